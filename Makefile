@@ -1,0 +1,34 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Both make `.venv` in the checkout.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types unit peers clean
+
+demo: $(VENV)/.run
+	$(BIN)/tieline demo
+
+test: $(VENV)/.dev lint types unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not long"
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q "uv==0.13.9"
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml
+	$(BIN)/uv pip install -q --python $(BIN)/python -e . && touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	$(BIN)/uv pip install -q --python $(BIN)/python -e ".[dev]" && touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) $(VENV)-*

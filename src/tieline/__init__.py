@@ -1,0 +1,3 @@
+"""Tieline: one resource, from market to device."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Every published figure, by the command that measures it."""

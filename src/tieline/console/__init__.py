@@ -1,0 +1,1 @@
+"""The screen: HTTP API, live stream and pages."""

@@ -1,0 +1,1 @@
+"""Contracts with owners: party, program, enrolment, consent, eligibility, pay."""

@@ -1,0 +1,1 @@
+"""Dispatch and scheduling decisions: the only place that changes state, and the ports that the rim implements."""

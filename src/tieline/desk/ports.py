@@ -1,0 +1,278 @@
+"""The ports of the desk: what it asks of the rim, and what the rim may ask of it.
+
+Two roles: an **Acquirer** (client, master, subscriber) brings readings and carries commands; a **Publisher** (server,
+outstation) shows one snapshot and takes asks. A link implements the small protocols here that it can do, no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Protocol
+
+from msgspec import Struct
+
+from tieline.resource.batch import CommandBatch, CommandReports, Readings
+from tieline.resource.claim import ClaimKind, Quantity, Refusal
+from tieline.resource.level import Level
+from tieline.resource.quality import Quality
+
+
+class Session(IntEnum):
+    """How alive a link is. On DOWN every bound point becomes COMM_LOST with its last source time."""
+
+    DOWN = 0
+    LINK = 1
+    ASSOCIATED = 2
+    SYNCING = 3
+    LIVE = 4
+    DEGRADED = 5
+
+
+class LinkHealth(Struct, frozen=True):
+    """What an operator wants to know of a link."""
+
+    name: str
+    protocol: str
+    session: Session
+    since_ns: int
+    peers: int = 0
+    sent: int = 0
+    received: int = 0
+    refused: int = 0
+    errors: int = 0
+    last_error: str = ""
+
+
+# --- what the desk asks of an acquirer ------------------------------------------------------------------------------
+
+
+class Intake(Protocol):
+    """Where acquirers bring what they hear; the desk implements it. Never blocks: coalesces and flags instead."""
+
+    def readings(self, readings: Readings) -> None:
+        """Take measurements."""
+        ...
+
+    def reports(self, reports: CommandReports) -> None:
+        """Take the progress of commands."""
+        ...
+
+    def health(self, health: LinkHealth) -> None:
+        """Take a change of a link's session."""
+        ...
+
+
+class CommandLink(Protocol):
+    """Carries commands down to devices or end-points; progress comes back through the `Intake`."""
+
+    name: str
+
+    async def send(self, batch: CommandBatch) -> None:
+        """Start to carry out the rows of the batch that are bound to this link. Returns when they are handed over.
+
+        The same batch id twice has one effect. An expired command is reported EXPIRED, never sent. No retry of an
+        operate whose answer did not come: it is read back and reported UNCONFIRMED or DONE.
+        """
+        ...
+
+
+# --- what a publisher shows, and takes ------------------------------------------------------------------------------
+
+
+class Measured(Struct, frozen=True):
+    """One value as every interface shows it: the same value, quality and time."""
+
+    value: float
+    quality: Quality
+    taken_at_ns: int
+
+
+class GroupView(Struct, frozen=True):
+    """One published resource (a pool or a feeder group): its points by key of `points.toml`."""
+
+    resource: str
+    name: str
+    values: dict[str, Measured]
+
+
+class Snapshot(Struct, frozen=True):
+    """What all publishers show at one revision."""
+
+    revision: int
+    at_ns: int
+    groups: tuple[GroupView, ...]
+
+
+class Publisher(Protocol):
+    """Shows one snapshot to the peers of a protocol."""
+
+    name: str
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        """Show this snapshot from now on."""
+        ...
+
+
+class Ask(Struct, frozen=True, forbid_unknown_fields=True):
+    """A wish as it came in, before admission. `resource` may be a leaf or a group; the desk splits it.
+
+    `version` grows with each wish of the same (source, program, resource, quantity). `tagged_ns` is the sender's own
+    time tag where the protocol has one. `native` is the protocol's own words or bytes, kept for the trace; `frame` is
+    the id of the message that carried it.
+    """
+
+    source: str
+    principal: str
+    program: str
+    level: Level
+    resource: str
+    quantity: Quantity
+    kind: ClaimKind
+    version: int
+    start_ns: int
+    end_ns: int
+    low: float = float("-inf")
+    high: float = float("inf")
+    value: float = 0.0
+    primacy: int = 0
+    because: str = ""
+    tagged_ns: int | None = None
+    native: str = ""
+    frame: str = ""
+
+
+class Granted(Struct, frozen=True):
+    """An accepted ask: the claim that it became, and the revision from which every read shows it."""
+
+    claim: str
+    revision: int
+
+
+class Inlet(Protocol):
+    """Where northbound links bring asks; the desk implements it. The answer is durable before it is returned."""
+
+    async def ask(self, ask: Ask) -> Granted | Refusal:
+        """Admit or refuse one wish."""
+        ...
+
+    async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
+        """Cancel the live claim of a source; the next valid claim holds again. Returns whether there was one."""
+        ...
+
+
+# --- market -----------------------------------------------------------------------------------------------------------
+
+
+class Segment(Struct, frozen=True):
+    """One step of an offer curve: up to this much more power (W) at this price ($/MWh)."""
+
+    power_w: float
+    price_per_mwh: float
+
+
+class Offer(Struct, frozen=True):
+    """What we bid for one hour (or other market interval): a curve of rising prices."""
+
+    id: str
+    pool: str
+    product: str
+    start_ns: int
+    end_ns: int
+    segments: tuple[Segment, ...]
+
+
+class Award(Struct, frozen=True):
+    """What we got: power (W) over an interval at a clearing price."""
+
+    id: str
+    offer: str
+    pool: str
+    product: str
+    start_ns: int
+    end_ns: int
+    power_w: float
+    price_per_mwh: float
+
+
+class Instruction(Struct, frozen=True):
+    """One real-time dispatch: hold this power (W above baseline, positive into the grid) over the interval."""
+
+    id: str
+    batch: str
+    pool: str
+    product: str
+    start_ns: int
+    end_ns: int
+    power_w: float
+    price_per_mwh: float
+    revision: int
+
+
+class DispatchBatch(Struct, frozen=True):
+    """A batch of instructions as the ISO sent it. A later one with a higher revision supersedes an earlier."""
+
+    uid: str
+    sent_ns: int
+    received_ns: int
+    expires_ns: int
+    instructions: tuple[Instruction, ...]
+    frame: str
+    native: str = ""
+
+
+class BatchAnswer(Struct, frozen=True):
+    """What we tell the ISO of a batch: accepted, or declined and why, one for each instruction."""
+
+    uid: str
+    accepted: tuple[str, ...]
+    declined: tuple[tuple[str, Refusal], ...]
+
+
+class MarketInlet(Protocol):
+    """Where market links bring awards and dispatch; the desk implements it. Durable before it answers."""
+
+    async def awards(self, awards: Sequence[Award], frame: str) -> list[Refusal | None]:
+        """Take day-ahead awards, each matched to our offer; one answer a row."""
+        ...
+
+    async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
+        """Take a dispatch batch; the same batch twice has one effect and the same answer."""
+        ...
+
+    async def last_batch_uid(self) -> str:
+        """Return the uid after which the ISO should be asked for more (`-1` at the start)."""
+        ...
+
+
+class MarketLink(Protocol):
+    """Carries our side of the market's business to the ISO."""
+
+    name: str
+
+    async def submit(self, offers: Sequence[Offer]) -> list[Refusal | None]:
+        """Submit offers before the gate; one answer a row."""
+        ...
+
+    async def declare(self, pool: str, available_up_w: float, available_down_w: float, reason: str) -> None:
+        """Re-declare what the pool can do from now on."""
+        ...
+
+
+# --- bindings -------------------------------------------------------------------------------------------------------
+
+
+class Directory(Protocol):
+    """Finds rows and resources for links; the desk implements it."""
+
+    def row(self, resource: str) -> int:
+        """Return the fleet row of a resource. Raises KeyError where there is none."""
+        ...
+
+    def resource(self, row: int) -> str:
+        """Return the id of the resource in a row."""
+        ...
+
+    def addresses(self, protocol: str) -> Mapping[int, str]:
+        """Return the address of every row bound to a protocol (row -> address text)."""
+        ...

@@ -1,0 +1,1 @@
+"""A million resources: the same rules as `resource`, as columns."""

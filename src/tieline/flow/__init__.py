@@ -1,0 +1,1 @@
+"""What passes between tiers: recorded facts, their causes, the journal port and replay."""

@@ -1,0 +1,1 @@
+"""Tier 1: topology, limits, power flow, operating envelopes."""

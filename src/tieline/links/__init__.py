@@ -1,0 +1,1 @@
+"""Live connections: transport and library, translated to the desk's ports."""

@@ -1,0 +1,1 @@
+"""Links of tier 2 and 3: OpenADR."""

@@ -1,0 +1,1 @@
+"""RTO/ISO business transactions: products, offers, awards, baselines, settlement."""

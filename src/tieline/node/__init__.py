@@ -1,0 +1,1 @@
+"""One command: configuration, wiring, supervision and the CLI."""

@@ -1,0 +1,1 @@
+"""Optimization, scheduling and dispatch: pure maths over arrays, and forecasts."""

@@ -1,0 +1,1 @@
+"""Tier 2: membership, availability, offering, schedule, allocation, tracking."""

@@ -1,0 +1,1 @@
+"""There is only one resource: identity, rating, points, quality, claims, arbitration, commands, reservations."""

@@ -1,0 +1,95 @@
+"""What travels between rooms by the thousand: columns, one row a resource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int32]
+Floats = NDArray[np.float64]
+Instants = NDArray[np.int64]
+Codes = NDArray[np.uint16]
+Flags = NDArray[np.uint32]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """Measurements, one a row: which resource row, which point code, value (SI), quality bits, when.
+
+    All arrays have shape (n,). `source` names the link they came by; `frame` is the id of the message that
+    carried them (empty where none).
+    """
+
+    rows: Rows
+    points: Codes
+    values: Floats
+    quality: Flags
+    taken_at_ns: Instants
+    received_at_ns: Instants
+    source: str
+    frame: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CommandBatch:
+    """Commands, one a row: the setpoint each device is to hold from `valid_from_ns` until `valid_until_ns`.
+
+    After that the device falls back to `revert_w` by itself (and our watchdog checks that it did). The id of one
+    command is `derive("command", batch.id, resource id)`; `setpoint_revision` is the arbitration that it carries out.
+    All arrays have shape (n,), W, positive into the grid.
+    """
+
+    id: str
+    rows: Rows
+    target_w: Floats
+    low_w: Floats
+    high_w: Floats
+    revert_w: Floats
+    issued_at_ns: int
+    valid_from_ns: int
+    valid_until_ns: int
+    epoch: int
+    seq: int
+    caused_by: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, mask: NDArray[np.bool_] | Rows) -> CommandBatch:
+        """Return the same batch for some of its rows; the id stays, as each command's id is its own."""
+        return CommandBatch(
+            self.id,
+            self.rows[mask],
+            self.target_w[mask],
+            self.low_w[mask],
+            self.high_w[mask],
+            self.revert_w[mask],
+            self.issued_at_ns,
+            self.valid_from_ns,
+            self.valid_until_ns,
+            self.epoch,
+            self.seq,
+            self.caused_by,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CommandReports:
+    """How far commands of one batch have come, one a row: a `Stage`, when, a `RejectWord`, the native code.
+
+    `observed_w` is what was read back (NaN where nothing was). `frames` names the wire messages, one a row (the hex
+    of the request that carried the command, or a message id), for the trace.
+    """
+
+    batch: str
+    link: str
+    rows: Rows
+    stage: Bytes
+    at_ns: Instants
+    reject: Bytes
+    observed_w: Floats
+    native: tuple[str, ...]
+    frames: tuple[str, ...]

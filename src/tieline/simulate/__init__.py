@@ -1,0 +1,1 @@
+"""Worlds, markets, devices and a clock that speak the real wire."""

@@ -1,0 +1,1 @@
+"""Tier 3: from a setpoint to device actions within the occupant's bounds."""

@@ -1,0 +1,1 @@
+"""What lasts: journal, registry and series on disk."""
