@@ -1,0 +1,1 @@
+"""What all live rooms share: supervision of tasks, serving HTTP, TLS contexts, the system clock."""
