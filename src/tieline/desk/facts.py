@@ -1,0 +1,307 @@
+"""The facts that the desk records: what was decided, asked, answered and learnt. Never a measurement.
+
+A fact is a frozen struct; `to_record` gives it an id derived from its inputs and its causes, and `from_record` gives it
+back. Facts about many rows are columns packed as bytes, so that a dispatch of a million rows is one record.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from tieline.desk.ports import Ask, Award, BatchAnswer, DispatchBatch, Offer
+from tieline.errors import InvariantError
+from tieline.flow.record import Record
+from tieline.resource.claim import Refusal
+from tieline.resource.identity import Resource
+
+
+class Packed(Struct, frozen=True):
+    """An array as bytes with its type; shape (n,)."""
+
+    dtype: str
+    data: bytes
+
+    @staticmethod
+    def of(values: NDArray[Any]) -> Packed:
+        """Pack an array; one that holds a single value is packed as that value alone."""
+        array = np.ascontiguousarray(values)
+        if len(array) > 1 and (array == array[0]).all():
+            return Packed(f"{array.dtype.str}*{len(array)}", array[:1].tobytes())
+        return Packed(array.dtype.str, array.tobytes())
+
+    def array(self) -> NDArray[Any]:
+        """Return the array."""
+        dtype, _, count = self.dtype.partition("*")
+        values = np.frombuffer(self.data, dtype=dtype)
+        return np.full(int(count), values[0]) if count else values.copy()
+
+
+class Fact(Struct, frozen=True, tag=True):
+    """Anything that the desk records; the struct's name is its kind in the journal."""
+
+
+class ResourceEnrolled(Fact, frozen=True):
+    """A resource was added or changed."""
+
+    resource: Resource
+    rule: str = ""
+
+
+class FleetLoaded(Fact, frozen=True):
+    """The registry was read: so many resources with this digest."""
+
+    count: int
+    digest: str
+
+
+class OfferMade(Fact, frozen=True):
+    """We bid."""
+
+    offer: Offer
+
+
+class OfferAnswered(Fact, frozen=True):
+    """The market took or refused an offer."""
+
+    offer: str
+    refusal: Refusal | None
+
+
+class AwardTaken(Fact, frozen=True):
+    """An award arrived and was matched, or refused."""
+
+    award: Award
+    refusal: Refusal | None
+    frame: str
+
+
+class BatchTaken(Fact, frozen=True):
+    """A dispatch batch arrived; with the answer that we gave."""
+
+    batch: DispatchBatch
+    answer: BatchAnswer
+
+
+class AskGranted(Fact, frozen=True):
+    """A wish from a northbound interface was admitted and became a claim."""
+
+    ask: Ask
+    claim: str
+
+
+class AskRefused(Fact, frozen=True):
+    """A wish was refused."""
+
+    ask: Ask
+    refusal: Refusal
+
+
+class AskWithdrawn(Fact, frozen=True):
+    """A source took its claim back, or its association fell silent."""
+
+    source: str
+    program: str
+    resource: str
+    quantity: str
+    frame: str
+    why: str
+
+
+class ClaimsPlaced(Fact, frozen=True):
+    """One decision placed a claim on each of many rows."""
+
+    batch: str
+    source: str
+    principal: str
+    program: str
+    level: int
+    primacy: int
+    quantity: str
+    kind: str
+    because: str
+    version: int
+    created_ns: int
+    start_ns: int
+    end_ns: int
+    rows: Packed
+    low: Packed
+    high: Packed
+    value: Packed
+    reservation: str | None = None
+
+
+class ClaimsEnded(Fact, frozen=True):
+    """Claims ended, all for one reason; `rows` None means on every row they stood."""
+
+    source: str
+    program: str
+    quantity: str
+    why: str
+    because: str
+    rows: Packed | None = None
+
+
+class CommandsIssued(Fact, frozen=True):
+    """Commands go out, one a row; nobody sends them before this is durable."""
+
+    batch: str
+    rows: Packed
+    target_w: Packed
+    low_w: Packed
+    high_w: Packed
+    revert_w: Packed
+    issued_ns: int
+    valid_from_ns: int
+    valid_until_ns: int
+    epoch: int
+    seq: int
+
+
+class CommandsReported(Fact, frozen=True):
+    """How far commands of a batch have come."""
+
+    batch: str
+    link: str
+    rows: Packed
+    stage: Packed
+    at_ns: Packed
+    reject: Packed
+    observed_w: Packed
+    native: tuple[str, ...]
+    frames: tuple[str, ...]
+
+
+class CapacityReserved(Fact, frozen=True):
+    """A pool's capacity was reserved for a product, or the second sale of it refused."""
+
+    reservation: str
+    resource: str
+    product: str
+    start_ns: int
+    end_ns: int
+    up_w: float
+    down_w: float
+    energy_wh: float
+    refusal: Refusal | None = None
+
+
+class PositionChanged(Fact, frozen=True):
+    """What a pool can do changed for a cause that stands above the market; told upward."""
+
+    pool: str
+    cause: str
+    before_up_w: float
+    after_up_w: float
+    before_down_w: float
+    after_down_w: float
+    owed_w: float
+    feasible_w: float
+    substitutes: tuple[str, ...]
+    declared: bool
+
+
+class IntervalTracked(Fact, frozen=True):
+    """What a pool was asked and delivered over one interval, and why it fell short."""
+
+    pool: str
+    start_ns: int
+    end_ns: int
+    asked_w: float
+    delivered_w: float
+    causes: dict[str, float]
+    rows: Packed
+    row_w: Packed
+    readings: int
+
+
+class EventChanged(Fact, frozen=True):
+    """A program event took a step in its life."""
+
+    event: str
+    state: str
+    by: str
+    body: dict[str, Any] = {}
+
+
+class StatementMade(Fact, frozen=True):
+    """A settlement statement was computed; its lines are facts of their own."""
+
+    statement: str
+    pool: str
+    start_ns: int
+    end_ns: int
+    rule: str
+    version: int
+    total: str
+    currency: str
+    body: dict[str, Any] = {}
+
+
+class LineSettled(Fact, frozen=True):
+    """One line of a statement: money for one interval and cause, as decimal text."""
+
+    statement: str
+    line: str
+    start_ns: int
+    end_ns: int
+    kind: str
+    energy_wh: float
+    amount: str
+    cause: str = ""
+
+
+class AlarmChanged(Fact, frozen=True):
+    """An alarm was raised, acknowledged or cleared."""
+
+    alarm: str
+    state: str
+    by: str
+    body: dict[str, Any] = {}
+
+
+class AuthorityChanged(Fact, frozen=True):
+    """Who has the desk's authority, or the mode of a feeder, or the kill switch, changed."""
+
+    what: str
+    value: str
+    by: str
+
+
+class Audited(Fact, frozen=True):
+    """Somebody did something at a screen or through the API."""
+
+    who: str
+    action: str
+    outcome: str
+    detail: str = ""
+
+
+FACTS: tuple[type[Fact], ...] = tuple(Fact.__subclasses__())
+_BY_KIND = {fact.__name__: fact for fact in FACTS}
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODERS = {name: msgspec.msgpack.Decoder(fact) for name, fact in _BY_KIND.items()}
+
+
+def to_record(fact: Fact, record_id: str, subject: str, now_ns: int, caused_by: tuple[str, ...]) -> Record:
+    """Return the fact as a record of the journal."""
+    return Record(record_id, type(fact).__name__, subject, now_ns, caused_by, _ENCODER.encode(fact))
+
+
+def from_record(record: Record) -> Fact | None:
+    """Return the fact in a record, or None where the record is not the desk's (a link's or the console's own).
+
+    Raises:
+        InvariantError: The body is not what its kind says.
+    """
+    decoder = _DECODERS.get(record.kind)
+    if decoder is None:
+        return None
+    try:
+        return decoder.decode(record.body)
+    except msgspec.MsgspecError as error:
+        raise InvariantError(f"record {record.seq} ({record.kind} {record.id}): {error}") from error

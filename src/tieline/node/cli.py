@@ -1,0 +1,77 @@
+"""The command line. Each verb imports what it needs when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from tieline import __version__
+from tieline.errors import Error
+
+_WELCOME = """Tieline: one resource, from market to device.
+
+Three things to begin with:
+  tieline demo                 open a living territory in your browser
+  tieline demo --headless --for 1d --json    run its day and check every promise
+  tieline init my-utility      start a data folder of your own
+
+`tieline --help` lists every verb."""
+
+
+class _Verbs(click.Group):
+    """Turns Tieline's own errors into one line and exit code 2; a traceback only with `--debug`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Error as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"tieline: {error}", err=True)
+            ctx.exit(2)
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+@click.group(cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(__version__, prog_name="tieline")
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
+    """Tieline: a DER management system and virtual power plant."""
+    if ctx.invoked_subcommand is None:
+        click.echo(_WELCOME)
+
+
+def show(value: dict[str, Any], as_json: bool) -> None:
+    """Print a result: one JSON object, or `name: value` lines."""
+    if as_json:
+        click.echo(json.dumps(value, default=str))
+        return
+    for key, item in value.items():
+        click.echo(f"{key}: {json.dumps(item, default=str) if isinstance(item, (dict, list)) else item}")
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--list", "listing", is_flag=True, help="Name every bench.")
+@click.option("--seed", default=1, show_default=True, help="Seed of everything random.")
+@click.option("--quick", is_flag=True, help="A small size, to see that it runs; its figure proves nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick: bool, as_json: bool) -> None:
+    """Measure a published figure; progress goes to standard error."""
+    from tieline.bench import figure
+
+    if listing or name is None:
+        rows = {bench_name: figure.module(bench_name).WHAT for bench_name in figure.names()}
+        show(rows, as_json)
+        return
+    result = figure.measure(name, seed, quick, lambda line: click.echo(line, err=True))
+    show(result, as_json)
+    if not result["ok"] and not quick:
+        ctx.exit(1)
