@@ -95,7 +95,7 @@ def test_a_change_comes_unasked_with_the_time_of_its_source() -> None:
 
 @pytest.mark.parametrize(
     ("quality", "flags"),
-    # Flag bits of IEEE 1815-2012 11.6: online 1, restart 2, comm lost 4, remote forced 8, local forced 16, over-range 32.
+    # IEEE 1815-2012 11.6: online 1, restart 2, comm lost 4, remote forced 8, local forced 16, over-range 32.
     [(Quality.GOOD, 1), (Quality.COMM_LOST, 4), (Quality.SUBSTITUTED, 9), (Quality.OUT_OF_RANGE, 33)],
 )
 def test_quality_travels_as_flags(quality: Quality, flags: int) -> None:

@@ -106,7 +106,7 @@ class Scada:
     def analog(self, index: int) -> float | None:
         """Return the last value of an analog input in counts, or None."""
         seen = self.store.analog_input(index)
-        return None if seen is None else float(seen.value)
+        return None if seen is None or seen.value is None else float(seen.value)
 
     def binary(self, index: int) -> bool | None:
         """Return the last state of a binary input, or None."""

@@ -175,9 +175,8 @@ def check_binding(binding: Binding) -> None:
 
 def _check_level(word: str, path: str) -> None:
     if word not in Level.__members__ or Level[word] < Level.GRID_EMERGENCY:
-        raise ConfigError(
-            f"{path}: level {word!r}: give GRID_EMERGENCY or a weaker one of {', '.join(Level.__members__)}"
-        )
+        words = ", ".join(level.name for level in Level if level >= Level.GRID_EMERGENCY)
+        raise ConfigError(f"{path}: level {word!r}: give one of {words}")
 
 
 def _check_layout(binding: Binding) -> None:
@@ -196,6 +195,7 @@ def _check_layout(binding: Binding) -> None:
     for point in (*binding.analog, *binding.binary):
         if point.event_class not in (0, 1, 2, 3):
             raise ConfigError(f"$: {point.shows} event_class = {point.event_class}: give 0 (no events) to 3")
-    for scaled in (*binding.analog, *binding.binary, *binding.outputs):
+    inputs: tuple[Input | Output, ...] = (*binding.analog, *binding.binary, *binding.outputs)
+    for scaled in inputs:
         if not scaled.resolution > 0:
             raise ConfigError(f"$: resolution = {scaled.resolution} at offset {scaled.offset}: give one above 0")

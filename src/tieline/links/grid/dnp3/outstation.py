@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import ssl
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from py1815 import link
@@ -249,7 +249,7 @@ class _Connection:
             raise
         if not data:
             raise ConnectionResetError("closed by the master")
-        return cast("list[link.LinkFrame]", self._frames.feed(data))
+        return self._frames.feed(data)
 
     def follow(self, frame: link.LinkFrame, octets: bytes) -> tuple[int | None, str]:
         """Return the function of the fragment that this frame ends (None: none), and the hex of all its frames."""

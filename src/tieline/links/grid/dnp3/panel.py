@@ -155,8 +155,7 @@ class Panel:
             low, high = max(-group.max_absorb_w, self._peer.low_w), min(group.max_inject_w, self._peer.high_w)
             if not math.isfinite(power_w) or not low <= power_w <= high:
                 return CommandStatus.OUT_OF_RANGE
-            field = point.sets.replace("_frac", "_w")
-            return {slot: replace(latch, **{field: power_w}) for slot, latch in latches.items()}
+            return {slot: _set(latch, point, power_w) for slot, latch in latches.items()}
         assert isinstance(control.command, ControlRelayOutputBlock)
         on = bool(_switched(control.command))
         if point.does == "cancel":
@@ -170,6 +169,16 @@ class Panel:
         elif self.latches[slot].enabled:
             does = "withdraw"
         return Action(slot, does, latch, tuple(controls))
+
+
+def _set(latch: Latch, output: Output, power_w: float) -> Latch:
+    match output.sets:
+        case "target_w":
+            return replace(latch, target_w=power_w)
+        case "low_w" | "low_frac":
+            return replace(latch, low_w=power_w)
+        case "high_w" | "high_frac":
+            return replace(latch, high_w=power_w)
 
 
 def _slots(group: Group, point: Output | Switch) -> tuple[Slot, ...]:

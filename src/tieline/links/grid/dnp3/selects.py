@@ -1,4 +1,4 @@
-"""Selects as leases: exclusive on (resource, function) within this interface and level, for a few seconds (rule R13)."""
+"""Selects as leases: exclusive on (resource, function) in this interface and level, for seconds (rule R13)."""
 
 from __future__ import annotations
 
