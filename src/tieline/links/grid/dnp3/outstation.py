@@ -29,7 +29,8 @@ from tieline.times import Clock
 _log = structlog.get_logger("tieline.dnp3")
 _OPERATES = frozenset({FunctionCode.OPERATE, FunctionCode.DIRECT_OPERATE, FunctionCode.DIRECT_OPERATE_NR})
 _KEEP_SELECT = frozenset({FunctionCode.SELECT, FunctionCode.OPERATE, FunctionCode.CONFIRM})
-_FIRST_FRAME_S = 10.0
+_FIRST_FRAME_S = 1.0
+_TRIES = 10
 _DRAIN_S = 10.0
 _LOOK_S = 2.0
 _MOST_UNSENT = 1 << 20
@@ -130,7 +131,7 @@ class Dnp3Outstation:
         connection = _Connection(reader, writer)
         association: Association | None = None
         try:
-            first = await connection.frames(_FIRST_FRAME_S)
+            first = await self._first(connection)
             association = self._admit(connection, first)
             if association is not None:
                 await self._serve(connection, association, first)
@@ -147,6 +148,20 @@ class Dnp3Outstation:
                 association.dropped()
                 _log.info("master lost", peer=association.peer.name)
                 self._tell()
+
+    async def _first(self, connection: _Connection) -> Sequence[link.LinkFrame]:
+        """Return the first frames of a connection; a master that says nothing is asked for its link status.
+
+        A reconnected master may well wait for us to speak. Asking each master that could be calling from there shows
+        which it is, as only the one addressed answers (IEEE 1815-2012, 9.2.4.1.3).
+        """
+        for _ in range(_TRIES):
+            if frames := await connection.frames(_FIRST_FRAME_S):
+                return frames
+            for peer in self._binding.peers:
+                if connection.proves(peer, self._tls is not None):
+                    await connection.send(_status_request(self._binding.address, peer.address))
+        return ()
 
     def _admit(self, connection: _Connection, first: Sequence[link.LinkFrame]) -> Association | None:
         """Return the association that a connection's first frame belongs to, or None where none may be had."""
@@ -178,14 +193,17 @@ class Dnp3Outstation:
             # A session that says "now" and then sends nothing must not be asked again at once.
             wait_s = _LOOK_S if due_s is None else min(max(due_s, 0.05), _LOOK_S)
             connection.busy = False
-            frames = await connection.frames(wait_s, patient=True)
+            frames = await connection.frames(wait_s)
             connection.busy = True
-            if not frames and self._silent(association):
+            if not frames and not await self._alive(connection, association):
                 return
 
-    def _silent(self, association: Association) -> bool:
-        loop = asyncio.get_running_loop()
-        return loop.time() - association.heard_s > self._binding.lease_s
+    async def _alive(self, connection: _Connection, association: Association) -> bool:
+        """Ask a master that said nothing for a keep-alive for its link status; False once it is silent for a lease."""
+        silent_s = asyncio.get_running_loop().time() - association.heard_s
+        if silent_s > self._binding.keep_alive_s:
+            await connection.send(_status_request(self._binding.address, association.peer.address))
+        return silent_s <= self._binding.lease_s
 
     async def _answer(self, connection: _Connection, association: Association, frame: link.LinkFrame) -> bool:
         """Answer one frame; False where the connection turns out to be someone else's."""
@@ -233,20 +251,17 @@ class _Connection:
         # A CA alone would admit every certificate that it ever signed: without a pinned one nobody comes in.
         return bool(shown and peer.certificate) and f"sha256:{hashlib.sha256(shown).hexdigest()}" == peer.certificate
 
-    async def frames(self, within_s: float, patient: bool = False) -> list[link.LinkFrame]:
-        """Return the link frames that arrive next; none when time ran out and `patient`.
+    async def frames(self, within_s: float) -> list[link.LinkFrame]:
+        """Return the link frames that arrive next; none when time ran out.
 
         Raises:
             ConnectionResetError: The peer closed.
-            TimeoutError: Time ran out, where not `patient`.
         """
         try:
             async with asyncio.timeout(within_s):
                 data = await self._reader.read(4096)
         except TimeoutError:
-            if patient:
-                return []
-            raise
+            return []
         if not data:
             raise ConnectionResetError("closed by the master")
         return self._frames.feed(data)
@@ -282,6 +297,11 @@ class _Connection:
     def close(self) -> None:
         """End the stream."""
         self._writer.close()
+
+
+def _status_request(outstation: int, master: int) -> bytes:
+    control = link.control_byte(from_master=False, primary=True, function=link.PrimaryFunction.REQUEST_LINK_STATUS)
+    return link.build(control, master, outstation)
 
 
 def _tls_limits(tls: ssl.SSLContext | None) -> dict[str, Any]:
