@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -15,6 +15,7 @@ from iso_desk import ScheduleDesk
 
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.ports import Session as LinkSession
+from tieline.errors import LinkDown, PeerError
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.resource.claim import Refusal
 from tieline.rim.supervise import Supervisor
@@ -25,8 +26,8 @@ from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, Clock, market_day, to_ns
 
 CHICAGO = ZoneInfo("America/Chicago")
-# 06:00 local the day before market day 2021-06-15: the gate is four hours ahead.
-START_NS = to_ns(datetime(2021, 6, 14, 11, tzinfo=UTC))
+# 22:45 local the day before market day 2021-06-15; these tests have the gate at 23:00 and clear at 23:30.
+START_NS = to_ns(datetime(2021, 6, 15, 3, 45, tzinfo=UTC))
 DAY = date(2021, 6, 15)
 
 
@@ -39,6 +40,15 @@ class Scene:
     faults: Faults
     app: IsoApp
 
+    async def offer(self) -> None:
+        """Submit the day's offers, again after a fault of the ISO, as an operator would."""
+        while True:
+            try:
+                assert await self.link.submit(offers(DAY)) == [None] * 24
+                return
+            except (LinkDown, PeerError):
+                await asyncio.sleep(10)
+
     async def until(self, instant_ns: int) -> None:
         await asyncio.sleep((instant_ns - self.clock.now_ns()) / SECOND_NS)
 
@@ -50,12 +60,23 @@ def offers(day: date, power_w: float = 4e6, price: float = -100.0) -> list[Offer
 
 
 def play(
-    act: Callable[[Scene], Awaitable[None]], menu: FaultMenu | None = None, start_ns: int = START_NS, seed: int = 1
+    act: Callable[[Scene], Awaitable[None]],
+    menu: FaultMenu | None = None,
+    start_ns: int = START_NS,
+    seed: int = 1,
+    poll_s: float = 15,
 ) -> Scene:
     async def main(loop: VirtualLoop) -> Scene:
         clock = VirtualClock(loop, start_ns)
         faults = Faults(menu or FaultMenu(), np.random.default_rng([seed, 1]))
-        market = IsoMarket(clock, np.random.default_rng([seed, 2]), faults, seed_prices=seed)
+        market = IsoMarket(
+            clock,
+            np.random.default_rng([seed, 2]),
+            faults,
+            gate=time(23),
+            clears_at=time(23, 30),
+            seed_prices=seed,
+        )
         app, desk = IsoApp(market, faults), ScheduleDesk()
         server = await serve_iso(app, "127.0.0.1", 8443)
         pools = {"pool:north": "TL_NORTH"}
@@ -63,7 +84,7 @@ def play(
             httpx.AsyncClient(timeout=10) as client,
             Supervisor(np.random.default_rng([seed, 3])) as supervisor,
         ):
-            how = IsoSettings("http://127.0.0.1:8443/ads", "America/Chicago", pools)
+            how = IsoSettings("http://127.0.0.1:8443/ads", "America/Chicago", pools, poll_s=poll_s)
             link = IsoWeb(how, client, desk, clock, np.random.default_rng([seed, 4]))
             scene = Scene(clock, desk, link, market, faults, app)
             supervisor.keep("iso", link.run)
@@ -93,7 +114,7 @@ REPORTED_HE18 = 1395.54
 
 @pytest.mark.parametrize(("day", "hours"), [(date(2021, 3, 14), 23), (date(2021, 11, 7), 25), (date(2021, 6, 15), 24)])
 def test_a_day_has_as_many_awards_as_hours(day: date, hours: int) -> None:
-    start_ns = market_day(day, CHICAGO).start_ns - 18 * HOUR_NS
+    start_ns = market_day(day, CHICAGO).start_ns - 75 * MINUTE_NS
 
     async def act(scene: Scene) -> None:
         assert await scene.link.submit(offers(day)) == [None] * hours
@@ -106,7 +127,7 @@ def test_a_day_has_as_many_awards_as_hours(day: date, hours: int) -> None:
 
 def test_dispatch_reaches_the_desk_before_its_step_and_every_batch_is_accepted_once() -> None:
     async def act(scene: Scene) -> None:
-        await scene.link.submit(offers(DAY))
+        await scene.offer()
         await scene.until(market_day(DAY, CHICAGO).start_ns + HOUR_NS)
 
     scene = play(act)
@@ -119,36 +140,30 @@ def test_dispatch_reaches_the_desk_before_its_step_and_every_batch_is_accepted_o
     assert set(accepted) == {"ACCEPT"}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(0, 2**31))
 def test_ten_percent_duplicates_and_five_percent_reorders_have_exactly_one_effect(seed: int) -> None:
     """Design 6, section 5: the acceptance property. The truth is what the market published, newest revision first."""
 
     async def act(scene: Scene) -> None:
-        await scene.link.submit(offers(DAY))
-        await scene.until(market_day(DAY, CHICAGO).start_ns + 4 * HOUR_NS)
+        await scene.offer()
+        await scene.until(market_day(DAY, CHICAGO).start_ns + 2 * HOUR_NS)
 
     menu = FaultMenu(duplicate=0.10, reorder=0.05, supersede=0.10, busy=0.02, in_band=0.02, fault=0.02)
-    scene = play(act, menu, seed=seed)
+    scene = play(act, menu, seed=seed, poll_s=20)
     assert set(scene.desk.effects.values()) == {1}
     begins_ns = market_day(DAY, CHICAGO).start_ns
-    told = dict(scene.market.trajectory("TL_NORTH", begins_ns, begins_ns + 4 * HOUR_NS))
-    late = {
-        at
-        for made in scene.market.batches.values()
-        for one in made.batch.instructions
-        for at in [to_ns(one.segments[0].start_time)]
-        if made.batch.batch_uid not in {b.uid for b in scene.desk.batches}
-    }
+    told = dict(scene.market.trajectory("TL_NORTH", begins_ns, begins_ns + 2 * HOUR_NS))
+    assert len(told) >= 24
+    assert scene.faults.drawn["duplicate"] + scene.faults.drawn["reorder"] > 0
     for at_ns, mw in told.items():
-        if at_ns not in late:
-            assert scene.desk.holds(at_ns) == pytest.approx(mw * 1e6)
+        assert scene.desk.holds(at_ns) == pytest.approx(mw * 1e6)
 
 
 @pytest.mark.parametrize("fault", ["duplicate", "reorder", "supersede", "late"])
 def test_each_fault_alone_leaves_the_schedule_as_published(fault: str) -> None:
     async def act(scene: Scene) -> None:
-        await scene.link.submit(offers(DAY))
+        await scene.offer()
         begins_ns = market_day(DAY, CHICAGO).start_ns
         await scene.until(begins_ns + HOUR_NS)
         for _ in range(3):
@@ -166,7 +181,7 @@ def test_each_fault_alone_leaves_the_schedule_as_published(fault: str) -> None:
 
 def test_an_expired_batch_is_declined_with_its_reason_and_changes_nothing() -> None:
     async def act(scene: Scene) -> None:
-        await scene.link.submit(offers(DAY))
+        await scene.offer()
         await scene.until(market_day(DAY, CHICAGO).start_ns + HOUR_NS)
         scene.faults.ask("expire")
         await asyncio.sleep(600)
@@ -179,7 +194,7 @@ def test_an_expired_batch_is_declined_with_its_reason_and_changes_nothing() -> N
 
 def test_a_malformed_batch_is_declined_whole_and_the_next_goes_through() -> None:
     async def act(scene: Scene) -> None:
-        await scene.link.submit(offers(DAY))
+        await scene.offer()
         await scene.until(market_day(DAY, CHICAGO).start_ns + HOUR_NS)
         scene.faults.ask("malformed")
         await asyncio.sleep(900)
@@ -192,7 +207,7 @@ def test_a_malformed_batch_is_declined_whole_and_the_next_goes_through() -> None
 
 def test_busy_is_waited_out_and_clock_skew_is_told() -> None:
     async def act(scene: Scene) -> None:
-        await scene.link.submit(offers(DAY))
+        await scene.offer()
         await asyncio.sleep(60)
         before = scene.app.calls["GetDispatchBatchesSinceUID"]
         scene.faults.ask("busy")
@@ -202,7 +217,7 @@ def test_busy_is_waited_out_and_clock_skew_is_told() -> None:
         await asyncio.sleep(30)
         assert scene.link.health().session is LinkSession.LIVE
 
-    play(act)
+    play(act, poll_s=5)
 
     async def skewed(scene: Scene) -> None:
         await asyncio.sleep(30)
@@ -214,7 +229,7 @@ def test_busy_is_waited_out_and_clock_skew_is_told() -> None:
 
 def test_instructions_follow_a_lower_declaration() -> None:
     async def act(scene: Scene) -> None:
-        await scene.link.submit(offers(DAY))
+        await scene.offer()
         await scene.until(market_day(DAY, CHICAGO).start_ns + HOUR_NS)
         await scene.link.declare("pool:north", 1.5e6, 0.0, "limit by the DNO")
         await scene.link.report("pool:north", 1.4e6)
@@ -228,7 +243,7 @@ def test_instructions_follow_a_lower_declaration() -> None:
 def test_what_the_desk_refuses_is_declined_with_the_desk_s_reason() -> None:
     async def act(scene: Scene) -> None:
         scene.desk.refuse["pool:north"] = Refusal("no reservation", "power_w", "4e6", "1e6", "award:9")
-        await scene.link.submit(offers(DAY))
+        await scene.offer()
         await scene.until(market_day(DAY, CHICAGO).start_ns + HOUR_NS)
 
     scene = play(act)
@@ -254,8 +269,8 @@ def test_a_late_or_crooked_offer_is_refused_by_row_and_the_others_stand() -> Non
 
 def test_the_same_seed_plays_the_same_day() -> None:
     async def act(scene: Scene) -> None:
-        await scene.link.submit(offers(DAY))
-        await scene.until(market_day(DAY, CHICAGO).start_ns + 2 * HOUR_NS)
+        await scene.offer()
+        await scene.until(market_day(DAY, CHICAGO).start_ns + HOUR_NS)
 
     menu = FaultMenu(duplicate=0.1, reorder=0.1, supersede=0.2, malformed=0.05, busy=0.05)
     first, second, other = play(act, menu, seed=3), play(act, menu, seed=3), play(act, menu, seed=4)

@@ -39,15 +39,17 @@ async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type
         PeerError: It answered something else than the protocol says.
     """
     headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{type(message).__name__}"'}
+    content = envelope(message)
     try:
-        async with client.stream("POST", url, content=envelope(message), headers=headers) as response:
-            if response.status_code in (429, 503):
-                raise Busy(_retry_after_s(response.headers.get("Retry-After", ""), now_ns))
-            body = await _read(response)
+        try:
+            status, body = await _post(client, url, content, headers, now_ns)
+        except httpx.RemoteProtocolError:
+            # A kept stream that the server closed just now. Every call names what it is about by UID: again is safe.
+            status, body = await _post(client, url, content, headers, now_ns)
     except httpx.HTTPError as error:
         raise LinkDown(_words(error)) from error
-    if response.status_code not in (200, 500):  # SOAP 1.1, 6.2: a fault comes with 500
-        raise PeerError(f"{type(message).__name__}: HTTP {response.status_code}")
+    if status not in (200, 500):  # SOAP 1.1, 6.2: a fault comes with 500
+        raise PeerError(f"{type(message).__name__}: HTTP {status}")
     try:
         answer = open_envelope(body, (kind,))
     except Fault as fault:
@@ -56,6 +58,15 @@ async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type
         raise PeerError(f"{type(message).__name__}: {error}") from error
     assert isinstance(answer, kind)
     return answer, body
+
+
+async def _post(
+    client: httpx.AsyncClient, url: str, content: bytes, headers: dict[str, str], now_ns: int
+) -> tuple[int, bytes]:
+    async with client.stream("POST", url, content=content, headers=headers) as response:
+        if response.status_code in (429, 503):
+            raise Busy(_retry_after_s(response.headers.get("Retry-After", ""), now_ns))
+        return response.status_code, await _read(response)
 
 
 async def _read(response: httpx.Response) -> bytes:

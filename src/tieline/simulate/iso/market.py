@@ -186,7 +186,7 @@ class IsoMarket:
     ) -> Published:
         self._uid += 1
         skew_ns = int(self._faults.menu.skew_s * SECOND_NS)
-        expires_ns = shown_ns - SECOND_NS if expired else step_ns + STEP_NS // 2
+        expires_ns = shown_ns - SECOND_NS if expired else step_ns + STEP_NS
         batch = ads.DispatchBatch(
             str(self._uid),
             "RT5",
