@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from dnp3_desk import START_NS, SmallDesk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from py1815.application import FunctionCode
 from py1815.control import CommandStatus, ControlRelayOutputBlock, OperationType
 from py1815.master.controls import analog, binary
 
+from tieline.desk.ports import GroupView, Measured, Snapshot
 from tieline.errors import LinkDown
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
@@ -310,3 +314,34 @@ def test_a_pulse_train_is_not_a_latch() -> None:
         assert await dno.operate([binary(NORTH + 1, train)]) == [CommandStatus.NOT_SUPPORTED]
 
     play(scene)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(), st.integers(0, 2**19 - 1), st.integers(-(2**62), 2**62)), min_size=1, max_size=6))
+def test_no_value_quality_or_time_of_a_snapshot_closes_a_connection(rows: list[tuple[float, int, int]]) -> None:
+    async def scene(room: Room) -> None:
+        dno = await room.master()
+        for revision, (value, quality, taken_at_ns) in enumerate(rows, 2):
+            values = {key: Measured(value, Quality(quality), taken_at_ns) for key in ("power_w", "soc_frac", "local")}
+            view = GroupView("pool:north", "north", values)
+            await room.outstation.publish(Snapshot(revision, room.clock.now_ns(), (view,)))
+            await asyncio.sleep(1)
+        await dno.poll()
+        assert dno.analog(NORTH + 8) == len(rows) + 1
+        assert room.outstation.health().peers == 1
+
+    play(scene)
+
+
+@pytest.mark.long
+def test_a_thousand_masters_hear_a_change_each_in_their_own_session() -> None:
+    peers = tuple(Peer(f"m{n}", 100 + n, may_read=BOTH) for n in range(1000))
+
+    async def scene(room: Room) -> None:
+        masters = [await room.master(100 + n) for n in range(1000)]
+        await room.publish(power_w=-4e6)
+        await asyncio.sleep(5)
+        assert {scada.analog(NORTH) for scada in masters} == {-4e6}
+        assert room.outstation.health().peers == 1000
+
+    play(scene, binding=msgspec.structs.replace(BINDING, peers=peers))
