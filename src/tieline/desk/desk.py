@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tieline.desk import asks, awards, dispatch
 from tieline.desk.apply import apply
+from tieline.desk.base import learn
 from tieline.desk.entry import Entry, Recorder
 from tieline.desk.facts import AskRefused, CommandsReported, Packed
 from tieline.desk.ports import (
@@ -34,8 +35,6 @@ from tieline.resource.admission import Principal
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.claim import Quantity, Refusal
 from tieline.times import Clock
-
-BASE_BLEND = 0.3
 
 
 class Desk:
@@ -174,17 +173,7 @@ class Desk:
 
     def readings(self, readings: Readings) -> None:
         """Take measurements into the columns, and learn the base of rows that run freely."""
-        state = self.state
-        state.fleet.take_readings(readings)
-        power = readings.points == state.fleet.power_code
-        if power.any():
-            rows = readings.rows[power]
-            free = np.isnan(state.commands.target_w[rows]) | (
-                state.commands.valid_until_ns[rows] <= self._clock.now_ns()
-            )
-            rows, watts = rows[free], readings.values[power][free]
-            good = np.isfinite(watts)
-            state.base_w[rows[good]] += BASE_BLEND * (watts[good] - state.base_w[rows[good]])
+        learn(self.state, readings, self._clock.now_ns())
 
     def reports(self, reports: CommandReports) -> None:
         """Take the progress of commands; it is recorded at the next flush."""

@@ -56,8 +56,9 @@ def headroom(state: DeskState, rows: Rows, eligible: Mask, price: Floats, hours:
     """
     fleet = state.fleet
     base_w = state.base_w[rows]
-    up_w = np.nan_to_num(fleet.available_up_w[rows])
-    down_w = np.nan_to_num(fleet.available_down_w[rows])
+    moved_w = np.nan_to_num(fleet.power_w[rows]) - base_w
+    up_w = np.nan_to_num(fleet.available_up_w[rows]) + moved_w
+    down_w = np.nan_to_num(fleet.available_down_w[rows]) - moved_w
     energy_wh = fleet.energy_available_wh[rows]
     stores = np.isfinite(energy_wh) & (fleet.energy_wh[rows] > 0)
     sustained_w = np.where(stores, np.nan_to_num(energy_wh) / max(hours, 1 / 12), np.inf)
