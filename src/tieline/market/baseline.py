@@ -107,7 +107,7 @@ def _choose(
     holidays: frozenset[date],
     outages: frozenset[date],
 ) -> tuple[list[date], list[tuple[date, str]], int]:
-    """Return the chosen days (most recent first, or highest first), those left out with reasons, and the pool's size."""
+    """Return the chosen days (most recent or highest first), those left out with reasons, and the pool's size."""
     wanted = day_type(event.day, holidays, rule.day_types)
     span = slice(event.first, event.last)
     pool: list[date] = []
