@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit peers clean
+.PHONY: demo test lint types unit peers peers-dnp3 clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -29,6 +29,12 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python -e ".[dev]" && touch $@ $(VENV)/.run
+
+# opendnp3 (C++), the independent DNP3 master of the interop tests: a process and a venv of its own.
+peers-dnp3: $(VENV)-peers-dnp3/bin/python
+
+$(VENV)-peers-dnp3/bin/python:
+	$(PYTHON) -m venv $(VENV)-peers-dnp3 && $@ -m pip install -q "yadnp3==3.2.1.4"
 
 clean:
 	rm -rf $(VENV) $(VENV)-*

@@ -1,0 +1,158 @@
+"""Dispatch batches on their way to the desk: which parts are still to be followed, and what is answered for the rest.
+
+Batches come twice, out of order, late and revised. A segment counts only where no batch with a higher (revision, UID)
+has spoken for that pool, product and time; what is left of it goes to the desk, the rest is declined with its reason.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tieline.desk.ports import BatchAnswer, DispatchBatch, Instruction
+from tieline.resource.claim import Refusal
+from tieline.times import HOUR_NS, Interval, iso, to_ns
+from tieline.wire.ads.messages import DispatchBatch as WireBatch
+from tieline.wire.ads.messages import Instruction as WireInstruction
+from tieline.wire.ads.messages import Reply, RespondDispatchBatch
+
+_MOST_REMEMBERED = 4096
+_W_PER_MW = 1e6
+Rank = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """A batch sorted: what goes to the desk, which instructions it is made of, and what is declined already."""
+
+    batch: DispatchBatch | None
+    parts: Mapping[str, tuple[str, ...]]
+    declined: Mapping[str, Refusal]
+
+
+class Batches:
+    """What this link remembers of batches: answers given, and who spoke last for which time."""
+
+    def __init__(self, pools: Mapping[str, str]) -> None:
+        self._pool_of = {theirs: ours for ours, theirs in pools.items()}
+        self._answers: OrderedDict[str, RespondDispatchBatch] = OrderedDict()
+        self._spoken: dict[tuple[str, str], list[tuple[Interval, Rank]]] = {}
+
+    def answer(self, uid: str) -> RespondDispatchBatch | None:
+        """Return what was answered to a batch, or None."""
+        return self._answers.get(uid)
+
+    def remember(self, answer: RespondDispatchBatch) -> None:
+        """Keep an answer; the oldest are forgotten, as the desk and the ISO know them too."""
+        self._answers[answer.batch_uid] = answer
+        while len(self._answers) > _MOST_REMEMBERED:
+            self._answers.popitem(last=False)
+
+    def sort(self, wire: WireBatch, frame: str, native: str, now_ns: int) -> Sorted:
+        """Return what is to be followed of a batch, in W and UTC, and what is not."""
+        sent_ns, expires_ns = to_ns(wire.batch_sent), to_ns(wire.batch_expires)
+        rank = wire.revision_no, number(wire.batch_uid)
+        instructions: list[Instruction] = []
+        parts: dict[str, tuple[str, ...]] = {}
+        declined: dict[str, Refusal] = {}
+        for one in wire.instructions:
+            if one.instruction_uid in parts or one.instruction_uid in declined:
+                parts.pop(one.instruction_uid, None)
+                declined[one.instruction_uid] = Refusal("instruction UID twice in one batch", "instructionUID")
+                continue
+            found = self._follow(one, wire, rank, expires_ns, now_ns)
+            if isinstance(found, Refusal):
+                declined[one.instruction_uid] = found
+                continue
+            parts[one.instruction_uid] = tuple(part.id for part in found)
+            instructions += found
+        instructions = [part for part in instructions if any(part.id in ids for ids in parts.values())]
+        batch = DispatchBatch(
+            wire.batch_uid, sent_ns, now_ns, expires_ns, tuple(instructions), frame=frame, native=native
+        )
+        return Sorted(batch if instructions else None, parts, declined)
+
+    def settle(self, wire: WireBatch, sorted_: Sorted, answer: BatchAnswer | None) -> RespondDispatchBatch:
+        """Return the reply to the ISO, and remember who spoke for the times that were accepted."""
+        accepted = frozenset(answer.accepted) if answer else frozenset()
+        refused = dict(answer.declined) if answer else {}
+        rank = wire.revision_no, number(wire.batch_uid)
+        taken = {part.id: part for part in sorted_.batch.instructions} if sorted_.batch else {}
+        replies = []
+        for one in wire.instructions:
+            uid = one.instruction_uid
+            ids = sorted_.parts.get(uid, ())
+            for each in ids:
+                if each in accepted:
+                    self._speak(taken[each], rank)
+            if ids and all(each in accepted for each in ids):
+                replies.append(Reply(uid, "ACCEPT"))
+                continue
+            why = next((refused[each] for each in ids if each in refused), sorted_.declined.get(uid))
+            replies.append(Reply(uid, "DECLINE", str(why or "not taken")[:2000]))
+        return RespondDispatchBatch(wire.batch_uid, replies=tuple(replies))
+
+    def _follow(
+        self, one: WireInstruction, wire: WireBatch, rank: Rank, expires_ns: int, now_ns: int
+    ) -> list[Instruction] | Refusal:
+        if expires_ns <= now_ns:
+            return Refusal("batch has expired", "batchExpires", iso(expires_ns), iso(now_ns))
+        pool = self._pool_of.get(one.resource)
+        if pool is None:
+            return Refusal("unknown resource", "resource", one.resource)
+        left: list[tuple[Interval, float]] = []
+        for segment in one.segments:
+            start_ns, end_ns = to_ns(segment.start_time), to_ns(segment.end_time)
+            if end_ns <= start_ns:
+                return Refusal("segment ends before it starts", "endTime", iso(end_ns), iso(start_ns))
+            over = Interval(start_ns, end_ns)
+            pieces = without(over, [seen for seen, by in self._spoken.get((pool, one.product), ()) if by > rank])
+            left += [(piece, segment.mw) for piece in pieces]
+        if not left:
+            return Refusal("superseded by a later revision", "revisionNo", str(wire.revision_no))
+        left = [(piece, mw) for piece, mw in left if piece.end_ns > now_ns]
+        if not left:
+            return Refusal("its time is over", "endTime", iso(to_ns(one.segments[-1].end_time)), iso(now_ns))
+        alone = len(left) == 1
+        return [
+            Instruction(
+                one.instruction_uid if alone else f"{one.instruction_uid}#{at}",
+                wire.batch_uid,
+                pool,
+                one.product,
+                piece.start_ns,
+                piece.end_ns,
+                mw * _W_PER_MW,
+                one.price,
+                wire.revision_no,
+            )
+            for at, (piece, mw) in enumerate(left)
+        ]
+
+    def _speak(self, part: Instruction, rank: Rank) -> None:
+        spoken = self._spoken.setdefault((part.pool, part.product), [])
+        # Only times that a late batch could still mean are kept.
+        spoken[:] = [each for each in spoken if each[0].end_ns > part.start_ns - HOUR_NS]
+        spoken.append((Interval(part.start_ns, part.end_ns), rank))
+
+
+def without(over: Interval, taken: list[Interval]) -> list[Interval]:
+    """Return what is left of an interval outside those that are taken, in order."""
+    left = [over]
+    for other in taken:
+        left = [piece for each in left for piece in _minus(each, other)]
+    return left
+
+
+def number(uid: str) -> int:
+    """Return a batch UID as the number that orders it; -1 for one that is none."""
+    return int(uid) if uid.isascii() and uid.isdigit() and len(uid) <= 18 else -1
+
+
+def _minus(one: Interval, other: Interval) -> list[Interval]:
+    if not one.overlaps(other):
+        return [one]
+    before = [Interval(one.start_ns, other.start_ns)] if one.start_ns < other.start_ns else []
+    after = [Interval(other.end_ns, one.end_ns)] if other.end_ns < one.end_ns else []
+    return before + after

@@ -1,0 +1,101 @@
+"""One call to the ISO's web service over HTTPS, and what can come of it."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import httpx
+
+from tieline.errors import LinkDown, PeerError
+from tieline.wire.ads.codec import MOST_BYTES, envelope, open_envelope
+from tieline.wire.ads.errors import Fault, Malformed
+from tieline.wire.ads.messages import Message
+
+M = TypeVar("M", bound=Message)
+
+
+class Busy(LinkDown):
+    """The ISO asks us to come back later (HTTP 429 or 503)."""
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__(f"the ISO is busy: again after {after_s:g} s")
+        self.after_s = after_s
+
+
+class Refused(PeerError):
+    """The ISO answered with a fault or an in-band error: its code and its words."""
+
+
+async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type[M], now_ns: int) -> tuple[M, bytes]:
+    """Return the ISO's answer to a message, and its bytes.
+
+    Raises:
+        Busy: It asks us to wait.
+        LinkDown: It can't be reached; the words name a certificate where that is why.
+        Refused: It answered with a fault.
+        PeerError: It answered something else than the protocol says.
+    """
+    headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{type(message).__name__}"'}
+    content = envelope(message)
+    try:
+        try:
+            status, body = await _post(client, url, content, headers, now_ns)
+        except httpx.RemoteProtocolError:
+            # A kept stream that the server closed just now. Every call names what it is about by UID: again is safe.
+            status, body = await _post(client, url, content, headers, now_ns)
+    except httpx.HTTPError as error:
+        raise LinkDown(_words(error)) from error
+    if status not in (200, 500):  # SOAP 1.1, 6.2: a fault comes with 500
+        raise PeerError(f"{type(message).__name__}: HTTP {status}")
+    try:
+        answer = open_envelope(body, (kind,))
+    except Fault as fault:
+        raise Refused(f"{type(message).__name__}: {fault}") from fault
+    except Malformed as error:
+        raise PeerError(f"{type(message).__name__}: {error}") from error
+    assert isinstance(answer, kind)
+    return answer, body
+
+
+async def _post(
+    client: httpx.AsyncClient, url: str, content: bytes, headers: dict[str, str], now_ns: int
+) -> tuple[int, bytes]:
+    async with client.stream("POST", url, content=content, headers=headers) as response:
+        if response.status_code in (429, 503):
+            raise Busy(_retry_after_s(response.headers.get("Retry-After", ""), now_ns))
+        return response.status_code, await _read(response)
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise PeerError(f"the answer is longer than {MOST_BYTES} bytes")
+    return bytes(body)
+
+
+def _retry_after_s(text: str, now_ns: int) -> float:
+    """Return the seconds of a Retry-After, given as seconds or as a date (RFC 9110, 10.2.3); 5 s where unreadable."""
+    if text.isdigit():
+        return float(min(int(text), 3600))
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return 5.0
+    now = datetime.fromtimestamp(now_ns / 1e9, UTC)
+    return min(max((at.astimezone(UTC) - now).total_seconds(), 0.0), 3600.0)
+
+
+def _words(error: httpx.HTTPError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the ISO's certificate is not accepted: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError) and "CERTIFICATE" in str(cause):
+            return f"the ISO does not accept our certificate: {cause.reason}"
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,309 @@
+"""The ISO's dispatch web service as a client: polls batches and awards, answers, bids, and re-declares.
+
+Theory of operation. Every few seconds the batches after the last known UID are asked for, and a few before it again,
+as one may have been published late. Each is fetched, sorted (`iso_batches`), handed to the desk, and answered; the
+answer is kept and sent again until the ISO has it. What comes twice is answered from memory. Awards of today and
+tomorrow are asked for until the ISO says that the day is cleared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+import httpx
+import numpy as np
+import structlog
+from msgspec import Struct
+
+from tieline.desk.ports import Award, Intake, LinkHealth, MarketInlet, Offer, Session
+from tieline.errors import ConfigError, LinkDown, PeerError
+from tieline.ids import derive
+from tieline.links.grid.iso_batches import Batches, number
+from tieline.links.grid.iso_call import Busy, M, Refused, call
+from tieline.resource.claim import Refusal
+from tieline.rim.supervise import Backoff
+from tieline.times import SECOND_NS, Clock, from_ns, to_ns
+from tieline.wire.ads import messages as ads
+from tieline.wire.ads.codec import unpack
+from tieline.wire.ads.errors import Malformed
+from tieline.wire.ads.hours import hour_ns, hour_of
+
+_log = structlog.get_logger("tieline.iso")
+_W_PER_MW = 1e6
+_HOUR_NS = 3600 * SECOND_NS
+
+
+class IsoSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the ISO is reached, and what it calls our pools (pool -> its resource)."""
+
+    url: str
+    zone: str
+    pools: dict[str, str]
+    poll_s: float = 5.0
+    awards_s: float = 60.0
+    overlap: int = 16
+    read_tries: int = 3
+    most_skew_s: float = 2.0
+
+
+class IsoWeb:
+    """Our side of the ISO's web service. A `desk.ports.MarketLink`; run it with `Supervisor.keep(name, link.run)`."""
+
+    def __init__(
+        self,
+        settings: IsoSettings,
+        client: httpx.AsyncClient,
+        inlet: MarketInlet,
+        clock: Clock,
+        rng: np.random.Generator,
+        intake: Intake | None = None,
+        name: str = "iso",
+    ) -> None:
+        if not settings.pools or len(set(settings.pools.values())) != len(settings.pools):
+            raise ConfigError("$.iso.pools: give each pool the ISO's name of it, no name twice")
+        if not (settings.poll_s > 0 and settings.awards_s > 0 and settings.overlap >= 0):
+            raise ConfigError("$.iso: poll_s and awards_s must be over 0 s, overlap 0 or more")
+        try:
+            self._zone = ZoneInfo(settings.zone)
+        except (KeyError, ValueError):
+            raise ConfigError(f"$.iso.zone = {settings.zone!r}: give an IANA zone such as America/Chicago") from None
+        self.name = name
+        self._settings, self._client, self._inlet, self._clock = settings, client, inlet, clock
+        self._rng, self._intake = rng, intake
+        self._pool_of = {theirs: ours for ours, theirs in settings.pools.items()}
+        self._batches = Batches(settings.pools)
+        self._unsent: dict[str, ads.RespondDispatchBatch] = {}
+        self._unreadable: dict[str, int] = {}
+        self._cleared: set[date] = set()
+        self._awards_due_ns = 0
+        self._counts = {"sent": 0, "received": 0, "refused": 0, "errors": 0}
+        self._session, self._since_ns, self._last_error = Session.DOWN, clock.now_ns(), ""
+
+    # --- polling ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Poll for ever: every `poll_s`, later after an error or when the ISO asks for it."""
+        backoff, tries = Backoff(1.0, 60.0), 0
+        while True:
+            try:
+                await self.poll()
+                tries, wait_s = 0, self._settings.poll_s * (0.9 + 0.2 * float(self._rng.random()))
+            except (LinkDown, PeerError) as error:
+                tries += 1
+                wait_s = backoff.delay_s(tries, self._rng)
+                if isinstance(error, Busy):
+                    wait_s += error.after_s
+                self._lost(error)
+            await asyncio.sleep(wait_s)
+
+    async def poll(self) -> None:
+        """Ask once for batches, and for awards when they are due.
+
+        Raises:
+            LinkDown: The ISO can't be reached, or asks us to wait.
+            PeerError: It broke the protocol.
+        """
+        await self._send_answers()
+        last = number(await self._inlet.last_batch_uid())
+        since = max(last - self._settings.overlap, -1)
+        found, _ = await self._call(ads.GetDispatchBatchesSinceUID(str(since)), ads.DispatchBatches)
+        skew_s = (to_ns(found.server_time) - self._clock.now_ns()) / SECOND_NS
+        uids = dict.fromkeys(header.batch_uid for header in found.batches)
+        for uid in sorted(uids, key=number):
+            if self._batches.answer(uid) is None:
+                await self._take(uid)
+        await self._send_answers()
+        if self._clock.now_ns() >= self._awards_due_ns:
+            await self._take_awards()
+            self._awards_due_ns = self._clock.now_ns() + int(self._settings.awards_s * SECOND_NS)
+        if abs(skew_s) > self._settings.most_skew_s:
+            self._become(Session.DEGRADED, f"the ISO's clock is {skew_s:+.1f} s from ours")
+        else:
+            self._become(Session.LIVE, "")
+
+    async def _take(self, uid: str) -> None:
+        """Fetch one batch, bring it to the desk, and keep its answer for sending."""
+        try:
+            packed, _ = await self._call(ads.GetDispatchBatch(uid), ads.PackedBatch)
+            wire, native = unpack(packed.payload)
+            if wire.batch_uid != uid:
+                raise Malformed(f"batchUID = {wire.batch_uid}: asked for {uid}")
+        except (Malformed, Refused) as error:
+            self._not_read(uid, str(error))
+            return
+        frame = derive("frame", self.name, uid, packed.payload)
+        if not wire.binding_flag:
+            self._batches.remember(ads.RespondDispatchBatch(uid))
+            return
+        sorted_ = self._batches.sort(wire, frame, native, self._clock.now_ns())
+        answer = await self._inlet.dispatch(sorted_.batch) if sorted_.batch is not None else None
+        reply = self._batches.settle(wire, sorted_, answer)
+        self._counts["refused"] += sum(each.response == "DECLINE" for each in reply.replies)
+        self._keep(reply)
+        await self._call(ads.ValidateDispatchBatch(uid), ads.Acknowledged)
+
+    def _not_read(self, uid: str, why: str) -> None:
+        """Count a batch that could not be read; after some tries decline it whole, as no fetch will mend it."""
+        self._counts["errors"] += 1
+        self._last_error = f"batch {uid}: {why}"
+        tries = self._unreadable[uid] = self._unreadable.get(uid, 0) + 1
+        if tries >= self._settings.read_tries:
+            _log.error("batch declined unread", uid=uid, why=why)
+            del self._unreadable[uid]
+            self._keep(ads.RespondDispatchBatch(uid, f"malformed: {why}"[:2000]))
+
+    def _keep(self, reply: ads.RespondDispatchBatch) -> None:
+        self._batches.remember(reply)
+        self._unsent[reply.batch_uid] = reply
+
+    async def _send_answers(self) -> None:
+        for uid, reply in list(self._unsent.items()):
+            try:
+                await self._call(reply, ads.Acknowledged)
+            except Refused as error:
+                # The ISO will not take it, now or later: say so once, and let the batch's own status tell.
+                self._counts["errors"] += 1
+                self._last_error = str(error)
+                _log.warning("answer refused", uid=uid, error=str(error))
+            self._unsent.pop(uid, None)
+
+    async def _take_awards(self) -> None:
+        today = from_ns(self._clock.now_ns()).astimezone(self._zone).date()
+        for day in (today, today + timedelta(days=1)):
+            if day in self._cleared:
+                continue
+            rows, body = await self._call(ads.GetAwards(day), ads.AwardRows)
+            if not rows.cleared:
+                continue
+            awards = [award for row in rows.awards if (award := self._award(row)) is not None]
+            answers = await self._inlet.awards(awards, derive("frame", self.name, "awards", body)) if awards else []
+            for award, refusal in zip(awards, answers, strict=True):
+                if refusal is not None:
+                    self._counts["refused"] += 1
+                    _log.warning("award refused", award=award.id, refusal=str(refusal))
+            self._cleared = {each for each in self._cleared if each >= today} | {day}
+
+    def _award(self, row: ads.AwardRow) -> Award | None:
+        try:
+            start_ns, end_ns = hour_ns(row.market_date, row.hour_ending, row.repeated_hour, self._zone)
+        except Malformed as error:
+            self._counts["errors"] += 1
+            self._last_error = f"award {row.award_uid}: {error}"
+            return None
+        pool = self._pool_of.get(row.resource)
+        if pool is None:
+            self._counts["errors"] += 1
+            self._last_error = f"award {row.award_uid}: unknown resource {row.resource}"
+            return None
+        power_w = row.mw * _W_PER_MW
+        return Award(row.award_uid, row.bid_uid, pool, row.product, start_ns, end_ns, power_w, row.price)
+
+    # --- our side of the business -------------------------------------------------------------------------------------
+
+    async def submit(self, offers: Sequence[Offer]) -> list[Refusal | None]:
+        """Submit offers before the gate; one answer a row. Raises LinkDown or PeerError where the ISO gave none."""
+        made = [self._bid(offer) for offer in offers]
+        bids = tuple(bid for bid in made if isinstance(bid, ads.Bid))
+        results: Mapping[str, ads.BidResult] = {}
+        if bids:
+            answer, _ = await self._call(ads.SubmitBids(bids), ads.BidResults)
+            results = {result.bid_uid: result for result in answer.results}
+        answers: list[Refusal | None] = []
+        for each in made:
+            if isinstance(each, Refusal):
+                answers.append(each)
+                continue
+            result = results.get(each.bid_uid)
+            if result is None:
+                answers.append(Refusal("the ISO said nothing of this bid", "bidUID", each.bid_uid))
+            else:
+                taken = result.status == "SUBMITTED"
+                answers.append(None if taken else Refusal(result.reason or "rejected", "bidUID", each.bid_uid))
+        return answers
+
+    async def declare(self, pool: str, available_up_w: float, available_down_w: float, reason: str) -> None:
+        """Re-declare what the pool can do from now on. Raises ConfigError for a pool that the ISO doesn't know."""
+        message = ads.RedeclareAvailability(
+            self._resource(pool),
+            from_ns(self._clock.now_ns()),
+            available_up_w / _W_PER_MW,
+            available_down_w / _W_PER_MW,
+            reason,
+        )
+        await self._call(message, ads.Acknowledged)
+
+    async def report(self, pool: str, power_w: float) -> None:
+        """Tell the ISO what the pool does now."""
+        at = from_ns(self._clock.now_ns())
+        await self._call(ads.SubmitTelemetry(self._resource(pool), at, power_w / _W_PER_MW), ads.Acknowledged)
+
+    async def trajectory(self, pool: str, start_ns: int, end_ns: int) -> list[tuple[int, float]]:
+        """Return what the ISO expects of a pool: (instant, W), oldest first."""
+        message = ads.GetTrajectoryData(self._resource(pool), from_ns(start_ns), from_ns(end_ns))
+        answer, _ = await self._call(message, ads.Trajectory)
+        return [(to_ns(point.at_time), point.mw * _W_PER_MW) for point in answer.waypoints]
+
+    async def status(self, uid: str) -> str:
+        """Return what the ISO says became of a batch."""
+        answer, _ = await self._call(ads.GetBatchStatus(uid), ads.BatchStatus)
+        return answer.status
+
+    def _bid(self, offer: Offer) -> ads.Bid | Refusal:
+        if offer.pool not in self._settings.pools:
+            return Refusal("unknown pool", "pool", offer.pool)
+        if offer.end_ns - offer.start_ns != _HOUR_NS:
+            return Refusal("an offer covers one hour", "end_ns", str(offer.end_ns), str(offer.start_ns + _HOUR_NS))
+        prices = [segment.price_per_mwh for segment in offer.segments]
+        if prices != sorted(prices) or not prices or len(prices) > 10:
+            return Refusal("a curve has 1 to 10 steps of rising prices", "segments", str(prices))
+        if any(not 0 < segment.power_w <= 1e12 for segment in offer.segments):
+            return Refusal("a step is more than 0 W", "segments", str([s.power_w for s in offer.segments]))
+        try:
+            day, hour_ending, repeated = hour_of(offer.start_ns, self._zone)
+        except Malformed as error:
+            return Refusal(str(error), "start_ns", str(offer.start_ns))
+        segments = tuple(ads.BidSegment(s.power_w / _W_PER_MW, s.price_per_mwh) for s in offer.segments)
+        resource = self._settings.pools[offer.pool]
+        return ads.Bid(offer.id, resource, offer.product, day, hour_ending, repeated, segments)
+
+    def _resource(self, pool: str) -> str:
+        if pool not in self._settings.pools:
+            raise ConfigError(f"$.iso.pools: no ISO name for pool {pool!r}")
+        return self._settings.pools[pool]
+
+    # --- calls and health ---------------------------------------------------------------------------------------------
+
+    async def _call(self, message: ads.Message, kind: type[M]) -> tuple[M, bytes]:
+        self._counts["sent"] += 1
+        answer = await call(self._client, self._settings.url, message, kind, self._clock.now_ns())
+        self._counts["received"] += 1
+        return answer
+
+    def _lost(self, error: Exception) -> None:
+        self._counts["errors"] += 1
+        self._become(Session.DEGRADED if isinstance(error, (Busy, PeerError)) else Session.DOWN, str(error))
+
+    def _become(self, session: Session, error: str) -> None:
+        if error:
+            self._last_error = error
+        if session is not self._session:
+            self._session, self._since_ns = session, self._clock.now_ns()
+            _log.info("session", link=self.name, session=session.name, error=error)
+            if self._intake is not None:
+                self._intake.health(self.health())
+
+    def health(self) -> LinkHealth:
+        """Return how the link is."""
+        peers = int(self._session is Session.LIVE)
+        return LinkHealth(
+            self.name,
+            "iso_web",
+            self._session,
+            self._since_ns,
+            peers=peers,
+            last_error=self._last_error,
+            **self._counts,
+        )

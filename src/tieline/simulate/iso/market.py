@@ -1,0 +1,279 @@
+"""What the ISO knows and does: takes bids until the gate, clears the day ahead, dispatches, and hears our answers.
+
+A market day D is cleared at `clears_at` local time on D-1 for the bids that came by then. Dispatch of a five-minute
+step is published `lead_s` ahead of it: what was awarded for the hour, or what the curve offers at the step's price
+where that is more, never beyond the availability last declared. Instructions follow a re-declaration from the next
+step on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from tieline.ids import derive
+from tieline.simulate.iso.auction import clear, supplied
+from tieline.simulate.iso.faults import Faults
+from tieline.simulate.iso.prices import ZONE, prices_of
+from tieline.simulate.iso.real_time import STEP_NS, real_time
+from tieline.times import HOUR_NS, SECOND_NS, Clock, from_ns, to_ns
+from tieline.wire.ads import messages as ads
+from tieline.wire.ads.codec import pack
+from tieline.wire.ads.errors import Malformed
+from tieline.wire.ads.hours import hour_ns
+
+
+@dataclass(slots=True)
+class Published:
+    """One batch as it was or will be published, and what became of it."""
+
+    batch: ads.DispatchBatch
+    shown_at_ns: int
+    payload: str
+    twice: bool = False
+    status: str = "PENDING"
+    fetched: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a resource said that it can do (MW), from an instant on."""
+
+    from_ns: int
+    up_mw: float
+    down_mw: float
+    reason: str
+
+
+@dataclass(slots=True)
+class Seen:
+    """All that participants told us, for whoever wants to check it."""
+
+    replies: dict[str, ads.RespondDispatchBatch] = field(default_factory=dict)
+    reply_count: dict[str, int] = field(default_factory=dict)
+    declared: dict[str, list[Declared]] = field(default_factory=dict)
+    telemetry: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+
+class IsoMarket:
+    """One ISO's market on a clock that is handed in; `advance` brings it up to now."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        rng: np.random.Generator,
+        faults: Faults,
+        *,
+        point: str = "HB_NORTH",
+        zone: ZoneInfo = ZONE,
+        gate: time = time(10),
+        clears_at: time = time(13, 30),
+        lead_s: float = 75.0,
+        seed_prices: int = 0,
+    ) -> None:
+        self._clock, self._rng, self._faults = clock, rng, faults
+        self._point, self._zone, self._gate, self._clears_at = point, zone, gate, clears_at
+        self._lead_ns = int(lead_s * SECOND_NS)
+        self._seed_prices = seed_prices
+        self.bids: dict[str, ads.Bid] = {}
+        self.awards: dict[date, tuple[ads.AwardRow, ...]] = {}
+        self.batches: dict[str, Published] = {}
+        self.seen = Seen()
+        self._real_time: dict[date, dict[int, float]] = {}
+        self._held: list[Published] = []
+        self._uid = 0
+        first = clock.now_ns() + self._lead_ns
+        self._next_step_ns = first - first % STEP_NS + STEP_NS
+
+    @property
+    def now_ns(self) -> int:
+        """The ISO's own time, wrong by the skew of the fault menu."""
+        return self._clock.now_ns() + int(self._faults.menu.skew_s * SECOND_NS)
+
+    def prices(self, day: date) -> Mapping[int, float]:
+        """Return the real-time prices of a market day by step; the same for a seed, whatever was asked before."""
+        if day not in self._real_time:
+            rng = np.random.default_rng([self._seed_prices, day.toordinal()])
+            self._real_time[day] = real_time(prices_of(self._point, day), rng)
+        return self._real_time[day]
+
+    def advance(self) -> None:
+        """Clear the days and publish the steps that are due."""
+        now = self._clock.now_ns()
+        local = from_ns(now).astimezone(self._zone)
+        for day in (local.date(), local.date() + timedelta(days=1)):
+            if day not in self.awards and now >= self._at(day, self._clears_at):
+                self._clear(day)
+        while self._next_step_ns - self._lead_ns <= now:
+            self._publish(self._next_step_ns)
+            self._next_step_ns += STEP_NS
+
+    # --- the day ahead ------------------------------------------------------------------------------------------------
+
+    def submit(self, bid: ads.Bid) -> ads.BidResult:
+        """Take a bid before the gate of its day, or say why not."""
+        try:
+            hour_ns(bid.market_date, bid.hour_ending, bid.repeated_hour, self._zone)
+        except Malformed as error:
+            return ads.BidResult(bid.bid_uid, "REJECTED", str(error))
+        if self._clock.now_ns() >= self._at(bid.market_date, self._gate):
+            return ads.BidResult(bid.bid_uid, "REJECTED", f"the gate closed at {self._gate} the day before")
+        prices = [segment.price for segment in bid.segments]
+        if prices != sorted(prices):
+            return ads.BidResult(bid.bid_uid, "REJECTED", "prices must rise")
+        self.bids[bid.bid_uid] = bid
+        return ads.BidResult(bid.bid_uid, "SUBMITTED")
+
+    def _at(self, day: date, local: time) -> int:
+        return to_ns(datetime.combine(day - timedelta(days=1), local, tzinfo=self._zone))
+
+    def _clear(self, day: date) -> None:
+        prices = prices_of(self._point, day)
+        rows = []
+        for bid in self.bids.values():
+            if bid.market_date != day:
+                continue
+            start_ns, _ = hour_ns(day, bid.hour_ending, bid.repeated_hour, self._zone)
+            if start_ns not in prices:
+                continue
+            mw, price = clear(_curve(bid), prices[start_ns])
+            if mw > 0:
+                row = (bid.bid_uid, bid.resource, bid.product, day, bid.hour_ending, bid.repeated_hour)
+                rows.append(ads.AwardRow(derive("award", bid.bid_uid), *row, round(mw, 6), round(price, 4)))
+        self.awards[day] = tuple(rows)
+
+    # --- real time ----------------------------------------------------------------------------------------------------
+
+    def _publish(self, step_ns: int) -> None:
+        instructions = self._instructions(step_ns, step_ns + STEP_NS)
+        if not instructions:
+            return
+        faults = self._faults.batch()
+        shown_ns = step_ns - self._lead_ns + (int(self._faults.menu.late_s * SECOND_NS) if "late" in faults else 0)
+        made = self._make(step_ns, instructions, 1, shown_ns, "expire" in faults)
+        made.twice = "duplicate" in faults
+        if "malformed" in faults:
+            made.payload = _spoiled(made.payload, self._rng)
+        if "reorder" in faults:
+            self._held.append(made)
+            return
+        self._show(made)
+        if "supersede" in faults:
+            self._supersede(step_ns, instructions, shown_ns)
+        # What was held back comes after its successor: out of order.
+        for held in self._held:
+            held.shown_at_ns = max(held.shown_at_ns, shown_ns + SECOND_NS)
+            self._show(held)
+        self._held.clear()
+
+    def _supersede(self, step_ns: int, instructions: tuple[ads.Instruction, ...], shown_ns: int) -> None:
+        """Publish a revision that changes the second half of the step: its start lies within the interval."""
+        middle = from_ns(step_ns + STEP_NS // 2)
+        end = from_ns(step_ns + STEP_NS)
+        factor = 0.5 + 0.5 * float(self._rng.random())
+        changed = tuple(
+            replace_segments(one, (ads.Segment(middle, end, round(one.segments[0].mw * factor, 6)),), "r2")
+            for one in instructions
+        )
+        self._show(self._make(step_ns, changed, 2, shown_ns + 10 * SECOND_NS, False))
+
+    def _make(
+        self, step_ns: int, instructions: tuple[ads.Instruction, ...], revision: int, shown_ns: int, expired: bool
+    ) -> Published:
+        self._uid += 1
+        skew_ns = int(self._faults.menu.skew_s * SECOND_NS)
+        expires_ns = shown_ns - SECOND_NS if expired else step_ns + STEP_NS
+        batch = ads.DispatchBatch(
+            str(self._uid),
+            "RT5",
+            "ACTIVE",
+            from_ns(shown_ns + skew_ns),
+            from_ns(expires_ns + skew_ns),
+            "RTD",
+            from_ns(step_ns),
+            "NORMAL",
+            True,
+            revision,
+            instructions,
+        )
+        return Published(batch, shown_ns, pack(batch))
+
+    def _show(self, made: Published) -> None:
+        self.batches[made.batch.batch_uid] = made
+
+    def _instructions(self, start_ns: int, end_ns: int) -> tuple[ads.Instruction, ...]:
+        local = from_ns(start_ns).astimezone(self._zone)
+        hour_start_ns = start_ns - start_ns % HOUR_NS
+        price = self.prices(local.date()).get(start_ns)
+        if price is None:
+            return ()
+        made = []
+        for award in self.awards.get(local.date(), ()):
+            award_start_ns, _ = hour_ns(award.market_date, award.hour_ending, award.repeated_hour, self._zone)
+            if award_start_ns != hour_start_ns:
+                continue
+            mw = self._limited(award, price, start_ns)
+            uid = derive("instruction", award.award_uid, start_ns)
+            segment = ads.Segment(from_ns(start_ns), from_ns(end_ns), mw)
+            made.append(ads.Instruction(uid, award.resource, award.product, price, (segment,)))
+        return tuple(made)
+
+    def _limited(self, award: ads.AwardRow, price: float, start_ns: int) -> float:
+        wanted = max(award.mw, supplied(_curve(self.bids[award.bid_uid]), price))
+        declared = [each for each in self.seen.declared.get(award.resource, ()) if each.from_ns <= start_ns]
+        return round(min(wanted, max(declared[-1].up_mw, 0.0)) if declared else wanted, 6)
+
+    # --- what participants ask and say --------------------------------------------------------------------------------
+
+    def since(self, last_uid: int) -> list[ads.BatchHeader]:
+        """Return the batches after a UID that are shown by now, in the order of showing; some twice, as faults say."""
+        now = self._clock.now_ns()
+        shown = [made for made in self.batches.values() if made.shown_at_ns <= now]
+        found = [made for made in shown if int(made.batch.batch_uid) > last_uid]
+        # A duplicating ISO lists a batch again, though it was asked only for what comes after.
+        again = [made for made in shown if made.twice and now - made.shown_at_ns < HOUR_NS]
+        listed = sorted([*found, *again], key=lambda made: made.shown_at_ns)
+        return [ads.BatchHeader(m.batch.batch_uid, m.batch.batch_sent, m.batch.batch_type) for m in listed]
+
+    def reply(self, reply: ads.RespondDispatchBatch) -> None:
+        """Take an answer; the first stands, as a second of the same batch is a repeat."""
+        uid = reply.batch_uid
+        self.seen.reply_count[uid] = self.seen.reply_count.get(uid, 0) + 1
+        self.seen.replies.setdefault(uid, reply)
+        self.batches[uid].status = "ANSWERED"
+
+    def declare(self, said: ads.RedeclareAvailability) -> None:
+        """Take what a resource can do from now on."""
+        made = Declared(to_ns(said.from_time), said.up_mw, said.down_mw, said.reason)
+        self.seen.declared.setdefault(said.resource, []).append(made)
+
+    def trajectory(self, resource: str, start_ns: int, end_ns: int) -> list[tuple[int, float]]:
+        """Return (instant, MW) of the instructions published for a resource, the newest revision of each step."""
+        points: dict[int, float] = {}
+        for made in sorted(self.batches.values(), key=lambda made: made.batch.revision_no):
+            for one in made.batch.instructions:
+                for segment in one.segments:
+                    if one.resource == resource and start_ns <= to_ns(segment.start_time) < end_ns:
+                        points[to_ns(segment.start_time)] = segment.mw
+        return sorted(points.items())
+
+
+def replace_segments(one: ads.Instruction, segments: tuple[ads.Segment, ...], mark: str) -> ads.Instruction:
+    """Return an instruction with other segments, under a UID derived from its own."""
+    uid = derive("instruction", one.instruction_uid, mark)
+    return ads.Instruction(uid, one.resource, one.product, one.price, segments)
+
+
+def _curve(bid: ads.Bid) -> list[tuple[float, float]]:
+    return [(segment.mw, segment.price) for segment in bid.segments]
+
+
+def _spoiled(payload: str, rng: np.random.Generator) -> str:
+    """Return a payload that is cut off, not base64, or scrambled inside."""
+    at = int(rng.integers(8, max(len(payload) - 8, 9)))
+    kind = int(rng.integers(3))
+    return (payload[:at], payload[:at] + "*" + payload[at:], payload[:at] + "AAAA" + payload[at + 4 :])[kind]

@@ -1,0 +1,45 @@
+"""Day-ahead prices of 2021-2022 (ERCOT), hour by hour in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from functools import cache
+from importlib.resources import as_file, files
+from zoneinfo import ZoneInfo
+
+from tieline.errors import ConfigError
+from tieline.wire.ads.hours import hour_ns, hours_of
+
+ZONE = ZoneInfo("America/Chicago")
+POINTS = ("HB_NORTH", "LZ_HOUSTON")
+
+
+@cache
+def day_ahead(point: str) -> Mapping[int, float]:
+    """Return the day-ahead price ($/MWh) of each hour, by its start in UTC ns.
+
+    Raises:
+        ConfigError: There are no prices of that settlement point.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if point not in POINTS:
+        raise ConfigError(f"settlement point {point!r}: give one of {', '.join(POINTS)}")
+    place = files("tieline.simulate") / "data" / "prices" / "ercot_dam_2021_2022.parquet"
+    with as_file(place) as path:
+        table = pq.read_table(path)
+    rows = table.filter(pc.equal(table["settlement_point"], point)).to_pydict()
+    prices: dict[int, float] = {}
+    columns = rows["delivery_date"], rows["hour_ending"], rows["repeated_hour"], rows["spp"]
+    for day, hour_ending, repeated, price in zip(*columns, strict=True):
+        start_ns, _ = hour_ns(date.fromisoformat(day), int(hour_ending[:2]), repeated == "Y", ZONE)
+        prices[start_ns] = price
+    return prices
+
+
+def prices_of(point: str, day: date) -> dict[int, float]:
+    """Return the prices of one market day by hour start: 23, 24 or 25 of them; none outside 2021-2022."""
+    known = day_ahead(point)
+    return {start: known[start] for _, _, start, _ in hours_of(day, ZONE) if start in known}

@@ -1,0 +1,178 @@
+"""A utility's control room in small: a DNP3 master that polls, limits and cancels. Plays the DNO in simulations.
+
+Built on the sans-I/O master of py1815 with a stream of its own, so that it runs on virtual time too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from py1815.application import FunctionCode
+from py1815.control import CommandStatus
+from py1815.decode import DecodedObject
+from py1815.master.association import Exchange, MasterAssociation, Outcome
+from py1815.master.controls import Command, analog, binary, encode, read_statuses
+from py1815.master.store import Store
+
+from tieline.errors import LinkDown, PeerError
+
+_CLASSES = bytes.fromhex("3c02063c03063c04063c0106")
+_EVENT_CLASSES = bytes.fromhex("3c02063c03063c0406")
+_CLEAR_RESTART = bytes.fromhex("500100070700")
+Spawn = Callable[[Coroutine[Any, Any, Any]], object]
+
+
+class Scada:
+    """One master's connection to one outstation; `at` is where a group's points begin (the layout of the binding)."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        master: int,
+        outstation: int,
+        spawn: Spawn,
+        tls: Any = None,
+        timeout_s: float = 5.0,
+    ) -> None:
+        self.store = Store()
+        self.unsolicited = 0
+        self.sent: list[bytes] = []
+        self._where, self._tls, self._spawn, self._timeout_s = (host, port), tls, spawn, timeout_s
+        self._addresses = master, outstation
+        self._turn = asyncio.Lock()
+        self._progress = asyncio.Event()
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def connect(self) -> None:
+        """Connect, clear the restart, poll all, and switch unsolicited reports on. Raises OSError or LinkDown."""
+        master, outstation = self._addresses
+        self._association = MasterAssociation(
+            outstation_address=outstation,
+            master_address=master,
+            response_timeout=self._timeout_s,
+            clock=asyncio.get_running_loop().time,
+        )
+        how = {"ssl": self._tls} if self._tls is not None else {}
+        reader, self._writer = await asyncio.open_connection(*self._where, **how)
+        self._spawn(self._receive(reader, self._writer, self._association))
+        await self.request(FunctionCode.WRITE, _CLEAR_RESTART)
+        await self.poll()
+        await self.request(FunctionCode.ENABLE_UNSOLICITED, _EVENT_CLASSES)
+
+    async def poll(self) -> None:
+        """Read all classes: events first, then every static point, into the store."""
+        await self.request(FunctionCode.READ, _CLASSES)
+
+    async def limit(self, at: int, low_w: float, high_w: float, *, select: bool = False) -> list[CommandStatus]:
+        """Hold a group between two powers (W); returns the status of each control."""
+        return await self.operate(
+            [analog(at + 1, low_w, 1), analog(at + 2, high_w, 1), binary(at + 1, True)], select=select
+        )
+
+    async def target(self, at: int, power_w: float, *, select: bool = False) -> list[CommandStatus]:
+        """Ask a group for a power (W); returns the status of each control."""
+        return await self.operate([analog(at, power_w, 1), binary(at, True)], select=select)
+
+    async def cancel(self, at: int) -> list[CommandStatus]:
+        """Withdraw what was asked of a group; returns the status of the control."""
+        return await self.operate([binary(at + 2, True)])
+
+    async def operate(self, controls: list[Command], *, select: bool = False) -> list[CommandStatus]:
+        """Operate controls directly, or select them first and operate only where all were selected."""
+        if select:
+            selected = await self.command(FunctionCode.SELECT, controls)
+            if any(status is not CommandStatus.SUCCESS for status in selected):
+                return selected
+        return await self.command(FunctionCode.OPERATE if select else FunctionCode.DIRECT_OPERATE, controls)
+
+    async def command(self, function: FunctionCode, controls: list[Command]) -> list[CommandStatus]:
+        """Send one control request as it is and return the outstation's status for each control.
+
+        Raises:
+            PeerError: The outstation's echo is not the request's.
+        """
+        exchange = await self.request(function, encode(controls))
+        if exchange.outcome is Outcome.SENT:
+            return [CommandStatus.UNDEFINED] * len(controls)
+        statuses = [point.status for point in read_statuses(controls, exchange)]
+        if any(status is None for status in statuses):
+            raise PeerError(f"{function.name}: the outstation echoed other controls than it was sent")
+        return [status for status in statuses if status is not None]
+
+    def analog(self, index: int) -> float | None:
+        """Return the last value of an analog input in counts, or None."""
+        seen = self.store.analog_input(index)
+        return None if seen is None or seen.value is None else float(seen.value)
+
+    def binary(self, index: int) -> bool | None:
+        """Return the last state of a binary input, or None."""
+        seen = self.store.binary_input(index)
+        return None if seen is None else bool(seen.value)
+
+    async def request(self, function: FunctionCode, body: bytes = b"") -> Exchange:
+        """Make one exchange.
+
+        Raises:
+            LinkDown: No connection, or no whole answer in time. A control is never sent again by itself.
+        """
+        async with self._turn:
+            if self._writer is None or self._writer.is_closing():
+                raise LinkDown("not connected to the outstation")
+            octets = self._association.request(function, body)
+            self.sent.append(octets)
+            self._writer.write(octets)
+            exchange = await self._finish(self._writer)
+        if exchange.outcome not in (Outcome.COMPLETE, Outcome.SENT):
+            raise LinkDown(f"{function.name}: {exchange.outcome.name.lower()}")
+        return exchange
+
+    async def replay(self, octets: bytes) -> None:
+        """Send octets again as they were, as a duplicating network would."""
+        if self._writer is not None:
+            self._writer.write(octets)
+            await self._writer.drain()
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._writer is not None:
+            self._writer.close()
+
+    async def _finish(self, writer: asyncio.StreamWriter) -> Exchange:
+        while (exchange := self._association.take()) is None:
+            self._progress.clear()
+            wait_s = self._association.expires_after()
+            try:
+                async with asyncio.timeout(wait_s if wait_s is None else max(wait_s, 0.001)):
+                    await self._progress.wait()
+            except TimeoutError:
+                if again := self._association.retry():
+                    writer.write(again)
+                else:
+                    self._association.expire()
+        self._take(exchange.objects)
+        return exchange
+
+    async def _receive(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, association: MasterAssociation
+    ) -> None:
+        try:
+            while data := await reader.read(4096):
+                if answer := association.receive(data):
+                    writer.write(answer)
+                for unsolicited in association.take_unsolicited():
+                    self.unsolicited += 1
+                    self._take(unsolicited.objects)
+                self._progress.set()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+            association.abandon()
+            self._progress.set()
+
+    def _take(self, objects: Sequence[DecodedObject]) -> None:
+        self.store.apply(objects, now=asyncio.get_running_loop().time())

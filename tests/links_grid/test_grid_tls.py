@@ -1,0 +1,145 @@
+"""TLS of both links over real sockets: client certificates wanted, pinned, and told when they have run out."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+from dnp3_desk import SmallDesk
+from test_dnp3_outstation import BINDING
+
+from tieline.desk.ports import BatchAnswer
+from tieline.errors import ConfigError, LinkDown
+from tieline.links.grid.dnp3.binding import Peer
+from tieline.links.grid.dnp3.outstation import Dnp3Outstation
+from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.rim.certificates import Authority, Files, client_context, server_context
+from tieline.rim.clock import SystemClock
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.iso.app import IsoApp, serve_iso
+from tieline.simulate.iso.faults import FaultMenu, Faults
+from tieline.simulate.iso.market import IsoMarket
+from tieline.simulate.scada import Scada
+
+CLOCK = SystemClock()
+
+
+def play(scene: Callable[[Supervisor], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with Supervisor(np.random.default_rng(1)) as supervisor:
+            await scene(supervisor)
+
+    asyncio.run(main())
+
+
+class Nobody:
+    """A market inlet that has heard nothing yet."""
+
+    async def awards(self, awards: object, frame: str) -> list[None]:
+        return []
+
+    async def dispatch(self, batch: object) -> BatchAnswer:
+        raise AssertionError("no batch was expected")
+
+    async def last_batch_uid(self) -> str:
+        return "-1"
+
+
+async def dnp3(files: Files, pinned: str, server: Files, supervisor: Supervisor) -> None:
+    peers = (Peer("dno", 1, certificate=pinned, may_read=("pool:north",)),)
+    binding = msgspec.structs.replace(BINDING, host="127.0.0.1", port=0, peers=peers)
+    desk = SmallDesk()
+    made = Dnp3Outstation(binding, desk, CLOCK, supervisor, tls=server_context(server))
+    await made.start()
+    await made.publish(desk.snapshot())
+    context = client_context(files, CLOCK)
+    scada = Scada("127.0.0.1", made.port, master=1, outstation=10, spawn=supervisor.spawn, tls=context, timeout_s=2)
+    try:
+        await scada.connect()
+        assert scada.analog(0) == 1e6
+    finally:
+        await scada.close()
+        await made.stop()
+
+
+def test_a_master_with_its_pinned_certificate_reads_over_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, CLOCK)
+    server, client = authority.issue("outstation", "127.0.0.1"), authority.issue("dno")
+    play(lambda supervisor: dnp3(client, client.fingerprint, server, supervisor))
+
+
+def test_a_master_with_another_certificate_of_the_same_authority_is_not_let_in(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, CLOCK)
+    server, client, other = (authority.issue(name, "127.0.0.1") for name in ("outstation", "dno", "other"))
+
+    async def scene(supervisor: Supervisor) -> None:
+        with pytest.raises((LinkDown, OSError)):
+            await dnp3(other, client.fingerprint, server, supervisor)
+
+    play(scene)
+
+
+def iso_link(url: str, client: httpx.AsyncClient) -> IsoWeb:
+    settings = IsoSettings(url, "America/Chicago", {"pool:north": "TL_NORTH"})
+    return IsoWeb(settings, client, Nobody(), CLOCK, np.random.default_rng(1))  # type: ignore[arg-type]
+
+
+async def iso(server: Files, how: ssl.SSLContext | bool, check: Callable[[IsoWeb], Awaitable[None]]) -> None:
+    faults = Faults(FaultMenu(), np.random.default_rng(1))
+    app = IsoApp(IsoMarket(CLOCK, np.random.default_rng(1), faults), faults)
+    listening = await serve_iso(app, "127.0.0.1", 0, server_context(server))
+    port = listening.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    async with httpx.AsyncClient(verify=how) as client:
+        await check(iso_link(f"https://127.0.0.1:{port}/ads", client))
+    listening.close()
+
+
+def test_the_iso_is_polled_with_a_client_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, CLOCK)
+    server, client = authority.issue("iso", "127.0.0.1"), authority.issue("tieline")
+
+    async def check(link: IsoWeb) -> None:
+        await link.poll()
+        assert link.health().received >= 2
+
+    play(lambda _: iso(server, client_context(client, CLOCK), check))
+
+
+def test_without_a_client_certificate_the_iso_hangs_up(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, CLOCK)
+    server = authority.issue("iso", "127.0.0.1")
+    bare = ssl.create_default_context(cafile=str(authority.file))
+
+    async def check(link: IsoWeb) -> None:
+        with pytest.raises(LinkDown):
+            await link.poll()
+
+    play(lambda _: iso(server, bare, check))
+
+
+def test_an_iso_whose_certificate_ran_out_is_named_as_such(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, CLOCK)
+    server, client = authority.issue("iso", "127.0.0.1", days=-1, begins_days=-9), authority.issue("tieline")
+
+    async def check(link: IsoWeb) -> None:
+        with pytest.raises(LinkDown, match="certificate has expired"):
+            await link.poll()
+
+    play(lambda _: iso(server, client_context(client, CLOCK), check))
+
+
+def test_our_own_certificate_that_ran_out_is_a_setting_to_mend(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, CLOCK)
+    with pytest.raises(ConfigError, match=r"tieline\.pem: valid from"):
+        client_context(authority.issue("tieline", days=-1, begins_days=-9), CLOCK)
+
+
+def test_a_server_sends_no_session_tickets(tmp_path: Path) -> None:
+    context = server_context(Authority(tmp_path, CLOCK).issue("iso", "127.0.0.1"))
+    assert context.num_tickets == 0
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode is ssl.CERT_REQUIRED
