@@ -1,0 +1,5 @@
+"""`python -m tieline` is `tieline`."""
+
+from tieline.node.cli import main
+
+main(prog_name="tieline")

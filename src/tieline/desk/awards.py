@@ -1,0 +1,139 @@
+"""Offers, awards and dispatch from a market: matched, reserved, taken once, answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tieline.desk.entry import Entry
+from tieline.desk.facts import AwardTaken, BatchTaken, CapacityReserved, OfferAnswered, OfferMade
+from tieline.desk.obligation import award_at
+from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
+from tieline.desk.state import DeskState
+from tieline.ids import derive
+from tieline.resource.claim import Refusal
+from tieline.times import HOUR_NS, iso
+
+TOLERANCE_W = 1.0
+
+
+def decide_offers(state: DeskState, offers: Sequence[Offer]) -> tuple[list[Entry], list[Refusal | None]]:
+    """Return the facts of new offers, and for each whether its capacity can be held; a second sale is refused.
+
+    The whole of an offer's power is held until the market answers.
+    """
+    entries: list[Entry] = []
+    answers: list[Refusal | None] = []
+    for offer in offers:
+        if offer.id in state.offers:
+            answers.append(None)
+            continue
+        refusal = _hold(state, offer, entries)
+        answers.append(refusal)
+        if refusal is None:
+            entries.append(Entry(derive("offer", offer.id), OfferMade(offer), offer.pool))
+    return entries, answers
+
+
+def _hold(state: DeskState, offer: Offer, entries: list[Entry]) -> Refusal | None:
+    power_w = sum(segment.power_w for segment in offer.segments)
+    up_w, down_w = max(power_w, 0.0), max(-power_w, 0.0)
+    hours = (offer.end_ns - offer.start_ns) / HOUR_NS
+    reservation = derive("reservation", offer.id)
+    refusal = state.ledger.check(
+        offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w=up_w, down_w=down_w, energy_wh=power_w * hours
+    )
+    fact = CapacityReserved(
+        reservation, offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w, down_w, power_w * hours, refusal
+    )
+    record = reservation if refusal is None else derive("reservation-refused", offer.id)
+    entries.append(Entry(record, fact, offer.pool, (derive("offer", offer.id),)))
+    return refusal
+
+
+def decide_offer_answers(state: DeskState, offers: Sequence[Offer], answers: Sequence[Refusal | None]) -> list[Entry]:
+    """Return the facts of what the market said to our offers."""
+    return [
+        Entry(
+            derive("offer-answer", offer.id),
+            OfferAnswered(offer.id, answer),
+            offer.pool,
+            (derive("offer", offer.id),),
+        )
+        for offer, answer in zip(offers, answers, strict=True)
+    ]
+
+
+def decide_awards(state: DeskState, awards: Sequence[Award], frame: str) -> tuple[list[Entry], list[Refusal | None]]:
+    """Return the facts and answers of day-ahead awards, each matched to the offer that it answers."""
+    entries: list[Entry] = []
+    answers: list[Refusal | None] = []
+    for award in awards:
+        refusal = None if award.id in state.awards else _award_refusal(state, award)
+        answers.append(refusal)
+        if award.id not in state.awards:
+            record = derive("award", award.id) if refusal is None else derive("award-refused", award.id, frame)
+            entries.append(
+                Entry(record, AwardTaken(award, refusal, frame), award.pool, (derive("offer", award.offer),))
+            )
+    return entries, answers
+
+
+def _award_refusal(state: DeskState, award: Award) -> Refusal | None:
+    offer = state.offers.get(award.offer)
+    if offer is None:
+        return Refusal("an award for an offer that we never made", "offer", award.offer, "one of our offers")
+    if (offer.pool, offer.product) != (award.pool, award.product):
+        given, limit = f"{award.pool}/{award.product}", f"{offer.pool}/{offer.product}"
+        return Refusal("the award is for another pool or product", "pool", given, limit)
+    if award.start_ns < offer.start_ns or award.end_ns > offer.end_ns:
+        return Refusal(
+            "the award lies outside the offer's interval",
+            "interval",
+            f"{iso(award.start_ns)}/{iso(award.end_ns)}",
+            f"{iso(offer.start_ns)}/{iso(offer.end_ns)}",
+        )
+    offered_w = sum(segment.power_w for segment in offer.segments)
+    if abs(award.power_w) > abs(offered_w) + TOLERANCE_W:
+        return Refusal("more was awarded than offered", "power_w", f"{award.power_w:.0f}", f"{offered_w:.0f}")
+    return None
+
+
+def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[list[Entry], BatchAnswer]:
+    """Return the facts and the answer of a dispatch batch; the same uid twice gets the first answer."""
+    known = state.batches.get(batch.uid)
+    if known is not None:
+        return [], known
+    accepted: list[str] = []
+    declined: list[tuple[str, Refusal]] = []
+    causes: list[str] = []
+    for instruction in batch.instructions:
+        refusal = _instruction_refusal(state, batch, instruction, now_ns)
+        if refusal is None:
+            accepted.append(instruction.id)
+        else:
+            declined.append((instruction.id, refusal))
+        award = award_at(state, instruction.pool, instruction.start_ns)
+        if award is not None and derive("award", award.id) not in causes:
+            causes.append(derive("award", award.id))
+    answer = BatchAnswer(batch.uid, tuple(accepted), tuple(declined))
+    subject = batch.instructions[0].pool if batch.instructions else ""
+    return [Entry(derive("batch", batch.uid), BatchTaken(batch, answer), subject, tuple(causes))], answer
+
+
+def _instruction_refusal(
+    state: DeskState, batch: DispatchBatch, instruction: Instruction, now_ns: int
+) -> Refusal | None:
+    if now_ns >= batch.expires_ns:
+        return Refusal("the batch has expired", "expires", iso(batch.expires_ns), f"after {iso(now_ns)}")
+    if now_ns >= instruction.end_ns:
+        return Refusal("the interval is over", "end", iso(instruction.end_ns), f"after {iso(now_ns)}")
+    if not state.fleet.holds(instruction.pool):
+        return Refusal("no such pool", "pool", instruction.pool, "a pool of the registry")
+    if award_at(state, instruction.pool, instruction.start_ns) is None:
+        return Refusal("no award covers the instruction", "start", iso(instruction.start_ns), "an awarded interval")
+    newest = state.instructions.get(instruction.pool, {}).get(instruction.start_ns)
+    if newest is not None and newest.revision >= instruction.revision:
+        return Refusal(
+            "a newer revision is in force", "revision", str(instruction.revision), f"> {newest.revision}", newest.id
+        )
+    return None

@@ -1,0 +1,41 @@
+"""The base: what each row would do without us, learnt from its own telemetry while nobody commands it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.state import DeskState
+from tieline.fleet.columns import KIND_CODE
+from tieline.resource.batch import Readings
+from tieline.resource.identity import Kind
+from tieline.times import SECOND_NS
+
+SLOW_KINDS = (KIND_CODE[Kind.THERMOSTAT], KIND_CODE[Kind.WATER_HEATER])
+SLOW_S, FAST_S = 1_800.0, 120.0
+"""A thermostat switches on and off, so its base is a mean over cycles; others follow their power closely."""
+
+
+def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
+    """Take readings into the columns, and blend the power of rows that run freely into their base."""
+    fleet = state.fleet
+    power = readings.points == fleet.power_code
+    rows = readings.rows[power]
+    before_ns = fleet.taken_at_ns[rows].copy()
+    fleet.take_readings(readings)
+    watts = readings.values[power]
+    free = is_free(state, rows, now_ns) & np.isfinite(watts)
+    rows, watts, before_ns = rows[free], watts[free], before_ns[free]
+    passed_s = np.maximum(readings.taken_at_ns[power][free] - before_ns, 0) / SECOND_NS
+    settles_s = np.where(np.isin(fleet.kinds[rows], SLOW_KINDS), SLOW_S, FAST_S)
+    blend = np.where(before_ns == 0, 1.0, -np.expm1(-passed_s / settles_s))
+    state.base_w[rows] += blend * (watts - state.base_w[rows])
+
+
+def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
+    """Return which rows run freely: no target in force, and no limit that bites."""
+    commands, fleet = state.commands, state.fleet
+    over = commands.valid_until_ns[rows] <= now_ns
+    limited = (commands.low_w[rows] > -fleet.max_absorb_w[rows]) | (commands.high_w[rows] < fleet.max_inject_w[rows])
+    free: NDArray[np.bool_] = over | (np.isnan(commands.target_w[rows]) & ~limited)
+    return free

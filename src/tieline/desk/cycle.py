@@ -1,0 +1,193 @@
+"""The desk's beat: what is owed becomes claims, claims become setpoints, setpoints commands; and what came is tallied.
+
+Theory of operation. `beat` runs once a minute and at once after each change that matters. It splits each pool's
+obligation over its rows, settles, sends, and counts energy. When an authority above the market takes capacity away,
+the same beat finds substitutes, re-declares what is left, and names the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk import redispatch, tracking
+from tieline.desk.desk import Desk
+from tieline.desk.entry import Entry
+from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
+from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, committed_until, owed
+from tieline.ids import derive
+from tieline.resource.command import Stage
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int32]
+STALE_NS = 3 * MINUTE_NS
+MISS_AFTER_NS = 3 * MINUTE_NS
+MISS_FOR_NS = 15 * MINUTE_NS
+TRIM_GAIN, TRIM_MOST = 0.5, 0.2
+
+
+@dataclass
+class PoolDesk:
+    """What the beat keeps of one pool between beats."""
+
+    pool: str
+    rows: Rows
+    price: Floats
+    eligible: NDArray[np.bool_]
+    share_w: Floats
+    tally: tracking.Tally | None = None
+    obligation: Obligation | None = None
+    trim_w: float = 0.0
+    available: tuple[float, float] = (0.0, 0.0)
+    causes: list[str] = field(default_factory=list)
+
+
+class Cycle:
+    """Beats for every pool of a desk."""
+
+    def __init__(self, desk: Desk, pools: Mapping[str, PoolDesk]) -> None:
+        self.desk, self.pools = desk, dict(pools)
+        self._last_ns = 0
+        self.beats = 0
+
+    async def beat(self, now_ns: int, cause: str = "") -> None:
+        """Do one beat. `cause` is the record that made it necessary now (empty: the clock)."""
+        state = self.desk.state
+        await self.desk.flush()
+        state.fleet.mark_stale(now_ns, STALE_NS)
+        seconds = (now_ns - self._last_ns) / SECOND_NS if self._last_ns else 0.0
+        self._last_ns = now_ns
+        state.claims.expire(now_ns)
+        for pool in self.pools.values():
+            await self._count(pool, now_ns, seconds)
+            self._note_misses(pool, now_ns)
+            await self._redispatch(pool, now_ns, cause)
+        await self.desk.settle()
+        self.beats += 1
+
+    async def _redispatch(self, pool: PoolDesk, now_ns: int, cause: str) -> None:
+        state = self.desk.state
+        obligation = owed(state, pool.pool, now_ns)
+        until_ns = max(committed_until(state, pool.pool, now_ns), obligation.end_ns if obligation else now_ns)
+        room = self.room(pool, now_ns, (until_ns - now_ns) / HOUR_NS)
+        before, pool.available = pool.available, (_sum(room.up_w, room), _sum(room.down_w, room))
+        former_w = pool.share_w
+        changed = obligation is None or pool.obligation is None or obligation.because != pool.obligation.because
+        if changed:
+            pool.trim_w = 0.0
+        pool.obligation = obligation
+        if obligation is None:
+            pool.share_w = np.zeros(len(pool.rows))
+            await self.desk.commit(self._release(pool, now_ns))
+            return
+        split = redispatch.allocate(room, obligation.power_w + pool.trim_w)
+        reason = cause or obligation.because
+        pool.share_w = split.share_w
+        entries = redispatch.decide_claims(state, obligation, split, now_ns, reason)
+        for entry in entries:
+            if entry.id not in pool.causes:
+                pool.causes.append(entry.id)
+        await self.desk.commit(entries)
+        if cause:
+            await self._tell_upward(pool, obligation, split, before, former_w, cause, now_ns)
+
+    def room(self, pool: PoolDesk, now_ns: int, hours: float) -> redispatch.Headroom:
+        """Return the pool's headroom now; rows that opted out, missed or can't be seen have none."""
+        state, rows = self.desk.state, pool.rows
+        seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+        serves = pool.eligible & seen & ~state.opted_out[rows] & (state.missed_until_ns[rows] <= now_ns)
+        return redispatch.headroom(state, rows, serves, pool.price, hours)
+
+    def _release(self, pool: PoolDesk, now_ns: int) -> list[Entry]:
+        """Return the facts that end the pool's market claims once nothing is owed."""
+        idle = Obligation(pool.pool, 0.0, now_ns, now_ns, "", 0.0, False)
+        nothing = np.zeros(len(pool.rows))
+        split = redispatch.Allocation(pool.rows, self.desk.state.base_w[pool.rows], nothing, 0.0, 0.0)
+        return redispatch.decide_claims(self.desk.state, idle, split, now_ns, f"nothing owed by {pool.pool}")
+
+    async def _tell_upward(
+        self,
+        pool: PoolDesk,
+        obligation: Obligation,
+        split: redispatch.Allocation,
+        before: tuple[float, float],
+        former_w: Floats,
+        cause: str,
+        now_ns: int,
+    ) -> None:
+        """Record how the position changed, and re-declare it to the market (R18: within 5 s)."""
+        state = self.desk.state
+        rose = np.flatnonzero(np.abs(split.share_w) > np.abs(former_w) + redispatch.MOVED_W)
+        gains = np.argsort(-np.abs(split.share_w[rose] - former_w[rose]), kind="stable")
+        substitutes = tuple(state.fleet.id_of(int(pool.rows[rose[k]])) for k in gains[:50])
+        fact = PositionChanged(
+            pool.pool, cause, before[0], pool.available[0], before[1], pool.available[1],
+            obligation.power_w, split.feasible_w - pool.trim_w, substitutes, self.desk.market is not None,
+        )  # fmt: skip
+        entry = Entry(derive("position", pool.pool, cause, now_ns), fact, pool.pool, (cause, obligation.because))
+        await self.desk.commit([entry])
+        if self.desk.market is not None:
+            await self.desk.market.declare(pool.pool, pool.available[0], pool.available[1], cause)
+
+    # --- tallying --------------------------------------------------------------------------------------------------
+
+    async def _count(self, pool: PoolDesk, now_ns: int, seconds: float) -> None:
+        """Count the stretch since the last beat into its interval, closing what is over."""
+        start_ns = floor_ns(now_ns - 1, DISPATCH_STEP_NS)
+        if pool.tally is None or pool.tally.start_ns != start_ns:
+            if pool.tally is not None and pool.tally.seconds > 0:
+                await self._close(pool, pool.tally)
+            pool.tally = tracking.Tally.begin(pool.rows, start_ns, start_ns + DISPATCH_STEP_NS)
+        if seconds > 0:
+            asked_w = 0.0 if pool.obligation is None else pool.obligation.power_w
+            pool.tally.add(asked_w, tracking.above_base_w(self.desk.state, pool.rows), min(seconds, 300.0))
+
+    async def _close(self, pool: PoolDesk, tally: tracking.Tally) -> None:
+        asked_w, row_w = tally.means()
+        if abs(asked_w) < 1.0:
+            return
+        counted_w = np.where((np.abs(pool.share_w) > 1.0), row_w, 0.0)
+        delivered_w = float(counted_w.sum())
+        lacking_w = max(abs(asked_w) - np.sign(asked_w) * delivered_w, 0.0)
+        why = tracking.causes(self.desk.state, pool.rows, pool.share_w, row_w, lacking_w) if lacking_w > 1.0 else {}
+        if pool.obligation is not None:
+            error_w = asked_w - delivered_w
+            most_w = TRIM_MOST * abs(pool.obligation.power_w)
+            pool.trim_w = float(np.clip(pool.trim_w + TRIM_GAIN * error_w, -most_w, most_w))
+        gave = np.abs(counted_w) > 1.0
+        fact = IntervalTracked(
+            pool.pool, tally.start_ns, tally.end_ns, asked_w, delivered_w, why, Packed.of(pool.rows[gave]),
+            Packed.of(counted_w[gave]), tally.samples,
+        )  # fmt: skip
+        because = "" if pool.obligation is None else pool.obligation.because
+        causes = tuple(dict.fromkeys(c for c in (because, *pool.causes[-40:], *self._command_causes()) if c))
+        await self.desk.commit([Entry(derive("interval", pool.pool, tally.start_ns), fact, pool.pool, causes)])
+
+    def _command_causes(self) -> list[str]:
+        """Return the batches of commands that are in force on any row, newest last."""
+        columns = self.desk.state.commands
+        live = np.unique(columns.batch[columns.valid_until_ns > self._last_ns])
+        return [self.desk.state.command_batches[int(b)] for b in live[-40:] if b >= 0]
+
+    def _note_misses(self, pool: PoolDesk, now_ns: int) -> None:
+        """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates."""
+        state, rows = self.desk.state, pool.rows
+        share_w = pool.share_w
+        asked = np.abs(share_w) > 200.0
+        if not asked.any():
+            return
+        commands = state.commands
+        had_time = now_ns - commands.at_ns[rows] > MISS_AFTER_NS
+        moved_w = np.sign(share_w) * tracking.above_base_w(state, rows)
+        failed = np.isin(commands.stage[rows], (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
+        missed = asked & ((had_time & (moved_w < 0.25 * np.abs(share_w))) | failed)
+        state.missed_until_ns[rows[missed]] = now_ns + MISS_FOR_NS
+
+
+def _sum(values: Floats, room: redispatch.Headroom) -> float:
+    return float(values[room.may_serve].sum())

@@ -1,0 +1,220 @@
+"""The desk: every decision passes here, is recorded, applied, and only then acted upon.
+
+Theory of operation. A decision is a pure function of the state that returns entries. `_commit` applies them to memory
+at once, in the order of the journal, and returns when they are durable; answers and commands leave after that. Should
+the journal fail, memory is ahead of it: the desk then refuses everything until it is rebuilt by replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk import asks, awards, dispatch
+from tieline.desk.apply import apply
+from tieline.desk.base import learn
+from tieline.desk.entry import Entry, Recorder
+from tieline.desk.facts import AskRefused, CommandsReported, Packed
+from tieline.desk.ports import (
+    Ask,
+    Award,
+    BatchAnswer,
+    CommandLink,
+    DispatchBatch,
+    Granted,
+    LinkHealth,
+    MarketLink,
+    Offer,
+)
+from tieline.desk.state import DeskState
+from tieline.errors import InvariantError
+from tieline.ids import derive
+from tieline.resource.admission import Principal
+from tieline.resource.batch import CommandBatch, CommandReports, Readings
+from tieline.resource.claim import Quantity, Refusal
+from tieline.times import Clock
+
+
+class Desk:
+    """Implements the desk's inlets over one state, one journal and the links that are bound to it."""
+
+    def __init__(
+        self,
+        state: DeskState,
+        recorder: Recorder,
+        clock: Clock,
+        principals: Mapping[str, Principal],
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.state = state
+        self.market: MarketLink | None = None
+        self._recorder, self._clock = recorder, clock
+        self._principals = principals
+        self._on_change = on_change
+        self._links: dict[int, CommandLink] = {}
+        self._link_of_row = np.full(len(state.fleet), -1, np.int16)
+        self._addresses: dict[str, dict[int, str]] = {}
+        self._pending: list[Entry] = []
+        self._broken = ""
+        self.last_reports: dict[int, CommandReports] = {}
+
+    # --- bindings ------------------------------------------------------------------------------------------------
+
+    def bind(self, link: CommandLink, protocol: str, addresses: Mapping[int, str]) -> None:
+        """Bind rows to the link that carries their commands; each row has one."""
+        code = len(self._links)
+        self._links[code] = link
+        rows = np.fromiter(addresses, np.int32, len(addresses))
+        taken = rows[self._link_of_row[rows] >= 0]
+        if len(taken):
+            raise InvariantError(f"row {taken[0]} is bound to a link already: one writer a resource")
+        self._link_of_row[rows] = code
+        self._addresses.setdefault(protocol, {}).update(addresses)
+
+    def row(self, resource: str) -> int:
+        """Return the fleet row of a resource. Raises KeyError where there is none."""
+        return self.state.fleet.row(resource)
+
+    def resource(self, row: int) -> str:
+        """Return the id of the resource in a row."""
+        return self.state.fleet.id_of(row)
+
+    def addresses(self, protocol: str) -> Mapping[int, str]:
+        """Return the address of every row bound to a protocol."""
+        return self._addresses.get(protocol, {})
+
+    # --- recording -----------------------------------------------------------------------------------------------
+
+    async def commit(self, entries: Sequence[Entry]) -> None:
+        """Apply entries now and return when they are durable.
+
+        Raises:
+            InvariantError: The journal failed; nothing may be answered or sent.
+        """
+        if self._broken:
+            raise InvariantError(f"the journal failed ({self._broken}): restart to rebuild the state from it")
+        if not entries:
+            return
+        now_ns = self._clock.now_ns()
+        for entry in entries:
+            apply(self.state, entry.id, entry.fact)
+        try:
+            await self._recorder.append([entry.record(now_ns) for entry in entries])
+        except Exception as error:
+            self._broken = str(error)
+            raise InvariantError(f"the journal failed: {error}") from error
+
+    async def flush(self) -> None:
+        """Record what came in through synchronous ports since the last time."""
+        entries, self._pending = self._pending, []
+        await self.commit(entries)
+
+    # --- asks ----------------------------------------------------------------------------------------------------
+
+    async def ask(self, ask: Ask) -> Granted | Refusal:
+        """Admit or refuse one wish; durable before it is answered."""
+        principal = self._principals.get(ask.principal)
+        entries, answer = asks.decide_ask(self.state, ask, principal, self._clock.now_ns())
+        await self.commit(entries)
+        if isinstance(answer, Granted):
+            self._on_change()
+        return answer
+
+    async def refuse(self, ask: Ask, refusal: Refusal) -> None:
+        """Record a refusal that a link gave by itself."""
+        record = derive("ask", *asks.key_of(ask), ask.version, ask.frame)
+        await self.commit([Entry(record, AskRefused(ask, refusal), ask.resource)])
+
+    async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
+        """Cancel the live claim of a source; the next valid claim holds again."""
+        key = (source, program, resource, quantity.value)
+        entries = asks.decide_withdraw(self.state, key, frame, "withdrawn")
+        await self.commit(entries)
+        if entries:
+            self._on_change()
+        return bool(entries)
+
+    # --- market --------------------------------------------------------------------------------------------------
+
+    async def offer(self, offers: Sequence[Offer]) -> list[Refusal | None]:
+        """Reserve, record and submit offers; one answer a row."""
+        entries, held = awards.decide_offers(self.state, offers)
+        await self.commit(entries)
+        good = [offer for offer, refusal in zip(offers, held, strict=True) if refusal is None]
+        if self.market is None or not good:
+            return held
+        said = await self.market.submit(good)
+        await self.commit(awards.decide_offer_answers(self.state, good, said))
+        answer_of = dict(zip((offer.id for offer in good), said, strict=True))
+        return [refusal or answer_of.get(offer.id) for offer, refusal in zip(offers, held, strict=True)]
+
+    async def awards(self, awarded: Sequence[Award], frame: str) -> list[Refusal | None]:
+        """Take day-ahead awards; one answer a row."""
+        entries, answers = awards.decide_awards(self.state, awarded, frame)
+        await self.commit(entries)
+        self._on_change()
+        return answers
+
+    async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
+        """Take a dispatch batch; the same batch twice has one effect and the same answer."""
+        entries, answer = awards.decide_batch(self.state, batch, self._clock.now_ns())
+        await self.commit(entries)
+        if entries:
+            self._on_change()
+        return answer
+
+    async def last_batch_uid(self) -> str:
+        """Return the uid after which the ISO should be asked for more."""
+        return self.state.last_batch_uid
+
+    # --- what links bring ----------------------------------------------------------------------------------------
+
+    def readings(self, readings: Readings) -> None:
+        """Take measurements into the columns, and learn the base of rows that run freely."""
+        learn(self.state, readings, self._clock.now_ns())
+
+    def reports(self, reports: CommandReports) -> None:
+        """Take the progress of commands; it is recorded at the next flush."""
+        fact = CommandsReported(
+            reports.batch,
+            reports.link,
+            Packed.of(reports.rows),
+            Packed.of(reports.stage),
+            Packed.of(reports.at_ns),
+            Packed.of(reports.reject),
+            Packed.of(reports.observed_w),
+            reports.native,
+            reports.frames,
+        )
+        body = reports.rows.tobytes() + reports.stage.tobytes() + reports.at_ns.tobytes()
+        record = derive("reports", reports.batch, reports.link, body)
+        self._pending.append(Entry(record, fact, "", (reports.batch,)))
+        self._on_change()
+
+    def health(self, health: LinkHealth) -> None:
+        """Take a change of a link's session."""
+        self.state.health[health.name] = health
+
+    # --- dispatch ------------------------------------------------------------------------------------------------
+
+    async def settle(self, rows: NDArray[np.int32] | None = None) -> CommandBatch | None:
+        """Settle the claims of rows (None: those that may have changed), and send what changed to their links."""
+        now_ns = self._clock.now_ns()
+        await self.flush()
+        self.state.claims.expire(now_ns)
+        settled = self.state.claims.arbitrate(now_ns, rows)
+        entries, batch = dispatch.decide_commands(self.state, settled, now_ns)
+        await self.commit(entries)
+        if batch is not None:
+            await self.send(batch)
+        return batch
+
+    async def send(self, batch: CommandBatch) -> None:
+        """Hand each link its rows of a durable batch."""
+        codes = self._link_of_row[batch.rows]
+        for code, link in self._links.items():
+            mine = codes == code
+            if mine.any():
+                await link.send(batch.take(mine))

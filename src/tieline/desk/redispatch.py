@@ -1,0 +1,132 @@
+"""What a pool owes becomes shares of its rows: the market's claims, placed afresh only where they moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.entry import Entry
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, Packed
+from tieline.desk.obligation import Obligation, committed_until
+from tieline.desk.state import DeskState
+from tieline.fleet.split import split_merit
+from tieline.ids import derive
+from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
+from tieline.resource.level import Level
+from tieline.times import HOUR_NS
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+SOURCE = "desk.market"
+MOVED_W = 25.0
+MOVED_FRAC = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Headroom:
+    """How far each row of a pool can move from its base; shape (n,), W, 0 or more."""
+
+    rows: Rows
+    base_w: Floats
+    up_w: Floats
+    down_w: Floats
+    price: Floats
+    may_serve: Mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allocation:
+    """Who gives what: targets (W), the sum that is feasible and what is lacking."""
+
+    rows: Rows
+    target_w: Floats
+    share_w: Floats
+    feasible_w: float
+    shortfall_w: float
+
+
+def headroom(state: DeskState, rows: Rows, eligible: Mask, price: Floats, hours: float) -> Headroom:
+    """Return what each row can give now, held for so many hours.
+
+    Limits of authorities above the market, opt-outs, misses, poor telemetry and ineligibility all count; stored energy
+    is spread over the commitment, so that no battery is empty before its end.
+    """
+    fleet = state.fleet
+    base_w = state.base_w[rows]
+    moved_w = np.nan_to_num(fleet.power_w[rows]) - base_w
+    up_w = np.nan_to_num(fleet.available_up_w[rows]) + moved_w
+    down_w = np.nan_to_num(fleet.available_down_w[rows]) - moved_w
+    energy_wh = fleet.energy_available_wh[rows]
+    stores = np.isfinite(energy_wh) & (fleet.energy_wh[rows] > 0)
+    sustained_w = np.where(stores, np.nan_to_num(energy_wh) / max(hours, 1 / 12), np.inf)
+    up_w = np.minimum(up_w, sustained_w)
+    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET)
+    up_w = np.minimum(up_w, np.maximum(high_w - base_w, 0.0))
+    down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
+    return Headroom(rows, base_w, np.maximum(up_w, 0.0), np.maximum(down_w, 0.0), price, eligible)
+
+
+def allocate(room: Headroom, owed_w: float) -> Allocation:
+    """Split what is owed over the rows by merit order; the lack, if any, is named, never hidden."""
+    side_w = room.up_w if owed_w >= 0 else room.down_w
+    share_w = split_merit(abs(owed_w), np.where(room.may_serve, side_w, 0.0), room.price)
+    signed_w = np.sign(owed_w) * share_w
+    feasible_w = float(signed_w.sum())
+    return Allocation(room.rows, room.base_w + signed_w, signed_w, feasible_w, owed_w - feasible_w)
+
+
+def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, now_ns: int, cause: str) -> list[Entry]:
+    """Return the claims that put an allocation into force; rows that hardly moved keep theirs.
+
+    A row that had a share and has none now loses its claim, so that the next valid one holds.
+    """
+    pool = obligation.pool
+    held_w, held_until_ns = state.claims.target_of(split.rows, SOURCE, pool, Quantity.P)
+    has_share = np.abs(split.share_w) > 1e-6
+    holds = np.isfinite(held_w)
+    moved = np.abs(split.target_w - np.nan_to_num(held_w)) > np.maximum(MOVED_W, MOVED_FRAC * np.abs(split.share_w))
+    ends_soon = held_until_ns < obligation.end_ns
+    fresh = has_share & (~holds | moved | ends_soon)
+    entries: list[Entry] = []
+    if fresh.any():
+        entries.append(_placed(state, obligation, split, fresh, now_ns, cause))
+    gone = holds & ~has_share
+    if gone.any():
+        rows = split.rows[gone]
+        ended = ClaimsEnded(SOURCE, pool, Quantity.P.value, ClaimEnd.SUPERSEDED.value, cause, Packed.of(rows))
+        entries.append(Entry(derive("ended", SOURCE, pool, now_ns, cause), ended, pool, (cause,)))
+    return entries
+
+
+def _placed(state: DeskState, obligation: Obligation, split: Allocation, fresh: Mask, now_ns: int, cause: str) -> Entry:
+    pool = obligation.pool
+    version = state.market_versions.get(pool, 0) + 1
+    batch = derive("claims", SOURCE, pool, version, cause)
+    rows = split.rows[fresh]
+    endless = np.full(len(rows), np.inf)
+    # The lease outlives the interval, as a lost instruction must not drop a commitment; the next split renews it.
+    end_ns = min(max(committed_until(state, pool, now_ns), obligation.end_ns), obligation.end_ns + HOUR_NS // 6)
+    fact = ClaimsPlaced(
+        batch,
+        SOURCE,
+        "desk",
+        pool,
+        int(Level.MARKET),
+        0,
+        Quantity.P.value,
+        ClaimKind.SET.value,
+        obligation.because,
+        version,
+        now_ns,
+        now_ns,
+        end_ns,
+        Packed.of(rows),
+        Packed.of(-endless),
+        Packed.of(endless),
+        Packed.of(split.target_w[fresh]),
+    )
+    causes = (obligation.because,) if cause == obligation.because else (obligation.because, cause)
+    return Entry(batch, fact, pool, causes)

@@ -1,0 +1,128 @@
+"""What the desk knows: rebuilt from the journal by `apply`, and never changed by anything else.
+
+Two kinds of knowledge live here. What was *decided* (claims, commands, awards, events) comes from facts alone, so that
+replay gives the same state. What was *measured* (power, quality, base power) comes from columns and is learnt again
+after a start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
+from tieline.desk.programs import ProgramEvent
+from tieline.fleet.claims import ClaimBook
+from tieline.fleet.columns import Fleet
+from tieline.fleet.ledger import Ledger
+from tieline.resource.claim import Refusal
+from tieline.resource.command import Stage
+
+Floats = NDArray[np.float64]
+Instants = NDArray[np.int64]
+AskKey = tuple[str, str, str, str]  # source, program, resource, quantity
+
+
+@dataclass
+class CommandColumns:
+    """The last command of each row; shape (n,) each."""
+
+    target_w: Floats
+    low_w: Floats
+    high_w: Floats
+    valid_until_ns: Instants
+    stage: NDArray[np.uint8]
+    at_ns: Instants
+    observed_w: Floats
+    batch: NDArray[np.int32]
+
+    @staticmethod
+    def empty(count: int) -> CommandColumns:
+        """Return columns of rows that were never commanded."""
+        nothing = np.full(count, np.nan)
+        return CommandColumns(
+            nothing.copy(),
+            np.full(count, -np.inf),
+            np.full(count, np.inf),
+            np.zeros(count, np.int64),
+            np.full(count, Stage.DONE, np.uint8),
+            np.zeros(count, np.int64),
+            nothing.copy(),
+            np.full(count, -1, np.int32),
+        )
+
+
+@dataclass
+class LiveAsk:
+    """An admitted ask that still holds; `claims` is the batch that it became."""
+
+    ask: Ask
+    claims: str
+    record: str
+
+
+@dataclass
+class DeskState:
+    """Everything that the desk decides by."""
+
+    fleet: Fleet
+    claims: ClaimBook
+    ledger: Ledger
+    commands: CommandColumns
+    base_w: Floats
+    missed_until_ns: Instants
+    opted_out: NDArray[np.bool_]
+    offers: dict[str, Offer] = field(default_factory=dict)
+    awards: dict[str, Award] = field(default_factory=dict)
+    instructions: dict[str, dict[int, Instruction]] = field(default_factory=dict)
+    batches: dict[str, BatchAnswer] = field(default_factory=dict)
+    last_batch_uid: str = "-1"
+    asks: dict[AskKey, LiveAsk] = field(default_factory=dict)
+    answers: dict[str, Granted | Refusal] = field(default_factory=dict)
+    versions: dict[AskKey, int] = field(default_factory=dict)
+    events: dict[str, ProgramEvent] = field(default_factory=dict)
+    alarms: dict[str, dict[str, object]] = field(default_factory=dict)
+    authority: dict[str, str] = field(default_factory=dict)
+    health: dict[str, LinkHealth] = field(default_factory=dict)
+    command_batches: list[str] = field(default_factory=list)
+    command_records: list[str] = field(default_factory=list)
+    market_versions: dict[str, int] = field(default_factory=dict)
+    epoch: int = 1
+    seq: int = 0
+    revision: int = 0
+
+    @staticmethod
+    def empty(fleet: Fleet, claims: ClaimBook, ledger: Ledger) -> DeskState:
+        """Return the state of a fleet about which nothing was decided yet."""
+        count = len(fleet)
+        return DeskState(
+            fleet,
+            claims,
+            ledger,
+            CommandColumns.empty(count),
+            np.zeros(count),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.bool_),
+        )
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether the kill switch is pressed: then only safe-direction commands pass."""
+        return self.authority.get("kill") == "on"
+
+    def digest(self) -> str:
+        """Return the hash of all that was decided: equal after a replay."""
+        digest = blake2b(digest_size=16)
+        digest.update(self.claims.digest().encode())
+        digest.update(self.ledger.digest().encode())
+        for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        for name in ("offers", "awards", "instructions", "batches", "versions", "events", "authority"):
+            table: dict[object, object] = getattr(self, name)
+            for key in sorted(table, key=repr):
+                digest.update(f"{name}:{key!r}:{table[key]!r}".encode())
+        digest.update(f"{self.last_batch_uid}:{self.seq}:{self.epoch}".encode())
+        return digest.hexdigest()

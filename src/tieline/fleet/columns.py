@@ -1,0 +1,205 @@
+"""A fleet as columns: a row a device, and groups (feeders, sites, pools, ...) as sets of rows.
+
+What arbitration, availability and the screens read a thousand times a second lives in a column of its own; any other
+point of `points.toml` gets a column when the first reading of it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.resource.batch import Readings
+from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
+from tieline.resource.point import by_code, code
+from tieline.resource.quality import Quality
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int32]
+KINDS: tuple[Kind, ...] = tuple(Kind)
+KIND_CODE = {kind: index for index, kind in enumerate(KINDS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of resources under one purpose; `parent` is the index of the group above, -1 at the top."""
+
+    id: str
+    kind: Kind
+    purpose: Purpose
+    parent: int
+    name: str = ""
+
+
+class Fleet:
+    """All devices in columns of shape (n,), and all groups."""
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        kinds: NDArray[np.uint8],
+        max_inject_w: Floats,
+        max_absorb_w: Floats,
+        energy_wh: Floats,
+        default_w: Floats,
+        safe_w: Floats,
+        groups: Sequence[Group],
+        parents: dict[Purpose, Rows],
+    ) -> None:
+        """Make a fleet.
+
+        Args:
+            ids: Ids of the devices, in row order.
+            kinds: `KIND_CODE` of each.
+            max_inject_w: Rating towards the grid (W, 0 or more).
+            max_absorb_w: Rating from the grid (W, 0 or more).
+            energy_wh: Stored energy when full (Wh; 0: no storage).
+            default_w: Power that each holds by itself (W).
+            safe_w: Power that is safe for each (W).
+            groups: The groups; a parent stands before its children.
+            parents: For each purpose the index in `groups` of each row's parent, -1 for none.
+        """
+        self.ids = list(ids)
+        self._rows = {name: row for row, name in enumerate(self.ids)}
+        self.kinds, self.energy_wh = kinds, energy_wh
+        self.max_inject_w, self.max_absorb_w = max_inject_w, max_absorb_w
+        self.default_w, self.safe_w = default_w, safe_w
+        self.groups = list(groups)
+        self.parents = parents
+        self._group_at = {group.id: index for index, group in enumerate(self.groups)}
+        self._leaves: dict[int, Rows] = {}
+        count = len(self.ids)
+        self.quality = np.full(count, int(Quality.NOT_TOPICAL), np.uint32)
+        self.taken_at_ns = np.zeros(count, np.int64)
+        self.received_at_ns = np.zeros(count, np.int64)
+        self._columns: dict[int, Floats] = {}
+        self._taken: dict[int, NDArray[np.int64]] = {}
+        self.power_code = code("power_w")
+        self.power_w = self.column("power_w")
+        self.available_up_w = self.column("available_up_w")
+        self.available_down_w = self.column("available_down_w")
+        self.energy_available_wh = self.column("energy_available_wh")
+        self.late = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    # --- names ---------------------------------------------------------------------------------------------------
+
+    def holds(self, resource: str) -> bool:
+        """Return whether a device or group has this id."""
+        return resource in self._rows or resource in self._group_at
+
+    def row(self, resource: str) -> int:
+        """Return the row of a device. Raises KeyError where there is none."""
+        return self._rows[resource]
+
+    def rows_of(self, resources: Sequence[str]) -> Rows:
+        """Return the rows of devices, -1 where an id is unknown."""
+        find = self._rows.get
+        return np.fromiter((find(name, -1) for name in resources), np.int32, len(resources))
+
+    def id_of(self, row: int) -> str:
+        """Return the id of a row's device."""
+        return self.ids[row]
+
+    def kind_of(self, resource: str) -> Kind:
+        """Return the kind of a device or group. Raises KeyError where there is none."""
+        row = self._rows.get(resource)
+        return self.groups[self._group_at[resource]].kind if row is None else KINDS[self.kinds[row]]
+
+    def group(self, resource: str) -> Group:
+        """Return a group. Raises KeyError where there is none."""
+        return self.groups[self._group_at[resource]]
+
+    def groups_of(self, kind: Kind) -> list[Group]:
+        """Return the groups of one kind, in order."""
+        return [group for group in self.groups if group.kind is kind]
+
+    def ancestors(self, row: int, purpose: Purpose) -> list[Group]:
+        """Return the groups above a device for a purpose, the nearest first."""
+        found: list[Group] = []
+        at = int(self.parents[purpose][row]) if purpose in self.parents else -1
+        while at >= 0:
+            found.append(self.groups[at])
+            at = self.groups[at].parent
+        return found
+
+    def leaves(self, resource: str) -> Rows:
+        """Return the rows of all devices beneath a group, or the one row of a device.
+
+        Raises:
+            KeyError: There is no such resource.
+        """
+        if resource in self._rows:
+            return np.array([self._rows[resource]], np.int32)
+        index = self._group_at[resource]
+        if index not in self._leaves:
+            self._leaves[index] = self._find_leaves(index)
+        return self._leaves[index]
+
+    def _find_leaves(self, index: int) -> Rows:
+        group = self.groups[index]
+        if group.kind not in GROUP_KINDS or group.purpose not in self.parents:
+            return np.zeros(0, np.int32)
+        beneath = np.zeros(len(self.groups) + 1, np.bool_)  # the last entry stands for "no parent"
+        beneath[index] = True
+        for at, other in enumerate(self.groups):
+            if other.parent >= 0 and beneath[other.parent]:
+                beneath[at] = True
+        return np.flatnonzero(beneath[self.parents[group.purpose]]).astype(np.int32)
+
+    # --- readings ------------------------------------------------------------------------------------------------
+
+    def column(self, key: str) -> Floats:
+        """Return the column of a point (SI; NaN: never read); made when first asked for."""
+        return self._column(code(key))
+
+    def _column(self, point: int) -> Floats:
+        if point not in self._columns:
+            if point not in by_code():
+                raise KeyError(f"point code {point} is not in the catalogue")
+            self._columns[point] = np.full(len(self.ids), np.nan)
+            self._taken[point] = np.zeros(len(self.ids), np.int64)
+        return self._columns[point]
+
+    def take_readings(self, readings: Readings) -> int:
+        """Take measurements; of each row and point the newest `taken_at_ns` stays. Returns how many came late."""
+        late = 0
+        for point in np.unique(readings.points):
+            column = self._column(int(point))
+            taken = self._taken[int(point)]
+            mine = readings.points == point
+            rows, when = readings.rows[mine], readings.taken_at_ns[mine]
+            order = np.argsort(when, kind="stable")
+            rows, when = rows[order], when[order]
+            fresh = when >= taken[rows]
+            late += int((~fresh).sum())
+            rows, when = rows[fresh], when[fresh]
+            column[rows] = readings.values[mine][order][fresh]
+            taken[rows] = when
+            if point == self.power_code:
+                self.quality[rows] = readings.quality[mine][order][fresh]
+                self.taken_at_ns[rows] = when
+                self.received_at_ns[rows] = readings.received_at_ns[mine][order][fresh]
+        self.late += late
+        return late
+
+    def mark_stale(self, now_ns: int, after_ns: int) -> int:
+        """Flag rows whose power is older than `after_ns` as NOT_TOPICAL, and return how many are."""
+        stale = now_ns - self.taken_at_ns > after_ns
+        self.quality[stale] |= np.uint32(int(Quality.NOT_TOPICAL))
+        return int(stale.sum())
+
+    def bytes_per_row(self) -> float:
+        """Return how much memory the columns take for each device (bytes), ids left out."""
+        arrays: list[NDArray[Any]] = [
+            self.kinds, self.max_inject_w, self.max_absorb_w, self.energy_wh, self.default_w, self.safe_w,
+            self.quality, self.taken_at_ns, self.received_at_ns,
+            *self.parents.values(), *self._columns.values(), *self._taken.values(),
+        ]  # fmt: skip
+        return sum(array.nbytes for array in arrays) / max(len(self.ids), 1)

@@ -1,0 +1,60 @@
+"""Baseline rules as data: every "X of Y" rule is one row of `rules/baselines.toml`, versioned and with its source."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from tieline.errors import ConfigError
+
+
+class BaselineRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """How days are chosen and the mean is adjusted; see the data file for the meaning of each field."""
+
+    id: str
+    version: str
+    source: str
+    certainty: str
+    day_types: Literal["weekday-or-not", "weekday-saturday-sunday"]
+    window_days: int
+    pool_n: int
+    min_n: dict[Literal["business", "other"], int]
+    pick: Literal["all", "highest", "middle"]
+    pick_n: int = 0
+    lag_days: int = 0
+    low_use_frac: float = 0.0
+    adjust: Literal["none", "ratio", "additive"] = "none"
+    adjust_before: tuple[float, float] | None = None
+    adjust_after: tuple[float, float] | None = None
+    adjust_low: float = 0.0
+    adjust_high: float = float("inf")
+
+
+@cache
+def baseline_rules() -> dict[str, BaselineRule]:
+    """Return all baseline rules by id.
+
+    Raises:
+        ConfigError: A row of the data file is not a rule; its path is named.
+    """
+    text = (files("tieline.market") / "rules" / "baselines.toml").read_text(encoding="utf-8")
+    found: dict[str, BaselineRule] = {}
+    for name, row in tomllib.loads(text).items():
+        try:
+            found[name] = msgspec.convert({"id": name, **row}, BaselineRule)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"baselines.toml: {name}: {error}") from error
+    return found
+
+
+def baseline_rule(name: str) -> BaselineRule:
+    """Return one rule. Raises ConfigError naming those that exist."""
+    rules = baseline_rules()
+    if name not in rules:
+        raise ConfigError(f"baseline rule {name!r} is unknown: give one of {', '.join(sorted(rules))}")
+    return rules[name]

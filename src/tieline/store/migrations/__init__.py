@@ -1,0 +1,1 @@
+"""Steps that bring an older data folder up to today's schema."""

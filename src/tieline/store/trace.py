@@ -1,0 +1,87 @@
+"""The trace: from any record to all that led to it and all that followed, by `caused_by`."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from tieline.flow.record import Record
+from tieline.store.journal import SqliteJournal
+
+
+class Trace(Struct, frozen=True):
+    """Records and the arrows between them (cause, effect); `is_cut` when the limit left some out."""
+
+    start: str
+    records: tuple[Record, ...]
+    edges: tuple[tuple[str, str], ...]
+    is_cut: bool
+
+    def kinds(self) -> dict[str, int]:
+        """Return how many records of each kind there are."""
+        counts: dict[str, int] = {}
+        for record in self.records:
+            counts[record.kind] = counts.get(record.kind, 0) + 1
+        return counts
+
+
+def trace(journal: SqliteJournal, record_id: str, limit: int = 2_000, max_depth: int = 32) -> Trace | None:
+    """Return what led to a record and what followed from it, nearest first; None where there is no such record.
+
+    Backwards all causes of causes are followed, forwards all effects of effects; siblings (other effects of the same
+    cause) are not, or a trace from one line would hold the whole day.
+    """
+    start = journal.get(record_id)
+    if start is None:
+        return None
+    records: dict[str, Record] = {start.id: start}
+    edges: dict[tuple[str, str], None] = {}
+    is_cut = _backwards(journal, start.id, records, edges, limit, max_depth)
+    is_cut |= _forwards(journal, start.id, records, edges, limit, max_depth)
+    ordered = sorted(records.values(), key=lambda record: record.seq)
+    return Trace(record_id, tuple(ordered), tuple(edges), is_cut)
+
+
+def _backwards(
+    journal: SqliteJournal,
+    start: str,
+    records: dict[str, Record],
+    edges: dict[tuple[str, str], None],
+    limit: int,
+    depth: int,
+) -> bool:
+    front = [start]
+    for _ in range(depth):
+        nearer: list[str] = []
+        for effect, causes in journal.causes_of(front).items():
+            for cause in causes:
+                edges[(cause, effect)] = None
+                if cause not in records and cause not in nearer:
+                    nearer.append(cause)
+        found = [record for record in map(journal.get, nearer[: max(limit - len(records), 0)]) if record is not None]
+        records.update((record.id, record) for record in found)
+        front = [record.id for record in found]
+        if not front:
+            return len(records) >= limit
+    return True
+
+
+def _forwards(
+    journal: SqliteJournal,
+    start: str,
+    records: dict[str, Record],
+    edges: dict[tuple[str, str], None],
+    limit: int,
+    depth: int,
+) -> bool:
+    front = [start]
+    for _ in range(depth):
+        fresh: list[str] = []
+        for cause, record in journal.effects_of(front, limit):
+            edges[(cause, record.id)] = None
+            if record.id not in records and len(records) < limit:
+                records[record.id] = record
+                fresh.append(record.id)
+        front = fresh
+        if not front:
+            return len(records) >= limit
+    return True

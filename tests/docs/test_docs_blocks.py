@@ -1,0 +1,55 @@
+"""Every code block in README and docs is executed, so that no example can rot."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MAKE_TARGETS = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+
+
+def blocks(language: str) -> list:
+    found = []
+    for page in PAGES:
+        for number, match in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8"))):
+            if match[1] == language:
+                found.append(pytest.param(page, match[2], id=f"{page.relative_to(ROOT)}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("python"))
+def test_every_python_block_runs(page: Path, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, str(page), "exec"), {"__name__": "__docs__"})  # our own docs
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("console"))
+def test_every_console_block_runs(page: Path, code: str, tmp_path: Path) -> None:
+    """Lines that begin with `$ ` are run in one folder; each must exit 0. `make` lines must name a target."""
+    targets = MAKE_TARGETS.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
+    env = dict(os.environ, PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    for line in code.splitlines():
+        if not line.startswith("$ "):
+            continue
+        words = shlex.split(line[2:], comments=True)
+        if words[0] == "make":
+            assert words[1] in targets, f"{page.name}: `make {words[1]}` is no target"
+            continue
+        if words[0] == "tieline":
+            words = [sys.executable, "-m", "tieline", *words[1:]]
+        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
+
+
+def test_every_block_has_a_language_that_is_tested() -> None:
+    known = {"python", "console", "toml", "json", "text", "mermaid"}
+    for page in PAGES:
+        for match in BLOCK.finditer(page.read_text(encoding="utf-8")):
+            assert match[1] in known, f"{page.name} has a block of {match[1]!r} that nothing runs"

@@ -1,0 +1,102 @@
+"""The world keeps to physics: energy is conserved, limits hold, comfort holds, a seed fixes it."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tieline.resource.identity import Kind
+from tieline.simulate.physics.storage import Storage
+from tieline.simulate.territory import MIX, build
+from tieline.simulate.world import World
+from tieline.times import SECOND_NS, parse_iso
+
+NOON = parse_iso("2022-08-17T12:00:00-07:00")
+BUSES = np.arange(111, dtype=np.int32)
+
+
+def world(devices: int = 400, seed: int = 1) -> World:
+    return World(build(devices, np.random.default_rng(seed), BUSES), np.random.default_rng(seed + 1))
+
+
+def run(w: World, steps: int, target=np.nan, low=-np.inf, high=np.inf, begin: int = NOON) -> list:
+    count, powers = len(w.power_w), []
+    for k in range(steps):
+        columns = [np.broadcast_to(np.asarray(v, float), (count,)).copy() for v in (target, low, high)]
+        w.step(begin + k * 60 * SECOND_NS, 60.0, *columns)
+        powers.append(w.power_w.copy())
+    return powers
+
+
+@given(st.lists(st.floats(-9e3, 9e3), min_size=1, max_size=60), st.floats(0.8, 1.0), st.floats(0.1, 0.9))
+def test_a_store_conserves_energy(wishes: list, efficiency: float, start: float) -> None:
+    """Output over discharge efficiency plus input times charge efficiency is the change of what is stored."""
+    one = np.ones(1)
+    store = Storage(5e3 * one, 5e3 * one, 1e4 * one, start * one, efficiency * one, efficiency * one, 0 * one, 0 * one)
+    balance = 0.0
+    for wish in wishes:
+        power = float(store.step(np.array([wish]), -np.inf * one, np.inf * one, 300.0)[0])
+        balance += (power / efficiency if power > 0 else power * efficiency) / 12
+        assert abs(power) <= 5e3
+    assert abs((start - store.soc_frac[0]) * 1e4 - balance) < 1e-6
+    assert 0 <= store.soc_frac[0] <= 1
+
+
+def test_every_kind_of_the_mix_is_in_the_smallest_territory() -> None:
+    assert all(len(rows) >= 1 for rows in build(20, np.random.default_rng(0), BUSES).by_kind.values())
+    assert len(MIX) == 13
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 1_000), st.floats(-5e3, 5e3))
+def test_no_device_leaves_its_rating_whatever_it_is_told(seed: int, target: float) -> None:
+    w = world(100, seed)
+    fleet = w.territory.fleet
+    slack = 0.01 * w.territory.rated_w + 15.0  # standby of stores
+    for power in run(w, 30, target):
+        hybrid = w.rows[Kind.HYBRID_SITE]
+        sun = np.zeros(100)
+        sun[hybrid] = w.hybrid_pv.rated_w
+        assert (power <= fleet.max_inject_w + sun + slack).all()
+        assert (power >= -fleet.max_absorb_w - slack).all()
+
+
+def test_a_limit_holds_for_every_kind_within_its_hold_time() -> None:
+    """No device draws from the grid under a low limit of 0, once minimum times and firm parts are over."""
+    w = world(400)
+    power = run(w, 40, low=0.0)[-1]
+    for kind in (Kind.THERMOSTAT, Kind.WATER_HEATER, Kind.EV_CHARGER):
+        assert (power[w.rows[kind]] >= -1e-9).all(), kind
+
+
+def test_comfort_outranks_a_wish_to_stay_off() -> None:
+    w = world(400)
+    run(w, 8 * 60, target=0.0)
+    assert (w.hvac.temperature_c <= w.hvac.comfort_high_c + 0.6).all()
+
+
+def test_a_thermostat_never_switches_faster_than_its_hold_time() -> None:
+    w = world(200)
+    rows = w.rows[Kind.THERMOSTAT]
+    wishes = np.random.default_rng(3).choice([np.nan, 0.0, -9e3], 240)
+    states = np.array([run(w, 1, wish, begin=NOON + k * 60 * SECOND_NS)[0][rows] < -1 for k, wish in enumerate(wishes)])
+    for device in states.T:
+        changes = np.flatnonzero(device[1:] != device[:-1])
+        assert (np.diff(changes) >= 5).all()
+
+
+def test_what_headroom_promises_the_next_step_delivers() -> None:
+    """The pool's upward headroom, called for one step, comes within 2 %."""
+    w = world(2_000)
+    run(w, 120)
+    before, up = w.power_w.copy(), w.up_w.copy()
+    wish = np.where(up > 0, before + up, np.nan)
+    after = run(w, 2, wish, begin=NOON + 7_260 * SECOND_NS)[-1]
+    engines = np.concatenate([w.rows[k] for k in (Kind.BACKUP_GENERATOR, Kind.CHP, Kind.BIOMASS)])
+    fast = np.setdiff1d(np.arange(2_000), engines)  # an engine's start-up is part of its notice
+    assert (after - before)[fast].sum() > 0.95 * up[fast].sum()
+
+
+def test_the_same_seed_makes_the_same_world_to_the_bit() -> None:
+    one, two = (np.array(run(world(300, 7), 200)).tobytes() for _ in range(2))
+    assert one == two
+    assert np.array(run(world(300, 8), 200)).tobytes() != one

@@ -1,0 +1,168 @@
+"""The journal keeps what it acknowledged: once, in order, and any changed bit is found."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.dialects import postgresql
+
+from tieline.errors import ConfigError
+from tieline.flow.record import Record
+from tieline.simulate.loop import run_virtual
+from tieline.store.group import GroupCommit
+from tieline.store.journal import FolderLock, SqliteJournal, StoreError
+from tieline.store.migrate import migrate
+from tieline.store.schema import ddl, metadata
+from tieline.store.trace import trace
+
+
+def fact(name: str, *causes: str, body: bytes = b"x", subject: str = "pool-1") -> Record:
+    return Record(name, "Test", subject, 1, causes, body)
+
+
+def test_what_was_appended_is_replayed_in_order_after_a_restart(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j")
+    assert journal.append([fact("a"), fact("b", "a")]) == 2
+    assert journal.append([fact("c", "b", "a")]) == 3
+    last = journal.last_hash
+    journal.close()
+    again = SqliteJournal(tmp_path / "j")
+    assert [(r.seq, r.id, r.caused_by) for r in again.replay()] == [
+        (1, "a", ()),
+        (2, "b", ("a",)),
+        (3, "c", ("b", "a")),
+    ]
+    assert [r.id for r in again.replay(2)] == ["c"]
+    assert (again.last_seq, again.last_hash, again.verify()) == (3, last, None)
+
+
+def test_the_same_record_twice_has_one_effect(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j")
+    journal.append([fact("a"), fact("a", body=b"other")])
+    assert journal.append([fact("a"), fact("b")]) == 2
+    assert [r.body for r in journal.replay()] == [b"x", b"x"]
+
+
+@given(st.data())
+def test_any_changed_bit_is_found(data: st.DataObject) -> None:
+    journal = SqliteJournal(":memory:")
+    journal.append([fact(f"r{n}", f"r{n - 1}", body=bytes([n] * 8)) for n in range(20)])
+    db = journal._db
+    seq = data.draw(st.integers(1, 20))
+    column = data.draw(st.sampled_from(["id", "kind", "subject", "recorded_at_ns", "caused_by", "body", "hash"]))
+    value = db.execute(f"SELECT {column} FROM record WHERE seq=?", (seq,)).fetchone()[0]
+    if isinstance(value, int):
+        changed: object = value ^ (1 << data.draw(st.integers(0, 40)))
+    else:
+        raw = bytearray(value.encode() if isinstance(value, str) else value)
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 6))
+        changed = raw.decode("latin1") if isinstance(value, str) else bytes(raw)
+    db.execute(f"UPDATE record SET {column}=? WHERE seq=?", (changed, seq))
+    assert journal.verify() == seq
+
+
+def test_a_removed_record_is_found(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j")
+    journal.append([fact(f"r{n}") for n in range(5)])
+    journal._db.execute("DELETE FROM record WHERE seq=5")
+    assert journal.verify() == 5
+
+
+def test_a_full_disk_keeps_nothing_of_the_batch_and_the_journal_lives_on(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j")
+    journal.append([fact("a")])
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages + 2}")
+    with pytest.raises(StoreError, match="full"):
+        journal.append([fact(f"big{n}", body=b"y" * 100_000) for n in range(50)])
+    journal._db.execute("PRAGMA max_page_count=1000000")
+    assert journal.append([fact("b")]) == 2
+    assert journal.verify() is None
+
+
+def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "j").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(ConfigError, match="not a journal"):
+        SqliteJournal(tmp_path / "j")
+
+
+def test_a_second_server_on_the_same_folder_is_refused_naming_the_first(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    with pytest.raises(ConfigError, match="in use by process"):
+        FolderLock(tmp_path)
+    lock.release()
+    FolderLock(tmp_path).release()
+
+
+def test_callers_that_wait_share_a_commit_and_keep_their_order(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j")
+
+    async def main() -> GroupCommit:
+        loop = asyncio.get_running_loop()
+        group = GroupCommit(journal, lambda work, name: loop.create_task(work))
+        await asyncio.gather(*(group.append([fact(f"r{n}")]) for n in range(100)))
+        return group
+
+    group = asyncio.run(main())
+    assert [r.id for r in journal.replay()] == [f"r{n}" for n in range(100)]
+    assert group.commits < 20
+
+
+def test_on_virtual_time_the_commit_runs_in_line(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j")
+
+    async def main(loop: asyncio.AbstractEventLoop) -> int:
+        group = GroupCommit(journal, lambda work, name: loop.create_task(work))
+        return await group.append([fact("a")])
+
+    assert run_virtual(main) == 1
+
+
+def test_a_failed_commit_is_told_to_everyone_who_waited() -> None:
+    class Broken:
+        def append(self, records: object) -> int:
+            raise StoreError("disk full")
+
+    async def main() -> list:
+        loop = asyncio.get_running_loop()
+        group = GroupCommit(Broken(), lambda work, name: loop.create_task(work))
+        return await asyncio.gather(*(group.append([fact(str(n))]) for n in range(3)), return_exceptions=True)
+
+    assert [type(r) for r in asyncio.run(main())] == [StoreError] * 3
+
+
+def test_a_trace_goes_back_to_every_cause_and_on_to_every_effect_but_not_to_siblings(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "j")
+    journal.append([
+        fact("award"), fact("claims", "award"), fact("commands", "claims"), fact("report", "commands"),
+        fact("line", "report", "award"), fact("other-claims", "award"),
+    ])  # fmt: skip
+    found = trace(journal, "commands")
+    assert [r.id for r in found.records] == ["award", "claims", "commands", "report", "line"]
+    assert ("award", "claims") in found.edges
+    assert ("report", "line") in found.edges
+    assert trace(journal, "nobody") is None
+
+
+def test_the_schema_is_one_for_sqlite_and_postgresql(tmp_path: Path) -> None:
+    text = "\n".join(ddl(postgresql.dialect()))
+    assert text.count("CREATE TABLE") == len(metadata.tables)
+    assert "BYTEA" in text
+    engine = create_engine(f"sqlite:///{tmp_path / 'm'}")
+    migrate(engine)
+    migrate(engine)
+    assert set(metadata.tables) <= set(inspect(engine).get_table_names())
+    raw = sqlite3.connect(tmp_path / "m")
+    migrated = {row[0] for row in raw.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE '%autoindex%'")}
+    SqliteJournal(tmp_path / "direct").close()
+    direct = {
+        row[0]
+        for row in sqlite3.connect(tmp_path / "direct").execute(
+            "SELECT name FROM sqlite_master WHERE name NOT LIKE '%autoindex%'"
+        )
+    }
+    assert direct <= migrated
