@@ -317,7 +317,9 @@ def test_a_pulse_train_is_not_a_latch() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.floats(), st.integers(0, 2**19 - 1), st.integers(-(2**62), 2**62)), min_size=1, max_size=6))
+@given(
+    st.lists(st.tuples(st.floats(), st.integers(0, 2**19 - 1), st.integers(-(2**62), 2**62)), min_size=1, max_size=6)
+)
 def test_no_value_quality_or_time_of_a_snapshot_closes_a_connection(rows: list[tuple[float, int, int]]) -> None:
     async def scene(room: Room) -> None:
         dno = await room.master()
