@@ -108,13 +108,22 @@ def _shares(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> tuple[Floats
     if state.fleet.kind_of(ask.resource) not in GROUP_KINDS:
         return np.full(count, ask.low), np.full(count, ask.high), np.full(count, ask.value)
     if ask.kind is ClaimKind.LIMIT:
-        low, high = _caps(state, rows, ask.low, ask.high)
+        low, high = _kept(state, ask, rows) or _caps(state, rows, ask.low, ask.high)
         return low, high, np.zeros(count)
     inject_w, absorb_w = state.fleet.max_inject_w[rows], state.fleet.max_absorb_w[rows]
     size = inject_w if ask.value >= 0 else absorb_w
     total = float(size.sum())
     value = ask.value * size / total if total > 0 else np.zeros(count)
     return np.full(count, -math.inf), np.full(count, math.inf), value
+
+
+def _kept(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> tuple[Floats, Floats] | None:
+    """Return the shares that the same limit has already: a renewal moves nobody, so that no cap grows early (R16)."""
+    live = state.asks.get(key_of(ask))
+    if live is None or (live.ask.low, live.ask.high) != (ask.low, ask.high):
+        return None
+    low, high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity)
+    return None if np.isnan(low).any() else (low, high)
 
 
 def _caps(state: DeskState, rows: NDArray[np.int32], low_w: float, high_w: float) -> tuple[Floats, Floats]:

@@ -46,7 +46,7 @@ class Desk:
         recorder: Recorder,
         clock: Clock,
         principals: Mapping[str, Principal],
-        on_change: Callable[[], None] = lambda: None,
+        on_change: Callable[[str], None] = lambda cause: None,
     ) -> None:
         self.state = state
         self.market: MarketLink | None = None
@@ -118,8 +118,8 @@ class Desk:
         principal = self._principals.get(ask.principal)
         entries, answer = asks.decide_ask(self.state, ask, principal, self._clock.now_ns())
         await self.commit(entries)
-        if isinstance(answer, Granted):
-            self._on_change()
+        if isinstance(answer, Granted) and entries:
+            self._on_change(answer.claim)
         return answer
 
     async def refuse(self, ask: Ask, refusal: Refusal) -> None:
@@ -133,7 +133,7 @@ class Desk:
         entries = asks.decide_withdraw(self.state, key, frame, "withdrawn")
         await self.commit(entries)
         if entries:
-            self._on_change()
+            self._on_change(entries[-1].id)
         return bool(entries)
 
     # --- market --------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class Desk:
         """Take day-ahead awards; one answer a row."""
         entries, answers = awards.decide_awards(self.state, awarded, frame)
         await self.commit(entries)
-        self._on_change()
+        self._on_change("")
         return answers
 
     async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
@@ -162,7 +162,7 @@ class Desk:
         entries, answer = awards.decide_batch(self.state, batch, self._clock.now_ns())
         await self.commit(entries)
         if entries:
-            self._on_change()
+            self._on_change("")
         return answer
 
     async def last_batch_uid(self) -> str:
@@ -191,7 +191,6 @@ class Desk:
         body = reports.rows.tobytes() + reports.stage.tobytes() + reports.at_ns.tobytes()
         record = derive("reports", reports.batch, reports.link, body)
         self._pending.append(Entry(record, fact, "", (reports.batch,)))
-        self._on_change()
 
     def health(self, health: LinkHealth) -> None:
         """Take a change of a link's session."""

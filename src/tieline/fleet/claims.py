@@ -204,6 +204,16 @@ class ClaimBook:
             end_ns[mine] = live.batch.end_ns
         return value[rows], end_ns[rows]
 
+    def limits_of(self, rows: Rows, source: str, program: str, quantity: Quantity) -> tuple[Floats, Floats]:
+        """Return a source's own live limits on rows: low and high, NaN where it has none."""
+        low, high = np.full(len(self._fleet), np.nan), np.full(len(self._fleet), np.nan)
+        for serial in self._by_key.get((source, program, quantity), ()):
+            live = self._live[serial]
+            if live.batch.kind is ClaimKind.LIMIT:
+                mine = live.batch.rows[live.alive]
+                low[mine], high[mine] = live.batch.low[live.alive], live.batch.high[live.alive]
+        return low[rows], high[rows]
+
     def _mark_started(self, now_ns: int) -> None:
         for live in self._live.values():
             if self._settled_ns < live.batch.start_ns <= now_ns or self._settled_ns < live.batch.end_ns <= now_ns:

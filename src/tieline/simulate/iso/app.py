@@ -100,7 +100,7 @@ class IsoApp:
                 return ads.BatchStatus(uid, made.status)
 
 
-async def serve_iso(app: IsoApp, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.AbstractServer:
+async def serve_iso(app: IsoApp, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
     """Return a server on the running loop (real or virtual) that answers for the ISO. Port 0 picks a free one."""
     from uvicorn.config import Config
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol

@@ -1,0 +1,168 @@
+"""A running desk: its journal, its beat, and what it publishes. The same in production and in simulation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from tieline.desk.apply import apply
+from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.desk import Desk
+from tieline.desk.facts import from_record
+from tieline.desk.ports import GroupView, Measured, Publisher, Snapshot
+from tieline.desk.state import DeskState
+from tieline.desk.watch import decide_reverts
+from tieline.fleet.claims import ClaimBook
+from tieline.fleet.columns import Fleet
+from tieline.fleet.ledger import Ledger
+from tieline.resource.admission import Principal
+from tieline.resource.level import Level
+from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
+from tieline.rim.supervise import Supervisor
+from tieline.store.group import GroupCommit
+from tieline.store.journal import SqliteJournal
+from tieline.times import MINUTE_NS, SECOND_NS, Clock
+
+_log = structlog.get_logger("tieline.node")
+Sleep = Callable[[float], Awaitable[None]]
+BEAT_S = 60.0
+
+
+def replayed(fleet: Fleet, ledger: Ledger, journal: SqliteJournal) -> DeskState:
+    """Return the state that the journal tells: start-up and recovery are this one path."""
+    state = DeskState.empty(fleet, ClaimBook(fleet), ledger)
+    for record in journal.replay():
+        fact = from_record(record)
+        if fact is not None:
+            apply(state, record.id, fact)
+    return state
+
+
+class Node:
+    """One desk with all that makes it live."""
+
+    def __init__(
+        self,
+        state: DeskState,
+        journal: SqliteJournal,
+        clock: Clock,
+        supervisor: Supervisor,
+        principals: Mapping[str, Principal],
+        pools: Mapping[str, PoolDesk],
+        speed: float = 1.0,
+        executor: Executor | None = None,
+    ) -> None:
+        self.journal, self.clock, self.supervisor = journal, clock, supervisor
+        self.group = GroupCommit(journal, supervisor.spawn, executor)
+        self._wake = asyncio.Event()
+        self._causes: list[str] = []
+        self.desk = Desk(state, self.group, clock, principals, self._changed)
+        self.cycle = Cycle(self.desk, pools)
+        self.publishers: list[Publisher] = []
+        self.published: Sequence[str] = ()
+        self.snapshot: Snapshot | None = None
+        self.before_beat: list[Callable[[], None]] = []
+        self.after_beat: list[Callable[[], Awaitable[None]]] = []
+        self._speed = speed
+
+    @property
+    def state(self) -> DeskState:
+        """What the desk knows."""
+        return self.desk.state
+
+    def _changed(self, cause: str) -> None:
+        if cause:
+            self._causes.append(cause)
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self.supervisor.keep("beat", self._beats)
+
+    async def _beats(self) -> None:
+        while True:
+            now_ns = self.clock.now_ns()
+            wait_s = (MINUTE_NS - now_ns % MINUTE_NS) / SECOND_NS / self._speed
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            await self.beat()
+
+    async def beat(self) -> None:
+        """Do what has to be done now: take causes, settle, send, publish."""
+        self._wake.clear()
+        causes, self._causes = self._causes, []
+        for prepare in self.before_beat:
+            prepare()
+        now_ns = self.clock.now_ns()
+        await self.cycle.beat(now_ns, causes[-1] if causes else "")
+        entries, batch = decide_reverts(self.state, now_ns)
+        await self.desk.commit(entries)
+        if batch is not None:
+            await self.desk.send(batch)
+        self.snapshot = snapshot_of(self.state, self.published, now_ns)
+        for publisher in self.publishers:
+            await publisher.publish(self.snapshot)
+        for follow in self.after_beat:
+            await follow()
+
+
+def snapshot_of(state: DeskState, groups: Sequence[str], now_ns: int) -> Snapshot:
+    """Return what every interface shows of some groups: the same values, qualities and times."""
+    return Snapshot(state.revision, now_ns, tuple(_view(state, name, now_ns) for name in groups))
+
+
+def _view(state: DeskState, name: str, now_ns: int) -> GroupView:
+    fleet, rows = state.fleet, state.fleet.leaves(name)
+    quality, taken_ns, fit = worst_of(fleet, rows, now_ns)
+    power_w = np.nan_to_num(fleet.power_w[rows])
+    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
+    commands = state.commands
+    live = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(commands.target_w[rows])
+    target_w = np.where(live, commands.target_w[rows], state.base_w[rows])
+    soc = fleet.column("soc_frac")[rows]
+    full = fleet.energy_wh[rows]
+    stores = np.isfinite(soc) & (full > 0)
+    soc_frac = float((soc[stores] * full[stores]).sum() / full[stores].sum()) if stores.any() else 0.0
+    numbers = {
+        "power_w": float(power_w.sum()),
+        "base_w": float(state.base_w[rows].sum()),
+        "available_up_w": float(np.nan_to_num(fleet.available_up_w[rows]).sum()),
+        "available_down_w": float(np.nan_to_num(fleet.available_down_w[rows]).sum()),
+        "limit_low_w": float(low_w.sum()),
+        "limit_high_w": float(high_w.sum()),
+        "target_w": float(target_w.sum()),
+        "resource_count": float(len(rows)),
+        "resources_total": float(len(rows)),
+        "resources_reporting": float(fit),
+        "opt_outs": float(state.opted_out[rows].sum()),
+        "soc_frac": soc_frac,
+        "in_service": 1.0,
+        "automatic": 1.0,
+        "local": 0.0,
+    }
+    values = {key: Measured(value, quality | Quality.CALCULATED, taken_ns) for key, value in numbers.items()}
+    return GroupView(name, name, values)
+
+
+def worst_of(fleet: Fleet, rows: NDArray[np.int32], now_ns: int) -> tuple[Quality, int, int]:
+    """Return a group's quality, the time of its oldest fit value, and how many rows are fit.
+
+    A sum is as good as what it is made of: where more than a tenth of the rows are unfit for dispatch it is
+    QUESTIONABLE, where all are it is INVALID.
+    """
+    if not len(rows):
+        return Quality.INVALID, now_ns, 0
+    unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    fit = int((~unfit).sum())
+    if fit == 0:
+        return Quality.INVALID, int(fleet.taken_at_ns[rows].max()), 0
+    quality = Quality.QUESTIONABLE if unfit.mean() > 0.1 else Quality.GOOD
+    return quality, int(fleet.taken_at_ns[rows[~unfit]].min()), fit

@@ -1,0 +1,220 @@
+"""The stage of a demonstration: a territory, its ISO, its control room, its devices, and a desk among them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import httpx
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from tieline.contract.eligibility import eligible_rows
+from tieline.desk.cycle import PoolDesk
+from tieline.errors import ConfigError
+from tieline.fleet.columns import KINDS
+from tieline.fleet.ledger import Capacity, Ledger
+from tieline.grid.feeder import FeederModel, read_simbench
+from tieline.grid.powerflow import FeederFlow
+from tieline.links.grid.dnp3.binding import Binding, Group, Peer
+from tieline.links.grid.dnp3.outstation import Dnp3Outstation
+from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.node.runtime import Node, replayed
+from tieline.pool.merit import merit_price
+from tieline.resource.admission import Principal
+from tieline.resource.level import Level
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.inprocess import FAULTS, ColumnsLink
+from tieline.simulate.iso.app import IsoApp, serve_iso
+from tieline.simulate.iso.faults import FaultMenu, Faults
+from tieline.simulate.iso.market import IsoMarket
+from tieline.simulate.iso.prices import ZONE
+from tieline.simulate.scada import Scada
+from tieline.simulate.territory import Territory, build
+from tieline.simulate.world import World, history_w
+from tieline.store.journal import SqliteJournal
+from tieline.times import MINUTE_NS, SECOND_NS, Clock, to_ns
+
+Floats = NDArray[np.float64]
+POOL, PRODUCT = "pool-1", "ENERGY"
+OUTSTATION, DNO_ADDRESS = 10, 1
+STEP_S = 60
+
+
+class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
+    """What kind of day it is."""
+
+    name: str
+    day: str
+    hotter_c: float
+    cloud_frac: float
+    iso: FaultMenu
+
+
+SCENARIOS = {
+    s.name: s
+    for s in (
+        Scenario(
+            "heatwave", "2022-08-17", 4.0, 1.0, FaultMenu(duplicate=0.1, reorder=0.05, supersede=0.03, malformed=0.01)
+        ),
+        Scenario("cloud", "2022-08-10", 0.0, 0.35, FaultMenu(duplicate=0.1, reorder=0.05, expire=0.02)),
+        Scenario("comms-loss", "2022-08-16", 1.0, 1.0, FaultMenu(duplicate=0.15, reorder=0.1, busy=0.03, in_band=0.02)),
+    )
+}
+
+
+def scenario(name: str) -> Scenario:
+    """Return a scenario. Raises ConfigError naming those that exist."""
+    if name not in SCENARIOS:
+        raise ConfigError(f"scenario {name!r} is unknown: give one of {', '.join(SCENARIOS)}")
+    return SCENARIOS[name]
+
+
+@cache
+def feeder_model(name: str = "1-lv-urban6") -> FeederModel:
+    """Return a SimBench feeder of the package."""
+    return read_simbench((files("tieline.simulate") / "data" / "feeder" / f"{name}.json").read_text("utf-8"), name)
+
+
+@dataclass
+class Stage:
+    """All that stands on the stage; nothing of it is a stand-in for another part of itself."""
+
+    scenario: Scenario
+    territory: Territory
+    world: World
+    node: Node
+    link: ColumnsLink
+    iso: IsoMarket
+    iso_link: IsoWeb
+    outstation: Dnp3Outstation
+    scada: Scada
+    flow: FeederFlow
+    history_starts: NDArray[np.int64]
+    history: Floats
+    refused_rows: dict[str, int]
+    eligible: NDArray[np.bool_]
+    opens_ns: int
+    day: date
+    metered: dict[int, float]
+
+    def group_at(self, feeder: str) -> int:
+        """Return where a feeder's points begin on the DNP3 outstation."""
+        return 20 * (1 + self.territory.feeders.index(feeder))
+
+
+def begins_ns(day: date) -> int:
+    """Return when a demonstration of a market day begins: 22:30 of the day before, half an hour before the gate."""
+    return to_ns(datetime.combine(day - timedelta(days=1), time(22, 30), tzinfo=ZONE))
+
+
+async def raise_stage(
+    what: Scenario, devices: int, seed: int, clock: Clock, supervisor: Supervisor, folder: Path, history_days: int = 15
+) -> Stage:
+    """Build everything and connect it over the running loop's network (memory or sockets)."""
+    if devices < 40:
+        raise ConfigError(f"--devices {devices}: give 40 or more, so that every kind has its place")
+    day = date.fromisoformat(what.day)
+    streams = [np.random.default_rng([seed, n]) for n in range(8)]
+    model = feeder_model()
+    territory = build(devices, streams[0], model.load_bus, POOL)
+    world = World(territory, streams[1], what.hotter_c, what.cloud_frac)
+    opens_ns = begins_ns(day)
+    starts, history = history_w(world, opens_ns, history_days, 300, 300)
+    kinds = np.array([kind.value for kind in KINDS])[territory.fleet.kinds]
+    eligible, refused = eligible_rows(kinds, territory.fuel, territory.jurisdiction, "energy")
+    ledger = Ledger(share_classes={PRODUCT: "energy"})
+    most_w = float(territory.fleet.max_inject_w[eligible].sum() + territory.fleet.max_absorb_w[eligible].sum())
+    ledger.set_capacity(POOL, Capacity(most_w, most_w))
+    journal = SqliteJournal(folder / "journal.db")
+    state = replayed(territory.fleet, ledger, journal)
+    pool = PoolDesk(POOL, territory.fleet.leaves(POOL), merit_price(territory.fleet.kinds), eligible, np.zeros(devices))
+    node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool})
+    node.published = [POOL, *territory.feeders]
+    loop = asyncio.get_running_loop()
+    rows = np.arange(devices, dtype=np.int32)
+    link = ColumnsLink(world, rows, node.desk, clock, loop.call_later, FAULTS[what.name], streams[2])
+    node.desk.bind(link, "columns", {int(row): territory.fleet.id_of(int(row)) for row in rows})
+    market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor)
+    outstation, scada = await _raise_dnp3(territory, node, clock, supervisor)
+    stage = Stage(
+        what, territory, world, node, link, market, iso_link, outstation, scada, FeederFlow(model), starts, history,
+        refused, eligible, opens_ns, day, {},
+    )  # fmt: skip
+    node.before_beat.append(_mover(stage))
+    return stage
+
+
+def _mover(stage: Stage) -> Callable[[], None]:
+    """Return what moves the world up to now, a minute a step, and lets its devices tell before each beat."""
+    last_ns = stage.node.clock.now_ns()
+
+    def move() -> None:
+        nonlocal last_ns
+        now_ns = stage.node.clock.now_ns()
+        while now_ns - last_ns >= STEP_S * SECOND_NS:
+            last_ns += STEP_S * SECOND_NS
+            stage.world.step(last_ns, float(STEP_S), *stage.link.told(last_ns))
+            start_ns = (last_ns - 1) // (5 * MINUTE_NS) * 5 * MINUTE_NS
+            net_w = float(stage.world.power_w.sum() - stage.world.base_load_w.sum())
+            stage.metered[start_ns] = stage.metered.get(start_ns, 0.0) + net_w * STEP_S / 300.0
+            stage.link.tell()
+
+    return move
+
+
+def _principals(territory: Territory) -> dict[str, Principal]:
+    return {
+        "dno": Principal("dno", Level.ENVELOPE, frozenset({POOL, *territory.feeders})),
+        "owner": Principal("owner", Level.OWNER_NEED),
+        "operator": Principal("operator", Level.GRID_EMERGENCY),
+    }
+
+
+async def _raise_iso(
+    what: Scenario, clock: Clock, rng: np.random.Generator, seed: int, node: Node, supervisor: Supervisor
+) -> tuple[IsoMarket, IsoWeb]:
+    faults = Faults(what.iso, np.random.default_rng([seed, 31]))
+    market = IsoMarket(clock, rng, faults, gate=time(23), clears_at=time(23, 30), seed_prices=seed)
+    server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = IsoSettings(f"http://127.0.0.1:{port}/", "America/Chicago", {POOL: "TIELINE_1"}, poll_s=15.0)
+    client = httpx.AsyncClient(timeout=30.0)
+    link = IsoWeb(settings, client, node.desk, clock, np.random.default_rng([seed, 32]), node.desk)
+    node.desk.market = link
+    supervisor.keep("iso", link.run)
+    return market, link
+
+
+async def _raise_dnp3(
+    territory: Territory, node: Node, clock: Clock, supervisor: Supervisor
+) -> tuple[Dnp3Outstation, Scada]:
+    groups = [_group(territory, POOL, 0)]
+    groups += [_group(territory, feeder, 20 * (n + 1)) for n, feeder in enumerate(territory.feeders)]
+    names = tuple(group.resource for group in groups)
+    peer = Peer("dno", DNO_ADDRESS, may_read=names, may_operate=names, ceiling="ENVELOPE")
+    binding = Binding(OUTSTATION, tuple(groups), (peer,), port=0, keep_alive_s=300.0, events=5_000)
+    outstation = Dnp3Outstation(binding, node.desk, clock, supervisor, node.desk)
+    await outstation.start()
+    node.publishers.append(outstation)
+    scada = Scada(
+        "127.0.0.1",
+        outstation.port,
+        master=DNO_ADDRESS,
+        outstation=OUTSTATION,
+        spawn=lambda work: supervisor.spawn(work, "scada"),
+    )
+    return outstation, scada
+
+
+def _group(territory: Territory, name: str, at: int) -> Group:
+    rows = territory.fleet.leaves(name)
+    inject_w = float(territory.fleet.max_inject_w[rows].sum())
+    absorb_w = float(territory.fleet.max_absorb_w[rows].sum())
+    return Group(name, at, inject_w, absorb_w)
