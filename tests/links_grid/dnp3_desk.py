@@ -53,7 +53,7 @@ class SmallDesk:
                 "limit_low_w": Measured(low, Quality.GOOD, now_ns),
                 "limit_high_w": Measured(high, Quality.GOOD, now_ns),
                 "soc_frac": Measured(0.5, Quality.GOOD, now_ns),
-                "in_service": Measured(1.0, Quality.GOOD, now_ns),
+                "is_connected": Measured(1.0, Quality.GOOD, now_ns),
             }
             groups.append(GroupView(resource, resource, values))
         return Snapshot(self.revision, now_ns, tuple(groups))

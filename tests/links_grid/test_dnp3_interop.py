@@ -106,7 +106,7 @@ def test_opendnp3_polls_every_point_and_hears_changes_unasked() -> None:
             assert points["BI0"][:2] == [True, 0x81]
             assert points["AI2"][1] == 6  # not in the snapshot: restart and comm lost, as 1815 flags
             kinds = [sum(name.startswith(kind) for name in points) for kind in ("AI", "BI", "AO", "BO")]
-            assert kinds == [2 * 14, 2 * 7, 2 * 5, 2 * 3]
+            assert kinds == [2 * 16, 2 * 6, 2 * 5, 2 * 3]
             await made.publish(desk.snapshot(power_w=-3e6, now_ns=START_NS + SECOND_NS))
             seen = await scada.until(lambda now: now["points"]["AI0"][0] == -3e6)
             assert seen["points"]["AI0"][2:] == [(START_NS + SECOND_NS) // 1_000_000, True]

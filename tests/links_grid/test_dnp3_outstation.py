@@ -26,6 +26,7 @@ from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.scada import Scada
 
 NORTH, SOUTH = 0, 50
+ANY_INSTANT = st.integers(-(2**62), 2**62)
 BOTH = ("pool:north", "pool:south")
 OK = CommandStatus.SUCCESS
 BINDING = Binding(
@@ -317,12 +318,14 @@ def test_a_pulse_train_is_not_a_latch() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.floats(), st.integers(0, 2**19 - 1), st.integers(-(2**62), 2**62)), min_size=1, max_size=6))
+@given(st.lists(st.tuples(st.floats(), st.integers(0, 2**19 - 1), ANY_INSTANT), min_size=1, max_size=6))
 def test_no_value_quality_or_time_of_a_snapshot_closes_a_connection(rows: list[tuple[float, int, int]]) -> None:
     async def scene(room: Room) -> None:
         dno = await room.master()
         for revision, (value, quality, taken_at_ns) in enumerate(rows, 2):
-            values = {key: Measured(value, Quality(quality), taken_at_ns) for key in ("power_w", "soc_frac", "local")}
+            values = {
+                key: Measured(value, Quality(quality), taken_at_ns) for key in ("power_w", "soc_frac", "is_local")
+            }
             view = GroupView("pool:north", "north", values)
             await room.outstation.publish(Snapshot(revision, room.clock.now_ns(), (view,)))
             await asyncio.sleep(1)
