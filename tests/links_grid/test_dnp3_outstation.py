@@ -163,6 +163,15 @@ def test_cancel_withdraws_and_the_next_valid_claim_holds_again() -> None:
     play(scene)
 
 
+def test_a_cancel_withdraws_even_what_a_restarted_outstation_does_not_know_of() -> None:
+    async def scene(room: Room) -> None:
+        dno = await room.master()
+        assert await dno.cancel(NORTH) == [OK]
+        assert room.desk.withdrawn == [("dnp3:dno", "target", "pool:north"), ("dnp3:dno", "limit", "pool:north")]
+
+    play(scene)
+
+
 def test_percent_is_of_the_greatest_power_of_the_group() -> None:
     async def scene(room: Room) -> None:
         dno = await room.master()
@@ -323,9 +332,8 @@ def test_no_value_quality_or_time_of_a_snapshot_closes_a_connection(rows: list[t
     async def scene(room: Room) -> None:
         dno = await room.master()
         for revision, (value, quality, taken_at_ns) in enumerate(rows, 2):
-            values = {
-                key: Measured(value, Quality(quality), taken_at_ns) for key in ("power_w", "soc_frac", "is_local")
-            }
+            seen = Measured(value, Quality(quality), taken_at_ns)
+            values = dict.fromkeys(("power_w", "soc_frac", "is_local"), seen)
             view = GroupView("pool:north", "north", values)
             await room.outstation.publish(Snapshot(revision, room.clock.now_ns(), (view,)))
             await asyncio.sleep(1)

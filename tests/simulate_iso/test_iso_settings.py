@@ -41,7 +41,7 @@ def test_an_unknown_setting_is_refused_by_name() -> None:
 
 
 def test_an_unknown_fault_or_settlement_point_is_refused() -> None:
-    with pytest.raises(ConfigError, match="duplicate = 1.5"):
+    with pytest.raises(ConfigError, match=r"duplicate = 1\.5"):
         Faults(FaultMenu(duplicate=1.5), np.random.default_rng(1))
     with pytest.raises(ConfigError, match="give one of"):
         Faults(FaultMenu(), np.random.default_rng(1)).ask("gremlins")

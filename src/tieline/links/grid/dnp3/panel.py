@@ -88,6 +88,7 @@ class Panel:
         """Return what a request asks for, refusing what this master may not do, or what lies out of range."""
         statuses: dict[int, CommandStatus] = {}
         staged: dict[Slot, tuple[Latch, list[int]]] = {}
+        switched: set[Slot] = set()
         failed: set[Slot] = set()
         for at, control in enumerate(controls):
             found = self._points.get((control.group, control.index))
@@ -102,8 +103,10 @@ class Panel:
                 failed.update(slots)
                 continue
             for slot, latch in changed.items():
+                if isinstance(found[1], Switch):
+                    switched.add(slot)
                 staged[slot] = latch, [*(staged[slot][1] if slot in staged else []), at]
-        actions = [self._action(slot, *change) for slot, change in staged.items()]
+        actions = [_action(slot, *change, slot in switched) for slot, change in staged.items()]
         for action in actions:
             crossed = action.latch.low_w > action.latch.high_w
             if action.slot in failed or crossed:
@@ -162,13 +165,12 @@ class Panel:
             return {slot: replace(latch, enabled=False) for slot, latch in latches.items()} if on else {}
         return {slot: replace(latch, enabled=on) for slot, latch in latches.items()}
 
-    def _action(self, slot: Slot, latch: Latch, controls: list[int]) -> Action:
-        does: Literal["stage", "ask", "withdraw"] = "stage"
-        if latch.enabled:
-            does = "ask"
-        elif self.latches[slot].enabled:
-            does = "withdraw"
-        return Action(slot, does, latch, tuple(controls))
+
+def _action(slot: Slot, latch: Latch, controls: list[int], switched: bool) -> Action:
+    if latch.enabled:
+        return Action(slot, "ask", latch, tuple(controls))
+    # Switched off always withdraws: after a restart the desk may hold a claim that this panel knows nothing of.
+    return Action(slot, "withdraw" if switched else "stage", latch, tuple(controls))
 
 
 def _set(latch: Latch, output: Output, power_w: float) -> Latch:
