@@ -10,7 +10,7 @@ from tieline.simulate.territory import MIX, build
 from tieline.simulate.world import World
 from tieline.times import SECOND_NS, parse_iso
 
-NOON = parse_iso("2022-08-17T12:00:00-07:00")
+NOON = parse_iso("2022-08-17T12:00:00-05:00")
 BUSES = np.arange(111, dtype=np.int32)
 
 

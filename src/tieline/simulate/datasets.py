@@ -15,8 +15,9 @@ from tieline.times import HOUR_NS, parse_iso
 
 Floats = NDArray[np.float64]
 HOURS = 8760
-_START_NS = parse_iso("2022-08-01T00:00:00-07:00")
-"""The homes' year begins on a Monday, 1 August; in 2022 that is a Monday too, so weekdays stay true."""
+_START_NS = parse_iso("2022-08-01T00:00:00-05:00")
+"""The homes' year begins on a Monday, 1 August; in 2022 that is a Monday too, so weekdays stay true. Their local time
+is read as that of the territory (US Central)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

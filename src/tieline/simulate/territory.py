@@ -104,7 +104,7 @@ def build(devices: int, rng: np.random.Generator, load_buses: NDArray[np.int32],
     by_kind = {kind: np.flatnonzero(kinds == KIND_CODE[kind]).astype(np.int32) for kind, _ in MIX}
     feeders = [f"feeder-{n + 1:02d}" for n in range(feeder_count)]
     return Territory(
-        fleet, feeder_of_site[site_of], site_of, bus_of_site, feeder_of_site, fuels, "US-CA", rated_w, by_kind,
+        fleet, feeder_of_site[site_of], site_of, bus_of_site, feeder_of_site, fuels, "US-TX", rated_w, by_kind,
         feeders, pool,
     )  # fmt: skip
 

@@ -25,7 +25,7 @@ from tieline.times import HOUR_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
-UTC_OFFSET_S = -7 * 3600
+UTC_OFFSET_S = -5 * 3600
 ENGINES = (Kind.BACKUP_GENERATOR, Kind.CHP, Kind.BIOMASS)
 LOADS = (Kind.SHIFTABLE_LOAD, Kind.INTERRUPTIBLE_LOAD, Kind.PROCESS_LINE)
 

@@ -1,0 +1,59 @@
+"""The watchdog: device timers lie, so we check that each device fell back when its command ran out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tieline.desk.dispatch import LEASE_NS, issued
+from tieline.desk.entry import Entry
+from tieline.desk.facts import CommandsReported, Packed
+from tieline.desk.state import DeskState
+from tieline.ids import derive
+from tieline.resource.batch import CommandBatch
+from tieline.resource.command import RejectWord, Stage
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.times import MINUTE_NS
+
+GRACE_NS = 2 * MINUTE_NS
+NEAR_FRAC, NEAR_W = 0.1, 150.0
+
+
+def decide_reverts(state: DeskState, now_ns: int) -> tuple[list[Entry], CommandBatch | None]:
+    """Return the facts and the batch that release devices which still hold a command that has run out.
+
+    A device is caught when its command is over by two minutes, its telemetry is fit, and its power is still at the old
+    target, away from its base. The old command is recorded UNCONFIRMED; the release is absolute, so that sending it
+    twice does no harm.
+    """
+    fleet, commands = state.fleet, state.commands
+    over = (commands.valid_until_ns > 0) & (commands.valid_until_ns + GRACE_NS < now_ns)
+    rows = np.flatnonzero(over & np.isfinite(commands.target_w)).astype(np.int32)
+    if not len(rows):
+        return [], None
+    target_w, power_w = commands.target_w[rows], fleet.power_w[rows]
+    near_w = np.maximum(NEAR_W, NEAR_FRAC * np.abs(target_w))
+    holds = (np.abs(power_w - target_w) < near_w) & (np.abs(power_w - state.base_w[rows]) > 2 * near_w)
+    fit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    rows = rows[holds & fit]
+    if not len(rows):
+        return [], None
+    entries = [_unconfirmed(state, rows, now_ns)]
+    count = len(rows)
+    free, low_w, high_w = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)
+    batch = CommandBatch(
+        derive("commands", state.epoch, state.seq + 1, now_ns), rows, free, low_w, high_w, fleet.default_w[rows],
+        now_ns, now_ns, now_ns + LEASE_NS, state.epoch, state.seq + 1, (entries[0].id,),
+    )  # fmt: skip
+    entries.append(Entry(batch.id, issued(batch), "", batch.caused_by))
+    return entries, batch
+
+
+def _unconfirmed(state: DeskState, rows: np.ndarray[tuple[int], np.dtype[np.int32]], now_ns: int) -> Entry:
+    commands, count = state.commands, len(rows)
+    batches = sorted({state.command_batches[int(b)] for b in commands.batch[rows] if b >= 0})
+    fact = CommandsReported(
+        "", "watchdog", Packed.of(rows), Packed.of(np.full(count, Stage.UNCONFIRMED, np.uint8)),
+        Packed.of(np.full(count, now_ns, np.int64)), Packed.of(np.full(count, RejectWord.TIMEOUT, np.uint8)),
+        Packed.of(state.fleet.power_w[rows]), ("held its command after its time",), (),
+    )  # fmt: skip
+    return Entry(derive("watchdog", now_ns, rows.tobytes()), fact, "", tuple(batches))
