@@ -126,7 +126,7 @@ def test_opendnp3_operates_directly_and_by_select_and_hears_why_it_is_refused() 
             assert await scada.say("direct AO 2 100000000") == ["SUCCESS", [[2, "SUCCESS", "OUT_OF_RANGE"]]]
             assert await scada.say("select AO 2 100000000") == ["SUCCESS", [[2, "SELECT_FAIL", "OUT_OF_RANGE"]]]
             assert await scada.say("direct AO 999 1") == ["SUCCESS", [[999, "SUCCESS", "NOT_SUPPORTED"]]]
-            desk.refuse = Refusal("resource is in local mode")
+            desk.refusing = Refusal("resource is in local mode")
             assert await scada.say("direct AO 2 2000000") == ["SUCCESS", [[2, "SUCCESS", "LOCAL"]]]
             assert await scada.say("select BO 2 on") == ["SUCCESS", [[2, "SUCCESS", "SUCCESS"]]]
             assert desk.bounds("pool:north", SystemClock().now_ns()) == (-5e6, 5e6)

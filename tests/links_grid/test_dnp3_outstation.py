@@ -190,6 +190,11 @@ def test_what_a_master_may_not_do_is_refused_with_the_status_that_says_why() -> 
         assert await guest.target(SOUTH, 1.5e6) == [CommandStatus.OUT_OF_RANGE, CommandStatus.CANCELLED]
         assert await guest.operate([analog(999, 1)]) == [CommandStatus.NOT_SUPPORTED]
         assert room.desk.asks == []
+        assert room.desk.refusals == [
+            ("pool:north", "target", "NOT_AUTHORIZED"),
+            ("pool:south", "limit", "NOT_AUTHORIZED"),
+            ("pool:south", "target", "OUT_OF_RANGE"),
+        ]
         assert await guest.target(SOUTH, 1e6) == [OK, OK]
 
     play(scene)
@@ -207,7 +212,7 @@ def test_what_a_master_may_not_do_is_refused_with_the_status_that_says_why() -> 
 )
 def test_a_refusal_of_the_desk_is_a_status_and_changes_nothing(refusal: Refusal, status: CommandStatus) -> None:
     async def scene(room: Room) -> None:
-        room.desk.refuse = refusal
+        room.desk.refusing = refusal
         dno = await room.master()
         assert await dno.limit(NORTH, -1e6, 1e6) == [status] * 3
         await dno.poll()

@@ -44,9 +44,13 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A request understood: a status for each control refused at once, and the actions for the others."""
+    """A request understood: a status for each control refused at once, and the actions for the others.
+
+    `refused` tells for each function that was asked for in vain the status that says why.
+    """
 
     statuses: dict[int, CommandStatus]
+    refused: dict[Slot, CommandStatus]
     actions: tuple[Action, ...]
 
 
@@ -89,7 +93,7 @@ class Panel:
         statuses: dict[int, CommandStatus] = {}
         staged: dict[Slot, tuple[Latch, list[int]]] = {}
         switched: set[Slot] = set()
-        failed: set[Slot] = set()
+        failed: dict[Slot, CommandStatus] = {}
         for at, control in enumerate(controls):
             found = self._points.get((control.group, control.index))
             if found is None:
@@ -100,7 +104,7 @@ class Panel:
             changed = {} if status else self._change(*found, slots, control, staged)
             if status or isinstance(changed, CommandStatus):
                 statuses[at] = status or changed  # type: ignore[assignment]
-                failed.update(slots)
+                failed |= {slot: statuses[at] for slot in slots if slot not in failed}
                 continue
             for slot, latch in changed.items():
                 if isinstance(found[1], Switch):
@@ -113,8 +117,9 @@ class Panel:
                 # All controls of one function act together or not at all: half a limit is another limit.
                 reason = CommandStatus.OUT_OF_RANGE if crossed else CommandStatus.CANCELLED
                 statuses |= dict.fromkeys(action.controls, reason)
+                failed.setdefault(action.slot, reason)
         done = tuple(action for action in actions if not any(at in statuses for at in action.controls))
-        return Reading(statuses, done)
+        return Reading(statuses, failed, done)
 
     def commit(self, action: Action) -> None:
         """Let an action that was granted stand."""
