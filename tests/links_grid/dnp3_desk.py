@@ -17,9 +17,10 @@ class SmallDesk:
     def __init__(self, delay_s: float = 0.0) -> None:
         self.asks: list[Ask] = []
         self.claims: dict[tuple[str, str, str], Ask] = {}
+        self.refusals: list[tuple[str, str, str]] = []
         self.withdrawn: list[tuple[str, str, str]] = []
         self.revision = 1
-        self.refuse: Refusal | None = None
+        self.refusing: Refusal | None = None
         self.fail = False
         self.delay_s = delay_s
 
@@ -28,11 +29,14 @@ class SmallDesk:
         if self.fail:
             raise LinkDown("journal is away")
         self.asks.append(ask)
-        if self.refuse:
-            return self.refuse
+        if self.refusing:
+            return self.refusing
         self.claims[ask.source, ask.program, ask.resource] = ask
         self.revision += 1
         return Granted(f"claim:{len(self.asks)}", self.revision)
+
+    async def refuse(self, ask: Ask, refusal: Refusal) -> None:
+        self.refusals.append((ask.resource, ask.program, refusal.value))
 
     async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
         self.withdrawn.append((source, program, resource))
@@ -53,7 +57,7 @@ class SmallDesk:
                 "limit_low_w": Measured(low, Quality.GOOD, now_ns),
                 "limit_high_w": Measured(high, Quality.GOOD, now_ns),
                 "soc_frac": Measured(0.5, Quality.GOOD, now_ns),
-                "in_service": Measured(1.0, Quality.GOOD, now_ns),
+                "is_connected": Measured(1.0, Quality.GOOD, now_ns),
             }
             groups.append(GroupView(resource, resource, values))
         return Snapshot(self.revision, now_ns, tuple(groups))

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import tomllib
+from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -11,17 +13,21 @@ from dnp3_desk import START_NS, SmallDesk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from py1815 import link
+from py1815.control import CommandStatus
 from test_dnp3_outstation import BINDING, NORTH, Room, play
 
 from tieline.errors import ConfigError
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer, check_binding, load_binding
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
-from tieline.links.grid.dnp3.words import analog_flags, binary_flags, word_of
-from tieline.resource.claim import Refusal
+from tieline.links.grid.dnp3.words import analog_flags, binary_flags, status_of, word_of
+from tieline.resource.admission import Principal, admit
+from tieline.resource.claim import Claim, ClaimKind, Quantity, Refusal
 from tieline.resource.command import RejectWord
+from tieline.resource.level import Level
 from tieline.resource.quality import Quality
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.times import SECOND_NS
 
 TEXT = """
 address = 10
@@ -145,3 +151,50 @@ def test_no_bytes_take_the_outstation_down(noise: list[bytes], at: int, value: i
             await made.stop()
 
     run_virtual(main)
+
+
+CLAIM = Claim(
+    id="c",
+    source="dnp3:dno",
+    principal="dno",
+    program="limit",
+    level=Level.ENVELOPE,
+    resource="pool:north",
+    quantity=Quantity.P,
+    kind=ClaimKind.SET,
+    start_ns=START_NS,
+    created_ns=START_NS,
+    because="a test",
+    end_ns=START_NS + 60 * SECOND_NS,
+)
+DNO = Principal("dno", Level.ENVELOPE, frozenset({"pool:north"}), max_power_w=5e6)
+
+
+@pytest.mark.parametrize(
+    ("claim", "principal", "tagged_ns", "status"),
+    [
+        ({}, None, None, CommandStatus.NOT_AUTHORIZED),
+        ({"level": Level.GRID_EMERGENCY}, DNO, None, CommandStatus.NOT_AUTHORIZED),
+        ({"resource": "pool:south"}, DNO, None, CommandStatus.NOT_AUTHORIZED),
+        ({"value": 9e6}, DNO, None, CommandStatus.OUT_OF_RANGE),
+        ({"value": float("nan")}, DNO, None, CommandStatus.OUT_OF_RANGE),
+        ({"kind": ClaimKind.LIMIT, "low": 2.0, "high": 1.0}, DNO, None, CommandStatus.OUT_OF_RANGE),
+        ({}, DNO, START_NS - 31 * SECOND_NS, CommandStatus.TIMEOUT),
+        ({"end_ns": START_NS + 1, "start_ns": START_NS - 9}, DNO, None, CommandStatus.TIMEOUT),
+    ],
+)
+def test_refusals_of_admission_become_the_status_that_fits(
+    claim: dict[str, Any], principal: Principal | None, tagged_ns: int | None, status: CommandStatus
+) -> None:
+    now_ns = START_NS + 5 if "end_ns" in claim else START_NS
+    refusal = admit(
+        msgspec.structs.replace(CLAIM, **claim), principal, now_ns=now_ns, last_version=0, tagged_ns=tagged_ns
+    )
+    assert refusal is not None
+    assert status_of(refusal) is status
+
+
+def test_the_layout_shows_points_of_the_catalogue() -> None:
+    catalogue = tomllib.loads((files("tieline.resource") / "points.toml").read_text())
+    shown = {point.shows for point in (*BINDING.analog, *BINDING.binary)}
+    assert {key for key in shown if not key.startswith("@")} <= catalogue.keys()

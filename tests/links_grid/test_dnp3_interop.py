@@ -106,7 +106,7 @@ def test_opendnp3_polls_every_point_and_hears_changes_unasked() -> None:
             assert points["BI0"][:2] == [True, 0x81]
             assert points["AI2"][1] == 6  # not in the snapshot: restart and comm lost, as 1815 flags
             kinds = [sum(name.startswith(kind) for name in points) for kind in ("AI", "BI", "AO", "BO")]
-            assert kinds == [2 * 14, 2 * 7, 2 * 5, 2 * 3]
+            assert kinds == [2 * 16, 2 * 6, 2 * 5, 2 * 3]
             await made.publish(desk.snapshot(power_w=-3e6, now_ns=START_NS + SECOND_NS))
             seen = await scada.until(lambda now: now["points"]["AI0"][0] == -3e6)
             assert seen["points"]["AI0"][2:] == [(START_NS + SECOND_NS) // 1_000_000, True]
@@ -126,7 +126,7 @@ def test_opendnp3_operates_directly_and_by_select_and_hears_why_it_is_refused() 
             assert await scada.say("direct AO 2 100000000") == ["SUCCESS", [[2, "SUCCESS", "OUT_OF_RANGE"]]]
             assert await scada.say("select AO 2 100000000") == ["SUCCESS", [[2, "SELECT_FAIL", "OUT_OF_RANGE"]]]
             assert await scada.say("direct AO 999 1") == ["SUCCESS", [[999, "SUCCESS", "NOT_SUPPORTED"]]]
-            desk.refuse = Refusal("resource is in local mode")
+            desk.refusing = Refusal("resource is in local mode")
             assert await scada.say("direct AO 2 2000000") == ["SUCCESS", [[2, "SUCCESS", "LOCAL"]]]
             assert await scada.say("select BO 2 on") == ["SUCCESS", [[2, "SUCCESS", "SUCCESS"]]]
             assert desk.bounds("pool:north", SystemClock().now_ns()) == (-5e6, 5e6)

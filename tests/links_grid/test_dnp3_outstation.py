@@ -26,6 +26,7 @@ from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.scada import Scada
 
 NORTH, SOUTH = 0, 50
+ANY_INSTANT = st.integers(-(2**62), 2**62)
 BOTH = ("pool:north", "pool:south")
 OK = CommandStatus.SUCCESS
 BINDING = Binding(
@@ -162,6 +163,15 @@ def test_cancel_withdraws_and_the_next_valid_claim_holds_again() -> None:
     play(scene)
 
 
+def test_a_cancel_withdraws_even_what_a_restarted_outstation_does_not_know_of() -> None:
+    async def scene(room: Room) -> None:
+        dno = await room.master()
+        assert await dno.cancel(NORTH) == [OK]
+        assert room.desk.withdrawn == [("dnp3:dno", "target", "pool:north"), ("dnp3:dno", "limit", "pool:north")]
+
+    play(scene)
+
+
 def test_percent_is_of_the_greatest_power_of_the_group() -> None:
     async def scene(room: Room) -> None:
         dno = await room.master()
@@ -180,6 +190,11 @@ def test_what_a_master_may_not_do_is_refused_with_the_status_that_says_why() -> 
         assert await guest.target(SOUTH, 1.5e6) == [CommandStatus.OUT_OF_RANGE, CommandStatus.CANCELLED]
         assert await guest.operate([analog(999, 1)]) == [CommandStatus.NOT_SUPPORTED]
         assert room.desk.asks == []
+        assert room.desk.refusals == [
+            ("pool:north", "target", "NOT_AUTHORIZED"),
+            ("pool:south", "limit", "NOT_AUTHORIZED"),
+            ("pool:south", "target", "OUT_OF_RANGE"),
+        ]
         assert await guest.target(SOUTH, 1e6) == [OK, OK]
 
     play(scene)
@@ -197,7 +212,7 @@ def test_what_a_master_may_not_do_is_refused_with_the_status_that_says_why() -> 
 )
 def test_a_refusal_of_the_desk_is_a_status_and_changes_nothing(refusal: Refusal, status: CommandStatus) -> None:
     async def scene(room: Room) -> None:
-        room.desk.refuse = refusal
+        room.desk.refusing = refusal
         dno = await room.master()
         assert await dno.limit(NORTH, -1e6, 1e6) == [status] * 3
         await dno.poll()
@@ -317,14 +332,13 @@ def test_a_pulse_train_is_not_a_latch() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(), st.integers(0, 2**19 - 1), st.integers(-(2**62), 2**62)), min_size=1, max_size=6)
-)
+@given(st.lists(st.tuples(st.floats(), st.integers(0, 2**19 - 1), ANY_INSTANT), min_size=1, max_size=6))
 def test_no_value_quality_or_time_of_a_snapshot_closes_a_connection(rows: list[tuple[float, int, int]]) -> None:
     async def scene(room: Room) -> None:
         dno = await room.master()
         for revision, (value, quality, taken_at_ns) in enumerate(rows, 2):
-            values = {key: Measured(value, Quality(quality), taken_at_ns) for key in ("power_w", "soc_frac", "local")}
+            seen = Measured(value, Quality(quality), taken_at_ns)
+            values = dict.fromkeys(("power_w", "soc_frac", "is_local"), seen)
             view = GroupView("pool:north", "north", values)
             await room.outstation.publish(Snapshot(revision, room.clock.now_ns(), (view,)))
             await asyncio.sleep(1)

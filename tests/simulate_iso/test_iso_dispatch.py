@@ -62,7 +62,7 @@ def play(
     menu: FaultMenu | None = None,
     start_ns: int = START_NS,
     seed: int = 1,
-    poll_s: float = 15,
+    poll_s: float = 25,
 ) -> Scene:
     async def main(loop: VirtualLoop) -> Scene:
         clock = VirtualClock(loop, start_ns)
@@ -138,7 +138,7 @@ def test_dispatch_reaches_the_desk_before_its_step_and_every_batch_is_accepted_o
     assert set(accepted) == {"ACCEPT"}
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_ten_percent_duplicates_and_five_percent_reorders_have_exactly_one_effect(seed: int) -> None:
     """Design 6, section 5: the acceptance property. The truth is what the market published, newest revision first."""
 

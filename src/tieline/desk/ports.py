@@ -156,6 +156,10 @@ class Inlet(Protocol):
         """Admit or refuse one wish."""
         ...
 
+    async def refuse(self, ask: Ask, refusal: Refusal) -> None:
+        """Record a refusal that a link gave by itself, by its access list or limits."""
+        ...
+
     async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
         """Cancel the live claim of a source; the next valid claim holds again. Returns whether there was one."""
         ...

@@ -177,6 +177,8 @@ class Association:
             return [CommandStatus.BLOCKED_OTHER_MASTER] * len(controls)
         statuses = dict(reading.statuses)
         frame = derive("frame", f"dnp3:{self.peer.name}", self._next_version(), native)
+        for slot, refused in reading.refused.items():
+            await self._record_refusal(slot, refused, native, frame)
         for action in reading.actions:
             status = await self._carry_out(action, native, frame)
             if status is CommandStatus.SUCCESS:
@@ -197,12 +199,20 @@ class Association:
         self.panel.latches[action.slot] = before
         return answer
 
-    async def _ask(self, slot: Slot, native: str, frame: str) -> Granted | CommandStatus:
+    async def _record_refusal(self, slot: Slot, status: CommandStatus, native: str, frame: str) -> None:
+        refusal = Refusal("refused by the access list of the link", "operate", status.name, holder=self.peer.name)
+        try:
+            await self._inlet.refuse(self._made(slot, native, frame), refusal)
+        except Error as error:
+            _log.error("refusal not recorded", peer=self.peer.name, resource=slot[0], error=str(error))
+
+    def _made(self, slot: Slot, native: str, frame: str) -> Ask:
+        """Return the ask that a latch stands for."""
         latch, now_ns = self.panel.latches[slot], self._clock.now_ns()
         limit = slot[1] == "limit"
         # The lease runs from the last sign of life, not from this renewal of it.
         left_s = self._lease_s - (self._loop_time() - self.heard_s)
-        ask = Ask(
+        return Ask(
             source=f"dnp3:{self.peer.name}",
             principal=self.peer.name,
             program=slot[1],
@@ -221,6 +231,9 @@ class Association:
             native=native,
             frame=frame,
         )
+
+    async def _ask(self, slot: Slot, native: str, frame: str) -> Granted | CommandStatus:
+        ask = self._made(slot, native, frame)
         try:
             answer = await self._inlet.ask(ask)
         except Error as error:

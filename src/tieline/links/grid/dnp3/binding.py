@@ -101,14 +101,15 @@ class Binding(Struct, frozen=True, forbid_unknown_fields=True):
         Input(3, "limit_low_w", event_class=1),
         Input(4, "limit_high_w", event_class=1),
         Input(5, "target_w", event_class=1),
-        Input(6, "resource_count", event_class=3),
+        Input(6, "resources_reporting", event_class=3),
         Input(7, "soc_frac", resolution=0.001, event_class=3, deadband=0.005),
         Input(8, "@revision", event_class=0),
+        Input(9, "operating_state", event_class=1),
+        Input(15, "resources_total", event_class=3),
     )
     binary: tuple[Input, ...] = (
-        Input(0, "in_service", event_class=1),
-        Input(1, "automatic", event_class=1),
-        Input(2, "local", event_class=1),
+        Input(0, "is_connected", event_class=1),
+        Input(1, "is_local", event_class=1),
         Input(3, "@pending", event_class=1),
     )
     outputs: tuple[Output, ...] = (

@@ -44,9 +44,13 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A request understood: a status for each control refused at once, and the actions for the others."""
+    """A request understood: a status for each control refused at once, and the actions for the others.
+
+    `refused` tells for each function that was asked for in vain the status that says why.
+    """
 
     statuses: dict[int, CommandStatus]
+    refused: dict[Slot, CommandStatus]
     actions: tuple[Action, ...]
 
 
@@ -88,7 +92,8 @@ class Panel:
         """Return what a request asks for, refusing what this master may not do, or what lies out of range."""
         statuses: dict[int, CommandStatus] = {}
         staged: dict[Slot, tuple[Latch, list[int]]] = {}
-        failed: set[Slot] = set()
+        switched: set[Slot] = set()
+        failed: dict[Slot, CommandStatus] = {}
         for at, control in enumerate(controls):
             found = self._points.get((control.group, control.index))
             if found is None:
@@ -99,19 +104,22 @@ class Panel:
             changed = {} if status else self._change(*found, slots, control, staged)
             if status or isinstance(changed, CommandStatus):
                 statuses[at] = status or changed  # type: ignore[assignment]
-                failed.update(slots)
+                failed |= {slot: statuses[at] for slot in slots if slot not in failed}
                 continue
             for slot, latch in changed.items():
+                if isinstance(found[1], Switch):
+                    switched.add(slot)
                 staged[slot] = latch, [*(staged[slot][1] if slot in staged else []), at]
-        actions = [self._action(slot, *change) for slot, change in staged.items()]
+        actions = [_action(slot, *change, slot in switched) for slot, change in staged.items()]
         for action in actions:
             crossed = action.latch.low_w > action.latch.high_w
             if action.slot in failed or crossed:
                 # All controls of one function act together or not at all: half a limit is another limit.
                 reason = CommandStatus.OUT_OF_RANGE if crossed else CommandStatus.CANCELLED
                 statuses |= dict.fromkeys(action.controls, reason)
+                failed.setdefault(action.slot, reason)
         done = tuple(action for action in actions if not any(at in statuses for at in action.controls))
-        return Reading(statuses, done)
+        return Reading(statuses, failed, done)
 
     def commit(self, action: Action) -> None:
         """Let an action that was granted stand."""
@@ -162,13 +170,12 @@ class Panel:
             return {slot: replace(latch, enabled=False) for slot, latch in latches.items()} if on else {}
         return {slot: replace(latch, enabled=on) for slot, latch in latches.items()}
 
-    def _action(self, slot: Slot, latch: Latch, controls: list[int]) -> Action:
-        does: Literal["stage", "ask", "withdraw"] = "stage"
-        if latch.enabled:
-            does = "ask"
-        elif self.latches[slot].enabled:
-            does = "withdraw"
-        return Action(slot, does, latch, tuple(controls))
+
+def _action(slot: Slot, latch: Latch, controls: list[int], switched: bool) -> Action:
+    if latch.enabled:
+        return Action(slot, "ask", latch, tuple(controls))
+    # Switched off always withdraws: after a restart the desk may hold a claim that this panel knows nothing of.
+    return Action(slot, "withdraw" if switched else "stage", latch, tuple(controls))
 
 
 def _set(latch: Latch, output: Output, power_w: float) -> Latch:

@@ -35,8 +35,8 @@ STATUS_OF: dict[RejectWord, CommandStatus] = {
 }
 # Words that appear in a refusal's reason, most telling first.
 _REASONS = (
-    (("authori", "ceiling", "not allowed", "principal", "level"), RejectWord.NOT_AUTHORISED),
-    (("stale", "too old", "expired", "lease"), RejectWord.TIMEOUT),
+    (("authori", "authenti", "ceiling", "principal", "level", "physics"), RejectWord.NOT_AUTHORISED),
+    (("stale", "too old", "expired", "is over", "lease"), RejectWord.TIMEOUT),
     (("local",), RejectWord.LOCAL_MODE),
     (("select",), RejectWord.ALREADY_SELECTED),
     (("range", "finite", "beyond", "exceed", "above", "below", "empty"), RejectWord.RANGE),
@@ -70,7 +70,7 @@ def _common_flags(quality: Quality) -> int:
 
 def word_of(refusal: Refusal) -> RejectWord:
     """Return the reject word that fits a refusal; BLOCKED where its reason tells nothing."""
-    if refusal.field in ("low", "high", "value"):
+    if refusal.field in ("low", "high", "value", "low, high"):
         return RejectWord.RANGE
     reason = f"{refusal.reason} {refusal.field}".lower()
     for words, word in _REASONS:

@@ -1,0 +1,144 @@
+"""Both grid links against the real desk: what a control room and an ISO say ends in commands of the devices."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
+
+import httpx
+import msgspec
+import numpy as np
+from py1815.control import CommandStatus
+
+from tieline.desk.desk import Desk
+from tieline.desk.ports import Offer, Segment
+from tieline.desk.state import DeskState
+from tieline.fleet.claims import ClaimBook
+from tieline.fleet.columns import KIND_CODE, Fleet, Group
+from tieline.fleet.ledger import Capacity, Ledger
+from tieline.flow.record import Record
+from tieline.links.grid.dnp3.binding import Binding, Peer
+from tieline.links.grid.dnp3.binding import Group as Bound
+from tieline.links.grid.dnp3.outstation import Dnp3Outstation
+from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.resource.admission import Principal
+from tieline.resource.identity import Kind, Purpose
+from tieline.resource.level import Level
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.iso.app import IsoApp, serve_iso
+from tieline.simulate.iso.faults import FaultMenu, Faults
+from tieline.simulate.iso.market import IsoMarket
+from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.simulate.scada import Scada
+from tieline.times import HOUR_NS, market_day, to_ns
+
+CHICAGO = ZoneInfo("America/Chicago")
+DAY = date(2021, 6, 15)
+START_NS = to_ns(datetime(2021, 6, 15, 3, 45, tzinfo=UTC))
+COUNT = 10
+BINDING = Binding(
+    address=10,
+    host="tieline",
+    groups=(Bound("pool:north", 0, 1e5, 1e5),),
+    peers=(Peer("dno", 1, may_read=("pool:north",), may_operate=("pool:north",), ceiling="ENVELOPE"),),
+)
+
+
+class Kept:
+    """A journal in memory."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    async def append(self, records: Iterable[Record]) -> int:
+        self.records += records
+        return len(self.records)
+
+
+def batteries() -> DeskState:
+    size = np.full(COUNT, 1e4)
+    fleet = Fleet(
+        [f"battery:{n}" for n in range(COUNT)],
+        np.full(COUNT, KIND_CODE[Kind.BATTERY], np.uint8),
+        size,
+        size,
+        size * 2,
+        np.zeros(COUNT),
+        np.zeros(COUNT),
+        [Group("pool:north", Kind.POOL, Purpose.POOL, -1)],
+        {Purpose.POOL: np.zeros(COUNT, np.int32)},
+    )
+    ledger = Ledger()
+    ledger.set_capacity("pool:north", Capacity(1e5, 1e5))
+    return DeskState.empty(fleet, ClaimBook(fleet), ledger)
+
+
+def play(scene: Callable[[Desk, VirtualClock, Supervisor, Kept], Awaitable[None]]) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        clock, journal = VirtualClock(loop, START_NS), Kept()
+        desk = Desk(batteries(), journal, clock, {"dno": Principal("dno", Level.ENVELOPE)})
+        async with Supervisor(np.random.default_rng(1)) as supervisor:
+            await scene(desk, clock, supervisor, journal)
+            assert not supervisor.failures
+
+    run_virtual(main)
+
+
+def test_a_limit_of_the_control_room_bounds_every_device_and_cancel_frees_them() -> None:
+    async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
+        outstation = Dnp3Outstation(BINDING, desk, clock, supervisor)
+        await outstation.start()
+        scada = Scada("tieline", 20000, master=1, outstation=10, spawn=supervisor.spawn)
+        await scada.connect()
+        await desk.settle()
+        assert await scada.limit(0, -2e4, 3e4) == [CommandStatus.SUCCESS] * 3
+        assert "dnp3:dno" in b"".join(record.body for record in journal.records).decode("latin-1")
+        batch = await desk.settle()
+        assert batch is not None and len(batch) == COUNT
+        assert batch.high_w.sum() <= 3e4 + 1e-6 and batch.low_w.sum() >= -2e4 - 1e-6
+        assert await scada.cancel(0) == [CommandStatus.SUCCESS]
+        batch = await desk.settle()
+        assert batch is not None and batch.high_w.sum() == COUNT * 1e4
+        await outstation.stop()
+
+    play(scene)
+
+
+def test_an_award_and_its_dispatch_pass_the_desk_and_are_accepted() -> None:
+    async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
+        faults = Faults(FaultMenu(duplicate=0.2, reorder=0.1), np.random.default_rng(1))
+        market = IsoMarket(clock, np.random.default_rng(2), faults, gate=time(23), clears_at=time(23, 30))
+        server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 8443)
+        how = IsoSettings("http://127.0.0.1:8443/", "America/Chicago", {"pool:north": "TL_NORTH"}, poll_s=20)
+        async with httpx.AsyncClient() as client:
+            link = IsoWeb(how, client, desk, clock, np.random.default_rng(3), desk)
+            desk.market = link
+            task = supervisor.keep("iso", link.run)
+            over = market_day(DAY, CHICAGO).steps(HOUR_NS)[:2]
+            curve = (Segment(5e4, -100.0),)
+            made = [Offer(f"o{h.start_ns}", "pool:north", "energy", h.start_ns, h.end_ns, curve) for h in over]
+            assert await desk.offer(made) == [None, None]
+            await asyncio.sleep((over[0].end_ns - clock.now_ns()) / 1e9)
+            task.cancel()
+        server.close()
+        assert [award.power_w for award in desk.state.awards.values()] == [5e4, 5e4]
+        replies = [each for reply in market.seen.replies.values() for each in reply.replies]
+        assert len(replies) >= 12
+        assert {each.response for each in replies} == {"ACCEPT"}
+        uids = [record.id for record in journal.records if record.id.startswith("batch:")]
+        assert len(uids) == len(set(uids)) == len(market.seen.replies)
+
+    play(scene)
+
+
+def test_a_limit_beyond_the_principal_s_power_is_refused_by_the_desk_over_the_wire() -> None:
+    async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
+        desk._principals = {"dno": Principal("dno", Level.UTILITY)}
+        outstation = Dnp3Outstation(msgspec.structs.replace(BINDING), desk, clock, supervisor)
+        await outstation.start()
+        scada = Scada("tieline", 20000, master=1, outstation=10, spawn=supervisor.spawn)
+        await scada.connect()
+        assert await scada.limit(0, -2e4, 3e4) == [CommandStatus.NOT_AUTHORIZED] * 3
+        await outstation.stop()
+
+    play(scene)
