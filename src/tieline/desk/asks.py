@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AskGranted, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced, Packed
+from tieline.desk.groups import caps
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.state import AskKey, DeskState
 from tieline.ids import derive
@@ -108,7 +109,7 @@ def _shares(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> tuple[Floats
     if state.fleet.kind_of(ask.resource) not in GROUP_KINDS:
         return np.full(count, ask.low), np.full(count, ask.high), np.full(count, ask.value)
     if ask.kind is ClaimKind.LIMIT:
-        low, high = _kept(state, ask, rows) or _caps(state, rows, ask.low, ask.high)
+        low, high = _kept(state, ask, rows) or caps(state, rows, ask.low, ask.high)
         return low, high, np.zeros(count)
     inject_w, absorb_w = state.fleet.max_inject_w[rows], state.fleet.max_absorb_w[rows]
     size = inject_w if ask.value >= 0 else absorb_w
@@ -124,39 +125,6 @@ def _kept(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> tuple[Floats, 
         return None
     low, high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity)
     return None if np.isnan(low).any() else (low, high)
-
-
-def _caps(state: DeskState, rows: NDArray[np.int32], low_w: float, high_w: float) -> tuple[Floats, Floats]:
-    """Return the leaves' shares of a group's limit; an end that is not limited stays open.
-
-    `sum(high) <= high_w` and `sum(low) >= low_w` hold at every instant, whatever each leaf does within its share. A
-    leaf that can't absorb has its low at 0 and one that can't inject its high at 0, so that no share is wasted on it.
-    """
-    count = len(rows)
-    inject_w, absorb_w = state.fleet.max_inject_w[rows], state.fleet.max_absorb_w[rows]
-    now_w = np.clip(np.nan_to_num(state.fleet.power_w[rows]), -absorb_w, inject_w)
-    low, high = np.full(count, -math.inf), np.full(count, math.inf)
-    if math.isfinite(high_w):
-        high = _share_out(high_w, now_w, -absorb_w, inject_w)
-    if math.isfinite(low_w):
-        low = -_share_out(-low_w, -now_w, -inject_w, absorb_w)
-    return low, high
-
-
-def _share_out(limit_w: float, now_w: Floats, least_w: Floats, most_w: Floats) -> Floats:
-    """Return caps with `sum == limit_w` where that is feasible, each in [least, most], as near to `now_w` as can be.
-
-    Where there is room above `now_w` it is given in proportion to what is left up to `most_w`; where there is too
-    little, each gives way in proportion to what it can.
-    """
-    total_w = float(now_w.sum())
-    if limit_w >= total_w:
-        room_w = most_w - now_w
-        whole = float(room_w.sum())
-        return now_w + room_w * min(1.0, (limit_w - total_w) / whole) if whole > 0 else now_w.copy()
-    give_w = now_w - least_w
-    whole = float(give_w.sum())
-    return now_w - give_w * min(1.0, (total_w - limit_w) / whole) if whole > 0 else now_w.copy()
 
 
 def decide_withdraw(state: DeskState, key: AskKey, frame: str, why: str) -> list[Entry]:

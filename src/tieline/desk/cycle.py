@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import redispatch, tracking
+from tieline.desk import groups, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
@@ -63,6 +63,7 @@ class Cycle:
         seconds = (now_ns - self._last_ns) / SECOND_NS if self._last_ns else 0.0
         self._last_ns = now_ns
         state.claims.expire(now_ns)
+        await self.desk.commit(groups.decide_regulation(state, now_ns))
         for pool in self.pools.values():
             await self._count(pool, now_ns, seconds)
             self._note_misses(pool, now_ns)
@@ -77,8 +78,7 @@ class Cycle:
         room = self.room(pool, now_ns, (until_ns - now_ns) / HOUR_NS)
         before, pool.available = pool.available, (_sum(room.up_w, room), _sum(room.down_w, room))
         former_w = pool.share_w
-        changed = obligation is None or pool.obligation is None or obligation.because != pool.obligation.because
-        if changed:
+        if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
             pool.trim_w = 0.0
         pool.obligation = obligation
         if obligation is None:
@@ -101,7 +101,7 @@ class Cycle:
         state, rows = self.desk.state, pool.rows
         seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
         serves = pool.eligible & seen & ~state.opted_out[rows] & (state.missed_until_ns[rows] <= now_ns)
-        return redispatch.headroom(state, rows, serves, pool.price, hours)
+        return redispatch.headroom(state, rows, serves, pool.price, hours, now_ns)
 
     def _release(self, pool: PoolDesk, now_ns: int) -> list[Entry]:
         """Return the facts that end the pool's market claims once nothing is owed."""
@@ -153,8 +153,8 @@ class Cycle:
             return
         counted_w = np.where((np.abs(pool.share_w) > 1.0), row_w, 0.0)
         delivered_w = float(counted_w.sum())
-        lacking_w = max(abs(asked_w) - np.sign(asked_w) * delivered_w, 0.0)
-        why = tracking.causes(self.desk.state, pool.rows, pool.share_w, row_w, lacking_w) if lacking_w > 1.0 else {}
+        lacking_w = max(abs(asked_w) - float(np.sign(asked_w)) * delivered_w, 0.0)
+        why = self._why(pool, row_w, lacking_w) if lacking_w > 1.0 else {}
         if pool.obligation is not None:
             error_w = asked_w - delivered_w
             most_w = TRIM_MOST * abs(pool.obligation.power_w)
@@ -167,6 +167,10 @@ class Cycle:
         because = "" if pool.obligation is None else pool.obligation.because
         causes = tuple(dict.fromkeys(c for c in (because, *pool.causes[-40:], *self._command_causes()) if c))
         await self.desk.commit([Entry(derive("interval", pool.pool, tally.start_ns), fact, pool.pool, causes)])
+
+    def _why(self, pool: PoolDesk, row_w: Floats, lacking_w: float) -> dict[str, float]:
+        state = self.desk.state
+        return tracking.causes(state, pool.rows, pool.share_w, row_w, lacking_w, self._last_ns)
 
     def _command_causes(self) -> list[str]:
         """Return the batches of commands that are in force on any row, newest last."""

@@ -98,10 +98,11 @@ class Desk:
         if not entries:
             return
         now_ns = self._clock.now_ns()
+        records = [entry.record(now_ns) for entry in entries]
         for entry in entries:
             apply(self.state, entry.id, entry.fact)
         try:
-            await self._recorder.append([entry.record(now_ns) for entry in entries])
+            await self._recorder.append(records)
         except Exception as error:
             self._broken = str(error)
             raise InvariantError(f"the journal failed: {error}") from error

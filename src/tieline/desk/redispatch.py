@@ -48,7 +48,7 @@ class Allocation:
     shortfall_w: float
 
 
-def headroom(state: DeskState, rows: Rows, eligible: Mask, price: Floats, hours: float) -> Headroom:
+def headroom(state: DeskState, rows: Rows, eligible: Mask, price: Floats, hours: float, now_ns: int) -> Headroom:
     """Return what each row can give now, held for so many hours.
 
     Limits of authorities above the market, opt-outs, misses, poor telemetry and ineligibility all count; stored energy
@@ -63,7 +63,7 @@ def headroom(state: DeskState, rows: Rows, eligible: Mask, price: Floats, hours:
     stores = np.isfinite(energy_wh) & (fleet.energy_wh[rows] > 0)
     sustained_w = np.where(stores, np.nan_to_num(energy_wh) / max(hours, 1 / 12), np.inf)
     up_w = np.minimum(up_w, sustained_w)
-    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET)
+    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     up_w = np.minimum(up_w, np.maximum(high_w - base_w, 0.0))
     down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
     return Headroom(rows, base_w, np.maximum(up_w, 0.0), np.maximum(down_w, 0.0), price, eligible)

@@ -54,13 +54,15 @@ def above_base_w(state: DeskState, rows: Rows) -> Floats:
     return np.where(unfit | np.isnan(fleet.power_w[rows]), 0.0, delta_w)
 
 
-def causes(state: DeskState, rows: Rows, share_w: Floats, delivered_w: Floats, lacking_w: float) -> dict[str, float]:
+def causes(
+    state: DeskState, rows: Rows, share_w: Floats, delivered_w: Floats, lacking_w: float, now_ns: int
+) -> dict[str, float]:
     """Return the watts lacking by cause: of rows that had a share first, then of those that could not be given one."""
     short_w = np.maximum(np.abs(share_w) - np.maximum(np.sign(share_w) * delivered_w, 0.0), 0.0)
     fleet, commands = state.fleet, state.commands
     unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     stage = commands.stage[rows]
-    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET)
+    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     limited = (state.base_w[rows] + share_w > high_w + 1.0) | (state.base_w[rows] + share_w < low_w - 1.0)
     reasons = (
         ("opt_out", state.opted_out[rows]),

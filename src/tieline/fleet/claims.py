@@ -188,9 +188,9 @@ class ClaimBook:
             self._settled_ns = now_ns
         return self._settle(now_ns, rows, Level.LOCAL + 1)
 
-    def bounds_above(self, rows: Rows, level: Level, now_ns: int | None = None) -> tuple[Floats, Floats]:
+    def bounds_above(self, rows: Rows, level: Level, now_ns: int) -> tuple[Floats, Floats]:
         """Return the bounds (W) that levels stronger than `level` leave on each row."""
-        settled = self._settle(self._settled_ns if now_ns is None else now_ns, rows, level)
+        settled = self._settle(now_ns, rows, level)
         return settled.low_w, settled.high_w
 
     def target_of(self, rows: Rows, source: str, program: str, quantity: Quantity) -> tuple[Floats, NDArray[np.int64]]:

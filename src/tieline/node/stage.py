@@ -103,6 +103,7 @@ class Stage:
     opens_ns: int
     day: date
     metered: dict[int, float]
+    feeder_trail: list[tuple[int, Floats]]
 
     def group_at(self, feeder: str) -> int:
         """Return where a feeder's points begin on the DNP3 outstation."""
@@ -145,7 +146,7 @@ async def raise_stage(
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor)
     stage = Stage(
         what, territory, world, node, link, market, iso_link, outstation, scada, FeederFlow(model), starts, history,
-        refused, eligible, opens_ns, day, {},
+        refused, eligible, opens_ns, day, {}, [],
     )  # fmt: skip
     node.before_beat.append(_mover(stage))
     return stage
@@ -164,6 +165,9 @@ def _mover(stage: Stage) -> Callable[[], None]:
             start_ns = (last_ns - 1) // (5 * MINUTE_NS) * 5 * MINUTE_NS
             net_w = float(stage.world.power_w.sum() - stage.world.base_load_w.sum())
             stage.metered[start_ns] = stage.metered.get(start_ns, 0.0) + net_w * STEP_S / 300.0
+            count = len(stage.territory.feeders)
+            feeders = np.bincount(stage.territory.feeder_of, stage.world.power_w, count).astype(np.float64)
+            stage.feeder_trail.append((last_ns, feeders))
             stage.link.tell()
 
     return move

@@ -7,6 +7,7 @@ delay; it logs once when the thing is lost and once when it is back.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from types import TracebackType
@@ -97,6 +98,12 @@ class Supervisor:
 
     def _note(self, name: str, error: Exception) -> None:
         self.failures[name] = self.failures.get(name, 0) + 1
-        _log.error("task failed", name=name, kind=type(error).__name__, error=str(error), exc_info=error)
+        _log.error("task failed", name=name, kind=type(error).__name__, error=str(error), where=_where(error))
         if isinstance(error, InvariantError) and self._on_invariant:
             self._on_invariant(name, error)
+
+
+def _where(error: Exception) -> str:
+    """Return the innermost frames of an error, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in reversed(frames))

@@ -221,7 +221,8 @@ class MemoryTransport(asyncio.Transport):
     def _send(self, item: bytes | None, delay_s: float) -> None:
         if delay_s == float("inf"):
             self._last_s = float("inf")
-        self._last_s = max(self._last_s, self._loop.time() + delay_s)
+        # Strictly later than what went before: timers of one instant have no order of their own.
+        self._last_s = max(self._last_s + 1e-7, self._loop.time() + delay_s)
         if self._last_s != float("inf"):
             self._loop.call_at(self._last_s, self.peer._arrive, item)
 

@@ -1,0 +1,78 @@
+"""`tieline demo`: the story of a day without a screen, on virtual time or over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import tempfile
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from tieline.errors import ConfigError
+from tieline.node.report import report
+from tieline.node.settling import settle
+from tieline.node.stage import begins_ns, raise_stage, scenario
+from tieline.node.story import DAY_AND_EVE_NS, Story
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
+
+_UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "min": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
+
+
+def parse_duration(text: str) -> int:
+    """Return a duration such as `1d`, `36h` or `90m` in ns.
+
+    Raises:
+        ConfigError: Not a duration, or not above 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise ConfigError(f"--for {text!r}: give a number and s, m, h or d, such as 1d")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def quiet() -> None:
+    """Let only warnings and worse reach standard error, one plain line each."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        processors=[structlog.processors.add_log_level, structlog.processors.KeyValueRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(file=__import__("sys").stderr),
+    )
+
+
+def run_headless(
+    devices: int,
+    seed: int,
+    scenario_name: str,
+    duration_ns: int,
+    say: Callable[[str], None],
+    folder: Path | None = None,
+) -> dict[str, Any]:
+    """Play the story on virtual time and return its report. A day of market time needs 25.5 h from its eve."""
+    what = scenario(scenario_name)
+    length_ns = DAY_AND_EVE_NS if duration_ns == DAY_NS else duration_ns
+    start_ns = begins_ns(date.fromisoformat(what.day))
+
+    async def main(loop: VirtualLoop) -> dict[str, Any]:
+        clock = VirtualClock(loop, start_ns)
+        async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
+            with tempfile.TemporaryDirectory() as temporary:
+                stage = await raise_stage(what, devices, seed, clock, supervisor, folder or Path(temporary))
+                told = await Story(stage, say).play(start_ns + length_ns)
+                statement = await settle(stage)
+                result = report(stage, told, statement, seed)
+                result["failures"] = dict(supervisor.failures)
+                await stage.scada.close()
+                await stage.outstation.stop()
+                await asyncio.sleep(1)
+                stage.node.journal.close()
+                return result
+
+    return run_virtual(main)

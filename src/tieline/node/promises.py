@@ -1,0 +1,215 @@
+"""What Tieline promises, each checked against what happened, with its evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tieline.desk.facts import BatchTaken, CommandsIssued, PositionChanged, from_record
+from tieline.desk.settle import Settlement
+from tieline.fleet.ledger import Capacity, Ledger
+from tieline.flow.record import Record
+from tieline.node.runtime import replayed
+from tieline.node.stage import POOL, Stage
+from tieline.node.story import Told
+from tieline.resource.command import TERMINAL
+from tieline.times import MINUTE_NS, SECOND_NS
+
+Promise = dict[str, Any]
+SETTLES_NS = 6 * MINUTE_NS
+WINDOW = 10
+SLACK_FRAC = 0.02
+
+
+def promises(
+    stage: Stage,
+    told: Told,
+    settlement: Settlement | None,
+    records: list[Record],
+    traced: float,
+    override: dict[str, Any],
+) -> list[Promise]:
+    """Return every promise with whether it held; one whose scene was not played says so and counts as held."""
+    made = [
+        _one_effect(stage, records),
+        _within_bounds(stage, records),
+        _never_prohibited(stage, records),
+        _claims_end_once(stage),
+        _commands_end(stage),
+        _devices_fall_back(stage),
+        _replay_is_equal(stage),
+        _journal_is_whole(stage),
+    ]
+    if told.offers:
+        made += [_refused(told, "second sale", "holder"), _refused(told, "backup generator", "rule")]
+    if told.override:
+        made += [
+            _limit_held(stage, told),
+            _told_upward(records, override),
+            _substituted(override),
+        ]
+    if told.opt_out:
+        made.append(_opt_out(told))
+    if told.restored:
+        made.append(_restored(told))
+    if settlement is not None:
+        evidence = f"{settlement.total} = {settlement.operator} + {len(settlement.shares)} owners"
+        made.append(_promise("money adds up to the cent", settlement.adds_up, evidence))
+        made.append(_promise("all settled energy can be followed both ways", traced == 1.0, f"share {traced:.6f}"))
+    return made
+
+
+def _promise(name: str, held: bool, evidence: str) -> Promise:
+    return {"name": name, "held": bool(held), "evidence": evidence}
+
+
+def _one_effect(stage: Stage, records: list[Record]) -> Promise:
+    uids = [f.batch.uid for r in records if isinstance(f := from_record(r), BatchTaken)]
+    revisions: dict[int, list[int]] = {}
+    for record in records:
+        fact = from_record(record)
+        if isinstance(fact, BatchTaken):
+            good = set(fact.answer.accepted)
+            for one in fact.batch.instructions:
+                if one.id in good:
+                    revisions.setdefault(one.start_ns, []).append(one.revision)
+    rising = all(seen == sorted(set(seen)) for seen in revisions.values())
+    twice = sum(made.twice for made in stage.iso.batches.values())
+    evidence = f"{len(uids)} batches taken, {len(set(uids))} different; the ISO published {twice} twice"
+    return _promise("a dispatch batch has exactly one effect", len(uids) == len(set(uids)) and rising, evidence)
+
+
+def _within_bounds(stage: Stage, records: list[Record]) -> Promise:
+    """No command leaves the rating or its own limits."""
+    fleet, worst_w, count = stage.territory.fleet, 0.0, 0
+    for record in records:
+        fact = from_record(record)
+        if not isinstance(fact, CommandsIssued):
+            continue
+        rows, target_w = fact.rows.array(), fact.target_w.array()
+        named = np.isfinite(target_w)
+        low_w = np.maximum(fact.low_w.array(), -fleet.max_absorb_w[rows])
+        high_w = np.minimum(fact.high_w.array(), fleet.max_inject_w[rows])
+        off_w = np.maximum(np.maximum(low_w - target_w, target_w - high_w), 0.0)[named]
+        worst_w = max(worst_w, float(off_w.max(initial=0.0)))
+        count += len(rows)
+    return _promise(
+        "no command leaves rating or stronger limits", worst_w <= 1e-6, f"{count} commands, worst {worst_w} W"
+    )
+
+
+def _never_prohibited(stage: Stage, records: list[Record]) -> Promise:
+    called = 0
+    for record in records:
+        fact = from_record(record)
+        if isinstance(fact, CommandsIssued):
+            rows = fact.rows.array()
+            called += int((np.isfinite(fact.target_w.array()) & ~stage.eligible[rows]).sum())
+    rules = ", ".join(f"{rule}: {count}" for rule, count in stage.refused_rows.items())
+    return _promise("no ineligible resource was called", called == 0, f"{called} calls; left out by rule: {rules}")
+
+
+def _claims_end_once(stage: Stage) -> Promise:
+    book = stage.node.state.claims
+    ended = sum(book.ends.values())
+    by_end = ", ".join(f"{end}: {count}" for end, count in book.ends.items() if count)
+    held = book.count() + ended == book.placed
+    return _promise(
+        "every claim lives or ended exactly once", held, f"{book.placed} placed, {book.count()} live; {by_end}"
+    )
+
+
+def _commands_end(stage: Stage) -> Promise:
+    """Every command that is over five minutes old has a terminal stage; one that was not answered is UNCONFIRMED."""
+    commands, now_ns = stage.node.state.commands, stage.node.clock.now_ns()
+    old = (commands.batch >= 0) & (now_ns - commands.at_ns > 5 * MINUTE_NS)
+    open_rows = old & ~np.isin(commands.stage, [int(stage_) for stage_ in TERMINAL])
+    evidence = f"{int(old.sum())} resources, {int(open_rows.sum())} without an end"
+    return _promise("every command has an end", not open_rows.any(), evidence)
+
+
+def _devices_fall_back(stage: Stage) -> Promise:
+    """Where a command ran out the device is free, or the watchdog released it."""
+    link, now_ns = stage.link, stage.node.clock.now_ns()
+    over = (link.until_ns > 0) & (link.until_ns + 5 * SECOND_NS < now_ns)
+    holds = over & np.isfinite(link.told(now_ns)[0])
+    liars = link.no_timer & over
+    grace = holds & ~link.is_lost & (link.until_ns + 10 * MINUTE_NS < now_ns)
+    # A device that lies about its timer but stands at its base does no harm, and can't be told from one that obeys.
+    harm = grace & (np.abs(stage.world.power_w - stage.node.state.base_w) > 2_000.0)
+    lying = f"{int(liars.sum())} on devices without a timer"
+    evidence = f"{int(over.sum())} commands ran out, {lying}, {int(harm.sum())} still hold"
+    return _promise("devices fall back when a command runs out", not harm.any(), evidence)
+
+
+def _replay_is_equal(stage: Stage) -> Promise:
+    live = stage.node.state
+    ledger = Ledger(share_classes=dict(live.ledger.share_classes))
+    most = live.ledger.capacities[POOL]
+    ledger.set_capacity(POOL, Capacity(most.up_w, most.down_w))
+    again = replayed(stage.territory.fleet, ledger, stage.node.journal)
+    again.claims.expire(stage.node.clock.now_ns())
+    live.claims.expire(stage.node.clock.now_ns())
+    one, two = live.digest(), again.digest()
+    return _promise("replay of the journal gives the same state", one == two, f"{one} and {two}")
+
+
+def _journal_is_whole(stage: Stage) -> Promise:
+    broken = stage.node.journal.verify()
+    evidence = f"{stage.node.journal.last_seq} records" if broken is None else f"record {broken} was changed"
+    return _promise("the journal's chain is whole", broken is None, evidence)
+
+
+def _refused(told: Told, what: str, names: str) -> Promise:
+    refusal = next((r for r in told.refusals if r["what"] == what), None)
+    named = str(refusal[names]) if refusal else ""
+    return _promise(f"a {what} is refused naming the {names}", bool(named), named or "it was not refused")
+
+
+def _limit_held(stage: Stage, told: Told) -> Promise:
+    """The feeder's devices kept the DNO's limit, as a mean over ten minutes, from six minutes after it came."""
+    at = stage.territory.feeders.index(told.override["feeder"])
+    since_ns, until_ns = int(told.override["when_ns"]) + SETTLES_NS, int(told.restored.get("when_ns", 2**63 - 1))
+    power_w = np.array([feeders[at] for now_ns, feeders in stage.feeder_trail if since_ns <= now_ns <= until_ns])
+    limit_w = float(told.override["limit_high_w"])
+    rows = stage.node.state.fleet.leaves(told.override["feeder"])
+    size_w = float((stage.territory.fleet.max_inject_w + stage.territory.fleet.max_absorb_w)[rows].sum())
+    if len(power_w) < WINDOW:
+        return _promise("the DNO's limit holds", True, "the limit was too short to judge")
+    means_w = np.convolve(power_w, np.full(WINDOW, 1 / WINDOW), "valid")
+    over_w = float(means_w.max() - limit_w)
+    evidence = (
+        f"worst mean {means_w.max() / 1e3:.1f} kW, limit {limit_w / 1e3:.1f} kW, tolerance {SLACK_FRAC:.0%} of rating"
+    )
+    return _promise("the DNO's limit holds", over_w <= SLACK_FRAC * size_w, evidence)
+
+
+def _told_upward(records: list[Record], override: dict[str, Any]) -> Promise:
+    claim = override.get("claim")
+    granted = next((r for r in records if r.id == claim), None)
+    moved = next((r for r in records if isinstance(f := from_record(r), PositionChanged) and f.cause == claim), None)
+    if granted is None or moved is None:
+        return _promise("a limit is told to the market within 5 s", False, "no position was recorded")
+    seconds = (moved.recorded_at_ns - granted.recorded_at_ns) / SECOND_NS
+    held = seconds <= 5.0 and bool(override["declared_to_market"])
+    return _promise("a limit is told to the market within 5 s", held, f"{seconds:.3f} s")
+
+
+def _substituted(override: dict[str, Any]) -> Promise:
+    count = override.get("substitute_count", 0)
+    return _promise("substitutes are found for what a limit takes", count > 0, f"{count} resources stepped in")
+
+
+def _opt_out(told: Told) -> Promise:
+    seen = told.opt_out
+    free = bool(np.isnan(seen["target_after_60s_w"])) or not seen["device_was_in_reach"]
+    return _promise(
+        "an opt-out takes effect within 60 s", seen["granted"] and free, f"{seen['resource']}: target after 60 s"
+    )
+
+
+def _restored(told: Told) -> Promise:
+    before, after = told.restored["before"]["limit_high_w"], told.restored["after"]["limit_high_w"]
+    evidence = f"limit {before / 1e3:.1f} kW before, {after / 1e3:.1f} kW after"
+    return _promise("a cancel restores the next valid claim", after > before, evidence)

@@ -1,0 +1,194 @@
+"""The story's report: computed from the journal and from what the world did."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from tieline.desk.facts import AskGranted, BatchTaken, CommandsIssued, CommandsReported, PositionChanged, from_record
+from tieline.desk.settle import Settlement
+from tieline.flow.record import Record
+from tieline.node.lineage import followed
+from tieline.node.promises import promises
+from tieline.node.settling import tracked_of
+from tieline.node.stage import Stage
+from tieline.node.story import Told
+from tieline.resource.command import Stage as Life
+from tieline.times import SECOND_NS, iso
+
+
+def report(stage: Stage, told: Told, settlement: Settlement | None, seed: int) -> dict[str, Any]:
+    """Return the whole story as JSON-ready data."""
+    records = list(stage.node.journal.replay())
+    share, chain = _trace(records, settlement)
+    override = _override(stage, told, records)
+    kept = promises(stage, told, settlement, records, share, override)
+    return {
+        "seed": seed,
+        "scenario": stage.scenario.name,
+        "day": stage.day.isoformat(),
+        "devices": len(stage.territory.fleet),
+        "feeders": len(stage.territory.feeders),
+        "awards": _awards(stage),
+        "dispatch": _dispatch(stage),
+        "override": override,
+        "opt_out": _with_times(told.opt_out),
+        "restored": _with_times(told.restored),
+        "refusals": told.refusals,
+        "hops": _hops(stage, records),
+        "trace": {"share": share, "chains": chain},
+        "settlement": _money(settlement),
+        "promises": kept,
+        "held": all(promise["held"] for promise in kept),
+        "records": len(records),
+        "digest": stage.node.journal.last_hash.hex(),
+    }
+
+
+def _awards(stage: Stage) -> list[dict[str, Any]]:
+    awards = sorted(stage.node.state.awards.values(), key=lambda award: award.start_ns)
+    return [
+        {
+            "id": a.id, "start": iso(a.start_ns), "end": iso(a.end_ns), "mw": a.power_w / 1e6,
+            "price_per_mwh": a.price_per_mwh,
+        }
+        for a in awards
+    ]  # fmt: skip
+
+
+def _dispatch(stage: Stage) -> list[dict[str, Any]]:
+    rows = []
+    for start_ns, fact in sorted(tracked_of(stage).items()):
+        rows.append(
+            {
+                "start": iso(start_ns), "instructed_mw": round(fact.asked_w / 1e6, 6),
+                "delivered_mw": round(fact.delivered_w / 1e6, 6),
+                "error_mw": round((fact.delivered_w - fact.asked_w) / 1e6, 6),
+                "causes_mw": {cause: round(watts / 1e6, 6) for cause, watts in fact.causes.items()},
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _with_times(seen: dict[str, Any]) -> dict[str, Any]:
+    named = {key.removesuffix("_ns"): iso(value) for key, value in seen.items() if key.endswith("_ns")}
+    return {**{key: _plain(value) for key, value in seen.items() if not key.endswith("_ns")}, **named}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _override(stage: Stage, told: Told, records: list[Record]) -> dict[str, Any]:
+    """Return the override with its latencies: from the operate to the arbitration, to the first and last command."""
+    if not told.override:
+        return {}
+    asked_ns = int(told.override["when_ns"])
+    feeder = told.override["feeder"]
+    granted = next(
+        r for r in records if r.kind == "AskGranted" and r.subject == feeder and r.recorded_at_ns >= asked_ns
+    )
+    fact = from_record(granted)
+    assert isinstance(fact, AskGranted)
+    issued = [r for r in records if r.kind == "CommandsIssued" and fact.claim in r.caused_by]
+    reported = [f for r in records if (f := _of(r, CommandsReported)) and f.batch in {i.id for i in issued[:1]}]
+    acks = [int(t) for f in reported for t in f.at_ns.array()[f.stage.array() == Life.ACCEPTED]]
+    moved = [f for r in records if (f := _of(r, PositionChanged)) and f.cause == fact.claim]
+    first = moved[0] if moved else None
+    return {
+        **_with_times(told.override),
+        "claim": fact.claim,
+        "arbitration_latency_s": (issued[0].recorded_at_ns - asked_ns) / SECOND_NS if issued else None,
+        "commands": int(sum(len(_issued(r).rows.array()) for r in issued[:1])),
+        "first_device_command_s": (min(acks) - asked_ns) / SECOND_NS if acks else None,
+        "last_device_command_s": (max(acks) - asked_ns) / SECOND_NS if acks else None,
+        "substitutes": list(first.substitutes[:10]) if first else [],
+        "substitute_count": len(first.substitutes) if first else 0,
+        "available_before_mw": first.before_up_w / 1e6 if first else None,
+        "redeclared_mw": first.after_up_w / 1e6 if first else None,
+        "declared_to_market": bool(first.declared) if first else False,
+    }
+
+
+def _of(record: Record, kind: type[Any]) -> Any:
+    return from_record(record) if record.kind == kind.__name__ else None
+
+
+def _issued(record: Record) -> CommandsIssued:
+    fact = from_record(record)
+    assert isinstance(fact, CommandsIssued)
+    return fact
+
+
+def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
+    """Return for each hop how much was sent, acknowledged and observed, and how long an answer took."""
+    batches = [f for r in records if (f := _of(r, BatchTaken))]
+    waits = [(f.batch.received_ns - f.batch.sent_ns) / SECOND_NS for f in batches]
+    seen = stage.iso.seen
+    asked = [r for r in records if r.kind in ("AskGranted", "AskRefused") and _is_dnp3(r)]
+    link = stage.link
+    dnp3_s = [(r.recorded_at_ns - _started(r)) / SECOND_NS for r in asked]
+    return {
+        "iso_web": {
+            "sent": len(stage.iso.batches), "acknowledged": len(seen.replies), "observed": len(batches),
+            **_spread(waits),
+        },
+        "dnp3": {
+            "sent": len(asked), "acknowledged": sum(r.kind == "AskGranted" for r in asked),
+            "observed": sum(r.kind == "AskWithdrawn" for r in records) + len(asked), **_spread(dnp3_s),
+        },
+        "devices": {
+            "sent": link.sent, "acknowledged": link.acknowledged, "observed": link.observed, **_spread(link.delays_s),
+        },
+    }  # fmt: skip
+
+
+def _is_dnp3(record: Record) -> bool:
+    return b"dnp3:" in record.body
+
+
+def _started(record: Record) -> int:
+    fact = from_record(record)
+    ask = getattr(fact, "ask", None)
+    return ask.start_ns if ask is not None else record.recorded_at_ns
+
+
+def _spread(seconds: list[float]) -> dict[str, float | None]:
+    if not seconds:
+        return {"p50_ms": None, "p99_ms": None}
+    p50, p99 = np.percentile(seconds, [50, 99])
+    return {"p50_ms": round(float(p50) * 1e3, 3), "p99_ms": round(float(p99) * 1e3, 3)}
+
+
+def _trace(records: list[Record], settlement: Settlement | None) -> tuple[float, dict[str, int]]:
+    if settlement is None:
+        return 0.0, {}
+    energy = {line.id: abs(line.energy_wh) for line in settlement.lines if line.kind == "real_time"}
+    return followed(records, energy)
+
+
+def _money(settlement: Settlement | None) -> dict[str, Any]:
+    if settlement is None:
+        return {}
+    base = settlement.baseline
+    lines: dict[str, Decimal] = {}
+    for line in settlement.lines:
+        lines[line.kind] = lines.get(line.kind, Decimal("0.00")) + line.amount
+    return {
+        "statement": settlement.statement,
+        "currency": "USD",
+        "revenue": str(settlement.total),
+        "by_kind": {kind: str(amount) for kind, amount in lines.items()},
+        "penalties": {cause: str(amount) for cause, amount in sorted(settlement.penalties.items())},
+        "operator_share": str(settlement.operator),
+        "owner_shares": {"owners": len(settlement.shares), "sum": str(settlement.total - settlement.operator)},
+        "lines": len(settlement.lines),
+        "adds_up": settlement.adds_up,
+        "baseline": {
+            "rule": base.rule, "version": base.version, "source": base.source, "factor": base.factor,
+            "days": [day.isoformat() for day in base.days],
+            "excluded": [[day.isoformat(), why] for day, why in base.excluded],
+        },
+    }  # fmt: skip
