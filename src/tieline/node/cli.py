@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -75,3 +76,48 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
     show(result, as_json)
     if not result["ok"] and not quick:
         ctx.exit(1)
+
+
+@main.command()
+@click.option("--devices", default=10_000, show_default=True, help="How many DERs.")
+@click.option("--speed", default=60.0, show_default=True, help="How many times faster than the wall clock.")
+@click.option("--seed", default=1, show_default=True, help="Seed of everything random.")
+@click.option("--scenario", default="heatwave", show_default=True, help="heatwave, cloud or comms-loss.")
+@click.option("--headless", is_flag=True, help="Play the story on virtual time, without a screen.")
+@click.option("--for", "duration", default="1d", show_default=True, help="How long, such as 90m, 6h or 1d.")
+@click.option("--data", "data", type=click.Path(), help="Keep journal and registry in this folder.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def demo(
+    ctx: click.Context,
+    devices: int,
+    speed: float,
+    seed: int,
+    scenario: str,
+    headless: bool,
+    duration: str,
+    data: str | None,
+    as_json: bool,
+) -> None:
+    """Open a living territory; or play its day headless and check every promise."""
+    from tieline.node import demo as player
+
+    player.quiet()
+    if not headless:
+        player.run_live(devices, speed, seed, scenario)
+        return
+    length_ns = player.parse_duration(duration)
+    folder = None if data is None else Path(data)
+    result = player.run_headless(devices, seed, scenario, length_ns, lambda line: click.echo(line, err=True), folder)
+    if as_json:
+        show(result, True)
+    else:
+        for promise in result["promises"]:
+            click.echo(f"{'kept  ' if promise['held'] else 'BROKEN'} {promise['name']}: {promise['evidence']}")
+        money = result["settlement"]
+        click.echo(f"revenue {money.get('revenue', 'not settled')}; journal {result['digest']}")
+    if not result["held"] or result["failures"]:
+        ctx.exit(1)
+
+
+from tieline.node import verbs as _verbs  # noqa: E402, F401  registers the other verbs on `main`

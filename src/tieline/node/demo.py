@@ -15,12 +15,14 @@ import numpy as np
 import structlog
 
 from tieline.errors import ConfigError
+from tieline.node.config import write_example
 from tieline.node.report import report
 from tieline.node.settling import settle
 from tieline.node.stage import begins_ns, raise_stage, scenario
 from tieline.node.story import DAY_AND_EVE_NS, Story
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.store.registry import save
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
 _UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "min": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
@@ -64,7 +66,13 @@ def run_headless(
         clock = VirtualClock(loop, start_ns)
         async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
             with tempfile.TemporaryDirectory() as temporary:
-                stage = await raise_stage(what, devices, seed, clock, supervisor, folder or Path(temporary))
+                home = folder or Path(temporary)
+                home.mkdir(parents=True, exist_ok=True)
+                if (home / "journal.db").exists():
+                    raise ConfigError(f"--data {home}: holds a journal already: give a new folder")
+                stage = await raise_stage(what, devices, seed, clock, supervisor, home)
+                save(stage.territory.fleet, home / "registry.bin")
+                write_example(home / "tieline.toml")
                 told = await Story(stage, say).play(start_ns + length_ns)
                 statement = await settle(stage)
                 result = report(stage, told, statement, seed)
@@ -76,3 +84,8 @@ def run_headless(
                 return result
 
     return run_virtual(main)
+
+
+def run_live(devices: int, speed: float, seed: int, scenario_name: str) -> None:
+    """Open the territory over real sockets on wall time; ends with Ctrl-C."""
+    raise ConfigError("the live demo is not wired yet: give --headless")

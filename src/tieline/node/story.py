@@ -170,13 +170,14 @@ class Story:
         share_w = float(pool.share_w[rows].sum())
         high_w = np.floor(min(before_w, float(state.base_w[rows].sum()) + 0.25 * share_w))
         low_w = -float(np.ceil(state.fleet.max_absorb_w[rows].sum()))
+        target_w = _asked(stage, rows)
         at_ns = stage.node.clock.now_ns()
         statuses = await stage.scada.limit(stage.group_at(feeder), low_w, high_w, select=True)
         self.told.override = {
             "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": feeder,
             "limit_high_w": high_w, "power_before_w": before_w, "pool_share_before_w": share_w,
             "answered_ns": stage.node.clock.now_ns(),
-            "status": [status.name for status in statuses], "target_before_w": _asked(stage, rows),
+            "status": [status.name for status in statuses], "target_before_w": target_w,
         }  # fmt: skip
         self.told.feeder_limit.append((at_ns, float(high_w), 0.0))
         self._note(f"the DNO limits {feeder} to {high_w / 1e3:.0f} kW over DNP3: {statuses[0].name}")

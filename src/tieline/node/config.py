@@ -1,0 +1,72 @@
+"""Settings of a server: one TOML file, every key known, every fault named by its path."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tieline.errors import ConfigError
+from tieline.resource.level import Level
+
+
+class PeerSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One northbound principal: up to which level it may claim, of which resources (empty: all)."""
+
+    name: str
+    ceiling: str = "UTILITY"
+    resources: tuple[str, ...] = ()
+    max_power_w: float = 1e12
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of a server."""
+
+    name: str = "tieline"
+    zone: str = "UTC"
+    jurisdiction: str = "US"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    peers: tuple[PeerSettings, ...] = ()
+
+
+_EXAMPLE = """# Settings of a Tieline server. Unknown keys are refused with their path.
+name = "my-utility"
+zone = "America/Chicago"
+jurisdiction = "US-TX"
+host = "127.0.0.1"
+port = 8080
+
+# Who may claim, up to which level (a lower level is stronger), of which resources (none named: all).
+[[peers]]
+name = "operator"
+ceiling = "GRID_EMERGENCY"
+"""
+
+
+def write_example(path: Path) -> None:
+    """Write settings to begin with."""
+    path.write_text(_EXAMPLE, encoding="utf-8")
+
+
+def load_config(path: Path) -> Settings:
+    """Return the settings of a file.
+
+    Raises:
+        ConfigError: No file, no TOML, an unknown key, or a value outside its limits: named by path.
+    """
+    try:
+        settings = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Settings)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no settings: run `tieline init {path.parent}`") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not 0 <= settings.port <= 65_535:
+        raise ConfigError(f"{path}: port {settings.port} at $.port: give 0 to 65535")
+    for at, peer in enumerate(settings.peers):
+        if peer.ceiling not in Level.__members__:
+            words = ", ".join(Level.__members__)
+            raise ConfigError(f"{path}: ceiling {peer.ceiling!r} at $.peers[{at}].ceiling: give one of {words}")
+    return settings

@@ -1,0 +1,71 @@
+"""Exports records to files that others read."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tieline.desk.facts import FACTS
+from tieline.errors import ConfigError
+from tieline.store.journal import SqliteJournal
+from tieline.times import iso
+
+
+def export_records(data: Path, kind: str, target: Path) -> int:
+    """Write all records of a kind and return how many.
+
+    Raises:
+        ConfigError: An unknown kind, file type or folder.
+    """
+    known = sorted(fact.__name__ for fact in FACTS)
+    if kind not in known:
+        raise ConfigError(f"record kind {kind!r} is unknown: give one of {', '.join(known)}")
+    if not (data / "journal.db").exists():
+        raise ConfigError(f"{data}: no journal.db: give --data the folder of a server or demo")
+    journal = SqliteJournal(data / "journal.db")
+    rows = []
+    for record in journal.of_kind(kind):
+        body = msgspec.msgpack.decode(record.body)
+        head = {"seq": record.seq, "id": record.id, "subject": record.subject, "at": iso(record.recorded_at_ns)}
+        rows.append({**head, "caused_by": " ".join(record.caused_by), **_flat(body)})
+    journal.close()
+    _write(rows, target)
+    return len(rows)
+
+
+def _flat(body: dict[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in body.items():
+        name = f"{before}{key}"
+        if isinstance(value, dict) and "dtype" in value:
+            flat[name] = f"{len(value['data'])} bytes"
+        elif isinstance(value, dict):
+            flat |= _flat(value, f"{name}.")
+        elif isinstance(value, (list, tuple)):
+            flat[name] = json.dumps(value, default=str)
+        elif key != "type":
+            flat[name] = value.hex() if isinstance(value, bytes) else value
+    return flat
+
+
+def _write(rows: list[dict[str, Any]], target: Path) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if target.suffix == ".csv":
+        with target.open("w", encoding="utf-8", newline="") as lines:
+            writer = csv.DictWriter(lines, names)
+            writer.writeheader()
+            writer.writerows(rows)
+    elif target.suffix == ".json":
+        target.write_text(json.dumps(rows, default=str), encoding="utf-8")
+    elif target.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = {name: [None if row.get(name) is None else str(row[name]) for row in rows] for name in names}
+        pq.write_table(pa.table(columns), target, compression="zstd")
+    else:
+        raise ConfigError(f"{target}: give a file that ends in .csv, .json or .parquet")

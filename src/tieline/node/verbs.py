@@ -1,0 +1,199 @@
+"""The verbs of the command line that work on a data folder: init, import, doctor, why, replay, sql, export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tieline.errors import ConfigError
+from tieline.node.cli import main, show
+
+DATA = click.option(
+    "--data",
+    "data",
+    type=click.Path(path_type=Path),
+    default=Path("tieline-data"),
+    show_default=True,
+    help="Data folder.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@JSON
+def init(folder: Path, as_json: bool) -> None:
+    """Make a data folder: settings, an empty registry and a journal."""
+    from tieline.node.config import write_example
+    from tieline.store.journal import SqliteJournal
+
+    if (folder / "tieline.toml").exists():
+        raise ConfigError(f"{folder}: is a data folder already; nothing was changed")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_example(folder / "tieline.toml")
+    SqliteJournal(folder / "journal.db").close()
+    then = [f"tieline import DEVICES.csv --data {folder}", f"tieline serve --data {folder}"]
+    show({"made": str(folder), "settings": str(folder / "tieline.toml"), "next": then}, as_json)
+
+
+@main.command(name="import")
+@click.argument("table", type=click.Path(path_type=Path))
+@DATA
+@JSON
+def import_(table: Path, data: Path, as_json: bool) -> None:
+    """Import devices from a CSV or Parquet table (columns: id, kind, max_inject_w, ..., feeder, site, pool)."""
+    from tieline.store.importing import read_fleet
+    from tieline.store.registry import save
+
+    fleet = read_fleet(table)
+    data.mkdir(parents=True, exist_ok=True)
+    digest = save(fleet, data / "registry.bin")
+    kinds: dict[str, int] = {}
+    for name in fleet.ids:
+        kind = fleet.kind_of(name).value
+        kinds[kind] = kinds.get(kind, 0) + 1
+    show({"devices": len(fleet), "groups": len(fleet.groups), "kinds": kinds, "digest": digest}, as_json)
+
+
+@main.command()
+@DATA
+@JSON
+@click.pass_context
+def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
+    """Check a data folder: settings, registry, and every link of the journal's chain."""
+    from tieline.node.config import load_config
+    from tieline.store import registry
+    from tieline.store.journal import SqliteJournal
+
+    found: dict[str, Any] = {}
+    healthy = True
+    checks: dict[str, Callable[[], str]] = {
+        "settings": lambda: load_config(data / "tieline.toml").name,
+        "registry": lambda: f"{len(registry.load(data / 'registry.bin'))} devices",
+    }
+    for name, check in checks.items():
+        try:
+            found[name] = {"ok": True, "says": check()}
+        except ConfigError as error:
+            found[name], healthy = {"ok": False, "says": str(error)}, False
+    if (data / "journal.db").exists():
+        journal = SqliteJournal(data / "journal.db")
+        broken = journal.verify()
+        says = f"{journal.last_seq} records, chain whole" if broken is None else f"record {broken} was changed"
+        found["journal"] = {"ok": broken is None, "says": says}
+        healthy &= broken is None
+        journal.close()
+    else:
+        found["journal"], healthy = {"ok": False, "says": f"{data}: no journal.db: run `tieline init {data}`"}, False
+    show({"healthy": healthy, **found}, as_json)
+    if not healthy:
+        ctx.exit(1)
+
+
+@main.command()
+@click.argument("resource")
+@click.option("--at", "at", help="An instant, ISO 8601 with an offset; left out: the last record.")
+@DATA
+@JSON
+def why(resource: str, at: str | None, data: Path, as_json: bool) -> None:
+    """Say who controls a resource at an instant, and why."""
+    from tieline.node.why import why as ask
+    from tieline.store.registry import load
+    from tieline.times import parse_iso
+
+    try:
+        at_ns = parse_iso(at) if at else None
+    except ValueError as error:
+        raise ConfigError(
+            f"--at {at!r}: give ISO 8601 with an offset, such as 2022-08-17T21:00:00Z ({error})"
+        ) from None
+    answer = ask(data, load(data / "registry.bin"), resource, at_ns)
+    if as_json:
+        show(answer, True)
+        return
+    _tell(answer)
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    winner = answer["winner"]
+    click.echo(f"{answer['resource']} ({answer['kind']}) at {answer['at']}, revision {answer['revision']}")
+    if winner is None:
+        click.echo("  nobody controls it: it runs by itself")
+    else:
+        click.echo(f"  controlled by {winner['source']} ({winner['level']}): {answer['target_w']:.0f} W")
+        click.echo(f"  because of {winner['because']}, since {winner['from']}")
+    click.echo(f"  allowed: {answer['low_w']:.0f} W to {answer['high_w']:.0f} W")
+    for limit in answer["limits"]:
+        click.echo(f"  limit {limit['level']}: {limit['low_w']:.0f} W to {limit['high_w']:.0f} W by {limit['claim']}")
+    for lost in answer["losers"]:
+        click.echo(f"  not {lost['claim']} ({lost['level']}): {lost['why']}")
+    if answer["opted_out"]:
+        click.echo("  its owner has opted out")
+    for key in ("command", "delivered"):
+        if answer[key]:
+            click.echo(f"  {key}: " + ", ".join(f"{name} {value}" for name, value in answer[key].items()))
+    for step in answer["chain"]:
+        click.echo(f"  <- {step['at']} {step['kind']} {step['id']}")
+
+
+@main.command()
+@DATA
+@JSON
+def replay(data: Path, as_json: bool) -> None:
+    """Rebuild the state from the journal and print its digest; two replays give the same."""
+    from tieline.fleet.ledger import Ledger
+    from tieline.node.runtime import replayed
+    from tieline.store.journal import SqliteJournal
+    from tieline.store.registry import load
+
+    journal = SqliteJournal(data / "journal.db")
+    state = replayed(load(data / "registry.bin"), Ledger(), journal)
+    answer = {"records": journal.last_seq, "claims": state.claims.count(), "digest": state.digest()}
+    show({**answer, "journal": journal.last_hash.hex()}, as_json)
+
+
+@main.command()
+@click.argument("query")
+@DATA
+@JSON
+def sql(query: str, data: Path, as_json: bool) -> None:
+    """Ask the records (table `record`: seq, id, kind, subject, recorded_at_ns) in SQL, read-only."""
+    import sqlite3
+
+    path = data / "journal.db"
+    if not path.exists():
+        raise ConfigError(f"{path}: no journal: give --data the folder of a server or demo")
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        cursor = db.execute(query)
+        names = [column[0] for column in cursor.description or ()]
+        rows = [[_plain(value) for value in row] for row in cursor.fetchmany(100_000)]
+    except sqlite3.Error as error:
+        raise ConfigError(f"{query!r}: {error}") from None
+    if as_json:
+        click.echo(json.dumps({"columns": names, "rows": rows}))
+        return
+    click.echo("\t".join(names))
+    for row in rows:
+        click.echo("\t".join(str(value) for value in row))
+
+
+def _plain(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+@main.command()
+@click.argument("kind")
+@click.argument("target", type=click.Path(path_type=Path))
+@DATA
+@JSON
+def export(kind: str, target: Path, data: Path, as_json: bool) -> None:
+    """Export the records of a KIND (such as LineSettled) to a .csv, .json or .parquet file."""
+    from tieline.node.exporting import export_records
+
+    count = export_records(data, kind, target)
+    show({"records": count, "file": str(target)}, as_json)

@@ -1,0 +1,105 @@
+"""Reads devices from a table: CSV or Parquet, a row each, every fault named by row and column."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tieline.errors import ConfigError
+from tieline.fleet.columns import KIND_CODE, Fleet, Group
+from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
+
+COLUMNS = ("id", "kind", "max_inject_w", "max_absorb_w", "energy_wh", "default_w", "feeder", "site", "pool")
+NUMBERS = ("max_inject_w", "max_absorb_w", "energy_wh", "default_w")
+MOST_FAULTS = 20
+
+
+def read_fleet(path: Path) -> Fleet:
+    """Return the fleet of a table.
+
+    Raises:
+        ConfigError: A column is missing, or rows are faulty; up to 20 are named with row, column, value and limit.
+    """
+    rows = list(_rows(path))
+    faults: list[str] = []
+    seen: set[str] = set()
+    for number, row in enumerate(rows, 2):
+        faults += _faults(number, row, seen)
+        if len(faults) > MOST_FAULTS:
+            break
+    if faults:
+        more = "" if len(faults) <= MOST_FAULTS else " ..."
+        raise ConfigError(f"{path}: nothing was imported: " + "; ".join(faults[:MOST_FAULTS]) + more)
+    return _fleet(rows)
+
+
+def _rows(path: Path) -> Iterable[dict[str, str]]:
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file")
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(path).to_pylist()
+        names = tuple(table[0]) if table else COLUMNS
+        rows = [{key: "" if value is None else str(value) for key, value in row.items()} for row in table]
+    else:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines)
+            names = tuple(reader.fieldnames or ())
+            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+    missing = [name for name in ("id", "kind") if name not in names]
+    unknown = [name for name in names if name not in COLUMNS]
+    if missing or unknown:
+        wrong = f"no column {', '.join(missing)}" if missing else f"unknown column {', '.join(unknown)}"
+        raise ConfigError(f"{path}: {wrong}: columns are {', '.join(COLUMNS)}")
+    return rows
+
+
+def _faults(number: int, row: dict[str, str], seen: set[str]) -> list[str]:
+    found = []
+    name = row["id"].strip()
+    if not name or name in seen:
+        found.append(f"row {number}: id = {name!r}: give each device an id of its own")
+    seen.add(name)
+    leaves = sorted(kind.value for kind in Kind if kind not in GROUP_KINDS)
+    if row["kind"] not in leaves:
+        found.append(f"row {number}: kind = {row['kind']!r}: give one of {', '.join(leaves)}")
+    for column in NUMBERS:
+        text = row.get(column, "") or "0"
+        try:
+            value = float(text)
+        except ValueError:
+            found.append(f"row {number}: {column} = {text!r}: give a number")
+            continue
+        if not np.isfinite(value) or (column != "default_w" and value < 0):
+            found.append(f"row {number}: {column} = {text}: give a finite number, 0 or more")
+    return found
+
+
+def _fleet(rows: list[dict[str, str]]) -> Fleet:
+    groups: list[Group] = []
+    at: dict[tuple[Purpose, str], int] = {}
+    parents: dict[Purpose, list[int]] = {}
+    for column, purpose, kind in (
+        ("feeder", Purpose.ELECTRICAL, Kind.FEEDER),
+        ("site", Purpose.SITE, Kind.SITE),
+        ("pool", Purpose.POOL, Kind.POOL),
+    ):
+        found = []
+        for row in rows:
+            name = row.get(column, "").strip()
+            if name and (purpose, name) not in at:
+                at[(purpose, name)] = len(groups)
+                groups.append(Group(name, kind, purpose, -1))
+            found.append(at[(purpose, name)] if name else -1)
+        parents[purpose] = found
+    numbers = {column: np.array([float(row.get(column) or 0) for row in rows]) for column in NUMBERS}
+    return Fleet(
+        [row["id"].strip() for row in rows],
+        np.array([KIND_CODE[Kind(row["kind"])] for row in rows], np.uint8),
+        numbers["max_inject_w"], numbers["max_absorb_w"], numbers["energy_wh"], numbers["default_w"],
+        np.zeros(len(rows)), groups, {purpose: np.array(found, np.int32) for purpose, found in parents.items()},
+    )  # fmt: skip
