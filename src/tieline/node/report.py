@@ -139,6 +139,10 @@ def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
             "sent": len(asked), "acknowledged": sum(r.kind == "AskGranted" for r in asked),
             "observed": sum(r.kind == "AskWithdrawn" for r in records) + len(asked), **_spread(dnp3_s),
         },
+        "modbus": {
+            "sent": stage.modbus.sent, "acknowledged": stage.modbus.acknowledged, "observed": stage.modbus.observed,
+            **_spread(stage.modbus.delays_s),
+        },
         "devices": {
             "sent": link.sent, "acknowledged": link.acknowledged, "observed": link.observed, **_spread(link.delays_s),
         },

@@ -22,12 +22,15 @@ from tieline.fleet.columns import KINDS
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.grid.feeder import FeederModel, read_simbench
 from tieline.grid.powerflow import FeederFlow
+from tieline.links.device.modbus.link import ModbusLink
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.runtime import Node, replayed
+from tieline.node.stage_devices import WIRED_UNITS, raise_modbus
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
+from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.inprocess import FAULTS, ColumnsLink
@@ -91,6 +94,7 @@ class Stage:
     world: World
     node: Node
     link: ColumnsLink
+    modbus: ModbusLink
     iso: IsoMarket
     iso_link: IsoWeb
     outstation: Dnp3Outstation
@@ -140,13 +144,16 @@ async def raise_stage(
     node.published = [POOL, *territory.feeders]
     loop = asyncio.get_running_loop()
     rows = np.arange(devices, dtype=np.int32)
-    link = ColumnsLink(world, rows, node.desk, clock, loop.call_later, FAULTS[what.name], streams[2])
-    node.desk.bind(link, "columns", {int(row): territory.fleet.id_of(int(row)) for row in rows})
+    wired = territory.by_kind[Kind.BATTERY][:WIRED_UNITS]
+    loose = np.setdiff1d(rows, wired).astype(np.int32)
+    link = ColumnsLink(world, loose, node.desk, clock, loop.call_later, FAULTS[what.name], streams[2])
+    node.desk.bind(link, "columns", {int(row): territory.fleet.id_of(int(row)) for row in loose})
+    modbus = await raise_modbus(territory, world, link, wired, node, clock, supervisor, streams[4])
     market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor)
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor)
     stage = Stage(
-        what, territory, world, node, link, market, iso_link, outstation, scada, FeederFlow(model), starts, history,
-        refused, eligible, opens_ns, day, {}, [],
+        what, territory, world, node, link, modbus, market, iso_link, outstation, scada, FeederFlow(model), starts,
+        history, refused, eligible, opens_ns, day, {}, [],
     )  # fmt: skip
     node.before_beat.append(_mover(stage))
     return stage

@@ -22,7 +22,7 @@ from tieline.wire.modbus.pdu import (
     answer_write,
     read_request,
 )
-from tieline.wire.sunspec.models import END, MARKER, Model, build, read_value
+from tieline.wire.sunspec.models import END, MARKER, Model, build, read_value, write_value
 
 BASE = 40000
 
@@ -71,20 +71,33 @@ class SunSpecDevice:
         self._measure()
 
     def _measure(self) -> None:
-        seen = self.body.read()
-        power_w = seen.get("power_w", 0.0)
         small = {"W_SF": 1 if self.rated_w > 30_000 else 0, "V_SF": -1, "Hz_SF": -2, "VA_SF": 1, "Var_SF": 1}
-        values = {**small, "W": power_w, "VA": abs(power_w), "Var": 0.0, "LLV": 400.0, "Hz": 50.0, "St": 1, "ConnSt": 1}
+        values = {**small, "W": 0, "VA": 0, "Var": 0.0, "LLV": 400.0, "Hz": 50.0, "St": 1, "ConnSt": 1}
         self.registers[701] = build(self.models[701], values)
         if self.energy_wh > 0:
             scale = 1 if self.energy_wh > 60_000 else 0
-            stored = {"WHRtg": self.energy_wh, "WHAvail": seen.get("energy_available_wh", 0.0)}
-            percent = {"SoC": 100 * seen.get("soc_frac", 0.0), "SoH": 100, "Sta": 0}
-            self.registers[713] = build(self.models[713], {"WH_SF": scale, "Pct_SF": -1, **stored, **percent})
+            stored = {"WHRtg": self.energy_wh, "WHAvail": 0, "SoC": 0, "SoH": 100, "Sta": 0}
+            self.registers[713] = build(self.models[713], {"WH_SF": scale, "Pct_SF": -1, **stored})
+
+    def _refresh(self) -> None:
+        """Lay what the body measures now into the registers."""
+        seen = self.body.read()
+        power_w = seen.get("power_w", 0.0)
+        self._lay(701, "W", power_w)
+        self._lay(701, "VA", abs(power_w))
+        if 713 in self.registers:
+            self._lay(713, "WHAvail", seen.get("energy_available_wh", 0.0))
+            self._lay(713, "SoC", 100 * seen.get("soc_frac", 0.0))
+
+    def _lay(self, number: int, name: str, value: float) -> None:
+        registers, field_ = self.registers[number], self.models[number].field(name)
+        registers[field_.offset : field_.offset + field_.size] = write_value(
+            self.models[number], name, value, registers
+        )
 
     def image(self) -> list[int]:
         """Return all registers from the marker to the end model."""
-        self._measure()
+        self._refresh()
         whole = [*MARKER]
         for number in sorted(self.registers):
             whole += self.registers[number]

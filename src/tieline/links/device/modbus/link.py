@@ -218,6 +218,7 @@ class ModbusLink:
     async def _poll(self, endpoint: _Endpoint) -> None:
         for row, unit in endpoint.found.items():
             values = await unit.measure()
+            values |= _capability(values, self._settings.max_inject_w.get(row, 0.0))
             endpoint.last[row], endpoint.taken_ns[row] = values, self._clock.now_ns()
             self._bring(row, values, Quality.GOOD, endpoint.taken_ns[row])
 
@@ -260,3 +261,16 @@ class ModbusLink:
                 (native,) if native else (), (frame,) if frame else (),
             )
         )  # fmt: skip
+
+
+def _capability(values: Mapping[str, float], rating_w: float) -> dict[str, float]:
+    """Return how far a device can move now (W): its rating, and what its store can give or take for five minutes."""
+    power_w = values.get("power_w")
+    if power_w is None or rating_w <= 0:
+        return {}
+    stored_wh, soc_frac = values.get("energy_available_wh"), values.get("soc_frac")
+    if stored_wh is None or soc_frac is None:
+        return {"available_up_w": 0.0, "available_down_w": max(power_w, 0.0)}
+    most_w = min(rating_w, 12.0 * stored_wh)
+    least_w = -rating_w if soc_frac < 0.995 else 0.0
+    return {"available_up_w": max(most_w - power_w, 0.0), "available_down_w": max(power_w - least_w, 0.0)}
