@@ -23,11 +23,12 @@ from tieline.fleet.ledger import Capacity, Ledger
 from tieline.grid.feeder import FeederModel, read_simbench
 from tieline.grid.powerflow import FeederFlow
 from tieline.links.device.modbus.link import ModbusLink
+from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.runtime import Node, replayed
-from tieline.node.stage_devices import WIRED_UNITS, raise_modbus
+from tieline.node.stage_devices import VENS, WIRED_UNITS, raise_modbus, raise_openadr
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
 from tieline.resource.identity import Kind
@@ -95,6 +96,7 @@ class Stage:
     node: Node
     link: ColumnsLink
     modbus: ModbusLink
+    openadr: OpenAdrLink
     iso: IsoMarket
     iso_link: IsoWeb
     outstation: Dnp3Outstation
@@ -145,15 +147,17 @@ async def raise_stage(
     loop = asyncio.get_running_loop()
     rows = np.arange(devices, dtype=np.int32)
     wired = territory.by_kind[Kind.BATTERY][:WIRED_UNITS]
-    loose = np.setdiff1d(rows, wired).astype(np.int32)
+    hybrids = territory.by_kind[Kind.HYBRID_SITE][:VENS]
+    loose = np.setdiff1d(rows, np.concatenate([wired, hybrids])).astype(np.int32)
     link = ColumnsLink(world, loose, node.desk, clock, loop.call_later, FAULTS[what.name], streams[2])
     node.desk.bind(link, "columns", {int(row): territory.fleet.id_of(int(row)) for row in loose})
     modbus = await raise_modbus(territory, world, link, wired, node, clock, supervisor, streams[4])
+    openadr = await raise_openadr(territory, world, link, hybrids, node, clock, supervisor, streams[5])
     market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor)
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor)
     stage = Stage(
-        what, territory, world, node, link, modbus, market, iso_link, outstation, scada, FeederFlow(model), starts,
-        history, refused, eligible, opens_ns, day, {}, [],
+        what, territory, world, node, link, modbus, openadr, market, iso_link, outstation, scada, FeederFlow(model),
+        starts, history, refused, eligible, opens_ns, day, {}, [],
     )  # fmt: skip
     node.before_beat.append(_mover(stage))
     return stage
