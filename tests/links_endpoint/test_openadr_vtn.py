@@ -21,7 +21,7 @@ from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.command import Stage
 from tieline.resource.setpoint import Bounds
-from tieline.rim.serve import serve_app
+from tieline.rim.serve import serve_asgi
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.site.plan import Hold, Owner, Plan, decide, newer
@@ -111,7 +111,7 @@ def play(scene: Callable[[Room], Awaitable[None]], path: Path | None = None) -> 
             clients["bl"] = Client("bl", secret_digest("secret-of-bl"), BL_SCOPES)
             http, log, site = httpx.AsyncClient(), Log(), Site()
             vtn = Vtn(book, Tokens(clients, b"k" * 32, clock), supervisor, http, ("http://127.0.0.1:",))
-            server = await serve_app(vtn.app, "127.0.0.1", 0)
+            server = await serve_asgi(vtn.app, "127.0.0.1", 0)
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             link = OpenAdrLink(vtn, {5: "site-5"}, log, clock, supervisor)
             await link.start()

@@ -19,7 +19,7 @@ from tieline.links.endpoint.openadr.ven import Ven, VenSettings
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.node.runtime import Node
 from tieline.resource.setpoint import Bounds
-from tieline.rim.serve import serve_app
+from tieline.rim.serve import serve_asgi
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.inprocess import ColumnsLink
 from tieline.simulate.sunspec_device import SunSpecDevice, SunSpecServer
@@ -133,7 +133,7 @@ async def raise_openadr(
     book = Book(node.group, clock)
     book.restore(node.journal)
     vtn = Vtn(book, Tokens(clients, rng.bytes(32), clock), supervisor, http, ("http://127.0.0.1:",))
-    server = await serve_app(vtn.app, "127.0.0.1", 0)
+    server = await serve_asgi(vtn.app, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     link = OpenAdrLink(vtn, names, node.desk, clock, supervisor)
     await link.start()

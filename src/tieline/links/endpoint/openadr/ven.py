@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from tieline.errors import LinkDown, PeerError
 from tieline.resource.setpoint import Bounds
-from tieline.rim.serve import serve_app
+from tieline.rim.serve import serve_asgi
 from tieline.site.plan import Hold, Owner, Plan, decide, newer
 from tieline.times import SECOND_NS, Clock
 from tieline.wire.openadr3.objects import ObjectError, instant_ns, seconds_of
@@ -68,7 +68,7 @@ class Ven:
         """Register, subscribe, and serve until the VTN is lost. Raises LinkDown or PeerError, to be run afresh."""
         if self._server is None:
             app = Starlette(routes=[Route("/callback", self._callback, methods=["POST"])])
-            self._server = await serve_app(app, "127.0.0.1", 0)
+            self._server = await serve_asgi(app, "127.0.0.1", 0)
         await self._login()
         await self._register()
         loop = asyncio.get_running_loop()

@@ -1,0 +1,3 @@
+export function AlarmsScreen(_: { name: string }) {
+  return <p class="empty">Alarms</p>;
+}

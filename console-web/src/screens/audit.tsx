@@ -1,0 +1,3 @@
+export function AuditScreen(_: { name: string }) {
+  return <p class="empty">Audit</p>;
+}

@@ -1,0 +1,3 @@
+export function DocsScreen(_: { name: string }) {
+  return <p class="empty">Docs</p>;
+}

@@ -1,0 +1,3 @@
+export function EventsScreen(_: { name: string }) {
+  return <p class="empty">Events</p>;
+}

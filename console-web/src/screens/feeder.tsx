@@ -1,0 +1,3 @@
+export function FeederScreen(_: { name: string }) {
+  return <p class="empty">Feeder</p>;
+}

@@ -1,0 +1,3 @@
+export function MarketScreen(_: { name: string }) {
+  return <p class="empty">Market</p>;
+}

@@ -1,0 +1,3 @@
+export function SettlementScreen(_: { name: string }) {
+  return <p class="empty">Settlement</p>;
+}
