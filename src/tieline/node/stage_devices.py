@@ -69,6 +69,7 @@ async def raise_modbus(
     clock: Clock,
     supervisor: Supervisor,
     rng: np.random.Generator,
+    speed: float,
 ) -> ModbusLink:
     """Put stores behind SunSpec gateways, and bind them to a Modbus link of the desk."""
     models = {number: model(number) for number in SUNSPEC}
@@ -84,7 +85,9 @@ async def raise_modbus(
         await server.start()
         addresses |= {int(rows[first + unit - 1]): f"127.0.0.1:{server.port}/{unit}" for unit in units}
     ratings = {row: float(territory.rated_w[row]) for row in addresses}
-    link = ModbusLink(ModbusSettings(addresses, ratings), node.desk, clock, supervisor, rng)
+    link = ModbusLink(
+        ModbusSettings(addresses, ratings, poll_s=max(60.0 / speed, 1.0)), node.desk, clock, supervisor, rng
+    )
     node.desk.bind(link, "modbus", addresses)
     link.start()
     return link
@@ -123,6 +126,7 @@ async def raise_openadr(
     clock: Clock,
     supervisor: Supervisor,
     rng: np.random.Generator,
+    speed: float,
 ) -> OpenAdrLink:
     """Start the VTN and a VEN at each of some end-points, and bind their devices to an OpenADR link of the desk."""
     names = {int(row): territory.fleet.id_of(int(row)) for row in rows}
@@ -140,7 +144,9 @@ async def raise_openadr(
     node.desk.bind(link, "openadr", names)
     for row, name in names.items():
         bounds = Bounds(-float(territory.fleet.max_absorb_w[row]), float(territory.fleet.max_inject_w[row]))
-        settings = VenSettings(url, name, name, secrets[name], poll_s=600.0, report_s=120.0)
+        settings = VenSettings(
+            url, name, name, secrets[name], poll_s=max(600.0 / speed, 2.0), report_s=max(120.0 / speed, 1.0)
+        )
         ven = Ven(settings, WorldDevice(world, controls, row), Owner(bounds), http, clock)
         supervisor.keep(f"ven {name}", ven.run)
     return link
