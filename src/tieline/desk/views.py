@@ -1,4 +1,4 @@
-"""The read models: what a screen, an integrator or a notebook sees. Powers in W, positive into the grid; instants UTC ns.
+"""The read models: what a screen, an integrator or a notebook sees. W, positive into the grid; instants UTC ns.
 
 A view is made whole at one revision, so that its parts agree. `None` says *unknown*: it is never written as 0.
 """
@@ -14,7 +14,7 @@ class View(Struct, frozen=True):
     """Anything that a reader returns."""
 
 
-# --- alarms ------------------------------------------------------------------------------------------------------------
+# --- alarms -------------------------------------------------------------------------------------------------------
 
 
 class AlarmView(View, frozen=True):
@@ -37,7 +37,7 @@ class AlarmView(View, frozen=True):
     acknowledged_by: str = ""
 
 
-# --- shell and overview ------------------------------------------------------------------------------------------------
+# --- shell and overview -------------------------------------------------------------------------------------------
 
 
 class LinkView(View, frozen=True):
@@ -170,7 +170,7 @@ class Member(View, frozen=True):
     age_s: float | None
 
 
-# --- one resource, two views -------------------------------------------------------------------------------------------
+# --- one resource, two views --------------------------------------------------------------------------------------
 
 
 class Reading(View, frozen=True):
@@ -302,7 +302,7 @@ class ResourceView(View, frozen=True):
     readings: tuple[Reading, ...]
 
 
-# --- trace, feeder, events, market, settlement, audit ------------------------------------------------------------------
+# --- trace, feeder, events, market, settlement, audit -------------------------------------------------------------
 
 
 class TraceNode(View, frozen=True):

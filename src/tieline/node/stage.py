@@ -227,15 +227,13 @@ async def _raise_iso(
     local = from_ns(clock.now_ns()).astimezone(ZONE)
     same_day = local.date() == date.fromisoformat(what.day)
     gate, clears = (local + timedelta(minutes=20), local + timedelta(minutes=25))
-    how = (
-        {"gate": gate.time(), "clears_at": clears.time()} if same_day else {"gate": time(23), "clears_at": time(23, 30)}
-    )
-    market = IsoMarket(clock, rng, faults, seed_prices=seed, days_before=0 if same_day else 1, **how)
+    gate_at, clears_at = (gate.time(), clears.time()) if same_day else (time(23), time(23, 30))
+    days_before = 0 if same_day else 1
+    market = IsoMarket(clock, rng, faults, seed_prices=seed, days_before=days_before, gate=gate_at, clears_at=clears_at)
     server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    settings = IsoSettings(
-        f"http://127.0.0.1:{port}/", "America/Chicago", {POOL: "TIELINE_1"}, poll_s=15.0 / speed, awards_s=60.0 / speed
-    )
+    url, names = f"http://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
+    settings = IsoSettings(url, "America/Chicago", names, poll_s=15.0 / speed, awards_s=60.0 / speed)
     client = httpx.AsyncClient(timeout=30.0)
     link = IsoWeb(settings, client, node.desk, clock, np.random.default_rng([seed, 32]), node.desk)
     node.desk.market = link

@@ -85,9 +85,8 @@ async def raise_modbus(
         await server.start()
         addresses |= {int(rows[first + unit - 1]): f"127.0.0.1:{server.port}/{unit}" for unit in units}
     ratings = {row: float(territory.rated_w[row]) for row in addresses}
-    link = ModbusLink(
-        ModbusSettings(addresses, ratings, poll_s=max(60.0 / speed, 1.0)), node.desk, clock, supervisor, rng
-    )
+    settings = ModbusSettings(addresses, ratings, poll_s=max(60.0 / speed, 1.0))
+    link = ModbusLink(settings, node.desk, clock, supervisor, rng)
     node.desk.bind(link, "modbus", addresses)
     link.start()
     return link
@@ -144,9 +143,8 @@ async def raise_openadr(
     node.desk.bind(link, "openadr", names)
     for row, name in names.items():
         bounds = Bounds(-float(territory.fleet.max_absorb_w[row]), float(territory.fleet.max_inject_w[row]))
-        settings = VenSettings(
-            url, name, name, secrets[name], poll_s=max(600.0 / speed, 2.0), report_s=max(120.0 / speed, 1.0)
-        )
+        poll_s, report_s = max(600.0 / speed, 2.0), max(120.0 / speed, 1.0)
+        settings = VenSettings(url, name, name, secrets[name], poll_s=poll_s, report_s=report_s)
         ven = Ven(settings, WorldDevice(world, controls, row), Owner(bounds), http, clock)
         supervisor.keep(f"ven {name}", ven.run)
     return link
