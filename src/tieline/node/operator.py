@@ -100,8 +100,8 @@ class NodeOperator:
             return None if found else Refusal("it has not opted out", "resource", resource, "a device that is out")
         return await self.node.desk.ask(
             Ask(
-                source, "owner", "opt-out", Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE, now_ns, now_ns,
-                FOREVER_NS, because=f"the owner opted out ({by})",
+                source, "owner", "opt-out", Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE, now_ns,
+                now_ns, FOREVER_NS, because=f"the owner opted out ({by})",
             )
         )  # fmt: skip
 

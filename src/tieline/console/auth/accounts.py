@@ -90,7 +90,8 @@ class Accounts:
         self._steps += 1
         now_ns = self._clock.now_ns()
         record = derive("account", account.name, now_ns, self._steps)
-        await self._append([Record(record, "AccountChanged", account.name, now_ns, (), msgspec.msgpack.encode(account))])
+        body = msgspec.msgpack.encode(account)
+        await self._append([Record(record, "AccountChanged", account.name, now_ns, (), body)])
 
     def secret(self) -> str:
         """Return 256 random bits as URL-safe text."""
