@@ -24,7 +24,7 @@ export interface Overview {
   reporting: number; opt_outs: number; not_responding: number; failed: number; limited: number; alarms_10min: number;
   series: { at_ns: number[]; instructed_w: Num[]; delivered_w: Num[]; price_per_mwh: Num[] };
   commitments: { start_ns: number; end_ns: number; power_w: number; price_per_mwh: number; low_w: number; high_w: number }[];
-  feeders: FeederRow[];
+  feeders: FeederRow[]; controls: Record<string, number>;
 }
 export interface FleetGroup { id: string; first: number; count: number; abnormal: number; states: number[] }
 export interface FleetGrid { revision: number; now_ns: number; groups: FleetGroup[]; state: Uint8Array; loading: Uint8Array }

@@ -6,7 +6,8 @@ export const UNKNOWN = 'unknown';
 const MINUS = '\u2212';
 
 function fixed(value: number, digits: number): string {
-  return value.toFixed(digits).replace('-', MINUS);
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace('-', '') : text.replace('-', MINUS);
 }
 /** Return a power with its unit; the unit follows the size. */
 export function power(watts: Num | undefined): string {

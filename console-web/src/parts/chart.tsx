@@ -31,7 +31,7 @@ export function Chart({ at, lines, height, unit, unit2, now, label }: { at: numb
       const axis = { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: `11px ${css('--font')}` };
       plot.current = new uPlot({
         width: box.current.clientWidth, height, tzDate: (s: number) => uPlot.tzDate(new Date(s * 1e3), zone),
-        fmtDate: (template: string) => uPlot.fmtDate(template), cursor: { drag: { x: false, y: false }, points: { size: 5 } }, legend: { show: false }, padding: [8, unit2 ? 0 : 14, 0, 0],
+        fmtDate: (template: string) => uPlot.fmtDate(template), cursor: { drag: { x: false, y: false }, points: { size: 5 } }, legend: { show: false }, padding: [8, unit2 ? 0 : 26, 0, 0],
         scales: { x: { time: true } },
         axes: [
           { ...axis, space: 74, values: (_: uPlotType, ticks: number[]) => { const f = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', timeZone: zone }); return ticks.map((t) => f.format(t * 1e3)); } },
@@ -47,6 +47,7 @@ export function Chart({ at, lines, height, unit, unit2, now, label }: { at: numb
           const x = Math.round(u.valToPos(nowAt.current, 'x', true));
           if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) return;
           u.ctx.save();
+          u.ctx.setLineDash([]);
           u.ctx.strokeStyle = css('--ink');
           u.ctx.globalAlpha = 0.55;
           u.ctx.beginPath(); u.ctx.moveTo(x, u.bbox.top); u.ctx.lineTo(x, u.bbox.top + u.bbox.height); u.ctx.stroke();

@@ -98,13 +98,14 @@ function paint(canvas: HTMLCanvasElement, grid: FleetGrid, plan: Plan, colours: 
   const css = getComputedStyle(document.documentElement);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.textBaseline = 'alphabetic';
+  context.font = `600 11px ${css.getPropertyValue('--font')}`;
+  const wide = plan.blocks.every((block) => context.measureText(`${block.id}   ${block.abnormal} of ${block.count}`).width <= block.width);
   for (const block of plan.blocks) {
-    const sick = block.abnormal / Math.max(block.count, 1) > 0.05 && block.abnormal > 2;
+    const sick = block.abnormal / Math.max(block.count, 1) > 0.1 && block.abnormal > 2;
     context.fillStyle = css.getPropertyValue(sick ? '--ink' : '--quiet').trim();
     context.font = `${sick ? '600 ' : ''}11px ${css.getPropertyValue('--font')}`;
     const share = `${block.abnormal} of ${block.count}`;
     const short = block.id.replace('feeder-', 'F');
-    const wide = context.measureText(`${block.id}  ${share}`).width <= block.width;
     context.fillText(wide ? block.id : short, block.x, block.y + 11);
     if (block.abnormal) {
       const room = context.measureText(`${wide ? block.id : short}  ${share}`).width <= block.width;

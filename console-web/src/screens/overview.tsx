@@ -1,5 +1,5 @@
 import { useEffect, useMemo } from 'preact/hooks';
-import { show, views } from '../api';
+import { shell, show, views } from '../api';
 import { Chart } from '../parts/chart';
 import { Bar, Figure } from '../parts/figure';
 import { Fleet } from '../parts/fleetgrid';
@@ -15,24 +15,29 @@ export function Overview() {
     <div class="overview">
       <h1 class="hidden">Overview</h1>
       <Figures view={view} />
-      <section class="panel delivery">
-        <h2>Delivery against instruction <small>{view.pool}, above base, positive into the grid</small></h2>
-        <Delivery view={view} />
-        <Commitments view={view} />
-      </section>
-      <section class="panel fleetpanel">
-        <h2>{view.devices.toLocaleString('en-US')} devices <small>one cell each, by feeder, abnormal first; shade is loading</small></h2>
-        <Fleet height={Math.max(300, Math.min(520, innerHeight - 420))} />
-      </section>
-      <section class="panel feeders">
-        <h2>Feeders <small>worst first</small></h2>
-        <FeederTable rows={view.feeders.slice(0, 8)} />
-        {view.feeders.length > 8 && <p class="more"><a href="/feeders">All {view.feeders.length} feeders</a></p>}
-      </section>
-      <section class="panel alarmpanel">
-        <h2>Alarms <small>{view.alarms_10min} new in 10 min; at most 1 is the aim</small></h2>
-        <Alarms />
-      </section>
+      <div class="column">
+        <section class="panel delivery">
+          <h2>Delivery against instruction <small>{view.pool}, above base, positive into the grid</small></h2>
+          <Delivery view={view} />
+          <Commitments view={view} />
+        </section>
+        <section class="panel feeders">
+          <h2>Feeders <small>worst first</small></h2>
+          <FeederTable rows={view.feeders.slice(0, 7)} />
+          {view.feeders.length > 7 && <p class="more"><a href="/feeders">All {view.feeders.length} feeders</a></p>}
+        </section>
+      </div>
+      <div class="column">
+        <section class="panel fleetpanel">
+          <h2>{view.devices.toLocaleString('en-US')} devices <small>one cell each, by feeder, abnormal first; shade is loading</small></h2>
+          <Fleet height={Math.max(300, Math.min(520, innerHeight - 480))} />
+          <p class="who-controls">In control: {Object.entries(view.controls).map(([who, n], k) => <span key={who}>{k > 0 && ' · '}{who} <b>{n.toLocaleString('en-US')}</b></span>)}</p>
+        </section>
+        <section class="panel alarmpanel">
+          <h2>Alarms <small>{view.alarms_10min} new in 10 min; at most 1 is the aim</small></h2>
+          <Alarms />
+        </section>
+      </div>
     </div>
   );
 }
@@ -83,7 +88,7 @@ function Delivery({ view }: { view: View }) {
     ] };
   }, [view.series, view.commitments]);
   if (data.at.length < 2) return <p class="empty">The chart begins with the second minute.</p>;
-  return <Chart at={data.at} lines={data.lines} unit="kW" height={230} now={view.now_ns / 1e9} label="Delivered against instructed power" />;
+  return <Chart at={data.at} lines={data.lines} unit="kW" height={250} now={view.now_ns / 1e9} label="Delivered against instructed power" />;
 }
 
 function Commitments({ view }: { view: View }) {
@@ -110,9 +115,9 @@ export function FeederTable({ rows }: { rows: FeederRow[] }) {
         <thead><tr><th>Feeder</th><th class="n">Devices</th><th class="n">Abnormal</th><th class="n">DER power</th><th class="n">Limit</th><th class="n">Voltage pu</th><th class="n">Loading</th></tr></thead>
         <tbody>{rows.map((row) => (
           <tr key={row.feeder}>
-            <td><a href={`/feeder/${row.feeder}`}>{row.feeder}</a> {row.violations > 0 && <span class="bad"><Mark priority={1} /> {row.violations} limits broken</span>}</td>
+            <td><a href={`/feeder/${row.feeder}`}>{row.feeder}</a> {row.violations > 0 && <span class="bad"><Mark priority={1} /> {row.violations} {row.violations === 1 ? 'limit' : 'limits'} broken</span>}</td>
             <td class="n">{row.devices.toLocaleString('en-US')}</td>
-            <td class="n">{row.abnormal ? <>{row.abnormal > Math.max(2, 0.05 * row.devices) && <Mark priority={3} />} {row.abnormal.toLocaleString('en-US')}</> : ''}</td>
+            <td class="n">{row.abnormal ? <>{row.abnormal > Math.max(2, 0.1 * row.devices) && <Mark priority={3} />} {row.abnormal.toLocaleString('en-US')}</> : ''}</td>
             <td class="n">{power(row.power_w)}</td>
             <td class="n">{row.limit_high_w === null && row.limit_low_w === null ? <span class="quiet">none</span> : `\u2264 ${bound(row.limit_high_w)}`}</td>
             <td class="n">{row.min_pu === null ? <span class="quiet">no model</span> : `${row.min_pu.toFixed(3)} to ${row.max_pu!.toFixed(3)}`}</td>
@@ -126,7 +131,7 @@ export function FeederTable({ rows }: { rows: FeederRow[] }) {
 
 export function Alarms() {
   const alarms = views.value.alarms as Alarm[] | undefined;
-  const now = (views.value.shell as { now_ns: number } | undefined)?.now_ns ?? 0;
+  const now = shell.value?.now_ns ?? 0;
   if (!alarms) return <p class="empty">Waiting …</p>;
   if (!alarms.length) return <p class="quiet pad">No alarms. Nothing needs you now.</p>;
   return (
@@ -134,8 +139,7 @@ export function Alarms() {
       {alarms.slice(0, 6).map((alarm) => (
         <li key={alarm.id}>
           <Mark priority={alarm.priority} quiet={alarm.is_acknowledged} />
-          <div><b>{alarm.subject}</b> {alarm.title}<br /><span class="quiet">{alarm.consequence} · since {age((now - alarm.since_ns) / 1e9)}</span></div>
-          <a class="fix" href={alarm.link}>{alarm.action} →</a>
+          <div><b>{alarm.subject}</b> {alarm.title} <span class="quiet">since {age((now - alarm.since_ns) / 1e9)}</span><br /><span class="quiet">{alarm.consequence}.</span> <a class="fix" href={alarm.link}>{alarm.action} →</a></div>
         </li>
       ))}
     </ul>

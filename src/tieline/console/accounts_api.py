@@ -82,9 +82,8 @@ def _require_loopback(call: Call) -> None:
     except ValueError:
         near = False
     if not near:
-        raise Problem(
-            403, "a one-time link works on the server itself", field="peer", value=_peer(call), limit="loopback"
-        )
+        text = "a one-time link works on the server itself"
+        raise Problem(403, text, field="peer", value=_peer(call), limit="loopback")
 
 
 async def _whoami(call: Call) -> Me:

@@ -109,9 +109,8 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
     subject = str(request.path_params.get(route.subject, "")) if route.subject else ""
     acts = route.method != "GET"
     if acts and not same_origin(request.headers):
-        raise Problem(
-            403, "the request comes from another site", field="origin", value=request.headers.get("origin", "")
-        )
+        origin = str(request.headers.get("origin", ""))[:200]
+        raise Problem(403, "the request comes from another site", field="origin", value=origin)
     if route.action is not None:
         if who is None:
             raise Problem(401, "sign in first", {"www-authenticate": "Bearer"})

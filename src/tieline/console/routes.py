@@ -205,7 +205,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", f"{_A}/resources/{{resource}}/opt-in", Action.OPT, _opt_in, "Take a device back in", Done,
         subject="resource",
     ),
-    Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "Causes and effects of a record", v.TraceView),
+    Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", v.TraceView),
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", v.FeederView),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
     Route("GET", f"{_A}/alarms", Action.SEE_GRID, _alarms, "Standing alarms, worst first", list[v.AlarmView]),

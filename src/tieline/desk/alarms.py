@@ -17,7 +17,7 @@ from tieline.desk.views import AlarmView
 from tieline.ids import derive
 
 MOST = 10
-LEAST_DEVICES, LEAST_FRAC = 3, 0.05
+LEAST_DEVICES, LEAST_FRAC = 3, 0.10
 WIDE_GROUPS = 3
 
 
@@ -45,7 +45,7 @@ TROUBLES = (
         "Open the feeder and see which link refused", 900,
     ),
     Trouble(
-        2, "unresponsive", 2, 1, "Not responding", "The dispatch falls short; others are called in their place",
+        2, "unresponsive", 2, 2, "Not responding", "The dispatch falls short; others are called in their place",
         "Look at what they were asked, then leave them out or call the site", 900,
     ),
 )  # fmt: skip

@@ -1,4 +1,6 @@
-"""The read models: what a screen, an integrator or a notebook sees. W, positive into the grid; instants UTC ns.
+"""The read models: what a screen, an integrator or a notebook sees.
+
+Powers in W, positive into the grid; instants in UTC ns.
 
 A view is made whole at one revision, so that its parts agree. `None` says *unknown*: it is never written as 0.
 """
@@ -14,7 +16,7 @@ class View(Struct, frozen=True):
     """Anything that a reader returns."""
 
 
-# --- alarms -------------------------------------------------------------------------------------------------------
+# --- alarms -----------------------------------------------------------------------------------------------------------
 
 
 class AlarmView(View, frozen=True):
@@ -37,7 +39,7 @@ class AlarmView(View, frozen=True):
     acknowledged_by: str = ""
 
 
-# --- shell and overview -------------------------------------------------------------------------------------------
+# --- shell and overview -----------------------------------------------------------------------------------------------
 
 
 class LinkView(View, frozen=True):
@@ -112,7 +114,7 @@ class FeederRow(View, frozen=True):
 
 
 class Overview(View, frozen=True):
-    """The first screen."""
+    """The first screen; `controls` counts devices by the authority that sets or limits them."""
 
     revision: int
     now_ns: int
@@ -135,6 +137,7 @@ class Overview(View, frozen=True):
     series: Series
     commitments: tuple[Commitment, ...]
     feeders: tuple[FeederRow, ...]
+    controls: dict[str, int]
 
 
 class FleetGroup(View, frozen=True):
@@ -170,7 +173,7 @@ class Member(View, frozen=True):
     age_s: float | None
 
 
-# --- one resource, two views --------------------------------------------------------------------------------------
+# --- one resource, two views ------------------------------------------------------------------------------------------
 
 
 class Reading(View, frozen=True):
@@ -302,7 +305,7 @@ class ResourceView(View, frozen=True):
     readings: tuple[Reading, ...]
 
 
-# --- trace, feeder, events, market, settlement, audit -------------------------------------------------------------
+# --- trace, feeder, events, market, settlement, audit -----------------------------------------------------------------
 
 
 class TraceNode(View, frozen=True):

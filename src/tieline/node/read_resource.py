@@ -205,6 +205,26 @@ def _group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> s
     return f"Of {len(rows)} devices: " + ", ".join(parts) + f", free {int((~named).sum())}"
 
 
+def in_control(state: DeskState, now_ns: int) -> dict[str, int]:
+    """Return how many devices each authority sets, how many limits hold beside that, and how many run freely."""
+    free = np.ones(len(state.fleet), np.bool_)
+    best = np.full(len(state.fleet), len(Level), np.uint8)
+    limited: dict[str, int] = {}
+    for batch, alive in state.claims.batches():
+        if not batch.start_ns <= now_ns < batch.end_ns:
+            continue
+        rows = batch.rows[alive]
+        if batch.kind is ClaimKind.SET:
+            best[rows] = np.minimum(best[rows], int(batch.level))
+            free[rows] = False
+        elif batch.kind is ClaimKind.LIMIT:
+            word = f"limited by {WORDS[batch.level]}"
+            limited[word] = limited.get(word, 0) + len(rows)
+    counts = np.bincount(best, minlength=len(Level))
+    found = {WORDS[level]: int(counts[level]) for level in Level if counts[level]}
+    return {**found, "runs freely": int(free.sum()), **limited}
+
+
 def _ancestors(state: DeskState, resource: str, row: int, is_group: bool) -> tuple[GroupRef, ...]:
     fleet, found = state.fleet, list[GroupRef]()
     for purpose in Purpose:

@@ -189,6 +189,7 @@ class NodeReader:
             int(counts[read_fleet.LIMITED]), recent, self._series(),
             read_market.commitments(state, name, now_ns, spread),
             tuple(read_fleet.feeder_rows(state, self._order, cells, self._grid)),
+            read_resource.in_control(state, now_ns),
         )  # fmt: skip
 
     def _series(self) -> Series:
@@ -313,7 +314,7 @@ class NodeReader:
         return [_with_acknowledgement(alarm, acknowledged) for alarm in standing]
 
     def _alarms(self) -> list[AlarmView]:
-        now_ns, state, order = self.node.clock.now_ns(), self.node.state, self._order
+        now_ns, order = self.node.clock.now_ns(), self._order
         counts = alarms.abnormal_counts(self._cells(), order.group_of, len(order.names))
         found = alarms.device_alarms(order.names, counts, self.sources.above, self._since, now_ns)
         found += self._system_alarms(now_ns)
@@ -322,7 +323,6 @@ class NodeReader:
             if alarm.id not in self._since:
                 self._raised.append(now_ns)
         self._since = {alarm.id: self._since.get(alarm.id, now_ns) for alarm in kept}
-        del state
         return kept
 
     def _system_alarms(self, now_ns: int) -> list[AlarmView]:

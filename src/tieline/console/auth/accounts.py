@@ -90,9 +90,8 @@ class Accounts:
         self._steps += 1
         now_ns = self._clock.now_ns()
         record = derive("account", account.name, now_ns, self._steps)
-        await self._append(
-            [Record(record, "AccountChanged", account.name, now_ns, (), msgspec.msgpack.encode(account))]
-        )
+        body = msgspec.msgpack.encode(account)
+        await self._append([Record(record, "AccountChanged", account.name, now_ns, (), body)])
 
     def secret(self) -> str:
         """Return 256 random bits as URL-safe text."""
@@ -165,8 +164,7 @@ class Accounts:
         account = self.get(name)
         known = account.password_hash if account and account.password_hash else _NOBODY
         try:
-            verify = PasswordHasher().verify
-            right = bool(await asyncio.get_running_loop().run_in_executor(None, verify, known, password))
+            right = await asyncio.get_running_loop().run_in_executor(None, PasswordHasher().verify, known, password)
         except (VerificationError, InvalidHashError):
             right = False
         if right and account is not None and account.password_hash:

@@ -1,1 +1,0 @@
-import{t as e}from"./jsxRuntime-DTQ_AgNd.js";function t(t){return e(`p`,{class:`empty`,children:`Docs`})}export{t as DocsScreen};
