@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 from tieline.times import SECOND_NS, Clock
 from tieline.wire.modbus.frames import Frame, FrameError, FrameReader
@@ -191,8 +191,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the stream."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass of asyncio's
 
     def data_received(self, data: bytes) -> None:
         """Answer what is complete."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from tieline.errors import LinkDown, PeerError
 from tieline.wire.modbus.frames import Frame, FrameError, FrameReader
@@ -69,8 +70,7 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the stream."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass of asyncio's
 
     def data_received(self, data: bytes) -> None:
         """Give each answer to who waits for it."""

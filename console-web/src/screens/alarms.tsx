@@ -1,0 +1,32 @@
+import { may, post, Problem, shell, toast, views } from '../api';
+import { Mark } from '../parts/mark';
+import type { Alarm } from '../types';
+import { age, clock } from '../words';
+
+export function AlarmsScreen() {
+  const alarms = views.value.alarms as Alarm[] | undefined;
+  const now = shell.value?.now_ns ?? 0;
+  const share = (priority: number) => alarms?.filter((alarm) => alarm.priority === priority).length ?? 0;
+  const acknowledge = (alarm: Alarm) => post(`/alarms/${encodeURIComponent(alarm.id)}/acknowledge`).catch((e) => (toast.value = e instanceof Problem ? e.says() : String(e)));
+  return (
+    <div class="screen">
+      <section class="panel">
+        <h1 class="pad">Alarms <small>each needs an action; what needs none is an event and stands in the audit · priority 1: {share(1)}, 2: {share(2)}, 3: {share(3)}</small></h1>
+        {!alarms ? <p class="empty">Waiting …</p> : !alarms.length ? <p class="quiet pad">No alarms. Nothing needs you now.</p> : (
+          <div class="scroll" tabIndex={0} role="region" aria-label="Alarms">
+            <table>
+              <thead><tr><th>Priority</th><th>Since</th><th>Where</th><th>What</th><th>If nobody acts</th><th>Do this</th><th class="n">Within</th><th class="n">Devices</th><th>Acknowledged</th></tr></thead>
+              <tbody>{alarms.map((alarm) => (
+                <tr key={alarm.id}>
+                  <td><Mark priority={alarm.priority} quiet={alarm.is_acknowledged} /></td><td>{clock(alarm.since_ns)} <span class="quiet">{age((now - alarm.since_ns) / 1e9)}</span></td><td><b>{alarm.subject}</b></td>
+                  <td>{alarm.title}</td><td>{alarm.consequence}</td><td><a href={alarm.link}>{alarm.action} →</a></td><td class="n">{age(alarm.respond_s)}</td><td class="n">{alarm.count.toLocaleString('en-US')}</td>
+                  <td>{alarm.is_acknowledged ? `by ${alarm.acknowledged_by}` : may('acknowledge') ? <button onClick={() => acknowledge(alarm)}>Acknowledge</button> : 'not yet'}</td>
+                </tr>
+              ))}</tbody>
+            </table>
+          </div>
+        )}
+      </section>
+    </div>
+  );
+}

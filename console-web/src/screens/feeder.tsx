@@ -1,0 +1,123 @@
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import { get, show, views } from '../api';
+import { Bar, Figure } from '../parts/figure';
+import { Mark } from '../parts/mark';
+import { useView } from '../parts/load';
+import type { Feeder as View, Member } from '../types';
+import { age, bound, clock, power, spaced, STATES } from '../words';
+import { wants } from './resource';
+
+export function FeederScreen({ name }: { name: string }) {
+  useEffect(() => show(`feeder:${name}`), [name]);
+  const got = views.value[`feeder:${name}`] as (View & { problem?: string }) | undefined;
+  const [table, setTable] = useState(false);
+  if (!got) return <p class="empty">Asking for {name} …</p>;
+  if (got.problem) return <p class="empty">{got.problem}. <a href="/feeders">To the feeders</a></p>;
+  const view = got as View;
+  const row = view.row;
+  return (
+    <div class="screen">
+      <header class="title">
+        <nav aria-label="Groups above it"><a href="/feeders">Feeders</a><a href={`/resource/${view.id}`}>{view.id} as a resource: claims, limits, commands</a></nav>
+        <h1>{view.id} <small>{row.devices.toLocaleString('en-US')} devices · mode {view.mode} · revision {view.revision}</small></h1>
+      </header>
+      <div class="figures">
+        <Figure label="Transformer and line loading" value={<>{(row.loading_frac ?? 0) > 1 && <Mark priority={1} />} {row.loading_frac === null ? 'no model' : `${Math.round(row.loading_frac * 100)} %`}</>} note="the most loaded branch">
+          <Bar value={row.loading_frac ?? 0} target={1} low={0} high={1.5} label="loading against its limit" />
+        </Figure>
+        <Figure label="Voltage" value={row.min_pu === null ? 'no model' : <>{row.min_pu.toFixed(3)} <small>to {row.max_pu!.toFixed(3)} pu</small></>} note={view.min_pu_limit === null ? '' : `limits ${view.min_pu_limit.toFixed(2)} to ${view.max_pu_limit!.toFixed(2)} pu`} />
+        <Figure label="DER power" value={power(row.power_w)} note={row.power_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
+        <Figure label="Limit in force" value={row.limit_high_w === null && row.limit_low_w === null ? 'none' : `\u2264 ${bound(row.limit_high_w)}`} note={row.limit_low_w === null ? '' : `\u2265 ${bound(row.limit_low_w)}`} />
+        <Figure label="Abnormal devices" value={row.abnormal.toLocaleString('en-US')} note={`of ${row.devices.toLocaleString('en-US')}`} />
+        <Figure label="Limits broken" value={<>{view.violations.length > 0 && <Mark priority={1} />} {view.violations.length}</>} note="by the last power flow" />
+      </div>
+      <section class="panel">
+        <h2>One-line <small>source at the left; line weight is loading, bar is DER power at the bus (right feeds in), ring marks a broken limit</small>
+          <button class="plain" aria-pressed={table} onClick={() => setTable(!table)}>{table ? 'As a picture' : 'As a table'}</button></h2>
+        {!view.buses.length ? <p class="empty">No network model of this feeder, or its power flow has no solution now.</p> : table ? <BusTable view={view} /> : <OneLine view={view} />}
+      </section>
+      <div class="two">
+        <section class="panel">
+          <h2>Limits in force</h2>
+          {!view.limits.length ? <p class="quiet pad">None beyond ratings.</p> : (
+            <table><thead><tr><th>Authority</th><th>From</th><th>Limit on its devices</th><th>Until</th></tr></thead>
+              <tbody>{view.limits.map((c) => <tr key={c.id}><td>{c.level} {c.level_name}</td><td>{c.source}</td><td>{wants(c)} <span class="quiet">{c.why}</span></td><td>{c.end_ns === null ? 'revoked' : clock(c.end_ns)}</td></tr>)}</tbody></table>
+          )}
+          <h2>Broken limits</h2>
+          {!view.violations.length ? <p class="quiet pad">None.</p> : (
+            <table><thead><tr><th>Place</th><th>What</th><th class="n">Value</th><th class="n">Limit</th></tr></thead>
+              <tbody>{view.violations.slice(0, 40).map((v) => <tr key={v.place + v.what}><td><Mark priority={1} /> {v.place}</td><td>{v.what}</td><td class="n">{v.value.toFixed(3)}</td><td class="n">{v.limit.toFixed(3)}</td></tr>)}</tbody></table>
+          )}
+        </section>
+        <Members name={view.id} count={row.devices} />
+      </div>
+    </div>
+  );
+}
+
+function OneLine({ view }: { view: View }) {
+  const plan = useMemo(() => {
+    const across = Math.max(...view.buses.map((b) => b.x)), down = Math.max(...view.buses.map((b) => b.y));
+    const dx = Math.min(1480 / Math.max(across, 1), 90), dy = Math.max(Math.min(620 / Math.max(down, 1), 30), 13);
+    return { dx, dy, width: across * dx + 110, height: down * dy + 46 };
+  }, [view.id, view.buses.length]);
+  const px = (x: number) => 34 + x * plan.dx, py = (y: number) => 24 + y * plan.dy;
+  const most = Math.max(...view.buses.map((b) => Math.abs(b.der_w)), 1);
+  const low = view.min_pu_limit ?? 0, high = view.max_pu_limit ?? 9;
+  const by = new Map(view.buses.map((bus) => [bus.id, bus]));
+  const worst = [...view.buses].sort((a, b) => a.voltage_pu - b.voltage_pu);
+  const named = new Set([worst[0]?.id, worst[worst.length - 1]?.id]);
+  return (
+    <svg class="oneline" viewBox={`0 0 ${plan.width} ${plan.height}`} role="img" aria-label={`One-line of ${view.id}: ${view.buses.length} buses; a table says the same`}>
+      {view.branches.map((branch) => {
+        const a = by.get(branch.start)!, b = by.get(branch.end)!;
+        const [near, far] = a.x <= b.x ? [a, b] : [b, a];
+        const over = branch.loading_frac > 1;
+        return (
+          <g key={branch.id}>
+            <path class={`branch${over ? ' out' : ''}`} stroke-width={over ? 3.5 : 0.8 + 3.4 * Math.min(branch.loading_frac, 1)} d={`M${px(near.x)} ${py(near.y)}V${py(far.y)}H${px(far.x)}`}><title>{`${branch.id}: ${Math.round(branch.loading_frac * 100)} % of its limit`}</title></path>
+            {branch.kind === 'transformer' && <g class="trafo"><circle class="bus" cx={(px(near.x) + px(far.x)) / 2 - 5} cy={py(far.y)} r="7" /><circle class="bus" cx={(px(near.x) + px(far.x)) / 2 + 5} cy={py(far.y)} r="7" />
+              <text x={(px(near.x) + px(far.x)) / 2} y={py(far.y) - 12} text-anchor="middle">{Math.round(branch.loading_frac * 100)} %</text></g>}
+          </g>
+        );
+      })}
+      {view.buses.map((bus) => {
+        const out = bus.voltage_pu < low || bus.voltage_pu > high;
+        const size = (Math.abs(bus.der_w) / most) * Math.min(plan.dx * 0.8, 44);
+        return (
+          <g key={bus.id}>
+            {bus.devices > 0 && <rect class="der" x={px(bus.x) + (bus.der_w < 0 ? -size : 0)} y={py(bus.y) - 1.6} width={size} height="3.2" />}
+            <circle class={`bus${out ? ' out' : ''}`} cx={px(bus.x)} cy={py(bus.y)} r={out ? 5 : 3.2}><title>{`bus ${bus.id}: ${bus.voltage_pu.toFixed(3)} pu, DER ${power(bus.der_w)} of ${bus.devices} devices, net ${power(bus.net_w)}`}</title></circle>
+            {named.has(bus.id) && <text x={px(bus.x) + 9} y={py(bus.y) - 5}>{`bus ${bus.id} ${bus.voltage_pu.toFixed(3)} pu`}</text>}
+          </g>
+        );
+      })}
+    </svg>
+  );
+}
+
+function BusTable({ view }: { view: View }) {
+  const rows = [...view.buses].sort((a, b) => a.voltage_pu - b.voltage_pu);
+  return (
+    <div class="scroll tall" tabIndex={0} role="region" aria-label="Buses">
+      <table><thead><tr><th>Bus</th><th class="n">Voltage pu</th><th class="n">DER power</th><th class="n">Devices</th><th class="n">Net power</th></tr></thead>
+        <tbody>{rows.map((bus) => <tr key={bus.id}><td>{bus.id}</td><td class="n">{bus.voltage_pu.toFixed(4)}</td><td class="n">{power(bus.der_w)}</td><td class="n">{bus.devices}</td><td class="n">{power(bus.net_w)}</td></tr>)}</tbody></table>
+    </div>
+  );
+}
+
+function Members({ name, count }: { name: string; count: number }) {
+  const [at, setAt] = useState(0);
+  const { view } = useView<Member[]>(`/groups/${name}/members?at=${at}&count=50`, 15);
+  void get;
+  return (
+    <section class="panel">
+      <h2>Devices <small>{at + 1} to {Math.min(at + 50, count)} of {count}</small>
+        <button class="plain" disabled={at === 0} onClick={() => setAt(Math.max(at - 50, 0))}>Before</button><button class="plain" disabled={at + 50 >= count} onClick={() => setAt(at + 50)}>Next</button></h2>
+      <div class="scroll tall" tabIndex={0} role="region" aria-label="Devices">
+        <table><thead><tr><th>Device</th><th>Kind</th><th>State</th><th class="n">Power</th><th>Age</th></tr></thead>
+          <tbody>{(view ?? []).map((m) => <tr key={m.resource}><td><a href={`/resource/${m.resource}`}>{m.resource}</a></td><td>{spaced(m.kind)}</td><td class={m.state === 4 ? 'staleword' : m.state > 1 && m.state < 4 ? 'bad' : ''}>{m.state > 0 && m.state < 4 && <Mark priority={m.state === 3 ? 1 : m.state === 2 ? 2 : 3} />} {STATES[m.state].word}</td><td class="n">{power(m.power_w)}</td><td>{age(m.age_s)}</td></tr>)}</tbody></table>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,147 @@
+import { useEffect, useMemo } from 'preact/hooks';
+import { shell, show, views } from '../api';
+import { Chart } from '../parts/chart';
+import { Bar, Figure } from '../parts/figure';
+import { Fleet } from '../parts/fleetgrid';
+import { Mark } from '../parts/mark';
+import type { Alarm, FeederRow, Overview as View } from '../types';
+import { age, bound, clock, money, power, UNKNOWN } from '../words';
+
+export function Overview() {
+  useEffect(() => show('overview', 'fleet'), []);
+  const view = views.value.overview as View | undefined;
+  if (!view) return <p class="empty">Waiting for the first view …</p>;
+  return (
+    <div class="overview">
+      <h1 class="hidden">Overview</h1>
+      <Figures view={view} />
+      <div class="column">
+        <section class="panel delivery">
+          <h2>Delivery against instruction <small>{view.pool}, above base, positive into the grid</small></h2>
+          <Delivery view={view} />
+          <Commitments view={view} />
+        </section>
+        <section class="panel feeders">
+          <h2>Feeders <small>worst first</small></h2>
+          <FeederTable rows={view.feeders.slice(0, 7)} />
+          {view.feeders.length > 7 && <p class="more"><a href="/feeders">All {view.feeders.length} feeders</a></p>}
+        </section>
+      </div>
+      <div class="column">
+        <section class="panel fleetpanel">
+          <h2>{view.devices.toLocaleString('en-US')} devices <small>one cell each, by feeder, abnormal first; shade is loading</small></h2>
+          <Fleet height={Math.max(300, Math.min(520, innerHeight - 480))} />
+          <p class="who-controls">In control: {Object.entries(view.controls).map(([who, n], k) => <span key={who}>{k > 0 && ' · '}{who} <b>{n.toLocaleString('en-US')}</b></span>)}</p>
+        </section>
+        <section class="panel alarmpanel">
+          <h2>Alarms <small>{view.alarms_10min} new in 10 min; at most 1 is the aim</small></h2>
+          <Alarms />
+        </section>
+      </div>
+    </div>
+  );
+}
+
+function Figures({ view }: { view: View }) {
+  const asked = view.instructed_w, gave = view.delivered_w;
+  const most = Math.max(Math.abs(asked ?? 0), Math.abs(gave ?? 0), view.available_up_w ?? 0, 1) * 1.15;
+  const share = asked && gave !== null ? gave / asked : null;
+  const short = share !== null && share < 0.9;
+  return (
+    <div class="figures">
+      <Figure label="Delivered / instructed" title="Power above what the devices would do by themselves"
+        value={asked === null ? <>nothing owed{gave !== null && Math.abs(gave) > 1000 ? ` (${power(gave)})` : ''}</> : <>{short && <Mark priority={2} />} {power(gave)} <small>/ {power(asked)}</small></>}
+        note={asked === null ? 'no award or instruction holds now' : `${share === null ? UNKNOWN : `${Math.round(share * 100)} %`}${view.owed_until_ns ? ` · until ${clock(view.owed_until_ns, false)}` : ''}${view.price_per_mwh !== null ? ` · ${money(view.price_per_mwh)} $/MWh` : ''}`}>
+        <Bar value={gave} target={asked} low={Math.min(0, -0.05 * most)} high={most} label={`delivered ${power(gave)}, instructed ${power(asked)}`} />
+      </Figure>
+      <Figure label="Available up / down" title="What the pool can add or take within its limits, beyond what is delivered" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="within a minute, all limits kept" />
+      <Figure label="Net power of all devices" value={power(view.net_w)} note={view.net_w === null ? '' : view.net_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
+      <Figure label="Reporting" value={<>{view.devices - view.reporting > 0.05 * view.devices && <Mark priority={3} />} {view.reporting.toLocaleString('en-US')} <small>/ {view.devices.toLocaleString('en-US')}</small></>} note={`${(view.devices - view.reporting).toLocaleString('en-US')} without fit telemetry`} />
+      <Figure label="Not responding / failed" value={<>{view.not_responding.toLocaleString('en-US')} <small>/ {view.failed.toLocaleString('en-US')}</small></>} note={`${view.limited.toLocaleString('en-US')} held by a limit`} />
+      <Figure label="Opted out" value={view.opt_outs.toLocaleString('en-US')} note="by their owners" />
+    </div>
+  );
+}
+
+function Delivery({ view }: { view: View }) {
+  const data = useMemo(() => {
+    const kw = (w: number | null) => (w === null ? null : w / 1e3);
+    const from = view.now_ns - 8 * 3600e9;
+    const start = Math.max(view.series.at_ns.findIndex((t) => t >= from), 0);
+    const at = view.series.at_ns.slice(start).map((t) => t / 1e9);
+    const asked = view.series.instructed_w.slice(start).map(kw), gave = view.series.delivered_w.slice(start).map(kw);
+    const none = (n: number): (number | null)[] => new Array(n).fill(null);
+    const ahead = view.commitments.filter((c) => c.end_ns > view.now_ns && c.start_ns < view.now_ns + 12 * 3600e9);
+    const low: (number | null)[] = none(at.length), high: (number | null)[] = none(at.length), plan: (number | null)[] = none(at.length);
+    for (const c of ahead) {
+      for (const t of [Math.max(c.start_ns, view.now_ns + 1e9), c.end_ns - 1e9]) {
+        at.push(t / 1e9); asked.push(null); gave.push(null); plan.push(c.power_w / 1e3); low.push(c.low_w / 1e3); high.push(c.high_w / 1e3);
+      }
+      at.push(c.end_ns / 1e9); asked.push(null); gave.push(null); plan.push(null); low.push(null); high.push(null);
+    }
+    return { at, lines: [
+      { label: 'delivered', values: gave, colour: '--ink', width: 1.8 },
+      { label: 'instructed', values: asked, colour: '--entered', dash: [6, 3], steps: true },
+      { label: 'committed', values: plan, colour: '--entered', width: 1.5 },
+      { label: 'likely least', values: low, colour: '--quiet', dash: [2, 3], width: 1 },
+      { label: 'likely most', values: high, colour: '--quiet', dash: [2, 3], width: 1 },
+    ] };
+  }, [view.series, view.commitments]);
+  if (data.at.length < 2) return <p class="empty">The chart begins with the second minute.</p>;
+  return <Chart at={data.at} lines={data.lines} unit="kW" height={250} now={view.now_ns / 1e9} label="Delivered against instructed power" />;
+}
+
+function Commitments({ view }: { view: View }) {
+  if (!view.commitments.length) return <p class="quiet">No commitments in the next 24 hours.</p>;
+  return (
+    <div class="scroll short" tabIndex={0} role="region" aria-label="Commitments in the next 24 hours">
+      <table>
+        <thead><tr><th>Committed, next 24 h</th><th class="n">Power</th><th class="n">Likely</th><th class="n">Price $/MWh</th></tr></thead>
+        <tbody>{view.commitments.map((c) => (
+          <tr key={c.start_ns} class={c.start_ns <= view.now_ns ? 'on' : ''}>
+            <td>{clock(c.start_ns, false)} to {clock(c.end_ns, false)}{c.start_ns <= view.now_ns ? ' · now' : ''}</td><td class="n">{power(c.power_w)}</td>
+            <td class="n">{power(c.low_w)} to {power(c.high_w)}</td><td class="n">{money(c.price_per_mwh)}</td>
+          </tr>
+        ))}</tbody>
+      </table>
+    </div>
+  );
+}
+
+export function FeederTable({ rows }: { rows: FeederRow[] }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="Feeders">
+      <table>
+        <thead><tr><th>Feeder</th><th class="n">Devices</th><th class="n">Abnormal</th><th class="n">DER power</th><th class="n">Limit</th><th class="n">Voltage pu</th><th class="n">Loading</th></tr></thead>
+        <tbody>{rows.map((row) => (
+          <tr key={row.feeder}>
+            <td><a href={`/feeder/${row.feeder}`}>{row.feeder}</a> {row.violations > 0 && <span class="bad"><Mark priority={1} /> {row.violations} {row.violations === 1 ? 'limit' : 'limits'} broken</span>}</td>
+            <td class="n">{row.devices.toLocaleString('en-US')}</td>
+            <td class="n">{row.abnormal ? <>{row.abnormal > Math.max(2, 0.1 * row.devices) && <Mark priority={3} />} {row.abnormal.toLocaleString('en-US')}</> : ''}</td>
+            <td class="n">{power(row.power_w)}</td>
+            <td class="n">{row.limit_high_w === null && row.limit_low_w === null ? <span class="quiet">none</span> : `\u2264 ${bound(row.limit_high_w)}`}</td>
+            <td class="n">{row.min_pu === null ? <span class="quiet">no model</span> : `${row.min_pu.toFixed(3)} to ${row.max_pu!.toFixed(3)}`}</td>
+            <td class="n">{row.loading_frac === null ? '' : `${Math.round(row.loading_frac * 100)} %`}</td>
+          </tr>
+        ))}</tbody>
+      </table>
+    </div>
+  );
+}
+
+export function Alarms() {
+  const alarms = views.value.alarms as Alarm[] | undefined;
+  const now = shell.value?.now_ns ?? 0;
+  if (!alarms) return <p class="empty">Waiting …</p>;
+  if (!alarms.length) return <p class="quiet pad">No alarms. Nothing needs you now.</p>;
+  return (
+    <ul class="alarms">
+      {alarms.slice(0, 6).map((alarm) => (
+        <li key={alarm.id}>
+          <Mark priority={alarm.priority} quiet={alarm.is_acknowledged} />
+          <div><b>{alarm.subject}</b> {alarm.title} <span class="quiet">since {age((now - alarm.since_ns) / 1e9)}</span><br /><span class="quiet">{alarm.consequence}.</span> <a class="fix" href={alarm.link}>{alarm.action} →</a></div>
+        </li>
+      ))}
+    </ul>
+  );
+}

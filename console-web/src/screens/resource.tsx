@@ -1,0 +1,215 @@
+import { useEffect, useState } from 'preact/hooks';
+import { get, may, post, Problem, show, toast, views } from '../api';
+import { Bar } from '../parts/figure';
+import { Mark } from '../parts/mark';
+import { TraceList } from '../parts/tracelist';
+import type { Claim, Resource as View, Trace } from '../types';
+import { age, bound, clock, energy, money, power, spaced, UNKNOWN } from '../words';
+
+export function ResourceScreen({ name }: { name: string }) {
+  useEffect(() => show(`resource:${name}`), [name]);
+  const got = views.value[`resource:${name}`] as (View & { problem?: string }) | undefined;
+  if (!got) return <p class="empty">Asking for {name} …</p>;
+  if (got.problem) return <p class="empty">{got.problem}. <a href="/">To the overview</a></p>;
+  const view = got as View;
+  return (
+    <div class="resource">
+      <header class="title">
+        <nav aria-label="Groups above it">{view.ancestors.map((group) => <a key={group.id} href={group.kind === 'feeder' ? `/feeder/${group.id}` : `/resource/${group.id}`} title={`${group.purpose}: ${group.kind}`}>{group.id}</a>)}</nav>
+        <h1>{view.id} <small>{spaced(view.kind)}{view.is_group ? `, ${view.devices.toLocaleString('en-US')} devices` : ''} · {ratings(view)} · revision {view.revision}</small></h1>
+        <p class="controls"><b>In control now:</b> {view.controls}.</p>
+        {view.mismatch && <p class="bad" role="alert"><Mark priority={2} /> The two views disagree: {view.mismatch}.</p>}
+        <Acts view={view} />
+      </header>
+      <div class="two">
+        <MarketSide view={view} />
+        <ScadaSide view={view} />
+      </div>
+      <Why view={view} />
+      <div class="two">
+        <Command view={view} />
+        {view.is_group ? <Stages view={view} /> : <Readings view={view} />}
+      </div>
+      <Chain name={view.id} batch={view.command?.batch ?? ''} />
+    </div>
+  );
+}
+
+function ratings(view: View): string {
+  const parts = [];
+  if (view.max_inject_w) parts.push(`gives up to ${power(view.max_inject_w)}`);
+  if (view.max_absorb_w) parts.push(`draws up to ${power(view.max_absorb_w)}`);
+  if (view.energy_wh) parts.push(`stores ${energy(view.energy_wh)}`);
+  return parts.join(', ');
+}
+
+function Row({ label, value, title }: { label: string; value: preact.ComponentChildren; title?: string }) {
+  return <><dt title={title}>{label}</dt><dd>{value}</dd></>;
+}
+
+function MarketSide({ view }: { view: View }) {
+  const m = view.market;
+  return (
+    <section class="panel side">
+      <h2>Market view <small>IT</small></h2>
+      <dl>
+        <Row label="Pool" value={m.pool ? <a href={`/resource/${m.pool}`}>{m.pool}</a> : 'in no pool'} />
+        <Row label="Pool owes" title="Above base, positive into the grid" value={m.obligation_w === null ? 'nothing now' : `${power(m.obligation_w)}${m.until_ns ? ` until ${clock(m.until_ns, false)}` : ''}`} />
+        <Row label="Its share" title="What the desk asks of this resource, above its base" value={power(m.share_w)} />
+        <Row label="Base" title="What it would do by itself, learnt while nobody commands it" value={power(m.base_w)} />
+        <Row label="Delivers above base" value={power(m.delivered_w)} />
+        <Row label="Price" value={m.price_per_mwh === null ? 'none now' : `${money(m.price_per_mwh)} $/MWh`} />
+        <Row label="May serve" value={m.opted_out ? <span class="entered">no: the owner opted out</span> : !m.eligible ? 'no: a rule excludes it' : m.left_out_until_ns ? <><Mark priority={2} /> left out until {clock(m.left_out_until_ns, false)}: it did not respond</> : 'yes'} />
+        <Row label="Because" value={m.because ? <a href={`/trace/${encodeURIComponent(m.because)}`}>{m.because.split(':')[0]}</a> : 'nothing is owed'} />
+      </dl>
+    </section>
+  );
+}
+
+function ScadaSide({ view }: { view: View }) {
+  const s = view.scada;
+  const stale = s.quality.length > 0;
+  const lowest = -view.max_absorb_w, highest = view.max_inject_w;
+  return (
+    <section class="panel side">
+      <h2>SCADA view <small>OT</small></h2>
+      <dl>
+        <Row label="Measured" value={<span class={stale ? 'staleword' : ''}>{power(s.power_w)}{s.age_s !== null && <small> {age(s.age_s)} old</small>}</span>} />
+        <Row label="Target" title="What the winning claim asks, clamped" value={power(s.target_w)} />
+        <Row label="Limits in force" value={`${bound(s.low_w)} to ${bound(s.high_w)}`} />
+        <Row label="" value={<Bar value={s.power_w} target={s.target_w} low={lowest} high={Math.max(highest, 1)} label={`measured ${power(s.power_w)}, target ${power(s.target_w)}`} />} />
+        <Row label="Can add / take" value={`${power(s.available_up_w)} / ${power(s.available_down_w)}`} />
+        <Row label="Quality" value={stale ? <span class="staleword">{s.quality.join(', ')}</span> : 'good'} />
+        <Row label="Mode" value={spaced(s.mode)} />
+        <Row label="Link" value={s.link} />
+      </dl>
+    </section>
+  );
+}
+
+const span = (claim: Claim): string => `${clock(claim.start_ns, false)} to ${claim.end_ns === null ? 'revoked' : clock(claim.end_ns, false)}`;
+export const wants = (claim: Claim): string => claim.kind === 'limit' ? `${bound(claim.low_w)} to ${bound(claim.high_w)}` : claim.kind === 'gate' ? 'out of service for markets' : power(claim.value_w);
+
+function Why({ view }: { view: View }) {
+  return (
+    <section class="panel">
+      <h2>Who asks what, and who wins <small>a lower level is stronger; limits meet, targets compete</small></h2>
+      {!view.claims.length && <p class="quiet pad">No claims: it runs freely between {bound(view.scada.low_w)} and {bound(view.scada.high_w)}.</p>}
+      {view.claims.length > 0 && <div class="scroll" tabIndex={0} role="region" aria-label="Claims">
+        <table>
+          <thead><tr><th class="n">Level</th><th>Authority</th><th>From</th><th>Wants</th><th>Holds</th><th>Outcome</th><th>Why</th></tr></thead>
+          <tbody>{view.claims.map((claim) => (
+            <tr key={claim.id} class={claim.outcome}>
+              <td class="n">{claim.level}</td><td>{claim.level_name}</td><td>{claim.source}</td><td>{wants(claim)}</td><td>{span(claim)}</td>
+              <td><b>{claim.outcome}</b></td><td>{claim.why}{claim.because && <span class="quiet"> · {claim.because.length > 60 ? claim.because.split(':')[0] : claim.because}</span>}</td>
+            </tr>
+          ))}</tbody>
+        </table>
+      </div>}
+      {view.limits.length > 0 && <p class="pad">Limits by level: {view.limits.map((limit) => <span class="chip" key={limit.level}>{limit.level} {limit.level_name}: {bound(limit.low_w)} to {bound(limit.high_w)}</span>)}</p>}
+      {view.conflicts.length > 0 && <p class="pad bad"><Mark priority={3} /> {view.conflicts.length} equal claims disagree; the order of rank settled it.</p>}
+    </section>
+  );
+}
+
+const STEPS = ['issued', 'delivered', 'acknowledged', 'effective', 'verified'];
+
+function Command({ view }: { view: View }) {
+  const c = view.command;
+  return (
+    <section class="panel side">
+      <h2>{view.is_group ? 'Group limits' : 'Command'} <small>five states, not one "success"</small></h2>
+      {view.is_group ? <p class="quiet pad">A group is commanded through its devices; the counts beside say how far they have come.</p> : !c ? <p class="quiet pad">It was never commanded.</p> : (
+        <>
+          <ol class="steps" aria-label="How far the command has come">
+            {STEPS.map((step, k) => <li key={step} class={c.reached[k] ? 'done' : ''}><b>{step}</b><span>{c.reached[k] ? 'yes' : 'not yet'}</span></li>)}
+          </ol>
+          <dl>
+            <Row label="Target" value={c.target_w === null ? 'free within limits' : power(c.target_w)} />
+            <Row label="Limits" value={`${bound(c.low_w)} to ${bound(c.high_w)}`} />
+            <Row label="Stage" value={['rejected', 'unconfirmed', 'expired'].includes(c.stage) ? <><Mark priority={2} /> {c.stage}</> : c.stage} />
+            <Row label="Last step" value={clock(c.issued_ns)} />
+            <Row label="Holds until" value={`${clock(c.valid_until_ns)}, then falls back to ${power(c.revert_w)}`} />
+            <Row label="Seen at device" value={c.observed_w === null ? UNKNOWN : power(c.observed_w)} />
+          </dl>
+        </>
+      )}
+    </section>
+  );
+}
+
+function Stages({ view }: { view: View }) {
+  const most = Math.max(view.stages.issued ?? 0, 1);
+  return (
+    <section class="panel side">
+      <h2>Commands of its devices <small>in force now</small></h2>
+      <dl class="stages">{STEPS.map((step) => <Row key={step} label={step} value={<><Bar value={view.stages[step] ?? 0} target={null} low={0} high={most} label={step} /> {(view.stages[step] ?? 0).toLocaleString('en-US')}</>} />)}</dl>
+    </section>
+  );
+}
+
+function Readings({ view }: { view: View }) {
+  return (
+    <section class="panel side">
+      <h2>Readings <small>with quality and age</small></h2>
+      <div class="scroll" tabIndex={0} role="region" aria-label="Readings">
+        <table>
+          <thead><tr><th>Point</th><th class="n">Value</th><th>Age</th><th>Quality</th></tr></thead>
+          <tbody>{view.readings.map((r) => (
+            <tr key={r.point}>
+              <td title={[r.iec61850 && `IEC 61850 ${r.iec61850}`, r.sunspec && `SunSpec ${r.sunspec}`].filter(Boolean).join(', ')}>{r.says}</td>
+              <td class="n">{r.unit === 'W' ? power(r.value) : r.unit === 'Wh' ? energy(r.value) : r.value === null ? UNKNOWN : `${r.unit === '' || r.unit === '1' ? `${(r.value * 100).toFixed(1)} %` : `${r.value.toFixed(1)} ${r.unit}`}`}</td>
+              <td>{age(r.age_s)}</td><td>{r.quality.length ? <span class="staleword">{r.quality.join(', ')}</span> : 'good'}</td>
+            </tr>
+          ))}</tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+function Chain({ name, batch }: { name: string; batch: string }) {
+  const [trace, setTrace] = useState<Trace | null>(null);
+  const [problem, setProblem] = useState('');
+  useEffect(() => {
+    setTrace(null);
+    if (may('see_trace')) get<Trace>(`/resources/${encodeURIComponent(name)}/why`).then(setTrace, (e) => setProblem(String(e.message)));
+  }, [name, batch]);
+  if (!may('see_trace')) return null;
+  return (
+    <section class="panel">
+      <h2>The trace <small>from the cause to this device and back; each line leads on</small></h2>
+      {problem ? <p class="problem">{problem}</p> : trace ? <TraceList trace={trace} /> : <p class="empty">Following the chain …</p>}
+    </section>
+  );
+}
+
+function Acts({ view }: { view: View }) {
+  const [open, setOpen] = useState(false);
+  const [high, setHigh] = useState('');
+  const [minutes, setMinutes] = useState('60');
+  const [because, setBecause] = useState('');
+  const [problem, setProblem] = useState('');
+  const act = (path: string, body?: unknown, done?: string) => post(`/resources/${encodeURIComponent(view.id)}/${path}`, body)
+    .then(() => { setOpen(false); setProblem(''); toast.value = done ?? 'Done and recorded.'; }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
+  const mine = view.claims.some((claim) => claim.source === 'console');
+  return (
+    <div class="acts">
+      {may('limit') && <button onClick={() => setOpen(!open)} aria-expanded={open}>Limit …</button>}
+      {may('limit') && mine && <button onClick={() => act('release', undefined, 'Limit released; what held before holds again.')}>Release our limit</button>}
+      {may('opt') && !view.is_group && (view.market.opted_out
+        ? <button onClick={() => act('opt-in')}>Back in for its owner</button>
+        : <button onClick={() => act('opt-out')}>Opt out for its owner</button>)}
+      {open && (
+        <form onSubmit={(e) => { e.preventDefault(); void act('limit', { low_w: -view.max_absorb_w, high_w: Number(high) * 1e3, minutes: Number(minutes), because }, 'Limit in force; it ends by itself.'); }}>
+          <label>At most, kW into the grid<input inputMode="decimal" required value={high} onInput={(e) => setHigh(e.currentTarget.value)} /></label>
+          <label>For, minutes<input inputMode="numeric" required value={minutes} onInput={(e) => setMinutes(e.currentTarget.value)} /></label>
+          <label>Because<input required value={because} onInput={(e) => setBecause(e.currentTarget.value)} /></label>
+          <p class="quiet">Affects {view.devices.toLocaleString('en-US')} device{view.devices === 1 ? '' : 's'}, at the level of an operating envelope. Measured now: {power(view.scada.power_w)}.</p>
+          <button disabled={high === '' || Number.isNaN(Number(high))}>Put into force</button>
+        </form>
+      )}
+      {problem && <p class="problem" role="alert">{problem}</p>}
+    </div>
+  );
+}

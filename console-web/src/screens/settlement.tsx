@@ -1,0 +1,47 @@
+import { Chart } from '../parts/chart';
+import { useView } from '../parts/load';
+import type { Settlement as View } from '../types';
+import { clock, day, energy, money, power, spaced } from '../words';
+
+export function SettlementScreen() {
+  const { view, problem } = useView<View>('/settlement', 30);
+  if (problem) return <p class="problem pad">{problem}</p>;
+  if (!view) return <p class="empty">Adding up …</p>;
+  return (
+    <div class="screen">
+      <h1 class="hidden">Settlement</h1>
+      {!view.statements.length && <section class="panel"><h2>Statements</h2><p class="quiet pad">None yet: the day is settled once its meters are in. What was tracked so far stands below.</p></section>}
+      {view.statements.map((s) => (
+        <section class="panel" key={s.id}>
+          <h2>Statement {day(s.start_ns)} <small>{s.pool} · baseline {s.rule} · version {s.version}</small></h2>
+          <div class="two">
+            <dl>
+              <dt>Total</dt><dd><b>{money(s.total)} {s.currency}</b></dd>
+              {Object.entries(s.by_cause).map(([cause, amount]) => <><dt>{spaced(cause)}</dt><dd>{money(amount)}</dd></>)}
+              {s.body.operator && <><dt>Operator's share</dt><dd>{money(s.body.operator)}</dd></>}
+              {s.body.shares && <><dt>Owners' shares</dt><dd>{Object.keys(s.body.shares).length.toLocaleString('en-US')} owners, {money(Object.values(s.body.shares).reduce((a, b) => a + Number(b), 0))}</dd></>}
+            </dl>
+            <dl>
+              <dt>Baseline days</dt><dd>{s.body.days?.join(', ') ?? 'unknown'}</dd>
+              <dt>Excluded</dt><dd>{s.body.excluded?.length ? s.body.excluded.map(([d, why]) => <div key={d}>{d}: {why}</div>) : 'none'}</dd>
+              <dt>Adjustment</dt><dd>{s.body.factor?.toFixed(4) ?? 'none'}</dd><dt>Rule's source</dt><dd>{s.body.source ?? ''}</dd>
+            </dl>
+          </div>
+          <div class="scroll tall" tabIndex={0} role="region" aria-label="Lines">
+            <table><thead><tr><th>Interval</th><th>Kind</th><th>Cause</th><th class="n">Energy</th><th class="n">Amount</th></tr></thead>
+              <tbody>{s.lines.map((line) => <tr key={line.id}><td><a href={`/trace/${encodeURIComponent(line.id)}`}>{clock(line.start_ns, false)} to {clock(line.end_ns, false)}</a></td><td>{spaced(line.kind)}</td><td>{spaced(line.cause)}</td><td class="n">{energy(line.energy_wh)}</td><td class="n">{money(line.amount)}</td></tr>)}</tbody></table>
+          </div>
+        </section>
+      ))}
+      <section class="panel">
+        <h2>Asked against delivered <small>each dispatch interval of the last day</small></h2>
+        {view.intervals.length > 1 && <Chart at={view.intervals.flatMap((i) => [i.start_ns / 1e9, i.end_ns / 1e9 - 1])} unit="kW" height={200} label="Asked against delivered by interval"
+          lines={[{ label: 'asked', values: view.intervals.flatMap((i) => [i.asked_w / 1e3, i.asked_w / 1e3]), colour: '--entered', dash: [6, 3] }, { label: 'delivered', values: view.intervals.flatMap((i) => [i.delivered_w / 1e3, i.delivered_w / 1e3]), colour: '--ink' }]} />}
+        <div class="scroll tall" tabIndex={0} role="region" aria-label="Intervals">
+          <table><thead><tr><th>Interval</th><th class="n">Asked</th><th class="n">Delivered</th><th>What was lacking, by cause</th></tr></thead>
+            <tbody>{[...view.intervals].reverse().map((i) => <tr key={i.record}><td><a href={`/trace/${encodeURIComponent(i.record)}`}>{clock(i.start_ns, false)} to {clock(i.end_ns, false)}</a></td><td class="n">{power(i.asked_w)}</td><td class="n">{power(i.delivered_w)}</td><td>{Object.entries(i.causes).map(([cause, w]) => <span class="chip" key={cause}>{spaced(cause)} {power(w)}</span>)}</td></tr>)}</tbody></table>
+        </div>
+      </section>
+    </div>
+  );
+}

@@ -1,0 +1,99 @@
+// The views of the API (see /api/v1/openapi.json). Powers in W, instants in ns since 1970; null says unknown.
+export type Num = number | null;
+export interface Me { name: string; roles: string[]; may: string[] }
+export interface Alarm {
+  id: string; priority: number; subject: string; title: string; consequence: string; action: string; respond_s: number;
+  link: string; count: number; since_ns: number; is_acknowledged: boolean; acknowledged_by: string;
+}
+export interface Link {
+  name: string; protocol: string; state: string; peers: number; received: number; refused: number; errors: number;
+  since_ns: number; last_error: string;
+}
+export interface Shell {
+  utility: string; setting: string; now_ns: number; zone: string; speed: number; revision: number; data_age_s: Num;
+  links: Link[]; journal_seq: number; journal_is_healthy: boolean; market_is_live: boolean; authority: string;
+  mode: string; is_killed: boolean; devices: number; reporting: number; alarms: Alarm[];
+}
+export interface FeederRow {
+  feeder: string; devices: number; power_w: number; abnormal: number; limit_low_w: Num; limit_high_w: Num;
+  min_pu: Num; max_pu: Num; loading_frac: Num; violations: number;
+}
+export interface Overview {
+  revision: number; now_ns: number; pool: string; instructed_w: Num; delivered_w: Num; price_per_mwh: Num;
+  owed_until_ns: Num; because: string; available_up_w: Num; available_down_w: Num; net_w: Num; devices: number;
+  reporting: number; opt_outs: number; not_responding: number; failed: number; limited: number; alarms_10min: number;
+  series: { at_ns: number[]; instructed_w: Num[]; delivered_w: Num[]; price_per_mwh: Num[] };
+  commitments: { start_ns: number; end_ns: number; power_w: number; price_per_mwh: number; low_w: number; high_w: number }[];
+  feeders: FeederRow[]; controls: Record<string, number>;
+}
+export interface FleetGroup { id: string; first: number; count: number; abnormal: number; states: number[] }
+export interface FleetGrid { revision: number; now_ns: number; groups: FleetGroup[]; state: Uint8Array; loading: Uint8Array }
+export interface Member { resource: string; kind: string; state: number; power_w: Num; age_s: Num }
+export interface Claim {
+  id: string; source: string; program: string; level: number; level_name: string; kind: string; low_w: Num; high_w: Num;
+  value_w: Num; start_ns: number; end_ns: Num; because: string; outcome: string; why: string;
+}
+export interface Resource {
+  id: string; kind: string; is_group: boolean; revision: number; now_ns: number; devices: number; max_inject_w: number;
+  max_absorb_w: number; energy_wh: number; ancestors: { id: string; kind: string; purpose: string }[];
+  market: {
+    pool: string; product: string; obligation_w: Num; share_w: Num; base_w: Num; delivered_w: Num; price_per_mwh: Num;
+    until_ns: Num; because: string; opted_out: boolean; left_out_until_ns: Num; eligible: boolean;
+  };
+  scada: {
+    power_w: Num; quality: string[]; age_s: Num; taken_ns: Num; target_w: number; low_w: number; high_w: number;
+    available_up_w: Num; available_down_w: Num; is_local: boolean; mode: string; link: string;
+  };
+  mismatch: string; controls: string; winner: Claim | null; claims: Claim[];
+  limits: { level: number; level_name: string; low_w: Num; high_w: Num; holder: string }[];
+  conflicts: [string, string][];
+  command: {
+    batch: string; target_w: Num; low_w: Num; high_w: Num; stage: string; issued_ns: Num; delivered_ns: Num;
+    acknowledged_ns: Num; effective_ns: Num; verified_ns: Num; valid_until_ns: Num; revert_w: number; observed_w: Num;
+    reached: boolean[];
+  } | null;
+  stages: Record<string, number>;
+  readings: { point: string; says: string; unit: string; value: Num; quality: string[]; age_s: Num; iec61850: string; sunspec: string }[];
+}
+export interface Trace {
+  start: string; nodes: { id: string; kind: string; subject: string; at_ns: number; says: string; depth: number }[];
+  edges: [string, string][]; is_cut: boolean;
+}
+export interface Feeder {
+  id: string; revision: number; now_ns: number; mode: string; row: FeederRow; min_pu_limit: Num; max_pu_limit: Num;
+  buses: { id: number; x: number; y: number; voltage_pu: number; der_w: number; net_w: number; devices: number }[];
+  branches: { id: string; kind: string; start: number; end: number; loading_frac: number }[];
+  violations: { place: string; what: string; value: number; limit: number }[];
+  limits: Claim[];
+}
+export interface ProgramEvent {
+  id: string; program: string; group: string; strategy: string; start_ns: number; end_ns: number; power_w: number;
+  state: string; composed_by: string; approved_by: string; why: string; next: string[];
+}
+export interface Preview {
+  group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;
+  unreachable: number; energy_wh: number; rebound_w: number; rebound_says: string; needs_second_person: boolean;
+  by_kind: Record<string, number>; minutes: number[];
+}
+export interface Market {
+  revision: number; now_ns: number; pool: string; is_live: boolean; gate_ns: Num; last_batch: string;
+  hours: {
+    start_ns: number; end_ns: number; forecast_per_mwh: Num; price_per_mwh: Num; offered_w: Num; offer_price_per_mwh: Num;
+    awarded_w: Num; instructed_w: Num; delivered_w: Num;
+  }[];
+  available_up_w: Num; available_down_w: Num; refusals: string[];
+}
+export interface Settlement {
+  revision: number; now_ns: number;
+  statements: {
+    id: string; pool: string; start_ns: number; end_ns: number; rule: string; version: number; total: string;
+    currency: string; lines: { id: string; start_ns: number; end_ns: number; kind: string; energy_wh: number; amount: string; cause: string }[];
+    by_cause: Record<string, string>; body: { days?: string[]; excluded?: [string, string][]; factor?: number; source?: string; operator?: string; shares?: Record<string, string> };
+  }[];
+  intervals: { start_ns: number; end_ns: number; asked_w: number; delivered_w: number; causes: Record<string, number>; record: string }[];
+}
+export interface Audit {
+  last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num;
+  rows: { seq: number; id: string; at_ns: number; kind: string; subject: string; says: string }[];
+}
+export interface Found { id: string; kind: string; link: string; says: string }

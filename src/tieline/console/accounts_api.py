@@ -1,0 +1,184 @@
+"""Signing in and out, enrolment, accounts and tokens."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from msgspec import Struct
+
+from tieline.console.auth.roles import Action, Role
+from tieline.console.auth.sessions import Who
+from tieline.console.problems import Problem
+from tieline.console.table import Call, Route
+
+LEAST_PASSWORD = 12
+
+
+class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """Name and password of a local account."""
+
+    name: str
+    password: str
+
+
+class Enrol(Struct, frozen=True, forbid_unknown_fields=True):
+    """The secret of a one-time link, and the password to set where the link asks for one."""
+
+    secret: str
+    password: str = ""
+
+
+class Invite(Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody to let in, with roles."""
+
+    name: str
+    roles: tuple[Role, ...]
+
+
+class Me(Struct, frozen=True):
+    """Who is signed in."""
+
+    name: str
+    roles: tuple[Role, ...]
+    may: tuple[str, ...]
+
+
+class Asked(Struct, frozen=True):
+    """What a link gives, and whether a password must be chosen."""
+
+    name: str
+    sets_password: bool
+
+
+class Secret(Struct, frozen=True):
+    """A secret that is shown this once."""
+
+    secret: str
+
+
+class AccountRow(Struct, frozen=True):
+    """An account without its secrets."""
+
+    name: str
+    roles: tuple[Role, ...]
+    is_active: bool
+    tokens: int
+
+
+def _me(who: Who) -> Me:
+    from tieline.console.auth.roles import ALLOWED
+
+    may = tuple(action.value for action, roles in ALLOWED.items() if roles & set(who.roles))
+    return Me(who.name, who.roles, may)
+
+
+def _peer(call: Call) -> str:
+    return call.request.client.host if call.request.client else ""
+
+
+def _require_loopback(call: Call) -> None:
+    try:
+        near = ipaddress.ip_address(_peer(call)).is_loopback
+    except ValueError:
+        near = False
+    if not near:
+        text = "a one-time link works on the server itself"
+        raise Problem(403, text, field="peer", value=_peer(call), limit="loopback")
+
+
+async def _whoami(call: Call) -> Me:
+    assert call.who is not None
+    return _me(call.who)
+
+
+async def _sign_in(call: Call) -> Me:
+    body: SignIn = call.body
+    wait_s = max(call.desk.accounts.waits_s(body.name), call.desk.accounts.waits_s(_peer(call)))
+    if wait_s > 0:
+        await call.desk.operator.audited(body.name[:80], "sign in", "", "held back", {"peer": _peer(call)})
+        raise Problem(429, f"too many wrong tries: wait {wait_s:.0f} s", {"retry-after": f"{max(wait_s, 1):.0f}"})
+    account = await call.desk.accounts.check(body.name, body.password, _peer(call))
+    await call.desk.operator.audited(
+        body.name[:80], "sign in", "", "done" if account else "refused", {"peer": _peer(call)}
+    )
+    if account is None:
+        raise Problem(401, "name or password is wrong")
+    call.cookie = call.desk.sessions.open(account.name)
+    return _me(Who(account.name, account.roles, frozenset(account.scope)))
+
+
+async def _ask_link(call: Call) -> Asked:
+    _require_loopback(call)
+    link = call.desk.accounts.peek(call.body.secret)
+    if link is None:
+        raise Problem(403, "the link is used, unknown or too old: start the server anew, or ask an admin")
+    return Asked(link.name, link.sets_password)
+
+
+async def _enrol(call: Call) -> Me:
+    _require_loopback(call)
+    body: Enrol = call.body
+    if body.password and len(body.password) < LEAST_PASSWORD:
+        raise Problem(422, "the password is short", field="password", limit=f"{LEAST_PASSWORD} characters or more")
+    account = await call.desk.accounts.enrol(body.secret, body.password)
+    if account is None:
+        await call.desk.operator.audited("", "enrol", "", "refused", {"peer": _peer(call)})
+        raise Problem(403, "the link is used, unknown or too old: start the server anew, or ask an admin")
+    await call.desk.operator.audited(account.name, "enrol", account.name, "done", {"peer": _peer(call)})
+    call.cookie = call.desk.sessions.open(account.name)
+    return _me(Who(account.name, account.roles, frozenset(account.scope)))
+
+
+async def _sign_out(call: Call) -> Me:
+    from tieline.console.auth.sessions import COOKIE
+
+    call.desk.sessions.end(call.request.cookies.get(COOKIE, ""))
+    call.cookie = ""
+    return Me("", (), ())
+
+
+async def _accounts(call: Call) -> list[AccountRow]:
+    return [AccountRow(a.name, a.roles, a.is_active, len(a.token_hashes)) for a in call.desk.accounts.names()]
+
+
+async def _invite(call: Call) -> Secret:
+    body: Invite = call.body
+    if not body.roles or not 0 < len(body.name) <= 80:
+        raise Problem(422, "an account has a name and a role", field="name, roles", limit="1 to 80 characters, 1 role")
+    return Secret(call.desk.accounts.invite(body.name, body.roles))
+
+
+async def _close(call: Call) -> AccountRow:
+    name = call.path("account")
+    if name == call.name:
+        raise Problem(409, "nobody closes his own account", field="account", value=name)
+    if not await call.desk.accounts.close(name):
+        raise KeyError(name)
+    return AccountRow(name, (), False, 0)
+
+
+async def _token(call: Call) -> Secret:
+    token = await call.desk.accounts.make_token(call.path("account"))
+    if token is None:
+        raise KeyError(call.path("account"))
+    return Secret(token)
+
+
+_A = "/api/v1"
+ACCOUNT_ROUTES: tuple[Route, ...] = (
+    Route("POST", f"{_A}/sign-in", None, _sign_in, "Sign in with a local account", Me, SignIn),
+    Route("POST", f"{_A}/enrol/ask", None, _ask_link, "What a one-time link gives", Asked, Enrol),
+    Route("POST", f"{_A}/enrol", None, _enrol, "Use a one-time link (loopback only)", Me, Enrol),
+    Route("POST", f"{_A}/sign-out", Action.SIGN_OUT, _sign_out, "End this session", Me),
+    Route("GET", f"{_A}/me", Action.SIGN_OUT, _whoami, "Who is signed in", Me),
+    Route("GET", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _accounts, "All accounts", list[AccountRow]),
+    Route("POST", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _invite, "Make a one-time link", Secret, Invite),
+    Route(
+        "POST", f"{_A}/accounts/{{account}}/close", Action.MANAGE_ACCOUNTS, _close, "Close an account", AccountRow,
+        subject="account",
+    ),
+    Route(
+        "POST", f"{_A}/accounts/{{account}}/tokens", Action.MAKE_TOKEN, _token, "Make an API token, shown once", Secret,
+        subject="account",
+    ),
+)  # fmt: skip

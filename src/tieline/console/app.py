@@ -1,0 +1,210 @@
+"""The console's application: the API of the route table, the live socket, metrics, docs and the static screens.
+
+Every request passes `_serve`: who asks, whether he may (`roles.may`, denied by default), the body decoded and checked,
+the handler, the answer; an act is recorded before it is answered. The screens use this public API and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import Route as Path_
+
+from tieline.console.auth.accounts import Accounts
+from tieline.console.auth.roles import Action, may
+from tieline.console.auth.sessions import COOKIE, Sessions, Who
+from tieline.console.guard import Guard, same_origin
+from tieline.console.live import Live
+from tieline.console.metrics import Metrics
+from tieline.console.openapi import document
+from tieline.console.problems import Problem
+from tieline.console.routes import ROUTES
+from tieline.console.table import Call, Desk, Handler, Route
+from tieline.desk.screens import Operator, Reader
+from tieline.errors import InvariantError
+
+_log = structlog.get_logger("tieline.console")
+STATIC = Path(str(files("tieline.console"))) / "static"
+ENCODE = msgspec.json.Encoder().encode
+SCREENS_TYPE = "text/html; charset=utf-8"
+
+
+def create_app(
+    reader: Reader,
+    operator: Operator,
+    accounts: Accounts,
+    monotonic_s: Callable[[], float],
+    *,
+    is_secure: bool = False,
+    routes: tuple[Route, ...] = ROUTES,
+) -> Starlette:
+    """Return the ASGI application.
+
+    Args:
+        reader: What can be seen.
+        operator: What can be done.
+        accounts: Who may sign in.
+        monotonic_s: Seconds for lifetimes of sessions.
+        is_secure: Whether it is served over TLS: cookies are then marked Secure.
+        routes: The rows to serve.
+    """
+    desk = Desk(reader, operator, accounts, Sessions(accounts, monotonic_s), is_secure)
+    metrics = Metrics(reader)
+    live = Live(desk, metrics)
+    described = ENCODE(document(routes))
+    served: list[BaseRoute] = [
+        Path_(route.path, _endpoint(desk, route, metrics), methods=[route.method]) for route in routes
+    ]
+    served += [
+        WebSocketRoute("/api/v1/live", live.serve),
+        Path_("/api/v1/openapi.json", _fixed(described, "application/json"), methods=["GET"]),
+        Path_("/healthz", _health(reader), methods=["GET"]),
+        Path_("/metrics", _metrics(desk, metrics), methods=["GET"]),
+        Path_("/{path:path}", _screens, methods=["GET"]),
+    ]
+    app = Starlette(routes=served, exception_handlers={Problem: _problem, 404: _missing, 405: _missing})
+    app.state.desk, app.state.live, app.state.sessions = desk, live, desk.sessions
+    app.add_middleware(Guard)
+    return app
+
+
+def who_asks(desk: Desk, headers: Any, cookies: Any) -> Who | None:
+    """Return who asks, by API token or by cookie; None: nobody that we know."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return desk.sessions.by_token(token)
+    return desk.sessions.who(cookies.get(COOKIE, ""))
+
+
+def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:
+    decoder = None if route.body is None else msgspec.json.Decoder(route.body)
+
+    async def serve(request: Request) -> Response:
+        try:
+            response = await _serve(desk, route, decoder, request)
+        except Problem as problem:
+            response = problem.response()
+        except KeyError as error:
+            name = str(error.args[0]) if error.args else ""
+            response = Problem(404, f"there is no {route.subject or 'such thing'} of that name", value=name).response()
+        except InvariantError as error:
+            response = Problem(500, str(error)).response()
+        metrics.count(route.method, route.path, response.status_code)
+        return response
+
+    return serve
+
+
+async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Response:
+    who = who_asks(desk, request.headers, request.cookies)
+    subject = str(request.path_params.get(route.subject, "")) if route.subject else ""
+    acts = route.method != "GET"
+    if acts and not same_origin(request.headers):
+        origin = str(request.headers.get("origin", ""))[:200]
+        raise Problem(403, "the request comes from another site", field="origin", value=origin)
+    if route.action is not None:
+        if who is None:
+            raise Problem(401, "sign in first", {"www-authenticate": "Bearer"})
+        if not may(who.roles, route.action, subject if route.subject == "resource" else "", who.scope):
+            if acts:
+                await desk.operator.audited(who.name, route.action.value, subject, "not allowed", {})
+            raise Problem(403, "your roles don't allow this", field="action", value=route.action.value)
+    call = Call(desk, request, who)
+    if decoder is not None:
+        call.body = _decoded(decoder, await request.body(), request.headers.get("content-type", ""))
+    if acts and route.action is not None and who is not None:
+        try:
+            answer = await route.handler(call)
+        except Problem as problem:
+            await desk.operator.audited(who.name, route.action.value, subject, f"refused: {problem.detail}", {})
+            raise
+        await desk.operator.audited(who.name, route.action.value, subject or route.path, "done", {})
+    else:
+        answer = await route.handler(call)
+    response = Response(ENCODE(answer), media_type="application/json")
+    if call.cookie is not None:
+        _set_cookie(response, call.cookie, desk.is_secure)
+    return response
+
+
+def _decoded(decoder: Any, body: bytes, content_type: str) -> Any:
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "send application/json", field="content-type", value=content_type[:80])
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).rpartition(" - at `")
+        raise Problem(422, text or str(error), field=path.rstrip("`").removeprefix("$.")) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(400, f"not JSON: {error}") from error
+
+
+def _set_cookie(response: Response, cookie: str, is_secure: bool) -> None:
+    if cookie:
+        response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=is_secure, path="/")
+    else:
+        response.delete_cookie(COOKIE, path="/")
+
+
+def _fixed(body: bytes, media_type: str) -> Handler:
+    async def serve(request: Request) -> Response:
+        return Response(body, media_type=media_type)
+
+    return serve
+
+
+def _health(reader: Reader) -> Handler:
+    async def serve(request: Request) -> Response:
+        shell = reader.shell()
+        body = {"ok": shell.journal_is_healthy, "revision": shell.revision}
+        return Response(ENCODE(body), 200 if shell.journal_is_healthy else 503, media_type="application/json")
+
+    return serve
+
+
+def _metrics(desk: Desk, metrics: Metrics) -> Handler:
+    async def serve(request: Request) -> Response:
+        who = who_asks(desk, request.headers, request.cookies)
+        if who is None or not may(who.roles, Action.SEE_METRICS):
+            status = 401 if who is None else 403
+            return Problem(status, "metrics need a session or token that may see them").response()
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return serve
+
+
+async def _screens(request: Request) -> Response:
+    """Serve a file of the bundle, or the one page for every screen's path."""
+    name = str(request.path_params["path"])
+    if name.startswith("api/"):
+        return Problem(404, "there is no such route", value=f"/{name[:200]}").response()
+    target = (STATIC / name).resolve()
+    if name and target.is_relative_to(STATIC) and target.is_file():
+        lasting = "public, max-age=31536000, immutable" if name.startswith("assets/") else "no-cache"
+        return FileResponse(target, headers={"cache-control": lasting})
+    if "." in name.rpartition("/")[2]:
+        return Problem(404, "there is no such file", value=f"/{name[:200]}").response()
+    page = STATIC / "index.html"
+    if not page.is_file():
+        return Problem(404, "the screens are not built: run `make console`").response()
+    return FileResponse(page, media_type=SCREENS_TYPE, headers={"cache-control": "no-cache"})
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _missing(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    text = "there is no such route" if status == 404 else "the route takes another method"
+    return Problem(status, text, value=request.url.path[:200]).response()

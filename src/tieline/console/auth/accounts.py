@@ -1,0 +1,208 @@
+"""Local accounts, one-time enrolment links and API tokens, kept as records of the journal.
+
+No account exists by default and no password is ever printed or logged. Passwords are kept as argon2id hashes, links and
+tokens as blake2b hashes of 256 random bits. A link works once, for a limited time, and from loopback alone.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Iterable
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct
+
+from tieline.console.auth.roles import Role
+from tieline.flow.record import Record
+from tieline.ids import derive
+from tieline.times import Clock
+
+LINK_LASTS_S = 30 * 60.0
+FREE_TRIES, LONGEST_WAIT_S = 5, 300.0
+Append = Callable[[Iterable[Record]], Awaitable[int]]
+
+
+class Account(Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody who may sign in; without a hash only by a link or an identity provider."""
+
+    name: str
+    roles: tuple[Role, ...]
+    password_hash: str = ""
+    scope: tuple[str, ...] = ()
+    is_active: bool = True
+    token_hashes: tuple[str, ...] = ()
+
+
+class Enrolment(Struct, frozen=True):
+    """What a one-time link gives; `sets_password` when its user must choose one."""
+
+    name: str
+    roles: tuple[Role, ...]
+    until_s: float
+    sets_password: bool
+
+
+def hashed(secret: str) -> str:
+    """Return the hash under which a link or token is kept."""
+    return blake2b(secret.encode(), digest_size=32, person=b"tieline-token").hexdigest()
+
+
+class Accounts:
+    """All accounts; rebuilt from the journal's records of kind `AccountChanged`."""
+
+    def __init__(
+        self,
+        append: Append,
+        clock: Clock,
+        monotonic_s: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        """Make the book.
+
+        Args:
+            append: Makes records durable.
+            clock: Gives the time of records.
+            monotonic_s: Gives seconds for waits and lifetimes; a paced clock would shorten them.
+            random_bytes: Where secrets come from (os.urandom).
+        """
+        self._append, self._clock, self._monotonic_s, self._random = append, clock, monotonic_s, random_bytes
+        self._accounts: dict[str, Account] = {}
+        self._links: dict[str, Enrolment] = {}
+        self._tokens: dict[str, str] = {}
+        self._failures: dict[str, tuple[int, float]] = {}
+        self._steps = 0
+
+    def replay(self, records: Iterable[Record]) -> None:
+        """Take accounts from the journal's records."""
+        for record in records:
+            if record.kind == "AccountChanged":
+                self._take(msgspec.msgpack.decode(record.body, type=Account))
+
+    def _take(self, account: Account) -> None:
+        self._accounts[account.name] = account
+        self._tokens = {key: name for key, name in self._tokens.items() if name != account.name}
+        self._tokens.update((key, account.name) for key in account.token_hashes)
+
+    async def _keep(self, account: Account) -> None:
+        self._take(account)
+        self._steps += 1
+        now_ns = self._clock.now_ns()
+        record = derive("account", account.name, now_ns, self._steps)
+        body = msgspec.msgpack.encode(account)
+        await self._append([Record(record, "AccountChanged", account.name, now_ns, (), body)])
+
+    def secret(self) -> str:
+        """Return 256 random bits as URL-safe text."""
+        return urlsafe_b64encode(self._random(32)).rstrip(b"=").decode()
+
+    def names(self) -> list[Account]:
+        """Return all accounts by name."""
+        return [self._accounts[name] for name in sorted(self._accounts)]
+
+    def get(self, name: str) -> Account | None:
+        """Return an active account, or None."""
+        account = self._accounts.get(name)
+        return account if account is not None and account.is_active else None
+
+    # --- links -----------------------------------------------------------------------------------------------------
+
+    def invite(self, name: str, roles: Iterable[Role], *, sets_password: bool = True) -> str:
+        """Return the secret of a one-time link for an account."""
+        secret = self.secret()
+        until_s = self._monotonic_s() + LINK_LASTS_S
+        self._links[hashed(secret)] = Enrolment(name, tuple(sorted(roles)), until_s, sets_password)
+        return secret
+
+    def peek(self, secret: str) -> Enrolment | None:
+        """Return what a link would give, or None where it is used, unknown or too old."""
+        link = self._links.get(hashed(secret))
+        return link if link is not None and self._monotonic_s() < link.until_s else None
+
+    async def enrol(self, secret: str, password: str) -> Account | None:
+        """Use a link up and return its account; None where it can't be used."""
+        link = self.peek(secret)
+        if link is None or (link.sets_password and not password):
+            return None
+        del self._links[hashed(secret)]
+        old = self._accounts.get(link.name)
+        kept = old.password_hash if old else ""
+        account = Account(
+            link.name, link.roles, await self._hash(password) if password else kept, old.scope if old else (),
+            True, old.token_hashes if old else (),
+        )  # fmt: skip
+        await self._keep(account)
+        return account
+
+    # --- passwords -------------------------------------------------------------------------------------------------
+
+    async def _hash(self, password: str) -> str:
+        import asyncio
+
+        from argon2 import PasswordHasher
+
+        return await asyncio.get_running_loop().run_in_executor(None, PasswordHasher().hash, password)
+
+    def waits_s(self, key: str) -> float:
+        """Return how long a name or peer must wait before its next try (s)."""
+        count, last_s = self._failures.get(key, (0, 0.0))
+        if count < FREE_TRIES:
+            return 0.0
+        return max(0.0, last_s + min(2.0 ** (count - FREE_TRIES), LONGEST_WAIT_S) - self._monotonic_s())
+
+    async def check(self, name: str, password: str, peer: str) -> Account | None:
+        """Return the account of a right name and password; a wrong one counts against name and peer alike.
+
+        A name that is unknown takes as long as one that is known, so that time tells nothing.
+        """
+        import asyncio
+
+        from argon2 import PasswordHasher
+        from argon2.exceptions import InvalidHashError, VerificationError
+
+        account = self.get(name)
+        known = account.password_hash if account and account.password_hash else _NOBODY
+        try:
+            verify = PasswordHasher().verify
+            right = bool(await asyncio.get_running_loop().run_in_executor(None, verify, known, password))
+        except (VerificationError, InvalidHashError):
+            right = False
+        if right and account is not None and account.password_hash:
+            self._failures.pop(name, None)
+            return account
+        for key in (name, peer):
+            count, _ = self._failures.get(key, (0, 0.0))
+            self._failures[key] = (count + 1, self._monotonic_s())
+        if len(self._failures) > 10_000:
+            self._failures.pop(next(iter(self._failures)))
+        return None
+
+    # --- tokens ----------------------------------------------------------------------------------------------------
+
+    async def make_token(self, name: str) -> str | None:
+        """Return a new API token of an account, shown once; None where there is no such account."""
+        account = self.get(name)
+        if account is None:
+            return None
+        token = "tl_" + self.secret()
+        await self._keep(msgspec.structs.replace(account, token_hashes=(*account.token_hashes, hashed(token))))
+        return token
+
+    def by_token(self, token: str) -> Account | None:
+        """Return the account of an API token, or None."""
+        key = hashed(token)
+        name = next((who for held, who in self._tokens.items() if hmac.compare_digest(held, key)), None)
+        return self.get(name) if name is not None else None
+
+    async def close(self, name: str) -> bool:
+        """Close an account, and return whether it was open."""
+        account = self.get(name)
+        if account is None:
+            return False
+        await self._keep(msgspec.structs.replace(account, is_active=False, token_hashes=()))
+        return True
+
+
+_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$0000000000000000000000000000000000000000000"
+"""A hash that no password has, in the cost of the real ones."""

@@ -1,0 +1,42 @@
+"""Errors as RFC 9457 problem details, naming the field, the value and the limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from tieline.resource.claim import Refusal
+
+TITLES = {
+    400: "Not understood", 401: "Not signed in", 403: "Not allowed", 404: "Not found", 405: "Not that way",
+    409: "Refused", 413: "Too large", 415: "Not JSON", 422: "Not valid", 429: "Too many tries", 500: "Our fault",
+}  # fmt: skip
+
+
+class Problem(Exception):
+    """An answer that is an error; raised by handlers, sent as problem+json."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **more: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers, self.more = status, detail, headers, more
+
+    def response(self) -> Response:
+        """Return it as an HTTP response."""
+        body: dict[str, Any] = {
+            "type": "about:blank", "title": TITLES.get(self.status, "Error"), "status": self.status,
+            "detail": self.detail, **{key: value for key, value in self.more.items() if value},
+        }  # fmt: skip
+        return Response(
+            msgspec.json.encode(body), self.status, media_type="application/problem+json", headers=self.headers
+        )
+
+
+def refused(refusal: Refusal) -> Problem:
+    """Return a refusal of the desk as a problem: 404 for what is unknown, 403 for two people, else 409."""
+    status = 404 if refusal.reason.startswith("no such") else 403 if refusal.rule == "two people" else 409
+    return Problem(
+        status, refusal.reason, field=refusal.field, value=refusal.value, limit=refusal.limit, holder=refusal.holder,
+        rule=refusal.rule,
+    )  # fmt: skip

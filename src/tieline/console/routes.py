@@ -1,0 +1,246 @@
+"""Every route of the API under /api/v1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from tieline.console.accounts_api import ACCOUNT_ROUTES
+from tieline.console.auth.roles import Action
+from tieline.console.problems import refused
+from tieline.console.table import Call, Route
+from tieline.desk import views as v
+from tieline.desk.screens import AskLimit, ComposeEvent
+from tieline.resource.claim import Refusal
+
+
+class Step(Struct, frozen=True, forbid_unknown_fields=True):
+    """A step of an event's life: Submitted, Approved, Denied or Canceled."""
+
+    to: str
+
+
+class Done(Struct, frozen=True):
+    """It is done and recorded; `claim` names what it became, where it became something."""
+
+    done: bool
+    claim: str = ""
+    revision: int = 0
+
+
+class Pressed(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether the kill switch is to be pressed, and why."""
+
+    pressed: bool
+    because: str
+
+
+def _good(answer: Any) -> Any:
+    if isinstance(answer, Refusal):
+        raise refused(answer)
+    return answer
+
+
+def _done(answer: Any) -> Done:
+    _good(answer)
+    return Done(True, getattr(answer, "claim", ""), getattr(answer, "revision", 0))
+
+
+async def _shell(call: Call) -> v.Shell:
+    return call.desk.reader.shell()
+
+
+async def _overview(call: Call) -> v.Overview:
+    return call.desk.reader.overview()
+
+
+async def _fleet(call: Call) -> v.FleetGrid:
+    return call.desk.reader.fleet()
+
+
+async def _members(call: Call) -> list[v.Member]:
+    at, count = call.number("at", 0, 0, 10_000_000), call.number("count", 100, 1, 1_000)
+    return call.desk.reader.members(call.path("group"), at, count)
+
+
+async def _resource(call: Call) -> v.ResourceView:
+    return call.desk.reader.resource(call.path("resource"))
+
+
+async def _why(call: Call) -> v.TraceView:
+    return call.desk.reader.why(call.path("resource"))
+
+
+async def _trace(call: Call) -> v.TraceView:
+    return call.desk.reader.trace(call.path("record"))
+
+
+async def _feeder(call: Call) -> v.FeederView:
+    return call.desk.reader.feeder(call.path("feeder"))
+
+
+async def _links(call: Call) -> list[v.LinkView]:
+    return call.desk.reader.links()
+
+
+async def _alarms(call: Call) -> list[v.AlarmView]:
+    return call.desk.reader.alarms()
+
+
+async def _events(call: Call) -> list[v.EventView]:
+    return call.desk.reader.events()
+
+
+async def _preview(call: Call) -> v.EventPreview:
+    answer: v.EventPreview = _good(call.desk.reader.preview(call.body))
+    return answer
+
+
+async def _market(call: Call) -> v.MarketView:
+    return call.desk.reader.market()
+
+
+async def _settlement(call: Call) -> v.SettlementView:
+    return call.desk.reader.settlement()
+
+
+async def _audit(call: Call) -> v.AuditView:
+    before, count = call.number("before", 0, 0, 2**62), call.number("count", 100, 1, 500)
+    return call.desk.reader.audit(before, count, call.text("kind", 60), call.number("check", 0, 0, 1) == 1)
+
+
+async def _search(call: Call) -> list[v.Found]:
+    return call.desk.reader.search(call.text("text", 100), call.number("count", 20, 1, 100))
+
+
+async def _acknowledge(call: Call) -> Done:
+    return _done(await call.desk.operator.acknowledge(call.path("alarm"), call.name))
+
+
+async def _compose(call: Call) -> v.EventView:
+    answer: v.EventView = _good(await call.desk.operator.compose(call.body, call.name))
+    return answer
+
+
+async def _submit(call: Call) -> v.EventView:
+    return await _step(call, "Submitted")
+
+
+async def _approve(call: Call) -> v.EventView:
+    return await _step(call, "Approved")
+
+
+async def _deny(call: Call) -> v.EventView:
+    return await _step(call, "Denied")
+
+
+async def _cancel(call: Call) -> v.EventView:
+    return await _step(call, "Canceled")
+
+
+async def _step(call: Call, to: str) -> v.EventView:
+    answer: v.EventView = _good(await call.desk.operator.advance(call.path("event"), to, call.name))
+    return answer
+
+
+async def _limit(call: Call) -> Done:
+    return _done(await call.desk.operator.limit(call.path("resource"), call.body, call.name))
+
+
+async def _release(call: Call) -> Done:
+    return Done(await call.desk.operator.release(call.path("resource"), call.name))
+
+
+async def _opt_out(call: Call) -> Done:
+    return _done(await call.desk.operator.opt(call.path("resource"), True, call.name))
+
+
+async def _opt_in(call: Call) -> Done:
+    return _done(await call.desk.operator.opt(call.path("resource"), False, call.name))
+
+
+async def _kill(call: Call) -> Done:
+    await call.desk.operator.kill(call.body.pressed, call.name)
+    return Done(True)
+
+
+_A = "/api/v1"
+_PAGE = (("at", "First cell, 0 or more"), ("count", "1 to 1000"))
+_AUDIT = (
+    ("before", "Records before this number; 0: the newest"), ("count", "1 to 500"), ("kind", "Only this kind"),
+    ("check", "1: verify the whole hash chain"),
+)  # fmt: skip
+
+ROUTES: tuple[Route, ...] = (
+    *ACCOUNT_ROUTES,
+    Route("GET", f"{_A}/shell", Action.SEE_GRID, _shell, "What stands on every page", v.Shell),
+    Route("GET", f"{_A}/overview", Action.SEE_GRID, _overview, "The first screen", v.Overview),
+    Route("GET", f"{_A}/fleet", Action.SEE_GRID, _fleet, "State and loading of every device, in bytes", v.FleetGrid),
+    Route(
+        "GET", f"{_A}/groups/{{group}}/members", Action.SEE_GRID, _members, "Devices of a group, in grid order",
+        list[v.Member], query=_PAGE,
+    ),
+    Route(
+        "GET", f"{_A}/resources/{{resource}}", Action.SEE_RESOURCE, _resource, "One resource, two views, one revision",
+        v.ResourceView, subject="resource",
+    ),
+    Route(
+        "GET", f"{_A}/resources/{{resource}}/why", Action.SEE_TRACE, _why, "The chain behind what is in force",
+        v.TraceView, subject="resource",
+    ),
+    Route(
+        "POST", f"{_A}/resources/{{resource}}/limit", Action.LIMIT, _limit, "Limit a resource for a while", Done,
+        AskLimit, subject="resource",
+    ),
+    Route(
+        "POST", f"{_A}/resources/{{resource}}/release", Action.LIMIT, _release, "Take the operator's limit back", Done,
+        subject="resource",
+    ),
+    Route(
+        "POST", f"{_A}/resources/{{resource}}/opt-out", Action.OPT, _opt_out, "Take a device out for its owner", Done,
+        subject="resource",
+    ),
+    Route(
+        "POST", f"{_A}/resources/{{resource}}/opt-in", Action.OPT, _opt_in, "Take a device back in", Done,
+        subject="resource",
+    ),
+    Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", v.TraceView),
+    Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", v.FeederView),
+    Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
+    Route("GET", f"{_A}/alarms", Action.SEE_GRID, _alarms, "Standing alarms, worst first", list[v.AlarmView]),
+    Route(
+        "POST", f"{_A}/alarms/{{alarm}}/acknowledge", Action.ACKNOWLEDGE, _acknowledge, "Acknowledge an alarm", Done,
+        subject="alarm",
+    ),
+    Route("GET", f"{_A}/events", Action.SEE_EVENTS, _events, "Program events, the newest first", list[v.EventView]),
+    Route(
+        "POST", f"{_A}/events/preview", Action.COMPOSE_EVENT, _preview, "What an event would do; nothing happens",
+        v.EventPreview, ComposeEvent,
+    ),
+    Route("POST", f"{_A}/events", Action.COMPOSE_EVENT, _compose, "Compose an event", v.EventView, ComposeEvent),
+    Route(
+        "POST", f"{_A}/events/{{event}}/submit", Action.COMPOSE_EVENT, _submit, "Submit an event for approval",
+        v.EventView, subject="event",
+    ),
+    Route(
+        "POST", f"{_A}/events/{{event}}/approve", Action.DECIDE_EVENT, _approve, "Approve: a second person",
+        v.EventView, subject="event",
+    ),
+    Route(
+        "POST", f"{_A}/events/{{event}}/deny", Action.DECIDE_EVENT, _deny, "Deny: a second person", v.EventView,
+        subject="event",
+    ),
+    Route(
+        "POST", f"{_A}/events/{{event}}/cancel", Action.CANCEL_EVENT, _cancel, "Cancel; what held before holds again",
+        v.EventView, subject="event",
+    ),
+    Route("GET", f"{_A}/market", Action.SEE_MARKET, _market, "The market desk", v.MarketView),
+    Route("GET", f"{_A}/settlement", Action.SEE_MONEY, _settlement, "Statements and intervals", v.SettlementView),
+    Route("GET", f"{_A}/audit", Action.SEE_AUDIT, _audit, "The journal in plain words", v.AuditView, query=_AUDIT),
+    Route(
+        "GET", f"{_A}/search", Action.SEE_GRID, _search, "Find resources, groups, screens", list[v.Found],
+        query=(("text", "What to find"), ("count", "1 to 100")),
+    ),
+    Route("POST", f"{_A}/kill", Action.KILL, _kill, "Press or release the kill switch", Done, Pressed),
+)  # fmt: skip

@@ -1,0 +1,84 @@
+"""The shape of the API: every route is a row with its action, its types and its handler; nothing else is served."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tieline.console.auth.accounts import Accounts
+from tieline.console.auth.roles import Action
+from tieline.console.auth.sessions import Sessions, Who
+from tieline.console.problems import Problem
+from tieline.desk.screens import Operator, Reader
+
+
+@dataclass
+class Desk:
+    """What handlers work with."""
+
+    reader: Reader
+    operator: Operator
+    accounts: Accounts
+    sessions: Sessions
+    is_secure: bool = False
+
+
+@dataclass
+class Call:
+    """One request: who asks, for what, with which decoded body."""
+
+    desk: Desk
+    request: Request
+    who: Who | None
+    body: Any = None
+    cookie: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of who asks; empty: nobody signed in."""
+        return self.who.name if self.who else ""
+
+    def path(self, key: str) -> str:
+        """Return a part of the path."""
+        return str(self.request.path_params[key])
+
+    def number(self, key: str, default: int, least: int, most: int) -> int:
+        """Return a whole number of the query. Raises Problem 422 naming it where it is none or outside its limits."""
+        text = self.request.query_params.get(key)
+        if text is None:
+            return default
+        digits = text.removeprefix("-")
+        value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else least - 1
+        if not least <= value <= most:
+            raise Problem(422, f"{key} is out of range", field=key, value=text[:80], limit=f"{least} to {most}")
+        return value
+
+    def text(self, key: str, most: int = 200) -> str:
+        """Return a text of the query, empty where it is missing. Raises Problem 422 where it is too long."""
+        value = self.request.query_params.get(key, "")
+        if len(value) > most:
+            raise Problem(422, f"{key} is too long", field=key, value=value[:80], limit=f"{most} characters")
+        return value
+
+
+@dataclass(frozen=True)
+class Route:
+    """A row of the API; `action` None: anybody may, signed in or not."""
+
+    method: str
+    path: str
+    action: Action | None
+    handler: Callable[[Call], Awaitable[Any]]
+    says: str
+    answer: Any
+    body: Any = None
+    query: tuple[tuple[str, str], ...] = ()
+    subject: str = ""
+
+
+Handler = Callable[[Request], Awaitable[Response]]

@@ -1,0 +1,111 @@
+"""From what is wrong with each device to the few alarms that need a person.
+
+An alarm requires an action; what doesn't is an event and stays in the journal. Trouble of many devices is told once, by
+the nearest parent that they share: a feeder, or the substation when several feeders are hit. However large an outage,
+the operator reads at most `MOST` alarms (design rule 20).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.views import AlarmView
+from tieline.ids import derive
+
+MOST = 10
+LEAST_DEVICES, LEAST_FRAC = 3, 0.10
+WIDE_GROUPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A kind of trouble with devices, in the operator's words; `state` is the cell state that shows it."""
+
+    state: int
+    key: str
+    priority: int
+    wide_priority: int
+    title: str
+    consequence: str
+    action: str
+    respond_s: int
+
+
+TROUBLES = (
+    Trouble(
+        4, "silent", 3, 1, "No telemetry", "Their delivery is not counted and can't be settled",
+        "Check the communication path; others stand in meanwhile", 1_800,
+    ),
+    Trouble(
+        3, "failed", 2, 1, "Commands failed", "They don't follow the dispatch, or hold an old command",
+        "Open the feeder and see which link refused", 900,
+    ),
+    Trouble(
+        2, "unresponsive", 2, 2, "Not responding", "The dispatch falls short; others are called in their place",
+        "Look at what they were asked, then leave them out or call the site", 900,
+    ),
+)  # fmt: skip
+
+
+def abnormal_counts(state: NDArray[np.uint8], group_of: NDArray[np.int32], groups: int) -> NDArray[np.int64]:
+    """Return how many devices of each group are in each cell state; shape (groups, 8)."""
+    flat = np.bincount(group_of.astype(np.int64) * 8 + state, minlength=groups * 8)
+    return flat.reshape(groups, 8)
+
+
+def device_alarms(
+    names: Sequence[str], counts: NDArray[np.int64], above: str, since_ns: dict[str, int], now_ns: int
+) -> list[AlarmView]:
+    """Return the alarms of all devices: one a feeder and trouble, or one for all where several feeders are hit.
+
+    Args:
+        names: Groups, in the order of `counts`.
+        counts: From `abnormal_counts`.
+        above: The group over all of them.
+        since_ns: When each alarm that stands already began, by its id.
+        now_ns: Now.
+    """
+    found: list[AlarmView] = []
+    sizes = counts.sum(axis=1)
+    for trouble in TROUBLES:
+        bad = counts[:, trouble.state]
+        hit = np.flatnonzero((bad >= LEAST_DEVICES) & (bad >= LEAST_FRAC * np.maximum(sizes, 1)))
+        if len(hit) > WIDE_GROUPS:
+            text = f"{trouble.title}: {int(bad[hit].sum())} devices on {len(hit)} feeders"
+            found.append(_alarm(trouble, trouble.wide_priority, above, text, int(bad[hit].sum()), since_ns, now_ns))
+            continue
+        for at in hit[np.argsort(-bad[hit], kind="stable")].tolist():
+            share = 100.0 * bad[at] / sizes[at]
+            text = f"{trouble.title}: {int(bad[at])} of {int(sizes[at])} devices ({share:.0f} %)"
+            found.append(_alarm(trouble, trouble.priority, names[at], text, int(bad[at]), since_ns, now_ns))
+    return found
+
+
+def _alarm(
+    trouble: Trouble, priority: int, subject: str, text: str, count: int, since_ns: dict[str, int], now_ns: int
+) -> AlarmView:
+    name = derive("alarm", trouble.key, subject)
+    link = f"/feeder/{subject}" if subject.startswith("feeder") else f"/resource/{subject}"
+    return AlarmView(
+        name, priority, subject, text, trouble.consequence, trouble.action, trouble.respond_s, link, count,
+        since_ns.get(name, now_ns),
+    )  # fmt: skip
+
+
+def fewest(alarms: Sequence[AlarmView], most: int = MOST) -> list[AlarmView]:
+    """Return the alarms, worst first; where there are too many, the least grave are told as one that counts them."""
+    ordered = sorted(alarms, key=lambda alarm: (alarm.priority, -alarm.count, alarm.id))
+    if len(ordered) <= most:
+        return ordered
+    kept, rest = ordered[: most - 1], ordered[most - 1 :]
+    count, since_ns = sum(alarm.count for alarm in rest), min(alarm.since_ns for alarm in rest)
+    worst = min(alarm.priority for alarm in rest)
+    summary = AlarmView(
+        derive("alarm", "more"), worst, "system", f"{len(rest)} more alarms on other subjects",
+        "See each on the alarm screen", "Work through those above first", 1_800, "/alarms", count, since_ns,
+    )  # fmt: skip
+    return [*kept, summary]

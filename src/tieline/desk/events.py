@@ -1,0 +1,181 @@
+"""Program events: what one would do, its steps as facts, and the claims that put it into force.
+
+A program event shares a reduction over the devices of a group that can be reached and have not opted out, in
+proportion to what each has to give. It stands at level PROGRAM: whatever is stronger wins, and the screen says so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
+
+from tieline.desk.entry import Entry
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged, Packed
+from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
+from tieline.desk.screens import ComposeEvent
+from tieline.desk.state import DeskState
+from tieline.desk.views import EventPreview, EventView
+from tieline.fleet.columns import KIND_CODE, KINDS
+from tieline.ids import derive
+from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity, Refusal
+from tieline.resource.identity import Kind
+from tieline.resource.level import Level
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.times import HOUR_NS, iso
+
+SOURCE = "program"
+MAX_HOURS = 12
+NEVER = (KIND_CODE[Kind.BACKUP_GENERATOR],)
+REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0.5, Kind.SHIFTABLE_LOAD: 0.8}
+"""Share of the power withheld that comes back when a called device is released (thermal and shifted load)."""
+SECOND_PERSON_DEVICES = 1
+
+
+def view_of(event: ProgramEvent) -> EventView:
+    """Return an event for a screen."""
+    return EventView(
+        event.id, event.program, event.group, event.strategy, event.start_ns, event.end_ns, event.power_w,
+        event.state.value, event.composed_by, event.approved_by, event.why,
+        tuple(sorted(step.value for step in NEXT[event.state])),
+    )  # fmt: skip
+
+
+def refusal_of(state: DeskState, wish: ComposeEvent, now_ns: int) -> Refusal | None:
+    """Return why an event can't be composed, or None."""
+    if not state.fleet.holds(wish.group):
+        return Refusal("no such group", "group", wish.group, "a group or device of the registry")
+    if not wish.program.strip() or len(wish.program) > 80:
+        return Refusal("a program has a name", "program", wish.program[:80], "1 to 80 characters")
+    if wish.strategy not in ("share", "merit"):
+        return Refusal("no such strategy", "strategy", wish.strategy, "share or merit")
+    if not 0 < abs(wish.power_w) < 1e12:
+        return Refusal("an event asks for some power", "power_w", str(wish.power_w), "finite, not 0")
+    if wish.end_ns - wish.start_ns > MAX_HOURS * HOUR_NS:
+        return Refusal("the event is too long", "end_ns", iso(wish.end_ns), f"{MAX_HOURS} h after its start")
+    return check(_event(wish, "", ""), now_ns)
+
+
+def _event(wish: ComposeEvent, name: str, by: str) -> ProgramEvent:
+    return ProgramEvent(
+        name, wish.program.strip(), wish.group, wish.strategy, wish.start_ns, wish.end_ns, wish.power_w, by,
+        why=wish.why[:400],
+    )  # fmt: skip
+
+
+def shares(state: DeskState, group: str, power_w: float) -> tuple[NDArray[np.int32], NDArray[np.float64], int, int]:
+    """Return the rows that can serve, each one's share (W), how many opted out, and how many can't be reached."""
+    fleet = state.fleet
+    rows = fleet.leaves(group)
+    unseen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    out = state.opted_out[rows]
+    column = fleet.available_up_w if power_w > 0 else fleet.available_down_w
+    gives_w = np.maximum(np.nan_to_num(column[rows]), 0.0)
+    serves = ~unseen & ~out & (gives_w > 1.0) & ~np.isin(fleet.kinds[rows], NEVER)
+    most_w = float(gives_w[serves].sum())
+    part = min(1.0, abs(power_w) / most_w) if most_w > 0 else 0.0
+    share_w = np.sign(power_w) * gives_w[serves] * part
+    return rows[serves], share_w, int(out.sum()), int(unseen.sum())
+
+
+def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview | Refusal:
+    """Return what an event would do by what is known now; nothing happens."""
+    refusal = refusal_of(state, wish, now_ns)
+    if refusal is not None:
+        return refusal
+    rows, share_w, out, unseen = shares(state, wish.group, wish.power_w)
+    column = state.fleet.available_up_w if wish.power_w > 0 else state.fleet.available_down_w
+    can_w = float(np.nansum(column[rows]))
+    expected_w = float(share_w.sum())
+    hours = (wish.end_ns - wish.start_ns) / HOUR_NS
+    energy_wh = state.fleet.energy_available_wh[rows]
+    stores = state.fleet.energy_wh[rows] > 0
+    per_minute = []
+    for minute in range(0, max(int(hours * 60), 1), max(int(hours * 60) // 60, 1)):
+        empty = stores & (np.abs(share_w) * minute / 60.0 > np.nan_to_num(energy_wh, nan=np.inf))
+        per_minute.append(float(share_w[~empty].sum()))
+    kinds = state.fleet.kinds[rows]
+    by_kind = {KINDS[code].value: int((kinds == code).sum()) for code in np.unique(kinds).tolist()}
+    rebound_w = sum(
+        frac * float(np.abs(share_w[kinds == KIND_CODE[kind]]).sum()) for kind, frac in REBOUND_FRAC.items()
+    )
+    text = "no thermal or shifted load is called: no rebound" if rebound_w < 1 else (
+        f"up to {rebound_w / 1e3:.0f} kW comes back after release; it is spread over 30 to 60 min"
+    )  # fmt: skip
+    return EventPreview(
+        wish.group, len(rows), wish.power_w, float(np.sign(wish.power_w)) * can_w, expected_w, out, unseen,
+        float(np.mean(per_minute)) * hours, -float(np.sign(wish.power_w)) * rebound_w, text,
+        len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
+    )  # fmt: skip
+
+
+def _changed(event: ProgramEvent, by: str, now_ns: int, causes: tuple[str, ...] = ()) -> Entry:
+    body = structs.asdict(event)
+    body["state"] = event.state.value
+    record = derive("event-step", event.id, event.state.value, now_ns)
+    return Entry(record, EventChanged(event.id, event.state.value, by, body), event.group, causes)
+
+
+def decide_compose(
+    state: DeskState, wish: ComposeEvent, by: str, now_ns: int
+) -> tuple[list[Entry], ProgramEvent | Refusal]:
+    """Return the facts of a new event, or why there can be none."""
+    refusal = refusal_of(state, wish, now_ns)
+    if refusal is not None:
+        return [], refusal
+    name = derive("event", wish.program, wish.group, wish.start_ns, wish.end_ns, by, len(state.events))
+    event = _event(wish, name, by)
+    return [_changed(event, by, now_ns)], event
+
+
+def decide_step(
+    state: DeskState, event_id: str, to: EventState, by: str, now_ns: int
+) -> tuple[list[Entry], ProgramEvent | Refusal]:
+    """Return the facts of one step; an approved event is scheduled at once, a cancelled one gives its claims back."""
+    event = state.events.get(event_id)
+    if event is None:
+        return [], Refusal("no such event", "event", event_id, "an event of the desk")
+    after = advance(event, to, by, now_ns)
+    if isinstance(after, Refusal):
+        return [], after
+    entries = [_changed(after, by, now_ns)]
+    if after.state is EventState.APPROVED:
+        after = structs.replace(after, state=EventState.SCHEDULED)
+        entries.append(_changed(after, by, now_ns, (entries[0].id,)))
+    if event.state is EventState.IN_PROGRESS:
+        entries.append(_ended(after, ClaimEnd.CANCELLED if to is EventState.CANCELED else ClaimEnd.COMPLETED, entries))
+    return entries, after
+
+
+def due(state: DeskState, now_ns: int) -> list[Entry]:
+    """Return the facts that the time brings: scheduled events begin with their claims, running ones end."""
+    entries: list[Entry] = []
+    for event in list(state.events.values()):
+        if event.state is EventState.SCHEDULED and event.start_ns <= now_ns:
+            if now_ns >= event.end_ns:
+                entries.append(_changed(structs.replace(event, state=EventState.CANCELED), "clock", now_ns))
+                continue
+            running = structs.replace(event, state=EventState.IN_PROGRESS)
+            begun = _changed(running, "clock", now_ns)
+            entries += [begun, _placed(state, running, now_ns, begun.id)]
+        elif event.state is EventState.IN_PROGRESS and event.end_ns <= now_ns:
+            done = [_changed(structs.replace(event, state=EventState.COMPLETED), "clock", now_ns)]
+            entries += [*done, _ended(event, ClaimEnd.COMPLETED, done)]
+    return entries
+
+
+def _placed(state: DeskState, event: ProgramEvent, now_ns: int, cause: str) -> Entry:
+    rows, share_w, _, _ = shares(state, event.group, event.power_w)
+    count, batch = len(rows), derive("claims", SOURCE, event.id)
+    fact = ClaimsPlaced(
+        batch, SOURCE, event.composed_by, event.id, int(Level.PROGRAM), 0, Quantity.P.value, ClaimKind.SET.value,
+        event.why or event.program, 1, now_ns, event.start_ns, event.end_ns, Packed.of(rows),
+        Packed.of(np.full(count, -np.inf)), Packed.of(np.full(count, np.inf)), Packed.of(state.base_w[rows] + share_w),
+    )  # fmt: skip
+    return Entry(batch, fact, event.group, (cause,))
+
+
+def _ended(event: ProgramEvent, why: ClaimEnd, causes: list[Entry]) -> Entry:
+    batch = derive("claims", SOURCE, event.id)
+    fact = ClaimsEnded(SOURCE, event.id, Quantity.P.value, why.value, batch)
+    return Entry(derive("ended", batch), fact, event.group, (causes[0].id, batch))

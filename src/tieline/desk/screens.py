@@ -1,0 +1,152 @@
+"""The ports of the console: what it may read and do. The node implements both; the console knows nothing else of it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from tieline.desk.ports import Granted
+from tieline.desk.views import (
+    AlarmView,
+    AuditView,
+    EventPreview,
+    EventView,
+    FeederView,
+    FleetGrid,
+    Found,
+    LinkView,
+    MarketView,
+    Member,
+    Overview,
+    ResourceView,
+    SettlementView,
+    Shell,
+    TraceView,
+)
+from tieline.resource.claim import Refusal
+
+
+class ComposeEvent(Struct, frozen=True, forbid_unknown_fields=True):
+    """A call of a program that somebody wants: a reduction is positive (W)."""
+
+    program: str
+    group: str
+    start_ns: int
+    end_ns: int
+    power_w: float
+    strategy: str = "share"
+    why: str = ""
+
+
+class AskLimit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A limit that an operator wants on a resource for so long (W; both ends are needed)."""
+
+    low_w: float
+    high_w: float
+    minutes: int
+    because: str
+
+
+class Reader(Protocol):
+    """What can be seen. Each call returns a view made whole at one revision; KeyError where there is no such thing."""
+
+    def shell(self) -> Shell:
+        """Return what stands on every page."""
+        ...
+
+    def overview(self) -> Overview:
+        """Return the first screen."""
+        ...
+
+    def fleet(self) -> FleetGrid:
+        """Return the cells of the whole fleet."""
+        ...
+
+    def members(self, group: str, at: int, count: int) -> list[Member]:
+        """Return devices [at, at + count) of a group, in the order of the grid's cells."""
+        ...
+
+    def resource(self, resource: str) -> ResourceView:
+        """Return one resource in both views."""
+        ...
+
+    def trace(self, record: str) -> TraceView:
+        """Return what led to a record and what followed."""
+        ...
+
+    def why(self, resource: str) -> TraceView:
+        """Return the trace of what is in force on a resource now."""
+        ...
+
+    def feeder(self, feeder: str) -> FeederView:
+        """Return a feeder's one-line."""
+        ...
+
+    def events(self) -> list[EventView]:
+        """Return program events, the newest first."""
+        ...
+
+    def preview(self, event: ComposeEvent) -> EventPreview | Refusal:
+        """Return what an event would do; nothing happens."""
+        ...
+
+    def market(self) -> MarketView:
+        """Return the market desk."""
+        ...
+
+    def alarms(self) -> list[AlarmView]:
+        """Return the standing alarms, worst first."""
+        ...
+
+    def settlement(self) -> SettlementView:
+        """Return statements and tracked intervals."""
+        ...
+
+    def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
+        """Return records before a number (0: the newest), of a kind (empty: all); `check` verifies the chain."""
+        ...
+
+    def links(self) -> list[LinkView]:
+        """Return the health of each link."""
+        ...
+
+    def search(self, text: str, count: int) -> list[Found]:
+        """Return what matches a text."""
+        ...
+
+
+class Operator(Protocol):
+    """What can be done. Every act is recorded with who did it before its answer is returned."""
+
+    async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
+        """Compose an event."""
+        ...
+
+    async def advance(self, event: str, to: str, by: str) -> EventView | Refusal:
+        """Move an event one step: Submitted, Approved, Denied, Canceled."""
+        ...
+
+    async def acknowledge(self, alarm: str, by: str) -> Refusal | None:
+        """Acknowledge an alarm."""
+        ...
+
+    async def limit(self, resource: str, ask: AskLimit, by: str) -> Granted | Refusal:
+        """Limit a resource."""
+        ...
+
+    async def release(self, resource: str, by: str) -> bool:
+        """Take the operator's limit back, and return whether there was one."""
+        ...
+
+    async def opt(self, resource: str, out: bool, by: str) -> Granted | Refusal | None:
+        """Take a device out for its owner, or back in."""
+        ...
+
+    async def kill(self, pressed: bool, by: str) -> None:
+        """Press or release the kill switch: pressed, only commands in the safe direction pass."""
+        ...
+
+    async def audited(self, by: str, action: str, subject: str, outcome: str, body: dict[str, str]) -> None:
+        """Record that somebody did or tried something."""
+        ...

@@ -1,0 +1,517 @@
+"""The read models: what a screen, an integrator or a notebook sees.
+
+Powers in W, positive into the grid; instants in UTC ns.
+
+A view is made whole at one revision, so that its parts agree. `None` says *unknown*: it is never written as 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class View(Struct, frozen=True):
+    """Anything that a reader returns."""
+
+
+# --- alarms -----------------------------------------------------------------------------------------------------------
+
+
+class AlarmView(View, frozen=True):
+    """Something that needs a person: cause, consequence, action, time to respond, and the screen that fixes it.
+
+    `priority` is 1 (at once), 2 (soon) or 3 (this shift); `count` is how many devices are rolled up in it.
+    """
+
+    id: str
+    priority: int
+    subject: str
+    title: str
+    consequence: str
+    action: str
+    respond_s: int
+    link: str
+    count: int
+    since_ns: int
+    is_acknowledged: bool = False
+    acknowledged_by: str = ""
+
+
+# --- shell and overview -----------------------------------------------------------------------------------------------
+
+
+class LinkView(View, frozen=True):
+    """The health of one link: `state` is live, degraded or down."""
+
+    name: str
+    protocol: str
+    state: str
+    peers: int
+    received: int
+    refused: int
+    errors: int
+    since_ns: int
+    last_error: str = ""
+
+
+class Shell(View, frozen=True):
+    """What stands on every page."""
+
+    utility: str
+    setting: str
+    now_ns: int
+    zone: str
+    speed: float
+    revision: int
+    data_age_s: float | None
+    links: tuple[LinkView, ...]
+    journal_seq: int
+    journal_is_healthy: bool
+    market_is_live: bool
+    authority: str
+    mode: str
+    is_killed: bool
+    devices: int
+    reporting: int
+    alarms: tuple[AlarmView, ...]
+
+
+class Series(View, frozen=True):
+    """Values over time for a chart; `None` where nothing is known."""
+
+    at_ns: tuple[int, ...]
+    instructed_w: tuple[float | None, ...]
+    delivered_w: tuple[float | None, ...]
+    price_per_mwh: tuple[float | None, ...] = ()
+
+
+class Commitment(View, frozen=True):
+    """What is owed over an interval; `low_w` and `high_w` span what delivery may be, by what was delivered before."""
+
+    start_ns: int
+    end_ns: int
+    power_w: float
+    price_per_mwh: float
+    low_w: float
+    high_w: float
+
+
+class FeederRow(View, frozen=True):
+    """One feeder in a list, worst first."""
+
+    feeder: str
+    devices: int
+    power_w: float
+    abnormal: int
+    limit_low_w: float | None
+    limit_high_w: float | None
+    min_pu: float | None
+    max_pu: float | None
+    loading_frac: float | None
+    violations: int
+
+
+class Overview(View, frozen=True):
+    """The first screen; `controls` counts devices by the authority that sets or limits them."""
+
+    revision: int
+    now_ns: int
+    pool: str
+    instructed_w: float | None
+    delivered_w: float | None
+    price_per_mwh: float | None
+    owed_until_ns: int | None
+    because: str
+    available_up_w: float | None
+    available_down_w: float | None
+    net_w: float | None
+    devices: int
+    reporting: int
+    opt_outs: int
+    not_responding: int
+    failed: int
+    limited: int
+    alarms_10min: int
+    series: Series
+    commitments: tuple[Commitment, ...]
+    feeders: tuple[FeederRow, ...]
+    controls: dict[str, int]
+
+
+class FleetGroup(View, frozen=True):
+    """A feeder's stretch of the fleet grid: cells [first, first + count)."""
+
+    id: str
+    first: int
+    count: int
+    abnormal: int
+    states: tuple[int, ...]
+
+
+class FleetGrid(View, frozen=True):
+    """One cell a device, grouped by feeder. `state` and `loading` are a byte a cell; loading 255 = at its rating.
+
+    States: 0 normal, 1 limited from above, 2 not responding, 3 failed, 4 stale, 5 opted out, 6 unknown.
+    """
+
+    revision: int
+    now_ns: int
+    groups: tuple[FleetGroup, ...]
+    state: bytes
+    loading: bytes
+
+
+class Member(View, frozen=True):
+    """One device of a group: a row of the table that stands for the grid."""
+
+    resource: str
+    kind: str
+    state: int
+    power_w: float | None
+    age_s: float | None
+
+
+# --- one resource, two views ------------------------------------------------------------------------------------------
+
+
+class Reading(View, frozen=True):
+    """A point's value with its quality and age."""
+
+    point: str
+    says: str
+    unit: str
+    value: float | None
+    quality: tuple[str, ...]
+    age_s: float | None
+    iec61850: str = ""
+    sunspec: str = ""
+
+
+class ClaimView(View, frozen=True):
+    """One claim on a resource, and what became of it: wins, limits, or why not."""
+
+    id: str
+    source: str
+    program: str
+    level: int
+    level_name: str
+    kind: str
+    low_w: float | None
+    high_w: float | None
+    value_w: float | None
+    start_ns: int
+    end_ns: int | None
+    because: str
+    outcome: str
+    why: str
+
+
+class LevelLimit(View, frozen=True):
+    """What one authority level leaves (W; None: open) and who holds it."""
+
+    level: int
+    level_name: str
+    low_w: float | None
+    high_w: float | None
+    holder: str
+
+
+class CommandView(View, frozen=True):
+    """The last command; issued, delivered, acknowledged, effective, verified are five states (instants; None: not)."""
+
+    batch: str
+    target_w: float | None
+    low_w: float | None
+    high_w: float | None
+    stage: str
+    issued_ns: int | None
+    delivered_ns: int | None
+    acknowledged_ns: int | None
+    effective_ns: int | None
+    verified_ns: int | None
+    valid_until_ns: int | None
+    revert_w: float
+    observed_w: float | None
+    reached: tuple[bool, bool, bool, bool, bool] = (False, False, False, False, False)
+
+
+class GroupRef(View, frozen=True):
+    """A group above a resource."""
+
+    id: str
+    kind: str
+    purpose: str
+
+
+class MarketSide(View, frozen=True):
+    """How IT sees it: pool, what it owes, this resource's share, price, performance, last settled line."""
+
+    pool: str
+    product: str
+    obligation_w: float | None
+    share_w: float | None
+    base_w: float | None
+    delivered_w: float | None
+    price_per_mwh: float | None
+    until_ns: int | None
+    because: str
+    opted_out: bool
+    left_out_until_ns: int | None
+    eligible: bool
+
+
+class ScadaSide(View, frozen=True):
+    """How OT sees it: measured power, limits, mode, quality, state of its link."""
+
+    power_w: float | None
+    quality: tuple[str, ...]
+    age_s: float | None
+    taken_ns: int | None
+    target_w: float
+    low_w: float
+    high_w: float
+    available_up_w: float | None
+    available_down_w: float | None
+    is_local: bool
+    mode: str
+    link: str
+
+
+class ResourceView(View, frozen=True):
+    """One resource, two views, one revision."""
+
+    id: str
+    kind: str
+    is_group: bool
+    revision: int
+    now_ns: int
+    devices: int
+    max_inject_w: float
+    max_absorb_w: float
+    energy_wh: float
+    ancestors: tuple[GroupRef, ...]
+    market: MarketSide
+    scada: ScadaSide
+    mismatch: str
+    controls: str
+    winner: ClaimView | None
+    claims: tuple[ClaimView, ...]
+    limits: tuple[LevelLimit, ...]
+    conflicts: tuple[tuple[str, str], ...]
+    command: CommandView | None
+    stages: dict[str, int]
+    readings: tuple[Reading, ...]
+
+
+# --- trace, feeder, events, market, settlement, audit -----------------------------------------------------------------
+
+
+class TraceNode(View, frozen=True):
+    """One record in a trace, in plain words."""
+
+    id: str
+    kind: str
+    subject: str
+    at_ns: int
+    says: str
+    depth: int
+
+
+class TraceView(View, frozen=True):
+    """What led to a record and what followed; edges are (cause, effect)."""
+
+    start: str
+    nodes: tuple[TraceNode, ...]
+    edges: tuple[tuple[str, str], ...]
+    is_cut: bool
+
+
+class BusView(View, frozen=True):
+    """A bus of the one-line: where it stands, its voltage, and the DER power there (W)."""
+
+    id: int
+    x: float
+    y: float
+    voltage_pu: float
+    der_w: float
+    net_w: float
+    devices: int
+
+
+class BranchView(View, frozen=True):
+    """A line or transformer of the one-line, with its loading (1 = its limit)."""
+
+    id: str
+    kind: str
+    start: int
+    end: int
+    loading_frac: float
+
+
+class ViolationView(View, frozen=True):
+    """One broken limit."""
+
+    place: str
+    what: str
+    value: float
+    limit: float
+
+
+class FeederView(View, frozen=True):
+    """A feeder's one-line, its state and the limits in force; buses and branches are empty without a model."""
+
+    id: str
+    revision: int
+    now_ns: int
+    mode: str
+    row: FeederRow
+    min_pu_limit: float | None
+    max_pu_limit: float | None
+    buses: tuple[BusView, ...]
+    branches: tuple[BranchView, ...]
+    violations: tuple[ViolationView, ...]
+    limits: tuple[ClaimView, ...]
+
+
+class EventPreview(View, frozen=True):
+    """What an event would do, before anybody is bothered."""
+
+    group: str
+    devices: int
+    asked_w: float
+    can_give_w: float
+    expected_w: float
+    opted_out: int
+    unreachable: int
+    energy_wh: float
+    rebound_w: float
+    rebound_says: str
+    needs_second_person: bool
+    by_kind: dict[str, int]
+    minutes: tuple[float, ...]
+
+
+class EventView(View, frozen=True):
+    """A program event with the steps that it may take now."""
+
+    id: str
+    program: str
+    group: str
+    strategy: str
+    start_ns: int
+    end_ns: int
+    power_w: float
+    state: str
+    composed_by: str
+    approved_by: str
+    why: str
+    next: tuple[str, ...]
+
+
+class MarketHour(View, frozen=True):
+    """One market interval: what was forecast, offered, awarded, instructed (mean) and delivered (mean)."""
+
+    start_ns: int
+    end_ns: int
+    forecast_per_mwh: float | None
+    price_per_mwh: float | None
+    offered_w: float | None
+    offer_price_per_mwh: float | None
+    awarded_w: float | None
+    instructed_w: float | None
+    delivered_w: float | None
+
+
+class MarketView(View, frozen=True):
+    """The market desk."""
+
+    revision: int
+    now_ns: int
+    pool: str
+    is_live: bool
+    gate_ns: int | None
+    last_batch: str
+    hours: tuple[MarketHour, ...]
+    available_up_w: float | None
+    available_down_w: float | None
+    refusals: tuple[str, ...]
+
+
+class StatementLine(View, frozen=True):
+    """One line of money."""
+
+    id: str
+    start_ns: int
+    end_ns: int
+    kind: str
+    energy_wh: float
+    amount: str
+    cause: str
+
+
+class StatementView(View, frozen=True):
+    """One statement, its baseline days, what was excluded and why, and its lines."""
+
+    id: str
+    pool: str
+    start_ns: int
+    end_ns: int
+    rule: str
+    version: int
+    total: str
+    currency: str
+    lines: tuple[StatementLine, ...]
+    by_cause: dict[str, str]
+    body: dict[str, Any]
+
+
+class IntervalView(View, frozen=True):
+    """Asked against delivered over one dispatch interval, with the cause of each watt lacking."""
+
+    start_ns: int
+    end_ns: int
+    asked_w: float
+    delivered_w: float
+    causes: dict[str, float]
+    record: str
+
+
+class SettlementView(View, frozen=True):
+    """Statements, and what was tracked since."""
+
+    revision: int
+    now_ns: int
+    statements: tuple[StatementView, ...]
+    intervals: tuple[IntervalView, ...]
+
+
+class AuditRow(View, frozen=True):
+    """One record of the journal in plain words."""
+
+    seq: int
+    id: str
+    at_ns: int
+    kind: str
+    subject: str
+    says: str
+
+
+class AuditView(View, frozen=True):
+    """The newest records; `bad_seq` is the first broken record where the chain was checked, None where all hold."""
+
+    last_seq: int
+    chain_hash: str
+    rows: tuple[AuditRow, ...]
+    checked: bool = False
+    bad_seq: int | None = None
+
+
+class Found(View, frozen=True):
+    """A hit of the search: a resource, group, event or screen."""
+
+    id: str
+    kind: str
+    link: str
+    says: str = ""

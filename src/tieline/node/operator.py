@@ -1,0 +1,119 @@
+"""What people do at the console, done at the desk: every act is durable before its answer returns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tieline.desk.entry import Entry
+from tieline.desk.events import decide_compose, decide_step, due, view_of
+from tieline.desk.facts import AlarmChanged, Audited, AuthorityChanged
+from tieline.desk.ports import Ask, Granted
+from tieline.desk.programs import EventState
+from tieline.desk.screens import AskLimit, ComposeEvent
+from tieline.desk.views import EventView
+from tieline.ids import derive
+from tieline.node.reader import NodeReader
+from tieline.node.runtime import Node
+from tieline.resource.claim import ClaimKind, Quantity, Refusal
+from tieline.resource.level import Level
+from tieline.times import FOREVER_NS, MINUTE_NS
+
+MOST_MINUTES = 48 * 60
+STEPS = {state.value: state for state in EventState}
+BY_PEOPLE = (EventState.SUBMITTED, EventState.APPROVED, EventState.DENIED, EventState.CANCELED)
+
+
+class NodeOperator:
+    """Implements `desk.screens.Operator` over a node."""
+
+    def __init__(self, node: Node, reader: NodeReader) -> None:
+        self.node, self._reader = node, reader
+        self._acts = 0
+        node.after_beat.append(self._events_by_clock)
+
+    async def _events_by_clock(self) -> None:
+        entries = due(self.node.state, self.node.clock.now_ns())
+        if entries:
+            await self.node.desk.commit(entries)
+            await self.node.desk.settle()
+
+    async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
+        """Compose an event."""
+        entries, answer = decide_compose(self.node.state, event, by, self.node.clock.now_ns())
+        await self.node.desk.commit(entries)
+        return answer if isinstance(answer, Refusal) else view_of(answer)
+
+    async def advance(self, event: str, to: str, by: str) -> EventView | Refusal:
+        """Move an event one step."""
+        step = STEPS.get(to)
+        if step not in BY_PEOPLE:
+            allowed = ", ".join(state.value for state in BY_PEOPLE)
+            return Refusal("no such step", "to", to, allowed)
+        entries, answer = decide_step(self.node.state, event, step, by, self.node.clock.now_ns())
+        await self.node.desk.commit(entries)
+        if entries:
+            await self._events_by_clock()
+            await self.node.desk.settle()
+        return answer if isinstance(answer, Refusal) else view_of(answer)
+
+    async def acknowledge(self, alarm: str, by: str) -> Refusal | None:
+        """Acknowledge an alarm that stands."""
+        standing = next((a for a in self._reader.alarms() if a.id == alarm), None)
+        if standing is None:
+            return Refusal("no such alarm stands", "alarm", alarm, "a standing alarm")
+        now_ns = self.node.clock.now_ns()
+        fact = AlarmChanged(alarm, "acknowledged", by, {"by": by, "since_ns": standing.since_ns})
+        await self.node.desk.commit([Entry(derive("alarm-step", alarm, by, now_ns), fact, standing.subject)])
+        return None
+
+    async def limit(self, resource: str, ask: AskLimit, by: str) -> Granted | Refusal:
+        """Limit a resource at the level of an operating envelope."""
+        if not 1 <= ask.minutes <= MOST_MINUTES:
+            return Refusal("a limit is a lease", "minutes", str(ask.minutes), f"1 to {MOST_MINUTES}")
+        if not (np.isfinite(ask.low_w) and np.isfinite(ask.high_w) and ask.low_w <= ask.high_w):
+            return Refusal(
+                "both ends are finite, low first", "low_w, high_w", f"{ask.low_w}, {ask.high_w}", "low <= high"
+            )
+        if not ask.because.strip():
+            return Refusal("a limit has a reason", "because", ask.because, "some words")
+        now_ns = self.node.clock.now_ns()
+        return await self.node.desk.ask(
+            Ask(
+                "console", "operator", "limit", Level.ENVELOPE, resource, Quantity.P, ClaimKind.LIMIT, now_ns, now_ns,
+                now_ns + ask.minutes * MINUTE_NS, low=ask.low_w, high=ask.high_w, because=f"{ask.because} ({by})",
+            )
+        )  # fmt: skip
+
+    async def release(self, resource: str, by: str) -> bool:
+        """Take the operator's limit back."""
+        frame = derive("console", "release", by, self.node.clock.now_ns())
+        return await self.node.desk.withdraw("console", "limit", resource, Quantity.P, frame)
+
+    async def opt(self, resource: str, out: bool, by: str) -> Granted | Refusal | None:
+        """Take a device out for its owner, or back in (None: it was in)."""
+        now_ns = self.node.clock.now_ns()
+        source = f"owner:{resource}"
+        if not out:
+            found = await self.node.desk.withdraw(
+                source, "opt-out", resource, Quantity.CONNECT, derive("opt", by, now_ns)
+            )
+            return None if found else Refusal("it has not opted out", "resource", resource, "a device that is out")
+        return await self.node.desk.ask(
+            Ask(
+                source, "owner", "opt-out", Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE, now_ns,
+                now_ns, FOREVER_NS, because=f"the owner opted out ({by})",
+            )
+        )  # fmt: skip
+
+    async def kill(self, pressed: bool, by: str) -> None:
+        """Press or release the kill switch."""
+        now_ns = self.node.clock.now_ns()
+        fact = AuthorityChanged("kill", "on" if pressed else "off", by)
+        await self.node.desk.commit([Entry(derive("kill", by, now_ns), fact, "")])
+
+    async def audited(self, by: str, action: str, subject: str, outcome: str, body: dict[str, str]) -> None:
+        """Record that somebody did or tried something."""
+        self._acts += 1
+        detail = ", ".join(f"{key}={value}" for key, value in sorted(body.items()))[:400]
+        name = derive("audit", by, action, subject, self.node.clock.now_ns(), self._acts)
+        await self.node.desk.commit([Entry(name, Audited(by, action, outcome, detail), subject)])

@@ -1,0 +1,166 @@
+"""What the fleet looks like: a state and a loading for each device, feeder by feeder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.cycle import PoolDesk
+from tieline.desk.state import DeskState
+from tieline.desk.tracking import above_base_w
+from tieline.desk.views import FeederRow, FleetGrid, FleetGroup, Member
+from tieline.fleet.columns import KINDS, Fleet
+from tieline.grid.powerflow import Flow, Violation
+from tieline.resource.command import Stage
+from tieline.resource.identity import Kind, Purpose
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.times import MINUTE_NS, SECOND_NS
+
+NORMAL, LIMITED, SLOW, FAILED, STALE, OUT, UNKNOWN = range(7)
+SLOW_AFTER_NS = 3 * MINUTE_NS
+Rows = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridReading:
+    """One feeder's state from a power flow: flow of one scenario, site buses and net site power (W)."""
+
+    flow: Flow
+    violations: list[Violation]
+    site_bus: NDArray[np.int32]
+    site_w: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """The order of the grid's cells: rows sorted by feeder, and where each feeder begins."""
+
+    names: list[str]
+    group_of: Rows
+    rows: Rows
+    first: NDArray[np.int64]
+
+
+def order_of(fleet: Fleet) -> Order:
+    """Return the cell order; devices without a feeder stand under `unassigned`."""
+    feeders = fleet.groups_of(Kind.FEEDER)
+    group_of = np.full(len(fleet), len(feeders), np.int32)
+    for at, feeder in enumerate(feeders):
+        group_of[fleet.leaves(feeder.id)] = at
+    names = [feeder.id for feeder in feeders]
+    if (group_of == len(feeders)).any():
+        names.append("unassigned")
+    rows = np.argsort(group_of, kind="stable").astype(np.int32)
+    first = np.searchsorted(group_of[rows], np.arange(len(names) + 1))
+    return Order(names, group_of, rows, first.astype(np.int64))
+
+
+def states(state: DeskState, pools: Mapping[str, PoolDesk], now_ns: int) -> NDArray[np.uint8]:
+    """Return the cell state of each row; the gravest that holds."""
+    fleet, commands = state.fleet, state.commands
+    cells = np.zeros(len(fleet), np.uint8)
+    in_force = commands.valid_until_ns > now_ns
+    cells[in_force & (commands.high_w < fleet.power_w + 1.0) & (commands.high_w < fleet.max_inject_w)] = LIMITED
+    for pool in pools.values():
+        asked = np.abs(pool.share_w) > 200.0
+        moved_w = np.sign(pool.share_w) * above_base_w(state, pool.rows)
+        had_time = now_ns - commands.at_ns[pool.rows] > SLOW_AFTER_NS
+        cells[pool.rows[asked & had_time & (moved_w < 0.25 * np.abs(pool.share_w))]] = SLOW
+    cells[(state.missed_until_ns > now_ns) & (cells == NORMAL)] = SLOW
+    cells[in_force & np.isin(commands.stage, (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))] = FAILED
+    cells[(fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0] = STALE
+    cells[state.opted_out] = OUT
+    cells[fleet.taken_at_ns == 0] = UNKNOWN
+    return cells
+
+
+def grid_of(state: DeskState, order: Order, cells: NDArray[np.uint8], now_ns: int) -> FleetGrid:
+    """Return the fleet grid."""
+    fleet = state.fleet
+    rated_w = np.maximum(np.maximum(fleet.max_inject_w, fleet.max_absorb_w), 1.0)
+    loading = np.clip(np.abs(np.nan_to_num(fleet.power_w)) / rated_w * 255.0, 0, 255).astype(np.uint8)
+    counts = np.bincount(order.group_of.astype(np.int64) * 8 + cells, minlength=8 * len(order.names)).reshape(-1, 8)
+    groups = tuple(
+        FleetGroup(
+            name, int(order.first[at]), int(order.first[at + 1] - order.first[at]),
+            int(counts[at, SLOW:].sum() - counts[at, OUT]), tuple(counts[at, :7].tolist()),
+        )
+        for at, name in enumerate(order.names)
+    )  # fmt: skip
+    return FleetGrid(state.revision, now_ns, groups, cells[order.rows].tobytes(), loading[order.rows].tobytes())
+
+
+def members_of(
+    state: DeskState, order: Order, cells: NDArray[np.uint8], group: str, at: int, count: int, now_ns: int
+) -> list[Member]:
+    """Return devices [at, at + count) of a group. Raises KeyError where there is no such group."""
+    if group in order.names:
+        place = order.names.index(group)
+        rows = order.rows[order.first[place] : order.first[place + 1]]
+    else:
+        rows = state.fleet.leaves(group)
+    fleet, found = state.fleet, list[Member]()
+    for row in rows[at : at + count].tolist():
+        power_w, taken_ns = float(fleet.power_w[row]), int(fleet.taken_at_ns[row])
+        age_s = (now_ns - taken_ns) / SECOND_NS if taken_ns else None
+        kind = KINDS[fleet.kinds[row]].value
+        found.append(Member(fleet.id_of(row), kind, int(cells[row]), None if power_w != power_w else power_w, age_s))
+    return found
+
+
+def feeder_rows(
+    state: DeskState, order: Order, cells: NDArray[np.uint8], grid: Mapping[str, GridReading]
+) -> list[FeederRow]:
+    """Return the feeders, worst first: broken limits, then abnormal devices."""
+    limits = limits_on_groups(state)
+    found = [_feeder_row(state, order, cells, grid.get(name), at, limits) for at, name in enumerate(order.names)]
+    return sorted(found, key=lambda row: (-row.violations, row.limit_high_w is None, -row.abnormal, row.feeder))
+
+
+def limits_on_groups(state: DeskState) -> dict[str, tuple[float | None, float | None]]:
+    """Return the limits that stand on each group as asked (W; None: open)."""
+    found: dict[str, tuple[float | None, float | None]] = {}
+    for live in state.asks.values():
+        ask = live.ask
+        if ask.kind.value == "limit" and ask.quantity.value == "P":
+            low, high = found.get(ask.resource, (None, None))
+            low = _tighter(low, ask.low, max)
+            high = _tighter(high, ask.high, min)
+            found[ask.resource] = (low, high)
+    return found
+
+
+def _tighter(held: float | None, new: float, pick: object) -> float | None:
+    if abs(new) == float("inf"):
+        return held
+    chosen: float = new if held is None else pick(held, new)  # type: ignore[operator]
+    return chosen
+
+
+def _feeder_row(
+    state: DeskState,
+    order: Order,
+    cells: NDArray[np.uint8],
+    grid: GridReading | None,
+    at: int,
+    limits: Mapping[str, tuple[float | None, float | None]],
+) -> FeederRow:
+    name = order.names[at]
+    rows = order.rows[order.first[at] : order.first[at + 1]]
+    low_w, high_w = limits.get(name, (None, None))
+    bad = int(np.isin(cells[rows], (SLOW, FAILED, STALE, UNKNOWN)).sum())
+    power_w = float(np.nansum(state.fleet.power_w[rows]))
+    low_pu = high_pu = loading = None
+    broken = 0
+    if grid is not None:
+        lows, highs, loads = grid.flow.worst()
+        low_pu, high_pu, loading, broken = float(lows[0]), float(highs[0]), float(loads[0]), len(grid.violations)
+    return FeederRow(name, len(rows), power_w, bad, low_w, high_w, low_pu, high_pu, loading, broken)
+
+
+def purposes(fleet: Fleet) -> list[Purpose]:
+    """Return the purposes for which devices have parents."""
+    return [purpose for purpose in Purpose if purpose in fleet.parents]

@@ -1,0 +1,128 @@
+"""The market desk and settlement: what was forecast, offered, awarded, instructed, delivered, and paid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from_record
+from tieline.desk.state import DeskState
+from tieline.desk.views import (
+    Commitment,
+    IntervalView,
+    MarketHour,
+    MarketView,
+    SettlementView,
+    StatementLine,
+    StatementView,
+)
+from tieline.ids import derive
+from tieline.store.journal import SqliteJournal
+from tieline.times import DAY_NS, HOUR_NS
+
+MOST_INTERVALS = 600
+
+
+def tracked(journal: SqliteJournal, since_ns: int) -> list[IntervalTracked]:
+    """Return what was tracked since an instant, oldest first."""
+    facts = (from_record(record) for record in journal.of_kind("IntervalTracked", since_ns))
+    return [fact for fact in facts if isinstance(fact, IntervalTracked)]
+
+
+def commitments(state: DeskState, pool: str, now_ns: int, spread: tuple[float, float]) -> tuple[Commitment, ...]:
+    """Return what is owed in the next 24 hours; `spread` is the least and most share delivered before (1 = all)."""
+    awards = [a for a in state.awards.values() if a.pool == pool and now_ns < a.end_ns <= now_ns + DAY_NS + HOUR_NS]
+    return tuple(
+        Commitment(
+            a.start_ns, a.end_ns, a.power_w, a.price_per_mwh, a.power_w * spread[0], a.power_w * spread[1]
+        )
+        for a in sorted(awards, key=lambda a: a.start_ns)
+    )  # fmt: skip
+
+
+def spread_of(intervals: list[IntervalTracked]) -> tuple[float, float]:
+    """Return the 5th and 95th percentile of delivered over asked; (0.9, 1.05) is assumed below six intervals."""
+    shares = sorted(i.delivered_w / i.asked_w for i in intervals if abs(i.asked_w) > 1_000.0)
+    if len(shares) < 6:
+        return 0.9, 1.05
+    return shares[int(0.05 * (len(shares) - 1))], shares[int(0.95 * (len(shares) - 1))]
+
+
+def market_view(
+    state: DeskState,
+    journal: SqliteJournal,
+    pool: str,
+    now_ns: int,
+    is_live: bool,
+    gate_ns: int | None,
+    forecast: Mapping[int, float],
+    available: tuple[float | None, float | None],
+) -> MarketView:
+    """Return the market desk: a row an hour from the day before to the day after."""
+    seen = tracked(journal, now_ns - DAY_NS)
+    starts = {a.start_ns for a in state.awards.values()} | {o.start_ns for o in state.offers.values()}
+    starts |= {at for at in forecast if now_ns - DAY_NS < at}
+    hours = [_hour(state, pool, at, seen, forecast.get(at)) for at in sorted(starts) if abs(at - now_ns) < 2 * DAY_NS]
+    refused = [
+        f"batch {uid}: {refusal}"
+        for uid, answer in list(state.batches.items())[-50:]
+        for _, refusal in answer.declined
+    ]  # fmt: skip
+    return MarketView(
+        state.revision, now_ns, pool, is_live, gate_ns, state.last_batch_uid, tuple(hours), available[0],
+        available[1], tuple(refused[-8:]),
+    )  # fmt: skip
+
+
+def _hour(
+    state: DeskState, pool: str, start_ns: int, seen: list[IntervalTracked], forecast: float | None
+) -> MarketHour:
+    end_ns = start_ns + HOUR_NS
+    offer = next((o for o in state.offers.values() if o.pool == pool and o.start_ns == start_ns), None)
+    award = next((a for a in state.awards.values() if a.pool == pool and a.start_ns == start_ns), None)
+    told = [i for at, i in state.instructions.get(pool, {}).items() if start_ns <= at < end_ns]
+    gave = [i for i in seen if start_ns <= i.start_ns < end_ns]
+    return MarketHour(
+        start_ns, end_ns, forecast, award.price_per_mwh if award else None,
+        sum(s.power_w for s in offer.segments) if offer else None,
+        offer.segments[-1].price_per_mwh if offer and offer.segments else None,
+        award.power_w if award else None,
+        sum(i.power_w for i in told) / len(told) if told else None,
+        sum(i.delivered_w for i in gave) / len(gave) if gave else None,
+    )  # fmt: skip
+
+
+def settlement_view(state: DeskState, journal: SqliteJournal, now_ns: int) -> SettlementView:
+    """Return all statements with their lines, and what was tracked in the last day."""
+    lines: dict[str, list[StatementLine]] = {}
+    for record in journal.of_kind("LineSettled"):
+        fact = from_record(record)
+        if isinstance(fact, LineSettled):
+            line = StatementLine(
+                fact.line, fact.start_ns, fact.end_ns, fact.kind, fact.energy_wh, fact.amount, fact.cause
+            )
+            lines.setdefault(fact.statement, []).append(line)
+    statements = []
+    for record in journal.of_kind("StatementMade"):
+        fact = from_record(record)
+        if isinstance(fact, StatementMade):
+            mine = tuple(lines.get(fact.statement, ()))
+            statements.append(
+                StatementView(
+                    fact.statement, fact.pool, fact.start_ns, fact.end_ns, fact.rule, fact.version, fact.total,
+                    fact.currency, mine, _by_cause(mine), fact.body,
+                )
+            )  # fmt: skip
+    intervals = tuple(
+        IntervalView(i.start_ns, i.end_ns, i.asked_w, i.delivered_w, i.causes, derive("interval", i.pool, i.start_ns))
+        for i in tracked(journal, now_ns - DAY_NS)[-MOST_INTERVALS:]
+    )
+    return SettlementView(state.revision, now_ns, tuple(statements), intervals)
+
+
+def _by_cause(lines: tuple[StatementLine, ...]) -> dict[str, str]:
+    sums: dict[str, Decimal] = {}
+    for line in lines:
+        key = line.cause or line.kind
+        sums[key] = sums.get(key, Decimal("0.00")) + Decimal(line.amount)
+    return {key: str(amount) for key, amount in sorted(sums.items())}

@@ -1,0 +1,326 @@
+"""One resource in both views, at one revision: who controls it, why, and how far its command has come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.cycle import PoolDesk
+from tieline.desk.obligation import owed
+from tieline.desk.state import DeskState
+from tieline.desk.views import (
+    ClaimView,
+    CommandView,
+    GroupRef,
+    LevelLimit,
+    MarketSide,
+    Reading,
+    ResourceView,
+    ScadaSide,
+)
+from tieline.resource.arbitrate import Arbitration
+from tieline.resource.claim import Claim, ClaimKind
+from tieline.resource.command import Stage
+from tieline.resource.identity import GROUP_KINDS, Purpose
+from tieline.resource.level import Level
+from tieline.resource.point import points
+from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
+from tieline.times import FOREVER_NS, SECOND_NS
+
+_DELIVERED = (Stage.SENT, Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE, Stage.UNCONFIRMED)
+_ACKNOWLEDGED = (Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE)
+_EFFECTIVE = (Stage.EXECUTING, Stage.DONE)
+WORDS = {
+    Level.PHYSICS: "device physics",
+    Level.SAFETY: "safety lock-out",
+    Level.GRID_EMERGENCY: "grid emergency",
+    Level.ENVELOPE: "operating envelope",
+    Level.OWNER_NEED: "owner's need",
+    Level.RELIABILITY: "reliability dispatch",
+    Level.UTILITY: "utility optimisation",
+    Level.MARKET: "market schedule",
+    Level.PROGRAM: "program event",
+    Level.PRICE: "price response",
+    Level.LOCAL: "local default",
+}
+
+
+def number(value: float) -> float | None:
+    """Return a finite number, or None for one that is not: unknown or open."""
+    return float(value) if math.isfinite(value) else None
+
+
+def flags(quality: int) -> tuple[str, ...]:
+    """Return the names of quality flags, in lower case; none where it is good."""
+    return tuple(flag.name.lower().replace("_", " ") for flag in Quality if flag and flag & quality and flag.name)
+
+
+def claim_view(claim: Claim, outcome: str, why: str) -> ClaimView:
+    """Return a claim for a screen."""
+    is_limit = claim.kind is ClaimKind.LIMIT
+    return ClaimView(
+        claim.id, claim.source, claim.program, int(claim.level), WORDS[claim.level], claim.kind.value,
+        number(claim.low) if is_limit else None, number(claim.high) if is_limit else None,
+        None if is_limit else number(claim.value), claim.start_ns,
+        None if claim.end_ns == FOREVER_NS else claim.end_ns, claim.because, outcome, why,
+    )  # fmt: skip
+
+
+def _claims(claims: list[Claim], settled: Arbitration) -> list[ClaimView]:
+    lost = {loser.claim: loser.why for loser in settled.losers}
+    holders = {settled.setpoint.limited_by} | {holder for _, _, holder in settled.limits}
+    found = []
+    for claim in claims:
+        if claim.id == settled.setpoint.by:
+            outcome, why = "wins", "strongest level, then primacy, then newest"
+        elif claim.id in lost:
+            outcome, why = "loses", lost[claim.id]
+        elif claim.kind is ClaimKind.GATE:
+            outcome, why = "gates", "the owner is out: the market may not call it"
+        elif claim.id in holders:
+            outcome, why = "limits", "bounds what any weaker claim may ask"
+        else:
+            outcome, why = "holds", "within what stronger limits leave"
+        found.append(claim_view(claim, outcome, why))
+    return sorted(found, key=lambda view: (view.level, view.outcome != "wins", view.id))
+
+
+def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool) -> str:
+    held = settled.setpoint.limited_by
+    limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
+    if winner is None:
+        text = "Nobody commands it: it runs freely within its limits"
+    else:
+        text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
+    if limiter is not None:
+        text += f", held back by {WORDS[limiter]} (level {int(limiter)})"
+    return text + ("; its owner has opted out" if gated else "")
+
+
+def _command(state: DeskState, row: int, now_ns: int) -> CommandView | None:
+    commands = state.commands
+    if commands.batch[row] < 0:
+        return None
+    stage, at_ns = Stage(int(commands.stage[row])), int(commands.at_ns[row])
+    observed_w, target_w = number(commands.observed_w[row]), number(commands.target_w[row])
+    power_w = number(state.fleet.power_w[row])
+    near_w = max(150.0, 0.1 * abs(target_w or 0.0))
+    in_force = int(commands.valid_until_ns[row]) > now_ns
+    fit = not state.fleet.quality[row] & int(UNFIT_FOR_DISPATCH)
+    if target_w is None:
+        high_w, low_w = float(commands.high_w[row]), float(commands.low_w[row])
+        verified = power_w is not None and low_w - near_w <= power_w <= high_w + near_w
+    else:
+        verified = power_w is not None and abs(power_w - target_w) <= near_w
+    reached = (
+        True, stage in _DELIVERED, stage in _ACKNOWLEDGED, stage in _EFFECTIVE, verified and fit and in_force,
+    )  # fmt: skip
+    instants = [at_ns if yes else None for yes in reached]
+    if reached[4]:
+        instants[4] = int(state.fleet.taken_at_ns[row])
+    return CommandView(
+        state.command_batches[int(commands.batch[row])], target_w, number(commands.low_w[row]),
+        number(commands.high_w[row]), stage.name.lower(), instants[0], instants[1], instants[2], instants[3],
+        instants[4], int(commands.valid_until_ns[row]), float(state.fleet.default_w[row]), observed_w, reached,
+    )  # fmt: skip
+
+
+def _readings(state: DeskState, row: int, now_ns: int) -> tuple[Reading, ...]:
+    fleet, found = state.fleet, list[Reading]()
+    for key, point in points().items():
+        if point.code not in fleet._columns:
+            continue
+        value, taken_ns = number(fleet._columns[point.code][row]), int(fleet._taken[point.code][row])
+        if value is None and taken_ns == 0 and key != "power_w":
+            continue
+        age_s = (now_ns - taken_ns) / SECOND_NS if taken_ns else None
+        quality = flags(int(fleet.quality[row])) if key == "power_w" else ()
+        if age_s is not None and age_s > point.stale_after_s and "not topical" not in quality:
+            quality = (*quality, "not topical")
+        found.append(Reading(key, point.says, point.unit, value, quality, age_s, point.iec61850, point.sunspec))
+    return tuple(found)
+
+
+def _stages(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> dict[str, int]:
+    live = rows[state.commands.valid_until_ns[rows] > now_ns]
+    stage = state.commands.stage[live]
+    counts = {name: int(np.isin(stage, [int(s) for s in group]).sum()) for name, group in (
+        ("delivered", _DELIVERED), ("acknowledged", _ACKNOWLEDGED), ("effective", _EFFECTIVE),
+    )}  # fmt: skip
+    power_w, target_w = state.fleet.power_w[live], state.commands.target_w[live]
+    near_w = np.maximum(150.0, 0.1 * np.abs(np.nan_to_num(target_w)))
+    fit = (state.fleet.quality[live] & int(UNFIT_FOR_DISPATCH)) == 0
+    within = (power_w <= state.commands.high_w[live] + near_w) & (power_w >= state.commands.low_w[live] - near_w)
+    at_target = np.where(np.isnan(target_w), within, np.abs(power_w - target_w) <= near_w)
+    counts["verified"] = int((at_target & fit).sum())
+    return {"issued": len(live), **counts}
+
+
+def resource_view(
+    state: DeskState, pools: Mapping[str, PoolDesk], resource: str, link_of: Mapping[int, str], now_ns: int
+) -> ResourceView:
+    """Return one device or group in both views. Raises KeyError where there is none."""
+    fleet = state.fleet
+    rows = fleet.leaves(resource)
+    if not fleet.holds(resource) or not len(rows):
+        raise KeyError(resource)
+    is_group = fleet.kind_of(resource) in GROUP_KINDS
+    market = _market_side(state, pools, resource, rows, now_ns)
+    scada, settled_views, settled = _scada_side(state, rows, is_group, link_of, now_ns)
+    row = int(rows[0])
+    gated = bool(state.opted_out[rows].all())
+    winner = next((view for view in settled_views if view.outcome == "wins"), None)
+    limits = () if settled is None else tuple(
+        LevelLimit(int(level), WORDS[level], number(bounds.low_w), number(bounds.high_w), holder)
+        for level, bounds, holder in settled.limits
+    )  # fmt: skip
+    controls = _group_controls(state, rows, now_ns) if settled is None else _controls(winner, settled, gated)
+    command = None if is_group else _command(state, row, now_ns)
+    return ResourceView(
+        resource, fleet.kind_of(resource).value, is_group, state.revision, now_ns, len(rows),
+        float(fleet.max_inject_w[rows].sum()), float(fleet.max_absorb_w[rows].sum()),
+        float(fleet.energy_wh[rows].sum()), _ancestors(state, resource, row, is_group), market, scada,
+        _mismatch(market, scada, command), controls, winner, tuple(settled_views), limits,
+        settled.conflicts if settled else (), command, _stages(state, rows, now_ns),
+        () if is_group else _readings(state, row, now_ns),
+    )  # fmt: skip
+
+
+def _group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> str:
+    settled = state.claims.arbitrate(now_ns, rows)
+    named = settled.winner >= 0
+    if not named.any():
+        return "Nobody commands its devices now"
+    batches = {batch.id: batch for batch, _ in state.claims.batches()}
+    by_level: dict[str, int] = {}
+    serials, counts = np.unique(settled.winner[named], return_counts=True)
+    for serial, count in zip(serials, counts, strict=True):
+        (name,) = state.claims.batch_ids(np.array([serial], np.int32))
+        word = WORDS[batches[name].level] if name in batches else "a claim that has ended"
+        by_level[word] = by_level.get(word, 0) + int(count)
+    parts = [f"{word} {count}" for word, count in sorted(by_level.items(), key=lambda item: -item[1])]
+    return f"Of {len(rows)} devices: " + ", ".join(parts) + f", free {int((~named).sum())}"
+
+
+def in_control(state: DeskState, now_ns: int) -> dict[str, int]:
+    """Return how many devices each authority sets, how many limits hold beside that, and how many run freely."""
+    free = np.ones(len(state.fleet), np.bool_)
+    best = np.full(len(state.fleet), len(Level), np.uint8)
+    limited: dict[str, int] = {}
+    for batch, alive in state.claims.batches():
+        if not batch.start_ns <= now_ns < batch.end_ns:
+            continue
+        rows = batch.rows[alive]
+        if batch.kind is ClaimKind.SET:
+            best[rows] = np.minimum(best[rows], int(batch.level))
+            free[rows] = False
+        elif batch.kind is ClaimKind.LIMIT:
+            word = f"limited by {WORDS[batch.level]}"
+            limited[word] = limited.get(word, 0) + len(rows)
+    counts = np.bincount(best, minlength=len(Level))
+    found = {WORDS[level]: int(counts[level]) for level in Level if counts[level]}
+    return {**found, "runs freely": int(free.sum()), **limited}
+
+
+def _ancestors(state: DeskState, resource: str, row: int, is_group: bool) -> tuple[GroupRef, ...]:
+    fleet, found = state.fleet, list[GroupRef]()
+    for purpose in Purpose:
+        if is_group and fleet.group(resource).purpose is not purpose:
+            continue
+        above = fleet.ancestors(row, purpose) if purpose in fleet.parents else []
+        names = [group.id for group in above]
+        if is_group and resource in names:
+            above = above[names.index(resource) + 1 :]
+        found += [GroupRef(group.id, group.kind.value, purpose.value) for group in above]
+    return tuple(found)
+
+
+def _market_side(
+    state: DeskState, pools: Mapping[str, PoolDesk], resource: str, rows: NDArray[np.int32], now_ns: int
+) -> MarketSide:
+    for pool in pools.values():
+        mine = np.isin(pool.rows, rows)
+        if not mine.any():
+            continue
+        debt = owed(state, pool.pool, now_ns)
+        base_w = float(state.base_w[rows].sum())
+        measured = state.fleet.power_w[rows]
+        known = np.isfinite(measured)
+        delivered_w = float((measured[known] - state.base_w[rows][known]).sum()) if known.any() else None
+        left_out = int(state.missed_until_ns[rows].max())
+        product = next((award.product for award in state.awards.values() if award.pool == pool.pool), "")
+        return MarketSide(
+            pool.pool, product, None if debt is None else debt.power_w, float(pool.share_w[mine].sum()), base_w,
+            delivered_w, None if debt is None else debt.price_per_mwh, None if debt is None else debt.end_ns,
+            "" if debt is None else debt.because, bool(state.opted_out[rows].any()),
+            left_out if left_out > now_ns else None, bool(pool.eligible[mine].any()),
+        )  # fmt: skip
+    return MarketSide("", "", None, None, None, None, None, None, "", False, None, False)
+
+
+def _scada_side(
+    state: DeskState, rows: NDArray[np.int32], is_group: bool, link_of: Mapping[int, str], now_ns: int
+) -> tuple[ScadaSide, list[ClaimView], Arbitration | None]:
+    fleet, commands, row = state.fleet, state.commands, int(rows[0])
+    settled = None if is_group else state.claims.explain(row, now_ns)
+    views = _claims(state.claims.claims_on(row), settled) if settled else _group_asks(state, rows)
+    column = state.claims.arbitrate(now_ns, rows)
+    power = fleet.power_w[rows]
+    seen = fleet.taken_at_ns[rows] > 0
+    taken_ns = int(fleet.taken_at_ns[rows][seen].min()) if seen.any() else None
+    quality = int(np.bitwise_or.reduce(fleet.quality[rows])) if not is_group else 0
+    live = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(commands.target_w[rows])
+    asked_w = float(np.where(live, commands.target_w[rows], state.base_w[rows]).sum())
+    is_local = bool(state.claims.is_local[rows].any())
+    mode = "local" if is_local else "dispatched" if live.any() else "free running"
+    side = ScadaSide(
+        float(np.nansum(power)) if np.isfinite(power).any() else None, flags(quality),
+        None if taken_ns is None else (now_ns - taken_ns) / SECOND_NS, taken_ns, asked_w,
+        float(column.low_w.sum()), float(column.high_w.sum()), _known_sum(fleet.available_up_w[rows]),
+        _known_sum(fleet.available_down_w[rows]), is_local, mode, link_of.get(row, "unbound"),
+    )  # fmt: skip
+    return side, views, settled
+
+
+def _known_sum(values: NDArray[np.float64]) -> float | None:
+    return float(np.nansum(values)) if np.isfinite(values).any() else None
+
+
+def _group_asks(state: DeskState, rows: NDArray[np.int32]) -> list[ClaimView]:
+    """Return the batches of claims that reach into a group, as asked, with how many of its devices each holds."""
+    found = []
+    mine = np.zeros(len(state.fleet), np.bool_)
+    mine[rows] = True
+    for batch, alive in state.claims.batches():
+        hits = mine[batch.rows] & alive
+        if hits.any():
+            is_limit = batch.kind is ClaimKind.LIMIT
+            low_w, high_w = float(batch.low[hits].sum()), float(batch.high[hits].sum())
+            found.append(
+                ClaimView(
+                    batch.id, batch.source, batch.program, int(batch.level), WORDS[batch.level], batch.kind.value,
+                    number(low_w) if is_limit else None, number(high_w) if is_limit else None,
+                    None if is_limit else number(float(batch.value[hits].sum())), batch.start_ns,
+                    None if batch.end_ns == FOREVER_NS else batch.end_ns, batch.because, "holds",
+                    f"on {int(hits.sum())} of {len(rows)} devices",
+                )
+            )  # fmt: skip
+    return sorted(found, key=lambda view: (view.level, view.id))
+
+
+def _mismatch(market: MarketSide, scada: ScadaSide, command: CommandView | None) -> str:
+    """Return in words where the two views disagree, or nothing."""
+    if market.share_w and market.opted_out and abs(market.share_w) > 200:
+        return "The market counts on it, but its owner has opted out"
+    if market.share_w and scada.quality and abs(market.share_w) > 200:
+        return "The market counts on it, but its telemetry can't be trusted"
+    if command is not None and command.target_w is not None and scada.power_w is not None:
+        old = command.issued_ns is not None and scada.taken_ns is not None
+        if old and (scada.taken_ns or 0) - (command.issued_ns or 0) > 180 * SECOND_NS and not command.reached[4]:
+            away_w = scada.power_w - command.target_w
+            if abs(away_w) > max(300.0, 0.25 * abs(command.target_w)):
+                return f"Told {command.target_w / 1e3:.1f} kW, measured {scada.power_w / 1e3:.1f} kW"
+    return ""

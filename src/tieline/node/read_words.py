@@ -1,0 +1,127 @@
+"""Records in plain words, for the trace and the audit."""
+
+from __future__ import annotations
+
+from tieline.desk import facts as f
+from tieline.desk.views import AuditRow, AuditView, TraceNode, TraceView
+from tieline.flow.record import Record
+from tieline.resource.command import Stage
+from tieline.resource.level import Level
+from tieline.store.journal import SqliteJournal
+from tieline.store.trace import Trace
+
+MOST_NODES = 400
+
+
+def kw(power_w: float) -> str:
+    """Return a power in words: `open` where it is infinite."""
+    if abs(power_w) == float("inf"):
+        return "open"
+    return f"{power_w / 1e6:.2f} MW" if abs(power_w) >= 1e6 else f"{power_w / 1e3:.1f} kW"
+
+
+def says(record: Record) -> str:
+    """Return what a record says, in one line."""
+    fact = f.from_record(record)
+    match fact:
+        case f.OfferMade(offer):
+            return f"offered {kw(sum(s.power_w for s in offer.segments))} of {offer.product}"
+        case f.OfferAnswered(_, refusal):
+            return "offer taken" if refusal is None else f"offer refused: {refusal}"
+        case f.AwardTaken(award, refusal):
+            text = f"award {kw(award.power_w)} at {award.price_per_mwh:.2f} $/MWh"
+            return text if refusal is None else f"{text} refused: {refusal}"
+        case f.BatchTaken(batch, answer):
+            watts = ", ".join(kw(i.power_w) for i in batch.instructions[:3])
+            return f"dispatch batch {batch.uid}: {watts}; {len(answer.declined)} declined"
+        case f.AskGranted(ask):
+            return f"{ask.source} granted {_ask(ask)}: {Level(ask.level).name.lower().replace('_', ' ')}"
+        case f.AskRefused(ask, refusal):
+            return f"{ask.source} refused {_ask(ask)}: {refusal}"
+        case f.AskWithdrawn():
+            return f"{fact.source} withdrew its {fact.quantity} claim: {fact.why}"
+        case f.ClaimsPlaced():
+            level = Level(fact.level).name.lower().replace("_", " ")
+            return f"claims at {level} on {len(fact.rows.array())} devices, {fact.kind}, by {fact.source}"
+        case f.ClaimsEnded():
+            return f"claims of {fact.source} ended: {fact.why}"
+        case f.CommandsIssued():
+            return f"commands issued to {len(fact.rows.array())} devices (epoch {fact.epoch}, seq {fact.seq})"
+        case f.CommandsReported():
+            return _reported(fact)
+        case f.CapacityReserved():
+            return f"reserved {kw(fact.up_w)} up of {fact.resource} for {fact.product}"
+        case f.PositionChanged():
+            return f"position: available up {kw(fact.before_up_w)} to {kw(fact.after_up_w)}, told upward"
+        case f.IntervalTracked():
+            return f"asked {kw(fact.asked_w)}, delivered {kw(fact.delivered_w)}"
+        case f.EventChanged():
+            return f"event is {fact.state}, by {fact.by}"
+        case f.StatementMade():
+            return f"statement over {fact.total} {fact.currency} by {fact.rule}"
+        case f.LineSettled():
+            return f"{fact.kind} {fact.energy_wh / 1e3:.1f} kWh: {fact.amount}" + (
+                f", {fact.cause}" if fact.cause else ""
+            )
+        case f.AlarmChanged():
+            return f"alarm {fact.state} by {fact.by}"
+        case f.AuthorityChanged():
+            return f"{fact.what} set to {fact.value} by {fact.by}"
+        case f.Audited():
+            return f"{fact.who}: {fact.action}: {fact.outcome}" + (f" ({fact.detail})" if fact.detail else "")
+        case _:
+            return record.kind
+
+
+def _ask(ask: object) -> str:
+    kind, quantity = ask.kind.value, ask.quantity.value  # type: ignore[attr-defined]
+    if kind == "limit":
+        return f"limit {quantity} {kw(ask.low)} to {kw(ask.high)}"  # type: ignore[attr-defined]
+    if kind == "gate":
+        return "opt-out"
+    return f"{kind} {quantity} {kw(ask.value)}"  # type: ignore[attr-defined]
+
+
+def _reported(fact: f.CommandsReported) -> str:
+    counts: dict[str, int] = {}
+    for stage in fact.stage.array().tolist():
+        word = Stage(stage).name.lower()
+        counts[word] = counts.get(word, 0) + 1
+    return "devices report: " + ", ".join(f"{count} {word}" for word, count in counts.items())
+
+
+def trace_view(found: Trace) -> TraceView:
+    """Return a trace with its records in words; depth counts steps from the first cause."""
+    known = {record.id: record for record in found.records}
+    causes: dict[str, list[str]] = {}
+    for cause, effect in found.edges:
+        causes.setdefault(effect, []).append(cause)
+    depth: dict[str, int] = {}
+    for record in sorted(found.records, key=lambda r: r.seq):
+        depth[record.id] = 1 + max((depth[c] for c in causes.get(record.id, ()) if c in depth), default=-1)
+    kept = sorted(known.values(), key=lambda r: r.seq)[:MOST_NODES]
+    ids = {record.id for record in kept}
+    nodes = tuple(TraceNode(r.id, r.kind, r.subject, r.recorded_at_ns, says(r), depth[r.id]) for r in kept)
+    edges = tuple((a, b) for a, b in found.edges if a in ids and b in ids)
+    return TraceView(found.start, nodes, edges, found.is_cut or len(known) > MOST_NODES)
+
+
+def audit_view(journal: SqliteJournal, last_seq: int, before_seq: int, count: int, kind: str) -> AuditView:
+    """Return records before a number (0: the newest), newest first."""
+    top = before_seq if before_seq > 0 else last_seq + 1
+    rows: list[AuditRow] = []
+    step = max(4 * count, 400)
+    while top > 1 and len(rows) < count:
+        low = max(top - 1 - step, 0)
+        part = []
+        for record in journal.replay(low):
+            if record.seq >= top:
+                break
+            part.append(record)
+        for record in reversed(part):
+            if len(rows) < count and (not kind or record.kind == kind):
+                rows.append(
+                    AuditRow(record.seq, record.id, record.recorded_at_ns, record.kind, record.subject, says(record))
+                )
+        top = low + 1
+    return AuditView(last_seq, journal.last_hash.hex(), tuple(rows))

@@ -1,0 +1,378 @@
+"""The read models of a running node: each view is made on the loop between two beats, so its parts agree."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tieline.desk import alarms
+from tieline.desk.events import preview, view_of
+from tieline.desk.obligation import owed
+from tieline.desk.ports import Session
+from tieline.desk.screens import ComposeEvent
+from tieline.desk.tracking import above_base_w
+from tieline.desk.views import (
+    AlarmView,
+    AuditView,
+    EventPreview,
+    EventView,
+    FeederView,
+    FleetGrid,
+    Found,
+    LinkView,
+    MarketView,
+    Member,
+    Overview,
+    ResourceView,
+    Series,
+    SettlementView,
+    Shell,
+    TraceView,
+)
+from tieline.grid.feeder import FeederModel
+from tieline.ids import derive
+from tieline.node import read_fleet, read_grid, read_market, read_resource, read_words
+from tieline.node.read_fleet import GridReading
+from tieline.node.runtime import Node
+from tieline.resource.claim import Refusal
+from tieline.resource.identity import Kind
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.store.journal import SqliteJournal
+from tieline.store.trace import trace
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+
+SAMPLES = 24 * 60
+SCREENS = ("overview", "feeders", "events", "market", "alarms", "settlement", "audit", "links")
+
+
+@dataclass
+class Sources:
+    """What a node can't know by itself; each may be left out."""
+
+    utility: str = "Tieline"
+    setting: str = "LIVE"
+    zone: str = "UTC"
+    speed: float = 1.0
+    above: str = "substation-1"
+    model: FeederModel | None = None
+    grid: Callable[[], Mapping[str, GridReading]] = dict
+    forecast: Callable[[], Mapping[int, float]] = dict
+    gate_ns: Callable[[], int | None] = lambda: None
+
+
+@dataclass
+class _Sample:
+    at_ns: int
+    instructed_w: float | None
+    delivered_w: float | None
+    price: float | None
+
+
+@dataclass
+class _Kept:
+    """What is made once a revision and instant, and shown to all."""
+
+    key: tuple[int, int] = (-1, -1)
+    views: dict[str, object] = field(default_factory=dict)
+
+
+class NodeReader:
+    """Implements `desk.screens.Reader` over a node."""
+
+    def __init__(self, node: Node, sources: Sources, journal: SqliteJournal | None = None) -> None:
+        """Make a reader; `journal` is a connection of its own to the node's journal (None: the node's)."""
+        self.node, self.sources = node, sources
+        self.journal = journal or node.journal
+        self._order = read_fleet.order_of(node.state.fleet)
+        self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
+        self._since: dict[str, int] = {}
+        self._raised: deque[int] = deque(maxlen=1_000)
+        self._kept = _Kept()
+        self._grid: Mapping[str, GridReading] = {}
+        node.after_beat.append(self._sample)
+
+    # --- sampling --------------------------------------------------------------------------------------------------
+
+    async def _sample(self) -> None:
+        """Take a sample for the charts; once a minute at most."""
+        now_ns = self.node.clock.now_ns()
+        if self._samples and now_ns - self._samples[-1].at_ns < 20 * SECOND_NS:
+            return
+        asked_w, gave_w, price = self._delivery(now_ns)
+        self._samples.append(_Sample(now_ns, asked_w, gave_w, price))
+        self._grid = self.sources.grid()
+        self.alarms()
+
+    def _pool(self) -> str:
+        return next(iter(self.node.cycle.pools), "")
+
+    def _delivery(self, now_ns: int) -> tuple[float | None, float | None, float | None]:
+        pool = self.node.cycle.pools.get(self._pool())
+        if pool is None:
+            return None, None, None
+        debt = owed(self.node.state, pool.pool, now_ns)
+        called = np.abs(pool.share_w) > 1.0
+        gave_w = float(above_base_w(self.node.state, pool.rows)[called].sum())
+        return (None if debt is None else debt.power_w, gave_w, None if debt is None else debt.price_per_mwh)
+
+    def _once(self, name: str, make: Callable[[], object]) -> object:
+        key = (self.node.state.revision, self.node.clock.now_ns() // SECOND_NS)
+        if self._kept.key != key:
+            self._kept = _Kept(key)
+        if name not in self._kept.views:
+            self._kept.views[name] = make()
+        return self._kept.views[name]
+
+    def _cells(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        node = self.node
+        cells = self._once("cells", lambda: read_fleet.states(node.state, node.cycle.pools, node.clock.now_ns()))
+        assert isinstance(cells, np.ndarray)
+        return cells
+
+    # --- screens ---------------------------------------------------------------------------------------------------
+
+    def shell(self) -> Shell:
+        """Return what stands on every page."""
+        node, now_ns = self.node, self.node.clock.now_ns()
+        state, fleet = node.state, node.state.fleet
+        seen = fleet.taken_at_ns[fleet.taken_at_ns > 0]
+        fit = (fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
+        age_s = float(now_ns - int(seen.max())) / SECOND_NS if len(seen) else None
+        links = tuple(self.links())
+        market = any(link.state == "live" for link in links if "iso" in link.name or "ads" in link.protocol)
+        return Shell(
+            self.sources.utility, self.sources.setting, now_ns, self.sources.zone, self.sources.speed, state.revision,
+            age_s, links, node.journal.last_seq, not node.desk._broken, market or node.desk.market is not None,
+            state.authority.get("desk", "this desk"), state.authority.get("mode", "Automatic"), state.is_killed,
+            len(fleet), int(fit.sum()), tuple(self.alarms()[:3]),
+        )  # fmt: skip
+
+    def links(self) -> list[LinkView]:
+        """Return the health of each link."""
+        found = []
+        for health in self.node.state.health.values():
+            live = health.session >= Session.ASSOCIATED and health.session is not Session.DEGRADED
+            word = "live" if live else "degraded" if health.session is Session.DEGRADED else "down"
+            found.append(
+                LinkView(
+                    health.name, health.protocol, word, health.peers, health.received, health.refused, health.errors,
+                    health.since_ns, health.last_error,
+                )
+            )  # fmt: skip
+        return found
+
+    def overview(self) -> Overview:
+        """Return the first screen."""
+        view = self._once("overview", self._overview)
+        assert isinstance(view, Overview)
+        return view
+
+    def _overview(self) -> Overview:
+        node, now_ns, name = self.node, self.node.clock.now_ns(), self._pool()
+        state, cells = node.state, self._cells()
+        pool = node.cycle.pools.get(name)
+        asked_w, gave_w, price = self._delivery(now_ns)
+        debt = owed(state, name, now_ns) if name else None
+        counts = np.bincount(cells, minlength=7)
+        fit = int(((state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0).sum())
+        spread = read_market.spread_of(read_market.tracked(self.journal, now_ns - 6 * HOUR_NS))
+        recent = sum(1 for at in self._raised if at > now_ns - 10 * MINUTE_NS)
+        power_w = state.fleet.power_w
+        return Overview(
+            state.revision, now_ns, name, asked_w, gave_w, price, debt.end_ns if debt else None,
+            debt.because if debt else "", pool.available[0] if pool else None, pool.available[1] if pool else None,
+            float(np.nansum(power_w)) if np.isfinite(power_w).any() else None, len(state.fleet), fit,
+            int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
+            int(counts[read_fleet.LIMITED]), recent, self._series(),
+            read_market.commitments(state, name, now_ns, spread),
+            tuple(read_fleet.feeder_rows(state, self._order, cells, self._grid)),
+            read_resource.in_control(state, now_ns),
+        )  # fmt: skip
+
+    def _series(self) -> Series:
+        samples = list(self._samples)
+        return Series(
+            tuple(s.at_ns for s in samples), tuple(s.instructed_w for s in samples),
+            tuple(s.delivered_w for s in samples), tuple(s.price for s in samples),
+        )  # fmt: skip
+
+    def fleet(self) -> FleetGrid:
+        """Return the cells of the whole fleet."""
+        node = self.node
+        view = self._once(
+            "fleet", lambda: read_fleet.grid_of(node.state, self._order, self._cells(), node.clock.now_ns())
+        )
+        assert isinstance(view, FleetGrid)
+        return view
+
+    def members(self, group: str, at: int, count: int) -> list[Member]:
+        """Return devices [at, at + count) of a group. Raises KeyError where there is none."""
+        now_ns = self.node.clock.now_ns()
+        return read_fleet.members_of(self.node.state, self._order, self._cells(), group, at, count, now_ns)
+
+    def resource(self, resource: str) -> ResourceView:
+        """Return one resource in both views. Raises KeyError where there is none."""
+        node = self.node
+        links = {row: str(name) for row, name in self._links_of(resource).items()}
+        return read_resource.resource_view(node.state, node.cycle.pools, resource, links, node.clock.now_ns())
+
+    def _links_of(self, resource: str) -> dict[int, str]:
+        desk = self.node.desk
+        row = int(self.node.state.fleet.leaves(resource)[0])
+        code = int(desk._link_of_row[row])
+        return {} if code < 0 else {row: desk._links[code].name}
+
+    def trace(self, record: str) -> TraceView:
+        """Return what led to a record and what followed. Raises KeyError where there is none."""
+        found = trace(self.journal, record, limit=300, max_depth=12)
+        if found is None:
+            raise KeyError(record)
+        return read_words.trace_view(found)
+
+    def why(self, resource: str) -> TraceView:
+        """Return the trace of what is in force on a resource. Raises KeyError where there is no such resource."""
+        state = self.node.state
+        row = int(state.fleet.leaves(resource)[0])
+        settled = state.claims.explain(row, self.node.clock.now_ns()).setpoint
+        claim = settled.by or settled.limited_by
+        batch = int(state.commands.batch[row])
+        for start in (claim.partition("/")[0] if claim else "", state.command_batches[batch] if batch >= 0 else ""):
+            found = trace(self.journal, start, limit=60, max_depth=8) if start else None
+            if found is not None:
+                return read_words.trace_view(found)
+        return TraceView("", (), (), False)
+
+    def feeder(self, feeder: str) -> FeederView:
+        """Return a feeder's one-line. Raises KeyError where there is none."""
+        state = self.node.state
+        if feeder not in self._order.names:
+            raise KeyError(feeder)
+        rows = read_fleet.feeder_rows(state, self._order, self._cells(), self._grid)
+        row = next(row for row in rows if row.feeder == feeder)
+        mode = state.authority.get(f"mode:{feeder}", "Automatic")
+        grid = self._grid.get(feeder)
+        return read_grid.feeder_view(state, row, self.sources.model, grid, mode, self.node.clock.now_ns())
+
+    def events(self) -> list[EventView]:
+        """Return program events, the newest first."""
+        return [view_of(event) for event in reversed(self.node.state.events.values())]
+
+    def preview(self, event: ComposeEvent) -> EventPreview | Refusal:
+        """Return what an event would do; nothing happens."""
+        return preview(self.node.state, event, self.node.clock.now_ns())
+
+    def market(self) -> MarketView:
+        """Return the market desk."""
+        node, name = self.node, self._pool()
+        pool = node.cycle.pools.get(name)
+        available = (pool.available[0], pool.available[1]) if pool else (None, None)
+        return read_market.market_view(
+            node.state, self.journal, name, node.clock.now_ns(), node.desk.market is not None,
+            self.sources.gate_ns(), self.sources.forecast(), available,
+        )  # fmt: skip
+
+    def settlement(self) -> SettlementView:
+        """Return statements and tracked intervals."""
+        return read_market.settlement_view(self.node.state, self.journal, self.node.clock.now_ns())
+
+    def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
+        """Return records before a number (0: the newest); `check` verifies the whole chain."""
+        view = read_words.audit_view(self.journal, self.node.journal.last_seq, before_seq, count, kind)
+        bad = self.node.journal.verify() if check else None
+        return AuditView(view.last_seq, self.node.journal.last_hash.hex(), view.rows, check, bad)
+
+    def search(self, text: str, count: int) -> list[Found]:
+        """Return screens, groups, events and devices whose name holds a text."""
+        wanted = text.strip().lower()
+        found = [Found(name, "screen", f"/{name}") for name in SCREENS if wanted in name]
+        fleet = self.node.state.fleet
+        for group in fleet.groups:
+            if wanted in group.id.lower():
+                link = f"/feeder/{group.id}" if group.kind is Kind.FEEDER else f"/resource/{group.id}"
+                found.append(Found(group.id, group.kind.value, link))
+        found += [Found(e.id, "event", "/events", e.program) for e in self.node.state.events.values() if wanted in e.id]
+        if len(found) < count and wanted:
+            for name in fleet.ids:
+                if wanted in name:
+                    found.append(Found(name, fleet.kind_of(name).value, f"/resource/{name}"))
+                    if len(found) >= count:
+                        break
+        return found[:count]
+
+    # --- alarms ----------------------------------------------------------------------------------------------------
+
+    def alarms(self) -> list[AlarmView]:
+        """Return the standing alarms, worst first; at most ten, however much is wrong."""
+        standing = self._once("alarms", self._alarms)
+        assert isinstance(standing, list)
+        acknowledged = {
+            key: body for key, body in self.node.state.alarms.items() if body.get("state") == "acknowledged"
+        }
+        return [_with_acknowledgement(alarm, acknowledged) for alarm in standing]
+
+    def _alarms(self) -> list[AlarmView]:
+        now_ns, order = self.node.clock.now_ns(), self._order
+        counts = alarms.abnormal_counts(self._cells(), order.group_of, len(order.names))
+        found = alarms.device_alarms(order.names, counts, self.sources.above, self._since, now_ns)
+        found += self._system_alarms(now_ns)
+        kept = alarms.fewest(found)
+        for alarm in kept:
+            if alarm.id not in self._since:
+                self._raised.append(now_ns)
+        self._since = {alarm.id: self._since.get(alarm.id, now_ns) for alarm in kept}
+        return kept
+
+    def _system_alarms(self, now_ns: int) -> list[AlarmView]:
+        found = []
+        for link in self.links():
+            if link.state != "live":
+                name = derive("alarm", "link", link.name)
+                found.append(
+                    AlarmView(
+                        name, 2, link.name, f"Link {link.name} ({link.protocol}) is {link.state}",
+                        "Nothing passes over it", "Check the peer and the network", 900, "/links", 1,
+                        self._since.get(name, link.since_ns),
+                    )
+                )  # fmt: skip
+        for feeder, grid in self._grid.items():
+            if grid.violations:
+                worst = max(grid.violations, key=lambda v: abs(v.value - v.limit))
+                name = derive("alarm", "limit", feeder)
+                found.append(
+                    AlarmView(
+                        name, 1, feeder, f"{worst.what} {worst.value:.3f} against {worst.limit:.3f} at {worst.place}",
+                        "Equipment or customers are outside their limits", "Limit the feeder or dispatch against it",
+                        600, f"/feeder/{feeder}", len(grid.violations), self._since.get(name, now_ns),
+                    )
+                )  # fmt: skip
+        return found + self._shortfall(now_ns)
+
+    def _shortfall(self, now_ns: int) -> list[AlarmView]:
+        last = [s for s in self._samples if s.at_ns > now_ns - 15 * MINUTE_NS and s.instructed_w]
+        if len(last) < 10:
+            return []
+        asked = sum(abs(s.instructed_w or 0.0) for s in last)
+        gave = sum((s.delivered_w or 0.0) * (1 if (s.instructed_w or 0) > 0 else -1) for s in last)
+        if asked <= 0 or gave >= 0.9 * asked:
+            return []
+        pool = self._pool()
+        name = derive("alarm", "short", pool)
+        text = f"Delivered {100 * gave / asked:.0f} % of the instruction over 15 min"
+        return [
+            AlarmView(
+                name, 2, pool, text, "Imbalance is charged and performance falls", "See what limits the pool",
+                600, "/market", 1, self._since.get(name, now_ns),
+            )
+        ]  # fmt: skip
+
+
+def _with_acknowledgement(alarm: AlarmView, acknowledged: Mapping[str, Mapping[str, object]]) -> AlarmView:
+    import msgspec
+
+    body = acknowledged.get(alarm.id)
+    if body is None or body.get("since_ns") != alarm.since_ns:
+        return alarm
+    return msgspec.structs.replace(alarm, is_acknowledged=True, acknowledged_by=str(body.get("by", "")))

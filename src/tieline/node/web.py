@@ -1,0 +1,89 @@
+"""Starts the console over a running node, and says how to get in the first time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+
+from tieline.console.app import create_app
+from tieline.console.auth.accounts import Accounts
+from tieline.console.auth.roles import Role
+from tieline.node.operator import NodeOperator
+from tieline.node.reader import NodeReader, Sources
+from tieline.node.runtime import Node
+from tieline.rim.serve import serve_asgi
+from tieline.store.journal import SqliteJournal
+
+DESK_ROLES = (Role.OPERATOR, Role.DISPATCHER, Role.TRADER, Role.PROGRAM_MANAGER, Role.AUDITOR, Role.ADMIN)
+
+
+@dataclass
+class Console:
+    """A console that runs: its server, and the one-time links that let the first people in."""
+
+    server: asyncio.Server
+    app: Starlette
+    url: str
+    links: tuple[tuple[str, str], ...]
+    reader: NodeReader
+    operator: NodeOperator
+    accounts: Accounts
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        self.server.close()
+        await asyncio.sleep(0)
+
+
+async def serve_console(
+    node: Node,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    *,
+    sources: Sources | None = None,
+    reader: NodeReader | None = None,
+    tls: ssl.SSLContext | None = None,
+    people: Sequence[tuple[str, Sequence[Role]]] = (("admin", DESK_ROLES),),
+    sets_password: bool = True,
+    say: Callable[[str], None] = print,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> Console:
+    """Start the console on the running loop and say the one-time links.
+
+    Args:
+        node: What it shows and steers.
+        host: Where to listen.
+        port: Where to listen; 0 picks a free one.
+        sources: What the node can't know by itself (names, zone, feeder model, forecast).
+        reader: A reader that has sampled already; None: a new one.
+        tls: TLS context; cookies are then marked Secure.
+        people: Names and roles that get a one-time link, as long as no account of that name is there.
+        sets_password: Whether a link's user must choose a password; a demonstration lets people straight in.
+        say: Where the links are told (never logged).
+        random_bytes: Where secrets come from.
+    """
+    if reader is None:
+        reader = NodeReader(node, sources or Sources(), SqliteJournal(node.journal.path))
+    operator = NodeOperator(node, reader)
+    loop = asyncio.get_running_loop()
+    accounts = Accounts(node.group.append, node.clock, loop.time, random_bytes)
+    accounts.replay(node.journal.of_kind("AccountChanged"))
+    app = create_app(reader, operator, accounts, loop.time, is_secure=tls is not None)
+    server = await serve_asgi(app, host, port, tls)
+    bound = server.sockets[0].getsockname()[1]
+    url = f"{'https' if tls else 'http'}://{host if host not in ('0.0.0.0', '::') else '127.0.0.1'}:{bound}"
+    links = []
+    for name, roles in people:
+        known = accounts.get(name)
+        if known is None or not known.password_hash:
+            secret = accounts.invite(name, roles, sets_password=sets_password)
+            links.append((name, f"{url}/enrol#{secret}"))
+    say(f"console at {url}")
+    for name, link in links:
+        say(f"  one-time link for {name}: {link}")
+    return Console(server, app, url, tuple(links), reader, operator, accounts)
