@@ -150,7 +150,7 @@ def test_mosquittos_clients_work_our_broker_and_a_wrong_password_is_refused() ->
         assert await hears == b"a/b one\na/c two\n"
         assert await run(str(SUB), *where, "-P", "p", "-t", "a/c", "-C", "1") == b"two\n"  # retained
         assert await run(str(PUB), *where, "-P", "wrong", "-t", "a/b", "-m", "x") == b""
-        assert broker.passed == 3
+        assert broker.passed == 2  # the retained one was kept, not passed on
         broker.stop()
 
     asyncio.run(main())
