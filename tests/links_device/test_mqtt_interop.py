@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uvloop
 from test_mqtt_link import Log
 
 from tieline.desk.ports import Session
@@ -87,7 +88,8 @@ def off(clock: SystemClock) -> CommandBatch:
     )  # fmt: skip
 
 
-def test_link_and_devices_meet_over_mosquitto_with_users_and_access_lists(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_link_and_devices_meet_over_mosquitto_with_users_and_access_lists(tmp_path: Path, loop: str) -> None:
     async def main() -> None:
         (tmp_path / "acl").write_text(
             "user desk\ntopic read zigbee2mqtt/#\ntopic write zigbee2mqtt/+/set\ntopic write zigbee2mqtt/+/get\n"
@@ -112,7 +114,9 @@ def test_link_and_devices_meet_over_mosquitto_with_users_and_access_lists(tmp_pa
             assert log.last(3, "power_w")[:2] == (0.0, Quality.GOOD)
             link.stop()
 
-    asyncio.run(main())
+    factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
 
 
 def test_mosquitto_pub_plays_the_device_and_mosquitto_sub_hears_the_command(tmp_path: Path) -> None:
@@ -153,7 +157,8 @@ def test_mosquittos_clients_work_our_broker_and_a_wrong_password_is_refused() ->
         assert broker.passed == 2  # the retained one was kept, not passed on
         broker.stop()
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 def test_over_tls_only_a_broker_of_the_authority_is_trusted(tmp_path: Path) -> None:

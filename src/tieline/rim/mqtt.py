@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tieline.errors import LinkDown, PeerError
 from tieline.wire.mqtt.packets import (
@@ -159,8 +159,7 @@ class MqttClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the stream."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass of asyncio's
         self._heard_s = self._loop.time()
 
     def data_received(self, data: bytes) -> None:

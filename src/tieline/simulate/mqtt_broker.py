@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
+from typing import cast
 
 from tieline.errors import ConfigError
 from tieline.wire.mqtt.packets import (
@@ -150,8 +151,7 @@ class _Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the stream."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass of asyncio's
 
     def data_received(self, data: bytes) -> None:
         """Take what the client says; what breaks the protocol ends the connection."""

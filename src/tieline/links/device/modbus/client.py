@@ -10,16 +10,23 @@ from tieline.errors import LinkDown, PeerError
 from tieline.wire.modbus.frames import Frame, FrameError, FrameReader
 from tieline.wire.modbus.pdu import PduError, Read, Refused, Write, read_answer
 
+Answer = tuple[int, ...] | Refused
+
 
 class Client(asyncio.Protocol):
-    """Requests over one stream; a request whose answer did not come is never sent again by itself."""
+    """Requests over one stream; a request whose answer did not come is never sent again by itself.
 
-    def __init__(self, timeout_s: float = 3.0, on_lost: Callable[[], None] = lambda: None) -> None:
+    At most `in_flight` requests are out at once, as small gateways lose what they can't queue. A stream on which
+    nothing at all was heard for two time-outs is half open: it is cut.
+    """
+
+    def __init__(self, timeout_s: float = 3.0, on_lost: Callable[[], None] = lambda: None, in_flight: int = 16) -> None:
         self._on_lost = on_lost
         self._reader = FrameReader()
-        self._waiting: dict[int, tuple[Read | Write, asyncio.Future[tuple[int, ...] | Refused]]] = {}
+        self._waiting: dict[int, tuple[Read | Write, asyncio.Future[Answer]]] = {}
         self._transport: asyncio.Transport | None = None
-        self._next, self._timeout_s = 0, timeout_s
+        self._next, self._timeout_s, self._heard_s = 0, timeout_s, 0.0
+        self._turn = asyncio.Semaphore(in_flight)
         self.sent = self.received = self.errors = 0
         self.last_frame = ""
 
@@ -36,20 +43,27 @@ class Client(asyncio.Protocol):
         """Whether requests can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def request(self, unit: int, request: Read | Write) -> tuple[int, ...] | Refused:
+    async def request(self, unit: int, request: Read | Write) -> Answer:
         """Return the answer to a request: registers, or the device's refusal.
 
         Raises:
             LinkDown: No connection, or no answer in time.
             PeerError: An answer to another question.
+            PduError: The request breaks a limit of the protocol; nothing was sent.
         """
+        pdu = request.octets()
+        async with self._turn:
+            return await self._ask(unit, request, pdu)
+
+    async def _ask(self, unit: int, request: Read | Write, pdu: bytes) -> Answer:
         if self._transport is None or self._transport.is_closing():
             raise LinkDown("not connected")
+        loop = asyncio.get_running_loop()
         self._next = (self._next + 1) & 0xFFFF
         transaction = self._next
-        future: asyncio.Future[tuple[int, ...] | Refused] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answer] = loop.create_future()
         self._waiting[transaction] = (request, future)
-        octets = Frame(transaction, unit, request.octets()).octets()
+        octets = Frame(transaction, unit, pdu).octets()
         self.last_frame = octets.hex()
         self._transport.write(octets)
         self.sent += 1
@@ -57,6 +71,8 @@ class Client(asyncio.Protocol):
             async with asyncio.timeout(self._timeout_s):
                 return await future
         except TimeoutError:
+            if loop.time() - self._heard_s >= 2 * self._timeout_s:
+                self._transport.abort()
             raise LinkDown(f"unit {unit}: no answer in {self._timeout_s:g} s") from None
         finally:
             self._waiting.pop(transaction, None)
@@ -71,9 +87,11 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the stream."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass of asyncio's
+        self._heard_s = asyncio.get_running_loop().time()
 
     def data_received(self, data: bytes) -> None:
         """Give each answer to who waits for it."""
+        self._heard_s = asyncio.get_running_loop().time()
         try:
             frames = self._reader.feed(data)
         except FrameError as error:
