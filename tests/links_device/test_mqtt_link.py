@@ -246,7 +246,8 @@ def test_an_occupants_hand_stands_and_is_kept_when_the_command_ends() -> None:
         await s.command(ROOM, 0.0, wait_s=600.0, seconds=1_800.0)
         s.unit(ROOM).body.set("setpoint_c", 22.0)
         await asyncio.sleep(61)
-        assert s.log.last(ROOM, "setpoint_c")[1] is Quality.LOCAL_FORCED
+        assert s.log.last(ROOM, "setpoint_c")[1] is Quality.GOOD  # it is measured well; it is only not ours
+        assert (s.log.last(ROOM, "is_local")[0], s.log.last(ROOM, "available_up_w")[0]) == (1.0, 0.0)
         await asyncio.sleep(2_000)
         setpoints.append(s.log.last(ROOM, "setpoint_c")[0])
 
@@ -267,6 +268,42 @@ def test_another_controller_is_answered_by_one_more_write_and_no_tug_of_war() ->
     s = play(scene)
     assert s.unit(PLUG).heard == [b'{"state":"OFF"}'] * 2
     assert s.link.counts.contended == 2
+
+
+def test_a_load_offers_what_it_draws_upwards_and_the_rest_of_its_rating_downwards() -> None:
+    seen: list = []
+
+    async def scene(s: Scene) -> None:
+        for target_w in (math.nan, 0.0):
+            await s.command(PLUG, target_w)
+            seen.append(tuple(s.log.last(PLUG, key)[0] for key in ("available_up_w", "available_down_w")))
+
+    play(scene)
+    assert seen == [(2_000.0, 0.0), (0.0, 2_000.0)]
+
+
+def test_timers_follow_a_clock_that_runs_faster_than_the_loop() -> None:
+    from tieline.rim.clock import PacedClock
+
+    async def main(loop: VirtualLoop) -> list:
+        clock, log = PacedClock(1_700_000_000 * SECOND_NS, 60.0), Log()
+        broker = MqttBroker()
+        await broker.start(port=1883)
+        async with Supervisor(np.random.default_rng(1)) as supervisor:
+            unit = MqttUnit("plug", PlugBody(2_000.0))
+            devices = MqttDevices([unit], supervisor, "127.0.0.1", 1883, every_s=1.0)
+            devices.start()
+            link = MqttLink(settings(), log, clock, supervisor, np.random.default_rng(2), speed=60.0)
+            link.start()
+            await asyncio.sleep(3)
+            scene = Scene(clock, loop, broker, devices, link, log)
+            await link.send(scene.batch(PLUG, 0.0, seconds=600.0))
+            await asyncio.sleep(9)
+            before = list(unit.heard)
+            await asyncio.sleep(3)
+            return [before, unit.heard]
+
+    assert run_virtual(main) == [[b'{"state":"OFF"}'], [b'{"state":"OFF"}', b'{"state":"ON"}']]
 
 
 def test_a_device_that_does_not_follow_its_hand_back_is_named() -> None:

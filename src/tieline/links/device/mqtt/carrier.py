@@ -42,6 +42,7 @@ class Carrier(Protocol):
     clock: Clock
     teller: Teller
     ack_s: float
+    speed: float
 
     @property
     def is_live(self) -> bool:

@@ -49,7 +49,7 @@ class Appliance:
 
     def __init__(self, row: int, name: str, profile: Profile, rating: Rating, bound: Bound, carrier: Carrier) -> None:
         self.row, self.name, self.profile, self.rating, self.bound = row, name, profile, rating, bound
-        self.telemetry = Telemetry(row, bound, carrier)
+        self.telemetry = Telemetry(row, bound, profile, rating, carrier)
         self._carrier = carrier
         self._stamp = (-1, -1)
         self._pending: CommandBatch | None = None
@@ -154,9 +154,9 @@ class Appliance:
                 telemetry.flag(Quality.COMM_LOST)
         if heard.values:
             live = self._live
-            forced = live is not None and live.is_contended and not live.what.is_release
-            is_ours = live is not None and not forced and not (live.what.is_release and live.is_echoed)
-            telemetry.learn(heard.values, is_ours, forced)
+            is_local = live is not None and live.is_contended and not live.what.is_release
+            is_ours = live is not None and not is_local and not (live.what.is_release and live.is_echoed)
+            telemetry.learn(heard.values, is_ours, is_local)
             self._check()
         self.go()
 
@@ -193,7 +193,7 @@ class Appliance:
         if live.is_contended:
             # What it holds now is its owner's wish; keep it when the command ends.
             self.telemetry.own_c = self.telemetry.values.get("setpoint_c", self.telemetry.own_c)
-            self.telemetry.flag(Quality.LOCAL_FORCED)
+            self.telemetry.learn({}, False, True)
             return
         live.retries, live.is_echoed = live.retries + 1, False
         self._write(live.settings)
@@ -294,14 +294,17 @@ class Appliance:
         if self.profile.told_by != "switch" or was_on is None or what.is_on == was_on:
             return 0.0
         least_s = self.profile.hold.min_on_s if was_on else self.profile.hold.min_off_s
-        return max(self.telemetry.switched_s + least_s - asyncio.get_running_loop().time(), 0.0)
+        since_s = (self._carrier.clock.now_ns() - self.telemetry.switched_ns) / SECOND_NS
+        return max(least_s - since_s, 0.0)
 
     def _left_s(self, batch: CommandBatch) -> float:
         return max((batch.valid_until_ns - self._carrier.clock.now_ns()) / SECOND_NS, 0.0)
 
     def _later(self, what: str, seconds: float, call: Callable[[], None]) -> None:
+        """Call later: in seconds of the loop where an answer is awaited, of the clock elsewhere."""
         self._cancel(what)
-        self._timers[what] = asyncio.get_running_loop().call_later(seconds, call)
+        delay_s = seconds if what in ("ack", "released") else seconds / self._carrier.speed
+        self._timers[what] = asyncio.get_running_loop().call_later(delay_s, call)
 
     def _cancel(self, what: str) -> None:
         timer = self._timers.pop(what, None)

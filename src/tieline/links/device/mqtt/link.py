@@ -80,10 +80,13 @@ class MqttLink:
         supervisor: Supervisor,
         rng: np.random.Generator,
         name: str = "mqtt",
+        speed: float = 1.0,
     ) -> None:
-        """Make a link. Raises ConfigError naming the setting that can't be."""
-        self.name, self.clock = name, clock
+        """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting."""
+        self.name, self.clock, self.speed = name, clock, speed
         _check(settings)
+        if not 0 < speed < 1e6:
+            raise ConfigError(f"$.speed = {speed:g}: give above 0")
         self._settings, self._intake, self._supervisor, self._rng = settings, intake, supervisor, rng
         self.teller = Teller(name, intake, clock)
         self.counts, self.ack_s = Counts(), settings.ack_s
@@ -155,7 +158,7 @@ class MqttLink:
 
     async def _watch_staleness(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.stale_s / 4)
+            await asyncio.sleep(self._settings.stale_s / 4 / self.speed)
             oldest_ns = self.clock.now_ns() - int(self._settings.stale_s * SECOND_NS)
             for appliance in self.appliances.values():
                 telemetry = appliance.telemetry
