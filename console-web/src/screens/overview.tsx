@@ -108,6 +108,9 @@ function Commitments({ view }: { view: View }) {
   );
 }
 
+/** Whether a feeder's devices stand above its limit by more than measurement noise (W). */
+export const isOver = (row: FeederRow): boolean => row.limit_high_w !== null && row.power_w > row.limit_high_w + Math.max(5e3, 0.03 * Math.abs(row.limit_high_w));
+
 export function FeederTable({ rows }: { rows: FeederRow[] }) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Feeders">
@@ -119,7 +122,7 @@ export function FeederTable({ rows }: { rows: FeederRow[] }) {
             <td class="n">{row.devices.toLocaleString('en-US')}</td>
             <td class="n">{row.abnormal ? <>{row.abnormal > Math.max(2, 0.1 * row.devices) && <Mark priority={3} />} {row.abnormal.toLocaleString('en-US')}</> : ''}</td>
             <td class="n">{power(row.power_w)}</td>
-            <td class="n">{row.limit_high_w === null && row.limit_low_w === null ? <span class="quiet">none</span> : `\u2264 ${bound(row.limit_high_w)}`}</td>
+            <td class="n">{row.limit_high_w === null && row.limit_low_w === null ? <span class="quiet">none</span> : <>{isOver(row) && <Mark priority={2} />} {`\u2264 ${bound(row.limit_high_w)}`}</>}</td>
             <td class="n">{row.min_pu === null ? <span class="quiet">no model</span> : `${row.min_pu.toFixed(3)} to ${row.max_pu!.toFixed(3)}`}</td>
             <td class="n">{row.loading_frac === null ? '' : `${Math.round(row.loading_frac * 100)} %`}</td>
           </tr>

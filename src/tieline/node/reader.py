@@ -348,7 +348,26 @@ class NodeReader:
                         600, f"/feeder/{feeder}", len(grid.violations), self._since.get(name, now_ns),
                     )
                 )  # fmt: skip
-        return found + self._shortfall(now_ns)
+        return found + self._over_limit(now_ns) + self._shortfall(now_ns)
+
+    def _over_limit(self, now_ns: int) -> list[AlarmView]:
+        """Return an alarm for each group whose devices stand above the limit that was asked for it."""
+        found = []
+        fleet = self.node.state.fleet
+        for group, (_, high_w) in read_fleet.limits_on_groups(self.node.state).items():
+            power_w = float(np.nansum(fleet.power_w[fleet.leaves(group)]))
+            if high_w is None or power_w <= high_w + max(5_000.0, 0.03 * abs(high_w)):
+                continue
+            name = derive("alarm", "over", group)
+            text = f"Over its limit by {(power_w - high_w) / 1e3:.0f} kW"
+            link = f"/feeder/{group}" if group in self._order.names else f"/resource/{group}"
+            found.append(
+                AlarmView(
+                    name, 2, group, text, "The grid operator's limit is broken", "See which devices don't follow",
+                    300, link, 1, self._since.get(name, now_ns),
+                )
+            )  # fmt: skip
+        return found
 
     def _shortfall(self, now_ns: int) -> list[AlarmView]:
         last = [s for s in self._samples if s.at_ns > now_ns - 15 * MINUTE_NS and s.instructed_w]

@@ -68,9 +68,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 """Who may do each action; an action that is not here is nobody's."""
 
 
-def may(
-    roles: Iterable[Role], action: Action, resource: str = "", scope: frozenset[str] = frozenset()
-) -> bool:
+def may(roles: Iterable[Role], action: Action, resource: str = "", scope: frozenset[str] = frozenset()) -> bool:
     """Return whether somebody of these roles may do an action on a resource (empty: none in particular).
 
     An owner sees and touches only the resources of his scope; every other role sees all.
