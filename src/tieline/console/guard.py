@@ -27,8 +27,8 @@ def same_origin(headers: Any) -> bool:
     """Return whether a request comes from our own pages, or from a program (which names no origin)."""
     origin = headers.get("origin")
     if origin is None:
-        return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
-    return str(origin).partition("://")[2] == headers.get("host", "")
+        return bool(headers.get("sec-fetch-site", "none") in ("none", "same-origin"))
+    return bool(str(origin).partition("://")[2] == headers.get("host", ""))
 
 
 class Guard:

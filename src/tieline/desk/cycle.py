@@ -145,11 +145,12 @@ class Cycle:
             pool.tally = tracking.Tally.begin(pool.rows, start_ns, start_ns + DISPATCH_STEP_NS)
         if seconds > 0:
             asked_w = 0.0 if pool.obligation is None else pool.obligation.power_w
+            pool.tally.is_owed |= pool.obligation is not None
             pool.tally.add(asked_w, tracking.above_base_w(self.desk.state, pool.rows), min(seconds, 300.0))
 
     async def _close(self, pool: PoolDesk, tally: tracking.Tally) -> None:
         asked_w, row_w = tally.means()
-        if abs(asked_w) < 1.0:
+        if not tally.is_owed:
             return
         counted_w = np.where((np.abs(pool.share_w) > 1.0), row_w, 0.0)
         delivered_w = float(counted_w.sum())

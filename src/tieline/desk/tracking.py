@@ -27,6 +27,7 @@ class Tally:
     seconds: float
     row_ws: Floats
     samples: int
+    is_owed: bool = False
 
     @staticmethod
     def begin(rows: Rows, start_ns: int, end_ns: int) -> Tally:

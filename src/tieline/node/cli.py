@@ -83,6 +83,8 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
 @click.option("--speed", default=60.0, show_default=True, help="How many times faster than the wall clock.")
 @click.option("--seed", default=1, show_default=True, help="Seed of everything random.")
 @click.option("--scenario", default="heatwave", show_default=True, help="heatwave, cloud or comms-loss.")
+@click.option("--port", default=8080, show_default=True, help="Port of the console; 0 picks a free one.")
+@click.option("--wire", is_flag=True, help="With --headless: over real sockets on wall time, --speed times as fast.")
 @click.option("--headless", is_flag=True, help="Play the story on virtual time, without a screen.")
 @click.option("--for", "duration", default="1d", show_default=True, help="How long, such as 90m, 6h or 1d.")
 @click.option("--data", "data", type=click.Path(), help="Keep journal and registry in this folder.")
@@ -94,6 +96,8 @@ def demo(
     speed: float,
     seed: int,
     scenario: str,
+    port: int,
+    wire: bool,
     headless: bool,
     duration: str,
     data: str | None,
@@ -104,11 +108,18 @@ def demo(
 
     player.quiet()
     if not headless:
-        player.run_live(devices, speed, seed, scenario)
+        player.run_live(devices, speed, seed, scenario, port)
         return
     length_ns = player.parse_duration(duration)
     folder = None if data is None else Path(data)
-    result = player.run_headless(devices, seed, scenario, length_ns, lambda line: click.echo(line, err=True), folder)
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    if wire:
+        result = player.run_wire(devices, seed, scenario, speed, length_ns, say)
+    else:
+        result = player.run_headless(devices, seed, scenario, length_ns, say, folder)
     if as_json:
         show(result, True)
     else:

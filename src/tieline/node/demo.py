@@ -86,6 +86,30 @@ def run_headless(
     return run_virtual(main)
 
 
-def run_live(devices: int, speed: float, seed: int, scenario_name: str) -> None:
-    """Open the territory over real sockets on wall time; ends with Ctrl-C."""
-    raise ConfigError("the live demo is not wired yet: give --headless")
+def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: int, wall_s: float | None = None) -> None:
+    """Open the territory over real sockets; ends with Ctrl-C, or after so many wall seconds."""
+    import uvloop
+
+    from tieline.node.live import live
+
+    if not 0.1 <= speed <= 600:
+        raise ConfigError(f"--speed {speed:g}: give 0.1 to 600")
+    try:
+        uvloop.run(live(devices, speed, seed, scenario_name, port, print, wall_s))
+    except KeyboardInterrupt:
+        return
+    except OSError as error:
+        raise ConfigError(f"--port {port}: {error.strerror or error}: give a free port, or 0 to pick one") from None
+
+
+def run_wire(
+    devices: int, seed: int, scenario_name: str, speed: float, duration_ns: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Play the story over real sockets on wall time and return its report."""
+    import uvloop
+
+    from tieline.node.live import play_on_wire
+
+    length_ns = DAY_AND_EVE_NS if duration_ns == DAY_NS else duration_ns
+    with tempfile.TemporaryDirectory() as folder:
+        return uvloop.run(play_on_wire(devices, seed, scenario_name, speed, length_ns, say, Path(folder)))

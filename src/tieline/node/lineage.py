@@ -6,15 +6,19 @@ from collections.abc import Iterable
 
 from tieline.flow.record import Record
 
-WANTED = ("AwardTaken", "ClaimsPlaced", "CommandsIssued", "CommandsReported")
+WANTED = ("AwardTaken", "IntervalTracked")
+CALLED = ("ClaimsPlaced", "CommandsIssued", "CommandsReported")
 
 
-def followed(records: Iterable[Record], energy_of: dict[str, float]) -> tuple[float, dict[str, int]]:
+def followed(
+    records: Iterable[Record], energy_of: dict[str, float], called: frozenset[str]
+) -> tuple[float, dict[str, int]]:
     """Return the share of settled energy whose chain is whole, and how many records of each kind the chains hold.
 
     Args:
         records: The journal.
         energy_of: Settled energy (Wh, absolute) by line id.
+        called: Intervals in which anything was asked; only their chains must hold claims, commands and reports.
     """
     kinds: dict[str, str] = {}
     causes: dict[str, tuple[str, ...]] = {}
@@ -32,7 +36,8 @@ def followed(records: Iterable[Record], energy_of: dict[str, float]) -> tuple[fl
         found = {kinds[node] for node in (*chain, *reports) if node in kinds}
         awards = [node for node in chain if kinds.get(node) == "AwardTaken"]
         back = all(line in _reach(award, line, effects) for award in awards)
-        if awards and back and all(kind in found for kind in WANTED):
+        wanted = (*WANTED, *CALLED) if called & chain else WANTED
+        if awards and back and all(kind in found for kind in wanted):
             whole += energy_wh
         for kind in found:
             seen[kind] = seen.get(kind, 0) + 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tieline.desk.facts import BatchTaken, CommandsIssued, PositionChanged, from_record
+from tieline.desk.facts import BatchTaken, CommandsIssued, IntervalTracked, PositionChanged, from_record
 from tieline.desk.settle import Settlement
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.flow.record import Record
@@ -47,7 +47,7 @@ def promises(
         made += [
             _limit_held(stage, told),
             _told_upward(records, override),
-            _substituted(override),
+            _substituted(told, records, override),
         ]
     if told.opt_out:
         made.append(_opt_out(told))
@@ -196,9 +196,14 @@ def _told_upward(records: list[Record], override: dict[str, Any]) -> Promise:
     return _promise("a limit is told to the market within 5 s", held, f"{seconds:.3f} s")
 
 
-def _substituted(override: dict[str, Any]) -> Promise:
+def _substituted(told: Told, records: list[Record], override: dict[str, Any]) -> Promise:
+    """Others step in for what a limit takes; where there are none the lack is named."""
     count = override.get("substitute_count", 0)
-    return _promise("substitutes are found for what a limit takes", count > 0, f"{count} resources stepped in")
+    since_ns = int(told.override["when_ns"])
+    tracked = [f for r in records if isinstance(f := from_record(r), IntervalTracked) and f.end_ns > since_ns]
+    named = sum("dno_limit" in fact.causes for fact in tracked)
+    evidence = f"{count} resources stepped in; {named} intervals name the limit as a cause"
+    return _promise("substitutes are found for what a limit takes, or the lack is named", count + named > 0, evidence)
 
 
 def _opt_out(told: Told) -> Promise:

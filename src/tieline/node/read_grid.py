@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
 from tieline.desk.views import BranchView, BusView, FeederRow, FeederView, ViolationView
@@ -53,7 +56,7 @@ def feeder_view(
     )  # fmt: skip
 
 
-def _at_buses(state: DeskState, feeder: str, count: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _at_buses(state: DeskState, feeder: str, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return DER power (W) and device count at each bus, by the bus groups of the fleet (`bus-FF-BBB`)."""
     fleet = state.fleet
     rows = fleet.leaves(feeder)

@@ -10,10 +10,11 @@ import numpy as np
 from tieline.desk.facts import AskGranted, BatchTaken, CommandsIssued, CommandsReported, PositionChanged, from_record
 from tieline.desk.settle import Settlement
 from tieline.flow.record import Record
+from tieline.ids import derive
 from tieline.node.lineage import followed
 from tieline.node.promises import promises
 from tieline.node.settling import tracked_of
-from tieline.node.stage import Stage
+from tieline.node.stage import POOL, Stage
 from tieline.node.story import Told
 from tieline.resource.command import Stage as Life
 from tieline.times import SECOND_NS, iso
@@ -22,7 +23,7 @@ from tieline.times import SECOND_NS, iso
 def report(stage: Stage, told: Told, settlement: Settlement | None, seed: int) -> dict[str, Any]:
     """Return the whole story as JSON-ready data."""
     records = list(stage.node.journal.replay())
-    share, chain = _trace(records, settlement)
+    share, chain = _trace(stage, records, settlement)
     override = _override(stage, told, records)
     kept = promises(stage, told, settlement, records, share, override)
     return {
@@ -139,6 +140,14 @@ def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
             "sent": len(asked), "acknowledged": sum(r.kind == "AskGranted" for r in asked),
             "observed": sum(r.kind == "AskWithdrawn" for r in records) + len(asked), **_spread(dnp3_s),
         },
+        "modbus": {
+            "sent": stage.modbus.sent, "acknowledged": stage.modbus.acknowledged, "observed": stage.modbus.observed,
+            **_spread(stage.modbus.delays_s),
+        },
+        "openadr": {
+            "sent": stage.openadr.sent, "acknowledged": stage.openadr.acknowledged,
+            "observed": stage.openadr.observed, **_spread(stage.openadr.delays_s),
+        },
         "devices": {
             "sent": link.sent, "acknowledged": link.acknowledged, "observed": link.observed, **_spread(link.delays_s),
         },
@@ -162,11 +171,12 @@ def _spread(seconds: list[float]) -> dict[str, float | None]:
     return {"p50_ms": round(float(p50) * 1e3, 3), "p99_ms": round(float(p99) * 1e3, 3)}
 
 
-def _trace(records: list[Record], settlement: Settlement | None) -> tuple[float, dict[str, int]]:
+def _trace(stage: Stage, records: list[Record], settlement: Settlement | None) -> tuple[float, dict[str, int]]:
     if settlement is None:
         return 0.0, {}
     energy = {line.id: abs(line.energy_wh) for line in settlement.lines if line.kind == "real_time"}
-    return followed(records, energy)
+    asked = {start_ns for start_ns, fact in tracked_of(stage).items() if abs(fact.asked_w) >= 1.0}
+    return followed(records, energy, frozenset(derive("interval", POOL, start_ns) for start_ns in asked))
 
 
 def _money(settlement: Settlement | None) -> dict[str, Any]:

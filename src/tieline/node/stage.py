@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cache
@@ -22,12 +23,16 @@ from tieline.fleet.columns import KINDS
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.grid.feeder import FeederModel, read_simbench
 from tieline.grid.powerflow import FeederFlow
+from tieline.links.device.modbus.link import ModbusLink
+from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.runtime import Node, replayed
+from tieline.node.stage_devices import VENS, WIRED_UNITS, raise_modbus, raise_openadr
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
+from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.inprocess import FAULTS, ColumnsLink
@@ -39,7 +44,7 @@ from tieline.simulate.scada import Scada
 from tieline.simulate.territory import Territory, build
 from tieline.simulate.world import World, history_w
 from tieline.store.journal import SqliteJournal
-from tieline.times import MINUTE_NS, SECOND_NS, Clock, to_ns
+from tieline.times import MINUTE_NS, SECOND_NS, Clock, from_ns, to_ns
 
 Floats = NDArray[np.float64]
 POOL, PRODUCT = "pool-1", "ENERGY"
@@ -91,6 +96,8 @@ class Stage:
     world: World
     node: Node
     link: ColumnsLink
+    modbus: ModbusLink
+    openadr: OpenAdrLink
     iso: IsoMarket
     iso_link: IsoWeb
     outstation: Dnp3Outstation
@@ -104,6 +111,11 @@ class Stage:
     day: date
     metered: dict[int, float]
     feeder_trail: list[tuple[int, Floats]]
+    speed: float = 1.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep so many seconds of the stage's clock."""
+        await asyncio.sleep(seconds / self.speed)
 
     def group_at(self, feeder: str) -> int:
         """Return where a feeder's points begin on the DNP3 outstation."""
@@ -116,9 +128,20 @@ def begins_ns(day: date) -> int:
 
 
 async def raise_stage(
-    what: Scenario, devices: int, seed: int, clock: Clock, supervisor: Supervisor, folder: Path, history_days: int = 15
+    what: Scenario,
+    devices: int,
+    seed: int,
+    clock: Clock,
+    supervisor: Supervisor,
+    folder: Path,
+    history_days: int = 15,
+    speed: float = 1.0,
 ) -> Stage:
-    """Build everything and connect it over the running loop's network (memory or sockets)."""
+    """Build everything and connect it over the running loop's network (memory or sockets).
+
+    `speed` is how many seconds of the clock pass in one of the loop's. A clock that starts on the market day itself has
+    an intraday auction: its gate is twenty minutes after the start.
+    """
     if devices < 40:
         raise ConfigError(f"--devices {devices}: give 40 or more, so that every kind has its place")
     day = date.fromisoformat(what.day)
@@ -126,7 +149,7 @@ async def raise_stage(
     model = feeder_model()
     territory = build(devices, streams[0], model.load_bus, POOL)
     world = World(territory, streams[1], what.hotter_c, what.cloud_frac)
-    opens_ns = begins_ns(day)
+    opens_ns = clock.now_ns()
     starts, history = history_w(world, opens_ns, history_days, 300, 300)
     kinds = np.array([kind.value for kind in KINDS])[territory.fleet.kinds]
     eligible, refused = eligible_rows(kinds, territory.fuel, territory.jurisdiction, "energy")
@@ -136,17 +159,27 @@ async def raise_stage(
     journal = SqliteJournal(folder / "journal.db")
     state = replayed(territory.fleet, ledger, journal)
     pool = PoolDesk(POOL, territory.fleet.leaves(POOL), merit_price(territory.fleet.kinds), eligible, np.zeros(devices))
-    node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool})
+    executor = ThreadPoolExecutor(1, "journal") if speed != 1.0 else None
+    node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool}, speed, executor)
     node.published = [POOL, *territory.feeders]
     loop = asyncio.get_running_loop()
     rows = np.arange(devices, dtype=np.int32)
-    link = ColumnsLink(world, rows, node.desk, clock, loop.call_later, FAULTS[what.name], streams[2])
-    node.desk.bind(link, "columns", {int(row): territory.fleet.id_of(int(row)) for row in rows})
-    market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor)
-    outstation, scada = await _raise_dnp3(territory, node, clock, supervisor)
+    wired = territory.by_kind[Kind.BATTERY][:WIRED_UNITS]
+    hybrids = territory.by_kind[Kind.HYBRID_SITE][:VENS]
+    loose = np.setdiff1d(rows, np.concatenate([wired, hybrids])).astype(np.int32)
+
+    def later(seconds: float, act: Callable[[], None]) -> object:
+        return loop.call_later(seconds / speed, act)
+
+    link = ColumnsLink(world, loose, node.desk, clock, later, FAULTS[what.name], streams[2])
+    node.desk.bind(link, "columns", {int(row): territory.fleet.id_of(int(row)) for row in loose})
+    modbus = await raise_modbus(territory, world, link, wired, node, clock, supervisor, streams[4], speed)
+    openadr = await raise_openadr(territory, world, link, hybrids, node, clock, supervisor, streams[5], speed)
+    market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor, speed)
+    outstation, scada = await _raise_dnp3(territory, node, clock, supervisor, speed)
     stage = Stage(
-        what, territory, world, node, link, market, iso_link, outstation, scada, FeederFlow(model), starts, history,
-        refused, eligible, opens_ns, day, {}, [],
+        what, territory, world, node, link, modbus, openadr, market, iso_link, outstation, scada, FeederFlow(model),
+        starts, history, refused, eligible, opens_ns, day, {}, [], speed,
     )  # fmt: skip
     node.before_beat.append(_mover(stage))
     return stage
@@ -182,13 +215,25 @@ def _principals(territory: Territory) -> dict[str, Principal]:
 
 
 async def _raise_iso(
-    what: Scenario, clock: Clock, rng: np.random.Generator, seed: int, node: Node, supervisor: Supervisor
+    what: Scenario,
+    clock: Clock,
+    rng: np.random.Generator,
+    seed: int,
+    node: Node,
+    supervisor: Supervisor,
+    speed: float,
 ) -> tuple[IsoMarket, IsoWeb]:
     faults = Faults(what.iso, np.random.default_rng([seed, 31]))
-    market = IsoMarket(clock, rng, faults, gate=time(23), clears_at=time(23, 30), seed_prices=seed)
+    local = from_ns(clock.now_ns()).astimezone(ZONE)
+    same_day = local.date() == date.fromisoformat(what.day)
+    gate, clears = (local + timedelta(minutes=20), local + timedelta(minutes=25))
+    gate_at, clears_at = (gate.time(), clears.time()) if same_day else (time(23), time(23, 30))
+    days_before = 0 if same_day else 1
+    market = IsoMarket(clock, rng, faults, seed_prices=seed, days_before=days_before, gate=gate_at, clears_at=clears_at)
     server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    settings = IsoSettings(f"http://127.0.0.1:{port}/", "America/Chicago", {POOL: "TIELINE_1"}, poll_s=15.0)
+    url, names = f"http://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
+    settings = IsoSettings(url, "America/Chicago", names, poll_s=15.0 / speed, awards_s=60.0 / speed)
     client = httpx.AsyncClient(timeout=30.0)
     link = IsoWeb(settings, client, node.desk, clock, np.random.default_rng([seed, 32]), node.desk)
     node.desk.market = link
@@ -197,14 +242,14 @@ async def _raise_iso(
 
 
 async def _raise_dnp3(
-    territory: Territory, node: Node, clock: Clock, supervisor: Supervisor
+    territory: Territory, node: Node, clock: Clock, supervisor: Supervisor, speed: float
 ) -> tuple[Dnp3Outstation, Scada]:
     groups = [_group(territory, POOL, 0)]
     groups += [_group(territory, feeder, 20 * (n + 1)) for n, feeder in enumerate(territory.feeders)]
     names = tuple(group.resource for group in groups)
     peer = Peer("dno", DNO_ADDRESS, may_read=names, may_operate=names, ceiling="ENVELOPE")
     binding = Binding(OUTSTATION, tuple(groups), (peer,), port=0, keep_alive_s=300.0, events=5_000)
-    outstation = Dnp3Outstation(binding, node.desk, clock, supervisor, node.desk)
+    outstation = Dnp3Outstation(binding, node.desk, clock, supervisor, node.desk, pace=speed)
     await outstation.start()
     node.publishers.append(outstation)
     scada = Scada(

@@ -5,7 +5,6 @@ Everything in the result is computed from what happened; nothing is written down
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, time
@@ -86,7 +85,7 @@ class Story:
     async def _until(self, instant_ns: int) -> None:
         wait_s = (instant_ns - self.stage.node.clock.now_ns()) / SECOND_NS
         if wait_s > 0:
-            await asyncio.sleep(wait_s)
+            await self.stage.sleep(wait_s)
 
     def _note(self, text: str) -> None:
         self.told.says.append(text)
@@ -199,7 +198,7 @@ class Story:
         )  # fmt: skip
         before_w = float(stage.world.power_w[row])
         answer = await stage.node.desk.ask(ask)
-        await asyncio.sleep(59)
+        await stage.sleep(59)
         self.told.opt_out = {
             "resource": resource, "when_ns": now_ns, "granted": isinstance(answer, Granted), "power_before_w": before_w,
             "target_after_60s_w": float(stage.link.target_w[row]), "row": row,
@@ -217,7 +216,7 @@ class Story:
         before = {"limit_high_w": _limit(stage, rows), "limits": len(held.limits), "target_w": _asked(stage, rows)}
         at_ns = stage.node.clock.now_ns()
         statuses = await stage.scada.cancel(stage.group_at(feeder))
-        await asyncio.sleep(5)
+        await stage.sleep(5)
         after = {"limit_high_w": _limit(stage, rows), "target_w": _asked(stage, rows)}
         self.told.feeder_limit.append((at_ns, float("inf"), 0.0))
         self.told.restored = {

@@ -197,3 +197,22 @@ def export(kind: str, target: Path, data: Path, as_json: bool) -> None:
 
     count = export_records(data, kind, target)
     show({"records": count, "file": str(target)}, as_json)
+
+
+@main.command()
+@DATA
+@click.option("--port", type=int, help="Port of the console; left out: as the settings say.")
+def serve(data: Path, port: int | None) -> None:
+    """Serve a data folder: API, live stream and console."""
+    import uvloop
+
+    from tieline.node.demo import quiet
+    from tieline.node.serve import serve as run
+
+    quiet()
+    try:
+        uvloop.run(run(data, port, click.echo))
+    except KeyboardInterrupt:
+        return
+    except OSError as error:
+        raise ConfigError(f"--port {port}: {error.strerror or error}: give a free port") from None

@@ -247,6 +247,7 @@ class MemoryTransport(asyncio.Transport):
     def _arrive(self, item: bytes | None) -> None:
         if self.is_dead:
             return
+        self.has_eof |= item is None
         self._arrivals.append(item)
         self._deliver()
 
@@ -254,7 +255,6 @@ class MemoryTransport(asyncio.Transport):
         while self._arrivals and self._reading and not self.is_dead:
             item = self._arrivals.popleft()
             if item is None:
-                self.has_eof = True
                 if not self._protocol.eof_received():  # type: ignore[attr-defined]
                     self.close()
                 continue

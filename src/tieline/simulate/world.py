@@ -48,15 +48,15 @@ class World:
         self.power_w = np.zeros(count)
         self.up_w, self.down_w = np.zeros(count), np.zeros(count)
         self.rows = territory.by_kind
-        self._both = np.concatenate(
+        self.stores = np.concatenate(
             [self.rows[Kind.BATTERY], self.rows[Kind.MECHANICAL_STORAGE], self.rows[Kind.HYBRID_SITE]]
         )
-        self.storage = self._make_storage(self._both)
+        self.storage = self._make_storage(self.stores)
         self.hvac = self._make_hvac(self.rows[Kind.THERMOSTAT])
         self.heaters = self._make_heaters(self.rows[Kind.WATER_HEATER])
         self.charging = self._make_charging(self.rows[Kind.EV_CHARGER])
         self.pv = self._make_pv(self.rows[Kind.PV], 1.0)
-        self._hybrid = slice(len(self._both) - len(self.rows[Kind.HYBRID_SITE]), len(self._both))
+        self._hybrid = slice(len(self.stores) - len(self.rows[Kind.HYBRID_SITE]), len(self.stores))
         self.hybrid_pv = self._make_pv(self.rows[Kind.HYBRID_SITE], 0.6)
         self._engine_rows = np.concatenate([self.rows[kind] for kind in ENGINES])
         self.engines = self._make_engines(self._engine_rows)
@@ -175,7 +175,7 @@ class World:
         self.base_load_w = base[self._home_of_site] * self._scale_of_site
 
     def _step_stores(self, told: object, sun: Floats, seconds: float) -> None:
-        rows = self._both
+        rows = self.stores
         target_w, low_w, high_w = told(rows)  # type: ignore[operator]
         h = self._hybrid
         nothing = np.full(len(self.hybrid_pv.rated_w), np.nan)
@@ -202,7 +202,7 @@ class World:
     def readings(self, now_ns: int, rows: Rows | None = None, source: str = "world") -> Readings:
         """Return what the devices would send now: power, headroom, and energy or temperature where they have them."""
         every = np.arange(len(self.power_w), dtype=np.int32)
-        stores = self._both
+        stores = self.stores
         parts: list[tuple[int, NDArray[Any], Floats]] = [
             (code("power_w"), every, self.power_w),
             (code("available_up_w"), every, self.up_w),

@@ -73,11 +73,13 @@ class IsoMarket:
         gate: time = time(10),
         clears_at: time = time(13, 30),
         lead_s: float = 75.0,
+        days_before: int = 1,
         seed_prices: int = 0,
     ) -> None:
         self._clock, self._rng, self._faults = clock, rng, faults
         self._point, self._zone, self._gate, self._clears_at = point, zone, gate, clears_at
         self._lead_ns = int(lead_s * SECOND_NS)
+        self._days_before = days_before
         self._seed_prices = seed_prices
         self.bids: dict[str, ads.Bid] = {}
         self.awards: dict[date, tuple[ads.AwardRow, ...]] = {}
@@ -129,7 +131,7 @@ class IsoMarket:
         return ads.BidResult(bid.bid_uid, "SUBMITTED")
 
     def _at(self, day: date, local: time) -> int:
-        return to_ns(datetime.combine(day - timedelta(days=1), local, tzinfo=self._zone))
+        return to_ns(datetime.combine(day - timedelta(days=self._days_before), local, tzinfo=self._zone))
 
     def _clear(self, day: date) -> None:
         prices = prices_of(self._point, day)

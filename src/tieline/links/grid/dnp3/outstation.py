@@ -48,8 +48,11 @@ class Dnp3Outstation:
         intake: Intake | None = None,
         tls: ssl.SSLContext | None = None,
         name: str = "dnp3",
+        pace: float = 1.0,
     ) -> None:
+        """Make an outstation; `pace` is how many seconds of the clock pass in one of the loop's."""
         check_binding(binding)
+        self._pace = pace
         self.name = name
         self.port = binding.port
         self._binding, self._clock, self._supervisor, self._intake, self._tls = (
@@ -72,7 +75,7 @@ class Dnp3Outstation:
         loop = asyncio.get_running_loop()
         selects = Selects(self._binding.select_s)
         for peer in self._binding.peers:
-            made = Association(self._binding, peer, self._inlet, selects, self._clock, loop.time)
+            made = Association(self._binding, peer, self._inlet, selects, self._clock, lambda: loop.time() * self._pace)
             self._associations[peer.address] = made
         self._server = await asyncio.start_server(
             self._accept, self._binding.host, self._binding.port, ssl=self._tls, **_tls_limits(self._tls)
@@ -122,7 +125,7 @@ class Dnp3Outstation:
 
     async def _tend(self) -> None:
         while True:
-            await asyncio.sleep(max(self._binding.lease_s / 6, 0.5))
+            await asyncio.sleep(max(self._binding.lease_s / 6, 0.5) / self._pace)
             for association in self._associations.values():
                 if await association.tend():
                     self._show(association)

@@ -1,0 +1,95 @@
+"""The living territory: real sockets, a paced clock, the console in front, and the story played for whoever watches."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from tieline.node.report import report
+from tieline.node.settling import settle
+from tieline.node.stage import Stage, begins_ns, raise_stage, scenario
+from tieline.node.story import DAY_AND_EVE_NS, Story
+from tieline.node.web import serve_console
+from tieline.rim.clock import PacedClock
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.iso.prices import ZONE
+from tieline.times import HOUR_NS, SECOND_NS, to_ns
+
+_log = structlog.get_logger("tieline.live")
+
+
+def opens_ns(day: str) -> int:
+    """Return when a living territory opens: 13:20 of its market day, with an auction and the afternoon before it."""
+    return to_ns(datetime.combine(date.fromisoformat(day), time(13, 20), tzinfo=ZONE))
+
+
+async def live(
+    devices: int,
+    speed: float,
+    seed: int,
+    scenario_name: str,
+    port: int,
+    say: Callable[[str], None],
+    wall_s: float | None,
+) -> None:
+    """Open a territory and serve it until cancelled, or for so many wall seconds."""
+    from tieline.node.reader import Sources
+
+    what = scenario(scenario_name)
+    clock = PacedClock(opens_ns(what.day), speed)
+    async with Supervisor(np.random.default_rng([seed, 91])) as supervisor:
+        with tempfile.TemporaryDirectory(prefix="tieline-") as folder:
+            say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")
+            stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), speed=speed)
+            sources = Sources(
+                utility="Northfield demonstration", setting="DEMO", zone=str(ZONE), speed=speed, model=stage.flow.model
+            )
+            console = await serve_console(stage.node, "127.0.0.1", port, sources=sources, sets_password=False, say=say)
+            say(f"DNP3 outstation on 127.0.0.1:{stage.outstation.port}; Ctrl-C ends it, nothing is left behind")
+            supervisor.spawn(_play(stage, say), "story")
+            try:
+                await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
+            finally:
+                await console.stop()
+
+
+async def _play(stage: Stage, say: Callable[[str], None]) -> None:
+    told = await Story(stage, say).play(opens_ns(stage.scenario.day) + 11 * HOUR_NS)
+    statement = await settle(stage)
+    if statement is not None:
+        say(f"settled: {statement.total} USD, {len(statement.shares)} owners")
+    del told
+
+
+async def play_on_wire(
+    devices: int,
+    seed: int,
+    scenario_name: str,
+    speed: float,
+    duration_ns: int,
+    say: Callable[[str], None],
+    folder: Path,
+) -> dict[str, Any]:
+    """Play the same story over real sockets on wall time, `speed` times as fast, and return its report."""
+    what = scenario(scenario_name)
+    eve_ns = begins_ns(date.fromisoformat(what.day))
+    start_ns = eve_ns if duration_ns >= DAY_AND_EVE_NS else opens_ns(what.day)
+    clock = PacedClock(start_ns, speed)
+    async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
+        stage = await raise_stage(what, devices, seed, clock, supervisor, folder, speed=speed)
+        say(f"over real sockets for {duration_ns / SECOND_NS / speed:.0f} s of wall time")
+        told = await Story(stage, say).play(start_ns + duration_ns)
+        statement = await settle(stage)
+        result = report(stage, told, statement, seed)
+        result["failures"] = dict(supervisor.failures)
+        await stage.scada.close()
+        await stage.outstation.stop()
+        await asyncio.sleep(0.2)
+        return result

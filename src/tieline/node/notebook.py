@@ -1,0 +1,57 @@
+"""The Python API of a notebook: a day that can be run, and its records as tables."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tieline.node.demo import parse_duration, quiet, run_headless
+from tieline.node.why import why
+from tieline.store.journal import SqliteJournal
+from tieline.store.registry import load
+from tieline.times import iso, parse_iso
+
+
+class Day:
+    """One simulated day in a folder of its own; each `run` begins afresh."""
+
+    def __init__(self, devices: int, seed: int, scenario: str) -> None:
+        self._how = (devices, seed, scenario)
+        self._folder = tempfile.TemporaryDirectory(prefix="tieline-")
+        self._runs = 0
+        self.report: dict[str, Any] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where journal and registry of the last run are."""
+        return Path(self._folder.name) / str(self._runs)
+
+    def run(self, duration: str = "1d") -> dict[str, Any]:
+        """Play the day and return its report. Raises ConfigError for a wrong duration or scenario."""
+        quiet()
+        devices, seed, scenario = self._how
+        self._runs += 1
+        self.report = run_headless(devices, seed, scenario, parse_duration(duration), lambda line: None, self.folder)
+        return self.report
+
+    def why(self, resource: str, at: str | None = None) -> dict[str, Any]:
+        """Return who controls a resource at an instant (ISO 8601), and why."""
+        return why(self.folder, load(self.folder / "registry.bin"), resource, parse_iso(at) if at else None)
+
+    def records(self, kind: str) -> pa.Table:
+        """Return the records of a kind as an Arrow table: seq, id, subject, at, causes."""
+        journal = SqliteJournal(self.folder / "journal.db")
+        rows = list(journal.of_kind(kind))
+        journal.close()
+        return pa.table(
+            {
+                "seq": [record.seq for record in rows],
+                "id": [record.id for record in rows],
+                "subject": [record.subject for record in rows],
+                "at": [iso(record.recorded_at_ns) for record in rows],
+                "caused_by": [list(record.caused_by) for record in rows],
+            }
+        )

@@ -1,0 +1,78 @@
+"""`tieline serve`: a server on a data folder: its registry, its journal, its settings, its console."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from tieline.contract.eligibility import eligible_rows
+from tieline.desk.cycle import PoolDesk
+from tieline.fleet.columns import KINDS, Fleet
+from tieline.fleet.ledger import Capacity, Ledger
+from tieline.node.config import Settings, load_config
+from tieline.node.runtime import Node, replayed
+from tieline.node.web import serve_console
+from tieline.pool.merit import merit_price
+from tieline.resource.admission import Principal
+from tieline.resource.identity import Kind
+from tieline.resource.level import Level
+from tieline.rim.clock import SystemClock
+from tieline.rim.supervise import Supervisor
+from tieline.store import registry
+from tieline.store.journal import FolderLock, SqliteJournal
+
+
+def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: ThreadPoolExecutor | None) -> Node:
+    """Return the node of a data folder, its state rebuilt from the journal."""
+    fleet = registry.load(folder / "registry.bin")
+    ledger = Ledger()
+    pools = {group.id: _pool(fleet, group.id, settings.jurisdiction) for group in fleet.groups_of(Kind.POOL)}
+    for name, pool in pools.items():
+        up_w = float(fleet.max_inject_w[pool.rows].sum() + fleet.max_absorb_w[pool.rows].sum())
+        ledger.set_capacity(name, Capacity(up_w, up_w))
+    journal = SqliteJournal(folder / "journal.db")
+    principals = {
+        peer.name: Principal(peer.name, Level[peer.ceiling], frozenset(peer.resources), max_power_w=peer.max_power_w)
+        for peer in settings.peers
+    }
+    state = replayed(fleet, ledger, journal)
+    node = Node(state, journal, SystemClock(), supervisor, principals, pools, 1.0, executor)
+    node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
+    return node
+
+
+def _pool(fleet: Fleet, name: str, jurisdiction: str) -> PoolDesk:
+    rows = fleet.leaves(name)
+    kinds = np.array([kind.value for kind in KINDS])[fleet.kinds[rows]]
+    # A table says nothing of fuels yet: engines count as fossil until somebody shows otherwise.
+    fuels = np.where(np.isin(kinds, ["backup_generator", "chp"]), "diesel", "none")
+    eligible, _ = eligible_rows(kinds, fuels, jurisdiction, "energy")
+    return PoolDesk(name, rows, merit_price(fleet.kinds[rows]), eligible, np.zeros(len(rows)))
+
+
+async def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> None:
+    """Serve a data folder until cancelled."""
+    from tieline.node.reader import Sources
+
+    settings = load_config(folder / "tieline.toml")
+    lock = FolderLock(folder)
+    executor = ThreadPoolExecutor(1, "journal")
+    try:
+        async with Supervisor(np.random.default_rng()) as supervisor:
+            node = node_of(folder, settings, supervisor, executor)
+            say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
+            node.start()
+            sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
+            where = settings.port if port is None else port
+            console = await serve_console(node, settings.host, where, sources=sources, say=say)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await console.stop()
+    finally:
+        executor.shutdown()
+        lock.release()

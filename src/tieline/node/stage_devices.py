@@ -1,0 +1,150 @@
+"""The devices of a stage that speak a real device protocol: the first batteries, as SunSpec units behind gateways."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.links.device.modbus.link import ModbusLink, ModbusSettings
+from tieline.links.device.sunspec_models import model
+from tieline.links.endpoint.openadr.access import Client, Tokens, secret_digest
+from tieline.links.endpoint.openadr.book import Book
+from tieline.links.endpoint.openadr.link import OpenAdrLink
+from tieline.links.endpoint.openadr.ven import Ven, VenSettings
+from tieline.links.endpoint.openadr.vtn import Vtn
+from tieline.node.runtime import Node
+from tieline.resource.setpoint import Bounds
+from tieline.rim.serve import serve_asgi
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.inprocess import ColumnsLink
+from tieline.simulate.sunspec_device import SunSpecDevice, SunSpecServer
+from tieline.simulate.territory import Territory
+from tieline.simulate.world import World
+from tieline.site.plan import Hold, Owner
+from tieline.times import Clock
+
+WIRED_UNITS = 24
+VENS = 8
+UNITS_A_GATEWAY = 8
+SUNSPEC = (1, 701, 702, 703, 704, 713)
+
+
+@dataclass
+class StoreBody:
+    """One store of the world as a device's body."""
+
+    world: World
+    controls: ColumnsLink
+    row: int
+    at: int
+
+    def read(self) -> Mapping[str, float]:
+        """Return what the store measures now."""
+        store = self.world.storage
+        return {
+            "power_w": float(self.world.power_w[self.row]),
+            "soc_frac": float(store.soc_frac[self.at]),
+            "energy_available_wh": float(store.available_wh()[self.at]),
+        }
+
+    def hold(self, target_w: float, high_w: float, until_ns: int) -> None:
+        """Obey a command until its timer runs out."""
+        self.controls.target_w[self.row] = target_w
+        self.controls.high_w[self.row] = high_w
+        self.controls.low_w[self.row] = -math.inf
+        self.controls.until_ns[self.row] = until_ns
+
+
+async def raise_modbus(
+    territory: Territory,
+    world: World,
+    controls: ColumnsLink,
+    rows: NDArray[np.int32],
+    node: Node,
+    clock: Clock,
+    supervisor: Supervisor,
+    rng: np.random.Generator,
+    speed: float,
+) -> ModbusLink:
+    """Put stores behind SunSpec gateways, and bind them to a Modbus link of the desk."""
+    models = {number: model(number) for number in SUNSPEC}
+    addresses: dict[int, str] = {}
+    for first in range(0, len(rows), UNITS_A_GATEWAY):
+        units: dict[int, SunSpecDevice] = {}
+        for unit, row in enumerate(rows[first : first + UNITS_A_GATEWAY].tolist(), 1):
+            at = int(np.flatnonzero(world.stores == row)[0])
+            body = StoreBody(world, controls, row, at)
+            energy_wh = float(territory.fleet.energy_wh[row])
+            units[unit] = SunSpecDevice(body, float(territory.rated_w[row]), energy_wh, models, clock)
+        server = SunSpecServer(units)
+        await server.start()
+        addresses |= {int(rows[first + unit - 1]): f"127.0.0.1:{server.port}/{unit}" for unit in units}
+    ratings = {row: float(territory.rated_w[row]) for row in addresses}
+    settings = ModbusSettings(addresses, ratings, poll_s=max(60.0 / speed, 1.0))
+    link = ModbusLink(settings, node.desk, clock, supervisor, rng)
+    node.desk.bind(link, "modbus", addresses)
+    link.start()
+    return link
+
+
+@dataclass
+class WorldDevice:
+    """One device of the world behind an end-point."""
+
+    world: World
+    controls: ColumnsLink
+    row: int
+
+    def read(self) -> dict[str, float]:
+        """Return what it does and can do now."""
+        row = self.row
+        return {
+            "power_w": float(self.world.power_w[row]),
+            "available_up_w": float(self.world.up_w[row]),
+            "available_down_w": float(self.world.down_w[row]),
+        }
+
+    def hold(self, hold: Hold, until_ns: int) -> None:
+        """Do what the end-point decided."""
+        self.controls.target_w[self.row] = hold.target_w
+        self.controls.low_w[self.row], self.controls.high_w[self.row] = hold.bounds.low_w, hold.bounds.high_w
+        self.controls.until_ns[self.row] = until_ns
+
+
+async def raise_openadr(
+    territory: Territory,
+    world: World,
+    controls: ColumnsLink,
+    rows: NDArray[np.int32],
+    node: Node,
+    clock: Clock,
+    supervisor: Supervisor,
+    rng: np.random.Generator,
+    speed: float,
+) -> OpenAdrLink:
+    """Start the VTN and a VEN at each of some end-points, and bind their devices to an OpenADR link of the desk."""
+    names = {int(row): territory.fleet.id_of(int(row)) for row in rows}
+    secrets = {name: rng.bytes(24).hex() for name in names.values()}
+    scopes = frozenset({"read_targets", "read_ven_objects", "write_reports", "write_subscriptions", "write_vens"})
+    clients = {name: Client(name, secret_digest(secret), scopes) for name, secret in secrets.items()}
+    http = httpx.AsyncClient(timeout=30.0, limits=httpx.Limits(max_keepalive_connections=4 * len(names) + 4))
+    book = Book(node.group, clock)
+    book.restore(node.journal)
+    vtn = Vtn(book, Tokens(clients, rng.bytes(32), clock), supervisor, http, ("http://127.0.0.1:",))
+    server = await serve_asgi(vtn.app, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    link = OpenAdrLink(vtn, names, node.desk, clock, supervisor)
+    await link.start()
+    node.desk.bind(link, "openadr", names)
+    for row, name in names.items():
+        bounds = Bounds(-float(territory.fleet.max_absorb_w[row]), float(territory.fleet.max_inject_w[row]))
+        poll_s, report_s = max(600.0 / speed, 2.0), max(120.0 / speed, 1.0)
+        settings = VenSettings(url, name, name, secrets[name], poll_s=poll_s, report_s=report_s)
+        ven = Ven(settings, WorldDevice(world, controls, row), Owner(bounds), http, clock)
+        supervisor.keep(f"ven {name}", ven.run)
+    return link

@@ -1,0 +1,207 @@
+"""SunSpec devices that answer over Modbus TCP: the control models obeyed, with timers, refusals and faults."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from tieline.times import SECOND_NS, Clock
+from tieline.wire.modbus.frames import Frame, FrameError, FrameReader
+from tieline.wire.modbus.pdu import (
+    DEVICE_FAILURE,
+    ILLEGAL_ADDRESS,
+    NO_TARGET,
+    PduError,
+    Read,
+    Write,
+    answer_read,
+    answer_refused,
+    answer_write,
+    read_request,
+)
+from tieline.wire.sunspec.models import END, MARKER, Model, build, read_value, write_value
+
+BASE = 40000
+
+
+class Body(Protocol):
+    """The physics behind a device."""
+
+    def read(self) -> Mapping[str, float]:
+        """Return what it measures now, by point (SI): power_w, and soc_frac, energy_available_wh where it stores."""
+        ...
+
+    def hold(self, target_w: float, high_w: float, until_ns: int) -> None:
+        """Hold a power (W; NaN: none) below an upper limit until an instant."""
+        ...
+
+
+@dataclass
+class SunSpecDevice:
+    """One unit: its models as registers, its body, and how it misbehaves."""
+
+    body: Body
+    rated_w: float
+    energy_wh: float
+    models: Mapping[int, Model]
+    clock: Clock
+    ignores: bool = False
+    refuses: bool = False
+    is_silent: bool = False
+    registers: dict[int, list[int]] = field(default_factory=dict)
+    writes: int = 0
+
+    def __post_init__(self) -> None:
+        rating = {"WMaxRtg": self.rated_w, "WMax": self.rated_w, "W_SF": 1 if self.rated_w > 60_000 else 0}
+        self.registers[1] = build(self.models[1], {"Mn": "Tieline", "Md": "simulated", "SN": "1"})
+        self.registers[702] = build(self.models[702], rating)
+        self.registers[703] = build(self.models[703], {"ES": 1})
+        zero = {
+            "WSetEna": 0,
+            "WMaxLimPctEna": 0,
+            "WSet": 0,
+            "WSetRvrtTms": 0,
+            "WMaxLimPct": 100,
+            "WMaxLimPctRvrtTms": 0,
+        }
+        self.registers[704] = build(self.models[704], {"WSet_SF": 0, "WMaxLimPct_SF": -1, **zero})
+        self._measure()
+
+    def _measure(self) -> None:
+        small = {"W_SF": 1 if self.rated_w > 30_000 else 0, "V_SF": -1, "Hz_SF": -2, "VA_SF": 1, "Var_SF": 1}
+        values = {**small, "W": 0, "VA": 0, "Var": 0.0, "LLV": 400.0, "Hz": 50.0, "St": 1, "ConnSt": 1}
+        self.registers[701] = build(self.models[701], values)
+        if self.energy_wh > 0:
+            scale = 1 if self.energy_wh > 60_000 else 0
+            stored = {"WHRtg": self.energy_wh, "WHAvail": 0, "SoC": 0, "SoH": 100, "Sta": 0}
+            self.registers[713] = build(self.models[713], {"WH_SF": scale, "Pct_SF": -1, **stored})
+
+    def _refresh(self) -> None:
+        """Lay what the body measures now into the registers."""
+        seen = self.body.read()
+        power_w = seen.get("power_w", 0.0)
+        self._lay(701, "W", power_w)
+        self._lay(701, "VA", abs(power_w))
+        if 713 in self.registers:
+            self._lay(713, "WHAvail", seen.get("energy_available_wh", 0.0))
+            self._lay(713, "SoC", 100 * seen.get("soc_frac", 0.0))
+
+    def _lay(self, number: int, name: str, value: float) -> None:
+        registers, field_ = self.registers[number], self.models[number].field(name)
+        registers[field_.offset : field_.offset + field_.size] = write_value(
+            self.models[number], name, value, registers
+        )
+
+    def image(self) -> list[int]:
+        """Return all registers from the marker to the end model."""
+        self._refresh()
+        whole = [*MARKER]
+        for number in sorted(self.registers):
+            whole += self.registers[number]
+        return [*whole, END, 0]
+
+    def write(self, start: int, values: tuple[int, ...]) -> bool:
+        """Take registers; returns whether they are writable here."""
+        at = BASE + 2
+        for number in sorted(self.registers):
+            size = len(self.registers[number])
+            if number == 704 and at <= start and start + len(values) <= at + size:
+                self.writes += 1
+                if not self.ignores:
+                    self.registers[704][start - at : start - at + len(values)] = values
+                    self._obey()
+                return True
+            at += size
+        return False
+
+    def _value(self, name: str) -> float:
+        value = read_value(self.models[704], name, self.registers[704])
+        return float(value) if isinstance(value, (int, float)) else 0.0
+
+    def _obey(self) -> None:
+        target_w = self._value("WSet") if self._value("WSetEna") == 1 else math.nan
+        limited = self._value("WMaxLimPctEna") == 1
+        high_w = self.rated_w * self._value("WMaxLimPct") / 100 if limited else math.inf
+        seconds = self._value("WSetRvrtTms") or self._value("WMaxLimPctRvrtTms")
+        until_ns = self.clock.now_ns() + int(seconds * SECOND_NS) if seconds else 2**62
+        self.body.hold(target_w, high_w, until_ns)
+
+
+class SunSpecServer:
+    """Answers for many units on one port."""
+
+    def __init__(self, units: Mapping[int, SunSpecDevice]) -> None:
+        self.units = dict(units)
+        self.requests = 0
+        self.port = 0
+        self.on_write: Callable[[int], None] = lambda unit: None
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen; port 0 picks a free one."""
+        self._server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), host, port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        """Take no more connections."""
+        if self._server is not None:
+            self._server.close()
+
+    def answer(self, frame: Frame) -> bytes | None:
+        """Return the PDU that answers a request; None: silence."""
+        self.requests += 1
+        function = frame.pdu[0] if frame.pdu else 0
+        device = self.units.get(frame.unit)
+        if device is None:
+            return answer_refused(function, NO_TARGET)
+        if device.is_silent:
+            return None
+        try:
+            request = read_request(frame.pdu)
+        except PduError as error:
+            return answer_refused(function, error.code)
+        return _read(device, request) if isinstance(request, Read) else self._write(device, frame, request)
+
+    def _write(self, device: SunSpecDevice, frame: Frame, request: Write) -> bytes:
+        if device.refuses:
+            return answer_refused(frame.pdu[0], DEVICE_FAILURE)
+        if not device.write(request.start, request.registers):
+            return answer_refused(frame.pdu[0], ILLEGAL_ADDRESS)
+        self.on_write(frame.unit)
+        return answer_write(frame.pdu, request)
+
+
+def _read(device: SunSpecDevice, request: Read) -> bytes:
+    image = device.image()
+    first = request.start - BASE
+    if first < 0 or first + request.count > len(image):
+        return answer_refused(request.function, ILLEGAL_ADDRESS)
+    return answer_read(request, tuple(image[first : first + request.count]))
+
+
+class _Connection(asyncio.Protocol):
+    """One client of a server."""
+
+    def __init__(self, server: SunSpecServer) -> None:
+        self._server, self._reader = server, FrameReader()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the stream."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass of asyncio's
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what is complete."""
+        assert self._transport is not None
+        try:
+            frames = self._reader.feed(data)
+        except FrameError:
+            self._transport.close()
+            return
+        answers = [(frame, self._server.answer(frame)) for frame in frames]
+        octets = b"".join(Frame(f.transaction, f.unit, pdu).octets() for f, pdu in answers if pdu is not None)
+        if octets:
+            self._transport.write(octets)

@@ -1,0 +1,1 @@
+"""Modbus TCP: bytes in, frames and requests out. Knows no sockets and no clocks."""

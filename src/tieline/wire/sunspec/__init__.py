@@ -1,0 +1,1 @@
+"""SunSpec: the information models over Modbus registers, in SI."""

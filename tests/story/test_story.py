@@ -1,0 +1,141 @@
+"""The whole of it: a day from award to cent on virtual time, over the real protocol stacks, every promise checked."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tieline.node.cli import main
+from tieline.node.demo import parse_duration, quiet, run_headless
+from tieline.times import DAY_NS, HOUR_NS
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    quiet()
+    folder = tmp_path_factory.mktemp("story") / "data"
+    return run_headless(600, 3, "heatwave", DAY_NS, lambda line: None, folder), folder
+
+
+def test_every_promise_is_kept(played: tuple) -> None:
+    result, _ = played
+    broken = [p for p in result["promises"] if not p["held"]]
+    assert broken == []
+    assert len(result["promises"]) >= 16
+    assert result["failures"] == {}
+
+
+def test_the_story_has_all_its_parts(played: tuple) -> None:
+    result, _ = played
+    assert len(result["awards"]) == 6
+    assert len(result["dispatch"]) == 72
+    assert result["override"]["substitute_count"] > 0
+    assert result["override"]["status"] == ["SUCCESS"] * 3
+    assert {r["what"] for r in result["refusals"]} == {"second sale", "backup generator"}
+    assert set(result["hops"]) >= {"iso_web", "dnp3", "modbus", "devices"}
+    assert all(hop["sent"] >= hop["acknowledged"] > 0 for hop in result["hops"].values())
+    assert result["trace"]["share"] == 1.0
+    assert result["settlement"]["adds_up"]
+    assert len(result["settlement"]["baseline"]["days"]) == 10
+
+
+def test_what_was_dispatched_was_nearly_delivered(played: tuple) -> None:
+    rows = played[0]["dispatch"]
+    asked = sum(row["instructed_mw"] for row in rows)
+    missed = sum(abs(row["error_mw"]) for row in rows)
+    assert missed < 0.12 * asked
+
+
+def test_the_same_seed_gives_the_same_digest_and_another_seed_another() -> None:
+    quiet()
+    runs = [run_headless(60, seed, "cloud", 2 * HOUR_NS, lambda line: None)["digest"] for seed in (5, 5, 6)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_why_names_winner_chain_and_delivery(played: tuple) -> None:
+    folder = played[1]
+    run = CliRunner().invoke(
+        main, ["sql", "select distinct subject from record where kind='AskGranted'", "--data", str(folder)]
+    )
+    assert "feeder" in run.output
+    for name in (f"battery-{n:06d}" for n in range(1, 40)):
+        asked = CliRunner().invoke(main, ["why", name, "--at", "2022-08-17T20:40:00Z", "--data", str(folder), "--json"])
+        assert asked.exit_code == 0, asked.output
+        answer = json.loads(asked.output)
+        if answer["winner"]:
+            break
+    assert answer["winner"]["level"] == "MARKET"
+    assert [step["kind"] for step in answer["chain"]][:3] == ["OfferMade", "AwardTaken", "BatchTaken"]
+    assert answer["command"]["stage"] in ("DONE", "ACCEPTED", "UNCONFIRMED")
+
+
+def test_replay_doctor_and_export_work_on_its_folder(played: tuple, tmp_path: Path) -> None:
+    folder = str(played[1])
+    one, two = (CliRunner().invoke(main, ["replay", "--data", folder, "--json"]).output for _ in range(2))
+    assert one == two
+    assert CliRunner().invoke(main, ["doctor", "--data", folder]).exit_code == 0
+    for ending in ("csv", "json", "parquet"):
+        target = tmp_path / f"lines.{ending}"
+        run = CliRunner().invoke(main, ["export", "LineSettled", str(target), "--data", folder, "--json"])
+        assert json.loads(run.output)["records"] == 78
+        assert target.stat().st_size > 0
+
+
+def test_a_changed_journal_is_found_by_the_doctor(played: tuple, tmp_path: Path) -> None:
+    import shutil
+    import sqlite3
+
+    shutil.copytree(played[1], tmp_path / "d")
+    db = sqlite3.connect(tmp_path / "d" / "journal.db")
+    db.execute("UPDATE record SET subject='pool-2' WHERE seq=100")
+    db.commit()
+    db.close()
+    run = CliRunner().invoke(main, ["doctor", "--data", str(tmp_path / "d")])
+    assert run.exit_code == 1
+    assert "record 100 was changed" in run.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["demo", "--headless", "--scenario", "snow"], "give one of heatwave, cloud, comms-loss"),
+        (["demo", "--headless", "--for", "soon"], "such as 1d"),
+        (["demo", "--headless", "--devices", "3"], "give 40 or more"),
+        (["bench", "nothing"], "give one of"),
+        (["why", "x", "--data", "no-such-folder"], "no registry"),
+        (["why", "x", "--at", "yesterday", "--data", "no-such-folder"], "ISO 8601"),
+        (["import", "no-such.csv"], "no such file"),
+        (["sql", "select 1", "--data", "no-such-folder"], "no journal"),
+        (["export", "Nothing", "x.csv"], "give one of"),
+    ],
+)
+def test_a_wrong_word_gets_one_line_that_names_the_fix_and_exit_2(words: list, says: str) -> None:
+    run = CliRunner().invoke(main, words)
+    assert run.exit_code == 2
+    assert says in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1
+
+
+def test_a_table_with_faults_is_refused_row_by_row_and_changes_nothing(tmp_path: Path) -> None:
+    table = tmp_path / "devices.csv"
+    table.write_text("id,kind,max_inject_w\nb1,battery,5000\nb1,battery,x\nb3,teapot,-1\n")
+    run = CliRunner().invoke(main, ["import", str(table), "--data", str(tmp_path / "d")])
+    assert run.exit_code == 2
+    for part in ("row 3: id", "row 3: max_inject_w = 'x'", "row 4: kind = 'teapot'", "row 4: max_inject_w = -1"):
+        assert part in run.stderr
+    assert not (tmp_path / "d").exists()
+
+
+def test_durations_are_read_and_bad_ones_refused() -> None:
+    assert parse_duration("1d") == DAY_NS
+    assert parse_duration("1.5 h") == HOUR_NS * 3 // 2
+
+
+def test_help_is_quick_and_imports_no_heavy_library() -> None:
+    heavy = "('numba', 'pyarrow', 'fastapi')"
+    code = f"import sys; from tieline.node.cli import main; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
