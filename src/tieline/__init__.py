@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tieline.about import VERSION
+
 if TYPE_CHECKING:
     from tieline.node.notebook import Day
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def demo(devices: int = 1_000, seed: int = 1, scenario: str = "heatwave") -> Day:

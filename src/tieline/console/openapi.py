@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tieline import __version__
+from tieline.about import VERSION
 from tieline.console.auth.roles import ALLOWED
 from tieline.console.table import Route
 
@@ -34,7 +34,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Tieline", "version": __version__, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "title": "Tieline", "version": VERSION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "description": "Powers in W, positive from the resource into the grid. Instants in ns since 1970, UTC. "
             "`null` says unknown. The live socket is `/api/v1/live`; send {\"topics\": [\"shell\", \"overview\"]}.",
         },

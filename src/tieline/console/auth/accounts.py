@@ -164,7 +164,8 @@ class Accounts:
         account = self.get(name)
         known = account.password_hash if account and account.password_hash else _NOBODY
         try:
-            right = await asyncio.get_running_loop().run_in_executor(None, PasswordHasher().verify, known, password)
+            verify = PasswordHasher().verify
+            right = bool(await asyncio.get_running_loop().run_in_executor(None, verify, known, password))
         except (VerificationError, InvalidHashError):
             right = False
         if right and account is not None and account.password_hash:
