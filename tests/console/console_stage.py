@@ -78,6 +78,7 @@ async def serve(stage: Stage, reader: NodeReader) -> Console:
     node._wake = asyncio.Event()
     node.publishers.clear()
     node.desk.market = None
+    node.desk._links = dict.fromkeys(node.desk._links, stage.link)
     stage.link._later = asyncio.get_running_loop().call_later
     console = await serve_console(
         node, port=0, reader=reader, people=PEOPLE, sets_password=False, say=lambda line: None

@@ -183,17 +183,24 @@ def test_an_event_that_starts_now_becomes_claims_and_cancel_ends_them(running: R
 
 
 def test_a_limit_is_a_lease_that_can_be_released(running: Running) -> None:
+    """While it holds it is among the claims and bounds the setpoint; after it only what others hold remains."""
     name = running.stage.node.state.fleet.ids[-1]
-    before = running.stage.node.state.claims.explain(len(running.stage.node.state.fleet) - 1, running.now_ns).setpoint
     body = {"low_w": -1_000_000.0, "high_w": 500.0, "minutes": 10, "because": "work on the line"}
+
+    def ours(view: dict) -> list[dict]:
+        return [claim for claim in view["claims"] if claim["source"] == "console"]
+
     with running.client("ann") as client:
         assert client.post(f"/api/v1/resources/{name}/limit", json=body).json()["done"] is True
         view = client.get(f"/api/v1/resources/{name}").json()
+        assert [claim["high_w"] for claim in ours(view)] == [500.0]
         assert view["scada"]["high_w"] <= 500.0
-        assert view["limits"][0]["level_name"] == "operating envelope"
         assert client.post(f"/api/v1/resources/{name}/release").json()["done"] is True
         after = client.get(f"/api/v1/resources/{name}").json()
-    assert after["scada"]["high_w"] == pytest.approx(before.bounds.high_w)
+        assert client.post(f"/api/v1/resources/{name}/release").json()["done"] is False
+    others = [claim["high_w"] for claim in after["claims"] if claim["kind"] == "limit"]
+    assert ours(after) == []
+    assert after["scada"]["high_w"] == pytest.approx(min([after["max_inject_w"], *others]))
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ function Members({ name, count }: { name: string; count: number }) {
         <button class="plain" disabled={at === 0} onClick={() => setAt(Math.max(at - 50, 0))}>Before</button><button class="plain" disabled={at + 50 >= count} onClick={() => setAt(at + 50)}>Next</button></h2>
       <div class="scroll tall" tabIndex={0} role="region" aria-label="Devices">
         <table><thead><tr><th>Device</th><th>Kind</th><th>State</th><th class="n">Power</th><th>Age</th></tr></thead>
-          <tbody>{(view ?? []).map((m) => <tr key={m.resource}><td><a href={`/resource/${m.resource}`}>{m.resource}</a></td><td>{spaced(m.kind)}</td><td class={m.state === 4 ? 'staleword' : m.state > 1 && m.state < 4 ? 'bad' : ''}>{m.state > 0 && m.state < 4 && <Mark priority={m.state === 3 ? 1 : m.state === 2 ? 2 : 3} />} {STATES[m.state].word}</td><td class="n">{power(m.power_w)}</td><td>{age(m.age_s)}</td></tr>)}</tbody></table>
+          <tbody>{(view ?? []).map((m) => <tr key={m.resource}><td><a href={`/resource/${m.resource}`}>{m.resource}</a></td><td>{spaced(m.kind)}</td><td class={m.state === 4 ? 'staleword' : m.state > 1 && m.state < 4 ? 'bad' : ''}>{m.state > 1 && m.state < 4 && <Mark priority={m.state === 3 ? 1 : 2} />} {STATES[m.state].word}</td><td class="n">{power(m.power_w)}</td><td>{age(m.age_s)}</td></tr>)}</tbody></table>
       </div>
     </section>
   );
