@@ -30,12 +30,15 @@ def test_every_python_block_runs(page: Path, code: str, tmp_path: Path, monkeypa
     exec(compile(code, str(page), "exec"), {"__name__": "__docs__"})  # our own docs
 
 
-@pytest.mark.parametrize(("page", "code"), blocks("console"))
-def test_every_console_block_runs(page: Path, code: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if "```console" in p.read_text(encoding="utf-8")], ids=lambda p: p.name
+)
+def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> None:
     """Lines that begin with `$ ` are run in one folder; each must exit 0. `make` lines must name a target."""
     targets = MAKE_TARGETS.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
-    env = dict(os.environ, PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    for line in code.splitlines():
+    env = dict(os.environ, PYTHONPATH=str(ROOT / "src"))
+    blocks_of_page = [m[2] for m in BLOCK.finditer(page.read_text(encoding="utf-8")) if m[1] == "console"]
+    for line in "\n".join(blocks_of_page).splitlines():
         if not line.startswith("$ "):
             continue
         words = shlex.split(line[2:], comments=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import structlog
 
+from tieline.grid.powerflow import Flow
+from tieline.node.read_fleet import GridReading
 from tieline.node.report import report
 from tieline.node.settling import settle
 from tieline.node.stage import Stage, begins_ns, raise_stage, scenario
@@ -49,7 +51,12 @@ async def live(
             say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")
             stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), speed=speed)
             sources = Sources(
-                utility="Northfield demonstration", setting="DEMO", zone=str(ZONE), speed=speed, model=stage.flow.model
+                utility="Demonstration utility",
+                setting="DEMO",
+                zone=str(ZONE),
+                speed=speed,
+                model=stage.flow.model,
+                grid=_solver(stage),
             )
             console = await serve_console(stage.node, "127.0.0.1", port, sources=sources, sets_password=False, say=say)
             say(f"DNP3 outstation on 127.0.0.1:{stage.outstation.port}; Ctrl-C ends it, nothing is left behind")
@@ -58,6 +65,35 @@ async def live(
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
                 await console.stop()
+
+
+def _solver(stage: Stage) -> Callable[[], Mapping[str, GridReading]]:
+    """Return what solves the power flow of all feeders at once, at most every five minutes of the stage's clock."""
+    kept: dict[str, GridReading] = {}
+    solved_ns = 0
+
+    def solve() -> Mapping[str, GridReading]:
+        nonlocal kept, solved_ns
+        now_ns = stage.node.clock.now_ns()
+        if kept and now_ns - solved_ns < 300 * SECOND_NS:
+            return kept
+        t, sites = stage.territory, len(stage.flow.model.load_bus)
+        site_w = stage.world.site_w().reshape(len(t.feeders), sites)
+        flow = stage.flow.solve(site_w)
+        broken = stage.flow.violations(flow)
+        solved_ns = now_ns
+        kept = {
+            name: GridReading(
+                Flow(flow.voltage_pu[k : k + 1], flow.line_frac[k : k + 1], flow.trafo_frac[k : k + 1]),
+                [violation for violation in broken if violation.scenario == k],
+                stage.flow.model.load_bus,
+                site_w[k],
+            )
+            for k, name in enumerate(t.feeders)
+        }
+        return kept
+
+    return solve
 
 
 async def _play(stage: Stage, say: Callable[[str], None]) -> None:

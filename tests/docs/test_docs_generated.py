@@ -1,0 +1,25 @@
+"""Generated pages are those that the code makes today."""
+
+from pathlib import Path
+
+import pytest
+
+from tieline.errors import ConfigError
+from tieline.resource.point import by_code, json_schema, load, markdown, points
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_of_points_is_the_catalogue() -> None:
+    assert (ROOT / "docs" / "reference" / "points.md").read_text().endswith(markdown())
+    assert len(points()) >= 45
+    assert len(by_code()) == len(points())
+    assert set(json_schema()["properties"]) == set(points())
+
+
+def test_a_point_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="p: "):
+        load('[p]\ncode = 1\nunit = "W"\n')
+    row = '[{}]\ncode = 1\nunit = "W"\nsign = ""\naccess = "r"\ndtype = "float64"\nstale_after_s = 1\nsays = "x"\n'
+    with pytest.raises(ConfigError, match=r"b.code = 1: give a free code"):
+        load(row.format("a") + row.format("b"))
