@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit peers peers-dnp3 clean
+.PHONY: demo test lint types unit console peers peers-dnp3 clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -29,6 +29,10 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python -e ".[dev]" && touch $@ $(VENV)/.run
+
+# The screens: built from console-web into the package; the result is committed, so that nobody needs Node to install.
+console:
+	cd console-web && npm ci --no-audit --no-fund && npm run build
 
 # opendnp3 (C++), the independent DNP3 master of the interop tests: a process and a venv of its own.
 peers-dnp3: $(VENV)-peers-dnp3/bin/python

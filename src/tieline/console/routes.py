@@ -55,6 +55,10 @@ async def _overview(call: Call) -> v.Overview:
     return call.desk.reader.overview()
 
 
+async def _series(call: Call) -> v.Series:
+    return call.desk.reader.series()
+
+
 async def _fleet(call: Call) -> v.FleetGrid:
     return call.desk.reader.fleet()
 
@@ -176,6 +180,7 @@ ROUTES: tuple[Route, ...] = (
     *ACCOUNT_ROUTES,
     Route("GET", f"{_A}/shell", Action.SEE_GRID, _shell, "What stands on every page", v.Shell),
     Route("GET", f"{_A}/overview", Action.SEE_GRID, _overview, "The first screen", v.Overview),
+    Route("GET", f"{_A}/series", Action.SEE_GRID, _series, "Instructed and delivered, a day by the minute", v.Series),
     Route("GET", f"{_A}/fleet", Action.SEE_GRID, _fleet, "State and loading of every device, in bytes", v.FleetGrid),
     Route(
         "GET", f"{_A}/groups/{{group}}/members", Action.SEE_GRID, _members, "Devices of a group, in grid order",

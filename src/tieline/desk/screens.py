@@ -20,6 +20,7 @@ from tieline.desk.views import (
     Member,
     Overview,
     ResourceView,
+    Series,
     SettlementView,
     Shell,
     TraceView,
@@ -57,6 +58,10 @@ class Reader(Protocol):
 
     def overview(self) -> Overview:
         """Return the first screen."""
+        ...
+
+    def series(self) -> Series:
+        """Return the last day of instructed and delivered power, a sample a minute."""
         ...
 
     def fleet(self) -> FleetGrid:

@@ -114,7 +114,7 @@ class FeederRow(View, frozen=True):
 
 
 class Overview(View, frozen=True):
-    """The first screen; `controls` counts devices by the authority that sets or limits them."""
+    """The first screen; `controls` counts devices by the authority that sets or limits them; the worst feeders."""
 
     revision: int
     now_ns: int
@@ -134,9 +134,9 @@ class Overview(View, frozen=True):
     failed: int
     limited: int
     alarms_10min: int
-    series: Series
     commitments: tuple[Commitment, ...]
     feeders: tuple[FeederRow, ...]
+    feeder_count: int
     controls: dict[str, int]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ from tieline.store.trace import trace
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 SAMPLES = 24 * 60
+MOST_FEEDERS = 250
+FLOW_SHARE = 0.05
 SCREENS = ("overview", "feeders", "events", "market", "alarms", "settlement", "audit", "links")
 
 
@@ -92,6 +95,7 @@ class NodeReader:
         self._raised: deque[int] = deque(maxlen=1_000)
         self._kept = _Kept()
         self._grid: Mapping[str, GridReading] = {}
+        self._next_flow_s = float("-inf")
         node.after_beat.append(self._sample)
 
     # --- sampling --------------------------------------------------------------------------------------------------
@@ -103,8 +107,17 @@ class NodeReader:
             return
         asked_w, gave_w, price = self._delivery(now_ns)
         self._samples.append(_Sample(now_ns, asked_w, gave_w, price))
-        self._grid = self.sources.grid()
+        self._solve()
         self.alarms()
+
+    def _solve(self) -> None:
+        """Solve the feeders anew, unless that would take more than `FLOW_SHARE` of the loop's time."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        if began_s < self._next_flow_s:
+            return
+        self._grid = self.sources.grid()
+        self._next_flow_s = loop.time() + (loop.time() - began_s) / FLOW_SHARE
 
     def _pool(self) -> str:
         return next(iter(self.node.cycle.pools), "")
@@ -186,13 +199,14 @@ class NodeReader:
             debt.because if debt else "", pool.available[0] if pool else None, pool.available[1] if pool else None,
             float(np.nansum(power_w)) if np.isfinite(power_w).any() else None, len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
-            int(counts[read_fleet.LIMITED]), recent, self._series(),
+            int(counts[read_fleet.LIMITED]), recent,
             read_market.commitments(state, name, now_ns, spread),
-            tuple(read_fleet.feeder_rows(state, self._order, cells, self._grid)),
+            tuple(read_fleet.feeder_rows(state, self._order, cells, self._grid)[:MOST_FEEDERS]), len(self._order.names),
             read_resource.in_control(state, now_ns),
         )  # fmt: skip
 
-    def _series(self) -> Series:
+    def series(self) -> Series:
+        """Return the last day of instructed and delivered power, a sample a minute."""
         samples = list(self._samples)
         return Series(
             tuple(s.at_ns for s in samples), tuple(s.instructed_w for s in samples),
@@ -348,7 +362,26 @@ class NodeReader:
                         600, f"/feeder/{feeder}", len(grid.violations), self._since.get(name, now_ns),
                     )
                 )  # fmt: skip
-        return found + self._shortfall(now_ns)
+        return found + self._over_limit(now_ns) + self._shortfall(now_ns)
+
+    def _over_limit(self, now_ns: int) -> list[AlarmView]:
+        """Return an alarm for each group whose devices stand above the limit that was asked for it."""
+        found = []
+        fleet = self.node.state.fleet
+        for group, (_, high_w) in read_fleet.limits_on_groups(self.node.state).items():
+            power_w = float(np.nansum(fleet.power_w[fleet.leaves(group)]))
+            if high_w is None or power_w <= high_w + max(5_000.0, 0.03 * abs(high_w)):
+                continue
+            name = derive("alarm", "over", group)
+            text = f"Over its limit by {(power_w - high_w) / 1e3:.0f} kW"
+            link = f"/feeder/{group}" if group in self._order.names else f"/resource/{group}"
+            found.append(
+                AlarmView(
+                    name, 2, group, text, "The grid operator's limit is broken", "See which devices don't follow",
+                    300, link, 1, self._since.get(name, now_ns),
+                )
+            )  # fmt: skip
+        return found
 
     def _shortfall(self, now_ns: int) -> list[AlarmView]:
         last = [s for s in self._samples if s.at_ns > now_ns - 15 * MINUTE_NS and s.instructed_w]
