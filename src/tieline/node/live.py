@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tieline.node.web import serve_console
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.iso.prices import ZONE
+from tieline.simulate.world import World, history_w
 from tieline.times import HOUR_NS, SECOND_NS, to_ns
 
 _log = structlog.get_logger("tieline.live")
@@ -49,7 +51,7 @@ async def live(
     async with Supervisor(np.random.default_rng([seed, 91])) as supervisor:
         with tempfile.TemporaryDirectory(prefix="tieline-") as folder:
             say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")
-            stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), speed=speed)
+            stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), 1, speed)
             sources = Sources(
                 utility="Demonstration utility",
                 setting="DEMO",
@@ -60,7 +62,7 @@ async def live(
             )
             console = await serve_console(stage.node, "127.0.0.1", port, sources=sources, sets_password=False, say=say)
             say(f"DNP3 outstation on 127.0.0.1:{stage.outstation.port}; Ctrl-C ends it, nothing is left behind")
-            supervisor.spawn(_play(stage, say), "story")
+            supervisor.spawn(_play(stage, seed, say), "story")
             try:
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
@@ -96,8 +98,12 @@ def _solver(stage: Stage) -> Callable[[], Mapping[str, GridReading]]:
     return solve
 
 
-async def _play(stage: Stage, say: Callable[[str], None]) -> None:
+async def _play(stage: Stage, seed: int, say: Callable[[str], None]) -> None:
     told = await Story(stage, say).play(opens_ns(stage.scenario.day) + 11 * HOUR_NS)
+    # The baseline's days are played only now, by a world of the same seed: nobody waits for them at the start.
+    past = World(stage.territory, np.random.default_rng([seed, 1]), stage.scenario.hotter_c, stage.scenario.cloud_frac)
+    work = partial(history_w, past, stage.opens_ns, 15, 300, 300)
+    stage.history_starts, stage.history = await asyncio.get_running_loop().run_in_executor(None, work)
     statement = await settle(stage)
     if statement is not None:
         say(f"settled: {statement.total} USD, {len(statement.shares)} owners")
