@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.desk.alarms import MOST, TROUBLES, abnormal_counts, device_alarms, fewest
-from tieline.desk.views import AlarmView
+from tieline.desk.views import AlarmView, LinkView
+from tieline.node.read_alarms import link_alarms, shortfall
 
 STALE = 4
 
@@ -80,3 +81,24 @@ def test_where_there_are_too_many_the_least_grave_are_told_as_one() -> None:
     assert {f"a{n}" for n in range(4)} <= {alarm.id for alarm in kept}
     assert kept[-1].link == "/alarms"
     assert "16 more" in kept[-1].title
+
+
+MINUTE = 60 * 10**9
+
+
+@given(st.floats(0.0, 1.2), st.sampled_from([1.0, -1.0]))
+def test_a_pool_that_delivers_under_nine_tenths_for_a_quarter_hour_alarms(share: float, sign: float) -> None:
+    samples = [(n * MINUTE, sign * 1e6, sign * 1e6 * share) for n in range(16)]
+    found = shortfall(samples, "pool-1", {}, 15 * MINUTE)
+    assert bool(found) is (share < 0.9 - 1e-9) or abs(share - 0.9) < 1e-6
+
+
+def test_nothing_owed_or_too_little_seen_is_no_shortfall() -> None:
+    assert shortfall([(n * MINUTE, None, 0.0) for n in range(16)], "p", {}, 15 * MINUTE) == []
+    assert shortfall([(n * MINUTE, 1e6, 0.0) for n in range(5)], "p", {}, 5 * MINUTE) == []
+
+
+def test_only_a_link_that_is_not_live_alarms() -> None:
+    links = [LinkView("a", "dnp3", "live", 1, 0, 0, 0, 5), LinkView("b", "iso_web", "down", 0, 0, 0, 0, 7)]
+    (alarm,) = link_alarms(links, {})
+    assert (alarm.subject, alarm.since_ns, alarm.link) == ("b", 7, "/links")

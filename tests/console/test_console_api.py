@@ -289,3 +289,31 @@ def test_the_chain_is_checked_from_the_audit(running: Running) -> None:
     with running.client("ann") as client:
         view = client.get("/api/v1/audit?check=1&count=1").json()
     assert (view["checked"], view["bad_seq"]) == (True, None)
+
+
+def test_a_browser_that_takes_nothing_is_cut_off(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket's sends never finish: after the time to cut (0.2 s here) it is dropped and counted."""
+    import asyncio
+
+    from starlette.websockets import WebSocket
+
+    from tieline.console import live
+
+    monkeypatch.setattr(live, "CUT_S", 0.2)
+    served: live.Live = running.console.app.state.live
+    heard = iter([{"type": "websocket.connect"}, {"type": "websocket.receive", "text": '{"topics": ["shell"]}'}])
+
+    async def receive() -> dict[str, str]:
+        message = next(heard, None)
+        return message if message is not None else await asyncio.sleep(3600, {})
+
+    async def send(message: dict[str, str]) -> None:
+        if message["type"] == "websocket.send":
+            await asyncio.sleep(3600)
+
+    cookie = f"tieline_session={running.cookies['ann']}".encode()
+    scope = {"type": "websocket", "path": "/api/v1/live", "headers": [(b"cookie", cookie)], "query_string": b""}
+    before = served.cut
+    work = served.serve(WebSocket(scope, receive, send))
+    asyncio.run_coroutine_threadsafe(work, running.loop).result(5)
+    assert served.cut == before + 1

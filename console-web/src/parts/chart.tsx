@@ -40,7 +40,7 @@ export function Chart({ at, lines, height, unit, unit2, now, label }: { at: numb
         fmtDate: (template: string) => uPlot.fmtDate(template), cursor: { drag: { x: false, y: false }, points: { size: 5 } }, legend: { show: false }, padding: [8, unit2 ? 0 : 26, 0, 0],
         scales: { x: { time: true }, y: { range: fromZero }, ...(unit2 ? { second: { range: fromZero } } : {}) },
         axes: [
-          { ...axis, space: 74, values: (_: uPlotType, ticks: number[]) => { const f = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', timeZone: zone }); return ticks.map((t) => f.format(t * 1e3)); } },
+          { ...axis, space: 74, size: 28, values: (_: uPlotType, ticks: number[]) => { const f = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', timeZone: zone }); return ticks.map((t) => f.format(t * 1e3)); } },
           { ...axis, size: 58, space: 34, values: (_: uPlotType, ticks: number[]) => ticks.map((v) => v.toLocaleString('en-US').replace('-', '\u2212')) },
           ...(unit2 ? [{ ...axis, scale: 'second', side: 1 as const, size: 52, space: 34, grid: { show: false } }] : []),
         ],

@@ -57,7 +57,7 @@ function Hours({ view }: { view: View }) {
     const pick = (key: 'awarded_w' | 'instructed_w' | 'delivered_w'): (number | null)[] => view.hours.flatMap((h) => [h[key] === null ? null : h[key]! / 1e3, h[key] === null ? null : h[key]! / 1e3]);
     view.hours.forEach((h) => at.push(h.start_ns / 1e9, h.end_ns / 1e9 - 1));
     return { at, lines: [
-      { label: 'awarded', values: pick('awarded_w'), colour: '--quiet', width: 5 }, { label: 'instructed', values: pick('instructed_w'), colour: '--entered', dash: [6, 3], width: 2 },
+      { label: 'awarded', values: pick('awarded_w'), colour: '--rule', width: 7 }, { label: 'instructed', values: pick('instructed_w'), colour: '--entered', dash: [6, 3], width: 2 },
       { label: 'delivered', values: pick('delivered_w'), colour: '--ink', width: 1.8 },
       { label: 'forecast price', values: view.hours.flatMap((h) => [h.forecast_per_mwh, h.forecast_per_mwh]), colour: '--fill', dash: [2, 3], width: 1.2, scale: 'second' },
       { label: 'cleared price', values: view.hours.flatMap((h) => [h.price_per_mwh, h.price_per_mwh]), colour: '--fill', width: 1.2, scale: 'second' },

@@ -120,7 +120,7 @@ export function FeederTable({ rows }: { rows: FeederRow[] }) {
         <thead><tr><th>Feeder</th><th class="n">Devices</th><th class="n">Abnormal</th><th class="n">DER power</th><th class="n">Limit</th><th class="n">Voltage pu</th><th class="n">Loading</th></tr></thead>
         <tbody>{rows.map((row) => (
           <tr key={row.feeder}>
-            <td><a href={`/feeder/${row.feeder}`}>{row.feeder}</a> {row.violations > 0 && <span class="bad"><Mark priority={1} /> {row.violations} {row.violations === 1 ? 'limit' : 'limits'} broken</span>}</td>
+            <td><a href={`/feeder/${row.feeder}`}>{row.feeder}</a> {row.violations > 0 && <span class="bad"><Mark priority={1} /> {row.violations} broken</span>}</td>
             <td class="n">{row.devices.toLocaleString('en-US')}</td>
             <td class="n">{row.abnormal ? <>{row.abnormal > Math.max(2, 0.1 * row.devices) && <Mark priority={3} />} {row.abnormal.toLocaleString('en-US')}</> : ''}</td>
             <td class="n">{power(row.power_w)}</td>

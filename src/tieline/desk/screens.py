@@ -6,24 +6,26 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from tieline.desk.ports import Granted
-from tieline.desk.views import (
-    AlarmView,
+from tieline.desk.desk_views import (
     AuditView,
     EventPreview,
     EventView,
     FeederView,
-    FleetGrid,
     Found,
-    LinkView,
     MarketView,
+    SettlementView,
+    TraceView,
+)
+from tieline.desk.ports import Granted
+from tieline.desk.views import (
+    AlarmView,
+    FleetGrid,
+    LinkView,
     Member,
     Overview,
     ResourceView,
     Series,
-    SettlementView,
     Shell,
-    TraceView,
 )
 from tieline.resource.claim import Refusal
 

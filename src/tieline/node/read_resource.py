@@ -252,7 +252,7 @@ def _market_side(
         measured = state.fleet.power_w[rows]
         known = np.isfinite(measured)
         delivered_w = float((measured[known] - state.base_w[rows][known]).sum()) if known.any() else None
-        left_out = int(state.missed_until_ns[rows].max())
+        left_out = int(state.missed_until_ns[rows].min())  # a group is left out when all of it is
         product = next((award.product for award in state.awards.values() if award.pool == pool.pool), "")
         return MarketSide(
             pool.pool, product, None if debt is None else debt.power_w, float(pool.share_w[mine].sum()), base_w,
