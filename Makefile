@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit peers peers-dnp3 clean
+.PHONY: demo test lint types unit console interop long soak-kill peers peers-dnp3 peers-openadr clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -29,6 +29,29 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python -e ".[dev]" && touch $@ $(VENV)/.run
+
+# The screens: built from console-web into the package; the result is committed, so that nobody needs Node to install.
+console:
+	cd console-web && npm ci --no-audit --no-fund && npm run build
+
+# Everything that takes minutes: a million claims, a million ledger operations, 200 kills.
+long: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long
+
+soak-kill: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long tests/soak -s
+
+# Peers by other hands, each in an environment of its own; then the tests that speak to them.
+peers: peers-dnp3 peers-openadr
+
+interop: $(VENV)/.dev peers
+	$(BIN)/python -m pytest -m interop
+
+peers-openadr: $(VENV)-peers-openadr/bin/python
+
+PYTHON_3_12 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python3.12) $(shell command -v python3.12 2>/dev/null))
+$(VENV)-peers-openadr/bin/python:
+	$(PYTHON_3_12) -m venv $(VENV)-peers-openadr && $(VENV)-peers-openadr/bin/python -m pip install -q "openadr3-client==2.4.2"
 
 # opendnp3 (C++), the independent DNP3 master of the interop tests: a process and a venv of its own.
 peers-dnp3: $(VENV)-peers-dnp3/bin/python

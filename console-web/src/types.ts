@@ -22,10 +22,10 @@ export interface Overview {
   revision: number; now_ns: number; pool: string; instructed_w: Num; delivered_w: Num; price_per_mwh: Num;
   owed_until_ns: Num; because: string; available_up_w: Num; available_down_w: Num; net_w: Num; devices: number;
   reporting: number; opt_outs: number; not_responding: number; failed: number; limited: number; alarms_10min: number;
-  series: { at_ns: number[]; instructed_w: Num[]; delivered_w: Num[]; price_per_mwh: Num[] };
   commitments: { start_ns: number; end_ns: number; power_w: number; price_per_mwh: number; low_w: number; high_w: number }[];
-  feeders: FeederRow[]; controls: Record<string, number>;
+  feeders: FeederRow[]; feeder_count: number; controls: Record<string, number>;
 }
+export interface Series { at_ns: number[]; instructed_w: Num[]; delivered_w: Num[]; price_per_mwh: Num[] }
 export interface FleetGroup { id: string; first: number; count: number; abnormal: number; states: number[] }
 export interface FleetGrid { revision: number; now_ns: number; groups: FleetGroup[]; state: Uint8Array; loading: Uint8Array }
 export interface Member { resource: string; kind: string; state: number; power_w: Num; age_s: Num }

@@ -57,7 +57,7 @@ export function spaced(word: string): string {
   return word.replace(/_/g, ' ');
 }
 export const STATES = [
-  { word: 'normal', mark: '' }, { word: 'limited', mark: '3' }, { word: 'not responding', mark: '2' },
-  { word: 'command failed', mark: '1' }, { word: 'no telemetry', mark: 'S' }, { word: 'opted out', mark: 'O' },
+  { word: 'normal', mark: '' }, { word: 'limited', mark: 'L' }, { word: 'not responding', mark: '2' },
+  { word: 'failed', mark: '1' }, { word: 'no telemetry', mark: 'S' }, { word: 'opted out', mark: 'O' },
   { word: 'never heard', mark: '?' },
 ];

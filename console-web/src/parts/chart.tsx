@@ -7,6 +7,12 @@ export interface Line { label: string; values: Num[]; colour: string; dash?: num
 
 const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+// Power and price are read against zero: an axis that begins elsewhere would make a small error look large.
+const fromZero = (_: uPlotType, low: number | null, high: number | null): [number, number] => {
+  const least = Math.min(low ?? 0, 0), most = Math.max(high ?? 1, least + 1);
+  return [least < 0 ? least * 1.05 : 0, most > 0 ? most * 1.08 : 0];
+};
+
 /** A chart over time. Past and future share the axis: a line marks now. `table` offers the same as numbers. */
 export function Chart({ at, lines, height, unit, unit2, now, label }: { at: number[]; lines: Line[]; height: number; unit: string; unit2?: string; now?: number; label: string }) {
   const box = useRef<HTMLDivElement>(null);
@@ -32,9 +38,9 @@ export function Chart({ at, lines, height, unit, unit2, now, label }: { at: numb
       plot.current = new uPlot({
         width: box.current.clientWidth, height, tzDate: (s: number) => uPlot.tzDate(new Date(s * 1e3), zone),
         fmtDate: (template: string) => uPlot.fmtDate(template), cursor: { drag: { x: false, y: false }, points: { size: 5 } }, legend: { show: false }, padding: [8, unit2 ? 0 : 26, 0, 0],
-        scales: { x: { time: true } },
+        scales: { x: { time: true }, y: { range: fromZero }, ...(unit2 ? { second: { range: fromZero } } : {}) },
         axes: [
-          { ...axis, space: 74, values: (_: uPlotType, ticks: number[]) => { const f = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', timeZone: zone }); return ticks.map((t) => f.format(t * 1e3)); } },
+          { ...axis, space: 74, size: 28, values: (_: uPlotType, ticks: number[]) => { const f = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', timeZone: zone }); return ticks.map((t) => f.format(t * 1e3)); } },
           { ...axis, size: 58, space: 34, values: (_: uPlotType, ticks: number[]) => ticks.map((v) => v.toLocaleString('en-US').replace('-', '\u2212')) },
           ...(unit2 ? [{ ...axis, scale: 'second', side: 1 as const, size: 52, space: 34, grid: { show: false } }] : []),
         ],

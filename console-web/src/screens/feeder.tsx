@@ -5,6 +5,7 @@ import { Mark } from '../parts/mark';
 import { useView } from '../parts/load';
 import type { Feeder as View, Member } from '../types';
 import { age, bound, clock, power, spaced, STATES } from '../words';
+import { isOver } from './overview';
 import { wants } from './resource';
 
 export function FeederScreen({ name }: { name: string }) {
@@ -27,7 +28,7 @@ export function FeederScreen({ name }: { name: string }) {
         </Figure>
         <Figure label="Voltage" value={row.min_pu === null ? 'no model' : <>{row.min_pu.toFixed(3)} <small>to {row.max_pu!.toFixed(3)} pu</small></>} note={view.min_pu_limit === null ? '' : `limits ${view.min_pu_limit.toFixed(2)} to ${view.max_pu_limit!.toFixed(2)} pu`} />
         <Figure label="DER power" value={power(row.power_w)} note={row.power_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
-        <Figure label="Limit in force" value={row.limit_high_w === null && row.limit_low_w === null ? 'none' : `\u2264 ${bound(row.limit_high_w)}`} note={row.limit_low_w === null ? '' : `\u2265 ${bound(row.limit_low_w)}`} />
+        <Figure label="Limit in force" value={row.limit_high_w === null && row.limit_low_w === null ? 'none' : <>{isOver(row) && <Mark priority={2} />} {`\u2264 ${bound(row.limit_high_w)}`}</>} note={isOver(row) ? `over by ${power(row.power_w - row.limit_high_w!)}` : row.limit_low_w === null ? '' : `and \u2265 ${bound(row.limit_low_w)}`} />
         <Figure label="Abnormal devices" value={row.abnormal.toLocaleString('en-US')} note={`of ${row.devices.toLocaleString('en-US')}`} />
         <Figure label="Limits broken" value={<>{view.violations.length > 0 && <Mark priority={1} />} {view.violations.length}</>} note="by the last power flow" />
       </div>
@@ -58,8 +59,8 @@ export function FeederScreen({ name }: { name: string }) {
 function OneLine({ view }: { view: View }) {
   const plan = useMemo(() => {
     const across = Math.max(...view.buses.map((b) => b.x)), down = Math.max(...view.buses.map((b) => b.y));
-    const dx = Math.min(1480 / Math.max(across, 1), 90), dy = Math.max(Math.min(620 / Math.max(down, 1), 30), 13);
-    return { dx, dy, width: across * dx + 110, height: down * dy + 46 };
+    const dx = Math.min(1420 / Math.max(across, 1), 90), dy = Math.max(Math.min(620 / Math.max(down, 1), 30), 13);
+    return { dx, dy, width: across * dx + 170, height: down * dy + 46 };
   }, [view.id, view.buses.length]);
   const px = (x: number) => 34 + x * plan.dx, py = (y: number) => 24 + y * plan.dy;
   const most = Math.max(...view.buses.map((b) => Math.abs(b.der_w)), 1);
@@ -77,7 +78,7 @@ function OneLine({ view }: { view: View }) {
           <g key={branch.id}>
             <path class={`branch${over ? ' out' : ''}`} stroke-width={over ? 3.5 : 0.8 + 3.4 * Math.min(branch.loading_frac, 1)} d={`M${px(near.x)} ${py(near.y)}V${py(far.y)}H${px(far.x)}`}><title>{`${branch.id}: ${Math.round(branch.loading_frac * 100)} % of its limit`}</title></path>
             {branch.kind === 'transformer' && <g class="trafo"><circle class="bus" cx={(px(near.x) + px(far.x)) / 2 - 5} cy={py(far.y)} r="7" /><circle class="bus" cx={(px(near.x) + px(far.x)) / 2 + 5} cy={py(far.y)} r="7" />
-              <text x={(px(near.x) + px(far.x)) / 2} y={py(far.y) - 12} text-anchor="middle">{Math.round(branch.loading_frac * 100)} %</text></g>}
+              <text x={(px(near.x) + px(far.x)) / 2} y={py(far.y) + 21} text-anchor="middle">{Math.round(branch.loading_frac * 100)} %</text></g>}
           </g>
         );
       })}
@@ -88,7 +89,7 @@ function OneLine({ view }: { view: View }) {
           <g key={bus.id}>
             {bus.devices > 0 && <rect class="der" x={px(bus.x) + (bus.der_w < 0 ? -size : 0)} y={py(bus.y) - 1.6} width={size} height="3.2" />}
             <circle class={`bus${out ? ' out' : ''}`} cx={px(bus.x)} cy={py(bus.y)} r={out ? 5 : 3.2}><title>{`bus ${bus.id}: ${bus.voltage_pu.toFixed(3)} pu, DER ${power(bus.der_w)} of ${bus.devices} devices, net ${power(bus.net_w)}`}</title></circle>
-            {named.has(bus.id) && <text x={px(bus.x) + 9} y={py(bus.y) - 5}>{`bus ${bus.id} ${bus.voltage_pu.toFixed(3)} pu`}</text>}
+            {(named.has(bus.id) || (out && bus.id % 3 === 0)) && <text x={px(bus.x) + (bus.x === 0 ? -4 : 9)} y={py(bus.y) + (bus.x === 0 ? -12 : 4)}>{`bus ${bus.id} ${bus.voltage_pu.toFixed(3)} pu`}</text>}
           </g>
         );
       })}
@@ -116,7 +117,7 @@ function Members({ name, count }: { name: string; count: number }) {
         <button class="plain" disabled={at === 0} onClick={() => setAt(Math.max(at - 50, 0))}>Before</button><button class="plain" disabled={at + 50 >= count} onClick={() => setAt(at + 50)}>Next</button></h2>
       <div class="scroll tall" tabIndex={0} role="region" aria-label="Devices">
         <table><thead><tr><th>Device</th><th>Kind</th><th>State</th><th class="n">Power</th><th>Age</th></tr></thead>
-          <tbody>{(view ?? []).map((m) => <tr key={m.resource}><td><a href={`/resource/${m.resource}`}>{m.resource}</a></td><td>{spaced(m.kind)}</td><td class={m.state === 4 ? 'staleword' : m.state > 1 && m.state < 4 ? 'bad' : ''}>{m.state > 0 && m.state < 4 && <Mark priority={m.state === 3 ? 1 : m.state === 2 ? 2 : 3} />} {STATES[m.state].word}</td><td class="n">{power(m.power_w)}</td><td>{age(m.age_s)}</td></tr>)}</tbody></table>
+          <tbody>{(view ?? []).map((m) => <tr key={m.resource}><td><a href={`/resource/${m.resource}`}>{m.resource}</a></td><td>{spaced(m.kind)}</td><td class={m.state === 4 ? 'staleword' : m.state > 1 && m.state < 4 ? 'bad' : ''}>{m.state > 1 && m.state < 4 && <Mark priority={m.state === 3 ? 1 : 2} />} {STATES[m.state].word}</td><td class="n">{power(m.power_w)}</td><td>{age(m.age_s)}</td></tr>)}</tbody></table>
       </div>
     </section>
   );

@@ -9,7 +9,7 @@ export function FeedersScreen() {
   return (
     <div class="screen">
       <section class="panel">
-        <h1 class="pad">Feeders <small>broken limits first, then those under a limit, then abnormal devices</small></h1>
+        <h1 class="pad">Feeders <small>broken limits first, then those under a limit, then abnormal devices{view && view.feeder_count > view.feeders.length ? ` · the worst ${view.feeders.length} of ${view.feeder_count}; Ctrl-K finds any` : ''}</small></h1>
         {view ? <FeederTable rows={view.feeders} /> : <p class="empty">Waiting …</p>}
       </section>
     </div>

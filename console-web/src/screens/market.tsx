@@ -31,11 +31,11 @@ export function MarketScreen() {
         <Hours view={view} />
       </section>
       <section class="panel">
-        <h2>Forecast, offers, awards, instructions, delivery</h2>
+        <h2>Forecast, offers, awards, instructions, delivery <small>hours with an offer, and those around now</small></h2>
         <div class="scroll tall" tabIndex={0} role="region" aria-label="Market hours">
           <table>
             <thead><tr><th>Hour</th><th class="n">Forecast $/MWh</th><th class="n">Offered</th><th class="n">up to $/MWh</th><th class="n">Awarded</th><th class="n">at $/MWh</th><th class="n">Instructed</th><th class="n">Delivered</th></tr></thead>
-            <tbody>{view.hours.map((h) => (
+            <tbody>{view.hours.filter((h) => h.offered_w !== null || h.awarded_w !== null || Math.abs(h.start_ns - view.now_ns) < 4 * 3600e9).map((h) => (
               <tr key={h.start_ns} class={h === hour ? 'on' : ''}><td>{day(h.start_ns)} {clock(h.start_ns, false)}</td><td class="n">{cell(h.forecast_per_mwh, money)}</td><td class="n">{cell(h.offered_w, power)}</td><td class="n">{cell(h.offer_price_per_mwh, money)}</td>
                 <td class="n">{cell(h.awarded_w, power)}</td><td class="n">{cell(h.price_per_mwh, money)}</td><td class="n">{cell(h.instructed_w, power)}</td><td class="n">{cell(h.delivered_w, power)}</td></tr>
             ))}</tbody>
@@ -57,7 +57,7 @@ function Hours({ view }: { view: View }) {
     const pick = (key: 'awarded_w' | 'instructed_w' | 'delivered_w'): (number | null)[] => view.hours.flatMap((h) => [h[key] === null ? null : h[key]! / 1e3, h[key] === null ? null : h[key]! / 1e3]);
     view.hours.forEach((h) => at.push(h.start_ns / 1e9, h.end_ns / 1e9 - 1));
     return { at, lines: [
-      { label: 'awarded', values: pick('awarded_w'), colour: '--quiet', width: 5 }, { label: 'instructed', values: pick('instructed_w'), colour: '--entered', dash: [6, 3], width: 2 },
+      { label: 'awarded', values: pick('awarded_w'), colour: '--rule', width: 7 }, { label: 'instructed', values: pick('instructed_w'), colour: '--entered', dash: [6, 3], width: 2 },
       { label: 'delivered', values: pick('delivered_w'), colour: '--ink', width: 1.8 },
       { label: 'forecast price', values: view.hours.flatMap((h) => [h.forecast_per_mwh, h.forecast_per_mwh]), colour: '--fill', dash: [2, 3], width: 1.2, scale: 'second' },
       { label: 'cleared price', values: view.hours.flatMap((h) => [h.price_per_mwh, h.price_per_mwh]), colour: '--fill', width: 1.2, scale: 'second' },

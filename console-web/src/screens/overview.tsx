@@ -4,11 +4,11 @@ import { Chart } from '../parts/chart';
 import { Bar, Figure } from '../parts/figure';
 import { Fleet } from '../parts/fleetgrid';
 import { Mark } from '../parts/mark';
-import type { Alarm, FeederRow, Overview as View } from '../types';
+import type { Alarm, FeederRow, Overview as View, Series } from '../types';
 import { age, bound, clock, money, power, UNKNOWN } from '../words';
 
 export function Overview() {
-  useEffect(() => show('overview', 'fleet'), []);
+  useEffect(() => show('overview', 'series', 'fleet'), []);
   const view = views.value.overview as View | undefined;
   if (!view) return <p class="empty">Waiting for the first view …</p>;
   return (
@@ -24,7 +24,7 @@ export function Overview() {
         <section class="panel feeders">
           <h2>Feeders <small>worst first</small></h2>
           <FeederTable rows={view.feeders.slice(0, 7)} />
-          {view.feeders.length > 7 && <p class="more"><a href="/feeders">All {view.feeders.length} feeders</a></p>}
+          {view.feeder_count > 7 && <p class="more"><a href="/feeders">All {view.feeder_count} feeders</a></p>}
         </section>
       </div>
       <div class="column">
@@ -64,12 +64,14 @@ function Figures({ view }: { view: View }) {
 }
 
 function Delivery({ view }: { view: View }) {
+  const series = views.value.series as Series | undefined;
   const data = useMemo(() => {
     const kw = (w: number | null) => (w === null ? null : w / 1e3);
     const from = view.now_ns - 8 * 3600e9;
-    const start = Math.max(view.series.at_ns.findIndex((t) => t >= from), 0);
-    const at = view.series.at_ns.slice(start).map((t) => t / 1e9);
-    const asked = view.series.instructed_w.slice(start).map(kw), gave = view.series.delivered_w.slice(start).map(kw);
+    if (!series) return { at: [], lines: [] };
+    const start = Math.max(series.at_ns.findIndex((t) => t >= from), 0);
+    const at = series.at_ns.slice(start).map((t) => t / 1e9);
+    const asked = series.instructed_w.slice(start).map(kw), gave = series.delivered_w.slice(start).map(kw);
     const none = (n: number): (number | null)[] => new Array(n).fill(null);
     const ahead = view.commitments.filter((c) => c.end_ns > view.now_ns && c.start_ns < view.now_ns + 12 * 3600e9);
     const low: (number | null)[] = none(at.length), high: (number | null)[] = none(at.length), plan: (number | null)[] = none(at.length);
@@ -86,9 +88,9 @@ function Delivery({ view }: { view: View }) {
       { label: 'likely least', values: low, colour: '--quiet', dash: [2, 3], width: 1 },
       { label: 'likely most', values: high, colour: '--quiet', dash: [2, 3], width: 1 },
     ] };
-  }, [view.series, view.commitments]);
+  }, [series, view.commitments.length]);
   if (data.at.length < 2) return <p class="empty">The chart begins with the second minute.</p>;
-  return <Chart at={data.at} lines={data.lines} unit="kW" height={250} now={view.now_ns / 1e9} label="Delivered against instructed power" />;
+  return <Chart at={data.at} lines={data.lines} unit="kW" height={270} now={view.now_ns / 1e9} label="Delivered against instructed power" />;
 }
 
 function Commitments({ view }: { view: View }) {
@@ -108,6 +110,9 @@ function Commitments({ view }: { view: View }) {
   );
 }
 
+/** Whether a feeder's devices stand above its limit by more than measurement noise (W). */
+export const isOver = (row: FeederRow): boolean => row.limit_high_w !== null && row.power_w > row.limit_high_w + Math.max(5e3, 0.03 * Math.abs(row.limit_high_w));
+
 export function FeederTable({ rows }: { rows: FeederRow[] }) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Feeders">
@@ -115,11 +120,11 @@ export function FeederTable({ rows }: { rows: FeederRow[] }) {
         <thead><tr><th>Feeder</th><th class="n">Devices</th><th class="n">Abnormal</th><th class="n">DER power</th><th class="n">Limit</th><th class="n">Voltage pu</th><th class="n">Loading</th></tr></thead>
         <tbody>{rows.map((row) => (
           <tr key={row.feeder}>
-            <td><a href={`/feeder/${row.feeder}`}>{row.feeder}</a> {row.violations > 0 && <span class="bad"><Mark priority={1} /> {row.violations} {row.violations === 1 ? 'limit' : 'limits'} broken</span>}</td>
+            <td><a href={`/feeder/${row.feeder}`}>{row.feeder}</a> {row.violations > 0 && <span class="bad"><Mark priority={1} /> {row.violations} broken</span>}</td>
             <td class="n">{row.devices.toLocaleString('en-US')}</td>
             <td class="n">{row.abnormal ? <>{row.abnormal > Math.max(2, 0.1 * row.devices) && <Mark priority={3} />} {row.abnormal.toLocaleString('en-US')}</> : ''}</td>
             <td class="n">{power(row.power_w)}</td>
-            <td class="n">{row.limit_high_w === null && row.limit_low_w === null ? <span class="quiet">none</span> : `\u2264 ${bound(row.limit_high_w)}`}</td>
+            <td class="n">{row.limit_high_w === null && row.limit_low_w === null ? <span class="quiet">none</span> : <>{isOver(row) && <Mark priority={2} />} {`\u2264 ${bound(row.limit_high_w)}`}</>}</td>
             <td class="n">{row.min_pu === null ? <span class="quiet">no model</span> : `${row.min_pu.toFixed(3)} to ${row.max_pu!.toFixed(3)}`}</td>
             <td class="n">{row.loading_frac === null ? '' : `${Math.round(row.loading_frac * 100)} %`}</td>
           </tr>

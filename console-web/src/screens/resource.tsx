@@ -142,7 +142,7 @@ function Stages({ view }: { view: View }) {
   const most = Math.max(view.stages.issued ?? 0, 1);
   return (
     <section class="panel side">
-      <h2>Commands of its devices <small>in force now</small></h2>
+      <h2>Commands of its devices <small>in force now; verified is by each device's own meter, whatever it reported</small></h2>
       <dl class="stages">{STEPS.map((step) => <Row key={step} label={step} value={<><Bar value={view.stages[step] ?? 0} target={null} low={0} high={most} label={step} /> {(view.stages[step] ?? 0).toLocaleString('en-US')}</>} />)}</dl>
     </section>
   );

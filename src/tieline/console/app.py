@@ -142,10 +142,16 @@ def _decoded(decoder: Any, body: bytes, content_type: str) -> Any:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        text, _, path = str(error).rpartition(" - at `")
-        raise Problem(422, text or str(error), field=path.rstrip("`").removeprefix("$.")) from error
+        raise Problem(422, str(error), field=_field_of(str(error))) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise Problem(400, f"not JSON: {error}") from error
+
+
+def _field_of(said: str) -> str:
+    """Return the path of the field that msgspec's words name: "... field `x` - at `$.y`" is `y.x`."""
+    text, _, path = said.partition(" - at `")
+    inner = text.split("field `", 1)[1].partition("`")[0] if "field `" in text else ""
+    return ".".join(part for part in (path.rstrip("`").removeprefix("$").lstrip("."), inner) if part)
 
 
 def _set_cookie(response: Response, cookie: str, is_secure: bool) -> None:

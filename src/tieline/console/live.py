@@ -32,13 +32,14 @@ ENCODE = msgspec.json.Encoder().encode
 
 
 class Subscribe(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a socket wants from now on: shell, overview, fleet, alarms, events, market, feeder:ID, resource:ID."""
+    """What a socket wants: shell, overview, series, fleet, alarms, events, market, feeder:ID or resource:ID."""
 
     topics: tuple[str, ...]
 
 
 _PLAIN: dict[str, Action] = {
-    "shell": Action.SEE_GRID, "overview": Action.SEE_GRID, "fleet": Action.SEE_GRID, "alarms": Action.SEE_GRID,
+    "shell": Action.SEE_GRID, "overview": Action.SEE_GRID, "series": Action.SEE_GRID,
+    "fleet": Action.SEE_GRID, "alarms": Action.SEE_GRID,
     "events": Action.SEE_EVENTS, "market": Action.SEE_MARKET,
 }  # fmt: skip
 _NAMED = {"feeder": Action.SEE_GRID, "resource": Action.SEE_RESOURCE}

@@ -10,6 +10,7 @@ from tieline.console.accounts_api import ACCOUNT_ROUTES
 from tieline.console.auth.roles import Action
 from tieline.console.problems import refused
 from tieline.console.table import Call, Route
+from tieline.desk import desk_views as d
 from tieline.desk import views as v
 from tieline.desk.screens import AskLimit, ComposeEvent
 from tieline.resource.claim import Refusal
@@ -55,6 +56,10 @@ async def _overview(call: Call) -> v.Overview:
     return call.desk.reader.overview()
 
 
+async def _series(call: Call) -> v.Series:
+    return call.desk.reader.series()
+
+
 async def _fleet(call: Call) -> v.FleetGrid:
     return call.desk.reader.fleet()
 
@@ -68,15 +73,15 @@ async def _resource(call: Call) -> v.ResourceView:
     return call.desk.reader.resource(call.path("resource"))
 
 
-async def _why(call: Call) -> v.TraceView:
+async def _why(call: Call) -> d.TraceView:
     return call.desk.reader.why(call.path("resource"))
 
 
-async def _trace(call: Call) -> v.TraceView:
+async def _trace(call: Call) -> d.TraceView:
     return call.desk.reader.trace(call.path("record"))
 
 
-async def _feeder(call: Call) -> v.FeederView:
+async def _feeder(call: Call) -> d.FeederView:
     return call.desk.reader.feeder(call.path("feeder"))
 
 
@@ -88,29 +93,29 @@ async def _alarms(call: Call) -> list[v.AlarmView]:
     return call.desk.reader.alarms()
 
 
-async def _events(call: Call) -> list[v.EventView]:
+async def _events(call: Call) -> list[d.EventView]:
     return call.desk.reader.events()
 
 
-async def _preview(call: Call) -> v.EventPreview:
-    answer: v.EventPreview = _good(call.desk.reader.preview(call.body))
+async def _preview(call: Call) -> d.EventPreview:
+    answer: d.EventPreview = _good(call.desk.reader.preview(call.body))
     return answer
 
 
-async def _market(call: Call) -> v.MarketView:
+async def _market(call: Call) -> d.MarketView:
     return call.desk.reader.market()
 
 
-async def _settlement(call: Call) -> v.SettlementView:
+async def _settlement(call: Call) -> d.SettlementView:
     return call.desk.reader.settlement()
 
 
-async def _audit(call: Call) -> v.AuditView:
+async def _audit(call: Call) -> d.AuditView:
     before, count = call.number("before", 0, 0, 2**62), call.number("count", 100, 1, 500)
     return call.desk.reader.audit(before, count, call.text("kind", 60), call.number("check", 0, 0, 1) == 1)
 
 
-async def _search(call: Call) -> list[v.Found]:
+async def _search(call: Call) -> list[d.Found]:
     return call.desk.reader.search(call.text("text", 100), call.number("count", 20, 1, 100))
 
 
@@ -118,29 +123,29 @@ async def _acknowledge(call: Call) -> Done:
     return _done(await call.desk.operator.acknowledge(call.path("alarm"), call.name))
 
 
-async def _compose(call: Call) -> v.EventView:
-    answer: v.EventView = _good(await call.desk.operator.compose(call.body, call.name))
+async def _compose(call: Call) -> d.EventView:
+    answer: d.EventView = _good(await call.desk.operator.compose(call.body, call.name))
     return answer
 
 
-async def _submit(call: Call) -> v.EventView:
+async def _submit(call: Call) -> d.EventView:
     return await _step(call, "Submitted")
 
 
-async def _approve(call: Call) -> v.EventView:
+async def _approve(call: Call) -> d.EventView:
     return await _step(call, "Approved")
 
 
-async def _deny(call: Call) -> v.EventView:
+async def _deny(call: Call) -> d.EventView:
     return await _step(call, "Denied")
 
 
-async def _cancel(call: Call) -> v.EventView:
+async def _cancel(call: Call) -> d.EventView:
     return await _step(call, "Canceled")
 
 
-async def _step(call: Call, to: str) -> v.EventView:
-    answer: v.EventView = _good(await call.desk.operator.advance(call.path("event"), to, call.name))
+async def _step(call: Call, to: str) -> d.EventView:
+    answer: d.EventView = _good(await call.desk.operator.advance(call.path("event"), to, call.name))
     return answer
 
 
@@ -176,6 +181,7 @@ ROUTES: tuple[Route, ...] = (
     *ACCOUNT_ROUTES,
     Route("GET", f"{_A}/shell", Action.SEE_GRID, _shell, "What stands on every page", v.Shell),
     Route("GET", f"{_A}/overview", Action.SEE_GRID, _overview, "The first screen", v.Overview),
+    Route("GET", f"{_A}/series", Action.SEE_GRID, _series, "Instructed and delivered, a day by the minute", v.Series),
     Route("GET", f"{_A}/fleet", Action.SEE_GRID, _fleet, "State and loading of every device, in bytes", v.FleetGrid),
     Route(
         "GET", f"{_A}/groups/{{group}}/members", Action.SEE_GRID, _members, "Devices of a group, in grid order",
@@ -187,7 +193,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", f"{_A}/resources/{{resource}}/why", Action.SEE_TRACE, _why, "The chain behind what is in force",
-        v.TraceView, subject="resource",
+        d.TraceView, subject="resource",
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/limit", Action.LIMIT, _limit, "Limit a resource for a while", Done,
@@ -205,41 +211,41 @@ ROUTES: tuple[Route, ...] = (
         "POST", f"{_A}/resources/{{resource}}/opt-in", Action.OPT, _opt_in, "Take a device back in", Done,
         subject="resource",
     ),
-    Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", v.TraceView),
-    Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", v.FeederView),
+    Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", d.TraceView),
+    Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
     Route("GET", f"{_A}/alarms", Action.SEE_GRID, _alarms, "Standing alarms, worst first", list[v.AlarmView]),
     Route(
         "POST", f"{_A}/alarms/{{alarm}}/acknowledge", Action.ACKNOWLEDGE, _acknowledge, "Acknowledge an alarm", Done,
         subject="alarm",
     ),
-    Route("GET", f"{_A}/events", Action.SEE_EVENTS, _events, "Program events, the newest first", list[v.EventView]),
+    Route("GET", f"{_A}/events", Action.SEE_EVENTS, _events, "Program events, the newest first", list[d.EventView]),
     Route(
         "POST", f"{_A}/events/preview", Action.COMPOSE_EVENT, _preview, "What an event would do; nothing happens",
-        v.EventPreview, ComposeEvent,
+        d.EventPreview, ComposeEvent,
     ),
-    Route("POST", f"{_A}/events", Action.COMPOSE_EVENT, _compose, "Compose an event", v.EventView, ComposeEvent),
+    Route("POST", f"{_A}/events", Action.COMPOSE_EVENT, _compose, "Compose an event", d.EventView, ComposeEvent),
     Route(
         "POST", f"{_A}/events/{{event}}/submit", Action.COMPOSE_EVENT, _submit, "Submit an event for approval",
-        v.EventView, subject="event",
+        d.EventView, subject="event",
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/approve", Action.DECIDE_EVENT, _approve, "Approve: a second person",
-        v.EventView, subject="event",
+        d.EventView, subject="event",
     ),
     Route(
-        "POST", f"{_A}/events/{{event}}/deny", Action.DECIDE_EVENT, _deny, "Deny: a second person", v.EventView,
+        "POST", f"{_A}/events/{{event}}/deny", Action.DECIDE_EVENT, _deny, "Deny: a second person", d.EventView,
         subject="event",
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/cancel", Action.CANCEL_EVENT, _cancel, "Cancel; what held before holds again",
-        v.EventView, subject="event",
+        d.EventView, subject="event",
     ),
-    Route("GET", f"{_A}/market", Action.SEE_MARKET, _market, "The market desk", v.MarketView),
-    Route("GET", f"{_A}/settlement", Action.SEE_MONEY, _settlement, "Statements and intervals", v.SettlementView),
-    Route("GET", f"{_A}/audit", Action.SEE_AUDIT, _audit, "The journal in plain words", v.AuditView, query=_AUDIT),
+    Route("GET", f"{_A}/market", Action.SEE_MARKET, _market, "The market desk", d.MarketView),
+    Route("GET", f"{_A}/settlement", Action.SEE_MONEY, _settlement, "Statements and intervals", d.SettlementView),
+    Route("GET", f"{_A}/audit", Action.SEE_AUDIT, _audit, "The journal in plain words", d.AuditView, query=_AUDIT),
     Route(
-        "GET", f"{_A}/search", Action.SEE_GRID, _search, "Find resources, groups, screens", list[v.Found],
+        "GET", f"{_A}/search", Action.SEE_GRID, _search, "Find resources, groups, screens", list[d.Found],
         query=(("text", "What to find"), ("count", "1 to 100")),
     ),
     Route("POST", f"{_A}/kill", Action.KILL, _kill, "Press or release the kill switch", Done, Pressed),

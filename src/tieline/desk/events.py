@@ -10,12 +10,12 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged, Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
-from tieline.desk.views import EventPreview, EventView
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity, Refusal

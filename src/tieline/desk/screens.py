@@ -6,23 +6,26 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from tieline.desk.ports import Granted
-from tieline.desk.views import (
-    AlarmView,
+from tieline.desk.desk_views import (
     AuditView,
     EventPreview,
     EventView,
     FeederView,
-    FleetGrid,
     Found,
-    LinkView,
     MarketView,
+    SettlementView,
+    TraceView,
+)
+from tieline.desk.ports import Granted
+from tieline.desk.views import (
+    AlarmView,
+    FleetGrid,
+    LinkView,
     Member,
     Overview,
     ResourceView,
-    SettlementView,
+    Series,
     Shell,
-    TraceView,
 )
 from tieline.resource.claim import Refusal
 
@@ -57,6 +60,10 @@ class Reader(Protocol):
 
     def overview(self) -> Overview:
         """Return the first screen."""
+        ...
+
+    def series(self) -> Series:
+        """Return the last day of instructed and delivered power, a sample a minute."""
         ...
 
     def fleet(self) -> FleetGrid:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tieline.desk.desk_views import EventView
 from tieline.desk.entry import Entry
 from tieline.desk.events import decide_compose, decide_step, due, view_of
 from tieline.desk.facts import AlarmChanged, Audited, AuthorityChanged
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import EventState
 from tieline.desk.screens import AskLimit, ComposeEvent
-from tieline.desk.views import EventView
 from tieline.ids import derive
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node

@@ -7,8 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.desk_views import (
+    BranchView,
+    BusView,
+    FeederView,
+    ViolationView,
+)
 from tieline.desk.state import DeskState
-from tieline.desk.views import BranchView, BusView, FeederRow, FeederView, ViolationView
+from tieline.desk.views import FeederRow
 from tieline.grid.feeder import FeederModel, layout
 from tieline.node.read_fleet import GridReading
 from tieline.node.read_resource import _group_asks

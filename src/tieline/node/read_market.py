@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from_record
-from tieline.desk.state import DeskState
-from tieline.desk.views import (
-    Commitment,
+from tieline.desk.desk_views import (
     IntervalView,
     MarketHour,
     MarketView,
@@ -16,6 +13,9 @@ from tieline.desk.views import (
     StatementLine,
     StatementView,
 )
+from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from_record
+from tieline.desk.state import DeskState
+from tieline.desk.views import Commitment
 from tieline.ids import derive
 from tieline.store.journal import SqliteJournal
 from tieline.times import DAY_NS, HOUR_NS

@@ -21,6 +21,8 @@ from tieline.desk.views import (
     ResourceView,
     ScadaSide,
 )
+from tieline.fleet.claims import ClaimBatch, Mask
+from tieline.node.runtime import worst_of
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
@@ -201,8 +203,8 @@ def _group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> s
         (name,) = state.claims.batch_ids(np.array([serial], np.int32))
         word = WORDS[batches[name].level] if name in batches else "a claim that has ended"
         by_level[word] = by_level.get(word, 0) + int(count)
-    parts = [f"{word} {count}" for word, count in sorted(by_level.items(), key=lambda item: -item[1])]
-    return f"Of {len(rows)} devices: " + ", ".join(parts) + f", free {int((~named).sum())}"
+    parts = [f"{word} {count:,}" for word, count in sorted(by_level.items(), key=lambda item: -item[1])]
+    return f"Of {len(rows):,} devices: " + ", ".join(parts) + f", free {int((~named).sum()):,}"
 
 
 def in_control(state: DeskState, now_ns: int) -> dict[str, int]:
@@ -250,12 +252,12 @@ def _market_side(
         measured = state.fleet.power_w[rows]
         known = np.isfinite(measured)
         delivered_w = float((measured[known] - state.base_w[rows][known]).sum()) if known.any() else None
-        left_out = int(state.missed_until_ns[rows].max())
+        left_out = int(state.missed_until_ns[rows].min())  # a group is left out when all of it is
         product = next((award.product for award in state.awards.values() if award.pool == pool.pool), "")
         return MarketSide(
             pool.pool, product, None if debt is None else debt.power_w, float(pool.share_w[mine].sum()), base_w,
             delivered_w, None if debt is None else debt.price_per_mwh, None if debt is None else debt.end_ns,
-            "" if debt is None else debt.because, bool(state.opted_out[rows].any()),
+            "" if debt is None else debt.because, bool(state.opted_out[rows].all()),
             left_out if left_out > now_ns else None, bool(pool.eligible[mine].any()),
         )  # fmt: skip
     return MarketSide("", "", None, None, None, None, None, None, "", False, None, False)
@@ -271,7 +273,7 @@ def _scada_side(
     power = fleet.power_w[rows]
     seen = fleet.taken_at_ns[rows] > 0
     taken_ns = int(fleet.taken_at_ns[rows][seen].min()) if seen.any() else None
-    quality = int(np.bitwise_or.reduce(fleet.quality[rows])) if not is_group else 0
+    quality = int(worst_of(fleet, rows, now_ns)[0]) if is_group else int(fleet.quality[row])
     live = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(commands.target_w[rows])
     asked_w = float(np.where(live, commands.target_w[rows], state.base_w[rows]).sum())
     is_local = bool(state.claims.is_local[rows].any())
@@ -290,25 +292,38 @@ def _known_sum(values: NDArray[np.float64]) -> float | None:
 
 
 def _group_asks(state: DeskState, rows: NDArray[np.int32]) -> list[ClaimView]:
-    """Return the batches of claims that reach into a group, as asked, with how many of its devices each holds."""
-    found = []
+    """Return the claims that reach into a group, told once for each source, level and kind, strongest first."""
     mine = np.zeros(len(state.fleet), np.bool_)
     mine[rows] = True
+    told: dict[tuple[int, str, str], list[tuple[ClaimBatch, Mask]]] = {}
     for batch, alive in state.claims.batches():
         hits = mine[batch.rows] & alive
         if hits.any():
-            is_limit = batch.kind is ClaimKind.LIMIT
-            low_w, high_w = float(batch.low[hits].sum()), float(batch.high[hits].sum())
-            found.append(
-                ClaimView(
-                    batch.id, batch.source, batch.program, int(batch.level), WORDS[batch.level], batch.kind.value,
-                    number(low_w) if is_limit else None, number(high_w) if is_limit else None,
-                    None if is_limit else number(float(batch.value[hits].sum())), batch.start_ns,
-                    None if batch.end_ns == FOREVER_NS else batch.end_ns, batch.because, "holds",
-                    f"on {int(hits.sum())} of {len(rows)} devices",
-                )
-            )  # fmt: skip
-    return sorted(found, key=lambda view: (view.level, view.id))
+            told.setdefault((int(batch.level), batch.source, batch.kind.value), []).append((batch, hits))
+    return [_told_once(parts, len(rows)) for _, parts in sorted(told.items())]
+
+
+def _told_once(parts: list[tuple[ClaimBatch, Mask]], size: int) -> ClaimView:
+    """Return one view of what a source claims in several decisions; the newest gives its id and reason."""
+    newest = max((batch for batch, _ in parts), key=lambda batch: (batch.created_ns, batch.id))
+    is_limit = newest.kind is ClaimKind.LIMIT
+    low_w, high_w, value = (
+        sum(float(column[hits].sum()) for column, hits in columns)
+        for columns in (
+            [(batch.low, hits) for batch, hits in parts],
+            [(batch.high, hits) for batch, hits in parts],
+            [(batch.value, hits) for batch, hits in parts],
+        )
+    )
+    count = sum(int(hits.sum()) for _, hits in parts)
+    end_ns = max(batch.end_ns for batch, _ in parts)
+    why = f"on {count:,} of {size:,} devices" + (f" by {len(parts)} decisions" if len(parts) > 1 else "")
+    return ClaimView(
+        newest.id, newest.source, newest.program, int(newest.level), WORDS[newest.level], newest.kind.value,
+        number(low_w) if is_limit else None, number(high_w) if is_limit else None,
+        None if is_limit else number(value), min(batch.start_ns for batch, _ in parts),
+        None if end_ns == FOREVER_NS else end_ns, newest.because, "holds", why,
+    )  # fmt: skip
 
 
 def _mismatch(market: MarketSide, scada: ScadaSide, command: CommandView | None) -> str:

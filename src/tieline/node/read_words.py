@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from tieline.desk import facts as f
-from tieline.desk.views import AuditRow, AuditView, TraceNode, TraceView
+from tieline.desk.desk_views import (
+    AuditRow,
+    AuditView,
+    TraceNode,
+    TraceView,
+)
 from tieline.flow.record import Record
 from tieline.resource.command import Stage
 from tieline.resource.level import Level

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tieline.desk import alarms
+from tieline.desk.desk_views import (
+    AuditView,
+    EventPreview,
+    EventView,
+    FeederView,
+    Found,
+    MarketView,
+    SettlementView,
+    TraceView,
+)
 from tieline.desk.events import preview, view_of
 from tieline.desk.obligation import owed
 from tieline.desk.ports import Session
@@ -16,25 +27,16 @@ from tieline.desk.screens import ComposeEvent
 from tieline.desk.tracking import above_base_w
 from tieline.desk.views import (
     AlarmView,
-    AuditView,
-    EventPreview,
-    EventView,
-    FeederView,
     FleetGrid,
-    Found,
     LinkView,
-    MarketView,
     Member,
     Overview,
     ResourceView,
     Series,
-    SettlementView,
     Shell,
-    TraceView,
 )
 from tieline.grid.feeder import FeederModel
-from tieline.ids import derive
-from tieline.node import read_fleet, read_grid, read_market, read_resource, read_words
+from tieline.node import read_alarms, read_fleet, read_grid, read_market, read_resource, read_words
 from tieline.node.read_fleet import GridReading
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
@@ -45,6 +47,8 @@ from tieline.store.trace import trace
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 SAMPLES = 24 * 60
+MOST_FEEDERS = 250
+FLOW_SHARE = 0.05
 SCREENS = ("overview", "feeders", "events", "market", "alarms", "settlement", "audit", "links")
 
 
@@ -76,6 +80,7 @@ class _Kept:
     """What is made once a revision and instant, and shown to all."""
 
     key: tuple[int, int] = (-1, -1)
+    made_s: float = float("-inf")
     views: dict[str, object] = field(default_factory=dict)
 
 
@@ -92,6 +97,7 @@ class NodeReader:
         self._raised: deque[int] = deque(maxlen=1_000)
         self._kept = _Kept()
         self._grid: Mapping[str, GridReading] = {}
+        self._next_flow_s = float("-inf")
         node.after_beat.append(self._sample)
 
     # --- sampling --------------------------------------------------------------------------------------------------
@@ -103,8 +109,17 @@ class NodeReader:
             return
         asked_w, gave_w, price = self._delivery(now_ns)
         self._samples.append(_Sample(now_ns, asked_w, gave_w, price))
-        self._grid = self.sources.grid()
+        self._solve()
         self.alarms()
+
+    def _solve(self) -> None:
+        """Solve the feeders anew, unless that would take more than `FLOW_SHARE` of the loop's time."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        if began_s < self._next_flow_s:
+            return
+        self._grid = self.sources.grid()
+        self._next_flow_s = loop.time() + (loop.time() - began_s) / FLOW_SHARE
 
     def _pool(self) -> str:
         return next(iter(self.node.cycle.pools), "")
@@ -120,8 +135,10 @@ class NodeReader:
 
     def _once(self, name: str, make: Callable[[], object]) -> object:
         key = (self.node.state.revision, self.node.clock.now_ns() // SECOND_NS)
-        if self._kept.key != key:
-            self._kept = _Kept(key)
+        now_s = _loop_s()
+        # A view of a million devices costs 0.15 s: it is made anew at most every 2 s, one of 10,000 every 20 ms.
+        if self._kept.key != key and not now_s - self._kept.made_s < len(self.node.state.fleet) / 500_000:
+            self._kept = _Kept(key, now_s)
         if name not in self._kept.views:
             self._kept.views[name] = make()
         return self._kept.views[name]
@@ -186,13 +203,14 @@ class NodeReader:
             debt.because if debt else "", pool.available[0] if pool else None, pool.available[1] if pool else None,
             float(np.nansum(power_w)) if np.isfinite(power_w).any() else None, len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
-            int(counts[read_fleet.LIMITED]), recent, self._series(),
+            int(counts[read_fleet.LIMITED]), recent,
             read_market.commitments(state, name, now_ns, spread),
-            tuple(read_fleet.feeder_rows(state, self._order, cells, self._grid)),
+            tuple(read_fleet.feeder_rows(state, self._order, cells, self._grid)[:MOST_FEEDERS]), len(self._order.names),
             read_resource.in_control(state, now_ns),
         )  # fmt: skip
 
-    def _series(self) -> Series:
+    def series(self) -> Series:
+        """Return the last day of instructed and delivered power, a sample a minute."""
         samples = list(self._samples)
         return Series(
             tuple(s.at_ns for s in samples), tuple(s.instructed_w for s in samples),
@@ -317,7 +335,13 @@ class NodeReader:
         now_ns, order = self.node.clock.now_ns(), self._order
         counts = alarms.abnormal_counts(self._cells(), order.group_of, len(order.names))
         found = alarms.device_alarms(order.names, counts, self.sources.above, self._since, now_ns)
-        found += self._system_alarms(now_ns)
+        found += read_alarms.link_alarms(self.links(), self._since)
+        found += read_alarms.limit_alarms(self._grid, self._since, now_ns)
+        found += read_alarms.over_limit(self.node.state, order.names, self._since, now_ns)
+        recent = list(self._samples)[-16:]
+        found += read_alarms.shortfall(
+            [(x.at_ns, x.instructed_w, x.delivered_w) for x in recent], self._pool(), self._since, now_ns
+        )
         kept = alarms.fewest(found)
         for alarm in kept:
             if alarm.id not in self._since:
@@ -325,48 +349,13 @@ class NodeReader:
         self._since = {alarm.id: self._since.get(alarm.id, now_ns) for alarm in kept}
         return kept
 
-    def _system_alarms(self, now_ns: int) -> list[AlarmView]:
-        found = []
-        for link in self.links():
-            if link.state != "live":
-                name = derive("alarm", "link", link.name)
-                found.append(
-                    AlarmView(
-                        name, 2, link.name, f"Link {link.name} ({link.protocol}) is {link.state}",
-                        "Nothing passes over it", "Check the peer and the network", 900, "/links", 1,
-                        self._since.get(name, link.since_ns),
-                    )
-                )  # fmt: skip
-        for feeder, grid in self._grid.items():
-            if grid.violations:
-                worst = max(grid.violations, key=lambda v: abs(v.value - v.limit))
-                name = derive("alarm", "limit", feeder)
-                found.append(
-                    AlarmView(
-                        name, 1, feeder, f"{worst.what} {worst.value:.3f} against {worst.limit:.3f} at {worst.place}",
-                        "Equipment or customers are outside their limits", "Limit the feeder or dispatch against it",
-                        600, f"/feeder/{feeder}", len(grid.violations), self._since.get(name, now_ns),
-                    )
-                )  # fmt: skip
-        return found + self._shortfall(now_ns)
 
-    def _shortfall(self, now_ns: int) -> list[AlarmView]:
-        last = [s for s in self._samples if s.at_ns > now_ns - 15 * MINUTE_NS and s.instructed_w]
-        if len(last) < 10:
-            return []
-        asked = sum(abs(s.instructed_w or 0.0) for s in last)
-        gave = sum((s.delivered_w or 0.0) * (1 if (s.instructed_w or 0) > 0 else -1) for s in last)
-        if asked <= 0 or gave >= 0.9 * asked:
-            return []
-        pool = self._pool()
-        name = derive("alarm", "short", pool)
-        text = f"Delivered {100 * gave / asked:.0f} % of the instruction over 15 min"
-        return [
-            AlarmView(
-                name, 2, pool, text, "Imbalance is charged and performance falls", "See what limits the pool",
-                600, "/market", 1, self._since.get(name, now_ns),
-            )
-        ]  # fmt: skip
+def _loop_s() -> float:
+    """Return the running loop's seconds; without a loop (a notebook) every call counts as later."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return float("inf")
 
 
 def _with_acknowledgement(alarm: AlarmView, acknowledged: Mapping[str, Mapping[str, object]]) -> AlarmView:

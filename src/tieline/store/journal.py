@@ -108,14 +108,13 @@ class SqliteJournal:
         seq, last = self._seq, self._hash
         rows: list[tuple[Any, ...]] = []
         edges: list[tuple[int, int]] = []
-        taken: set[int] = set()
+        items = {key_of(item.id): item for item in reversed(list(records))}  # of one id the first counts
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            for item in records:
-                key = key_of(item.id)
-                if key in taken or self._known(key, item.id):
+            known = self._known_keys(items)
+            for key, item in reversed(items.items()):
+                if key in known:
                     continue
-                taken.add(key)
                 seq += 1
                 causes = _encode(item.caused_by)
                 row = (item.id, item.kind, item.subject, item.recorded_at_ns, causes, item.body)
@@ -123,7 +122,7 @@ class SqliteJournal:
                 rows.append((seq, key, *row, last))
                 edges.extend((key_of(cause), seq) for cause in dict.fromkeys(item.caused_by))
             self._db.executemany(_INSERT, rows)
-            self._db.executemany("INSERT INTO cause (cause_key, effect_seq) VALUES (?,?)", edges)
+            self._db.executemany("INSERT INTO cause (cause_key, effect_seq) VALUES (?,?)", sorted(edges))
             self._db.execute("COMMIT")
         except InvariantError:
             self._roll_back()
@@ -133,6 +132,17 @@ class SqliteJournal:
             raise StoreError(f"{self.path}: {error}: nothing of {len(rows)} records was kept") from error
         self._seq, self._hash = seq, last
         return seq
+
+    def _known_keys(self, items: dict[int, Record]) -> set[int]:
+        """Return which keys are there already. Raises InvariantError where two ids share a key."""
+        known: set[int] = set()
+        for part in _parts(list(items), 900):
+            marks = ",".join("?" * len(part))
+            for key, name in self._db.execute(f"SELECT key, id FROM record WHERE key IN ({marks})", part):
+                if items[int(key)].id != name:
+                    raise InvariantError(f"ids {items[int(key)].id!r} and {name!r} share a key")
+                known.add(int(key))
+        return known
 
     def _known(self, key: int, record_id: str) -> bool:
         found = list(self._db.execute("SELECT id FROM record WHERE key=?", (key,)))

@@ -1,0 +1,216 @@
+"""The read models of the desks: traces, feeders, events, market, money, records. See `desk.views` for the rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tieline.desk.views import ClaimView, FeederRow, View
+
+
+class TraceNode(View, frozen=True):
+    """One record in a trace, in plain words."""
+
+    id: str
+    kind: str
+    subject: str
+    at_ns: int
+    says: str
+    depth: int
+
+
+class TraceView(View, frozen=True):
+    """What led to a record and what followed; edges are (cause, effect)."""
+
+    start: str
+    nodes: tuple[TraceNode, ...]
+    edges: tuple[tuple[str, str], ...]
+    is_cut: bool
+
+
+class BusView(View, frozen=True):
+    """A bus of the one-line: where it stands, its voltage, and the DER power there (W)."""
+
+    id: int
+    x: float
+    y: float
+    voltage_pu: float
+    der_w: float
+    net_w: float
+    devices: int
+
+
+class BranchView(View, frozen=True):
+    """A line or transformer of the one-line, with its loading (1 = its limit)."""
+
+    id: str
+    kind: str
+    start: int
+    end: int
+    loading_frac: float
+
+
+class ViolationView(View, frozen=True):
+    """One broken limit."""
+
+    place: str
+    what: str
+    value: float
+    limit: float
+
+
+class FeederView(View, frozen=True):
+    """A feeder's one-line, its state and the limits in force; buses and branches are empty without a model."""
+
+    id: str
+    revision: int
+    now_ns: int
+    mode: str
+    row: FeederRow
+    min_pu_limit: float | None
+    max_pu_limit: float | None
+    buses: tuple[BusView, ...]
+    branches: tuple[BranchView, ...]
+    violations: tuple[ViolationView, ...]
+    limits: tuple[ClaimView, ...]
+
+
+class EventPreview(View, frozen=True):
+    """What an event would do, before anybody is bothered."""
+
+    group: str
+    devices: int
+    asked_w: float
+    can_give_w: float
+    expected_w: float
+    opted_out: int
+    unreachable: int
+    energy_wh: float
+    rebound_w: float
+    rebound_says: str
+    needs_second_person: bool
+    by_kind: dict[str, int]
+    minutes: tuple[float, ...]
+
+
+class EventView(View, frozen=True):
+    """A program event with the steps that it may take now."""
+
+    id: str
+    program: str
+    group: str
+    strategy: str
+    start_ns: int
+    end_ns: int
+    power_w: float
+    state: str
+    composed_by: str
+    approved_by: str
+    why: str
+    next: tuple[str, ...]
+
+
+class MarketHour(View, frozen=True):
+    """One market interval: what was forecast, offered, awarded, instructed (mean) and delivered (mean)."""
+
+    start_ns: int
+    end_ns: int
+    forecast_per_mwh: float | None
+    price_per_mwh: float | None
+    offered_w: float | None
+    offer_price_per_mwh: float | None
+    awarded_w: float | None
+    instructed_w: float | None
+    delivered_w: float | None
+
+
+class MarketView(View, frozen=True):
+    """The market desk."""
+
+    revision: int
+    now_ns: int
+    pool: str
+    is_live: bool
+    gate_ns: int | None
+    last_batch: str
+    hours: tuple[MarketHour, ...]
+    available_up_w: float | None
+    available_down_w: float | None
+    refusals: tuple[str, ...]
+
+
+class StatementLine(View, frozen=True):
+    """One line of money."""
+
+    id: str
+    start_ns: int
+    end_ns: int
+    kind: str
+    energy_wh: float
+    amount: str
+    cause: str
+
+
+class StatementView(View, frozen=True):
+    """One statement, its baseline days, what was excluded and why, and its lines."""
+
+    id: str
+    pool: str
+    start_ns: int
+    end_ns: int
+    rule: str
+    version: int
+    total: str
+    currency: str
+    lines: tuple[StatementLine, ...]
+    by_cause: dict[str, str]
+    body: dict[str, Any]
+
+
+class IntervalView(View, frozen=True):
+    """Asked against delivered over one dispatch interval, with the cause of each watt lacking."""
+
+    start_ns: int
+    end_ns: int
+    asked_w: float
+    delivered_w: float
+    causes: dict[str, float]
+    record: str
+
+
+class SettlementView(View, frozen=True):
+    """Statements, and what was tracked since."""
+
+    revision: int
+    now_ns: int
+    statements: tuple[StatementView, ...]
+    intervals: tuple[IntervalView, ...]
+
+
+class AuditRow(View, frozen=True):
+    """One record of the journal in plain words."""
+
+    seq: int
+    id: str
+    at_ns: int
+    kind: str
+    subject: str
+    says: str
+
+
+class AuditView(View, frozen=True):
+    """The newest records; `bad_seq` is the first broken record where the chain was checked, None where all hold."""
+
+    last_seq: int
+    chain_hash: str
+    rows: tuple[AuditRow, ...]
+    checked: bool = False
+    bad_seq: int | None = None
+
+
+class Found(View, frozen=True):
+    """A hit of the search: a resource, group, event or screen."""
+
+    id: str
+    kind: str
+    link: str
+    says: str = ""

@@ -1,0 +1,99 @@
+"""Alarms of what is not a device: links, broken limits, a group above its limit, a pool that falls short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tieline.desk.state import DeskState
+from tieline.desk.views import AlarmView, LinkView
+from tieline.ids import derive
+from tieline.node.read_fleet import GridReading, limits_on_groups
+from tieline.times import MINUTE_NS
+
+Since = Mapping[str, int]
+SHORT_FRAC, SHORT_FOR_NS, LEAST_SAMPLES = 0.9, 15 * MINUTE_NS, 10
+
+
+def link_alarms(links: Sequence[LinkView], since: Since) -> list[AlarmView]:
+    """Return an alarm for each link that is not live."""
+    found = []
+    for link in links:
+        if link.state == "live":
+            continue
+        name = derive("alarm", "link", link.name)
+        title = f"Link {link.name} ({link.protocol}) is {link.state}"
+        found.append(
+            AlarmView(
+                name, 2, link.name, title, "Nothing passes over it", "Check the peer and the network", 900, "/links", 1,
+                since.get(name, link.since_ns),
+            )
+        )  # fmt: skip
+    return found
+
+
+def limit_alarms(grid: Mapping[str, GridReading], since: Since, now_ns: int) -> list[AlarmView]:
+    """Return one alarm for each feeder with broken limits, naming the worst."""
+    found = []
+    for feeder, reading in grid.items():
+        if not reading.violations:
+            continue
+        worst = max(reading.violations, key=lambda v: abs(v.value - v.limit))
+        name = derive("alarm", "limit", feeder)
+        title = f"{worst.what} {worst.value:.3f} against {worst.limit:.3f} at {worst.place}"
+        found.append(
+            AlarmView(
+                name, 1, feeder, title, "Equipment or customers are outside their limits",
+                "Limit the feeder or dispatch against it", 600, f"/feeder/{feeder}", len(reading.violations),
+                since.get(name, now_ns),
+            )
+        )  # fmt: skip
+    return found
+
+
+def over_limit(state: DeskState, feeders: Sequence[str], since: Since, now_ns: int) -> list[AlarmView]:
+    """Return an alarm for each group whose devices stand above the limit that was asked for it."""
+    found = []
+    for group, (_, high_w) in limits_on_groups(state).items():
+        power_w = float(np.nansum(state.fleet.power_w[state.fleet.leaves(group)]))
+        if high_w is None or power_w <= high_w + max(5_000.0, 0.03 * abs(high_w)):
+            continue
+        name = derive("alarm", "over", group)
+        link = f"/feeder/{group}" if group in feeders else f"/resource/{group}"
+        found.append(
+            AlarmView(
+                name, 2, group, f"Over its limit by {(power_w - high_w) / 1e3:.0f} kW",
+                "The grid operator's limit is broken", "See which devices don't follow", 300, link, 1,
+                since.get(name, now_ns),
+            )
+        )  # fmt: skip
+    return found
+
+
+def shortfall(
+    samples: Sequence[tuple[int, float | None, float | None]], pool: str, since: Since, now_ns: int
+) -> list[AlarmView]:
+    """Return an alarm where a pool delivered under 90 % of what it was told over a quarter of an hour.
+
+    Args:
+        samples: (instant, instructed W, delivered W), oldest first; None where nothing was owed or known.
+        pool: Whose.
+        since: When each standing alarm began, by id.
+        now_ns: Now.
+    """
+    told = [(asked, gave or 0.0) for at, asked, gave in samples if at > now_ns - SHORT_FOR_NS and asked]
+    if len(told) < LEAST_SAMPLES:
+        return []
+    asked_w = sum(abs(asked) for asked, _ in told)
+    gave_w = sum(gave if asked > 0 else -gave for asked, gave in told)
+    if gave_w >= SHORT_FRAC * asked_w:
+        return []
+    name = derive("alarm", "short", pool)
+    title = f"Delivered {100 * gave_w / asked_w:.0f} % of the instruction over 15 min"
+    return [
+        AlarmView(
+            name, 2, pool, title, "Imbalance is charged and performance falls", "See what limits the pool", 600,
+            "/market", 1, since.get(name, now_ns),
+        )
+    ]  # fmt: skip

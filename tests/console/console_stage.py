@@ -1,0 +1,87 @@
+"""A desk that has lived through part of a day, with the console over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from tieline.console.auth.roles import Role
+from tieline.node.reader import NodeReader
+from tieline.node.stage import ZONE, Stage, begins_ns, raise_stage, scenario
+from tieline.node.stage_web import stage_sources
+from tieline.node.story import Story
+from tieline.node.web import DESK_ROLES, Console, serve_console
+from tieline.rim.clock import PacedClock
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.loop import VirtualClock, VirtualLoop
+from tieline.times import HOUR_NS, market_day
+
+PEOPLE = (("ann", DESK_ROLES), ("ben", DESK_ROLES), *((role.value, (role,)) for role in Role))
+
+
+@dataclass
+class Running:
+    """The console, the loop it runs on, and a signed-in client for each account."""
+
+    console: Console
+    stage: Stage
+    loop: asyncio.AbstractEventLoop
+    cookies: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return self.console.url
+
+    def client(self, name: str | None) -> httpx.Client:
+        cookies = {"tieline_session": self.cookies[name]} if name else {}
+        return httpx.Client(base_url=self.url, cookies=cookies, timeout=30.0)
+
+    @property
+    def now_ns(self) -> int:
+        """Now by the desk's clock."""
+
+        async def tell() -> int:
+            return self.stage.node.clock.now_ns()
+
+        return asyncio.run_coroutine_threadsafe(tell(), self.loop).result(30)
+
+
+def lived(folder: Path) -> tuple[Stage, NodeReader]:
+    """Play a day of 200 devices up to a quarter to five in the afternoon, on virtual time."""
+    loop = VirtualLoop()
+
+    async def play() -> tuple[Stage, NodeReader]:
+        what = scenario("heatwave")
+        clock = VirtualClock(loop, begins_ns(date.fromisoformat(what.day)))
+        supervisor = Supervisor(np.random.default_rng(5))
+        stage = await raise_stage(what, 200, 1, clock, supervisor, folder, history_days=1)
+        reader = NodeReader(stage.node, stage_sources(stage))
+        await Story(stage, lambda line: None).play(market_day(stage.day, ZONE).start_ns + int(16.7 * HOUR_NS))
+        await supervisor.stop()
+        return stage, reader
+
+    stage, reader = loop.run_until_complete(play())
+    return stage, reader
+
+
+async def serve(stage: Stage, reader: NodeReader) -> Console:
+    """Go on from there on wall time over sockets; the grid's links stay behind."""
+    node, supervisor = stage.node, Supervisor(np.random.default_rng(6))
+    clock = PacedClock(node.clock.now_ns())
+    node.clock = node.desk._clock = stage.link._clock = clock
+    node.supervisor, node.group._spawn = supervisor, supervisor.spawn
+    node._wake = asyncio.Event()
+    node.publishers.clear()
+    node.desk.market = None
+    node.desk._links = dict.fromkeys(node.desk._links, stage.link)
+    stage.link._later = asyncio.get_running_loop().call_later
+    console = await serve_console(
+        node, port=0, reader=reader, people=PEOPLE, sets_password=False, say=lambda line: None
+    )
+    node.start()
+    return console

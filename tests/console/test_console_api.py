@@ -1,0 +1,319 @@
+"""The API over a desk that lives: every view answers, acts are recorded, errors name what is wrong."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+
+import pytest
+from console_stage import Running
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from tieline.console.routes import ROUTES
+from tieline.node import read_fleet
+
+READS = [route for route in ROUTES if route.method == "GET"]
+
+
+def _filled(running: Running, path: str) -> str:
+    state = running.stage.node.state
+    found = {
+        "group": "feeder-01", "feeder": "feeder-01", "resource": state.fleet.ids[0], "alarm": "alarm:none",
+        "record": running.stage.node.journal.of_kind("AwardTaken").__next__().id, "event": "event:none",
+        "account": "nobody",
+    }  # fmt: skip
+    return path.format(**found)
+
+
+@pytest.mark.parametrize("route", READS, ids=lambda route: route.path)
+def test_every_view_answers_with_what_the_description_says(running: Running, route) -> None:
+    """The keys of each answer are those of its schema: the document can't drift from the code."""
+    with running.client("ann") as client:
+        answer = client.get(_filled(running, route.path), params={"text": "bat"})
+        document = client.get("/api/v1/openapi.json").json()
+    assert answer.status_code == 200, answer.text
+    schema = document["paths"][route.path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    body = answer.json()
+    if schema.get("type") == "array":
+        schema, body = schema["items"], (body or [{}])[0]
+    name = schema["$ref"].rpartition("/")[2]
+    if body:
+        assert set(body) == set(document["components"]["schemas"][name]["properties"])
+
+
+def test_the_document_is_openapi_3_1_and_names_every_route(running: Running) -> None:
+    with running.client(None) as client:
+        document = client.get("/api/v1/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert {(m.upper(), p) for p, ops in document["paths"].items() for m in ops} == {(r.method, r.path) for r in ROUTES}
+
+
+def test_instructed_and_delivered_are_those_of_the_desk(running: Running) -> None:
+    """16:42 of the story's day: awards hold, and the share of the pool's rows is what the desk commands."""
+    with running.client("ann") as client:
+        view = client.get("/api/v1/overview").json()
+    awards = running.stage.node.state.awards.values()
+    assert view["instructed_w"] > 0
+    assert view["instructed_w"] <= max(a.power_w for a in awards) + 1
+    assert len(view["commitments"]) == sum(1 for a in awards if a.end_ns > view["now_ns"])
+    assert view["devices"] == 200
+    assert sum(count for who, count in view["controls"].items() if not who.startswith("limited")) == 200
+
+
+def test_a_resource_is_shown_in_two_views_at_one_revision_with_its_winner(running: Running) -> None:
+    state, now_ns = running.stage.node.state, running.now_ns
+    settled = state.claims.arbitrate(now_ns, state.fleet.leaves("feeder-01"))
+    row = int(settled.rows[settled.winner >= 0][0])
+    told = state.claims.explain(row, now_ns)
+    with running.client("ann") as client:
+        view = client.get(f"/api/v1/resources/{state.fleet.ids[row]}").json()
+        why = client.get(f"/api/v1/resources/{state.fleet.ids[row]}/why").json()
+    assert view["winner"]["id"] == told.setpoint.by
+    assert view["scada"]["low_w"] == pytest.approx(told.setpoint.bounds.low_w)
+    assert {claim["outcome"] for claim in view["claims"]} >= {"wins"}
+    assert {group["purpose"] for group in view["ancestors"]} >= {"electrical", "site", "pool"}
+    assert view["command"]["reached"][0] is True
+    assert "AwardTaken" in {node["kind"] for node in why["nodes"]}
+
+
+def test_the_fleet_frame_holds_a_state_and_a_loading_a_device(running: Running) -> None:
+    with connect(running.url.replace("http", "ws") + "/api/v1/live", additional_headers=_cookie(running)) as socket:
+        socket.send(json.dumps({"topics": ["fleet"]}))
+        frame = socket.recv(10)
+    assert isinstance(frame, bytes)
+    (size,) = struct.unpack_from("<I", frame)
+    head = json.loads(frame[4 : 4 + size])
+    assert len(frame) == 4 + size + 2 * 200
+    assert sum(group["count"] for group in head["groups"]) == 200
+    states = frame[4 + size : 4 + size + 200]
+    for group in head["groups"]:
+        part = states[group["first"] : group["first"] + group["count"]]
+        sick = (read_fleet.SLOW, read_fleet.FAILED, read_fleet.STALE, read_fleet.UNKNOWN)
+        bad = sum(part.count(code) for code in sick)
+        assert bad == group["abnormal"]
+
+
+def _cookie(running: Running, name: str = "ann") -> dict[str, str]:
+    return {"cookie": f"tieline_session={running.cookies[name]}"}
+
+
+def test_the_live_socket_refuses_who_is_not_signed_in(running: Running) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(running.url.replace("http", "ws") + "/api/v1/live")
+
+
+def test_the_live_socket_refuses_another_sites_page(running: Running) -> None:
+    headers = {**_cookie(running), "origin": "http://evil.example"}
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(running.url.replace("http", "ws") + "/api/v1/live", additional_headers=headers)
+
+
+def test_the_live_socket_shows_a_change_within_a_second(running: Running) -> None:
+    with connect(running.url.replace("http", "ws") + "/api/v1/live", additional_headers=_cookie(running)) as socket:
+        socket.send(json.dumps({"topics": ["events"]}))
+        first = json.loads(socket.recv(10))
+        began = time.monotonic()
+        with running.client("ann") as client:
+            made = client.post("/api/v1/events", json=_wish(running)).json()
+        while True:
+            view = json.loads(socket.recv(5))["view"]
+            if len(view) > len(first["view"]):
+                break
+        assert view[0]["id"] == made["id"]
+        assert time.monotonic() - began < 1.5
+
+
+def test_a_role_sees_only_its_topics_on_the_live_socket(running: Running) -> None:
+    url = running.url.replace("http", "ws") + "/api/v1/live"
+    with connect(url, additional_headers=_cookie(running, "owner")) as socket:
+        socket.send(json.dumps({"topics": ["overview", "market", "nonsense"]}))
+        said = [json.loads(socket.recv(5)) for _ in range(3)]
+    assert all("problem" in message for message in said)
+
+
+def test_a_message_that_is_no_subscription_closes_the_socket(running: Running) -> None:
+    with connect(running.url.replace("http", "ws") + "/api/v1/live", additional_headers=_cookie(running)) as socket:
+        socket.send('{"topics": 7}')
+        with pytest.raises(ConnectionClosed):
+            socket.recv(5)
+
+
+def _wish(running: Running, **changes: object) -> dict[str, object]:
+    now_ns = running.now_ns
+    return {
+        "program": "Peak relief", "group": "feeder-01", "start_ns": now_ns + 60_000_000_000,
+        "end_ns": now_ns + 3_660_000_000_000, "power_w": 20_000.0, **changes,
+    }  # fmt: skip
+
+
+def test_an_event_needs_a_second_person_and_cancel_gives_back(running: Running) -> None:
+    """Composed by ann; ann may not approve it; ben may; cancel ends it. Each step is in the journal."""
+    with running.client("ann") as ann, running.client("ben") as ben:
+        preview = ann.post("/api/v1/events/preview", json=_wish(running)).json()
+        event = ann.post("/api/v1/events", json=_wish(running)).json()
+        path = f"/api/v1/events/{event['id']}"
+        assert ann.post(f"{path}/submit").json()["state"] == "Submitted"
+        refused = ann.post(f"{path}/approve")
+        assert (refused.status_code, refused.json()["rule"]) == (403, "two people")
+        assert ben.post(f"{path}/approve").json()["state"] == "Scheduled"
+        assert ann.post(f"{path}/cancel").json()["state"] == "Canceled"
+        assert ben.post(f"{path}/approve").status_code == 409
+    assert preview["devices"] > 0
+    assert 0 < preview["expected_w"] <= 20_000.5
+    steps = [r for r in running.stage.node.journal.of_kind("EventChanged") if event["id"].encode() in r.body]
+    assert len(steps) == 5  # New, Submitted, Approved, Scheduled, Canceled
+
+
+def test_an_event_that_starts_now_becomes_claims_and_cancel_ends_them(running: Running) -> None:
+    now_ns = running.now_ns
+    with running.client("ann") as ann, running.client("ben") as ben:
+        event = ann.post("/api/v1/events", json=_wish(running, start_ns=now_ns - 1_000_000_000)).json()
+        path = f"/api/v1/events/{event['id']}"
+        ann.post(f"{path}/submit")
+        ben.post(f"{path}/approve")
+        states = {e["id"]: e["state"] for e in ann.get("/api/v1/events").json()}
+        assert states[event["id"]] == "In Progress"
+        held = [b for b, alive in running.stage.node.state.claims.batches() if b.program == event["id"] and alive.any()]
+        assert len(held) == 1
+        assert held[0].level == 8
+        assert ann.post(f"{path}/cancel").json()["state"] == "Canceled"
+        assert not [b for b, alive in running.stage.node.state.claims.batches() if b.program == event["id"]]
+
+
+def test_a_limit_is_a_lease_that_can_be_released(running: Running) -> None:
+    """While it holds it is among the claims and bounds the setpoint; after it only what others hold remains."""
+    name = running.stage.node.state.fleet.ids[-1]
+    body = {"low_w": -1_000_000.0, "high_w": 500.0, "minutes": 10, "because": "work on the line"}
+
+    def ours(view: dict) -> list[dict]:
+        return [claim for claim in view["claims"] if claim["source"] == "console"]
+
+    with running.client("ann") as client:
+        assert client.post(f"/api/v1/resources/{name}/limit", json=body).json()["done"] is True
+        view = client.get(f"/api/v1/resources/{name}").json()
+        assert [claim["high_w"] for claim in ours(view)] == [500.0]
+        assert view["scada"]["high_w"] <= 500.0
+        assert client.post(f"/api/v1/resources/{name}/release").json()["done"] is True
+        after = client.get(f"/api/v1/resources/{name}").json()
+        assert client.post(f"/api/v1/resources/{name}/release").json()["done"] is False
+    others = [claim["high_w"] for claim in after["claims"] if claim["kind"] == "limit"]
+    assert ours(after) == []
+    assert after["scada"]["high_w"] == pytest.approx(min([after["max_inject_w"], *others]))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "field"),
+    [
+        ("/events/preview", {"program": "x"}, 422, "group"),
+        ("/events/preview", {"program": "x", "group": "feeder-01", "start_ns": "now"}, 422, "start_ns"),
+        ("/events", {"surprise": 1}, 422, "surprise"),
+        ("/resources/nothing/limit", {"low_w": 0, "high_w": 1, "minutes": 5, "because": "b"}, 404, "resource"),
+        ("/resources/feeder-01/limit", {"low_w": 2, "high_w": 1, "minutes": 5, "because": "b"}, 409, "low_w, high_w"),
+        ("/resources/feeder-01/limit", {"low_w": 0, "high_w": 1, "minutes": 0, "because": "b"}, 409, "minutes"),
+    ],
+)
+def test_bad_input_is_a_problem_that_names_the_field(running: Running, path, body, status, field) -> None:
+    with running.client("ann") as client:
+        answer = client.post(f"/api/v1{path}", json=body)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json().get("field", "") == field
+
+
+@pytest.mark.parametrize("query", ["at=-1", "count=0", "count=x", "count=99999999999999999999"])
+def test_a_number_outside_its_limits_is_refused_with_the_limits(running: Running, query: str) -> None:
+    with running.client("ann") as client:
+        answer = client.get(f"/api/v1/groups/feeder-01/members?{query}")
+    assert answer.status_code == 422
+    assert " to " in answer.json()["limit"]
+
+
+def test_what_is_not_there_is_a_404_with_its_name(running: Running) -> None:
+    with running.client("ann") as client:
+        for path in ("/resources/nothing", "/feeders/nothing", "/trace/nothing", "/groups/nothing/members"):
+            answer = client.get(f"/api/v1{path}")
+            assert (answer.status_code, answer.json()["value"]) == (404, "nothing")
+        assert client.get("/api/v1/no-such-route").status_code == 404
+        assert client.delete("/api/v1/overview").status_code == 405
+
+
+def test_every_answer_carries_the_security_headers(running: Running) -> None:
+    with running.client(None) as client:
+        for path in ("/", "/api/v1/me", "/healthz", "/nothing.js"):
+            headers = client.get(path).headers
+            assert headers["content-security-policy"].startswith("default-src 'self'")
+            assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_body_beyond_the_limit_is_refused(running: Running) -> None:
+    with running.client("ann") as client:
+        answer = client.post("/api/v1/events", content=b"x" * 1_000_001, headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+
+
+def test_a_path_never_leaves_the_bundle(running: Running) -> None:
+    with running.client(None) as client:
+        for path in ("/../app.py", "/..%2fapp.py", "/%2e%2e/app.py", "/assets/..%2f..%2fapp.py"):
+            answer = client.get(path)
+            assert b"create_app" not in answer.content
+
+
+def test_another_sites_request_is_refused(running: Running) -> None:
+    with running.client("ann") as client:
+        answer = client.post("/api/v1/events", json=_wish(running), headers={"origin": "http://evil.example"})
+    assert answer.status_code == 403
+
+
+def test_metrics_are_of_links_and_pool_never_of_devices(running: Running) -> None:
+    with running.client("ann") as client:
+        text = client.get("/metrics").text
+    assert "tieline_devices 200.0" in text
+    assert running.stage.node.state.fleet.ids[0] not in text
+    with running.client(None) as client:
+        assert client.get("/metrics").status_code == 401
+        assert client.get("/healthz").json()["ok"] is True
+
+
+def test_what_people_do_is_in_the_journal(running: Running) -> None:
+    name = running.stage.node.state.fleet.ids[3]
+    with running.client("ann") as client:
+        client.post(f"/api/v1/resources/{name}/opt-out")
+        rows = client.get("/api/v1/audit?kind=Audited&count=20").json()["rows"]
+        client.post(f"/api/v1/resources/{name}/opt-in")
+    assert any(row["subject"] == name and row["says"].startswith("ann: opt: done") for row in rows)
+
+
+def test_the_chain_is_checked_from_the_audit(running: Running) -> None:
+    with running.client("ann") as client:
+        view = client.get("/api/v1/audit?check=1&count=1").json()
+    assert (view["checked"], view["bad_seq"]) == (True, None)
+
+
+def test_a_browser_that_takes_nothing_is_cut_off(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket's sends never finish: after the time to cut (0.2 s here) it is dropped and counted."""
+    import asyncio
+
+    from starlette.websockets import WebSocket
+
+    from tieline.console import live
+
+    monkeypatch.setattr(live, "CUT_S", 0.2)
+    served: live.Live = running.console.app.state.live
+    heard = iter([{"type": "websocket.connect"}, {"type": "websocket.receive", "text": '{"topics": ["shell"]}'}])
+
+    async def receive() -> dict[str, str]:
+        message = next(heard, None)
+        return message if message is not None else await asyncio.sleep(3600, {})
+
+    async def send(message: dict[str, str]) -> None:
+        if message["type"] == "websocket.send":
+            await asyncio.sleep(3600)
+
+    cookie = f"tieline_session={running.cookies['ann']}".encode()
+    scope = {"type": "websocket", "path": "/api/v1/live", "headers": [(b"cookie", cookie)], "query_string": b""}
+    before = served.cut
+    work = served.serve(WebSocket(scope, receive, send))
+    asyncio.run_coroutine_threadsafe(work, running.loop).result(5)
+    assert served.cut == before + 1

@@ -1,0 +1,161 @@
+"""Who may do what: the whole matrix of routes and roles, and the ways in."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from console_stage import Running
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.console.auth.accounts import Accounts
+from tieline.console.auth.roles import ALLOWED, Action, Role, may
+from tieline.console.routes import ROUTES
+from tieline.flow.record import Record
+from tieline.times import SECOND_NS
+
+MATRIX = [(route, role) for route in ROUTES if route.action is not None for role in Role]
+
+
+@pytest.mark.parametrize(("route", "role"), MATRIX, ids=lambda x: getattr(x, "path", str(x)))
+def test_every_route_lets_in_the_roles_of_its_action_and_no_other(running: Running, route, role) -> None:
+    """A call with an empty body: 401 and 403 are the gate's; anything else is past it."""
+    if route.path.endswith("sign-out"):
+        pytest.skip("would end the session that the other rows need")
+    path = route.path.format(
+        group="feeder-01", feeder="feeder-01", resource="nothing", record="nothing", alarm="nothing", event="nothing",
+        account="nothing",
+    )  # fmt: skip
+    with running.client(role.value) as client:
+        answer = client.request(route.method, path)
+    allowed = role in ALLOWED[route.action] and (role is not Role.OWNER or route.path.endswith("/me"))
+    assert (answer.status_code not in (401, 403)) is allowed, answer.text
+
+
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.action is not None], ids=lambda r: r.path)
+def test_nobody_passes_without_signing_in(running: Running, route) -> None:
+    with running.client(None) as client:
+        assert client.request(route.method, route.path).status_code == 401
+
+
+def test_every_action_has_a_row_and_every_role_some_use() -> None:
+    assert set(ALLOWED) == set(Action)
+    assert all(any(role in roles for roles in ALLOWED.values()) for role in Role)
+
+
+@given(st.sets(st.sampled_from(list(Role))), st.sampled_from(list(Action)))
+def test_no_roles_may_nothing_and_more_roles_never_less(roles: set[Role], action: Action) -> None:
+    assert not may((), action)
+    for role in roles:
+        if may((role,), action):
+            assert may(roles, action)
+
+
+def test_an_owner_sees_only_his_own_resources() -> None:
+    mine = frozenset({"battery-000001"})
+    assert may((Role.OWNER,), Action.SEE_RESOURCE, "battery-000001", mine)
+    assert not may((Role.OWNER,), Action.SEE_RESOURCE, "battery-000002", mine)
+    assert not may((Role.OWNER,), Action.SEE_GRID, "", mine)
+
+
+class _Clock:
+    now_s = 1_000.0
+
+    def now_ns(self) -> int:
+        return int(self.now_s * SECOND_NS)
+
+
+def _book(kept: list[Record], clock: _Clock) -> Accounts:
+    counter = iter(range(10**6))
+
+    async def append(records) -> int:
+        kept.extend(records)
+        return len(kept)
+
+    return Accounts(append, clock, lambda: clock.now_s, lambda n: next(counter).to_bytes(n, "big"))
+
+
+def test_a_link_works_once_and_for_a_while() -> None:
+    async def play() -> None:
+        clock = _Clock()
+        book = _book([], clock)
+        secret = book.invite("ann", [Role.VIEWER], sets_password=False)
+        assert (await book.enrol(secret, "")).name == "ann"  # type: ignore[union-attr]
+        assert await book.enrol(secret, "") is None
+        late = book.invite("ben", [Role.VIEWER], sets_password=False)
+        clock.now_s += 31 * 60
+        assert await book.enrol(late, "") is None
+
+    asyncio.run(play())
+
+
+def test_accounts_survive_a_restart_and_no_secret_is_recorded() -> None:
+    async def play() -> None:
+        kept: list[Record] = []
+        book = _book(kept, _Clock())
+        secret = book.invite("ann", [Role.ADMIN])
+        assert await book.enrol(secret, "") is None  # this link wants a password
+        await book.enrol(secret, "correct horse battery")
+        token = await book.make_token("ann")
+        again = _book([], _Clock())
+        again.replay(kept)
+        assert (await again.check("ann", "correct horse battery", "1.2.3.4")).name == "ann"  # type: ignore[union-attr]
+        assert again.by_token(token or "").roles == (Role.ADMIN,)  # type: ignore[union-attr]
+        recorded = b"".join(record.body for record in kept)
+        for hidden in (b"correct horse", (token or "").encode(), secret.encode()):
+            assert hidden not in recorded
+        assert await again.close("ann")
+        assert again.by_token(token or "") is None
+
+    asyncio.run(play())
+
+
+def test_wrong_passwords_make_the_next_try_wait_longer() -> None:
+    async def play() -> None:
+        clock = _Clock()
+        book = _book([], clock)
+        for _ in range(5):
+            assert book.waits_s("ann") == 0
+            assert await book.check("ann", "wrong", "9.9.9.9") is None
+        first_s = book.waits_s("ann")
+        assert first_s > 0
+        clock.now_s += first_s
+        await book.check("ann", "wrong", "9.9.9.9")
+        assert book.waits_s("ann") > first_s
+        assert book.waits_s("9.9.9.9") > first_s
+
+    asyncio.run(play())
+
+
+def test_cookies_are_for_the_server_alone(running: Running) -> None:
+    secret = running.console.accounts.invite("cookie", [Role.VIEWER], sets_password=False)
+    with running.client(None) as client:
+        header = client.post("/api/v1/enrol", json={"secret": secret}).headers["set-cookie"].lower()
+        assert "httponly" in header
+        assert "samesite=strict" in header
+        assert client.get("/api/v1/me").json()["name"] == "cookie"
+        client.post("/api/v1/sign-out")
+        assert client.get("/api/v1/me").status_code == 401
+
+
+def test_a_token_stands_for_its_account_and_dies_with_it(running: Running) -> None:
+    secret = running.console.accounts.invite("robot", [Role.VIEWER], sets_password=False)
+    with running.client("admin") as admin, running.client(None) as client:
+        client.post("/api/v1/enrol", json={"secret": secret})
+        client.cookies.clear()
+        token = admin.post("/api/v1/accounts/robot/tokens").json()["secret"]
+        headers = {"authorization": f"Bearer {token}"}
+        assert client.get("/api/v1/overview", headers=headers).status_code == 200
+        assert client.get("/api/v1/audit", headers=headers).status_code == 403
+        admin.post("/api/v1/accounts/robot/close")
+        assert client.get("/api/v1/overview", headers=headers).status_code == 401
+
+
+def test_a_sign_in_with_a_wrong_password_is_recorded_without_it(running: Running) -> None:
+    with running.client(None) as client, running.client("auditor") as auditor:
+        answer = client.post("/api/v1/sign-in", json={"name": "ann", "password": "not-this-one"})
+        rows = auditor.get("/api/v1/audit?kind=Audited&count=50").json()["rows"]
+    assert answer.status_code == 401
+    assert any(row["says"].startswith("ann: sign in: refused") for row in rows)
+    assert not any("not-this-one" in row["says"] for row in rows)

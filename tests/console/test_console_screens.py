@@ -1,0 +1,176 @@
+"""The screens in a real browser: they draw, say the truth of the API, ask nobody else, keep budgets and WCAG 2.2 AA."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from console_stage import Running
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+ARGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+STATIC = Path(__file__).parents[2] / "src" / "tieline" / "console" / "static"
+WEB = Path(__file__).parents[2] / "console-web"
+SCREENS = {
+    "/": "Delivery against instruction", "/feeders": "broken limits first", "/feeder/feeder-01": "One-line",
+    "/events": "Compose", "/market": "Hour by hour", "/alarms": "each needs an action",
+    "/settlement": "Asked against delivered", "/audit": "every decision, in order", "/docs": "OpenAPI 3.1",
+    "/links": "sessions with the grid", "/resource/battery-000003": "SCADA view",
+}  # fmt: skip
+needs_chromium = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium: apt-get install chromium")
+
+
+class _Seen:
+    """A page that is signed in, and what went wrong or abroad on it."""
+
+    def __init__(self, page, url: str) -> None:
+        self.page, self.url = page, url
+        self.abroad: list[str] = []
+        self.errors: list[str] = []
+        host = urlsplit(url).netloc
+        page.on("request", lambda r: urlsplit(r.url).netloc in (host, "") or self.abroad.append(r.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda m: m.type == "error" and self.errors.append(m.text))
+
+    def show(self, path: str, text: str) -> None:
+        self.page.goto(self.url + path)
+        self.page.get_by_text(text, exact=False).first.wait_for(timeout=15_000)
+
+
+@pytest.fixture(scope="module")
+def seen(running: Running) -> Iterator[_Seen]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        context = browser.new_context(viewport={"width": 1600, "height": 1000})
+        cookie = {"name": "tieline_session", "value": running.cookies["ann"], "url": running.url}
+        context.add_cookies([cookie])
+        yield _Seen(context.new_page(), running.url)
+        browser.close()
+
+
+@needs_chromium
+@pytest.mark.parametrize("path", SCREENS)
+def test_every_screen_draws_without_an_error_or_a_request_abroad(seen: _Seen, path: str) -> None:
+    seen.show(path, SCREENS[path])
+    assert seen.errors == []
+    assert seen.abroad == []
+    wide = seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0
+
+
+@needs_chromium
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/resource/battery-000003", "/feeder/feeder-01", "/events", "/alarms"])
+def test_screens_meet_wcag_2_2_aa_by_axe(seen: _Seen, path: str, theme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    seen.show("/", SCREENS["/"])
+    seen.page.evaluate(f"localStorage.setItem('theme', '{theme}')")
+    seen.show(path, SCREENS[path])
+    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}}
+    found = Axe().run(seen.page, options=rules)
+    assert len(found.response["passes"]) > 10
+    assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found.response["violations"]] == []
+
+
+@needs_chromium
+def test_the_overview_shows_the_figures_of_the_api(seen: _Seen, running: Running) -> None:
+    seen.show("/", SCREENS["/"])
+    with running.client("ann") as client:
+        view = client.get("/api/v1/overview").json()
+    text = seen.page.locator(".figures").inner_text()
+    assert f"{view['reporting']:,} / {view['devices']:,}" in text
+    asked_w = view["instructed_w"]
+    assert (f"{asked_w / 1e3:.0f} kW" if asked_w >= 1e5 else f"{asked_w / 1e3:.1f} kW") in text
+
+
+@needs_chromium
+def test_a_click_on_a_cell_opens_its_resource(seen: _Seen) -> None:
+    seen.show("/", SCREENS["/"])
+    seen.page.locator("canvas[role=application]").click(position={"x": 4, "y": 20})
+    seen.page.wait_for_url("**/resource/**", timeout=5_000)
+    seen.page.get_by_text("In control now").wait_for(timeout=5_000)
+
+
+@needs_chromium
+def test_ctrl_k_finds_a_resource_by_keyboard_alone(seen: _Seen) -> None:
+    seen.show("/", SCREENS["/"])
+    seen.page.keyboard.press("Control+k")
+    seen.page.keyboard.type("battery-000002")
+    seen.page.locator("#hits li").first.wait_for(timeout=5_000)
+    seen.page.keyboard.press("Enter")
+    seen.page.wait_for_url("**/resource/battery-000002", timeout=5_000)
+
+
+@needs_chromium
+def test_every_graphic_has_a_table(seen: _Seen) -> None:
+    seen.show("/", SCREENS["/"])
+    for button in seen.page.get_by_role("button", name="As a table").all():
+        button.click()
+        break
+    assert seen.page.get_by_role("button", name="As a picture").count() >= 1
+    assert seen.page.locator("figure table, .fleet table").count() >= 1
+
+
+@needs_chromium
+def test_an_event_is_composed_previewed_and_submitted_by_hand(seen: _Seen, running: Running) -> None:
+    seen.show("/events", SCREENS["/events"])
+    page = seen.page
+    page.get_by_label("Program").fill("Evening relief")
+    page.get_by_label("Power, kW").fill("20")
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_text("Devices called").wait_for(timeout=5_000)
+    page.get_by_role("button", name="Submit for approval").click()
+    row = page.locator("tr", has_text="Evening relief")
+    row.get_by_text("a second person decides").wait_for(timeout=5_000)
+    with running.client("ben") as ben:
+        event = next(e for e in ben.get("/api/v1/events").json() if e["program"] == "Evening relief")
+        assert event["state"] == "Submitted"
+        ben.post(f"/api/v1/events/{event['id']}/deny")
+    row.get_by_text("Denied").wait_for(timeout=5_000)
+
+
+def _gz(path: Path) -> int:
+    return len(gzip.compress(path.read_bytes(), 9))
+
+
+def test_the_bundle_keeps_its_budgets() -> None:
+    """Initial JS at most 80 kB, each lazy chunk at most 60 kB, gzipped (design 7, section 4)."""
+    page = (STATIC / "index.html").read_text("utf-8")
+    first = set(re.findall(r"/(assets/[\w.-]+\.js)", page))
+    assert first
+    assert sum(_gz(STATIC / name) for name in first) <= 80_000
+    assert all(_gz(path) <= 60_000 for path in (STATIC / "assets").glob("*.js"))
+
+
+def test_the_bundle_names_no_other_host() -> None:
+    """URLs that remain are XML namespaces, which nobody fetches."""
+    for path in [STATIC / "index.html", *(STATIC / "assets").iterdir()]:
+        found = set(re.findall(r"https?://[\w.-]+", path.read_text("utf-8")))
+        assert found <= {"http://www.w3.org"}, path.name
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    assert '"resolved"' not in (WEB / "package-lock.json").read_text("utf-8")
+
+
+def test_the_committed_bundle_is_what_a_build_gives(tmp_path: Path) -> None:
+    import subprocess
+
+    if not (WEB / "node_modules").is_dir():
+        pytest.skip("console-web/node_modules is missing: run `make console` first")
+    build = ["npx", "--no-install", "vite", "build", "--outDir", str(tmp_path / "out"), "--emptyOutDir"]
+    subprocess.run(build, cwd=WEB, check=True, capture_output=True, timeout=120)
+    fresh = {p.relative_to(tmp_path / "out"): p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    kept = {p.relative_to(STATIC): p.read_bytes() for p in STATIC.rglob("*") if p.is_file()}
+    assert fresh == kept
