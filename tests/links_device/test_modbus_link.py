@@ -128,7 +128,7 @@ def test_a_command_is_written_read_back_and_seen_in_telemetry() -> None:
 
     seen: list = []
     room = play(scene)
-    assert room.log.stages == [(7, Stage.ACCEPTED), (7, Stage.DONE)]
+    assert room.log.stages == [(7, Stage.SENT), (7, Stage.ACCEPTED), (7, Stage.DONE)]
     assert seen == [(-3_000.0, Quality.GOOD)]
     assert room.log.last("soc_frac")[0] == pytest.approx(0.5)
 
@@ -176,9 +176,9 @@ def test_a_refusal_of_the_device_ends_rejected_with_its_native_code() -> None:
         await room.command(1_000.0)
 
     room = play(scene)
-    assert room.log.stages == [(7, Stage.REJECTED)]
-    assert room.log.rejects == [RejectWord.HARDWARE]
-    assert room.log.natives == ["exception 4"]
+    assert room.log.stages == [(7, Stage.SENT), (7, Stage.REJECTED)]
+    assert room.log.rejects == [RejectWord.NONE, RejectWord.HARDWARE]
+    assert room.log.natives[-1] == "exception 4"
 
 
 def test_silence_ends_unconfirmed_and_is_never_sent_again() -> None:
@@ -190,7 +190,7 @@ def test_silence_ends_unconfirmed_and_is_never_sent_again() -> None:
         await asyncio.sleep(120)
 
     room = play(scene)
-    assert room.log.stages == [(7, Stage.UNCONFIRMED)]
+    assert room.log.stages == [(7, Stage.SENT), (7, Stage.UNCONFIRMED)]
     assert room.device.writes == 0
 
 
@@ -199,7 +199,7 @@ def test_a_device_that_ignores_a_write_is_found_by_the_read_back() -> None:
         room.device.ignores = True
         await room.command(1_000.0)
 
-    assert play(scene).log.stages == [(7, Stage.ACCEPTED), (7, Stage.UNCONFIRMED)]
+    assert play(scene).log.stages == [(7, Stage.SENT), (7, Stage.ACCEPTED), (7, Stage.UNCONFIRMED)]
 
 
 def test_a_lost_connection_marks_its_points_with_their_last_time_and_comes_back() -> None:
@@ -237,7 +237,7 @@ def test_a_device_whose_timer_lies_is_let_go_by_us_and_reported_unconfirmed() ->
 
     room = play(scene)
     assert seen == [1.0, 0.0, 0.0]
-    told = [Stage.ACCEPTED, Stage.DONE]
+    told = [Stage.SENT, Stage.ACCEPTED, Stage.DONE]
     assert [stage for _, stage in room.log.stages] == [*told, Stage.UNCONFIRMED, *told]
     assert room.link.lies == 1
     assert "held its command after its timer" in room.log.natives
@@ -257,7 +257,7 @@ def test_a_device_without_timers_is_let_go_by_us_on_time() -> None:
 
     room = play(scene)
     assert (seen, room.link.lies) == ([0.0], 0)
-    assert room.log.stages == [(7, Stage.ACCEPTED), (7, Stage.DONE)]
+    assert room.log.stages == [(7, Stage.SENT), (7, Stage.ACCEPTED), (7, Stage.DONE)]
 
 
 def test_a_device_that_keeps_its_timer_is_not_written_to_again() -> None:
@@ -418,6 +418,32 @@ def test_a_power_that_cant_be_is_refused_or_cut_to_the_rating_and_never_half_wri
         assert (room.log.stages, room.device.writes) == ([(7, Stage.REJECTED)], 0)
     else:
         assert room.body.held[-1][0] == 5_000.0
+
+
+def test_no_more_requests_are_out_at_once_than_a_gateway_can_take() -> None:
+    async def main(loop: VirtualLoop) -> tuple:
+        clock = VirtualClock(loop, 1_700_000_000 * SECOND_NS)
+        devices = {n: SunSpecDevice(Battery(clock), 5_000.0, 10_000.0, MODELS, clock, late_s=0.2) for n in range(1, 9)}
+        server, out, most = SunSpecServer(devices), [0], [0]
+        answer = server.answer
+
+        def counted(frame: object) -> object:
+            out[0] += 1
+            most[0] = max(most[0], out[0])
+            loop.call_later(0.2, lambda: out.__setitem__(0, out[0] - 1))
+            return answer(frame)
+
+        server.answer = counted
+        await server.start(port=502)
+        async with Supervisor(np.random.default_rng(1)) as supervisor:
+            addresses = {n: f"127.0.0.1:502/{n}" for n in devices}
+            settings = ModbusSettings(addresses, {}, poll_s=600.0, timeout_s=30.0, in_flight=2)
+            link = ModbusLink(settings, Log(), clock, supervisor, np.random.default_rng(2))
+            link.start()
+            await asyncio.sleep(60)
+            return link.health().peers, most[0]
+
+    assert run_virtual(main) == (8, 2)
 
 
 def test_a_scan_finds_the_units_and_what_they_are() -> None:
@@ -607,5 +633,46 @@ def test_the_link_runs_on_uvloop_over_real_sockets() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         log = runner.run(main())
-    assert log.stages == [(7, Stage.ACCEPTED), (7, Stage.DONE)]
+    assert log.stages == [(7, Stage.SENT), (7, Stage.ACCEPTED), (7, Stage.DONE)]
     assert log.last("power_w")[0] == -1_000.0
+
+
+@pytest.mark.interop
+def test_the_link_works_a_device_that_a_pymodbus_server_holds() -> None:
+    """The registers are ours, laid once; who serves and takes them is pymodbus."""
+    from pymodbus.client import AsyncModbusTcpClient
+    from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
+    from pymodbus.server import ModbusTcpServer
+
+    from tieline.rim.clock import SystemClock
+
+    async def main() -> tuple:
+        clock, log = SystemClock(), Log()
+        body = Battery(clock, target_w=1_234.0, until_ns=2**62)
+        image = SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock).image()
+        block = ModbusSequentialDataBlock(1, [0] * 40_000 + image + [0] * 200)
+        context = ModbusServerContext(devices=ModbusDeviceContext(hr=block), single=True)
+        server = ModbusTcpServer(context, address=("127.0.0.1", 0))
+        await server.serve_forever(background=True)
+        port = server.transport.sockets[0].getsockname()[1]
+        async with Supervisor(np.random.default_rng(1)) as supervisor:
+            settings = ModbusSettings({7: f"127.0.0.1:{port}/1"}, {7: 5_000.0}, poll_s=0.2)
+            link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
+            link.start()
+            await Room(clock, None, None, body, link, log, None).command(-2_500.0)
+        at = 40_002 + sum(MODELS[n].size for n in (1, 701, 702, 703))
+        names = ("WSet", "WSetEna", "WSetRvrtTms")
+        held = {}
+        async with AsyncModbusTcpClient("127.0.0.1", port=port) as client:
+            for name in names:
+                field_ = MODELS[704].field(name)
+                answer = await client.read_holding_registers(at + field_.offset, count=field_.size, device_id=1)
+                held[name] = answer.registers
+        await server.shutdown()
+        return log, held
+
+    log, held = asyncio.run(main())
+    assert log.stages == [(7, Stage.SENT), (7, Stage.ACCEPTED), (7, Stage.DONE)]
+    assert log.last("power_w")[0] == 1_234.0
+    assert (held["WSet"], held["WSetEna"]) == ([0xFFFF, 0xF63C], [1])
+    assert 598 <= held["WSetRvrtTms"][1] <= 600

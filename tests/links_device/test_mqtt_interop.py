@@ -135,7 +135,7 @@ def test_mosquitto_pub_plays_the_device_and_mosquitto_sub_hears_the_command(tmp_
             await link.send(off(clock))
             assert json.loads(await hears) == {"state": "OFF"}
             await run(str(PUB), *where, "-q", "1", "-t", "zigbee2mqtt/plug", "-m", '{"power": 0, "state": "OFF"}')
-            await until(lambda: log.stages[("c1", 3)][-1] is Stage.DONE)
+            await until(lambda: log.stages.get(("c1", 3), [None])[-1] is Stage.DONE)
             link.stop()
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""What device links tell the desk, gathered for one turn of the loop: one report a batch, one table of readings."""
+"""What device links tell the desk, gathered for a moment: few reports a batch, one table of readings."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ class _Told:
 
 
 class Teller:
-    """Gathers reports and readings and brings them to an intake at the end of the loop's turn, in order."""
+    """Gathers reports and readings for `gather_s` (of the loop) and brings them to an intake, in order.
 
-    def __init__(self, name: str, intake: Intake, clock: Clock) -> None:
-        self._name, self._intake, self._clock = name, intake, clock
-        self._reports: dict[str, _Told] = {}
+    A thousand devices that answer in a moment make a few tables and a few journal records, not a thousand. Two stages
+    of one row go out in two tables, the earlier first.
+    """
+
+    def __init__(self, name: str, intake: Intake, clock: Clock, gather_s: float = 0.05) -> None:
+        self._name, self._intake, self._clock, self._gather_s = name, intake, clock, gather_s
+        self._reports: dict[str, list[_Told]] = {}
+        self._layer_of: dict[tuple[str, int], int] = {}
         self._readings: list[tuple[int, int, float, int, int, int]] = []
-        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def stage(
         self,
@@ -49,11 +54,13 @@ class Teller:
         observed_w: float = math.nan,
         frame: str = "",
     ) -> None:
-        """Tell how far a command has come. Two stages of one row keep their order: the first goes out at once."""
-        told = self._reports.setdefault(batch, _Told())
-        if row in told.rows:
-            self._send_reports()
-            told = self._reports.setdefault(batch, _Told())
+        """Tell how far a command has come."""
+        layers = self._reports.setdefault(batch, [])
+        at = self._layer_of.get((batch, row), -1) + 1
+        self._layer_of[(batch, row)] = at
+        if at == len(layers):
+            layers.append(_Told())
+        told = layers[at]
         told.rows.append(row)
         told.stages.append(stage)
         told.at_ns.append(self._clock.now_ns())
@@ -71,13 +78,14 @@ class Teller:
             self._soon()
 
     def _soon(self) -> None:
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self.flush)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._gather_s, self.flush)
 
     def flush(self) -> None:
-        """Bring all that waits."""
-        self._is_due = False
+        """Bring all that waits, now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._send_reports()
         waiting, self._readings = self._readings, []
         if not waiting:
@@ -92,11 +100,13 @@ class Teller:
 
     def _send_reports(self) -> None:
         waiting, self._reports = self._reports, {}
-        for batch, told in waiting.items():
-            self._intake.reports(
-                CommandReports(
-                    batch, self._name, np.array(told.rows, np.int32), np.array(told.stages, np.uint8),
-                    np.array(told.at_ns, np.int64), np.array(told.words, np.uint8), np.array(told.observed_w),
-                    tuple(told.native) if any(told.native) else (), tuple(told.frames) if any(told.frames) else (),
-                )
-            )  # fmt: skip
+        self._layer_of.clear()
+        for batch, layers in waiting.items():
+            for told in layers:
+                self._intake.reports(
+                    CommandReports(
+                        batch, self._name, np.array(told.rows, np.int32), np.array(told.stages, np.uint8),
+                        np.array(told.at_ns, np.int64), np.array(told.words, np.uint8), np.array(told.observed_w),
+                        tuple(told.native) if any(told.native) else (), tuple(told.frames) if any(told.frames) else (),
+                    )
+                )  # fmt: skip

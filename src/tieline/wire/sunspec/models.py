@@ -120,7 +120,10 @@ def scale_of(model: Model, field: Field, registers: Sequence[int]) -> int | None
     if isinstance(field.scale, int):
         return field.scale
     at = model.field(field.scale)
-    exponent = integer("sunssf", registers[at.offset : at.offset + 1])
+    part = registers[at.offset : at.offset + 1]
+    if not part:
+        raise ModelError(f"model {model.id}: {len(registers)} registers don't reach {field.scale}")
+    exponent = integer("sunssf", part)
     if exponent is not None and abs(exponent) > MOST_SCALE:
         raise ModelError(f"model {model.id}: {field.scale} = {exponent}: -{MOST_SCALE} to {MOST_SCALE} is asked for")
     return exponent

@@ -213,6 +213,7 @@ class Device:
         asked = self._asked(what, left_s)
         assert self.unit is not None
         self._carrier.sent += 1
+        self._tell(batch, Stage.SENT)
         try:
             await self.unit.tell(asked)
         except Rejected as error:

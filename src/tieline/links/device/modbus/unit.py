@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tieline.errors import PeerError
@@ -134,11 +134,10 @@ class Unit:
                     found[key] = value / 100.0 if key == "soc_frac" else float(value)
         return found
 
-    async def tell(self, what: Held, on_write: Callable[[], None] = lambda: None) -> None:
+    async def tell(self, what: Held) -> None:
         """Set a power and an upper limit, enabling last, and the timer after which the device lets go by itself.
 
         Scale factors are read before anything is written; a timer that the device does not implement is left out.
-        `on_write` is called before the first write: until then nothing has reached the device.
 
         Raises:
             Rejected: The device refused.
@@ -150,7 +149,6 @@ class Unit:
             steps = [(name, self._raw(block, name, value)) for name, value in self._steps(block, what)]
         except ModelError as error:
             raise PeerError(f"unit {self._number}: {error}") from error
-        on_write()
         for name, raw in steps:
             at = start + model(704).field(name).offset
             answer = await self._client.request(self._number, Write(at, raw))

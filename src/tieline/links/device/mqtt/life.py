@@ -319,10 +319,12 @@ class Appliance:
         native: str = "",
         observed_w: float = math.nan,
     ) -> None:
-        live.stage = stage
         if stage is Stage.UNCONFIRMED:
+            if live.stage is Stage.QUEUED:  # written to the stream, though the broker never said so
+                self._tell(live.batch, Stage.SENT, frame=live.frames)
             self._carrier.counts.unconfirmed += 1
             self._carrier.counts.last_error = f"{self.name}: {native}"
+        live.stage = stage
         self._cancel("ack")
         self._cancel("settle")
         self._tell(live.batch, stage, reject, native, observed_w, live.frames)
