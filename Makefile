@@ -3,12 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit console interop long soak-kill peers peers-dnp3 peers-openadr clean
+.PHONY: demo test system peers-if-possible lint types unit console interop long soak-kill peers peers-dnp3 peers-openadr clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
 
-test: $(VENV)/.dev lint types unit
+test: $(VENV)/.dev system lint types peers-if-possible unit
+
+# What the tests need of the machine: a browser and a protocol analyser. Without them those tests are skipped, and say so.
+system:
+	@for tool in chromium tshark; do command -v $$tool >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
+	[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null 2>&1; } || \
+	echo "not installed:$$missing; the tests that need it will be skipped"
+
+peers-if-possible:
+	@$(MAKE) -s peers || echo "not every peer could be installed; the tests that need it will be skipped"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests
