@@ -351,13 +351,15 @@ def test_one_silent_unit_stops_no_neighbour() -> None:
         server, log = SunSpecServer(devices), Log()
         await server.start(port=502)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
-            settings = ModbusSettings({n: f"127.0.0.1:502/{n}" for n in devices}, {}, poll_s=10.0)
+            settings = ModbusSettings({n: f"127.0.0.1:502/{n}" for n in devices}, {}, poll_s=50.0)
             link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
             link.start()
             await asyncio.sleep(15)
             devices[2].is_silent = True
-            await asyncio.sleep(60)
+            stream = list(server._connections)
+            await asyncio.sleep(600)
             lost = link.health()
+            assert server._connections == stream  # and the stream that they share was not cut
             fresh = [int(row) for batch in log.readings_[-4:] for row in batch.rows[batch.quality == 0]]
             devices[2].is_silent = False
             await asyncio.sleep(200)

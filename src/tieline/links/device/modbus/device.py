@@ -101,6 +101,7 @@ class Device:
         self._live: _Live | None = None
         self._left: Held | None = None  # what was found at first sight: it may be our own, from before a restart
         self._check_due = False
+        self._poll_due_s = 0.0
         self._wake = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._last: dict[str, float] = {}
@@ -126,10 +127,17 @@ class Device:
         """Look again: something has changed."""
         self._wake.set()
 
+    def probe(self) -> None:
+        """Ask a device that lives at once: does its connection still carry?"""
+        if self.is_live:
+            self._poll_due_s = 0.0
+            self._wake.set()
+
     async def run(self, client: Client) -> None:
         """Serve the device for as long as the connection lives."""
         self.unit, self.is_found = Unit(client, self.number), False
-        tries, poll_due_s, loop = 0, 0.0, asyncio.get_running_loop()
+        tries, loop = 0, asyncio.get_running_loop()
+        self._poll_due_s = 0.0
         while client.is_open:
             self._wake.clear()
             try:
@@ -138,10 +146,10 @@ class Device:
                     self.is_found = True
                     self._carrier.changed()
                 await self._act()
-                if loop.time() >= poll_due_s:
+                if loop.time() >= self._poll_due_s:
                     await self._poll()
-                    poll_due_s = loop.time() + self._carrier.poll_s * (0.95 + 0.1 * float(self._rng.random()))
-                tries, wait_s = 0, poll_due_s - loop.time()
+                    self._poll_due_s = loop.time() + self._carrier.poll_s * (0.95 + 0.1 * float(self._rng.random()))
+                tries, wait_s = 0, self._poll_due_s - loop.time()
             except (LinkDown, PeerError) as error:
                 tries += 1
                 self._carrier.last_error = f"{self.name}: {error}"

@@ -180,7 +180,11 @@ class ModbusLink:
             for device in endpoint.devices:
                 device.wake()
 
-        client = Client(self._settings.timeout_s, lost, self._settings.in_flight)
+        def quiet() -> None:
+            for device in endpoint.devices:
+                device.probe()
+
+        client = Client(self._settings.timeout_s, lost, self._settings.in_flight, quiet)
         try:
             await client.open(endpoint.host, endpoint.port)
             endpoint.session = Session.SYNCING
