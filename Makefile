@@ -3,12 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit console peers peers-dnp3 clean
+.PHONY: demo test system peers-if-possible lint types unit console interop long soak-kill peers peers-dnp3 peers-openadr clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
 
-test: $(VENV)/.dev lint types unit
+test: $(VENV)/.dev system lint types peers-if-possible unit
+
+# What the tests need of the machine: a browser and a protocol analyser. Without them those tests are skipped, and say so.
+system:
+	@for tool in chromium tshark; do command -v $$tool >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
+	[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null 2>&1; } || \
+	echo "not installed:$$missing; the tests that need it will be skipped"
+
+peers-if-possible:
+	@$(MAKE) -s peers || echo "not every peer could be installed; the tests that need it will be skipped"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests
@@ -33,6 +43,25 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 # The screens: built from console-web into the package; the result is committed, so that nobody needs Node to install.
 console:
 	cd console-web && npm ci --no-audit --no-fund && npm run build
+
+# Everything that takes minutes: a million claims, a million ledger operations, 200 kills.
+long: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long
+
+soak-kill: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long tests/soak -s
+
+# Peers by other hands, each in an environment of its own; then the tests that speak to them.
+peers: peers-dnp3 peers-openadr
+
+interop: $(VENV)/.dev peers
+	$(BIN)/python -m pytest -m interop
+
+peers-openadr: $(VENV)-peers-openadr/bin/python
+
+PYTHON_3_12 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python3.12) $(shell command -v python3.12 2>/dev/null))
+$(VENV)-peers-openadr/bin/python:
+	$(PYTHON_3_12) -m venv $(VENV)-peers-openadr && $(VENV)-peers-openadr/bin/python -m pip install -q "openadr3-client==2.4.2"
 
 # opendnp3 (C++), the independent DNP3 master of the interop tests: a process and a venv of its own.
 peers-dnp3: $(VENV)-peers-dnp3/bin/python

@@ -18,6 +18,7 @@ from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
 from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, committed_until, owed
+from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.resource.command import Stage
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -45,6 +46,7 @@ class PoolDesk:
     trim_w: float = 0.0
     available: tuple[float, float] = (0.0, 0.0)
     causes: list[str] = field(default_factory=list)
+    undeclared: str = ""
 
 
 class Cycle:
@@ -68,6 +70,8 @@ class Cycle:
             await self._count(pool, now_ns, seconds)
             self._note_misses(pool, now_ns)
             await self._redispatch(pool, now_ns, cause)
+            if pool.undeclared:
+                await self._declare(pool, pool.undeclared)
         await self.desk.settle()
         self.beats += 1
 
@@ -127,12 +131,23 @@ class Cycle:
         substitutes = tuple(state.fleet.id_of(int(pool.rows[rose[k]])) for k in gains[:50])
         fact = PositionChanged(
             pool.pool, cause, before[0], pool.available[0], before[1], pool.available[1],
-            obligation.power_w, split.feasible_w - pool.trim_w, substitutes, self.desk.market is not None,
+            obligation.power_w, split.feasible_w - pool.trim_w, substitutes, await self._declare(pool, cause),
         )  # fmt: skip
         entry = Entry(derive("position", pool.pool, cause, now_ns), fact, pool.pool, (cause, obligation.because))
         await self.desk.commit([entry])
-        if self.desk.market is not None:
-            await self.desk.market.declare(pool.pool, pool.available[0], pool.available[1], cause)
+
+    async def _declare(self, pool: PoolDesk, cause: str) -> bool:
+        """Tell the market what the pool can do; where it can't be told now, the next beat tries again."""
+        market = self.desk.market
+        if market is None:
+            return False
+        try:
+            await market.declare(pool.pool, pool.available[0], pool.available[1], cause)
+        except (LinkDown, PeerError):
+            pool.undeclared = cause
+            return False
+        pool.undeclared = ""
+        return True
 
     # --- tallying --------------------------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ class Desk:
         self._addresses: dict[str, dict[int, str]] = {}
         self._pending: list[Entry] = []
         self._broken = ""
+        self.on_readings: Callable[[Readings], None] = lambda readings: None
         self.last_reports: dict[int, CommandReports] = {}
 
     # --- bindings ------------------------------------------------------------------------------------------------
@@ -173,7 +174,8 @@ class Desk:
     # --- what links bring ----------------------------------------------------------------------------------------
 
     def readings(self, readings: Readings) -> None:
-        """Take measurements into the columns, and learn the base of rows that run freely."""
+        """Take measurements into the columns, learn the base of rows that run freely, and pass them on."""
+        self.on_readings(readings)
         learn(self.state, readings, self._clock.now_ns())
 
     def reports(self, reports: CommandReports) -> None:

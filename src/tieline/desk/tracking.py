@@ -83,4 +83,6 @@ def causes(
     given = sum(found.values())
     if given > lacking_w > 0:
         found = {name: watts * lacking_w / given for name, watts in found.items()}
+    elif lacking_w - given > 1.0:
+        found["unavailable"] = lacking_w - given  # nobody had it to give: no row was asked for it
     return found

@@ -1,1 +1,1 @@
-"""Tier 4: what each kind of device is and what it can be told."""
+"""Tier 4: device profiles as data, and what each kind of device can be told."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, datetime, time
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import structlog
 
-from tieline.grid.powerflow import Flow
-from tieline.node.read_fleet import GridReading
 from tieline.node.report import report
 from tieline.node.settling import settle
 from tieline.node.stage import Stage, begins_ns, raise_stage, scenario
+from tieline.node.stage_web import stage_sources
 from tieline.node.story import DAY_AND_EVE_NS, Story
-from tieline.node.web import serve_console
+from tieline.node.web import DESK_ROLES, serve_console
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.iso.prices import ZONE
@@ -44,58 +43,27 @@ async def live(
     wall_s: float | None,
 ) -> None:
     """Open a territory and serve it until cancelled, or for so many wall seconds."""
-    from tieline.node.reader import Sources
-
     what = scenario(scenario_name)
     clock = PacedClock(opens_ns(what.day), speed)
     async with Supervisor(np.random.default_rng([seed, 91])) as supervisor:
         with tempfile.TemporaryDirectory(prefix="tieline-") as folder:
             say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")
             stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), 1, speed)
-            sources = Sources(
-                utility="Demonstration utility",
-                setting="DEMO",
-                zone=str(ZONE),
-                speed=speed,
-                model=stage.flow.model,
-                grid=_solver(stage),
+            console = await serve_console(
+                stage.node,
+                "127.0.0.1",
+                port,
+                sources=stage_sources(stage, speed),
+                people=(("operator-1", DESK_ROLES), ("operator-2", DESK_ROLES)),
+                sets_password=False,
+                say=say,
             )
-            console = await serve_console(stage.node, "127.0.0.1", port, sources=sources, sets_password=False, say=say)
             say(f"DNP3 outstation on 127.0.0.1:{stage.outstation.port}; Ctrl-C ends it, nothing is left behind")
             supervisor.spawn(_play(stage, seed, say), "story")
             try:
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
                 await console.stop()
-
-
-def _solver(stage: Stage) -> Callable[[], Mapping[str, GridReading]]:
-    """Return what solves the power flow of all feeders at once, at most every five minutes of the stage's clock."""
-    kept: dict[str, GridReading] = {}
-    solved_ns = 0
-
-    def solve() -> Mapping[str, GridReading]:
-        nonlocal kept, solved_ns
-        now_ns = stage.node.clock.now_ns()
-        if kept and now_ns - solved_ns < 300 * SECOND_NS:
-            return kept
-        t, sites = stage.territory, len(stage.flow.model.load_bus)
-        site_w = stage.world.site_w().reshape(len(t.feeders), sites)
-        flow = stage.flow.solve(site_w)
-        broken = stage.flow.violations(flow)
-        solved_ns = now_ns
-        kept = {
-            name: GridReading(
-                Flow(flow.voltage_pu[k : k + 1], flow.line_frac[k : k + 1], flow.trafo_frac[k : k + 1]),
-                [violation for violation in broken if violation.scenario == k],
-                stage.flow.model.load_bus,
-                site_w[k],
-            )
-            for k, name in enumerate(t.feeders)
-        }
-        return kept
-
-    return solve
 
 
 async def _play(stage: Stage, seed: int, say: Callable[[str], None]) -> None:

@@ -201,9 +201,11 @@ def _substituted(told: Told, records: list[Record], override: dict[str, Any]) ->
     count = override.get("substitute_count", 0)
     since_ns = int(told.override["when_ns"])
     tracked = [f for r in records if isinstance(f := from_record(r), IntervalTracked) and f.end_ns > since_ns]
-    named = sum("dno_limit" in fact.causes for fact in tracked)
-    evidence = f"{count} resources stepped in; {named} intervals name the limit as a cause"
-    return _promise("substitutes are found for what a limit takes, or the lack is named", count + named > 0, evidence)
+    short = [fact for fact in tracked if abs(fact.asked_w) - abs(fact.delivered_w) > 0.01 * abs(fact.asked_w)]
+    unnamed = sum(not fact.causes for fact in short)
+    evidence = f"{count} resources stepped in; {len(short)} intervals fell short, {unnamed} without a cause"
+    held = count > 0 or unnamed == 0
+    return _promise("substitutes are found for what a limit takes, or the lack is named", held, evidence)
 
 
 def _opt_out(told: Told) -> Promise:

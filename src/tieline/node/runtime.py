@@ -21,12 +21,14 @@ from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.resource.admission import Principal
+from tieline.resource.batch import Readings
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 from tieline.rim.supervise import Supervisor
 from tieline.store.group import GroupCommit
 from tieline.store.journal import SqliteJournal
-from tieline.times import MINUTE_NS, SECOND_NS, Clock
+from tieline.store.series import Historian, Wal
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, Clock
 
 _log = structlog.get_logger("tieline.node")
 Sleep = Callable[[float], Awaitable[None]]
@@ -69,6 +71,28 @@ class Node:
         self.before_beat: list[Callable[[], None]] = []
         self.after_beat: list[Callable[[], Awaitable[None]]] = []
         self._speed = speed
+
+    def keep_readings(self, wal: Wal, historian: Historian) -> None:
+        """Log every reading that comes in, durable at each beat, and move the log into the historian each hour."""
+        waiting: list[Readings] = []
+        group: GroupCommit[Readings] = GroupCommit(wal, self.supervisor.spawn, self.group.executor)
+        hour = self.clock.now_ns() // HOUR_NS
+        self.desk.on_readings = waiting.append
+
+        async def flush() -> None:
+            nonlocal hour
+            batch = waiting.copy()
+            waiting.clear()
+            if batch:
+                await group.append(batch)
+            now_hour = self.clock.now_ns() // HOUR_NS
+            if now_hour > hour:
+                hour = now_hour
+                loop = asyncio.get_running_loop()
+                moved = await loop.run_in_executor(self.group.executor, historian.compact, wal)
+                _log.info("readings moved to the historian", count=moved)
+
+        self.after_beat.append(flush)
 
     @property
     def state(self) -> DeskState:

@@ -24,6 +24,7 @@ from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
 from tieline.store.journal import FolderLock, SqliteJournal
+from tieline.store.series import Historian, Wal
 
 
 def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: ThreadPoolExecutor | None) -> Node:
@@ -65,6 +66,7 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> N
         async with Supervisor(np.random.default_rng()) as supervisor:
             node = node_of(folder, settings, supervisor, executor)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
+            node.keep_readings(Wal(folder / "readings"), Historian(folder / "historian"))
             node.start()
             sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
             where = settings.port if port is None else port

@@ -86,7 +86,7 @@ async def raise_modbus(
         addresses |= {int(rows[first + unit - 1]): f"127.0.0.1:{server.port}/{unit}" for unit in units}
     ratings = {row: float(territory.rated_w[row]) for row in addresses}
     settings = ModbusSettings(addresses, ratings, poll_s=max(60.0 / speed, 1.0))
-    link = ModbusLink(settings, node.desk, clock, supervisor, rng)
+    link = ModbusLink(settings, node.desk, clock, supervisor, rng, speed=speed)
     node.desk.bind(link, "modbus", addresses)
     link.start()
     return link

@@ -25,6 +25,10 @@ from tieline.wire.modbus.pdu import (
 from tieline.wire.sunspec.models import END, MARKER, Model, build, read_value, write_value
 
 BASE = 40000
+_CONTROLS = (
+    "WSetEna", "WSetMod", "WSet", "WSetRvrt", "WSetEnaRvrt", "WSetRvrtTms", "WSetRvrtRem", "WMaxLimPctEna",
+    "WMaxLimPctRvrt", "WMaxLimPctEnaRvrt", "WMaxLimPctRvrtTms", "WMaxLimPctRvrtRem",
+)  # fmt: skip
 
 
 class Body(Protocol):
@@ -41,7 +45,11 @@ class Body(Protocol):
 
 @dataclass
 class SunSpecDevice:
-    """One unit: its models as registers, its body, and how it misbehaves."""
+    """One unit: its models as registers, its body, and how it misbehaves.
+
+    Faults: `ignores` writes, `refuses` them, `is_silent`, answers `late_s` after the question, `lies` about its timers
+    (they run out, and nothing lets go).
+    """
 
     body: Body
     rated_w: float
@@ -51,6 +59,8 @@ class SunSpecDevice:
     ignores: bool = False
     refuses: bool = False
     is_silent: bool = False
+    lies: bool = False
+    late_s: float = 0.0
     registers: dict[int, list[int]] = field(default_factory=dict)
     writes: int = 0
 
@@ -59,16 +69,26 @@ class SunSpecDevice:
         self.registers[1] = build(self.models[1], {"Mn": "Tieline", "Md": "simulated", "SN": "1"})
         self.registers[702] = build(self.models[702], rating)
         self.registers[703] = build(self.models[703], {"ES": 1})
-        zero = {
-            "WSetEna": 0,
-            "WMaxLimPctEna": 0,
-            "WSet": 0,
-            "WSetRvrtTms": 0,
-            "WMaxLimPct": 100,
-            "WMaxLimPctRvrtTms": 0,
-        }
-        self.registers[704] = build(self.models[704], {"WSet_SF": 0, "WMaxLimPct_SF": -1, **zero})
         self._measure()
+        self._clear()
+
+    def reboot(self) -> None:
+        """Start afresh: nothing that was told is remembered."""
+        self._clear()
+        self._obey()
+
+    def _clear(self) -> None:
+        free = dict.fromkeys(_CONTROLS, 0)
+        scales = {"WSet_SF": 0, "WMaxLimPct_SF": -1}
+        self.registers[704] = build(self.models[704], {**scales, **free, "WMaxLimPct": 100})
+        self._ends_ns = {"WSet": 0, "WMaxLimPct": 0}
+
+    def turn(self, target_w: float) -> None:
+        """Be told a power by somebody else, without a timer."""
+        for name, value in (("WSet", target_w), ("WSetRvrtTms", 0.0), ("WSetEna", 1.0)):
+            self._lay(704, name, value)
+        self._start_timers()
+        self._obey()
 
     def _measure(self) -> None:
         small = {"W_SF": 1 if self.rated_w > 30_000 else 0, "V_SF": -1, "Hz_SF": -2, "VA_SF": 1, "Var_SF": 1}
@@ -81,6 +101,7 @@ class SunSpecDevice:
 
     def _refresh(self) -> None:
         """Lay what the body measures now into the registers."""
+        self._age()
         seen = self.body.read()
         power_w = seen.get("power_w", 0.0)
         self._lay(701, "W", power_w)
@@ -112,6 +133,7 @@ class SunSpecDevice:
                 self.writes += 1
                 if not self.ignores:
                     self.registers[704][start - at : start - at + len(values)] = values
+                    self._start_timers()
                     self._obey()
                 return True
             at += size
@@ -121,13 +143,30 @@ class SunSpecDevice:
         value = read_value(self.models[704], name, self.registers[704])
         return float(value) if isinstance(value, (int, float)) else 0.0
 
+    def _start_timers(self) -> None:
+        """A write starts its function's reversion timer (model 704: seconds, 0: none)."""
+        now_ns = self.clock.now_ns()
+        for name in self._ends_ns:
+            seconds = self._value(f"{name}RvrtTms")
+            self._ends_ns[name] = now_ns + int(seconds * SECOND_NS) if seconds and self._value(f"{name}Ena") else 0
+
+    def _age(self) -> None:
+        """Count the timers down, and let go of what has run out (unless they lie)."""
+        now_ns = self.clock.now_ns()
+        for name, end_ns in self._ends_ns.items():
+            left_s = max(end_ns - now_ns, 0) / SECOND_NS
+            self._lay(704, f"{name}RvrtRem", math.ceil(left_s))
+            if end_ns and not left_s and not self.lies:
+                self._ends_ns[name] = 0
+                self._lay(704, f"{name}Ena", self._value(f"{name}EnaRvrt"))
+                self._obey()
+
     def _obey(self) -> None:
         target_w = self._value("WSet") if self._value("WSetEna") == 1 else math.nan
         limited = self._value("WMaxLimPctEna") == 1
         high_w = self.rated_w * self._value("WMaxLimPct") / 100 if limited else math.inf
-        seconds = self._value("WSetRvrtTms") or self._value("WMaxLimPctRvrtTms")
-        until_ns = self.clock.now_ns() + int(seconds * SECOND_NS) if seconds else 2**62
-        self.body.hold(target_w, high_w, until_ns)
+        ends_ns = [end_ns for end_ns in self._ends_ns.values() if end_ns]
+        self.body.hold(target_w, high_w, min(ends_ns) if ends_ns and not self.lies else 2**62)
 
 
 class SunSpecServer:
@@ -138,7 +177,9 @@ class SunSpecServer:
         self.requests = 0
         self.port = 0
         self.on_write: Callable[[int], None] = lambda unit: None
+        self.is_deaf = False
         self._server: asyncio.Server | None = None
+        self._connections: list[_Connection] = []
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; port 0 picks a free one."""
@@ -150,6 +191,11 @@ class SunSpecServer:
         if self._server is not None:
             self._server.close()
 
+    def drop(self) -> None:
+        """Cut every connection, as a reboot of the gateway would."""
+        for connection in list(self._connections):
+            connection.abort()
+
     def answer(self, frame: Frame) -> bytes | None:
         """Return the PDU that answers a request; None: silence."""
         self.requests += 1
@@ -157,7 +203,7 @@ class SunSpecServer:
         device = self.units.get(frame.unit)
         if device is None:
             return answer_refused(function, NO_TARGET)
-        if device.is_silent:
+        if device.is_silent or self.is_deaf:
             return None
         try:
             request = read_request(frame.pdu)
@@ -192,16 +238,37 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the stream."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is no subclass of asyncio's
+        self._server._connections.append(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the stream."""
+        self._server._connections.remove(self)
+
+    def abort(self) -> None:
+        """Cut the stream."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Answer what is complete."""
-        assert self._transport is not None
+        """Answer what is complete; a slow unit's answer comes later, and may be overtaken."""
         try:
             frames = self._reader.feed(data)
         except FrameError:
-            self._transport.close()
+            self.abort()
             return
-        answers = [(frame, self._server.answer(frame)) for frame in frames]
-        octets = b"".join(Frame(f.transaction, f.unit, pdu).octets() for f, pdu in answers if pdu is not None)
-        if octets:
+        at_once = b""
+        for frame in frames:
+            pdu = self._server.answer(frame)
+            if pdu is None:
+                continue
+            octets = Frame(frame.transaction, frame.unit, pdu).octets()
+            device = self._server.units.get(frame.unit)
+            if device is not None and device.late_s > 0:
+                asyncio.get_running_loop().call_later(device.late_s, self._say, octets)
+            else:
+                at_once += octets
+        self._say(at_once)
+
+    def _say(self, octets: bytes) -> None:
+        if octets and self._transport is not None and not self._transport.is_closing():
             self._transport.write(octets)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from tieline.flow.record import Journal, Record
+T = TypeVar("T")
 
 
-class GroupCommit:
+class Log(Protocol[T]):
+    """What a group is committed to: all of it durable, or none, when `append` returns."""
+
+    def append(self, records: list[T], /) -> int:
+        """Make them durable and return a number that grows."""
+        ...
+
+
+class GroupCommit(Generic[T]):
     """Appends for many callers at once; each returns when its own records are durable.
 
     Order is the order of the calls. The commit runs in the executor that is handed in (a single thread in production;
@@ -19,17 +27,17 @@ class GroupCommit:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Log[T],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
         executor: Executor | None = None,
     ):
-        self._journal, self._spawn, self._executor = journal, spawn, executor
-        self._waiting: list[tuple[list[Record], asyncio.Future[int]]] = []
+        self._journal, self._spawn, self.executor = journal, spawn, executor
+        self._waiting: list[tuple[list[T], asyncio.Future[int]]] = []
         self._is_running = False
         self.commits = 0
         self.records = 0
 
-    async def append(self, records: Iterable[Record]) -> int:
+    async def append(self, records: Iterable[T]) -> int:
         """Return once the records are durable, with the number of the last of the group.
 
         Raises:
@@ -49,7 +57,7 @@ class GroupCommit:
                 group, self._waiting = self._waiting, []
                 records = [record for batch, _ in group for record in batch]
                 try:
-                    seq = await loop.run_in_executor(self._executor, self._journal.append, records)
+                    seq = await loop.run_in_executor(self.executor, self._journal.append, records)
                 except Exception as error:  # noqa: BLE001  each waiter is told; nothing of the group was kept
                     for _, future in group:
                         if not future.done():

@@ -233,6 +233,13 @@ class IsoWeb:
             available_down_w / _W_PER_MW,
             reason,
         )
+        # A market that is busy for a moment must still hear of it within seconds (rule R18).
+        for _ in range(2):
+            try:
+                await self._call(message, ads.Acknowledged)
+                return
+            except (LinkDown, PeerError):
+                await asyncio.sleep(1.0)
         await self._call(message, ads.Acknowledged)
 
     async def report(self, pool: str, power_w: float) -> None:

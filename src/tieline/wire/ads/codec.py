@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, tostring
 import msgspec
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
 from tieline.wire.ads.errors import Fault, Malformed
 from tieline.wire.ads.messages import DispatchBatch, InBandError, Message
@@ -158,7 +158,7 @@ def _parts(kind: type[Message]) -> dict[str, type[Message]]:
     """Return the fields of a message that hold messages (by wire name), with what they hold."""
     hints = get_type_hints(kind, include_extras=True)
     found = {}
-    for field in fields(kind):
+    for field in _fields(kind):
         hint = hints[field.name]
         inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         if get_origin(inner) is tuple:
@@ -166,10 +166,16 @@ def _parts(kind: type[Message]) -> dict[str, type[Message]]:
     return found
 
 
+@cache
+def _fields(kind: type[Message]) -> tuple[FieldInfo, ...]:
+    """Return a message's fields; asked for once a kind, as finding them costs more than using them."""
+    return fields(kind)
+
+
 def _element(message: Message) -> Element:
     element = Element(f"{{{NAMESPACE}}}{type(message).__name__}")
     parts = _parts(type(message))
-    for field in fields(type(message)):
+    for field in _fields(type(message)):
         value: Any = getattr(message, field.name)
         if field.encode_name in parts:
             element.extend(_element(each) for each in value)

@@ -35,8 +35,8 @@ class IntervalPeriod(Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """When: a start, a duration and a spread of starts."""
 
     start: str
-    duration: str = "PT0S"
-    randomizeStart: str = "PT0S"
+    duration: str | None = None
+    randomizeStart: str | None = None
 
 
 class Interval(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -51,11 +51,9 @@ class Program(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     """What events belong to."""
 
     programName: Name
-    programLongName: str | None = None
-    retailerName: str | None = None
-    programType: str | None = None
-    country: str | None = None
+    objectType: str | None = None
     intervalPeriod: IntervalPeriod | None = None
+    programDescriptions: list[dict[str, Any]] | None = None
     payloadDescriptors: list[dict[str, Any]] | None = None
     targets: list[str] | None = None
     attributes: list[ValuesMap] | None = None
@@ -65,7 +63,8 @@ class Event(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     """What is asked of VENs."""
 
     programID: Name
-    intervals: list[Interval]
+    intervals: list[Interval] | None = None
+    objectType: str | None = None
     eventName: str | None = None
     duration: str | None = None
     priority: Annotated[int, Meta(ge=0)] | None = None
@@ -89,6 +88,7 @@ class Report(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     eventID: Name
     clientName: Name
     resources: list[ReportResource]
+    objectType: str | None = None
     programID: str | None = None
     reportName: str | None = None
     payloadDescriptors: list[dict[str, Any]] | None = None
@@ -129,6 +129,7 @@ class Subscription(Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     clientName: Name
     objectOperations: list[Operation]
+    objectType: str | None = None
     programID: str | None = None
     targets: list[str] | None = None
 
@@ -161,8 +162,8 @@ def read_object(kind: str, body: bytes) -> Struct:
 def _check(value: Any, path: str) -> None:
     if isinstance(value, IntervalPeriod):
         instant_ns(value.start, f"{path}.start")
-        seconds_of(value.duration, f"{path}.duration")
-        seconds_of(value.randomizeStart, f"{path}.randomizeStart")
+        seconds_of(value.duration or "PT0S", f"{path}.duration")
+        seconds_of(value.randomizeStart or "PT0S", f"{path}.randomizeStart")
     elif isinstance(value, Struct):
         for name in value.__struct_fields__:
             _check(getattr(value, name), f"{path}.{name}")

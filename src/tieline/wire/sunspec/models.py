@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MARKER = (0x5375, 0x6E53)  # "SunS"
+MOST_SCALE = 10  # a sunssf lies within -10 to 10 (Device Information Model Specification V1.1, 4.2.8)
 END = 0xFFFF
 _NOT_THERE: dict[str, int] = {
     "int16": 0x8000, "uint16": 0xFFFF, "enum16": 0xFFFF, "bitfield16": 0xFFFF, "acc16": 0, "sunssf": 0x8000,
@@ -109,13 +110,23 @@ def read_value(model: Model, name: str, registers: Sequence[int]) -> float | str
 
 
 def scale_of(model: Model, field: Field, registers: Sequence[int]) -> int | None:
-    """Return the exponent of a point's scale factor; None where the device says that it has none."""
+    """Return the exponent of a point's scale factor; None where the device says that it has none.
+
+    Raises:
+        ModelError: It is none that SunSpec knows.
+    """
     if field.scale is None:
         return 0
     if isinstance(field.scale, int):
         return field.scale
     at = model.field(field.scale)
-    return integer("sunssf", registers[at.offset : at.offset + 1])
+    part = registers[at.offset : at.offset + 1]
+    if not part:
+        raise ModelError(f"model {model.id}: {len(registers)} registers don't reach {field.scale}")
+    exponent = integer("sunssf", part)
+    if exponent is not None and abs(exponent) > MOST_SCALE:
+        raise ModelError(f"model {model.id}: {field.scale} = {exponent}: -{MOST_SCALE} to {MOST_SCALE} is asked for")
+    return exponent
 
 
 def write_value(model: Model, name: str, value: float | str | None, registers: Sequence[int]) -> tuple[int, ...]:

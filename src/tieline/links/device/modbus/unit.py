@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Client
 from tieline.links.device.sunspec_models import model
-from tieline.wire.modbus.pdu import MOST_READ, Read, Refused, Write
-from tieline.wire.sunspec.models import END, MARKER, ModelError, read_value, write_value
+from tieline.resource.point import points
+from tieline.wire.modbus.pdu import MOST_READ, PduError, Read, Refused, Write
+from tieline.wire.sunspec.models import END, MARKER, ModelError, integer, read_value, write_value
 
 BASES = (40000, 50000, 0)
 NEEDED = (701, 704)
-POINTS = {"power_w": (701, "W"), "reactive_var": (701, "Var"), "voltage_v": (701, "LLV"), "frequency_hz": (701, "Hz")}
-STORE_POINTS = {"soc_frac": (713, "SoC"), "energy_available_wh": (713, "WHAvail")}
+MOST_MODELS = 64
 
 
 class Rejected(PeerError):
@@ -24,13 +26,41 @@ class Rejected(PeerError):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a device holds: a target (W; NaN: none) and an upper limit (share of its rating; 1: none).
+
+    `revert_s` is the timer that it was given (s; NaN: it has none).
+    """
+
+    target_w: float
+    limit_frac: float
+    revert_s: float = math.nan
+
+    def same(self, other: Held) -> bool:
+        """Return whether both hold the same power and limit, within what registers round to."""
+        targets = self.target_w, other.target_w
+        near_w = max(10.0, 0.01 * abs(other.target_w)) if not math.isnan(other.target_w) else 0.0
+        equal = all(map(math.isnan, targets)) or abs(targets[0] - targets[1]) <= near_w
+        return equal and abs(self.limit_frac - other.limit_frac) <= 0.01
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is asked of the device."""
+        return math.isnan(self.target_w) and self.limit_frac >= 1.0
+
+
+FREE = Held(math.nan, 1.0)
+
+
 class Unit:
-    """A device's model map and what was last read of its controls."""
+    """A device's model map, and its requests."""
 
     def __init__(self, client: Client, number: int) -> None:
         self._client, self._number = client, number
         self.models: dict[int, tuple[int, int]] = {}
-        self.maker = ""
+        self.maker = self.type = self.serial = ""
+        self.frame = ""
 
     async def find(self) -> None:
         """Walk the chain of models from the SunSpec marker.
@@ -39,26 +69,31 @@ class Unit:
             PeerError: No SunSpec device, or one without measurement and control.
             LinkDown: No answer.
         """
-        base = await self._base()
-        at = base + 2
+        at = await self._base() + 2
         self.models = {}
-        for _ in range(64):
+        for _ in range(MOST_MODELS):
             number, length = await self._read(at, 2)
             if number == END:
                 break
-            self.models[number] = (at, length + 2)
+            self.models.setdefault(number, (at, length + 2))
             at += length + 2
         missing = [number for number in NEEDED if number not in self.models]
         if missing:
             raise PeerError(f"unit {self._number}: no SunSpec model {missing[0]}")
         if 1 in self.models:
-            start, size = self.models[1]
-            self.maker = str(read_value(model(1), "Mn", await self._read(start, size)) or "")
+            block = await self._read(*self.models[1])
+            self.maker, self.type, self.serial = (self._text(block, name) for name in ("Mn", "Md", "SN"))
+
+    def _text(self, block: Sequence[int], name: str) -> str:
+        try:
+            found = read_value(model(1), name, block)
+        except ModelError as error:
+            raise PeerError(f"unit {self._number}: {error}") from error
+        return found if isinstance(found, str) else ""
 
     async def _base(self) -> int:
         for base in BASES:
-            answer = await self._client.request(self._number, Read(base, 2))
-            if answer == MARKER:
+            if await self._client.request(self._number, Read(base, 2)) == MARKER:
                 return base
         raise PeerError(f"unit {self._number}: no SunSpec marker at {', '.join(map(str, BASES))}")
 
@@ -66,66 +101,108 @@ class Unit:
         found: tuple[int, ...] = ()
         while len(found) < count:
             part = min(count - len(found), MOST_READ)
-            answer = await self._client.request(self._number, Read(start + len(found), part))
+            try:
+                answer = await self._client.request(self._number, Read(start + len(found), part))
+            except PduError as error:  # a chain that leads beyond the last register
+                raise PeerError(f"unit {self._number}: {error}") from error
             if isinstance(answer, Refused):
                 raise Rejected(answer.code, f"unit {self._number}: read {part} at {start + len(found)}")
             found += answer
         return found
 
-    async def measure(self) -> dict[str, float]:
-        """Return what the device measures now, by point (SI); what it does not implement is left out."""
+    async def measure(self, keys: Sequence[str]) -> dict[str, float]:
+        """Return what the device measures now, by point (SI); what it does not implement is left out.
+
+        Args:
+            keys: Points of the catalogue; each says by its SunSpec reference which model and point hold it.
+        """
+        wanted: dict[int, list[tuple[str, str]]] = {}
+        for key in keys:
+            where, _, name = points()[key].sunspec.partition(".")
+            if where.isdigit() and int(where) in self.models:
+                wanted.setdefault(int(where), []).append((key, name))
         found: dict[str, float] = {}
-        for number, points in ((701, POINTS), (713, STORE_POINTS)):
-            if number not in self.models:
-                continue
-            registers = await self._read(*self.models[number])
-            for key, (_, name) in points.items():
-                value = read_value(model(number), name, registers)
-                if isinstance(value, float) and math.isfinite(value):
-                    found[key] = value / 100.0 if key == "soc_frac" else value
+        for number, pairs in wanted.items():
+            block = await self._read(*self.models[number])
+            for key, name in pairs:
+                try:
+                    value = read_value(model(number), name, block)
+                except ModelError as error:
+                    raise PeerError(f"unit {self._number}: {error}") from error
+                if isinstance(value, (int, float)):
+                    # SunSpec counts percent where the catalogue counts shares.
+                    found[key] = value / 100.0 if key == "soc_frac" else float(value)
         return found
 
-    async def tell(self, target_w: float, limit_frac: float, revert_s: float) -> None:
-        """Set the power (W; NaN: let it run) and the upper limit (share of its rating), enabling last.
+    async def tell(self, what: Held) -> None:
+        """Set a power and an upper limit, enabling last, and the timer after which the device lets go by itself.
 
-        Scale factors are read before anything is written. The device reverts by itself after `revert_s`.
+        Scale factors are read before anything is written; a timer that the device does not implement is left out.
 
         Raises:
             Rejected: The device refused.
             PeerError: A value that its registers can't hold.
-            LinkDown: No answer; whether it was taken is unknown.
+            LinkDown: No answer; after the first write, whether it was taken is unknown.
         """
-        start, size = self.models[704]
-        controls = model(704)
-        registers = await self._read(start, size)
-        seconds = max(int(revert_s), 0)
+        start, block = await self._controls()
+        try:
+            steps = [(name, self._raw(block, name, value)) for name, value in self._steps(block, what)]
+        except ModelError as error:
+            raise PeerError(f"unit {self._number}: {error}") from error
+        for name, raw in steps:
+            at = start + model(704).field(name).offset
+            answer = await self._client.request(self._number, Write(at, raw))
+            self.frame = self._client.last_frame
+            if isinstance(answer, Refused):
+                raise Rejected(answer.code, f"unit {self._number}: write {name}")
+
+    def _steps(self, block: Sequence[int], what: Held) -> list[tuple[str, float]]:
+        """Return what to write, in order: values, the timer, and what switches them on last."""
+        seconds = 0.0 if math.isnan(what.revert_s) else max(round(what.revert_s), 1)
         steps: list[tuple[str, float]] = []
-        if math.isnan(target_w):
+        if math.isnan(what.target_w):
             steps.append(("WSetEna", 0))
         else:
-            steps += [("WSetMod", 1), ("WSet", target_w), ("WSetRvrt", 0), ("WSetEnaRvrt", 0), ("WSetRvrtTms", seconds)]
+            wished = [("WSetMod", 1.0), ("WSet", what.target_w), ("WSetRvrt", 0.0), ("WSetEnaRvrt", 0.0)]
+            wished.append(("WSetRvrtTms", seconds))
+            steps += [(name, value) for name, value in wished if name == "WSet" or self._has(block, name)]
             steps.append(("WSetEna", 1))
-        if limit_frac < 1.0:
-            steps += [("WMaxLimPct", 100.0 * max(limit_frac, 0.0)), ("WMaxLimPctEnaRvrt", 0)]
-            steps += [("WMaxLimPctRvrtTms", seconds), ("WMaxLimPctEna", 1)]
-        else:
-            steps.append(("WMaxLimPctEna", 0))
-        for name, value in steps:
-            try:
-                raw = write_value(controls, name, value, registers)
-            except ModelError as error:
-                raise PeerError(f"unit {self._number}: {error}") from error
-            answer = await self._client.request(self._number, Write(start + controls.field(name).offset, raw))
-            if isinstance(answer, Refused):
-                raise Rejected(answer.code, f"unit {self._number}: write {name} = {value:g}")
+        if what.limit_frac >= 1.0:
+            return [*steps, ("WMaxLimPctEna", 0)]
+        wished = [("WMaxLimPct", 100.0 * max(what.limit_frac, 0.0)), ("WMaxLimPctEnaRvrt", 0.0)]
+        wished.append(("WMaxLimPctRvrtTms", seconds))
+        steps += [(name, value) for name, value in wished if name == "WMaxLimPct" or self._has(block, name)]
+        return [*steps, ("WMaxLimPctEna", 1)]
 
-    async def read_back(self) -> tuple[float, float]:
-        """Return the target (W; NaN: none) and the upper limit (share) that the device holds."""
-        registers = await self._read(*self.models[704])
-        controls = model(704)
-        enabled = read_value(controls, "WSetEna", registers) == 1
-        target = read_value(controls, "WSet", registers)
-        limited = read_value(controls, "WMaxLimPctEna", registers) == 1
-        limit = read_value(controls, "WMaxLimPct", registers)
-        held_w = float(target) if enabled and isinstance(target, float) else math.nan
-        return held_w, float(limit) / 100.0 if limited and isinstance(limit, float) else 1.0
+    def _has(self, block: Sequence[int], name: str) -> bool:
+        """Return whether the device implements a point of its controls."""
+        field = model(704).field(name)
+        return integer(field.kind, block[field.offset : field.offset + field.size]) is not None
+
+    def _raw(self, block: Sequence[int], name: str, value: float) -> tuple[int, ...]:
+        return write_value(model(704), name, value, block)
+
+    async def _controls(self) -> tuple[int, tuple[int, ...]]:
+        start, size = self.models[704]
+        if size < model(704).size:
+            raise PeerError(f"unit {self._number}: model 704 of {size} registers: {model(704).size} are asked for")
+        return start, await self._read(start, size)
+
+    async def read_back(self) -> Held:
+        """Return what the device holds now."""
+        _, block = await self._controls()
+        try:
+            value = {name: read_value(model(704), name, block) for name in _HOLDS}
+        except ModelError as error:
+            raise PeerError(f"unit {self._number}: {error}") from error
+        number = {name: float(found) for name, found in value.items() if isinstance(found, (int, float))}
+        target_w = number.get("WSet", math.nan) if number.get("WSetEna") == 1 else math.nan
+        limited = number.get("WMaxLimPctEna") == 1
+        limit_frac = number.get("WMaxLimPct", 100.0) / 100.0 if limited else 1.0
+        timers = [("WSetRvrtTms", not math.isnan(target_w)), ("WMaxLimPctRvrtTms", limited)]
+        running = [number.get(name, 0.0) for name, is_used in timers if is_used]
+        revert_s = min(running) if running and min(running) > 0 else math.nan
+        return Held(target_w, limit_frac, revert_s)
+
+
+_HOLDS = ("WSetEna", "WSet", "WSetRvrtTms", "WMaxLimPctEna", "WMaxLimPct", "WMaxLimPctRvrtTms")

@@ -66,7 +66,7 @@ class Book:
             "objectType": TYPES[kind],
         }  # fmt: skip
         if kind in ("vens", "resources", "subscriptions", "reports"):
-            thing.setdefault("clientID", client)
+            thing["clientID"] = thing.get("clientID") or client
         await self._record(kind, thing_id, thing, cause)
         return thing
 

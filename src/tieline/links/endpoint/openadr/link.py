@@ -64,7 +64,7 @@ class OpenAdrLink:
     async def start(self) -> None:
         """Make the program, and the standing event that telemetry reports refer to."""
         known = {thing["programName"]: thing["id"] for thing in self._vtn.book.all("programs")}
-        program = {"programName": PROGRAM, "programType": "DISPATCH"}
+        program = {"programName": PROGRAM}
         self._program = known.get(PROGRAM) or (await self._vtn.publish("programs", msgspec.json.encode(program)))["id"]
         event = {"programID": self._program, "eventName": "telemetry", "intervals": []}
         self._telemetry = (await self._vtn.publish("events", msgspec.json.encode(event)))["id"]

@@ -211,8 +211,9 @@ def read_plan(event: Thing, now_ns: int) -> Plan:
     epoch, seq = _stamp(event)
     period = event.get("intervalPeriod") or {"start": "0001-01-01", "duration": "P9999Y"}
     start_ns = instant_ns(period["start"]) or now_ns
-    until_ns = start_ns + int(min(seconds_of(period.get("duration", "P9999Y")), 10**8)) * SECOND_NS
-    values = {p["type"]: float(p["values"][0]) for p in event["intervals"][0]["payloads"]}
+    until_ns = start_ns + int(min(seconds_of(period.get("duration") or "P9999Y"), 10**8)) * SECOND_NS
+    intervals = event.get("intervals") or [{"payloads": []}]
+    values = {p["type"]: float(p["values"][0]) for p in intervals[0]["payloads"]}
     target_w = -values["DISPATCH_SETPOINT"] * 1e3 if "DISPATCH_SETPOINT" in values else math.nan
     low_w = -values["IMPORT_CAPACITY_LIMIT"] * 1e3 if "IMPORT_CAPACITY_LIMIT" in values else -math.inf
     high_w = values["EXPORT_CAPACITY_LIMIT"] * 1e3 if "EXPORT_CAPACITY_LIMIT" in values else math.inf

@@ -9,6 +9,7 @@ is 400 with its path.
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +61,7 @@ class Vtn:
         self._waiting: dict[str, deque[bytes]] = {}
         self.watchers: list[Watcher] = []
         self.notified = self.lost = self.refused = 0
-        routes = [Route("/auth/token", self._token, methods=["POST"])]
+        routes = [Route("/auth/token", self._token, methods=["POST"]), Route("/auth/server", self._server)]
         for kind in TYPES:
             routes.append(Route(f"/{kind}", self._list(kind), methods=["GET"]))
             routes.append(Route(f"/{kind}", self._add(kind), methods=["POST"]))
@@ -82,12 +83,18 @@ class Vtn:
 
     # --- routes ----------------------------------------------------------------------------------------------------
 
+    async def _server(self, request: Request) -> Response:
+        """Say where tokens are given: the one thing that needs none."""
+        body = {"tokenURL": f"{request.url.scheme}://{request.url.netloc}/auth/token"}
+        return Response(msgspec.json.encode(body), media_type="application/json")
+
     async def _token(self, request: Request) -> Response:
         parts = (await request.body()).decode("ascii", "replace").split("&")
         form = {name: unquote_plus(value) for name, _, value in (part.partition("=") for part in parts)}
         if form.get("grant_type") != "client_credentials":
             return problem(400, "unsupported_grant_type", "grant_type: give client_credentials")
-        token = self._tokens.grant(form.get("client_id", ""), form.get("client_secret", ""))
+        client, secret = _basic(request.headers.get("authorization", "")) or ("", "")
+        token = self._tokens.grant(client or form.get("client_id", ""), secret or form.get("client_secret", ""))
         if token is None:
             self.refused += 1
             return problem(401, "invalid_client", "client_id or client_secret is wrong")
@@ -170,8 +177,11 @@ class Vtn:
             return problem(409, "conflict", f"programID = {found.programID!r}: no such program")  # type: ignore[attr-defined]
         if kind == "reports" and found.eventID not in self.book.things["events"]:  # type: ignore[attr-defined]
             return problem(409, "conflict", f"eventID = {found.eventID!r}: no such event")  # type: ignore[attr-defined]
-        if kind in ("vens", "resources") and getattr(found, "targets", None) and "write_targets" not in bearer.scopes:
-            return problem(403, "forbidden", "targets: only the business logic writes targets")
+        if kind in ("vens", "resources") and "write_targets" not in bearer.scopes:
+            if getattr(found, "targets", None):
+                return problem(403, "forbidden", "targets: only the business logic writes targets")
+            if getattr(found, "clientID", None) not in (None, bearer.client):
+                return problem(403, "forbidden", "clientID: a VEN registers itself only")
         if kind == "subscriptions":
             for operation in found.objectOperations:  # type: ignore[attr-defined]
                 if not operation.callbackUrl.startswith(self._callbacks):
@@ -247,3 +257,15 @@ class Vtn:
                     delay_s = min(2 * delay_s, 60.0)
         finally:
             del self._waiting[key]
+
+
+def _basic(header: str) -> tuple[str, str] | None:
+    """Return (client, secret) of HTTP Basic credentials (RFC 6749, 2.3.1), or None."""
+    word, _, coded = header.partition(" ")
+    if word.lower() != "basic":
+        return None
+    try:
+        client, _, secret = base64.b64decode(coded, validate=True).decode().partition(":")
+    except ValueError:
+        return None
+    return unquote_plus(client), unquote_plus(secret)

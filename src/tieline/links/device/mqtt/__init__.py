@@ -1,0 +1,1 @@
+"""Thermostats, plugs and chargers over MQTT."""

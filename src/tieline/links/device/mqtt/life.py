@@ -1,0 +1,341 @@
+"""One device over MQTT, and the life of its command.
+
+Three states that other stacks take for one are kept apart: **accepted by the broker** (its acknowledgement: SENT),
+**acknowledged by the device** (its state echoes the settings: ACCEPTED) and **observed in telemetry** (its power shows
+it: DONE). No echo: the device is asked once for its state, and without an answer the command ends UNCONFIRMED; it is
+never sent again. When a command runs out, a device without a timer of its own is handed back by us, and one that does
+not follow is named. A setting that somebody else changes is contention: an occupant's hand stands, any other is
+answered by one more write at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tieline.device.profile import Profile
+from tieline.device.told import Told, Unable, complies, told
+from tieline.errors import LinkDown
+from tieline.links.device.mqtt.carrier import Carrier
+from tieline.links.device.mqtt.contract import SETTINGS, Bound
+from tieline.links.device.mqtt.telemetry import Telemetry
+from tieline.resource.batch import CommandBatch
+from tieline.resource.command import TERMINAL, RejectWord, Stage
+from tieline.resource.identity import Rating
+from tieline.resource.quality import Quality
+from tieline.times import SECOND_NS
+
+
+@dataclass
+class _Live:
+    """The newest command that was sent, or the handing back that followed it."""
+
+    batch: CommandBatch
+    what: Told
+    settings: dict[str, float]
+    stage: Stage = Stage.QUEUED
+    waits_for: int = 0
+    is_asked: bool = False
+    is_echoed: bool = False
+    is_contended: bool = False
+    retries: int = 0
+    frames: str = ""
+
+
+class Appliance:
+    """One device behind a broker."""
+
+    def __init__(self, row: int, name: str, profile: Profile, rating: Rating, bound: Bound, carrier: Carrier) -> None:
+        self.row, self.name, self.profile, self.rating, self.bound = row, name, profile, rating, bound
+        self.telemetry = Telemetry(row, bound, profile, rating, carrier)
+        self._carrier = carrier
+        self._stamp = (-1, -1)
+        self._pending: CommandBatch | None = None
+        self._live: _Live | None = None
+        self._release_due = False
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    # --- towards the device ------------------------------------------------------------------------------------------
+
+    def take(self, batch: CommandBatch) -> None:
+        """Take a command; an older (epoch, seq) than the last, or the same again, is passed over."""
+        stamp = (batch.epoch, batch.seq)
+        if stamp <= self._stamp:
+            return
+        self._stamp = stamp
+        if self._pending is not None:
+            self._carrier.counts.displaced += 1
+            self._tell(self._pending, Stage.CANCELLED)
+        live = self._live
+        if live is not None and live.stage not in TERMINAL:
+            known = live.stage is Stage.ACCEPTED
+            self._end(live, Stage.CANCELLED if known else Stage.UNCONFIRMED, native="displaced by a newer command")
+        self._pending = batch
+        self._later("expire", self._left_s(batch), self._expire)
+        self.go()
+
+    def go(self) -> None:
+        """Queue what waits, if the device can be reached and its own least times on and off allow."""
+        if not (self._release_due or self._pending) or not self._carrier.is_live:
+            return
+        if self.telemetry.is_available is not False:
+            self._carrier.queue(self.row, self._speak)
+
+    def _speak(self) -> None:
+        if self._pending is None:
+            if self._release_due:
+                self._release()
+            return
+        batch = self._pending
+        if batch.valid_until_ns <= self._carrier.clock.now_ns():
+            self._expire()
+            return
+        at = int((batch.rows == self.row).argmax())
+        powers = float(batch.target_w[at]), float(batch.low_w[at]), float(batch.high_w[at])
+        what = told(self.profile, self.rating, *powers, self.telemetry.own_c)
+        settings = {} if isinstance(what, Unable) else self._settings(what)
+        if isinstance(what, Unable) or not settings:
+            why = what.why if isinstance(what, Unable) else f"no topic tells it by {self.profile.told_by}"
+            self._pending = None
+            self._carrier.counts.rejected += 1
+            word = RejectWord.BLOCKED if isinstance(what, Unable) else RejectWord.NOT_SUPPORTED
+            self._tell(batch, Stage.REJECTED, word, why)
+            return
+        hold_s = self._hold_s(what)
+        if hold_s > 0:
+            self._later("hold", hold_s, self.go)
+            return
+        self._pending, self._release_due = None, False
+        self._cancel("expire")
+        self._live = _Live(batch, what, settings)
+        self._send(self._live)
+
+    def _send(self, live: _Live) -> None:
+        messages = self.bound.write(live.settings)
+        live.waits_for = len(messages)
+        self._carrier.counts.sent += 1
+        try:
+            frames = [self._carrier.publish(topic, payload, lambda: self._passed(live)) for topic, payload in messages]
+        except LinkDown as error:
+            self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, str(error))
+            return
+        live.frames = " ".join(frames)
+        self._later("ack", self._carrier.ack_s, self._unheard)
+        self._later("until", self._left_s(live.batch), self._over)
+
+    def _passed(self, live: _Live) -> None:
+        """The broker has a message: it is on its way, which says nothing about the device."""
+        live.waits_for -= 1
+        if live.waits_for == 0 and live.stage is Stage.QUEUED:
+            self._carrier.counts.accepted_by_broker += 1
+            live.stage = Stage.SENT
+            self._tell(live.batch, Stage.SENT, frame=live.frames)
+            self._check()
+
+    def ask(self) -> None:
+        """Ask the device for its state, where its contract has a topic for that."""
+        keys = [key for key in ("power_w", *SETTINGS) if key in self.bound.fields]
+        try:
+            for topic, payload in self.bound.ask(keys):
+                self._carrier.publish(topic, payload)
+        except LinkDown as error:
+            self._carrier.counts.last_error = str(error)
+
+    # --- from the device --------------------------------------------------------------------------------------------
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        """Take a message of the device. Raises PeerError where it can't be read; nothing of it is then taken."""
+        heard, telemetry = self.bound.read(topic, payload), self.telemetry
+        if heard.is_available is not None:
+            telemetry.is_available = heard.is_available
+            if not heard.is_available:
+                telemetry.flag(Quality.COMM_LOST)
+        if heard.values:
+            live = self._live
+            is_local = live is not None and live.is_contended and not live.what.is_release
+            is_ours = live is not None and not is_local and not (live.what.is_release and live.is_echoed)
+            telemetry.learn(heard.values, is_ours, is_local)
+            self._check()
+        self.go()
+
+    def _check(self) -> None:
+        """Move the command on by what the device last said."""
+        live = self._live
+        if live is None:
+            return
+        echoes = self.telemetry.shows(live.settings)
+        if live.stage is Stage.SENT and echoes:
+            live.stage = Stage.ACCEPTED
+            self._carrier.counts.acknowledged += 1
+            now_ns = self._carrier.clock.now_ns()
+            self._carrier.counts.delays_s.append((now_ns - live.batch.issued_at_ns) / SECOND_NS)
+            self._tell(live.batch, Stage.ACCEPTED, frame=live.frames)
+            self._cancel("ack")
+            self._later("settle", self.profile.hold.settle_s, self._unseen)
+        power_w = self.telemetry.power_w
+        is_blind = "power_w" not in self.bound.fields
+        if live.stage is Stage.ACCEPTED and (is_blind or complies(self.profile, self.rating, live.what, power_w)):
+            self._carrier.counts.observed += 1
+            self._end(live, Stage.DONE, observed_w=power_w)
+        elif live.stage in TERMINAL and live.is_echoed and not echoes and not live.what.is_release:
+            self._contend(live)
+        live.is_echoed = live.is_echoed or echoes
+
+    def _contend(self, live: _Live) -> None:
+        """Somebody else changed what we set: say so, write once more where the profile allows, and leave it then."""
+        if live.is_contended:
+            return
+        self._carrier.counts.contended += 1
+        self._carrier.alarm(f"{self.name}: {self.telemetry.said(live.settings)} was set by somebody else")
+        live.is_contended = live.retries >= self.profile.retries
+        if live.is_contended:
+            # What it holds now is its owner's wish; keep it when the command ends.
+            self.telemetry.own_c = self.telemetry.values.get("setpoint_c", self.telemetry.own_c)
+            self.telemetry.learn({}, False, True)
+            return
+        live.retries, live.is_echoed = live.retries + 1, False
+        self._write(live.settings)
+
+    # --- when time passes -------------------------------------------------------------------------------------------
+
+    def _unheard(self) -> None:
+        """No echo came in time: ask once, then give up. Never send again."""
+        live = self._live
+        if live is None or live.stage not in (Stage.QUEUED, Stage.SENT):
+            return
+        if not live.is_asked:
+            live.is_asked = True
+            self._later("ack", self._carrier.ack_s, self._unheard)
+            self.ask()
+            return
+        passed = "the broker has it" if live.stage is Stage.SENT else "the broker did not acknowledge it"
+        self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, f"no echo of the device; {passed}")
+
+    def _unseen(self) -> None:
+        """The device said yes, but its power does not show it."""
+        live = self._live
+        if live is not None and live.stage is Stage.ACCEPTED:
+            power_w = self.telemetry.power_w
+            self._end(live, Stage.UNCONFIRMED, RejectWord.NONE, f"still at {power_w:g} W", power_w)
+
+    def _expire(self) -> None:
+        batch, self._pending = self._pending, None
+        if batch is not None:
+            self._carrier.counts.expired += 1
+            self._tell(batch, Stage.EXPIRED)
+
+    def _over(self) -> None:
+        """The command has run out: hand the device back, as it has no timer to do so by itself."""
+        live = self._live
+        if live is None or live.what.is_release or self.profile.hold.timer == "device":
+            return
+        if live.stage not in TERMINAL:
+            self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, "its time ran out before it was seen")
+        self._release_due = True
+        self.go()
+
+    def _release(self) -> None:
+        """Write the owner's own settings: absolute, so that twice does no harm."""
+        self._release_due = False
+        live = self._live
+        if live is None or live.is_contended:
+            return  # what it holds is already its owner's
+        free = told(self.profile, self.rating, math.nan, -math.inf, math.inf, self.telemetry.own_c)
+        if isinstance(free, Unable):
+            return
+        self._live = _Live(live.batch, free, self._settings(free), Stage.DONE)
+        self._write(self._live.settings)
+        self._later("released", self._carrier.ack_s, lambda: self._released(1))
+
+    def _released(self, tries: int) -> None:
+        live = self._live
+        if live is None or not live.what.is_release:
+            return
+        if live.is_echoed:
+            self._carrier.counts.released += 1
+        elif tries:
+            self.ask()
+            self._later("released", self._carrier.ack_s, lambda: self._released(tries - 1))
+        else:
+            self._carrier.counts.unreleased += 1
+            self._carrier.alarm(f"{self.name}: still {self.telemetry.said(live.settings)} after its command ran out")
+
+    def stop(self) -> None:
+        """Let all timers go."""
+        for what in list(self._timers):
+            self._cancel(what)
+
+    # --- small things -----------------------------------------------------------------------------------------------
+
+    def _settings(self, what: Told) -> dict[str, float]:
+        """Return what is told, by key of the contract; what the device has no topic for is left out."""
+        found: dict[str, float] = {}
+        if self.profile.told_by == "switch":
+            found["is_on"] = float(bool(what.is_on))
+        elif self.profile.told_by == "temperature":
+            found["setpoint_c"] = what.setpoint_c
+        else:
+            power_w = -self.rating.max_absorb_w if math.isnan(what.power_w) else what.power_w
+            found["target_w"] = min(max(power_w, what.low_w), what.high_w)
+        return {key: value for key, value in found.items() if self.bound.can_tell(key)}
+
+    def _write(self, settings: dict[str, float]) -> None:
+        try:
+            for topic, payload in self.bound.write(settings):
+                self._carrier.publish(topic, payload)
+        except LinkDown as error:
+            self._carrier.counts.last_error = str(error)
+
+    def _hold_s(self, what: Told) -> float:
+        """Return how long the least time on or off of a switched device still runs (s)."""
+        was_on = self.telemetry.was_on
+        if self.profile.told_by != "switch" or was_on is None or what.is_on == was_on:
+            return 0.0
+        least_s = self.profile.hold.min_on_s if was_on else self.profile.hold.min_off_s
+        since_s = (self._carrier.clock.now_ns() - self.telemetry.switched_ns) / SECOND_NS
+        return max(least_s - since_s, 0.0)
+
+    def _left_s(self, batch: CommandBatch) -> float:
+        return max((batch.valid_until_ns - self._carrier.clock.now_ns()) / SECOND_NS, 0.0)
+
+    def _later(self, what: str, seconds: float, call: Callable[[], None]) -> None:
+        """Call later: in seconds of the loop where an answer is awaited, of the clock elsewhere."""
+        self._cancel(what)
+        delay_s = seconds if what in ("ack", "released") else seconds / self._carrier.speed
+        self._timers[what] = asyncio.get_running_loop().call_later(delay_s, call)
+
+    def _cancel(self, what: str) -> None:
+        timer = self._timers.pop(what, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _end(
+        self,
+        live: _Live,
+        stage: Stage,
+        reject: RejectWord = RejectWord.NONE,
+        native: str = "",
+        observed_w: float = math.nan,
+    ) -> None:
+        if stage is Stage.UNCONFIRMED:
+            if live.stage is Stage.QUEUED:  # written to the stream, though the broker never said so
+                self._tell(live.batch, Stage.SENT, frame=live.frames)
+            self._carrier.counts.unconfirmed += 1
+            self._carrier.counts.last_error = f"{self.name}: {native}"
+        live.stage = stage
+        self._cancel("ack")
+        self._cancel("settle")
+        self._tell(live.batch, stage, reject, native, observed_w, live.frames)
+
+    def _tell(
+        self,
+        batch: CommandBatch,
+        stage: Stage,
+        reject: RejectWord = RejectWord.NONE,
+        native: str = "",
+        observed_w: float = math.nan,
+        frame: str = "",
+    ) -> None:
+        self._carrier.teller.stage(batch.id, self.row, stage, reject, native, observed_w, frame)

@@ -1,0 +1,144 @@
+"""Readings on disk: durable before acknowledged, a torn tail left out, moved to the historian once."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.bench.arbitrate import plain_fleet
+from tieline.resource.batch import Readings
+from tieline.resource.claim import Refusal
+from tieline.resource.point import code
+from tieline.store.ingest import Ingest
+from tieline.store.series import Historian, Wal, read_segment
+from tieline.times import HOUR_NS
+
+
+def readings(first: int, count: int, at_ns: int = 0) -> Readings:
+    rows = np.arange(first, first + count, dtype=np.int32)
+    when = np.full(count, at_ns, np.int64)
+    codes = np.full(count, code("power_w"), np.uint16)
+    return Readings(rows, codes, rows * 1.5, np.zeros(count, np.uint32), when, when, "test")
+
+
+def test_what_was_appended_is_read_again_even_if_the_log_was_never_closed(tmp_path: Path) -> None:
+    wal = Wal(tmp_path)
+    wal.append([readings(0, 5), readings(5, 5)])
+    wal.append([readings(10, 5)])
+    (segment,) = wal.segments()
+    assert read_segment(segment)["row"].to_pylist() == list(range(15))
+    assert Wal(tmp_path).append([readings(0, 1)]) == 1
+    assert len(Wal(tmp_path).segments()) == 2
+
+
+@given(st.integers(0, 4_000))
+def test_a_torn_tail_is_left_out_and_all_before_it_stays(cut: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        wal = Wal(Path(folder))
+        for n in range(4):
+            wal.append([readings(10 * n, 10)])
+        (segment,) = wal.segments()
+        whole = segment.read_bytes()
+        segment.write_bytes(whole[: max(len(whole) - cut, 0)])
+        rows = read_segment(segment)["row"].to_pylist()
+        assert rows == list(range(len(rows)))
+        assert len(rows) % 10 == 0
+        assert len(rows) == 40 or cut > 0
+
+
+def test_the_log_moves_into_hours_sorted_and_a_second_time_changes_nothing(tmp_path: Path) -> None:
+    historian = Historian(tmp_path / "h")
+    for _ in range(2):
+        wal = Wal(tmp_path / "w")
+        wal.append([readings(5, 3, 2 * HOUR_NS + 7), readings(0, 3, HOUR_NS + 1), readings(0, 3, 2 * HOUR_NS + 1)])
+        assert historian.compact(wal) == 9
+        assert wal.segments() == []
+    table = historian.read([0, 1, 5], [code("power_w")], HOUR_NS, 3 * HOUR_NS)
+    found = list(zip(table["row"].to_pylist(), table["taken_at_ns"].to_pylist(), strict=True))
+    assert found == [
+        (0, HOUR_NS + 1), (0, 2 * HOUR_NS + 1), (1, HOUR_NS + 1), (1, 2 * HOUR_NS + 1), (5, 2 * HOUR_NS + 7),
+    ]  # fmt: skip
+    assert historian.read([0], [code("power_w")], HOUR_NS, 2 * HOUR_NS).num_rows == 1
+
+
+class Fixed:
+    def now_ns(self) -> int:
+        return 1_000
+
+
+def accept(body: bytes) -> tuple:
+    fleet, kept = plain_fleet(4), []
+
+    async def keep(batch: list) -> int:
+        kept.extend(batch)
+        return len(kept)
+
+    answer = asyncio.run(Ingest(fleet, fleet.take_readings, keep, Fixed()).accept(body))
+    return answer, fleet, kept
+
+
+def body(**change: object) -> bytes:
+    base = {"point": "power_w", "resource": ["battery-1", "battery-3"], "value": [5.0, -2.0], "taken_at_ns": [10, 20]}
+    return json.dumps({**base, **change}).encode()
+
+
+def test_good_rows_reach_the_columns_and_the_log_and_bad_rows_are_named() -> None:
+    answer, fleet, kept = accept(body(resource=["battery-1", "nobody"]))
+    assert (answer.taken, answer.refused) == (1, ((1, "unknown resource"),))
+    assert fleet.power_w[1] == 5.0
+    assert len(kept[0].rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"point": "colour"}, "point"),
+        ({"value": [1.0]}, "resource"),
+        ({"value": ["x", 1]}, "body"),
+        ({"extra": 1}, "body"),
+        ({"taken_at_ns": [2**70, 1]}, "taken_at_ns, quality"),
+        ({"quality": [2**40, 0]}, "taken_at_ns, quality"),
+    ],
+)
+def test_a_bad_body_is_refused_by_field_and_nothing_of_it_is_taken(change: dict, field: str) -> None:
+    answer, fleet, kept = accept(body(**change))
+    assert isinstance(answer, Refusal)
+    assert answer.field == field
+    assert np.isnan(fleet.power_w).all()
+    assert kept == []
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_get_an_answer(raw: bytes) -> None:
+    assert isinstance(accept(raw)[0], Refusal)
+
+
+def test_a_node_logs_what_its_links_bring_and_moves_it_each_hour(tmp_path: Path) -> None:
+    from tieline.desk.state import DeskState
+    from tieline.fleet.claims import ClaimBook
+    from tieline.fleet.ledger import Ledger
+    from tieline.node.runtime import Node
+    from tieline.rim.supervise import Supervisor
+    from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+    from tieline.store.journal import SqliteJournal
+
+    async def main(loop: VirtualLoop) -> None:
+        fleet, clock = plain_fleet(6), VirtualClock(loop, 0)
+        async with Supervisor(np.random.default_rng(0)) as supervisor:
+            state = DeskState.empty(fleet, ClaimBook(fleet), Ledger())
+            node = Node(state, SqliteJournal(tmp_path / "j"), clock, supervisor, {}, {})
+            node.keep_readings(Wal(tmp_path / "w"), Historian(tmp_path / "h"))
+            node.start()
+            node.desk.readings(readings(0, 6, 5))
+            await asyncio.sleep(61)
+            assert sum(read_segment(path).num_rows for path in Wal(tmp_path / "w").segments()) == 6
+            await asyncio.sleep(3_600)
+
+    run_virtual(main)
+    assert Historian(tmp_path / "h").read([3], [code("power_w")], 0, HOUR_NS)["value"].to_pylist() == [4.5]
