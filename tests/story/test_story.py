@@ -35,7 +35,7 @@ def test_the_story_has_all_its_parts(played: tuple) -> None:
     assert result["override"]["substitute_count"] > 0
     assert result["override"]["status"] == ["SUCCESS"] * 3
     assert {r["what"] for r in result["refusals"]} == {"second sale", "backup generator"}
-    assert set(result["hops"]) >= {"iso_web", "dnp3", "modbus", "devices"}
+    assert set(result["hops"]) >= {"iso_web", "dnp3", "openadr", "modbus", "mqtt", "devices"}
     assert all(hop["sent"] >= hop["acknowledged"] > 0 for hop in result["hops"].values())
     assert result["trace"]["share"] == 1.0
     assert result["settlement"]["adds_up"]

@@ -144,6 +144,10 @@ def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
             "sent": stage.modbus.sent, "acknowledged": stage.modbus.acknowledged, "observed": stage.modbus.observed,
             **_spread(stage.modbus.delays_s),
         },
+        "mqtt": {
+            "sent": stage.mqtt.counts.sent, "acknowledged": stage.mqtt.counts.acknowledged,
+            "observed": stage.mqtt.counts.observed, **_spread(stage.mqtt.counts.delays_s),
+        },
         "openadr": {
             "sent": stage.openadr.sent, "acknowledged": stage.openadr.acknowledged,
             "observed": stage.openadr.observed, **_spread(stage.openadr.delays_s),

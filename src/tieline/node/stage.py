@@ -24,12 +24,13 @@ from tieline.fleet.ledger import Capacity, Ledger
 from tieline.grid.feeder import FeederModel, read_simbench
 from tieline.grid.powerflow import FeederFlow
 from tieline.links.device.modbus.link import ModbusLink
+from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.runtime import Node, replayed
-from tieline.node.stage_devices import VENS, WIRED_UNITS, raise_modbus, raise_openadr
+from tieline.node.stage_devices import PLUGS, VENS, WIRED_UNITS, raise_modbus, raise_mqtt, raise_openadr
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
 from tieline.resource.identity import Kind
@@ -98,6 +99,7 @@ class Stage:
     link: ColumnsLink
     modbus: ModbusLink
     openadr: OpenAdrLink
+    mqtt: MqttLink
     iso: IsoMarket
     iso_link: IsoWeb
     outstation: Dnp3Outstation
@@ -166,7 +168,8 @@ async def raise_stage(
     rows = np.arange(devices, dtype=np.int32)
     wired = territory.by_kind[Kind.BATTERY][:WIRED_UNITS]
     hybrids = territory.by_kind[Kind.HYBRID_SITE][:VENS]
-    loose = np.setdiff1d(rows, np.concatenate([wired, hybrids])).astype(np.int32)
+    heaters = territory.by_kind[Kind.WATER_HEATER][:PLUGS]
+    loose = np.setdiff1d(rows, np.concatenate([wired, hybrids, heaters])).astype(np.int32)
 
     def later(seconds: float, act: Callable[[], None]) -> object:
         return loop.call_later(seconds / speed, act)
@@ -174,12 +177,13 @@ async def raise_stage(
     link = ColumnsLink(world, loose, node.desk, clock, later, FAULTS[what.name], streams[2])
     node.desk.bind(link, "columns", {int(row): territory.fleet.id_of(int(row)) for row in loose})
     modbus = await raise_modbus(territory, world, link, wired, node, clock, supervisor, streams[4], speed)
+    mqtt = await raise_mqtt(territory, world, link, heaters, node, clock, supervisor, streams[6], speed)
     openadr = await raise_openadr(territory, world, link, hybrids, node, clock, supervisor, streams[5], speed)
     market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor, speed)
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor, speed)
     stage = Stage(
-        what, territory, world, node, link, modbus, openadr, market, iso_link, outstation, scada, FeederFlow(model),
-        starts, history, refused, eligible, opens_ns, day, {}, [], speed,
+        what, territory, world, node, link, modbus, openadr, mqtt, market, iso_link, outstation, scada,
+        FeederFlow(model), starts, history, refused, eligible, opens_ns, day, {}, [], speed,
     )  # fmt: skip
     node.before_beat.append(_mover(stage))
     return stage

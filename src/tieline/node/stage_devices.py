@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.links.device.modbus.link import ModbusLink, ModbusSettings
+from tieline.links.device.mqtt.link import MqttDevice, MqttLink, MqttSettings
 from tieline.links.device.sunspec_models import model
 from tieline.links.endpoint.openadr.access import Client, Tokens, secret_digest
 from tieline.links.endpoint.openadr.book import Book
@@ -18,10 +19,14 @@ from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.endpoint.openadr.ven import Ven, VenSettings
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.node.runtime import Node
+from tieline.resource.identity import Rating
 from tieline.resource.setpoint import Bounds
 from tieline.rim.serve import serve_asgi
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.inprocess import ColumnsLink
+from tieline.simulate.mqtt_broker import MqttBroker
+from tieline.simulate.mqtt_devices import MqttDevices, MqttUnit
+from tieline.simulate.mqtt_world import WorldSwitch
 from tieline.simulate.sunspec_device import SunSpecDevice, SunSpecServer
 from tieline.simulate.territory import Territory
 from tieline.simulate.world import World
@@ -30,6 +35,7 @@ from tieline.times import Clock
 
 WIRED_UNITS = 24
 VENS = 8
+PLUGS = 8
 UNITS_A_GATEWAY = 8
 SUNSPEC = (1, 701, 702, 703, 704, 713)
 
@@ -114,6 +120,33 @@ class WorldDevice:
         self.controls.target_w[self.row] = hold.target_w
         self.controls.low_w[self.row], self.controls.high_w[self.row] = hold.bounds.low_w, hold.bounds.high_w
         self.controls.until_ns[self.row] = until_ns
+
+
+async def raise_mqtt(
+    territory: Territory,
+    world: World,
+    controls: ColumnsLink,
+    rows: NDArray[np.int32],
+    node: Node,
+    clock: Clock,
+    supervisor: Supervisor,
+    rng: np.random.Generator,
+    speed: float,
+) -> MqttLink:
+    """Put water heaters behind plugs of an MQTT gateway, and bind them to an MQTT link of the desk."""
+    broker = MqttBroker()
+    await broker.start()
+    names = {int(row): territory.fleet.id_of(int(row)) for row in rows}
+    units = [MqttUnit(name, WorldSwitch(world.power_w, controls, row)) for row, name in names.items()]
+    MqttDevices(units, supervisor, "127.0.0.1", broker.port, every_s=max(60.0 / speed, 1.0)).start()
+    devices = {
+        row: MqttDevice(name, "water_heater", Rating(max_absorb_w=float(territory.rated_w[row])))
+        for row, name in names.items()
+    }
+    link = MqttLink(MqttSettings("127.0.0.1", broker.port, devices), node.desk, clock, supervisor, rng, speed=speed)
+    node.desk.bind(link, "mqtt", names)
+    link.start()
+    return link
 
 
 async def raise_openadr(
