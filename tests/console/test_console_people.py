@@ -61,9 +61,9 @@ def test_an_owner_opts_out_and_back_with_two_taps_on_a_phone(running: Running, b
     assert _problems(page) == []
     page.get_by_role("button", name="Opt out").click()
     page.get_by_role("button", name="Yes, opt out").click()
-    page.get_by_text("You have opted out: nobody steers it.").wait_for(timeout=5_000)
+    page.get_by_text("You have opted out: nobody steers it.").wait_for(timeout=20_000)
     page.get_by_role("button", name="Take part again").click()
-    page.get_by_role("button", name="Opt out").wait_for(timeout=5_000)
+    page.get_by_role("button", name="Opt out").wait_for(timeout=20_000)
     assert page.errors == []
     page.context.close()
 
@@ -76,16 +76,16 @@ def test_the_kill_switch_is_released_by_the_second_operator_on_the_screen(runnin
     first.get_by_role("button", name="Press …").click()
     first.get_by_label("Because").fill("drill")
     first.get_by_role("button", name="Stop all commands now").click()
-    second.get_by_text("Kill switch pressed").wait_for(timeout=5_000)
+    second.get_by_text("Kill switch pressed").wait_for(timeout=20_000)
     first.get_by_role("button", name="Release …").click()
     first.get_by_label("Because").fill("the drill is over")
     first.get_by_role("button", name="Ask to release").click()
-    first.get_by_text("somebody else confirms").wait_for(timeout=5_000)
-    second.get_by_role("button", name="Confirm").wait_for(timeout=5_000)
+    first.get_by_text("somebody else confirms").wait_for(timeout=20_000)
+    second.get_by_role("button", name="Confirm").wait_for(timeout=20_000)
     assert _problems(second) == []
     second.get_by_role("button", name="Confirm").click()
-    second.get_by_text("Not pressed").wait_for(timeout=5_000)
-    first.get_by_text("Not pressed").wait_for(timeout=5_000)
+    second.get_by_text("Not pressed").wait_for(timeout=20_000)
+    first.get_by_text("Not pressed").wait_for(timeout=20_000)
     for page in (first, second):
         assert page.errors == []
         page.context.close()
@@ -97,8 +97,8 @@ def test_the_tour_leads_a_newcomer_through_five_screens_by_keyboard(running: Run
     tour = page.get_by_role("dialog", name="Guided tour")
     seen = []
     for step in range(5):
-        tour.get_by_text(f"Step {step + 1} of 5").wait_for(timeout=5_000)
-        page.wait_for_url(lambda url: url not in seen, timeout=5_000)
+        tour.get_by_text(f"Step {step + 1} of 5").wait_for(timeout=20_000)
+        page.wait_for_url(lambda url: url not in seen, timeout=20_000)
         page.locator("main .panel").first.wait_for(timeout=10_000)
         seen.append(page.url)
         if step == 2:
