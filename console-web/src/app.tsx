@@ -1,10 +1,11 @@
 import type { ComponentType } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
-import { connect, connected, get, me, shell, show, toast } from './api';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
+import { connect, connected, get, may, me, shell, show, toast } from './api';
 import { Enrol, SignIn } from './enrol';
 import { Header } from './header';
 import { path } from './route';
 import { Overview } from './screens/overview';
+import { step as tourStep } from './parts/tourstep';
 import type { Me } from './types';
 
 type Screen = ComponentType<{ name: string }>;
@@ -19,6 +20,7 @@ const LAZY: Record<string, () => Promise<Screen>> = {
   settlement: async () => (await import('./screens/settlement')).SettlementScreen,
   audit: async () => (await import('./screens/audit')).AuditScreen,
   links: async () => (await import('./screens/links')).LinksScreen,
+  owner: async () => (await import('./screens/owner')).OwnerScreen,
   docs: async () => (await import('./screens/docs')).DocsScreen,
 };
 const loaded: Record<string, Screen> = { overview: Overview as Screen, '': Overview as Screen };
@@ -36,6 +38,12 @@ function Body({ word, name }: { word: string; name: string }) {
   return <p class="empty">{failed === word ? 'The screen could not be loaded; is the server there?' : 'Loading the screen …'}</p>;
 }
 
+function LazyTour() {
+  const [Tour, setTour] = useState<ComponentType | null>(null);
+  useEffect(() => { import('./parts/tour').then((m) => setTour(() => m.default), () => (tourStep.value = -1)); }, []);
+  return Tour && <Tour />;
+}
+
 export function App() {
   const [, word = '', ...rest] = path.value.split('/');
   const name = decodeURIComponent(rest.join('/'));
@@ -44,8 +52,10 @@ export function App() {
   }, []);
   const signedIn = !!me.value;
   useEffect(() => { if (signedIn) connect(); }, [signedIn]);
-  useEffect(() => { if (word !== 'overview' && word !== '') show(); }, [word, name]);
+  // Before the screen's own effect, which names its topics: afterwards it would undo them.
+  useLayoutEffect(() => { if (word !== 'overview' && word !== '' && word !== 'owner') show(); }, [word, name]);
   useEffect(() => { document.title = `${word ? word[0].toUpperCase() + word.slice(1) : 'Overview'}${name ? ` ${name}` : ''} · Tieline`; }, [word, name]);
+  const home = (word === '' || word === 'overview') && !!me.value && !may('see_grid');
   if (word === 'enrol') return <Enrol />;
   if (me.value === undefined) return <p class="empty">Asking who you are …</p>;
   if (me.value === null) return <SignIn />;
@@ -55,8 +65,9 @@ export function App() {
       <Header word={word || 'overview'} />
       {!connected.value && shell.value && <p class="lost" role="status">Connection lost: what you see is old. Trying again …</p>}
       <main id="main" tabIndex={-1} class={connected.value ? '' : 'stale'}>
-        <Body word={word} name={name} />
+        <Body word={home ? 'owner' : word} name={name} />
       </main>
+      {tourStep.value >= 0 && <LazyTour />}
       {toast.value && <p class="toast" role="status">{toast.value} <button onClick={() => (toast.value = '')}>Close</button></p>}
     </>
   );

@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { get, may, me, post, shell } from './api';
 import { Mark } from './parts/mark';
+import { step as tourStep } from './parts/tourstep';
 import { go } from './route';
 import type { Found } from './types';
 import { age, clock, day, spaced, zoneName } from './words';
@@ -19,18 +20,19 @@ export function Header({ word }: { word: string }) {
   return (
     <header>
       <div class="bar">
-        <a class="brand" href="/">{s?.utility ?? 'Tieline'}</a>
-        <span class={`setting ${s?.setting === 'LIVE' ? '' : 'demo'}`} title="Where commands go: LIVE moves real equipment">{s?.setting ?? ''}{s && s.speed !== 1 ? ` ×${s.speed}` : ''}</span>
-        <span class="authority" title="Who has control, and how the desk works">Authority <b>{s?.authority ?? '…'}</b> · {s?.mode ?? ''}</span>
+        <a class="brand" href="/">{s?.utility ?? (me.value?.utility || 'Tieline')}</a>
+        <span class={`setting ${s?.setting === 'LIVE' ? '' : 'demo'}`} title="Where commands go: LIVE moves real equipment">{s?.setting ?? me.value?.setting ?? ''}{s && s.speed !== 1 ? ` ×${s.speed}` : ''}</span>
+        {may('see_grid') && <span class="authority" title="Who has control, and how the desk works">Authority <b>{s?.authority ?? '…'}</b> · {s?.mode ?? ''}</span>}
         {s?.is_killed && <span class="killed"><Mark priority={1} /> Kill switch pressed</span>}
         <span class="grow" />
-        <Search />
+        {may('see_grid') && <Search />}
+        {may('see_grid') && (s?.setting ?? 'LIVE') !== 'LIVE' && <button class={`plain${localStorage.getItem('tour') ? '' : ' call'}`} onClick={() => (tourStep.value = 0)}>Tour</button>}
         <Theme />
-        <a href="/docs" title="The API, described" aria-label="API documentation">API</a>
+        {may('see_grid') && <a href="/docs" title="The API, described" aria-label="API documentation">API</a>}
         <span class="who" title={me.value?.roles.map(spaced).join(', ')}>{me.value?.name}</span>
         <button class="plain" onClick={() => post('/sign-out').finally(() => { me.value = null; location.assign('/'); })}>Sign out</button>
       </div>
-      <div class="bar second">
+      {may('see_grid') && <div class="bar second">
         <nav aria-label="Screens">
           {SCREENS.filter(([, , action]) => may(action)).map(([id, label]) => (
             <a href={`/${id}`} aria-current={here === id ? 'page' : undefined}>{label}</a>
@@ -39,7 +41,7 @@ export function Header({ word }: { word: string }) {
         <span class="grow" />
         <Health />
         <span class="now" title={`Server time, ${s?.zone ?? ''}`}>{s ? `${day(s.now_ns)} ` : ''}<b>{s ? clock(s.now_ns) : '--:--:--'}</b> {zoneName()}</span>
-      </div>
+      </div>}
       <TopAlarms />
     </header>
   );

@@ -1,5 +1,5 @@
 // Numbers and instants as people read them: units always, unknown never 0, digits of one width.
-import { shell } from './api';
+import { me, shell } from './api';
 import type { Num } from './types';
 
 export const UNKNOWN = 'unknown';
@@ -35,7 +35,7 @@ export function age(seconds: Num): string {
 }
 const made = new Map<string, Intl.DateTimeFormat>();
 function format(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
-  const zone = shell.value?.zone ?? 'UTC';
+  const zone = shell.value?.zone || me.value?.zone || 'UTC';
   const key = zone + JSON.stringify(options);
   let found = made.get(key);
   if (!found) made.set(key, (found = new Intl.DateTimeFormat('en-GB', { timeZone: zone, ...options })));

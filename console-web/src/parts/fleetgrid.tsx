@@ -2,7 +2,8 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { fleet, get } from '../api';
 import { go } from '../route';
-import type { FleetGrid, Member } from '../types';
+import type { FleetGrid, FleetGroup, Member } from '../types';
+import { groupAt, paintRest, pointed, type Rest } from './fleetrest';
 import { STATES } from '../words';
 
 // Gravest first: failed, not responding, no telemetry, never heard, opted out, limited, normal.
@@ -11,14 +12,14 @@ const GRAVITY = new Uint8Array(8);
 ORDER.forEach((state, at) => (GRAVITY[state] = at));
 
 interface Block { id: string; first: number; count: number; abnormal: number; states: number[]; x: number; y: number; cols: number; width: number }
-interface Plan { blocks: Block[]; order: Uint32Array; cell: number; gap: number; width: number; height: number }
+interface Plan { blocks: Block[]; order: Uint32Array; cell: number; gap: number; width: number; height: number; rest: Rest | null }
 
-/** Return for each group its cells sorted by gravity, then by loading (darkest last): abnormal first. */
-function sorted(grid: FleetGrid, kept: Uint32Array | null): Uint32Array {
+/** Return for each of these groups its cells sorted by gravity, then by loading (darkest last): abnormal first. */
+function sorted(grid: FleetGrid, groups: FleetGroup[], kept: Uint32Array | null): Uint32Array {
   const total = grid.state.length;
   const order = kept && kept.length === total ? kept : new Uint32Array(total);
   const starts = new Uint32Array(7 * 16 + 1);
-  for (const group of grid.groups) {
+  for (const group of groups) {
     starts.fill(0);
     const end = group.first + group.count;
     for (let k = group.first; k < end; k++) starts[GRAVITY[grid.state[k]] * 16 + (grid.loading[k] >> 4) + 1]++;
@@ -28,28 +29,45 @@ function sorted(grid: FleetGrid, kept: Uint32Array | null): Uint32Array {
   return order;
 }
 
-const LABEL = 15;
-function planned(grid: FleetGrid, width: number, height: number, order: Uint32Array): Plan {
-  // Worst groups first; the largest cell with which all blocks fit.
-  const groups = [...grid.groups].sort((a, b) => b.abnormal / Math.max(b.count, 1) - a.abnormal / Math.max(a.count, 1) || a.first - b.first);
-  const most = Math.max(...groups.map((g) => g.count), 1);
-  let best = { cell: 0, across: 1, cols: 1 };
+const LABEL = 15, LEAST_CELL = 2, MOST_BLOCKS = 400, REST_SHARE = 0.45;
+
+/** Return the largest cell (px) with which blocks of these groups fit, and how many stand side by side; 0: none does. */
+function fit(groups: FleetGroup[], width: number, height: number): { cell: number; across: number } {
+  const most = groups.reduce((m, g) => Math.max(m, g.count), 1);
+  let best = { cell: 0, across: 1 };
   for (let across = 1; across <= groups.length; across++) {
     const room = Math.floor((width + 14) / across) - 14;
     if (room < (groups.length > 1 ? 84 : 1)) break;
-    const down = Math.ceil(groups.length / across);
-    const tall = Math.floor(height / down) - LABEL - 8;
+    const tall = Math.floor(height / Math.ceil(groups.length / across)) - LABEL - 8;
     if (tall < 2) continue;
     let cell = Math.min(13, Math.floor(Math.sqrt((room * tall) / most)));
     while (cell > 1 && Math.ceil(most / Math.floor(room / cell)) * cell > tall) cell--;
-    if (cell > best.cell) best = { cell, across, cols: Math.floor(room / cell) };
+    if (cell > 1 || Math.ceil(most / room) <= tall) if (cell > best.cell) best = { cell, across };
   }
-  const cell = Math.max(best.cell, 1);
-  const room = Math.floor((width + 14) / best.across) - 14;
-  const cols = Math.max(Math.floor(room / cell), 1);
-  const rows = Math.ceil(most / cols);
-  const blocks = groups.map((g, n) => ({ ...g, cols, width: room, x: (n % best.across) * (room + 14), y: Math.floor(n / best.across) * (rows * cell + LABEL + 8) }));
-  return { blocks, order, cell, gap: cell >= 4 ? 1 : 0, width, height: Math.ceil(groups.length / best.across) * (rows * cell + LABEL + 8) };
+  return best;
+}
+
+/** Return where each cell stands: worst groups first in blocks of their own; what has no room is told in points below. */
+function planned(grid: FleetGrid, width: number, height: number, kept: Uint32Array | null): Plan {
+  const groups = [...grid.groups].sort((a, b) => b.abnormal / Math.max(b.count, 1) - a.abnormal / Math.max(a.count, 1) || a.first - b.first);
+  let own = groups.length > MOST_BLOCKS ? 0 : groups.length;
+  let best = own ? fit(groups, width, height) : { cell: 0, across: 1 };
+  if (best.cell < LEAST_CELL) {
+    const room = Math.floor(height * (1 - REST_SHARE));
+    for (own = Math.min(groups.length - 1, 24); own > 0; own--) {
+      best = fit(groups.slice(0, own), width, room);
+      if (best.cell >= (own > 4 ? LEAST_CELL : 1)) break;
+    }
+  }
+  const { cell, across } = own ? best : { cell: 1, across: 1 };
+  const shown = groups.slice(0, own);
+  const side = Math.floor((width + 14) / across) - 14;
+  const cols = Math.max(Math.floor(side / cell), 1);
+  const rows = Math.ceil(shown.reduce((m, g) => Math.max(m, g.count), 1) / cols);
+  const blocks = shown.map((g, n) => ({ ...g, cols, width: side, x: (n % across) * (side + 14), y: Math.floor(n / across) * (rows * cell + LABEL + 8) }));
+  const used = Math.ceil(own / across) * (rows * cell + LABEL + 8);
+  const rest = own < groups.length ? pointed(groups.slice(own), width, used, Math.max(height - used, 60)) : null;
+  return { blocks, order: sorted(grid, shown, kept), cell, gap: cell >= 4 ? 1 : 0, width, height: rest ? rest.y + rest.height : used, rest };
 }
 
 function palette(): Uint32Array {
@@ -73,8 +91,7 @@ function palette(): Uint32Array {
   return table;
 }
 
-function paint(canvas: HTMLCanvasElement, grid: FleetGrid, plan: Plan, colours: Uint32Array, buffer: { image: ImageData | null }): number {
-  const began = performance.now();
+function paint(canvas: HTMLCanvasElement, grid: FleetGrid, plan: Plan, colours: Uint32Array, buffer: { image: ImageData | null }): void {
   const ratio = devicePixelRatio || 1;
   const w = Math.round(plan.width * ratio), h = Math.round(Math.max(plan.height, 1) * ratio);
   if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; buffer.image = null; }
@@ -94,6 +111,7 @@ function paint(canvas: HTMLCanvasElement, grid: FleetGrid, plan: Plan, colours: 
       for (let dy = 0; dy < side; dy++) { const at = (y + dy) * w + x; pixels.fill(colour, at, at + side); }
     }
   }
+  if (plan.rest) paintRest(pixels, w, plan.rest, colours, ORDER, ratio);
   context.putImageData(buffer.image, 0, 0);
   const css = getComputedStyle(document.documentElement);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -113,8 +131,12 @@ function paint(canvas: HTMLCanvasElement, grid: FleetGrid, plan: Plan, colours: 
       context.fillText(text, block.x + block.width - context.measureText(text).width - 2, block.y + 11);
     }
   }
+  if (plan.rest) {
+    context.fillStyle = css.getPropertyValue('--quiet').trim();
+    context.font = `11px ${css.getPropertyValue('--font')}`;
+    context.fillText(plan.rest.says, 0, plan.rest.y + 11, plan.width);
+  }
   context.setTransform(1, 0, 0, 1, 0, 0);
-  return performance.now() - began;
 }
 
 /** One cell a device, feeder by feeder, abnormal first; click, or move with the arrows and press Enter. */
@@ -130,12 +152,13 @@ export function Fleet({ height = 380 }: { height?: number }) {
   const redraw = () => {
     const grid = fleet.value;
     if (!grid || !canvas.current || !box.current) return;
-    const order = sorted(grid, plan.current?.order ?? null);
-    plan.current = planned(grid, box.current.clientWidth, height, order);
+    const began = performance.now();
+    plan.current = planned(grid, box.current.clientWidth, height, plan.current?.order ?? null);
     colours.current ??= palette();
     canvas.current.style.width = `${plan.current.width}px`;
     canvas.current.style.height = `${plan.current.height}px`;
-    (window as unknown as Record<string, number>).fleetPaintMs = paint(canvas.current, grid, plan.current, colours.current, buffer.current);
+    paint(canvas.current, grid, plan.current, colours.current, buffer.current);
+    (window as unknown as Record<string, number>).fleetPaintMs = performance.now() - began;
   };
   const grid = fleet.value;
   useEffect(redraw, [grid, height, table.value]);
@@ -200,9 +223,9 @@ export function Fleet({ height = 380 }: { height?: number }) {
         <div class="cells" ref={box}>
           {!grid && <p class="empty">Waiting for the fleet …</p>}
           <canvas ref={canvas} tabIndex={0} role="application" aria-label="Fleet: a cell a device, grouped by feeder, abnormal first. Arrows move, Enter opens; a table says the same."
-            onMouseMove={(e) => { const found = hit(e); tip.value = found && { x: e.offsetX, y: e.offsetY, text: say(found.block, found.at) }; }}
+            onMouseMove={(e) => { const found = hit(e), far = found ? null : groupAt(plan.current?.rest ?? null, e.offsetX, e.offsetY); tip.value = found ? { x: e.offsetX, y: e.offsetY, text: say(found.block, found.at) } : far && { x: e.offsetX, y: e.offsetY, text: `${far.id} \u00b7 ${far.abnormal} of ${far.count} devices abnormal` }; }}
             onMouseLeave={() => (tip.value = null)} onKeyDown={press} onBlur={() => (tip.value = null)}
-            onClick={(e) => { const found = hit(e); if (found) void open(found.block.id, found.at); }} />
+            onClick={(e) => { const found = hit(e), far = found ? null : groupAt(plan.current?.rest ?? null, e.offsetX, e.offsetY); if (found) void open(found.block.id, found.at); else if (far) go(`/feeder/${far.id}`); }} />
           {tip.value && <div class="tip" style={{ left: `${Math.min(tip.value.x + 12, (box.current?.clientWidth ?? 500) - 330)}px`, top: `${tip.value.y + 14}px` }}>{tip.value.text}</div>}
         </div>
       )}
@@ -210,6 +233,7 @@ export function Fleet({ height = 380 }: { height?: number }) {
   );
 }
 
+const MOST_ROWS = 300;
 function FleetTable() {
   const grid = fleet.value;
   if (!grid) return <p class="empty">Waiting for the fleet …</p>;
@@ -218,10 +242,11 @@ function FleetTable() {
     <div class="scroll tall" tabIndex={0} role="region" aria-label="Fleet by feeder">
       <table>
         <thead><tr><th>Feeder</th><th class="n">Devices</th>{ORDER.map((state) => <th class="n" key={state}>{STATES[state].word}</th>)}</tr></thead>
-        <tbody>{rows.map((group) => (
+        <tbody>{rows.slice(0, MOST_ROWS).map((group) => (
           <tr key={group.id}><td><a href={`/feeder/${group.id}`}>{group.id}</a></td><td class="n">{group.count}</td>{ORDER.map((state) => <td class="n" key={state}>{group.states[state] || ''}</td>)}</tr>
         ))}</tbody>
       </table>
+      {rows.length > MOST_ROWS && <p class="more quiet">{(rows.length - MOST_ROWS).toLocaleString('en-US')} more feeders with less abnormal; find any with Ctrl-K.</p>}
     </div>
   );
 }

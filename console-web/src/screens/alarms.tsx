@@ -1,15 +1,19 @@
-import { may, post, Problem, shell, toast, views } from '../api';
+import { useEffect } from 'preact/hooks';
+import { may, post, Problem, shell, show, toast, views } from '../api';
 import { Mark } from '../parts/mark';
+import { KillSwitch, WaitingList } from '../parts/second';
 import type { Alarm } from '../types';
 import { age, clock } from '../words';
 
 export function AlarmsScreen() {
+  useEffect(() => show(...(may('confirm') ? ['waiting'] : [])), []);
   const alarms = views.value.alarms as Alarm[] | undefined;
   const now = shell.value?.now_ns ?? 0;
   const share = (priority: number) => alarms?.filter((alarm) => alarm.priority === priority).length ?? 0;
   const acknowledge = (alarm: Alarm) => post(`/alarms/${encodeURIComponent(alarm.id)}/acknowledge`).catch((e) => (toast.value = e instanceof Problem ? e.says() : String(e)));
   return (
     <div class="screen">
+      <WaitingList />
       <section class="panel">
         <h1 class="pad">Alarms <small>each needs an action; what needs none is an event and stands in the audit · priority 1: {share(1)}, 2: {share(2)}, 3: {share(3)}</small></h1>
         {!alarms ? <p class="empty">Waiting …</p> : !alarms.length ? <p class="quiet pad">No alarms. Nothing needs you now.</p> : (
@@ -27,6 +31,7 @@ export function AlarmsScreen() {
           </div>
         )}
       </section>
+      <KillSwitch />
     </div>
   );
 }

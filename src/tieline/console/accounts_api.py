@@ -11,7 +11,7 @@ from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem
 from tieline.console.table import Call, Route
 
-LEAST_PASSWORD = 12
+LEAST_PASSWORD, MOST_PASSWORD, MOST_NAME, MOST_SCOPE = 12, 1_000, 80, 100
 
 
 class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,18 +29,23 @@ class Enrol(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Invite(Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody to let in, with roles."""
+    """Somebody to let in, with roles; `scope` names the resources that an owner sees."""
 
     name: str
     roles: tuple[Role, ...]
+    scope: tuple[str, ...] = ()
 
 
 class Me(Struct, frozen=True):
-    """Who is signed in."""
+    """Who is signed in, what he may do, the resources that are his, and where and when the server is."""
 
     name: str
     roles: tuple[Role, ...]
     may: tuple[str, ...]
+    scope: tuple[str, ...] = ()
+    utility: str = ""
+    zone: str = ""
+    setting: str = ""
 
 
 class Asked(Struct, frozen=True):
@@ -65,11 +70,12 @@ class AccountRow(Struct, frozen=True):
     tokens: int
 
 
-def _me(who: Who) -> Me:
+def _me(call: Call, who: Who) -> Me:
     from tieline.console.auth.roles import ALLOWED
 
     may = tuple(action.value for action, roles in ALLOWED.items() if roles & set(who.roles))
-    return Me(who.name, who.roles, may)
+    shell = call.desk.reader.shell()
+    return Me(who.name, who.roles, may, tuple(sorted(who.scope)), shell.utility, shell.zone, shell.setting)
 
 
 def _peer(call: Call) -> str:
@@ -88,23 +94,25 @@ def _require_loopback(call: Call) -> None:
 
 async def _whoami(call: Call) -> Me:
     assert call.who is not None
-    return _me(call.who)
+    return _me(call, call.who)
 
 
 async def _sign_in(call: Call) -> Me:
     body: SignIn = call.body
+    if not 0 < len(body.name) <= MOST_NAME or len(body.password) > MOST_PASSWORD:
+        limit = f"name up to {MOST_NAME}, password up to {MOST_PASSWORD} characters"
+        raise Problem(422, "name or password is too long", field="name, password", limit=limit)
     wait_s = max(call.desk.accounts.waits_s(body.name), call.desk.accounts.waits_s(_peer(call)))
     if wait_s > 0:
-        await call.desk.operator.audited(body.name[:80], "sign in", "", "held back", {"peer": _peer(call)})
+        if call.desk.accounts.is_worth_telling(_peer(call)):
+            await call.desk.operator.audited(body.name, "sign in", "", "held back", {"peer": _peer(call)})
         raise Problem(429, f"too many wrong tries: wait {wait_s:.0f} s", {"retry-after": f"{max(wait_s, 1):.0f}"})
     account = await call.desk.accounts.check(body.name, body.password, _peer(call))
-    await call.desk.operator.audited(
-        body.name[:80], "sign in", "", "done" if account else "refused", {"peer": _peer(call)}
-    )
+    await call.desk.operator.audited(body.name, "sign in", "", "done" if account else "refused", {"peer": _peer(call)})
     if account is None:
         raise Problem(401, "name or password is wrong")
     call.cookie = call.desk.sessions.open(account.name)
-    return _me(Who(account.name, account.roles, frozenset(account.scope)))
+    return _me(call, Who(account.name, account.roles, frozenset(account.scope)))
 
 
 async def _ask_link(call: Call) -> Asked:
@@ -126,7 +134,7 @@ async def _enrol(call: Call) -> Me:
         raise Problem(403, "the link is used, unknown or too old: start the server anew, or ask an admin")
     await call.desk.operator.audited(account.name, "enrol", account.name, "done", {"peer": _peer(call)})
     call.cookie = call.desk.sessions.open(account.name)
-    return _me(Who(account.name, account.roles, frozenset(account.scope)))
+    return _me(call, Who(account.name, account.roles, frozenset(account.scope)))
 
 
 async def _sign_out(call: Call) -> Me:
@@ -143,9 +151,23 @@ async def _accounts(call: Call) -> list[AccountRow]:
 
 async def _invite(call: Call) -> Secret:
     body: Invite = call.body
-    if not body.roles or not 0 < len(body.name) <= 80:
+    if not body.roles or not 0 < len(body.name) <= MOST_NAME:
         raise Problem(422, "an account has a name and a role", field="name, roles", limit="1 to 80 characters, 1 role")
-    return Secret(call.desk.accounts.invite(body.name, body.roles))
+    if (Role.OWNER in body.roles) != bool(body.scope) or len(body.scope) > MOST_SCOPE:
+        limit = f"1 to {MOST_SCOPE} resources for an owner, none for others"
+        raise Problem(422, "an owner has resources, nobody else", field="scope", limit=limit)
+    for resource in body.scope:
+        _require_device(call, resource)
+    return Secret(call.desk.accounts.invite(body.name, body.roles, scope=body.scope))
+
+
+def _require_device(call: Call, resource: str) -> None:
+    try:
+        is_group = call.desk.reader.resource(resource).is_group
+    except KeyError:
+        is_group = True
+    if is_group:
+        raise Problem(422, "there is no device of that name", field="scope", value=resource[:80])
 
 
 async def _close(call: Call) -> AccountRow:

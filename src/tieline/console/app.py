@@ -21,12 +21,13 @@ from starlette.routing import Route as Path_
 
 from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.roles import Action, may
+from tieline.console.auth.second import SecondPerson, Waiting
 from tieline.console.auth.sessions import COOKIE, Sessions, Who
 from tieline.console.guard import Guard, same_origin
 from tieline.console.live import Live
 from tieline.console.metrics import Metrics
 from tieline.console.openapi import document
-from tieline.console.problems import Problem
+from tieline.console.problems import Problem, good
 from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
 from tieline.desk.screens import Operator, Reader
@@ -35,6 +36,7 @@ from tieline.errors import InvariantError
 _log = structlog.get_logger("tieline.console")
 STATIC = Path(str(files("tieline.console"))) / "static"
 ENCODE = msgspec.json.Encoder().encode
+SECRET_FIELDS = ("password", "secret", "token")
 SCREENS_TYPE = "text/html; charset=utf-8"
 
 
@@ -57,7 +59,8 @@ def create_app(
         is_secure: Whether it is served over TLS: cookies are then marked Secure.
         routes: The rows to serve.
     """
-    desk = Desk(reader, operator, accounts, Sessions(accounts, monotonic_s), is_secure)
+    second = SecondPerson(monotonic_s, accounts.secret)
+    desk = Desk(reader, operator, accounts, Sessions(accounts, monotonic_s), second, is_secure)
     metrics = Metrics(reader)
     live = Live(desk, metrics)
     described = ENCODE(document(routes))
@@ -69,7 +72,7 @@ def create_app(
         Path_("/api/v1/openapi.json", _fixed(described, "application/json"), methods=["GET"]),
         Path_("/healthz", _health(reader), methods=["GET"]),
         Path_("/metrics", _metrics(desk, metrics), methods=["GET"]),
-        Path_("/{path:path}", _screens, methods=["GET"]),
+        Path_("/{path:path}", _screens(_bundle()), methods=["GET"]),
     ]
     app = Starlette(routes=served, exception_handlers={Problem: _problem, 404: _missing, 405: _missing})
     app.state.desk, app.state.live, app.state.sessions = desk, live, desk.sessions
@@ -122,18 +125,42 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
     if decoder is not None:
         call.body = _decoded(decoder, await request.body(), request.headers.get("content-type", ""))
     if acts and route.action is not None and who is not None:
-        try:
-            answer = await route.handler(call)
-        except Problem as problem:
-            await desk.operator.audited(who.name, route.action.value, subject, f"refused: {problem.detail}", {})
-            raise
-        await desk.operator.audited(who.name, route.action.value, subject or route.path, "done", {})
+        answer = await _act(desk, route, call, subject)
     else:
         answer = await route.handler(call)
-    response = Response(ENCODE(answer), media_type="application/json")
+    status = 202 if isinstance(answer, Waiting) else 200
+    response = Response(ENCODE(answer), status, media_type="application/json")
     if call.cookie is not None:
         _set_cookie(response, call.cookie, desk.is_secure)
     return response
+
+
+async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:
+    """Do an act, or let it wait for a second person; either is recorded before it is answered."""
+    assert route.action is not None and call.who is not None
+    record = desk.operator.audited
+    try:
+        why = route.two(call) if route.two is not None else ""
+        if why:
+            path = call.request.path_params
+            answer = good(desk.second.ask(route, path, subject, call.body, call.name, call.who.session, why))
+        else:
+            answer = await route.handler(call)
+    except (Problem, KeyError) as error:
+        said = error.detail if isinstance(error, Problem) else "there is no such thing"
+        await record(call.name, route.action.value, subject, f"refused: {said}", told(call.body))
+        raise
+    outcome = "waits for a second person" if why else "done"
+    await record(call.name, route.action.value, subject or route.path, outcome, told(call.body))
+    return answer
+
+
+def told(body: Any) -> dict[str, str]:
+    """Return what an act was asked with, for its record; never a secret."""
+    if body is None:
+        return {}
+    fields = msgspec.structs.asdict(body)
+    return {key: str(value)[:200] for key, value in fields.items() if key not in SECRET_FIELDS}
 
 
 def _decoded(decoder: Any, body: bytes, content_type: str) -> Any:
@@ -188,21 +215,27 @@ def _metrics(desk: Desk, metrics: Metrics) -> Handler:
     return serve
 
 
-async def _screens(request: Request) -> Response:
-    """Serve a file of the bundle, or the one page for every screen's path."""
-    name = str(request.path_params["path"])
-    if name.startswith("api/"):
-        return Problem(404, "there is no such route", value=f"/{name[:200]}").response()
-    target = (STATIC / name).resolve()
-    if name and target.is_relative_to(STATIC) and target.is_file():
-        lasting = "public, max-age=31536000, immutable" if name.startswith("assets/") else "no-cache"
-        return FileResponse(target, headers={"cache-control": lasting})
-    if "." in name.rpartition("/")[2]:
-        return Problem(404, "there is no such file", value=f"/{name[:200]}").response()
-    page = STATIC / "index.html"
-    if not page.is_file():
-        return Problem(404, "the screens are not built: run `make console`").response()
-    return FileResponse(page, media_type=SCREENS_TYPE, headers={"cache-control": "no-cache"})
+def _bundle() -> dict[str, Path]:
+    """Return the files of the bundle by their path: what is not among them is never looked for on disk."""
+    return {path.relative_to(STATIC).as_posix(): path for path in STATIC.rglob("*") if path.is_file()}
+
+
+def _screens(bundle: dict[str, Path]) -> Handler:
+    async def serve(request: Request) -> Response:
+        """Serve a file of the bundle, or the one page for every screen's path."""
+        name = str(request.path_params["path"])
+        if name.startswith("api/"):
+            return Problem(404, "there is no such route", value=f"/{name[:200]}").response()
+        if name in bundle:
+            lasting = "public, max-age=31536000, immutable" if name.startswith("assets/") else "no-cache"
+            return FileResponse(bundle[name], headers={"cache-control": lasting})
+        if "." in name.rpartition("/")[2]:
+            return Problem(404, "there is no such file", value=f"/{name[:200]}").response()
+        if "index.html" not in bundle:
+            return Problem(404, "the screens are not built: run `make console`").response()
+        return FileResponse(bundle["index.html"], media_type=SCREENS_TYPE, headers={"cache-control": "no-cache"})
+
+    return serve
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -40,7 +40,7 @@ class Subscribe(Struct, frozen=True, forbid_unknown_fields=True):
 _PLAIN: dict[str, Action] = {
     "shell": Action.SEE_GRID, "overview": Action.SEE_GRID, "series": Action.SEE_GRID,
     "fleet": Action.SEE_GRID, "alarms": Action.SEE_GRID,
-    "events": Action.SEE_EVENTS, "market": Action.SEE_MARKET,
+    "waiting": Action.CONFIRM, "events": Action.SEE_EVENTS, "market": Action.SEE_MARKET,
 }  # fmt: skip
 _NAMED = {"feeder": Action.SEE_GRID, "resource": Action.SEE_RESOURCE}
 
@@ -111,6 +111,8 @@ class Live:
         reader = self._desk.reader
         if topic == "fleet":
             return packed(reader.fleet())
+        if topic == "waiting":
+            return ENCODE({"topic": topic, "view": self._desk.second.waiting()})
         make: Callable[..., Any] = getattr(reader, word)
         try:
             view = make(name) if name else make()

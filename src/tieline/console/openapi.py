@@ -71,6 +71,11 @@ def _operation(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
             "default": problem,
         },
     }
+    if route.two is not None:
+        found["responses"]["202"] = {
+            "description": "It waits for a second person",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Waiting"}}},
+        }
     if route.action is None:
         found["security"] = []
     else:

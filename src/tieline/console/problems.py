@@ -33,6 +33,13 @@ class Problem(Exception):
         )
 
 
+def good(answer: Any) -> Any:
+    """Return an answer of the desk. Raises Problem where it is a refusal."""
+    if isinstance(answer, Refusal):
+        raise refused(answer)
+    return answer
+
+
 def refused(refusal: Refusal) -> Problem:
     """Return a refusal of the desk as a problem: 404 for what is unknown, 403 for two people, else 409."""
     status = 404 if refusal.reason.startswith("no such") else 403 if refusal.rule == "two people" else 409

@@ -7,13 +7,14 @@ from typing import Any
 from msgspec import Struct
 
 from tieline.console.accounts_api import ACCOUNT_ROUTES
-from tieline.console.auth.roles import Action
-from tieline.console.problems import refused
+from tieline.console.auth.roles import Action, may
+from tieline.console.auth.second import Held, Waiting, needs_two
+from tieline.console.auth.sessions import Who
+from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
 from tieline.desk.screens import AskLimit, ComposeEvent
-from tieline.resource.claim import Refusal
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,6 +31,12 @@ class Done(Struct, frozen=True):
     revision: int = 0
 
 
+class Confirm(Struct, frozen=True, forbid_unknown_fields=True):
+    """The SHA-256 of the act as it was shown: what was asked and nothing else is done."""
+
+    payload: str
+
+
 class Pressed(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the kill switch is to be pressed, and why."""
 
@@ -37,14 +44,8 @@ class Pressed(Struct, frozen=True, forbid_unknown_fields=True):
     because: str
 
 
-def _good(answer: Any) -> Any:
-    if isinstance(answer, Refusal):
-        raise refused(answer)
-    return answer
-
-
 def _done(answer: Any) -> Done:
-    _good(answer)
+    good(answer)
     return Done(True, getattr(answer, "claim", ""), getattr(answer, "revision", 0))
 
 
@@ -98,7 +99,7 @@ async def _events(call: Call) -> list[d.EventView]:
 
 
 async def _preview(call: Call) -> d.EventPreview:
-    answer: d.EventPreview = _good(call.desk.reader.preview(call.body))
+    answer: d.EventPreview = good(call.desk.reader.preview(call.body))
     return answer
 
 
@@ -124,7 +125,7 @@ async def _acknowledge(call: Call) -> Done:
 
 
 async def _compose(call: Call) -> d.EventView:
-    answer: d.EventView = _good(await call.desk.operator.compose(call.body, call.name))
+    answer: d.EventView = good(await call.desk.operator.compose(call.body, call.name))
     return answer
 
 
@@ -145,7 +146,7 @@ async def _cancel(call: Call) -> d.EventView:
 
 
 async def _step(call: Call, to: str) -> d.EventView:
-    answer: d.EventView = _good(await call.desk.operator.advance(call.path("event"), to, call.name))
+    answer: d.EventView = good(await call.desk.operator.advance(call.path("event"), to, call.name))
     return answer
 
 
@@ -166,8 +167,44 @@ async def _opt_in(call: Call) -> Done:
 
 
 async def _kill(call: Call) -> Done:
+    if not 0 < len(call.body.because.strip()) <= 400:
+        raise Problem(422, "the switch moves with a reason", field="because", limit="1 to 400 characters")
     await call.desk.operator.kill(call.body.pressed, call.name)
     return Done(True)
+
+
+def _wide(call: Call) -> str:
+    """Return why a limit needs a second person; empty too where there is no such resource: the desk refuses it."""
+    reader = call.desk.reader
+    try:
+        devices = reader.resource(call.path("resource")).devices
+    except KeyError:
+        return ""
+    return needs_two(devices, reader.shell().devices)
+
+
+def _releases(call: Call) -> str:
+    return "" if call.body.pressed else "the kill switch is released by two people"
+
+
+async def _waiting(call: Call) -> list[Waiting]:
+    return call.desk.second.waiting()
+
+
+async def _confirm(call: Call) -> Any:
+    """Do what waits, in the names of both; who confirms must be allowed the act itself."""
+    assert call.who is not None
+    waits = call.path("waiting")
+    named = next((w for w in call.desk.second.waiting() if w.id == waits), None)
+    if named is not None and not may(call.who.roles, Action(named.action), named.subject, call.who.scope):
+        raise Problem(403, "your roles don't allow this", field="action", value=named.action)
+    held: Held = good(call.desk.second.take(waits, call.body.payload, call.name, call.who.session))
+    both = Who(f"{held.by} with {call.name}", call.who.roles, call.who.scope, call.who.session)
+    return await held.route.handler(Call(call.desk, call.request, both, held.body, names=held.path))
+
+
+async def _drop(call: Call) -> Done:
+    return Done(call.desk.second.drop(call.path("waiting")))
 
 
 _A = "/api/v1"
@@ -197,7 +234,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/limit", Action.LIMIT, _limit, "Limit a resource for a while", Done,
-        AskLimit, subject="resource",
+        AskLimit, subject="resource", two=_wide,
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/release", Action.LIMIT, _release, "Take the operator's limit back", Done,
@@ -248,5 +285,17 @@ ROUTES: tuple[Route, ...] = (
         "GET", f"{_A}/search", Action.SEE_GRID, _search, "Find resources, groups, screens", list[d.Found],
         query=(("text", "What to find"), ("count", "1 to 100")),
     ),
-    Route("POST", f"{_A}/kill", Action.KILL, _kill, "Press or release the kill switch", Done, Pressed),
+    Route(
+        "POST", f"{_A}/kill", Action.KILL, _kill, "Press the kill switch; two people release it", Done, Pressed,
+        two=_releases,
+    ),
+    Route("GET", f"{_A}/waiting", Action.CONFIRM, _waiting, "Acts that wait for a second person", list[Waiting]),
+    Route(
+        "POST", f"{_A}/waiting/{{waiting}}/confirm", Action.CONFIRM, _confirm, "Confirm as the second person", Done,
+        Confirm, subject="waiting",
+    ),
+    Route(
+        "POST", f"{_A}/waiting/{{waiting}}/drop", Action.CONFIRM, _drop, "Take back or refuse what waits", Done,
+        subject="waiting",
+    ),
 )  # fmt: skip

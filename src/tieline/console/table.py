@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.roles import Action
+from tieline.console.auth.second import SecondPerson
 from tieline.console.auth.sessions import Sessions, Who
 from tieline.console.problems import Problem
 from tieline.desk.screens import Operator, Reader
@@ -24,6 +25,7 @@ class Desk:
     operator: Operator
     accounts: Accounts
     sessions: Sessions
+    second: SecondPerson
     is_secure: bool = False
 
 
@@ -36,7 +38,7 @@ class Call:
     who: Who | None
     body: Any = None
     cookie: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -45,7 +47,7 @@ class Call:
 
     def path(self, key: str) -> str:
         """Return a part of the path."""
-        return str(self.request.path_params[key])
+        return str(self.names[key] if self.names else self.request.path_params[key])
 
     def number(self, key: str, default: int, least: int, most: int) -> int:
         """Return a whole number of the query. Raises Problem 422 naming it where it is none or outside its limits."""
@@ -68,7 +70,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Route:
-    """A row of the API; `action` None: anybody may, signed in or not."""
+    """A row of the API; `action` None: anybody may, signed in or not.
+
+    `two` says of a call why it needs a second person; empty: it needs none.
+    """
 
     method: str
     path: str
@@ -79,6 +84,7 @@ class Route:
     body: Any = None
     query: tuple[tuple[str, str], ...] = ()
     subject: str = ""
+    two: Callable[[Call], str] | None = None
 
 
 Handler = Callable[[Request], Awaitable[Response]]

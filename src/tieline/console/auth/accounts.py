@@ -21,6 +21,7 @@ from tieline.times import Clock
 
 LINK_LASTS_S = 30 * 60.0
 FREE_TRIES, LONGEST_WAIT_S = 5, 300.0
+TELL_EACH_S = 60.0
 Append = Callable[[Iterable[Record]], Awaitable[int]]
 
 
@@ -42,6 +43,7 @@ class Enrolment(Struct, frozen=True):
     roles: tuple[Role, ...]
     until_s: float
     sets_password: bool
+    scope: tuple[str, ...] = ()
 
 
 def hashed(secret: str) -> str:
@@ -72,6 +74,7 @@ class Accounts:
         self._links: dict[str, Enrolment] = {}
         self._tokens: dict[str, str] = {}
         self._failures: dict[str, tuple[int, float]] = {}
+        self._told: dict[str, float] = {}
         self._steps = 0
 
     def replay(self, records: Iterable[Record]) -> None:
@@ -108,11 +111,11 @@ class Accounts:
 
     # --- links -----------------------------------------------------------------------------------------------------
 
-    def invite(self, name: str, roles: Iterable[Role], *, sets_password: bool = True) -> str:
-        """Return the secret of a one-time link for an account."""
+    def invite(self, name: str, roles: Iterable[Role], *, sets_password: bool = True, scope: Iterable[str] = ()) -> str:
+        """Return the secret of a one-time link for an account; `scope` names the resources of an owner."""
         secret = self.secret()
         until_s = self._monotonic_s() + LINK_LASTS_S
-        self._links[hashed(secret)] = Enrolment(name, tuple(sorted(roles)), until_s, sets_password)
+        self._links[hashed(secret)] = Enrolment(name, tuple(sorted(roles)), until_s, sets_password, tuple(scope))
         return secret
 
     def peek(self, secret: str) -> Enrolment | None:
@@ -129,8 +132,8 @@ class Accounts:
         old = self._accounts.get(link.name)
         kept = old.password_hash if old else ""
         account = Account(
-            link.name, link.roles, await self._hash(password) if password else kept, old.scope if old else (),
-            True, old.token_hashes if old else (),
+            link.name, link.roles, await self._hash(password) if password else kept,
+            link.scope or (old.scope if old else ()), True, old.token_hashes if old else (),
         )  # fmt: skip
         await self._keep(account)
         return account
@@ -154,13 +157,16 @@ class Accounts:
     async def check(self, name: str, password: str, peer: str) -> Account | None:
         """Return the account of a right name and password; a wrong one counts against name and peer alike.
 
-        A name that is unknown takes as long as one that is known, so that time tells nothing.
+        A name that is unknown takes as long as one that is known, so that time tells nothing. A try counts before its
+        password is looked at: many at once would else all pass before the first had failed.
         """
         import asyncio
 
         from argon2 import PasswordHasher
         from argon2.exceptions import InvalidHashError, VerificationError
 
+        self._count(name)
+        self._count(peer)
         account = self.get(name)
         known = account.password_hash if account and account.password_hash else _NOBODY
         try:
@@ -170,13 +176,27 @@ class Accounts:
             right = False
         if right and account is not None and account.password_hash:
             self._failures.pop(name, None)
+            count, last_s = self._failures.get(peer, (1, 0.0))
+            self._failures[peer] = (count - 1, last_s)
             return account
-        for key in (name, peer):
-            count, _ = self._failures.get(key, (0, 0.0))
-            self._failures[key] = (count + 1, self._monotonic_s())
+        return None
+
+    def _count(self, key: str) -> None:
+        count, _ = self._failures.pop(key, (0, 0.0))
+        self._failures[key] = (count + 1, self._monotonic_s())
         if len(self._failures) > 10_000:
             self._failures.pop(next(iter(self._failures)))
-        return None
+
+    def is_worth_telling(self, peer: str) -> bool:
+        """Return whether to record that a peer was held back: once a minute, or strangers would fill the journal."""
+        now_s = self._monotonic_s()
+        if now_s - self._told.get(peer, -TELL_EACH_S) < TELL_EACH_S:
+            return False
+        self._told.pop(peer, None)
+        self._told[peer] = now_s
+        if len(self._told) > 10_000:
+            self._told.pop(next(iter(self._told)))
+        return True
 
     # --- tokens ----------------------------------------------------------------------------------------------------
 

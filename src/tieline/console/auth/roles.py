@@ -38,6 +38,7 @@ class Action(StrEnum):
     LIMIT = "limit"
     OPT = "opt"
     KILL = "kill"
+    CONFIRM = "confirm"
     MANAGE_ACCOUNTS = "manage_accounts"
     MAKE_TOKEN = "make_token"
 
@@ -62,6 +63,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.LIMIT: frozenset({Role.OPERATOR}),
     Action.OPT: frozenset({Role.OPERATOR, Role.OWNER}),
     Action.KILL: frozenset({Role.OPERATOR}),
+    Action.CONFIRM: frozenset({Role.OPERATOR}),
     Action.MANAGE_ACCOUNTS: frozenset({Role.ADMIN}),
     Action.MAKE_TOKEN: frozenset({Role.ADMIN}),
 }

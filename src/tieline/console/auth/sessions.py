@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tieline.console.auth.accounts import Accounts, hashed
 from tieline.console.auth.roles import Role
@@ -15,11 +15,12 @@ MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Somebody who is signed in: name, roles, and the resources an owner may see."""
+    """Somebody who is signed in: name, roles, the resources an owner may see, and which session or token it is."""
 
     name: str
     roles: tuple[Role, ...]
     scope: frozenset[str] = frozenset()
+    session: str = ""
 
 
 @dataclass(slots=True)
@@ -57,14 +58,14 @@ class Sessions:
             return None
         session.idle_until_s = now_s + IDLE_S
         if session.who is not None:
-            return session.who
+            return replace(session.who, session=key)
         account = self._accounts.get(session.name)
-        return None if account is None else Who(account.name, account.roles, frozenset(account.scope))
+        return None if account is None else Who(account.name, account.roles, frozenset(account.scope), key)
 
     def by_token(self, token: str) -> Who | None:
         """Return who an API token stands for, or None."""
         account = self._accounts.by_token(token)
-        return None if account is None else Who(account.name, account.roles, frozenset(account.scope))
+        return None if account is None else Who(account.name, account.roles, frozenset(account.scope), hashed(token))
 
     def end(self, cookie: str) -> None:
         """End a session."""

@@ -1,0 +1,66 @@
+// What waits for a second person, and the kill switch.
+import { useState } from 'preact/hooks';
+import { may, me, post, Problem, shell, toast, views } from '../api';
+import type { Waiting } from '../types';
+import { spaced } from '../words';
+import { Mark } from './mark';
+
+export const WAITS = 'Nothing has happened yet: a second person must confirm it within 10 minutes, on the Alarms screen.';
+const says = (e: unknown): string => (e instanceof Problem ? e.says() : String(e));
+
+export function WaitingList() {
+  const waits = (views.value.waiting as Waiting[] | undefined) ?? [];
+  const [problem, setProblem] = useState('');
+  if (!may('confirm') || !waits.length) return null;
+  const act = (w: Waiting, to: string, body?: unknown) => post(`/waiting/${encodeURIComponent(w.id)}/${to}`, body)
+    .then(() => { setProblem(''); toast.value = to === 'confirm' ? 'Confirmed: it is done, in both names.' : 'It will not happen.'; }, (e) => setProblem(says(e)));
+  return (
+    <section class="panel">
+      <h2>Waiting for a second person <small>{waits.length}; nothing of this has happened yet</small></h2>
+      {problem && <p class="problem pad" role="alert">{problem}</p>}
+      <div class="scroll" tabIndex={0} role="region" aria-label="Waiting for a second person">
+        <table>
+          <thead><tr><th>Act</th><th>On</th><th>Asked</th><th>By</th><th>Why two people</th><th class="n">Ends in</th><th>Decide</th></tr></thead>
+          <tbody>{waits.map((w) => (
+            <tr key={w.id}>
+              <td><b>{w.action === 'kill' ? 'release the kill switch' : spaced(w.action)}</b></td><td>{w.subject || 'the whole fleet'}</td><td>{Object.entries(w.body).map(([key, value]) => <span class="chip" key={key}>{spaced(key)}: {value === 'True' ? 'yes' : value === 'False' ? 'no' : value}</span>)}</td>
+              <td>{w.by}</td><td>{w.why}</td><td class="n">{w.left_minutes} min</td>
+              <td class="acts">
+                {w.by === me.value?.name ? <span class="quiet">somebody else confirms</span> : <button onClick={() => act(w, 'confirm', { payload: w.payload })}>Confirm</button>}
+                <button onClick={() => act(w, 'drop')}>{w.by === me.value?.name ? 'Take back' : 'Refuse'}</button>
+              </td>
+            </tr>
+          ))}</tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+export function KillSwitch() {
+  const pressed = shell.value?.is_killed ?? false;
+  const [open, setOpen] = useState(false);
+  const [because, setBecause] = useState('');
+  const [problem, setProblem] = useState('');
+  if (!may('kill')) return null;
+  const act = (e: Event) => {
+    e.preventDefault();
+    post<{ done: boolean }>('/kill', { pressed: !pressed, because }).then((answer) => { setOpen(false); setBecause(''); setProblem(''); toast.value = answer.done ? 'The kill switch is pressed.' : WAITS; }, (e) => setProblem(says(e)));
+  };
+  return (
+    <section class="panel">
+      <h2>Kill switch <small>pressed, only commands towards the safe power leave this desk; it stays pressed over a restart</small></h2>
+      <div class="acts pad">
+        <span>{pressed ? <><Mark priority={1} /> <b>Pressed</b></> : 'Not pressed'}</span>
+        <button onClick={() => setOpen(!open)} aria-expanded={open}>{pressed ? 'Release \u2026' : 'Press \u2026'}</button>
+        {open && (
+          <form onSubmit={act}>
+            <label>Because<input required maxLength={400} value={because} onInput={(e) => setBecause(e.currentTarget.value)} /></label>
+            <button>{pressed ? 'Ask to release: a second person confirms' : 'Stop all commands now'}</button>
+          </form>
+        )}
+        {problem && <p class="problem" role="alert">{problem}</p>}
+      </div>
+    </section>
+  );
+}

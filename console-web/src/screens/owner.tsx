@@ -1,0 +1,62 @@
+// The owner's page, for a phone first: what happens now, why, and one tap to leave or come back.
+import { useEffect, useState } from 'preact/hooks';
+import { me, post, Problem, show, toast, views } from '../api';
+import { Bar } from '../parts/figure';
+import type { Resource } from '../types';
+import { age, clock, energy, power, spaced } from '../words';
+
+export function OwnerScreen() {
+  const mine = me.value?.scope ?? [];
+  useEffect(() => show(...mine.slice(0, 14).map((id) => `resource:${id}`)), [mine.join()]);
+  return (
+    <div class="owner">
+      <h1>{mine.length === 1 ? 'Your device' : `Your ${mine.length} devices`}</h1>
+      {!mine.length && <p class="quiet">No device is yours yet. Ask {me.value?.utility || 'your utility'} for a link that names them.</p>}
+      {mine.slice(0, 14).map((id) => <Device id={id} key={id} />)}
+    </div>
+  );
+}
+
+/** Return in everyday words what a device does now. */
+function doing(view: Resource): string {
+  const w = view.scada.power_w;
+  if (w === null) return 'We do not hear from it';
+  if (Math.abs(w) < 50) return 'Idle';
+  if (view.energy_wh > 0) return w > 0 ? `Giving back ${power(w)}` : `Charging with ${power(-w)}`;
+  return w > 0 ? `Giving ${power(w)}` : `Using ${power(-w)}`;
+}
+
+function Device({ id }: { id: string }) {
+  const got = views.value[`resource:${id}`] as (Resource & { problem?: string }) | undefined;
+  const [asks, setAsks] = useState(false);
+  const [problem, setProblem] = useState('');
+  if (!got) return <section class="panel pad">Asking for {id} \u2026</section>;
+  if (got.problem) return <section class="panel pad">{id}: {got.problem}</section>;
+  const out = got.market.opted_out;
+  const act = (to: string) => post(`/resources/${encodeURIComponent(id)}/${to}`).then(
+    () => { setAsks(false); setProblem(''); toast.value = to === 'opt-out' ? 'You are out. Nobody steers it until you come back.' : 'Welcome back.'; },
+    (e) => setProblem(e instanceof Problem ? e.says() : String(e)),
+  );
+  const charge = got.readings.find((r) => r.point === 'soc_frac')?.value ?? null;
+  return (
+    <section class="panel" aria-label={id}>
+      <h2>{spaced(got.kind)} <small>{id}</small></h2>
+      <div class="pad">
+        <p class="big">{doing(got)}</p>
+        <Bar value={got.scada.power_w} target={null} low={-Math.max(got.max_absorb_w, 1)} high={Math.max(got.max_inject_w, 1)} label={doing(got)} />
+        <p class="quiet">heard {got.scada.age_s === null ? 'never' : `${age(got.scada.age_s)} ago`}{charge !== null && ` \u00b7 ${Math.round(charge * 100)} % full`}{got.energy_wh > 0 && ` of ${energy(got.energy_wh)}`}</p>
+        <h3>Why</h3>
+        <p>{out ? 'You have opted out: nobody steers it.' : `${got.controls}.`}{!out && got.winner?.end_ns ? ` Until ${clock(got.winner.end_ns, false)}.` : ''}</p>
+        {got.claims.length > 0 && (
+          <details><summary>Everybody who wants something of it ({got.claims.length})</summary>
+            <ul>{got.claims.map((claim) => <li key={claim.id}><b>{claim.level_name}</b>: {claim.outcome}; {claim.why}</li>)}</ul>
+          </details>
+        )}
+        {problem && <p class="problem" role="alert">{problem}</p>}
+        {out ? <button class="wide" onClick={() => act('opt-in')}>Take part again</button>
+          : !asks ? <button class="wide" onClick={() => setAsks(true)}>Opt out</button>
+            : <div class="asks"><p>Out at once, until you come back. Safety limits of the grid still hold.</p><button class="wide" onClick={() => act('opt-out')}>Yes, opt out</button><button class="wide" onClick={() => setAsks(false)}>Stay in</button></div>}
+      </div>
+    </section>
+  );
+}

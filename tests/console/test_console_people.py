@@ -1,0 +1,126 @@
+"""What people do in the browser: an owner on a phone, two operators, a newcomer on the tour; axe has nothing to say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from console_stage import Running
+from test_console_screens import ARGS, CHROMIUM
+
+pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium: apt-get install chromium")
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield found
+        found.close()
+
+
+def _page(browser, running: Running, cookie: str, width: int = 1400, height: int = 900):
+    context = browser.new_context(viewport={"width": width, "height": height})
+    context.add_cookies([{"name": "tieline_session", "value": cookie, "url": running.url}])
+    page = context.new_page()
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda m: m.type == "error" and page.errors.append(m.text))
+    page.goto(running.url)
+    return page
+
+
+def _problems(page) -> list[str]:
+    from axe_playwright_python.sync_playwright import Axe
+
+    return [found["id"] for found in Axe().run(page, options={**RULES}).response["violations"]]
+
+
+@pytest.fixture(scope="module")
+def olga(running: Running) -> str:
+    """The cookie of an owner of one battery."""
+    mine = next(name for name in running.stage.node.state.fleet.ids if name.startswith("battery"))
+    with running.client("ann") as admin:
+        made = admin.post("/api/v1/accounts", json={"name": "olga-b", "roles": ["owner"], "scope": [mine]})
+    answer = httpx.post(
+        f"{running.url}/api/v1/enrol", json={"secret": made.json()["secret"], "password": "a long password"}
+    )
+    return re.search(r"tieline_session=([^;]+)", answer.headers["set-cookie"])[1]  # type: ignore[index]
+
+
+def test_an_owner_opts_out_and_back_with_two_taps_on_a_phone(running: Running, browser, olga: str) -> None:
+    page = _page(browser, running, olga, 390, 844)
+    page.get_by_text("Why", exact=True).wait_for(timeout=15_000)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert _problems(page) == []
+    page.get_by_role("button", name="Opt out").click()
+    page.get_by_role("button", name="Yes, opt out").click()
+    page.get_by_text("You have opted out: nobody steers it.").wait_for(timeout=20_000)
+    page.get_by_role("button", name="Take part again").click()
+    page.get_by_role("button", name="Opt out").wait_for(timeout=20_000)
+    assert page.errors == []
+    page.context.close()
+
+
+def test_the_kill_switch_is_released_by_the_second_operator_on_the_screen(running: Running, browser) -> None:
+    first = _page(browser, running, running.cookies["ann"])
+    second = _page(browser, running, running.cookies["ben"])
+    for page in (first, second):
+        page.get_by_role("link", name="Alarms", exact=True).click()
+    first.get_by_role("button", name="Press …").click()
+    first.get_by_label("Because").fill("drill")
+    first.get_by_role("button", name="Stop all commands now").click()
+    second.get_by_text("Kill switch pressed").wait_for(timeout=20_000)
+    first.get_by_role("button", name="Release …").click()
+    first.get_by_label("Because").fill("the drill is over")
+    first.get_by_role("button", name="Ask to release").click()
+    first.get_by_text("somebody else confirms").wait_for(timeout=20_000)
+    second.get_by_role("button", name="Confirm").wait_for(timeout=20_000)
+    assert _problems(second) == []
+    second.get_by_role("button", name="Confirm").click()
+    second.get_by_text("Not pressed").wait_for(timeout=20_000)
+    first.get_by_text("Not pressed").wait_for(timeout=20_000)
+    for page in (first, second):
+        assert page.errors == []
+        page.context.close()
+
+
+def test_the_tour_leads_a_newcomer_through_five_screens_by_keyboard(running: Running, browser) -> None:
+    page = _page(browser, running, running.cookies["ann"])
+    page.get_by_role("button", name="Tour").click()
+    tour = page.get_by_role("dialog", name="Guided tour")
+    seen = []
+    for step in range(5):
+        tour.get_by_text(f"Step {step + 1} of 5").wait_for(timeout=20_000)
+        page.wait_for_url(lambda url: url not in seen, timeout=20_000)
+        page.locator("main .panel").first.wait_for(timeout=10_000)
+        seen.append(page.url)
+        if step == 2:
+            assert _problems(page) == []
+        button = tour.get_by_role("button", name="Next" if step < 4 else "Done")
+        button.focus()
+        page.keyboard.press("Enter")
+    assert len(set(seen)) == 5
+    assert tour.count() == 0
+    assert page.errors == []
+    page.context.close()
+
+
+def test_a_screen_that_was_seen_before_is_live_again(running: Running, browser) -> None:
+    """Screens loaded once mount in one go: what they subscribe to must not be undone by the frame around them."""
+    page = _page(browser, running, running.cookies["ann"])
+    sent: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(str(frame))))
+    page.reload()
+    for name in ("Market", "Events", "Market", "Events", "Market"):
+        page.get_by_role("link", name=name, exact=True).click()
+        page.locator("main .panel").first.wait_for(timeout=10_000)
+    page.wait_for_timeout(300)
+    assert '"market"' in sent[-1]
+    page.context.close()

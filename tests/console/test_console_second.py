@@ -1,0 +1,155 @@
+"""Dangerous acts need two people; strangers neither guess quickly nor fill the journal; owners see what is theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+
+import httpx
+import pytest
+from console_stage import Running
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.console.auth.accounts import FREE_TRIES
+from tieline.console.auth.roles import Action
+from tieline.console.auth.second import LASTS_S, MOST_WAITING, Held, SecondPerson, Waiting, needs_two
+from tieline.console.routes import ROUTES, Pressed
+from tieline.resource.claim import Refusal
+
+KILL = next(route for route in ROUTES if route.action is Action.KILL)
+ASKED = Pressed(False, "the fault is cleared")
+
+
+class _Time:
+    now_s = 100.0
+
+
+def _book(time: _Time) -> SecondPerson:
+    names = iter(range(10**6))
+    return SecondPerson(lambda: time.now_s, lambda: f"act-{next(names)}")
+
+
+def _asked(book: SecondPerson, by: str = "ann", session: str = "one") -> Waiting:
+    waits = book.ask(KILL, {}, "", ASKED, by, session, "why")
+    assert isinstance(waits, Waiting)
+    return waits
+
+
+@given(st.sampled_from(["ann", "ben"]), st.sampled_from(["one", "two"]), st.booleans(), st.sampled_from([0.0, LASTS_S]))
+def test_only_another_person_in_another_session_in_time_confirms_exactly_what_was_asked(by, session, is_same, later_s):
+    time = _Time()
+    book = _book(time)
+    waits = _asked(book)
+    time.now_s += later_s
+    taken = book.take(waits.id, waits.payload if is_same else "0" * 64, by, session)
+    assert isinstance(taken, Held) is (by == "ben" and session == "two" and is_same and later_s == 0.0)
+    if isinstance(taken, Held):
+        assert taken.body == ASKED
+        assert isinstance(book.take(waits.id, waits.payload, by, session), Refusal)  # once
+
+
+def test_acts_that_wait_are_bounded_and_end_by_themselves() -> None:
+    time = _Time()
+    book = _book(time)
+    for _ in range(MOST_WAITING):
+        _asked(book)
+    assert isinstance(book.ask(KILL, {}, "", ASKED, "ann", "one", "why"), Refusal)
+    time.now_s += LASTS_S
+    assert book.waiting() == []
+    _asked(book)
+
+
+@pytest.mark.parametrize(
+    ("devices", "fleet", "two"),
+    [
+        (999, 10**6, False),
+        (1_000, 10**6, True),
+        (250, 2_501, False),
+        (250, 2_500, True),
+        (249, 249, False),
+        (1, 1, False),
+    ],
+)
+def test_a_large_group_or_share_of_the_fleet_needs_two(devices: int, fleet: int, two: bool) -> None:
+    assert bool(needs_two(devices, fleet)) is two
+
+
+def test_the_kill_switch_is_pressed_by_one_and_released_by_two_with_reasons_in_the_audit(running: Running) -> None:
+    with running.client("ann") as ann, running.client("ben") as ben:
+        assert ann.post("/api/v1/kill", json={"pressed": True, "because": " "}).status_code == 422
+        assert ann.post("/api/v1/kill", json={"pressed": True, "because": "smoke at feeder 1"}).status_code == 200
+        assert ann.get("/api/v1/shell").json()["is_killed"] is True
+        asked = ann.post("/api/v1/kill", json={"pressed": False, "because": "all clear"})
+        assert asked.status_code == 202
+        waits = asked.json()
+        assert waits["done"] is False
+        path, body = f"/api/v1/waiting/{waits['id']}/confirm", {"payload": waits["payload"]}
+        assert ann.post(path, json=body).status_code == 403
+        assert ben.post(path, json={"payload": "0" * 64}).status_code == 403
+        assert ann.get("/api/v1/shell").json()["is_killed"] is True
+        assert [w["id"] for w in ben.get("/api/v1/waiting").json()] == [waits["id"]]
+        assert ben.post(path, json=body).json()["done"] is True
+        assert ben.post(path, json=body).status_code == 404
+        assert ann.get("/api/v1/shell").json()["is_killed"] is False
+        said = " ".join(row["says"] for row in ann.get("/api/v1/audit?count=40").json()["rows"])
+    records = list(running.stage.node.journal.of_kind("Audited"))
+    assert any(b"smoke at feeder 1" in record.body for record in records)
+    assert "ann with ben" in said
+
+
+def test_what_waits_can_be_dropped_and_then_never_happens(running: Running) -> None:
+    with running.client("ann") as ann, running.client("ben") as ben:
+        waits = ann.post("/api/v1/kill", json={"pressed": False, "because": "mistake"}).json()
+        assert ben.post(f"/api/v1/waiting/{waits['id']}/drop").json()["done"] is True
+        body = {"payload": waits["payload"]}
+        assert ben.post(f"/api/v1/waiting/{waits['id']}/confirm", json=body).status_code == 404
+
+
+def test_many_guesses_at_once_are_held_back_like_guesses_in_turn(running: Running) -> None:
+    """Sixty wrong passwords in parallel: as many are looked at as are free, and the journal grows by few records."""
+
+    async def burst() -> Counter[int]:
+        async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
+            guess = [
+                client.post("/api/v1/sign-in", json={"name": "victim", "password": f"guess {n}"}) for n in range(60)
+            ]
+            return Counter(answer.status_code for answer in await asyncio.gather(*guess))
+
+    before = running.stage.node.journal.last_seq
+    statuses = asyncio.run(burst())
+    assert statuses[401] <= FREE_TRIES + 1
+    assert statuses[401] + statuses[429] == 60
+    assert running.stage.node.journal.last_seq - before < 60
+
+
+@pytest.mark.parametrize("path", ["/%00", "/" + "a" * 3_000, "/..%2f..%2fpyproject.toml", "/assets/%2e%2e/index.html"])
+def test_an_odd_path_is_never_our_fault(running: Running, path: str) -> None:
+    with running.client(None) as client:
+        answer = client.get(path)
+    assert answer.status_code in (200, 404)
+    assert "tieline" not in answer.text.lower() or "<!doctype html>" in answer.text.lower()
+
+
+def test_an_owner_is_let_in_for_his_own_resources(running: Running) -> None:
+    mine, other = running.stage.node.state.fleet.ids[:2]
+    wrong = (("owner", []), ("viewer", [mine]), ("owner", ["feeder-01"]), ("owner", ["nothing"]))
+    with running.client("ann") as admin:
+        for role, scope in wrong:
+            answer = admin.post("/api/v1/accounts", json={"name": "olga", "roles": [role], "scope": scope})
+            assert (answer.status_code, answer.json()["field"]) == (422, "scope")
+        made = admin.post("/api/v1/accounts", json={"name": "olga", "roles": ["owner"], "scope": [mine]})
+    with running.client(None) as client:
+        entered = client.post("/api/v1/enrol", json={"secret": made.json()["secret"], "password": "a long password"})
+        cookie = re.search(r"tieline_session=([^;]+)", entered.headers["set-cookie"])[1]  # type: ignore[index]
+    with httpx.Client(base_url=running.url, cookies={"tieline_session": cookie}) as olga:
+        who = olga.get("/api/v1/me").json()
+        assert who["scope"] == [mine]
+        assert who["zone"]
+        assert olga.get(f"/api/v1/resources/{mine}").status_code == 200
+        assert olga.get(f"/api/v1/resources/{other}").status_code == 403
+        assert olga.post(f"/api/v1/resources/{other}/opt-out").status_code == 403
+        assert olga.post(f"/api/v1/resources/{mine}/opt-out").status_code == 200
+        assert olga.get(f"/api/v1/resources/{mine}").json()["market"]["opted_out"] is True
+        assert olga.post(f"/api/v1/resources/{mine}/opt-in").status_code == 200
