@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
-from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.columns import FEW, KIND_CODE
 from tieline.resource.batch import Readings
 from tieline.resource.identity import Kind
 from tieline.times import SECOND_NS
@@ -18,6 +20,9 @@ SLOW_S, FAST_S = 1_800.0, 120.0
 
 def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     """Take readings into the columns, and blend the power of rows that run freely into their base."""
+    if len(readings.rows) <= FEW:
+        _learn_few(state, readings, now_ns)
+        return
     fleet = state.fleet
     power = readings.points == fleet.power_code
     rows = readings.rows[power]
@@ -30,6 +35,25 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     settles_s = np.where(np.isin(fleet.kinds[rows], SLOW_KINDS), SLOW_S, FAST_S)
     blend = np.where(before_ns == 0, 1.0, -np.expm1(-passed_s / settles_s))
     state.base_w[rows] += blend * (watts - state.base_w[rows])
+
+
+def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
+    """Learn from a handful, row by row; the same rule as in columns."""
+    fleet, commands = state.fleet, state.commands
+    at_power = [at for at, point in enumerate(readings.points.tolist()) if point == fleet.power_code]
+    rows = [int(readings.rows[at]) for at in at_power]
+    before_ns = [int(fleet.taken_at_ns[row]) for row in rows]
+    fleet.take_readings(readings)
+    for at, row, seen_ns in zip(at_power, rows, before_ns, strict=True):
+        watts = float(readings.values[at])
+        limited = commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]
+        free = commands.valid_until_ns[row] <= now_ns or (math.isnan(commands.target_w[row]) and not limited)
+        if not (free and math.isfinite(watts)):
+            continue
+        passed_s = max(int(readings.taken_at_ns[at]) - seen_ns, 0) / SECOND_NS
+        settles_s = SLOW_S if fleet.kinds[row] in SLOW_KINDS else FAST_S
+        blend = 1.0 if seen_ns == 0 else -math.expm1(-passed_s / settles_s)
+        state.base_w[row] += blend * (watts - state.base_w[row])
 
 
 def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:

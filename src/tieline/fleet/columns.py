@@ -20,6 +20,8 @@ from tieline.resource.quality import Quality
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+FEW = 16
+"""Batches up to this size are taken reading by reading."""
 KINDS: tuple[Kind, ...] = tuple(Kind)
 KIND_CODE = {kind: index for index, kind in enumerate(KINDS)}
 
@@ -169,6 +171,8 @@ class Fleet:
 
     def take_readings(self, readings: Readings) -> int:
         """Take measurements; of each row and point the newest `taken_at_ns` stays. Returns how many came late."""
+        if len(readings.rows) <= FEW:
+            return self._take_few(readings)
         late = 0
         for point in np.unique(readings.points):
             column = self._column(int(point))
@@ -186,6 +190,25 @@ class Fleet:
                 self.quality[rows] = readings.quality[mine][order][fresh]
                 self.taken_at_ns[rows] = when
                 self.received_at_ns[rows] = readings.received_at_ns[mine][order][fresh]
+        self.late += late
+        return late
+
+    def _take_few(self, readings: Readings) -> int:
+        """Take a handful, one by one: a device's own frame costs less so than by twenty numpy calls."""
+        late = 0
+        points, rows, when = readings.points.tolist(), readings.rows.tolist(), readings.taken_at_ns.tolist()
+        for at in sorted(range(len(rows)), key=when.__getitem__):
+            point, row = points[at], rows[at]
+            column, taken = self._column(point), self._taken[point]
+            if when[at] < taken[row]:
+                late += 1
+                continue
+            column[row] = readings.values[at]
+            taken[row] = when[at]
+            if point == self.power_code:
+                self.quality[row] = readings.quality[at]
+                self.taken_at_ns[row] = when[at]
+                self.received_at_ns[row] = readings.received_at_ns[at]
         self.late += late
         return late
 

@@ -1,0 +1,70 @@
+"""Readings taken one by one and in columns: the same columns after."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.desk import base
+from tieline.desk.state import DeskState
+from tieline.fleet import columns
+from tieline.fleet.claims import ClaimBook
+from tieline.fleet.columns import KIND_CODE, Fleet
+from tieline.fleet.ledger import Ledger
+from tieline.resource.batch import Readings
+from tieline.resource.identity import Kind
+from tieline.resource.point import code
+from tieline.times import SECOND_NS
+
+KINDS = (Kind.THERMOSTAT, Kind.BATTERY, Kind.WATER_HEATER, Kind.PV)
+readings = st.lists(
+    st.tuples(
+        st.integers(0, 3), st.sampled_from(["power_w", "reactive_var"]), st.floats(-9e3, 9e3), st.integers(1, 300)
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=(lambda drawn: drawn[:2]),
+)
+
+
+def a_state() -> DeskState:
+    full, none = np.full(4, 5_000.0), np.zeros(4)
+    kinds = np.array([KIND_CODE[kind] for kind in KINDS], np.uint8)
+    fleet = Fleet([f"r{row}" for row in range(4)], kinds, full, full, none, none, none, [], {})
+    state = DeskState.empty(fleet, ClaimBook(fleet), Ledger())
+    state.commands.valid_until_ns[1] = 2**62
+    state.commands.target_w[1] = 700.0
+    state.commands.valid_until_ns[3] = 2**62
+    return state
+
+
+def batch(drawn: list[tuple[int, str, float, int]]) -> Readings:
+    rows, keys, values, seconds = zip(*drawn, strict=True)
+    taken = np.array(seconds, np.int64) * SECOND_NS
+    flags = np.arange(len(rows), dtype=np.uint32)
+    points = np.array([code(key) for key in keys], np.uint16)
+    return Readings(np.array(rows, np.int32), points, np.array(values), flags, taken, taken + 7, "test")
+
+
+def after(few: int, batches: list[Readings]) -> tuple[DeskState, int]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "FEW", few)
+        patch.setattr(base, "FEW", few)
+        state = a_state()
+        for one in batches:
+            base.learn(state, one, int(one.received_at_ns.max()))
+    return state, state.fleet.late
+
+
+@given(st.lists(readings, min_size=1, max_size=5))
+def test_a_handful_of_readings_leaves_what_the_columns_leave(drawn: list[list[tuple[int, str, float, int]]]) -> None:
+    batches = [batch(one) for one in drawn]
+    (one_by_one, late), (in_columns, as_late) = after(16, batches), after(0, batches)
+    assert late == as_late
+    for key in ("power_w", "reactive_var"):
+        np.testing.assert_array_equal(one_by_one.fleet.column(key), in_columns.fleet.column(key))
+    for name in ("quality", "taken_at_ns", "received_at_ns"):
+        np.testing.assert_array_equal(getattr(one_by_one.fleet, name), getattr(in_columns.fleet, name))
+    np.testing.assert_allclose(one_by_one.base_w, in_columns.base_w, rtol=1e-12, atol=1e-9)
