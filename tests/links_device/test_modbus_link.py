@@ -21,6 +21,7 @@ from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.sunspec_device import SunSpecDevice, SunSpecServer
 from tieline.times import SECOND_NS
+from tieline.wire.sunspec.models import MARKER
 
 MODELS = {number: model(number) for number in (1, 701, 702, 703, 704, 713)}
 
@@ -251,6 +252,7 @@ def test_a_device_without_timers_is_let_go_by_us_on_time() -> None:
         for name in ("WSetRvrtTms", "WMaxLimPctRvrtTms"):
             at = MODELS[704].field(name).offset
             controls[at : at + 2] = [0xFFFF, 0xFFFF]  # not implemented
+        await asyncio.sleep(12)  # read again since
         await room.command(2_000.0, seconds=60)
         await asyncio.sleep(61)
         seen.append(room.device._value("WSetEna"))
@@ -651,7 +653,8 @@ def test_the_link_works_a_device_that_a_pymodbus_server_holds() -> None:
     async def main() -> tuple:
         clock, log = SystemClock(), Log()
         body = Battery(clock, target_w=1_234.0, until_ns=2**62)
-        image = SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock).image()
+        size = len(MARKER) + sum(MODELS[n].size for n in MODELS) + 2
+        image = [*SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock).read(0, size)]
         block = ModbusSequentialDataBlock(1, [0] * 40_000 + image + [0] * 200)
         context = ModbusServerContext(devices=ModbusDeviceContext(hr=block), single=True)
         server = ModbusTcpServer(context, address=("127.0.0.1", 0))

@@ -101,7 +101,6 @@ class SunSpecDevice:
 
     def _refresh(self) -> None:
         """Lay what the body measures now into the registers."""
-        self._age()
         seen = self.body.read()
         power_w = seen.get("power_w", 0.0)
         self._lay(701, "W", power_w)
@@ -116,13 +115,24 @@ class SunSpecDevice:
             self.models[number], name, value, registers
         )
 
-    def image(self) -> list[int]:
-        """Return all registers from the marker to the end model."""
-        self._refresh()
-        whole = [*MARKER]
+    def read(self, first: int, count: int) -> tuple[int, ...] | None:
+        """Return registers counted from the marker; None: beyond the end model. Only what is asked is measured."""
+        at, end = len(MARKER), first + count
+        found: list[int] = []
+        if first < at:
+            found += MARKER[first:end]
         for number in sorted(self.registers):
-            whole += self.registers[number]
-        return [*whole, END, 0]
+            size = len(self.registers[number])
+            if at < end and at + size > first:
+                if number == 704:
+                    self._age()
+                elif number in (701, 713):
+                    self._refresh()
+                found += self.registers[number][max(first - at, 0) : end - at]
+            at += size
+        if first < at + 2 and end > at:
+            found += (END, 0)[max(first - at, 0) : end - at]
+        return tuple(found) if first >= 0 and len(found) == count else None
 
     def write(self, start: int, values: tuple[int, ...]) -> bool:
         """Take registers; returns whether they are writable here."""
@@ -221,11 +231,8 @@ class SunSpecServer:
 
 
 def _read(device: SunSpecDevice, request: Read) -> bytes:
-    image = device.image()
-    first = request.start - BASE
-    if first < 0 or first + request.count > len(image):
-        return answer_refused(request.function, ILLEGAL_ADDRESS)
-    return answer_read(request, tuple(image[first : first + request.count]))
+    found = device.read(request.start - BASE, request.count)
+    return answer_refused(request.function, ILLEGAL_ADDRESS) if found is None else answer_read(request, found)
 
 
 class _Connection(asyncio.Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+_HEADER = struct.Struct(">HHHB")
 HEADER_SIZE = 7  # transaction, protocol, length, unit
 MAX_LENGTH = 254  # unit plus a 253-byte PDU; Modbus Messaging on TCP/IP V1.0b, 3.1.3
 
@@ -23,14 +24,14 @@ class Frame:
 
     def octets(self) -> bytes:
         """Return the frame as it goes on the wire."""
-        return struct.pack(">HHHB", self.transaction, 0, len(self.pdu) + 1, self.unit) + self.pdu
+        return _HEADER.pack(self.transaction, 0, len(self.pdu) + 1, self.unit) + self.pdu
 
 
 class FrameReader:
     """Cuts a byte stream into frames."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._left = b""
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take in `data` and return the frames that it completes, oldest first.
@@ -38,21 +39,17 @@ class FrameReader:
         Raises:
             FrameError: The stream is no Modbus TCP.
         """
-        self._buffer += data
-        frames = []
-        while (frame := self._next()) is not None:
-            frames.append(frame)
+        octets = self._left + data if self._left else bytes(data)
+        at, size, frames = 0, len(octets), []
+        while size - at >= HEADER_SIZE:
+            transaction, protocol, length, unit = _HEADER.unpack_from(octets, at)
+            if protocol != 0 or not 2 <= length <= MAX_LENGTH:
+                self._left = octets[at:]
+                raise FrameError(f"protocol {protocol}, length {length}: not a Modbus TCP header")
+            end = at + 6 + length
+            if end > size:
+                break
+            frames.append(Frame(transaction, unit, octets[at + HEADER_SIZE : end]))
+            at = end
+        self._left = octets[at:]
         return frames
-
-    def _next(self) -> Frame | None:
-        if len(self._buffer) < HEADER_SIZE:
-            return None
-        transaction, protocol, length, unit = struct.unpack_from(">HHHB", self._buffer)
-        if protocol != 0 or not 2 <= length <= MAX_LENGTH:
-            raise FrameError(f"protocol {protocol}, length {length}: not a Modbus TCP header")
-        end = 6 + length
-        if len(self._buffer) < end:
-            return None
-        frame = Frame(transaction, unit, bytes(self._buffer[HEADER_SIZE:end]))
-        del self._buffer[:end]
-        return frame

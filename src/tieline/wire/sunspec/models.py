@@ -10,12 +10,13 @@ import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 MARKER = (0x5375, 0x6E53)  # "SunS"
 MOST_SCALE = 10  # a sunssf lies within -10 to 10 (Device Information Model Specification V1.1, 4.2.8)
 END = 0xFFFF
+_TENS = {exponent: 10.0**exponent for exponent in range(-MOST_SCALE, MOST_SCALE + 1)}
 _NOT_THERE: dict[str, int] = {
     "int16": 0x8000, "uint16": 0xFFFF, "enum16": 0xFFFF, "bitfield16": 0xFFFF, "acc16": 0, "sunssf": 0x8000,
     "int32": 0x80000000, "uint32": 0xFFFFFFFF, "enum32": 0xFFFFFFFF, "bitfield32": 0xFFFFFFFF, "acc32": 0,
@@ -36,6 +37,15 @@ class Field:
     size: int
     kind: str
     scale: str | int | None
+    bits: int = field(init=False)
+    is_signed: bool = field(init=False)
+    absent: int | None = field(init=False)
+    """What its registers hold where it is not implemented; None: they can't say so."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", 16 * self.size)
+        object.__setattr__(self, "is_signed", self.kind.startswith("int") or self.kind == "sunssf")
+        object.__setattr__(self, "absent", None if self.kind.startswith("acc") else _NOT_THERE.get(self.kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +90,27 @@ def parse_model(text: str) -> Model:
         raise ModelError(f"not a model definition: {error}") from error
 
 
-def integer(kind: str, registers: Sequence[int]) -> int | None:
-    """Return the integer in a point's registers, None where it says "not implemented"."""
-    raw = 0
-    for register in registers:
-        raw = raw << 16 | register
-    if raw == _NOT_THERE.get(kind) and not kind.startswith("acc"):
+def integer(point: Field, registers: Sequence[int]) -> int | None:
+    """Return the integer of a point in all registers of its model, None where it says "not implemented".
+
+    Raises:
+        ModelError: The registers are too few.
+    """
+    at = point.offset
+    try:
+        if point.size == 1:
+            raw = registers[at]
+        elif point.size == 2:
+            raw = registers[at] << 16 | registers[at + 1]
+        else:
+            raw = 0
+            for register in range(at, at + point.size):
+                raw = raw << 16 | registers[register]
+    except IndexError:
+        raise ModelError(f"{len(registers)} registers don't reach {point.name}") from None
+    if raw == point.absent:
         return None
-    bits = 16 * len(registers)
-    signed = kind.startswith("int") or kind == "sunssf"
-    return raw - (1 << bits) if signed and raw >> (bits - 1) else raw
+    return raw - (1 << point.bits) if point.is_signed and raw >> (point.bits - 1) else raw
 
 
 def read_value(model: Model, name: str, registers: Sequence[int]) -> float | str | None:
@@ -98,34 +119,28 @@ def read_value(model: Model, name: str, registers: Sequence[int]) -> float | str
     Raises:
         ModelError: The registers are too few, or the model has no such point.
     """
-    field = model.field(name)
-    part = registers[field.offset : field.offset + field.size]
-    if len(part) != field.size:
-        raise ModelError(f"model {model.id}: {len(registers)} registers don't reach {name}")
-    if field.kind == "string":
-        return struct.pack(f">{field.size}H", *part).split(b"\0", 1)[0].decode("ascii", "replace")
-    raw = integer(field.kind, part)
-    exponent = scale_of(model, field, registers)
-    return None if raw is None or exponent is None else raw * 10.0**exponent
+    point = model.field(name)
+    if point.kind == "string":
+        part = registers[point.offset : point.offset + point.size]
+        if len(part) != point.size:
+            raise ModelError(f"model {model.id}: {len(registers)} registers don't reach {name}")
+        return struct.pack(f">{point.size}H", *part).split(b"\0", 1)[0].decode("ascii", "replace")
+    raw = integer(point, registers)
+    exponent = scale_of(model, point, registers)
+    return None if raw is None or exponent is None else raw * _TENS[exponent]
 
 
-def scale_of(model: Model, field: Field, registers: Sequence[int]) -> int | None:
+def scale_of(model: Model, point: Field, registers: Sequence[int]) -> int | None:
     """Return the exponent of a point's scale factor; None where the device says that it has none.
 
     Raises:
         ModelError: It is none that SunSpec knows.
     """
-    if field.scale is None:
+    if point.scale is None:
         return 0
-    if isinstance(field.scale, int):
-        return field.scale
-    at = model.field(field.scale)
-    part = registers[at.offset : at.offset + 1]
-    if not part:
-        raise ModelError(f"model {model.id}: {len(registers)} registers don't reach {field.scale}")
-    exponent = integer("sunssf", part)
+    exponent = point.scale if isinstance(point.scale, int) else integer(model.field(point.scale), registers)
     if exponent is not None and abs(exponent) > MOST_SCALE:
-        raise ModelError(f"model {model.id}: {field.scale} = {exponent}: -{MOST_SCALE} to {MOST_SCALE} is asked for")
+        raise ModelError(f"model {model.id}: {point.scale} = {exponent}: -{MOST_SCALE} to {MOST_SCALE} is asked for")
     return exponent
 
 
@@ -135,27 +150,28 @@ def write_value(model: Model, name: str, value: float | str | None, registers: S
     Raises:
         ModelError: The value is not finite, or too large for its type and scale.
     """
-    field = model.field(name)
+    point = model.field(name)
     if isinstance(value, str):
-        raw_text = value.encode("ascii", "replace")[: 2 * field.size].ljust(2 * field.size, b"\0")
-        return struct.unpack(f">{field.size}H", raw_text)
+        raw_text = value.encode("ascii", "replace")[: 2 * point.size].ljust(2 * point.size, b"\0")
+        return struct.unpack(f">{point.size}H", raw_text)
     if value is None:
-        return _split(_NOT_THERE.get(field.kind, 0), field.size)
-    exponent = scale_of(model, field, registers)
+        return _split(_NOT_THERE.get(point.kind, 0), point.size)
+    exponent = scale_of(model, point, registers)
     if exponent is None or not math.isfinite(value):
         raise ModelError(f"model {model.id}: {name} = {value}: give a finite number where a scale factor is")
-    raw = round(value / 10.0**exponent)
-    bits = 16 * field.size
-    signed = field.kind.startswith("int") or field.kind == "sunssf"
-    low, high = (-(1 << (bits - 1)) + 1, (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 2)
+    unit, bits = _TENS[exponent], point.bits
+    raw = round(value / unit)
+    low, high = (1 - (1 << (bits - 1)), (1 << (bits - 1)) - 1) if point.is_signed else (0, (1 << bits) - 2)
     if not low <= raw <= high:
-        raise ModelError(
-            f"model {model.id}: {name} = {value}: give {low * 10.0**exponent:g} to {high * 10.0**exponent:g}"
-        )
-    return _split(raw % (1 << bits), field.size)
+        raise ModelError(f"model {model.id}: {name} = {value}: give {low * unit:g} to {high * unit:g}")
+    return _split(raw if raw >= 0 else raw + (1 << bits), point.size)
 
 
 def _split(raw: int, size: int) -> tuple[int, ...]:
+    if size == 1:
+        return (raw,)
+    if size == 2:
+        return raw >> 16, raw & 0xFFFF
     return tuple(raw >> (16 * (size - 1 - at)) & 0xFFFF for at in range(size))
 
 
@@ -165,14 +181,14 @@ def build(model: Model, values: Mapping[str, float | str | None]) -> list[int]:
     Scale factors among `values` are given as exponents, and are laid down first.
     """
     registers = [0] * model.size
-    for name, field in model.fields.items():
-        empty = 0 if field.kind in ("pad", "string") else _NOT_THERE.get(field.kind, 0)
-        registers[field.offset : field.offset + field.size] = _split(empty, field.size)
-        if field.kind == "sunssf" and name in values:
-            registers[field.offset] = int(values[name] or 0) & 0xFFFF
+    for name, point in model.fields.items():
+        empty = 0 if point.kind in ("pad", "string") else _NOT_THERE.get(point.kind, 0)
+        registers[point.offset : point.offset + point.size] = _split(empty, point.size)
+        if point.kind == "sunssf" and name in values:
+            registers[point.offset] = int(values[name] or 0) & 0xFFFF
     registers[0], registers[1] = model.id, model.size - 2
     for name, value in values.items():
-        field = model.field(name)
-        if field.kind != "sunssf":
-            registers[field.offset : field.offset + field.size] = write_value(model, name, value, registers)
+        point = model.field(name)
+        if point.kind != "sunssf":
+            registers[point.offset : point.offset + point.size] = write_value(model, name, value, registers)
     return registers

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +43,7 @@ class Carrier(Protocol):
     poll_s: float
     grace_s: float
     speed: float
+    takes_blocks: bool
     sent: int
     acknowledged: int
     observed: int
@@ -60,8 +60,8 @@ class Carrier(Protocol):
         """Tell the operator."""
         ...
 
-    def changed(self) -> None:
-        """Say that a device was found or lost."""
+    def changed(self, is_live: bool | None = None) -> None:
+        """Say that a device lives from now on (True), or no more (False)."""
         ...
 
 
@@ -98,20 +98,20 @@ class Device:
         self._carrier, self._rng = carrier, rng
         self._stamp = (-1, -1)
         self._pending: CommandBatch | None = None
+        self._at = 0  # where it stands in the batch that waits
         self._live: _Live | None = None
         self._left: Held | None = None  # what was found at first sight: it may be our own, from before a restart
-        self._check_due = False
-        self._poll_due_s = 0.0
+        self._poll_due_s, self._over_due_s = 0.0, math.inf
         self._wake = asyncio.Event()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._alarm: asyncio.TimerHandle | None = None
         self._last: dict[str, float] = {}
         self._taken_ns = 0
         self._is_lost = True
 
     # --- what the link asks ------------------------------------------------------------------------------------------
 
-    def take(self, batch: CommandBatch) -> None:
-        """Take a command; an older (epoch, seq) than the last, or the same again, is passed over."""
+    def take(self, batch: CommandBatch, at: int) -> None:
+        """Take the command in row `at` of a batch; an older (epoch, seq), or the same again, is passed over."""
         stamp = (batch.epoch, batch.seq)
         if stamp <= self._stamp:
             return
@@ -119,9 +119,14 @@ class Device:
         if self._pending is not None:
             self._carrier.displaced += 1
             self._tell(self._pending, Stage.CANCELLED)
-        self._pending = batch
-        self._later("expire", self._left_s(batch), self._expire)
+        self._pending, self._at = batch, at
         self._wake.set()
+
+    def expire(self, batch: CommandBatch) -> None:
+        """End a command that still waits when its time is over."""
+        if self._pending is batch:
+            self._pending = None
+            self._end(batch, Stage.EXPIRED)
 
     def wake(self) -> None:
         """Look again: something has changed."""
@@ -135,7 +140,8 @@ class Device:
 
     async def run(self, client: Client) -> None:
         """Serve the device for as long as the connection lives."""
-        self.unit, self.is_found = Unit(client, self.number), False
+        takes_blocks = self._carrier.takes_blocks if self.unit is None else self.unit.takes_blocks
+        self.unit, self.is_found = Unit(client, self.number, takes_blocks), False
         tries, loop = 0, asyncio.get_running_loop()
         self._poll_due_s = 0.0
         while client.is_open:
@@ -149,7 +155,7 @@ class Device:
                 if loop.time() >= self._poll_due_s:
                     await self._poll()
                     self._poll_due_s = loop.time() + self._carrier.poll_s * (0.95 + 0.1 * float(self._rng.random()))
-                tries, wait_s = 0, self._poll_due_s - loop.time()
+                tries, wait_s = 0, min(self._poll_due_s, self._over_due_s) - loop.time()
             except (LinkDown, PeerError) as error:
                 tries += 1
                 self._carrier.last_error = f"{self.name}: {error}"
@@ -162,12 +168,17 @@ class Device:
             await self._pause(wait_s)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait so long, or until there is something to do."""
-        try:
-            async with asyncio.timeout(max(seconds, 0.001)):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        """Wait so long, or until there is something to do; it may end early. An alarm that is due by then is kept."""
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + max(seconds, 0.001)
+        if self._alarm is None or self._alarm.when() > due_s + 0.001:
+            self.stop()
+            self._alarm = loop.call_at(due_s, self._ring)
+        await self._wake.wait()
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake.set()
 
     async def _rest(self, client: Client, seconds: float) -> None:
         """Leave a device in trouble in peace for its delay, whatever comes meanwhile; the connection's end ends it."""
@@ -182,7 +193,7 @@ class Device:
         if not self._is_lost:
             self._is_lost = True
             self._carrier.teller.bring(self.row, self._last, Quality.COMM_LOST, self._taken_ns)
-            self._carrier.changed()
+            self._carrier.changed(False)
 
     @property
     def is_live(self) -> bool:
@@ -190,10 +201,10 @@ class Device:
         return self.is_found and not self._is_lost
 
     def stop(self) -> None:
-        """Let all timers go."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        """Let the alarm go."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -201,18 +212,17 @@ class Device:
         if self._pending is not None:
             batch, self._pending = self._pending, None
             await self._carry_out(batch)
-        elif self._check_due:
-            self._check_due = False
+        elif asyncio.get_running_loop().time() >= self._over_due_s:
+            self._over_due_s = math.inf
             await self._check_timer()
 
     async def _carry_out(self, batch: CommandBatch) -> None:
         """Write one command and read it back."""
-        self._cancel("expire")
         left_s = (batch.valid_until_ns - self._carrier.clock.now_ns()) / SECOND_NS
         if left_s <= 0:
             self._end(batch, Stage.EXPIRED)
             return
-        at = int((batch.rows == self.row).argmax())
+        at = self._at
         powers = float(batch.target_w[at]), float(batch.low_w[at]), float(batch.high_w[at])
         what = told(self.profile, self.rating, *powers)
         if isinstance(what, Unable):
@@ -236,7 +246,7 @@ class Device:
             self._carrier.acknowledged += 1
             now_ns = self._carrier.clock.now_ns()
             self._carrier.delays_s.append((now_ns - batch.issued_at_ns) / SECOND_NS)
-            self._tell(batch, Stage.ACCEPTED, frame=self.unit.frame)
+            self._tell(batch, Stage.ACCEPTED, frame=self.unit.frame.hex())
         await self._confirm(batch, asked)
 
     def _asked(self, what: Told, left_s: float) -> Held:
@@ -274,15 +284,11 @@ class Device:
 
     def _watch(self, live: _Live) -> None:
         """Look at the device when its command has run out: a little later where it has a timer of its own."""
-        self._cancel("over")
-        self._check_due = False
+        self._over_due_s = math.inf
         if not live.held.is_free:
             grace_s = self._carrier.grace_s if live.is_timed and not self.lies else 0.0
-            self._later("over", self._left_s(live.batch) + grace_s, self._over)
-
-    def _over(self) -> None:
-        self._check_due = True
-        self._wake.set()
+            wait_s = (self._left_s(live.batch) + grace_s) / self._carrier.speed
+            self._over_due_s = asyncio.get_running_loop().time() + wait_s
 
     async def _check_timer(self) -> None:
         """Let go of what a command left behind. Releasing is absolute, so that twice does no harm."""
@@ -305,7 +311,7 @@ class Device:
                 self._carrier.alarm(f"{self.name}: does not let go of a command that has run out")
             self._live = None
         except (LinkDown, PeerError):
-            self._check_due = True  # the safe side: again when it answers
+            self._over_due_s = 0.0  # the safe side: again when it answers
             raise
 
     async def _poll(self) -> None:
@@ -324,7 +330,7 @@ class Device:
         was_lost, self._is_lost = self._is_lost, False
         self._carrier.teller.bring(self.row, values, Quality.GOOD, self._taken_ns)
         if was_lost:
-            self._carrier.changed()
+            self._carrier.changed(True)
 
     def _see(self, held: Held) -> None:
         """Compare what the device holds with what we wrote."""
@@ -350,23 +356,8 @@ class Device:
 
     # --- small things ------------------------------------------------------------------------------------------------
 
-    def _expire(self) -> None:
-        batch, self._pending = self._pending, None
-        if batch is not None:
-            self._end(batch, Stage.EXPIRED)
-
     def _left_s(self, batch: CommandBatch) -> float:
         return max((batch.valid_until_ns - self._carrier.clock.now_ns()) / SECOND_NS, 0.0)
-
-    def _later(self, what: str, seconds: float, call: Callable[[], None]) -> None:
-        """Call later, in seconds of the clock."""
-        self._cancel(what)
-        self._timers[what] = asyncio.get_running_loop().call_later(seconds / self._carrier.speed, call)
-
-    def _cancel(self, what: str) -> None:
-        timer = self._timers.pop(what, None)
-        if timer is not None:
-            timer.cancel()
 
     def _end(
         self,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import structlog
@@ -28,16 +29,18 @@ from tieline.links.device.telling import Teller
 from tieline.resource.batch import CommandBatch
 from tieline.resource.identity import Rating
 from tieline.rim.supervise import Backoff, Supervisor
-from tieline.times import Clock
+from tieline.times import SECOND_NS, Clock
 
 _log = structlog.get_logger("tieline.modbus")
+BREATH = 256
+"""After so many rows of a batch the loop may turn, so that ten thousand hold up neither each other nor SCADA."""
 
 
 class ModbusSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How devices are reached and how often they are read (s of the loop).
 
     By row: `max_inject_w`, `max_absorb_w` (as much as injected where left out) and `profiles`. `grace_s` is how long
-    after its timer a device may still hold a command.
+    after its timer a device may still hold a command. `writes`: a function's registers in one request, or one by one.
     """
 
     addresses: dict[int, str]
@@ -48,6 +51,7 @@ class ModbusSettings(Struct, frozen=True, forbid_unknown_fields=True):
     profiles: dict[int, str] = {}
     in_flight: int = 16
     grace_s: float = 10.0
+    writes: Literal["block", "steps"] = "block"
 
 
 @dataclass
@@ -120,11 +124,14 @@ class ModbusLink:
         _check(settings, speed)
         self.name, self.clock, self.speed = name, clock, speed
         self.poll_s, self.grace_s = settings.poll_s, settings.grace_s
+        self.takes_blocks = settings.writes == "block"
         self.teller = Teller(name, intake, clock)
         self._settings, self._intake, self._supervisor = settings, intake, supervisor
         self._since_ns, self._session = clock.now_ns(), Session.DOWN
         self.sent = self.acknowledged = self.observed = self.rejected = self.unconfirmed = self.displaced = 0
         self.expired = self.contended = self.lies = 0
+        self._live = 0
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self.delays_s: list[float] = []
         self.last_error = ""
         self._endpoints: dict[tuple[str, int], _Endpoint] = {}
@@ -147,19 +154,30 @@ class ModbusLink:
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""
-        for row in batch.rows.tolist():
+        loop, told = asyncio.get_running_loop(), []
+        for at, row in enumerate(batch.rows.tolist()):
             device = self.devices.get(row)
             if device is not None:
-                device.take(batch)
+                device.take(batch, at)
+                told.append(device)
+            if at % BREATH == BREATH - 1:
+                await asyncio.sleep(0)  # what was taken goes out, before the next are
+        left_s = max((batch.valid_until_ns - self.clock.now_ns()) / SECOND_NS, 0.0) / self.speed
+        if batch.id not in self._timers:
+            self._timers[batch.id] = loop.call_later(left_s, self._expire, batch, told)
+
+    def _expire(self, batch: CommandBatch, told: list[Device]) -> None:
+        del self._timers[batch.id]
+        for device in told:
+            device.expire(batch)
 
     def health(self) -> LinkHealth:
         """Return how the link is: as good as its worst connection, DEGRADED where only some devices live."""
-        devices = self.devices.values()
-        live = sum(device.is_live for device in devices)
+        live = self._live
         sessions = [endpoint.session for endpoint in self._endpoints.values()]
         session = max(sessions, default=Session.DOWN)
         if live:
-            session = Session.LIVE if live == len(devices) else Session.DEGRADED
+            session = Session.LIVE if live == len(self.devices) else Session.DEGRADED
         if session is not self._session:
             self._session, self._since_ns = session, self.clock.now_ns()
         errors = self.unconfirmed + self.contended + self.lies
@@ -172,6 +190,9 @@ class ModbusLink:
         """Let all timers go; the connections are their supervisor's to end."""
         for device in self.devices.values():
             device.stop()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
 
     # --- one connection ----------------------------------------------------------------------------------------------
 
@@ -205,8 +226,10 @@ class ModbusLink:
 
     # --- what devices ask of their link ------------------------------------------------------------------------------
 
-    def changed(self) -> None:
-        """Tell the desk where the session has changed."""
+    def changed(self, is_live: bool | None = None) -> None:
+        """Take that a device was found (True) or lost (False), and tell the desk where the session has changed."""
+        if is_live is not None:
+            self._live += 1 if is_live else -1
         before = self._session
         health = self.health()
         if health.session is not before:

@@ -10,7 +10,16 @@ from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Client
 from tieline.links.device.sunspec_models import model
 from tieline.resource.point import points
-from tieline.wire.modbus.pdu import MOST_READ, PduError, Read, Refused, Write
+from tieline.wire.modbus.pdu import (
+    ILLEGAL_ADDRESS,
+    ILLEGAL_FUNCTION,
+    ILLEGAL_VALUE,
+    MOST_READ,
+    PduError,
+    Read,
+    Refused,
+    Write,
+)
 from tieline.wire.sunspec.models import END, MARKER, ModelError, integer, read_value, write_value
 
 BASES = (40000, 50000, 0)
@@ -56,11 +65,14 @@ FREE = Held(math.nan, 1.0)
 class Unit:
     """A device's model map, and its requests."""
 
-    def __init__(self, client: Client, number: int) -> None:
+    def __init__(self, client: Client, number: int, takes_blocks: bool = True) -> None:
+        """Make one. `takes_blocks`: whether a function's registers may be written in one request."""
         self._client, self._number = client, number
         self.models: dict[int, tuple[int, int]] = {}
         self.maker = self.type = self.serial = ""
-        self.frame = ""
+        self.frame = b""
+        self.takes_blocks = takes_blocks
+        self._seen: tuple[int, ...] = ()  # the controls as last read
 
     async def find(self) -> None:
         """Walk the chain of models from the SunSpec marker.
@@ -135,15 +147,44 @@ class Unit:
         return found
 
     async def tell(self, what: Held) -> None:
-        """Set a power and an upper limit, enabling last, and the timer after which the device lets go by itself.
+        """Set a power and an upper limit, and the timer after which the device lets go by itself.
 
-        Scale factors are read before anything is written; a timer that the device does not implement is left out.
+        A function's registers go out in one request (function 16, which a device carries out as a whole), by the scale
+        factors that were read before; a function that is off and stays off is not written. A device that refuses
+        that is told value by value, enabling last, from then on. A timer that it does not implement is left out.
 
         Raises:
             Rejected: The device refused.
             PeerError: A value that its registers can't hold.
             LinkDown: No answer; after the first write, whether it was taken is unknown.
         """
+        if self.takes_blocks and self._seen and await self._tell_blocks(what):
+            return
+        await self._tell_steps(what)
+
+    async def _tell_blocks(self, what: Held) -> bool:
+        """Tell each function in one request; returns False where the device takes no such requests."""
+        start, _ = self.models[704]
+        try:
+            image = list(self._seen)
+            for name, value in self._steps(self._seen, what):
+                field = model(704).field(name)
+                image[field.offset : field.offset + field.size] = self._raw(self._seen, name, value)
+        except ModelError as error:
+            raise PeerError(f"unit {self._number}: {error}") from error
+        for first, end in _FUNCTIONS:
+            if not image[first] and not self._seen[first]:
+                continue
+            write = Write(start + first, tuple(image[first:end]))
+            answer, self.frame = await self._client.exchange(self._number, write)
+            if isinstance(answer, Refused):
+                if answer.code not in (ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE):
+                    raise Rejected(answer.code, f"unit {self._number}: write {end - first} at {start + first}")
+                self.takes_blocks = False
+                return False
+        return True
+
+    async def _tell_steps(self, what: Held) -> None:
         start, block = await self._controls()
         try:
             steps = [(name, self._raw(block, name, value)) for name, value in self._steps(block, what)]
@@ -151,8 +192,7 @@ class Unit:
             raise PeerError(f"unit {self._number}: {error}") from error
         for name, raw in steps:
             at = start + model(704).field(name).offset
-            answer = await self._client.request(self._number, Write(at, raw))
-            self.frame = self._client.last_frame
+            answer, self.frame = await self._client.exchange(self._number, Write(at, raw))
             if isinstance(answer, Refused):
                 raise Rejected(answer.code, f"unit {self._number}: write {name}")
 
@@ -176,8 +216,7 @@ class Unit:
 
     def _has(self, block: Sequence[int], name: str) -> bool:
         """Return whether the device implements a point of its controls."""
-        field = model(704).field(name)
-        return integer(field.kind, block[field.offset : field.offset + field.size]) is not None
+        return integer(model(704).field(name), block) is not None
 
     def _raw(self, block: Sequence[int], name: str, value: float) -> tuple[int, ...]:
         return write_value(model(704), name, value, block)
@@ -186,7 +225,8 @@ class Unit:
         start, size = self.models[704]
         if size < model(704).size:
             raise PeerError(f"unit {self._number}: model 704 of {size} registers: {model(704).size} are asked for")
-        return start, await self._read(start, size)
+        self._seen = await self._read(start, size)
+        return start, self._seen
 
     async def read_back(self) -> Held:
         """Return what the device holds now."""
@@ -205,4 +245,6 @@ class Unit:
         return Held(target_w, limit_frac, revert_s)
 
 
+# Of model 704: from the first to after the last register that is written of each function; its switch is the first.
+_FUNCTIONS = ((22, 33), (14, 20))
 _HOLDS = ("WSetEna", "WSet", "WSetRvrtTms", "WMaxLimPctEna", "WMaxLimPct", "WMaxLimPctRvrtTms")
