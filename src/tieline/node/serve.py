@@ -66,11 +66,11 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> N
         async with Supervisor(np.random.default_rng()) as supervisor:
             node = node_of(folder, settings, supervisor, executor)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
-            node.keep_readings(Wal(folder / "readings"), Historian(folder / "historian"))
+            intake = node.keep_readings(Wal(folder / "readings"), Historian(folder / "historian"))
             node.start()
             sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
             where = settings.port if port is None else port
-            console = await serve_console(node, settings.host, where, sources=sources, say=say)
+            console = await serve_console(node, settings.host, where, sources=sources, intake=intake, say=say)
             try:
                 await asyncio.Event().wait()
             finally:

@@ -103,7 +103,7 @@ def read_run(path: Path) -> Run | None:
         raw = np.memmap(path, np.uint8, "r")
     except (OSError, struct.error, ValueError):
         return None
-    if zlib.crc32(memoryview(raw)[_HEAD.size :]) != check:
+    if zlib.crc32(raw[_HEAD.size :].data) != check:
         return None
     ends = np.cumsum([_HEAD.size, 8 * names, 8 * causes, 4 * names, 4 * causes]).tolist()
     cut = [raw[a:b] for a, b in pairwise(ends)]

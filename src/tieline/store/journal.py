@@ -130,9 +130,7 @@ class SqlJournal:
             if self._index.is_unsaved:
                 try:
                     self._index.save()
-                except (
-                    OSError
-                ) as error:  # the records are safe; what is not written is made again later
+                except OSError as error:  # the records are safe; what is not written is made again later
                     del error
 
     def _known_ids(self, keys: dict[str, int]) -> set[str]:
