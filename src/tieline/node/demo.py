@@ -16,6 +16,7 @@ import structlog
 
 from tieline.errors import ConfigError
 from tieline.node.config import write_example
+from tieline.node.frame import write_resources
 from tieline.node.report import report
 from tieline.node.settling import settle
 from tieline.node.stage import raise_stage, scenario
@@ -77,6 +78,8 @@ def run_headless(
                 statement = await settle(stage)
                 result = report(stage, told, statement, seed)
                 result["failures"] = dict(supervisor.failures)
+                if folder is not None:
+                    write_resources(stage.node.state, clock.now_ns(), home / "resources.parquet")
                 await stage.scada.close()
                 await stage.outstation.stop()
                 await asyncio.sleep(1)
