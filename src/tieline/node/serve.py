@@ -59,8 +59,8 @@ def _pool(fleet: Fleet, name: str, jurisdiction: str) -> PoolDesk:
     return PoolDesk(name, rows, merit_price(fleet.kinds[rows]), eligible, np.zeros(len(rows)))
 
 
-async def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> None:
-    """Serve a data folder until cancelled."""
+async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall_s: float | None = None) -> None:
+    """Serve a data folder until cancelled, or for so many seconds."""
     from tieline.node.reader import Sources
 
     settings = load_config(folder / "tieline.toml")
@@ -80,7 +80,7 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> N
             where = settings.port if port is None else port
             console = await serve_console(node, settings.host, where, sources=sources, say=say)
             try:
-                await asyncio.Event().wait()
+                await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
                 await links.stop()
                 await console.stop()

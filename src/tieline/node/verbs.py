@@ -232,16 +232,19 @@ def credential(name: str, as_json: bool) -> None:
 @main.command()
 @DATA
 @click.option("--port", type=int, help="Port of the console; left out: as the settings say.")
-def serve(data: Path, port: int | None) -> None:
-    """Serve a data folder: API, live stream and console."""
+@click.option("--for", "duration", help="End by itself after so long, such as 10s; left out: at Ctrl-C.")
+def serve(data: Path, port: int | None, duration: str | None) -> None:
+    """Serve a data folder: its links, API, live stream and console."""
     import uvloop
 
-    from tieline.node.demo import quiet
+    from tieline.node.demo import parse_duration, quiet
     from tieline.node.serve import serve as run
+    from tieline.times import SECOND_NS
 
     quiet()
+    wall_s = None if duration is None else parse_duration(duration) / SECOND_NS
     try:
-        uvloop.run(run(data, port, click.echo))
+        uvloop.run(run(data, port, click.echo, wall_s))
     except KeyboardInterrupt:
         return
     except OSError as error:
