@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from tieline import __version__
-from tieline.errors import Error
+from tieline.errors import ConfigError, Error
 
 _WELCOME = """Tieline: one resource, from market to device.
 
@@ -36,6 +37,12 @@ class _Verbs(click.Group):
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(0)
+        except OSError as error:
+            if ctx.params.get("debug"):
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"tieline: {where}{error.strerror or error}", err=True)
+            ctx.exit(2)
 
 
 @click.group(cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,16 +58,31 @@ def main(ctx: click.Context, debug: bool) -> None:
 def show(value: dict[str, Any], as_json: bool) -> None:
     """Print a result: one JSON object, or `name: value` lines."""
     if as_json:
-        click.echo(json.dumps(value, default=str))
+        click.echo(json.dumps(_finite(value), default=str, allow_nan=False))
         return
     for key, item in value.items():
         click.echo(f"{key}: {json.dumps(item, default=str) if isinstance(item, (dict, list)) else item}")
 
 
+def _finite(value: Any) -> Any:
+    """Return a value as JSON can hold it: what is no number (NaN, inf) becomes null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+SEED = click.IntRange(0, 2**63 - 1)
+PORT = click.IntRange(0, 65_535)
+
+
 @main.command()
 @click.argument("name", required=False)
 @click.option("--list", "listing", is_flag=True, help="Name every bench.")
-@click.option("--seed", default=1, show_default=True, help="Seed of everything random.")
+@click.option("--seed", default=1, show_default=True, type=SEED, help="Seed of everything random.")
 @click.option("--quick", is_flag=True, help="A small size, to see that it runs; its figure proves nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
@@ -81,9 +103,9 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
 @main.command()
 @click.option("--devices", default=10_000, show_default=True, help="How many DERs.")
 @click.option("--speed", default=60.0, show_default=True, help="How many times faster than the wall clock.")
-@click.option("--seed", default=1, show_default=True, help="Seed of everything random.")
+@click.option("--seed", default=1, show_default=True, type=SEED, help="Seed of everything random.")
 @click.option("--scenario", default="heatwave", show_default=True, help="heatwave, cloud or comms-loss.")
-@click.option("--port", default=8080, show_default=True, help="Port of the console; 0 picks a free one.")
+@click.option("--port", default=8080, show_default=True, type=PORT, help="Port of the console; 0 picks a free one.")
 @click.option("--wire", is_flag=True, help="With --headless: over real sockets on wall time, --speed times as fast.")
 @click.option("--headless", is_flag=True, help="Play the story on virtual time, without a screen.")
 @click.option("--for", "duration", default="1d", show_default=True, help="How long, such as 90m, 6h or 1d.")
@@ -107,6 +129,7 @@ def demo(
     from tieline.node import demo as player
 
     player.quiet()
+    _fitting(ctx, headless, wire)
     if not headless:
         player.run_live(devices, speed, seed, scenario, port)
         return
@@ -124,11 +147,28 @@ def demo(
         show(result, True)
     else:
         for promise in result["promises"]:
-            click.echo(f"{'kept  ' if promise['held'] else 'BROKEN'} {promise['name']}: {promise['evidence']}")
+            word = "BROKEN" if not promise["held"] else "kept  " if promise["tested"] else "-     "
+            click.echo(f"{word} {promise['name']}: {promise['evidence']}")
         money = result["settlement"]
         click.echo(f"revenue {money.get('revenue', 'not settled')}; journal {result['digest']}")
     if not result["held"] or result["failures"]:
         ctx.exit(1)
+
+
+def _fitting(ctx: click.Context, headless: bool, wire: bool) -> None:
+    """Refuse options that would be passed over in silence. Raises ConfigError naming them."""
+    from click.core import ParameterSource
+
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    words = {"duration": "--for", "as_json": "--json"}
+    if not headless:
+        odd, why = given & {"duration", "data", "as_json", "wire"}, "belongs to --headless"
+    elif wire:
+        odd, why = given & {"port", "data"}, "has no meaning with --headless --wire"
+    else:
+        odd, why = given & {"port", "speed"}, "has no meaning on virtual time"
+    if odd:
+        raise ConfigError(f"{', '.join(sorted(words.get(name, f'--{name}') for name in odd))}: {why}")
 
 
 from tieline.node import verbs as _verbs  # noqa: E402, F401  registers the other verbs on `main`

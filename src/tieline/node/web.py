@@ -18,7 +18,6 @@ from tieline.node.operator import NodeOperator
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
 from tieline.rim.serve import serve_asgi
-from tieline.store.journal import SqliteJournal
 
 DESK_ROLES = (Role.OPERATOR, Role.DISPATCHER, Role.TRADER, Role.PROGRAM_MANAGER, Role.AUDITOR, Role.ADMIN)
 
@@ -71,7 +70,7 @@ async def serve_console(
         random_bytes: Where secrets come from.
     """
     if reader is None:
-        reader = NodeReader(node, sources or Sources(), SqliteJournal(node.journal.path))
+        reader = NodeReader(node, sources or Sources(), node.journal.reader())
     operator = NodeOperator(node, reader)
     loop = asyncio.get_running_loop()
     accounts = Accounts(node.group.append, node.clock, loop.time, random_bytes)
