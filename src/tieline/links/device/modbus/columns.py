@@ -34,7 +34,7 @@ def asked_of_rows(
     is_sane = (low_w <= high_w) & ~np.isinf(target_w)  # a NaN of a limit compares false
     most_w = inject_w * profile.limits.inject_frac
     least_w = -absorb_w * profile.limits.absorb_frac
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         high = np.maximum(np.minimum(high_w, most_w), least_w)
         low = np.minimum(np.maximum(low_w, least_w), most_w)
         binds_low, binds_high = low > least_w, high < most_w
