@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill peers peers-dnp3 peers-openadr clean
+.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -55,6 +55,10 @@ long: $(VENV)/.dev
 
 soak-kill: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long tests/soak -s
+
+# The package on each Python that it claims: it installs, the inner tests pass, and a seed gives one digest on all of them.
+test-pythons: $(VENV)/.dev
+	$(BIN)/python tests/pythons.py $(VENV)
 
 # Peers by other hands, each in an environment of its own; then the tests that speak to them.
 peers: peers-dnp3 peers-openadr

@@ -1,70 +1,73 @@
-"""The server under the kill loop: takes asks and batches from standard input, answers each once it is durable."""
+"""The nest of the kill loop: it loads the product once and forks a real server for each `start` on standard input.
+
+A child is a whole `tieline serve`: data folder, lock, replay, HTTP API, log of readings. Beside its API it opens a line
+socket as the market's inlet, which a market link calls in production: each line is an offer, its award and a batch.
+"""
 
 import asyncio
+import gc
+import os
 import sys
 from pathlib import Path
 
-import numpy as np
+import uvloop
 
-from tieline.desk.cycle import PoolDesk
-from tieline.desk.ports import Ask, Award, DispatchBatch, Granted, Instruction, Offer, Segment
-from tieline.fleet.columns import KIND_CODE, Fleet, Group
-from tieline.fleet.ledger import Capacity, Ledger
-from tieline.ids import derive
-from tieline.node.runtime import Node, replayed
-from tieline.resource.admission import Principal
-from tieline.resource.claim import ClaimKind, Quantity
-from tieline.resource.identity import Kind, Purpose
-from tieline.resource.level import Level
-from tieline.rim.clock import SystemClock
-from tieline.rim.supervise import Supervisor
-from tieline.store.journal import SqliteJournal
+from tieline.desk.ports import Award, DispatchBatch, Instruction, Offer, Segment
+from tieline.node import serve
+from tieline.node.runtime import Node
 from tieline.times import HOUR_NS, MINUTE_NS
 
-ROWS = 20
+
+async def trade(node: Node, n: int) -> bool:
+    """Offer, be awarded and be dispatched; the same number twice is the same message twice."""
+    start = (1_900_000_000_000_000_000 // HOUR_NS + n) * HOUR_NS
+    offer = Offer(f"o{n}", "pool-1", "ENERGY", start, start + HOUR_NS, (Segment(1e3, 10.0),))
+    await node.desk.offer([offer])
+    award = Award(f"a{n}", f"o{n}", "pool-1", "ENERGY", start, start + HOUR_NS, 1e3, 20.0)
+    await node.desk.awards([award], f"f{n}")
+    one = Instruction(f"i{n}", f"u{n}", "pool-1", "ENERGY", start, start + 5 * MINUTE_NS, 900.0, 20.0, 1)
+    batch = DispatchBatch(f"u{n}", node.clock.now_ns(), node.clock.now_ns(), start + HOUR_NS, (one,), f"f{n}")
+    return len((await node.desk.dispatch(batch)).accepted) == 1
 
 
-def fleet() -> Fleet:
-    ones = np.ones(ROWS)
-    return Fleet(
-        [f"battery-{n}" for n in range(ROWS)], np.full(ROWS, KIND_CODE[Kind.BATTERY], np.uint8), 5e3 * ones, 5e3 * ones,
-        1e4 * ones, 0 * ones, 0 * ones, [Group("pool-1", Kind.POOL, Purpose.POOL, -1)],
-        {Purpose.POOL: np.zeros(ROWS, np.int32)},
-    )  # fmt: skip
+async def live(folder: Path) -> None:
+    made: list[Node] = []
+    make = serve.node_of
+
+    def kept(*arguments: object) -> Node:
+        made.append(make(*arguments))
+        return made[-1]
+
+    serve.node_of = kept  # only to get hold of the node; it is the server's own
+
+    async def market(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            word = "done" if await trade(made[0], int(line)) else "refused"
+            writer.write(f"{word} {int(line)}\n".encode())
+
+    def say(line: str) -> None:
+        if line.startswith("console at "):
+            print("ready", os.getpid(), line.rpartition(":")[2], port, flush=True)
+
+    server = await asyncio.start_server(market, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await serve.serve(folder, 0, say)
 
 
-async def main(folder: Path) -> None:
-    journal = SqliteJournal(folder / "journal.db")
-    things = fleet()
-    ledger = Ledger()
-    ledger.set_capacity("pool-1", Capacity(1e9, 1e9))
-    state = replayed(things, ledger, journal)
-    clock = SystemClock()
-    async with Supervisor(np.random.default_rng(0)) as supervisor:
-        pool = PoolDesk("pool-1", things.leaves("pool-1"), np.ones(ROWS), np.ones(ROWS, np.bool_), np.zeros(ROWS))
-        node = Node(state, journal, clock, supervisor, {"dso": Principal("dso", Level.ENVELOPE)}, {"pool-1": pool})
-        node.start()
-        print("ready", state.claims.placed, flush=True)
-        loop = asyncio.get_running_loop()
-        while line := await loop.run_in_executor(None, sys.stdin.readline):
-            kind, number = line.split()
-            n, now = int(number), clock.now_ns()
-            if kind == "ask":
-                ask = Ask(
-                    "dso", "dso", "limit", Level.ENVELOPE, f"battery-{n % ROWS}", Quantity.P, ClaimKind.LIMIT, n, now,
-                    now + HOUR_NS, low=-1_000.0, high=float(n % 1_000), frame=f"f{n}",
-                )  # fmt: skip
-                good = isinstance(await node.desk.ask(ask), Granted)
-            else:
-                start = (now // HOUR_NS + n) * HOUR_NS
-                offer = Offer(f"o{n}", "pool-1", "ENERGY", start, start + HOUR_NS, (Segment(1e3, 10.0),))
-                await node.desk.offer([offer])
-                award = Award(f"a{n}", f"o{n}", "pool-1", "ENERGY", start, start + HOUR_NS, 1e3, 20.0)
-                await node.desk.awards([award], f"f{n}")
-                one = Instruction(f"i{n}", f"u{n}", "pool-1", "ENERGY", start, start + 5 * MINUTE_NS, 900.0, 20.0, 1)
-                batch = DispatchBatch(f"u{n}", now, now, start + HOUR_NS, (one,), f"f{n}")
-                good = len((await node.desk.dispatch(batch)).accepted) == 1
-            print("done" if good else "refused", kind, n, derive("x", n), flush=True)
+def main(folder: Path) -> None:
+    import tieline.node.reader  # noqa: F401  all that a server loads is loaded before it is forked
+    from tieline.store.names import Names
+
+    Names(["battery-1"]).rows_of(b'["battery-1"]', 1)  # compiled once, not in each life
+
+    gc.freeze()
+    while sys.stdin.readline():
+        child = os.fork()
+        if child == 0:
+            uvloop.run(live(folder))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print("ended", os.waitstatus_to_exitcode(status), flush=True)
 
 
-asyncio.run(main(Path(sys.argv[1])))
+main(Path(sys.argv[1]))

@@ -166,3 +166,24 @@ def test_the_schema_is_one_for_sqlite_and_postgresql(tmp_path: Path) -> None:
         )
     }
     assert direct <= migrated
+
+
+@given(st.data())
+def test_a_bit_changed_in_the_file_itself_is_found_or_changes_no_record(data: st.DataObject) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "j"
+        journal = SqliteJournal(path)
+        journal.append([fact(f"r{n}", f"r{n - 1}", body=bytes([n] * 40)) for n in range(60)])
+        before = list(journal.replay())
+        journal.close()
+        raw = bytearray(path.read_bytes())
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(raw)
+        try:
+            again = SqliteJournal(path)
+        except ConfigError:
+            return
+        if again.verify() is None:
+            assert list(again.replay()) == before

@@ -29,11 +29,12 @@ async def _serve(port: int, folder: Path) -> None:
     from starlette.routing import Route
 
     from tieline.bench.arbitrate import plain_fleet
+    from tieline.desk.screens import Ingested
     from tieline.rim.clock import SystemClock
     from tieline.rim.serve import serve_asgi
     from tieline.rim.supervise import Supervisor
     from tieline.store.group import GroupCommit
-    from tieline.store.ingest import Ingest, Ingested
+    from tieline.store.ingest import Ingest
     from tieline.store.series import Wal
 
     fleet = plain_fleet(DEVICES)

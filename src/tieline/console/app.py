@@ -30,7 +30,7 @@ from tieline.console.openapi import document
 from tieline.console.problems import Problem, good
 from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
-from tieline.desk.screens import Operator, Reader
+from tieline.desk.screens import Intake, Operator, Reader
 from tieline.errors import InvariantError
 
 _log = structlog.get_logger("tieline.console")
@@ -47,6 +47,7 @@ def create_app(
     monotonic_s: Callable[[], float],
     *,
     is_secure: bool = False,
+    intake: Intake | None = None,
     routes: tuple[Route, ...] = ROUTES,
 ) -> Starlette:
     """Return the ASGI application.
@@ -57,10 +58,11 @@ def create_app(
         accounts: Who may sign in.
         monotonic_s: Seconds for lifetimes of sessions.
         is_secure: Whether it is served over TLS: cookies are then marked Secure.
+        intake: Where readings are sent; None: nowhere.
         routes: The rows to serve.
     """
     second = SecondPerson(monotonic_s, accounts.secret)
-    desk = Desk(reader, operator, accounts, Sessions(accounts, monotonic_s), second, is_secure)
+    desk = Desk(reader, operator, accounts, Sessions(accounts, monotonic_s), second, is_secure, intake)
     metrics = Metrics(reader)
     live = Live(desk, metrics)
     described = ENCODE(document(routes))
@@ -89,7 +91,7 @@ def who_asks(desk: Desk, headers: Any, cookies: Any) -> Who | None:
 
 
 def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:
-    decoder = None if route.body is None else msgspec.json.Decoder(route.body)
+    decoder = None if route.body is None or route.is_raw else msgspec.json.Decoder(route.body)
 
     async def serve(request: Request) -> Response:
         try:
@@ -124,7 +126,7 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
     call = Call(desk, request, who)
     if decoder is not None:
         call.body = _decoded(decoder, await request.body(), request.headers.get("content-type", ""))
-    if acts and route.action is not None and who is not None:
+    if acts and route.action is not None and who is not None and not route.is_raw:
         answer = await _act(desk, route, call, subject)
     else:
         answer = await route.handler(call)

@@ -12,6 +12,7 @@ from tieline.resource.claim import Refusal
 TITLES = {
     400: "Not understood", 401: "Not signed in", 403: "Not allowed", 404: "Not found", 405: "Not that way",
     409: "Refused", 413: "Too large", 415: "Not JSON", 422: "Not valid", 429: "Too many tries", 500: "Our fault",
+    503: "Not now",
 }  # fmt: skip
 
 

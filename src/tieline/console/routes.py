@@ -14,7 +14,9 @@ from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
-from tieline.desk.screens import AskLimit, ComposeEvent
+from tieline.desk.screens import AskLimit, Columns, ComposeEvent, Ingested
+from tieline.errors import Error
+from tieline.resource.claim import Refusal
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +120,23 @@ async def _audit(call: Call) -> d.AuditView:
 
 async def _search(call: Call) -> list[d.Found]:
     return call.desk.reader.search(call.text("text", 100), call.number("count", 20, 1, 100))
+
+
+async def _readings(call: Call) -> Ingested:
+    intake = call.desk.intake
+    if intake is None:
+        raise Problem(503, "no readings are taken here")
+    sent = call.request.headers.get("content-type", "")
+    if sent.partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "send application/json", field="content-type", value=sent[:80])
+    scope = call.who.scope if call.who else frozenset()
+    try:
+        answer = await intake.accept(await call.request.body(), scope)
+    except Error as error:
+        raise Problem(503, str(error)) from error
+    if isinstance(answer, Refusal):
+        raise Problem(422, answer.reason, field=answer.field, value=answer.value, limit=answer.limit)
+    return answer
 
 
 async def _acknowledge(call: Call) -> Done:
@@ -251,6 +270,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", d.TraceView),
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
+    Route(
+        "POST", f"{_A}/readings", Action.SEND_READINGS, _readings, "Send readings; durable when it answers", Ingested,
+        Columns, is_raw=True,
+    ),
     Route("GET", f"{_A}/alarms", Action.SEE_GRID, _alarms, "Standing alarms, worst first", list[v.AlarmView]),
     Route(
         "POST", f"{_A}/alarms/{{alarm}}/acknowledge", Action.ACKNOWLEDGE, _acknowledge, "Acknowledge an alarm", Done,

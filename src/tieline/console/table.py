@@ -14,7 +14,7 @@ from tieline.console.auth.roles import Action
 from tieline.console.auth.second import SecondPerson
 from tieline.console.auth.sessions import Sessions, Who
 from tieline.console.problems import Problem
-from tieline.desk.screens import Operator, Reader
+from tieline.desk.screens import Intake, Operator, Reader
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Desk:
     sessions: Sessions
     second: SecondPerson
     is_secure: bool = False
+    intake: Intake | None = None
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Call:
 class Route:
     """A row of the API; `action` None: anybody may, signed in or not.
 
+    `is_raw`: the handler reads the body by itself and nothing is audited, as measurements never enter the journal.
     `two` says of a call why it needs a second person; empty: it needs none.
     """
 
@@ -85,6 +87,7 @@ class Route:
     query: tuple[tuple[str, str], ...] = ()
     subject: str = ""
     two: Callable[[Call], str] | None = None
+    is_raw: bool = False
 
 
 Handler = Callable[[Request], Awaitable[Response]]

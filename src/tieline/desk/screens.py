@@ -51,6 +51,31 @@ class AskLimit(Struct, frozen=True, forbid_unknown_fields=True):
     because: str
 
 
+class Columns(Struct, frozen=True, forbid_unknown_fields=True):
+    """Readings of one point, one a row: resource ids, values (SI), when (UTC ns), quality bits (left out: good)."""
+
+    point: str
+    resource: list[str]
+    value: list[float]
+    taken_at_ns: list[int]
+    quality: list[int] | None = None
+
+
+class Ingested(Struct, frozen=True):
+    """How many rows were taken, and which were not: (row, why)."""
+
+    taken: int
+    refused: tuple[tuple[int, str], ...] = ()
+
+
+class Intake(Protocol):
+    """Where readings are sent."""
+
+    async def accept(self, body: bytes, scope: frozenset[str] = frozenset()) -> Ingested | Refusal:
+        """Take a JSON body of `Columns`, durable when it returns; only of the resources in `scope` (empty: all)."""
+        ...
+
+
 class Reader(Protocol):
     """What can be seen. Each call returns a view made whole at one revision; KeyError where there is no such thing."""
 

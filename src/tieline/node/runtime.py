@@ -11,6 +11,7 @@ import structlog
 from numpy.typing import NDArray
 
 from tieline.desk.apply import apply
+from tieline.desk.base import learn
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.desk import Desk
 from tieline.desk.facts import from_record
@@ -27,7 +28,8 @@ from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 from tieline.rim.supervise import Supervisor
 from tieline.store.group import GroupCommit
-from tieline.store.journal import SqliteJournal
+from tieline.store.ingest import Ingest
+from tieline.store.journal import SqliteJournal, StoreError
 from tieline.store.series import Historian, Wal
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, Clock
 
@@ -72,9 +74,13 @@ class Node:
         self.before_beat: list[Callable[[], None]] = []
         self.after_beat: list[Callable[[], Awaitable[None]]] = []
         self._speed = speed
+        self.lost_readings = 0
 
-    def keep_readings(self, wal: Wal, historian: Historian) -> None:
-        """Log every reading that comes in, durable at each beat, and move the log into the historian each hour."""
+    def keep_readings(self, wal: Wal, historian: Historian) -> Ingest:
+        """Log every reading that comes in, durable at each beat, and move the log into the historian each hour.
+
+        Returns where readings may be sent by hand: those are durable when they are answered.
+        """
         waiting: list[Readings] = []
         group: GroupCommit[Readings] = GroupCommit(wal, self.supervisor.spawn, self.group.executor)
         hour = self.clock.now_ns() // HOUR_NS
@@ -85,7 +91,11 @@ class Node:
             batch = waiting.copy()
             waiting.clear()
             if batch:
-                await group.append(batch)
+                try:
+                    await group.append(batch)
+                except StoreError as error:  # dispatch goes on without a log; what is not kept is said and counted
+                    self.lost_readings += sum(len(readings.rows) for readings in batch)
+                    _log.error("readings not kept", error=str(error), lost=self.lost_readings)
             now_hour = self.clock.now_ns() // HOUR_NS
             if now_hour > hour:
                 hour = now_hour
@@ -94,6 +104,12 @@ class Node:
                 _log.info("readings moved to the historian", count=moved)
 
         self.after_beat.append(flush)
+        return Ingest(
+            self.state.fleet,
+            lambda readings: learn(self.state, readings, self.clock.now_ns()),
+            group.append,
+            self.clock,
+        )
 
     @property
     def state(self) -> DeskState:

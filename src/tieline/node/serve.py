@@ -84,7 +84,7 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall
         async with Supervisor(np.random.default_rng()) as supervisor:
             node = node_of(folder, settings, supervisor, executor)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
-            node.keep_readings(Wal(folder / "readings"), Historian(folder / "historian"))
+            intake = node.keep_readings(Wal(folder / "readings"), Historian(folder / "historian"))
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng())
             for line in links.says:
                 say(line)
@@ -92,7 +92,7 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall
             sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
             where = settings.port if port is None else port
             tls = None if settings.tls is None else console_context(folder, settings.tls)
-            console = await serve_console(node, settings.host, where, sources=sources, tls=tls, say=say)
+            console = await serve_console(node, settings.host, where, sources=sources, intake=intake, tls=tls, say=say)
             try:
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:

@@ -13,11 +13,11 @@ from starlette.applications import Starlette
 from tieline.console.app import create_app
 from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.roles import Role
+from tieline.desk.screens import Intake
 from tieline.node.operator import NodeOperator
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
 from tieline.rim.serve import serve_asgi
-from tieline.store.journal import SqliteJournal
 
 DESK_ROLES = (Role.OPERATOR, Role.DISPATCHER, Role.TRADER, Role.PROGRAM_MANAGER, Role.AUDITOR, Role.ADMIN)
 
@@ -47,6 +47,7 @@ async def serve_console(
     *,
     sources: Sources | None = None,
     reader: NodeReader | None = None,
+    intake: Intake | None = None,
     tls: ssl.SSLContext | None = None,
     people: Sequence[tuple[str, Sequence[Role]]] = (("admin", DESK_ROLES),),
     sets_password: bool = True,
@@ -61,6 +62,7 @@ async def serve_console(
         port: Where to listen; 0 picks a free one.
         sources: What the node can't know by itself (names, zone, feeder model, forecast).
         reader: A reader that has sampled already; None: a new one.
+        intake: Where readings are sent; None: nowhere.
         tls: TLS context; cookies are then marked Secure.
         people: Names and roles that get a one-time link, as long as no account of that name is there.
         sets_password: Whether a link's user must choose a password; a demonstration lets people straight in.
@@ -68,12 +70,12 @@ async def serve_console(
         random_bytes: Where secrets come from.
     """
     if reader is None:
-        reader = NodeReader(node, sources or Sources(), SqliteJournal(node.journal.path))
+        reader = NodeReader(node, sources or Sources(), node.journal.reader())
     operator = NodeOperator(node, reader)
     loop = asyncio.get_running_loop()
     accounts = Accounts(node.group.append, node.clock, loop.time, random_bytes)
     accounts.replay(node.journal.of_kind("AccountChanged"))
-    app = create_app(reader, operator, accounts, loop.time, is_secure=tls is not None)
+    app = create_app(reader, operator, accounts, loop.time, is_secure=tls is not None, intake=intake)
     server = await serve_asgi(app, host, port, tls)
     bound = server.sockets[0].getsockname()[1]
     url = f"{'https' if tls else 'http'}://{host if host not in ('0.0.0.0', '::') else '127.0.0.1'}:{bound}"

@@ -7,34 +7,30 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
+from tieline.desk.screens import Ingested
 from tieline.fleet.columns import Fleet
-from tieline.resource.batch import Readings
+from tieline.resource.batch import Readings, Rows
 from tieline.resource.claim import Refusal
 from tieline.resource.point import points
+from tieline.store.names import Names
 from tieline.times import Clock
 
 MOST_ROWS = 100_000
 
 
-class Columns(Struct, frozen=True, forbid_unknown_fields=True):
-    """Readings of one point, one a row: resource ids, values (SI), when (UTC ns), quality bits (left out: good)."""
+class _Sent(Struct, frozen=True, forbid_unknown_fields=True):
+    """`Columns` as they come: the names stay text, for `Names` to read."""
 
     point: str
-    resource: list[str]
+    resource: msgspec.Raw
     value: list[float]
     taken_at_ns: list[int]
     quality: list[int] | None = None
 
 
-class Ingested(Struct, frozen=True):
-    """How many rows were taken, and which were not: (row, why)."""
-
-    taken: int
-    refused: tuple[tuple[int, str], ...] = ()
-
-
-_DECODER = msgspec.json.Decoder(Columns)
+_DECODER = msgspec.json.Decoder(_Sent)
 
 
 class Ingest:
@@ -48,18 +44,23 @@ class Ingest:
         clock: Clock,
     ) -> None:
         """Make an ingest; `take` fills the columns at once, `keep` returns when the readings are durable."""
-        self._fleet, self._take, self._keep, self._clock = fleet, take, keep, clock
+        self._names, self._take, self._keep, self._clock = Names(fleet.ids), take, keep, clock
 
-    async def accept(self, body: bytes) -> Ingested | Refusal:
-        """Take one body; rows with an unknown resource or a value that is no number are refused by number."""
+    async def accept(self, body: bytes, scope: frozenset[str] = frozenset()) -> Ingested | Refusal:
+        """Take one body; a row with an unknown resource, one outside `scope`, or no number is refused by its number.
+
+        Raises:
+            StoreError: The log failed; nothing of the body was kept.
+        """
         try:
             columns = _DECODER.decode(body)
+            rows = self._names.rows_of(columns.resource, MOST_ROWS)
         except msgspec.MsgspecError as error:
             return Refusal("not readings", "body", str(error)[:200], "columns: point, resource, value, taken_at_ns")
         point = points().get(columns.point)
         if point is None:
             return Refusal("no such point", "point", columns.point[:64], "a point of the catalogue")
-        count = len(columns.resource)
+        count = len(rows)
         lengths = {
             len(columns.value),
             len(columns.taken_at_ns),
@@ -67,22 +68,41 @@ class Ingest:
         }
         if lengths != {count} or count > MOST_ROWS:
             return Refusal("columns differ in length, or are too long", "resource", str(count), f"at most {MOST_ROWS}")
-        return await self._accept(columns, point.code, count)
+        return await self._accept(columns, rows, point.code, self._allowed(scope, rows))
 
-    async def _accept(self, columns: Columns, code: int, count: int) -> Ingested | Refusal:
-        rows = self._fleet.rows_of(columns.resource)
-        values = np.array(columns.value)
+    def _allowed(self, scope: frozenset[str], rows: Rows) -> NDArray[np.bool_]:
+        """Return which rows are known and may be sent by one of this scope (empty: any)."""
+        if not scope:
+            return rows >= 0
+        mine = self._names.rows_of(msgspec.json.encode(sorted(scope)), MOST_ROWS)
+        return np.isin(rows, mine[mine >= 0])
+
+    async def _accept(self, columns: _Sent, rows: Rows, code: int, allowed: NDArray[np.bool_]) -> Ingested | Refusal:
+        count, values = len(rows), np.array(columns.value, np.float64)
         try:
             taken_ns = np.array(columns.taken_at_ns, np.int64)
             quality = np.zeros(count, np.uint32) if columns.quality is None else np.array(columns.quality, np.uint32)
         except OverflowError:
             return Refusal("a time or quality is out of range", "taken_at_ns, quality", "too large", "64 and 32 bits")
-        good = (rows >= 0) & np.isfinite(values)
-        refused = tuple((int(k), "unknown resource" if rows[k] < 0 else "not a number") for k in np.flatnonzero(~good))
+        good = allowed & np.isfinite(values)
+        if good.all():  # the common case needs no second copy
+            now_ns = np.full(count, self._clock.now_ns(), np.int64)
+            readings = Readings(rows, np.full(count, code, np.uint16), values, quality, taken_ns, now_ns, "http")
+            return await self._keep_all(readings, ())
+        refused = tuple((int(k), _why(rows[k], allowed[k])) for k in np.flatnonzero(~good))
         now_ns = np.full(int(good.sum()), self._clock.now_ns(), np.int64)
         codes = np.full(len(now_ns), code, np.uint16)
         readings = Readings(rows[good], codes, values[good], quality[good], taken_ns[good], now_ns, "http")
-        if len(now_ns):
-            self._take(readings)
+        return await self._keep_all(readings, refused)
+
+    async def _keep_all(self, readings: Readings, refused: tuple[tuple[int, str], ...]) -> Ingested:
+        if len(readings.rows):
             await self._keep([readings])
-        return Ingested(len(now_ns), refused)
+            self._take(readings)  # what could not be kept is not shown either
+        return Ingested(len(readings.rows), refused)
+
+
+def _why(row: int, is_allowed: bool) -> str:
+    if row < 0:
+        return "unknown resource"
+    return "not a number" if is_allowed else "not within your scope"

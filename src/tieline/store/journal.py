@@ -1,8 +1,8 @@
-"""The journal on SQLite: append before act, all or none, durable before it returns, chained by hash.
+"""The journal in SQL: append before act, all or none, durable before it returns, chained by hash.
 
-WAL with synchronous=FULL: a commit survives a power cut, not merely a killed process. Each record's hash covers the
-hash before it, so that a changed bit anywhere is found by `verify`. A record whose id is known is passed over: the same
-message twice has one effect.
+SQLite in WAL mode with synchronous=FULL: a commit survives a power cut, not merely a killed process. Each record's hash
+covers the hash before it, so that a changed bit anywhere is found by `verify`. A record whose id is known is passed
+over: the same message twice has one effect. Which ids are known is in the index beside the journal (`store.index`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -20,21 +21,25 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from tieline.errors import ConfigError, Error, InvariantError
 from tieline.flow.record import Record
+from tieline.store.index import Index, key_of
 from tieline.store.schema import ddl
 
 GENESIS = b"\0" * 16
 _encode = msgspec.msgpack.Encoder().encode
 _causes = msgspec.msgpack.Decoder(tuple[str, ...]).decode
-_INSERT = "INSERT INTO record (seq,key,id,kind,subject,recorded_at_ns,caused_by,body,hash) VALUES (?,?,?,?,?,?,?,?,?)"
+_NO_CAUSE = _encode(())
 _COLUMNS = "seq,id,kind,subject,recorded_at_ns,caused_by,body"
+_INSERT = f"INSERT INTO record ({_COLUMNS},hash) VALUES (?,?,?,?,?,?,?,?)"
+INDEX_STEP = 10_000
+Row = tuple[int, str, str, str, int, bytes, bytes]
 
 
 class StoreError(Error):
-    """The disk is full, locked or broken: nothing of the batch was recorded."""
+    """The disk is full, locked or broken: nothing of the batch was acknowledged."""
 
 
 class Connection(Protocol):
-    """What the journal needs of a connection; both sqlite3's and apsw's have it."""
+    """What the journal needs of a connection; sqlite3's and apsw's have it."""
 
     def execute(self, sql: str, bindings: Sequence[Any] = ..., /) -> Any:
         """Run one statement and return its rows."""
@@ -49,45 +54,33 @@ class Connection(Protocol):
         ...
 
 
-def key_of(record_id: str) -> int:
-    """Return 64 bits of an id's hash, signed as SQL wants it."""
-    return int.from_bytes(blake2b(record_id.encode(), digest_size=8).digest(), "big", signed=True)
-
-
-def chain(before: bytes, seq: int, row: tuple[str, str, str, int, bytes, bytes]) -> bytes:
+def chain(before: bytes, row: Row) -> bytes:
     """Return the hash of a record: of the hash before it, its number and all that it holds."""
-    return blake2b(before + _encode((seq, *row)), digest_size=16).digest()
+    return blake2b(before + _encode(row), digest_size=16).digest()
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection that is durable at each commit."""
+    """Return a connection to a file; `SqliteJournal` makes it durable at each commit."""
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
 
 
-class SqliteJournal:
-    """Implements `flow.record.Journal` in one file."""
+class SqlJournal:
+    """Implements `flow.record.Journal` over a connection that has the schema already; one writer at a time."""
 
-    def __init__(self, path: Path, open_connection: Callable[[Path], Connection] = connect, exclusive: bool = False):
-        """Open or make the journal.
+    begin = "BEGIN"
 
-        Raises:
-            ConfigError: The file is no journal, or its folder can't be written.
-        """
-        self.path = path
-        try:
-            self._db = open_connection(path)
-            if exclusive:
-                self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA cache_size=-65536")
-            self._db.execute("PRAGMA busy_timeout=10000")
-            for statement in ddl(sqlite_dialect.dialect()):
-                self._db.execute(statement)
-        except Exception as error:
-            raise ConfigError(f"{path}: not a journal that can be opened: {error}") from error
-        last = list(self._db.execute("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1"))
+    def __init__(self, name: str, db: Connection, index_folder: Path | None) -> None:
+        """Take over a connection; `name` is what errors call it, `index_folder` is where the index is kept."""
+        self.name, self._db = name, db
+        last = list(db.execute("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1"))
         self._seq, self._hash = (int(last[0][0]), bytes(last[0][1])) if last else (0, GENESIS)
+        self._index = Index(index_folder)
+        self._is_indexed = False
+        self._lock = threading.Lock()  # the index is read by the loop's thread while the journal's own appends
+
+    def reader(self) -> SqlJournal:
+        """Return another connection to the same records, to read while this one appends."""
+        raise NotImplementedError
 
     @property
     def last_seq(self) -> int:
@@ -103,52 +96,78 @@ class SqliteJournal:
         """Make the records durable, all or none, and return the number of the last.
 
         Raises:
-            StoreError: Nothing was recorded.
+            StoreError: Nothing was acknowledged; of a commit that the disk cut short all or nothing is found at replay.
         """
-        seq, last = self._seq, self._hash
+        self._indexed()
+        items: dict[str, Record] = {}
+        for item in records:  # of one id the first counts
+            items.setdefault(item.id, item)
+        keys = {name: key_of(name) for name in items}
         rows: list[tuple[Any, ...]] = []
-        edges: list[tuple[int, int]] = []
-        items = {key_of(item.id): item for item in reversed(list(records))}  # of one id the first counts
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            known = self._known_keys(items)
-            for key, item in reversed(items.items()):
-                if key in known:
-                    continue
-                seq += 1
-                causes = _encode(item.caused_by)
-                row = (item.id, item.kind, item.subject, item.recorded_at_ns, causes, item.body)
-                last = chain(last, seq, row)
-                rows.append((seq, key, *row, last))
-                edges.extend((key_of(cause), seq) for cause in dict.fromkeys(item.caused_by))
+            self._db.execute(self.begin)
+            known = self._known_ids(keys)
+            fresh = [item for name, item in items.items() if name not in known] if known else list(items.values())
+            rows, last = _chained(fresh, self._seq, self._hash)
             self._db.executemany(_INSERT, rows)
-            self._db.executemany("INSERT INTO cause (cause_key, effect_seq) VALUES (?,?)", sorted(edges))
             self._db.execute("COMMIT")
         except InvariantError:
             self._roll_back()
             raise
         except Exception as error:
             self._roll_back()
-            raise StoreError(f"{self.path}: {error}: nothing of {len(rows)} records was kept") from error
-        self._seq, self._hash = seq, last
-        return seq
+            raise StoreError(f"{self.name}: {error}: nothing of {len(rows)} records was kept") from error
+        if rows:
+            self._took(fresh, keys, last)
+        return self._seq
 
-    def _known_keys(self, items: dict[int, Record]) -> set[int]:
-        """Return which keys are there already. Raises InvariantError where two ids share a key."""
-        known: set[int] = set()
-        for part in _parts(list(items), 900):
+    def _took(self, fresh: list[Record], keys: dict[str, int], last: bytes) -> None:
+        """Note what is durable now."""
+        with self._lock:
+            before, self._seq, self._hash = self._seq, self._seq + len(fresh), last
+            if self._index.last == before:  # else who read meanwhile has found the records already
+                self._index.add(before + 1, [keys[item.id] for item in fresh], _effects(fresh, before, keys), last)
+            if self._index.is_unsaved:
+                try:
+                    self._index.save()
+                except OSError as error:  # the records are safe; what is not written is made again later
+                    del error
+
+    def _known_ids(self, keys: dict[str, int]) -> set[str]:
+        """Return which ids are there already. Raises InvariantError where two ids share a key."""
+        names = {key: name for name, key in keys.items()}
+        if len(names) != len(keys):
+            twins = [name for name, key in keys.items() if names[key] != name]
+            raise InvariantError(f"id {twins[0]!r} shares a key with another of its batch")
+        found = self._index.find(list(names))
+        if not found:
+            return set()
+        held = dict(self._of_seqs("seq, id", list(found.values())))
+        for key, seq in found.items():
+            if held.get(seq) != names[key]:
+                raise InvariantError(f"ids {names[key]!r} and {held.get(seq)!r} share a key")
+        return set(held.values())
+
+    def _of_seqs(self, columns: str, seqs: list[int]) -> Iterator[Any]:
+        for part in _parts(seqs, 900):
             marks = ",".join("?" * len(part))
-            for key, name in self._db.execute(f"SELECT key, id FROM record WHERE key IN ({marks})", part):
-                if items[int(key)].id != name:
-                    raise InvariantError(f"ids {items[int(key)].id!r} and {name!r} share a key")
-                known.add(int(key))
-        return known
+            yield from self._db.execute(f"SELECT {columns} FROM record WHERE seq IN ({marks}) ORDER BY seq", part)
 
-    def _known(self, key: int, record_id: str) -> bool:
-        found = list(self._db.execute("SELECT id FROM record WHERE key=?", (key,)))
-        if found and found[0][0] != record_id:
-            raise InvariantError(f"ids {record_id!r} and {found[0][0]!r} share a key")
-        return bool(found)
+    def _indexed(self) -> Index:
+        """Return the index, brought up to the last record, whoever appended it."""
+        sql = f"SELECT seq, id, caused_by, hash FROM record WHERE seq>? ORDER BY seq LIMIT {INDEX_STEP}"
+        with self._lock:
+            if not self._is_indexed:
+                self._index.load(self._hash_of)
+                self._is_indexed = True
+            while rows := list(self._db.execute(sql, (self._index.last,))):
+                effects = [(key_of(cause), int(row[0])) for row in rows for cause in dict.fromkeys(_causes(row[2]))]
+                self._index.add(self._index.last + 1, [key_of(row[1]) for row in rows], effects, bytes(rows[-1][3]))
+        return self._index
+
+    def _hash_of(self, seq: int) -> bytes | None:
+        rows = list(self._db.execute("SELECT hash FROM record WHERE seq=?", (seq,)))
+        return bytes(rows[0][0]) if rows else None
 
     def _roll_back(self) -> None:
         try:
@@ -158,12 +177,18 @@ class SqliteJournal:
 
     def holds(self, record_id: str) -> bool:
         """Return whether a record with this id is there."""
-        return self._known(key_of(record_id), record_id)
+        return self.get(record_id) is not None
 
     def get(self, record_id: str) -> Record | None:
         """Return the record of an id, or None."""
-        rows = list(self._db.execute(f"SELECT {_COLUMNS} FROM record WHERE key=?", (key_of(record_id),)))
-        return _record(rows[0]) if rows else None
+        return next(iter(self.many([record_id])), None)
+
+    def many(self, ids: Sequence[str]) -> list[Record]:
+        """Return the records of some ids, in the order of the journal; those that are not there are left out."""
+        names = set(ids)
+        found = self._indexed().find([key_of(name) for name in names])
+        records = map(_record, self._of_seqs(_COLUMNS, list(found.values())))
+        return [record for record in records if record.id in names]
 
     def replay(self, after_seq: int = 0) -> Iterator[Record]:
         """Yield what was recorded after a number, oldest first."""
@@ -193,44 +218,102 @@ class SqliteJournal:
 
     def causes_of(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the ids that caused each of some records."""
-        found: dict[str, tuple[str, ...]] = {}
-        for part in _parts(list(dict.fromkeys(ids)), 500):
-            marks = ",".join("?" * len(part))
-            sql = f"SELECT id, caused_by FROM record WHERE key IN ({marks})"
-            found |= {row[0]: _causes(row[1]) for row in self._db.execute(sql, [key_of(name) for name in part])}
-        return found
+        return {record.id: record.caused_by for record in self.many(ids)}
 
     def effects_of(self, ids: Sequence[str], limit: int) -> list[tuple[str, Record]]:
         """Return (cause id, record) for what followed from some records, at most `limit` of them."""
-        found: list[tuple[str, Record]] = []
         names = {key_of(name): name for name in ids}
-        columns = ",".join(f"r.{name}" for name in _COLUMNS.split(","))
-        for part in _parts(list(names), 500):
-            marks = ",".join("?" * len(part))
-            sql = (
-                f"SELECT {columns}, c.cause_key FROM cause c JOIN record r ON r.seq=c.effect_seq "
-                f"WHERE c.cause_key IN ({marks}) ORDER BY c.effect_seq LIMIT ?"
-            )
-            rows = self._db.execute(sql, [*part, max(limit - len(found), 0)])
-            found += [(names[int(row[7])], _record(row)) for row in rows]
-        return found
+        pairs = self._indexed().effects(list(names), limit)
+        seqs = sorted({seq for seq, _ in pairs})
+        records = {record.seq: record for record in map(_record, self._of_seqs(_COLUMNS, seqs))}
+        found = ((names[key], records[seq]) for seq, key in pairs if seq in records)
+        return [(cause, record) for cause, record in found if cause in record.caused_by]
 
     def verify(self) -> int | None:
         """Return the number of the first record that is not as it was written, or None where all are."""
-        before, expected = GENESIS, 0
-        sql = f"SELECT {_COLUMNS}, hash, key FROM record ORDER BY seq"
-        for row in self._db.execute(sql):
-            expected += 1
-            held = tuple(row[1:7])
-            now = chain(before, int(row[0]), held)
-            if int(row[0]) != expected or now != row[7] or int(row[8]) != key_of(row[1]):
-                return expected
-            before = bytes(row[7])
-        return None if expected == self._seq else expected + 1
+        through, before, expected = self._seq, GENESIS, 0
+        sql = f"SELECT {_COLUMNS}, hash FROM record WHERE seq<=? ORDER BY seq"
+        try:
+            for row in self._db.execute(sql, (through,)):
+                expected += 1
+                if int(row[0]) != expected or chain(before, _row(row)) != row[7]:
+                    return expected
+                before = bytes(row[7])
+        except Exception as error:  # noqa: BLE001  whatever the engine can't read any more is not as it was written
+            del error
+            return expected + 1
+        return None if expected == through else expected + 1
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the connection."""
         self._db.close()
+
+
+class SqliteJournal(SqlJournal):
+    """A journal in one SQLite file."""
+
+    begin = "BEGIN IMMEDIATE"
+
+    def __init__(self, path: Path, open_connection: Callable[[Path], Connection] = connect):
+        """Open or make the journal.
+
+        Raises:
+            ConfigError: The file is no journal, or its folder can't be written.
+        """
+        self.path = Path(path)
+        try:
+            db = open_connection(path)
+            # Larger pages and rarer checkpoints: a page that many commits touch is written back once, not each time.
+            for setting in ("page_size=8192", "journal_mode=WAL", "synchronous=FULL", "cache_size=-65536",
+                            "busy_timeout=10000", "wal_autocheckpoint=4096"):  # fmt: skip
+                db.execute(f"PRAGMA {setting}")
+            _bring_up(db)
+            for statement in ddl(sqlite_dialect.dialect()):
+                db.execute(statement)
+            folder = None if str(path) == ":memory:" else self.path.with_name(f"{self.path.stem}.index")
+            super().__init__(str(path), db, folder)
+        except Exception as error:
+            raise ConfigError(f"{path}: not a journal that can be opened: {error}") from error
+
+    def reader(self) -> SqliteJournal:
+        """Return another connection to the same file."""
+        return SqliteJournal(self.path)
+
+
+def _bring_up(db: Connection) -> None:
+    """Drop what a file of the first schema has and today's lacks: all of it follows from the records."""
+    if "key" not in {row[1] for row in db.execute("PRAGMA table_info(record)")}:
+        return
+    for statement in ("BEGIN IMMEDIATE", "DROP INDEX IF EXISTS record_key", "ALTER TABLE record DROP COLUMN key",
+                      "DROP TABLE IF EXISTS cause", "COMMIT"):  # fmt: skip
+        db.execute(statement)
+
+
+def _chained(items: list[Record], seq: int, last: bytes) -> tuple[list[tuple[Any, ...]], bytes]:
+    """Return the rows of records that follow number `seq`, each with its hash, and the hash of the last."""
+    rows: list[tuple[Any, ...]] = []
+    for item in items:
+        seq += 1
+        causes = _encode(item.caused_by) if item.caused_by else _NO_CAUSE
+        row = (seq, item.id, item.kind, item.subject, item.recorded_at_ns, causes, item.body)
+        last = blake2b(last + _encode(row), digest_size=16).digest()  # `chain`, without a call for each record
+        rows.append((*row, last))
+    return rows, last
+
+
+def _effects(items: list[Record], seq: int, keys: dict[str, int]) -> Iterator[tuple[int, int]]:
+    """Yield (cause key, effect seq); `keys` keeps the keys that are known."""
+    for item in items:
+        seq += 1
+        for cause in dict.fromkeys(item.caused_by):
+            key = keys.get(cause)
+            if key is None:
+                key = keys[cause] = key_of(cause)
+            yield key, seq
+
+
+def _row(row: Sequence[Any]) -> Row:
+    return int(row[0]), row[1], row[2], row[3], int(row[4]), bytes(row[5]), bytes(row[6])
 
 
 def _record(row: Sequence[Any]) -> Record:

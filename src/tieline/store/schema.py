@@ -14,7 +14,6 @@ record = Table(
     "record",
     metadata,
     Column("seq", _SEQ, primary_key=True, autoincrement=False),
-    Column("key", BigInteger, nullable=False),
     Column("id", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
@@ -23,18 +22,8 @@ record = Table(
     Column("body", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
 )
-Index("record_key", record.c.key, unique=True)
 Index("record_subject", record.c.subject, record.c.recorded_at_ns)
-"""Facts in order; `key` is 64 bits of the id's hash, `hash` chains each row to the one before."""
-
-cause = Table(
-    "cause",
-    metadata,
-    Column("cause_key", BigInteger, primary_key=True, autoincrement=False),
-    Column("effect_seq", _SEQ, primary_key=True, autoincrement=False),
-    sqlite_with_rowid=False,
-)
-"""Which record followed from which: the key of the cause, the sequence number of the effect."""
+"""Facts in order; `hash` chains each row to the one before. Ids are found by `store.index`, not by a B-tree here."""
 
 snapshot = Table(
     "snapshot",

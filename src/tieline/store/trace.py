@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tieline.flow.record import Record
-from tieline.store.journal import SqliteJournal
+from tieline.store.journal import SqlJournal
 
 
 class Trace(Struct, frozen=True):
@@ -24,7 +24,7 @@ class Trace(Struct, frozen=True):
         return counts
 
 
-def trace(journal: SqliteJournal, record_id: str, limit: int = 2_000, max_depth: int = 32) -> Trace | None:
+def trace(journal: SqlJournal, record_id: str, limit: int = 2_000, max_depth: int = 32) -> Trace | None:
     """Return what led to a record and what followed from it, nearest first; None where there is no such record.
 
     Backwards all causes of causes are followed, forwards all effects of effects; siblings (other effects of the same
@@ -42,7 +42,7 @@ def trace(journal: SqliteJournal, record_id: str, limit: int = 2_000, max_depth:
 
 
 def _backwards(
-    journal: SqliteJournal,
+    journal: SqlJournal,
     start: str,
     records: dict[str, Record],
     edges: dict[tuple[str, str], None],
@@ -57,7 +57,7 @@ def _backwards(
                 edges[(cause, effect)] = None
                 if cause not in records and cause not in nearer:
                     nearer.append(cause)
-        found = [record for record in map(journal.get, nearer[: max(limit - len(records), 0)]) if record is not None]
+        found = journal.many(nearer[: max(limit - len(records), 0)])
         records.update((record.id, record) for record in found)
         front = [record.id for record in found]
         if not front:
@@ -66,7 +66,7 @@ def _backwards(
 
 
 def _forwards(
-    journal: SqliteJournal,
+    journal: SqlJournal,
     start: str,
     records: dict[str, Record],
     edges: dict[tuple[str, str], None],

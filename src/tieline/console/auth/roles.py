@@ -17,6 +17,7 @@ class Role(StrEnum):
     OWNER = "owner"
     AUDITOR = "auditor"
     ADMIN = "admin"
+    GATEWAY = "gateway"
 
 
 class Action(StrEnum):
@@ -31,6 +32,7 @@ class Action(StrEnum):
     SEE_MONEY = "see_money"
     SEE_AUDIT = "see_audit"
     SEE_METRICS = "see_metrics"
+    SEND_READINGS = "send_readings"
     ACKNOWLEDGE = "acknowledge"
     COMPOSE_EVENT = "compose_event"
     DECIDE_EVENT = "decide_event"
@@ -43,7 +45,7 @@ class Action(StrEnum):
     MAKE_TOKEN = "make_token"
 
 
-_EVERYBODY = frozenset(Role)
+_EVERYBODY = frozenset(Role) - {Role.GATEWAY}  # a gateway is no person: it sends readings and sees nothing
 _SEES_GRID = _EVERYBODY - {Role.OWNER}
 
 ALLOWED: dict[Action, frozenset[Role]] = {
@@ -56,6 +58,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.SEE_MONEY: frozenset({Role.TRADER, Role.PROGRAM_MANAGER, Role.AUDITOR}),
     Action.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
     Action.SEE_METRICS: frozenset({Role.VIEWER, Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR, Role.ADMIN}),
+    Action.SEND_READINGS: frozenset({Role.GATEWAY}),
     Action.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.DISPATCHER}),
     Action.COMPOSE_EVENT: frozenset({Role.DISPATCHER, Role.PROGRAM_MANAGER}),
     Action.DECIDE_EVENT: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
