@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.resource.batch import Readings
+from tieline.resource.hold import MIN_HOLD_S
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.point import by_code, code
 from tieline.resource.quality import Quality
@@ -64,6 +65,9 @@ class Fleet:
             safe_w: Power that is safe for each (W).
             groups: The groups; a parent stands before its children.
             parents: For each purpose the index in `groups` of each row's parent, -1 for none.
+
+        `max_va` (VA), `q_priority`, `ramp_w_per_s` (inf: as fast as it likes) and `min_hold_s` begin with what the rest
+        implies, and are set afterwards where more is known.
         """
         self.ids = list(ids)
         self._rows = {name: row for row, name in enumerate(self.ids)}
@@ -78,6 +82,10 @@ class Fleet:
         self.quality = np.full(count, int(Quality.NOT_TOPICAL), np.uint32)
         self.taken_at_ns = np.zeros(count, np.int64)
         self.received_at_ns = np.zeros(count, np.int64)
+        self.max_va: Floats = np.maximum(max_inject_w, max_absorb_w)
+        self.q_priority = np.zeros(count, np.bool_)
+        self.ramp_w_per_s = np.full(count, np.inf)
+        self.min_hold_s = np.array([MIN_HOLD_S.get(kind, 0.0) for kind in KINDS])[self.kinds]
         self._columns: dict[int, Floats] = {}
         self._taken: dict[int, NDArray[np.int64]] = {}
         self.power_code = code("power_w")
