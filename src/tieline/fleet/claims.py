@@ -7,16 +7,19 @@ order of rank, a level at a time, so that a million rows take a few passes over 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.fleet.columns import Fleet
-from tieline.fleet.settling import ClaimBatch, Floats, Holds, Live, Mask, Rows, Settled, Settling
+from tieline.fleet.modes import fit_apparent, settle_modes
+from tieline.fleet.settling import OPEN, ClaimBatch, Floats, Holds, Live, Mask, Rows, Settled, Settling
 from tieline.resource.arbitrate import Arbitration, Held, arbitrate
 from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity
 from tieline.resource.level import Level
+from tieline.resource.mode import ModeGroup
 from tieline.resource.setpoint import Bounds
 from tieline.times import FOREVER_NS
 
@@ -33,6 +36,7 @@ class ClaimBook:
         self._ids: dict[str, int] = {}
         self._by_key: dict[_Key, list[int]] = {}
         self._names: dict[int, str] = {}
+        self._levels: list[int] = []
         self._dirty = np.ones(len(fleet), np.bool_)
         self._settled_ns = -1
         self.is_local = np.zeros(len(fleet), np.bool_)
@@ -53,6 +57,7 @@ class ClaimBook:
         serial = len(self._ids)
         self._ids[batch.id] = serial
         self._names[serial] = batch.id
+        self._levels.append(int(batch.level))
         fresh = Live(batch, serial, np.ones(len(batch.rows), np.bool_))
         mine = np.zeros(len(self._fleet), np.bool_)
         mine[batch.rows] = True
@@ -102,6 +107,10 @@ class ClaimBook:
         keys = [key for key in self._by_key if key[:3] == (source, program, quantity)]
         return [serial for key in keys for serial in self._by_key[key]]
 
+    def has_scope(self, source: str, program: str, quantity: Quantity, scope: str) -> bool:
+        """Return whether a source has live claims under a scope."""
+        return bool(self._by_key.get((source, program, quantity, scope)))
+
     def expire(self, now_ns: int) -> int:
         """End what has run out, and return how many claims that were."""
         over = [live for live in self._live.values() if live.batch.end_ns <= now_ns]
@@ -138,7 +147,7 @@ class ClaimBook:
             rows = np.flatnonzero(self._dirty).astype(np.int32)
             self._dirty[:] = False
             self._settled_ns = now_ns
-        return self._settle(now_ns, rows, Level.LOCAL + 1, quantity)
+        return self._settle(now_ns, rows, OPEN, quantity)
 
     def touch(self, rows: Rows) -> None:
         """Settle these rows the next time, whether or not a claim on them changes."""
@@ -156,9 +165,9 @@ class ClaimBook:
         self.holds.low_w[rows], self.holds.high_w[rows], self.holds.until_ns[rows] = low_w, high_w, until_ns
         self._dirty[rows] = True
 
-    def bounds_above(self, rows: Rows, level: Level, now_ns: int) -> tuple[Floats, Floats]:
-        """Return the bounds (W) that levels stronger than `level` leave on each row."""
-        settled = self._settle(now_ns, rows, level)
+    def bounds_above(self, rows: Rows, level: Level, now_ns: int, with_timers: bool = True) -> tuple[Floats, Floats]:
+        """Return the bounds (W) that levels stronger than `level` leave on each row, with or without hold timers."""
+        settled = self._settle(now_ns, rows, level, holds=None if with_timers else Holds.none(len(self._fleet)))
         return settled.low_w, settled.high_w
 
     def target_of(self, rows: Rows, source: str, program: str, quantity: Quantity) -> tuple[Floats, NDArray[np.int64]]:
@@ -184,6 +193,43 @@ class ClaimBook:
                 low[mine], high[mine] = live.batch.low[live.alive], live.batch.high[live.alive]
         return low[rows], high[rows]
 
+    def least_high(self, rows: Rows, quantity: Quantity, now_ns: int) -> Floats:
+        """Return the lowest upper limit in force of a quantity on rows; inf where there is none."""
+        return self._tightest(rows, quantity, now_ns, "high", np.minimum, np.inf)
+
+    def most_low(self, rows: Rows, quantity: Quantity, now_ns: int) -> Floats:
+        """Return the highest lower limit in force of a quantity on rows; -inf where there is none."""
+        return self._tightest(rows, quantity, now_ns, "low", np.maximum, -np.inf)
+
+    def _tightest(
+        self, rows: Rows, quantity: Quantity, now_ns: int, side: str, keep: np.ufunc, nothing: float
+    ) -> Floats:
+        limits = [x for x in self._in_force(now_ns, (quantity,)) if x.batch.kind is ClaimKind.LIMIT]
+        if not limits:
+            return np.full(len(rows), nothing)
+        whole = np.full(len(self._fleet), nothing)
+        for live in limits:
+            keep.at(whole, live.batch.rows[live.alive], getattr(live.batch, side)[live.alive])
+        return whole[rows]
+
+    def modes(self, now_ns: int) -> dict[ModeGroup, tuple[NDArray[np.uint8], Rows]]:
+        """Return of each mode group what is in force on each row, and the serial of who named it (R10)."""
+        return settle_modes(self._in_force(now_ns, (Quantity.MODE,)), self.is_local)
+
+    def powers(self, now_ns: int, rows: Rows) -> tuple[Settled, Settled, Mask]:
+        """Settle active and reactive power, fitted into the apparent power; last, where one gave way to the other."""
+        active, reactive = self._settle(now_ns, rows, OPEN), self._settle(now_ns, rows, OPEN, Quantity.Q)
+        fleet = self._fleet
+        fitted = fit_apparent(active.target_w, reactive.target_w, fleet.max_va[rows], fleet.q_priority[rows])
+        return replace(active, target_w=fitted[0]), replace(reactive, target_w=fitted[1]), fitted[2]
+
+    def _in_force(self, now_ns: int, quantities: tuple[Quantity, ...]) -> list[Live]:
+        return [
+            live
+            for live in self._live.values()
+            if live.batch.start_ns <= now_ns < live.batch.end_ns and live.batch.quantity in quantities
+        ]
+
     def _mark_started(self, now_ns: int) -> None:
         for live in self._live.values():
             if self._settled_ns < live.batch.start_ns <= now_ns or self._settled_ns < live.batch.end_ns <= now_ns:
@@ -191,16 +237,12 @@ class ClaimBook:
         ended = (self.holds.until_ns > self._settled_ns) & (self.holds.until_ns <= now_ns)
         self._dirty |= ended
 
-    def _settle(self, now_ns: int, rows: Rows, below: int, quantity: Quantity = Quantity.P) -> Settled:
-        active = [
-            live
-            for live in self._live.values()
-            if live.batch.start_ns <= now_ns < live.batch.end_ns
-            and live.batch.quantity in (quantity, Quantity.CONNECT)
-            and live.batch.level < below
-        ]
+    def _settle(
+        self, now_ns: int, rows: Rows, below: int, quantity: Quantity = Quantity.P, holds: Holds | None = None
+    ) -> Settled:
+        active = [x for x in self._in_force(now_ns, (quantity, Quantity.CONNECT)) if x.batch.level < below]
         settling = Settling(self._fleet, rows, self.is_local, quantity)
-        return settling.run(active, self.reserved_w, self.holds, now_ns)
+        return settling.run(active, self.reserved_w, holds or self.holds, now_ns)
 
     # --- explaining ----------------------------------------------------------------------------------------------
 
@@ -208,6 +250,12 @@ class ClaimBook:
         """Return the ids of the batches named by serials, each once, in order of placing; -1 is passed over."""
         unique = np.unique(np.concatenate(serials)) if serials else np.zeros(0, np.int32)
         return [self._names[int(serial)] for serial in unique if serial >= 0]
+
+    def level_of(self, serials: Rows) -> NDArray[np.int64]:
+        """Return the level of the batch of each serial; that of no claim is beyond the weakest."""
+        levels = np.array([*self._levels, OPEN, OPEN], np.int64)  # -1 and -2 count from the end
+        found: NDArray[np.int64] = levels[serials]
+        return found
 
     def claims_on(self, row: int) -> list[Claim]:
         """Return the live claims on a row as objects."""

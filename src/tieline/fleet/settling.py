@@ -134,9 +134,7 @@ class Settling:
         winner, target_w = self._compete([x for x in mine if x.batch.kind is ClaimKind.SET])
         total_w = self._deltas([x for x in mine if x.batch.kind is ClaimKind.DELTA], reserved_w)
         settle.clamp(target_w, winner, self.default_w, total_w, self.low_w, self.high_w)
-        return Settled(
-            self.rows, target_w, self.low_w, self.high_w, winner, self.low_by, self.high_by, self.conflict
-        )
+        return Settled(self.rows, target_w, self.low_w, self.high_w, winner, self.low_by, self.high_by, self.conflict)
 
     # --- who reaches whom ----------------------------------------------------------------------------------------
 
