@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
@@ -43,7 +44,7 @@ def decide_ask(
         return [], state.answers[record_id]
     refusal = _refusal(state, ask, principal, now_ns)
     if refusal is not None:
-        return [Entry(record_id, AskRefused(ask, refusal), ask.resource)], refusal
+        return [Entry(record_id, AskRefused(_recordable(ask), refusal), ask.resource)], refusal
     batch = derive("claims", *key_of(ask), ask.version)
     placed = placed_by(state, ask, batch, now_ns)
     entries = [
@@ -52,6 +53,19 @@ def decide_ask(
         Entry(batch, placed, ask.resource, (record_id,)),
     ]
     return entries, Granted(batch, state.revision + 1)
+
+
+def _recordable(ask: Ask) -> Ask:
+    """Return an ask whose integers fit a journal: what was out of range is named in the refusal beside it."""
+    least, most = -(2**63), 2**63 - 1
+
+    def cut(number: int) -> int:
+        return min(max(number, least), most)
+
+    return structs.replace(
+        ask, version=cut(ask.version), start_ns=cut(ask.start_ns), end_ns=cut(ask.end_ns), primacy=cut(ask.primacy),
+        tagged_ns=None if ask.tagged_ns is None else cut(ask.tagged_ns),
+    )  # fmt: skip
 
 
 def _refusal(state: DeskState, ask: Ask, principal: Principal | None, now_ns: int) -> Refusal | None:

@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 
 def is_on(power_w: Floats, inject_w: Floats, absorb_w: Floats) -> Mask:
     """Return which powers count as on."""
-    on: Mask = np.abs(power_w) > ON_FRAC * np.where(power_w >= 0, inject_w, absorb_w)
+    on: Mask = (power_w != 0) & (np.abs(power_w) >= ON_FRAC * np.where(power_w >= 0, inject_w, absorb_w))
     return on
 
 

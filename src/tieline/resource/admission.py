@@ -13,6 +13,7 @@ from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 MAX_AGE_NS = 30 * SECOND_NS
 MOST_RANDOM_S = 3_600.0
+MOST_PRIMACY = 2**31 - 1
 
 LEASE_CAP_NS: dict[Level, int | None] = {
     Level.PHYSICS: None,
@@ -133,6 +134,8 @@ def _values(claim: Claim) -> Refusal | None:
 
 
 def _times(claim: Claim, now_ns: int, tagged_ns: int | None) -> Refusal | None:
+    if abs(claim.primacy) > MOST_PRIMACY:
+        return Refusal("not a primacy", "primacy", str(claim.primacy), f"up to {MOST_PRIMACY}", rule="R1")
     for name, instant_ns in (("start", claim.start_ns), ("end", claim.end_ns)):
         if not 0 <= instant_ns <= FOREVER_NS:
             return Refusal("not an instant", name, str(instant_ns), f"0 to {FOREVER_NS} ns", rule="R1")

@@ -33,7 +33,7 @@ ON_FRAC = 0.05
 def is_on(power_w: float, rating: Bounds) -> bool:
     """Return whether a resource at this power counts as on."""
     size_w = rating.high_w if power_w >= 0 else -rating.low_w
-    return abs(power_w) > ON_FRAC * size_w
+    return power_w != 0 and abs(power_w) >= ON_FRAC * size_w
 
 
 def held_within(power_w: float, rating: Bounds) -> Bounds:
