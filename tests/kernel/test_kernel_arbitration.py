@@ -91,7 +91,9 @@ def by_oracle(claims: list, now: int, is_local: bool, reserved: dict, safe: floa
     targets = [c for c in moves if c.kind is ClaimKind.SET]
     winner = next((c for c in targets if all(c is o or oracle.beats(c, o) for o in targets)), None)
     same = [c for c in targets if winner and (c.level, c.primacy) == (winner.level, winner.primacy)]
-    wanted = (winner.value if winner else 0.0) + oracle.counted([c for c in moves if c.kind is ClaimKind.DELTA], reserved)
+    wanted = (winner.value if winner else 0.0) + oracle.counted(
+        [c for c in moves if c.kind is ClaimKind.DELTA], reserved
+    )
     conflict = clash or len({c.value for c in same}) > 1
     return min(max(wanted, low), high), low, high, winner.id if winner else None, conflict
 
@@ -129,6 +131,10 @@ def compare(seed: int, batches: int, rows: int) -> int:
     now = int(rng.integers(0, 60))
     settled = book.arbitrate(now)
     assert list(settled.rows) == list(range(rows))
+    some = np.flatnonzero(rng.random(rows) < 0.4).astype(np.int32)  # none of them, too
+    part = book.arbitrate(now, some)
+    for name in ("target_w", "low_w", "high_w", "winner", "limited_low", "limited_high", "conflict"):
+        assert (getattr(part, name) == getattr(settled, name)[some]).all(), name
     for row in range(rows):
         until, pair = book.holds.until_ns[row], (float(book.holds.low_w[row]), float(book.holds.high_w[row]))
         agree(rng, book, settled, row, everything[row], now, pair if until > now else None)

@@ -29,7 +29,9 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 SITE_STALE_NS = 10 * SECOND_NS
 MARGIN_FRAC = 0.01
-MOVES_FRAC = 0.005
+MOVES_FRAC, SWAPS_FRAC = 0.005, 0.05
+"""Caps are placed afresh when their sum moves by the first share of the group's rating, or when by the second share of
+it they change places: then one leaf lies idle below its cap while another is held at its own."""
 
 
 def caps(
@@ -130,11 +132,10 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     wish = caps(state, rows, ask.low, ask.high, now_ns, state.fleet.kind_of(ask.resource) is Kind.SITE)
     low, high = _grown_where_free(state, rows, ask, wish, now_ns)
     size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
-    shift_w = sum(
-        abs(float(new[np.isfinite(new)].sum()) - float(old[np.isfinite(old)].sum()))
-        for new, old in ((low, old_low), (high, old_high))
-    )
-    if shift_w < MOVES_FRAC * size_w:
+    pairs = [(new[np.isfinite(new)], old[np.isfinite(new)]) for new, old in ((low, old_low), (high, old_high))]
+    shift_w = sum(abs(float(new.sum()) - float(old.sum())) for new, old in pairs)
+    swap_w = sum(float(np.abs(new - old).sum()) for new, old in pairs)
+    if shift_w < MOVES_FRAC * size_w and swap_w < SWAPS_FRAC * size_w:
         return []
     batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, now_ns)
     ended = ClaimsEnded(

@@ -167,11 +167,11 @@ class Settling:
         self._gate_by = np.full(len(self.rows), NOBODY, np.int32)
         for live in ranked:
             at = self._where(live.batch.level)[live.batch.rows]
-            first = live.alive & (at >= 0)
-            first &= ~decided[at]
-            decided[at[first]] = True
-            closes = first & (live.batch.value == 0.0)
-            level[at[closes]], self._gate_by[at[closes]] = int(live.batch.level), live.serial
+            asked = live.alive & (at >= 0)
+            at, value = at[asked], live.batch.value[asked]
+            closes = at[~decided[at] & (value == 0.0)]
+            level[closes], self._gate_by[closes] = int(live.batch.level), live.serial
+            decided[at] = True
         self._gate_level = level
 
     # --- the rules -----------------------------------------------------------------------------------------------
