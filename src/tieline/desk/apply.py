@@ -20,6 +20,7 @@ from tieline.fleet.ledger import Held
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
 from tieline.resource.command import Stage, follows
+from tieline.resource.identity import Purpose
 from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, SECOND_NS
 
@@ -39,6 +40,13 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact) -> None:
 
 def _offer_made(state: DeskState, record_id: str, fact: facts.OfferMade) -> None:
     state.offers[fact.offer.id] = fact.offer
+
+
+def _enrolled(state: DeskState, record_id: str, fact: facts.ResourceEnrolled) -> None:
+    fleet, resource = state.fleet, fact.resource
+    for purpose, parent in resource.parents:
+        if purpose is Purpose.PROGRAM and fleet.holds(parent) and fleet.holds(resource.id):
+            fleet.enrol(parent, fleet.leaves(resource.id))
 
 
 def _offer_answered(state: DeskState, record_id: str, fact: facts.OfferAnswered) -> None:
@@ -228,6 +236,7 @@ def _authority_changed(state: DeskState, record_id: str, fact: facts.AuthorityCh
 
 
 _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
+    facts.ResourceEnrolled: _enrolled,
     facts.OfferMade: _offer_made,
     facts.OfferAnswered: _offer_answered,
     facts.CapacityReserved: _reserved,

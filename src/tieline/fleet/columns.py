@@ -78,6 +78,7 @@ class Fleet:
         self.parents = parents
         self._group_at = {group.id: index for index, group in enumerate(self.groups)}
         self._leaves: dict[int, Rows] = {}
+        self._enrolled: dict[int, Rows] = {}
         count = len(self.ids)
         self.quality = np.full(count, int(Quality.NOT_TOPICAL), np.uint32)
         self.taken_at_ns = np.zeros(count, np.int64)
@@ -149,8 +150,26 @@ class Fleet:
             return np.array([self._rows[resource]], np.int32)
         index = self._group_at[resource]
         if index not in self._leaves:
-            self._leaves[index] = self._find_leaves(index)
+            also = self._enrolled.get(index, np.zeros(0, np.int32))
+            self._leaves[index] = np.union1d(self._find_leaves(index), also).astype(np.int32)
         return self._leaves[index]
+
+    def enrol(self, group: str, rows: Rows) -> None:
+        """Put devices into a program beside those that they are in: of programs a device may have many.
+
+        Raises:
+            KeyError: There is no such group.
+            ValueError: The group is none of the purpose PROGRAM.
+        """
+        index = self._group_at[group]
+        if self.groups[index].purpose is not Purpose.PROGRAM:
+            raise ValueError(f"{group} is a group for {self.groups[index].purpose}: of those a device has one")
+        self._enrolled[index] = np.union1d(self._enrolled.get(index, np.zeros(0, np.int32)), rows).astype(np.int32)
+        self._leaves.pop(index, None)
+
+    def programs_of(self, row: int) -> list[str]:
+        """Return the programs that a device is in."""
+        return [g.id for g in self.groups if g.purpose is Purpose.PROGRAM and row in self.leaves(g.id)]
 
     def _find_leaves(self, index: int) -> Rows:
         group = self.groups[index]
