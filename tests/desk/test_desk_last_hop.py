@@ -244,6 +244,7 @@ def test_an_engine_that_was_started_runs_its_least_time_unless_safety_says_no() 
         assert stage.devices.target_w[0] == 250.0, "held on at its least by its timer (R12)"
         told = stage.state.claims.explain(0, stage.clock.ns)
         assert told.setpoint.limited_by == "device:hold-timer"
+        assert stage.devices.low_w[0] == 0.0, "it keeps its timer by itself: only the limits of claims are told"
         stage.clock.ns += 540 * SECOND_NS
         await stage.desk.settle()
         assert stage.devices.target_w[0] == 0.0

@@ -58,7 +58,7 @@ def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     was_free = np.isnan(was_w)
     moved = (frees != was_free) | (~frees & ~was_free & (np.abs(target_w - was_w) > CHANGE_W))
     low_w, high_w = last.low_w[rows], last.high_w[rows]
-    limits = _differs(settled.low_w, low_w) | _differs(settled.high_w, high_w)
+    limits = _differs(settled.told_low_w, low_w) | _differs(settled.told_high_w, high_w)
     in_force = ~frees | _is_limited(state, settled)
     runs_out = in_force & (last.valid_until_ns[rows] - now_ns < RENEW_NS)
     moved_mask: Mask = moved | (limits & (in_force | _was_limited(state, rows))) | runs_out
@@ -72,7 +72,8 @@ def _differs(new: Floats, old: Floats) -> Mask:
 
 def _is_limited(state: DeskState, settled: Settled) -> Mask:
     fleet, rows = state.fleet, settled.rows
-    limited: Mask = (settled.low_w > -fleet.max_absorb_w[rows]) | (settled.high_w < fleet.max_inject_w[rows])
+    limited: Mask = settled.told_low_w > -fleet.max_absorb_w[rows]
+    limited |= settled.told_high_w < fleet.max_inject_w[rows]
     return limited
 
 
@@ -93,7 +94,7 @@ def decide_commands(state: DeskState, settled: Settled, now_ns: int) -> tuple[li
     mask = changed(state, settled, now_ns)
     if not mask.any():
         return [], None
-    wish = Wish(settled.rows[mask], wanted(settled)[mask], settled.low_w[mask], settled.high_w[mask])
+    wish = Wish(settled.rows[mask], wanted(settled)[mask], settled.told_low_w[mask], settled.told_high_w[mask])
     level = _deciding_level(state, settled)[mask]
     entries = _kept(state, wish, now_ns)
     goes = _paced(state, wish, level, now_ns)

@@ -22,7 +22,7 @@ from tieline.times import DAY_NS, FOREVER_NS
 
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
-MOVED_W = 1_000.0
+MOVED_W, MOVED_FRAC = 1_000.0, 0.01
 REACH_NS = DAY_NS
 """Over how long it is learnt how often a device can be reached."""
 
@@ -56,8 +56,10 @@ def decide_derating(state: DeskState, pool: str, rows: Rows, eligible: Mask, cau
     before, until_ns = state.derated.get(pool, (1.0, FOREVER_NS))
     end_ns = _until_ns(state, rows, now_ns)
     size_w = max(capacity.up_w, capacity.down_w)
+    least_w = max(MOVED_W, MOVED_FRAC * size_w)
     runs_out = (1.0 - frac) * size_w >= MOVED_W and until_ns - now_ns < SLOT_NS and end_ns > until_ns
-    if abs(frac - before) * size_w < MOVED_W and not runs_out:
+    ends = frac >= 1.0 and before < 1.0
+    if abs(frac - before) * size_w < least_w and not (runs_out or ends):
         return []
     up_w, down_w = frac * capacity.up_w, frac * capacity.down_w
     short = shortened(state.ledger, pool, up_w, down_w, now_ns, end_ns)

@@ -241,8 +241,14 @@ class ClaimBook:
         self, now_ns: int, rows: Rows, below: int, quantity: Quantity = Quantity.P, holds: Holds | None = None
     ) -> Settled:
         active = [x for x in self._in_force(now_ns, (quantity, Quantity.CONNECT)) if x.batch.level < below]
-        settling = Settling(self._fleet, rows, self.is_local, quantity)
-        return settling.run(active, self.reserved_w, holds or self.holds, now_ns)
+        holds = holds or self.holds
+        settled = Settling(self._fleet, rows, self.is_local, quantity).run(active, self.reserved_w, holds, now_ns)
+        if not (holds.until_ns[rows] > now_ns).any():
+            return settled
+        low_w, high_w = Settling(self._fleet, rows, self.is_local, quantity).bounds(active)
+        # Where a timer stands against a limit the device can't keep it: what it is told contains where it must stay.
+        low_w, high_w = np.minimum(low_w, settled.target_w), np.maximum(high_w, settled.target_w)
+        return replace(settled, told_low_w=low_w, told_high_w=high_w)
 
     # --- explaining ----------------------------------------------------------------------------------------------
 

@@ -55,7 +55,8 @@ class ClaimBatch:
 class Settled:
     """The setpoints of some rows; shape (m,). `winner`, `limited_low` and `limited_high` are serials of batches.
 
-    -1 stands for nobody, -2 for the device's own hold timer.
+    -1 stands for nobody, -2 for the device's own hold timer. `told_low_w` and `told_high_w` are the limits of claims
+    alone: what the device is told, as it keeps its timer by itself.
     """
 
     rows: Rows
@@ -66,6 +67,8 @@ class Settled:
     limited_low: Rows
     limited_high: Rows
     conflict: Mask
+    told_low_w: Floats
+    told_high_w: Floats
 
 
 @dataclass(slots=True, eq=False)
@@ -134,7 +137,17 @@ class Settling:
         winner, target_w = self._compete([x for x in mine if x.batch.kind is ClaimKind.SET])
         total_w = self._deltas([x for x in mine if x.batch.kind is ClaimKind.DELTA], reserved_w)
         settle.clamp(target_w, winner, self.default_w, total_w, self.low_w, self.high_w)
-        return Settled(self.rows, target_w, self.low_w, self.high_w, winner, self.low_by, self.high_by, self.conflict)
+        return Settled(
+            self.rows, target_w, self.low_w, self.high_w, winner, self.low_by, self.high_by, self.conflict,
+            self.low_w, self.high_w,
+        )  # fmt: skip
+
+    def bounds(self, active: Sequence[Live]) -> tuple[Floats, Floats]:
+        """Return the limits (W) of claims alone, without any hold timer."""
+        self._gates([x for x in active if x.batch.quantity is Quantity.CONNECT])
+        limits = [x for x in active if x.batch.quantity is self.quantity and x.batch.kind is ClaimKind.LIMIT]
+        self._limits(limits, Holds.none(len(self.fleet)), 0)
+        return self.low_w, self.high_w
 
     # --- who reaches whom ----------------------------------------------------------------------------------------
 
