@@ -118,15 +118,20 @@ def _deciding_level(state: DeskState, settled: Settled) -> NDArray[np.int64]:
 def _kept(state: DeskState, wish: Wish, now_ns: int) -> list[Entry]:
     """Let rows whose turn to come back is later keep their last command, as far as today's limits allow."""
     rows, last = wish.rows, state.commands
+    frees, staged = np.isnan(wish.target_w), state.release_at_ns[rows] > 0
+    if not (frees.any() or staged.any()):
+        return []
     alive = last.valid_until_ns[rows] > now_ns
     wider = (wish.low_w < last.low_w[rows] - CHANGE_W) | (wish.high_w > last.high_w[rows] + CHANGE_W)
-    lets_go = np.isnan(wish.target_w) & (np.isfinite(last.target_w[rows]) | (wider & _was_limited(state, rows)))
+    lets_go = frees & (np.isfinite(last.target_w[rows]) | (wider & _was_limited(state, rows)))
     entries, waits = decide_release(state, rows, alive & lets_go, now_ns)
-    kept_w = np.clip(last.target_w[rows], wish.low_w, wish.high_w)
-    wish.target_w[:] = np.where(waits, kept_w, wish.target_w)
-    wish.low_w[:] = np.where(waits, np.clip(last.low_w[rows], wish.low_w, wish.high_w), wish.low_w)
-    wish.high_w[:] = np.where(waits, np.clip(last.high_w[rows], wish.low_w, wish.high_w), wish.high_w)
-    state.claims.touch(rows[waits])
+    at = np.flatnonzero(waits)
+    if len(at):
+        kept, low_w, high_w = rows[at], wish.low_w[at], wish.high_w[at]
+        wish.target_w[at] = np.clip(last.target_w[kept], low_w, high_w)
+        wish.low_w[at] = np.clip(last.low_w[kept], low_w, high_w)
+        wish.high_w[at] = np.clip(last.high_w[kept], low_w, high_w)
+        state.claims.touch(kept)
     return entries
 
 
@@ -156,19 +161,27 @@ def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) 
     tightens = np.abs(goal_w - safe_w) <= np.abs(from_w - safe_w)
     urgent = tightens & (level <= max(EMERGENCY))
     is_free = tightens & (level <= int(Level.ENVELOPE))
+    most_w = np.where(is_free, np.inf, np.minimum(limiter.feeder_w, limiter.system_w)[limiter.feeder_of[rows]])
+    most_w = np.minimum(most_w, np.where(urgent, np.inf, _ramped_w(state, rows, now_ns)))
+    short = np.isfinite(wish.target_w) & (np.abs(goal_w - from_w) > most_w)
+    if short.any():
+        step_w = from_w + np.clip(goal_w - from_w, -most_w, most_w)
+        # A step outside the limits of now would be refused by the device: limits hold at once, ramps give way to them.
+        wish.target_w[:] = np.where(short, np.minimum(np.maximum(step_w, wish.low_w), wish.high_w), wish.target_w)
+        goal_w = np.where(short, wish.target_w, goal_w)
+        state.claims.touch(rows[short])
+    return limiter.allows(rows, np.abs(goal_w - from_w), level, is_free, now_ns)
+
+
+def _ramped_w(state: DeskState, rows: Rows, now_ns: int) -> Floats | float:
+    """Return how far each row may move now by its ramp (W; inf: as far as it likes): its own, or a claimed one."""
+    ramp = np.minimum(state.fleet.ramp_w_per_s[rows], state.claims.least_high(rows, Quantity.RAMP, now_ns))
+    if np.isinf(ramp).all():
+        return np.inf
     issued_ns = state.commands.valid_until_ns[rows] - LEASE_NS
     since_s = np.clip((now_ns - issued_ns) / SECOND_NS, 0.0, STEP_S)
-    ramp = np.minimum(fleet.ramp_w_per_s[rows], state.claims.least_high(rows, Quantity.RAMP, now_ns))
-    ramp_w = np.where(urgent | np.isinf(ramp), np.inf, np.where(np.isinf(ramp), 0.0, ramp) * since_s)
-    cap_w = np.where(is_free, np.inf, np.minimum(limiter.feeder_w[limiter.feeder_of[rows]], limiter.system_w))
-    most_w = np.minimum(ramp_w, cap_w)
-    short = np.isfinite(wish.target_w) & (np.abs(goal_w - from_w) > most_w)
-    step_w = from_w + np.clip(goal_w - from_w, -most_w, most_w)
-    # A step outside the limits of now would be refused by the device: limits hold at once, ramps give way to them.
-    wish.target_w[:] = np.where(short, np.minimum(np.maximum(step_w, wish.low_w), wish.high_w), wish.target_w)
-    state.claims.touch(rows[short])
-    moves_w = np.abs(end_w(state, rows, wish.target_w, wish.low_w, wish.high_w) - from_w)
-    return limiter.allows(rows, moves_w, level, is_free, now_ns)
+    far: Floats = np.where(np.isinf(ramp), np.inf, np.where(np.isinf(ramp), 0.0, ramp) * since_s)
+    return far
 
 
 def _says_more(state: DeskState, wish: Wish, now_ns: int) -> Mask:

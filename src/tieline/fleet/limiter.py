@@ -86,6 +86,9 @@ class FleetLimiter:
         feeder = self.feeder_of[rows]
         spent_feeder_w = spent_feeder_w + self._by_feeder(feeder[is_free], moves_w[is_free])
         spent_w += float(moves_w[is_free].sum())
+        in_all_w = self._by_feeder(feeder, np.where(is_free, 0.0, moves_w))
+        if spent_w + float(in_all_w.sum()) <= self.system_w and (spent_feeder_w + in_all_w <= self.feeder_w).all():
+            return np.ones(len(rows), np.bool_)
         allowed = is_free | (moves_w <= 0.0)
         waits = np.flatnonzero(~allowed)
         waits = waits[np.lexsort((rows[waits], order[waits], feeder[waits]))]
