@@ -319,3 +319,44 @@ def test_only_levels_that_need_no_renewal_may_last_without_end() -> None:
     assert {level for level, cap in LEASE_CAP_NS.items() if cap is None} == {
         Level.PHYSICS, Level.SAFETY, Level.OWNER_NEED, Level.LOCAL,
     }  # fmt: skip
+
+
+def test_a_closed_gate_bars_weaker_targets_and_not_those_of_its_own_level() -> None:
+    book = ClaimBook(fleet_of(1))
+    place(book, "owner-target", Level.OWNER_NEED, 300.0, [0])
+    place(book, "market", Level.MARKET, 900.0, [0])
+    gate = {"quantity": Quantity.CONNECT, "kind": ClaimKind.GATE}
+    place(book, "gate", Level.OWNER_NEED, 0.0, [0], **gate)
+    assert book.arbitrate(0).target_w[0] == 300.0
+    book.cancel("owner-target", "t", Quantity.P)
+    assert (book.arbitrate(1).winner[0], book.explain(0, 1).setpoint.by) == (-1, None)
+    place(book, "stronger-opens", Level.GRID_EMERGENCY, 1.0, [0], **gate)
+    assert book.arbitrate(2).target_w[0] == 900.0
+
+
+def test_deltas_of_one_reservation_count_together_and_each_way_by_itself() -> None:
+    book = ClaimBook(fleet_of(1))
+    book.reserved_w = {"r": (1_000.0, 400.0)}
+    for n, value in enumerate((700.0, 700.0, 300.0, -400.0, -1.0)):
+        drawn = {"kind": ClaimKind.DELTA, "reservation_id": "r", "created_ns": -n}
+        place(book, f"d{n}", Level.RELIABILITY, value, [0], **drawn)
+    # In order of rank 700 counts, the second 700 finds 300 left, the 300 fits; downward 400 is all there is.
+    assert book.arbitrate(0).target_w[0] == 700.0 + 300.0 - 400.0
+    assert {lost.claim for lost in book.explain(0, 0).losers} == {"d1/battery-0", "d4/battery-0"}
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"kind": ClaimKind.GATE, "quantity": Quantity.CONNECT, "value": 0.0}, False),
+        ({"kind": ClaimKind.GATE, "quantity": Quantity.CONNECT, "value": 1.0}, True),
+        ({"kind": ClaimKind.LIMIT, "low": -5.0, "high": 5.0}, False),
+        ({"value": -50.0}, False),
+        ({"value": 100.0}, True),
+    ],
+)
+def test_only_what_leads_to_safety_may_be_without_end(change: dict, refused: bool) -> None:
+    wish = some_claim("x", Level.OWNER_NEED, end_ns=FOREVER_NS, **{"sort": change.pop("kind", ClaimKind.SET), **change})
+    refusal = admit(wish, PRINCIPAL, now_ns=0, last_version=0, safe_w=-50.0)
+    assert (refusal is not None) == refused
+    assert refusal is None or refusal.rule == "R2"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AskGranted, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced, Packed
 from tieline.desk.groups import caps
-from tieline.desk.people import lacks_second
+from tieline.desk.people import SCREENS, lacks_second
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import AskKey, DeskState
@@ -77,7 +77,7 @@ def _refusal(state: DeskState, ask: Ask, principal: Principal | None, now_ns: in
     refusal = admit(
         _claim(ask, now_ns), principal, now_ns=now_ns, last_version=last, tagged_ns=ask.tagged_ns, safe_w=safe_w
     )
-    if refusal is None and principal is not None and principal.is_person:
+    if refusal is None and principal is not None and (principal.is_person or ask.source in SCREENS):
         refusal = lacks_second(ask.people, ask.level, len(rows), len(state.fleet))
     return refusal or _not_carried(state, ask, rows) or _selected(state, ask, now_ns) or _beyond_reserve(state, ask)
 

@@ -12,6 +12,8 @@ from tieline.resource.level import Level
 
 GROUP_DEVICES, FLEET_SHARE, LEAST_DEVICES = 1_000, 0.1, 250
 RULE = "two people"
+SCREENS = ("console",)
+"""Sources behind which people sit, whatever principal they act as."""
 
 
 def needs_two(devices: int, fleet: int) -> str:
