@@ -161,8 +161,10 @@ def _grown_where_free(
     lapsed, default_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows]
     if math.isfinite(ask.high):
         held_w = np.where(lapsed, default_w, np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows]))
-        high = moved_caps(max(ask.high, float(high.sum())), high, held_w)
+        told_w = np.where(lapsed, held_w, last.high_w[rows])
+        high = moved_caps(max(ask.high, float(high.sum())), high, held_w, told_w)
     if math.isfinite(ask.low):
         held_w = np.where(lapsed, default_w, np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows]))
-        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w)
+        told_w = np.where(lapsed, held_w, last.low_w[rows])
+        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w)
     return low, high

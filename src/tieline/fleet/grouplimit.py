@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def moved_caps(limit_w: float, wish_w: Floats, held_w: Floats) -> Floats:
+def moved_caps(limit_w: float, wish_w: Floats, held_w: Floats, told_w: Floats) -> Floats:
     """Return the upper caps (W) that may be placed now; shape (n,); see `resource.grouplimit.moved_caps`."""
     free_w = limit_w - float(held_w.sum())
-    grows_w = np.maximum(wish_w - held_w, 0.0)
+    from_w = np.minimum(held_w, told_w)
+    grows_w = np.maximum(wish_w - from_w, 0.0)
     whole_w = float(grows_w.sum())
     part = min(1.0, max(free_w, 0.0) / whole_w) if whole_w > 0 else 0.0
-    capped: Floats = np.where(grows_w > 0, np.minimum(wish_w, held_w) + part * grows_w, wish_w)
+    capped: Floats = np.where(grows_w > 0, from_w + part * grows_w, wish_w)
     return capped
