@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tieline.fleet import settle
 from tieline.fleet.claims import ClaimBatch, ClaimBook, Settled
 from tieline.fleet.columns import KIND_CODE, Fleet, Group
 from tieline.resource.admission import LEASE_CAP_NS, Principal, admit
@@ -360,3 +361,7 @@ def test_only_what_leads_to_safety_may_be_without_end(change: dict, refused: boo
     refusal = admit(wish, PRINCIPAL, now_ns=0, last_version=0, safe_w=-50.0)
     assert (refusal is not None) == refused
     assert refusal is None or refusal.rule == "R2"
+
+
+def test_every_kernel_is_warmed_with_arguments_that_it_takes() -> None:
+    settle.warm()

@@ -163,7 +163,8 @@ def warm() -> None:
     """Load every kernel now: numba takes half a second for the first call, which must not be an operate's."""
     no_rows, no_w, none = np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.bool_)
     gather_limits(no_rows, none, no_w, no_w, no_rows, 0, no_w, no_w, no_rows, no_rows)
-    fold_level(no_w, no_w, no_rows, no_rows, no_w, no_w, no_w, no_rows, no_rows)
+    fold_level(no_w, no_w, no_rows, no_rows, no_w, no_w, no_w, no_rows, no_rows, none)
+    fold_bounds(no_w, no_w, no_rows, no_w, no_w, no_rows, no_rows)
     compete(no_rows, none, no_w, no_rows, 0, 0, 0, no_rows, no_rows, no_rows, no_w, none)
-    add_deltas(no_rows, none, no_w, no_rows, 0.0, no_w)
+    add_deltas(no_rows, none, no_w, no_rows, 0.0, 0.0, no_w, no_w, no_w)
     clamp(no_w, no_rows, no_w, no_w, no_w, no_w)
