@@ -11,6 +11,7 @@ import msgspec
 from tieline.about import VERSION
 from tieline.console.auth.roles import ALLOWED
 from tieline.console.table import Route
+from tieline.resource.point import json_schema, points
 
 _PROBLEM = {
     "type": "object",
@@ -28,6 +29,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     types = list(dict.fromkeys([r.answer for r in routes] + [r.body for r in routes if r.body is not None]))
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(types, schemas, strict=True))
+    if "Reading" in components:
+        components["Reading"]["properties"]["point"] = {"type": "string", "enum": list(points())}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of)
@@ -42,7 +45,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "security": [{"session": []}, {"token": []}],
         "paths": paths,
         "components": {
-            "schemas": {**components, "Problem": _PROBLEM},
+            "schemas": {**components, "Points": json_schema(), "Problem": _PROBLEM},
             "securitySchemes": {
                 "session": {"type": "apiKey", "in": "cookie", "name": "tieline_session"},
                 "token": {"type": "http", "scheme": "bearer"},

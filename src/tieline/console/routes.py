@@ -188,8 +188,7 @@ async def _opt_in(call: Call) -> Done:
 async def _kill(call: Call) -> Done:
     if not 0 < len(call.body.because.strip()) <= 400:
         raise Problem(422, "the switch moves with a reason", field="because", limit="1 to 400 characters")
-    await call.desk.operator.kill(call.body.pressed, call.name)
-    return Done(True)
+    return _done(await call.desk.operator.kill(call.body.pressed, call.name))
 
 
 def _wide(call: Call) -> str:

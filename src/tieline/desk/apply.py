@@ -9,14 +9,25 @@ import numpy as np
 
 from tieline.desk import facts
 from tieline.desk.asks import key_of
+from tieline.desk.dispatch import end_w, last_end_w
 from tieline.desk.ports import Granted
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.redispatch import SOURCE
 from tieline.desk.state import DeskState, LiveAsk
-from tieline.fleet.claims import ClaimBatch
+from tieline.fleet.claims import ClaimBatch, Floats, Rows
+from tieline.fleet.holding import timers
+from tieline.fleet.ledger import Held
+from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
-from tieline.resource.command import Stage
+from tieline.resource.command import Stage, follows
+from tieline.resource.identity import Purpose
 from tieline.resource.level import Level
+from tieline.times import FOREVER_NS, SECOND_NS
+
+WATCHDOG = "watchdog"
+HEARD = (int(Stage.ACCEPTED), int(Stage.EXECUTING), int(Stage.DONE))
+MAY_FOLLOW = np.array([[follows(after, before) for after in Stage] for before in Stage])
+"""Whether a report of a stage (second index) can be true of a command that is at another (first index)."""
 
 
 def apply(state: DeskState, record_id: str, fact: facts.Fact) -> None:
@@ -31,16 +42,58 @@ def _offer_made(state: DeskState, record_id: str, fact: facts.OfferMade) -> None
     state.offers[fact.offer.id] = fact.offer
 
 
+def _enrolled(state: DeskState, record_id: str, fact: facts.ResourceEnrolled) -> None:
+    fleet, resource = state.fleet, fact.resource
+    for purpose, parent in resource.parents:
+        if purpose is Purpose.PROGRAM and fleet.holds(parent) and fleet.holds(resource.id):
+            fleet.enrol(parent, fleet.leaves(resource.id))
+
+
+def _offer_answered(state: DeskState, record_id: str, fact: facts.OfferAnswered) -> None:
+    if fact.refusal is not None:
+        reservation = derive("reservation", fact.offer)
+        state.ledger.release(reservation)
+        _sync_deltas(state, reservation)
+
+
 def _reserved(state: DeskState, record_id: str, fact: facts.CapacityReserved) -> None:
-    if fact.refusal is None:
-        state.ledger.reserve(
-            fact.reservation, fact.resource, fact.product, fact.start_ns, fact.end_ns, fact.up_w, fact.down_w
-        )
+    if fact.refusal is not None:
+        return
+    held = Held.HOLD if fact.holds_until_ns else Held.COMMITTED  # journals of before holds have none
+    state.ledger.reserve(
+        fact.reservation, fact.resource, fact.product, fact.start_ns, fact.end_ns, fact.up_w, fact.down_w,
+        state=held, holds_until_ns=fact.holds_until_ns or FOREVER_NS, energy_wh=fact.energy_wh,
+    )  # fmt: skip
+    _sync_deltas(state, fact.reservation)
 
 
 def _award_taken(state: DeskState, record_id: str, fact: facts.AwardTaken) -> None:
-    if fact.refusal is None:
-        state.awards[fact.award.id] = fact.award
+    if fact.refusal is not None:
+        return
+    award, reservation = fact.award, derive("reservation", fact.award.offer)
+    state.awards[award.id] = award
+    offer = state.offers.get(award.offer)
+    whole = offer is not None and (award.start_ns, award.end_ns) == (offer.start_ns, offer.end_ns)
+    up_w, down_w = (max(award.power_w, 0.0), max(-award.power_w, 0.0)) if whole else (None, None)
+    state.ledger.commit(reservation, 0, up_w, down_w)  # the market decides: its award stands, late or not
+    _sync_deltas(state, reservation)
+
+
+def _sync_deltas(state: DeskState, reservation: str) -> None:
+    """Keep what deltas may draw on as the ledger has it (R8)."""
+    booking = state.ledger.bookings.get(reservation)
+    if booking is None or booking.state is not Held.COMMITTED:
+        state.claims.reserved_w.pop(reservation, None)
+    else:
+        state.claims.reserved_w[reservation] = (booking.up_w, booking.down_w)
+
+
+def _derated(state: DeskState, record_id: str, fact: facts.CapacityDerated) -> None:
+    capacity = state.ledger.capacities.get(fact.pool)
+    if capacity is not None:
+        frac = fact.up_w / capacity.up_w if capacity.up_w > 0 else 1.0
+        state.derated[fact.pool] = (frac, fact.end_ns)
+        state.ledger.derate(fact.pool, fact.up_w, fact.down_w, fact.start_ns, fact.start_ns, fact.end_ns)
 
 
 def _batch_taken(state: DeskState, record_id: str, fact: facts.BatchTaken) -> None:
@@ -76,6 +129,8 @@ def _note_opt_out(state: DeskState, level: Level, kind: ClaimKind, resource: str
 
 
 def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -> None:
+    if fact.randomise_s > 0:
+        state.spread_s[fact.rows.array()] = fact.randomise_s
     if fact.source == SOURCE:
         state.market_versions[fact.program] = fact.version
     state.claims.place(
@@ -98,20 +153,30 @@ def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -
             low=fact.low.array(),
             high=fact.high.array(),
             value=fact.value.array(),
+            scope=fact.scope,
         )
     )
 
 
 def _claims_ended(state: DeskState, record_id: str, fact: facts.ClaimsEnded) -> None:
     rows = None if fact.rows is None else fact.rows.array()
-    state.claims.cancel(fact.source, fact.program, Quantity(fact.quantity), rows, ClaimEnd(fact.why))
+    state.claims.cancel(fact.source, fact.program, Quantity(fact.quantity), rows, ClaimEnd(fact.why), fact.scope)
 
 
 def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssued) -> None:
     rows, columns = fact.rows.array(), state.commands
-    columns.target_w[rows] = fact.target_w.array()
-    columns.low_w[rows] = fact.low_w.array()
-    columns.high_w[rows] = fact.high_w.array()
+    target_w, low_w, high_w = fact.target_w.array(), fact.low_w.array(), fact.high_w.array()
+    moves_w = np.abs(end_w(state, rows, target_w, low_w, high_w) - last_end_w(state, rows, fact.issued_ns))
+    state.limiter.note(rows, moves_w, fact.issued_ns)
+    _start_timers(state, rows, target_w, fact.issued_ns)
+    state.release_at_ns[rows[np.isnan(target_w)]] = 0  # let go: its turn has come
+    # Until this command is acknowledged the device may hold the one before, or have fallen back to its default.
+    default_w = state.fleet.default_w[rows]
+    columns.leased_low_w[rows] = np.minimum.reduce([columns.leased_low_w[rows], low_w, default_w])
+    columns.leased_high_w[rows] = np.maximum.reduce([columns.leased_high_w[rows], high_w, default_w])
+    columns.target_w[rows] = target_w
+    columns.low_w[rows] = low_w
+    columns.high_w[rows] = high_w
     columns.valid_until_ns[rows] = fact.valid_until_ns
     columns.stage[rows] = Stage.QUEUED
     columns.at_ns[rows] = fact.issued_ns
@@ -121,13 +186,34 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
     state.epoch, state.seq = fact.epoch, max(state.seq, fact.seq)
 
 
+def _start_timers(state: DeskState, rows: Rows, target_w: Floats, now_ns: int) -> None:
+    columns, fleet = state.commands, state.fleet
+    former_w = np.where(columns.valid_until_ns[rows] > now_ns, columns.target_w[rows], np.nan)
+    starts, low_w, high_w = timers(fleet, rows, target_w, former_w)
+    if starts.any():
+        until_ns = now_ns + (fleet.min_hold_s[rows[starts]] * SECOND_NS).astype(np.int64)
+        state.claims.hold(rows[starts], low_w[starts], high_w[starts], until_ns)
+
+
+def _release_staged(state: DeskState, record_id: str, fact: facts.ReleaseStaged) -> None:
+    state.release_at_ns[fact.rows.array()] = fact.at_ns.array()
+
+
 def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsReported) -> None:
     rows, columns = fact.rows.array(), state.commands
     ours = columns.batch[rows] >= 0
     known = np.array([state.command_batches[b] == fact.batch for b in columns.batch[rows[ours]]], np.bool_)
+    if fact.link == WATCHDOG:
+        known = np.ones(int(ours.sum()), np.bool_)  # it speaks of the last command of each row, of whatever batch
     keep = np.flatnonzero(ours)[known] if len(known) else np.zeros(0, np.int64)
+    stage = fact.stage.array()
+    legal = MAY_FOLLOW[columns.stage[rows[keep]], stage[keep]]
+    state.late_reports += int((~legal).sum())
+    keep = keep[legal]
     rows = rows[keep]
-    columns.stage[rows] = fact.stage.array()[keep]
+    columns.stage[rows] = stage[keep]
+    heard = rows[np.isin(stage[keep], HEARD)]
+    columns.leased_low_w[heard], columns.leased_high_w[heard] = columns.low_w[heard], columns.high_w[heard]
     columns.at_ns[rows] = fact.at_ns.array()[keep]
     columns.observed_w[rows] = fact.observed_w.array()[keep]
 
@@ -150,8 +236,11 @@ def _authority_changed(state: DeskState, record_id: str, fact: facts.AuthorityCh
 
 
 _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
+    facts.ResourceEnrolled: _enrolled,
     facts.OfferMade: _offer_made,
+    facts.OfferAnswered: _offer_answered,
     facts.CapacityReserved: _reserved,
+    facts.CapacityDerated: _derated,
     facts.AwardTaken: _award_taken,
     facts.BatchTaken: _batch_taken,
     facts.AskGranted: _ask_granted,
@@ -161,6 +250,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.ClaimsEnded: _claims_ended,
     facts.CommandsIssued: _commands_issued,
     facts.CommandsReported: _commands_reported,
+    facts.ReleaseStaged: _release_staged,
     facts.EventChanged: _event_changed,
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,

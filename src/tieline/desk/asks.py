@@ -9,17 +9,23 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AskGranted, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced, Packed
 from tieline.desk.groups import caps
+from tieline.desk.people import SCREENS, lacks_second
 from tieline.desk.ports import Ask, Granted
+from tieline.desk.scopes import scope_of
 from tieline.desk.state import AskKey, DeskState
+from tieline.fleet.ledger import SLOT_NS
 from tieline.ids import derive
 from tieline.resource.admission import Principal, admit
-from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Refusal
-from tieline.resource.identity import GROUP_KINDS
+from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity, Refusal
+from tieline.resource.identity import GROUP_KINDS, Kind
+from tieline.resource.level import Level
+from tieline.times import iso
 
 Floats = NDArray[np.float64]
 
@@ -38,20 +44,46 @@ def decide_ask(
         return [], state.answers[record_id]
     refusal = _refusal(state, ask, principal, now_ns)
     if refusal is not None:
-        return [Entry(record_id, AskRefused(ask, refusal), ask.resource)], refusal
+        return [Entry(record_id, AskRefused(_recordable(ask), refusal), ask.resource)], refusal
     batch = derive("claims", *key_of(ask), ask.version)
     placed = placed_by(state, ask, batch, now_ns)
     entries = [
         Entry(record_id, AskGranted(ask, batch), ask.resource),
+        *_unscoped_ended(state, ask, record_id),
         Entry(batch, placed, ask.resource, (record_id,)),
     ]
     return entries, Granted(batch, state.revision + 1)
 
 
+def _recordable(ask: Ask) -> Ask:
+    """Return an ask whose integers fit a journal: what was out of range is named in the refusal beside it."""
+    least, most = -(2**63), 2**63 - 1
+
+    def cut(number: int) -> int:
+        return min(max(number, least), most)
+
+    return structs.replace(
+        ask, version=cut(ask.version), start_ns=cut(ask.start_ns), end_ns=cut(ask.end_ns), primacy=cut(ask.primacy),
+        tagged_ns=None if ask.tagged_ns is None else cut(ask.tagged_ns),
+    )  # fmt: skip
+
+
 def _refusal(state: DeskState, ask: Ask, principal: Principal | None, now_ns: int) -> Refusal | None:
     if not state.fleet.holds(ask.resource):
         return Refusal("no such resource", "resource", ask.resource, "a resource of the registry")
-    claim = Claim(
+    rows = leaves(state, ask.resource)
+    last = state.versions.get(key_of(ask), 0)
+    safe_w = float(state.fleet.safe_w[rows].sum())
+    refusal = admit(
+        _claim(ask, now_ns), principal, now_ns=now_ns, last_version=last, tagged_ns=ask.tagged_ns, safe_w=safe_w
+    )
+    if refusal is None and principal is not None and (principal.is_person or ask.source in SCREENS):
+        refusal = lacks_second(ask.people, ask.level, len(rows), len(state.fleet))
+    return refusal or _not_carried(state, ask, rows) or _selected(state, ask, now_ns) or _beyond_reserve(state, ask)
+
+
+def _claim(ask: Ask, now_ns: int) -> Claim:
+    return Claim(
         id="",
         source=ask.source,
         principal=ask.principal,
@@ -69,15 +101,62 @@ def _refusal(state: DeskState, ask: Ask, principal: Principal | None, now_ns: in
         value=ask.value,
         primacy=ask.primacy,
         source_version=ask.version,
+        randomise_s=ask.randomise_s,
+        reservation_id=ask.reservation_id,
+        scope=ask.resource,
     )
-    last = state.versions.get(key_of(ask), 0)
-    return admit(claim, principal, now_ns=now_ns, last_version=last, tagged_ns=ask.tagged_ns)
+
+
+def _not_carried(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> Refusal | None:
+    """Refuse what no link of it can tell its devices: a claim that nobody carries would be an empty promise."""
+    if ask.quantity not in (Quantity.Q, Quantity.MODE):
+        return None
+    able = state.carries.get(ask.quantity)
+    if able is not None and able[rows].all():
+        return None
+    return Refusal(
+        "no link carries that to all its devices", "quantity", ask.quantity, "what its links carry", rule="R10"
+    )
+
+
+def select_key(source: str, resource: str, quantity: Quantity, level: Level) -> tuple[str, str, Quantity, Level]:
+    """Return what a select is exclusive on: the interface is what stands before the colon of a source's name."""
+    return (source.partition(":")[0], resource, quantity, level)
+
+
+def _selected(state: DeskState, ask: Ask, now_ns: int) -> Refusal | None:
+    return state.selects.blocks(select_key(ask.source, ask.resource, ask.quantity, ask.level), ask.source, now_ns)
+
+
+def _beyond_reserve(state: DeskState, ask: Ask) -> Refusal | None:
+    """Refuse a delta beyond what its reservation holds all the time, its other live deltas counted (R8)."""
+    if ask.kind is not ClaimKind.DELTA:
+        return None
+    name, side = ask.reservation_id or "", 0 if ask.value >= 0 else 1
+    booking = state.ledger.bookings.get(name)
+    if booking is None or booking.resource != ask.resource:
+        return Refusal("no such reservation of it", "reservation_id", name, f"one of {ask.resource}", rule="R8")
+    instants = range(ask.start_ns, ask.end_ns, SLOT_NS)
+    if len(instants) > booking.last - booking.first + 1:
+        given = f"{iso(ask.start_ns)}/{iso(ask.end_ns)}"
+        return Refusal("the delta outlasts its reservation", "end", given, "the reserved interval", name, "R8")
+    held_w = min(state.ledger.held_w(name, at, at)[side] for at in (*instants, ask.end_ns - 1))
+    used_w = sum(
+        abs(live.ask.value)
+        for key, live in state.asks.items()
+        if live.ask.reservation_id == name and key != key_of(ask) and (live.ask.value >= 0) == (side == 0)
+        and live.ask.start_ns < ask.end_ns and ask.start_ns < live.ask.end_ns
+    )  # fmt: skip
+    if abs(ask.value) <= held_w - used_w + 1e-6:
+        return None
+    limit = f"{max(held_w - used_w, 0.0):.0f} W left of {held_w:.0f} W"
+    return Refusal("the reservation holds less", "value", f"{ask.value:.0f}", limit, name, "R8")
 
 
 def placed_by(state: DeskState, ask: Ask, batch: str, now_ns: int) -> ClaimsPlaced:
     """Return the claims that an admitted ask becomes, one a leaf."""
     rows = leaves(state, ask.resource)
-    low, high, value = _shares(state, ask, rows)
+    low, high, value = _shares(state, ask, rows, now_ns)
     return ClaimsPlaced(
         batch,
         ask.source,
@@ -96,7 +175,26 @@ def placed_by(state: DeskState, ask: Ask, batch: str, now_ns: int) -> ClaimsPlac
         Packed.of(low),
         Packed.of(high),
         Packed.of(value),
+        ask.reservation_id,
+        ask.resource,
+        ask.randomise_s,
     )
+
+
+def _unscoped_ended(state: DeskState, ask: Ask, record_id: str) -> list[Entry]:
+    """Return the end of claims without a scope that this ask takes the place of: old journals hold such."""
+    live = state.asks.get(key_of(ask))
+    if (
+        live is None
+        or scope_of(state, live.ask)
+        or not state.claims.has_scope(ask.source, ask.program, ask.quantity, "")
+    ):
+        return []
+    ended = ClaimsEnded(
+        ask.source, ask.program, ask.quantity.value, ClaimEnd.SUPERSEDED.value, live.claims,
+        live_rows(state, ask.resource),
+    )  # fmt: skip
+    return [Entry(derive("ended", live.claims), ended, ask.resource, (record_id, live.claims))]
 
 
 def leaves(state: DeskState, resource: str) -> NDArray[np.int32]:
@@ -104,13 +202,17 @@ def leaves(state: DeskState, resource: str) -> NDArray[np.int32]:
     return state.fleet.leaves(resource)
 
 
-def _shares(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> tuple[Floats, Floats, Floats]:
+def _shares(state: DeskState, ask: Ask, rows: NDArray[np.int32], now_ns: int) -> tuple[Floats, Floats, Floats]:
     count = len(rows)
     if state.fleet.kind_of(ask.resource) not in GROUP_KINDS:
         return np.full(count, ask.low), np.full(count, ask.high), np.full(count, ask.value)
-    if ask.kind is ClaimKind.LIMIT:
-        low, high = _kept(state, ask, rows) or caps(state, rows, ask.low, ask.high)
+    if ask.kind is ClaimKind.LIMIT and ask.quantity is Quantity.P:
+        low, high = _kept(state, ask, rows) or caps(
+            state, rows, ask.low, ask.high, now_ns, state.fleet.kind_of(ask.resource) is Kind.SITE
+        )
         return low, high, np.zeros(count)
+    if ask.kind in (ClaimKind.GATE, ClaimKind.MODE) or ask.quantity not in (Quantity.P, Quantity.Q):
+        return np.full(count, ask.low), np.full(count, ask.high), np.full(count, ask.value)  # the same for each leaf
     inject_w, absorb_w = state.fleet.max_inject_w[rows], state.fleet.max_absorb_w[rows]
     size = inject_w if ask.value >= 0 else absorb_w
     total = float(size.sum())
@@ -123,7 +225,7 @@ def _kept(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> tuple[Floats, 
     live = state.asks.get(key_of(ask))
     if live is None or (live.ask.low, live.ask.high) != (ask.low, ask.high):
         return None
-    low, high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity)
+    low, high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope_of(state, live.ask))
     return None if np.isnan(low).any() else (low, high)
 
 
@@ -138,7 +240,15 @@ def decide_withdraw(state: DeskState, key: AskKey, frame: str, why: str) -> list
         Entry(record_id, AskWithdrawn(source, program, resource, quantity, frame, why), resource, (live.record,)),
         Entry(
             derive("ended", live.claims),
-            ClaimsEnded(source, program, quantity, ClaimEnd.CANCELLED.value, live.claims, live_rows(state, resource)),
+            ClaimsEnded(
+                source,
+                program,
+                quantity,
+                ClaimEnd.CANCELLED.value,
+                live.claims,
+                live_rows(state, resource),
+                scope_of(state, live.ask),
+            ),
             resource,
             (record_id, live.claims),
         ),

@@ -19,7 +19,8 @@ TOLERANCE_W = 1.0
 def decide_offers(state: DeskState, offers: Sequence[Offer]) -> tuple[list[Entry], list[Refusal | None]]:
     """Return the facts of new offers, and for each whether its capacity can be held; a second sale is refused.
 
-    The whole of an offer's power is held until the market answers.
+    The whole of an offer's power is held until the market answers: an award makes it firm, as far as it goes; a refusal
+    gives it back; without an answer the hold lapses with the interval.
     """
     entries: list[Entry] = []
     answers: list[Refusal | None] = []
@@ -43,8 +44,9 @@ def _hold(state: DeskState, offer: Offer, entries: list[Entry]) -> Refusal | Non
         offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w=up_w, down_w=down_w, energy_wh=power_w * hours
     )
     fact = CapacityReserved(
-        reservation, offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w, down_w, power_w * hours, refusal
-    )
+        reservation, offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w, down_w, power_w * hours, refusal,
+        holds_until_ns=offer.end_ns,
+    )  # fmt: skip
     record = reservation if refusal is None else derive("reservation-refused", offer.id)
     entries.append(Entry(record, fact, offer.pool, (derive("offer", offer.id),)))
     return refusal

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import groups, redispatch, tracking
+from tieline.desk import groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
@@ -63,17 +63,29 @@ class Cycle:
         await self.desk.flush()
         state.fleet.mark_stale(now_ns, STALE_NS)
         seconds = (now_ns - self._last_ns) / SECOND_NS if self._last_ns else 0.0
+        position.learn_reach(state, now_ns - self._last_ns if self._last_ns else 0)
+        state.claims.set_local(state.fleet.column("is_local") > 0.5)  # NaN, never read, is not LOCAL
         self._last_ns = now_ns
         state.claims.expire(now_ns)
         await self.desk.commit(groups.decide_regulation(state, now_ns))
         for pool in self.pools.values():
             await self._count(pool, now_ns, seconds)
             self._note_misses(pool, now_ns)
+            await self._derate(pool, now_ns, cause)
             await self._redispatch(pool, now_ns, cause)
             if pool.undeclared:
                 await self._declare(pool, pool.undeclared)
         await self.desk.settle()
         self.beats += 1
+
+    async def _derate(self, pool: PoolDesk, now_ns: int, cause: str) -> None:
+        """Tell the reservation book what authorities above the market left, before anything is split by it (R18)."""
+        state = self.desk.state
+        position.keep_firm(state, pool.pool, pool.rows, pool.eligible)
+        entries = position.decide_derating(state, pool.pool, pool.rows, pool.eligible, cause, now_ns)
+        await self.desk.commit(entries)
+        if entries and not pool.undeclared:
+            pool.undeclared = cause or entries[0].id  # declared again at this beat, also where nothing is owed
 
     async def _redispatch(self, pool: PoolDesk, now_ns: int, cause: str) -> None:
         state = self.desk.state

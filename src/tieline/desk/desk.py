@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tieline.desk import asks, awards, dispatch
 from tieline.desk.apply import apply
+from tieline.desk.authority import may_pass
 from tieline.desk.base import learn
 from tieline.desk.entry import Entry, Recorder
 from tieline.desk.facts import AskRefused, CommandsReported, Packed
@@ -34,7 +35,12 @@ from tieline.ids import derive
 from tieline.resource.admission import Principal
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.claim import Quantity, Refusal
+from tieline.resource.command import RejectWord, Stage
+from tieline.resource.level import Level
 from tieline.times import Clock
+
+CARRIED = frozenset({Quantity.P, Quantity.CONNECT})
+"""What a link tells its devices where it says nothing else by an attribute `carries`."""
 
 
 class Desk:
@@ -72,6 +78,9 @@ class Desk:
         if len(taken):
             raise InvariantError(f"row {taken[0]} is bound to a link already: one writer a resource")
         self._link_of_row[rows] = code
+        for quantity in getattr(link, "carries", CARRIED):
+            able = self.state.carries.setdefault(quantity, np.zeros(len(self.state.fleet), np.bool_))
+            able[rows] = True
         self._addresses.setdefault(protocol, {}).update(addresses)
 
     def row(self, resource: str) -> int:
@@ -123,6 +132,17 @@ class Desk:
         if isinstance(answer, Granted) and entries:
             self._on_change(answer.claim)
         return answer
+
+    def select(self, source: str, resource: str, quantity: Quantity, level: Level) -> Refusal | None:
+        """Give a source the exclusive lease on what it is about to operate, or say who holds it (R13)."""
+        if not self.state.fleet.holds(resource):
+            return Refusal("no such resource", "resource", resource, "a resource of the registry")
+        key = asks.select_key(source, resource, quantity, level)
+        return self.state.selects.take(key, source, self._clock.now_ns())
+
+    def deselect(self, source: str) -> int:
+        """Free all that a source had selected, and return how many that were."""
+        return self.state.selects.release(source)
 
     async def refuse(self, ask: Ask, refusal: Refusal) -> None:
         """Record a refusal that a link gave by itself."""
@@ -214,9 +234,28 @@ class Desk:
         return batch
 
     async def send(self, batch: CommandBatch) -> None:
-        """Hand each link its rows of a durable batch."""
-        codes = self._link_of_row[batch.rows]
+        """Hand each link its rows of a durable batch; what the kill switch bars by now ends CANCELLED."""
         for code, link in self._links.items():
-            mine = codes == code
-            if mine.any():
-                await link.send(batch.take(mine))
+            mine = self._link_of_row[batch.rows] == code
+            if not mine.any():
+                continue
+            passes = self.passes(batch)
+            if (mine & ~passes).any():
+                self._bar(batch.take(mine & ~passes), link.name)
+            if (mine & passes).any():
+                await link.send(batch.take(mine & passes))
+
+    def passes(self, batch: CommandBatch) -> NDArray[np.bool_]:
+        """Return which commands of a batch may leave at this instant; links that queue ask again before they write."""
+        return may_pass(self.state, batch.rows, batch.target_w, batch.low_w, batch.high_w)
+
+    def _bar(self, batch: CommandBatch, link: str) -> None:
+        count = len(batch)
+        self.state.claims.touch(batch.rows)
+        self.reports(
+            CommandReports(
+                batch.id, link, batch.rows, np.full(count, Stage.CANCELLED, np.uint8),
+                np.full(count, self._clock.now_ns(), np.int64), np.full(count, RejectWord.BLOCKED, np.uint8),
+                np.full(count, np.nan), ("the kill switch is pressed",), (),
+            )
+        )  # fmt: skip

@@ -1,25 +1,55 @@
-"""Setpoints become commands: only for rows whose setpoint moved, or whose command would soon run out."""
+"""Setpoints become commands: only for rows whose setpoint moved, or whose command would soon run out.
+
+Theory of operation. Between what arbitration settles and what leaves stand four hands that may hold a command back or
+shorten its step, each for its own reason: releases are staged (`desk.release`), steps keep to the ramp (R11), the fleet
+limiter lets so much pass in 60 s, and the kill switch lets pass what leads to safety. A row that was held back is
+settled again at the next beat.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.authority import may_pass
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsIssued, Packed
+from tieline.desk.release import decide_release
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import Settled
 from tieline.ids import derive
 from tieline.resource.batch import CommandBatch
-from tieline.times import MINUTE_NS
+from tieline.resource.claim import Quantity
+from tieline.resource.level import Level
+from tieline.resource.ramp import EMERGENCY
+from tieline.times import MINUTE_NS, SECOND_NS
 
 LEASE_NS = 20 * MINUTE_NS
 RENEW_NS = 8 * MINUTE_NS
 CHANGE_W = 1.0
+STEP_S = 60.0
 Rows = NDArray[np.int32]
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
-def changed(state: DeskState, settled: Settled, now_ns: int) -> NDArray[np.bool_]:
+@dataclass(slots=True, eq=False)
+class Wish:
+    """What rows are to be told; shape (n,) each. A target of NaN lets a device run freely within its limits."""
+
+    rows: Rows
+    target_w: Floats
+    low_w: Floats
+    high_w: Floats
+
+    def take(self, mask: Mask) -> Wish:
+        """Return some of the rows."""
+        return Wish(self.rows[mask], self.target_w[mask], self.low_w[mask], self.high_w[mask])
+
+
+def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     """Return which settled rows need a command: a moved target or limit, or one in force that would soon run out."""
     rows, last = settled.rows, state.commands
     target_w = wanted(settled)
@@ -28,77 +58,147 @@ def changed(state: DeskState, settled: Settled, now_ns: int) -> NDArray[np.bool_
     was_free = np.isnan(was_w)
     moved = (frees != was_free) | (~frees & ~was_free & (np.abs(target_w - was_w) > CHANGE_W))
     low_w, high_w = last.low_w[rows], last.high_w[rows]
-    limits = _differs(settled.low_w, low_w) | _differs(settled.high_w, high_w)
+    limits = _differs(settled.told_low_w, low_w) | _differs(settled.told_high_w, high_w)
     in_force = ~frees | _is_limited(state, settled)
     runs_out = in_force & (last.valid_until_ns[rows] - now_ns < RENEW_NS)
-    moved_mask: NDArray[np.bool_] = moved | (limits & (in_force | _was_limited(state, rows))) | runs_out
+    moved_mask: Mask = moved | (limits & (in_force | _was_limited(state, rows))) | runs_out
     return moved_mask
 
 
-def _differs(new: NDArray[np.float64], old: NDArray[np.float64]) -> NDArray[np.bool_]:
-    same: NDArray[np.bool_] = (new == old) | (np.abs(new - old) <= CHANGE_W)
+def _differs(new: Floats, old: Floats) -> Mask:
+    same: Mask = (new == old) | (np.abs(new - old) <= CHANGE_W)
     return ~same
 
 
-def _is_limited(state: DeskState, settled: Settled) -> NDArray[np.bool_]:
+def _is_limited(state: DeskState, settled: Settled) -> Mask:
     fleet, rows = state.fleet, settled.rows
-    limited: NDArray[np.bool_] = (settled.low_w > -fleet.max_absorb_w[rows]) | (
-        settled.high_w < fleet.max_inject_w[rows]
-    )
+    limited: Mask = settled.told_low_w > -fleet.max_absorb_w[rows]
+    limited |= settled.told_high_w < fleet.max_inject_w[rows]
     return limited
 
 
-def _was_limited(state: DeskState, rows: Rows) -> NDArray[np.bool_]:
+def _was_limited(state: DeskState, rows: Rows) -> Mask:
     fleet, last = state.fleet, state.commands
-    was: NDArray[np.bool_] = (last.low_w[rows] > -fleet.max_absorb_w[rows]) | (
-        last.high_w[rows] < fleet.max_inject_w[rows]
-    )
+    was: Mask = (last.low_w[rows] > -fleet.max_absorb_w[rows]) | (last.high_w[rows] < fleet.max_inject_w[rows])
     return was
 
 
-def wanted(settled: Settled) -> NDArray[np.float64]:
+def wanted(settled: Settled) -> Floats:
     """Return the target of each row (W), or NaN where nobody wants one: it runs freely within its limits."""
-    target: NDArray[np.float64] = np.where(settled.winner >= 0, settled.target_w, np.nan)
+    target: Floats = np.where(settled.winner >= 0, settled.target_w, np.nan)
     return target
 
 
 def decide_commands(state: DeskState, settled: Settled, now_ns: int) -> tuple[list[Entry], CommandBatch | None]:
-    """Return the fact and the batch of commands that put settled rows into force; none where nothing changed.
-
-    With the kill switch pressed only commands in the safe direction pass: towards the safe power.
-    """
+    """Return the facts and the batch of commands that put settled rows into force; none where nothing changed."""
     mask = changed(state, settled, now_ns)
-    if state.is_killed:
-        mask &= _is_safer(state, settled)
     if not mask.any():
         return [], None
-    rows = settled.rows[mask]
+    wish = Wish(settled.rows[mask], wanted(settled)[mask], settled.told_low_w[mask], settled.told_high_w[mask])
+    level = _deciding_level(state, settled)[mask]
+    entries = _kept(state, wish, now_ns)
+    goes = _paced(state, wish, level, now_ns)
+    goes &= may_pass(state, wish.rows, wish.target_w, wish.low_w, wish.high_w)
+    state.claims.touch(wish.rows[~goes])
+    goes &= _says_more(state, wish, now_ns)
+    if not goes.any():
+        return entries, None
+    by = (settled.winner[mask][goes], settled.limited_low[mask][goes], settled.limited_high[mask][goes])
+    batch = _batch(state, wish.take(goes), tuple(state.claims.batch_ids(*by)), now_ns)
+    return [*entries, Entry(batch.id, issued(batch), "", batch.caused_by)], batch
+
+
+def _deciding_level(state: DeskState, settled: Settled) -> NDArray[np.int64]:
+    """Return the strongest level that has a say in each row's setpoint: its winner's, or that of a limit that bites."""
+    levels = [state.claims.level_of(x) for x in (settled.winner, settled.limited_low, settled.limited_high)]
+    strongest: NDArray[np.int64] = np.minimum.reduce(levels)
+    return strongest
+
+
+def _kept(state: DeskState, wish: Wish, now_ns: int) -> list[Entry]:
+    """Let rows whose turn to come back is later keep their last command, as far as today's limits allow."""
+    rows, last = wish.rows, state.commands
+    frees, staged = np.isnan(wish.target_w), state.release_at_ns[rows] > 0
+    if not (frees.any() or staged.any()):
+        return []
+    alive = last.valid_until_ns[rows] > now_ns
+    wider = (wish.low_w < last.low_w[rows] - CHANGE_W) | (wish.high_w > last.high_w[rows] + CHANGE_W)
+    lets_go = frees & (np.isfinite(last.target_w[rows]) | (wider & _was_limited(state, rows)))
+    entries, waits = decide_release(state, rows, alive & lets_go, now_ns)
+    at = np.flatnonzero(waits)
+    if len(at):
+        kept, low_w, high_w = rows[at], wish.low_w[at], wish.high_w[at]
+        wish.target_w[at] = np.clip(last.target_w[kept], low_w, high_w)
+        wish.low_w[at] = np.clip(last.low_w[kept], low_w, high_w)
+        wish.high_w[at] = np.clip(last.high_w[kept], low_w, high_w)
+        state.claims.touch(kept)
+    return entries
+
+
+def end_w(state: DeskState, rows: Rows, target_w: Floats, low_w: Floats, high_w: Floats) -> Floats:
+    """Return the power at which a command leaves each row (W): its target, or its base within the limits."""
+    goal_w = np.where(np.isnan(target_w), state.base_w[rows], target_w)
+    within_w: Floats = np.minimum(np.maximum(goal_w, low_w), high_w)
+    return within_w
+
+
+def last_end_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
+    """Return where each row's last command left it (W), or its base where none is in force."""
+    last = state.commands
+    was_w = end_w(state, rows, last.target_w[rows], last.low_w[rows], last.high_w[rows])
+    return np.where(last.valid_until_ns[rows] > now_ns, was_w, state.base_w[rows])
+
+
+def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) -> Mask:
+    """Shorten steps to the ramp and to what the limiter ever allows, and return which rows may leave now.
+
+    A tightening by levels 0 to 3 is never held back: the grid asked for it. Levels 0 to 2 also go past the ramp (R11).
+    """
+    rows, limiter, fleet = wish.rows, state.limiter, state.fleet
+    from_w = last_end_w(state, rows, now_ns)
+    goal_w = end_w(state, rows, wish.target_w, wish.low_w, wish.high_w)
+    safe_w = fleet.safe_w[rows]
+    tightens = np.abs(goal_w - safe_w) <= np.abs(from_w - safe_w)
+    urgent = tightens & (level <= max(EMERGENCY))
+    is_free = tightens & (level <= int(Level.ENVELOPE))
+    most_w = np.where(is_free, np.inf, np.minimum(limiter.feeder_w, limiter.system_w)[limiter.feeder_of[rows]])
+    most_w = np.minimum(most_w, np.where(urgent, np.inf, _ramped_w(state, rows, now_ns)))
+    short = np.isfinite(wish.target_w) & (np.abs(goal_w - from_w) > most_w)
+    if short.any():
+        step_w = from_w + np.clip(goal_w - from_w, -most_w, most_w)
+        # A step outside the limits of now would be refused by the device: limits hold at once, ramps give way to them.
+        wish.target_w[:] = np.where(short, np.minimum(np.maximum(step_w, wish.low_w), wish.high_w), wish.target_w)
+        goal_w = np.where(short, wish.target_w, goal_w)
+        state.claims.touch(rows[short])
+    return limiter.allows(rows, np.abs(goal_w - from_w), level, is_free, now_ns)
+
+
+def _ramped_w(state: DeskState, rows: Rows, now_ns: int) -> Floats | float:
+    """Return how far each row may move now by its ramp (W; inf: as far as it likes): its own, or a claimed one."""
+    ramp = np.minimum(state.fleet.ramp_w_per_s[rows], state.claims.least_high(rows, Quantity.RAMP, now_ns))
+    if np.isinf(ramp).all():
+        return np.inf
+    issued_ns = state.commands.valid_until_ns[rows] - LEASE_NS
+    since_s = np.clip((now_ns - issued_ns) / SECOND_NS, 0.0, STEP_S)
+    far: Floats = np.where(np.isinf(ramp), np.inf, np.where(np.isinf(ramp), 0.0, ramp) * since_s)
+    return far
+
+
+def _says_more(state: DeskState, wish: Wish, now_ns: int) -> Mask:
+    """Return which rows would be told something else than they hold, or hold for a short time only."""
+    rows, last = wish.rows, state.commands
+    same = (wish.target_w == last.target_w[rows]) | (np.isnan(wish.target_w) & np.isnan(last.target_w[rows]))
+    same &= ~_differs(wish.low_w, last.low_w[rows]) & ~_differs(wish.high_w, last.high_w[rows])
+    mask: Mask = ~same | (last.valid_until_ns[rows] - now_ns < RENEW_NS)
+    return mask
+
+
+def _batch(state: DeskState, wish: Wish, causes: tuple[str, ...], now_ns: int) -> CommandBatch:
     seq = state.seq + 1
-    batch_id = derive("commands", state.epoch, seq, now_ns)
-    causes = tuple(state.claims.batch_ids(settled.winner[mask], settled.limited_low[mask], settled.limited_high[mask]))
-    batch = CommandBatch(
-        batch_id,
-        rows,
-        wanted(settled)[mask],
-        settled.low_w[mask],
-        settled.high_w[mask],
-        state.fleet.default_w[rows],
-        now_ns,
-        now_ns,
-        now_ns + LEASE_NS,
-        state.epoch,
-        seq,
-        causes,
-    )
-    return [Entry(batch_id, issued(batch), "", causes)], batch
-
-
-def _is_safer(state: DeskState, settled: Settled) -> NDArray[np.bool_]:
-    safe_w = state.fleet.safe_w[settled.rows]
-    now_w = np.nan_to_num(state.fleet.power_w[settled.rows])
-    wants_w = np.where(settled.winner >= 0, settled.target_w, safe_w)
-    safer: NDArray[np.bool_] = np.abs(wants_w - safe_w) <= np.abs(now_w - safe_w)
-    return safer
+    return CommandBatch(
+        derive("commands", state.epoch, seq, now_ns), wish.rows, wish.target_w, wish.low_w, wish.high_w,
+        state.fleet.default_w[wish.rows], now_ns, now_ns, now_ns + LEASE_NS, state.epoch, seq, causes,
+    )  # fmt: skip
 
 
 def issued(batch: CommandBatch) -> CommandsIssued:

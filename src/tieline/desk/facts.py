@@ -133,6 +133,8 @@ class ClaimsPlaced(Fact, frozen=True):
     high: Packed
     value: Packed
     reservation: str | None = None
+    scope: str = ""
+    randomise_s: float = 0.0
 
 
 class ClaimsEnded(Fact, frozen=True):
@@ -144,6 +146,7 @@ class ClaimsEnded(Fact, frozen=True):
     why: str
     because: str
     rows: Packed | None = None
+    scope: str = ""
 
 
 class CommandsIssued(Fact, frozen=True):
@@ -176,6 +179,13 @@ class CommandsReported(Fact, frozen=True):
     frames: tuple[str, ...]
 
 
+class ReleaseStaged(Fact, frozen=True):
+    """Rows that are let go keep their command until their turn (ns; 0: no turn is set any more)."""
+
+    rows: Packed
+    at_ns: Packed
+
+
 class CapacityReserved(Fact, frozen=True):
     """A pool's capacity was reserved for a product, or the second sale of it refused."""
 
@@ -188,6 +198,29 @@ class CapacityReserved(Fact, frozen=True):
     down_w: float
     energy_wh: float
     refusal: Refusal | None = None
+    holds_until_ns: int = 0
+
+
+class Shortened(Struct, frozen=True):
+    """A promise that a derating left without cover over some slots (W at its worst)."""
+
+    reservation: str
+    start_ns: int
+    end_ns: int
+    up_w: float
+    down_w: float
+
+
+class CapacityDerated(Fact, frozen=True):
+    """Authorities above the market left a pool so much to promise (W) over an interval; which promises fall short."""
+
+    pool: str
+    cause: str
+    up_w: float
+    down_w: float
+    start_ns: int
+    end_ns: int
+    short: tuple[Shortened, ...]
 
 
 class PositionChanged(Fact, frozen=True):

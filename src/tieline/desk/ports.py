@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Protocol
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
@@ -64,7 +66,11 @@ class Intake(Protocol):
 
 
 class CommandLink(Protocol):
-    """Carries commands down to devices or end-points; progress comes back through the `Intake`."""
+    """Carries commands down to devices or end-points; progress comes back through the `Intake`.
+
+    One that can tell its devices more than active power and whether they may connect says so by an attribute
+    `carries: frozenset[Quantity]`; asks for what no link carries are refused.
+    """
 
     name: str
 
@@ -74,6 +80,14 @@ class CommandLink(Protocol):
         The same batch id twice has one effect. An expired command is reported EXPIRED, never sent. No retry of an
         operate whose answer did not come: it is read back and reported UNCONFIRMED or DONE.
         """
+        ...
+
+
+class LastHop(Protocol):
+    """Asked by links that queue, just before they write a command; the desk implements it."""
+
+    def passes(self, batch: CommandBatch) -> NDArray[np.bool_]:
+        """Return which rows of the batch may leave at this instant; all, unless the kill switch is pressed."""
         ...
 
 
@@ -119,7 +133,9 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 
     `version` grows with each wish of the same (source, program, resource, quantity). `tagged_ns` is the sender's own
     time tag where the protocol has one. `native` is the protocol's own words or bytes, kept for the trace; `frame` is
-    the id of the message that carried it.
+    the id of the message that carried it. A DELTA names the reservation that it draws on; `people` are those who stand
+    behind an ask of a person, two of them where it is a dangerous one; when it ends its devices are let go at random
+    within `randomise_s`.
     """
 
     source: str
@@ -140,6 +156,9 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
     tagged_ns: int | None = None
     native: str = ""
     frame: str = ""
+    reservation_id: str | None = None
+    people: tuple[str, ...] = ()
+    randomise_s: float = 0.0
 
 
 class Granted(Struct, frozen=True):

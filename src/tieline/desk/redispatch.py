@@ -52,14 +52,15 @@ def headroom(state: DeskState, rows: Rows, eligible: Mask, price: Floats, hours:
     """Return what each row can give now, held for so many hours.
 
     Limits of authorities above the market, opt-outs, misses, poor telemetry and ineligibility all count; stored energy
-    is spread over the commitment, so that no battery is empty before its end.
+    above what an owner keeps back is spread over the commitment, so that no battery is empty before its end.
     """
     fleet = state.fleet
     base_w = state.base_w[rows]
     moved_w = np.nan_to_num(fleet.power_w[rows]) - base_w
     up_w = np.nan_to_num(fleet.available_up_w[rows]) + moved_w
     down_w = np.nan_to_num(fleet.available_down_w[rows]) - moved_w
-    energy_wh = fleet.energy_available_wh[rows]
+    kept_frac = np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0)
+    energy_wh = np.maximum(fleet.energy_available_wh[rows] - kept_frac * fleet.energy_wh[rows], 0.0)
     stores = np.isfinite(energy_wh) & (fleet.energy_wh[rows] > 0)
     sustained_w = np.where(stores, np.nan_to_num(energy_wh) / max(hours, 1 / 12), np.inf)
     up_w = np.minimum(up_w, sustained_w)

@@ -175,8 +175,8 @@ class Operator(Protocol):
         """Take a device out for its owner, or back in."""
         ...
 
-    async def kill(self, pressed: bool, by: str) -> None:
-        """Press or release the kill switch: pressed, only commands in the safe direction pass."""
+    async def kill(self, pressed: bool, by: str) -> Refusal | None:
+        """Press the kill switch, or with two people release it: pressed, only commands in the safe direction pass."""
         ...
 
     async def audited(self, by: str, action: str, subject: str, outcome: str, body: dict[str, str]) -> None:

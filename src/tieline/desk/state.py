@@ -18,8 +18,10 @@ from tieline.desk.programs import ProgramEvent
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
-from tieline.resource.claim import Refusal
+from tieline.fleet.limiter import FleetLimiter
+from tieline.resource.claim import Quantity, Refusal
 from tieline.resource.command import Stage
+from tieline.resource.selects import Selects
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
@@ -28,7 +30,11 @@ AskKey = tuple[str, str, str, str]  # source, program, resource, quantity
 
 @dataclass
 class CommandColumns:
-    """The last command of each row; shape (n,) each."""
+    """The last command of each row; shape (n,) each.
+
+    `leased_low_w` and `leased_high_w` are the loosest limits that the device may still hold: those of the last command
+    once that is acknowledged, till then those of all that it may have heard (R16).
+    """
 
     target_w: Floats
     low_w: Floats
@@ -38,6 +44,8 @@ class CommandColumns:
     at_ns: Instants
     observed_w: Floats
     batch: NDArray[np.int32]
+    leased_low_w: Floats
+    leased_high_w: Floats
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -52,6 +60,8 @@ class CommandColumns:
             np.zeros(count, np.int64),
             nothing.copy(),
             np.full(count, -1, np.int32),
+            np.full(count, -np.inf),
+            np.full(count, np.inf),
         )
 
 
@@ -75,6 +85,13 @@ class DeskState:
     base_w: Floats
     missed_until_ns: Instants
     opted_out: NDArray[np.bool_]
+    release_at_ns: Instants
+    spread_s: Floats
+    limiter: FleetLimiter
+    reach_frac: Floats
+    derated: dict[str, tuple[float, int]] = field(default_factory=dict)
+    selects: Selects = field(default_factory=Selects)
+    carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     awards: dict[str, Award] = field(default_factory=dict)
     instructions: dict[str, dict[int, Instruction]] = field(default_factory=dict)
@@ -90,6 +107,7 @@ class DeskState:
     command_batches: list[str] = field(default_factory=list)
     command_records: list[str] = field(default_factory=list)
     market_versions: dict[str, int] = field(default_factory=dict)
+    late_reports: int = 0
     epoch: int = 1
     seq: int = 0
     revision: int = 0
@@ -106,6 +124,10 @@ class DeskState:
             np.zeros(count),
             np.zeros(count, np.int64),
             np.zeros(count, np.bool_),
+            np.zeros(count, np.int64),
+            np.zeros(count),
+            FleetLimiter(fleet),
+            np.ones(count),
         )
 
     @property

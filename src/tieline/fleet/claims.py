@@ -7,83 +7,24 @@ order of rank, a level at a time, so that a million rows take a few passes over 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.fleet import settle
 from tieline.fleet.columns import Fleet
-from tieline.resource.arbitrate import REMOTE_LEVELS, Arbitration, arbitrate
+from tieline.fleet.modes import fit_apparent, settle_modes
+from tieline.fleet.settling import OPEN, ClaimBatch, Floats, Holds, Live, Mask, Rows, Settled, Settling
+from tieline.resource.arbitrate import Arbitration, Held, arbitrate
 from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity
 from tieline.resource.level import Level
+from tieline.resource.mode import ModeGroup
 from tieline.resource.setpoint import Bounds
 from tieline.times import FOREVER_NS
 
-Rows = NDArray[np.int32]
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ClaimBatch:
-    """One decision over many rows; the arrays have shape (k,). `id/resource` is the id of one row's claim."""
-
-    id: str
-    source: str
-    principal: str
-    program: str
-    level: Level
-    primacy: int
-    quantity: Quantity
-    kind: ClaimKind
-    because: str
-    source_version: int
-    created_ns: int
-    start_ns: int
-    end_ns: int
-    rows: Rows
-    low: Floats
-    high: Floats
-    value: Floats
-    reservation_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Settled:
-    """The setpoints of some rows; shape (m,). `winner`, `limited_low` and `limited_high` are serials, -1: nobody."""
-
-    rows: Rows
-    target_w: Floats
-    low_w: Floats
-    high_w: Floats
-    winner: Rows
-    limited_low: Rows
-    limited_high: Rows
-    conflict: Mask
-
-
-@dataclass(slots=True, eq=False)
-class _Live:
-    """A batch with the state of its claims."""
-
-    batch: ClaimBatch
-    serial: int
-    alive: Mask
-    ends: dict[ClaimEnd, int] = field(default_factory=dict)
-
-    def end(self, mask: Mask, why: ClaimEnd) -> Rows:
-        """End the claims under a mask that still live, and return their rows."""
-        ending = self.alive & mask
-        self.alive &= ~mask
-        self.ends[why] = self.ends.get(why, 0) + int(ending.sum())
-        return self.batch.rows[ending]
-
-
-def rank_key(batch: ClaimBatch) -> tuple[int, int, int, str, str]:
-    """Return what targets compete by, the least first; see `resource.arbitrate.rank`."""
-    return (batch.level, batch.primacy, -batch.created_ns, batch.source, batch.id)
+__all__ = ["ClaimBatch", "ClaimBook", "Floats", "Mask", "Rows", "Settled"]
+_Key = tuple[str, str, Quantity, str]  # source, program, quantity, scope
 
 
 class ClaimBook:
@@ -91,21 +32,23 @@ class ClaimBook:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, Live] = {}
         self._ids: dict[str, int] = {}
-        self._by_key: dict[tuple[str, str, Quantity], list[int]] = {}
+        self._by_key: dict[_Key, list[int]] = {}
         self._names: dict[int, str] = {}
+        self._levels: list[int] = []
         self._dirty = np.ones(len(fleet), np.bool_)
         self._settled_ns = -1
         self.is_local = np.zeros(len(fleet), np.bool_)
-        self.reserved_w: dict[str, float] = {}
+        self.holds = Holds.none(len(fleet))
+        self.reserved_w: dict[str, Held] = {}
         self.ends: dict[ClaimEnd, int] = dict.fromkeys(ClaimEnd, 0)
         self.placed = 0
 
     # --- placing and ending --------------------------------------------------------------------------------------
 
     def place(self, batch: ClaimBatch) -> bool:
-        """Place a batch; older versions of the same source, program and quantity end on its rows (R4).
+        """Place a batch; older versions of the same source, program, quantity and scope end on its rows (R4).
 
         The same batch twice has one effect. Returns whether it was placed.
         """
@@ -114,11 +57,11 @@ class ClaimBook:
         serial = len(self._ids)
         self._ids[batch.id] = serial
         self._names[serial] = batch.id
-        fresh = _Live(batch, serial, np.ones(len(batch.rows), np.bool_))
-        key = (batch.source, batch.program, batch.quantity)
+        self._levels.append(int(batch.level))
+        fresh = Live(batch, serial, np.ones(len(batch.rows), np.bool_))
         mine = np.zeros(len(self._fleet), np.bool_)
         mine[batch.rows] = True
-        for old in list(self._by_key.get(key, ())):
+        for old in self._serials(batch.source, batch.program, batch.quantity, batch.scope):
             other = self._live[old]
             if other.batch.source_version < batch.source_version:
                 self._end(other, mine[other.batch.rows], ClaimEnd.SUPERSEDED)
@@ -127,7 +70,7 @@ class ClaimBook:
                 newer[other.batch.rows[other.alive]] = True
                 fresh.end(newer[batch.rows], ClaimEnd.SUPERSEDED)
         self._live[serial] = fresh
-        self._by_key.setdefault(key, []).append(serial)
+        self._by_key.setdefault(_key(batch), []).append(serial)
         self._dirty[batch.rows] = True
         self.placed += len(batch.rows)
         self._drop_if_over(fresh)
@@ -140,18 +83,33 @@ class ClaimBook:
         quantity: Quantity,
         rows: Rows | None = None,
         why: ClaimEnd = ClaimEnd.CANCELLED,
+        scope: str | None = None,
     ) -> int:
-        """End a source's live claims on some rows (None: all), and return how many; the next valid ones hold again."""
+        """End a source's live claims, and return how many; the next valid ones hold again.
+
+        Only those on some rows (None: on all), and of one scope (None: of every).
+        """
         ended = 0
         only = None
         if rows is not None:
             only = np.zeros(len(self._fleet), np.bool_)
             only[rows] = True
-        for serial in list(self._by_key.get((source, program, quantity), ())):
+        for serial in self._serials(source, program, quantity, scope):
             live = self._live[serial]
             mask = np.ones(len(live.alive), np.bool_) if only is None else only[live.batch.rows]
             ended += self._end(live, mask, why)
         return ended
+
+    def _serials(self, source: str, program: str, quantity: Quantity, scope: str | None) -> list[int]:
+        """Return the serials of a source's live batches of one scope; of every scope where it is None."""
+        if scope is not None:
+            return list(self._by_key.get((source, program, quantity, scope), ()))
+        keys = [key for key in self._by_key if key[:3] == (source, program, quantity)]
+        return [serial for key in keys for serial in self._by_key[key]]
+
+    def has_scope(self, source: str, program: str, quantity: Quantity, scope: str) -> bool:
+        """Return whether a source has live claims under a scope."""
+        return bool(self._by_key.get((source, program, quantity, scope)))
 
     def expire(self, now_ns: int) -> int:
         """End what has run out, and return how many claims that were."""
@@ -161,134 +119,136 @@ class ClaimBook:
     def next_change_ns(self, now_ns: int) -> int:
         """Return the next instant at which time alone changes a result; FOREVER_NS where there is none."""
         instants = (t for live in self._live.values() for t in (live.batch.start_ns, live.batch.end_ns) if t > now_ns)
-        return min(instants, default=FOREVER_NS)
+        timers = self.holds.until_ns[self.holds.until_ns > now_ns]
+        return min(min(instants, default=FOREVER_NS), int(timers.min(initial=FOREVER_NS)))
 
-    def _end(self, live: _Live, mask: Mask, why: ClaimEnd) -> int:
+    def _end(self, live: Live, mask: Mask, why: ClaimEnd) -> int:
         rows = live.end(mask, why)
         self._dirty[rows] = True
         self.ends[why] += len(rows)
         self._drop_if_over(live)
         return len(rows)
 
-    def _drop_if_over(self, live: _Live) -> None:
+    def _drop_if_over(self, live: Live) -> None:
         if not live.alive.any():
             self._live.pop(live.serial, None)
-            serials = self._by_key[(live.batch.source, live.batch.program, live.batch.quantity)]
+            serials = self._by_key.get(_key(live.batch), [])
             if live.serial in serials:
                 serials.remove(live.serial)
+            if not serials:
+                self._by_key.pop(_key(live.batch), None)
 
     # --- settling ------------------------------------------------------------------------------------------------
 
-    def arbitrate(self, now_ns: int, rows: Rows | None = None) -> Settled:
-        """Settle active power for some rows; None: those whose result may have changed since the last time."""
+    def arbitrate(self, now_ns: int, rows: Rows | None = None, quantity: Quantity = Quantity.P) -> Settled:
+        """Settle active or reactive power for some rows; None: those that may have changed since the last time."""
         if rows is None:
             self._mark_started(now_ns)
             rows = np.flatnonzero(self._dirty).astype(np.int32)
             self._dirty[:] = False
             self._settled_ns = now_ns
-        return self._settle(now_ns, rows, Level.LOCAL + 1)
+        return self._settle(now_ns, rows, OPEN, quantity)
 
-    def bounds_above(self, rows: Rows, level: Level, now_ns: int) -> tuple[Floats, Floats]:
-        """Return the bounds (W) that levels stronger than `level` leave on each row."""
-        settled = self._settle(now_ns, rows, level)
+    def touch(self, rows: Rows) -> None:
+        """Settle these rows the next time, whether or not a claim on them changes."""
+        self._dirty[rows] = True
+
+    def set_local(self, is_local: Mask) -> int:
+        """Note which devices are in LOCAL (R5), and return for how many that changed."""
+        moved = is_local != self.is_local
+        self.is_local = is_local.copy()
+        self._dirty |= moved
+        return int(moved.sum())
+
+    def hold(self, rows: Rows, low_w: Floats, high_w: Floats, until_ns: NDArray[np.int64]) -> None:
+        """Start hold timers: what the devices themselves allow until then (R12)."""
+        self.holds.low_w[rows], self.holds.high_w[rows], self.holds.until_ns[rows] = low_w, high_w, until_ns
+        self._dirty[rows] = True
+
+    def bounds_above(self, rows: Rows, level: Level, now_ns: int, with_timers: bool = True) -> tuple[Floats, Floats]:
+        """Return the bounds (W) that levels stronger than `level` leave on each row, with or without hold timers."""
+        settled = self._settle(now_ns, rows, level, holds=None if with_timers else Holds.none(len(self._fleet)))
         return settled.low_w, settled.high_w
 
     def target_of(self, rows: Rows, source: str, program: str, quantity: Quantity) -> tuple[Floats, NDArray[np.int64]]:
         """Return a source's own live targets on rows (NaN: none) and when they end (ns)."""
         value = np.full(len(self._fleet), np.nan)
         end_ns = np.zeros(len(self._fleet), np.int64)
-        for serial in self._by_key.get((source, program, quantity), ()):
+        for serial in self._serials(source, program, quantity, ""):
             live = self._live[serial]
             mine = live.batch.rows[live.alive]
             value[mine] = live.batch.value[live.alive]
             end_ns[mine] = live.batch.end_ns
         return value[rows], end_ns[rows]
 
-    def limits_of(self, rows: Rows, source: str, program: str, quantity: Quantity) -> tuple[Floats, Floats]:
-        """Return a source's own live limits on rows: low and high, NaN where it has none."""
+    def limits_of(
+        self, rows: Rows, source: str, program: str, quantity: Quantity, scope: str = ""
+    ) -> tuple[Floats, Floats]:
+        """Return a source's own live limits of a scope on rows: low and high, NaN where it has none."""
         low, high = np.full(len(self._fleet), np.nan), np.full(len(self._fleet), np.nan)
-        for serial in self._by_key.get((source, program, quantity), ()):
+        for serial in self._serials(source, program, quantity, scope):
             live = self._live[serial]
             if live.batch.kind is ClaimKind.LIMIT:
                 mine = live.batch.rows[live.alive]
                 low[mine], high[mine] = live.batch.low[live.alive], live.batch.high[live.alive]
         return low[rows], high[rows]
 
+    def least_high(self, rows: Rows, quantity: Quantity, now_ns: int) -> Floats:
+        """Return the lowest upper limit in force of a quantity on rows; inf where there is none."""
+        return self._tightest(rows, quantity, now_ns, "high", np.minimum, np.inf)
+
+    def most_low(self, rows: Rows, quantity: Quantity, now_ns: int) -> Floats:
+        """Return the highest lower limit in force of a quantity on rows; -inf where there is none."""
+        return self._tightest(rows, quantity, now_ns, "low", np.maximum, -np.inf)
+
+    def _tightest(
+        self, rows: Rows, quantity: Quantity, now_ns: int, side: str, keep: np.ufunc, nothing: float
+    ) -> Floats:
+        limits = [x for x in self._in_force(now_ns, (quantity,)) if x.batch.kind is ClaimKind.LIMIT]
+        if not limits:
+            return np.full(len(rows), nothing)
+        whole = np.full(len(self._fleet), nothing)
+        for live in limits:
+            keep.at(whole, live.batch.rows[live.alive], getattr(live.batch, side)[live.alive])
+        return whole[rows]
+
+    def modes(self, now_ns: int) -> dict[ModeGroup, tuple[NDArray[np.uint8], Rows]]:
+        """Return of each mode group what is in force on each row, and the serial of who named it (R10)."""
+        return settle_modes(self._in_force(now_ns, (Quantity.MODE,)), self.is_local)
+
+    def powers(self, now_ns: int, rows: Rows) -> tuple[Settled, Settled, Mask]:
+        """Settle active and reactive power, fitted into the apparent power; last, where one gave way to the other."""
+        active, reactive = self._settle(now_ns, rows, OPEN), self._settle(now_ns, rows, OPEN, Quantity.Q)
+        fleet = self._fleet
+        fitted = fit_apparent(active.target_w, reactive.target_w, fleet.max_va[rows], fleet.q_priority[rows])
+        return replace(active, target_w=fitted[0]), replace(reactive, target_w=fitted[1]), fitted[2]
+
+    def _in_force(self, now_ns: int, quantities: tuple[Quantity, ...]) -> list[Live]:
+        return [
+            live
+            for live in self._live.values()
+            if live.batch.start_ns <= now_ns < live.batch.end_ns and live.batch.quantity in quantities
+        ]
+
     def _mark_started(self, now_ns: int) -> None:
         for live in self._live.values():
             if self._settled_ns < live.batch.start_ns <= now_ns or self._settled_ns < live.batch.end_ns <= now_ns:
                 self._dirty[live.batch.rows] = True
+        ended = (self.holds.until_ns > self._settled_ns) & (self.holds.until_ns <= now_ns)
+        self._dirty |= ended
 
-    def _settle(self, now_ns: int, rows: Rows, below: int) -> Settled:
-        fleet, count = self._fleet, len(rows)
-        place = np.full(len(fleet), -1, np.int32)
-        place[rows] = np.arange(count, dtype=np.int32)
-        held = place.copy()
-        held[self.is_local] = -1  # remote levels don't reach a device in LOCAL (R5)
-        low_w, high_w = -fleet.max_absorb_w[rows], fleet.max_inject_w[rows].copy()
-        low_by, high_by = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
-        active = [
-            live
-            for live in self._live.values()
-            if live.batch.start_ns <= now_ns < live.batch.end_ns
-            and live.batch.quantity is Quantity.P
-            and live.batch.level < below
-        ]
-        self._fold_limits(active, place, held, fleet.safe_w[rows], low_w, high_w, low_by, high_by)
-        winner, target_w, conflict = self._compete(active, place, held, count)
-        total_w = np.zeros(count)
-        for live in active:
-            if live.batch.kind is ClaimKind.DELTA:
-                where = held if live.batch.level in REMOTE_LEVELS else place
-                held_w = self.reserved_w.get(live.batch.reservation_id or "", 0.0)
-                settle.add_deltas(live.batch.rows, live.alive, live.batch.value, where, held_w, total_w)
-        settle.clamp(target_w, winner, fleet.default_w[rows], total_w, low_w, high_w)
-        return Settled(rows, target_w, low_w, high_w, winner, low_by, high_by, conflict)
-
-    def _fold_limits(
-        self,
-        active: list[_Live],
-        place: Rows,
-        held: Rows,
-        safe_w: Floats,
-        low_w: Floats,
-        high_w: Floats,
-        low_by: Rows,
-        high_by: Rows,
-    ) -> None:
-        limits = [live for live in active if live.batch.kind is ClaimKind.LIMIT]
-        if not limits:
-            return
-        count = len(low_w)
-        level_low, level_high = np.full(count, -np.inf), np.full(count, np.inf)
-        level_low_by, level_high_by = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
-        for level in sorted({live.batch.level for live in limits}):
-            where = held if level in REMOTE_LEVELS else place
-            for live in sorted((x for x in limits if x.batch.level == level), key=lambda x: rank_key(x.batch)):
-                b = live.batch
-                settle.gather_limits(
-                    b.rows, live.alive, b.low, b.high, where, live.serial,
-                    level_low, level_high, level_low_by, level_high_by,
-                )  # fmt: skip
-            settle.fold_level(
-                level_low, level_high, level_low_by, level_high_by, safe_w, low_w, high_w, low_by, high_by
-            )
-
-    def _compete(self, active: list[_Live], place: Rows, held: Rows, count: int) -> tuple[Rows, Floats, Mask]:
-        winner, best_rank = np.full(count, -1, np.int32), np.zeros(count, np.int32)
-        best_class, target_w = np.zeros(count, np.int32), np.zeros(count)
-        conflict = np.zeros(count, np.bool_)
-        targets = sorted((x for x in active if x.batch.kind is ClaimKind.SET), key=lambda x: rank_key(x.batch))
-        classes: dict[tuple[int, int], int] = {}
-        for rank, live in enumerate(targets):
-            b = live.batch
-            tie_class = classes.setdefault((b.level, b.primacy), len(classes))
-            where = held if b.level in REMOTE_LEVELS else place
-            settle.compete(
-                b.rows, live.alive, b.value, where, live.serial, rank, tie_class,
-                best_rank, best_class, winner, target_w, conflict,
-            )  # fmt: skip
-        return winner, target_w, conflict
+    def _settle(
+        self, now_ns: int, rows: Rows, below: int, quantity: Quantity = Quantity.P, holds: Holds | None = None
+    ) -> Settled:
+        active = [x for x in self._in_force(now_ns, (quantity, Quantity.CONNECT)) if x.batch.level < below]
+        holds = holds or self.holds
+        settled = Settling(self._fleet, rows, self.is_local, quantity).run(active, self.reserved_w, holds, now_ns)
+        if not (holds.until_ns[rows] > now_ns).any():
+            return settled
+        low_w, high_w = Settling(self._fleet, rows, self.is_local, quantity).bounds(active)
+        # Where a timer stands against a limit the device can't keep it: what it is told contains where it must stay.
+        low_w, high_w = np.minimum(low_w, settled.target_w), np.maximum(high_w, settled.target_w)
+        return replace(settled, told_low_w=low_w, told_high_w=high_w)
 
     # --- explaining ----------------------------------------------------------------------------------------------
 
@@ -296,6 +256,12 @@ class ClaimBook:
         """Return the ids of the batches named by serials, each once, in order of placing; -1 is passed over."""
         unique = np.unique(np.concatenate(serials)) if serials else np.zeros(0, np.int32)
         return [self._names[int(serial)] for serial in unique if serial >= 0]
+
+    def level_of(self, serials: Rows) -> NDArray[np.int64]:
+        """Return the level of the batch of each serial; that of no claim is beyond the weakest."""
+        levels = np.array([*self._levels, OPEN, OPEN], np.int64)  # -1 and -2 count from the end
+        found: NDArray[np.int64] = levels[serials]
+        return found
 
     def claims_on(self, row: int) -> list[Claim]:
         """Return the live claims on a row as objects."""
@@ -308,7 +274,7 @@ class ClaimBook:
 
     def explain(self, row: int, now_ns: int) -> Arbitration:
         """Return the whole arbitration of one row by the scalar twin."""
-        fleet = self._fleet
+        fleet, holds = self._fleet, self.holds
         rating = Bounds(-float(fleet.max_absorb_w[row]), float(fleet.max_inject_w[row]))
         return arbitrate(
             rating,
@@ -318,6 +284,7 @@ class ClaimBook:
             safe_w=float(fleet.safe_w[row]),
             is_local=bool(self.is_local[row]),
             reserved_w=self.reserved_w,
+            hold=Bounds(float(holds.low_w[row]), float(holds.high_w[row])) if holds.until_ns[row] > now_ns else None,
         )
 
     def count(self) -> int:
@@ -358,4 +325,9 @@ def _claim(batch: ClaimBatch, k: int, resource: str) -> Claim:
         primacy=batch.primacy,
         source_version=batch.source_version,
         reservation_id=batch.reservation_id,
+        scope=batch.scope,
     )
+
+
+def _key(batch: ClaimBatch) -> _Key:
+    return (batch.source, batch.program, batch.quantity, batch.scope)

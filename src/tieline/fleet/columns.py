@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.resource.batch import Readings
+from tieline.resource.hold import MIN_HOLD_S
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.point import by_code, code
 from tieline.resource.quality import Quality
@@ -64,6 +65,9 @@ class Fleet:
             safe_w: Power that is safe for each (W).
             groups: The groups; a parent stands before its children.
             parents: For each purpose the index in `groups` of each row's parent, -1 for none.
+
+        `max_va` (VA), `q_priority`, `ramp_w_per_s` (inf: as fast as it likes) and `min_hold_s` begin with what the rest
+        implies, and are set afterwards where more is known.
         """
         self.ids = list(ids)
         self._rows = {name: row for row, name in enumerate(self.ids)}
@@ -74,10 +78,15 @@ class Fleet:
         self.parents = parents
         self._group_at = {group.id: index for index, group in enumerate(self.groups)}
         self._leaves: dict[int, Rows] = {}
+        self._enrolled: dict[int, Rows] = {}
         count = len(self.ids)
         self.quality = np.full(count, int(Quality.NOT_TOPICAL), np.uint32)
         self.taken_at_ns = np.zeros(count, np.int64)
         self.received_at_ns = np.zeros(count, np.int64)
+        self.max_va: Floats = np.maximum(max_inject_w, max_absorb_w)
+        self.q_priority = np.zeros(count, np.bool_)
+        self.ramp_w_per_s = np.full(count, np.inf)
+        self.min_hold_s = np.array([MIN_HOLD_S.get(kind, 0.0) for kind in KINDS])[self.kinds]
         self._columns: dict[int, Floats] = {}
         self._taken: dict[int, NDArray[np.int64]] = {}
         self.power_code = code("power_w")
@@ -141,8 +150,26 @@ class Fleet:
             return np.array([self._rows[resource]], np.int32)
         index = self._group_at[resource]
         if index not in self._leaves:
-            self._leaves[index] = self._find_leaves(index)
+            also = self._enrolled.get(index, np.zeros(0, np.int32))
+            self._leaves[index] = np.union1d(self._find_leaves(index), also).astype(np.int32)
         return self._leaves[index]
+
+    def enrol(self, group: str, rows: Rows) -> None:
+        """Put devices into a program beside those that they are in: of programs a device may have many.
+
+        Raises:
+            KeyError: There is no such group.
+            ValueError: The group is none of the purpose PROGRAM.
+        """
+        index = self._group_at[group]
+        if self.groups[index].purpose is not Purpose.PROGRAM:
+            raise ValueError(f"{group} is a group for {self.groups[index].purpose}: of those a device has one")
+        self._enrolled[index] = np.union1d(self._enrolled.get(index, np.zeros(0, np.int32)), rows).astype(np.int32)
+        self._leaves.pop(index, None)
+
+    def programs_of(self, row: int) -> list[str]:
+        """Return the programs that a device is in."""
+        return [g.id for g in self.groups if g.purpose is Purpose.PROGRAM and row in self.leaves(g.id)]
 
     def _find_leaves(self, index: int) -> Rows:
         group = self.groups[index]

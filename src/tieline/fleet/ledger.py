@@ -3,87 +3,52 @@
 Slots of five minutes. Within a share class promises overlap (the largest counts); across classes they add up. A hold
 lapses by itself when its time to live is over: that is a predicate, nobody sweeps. For storage two trajectories are
 kept: all upward calls and all downward calls must leave the energy within its bounds at every slot; a mere sum of
-energies against the stored energy is not enough.
+energies against the stored energy is not enough. What a stronger authority takes away stands beside the promises as a
+derating, so that in every slot and direction free + held + committed + derated = nameplate, and what is promised beyond
+the rest is a shortfall (R18).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tieline.fleet.booking import MOST_SLOTS, SLOT_NS, Balance, Booking, Calls, Capacity, Derating, Held, Shortfall
 from tieline.resource.claim import Refusal
-from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, iso
+from tieline.times import FOREVER_NS, iso
 
-SLOT_NS = 5 * MINUTE_NS
-Floats = NDArray[np.float64]
-
-
-class Held(StrEnum):
-    """Where a reservation stands."""
-
-    HOLD = "hold"
-    COMMITTED = "committed"
-    DELIVERED = "delivered"
-    RELEASED = "released"
-
-
-@dataclass(slots=True)
-class Booking:
-    """One promise: so much up and down (W) over whole slots [first, last)."""
-
-    id: str
-    resource: str
-    product: str
-    share_class: str
-    first: int
-    last: int
-    up_w: float
-    down_w: float
-    state: Held
-    holds_until_ns: int
-    made: int
-
-
-@dataclass(slots=True)
-class Capacity:
-    """What a resource can promise: power each way (W), and stored energy with its bounds (Wh; None: no storage)."""
-
-    up_w: float
-    down_w: float
-    energy_wh: float | None = None
-    max_energy_wh: float = 0.0
-    min_energy_wh: float = 0.0
-    charge_frac: float = 1.0
-    discharge_frac: float = 1.0
-
-
-@dataclass(slots=True)
-class Shortfall:
-    """A promise that a derating left without cover (W)."""
-
-    booking: str
-    slot: int
-    up_w: float
-    down_w: float
+__all__ = ["SLOT_NS", "Balance", "Booking", "Capacity", "Derating", "Held", "Ledger", "Shortfall"]
 
 
 @dataclass
 class Ledger:
-    """Books, refuses, commits, releases and derates."""
+    """Books, refuses, commits, releases and derates.
+
+    `strengths` orders products: of what a derating takes the weakest product gives first (greater is stronger; products
+    left out are equal). `firm` is what the leaves of a pool can be counted on for (W up, down): no promise goes beyond.
+    """
 
     capacities: dict[str, Capacity] = field(default_factory=dict)
     share_classes: dict[str, str] = field(default_factory=dict)
     bookings: dict[str, Booking] = field(default_factory=dict)
+    strengths: dict[str, int] = field(default_factory=dict)
+    firm: dict[str, tuple[float, float]] = field(default_factory=dict)
+    deratings: dict[str, list[Derating]] = field(default_factory=dict)
     _by_resource: dict[str, dict[str, Booking]] = field(default_factory=dict)
+    _by_slot: dict[tuple[str, int], dict[str, Booking]] = field(default_factory=dict)
     _made: int = 0
 
     def set_capacity(self, resource: str, capacity: Capacity) -> None:
         """Say what a resource can promise."""
         self.capacities[resource] = capacity
+
+    def set_firm(self, resource: str, up_w: float, down_w: float) -> None:
+        """Say what the leaves of a pool can be counted on for (W); new promises keep within it."""
+        self.firm[resource] = (up_w, down_w)
+
+    # --- promising -----------------------------------------------------------------------------------------------
 
     def check(
         self,
@@ -96,25 +61,37 @@ class Ledger:
         energy_wh: float = 0.0,
         now_ns: int = 0,
     ) -> Refusal | None:
-        """Return why so much can't be promised, naming the holder of what is in the way; None where it can."""
+        """Return why so much can't be promised, naming the holder of what is in the way; None where it can.
+
+        `energy_wh` bounds what will be called of it in all (0: no bound but power times time).
+        """
         if not (np.isfinite(up_w) and np.isfinite(down_w) and up_w >= 0 and down_w >= 0):
             return Refusal("power must be finite and 0 or more", "up_w, down_w", f"{up_w}, {down_w}", ">= 0")
+        if not np.isfinite(energy_wh):
+            return Refusal("energy must be finite", "energy_wh", str(energy_wh), "a finite number")
         if end_ns <= start_ns:
             return Refusal("the interval is empty", "end", iso(end_ns), f"after {iso(start_ns)}")
+        first, last = _slots(start_ns, end_ns)
+        if last - first > MOST_SLOTS:
+            given, limit = f"{last - first} slots", f"{MOST_SLOTS} slots of 5 min"
+            return Refusal("the interval is too long", "end", given, limit)
         capacity = self.capacities.get(resource)
         if capacity is None:
             return Refusal("nothing is known of what it can promise", "resource", resource, "a registered capacity")
-        first, last = _slots(start_ns, end_ns)
         share = self.share_classes.get(product, product)
         for slot in range(first, last):
-            for side, wanted, most in (("up_w", up_w, capacity.up_w), ("down_w", down_w, capacity.down_w)):
+            for side, wanted, nameplate_w in (("up_w", up_w, capacity.up_w), ("down_w", down_w, capacity.down_w)):
+                most_w, why = self._most_w(resource, slot, side, nameplate_w)
                 others, own, holder = self._taken(resource, share, slot, side, now_ns)
-                free_w = most - others
-                if max(wanted, own) > free_w + 1e-6:
+                free_w = most_w - others
+                if max(wanted, own) > free_w + 1e-6 and wanted > 0:
                     at = iso(slot * SLOT_NS)
-                    limit = f"{max(free_w, 0.0):.0f} W free of {most:.0f} W at {at}"
+                    limit = f"{max(free_w, 0.0):.0f} W free of {most_w:.0f} W{why} at {at}"
                     return Refusal("that capacity is sold or beyond the rating", side, f"{wanted:.0f}", limit, holder)
-        return self._energy_refusal(resource, share, first, last, up_w, down_w, capacity, now_ns)
+        asked = Booking(
+            "", resource, product, share, first, last, up_w, down_w, Held.COMMITTED, FOREVER_NS, 0, abs(energy_wh)
+        )
+        return self._energy_refusal(asked, capacity, now_ns)
 
     def reserve(
         self,
@@ -128,6 +105,7 @@ class Ledger:
         *,
         state: Held = Held.COMMITTED,
         holds_until_ns: int = FOREVER_NS,
+        energy_wh: float = 0.0,
     ) -> None:
         """Book a promise that `check` let pass; the same id twice has one effect."""
         if booking_id in self.bookings:
@@ -136,18 +114,33 @@ class Ledger:
         share = self.share_classes.get(product, product)
         self._made += 1
         booking = Booking(
-            booking_id, resource, product, share, first, last, up_w, down_w, state, holds_until_ns, self._made
-        )
+            booking_id, resource, product, share, first, last, up_w, down_w, state, holds_until_ns, self._made,
+            abs(energy_wh),
+        )  # fmt: skip
         self.bookings[booking_id] = booking
         self._by_resource.setdefault(resource, {})[booking_id] = booking
+        for slot in range(first, last):
+            self._by_slot.setdefault((resource, slot), {})[booking_id] = booking
 
-    def commit(self, booking_id: str, now_ns: int) -> Refusal | None:
-        """Make a hold firm, unless it has lapsed."""
+    def commit(
+        self, booking_id: str, now_ns: int, up_w: float | None = None, down_w: float | None = None
+    ) -> Refusal | None:
+        """Make a hold firm, unless it has lapsed; what was held beyond `up_w` and `down_w` is given back."""
         booking = self.bookings.get(booking_id)
-        if booking is None or not _counts(booking, now_ns):
+        if booking is None or not booking.counts(now_ns):
             return Refusal("the hold has lapsed or never was", "reservation", booking_id, "a live hold")
         booking.state, booking.holds_until_ns = Held.COMMITTED, FOREVER_NS
+        booking.up_w = booking.up_w if up_w is None else min(up_w, booking.up_w)
+        booking.down_w = booking.down_w if down_w is None else min(down_w, booking.down_w)
         return None
+
+    def deliver(self, booking_id: str) -> bool:
+        """Note that a promise was delivered and settled, and return whether it stood; its capacity stays bound."""
+        booking = self.bookings.get(booking_id)
+        if booking is None or booking.state is not Held.COMMITTED:
+            return False
+        booking.state = Held.DELIVERED
+        return True
 
     def release(self, booking_id: str) -> bool:
         """Give a promise back, and return whether it stood."""
@@ -156,79 +149,146 @@ class Ledger:
             return False
         booking.state = Held.RELEASED
         self._by_resource[booking.resource].pop(booking_id, None)
+        for slot in range(booking.first, booking.last):
+            self._by_slot[(booking.resource, slot)].pop(booking_id, None)
         return True
+
+    # --- what is left --------------------------------------------------------------------------------------------
 
     def free_w(self, resource: str, slot_ns: int, now_ns: int = 0) -> tuple[float, float]:
         """Return what is free up and down (W) in the slot that holds an instant."""
-        capacity = self.capacities[resource]
-        slot = slot_ns // SLOT_NS
-        up_w = capacity.up_w - self._taken(resource, "", slot, "up_w", now_ns)[0]
-        return up_w, capacity.down_w - self._taken(resource, "", slot, "down_w", now_ns)[0]
+        up, down = (self.balance(resource, slot_ns, side, now_ns) for side in ("up_w", "down_w"))
+        return up.free_w, down.free_w
 
-    def derate(self, resource: str, up_w: float, down_w: float, slot_ns: int, now_ns: int = 0) -> list[Shortfall]:
-        """Lower what a resource can do, and return which promises lose cover in a slot: newest first (R18)."""
+    def held_w(self, booking_id: str, at_ns: int, now_ns: int) -> tuple[float, float]:
+        """Return what a committed promise holds up and down (W) at an instant; nothing where it does not stand then."""
+        booking = self.bookings.get(booking_id)
+        if booking is None or booking.state is not Held.COMMITTED or not booking.counts(now_ns):
+            return (0.0, 0.0)
+        inside = booking.first <= at_ns // SLOT_NS < booking.last
+        return (booking.up_w, booking.down_w) if inside else (0.0, 0.0)
+
+    def balance(self, resource: str, slot_ns: int, side: str, now_ns: int = 0) -> Balance:
+        """Return one slot and direction ("up_w" or "down_w"): free + held + committed + derated = nameplate."""
+        slot, nameplate_w = slot_ns // SLOT_NS, float(getattr(self.capacities[resource], side))
+        firmly, in_all = dict[str, float](), dict[str, float]()
+        for booking in self._at(resource, slot, now_ns):
+            power_w, name = float(getattr(booking, side)), booking.share_class
+            in_all[name] = max(in_all.get(name, 0.0), power_w)
+            if booking.state is not Held.HOLD:
+                firmly[name] = max(firmly.get(name, 0.0), power_w)
+        promised_w, derated_w = sum(in_all.values()), self._derated(resource, slot, side)
+        covered_w = min(promised_w, nameplate_w - derated_w)
+        committed_w = min(sum(firmly.values()), covered_w)
+        free_w = nameplate_w - derated_w - covered_w
+        return Balance(free_w, covered_w - committed_w, committed_w, derated_w, promised_w - covered_w)
+
+    def derate(
+        self, resource: str, up_w: float, down_w: float, start_ns: int, now_ns: int = 0, end_ns: int = FOREVER_NS
+    ) -> list[Shortfall]:
+        """Lower what a resource can do from an instant on, and return which promises lose cover (R18).
+
+        A new derating takes the place of what the former ones say of the same slots. Nameplate or more ends it.
+        """
         capacity = self.capacities[resource]
-        capacity.up_w, capacity.down_w = up_w, down_w
-        slot = slot_ns // SLOT_NS
-        live = [
-            b for b in self._by_resource.get(resource, {}).values() if _counts(b, now_ns) and b.first <= slot < b.last
-        ]
-        lacking_up = max(sum(b.up_w for b in live) - up_w, 0.0)
-        lacking_down = max(sum(b.down_w for b in live) - down_w, 0.0)
+        first, last = start_ns // SLOT_NS, _slots(0, end_ns)[1]
+        lost = Derating(first, last, max(capacity.up_w - up_w, 0.0), max(capacity.down_w - down_w, 0.0))
+        kept = [d for old in self.deratings.get(resource, []) for d in _outside(old, first, last)]
+        if lost.up_w > 0 or lost.down_w > 0:
+            kept.append(lost)
+        self.deratings[resource] = kept
+        return self.shortfalls(resource, first, last, now_ns)
+
+    def shortfalls(self, resource: str, first: int, last: int, now_ns: int) -> list[Shortfall]:
+        """Return the promises without cover in slots [first, last): weakest product, newest reservation first."""
+        live = [b for b in self._by_resource.get(resource, {}).values() if b.counts(now_ns)]
+        ends = max((b.last for b in live), default=first)
         found: list[Shortfall] = []
-        for booking in sorted(live, key=lambda b: -b.made):
-            up, down = min(booking.up_w, lacking_up), min(booking.down_w, lacking_down)
-            lacking_up, lacking_down = lacking_up - up, lacking_down - down
-            if up > 0 or down > 0:
-                found.append(Shortfall(booking.id, slot, up, down))
+        for slot in range(first, min(last, ends)):
+            mine = [b for b in live if b.first <= slot < b.last]
+            up, down = self._cut(mine, resource, slot, "up_w"), self._cut(mine, resource, slot, "down_w")
+            found += [
+                Shortfall(name, slot, up.get(name, 0.0), down.get(name, 0.0)) for name in dict.fromkeys((*up, *down))
+            ]
         return found
 
+    def _cut(self, live: list[Booking], resource: str, slot: int, side: str) -> dict[str, float]:
+        """Return what each promise loses (W). A share class gives as one: its promises overlap, so all of them sink."""
+        most: dict[str, float] = {}
+        for booking in sorted(live, key=lambda b: (self.strengths.get(b.product, 0), -b.made)):
+            power_w = float(getattr(booking, side))
+            most[booking.share_class] = max(most.get(booking.share_class, 0.0), power_w)
+        left_w = float(getattr(self.capacities[resource], side)) - self._derated(resource, slot, side)
+        lacking_w = max(sum(most.values()) - left_w, 0.0)
+        lost: dict[str, float] = {}
+        for share, highest_w in most.items():
+            level_w = max(highest_w - lacking_w, 0.0)
+            lacking_w -= highest_w - level_w
+            for booking in live:
+                over_w = float(getattr(booking, side)) - level_w
+                if booking.share_class == share and over_w > 1e-6:
+                    lost[booking.id] = over_w
+        return lost
+
     def digest(self) -> str:
-        """Return the hash of all bookings."""
+        """Return the hash of all bookings and deratings."""
         digest = blake2b(digest_size=16)
         for key in sorted(self.bookings):
             b = self.bookings[key]
             digest.update(f"{key}:{b.first}:{b.last}:{b.up_w!r}:{b.down_w!r}:{b.state}".encode())
+        for resource in sorted(self.deratings):
+            digest.update(f"{resource}:{self.deratings[resource]!r}".encode())
         return digest.hexdigest()
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _at(self, resource: str, slot: int, now_ns: int) -> list[Booking]:
+        return [b for b in self._by_slot.get((resource, slot), {}).values() if b.counts(now_ns)]
+
+    def _derated(self, resource: str, slot: int, side: str) -> float:
+        lost = self.deratings.get(resource, ())
+        return sum(float(getattr(d, side)) for d in lost if d.first <= slot < d.last)
+
+    def _most_w(self, resource: str, slot: int, side: str, nameplate_w: float) -> tuple[float, str]:
+        """Return the most that may be promised, and what binds it where that is not the nameplate."""
+        derated_w = self._derated(resource, slot, side)
+        firm_w = self.firm[resource][side == "down_w"] if resource in self.firm else nameplate_w
+        if firm_w < nameplate_w - derated_w:
+            return firm_w, " that its leaves can be counted on for"
+        return nameplate_w - derated_w, " left by a stronger authority" if derated_w > 0 else ""
 
     def _taken(self, resource: str, share: str, slot: int, side: str, now_ns: int) -> tuple[float, float, str]:
         """Return what other share classes hold, what our own holds (W), and the largest other holder."""
         by_class: dict[str, tuple[float, str]] = {}
-        for booking in self._by_resource.get(resource, {}).values():
-            if booking.first <= slot < booking.last and _counts(booking, now_ns):
-                power_w: float = getattr(booking, side)
-                best = by_class.get(booking.share_class, (0.0, ""))
-                by_class[booking.share_class] = max(best, (power_w, f"{booking.product} ({booking.id})"))
+        for booking in self._at(resource, slot, now_ns):
+            power_w: float = getattr(booking, side)
+            best = by_class.get(booking.share_class, (0.0, ""))
+            by_class[booking.share_class] = max(best, (power_w, f"{booking.product} ({booking.id})"))
         own = by_class.pop(share, (0.0, ""))[0]
         holder = max(by_class.values(), default=(0.0, ""))[1]
         return sum(power_w for power_w, _ in by_class.values()), own, holder
 
-    def _energy_refusal(
-        self, resource: str, share: str, first: int, last: int, up_w: float, down_w: float, c: Capacity, now_ns: int
-    ) -> Refusal | None:
+    def _energy_refusal(self, asked: Booking, c: Capacity, now_ns: int) -> Refusal | None:
         if c.energy_wh is None:
             return None
-        bookings = [b for b in self._by_resource.get(resource, {}).values() if _counts(b, now_ns)]
-        end = max([last, *(b.last for b in bookings)])
-        start = min([first, *(b.first for b in bookings)])
-        lower = upper = c.energy_wh
-        hours = SLOT_NS / HOUR_NS
+        live = [b for b in self._by_resource.get(asked.resource, {}).values() if b.counts(now_ns)]
+        start = max(min([asked.first, *(b.first for b in live)]), now_ns // SLOT_NS)
+        end = max([asked.last, *(b.last for b in live)])
+        calls = {"up_w": Calls([*live, asked], "up_w"), "down_w": Calls([*live, asked], "down_w")}
         for slot in range(start, end):
-            up, down = (up_w, down_w) if first <= slot < last else (0.0, 0.0)
-            up_others, up_own, holder = self._taken(resource, share, slot, "up_w", now_ns)
-            down_others, down_own, down_holder = self._taken(resource, share, slot, "down_w", now_ns)
-            lower -= (up_others + max(up, up_own)) * hours / c.discharge_frac
-            upper += (down_others + max(down, down_own)) * hours * c.charge_frac
+            at = iso((slot + 1) * SLOT_NS)
+            lower = c.energy_wh - calls["up_w"].through(slot) / c.discharge_frac
+            upper = c.energy_wh + calls["down_w"].through(slot) * c.charge_frac
+            holder = self._taken(asked.resource, asked.share_class, slot, "up_w", now_ns)[2]
             if lower < c.min_energy_wh - 1e-6:
-                limit = f"stored energy reaches its floor {c.min_energy_wh:.0f} Wh at {iso((slot + 1) * SLOT_NS)}"
-                return Refusal(
-                    "all upward calls together need more energy than is stored", "up_w", f"{up_w:.0f}", limit, holder
-                )
+                limit = f"stored energy reaches its floor {c.min_energy_wh:.0f} Wh at {at}"
+                reason = "all upward calls together need more energy than is stored"
+                return Refusal(reason, "up_w", f"{asked.up_w:.0f}", limit, holder)
             if upper > c.max_energy_wh + 1e-6:
-                limit = f"stored energy reaches its top {c.max_energy_wh:.0f} Wh at {iso((slot + 1) * SLOT_NS)}"
-                return Refusal(
-                    "all downward calls together overfill the store", "down_w", f"{down_w:.0f}", limit, down_holder
-                )
+                holder = self._taken(asked.resource, asked.share_class, slot, "down_w", now_ns)[2]
+                limit = f"stored energy reaches its top {c.max_energy_wh:.0f} Wh at {at}"
+                reason = "all downward calls together overfill the store"
+                return Refusal(reason, "down_w", f"{asked.down_w:.0f}", limit, holder)
         return None
 
 
@@ -236,7 +296,7 @@ def _slots(start_ns: int, end_ns: int) -> tuple[int, int]:
     return start_ns // SLOT_NS, -(-end_ns // SLOT_NS)
 
 
-def _counts(booking: Booking, now_ns: int) -> bool:
-    if booking.state is Held.RELEASED:
-        return False
-    return booking.state is not Held.HOLD or now_ns < booking.holds_until_ns
+def _outside(old: Derating, first: int, last: int) -> list[Derating]:
+    """Return what of a derating lies outside slots [first, last)."""
+    pieces = [(old.first, min(old.last, first)), (max(old.first, last), old.last)]
+    return [Derating(a, b, old.up_w, old.down_w) for a, b in pieces if a < b]

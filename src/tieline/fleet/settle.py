@@ -52,17 +52,19 @@ def fold_level(
     high_w: Floats,
     low_by: Ints,
     high_by: Ints,
+    conflict: Mask,
 ) -> None:
     """Narrow what the stronger levels left by one level, then clear the level's columns for the next.
 
-    A level that contradicts itself becomes the point nearest to the safe power; where level and rest don't meet, the
-    end of the rest nearest to the level is taken (R6).
+    A level that contradicts itself is a conflict and becomes the point nearest to the safe power; where level and rest
+    don't meet, the end of the rest nearest to the level is taken (R6).
     """
     for at in range(len(low_w)):
         a, b = level_low[at], level_high[at]
         if a > b:
             point = min(max(safe_w[at], b), a)
             a, b = point, point
+            conflict[at] = True
         new_low = min(max(a, low_w[at]), high_w[at])
         new_high = min(max(b, low_w[at]), high_w[at])
         if new_low > low_w[at]:
@@ -89,7 +91,10 @@ def compete(
     target_w: Floats,
     conflict: Mask,
 ) -> None:
-    """Let one batch's targets compete: the lowest rank wins; an equal class with another value is a conflict (R7)."""
+    """Let one batch's targets compete: the lowest rank wins; an equal class with another value is a conflict (R7).
+
+    Batches come in order of rank, so a row's class is that of its winner.
+    """
     for k in range(len(rows)):
         at = place[rows[k]]
         if at < 0 or not alive[k]:
@@ -104,11 +109,45 @@ def compete(
 
 
 @njit(cache=True, nogil=True)
-def add_deltas(rows: Ints, alive: Mask, value: Floats, place: Ints, held_w: float, total_w: Floats) -> None:
-    """Add one batch's deltas, each only as far as its reservation holds (R8)."""
+def fold_bounds(
+    own_low: Floats, own_high: Floats, by: Ints, low_w: Floats, high_w: Floats, low_by: Ints, high_by: Ints
+) -> None:
+    """Narrow by bounds that stand in columns (a hold timer, a lock-out); NaN: none on that row."""
+    for at in range(len(low_w)):
+        if np.isnan(own_low[at]):
+            continue
+        new_low = min(max(own_low[at], low_w[at]), high_w[at])
+        new_high = min(max(own_high[at], low_w[at]), high_w[at])
+        if new_low > low_w[at]:
+            low_by[at] = by[at]
+        if new_high < high_w[at]:
+            high_by[at] = by[at]
+        low_w[at], high_w[at] = new_low, new_high
+
+
+@njit(cache=True, nogil=True)
+def add_deltas(
+    rows: Ints,
+    alive: Mask,
+    value: Floats,
+    place: Ints,
+    held_up_w: float,
+    held_down_w: float,
+    used_up_w: Floats,
+    used_down_w: Floats,
+    total_w: Floats,
+) -> None:
+    """Add one batch's deltas, all of one reservation together only as far as it holds (R8)."""
     for k in range(len(rows)):
         at = place[rows[k]]
-        if at >= 0 and alive[k] and abs(value[k]) <= held_w:
+        if at < 0 or not alive[k]:
+            continue
+        size = abs(value[k])
+        if value[k] >= 0 and used_up_w[at] + size <= held_up_w:
+            used_up_w[at] += size
+            total_w[at] += value[k]
+        elif value[k] < 0 and used_down_w[at] + size <= held_down_w:
+            used_down_w[at] += size
             total_w[at] += value[k]
 
 
@@ -124,7 +163,8 @@ def warm() -> None:
     """Load every kernel now: numba takes half a second for the first call, which must not be an operate's."""
     no_rows, no_w, none = np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.bool_)
     gather_limits(no_rows, none, no_w, no_w, no_rows, 0, no_w, no_w, no_rows, no_rows)
-    fold_level(no_w, no_w, no_rows, no_rows, no_w, no_w, no_w, no_rows, no_rows)
+    fold_level(no_w, no_w, no_rows, no_rows, no_w, no_w, no_w, no_rows, no_rows, none)
+    fold_bounds(no_w, no_w, no_rows, no_w, no_w, no_rows, no_rows)
     compete(no_rows, none, no_w, no_rows, 0, 0, 0, no_rows, no_rows, no_rows, no_w, none)
-    add_deltas(no_rows, none, no_w, no_rows, 0.0, no_w)
+    add_deltas(no_rows, none, no_w, no_rows, 0.0, 0.0, no_w, no_w, no_w)
     clamp(no_w, no_rows, no_w, no_w, no_w, no_w)

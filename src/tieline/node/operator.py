@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from tieline.desk.authority import decide_kill
 from tieline.desk.desk_views import EventView
 from tieline.desk.entry import Entry
 from tieline.desk.events import decide_compose, decide_step, due, view_of
-from tieline.desk.facts import AlarmChanged, Audited, AuthorityChanged
+from tieline.desk.facts import AlarmChanged, Audited
+from tieline.desk.people import names_in
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import EventState
 from tieline.desk.screens import AskLimit, ComposeEvent
@@ -81,6 +83,7 @@ class NodeOperator:
             Ask(
                 "console", "operator", "limit", Level.ENVELOPE, resource, Quantity.P, ClaimKind.LIMIT, now_ns, now_ns,
                 now_ns + ask.minutes * MINUTE_NS, low=ask.low_w, high=ask.high_w, because=f"{ask.because} ({by})",
+                people=names_in(by),
             )
         )  # fmt: skip
 
@@ -105,11 +108,12 @@ class NodeOperator:
             )
         )  # fmt: skip
 
-    async def kill(self, pressed: bool, by: str) -> None:
+    async def kill(self, pressed: bool, by: str) -> Refusal | None:
         """Press or release the kill switch."""
         now_ns = self.node.clock.now_ns()
-        fact = AuthorityChanged("kill", "on" if pressed else "off", by)
-        await self.node.desk.commit([Entry(derive("kill", by, now_ns), fact, "")])
+        entries, refusal = decide_kill(self.node.state, pressed, by, names_in(by), now_ns)
+        await self.node.desk.commit(entries)
+        return refusal
 
     async def audited(self, by: str, action: str, subject: str, outcome: str, body: dict[str, str]) -> None:
         """Record that somebody did or tried something."""

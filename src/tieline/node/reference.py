@@ -16,7 +16,7 @@ from msgspec import NODEFAULT, Struct
 from tieline.desk.facts import FACTS
 from tieline.node.cli import main
 from tieline.node.config import Settings
-from tieline.resource import point
+from tieline.resource import command, point
 
 
 def settings_page() -> str:
@@ -101,6 +101,11 @@ def records_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def commands_page() -> str:
+    """Return the page of a command's life."""
+    return f"# The life of a command\n\n{command.__doc__}\n{command.markdown()}"
+
+
 def links_page() -> str:
     """Return the page of the links: what each has proved, by the tests that its quality table names."""
     lines = [
@@ -124,6 +129,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "records.md": records_page,
+    "commands.md": commands_page,
     "links.md": links_page,
     "points.md": lambda: point.markdown(),
 }

@@ -219,7 +219,7 @@ def _principals(territory: Territory) -> dict[str, Principal]:
     return {
         "dno": Principal("dno", Level.ENVELOPE, frozenset({POOL, *territory.feeders})),
         "owner": Principal("owner", Level.OWNER_NEED),
-        "operator": Principal("operator", Level.GRID_EMERGENCY),
+        "operator": Principal("operator", Level.GRID_EMERGENCY, is_person=True),
     }
 
 

@@ -8,9 +8,12 @@ from msgspec import Struct
 
 from tieline.resource.claim import Claim, ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
+from tieline.resource.mode import mode_of, modes_told
 from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 MAX_AGE_NS = 30 * SECOND_NS
+MOST_RANDOM_S = 3_600.0
+MOST_PRIMACY = 2**31 - 1
 
 LEASE_CAP_NS: dict[Level, int | None] = {
     Level.PHYSICS: None,
@@ -36,10 +39,27 @@ class Principal(Struct, frozen=True, forbid_unknown_fields=True):
     resources: frozenset[str] = frozenset()
     quantities: frozenset[Quantity] = frozenset(Quantity)
     max_power_w: float = math.inf
+    is_person: bool = False
+
+
+FITS: dict[ClaimKind, frozenset[Quantity]] = {
+    ClaimKind.LIMIT: frozenset({Quantity.P, Quantity.Q, Quantity.RAMP, Quantity.SOC_RESERVE}),
+    ClaimKind.SET: frozenset({Quantity.P, Quantity.Q, Quantity.RAMP, Quantity.SOC_RESERVE}),
+    ClaimKind.DELTA: frozenset({Quantity.P, Quantity.Q}),
+    ClaimKind.MODE: frozenset({Quantity.MODE}),
+    ClaimKind.GATE: frozenset({Quantity.CONNECT}),
+}
+"""Which quantities can be claimed how."""
 
 
 def admit(
-    claim: Claim, principal: Principal | None, *, now_ns: int, last_version: int, tagged_ns: int | None = None
+    claim: Claim,
+    principal: Principal | None,
+    *,
+    now_ns: int,
+    last_version: int,
+    tagged_ns: int | None = None,
+    safe_w: float = 0.0,
 ) -> Refusal | None:
     """Return why a claim can't be placed, or None where it may be.
 
@@ -49,12 +69,14 @@ def admit(
         now_ns: Now.
         last_version: The newest version of this source, program, resource and quantity that we have.
         tagged_ns: The sender's own time tag, where the protocol has one.
+        safe_w: The power that is safe for the resource (W): a claim without end must lead there.
     """
     checks = (
         _may(claim, principal),
         _values(claim),
         _times(claim, now_ns, tagged_ns),
         _lease(claim, now_ns),
+        _endless(claim, safe_w),
         _version(claim, last_version),
     )
     return next((refusal for refusal in checks if refusal is not None), None)
@@ -86,6 +108,12 @@ def _may(claim: Claim, principal: Principal | None) -> Refusal | None:
 
 
 def _values(claim: Claim) -> Refusal | None:
+    if claim.quantity not in FITS[claim.kind]:
+        allowed = ", ".join(sorted(FITS[claim.kind]))
+        return Refusal(f"a {claim.kind} can't be claimed of that", "quantity", claim.quantity, allowed, rule="R1")
+    if not 0 <= claim.randomise_s <= MOST_RANDOM_S:
+        given, limit = f"{claim.randomise_s:g}", f"0 to {MOST_RANDOM_S:g} s"
+        return Refusal("randomisation is out of range", "randomise_s", given, limit, rule="R11")
     if claim.kind is ClaimKind.LIMIT:
         if math.isnan(claim.low) or math.isnan(claim.high):
             return Refusal("a limit must be a number", "low, high", f"{claim.low}, {claim.high}", "numbers", rule="R1")
@@ -98,12 +126,19 @@ def _values(claim: Claim) -> Refusal | None:
         return Refusal("the value must be finite", "value", str(claim.value), "a finite number", rule="R1")
     if claim.kind is ClaimKind.DELTA and claim.reservation_id is None:
         return Refusal("a delta needs a reservation", "reservation_id", "none", "a live reservation", rule="R8")
-    if claim.randomise_s < 0:
-        return Refusal("randomisation can't be negative", "randomise_s", f"{claim.randomise_s:g}", ">= 0", rule="R1")
+    if claim.kind is ClaimKind.GATE and claim.value not in (0.0, 1.0):
+        return Refusal("a gate is open or closed", "value", f"{claim.value:g}", "0 (closed) or 1 (open)", rule="R1")
+    if claim.kind is ClaimKind.MODE and mode_of(claim.value) is None:
+        return Refusal("no such mode", "value", f"{claim.value:g}", modes_told(), rule="R10")
     return None
 
 
 def _times(claim: Claim, now_ns: int, tagged_ns: int | None) -> Refusal | None:
+    if abs(claim.primacy) > MOST_PRIMACY:
+        return Refusal("not a primacy", "primacy", str(claim.primacy), f"up to {MOST_PRIMACY}", rule="R1")
+    for name, instant_ns in (("start", claim.start_ns), ("end", claim.end_ns)):
+        if not 0 <= instant_ns <= FOREVER_NS:
+            return Refusal("not an instant", name, str(instant_ns), f"0 to {FOREVER_NS} ns", rule="R1")
     if claim.end_ns <= claim.start_ns:
         return Refusal(
             "the claim ends before it starts", "end", _at(claim.end_ns), f"after {_at(claim.start_ns)}", rule="R1"
@@ -126,7 +161,21 @@ def _lease(claim: Claim, now_ns: int) -> Refusal | None:
     return None
 
 
+def _endless(claim: Claim, safe_w: float) -> Refusal | None:
+    """Refuse a claim without end that does not lead to the safe side: a limit always does, a gate when closed (R2)."""
+    if claim.end_ns < FOREVER_NS or claim.level is Level.LOCAL or claim.kind is ClaimKind.LIMIT:
+        return None
+    if claim.kind is ClaimKind.GATE and claim.value == 0.0:
+        return None
+    if claim.kind is ClaimKind.SET and claim.quantity is Quantity.P and claim.value == safe_w:
+        return None
+    limit = f"an end, or the safe direction (a limit, a closed gate, {safe_w:g} W)"
+    return Refusal("only the safe direction may be without end", "end", "without end", limit, rule="R2")
+
+
 def _version(claim: Claim, last_version: int) -> Refusal | None:
+    if not 0 <= claim.source_version < 2**63:
+        return Refusal("not a version", "source_version", str(claim.source_version), "0 to 2^63 - 1", rule="R1")
     if claim.source_version <= last_version:
         given = str(claim.source_version)
         return Refusal("a newer version is known", "source_version", given, f"> {last_version}", rule="R4")

@@ -36,7 +36,8 @@ class Claim(Struct, frozen=True, forbid_unknown_fields=True):
 
     `low`/`high` serve LIMIT and `value` serves SET, DELTA, GATE (0 or 1) and MODE; in W, var, W/s or a fraction as
     the quantity says, positive into the grid. [start_ns, end_ns) is half-open, server UTC. Of one (source, program,
-    resource, quantity) only the newest `source_version` lives.
+    scope, resource, quantity) only the newest `source_version` lives; `scope` is the group that was asked for where
+    this claim is one leaf's share of it, so that a limit on a pool and one on a feeder in it both hold.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Claim(Struct, frozen=True, forbid_unknown_fields=True):
     source_version: int = 1
     randomise_s: float = 0.0
     reservation_id: str | None = None
+    scope: str = ""
 
 
 class ClaimEnd(StrEnum):

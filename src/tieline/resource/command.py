@@ -1,4 +1,11 @@
-"""The life of a command, as a table. It ends in a terminal stage, one of which is *unconfirmed*."""
+"""The life of a command, as a table. It ends in a terminal stage, one of which is *unconfirmed*.
+
+A link may pass over stages that it does not see: an end-point that accepts an event never says that it was sent. So a
+report is true of a command when the table leads from the stage it is at to the stage reported, over whatever lies
+between; any other report is late or out of order, is counted, and changes nothing. Terminal means that nothing is
+awaited any more. One thing revises a terminal stage: a device that was DONE and still holds its command after its time
+has not ended it, whatever it said; the watchdog, which sees that in the meter and releases it, records UNCONFIRMED.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +33,53 @@ NEXT: dict[Stage, frozenset[Stage]] = {
     Stage.SENT: frozenset({Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE, Stage.REJECTED, Stage.UNCONFIRMED}),
     Stage.ACCEPTED: frozenset({Stage.EXECUTING, Stage.DONE, Stage.REJECTED, Stage.UNCONFIRMED, Stage.CANCELLED}),
     Stage.EXECUTING: frozenset({Stage.DONE, Stage.REJECTED, Stage.UNCONFIRMED, Stage.CANCELLED}),
-    Stage.DONE: frozenset(),
+    Stage.DONE: frozenset({Stage.UNCONFIRMED}),
     Stage.REJECTED: frozenset(),
     Stage.EXPIRED: frozenset(),
     Stage.CANCELLED: frozenset(),
     Stage.UNCONFIRMED: frozenset(),
 }
-TERMINAL = frozenset(stage for stage, following in NEXT.items() if not following)
+TERMINAL = frozenset({Stage.DONE, Stage.REJECTED, Stage.EXPIRED, Stage.CANCELLED, Stage.UNCONFIRMED})
+SAYS: dict[Stage, str] = {
+    Stage.QUEUED: "it is durable and waits for its link",
+    Stage.SELECTED: "the device reserved itself for it (select before operate)",
+    Stage.SENT: "it left on the wire",
+    Stage.ACCEPTED: "the device or end-point took it",
+    Stage.EXECUTING: "the device moves",
+    Stage.DONE: "it was read back, or seen in the meter",
+    Stage.REJECTED: "the device or its link refused it, with a word why",
+    Stage.EXPIRED: "its time was over before it left; it was never sent",
+    Stage.CANCELLED: "a newer command, or the kill switch, took its place before it took effect",
+    Stage.UNCONFIRMED: "no answer came, or the meter contradicts it: read back, never resent blindly",
+}
+
+
+def follows(after: Stage, before: Stage) -> bool:
+    """Return whether a report of `after` can be true of a command at `before`: the table leads there.
+
+    >>> follows(Stage.ACCEPTED, Stage.QUEUED), follows(Stage.SENT, Stage.DONE)
+    (True, False)
+    """
+    seen, waiting = {before}, [before]
+    while waiting:
+        for stage in NEXT[waiting.pop()]:
+            if stage is after:
+                return True
+            if stage not in seen and stage not in TERMINAL:
+                seen.add(stage)
+                waiting.append(stage)
+    return False
+
+
+def markdown() -> str:
+    """Return the life of a command as a Markdown table."""
+    rows = ["| stage | means | may be followed by | |", "|---|---|---|---|"]
+    rows += [
+        f"| `{stage.name}` | {SAYS[stage]} | {', '.join(f'`{x.name}`' for x in sorted(NEXT[stage])) or '-'} "
+        f"| {'terminal' if stage in TERMINAL else ''} |"
+        for stage in Stage
+    ]
+    return "\n".join(rows) + "\n"
 
 
 class RejectWord(IntEnum):

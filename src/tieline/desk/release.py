@@ -1,0 +1,83 @@
+"""Rebound: devices that are let go together come back one by one (sections 4 and 7 of the kernel's rules).
+
+What was held back returns as soon as it is let go: a fleet of air conditioners all at once, above what it drew before.
+So where many of a kind with a rebound are released in one decision, each keeps what it was told until its turn. Turns
+are spread evenly over the kind's time on every feeder, in an order that nobody can predict from the outside but that a
+replay repeats. An owner's tap is never staged.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.entry import Entry
+from tieline.desk.facts import Packed, ReleaseStaged
+from tieline.desk.state import DeskState
+from tieline.fleet.columns import KIND_CODE
+from tieline.ids import derive
+from tieline.resource.identity import Kind
+from tieline.times import SECOND_NS
+
+Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+Instants = NDArray[np.int64]
+SPREAD_S: dict[Kind, float] = {
+    Kind.THERMOSTAT: 2_700.0,
+    Kind.WATER_HEATER: 2_700.0,
+    Kind.EV_CHARGER: 600.0,
+    Kind.SHIFTABLE_LOAD: 1_800.0,
+}
+"""Over how long devices of a kind come back (s): thermal ones within 30 to 60 min, chargers as IEC 61851 does at a
+start, 0 to 600 s."""
+LEAST, FRAC = 20, 0.05
+"""So many, or this share of the fleet's devices with a rebound, may come back together unstaged."""
+_SPREAD = np.zeros(len(KIND_CODE))
+for _kind, _seconds in SPREAD_S.items():
+    _SPREAD[KIND_CODE[_kind]] = _seconds
+
+
+def spread_s(state: DeskState, rows: Rows) -> NDArray[np.float64]:
+    """Return over how long each row may come back (s; 0: at once): its kind's time, or what its claim asked for."""
+    seconds: NDArray[np.float64] = np.maximum(_SPREAD[state.fleet.kinds[rows]], state.spread_s[rows])
+    return seconds
+
+
+def decide_release(state: DeskState, rows: Rows, loosens: Mask, now_ns: int) -> tuple[list[Entry], Mask]:
+    """Return the fact that stages a release, where there is one to stage, and which rows keep their command for now.
+
+    Args:
+        state: What is known.
+        rows: Rows that need a command; shape (n,).
+        loosens: Which of them are let go, or limited less, by that command.
+        now_ns: Now.
+    """
+    due_ns = state.release_at_ns[rows]
+    waits = loosens & (due_ns > now_ns)
+    fresh = loosens & (due_ns == 0) & (spread_s(state, rows) > 0.0) & ~state.opted_out[rows]
+    few = max(LEAST, FRAC * float((_SPREAD[state.fleet.kinds] > 0).sum()))
+    fresh &= (int(fresh.sum()) > few) | (state.spread_s[rows] > 0.0)
+    gone = ~loosens & (due_ns > 0)  # somebody commands it again before its turn came
+    if not (fresh.any() or gone.any()):
+        return [], waits
+    staged, at_ns = rows[fresh], turns(state, rows[fresh], now_ns)
+    changed = np.concatenate([staged, rows[gone]])
+    fact = ReleaseStaged(Packed.of(changed), Packed.of(np.concatenate([at_ns, np.zeros(int(gone.sum()), np.int64)])))
+    waits[fresh] = at_ns > now_ns
+    return [Entry(derive("release", now_ns, changed.tobytes()), fact, "")], waits
+
+
+def turns(state: DeskState, rows: Rows, now_ns: int) -> Instants:
+    """Return when each row comes back: on every feeder evenly over the time of its kind, in a shuffled order."""
+    seed = derive("turns", now_ns, rows.tobytes()).encode()
+    rng = np.random.default_rng(np.frombuffer(seed, np.uint8).astype(np.uint32))
+    feeder = state.limiter.feeder_of[rows]
+    order = np.lexsort((rng.random(len(rows)), feeder))
+    place, frac = np.empty(len(rows), np.int64), np.zeros(len(rows))
+    starts = np.searchsorted(feeder[order], feeder[order])
+    place[order] = np.arange(len(rows)) - starts
+    size = np.bincount(feeder, minlength=len(state.limiter.feeders) + 1)[feeder] if len(rows) else place
+    frac = (place + rng.random(len(rows))) / np.maximum(size, 1)
+    delay_ns = (frac * spread_s(state, rows) * SECOND_NS).astype(np.int64)
+    due: Instants = now_ns + np.maximum(delay_ns, 1)
+    return due
