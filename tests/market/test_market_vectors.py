@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.contract.eligibility import DENIED, eligible, eligible_rows
 from tieline.contract.pay import owner_shares
 from tieline.errors import ConfigError
-from tieline.market.baseline import Event, compute, rrmse
+from tieline.market.baseline import Event, compute, firm_service_kw, meter_before, rrmse
 from tieline.market.rule import baseline_rule, baseline_rules
-from tieline.market.settlement import claimable_kw, net_performance_kw, two_settlement
+from tieline.market.settlement import claimable_kw, two_settlement
 
 HOURS = [20, 20, 20, 20, 20, 22, 26, 30, 34, 38, 42, 46, 50, 56, 60, 64, 66, 64, 58, 50, 42, 34, 28, 24]
 EVENT = date(2024, 7, 31)
@@ -124,11 +123,11 @@ def test_vector_s1_two_settlement_with_each_interval_at_its_own_price() -> None:
 
 def test_vector_s5_owner_shares_are_exact_to_the_cent() -> None:
     kwh = {"a": 3.217, "b": 0.004, "c": 11.5, "d": -1.2, "e": 7.333}
-    operator, shares = owner_shares(Decimal("1234.57"), Decimal(0), Decimal("0.20"), kwh)
-    assert operator == Decimal("246.91")
-    assert [str(shares[o]) for o in "abcde"] == ["144.07", "0.18", "515.01", "0.00", "328.40"]
-    _, three = owner_shares(Decimal("100.00"), Decimal(0), Decimal(0), {"a": 1, "b": 1, "c": 1})
-    assert [str(v) for v in three.values()] == ["33.34", "33.33", "33.33"]
+    made = owner_shares(Decimal("1234.57"), Decimal(0), Decimal("0.20"), kwh)
+    assert made.operator == Decimal("246.91")
+    assert [str(made.owners[o]) for o in "abcde"] == ["144.07", "0.18", "515.01", "0.00", "328.40"]
+    three = owner_shares(Decimal("100.00"), Decimal(0), Decimal(0), {"a": 1, "b": 1, "c": 1})
+    assert [str(v) for v in three.owners.values()] == ["33.34", "33.33", "33.33"]
 
 
 @given(
@@ -139,8 +138,13 @@ def test_vector_s5_owner_shares_are_exact_to_the_cent() -> None:
 def test_shares_and_the_operators_add_up_to_the_cent(cents: int, kwh: list, percent: int) -> None:
     total = Decimal(cents) / 100
     owners = {f"o{n}": amount for n, amount in enumerate(kwh)}
-    operator, shares = owner_shares(total, Decimal(0), Decimal(percent) / 100, owners)
-    assert operator + sum(shares.values()) == total
+    made = owner_shares(total, Decimal(0), Decimal(percent) / 100, owners)
+    assert made.total == total
+    assert all(share >= 0 for share in made.owners.values())
+    if total <= 0:
+        assert made.operator == total
+    elif not any(amount > 0 for amount in kwh):
+        assert made.undistributed == total - made.operator
 
 
 def test_vector_s7_no_kw_is_claimed_twice() -> None:
@@ -148,22 +152,13 @@ def test_vector_s7_no_kw_is_claimed_twice() -> None:
     assert claimable_kw(100, 40, [35, 25]) == 0
 
 
-def test_vector_s8_prohibited_output_is_taken_off() -> None:
-    assert net_performance_kw(180, 120) == 60
-    assert net_performance_kw(100, 120) == 0
+def test_vector_g_pjm_capacity_by_firm_service_level() -> None:
+    nominated, delivered = firm_service_kw(90, 55, 1.031, site()[EVENT][16:20])
+    assert nominated == pytest.approx(33.295)
+    assert delivered == pytest.approx([40.512, 42.574, 48.76, 57.008])
 
 
-def test_fossil_backup_is_refused_in_california_by_rule_and_source() -> None:
-    verdict = eligible("backup_generator", "diesel", "US-CA", "energy")
-    assert (verdict.is_eligible, verdict.rule) == (False, "us-ca-elrp-prohibited")
-    assert "E-4906" in verdict.source
-    assert eligible("backup_generator", "natural_gas", "US-TX", "energy").rule == "us-rice-emergency"
-    assert eligible("battery", "none", "US-CA", "energy").is_eligible
-    assert eligible("biomass", "biomass", "US-CA", "energy").is_eligible
-    assert eligible("battery", "none", "US-CA", "no-such-program") == DENIED
-
-
-def test_rows_get_the_verdict_of_their_kind_and_fuel() -> None:
-    kinds, fuels = np.array(["battery", "backup_generator", "pv"]), np.array(["none", "diesel", "none"])
-    allowed, refused = eligible_rows(kinds, fuels, "US-CA", "energy")
-    assert (list(allowed), refused) == ([True, False, True], {"us-ca-elrp-prohibited": 1})
+def test_vector_h_meter_before() -> None:
+    load = site()[EVENT]
+    assert load[15] == 71
+    assert meter_before(load[15], load[16:20]).tolist() == [23, 25, 31, 39]

@@ -1,10 +1,18 @@
-"""Eligibility: deny by default, first matching rule decides, and every answer names rule, version and source."""
+"""Eligibility: deny by default, first matching rule decides, and every answer names rule, version and source.
+
+A rule that allows must name what it allows; a jurisdiction, program, kind or fuel that is mistyped or new is therefore
+refused until a rule says otherwise. Four places ask: enrolment (`enrol`), the reservation book (its capacity counts
+eligible rows alone), dispatch (the same mask), and settlement (`net_performance` takes prohibited output off).
+"""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -12,6 +20,14 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
+from tieline.resource.claim import Refusal
+
+Floats = NDArray[np.float64]
+Words = str | tuple[str, ...]
+EventKind = Literal["market", "test", "emergency"]
+Order = Literal["", "permits", "permits_disadvantaged"]
+NAMED = ("jurisdiction", "program", "kind", "fuel")
+FOSSIL = frozenset({"diesel", "natural_gas", "gasoline", "propane", "lpg"})
 
 
 class EligibilityRule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,12 +37,31 @@ class EligibilityRule(Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     source: str
     certainty: str
-    jurisdiction: str | tuple[str, ...]
-    program: str | tuple[str, ...]
-    kind: str | tuple[str, ...]
-    fuel: str | tuple[str, ...]
+    jurisdiction: Words
+    program: Words
+    kind: Words
+    fuel: Words
     allow: bool
     says: str
+    location: Words = "*"
+    event: Words = "*"
+    order: Words = "*"
+
+
+class Case(Struct, frozen=True):
+    """What is asked about: who (kind, fuel, where) for what (program, event), and under which order, if any.
+
+    `location` is "" or `disadvantaged_community`; `order` says whether an executive order in force permits prohibited
+    resources, and whether it names disadvantaged communities.
+    """
+
+    kind: str
+    fuel: str
+    jurisdiction: str
+    program: str
+    location: str = ""
+    event: EventKind = "market"
+    order: Order = ""
 
 
 class Verdict(Struct, frozen=True):
@@ -38,6 +73,13 @@ class Verdict(Struct, frozen=True):
     source: str
     says: str
 
+    def refusal(self, case: Case) -> Refusal | None:
+        """Return the refusal that this verdict is, or None where it allows."""
+        if self.is_eligible:
+            return None
+        given = f"{case.kind} on {case.fuel} in {case.jurisdiction or '(none)'} for {case.program or '(none)'}"
+        return Refusal(self.says, "fuel", given, self.source, rule=f"{self.rule} {self.version}")
+
 
 DENIED = Verdict(False, "default-deny", "1", "deny by default", "no rule allows it")
 
@@ -46,36 +88,94 @@ DENIED = Verdict(False, "default-deny", "1", "deny by default", "no rule allows 
 def eligibility_rules() -> tuple[EligibilityRule, ...]:
     """Return all rules in order. Raises ConfigError naming a row that is not a rule."""
     text = (files("tieline.contract") / "rules" / "eligibility.toml").read_text(encoding="utf-8")
+    return parse_rules(text)
+
+
+def parse_rules(text: str) -> tuple[EligibilityRule, ...]:
+    """Return the rules of a table.
+
+    Raises:
+        ConfigError: A row is not a rule, or it allows by "*" what it must name; the row is named.
+    """
     try:
-        return tuple(msgspec.convert(row, EligibilityRule) for row in tomllib.loads(text)["rule"])
-    except msgspec.ValidationError as error:
+        rules = tuple(msgspec.convert(row, EligibilityRule) for row in tomllib.loads(text).get("rule", ()))
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"eligibility.toml: {error}") from error
+    for rule in rules:
+        for name in NAMED:
+            words = getattr(rule, name)
+            if rule.allow and "*" in ((words,) if isinstance(words, str) else words):
+                raise ConfigError(f"eligibility.toml: {rule.id}: {name} = '*': a rule that allows names each one")
+    return rules
 
 
-def _fits(wanted: str | tuple[str, ...], value: str) -> bool:
+def _fits(wanted: Words, value: str) -> bool:
     return wanted == "*" or (value in wanted if isinstance(wanted, tuple) else wanted == value)
 
 
-def eligible(kind: str, fuel: str, jurisdiction: str, program: str) -> Verdict:
-    """Return whether a resource of this kind and fuel may serve a program in a jurisdiction."""
-    for rule in eligibility_rules():
-        fits = _fits(rule.jurisdiction, jurisdiction) and _fits(rule.program, program)
-        if fits and _fits(rule.kind, kind) and _fits(rule.fuel, fuel):
+def judge(case: Case, rules: Sequence[EligibilityRule] | None = None) -> Verdict:
+    """Return the verdict of the first rule that fits a case; none fits: denied."""
+    for rule in eligibility_rules() if rules is None else rules:
+        fits = all(_fits(getattr(rule, name), getattr(case, name)) for name in (*NAMED, "location", "event", "order"))
+        if fits:
             return Verdict(rule.allow, rule.id, rule.version, rule.source, rule.says)
     return DENIED
+
+
+def eligible(kind: str, fuel: str, jurisdiction: str, program: str) -> Verdict:
+    """Return whether a resource of this kind and fuel may serve a program's market events in a jurisdiction."""
+    return judge(Case(kind, fuel, jurisdiction, program))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enrolment:
+    """Who of a group may serve a program: a mask, and for each row the verdict that says why; shape (n,)."""
+
+    program: str
+    may_serve: NDArray[np.bool_]
+    verdict_of: NDArray[np.int32]
+    verdicts: tuple[Verdict, ...]
+    cases: tuple[Case, ...]
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many rows each rule refused."""
+        counts = np.bincount(self.verdict_of, minlength=len(self.verdicts))
+        found: dict[str, int] = {}
+        for verdict, count in zip(self.verdicts, counts.tolist(), strict=True):
+            if not verdict.is_eligible and count:
+                found[verdict.rule] = found.get(verdict.rule, 0) + count
+        return found
+
+    def refusal(self, row: int) -> Refusal | None:
+        """Return why a row may not serve, or None."""
+        at = int(self.verdict_of[row])
+        return self.verdicts[at].refusal(self.cases[at])
+
+
+def enrol(kinds: NDArray[np.str_], fuels: NDArray[np.str_], jurisdiction: str, program: str) -> Enrolment:
+    """Return who may serve a program; one verdict for each pair of kind and fuel."""
+    pairs, index = np.unique(np.char.add(np.char.add(kinds, "|"), fuels), return_inverse=True)
+    parts = [str(pair).partition("|") for pair in pairs]
+    cases = tuple(Case(kind, fuel, jurisdiction, program) for kind, _, fuel in parts)
+    verdicts = tuple(judge(case) for case in cases)
+    allowed = np.array([verdict.is_eligible for verdict in verdicts], np.bool_)
+    return Enrolment(program, allowed[index], index.astype(np.int32), verdicts, cases)
 
 
 def eligible_rows(
     kinds: NDArray[np.str_], fuels: NDArray[np.str_], jurisdiction: str, program: str
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """Return which rows may serve a program, and how many each rule refused; one verdict for each kind and fuel."""
-    pairs, index = np.unique(np.char.add(np.char.add(kinds, "|"), fuels), return_inverse=True)
-    parts = [str(pair).partition("|") for pair in pairs]
-    verdicts = [eligible(kind, fuel, jurisdiction, program) for kind, _, fuel in parts]
-    allowed = np.array([verdict.is_eligible for verdict in verdicts], np.bool_)
-    counts = np.bincount(index, minlength=len(pairs))
-    refused: dict[str, int] = {}
-    for verdict, count in zip(verdicts, counts, strict=True):
-        if not verdict.is_eligible:
-            refused[verdict.rule] = refused.get(verdict.rule, 0) + int(count)
-    return allowed[index], refused
+    """Return which rows may serve a program, and how many each rule refused."""
+    enrolled = enrol(kinds, fuels, jurisdiction, program)
+    return enrolled.may_serve, enrolled.refused
+
+
+def net_performance(performance: Floats, prohibited: Floats) -> Floats:
+    """Return performance less what prohibited resources put out meanwhile, 0 or more.
+
+    `P_net = max(0, P - G_prohibited)` (CPUC Resolution E-4906): load that a diesel engine served was not reduced.
+    A performance below 0 stays as it is: nothing was gained by the engine.
+    """
+    lowered: Floats = np.where(performance > 0, np.maximum(performance - np.maximum(prohibited, 0.0), 0.0), performance)
+    return lowered

@@ -5,32 +5,57 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from msgspec import Struct
+
+from tieline.plan.apportion import apportion, whole_weights
+
 CENT = Decimal("0.01")
+NOTHING = Decimal("0.00")
+
+
+class PoolShares(Struct, frozen=True):
+    """Who gets what of a pool's money; the three add up to it.
+
+    `undistributed` is what was earned while nobody delivered: it belongs to the owners and is carried to their next
+    statement, never to the operator.
+    """
+
+    operator: Decimal
+    owners: dict[str, Decimal]
+    undistributed: Decimal = NOTHING
+
+    @property
+    def total(self) -> Decimal:
+        """All of it."""
+        return self.operator + sum(self.owners.values(), NOTHING) + self.undistributed
 
 
 def owner_shares(
     revenue: Decimal, penalties: Decimal, operator_frac: Decimal, kwh: Mapping[str, Decimal | float]
-) -> tuple[Decimal, dict[str, Decimal]]:
-    """Return the operator's share and each owner's, which add up to revenue less penalties to the cent.
+) -> PoolShares:
+    """Return the shares of revenue less penalties, which add up to it to the cent.
 
-    The operator's share is rounded half to even; the rest is shared in proportion to delivered energy (negative
-    counts as none) by largest remainders, ties to the owner named first. A loss is shared the same way.
+    The operator's share is rounded half to even; the rest goes to the owners in proportion to delivered energy
+    (negative counts as none) by largest remainders, ties to the owner named first. A loss stays with the operator:
+    sharing it by delivery would charge those most who delivered most.
 
-    >>> owner_shares(Decimal("100"), Decimal(0), Decimal(0), {"a": 1, "b": 1, "c": 1})[1]["a"]
+    Raises:
+        ValueError: `operator_frac` is not from 0 to 1, or an energy is not finite.
+
+    >>> owner_shares(Decimal("100"), Decimal(0), Decimal(0), {"a": 1, "b": 1, "c": 1}).owners["a"]
     Decimal('33.34')
     """
+    if not 0 <= operator_frac <= 1:
+        raise ValueError(f"operator_frac {operator_frac}: give 0 to 1")
+    if bad := next((owner for owner, amount in kwh.items() if not Decimal(str(amount)).is_finite()), None):
+        raise ValueError(f"kwh of {bad}: {kwh[bad]}: give a finite energy; missing meter data counts as 0")
     total = (revenue - penalties).quantize(CENT, ROUND_HALF_EVEN)
+    if total <= 0:
+        return PoolShares(total, dict.fromkeys(kwh, NOTHING))
     operator = (total * operator_frac).quantize(CENT, ROUND_HALF_EVEN)
-    cents = int((total - operator) / CENT)
-    weights = {owner: max(Decimal(str(amount)), Decimal(0)) for owner, amount in kwh.items()}
-    mass = sum(weights.values(), Decimal(0))
-    if mass == 0:
-        return total, dict.fromkeys(weights, Decimal("0.00"))
-    sign, cents = (1, cents) if cents >= 0 else (-1, -cents)
-    exact = {owner: cents * weight / mass for owner, weight in weights.items()}
-    whole = {owner: int(amount) for owner, amount in exact.items()}
-    left = cents - sum(whole.values())
-    order = sorted(exact, key=lambda owner: whole[owner] - exact[owner])  # stable: ties to who is named first
-    for owner in order[:left]:
-        whole[owner] += 1
-    return operator, {owner: sign * amount * CENT for owner, amount in whole.items()}
+    pool_cents = int((total - operator) / CENT)
+    weights = whole_weights(list(kwh.values()))
+    if not any(weights):
+        return PoolShares(operator, dict.fromkeys(kwh, NOTHING), total - operator)
+    cents = apportion(pool_cents, weights)
+    return PoolShares(operator, {owner: share * CENT for owner, share in zip(kwh, cents, strict=True)})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tieline.desk import facts
+from tieline.desk import charging, facts
 from tieline.desk.asks import key_of
 from tieline.desk.dispatch import end_w, last_end_w
 from tieline.desk.ports import Granted
@@ -133,6 +133,8 @@ def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -
         state.spread_s[fact.rows.array()] = fact.randomise_s
     if fact.source == SOURCE:
         state.market_versions[fact.program] = fact.version
+    elif fact.source == charging.SOURCE:
+        state.scheduled_until_ns[fact.program] = fact.end_ns
     state.claims.place(
         ClaimBatch(
             id=fact.batch,
@@ -156,6 +158,10 @@ def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -
             scope=fact.scope,
         )
     )
+
+
+def _schedule_made(state: DeskState, record_id: str, fact: facts.ScheduleMade) -> None:
+    state.schedules[fact.pool] = fact
 
 
 def _claims_ended(state: DeskState, record_id: str, fact: facts.ClaimsEnded) -> None:
@@ -247,6 +253,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AskRefused: _ask_refused,
     facts.AskWithdrawn: _ask_withdrawn,
     facts.ClaimsPlaced: _claims_placed,
+    facts.ScheduleMade: _schedule_made,
     facts.ClaimsEnded: _claims_ended,
     facts.CommandsIssued: _commands_issued,
     facts.CommandsReported: _commands_reported,

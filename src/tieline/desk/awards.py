@@ -14,6 +14,8 @@ from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, iso
 
 TOLERANCE_W = 1.0
+PROGRAM_OF = {"ENERGY": "energy", "CAPACITY": "capacity", "REG": "ancillary", "SPIN": "ancillary", "NSPIN": "ancillary"}
+"""Under which eligibility program each product is sold."""
 
 
 def decide_offers(state: DeskState, offers: Sequence[Offer]) -> tuple[list[Entry], list[Refusal | None]]:
@@ -43,6 +45,7 @@ def _hold(state: DeskState, offer: Offer, entries: list[Entry]) -> Refusal | Non
     refusal = state.ledger.check(
         offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w=up_w, down_w=down_w, energy_wh=power_w * hours
     )
+    refusal = refusal or _ineligible(state, offer, abs(power_w))
     fact = CapacityReserved(
         reservation, offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w, down_w, power_w * hours, refusal,
         holds_until_ns=offer.end_ns,
@@ -50,6 +53,22 @@ def _hold(state: DeskState, offer: Offer, entries: list[Entry]) -> Refusal | Non
     record = reservation if refusal is None else derive("reservation-refused", offer.id)
     entries.append(Entry(record, fact, offer.pool, (derive("offer", offer.id),)))
     return refusal
+
+
+def _ineligible(state: DeskState, offer: Offer, power_w: float) -> Refusal | None:
+    """Return why an offer can't be held where the rules leave too few of its resources, naming the rule."""
+    if not state.enrolments or not state.fleet.holds(offer.pool):
+        return None
+    fleet, rows = state.fleet, state.fleet.leaves(offer.pool)
+    program = PROGRAM_OF.get(offer.product, offer.product)
+    may = state.may_serve(program, rows)
+    most_w = float((fleet.max_inject_w + fleet.max_absorb_w)[rows[may]].sum())
+    if power_w <= most_w + TOLERANCE_W:
+        return None
+    enrolled = state.enrolments.get(program)
+    rule = "default-deny 1" if enrolled is None else ", ".join(sorted(enrolled.refused)) or "rating"
+    limit = f"{most_w:.0f} W of eligible resources"
+    return Refusal("more than what the rules let serve", "power_w", f"{power_w:.0f}", limit, rule=rule)
 
 
 def decide_offer_answers(state: DeskState, offers: Sequence[Offer], answers: Sequence[Refusal | None]) -> list[Entry]:

@@ -14,8 +14,13 @@ from tieline.resource.identity import Kind
 from tieline.times import SECOND_NS
 
 SLOW_KINDS = (KIND_CODE[Kind.THERMOSTAT], KIND_CODE[Kind.WATER_HEATER])
+HELD_W = 100.0
+PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LOAD])
 SLOW_S, FAST_S = 1_800.0, 120.0
 """A thermostat switches on and off, so its base is a mean over cycles; others follow their power closely."""
+FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 3_600.0, KIND_CODE[Kind.SHIFTABLE_LOAD]: 7_200.0}
+"""A car that is held back would have been done by and by: its base fades with this time constant while it is held. Else
+it would count as 7 kW given for as long as that lasts, though its session would have ended within the hour."""
 
 
 def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
@@ -29,9 +34,10 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     before_ns = fleet.taken_at_ns[rows].copy()
     fleet.take_readings(readings)
     watts = readings.values[power]
+    passed_s = np.maximum(readings.taken_at_ns[power] - before_ns, 0) / SECOND_NS
+    _fade(state, rows, watts, np.where(before_ns == 0, 0.0, passed_s), now_ns)
     free = is_free(state, rows, now_ns) & np.isfinite(watts)
-    rows, watts, before_ns = rows[free], watts[free], before_ns[free]
-    passed_s = np.maximum(readings.taken_at_ns[power][free] - before_ns, 0) / SECOND_NS
+    rows, watts, before_ns, passed_s = rows[free], watts[free], before_ns[free], passed_s[free]
     settles_s = np.where(np.isin(fleet.kinds[rows], SLOW_KINDS), SLOW_S, FAST_S)
     blend = np.where(before_ns == 0, 1.0, -np.expm1(-passed_s / settles_s))
     state.base_w[rows] += blend * (watts - state.base_w[rows])
@@ -47,10 +53,14 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
     for at, row, seen_ns in zip(at_power, rows, before_ns, strict=True):
         watts = float(readings.values[at])
         limited = commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]
-        free = commands.valid_until_ns[row] <= now_ns or (math.isnan(commands.target_w[row]) and not limited)
-        if not (free and math.isfinite(watts)):
-            continue
         passed_s = max(int(readings.taken_at_ns[at]) - seen_ns, 0) / SECOND_NS
+        kind = int(fleet.kinds[row])
+        called = state.rebounds_until_ns[row] > now_ns
+        if called and kind in FINITE_S and seen_ns and watts - state.base_w[row] > HELD_W:
+            state.base_w[row] *= math.exp(-passed_s / FINITE_S[kind])
+        free = commands.valid_until_ns[row] <= now_ns or (math.isnan(commands.target_w[row]) and not limited)
+        if not (free and math.isfinite(watts)) or (called and kind in PAY_BACK):
+            continue
         settles_s = SLOW_S if fleet.kinds[row] in SLOW_KINDS else FAST_S
         blend = 1.0 if seen_ns == 0 else -math.expm1(-passed_s / settles_s)
         state.base_w[row] += blend * (watts - state.base_w[row])
@@ -61,5 +71,21 @@ def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[n
     commands, fleet = state.commands, state.fleet
     over = commands.valid_until_ns[rows] <= now_ns
     limited = (commands.low_w[rows] > -fleet.max_absorb_w[rows]) | (commands.high_w[rows] < fleet.max_inject_w[rows])
-    free: NDArray[np.bool_] = over | (np.isnan(commands.target_w[rows]) & ~limited)
+    # What pays back a call is not what it would do without us.
+    pays_back = (state.rebounds_until_ns[rows] > now_ns) & np.isin(fleet.kinds[rows], PAY_BACK)
+    free: NDArray[np.bool_] = (over | (np.isnan(commands.target_w[rows]) & ~limited)) & ~pays_back
     return free
+
+
+def _fade(
+    state: DeskState,
+    rows: NDArray[np.int32],
+    watts: NDArray[np.float64],
+    passed_s: NDArray[np.float64],
+    now_ns: int,
+) -> None:
+    """Let the base of rows fade that are held back and whose need would have ended."""
+    called = (state.rebounds_until_ns[rows] > now_ns) & (watts - state.base_w[rows] > HELD_W)
+    for kind, settles_s in FINITE_S.items():
+        mine = called & (state.fleet.kinds[rows] == kind)
+        state.base_w[rows[mine]] *= np.exp(-passed_s[mine] / settles_s)

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import groups, position, redispatch, tracking
+from tieline.desk import charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
-from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, committed_until, owed
+from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, award_at, committed_until, owed
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
+from tieline.pool.availability import Available, by_group
 from tieline.resource.command import Stage
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
@@ -47,6 +48,11 @@ class PoolDesk:
     available: tuple[float, float] = (0.0, 0.0)
     causes: list[str] = field(default_factory=list)
     undeclared: str = ""
+    forecast: dict[int, float] = field(default_factory=dict)
+    feeder_of: Rows | None = None
+    feeders: tuple[str, ...] = ()
+    by_feeder: Available | None = None
+    lost: tuple[redispatch.LostW, ...] = ()
 
 
 class Cycle:
@@ -73,6 +79,7 @@ class Cycle:
             self._note_misses(pool, now_ns)
             await self._derate(pool, now_ns, cause)
             await self._redispatch(pool, now_ns, cause)
+            await self._charge(pool, now_ns)
             if pool.undeclared:
                 await self._declare(pool, pool.undeclared)
         await self.desk.settle()
@@ -92,6 +99,9 @@ class Cycle:
         obligation = owed(state, pool.pool, now_ns)
         until_ns = max(committed_until(state, pool.pool, now_ns), obligation.end_ns if obligation else now_ns)
         room = self.room(pool, now_ns, (until_ns - now_ns) / HOUR_NS)
+        if pool.feeder_of is not None:
+            rows = room.up_w, room.down_w, room.may_serve
+            pool.by_feeder = by_group(*rows, pool.feeder_of, len(pool.feeders))
         before, pool.available = pool.available, (_sum(room.up_w, room), _sum(room.down_w, room))
         former_w = pool.share_w
         if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
@@ -104,6 +114,8 @@ class Cycle:
         split = redispatch.allocate(room, obligation.power_w + pool.trim_w)
         reason = cause or obligation.because
         pool.share_w = split.share_w
+        called = pool.rows[np.abs(split.share_w) > 1.0]
+        state.rebounds_until_ns[called] = now_ns + tracking.REBOUND_NS
         entries = redispatch.decide_claims(state, obligation, split, now_ns, reason)
         for entry in entries:
             if entry.id not in pool.causes:
@@ -111,6 +123,13 @@ class Cycle:
         await self.desk.commit(entries)
         if cause:
             await self._tell_upward(pool, obligation, split, before, former_w, cause, now_ns)
+
+    async def _charge(self, pool: PoolDesk, now_ns: int) -> None:
+        """Fill the pool's stores in cheap hours for its awards."""
+        state = self.desk.state
+        stores = pool.rows[pool.eligible & (state.fleet.energy_wh[pool.rows] > 0)]
+        await self.desk.commit(charging.decide_schedule(state, pool.pool, stores, pool.forecast, now_ns))
+        await self.desk.commit(charging.decide_charging(state, pool.pool, now_ns))
 
     def room(self, pool: PoolDesk, now_ns: int, hours: float) -> redispatch.Headroom:
         """Return the pool's headroom now; rows that opted out, missed or can't be seen have none."""
@@ -172,33 +191,52 @@ class Cycle:
             pool.tally = tracking.Tally.begin(pool.rows, start_ns, start_ns + DISPATCH_STEP_NS)
         if seconds > 0:
             asked_w = 0.0 if pool.obligation is None else pool.obligation.power_w
-            pool.tally.is_owed |= pool.obligation is not None
-            pool.tally.add(asked_w, tracking.above_base_w(self.desk.state, pool.rows), min(seconds, 300.0))
+            award = award_at(self.desk.state, pool.pool, pool.tally.start_ns)
+            awarded_w = asked_w if award is None else award.power_w
+            if pool.obligation is not None:
+                pool.tally.is_owed, pool.tally.because = True, pool.obligation.because
+            row_w = tracking.counted_w(self.desk.state, pool.rows, pool.share_w, now_ns)
+            pool.tally.add(asked_w, awarded_w, pool.share_w, row_w, min(seconds, 300.0))
 
     async def _close(self, pool: PoolDesk, tally: tracking.Tally) -> None:
-        asked_w, row_w = tally.means()
         if not tally.is_owed:
             return
-        counted_w = np.where((np.abs(pool.share_w) > 1.0), row_w, 0.0)
-        delivered_w = float(counted_w.sum())
-        lacking_w = max(abs(asked_w) - float(np.sign(asked_w)) * delivered_w, 0.0)
-        why = self._why(pool, row_w, lacking_w) if lacking_w > 1.0 else {}
+        asked_w, _, _, row_w = tally.means()
+        delivered_w = float(row_w.sum())
+        why, withheld = self._why(pool, tally, delivered_w)
         if pool.obligation is not None:
             error_w = asked_w - delivered_w
             most_w = TRIM_MOST * abs(pool.obligation.power_w)
             pool.trim_w = float(np.clip(pool.trim_w + TRIM_GAIN * error_w, -most_w, most_w))
-        gave = np.abs(counted_w) > 1.0
+        gave = np.abs(row_w) > 1.0
         fact = IntervalTracked(
             pool.pool, tally.start_ns, tally.end_ns, asked_w, delivered_w, why, Packed.of(pool.rows[gave]),
-            Packed.of(counted_w[gave]), tally.samples,
+            Packed.of(row_w[gave]), tally.samples, withheld,
         )  # fmt: skip
-        because = "" if pool.obligation is None else pool.obligation.because
-        causes = tuple(dict.fromkeys(c for c in (because, *pool.causes[-40:], *self._command_causes()) if c))
+        causes = tuple(dict.fromkeys(c for c in (tally.because, *pool.causes[-40:], *self._command_causes()) if c))
         await self.desk.commit([Entry(derive("interval", pool.pool, tally.start_ns), fact, pool.pool, causes)])
 
-    def _why(self, pool: PoolDesk, row_w: Floats, lacking_w: float) -> dict[str, float]:
-        state = self.desk.state
-        return tracking.causes(state, pool.rows, pool.share_w, row_w, lacking_w, self._last_ns)
+    def _why(
+        self, pool: PoolDesk, tally: tracking.Tally, delivered_w: float
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the causes of what lacks of the asked, and of what was asked below the award (W each)."""
+        asked_w, awarded_w, share_w, row_w = tally.means()
+        side = float(np.sign(asked_w or awarded_w))
+        lacking_w, below_w = side * (asked_w - delivered_w), side * (awarded_w - asked_w)
+        state, hours = self.desk.state, 1 / 12
+        lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, hours, self._last_ns)
+        before, pool.lost = pool.lost, (*pool.lost[-1:], lost_w)
+        if max(lacking_w, below_w) <= 1.0:
+            return {}, {}
+        # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
+        # after we told it); the lack takes what is left of those of now.
+        told_w = {cause: max(lost.get(cause, 0.0) for lost in (lost_w, *before)) for cause in lost_w}
+        withheld = tracking.fill(below_w, told_w, tracking.BY_ISO) if below_w > 1.0 else {}
+        left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
+        why = {}
+        if lacking_w > 1.0:
+            why = tracking.causes(state, pool.rows, share_w, row_w, lacking_w, left_w, side, self._last_ns)
+        return why, withheld
 
     def _command_causes(self) -> list[str]:
         """Return the batches of commands that are in force on any row, newest last."""

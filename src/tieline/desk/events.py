@@ -71,7 +71,8 @@ def shares(state: DeskState, group: str, power_w: float) -> tuple[NDArray[np.int
     out = state.opted_out[rows]
     column = fleet.available_up_w if power_w > 0 else fleet.available_down_w
     gives_w = np.maximum(np.nan_to_num(column[rows]), 0.0)
-    serves = ~unseen & ~out & (gives_w > 1.0) & ~np.isin(fleet.kinds[rows], NEVER)
+    may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER)
+    serves = ~unseen & ~out & (gives_w > 1.0) & may
     most_w = float(gives_w[serves].sum())
     part = min(1.0, abs(power_w) / most_w) if most_w > 0 else 0.0
     share_w = np.sign(power_w) * gives_w[serves] * part

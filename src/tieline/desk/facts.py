@@ -239,7 +239,10 @@ class PositionChanged(Fact, frozen=True):
 
 
 class IntervalTracked(Fact, frozen=True):
-    """What a pool was asked and delivered over one interval, and why it fell short."""
+    """What a pool was asked and delivered over one interval, and why it fell short.
+
+    `causes` splits what lacks of what was asked, `withheld` what was asked below the award (W, by cause).
+    """
 
     pool: str
     start_ns: int
@@ -250,6 +253,20 @@ class IntervalTracked(Fact, frozen=True):
     rows: Packed
     row_w: Packed
     readings: int
+    withheld: dict[str, float] = {}
+
+
+class ScheduleMade(Fact, frozen=True):
+    """What a pool's stores are to take between awards: a row of steps for each store (W, negative: it takes)."""
+
+    schedule: str
+    pool: str
+    start_ns: int
+    step_ns: int
+    steps: int
+    awards: tuple[str, ...]
+    rows: Packed
+    power_w: Packed
 
 
 class EventChanged(Fact, frozen=True):
@@ -276,7 +293,10 @@ class StatementMade(Fact, frozen=True):
 
 
 class LineSettled(Fact, frozen=True):
-    """One line of a statement: money for one interval and cause, as decimal text."""
+    """One line of a statement: money for one interval and cause, as decimal text, and what it rests on.
+
+    `of` is the kind of line that an adjustment adjusts.
+    """
 
     statement: str
     line: str
@@ -286,6 +306,23 @@ class LineSettled(Fact, frozen=True):
     energy_wh: float
     amount: str
     cause: str = ""
+    award: str = ""
+    of: str = ""
+    excused: bool = False
+    price_per_mwh: float = 0.0
+    rule: str = ""
+    rule_version: str = ""
+    input_hash: str = ""
+    data_version: str = ""
+
+
+class SettlementRefused(Fact, frozen=True):
+    """An awarded day could not be settled yet, and why; somebody has to know."""
+
+    pool: str
+    start_ns: int
+    end_ns: int
+    refusal: Refusal
 
 
 class AlarmChanged(Fact, frozen=True):

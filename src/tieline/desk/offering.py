@@ -1,19 +1,27 @@
-"""The day-ahead offer: for each hour what the pool can give, at rising prices, within energy and a margin."""
+"""The day-ahead offer: for each hour what the pool can give, at rising prices, within energy and a margin.
+
+A store asks no less than its opportunity cost: what its energy would earn in the best hour that it gives up by selling
+here, or what it costs to put back. That is the marginal value of stored energy in the exact schedule of the store over
+the forecast (`plan.storage`), less losses and wear.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.charging import ONE_WAY_FRAC, WEAR_PER_WH
 from tieline.desk.ports import Offer, Segment
 from tieline.ids import derive
 from tieline.plan.forecast import best_hours
+from tieline.plan.storage import Stores, plan_stores
 from tieline.times import HOUR_NS, Interval
 
 Floats = NDArray[np.float64]
 MARGIN = 0.25
 MOST_SEGMENTS = 8
 MIN_SEGMENT_W = 10_000.0
+ROUND_TO = 5.0
 
 
 def day_ahead_offers(
@@ -38,7 +46,12 @@ def day_ahead_offers(
     if not len(chosen):
         return []
     sustained_w = np.minimum(power_w, energy_wh / len(chosen)) * (1.0 - MARGIN)
-    segments = curve(sustained_w, cost)
+    stores = np.flatnonzero(np.isfinite(energy_wh) & (energy_wh > 0) & (sustained_w > 0))
+    asks = cost.copy()
+    asks[stores] = np.maximum(
+        cost[stores], water_price(price[int(chosen[0]) :], energy_wh[stores], sustained_w[stores])
+    )
+    segments = curve(sustained_w, asks)
     if not segments:
         return []
     offers = []
@@ -48,6 +61,26 @@ def day_ahead_offers(
             Offer(derive("offer-id", pool, product, start_ns), pool, product, start_ns, start_ns + HOUR_NS, segments)
         )
     return offers
+
+
+def water_price(price: Floats, energy_wh: Floats, sustained_w: Floats) -> Floats:
+    """Return what each store must get for a MWh not to lose by it ($/MWh), rounded up to whole five dollars.
+
+    Args:
+        price: Forecast of each hour from the first that is offered on ($/MWh); shape (hours,).
+        energy_wh: What each store can give (Wh at its terminal); shape (n,).
+        sustained_w: What it offers in each hour (W); shape (n,).
+    """
+    count = len(energy_wh)
+    frac, wear = np.full(count, ONE_WAY_FRAC), np.full(count, WEAR_PER_WH)
+    full_wh, nothing = energy_wh / ONE_WAY_FRAC, np.zeros(count)
+    stores = Stores(full_wh, nothing, full_wh, nothing, sustained_w, sustained_w, frac, frac, wear)
+    buy = price / 1e6
+    # A negative price is a gift, not a cost: it must not make the schedule burn energy.
+    sell = np.minimum(buy, buy / ONE_WAY_FRAC**2)
+    _, _, worth = plan_stores(stores, buy, sell, 1.0)
+    asks: Floats = np.ceil((worth / ONE_WAY_FRAC + WEAR_PER_WH) * 1e6 / ROUND_TO) * ROUND_TO
+    return asks
 
 
 def curve(power_w: Floats, cost: Floats) -> tuple[Segment, ...]:

@@ -15,11 +15,13 @@ from tieline.fleet.split import split_merit
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
 from tieline.resource.level import Level
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+LostW = dict[str, float]
 SOURCE = "desk.market"
 MOVED_W = 25.0
 MOVED_FRAC = 0.02
@@ -48,26 +50,53 @@ class Allocation:
     shortfall_w: float
 
 
-def headroom(state: DeskState, rows: Rows, eligible: Mask, price: Floats, hours: float, now_ns: int) -> Headroom:
+def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours: float, now_ns: int) -> Headroom:
     """Return what each row can give now, held for so many hours.
 
     Limits of authorities above the market, opt-outs, misses, poor telemetry and ineligibility all count; stored energy
     above what an owner keeps back is spread over the commitment, so that no battery is empty before its end.
     """
-    fleet = state.fleet
     base_w = state.base_w[rows]
-    moved_w = np.nan_to_num(fleet.power_w[rows]) - base_w
+    up_w, down_w = _unlimited(state, rows, hours, now_ns)
+    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
+    up_w = np.minimum(up_w, np.maximum(high_w - base_w, 0.0))
+    down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
+    return Headroom(rows, base_w, up_w, down_w, price, may_serve)
+
+
+def _unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[Floats, Floats]:
+    """Return how far each row could move from its base (W, 0 or more) if nobody limited it."""
+    fleet = state.fleet
+    moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
     up_w = np.nan_to_num(fleet.available_up_w[rows]) + moved_w
     down_w = np.nan_to_num(fleet.available_down_w[rows]) - moved_w
     kept_frac = np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0)
     energy_wh = np.maximum(fleet.energy_available_wh[rows] - kept_frac * fleet.energy_wh[rows], 0.0)
     stores = np.isfinite(energy_wh) & (fleet.energy_wh[rows] > 0)
     sustained_w = np.where(stores, np.nan_to_num(energy_wh) / max(hours, 1 / 12), np.inf)
-    up_w = np.minimum(up_w, sustained_w)
+    return np.maximum(np.minimum(up_w, sustained_w), 0.0), np.maximum(down_w, 0.0)
+
+
+def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hours: float, now_ns: int) -> LostW:
+    """Return what took headroom away on the side that is owed (W, by cause), a row counted at its first cause.
+
+    A limit takes the difference that it makes; an opt-out, a silent row and one left out after a miss take all of it.
+    """
+    free = _unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
-    up_w = np.minimum(up_w, np.maximum(high_w - base_w, 0.0))
-    down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
-    return Headroom(rows, base_w, np.maximum(up_w, 0.0), np.maximum(down_w, 0.0), price, eligible)
+    base_w = state.base_w[rows]
+    within_w = np.maximum(high_w - base_w if side >= 0 else base_w - low_w, 0.0)
+    unseen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    left, found = eligible.copy(), {}
+    for cause, mask in (
+        ("opt_out", state.opted_out[rows]),
+        ("offline", unseen),
+        ("unresponsive", state.missed_until_ns[rows] > now_ns),
+    ):
+        found[cause] = float(free[left & mask].sum())
+        left &= ~mask
+    limit_w = float((free - np.minimum(free, within_w))[left].sum())
+    return {"dno_limit": limit_w, **found}
 
 
 def allocate(room: Headroom, owed_w: float) -> Allocation:

@@ -1,127 +1,361 @@
-"""Settlement of a pool's day: performance against its baseline, two settlements, a cause on each shortfall, shares."""
+"""Settlement of a pool's day: performance against its baseline, two settlements, a cause on each shortfall, shares.
+
+Theory of operation. `settle_day` is a pure function of its inputs; their hash names the statement, so that the same
+inputs give the same statement bit for bit, and other inputs (a corrected meter, price or award) another. `amend` turns
+a later result into version n+1: only its differences become lines. Pool energy is shared out to rows in whole
+milliwatt-hours, so that rows sum to the pool exactly.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.contract.pay import owner_shares
+from tieline.contract.eligibility import net_performance
+from tieline.contract.pay import PoolShares, owner_shares
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade
 from tieline.desk.ports import Award
 from tieline.ids import derive
 from tieline.market.baseline import Baseline
-from tieline.market.settlement import Line, award_lines
-from tieline.times import MINUTE_NS
+from tieline.market.settlement import (
+    DAY_AHEAD,
+    MILLI,
+    SHORTFALL,
+    Basis,
+    ClaimsLedger,
+    Line,
+    Measured,
+    adjustments,
+    award_lines,
+    split_lack,
+)
+from tieline.plan.apportion import apportion_rows
+from tieline.times import MINUTE_NS, iso
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 STEP_NS = 5 * MINUTE_NS
+NOTHING = Decimal("0.00")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metered:
+    """What the meters say of a day, by interval start (W): a missing or not finite value is zero performance.
+
+    `prohibited_w` is what resources put out that may not serve, `claimed_w` what other markets were paid for.
+    """
+
+    performance_w: Mapping[int, float]
+    rt_price: Mapping[int, float]
+    baselines: tuple[Baseline, ...]
+    prohibited_w: Mapping[int, float] = field(default_factory=dict)
+    claimed_w: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def data_version(self) -> str:
+        """The hash of all meter data that went in."""
+        return derive("data", *(base.input_hash for base in self.baselines))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Owners:
+    """Which owner each row belongs to, their names, and the operator's share of what is earned."""
+
+    owner_of: NDArray[np.int32]
+    names: Sequence[str]
+    operator_frac: Decimal
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settlement:
-    """A statement: its lines, what each owner gets, and the check that all adds up."""
+    """A statement: its lines, what each row gave and each owner gets, and the check that all adds up."""
 
     statement: str
+    version: int
+    basis: Basis
     lines: tuple[Line, ...]
-    revenue: Decimal
-    penalties: dict[str, Decimal]
-    operator: Decimal
-    shares: dict[str, Decimal]
-    baseline: Baseline
+    shares: PoolShares
+    row_milli_wh: Ints
+    loose_milli_wh: int
+    baselines: tuple[Baseline, ...]
+    adjusting: tuple[Line, ...] = ()
+    former: str = ""
 
     @property
     def total(self) -> Decimal:
         """Sum of all lines."""
-        return sum((line.amount for line in self.lines), Decimal("0.00"))
+        return sum((line.amount for line in self.lines), NOTHING)
+
+    @property
+    def revenue(self) -> Decimal:
+        """What was earned before shortfalls are charged."""
+        return self.total + sum(self.penalties.values(), NOTHING)
+
+    @property
+    def penalties(self) -> dict[str, Decimal]:
+        """What shortfalls cost, by cause (negative where the price was: then a shortfall earned)."""
+        found: dict[str, Decimal] = {}
+        for line in self.lines:
+            if line.kind == SHORTFALL:
+                found[line.cause] = found.get(line.cause, NOTHING) - line.amount
+        return found
+
+    @property
+    def delivered_wh(self) -> float:
+        """Energy that the meters saw delivered in awarded hours."""
+        return (int(self.row_milli_wh.sum()) + self.loose_milli_wh) / MILLI
+
+    @property
+    def performance_frac(self) -> float:
+        """Delivered over awarded, with excused shortfalls taken off what was awarded; at most 1."""
+        owed = sum(line.energy_wh for line in self.lines if line.kind == DAY_AHEAD)
+        short = sum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and not line.excused)
+        excused = sum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and line.excused)
+        return 1.0 - short / (owed - excused) if owed > excused else 1.0
 
     @property
     def adds_up(self) -> bool:
-        """Whether lines, owner shares and the operator's share are the same money to the cent."""
-        return self.operator + sum(self.shares.values(), Decimal("0.00")) == self.total
+        """Whether lines, owners' and operator's shares are the same money to the cent, and rows the pool's energy."""
+        awarded = {line.award: line.energy_wh for line in self.lines if line.kind == DAY_AHEAD}
+        deviates = sum(round(line.energy_wh * MILLI) for line in self.lines if line.kind != DAY_AHEAD)
+        pool_milli = sum(round(energy_wh * MILLI) for energy_wh in awarded.values()) + deviates
+        rows_milli = int(self.row_milli_wh.sum()) + self.loose_milli_wh
+        return self.shares.total == self.total and pool_milli == rows_milli
 
 
 def settle_day(
     pool: str,
     awards: Sequence[Award],
     tracked: Mapping[int, IntervalTracked],
-    performance_w: Mapping[int, float],
-    rt_price: Mapping[int, float],
-    baseline: Baseline,
-    owner_kwh: Mapping[str, float],
-    operator_frac: Decimal,
+    metered: Metered,
+    owners: Owners,
 ) -> Settlement:
-    """Return the settlement of a day's awards.
+    """Return the first version of the settlement of a day's awards.
 
     Args:
         pool: Whose.
         awards: The day-ahead awards.
         tracked: What was tracked, by the start of its interval.
-        performance_w: Metered performance against the baseline by interval start (W); a missing interval is none.
-        rt_price: Real-time price by interval start ($/MWh).
-        baseline: The baseline that performance came from.
-        owner_kwh: Delivered energy of each owner.
-        operator_frac: The operator's share of what is earned.
+        metered: What meters and prices say.
+        owners: Who gets what.
+
+    Raises:
+        ValueError: An awarded interval has no real-time price.
     """
-    statement = derive("statement", pool, *(award.id for award in awards), baseline.input_hash, baseline.version)
+    ordered = sorted(awards, key=lambda award: (award.start_ns, award.id))
+    input_hash = _input_hash(pool, ordered, tracked, metered, owners)
+    rules = tuple(dict.fromkeys(base.rule for base in metered.baselines))
+    versions = tuple(dict.fromkeys(base.version for base in metered.baselines))
+    statement = derive("statement", pool, input_hash)
+    basis = Basis(statement, "+".join(rules), "+".join(versions), input_hash, metered.data_version)
     lines: list[Line] = []
-    for award in sorted(awards, key=lambda award: award.start_ns):
-        intervals = []
-        for start_ns in range(award.start_ns, award.end_ns, STEP_NS):
-            fact = tracked.get(start_ns)
-            records = (derive("interval", pool, start_ns),) if fact is not None else ()
-            cause = _cause(fact)
-            delivered_w = performance_w.get(start_ns, 0.0)
-            intervals.append((start_ns, start_ns + STEP_NS, delivered_w, rt_price[start_ns], cause, records))
-        record = derive("award", award.id)
-        lines += award_lines(
-            statement, record, award.start_ns, award.end_ns, award.power_w, award.price_per_mwh, intervals
+    rows, loose = np.zeros(len(owners.owner_of), np.int64), 0
+    paid = _Paid(pool, ordered)
+    for award in ordered:
+        steps = [_measured(award, start_ns, tracked, metered, paid) for start_ns in _steps(award)]
+        mine = award_lines(
+            basis, derive("award", award.id), award.start_ns, award.end_ns, award.power_w, award.price_per_mwh, steps
         )
-    total = sum((line.amount for line in lines), Decimal("0.00"))
-    penalties: dict[str, Decimal] = {}
-    for line in lines:
-        if line.cause:
-            penalties[line.cause] = penalties.get(line.cause, Decimal("0.00")) + line.amount
-    operator, shares = owner_shares(total, Decimal("0.00"), operator_frac, owner_kwh)
-    return Settlement(statement, tuple(lines), total, penalties, operator, shares, baseline)
+        lines += mine
+        row_milli, loose_milli = _to_rows(mine, steps, tracked, len(rows))
+        rows, loose = rows + row_milli, loose + loose_milli
+    total = sum((line.amount for line in lines), NOTHING)
+    # What an owner's devices gave is summed signed, then cut off at 0: one device's gain pays for another's loss.
+    by_owner = np.bincount(owners.owner_of, rows.astype(np.float64), len(owners.names))
+    gave = {owners.names[at]: int(by_owner[at]) for at in np.flatnonzero(by_owner > 0).tolist()}
+    shares = owner_shares(total, NOTHING, owners.operator_frac, gave)
+    return Settlement(statement, 1, basis, tuple(lines), shares, rows, loose, metered.baselines)
 
 
-def _cause(fact: IntervalTracked | None) -> str:
+def _steps(award: Award) -> range:
+    return range(award.start_ns, award.end_ns, STEP_NS)
+
+
+class _Paid:
+    """What awards that share an interval are paid for: each what it was awarded, the last of them all that is left."""
+
+    def __init__(self, pool: str, ordered: Sequence[Award]) -> None:
+        self._pool, self._ledger = pool, ClaimsLedger()
+        self._last = {start_ns: award.id for award in ordered for start_ns in _steps(award)}
+        self._first = {start_ns: award.id for award in reversed(ordered) for start_ns in _steps(award)}
+
+    def claim(self, award: Award, start_ns: int, net_w: float, elsewhere_w: float) -> float:
+        """Return what of a net performance this award is paid for, so that no watt is paid twice."""
+        if net_w <= 0:
+            return net_w if self._first[start_ns] == award.id else 0.0
+        self._ledger.claim("elsewhere", self._pool, start_ns, elsewhere_w, net_w)
+        wanted_w = net_w if self._last[start_ns] == award.id else abs(award.power_w)
+        return self._ledger.claim(award.id, self._pool, start_ns, wanted_w, net_w)
+
+
+def _measured(
+    award: Award, start_ns: int, tracked: Mapping[int, IntervalTracked], metered: Metered, paid: _Paid
+) -> Measured:
+    """Return what one interval came to: what was delivered and may be paid, and why the rest is lacking."""
+    price = metered.rt_price.get(start_ns)
+    if price is None or not np.isfinite(price):
+        raise ValueError(f"no real-time price for the interval at {iso(start_ns)}: never an average instead")
+    seen_w = metered.performance_w.get(start_ns, float("nan"))
+    has_meter = bool(np.isfinite(seen_w))
+    gross_w = float(seen_w) if has_meter else 0.0
+    off_w = max(metered.prohibited_w.get(start_ns, 0.0), 0.0)
+    net_w = float(net_performance(np.array([gross_w]), np.array([off_w]))[0])
+    delivered_w = paid.claim(award, start_ns, net_w, max(metered.claimed_w.get(start_ns, 0.0), 0.0))
+    fact = tracked.get(start_ns)
+    known: dict[str, float] = {"prohibited": gross_w - net_w, "claimed_elsewhere": net_w - delivered_w}
+    otherwise = "baseline_error" if has_meter else "no_meter_data"
     if fact is None:
-        return "not_dispatched"
-    if not fact.causes:
-        return "baseline_error"
-    return max(fact.causes.items(), key=lambda item: (item[1], item[0]))[0]
+        otherwise = "not_dispatched" if has_meter else otherwise
+    elif has_meter:
+        for part in (fact.withheld, fact.causes):
+            for cause, watts in part.items():
+                known[cause] = known.get(cause, 0.0) + watts
+    records = () if fact is None else (derive("interval", fact.pool, start_ns),)
+    causes = split_lack(award.power_w - delivered_w, known, otherwise)
+    return Measured(start_ns, start_ns + STEP_NS, delivered_w, price, causes, records)
 
 
-def entries_of(pool: str, settlement: Settlement, awards: Sequence[Award]) -> list[Entry]:
-    """Return the facts of a statement: itself and each of its lines, caused by award and tracked interval."""
-    base = settlement.baseline
-    body = {
-        "days": [day.isoformat() for day in base.days],
-        "excluded": [[day.isoformat(), why] for day, why in base.excluded],
-        "factor": base.factor,
-        "source": base.source,
-        "input_hash": base.input_hash,
-        "operator": str(settlement.operator),
-        "shares": {owner: str(amount) for owner, amount in settlement.shares.items()},
-    }
+def _to_rows(
+    lines: Sequence[Line], steps: Sequence[Measured], tracked: Mapping[int, IntervalTracked], count: int
+) -> tuple[Ints, int]:
+    """Return each row's part of what the pool delivered (mWh), in proportion to what it was seen to give, and the rest.
+
+    The pool's energy is what its lines say: a share of the day-ahead quantity and the deviation. It stays loose (nobody
+    can be named) in intervals in which no row was seen to give anything.
+    """
+    first = lines[0]
+    awarded = round(first.energy_wh * MILLI)
+    part, left = divmod(awarded, len(steps))
+    off: dict[int, int] = {}
+    for line in lines[1:]:
+        off[line.start_ns] = off.get(line.start_ns, 0) + round(line.energy_wh * MILLI)
+    rows, loose = np.zeros(count, np.int64), 0
+    for at, step in enumerate(steps):
+        milli = part + (1 if at < left else 0) + off.get(step.start_ns, 0)
+        fact = tracked.get(step.start_ns)
+        weights = np.zeros(0) if fact is None else np.maximum(fact.row_w.array() * np.sign(fact.asked_w or 1.0), 0.0)
+        if fact is None or not weights.sum() > 0:
+            loose += milli
+            continue
+        rows[fact.rows.array()] += apportion_rows(milli, weights)
+    return rows, loose
+
+
+def _input_hash(
+    pool: str,
+    awards: Sequence[Award],
+    tracked: Mapping[int, IntervalTracked],
+    metered: Metered,
+    owners: Owners,
+) -> str:
+    """Return the hash of everything that a statement follows from: whatever changes, the statement is another."""
+    digest = blake2b(pool.encode(), digest_size=16)
+    for award in awards:
+        digest.update(repr(award).encode())
+        for start_ns in _steps(award):
+            numbers = (
+                metered.performance_w.get(start_ns), metered.rt_price.get(start_ns),
+                metered.prohibited_w.get(start_ns, 0.0), metered.claimed_w.get(start_ns, 0.0),
+            )  # fmt: skip
+            digest.update(repr([None if n is None else float(n) for n in numbers]).encode())
+            fact = tracked.get(start_ns)
+            if fact is not None:
+                told = (fact.asked_w, fact.delivered_w, sorted(fact.causes.items()), sorted(fact.withheld.items()))
+                digest.update(repr(told).encode() + fact.rows.data + fact.row_w.data)
+    digest.update(repr([(b.rule, b.version, b.input_hash) for b in metered.baselines]).encode())
+    digest.update(owners.owner_of.tobytes() + repr(list(owners.names)).encode() + str(owners.operator_frac).encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Former:
+    """What was settled before: the newest statement, its version and inputs, and every line of all versions."""
+
+    statement: str
+    version: int
+    input_hash: str
+    lines: tuple[Line, ...]
+
+
+def amend(before: Former, now: Settlement) -> Settlement | None:
+    """Return `now` as the version after `before`, whose adjusting lines are the differences; None where inputs agree.
+
+    The id holds the version too: inputs that return to what they once were are a new statement again.
+    """
+    if before.input_hash == now.basis.input_hash:
+        return None
+    version = before.version + 1
+    statement = derive("statement", before.statement, now.basis.input_hash, version)
+    was = now.basis
+    basis = Basis(statement, was.rule, was.rule_version, was.input_hash, was.data_version)
+    return replace(
+        now, statement=statement, version=version, basis=basis, former=before.statement,
+        adjusting=tuple(adjustments(basis, before.lines, now.lines)),
+    )  # fmt: skip
+
+
+def entries_of(
+    pool: str, settlement: Settlement, awards: Sequence[Award], row_names: Mapping[int, str] | None = None
+) -> list[Entry]:
+    """Return the facts of a statement: its lines (of a later version: its adjustments) and the statement itself."""
+    lines = settlement.adjusting if settlement.former else settlement.lines
     start_ns, end_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
-    fact = StatementMade(settlement.statement, pool, start_ns, end_ns, base.rule, 1, str(settlement.total), "USD", body)
-    entries = [
-        Entry(
-            line.id,
-            LineSettled(
-                settlement.statement, line.id, line.start_ns, line.end_ns, line.kind, line.energy_wh, str(line.amount),
-                line.cause,
-            ),
-            pool,
-            line.caused_by,
-        )
-        for line in settlement.lines
-    ]  # fmt: skip
-    return [*entries, Entry(settlement.statement, fact, pool, tuple(line.id for line in settlement.lines))]
+    body = _body(settlement, row_names or {})
+    fact = StatementMade(
+        settlement.statement, pool, start_ns, end_ns, settlement.basis.rule, settlement.version,
+        str(settlement.total), "USD", body,
+    )  # fmt: skip
+    entries = [Entry(line.id, _line_fact(settlement.statement, line), pool, line.caused_by) for line in lines]
+    causes = tuple(line.id for line in lines)
+    causes = (*causes, settlement.former) if settlement.former else causes
+    return [*entries, Entry(settlement.statement, fact, pool, causes)]
+
+
+def _line_fact(statement: str, line: Line) -> LineSettled:
+    basis = line.basis
+    return LineSettled(
+        statement, line.id, line.start_ns, line.end_ns, line.kind, line.energy_wh, str(line.amount), line.cause,
+        line.award, line.of, line.excused, line.price_per_mwh, basis.rule, basis.rule_version, basis.input_hash,
+        basis.data_version,
+    )  # fmt: skip
+
+
+def line_of(fact: LineSettled, caused_by: tuple[str, ...] = ()) -> Line:
+    """Return the line that a fact records."""
+    basis = Basis(fact.statement, fact.rule, fact.rule_version, fact.input_hash, fact.data_version)
+    return Line(
+        fact.line, fact.kind, fact.award, fact.start_ns, fact.end_ns, fact.energy_wh, fact.price_per_mwh,
+        Decimal(fact.amount), basis, fact.cause, fact.excused, caused_by, fact.of,
+    )  # fmt: skip
+
+
+def _body(settlement: Settlement, row_names: Mapping[int, str]) -> dict[str, object]:
+    bases = settlement.baselines
+    rows = np.flatnonzero(settlement.row_milli_wh)
+    return {
+        "days": [day.isoformat() for day in bases[0].days],
+        "excluded": [[day.isoformat(), why] for day, why in bases[0].excluded],
+        "factor": bases[0].factor,
+        "source": bases[0].source,
+        "flags": [flag for base in bases for flag in base.flags],
+        "baselines": [
+            {"rule": b.rule, "version": b.version, "source": b.source, "factor": b.factor, "input_hash": b.input_hash}
+            for b in bases
+        ],
+        "input_hash": settlement.basis.input_hash,
+        "data_version": settlement.basis.data_version,
+        "former": settlement.former,
+        "adjustment": str(sum((line.amount for line in settlement.adjusting), NOTHING)),
+        "performance": settlement.performance_frac,
+        "operator": str(settlement.shares.operator),
+        "undistributed": str(settlement.shares.undistributed),
+        "shares": {owner: str(amount) for owner, amount in settlement.shares.owners.items()},
+        "resources_milli_wh": {row_names.get(int(at), str(int(at))): int(settlement.row_milli_wh[at]) for at in rows},
+        "loose_milli_wh": settlement.loose_milli_wh,
+    }

@@ -13,6 +13,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.contract.eligibility import Enrolment
+from tieline.desk.facts import ScheduleMade
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
 from tieline.fleet.claims import ClaimBook
@@ -89,6 +91,7 @@ class DeskState:
     spread_s: Floats
     limiter: FleetLimiter
     reach_frac: Floats
+    rebounds_until_ns: Instants
     derated: dict[str, tuple[float, int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
@@ -101,6 +104,7 @@ class DeskState:
     answers: dict[str, Granted | Refusal] = field(default_factory=dict)
     versions: dict[AskKey, int] = field(default_factory=dict)
     events: dict[str, ProgramEvent] = field(default_factory=dict)
+    enrolments: dict[str, Enrolment] = field(default_factory=dict)
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)
     health: dict[str, LinkHealth] = field(default_factory=dict)
@@ -108,6 +112,8 @@ class DeskState:
     command_records: list[str] = field(default_factory=list)
     market_versions: dict[str, int] = field(default_factory=dict)
     late_reports: int = 0
+    schedules: dict[str, ScheduleMade] = field(default_factory=dict)
+    scheduled_until_ns: dict[str, int] = field(default_factory=dict)
     epoch: int = 1
     seq: int = 0
     revision: int = 0
@@ -128,7 +134,18 @@ class DeskState:
             np.zeros(count),
             FleetLimiter(fleet),
             np.ones(count),
+            np.zeros(count, np.int64),
         )
+
+    def may_serve(self, program: str, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which rows the rules let serve a program; a program that nobody is enrolled in has none.
+
+        Where a desk has no enrolments at all (it serves no program) nothing is held back here.
+        """
+        if not self.enrolments:
+            return np.ones(len(rows), np.bool_)
+        enrolled = self.enrolments.get(program)
+        return np.zeros(len(rows), np.bool_) if enrolled is None else enrolled.may_serve[rows]
 
     @property
     def is_killed(self) -> bool:
@@ -142,7 +159,7 @@ class DeskState:
         digest.update(self.ledger.digest().encode())
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
-        for name in ("offers", "awards", "instructions", "batches", "versions", "events", "authority"):
+        for name in ("offers", "awards", "instructions", "batches", "versions", "events", "authority", "schedules"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):
                 digest.update(f"{name}:{key!r}:{table[key]!r}".encode())

@@ -11,40 +11,54 @@ from tieline.desk.state import DeskState
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.times import MINUTE_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 
 
+UNAVAILABLE, BY_ISO, REBOUND = "unavailable", "iso_instruction", "rebound"
+REBOUND_NS = 60 * MINUTE_NS
+"""How long after its last call a row still counts: long enough for a house or a car to take back what it missed."""
+
+
 @dataclass
 class Tally:
-    """Energy of one pool in the interval that runs: asked and delivered, a row and in all."""
+    """Energy of one pool in the interval that runs: asked, awarded, shared out and delivered, a row and in all.
+
+    What was shared out is tallied too: when the interval closes, the rows hold the next one's shares already.
+    """
 
     rows: Rows
     start_ns: int
     end_ns: int
     asked_ws: float
+    awarded_ws: float
     seconds: float
     row_ws: Floats
+    share_ws: Floats
     samples: int
     is_owed: bool = False
+    because: str = ""
 
     @staticmethod
     def begin(rows: Rows, start_ns: int, end_ns: int) -> Tally:
         """Return an empty tally."""
-        return Tally(rows, start_ns, end_ns, 0.0, 0.0, np.zeros(len(rows)), 0)
+        return Tally(rows, start_ns, end_ns, 0.0, 0.0, 0.0, np.zeros(len(rows)), np.zeros(len(rows)), 0)
 
-    def add(self, asked_w: float, row_w: Floats, seconds: float) -> None:
+    def add(self, asked_w: float, awarded_w: float, share_w: Floats, row_w: Floats, seconds: float) -> None:
         """Count so many seconds at these powers."""
         self.asked_ws += asked_w * seconds
+        self.awarded_ws += awarded_w * seconds
         self.row_ws += row_w * seconds
+        self.share_ws += share_w * seconds
         self.seconds += seconds
         self.samples += len(row_w)
 
-    def means(self) -> tuple[float, Floats]:
-        """Return the mean power asked and delivered by each row (W)."""
+    def means(self) -> tuple[float, float, Floats, Floats]:
+        """Return the mean power asked, awarded, shared out to each row, and delivered by each row (W)."""
         seconds = max(self.seconds, 1e-9)
-        return self.asked_ws / seconds, self.row_ws / seconds
+        return self.asked_ws / seconds, self.awarded_ws / seconds, self.share_ws / seconds, self.row_ws / seconds
 
 
 def above_base_w(state: DeskState, rows: Rows) -> Floats:
@@ -55,10 +69,33 @@ def above_base_w(state: DeskState, rows: Rows) -> Floats:
     return np.where(unfit | np.isnan(fleet.power_w[rows]), 0.0, delta_w)
 
 
+def counted_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats:
+    """Return what each row adds to the pool's delivery now (W): rows that are called, and those that pay back a call.
+
+    A load that was called and let go takes back what it missed; that is the pool's doing and counts against it.
+    """
+    counts = (np.abs(share_w) > 1.0) | (state.rebounds_until_ns[rows] > now_ns)
+    delta_w: Floats = np.where(counts, above_base_w(state, rows), 0.0)
+    return delta_w
+
+
 def causes(
-    state: DeskState, rows: Rows, share_w: Floats, delivered_w: Floats, lacking_w: float, now_ns: int
+    state: DeskState,
+    rows: Rows,
+    share_w: Floats,
+    delivered_w: Floats,
+    lacking_w: float,
+    lost_w: dict[str, float],
+    side: float,
+    now_ns: int,
 ) -> dict[str, float]:
-    """Return the watts lacking by cause: of rows that had a share first, then of those that could not be given one."""
+    """Return the watts lacking by cause, which add up to the lack.
+
+    Rows that had a share and gave less come first; what nobody was asked for is put to whatever took headroom away
+    (`lost_w`, in its order: limits, opt-outs, rows out of sight, rows left out), and only then to want of resources.
+    """
+    if lacking_w <= 0:
+        return {}
     short_w = np.maximum(np.abs(share_w) - np.maximum(np.sign(share_w) * delivered_w, 0.0), 0.0)
     fleet, commands = state.fleet, state.commands
     unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
@@ -80,9 +117,33 @@ def causes(
         left &= ~mask
         if watts > 1.0:
             found[name] = watts
+    paid_back_w = np.where(np.abs(share_w) > 1.0, 0.0, np.maximum(-side * delivered_w, 0.0))
+    # What a limit made a row give back (it may no longer be held down) is the limit's doing, not the pool's.
+    bound = (high_w < fleet.max_inject_w[rows]) | (low_w > -fleet.max_absorb_w[rows])
+    for name, mask in (("dno_limit", bound), (REBOUND, ~bound)):
+        watts = float(paid_back_w[mask].sum())
+        if watts > 1.0:
+            found[name] = found.get(name, 0.0) + watts
     given = sum(found.values())
-    if given > lacking_w > 0:
-        found = {name: watts * lacking_w / given for name, watts in found.items()}
-    elif lacking_w - given > 1.0:
-        found["unavailable"] = lacking_w - given  # nobody had it to give: no row was asked for it
+    if given >= lacking_w:
+        return {name: watts * lacking_w / given for name, watts in found.items()}
+    for name, watts in fill(lacking_w - given, lost_w, UNAVAILABLE).items():
+        found[name] = found.get(name, 0.0) + watts
+    return found
+
+
+def fill(lacking_w: float, lost_w: dict[str, float], otherwise: str) -> dict[str, float]:
+    """Return a lack put to what was lost, in order, none for more than it took; the rest is `otherwise`.
+
+    >>> fill(5.0, {"dno_limit": 3.0, "opt_out": 0.0}, "unavailable")
+    {'dno_limit': 3.0, 'unavailable': 2.0}
+    """
+    found: dict[str, float] = {}
+    for name, most_w in lost_w.items():
+        watts = min(most_w, lacking_w)
+        if watts > 0:
+            found[name] = watts
+            lacking_w -= watts
+    if lacking_w > 0:
+        found[otherwise] = found.get(otherwise, 0.0) + lacking_w
     return found

@@ -13,6 +13,14 @@ from msgspec import Struct
 from tieline.errors import ConfigError
 
 
+class OtherDays(Struct, frozen=True, forbid_unknown_fields=True):
+    """How days are picked on weekends and holidays, where that differs; `weights` go to the most recent first."""
+
+    pool_n: int
+    pick_n: int
+    weights: tuple[float, ...] = ()
+
+
 class BaselineRule(Struct, frozen=True, forbid_unknown_fields=True):
     """How days are chosen and the mean is adjusted; see the data file for the meaning of each field."""
 
@@ -20,12 +28,14 @@ class BaselineRule(Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     source: str
     certainty: str
+    level: Literal["meter", "registration", "resource"]
     day_types: Literal["weekday-or-not", "weekday-saturday-sunday"]
     window_days: int
     pool_n: int
     min_n: dict[Literal["business", "other"], int]
     pick: Literal["all", "highest", "middle"]
     pick_n: int = 0
+    other: OtherDays | None = None
     lag_days: int = 0
     low_use_frac: float = 0.0
     adjust: Literal["none", "ratio", "additive"] = "none"

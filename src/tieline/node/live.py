@@ -20,6 +20,7 @@ from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
 from tieline.node.timing import Timing, living, timing
 from tieline.node.web import DESK_ROLES, serve_console
+from tieline.resource.claim import Refusal
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.world import World, history_w
@@ -66,11 +67,13 @@ async def _play(stage: Stage, when: Timing, seed: int, say: Callable[[str], None
     await Story(stage, when, say).play()
     # The baseline's days are played only now, by a world of the same seed: nobody waits for them at the start.
     past = World(stage.territory, np.random.default_rng([seed, 1]), stage.scenario.hotter_c, stage.scenario.cloud_frac)
-    work = partial(history_w, past, stage.opens_ns, 15, 300, 300)
+    work = partial(history_w, past, stage.opens_ns, 15, 300, 300, stage.meters.read)
     stage.history_starts, stage.history = await asyncio.get_running_loop().run_in_executor(None, work)
     statement = await settle(stage)
-    if statement is not None:
-        say(f"settled: {statement.total} USD, {len(statement.shares)} owners")
+    if isinstance(statement, Refusal):
+        say(f"not settled: {statement}")
+    elif statement is not None:
+        say(f"settled: {statement.total} USD, {len(statement.shares.owners)} owners")
 
 
 async def play_on_wire(

@@ -11,8 +11,10 @@ from tieline.desk.settle import Settlement
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.flow.record import Record
 from tieline.node.runtime import replayed
+from tieline.node.settling import DAY_NOT_OVER
 from tieline.node.stage import POOL, Stage
 from tieline.node.story import Told
+from tieline.resource.claim import Refusal
 from tieline.resource.command import TERMINAL
 from tieline.times import MINUTE_NS, SECOND_NS
 
@@ -31,7 +33,7 @@ OF_MONEY = ("money adds up to the cent", "all settled energy can be followed bot
 def promises(
     stage: Stage,
     told: Told,
-    settlement: Settlement | None,
+    settled: Settlement | Refusal | None,
     records: list[Record],
     traced: float,
     override: dict[str, Any],
@@ -51,7 +53,7 @@ def promises(
         *(_of_override(stage, told, records, override) if told.override else _untested(*OF_OVERRIDE)),
         *([_opt_out(told)] if told.opt_out else _untested("an opt-out takes effect within 60 s")),
         *([_restored(told)] if told.restored else _untested("a cancel restores the next valid claim")),
-        *(_of_money(settlement, traced) if settlement is not None else _untested(*OF_MONEY)),
+        *_of_money(settled, traced),
     ]
 
 
@@ -59,10 +61,17 @@ def _of_override(stage: Stage, told: Told, records: list[Record], override: dict
     return [_limit_held(stage, told), _told_upward(records, override), _substituted(told, records, override)]
 
 
-def _of_money(settlement: Settlement, traced: float) -> list[Promise]:
-    evidence = f"{settlement.total} = {settlement.operator} + {len(settlement.shares)} owners"
+def _of_money(settled: Settlement | Refusal | None, traced: float) -> list[Promise]:
+    if settled is None:
+        return _untested(*OF_MONEY)
+    if isinstance(settled, Refusal):
+        if settled.reason == DAY_NOT_OVER:
+            return _untested(*OF_MONEY)
+        return [_promise(name, False, f"not settled: {settled}") for name in OF_MONEY]
+    shares = settled.shares
+    evidence = f"{settled.total} = {shares.operator} + {len(shares.owners)} owners + {shares.undistributed}"
     return [
-        _promise(OF_MONEY[0], settlement.adds_up, evidence),
+        _promise(OF_MONEY[0], settled.adds_up, evidence),
         _promise(OF_MONEY[1], traced == 1.0, f"share {traced:.6f}"),
     ]
 

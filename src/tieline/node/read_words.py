@@ -60,6 +60,8 @@ def says(record: Record) -> str:
             return f"position: available up {kw(fact.before_up_w)} to {kw(fact.after_up_w)}, told upward"
         case f.IntervalTracked():
             return f"asked {kw(fact.asked_w)}, delivered {kw(fact.delivered_w)}"
+        case f.ScheduleMade():
+            return f"{len(fact.rows.array())} stores planned over {fact.steps} steps"
         case f.EventChanged():
             return f"event is {fact.state}, by {fact.by}"
         case f.StatementMade():
@@ -68,6 +70,8 @@ def says(record: Record) -> str:
             return f"{fact.kind} {fact.energy_wh / 1e3:.1f} kWh: {fact.amount}" + (
                 f", {fact.cause}" if fact.cause else ""
             )
+        case f.SettlementRefused():
+            return f"not settled: {fact.refusal}"
         case f.AlarmChanged():
             return f"alarm {fact.state} by {fact.by}"
         case f.AuthorityChanged():

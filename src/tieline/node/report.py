@@ -11,21 +11,24 @@ from tieline.desk.facts import AskGranted, BatchTaken, CommandsIssued, CommandsR
 from tieline.desk.settle import Settlement
 from tieline.flow.record import Record
 from tieline.ids import derive
+from tieline.market.baseline import Baseline
 from tieline.node.lineage import followed
 from tieline.node.promises import promises
 from tieline.node.settling import tracked_of
 from tieline.node.stage import POOL, Stage
 from tieline.node.story import Told
+from tieline.resource.claim import Refusal
 from tieline.resource.command import Stage as Life
 from tieline.times import SECOND_NS, iso
 
 
-def report(stage: Stage, told: Told, settlement: Settlement | None, seed: int) -> dict[str, Any]:
+def report(stage: Stage, told: Told, settled: Settlement | Refusal | None, seed: int) -> dict[str, Any]:
     """Return the whole story as JSON-ready data."""
+    settlement = settled if isinstance(settled, Settlement) else None
     records = list(stage.node.journal.replay())
     share, chain = _trace(stage, records, settlement)
     override = _override(stage, told, records)
-    kept = promises(stage, told, settlement, records, share, override)
+    kept = promises(stage, told, settled, records, share, override)
     return {
         "seed": seed,
         "scenario": stage.scenario.name,
@@ -34,13 +37,15 @@ def report(stage: Stage, told: Told, settlement: Settlement | None, seed: int) -
         "feeders": len(stage.territory.feeders),
         "awards": _awards(stage),
         "dispatch": _dispatch(stage),
+        "schedules": _schedules(stage),
+        "available": _available(stage),
         "override": override,
         "opt_out": _with_times(told.opt_out),
         "restored": _with_times(told.restored),
         "refusals": told.refusals,
         "hops": _hops(stage, records),
         "trace": {"share": share, "chains": chain},
-        "settlement": _money(settlement),
+        "settlement": {"unsettled": str(settled)} if isinstance(settled, Refusal) else _money(settlement),
         "promises": kept,
         "held": all(promise["held"] for promise in kept),
         "records": len(records),
@@ -67,10 +72,40 @@ def _dispatch(stage: Stage) -> list[dict[str, Any]]:
                 "start": iso(start_ns), "instructed_mw": round(fact.asked_w / 1e6, 6),
                 "delivered_mw": round(fact.delivered_w / 1e6, 6),
                 "error_mw": round((fact.delivered_w - fact.asked_w) / 1e6, 6),
+                "withheld_mw": {cause: round(watts / 1e6, 6) for cause, watts in fact.withheld.items()},
                 "causes_mw": {cause: round(watts / 1e6, 6) for cause, watts in fact.causes.items()},
             }
         )  # fmt: skip
     return rows
+
+
+def _schedules(stage: Stage) -> list[dict[str, Any]]:
+    """Return what each pool's stores were planned to take between awards."""
+    made = []
+    for plan in stage.node.state.schedules.values():
+        stores = len(plan.rows.array())
+        power_w = plan.power_w.array().reshape(stores, plan.steps).sum(axis=0, dtype=np.float64)
+        steps = [
+            {"start": iso(plan.start_ns + at * plan.step_ns), "charge_mw": round(-float(power_w[at]) / 1e6, 6)}
+            for at in np.flatnonzero(power_w < 0).tolist()
+        ]
+        made.append({"pool": plan.pool, "stores": stores, "awards": len(plan.awards), "steps": steps})
+    return made
+
+
+def _available(stage: Stage) -> dict[str, dict[str, float | int]]:
+    """Return what the pool can still do on each feeder, at the end."""
+    pool = stage.node.cycle.pools[POOL]
+    if pool.by_feeder is None:
+        return {}
+    have = pool.by_feeder
+    return {
+        name: {
+            "up_mw": round(float(have.up_w[at]) / 1e6, 6), "down_mw": round(float(have.down_w[at]) / 1e6, 6),
+            "resources": int(have.resources[at]),
+        }
+        for at, name in enumerate(pool.feeders)
+    }  # fmt: skip
 
 
 def _with_times(seen: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +213,7 @@ def _spread(seconds: list[float]) -> dict[str, float | None]:
 def _trace(stage: Stage, records: list[Record], settlement: Settlement | None) -> tuple[float, dict[str, int]]:
     if settlement is None:
         return 0.0, {}
-    energy = {line.id: abs(line.energy_wh) for line in settlement.lines if line.kind == "real_time"}
+    energy = {line.id: abs(line.energy_wh) for line in settlement.lines if line.kind != "day_ahead"}
     asked = {start_ns for start_ns, fact in tracked_of(stage).items() if abs(fact.asked_w) >= 1.0}
     return followed(records, energy, frozenset(derive("interval", POOL, start_ns) for start_ns in asked))
 
@@ -186,23 +221,40 @@ def _trace(stage: Stage, records: list[Record], settlement: Settlement | None) -
 def _money(settlement: Settlement | None) -> dict[str, Any]:
     if settlement is None:
         return {}
-    base = settlement.baseline
     lines: dict[str, Decimal] = {}
     for line in settlement.lines:
         lines[line.kind] = lines.get(line.kind, Decimal("0.00")) + line.amount
+    shares = settlement.shares
+    owed_wh = sum(line.energy_wh for line in settlement.lines if line.kind == "day_ahead")
     return {
         "statement": settlement.statement,
+        "version": settlement.version,
         "currency": "USD",
-        "revenue": str(settlement.total),
+        "revenue": str(settlement.revenue),
         "by_kind": {kind: str(amount) for kind, amount in lines.items()},
         "penalties": {cause: str(amount) for cause, amount in sorted(settlement.penalties.items())},
-        "operator_share": str(settlement.operator),
-        "owner_shares": {"owners": len(settlement.shares), "sum": str(settlement.total - settlement.operator)},
+        "excused": sorted({line.cause for line in settlement.lines if line.excused}),
+        "total": str(settlement.total),
+        "awarded_kwh": round(owed_wh / 1e3, 3),
+        "delivered_kwh": round(settlement.delivered_wh / 1e3, 3),
+        "performance": round(settlement.performance_frac, 4),
+        "operator_share": str(shares.operator),
+        "owner_shares": {
+            "owners": len(shares.owners), "sum": str(sum(shares.owners.values(), Decimal("0.00"))),
+            "most": str(max(shares.owners.values(), default=Decimal("0.00"))),
+            "undistributed": str(shares.undistributed),
+        },
         "lines": len(settlement.lines),
         "adds_up": settlement.adds_up,
-        "baseline": {
-            "rule": base.rule, "version": base.version, "source": base.source, "factor": base.factor,
-            "days": [day.isoformat() for day in base.days],
-            "excluded": [[day.isoformat(), why] for day, why in base.excluded],
-        },
+        "input_hash": settlement.basis.input_hash,
+        "baseline": _baseline(settlement.baselines[0]),
+        "baselines": [_baseline(base) for base in settlement.baselines],
+    }  # fmt: skip
+
+
+def _baseline(base: Baseline) -> dict[str, Any]:
+    return {
+        "rule": base.rule, "version": base.version, "source": base.source, "factor": base.factor,
+        "days": [day.isoformat() for day in base.days],
+        "excluded": [[day.isoformat(), why] for day, why in base.excluded], "flags": list(base.flags),
     }  # fmt: skip

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
-from tieline.contract.eligibility import eligible_rows
+from tieline.contract.eligibility import enrol
 from tieline.desk.cycle import PoolDesk
 from tieline.errors import ConfigError
 from tieline.fleet.columns import KINDS, Fleet
@@ -31,6 +32,8 @@ from tieline.store import registry
 from tieline.store.journal import FolderLock, SqliteJournal
 from tieline.store.series import Historian, Wal
 
+PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
+
 
 def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: ThreadPoolExecutor | None) -> Node:
     """Return the node of a data folder, its state rebuilt from the journal."""
@@ -38,7 +41,8 @@ def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: 
     ledger = Ledger()
     pools = {group.id: _pool(fleet, group.id, settings.jurisdiction) for group in fleet.groups_of(Kind.POOL)}
     for name, pool in pools.items():
-        up_w = float(fleet.max_inject_w[pool.rows].sum() + fleet.max_absorb_w[pool.rows].sum())
+        rows = pool.rows[pool.eligible]
+        up_w = float(fleet.max_inject_w[rows].sum() + fleet.max_absorb_w[rows].sum())
         ledger.set_capacity(name, Capacity(up_w, up_w))
     journal = SqliteJournal(folder / "journal.db")
     principals = {
@@ -47,6 +51,8 @@ def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: 
     }
     check_links(settings.links, fleet, principals)
     state = replayed(fleet, ledger, journal)
+    kinds, fuels = kinds_and_fuels(fleet)
+    state.enrolments = {p: enrol(kinds, fuels, settings.jurisdiction, p) for p in PROGRAMS}
     node = Node(state, journal, SystemClock(), supervisor, principals, pools, 1.0, executor)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
     return node
@@ -54,11 +60,17 @@ def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: 
 
 def _pool(fleet: Fleet, name: str, jurisdiction: str) -> PoolDesk:
     rows = fleet.leaves(name)
-    kinds = np.array([kind.value for kind in KINDS])[fleet.kinds[rows]]
-    # A table says nothing of fuels yet: engines count as fossil until somebody shows otherwise.
-    fuels = np.where(np.isin(kinds, ["backup_generator", "chp"]), "diesel", "none")
-    eligible, _ = eligible_rows(kinds, fuels, jurisdiction, "energy")
+    kinds, fuels = kinds_and_fuels(fleet)
+    eligible = enrol(kinds[rows], fuels[rows], jurisdiction, "energy").may_serve
     return PoolDesk(name, rows, merit_price(fleet.kinds[rows]), eligible, np.zeros(len(rows)))
+
+
+def kinds_and_fuels(fleet: Fleet) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """Return kind and fuel of each row as words; a table says nothing of fuels yet, so engines count as fossil."""
+    kinds = np.array([kind.value for kind in KINDS])[fleet.kinds]
+    fuels = np.where(np.isin(kinds, ["backup_generator", "chp"]), "diesel", "none").astype("U12")
+    fuels[kinds == "biomass"] = "biomass"
+    return kinds, fuels
 
 
 def console_context(folder: Path, tls: ConsoleTls) -> ssl.SSLContext:

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from tieline.contract.eligibility import eligible_rows
+from tieline.contract.eligibility import enrol
 from tieline.desk.cycle import PoolDesk
 from tieline.errors import ConfigError
 from tieline.fleet.columns import KINDS
@@ -30,6 +30,7 @@ from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.node.metering import Meters
 from tieline.node.runtime import Node, replayed
 from tieline.node.stage_devices import PLUGS, VENS, WIRED_UNITS, raise_modbus, raise_mqtt, raise_openadr
 from tieline.pool.merit import merit_price
@@ -55,6 +56,7 @@ Floats = NDArray[np.float64]
 POOL, PRODUCT = "pool-1", "ENERGY"
 OUTSTATION, DNO_ADDRESS = 10, 1
 STEP_S = 60
+PROGRAMS = ("energy", "demand_response", "ancillary")
 
 
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,13 +111,14 @@ class Stage:
     outstation: Dnp3Outstation
     scada: Scada
     flow: FeederFlow
+    meters: Meters
     history_starts: NDArray[np.int64]
     history: Floats
     refused_rows: dict[str, int]
     eligible: NDArray[np.bool_]
     opens_ns: int
     day: date
-    metered: dict[int, float]
+    metered: dict[int, Floats]
     feeder_trail: list[tuple[int, Floats]]
     speed: float = 1.0
 
@@ -156,15 +159,20 @@ async def raise_stage(
     territory = build(devices, streams[0], model.load_bus, POOL)
     world = World(territory, streams[1], what.hotter_c, what.cloud_frac)
     opens_ns = clock.now_ns()
-    starts, history = history_w(world, opens_ns, history_days, 300, 300)
     kinds = np.array([kind.value for kind in KINDS])[territory.fleet.kinds]
-    eligible, refused = eligible_rows(kinds, territory.fuel, territory.jurisdiction, "energy")
+    enrolments = {p: enrol(kinds, territory.fuel, territory.jurisdiction, p) for p in PROGRAMS}
+    eligible, refused = enrolments["energy"].may_serve, enrolments["energy"].refused
+    meters = Meters.of(territory, eligible)
+    starts, history = history_w(world, opens_ns, history_days, 300, 300, meters.read)
     ledger = Ledger(share_classes={PRODUCT: "energy"})
     most_w = float(territory.fleet.max_inject_w[eligible].sum() + territory.fleet.max_absorb_w[eligible].sum())
     ledger.set_capacity(POOL, Capacity(most_w, most_w))
     journal = SqliteJournal(folder / "journal.db")
     state = replayed(territory.fleet, ledger, journal)
-    pool = PoolDesk(POOL, territory.fleet.leaves(POOL), merit_price(territory.fleet.kinds), eligible, np.zeros(devices))
+    state.enrolments = enrolments
+    rows_of = territory.fleet.leaves(POOL)
+    pool = PoolDesk(POOL, rows_of, merit_price(territory.fleet.kinds), eligible, np.zeros(devices))
+    pool.feeder_of, pool.feeders = territory.feeder_of[rows_of], tuple(territory.feeders)
     executor = ThreadPoolExecutor(1, "journal") if speed != 1.0 else None
     node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool}, speed, executor)
     node.published = [POOL, *territory.feeders]
@@ -188,7 +196,7 @@ async def raise_stage(
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor, speed)
     stage = Stage(
         what, territory, world, node, link, modbus, openadr, mqtt, market, iso_link, outstation, scada,
-        FeederFlow(model), starts, history, refused, eligible, opens_ns, day, {}, [], speed,
+        FeederFlow(model), meters, starts, history, refused, eligible, opens_ns, day, {}, [], speed,
     )  # fmt: skip
     node.before_beat.append(_mover(stage))
     return stage
@@ -205,8 +213,8 @@ def _mover(stage: Stage) -> Callable[[], None]:
             last_ns += STEP_S * SECOND_NS
             stage.world.step(last_ns, float(STEP_S), *stage.link.told(last_ns))
             start_ns = (last_ns - 1) // (5 * MINUTE_NS) * 5 * MINUTE_NS
-            net_w = float(stage.world.power_w.sum() - stage.world.base_load_w.sum())
-            stage.metered[start_ns] = stage.metered.get(start_ns, 0.0) + net_w * STEP_S / 300.0
+            seen_w = stage.meters.read(stage.world) * (STEP_S / 300.0)
+            stage.metered[start_ns] = stage.metered[start_ns] + seen_w if start_ns in stage.metered else seen_w
             count = len(stage.territory.feeders)
             feeders = np.bincount(stage.territory.feeder_of, stage.world.power_w, count).astype(np.float64)
             stage.feeder_trail.append((last_ns, feeders))

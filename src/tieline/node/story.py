@@ -27,7 +27,7 @@ from tieline.times import FOREVER_NS, HOUR_NS, SECOND_NS, market_day
 OFFER_HOURS = 6
 LEAST_CALLED_W = 500.0
 TYPICAL_SHARE = {
-    Kind.THERMOSTAT: 0.25,
+    Kind.THERMOSTAT: 0.15,
     Kind.INTERRUPTIBLE_LOAD: 0.5,
     Kind.SHIFTABLE_LOAD: 0.15,
     Kind.BIOMASS: 0.9,
@@ -35,7 +35,11 @@ TYPICAL_SHARE = {
     Kind.MECHANICAL_STORAGE: 1.0,
     Kind.HYBRID_SITE: 1.0,
 }
-"""What share of its rating each kind can be expected to give at the dear hours."""
+"""What share of its rating each kind can be expected to give through six dear hours.
+
+A house that may grow 2 degC warmer saves about 2/22 of its rating for as long as that lasts, and what its walls hold at
+first: 0.15 on average over six hours. Loads that come and go by themselves are not counted on.
+"""
 
 
 @dataclass
@@ -104,6 +108,8 @@ class Story:
         )
         energy_wh[rows] = 0.8 * fleet.energy_wh[rows]
         day = market_day(stage.day, ZONE)
+        hours = range(day.start_ns, day.end_ns, HOUR_NS)
+        stage.node.cycle.pools[POOL].forecast = dict(zip(hours, forecast.tolist(), strict=False))
         price = stage.node.cycle.pools[POOL].price
         begins_ns = day.start_ns + HOUR_NS * np.arange(len(forecast))
         forecast = np.where(begins_ns < self.timing.sold_from_ns, -np.inf, forecast)
@@ -248,13 +254,6 @@ def _typical_up(stage: Stage) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return what each row can be expected to give at the dear hours (W): ratings of stores, part of the loads'."""
     fleet, rows = stage.territory.fleet, stage.world.rows
     typical = np.zeros(len(fleet))
-    for kind, share in (
-        (Kind.THERMOSTAT, 0.25),
-        (Kind.INTERRUPTIBLE_LOAD, 0.5),
-        (Kind.SHIFTABLE_LOAD, 0.15),
-        (Kind.BIOMASS, 0.9),
-    ):
+    for kind, share in TYPICAL_SHARE.items():
         typical[rows[kind]] = share * stage.territory.rated_w[rows[kind]]
-    for kind in (Kind.BATTERY, Kind.MECHANICAL_STORAGE, Kind.HYBRID_SITE):
-        typical[rows[kind]] = stage.territory.rated_w[rows[kind]]
     return typical

@@ -6,6 +6,7 @@ their meters and controllers would send. All that is random comes from one gener
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -250,9 +251,14 @@ def _heat_demand(outdoor_c: float, second: int) -> float:
 
 
 def history_w(
-    world: World, end_ns: int, days: int, step_s: int, seconds: int = 900
+    world: World,
+    end_ns: int,
+    days: int,
+    step_s: int,
+    seconds: int = 900,
+    measure: Callable[[World], Floats] = lambda world: world.power_w.sum(keepdims=True) - world.base_load_w.sum(),
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Run the world freely for so many days up to `end_ns`, and return its pool's net power as metered.
+    """Run the world freely for so many days up to `end_ns`, and return what its meters saw.
 
     Args:
         world: The world; it is left as the last day left it.
@@ -260,9 +266,10 @@ def history_w(
         days: How many days before that.
         step_s: Physics step (s).
         seconds: Metering interval (s).
+        measure: What is metered; shape (meters,), W. By itself the net power of all sites.
 
     Returns:
-        Start of each interval (ns) and mean net power of all sites over it (W, positive into the grid).
+        Start of each interval (ns) and the mean of each meter over it; shapes (n,) and (n, meters), W.
     """
     count = len(world.power_w)
     free, open_low, open_high = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)
@@ -270,11 +277,9 @@ def history_w(
     intervals = days * 86_400 // seconds
     steps = seconds // step_s
     starts = begin_ns + np.arange(intervals, dtype=np.int64) * seconds * SECOND_NS
-    mean_w = np.zeros(intervals)
+    mean_w = np.zeros((intervals, len(measure(world))))
     for k in range(intervals):
-        total = 0.0
         for turn in range(steps):
             world.step(int(starts[k]) + (turn + 1) * step_s * SECOND_NS, float(step_s), free, open_low, open_high)
-            total += float(world.power_w.sum() - world.base_load_w.sum())
-        mean_w[k] = total / steps
+            mean_w[k] += measure(world) / steps
     return starts, mean_w
