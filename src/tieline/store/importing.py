@@ -40,16 +40,23 @@ def _rows(path: Path) -> Iterable[dict[str, str]]:
     if not path.exists():
         raise ConfigError(f"{path}: no such file")
     if path.suffix == ".parquet":
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pq.read_table(path).to_pylist()
+        try:
+            table = pq.read_table(path).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise ConfigError(f"{path}: not a Parquet file: {error}") from None
         names = tuple(table[0]) if table else COLUMNS
         rows = [{key: "" if value is None else str(value) for key, value in row.items()} for row in table]
     else:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            names = tuple(reader.fieldnames or ())
-            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as lines:
+                reader = csv.DictReader(lines, strict=True)
+                names = tuple(reader.fieldnames or ())
+                rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ConfigError(f"{path}: not a table in UTF-8: {error}") from None
     missing = [name for name in ("id", "kind") if name not in names]
     unknown = [name for name in names if name not in COLUMNS]
     if missing or unknown:
