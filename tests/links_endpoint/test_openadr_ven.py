@@ -175,6 +175,44 @@ def test_a_secret_goes_over_tls_or_loopback_alone(url: str) -> None:
         VenClient(url, "c", "s", httpx.AsyncClient(), VirtualClock(VirtualLoop(), 0), 10.0)
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"priority": "high"},
+        {"priority": -1},
+        {"programID": None, "intervals": 7},
+        {"intervals": [{"id": 0}]},
+        {"intervals": [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [{"x": 1, "y": 2}]}]}]},
+        {"intervalPeriod": "now"},
+        {"intervalPeriod": {"start": "soon"}},
+        {"modificationDateTime": 7},
+        {"payloadDescriptors": [{"payloadType": "DISPATCH_SETPOINT", "units": "HORSES"}]},
+        {"duration": 5},
+    ],
+)
+def test_a_strange_event_of_a_foreign_vtn_is_not_followed_and_does_not_end_the_ven(strange: dict) -> None:
+    async def scene(room: Room) -> None:
+        said = [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [1]}]}]
+        bad = {
+            "id": "bad",
+            "programID": "p",
+            "eventName": "x",
+            "intervals": said,
+            "modificationDateTime": "2023-01-01T00:00:00Z",
+        }
+        real = room.ven._vtn.get_all
+
+        async def get_all(kind: str, **query: str) -> list[dict]:
+            return await real(kind, **query) + ([{**bad, **strange}] if kind == "events" and not query else [])
+
+        room.ven._vtn.get_all = get_all
+        await room.command(-3_000.0)
+        assert room.supervisor.failures == {}
+
+    room = play(scene)
+    assert (room.site.power_w, room.ven.unread) == (-3_000.0, 1)
+
+
 UNKIND: list[tuple[int, bytes, type[Exception]]] = [
     (200, b"not json", PeerError),
     (200, b'{"a": 1}', PeerError),

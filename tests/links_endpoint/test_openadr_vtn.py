@@ -112,25 +112,53 @@ def test_a_ven_that_takes_another_s_name_gets_neither_its_targets_nor_its_events
     assert found["owner"] == "site-5"
 
 
-def test_a_name_that_was_taken_before_the_link_came_goes_to_its_own_client_with_its_resources(tmp_path: Path) -> None:
-    """A squatter keeps nothing: the link sets client and targets right when it starts."""
+def test_what_was_granted_to_another_before_the_link_came_is_taken_back_and_its_own_ven_comes_home(
+    tmp_path: Path,
+) -> None:
     found = {}
 
     async def first(room: Room) -> None:
         ven = room.vtn.book.named("vens", "site-5")
-        thief = {"objectType": "BL_VEN_REQUEST", "venName": "site-5", "clientID": "site-6", "targets": ["site-5"]}
-        assert (await room.call("bl", "PUT", f"/vens/{ven['id']}", thief))[0] == 200
-        resource = {"resourceName": "site-5", "venID": ven["id"], "targets": ["site-5"]}
-        assert (await room.call("bl", "POST", "/resources", resource))[0] == 201
+        stolen = {"venName": "site-5", "clientID": "site-6", "targets": ["site-5", "more"]}
+        await room.vtn.replace("vens", ven["id"], msgspec.json.encode(stolen))
+        other = {"venName": "other", "clientID": "bl", "targets": ["site-5"]}
+        await room.vtn.publish("vens", msgspec.json.encode(other))
+        resource = {"resourceName": "r", "venID": ven["id"], "targets": ["site-5", "roof"]}
+        await room.vtn.publish("resources", msgspec.json.encode(resource))
+        assert room.vtn.book.granted("site-6") == {"site-5", "more", "roof"}
 
     async def second(room: Room) -> None:
         await room.command(1_000.0)
         found["thief"] = (await room.call("site-6", "GET", "/events?targets=site-5"))[1]
-        found["granted"] = room.vtn.book.granted("site-6")
+        found["granted"] = {client: room.vtn.book.granted(client) for client in ("site-5", "site-6", "bl")}
 
     play(first, tmp_path / "j", keep_ven=False)
-    play(second, tmp_path / "j")
-    assert found == {"thief": [], "granted": frozenset()}
+    assert play(second, tmp_path / "j").site.power_w == 1_000.0
+    mine = frozenset({"site-5", "more", "roof"})
+    assert found == {"thief": [], "granted": {"site-5": mine, "site-6": frozenset(), "bl": frozenset()}}
+
+
+def test_business_logic_may_grant_more_but_never_hands_the_dispatch_s_own_ven_or_target_on() -> None:
+    found = {}
+
+    async def scene(room: Room) -> None:
+        ven, other = room.vtn.book.named("vens", "site-5"), await grant(room, "site-6")
+        path, body = f"/vens/{ven['id']}", {"venName": "site-5", "clientID": "site-5", "targets": ["site-5"]}
+        found["more"] = (await room.call("bl", "PUT", path, {**body, "targets": ["site-5", "street-1"]}))[0]
+        found["own attributes"] = (await room.call("site-5", "PUT", path, {"venName": "site-5"}))[0]
+        found["hand on"] = (await room.call("bl", "PUT", path, {**body, "clientID": "site-6"}))[0]
+        found["rename"] = (await room.call("bl", "PUT", path, {**body, "venName": "x"}))[0]
+        found["take away"] = (await room.call("bl", "PUT", path, {**body, "targets": ["street-1"]}))[0]
+        found["delete"] = (await room.call("bl", "DELETE", path))[0]
+        body = {"venName": "v", "clientID": "site-6", "targets": ["site-5"]}
+        found["grant"] = (await room.call("bl", "POST", "/vens", body))[0]
+        body = {"resourceName": "r", "venID": other["id"], "targets": ["site-5"]}
+        found["grant by resource"] = (await room.call("bl", "POST", "/resources", body))[0]
+        assert room.vtn.book.granted("site-5") == {"site-5", "street-1"}
+
+    play(scene, keep_ven=False)
+    assert (found.pop("more"), found.pop("own attributes")) == (200, 200)
+    assert set(found.values()) == {403}, found
 
 
 def test_a_ven_s_put_of_itself_keeps_what_business_logic_granted() -> None:
@@ -327,6 +355,8 @@ def test_guessing_secrets_is_slowed_down_and_others_are_not() -> None:
         ("/events", {"programID": "x", "intervalPeriod": {"start": "0001-01-01", "duration": "15m"}}, 400, "PT15M"),
         ("/events", {"programID": "x", "duration": "-PT5M"}, 400, "$.duration"),
         ("/events", {"programID": "x", "priority": -1}, 400, "$.priority"),
+        ("/events", {"programID": "x", "intervalPeriod": {"start": "0002-01-01T00:00:00Z"}}, 400, "1970 to 2200"),
+        ("/events", {"programID": "x", "intervalPeriod": {"start": "9999-01-01T00:00:00Z"}}, 400, "1970 to 2200"),
         ("/reports", {"eventID": "none", "clientName": "c", "resources": []}, 409, "no such event"),
         ("/resources", {"resourceName": "r", "venID": "none"}, 404, "$.venID"),
         ("/subscriptions", {"clientName": "c", "objectOperations": [{"objects": ["CAT"], "operations": ["CREATE"], "callbackUrl": "http://h"}]}, 400, "objects"),

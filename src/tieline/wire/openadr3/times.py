@@ -16,6 +16,7 @@ SECOND_NS = 1_000_000_000
 FOREVER_S = 9999 * 365 * 86_400
 LAST_NS = 2**62  # later than any date that can be said: what is without end ends here
 MOST_SPANS = 5_000
+_LAST_YEAR = 2200
 HORIZON_NS = 2 * 86_400 * SECOND_NS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DURATION = re.compile(
@@ -49,6 +50,8 @@ def instant_ns(text: str, path: str = "$") -> int | None:
         raise TimeError(f"{text[:40]!r} at {path}: give ISO 8601 with an offset, as 2026-01-01T00:00:00Z") from None
     if instant.tzinfo is None:
         raise TimeError(f"{text[:40]!r} at {path}: give an offset, such as {text[:40]}Z")
+    if not 1970 <= instant.year <= _LAST_YEAR:  # what lies outside does not fit into 64 bits of ns
+        raise TimeError(f"{text[:40]!r} at {path}: give 1970 to {_LAST_YEAR}, or 0001-01-01 for now")
     delta = instant - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * SECOND_NS + delta.microseconds * 1_000
 

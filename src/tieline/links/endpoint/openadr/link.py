@@ -26,6 +26,7 @@ from tieline.resource.batch import CommandBatch
 from tieline.resource.command import TERMINAL
 from tieline.rim.supervise import Supervisor
 from tieline.times import SECOND_NS, Clock, iso
+from tieline.wire.openadr3.times import ends_ns
 
 PROGRAM = "tieline-dispatch"
 TELEMETRY = "telemetry"
@@ -84,20 +85,31 @@ class OpenAdrLink:
         self._adopt(events)
 
     async def _provide(self, end_point: EndPoint) -> None:
-        """See to it that a VEN is there, belongs to the client that we know, and has its own target and no other."""
+        """See to it that a VEN is there, belongs to the client that we know, and that its target is nobody else's."""
         name, book = end_point.name, self._vtn.book
-        body = {"objectType": "BL_VEN_REQUEST", "venName": name.ven, "clientID": name.client, "targets": [name.ven]}
+        self._vtn.reserved[name.ven] = name.client
         ven = book.named("vens", name.ven)
         if ven is None:
+            body = {"objectType": "BL_VEN_REQUEST", "venName": name.ven, "clientID": name.client, "targets": [name.ven]}
             await self._publish("vens", body)
-        elif ven["clientID"] != name.client or ven.get("targets") != [name.ven]:
-            kept = {"attributes": ven["attributes"]} if "attributes" in ven else {}
-            await self._vtn.replace("vens", ven["id"], msgspec.json.encode({**body, **kept}))
+        elif ven["clientID"] != name.client or name.ven not in ven.get("targets", ()):
+            await self._vtn.replace(
+                "vens", ven["id"], _regranted(ven, name.client, [name.ven, *ven.get("targets", ())])
+            )
+        for client in [client for client in book.holders(name.ven) if client != name.client]:
+            for kind in ("vens", "resources"):
+                for thing in book.owned(kind, client):
+                    left = [target for target in thing.get("targets", ()) if target != name.ven]
+                    if left != thing.get("targets", left):
+                        await self._vtn.replace(kind, thing["id"], _regranted(thing, client, left))
 
     def _adopt(self, events: list[Thing]) -> None:
         """Find what was in force before a restart: its fence counts on, and the next command withdraws it."""
         row_of = {end_point.name.ven: row for row, end_point in self.end_points.items()}
+        now_ns = self.clock.now_ns()
         for event in events:
+            if ends_ns(event, now_ns) <= now_ns:
+                self.withdraw(event["id"])
             row = row_of.get((event.get("targets") or [""])[0])
             if row is not None:
                 end_point = self.end_points[row]
@@ -210,3 +222,8 @@ class OpenAdrLink:
         """Let all timers go."""
         for end_point in self.end_points.values():
             end_point.stop()
+
+
+def _regranted(thing: Thing, client: str, targets: list[str]) -> bytes:
+    """Return a VEN's or resource's body for a client, with other targets."""
+    return msgspec.json.encode({**thing, "clientID": client, "targets": list(dict.fromkeys(targets))})

@@ -114,7 +114,9 @@ def read_plan(event: Mapping[str, Any], owner: Owner, now_ns: int, shift_ns: int
     epoch, seq = stamp_of(event)
     made_ns = instant_ns(event.get("modificationDateTime") or "0001-01-01") or 0
     priority = event.get("priority")
-    priority = LEAST_PRIORITY if priority is None else priority
+    if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int) or priority < 0):
+        raise PeerError(f"event {event['id']}: priority = {str(priority)[:40]!r}: give a whole number, 0 or more")
+    priority = LEAST_PRIORITY if priority is None else min(priority, LEAST_PRIORITY)
     return Plan(event["id"], event["programID"], tuple(steps), epoch, seq, priority, made_ns)
 
 
@@ -209,7 +211,10 @@ def read_values(
         elif name == "STORAGE_CHARGE_LEVEL":
             found["soc_frac"] = min(max(value / 100.0, 0.0), 1.0)
         elif name == "READING" and (units.get(name) or "").upper() in _WH_OF:
-            found["energy_imported_wh"] = value * _WH_OF[str(units[name]).upper()]
+            energy_wh = value * _WH_OF[str(units[name]).upper()]
+            if not math.isfinite(energy_wh):
+                raise PeerError(f"{name} = {value!r}: give a finite energy")
+            found["energy_imported_wh"] = energy_wh
     return found, quality
 
 

@@ -79,6 +79,7 @@ class Vtn:
         self.notifier.delivered.append(self._delivered)
         self._turns = Buckets(self._limits.rate_per_s, self._limits.burst)
         self.watchers: list[Watcher] = []
+        self.reserved: dict[str, str] = {}  # targets of the dispatch, each of one client alone
         self.refused = self.failed = 0
         for revoked, at_ns in book.revoked_ns.items():
             tokens.revoke(revoked, at_ns)
@@ -207,6 +208,10 @@ class Vtn:
         found = await self._read(request, bearer, kind)
         if isinstance(found, Response):
             return found
+        if kind == "vens" and self.book.made_by.get(old["id"]) == DESK:
+            lacks = bearer.is_business and not set(old["targets"]) & set(self.reserved) <= set(found.targets or ())
+            if lacks or found.venName != old["venName"] or found.clientID not in (None, old["clientID"]):
+                return problem(403, "forbidden", "$.venName, $.clientID, $.targets: this VEN is the dispatch's own")
         if kind == "reports":
             thing = self.book.keep_report(found, old["clientID"], is_new=False, thing_id=old["id"])
         else:
@@ -229,7 +234,9 @@ class Vtn:
         thing = self.book.things[kind].get(thing_id)
         if thing is None or not may_change(bearer, kind, thing):
             return problem(404, "not found", f"no object of {kind} with this id that you may change")
-        if self.book.made_by.get(thing_id) == DESK and kind in ("programs", "events"):
+        # A VEN of the dispatch may be changed (its attributes, more targets), but neither deleted nor handed on.
+        is_fixed = kind in ("programs", "events") or (kind == "vens" and request.method == "DELETE")
+        if self.book.made_by.get(thing_id) == DESK and is_fixed:
             return problem(403, "forbidden", f"{kind} {thing_id} was published by the dispatch of this VTN")
         return thing
 
@@ -256,7 +263,13 @@ class Vtn:
         if found.objectType not in (None, TYPES[kind], *REQUESTS[kind]):
             return problem(400, "bad request", f"$.objectType: give one of {', '.join(REQUESTS[kind])}")
         if bearer.is_business:
-            return None
+            whose = self.book.things["vens"][found.venID]["clientID"] if kind == "resources" else found.clientID
+            wrong = [
+                t
+                for t in found.targets or ()
+                if self.reserved.get(t, whose or bearer.client) != (whose or bearer.client)
+            ]
+            return problem(403, "forbidden", f"$.targets: {wrong[0]!r} is another VEN's alone") if wrong else None
         if found.targets:
             return problem(403, "forbidden", "$.targets: only the business logic writes targets")
         if found.clientID not in (None, bearer.client) or found.objectType == REQUESTS[kind][1]:
