@@ -45,7 +45,7 @@ def init(folder: Path, as_json: bool) -> None:
 @DATA
 @JSON
 def import_(table: Path, data: Path, as_json: bool) -> None:
-    """Import devices from a CSV or Parquet table (columns: id, kind, max_inject_w, ..., feeder, site, pool).
+    """Import devices from a CSV or Parquet table (id, kind, ratings, and the groups that each stands under).
 
     Devices that are there already take the table's values; those that it doesn't name stay. A server that holds the
     folder has to be stopped first.
