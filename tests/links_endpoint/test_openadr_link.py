@@ -225,6 +225,21 @@ def test_readings_keep_their_own_time_quality_unit_and_sign_and_a_late_one_overw
     play(scene, keep_ven=False)
 
 
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [("RUNNING_CURTAILED", 2.0), ("IDLE_NORMAL", 1.0), ("ERROR", 5.0), ("NORMAL", None), ("DANCING", None)],
+)
+def test_an_operating_state_becomes_the_point_of_the_catalogue(word: str, state: float | None) -> None:
+    async def scene(room: Room) -> None:
+        telemetry = next(e["id"] for e in room.vtn.book.all("events") if e["eventName"] == "telemetry")
+        await room.call(
+            "site-5", "POST", "/reports", report(telemetry, "x", "site-5", DEMAND=1.0, OPERATING_STATE=word)
+        )
+
+    seen = [value for key, value, *_ in play(scene, keep_ven=False).log.seen if key == "operating_state"]
+    assert seen == ([] if state is None else [state])
+
+
 def test_a_unit_that_is_no_power_is_counted_and_not_taken() -> None:
     async def scene(room: Room) -> None:
         telemetry = next(e["id"] for e in room.vtn.book.all("events") if e["eventName"] == "telemetry")

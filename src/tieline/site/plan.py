@@ -118,6 +118,7 @@ class EndPoint:
             elif plan.program not in newest or newest[plan.program].stamp < plan.stamp:
                 newest[plan.program] = plan
         kept, fresh = {}, []
+        # R14: a fence is raised by what is taken and by nothing else, and never lowered.
         for key, plan in newest.items():
             known = self._plans.get(key)
             is_same = known is not None and (known.id, known.stamp, known.made_ns) == (
@@ -143,7 +144,7 @@ class EndPoint:
             ((plan, step) for plan in self._plans.values() if (step := plan.at(now_ns)) is not None),
             key=lambda one: (one[0].priority, -one[0].epoch, -one[0].seq, -one[0].made_ns, one[0].id),
         )
-        if running:
+        if running:  # R15: a plan in force stands though nobody is heard; its horizon is the manager's to choose
             return self._planned(running)
         fall = self._fail_safe
         over_ns = self._heard_ns + round((fall.trip_s + fall.hold_s) * SECOND_NS)
@@ -159,6 +160,7 @@ class EndPoint:
         bounds, target_w, by = self.owner.bounds, math.nan, running[0][0].id
         for _, step in running:
             bounds = bounds.narrowed(step.bounds)
+        # R9: the winner is clamped into what the limits of all leave.
         for plan, step in running:
             if not math.isnan(step.target_w):
                 target_w, by = bounds.clamp(step.target_w), plan.id

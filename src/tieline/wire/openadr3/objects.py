@@ -234,6 +234,7 @@ def read_json(body: bytes) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # RFC 8259, 4: what a name that stands twice means is undefined; one reader's limit would be another's target.
     found = dict(pairs)
     if len(found) != len(pairs):
         twice = next(name for at, (name, _) in enumerate(pairs) if name in [before for before, _ in pairs[:at]])
@@ -253,7 +254,7 @@ def _finite(text: str) -> float:
 
 
 def _short(text: str) -> int:
-    if len(text) > 20:
+    if len(text) > 20:  # reading digits is quadratic, and 64 bits have 19
         raise ObjectError(f"{text[:40]} has too many digits")
     return int(text)
 

@@ -33,6 +33,7 @@ class TimeError(ValueError):
 def seconds_of(text: str, path: str = "$") -> float:
     """Return an ISO 8601 duration in seconds; P9999Y means without end. A year counts 365 days, a month 30."""
     match = _DURATION.match(text)
+    # No sign: the official pattern lets one stand, but no span of time of an event is negative.
     if match is None or text == "P":
         raise TimeError(f"{text[:40]!r} at {path}: give an ISO 8601 duration such as PT15M")
     years, months, weeks, days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
@@ -116,6 +117,7 @@ def _later(start_ns: int, seconds: float) -> int:
 
 def _stretched(spans: list[Span], first_ns: int, last_ns: int, until_ns: int, now_ns: int) -> list[Span]:
     """Repeat the intervals until the event is over, and cut what lies behind its end."""
+    # A tariff may repeat for 9999 years: only the turns around now are unrolled.
     round_ns = last_ns - first_ns
     found: list[Span] = []
     turn = max((now_ns - first_ns) // round_ns - 1, 0) if round_ns > 0 else 0

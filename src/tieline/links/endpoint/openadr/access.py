@@ -98,6 +98,7 @@ class Tokens:
     def grant(self, client_id: str, secret: str, wanted: frozenset[str] | None = None) -> Granted | None:
         """Return a token, or None where client or secret is wrong. `wanted` narrows the scopes."""
         client = self._clients.get(client_id)
+        # An unknown client costs the same comparison: how long an answer takes tells nobody which names exist.
         held = client.secret_sha256 if client else "0" * 64
         same = hmac.compare_digest(held, secret_digest(secret))
         if client is None or not same:
@@ -122,6 +123,7 @@ class Tokens:
         The client must still be known, and a token never carries more than the client may have by now.
         """
         try:
+            # The algorithm is ours to say, never the token's own header (RFC 8725, 3.1).
             claims = jwt.decode(token, self._key, algorithms=["HS256"]).claims
             over_ns, made_ns = int(claims["exp"]) * SECOND_NS, int(claims["ns"])
             client, scopes = str(claims["sub"]), frozenset(str(claims["scope"]).split())
@@ -162,6 +164,7 @@ def shown(bearer: Bearer, kind: str, thing: Thing, granted: frozenset[str], want
         return thing if thing["clientID"] == bearer.client else None
     if not thing.get("targets"):
         return thing
+    # Definition, "Target hiding": a VTN includes requested targets alone, so that no VEN learns those of others.
     reached = [target for target in thing["targets"] if target in granted and target in wanted]
     return {**thing, "targets": reached} if reached else None
 

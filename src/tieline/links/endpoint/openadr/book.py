@@ -108,7 +108,7 @@ class Book:
                 self._apply(msgspec.msgpack.decode(record.body, type=Change))
 
     def _apply(self, change: Change) -> None:
-        self._made = max(self._made, change.count)
+        self._made = max(self._made, change.count)  # ids after a restart never repeat those before it
         if change.kind == REVOKED:
             self.revoked_ns[change.id] = int((change.thing or {})["at_ns"])
             return
@@ -123,6 +123,7 @@ class Book:
         self._index(change.kind, change.thing, is_in=True)
 
     def _index(self, kind: str, thing: Thing, is_in: bool) -> None:
+        # Each index answers one question that a call asks; an empty entry goes, so that what is gone costs nothing.
         places = [(self._owned, (kind, thing["clientID"]))] if kind in OWNED else []
         if kind in ("programs", "events"):
             places += [(self._targeted, (kind, target)) for target in thing.get("targets") or ("",)]
@@ -169,7 +170,7 @@ class Book:
             )
             for c in changes
         ]  # fmt: skip
-        await self._recorder.append(records)
+        await self._recorder.append(records)  # durable first: what raises here has changed nothing
         for change in changes:
             self._apply(change)
 
@@ -263,6 +264,7 @@ class Book:
                 self._apply(Change("reports", report["id"], None, 0))
         return found
 
+    # The official text of 3.1.0 has no conflict for a DELETE: what belongs to an object goes with it.
     def _with_children(self, kind: str, thing_id: str) -> list[tuple[str, Thing]]:
         below = [child for child, (_, parent) in _PARENTS.items() if parent == kind]
         found = [
@@ -286,6 +288,7 @@ class Book:
         now = iso(self._clock.now_ns())
         thing = self._filled("reports", body, thing_id, old["createdDateTime"] if old and not is_new else now, client)
         self._parent("reports", thing)
+        # A VEN that reports under ever new names must not fill our memory: its own oldest gives way.
         mine = self._owned.get(("reports", client), {})
         if thing_id not in mine and len(mine) >= MOST_REPORTS:
             self._apply(Change("reports", next(iter(mine)), None, 0))

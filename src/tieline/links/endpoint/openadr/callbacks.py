@@ -55,6 +55,7 @@ def is_allowed(url: str, origins: Iterable[Origin]) -> bool:
         return False
     if any(part in (".", "..") for part in parts.path.replace("%2e", ".").replace("%2E", ".").split("/")):
         return False
+    # urlsplit lowers the host's case and strips user and port: what is compared is what will be connected to.
     return any(
         (parts.scheme, parts.hostname) == (origin.scheme, origin.host)
         and origin.port in (None, port)

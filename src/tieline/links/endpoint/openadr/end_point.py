@@ -205,8 +205,11 @@ class EndPoint:
             values["is_local"] = float(is_out)
             if is_out:  # an owner who opted out offers nothing
                 values |= {"available_up_w": 0.0, "available_down_w": 0.0}
+            # points.toml: 1 standby, 2 running, 5 fault; NORMAL says that nothing is asked, not whether it runs.
             if state in FAULTS:
                 values["operating_state"] = 5.0
+            elif state.startswith(("RUNNING_", "IDLE_")):
+                values["operating_state"] = 2.0 if state.startswith("RUNNING_") else 1.0
         if not values:
             return
         self._last |= values
@@ -225,7 +228,7 @@ class EndPoint:
             word = RejectWord.BLOCKED if state in OPTED_OUT else RejectWord.HARDWARE
             self._end(live, Stage.REJECTED, word, state)
             return
-        live.setpoint_w = setpoint_w
+        live.setpoint_w = setpoint_w  # what its owner leaves of what was asked: that is what telemetry can show
         if live.stage is Stage.SENT:
             now_ns = self._carrier.clock.now_ns()
             live.stage, live.accepted_ns = Stage.ACCEPTED, now_ns

@@ -36,6 +36,7 @@ class Buckets:
 
     def take(self, caller: str, now_s: float) -> float:
         """Take a turn and return 0; or return how long to wait for the next (s)."""
+        # Popped and put back at the end, so that the oldest caller is first when there are too many.
         turns, at_s = self._held.pop(caller, (self._burst, now_s))
         turns = min(turns + (now_s - at_s) * self._rate_per_s, self._burst)
         has_turn = turns >= 1.0

@@ -41,6 +41,7 @@ async def serve_vtn(
     def admits(transport: asyncio.BaseTransport) -> bool:
         if not fingerprints:
             return True
+        # The chain was checked by the handshake; here it is asked whether this very machine is one of ours.
         shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         return shown is not None and f"sha256:{sha256(shown).hexdigest()}" in fingerprints
 

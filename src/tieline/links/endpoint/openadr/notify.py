@@ -64,6 +64,7 @@ class Notifier:
 
     def tell(self, kind: str, operation: str, thing: Thing) -> None:
         """Tell who may know of a change, and wished to."""
+        # Definition, "Object Privacy": a notification is held to the same rules as a read by the subscription's owner.
         for subscription in self._subscribers(kind, thing):
             seen = self._seen(subscription, kind, thing)
             if seen is None:
@@ -125,6 +126,7 @@ class Notifier:
                     for hear in self.delivered:
                         hear(client, message[1], message[2])
                     continue
+                # Order is kept: nothing behind a message goes out before it was taken or given up.
                 tries += 1
                 if tries >= self._limits.tries:
                     self.lost += 1

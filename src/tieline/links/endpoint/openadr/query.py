@@ -86,6 +86,7 @@ def _reached(book: Book, bearer: Bearer, kind: str, thing: Thing, wanted: frozen
     """Return whether an object has all targets that are asked for; of a VEN's those count that it was granted."""
     if not wanted:
         return True
+    # "a logical AND of the targets in the request and of the ven object": those not granted are as if never asked for.
     counts = wanted
     if kind in ("programs", "events") and READ_ALL not in bearer.scopes:
         counts = wanted & book.granted(bearer.client)

@@ -46,6 +46,7 @@ def check(settings: OpenAdrSettings) -> None:
         raise ConfigError(f"$.openadr.near_w, near_frac = {settings.near_w:g}, {settings.near_frac:g}: give 0 or more")
     if not 0 <= settings.priority < 2**31:
         raise ConfigError(f"$.openadr.priority = {settings.priority}: give 0 (the strongest) or more")
+    # One writer a leaf resource: two rows behind one VEN would share a target, and each other's commands.
     seen: dict[str, int] = {}
     for row, end_point in settings.end_points.items():
         path = f"$.openadr.end_points.{row}"

@@ -44,12 +44,12 @@ class TokenDesk:
         wanted = frozenset(form["scope"].split()) if form.get("scope", "").strip() else None
         granted = self._tokens.grant(client, secret, wanted)
         if granted is None:
-            return self._no(client)
+            return self._no(client)  # counted by client: a right secret is never locked out by somebody's wrong ones
         if wanted is not None and not granted.scopes:
             return problem(400, "bad request", "scope: none of these is this client's", {}, "invalid_scope")
         answer = {"access_token": granted.token, "token_type": "Bearer", "expires_in": TOKEN_S}
         response = json_of({**answer, "scope": " ".join(sorted(granted.scopes))})
-        response.headers["cache-control"] = "no-store"
+        response.headers["cache-control"] = "no-store"  # RFC 6749, 5.1
         return response
 
     def _no(self, client: str) -> Response:

@@ -225,6 +225,7 @@ class Ven:
         if self._server is None:
             return Response(status_code=503)  # we have stopped: a connection that lingers delivers nothing
         word, _, token = request.headers.get("authorization", "").partition(" ")
+        # Definition, subscriptions: "callback endpoints should accept the provided bearer token to authenticate".
         if word.lower() != "bearer" or not hmac.compare_digest(token.encode(), self._secret.encode()):
             return Response(status_code=401)
         try:
@@ -268,6 +269,7 @@ class Ven:
         made = str(event.get("modificationDateTime"))
         if self._bad.get(event["id"]) == made:
             return None
+        # Drawn once for each version of an event: a draw at each poll would start and stop the device at random.
         if self._seen.get(event["id"], ("",))[0] != made:
             try:
                 shift_ns = spread_ns(event, float(self._rng.uniform(-1.0, 1.0)))

@@ -61,7 +61,7 @@ class VenClient:
             await self._login()
             answer = await self._request(method, path, body)
         if answer.status_code == 409:
-            return None
+            return None  # it is there already, or gone: what the VTN shows next says which
         if answer.status_code in (429, 502, 503, 504):
             raise LinkDown(f"{method} {path.partition('?')[0]}: {answer.status_code}")
         return _json(f"{method} {path.partition('?')[0]}", answer)
@@ -104,6 +104,7 @@ def _json(what: str, answer: httpx.Response) -> Any:
 
 
 def _check(url: str) -> None:
+    # RFC 6749, 2.3.1 and 3.2: client credentials go over TLS; loopback is for tests and a VTN on the same machine.
     parts = urlsplit(url)
     try:
         is_here = ipaddress.ip_address(parts.hostname or "").is_loopback
