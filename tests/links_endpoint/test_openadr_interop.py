@@ -103,7 +103,7 @@ def test_calls_made_up_from_our_own_description_meet_no_server_error_and_no_unde
         token = (await room.token("bl"))["authorization"]
         code, out, err = await run(
             OA3.parent / "schemathesis", "run", room.url + "/openapi.json", "-H", f"Authorization: {token}",
-            "--max-examples", "25", "--seed", "1", "--no-color", "--phases", "examples,coverage,fuzzing",
+            "--max-examples", "10", "--seed", "1", "--no-color", "--phases", "examples,coverage,fuzzing",
             "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
             cwd=tmp_path,
         )  # fmt: skip
