@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr clean
+.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -61,7 +61,7 @@ test-pythons: $(VENV)/.dev
 	$(BIN)/python tests/pythons.py $(VENV)
 
 # Peers by other hands, each in an environment of its own; then the tests that speak to them.
-peers: peers-dnp3 peers-openadr
+peers: peers-dnp3 peers-openadr peers-oa3
 
 interop: $(VENV)/.dev peers
 	$(BIN)/python -m pytest -m interop
@@ -71,6 +71,13 @@ peers-openadr: $(VENV)-peers-openadr/bin/python
 PYTHON_3_12 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python3.12) $(shell command -v python3.12 2>/dev/null))
 $(VENV)-peers-openadr/bin/python:
 	$(PYTHON_3_12) -m venv $(VENV)-peers-openadr && $(VENV)-peers-openadr/bin/python -m pip install -q "openadr3-client==2.4.2"
+
+# A second OpenADR client, and the tester that makes calls up from an interface's own description.
+peers-oa3: $(VENV)-peers-oa3/bin/schemathesis
+
+$(VENV)-peers-oa3/bin/schemathesis:
+	$(PYTHON) -m venv $(VENV)-peers-oa3 && $(VENV)-peers-oa3/bin/python -m pip install -q \
+	"python-oa3-client==0.5.0" "openadr3==0.5.0" "flask==3.1.3" "schemathesis==4.32.5" "jsonschema==4.26.0"
 
 # opendnp3 (C++), the independent DNP3 master of the interop tests: a process and a venv of its own.
 peers-dnp3: $(VENV)-peers-dnp3/bin/python

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
+from pathlib import Path
 
+import httpx
 import msgspec
 import numpy as np
 from harness import Harness, RecordingIntake
@@ -13,12 +16,23 @@ from tieline.desk.ports import LinkHealth
 from tieline.links.device.modbus.link import ModbusLink, ModbusSettings
 from tieline.links.device.mqtt.link import MqttDevice, MqttLink, MqttSettings
 from tieline.links.device.sunspec_models import model
+from tieline.links.endpoint.openadr.access import Client, Tokens, secret_digest
+from tieline.links.endpoint.openadr.book import Book
+from tieline.links.endpoint.openadr.link import OpenAdrLink
+from tieline.links.endpoint.openadr.settings import OpenAdrSettings
+from tieline.links.endpoint.openadr.ven import Ven, VenSettings
+from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.resource.identity import Rating
-from tieline.rim.supervise import Supervisor
+from tieline.resource.setpoint import Bounds
+from tieline.rim.serve import serve_asgi
+from tieline.rim.supervise import Backoff, Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop
 from tieline.simulate.mqtt_broker import MqttBroker
 from tieline.simulate.mqtt_devices import MqttDevices, MqttUnit, PlugBody
 from tieline.simulate.sunspec_device import SunSpecDevice, SunSpecServer
+from tieline.site.plan import Hold, Owner
+from tieline.store.group import GroupCommit
+from tieline.store.journal import SqliteJournal
 
 RATED_W = 5_000.0
 
@@ -180,5 +194,123 @@ class MqttHarness:
         self._unit.fault.only_says = True
 
 
-HARNESSES: dict[str, Callable[[], Harness]] = {"modbus": ModbusHarness, "mqtt": MqttHarness}
+class _Site:
+    """A device behind an end-point that notes each power that it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[float] = []
+        self.obeys = True
+        self._target_w = math.nan
+
+    def read(self) -> dict[str, float]:
+        return {"power_w": 0.0 if math.isnan(self._target_w) else self._target_w}
+
+    def hold(self, hold: Hold, until_ns: int) -> None:
+        changed = not (hold.target_w == self._target_w or (math.isnan(hold.target_w) and math.isnan(self._target_w)))
+        if not self.obeys or not changed:
+            return
+        self._target_w = hold.target_w
+        if not math.isnan(hold.target_w):
+            self.told.append(hold.target_w)
+
+
+class _Wire(httpx.AsyncHTTPTransport):
+    """The VEN's own way to its VTN, which can be late, or swallow what is said."""
+
+    late_s, is_silent = 0.0, False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_silent:
+            await asyncio.sleep(30.0)
+            raise httpx.ReadTimeout("no answer", request=request)
+        await asyncio.sleep(self.late_s)
+        return await super().handle_async_request(request)
+
+
+class OpenAdrHarness:
+    """Our VTN and a VEN, over HTTP."""
+
+    row, target_w, other_w, refuses_natively = 7, -3_000.0, 2_000.0, True
+    answer_s, poll_s, lost_s = 60.0, 20.0, 61.0
+    bad_settings = [
+        ({"answer_s": 0}, r"\$\.openadr\.answer_s"),
+        ({"endpoints": {}}, "endpoints"),
+        ({"end_points": {"7": {"ven": "", "client": "site-7"}}}, r"\$\.openadr\.end_points\.7\.ven"),
+    ]
+
+    async def start(
+        self, loop: VirtualLoop, clock: VirtualClock, supervisor: Supervisor, intake: RecordingIntake
+    ) -> OpenAdrLink:
+        self._clock, self._supervisor, self._wire = clock, supervisor, _Wire()
+        self._vtn = self._make_vtn(clock, supervisor)
+        self._server = await serve_asgi(self._vtn.app, "127.0.0.1", 8080)
+        self._link = OpenAdrLink(self.settle({}), self._vtn, intake, clock, supervisor)
+        await self._link.start()
+        self._site, self._owner = _Site(), Owner(Bounds(-RATED_W, RATED_W))
+        self._raise_ven()
+        return self._link
+
+    def _make_vtn(self, clock: VirtualClock, supervisor: Supervisor) -> Vtn:
+        scopes = frozenset({"read_targets", "read_ven_objects", "write_reports", "write_subscriptions", "write_vens"})
+        clients = {"site-7": Client("site-7", secret_digest("secret"), scopes)}
+        book = Book(GroupCommit(SqliteJournal(Path(":memory:")), supervisor.spawn), clock)
+        rng = np.random.default_rng(3)
+        tokens, http = Tokens(clients, b"k" * 32, clock), httpx.AsyncClient()
+        return Vtn(book, tokens, supervisor, http, ("http://127.0.0.1:*",), clock, rng)
+
+    def _raise_ven(self) -> None:
+        settings = VenSettings(
+            "http://127.0.0.1:8080", "site-7", "site-7", "secret", 60.0, self.poll_s, answer_s=40.0
+        )  # fmt: skip
+        http = httpx.AsyncClient(transport=self._wire)
+        self._ven = Ven(settings, self._site, self._owner, http, self._clock, np.random.default_rng(4))
+        self._task = self._supervisor.keep("ven", self._ven.run, Backoff(1.0, 5.0))
+
+    def settle(self, settings: dict[str, object]) -> OpenAdrSettings:
+        end_points = {"7": {"ven": "site-7", "client": "site-7"}}
+        document = {"end_points": end_points, "lost_s": 60.0, "answer_s": self.answer_s, **settings}
+        return msgspec.convert(document, OpenAdrSettings, strict=False)
+
+    def check(self, settings: object, clock: VirtualClock, supervisor: Supervisor) -> None:
+        OpenAdrLink(settings, self._make_vtn(clock, supervisor), RecordingIntake(), clock, supervisor)
+
+    def stop(self) -> None:
+        self._link.stop()
+        self._ven.stop()
+
+    def health(self) -> LinkHealth:
+        return self._link.health()
+
+    def effects(self) -> list[float]:
+        return self._site.told
+
+    def power_w(self) -> float:
+        return self._site.read()["power_w"]
+
+    async def drop(self) -> None:
+        self._task.cancel()
+        self._ven.stop()
+
+    async def restore(self) -> None:
+        self._raise_ven()
+
+    def delay(self, seconds: float) -> None:
+        self._wire.late_s = seconds
+
+    def silence(self, is_silent: bool) -> None:
+        self._wire.is_silent = is_silent
+
+    def refuse(self) -> None:
+        self._owner = Owner(self._owner.bounds, takes_part=False)
+        self._ven.owner = self._owner
+
+    def ignore(self) -> None:
+        self._site.obeys = False
+
+
+HARNESSES: dict[str, Callable[[], Harness]] = {
+    "modbus": ModbusHarness,
+    "mqtt": MqttHarness,
+    "openadr": OpenAdrHarness,
+}
 assert MqttDevice("x", "plug", Rating())  # the document above is this type

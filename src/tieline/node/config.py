@@ -78,7 +78,7 @@ ceiling = "GRID_EMERGENCY"
 # [[links.openadr]]                   # a VTN for end-points; `tieline credential ven-1` makes a client
 # port = 8081
 # resources = ["site-battery-1"]
-# clients = [{ id = "ven-1", secret_sha256 = "..." }]
+# clients = [{ id = "ven-1", secret_sha256 = "...", resource = "site-battery-1" }]
 #
 # [[links.modbus]]                    # SunSpec devices; many of them: table = "modbus.csv" with id,address,profile
 # devices = { battery-1 = { address = "10.0.0.5:502/1", profile = "battery_inverter" } }

@@ -57,17 +57,23 @@ class IsoLink(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OpenAdrClient(Struct, frozen=True, forbid_unknown_fields=True):
-    """A machine that may ask our VTN for tokens; `tieline credential` makes id, secret and digest."""
+    """A machine that may ask our VTN for tokens; `tieline credential` makes id, secret and digest.
+
+    It speaks for one resource at most: `resource`, or that of its own name. `certificate` pins the machine that it runs
+    on, as `sha256:<hex>`.
+    """
 
     id: str
     secret_sha256: str
+    resource: str = ""
+    certificate: str = ""
     scopes: tuple[str, ...] = ("read_targets", "read_ven_objects", "write_reports", "write_subscriptions", "write_vens")
 
 
 class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """An OpenADR 3.1 VTN, its clients, and the resources that are dispatched by its events.
 
-    `callbacks` are the URL prefixes that webhooks may be sent to; none: no webhooks.
+    `callbacks` are the origins that webhooks may be sent to, as `https://ven.example:8443/`; none: no webhooks.
     """
 
     clients: tuple[OpenAdrClient, ...]
@@ -167,6 +173,10 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
     for at, vtn in enumerate(links.openadr):
         for name in vtn.resources:
             _one_writer(fleet, name, f"$.links.openadr[{at}].resources", taken)
+            spoken_for = [client for client in vtn.clients if name == (client.resource or client.id)]
+            if len(spoken_for) != 1:
+                path = f"$.links.openadr[{at}].clients"
+                raise ConfigError(f"{path}: {len(spoken_for)} speak for {name!r}: give one with `resource = {name!r}`")
     for at, modbus in enumerate(links.modbus):
         for name in modbus.devices:
             _one_writer(fleet, name, f"$.links.modbus[{at}].devices", taken)

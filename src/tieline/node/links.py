@@ -23,6 +23,9 @@ from tieline.links.device.mqtt.link import MqttDevice, MqttLink, MqttSettings
 from tieline.links.endpoint.openadr.access import Client, Tokens
 from tieline.links.endpoint.openadr.book import Book
 from tieline.links.endpoint.openadr.link import OpenAdrLink
+from tieline.links.endpoint.openadr.listen import serve_vtn
+from tieline.links.endpoint.openadr.settings import EndPointName
+from tieline.links.endpoint.openadr.settings import OpenAdrSettings as EndPoints
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.links.grid.dnp3.binding import Binding, Group
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
@@ -41,7 +44,6 @@ from tieline.node.link_settings import (
 from tieline.node.runtime import Node
 from tieline.resource.identity import Rating
 from tieline.rim.certificates import Files, client_context, server_context
-from tieline.rim.serve import serve_asgi
 from tieline.rim.supervise import Supervisor
 
 Stop = Callable[[], Awaitable[None]]
@@ -76,7 +78,7 @@ async def raise_links(
     for iso in settings.iso:
         _raise_iso(iso, folder, node, supervisor, rng, links)
     for vtn in settings.openadr:
-        await _raise_openadr(vtn, folder, node, supervisor, links)
+        await _raise_openadr(vtn, folder, node, supervisor, rng, links)
     for modbus in settings.modbus:
         _raise_modbus(modbus, node, supervisor, rng, links)
     for mqtt in settings.mqtt:
@@ -132,7 +134,7 @@ def _raise_iso(
 
 
 async def _raise_openadr(
-    settings: OpenAdrSettings, folder: Path, node: Node, supervisor: Supervisor, links: Links
+    settings: OpenAdrSettings, folder: Path, node: Node, supervisor: Supervisor, rng: np.random.Generator, links: Links
 ) -> None:
     clients = {
         client.id: Client(client.id, client.secret_sha256, frozenset(client.scopes)) for client in settings.clients
@@ -141,22 +143,27 @@ async def _raise_openadr(
     book = Book(node.group, node.clock)
     book.restore(node.journal)
     # A fresh key at each start: tokens live an hour, and a client whose token is refused asks for another.
-    vtn = Vtn(book, Tokens(clients, os.urandom(32), node.clock), supervisor, http, settings.callbacks)
-    tls = None if settings.tls is None else server_context(_files(settings.tls, folder))
-    made = serve_asgi(vtn.app, settings.host, settings.port, tls)
+    tokens = Tokens(clients, os.urandom(32), node.clock)
+    vtn = Vtn(book, tokens, supervisor, http, settings.callbacks, node.clock, rng)
+    files = None if settings.tls is None else _files(settings.tls, folder)
+    pinned = {client.certificate for client in settings.clients if client.certificate}
+    made = serve_vtn(vtn.app, settings.host, settings.port, files, pinned)
     server = await _listening(made, f"$.links.openadr {settings.name}", settings.host, settings.port)
     rows = {node.state.fleet.row(name): name for name in settings.resources}
-    link = OpenAdrLink(vtn, rows, node.desk, node.clock, supervisor, settings.name)
+    speaks = {client.resource or client.id: client.id for client in settings.clients}
+    who = {row: EndPointName(name, speaks[name]) for row, name in rows.items()}
+    link = OpenAdrLink(EndPoints(who), vtn, node.desk, node.clock, supervisor, settings.name)
     await link.start()
     node.desk.bind(link, "openadr", rows)
 
     async def stop() -> None:
         server.close()
+        link.stop()
         await http.aclose()
 
     links.stops.append(stop)
     port = server.sockets[0].getsockname()[1]
-    links.says.append(_says(settings.name, "OpenADR 3.1 VTN", settings.host, port, tls is not None))
+    links.says.append(_says(settings.name, "OpenADR 3.1 VTN", settings.host, port, files is not None))
 
 
 def _raise_modbus(

@@ -16,6 +16,7 @@ from tieline.links.device.sunspec_models import model
 from tieline.links.endpoint.openadr.access import Client, Tokens, secret_digest
 from tieline.links.endpoint.openadr.book import Book
 from tieline.links.endpoint.openadr.link import OpenAdrLink
+from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSettings
 from tieline.links.endpoint.openadr.ven import Ven, VenSettings
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.node.runtime import Node
@@ -30,7 +31,7 @@ from tieline.simulate.mqtt_world import WorldSwitch
 from tieline.simulate.sunspec_device import SunSpecDevice, SunSpecServer
 from tieline.simulate.territory import Territory
 from tieline.simulate.world import World
-from tieline.site.plan import Hold, Owner
+from tieline.site.plan import FailSafe, Hold, Owner
 from tieline.times import Clock
 
 WIRED_UNITS = 24
@@ -168,16 +169,25 @@ async def raise_openadr(
     http = httpx.AsyncClient(timeout=30.0, limits=httpx.Limits(max_keepalive_connections=4 * len(names) + 4))
     book = Book(node.group, clock)
     book.restore(node.journal)
-    vtn = Vtn(book, Tokens(clients, rng.bytes(32), clock), supervisor, http, ("http://127.0.0.1:",))
+    tokens = Tokens(clients, rng.bytes(32), clock)
+    vtn = Vtn(
+        book, tokens, supervisor, http, ("http://127.0.0.1:*",), clock, np.random.default_rng(rng.integers(2**31))
+    )
     server = await serve_asgi(vtn.app, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    link = OpenAdrLink(vtn, names, node.desk, clock, supervisor)
+    who = {row: EndPointName(name, name) for row, name in names.items()}
+    # The world moves once a minute, and a hybrid site's devices with it: only then can a setpoint be seen.
+    answer_s, lost_s = max(60.0, 10.0 * speed), max(600.0, 30.0 * speed)
+    waits = OpenAdrSettings(who, answer_s=answer_s, settle_s=180.0, lost_s=lost_s)
+    link = OpenAdrLink(waits, vtn, node.desk, clock, supervisor, speed=speed)
     await link.start()
     node.desk.bind(link, "openadr", names)
     for row, name in names.items():
         bounds = Bounds(-float(territory.fleet.max_absorb_w[row]), float(territory.fleet.max_inject_w[row]))
         poll_s, report_s = max(600.0 / speed, 2.0), max(120.0 / speed, 1.0)
-        settings = VenSettings(url, name, name, secrets[name], poll_s=poll_s, report_s=report_s)
-        ven = Ven(settings, WorldDevice(world, controls, row), Owner(bounds), http, clock)
+        safe = FailSafe(trip_s=max(120.0, 3.0 * report_s * speed))
+        settings = VenSettings(url, name, name, secrets[name], poll_s, report_s, max(30.0 / speed, 0.2), fail_safe=safe)
+        own = np.random.default_rng(rng.integers(2**31))
+        ven = Ven(settings, WorldDevice(world, controls, row), Owner(bounds), http, clock, own, speed)
         supervisor.keep(f"ven {name}", ven.run)
     return link

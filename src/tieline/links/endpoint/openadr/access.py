@@ -1,4 +1,8 @@
-"""Who may do what at the VTN: by OAuth scope, and of objects only one's own and what one's targets reach."""
+"""Who may do what at the VTN: by OAuth scope, and of objects only one's own and what one's targets reach.
+
+OpenADR 3.1.0 Definition, "Object Privacy" and table of scopes. The standard names no scope for business logic that
+writes VENs; it is known by `read_all` beside `write_vens`, or by the narrower `write_vens_bl` that other VTNs use.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,32 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 from msgspec import Struct
 
+from tieline.ids import derive
 from tieline.times import SECOND_NS, Clock
 
 Thing = dict[str, Any]
 TOKEN_S = 3600
-READ_ALL, READ_OWN = "read_all", "read_targets"
-WRITES = {
-    "programs": "write_programs",
-    "events": "write_events",
-    "reports": "write_reports",
-    "subscriptions": "write_subscriptions",
-    "vens": "write_vens",
-    "resources": "write_vens",
+READ_ALL = "read_all"
+_TARGETED = frozenset({READ_ALL, "read_targets"})
+_OWN = frozenset({READ_ALL, "read_ven_objects"})
+READS = {
+    "programs": _TARGETED,
+    "events": _TARGETED,
+    "reports": _OWN,
+    "subscriptions": _OWN,
+    "vens": _OWN,
+    "resources": _OWN,
 }
+_VENS = frozenset({"write_vens", "write_vens_bl", "write_vens_ven"})
+WRITES = {
+    "programs": frozenset({"write_programs"}),
+    "events": frozenset({"write_events"}),
+    "reports": frozenset({"write_reports"}),
+    "subscriptions": frozenset({"write_subscriptions", "write_subscriptions_bl", "write_subscriptions_ven"}),
+    "vens": _VENS,
+    "resources": _VENS,
+}
+SCOPES = frozenset().union(*READS.values(), *WRITES.values())
 OWNED = ("vens", "resources", "reports", "subscriptions")
 
 
@@ -37,9 +54,21 @@ class Client(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Bearer(Struct, frozen=True):
-    """Who calls."""
+    """Who calls, and with what leave."""
 
     client: str
+    scopes: frozenset[str]
+
+    @property
+    def is_business(self) -> bool:
+        """Whether it may write VENs of others, their targets among them."""
+        return "write_vens_bl" in self.scopes or {READ_ALL, "write_vens"} <= self.scopes
+
+
+class Granted(Struct, frozen=True):
+    """A token and the scopes that it carries."""
+
+    token: str
     scopes: frozenset[str]
 
 
@@ -49,55 +78,98 @@ def secret_digest(secret: str) -> str:
 
 
 class Tokens:
-    """Gives and checks bearer tokens."""
+    """Gives and checks bearer tokens, and takes them back."""
 
     def __init__(self, clients: Mapping[str, Client], key: bytes, clock: Clock, issuer: str = "tieline-vtn") -> None:
-        self._clients, self._key, self._clock, self._issuer = clients, OctKey.import_key(key), clock, issuer
+        self._clients, self._key, self._clock, self._issuer = dict(clients), OctKey.import_key(key), clock, issuer
+        self._made = 0
+        self.revoked_ns: dict[str, int] = {}
 
-    def grant(self, client_id: str, secret: str) -> str | None:
-        """Return a token, or None where client or secret is wrong."""
+    def scopes_of(self, client_id: str) -> frozenset[str]:
+        """Return what a client may do at most; nothing where it is unknown."""
         client = self._clients.get(client_id)
+        return client.scopes if client else frozenset()
+
+    @property
+    def readers_of_all(self) -> list[str]:
+        """Clients that see every object."""
+        return [client.id for client in self._clients.values() if READ_ALL in client.scopes]
+
+    def grant(self, client_id: str, secret: str, wanted: frozenset[str] | None = None) -> Granted | None:
+        """Return a token, or None where client or secret is wrong. `wanted` narrows the scopes."""
+        client = self._clients.get(client_id)
+        # An unknown client costs the same comparison: how long an answer takes tells nobody which names exist.
         held = client.secret_sha256 if client else "0" * 64
         same = hmac.compare_digest(held, secret_digest(secret))
         if client is None or not same:
             return None
+        scopes = client.scopes if wanted is None else client.scopes & wanted
         now = self._clock.now_ns() // SECOND_NS
+        self._made += 1
         claims = {
             "iss": self._issuer, "aud": self._issuer, "sub": client_id, "exp": now + TOKEN_S, "iat": now,
-            "scope": " ".join(sorted(client.scopes)),
+            "jti": derive("token", client_id, self._clock.now_ns(), self._made), "scope": " ".join(sorted(scopes)),
+            "ns": self._clock.now_ns(),
         }  # fmt: skip
-        return jwt.encode({"alg": "HS256"}, claims, self._key)
+        return Granted(jwt.encode({"alg": "HS256"}, claims, self._key), scopes)
+
+    def revoke(self, client_id: str, at_ns: int) -> None:
+        """Let no token count that a client was given up to an instant."""
+        self.revoked_ns[client_id] = max(at_ns, self.revoked_ns.get(client_id, 0))
 
     def check(self, token: str) -> Bearer | None:
-        """Return who a token speaks for, or None where it is false or over."""
+        """Return who a token speaks for, or None where it is false, over, or taken back.
+
+        The client must still be known, and a token never carries more than the client may have by now.
+        """
         try:
+            # The algorithm is ours to say, never the token's own header (RFC 8725, 3.1).
             claims = jwt.decode(token, self._key, algorithms=["HS256"]).claims
-        except (JoseError, ValueError):
+            over_ns, made_ns = int(claims["exp"]) * SECOND_NS, int(claims["ns"])
+            client, scopes = str(claims["sub"]), frozenset(str(claims["scope"]).split())
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        over = int(claims.get("exp", 0)) * SECOND_NS <= self._clock.now_ns()
-        if over or claims.get("iss") != self._issuer or claims.get("aud") != self._issuer:
+        if claims.get("iss") != self._issuer or claims.get("aud") != self._issuer:
             return None
-        return Bearer(str(claims["sub"]), frozenset(str(claims.get("scope", "")).split()))
+        if over_ns <= self._clock.now_ns() or made_ns <= self.revoked_ns.get(client, -1):
+            return None
+        if client not in self._clients:
+            return None
+        return Bearer(client, scopes & self._clients[client].scopes)
 
 
 def may(bearer: Bearer, method: str, kind: str) -> bool:
-    """Return whether a call is allowed at all; which objects it reaches is `visible`'s matter."""
-    if method == "GET":
-        return bool(bearer.scopes & {READ_ALL, READ_OWN, "read_ven_objects"})
-    return WRITES[kind] in bearer.scopes
+    """Return whether a call is allowed at all; which objects it reaches is `reaches`' and `shown`'s matter."""
+    return bool(bearer.scopes & (READS if method == "GET" else WRITES)[kind])
 
 
-def visible(bearer: Bearer, kind: str, thing: Thing, granted: frozenset[str]) -> bool:
-    """Return whether a caller may see an object: all with read_all, else its own, or those that its targets reach."""
-    if READ_ALL in bearer.scopes:
+def may_change(bearer: Bearer, kind: str, thing: Thing) -> bool:
+    """Return whether a caller with the scope for a kind may change this object of it: its own, or all as business."""
+    if kind not in OWNED or thing["clientID"] == bearer.client:
         return True
+    return bearer.is_business if kind in ("vens", "resources") else READ_ALL in bearer.scopes
+
+
+def shown(bearer: Bearer, kind: str, thing: Thing, granted: frozenset[str], wanted: frozenset[str]) -> Thing | None:
+    """Return an object as a caller may see it, or None.
+
+    All with read_all; else what is one's own, what has no targets, and what is reached by targets that were granted,
+    are asked for, and stand in the object. Targets that weren't asked for are hidden, so that none is learned.
+    """
+    if kind == "subscriptions" and thing["clientID"] != bearer.client:
+        return _without_secrets(thing) if READ_ALL in bearer.scopes else None
+    if READ_ALL in bearer.scopes:
+        return thing
     if kind in OWNED:
-        return bool(thing.get("clientID") == bearer.client)
-    targets = thing.get("targets")
-    return not targets or bool(granted & set(targets))
+        return thing if thing["clientID"] == bearer.client else None
+    if not thing.get("targets"):
+        return thing
+    # Definition, "Target hiding": a VTN includes requested targets alone, so that no VEN learns those of others.
+    reached = [target for target in thing["targets"] if target in granted and target in wanted]
+    return {**thing, "targets": reached} if reached else None
 
 
-def granted_targets(bearer: Bearer, vens: Mapping[str, Thing], resources: Mapping[str, Thing]) -> frozenset[str]:
-    """Return the targets that business logic gave to the caller's own VENs and resources."""
-    own = [thing for thing in (*vens.values(), *resources.values()) if thing.get("clientID") == bearer.client]
-    return frozenset(target for thing in own for target in thing.get("targets") or ())
+def _without_secrets(subscription: Thing) -> Thing:
+    """Return a subscription of somebody else: the token by which its owner knows us is nobody else's business."""
+    wishes = [{k: v for k, v in wish.items() if k != "bearerToken"} for wish in subscription["objectOperations"]]
+    return {**subscription, "objectOperations": wishes}

@@ -1,38 +1,39 @@
 """Commands to end-points as OpenADR events, and their reports as readings and command progress.
 
-Theory of operation. Each row is a resource behind a VEN and has one event, replaced as a whole by each command and
-deleted when nothing is asked. The setpoint is DISPATCH_SETPOINT in kW drawn from the grid (OpenADR's sign is the
-load's, ours is the grid's; here alone it turns), the bounds are IMPORT_ and EXPORT_CAPACITY_LIMIT. A VEN reports
-SETPOINT once it has taken an event (ACCEPTED) and again when the device holds it (DONE); DEMAND reports become
-readings. Where no report comes the command ends UNCONFIRMED.
+Theory of operation. Each row is a resource behind a VEN, bound to one OAuth client: what another client says of it, or
+registers under its name, counts for nothing, as who speaks is read from the token and never from a body. The link makes
+the VENs itself, as business logic, with their client and their target, so that a name can't be taken first by somebody
+else. Each command is one event of its own, named by its fence; the event before it is withdrawn. The setpoint is
+DISPATCH_SETPOINT, the bounds are IMPORT_ and EXPORT_CAPACITY_LIMIT. A standing event asks all VENs for their telemetry.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from tieline.desk.ports import Intake, LinkHealth, Session
+from tieline.errors import Error
+from tieline.links.endpoint.openadr.book import DESK, Conflict, Missing
+from tieline.links.endpoint.openadr.end_point import EndPoint, Live
+from tieline.links.endpoint.openadr.payloads import stamp_of, told
+from tieline.links.endpoint.openadr.settings import OpenAdrSettings, check
 from tieline.links.endpoint.openadr.vtn import Vtn
-from tieline.resource.batch import CommandBatch, CommandReports, Readings
-from tieline.resource.command import RejectWord, Stage
-from tieline.resource.point import code
+from tieline.resource.batch import CommandBatch
+from tieline.resource.command import TERMINAL
 from tieline.rim.supervise import Supervisor
 from tieline.times import SECOND_NS, Clock, iso
+from tieline.wire.openadr3.times import ends_ns
 
 PROGRAM = "tieline-dispatch"
-ANSWER_S = 90.0
-POINTS = {
-    "DEMAND": "power_w",
-    "UP_REGULATION_AVAILABLE": "available_up_w",
-    "DOWN_REGULATION_AVAILABLE": "available_down_w",
-}
+TELEMETRY = "telemetry"
+ASKED = ("DEMAND", "UP_REGULATION_AVAILABLE", "DOWN_REGULATION_AVAILABLE", "OPERATING_STATE")
 Thing = dict[str, Any]
+_STEPS = {"vens": Session.ASSOCIATED, "resources": Session.ASSOCIATED, "subscriptions": Session.ASSOCIATED}
+_STEPS |= {"events": Session.SYNCING, "reports": Session.SYNCING}
 
 
 class OpenAdrLink:
@@ -40,156 +41,189 @@ class OpenAdrLink:
 
     def __init__(
         self,
+        settings: OpenAdrSettings,
         vtn: Vtn,
-        rows: Mapping[int, str],
         intake: Intake,
         clock: Clock,
         supervisor: Supervisor,
         name: str = "openadr",
+        speed: float = 1.0,
     ) -> None:
-        """Make a link; `rows` names the VEN and resource of each row (both carry the resource's name)."""
-        self.name = name
-        self._vtn, self._intake, self._clock, self._supervisor = vtn, intake, clock, supervisor
-        self._row_of = {resource: row for row, resource in rows.items()}
-        self._resource_of = dict(rows)
-        self._program = self._telemetry = ""
-        self._event_of: dict[int, str] = {}
-        self._open: dict[int, CommandBatch] = {}
-        self._seen: dict[int, tuple[int, int]] = {}
-        self._turn: dict[int, asyncio.Lock] = {row: asyncio.Lock() for row in rows}
-        self.sent = self.acknowledged = self.observed = self.unconfirmed = 0
+        """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting."""
+        check(settings)
+        self.name, self.settings, self.intake, self.clock, self.speed = name, settings, intake, clock, speed
+        self._vtn, self._supervisor = vtn, supervisor
+        self.end_points = {row: EndPoint(row, who, self) for row, who in settings.end_points.items()}
+        self._of_client: dict[str, list[EndPoint]] = {}
+        for end_point in self.end_points.values():
+            self._of_client.setdefault(end_point.name.client, []).append(end_point)
+        self._turn = {row: asyncio.Lock() for row in settings.end_points}
+        self._program = ""
+        self._session, self._since_ns = Session.DOWN, clock.now_ns()
+        self.sent = self.acknowledged = self.observed = self.unconfirmed = self.rejected = 0
+        self.received = self.unread = 0
         self.delays_s: list[float] = []
-        vtn.watchers.append(self._watch)
+        self.last_error = ""
+        vtn.watchers.append(self)
 
     async def start(self) -> None:
-        """Make the program, and the standing event that telemetry reports refer to."""
-        known = {thing["programName"]: thing["id"] for thing in self._vtn.book.all("programs")}
-        program = {"programName": PROGRAM}
-        self._program = known.get(PROGRAM) or (await self._vtn.publish("programs", msgspec.json.encode(program)))["id"]
-        event = {"programID": self._program, "eventName": "telemetry", "intervals": []}
-        self._telemetry = (await self._vtn.publish("events", msgspec.json.encode(event)))["id"]
+        """Make the program, the VENs and the standing event that asks for telemetry, or find them from before."""
+        book = self._vtn.book
+        known = book.named("programs", PROGRAM)
+        program = known or await self._publish("programs", {"programName": PROGRAM})
+        self._program = program["id"]
+        for end_point in self.end_points.values():
+            await self._provide(end_point)
+        events = book.below("events", self._program)
+        if not [event for event in events if event.get("eventName") == TELEMETRY]:
+            wanted = [{"payloadType": name, "readingType": "DIRECT_READ"} for name in ASKED]
+            standing = {
+                "programID": self._program, "eventName": TELEMETRY, "reportDescriptors": wanted, "intervals": [],
+                "intervalPeriod": {"start": "0001-01-01T00:00:00Z", "duration": "P9999Y"},
+            }  # fmt: skip
+            await self._publish("events", standing)
+        self._adopt(events)
+
+    async def _provide(self, end_point: EndPoint) -> None:
+        """See to it that a VEN is there, belongs to the client that we know, and that its target is nobody else's."""
+        name, book = end_point.name, self._vtn.book
+        self._vtn.reserved[name.ven] = name.client
+        ven = book.named("vens", name.ven)
+        if ven is None:
+            body = {"objectType": "BL_VEN_REQUEST", "venName": name.ven, "clientID": name.client, "targets": [name.ven]}
+            await self._publish("vens", body)
+        elif ven["clientID"] != name.client or name.ven not in ven.get("targets", ()):
+            await self._vtn.replace(
+                "vens", ven["id"], _regranted(ven, name.client, [name.ven, *ven.get("targets", ())])
+            )
+        for client in [client for client in book.holders(name.ven) if client != name.client]:
+            for kind in ("vens", "resources"):
+                for thing in book.owned(kind, client):
+                    left = [target for target in thing.get("targets", ()) if target != name.ven]
+                    if left != thing.get("targets", left):
+                        await self._vtn.replace(kind, thing["id"], _regranted(thing, client, left))
+
+    def _adopt(self, events: list[Thing]) -> None:
+        """Find what was in force before a restart: its fence counts on, and the next command withdraws it."""
+        row_of = {end_point.name.ven: row for row, end_point in self.end_points.items()}
+        now_ns = self.clock.now_ns()
+        for event in events:
+            if ends_ns(event, now_ns) <= now_ns:
+                self.withdraw(event["id"])
+            row = row_of.get((event.get("targets") or [""])[0])
+            if row is not None:
+                end_point = self.end_points[row]
+                end_point.stamp = max(end_point.stamp, stamp_of(event))
+
+    async def _publish(self, kind: str, body: Mapping[str, Any], cause: tuple[str, ...] = ()) -> Thing:
+        return await self._vtn.publish(kind, msgspec.json.encode(body), cause)
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over; an expired batch is reported, an older one than the last of a row is passed over."""
-        expired = batch.valid_until_ns <= self._clock.now_ns()
-        for row in batch.rows.tolist():
-            stamp = (batch.epoch, batch.seq)
-            if expired:
-                self._tell(batch, row, Stage.EXPIRED)
-            elif self._seen.get(row, (0, 0)) < stamp:
-                self._seen[row] = stamp
-                self._supervisor.spawn(self._carry_out(batch, row), "openadr-command")
+        for at, row in enumerate(batch.rows.tolist()):
+            end_point = self.end_points.get(row)
+            if end_point is not None:
+                end_point.take(batch, at)
 
-    async def _carry_out(self, batch: CommandBatch, row: int) -> None:
-        async with self._turn[row]:
-            if self._seen[row] != (batch.epoch, batch.seq):
-                self._tell(batch, row, Stage.CANCELLED)  # a newer command overtook it before it left
+    # --- what end-points ask of their link ----------------------------------------------------------------------------
+
+    def carry(self, end_point: EndPoint, live: Live) -> None:
+        """Publish the event of a command, and withdraw the one before it."""
+        self._supervisor.spawn(self._carry(end_point, live), "openadr-command")
+
+    async def _carry(self, end_point: EndPoint, live: Live) -> None:
+        async with self._turn[end_point.row]:
+            if live is not end_point.live or live.is_over:
+                return  # a newer command overtook it before it left
+            before = self._vtn.book.targeted("events", end_point.name.ven)
+            try:
+                # The new one first: the fence makes it win, and there is no moment with none.
+                made = await self._publish("events", self._event(end_point, live), (live.batch.id,))
+            except (Error, Conflict, Missing) as error:
+                end_point.fail(live, f"not published: {error}")
                 return
-            self._open[row] = batch
-            old = self._event_of.pop(row, None)
-            if old is not None:
-                await self._vtn.retract("events", old)
-            event = self._event(batch, row)
-            self.sent += 1
-            thing = await self._vtn.publish("events", msgspec.json.encode(event), (batch.id,))
-            self._event_of[row] = thing["id"]
-        await asyncio.sleep(ANSWER_S)
-        if self._open.get(row) is batch:
-            del self._open[row]
-            self.unconfirmed += 1
-            self._tell(batch, row, Stage.UNCONFIRMED, reject=RejectWord.TIMEOUT)
+            end_point.published(live, made["id"])
+            for event in before:
+                if self._vtn.book.made_by.get(event["id"]) == DESK:
+                    await self._withdraw(event["id"])
+        if live.stage in TERMINAL:
+            await self._withdraw(made["id"])  # its time ran out while it was being kept
 
-    def _event(self, batch: CommandBatch, row: int) -> Thing:
-        at = int(np.flatnonzero(batch.rows == row)[0])
-        target_w, low_w, high_w = (float(column[at]) for column in (batch.target_w, batch.low_w, batch.high_w))
-        payloads: list[Thing] = []
-        if math.isfinite(target_w):
-            payloads.append({"type": "DISPATCH_SETPOINT", "values": [-target_w / 1e3]})
-        if math.isfinite(low_w):
-            payloads.append({"type": "IMPORT_CAPACITY_LIMIT", "values": [-low_w / 1e3]})
-        if math.isfinite(high_w):
-            payloads.append({"type": "EXPORT_CAPACITY_LIMIT", "values": [high_w / 1e3]})
-        seconds = int((batch.valid_until_ns - batch.valid_from_ns) / SECOND_NS)
+    def withdraw(self, event: str) -> None:
+        """Delete an event."""
+        self._supervisor.spawn(self._withdraw(event), "openadr-withdraw")
+
+    async def _withdraw(self, event: str) -> None:
+        try:
+            await self._vtn.retract("events", event)
+        except (Conflict, Missing):
+            pass  # it is on its way out already
+
+    def _event(self, end_point: EndPoint, live: Live) -> Thing:
+        batch, at = live.batch, live.at
+        payloads, units = told(float(batch.target_w[at]), float(batch.low_w[at]), float(batch.high_w[at]))
+        seconds = max((batch.valid_until_ns - batch.valid_from_ns) / SECOND_NS, 0.0)
         return {
-            "programID": self._program, "eventName": f"{batch.epoch}.{batch.seq}",
-            "targets": [self._resource_of[row]],
-            "intervalPeriod": {"start": iso(batch.valid_from_ns), "duration": f"PT{seconds}S"},
+            "programID": self._program, "eventName": f"dispatch {batch.epoch}.{batch.seq}",
+            "priority": self.settings.priority, "targets": [end_point.name.ven], "payloadDescriptors": units,
+            "intervalPeriod": {"start": iso(batch.valid_from_ns), "duration": f"PT{round(seconds, 3):.12g}S"},
             "intervals": [{"id": 0, "payloads": payloads}],
         }  # fmt: skip
 
-    # --- what VENs say ---------------------------------------------------------------------------------------------
+    # --- what the VTN hears -------------------------------------------------------------------------------------------
 
-    def _watch(self, kind: str, operation: str, thing: Thing) -> None:
-        if kind == "vens" and operation == "CREATE" and thing["venName"] in self._row_of:
-            self._supervisor.spawn(self._vtn.book.grant("vens", thing["id"], [thing["venName"]]), "grant")
-        if kind == "reports" and operation == "CREATE":
-            self._take(thing)
+    def heard(self, client: str, kind: str) -> None:
+        """Note that the client of an end-point called."""
+        for end_point in self._of_client.get(client, ()):
+            end_point.hear(Session.LINK)
+            end_point.hear(_STEPS.get(kind, Session.LINK))
 
-    def _take(self, report: Thing) -> None:
-        for said in report["resources"]:
-            row = self._row_of.get(said["resourceName"])
-            # A VEN speaks for its own resource only: its client is registered under the resource's name.
-            if row is None or report["clientName"] != said["resourceName"]:
-                continue
-            values = {p["type"]: p["values"][0] for i in said["intervals"] for p in i["payloads"] if p["values"]}
-            self._readings(row, values)
-            if "OPERATING_STATE" in values and report["eventID"] == self._event_of.get(row):
-                self._progress(row, str(values["OPERATING_STATE"]), values)
+    def shown(self, client: str, kind: str, thing_id: str) -> None:
+        """Note that a VEN has an event."""
+        if kind == "events":
+            for end_point in self._of_client.get(client, ()):
+                end_point.delivered(thing_id)
 
-    def _readings(self, row: int, values: Mapping[str, Any]) -> None:
-        found: dict[str, float] = {}
-        for name, key in POINTS.items():
-            if isinstance(values.get(name), (int, float)):
-                sign = -1.0 if name == "DEMAND" else 1.0
-                found[key] = sign * float(values[name]) * 1e3
-        if not found:
+    def changed(self, kind: str, operation: str, thing: Thing) -> None:
+        """Take reports: of whom they are is the token's word (`clientID`), never the body's."""
+        if kind != "reports" or operation == "DELETE":
             return
-        now_ns, count = self._clock.now_ns(), len(found)
-        self._intake.readings(
-            Readings(
-                np.full(count, row, np.int32), np.array([code(key) for key in found], np.uint16),
-                np.array(list(found.values())), np.zeros(count, np.uint32), np.full(count, now_ns, np.int64),
-                np.full(count, now_ns, np.int64), self.name,
-            )
-        )  # fmt: skip
+        units = {d["payloadType"]: d.get("units") for d in thing.get("payloadDescriptors") or ()}
+        for end_point in self._of_client.get(thing["clientID"], ()):
+            for said in thing["resources"]:
+                if said["resourceName"] == end_point.name.resource_name:
+                    end_point.report(thing["eventID"], said, units)
 
-    def _progress(self, row: int, state: str, values: Mapping[str, Any]) -> None:
-        batch = self._open.get(row)
-        if batch is None:
-            return
-        demand = values.get("DEMAND")
-        seen_w = -float(demand) * 1e3 if isinstance(demand, (int, float)) else math.nan
-        if state == "ACCEPTED":
-            self.acknowledged += 1
-            self.delays_s.append((self._clock.now_ns() - batch.issued_at_ns) / SECOND_NS)
-            self._tell(batch, row, Stage.ACCEPTED)
-        elif state in ("DONE", "OPTED_OUT"):
-            del self._open[row]
-            self.observed += state == "DONE"
-            stage = Stage.DONE if state == "DONE" else Stage.REJECTED
-            self._tell(batch, row, stage, seen_w, RejectWord.NONE if state == "DONE" else RejectWord.BLOCKED, state)
+    # --- how it is --------------------------------------------------------------------------------------------------
 
-    def _tell(
-        self,
-        batch: CommandBatch,
-        row: int,
-        stage: Stage,
-        observed_w: float = math.nan,
-        reject: RejectWord = RejectWord.NONE,
-        native: str = "",
-    ) -> None:
-        event = self._event_of.get(row, "")
-        self._intake.reports(
-            CommandReports(
-                batch.id, self.name, np.array([row], np.int32), np.array([stage], np.uint8),
-                np.array([self._clock.now_ns()], np.int64), np.array([reject], np.uint8), np.array([observed_w]),
-                (native,) if native else (), (event,) if event else (),
-            )
-        )  # fmt: skip
+    def look(self) -> Session:
+        """Return the session: that of all end-points where they agree, DEGRADED where some live and others don't."""
+        found = {end_point.session for end_point in self.end_points.values()}
+        if len(found) == 1:
+            return found.pop()
+        return Session.DEGRADED if Session.LIVE in found else max(found, default=Session.DOWN)
+
+    def session_changed(self) -> None:
+        """Tell the desk where the session is another."""
+        session = self.look()
+        if session is not self._session:
+            self._session, self._since_ns = session, self.clock.now_ns()
+            self.intake.health(self.health())
 
     def health(self) -> LinkHealth:
-        """Return how the link is."""
-        vens = len(self._vtn.book.things["vens"])
-        session = Session.LIVE if vens >= len(self._row_of) else Session.DEGRADED if vens else Session.DOWN
-        now_ns = self._clock.now_ns()
-        return LinkHealth(self.name, "openadr", session, now_ns, vens, self.sent, self.acknowledged, self._vtn.refused)
+        """Return how the link is; `peers` are the end-points that live."""
+        live = sum(end_point.session is Session.LIVE for end_point in self.end_points.values())
+        return LinkHealth(
+            self.name, "openadr", self._session, self._since_ns, live, self.sent, self.received, self.rejected,
+            self.unconfirmed + self.unread, self.last_error,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Let all timers go."""
+        for end_point in self.end_points.values():
+            end_point.stop()
+
+
+def _regranted(thing: Thing, client: str, targets: list[str]) -> bytes:
+    """Return a VEN's or resource's body for a client, with other targets."""
+    return msgspec.json.encode({**thing, "clientID": client, "targets": list(dict.fromkeys(targets))})

@@ -1,31 +1,46 @@
-"""The VEN at an end-point: takes events by webhook, with polling as the net, and reports what its device does."""
+"""The VEN at an end-point: takes events by webhook, with polling as the net, and reports what its device does.
+
+Theory of operation. A notification is news that there is something to fetch: what counts is what the VTN then shows,
+all of it, over all pages. What is shown goes to the end-point (`site.plan`), which knows the fence, the owner's bounds
+and the fail-safe; a timer asks it again whenever its answer may be another, whether the VTN is there or not. Three
+things are reported, and apart: that an event was taken (OPERATING_STATE on the event, with the SETPOINT that will be
+held), what the device measures (DEMAND and more, on the event that asks for reports), and that its owner opted out.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import math
 from typing import Any, Protocol
 
 import httpx
-import msgspec
+import numpy as np
+import structlog
 from msgspec import Struct
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tieline.errors import LinkDown, PeerError
-from tieline.resource.setpoint import Bounds
+from tieline.errors import PeerError
+from tieline.links.endpoint.openadr.limits import TooLarge, read_body
+from tieline.links.endpoint.openadr.payloads import read_plan, report_payloads, spread_ns
+from tieline.links.endpoint.openadr.ven_client import Thing, VenClient
+from tieline.resource.quality import Quality
 from tieline.rim.serve import serve_asgi
-from tieline.site.plan import Hold, Owner, Plan, decide, newer
-from tieline.times import SECOND_NS, Clock
-from tieline.wire.openadr3.objects import ObjectError, instant_ns, seconds_of
+from tieline.site.plan import EndPoint, FailSafe, Hold, Owner, Plan
+from tieline.times import SECOND_NS, Clock, iso
+from tieline.wire.openadr3.objects import ObjectError, read_json
+from tieline.wire.openadr3.times import TimeError
 
-Thing = dict[str, Any]
+_log = structlog.get_logger("tieline.ven")
+NEAR_W, NEAR_FRAC = 25.0, 0.01
+WATCH_TURNS = 60
 
 
 class VenSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the VTN is reached, and as whom."""
+    """How the VTN is reached, and as whom. `callback_url` is what the VTN is told if it is not where we listen."""
 
     url: str
     name: str
@@ -33,13 +48,19 @@ class VenSettings(Struct, frozen=True, forbid_unknown_fields=True):
     client_secret: str
     poll_s: float = 120.0
     report_s: float = 60.0
+    watch_s: float = 5.0
+    answer_s: float = 10.0
+    callback_host: str = "127.0.0.1"
+    callback_port: int = 0
+    callback_url: str = ""
+    fail_safe: FailSafe = FailSafe()
 
 
 class EndDevice(Protocol):
     """The device behind the end-point."""
 
     def read(self) -> dict[str, float]:
-        """Return power_w and, where known, available_up_w and available_down_w."""
+        """Return its points now: power_w and, where known, available_up_w, available_down_w, soc_frac."""
         ...
 
     def hold(self, hold: Hold, until_ns: int) -> None:
@@ -51,170 +72,278 @@ class Ven:
     """One VEN with one resource of the same name; run it with `Supervisor.keep(name, ven.run)`."""
 
     def __init__(
-        self, settings: VenSettings, device: EndDevice, owner: Owner, client: httpx.AsyncClient, clock: Clock
+        self,
+        settings: VenSettings,
+        device: EndDevice,
+        owner: Owner,
+        client: httpx.AsyncClient,
+        clock: Clock,
+        rng: np.random.Generator,
+        speed: float = 1.0,
     ) -> None:
-        self.owner = owner
-        self._settings, self._device, self._client, self._clock = settings, device, client, clock
-        self._token, self._event = "", ""
-        self._plan: Plan | None = None
-        self._heard_ns = clock.now_ns()
-        self._came_back_ns = 0
-        self._news = asyncio.Event()
+        """Make a VEN. `speed`: seconds of the clock in one of the loop; times of the settings are the loop's."""
+        self._settings, self._device, self._clock, self._rng, self._speed = settings, device, clock, rng, speed
+        who = settings.client_id, settings.client_secret
+        self._vtn = VenClient(settings.url, *who, client, clock, settings.answer_s)
+        self._end = EndPoint(owner, settings.fail_safe, clock.now_ns())
+        self._seen: dict[str, tuple[str, int, int]] = {}
+        self._bad: dict[str, str] = {}
+        self._targets: tuple[str, ...] = ()
+        self._telemetry = self._ven_id = ""
+        self._secret = rng.bytes(24).hex()
+        self._wake = asyncio.Event()
+        self._news = self._owner_news = self._ven_news = False
         self._server: asyncio.Server | None = None
-        self._telemetry = ""
-        self.taken = self.polls = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._held: Hold | None = None
+        self._watching = 0
+        self.taken = self.polls = self.unread = 0
+
+    @property
+    def owner(self) -> Owner:
+        """What the owner allows."""
+        return self._end.owner
+
+    @owner.setter
+    def owner(self, owner: Owner) -> None:
+        """Take the owner's word: it counts at once, and travels up with the next breath."""
+        self._end.owner = owner
+        self._owner_news = True
+        self._obey()
+        self._tell_loop()
+
+    @property
+    def hold(self) -> Hold | None:
+        """What the device was last told."""
+        return self._held
 
     async def run(self) -> None:
         """Register, subscribe, and serve until the VTN is lost. Raises LinkDown or PeerError, to be run afresh."""
+        if self._timer is None:
+            self._obey()
         if self._server is None:
             app = Starlette(routes=[Route("/callback", self._callback, methods=["POST"])])
-            self._server = await serve_asgi(app, "127.0.0.1", 0)
-        await self._login()
+            self._server = await serve_asgi(app, self._settings.callback_host, self._settings.callback_port)
         await self._register()
+        await self._subscribe()
         loop = asyncio.get_running_loop()
         poll_due_s = report_due_s = loop.time()
         while True:
+            self._news = False
+            if self._ven_news:
+                self._ven_news = False
+                await self._register()
             if loop.time() >= poll_due_s:
-                await self._poll()
                 poll_due_s = loop.time() + self._settings.poll_s
-            if loop.time() >= report_due_s:
-                await self._report(self._telemetry, None)
-                report_due_s = loop.time() + self._settings.report_s
-            self._news.clear()
-            try:
-                async with asyncio.timeout(max(min(poll_due_s, report_due_s) - loop.time(), 0.001)):
-                    await self._news.wait()
-                await self._poll()
-            except TimeoutError:
-                pass
+            await self._poll()
+            if self._owner_news:
+                self._owner_news = False
+                await self._say_all()
+                report_due_s = loop.time()
+            while not self._news and loop.time() < poll_due_s:
+                if loop.time() >= report_due_s:
+                    report_due_s = loop.time() + self._settings.report_s
+                    await self._report(self._telemetry, "telemetry")
+                if self._watching and self._is_near():
+                    self._watching = 0
+                    await self._report(self._telemetry, "telemetry")
+                await self._rest(min(poll_due_s, report_due_s))
+
+    async def _rest(self, until_s: float) -> None:
+        """Wait for news or an instant; shorter while a device is on its way to what it was told."""
+        loop = asyncio.get_running_loop()
+        if self._watching:
+            self._watching -= 1
+            until_s = min(until_s, loop.time() + self._settings.watch_s)
+        self._wake.clear()
+        if self._news:
+            return
+        try:
+            async with asyncio.timeout(max(until_s - loop.time(), 0.001)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def stop(self) -> None:
+        """Let the timer and the callback's listener go; the task is its supervisor's to end."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     # --- talking to the VTN ----------------------------------------------------------------------------------------
 
-    async def _call(self, method: str, path: str, body: Thing | None = None, again: bool = True) -> Any:
-        headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
-        raw = None if body is None else msgspec.json.encode(body)
-        try:
-            answer = await self._client.request(method, self._settings.url + path, content=raw, headers=headers)
-        except httpx.HTTPError as error:
-            raise LinkDown(f"VTN {self._settings.url}: {error or type(error).__name__}") from error
-        if answer.status_code == 401 and again:
-            await self._login()
-            return await self._call(method, path, body, again=False)
-        if answer.status_code >= 400 and answer.status_code != 409:
-            raise PeerError(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
-        self._hear()
-        return msgspec.json.decode(answer.content) if answer.status_code != 409 else None
+    async def _call(self, method: str, path: str, body: Thing | None = None) -> Any:
+        found = await self._vtn.call(method, path, body)
+        self._end.hear(self._clock.now_ns())
+        return found
 
-    async def _login(self) -> None:
-        form = {
-            "grant_type": "client_credentials", "client_id": self._settings.client_id,
-            "client_secret": self._settings.client_secret,
-        }  # fmt: skip
-        try:
-            answer = await self._client.post(self._settings.url + "/auth/token", data=form)
-        except httpx.HTTPError as error:
-            raise LinkDown(f"VTN {self._settings.url}: {error or type(error).__name__}") from error
-        if answer.status_code != 200:
-            raise PeerError(f"the VTN gives no token: {answer.status_code} {answer.text[:200]}")
-        self._token = answer.json()["access_token"]
+    async def _all(self, kind: str, **query: str) -> list[Thing]:
+        found = await self._vtn.get_all(kind, **query)
+        self._end.hear(self._clock.now_ns())
+        return found
 
     async def _register(self) -> None:
+        """Find our VEN and resource at the VTN, or make them, and learn the targets that we were granted."""
         name = self._settings.name
-        await self._call("POST", "/vens", {"venName": name})
-        mine = await self._call("GET", f"/subscriptions?clientName={name}")
-        for old in mine:
-            await self._call("DELETE", f"/subscriptions/{old['id']}")
+        if not await self._all("vens", venName=name):
+            await self._call("POST", "/vens", {"objectType": "VEN_VEN_REQUEST", "venName": name})
+        vens = await self._all("vens", venName=name)
+        if not vens:
+            raise PeerError(f"venName = {name!r} is somebody else's at this VTN")
+        self._ven_id = vens[0]["id"]
+        body = {"objectType": "VEN_RESOURCE_REQUEST", "resourceName": name, "venID": self._ven_id}
+        resources = await self._all("resources", venID=self._ven_id)
+        if name not in [resource.get("resourceName") for resource in resources]:
+            await self._call("POST", "/resources", body)
+        granted = [target for thing in (*vens, *resources) for target in thing.get("targets") or ()]
+        self._targets = tuple(dict.fromkeys(granted))
+
+    async def _subscribe(self) -> None:
+        """Have one subscription of ours at the VTN, with where we listen now."""
         assert self._server is not None
         port = self._server.sockets[0].getsockname()[1]
         operation = {
-            "objects": ["EVENT"], "operations": ["CREATE", "UPDATE", "DELETE"],
-            "callbackUrl": f"http://127.0.0.1:{port}/callback",
+            "objects": ["EVENT", "VEN", "RESOURCE"], "operations": ["CREATE", "UPDATE", "DELETE"],
+            "callbackUrl": self._settings.callback_url or f"http://{self._settings.callback_host}:{port}/callback",
+            "bearerToken": self._secret,
         }  # fmt: skip
-        await self._call("POST", "/subscriptions", {"clientName": name, "objectOperations": [operation]})
+        name = self._settings.name
+        body = {"clientName": name, "objectOperations": [operation]}
+        mine = await self._all("subscriptions", clientName=name)
+        for old in mine[1:]:
+            await self._call("DELETE", f"/subscriptions/{old['id']}")
+        if mine:
+            await self._call("PUT", f"/subscriptions/{mine[0]['id']}", body)
+        else:
+            await self._call("POST", "/subscriptions", body)
 
     async def _callback(self, request: Request) -> Response:
-        """Take a notification as news that there is something to fetch: what counts is what the VTN then shows."""
-        await request.body()
-        self._hear()
-        self._news.set()
+        """Take a notification as news. Who doesn't know the token that we subscribed with tells us nothing."""
+        if self._server is None:
+            return Response(status_code=503)  # we have stopped: a connection that lingers delivers nothing
+        word, _, token = request.headers.get("authorization", "").partition(" ")
+        # Definition, subscriptions: "callback endpoints should accept the provided bearer token to authenticate".
+        if word.lower() != "bearer" or not hmac.compare_digest(token.encode(), self._secret.encode()):
+            return Response(status_code=401)
+        try:
+            said = read_json(await read_body(request, 1 << 20))
+        except (TooLarge, ObjectError, ClientDisconnect):
+            return Response(status_code=400)
+        self._ven_news |= isinstance(said, dict) and said.get("objectType") in ("VEN", "RESOURCE")
+        self._end.hear(self._clock.now_ns())
+        self._tell_loop()
         return Response(status_code=200)
 
+    def _tell_loop(self) -> None:
+        self._news = True
+        self._wake.set()
+
     async def _poll(self) -> None:
+        """Fetch what is asked of all and what is asked of our targets; a VTN shows what has targets only when asked."""
         self.polls += 1
-        events = await self._call("GET", "/events?limit=50")
-        for event in events:
-            if event.get("eventName") == "telemetry":
-                self._telemetry = event["id"]
-        mine = [event for event in events if self._settings.name in (event.get("targets") or ())]
-        if mine:
-            await self._take(max(mine, key=_stamp))
-        elif self._event:
-            self._event, self._plan = "", None
-            self._obey()
+        events = {event["id"]: event for event in await self._all("events")}
+        for target in self._targets:
+            events |= {event["id"]: event for event in await self._all("events", targets=target)}
+        asking = [event["id"] for event in events.values() if event.get("reportDescriptors")]
+        self._telemetry = min(asking, default="")
+        plans = []
+        for event in events.values():
+            plan = await self._read(event)
+            if plan is not None:
+                plans.append(plan)
+        for forgotten in set(self._seen) - set(events):
+            del self._seen[forgotten]
+        self._bad = {event: made for event, made in self._bad.items() if event in events}
+        fresh = self._end.show(plans)
+        self._obey()
+        for plan in fresh:
+            if plan.steps:
+                self.taken += 1
+                await self._say(plan)
 
-    async def _take(self, event: Thing) -> None:
+    async def _read(self, event: Thing) -> Plan | None:
+        """Return the plan in an event; one that can't be followed is answered with ERROR, once, and harms no other."""
+        made = str(event.get("modificationDateTime"))
+        if self._bad.get(event["id"]) == made:
+            return None
+        # Drawn once for each version of an event: a draw at each poll would start and stop the device at random.
+        if self._seen.get(event["id"], ("",))[0] != made:
+            try:
+                shift_ns = spread_ns(event, float(self._rng.uniform(-1.0, 1.0)))
+            except (TimeError, AttributeError):
+                shift_ns = 0
+            self._seen[event["id"]] = (made, self._clock.now_ns(), shift_ns)
+        _, first_ns, shift_ns = self._seen[event["id"]]
         try:
-            plan = read_plan(event, self._clock.now_ns())
-        except (ObjectError, ValueError, KeyError, IndexError) as error:
-            raise PeerError(f"event {event.get('id')}: {error}") from error
-        if event["id"] == self._event or not newer(plan, self._plan):
-            return
-        self._event, self._plan = event["id"], plan
-        self.taken += 1
-        hold = self._obey()
-        await self._report(event["id"], "ACCEPTED" if self.owner.takes_part else "OPTED_OUT")
-        if self.owner.takes_part:
-            await asyncio.sleep(2.0)  # the device's own answer time, before its state is read
-            await self._report(event["id"], "DONE" if hold.why != "contact is lost" else "FALLBACK")
+            return read_plan(event, self._end.owner, first_ns, shift_ns)
+        except (TimeError, PeerError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._bad[event["id"]] = made
+            self.unread += 1
+            _log.warning("event not followed", ven=self._settings.name, about=event["id"], error=str(error)[:200])
+            await self._report(event["id"], "state", "ERROR")
+            return None
 
-    def _obey(self) -> Hold:
+    # --- what the device is told, and what it says ------------------------------------------------------------------
+
+    def _obey(self) -> None:
+        """Tell the device what to do now, and look again when that may change."""
         now_ns = self._clock.now_ns()
-        hold = decide(self._plan, self.owner, math.nan, now_ns, self._heard_ns, self._came_back_ns)
-        until_ns = self._plan.until_ns if self._plan is not None else now_ns
-        self._device.hold(hold, until_ns)
-        return hold
+        hold, due_ns = self._end.hold(now_ns), self._end.due_ns(now_ns)
+        if self._held is None or self._held.by != hold.by:
+            self._watching = WATCH_TURNS  # when its power has come to what it is told now, that is news
+            self._wake.set()
+        self._held = hold
+        self._device.hold(hold, hold.until_ns)
+        if self._timer is not None:
+            self._timer.cancel()
+        wait_s = min((due_ns - now_ns) / SECOND_NS, 86_400.0) / self._speed
+        self._timer = asyncio.get_running_loop().call_later(max(wait_s, 1e-3), self._obey)
 
-    async def _report(self, event: str, state: str | None) -> None:
+    def _is_near(self) -> bool:
+        """Return whether the device does what it was told: then that is news, before the next report is due."""
+        hold, power_w = self._held, self._device.read().get("power_w", math.nan)
+        if hold is None or math.isnan(hold.target_w):
+            return True
+        return abs(power_w - hold.target_w) <= NEAR_W + NEAR_FRAC * abs(hold.target_w)
+
+    async def _say_all(self) -> None:
+        for plan in self._end.plans:
+            if plan.steps:
+                await self._say(plan)
+
+    async def _say(self, plan: Plan) -> None:
+        """Say that an event was taken, and what will be held when its time comes."""
+        begins_ns = max(self._clock.now_ns(), min(step.start_ns for step in plan.steps))
+        hold = self._end.hold(begins_ns)
+        await self._report(plan.id, "state", self._state(hold), hold.target_w if hold.by == plan.id else math.nan)
+
+    def _state(self, hold: Hold) -> str:
+        """Return the operating state (Definition 3.1.0, table 4)."""
+        power_w = self._device.read().get("power_w", math.nan)
+        runs = "RUNNING" if abs(power_w) > NEAR_W else "IDLE"
+        if not self._end.owner.takes_part:
+            return f"{runs}_OPTED_OUT"
+        if math.isnan(hold.target_w):
+            return "NORMAL"
+        return f"{runs}_CURTAILED" if hold.target_w >= 0 else f"{runs}_HEIGHTENED"
+
+    async def _report(self, event: str, name: str, state: str = "", target_w: float = math.nan) -> None:
         if not event:
             return
-        seen = self._device.read()
-        payloads: list[Thing] = [{"type": "DEMAND", "values": [-seen["power_w"] / 1e3]}]
-        for key, name in (
-            ("available_up_w", "UP_REGULATION_AVAILABLE"),
-            ("available_down_w", "DOWN_REGULATION_AVAILABLE"),
-        ):
-            if key in seen:
-                payloads.append({"type": name, "values": [seen[key] / 1e3]})
-        if state is not None:
-            payloads.append({"type": "OPERATING_STATE", "values": [state]})
-        name = self._settings.name
+        now_ns = self._clock.now_ns()
+        values = self._device.read() | {"target_w": target_w}
+        payloads, descriptors = report_payloads(values, Quality.GOOD)
+        state = state or self._state(self._held or self._end.hold(now_ns))
+        payloads.append({"type": "OPERATING_STATE", "values": [state]})
+        said = {
+            "resourceName": self._settings.name, "intervalPeriod": {"start": iso(now_ns), "duration": "PT0S"},
+            "intervals": [{"id": 0, "payloads": payloads}],
+        }  # fmt: skip
         body = {
-            "eventID": event, "clientName": name,
-            "resources": [{"resourceName": name, "intervals": [{"id": 0, "payloads": payloads}]}],
+            "eventID": event, "clientName": self._settings.name, "reportName": name,
+            "payloadDescriptors": descriptors, "resources": [said],
         }  # fmt: skip
         await self._call("POST", "/reports", body)
-
-    def _hear(self) -> None:
-        now_ns = self._clock.now_ns()
-        if now_ns - self._heard_ns > 120 * SECOND_NS:
-            self._came_back_ns = now_ns
-        self._heard_ns = now_ns
-
-
-def _stamp(event: Thing) -> tuple[int, int]:
-    epoch, _, seq = str(event.get("eventName") or "0.0").partition(".")
-    return (int(epoch), int(seq)) if epoch.isdigit() and seq.isdigit() else (0, 0)
-
-
-def read_plan(event: Thing, now_ns: int) -> Plan:
-    """Return the plan in an event: OpenADR's kW from the load's side become W from the grid's."""
-    epoch, seq = _stamp(event)
-    period = event.get("intervalPeriod") or {"start": "0001-01-01", "duration": "P9999Y"}
-    start_ns = instant_ns(period["start"]) or now_ns
-    until_ns = start_ns + int(min(seconds_of(period.get("duration") or "P9999Y"), 10**8)) * SECOND_NS
-    intervals = event.get("intervals") or [{"payloads": []}]
-    values = {p["type"]: float(p["values"][0]) for p in intervals[0]["payloads"]}
-    target_w = -values["DISPATCH_SETPOINT"] * 1e3 if "DISPATCH_SETPOINT" in values else math.nan
-    low_w = -values["IMPORT_CAPACITY_LIMIT"] * 1e3 if "IMPORT_CAPACITY_LIMIT" in values else -math.inf
-    high_w = values["EXPORT_CAPACITY_LIMIT"] * 1e3 if "EXPORT_CAPACITY_LIMIT" in values else math.inf
-    return Plan(epoch, seq, target_w, Bounds(low_w, high_w), until_ns)

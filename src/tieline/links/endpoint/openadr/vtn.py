@@ -1,271 +1,294 @@
 """The VTN: OpenADR 3.1 over HTTP, with OAuth2 client credentials, object privacy and webhooks.
 
-Theory of operation. Every change is in the journal before it is answered, and only then told to subscribers; a
-subscriber that does not answer is tried again with growing delays, in order, and never holds up another. What a caller
-may not see does not exist for it (404), what it may not do is 403, a name twice is 409, a body that is no such object
-is 400 with its path.
+Theory of operation. A call is known by its token, counted against its caller's turns, allowed by scope, and only then
+looked at. Every change is in the journal before it is known or answered, and only then told to subscribers. What a
+caller may not see does not exist for it (404), what it may not do is 403, a name twice or an unknown parent is 409, a
+body that is no such object is 400 with its path. What the desk published is the desk's: no client changes it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections import deque
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import unquote_plus
+from typing import Any, Protocol
 
 import httpx
 import msgspec
+import numpy as np
 import structlog
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tieline.links.endpoint.openadr.access import TOKEN_S, Bearer, Tokens, granted_targets, may, visible
-from tieline.links.endpoint.openadr.book import TYPES, Book, Thing
+from tieline.errors import Error
+from tieline.links.endpoint.openadr.access import Bearer, Tokens, may, may_change
+from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, Thing
+from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
+from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
+from tieline.links.endpoint.openadr.notify import Notifier, WebhookLimits
+from tieline.links.endpoint.openadr.openapi import description
+from tieline.links.endpoint.openadr.query import QueryError, find, find_one
+from tieline.links.endpoint.openadr.tokens_api import TokenDesk
+from tieline.links.endpoint.openadr.words import json_of, problem
 from tieline.rim.supervise import Supervisor
-from tieline.wire.openadr3.objects import UNIQUE, ObjectError, read_object
+from tieline.times import Clock
+from tieline.wire.openadr3.objects import REQUESTS, TYPES, ObjectError, read_object
 
 _log = structlog.get_logger("tieline.vtn")
-MOST_BODY = 256 * 1024
-MOST_PAGE = 50
-MOST_WAITING = 1_000
-FILTERS = {
-    "events": ("programID",),
-    "reports": ("programID", "eventID", "clientName"),
-    "subscriptions": ("programID", "clientName"),
-    "vens": ("venName",),
-    "resources": ("resourceName", "venID"),
-    "programs": (),
-}
-Watcher = Callable[[str, str, Thing], None]
 
 
-def problem(status: int, title: str, detail: str) -> Response:
-    """Return a problem object."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Response(msgspec.json.encode(body), status, media_type="application/problem+json")
+class Watcher(Protocol):
+    """Who inside our house listens to what VENs do."""
+
+    def heard(self, client: str, kind: str) -> None:
+        """A client called with a valid token."""
+        ...
+
+    def shown(self, client: str, kind: str, thing_id: str) -> None:
+        """An object was delivered to a client: it read it, or its callback took it."""
+        ...
+
+    def changed(self, kind: str, operation: str, thing: Thing) -> None:
+        """An object was made, changed or deleted; `clientID` in it comes from a token, never from a body."""
+        ...
 
 
 class Vtn:
     """The application and its business side; `app` is the ASGI app."""
 
     def __init__(
-        self, book: Book, tokens: Tokens, supervisor: Supervisor, client: httpx.AsyncClient, callbacks: tuple[str, ...]
+        self,
+        book: Book,
+        tokens: Tokens,
+        supervisor: Supervisor,
+        client: httpx.AsyncClient,
+        callbacks: tuple[str, ...],
+        clock: Clock,
+        rng: np.random.Generator,
+        limits: VtnLimits | None = None,
+        webhooks: WebhookLimits | None = None,
     ) -> None:
-        """Make a VTN; `callbacks` are the URL prefixes that webhooks may go to."""
-        self.book, self._tokens, self._supervisor, self._client = book, tokens, supervisor, client
-        self._callbacks = callbacks
-        self._waiting: dict[str, deque[bytes]] = {}
+        """Make a VTN; `callbacks` are the origins that webhooks may go to. Raises ConfigError for one that can't be."""
+        self.book, self._tokens, self._clock = book, tokens, clock
+        self._limits = limits or VtnLimits()
+        self._origins = read_origins(callbacks)
+        self.notifier = Notifier(
+            book, tokens, supervisor, client, self._origins, rng, webhooks or WebhookLimits()
+        )  # fmt: skip
+        self.notifier.delivered.append(self._delivered)
+        self._turns = Buckets(self._limits.rate_per_s, self._limits.burst)
         self.watchers: list[Watcher] = []
-        self.notified = self.lost = self.refused = 0
-        routes = [Route("/auth/token", self._token, methods=["POST"]), Route("/auth/server", self._server)]
+        self.reserved: dict[str, str] = {}  # targets of the dispatch, each of one client alone
+        self.refused = self.failed = 0
+        for revoked, at_ns in book.revoked_ns.items():
+            tokens.revoke(revoked, at_ns)
+        desk = TokenDesk(tokens, self._limits)
+        routes = [Route("/auth/token", desk.give, methods=["POST"]), Route("/auth/server", desk.where)]
+        routes += [Route("/notifiers", self._notifiers), Route("/openapi.json", self._openapi)]
         for kind in TYPES:
-            routes.append(Route(f"/{kind}", self._list(kind), methods=["GET"]))
-            routes.append(Route(f"/{kind}", self._add(kind), methods=["POST"]))
-            routes.append(Route(f"/{kind}/{{id}}", self._one(kind), methods=["GET", "PUT", "DELETE"]))
-        self.app = Starlette(routes=routes)
+            routes.append(Route(f"/{kind}", self._guarded(kind, self._list), methods=["GET"]))
+            routes.append(Route(f"/{kind}", self._guarded(kind, self._add), methods=["POST"]))
+            for method, act in (("GET", self._get), ("PUT", self._put), ("DELETE", self._delete)):
+                routes.append(Route(f"/{kind}/{{id}}", self._guarded(kind, act), methods=[method]))
+        self._described = msgspec.json.encode(description())
+        self.app = Starlette(routes=routes, exception_handlers={404: _nowhere, 405: _nowhere})
 
     # --- business side ---------------------------------------------------------------------------------------------
 
     async def publish(self, kind: str, body: bytes, cause: tuple[str, ...] = ()) -> Thing:
         """Add an object for the business logic, and tell subscribers. Raises ObjectError where it is none."""
-        thing = await self.book.add(kind, read_object(kind, body), "tieline", cause)
+        thing = await self.book.add(kind, read_object(kind, body), DESK, cause)
         self._tell(kind, "CREATE", thing)
+        return thing
+
+    async def replace(self, kind: str, thing_id: str, body: bytes) -> Thing:
+        """Replace an object for the business logic, and tell subscribers."""
+        thing = await self.book.put(kind, thing_id, read_object(kind, body))
+        self._tell(kind, "UPDATE", thing)
         return thing
 
     async def retract(self, kind: str, thing_id: str) -> None:
         """Delete an object for the business logic, and tell subscribers."""
         if thing_id in self.book.things[kind]:
-            self._tell(kind, "DELETE", await self.book.drop(kind, thing_id))
+            for each, thing in await self.book.drop(kind, thing_id):
+                self._tell(each, "DELETE", thing)
 
-    # --- routes ----------------------------------------------------------------------------------------------------
+    async def revoke(self, client: str) -> None:
+        """Let no token of a client count that it holds by now, nor after a restart."""
+        await self.book.revoke(client)
+        self._tokens.revoke(client, self._clock.now_ns())
 
-    async def _server(self, request: Request) -> Response:
-        """Say where tokens are given: the one thing that needs none."""
-        body = {"tokenURL": f"{request.url.scheme}://{request.url.netloc}/auth/token"}
-        return Response(msgspec.json.encode(body), media_type="application/json")
+    # --- every call ------------------------------------------------------------------------------------------------
 
-    async def _token(self, request: Request) -> Response:
-        parts = (await request.body()).decode("ascii", "replace").split("&")
-        form = {name: unquote_plus(value) for name, _, value in (part.partition("=") for part in parts)}
-        if form.get("grant_type") != "client_credentials":
-            return problem(400, "unsupported_grant_type", "grant_type: give client_credentials")
-        client, secret = _basic(request.headers.get("authorization", "")) or ("", "")
-        token = self._tokens.grant(client or form.get("client_id", ""), secret or form.get("client_secret", ""))
-        if token is None:
-            self.refused += 1
-            return problem(401, "invalid_client", "client_id or client_secret is wrong")
-        answer = {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_S}
-        return Response(msgspec.json.encode(answer), media_type="application/json")
+    def _guarded(self, kind: str, act: Callable[[Request, Bearer, str], Any]) -> Callable[[Request], Any]:
+        """Return a route that lets only those in who may, and turns what goes wrong into problems."""
 
-    def _bearer(self, request: Request) -> Bearer | None:
+        async def handle(request: Request) -> Response:
+            bearer = self._known(request, kind)
+            if isinstance(bearer, Response):
+                self.refused += 1
+                return bearer
+            for watcher in self.watchers:
+                watcher.heard(bearer.client, kind)
+            try:
+                answer: Response = await act(request, bearer, kind)
+            except (ObjectError, QueryError) as error:
+                return problem(400, "bad request", str(error))
+            except TooLarge as error:
+                return problem(413, "too large", str(error))
+            except (Conflict, Missing) as error:
+                return problem(409, "conflict", str(error))
+            except ClientDisconnect:
+                return problem(400, "bad request", "the caller hung up")
+            except Error as error:  # the journal: nothing was changed, and the caller may try again
+                self.failed += 1
+                _log.error("not kept", kind=kind, error=str(error))
+                return problem(503, "unavailable", "it could not be kept; nothing was changed: try again later")
+            return answer
+
+        return handle
+
+    def _known(self, request: Request, kind: str) -> Bearer | Response:
         word, _, token = request.headers.get("authorization", "").partition(" ")
-        return self._tokens.check(token) if word.lower() == "bearer" else None
-
-    def _denied(self, request: Request, kind: str) -> Response | Bearer:
-        bearer = self._bearer(request)
+        bearer = self._tokens.check(token) if word.lower() == "bearer" else None
         if bearer is None:
-            self.refused += 1
-            return problem(401, "unauthorized", "give a valid bearer token from /auth/token")
-        if not may(bearer, request.method, kind):
-            self.refused += 1
+            said = {"www-authenticate": 'Bearer realm="openadr", error="invalid_token"'}
+            return problem(401, "unauthorized", "give a valid bearer token from /auth/token", said)
+        wait_s = self._turns.take(bearer.client, asyncio.get_running_loop().time())
+        if wait_s:
+            said = {"retry-after": str(int(wait_s) + 1)}
+            return problem(429, "too many requests", f"at most {self._limits.rate_per_s:g} a second", said)
+        if kind and not may(bearer, "GET" if request.method == "HEAD" else request.method, kind):
             return problem(403, "forbidden", f"the token's scopes don't allow {request.method} of {kind}")
         return bearer
 
-    def _seen(self, bearer: Bearer, kind: str) -> list[Thing]:
-        granted = granted_targets(bearer, self.book.things["vens"], self.book.things["resources"])
-        return [thing for thing in self.book.all(kind) if visible(bearer, kind, thing, granted)]
+    async def _notifiers(self, request: Request) -> Response:
+        bearer = self._known(request, "")
+        return bearer if isinstance(bearer, Response) else json_of({"WEBHOOK": True})
 
-    def _list(self, kind: str) -> Callable[[Request], Any]:
-        async def handle(request: Request) -> Response:
-            bearer = self._denied(request, kind)
-            if isinstance(bearer, Response):
-                return bearer
-            query = request.query_params
-            try:
-                skip, limit = int(query.get("skip", 0)), int(query.get("limit", MOST_PAGE))
-            except ValueError:
-                return problem(400, "bad request", "skip, limit: give whole numbers")
-            if skip < 0 or not 1 <= limit <= MOST_PAGE:
-                return problem(
-                    400, "bad request", f"limit = {limit}, skip = {skip}: give 1 to {MOST_PAGE}, and 0 or more"
-                )
-            found = self._seen(bearer, kind)
-            for name in FILTERS[kind]:
-                if name in query:
-                    found = [thing for thing in found if thing.get(name) == query[name]]
-            wanted = set(query.getlist("targets"))
-            if wanted:
-                found = [thing for thing in found if wanted <= set(thing.get("targets") or ())]
-            return Response(msgspec.json.encode(found[skip : skip + limit]), media_type="application/json")
+    async def _openapi(self, request: Request) -> Response:
+        """Describe the interface: it is public, and so needs no token."""
+        return Response(self._described, media_type="application/json")
 
-        return handle
+    # --- objects ---------------------------------------------------------------------------------------------------
 
-    def _add(self, kind: str) -> Callable[[Request], Any]:
-        async def handle(request: Request) -> Response:
-            bearer = self._denied(request, kind)
-            if isinstance(bearer, Response):
-                return bearer
-            body = await request.body()
-            wrong = self._wrong(kind, body, bearer, None)
-            if isinstance(wrong, Response):
-                return wrong
-            made = self.book.keep_report(wrong, bearer.client) if kind == "reports" else None
-            thing = made or await self.book.add(kind, wrong, bearer.client)
-            self._tell(kind, "CREATE", thing)
-            return Response(msgspec.json.encode(thing), 201, media_type="application/json")
+    async def _list(self, request: Request, bearer: Bearer, kind: str) -> Response:
+        found = find(self.book, bearer, kind, request.query_params, self._limits.page, self._clock.now_ns())
+        for thing in found:
+            self._delivered(bearer.client, kind, thing["id"])
+        return json_of(found)
 
-        return handle
+    async def _get(self, request: Request, bearer: Bearer, kind: str) -> Response:
+        thing = find_one(self.book, bearer, kind, request.path_params["id"], request.query_params)
+        if thing is None:
+            return problem(404, "not found", f"no object of {kind} with this id that you may see")
+        self._delivered(bearer.client, kind, thing["id"])
+        return json_of(thing)
 
-    def _wrong(self, kind: str, body: bytes, bearer: Bearer, thing_id: str | None) -> Response | Any:
-        """Return the object of a body, or the response that refuses it."""
-        if len(body) > MOST_BODY:
-            return problem(413, "too large", f"{len(body)} bytes: give at most {MOST_BODY}")
-        try:
-            found = read_object(kind, body)
-        except ObjectError as error:
-            return problem(400, "bad request", str(error))
-        unique = UNIQUE.get(kind)
-        if unique and any(
-            thing[unique] == getattr(found, unique) and thing["id"] != thing_id for thing in self.book.all(kind)
-        ):
-            return problem(409, "conflict", f"{unique} = {getattr(found, unique)!r} is taken")
-        if kind == "events" and found.programID not in self.book.things["programs"]:  # type: ignore[attr-defined]
-            return problem(409, "conflict", f"programID = {found.programID!r}: no such program")  # type: ignore[attr-defined]
-        if kind == "reports" and found.eventID not in self.book.things["events"]:  # type: ignore[attr-defined]
-            return problem(409, "conflict", f"eventID = {found.eventID!r}: no such event")  # type: ignore[attr-defined]
-        if kind in ("vens", "resources") and "write_targets" not in bearer.scopes:
-            if getattr(found, "targets", None):
-                return problem(403, "forbidden", "targets: only the business logic writes targets")
-            if getattr(found, "clientID", None) not in (None, bearer.client):
-                return problem(403, "forbidden", "clientID: a VEN registers itself only")
+    async def _add(self, request: Request, bearer: Bearer, kind: str) -> Response:
+        found = await self._read(request, bearer, kind)
+        if isinstance(found, Response):
+            return found
+        most = self._limits.own_subscriptions if kind == "subscriptions" else self._limits.own_objects
+        is_limited = kind in ("subscriptions", "vens", "resources") and not bearer.is_business
+        if is_limited and len(self.book.owned(kind, bearer.client)) >= most:
+            return problem(403, "forbidden", f"{kind}: at most {most} of one client")
+        if kind == "reports":
+            thing = self.book.keep_report(found, bearer.client)
+        else:
+            thing = await self.book.add(kind, found, bearer.client)
+        self._tell(kind, "CREATE", thing)
+        return json_of(thing, 201)
+
+    async def _put(self, request: Request, bearer: Bearer, kind: str) -> Response:
+        old = self._changeable(request, bearer, kind)
+        if isinstance(old, Response):
+            return old
+        found = await self._read(request, bearer, kind)
+        if isinstance(found, Response):
+            return found
+        if kind == "vens" and self.book.made_by.get(old["id"]) == DESK:
+            lacks = bearer.is_business and not set(old["targets"]) & set(self.reserved) <= set(found.targets or ())
+            if lacks or found.venName != old["venName"] or found.clientID not in (None, old["clientID"]):
+                return problem(403, "forbidden", "$.venName, $.clientID, $.targets: this VEN is the dispatch's own")
+        if kind == "reports":
+            thing = self.book.keep_report(found, old["clientID"], is_new=False, thing_id=old["id"])
+        else:
+            # What business logic granted is not a VEN's to give up: targets stay where it may not write them.
+            keeps = ("targets",) if kind in ("vens", "resources") and not bearer.is_business else ()
+            thing = await self.book.put(kind, old["id"], found, keeps)
+        self._tell(kind, "UPDATE", thing)
+        return json_of(thing)
+
+    async def _delete(self, request: Request, bearer: Bearer, kind: str) -> Response:
+        old = self._changeable(request, bearer, kind)
+        if isinstance(old, Response):
+            return old
+        for each, thing in await self.book.drop(kind, old["id"]):
+            self._tell(each, "DELETE", thing)
+        return json_of(old)
+
+    def _changeable(self, request: Request, bearer: Bearer, kind: str) -> Thing | Response:
+        thing_id = request.path_params["id"]
+        thing = self.book.things[kind].get(thing_id)
+        if thing is None or not may_change(bearer, kind, thing):
+            return problem(404, "not found", f"no object of {kind} with this id that you may change")
+        # A VEN of the dispatch may be changed (its attributes, more targets), but neither deleted nor handed on.
+        is_fixed = kind in ("programs", "events") or (kind == "vens" and request.method == "DELETE")
+        if self.book.made_by.get(thing_id) == DESK and is_fixed:
+            return problem(403, "forbidden", f"{kind} {thing_id} was published by the dispatch of this VTN")
+        return thing
+
+    async def _read(self, request: Request, bearer: Bearer, kind: str) -> Response | Any:
+        """Return the object of a body that this caller may send, or the response that refuses it."""
+        found: Any = read_object(kind, await read_body(request, self._limits.body_bytes))
+        if kind == "events" and self.book.made_by.get(found.programID) == DESK:
+            return problem(403, "forbidden", "programID: events of this program are the dispatch's own")
+        if kind in REQUESTS:
+            return self._refused_ven(found, bearer, kind) or found
         if kind == "subscriptions":
-            for operation in found.objectOperations:  # type: ignore[attr-defined]
-                if not operation.callbackUrl.startswith(self._callbacks):
-                    return problem(
-                        403, "forbidden", f"callbackUrl = {operation.callbackUrl!r} is not on the allow-list"
-                    )
+            for at, wish in enumerate(found.objectOperations):
+                if not is_allowed(wish.callbackUrl, self._origins):
+                    detail = f"$.objectOperations[{at}].callbackUrl is not on the allow-list of this VTN"
+                    return problem(403, "forbidden", detail)
         return found
 
-    def _one(self, kind: str) -> Callable[[Request], Any]:
-        async def handle(request: Request) -> Response:
-            bearer = self._denied(request, kind)
-            if isinstance(bearer, Response):
-                return bearer
-            thing_id = request.path_params["id"]
-            mine = {thing["id"]: thing for thing in self._seen(bearer, kind)}
-            if thing_id not in mine:
-                return problem(404, "not found", f"{kind} {thing_id}: none that you may see")
-            thing = mine[thing_id]
-            if request.method == "PUT":
-                found = self._wrong(kind, await request.body(), bearer, thing_id)
-                if isinstance(found, Response):
-                    return found
-                thing = await self.book.put(kind, thing_id, found, bearer.client)
-                self._tell(kind, "UPDATE", thing)
-            elif request.method == "DELETE":
-                thing = await self.book.drop(kind, thing_id)
-                self._tell(kind, "DELETE", thing)
-            return Response(msgspec.json.encode(thing), media_type="application/json")
-
-        return handle
+    def _refused_ven(self, found: Any, bearer: Bearer, kind: str) -> Response | None:
+        """Return what refuses a VEN or resource: only business logic writes targets, and others' objects."""
+        if kind == "resources":
+            ven = self.book.things["vens"].get(found.venID)
+            if ven is None or not may_change(bearer, "vens", ven):
+                return problem(404, "not found", "$.venID: no such ven that you may change")
+        if found.objectType not in (None, TYPES[kind], *REQUESTS[kind]):
+            return problem(400, "bad request", f"$.objectType: give one of {', '.join(REQUESTS[kind])}")
+        if bearer.is_business:
+            whose = self.book.things["vens"][found.venID]["clientID"] if kind == "resources" else found.clientID
+            wrong = [
+                t
+                for t in found.targets or ()
+                if self.reserved.get(t, whose or bearer.client) != (whose or bearer.client)
+            ]
+            return problem(403, "forbidden", f"$.targets: {wrong[0]!r} is another VEN's alone") if wrong else None
+        if found.targets:
+            return problem(403, "forbidden", "$.targets: only the business logic writes targets")
+        if found.clientID not in (None, bearer.client) or found.objectType == REQUESTS[kind][1]:
+            return problem(403, "forbidden", "$.clientID, $.objectType: a VEN writes its own objects only")
+        return None
 
     # --- telling ---------------------------------------------------------------------------------------------------
 
     def _tell(self, kind: str, operation: str, thing: Thing) -> None:
-        for watch in self.watchers:
-            watch(kind, operation, thing)
-        for subscription in list(self.book.all("subscriptions")):
-            owner = Bearer(subscription["clientID"], frozenset({"read_targets"}))
-            granted = granted_targets(owner, self.book.things["vens"], self.book.things["resources"])
-            if not visible(owner, kind, thing, granted):
-                continue
-            for wish in subscription["objectOperations"]:
-                if TYPES[kind] in wish["objects"] and operation in wish["operations"]:
-                    self._queue(subscription["id"], wish, kind, operation, thing)
+        for watcher in self.watchers:
+            watcher.changed(kind, operation, thing)
+        self.notifier.tell(kind, operation, thing)
 
-    def _queue(self, subscription: str, wish: Thing, kind: str, operation: str, thing: Thing) -> None:
-        body = msgspec.json.encode({"objectType": TYPES[kind], "operation": operation, "object": thing})
-        url = wish["callbackUrl"]
-        key = f"{subscription} {url}"
-        if key not in self._waiting:
-            self._waiting[key] = deque(maxlen=MOST_WAITING)
-            self._supervisor.spawn(self._send(key, subscription, url, wish.get("bearerToken")), "webhook")
-        if len(self._waiting[key]) == MOST_WAITING:
-            self.lost += 1  # the oldest gives way; a poll brings the VEN up to date
-        self._waiting[key].append(body)
-
-    async def _send(self, key: str, subscription: str, url: str, token: str | None) -> None:
-        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
-        waiting, delay_s = self._waiting[key], 0.5
-        try:
-            while waiting and subscription in self.book.things["subscriptions"]:
-                try:
-                    answer = await self._client.post(url, content=waiting[0], headers=headers, timeout=10.0)
-                    good = answer.status_code < 300
-                except httpx.HTTPError:
-                    good = False
-                if good:
-                    waiting.popleft()
-                    self.notified += 1
-                    delay_s = 0.5
-                else:
-                    await asyncio.sleep(delay_s)
-                    delay_s = min(2 * delay_s, 60.0)
-        finally:
-            del self._waiting[key]
+    def _delivered(self, client: str, kind: str, thing_id: str) -> None:
+        for watcher in self.watchers:
+            watcher.shown(client, kind, thing_id)
 
 
-def _basic(header: str) -> tuple[str, str] | None:
-    """Return (client, secret) of HTTP Basic credentials (RFC 6749, 2.3.1), or None."""
-    word, _, coded = header.partition(" ")
-    if word.lower() != "basic":
-        return None
-    try:
-        client, _, secret = base64.b64decode(coded, validate=True).decode().partition(":")
-    except ValueError:
-        return None
-    return unquote_plus(client), unquote_plus(secret)
+async def _nowhere(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    said = dict(getattr(error, "headers", None) or {})
+    return problem(status, "not found" if status == 404 else "method not allowed", request.url.path[:200], said)

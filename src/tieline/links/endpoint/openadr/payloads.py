@@ -1,0 +1,230 @@
+"""OpenADR's payloads and our powers: here alone signs turn and units change.
+
+OpenADR counts from the load's side: DISPATCH_SETPOINT is "the absolute amount of consumption by a resource",
+IMPORT_CAPACITY_LIMIT the most that a site may take (Definition 3.1.0, table 1). Ours is positive into the grid, in W.
+Values are rounded to the microwatt, so that what is written and read again is the same number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tieline.errors import PeerError
+from tieline.resource.quality import Quality
+from tieline.resource.setpoint import Bounds
+from tieline.site.plan import LEAST_PRIORITY, Owner, Plan, Step
+from tieline.times import SECOND_NS
+from tieline.wire.openadr3.times import Span, instant_ns, randomize_s, timeline
+
+Thing = dict[str, Any]
+_W_OF = {"W": 1.0, "KW": 1e3, "MW": 1e6, "GW": 1e9}
+_WH_OF = {"WH": 1.0, "KWH": 1e3, "MWH": 1e6}
+POWERS = ("DISPATCH_SETPOINT", "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT")
+READ = (*POWERS, "SIMPLE")
+MOST_STEPS = 20_000
+# A report's payload, the point it becomes, its sign, and the unit it has where no descriptor says another.
+_POWER_POINTS = {
+    "DEMAND": ("power_w", -1.0),
+    "SETPOINT": ("target_w", -1.0),
+    "UP_REGULATION_AVAILABLE": ("available_up_w", 1.0),
+    "DOWN_REGULATION_AVAILABLE": ("available_down_w", 1.0),
+}
+_QUALITIES = {
+    "OK": Quality.GOOD,
+    "ESTIMATED": Quality.ESTIMATED,
+    "BAD": Quality.INVALID,
+    "MISSING": Quality.NOT_TOPICAL,
+}
+QUALITY_WORDS = {
+    Quality.GOOD: "OK",
+    Quality.ESTIMATED: "ESTIMATED",
+    Quality.INVALID: "BAD",
+    Quality.COMM_LOST: "MISSING",
+}
+OPTED_OUT = ("RUNNING_OPTED_OUT", "IDLE_OPTED_OUT")
+FAULTS = ("ERROR", "SGD_ERROR_CONDITION")
+
+
+def kw(power_w: float) -> float:
+    """Return kW."""
+    return power_w / 1e3
+
+
+def watts(value: float, units: str | None, path: str) -> float:
+    """Return W of a value in its units (KW where none are given). Raises PeerError for units that are no power."""
+    factor = _W_OF.get((units or "KW").upper())
+    if factor is None:
+        raise PeerError(f"{path}: units {units!r}: give one of {', '.join(_W_OF)}")
+    found = round(value * factor, 6)
+    if not math.isfinite(found):
+        raise PeerError(f"{path} = {value!r}: give a finite power")
+    return found
+
+
+# --- events, as we send them ----------------------------------------------------------------------------------------
+
+
+def told(target_w: float, low_w: float, high_w: float) -> tuple[list[Thing], list[Thing]]:
+    """Return the payloads that say a target within bounds (W; what is not finite is left out), and descriptors."""
+    payloads: list[Thing] = []
+    if math.isfinite(target_w):
+        payloads.append({"type": "DISPATCH_SETPOINT", "values": [kw(-target_w)]})
+    if math.isfinite(low_w):
+        payloads.append({"type": "IMPORT_CAPACITY_LIMIT", "values": [kw(-low_w)]})
+    if math.isfinite(high_w):
+        payloads.append({"type": "EXPORT_CAPACITY_LIMIT", "values": [kw(high_w)]})
+    units = [
+        {"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": payload["type"], "units": "KW"}
+        for payload in payloads
+    ]
+    return payloads, units
+
+
+# --- events, as a VEN reads them ------------------------------------------------------------------------------------
+
+
+def stamp_of(event: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the fence (epoch, seq) that our VTN writes as `dispatch EPOCH.SEQ` into an event's name; else (0, 0)."""
+    word, _, text = str(event.get("eventName") or "").partition(" ")
+    epoch, _, seq = text.partition(".")
+    is_fence = word == "dispatch" and epoch.isdecimal() and seq.isdecimal() and len(text) < 40 and text.isascii()
+    return (int(epoch), int(seq)) if is_fence else (0, 0)
+
+
+def read_plan(event: Mapping[str, Any], owner: Owner, now_ns: int, shift_ns: int = 0) -> Plan:
+    """Return the plan in an event.
+
+    Args:
+        event: As the VTN shows it.
+        owner: Whose SIMPLE levels count.
+        now_ns: When it was first seen: what "now" means in it.
+        shift_ns: What `randomizeStart` came to.
+
+    Raises:
+        PeerError: A value or unit in it can't be; what else it holds is not followed either.
+    """
+    units = {d["payloadType"]: d.get("units") for d in event.get("payloadDescriptors") or ()}
+    steps: list[Step] = []
+    for span in timeline(event, now_ns, shift_ns):
+        steps += _steps(span, units, owner)
+        if len(steps) > MOST_STEPS:
+            raise PeerError(f"event {event['id']}: more than {MOST_STEPS} steps")
+    epoch, seq = stamp_of(event)
+    made_ns = instant_ns(event.get("modificationDateTime") or "0001-01-01") or 0
+    priority = event.get("priority")
+    if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int) or priority < 0):
+        raise PeerError(f"event {event['id']}: priority = {str(priority)[:40]!r}: give a whole number, 0 or more")
+    priority = LEAST_PRIORITY if priority is None else min(priority, LEAST_PRIORITY)
+    return Plan(event["id"], event["programID"], tuple(steps), epoch, seq, priority, made_ns)
+
+
+def _steps(span: Span, units: Mapping[str, str | None], owner: Owner) -> list[Step]:
+    """Return the steps of one interval: several values of a payload divide it evenly (User Guide 7.3)."""
+    said = {payload["type"]: payload["values"] for payload in span.payloads if payload["type"] in READ}
+    if not said:
+        # An interval that asks nothing of power is still an answer: it lets the device run by itself.
+        if span.payloads:
+            return []
+        return [Step(span.start_ns, span.end_ns, math.nan, Bounds(-math.inf, math.inf))]
+    parts = max(len(values) for values in said.values())
+    if not all(values and parts % len(values) == 0 for values in said.values()):
+        raise PeerError("values of one interval that do not divide it evenly")
+    width_ns = (span.end_ns - span.start_ns) // parts
+    found = []
+    for part in range(parts):
+        here = {kind: values[part * len(values) // parts] for kind, values in said.items()}
+        end_ns = span.end_ns if part == parts - 1 else span.start_ns + (part + 1) * width_ns
+        found.append(_step(span.start_ns + part * width_ns, end_ns, here, units, owner))
+    return found
+
+
+def _step(start_ns: int, end_ns: int, here: Mapping[str, Any], units: Mapping[str, str | None], owner: Owner) -> Step:
+    target_w, low_w, high_w = math.nan, -math.inf, math.inf
+    for kind, value in here.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise PeerError(f"{kind} = {str(value)[:40]!r}: a number is asked for")
+        if kind == "SIMPLE":
+            low_w = max(low_w, owner.bounds.low_w * owner.simple_frac[_level(value)])
+            continue
+        power_w = watts(value, units.get(kind), kind)
+        if kind == "DISPATCH_SETPOINT":
+            target_w = -power_w
+        elif kind == "IMPORT_CAPACITY_LIMIT":
+            low_w = max(low_w, -power_w)
+        else:
+            high_w = min(high_w, power_w)
+    if low_w > high_w:
+        raise PeerError(f"limits that leave no power: at least {low_w:g} W, at most {high_w:g} W")
+    return Step(start_ns, end_ns, target_w, Bounds(low_w, high_w))
+
+
+def _level(value: float) -> int:
+    if value not in (0, 1, 2, 3):
+        raise PeerError(f"SIMPLE = {value!r}: give 0, 1, 2 or 3")
+    return int(value)
+
+
+# --- reports ----------------------------------------------------------------------------------------------------------
+
+
+def report_payloads(values: Mapping[str, float], quality: Quality) -> tuple[list[Thing], list[Thing]]:
+    """Return the payloads and descriptors that say measured values by point, and how good they are."""
+    payloads: list[Thing] = []
+    descriptors: list[Thing] = []
+    for name, (key, sign) in _POWER_POINTS.items():
+        if key in values and math.isfinite(values[key]):
+            payloads.append({"type": name, "values": [sign * kw(values[key])]})
+            descriptors.append(_descriptor(name, "KW"))
+    if "soc_frac" in values:
+        payloads.append({"type": "STORAGE_CHARGE_LEVEL", "values": [100.0 * values["soc_frac"]]})
+        descriptors.append(_descriptor("STORAGE_CHARGE_LEVEL", "PERCENT"))
+    if "energy_imported_wh" in values:
+        payloads.append({"type": "READING", "values": [values["energy_imported_wh"] / 1e3]})
+        descriptors.append(_descriptor("READING", "KWH"))
+    payloads.append({"type": "DATA_QUALITY", "values": [QUALITY_WORDS.get(quality, "BAD")]})
+    return payloads, descriptors
+
+
+def _descriptor(name: str, units: str) -> Thing:
+    kind = "REPORT_PAYLOAD_DESCRIPTOR"
+    return {"objectType": kind, "payloadType": name, "readingType": "DIRECT_READ", "units": units}
+
+
+def read_values(
+    payloads: Sequence[Mapping[str, Any]], units: Mapping[str, str | None]
+) -> tuple[dict[str, float], Quality]:
+    """Return measured values by point (SI, our sign) and their quality. Raises PeerError for a unit that can't be."""
+    found: dict[str, float] = {}
+    quality = Quality.GOOD
+    for payload in payloads:
+        name, values = payload["type"], payload["values"]
+        value = values[0] if values else None
+        if name == "DATA_QUALITY":
+            quality |= _QUALITIES.get(str(value), Quality.QUESTIONABLE)
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        elif name in _POWER_POINTS:
+            key, sign = _POWER_POINTS[name]
+            found[key] = sign * watts(value, units.get(name), name)
+        elif name == "STORAGE_CHARGE_LEVEL":
+            found["soc_frac"] = min(max(value / 100.0, 0.0), 1.0)
+        elif name == "READING" and (units.get(name) or "").upper() in _WH_OF:
+            energy_wh = value * _WH_OF[str(units[name]).upper()]
+            if not math.isfinite(energy_wh):
+                raise PeerError(f"{name} = {value!r}: give a finite energy")
+            found["energy_imported_wh"] = energy_wh
+    return found, quality
+
+
+def taken_ns(period: Mapping[str, Any] | None, now_ns: int) -> int:
+    """Return when an interval of a report was measured: its start, where it says one that is not in the future."""
+    start = (period or {}).get("start")
+    told_ns = instant_ns(start) if start else None
+    return now_ns if told_ns is None else min(told_ns, now_ns)
+
+
+def spread_ns(event: Mapping[str, Any], at: float) -> int:
+    """Return by how many ns `randomizeStart` moves an event's start, for a draw `at` from -1 to 1."""
+    return round(at * min(randomize_s(event), 86_400.0) * SECOND_NS)

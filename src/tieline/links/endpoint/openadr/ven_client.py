@@ -1,0 +1,114 @@
+"""A VEN's calls to its VTN: token, paging, and every answer checked before it is used."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+import msgspec
+
+from tieline.errors import ConfigError, LinkDown, PeerError
+from tieline.times import SECOND_NS, Clock
+
+Thing = dict[str, Any]
+PAGE = 50
+MOST_PAGES = 200
+MOST_ANSWER = 8 * 1024 * 1024
+EARLY_S = 60
+
+
+class VenClient:
+    """Speaks to one VTN as one client."""
+
+    def __init__(
+        self, url: str, client_id: str, client_secret: str, client: httpx.AsyncClient, clock: Clock, answer_s: float
+    ) -> None:
+        """Make a client. Raises ConfigError for a URL that would send the secret in the clear."""
+        self._url, self._id, self._secret = url.rstrip("/"), client_id, client_secret
+        self._client, self._clock, self._answer_s = client, clock, answer_s
+        self._token, self._over_ns = "", 0
+        _check(url)
+
+    async def get_all(self, kind: str, **query: str) -> list[Thing]:
+        """Return all objects of a kind that the VTN shows, over as many pages as there are."""
+        found: dict[str, Thing] = {}
+        for page in range(MOST_PAGES):
+            asked = urlencode({**query, "skip": page * PAGE, "limit": PAGE})
+            part = await self.call("GET", f"/{kind}?{asked}")
+            if not isinstance(part, list) or not all(
+                isinstance(t, dict) and isinstance(t.get("id"), str) for t in part
+            ):
+                raise PeerError(f"GET /{kind}: a list of objects is asked for")
+            found |= {thing["id"]: thing for thing in part}
+            if len(part) < PAGE:
+                return list(found.values())
+        raise PeerError(f"GET /{kind}: more than {MOST_PAGES} pages")
+
+    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return what the VTN answers; None for a conflict (409).
+
+        Raises:
+            LinkDown: It doesn't answer, or asks for time.
+            PeerError: It refuses, or answers something else than JSON.
+        """
+        if self._clock.now_ns() >= self._over_ns:
+            await self._login()
+        answer = await self._request(method, path, body)
+        if answer.status_code == 401:  # taken back before its time: once more with a fresh one
+            await self._login()
+            answer = await self._request(method, path, body)
+        if answer.status_code == 409:
+            return None  # it is there already, or gone: what the VTN shows next says which
+        if answer.status_code in (429, 502, 503, 504):
+            raise LinkDown(f"{method} {path.partition('?')[0]}: {answer.status_code}")
+        return _json(f"{method} {path.partition('?')[0]}", answer)
+
+    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
+        raw = None if body is None else msgspec.json.encode(body)
+        return await self._send(method, path, content=raw, headers=headers)
+
+    async def _login(self) -> None:
+        form = {"grant_type": "client_credentials", "client_id": self._id, "client_secret": self._secret}
+        answer = await self._send("POST", "/auth/token", data=form)
+        said = _json("POST /auth/token", answer)
+        token = said.get("access_token") if isinstance(said, dict) else None
+        if not isinstance(token, str) or not token:
+            raise PeerError("POST /auth/token: no access_token")
+        lives_s = said.get("expires_in", 0)
+        lives_s = lives_s if isinstance(lives_s, int) and not isinstance(lives_s, bool) else 0
+        self._token = token
+        self._over_ns = self._clock.now_ns() + max(lives_s - EARLY_S, 1) * SECOND_NS
+
+    async def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
+        try:
+            return await self._client.request(
+                method, self._url + path, timeout=self._answer_s, follow_redirects=False, **how
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise LinkDown(f"VTN {self._url}: {error or type(error).__name__}") from error
+
+
+def _json(what: str, answer: httpx.Response) -> Any:
+    if answer.status_code >= 300:
+        raise PeerError(f"{what}: {answer.status_code} {answer.text[:200]}")
+    if len(answer.content) > MOST_ANSWER:
+        raise PeerError(f"{what}: {len(answer.content)} bytes: at most {MOST_ANSWER}")
+    try:
+        return msgspec.json.decode(answer.content)
+    except (msgspec.DecodeError, RecursionError):
+        raise PeerError(f"{what}: not JSON") from None
+
+
+def _check(url: str) -> None:
+    # RFC 6749, 2.3.1 and 3.2: client credentials go over TLS; loopback is for tests and a VTN on the same machine.
+    parts = urlsplit(url)
+    try:
+        is_here = ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        is_here = parts.hostname == "localhost"
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_here):
+        raise ConfigError(f"$.ven.url = {url!r}: give https, as secrets go over TLS or loopback alone")

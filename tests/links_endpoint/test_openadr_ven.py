@@ -1,0 +1,273 @@
+"""The VEN: all pages, foreign events, randomised starts, an unkind VTN, and a callback that only its VTN may call."""
+
+import asyncio
+import math
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from openadr_room import START_NS, Room, Site, play
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tieline.errors import ConfigError, LinkDown, PeerError
+from tieline.links.endpoint.openadr.ven import Ven, VenSettings
+from tieline.links.endpoint.openadr.ven_client import VenClient
+from tieline.resource.setpoint import Bounds
+from tieline.rim.serve import serve_asgi
+from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.site.plan import Owner
+from tieline.times import SECOND_NS, iso
+
+
+async def publish(room: Room, name: str, payloads: dict[str, Any], **more: Any) -> dict:
+    of = room.vtn.book.named("programs", "p") or (await room.call("bl", "POST", "/programs", {"programName": "p"}))[1]
+    said = [{"type": kind, "values": [value]} for kind, value in payloads.items()]
+    body = {"programID": of["id"], "eventName": name, "intervals": [{"id": 0, "payloads": said}], **more}
+    status, made = await room.call("bl", "POST", "/events", body)
+    assert status == 201, made
+    return made
+
+
+def test_an_event_behind_the_first_fifty_is_found() -> None:
+    async def scene(room: Room) -> None:
+        for n in range(70):
+            await publish(room, f"price {n}", {"PRICE": 0.1}, targets=["site-5"])
+        await room.command(-3_000.0, wait_s=10)
+
+    assert play(scene).site.power_w == -3_000.0
+
+
+def test_events_of_another_program_are_followed_by_priority_within_all_limits() -> None:
+    trail = []
+
+    async def scene(room: Room) -> None:
+        now = {"intervalPeriod": {"start": "0001-01-01T00:00:00Z", "duration": "PT10M"}}
+        await publish(room, "weak", {"DISPATCH_SETPOINT": -4}, priority=5, **now)
+        await asyncio.sleep(2)
+        trail.append(room.site.power_w)
+        strong = await publish(room, "strong", {"DISPATCH_SETPOINT": -2}, priority=0, **now)
+        await asyncio.sleep(2)
+        trail.append(room.site.power_w)
+        await publish(room, "envelope", {"EXPORT_CAPACITY_LIMIT": 1.5}, priority=9, **now)
+        await asyncio.sleep(2)
+        trail.append(room.site.power_w)
+        await room.call("bl", "DELETE", f"/events/{strong['id']}")
+        await asyncio.sleep(2)
+        trail.append(room.site.power_w)
+        await asyncio.sleep(600)
+        trail.append(room.site.power_w)
+
+    play(scene)
+    assert trail == [4_000.0, 2_000.0, 1_500.0, 1_500.0, 0.0]
+
+
+def test_a_simple_event_sheds_and_is_acknowledged_by_a_report_on_it() -> None:
+    said = []
+
+    async def scene(room: Room) -> None:
+        made = await publish(room, "shed", {"SIMPLE": 3})
+        await asyncio.sleep(2)
+        assert room.ven.hold.bounds == Bounds(0.0, 5_000.0)
+        _, listed = await room.call("bl", "GET", f"/reports?eventID={made['id']}")
+        said.extend(listed)
+
+    play(scene)
+    assert [r["clientID"] for r in said] == ["site-5"]
+    kinds = {p["type"] for r in said[0]["resources"] for i in r["intervals"] for p in i["payloads"]}
+    assert {"OPERATING_STATE", "DEMAND", "DATA_QUALITY"} <= kinds
+
+
+def test_an_event_that_can_t_be_followed_is_answered_with_error_once_and_harms_no_other() -> None:
+    found: dict[str, Any] = {}
+
+    async def scene(room: Room) -> None:
+        bad = await publish(room, "bad", {"SIMPLE": 17})
+        await room.command(-3_000.0)
+        await asyncio.sleep(300)
+        _, listed = await room.call("bl", "GET", f"/reports?eventID={bad['id']}")
+        found["states"] = [
+            p["values"]
+            for r in listed
+            for p in r["resources"][0]["intervals"][0]["payloads"]
+            if p["type"] == "OPERATING_STATE"
+        ]
+        found["unread"] = room.ven.unread
+
+    assert play(scene).site.power_w == -3_000.0
+    assert found == {"states": [["ERROR"]], "unread": 1}
+
+
+def test_a_randomised_start_is_honoured_once_drawn_and_stands_over_polls() -> None:
+    starts = []
+
+    async def scene(room: Room) -> None:
+        start = iso(room.clock.now_ns() + 600 * SECOND_NS)
+        period = {"start": start, "duration": "PT10M", "randomizeStart": "PT5M"}
+        await publish(room, "spread", {"DISPATCH_SETPOINT": -1}, intervalPeriod=period)
+        began_s = asyncio.get_running_loop().time()
+        while room.site.power_w == 0.0:  # noqa: ASYNC110  virtual time
+            await asyncio.sleep(1)
+        starts.append(asyncio.get_running_loop().time() - began_s)
+        ends = starts[-1]
+        while room.site.power_w != 0.0:  # noqa: ASYNC110
+            await asyncio.sleep(1)
+        assert asyncio.get_running_loop().time() - began_s - ends == pytest.approx(600, abs=2)
+
+    for seed in range(4):
+        play(scene, seed=seed, poll_s=30.0)
+    assert all(299 <= start <= 902 for start in starts)
+    assert len({round(start) for start in starts}) > 1
+
+
+def test_a_callback_takes_no_word_from_who_does_not_know_its_token() -> None:
+    found = []
+
+    async def scene(room: Room) -> None:
+        polls = room.ven.polls
+        wish = room.vtn.book.owned("subscriptions", "site-5")[0]["objectOperations"][0]
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Bearer {wish['bearerToken']}"}):
+            answer = await room.http.post(wish["callbackUrl"], content=b"{}", headers=headers)
+            await asyncio.sleep(1)
+            found.append((answer.status_code, room.ven.polls - polls))
+
+    play(scene)
+    assert found == [(401, 0), (401, 0), (200, 1)]
+
+
+def test_a_ven_that_comes_again_keeps_one_subscription_and_learns_of_new_targets() -> None:
+    async def scene(room: Room) -> None:
+        room.ven_task.cancel()
+        room.ven.stop()
+        room.ven_task = room.supervisor.keep("ven", room.ven.run)
+        await asyncio.sleep(2)
+        assert len(room.vtn.book.owned("subscriptions", "site-5")) == 1
+        resource = room.vtn.book.owned("resources", "site-5")[0]
+        body = {"resourceName": resource["resourceName"], "venID": resource["venID"], "targets": ["roof"]}
+        assert (await room.call("bl", "PUT", f"/resources/{resource['id']}", body))[0] == 200
+        await asyncio.sleep(2)
+        now = {"intervalPeriod": {"start": "0001-01-01T00:00:00Z", "duration": "PT10M"}}
+        await publish(room, "roof", {"DISPATCH_SETPOINT": -1}, targets=["roof"], **now)
+        await asyncio.sleep(2)
+        assert room.site.power_w == 1_000.0
+
+    play(scene)
+
+
+def test_a_token_that_was_taken_back_is_fetched_anew_and_an_old_one_is_renewed_before_its_end() -> None:
+    async def scene(room: Room) -> None:
+        await room.vtn.revoke("site-5")
+        await asyncio.sleep(120)
+        refused = room.vtn.refused
+        assert refused == 1
+        await asyncio.sleep(3 * 3_600)
+        assert room.vtn.refused == refused
+
+    play(scene)
+
+
+@pytest.mark.parametrize("url", ["http://vtn.example/", "ftp://127.0.0.1/", "vtn", "http://127.0.0.1.evil.example"])
+def test_a_secret_goes_over_tls_or_loopback_alone(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"\$\.ven\.url"):
+        VenClient(url, "c", "s", httpx.AsyncClient(), VirtualClock(VirtualLoop(), 0), 10.0)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"priority": "high"},
+        {"priority": -1},
+        {"programID": None, "intervals": 7},
+        {"intervals": [{"id": 0}]},
+        {"intervals": [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [{"x": 1, "y": 2}]}]}]},
+        {"intervalPeriod": "now"},
+        {"intervalPeriod": {"start": "soon"}},
+        {"modificationDateTime": 7},
+        {"payloadDescriptors": [{"payloadType": "DISPATCH_SETPOINT", "units": "HORSES"}]},
+        {"duration": 5},
+    ],
+)
+def test_a_strange_event_of_a_foreign_vtn_is_not_followed_and_does_not_end_the_ven(strange: dict) -> None:
+    async def scene(room: Room) -> None:
+        said = [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [1]}]}]
+        bad = {
+            "id": "bad",
+            "programID": "p",
+            "eventName": "x",
+            "intervals": said,
+            "modificationDateTime": "2023-01-01T00:00:00Z",
+        }
+        real = room.ven._vtn.get_all
+
+        async def get_all(kind: str, **query: str) -> list[dict]:
+            return await real(kind, **query) + ([{**bad, **strange}] if kind == "events" and not query else [])
+
+        room.ven._vtn.get_all = get_all
+        await room.command(-3_000.0)
+        assert room.supervisor.failures == {}
+
+    room = play(scene)
+    assert (room.site.power_w, room.ven.unread) == (-3_000.0, 1)
+
+
+UNKIND: list[tuple[int, bytes, type[Exception]]] = [
+    (200, b"not json", PeerError),
+    (200, b'{"a": 1}', PeerError),
+    (200, b"[1, 2]", PeerError),
+    (200, b'[{"id": 7}]', PeerError),
+    (302, b"", PeerError),
+    (404, b"", PeerError),
+    (429, b"", LinkDown),
+    (503, b"", LinkDown),
+    (200, b"[" * 100_000, PeerError),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), UNKIND)
+def test_whatever_a_vtn_answers_is_taken_or_is_a_typed_error(status: int, body: bytes, kind: type[Exception]) -> None:
+    async def main(loop: VirtualLoop) -> None:
+        async def answer(request: Request) -> Response:
+            if request.url.path == "/auth/token":
+                return Response(b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}')
+            return Response(body, status_code=status)
+
+        app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+        await serve_asgi(app, "127.0.0.1", 8080)
+        client = VenClient("http://127.0.0.1:8080", "c", "s", httpx.AsyncClient(), VirtualClock(loop, START_NS), 10.0)
+        with pytest.raises(kind):
+            await client.get_all("events")
+
+    run_virtual(main)
+
+
+def test_a_vtn_without_end_of_pages_is_given_up() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        page = b"[" + b",".join(b'{"id": "e%d"}' % n for n in range(50)) + b"]"
+
+        async def answer(request: Request) -> Response:
+            if request.url.path == "/auth/token":
+                return Response(b'{"access_token": "t", "expires_in": 3600}')
+            return Response(page)
+
+        app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+        await serve_asgi(app, "127.0.0.1", 8080)
+        client = VenClient("http://127.0.0.1:8080", "c", "s", httpx.AsyncClient(), VirtualClock(loop, START_NS), 10.0)
+        with pytest.raises(PeerError, match="pages"):
+            await client.get_all("events")
+
+    run_virtual(main)
+
+
+def test_a_ven_whose_name_is_somebody_else_s_says_so_and_does_not_serve() -> None:
+    async def scene(room: Room) -> None:
+        settings = VenSettings(room.url, "site-5", "site-6", "secret-of-site-6")
+        other = Ven(settings, Site(), Owner(Bounds(-1.0, 1.0)), room.http, room.clock, np.random.default_rng(9))
+        with pytest.raises(PeerError, match="somebody else"):
+            await other.run()
+        assert other.hold is not None and math.isnan(other.hold.target_w)
+        other.stop()
+
+    play(scene)
