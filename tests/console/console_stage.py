@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import httpx
 import numpy as np
 
 from tieline.console.auth.roles import Role
+from tieline.node.live import opens_ns
 from tieline.node.reader import NodeReader
-from tieline.node.stage import ZONE, Stage, begins_ns, raise_stage, scenario
+from tieline.node.stage import ZONE, Stage, raise_stage, scenario
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
 from tieline.node.web import DESK_ROLES, Console, serve_console
@@ -52,12 +52,12 @@ class Running:
 
 
 def lived(folder: Path) -> tuple[Stage, NodeReader]:
-    """Play a day of 200 devices up to a quarter to five in the afternoon, on virtual time."""
+    """Play a day of 200 devices from its auction to a quarter to five in the afternoon, on virtual time."""
     loop = VirtualLoop()
 
     async def play() -> tuple[Stage, NodeReader]:
         what = scenario("heatwave")
-        clock = VirtualClock(loop, begins_ns(date.fromisoformat(what.day)))
+        clock = VirtualClock(loop, opens_ns(what.day))
         supervisor = Supervisor(np.random.default_rng(5))
         stage = await raise_stage(what, 200, 1, clock, supervisor, folder, history_days=1)
         reader = NodeReader(stage.node, stage_sources(stage))

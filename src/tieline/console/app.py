@@ -20,12 +20,14 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.routing import Route as Path_
 
 from tieline.console.auth.accounts import Accounts
+from tieline.console.auth.oidc_login import OidcLogin
 from tieline.console.auth.roles import Action, may
 from tieline.console.auth.second import SecondPerson, Waiting
 from tieline.console.auth.sessions import COOKIE, Sessions, Who
 from tieline.console.guard import Guard, same_origin
 from tieline.console.live import Live
 from tieline.console.metrics import Metrics
+from tieline.console.oidc_api import ways_in
 from tieline.console.openapi import document
 from tieline.console.problems import Problem, good
 from tieline.console.routes import ROUTES
@@ -47,6 +49,7 @@ def create_app(
     monotonic_s: Callable[[], float],
     *,
     is_secure: bool = False,
+    oidc: OidcLogin | None = None,
     routes: tuple[Route, ...] = ROUTES,
 ) -> Starlette:
     """Return the ASGI application.
@@ -57,10 +60,12 @@ def create_app(
         accounts: Who may sign in.
         monotonic_s: Seconds for lifetimes of sessions.
         is_secure: Whether it is served over TLS: cookies are then marked Secure.
+        oidc: The identity provider's way in; None: local accounts alone.
         routes: The rows to serve.
     """
     second = SecondPerson(monotonic_s, accounts.secret)
-    desk = Desk(reader, operator, accounts, Sessions(accounts, monotonic_s), second, is_secure)
+    label = oidc.settings.label if oidc is not None else ""
+    desk = Desk(reader, operator, accounts, Sessions(accounts, monotonic_s), second, is_secure, label)
     metrics = Metrics(reader)
     live = Live(desk, metrics)
     described = ENCODE(document(routes))
@@ -69,6 +74,7 @@ def create_app(
     ]
     served += [
         WebSocketRoute("/api/v1/live", live.serve),
+        *ways_in(desk, oidc),
         Path_("/api/v1/openapi.json", _fixed(described, "application/json"), methods=["GET"]),
         Path_("/healthz", _health(reader), methods=["GET"]),
         Path_("/metrics", _metrics(desk, metrics), methods=["GET"]),

@@ -19,7 +19,7 @@ from tieline.desk.screens import Operator, Reader
 
 @dataclass
 class Desk:
-    """What handlers work with."""
+    """What handlers work with; `provider` is what the button of the identity provider says, empty: there is none."""
 
     reader: Reader
     operator: Operator
@@ -27,6 +27,7 @@ class Desk:
     sessions: Sessions
     second: SecondPerson
     is_secure: bool = False
+    provider: str = ""
 
 
 @dataclass

@@ -74,8 +74,29 @@ class FeederView(View, frozen=True):
     limits: tuple[ClaimView, ...]
 
 
+class FeederEffect(View, frozen=True):
+    """What an event does to one feeder: power and limits before and after; None without a model or a limit."""
+
+    feeder: str
+    devices: int
+    power_w: float
+    after_w: float
+    limit_high_w: float | None
+    is_over: bool
+    loading_frac: float | None
+    loading_after_frac: float | None
+    min_pu: float | None
+    min_after_pu: float | None
+    broken: int
+    broken_after: int
+
+
 class EventPreview(View, frozen=True):
-    """What an event would do, before anybody is bothered."""
+    """What an event would do, before anybody is bothered.
+
+    `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
+    through the event.
+    """
 
     group: str
     devices: int
@@ -90,6 +111,8 @@ class EventPreview(View, frozen=True):
     needs_second_person: bool
     by_kind: dict[str, int]
     minutes: tuple[float, ...]
+    cost: float = 0.0
+    effects: tuple[FeederEffect, ...] = ()
 
 
 class EventView(View, frozen=True):

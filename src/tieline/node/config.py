@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tieline.console.auth.oidc import OidcSettings
 from tieline.errors import ConfigError
 from tieline.resource.level import Level
 
@@ -30,6 +31,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: int = 8080
     peers: tuple[PeerSettings, ...] = ()
+    oidc: OidcSettings | None = None
 
 
 _EXAMPLE = """# Settings of a Tieline server. Unknown keys are refused with their path.
@@ -43,6 +45,14 @@ port = 8080
 [[peers]]
 name = "operator"
 ceiling = "GRID_EMERGENCY"
+
+# People may sign in with an OpenID Connect provider beside local accounts (authorization code with PKCE).
+# [oidc]
+# issuer = "https://id.my-utility.example"
+# client_id = "tieline"
+# redirect_uri = "https://desk.my-utility.example/oidc/callback"
+# roles_claim = "groups"
+# role_of = { "grid-operators" = "operator", "traders" = "trader" }
 """
 
 
@@ -65,6 +75,9 @@ def load_config(path: Path) -> Settings:
         raise ConfigError(f"{path}: {error}") from None
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"{path}: port {settings.port} at $.port: give 0 to 65535")
+    if settings.oidc is not None and not settings.oidc.redirect_uri.endswith("/oidc/callback"):
+        value = settings.oidc.redirect_uri
+        raise ConfigError(f"{path}: redirect_uri {value!r} at $.oidc.redirect_uri: give https://HOST/oidc/callback")
     for at, peer in enumerate(settings.peers):
         if peer.ceiling not in Level.__members__:
             words = ", ".join(Level.__members__)

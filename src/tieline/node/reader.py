@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from tieline.desk import alarms
@@ -23,6 +24,7 @@ from tieline.desk.desk_views import (
 from tieline.desk.events import preview, view_of
 from tieline.desk.obligation import owed
 from tieline.desk.ports import Session
+from tieline.desk.reach import reach_of
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.tracking import above_base_w
 from tieline.desk.views import (
@@ -31,12 +33,22 @@ from tieline.desk.views import (
     LinkView,
     Member,
     Overview,
+    OwnerMoney,
     ResourceView,
     Series,
     Shell,
 )
 from tieline.grid.feeder import FeederModel
-from tieline.node import read_alarms, read_fleet, read_grid, read_market, read_resource, read_words
+from tieline.node import (
+    read_alarms,
+    read_effects,
+    read_fleet,
+    read_grid,
+    read_market,
+    read_parts,
+    read_resource,
+    read_words,
+)
 from tieline.node.read_fleet import GridReading
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
@@ -65,6 +77,7 @@ class Sources:
     grid: Callable[[], Mapping[str, GridReading]] = dict
     forecast: Callable[[], Mapping[int, float]] = dict
     gate_ns: Callable[[], int | None] = lambda: None
+    what_if: read_effects.WhatIf | None = None
 
 
 @dataclass
@@ -159,13 +172,18 @@ class NodeReader:
         fit = (fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
         age_s = float(now_ns - int(seen.max())) / SECOND_NS if len(seen) else None
         links = tuple(self.links())
-        market = any(link.state == "live" for link in links if "iso" in link.name or "ads" in link.protocol)
         return Shell(
             self.sources.utility, self.sources.setting, now_ns, self.sources.zone, self.sources.speed, state.revision,
-            age_s, links, node.journal.last_seq, not node.desk._broken, market or node.desk.market is not None,
+            age_s, links, node.journal.last_seq, not node.desk._broken, self.is_market_live(),
             state.authority.get("desk", "this desk"), state.authority.get("mode", "Automatic"), state.is_killed,
             len(fleet), int(fit.sum()), tuple(self.alarms()[:3]),
         )  # fmt: skip
+
+    def is_market_live(self) -> bool:
+        """Return whether a market is there and its link is live: one answer for every screen that says so."""
+        market = self.node.desk.market
+        links = [link for link in self.links() if link.protocol == "iso_web"]
+        return market is not None and all(link.state == "live" for link in links)
 
     def links(self) -> list[LinkView]:
         """Return the health of each link."""
@@ -198,15 +216,17 @@ class NodeReader:
         spread = read_market.spread_of(read_market.tracked(self.journal, now_ns - 6 * HOUR_NS))
         recent = sum(1 for at in self._raised if at > now_ns - 10 * MINUTE_NS)
         power_w = state.fleet.power_w
+        reach = reach_of(state, pool, now_ns) if pool else ()
         return Overview(
             state.revision, now_ns, name, asked_w, gave_w, price, debt.end_ns if debt else None,
-            debt.because if debt else "", pool.available[0] if pool else None, pool.available[1] if pool else None,
+            debt.because if debt else "", reach[0].up_w[1] if reach else None, reach[0].down_w[1] if reach else None,
             float(np.nansum(power_w)) if np.isfinite(power_w).any() else None, len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
             int(counts[read_fleet.LIMITED]), recent,
             read_market.commitments(state, name, now_ns, spread),
             tuple(read_fleet.feeder_rows(state, self._order, cells, self._grid)[:MOST_FEEDERS]), len(self._order.names),
-            read_resource.in_control(state, now_ns),
+            read_resource.in_control(state, now_ns), reach, read_alarms.rate(self._raised, self.alarms(), now_ns),
+            sum(len(reading.violations) for reading in self._grid.values()),
         )  # fmt: skip
 
     def series(self) -> Series:
@@ -235,11 +255,20 @@ class NodeReader:
         """Return one resource in both views. Raises KeyError where there is none."""
         node = self.node
         links = {row: str(name) for row, name in self._links_of(resource).items()}
-        return read_resource.resource_view(node.state, node.cycle.pools, resource, links, node.clock.now_ns())
+        view = read_resource.resource_view(node.state, node.cycle.pools, resource, links, node.clock.now_ns())
+        parts, count = read_parts.parts_of(node.state, resource, self._cells())
+        return msgspec.structs.replace(view, parts=parts, part_count=count)
+
+    def earned(self, resource: str) -> list[OwnerMoney]:
+        """Return what a device's owner has earned, the newest first. Raises KeyError where there is no such device."""
+        return read_parts.earned(self.node.state, self.journal, resource)
 
     def _links_of(self, resource: str) -> dict[int, str]:
         desk = self.node.desk
-        row = int(self.node.state.fleet.leaves(resource)[0])
+        rows = self.node.state.fleet.leaves(resource)
+        if not len(rows):  # a group that stands empty: there is nothing to show of it
+            raise KeyError(resource)
+        row = int(rows[0])
         code = int(desk._link_of_row[row])
         return {} if code < 0 else {row: desk._links[code].name}
 
@@ -253,7 +282,10 @@ class NodeReader:
     def why(self, resource: str) -> TraceView:
         """Return the trace of what is in force on a resource. Raises KeyError where there is no such resource."""
         state = self.node.state
-        row = int(state.fleet.leaves(resource)[0])
+        rows = state.fleet.leaves(resource)
+        if not len(rows):
+            raise KeyError(resource)
+        row = int(rows[0])
         settled = state.claims.explain(row, self.node.clock.now_ns()).setpoint
         claim = settled.by or settled.limited_by
         batch = int(state.commands.batch[row])
@@ -280,7 +312,11 @@ class NodeReader:
 
     def preview(self, event: ComposeEvent) -> EventPreview | Refusal:
         """Return what an event would do; nothing happens."""
-        return preview(self.node.state, event, self.node.clock.now_ns())
+        state = self.node.state
+        view = preview(state, event, self.node.clock.now_ns())
+        if isinstance(view, Refusal):
+            return view
+        return read_effects.with_effects(state, view, event, self._order, self._grid, self.sources.what_if)
 
     def market(self) -> MarketView:
         """Return the market desk."""
@@ -288,7 +324,7 @@ class NodeReader:
         pool = node.cycle.pools.get(name)
         available = (pool.available[0], pool.available[1]) if pool else (None, None)
         return read_market.market_view(
-            node.state, self.journal, name, node.clock.now_ns(), node.desk.market is not None,
+            node.state, self.journal, name, node.clock.now_ns(), self.is_market_live(),
             self.sources.gate_ns(), self.sources.forecast(), available,
         )  # fmt: skip
 
@@ -359,8 +395,6 @@ def _loop_s() -> float:
 
 
 def _with_acknowledgement(alarm: AlarmView, acknowledged: Mapping[str, Mapping[str, object]]) -> AlarmView:
-    import msgspec
-
     body = acknowledged.get(alarm.id)
     if body is None or body.get("since_ns") != alarm.since_ns:
         return alarm

@@ -70,7 +70,7 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> N
             node.start()
             sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
             where = settings.port if port is None else port
-            console = await serve_console(node, settings.host, where, sources=sources, say=say)
+            console = await serve_console(node, settings.host, where, sources=sources, oidc=settings.oidc, say=say)
             try:
                 await asyncio.Event().wait()
             finally:

@@ -63,7 +63,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.LIMIT: frozenset({Role.OPERATOR}),
     Action.OPT: frozenset({Role.OPERATOR, Role.OWNER}),
     Action.KILL: frozenset({Role.OPERATOR}),
-    Action.CONFIRM: frozenset({Role.OPERATOR}),
+    Action.CONFIRM: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
     Action.MANAGE_ACCOUNTS: frozenset({Role.ADMIN}),
     Action.MAKE_TOKEN: frozenset({Role.ADMIN}),
 }
