@@ -124,7 +124,8 @@ def demo(
         show(result, True)
     else:
         for promise in result["promises"]:
-            click.echo(f"{'kept  ' if promise['held'] else 'BROKEN'} {promise['name']}: {promise['evidence']}")
+            word = "BROKEN" if not promise["held"] else "kept  " if promise["tested"] else "-     "
+            click.echo(f"{word} {promise['name']}: {promise['evidence']}")
         money = result["settlement"]
         click.echo(f"revenue {money.get('revenue', 'not settled')}; journal {result['digest']}")
     if not result["held"] or result["failures"]:

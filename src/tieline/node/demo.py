@@ -16,10 +16,12 @@ import structlog
 
 from tieline.errors import ConfigError
 from tieline.node.config import write_example
+from tieline.node.frame import write_resources
 from tieline.node.report import report
 from tieline.node.settling import settle
-from tieline.node.stage import begins_ns, raise_stage, scenario
-from tieline.node.story import DAY_AND_EVE_NS, Story
+from tieline.node.stage import raise_stage, scenario
+from tieline.node.story import Story
+from tieline.node.timing import timing
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.store.registry import save
@@ -57,13 +59,12 @@ def run_headless(
     say: Callable[[str], None],
     folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Play the story on virtual time and return its report. A day of market time needs 25.5 h from its eve."""
+    """Play the story on virtual time and return its report; a day or more opens on its eve, less in its afternoon."""
     what = scenario(scenario_name)
-    length_ns = DAY_AND_EVE_NS if duration_ns == DAY_NS else duration_ns
-    start_ns = begins_ns(date.fromisoformat(what.day))
+    when = timing(date.fromisoformat(what.day), duration_ns)
 
     async def main(loop: VirtualLoop) -> dict[str, Any]:
-        clock = VirtualClock(loop, start_ns)
+        clock = VirtualClock(loop, when.opens_ns)
         async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
             with tempfile.TemporaryDirectory() as temporary:
                 home = folder or Path(temporary)
@@ -73,10 +74,12 @@ def run_headless(
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home)
                 save(stage.territory.fleet, home / "registry.bin")
                 write_example(home / "tieline.toml")
-                told = await Story(stage, say).play(start_ns + length_ns)
+                told = await Story(stage, when, say).play()
                 statement = await settle(stage)
                 result = report(stage, told, statement, seed)
                 result["failures"] = dict(supervisor.failures)
+                if folder is not None:
+                    write_resources(stage.node.state, clock.now_ns(), home / "resources.parquet")
                 await stage.scada.close()
                 await stage.outstation.stop()
                 await asyncio.sleep(1)
@@ -110,6 +113,5 @@ def run_wire(
 
     from tieline.node.live import play_on_wire
 
-    length_ns = DAY_AND_EVE_NS if duration_ns == DAY_NS else duration_ns
     with tempfile.TemporaryDirectory() as folder:
-        return uvloop.run(play_on_wire(devices, seed, scenario_name, speed, length_ns, say, Path(folder)))
+        return uvloop.run(play_on_wire(devices, seed, scenario_name, speed, duration_ns, say, Path(folder)))
