@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import httpx
 import numpy as np
 
 from tieline.console.auth.roles import Role
-from tieline.node.live import opens_ns
 from tieline.node.reader import NodeReader
-from tieline.node.stage import ZONE, Stage, raise_stage, scenario
+from tieline.node.stage import Stage, raise_stage, scenario
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
+from tieline.node.timing import living
 from tieline.node.web import DESK_ROLES, Console, serve_console
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop
-from tieline.times import HOUR_NS, market_day
+from tieline.times import HOUR_NS
 
 PEOPLE = (("ann", DESK_ROLES), ("ben", DESK_ROLES), *((role.value, (role,)) for role in Role))
 
@@ -57,11 +58,12 @@ def lived(folder: Path) -> tuple[Stage, NodeReader]:
 
     async def play() -> tuple[Stage, NodeReader]:
         what = scenario("heatwave")
-        clock = VirtualClock(loop, opens_ns(what.day))
+        when = living(date.fromisoformat(what.day), int(3.37 * HOUR_NS))
+        clock = VirtualClock(loop, when.opens_ns)
         supervisor = Supervisor(np.random.default_rng(5))
         stage = await raise_stage(what, 200, 1, clock, supervisor, folder, history_days=1)
         reader = NodeReader(stage.node, stage_sources(stage))
-        await Story(stage, lambda line: None).play(market_day(stage.day, ZONE).start_ns + int(16.7 * HOUR_NS))
+        await Story(stage, when, lambda line: None).play()
         await supervisor.stop()
         return stage, reader
 

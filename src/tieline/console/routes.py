@@ -90,6 +90,10 @@ async def _links(call: Call) -> list[v.LinkView]:
     return call.desk.reader.links()
 
 
+async def _messages(call: Call) -> list[d.MessageView]:
+    return call.desk.reader.messages(call.text("protocol", 40), call.number("count", 50, 1, 200))
+
+
 async def _alarms(call: Call) -> list[v.AlarmView]:
     return call.desk.reader.alarms()
 
@@ -288,6 +292,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", d.TraceView),
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
+    Route(
+        "GET", f"{_A}/messages", Action.SEE_MESSAGES, _messages, "Messages that carried decisions, decoded and raw",
+        list[d.MessageView], query=(("protocol", "Only this protocol"), ("count", "1 to 200")),
+    ),
     Route("GET", f"{_A}/alarms", Action.SEE_GRID, _alarms, "Standing alarms, worst first", list[v.AlarmView]),
     Route(
         "POST", f"{_A}/alarms/{{alarm}}/acknowledge", Action.ACKNOWLEDGE, _acknowledge, "Acknowledge an alarm", Done,

@@ -230,6 +230,21 @@ class AuditView(View, frozen=True):
     bad_seq: int | None = None
 
 
+class MessageView(View, frozen=True):
+    """A message that carried a decision: `raw` as it was on the wire (hex where `is_hex`), and its fields by name."""
+
+    seq: int
+    record: str
+    at_ns: int
+    protocol: str
+    link: str
+    direction: str
+    says: str
+    fields: tuple[tuple[str, str], ...]
+    raw: str
+    is_hex: bool
+
+
 class Found(View, frozen=True):
     """A hit of the search: a resource, group, event or screen."""
 

@@ -13,6 +13,7 @@ from tieline.desk.desk_views import (
     FeederView,
     Found,
     MarketView,
+    MessageView,
     SettlementView,
     TraceView,
 )
@@ -130,6 +131,10 @@ class Reader(Protocol):
 
     def links(self) -> list[LinkView]:
         """Return the health of each link."""
+        ...
+
+    def messages(self, protocol: str, count: int) -> list[MessageView]:
+        """Return the newest messages that carried decisions, of a protocol (empty: all), newest first."""
         ...
 
     def earned(self, resource: str) -> list[OwnerMoney]:

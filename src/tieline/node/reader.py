@@ -18,6 +18,7 @@ from tieline.desk.desk_views import (
     FeederView,
     Found,
     MarketView,
+    MessageView,
     SettlementView,
     TraceView,
 )
@@ -45,14 +46,15 @@ from tieline.node import (
     read_fleet,
     read_grid,
     read_market,
+    read_monitor,
     read_parts,
     read_resource,
+    read_search,
     read_words,
 )
 from tieline.node.read_fleet import GridReading
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
-from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.store.journal import SqliteJournal
 from tieline.store.trace import trace
@@ -61,7 +63,6 @@ from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 SAMPLES = 24 * 60
 MOST_FEEDERS = 250
 FLOW_SHARE = 0.05
-SCREENS = ("overview", "feeders", "events", "market", "alarms", "settlement", "audit", "links")
 
 
 @dataclass
@@ -338,23 +339,13 @@ class NodeReader:
         bad = self.node.journal.verify() if check else None
         return AuditView(view.last_seq, self.node.journal.last_hash.hex(), view.rows, check, bad)
 
+    def messages(self, protocol: str, count: int) -> list[MessageView]:
+        """Return the newest messages that carried decisions, newest first."""
+        return read_monitor.messages(self.journal, self.node.journal.last_seq, protocol, count)
+
     def search(self, text: str, count: int) -> list[Found]:
         """Return screens, groups, events and devices whose name holds a text."""
-        wanted = text.strip().lower()
-        found = [Found(name, "screen", f"/{name}") for name in SCREENS if wanted in name]
-        fleet = self.node.state.fleet
-        for group in fleet.groups:
-            if wanted in group.id.lower():
-                link = f"/feeder/{group.id}" if group.kind is Kind.FEEDER else f"/resource/{group.id}"
-                found.append(Found(group.id, group.kind.value, link))
-        found += [Found(e.id, "event", "/events", e.program) for e in self.node.state.events.values() if wanted in e.id]
-        if len(found) < count and wanted:
-            for name in fleet.ids:
-                if wanted in name:
-                    found.append(Found(name, fleet.kind_of(name).value, f"/resource/{name}"))
-                    if len(found) >= count:
-                        break
-        return found[:count]
+        return read_search.found(self.node.state, text, count)
 
     # --- alarms ----------------------------------------------------------------------------------------------------
 

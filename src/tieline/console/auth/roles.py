@@ -31,6 +31,7 @@ class Action(StrEnum):
     SEE_MONEY = "see_money"
     SEE_AUDIT = "see_audit"
     SEE_METRICS = "see_metrics"
+    SEE_MESSAGES = "see_messages"
     ACKNOWLEDGE = "acknowledge"
     COMPOSE_EVENT = "compose_event"
     DECIDE_EVENT = "decide_event"
@@ -56,6 +57,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.SEE_MONEY: frozenset({Role.TRADER, Role.PROGRAM_MANAGER, Role.AUDITOR}),
     Action.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
     Action.SEE_METRICS: frozenset({Role.VIEWER, Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR, Role.ADMIN}),
+    Action.SEE_MESSAGES: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR, Role.ADMIN}),
     Action.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.DISPATCHER}),
     Action.COMPOSE_EVENT: frozenset({Role.DISPATCHER, Role.PROGRAM_MANAGER}),
     Action.DECIDE_EVENT: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
