@@ -6,6 +6,7 @@ the handler, the answer; an act is recorded before it is answered. The screens u
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -127,7 +128,7 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
             if acts:
                 await desk.operator.audited(who.name, route.action.value, subject, "not allowed", {})
             raise Problem(403, "your roles don't allow this", field="action", value=route.action.value)
-    call = Call(desk, request, who)
+    call = Call(await _as_of(desk, request, acts), request, who)
     if decoder is not None:
         call.body = _decoded(decoder, await request.body(), request.headers.get("content-type", ""))
     if acts and route.action is not None and who is not None:
@@ -139,6 +140,16 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
     if call.cookie is not None:
         _set_cookie(response, call.cookie, desk.is_secure)
     return response
+
+
+async def _as_of(desk: Desk, request: Request, acts: bool) -> Desk:
+    """Return the desk, or where `as_of` names a past instant (ns) the desk as it was known then."""
+    if "as_of" not in request.query_params:
+        return desk
+    if acts:
+        raise Problem(422, "the past can't be changed", field="as_of")
+    at_ns = Call(desk, request, None).number("as_of", 0, 0, 2**62)
+    return dataclasses.replace(desk, reader=good(await desk.reader.at(at_ns)))
 
 
 async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:

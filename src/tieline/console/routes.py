@@ -90,6 +90,10 @@ async def _links(call: Call) -> list[v.LinkView]:
     return call.desk.reader.links()
 
 
+async def _kept(call: Call) -> d.KeptSpan:
+    return call.desk.reader.kept()
+
+
 async def _messages(call: Call) -> list[d.MessageView]:
     return call.desk.reader.messages(call.text("protocol", 40), call.number("count", 50, 1, 200))
 
@@ -292,6 +296,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", d.TraceView),
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
+    Route("GET", f"{_A}/past", Action.SEE_GRID, _kept, "Which past instants `as_of` can show", d.KeptSpan),
     Route(
         "GET", f"{_A}/messages", Action.SEE_MESSAGES, _messages, "Messages that carried decisions, decoded and raw",
         list[d.MessageView], query=(("protocol", "Only this protocol"), ("count", "1 to 200")),

@@ -56,7 +56,7 @@ class Call:
         if text is None:
             return default
         digits = text.removeprefix("-")
-        value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else least - 1
+        value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else least - 1
         if not least <= value <= most:
             raise Problem(422, f"{key} is out of range", field=key, value=text[:80], limit=f"{least} to {most}")
         return value

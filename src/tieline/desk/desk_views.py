@@ -230,6 +230,14 @@ class AuditView(View, frozen=True):
     bad_seq: int | None = None
 
 
+class KeptSpan(View, frozen=True):
+    """From when until when past instants can be shown, and how far apart; None: nothing is kept yet."""
+
+    first_ns: int | None
+    last_ns: int | None
+    step_ns: int
+
+
 class MessageView(View, frozen=True):
     """A message that carried a decision: `raw` as it was on the wire (hex where `is_hex`), and its fields by name."""
 

@@ -12,6 +12,7 @@ from tieline.desk.desk_views import (
     EventView,
     FeederView,
     Found,
+    KeptSpan,
     MarketView,
     MessageView,
     SettlementView,
@@ -131,6 +132,14 @@ class Reader(Protocol):
 
     def links(self) -> list[LinkView]:
         """Return the health of each link."""
+        ...
+
+    def kept(self) -> KeptSpan:
+        """Return from when until when past instants can be shown."""
+        ...
+
+    async def at(self, at_ns: int) -> Reader | Refusal:
+        """Return the reader of a past instant: every view as it was known then."""
         ...
 
     def messages(self, protocol: str, count: int) -> list[MessageView]:

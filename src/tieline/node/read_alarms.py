@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from tieline.desk.state import DeskState
@@ -115,3 +116,11 @@ def rate(raised: Iterable[int], standing: Sequence[AlarmView], now_ns: int) -> A
             new[place] += 1
     one, two, three = (sum(1 for alarm in standing if alarm.priority == priority) for priority in (1, 2, 3))
     return AlarmRate(starts, tuple(new), (one, two, three))
+
+
+def acknowledged_as(alarm: AlarmView, acknowledged: Mapping[str, Mapping[str, object]]) -> AlarmView:
+    """Return an alarm with who acknowledged it, if that was since it began."""
+    body = acknowledged.get(alarm.id)
+    if body is None or body.get("since_ns") != alarm.since_ns:
+        return alarm
+    return msgspec.structs.replace(alarm, is_acknowledged=True, acknowledged_by=str(body.get("by", "")))

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from tieline.desk.desk_views import (
     EventView,
     FeederView,
     Found,
+    KeptSpan,
     MarketView,
     MessageView,
     SettlementView,
@@ -39,7 +41,6 @@ from tieline.desk.views import (
     Series,
     Shell,
 )
-from tieline.grid.feeder import FeederModel
 from tieline.node import (
     read_alarms,
     read_effects,
@@ -53,32 +54,21 @@ from tieline.node import (
     read_words,
 )
 from tieline.node.read_fleet import GridReading
+from tieline.node.record import Recorder
 from tieline.node.runtime import Node
+from tieline.node.sources import Sources as Sources
 from tieline.resource.claim import Refusal
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.store.journal import SqliteJournal
 from tieline.store.trace import trace
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
+if TYPE_CHECKING:
+    from tieline.node.read_past import Past
+
 SAMPLES = 24 * 60
 MOST_FEEDERS = 250
 FLOW_SHARE = 0.05
-
-
-@dataclass
-class Sources:
-    """What a node can't know by itself; each may be left out."""
-
-    utility: str = "Tieline"
-    setting: str = "LIVE"
-    zone: str = "UTC"
-    speed: float = 1.0
-    above: str = "substation-1"
-    model: FeederModel | None = None
-    grid: Callable[[], Mapping[str, GridReading]] = dict
-    forecast: Callable[[], Mapping[int, float]] = dict
-    gate_ns: Callable[[], int | None] = lambda: None
-    what_if: read_effects.WhatIf | None = None
 
 
 @dataclass
@@ -112,6 +102,8 @@ class NodeReader:
         self._kept = _Kept()
         self._grid: Mapping[str, GridReading] = {}
         self._next_flow_s = float("-inf")
+        self.record = Recorder()
+        self._past: Past | None = None
         node.after_beat.append(self._sample)
 
     # --- sampling --------------------------------------------------------------------------------------------------
@@ -125,6 +117,9 @@ class NodeReader:
         self._samples.append(_Sample(now_ns, asked_w, gave_w, price))
         self._solve()
         self.alarms()
+        if self.record.is_due(now_ns):
+            node = self.node
+            self.record.keep(node.state, node.cycle.pools, self._grid, node.journal.last_seq, now_ns)
 
     def _solve(self) -> None:
         """Solve the feeders anew, unless that would take more than `FLOW_SHARE` of the loop's time."""
@@ -339,6 +334,21 @@ class NodeReader:
         bad = self.node.journal.verify() if check else None
         return AuditView(view.last_seq, self.node.journal.last_hash.hex(), view.rows, check, bad)
 
+    def kept(self) -> KeptSpan:
+        """Return from when until when past instants can be shown."""
+        return self._pasts().span()
+
+    async def at(self, at_ns: int) -> NodeReader | Refusal:
+        """Return the reader of a past instant."""
+        return await self._pasts().at(at_ns)
+
+    def _pasts(self) -> Past:
+        if self._past is None:
+            from tieline.node.read_past import Past as Made  # a past reader is a reader: it can't be imported above
+
+            self._past = Made(self)
+        return self._past
+
     def messages(self, protocol: str, count: int) -> list[MessageView]:
         """Return the newest messages that carried decisions, newest first."""
         return read_monitor.messages(self.journal, self.node.journal.last_seq, protocol, count)
@@ -356,7 +366,7 @@ class NodeReader:
         acknowledged = {
             key: body for key, body in self.node.state.alarms.items() if body.get("state") == "acknowledged"
         }
-        return [_with_acknowledgement(alarm, acknowledged) for alarm in standing]
+        return [read_alarms.acknowledged_as(alarm, acknowledged) for alarm in standing]
 
     def _alarms(self) -> list[AlarmView]:
         now_ns, order = self.node.clock.now_ns(), self._order
@@ -383,10 +393,3 @@ def _loop_s() -> float:
         return asyncio.get_running_loop().time()
     except RuntimeError:
         return float("inf")
-
-
-def _with_acknowledgement(alarm: AlarmView, acknowledged: Mapping[str, Mapping[str, object]]) -> AlarmView:
-    body = acknowledged.get(alarm.id)
-    if body is None or body.get("since_ns") != alarm.since_ns:
-        return alarm
-    return msgspec.structs.replace(alarm, is_acknowledged=True, acknowledged_by=str(body.get("by", "")))
