@@ -29,6 +29,7 @@ export function Header({ word }: { word: string }) {
         <span class={`setting ${s?.setting === 'LIVE' ? '' : 'demo'}`} title="Where commands go: LIVE moves real equipment">{s?.setting ?? me.value?.setting ?? ''}{s && s.speed !== 1 ? ` ×${s.speed}` : ''}</span>
         {may('see_grid') && <span class="authority" title="Who has control, and how the desk works">Authority <b>{s?.authority ?? '…'}</b> · {s?.mode ?? ''}</span>}
         {s?.is_killed && <span class="killed"><Mark priority={1} /> Kill switch pressed</span>}
+        {may('see_grid') && <span class="sign" title="Every power on every screen: positive flows from the resource into the grid; a demand reduction is positive">+ into the grid</span>}
         <span class="grow" />
         {may('see_grid') && <Search />}
         {may('see_grid') && (s?.setting ?? 'LIVE') !== 'LIVE' && <button class={`plain${localStorage.getItem('tour') ? '' : ' call'}`} onClick={() => (tourStep.value = 0)}>Tour</button>}
@@ -45,7 +46,6 @@ export function Header({ word }: { word: string }) {
         </nav>
         <span class="grow" />
         <Health />
-        <span class="sign" title="Every power on every screen: positive flows from the resource into the grid; a demand reduction is positive">+ into the grid</span>
         <span class="now" title={`Server time, ${s?.zone ?? ''}`}>{s ? `${day(s.now_ns)} ` : ''}<b>{s ? clock(s.now_ns) : '--:--:--'}</b> {zoneName()}</span>
       </div>}
       <TopAlarms />

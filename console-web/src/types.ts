@@ -111,4 +111,5 @@ export interface Audit {
   last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num;
   rows: { seq: number; id: string; at_ns: number; kind: string; subject: string; says: string }[];
 }
+export interface KeptSpan { first_ns: Num; last_ns: Num; step_ns: number }
 export interface Found { id: string; kind: string; link: string; says: string }

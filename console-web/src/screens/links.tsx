@@ -41,9 +41,10 @@ function Monitor({ names }: { names: string[] }) {
       {problem && <p class="problem pad" role="alert">{problem}</p>}
       {!rows ? <p class="empty">Reading …</p> : !rows.length ? <p class="quiet pad">No message yet.</p> : rows.map((m) => (
         <details key={m.record + m.raw}>
-          <summary><time title={day(m.at_ns)}>{clock(m.at_ns)}</time><span>{m.protocol}</span><span class="quiet">{m.direction}</span><span>{m.says}</span></summary>
+          <summary><time title={day(m.at_ns)}>{clock(m.at_ns)}</time><span>{m.protocol}</span><span class="quiet">{m.direction}</span><span>{m.fields.length ? m.fields.map(([, value]) => value).join(' \u00b7 ') : m.says}</span></summary>
           <div>
             {m.fields.map(([name, value]) => <span class="chip" key={name}>{name}: <b>{value}</b></span>)}
+            <p>{m.says}</p>
             <p class="quiet">{m.is_hex ? `${m.raw.replace(/ /g, '').length / 2} octets` : 'as text'} · <a href={`/trace/${encodeURIComponent(m.record)}`}>record {m.seq}: what it led to</a></p>
             <pre class="raw" tabIndex={0} role="region" aria-label="Raw message">{m.is_hex ? m.raw.replace(/ /g, '').replace(/../g, '$& ') : m.raw}</pre>
           </div>

@@ -60,7 +60,7 @@ function Figures({ view }: { view: View }) {
         note={asked === null ? 'no award or instruction holds now' : `${share === null ? UNKNOWN : `${Math.round(share * 100)} %`}${view.owed_until_ns ? ` · until ${clock(view.owed_until_ns, false)}` : ''}${view.price_per_mwh !== null ? ` · ${money(view.price_per_mwh)} $/MWh` : ''}`}>
         <Bar value={gave} target={asked} low={Math.min(0, -0.05 * most)} high={most} label={`delivered ${power(gave)}, instructed ${power(asked)}`} />
       </Figure>
-      <Figure label="Available up / down" title="What the pool can still add or take beside what it owes, within all limits, held for an hour" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="within 5 min, for an hour, beside what is owed" />
+      <Figure label="Available up / down" title="What the pool can still add or take beside what it owes, within all limits, held for an hour" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="in 5 min, for 1 h, beside what is owed" />
       <Figure label="Net power of all devices" value={power(view.net_w)} note={view.net_w === null ? '' : view.net_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
       <Figure label="Reporting" value={<>{view.devices - view.reporting > 0.05 * view.devices && <Mark priority={3} />} {view.reporting.toLocaleString('en-US')} <small>/ {view.devices.toLocaleString('en-US')}</small></>} note={`${(view.devices - view.reporting).toLocaleString('en-US')} without fit telemetry`} />
       <Figure label="Not responding / failed" value={<>{view.not_responding.toLocaleString('en-US')} <small>/ {view.failed.toLocaleString('en-US')}</small></>} note={`${view.limited.toLocaleString('en-US')} held by a limit`} />
@@ -119,7 +119,7 @@ function Delivery({ view }: { view: View }) {
 }
 
 function Commitments({ view }: { view: View }) {
-  if (!view.commitments.length) return <p class="quiet">No commitments in the next 24 hours.</p>;
+  if (!view.commitments.length) return <p class="quiet pad">No commitments in the next 24 hours.</p>;
   return (
     <div class="scroll short" tabIndex={0} role="region" aria-label="Commitments in the next 24 hours">
       <table>

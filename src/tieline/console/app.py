@@ -20,6 +20,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.routing import Route as Path_
 
+from tieline.console import asyncapi
 from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.oidc_login import OidcLogin
 from tieline.console.auth.roles import Action, may
@@ -77,6 +78,7 @@ def create_app(
         WebSocketRoute("/api/v1/live", live.serve),
         *ways_in(desk, oidc),
         Path_("/api/v1/openapi.json", _fixed(described, "application/json"), methods=["GET"]),
+        Path_("/api/v1/asyncapi.json", _fixed(ENCODE(asyncapi.document()), "application/json"), methods=["GET"]),
         Path_("/healthz", _health(reader), methods=["GET"]),
         Path_("/metrics", _metrics(desk, metrics), methods=["GET"]),
         Path_("/{path:path}", _screens(_bundle()), methods=["GET"]),

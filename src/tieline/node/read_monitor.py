@@ -31,14 +31,18 @@ _MODBUS_FUNCTIONS = {3: "read holding registers", 6: "write one register", 16: "
 def messages(journal: SqliteJournal, last_seq: int, protocol: str, count: int) -> list[MessageView]:
     """Return the newest messages of a protocol (empty: of all), newest first; looks no further than 40,000 records."""
     found: list[MessageView] = []
-    top = last_seq + 1
+    top, seen = last_seq + 1, set[str]()
     for _ in range(LEAST_SEQ_STEPS):
         if top <= 1 or len(found) >= count:
             break
         low = max(top - 1 - STEP, 0)
         part = [record for record in journal.replay(low) if record.seq < top]
         for record in reversed(part):
-            found += [view for view in _views(record) if not protocol or view.protocol == protocol]
+            for view in _views(record):
+                # One frame is told of at each stage of its command: once is enough, with the newest stage.
+                if view.raw not in seen and protocol in ("", view.protocol):
+                    seen.add(view.raw)
+                    found.append(view)
         top = low + 1
     return found[:count]
 

@@ -98,6 +98,7 @@ class NodeReader:
         self._order = read_fleet.order_of(node.state.fleet)
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
         self._since: dict[str, int] = {}
+        self._seen_ns: dict[str, int] = {}
         self._raised: deque[int] = deque(maxlen=1_000)
         self._kept = _Kept()
         self._grid: Mapping[str, GridReading] = {}
@@ -383,7 +384,11 @@ class NodeReader:
         for alarm in kept:
             if alarm.id not in self._since:
                 self._raised.append(now_ns)
-        self._since = {alarm.id: self._since.get(alarm.id, now_ns) for alarm in kept}
+            self._seen_ns[alarm.id] = now_ns
+        # One that comes back within ten minutes is the same alarm, not a new one: chattering is no news (ISA-18.2, 16).
+        self._seen_ns = {name: at for name, at in self._seen_ns.items() if at > now_ns - read_alarms.TEN_NS}
+        standing = {alarm.id: alarm.since_ns for alarm in kept}
+        self._since = {name: standing.get(name, self._since.get(name, now_ns)) for name in self._seen_ns}
         return kept
 
 
