@@ -38,10 +38,12 @@ function Slider({ span, onPick }: { span: KeptSpan; onPick: (at: string) => void
 
 export function ReplayBar() {
   const span = useSpan();
-  const shown = shell.value?.now_ns;
+  // Until the views of then are there, those of now still stand: say so rather than give them the wrong name.
+  const known = shell.value?.now_ns ?? Infinity;
+  const shown = known <= Number(past.value) + 1e9 ? known : 0;
   return (
     <div class="replaybar" role="region" aria-label="Replay">
-      <span>Replay: as known {shown ? `${day(shown)} ${clock(shown)}` : '…'}; nothing can be commanded</span>
+      <span>Replay: {shown ? `as known ${day(shown)} ${clock(shown)}` : 'fetching what was known …'}; nothing can be commanded</span>
       {span?.first_ns ? <Slider span={span} onPick={showPast} /> : null}
       <button onClick={() => showPast(null)}>Back to now</button>
     </div>
