@@ -121,6 +121,8 @@ def test_a_changed_journal_is_found_by_the_doctor(played: tuple, tmp_path: Path)
         (["import", "no-such.csv"], "no such file"),
         (["sql", "select 1", "--data", "no-such-folder"], "no journal"),
         (["export", "Nothing", "x.csv"], "give one of"),
+        (["init", "/proc/nowhere"], "/proc/nowhere"),
+        (["demo", "--headless", "--data", "/proc/nowhere"], "/proc/nowhere"),
     ],
 )
 def test_a_wrong_word_gets_one_line_that_names_the_fix_and_exit_2(words: list, says: str) -> None:

@@ -45,18 +45,31 @@ def init(folder: Path, as_json: bool) -> None:
 @DATA
 @JSON
 def import_(table: Path, data: Path, as_json: bool) -> None:
-    """Import devices from a CSV or Parquet table (columns: id, kind, max_inject_w, ..., feeder, site, pool)."""
+    """Import devices from a CSV or Parquet table (id, kind, ratings, and the groups that each stands under).
+
+    Devices that are there already take the table's values; those that it doesn't name stay. A server that holds the
+    folder has to be stopped first.
+    """
     from tieline.store.importing import read_fleet
-    from tieline.store.registry import save
+    from tieline.store.journal import FolderLock
+    from tieline.store.merging import Merged, merge
+    from tieline.store.registry import load, save
 
     fleet = read_fleet(table)
-    data.mkdir(parents=True, exist_ok=True)
-    digest = save(fleet, data / "registry.bin")
+    path = data / "registry.bin"
+    lock = FolderLock(data)
+    try:
+        made = merge(load(path), fleet) if path.exists() else Merged(fleet, len(fleet), 0, 0)
+        digest = save(made.fleet, path)
+    finally:
+        lock.release()
     kinds: dict[str, int] = {}
-    for name in fleet.ids:
-        kind = fleet.kind_of(name).value
+    for name in made.fleet.ids:
+        kind = made.fleet.kind_of(name).value
         kinds[kind] = kinds.get(kind, 0) + 1
-    show({"devices": len(fleet), "groups": len(fleet.groups), "kinds": kinds, "digest": digest}, as_json)
+    counts = {"added": made.added, "changed": made.changed, "unchanged": made.kept}
+    groups = len(made.fleet.groups)
+    show({"devices": len(made.fleet), **counts, "groups": groups, "kinds": kinds, "digest": digest}, as_json)
 
 
 @main.command()
