@@ -55,6 +55,13 @@ def test_reach_grows_with_time_and_never_counts_what_is_given_already(running: R
         assert list(row.down_w) == sorted(row.down_w)
 
 
+def test_market_desk_and_overview_say_the_same_of_what_is_available(running: Running) -> None:
+    reader = running.console.reader
+    overview, market = _on_loop(running, lambda: (reader.overview(), reader.market()))
+    assert market.available_up_w == pytest.approx(overview.available_up_w, rel=0.02)
+    assert market.available_down_w == pytest.approx(overview.available_down_w, rel=0.02)
+
+
 def node_reader(running: Running):
     return running.console.reader
 

@@ -317,9 +317,8 @@ class NodeReader:
 
     def market(self) -> MarketView:
         """Return the market desk."""
-        node, name = self.node, self._pool()
-        pool = node.cycle.pools.get(name)
-        available = (pool.available[0], pool.available[1]) if pool else (None, None)
+        node, name, seen = self.node, self._pool(), self.overview()
+        available = (seen.available_up_w, seen.available_down_w)
         return read_market.market_view(
             node.state, self.journal, name, node.clock.now_ns(), self.is_market_live(),
             self.sources.gate_ns(), self.sources.forecast(), available,
