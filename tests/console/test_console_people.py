@@ -141,7 +141,7 @@ def test_a_past_instant_is_shown_on_every_screen_until_somebody_goes_back(runnin
     assert page.locator(".now b").inner_text() == then
     assert _problems(page) == []
     bar.get_by_role("button", name="Back to now").click()
-    page.wait_for_function(f"document.querySelector('.now b').textContent !== '{then}'", timeout=20_000)
+    page.locator(".now b", has_not_text=then).wait_for(timeout=20_000)
     page.get_by_role("link", name="Events", exact=True).click()
     page.get_by_role("button", name="Preview").wait_for(timeout=10_000)
     assert page.errors == []

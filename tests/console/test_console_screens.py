@@ -83,7 +83,7 @@ def test_screens_meet_wcag_2_2_aa_by_axe_in_both_palettes(seen: _Seen, path: str
         assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found.response["violations"]] == []
         before = seen.page.evaluate("document.documentElement.dataset.theme")
         seen.page.get_by_role("button", name=re.compile("^Use the (dark|light) palette$")).click()
-        seen.page.wait_for_function(f"document.documentElement.dataset.theme !== '{before}'", timeout=15_000)
+        seen.page.locator(f"html:not([data-theme='{before}'])").wait_for(state="attached", timeout=15_000)
 
 
 @needs_chromium
