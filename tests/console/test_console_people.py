@@ -131,7 +131,7 @@ def test_a_past_instant_is_shown_on_every_screen_until_somebody_goes_back(runnin
     page.get_by_role("link", name="Replay", exact=True).click()
     page.get_by_role("button", name="One step back").click()
     bar = page.get_by_role("region", name="Replay")
-    bar.get_by_text("as known").wait_for(timeout=20_000)
+    bar.get_by_text("Replay: as known").wait_for(timeout=20_000)
     then = page.locator(".now b").inner_text()
     page.get_by_role("link", name="Events", exact=True).click()
     page.get_by_role("heading", name="Events").wait_for(timeout=10_000)
