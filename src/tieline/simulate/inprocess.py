@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from tieline.desk.ports import Intake, LinkHealth, Session
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.command import RejectWord, Stage
+from tieline.resource.point import code
 from tieline.resource.quality import Quality
 from tieline.simulate.world import World
-from tieline.times import MINUTE_NS, SECOND_NS, Clock
+from tieline.times import SECOND_NS, Clock
 
 Rows = NDArray[np.int32]
 Later = Callable[[float, Callable[[], None]], object]
@@ -65,7 +66,10 @@ class ColumnsLink:
         self.target_w = np.full(count, np.nan)
         self.low_w, self.high_w = np.full(count, -np.inf), np.full(count, np.inf)
         self.until_ns = np.zeros(count, np.int64)
-        self._seen = np.zeros(count, np.int64)
+        self._seen = np.zeros(count, np.int64)  # the newest (epoch, seq) that each device took
+        self._handed = np.zeros(count, np.int64)  # and that was handed over for it
+        self._last_w, self._last_ns = np.zeros(count), np.zeros(count, np.int64)
+        self._heard = np.zeros(count, np.bool_)
         mine = np.zeros(count, np.bool_)
         mine[rows] = True
         draw = rng.random((3, count))
@@ -91,13 +95,21 @@ class ColumnsLink:
         return int(self.unsteady.sum())
 
     async def send(self, batch: CommandBatch) -> None:
-        """Hand the rows over; those out of reach stay unanswered and end UNCONFIRMED."""
-        now_ns = self._clock.now_ns()
+        """Hand the rows over, each once; those out of reach stay unanswered and end UNCONFIRMED."""
+        now_ns, stamp = self._clock.now_ns(), _stamp(batch)
+        fresh = self._handed[batch.rows] < stamp
+        if not fresh.all():
+            self.duplicates += int((~fresh).sum())
+            batch = batch.take(fresh)
+        if not len(batch):
+            return
+        self._handed[batch.rows] = stamp
         if batch.valid_until_ns <= now_ns:
             self.expired += len(batch)
             self._report(batch, np.arange(len(batch)), Stage.EXPIRED, now_ns)
             return
         self.sent += len(batch)
+        self._report(batch, np.arange(len(batch)), Stage.SENT, now_ns)
         arrives = ~self.is_lost[batch.rows] & (self._rng.random(len(batch)) >= self._faults.lost)
         slow = arrives & (self._rng.random(len(batch)) < self._faults.late)
         quick = np.flatnonzero(arrives & ~slow)
@@ -113,9 +125,10 @@ class ColumnsLink:
     def _arrive(self, batch: CommandBatch, picks: NDArray[np.int64]) -> None:
         now_ns = self._clock.now_ns()
         rows = batch.rows[picks]
-        stamp = batch.epoch * (1 << 40) + batch.seq
+        stamp = _stamp(batch)
         newer = self._seen[rows] < stamp
-        self.duplicates += int((~newer).sum())
+        if not newer.all():  # overtaken on its way by a newer one, which the device keeps
+            self._report(batch, picks[~newer], Stage.UNCONFIRMED, now_ns)
         picks, rows = picks[newer], rows[newer]
         if not len(rows):
             return
@@ -133,7 +146,9 @@ class ColumnsLink:
     def _observe(self, batch: CommandBatch, picks: NDArray[np.int64]) -> None:
         """Read back: done where the power is what was asked, or as near as its limits allow; else unconfirmed."""
         rows = batch.rows[picks]
-        live = self._seen[rows] == batch.epoch * (1 << 40) + batch.seq
+        live = self._seen[rows] == _stamp(batch)
+        if not live.all():
+            self._report(batch, picks[~live], Stage.CANCELLED, self._clock.now_ns())  # a newer one took its place
         picks, rows = picks[live], rows[live]
         if not len(rows):
             return
@@ -161,7 +176,7 @@ class ColumnsLink:
             CommandReports(
                 batch.id, self.name, batch.rows[picks], np.full(count, stage, np.uint8),
                 np.full(count, now_ns, np.int64), np.full(count, RejectWord.NONE, np.uint8),
-                np.full(count, np.nan) if observed_w is None else observed_w, (), (f"columns:{batch.seq}",),
+                np.full(count, np.nan) if observed_w is None else observed_w, (), (),
             )
         )  # fmt: skip
 
@@ -170,9 +185,17 @@ class ColumnsLink:
         now_ns = self._clock.now_ns()
         rows = self.rows[~self.is_lost[self.rows]]
         self._intake.readings(self._world.readings(now_ns, rows, self.name))
-        lost = self.rows[self.is_lost[self.rows]]
+        self._last_w[rows], self._last_ns[rows], self._heard[rows] = self._world.power_w[rows], now_ns, True
+        lost = self.rows[self.is_lost[self.rows] & self._heard[self.rows]]
         if len(lost):
-            self._intake.readings(_lost(self._world, lost, now_ns, self.name))
+            self._intake.readings(self._lost(lost, now_ns))
+
+    def _lost(self, rows: Rows, now_ns: int) -> Readings:
+        """Return what was last heard of rows that are out of reach, with its time: what they do now is not known."""
+        count = len(rows)
+        flags, points = np.full(count, int(Quality.COMM_LOST), np.uint32), np.full(count, code("power_w"), np.uint16)
+        received_ns = np.full(count, now_ns, np.int64)
+        return Readings(rows, points, self._last_w[rows], flags, self._last_ns[rows], received_ns, self.name)
 
     def health(self, now_ns: int) -> LinkHealth:
         """Return how the link is."""
@@ -180,12 +203,6 @@ class ColumnsLink:
         return LinkHealth(self.name, "columns", session, now_ns, len(self.rows), self.sent, self.acknowledged)
 
 
-def _lost(world: World, rows: Rows, now_ns: int, source: str) -> Readings:
-    from tieline.resource.point import code
-
-    count = len(rows)
-    flags = np.full(count, int(Quality.COMM_LOST), np.uint32)
-    last_w = world.power_w[rows]  # the last known value stays, flagged
-    when = np.full(count, now_ns - MINUTE_NS, np.int64)
-    points = np.full(count, code("power_w"), np.uint16)
-    return Readings(rows, points, last_w, flags, when, np.full(count, now_ns, np.int64), source)
+def _stamp(batch: CommandBatch) -> int:
+    """Return what orders commands of a row: the epoch, then the sequence."""
+    return batch.epoch * (1 << 40) + batch.seq
