@@ -28,7 +28,8 @@ export async function call<T>(method: string, path: string, body?: unknown): Pro
   }
   return value as T;
 }
-export const get = <T>(path: string): Promise<T> => call<T>('GET', path);
+/** Ask for a view: of now, or of the past instant that is shown. */
+export const get = <T>(path: string): Promise<T> => call<T>('GET', past.value === null || !/^\/(?!me|past|sign-in|waiting)/.test(path) ? path : `${path}${path.includes('?') ? '&' : '?'}as_of=${past.value}`);
 export const post = <T>(path: string, body?: unknown): Promise<T> => call<T>('POST', path, body);
 
 export const me = signal<Me | null | undefined>(undefined);
@@ -39,7 +40,12 @@ export const views = signal<Record<string, unknown>>({});
 export const fleet = signal<FleetGrid | null>(null);
 export const toast = signal('');
 
-export const may = (action: string): boolean => !!me.value?.may.includes(action);
+/** The past instant that every screen shows (ns, as text: it has more digits than a number holds); null: now. */
+export const past = signal<string | null>(null);
+const ACTS = new Set(['acknowledge', 'compose_event', 'decide_event', 'cancel_event', 'limit', 'opt', 'kill', 'confirm', 'manage_accounts', 'make_token']);
+
+/** Whether who is signed in may do this; in the past nobody does anything. */
+export const may = (action: string): boolean => !!me.value?.may.includes(action) && (past.value === null || !ACTS.has(action));
 
 let socket: WebSocket | null = null;
 let topics: string[] = [];
@@ -48,7 +54,30 @@ let retry = 0;
 /** Show these topics from now on; `shell` and `alarms` always are among them. */
 export function show(...wanted: string[]): void {
   topics = ['shell', 'alarms', ...wanted];
+  if (past.value !== null) { void loadPast(); return; }
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ topics }));
+}
+
+/** Show a past instant on every screen from now on; null: go on with now. */
+export function showPast(at: string | null): void {
+  past.value = at;
+  if (at !== null) void loadPast();
+  else if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ topics }));
+}
+
+async function loadPast(): Promise<void> {
+  const at = past.value;
+  await Promise.all(topics.filter((topic) => topic !== 'waiting').map(async (topic) => {
+    const [word, name] = [topic.split(':')[0], topic.slice(topic.indexOf(':') + 1)];
+    const path = topic.includes(':') ? `/${word}s/${encodeURIComponent(name)}` : `/${word}`;
+    const view = await get<unknown>(path).catch((e) => ({ problem: e instanceof Problem ? e.says() : String(e) }));
+    if (past.value !== at) return;
+    batch(() => {
+      if (topic === 'shell' && !('problem' in (view as object))) shell.value = view as Shell;
+      if (topic === 'fleet') fleet.value = unpackJson(view as FleetJson);
+      else views.value = { ...views.value, [topic]: view };
+    });
+  }));
 }
 
 export function connect(): void {
@@ -63,6 +92,7 @@ export function connect(): void {
   };
   made.onmessage = (event) => {
     heardAt.value = performance.now();
+    if (past.value !== null) return; // now goes on; it is shown again when the past is left
     if (typeof event.data !== 'string') {
       fleet.value = unpack(event.data as ArrayBuffer);
       return;
@@ -98,4 +128,10 @@ function unpack(buffer: ArrayBuffer): FleetGrid {
     state: new Uint8Array(buffer, 4 + size, cells),
     loading: new Uint8Array(buffer, 4 + size + cells, cells),
   };
+}
+
+type FleetJson = Omit<FleetGrid, 'state' | 'loading'> & { state: string; loading: string };
+const bytes = (text: string): Uint8Array => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+function unpackJson(view: FleetJson): FleetGrid | null {
+  return view.state === undefined ? null : { ...view, state: bytes(view.state), loading: bytes(view.loading) };
 }

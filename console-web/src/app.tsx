@@ -1,6 +1,6 @@
 import type { ComponentType } from 'preact';
 import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
-import { connect, connected, get, may, me, shell, show, toast } from './api';
+import { connect, connected, get, may, me, past, shell, show, toast } from './api';
 import { Enrol, SignIn } from './enrol';
 import { Header } from './header';
 import { path } from './route';
@@ -21,6 +21,7 @@ const LAZY: Record<string, () => Promise<Screen>> = {
   audit: async () => (await import('./screens/audit')).AuditScreen,
   links: async () => (await import('./screens/links')).LinksScreen,
   owner: async () => (await import('./screens/owner')).OwnerScreen,
+  replay: async () => (await import('./screens/replay')).ReplayScreen,
   docs: async () => (await import('./screens/docs')).DocsScreen,
 };
 const loaded: Record<string, Screen> = { overview: Overview as Screen, '': Overview as Screen };
@@ -36,6 +37,12 @@ function Body({ word, name }: { word: string; name: string }) {
   if (Known) return <Known name={name} />;
   if (!LAZY[word]) return <p class="empty">There is no screen <b>{word}</b>. <a href="/">To the overview</a></p>;
   return <p class="empty">{failed === word ? 'The screen could not be loaded; is the server there?' : 'Loading the screen …'}</p>;
+}
+
+function LazyReplay() {
+  const [Bar, setBar] = useState<ComponentType | null>(null);
+  useEffect(() => { import('./screens/replay').then((m) => setBar(() => m.ReplayBar), () => undefined); }, []);
+  return Bar && <Bar />;
 }
 
 function LazyTour() {
@@ -64,6 +71,7 @@ export function App() {
       <a class="skip" href="#main" onClick={(e) => { e.stopPropagation(); e.preventDefault(); document.getElementById('main')?.focus(); }}>To the screen</a>
       <Header word={word || 'overview'} />
       {!connected.value && shell.value && <p class="lost" role="status">Connection lost: what you see is old. Trying again …</p>}
+      {past.value !== null && <LazyReplay />}
       <main id="main" tabIndex={-1} class={connected.value ? '' : 'stale'}>
         <Body word={home ? 'owner' : word} name={name} />
       </main>

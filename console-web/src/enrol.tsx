@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { me, post, Problem } from './api';
+import { get, me, post, Problem } from './api';
 import { go } from './route';
 import type { Me } from './types';
 
@@ -42,13 +42,23 @@ export function Enrol() {
   );
 }
 
+const refused = (): string => (location.hash.startsWith('#refused=') ? decodeURIComponent(location.hash.slice(9)) : '');
+
 export function SignIn() {
+  const [provider, setProvider] = useState('');
+  const [said] = useState(refused);
+  useEffect(() => {
+    if (said) history.replaceState(null, '', '/');
+    get<{ provider: string }>('/sign-in/ways').then((ways) => setProvider(ways.provider), () => setProvider(''));
+  }, []);
   const [name, setName] = useState('');
   const [password, setPassword] = useState('');
   const [problem, enter, busy] = useAct(() => post<Me>('/sign-in', { name, password }));
   return (
     <main class="door">
       <h1>Tieline</h1>
+      {said && <p class="problem" role="alert">{said}</p>}
+      {provider && <p><a class="wide button" href="/oidc/login" target="_self">Sign in with {provider}</a></p>}
       <form onSubmit={enter}>
         <label>Name<input autocomplete="username" required value={name} onInput={(e) => setName(e.currentTarget.value)} /></label>
         <label>Password<input type="password" autocomplete="current-password" required value={password} onInput={(e) => setPassword(e.currentTarget.value)} /></label>

@@ -10,9 +10,14 @@ import { age, clock, day, spaced, zoneName } from './words';
 const SCREENS: [string, string, string][] = [
   ['overview', 'Overview', 'see_grid'], ['feeders', 'Feeders', 'see_grid'], ['events', 'Events', 'see_events'],
   ['market', 'Market', 'see_market'], ['alarms', 'Alarms', 'see_grid'], ['settlement', 'Settlement', 'see_money'],
-  ['audit', 'Audit', 'see_audit'],
+  ['links', 'Protocols', 'see_grid'], ['replay', 'Replay', 'see_grid'], ['audit', 'Audit', 'see_audit'],
 ];
-const PARENT: Record<string, string> = { feeder: 'feeders', resource: 'overview', trace: 'audit', links: 'overview' };
+const PARENT: Record<string, string> = { feeder: 'feeders', resource: 'overview', trace: 'audit' };
+
+function role(): string {
+  const roles = me.value?.roles ?? [];
+  return roles.length > 2 ? `${roles.length} roles` : roles.map(spaced).join(', ');
+}
 
 export function Header({ word }: { word: string }) {
   const s = shell.value;
@@ -24,12 +29,13 @@ export function Header({ word }: { word: string }) {
         <span class={`setting ${s?.setting === 'LIVE' ? '' : 'demo'}`} title="Where commands go: LIVE moves real equipment">{s?.setting ?? me.value?.setting ?? ''}{s && s.speed !== 1 ? ` ×${s.speed}` : ''}</span>
         {may('see_grid') && <span class="authority" title="Who has control, and how the desk works">Authority <b>{s?.authority ?? '…'}</b> · {s?.mode ?? ''}</span>}
         {s?.is_killed && <span class="killed"><Mark priority={1} /> Kill switch pressed</span>}
+        {may('see_grid') && <span class="sign" title="Every power on every screen: positive flows from the resource into the grid; a demand reduction is positive">+ into the grid</span>}
         <span class="grow" />
         {may('see_grid') && <Search />}
         {may('see_grid') && (s?.setting ?? 'LIVE') !== 'LIVE' && <button class={`plain${localStorage.getItem('tour') ? '' : ' call'}`} onClick={() => (tourStep.value = 0)}>Tour</button>}
         <Theme />
         {may('see_grid') && <a href="/docs" title="The API, described" aria-label="API documentation">API</a>}
-        <span class="who" title={me.value?.roles.map(spaced).join(', ')}>{me.value?.name}</span>
+        <span class="who" title={`Signed in as ${me.value?.name}; roles: ${me.value?.roles.map(spaced).join(', ')}`}>{me.value?.name} <small>{role()}</small></span>
         <button class="plain" onClick={() => post('/sign-out').finally(() => { me.value = null; location.assign('/'); })}>Sign out</button>
       </div>
       {may('see_grid') && <div class="bar second">

@@ -22,12 +22,22 @@ export interface FeederRow {
   feeder: string; devices: number; power_w: number; abnormal: number; limit_low_w: Num; limit_high_w: Num;
   min_pu: Num; max_pu: Num; loading_frac: Num; violations: number;
 }
+export interface Reach { product: string; says: string; reach_s: number; hold_s: number; minutes: number[]; up_w: number[]; down_w: number[] }
+export interface AlarmRate { starts_ns: number[]; new: number[]; by_priority: [number, number, number] }
+export interface Part { id: string; kind: string; devices: number; power_w: Num; abnormal: number }
+export interface OwnerMoney { statement: string; site: string; start_ns: number; end_ns: number; amount: string; currency: string; version: number }
+export interface Message { seq: number; record: string; at_ns: number; protocol: string; link: string; direction: string; says: string; fields: [string, string][]; raw: string; is_hex: boolean }
+export interface Effect {
+  feeder: string; devices: number; power_w: number; after_w: number; limit_high_w: Num; is_over: boolean; loading_frac: Num;
+  loading_after_frac: Num; min_pu: Num; min_after_pu: Num; broken: number; broken_after: number;
+}
 export interface Overview {
   revision: number; now_ns: number; pool: string; instructed_w: Num; delivered_w: Num; price_per_mwh: Num;
   owed_until_ns: Num; because: string; available_up_w: Num; available_down_w: Num; net_w: Num; devices: number;
   reporting: number; opt_outs: number; not_responding: number; failed: number; limited: number; alarms_10min: number;
   commitments: { start_ns: number; end_ns: number; power_w: number; price_per_mwh: number; low_w: number; high_w: number }[];
   feeders: FeederRow[]; feeder_count: number; controls: Record<string, number>;
+  reach: Reach[]; alarm_rate: AlarmRate | null; violations: number;
 }
 export interface Series { at_ns: number[]; instructed_w: Num[]; delivered_w: Num[]; price_per_mwh: Num[] }
 export interface FleetGroup { id: string; first: number; count: number; abnormal: number; states: number[] }
@@ -58,6 +68,7 @@ export interface Resource {
   } | null;
   stages: Record<string, number>;
   readings: { point: string; says: string; unit: string; value: Num; quality: string[]; age_s: Num; iec61850: string; sunspec: string }[];
+  parts: Part[]; part_count: number;
 }
 export interface Trace {
   start: string; nodes: { id: string; kind: string; subject: string; at_ns: number; says: string; depth: number }[];
@@ -77,7 +88,7 @@ export interface ProgramEvent {
 export interface Preview {
   group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;
   unreachable: number; energy_wh: number; rebound_w: number; rebound_says: string; needs_second_person: boolean;
-  by_kind: Record<string, number>; minutes: number[];
+  by_kind: Record<string, number>; minutes: number[]; cost: number; effects: Effect[];
 }
 export interface Market {
   revision: number; now_ns: number; pool: string; is_live: boolean; gate_ns: Num; last_batch: string;
@@ -100,4 +111,5 @@ export interface Audit {
   last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num;
   rows: { seq: number; id: string; at_ns: number; kind: string; subject: string; says: string }[];
 }
+export interface KeptSpan { first_ns: Num; last_ns: Num; step_ns: number }
 export interface Found { id: string; kind: string; link: string; says: string }

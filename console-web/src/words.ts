@@ -51,7 +51,9 @@ export function day(ns: number): string {
 }
 export function zoneName(): string {
   const now = shell.value ? ms(shell.value.now_ns) : Date.now();
-  return format({ timeZoneName: 'short' }).formatToParts(now).find((p) => p.type === 'timeZoneName')?.value ?? '';
+  // The American names are the ones that control rooms use (CDT, not GMT-5).
+  const named = new Intl.DateTimeFormat('en-US', { timeZone: shell.value?.zone || me.value?.zone || 'UTC', timeZoneName: 'short' });
+  return named.formatToParts(now).find((p) => p.type === 'timeZoneName')?.value ?? '';
 }
 export function spaced(word: string): string {
   return word.replace(/_/g, ' ');

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,14 +16,15 @@ import numpy as np
 
 from tieline.console.auth.roles import Role
 from tieline.node.reader import NodeReader
-from tieline.node.stage import ZONE, Stage, begins_ns, raise_stage, scenario
+from tieline.node.stage import Stage, raise_stage, scenario
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
+from tieline.node.timing import living
 from tieline.node.web import DESK_ROLES, Console, serve_console
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop
-from tieline.times import HOUR_NS, market_day
+from tieline.times import HOUR_NS
 
 PEOPLE = (("ann", DESK_ROLES), ("ben", DESK_ROLES), *((role.value, (role,)) for role in Role))
 
@@ -52,16 +57,17 @@ class Running:
 
 
 def lived(folder: Path) -> tuple[Stage, NodeReader]:
-    """Play a day of 200 devices up to a quarter to five in the afternoon, on virtual time."""
+    """Play a day of 200 devices from its auction to a quarter to five in the afternoon, on virtual time."""
     loop = VirtualLoop()
 
     async def play() -> tuple[Stage, NodeReader]:
         what = scenario("heatwave")
-        clock = VirtualClock(loop, begins_ns(date.fromisoformat(what.day)))
+        when = living(date.fromisoformat(what.day), int(3.37 * HOUR_NS))
+        clock = VirtualClock(loop, when.opens_ns)
         supervisor = Supervisor(np.random.default_rng(5))
         stage = await raise_stage(what, 200, 1, clock, supervisor, folder, history_days=1)
         reader = NodeReader(stage.node, stage_sources(stage))
-        await Story(stage, lambda line: None).play(market_day(stage.day, ZONE).start_ns + int(16.7 * HOUR_NS))
+        await Story(stage, when, lambda line: None).play()
         await supervisor.stop()
         return stage, reader
 
@@ -85,3 +91,25 @@ async def serve(stage: Stage, reader: NodeReader) -> Console:
     )
     node.start()
     return console
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Running]:
+    """Give a desk with its console on a loop of its own, and everybody signed in."""
+    stage, reader = lived(folder)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    console = asyncio.run_coroutine_threadsafe(serve(stage, reader), loop).result(30)
+    cookies: dict[str, str] = {}
+    for name, link in console.links:
+        secret = link.partition("#")[2]
+        answer = httpx.post(f"{console.url}/api/v1/enrol", json={"secret": secret})
+        assert answer.status_code == 200, answer.text
+        cookies[name] = re.search(r"tieline_session=([^;]+)", answer.headers["set-cookie"])[1]  # type: ignore[index]
+    yield Running(console, stage, loop, cookies)
+    asyncio.run_coroutine_threadsafe(stage.node.supervisor.stop(), loop).result(30)
+    asyncio.run_coroutine_threadsafe(console.stop(), loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()

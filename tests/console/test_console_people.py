@@ -124,3 +124,56 @@ def test_a_screen_that_was_seen_before_is_live_again(running: Running, browser) 
     page.wait_for_timeout(300)
     assert '"market"' in sent[-1]
     page.context.close()
+
+
+def test_a_past_instant_is_shown_on_every_screen_until_somebody_goes_back(running: Running, browser) -> None:
+    page = _page(browser, running, running.cookies["ann"])
+    page.get_by_role("link", name="Replay", exact=True).click()
+    page.get_by_role("button", name="One step back").click()
+    bar = page.get_by_role("region", name="Replay")
+    bar.get_by_text("Replay: as known").wait_for(timeout=20_000)
+    then = page.locator(".now b").inner_text()
+    page.get_by_role("link", name="Events", exact=True).click()
+    page.get_by_role("heading", name="Events").wait_for(timeout=10_000)
+    assert page.get_by_role("button", name="Preview").count() == 0  # nothing is done in the past
+    page.get_by_role("link", name="Market", exact=True).click()
+    page.get_by_text("Hour by hour").wait_for(timeout=10_000)
+    assert page.locator(".now b").inner_text() == then
+    assert _problems(page) == []
+    bar.get_by_role("button", name="Back to now").click()
+    page.locator(".now b", has_not_text=then).wait_for(timeout=20_000)
+    page.get_by_role("link", name="Events", exact=True).click()
+    page.get_by_role("button", name="Preview").wait_for(timeout=10_000)
+    assert page.errors == []
+    page.context.close()
+
+
+def test_an_owner_sets_a_limit_and_takes_it_back_on_a_phone(running: Running, browser, olga: str) -> None:
+    page = _page(browser, running, olga, 390, 844)
+    page.get_by_text("Nothing yet: a day is settled").wait_for(timeout=20_000)
+    page.get_by_text("Your limits").click()
+    page.get_by_label("It may give at most, kW").fill("1")
+    page.get_by_role("button", name="Set my limits").click()
+    page.get_by_role("button", name="Take my limits back").wait_for(timeout=20_000)
+    assert "1.0 kW" in page.locator("summary", has_text="Your limits").inner_text()
+    assert _problems(page) == []
+    page.get_by_role("button", name="Take my limits back").click()
+    page.locator("summary", has_text=re.compile("^Your limits$")).wait_for(timeout=20_000)
+    assert page.errors == []
+    page.context.close()
+
+
+def test_a_preview_says_cost_and_feeders_and_has_a_table_of_its_minutes(running: Running, browser) -> None:
+    page = _page(browser, running, running.cookies["ann"])
+    page.get_by_role("link", name="Events", exact=True).click()
+    page.get_by_label("Group").fill("feeder-01")
+    page.get_by_label("Power, kW").fill("20")
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("heading", name="What it does to the feeders").wait_for(timeout=10_000)
+    assert page.locator("dt", has_text="Cost").count() == 1
+    assert page.get_by_role("region", name="What it does to the feeders").get_by_role("row").count() >= 2
+    page.get_by_role("button", name="As a table").click()
+    assert page.get_by_role("region", name="Expected power").get_by_role("row").count() > 5
+    assert _problems(page) == []
+    assert page.errors == []
+    page.context.close()

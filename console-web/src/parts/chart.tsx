@@ -48,11 +48,23 @@ export function Chart({ at, lines, height, unit, unit2, now, label }: { at: numb
           label: line.label, stroke: css(line.colour), width: line.width ?? 1.5, dash: line.dash, spanGaps: false, points: { show: false },
           scale: line.scale ?? 'y', fill: line.fill ? css(line.fill) : undefined, paths: line.steps ? uPlot.paths.stepped!({ align: 1 }) : undefined,
         }))],
-        hooks: { draw: [(u: uPlotType) => {
+        hooks: { drawClear: [(u: uPlotType) => {
+          if (nowAt.current === undefined) return;
+          // What is to come stands on a ground of its own, on every chart alike.
+          const x = Math.min(Math.max(u.valToPos(nowAt.current, 'x', true), u.bbox.left), u.bbox.left + u.bbox.width);
+          u.ctx.save();
+          u.ctx.fillStyle = css('--future');
+          u.ctx.fillRect(x, u.bbox.top, u.bbox.left + u.bbox.width - x, u.bbox.height);
+          u.ctx.restore();
+        }], draw: [(u: uPlotType) => {
           if (nowAt.current === undefined) return;
           const x = Math.round(u.valToPos(nowAt.current, 'x', true));
           if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) return;
           u.ctx.save();
+          u.ctx.font = `${11 * devicePixelRatio}px ${css('--font')}`;
+          u.ctx.fillStyle = css('--ink');
+          u.ctx.textAlign = x > u.bbox.left + u.bbox.width - 40 * devicePixelRatio ? 'right' : 'left';
+          u.ctx.fillText('now', x + (u.ctx.textAlign === 'left' ? 4 : -4) * devicePixelRatio, u.bbox.top + 11 * devicePixelRatio);
           u.ctx.setLineDash([]);
           u.ctx.strokeStyle = css('--ink');
           u.ctx.globalAlpha = 0.55;

@@ -1,17 +1,17 @@
 import { useEffect, useState } from 'preact/hooks';
-import { get, Problem, shell } from '../api';
+import { get, past, Problem } from '../api';
 
 /** Return the view at a path, asked anew at each `everyS` seconds, with its problem and a way to ask now. */
 export function useView<T>(path: string, everyS = 0): { view: T | null; problem: string; again: () => void } {
   const [view, setView] = useState<T | null>(null);
   const [problem, setProblem] = useState('');
   const [turn, setTurn] = useState(0);
+  const at = past.value;
   useEffect(() => {
     let over = false;
     get<T>(path).then((got) => { if (!over) { setView(got); setProblem(''); } }, (e) => { if (!over) setProblem(e instanceof Problem ? e.says() : String(e)); });
-    const timer = everyS ? setTimeout(() => setTurn((n) => n + 1), everyS * 1e3) : 0;
+    const timer = everyS && at === null ? setTimeout(() => setTurn((n) => n + 1), everyS * 1e3) : 0;
     return () => { over = true; clearTimeout(timer); };
-  }, [path, turn]);
-  void shell;
+  }, [path, turn, at]);
   return { view, problem, again: () => setTurn((n) => n + 1) };
 }

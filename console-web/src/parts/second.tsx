@@ -45,7 +45,10 @@ export function KillSwitch() {
   if (!may('kill')) return null;
   const act = (e: Event) => {
     e.preventDefault();
-    post<{ done: boolean }>('/kill', { pressed: !pressed, because }).then((answer) => { setOpen(false); setBecause(''); setProblem(''); toast.value = answer.done ? 'The kill switch is pressed.' : WAITS; }, (e) => setProblem(says(e)));
+    // Closed at once, not with the answer: the new state may come first by the live socket, and whoever then opens the
+    // form for the way back must not see it shut by the answer to the way there.
+    setOpen(false);
+    post<{ done: boolean }>('/kill', { pressed: !pressed, because }).then((answer) => { setBecause(''); setProblem(''); toast.value = answer.done ? 'The kill switch is pressed.' : WAITS; }, (e) => { setOpen(true); setProblem(says(e)); });
   };
   return (
     <section class="panel">

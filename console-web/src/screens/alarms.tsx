@@ -1,12 +1,13 @@
 import { useEffect } from 'preact/hooks';
+import { AlarmRates } from '../parts/alarmrate';
 import { may, post, Problem, shell, show, toast, views } from '../api';
 import { Mark } from '../parts/mark';
 import { KillSwitch, WaitingList } from '../parts/second';
-import type { Alarm } from '../types';
+import type { Alarm, Overview } from '../types';
 import { age, clock } from '../words';
 
 export function AlarmsScreen() {
-  useEffect(() => show(...(may('confirm') ? ['waiting'] : [])), []);
+  useEffect(() => show('overview', ...(may('confirm') ? ['waiting'] : [])), []);
   const alarms = views.value.alarms as Alarm[] | undefined;
   const now = shell.value?.now_ns ?? 0;
   const share = (priority: number) => alarms?.filter((alarm) => alarm.priority === priority).length ?? 0;
@@ -23,7 +24,7 @@ export function AlarmsScreen() {
               <tbody>{alarms.map((alarm) => (
                 <tr key={alarm.id}>
                   <td><Mark priority={alarm.priority} quiet={alarm.is_acknowledged} /></td><td>{clock(alarm.since_ns)} <span class="quiet">{age((now - alarm.since_ns) / 1e9)}</span></td><td><b>{alarm.subject}</b></td>
-                  <td>{alarm.title}</td><td>{alarm.consequence}</td><td><a href={alarm.link}>{alarm.action} →</a></td><td class="n">{age(alarm.respond_s)}</td><td class="n">{alarm.count.toLocaleString('en-US')}</td>
+                  <td>{alarm.title}</td><td>{alarm.consequence}</td><td><a href={alarm.link}>{alarm.action} →</a></td><td class="n">{due(alarm, now)}</td><td class="n">{alarm.count.toLocaleString('en-US')}</td>
                   <td>{alarm.is_acknowledged ? `by ${alarm.acknowledged_by}` : may('acknowledge') ? <button onClick={() => acknowledge(alarm)}>Acknowledge</button> : 'not yet'}</td>
                 </tr>
               ))}</tbody>
@@ -31,7 +32,18 @@ export function AlarmsScreen() {
           </div>
         )}
       </section>
+      <section class="panel">
+        <h2>How the alarm system does <small>ISA-18.2: at most one in 10 min, more than ten is a flood</small></h2>
+        <AlarmRates rate={(views.value.overview as Overview | undefined)?.alarm_rate ?? null} height={70} />
+      </section>
       <KillSwitch />
     </div>
   );
+}
+
+/** What is left of the time to respond; nothing more to say once somebody has taken it on. */
+function due(alarm: Alarm, now: number) {
+  const left = alarm.respond_s - (now - alarm.since_ns) / 1e9;
+  if (alarm.is_acknowledged) return age(alarm.respond_s);
+  return left > 0 ? `${age(left)} left of ${age(alarm.respond_s)}` : <b>{age(-left)} over</b>;
 }

@@ -32,7 +32,7 @@ export function DocsScreen() {
   return (
     <div class="screen">
       <section class="panel">
-        <h1 class="pad">API <small>version {doc.info.version}, OpenAPI {doc.openapi}: <a href="/api/v1/openapi.json" target="_blank">openapi.json</a></small></h1>
+        <h1 class="pad">API <small>version {doc.info.version}, OpenAPI {doc.openapi}: <a href="/api/v1/openapi.json" target="_blank">openapi.json</a>; live socket, AsyncAPI 3: <a href="/api/v1/asyncapi.json" target="_blank">asyncapi.json</a></small></h1>
         <p class="pad">{doc.info.description}</p>
       </section>
       {Object.entries(doc.paths).flatMap(([path, operations]) => Object.entries(operations).map(([method, op]) => (

@@ -1,18 +1,22 @@
 import { useEffect, useState } from 'preact/hooks';
 import { may, me, post, Problem, shell, show, toast, views } from '../api';
 import type { Preview, ProgramEvent } from '../types';
-import { clock, day, energy, power, spaced } from '../words';
+import { Mark } from '../parts/mark';
+import { WaitingList, WAITS } from '../parts/second';
+import type { Overview } from '../types';
+import { bound, clock, day, energy, money, power, spaced } from '../words';
 
 const says = (e: unknown): string => (e instanceof Problem ? e.says() : String(e));
 
 export function EventsScreen() {
-  useEffect(() => show('events'), []);
+  useEffect(() => show('events', 'overview', ...(may('confirm') ? ['waiting'] : [])), []);
   const events = views.value.events as ProgramEvent[] | undefined;
   const [problem, setProblem] = useState('');
   const step = (event: ProgramEvent, to: string) => post(`/events/${encodeURIComponent(event.id)}/${to}`).then(() => { setProblem(''); toast.value = `${event.program}: ${to} done and recorded.`; }, (e) => setProblem(says(e)));
   return (
     <div class="screen">
       <h1 class="hidden">Event desk</h1>
+      <WaitingList />
       {may('compose_event') && <Compose />}
       <section class="panel">
         <h2>Events <small>New, Submitted, Approved or Denied by a second person, Scheduled, In Progress, Completed or Canceled</small></h2>
@@ -28,6 +32,7 @@ export function EventsScreen() {
                   <td class="acts">
                     {event.state === 'New' && may('compose_event') && <button onClick={() => step(event, 'submit')}>Submit</button>}
                     {event.state === 'Submitted' && may('decide_event') && (event.composed_by === me.value?.name ? <span class="quiet">a second person decides</span> : <><button onClick={() => step(event, 'approve')}>Approve</button><button onClick={() => step(event, 'deny')}>Deny</button></>)}
+                    {['Scheduled', 'In Progress'].includes(event.state) && may('decide_event') && <Extend event={event} onProblem={setProblem} />}
                     {event.next.includes('Canceled') && may('cancel_event') && <button onClick={() => step(event, 'cancel')}>Cancel</button>}
                   </td>
                 </tr>
@@ -36,6 +41,20 @@ export function EventsScreen() {
         )}
       </section>
     </div>
+  );
+}
+
+function Extend({ event, onProblem }: { event: ProgramEvent; onProblem: (said: string) => void }) {
+  const [minutes, setMinutes] = useState('');
+  const ask = (e: Event) => {
+    e.preventDefault();
+    post(`/events/${encodeURIComponent(event.id)}/extend`, { minutes: Number(minutes) }).then(() => { setMinutes(''); onProblem(''); toast.value = WAITS; }, (e) => onProblem(says(e)));
+  };
+  return (
+    <form class="inline" onSubmit={ask}>
+      <input aria-label={`Minutes more for ${event.program}`} inputMode="numeric" size={3} value={minutes} onInput={(e) => setMinutes(e.currentTarget.value)} />
+      <button disabled={!/^\d+$/.test(minutes)}>min longer</button>
+    </form>
   );
 }
 
@@ -56,7 +75,8 @@ function Compose() {
       <h2>Compose <small>choose, preview, then submit; nothing happens before a second person approves</small></h2>
       <form class="compose pad" onSubmit={look}>
         <label>Program<input required maxLength={80} value={form.program} onInput={set('program')} /></label>
-        <label>Group<input required value={form.group} onInput={set('group')} /></label>
+        <label>Group<input required list="groups" value={form.group} onInput={set('group')} /></label>
+        <datalist id="groups">{groups().map((name) => <option value={name} key={name} />)}</datalist>
         <label>Power, kW into the grid<input required inputMode="decimal" value={form.kw} onInput={set('kw')} /></label>
         <label>Starts in, minutes<input required inputMode="numeric" value={form.inMin} onInput={set('inMin')} /></label>
         <label>Lasts, minutes<input required inputMode="numeric" value={form.forMin} onInput={set('forMin')} /></label>
@@ -73,12 +93,14 @@ function Compose() {
               <dt>Can give now</dt><dd>{power(preview.can_give_w)}</dd>
               <dt>Expected at start</dt><dd><b>{power(preview.expected_w)}</b>{Math.abs(preview.expected_w) < 0.95 * Math.abs(preview.asked_w) && <span class="bad"> less than asked</span>}</dd>
               <dt>Energy</dt><dd>{energy(preview.energy_wh)}</dd>
+              <dt title="What the called devices ask, by their merit order">Cost</dt><dd>{money(preview.cost)} $ <span class="quiet">{preview.energy_wh ? `${money(preview.cost / Math.abs(preview.energy_wh / 1e6))} $/MWh` : ''}</span></dd>
               <dt>Left out</dt><dd>{preview.opted_out} opted out, {preview.unreachable} out of reach</dd>
               <dt>Rebound</dt><dd>{preview.rebound_says}</dd>
               <dt>Of which</dt><dd>{Object.entries(preview.by_kind).map(([kind, n]) => <span class="chip" key={kind}>{spaced(kind)} {n.toLocaleString('en-US')}</span>)}</dd>
             </dl>
             <Minutes preview={preview} />
           </div>
+          <Effects preview={preview} />
           <p class="pad"><button onClick={compose}>Submit for approval</button> <span class="quiet">calls {preview.devices.toLocaleString('en-US')} devices for {power(preview.expected_w)}</span></p>
         </div>
       )}
@@ -86,16 +108,60 @@ function Compose() {
   );
 }
 
-function Minutes({ preview }: { preview: Preview }) {
-  const most = Math.max(...preview.minutes.map(Math.abs), Math.abs(preview.asked_w), 1);
-  const n = preview.minutes.length;
+const groups = (): string[] => {
+  const view = views.value.overview as Overview | undefined;
+  return view ? [view.pool, ...view.feeders.map((row) => row.feeder)].filter(Boolean) : [];
+};
+
+function Effects({ preview }: { preview: Preview }) {
+  if (!preview.effects.length) return <p class="quiet pad">It touches no feeder.</p>;
+  const percent = (frac: number | null) => (frac === null ? 'no model' : `${Math.round(frac * 100)} %`);
   return (
-    <figure class="pad" aria-label="Expected power through the event">
-      <figcaption class="quiet">Expected power through the event; the line is what is asked</figcaption>
-      <svg viewBox="0 0 400 120" class="minutes" role="img" aria-label={`from ${power(preview.minutes[0])} to ${power(preview.minutes[n - 1])}`}>
-        {preview.minutes.map((w, k) => <rect key={k} class="fillbar" x={(k * 400) / n} y={110 - (Math.abs(w) / most) * 100} width={Math.max(400 / n - 1, 0.5)} height={(Math.abs(w) / most) * 100} />)}
-        <path class="askline" d={`M0 ${110 - (Math.abs(preview.asked_w) / most) * 100}H400`} />
-      </svg>
+    <>
+      <h2>What it does to the feeders <small>power flow with the event in it, worst first</small></h2>
+      <div class="scroll short" tabIndex={0} role="region" aria-label="What it does to the feeders">
+        <table><thead><tr><th>Feeder</th><th class="n">Devices</th><th class="n">DER power now</th><th class="n">then</th><th class="n">Limit</th><th class="n">Loading now</th><th class="n">then</th><th class="n">Lowest voltage then</th><th class="n">Limits broken now</th><th class="n">then</th></tr></thead>
+          <tbody>{preview.effects.map((e) => (
+            <tr key={e.feeder}>
+              <td><a href={`/feeder/${e.feeder}`}>{e.feeder}</a></td><td class="n">{e.devices.toLocaleString('en-US')}</td><td class="n">{power(e.power_w)}</td><td class="n">{power(e.after_w)}</td>
+              <td class="n">{e.limit_high_w === null ? <span class="quiet">none</span> : <>{e.is_over && <Mark priority={2} />} {`\u2264 ${bound(e.limit_high_w)}`}</>}</td>
+              <td class="n">{percent(e.loading_frac)}</td><td class="n">{percent(e.loading_after_frac)}</td><td class="n">{e.min_after_pu === null ? '' : `${e.min_after_pu.toFixed(3)} pu`}</td>
+              <td class="n">{e.broken}</td><td class="n">{e.broken_after > e.broken && <Mark priority={1} />} {e.broken_after}</td>
+            </tr>
+          ))}</tbody></table>
+      </div>
+    </>
+  );
+}
+
+const REBOUND_MINUTES = 60;
+
+/** Expected power through the event, and what may come back in the hour after it: at most, falling as release is spread. */
+function Minutes({ preview }: { preview: Preview }) {
+  const [table, setTable] = useState(false);
+  const span = (preview.energy_wh && preview.expected_w ? Math.max(preview.minutes.length, 1) : preview.minutes.length);
+  const after = preview.rebound_w ? Array.from({ length: 12 }, (_, k) => preview.rebound_w * (1 - k / 12)) : [];
+  const all = [...preview.minutes, ...after];
+  const most = Math.max(...all.map(Math.abs), Math.abs(preview.asked_w), 1);
+  const n = all.length, wide = 400 / n;
+  const up = Math.max(...all, preview.asked_w, 0) / most, down = -Math.min(...all, preview.asked_w, 0) / most;
+  const scale = 104 / Math.max(up + down, 1e-9), zero = 8 + up * scale;
+  const bar = (w: number) => ({ y: w >= 0 ? zero - (w / most) * scale : zero, height: Math.abs(w / most) * scale });
+  const at = (k: number) => (k < preview.minutes.length ? `step ${k + 1} of ${span}` : `${Math.round(((k - preview.minutes.length) * REBOUND_MINUTES) / 12)} min after`);
+  return (
+    <figure class="pad" aria-label="Expected power through the event and after it">
+      <figcaption class="quiet legend">Expected power through the event; dashed is asked{after.length ? '; pale is the most that comes back in the hour after' : ''}
+        <button class="plain" type="button" aria-pressed={table} onClick={() => setTable(!table)}>{table ? 'As a picture' : 'As a table'}</button></figcaption>
+      {table ? (
+        <div class="scroll short" tabIndex={0} role="region" aria-label="Expected power"><table><thead><tr><th>When</th><th class="n">Power</th></tr></thead>
+          <tbody>{all.map((w, k) => <tr key={k}><td>{at(k)}</td><td class="n">{power(w)}</td></tr>)}</tbody></table></div>
+      ) : (
+        <svg viewBox="0 0 400 120" class="minutes" role="img" aria-label={`from ${power(preview.minutes[0])} to ${power(preview.minutes[preview.minutes.length - 1])}, then up to ${power(preview.rebound_w)}`}>
+          {all.map((w, k) => <rect key={k} class={k < preview.minutes.length ? 'fillbar' : 'afterbar'} x={k * wide} width={Math.max(wide - 1, 0.5)} {...bar(w)}><title>{`${at(k)}: ${power(w)}`}</title></rect>)}
+          <path class="zeroline" d={`M0 ${zero}H400`} />
+          <path class="askline" d={`M0 ${bar(preview.asked_w).y + (preview.asked_w < 0 ? bar(preview.asked_w).height : 0)}H${preview.minutes.length * wide}`} />
+        </svg>
+      )}
     </figure>
   );
 }

@@ -22,7 +22,7 @@ export function MarketScreen() {
         <Figure label="Gate closes" value={gate === null ? 'no gate known' : gate <= 0 ? 'closed' : `in ${age(gate)}`} note={view.gate_ns === null ? '' : `day-ahead, ${day(view.gate_ns)} ${clock(view.gate_ns, false)}`} />
         <Figure label="This hour awarded" value={power(hour?.awarded_w ?? null)} note={hour?.price_per_mwh != null ? `at ${money(hour.price_per_mwh)} $/MWh` : 'no award'} />
         <Figure label="Imbalance this hour" value={<>{gap !== null && hour && gap < -0.1 * Math.abs(hour.instructed_w!) && <Mark priority={2} />} {power(gap)}</>} note="mean delivered less instructed" />
-        <Figure label="Available up" value={power(view.available_up_w)} />
+        <Figure label="Available up / down" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="in 5 min, for 1 h, beside what is owed" />
         <Figure label="Market link" value={view.is_live ? 'live' : <><Mark priority={2} /> down</>} note={`last batch ${view.last_batch}`} />
         <Figure label="Declined" value={view.refusals.length} note="instructions, lately" />
       </div>

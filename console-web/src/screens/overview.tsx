@@ -5,6 +5,7 @@ import { Bar, Figure } from '../parts/figure';
 import { Fleet } from '../parts/fleetgrid';
 import { Mark } from '../parts/mark';
 import type { Alarm, FeederRow, Overview as View, Series } from '../types';
+import { AlarmRates } from '../parts/alarmrate';
 import { age, bound, clock, money, power, UNKNOWN } from '../words';
 
 export function Overview() {
@@ -36,6 +37,11 @@ export function Overview() {
         <section class="panel alarmpanel">
           <h2>Alarms <small>{view.alarms_10min} new in 10 min; at most 1 is the aim</small></h2>
           <Alarms />
+          <AlarmRates rate={view.alarm_rate} height={34} />
+        </section>
+        <section class="panel">
+          <h2>Still available <small>beside what is owed; up adds to the grid, down takes from it</small></h2>
+          <ReachTable view={view} />
         </section>
       </div>
     </div>
@@ -54,11 +60,30 @@ function Figures({ view }: { view: View }) {
         note={asked === null ? 'no award or instruction holds now' : `${share === null ? UNKNOWN : `${Math.round(share * 100)} %`}${view.owed_until_ns ? ` · until ${clock(view.owed_until_ns, false)}` : ''}${view.price_per_mwh !== null ? ` · ${money(view.price_per_mwh)} $/MWh` : ''}`}>
         <Bar value={gave} target={asked} low={Math.min(0, -0.05 * most)} high={most} label={`delivered ${power(gave)}, instructed ${power(asked)}`} />
       </Figure>
-      <Figure label="Available up / down" title="What the pool can add or take within its limits, beyond what is delivered" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="within a minute, all limits kept" />
+      <Figure label="Available up / down" title="What the pool can still add or take beside what it owes, within all limits, held for an hour" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="in 5 min, for 1 h, beside what is owed" />
       <Figure label="Net power of all devices" value={power(view.net_w)} note={view.net_w === null ? '' : view.net_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
       <Figure label="Reporting" value={<>{view.devices - view.reporting > 0.05 * view.devices && <Mark priority={3} />} {view.reporting.toLocaleString('en-US')} <small>/ {view.devices.toLocaleString('en-US')}</small></>} note={`${(view.devices - view.reporting).toLocaleString('en-US')} without fit telemetry`} />
       <Figure label="Not responding / failed" value={<>{view.not_responding.toLocaleString('en-US')} <small>/ {view.failed.toLocaleString('en-US')}</small></>} note={`${view.limited.toLocaleString('en-US')} held by a limit`} />
-      <Figure label="Opted out" value={view.opt_outs.toLocaleString('en-US')} note="by their owners" />
+      <Figure label="Feeder limits broken" value={<>{view.violations > 0 && <Mark priority={1} />} {view.violations.toLocaleString('en-US')}</>} note={`${view.opt_outs.toLocaleString('en-US')} opted out by their owners`} />
+    </div>
+  );
+}
+
+function ReachTable({ view }: { view: View }) {
+  if (!view.reach.length) return <p class="quiet pad">No pool, so nothing to sell.</p>;
+  const minutes = view.reach[0].minutes;
+  const cell = (watts: number[], k: number, most: number) => (minutes[k] > most ? <span class="quiet" title="The product wants it sooner">as before</span> : power(watts[k]));
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="Still available by product and minute to reach">
+      <table>
+        <thead><tr><th>Product</th><th>Held</th><th>Way</th>{minutes.map((m) => <th class="n" key={m}>in {m} min</th>)}</tr></thead>
+        <tbody>{view.reach.flatMap((row) => (['up', 'down'] as const).map((way) => (
+          <tr key={row.product + way} class={way === 'down' ? 'pairend' : ''}>
+            <td>{way === 'up' ? row.says : ''}</td><td>{way === 'up' ? age(row.hold_s) : ''}</td><td>{way}</td>
+            {minutes.map((m, k) => <td class="n" key={m}>{cell(way === 'up' ? row.up_w : row.down_w, k, row.reach_s / 60)}</td>)}
+          </tr>
+        )))}</tbody>
+      </table>
     </div>
   );
 }
@@ -73,7 +98,7 @@ function Delivery({ view }: { view: View }) {
     const at = series.at_ns.slice(start).map((t) => t / 1e9);
     const asked = series.instructed_w.slice(start).map(kw), gave = series.delivered_w.slice(start).map(kw);
     const none = (n: number): (number | null)[] => new Array(n).fill(null);
-    const ahead = view.commitments.filter((c) => c.end_ns > view.now_ns && c.start_ns < view.now_ns + 12 * 3600e9);
+    const ahead = view.commitments.filter((c) => c.end_ns > view.now_ns && c.start_ns < view.now_ns + 24 * 3600e9);
     const low: (number | null)[] = none(at.length), high: (number | null)[] = none(at.length), plan: (number | null)[] = none(at.length);
     for (const c of ahead) {
       for (const t of [Math.max(c.start_ns, view.now_ns + 1e9), c.end_ns - 1e9]) {
@@ -94,7 +119,7 @@ function Delivery({ view }: { view: View }) {
 }
 
 function Commitments({ view }: { view: View }) {
-  if (!view.commitments.length) return <p class="quiet">No commitments in the next 24 hours.</p>;
+  if (!view.commitments.length) return <p class="quiet pad">No commitments in the next 24 hours.</p>;
   return (
     <div class="scroll short" tabIndex={0} role="region" aria-label="Commitments in the next 24 hours">
       <table>

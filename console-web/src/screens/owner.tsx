@@ -2,8 +2,9 @@
 import { useEffect, useState } from 'preact/hooks';
 import { me, post, Problem, show, toast, views } from '../api';
 import { Bar } from '../parts/figure';
-import type { Resource } from '../types';
-import { age, clock, energy, power, spaced } from '../words';
+import { useView } from '../parts/load';
+import type { OwnerMoney, Resource } from '../types';
+import { age, bound, clock, day, energy, money, power, spaced } from '../words';
 
 export function OwnerScreen() {
   const mine = me.value?.scope ?? [];
@@ -33,8 +34,8 @@ function Device({ id }: { id: string }) {
   if (!got) return <section class="panel pad">Asking for {id} \u2026</section>;
   if (got.problem) return <section class="panel pad">{id}: {got.problem}</section>;
   const out = got.market.opted_out;
-  const act = (to: string) => post(`/resources/${encodeURIComponent(id)}/${to}`).then(
-    () => { setAsks(false); setProblem(''); toast.value = to === 'opt-out' ? 'You are out. Nobody steers it until you come back.' : 'Welcome back.'; },
+  const act = (to: string, body?: unknown) => post(`/resources/${encodeURIComponent(id)}/${to}`, body).then(
+    () => { setAsks(false); setProblem(''); toast.value = SAID[to] ?? 'Done.'; },
     (e) => setProblem(e instanceof Problem ? e.says() : String(e)),
   );
   const charge = got.readings.find((r) => r.point === 'soc_frac')?.value ?? null;
@@ -53,10 +54,57 @@ function Device({ id }: { id: string }) {
           </details>
         )}
         {problem && <p class="problem" role="alert">{problem}</p>}
+        <Earned id={id} />
+        <Limits view={got} act={act} />
         {out ? <button class="wide" onClick={() => act('opt-in')}>Take part again</button>
           : !asks ? <button class="wide" onClick={() => setAsks(true)}>Opt out</button>
             : <div class="asks"><p>Out at once, until you come back. Safety limits of the grid still hold.</p><button class="wide" onClick={() => act('opt-out')}>Yes, opt out</button><button class="wide" onClick={() => setAsks(false)}>Stay in</button></div>}
       </div>
     </section>
+  );
+}
+
+const SAID: Record<string, string> = {
+  'opt-out': 'You are out. Nobody steers it until you come back.', 'opt-in': 'Welcome back.',
+  'owner-limit': 'Your limit holds from now on.', 'owner-release': 'Your limit is gone.',
+};
+
+function Earned({ id }: { id: string }) {
+  const { view } = useView<OwnerMoney[]>(`/resources/${encodeURIComponent(id)}/earned`, 60);
+  if (!view) return null;
+  const total = view.reduce((sum, m) => sum + Number(m.amount), 0);
+  return (
+    <>
+      <h3>Earned</h3>
+      {!view.length ? <p>Nothing yet: a day is settled once its meters are in.</p> : (
+        <>
+          <p class="big">{money(total)} {view[0].currency}</p>
+          <ul>{view.slice(0, 7).map((m) => <li key={m.statement}>{day(m.start_ns)}: {money(m.amount)} {m.currency}{m.version > 1 ? `, settled anew (${m.version})` : ''}</li>)}</ul>
+        </>
+      )}
+    </>
+  );
+}
+
+/** The owner's own limits: what others may make it draw and give at most. They outrank every market and program. */
+function Limits({ view, act }: { view: Resource; act: (to: string, body?: unknown) => Promise<void> }) {
+  const [draw, setDraw] = useState(''), [give, setGive] = useState('');
+  const mine = view.claims.find((claim) => claim.program === 'owner-limit');
+  const put = (e: Event) => {
+    e.preventDefault();
+    void act('owner-limit', {
+      low_w: draw === '' ? -view.max_absorb_w : -Math.abs(Number(draw)) * 1e3, high_w: give === '' ? view.max_inject_w : Math.abs(Number(give)) * 1e3,
+    });
+  };
+  return (
+    <details open={!!mine}>
+      <summary>Your limits{mine ? `: ${bound(mine.low_w)} to ${bound(mine.high_w)}` : ''}</summary>
+      <form class="limits" onSubmit={put}>
+        {view.max_absorb_w > 0 && <label>It may draw at most, kW<input inputMode="decimal" placeholder={(view.max_absorb_w / 1e3).toFixed(1)} value={draw} onInput={(e) => setDraw(e.currentTarget.value)} /></label>}
+        {view.max_inject_w > 0 && <label>It may give at most, kW<input inputMode="decimal" placeholder={(view.max_inject_w / 1e3).toFixed(1)} value={give} onInput={(e) => setGive(e.currentTarget.value)} /></label>}
+        <button class="wide" disabled={draw === '' && give === ''}>Set my limits</button>
+        {mine && <button type="button" class="wide" onClick={() => { setDraw(''); setGive(''); void act('owner-release'); }}>Take my limits back</button>}
+      </form>
+    </details>
   );
 }

@@ -31,6 +31,7 @@ export function ResourceScreen({ name }: { name: string }) {
         <Command view={view} />
         {view.is_group ? <Stages view={view} /> : <Readings view={view} />}
       </div>
+      {view.part_count > 0 && <Parts view={view} />}
       <Chain name={view.id} batch={view.command?.batch ?? ''} />
     </div>
   );
@@ -161,6 +162,25 @@ function Readings({ view }: { view: View }) {
               <td title={[r.iec61850 && `IEC 61850 ${r.iec61850}`, r.sunspec && `SunSpec ${r.sunspec}`].filter(Boolean).join(', ')}>{r.says}</td>
               <td class="n">{r.unit === 'W' ? power(r.value) : r.unit === 'Wh' ? energy(r.value) : r.value === null ? UNKNOWN : `${r.unit === '' || r.unit === '1' ? `${(r.value * 100).toFixed(1)} %` : `${r.value.toFixed(1)} ${r.unit}`}`}</td>
               <td>{age(r.age_s)}</td><td>{r.quality.length ? <span class="staleword">{r.quality.join(', ')}</span> : 'good'}</td>
+            </tr>
+          ))}</tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+function Parts({ view }: { view: View }) {
+  return (
+    <section class="panel">
+      <h2>Device tree <small>what stands beneath it, abnormal first{view.part_count > view.parts.length ? ` · ${view.parts.length} of ${view.part_count}` : ''}</small></h2>
+      <div class="scroll tall" tabIndex={0} role="region" aria-label="Device tree">
+        <table>
+          <thead><tr><th>Beneath</th><th>Kind</th><th class="n">Devices</th><th class="n">Power</th><th class="n">Abnormal</th></tr></thead>
+          <tbody>{view.parts.map((part) => (
+            <tr key={part.id + part.kind}>
+              <td>{part.id ? <a href={part.kind === 'feeder' ? `/feeder/${part.id}` : `/resource/${part.id}`}>{part.id}</a> : <>all {spaced(part.kind)}</>}</td><td>{spaced(part.kind)}</td>
+              <td class="n">{part.devices.toLocaleString('en-US')}</td><td class="n">{power(part.power_w)}</td><td class="n">{part.abnormal ? <><Mark priority={3} quiet={part.abnormal < Math.max(2, 0.1 * part.devices)} /> {part.abnormal.toLocaleString('en-US')}</> : ''}</td>
             </tr>
           ))}</tbody>
         </table>

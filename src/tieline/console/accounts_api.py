@@ -48,6 +48,13 @@ class Me(Struct, frozen=True):
     setting: str = ""
 
 
+class Ways(Struct, frozen=True):
+    """How people sign in here; `provider` names the identity provider, empty: local accounts alone."""
+
+    password: bool
+    provider: str = ""
+
+
 class Asked(Struct, frozen=True):
     """What a link gives, and whether a password must be chosen."""
 
@@ -95,6 +102,10 @@ def _require_loopback(call: Call) -> None:
 async def _whoami(call: Call) -> Me:
     assert call.who is not None
     return _me(call, call.who)
+
+
+async def _ways(call: Call) -> Ways:
+    return Ways(True, call.desk.provider)
 
 
 async def _sign_in(call: Call) -> Me:
@@ -188,6 +199,7 @@ async def _token(call: Call) -> Secret:
 
 _A = "/api/v1"
 ACCOUNT_ROUTES: tuple[Route, ...] = (
+    Route("GET", f"{_A}/sign-in/ways", None, _ways, "How people sign in here", Ways),
     Route("POST", f"{_A}/sign-in", None, _sign_in, "Sign in with a local account", Me, SignIn),
     Route("POST", f"{_A}/enrol/ask", None, _ask_link, "What a one-time link gives", Asked, Enrol),
     Route("POST", f"{_A}/enrol", None, _enrol, "Use a one-time link (loopback only)", Me, Enrol),

@@ -6,6 +6,7 @@ the handler, the answer; an act is recorded before it is answered. The screens u
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -19,13 +20,16 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.routing import Route as Path_
 
+from tieline.console import asyncapi
 from tieline.console.auth.accounts import Accounts
+from tieline.console.auth.oidc_login import OidcLogin
 from tieline.console.auth.roles import Action, may
 from tieline.console.auth.second import SecondPerson, Waiting
 from tieline.console.auth.sessions import COOKIE, Sessions, Who
 from tieline.console.guard import Guard, same_origin
 from tieline.console.live import Live
 from tieline.console.metrics import Metrics
+from tieline.console.oidc_api import ways_in
 from tieline.console.openapi import document
 from tieline.console.problems import Problem, good
 from tieline.console.routes import ROUTES
@@ -48,6 +52,7 @@ def create_app(
     *,
     is_secure: bool = False,
     intake: Intake | None = None,
+    oidc: OidcLogin | None = None,
     routes: tuple[Route, ...] = ROUTES,
 ) -> Starlette:
     """Return the ASGI application.
@@ -59,10 +64,13 @@ def create_app(
         monotonic_s: Seconds for lifetimes of sessions.
         is_secure: Whether it is served over TLS: cookies are then marked Secure.
         intake: Where readings are sent; None: nowhere.
+        oidc: The identity provider's way in; None: local accounts alone.
         routes: The rows to serve.
     """
     second = SecondPerson(monotonic_s, accounts.secret)
-    desk = Desk(reader, operator, accounts, Sessions(accounts, monotonic_s), second, is_secure, intake)
+    label = oidc.settings.label if oidc is not None else ""
+    sessions = Sessions(accounts, monotonic_s)
+    desk = Desk(reader, operator, accounts, sessions, second, is_secure, intake, label)
     metrics = Metrics(reader)
     live = Live(desk, metrics)
     described = ENCODE(document(routes))
@@ -71,7 +79,9 @@ def create_app(
     ]
     served += [
         WebSocketRoute("/api/v1/live", live.serve),
+        *ways_in(desk, oidc),
         Path_("/api/v1/openapi.json", _fixed(described, "application/json"), methods=["GET"]),
+        Path_("/api/v1/asyncapi.json", _fixed(ENCODE(asyncapi.document()), "application/json"), methods=["GET"]),
         Path_("/healthz", _health(reader), methods=["GET"]),
         Path_("/metrics", _metrics(desk, metrics), methods=["GET"]),
         Path_("/{path:path}", _screens(_bundle()), methods=["GET"]),
@@ -123,7 +133,7 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
             if acts:
                 await desk.operator.audited(who.name, route.action.value, subject, "not allowed", {})
             raise Problem(403, "your roles don't allow this", field="action", value=route.action.value)
-    call = Call(desk, request, who)
+    call = Call(await _as_of(desk, request, acts), request, who)
     if decoder is not None:
         call.body = _decoded(decoder, await request.body(), request.headers.get("content-type", ""))
     if acts and route.action is not None and who is not None and not route.is_raw:
@@ -135,6 +145,16 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
     if call.cookie is not None:
         _set_cookie(response, call.cookie, desk.is_secure)
     return response
+
+
+async def _as_of(desk: Desk, request: Request, acts: bool) -> Desk:
+    """Return the desk, or where `as_of` names a past instant (ns) the desk as it was known then."""
+    if "as_of" not in request.query_params:
+        return desk
+    if acts:
+        raise Problem(422, "the past can't be changed", field="as_of")
+    at_ns = Call(desk, request, None).number("as_of", 0, 0, 2**62)
+    return dataclasses.replace(desk, reader=good(await desk.reader.at(at_ns)))
 
 
 async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:

@@ -18,9 +18,12 @@ from msgspec import Struct
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tieline.console.auth.roles import Action, may
+from tieline.console.auth.second import Waiting
 from tieline.console.auth.sessions import COOKIE, Who
 from tieline.console.guard import same_origin
 from tieline.console.table import Desk
+from tieline.desk import desk_views as d
+from tieline.desk import views as v
 from tieline.desk.views import FleetGrid
 
 if TYPE_CHECKING:
@@ -37,12 +40,18 @@ class Subscribe(Struct, frozen=True, forbid_unknown_fields=True):
     topics: tuple[str, ...]
 
 
-_PLAIN: dict[str, Action] = {
+PLAIN: dict[str, Action] = {
     "shell": Action.SEE_GRID, "overview": Action.SEE_GRID, "series": Action.SEE_GRID,
     "fleet": Action.SEE_GRID, "alarms": Action.SEE_GRID,
     "waiting": Action.CONFIRM, "events": Action.SEE_EVENTS, "market": Action.SEE_MARKET,
 }  # fmt: skip
-_NAMED = {"feeder": Action.SEE_GRID, "resource": Action.SEE_RESOURCE}
+NAMED = {"feeder": Action.SEE_GRID, "resource": Action.SEE_RESOURCE}
+VIEWS: dict[str, Any] = {
+    "shell": v.Shell, "overview": v.Overview, "series": v.Series, "fleet": v.FleetGrid, "alarms": list[v.AlarmView],
+    "waiting": list[Waiting], "events": list[d.EventView], "market": d.MarketView, "feeder": d.FeederView,
+    "resource": v.ResourceView,
+}  # fmt: skip
+"""What each topic's view is."""
 
 
 class Live:
@@ -103,7 +112,7 @@ class Live:
 
     def _made(self, topic: str, who: Who) -> bytes:
         word, _, name = topic.partition(":")
-        action = _PLAIN.get(topic) or (_NAMED.get(word) if name else None)
+        action = PLAIN.get(topic) or (NAMED.get(word) if name else None)
         if action is None:
             return ENCODE({"topic": topic, "problem": f"there is no topic {topic[:80]!r}"})
         if not may(who.roles, action, name if word == "resource" else "", who.scope):

@@ -24,6 +24,12 @@ _PROBLEM = {
 }
 
 
+_AS_OF = {
+    "name": "as_of", "in": "query", "required": False, "schema": {"type": "string"},
+    "description": "ns since 1970: the view as it was known then; `/api/v1/past` says which instants are kept",
+}  # fmt: skip
+
+
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """Return the document of these routes."""
     types = list(dict.fromkeys([r.answer for r in routes] + [r.body for r in routes if r.body is not None]))
@@ -68,7 +74,8 @@ def _operation(route: Route, schema_of: dict[Any, Any]) -> dict[str, Any]:
         + [
             {"name": key, "in": "query", "required": False, "description": says, "schema": {"type": "string"}}
             for key, says in route.query
-        ],
+        ]
+        + ([_AS_OF] if route.method == "GET" and route.action is not None else []),
         "responses": {
             "200": {"description": "Done", "content": {"application/json": {"schema": schema_of[route.answer]}}},
             "default": problem,

@@ -14,7 +14,7 @@ from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
-from tieline.desk.screens import AskLimit, Columns, ComposeEvent, Ingested
+from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit
 from tieline.errors import Error
 from tieline.resource.claim import Refusal
 
@@ -92,6 +92,14 @@ async def _links(call: Call) -> list[v.LinkView]:
     return call.desk.reader.links()
 
 
+async def _kept(call: Call) -> d.KeptSpan:
+    return call.desk.reader.kept()
+
+
+async def _messages(call: Call) -> list[d.MessageView]:
+    return call.desk.reader.messages(call.text("protocol", 40), call.number("count", 50, 1, 200))
+
+
 async def _alarms(call: Call) -> list[v.AlarmView]:
     return call.desk.reader.alarms()
 
@@ -160,6 +168,24 @@ async def _deny(call: Call) -> d.EventView:
     return await _step(call, "Denied")
 
 
+async def _extend(call: Call) -> d.EventView:
+    minutes = call.body.minutes
+    answer: d.EventView = good(await call.desk.operator.extend(call.path("event"), minutes, call.name))
+    return answer
+
+
+async def _owner_limit(call: Call) -> Done:
+    return _done(await call.desk.operator.owner_limit(call.path("resource"), call.body, call.name))
+
+
+async def _owner_release(call: Call) -> Done:
+    return _done(await call.desk.operator.owner_limit(call.path("resource"), None, call.name))
+
+
+async def _earned(call: Call) -> list[v.OwnerMoney]:
+    return call.desk.reader.earned(call.path("resource"))
+
+
 async def _cancel(call: Call) -> d.EventView:
     return await _step(call, "Canceled")
 
@@ -199,6 +225,13 @@ def _wide(call: Call) -> str:
     except KeyError:
         return ""
     return needs_two(devices, reader.shell().devices)
+
+
+def _lasts_longer(call: Call) -> str:
+    """Return why an extension waits; empty where it would be refused anyway, so that nobody confirms nothing."""
+    found = next((event for event in call.desk.reader.events() if event.id == call.path("event")), None)
+    may_last = found is not None and found.state in ("Scheduled", "In Progress") and call.body.minutes >= 1
+    return "an event is made longer by two people, as it is approved" if may_last else ""
 
 
 def _releases(call: Call) -> str:
@@ -266,12 +299,29 @@ ROUTES: tuple[Route, ...] = (
         "POST", f"{_A}/resources/{{resource}}/opt-in", Action.OPT, _opt_in, "Take a device back in", Done,
         subject="resource",
     ),
+    Route(
+        "POST", f"{_A}/resources/{{resource}}/owner-limit", Action.OPT, _owner_limit,
+        "Limit a device for its owner until he takes it back", Done, OwnerLimit, subject="resource",
+    ),
+    Route(
+        "POST", f"{_A}/resources/{{resource}}/owner-release", Action.OPT, _owner_release,
+        "Take the owner's limit back", Done, subject="resource",
+    ),
+    Route(
+        "GET", f"{_A}/resources/{{resource}}/earned", Action.SEE_RESOURCE, _earned, "What its owner has earned",
+        list[v.OwnerMoney], subject="resource",
+    ),
     Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", d.TraceView),
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
     Route(
         "POST", f"{_A}/readings", Action.SEND_READINGS, _readings, "Send readings; durable when it answers", Ingested,
         Columns, is_raw=True,
+    ),
+    Route("GET", f"{_A}/past", Action.SEE_GRID, _kept, "Which past instants `as_of` can show", d.KeptSpan),
+    Route(
+        "GET", f"{_A}/messages", Action.SEE_MESSAGES, _messages, "Messages that carried decisions, decoded and raw",
+        list[d.MessageView], query=(("protocol", "Only this protocol"), ("count", "1 to 200")),
     ),
     Route("GET", f"{_A}/alarms", Action.SEE_GRID, _alarms, "Standing alarms, worst first", list[v.AlarmView]),
     Route(
@@ -299,6 +349,10 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", f"{_A}/events/{{event}}/cancel", Action.CANCEL_EVENT, _cancel, "Cancel; what held before holds again",
         d.EventView, subject="event",
+    ),
+    Route(
+        "POST", f"{_A}/events/{{event}}/extend", Action.DECIDE_EVENT, _extend, "Let an event last longer: two people",
+        d.EventView, ExtendEvent, subject="event", two=_lasts_longer,
     ),
     Route("GET", f"{_A}/market", Action.SEE_MARKET, _market, "The market desk", d.MarketView),
     Route("GET", f"{_A}/settlement", Action.SEE_MONEY, _settlement, "Statements and intervals", d.SettlementView),

@@ -19,7 +19,7 @@ from tieline.desk.screens import Intake, Operator, Reader
 
 @dataclass
 class Desk:
-    """What handlers work with."""
+    """What handlers work with; `provider` is what the button of the identity provider says, empty: there is none."""
 
     reader: Reader
     operator: Operator
@@ -28,6 +28,7 @@ class Desk:
     second: SecondPerson
     is_secure: bool = False
     intake: Intake | None = None
+    provider: str = ""
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Call:
         if text is None:
             return default
         digits = text.removeprefix("-")
-        value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 19 else least - 1
+        value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else least - 1
         if not least <= value <= most:
             raise Problem(422, f"{key} is out of range", field=key, value=text[:80], limit=f"{least} to {most}")
         return value

@@ -74,8 +74,29 @@ class FeederView(View, frozen=True):
     limits: tuple[ClaimView, ...]
 
 
+class FeederEffect(View, frozen=True):
+    """What an event does to one feeder: power and limits before and after; None without a model or a limit."""
+
+    feeder: str
+    devices: int
+    power_w: float
+    after_w: float
+    limit_high_w: float | None
+    is_over: bool
+    loading_frac: float | None
+    loading_after_frac: float | None
+    min_pu: float | None
+    min_after_pu: float | None
+    broken: int
+    broken_after: int
+
+
 class EventPreview(View, frozen=True):
-    """What an event would do, before anybody is bothered."""
+    """What an event would do, before anybody is bothered.
+
+    `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
+    through the event.
+    """
 
     group: str
     devices: int
@@ -90,6 +111,8 @@ class EventPreview(View, frozen=True):
     needs_second_person: bool
     by_kind: dict[str, int]
     minutes: tuple[float, ...]
+    cost: float = 0.0
+    effects: tuple[FeederEffect, ...] = ()
 
 
 class EventView(View, frozen=True):
@@ -205,6 +228,29 @@ class AuditView(View, frozen=True):
     rows: tuple[AuditRow, ...]
     checked: bool = False
     bad_seq: int | None = None
+
+
+class KeptSpan(View, frozen=True):
+    """From when until when past instants can be shown, and how far apart; None: nothing is kept yet."""
+
+    first_ns: int | None
+    last_ns: int | None
+    step_ns: int
+
+
+class MessageView(View, frozen=True):
+    """A message that carried a decision: `raw` as it was on the wire (hex where `is_hex`), and its fields by name."""
+
+    seq: int
+    record: str
+    at_ns: int
+    protocol: str
+    link: str
+    direction: str
+    says: str
+    fields: tuple[tuple[str, str], ...]
+    raw: str
+    is_hex: bool
 
 
 class Found(View, frozen=True):

@@ -18,11 +18,12 @@ from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.ids import derive
+from tieline.pool.merit import merit_price
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import HOUR_NS, iso
+from tieline.times import HOUR_NS, MINUTE_NS, iso
 
 SOURCE = "program"
 MAX_HOURS = 12
@@ -107,6 +108,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         wish.group, len(rows), wish.power_w, float(np.sign(wish.power_w)) * can_w, expected_w, out, unseen,
         float(np.mean(per_minute)) * hours, -float(np.sign(wish.power_w)) * rebound_w, text,
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
+        float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours,
     )  # fmt: skip
 
 
@@ -148,6 +150,30 @@ def decide_step(
     return entries, after
 
 
+def decide_extend(
+    state: DeskState, event_id: str, minutes: int, by: str, now_ns: int
+) -> tuple[list[Entry], ProgramEvent | Refusal]:
+    """Return the facts of a longer event: claims of one that runs are placed anew and supersede the old (R4)."""
+    event = state.events.get(event_id)
+    if event is None:
+        return [], Refusal("no such event", "event", event_id, "an event of the desk")
+    if event.state not in (EventState.SCHEDULED, EventState.IN_PROGRESS):
+        return [], Refusal("only an event that is to come or runs lasts longer", "state", event.state.value,
+                           "Scheduled or In Progress")  # fmt: skip
+    most = (MAX_HOURS * HOUR_NS - (event.end_ns - event.start_ns)) // MINUTE_NS
+    if not 1 <= minutes <= most:
+        return [], Refusal("the event can't last that much longer", "minutes", str(minutes), f"1 to {most}")
+    longer = structs.replace(event, end_ns=event.end_ns + minutes * MINUTE_NS)
+    body = {**structs.asdict(longer), "state": longer.state.value}
+    step = Entry(
+        derive("event-extended", event.id, longer.end_ns, now_ns), EventChanged(event.id, event.state.value, by, body),
+        event.group,
+    )  # fmt: skip
+    if event.state is EventState.SCHEDULED:
+        return [step], longer
+    return [step, _placed(state, longer, now_ns, step.id)], longer
+
+
 def due(state: DeskState, now_ns: int) -> list[Entry]:
     """Return the facts that the time brings: scheduled events begin with their claims, running ones end."""
     entries: list[Entry] = []
@@ -167,10 +193,15 @@ def due(state: DeskState, now_ns: int) -> list[Entry]:
 
 def _placed(state: DeskState, event: ProgramEvent, now_ns: int, cause: str) -> Entry:
     rows, share_w, _, _ = shares(state, event.group, event.power_w)
-    count, batch = len(rows), derive("claims", SOURCE, event.id)
+    held = [batch for batch, _ in state.claims.batches() if batch.source == SOURCE and batch.program == event.id]
+    version = 1 + max((batch.source_version for batch in held), default=0)
+    if held:  # called already: what it has to give is counted from where it stands, so it keeps what it was asked
+        rows, share_w = held[-1].rows, held[-1].value - state.base_w[held[-1].rows]
+    batch = derive("claims", SOURCE, event.id) if version == 1 else derive("claims", SOURCE, event.id, version)
+    count = len(rows)
     fact = ClaimsPlaced(
         batch, SOURCE, event.composed_by, event.id, int(Level.PROGRAM), 0, Quantity.P.value, ClaimKind.SET.value,
-        event.why or event.program, 1, now_ns, event.start_ns, event.end_ns, Packed.of(rows),
+        event.why or event.program, version, now_ns, event.start_ns, event.end_ns, Packed.of(rows),
         Packed.of(np.full(count, -np.inf)), Packed.of(np.full(count, np.inf)), Packed.of(state.base_w[rows] + share_w),
     )  # fmt: skip
     return Entry(batch, fact, event.group, (cause,))

@@ -12,7 +12,9 @@ from tieline.desk.desk_views import (
     EventView,
     FeederView,
     Found,
+    KeptSpan,
     MarketView,
+    MessageView,
     SettlementView,
     TraceView,
 )
@@ -23,6 +25,7 @@ from tieline.desk.views import (
     LinkView,
     Member,
     Overview,
+    OwnerMoney,
     ResourceView,
     Series,
     Shell,
@@ -40,6 +43,19 @@ class ComposeEvent(Struct, frozen=True, forbid_unknown_fields=True):
     power_w: float
     strategy: str = "share"
     why: str = ""
+
+
+class ExtendEvent(Struct, frozen=True, forbid_unknown_fields=True):
+    """So many minutes more for an event that is scheduled or runs."""
+
+    minutes: int
+
+
+class OwnerLimit(Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits that an owner sets on his own device (W, positive into the grid); they hold until he takes them back."""
+
+    low_w: float
+    high_w: float
 
 
 class AskLimit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,6 +159,22 @@ class Reader(Protocol):
         """Return the health of each link."""
         ...
 
+    def kept(self) -> KeptSpan:
+        """Return from when until when past instants can be shown."""
+        ...
+
+    async def at(self, at_ns: int) -> Reader | Refusal:
+        """Return the reader of a past instant: every view as it was known then."""
+        ...
+
+    def messages(self, protocol: str, count: int) -> list[MessageView]:
+        """Return the newest messages that carried decisions, of a protocol (empty: all), newest first."""
+        ...
+
+    def earned(self, resource: str) -> list[OwnerMoney]:
+        """Return what a device's owner has earned, the newest statement first."""
+        ...
+
     def search(self, text: str, count: int) -> list[Found]:
         """Return what matches a text."""
         ...
@@ -157,6 +189,14 @@ class Operator(Protocol):
 
     async def advance(self, event: str, to: str, by: str) -> EventView | Refusal:
         """Move an event one step: Submitted, Approved, Denied, Canceled."""
+        ...
+
+    async def extend(self, event: str, minutes: int, by: str) -> EventView | Refusal:
+        """Let an event last longer."""
+        ...
+
+    async def owner_limit(self, resource: str, ask: OwnerLimit | None, by: str) -> Granted | Refusal | None:
+        """Limit a device for its owner; None takes the limit back."""
         ...
 
     async def acknowledge(self, alarm: str, by: str) -> Refusal | None:

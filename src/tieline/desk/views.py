@@ -111,8 +111,31 @@ class FeederRow(View, frozen=True):
     violations: int
 
 
+class Reach(View, frozen=True):
+    """What can still be added and taken for a product (W): there within each of `minutes`, held for `hold_s`."""
+
+    product: str
+    says: str
+    reach_s: float
+    hold_s: float
+    minutes: tuple[int, ...]
+    up_w: tuple[float, ...]
+    down_w: tuple[float, ...]
+
+
+class AlarmRate(View, frozen=True):
+    """How the alarm system does: new alarms in each ten minutes, oldest first, and how many of each priority."""
+
+    starts_ns: tuple[int, ...]
+    new: tuple[int, ...]
+    by_priority: tuple[int, int, int]
+
+
 class Overview(View, frozen=True):
-    """The first screen; `controls` counts devices by the authority that sets or limits them; the worst feeders."""
+    """The first screen; `controls` counts devices by the authority that sets or limits them; the worst feeders.
+
+    `available_up_w` and `available_down_w` are what is left beside what is owed already, for energy over an hour.
+    """
 
     revision: int
     now_ns: int
@@ -136,6 +159,9 @@ class Overview(View, frozen=True):
     feeders: tuple[FeederRow, ...]
     feeder_count: int
     controls: dict[str, int]
+    reach: tuple[Reach, ...] = ()
+    alarm_rate: AlarmRate | None = None
+    violations: int = 0
 
 
 class FleetGroup(View, frozen=True):
@@ -260,6 +286,28 @@ class MarketSide(View, frozen=True):
     eligible: bool
 
 
+class Part(View, frozen=True):
+    """One step down the device tree: a group or device beneath a resource, with what it gives now."""
+
+    id: str
+    kind: str
+    devices: int
+    power_w: float | None
+    abnormal: int
+
+
+class OwnerMoney(View, frozen=True):
+    """What an owner's site has earned by a statement; `version` grows where the day was settled anew."""
+
+    statement: str
+    site: str
+    start_ns: int
+    end_ns: int
+    amount: str
+    currency: str
+    version: int
+
+
 class ScadaSide(View, frozen=True):
     """How OT sees it: measured power, limits, mode, quality, state of its link."""
 
@@ -301,3 +349,5 @@ class ResourceView(View, frozen=True):
     command: CommandView | None
     stages: dict[str, int]
     readings: tuple[Reading, ...]
+    parts: tuple[Part, ...] = ()
+    part_count: int = 0

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
+from tieline.console.auth.oidc import OidcSettings
 from tieline.errors import ConfigError
 from tieline.node.link_settings import LinkSettings
 from tieline.resource.level import Level
@@ -41,6 +42,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     tls: ConsoleTls | None = None
     peers: tuple[PeerSettings, ...] = ()
     links: LinkSettings = LinkSettings()
+    oidc: OidcSettings | None = None
 
 
 _EXAMPLE = """# Settings of a Tieline server. Unknown keys are refused with their path.
@@ -86,6 +88,14 @@ ceiling = "GRID_EMERGENCY"
 # [[links.mqtt]]                      # thermostats and plugs behind a broker
 # host = "127.0.0.1"
 # devices = { heater-1 = { device = "heater-1", profile = "water_heater" } }
+
+# People may sign in with an OpenID Connect provider beside local accounts (authorization code with PKCE).
+# [oidc]
+# issuer = "https://id.my-utility.example"
+# client_id = "tieline"
+# redirect_uri = "https://desk.my-utility.example/oidc/callback"
+# roles_claim = "groups"
+# role_of = { "grid-operators" = "operator", "traders" = "trader" }
 """
 
 
@@ -114,6 +124,9 @@ def load_config(path: Path) -> Settings:
         raise ConfigError(f"{path}: {error}") from None
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"{path}: port {settings.port} at $.port: give 0 to 65535")
+    if settings.oidc is not None and not settings.oidc.redirect_uri.endswith("/oidc/callback"):
+        value = settings.oidc.redirect_uri
+        raise ConfigError(f"{path}: redirect_uri {value!r} at $.oidc.redirect_uri: give https://HOST/oidc/callback")
     try:
         ZoneInfo(settings.zone)
     except (KeyError, ValueError, OSError):

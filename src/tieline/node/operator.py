@@ -7,12 +7,12 @@ import numpy as np
 from tieline.desk.authority import decide_kill
 from tieline.desk.desk_views import EventView
 from tieline.desk.entry import Entry
-from tieline.desk.events import decide_compose, decide_step, due, view_of
+from tieline.desk.events import decide_compose, decide_extend, decide_step, due, view_of
 from tieline.desk.facts import AlarmChanged, Audited
 from tieline.desk.people import names_in
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import EventState
-from tieline.desk.screens import AskLimit, ComposeEvent
+from tieline.desk.screens import AskLimit, ComposeEvent, OwnerLimit
 from tieline.ids import derive
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
@@ -57,6 +57,36 @@ class NodeOperator:
             await self._events_by_clock()
             await self.node.desk.settle()
         return answer if isinstance(answer, Refusal) else view_of(answer)
+
+    async def extend(self, event: str, minutes: int, by: str) -> EventView | Refusal:
+        """Let an event last longer."""
+        entries, answer = decide_extend(self.node.state, event, minutes, by, self.node.clock.now_ns())
+        await self.node.desk.commit(entries)
+        if entries:
+            await self.node.desk.settle()
+        return answer if isinstance(answer, Refusal) else view_of(answer)
+
+    async def owner_limit(self, resource: str, ask: OwnerLimit | None, by: str) -> Granted | Refusal | None:
+        """Limit a device for its owner until he takes it back (None): an owner's need outranks every market."""
+        now_ns, source = self.node.clock.now_ns(), f"owner:{resource}"
+        if ask is None:
+            frame = derive("owner-limit", by, now_ns)
+            found = await self.node.desk.withdraw(source, "owner-limit", resource, Quantity.P, frame)
+            return None if found else Refusal("the owner has set no limit", "resource", resource, "a limited device")
+        fleet = self.node.state.fleet
+        if resource not in fleet.ids:
+            return Refusal("no such device", "resource", resource, "a device of the registry")
+        row = fleet.row(resource)
+        lowest_w, highest_w = -float(fleet.max_absorb_w[row]), float(fleet.max_inject_w[row])
+        if not lowest_w <= ask.low_w <= ask.high_w <= highest_w:
+            given = f"{ask.low_w:g}, {ask.high_w:g}"
+            return Refusal("beyond what it can do", "low_w, high_w", given, f"{lowest_w:g} to {highest_w:g} W")
+        return await self.node.desk.ask(
+            Ask(
+                source, "owner", "owner-limit", Level.OWNER_NEED, resource, Quantity.P, ClaimKind.LIMIT, now_ns, now_ns,
+                FOREVER_NS, low=ask.low_w, high=ask.high_w, because=f"the owner's limit ({by})",
+            )
+        )  # fmt: skip
 
     async def acknowledge(self, alarm: str, by: str) -> Refusal | None:
         """Acknowledge an alarm that stands."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
 import numpy as np
 
 from tieline.desk.state import DeskState
-from tieline.desk.views import AlarmView, LinkView
+from tieline.desk.views import AlarmRate, AlarmView, LinkView
 from tieline.ids import derive
 from tieline.node.read_fleet import GridReading, limits_on_groups
-from tieline.times import MINUTE_NS
+from tieline.times import MINUTE_NS, floor_ns
 
 Since = Mapping[str, int]
+TEN_NS, TENS = 10 * MINUTE_NS, 36
 SHORT_FRAC, SHORT_FOR_NS, LEAST_SAMPLES = 0.9, 15 * MINUTE_NS, 10
 
 
@@ -97,3 +99,28 @@ def shortfall(
             "/market", 1, since.get(name, now_ns),
         )
     ]  # fmt: skip
+
+
+def rate(raised: Iterable[int], standing: Sequence[AlarmView], now_ns: int) -> AlarmRate:
+    """Return how many alarms came in each of the last ten-minute spans, and how many stand in each priority.
+
+    ISA-18.2-2016, table 7: at most one in ten minutes is the aim, more than ten is a flood, and priorities should be
+    about 5, 15 and 80 %.
+    """
+    first_ns = floor_ns(now_ns, TEN_NS) - (TENS - 1) * TEN_NS
+    starts = tuple(first_ns + n * TEN_NS for n in range(TENS))
+    new = [0] * TENS
+    for at_ns in raised:
+        place = (at_ns - first_ns) // TEN_NS
+        if 0 <= place < TENS:
+            new[place] += 1
+    one, two, three = (sum(1 for alarm in standing if alarm.priority == priority) for priority in (1, 2, 3))
+    return AlarmRate(starts, tuple(new), (one, two, three))
+
+
+def acknowledged_as(alarm: AlarmView, acknowledged: Mapping[str, Mapping[str, object]]) -> AlarmView:
+    """Return an alarm with who acknowledged it, if that was since it began."""
+    body = acknowledged.get(alarm.id)
+    if body is None or body.get("since_ns") != alarm.since_ns:
+        return alarm
+    return msgspec.structs.replace(alarm, is_acknowledged=True, acknowledged_by=str(body.get("by", "")))

@@ -6,7 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from tieline.desk import alarms
@@ -16,13 +18,16 @@ from tieline.desk.desk_views import (
     EventView,
     FeederView,
     Found,
+    KeptSpan,
     MarketView,
+    MessageView,
     SettlementView,
     TraceView,
 )
 from tieline.desk.events import preview, view_of
 from tieline.desk.obligation import owed
 from tieline.desk.ports import Session
+from tieline.desk.reach import reach_of
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.tracking import above_base_w
 from tieline.desk.views import (
@@ -31,40 +36,39 @@ from tieline.desk.views import (
     LinkView,
     Member,
     Overview,
+    OwnerMoney,
     ResourceView,
     Series,
     Shell,
 )
-from tieline.grid.feeder import FeederModel
-from tieline.node import read_alarms, read_fleet, read_grid, read_market, read_resource, read_words
+from tieline.node import (
+    read_alarms,
+    read_effects,
+    read_fleet,
+    read_grid,
+    read_market,
+    read_monitor,
+    read_parts,
+    read_resource,
+    read_search,
+    read_words,
+)
 from tieline.node.read_fleet import GridReading
+from tieline.node.record import Recorder
 from tieline.node.runtime import Node
+from tieline.node.sources import Sources as Sources
 from tieline.resource.claim import Refusal
-from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.store.journal import SqliteJournal
 from tieline.store.trace import trace
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
+if TYPE_CHECKING:
+    from tieline.node.read_past import Past
+
 SAMPLES = 24 * 60
 MOST_FEEDERS = 250
 FLOW_SHARE = 0.05
-SCREENS = ("overview", "feeders", "events", "market", "alarms", "settlement", "audit", "links")
-
-
-@dataclass
-class Sources:
-    """What a node can't know by itself; each may be left out."""
-
-    utility: str = "Tieline"
-    setting: str = "LIVE"
-    zone: str = "UTC"
-    speed: float = 1.0
-    above: str = "substation-1"
-    model: FeederModel | None = None
-    grid: Callable[[], Mapping[str, GridReading]] = dict
-    forecast: Callable[[], Mapping[int, float]] = dict
-    gate_ns: Callable[[], int | None] = lambda: None
 
 
 @dataclass
@@ -94,10 +98,13 @@ class NodeReader:
         self._order = read_fleet.order_of(node.state.fleet)
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
         self._since: dict[str, int] = {}
+        self._seen_ns: dict[str, int] = {}
         self._raised: deque[int] = deque(maxlen=1_000)
         self._kept = _Kept()
         self._grid: Mapping[str, GridReading] = {}
         self._next_flow_s = float("-inf")
+        self.record = Recorder()
+        self._past: Past | None = None
         node.after_beat.append(self._sample)
 
     # --- sampling --------------------------------------------------------------------------------------------------
@@ -111,6 +118,9 @@ class NodeReader:
         self._samples.append(_Sample(now_ns, asked_w, gave_w, price))
         self._solve()
         self.alarms()
+        if self.record.is_due(now_ns):
+            node = self.node
+            self.record.keep(node.state, node.cycle.pools, self._grid, node.journal.last_seq, now_ns)
 
     def _solve(self) -> None:
         """Solve the feeders anew, unless that would take more than `FLOW_SHARE` of the loop's time."""
@@ -159,13 +169,18 @@ class NodeReader:
         fit = (fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
         age_s = float(now_ns - int(seen.max())) / SECOND_NS if len(seen) else None
         links = tuple(self.links())
-        market = any(link.state == "live" for link in links if "iso" in link.name or "ads" in link.protocol)
         return Shell(
             self.sources.utility, self.sources.setting, now_ns, self.sources.zone, self.sources.speed, state.revision,
-            age_s, links, node.journal.last_seq, not node.desk._broken, market or node.desk.market is not None,
+            age_s, links, node.journal.last_seq, not node.desk._broken, self.is_market_live(),
             state.authority.get("desk", "this desk"), state.authority.get("mode", "Automatic"), state.is_killed,
             len(fleet), int(fit.sum()), tuple(self.alarms()[:3]),
         )  # fmt: skip
+
+    def is_market_live(self) -> bool:
+        """Return whether a market is there and its link is live: one answer for every screen that says so."""
+        market = self.node.desk.market
+        links = [link for link in self.links() if link.protocol == "iso_web"]
+        return market is not None and all(link.state == "live" for link in links)
 
     def links(self) -> list[LinkView]:
         """Return the health of each link."""
@@ -198,15 +213,17 @@ class NodeReader:
         spread = read_market.spread_of(read_market.tracked(self.journal, now_ns - 6 * HOUR_NS))
         recent = sum(1 for at in self._raised if at > now_ns - 10 * MINUTE_NS)
         power_w = state.fleet.power_w
+        reach = reach_of(state, pool, now_ns) if pool else ()
         return Overview(
             state.revision, now_ns, name, asked_w, gave_w, price, debt.end_ns if debt else None,
-            debt.because if debt else "", pool.available[0] if pool else None, pool.available[1] if pool else None,
+            debt.because if debt else "", reach[0].up_w[1] if reach else None, reach[0].down_w[1] if reach else None,
             float(np.nansum(power_w)) if np.isfinite(power_w).any() else None, len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
             int(counts[read_fleet.LIMITED]), recent,
             read_market.commitments(state, name, now_ns, spread),
             tuple(read_fleet.feeder_rows(state, self._order, cells, self._grid)[:MOST_FEEDERS]), len(self._order.names),
-            read_resource.in_control(state, now_ns),
+            read_resource.in_control(state, now_ns), reach, read_alarms.rate(self._raised, self.alarms(), now_ns),
+            sum(len(reading.violations) for reading in self._grid.values()),
         )  # fmt: skip
 
     def series(self) -> Series:
@@ -235,11 +252,20 @@ class NodeReader:
         """Return one resource in both views. Raises KeyError where there is none."""
         node = self.node
         links = {row: str(name) for row, name in self._links_of(resource).items()}
-        return read_resource.resource_view(node.state, node.cycle.pools, resource, links, node.clock.now_ns())
+        view = read_resource.resource_view(node.state, node.cycle.pools, resource, links, node.clock.now_ns())
+        parts, count = read_parts.parts_of(node.state, resource, self._cells())
+        return msgspec.structs.replace(view, parts=parts, part_count=count)
+
+    def earned(self, resource: str) -> list[OwnerMoney]:
+        """Return what a device's owner has earned, the newest first. Raises KeyError where there is no such device."""
+        return read_parts.earned(self.node.state, self.journal, resource)
 
     def _links_of(self, resource: str) -> dict[int, str]:
         desk = self.node.desk
-        row = int(self.node.state.fleet.leaves(resource)[0])
+        rows = self.node.state.fleet.leaves(resource)
+        if not len(rows):  # a group that stands empty: there is nothing to show of it
+            raise KeyError(resource)
+        row = int(rows[0])
         code = int(desk._link_of_row[row])
         return {} if code < 0 else {row: desk._links[code].name}
 
@@ -253,7 +279,10 @@ class NodeReader:
     def why(self, resource: str) -> TraceView:
         """Return the trace of what is in force on a resource. Raises KeyError where there is no such resource."""
         state = self.node.state
-        row = int(state.fleet.leaves(resource)[0])
+        rows = state.fleet.leaves(resource)
+        if not len(rows):
+            raise KeyError(resource)
+        row = int(rows[0])
         settled = state.claims.explain(row, self.node.clock.now_ns()).setpoint
         claim = settled.by or settled.limited_by
         batch = int(state.commands.batch[row])
@@ -280,15 +309,18 @@ class NodeReader:
 
     def preview(self, event: ComposeEvent) -> EventPreview | Refusal:
         """Return what an event would do; nothing happens."""
-        return preview(self.node.state, event, self.node.clock.now_ns())
+        state = self.node.state
+        view = preview(state, event, self.node.clock.now_ns())
+        if isinstance(view, Refusal):
+            return view
+        return read_effects.with_effects(state, view, event, self._order, self._grid, self.sources.what_if)
 
     def market(self) -> MarketView:
         """Return the market desk."""
-        node, name = self.node, self._pool()
-        pool = node.cycle.pools.get(name)
-        available = (pool.available[0], pool.available[1]) if pool else (None, None)
+        node, name, seen = self.node, self._pool(), self.overview()
+        available = (seen.available_up_w, seen.available_down_w)
         return read_market.market_view(
-            node.state, self.journal, name, node.clock.now_ns(), node.desk.market is not None,
+            node.state, self.journal, name, node.clock.now_ns(), self.is_market_live(),
             self.sources.gate_ns(), self.sources.forecast(), available,
         )  # fmt: skip
 
@@ -302,23 +334,28 @@ class NodeReader:
         bad = self.node.journal.verify() if check else None
         return AuditView(view.last_seq, self.node.journal.last_hash.hex(), view.rows, check, bad)
 
+    def kept(self) -> KeptSpan:
+        """Return from when until when past instants can be shown."""
+        return self._pasts().span()
+
+    async def at(self, at_ns: int) -> NodeReader | Refusal:
+        """Return the reader of a past instant."""
+        return await self._pasts().at(at_ns)
+
+    def _pasts(self) -> Past:
+        if self._past is None:
+            from tieline.node.read_past import Past as Made  # a past reader is a reader: it can't be imported above
+
+            self._past = Made(self)
+        return self._past
+
+    def messages(self, protocol: str, count: int) -> list[MessageView]:
+        """Return the newest messages that carried decisions, newest first."""
+        return read_monitor.messages(self.journal, self.node.journal.last_seq, protocol, count)
+
     def search(self, text: str, count: int) -> list[Found]:
         """Return screens, groups, events and devices whose name holds a text."""
-        wanted = text.strip().lower()
-        found = [Found(name, "screen", f"/{name}") for name in SCREENS if wanted in name]
-        fleet = self.node.state.fleet
-        for group in fleet.groups:
-            if wanted in group.id.lower():
-                link = f"/feeder/{group.id}" if group.kind is Kind.FEEDER else f"/resource/{group.id}"
-                found.append(Found(group.id, group.kind.value, link))
-        found += [Found(e.id, "event", "/events", e.program) for e in self.node.state.events.values() if wanted in e.id]
-        if len(found) < count and wanted:
-            for name in fleet.ids:
-                if wanted in name:
-                    found.append(Found(name, fleet.kind_of(name).value, f"/resource/{name}"))
-                    if len(found) >= count:
-                        break
-        return found[:count]
+        return read_search.found(self.node.state, text, count)
 
     # --- alarms ----------------------------------------------------------------------------------------------------
 
@@ -329,7 +366,7 @@ class NodeReader:
         acknowledged = {
             key: body for key, body in self.node.state.alarms.items() if body.get("state") == "acknowledged"
         }
-        return [_with_acknowledgement(alarm, acknowledged) for alarm in standing]
+        return [read_alarms.acknowledged_as(alarm, acknowledged) for alarm in standing]
 
     def _alarms(self) -> list[AlarmView]:
         now_ns, order = self.node.clock.now_ns(), self._order
@@ -346,7 +383,11 @@ class NodeReader:
         for alarm in kept:
             if alarm.id not in self._since:
                 self._raised.append(now_ns)
-        self._since = {alarm.id: self._since.get(alarm.id, now_ns) for alarm in kept}
+            self._seen_ns[alarm.id] = now_ns
+        # One that comes back within ten minutes is the same alarm, not a new one: chattering is no news (ISA-18.2, 16).
+        self._seen_ns = {name: at for name, at in self._seen_ns.items() if at > now_ns - read_alarms.TEN_NS}
+        standing = {alarm.id: alarm.since_ns for alarm in kept}
+        self._since = {name: standing.get(name, self._since.get(name, now_ns)) for name in self._seen_ns}
         return kept
 
 
@@ -356,12 +397,3 @@ def _loop_s() -> float:
         return asyncio.get_running_loop().time()
     except RuntimeError:
         return float("inf")
-
-
-def _with_acknowledgement(alarm: AlarmView, acknowledged: Mapping[str, Mapping[str, object]]) -> AlarmView:
-    import msgspec
-
-    body = acknowledged.get(alarm.id)
-    if body is None or body.get("since_ns") != alarm.since_ns:
-        return alarm
-    return msgspec.structs.replace(alarm, is_acknowledged=True, acknowledged_by=str(body.get("by", "")))

@@ -104,7 +104,9 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall
             sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
             where = settings.port if port is None else port
             tls = None if settings.tls is None else console_context(folder, settings.tls)
-            console = await serve_console(node, settings.host, where, sources=sources, intake=intake, tls=tls, say=say)
+            console = await serve_console(
+                node, settings.host, where, sources=sources, intake=intake, tls=tls, oidc=settings.oidc, say=say
+            )
             try:
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.errors import Infeasible
 from tieline.node.read_fleet import GridReading
@@ -31,14 +32,20 @@ def stage_sources(stage: Stage, speed: float = 1.0, setting: str = "DEMO") -> So
     return Sources(
         utility="Tieline demo territory", setting=setting, zone=ZONE.key, speed=speed, model=stage.flow.model,
         grid=lambda: stage_grid(stage), forecast=lambda: forecast, gate_ns=gate,
+        what_if=lambda added_w: stage_grid(stage, added_w),
     )  # fmt: skip
 
 
-def stage_grid(stage: Stage) -> Mapping[str, GridReading]:
-    """Return the power flow of every feeder of a stage now; none where a feeder has no solution."""
+def stage_grid(stage: Stage, added_w: NDArray[np.float64] | None = None) -> Mapping[str, GridReading]:
+    """Return the power flow of every feeder of a stage now; none where a feeder has no solution.
+
+    `added_w` asks what would be with so much more power at each device (W).
+    """
     territory = stage.territory
     count = len(territory.feeders)
     site_w = stage.world.site_w()
+    if added_w is not None:
+        site_w = site_w + np.bincount(territory.site_of, added_w, len(site_w))
     by_feeder = site_w.reshape(count, -1)
     buses = territory.bus_of_site.reshape(count, -1)
     try:

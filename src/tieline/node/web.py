@@ -12,11 +12,14 @@ from starlette.applications import Starlette
 
 from tieline.console.app import create_app
 from tieline.console.auth.accounts import Accounts
+from tieline.console.auth.oidc import OidcSettings
+from tieline.console.auth.oidc_login import OidcLogin
 from tieline.console.auth.roles import Role
 from tieline.desk.screens import Intake
 from tieline.node.operator import NodeOperator
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
+from tieline.rim.clock import SystemClock
 from tieline.rim.serve import serve_asgi
 
 DESK_ROLES = (Role.OPERATOR, Role.DISPATCHER, Role.TRADER, Role.PROGRAM_MANAGER, Role.AUDITOR, Role.ADMIN)
@@ -51,6 +54,7 @@ async def serve_console(
     tls: ssl.SSLContext | None = None,
     people: Sequence[tuple[str, Sequence[Role]]] = (("admin", DESK_ROLES),),
     sets_password: bool = True,
+    oidc: OidcSettings | None = None,
     say: Callable[[str], None] = print,
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> Console:
@@ -66,6 +70,7 @@ async def serve_console(
         tls: TLS context; cookies are then marked Secure.
         people: Names and roles that get a one-time link, as long as no account of that name is there.
         sets_password: Whether a link's user must choose a password; a demonstration lets people straight in.
+        oidc: The identity provider that people may sign in with; None: local accounts alone.
         say: Where the links are told (never logged).
         random_bytes: Where secrets come from.
     """
@@ -75,7 +80,10 @@ async def serve_console(
     loop = asyncio.get_running_loop()
     accounts = Accounts(node.group.append, node.clock, loop.time, random_bytes)
     accounts.replay(node.journal.of_kind("AccountChanged"))
-    app = create_app(reader, operator, accounts, loop.time, is_secure=tls is not None, intake=intake)
+    # Tokens of a provider live on wall time, whatever time the desk plays.
+    way = OidcLogin(oidc, SystemClock(), loop.time, accounts.secret) if oidc is not None else None
+    is_secure = tls is not None
+    app = create_app(reader, operator, accounts, loop.time, is_secure=is_secure, intake=intake, oidc=way)
     server = await serve_asgi(app, host, port, tls)
     bound = server.sockets[0].getsockname()[1]
     url = f"{'https' if tls else 'http'}://{host if host not in ('0.0.0.0', '::') else '127.0.0.1'}:{bound}"

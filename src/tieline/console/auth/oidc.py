@@ -7,6 +7,7 @@ that nobody signs with a public key as a secret, and `none` is no algorithm.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from joserfc import jwt
@@ -24,13 +25,26 @@ LEEWAY_S = 60
 
 
 class OidcSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """A provider that we trust: its issuer, our client id, where groups stand, and which role each group gives."""
+    """A provider that we trust: its issuer, our client id, where groups stand, and which role each group gives.
+
+    `redirect_uri` is our own `/oidc/callback` as people reach it; it is set, never taken from a request's Host header.
+    `label` is what the sign-in button says. The secret stands in a file, so that no secret stands in a configuration.
+    """
 
     issuer: str
     client_id: str
     roles_claim: str = "groups"
     name_claim: str = "preferred_username"
     role_of: dict[str, Role] = {}
+    redirect_uri: str = ""
+    scopes: tuple[str, ...] = ("openid", "profile")
+    label: str = "single sign-on"
+    client_secret_file: str = ""
+
+    @property
+    def client_secret(self) -> str:
+        """The secret of our client; empty: a public client, which PKCE alone protects."""
+        return Path(self.client_secret_file).read_text("utf-8").strip() if self.client_secret_file else ""
 
 
 def verify(token: str, settings: OidcSettings, jwks: Mapping[str, Any], *, nonce: str, now_ns: int) -> Who | Refusal:

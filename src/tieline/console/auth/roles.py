@@ -33,6 +33,7 @@ class Action(StrEnum):
     SEE_AUDIT = "see_audit"
     SEE_METRICS = "see_metrics"
     SEND_READINGS = "send_readings"
+    SEE_MESSAGES = "see_messages"
     ACKNOWLEDGE = "acknowledge"
     COMPOSE_EVENT = "compose_event"
     DECIDE_EVENT = "decide_event"
@@ -59,6 +60,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
     Action.SEE_METRICS: frozenset({Role.VIEWER, Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR, Role.ADMIN}),
     Action.SEND_READINGS: frozenset({Role.GATEWAY}),
+    Action.SEE_MESSAGES: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR, Role.ADMIN}),
     Action.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.DISPATCHER}),
     Action.COMPOSE_EVENT: frozenset({Role.DISPATCHER, Role.PROGRAM_MANAGER}),
     Action.DECIDE_EVENT: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
@@ -66,7 +68,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.LIMIT: frozenset({Role.OPERATOR}),
     Action.OPT: frozenset({Role.OPERATOR, Role.OWNER}),
     Action.KILL: frozenset({Role.OPERATOR}),
-    Action.CONFIRM: frozenset({Role.OPERATOR}),
+    Action.CONFIRM: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
     Action.MANAGE_ACCOUNTS: frozenset({Role.ADMIN}),
     Action.MAKE_TOKEN: frozenset({Role.ADMIN}),
 }

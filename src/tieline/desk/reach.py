@@ -1,0 +1,82 @@
+"""What a pool can still add or take, by how soon it is there and by what a product asks for.
+
+A kilowatt counts for a product where its device moves soon enough and holds long enough: `headroom` spreads stored
+energy over the hold, and what the pool gives already is taken off, so that nothing is offered twice on a screen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import Struct
+
+from tieline.desk.cycle import PoolDesk
+from tieline.desk.redispatch import headroom
+from tieline.desk.state import DeskState
+from tieline.desk.views import Reach
+from tieline.fleet.columns import KINDS, Floats
+from tieline.resource.identity import Kind
+
+MINUTES = (1, 5, 10, 30)
+SECONDS_TO_REACH: dict[Kind, float] = {
+    Kind.BATTERY: 10.0,
+    Kind.HYBRID_SITE: 10.0,
+    Kind.MECHANICAL_STORAGE: 30.0,
+    Kind.PV: 10.0,
+    Kind.EV_CHARGER: 30.0,
+    Kind.INTERRUPTIBLE_LOAD: 60.0,
+    Kind.WATER_HEATER: 60.0,
+    Kind.THERMOSTAT: 240.0,
+    Kind.SHIFTABLE_LOAD: 300.0,
+    Kind.PROCESS_LINE: 600.0,
+    Kind.BACKUP_GENERATOR: 600.0,
+    Kind.CHP: 900.0,
+    Kind.BIOMASS: 1_800.0,
+}
+"""How long after its command a device of each kind gives in full (s): inverters and relays at once, a cloud that is
+polled within minutes, engines after start and warming up."""
+SLOWEST_S = 1_800.0
+
+
+class Product(Struct, frozen=True):
+    """What a market product asks of a kilowatt: there within `reach_s`, held for `hold_s`."""
+
+    key: str
+    says: str
+    reach_s: float
+    hold_s: float
+
+
+PRODUCTS = (
+    Product("energy", "Energy, 5-minute dispatch", 300.0, 3_600.0),
+    Product("reserve-10", "10-minute reserve", 600.0, 3_600.0),
+    Product("reserve-30", "30-minute reserve", 1_800.0, 7_200.0),
+)
+"""Energy dispatched each 5 minutes, and the two contingency reserves named by their minutes that most ISOs buy."""
+
+
+def reach_of(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[Reach, ...]:
+    """Return what a pool can still add and take for each product, and within each of `MINUTES` (W)."""
+    table = np.array([SECONDS_TO_REACH.get(kind, SLOWEST_S) for kind in KINDS])
+    soon_s = table[state.fleet.kinds[pool.rows]]
+    held: dict[float, tuple[Floats, Floats]] = {}
+    found = []
+    for product in PRODUCTS:
+        if product.hold_s not in held:
+            held[product.hold_s] = _free(state, pool, product.hold_s / 3_600.0, now_ns)
+        up_w, down_w = held[product.hold_s]
+        within = [soon_s <= min(60.0 * minute, product.reach_s) for minute in MINUTES]
+        found.append(
+            Reach(
+                product.key, product.says, product.reach_s, product.hold_s, MINUTES,
+                tuple(float(up_w[mask].sum()) for mask in within),
+                tuple(float(down_w[mask].sum()) for mask in within),
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _free(state: DeskState, pool: PoolDesk, hours: float, now_ns: int) -> tuple[Floats, Floats]:
+    room = headroom(state, pool.rows, pool.eligible, pool.price, hours, now_ns)
+    up_w = np.where(room.may_serve, np.maximum(room.up_w - pool.share_w, 0.0), 0.0)
+    down_w = np.where(room.may_serve, np.maximum(room.down_w + pool.share_w, 0.0), 0.0)
+    return up_w, down_w

@@ -1,0 +1,64 @@
+"""What a program event would do to the feeders: limits on paper, and a power flow with the event in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from msgspec import structs
+from numpy.typing import NDArray
+
+from tieline.desk.desk_views import EventPreview, FeederEffect
+from tieline.desk.events import shares
+from tieline.desk.screens import ComposeEvent
+from tieline.desk.state import DeskState
+from tieline.node.read_fleet import GridReading, Order, limits_on_groups
+
+Grid = Mapping[str, GridReading]
+WhatIf = Callable[[NDArray[np.float64]], Grid]
+MOST_EFFECTS = 12
+
+
+def with_effects(
+    state: DeskState, view: EventPreview, wish: ComposeEvent, order: Order, grid: Grid, what_if: WhatIf | None
+) -> EventPreview:
+    """Return a preview with the feeders it touches, worst first.
+
+    Args:
+        state: What the desk knows.
+        view: The preview so far.
+        wish: The event.
+        order: Which feeder each row belongs to.
+        grid: The last power flow of each feeder.
+        what_if: Gives the power flow with so much more power at each row (W); None: there is no model.
+    """
+    rows, share_w, _, _ = shares(state, wish.group, wish.power_w)
+    added_w = np.zeros(len(state.fleet))
+    # From where each device stands to where the event puts it: its base and its share.
+    added_w[rows] = state.base_w[rows] + share_w - np.nan_to_num(state.fleet.power_w[rows])
+    after = what_if(added_w) if what_if is not None and len(rows) else {}
+    limits = limits_on_groups(state)
+    touched = np.bincount(order.group_of[rows], minlength=len(order.names))
+    found = []
+    for at in np.flatnonzero(touched).tolist():
+        name = order.names[at]
+        mine = order.rows[order.first[at] : order.first[at + 1]]
+        power_w = float(np.nansum(state.fleet.power_w[mine]))
+        then_w, high_w = power_w + float(added_w[mine].sum()), limits.get(name, (None, None))[1]
+        now, then = _worst(grid.get(name)), _worst(after.get(name))
+        found.append(
+            FeederEffect(
+                name, int(touched[at]), power_w, then_w, high_w, high_w is not None and then_w > high_w + 1_000.0,
+                now[0], then[0], now[1], then[1], now[2], then[2],
+            )
+        )  # fmt: skip
+    found.sort(key=lambda e: (-e.broken_after, not e.is_over, -(e.loading_after_frac or 0.0), e.feeder))
+    return structs.replace(view, effects=tuple(found[:MOST_EFFECTS]))
+
+
+def _worst(reading: GridReading | None) -> tuple[float | None, float | None, int]:
+    """Return loading (1 = limit), lowest voltage (pu) and broken limits of a feeder; None without a power flow."""
+    if reading is None:
+        return None, None, 0
+    lows, _, loads = reading.flow.worst()
+    return float(loads[0]), float(lows[0]), len(reading.violations)

@@ -1,0 +1,138 @@
+"""The console of a past instant: the same screens over the state, measurements and journal as they were known then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+
+from tieline.desk.desk_views import KeptSpan
+from tieline.desk.state import DeskState
+from tieline.flow.record import Record
+from tieline.node.reader import NodeReader
+from tieline.node.record import Frame, state_at
+from tieline.node.runtime import Node
+from tieline.resource.claim import Refusal
+from tieline.store.journal import SqliteJournal
+
+MOST_PAST = 4
+
+
+class JournalThen(SqliteJournal):
+    """A journal as it was: what was recorded after a number isn't there yet."""
+
+    def __init__(self, journal: SqliteJournal, seq: int) -> None:
+        """Look at a journal up to a record; its connection is shared."""
+        self.path, self._db = journal.path, journal._db
+        self._seq, self._hash = seq, b""
+
+    def get(self, record_id: str) -> Record | None:
+        """Return the record of an id, or None."""
+        record = super().get(record_id)
+        return record if record is not None and record.seq <= self._seq else None
+
+    def replay(self, after_seq: int = 0) -> Iterator[Record]:
+        """Yield what had been recorded after a number, oldest first."""
+        for record in super().replay(after_seq):
+            if record.seq > self._seq:
+                return
+            yield record
+
+    def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1) -> Iterator[Record]:
+        """Yield the records of a kind, oldest first."""
+        return (record for record in super().of_kind(kind, since_ns, until_ns) if record.seq <= self._seq)
+
+    def effects_of(self, ids: Sequence[str], limit: int) -> list[tuple[str, Record]]:
+        """Return (cause id, record) for what had followed from some records."""
+        return [(cause, record) for cause, record in super().effects_of(ids, limit) if record.seq <= self._seq]
+
+    def close(self) -> None:
+        """Leave the shared connection open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Still:
+    """A clock that stands."""
+
+    at_ns: int
+
+    def now_ns(self) -> int:
+        return self.at_ns
+
+
+class PastReader(NodeReader):
+    """Reads one past instant; it samples nothing, and nothing can be done through it."""
+
+    def __init__(self, live: NodeReader, frame: Frame, state: DeskState) -> None:
+        """Make the reader of a frame.
+
+        Args:
+            live: The reader of now, for what never changes (order of cells, model, names).
+            frame: What was measured then.
+            state: What had been decided then, from `state_at`.
+        """
+        node = live.node
+        pools = {
+            name: replace(pool, share_w=frame.shares[name].astype(np.float64), available=frame.available[name])
+            for name, pool in node.cycle.pools.items()
+            if name in frame.shares
+        }
+        journal = JournalThen(live.journal, frame.seq)
+        then = SimpleNamespace(
+            state=state, journal=journal, clock=_Still(frame.at_ns), cycle=SimpleNamespace(pools=pools), desk=node.desk,
+            after_beat=[],
+        )  # fmt: skip
+        super().__init__(cast(Node, cast(Any, then)), replace(live.sources, what_if=None), journal)
+        self._order, self._grid = live._order, frame.grid
+        self._samples = deque((x for x in live._samples if x.at_ns <= frame.at_ns), maxlen=live._samples.maxlen)
+        self._raised = deque((at for at in live._raised if at <= frame.at_ns), maxlen=live._raised.maxlen)
+
+    def _once(self, name: str, make: Any) -> object:
+        """Return a view that is made once: nothing moves in the past."""
+        if name not in self._kept.views:
+            self._kept.views[name] = make()
+        return self._kept.views[name]
+
+
+class Past:
+    """Finds the readers of past instants, and keeps the last few."""
+
+    def __init__(self, live: NodeReader) -> None:
+        self._live = live
+        self._made: dict[int, asyncio.Future[DeskState]] = {}
+
+    def span(self) -> KeptSpan:
+        """Return from when until when instants can be shown, and at which step."""
+        frames = self._live.record.frames
+        if not frames:
+            return KeptSpan(None, None, self._live.record.step_ns)
+        return KeptSpan(frames[0].at_ns, frames[-1].at_ns, self._live.record.step_ns)
+
+    async def at(self, at_ns: int) -> PastReader | Refusal:
+        """Return the reader of the last instant kept at or before `at_ns`; the replay runs beside the loop."""
+        frame = self._live.record.before(at_ns)
+        if frame is None:
+            span = self.span()
+            return Refusal("nothing was kept of that instant", "as_of", str(at_ns), f"{span.first_ns} or later")
+        made = self._made.get(frame.at_ns)
+        if made is None or (made.done() and made.exception() is not None):
+            while len(self._made) >= MOST_PAST:
+                self._made.pop(next(iter(self._made)))
+            # Shared by all who look at this instant: who goes away meanwhile must not stop it for the others.
+            loop = asyncio.get_running_loop()
+            made = self._made[frame.at_ns] = loop.run_in_executor(None, self._replayed, frame)
+        return PastReader(self._live, frame, await asyncio.shield(made))
+
+    def _replayed(self, frame: Frame) -> DeskState:
+        """Return the state of a frame; in a thread, with a connection of its own."""
+        node = self._live.node
+        journal = SqliteJournal(node.journal.path)
+        try:
+            return state_at(node.state, journal, frame)
+        finally:
+            journal.close()

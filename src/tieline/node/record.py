@@ -1,0 +1,124 @@
+"""What was seen, kept a while, so that any past instant of it can be shown again as it was known then.
+
+Theory of operation. Decisions are in the journal for good; what was *measured* is kept here: a frame at even steps with
+each device's power, quality and time, its cell, the power flow, and what the links and pools said. `at` finds the last
+frame before an instant and replays the journal up to its record, so that claims, commands, awards and events are those
+of that moment and no later. Frames have a budget of memory: once it is used up, every other frame goes and the step
+doubles, so that a long day is coarser and never cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.apply import apply
+from tieline.desk.cycle import PoolDesk
+from tieline.desk.facts import from_record
+from tieline.desk.ports import LinkHealth
+from tieline.desk.state import DeskState
+from tieline.fleet.claims import ClaimBook
+from tieline.fleet.columns import Fleet
+from tieline.fleet.ledger import Ledger
+from tieline.node.read_fleet import GridReading
+from tieline.store.journal import SqliteJournal
+from tieline.times import MINUTE_NS
+
+BUDGET_BYTES = 256 * 2**20
+BYTES_A_ROW = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """What was measured at one instant, and the last record that had been made."""
+
+    at_ns: int
+    seq: int
+    power_w: NDArray[np.float32]
+    up_w: NDArray[np.float32]
+    down_w: NDArray[np.float32]
+    energy_wh: NDArray[np.float32]
+    quality: NDArray[np.uint32]
+    taken_s: NDArray[np.float32]
+    base_w: NDArray[np.float32]
+    shares: dict[str, NDArray[np.float32]]
+    available: dict[str, tuple[float, float]]
+    grid: Mapping[str, GridReading]
+    health: dict[str, LinkHealth]
+
+
+class Recorder:
+    """Keeps frames within a budget of memory."""
+
+    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
+        """Make an empty record. `budget_bytes` bounds what frames may take."""
+        self._budget = budget_bytes
+        self.step_ns = MINUTE_NS
+        self.frames: list[Frame] = []
+
+    def is_due(self, now_ns: int) -> bool:
+        """Return whether a frame should be kept now."""
+        return not self.frames or now_ns - self.frames[-1].at_ns >= self.step_ns
+
+    def keep(
+        self, state: DeskState, pools: Mapping[str, PoolDesk], grid: Mapping[str, GridReading], seq: int, now_ns: int
+    ) -> None:  # fmt: skip
+        """Keep what is known now."""
+        fleet = state.fleet
+        small = np.float32
+        self.frames.append(
+            Frame(
+                now_ns, seq, fleet.power_w.astype(small), fleet.available_up_w.astype(small),
+                fleet.available_down_w.astype(small), fleet.energy_available_wh.astype(small), fleet.quality.copy(),
+                np.where(fleet.taken_at_ns > 0, (now_ns - fleet.taken_at_ns) / 1e9, np.nan).astype(small),
+                state.base_w.astype(small), {name: pool.share_w.astype(small) for name, pool in pools.items()},
+                {name: pool.available for name, pool in pools.items()}, grid, dict(state.health),
+            )
+        )  # fmt: skip
+        each = max(len(fleet) * BYTES_A_ROW, 1)
+        while len(self.frames) > 4 and len(self.frames) * each > self._budget:
+            # Every other one goes, and the newest stays: what is left has twice the step.
+            self.frames = self.frames[-1::-2][::-1]
+            self.step_ns *= 2
+
+    def before(self, at_ns: int) -> Frame | None:
+        """Return the last frame at or before an instant; None where nothing was kept then."""
+        return next((frame for frame in reversed(self.frames) if frame.at_ns <= at_ns), None)
+
+
+def state_at(live: DeskState, journal: SqliteJournal, frame: Frame) -> DeskState:
+    """Return the desk's state as it was: decisions up to the frame's record, measurements of the frame.
+
+    Args:
+        live: The state now; its registry is shared, nothing else.
+        journal: A connection of its own.
+        frame: What was measured.
+    """
+    fleet = _same_registry(live.fleet)
+    fleet.power_w[:] = frame.power_w
+    fleet.available_up_w[:], fleet.available_down_w[:] = frame.up_w, frame.down_w
+    fleet.energy_available_wh[:] = frame.energy_wh
+    fleet.quality[:] = frame.quality
+    seen = np.isfinite(frame.taken_s)
+    fleet.taken_at_ns[seen] = frame.at_ns - (frame.taken_s[seen].astype(np.float64) * 1e9).astype(np.int64)
+    state = DeskState.empty(fleet, ClaimBook(fleet), Ledger())
+    for record in journal.replay():
+        if record.seq > frame.seq:
+            break
+        fact = from_record(record)
+        if fact is not None:
+            apply(state, record.id, fact)
+    state.claims.expire(frame.at_ns)
+    state.base_w[:] = frame.base_w
+    state.health.update(frame.health)
+    return state
+
+
+def _same_registry(fleet: Fleet) -> Fleet:
+    return Fleet(
+        fleet.ids, fleet.kinds, fleet.max_inject_w, fleet.max_absorb_w, fleet.energy_wh, fleet.default_w, fleet.safe_w,
+        fleet.groups, fleet.parents,
+    )  # fmt: skip

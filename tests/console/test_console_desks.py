@@ -1,0 +1,212 @@
+"""What the desks add up: reach by product, an event's effects on feeders, extension by two, an owner's limits and pay."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import msgspec
+import numpy as np
+import pytest
+from console_stage import Running
+
+from tieline.desk.facts import StatementMade, to_record
+from tieline.desk.ports import LinkHealth, Session
+from tieline.desk.reach import PRODUCTS, SECONDS_TO_REACH
+from tieline.desk.redispatch import headroom
+from tieline.fleet.columns import KINDS
+
+MINUTE_NS = 60 * 10**9
+
+
+def _on_loop(running: Running, make):
+    """Return what `make` gives on the desk's own loop."""
+
+    async def tell():
+        return make()
+
+    return asyncio.run_coroutine_threadsafe(tell(), running.loop).result(30)
+
+
+def test_reach_grows_with_time_and_never_counts_what_is_given_already(running: Running) -> None:
+    """Each figure against a sum over the rows, one device at a time."""
+    node = running.stage.node
+
+    def by_hand() -> tuple[tuple, list[float]]:
+        pool = node.cycle.pools["pool-1"]
+        now_ns = node.clock.now_ns()
+        view = node_reader(running)._overview().reach
+        room = headroom(node.state, pool.rows, pool.eligible, pool.price, 1.0, now_ns)
+        sums = []
+        for minute in (1, 5, 10, 30):
+            total_w = 0.0
+            for k, row in enumerate(pool.rows.tolist()):
+                soon_s = SECONDS_TO_REACH[KINDS[node.state.fleet.kinds[row]]]
+                if room.may_serve[k] and soon_s <= min(60.0 * minute, 300.0):
+                    total_w += max(float(room.up_w[k] - pool.share_w[k]), 0.0)
+            sums.append(total_w)
+        return view, sums
+
+    reach, sums = _on_loop(running, by_hand)
+    assert [row.product for row in reach] == [product.key for product in PRODUCTS]
+    assert reach[0].up_w == pytest.approx(tuple(sums))
+    for row in reach:
+        assert list(row.up_w) == sorted(row.up_w)
+        assert list(row.down_w) == sorted(row.down_w)
+
+
+def test_market_desk_and_overview_say_the_same_of_what_is_available(running: Running) -> None:
+    reader = running.console.reader
+    overview, market = _on_loop(running, lambda: (reader.overview(), reader.market()))
+    assert market.available_up_w == pytest.approx(overview.available_up_w, rel=0.02)
+    assert market.available_down_w == pytest.approx(overview.available_down_w, rel=0.02)
+
+
+def node_reader(running: Running):
+    return running.console.reader
+
+
+def test_every_screen_gives_one_answer_on_whether_the_market_is_live(running: Running) -> None:
+    node, reader = running.stage.node, running.console.reader
+    market, health = node.desk.market, dict(node.state.health)
+
+    def both() -> tuple[bool, bool]:
+        return reader.shell().market_is_live, reader.market().is_live
+
+    try:
+        node.desk.market = object()
+        for session, live in ((Session.LIVE, True), (Session.DOWN, False), (Session.DEGRADED, False)):
+            node.state.health["iso"] = LinkHealth("iso", "iso_web", session, 0)
+            assert _on_loop(running, both) == (live, live)
+        node.desk.market = None
+        node.state.health["iso"] = LinkHealth("iso", "iso_web", Session.LIVE, 0)
+        assert _on_loop(running, both) == (False, False)
+    finally:
+        node.desk.market = market
+        node.state.health.clear()
+        node.state.health.update(health)
+
+
+def _wish(running: Running, **changes: object) -> dict[str, object]:
+    now_ns = running.now_ns
+    return {
+        "program": "Peak relief", "group": "feeder-01", "start_ns": now_ns - 10**9, "end_ns": now_ns + 60 * MINUTE_NS,
+        "power_w": 20_000.0, **changes,
+    }  # fmt: skip
+
+
+def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(running: Running) -> None:
+    with running.client("ann") as ann:
+        view = ann.post("/api/v1/events/preview", json=_wish(running)).json()
+        none = ann.post("/api/v1/events/preview", json=_wish(running, power_w=1.0)).json()
+    assert view["cost"] > none["cost"] >= 0
+    # The cheapest device asks 35 $/MWh, the dearest that may be called 400: 20 kW over an hour lies between.
+    assert 35 * 0.02 * 0.5 < view["cost"] < 400 * 0.02 * 1.05
+    (effect,) = view["effects"]
+    assert effect["feeder"] == "feeder-01"
+    assert effect["devices"] == view["devices"]
+    assert effect["loading_frac"] is not None
+    # The feeder draws: what the event adds takes load off its transformer.
+    if effect["after_w"] > effect["power_w"]:
+        assert effect["loading_after_frac"] <= effect["loading_frac"] + 1e-6
+    assert len(none["effects"]) <= 1
+
+
+def test_a_running_event_is_made_longer_by_two_people_and_keeps_its_devices(running: Running) -> None:
+    with running.client("ann") as ann, running.client("ben") as ben:
+        event = ann.post("/api/v1/events", json=_wish(running)).json()
+        path = f"/api/v1/events/{event['id']}"
+        ann.post(f"{path}/submit")
+        assert ben.post(f"{path}/approve").json()["state"] in ("Scheduled", "In Progress")
+        node = running.stage.node
+
+        def held():
+            return [b for b, alive in node.state.claims.batches() if b.program == event["id"] and alive.any()]
+
+        (before,) = held()
+        asked = ann.post(f"{path}/extend", json={"minutes": 30})
+        assert asked.status_code == 202
+        assert held() == [before]
+        waits = asked.json()
+        assert ann.post(f"/api/v1/waiting/{waits['id']}/confirm", json={"payload": waits["payload"]}).status_code == 403
+        done = ben.post(f"/api/v1/waiting/{waits['id']}/confirm", json={"payload": waits["payload"]})
+        assert done.json()["end_ns"] == event["end_ns"] + 30 * MINUTE_NS
+        (after,) = held()
+        assert after.end_ns == before.end_ns + 30 * MINUTE_NS
+        assert after.source_version == before.source_version + 1
+        assert np.array_equal(after.rows, before.rows)
+        assert after.value == pytest.approx(before.value)
+        refused = ann.post(f"{path}/extend", json={"minutes": 0})
+        assert (refused.status_code, refused.json()["field"]) == (409, "minutes")
+        ann.post(f"{path}/cancel")
+        assert held() == []
+        assert ann.post(f"{path}/extend", json={"minutes": 5}).json()["field"] == "state"
+
+
+def test_an_owners_limit_outranks_the_market_until_he_takes_it_back(running: Running) -> None:
+    fleet = running.stage.node.state.fleet
+    name = next(n for n in fleet.ids if n.startswith("battery"))
+    path = f"/api/v1/resources/{name}"
+    with running.client("ann") as ann:
+        rating = ann.get(path).json()
+        body = {"low_w": -rating["max_absorb_w"] / 2, "high_w": rating["max_inject_w"] / 2}
+        assert ann.post(f"{path}/owner-limit", json=body).json()["done"] is True
+        view = ann.get(path).json()
+        assert view["scada"]["high_w"] <= body["high_w"]
+        (limit,) = [c for c in view["claims"] if c["program"] == "owner-limit"]
+        assert (limit["level"], limit["end_ns"]) == (4, None)
+        assert ann.post(f"{path}/owner-release").json()["done"] is True
+        assert not [c for c in ann.get(path).json()["claims"] if c["program"] == "owner-limit"]
+        assert ann.post(f"{path}/owner-release").status_code == 409
+        refused = ann.post(f"{path}/owner-limit", json={"low_w": 0.0, "high_w": rating["max_inject_w"] * 2})
+        assert (refused.status_code, refused.json()["field"]) == (409, "low_w, high_w")
+
+
+def test_an_owner_reads_what_his_site_has_earned(running: Running) -> None:
+    node = running.stage.node
+    name = node.state.fleet.ids[0]
+    with running.client("ann") as ann:
+        above = ann.get(f"/api/v1/resources/{name}").json()["ancestors"]
+        site = next(group["id"] for group in above if group["kind"] == "site")
+        assert ann.get(f"/api/v1/resources/{name}/earned").json() == []
+        fact = StatementMade(
+            "statement:test", "pool-1", 10**18, 10**18 + 10**13, "rule", 1, "9.00", "USD",
+            {"shares": {site: "1.23", "site-none": "5.00"}},
+        )  # fmt: skip
+        record = to_record(fact, "statement:test", "pool-1", running.now_ns, ())
+        asyncio.run_coroutine_threadsafe(node.group.append([record]), running.loop).result(30)
+        (money,) = ann.get(f"/api/v1/resources/{name}/earned").json()
+    assert (money["site"], money["amount"], money["currency"]) == (site, "1.23", "USD")
+
+
+def test_the_device_tree_leads_down_to_every_device_once(running: Running) -> None:
+    """From the substation down, each step's devices add up to those of the step above."""
+    fleet = running.stage.node.state.fleet
+    reader = running.console.reader
+    top = next(group.id for group in fleet.groups if group.kind.value == "feeder")
+    seen, todo = 0, [top]
+    while todo:
+        view = _on_loop(running, partial(reader.resource, todo.pop()))
+        assert view.part_count == len(view.parts)
+        assert sum(part.devices for part in view.parts) == view.devices
+        for part in view.parts:
+            if part.devices == 1 and part.id in fleet._rows:
+                seen += 1
+            elif part.id:
+                todo.append(part.id)
+            else:
+                seen += part.devices
+    assert seen == len(fleet.leaves(top))
+
+
+def test_views_are_encoded_as_they_are_described(running: Running) -> None:
+    view = _on_loop(running, running.console.reader.overview)
+    assert msgspec.json.decode(msgspec.json.encode(view))["reach"][0]["minutes"] == [1, 5, 10, 30]
+
+
+@pytest.mark.parametrize("path", ["", "/why", "/earned"])
+def test_a_group_that_stands_empty_is_not_found_and_no_failure(running: Running, path: str) -> None:
+    fleet = running.stage.node.state.fleet
+    empty = next(group.id for group in fleet.groups if not len(fleet.leaves(group.id)))
+    with running.client("ann") as client:
+        assert client.get(f"/api/v1/resources/{empty}{path}").status_code == 404

@@ -1,0 +1,89 @@
+"""Replay: a past instant shows what was known then, decisions and measurements alike, and nothing later."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+from console_stage import Running
+
+from tieline.desk.state import DeskState
+from tieline.fleet.claims import ClaimBook
+from tieline.fleet.ledger import Ledger
+from tieline.node.read_past import JournalThen
+from tieline.node.record import BYTES_A_ROW, Recorder, state_at
+from tieline.times import MINUTE_NS
+
+
+def test_a_past_instant_is_known_as_it_was(running: Running) -> None:
+    """In the middle of the kept afternoon: power, claims and awards are those of then, and so is each screen's time."""
+    record = running.console.reader.record
+    frame = record.frames[len(record.frames) // 2]
+    with running.client("ann") as client:
+        span = client.get("/api/v1/past").json()
+        assert span["first_ns"] <= frame.at_ns <= span["last_ns"]
+        as_of = {"as_of": str(frame.at_ns)}
+        shell = client.get("/api/v1/shell", params=as_of).json()
+        overview = client.get("/api/v1/overview", params=as_of).json()
+        assert (shell["now_ns"], shell["journal_seq"]) == (frame.at_ns, frame.seq)
+        assert overview["net_w"] == pytest.approx(float(np.nansum(frame.power_w)), rel=1e-5)
+        name = running.stage.node.state.fleet.ids[5]
+        then = client.get(f"/api/v1/resources/{name}", params=as_of).json()
+        assert then["scada"]["power_w"] == pytest.approx(float(frame.power_w[5]), abs=1e-3)
+        assert all(claim["start_ns"] <= frame.at_ns for claim in then["claims"])
+        rows = client.get("/api/v1/audit", params={**as_of, "count": "5"}).json()["rows"]
+        assert rows[0]["seq"] == frame.seq
+        for path in ("series", "fleet", "alarms", "events", "market", "settlement", "feeders/feeder-01", "links"):
+            assert client.get(f"/api/v1/{path}", params=as_of).status_code == 200, path
+        series = client.get("/api/v1/series", params=as_of).json()
+        assert max(series["at_ns"]) <= frame.at_ns
+
+
+def test_nothing_is_done_in_the_past_and_nothing_shown_that_was_not_kept(running: Running) -> None:
+    first_ns = running.console.reader.record.frames[0].at_ns
+    with running.client("ann") as client:
+        early = client.get("/api/v1/overview", params={"as_of": str(first_ns - 1)})
+        assert (early.status_code, early.json()["field"]) == (409, "as_of")
+        assert client.get("/api/v1/overview", params={"as_of": "x"}).status_code == 422
+        act = client.post("/api/v1/kill", params={"as_of": str(first_ns)}, json={"pressed": True, "because": "not now"})
+        assert (act.status_code, act.json()["field"]) == (422, "as_of")
+        assert client.get("/api/v1/shell").json()["is_killed"] is False
+
+
+def test_the_decisions_of_then_are_those_of_a_replay_cut_at_its_record(running: Running) -> None:
+    """Against a second way: all facts up to the record, applied to an empty state, have the same digest."""
+    from tieline.desk.apply import apply
+    from tieline.desk.facts import from_record
+
+    node, record = running.stage.node, running.console.reader.record
+    frame = record.frames[len(record.frames) // 3]
+
+    async def both() -> tuple[str, str]:
+        then = state_at(node.state, node.journal, frame)
+        other = DeskState.empty(node.state.fleet, ClaimBook(node.state.fleet), Ledger())
+        for kept in JournalThen(node.journal, frame.seq).replay():
+            fact = from_record(kept)
+            if fact is not None:
+                apply(other, kept.id, fact)
+        other.claims.expire(frame.at_ns)
+        return then.digest(), other.digest()
+
+    one, two = asyncio.run_coroutine_threadsafe(both(), running.loop).result(60)
+    assert one == two
+
+
+def test_frames_keep_within_their_budget_and_reach_back_to_the_beginning(running: Running) -> None:
+    node = running.stage.node
+    each = len(node.state.fleet) * BYTES_A_ROW
+    record = Recorder(10 * each)
+    for minute in range(200):
+        if record.is_due(minute * MINUTE_NS):
+            record.keep(node.state, node.cycle.pools, {}, minute, minute * MINUTE_NS)
+        assert len(record.frames) * each <= 10 * each
+        assert record.frames[-1].at_ns > minute * MINUTE_NS - record.step_ns
+    assert record.frames[0].at_ns <= record.step_ns
+    steps = np.diff([frame.at_ns for frame in record.frames])
+    assert steps.max() <= 2 * record.step_ns
+    assert Path(node.journal.path).exists()
