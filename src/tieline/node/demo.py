@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,12 +17,15 @@ import structlog
 
 from tieline.errors import ConfigError
 from tieline.node.config import write_example
+from tieline.node.relief import grid_report
 from tieline.node.report import report
 from tieline.node.settling import settle
 from tieline.node.stage import begins_ns, raise_stage, scenario
 from tieline.node.story import DAY_AND_EVE_NS, Story
 from tieline.rim.supervise import Supervisor
+from tieline.simulate.faults import STREAM_FAULTS, faulty_route
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.simulate.network import Network
 from tieline.store.registry import save
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -49,6 +53,12 @@ def quiet() -> None:
     )
 
 
+def broke(supervisor: Supervisor) -> dict[str, int]:
+    """Return how often each task failed by its own fault: links that the faulty network took don't count."""
+    lost = supervisor.losses
+    return {name: count - lost.get(name, 0) for name, count in supervisor.failures.items() if count > lost.get(name, 0)}
+
+
 def run_headless(
     devices: int,
     seed: int,
@@ -61,6 +71,7 @@ def run_headless(
     what = scenario(scenario_name)
     length_ns = DAY_AND_EVE_NS if duration_ns == DAY_NS else duration_ns
     start_ns = begins_ns(date.fromisoformat(what.day))
+    seen: Counter[str] = Counter()
 
     async def main(loop: VirtualLoop) -> dict[str, Any]:
         clock = VirtualClock(loop, start_ns)
@@ -73,17 +84,20 @@ def run_headless(
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home)
                 save(stage.territory.fleet, home / "registry.bin")
                 write_example(home / "tieline.toml")
-                told = await Story(stage, say).play(start_ns + length_ns)
+                story = Story(stage, say)
+                told = await story.play(start_ns + length_ns)
                 statement = await settle(stage)
                 result = report(stage, told, statement, seed)
-                result["failures"] = dict(supervisor.failures)
+                result["failures"], result["losses"] = broke(supervisor), dict(supervisor.losses)
+                result["grid"] = grid_report(story.dno)
+                result["faults"] = {"devices": dict(stage.link.seen), "streams": dict(seen)}
                 await stage.scada.close()
                 await stage.outstation.stop()
                 await asyncio.sleep(1)
                 stage.node.journal.close()
                 return result
 
-    return run_virtual(main)
+    return run_virtual(main, Network(faulty_route(STREAM_FAULTS[what.name], seed, seen)))
 
 
 def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: int, wall_s: float | None = None) -> None:

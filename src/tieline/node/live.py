@@ -69,7 +69,7 @@ async def live(
 async def _play(stage: Stage, seed: int, say: Callable[[str], None]) -> None:
     told = await Story(stage, say).play(opens_ns(stage.scenario.day) + 11 * HOUR_NS)
     # The baseline's days are played only now, by a world of the same seed: nobody waits for them at the start.
-    past = World(stage.territory, np.random.default_rng([seed, 1]), stage.scenario.hotter_c, stage.scenario.cloud_frac)
+    past = World(stage.territory, np.random.default_rng([seed, 1]), stage.scenario.climate)
     work = partial(history_w, past, stage.opens_ns, 15, 300, 300)
     stage.history_starts, stage.history = await asyncio.get_running_loop().run_in_executor(None, work)
     statement = await settle(stage)

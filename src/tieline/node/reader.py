@@ -61,7 +61,7 @@ class Sources:
     zone: str = "UTC"
     speed: float = 1.0
     above: str = "substation-1"
-    model: FeederModel | None = None
+    models: Mapping[str, FeederModel] = field(default_factory=dict)
     grid: Callable[[], Mapping[str, GridReading]] = dict
     forecast: Callable[[], Mapping[int, float]] = dict
     gate_ns: Callable[[], int | None] = lambda: None
@@ -272,7 +272,9 @@ class NodeReader:
         row = next(row for row in rows if row.feeder == feeder)
         mode = state.authority.get(f"mode:{feeder}", "Automatic")
         grid = self._grid.get(feeder)
-        return read_grid.feeder_view(state, row, self.sources.model, grid, mode, self.node.clock.now_ns())
+        return read_grid.feeder_view(
+            state, row, self.sources.models.get(row.feeder), grid, mode, self.node.clock.now_ns()
+        )
 
     def events(self) -> list[EventView]:
         """Return program events, the newest first."""

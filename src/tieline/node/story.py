@@ -16,6 +16,7 @@ from tieline.contract.eligibility import eligible
 from tieline.desk.offering import day_ahead_offers
 from tieline.desk.ports import Ask, Granted, Offer
 from tieline.ids import derive
+from tieline.node.relief import Dno, dial
 from tieline.node.stage import POOL, PRODUCT, Stage
 from tieline.plan.forecast import like_days
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
@@ -54,7 +55,7 @@ class Story:
     """Plays the day on a stage."""
 
     def __init__(self, stage: Stage, say: Callable[[str], None]) -> None:
-        self.stage, self.told = stage, Told()
+        self.stage, self.told, self.dno = stage, Told(), Dno(stage)
         self._say = say
 
     async def play(self, until_ns: int) -> Told:
@@ -62,6 +63,7 @@ class Story:
         stage = self.stage
         await stage.scada.connect()
         stage.node.start()
+        stage.node.supervisor.spawn(self.dno.watch(), "dno")
         scenes = [
             (stage.opens_ns + 10 * MINUTE_NS, self._offer),
             (self._at(15, 20), self._disturb),
@@ -170,6 +172,7 @@ class Story:
         high_w = np.floor(min(before_w, float(state.base_w[rows].sum()) + 0.25 * share_w))
         low_w = -float(np.ceil(state.fleet.max_absorb_w[rows].sum()))
         target_w = _asked(stage, rows)
+        await dial(stage)
         at_ns = stage.node.clock.now_ns()
         statuses = await stage.scada.limit(stage.group_at(feeder), low_w, high_w, select=True)
         self.told.override = {
@@ -214,6 +217,7 @@ class Story:
         rows = stage.node.state.fleet.leaves(feeder)
         held = stage.node.state.claims.explain(int(rows[0]), stage.node.clock.now_ns())
         before = {"limit_high_w": _limit(stage, rows), "limits": len(held.limits), "target_w": _asked(stage, rows)}
+        await dial(stage)
         at_ns = stage.node.clock.now_ns()
         statuses = await stage.scada.cancel(stage.group_at(feeder))
         await stage.sleep(5)
