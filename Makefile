@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console interop long soak-kill peers peers-dnp3 peers-openadr clean
+.PHONY: demo test system peers-if-possible lint types unit console interop long soak-kill peers peers-dnp3 peers-openadr peers-grid clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -53,7 +53,7 @@ soak-kill: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long tests/soak -s
 
 # Peers by other hands, each in an environment of its own; then the tests that speak to them.
-peers: peers-dnp3 peers-openadr
+peers: peers-dnp3 peers-openadr peers-grid
 
 interop: $(VENV)/.dev peers
 	$(BIN)/python -m pytest -m interop
@@ -69,6 +69,12 @@ peers-dnp3: $(VENV)-peers-dnp3/bin/python
 
 $(VENV)-peers-dnp3/bin/python:
 	$(PYTHON) -m venv $(VENV)-peers-dnp3 && $@ -m pip install -q "yadnp3==3.2.1.4"
+
+# pandapower, the independent power flow that the feeders are checked against: a process and a venv of its own.
+peers-grid: $(VENV)-peers-grid/bin/python
+
+$(VENV)-peers-grid/bin/python:
+	$(PYTHON) -m venv $(VENV)-peers-grid && $@ -m pip install -q "pandapower==3.5.6"
 
 clean:
 	rm -rf $(VENV) $(VENV)-*

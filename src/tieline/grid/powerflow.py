@@ -13,6 +13,8 @@ from tieline.errors import Infeasible
 from tieline.grid.feeder import FeederModel
 
 Floats = NDArray[np.float64]
+STIFF_VA = 1e15
+"""Short-circuit power of the source: SimBench's external grid holds its voltage whatever flows."""
 GRID_HZ = 50.0
 """The grids are SimBench's, so their reactances and capacitances are those at 50 Hz, wherever the story plays."""
 
@@ -72,6 +74,7 @@ class FeederFlow:
         line["i_n"] = m.line_max_a
         source = initialize_array("input", ComponentType.source, 1)
         source["id"], source["node"], source["status"], source["u_ref"] = self._source, m.source, 1, m.source_pu
+        source["sk"] = STIFF_VA
         where = np.concatenate([m.load_bus, m.native_bus])
         load = initialize_array("input", ComponentType.sym_load, len(where))
         load["id"] = self._first_load + np.arange(len(where))

@@ -21,6 +21,7 @@ from tieline.node.relief import grid_report
 from tieline.node.report import report
 from tieline.node.settling import settle
 from tieline.node.stage import begins_ns, raise_stage, scenario
+from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.story import DAY_AND_EVE_NS, Story
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import STREAM_FAULTS, faulty_route
@@ -84,12 +85,12 @@ def run_headless(
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home)
                 save(stage.territory.fleet, home / "registry.bin")
                 write_example(home / "tieline.toml")
-                story = Story(stage, say)
+                story, owners = Story(stage, say), keep_owners(stage, seed)
                 told = await story.play(start_ns + length_ns)
                 statement = await settle(stage)
                 result = report(stage, told, statement, seed)
                 result["failures"], result["losses"] = broke(supervisor), dict(supervisor.losses)
-                result["grid"] = grid_report(story.dno)
+                result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
                 result["faults"] = {"devices": dict(stage.link.seen), "streams": dict(seen)}
                 await stage.scada.close()
                 await stage.outstation.stop()

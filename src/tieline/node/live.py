@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import structlog
 
+from tieline.node.relief import grid_report
 from tieline.node.report import report
 from tieline.node.settling import settle
 from tieline.node.stage import Stage, begins_ns, raise_stage, scenario
+from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import DAY_AND_EVE_NS, Story
 from tieline.node.web import DESK_ROLES, serve_console
@@ -67,6 +69,7 @@ async def live(
 
 
 async def _play(stage: Stage, seed: int, say: Callable[[str], None]) -> None:
+    keep_owners(stage, seed)
     told = await Story(stage, say).play(opens_ns(stage.scenario.day) + 11 * HOUR_NS)
     # The baseline's days are played only now, by a world of the same seed: nobody waits for them at the start.
     past = World(stage.territory, np.random.default_rng([seed, 1]), stage.scenario.climate)
@@ -95,10 +98,12 @@ async def play_on_wire(
     async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
         stage = await raise_stage(what, devices, seed, clock, supervisor, folder, speed=speed)
         say(f"over real sockets for {duration_ns / SECOND_NS / speed:.0f} s of wall time")
-        told = await Story(stage, say).play(start_ns + duration_ns)
+        story, owners = Story(stage, say), keep_owners(stage, seed)
+        told = await story.play(start_ns + duration_ns)
         statement = await settle(stage)
         result = report(stage, told, statement, seed)
         result["failures"] = dict(supervisor.failures)
+        result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
         await stage.scada.close()
         await stage.outstation.stop()
         await asyncio.sleep(0.2)

@@ -101,7 +101,8 @@ class Dno:
     async def _begin(self, at: int, now_ns: int) -> None:
         stage = self.stage
         assert stage.world.grid is not None
-        imports = float(stage.world.feeder_w()[at]) < 0
+        assert stage.world.network is not None
+        imports = float(stage.world.network.flow_of(stage.world.grid, at)[1].source_w[0]) < 0
         found = envelope_of(stage, at, imports)
         bound_w = found.low_w if imports else found.high_w
         if not np.isfinite(bound_w):
@@ -151,6 +152,23 @@ def envelope_of(stage: Stage, at: int, imports: bool) -> Envelope:
     )
 
 
+def choose(stage: Stage, share_w: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[str, str]:
+    """Return the feeder that the DNO's own works would touch, and its model.
+
+    It is the one that gives most for its size; a feeder that draws near its limit is no place to hold back giving.
+    """
+    territory, grid, network = stage.territory, stage.world.grid, stage.world.network
+    count = len(territory.feeders)
+    size_va = np.array([model.trafo_va.sum() for model in territory.models])[territory.model_of_feeder]
+    gives = np.bincount(territory.feeder_of, np.maximum(share_w, 0.0), count) / size_va
+    if grid is not None and network is not None:
+        flows = [network.flow_of(grid, k)[1] for k in range(count)]
+        strained = np.array([flow.source_w[0] < 0 for flow in flows]) & (grid.loading > 0.6)
+        gives = np.where(strained, gives / 100.0, gives)
+    at = int(np.argmax(gives))
+    return territory.feeders[at], territory.models[int(territory.model_of_feeder[at])].name
+
+
 async def dial(stage: Stage) -> None:
     """Make sure that the control room reaches the outstation: it polls, and connects anew where that fails.
 
@@ -197,3 +215,14 @@ def grid_report(dno: Dno) -> dict[str, Any]:
             }
         )  # fmt: skip
     return {"feeders": feeders, "reliefs": reliefs, "collapsed": dno.stage.world.collapsed}
+
+
+def loading_of(dno: Dno, feeder: str, begins_ns: int, ends_ns: int) -> float | None:
+    """Return the mean loading of a feeder over a time (None: not seen)."""
+    at = dno.stage.territory.feeders.index(feeder)
+    seen = [
+        float(load[at])
+        for when, load in zip(dno.trail.at_ns, dno.trail.loading, strict=True)
+        if begins_ns <= when < ends_ns
+    ]
+    return round(float(np.mean(seen)), 4) if seen else None

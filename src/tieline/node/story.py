@@ -16,7 +16,7 @@ from tieline.contract.eligibility import eligible
 from tieline.desk.offering import day_ahead_offers
 from tieline.desk.ports import Ask, Granted, Offer
 from tieline.ids import derive
-from tieline.node.relief import Dno, dial
+from tieline.node.relief import Dno, choose, dial, loading_of
 from tieline.node.stage import POOL, PRODUCT, Stage
 from tieline.plan.forecast import like_days
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
@@ -161,11 +161,10 @@ class Story:
         self.stage.link.disturb(False)
 
     async def _override(self) -> None:
-        """The DNO limits the feeder that gives most, over DNP3, select before operate."""
+        """The DNO limits the feeder that gives most for its size, over DNP3, select before operate."""
         stage = self.stage
         state, pool = stage.node.state, stage.node.cycle.pools[POOL]
-        gives = np.bincount(stage.territory.feeder_of, np.maximum(pool.share_w, 0.0), len(stage.territory.feeders))
-        feeder = stage.territory.feeders[int(np.argmax(gives))]
+        feeder, model = choose(stage, pool.share_w)
         rows = state.fleet.leaves(feeder)
         before_w = float(stage.world.power_w[rows].sum())
         share_w = float(pool.share_w[rows].sum())
@@ -176,7 +175,8 @@ class Story:
         at_ns = stage.node.clock.now_ns()
         statuses = await stage.scada.limit(stage.group_at(feeder), low_w, high_w, select=True)
         self.told.override = {
-            "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": feeder,
+            "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": feeder, "model": model,
+            "loading_before": loading_of(self.dno, feeder, at_ns - 6 * MINUTE_NS, at_ns),
             "limit_high_w": high_w, "power_before_w": before_w, "pool_share_before_w": share_w,
             "answered_ns": stage.node.clock.now_ns(),
             "status": [status.name for status in statuses], "target_before_w": target_w,
@@ -223,6 +223,8 @@ class Story:
         await stage.sleep(5)
         after = {"limit_high_w": _limit(stage, rows), "target_w": _asked(stage, rows)}
         self.told.feeder_limit.append((at_ns, float("inf"), 0.0))
+        since_ns = int(self.told.override["when_ns"]) + 6 * MINUTE_NS
+        self.told.override["loading_held"] = loading_of(self.dno, feeder, since_ns, at_ns)
         self.told.restored = {
             "when_ns": at_ns, "status": [status.name for status in statuses], "before": before, "after": after,
             "held_before_override_w": self.told.override["target_before_w"], "feeder": feeder,

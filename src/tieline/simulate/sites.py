@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,11 +65,32 @@ class Sites:
         """Return net power of each load and plant of the medium-voltage grid (W); None where there is none."""
         if upper is None:
             return None, None
-        table, row = datasets.profiles(), datasets.profile_row(now_ns)
-        model = upper.model
-        load_w = np.array([-table[name][row] for name in model.load_profile]) * model.load_w
+        row, model = datasets.profile_row(now_ns), upper.model
+        known = _upper(model.name)
+        now = known.profile[:, row]
         sun = float(sky.output_frac(SOUTH, np.zeros(1, np.int32))[0])
-        native = np.array(
-            [table[name][row] if name in table and name[:3] != "lv_" else sun for name in model.native_profile]
-        )
-        return load_w, native * model.native_w
+        native = now[known.native_of]
+        return -now[known.load_of] * model.load_w, np.where(np.isnan(native), sun, native) * model.native_w
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Upper:
+    """The distinct profiles of an upper grid, shape (profiles, quarters), and which each load and plant has."""
+
+    profile: Floats
+    load_of: NDArray[np.int64]
+    native_of: NDArray[np.int64]
+
+
+@cache
+def _upper(name: str) -> _Upper:
+    """Return the profiles of a grid; a plant with NaN is PV and follows the sky instead.
+
+    The plants behind the low-voltage grids (`lv_*`) are roofs.
+    """
+    table, model = datasets.profiles(), datasets.feeder(name)
+    natives = ["sun" if what[:2] in ("PV", "lv") else what for what in model.native_profile]
+    names, index = np.unique([*model.load_profile, *natives], return_inverse=True)
+    sunny = np.full(datasets.QUARTERS, np.nan)
+    profile = np.stack([sunny if what == "sun" else table[str(what)] for what in names])
+    return _Upper(profile, index[: len(model.load_w)], index[len(model.load_w) :])
