@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console interop long soak-kill peers peers-dnp3 peers-openadr peers-grid clean
+.PHONY: demo test system peers-if-possible lint types unit console interop long soak-kill peers peers-dnp3 peers-openadr peers-grid pythons clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -75,6 +75,15 @@ peers-grid: $(VENV)-peers-grid/bin/python
 
 $(VENV)-peers-grid/bin/python:
 	$(PYTHON) -m venv $(VENV)-peers-grid && $@ -m pip install -q "pandapower==3.5.6"
+
+# The other Pythons that the package is for; the world must be the same to the bit in all of them.
+pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python
+
+PYTHON_3_13 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13) $(shell command -v python3.13 2>/dev/null))
+$(VENV)-3.12/bin/python: $(VENV)/bin/python
+	$(PYTHON_3_12) -m venv $(VENV)-3.12 && $(BIN)/uv pip install -q --python $@ -e .
+$(VENV)-3.13/bin/python: $(VENV)/bin/python
+	$(PYTHON_3_13) -m venv $(VENV)-3.13 && $(BIN)/uv pip install -q --python $@ -e .
 
 clean:
 	rm -rf $(VENV) $(VENV)-*

@@ -68,7 +68,8 @@ SCENARIOS = {
             FaultMenu(duplicate=0.1, reorder=0.05, supersede=0.03, malformed=0.01),
         ),
         Scenario(
-            "cloud", "2022-08-10", Climate(sunshine_frac=0.5), FaultMenu(duplicate=0.1, reorder=0.05, expire=0.02)
+            "cloud", "2022-08-10", Climate(sunshine_frac=0.6, later_days=6),
+            FaultMenu(duplicate=0.1, reorder=0.05, expire=0.02),
         ),
         Scenario(
             "comms-loss", "2022-08-16", Climate(hotter_c=2.0),

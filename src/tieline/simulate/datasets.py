@@ -6,7 +6,7 @@ Each is laid onto the territory by the clock that governs it: people's by the wa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tieline.grid.feeder import FeederModel, read_simbench
-from tieline.times import DAY_NS, HOUR_NS, SECOND_NS, from_ns, parse_iso
+from tieline.times import DAY_NS, HOUR_NS, SECOND_NS, from_ns, to_ns
 
 Floats = NDArray[np.float64]
 ZONE = ZoneInfo("America/Chicago")
@@ -31,7 +31,7 @@ WEATHER_LATER_DAYS = 9
 """The typical year's hottest August spell (7th to 9th) is laid onto the dear days of the prices (16th to 18th)."""
 _HOMES_FROM = datetime(2022, 8, 1)  # noqa: DTZ001  a wall clock: the homes' year begins on a Monday, as this one does
 _PROFILES_FROM = datetime(2016, 1, 1)  # noqa: DTZ001  a wall clock
-_WEATHER_FROM_NS = parse_iso("1999-01-01T00:00:00-05:00")
+_WEATHER_ZONE = timezone(timedelta(hours=-5))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,19 +131,22 @@ def profile_row(instant_ns: int) -> int:
     return int(((day + shift) * 96 + local.hour * 4 + local.minute // 15) % QUARTERS)
 
 
-def weather_ns(instant_ns: int) -> int:
-    """Return the recording's instant whose sun stands as the territory's does at an instant."""
+def weather_ns(instant_ns: int, later_days: int = WEATHER_LATER_DAYS) -> int:
+    """Return the recording's instant whose sun stands as the territory's does at an instant, so many days before."""
     solar_s = (LONGITUDE_DEG - WEATHER_LONGITUDE_DEG) / 15.0 * 3600.0
-    return instant_ns + round(solar_s) * SECOND_NS - WEATHER_LATER_DAYS * DAY_NS
+    return instant_ns + round(solar_s) * SECOND_NS - later_days * DAY_NS
 
 
-def weather_at(instant_ns: int) -> tuple[float, float, float, float]:
+def weather_at(instant_ns: int, later_days: int = WEATHER_LATER_DAYS) -> tuple[float, float, float, float]:
     """Return temperature (degC), wind (m/s), direct and diffuse irradiance (W/m2) at an instant.
 
     Temperature and wind were read at the end of each hour; irradiance is the mean of the hour (TMY3 manual, table
     1-2), and so stands for its middle.
     """
-    found, hours = weather(), (weather_ns(instant_ns) - _WEATHER_FROM_NS) / HOUR_NS
+    recorded_ns = weather_ns(instant_ns, later_days)
+    year = from_ns(recorded_ns).astimezone(_WEATHER_ZONE).year  # a typical year has no date: it is read by its day
+    begins_ns = to_ns(datetime(year, 1, 1, tzinfo=_WEATHER_ZONE))
+    found, hours = weather(), (recorded_ns - begins_ns) / HOUR_NS
     read_h, mean_h = hours - 1.0, hours - 0.5
     return (
         float(_between(found.outdoor_c, read_h)),

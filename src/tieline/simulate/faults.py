@@ -67,7 +67,7 @@ class StreamFaults(Struct, frozen=True, forbid_unknown_fields=True):
 
 _ORDINARY = DeviceFaults(
     ignores=0.004, no_timer=0.004, out_of_reach=0.01, reboots=0.3, lost=0.002, late=0.05, doubled=0.005,
-    overtaken=0.005, mute=0.001, held=0.2, skew_s=2.0,
+    overtaken=0.005, mute=0.001, held=0.2, skew_s=1.0,
 )  # fmt: skip
 DEVICE_FAULTS = {
     "none": DeviceFaults(),
@@ -75,7 +75,7 @@ DEVICE_FAULTS = {
     "cloud": _ORDINARY,
     "comms-loss": DeviceFaults(
         ignores=0.01, no_timer=0.01, out_of_reach=0.15, reboots=0.3, lost=0.02, late=0.2, doubled=0.02,
-        overtaken=0.03, mute=0.01, held=0.5, skew_s=10.0,
+        overtaken=0.03, mute=0.01, held=0.5, skew_s=3.0,
     ),
 }  # fmt: skip
 STREAM_FAULTS = {

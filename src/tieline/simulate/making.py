@@ -97,7 +97,7 @@ def make_charging(rated_w: Floats, rng: np.random.Generator) -> Charging:
     real, n = datasets.sessions(), len(rated_w)
     pick = rng.integers(0, len(real.weekday), n)
     stays_s = real.stays_s[pick]
-    energy_wh = np.minimum(real.energy_wh[pick], 0.95 * rated_w * stays_s / 3600.0)
+    energy_wh = np.minimum(real.energy_wh[pick], 0.75 * rated_w * stays_s / 3600.0)  # near full a car takes less
     # The sessions are of workplaces. Homes charge in the evening: theirs begin nine hours later.
     at_home = rng.random(n) < 0.67
     return Charging(

@@ -8,7 +8,13 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from tieline.simulate.datasets import WEATHER_LATITUDE_DEG, WEATHER_LONGITUDE_DEG, weather_at, weather_ns
+from tieline.simulate.datasets import (
+    WEATHER_LATER_DAYS,
+    WEATHER_LATITUDE_DEG,
+    WEATHER_LONGITUDE_DEG,
+    weather_at,
+    weather_ns,
+)
 from tieline.simulate.physics.sun import Clouds, output_frac, plane_w_per_m2, sun_vector, sunshine_frac
 from tieline.times import SECOND_NS
 
@@ -17,10 +23,14 @@ Rows = NDArray[np.int32]
 
 
 class Climate(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the days differ from the typical year: hotter by so many degC, this share of its sunshine left."""
+    """How the days differ from the typical year: hotter by so many degC, this share of its sunshine left.
+
+    `later_days` is how many days late the typical year is read.
+    """
 
     hotter_c: float = 0.0
     sunshine_frac: float = 1.0
+    later_days: int = WEATHER_LATER_DAYS
 
 
 @dataclass(eq=False)
@@ -43,10 +53,10 @@ class Sky:
 
     def step(self, now_ns: int, seconds: float) -> None:
         """Move to an instant."""
-        outdoor_c, self.wind_m_per_s, direct, diffuse = weather_at(now_ns)
+        outdoor_c, self.wind_m_per_s, direct, diffuse = weather_at(now_ns, self.climate.later_days)
         self.outdoor_c = outdoor_c + self.climate.hotter_c
         # The irradiance was measured under the sun of its own place and day; the planes are turned to that sun.
-        recorded_s = weather_ns(now_ns) / SECOND_NS
+        recorded_s = weather_ns(now_ns, self.climate.later_days) / SECOND_NS
         self.sun = sun_vector(recorded_s, WEATHER_LATITUDE_DEG, WEATHER_LONGITUDE_DEG)
         left = self.climate.sunshine_frac
         sunshine = sunshine_frac(direct, self.sun[2]) * left

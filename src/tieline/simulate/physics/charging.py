@@ -70,7 +70,7 @@ class Charging:
     def _takes(self) -> Floats:
         """Return what each car would take now (W)."""
         near_full = self.needed_wh / np.maximum(TAPER_FRAC * self.energy_wh, 1.0)
-        result: Floats = np.where(self.is_plugged, self.rated_w * np.clip(near_full, 0.2, 1.0), 0.0)
+        result: Floats = np.where(self.is_plugged, self.rated_w * np.clip(near_full, 0.3, 1.0), 0.0)
         return result
 
     def headroom(self, power_w: Floats, second_of_day: float) -> tuple[Floats, Floats]:
