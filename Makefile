@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console interop long soak-kill peers peers-dnp3 peers-openadr peers-grid pythons clean
+.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill peers peers-dnp3 peers-openadr peers-grid pythons clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -44,6 +44,10 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 # The screens: built from console-web into the package; the result is committed, so that nobody needs Node to install.
 console:
 	cd console-web && npm ci --no-audit --no-fund && npm run build
+
+# The reference pages that follow from the code.
+reference: $(VENV)/.dev
+	$(BIN)/python -m tieline.node.reference docs/reference
 
 # Everything that takes minutes: a million claims, a million ledger operations, 200 kills.
 long: $(VENV)/.dev

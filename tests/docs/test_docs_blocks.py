@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tieline.node.config import load_config
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -49,6 +51,12 @@ def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path)
             words = [sys.executable, "-m", "tieline", *words[1:]]
         done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("toml"))
+def test_every_toml_block_is_settings_that_a_server_takes(page: Path, code: str, tmp_path: Path) -> None:
+    (tmp_path / "tieline.toml").write_text(code, encoding="utf-8")
+    load_config(tmp_path / "tieline.toml")
 
 
 def test_every_block_has_a_language_that_is_tested() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tieline.errors import ConfigError
+from tieline.node.reference import PAGES
 from tieline.resource.point import by_code, json_schema, load, markdown, points
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +16,12 @@ def test_the_page_of_points_is_the_catalogue() -> None:
     assert len(points()) >= 45
     assert len(by_code()) == len(points())
     assert set(json_schema()["properties"]) == set(points())
+
+
+@pytest.mark.parametrize("name", ["settings.md", "cli.md", "records.md", "links.md"])
+def test_a_generated_page_is_what_the_code_says_today(name: str) -> None:
+    page = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+    assert page == PAGES[name](), f"{name} is old: run `make reference`"
 
 
 def test_a_point_that_is_none_is_refused_by_name() -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tieline.node.cli import main
 from tieline.node.demo import parse_duration, quiet, run_headless
-from tieline.times import DAY_NS, HOUR_NS
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def test_every_promise_is_kept(played: tuple) -> None:
     result, _ = played
     broken = [p for p in result["promises"] if not p["held"]]
     assert broken == []
+    assert [p["name"] for p in result["promises"] if not p["tested"]] == []
     assert len(result["promises"]) >= 16
     assert result["failures"] == {}
 
@@ -40,6 +41,15 @@ def test_the_story_has_all_its_parts(played: tuple) -> None:
     assert result["trace"]["share"] == 1.0
     assert result["settlement"]["adds_up"]
     assert len(result["settlement"]["baseline"]["days"]) == 10
+
+
+@pytest.mark.parametrize("minutes", [60, 90, 240])
+def test_a_short_story_is_a_whole_one(minutes: int) -> None:
+    quiet()
+    result = run_headless(60, 2, "heatwave", minutes * MINUTE_NS, lambda line: None)
+    assert [p for p in result["promises"] if not p["held"]] == []
+    for part in ("awards", "dispatch", "override", "opt_out", "restored", "refusals"):
+        assert result[part], part
 
 
 def test_what_was_dispatched_was_nearly_delivered(played: tuple) -> None:
@@ -103,6 +113,7 @@ def test_a_changed_journal_is_found_by_the_doctor(played: tuple, tmp_path: Path)
     [
         (["demo", "--headless", "--scenario", "snow"], "give one of heatwave, cloud, comms-loss"),
         (["demo", "--headless", "--for", "soon"], "such as 1d"),
+        (["demo", "--headless", "--for", "10m"], "give 60m or more"),
         (["demo", "--headless", "--devices", "3"], "give 40 or more"),
         (["bench", "nothing"], "give one of"),
         (["why", "x", "--data", "no-such-folder"], "no registry"),
@@ -110,6 +121,8 @@ def test_a_changed_journal_is_found_by_the_doctor(played: tuple, tmp_path: Path)
         (["import", "no-such.csv"], "no such file"),
         (["sql", "select 1", "--data", "no-such-folder"], "no journal"),
         (["export", "Nothing", "x.csv"], "give one of"),
+        (["init", "/proc/nowhere"], "/proc/nowhere"),
+        (["demo", "--headless", "--data", "/proc/nowhere"], "/proc/nowhere"),
     ],
 )
 def test_a_wrong_word_gets_one_line_that_names_the_fix_and_exit_2(words: list, says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,12 @@ class _Verbs(click.Group):
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(0)
+        except OSError as error:
+            if ctx.params.get("debug"):
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"tieline: {where}{error.strerror or error}", err=True)
+            ctx.exit(2)
 
 
 @click.group(cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,10 +58,21 @@ def main(ctx: click.Context, debug: bool) -> None:
 def show(value: dict[str, Any], as_json: bool) -> None:
     """Print a result: one JSON object, or `name: value` lines."""
     if as_json:
-        click.echo(json.dumps(value, default=str))
+        click.echo(json.dumps(_finite(value), default=str, allow_nan=False))
         return
     for key, item in value.items():
         click.echo(f"{key}: {json.dumps(item, default=str) if isinstance(item, (dict, list)) else item}")
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as JSON can hold it: what is no number (NaN, inf) becomes null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
 
 
 @main.command()
@@ -124,7 +142,8 @@ def demo(
         show(result, True)
     else:
         for promise in result["promises"]:
-            click.echo(f"{'kept  ' if promise['held'] else 'BROKEN'} {promise['name']}: {promise['evidence']}")
+            word = "BROKEN" if not promise["held"] else "kept  " if promise["tested"] else "-     "
+            click.echo(f"{word} {promise['name']}: {promise['evidence']}")
         money = result["settlement"]
         click.echo(f"revenue {money.get('revenue', 'not settled')}; journal {result['digest']}")
     if not result["held"] or result["failures"]:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from tieline.errors import ConfigError
+from tieline.node.link_settings import LinkSettings
 from tieline.resource.level import Level
 
 
@@ -30,6 +31,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: int = 8080
     peers: tuple[PeerSettings, ...] = ()
+    links: LinkSettings = LinkSettings()
 
 
 _EXAMPLE = """# Settings of a Tieline server. Unknown keys are refused with their path.
@@ -43,6 +45,38 @@ port = 8080
 [[peers]]
 name = "operator"
 ceiling = "GRID_EMERGENCY"
+
+# Links: each table below starts one. Files are looked for in this folder; a secret never stands here.
+#
+# [[peers]]
+# name = "dno"
+# ceiling = "ENVELOPE"
+# resources = ["feeder-1"]
+#
+# [[links.dnp3]]                      # a control room calls here
+# address = 10
+# port = 20000
+# groups = [{ resource = "feeder-1", at = 0 }]
+# masters = [{ name = "dno", address = 1, may_read = ["feeder-1"], may_operate = ["feeder-1"], ceiling = "ENVELOPE" }]
+# # tls = { certificate = "dnp3.pem", key = "dnp3.key", authority = "dno-ca.pem" }
+#
+# [[links.iso]]                       # an ISO's dispatch web service
+# url = "https://iso.example/dispatch"
+# zone = "America/Chicago"
+# pools = { pool-1 = "TIELINE_1" }
+# tls = { certificate = "iso.pem", key = "iso.key", authority = "iso-ca.pem" }
+#
+# [[links.openadr]]                   # a VTN for end-points; `tieline credential ven-1` makes a client
+# port = 8081
+# resources = ["site-battery-1"]
+# clients = [{ id = "ven-1", secret_sha256 = "..." }]
+#
+# [[links.modbus]]                    # SunSpec devices; many of them: table = "modbus.csv" with id,address,profile
+# devices = { battery-1 = { address = "10.0.0.5:502/1", profile = "battery_inverter" } }
+#
+# [[links.mqtt]]                      # thermostats and plugs behind a broker
+# host = "127.0.0.1"
+# devices = { heater-1 = { device = "heater-1", profile = "water_heater" } }
 """
 
 

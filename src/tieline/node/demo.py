@@ -17,12 +17,14 @@ import structlog
 
 from tieline.errors import ConfigError
 from tieline.node.config import write_example
+from tieline.node.frame import write_resources
 from tieline.node.relief import grid_report
 from tieline.node.report import report
 from tieline.node.settling import settle
-from tieline.node.stage import begins_ns, raise_stage, scenario
+from tieline.node.stage import raise_stage, scenario
 from tieline.node.stage_owners import keep_owners, owners_report
-from tieline.node.story import DAY_AND_EVE_NS, Story
+from tieline.node.story import Story
+from tieline.node.timing import timing
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import STREAM_FAULTS, faulty_route
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -68,14 +70,13 @@ def run_headless(
     say: Callable[[str], None],
     folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Play the story on virtual time and return its report. A day of market time needs 25.5 h from its eve."""
+    """Play the story on virtual time and return its report; a day or more opens on its eve, less in its afternoon."""
     what = scenario(scenario_name)
-    length_ns = DAY_AND_EVE_NS if duration_ns == DAY_NS else duration_ns
-    start_ns = begins_ns(date.fromisoformat(what.day))
+    when = timing(date.fromisoformat(what.day), duration_ns)
     seen: Counter[str] = Counter()
 
     async def main(loop: VirtualLoop) -> dict[str, Any]:
-        clock = VirtualClock(loop, start_ns)
+        clock = VirtualClock(loop, when.opens_ns)
         async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
             with tempfile.TemporaryDirectory() as temporary:
                 home = folder or Path(temporary)
@@ -85,13 +86,15 @@ def run_headless(
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home)
                 save(stage.territory.fleet, home / "registry.bin")
                 write_example(home / "tieline.toml")
-                story, owners = Story(stage, say), keep_owners(stage, seed)
-                told = await story.play(start_ns + length_ns)
+                story, owners = Story(stage, when, say), keep_owners(stage, seed)
+                told = await story.play()
                 statement = await settle(stage)
                 result = report(stage, told, statement, seed)
                 result["failures"], result["losses"] = broke(supervisor), dict(supervisor.losses)
                 result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
                 result["faults"] = {"devices": dict(stage.link.seen), "streams": dict(seen)}
+                if folder is not None:
+                    write_resources(stage.node.state, clock.now_ns(), home / "resources.parquet")
                 await stage.scada.close()
                 await stage.outstation.stop()
                 await asyncio.sleep(1)
@@ -125,6 +128,5 @@ def run_wire(
 
     from tieline.node.live import play_on_wire
 
-    length_ns = DAY_AND_EVE_NS if duration_ns == DAY_NS else duration_ns
     with tempfile.TemporaryDirectory() as folder:
-        return uvloop.run(play_on_wire(devices, seed, scenario_name, speed, length_ns, say, Path(folder)))
+        return uvloop.run(play_on_wire(devices, seed, scenario_name, speed, duration_ns, say, Path(folder)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,18 @@ import structlog
 from tieline.node.relief import grid_report
 from tieline.node.report import report
 from tieline.node.settling import settle
-from tieline.node.stage import Stage, begins_ns, raise_stage, scenario
+from tieline.node.stage import Stage, raise_stage, scenario
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.stage_web import stage_sources
-from tieline.node.story import DAY_AND_EVE_NS, Story
+from tieline.node.story import Story
+from tieline.node.timing import Timing, living, timing
 from tieline.node.web import DESK_ROLES, serve_console
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
-from tieline.simulate.iso.prices import ZONE
 from tieline.simulate.world import World, history_w
-from tieline.times import HOUR_NS, SECOND_NS, to_ns
+from tieline.times import HOUR_NS, SECOND_NS
 
 _log = structlog.get_logger("tieline.live")
-
-
-def opens_ns(day: str) -> int:
-    """Return when a living territory opens: 13:20 of its market day, with an auction and the afternoon before it."""
-    return to_ns(datetime.combine(date.fromisoformat(day), time(13, 20), tzinfo=ZONE))
 
 
 async def live(
@@ -46,7 +41,8 @@ async def live(
 ) -> None:
     """Open a territory and serve it until cancelled, or for so many wall seconds."""
     what = scenario(scenario_name)
-    clock = PacedClock(opens_ns(what.day), speed)
+    when = living(date.fromisoformat(what.day), 11 * HOUR_NS)
+    clock = PacedClock(when.opens_ns, speed)
     async with Supervisor(np.random.default_rng([seed, 91])) as supervisor:
         with tempfile.TemporaryDirectory(prefix="tieline-") as folder:
             say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")
@@ -61,16 +57,16 @@ async def live(
                 say=say,
             )
             say(f"DNP3 outstation on 127.0.0.1:{stage.outstation.port}; Ctrl-C ends it, nothing is left behind")
-            supervisor.spawn(_play(stage, seed, say), "story")
+            supervisor.spawn(_play(stage, when, seed, say), "story")
             try:
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
                 await console.stop()
 
 
-async def _play(stage: Stage, seed: int, say: Callable[[str], None]) -> None:
+async def _play(stage: Stage, when: Timing, seed: int, say: Callable[[str], None]) -> None:
     keep_owners(stage, seed)
-    told = await Story(stage, say).play(opens_ns(stage.scenario.day) + 11 * HOUR_NS)
+    await Story(stage, when, say).play()
     # The baseline's days are played only now, by a world of the same seed: nobody waits for them at the start.
     past = World(stage.territory, np.random.default_rng([seed, 1]), stage.scenario.climate)
     work = partial(history_w, past, stage.opens_ns, 15, 300, 300)
@@ -78,7 +74,6 @@ async def _play(stage: Stage, seed: int, say: Callable[[str], None]) -> None:
     statement = await settle(stage)
     if statement is not None:
         say(f"settled: {statement.total} USD, {len(statement.shares)} owners")
-    del told
 
 
 async def play_on_wire(
@@ -92,14 +87,13 @@ async def play_on_wire(
 ) -> dict[str, Any]:
     """Play the same story over real sockets on wall time, `speed` times as fast, and return its report."""
     what = scenario(scenario_name)
-    eve_ns = begins_ns(date.fromisoformat(what.day))
-    start_ns = eve_ns if duration_ns >= DAY_AND_EVE_NS else opens_ns(what.day)
-    clock = PacedClock(start_ns, speed)
+    when = timing(date.fromisoformat(what.day), duration_ns)
+    clock = PacedClock(when.opens_ns, speed)
     async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
         stage = await raise_stage(what, devices, seed, clock, supervisor, folder, speed=speed)
-        say(f"over real sockets for {duration_ns / SECOND_NS / speed:.0f} s of wall time")
-        story, owners = Story(stage, say), keep_owners(stage, seed)
-        told = await story.play(start_ns + duration_ns)
+        say(f"over real sockets for {(when.ends_ns - when.opens_ns) / SECOND_NS / speed:.0f} s of wall time")
+        story, owners = Story(stage, when, say), keep_owners(stage, seed)
+        told = await story.play()
         statement = await settle(stage)
         result = report(stage, told, statement, seed)
         result["failures"] = dict(supervisor.failures)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from tieline.errors import ConfigError
 from tieline.node.demo import parse_duration, quiet, run_headless
+from tieline.node.frame import Frame
 from tieline.node.why import why
 from tieline.store.journal import SqliteJournal
 from tieline.store.registry import load
@@ -39,19 +41,40 @@ class Day:
 
     def why(self, resource: str, at: str | None = None) -> dict[str, Any]:
         """Return who controls a resource at an instant (ISO 8601), and why."""
-        return why(self.folder, load(self.folder / "registry.bin"), resource, parse_iso(at) if at else None)
+        return why(self._ran(), load(self.folder / "registry.bin"), resource, parse_iso(at) if at else None)
 
-    def records(self, kind: str) -> pa.Table:
-        """Return the records of a kind as an Arrow table: seq, id, subject, at, causes."""
-        journal = SqliteJournal(self.folder / "journal.db")
+    @property
+    def resources(self) -> Frame:
+        """Every device at the end of the last run: what it is, does and can do, and who controls it."""
+        import pyarrow.parquet as pq
+
+        return Frame(pq.read_table(self._ran() / "resources.parquet"))
+
+    @property
+    def dispatch(self) -> Frame:
+        """The five-minute intervals of the last run: instructed, delivered, error (MW), and the causes of a lack."""
+        self._ran()
+        rows = [{**row, "causes_mw": str(row["causes_mw"])} for row in self.report["dispatch"]]
+        return Frame(pa.Table.from_pylist(rows))
+
+    def records(self, kind: str) -> Frame:
+        """Return the journal's records of a kind: seq, id, subject, at, causes."""
+        journal = SqliteJournal(self._ran() / "journal.db")
         rows = list(journal.of_kind(kind))
         journal.close()
-        return pa.table(
-            {
-                "seq": [record.seq for record in rows],
-                "id": [record.id for record in rows],
-                "subject": [record.subject for record in rows],
-                "at": [iso(record.recorded_at_ns) for record in rows],
-                "caused_by": [list(record.caused_by) for record in rows],
-            }
+        return Frame(
+            pa.table(
+                {
+                    "seq": [record.seq for record in rows],
+                    "id": [record.id for record in rows],
+                    "subject": [record.subject for record in rows],
+                    "at": [iso(record.recorded_at_ns) for record in rows],
+                    "caused_by": [list(record.caused_by) for record in rows],
+                }
+            )
         )
+
+    def _ran(self) -> Path:
+        if not self.report:
+            raise ConfigError('nothing was run yet: call run("1d") first')
+        return self.folder

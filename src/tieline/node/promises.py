@@ -20,6 +20,12 @@ Promise = dict[str, Any]
 SETTLES_NS = 6 * MINUTE_NS
 WINDOW = 10
 SLACK_FRAC = 0.02
+OF_OVERRIDE = (
+    "the DNO's limit holds",
+    "a limit is told to the market within 5 s",
+    "substitutes are found for what a limit takes, or the lack is named",
+)
+OF_MONEY = ("money adds up to the cent", "all settled energy can be followed both ways")
 
 
 def promises(
@@ -30,8 +36,8 @@ def promises(
     traced: float,
     override: dict[str, Any],
 ) -> list[Promise]:
-    """Return every promise with whether it held; one whose scene was not played says so and counts as held."""
-    made = [
+    """Return every promise with whether it held; `tested` is false where nothing happened that could have broken it."""
+    return [
         _one_effect(stage, records),
         _within_bounds(stage, records),
         _never_prohibited(stage, records),
@@ -40,28 +46,33 @@ def promises(
         _devices_fall_back(stage),
         _replay_is_equal(stage),
         _journal_is_whole(stage),
+        _refused(told, "second sale", "holder"),
+        _refused(told, "backup generator", "rule"),
+        *(_of_override(stage, told, records, override) if told.override else _untested(*OF_OVERRIDE)),
+        *([_opt_out(told)] if told.opt_out else _untested("an opt-out takes effect within 60 s")),
+        *([_restored(told)] if told.restored else _untested("a cancel restores the next valid claim")),
+        *(_of_money(settlement, traced) if settlement is not None else _untested(*OF_MONEY)),
     ]
-    if told.offers:
-        made += [_refused(told, "second sale", "holder"), _refused(told, "backup generator", "rule")]
-    if told.override:
-        made += [
-            _limit_held(stage, told),
-            _told_upward(records, override),
-            _substituted(told, records, override),
-        ]
-    if told.opt_out:
-        made.append(_opt_out(told))
-    if told.restored:
-        made.append(_restored(told))
-    if settlement is not None:
-        evidence = f"{settlement.total} = {settlement.operator} + {len(settlement.shares)} owners"
-        made.append(_promise("money adds up to the cent", settlement.adds_up, evidence))
-        made.append(_promise("all settled energy can be followed both ways", traced == 1.0, f"share {traced:.6f}"))
-    return made
 
 
-def _promise(name: str, held: bool, evidence: str) -> Promise:
-    return {"name": name, "held": bool(held), "evidence": evidence}
+def _of_override(stage: Stage, told: Told, records: list[Record], override: dict[str, Any]) -> list[Promise]:
+    return [_limit_held(stage, told), _told_upward(records, override), _substituted(told, records, override)]
+
+
+def _of_money(settlement: Settlement, traced: float) -> list[Promise]:
+    evidence = f"{settlement.total} = {settlement.operator} + {len(settlement.shares)} owners"
+    return [
+        _promise(OF_MONEY[0], settlement.adds_up, evidence),
+        _promise(OF_MONEY[1], traced == 1.0, f"share {traced:.6f}"),
+    ]
+
+
+def _promise(name: str, held: bool, evidence: str, tested: bool = True) -> Promise:
+    return {"name": name, "held": bool(held), "tested": bool(tested), "evidence": evidence}
+
+
+def _untested(*names: str) -> list[Promise]:
+    return [_promise(name, True, "not tested: its scene was not played", tested=False) for name in names]
 
 
 def _one_effect(stage: Stage, records: list[Record]) -> Promise:
@@ -77,7 +88,9 @@ def _one_effect(stage: Stage, records: list[Record]) -> Promise:
     rising = all(seen == sorted(set(seen)) for seen in revisions.values())
     twice = sum(made.twice for made in stage.iso.batches.values())
     evidence = f"{len(uids)} batches taken, {len(set(uids))} different; the ISO published {twice} twice"
-    return _promise("a dispatch batch has exactly one effect", len(uids) == len(set(uids)) and rising, evidence)
+    return _promise(
+        "a dispatch batch has exactly one effect", len(uids) == len(set(uids)) and rising, evidence, bool(uids)
+    )
 
 
 def _within_bounds(stage: Stage, records: list[Record]) -> Promise:
@@ -94,20 +107,21 @@ def _within_bounds(stage: Stage, records: list[Record]) -> Promise:
         off_w = np.maximum(np.maximum(low_w - target_w, target_w - high_w), 0.0)[named]
         worst_w = max(worst_w, float(off_w.max(initial=0.0)))
         count += len(rows)
-    return _promise(
-        "no command leaves rating or stronger limits", worst_w <= 1e-6, f"{count} commands, worst {worst_w} W"
-    )
+    evidence = f"{count} commands, worst {worst_w} W"
+    return _promise("no command leaves rating or stronger limits", worst_w <= 1e-6, evidence, count > 0)
 
 
 def _never_prohibited(stage: Stage, records: list[Record]) -> Promise:
-    called = 0
+    called = count = 0
     for record in records:
         fact = from_record(record)
         if isinstance(fact, CommandsIssued):
             rows = fact.rows.array()
+            count += len(rows)
             called += int((np.isfinite(fact.target_w.array()) & ~stage.eligible[rows]).sum())
     rules = ", ".join(f"{rule}: {count}" for rule, count in stage.refused_rows.items())
-    return _promise("no ineligible resource was called", called == 0, f"{called} calls; left out by rule: {rules}")
+    evidence = f"{called} of {count} calls; left out by rule: {rules}"
+    return _promise("no ineligible resource was called", called == 0, evidence, count > 0)
 
 
 def _claims_end_once(stage: Stage) -> Promise:
@@ -116,7 +130,10 @@ def _claims_end_once(stage: Stage) -> Promise:
     by_end = ", ".join(f"{end}: {count}" for end, count in book.ends.items() if count)
     held = book.count() + ended == book.placed
     return _promise(
-        "every claim lives or ended exactly once", held, f"{book.placed} placed, {book.count()} live; {by_end}"
+        "every claim lives or ended exactly once",
+        held,
+        f"{book.placed} placed, {book.count()} live; {by_end}",
+        book.placed > 0,
     )
 
 
@@ -126,7 +143,7 @@ def _commands_end(stage: Stage) -> Promise:
     old = (commands.batch >= 0) & (now_ns - commands.at_ns > 5 * MINUTE_NS)
     open_rows = old & ~np.isin(commands.stage, [int(stage_) for stage_ in TERMINAL])
     evidence = f"{int(old.sum())} resources, {int(open_rows.sum())} without an end"
-    return _promise("every command has an end", not open_rows.any(), evidence)
+    return _promise("every command has an end", not open_rows.any(), evidence, bool(old.any()))
 
 
 def _devices_fall_back(stage: Stage) -> Promise:
@@ -140,7 +157,7 @@ def _devices_fall_back(stage: Stage) -> Promise:
     harm = grace & (np.abs(stage.world.power_w - stage.node.state.base_w) > 2_000.0)
     lying = f"{int(liars.sum())} on devices without a timer"
     evidence = f"{int(over.sum())} commands ran out, {lying}, {int(harm.sum())} still hold"
-    return _promise("devices fall back when a command runs out", not harm.any(), evidence)
+    return _promise("devices fall back when a command runs out", not harm.any(), evidence, bool(over.any()))
 
 
 def _replay_is_equal(stage: Stage) -> Promise:
@@ -162,6 +179,8 @@ def _journal_is_whole(stage: Stage) -> Promise:
 
 
 def _refused(told: Told, what: str, names: str) -> Promise:
+    if not told.offers:
+        return _untested(f"a {what} is refused naming the {names}")[0]
     refusal = next((r for r in told.refusals if r["what"] == what), None)
     named = str(refusal[names]) if refusal else ""
     return _promise(f"a {what} is refused naming the {names}", bool(named), named or "it was not refused")
@@ -176,13 +195,13 @@ def _limit_held(stage: Stage, told: Told) -> Promise:
     rows = stage.node.state.fleet.leaves(told.override["feeder"])
     size_w = float((stage.territory.fleet.max_inject_w + stage.territory.fleet.max_absorb_w)[rows].sum())
     if len(power_w) < WINDOW:
-        return _promise("the DNO's limit holds", True, "the limit was too short to judge")
+        return _promise(OF_OVERRIDE[0], True, "not tested: the limit was too short to judge", tested=False)
     means_w = np.convolve(power_w, np.full(WINDOW, 1 / WINDOW), "valid")
     over_w = float(means_w.max() - limit_w)
     evidence = (
         f"worst mean {means_w.max() / 1e3:.1f} kW, limit {limit_w / 1e3:.1f} kW, tolerance {SLACK_FRAC:.0%} of rating"
     )
-    return _promise("the DNO's limit holds", over_w <= SLACK_FRAC * size_w, evidence)
+    return _promise(OF_OVERRIDE[0], over_w <= SLACK_FRAC * size_w, evidence)
 
 
 def _told_upward(records: list[Record], override: dict[str, Any]) -> Promise:
@@ -190,10 +209,10 @@ def _told_upward(records: list[Record], override: dict[str, Any]) -> Promise:
     granted = next((r for r in records if r.id == claim), None)
     moved = next((r for r in records if isinstance(f := from_record(r), PositionChanged) and f.cause == claim), None)
     if granted is None or moved is None:
-        return _promise("a limit is told to the market within 5 s", False, "no position was recorded")
+        return _promise(OF_OVERRIDE[1], False, "no position was recorded")
     seconds = (moved.recorded_at_ns - granted.recorded_at_ns) / SECOND_NS
     held = seconds <= 5.0 and bool(override["declared_to_market"])
-    return _promise("a limit is told to the market within 5 s", held, f"{seconds:.3f} s")
+    return _promise(OF_OVERRIDE[1], held, f"{seconds:.3f} s")
 
 
 def _substituted(told: Told, records: list[Record], override: dict[str, Any]) -> Promise:
@@ -205,7 +224,7 @@ def _substituted(told: Told, records: list[Record], override: dict[str, Any]) ->
     unnamed = sum(not fact.causes for fact in short)
     evidence = f"{count} resources stepped in; {len(short)} intervals fell short, {unnamed} without a cause"
     held = count > 0 or unnamed == 0
-    return _promise("substitutes are found for what a limit takes, or the lack is named", held, evidence)
+    return _promise(OF_OVERRIDE[2], held, evidence, count > 0 or bool(short))
 
 
 def _opt_out(told: Told) -> Promise:

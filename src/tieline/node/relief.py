@@ -7,7 +7,6 @@ and is withdrawn once the feeder would bear its devices again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, time
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,13 @@ import numpy as np
 from tieline.errors import LinkDown
 from tieline.grid.envelope import Envelope, envelope
 from tieline.node.stage import Stage
-from tieline.simulate.datasets import ZONE
-from tieline.times import MINUTE_NS, to_ns
+from tieline.times import MINUTE_NS, iso
 
 LOOK_S = 300.0
 SETTLES_NS = 6 * MINUTE_NS
 HOLDS_NS = 45 * MINUTE_NS
 KEEPS_FRAC = 0.95
 """A DNO limits to a little below the rating, as the base load moves on."""
-LEAVES_TO_THE_STORY = (time(16, 5), time(17, 20))
-"""While its own override plays the DNO does nothing else."""
 
 
 @dataclass
@@ -60,8 +56,9 @@ class Trail:
 class Dno:
     """Watches the grid of a stage."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage, self.trail = stage, Trail()
+    def __init__(self, stage: Stage, leaves: tuple[int, int]) -> None:
+        """Make a DNO that leaves the grid alone in a time (ns), as its own works go on then."""
+        self.stage, self.trail, self._leaves = stage, Trail(), leaves
         self.reliefs: list[Relief] = []
 
     async def watch(self) -> None:
@@ -83,9 +80,7 @@ class Dno:
         ):  # fmt: skip
             column.append(values.copy())
         live = [relief for relief in self.reliefs if not relief.ends_ns]
-        leaves = any(self._at(bound) <= now_ns for bound in LEAVES_TO_THE_STORY[:1]) and now_ns < self._at(
-            LEAVES_TO_THE_STORY[1]
-        )
+        leaves = self._leaves[0] <= now_ns < self._leaves[1]
         for relief in live:
             at = stage.territory.feeders.index(relief.feeder)
             rows = stage.node.state.fleet.leaves(relief.feeder)
@@ -94,9 +89,6 @@ class Dno:
                 await self._end(relief, now_ns)
         if not live and not leaves and grid.loading.max() > 1.0:
             await self._begin(int(np.argmax(grid.loading)), now_ns)
-
-    def _at(self, clock: time) -> int:
-        return to_ns(datetime.combine(self.stage.day, clock, tzinfo=ZONE))
 
     async def _begin(self, at: int, now_ns: int) -> None:
         stage = self.stage
@@ -183,8 +175,6 @@ async def dial(stage: Stage) -> None:
 
 def grid_report(dno: Dno) -> dict[str, Any]:
     """Return what the grid saw: the worst of each feeder, and each relief with the loading before and after."""
-    from tieline.times import iso
-
     trail, names = dno.trail, dno.stage.territory.feeders
     if not trail.at_ns:
         return {}

@@ -8,12 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from tieline.contract.eligibility import eligible_rows
 from tieline.desk.cycle import PoolDesk
 from tieline.fleet.columns import KINDS, Fleet
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.node.config import Settings, load_config
+from tieline.node.link_settings import check_links
+from tieline.node.links import raise_links, with_tables
 from tieline.node.runtime import Node, replayed
 from tieline.node.web import serve_console
 from tieline.pool.merit import merit_price
@@ -40,6 +43,7 @@ def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: 
         peer.name: Principal(peer.name, Level[peer.ceiling], frozenset(peer.resources), max_power_w=peer.max_power_w)
         for peer in settings.peers
     }
+    check_links(settings.links, fleet, principals)
     state = replayed(fleet, ledger, journal)
     node = Node(state, journal, SystemClock(), supervisor, principals, pools, 1.0, executor)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
@@ -55,11 +59,12 @@ def _pool(fleet: Fleet, name: str, jurisdiction: str) -> PoolDesk:
     return PoolDesk(name, rows, merit_price(fleet.kinds[rows]), eligible, np.zeros(len(rows)))
 
 
-async def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> None:
-    """Serve a data folder until cancelled."""
+async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall_s: float | None = None) -> None:
+    """Serve a data folder until cancelled, or for so many seconds."""
     from tieline.node.reader import Sources
 
     settings = load_config(folder / "tieline.toml")
+    settings = replace(settings, links=with_tables(settings.links, folder))
     lock = FolderLock(folder)
     executor = ThreadPoolExecutor(1, "journal")
     try:
@@ -67,13 +72,17 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None]) -> N
             node = node_of(folder, settings, supervisor, executor)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
             node.keep_readings(Wal(folder / "readings"), Historian(folder / "historian"))
+            links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng())
+            for line in links.says:
+                say(line)
             node.start()
             sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
             where = settings.port if port is None else port
             console = await serve_console(node, settings.host, where, sources=sources, say=say)
             try:
-                await asyncio.Event().wait()
+                await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
+                await links.stop()
                 await console.stop()
     finally:
         executor.shutdown()

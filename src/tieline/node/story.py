@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, time
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,16 @@ from tieline.desk.ports import Ask, Granted, Offer
 from tieline.ids import derive
 from tieline.node.relief import Dno, choose, dial, loading_of
 from tieline.node.stage import POOL, PRODUCT, Stage
+from tieline.node.timing import Timing
 from tieline.plan.forecast import like_days
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.simulate.iso.prices import ZONE, prices_of
-from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, market_day, to_ns
+from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, market_day
 
 OFFER_HOURS = 6
+LEAST_CALLED_W = 500.0
 TYPICAL_SHARE = {
     Kind.THERMOSTAT: 0.25,
     Kind.INTERRUPTIBLE_LOAD: 0.5,
@@ -54,35 +55,33 @@ class Told:
 class Story:
     """Plays the day on a stage."""
 
-    def __init__(self, stage: Stage, say: Callable[[str], None]) -> None:
-        self.stage, self.told, self.dno = stage, Told(), Dno(stage)
+    def __init__(self, stage: Stage, timing: Timing, say: Callable[[str], None]) -> None:
+        self.stage, self.timing, self.told = stage, timing, Told()
+        self.dno = Dno(stage, (timing.override_ns - 15 * MINUTE_NS, timing.cancel_ns + 10 * MINUTE_NS))
         self._say = say
 
-    async def play(self, until_ns: int) -> Told:
-        """Play until an instant; scenes that lie after it are left out."""
-        stage = self.stage
+    async def play(self) -> Told:
+        """Play to the end of its timing; scenes that lie after it are left out."""
+        stage, when = self.stage, self.timing
         await stage.scada.connect()
         stage.node.start()
         stage.node.supervisor.spawn(self.dno.watch(), "dno")
         scenes = [
-            (stage.opens_ns + 10 * MINUTE_NS, self._offer),
-            (self._at(15, 20), self._disturb),
-            (self._at(16, 20), self._override),
-            (self._at(16, 45), self._opt_out),
-            (self._at(17, 10), self._cancel),
-            (self._at(17, 40), self._calm),
+            (when.offer_ns, self._offer),
+            (when.disturb_ns, self._disturb),
+            (when.override_ns, self._override),
+            (when.opt_out_ns, self._opt_out),
+            (when.cancel_ns, self._cancel),
+            (when.calm_ns, self._calm),
         ]
         for instant_ns, scene in scenes:
-            if instant_ns >= until_ns:
+            if instant_ns >= when.ends_ns:
                 break
             await self._until(instant_ns)
             await scene()
-        await self._until(until_ns)
+        await self._until(when.ends_ns)
         await stage.node.beat()
         return self.told
-
-    def _at(self, hour: int, minute: int) -> int:
-        return to_ns(datetime.combine(self.stage.day, time(hour, minute), tzinfo=ZONE)) + 7 * SECOND_NS
 
     async def _until(self, instant_ns: int) -> None:
         wait_s = (instant_ns - self.stage.node.clock.now_ns()) / SECOND_NS
@@ -109,6 +108,8 @@ class Story:
         energy_wh[rows] = 0.8 * fleet.energy_wh[rows]
         day = market_day(stage.day, ZONE)
         price = stage.node.cycle.pools[POOL].price
+        begins_ns = day.start_ns + HOUR_NS * np.arange(len(forecast))
+        forecast = np.where(begins_ns < self.timing.sold_from_ns, -np.inf, forecast)
         offers = day_ahead_offers(POOL, PRODUCT, day, forecast, power_w, energy_wh, price, OFFER_HOURS)
         answers = await stage.node.desk.offer(offers)
         self.told.offers = [o for o, answer in zip(offers, answers, strict=True) if answer is None]
@@ -185,14 +186,13 @@ class Story:
         self._note(f"the DNO limits {feeder} to {high_w / 1e3:.0f} kW over DNP3: {statuses[0].name}")
 
     async def _opt_out(self) -> None:
-        """An owner whose device is called takes it out; it must be free within 60 s."""
+        """The owner whose battery is called most takes it out (another device where none is): free within 60 s."""
         stage = self.stage
         pool = stage.node.cycle.pools[POOL]
-        called = np.flatnonzero(np.abs(pool.share_w) > 500.0)
-        if not len(called):
-            return
-        stores = called[np.isin(called, stage.world.rows[Kind.BATTERY])]
-        row = int((stores if len(stores) else called)[0])
+        stores = stage.world.rows[Kind.BATTERY]
+        given_w = np.abs(pool.share_w[stores])
+        called = stores if given_w.max(initial=0.0) > LEAST_CALLED_W else np.arange(len(pool.share_w))
+        row = int(called[np.argmax(np.abs(pool.share_w[called]))])
         resource = stage.territory.fleet.id_of(row)
         now_ns = stage.node.clock.now_ns()
         ask = Ask(
@@ -265,6 +265,3 @@ def _typical_up(stage: Stage) -> np.ndarray[Any, np.dtype[np.float64]]:
     for kind in (Kind.BATTERY, Kind.MECHANICAL_STORAGE, Kind.HYBRID_SITE):
         typical[rows[kind]] = stage.territory.rated_w[rows[kind]]
     return typical
-
-
-DAY_AND_EVE_NS = DAY_NS + HOUR_NS + 31 * MINUTE_NS

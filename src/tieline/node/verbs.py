@@ -45,18 +45,31 @@ def init(folder: Path, as_json: bool) -> None:
 @DATA
 @JSON
 def import_(table: Path, data: Path, as_json: bool) -> None:
-    """Import devices from a CSV or Parquet table (columns: id, kind, max_inject_w, ..., feeder, site, pool)."""
+    """Import devices from a CSV or Parquet table (id, kind, ratings, and the groups that each stands under).
+
+    Devices that are there already take the table's values; those that it doesn't name stay. A server that holds the
+    folder has to be stopped first.
+    """
     from tieline.store.importing import read_fleet
-    from tieline.store.registry import save
+    from tieline.store.journal import FolderLock
+    from tieline.store.merging import Merged, merge
+    from tieline.store.registry import load, save
 
     fleet = read_fleet(table)
-    data.mkdir(parents=True, exist_ok=True)
-    digest = save(fleet, data / "registry.bin")
+    path = data / "registry.bin"
+    lock = FolderLock(data)
+    try:
+        made = merge(load(path), fleet) if path.exists() else Merged(fleet, len(fleet), 0, 0)
+        digest = save(made.fleet, path)
+    finally:
+        lock.release()
     kinds: dict[str, int] = {}
-    for name in fleet.ids:
-        kind = fleet.kind_of(name).value
+    for name in made.fleet.ids:
+        kind = made.fleet.kind_of(name).value
         kinds[kind] = kinds.get(kind, 0) + 1
-    show({"devices": len(fleet), "groups": len(fleet.groups), "kinds": kinds, "digest": digest}, as_json)
+    counts = {"added": made.added, "changed": made.changed, "unchanged": made.kept}
+    groups = len(made.fleet.groups)
+    show({"devices": len(made.fleet), **counts, "groups": groups, "kinds": kinds, "digest": digest}, as_json)
 
 
 @main.command()
@@ -74,6 +87,7 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
     checks: dict[str, Callable[[], str]] = {
         "settings": lambda: load_config(data / "tieline.toml").name,
         "registry": lambda: f"{len(registry.load(data / 'registry.bin'))} devices",
+        "links": lambda: _links(data),
     }
     for name, check in checks.items():
         try:
@@ -92,6 +106,20 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
     show({"healthy": healthy, **found}, as_json)
     if not healthy:
         ctx.exit(1)
+
+
+def _links(data: Path) -> str:
+    """Say what links the settings hold; every device, table and certificate they name was found."""
+    from tieline.node.config import load_config
+    from tieline.node.link_settings import check_links, count_links
+    from tieline.node.links import check_files, with_tables
+    from tieline.store import registry
+
+    settings = load_config(data / "tieline.toml")
+    links = with_tables(settings.links, data)
+    check_links(links, registry.load(data / "registry.bin"), {peer.name: peer for peer in settings.peers})
+    check_files(links, data)
+    return count_links(links)
 
 
 @main.command()
@@ -200,18 +228,36 @@ def export(kind: str, target: Path, data: Path, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("name")
+@JSON
+def credential(name: str, as_json: bool) -> None:
+    """Make a secret for a machine (a VEN): shown once, of which the settings keep only the digest."""
+    import secrets
+
+    from tieline.links.endpoint.openadr.access import secret_digest
+
+    secret = secrets.token_urlsafe(32)
+    digest = secret_digest(secret)
+    then = f'clients = [{{ id = "{name}", secret_sha256 = "{digest}" }}]'
+    show({"id": name, "secret": secret, "secret_sha256": digest, "next": f"[[links.openadr]] {then}"}, as_json)
+
+
+@main.command()
 @DATA
 @click.option("--port", type=int, help="Port of the console; left out: as the settings say.")
-def serve(data: Path, port: int | None) -> None:
-    """Serve a data folder: API, live stream and console."""
+@click.option("--for", "duration", help="End by itself after so long, such as 10s; left out: at Ctrl-C.")
+def serve(data: Path, port: int | None, duration: str | None) -> None:
+    """Serve a data folder: its links, API, live stream and console."""
     import uvloop
 
-    from tieline.node.demo import quiet
+    from tieline.node.demo import parse_duration, quiet
     from tieline.node.serve import serve as run
+    from tieline.times import SECOND_NS
 
     quiet()
+    wall_s = None if duration is None else parse_duration(duration) / SECOND_NS
     try:
-        uvloop.run(run(data, port, click.echo))
+        uvloop.run(run(data, port, click.echo, wall_s))
     except KeyboardInterrupt:
         return
     except OSError as error:

@@ -57,7 +57,12 @@ class Supervisor:
         """Run a coroutine once; its failure is logged and counted, and spreads to nobody."""
         task = asyncio.get_running_loop().create_task(self._guard(coroutine, name), name=name)
         self._tasks[task] = name
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+        def done(ended: asyncio.Task[Any]) -> None:
+            self._tasks.pop(ended, None)
+            coroutine.close()  # one that was cancelled before its first step was never awaited
+
+        task.add_done_callback(done)
         return task
 
     def keep(self, name: str, make: Callable[[], Awaitable[None]], backoff: Backoff | None = None) -> asyncio.Task[Any]:

@@ -12,7 +12,23 @@ from tieline.errors import ConfigError
 from tieline.fleet.columns import KIND_CODE, Fleet, Group
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 
-COLUMNS = ("id", "kind", "max_inject_w", "max_absorb_w", "energy_wh", "default_w", "feeder", "site", "pool")
+ELECTRICAL = (
+    ("substation", Kind.SUBSTATION),
+    ("feeder", Kind.FEEDER),
+    ("transformer", Kind.TRANSFORMER),
+    ("bus", Kind.BUS),
+)
+"""From the top down; a device hangs on the lowest that its row names, and each of them on the one above."""
+COMMERCIAL = (
+    ("site", Purpose.SITE, Kind.SITE),
+    ("owner", Purpose.OWNER, Kind.OWNER),
+    ("pool", Purpose.POOL, Kind.POOL),
+    ("program", Purpose.PROGRAM, Kind.PROGRAM),
+)
+COLUMNS = (
+    "id", "kind", "max_inject_w", "max_absorb_w", "energy_wh", "default_w",
+    *(name for name, _ in ELECTRICAL), *(name for name, _, _ in COMMERCIAL),
+)  # fmt: skip
 NUMBERS = ("max_inject_w", "max_absorb_w", "energy_wh", "default_w")
 MOST_FAULTS = 20
 
@@ -30,26 +46,34 @@ def read_fleet(path: Path) -> Fleet:
         faults += _faults(number, row, seen)
         if len(faults) > MOST_FAULTS:
             break
+    groups, parents = ([], {}) if faults else _tree(rows, faults)
     if faults:
         more = "" if len(faults) <= MOST_FAULTS else " ..."
         raise ConfigError(f"{path}: nothing was imported: " + "; ".join(faults[:MOST_FAULTS]) + more)
-    return _fleet(rows)
+    return _fleet(rows, groups, parents)
 
 
 def _rows(path: Path) -> Iterable[dict[str, str]]:
     if not path.exists():
         raise ConfigError(f"{path}: no such file")
     if path.suffix == ".parquet":
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pq.read_table(path).to_pylist()
+        try:
+            table = pq.read_table(path).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise ConfigError(f"{path}: not a Parquet file: {error}") from None
         names = tuple(table[0]) if table else COLUMNS
         rows = [{key: "" if value is None else str(value) for key, value in row.items()} for row in table]
     else:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            names = tuple(reader.fieldnames or ())
-            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as lines:
+                reader = csv.DictReader(lines, strict=True)
+                names = tuple(reader.fieldnames or ())
+                rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ConfigError(f"{path}: not a table in UTF-8: {error}") from None
     missing = [name for name in ("id", "kind") if name not in names]
     unknown = [name for name in names if name not in COLUMNS]
     if missing or unknown:
@@ -79,27 +103,61 @@ def _faults(number: int, row: dict[str, str], seen: set[str]) -> list[str]:
     return found
 
 
-def _fleet(rows: list[dict[str, str]]) -> Fleet:
-    groups: list[Group] = []
-    at: dict[tuple[Purpose, str], int] = {}
-    parents: dict[Purpose, list[int]] = {}
-    for column, purpose, kind in (
-        ("feeder", Purpose.ELECTRICAL, Kind.FEEDER),
-        ("site", Purpose.SITE, Kind.SITE),
-        ("pool", Purpose.POOL, Kind.POOL),
-    ):
-        found = []
-        for row in rows:
+class _Tree:
+    """The groups of a table, each once."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+        self.at: dict[str, int] = {}
+
+    def find(self, name: str, kind: Kind, purpose: Purpose, parent: int) -> int:
+        """Return the index of a group, made where it is new. Raises ValueError where it stands elsewhere already."""
+        if name not in self.at:
+            self.at[name] = len(self.groups)
+            self.groups.append(Group(name, kind, purpose, parent))
+        known = self.groups[self.at[name]]
+        if known.kind is not kind:
+            raise ValueError(f"{kind.value} = {name!r}: is a {known.kind.value} in another row: give it another name")
+        if known.parent != parent:
+            above = [self.groups[at].id if at >= 0 else "nothing" for at in (known.parent, parent)]
+            raise ValueError(f"{kind.value} = {name!r}: hangs on {above[0]} in another row, on {above[1]} here")
+        return self.at[name]
+
+    def electrical(self, row: dict[str, str]) -> int:
+        """Return the lowest electrical group of a row, -1 where it names none."""
+        at = -1
+        for column, kind in ELECTRICAL:
             name = row.get(column, "").strip()
-            if name and (purpose, name) not in at:
-                at[(purpose, name)] = len(groups)
-                groups.append(Group(name, kind, purpose, -1))
-            found.append(at[(purpose, name)] if name else -1)
-        parents[purpose] = found
+            if name:
+                at = self.find(name, kind, Purpose.ELECTRICAL, at)
+        return at
+
+
+def _tree(rows: list[dict[str, str]], faults: list[str]) -> tuple[list[Group], dict[Purpose, list[int]]]:
+    tree = _Tree()
+    parents: dict[Purpose, list[int]] = {purpose: [] for purpose in Purpose}
+    devices = {row["id"].strip() for row in rows}
+    for number, row in enumerate(rows, 2):
+        try:
+            parents[Purpose.ELECTRICAL].append(tree.electrical(row))
+            for column, purpose, kind in COMMERCIAL:
+                name = row.get(column, "").strip()
+                parents[purpose].append(tree.find(name, kind, purpose, -1) if name else -1)
+        except ValueError as error:
+            faults.append(f"row {number}: {error}")
+            return [], {}
+    both = sorted(devices & set(tree.at))
+    if both:
+        faults.append(f"{both[0]!r} is a device and a {tree.groups[tree.at[both[0]]].kind.value}: rename one")
+    return tree.groups, parents
+
+
+def _fleet(rows: list[dict[str, str]], groups: list[Group], parents: dict[Purpose, list[int]]) -> Fleet:
     numbers = {column: np.array([float(row.get(column) or 0) for row in rows]) for column in NUMBERS}
     return Fleet(
         [row["id"].strip() for row in rows],
         np.array([KIND_CODE[Kind(row["kind"])] for row in rows], np.uint8),
         numbers["max_inject_w"], numbers["max_absorb_w"], numbers["energy_wh"], numbers["default_w"],
-        np.zeros(len(rows)), groups, {purpose: np.array(found, np.int32) for purpose, found in parents.items()},
+        np.zeros(len(rows)), groups,
+        {purpose: np.array(found, np.int32) for purpose, found in parents.items() if max(found, default=-1) >= 0},
     )  # fmt: skip

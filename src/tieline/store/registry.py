@@ -48,7 +48,7 @@ def load(path: Path) -> Fleet:
     try:
         book = msgspec.msgpack.decode(path.read_bytes(), type=_Book)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no registry: run `tieline init` or `tieline import` first") from None
+        raise ConfigError(f"{path}: no registry: `tieline import DEVICES.csv --data {path.parent}` makes one") from None
     except msgspec.MsgspecError as error:
         raise ConfigError(f"{path}: not a registry: {error}") from error
     columns = {name: np.frombuffer(raw, dtype).copy() for name, (dtype, raw) in book.columns.items()}

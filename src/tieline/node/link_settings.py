@@ -1,0 +1,196 @@
+"""Settings of the links of a server, by resource id; `node.links` turns them into rows and starts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from tieline.errors import ConfigError
+from tieline.fleet.columns import Fleet
+from tieline.links.grid.dnp3.binding import Peer as Dnp3Peer
+from tieline.resource.identity import Kind
+
+
+class TlsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """PEM files: our certificate, its key, and the authority that vouches for the other side."""
+
+    certificate: str
+    key: str
+    authority: str
+
+
+class Dnp3Group(Struct, frozen=True, forbid_unknown_fields=True):
+    """A pool or feeder that an outstation shows; its points begin at index `at`, its size is the registry's."""
+
+    resource: str
+    at: int
+    level_target: str = "UTILITY"
+    level_limit: str = "ENVELOPE"
+
+
+class Dnp3Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A DNP3 outstation: its link address, where it listens, what it shows, and its masters."""
+
+    address: int
+    groups: tuple[Dnp3Group, ...]
+    masters: tuple[Dnp3Peer, ...]
+    name: str = "dnp3"
+    host: str = "127.0.0.1"
+    port: int = 20000
+    keep_alive_s: float = 60.0
+    events: int = 1000
+    tls: TlsSettings | None = None
+
+
+class IsoLink(Struct, frozen=True, forbid_unknown_fields=True):
+    """An ISO's dispatch web service, and what it calls our pools."""
+
+    url: str
+    zone: str
+    pools: dict[str, str]
+    name: str = "iso"
+    poll_s: float = 5.0
+    awards_s: float = 60.0
+    tls: TlsSettings | None = None
+
+
+class OpenAdrClient(Struct, frozen=True, forbid_unknown_fields=True):
+    """A machine that may ask our VTN for tokens; `tieline credential` makes id, secret and digest."""
+
+    id: str
+    secret_sha256: str
+    scopes: tuple[str, ...] = ("read_targets", "read_ven_objects", "write_reports", "write_subscriptions", "write_vens")
+
+
+class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """An OpenADR 3.1 VTN, its clients, and the resources that are dispatched by its events.
+
+    `callbacks` are the URL prefixes that webhooks may be sent to; none: no webhooks.
+    """
+
+    clients: tuple[OpenAdrClient, ...]
+    resources: tuple[str, ...] = ()
+    name: str = "openadr"
+    host: str = "127.0.0.1"
+    port: int = 8081
+    callbacks: tuple[str, ...] = ()
+    tls: TlsSettings | None = None
+
+
+class ModbusUnit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A SunSpec device: `host:port/unit`, and its profile."""
+
+    address: str
+    profile: str = "battery_inverter"
+
+
+class ModbusLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """SunSpec devices over Modbus TCP, named in `devices` or in a CSV `table` (columns id, address, profile)."""
+
+    devices: dict[str, ModbusUnit] = {}
+    table: str | None = None
+    name: str = "modbus"
+    poll_s: float = 60.0
+    timeout_s: float = 3.0
+    in_flight: int = 16
+    grace_s: float = 10.0
+    writes: Literal["block", "steps"] = "block"
+
+
+class MqttUnit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A device behind a broker: its name in the topics, and its profile."""
+
+    device: str
+    profile: str
+
+
+class MqttLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Devices behind an MQTT broker, named in `devices` or in a CSV `table` (columns id, device, profile)."""
+
+    host: str
+    port: int = 1883
+    devices: dict[str, MqttUnit] = {}
+    table: str | None = None
+    name: str = "mqtt"
+    contract: str = "zigbee2mqtt"
+    prefix: str = "zigbee2mqtt"
+    client_id: str = "tieline"
+    user: str | None = None
+    password_file: str | None = None
+    tls_authority: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    keep_alive_s: int = 60
+    ack_s: float = 10.0
+    stale_s: float = 900.0
+    rate_per_s: float = 50.0
+
+
+class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All links of a server."""
+
+    dnp3: tuple[Dnp3Settings, ...] = ()
+    iso: tuple[IsoLink, ...] = ()
+    openadr: tuple[OpenAdrSettings, ...] = ()
+    modbus: tuple[ModbusLinkSettings, ...] = ()
+    mqtt: tuple[MqttLinkSettings, ...] = ()
+
+
+def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, object]) -> None:
+    """Refuse links that name what the registry or the peers don't know, or one device twice.
+
+    Raises:
+        ConfigError: Naming the path, the value and what would do.
+    """
+    names = [link.name for kind in (links.dnp3, links.iso, links.openadr, links.modbus, links.mqtt) for link in kind]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"$.links: two links are named {name!r}: give each a name of its own")
+    if len(links.iso) > 1:
+        raise ConfigError(f"$.links.iso: {len(links.iso)} services: a server answers to one ISO")
+    taken: dict[str, str] = {}
+    for at, outstation in enumerate(links.dnp3):
+        for k, group in enumerate(outstation.groups):
+            _known(fleet, group.resource, f"$.links.dnp3[{at}].groups[{k}].resource")
+        for k, master in enumerate(outstation.masters):
+            if master.name not in principals:
+                path = f"$.links.dnp3[{at}].masters[{k}].name"
+                raise ConfigError(f"{path} = {master.name!r}: give it a [[peers]] entry with its ceiling")
+    pools = {group.id for group in fleet.groups_of(Kind.POOL)}
+    for iso in links.iso:
+        for pool in iso.pools:
+            if pool not in pools:
+                have = ", ".join(sorted(pools)) or "(the registry has none)"
+                raise ConfigError(f"$.links.iso.pools: {pool!r} is no pool: give one of {have}")
+    for at, vtn in enumerate(links.openadr):
+        for name in vtn.resources:
+            _one_writer(fleet, name, f"$.links.openadr[{at}].resources", taken)
+    for at, modbus in enumerate(links.modbus):
+        for name in modbus.devices:
+            _one_writer(fleet, name, f"$.links.modbus[{at}].devices", taken)
+    for at, mqtt in enumerate(links.mqtt):
+        for name in mqtt.devices:
+            _one_writer(fleet, name, f"$.links.mqtt[{at}].devices", taken)
+
+
+def count_links(links: LinkSettings) -> str:
+    """Return how many links of each kind there are, in words."""
+    counts = {word: len(getattr(links, word)) for word in links.__struct_fields__}
+    found = [f"{count} {word}" for word, count in counts.items() if count]
+    return ", ".join(found) or "none: this server speaks to nobody but its console"
+
+
+def _known(fleet: Fleet, name: str, path: str) -> None:
+    try:
+        fleet.kind_of(name)
+    except KeyError:
+        raise ConfigError(f"{path}: {name!r} is not in the registry: `tieline import` it first") from None
+
+
+def _one_writer(fleet: Fleet, name: str, path: str, taken: dict[str, str]) -> None:
+    _known(fleet, name, path)
+    if name in taken:
+        raise ConfigError(f"{path}: {name!r} is bound at {taken[name]} already: a resource has one writer")
+    taken[name] = path

@@ -1,0 +1,142 @@
+"""Writes the reference pages that follow from the code: settings, command line, records, links, points."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import click
+import msgspec
+from msgspec import NODEFAULT, Struct
+
+from tieline.desk.facts import FACTS
+from tieline.node.cli import main
+from tieline.node.config import Settings
+from tieline.resource import point
+
+
+def settings_page() -> str:
+    """Return the page of the server's settings: each table, its keys, types and defaults."""
+    lines = [
+        "# Settings", "",
+        "A server reads `tieline.toml` of its data folder. An unknown key, a wrong type or a value outside its limits",
+        "refuses the start and names its path. Files are looked for in the data folder.", "",
+    ]  # fmt: skip
+    todo: list[tuple[str, type[Struct]]] = [("(top)", Settings)]
+    while todo:
+        path, struct = todo.pop(0)
+        lines += [f"## `{path}`", "", *_paragraph(struct), "| key | type | default |", "|---|---|---|"]
+        hints = get_type_hints(struct)
+        for field in msgspec.structs.fields(struct):
+            shown = "" if path == "(top)" else f"{path}."
+            inner = [(f"{shown}{field.encode_name}", one) for one in _structs(hints[field.name])]
+            todo += inner
+            default = _default(field) if not inner or field.required else "none" if field.default is None else "-"
+            lines.append(f"| `{field.encode_name}` | {_type(hints[field.name])} | {default} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _paragraph(struct: type[Struct]) -> list[str]:
+    text = " ".join((struct.__doc__ or "").split())
+    return [text, ""] if text else []
+
+
+def _structs(hint: Any) -> list[type[Struct]]:
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return [hint]
+    return [one for part in get_args(hint) for one in _structs(part)]
+
+
+def _type(hint: Any) -> str:
+    names = [one.__name__ for one in _structs(hint)]
+    word = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+    for name in names:
+        word = word.replace(f"{next(s for s in _structs(hint) if s.__name__ == name).__module__}.{name}", "table")
+        word = word.replace(name, "table")
+    word = word.replace("typing.", "").replace("NoneType", "None").replace(", ...", "")
+    return word.replace("|", "or")
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "**must be given**"
+    value = field.default_factory() if field.default is NODEFAULT else field.default
+    return "none" if value in (None, (), {}, "") else f"`{value}`"
+
+
+def cli_page() -> str:
+    """Return the page of the command line: each verb, its arguments and options."""
+    lines = ["# Command line", "", "`tieline VERB --help` says the same. An error is one line and exit code 2.", ""]
+    for name in sorted(main.commands):
+        command = main.commands[name]
+        arguments = [p.human_readable_name for p in command.params if isinstance(p, click.Argument)]
+        lines += [f"## `{' '.join(['tieline', name, *arguments])}`", "", command.get_short_help_str(200), ""]
+        options = [p for p in command.params if isinstance(p, click.Option)]
+        if options:
+            lines += ["| option | default | what it does |", "|---|---|---|"]
+        for option in options:
+            value = option.to_info_dict()["default"]
+            shown = "" if option.is_flag or not isinstance(value, (str, int, float, Path)) else f"`{value}`"
+            lines.append(f"| `{', '.join(option.opts)}` | {shown} | {option.help or ''} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def records_page() -> str:
+    """Return the page of the journal's records, as `tieline sql` and `tieline export` show them."""
+    lines = [
+        "# Records of the journal", "",
+        "Every decision is one of these before anyone acts on it. `tieline export KIND FILE` writes all of a kind.", "",
+        "| kind | what it records | fields |", "|---|---|---|",
+    ]  # fmt: skip
+    for fact in sorted(FACTS, key=lambda one: one.__name__):
+        says = (fact.__doc__ or "").strip().splitlines()[0]
+        names = ", ".join(f"`{name}`" for name in fact.__struct_fields__)
+        lines.append(f"| `{fact.__name__}` | {says} | {names} |")
+    return "\n".join([*lines, ""])
+
+
+def links_page() -> str:
+    """Return the page of the links: what each has proved, by the tests that its quality table names."""
+    lines = [
+        "# Links and what is proved of them", "",
+        "Each link declares its tier (works, survives, operable, proved) and the tests that hold it to that.", "",
+        "| link | role | tier | proofs |", "|---|---|---|---|",
+    ]  # fmt: skip
+    root = Path(str(files("tieline.links")))
+    found: list[str] = []
+    for path in sorted(root.rglob("*.quality.toml")):
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        tests = sum(
+            len(v) for part in table.values() if isinstance(part, dict) for v in part.values() if isinstance(v, list)
+        )
+        protocol = table.get("protocol", path.name.removesuffix(".quality.toml"))
+        found.append(f"| {protocol} | {table.get('role', '')} | {table.get('tier', '')} | {tests} tests |")
+    return "\n".join([*lines, *found, ""])
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "records.md": records_page,
+    "links.md": links_page,
+    "points.md": lambda: point.markdown(),
+}
+
+
+def write_pages(folder: Path) -> None:
+    """Write every generated page."""
+    for name, page in PAGES.items():
+        path = folder / name
+        if name == "points.md" and path.exists():  # its head is written by hand
+            continue
+        path.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_pages(Path(sys.argv[1]))

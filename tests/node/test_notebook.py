@@ -1,0 +1,48 @@
+"""The Python API of a notebook, as its reader would use it."""
+
+import pytest
+
+import tieline
+from tieline.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def day() -> object:
+    made = tieline.demo(devices=60, seed=4)
+    made.run("60m")
+    return made
+
+
+def test_every_resource_is_a_row_with_ratings_parents_and_controller(day) -> None:
+    rows = day.resources.to_pylist()
+    assert len(rows) == len(day.resources) == 60
+    one = next(row for row in rows if row["id"] == "battery-000001")
+    assert one["kind"] == "battery"
+    assert one["feeder"] == "feeder-01"
+    assert one["electrical"].startswith("bus-01-")
+    assert one["pool"] == "pool-1"
+    assert one["max_inject_w"] > 0
+    assert 0 <= one["soc_frac"] <= 1
+    assert any((row["controlled_by"] or "").startswith("MARKET") for row in rows)
+
+
+def test_the_frame_of_dispatch_adds_up_to_the_report(day) -> None:
+    rows = day.dispatch.to_pylist()
+    assert sum(r["instructed_mw"] for r in rows) == sum(r["instructed_mw"] for r in day.report["dispatch"])
+
+
+def test_records_are_those_of_the_journal(day) -> None:
+    assert len(day.records("AwardTaken")) == len(day.report["awards"])
+
+
+def test_asking_before_running_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="call run"):
+        _ = tieline.demo(devices=60).resources
+
+
+def test_a_frame_without_its_library_names_the_fix(day, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(ConfigError, match="pip install polars"):
+        day.resources.to_polars()

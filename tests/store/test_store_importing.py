@@ -1,0 +1,57 @@
+"""A table of devices becomes a tree with a parent for each purpose."""
+
+from pathlib import Path
+
+import pytest
+
+from tieline.errors import ConfigError
+from tieline.resource.identity import Kind, Purpose
+from tieline.store.importing import COLUMNS, read_fleet
+from tieline.store.registry import load, save
+
+HEAD = "id,kind,max_inject_w,substation,feeder,transformer,bus,site,owner,pool,program\n"
+
+
+def written(path: Path, *rows: str) -> Path:
+    path.write_text(HEAD + "\n".join(rows) + "\n")
+    return path
+
+
+def test_a_device_hangs_on_the_lowest_of_its_grid_and_under_all_above_it(tmp_path: Path) -> None:
+    fleet = read_fleet(
+        written(
+            tmp_path / "t.csv",
+            "b1,battery,5000,sub-1,f-1,t-1,bus-1,site-1,ann,pool-1,summer",
+            "b2,battery,5000,sub-1,f-1,t-1,,site-1,ann,pool-1,",
+            "b3,pv,5000,sub-1,f-2,,,site-2,bob,,summer",
+        )
+    )
+    for name, ids in {
+        "bus-1": ["b1"], "t-1": ["b1", "b2"], "f-1": ["b1", "b2"], "f-2": ["b3"], "sub-1": ["b1", "b2", "b3"],
+        "site-1": ["b1", "b2"], "ann": ["b1", "b2"], "pool-1": ["b1", "b2"], "summer": ["b1", "b3"],
+    }.items():  # fmt: skip
+        assert [fleet.id_of(int(row)) for row in fleet.leaves(name)] == ids, name
+    assert [group.id for group in fleet.ancestors(0, Purpose.ELECTRICAL)] == ["bus-1", "t-1", "f-1", "sub-1"]
+    assert fleet.kind_of("summer") is Kind.PROGRAM
+    save(fleet, tmp_path / "registry.bin")
+    assert load(tmp_path / "registry.bin").groups == fleet.groups
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind.value not in COLUMNS])
+def test_every_technology_can_be_imported(tmp_path: Path, kind: Kind) -> None:
+    assert read_fleet(written(tmp_path / "t.csv", f"r1,{kind.value},1,,,,,,,,")).kind_of("r1") is kind
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (["a,pv,1,s1,f1,,,,,,", "b,pv,1,s2,f1,,,,,,"], "row 3: feeder = 'f1': hangs on s1 in another row, on s2 here"),
+        (["a,pv,1,s1,f1,,,f1,,,"], "row 2: site = 'f1': is a feeder in another row"),
+        (["a,pv,1,,a,,,,,,"], "'a' is a device and a feeder"),
+        (["a,pv,nan,,,,,,,,"], "row 2: max_inject_w = nan"),
+    ],
+)
+def test_a_tree_that_contradicts_itself_is_refused_by_row(tmp_path: Path, rows: list, says: str) -> None:
+    with pytest.raises(ConfigError, match="nothing was imported") as raised:
+        read_fleet(written(tmp_path / "t.csv", *rows))
+    assert says in str(raised.value)
