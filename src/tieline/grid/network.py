@@ -1,4 +1,4 @@
-"""All feeders of a territory under one substation: what their sites do decides every voltage and loading.
+"""All feeders of a territory under their substations: what their sites do decides every voltage and loading.
 
 The medium-voltage grid is solved first, with each feeder's net power at its bus; its voltages are the sources of the
 low-voltage feeders, which are solved in one batch a model. The losses of the feeders (about 2 %) are left out of the
@@ -24,7 +24,7 @@ Ints = NDArray[np.int32]
 class GridState:
     """One instant: voltage at each site (pu), and of each feeder its lowest and highest voltage and its loading.
 
-    `flows` has one scenario a feeder of a model, in the order of the feeders; `upper` is the medium-voltage grid.
+    `flows` has one scenario a feeder of a model, in the order of the feeders; `upper` one a substation.
     """
 
     site_pu: Floats
@@ -44,6 +44,7 @@ class GridNetwork:
         model_of: Ints,
         upper: FeederModel | None = None,
         upper_load_of: Ints | None = None,
+        substation_of: Ints | None = None,
     ) -> None:
         """Make a network.
 
@@ -52,6 +53,7 @@ class GridNetwork:
             model_of: Which of them each feeder is; shape (feeders,).
             upper: The medium-voltage grid above; left out: every feeder hangs on its own stiff source.
             upper_load_of: In place of which load of `upper` each feeder stands; shape (feeders,).
+            substation_of: Under which of several substations like `upper` each feeder is; left out: all under one.
         """
         self.models, self.model_of = tuple(models), model_of
         self.solvers = tuple(FeederFlow(model) for model in models)
@@ -66,7 +68,9 @@ class GridNetwork:
         for mine in self._feeders_of:
             self._place[mine] = np.arange(len(mine))
         self.upper = None if upper is None else FeederFlow(upper)
-        self._upper_load_of = np.zeros(0, np.int32) if upper_load_of is None else upper_load_of
+        none = np.zeros(len(model_of), np.int32)
+        self._upper_load_of = none if upper_load_of is None else upper_load_of
+        self.substation_of = none if substation_of is None else substation_of
 
     def solve(
         self,
@@ -116,13 +120,14 @@ class GridNetwork:
         feeder_var = np.add.reduceat(site_var, self.first_site[:-1])
         for k, mine in enumerate(self._feeders_of):
             feeder_w[mine] += native_w[k].sum(axis=1)
-        load_w, load_var = upper_w.copy(), model.load_tan * upper_w
-        load_w[at], load_var[at] = 0.0, 0.0
-        np.add.at(load_w, at, feeder_w)
-        np.add.at(load_var, at, feeder_var)
-        native = None if upper_native_w is None else upper_native_w[None, :]
-        flow = self.upper.solve(load_w[None, :], load_var[None, :], native)
-        return flow.voltage_pu[0, model.load_bus[at]], flow
+        count, under = int(self.substation_of.max()) + 1, self.substation_of
+        load_w, load_var = np.tile(upper_w, (count, 1)), np.tile(model.load_tan * upper_w, (count, 1))
+        load_w[under, at], load_var[under, at] = 0.0, 0.0
+        np.add.at(load_w, (under, at), feeder_w)
+        np.add.at(load_var, (under, at), feeder_var)
+        native = None if upper_native_w is None else np.tile(upper_native_w, (count, 1))
+        flow = self.upper.solve(load_w, load_var, native)
+        return flow.voltage_pu[under, model.load_bus[at]], flow
 
     def flow_of(self, state: GridState, feeder: int) -> tuple[FeederFlow, Flow]:
         """Return the solver and the flow of one feeder."""

@@ -6,10 +6,12 @@ and is withdrawn once the feeder would bear its devices again.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from py1815.control import CommandStatus
 
 from tieline.errors import LinkDown
 from tieline.grid.envelope import Envelope, envelope
@@ -17,6 +19,7 @@ from tieline.node.stage import Stage
 from tieline.times import MINUTE_NS, iso
 
 LOOK_S = 300.0
+TRIES = 5
 SETTLES_NS = 6 * MINUTE_NS
 HOLDS_NS = 45 * MINUTE_NS
 KEEPS_FRAC = 0.95
@@ -86,9 +89,11 @@ class Dno:
             rows = stage.node.state.fleet.leaves(relief.feeder)
             relief.seen.append((now_ns, float(grid.loading[at]), float(stage.world.power_w[rows].sum())))
             if leaves or now_ns >= relief.begins_ns + HOLDS_NS:
-                await self._end(relief, now_ns)
-        if not live and not leaves and grid.loading.max() > 1.0:
-            await self._begin(int(np.argmax(grid.loading)), now_ns)
+                await self._end(relief)
+        held = {relief.feeder for relief in live}
+        for at in np.flatnonzero(grid.loading > 1.0).tolist():
+            if not leaves and stage.territory.feeders[at] not in held:
+                await self._begin(at, now_ns)
 
     async def _begin(self, at: int, now_ns: int) -> None:
         stage = self.stage
@@ -105,10 +110,9 @@ class Dno:
         low_w, high_w = -float(np.ceil(fleet.max_absorb_w[rows].sum())), float(np.ceil(fleet.max_inject_w[rows].sum()))
         bound_w = float(np.ceil(bound_w)) if imports else float(np.floor(bound_w))
         group = stage.group_at(feeder)
+        asked = (bound_w, high_w) if imports else (low_w, bound_w)
         try:
-            await dial(stage)
-            asked = (bound_w, high_w) if imports else (low_w, bound_w)
-            statuses = await stage.scada.limit(group, *asked, select=True)
+            now_ns, statuses = await firmly(stage, lambda: stage.scada.limit(group, *asked, select=True))
         except LinkDown:
             return
         self.reliefs.append(
@@ -118,13 +122,12 @@ class Dno:
             )
         )  # fmt: skip
 
-    async def _end(self, relief: Relief, now_ns: int) -> None:
+    async def _end(self, relief: Relief) -> None:
+        group = self.stage.group_at(relief.feeder)
         try:
-            await dial(self.stage)
-            await self.stage.scada.cancel(self.stage.group_at(relief.feeder))
+            relief.ends_ns, _ = await firmly(self.stage, lambda: self.stage.scada.cancel(group))
         except LinkDown:
-            return
-        relief.ends_ns = now_ns
+            return  # the next look tries again
 
 
 def envelope_of(stage: Stage, at: int, imports: bool) -> Envelope:
@@ -170,7 +173,30 @@ async def dial(stage: Stage) -> None:
     try:
         await stage.scada.poll()
     except LinkDown:
-        await stage.scada.connect()
+        try:
+            await stage.scada.connect()
+        except OSError as error:
+            raise LinkDown(f"the outstation does not answer: {error}") from error
+
+
+async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]) -> tuple[int, list[CommandStatus]]:
+    """Return when the dispatcher gave an operate that was answered, and its statuses.
+
+    Where the line breaks he dials and, as a person would, gives it again: a limit is a state, so twice is once.
+
+    Raises:
+        LinkDown: Five tries found nobody.
+    """
+    for turn in range(TRIES):
+        try:
+            await dial(stage)
+            at_ns = stage.node.clock.now_ns()
+            return at_ns, await act()
+        except LinkDown:
+            if turn == TRIES - 1:
+                raise
+            await stage.sleep(5.0)
+    raise LinkDown("the outstation does not answer")
 
 
 def grid_report(dno: Dno) -> dict[str, Any]:

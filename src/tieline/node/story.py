@@ -15,7 +15,7 @@ from tieline.contract.eligibility import eligible
 from tieline.desk.offering import day_ahead_offers
 from tieline.desk.ports import Ask, Granted, Offer
 from tieline.ids import derive
-from tieline.node.relief import Dno, choose, dial, loading_of
+from tieline.node.relief import Dno, choose, firmly, loading_of
 from tieline.node.stage import POOL, PRODUCT, Stage
 from tieline.node.timing import Timing
 from tieline.plan.forecast import like_days
@@ -65,7 +65,7 @@ class Story:
         stage, when = self.stage, self.timing
         await stage.scada.connect()
         stage.node.start()
-        stage.node.supervisor.spawn(self.dno.watch(), "dno")
+        stage.node.supervisor.keep("dno", self.dno.watch)
         scenes = [
             (when.offer_ns, self._offer),
             (when.disturb_ns, self._disturb),
@@ -172,9 +172,8 @@ class Story:
         high_w = np.floor(min(before_w, float(state.base_w[rows].sum()) + 0.25 * share_w))
         low_w = -float(np.ceil(state.fleet.max_absorb_w[rows].sum()))
         target_w = _asked(stage, rows)
-        await dial(stage)
-        at_ns = stage.node.clock.now_ns()
-        statuses = await stage.scada.limit(stage.group_at(feeder), low_w, high_w, select=True)
+        group = stage.group_at(feeder)
+        at_ns, statuses = await firmly(stage, lambda: stage.scada.limit(group, low_w, high_w, select=True))
         self.told.override = {
             "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": feeder, "model": model,
             "loading_before": loading_of(self.dno, feeder, at_ns - 6 * MINUTE_NS, at_ns),
@@ -217,9 +216,8 @@ class Story:
         rows = stage.node.state.fleet.leaves(feeder)
         held = stage.node.state.claims.explain(int(rows[0]), stage.node.clock.now_ns())
         before = {"limit_high_w": _limit(stage, rows), "limits": len(held.limits), "target_w": _asked(stage, rows)}
-        await dial(stage)
-        at_ns = stage.node.clock.now_ns()
-        statuses = await stage.scada.cancel(stage.group_at(feeder))
+        group = stage.group_at(feeder)
+        at_ns, statuses = await firmly(stage, lambda: stage.scada.cancel(group))
         await stage.sleep(5)
         after = {"limit_high_w": _limit(stage, rows), "target_w": _asked(stage, rows)}
         self.told.feeder_limit.append((at_ns, float("inf"), 0.0))

@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 CALM_PER_H = 0.004
 """Rate at which an owner takes a called device out for no reason that we could see (1/h)."""
-FELT_PER_H = 0.5
+FELT_PER_H = 0.25
 """What full discomfort adds (1/h); the rate grows with its square, as small discomforts go unnoticed."""
 
 

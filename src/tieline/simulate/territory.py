@@ -97,21 +97,24 @@ class Territory:
     names: dict[str, str] = field(default_factory=dict)
 
     def network(self) -> GridNetwork:
-        """Return the power flow of all feeders under one substation."""
+        """Return the power flow of all feeders under their substations."""
         upper = feeder(UPPER)
-        return GridNetwork(self.models, self.model_of_feeder, upper, self._places(upper))
+        return GridNetwork(self.models, self.model_of_feeder, upper, *self._places(upper))
 
-    def _places(self, upper: FeederModel) -> Rows:
-        """Return the load of the upper grid that each feeder stands for; they share where there are too many."""
-        places = np.zeros(len(self.model_of_feeder), np.int32)
-        taken: set[int] = set()
-        for at, model in enumerate(self.model_of_feeder.tolist()):
-            kin = UPPER_LOADS[self.models[model].name]
-            found = [k for name in kin for k, other in enumerate(upper.load_profile) if other == name]
-            free = [k for k in found if k not in taken]
-            places[at] = free[0] if free else found[at % len(found)]
-            taken.add(int(places[at]))
-        return places
+    def _places(self, upper: FeederModel) -> tuple[Rows, Rows]:
+        """Return the load of the upper grid that each feeder stands for, and under which substation.
+
+        Feeders take the places of their kin; once all are taken another substation of the same kind begins.
+        """
+        places, substations = (np.zeros(len(self.model_of_feeder), np.int32) for _ in range(2))
+        for k, model in enumerate(self.models):
+            kin = [
+                at for name in UPPER_LOADS[model.name] for at, other in enumerate(upper.load_profile) if other == name
+            ]
+            mine = np.flatnonzero(self.model_of_feeder == k)
+            places[mine] = np.resize(kin, len(mine))
+            substations[mine] = np.arange(len(mine)) // len(kin)
+        return places, substations
 
 
 def build(devices: int, rng: np.random.Generator, pool: str = "pool-1") -> Territory:
