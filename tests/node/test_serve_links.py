@@ -203,6 +203,11 @@ def test_a_control_rooms_limit_reaches_the_devices_of_a_served_folder(tmp_path: 
     ("change", "says"),
     [
         (("address = 10", "adress = 10"), "unknown field `adress`"),
+        (("port = 0", "port = 0\ncolour = 1"), "unknown field `colour` - at `$`"),
+        (("port = 0", "port = 70000"), "port 70000 at $.port"),
+        (("port = 0", 'port = 0\nhost = "0.0.0.0"'), "give [tls] with certificate and key"),
+        (('zone = "America/Chicago"\njur', 'zone = "Mars/Olympus"\njur'), "zone 'Mars/Olympus' at $.zone"),
+        (('ceiling = "ENVELOPE"\nres', 'ceiling = "BOSS"\nres'), "ceiling 'BOSS' at $.peers[0].ceiling"),
         (('resource = "feeder-1"', 'resource = "feeder-9"'), "$.links.dnp3[0].groups[0].resource"),
         (('name = "dno", address', 'name = "dso", address'), "$.links.dnp3[0].masters[0].name"),
         (("pools = { pool-1", "pools = { pool-9"), "'pool-9' is no pool: give one of pool-1"),

@@ -48,10 +48,32 @@ def test_every_technology_can_be_imported(tmp_path: Path, kind: Kind) -> None:
         (["a,pv,1,s1,f1,,,,,,", "b,pv,1,s2,f1,,,,,,"], "row 3: feeder = 'f1': hangs on s1 in another row, on s2 here"),
         (["a,pv,1,s1,f1,,,f1,,,"], "row 2: site = 'f1': is a feeder in another row"),
         (["a,pv,1,,a,,,,,,"], "'a' is a device and a feeder"),
-        (["a,pv,nan,,,,,,,,"], "row 2: max_inject_w = nan"),
+        (["a,pv,nan,,,,,,,,"], "row 2: max_inject_w = 'nan'"),
+        (["a,pv,1e300,,,,,,,,"], "row 2: max_inject_w = 1e300: give 0 to 1e+10"),
+        (["a,pv,5_000,,,,,,,,"], "row 2: max_inject_w = '5_000'"),
+        (["a,pv,٣,,,,,,,,"], "row 2: max_inject_w = '٣'"),
+        (["a,pv,-1,,,,,,,,"], "row 2: max_inject_w = -1: give 0 to 1e+10"),
     ],
 )
 def test_a_tree_that_contradicts_itself_is_refused_by_row(tmp_path: Path, rows: list, says: str) -> None:
     with pytest.raises(ConfigError, match="nothing was imported") as raised:
         read_fleet(written(tmp_path / "t.csv", *rows))
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("t.csv", "id,kind\n", "holds no device"),
+        ("t.xlsx", "id,kind\na,pv\n", "a .xlsx file can't be read"),
+        ("t.csv", "id,kind\na,pv,1\n", "row 2 has more cells"),
+        ("t.csv", "id,kind,max_inject_w,default_w\na,pv,10,11\n", "row 2: default_w = 11"),
+        ("t.csv", "id\na\n", "no column kind"),
+        ("t.csv", "id,kind,colour\na,pv,red\n", "unknown column colour"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_refused(tmp_path: Path, name: str, text: str, says: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        read_fleet(tmp_path / name)
     assert says in str(raised.value)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tieline import __version__
-from tieline.errors import Error
+from tieline.errors import ConfigError, Error
 
 _WELCOME = """Tieline: one resource, from market to device.
 
@@ -75,10 +75,14 @@ def _finite(value: Any) -> Any:
     return value
 
 
+SEED = click.IntRange(0, 2**63 - 1)
+PORT = click.IntRange(0, 65_535)
+
+
 @main.command()
 @click.argument("name", required=False)
 @click.option("--list", "listing", is_flag=True, help="Name every bench.")
-@click.option("--seed", default=1, show_default=True, help="Seed of everything random.")
+@click.option("--seed", default=1, show_default=True, type=SEED, help="Seed of everything random.")
 @click.option("--quick", is_flag=True, help="A small size, to see that it runs; its figure proves nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
@@ -99,9 +103,9 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
 @main.command()
 @click.option("--devices", default=10_000, show_default=True, help="How many DERs.")
 @click.option("--speed", default=60.0, show_default=True, help="How many times faster than the wall clock.")
-@click.option("--seed", default=1, show_default=True, help="Seed of everything random.")
+@click.option("--seed", default=1, show_default=True, type=SEED, help="Seed of everything random.")
 @click.option("--scenario", default="heatwave", show_default=True, help="heatwave, cloud or comms-loss.")
-@click.option("--port", default=8080, show_default=True, help="Port of the console; 0 picks a free one.")
+@click.option("--port", default=8080, show_default=True, type=PORT, help="Port of the console; 0 picks a free one.")
 @click.option("--wire", is_flag=True, help="With --headless: over real sockets on wall time, --speed times as fast.")
 @click.option("--headless", is_flag=True, help="Play the story on virtual time, without a screen.")
 @click.option("--for", "duration", default="1d", show_default=True, help="How long, such as 90m, 6h or 1d.")
@@ -125,6 +129,7 @@ def demo(
     from tieline.node import demo as player
 
     player.quiet()
+    _fitting(ctx, headless, wire)
     if not headless:
         player.run_live(devices, speed, seed, scenario, port)
         return
@@ -148,6 +153,22 @@ def demo(
         click.echo(f"revenue {money.get('revenue', 'not settled')}; journal {result['digest']}")
     if not result["held"] or result["failures"]:
         ctx.exit(1)
+
+
+def _fitting(ctx: click.Context, headless: bool, wire: bool) -> None:
+    """Refuse options that would be passed over in silence. Raises ConfigError naming them."""
+    from click.core import ParameterSource
+
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    words = {"duration": "--for", "as_json": "--json"}
+    if not headless:
+        odd, why = given & {"duration", "data", "as_json", "wire"}, "belongs to --headless"
+    elif wire:
+        odd, why = given & {"port", "data"}, "has no meaning with --headless --wire"
+    else:
+        odd, why = given & {"port", "speed"}, "has no meaning on virtual time"
+    if odd:
+        raise ConfigError(f"{', '.join(sorted(words.get(name, f'--{name}') for name in odd))}: {why}")
 
 
 from tieline.node import verbs as _verbs  # noqa: E402, F401  registers the other verbs on `main`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +23,13 @@ class PeerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_power_w: float = 1e12
 
 
+class ConsoleTls(Struct, frozen=True, forbid_unknown_fields=True):
+    """PEM files of the console's certificate and key; people sign in with a password or their provider."""
+
+    certificate: str
+    key: str
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of a server."""
 
@@ -30,6 +38,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     jurisdiction: str = "US"
     host: str = "127.0.0.1"
     port: int = 8080
+    tls: ConsoleTls | None = None
     peers: tuple[PeerSettings, ...] = ()
     links: LinkSettings = LinkSettings()
 
@@ -85,6 +94,9 @@ def write_example(path: Path) -> None:
     path.write_text(_EXAMPLE, encoding="utf-8")
 
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
 def load_config(path: Path) -> Settings:
     """Return the settings of a file.
 
@@ -95,12 +107,31 @@ def load_config(path: Path) -> Settings:
         settings = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Settings)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no settings: run `tieline init {path.parent}`") from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
+        text = str(error)
+        raise ConfigError(f"{path}: {text if '`$' in text else text + ' - at `$`'}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"{path}: port {settings.port} at $.port: give 0 to 65535")
+    try:
+        ZoneInfo(settings.zone)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(
+            f"{path}: zone {settings.zone!r} at $.zone: give an IANA zone such as America/Chicago"
+        ) from None
+    names = [peer.name for peer in settings.peers]
     for at, peer in enumerate(settings.peers):
+        if names.count(peer.name) > 1:
+            raise ConfigError(f"{path}: name {peer.name!r} at $.peers[{at}].name: give each peer a name of its own")
+        if not peer.max_power_w > 0:
+            raise ConfigError(f"{path}: max_power_w {peer.max_power_w:g} at $.peers[{at}].max_power_w: give over 0 W")
         if peer.ceiling not in Level.__members__:
             words = ", ".join(Level.__members__)
             raise ConfigError(f"{path}: ceiling {peer.ceiling!r} at $.peers[{at}].ceiling: give one of {words}")
+    if settings.host not in LOOPBACK and settings.tls is None:
+        raise ConfigError(
+            f"{path}: host {settings.host!r} at $.host: the console is reached from elsewhere by TLS alone: "
+            "give [tls] with certificate and key, or 127.0.0.1"
+        )
     return settings

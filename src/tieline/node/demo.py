@@ -32,6 +32,7 @@ from tieline.simulate.network import Network
 from tieline.store.registry import save
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
+MOST_SPEED, MOST_SPEED_ON_WIRE = 600.0, 60.0
 _UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "min": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
 
 
@@ -45,6 +46,11 @@ def parse_duration(text: str) -> int:
     if match is None or float(match[1]) <= 0:
         raise ConfigError(f"--for {text!r}: give a number and s, m, h or d, such as 1d")
     return int(float(match[1]) * _UNITS[match[2]])
+
+
+def _check_speed(speed: float, most: float) -> None:
+    if not 0.1 <= speed <= most:
+        raise ConfigError(f"--speed {speed:g}: give 0.1 to {most:g}: faster than that answers can't keep up")
 
 
 def quiet() -> None:
@@ -110,8 +116,7 @@ def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: in
 
     from tieline.node.live import live
 
-    if not 0.1 <= speed <= 600:
-        raise ConfigError(f"--speed {speed:g}: give 0.1 to 600")
+    _check_speed(speed, MOST_SPEED)
     try:
         uvloop.run(live(devices, speed, seed, scenario_name, port, print, wall_s))
     except KeyboardInterrupt:
@@ -128,5 +133,6 @@ def run_wire(
 
     from tieline.node.live import play_on_wire
 
+    _check_speed(speed, MOST_SPEED_ON_WIRE)
     with tempfile.TemporaryDirectory() as folder:
         return uvloop.run(play_on_wire(devices, seed, scenario_name, speed, duration_ns, say, Path(folder)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +13,10 @@ from msgspec.structs import replace
 
 from tieline.contract.eligibility import eligible_rows
 from tieline.desk.cycle import PoolDesk
+from tieline.errors import ConfigError
 from tieline.fleet.columns import KINDS, Fleet
 from tieline.fleet.ledger import Capacity, Ledger
-from tieline.node.config import Settings, load_config
+from tieline.node.config import ConsoleTls, Settings, load_config
 from tieline.node.link_settings import check_links
 from tieline.node.links import raise_links, with_tables
 from tieline.node.runtime import Node, replayed
@@ -59,6 +61,17 @@ def _pool(fleet: Fleet, name: str, jurisdiction: str) -> PoolDesk:
     return PoolDesk(name, rows, merit_price(fleet.kinds[rows]), eligible, np.zeros(len(rows)))
 
 
+def console_context(folder: Path, tls: ConsoleTls) -> ssl.SSLContext:
+    """Return the console's TLS context. Raises ConfigError for files that can't be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(folder / tls.certificate, folder / tls.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"$.tls: {folder / tls.certificate}, {folder / tls.key}: {error}") from None
+    return context
+
+
 async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall_s: float | None = None) -> None:
     """Serve a data folder until cancelled, or for so many seconds."""
     from tieline.node.reader import Sources
@@ -78,7 +91,8 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall
             node.start()
             sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
             where = settings.port if port is None else port
-            console = await serve_console(node, settings.host, where, sources=sources, say=say)
+            tls = None if settings.tls is None else console_context(folder, settings.tls)
+            console = await serve_console(node, settings.host, where, sources=sources, tls=tls, say=say)
             try:
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tieline.errors import ConfigError
-from tieline.node.cli import main, show
+from tieline.node.cli import PORT, main, show
 
 DATA = click.option(
     "--data",
@@ -244,7 +244,7 @@ def credential(name: str, as_json: bool) -> None:
 
 @main.command()
 @DATA
-@click.option("--port", type=int, help="Port of the console; left out: as the settings say.")
+@click.option("--port", type=PORT, help="Port of the console; left out: as the settings say.")
 @click.option("--for", "duration", help="End by itself after so long, such as 10s; left out: at Ctrl-C.")
 def serve(data: Path, port: int | None, duration: str | None) -> None:
     """Serve a data folder: its links, API, live stream and console."""

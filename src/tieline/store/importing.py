@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,6 +32,9 @@ COLUMNS = (
 )  # fmt: skip
 NUMBERS = ("max_inject_w", "max_absorb_w", "energy_wh", "default_w")
 MOST_FAULTS = 20
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+MOST = 1e10
+"""No device is larger than 10 GW or stores more than 10 GWh: such a number is a unit mistaken."""
 
 
 def read_fleet(path: Path) -> Fleet:
@@ -66,14 +70,22 @@ def _rows(path: Path) -> Iterable[dict[str, str]]:
             raise ConfigError(f"{path}: not a Parquet file: {error}") from None
         names = tuple(table[0]) if table else COLUMNS
         rows = [{key: "" if value is None else str(value) for key, value in row.items()} for row in table]
+    elif path.suffix.lower() not in ("", ".csv", ".txt"):
+        raise ConfigError(f"{path}: a {path.suffix} file can't be read: give .csv or .parquet")
     else:
         try:
             with path.open(encoding="utf-8-sig", newline="") as lines:
                 reader = csv.DictReader(lines, strict=True)
                 names = tuple(reader.fieldnames or ())
-                rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+                rows = []
+                for number, row in enumerate(reader, 2):
+                    if None in row:
+                        raise ConfigError(f"{path}: row {number} has more cells than the header has columns")
+                    rows.append({key: value or "" for key, value in row.items()})
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ConfigError(f"{path}: not a table in UTF-8: {error}") from None
+    if not rows:
+        raise ConfigError(f"{path}: holds no device: give a row for each")
     missing = [name for name in ("id", "kind") if name not in names]
     unknown = [name for name in names if name not in COLUMNS]
     if missing or unknown:
@@ -93,14 +105,20 @@ def _faults(number: int, row: dict[str, str], seen: set[str]) -> list[str]:
         found.append(f"row {number}: kind = {row['kind']!r}: give one of {', '.join(leaves)}")
     for column in NUMBERS:
         text = row.get(column, "") or "0"
-        try:
-            value = float(text)
-        except ValueError:
-            found.append(f"row {number}: {column} = {text!r}: give a number")
+        if not NUMBER.fullmatch(text):
+            found.append(f"row {number}: {column} = {text!r}: give a finite number such as 5000 or 1.5e6")
             continue
-        if not np.isfinite(value) or (column != "default_w" and value < 0):
-            found.append(f"row {number}: {column} = {text}: give a finite number, 0 or more")
+        value = float(text)
+        if abs(value) > MOST or (column != "default_w" and value < 0):
+            low = -MOST if column == "default_w" else 0.0
+            found.append(f"row {number}: {column} = {text}: give {low:g} to {MOST:g}")
+    if not found and not -_number(row, "max_absorb_w") <= _number(row, "default_w") <= _number(row, "max_inject_w"):
+        found.append(f"row {number}: default_w = {row['default_w']}: give one within -max_absorb_w to max_inject_w")
     return found
+
+
+def _number(row: dict[str, str], column: str) -> float:
+    return float(row.get(column) or 0)
 
 
 class _Tree:
