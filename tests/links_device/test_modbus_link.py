@@ -23,6 +23,7 @@ from tieline.simulate.sunspec_device import SunSpecDevice, SunSpecServer
 from tieline.times import SECOND_NS
 from tieline.wire.sunspec.models import MARKER
 
+WRITES = "block"
 MODELS = {number: model(number) for number in (1, 701, 702, 703, 704, 713)}
 
 
@@ -101,6 +102,14 @@ class Room:
         return batch
 
 
+@pytest.fixture(autouse=True, params=["block", "steps"])
+def writes(request: pytest.FixtureRequest) -> str:
+    """A function's registers in one request, by callbacks; or one by one, by the device's own task."""
+    global WRITES
+    WRITES = request.param
+    return WRITES
+
+
 def play(scene: Callable[[Room], Awaitable[None]]) -> Room:
     async def main(loop: VirtualLoop) -> Room:
         clock = VirtualClock(loop, 1_700_000_000 * SECOND_NS)
@@ -110,7 +119,7 @@ def play(scene: Callable[[Room], Awaitable[None]]) -> Room:
         await server.start(port=502)
         log = Log()
         async with Supervisor(np.random.default_rng(1)) as supervisor:
-            settings = ModbusSettings({7: "127.0.0.1:502/1"}, {7: 5_000.0}, poll_s=10.0)
+            settings = ModbusSettings({7: "127.0.0.1:502/1"}, {7: 5_000.0}, poll_s=10.0, writes=WRITES)
             link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
             link.start()
             await asyncio.sleep(1)
@@ -313,7 +322,7 @@ def test_what_a_device_held_before_we_came_is_not_called_foreign() -> None:
         server = SunSpecServer({1: device})
         await server.start(port=502)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
-            settings = ModbusSettings({7: "127.0.0.1:502/1"}, {7: 5_000.0}, poll_s=10.0)
+            settings = ModbusSettings({7: "127.0.0.1:502/1"}, {7: 5_000.0}, poll_s=10.0, writes=WRITES)
             link = ModbusLink(settings, Log(), clock, supervisor, np.random.default_rng(2))
             link.start()
             await asyncio.sleep(60)

@@ -423,7 +423,7 @@ def test_commands_go_out_no_faster_than_the_rate() -> None:
         ({"ack_s": 0.0}, r"\$\.mqtt\.ack_s"),
         ({"ack_s": math.nan}, r"\$\.mqtt\.ack_s"),
         ({"rate_per_s": 0.0}, r"\$\.mqtt\.rate_per_s"),
-        ({"contract": "tasmota"}, "zigbee2mqtt"),
+        ({"contract": "homie"}, "zigbee2mqtt"),
         ({"contract": "../secret"}, "unknown"),
         ({"prefix": "a/#"}, "prefix"),
         ({"password_file": "/none"}, r"\$\.mqtt\.user"),

@@ -18,6 +18,7 @@ import pytest
 from dnp3_desk import START_NS, SmallDesk
 from test_dnp3_outstation import BINDING
 
+from tieline.desk.ports import Session
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.resource.claim import Refusal
 from tieline.rim.clock import SystemClock
@@ -145,6 +146,98 @@ def test_opendnp3_comes_back_after_the_outstation_was_away() -> None:
             await again.publish(desk.snapshot(power_w=2.5e6))
             await scada.until(lambda seen: seen["points"]["AI0"][0] == 2.5e6)
             await again.stop()
+
+    play(scene)
+
+
+class Relay:
+    """A path between master and outstation that can be cut, or frozen: open at both ends, and carrying nothing."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self._server.sockets[0].getsockname()[1]
+
+    def freeze(self) -> None:
+        self._flows.clear()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+        self._flows.set()
+
+    def stop(self) -> None:
+        self._server.close()
+        self.cut()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._to)
+        self._writers += [writer, back]
+        await asyncio.gather(self._pump(reader, back), self._pump(there, writer), return_exceptions=True)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            await self._flows.wait()
+            writer.write(data)
+        await self._flows.wait()
+        writer.close()
+
+
+async def again_from(scada: OpenDnp3, made: Dnp3Outstation, desk: SmallDesk, opened: int, power_w: float) -> None:
+    """See that the master came back and hears what is new."""
+    await scada.until(lambda seen: seen["opened"] >= opened)
+    await made.publish(desk.snapshot(power_w=power_w))
+    await scada.until(lambda seen: seen["points"]["AI0"][0] == power_w)
+
+
+def test_opendnp3_comes_back_after_a_cut_and_keeps_its_latch_for_the_lease() -> None:
+    async def scene(desk: SmallDesk, made: Dnp3Outstation, supervisor: Supervisor) -> None:
+        relay = Relay(made.port)
+        async with master(await relay.start()) as scada:
+            await scada.until(polled)
+            assert await scada.say("direct AO 2 1000000") == ["SUCCESS", [[2, "SUCCESS", "SUCCESS"]]]
+            assert await scada.say("direct BO 1 on") == ["SUCCESS", [[1, "SUCCESS", "SUCCESS"]]]
+            for turn in range(3):
+                relay.cut()
+                await again_from(scada, made, desk, turn + 2, 1e6 * (turn + 2))
+            assert desk.bounds("pool:north", SystemClock().now_ns())[1] == 1e6
+            assert desk.withdrawn == []
+        relay.stop()
+
+    play(scene)
+
+
+def test_a_half_open_opendnp3_loses_its_latch_after_the_lease_and_is_heard_again_later() -> None:
+    """Rule R3: 2 x keep-alive of silence. The frozen path hides even the outstation's hanging up from the master."""
+
+    async def scene(desk: SmallDesk, made: Dnp3Outstation, supervisor: Supervisor) -> None:
+        await made.stop()
+        binding = msgspec.structs.replace(BINDING, host="127.0.0.1", port=0, keep_alive_s=1.0)
+        short = Dnp3Outstation(binding, desk, SystemClock(), supervisor)
+        await short.start()
+        await short.publish(desk.snapshot())
+        relay = Relay(short.port)
+        async with master(await relay.start()) as scada:
+            await scada.until(polled)
+            assert await scada.say("direct AO 2 1000000") == ["SUCCESS", [[2, "SUCCESS", "SUCCESS"]]]
+            assert await scada.say("direct BO 1 on") == ["SUCCESS", [[1, "SUCCESS", "SUCCESS"]]]
+            await asyncio.sleep(4)  # twice the lease: a master that answers our keep-alives keeps its latch
+            assert desk.withdrawn == [] and short.health().session is Session.LIVE
+            relay.freeze()
+            async with asyncio.timeout(10):
+                while not desk.withdrawn or short.health().session is Session.LIVE:  # noqa: ASYNC110  it looks
+                    await asyncio.sleep(0.05)
+            assert desk.withdrawn == [("dnp3:dno", "limit", "pool:north")]
+            relay.cut()
+            await again_from(scada, short, desk, 2, -2e6)
+        relay.stop()
+        await short.stop()
 
     play(scene)
 

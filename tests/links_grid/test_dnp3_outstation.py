@@ -361,3 +361,24 @@ def test_a_thousand_masters_hear_a_change_each_in_their_own_session() -> None:
         assert room.outstation.health().peers == 1000
 
     play(scene, binding=msgspec.structs.replace(BINDING, peers=peers))
+
+
+@pytest.mark.parametrize(("keep_alive_s", "pace"), [(1.0, 1.0), (60.0, 60.0), (300.0, 600.0)])
+def test_an_idle_master_is_asked_for_a_sign_of_life_in_time_whatever_the_pace(keep_alive_s: float, pace: float) -> None:
+    async def scene(room: Room) -> None:
+        await room.outstation.stop()
+        binding = msgspec.structs.replace(BINDING, port=20001, keep_alive_s=keep_alive_s)
+        made = Dnp3Outstation(binding, room.desk, room.clock, room.supervisor, pace=pace)
+        await made.start()
+        await made.publish(room.desk.snapshot())
+        dno = Scada("tieline", 20001, master=1, outstation=10, spawn=room.supervisor.spawn)
+        await dno.connect()
+        assert await dno.limit(NORTH, -1e6, 2e6) == [OK, OK, OK]
+        await asyncio.sleep(20 * binding.lease_s / pace)
+        assert room.desk.withdrawn == [] and made.health().peers == 1
+        await dno.close()
+        await asyncio.sleep(2 * binding.lease_s / pace + 2)
+        assert room.desk.withdrawn == [("dnp3:dno", "limit", "pool:north")]
+        await made.stop()
+
+    play(scene)

@@ -69,7 +69,7 @@ def test_without_faults_every_command_arrives_once_and_is_answered() -> None:
     scene.send(100.0)
     scene.turn(5)
     assert (scene.obeyed() == 100.0).all()
-    assert all(stages == [Stage.ACCEPTED] for stages in scene.stages.values())
+    assert all(stages == [Stage.SENT, Stage.ACCEPTED] for stages in scene.stages.values())
     assert scene.link.duplicates == 0
 
 
@@ -78,7 +78,7 @@ def test_a_doubled_command_has_one_effect_and_one_answer() -> None:
     scene.send(100.0)
     scene.turn(80)
     assert scene.link.duplicates == COUNT
-    assert all(stages == [Stage.ACCEPTED] for stages in scene.stages.values())
+    assert all(stages == [Stage.SENT, Stage.ACCEPTED] for stages in scene.stages.values())
 
 
 def test_a_command_that_was_overtaken_never_undoes_the_newer_one() -> None:
@@ -116,7 +116,7 @@ def test_a_lost_answer_ends_unconfirmed_though_the_device_obeys() -> None:
     scene.send(100.0)
     scene.turn(120)
     assert (scene.obeyed() == 100.0).all()
-    assert all(stages == [Stage.UNCONFIRMED] for stages in scene.stages.values())
+    assert all(stages == [Stage.SENT, Stage.UNCONFIRMED] for stages in scene.stages.values())
 
 
 def test_a_device_that_started_anew_runs_free() -> None:

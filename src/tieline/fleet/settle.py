@@ -118,3 +118,13 @@ def clamp(target_w: Floats, winner: Ints, default_w: Floats, total_w: Floats, lo
     for at in range(len(target_w)):
         wanted = (default_w[at] if winner[at] < 0 else target_w[at]) + total_w[at]
         target_w[at] = min(max(wanted, low_w[at]), high_w[at])
+
+
+def warm() -> None:
+    """Load every kernel now: numba takes half a second for the first call, which must not be an operate's."""
+    no_rows, no_w, none = np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.bool_)
+    gather_limits(no_rows, none, no_w, no_w, no_rows, 0, no_w, no_w, no_rows, no_rows)
+    fold_level(no_w, no_w, no_rows, no_rows, no_w, no_w, no_w, no_rows, no_rows)
+    compete(no_rows, none, no_w, no_rows, 0, 0, 0, no_rows, no_rows, no_rows, no_w, none)
+    add_deltas(no_rows, none, no_w, no_rows, 0.0, no_w)
+    clamp(no_w, no_rows, no_w, no_w, no_w, no_w)

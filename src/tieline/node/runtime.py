@@ -20,6 +20,7 @@ from tieline.desk.watch import decide_reverts
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
+from tieline.fleet.settle import warm
 from tieline.resource.admission import Principal
 from tieline.resource.batch import Readings
 from tieline.resource.level import Level
@@ -106,6 +107,7 @@ class Node:
 
     def start(self) -> None:
         """Begin to beat."""
+        warm()
         self.supervisor.keep("beat", self._beats)
 
     async def _beats(self) -> None:

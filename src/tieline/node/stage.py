@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
+from tieline.rim.certificates import Authority, client_context, server_context
+from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import DEVICE_FAULTS
 from tieline.simulate.inprocess import ColumnsLink
@@ -38,6 +41,7 @@ from tieline.simulate.iso.app import IsoApp, serve_iso
 from tieline.simulate.iso.faults import FaultMenu, Faults
 from tieline.simulate.iso.market import IsoMarket
 from tieline.simulate.iso.prices import ZONE
+from tieline.simulate.loop import VirtualLoop
 from tieline.simulate.scada import Scada
 from tieline.simulate.sky import Climate
 from tieline.simulate.territory import Territory, build
@@ -175,7 +179,8 @@ async def raise_stage(
     modbus = await raise_modbus(territory, world, link, wired, node, clock, supervisor, streams[4], speed)
     mqtt = await raise_mqtt(territory, world, link, heaters, node, clock, supervisor, streams[6], speed)
     openadr = await raise_openadr(territory, world, link, hybrids, node, clock, supervisor, streams[5], speed)
-    market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor, speed)
+    keys = None if isinstance(loop, VirtualLoop) else folder / "certificates"
+    market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor, speed, keys)
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor, speed)
     stage = Stage(
         what, territory, world, node, link, modbus, openadr, mqtt, market, iso_link, outstation, scada,
@@ -222,7 +227,9 @@ async def _raise_iso(
     node: Node,
     supervisor: Supervisor,
     speed: float,
+    keys: Path | None,
 ) -> tuple[IsoMarket, IsoWeb]:
+    """Return the ISO and our link to it: over TLS with client certificates, or (`keys` is None) over memory alone."""
     faults = Faults(what.iso, np.random.default_rng([seed, 31]))
     local = from_ns(clock.now_ns()).astimezone(ZONE)
     same_day = local.date() == date.fromisoformat(what.day)
@@ -230,16 +237,28 @@ async def _raise_iso(
     gate_at, clears_at = (gate.time(), clears.time()) if same_day else (time(23), time(23, 30))
     days_before = 0 if same_day else 1
     market = IsoMarket(clock, rng, faults, seed_prices=seed, days_before=days_before, gate=gate_at, clears_at=clears_at)
-    server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0)
+    theirs, ours = (None, True) if keys is None else _tls(keys)
+    server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0, theirs)
     port = server.sockets[0].getsockname()[1]
-    url, names = f"http://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
+    url, names = f"{'https' if theirs else 'http'}://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
     settings = IsoSettings(url, "America/Chicago", names, poll_s=15.0 / speed, awards_s=60.0 / speed)
     # No expiry by the wall clock, which a story on virtual time must not see.
-    client = httpx.AsyncClient(timeout=30.0, limits=httpx.Limits(keepalive_expiry=None))
+    client = httpx.AsyncClient(timeout=30.0, verify=ours, limits=httpx.Limits(keepalive_expiry=None))
     link = IsoWeb(settings, client, node.desk, clock, np.random.default_rng([seed, 32]), node.desk)
     node.desk.market = link
     supervisor.keep("iso", link.run)
     return market, link
+
+
+def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the contexts of the ISO and of its client, under an authority that is made for this stage alone.
+
+    OpenSSL holds certificates against the system's time, whatever day it is on the stage.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    now = SystemClock()
+    authority = Authority(folder, now, "tieline demo authority")
+    return server_context(authority.issue("iso", "127.0.0.1")), client_context(authority.issue("tieline"), now)
 
 
 async def _raise_dnp3(

@@ -22,7 +22,7 @@ from tieline.resource.point import code
 from tieline.resource.quality import Quality
 from tieline.simulate.faults import DeviceFaults
 from tieline.simulate.world import World
-from tieline.times import MINUTE_NS, SECOND_NS, Clock
+from tieline.times import SECOND_NS, Clock
 
 Rows = NDArray[np.int32]
 Picks = NDArray[np.int64]
@@ -51,7 +51,10 @@ class ColumnsLink:
         self.target_w = np.full(count, np.nan)
         self.low_w, self.high_w = np.full(count, -np.inf), np.full(count, np.inf)
         self.until_ns = np.zeros(count, np.int64)
-        self._seen = np.zeros(count, np.int64)
+        self._seen = np.zeros(count, np.int64)  # the newest (epoch, seq) that each device took
+        self._handed = np.zeros(count, np.int64)  # and that was handed over for it
+        self._last_w, self._last_ns = np.zeros(count), np.zeros(count, np.int64)
+        self._heard = np.zeros(count, np.bool_)
         mine = np.zeros(count, np.bool_)
         mine[rows] = True
         draw = rng.random((3, count))
@@ -88,17 +91,25 @@ class ColumnsLink:
             self.low_w[fresh], self.high_w[fresh] = -np.inf, np.inf
             held, self._held = self._held, []
             for batch, picks in held:
-                self._arrive(batch, picks)
+                self._obey(batch, picks)  # nobody waits for their answers any more
         return int(self.unsteady.sum())
 
     async def send(self, batch: CommandBatch) -> None:
-        """Hand the rows over; those out of reach stay unanswered and end UNCONFIRMED."""
-        now_ns = self._clock.now_ns()
+        """Hand the rows over, each once; those out of reach stay unanswered and end UNCONFIRMED."""
+        now_ns, stamp = self._clock.now_ns(), _stamp(batch)
+        fresh = self._handed[batch.rows] < stamp
+        if not fresh.all():
+            self.duplicates += int((~fresh).sum())
+            batch = batch.take(fresh)
+        if not len(batch):
+            return
+        self._handed[batch.rows] = stamp
         if batch.valid_until_ns <= now_ns:
             self.expired += len(batch)
             self._report(batch, np.arange(len(batch)), Stage.EXPIRED, now_ns)
             return
         self.sent += len(batch)
+        self._report(batch, np.arange(len(batch)), Stage.SENT, now_ns)
         faults, draw = self._faults, self._rng.random((5, len(batch)))
         away = self.is_lost[batch.rows]
         held = away & (draw[0] < faults.held)
@@ -111,13 +122,16 @@ class ColumnsLink:
             (quick, first_s),
             (np.flatnonzero(slow & (draw[2] < faults.late)), faults.late_s),
             (np.flatnonzero(slow & (draw[2] >= faults.late)), 65.0),  # the next beat's command is there before it
-            (np.flatnonzero(arrives & (draw[3] < faults.doubled)), first_s + 1.0 + 40.0 * float(self._rng.random())),
         ):
             if len(picks):
                 self._later(delay_s, partial(self._arrive, batch, picks))
-        if mute.any():
-            heard = np.flatnonzero(mute)
-            self._later(first_s, lambda: (self._obey(batch, heard), None)[1])
+        again = quick[draw[3][quick] < faults.doubled]
+        for picks, delay_s in (
+            (np.flatnonzero(mute), first_s),
+            (again, first_s + 1.0 + 40.0 * float(self._rng.random())),
+        ):
+            if len(picks):
+                self._later(delay_s, partial(self._hear, batch, picks))
         if held.any():
             self._held.append((batch, np.flatnonzero(held)))
         unanswered = np.flatnonzero(~arrives | mute)
@@ -128,21 +142,28 @@ class ColumnsLink:
         self.seen.update({name: int(mask.sum()) for name, mask in counted})
 
     def _arrive(self, batch: CommandBatch, picks: Picks) -> None:
-        picks = self._obey(batch, picks)
-        if not len(picks):
+        """Let devices take what came, and answer; what came too late, or after a newer one, had no effect."""
+        taken, now_ns = self._obey(batch, picks), self._clock.now_ns()
+        missed = np.setdiff1d(picks, taken)
+        if len(missed):
+            self._report(batch, missed, Stage.UNCONFIRMED, now_ns)
+        if not len(taken):
             return
-        now_ns = self._clock.now_ns()
-        self.acknowledged += len(picks)
+        self.acknowledged += len(taken)
         self.delays_s.append((now_ns - batch.issued_at_ns) / SECOND_NS)
-        self._report(batch, picks, Stage.ACCEPTED, now_ns)
-        self._later(90.0, lambda: self._observe(batch, picks))
+        self._report(batch, taken, Stage.ACCEPTED, now_ns)
+        self._later(90.0, lambda: self._observe(batch, taken))
+
+    def _hear(self, batch: CommandBatch, picks: Picks) -> None:
+        """Let devices take what came without anybody hearing of it: a doubled command, or one whose answer is lost."""
+        self._obey(batch, picks)
 
     def _obey(self, batch: CommandBatch, picks: Picks) -> Picks:
         """Let the devices take a command that is in time and newer than what they have seen; returns who took it."""
         rows = batch.rows[picks]
         in_time = batch.valid_until_ns + self.skew_ns[rows] > self._clock.now_ns()
         self.seen["stale"] += int((~in_time).sum())
-        stamp = batch.epoch * (1 << 40) + batch.seq
+        stamp = _stamp(batch)
         newer = self._seen[rows] < stamp
         self.duplicates += int((~newer).sum())
         takes = newer & in_time
@@ -158,7 +179,9 @@ class ColumnsLink:
     def _observe(self, batch: CommandBatch, picks: NDArray[np.int64]) -> None:
         """Read back: done where the power is what was asked, or as near as its limits allow; else unconfirmed."""
         rows = batch.rows[picks]
-        live = self._seen[rows] == batch.epoch * (1 << 40) + batch.seq
+        live = self._seen[rows] == _stamp(batch)
+        if not live.all():
+            self._report(batch, picks[~live], Stage.CANCELLED, self._clock.now_ns())  # a newer one took its place
         picks, rows = picks[live], rows[live]
         if not len(rows):
             return
@@ -186,7 +209,7 @@ class ColumnsLink:
             CommandReports(
                 batch.id, self.name, batch.rows[picks], np.full(count, stage, np.uint8),
                 np.full(count, now_ns, np.int64), np.full(count, RejectWord.NONE, np.uint8),
-                np.full(count, np.nan) if observed_w is None else observed_w, (), (f"columns:{batch.seq}",),
+                np.full(count, np.nan) if observed_w is None else observed_w, (), (),
             )
         )  # fmt: skip
 
@@ -195,9 +218,17 @@ class ColumnsLink:
         now_ns = self._clock.now_ns()
         rows = self.rows[~self.is_lost[self.rows]]
         self._intake.readings(self._world.readings(now_ns, rows, self.name))
-        lost = self.rows[self.is_lost[self.rows]]
+        self._last_w[rows], self._last_ns[rows], self._heard[rows] = self._world.power_w[rows], now_ns, True
+        lost = self.rows[self.is_lost[self.rows] & self._heard[self.rows]]
         if len(lost):
-            self._intake.readings(_lost(self._world, lost, now_ns, self.name))
+            self._intake.readings(self._lost(lost, now_ns))
+
+    def _lost(self, rows: Rows, now_ns: int) -> Readings:
+        """Return what was last heard of rows that are out of reach, with its time: what they do now is not known."""
+        count = len(rows)
+        flags, points = np.full(count, int(Quality.COMM_LOST), np.uint32), np.full(count, code("power_w"), np.uint16)
+        received_ns = np.full(count, now_ns, np.int64)
+        return Readings(rows, points, self._last_w[rows], flags, self._last_ns[rows], received_ns, self.name)
 
     def health(self, now_ns: int) -> LinkHealth:
         """Return how the link is."""
@@ -205,10 +236,6 @@ class ColumnsLink:
         return LinkHealth(self.name, "columns", session, now_ns, len(self.rows), self.sent, self.acknowledged)
 
 
-def _lost(world: World, rows: Rows, now_ns: int, source: str) -> Readings:
-    count = len(rows)
-    flags = np.full(count, int(Quality.COMM_LOST), np.uint32)
-    last_w = world.power_w[rows]  # the last known value stays, flagged
-    when = np.full(count, now_ns - MINUTE_NS, np.int64)
-    points = np.full(count, code("power_w"), np.uint16)
-    return Readings(rows, points, last_w, flags, when, np.full(count, now_ns, np.int64), source)
+def _stamp(batch: CommandBatch) -> int:
+    """Return what orders commands of a row: the epoch, then the sequence."""
+    return batch.epoch * (1 << 40) + batch.seq

@@ -70,6 +70,22 @@ class Teller:
         told.frames.append(frame)
         self._soon()
 
+    def stages(self, batch: str, rows: list[int], stage: Stage) -> None:
+        """Tell the first stage of many commands of a batch, with nothing to add."""
+        layers = self._reports.setdefault(batch, [])
+        if not layers:
+            layers.append(_Told())
+        told, count = layers[0], len(rows)
+        self._layer_of.update(((batch, row), 0) for row in rows)
+        told.rows += rows
+        told.stages += [stage] * count
+        told.at_ns += [self._clock.now_ns()] * count
+        told.words += [RejectWord.NONE] * count
+        told.observed_w += [math.nan] * count
+        told.native += [""] * count
+        told.frames += [""] * count
+        self._soon()
+
     def bring(self, row: int, values: Mapping[str, float], quality: Quality, taken_ns: int) -> None:
         """Tell measurements of one row, by point (SI)."""
         now_ns = self._clock.now_ns()

@@ -132,3 +132,16 @@ def read_answer(request: Read | Write, pdu: bytes) -> tuple[int, ...] | Refused:
     if pdu != struct.pack(">BHH", WRITE_MANY, request.start, len(request.registers)):
         raise PduError("the answer echoes another write")
     return ()
+
+
+def read_echo(request_pdu: bytes, pdu: bytes) -> tuple[int, ...] | Refused:
+    """Return () where an answer echoes a write by function 16 (its address and count), or the exception.
+
+    Raises:
+        PduError: It is no answer to this request.
+    """
+    if pdu == request_pdu[:5]:  # Modbus Application Protocol V1.1b3, 6.12
+        return ()
+    if len(pdu) >= 2 and pdu[0] & 0x80:
+        return Refused(pdu[0] & 0x7F, pdu[1])
+    raise PduError("the answer echoes another write")

@@ -11,7 +11,7 @@ with their last source time, and is made afresh with growing delays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,17 +22,19 @@ from msgspec import Struct
 from tieline.desk.ports import Intake, LinkHealth, Session
 from tieline.device.profile import profile_of
 from tieline.errors import ConfigError, LinkDown, PeerError
+from tieline.links.device.modbus.burst import tell
 from tieline.links.device.modbus.client import Client
 from tieline.links.device.modbus.device import Device
 from tieline.links.device.modbus.unit import Unit
 from tieline.links.device.telling import Teller
 from tieline.resource.batch import CommandBatch
 from tieline.resource.identity import Rating
+from tieline.rim import heap
 from tieline.rim.supervise import Backoff, Supervisor
 from tieline.times import SECOND_NS, Clock
 
 _log = structlog.get_logger("tieline.modbus")
-BREATH = 256
+BREATH = 2_000
 """After so many rows of a batch the loop may turn, so that ten thousand hold up neither each other nor SCADA."""
 
 
@@ -130,7 +132,7 @@ class ModbusLink:
         self._since_ns, self._session = clock.now_ns(), Session.DOWN
         self.sent = self.acknowledged = self.observed = self.rejected = self.unconfirmed = self.displaced = 0
         self.expired = self.contended = self.lies = 0
-        self._live = 0
+        self._live, self._is_settled = 0, False
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.delays_s: list[float] = []
         self.last_error = ""
@@ -154,17 +156,33 @@ class ModbusLink:
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""
-        loop, told = asyncio.get_running_loop(), []
-        for at, row in enumerate(batch.rows.tolist()):
-            device = self.devices.get(row)
-            if device is not None:
-                device.take(batch, at)
-                told.append(device)
-            if at % BREATH == BREATH - 1:
+        told: list[Device] = []
+        rows = list(enumerate(batch.rows.tolist()))
+        for first in range(0, len(rows), BREATH):
+            if first:
                 await asyncio.sleep(0)  # what was taken goes out, before the next are
+            told += self._take(batch, rows[first : first + BREATH])
         left_s = max((batch.valid_until_ns - self.clock.now_ns()) / SECOND_NS, 0.0) / self.speed
         if batch.id not in self._timers:
+            loop = asyncio.get_running_loop()
             self._timers[batch.id] = loop.call_later(left_s, self._expire, batch, told)
+
+    def _take(self, batch: CommandBatch, rows: Sequence[tuple[int, int]]) -> list[Device]:
+        """Have each row of a batch told: those at rest together, others by their own tasks. Returns them all."""
+        told, at_rest = [], []
+        for at, row in rows:
+            device = self.devices.get(row)
+            if device is None:
+                continue
+            told.append(device)
+            if device.commanded.take(batch, at):
+                if device.is_at_rest:
+                    at_rest.append((device, at))
+                else:
+                    device.wake()
+        for device, _ in tell(self, batch, at_rest):
+            device.wake()
+        return told
 
     def _expire(self, batch: CommandBatch, told: list[Device]) -> None:
         del self._timers[batch.id]
@@ -234,6 +252,9 @@ class ModbusLink:
         health = self.health()
         if health.session is not before:
             self._intake.health(health)
+            if health.session is Session.LIVE and not self._is_settled:
+                self._is_settled = True
+                heap.settle()  # every device is found: from now on there is little that is new
 
     def alarm(self, text: str) -> None:
         """Tell the operator: in the log, and as the link's last error."""

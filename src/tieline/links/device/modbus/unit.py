@@ -25,6 +25,8 @@ from tieline.wire.sunspec.models import END, MARKER, ModelError, integer, read_v
 BASES = (40000, 50000, 0)
 NEEDED = (701, 704)
 MOST_MODELS = 64
+NO_BLOCKS = (ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE)
+"""Exceptions that may mean: not in one request. The same is then told value by value."""
 
 
 class Rejected(PeerError):
@@ -67,12 +69,12 @@ class Unit:
 
     def __init__(self, client: Client, number: int, takes_blocks: bool = True) -> None:
         """Make one. `takes_blocks`: whether a function's registers may be written in one request."""
-        self._client, self._number = client, number
+        self.client, self.number = client, number
         self.models: dict[int, tuple[int, int]] = {}
         self.maker = self.type = self.serial = ""
         self.frame = b""
         self.takes_blocks = takes_blocks
-        self._seen: tuple[int, ...] = ()  # the controls as last read
+        self.seen: tuple[int, ...] = ()  # the controls as last read
 
     async def find(self) -> None:
         """Walk the chain of models from the SunSpec marker.
@@ -82,7 +84,7 @@ class Unit:
             LinkDown: No answer.
         """
         at = await self._base() + 2
-        self.models = {}
+        self.models, self.seen = {}, ()
         for _ in range(MOST_MODELS):
             number, length = await self._read(at, 2)
             if number == END:
@@ -91,7 +93,7 @@ class Unit:
             at += length + 2
         missing = [number for number in NEEDED if number not in self.models]
         if missing:
-            raise PeerError(f"unit {self._number}: no SunSpec model {missing[0]}")
+            raise PeerError(f"unit {self.number}: no SunSpec model {missing[0]}")
         if 1 in self.models:
             block = await self._read(*self.models[1])
             self.maker, self.type, self.serial = (self._text(block, name) for name in ("Mn", "Md", "SN"))
@@ -100,25 +102,25 @@ class Unit:
         try:
             found = read_value(model(1), name, block)
         except ModelError as error:
-            raise PeerError(f"unit {self._number}: {error}") from error
+            raise PeerError(f"unit {self.number}: {error}") from error
         return found if isinstance(found, str) else ""
 
     async def _base(self) -> int:
         for base in BASES:
-            if await self._client.request(self._number, Read(base, 2)) == MARKER:
+            if await self.client.request(self.number, Read(base, 2)) == MARKER:
                 return base
-        raise PeerError(f"unit {self._number}: no SunSpec marker at {', '.join(map(str, BASES))}")
+        raise PeerError(f"unit {self.number}: no SunSpec marker at {', '.join(map(str, BASES))}")
 
     async def _read(self, start: int, count: int) -> tuple[int, ...]:
         found: tuple[int, ...] = ()
         while len(found) < count:
             part = min(count - len(found), MOST_READ)
             try:
-                answer = await self._client.request(self._number, Read(start + len(found), part))
+                answer = await self.client.request(self.number, Read(start + len(found), part))
             except PduError as error:  # a chain that leads beyond the last register
-                raise PeerError(f"unit {self._number}: {error}") from error
+                raise PeerError(f"unit {self.number}: {error}") from error
             if isinstance(answer, Refused):
-                raise Rejected(answer.code, f"unit {self._number}: read {part} at {start + len(found)}")
+                raise Rejected(answer.code, f"unit {self.number}: read {part} at {start + len(found)}")
             found += answer
         return found
 
@@ -140,7 +142,7 @@ class Unit:
                 try:
                     value = read_value(model(number), name, block)
                 except ModelError as error:
-                    raise PeerError(f"unit {self._number}: {error}") from error
+                    raise PeerError(f"unit {self.number}: {error}") from error
                 if isinstance(value, (int, float)):
                     # SunSpec counts percent where the catalogue counts shares.
                     found[key] = value / 100.0 if key == "soc_frac" else float(value)
@@ -158,7 +160,7 @@ class Unit:
             PeerError: A value that its registers can't hold.
             LinkDown: No answer; after the first write, whether it was taken is unknown.
         """
-        if self.takes_blocks and self._seen and await self._tell_blocks(what):
+        if self.takes_blocks and self.seen and await self._tell_blocks(what):
             return
         await self._tell_steps(what)
 
@@ -166,20 +168,20 @@ class Unit:
         """Tell each function in one request; returns False where the device takes no such requests."""
         start, _ = self.models[704]
         try:
-            image = list(self._seen)
-            for name, value in self._steps(self._seen, what):
+            image = list(self.seen)
+            for name, value in self._steps(self.seen, what):
                 field = model(704).field(name)
-                image[field.offset : field.offset + field.size] = self._raw(self._seen, name, value)
+                image[field.offset : field.offset + field.size] = self._raw(self.seen, name, value)
         except ModelError as error:
-            raise PeerError(f"unit {self._number}: {error}") from error
-        for first, end in _FUNCTIONS:
-            if not image[first] and not self._seen[first]:
+            raise PeerError(f"unit {self.number}: {error}") from error
+        for first, end in FUNCTIONS:
+            if not image[first] and not self.seen[first]:
                 continue
             write = Write(start + first, tuple(image[first:end]))
-            answer, self.frame = await self._client.exchange(self._number, write)
+            answer, self.frame = await self.client.exchange(self.number, write)
             if isinstance(answer, Refused):
-                if answer.code not in (ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE):
-                    raise Rejected(answer.code, f"unit {self._number}: write {end - first} at {start + first}")
+                if answer.code not in NO_BLOCKS:
+                    raise Rejected(answer.code, f"unit {self.number}: write {end - first} at {start + first}")
                 self.takes_blocks = False
                 return False
         return True
@@ -189,12 +191,12 @@ class Unit:
         try:
             steps = [(name, self._raw(block, name, value)) for name, value in self._steps(block, what)]
         except ModelError as error:
-            raise PeerError(f"unit {self._number}: {error}") from error
+            raise PeerError(f"unit {self.number}: {error}") from error
         for name, raw in steps:
             at = start + model(704).field(name).offset
-            answer, self.frame = await self._client.exchange(self._number, Write(at, raw))
+            answer, self.frame = await self.client.exchange(self.number, Write(at, raw))
             if isinstance(answer, Refused):
-                raise Rejected(answer.code, f"unit {self._number}: write {name}")
+                raise Rejected(answer.code, f"unit {self.number}: write {name}")
 
     def _steps(self, block: Sequence[int], what: Held) -> list[tuple[str, float]]:
         """Return what to write, in order: values, the timer, and what switches them on last."""
@@ -224,17 +226,21 @@ class Unit:
     async def _controls(self) -> tuple[int, tuple[int, ...]]:
         start, size = self.models[704]
         if size < model(704).size:
-            raise PeerError(f"unit {self._number}: model 704 of {size} registers: {model(704).size} are asked for")
-        self._seen = await self._read(start, size)
-        return start, self._seen
+            raise PeerError(f"unit {self.number}: model 704 of {size} registers: {model(704).size} are asked for")
+        self.seen = await self._read(start, size)
+        return start, self.seen
 
     async def read_back(self) -> Held:
         """Return what the device holds now."""
         _, block = await self._controls()
+        return self.held(block)
+
+    def held(self, block: Sequence[int]) -> Held:
+        """Return what the registers of its controls say that it holds. Raises PeerError where they can't be read."""
         try:
             value = {name: read_value(model(704), name, block) for name in _HOLDS}
         except ModelError as error:
-            raise PeerError(f"unit {self._number}: {error}") from error
+            raise PeerError(f"unit {self.number}: {error}") from error
         number = {name: float(found) for name, found in value.items() if isinstance(found, (int, float))}
         target_w = number.get("WSet", math.nan) if number.get("WSetEna") == 1 else math.nan
         limited = number.get("WMaxLimPctEna") == 1
@@ -246,5 +252,5 @@ class Unit:
 
 
 # Of model 704: from the first to after the last register that is written of each function; its switch is the first.
-_FUNCTIONS = ((22, 33), (14, 20))
+FUNCTIONS = ((22, 33), (14, 20))
 _HOLDS = ("WSetEna", "WSet", "WSetRvrtTms", "WMaxLimPctEna", "WMaxLimPct", "WMaxLimPctRvrtTms")

@@ -26,7 +26,11 @@ MOST_PAYLOAD = 16_384
 
 
 class Field(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where one value lives. `topic` and `command` empty: the contract's own; `field` empty: the whole payload."""
+    """Where one value lives. `topic` and `command` empty: the contract's own; `field` empty: the whole payload.
+
+    A dot in `field` goes a level deeper. `told_on` and `told_off`: the words of a command that is no document, where
+    they differ from those of the state.
+    """
 
     topic: str = ""
     command: str = ""
@@ -35,6 +39,8 @@ class Field(Struct, frozen=True, forbid_unknown_fields=True):
     step: float = 0.0
     on: str = ""
     off: str = ""
+    told_on: str = ""
+    told_off: str = ""
 
 
 class Contract(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +73,8 @@ def parse_contract(name: str, text: str) -> Contract:
                 raise ConfigError(f"{where}.scale = {field.scale:g}, step = {field.step:g}: give finite, not 0")
             if bool(field.on) != bool(field.off) or (key == "is_on" and not field.on):
                 raise ConfigError(f"{where}.on: give both on and off")
+            if bool(field.told_on) != bool(field.told_off) or (field.told_on and not field.on):
+                raise ConfigError(f"{where}.told_on: give both told_on and told_off, beside on and off")
     return contract
 
 
@@ -160,8 +168,8 @@ class Bound:
         found: list[tuple[str, bytes]] = []
         for key, value in settings.items():
             field, topic = self.fields[key], self._commands[key]
-            theirs = (field.on if value else field.off) if field.on else self.rounded(key, value) / field.scale
-            if field.field:
+            theirs = _word(field, bool(value)) if field.on else self.rounded(key, value) / field.scale
+            if field.field and not field.told_on:
                 documents.setdefault(topic, {})[field.field] = theirs
             else:
                 found.append((topic, theirs.encode() if isinstance(theirs, str) else f"{theirs:g}".encode()))
@@ -171,6 +179,11 @@ class Bound:
         """Return the messages that ask a device for its state; none where the contract has no such topic."""
         wanted = {self.fields[key].field: "" for key in keys if key in self.fields and self.fields[key].field}
         return [(self._ask_topic, msgspec.json.encode(wanted))] if self._ask_topic and wanted else []
+
+
+def _word(field: Field, is_on: bool) -> str:
+    on, off = (field.told_on, field.told_off) if field.told_on else (field.on, field.off)
+    return on if is_on else off
 
 
 def _text(topic: str, payload: bytes) -> str:
@@ -192,12 +205,19 @@ def _document(topic: str, payload: bytes) -> dict[str, Any]:
 
 def _pick(topic: str, payload: bytes, document: dict[str, Any] | None, field: Field) -> Any:
     """Return the raw value of a field, None where the message leaves it out."""
-    return document.get(field.field) if field.field and document is not None else _text(topic, payload)
+    if not field.field or document is None:
+        return _text(topic, payload)
+    found: Any = document
+    for part in field.field.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
 
 
 def _number(topic: str, field: Field, found: Any) -> float:
     name = f"{topic}: {field.field or 'payload'}"
     if field.on:
+        if isinstance(found, bool):
+            found = "true" if found else "false"
         if found not in (field.on, field.off):
             raise PeerError(f"{name} = {str(found)[:40]!r}: {field.on} or {field.off} is asked for")
         return float(found == field.on)

@@ -132,9 +132,9 @@ class MqttLink:
 
     async def _serve(self) -> None:
         settings = self._settings
-        client = MqttClient(_hello(settings), self._hear)
+        client = MqttClient(hello(settings), self._hear)
         try:
-            await client.open(settings.host, settings.port, _tls(settings))
+            await client.open(settings.host, settings.port, tls_of(settings))
             self._become(Session.ASSOCIATED)
             self._client = client
             await client.subscribe(list(self._of_topic))
@@ -247,7 +247,7 @@ def _check(settings: MqttSettings) -> None:
             raise ConfigError(text)
 
 
-def _hello(settings: MqttSettings) -> Connect:
+def hello(settings: MqttSettings) -> Connect:
     password = None
     if settings.password_file is not None:
         try:
@@ -257,7 +257,7 @@ def _hello(settings: MqttSettings) -> Connect:
     return Connect(settings.client_id, True, settings.keep_alive_s, settings.user, password)
 
 
-def _tls(settings: MqttSettings) -> ssl.SSLContext | None:
+def tls_of(settings: MqttSettings) -> ssl.SSLContext | None:
     if settings.authority is None:
         return None
     try:

@@ -115,10 +115,15 @@ class Association:
             self.waiting = {r: revision for r, revision in self.waiting.items() if revision > snapshot.revision}
         self.image.show(snapshot, self.panel.outputs(), frozenset(self.waiting), self._clock.now_ns())
 
+    @property
+    def silent_s(self) -> float:
+        """How long nothing was heard of the master (s of the binding's times)."""
+        return self._loop_time() - self.heard_s
+
     async def tend(self) -> bool:
         """Renew the leases of a master that we hear, withdraw those of one gone silent. Returns whether any lapsed."""
         now_s = self._loop_time()
-        silent = now_s - self.heard_s > self._lease_s
+        silent = self.silent_s > self._lease_s
         for slot, (ask, asked_s) in list(self._asked.items()):
             if silent:
                 await self._lapse(slot, ask)

@@ -33,6 +33,7 @@ _FIRST_FRAME_S = 1.0
 _TRIES = 10
 _DRAIN_S = 10.0
 _LOOK_S = 2.0
+_ASKS = 3
 _MOST_UNSENT = 1 << 20
 
 
@@ -187,6 +188,8 @@ class Dnp3Outstation:
         return association
 
     async def _serve(self, connection: _Connection, association: Association, frames: Sequence[link.LinkFrame]) -> None:
+        # Often enough to ask a silent master for a sign of life before its lease is over.
+        look_s = min(_LOOK_S, max(self._binding.keep_alive_s / self._pace / 4, 0.05))
         while self._live.get(association.peer.name) is connection:
             for frame in frames:
                 if not await self._answer(connection, association, frame):
@@ -194,7 +197,7 @@ class Dnp3Outstation:
             await self._send(connection, association.session.initiate())
             due_s = association.session.initiate_after()
             # A session that says "now" and then sends nothing must not be asked again at once.
-            wait_s = _LOOK_S if due_s is None else min(max(due_s, 0.05), _LOOK_S)
+            wait_s = look_s if due_s is None else min(max(due_s, 0.05), look_s)
             connection.busy = False
             frames = await connection.frames(wait_s)
             connection.busy = True
@@ -203,10 +206,14 @@ class Dnp3Outstation:
 
     async def _alive(self, connection: _Connection, association: Association) -> bool:
         """Ask a master that said nothing for a keep-alive for its link status; False once it is silent for a lease."""
-        silent_s = asyncio.get_running_loop().time() - association.heard_s
-        if silent_s > self._binding.keep_alive_s:
-            await connection.send(_status_request(self._binding.address, association.peer.address))
-        return silent_s <= self._binding.lease_s
+        silent_s = association.silent_s
+        if silent_s <= self._binding.keep_alive_s:
+            connection.unanswered = 0
+            return True
+        await connection.send(_status_request(self._binding.address, association.peer.address))
+        connection.unanswered += 1
+        # A loop that stood still must ask, and hear what came meanwhile, before it calls anyone silent.
+        return silent_s <= self._binding.lease_s or connection.unanswered <= _ASKS
 
     async def _answer(self, connection: _Connection, association: Association, frame: link.LinkFrame) -> bool:
         """Answer one frame; False where the connection turns out to be someone else's."""
@@ -236,7 +243,7 @@ class _Connection:
     """One stream: frames in, octets out, and whose certificate it showed."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.busy = True
+        self.busy, self.unanswered = True, 0
         self._reader, self._writer = reader, writer
         self._frames = link.FrameReader()
         self._reassembler = Reassembler()

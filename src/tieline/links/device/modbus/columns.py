@@ -1,0 +1,125 @@
+"""What many devices are told, in columns: setpoints to the registers of model 704, and to the requests that write them.
+
+The readable versions are `device.told`, `commanded.asked_of` and `Unit.tell`, one device at a time; a property test
+holds these here to the same octets. Ten thousand devices are laid out in some ten milliseconds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.device.profile import Profile
+from tieline.links.device.modbus.unit import FUNCTIONS
+from tieline.links.device.sunspec_models import model
+from tieline.wire.modbus.pdu import WRITE_MANY
+from tieline.wire.sunspec.models import MOST_SCALE
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Registers = NDArray[np.uint16]
+_NO_SCALE = -0x8000  # sunssf "not implemented"
+_TENS = np.array([10.0**exponent for exponent in range(-MOST_SCALE, MOST_SCALE + 1)])
+_MOST_INT32, _MOST_UINT16 = (1 << 31) - 1, (1 << 16) - 2
+
+
+def asked_of_rows(
+    profile: Profile, inject_w: Floats, absorb_w: Floats, target_w: Floats, low_w: Floats, high_w: Floats
+) -> tuple[Floats, Floats, Bools]:
+    """Return of each row the target (W; NaN: none), the limit (share of the rating; 1: none), and whether it is sane.
+
+    target = clip(target, low, high), where absorption alone is bound: min(max(0, low), high);
+    limit = high / rating where it binds. All arrays have shape (n,).
+    """
+    is_sane = (low_w <= high_w) & ~np.isinf(target_w)  # a NaN of a limit compares false
+    most_w = inject_w * profile.limits.inject_frac
+    least_w = -absorb_w * profile.limits.absorb_frac
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        high = np.maximum(np.minimum(high_w, most_w), least_w)
+        low = np.minimum(np.maximum(low_w, least_w), most_w)
+        binds_low, binds_high = low > least_w, high < most_w
+        power_w = np.minimum(np.maximum(target_w, low), high)
+        held_w = np.minimum(np.maximum(low, 0.0), np.where(binds_high, high, np.inf))
+        target = np.where(np.isnan(target_w) & binds_low, held_w, power_w)
+        share = np.clip(high / inject_w, 0.0, 1.0)
+    return target, np.where(binds_high & (inject_w > 0), share, 1.0), is_sane
+
+
+def laid(seen: Registers, target_w: Floats, limit_frac: Floats, seconds: int) -> tuple[Registers, Bools]:
+    """Return the controls with the wished values laid in, and which rows can hold them in their scale.
+
+    Args:
+        seen: The controls of each unit as last read, shape (n, registers of model 704).
+        target_w: Shape (n,); NaN: the target is switched off.
+        limit_frac: Shape (n,); 1 or more: the limit is switched off.
+        seconds: The reversion timer (s).
+    """
+    image = seen.copy()
+    sets, limits = ~np.isnan(target_w), limit_frac < 1.0
+    raw_w, fits = _scaled(seen, "WSet_SF", target_w, -_MOST_INT32, _MOST_INT32)
+    fits |= ~sets
+    percent, fits_percent = _scaled(seen, "WMaxLimPct_SF", 100.0 * np.maximum(limit_frac, 0.0), 0, _MOST_UINT16)
+    fits &= fits_percent | ~limits
+    _put(image, "WSetEna", 1, sets)
+    _put(image, "WSetEna", 0, ~sets)
+    _put(image, "WSet", raw_w, sets)
+    for name, value in (("WSetMod", 1), ("WSetRvrt", 0), ("WSetEnaRvrt", 0), ("WSetRvrtTms", seconds)):
+        # WSetRvrt 0 needs no scale of its own; WSetMod 1: the power is in watts.
+        _put(image, name, value, sets & _has(seen, name))
+    _put(image, "WMaxLimPctEna", 1, limits)
+    _put(image, "WMaxLimPctEna", 0, ~limits)
+    _put(image, "WMaxLimPct", percent, limits)
+    for name, value in (("WMaxLimPctEnaRvrt", 0), ("WMaxLimPctRvrtTms", seconds)):
+        _put(image, name, value, limits & _has(seen, name))
+    return image, fits
+
+
+def requests(start: NDArray[np.int64], seen: Registers, image: Registers) -> list[list[bytes]]:
+    """Return of each row the PDUs that write its functions, in order; one that is off and stays off is not written.
+
+    Args:
+        start: The first register of model 704 of each unit, shape (n,).
+        seen: As last read.
+        image: As wished.
+    """
+    found: list[list[bytes]] = [[] for _ in range(len(start))]
+    for first, end in FUNCTIONS:
+        rows = np.flatnonzero((image[:, first] != 0) | (seen[:, first] != 0))
+        size = 6 + 2 * (end - first)
+        pdus = np.zeros((len(rows), size), np.uint8)
+        pdus[:, 0] = WRITE_MANY
+        pdus[:, 1:3] = (start[rows] + first).astype(">u2").view(np.uint8).reshape(-1, 2)
+        pdus[:, 4], pdus[:, 5] = end - first, 2 * (end - first)
+        pdus[:, 6:] = image[rows, first:end].astype(">u2").view(np.uint8).reshape(len(rows), size - 6)
+        octets = pdus.tobytes()
+        for at, row in enumerate(rows.tolist()):
+            found[row].append(octets[at * size : (at + 1) * size])
+    return found
+
+
+def _scaled(seen: Registers, scale: str, value: Floats, least: int, most: int) -> tuple[NDArray[np.int64], Bools]:
+    """Return values as integers of their scale, and which of them its registers can hold."""
+    exponent = seen[:, model(704).field(scale).offset].astype(np.int16).astype(np.int64)
+    known = np.abs(exponent) <= MOST_SCALE  # and so not "not implemented", which is far below
+    with np.errstate(invalid="ignore"):
+        raw = np.rint(value / _TENS[np.where(known, exponent, 0) + MOST_SCALE])
+        fits = known & (raw >= least) & (raw <= most)
+    return np.where(fits, raw, 0.0).astype(np.int64), fits
+
+
+def _has(seen: Registers, name: str) -> Bools:
+    """Return which units implement a point of their controls."""
+    field = model(704).field(name)
+    raw = np.zeros(len(seen), np.int64)
+    for at in range(field.offset, field.offset + field.size):
+        raw = raw << 16 | seen[:, at]
+    has: Bools = raw != field.absent
+    return has
+
+
+def _put(image: Registers, name: str, value: int | NDArray[np.int64], where: Bools) -> None:
+    field = model(704).field(name)
+    for nth in range(field.size):
+        shift = 16 * (field.size - 1 - nth)
+        raw = (np.asarray(value, np.int64) >> shift) & 0xFFFF
+        np.copyto(image[:, field.offset + nth], raw.astype(np.uint16), where=where)
