@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 clean
+.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -61,7 +61,7 @@ test-pythons: $(VENV)/.dev
 	$(BIN)/python tests/pythons.py $(VENV)
 
 # Peers by other hands, each in an environment of its own; then the tests that speak to them.
-peers: peers-dnp3 peers-openadr peers-oa3
+peers: peers-dnp3 peers-openadr peers-oa3 peers-grid
 
 interop: $(VENV)/.dev peers
 	$(BIN)/python -m pytest -m interop
@@ -84,6 +84,21 @@ peers-dnp3: $(VENV)-peers-dnp3/bin/python
 
 $(VENV)-peers-dnp3/bin/python:
 	$(PYTHON) -m venv $(VENV)-peers-dnp3 && $@ -m pip install -q "yadnp3==3.2.1.4"
+
+# pandapower, the independent power flow that the feeders are checked against: a process and a venv of its own.
+peers-grid: $(VENV)-peers-grid/bin/python
+
+$(VENV)-peers-grid/bin/python:
+	$(PYTHON) -m venv $(VENV)-peers-grid && $@ -m pip install -q "pandapower==3.5.6"
+
+# The other Pythons that the package is for; the world must be the same to the bit in all of them.
+pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python
+
+PYTHON_3_13 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.13*/bin/python3.13) $(shell command -v python3.13 2>/dev/null))
+$(VENV)-3.12/bin/python: $(VENV)/bin/python
+	$(PYTHON_3_12) -m venv $(VENV)-3.12 && $(BIN)/uv pip install -q --python $@ -e .
+$(VENV)-3.13/bin/python: $(VENV)/bin/python
+	$(PYTHON_3_13) -m venv $(VENV)-3.13 && $(BIN)/uv pip install -q --python $@ -e .
 
 clean:
 	rm -rf $(VENV) $(VENV)-*

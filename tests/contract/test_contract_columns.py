@@ -14,7 +14,8 @@ from tieline.resource.command import TERMINAL, Stage
 from tieline.resource.identity import Kind
 from tieline.resource.quality import Quality
 from tieline.rim.supervise import Supervisor
-from tieline.simulate.inprocess import FAULTS, ColumnsLink, DeviceFaults
+from tieline.simulate.faults import DEVICE_FAULTS, DeviceFaults
+from tieline.simulate.inprocess import ColumnsLink
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.territory import build
 from tieline.simulate.world import World
@@ -50,11 +51,11 @@ def play(scene: Callable[[Room], Awaitable[None]], faults: DeviceFaults | None =
         clock, intake = VirtualClock(loop, 1_660_662_000 * SECOND_NS), RecordingIntake()  # 2022-08-16, 10:00 in Chicago
         broken: list[object] = []
         loop.set_exception_handler(lambda _, context: broken.append(context))
-        territory = build(COUNT, np.random.default_rng(seed), np.arange(10, dtype=np.int32))
+        territory = build(COUNT, np.random.default_rng(seed))
         world = World(territory, np.random.default_rng(seed))
         rows = np.arange(COUNT, dtype=np.int32)
         rng = np.random.default_rng(seed)
-        link = ColumnsLink(world, rows, intake, clock, loop.call_later, faults or FAULTS["none"], rng)
+        link = ColumnsLink(world, rows, intake, clock, loop.call_later, faults or DEVICE_FAULTS["none"], rng)
 
         async def moves() -> None:
             while True:

@@ -17,7 +17,15 @@ def feeder(name: str = "1-lv-urban6"):
 def test_the_feeder_has_the_tables_of_simbench() -> None:
     """SimBench 1-LV-urban6: 59 buses with the grid's, 57 lines, 111 loads, one 630 kVA transformer."""
     model = feeder()
-    assert (len(model.bus_v), len(model.line_from), len(model.load_bus), model.trafo_va) == (59, 57, 111, 630_000)
+    assert (len(model.bus_v), len(model.line_from), len(model.load_bus), *model.trafo_va) == (59, 57, 111, 630_000)
+
+
+def test_the_medium_voltage_grid_has_its_coupler_closed_and_its_rings_open() -> None:
+    """SimBench 1-MV-semiurb: 117 buses, two couplers join four of them; 121 lines, eight of them open at one end."""
+    model = feeder("1-mv-semiurb")
+    assert (len(model.bus_v), len(model.line_from), len(model.trafo_va)) == (115, 121, 2)
+    assert int((~model.line_closed.all(axis=1)).sum()) == 8
+    assert len(model.line_from) - 8 + len({int(b) for b in model.trafo_to}) == len(model.bus_v) - 1  # a tree
 
 
 def test_without_load_every_bus_stands_at_the_source_voltage() -> None:
@@ -46,7 +54,7 @@ def test_an_overload_is_named_with_place_value_and_limit() -> None:
 
 
 def test_no_two_buses_share_a_place_on_the_one_line() -> None:
-    for name in ("1-lv-urban6", "1-lv-rural1"):
+    for name in ("1-lv-urban6", "1-lv-rural1", "1-mv-semiurb"):
         x, y = layout(feeder(name))
         assert len({(a, b) for a, b in zip(x, y, strict=True)}) == len(x)
         assert x.min() == 0

@@ -16,6 +16,7 @@ from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.mqtt_broker import MqttBroker
 from tieline.simulate.mqtt_devices import MqttDevices, MqttUnit
 from tieline.simulate.mqtt_world import WorldSwitch, WorldThermostat
+from tieline.simulate.sky import Climate
 from tieline.simulate.territory import build
 from tieline.simulate.world import World
 from tieline.times import SECOND_NS, parse_iso
@@ -24,11 +25,9 @@ from tieline.times import SECOND_NS, parse_iso
 @pytest.mark.parametrize("kind", [Kind.WATER_HEATER, Kind.THERMOSTAT])
 def test_a_load_of_the_world_rests_when_told_and_runs_again_after(kind: Kind) -> None:
     async def main(loop: VirtualLoop) -> None:
-        from tieline.node.stage import feeder_model
-
         clock, log = VirtualClock(loop, parse_iso("2022-08-17T20:00:00+00:00")), Log()
-        territory = build(400, np.random.default_rng(0), feeder_model().load_bus, "pool-1")
-        world, count = World(territory, np.random.default_rng(1), 4.0, 1.0), 400
+        territory = build(400, np.random.default_rng(0), "pool-1")
+        world, count = World(territory, np.random.default_rng(1), Climate(4.0)), 400
         free, most = np.full(count, np.nan), np.full(count, np.inf)
         controls = SimpleNamespace(target_w=free, low_w=-most, high_w=most.copy(), until_ns=np.zeros(count, np.int64))
         row = int(territory.by_kind[kind][0])

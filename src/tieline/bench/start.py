@@ -45,7 +45,7 @@ def _million(count: int) -> float:
     from tieline.simulate.world import World
     from tieline.times import SECOND_NS
 
-    territory = build(count, np.random.default_rng(1), np.arange(111, dtype=np.int32))
+    territory = build(count, np.random.default_rng(1))
     world = World(territory, np.random.default_rng(2))
     state = DeskState.empty(territory.fleet, ClaimBook(territory.fleet), Ledger())
     free, low, high = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)

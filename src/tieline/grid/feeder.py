@@ -1,9 +1,10 @@
-"""A feeder as tables of buses, lines and one transformer, and its one-line layout."""
+"""A feeder as tables of buses, lines and transformers, and its one-line layout."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,16 @@ from tieline.errors import ConfigError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
+Table = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeederModel:
-    """A balanced low-voltage feeder. Bus numbers count from 0; bus `source` is the upstream grid.
+    """A balanced feeder. Bus numbers count from 0; bus `source` is the upstream grid.
 
-    `line_*` have a value a line; `load_bus` has one a site. Resistances in ohm, capacitance in F, currents in A.
+    `line_*` have a value a line, `trafo_*` one a transformer, `load_*` one a site, `native_*` one a plant that stands
+    there already and listens to nobody. Resistances in ohm, capacitance in F, currents in A, powers in W, drawn by
+    loads and given by plants. `line_closed` says of each line whether it is closed at its from and to end.
     """
 
     name: str
@@ -27,22 +31,29 @@ class FeederModel:
     source_pu: float
     line_from: Ints
     line_to: Ints
+    line_closed: NDArray[np.bool_]
     line_r_ohm: Floats
     line_x_ohm: Floats
     line_c_f: Floats
     line_max_a: Floats
-    trafo_from: int
-    trafo_to: int
-    trafo_va: float
-    trafo_v1: float
-    trafo_v2: float
-    trafo_uk_frac: float
-    trafo_loss_w: float
-    trafo_idle_w: float
-    trafo_idle_frac: float
+    trafo_from: Ints
+    trafo_to: Ints
+    trafo_va: Floats
+    trafo_v1: Floats
+    trafo_v2: Floats
+    trafo_uk_frac: Floats
+    trafo_loss_w: Floats
+    trafo_idle_w: Floats
+    trafo_idle_frac: Floats
     load_bus: Ints
-    min_pu: float = 0.9
-    max_pu: float = 1.1
+    load_w: Floats
+    load_tan: Floats
+    load_profile: tuple[str, ...]
+    native_bus: Ints
+    native_w: Floats
+    native_profile: tuple[str, ...]
+    min_pu: Floats
+    max_pu: Floats
 
 
 def read_simbench(text: str, name: str) -> FeederModel:
@@ -53,34 +64,96 @@ def read_simbench(text: str, name: str) -> FeederModel:
     """
     try:
         tables = json.loads(text)
-        number = {bus: at for at, bus in enumerate(tables["bus"]["index"])}
-        line, trafo, grid, load = (tables[key] for key in ("line", "trafo", "ext_grid", "load"))
-        length = np.array(line["length_km"])
-        rated_va = trafo["sn_mva"][0] * 1e6
+        number = _numbers(tables)
         return FeederModel(
-            name,
-            np.array(tables["bus"]["vn_kv"]) * 1e3,
-            number[grid["bus"][0]],
-            float(grid["vm_pu"][0]),
-            np.array([number[bus] for bus in line["from_bus"]], np.int32),
-            np.array([number[bus] for bus in line["to_bus"]], np.int32),
-            np.array(line["r_ohm_per_km"]) * length,
-            np.array(line["x_ohm_per_km"]) * length,
-            np.array(line["c_nf_per_km"]) * length * 1e-9,
-            np.array(line["max_i_ka"]) * 1e3,
-            number[trafo["hv_bus"][0]],
-            number[trafo["lv_bus"][0]],
-            rated_va,
-            trafo["vn_hv_kv"][0] * 1e3,
-            trafo["vn_lv_kv"][0] * 1e3,
-            trafo["vk_percent"][0] / 100,
-            trafo["vkr_percent"][0] / 100 * rated_va,
-            trafo["pfe_kw"][0] * 1e3,
-            trafo["i0_percent"][0] / 100,
-            np.array([number[bus] for bus in load["bus"]], np.int32),
+            name=name,
+            **_buses(tables, number),
+            **_lines(tables, number),
+            **_trafos(tables["trafo"], number),
+            **_plants(tables, number),
         )
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise ConfigError(f"feeder {name}: {type(error).__name__} {error}: not a SimBench excerpt") from error
+
+
+def _numbers(tables: Table) -> dict[int, int]:
+    """Return our number of each bus; buses that a closed coupler joins are one."""
+    switch = tables["switch"]
+    joins = [
+        (one, two)
+        for one, two, what, closed in zip(switch["bus"], switch["element"], switch["et"], switch["closed"], strict=True)
+        if what == "b" and closed
+    ]
+    stands_for = {bus: bus for bus in tables["bus"]["index"]}
+    for one, two in joins:
+        keep, drop = stands_for[one], stands_for[two]
+        stands_for = {bus: keep if to == drop else to for bus, to in stands_for.items()}
+    at = {bus: n for n, bus in enumerate(bus for bus in tables["bus"]["index"] if stands_for[bus] == bus)}
+    return {bus: at[to] for bus, to in stands_for.items()}
+
+
+def _buses(tables: Table, number: dict[int, int]) -> dict[str, Any]:
+    bus, grid = tables["bus"], tables["ext_grid"]
+    first = {at: row for row, at in reversed([(row, number[index]) for row, index in enumerate(bus["index"])])}
+    rows = [first[at] for at in range(len(first))]
+    return {
+        "bus_v": np.array(bus["vn_kv"])[rows] * 1e3,
+        "min_pu": np.array(bus["min_vm_pu"])[rows],
+        "max_pu": np.array(bus["max_vm_pu"])[rows],
+        "source": number[grid["bus"][0]],
+        "source_pu": float(grid["vm_pu"][0]),
+    }
+
+
+def _lines(tables: Table, number: dict[int, int]) -> dict[str, Any]:
+    line, switch = tables["line"], tables["switch"]
+    length = np.array(line["length_km"])
+    closed = np.ones((len(length), 2), np.bool_)
+    row_of = {index: row for row, index in enumerate(line["index"])}
+    for bus, element, what, is_closed in zip(
+        switch["bus"], switch["element"], switch["et"], switch["closed"], strict=True
+    ):
+        if what == "l" and not is_closed:
+            row = row_of[element]
+            closed[row, 0 if line["from_bus"][row] == bus else 1] = False
+    return {
+        "line_from": np.array([number[bus] for bus in line["from_bus"]], np.int32),
+        "line_to": np.array([number[bus] for bus in line["to_bus"]], np.int32),
+        "line_closed": closed,
+        "line_r_ohm": np.array(line["r_ohm_per_km"]) * length,
+        "line_x_ohm": np.array(line["x_ohm_per_km"]) * length,
+        "line_c_f": np.array(line["c_nf_per_km"]) * length * 1e-9,
+        "line_max_a": np.array(line["max_i_ka"]) * 1e3,
+    }
+
+
+def _trafos(trafo: Table, number: dict[int, int]) -> dict[str, Any]:
+    rated_va = np.array(trafo["sn_mva"]) * 1e6
+    return {
+        "trafo_from": np.array([number[bus] for bus in trafo["hv_bus"]], np.int32),
+        "trafo_to": np.array([number[bus] for bus in trafo["lv_bus"]], np.int32),
+        "trafo_va": rated_va,
+        "trafo_v1": np.array(trafo["vn_hv_kv"]) * 1e3,
+        "trafo_v2": np.array(trafo["vn_lv_kv"]) * 1e3,
+        "trafo_uk_frac": np.array(trafo["vk_percent"]) / 100,
+        "trafo_loss_w": np.array(trafo["vkr_percent"]) / 100 * rated_va,
+        "trafo_idle_w": np.array(trafo["pfe_kw"]) * 1e3,
+        "trafo_idle_frac": np.array(trafo["i0_percent"]) / 100,
+    }
+
+
+def _plants(tables: Table, number: dict[int, int]) -> dict[str, Any]:
+    load, native = tables["load"], tables["sgen"]
+    drawn_mw = np.array(load["p_mw"])
+    return {
+        "load_bus": np.array([number[bus] for bus in load["bus"]], np.int32),
+        "load_w": drawn_mw * 1e6,
+        "load_tan": np.array(load["q_mvar"]) / drawn_mw,
+        "load_profile": tuple(load["profile"]),
+        "native_bus": np.array([number[bus] for bus in native["bus"]], np.int32),
+        "native_w": np.array(native["p_mw"]) * 1e6,
+        "native_profile": tuple(native["profile"]),
+    }
 
 
 def layout(model: FeederModel) -> tuple[Floats, Floats]:
@@ -90,8 +163,9 @@ def layout(model: FeederModel) -> tuple[Floats, Floats]:
     """
     count = len(model.bus_v)
     beside: list[list[int]] = [[] for _ in range(count)]
-    pairs = [*zip(model.line_from, model.line_to, strict=True), (model.trafo_from, model.trafo_to)]
-    for a, b in pairs:
+    whole = model.line_closed.all(axis=1)  # an open ring is drawn as the tree that carries current
+    pairs = [*zip(model.line_from[whole], model.line_to[whole], strict=True)]
+    for a, b in [*pairs, *zip(model.trafo_from, model.trafo_to, strict=True)]:
         beside[int(a)].append(int(b))
         beside[int(b)].append(int(a))
     x, y = np.full(count, -1.0), np.zeros(count)

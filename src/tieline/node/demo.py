@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -17,13 +18,17 @@ import structlog
 from tieline.errors import ConfigError
 from tieline.node.config import write_example
 from tieline.node.frame import write_resources
+from tieline.node.relief import grid_report
 from tieline.node.report import report
 from tieline.node.settling import settle
 from tieline.node.stage import raise_stage, scenario
+from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.story import Story
 from tieline.node.timing import timing
 from tieline.rim.supervise import Supervisor
+from tieline.simulate.faults import STREAM_FAULTS, faulty_route
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.simulate.network import Network
 from tieline.store.registry import save
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -57,6 +62,12 @@ def quiet() -> None:
     )
 
 
+def broke(supervisor: Supervisor) -> dict[str, int]:
+    """Return how often each task failed by its own fault: links that the faulty network took don't count."""
+    lost = supervisor.losses
+    return {name: count - lost.get(name, 0) for name, count in supervisor.failures.items() if count > lost.get(name, 0)}
+
+
 def run_headless(
     devices: int,
     seed: int,
@@ -68,6 +79,7 @@ def run_headless(
     """Play the story on virtual time and return its report; a day or more opens on its eve, less in its afternoon."""
     what = scenario(scenario_name)
     when = timing(date.fromisoformat(what.day), duration_ns)
+    seen: Counter[str] = Counter()
 
     async def main(loop: VirtualLoop) -> dict[str, Any]:
         clock = VirtualClock(loop, when.opens_ns)
@@ -80,10 +92,13 @@ def run_headless(
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home)
                 save(stage.territory.fleet, home / "registry.bin")
                 write_example(home / "tieline.toml")
-                told = await Story(stage, when, say).play()
+                story, owners = Story(stage, when, say), keep_owners(stage, seed)
+                told = await story.play()
                 statement = await settle(stage)
                 result = report(stage, told, statement, seed)
-                result["failures"] = dict(supervisor.failures)
+                result["failures"], result["losses"] = broke(supervisor), dict(supervisor.losses)
+                result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
+                result["faults"] = {"devices": dict(stage.link.seen), "streams": dict(seen)}
                 if folder is not None:
                     write_resources(stage.node.state, clock.now_ns(), home / "resources.parquet")
                 await stage.scada.close()
@@ -92,7 +107,7 @@ def run_headless(
                 stage.node.journal.close()
                 return result
 
-    return run_virtual(main)
+    return run_virtual(main, Network(faulty_route(STREAM_FAULTS[what.name], seed, seen)))
 
 
 def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: int, wall_s: float | None = None) -> None:

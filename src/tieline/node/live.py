@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import structlog
 
+from tieline.node.relief import grid_report
 from tieline.node.report import report
 from tieline.node.settling import settle
 from tieline.node.stage import Stage, raise_stage, scenario
+from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
 from tieline.node.timing import Timing, living, timing
@@ -64,9 +66,10 @@ async def live(
 
 
 async def _play(stage: Stage, when: Timing, seed: int, say: Callable[[str], None]) -> None:
+    keep_owners(stage, seed)
     await Story(stage, when, say).play()
     # The baseline's days are played only now, by a world of the same seed: nobody waits for them at the start.
-    past = World(stage.territory, np.random.default_rng([seed, 1]), stage.scenario.hotter_c, stage.scenario.cloud_frac)
+    past = World(stage.territory, np.random.default_rng([seed, 1]), stage.scenario.climate)
     work = partial(history_w, past, stage.opens_ns, 15, 300, 300, stage.meters.read)
     stage.history_starts, stage.history = await asyncio.get_running_loop().run_in_executor(None, work)
     statement = await settle(stage)
@@ -92,10 +95,12 @@ async def play_on_wire(
     async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
         stage = await raise_stage(what, devices, seed, clock, supervisor, folder, speed=speed)
         say(f"over real sockets for {(when.ends_ns - when.opens_ns) / SECOND_NS / speed:.0f} s of wall time")
-        told = await Story(stage, when, say).play()
+        story, owners = Story(stage, when, say), keep_owners(stage, seed)
+        told = await story.play()
         statement = await settle(stage)
         result = report(stage, told, statement, seed)
         result["failures"] = dict(supervisor.failures)
+        result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
         await stage.scada.close()
         await stage.outstation.stop()
         await asyncio.sleep(0.2)

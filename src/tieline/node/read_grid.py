@@ -46,19 +46,15 @@ def feeder_view(
         )
         for k in range(len(model.line_from))
     ]
-    branches.append(
-        BranchView(
-            "transformer",
-            "transformer",
-            model.trafo_from,
-            model.trafo_to,
-            float(np.atleast_1d(grid.flow.trafo_frac)[0]),
-        )
-    )
+    branches += [
+        BranchView(f"transformer {k}" if k else "transformer", "transformer", int(one), int(two), load)
+        for k, (one, two) in enumerate(zip(model.trafo_from, model.trafo_to, strict=True))
+        for load in (float(grid.flow.trafo_frac[0]),)
+    ]
     broken = tuple(ViolationView(v.place, v.what, v.value, v.limit) for v in grid.violations)
     return FeederView(
-        row.feeder, state.revision, now_ns, mode, row, model.min_pu, model.max_pu, buses, tuple(branches), broken,
-        limits,
+        row.feeder, state.revision, now_ns, mode, row, float(model.min_pu[model.load_bus].max()),
+        float(model.max_pu[model.load_bus].min()), buses, tuple(branches), broken, limits,
     )  # fmt: skip
 
 

@@ -301,7 +301,9 @@ class NodeReader:
         row = next(row for row in rows if row.feeder == feeder)
         mode = state.authority.get(f"mode:{feeder}", "Automatic")
         grid = self._grid.get(feeder)
-        return read_grid.feeder_view(state, row, self.sources.model, grid, mode, self.node.clock.now_ns())
+        return read_grid.feeder_view(
+            state, row, self.sources.models.get(row.feeder), grid, mode, self.node.clock.now_ns()
+        )
 
     def events(self) -> list[EventView]:
         """Return program events, the newest first."""

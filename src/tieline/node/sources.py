@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tieline.grid.feeder import FeederModel
 from tieline.node.read_effects import WhatIf
@@ -19,7 +19,7 @@ class Sources:
     zone: str = "UTC"
     speed: float = 1.0
     above: str = "substation-1"
-    model: FeederModel | None = None
+    models: Mapping[str, FeederModel] = field(default_factory=dict)
     grid: Callable[[], Mapping[str, GridReading]] = dict
     forecast: Callable[[], Mapping[int, float]] = dict
     gate_ns: Callable[[], int | None] = lambda: None

@@ -166,7 +166,9 @@ async def raise_openadr(
     secrets = {name: rng.bytes(24).hex() for name in names.values()}
     scopes = frozenset({"read_targets", "read_ven_objects", "write_reports", "write_subscriptions", "write_vens"})
     clients = {name: Client(name, secret_digest(secret), scopes) for name, secret in secrets.items()}
-    http = httpx.AsyncClient(timeout=30.0, limits=httpx.Limits(max_keepalive_connections=4 * len(names) + 4))
+    # The pool's own expiry reads the wall clock, and a connection more or less is another world: servers close theirs.
+    limits = httpx.Limits(max_keepalive_connections=4 * len(names) + 4, keepalive_expiry=None)
+    http = httpx.AsyncClient(timeout=30.0, limits=limits)
     book = Book(node.group, clock)
     book.restore(node.journal)
     tokens = Tokens(clients, rng.bytes(32), clock)

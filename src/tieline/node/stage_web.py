@@ -8,7 +8,6 @@ from datetime import datetime, time, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.errors import Infeasible
 from tieline.node.read_fleet import GridReading
 from tieline.node.reader import Sources
 from tieline.node.stage import Stage
@@ -25,35 +24,34 @@ def stage_sources(stage: Stage, speed: float = 1.0, setting: str = "DEMO") -> So
     forecast = {day.start_ns + k * HOUR_NS: float(price) for k, price in enumerate(hourly)}
     gate_ns = to_ns(datetime.combine(stage.day - timedelta(days=1), time(23), tzinfo=ZONE))
 
+    kinds = stage.territory.model_of_feeder.tolist()
+    models = {name: stage.territory.models[k] for name, k in zip(stage.territory.feeders, kinds, strict=True)}
+
     def gate() -> int | None:
         now_ns = stage.node.clock.now_ns()
         return gate_ns if now_ns < gate_ns else gate_ns + 24 * HOUR_NS
 
     return Sources(
-        utility="Tieline demo territory", setting=setting, zone=ZONE.key, speed=speed, model=stage.flow.model,
+        utility="Tieline demo territory", setting=setting, zone=ZONE.key, speed=speed, models=models,
         grid=lambda: stage_grid(stage), forecast=lambda: forecast, gate_ns=gate,
         what_if=lambda added_w: stage_grid(stage, added_w),
     )  # fmt: skip
 
 
 def stage_grid(stage: Stage, added_w: NDArray[np.float64] | None = None) -> Mapping[str, GridReading]:
-    """Return the power flow of every feeder of a stage now; none where a feeder has no solution.
+    """Return the power flow of every feeder of a stage, as the world last solved it.
 
-    `added_w` asks what would be with so much more power at each device (W).
+    `added_w` asks what would be with so much more power at each device (W); nothing where a feeder would collapse.
     """
-    territory = stage.territory
-    count = len(territory.feeders)
-    site_w = stage.world.site_w()
-    if added_w is not None:
-        site_w = site_w + np.bincount(territory.site_of, added_w, len(site_w))
-    by_feeder = site_w.reshape(count, -1)
-    buses = territory.bus_of_site.reshape(count, -1)
-    try:
-        flow = stage.flow.solve(by_feeder)
-    except Infeasible:
+    world, territory = stage.world, stage.territory
+    now_ns = stage.node.clock.now_ns()
+    grid = world.grid if added_w is None else world.grid_with(added_w, now_ns)
+    if grid is None or world.network is None:
         return {}
+    site_w = world.site_w(added_w)
     found: dict[str, GridReading] = {}
-    for k, name in enumerate(territory.feeders):
-        one = type(flow)(flow.voltage_pu[k : k + 1], flow.line_frac[k : k + 1], flow.trafo_frac[k : k + 1])
-        found[name] = GridReading(one, stage.flow.violations(one), buses[k], by_feeder[k])
+    for at, name in enumerate(territory.feeders):
+        solver, flow = world.network.flow_of(grid, at)
+        mine = world.network.sites(at)
+        found[name] = GridReading(flow, solver.violations(flow), territory.bus_of_site[mine], site_w[mine])
     return found

@@ -15,6 +15,7 @@ from tieline.contract.eligibility import eligible
 from tieline.desk.offering import day_ahead_offers
 from tieline.desk.ports import Ask, Granted, Offer
 from tieline.ids import derive
+from tieline.node.relief import Dno, choose, firmly, loading_of
 from tieline.node.stage import POOL, PRODUCT, Stage
 from tieline.node.timing import Timing
 from tieline.plan.forecast import like_days
@@ -22,7 +23,7 @@ from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.simulate.iso.prices import ZONE, prices_of
-from tieline.times import FOREVER_NS, HOUR_NS, SECOND_NS, market_day
+from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, market_day
 
 OFFER_HOURS = 6
 LEAST_CALLED_W = 500.0
@@ -60,6 +61,7 @@ class Story:
 
     def __init__(self, stage: Stage, timing: Timing, say: Callable[[str], None]) -> None:
         self.stage, self.timing, self.told = stage, timing, Told()
+        self.dno = Dno(stage, (timing.override_ns - 15 * MINUTE_NS, timing.cancel_ns + 10 * MINUTE_NS))
         self._say = say
 
     async def play(self) -> Told:
@@ -67,6 +69,7 @@ class Story:
         stage, when = self.stage, self.timing
         await stage.scada.connect()
         stage.node.start()
+        stage.node.supervisor.keep("dno", self.dno.watch)
         scenes = [
             (when.offer_ns, self._offer),
             (when.disturb_ns, self._disturb),
@@ -165,21 +168,21 @@ class Story:
         self.stage.link.disturb(False)
 
     async def _override(self) -> None:
-        """The DNO limits the feeder that gives most, over DNP3, select before operate."""
+        """The DNO limits the feeder that gives most for its size, over DNP3, select before operate."""
         stage = self.stage
         state, pool = stage.node.state, stage.node.cycle.pools[POOL]
-        gives = np.bincount(stage.territory.feeder_of, np.maximum(pool.share_w, 0.0), len(stage.territory.feeders))
-        feeder = stage.territory.feeders[int(np.argmax(gives))]
+        feeder, model = choose(stage, pool.share_w)
         rows = state.fleet.leaves(feeder)
         before_w = float(stage.world.power_w[rows].sum())
         share_w = float(pool.share_w[rows].sum())
         high_w = np.floor(min(before_w, float(state.base_w[rows].sum()) + 0.25 * share_w))
         low_w = -float(np.ceil(state.fleet.max_absorb_w[rows].sum()))
         target_w = _asked(stage, rows)
-        at_ns = stage.node.clock.now_ns()
-        statuses = await stage.scada.limit(stage.group_at(feeder), low_w, high_w, select=True)
+        group = stage.group_at(feeder)
+        at_ns, statuses = await firmly(stage, lambda: stage.scada.limit(group, low_w, high_w, select=True))
         self.told.override = {
-            "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": feeder,
+            "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": feeder, "model": model,
+            "loading_before": loading_of(self.dno, feeder, at_ns - 6 * MINUTE_NS, at_ns),
             "limit_high_w": high_w, "power_before_w": before_w, "pool_share_before_w": share_w,
             "answered_ns": stage.node.clock.now_ns(),
             "status": [status.name for status in statuses], "target_before_w": target_w,
@@ -219,11 +222,13 @@ class Story:
         rows = stage.node.state.fleet.leaves(feeder)
         held = stage.node.state.claims.explain(int(rows[0]), stage.node.clock.now_ns())
         before = {"limit_high_w": _limit(stage, rows), "limits": len(held.limits), "target_w": _asked(stage, rows)}
-        at_ns = stage.node.clock.now_ns()
-        statuses = await stage.scada.cancel(stage.group_at(feeder))
+        group = stage.group_at(feeder)
+        at_ns, statuses = await firmly(stage, lambda: stage.scada.cancel(group))
         await stage.sleep(5)
         after = {"limit_high_w": _limit(stage, rows), "target_w": _asked(stage, rows)}
         self.told.feeder_limit.append((at_ns, float("inf"), 0.0))
+        since_ns = int(self.told.override["when_ns"]) + 6 * MINUTE_NS
+        self.told.override["loading_held"] = loading_of(self.dno, feeder, since_ns, at_ns)
         self.told.restored = {
             "when_ns": at_ns, "status": [status.name for status in statuses], "before": before, "after": after,
             "held_before_override_w": self.told.override["target_before_w"], "feeder": feeder,

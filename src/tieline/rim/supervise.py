@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import structlog
 
-from tieline.errors import ConfigError, InvariantError
+from tieline.errors import ConfigError, InvariantError, LinkDown
 
 _log = structlog.get_logger("tieline.supervise")
 
@@ -42,6 +42,8 @@ class Supervisor:
         self._on_invariant = on_invariant
         self._tasks: dict[asyncio.Task[Any], str] = {}
         self.failures: dict[str, int] = {}
+        self.losses: dict[str, int] = {}
+        """Those of the failures that were a lost link: the world's doing, and nothing to mend in the program."""
 
     async def __aenter__(self) -> Supervisor:
         return self
@@ -103,6 +105,10 @@ class Supervisor:
 
     def _note(self, name: str, error: Exception) -> None:
         self.failures[name] = self.failures.get(name, 0) + 1
+        if isinstance(error, LinkDown):
+            self.losses[name] = self.losses.get(name, 0) + 1
+            _log.warning("link lost", name=name, why=str(error))
+            return
         _log.error("task failed", name=name, kind=type(error).__name__, error=str(error), where=_where(error))
         if isinstance(error, InvariantError) and self._on_invariant:
             self._on_invariant(name, error)

@@ -1,16 +1,18 @@
 """The link for scale: commands reach the world's columns directly, with the same life and the same faults as on a wire.
 
 Each device keeps what it was told, with the time at which it falls back by itself, and takes a command only if its
-(epoch, seq) is newer than the last. Faults are columns too: some devices ignore commands, some keep no timer, some are
-out of reach for a while, some answer late.
+(epoch, seq) is newer than the last and its time is not over. Faults are columns too: some devices ignore commands,
+some keep no timer, some are out of reach for a while and come back with nothing remembered; messages are lost, late,
+doubled, overtaken, held and let go, and answers go missing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from tieline.desk.ports import Intake, LinkHealth, Session
@@ -18,30 +20,13 @@ from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.command import RejectWord, Stage
 from tieline.resource.point import code
 from tieline.resource.quality import Quality
+from tieline.simulate.faults import DeviceFaults
 from tieline.simulate.world import World
 from tieline.times import SECOND_NS, Clock
 
 Rows = NDArray[np.int32]
+Picks = NDArray[np.int64]
 Later = Callable[[float, Callable[[], None]], object]
-
-
-class DeviceFaults(Struct, frozen=True, forbid_unknown_fields=True):
-    """Shares (0 to 1) of devices, and of messages, that go wrong."""
-
-    ignores: float = 0.0
-    no_timer: float = 0.0
-    out_of_reach: float = 0.0
-    lost: float = 0.0
-    late: float = 0.0
-    late_s: float = 20.0
-
-
-FAULTS = {
-    "none": DeviceFaults(),
-    "heatwave": DeviceFaults(ignores=0.004, no_timer=0.004, out_of_reach=0.01, lost=0.002, late=0.05),
-    "cloud": DeviceFaults(ignores=0.004, no_timer=0.004, out_of_reach=0.01, lost=0.002, late=0.05),
-    "comms-loss": DeviceFaults(ignores=0.01, no_timer=0.01, out_of_reach=0.15, lost=0.02, late=0.2),
-}
 
 
 class ColumnsLink:
@@ -76,13 +61,16 @@ class ColumnsLink:
         self.ignores = mine & (draw[0] < faults.ignores)
         self.no_timer = mine & (draw[1] < faults.no_timer)
         self.unsteady = mine & (draw[2] < faults.out_of_reach)
+        self.skew_ns = np.round(rng.standard_normal(count) * faults.skew_s * SECOND_NS).astype(np.int64)
         self.is_lost = np.zeros(count, np.bool_)
+        self._held: list[tuple[CommandBatch, Picks]] = []
+        self.seen: Counter[str] = Counter()
         self.sent = self.acknowledged = self.observed = self.late = self.expired = self.duplicates = 0
         self.delays_s: list[float] = []
 
     def told(self, now_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return what the devices obey now: targets (NaN: none), low and high limits (W); over means fallen back."""
-        over = (self.until_ns <= now_ns) & ~self.no_timer
+        over = (self.until_ns + self.skew_ns <= now_ns) & ~self.no_timer
         return (
             np.where(over, np.nan, self.target_w),
             np.where(over, -np.inf, self.low_w),
@@ -90,8 +78,20 @@ class ColumnsLink:
         )
 
     def disturb(self, begin: bool) -> int:
-        """Take the unsteady devices out of reach, or bring them back; returns how many."""
+        """Take the unsteady devices out of reach, or bring them back; returns how many.
+
+        Some come back because they started anew: what they were told is gone, and with it what they had seen. Then
+        what was held on the way is let go.
+        """
         self.is_lost = self.unsteady & begin
+        if not begin:
+            fresh = self.unsteady & (self._rng.random(len(self.unsteady)) < self._faults.reboots)
+            self.seen["rebooted"] += int(fresh.sum())
+            self.target_w[fresh], self.until_ns[fresh], self._seen[fresh] = np.nan, 0, 0
+            self.low_w[fresh], self.high_w[fresh] = -np.inf, np.inf
+            held, self._held = self._held, []
+            for batch, picks in held:
+                self._obey(batch, picks)  # nobody waits for their answers any more
         return int(self.unsteady.sum())
 
     async def send(self, batch: CommandBatch) -> None:
@@ -110,38 +110,71 @@ class ColumnsLink:
             return
         self.sent += len(batch)
         self._report(batch, np.arange(len(batch)), Stage.SENT, now_ns)
-        arrives = ~self.is_lost[batch.rows] & (self._rng.random(len(batch)) >= self._faults.lost)
-        slow = arrives & (self._rng.random(len(batch)) < self._faults.late)
-        quick = np.flatnonzero(arrives & ~slow)
-        if len(quick):
-            self._later(0.05 + 0.2 * float(self._rng.random()), lambda: self._arrive(batch, quick))
-        if slow.any():
-            self.late += int(slow.sum())
-            self._later(self._faults.late_s, lambda: self._arrive(batch, np.flatnonzero(slow)))
-        lost = np.flatnonzero(~arrives)
-        if len(lost):
-            self._later(60.0, lambda: self._report(batch, lost, Stage.UNCONFIRMED, self._clock.now_ns()))
+        faults, draw = self._faults, self._rng.random((5, len(batch)))
+        away = self.is_lost[batch.rows]
+        held = away & (draw[0] < faults.held)
+        arrives = ~away & (draw[0] >= faults.lost)
+        mute = arrives & (draw[1] < faults.mute)
+        slow = arrives & ~mute & (draw[2] < faults.late + faults.overtaken)
+        quick = np.flatnonzero(arrives & ~mute & ~slow)
+        first_s = 0.05 + 0.2 * float(self._rng.random())
+        for picks, delay_s in (
+            (quick, first_s),
+            (np.flatnonzero(slow & (draw[2] < faults.late)), faults.late_s),
+            (np.flatnonzero(slow & (draw[2] >= faults.late)), 65.0),  # the next beat's command is there before it
+        ):
+            if len(picks):
+                self._later(delay_s, partial(self._arrive, batch, picks))
+        again = quick[draw[3][quick] < faults.doubled]
+        for picks, delay_s in (
+            (np.flatnonzero(mute), first_s),
+            (again, first_s + 1.0 + 40.0 * float(self._rng.random())),
+        ):
+            if len(picks):
+                self._later(delay_s, partial(self._hear, batch, picks))
+        if held.any():
+            self._held.append((batch, np.flatnonzero(held)))
+        unanswered = np.flatnonzero(~arrives | mute)
+        if len(unanswered):
+            self._later(60.0, lambda: self._report(batch, unanswered, Stage.UNCONFIRMED, self._clock.now_ns()))
+        self.late += int(slow.sum())
+        counted = (("lost", ~arrives & ~held), ("held", held), ("mute", mute), ("late", slow))
+        self.seen.update({name: int(mask.sum()) for name, mask in counted})
 
-    def _arrive(self, batch: CommandBatch, picks: NDArray[np.int64]) -> None:
-        now_ns = self._clock.now_ns()
+    def _arrive(self, batch: CommandBatch, picks: Picks) -> None:
+        """Let devices take what came, and answer; what came too late, or after a newer one, had no effect."""
+        taken, now_ns = self._obey(batch, picks), self._clock.now_ns()
+        missed = np.setdiff1d(picks, taken)
+        if len(missed):
+            self._report(batch, missed, Stage.UNCONFIRMED, now_ns)
+        if not len(taken):
+            return
+        self.acknowledged += len(taken)
+        self.delays_s.append((now_ns - batch.issued_at_ns) / SECOND_NS)
+        self._report(batch, taken, Stage.ACCEPTED, now_ns)
+        self._later(90.0, lambda: self._observe(batch, taken))
+
+    def _hear(self, batch: CommandBatch, picks: Picks) -> None:
+        """Let devices take what came without anybody hearing of it: a doubled command, or one whose answer is lost."""
+        self._obey(batch, picks)
+
+    def _obey(self, batch: CommandBatch, picks: Picks) -> Picks:
+        """Let the devices take a command that is in time and newer than what they have seen; returns who took it."""
         rows = batch.rows[picks]
+        in_time = batch.valid_until_ns + self.skew_ns[rows] > self._clock.now_ns()
+        self.seen["stale"] += int((~in_time).sum())
         stamp = _stamp(batch)
         newer = self._seen[rows] < stamp
-        if not newer.all():  # overtaken on its way by a newer one, which the device keeps
-            self._report(batch, picks[~newer], Stage.UNCONFIRMED, now_ns)
-        picks, rows = picks[newer], rows[newer]
-        if not len(rows):
-            return
+        self.duplicates += int((~newer).sum())
+        takes = newer & in_time
+        picks, rows = picks[takes], rows[takes]
         obeys = ~self.ignores[rows]
         heard = rows[obeys]
         self.target_w[heard] = batch.target_w[picks[obeys]]
         self.low_w[heard], self.high_w[heard] = batch.low_w[picks[obeys]], batch.high_w[picks[obeys]]
         self.until_ns[heard] = batch.valid_until_ns
         self._seen[rows] = stamp
-        self.acknowledged += len(rows)
-        self.delays_s.append((now_ns - batch.issued_at_ns) / SECOND_NS)
-        self._report(batch, picks, Stage.ACCEPTED, now_ns)
-        self._later(90.0, lambda: self._observe(batch, picks))
+        return picks
 
     def _observe(self, batch: CommandBatch, picks: NDArray[np.int64]) -> None:
         """Read back: done where the power is what was asked, or as near as its limits allow; else unconfirmed."""

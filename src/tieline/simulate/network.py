@@ -299,10 +299,10 @@ class MemoryTransport(asyncio.Transport):
                 self._loop.call_soon(self.peer.lose, ConnectionResetError(104, "reset by peer"))
 
     def lose(self, error: Exception | None) -> None:
-        """End this side now, for a reason or for none."""
+        """End this side now, for a reason or for none; as on a socket, the protocol hears of it in the next turn."""
         if not self.is_dead:
             self.is_dead = True
-            self._protocol.connection_lost(error)
+            self._loop.call_soon(self._protocol.connection_lost, error)
 
     def is_closing(self) -> bool:
         """Return whether it is closing or closed."""

@@ -8,13 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.fleet.columns import KIND_CODE, Fleet, Group
+from tieline.grid.feeder import FeederModel
+from tieline.grid.network import GridNetwork
 from tieline.resource.identity import Kind, Purpose
+from tieline.simulate.datasets import feeder
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 
-SITES_A_FEEDER = 111
-"""The loads of the SimBench grid that each feeder is."""
+RURAL, URBAN = "1-lv-rural1", "1-lv-urban6"
+PATTERN = (RURAL, RURAL, URBAN, URBAN)
+"""The feeders of a territory, over and over: farms behind 160 kVA, streets behind 630 kVA."""
+UPPER = "1-mv-semiurb"
+UPPER_LOADS = {
+    RURAL: ("lv_rural1", "lv_rural2", "lv_rural3"),
+    URBAN: ("lv_urban6", "lv_semiurb5", "lv_semiurb4"),
+}
+"""In place of which loads of the medium-voltage grid the feeders of each model stand, nearest of kin first."""
+DEVICES_A_SITE = 4
 
 MIX: tuple[tuple[Kind, float], ...] = (
     (Kind.THERMOSTAT, 0.30),
@@ -48,13 +59,24 @@ POWER_KW: dict[Kind, tuple[float, float]] = {
     Kind.BIOMASS: (20.0, 50.0),
     Kind.MECHANICAL_STORAGE: (15.0, 40.0),
 }
+BUSINESS = (
+    Kind.INTERRUPTIBLE_LOAD, Kind.PROCESS_LINE, Kind.BACKUP_GENERATOR, Kind.CHP, Kind.BIOMASS, Kind.MECHANICAL_STORAGE,
+)  # fmt: skip
+"""What stands at shops, works and farms alone, by the size of the transformer before them."""
+ROOFS = (Kind.PV, Kind.BATTERY, Kind.HYBRID_SITE)
+FARM_ROOFS = 2.5
+"""How much likelier a farm has these than a house."""
 STORES = (Kind.BATTERY, Kind.HYBRID_SITE, Kind.MECHANICAL_STORAGE)
 GENERATES = (Kind.PV, Kind.BACKUP_GENERATOR, Kind.CHP, Kind.BIOMASS)
 
 
 @dataclass(eq=False)
 class Territory:
-    """The fleet and what its rules and physics need to know of each row."""
+    """The fleet and what its rules and physics need to know of each row and site.
+
+    `models` are the distinct feeders, `model_of_feeder` says which each is, and `profile_of_site` what draws the base
+    load of each site (`H0-*`: a home, `G*`: a shop, `L*`: a farm), with its nameplate in `base_w_of_site`.
+    """
 
     fleet: Fleet
     feeder_of: Rows
@@ -67,46 +89,122 @@ class Territory:
     by_kind: dict[Kind, Rows]
     feeders: list[str]
     pool: str
+    models: tuple[FeederModel, ...]
+    model_of_feeder: Rows
+    profile_of_site: NDArray[np.str_]
+    base_w_of_site: Floats
+    tan_of_site: Floats
     names: dict[str, str] = field(default_factory=dict)
 
+    def network(self) -> GridNetwork:
+        """Return the power flow of all feeders under their substations."""
+        upper = feeder(UPPER)
+        return GridNetwork(self.models, self.model_of_feeder, upper, *self._places(upper))
 
-def build(devices: int, rng: np.random.Generator, load_buses: NDArray[np.int32], pool: str = "pool-1") -> Territory:
+    def _places(self, upper: FeederModel) -> tuple[Rows, Rows]:
+        """Return the load of the upper grid that each feeder stands for, and under which substation.
+
+        Feeders take the places of their kin; once all are taken another substation of the same kind begins.
+        """
+        places, substations = (np.zeros(len(self.model_of_feeder), np.int32) for _ in range(2))
+        for k, model in enumerate(self.models):
+            kin = [
+                at for name in UPPER_LOADS[model.name] for at, other in enumerate(upper.load_profile) if other == name
+            ]
+            mine = np.flatnonzero(self.model_of_feeder == k)
+            places[mine] = np.resize(kin, len(mine))
+            substations[mine] = np.arange(len(mine)) // len(kin)
+        return places, substations
+
+
+def build(devices: int, rng: np.random.Generator, pool: str = "pool-1") -> Territory:
     """Return a territory of so many devices.
 
     Args:
         devices: How many devices; at least 20, so that every kind is there.
         rng: Where all that is random comes from.
-        load_buses: The bus of each site of a feeder; its length is the number of sites a feeder.
+        pool: Id of the pool that they are all in.
     """
     kinds = _kinds(devices, rng)
-    per_feeder = len(load_buses)
-    sites = max(devices // 4, 1)
-    feeder_count = max(1, -(-sites // per_feeder))
-    sites = feeder_count * per_feeder
-    site_of = rng.integers(0, sites, devices).astype(np.int32)
-    feeder_of_site = (np.arange(sites) // per_feeder).astype(np.int32)
-    bus_of_site = load_buses[np.arange(sites) % per_feeder].astype(np.int32)
-    rated_w = np.zeros(devices)
-    energy_wh = np.zeros(devices)
-    for kind, (low, high) in POWER_KW.items():
-        mine = kinds == KIND_CODE[kind]
-        rated_w[mine] = np.round(rng.uniform(low, high, int(mine.sum())), 1) * 1e3
-    stores = np.isin(kinds, [KIND_CODE[kind] for kind in STORES])
-    energy_wh[stores] = np.round(rated_w[stores] * rng.uniform(1.9, 3.2, int(stores.sum())), -2)
-    injects = stores | np.isin(kinds, [KIND_CODE[kind] for kind in GENERATES])
-    absorbs = ~np.isin(kinds, [KIND_CODE[kind] for kind in GENERATES])
-    fleet = _fleet(kinds, rated_w, energy_wh, injects, absorbs, site_of, feeder_of_site, bus_of_site, pool)
+    models, model_of = _feeders(devices)
+    sizes = np.array([len(model.load_bus) for model in models])[model_of]
+    feeder_of_site = np.repeat(np.arange(len(model_of), dtype=np.int32), sizes)
+    mine = [models[k] for k in model_of.tolist()]
+    bus_of_site = np.concatenate([model.load_bus for model in mine]).astype(np.int32)
+    profile_of_site = np.concatenate([np.array(model.load_profile) for model in mine])
+    base_w_of_site = np.concatenate([model.load_w for model in mine])
+    tan_of_site = np.concatenate([model.load_tan for model in mine])
+    capacity_va = np.array([model.trafo_va.sum() for model in mine])[feeder_of_site]
+    site_of = _sites(kinds, profile_of_site, feeder_of_site, capacity_va, rng)
+    rated_w, energy_wh = _sizes(kinds, rng)
+    fleet = _fleet(kinds, rated_w, energy_wh, site_of, feeder_of_site, bus_of_site, pool)
     fuels = np.full(devices, "none", dtype="U12")
     engines = np.flatnonzero(kinds == KIND_CODE[Kind.BACKUP_GENERATOR])
     fuels[engines] = np.where(rng.random(len(engines)) < 0.6, "diesel", "natural_gas")
     fuels[kinds == KIND_CODE[Kind.CHP]] = "natural_gas"
     fuels[kinds == KIND_CODE[Kind.BIOMASS]] = "biomass"
     by_kind = {kind: np.flatnonzero(kinds == KIND_CODE[kind]).astype(np.int32) for kind, _ in MIX}
-    feeders = [f"feeder-{n + 1:02d}" for n in range(feeder_count)]
+    feeders = [f"feeder-{n + 1:02d}" for n in range(len(model_of))]
     return Territory(
         fleet, feeder_of_site[site_of], site_of, bus_of_site, feeder_of_site, fuels, "US-TX", rated_w, by_kind,
-        feeders, pool,
+        feeders, pool, models, model_of, profile_of_site, base_w_of_site, tan_of_site,
     )  # fmt: skip
+
+
+def _feeders(devices: int) -> tuple[tuple[FeederModel, ...], Rows]:
+    """Return the models and which each feeder is: the pattern over and over until every device finds a site."""
+    models = (feeder(RURAL), feeder(URBAN))
+    model_of: list[int] = []
+    sites = 0
+    while sites < max(devices // DEVICES_A_SITE, 1):
+        model_of.append((RURAL, URBAN).index(PATTERN[len(model_of) % len(PATTERN)]))
+        sites += len(models[model_of[-1]].load_bus)
+    return models, np.array(model_of, np.int32)
+
+
+def _sites(
+    kinds: NDArray[np.uint8],
+    profile: NDArray[np.str_],
+    feeder_of_site: Rows,
+    capacity_va: Floats,
+    rng: np.random.Generator,
+) -> Rows:
+    """Return the site of each device: roofs rather on farms, business at business, by the feeder's size."""
+    homes, farms = np.char.startswith(profile, "H"), np.char.startswith(profile, "L")
+    per_site = capacity_va / np.bincount(feeder_of_site, ~homes)[feeder_of_site]
+    weights = {
+        "house": np.ones(len(profile)),
+        "roof": np.where(farms, FARM_ROOFS, 1.0),
+        "business": np.where(homes, 0.0, per_site),
+    }
+    found = np.zeros(len(kinds), np.int32)
+    for name, mine in (
+        ("business", np.isin(kinds, [KIND_CODE[kind] for kind in BUSINESS])),
+        ("roof", np.isin(kinds, [KIND_CODE[kind] for kind in ROOFS])),
+    ):
+        found[mine] = _drawn(weights[name], int(mine.sum()), rng)
+        kinds = np.where(mine, 255, kinds)
+    rest = kinds != 255
+    found[rest] = _drawn(weights["house"], int(rest.sum()), rng)
+    return found
+
+
+def _drawn(weight: Floats, count: int, rng: np.random.Generator) -> Rows:
+    """Return `count` sites drawn by weight; drawn by the inverse of the sum, as `choice` is slow for millions."""
+    edges = np.cumsum(weight)
+    found: Rows = np.searchsorted(edges, rng.random(count) * edges[-1], side="right").astype(np.int32)
+    return found
+
+
+def _sizes(kinds: NDArray[np.uint8], rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return rating (W) and, of stores, energy (Wh)."""
+    rated_w, energy_wh = np.zeros(len(kinds)), np.zeros(len(kinds))
+    for kind, (low, high) in POWER_KW.items():
+        mine = kinds == KIND_CODE[kind]
+        rated_w[mine] = np.round(rng.uniform(low, high, int(mine.sum())), 1) * 1e3
+    stores = np.isin(kinds, [KIND_CODE[kind] for kind in STORES])
+    energy_wh[stores] = np.round(rated_w[stores] * rng.uniform(1.9, 3.2, int(stores.sum())), -2)
+    return rated_w, energy_wh
 
 
 def _kinds(devices: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -121,13 +219,13 @@ def _fleet(
     kinds: NDArray[np.uint8],
     rated_w: Floats,
     energy_wh: Floats,
-    injects: NDArray[np.bool_],
-    absorbs: NDArray[np.bool_],
     site_of: Rows,
     feeder_of_site: Rows,
     bus_of_site: Rows,
     pool: str,
 ) -> Fleet:
+    generates = np.isin(kinds, [KIND_CODE[kind] for kind in GENERATES])
+    injects, absorbs = (energy_wh > 0) | generates, ~generates
     groups = [Group("substation-1", Kind.SUBSTATION, Purpose.ELECTRICAL, -1)]
     feeder_count = int(feeder_of_site.max()) + 1
     groups += [Group(f"feeder-{n + 1:02d}", Kind.FEEDER, Purpose.ELECTRICAL, 0) for n in range(feeder_count)]

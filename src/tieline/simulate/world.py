@@ -2,217 +2,264 @@
 
 `step` takes what the devices were told (NaN target: nothing) and moves all of them by one step; `readings` is what
 their meters and controllers would send. All that is random comes from one generator, so a seed fixes the world.
+
+Order of a step: the weather; the devices, inverters within what IEEE 1547 leaves them at the voltage of the step
+before; the base load; the power flow, whose voltages the next step sees.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.errors import Infeasible
+from tieline.grid.network import GridNetwork, GridState
 from tieline.resource.batch import Readings
 from tieline.resource.identity import Kind
 from tieline.resource.point import code
-from tieline.simulate import datasets
-from tieline.simulate.physics.charging import Charging
-from tieline.simulate.physics.generation import Engine, Pv
-from tieline.simulate.physics.loads import Load
-from tieline.simulate.physics.storage import Storage
-from tieline.simulate.physics.thermal import Thermal
+from tieline.simulate import making
+from tieline.simulate.datasets import is_weekend, second_of_day
+from tieline.simulate.physics.inverter import NOMINAL_HZ, Inverters, droop_frac
+from tieline.simulate.sites import Sites
+from tieline.simulate.sky import Climate, Sky
 from tieline.simulate.territory import Territory
-from tieline.times import HOUR_NS, SECOND_NS
+from tieline.times import SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
-UTC_OFFSET_S = -5 * 3600
-ENGINES = (Kind.BACKUP_GENERATOR, Kind.CHP, Kind.BIOMASS)
-LOADS = (Kind.SHIFTABLE_LOAD, Kind.INTERRUPTIBLE_LOAD, Kind.PROCESS_LINE)
+ROOM_C, RATED_OUTDOOR_C, LESS_PER_C = 21.0, 35.0, 0.022
+"""Where the tank stands; and how an air conditioner's cooling falls above its rating point (AHRI 210/240: 35 degC)."""
+FREQUENCY_SPREAD_HZ, FREQUENCY_MEMORY_S = 0.012, 300.0
+Told = tuple[Floats, Floats, Floats]
 
 
 class World:
     """All devices of a territory in columns; `power_w` is what flows at each terminal (W, positive into the grid)."""
 
-    def __init__(self, territory: Territory, rng: np.random.Generator, hotter_c: float = 0.0, cloud_frac: float = 1.0):
+    def __init__(
+        self, territory: Territory, rng: np.random.Generator, climate: Climate | None = None, with_grid: bool = True
+    ):
         """Make the world.
 
         Args:
             territory: Who is where.
             rng: Where all that is random comes from.
-            hotter_c: How much hotter than the real weather (degC): a heat wave.
-            cloud_frac: Share of the real PV output that is left: a cloudy day.
+            climate: How the days differ from the typical year.
+            with_grid: Whether every step solves the feeders; without, every voltage is nominal.
         """
         self.territory, self._rng = territory, rng
-        self._hotter_c, self._cloud_frac = hotter_c, cloud_frac
         count = len(territory.fleet)
-        self.power_w = np.zeros(count)
+        self.power_w, self.reactive_var = np.zeros(count), np.zeros(count)
         self.up_w, self.down_w = np.zeros(count), np.zeros(count)
-        self.rows = territory.by_kind
-        self.stores = np.concatenate(
-            [self.rows[Kind.BATTERY], self.rows[Kind.MECHANICAL_STORAGE], self.rows[Kind.HYBRID_SITE]]
-        )
-        self.storage = self._make_storage(self.stores)
-        self.hvac = self._make_hvac(self.rows[Kind.THERMOSTAT])
-        self.heaters = self._make_heaters(self.rows[Kind.WATER_HEATER])
-        self.charging = self._make_charging(self.rows[Kind.EV_CHARGER])
-        self.pv = self._make_pv(self.rows[Kind.PV], 1.0)
-        self._hybrid = slice(len(self.stores) - len(self.rows[Kind.HYBRID_SITE]), len(self.stores))
-        self.hybrid_pv = self._make_pv(self.rows[Kind.HYBRID_SITE], 0.6)
-        self._engine_rows = np.concatenate([self.rows[kind] for kind in ENGINES])
-        self.engines = self._make_engines(self._engine_rows)
-        self._load_rows = np.concatenate([self.rows[kind] for kind in LOADS])
-        self.loads = self._make_loads(self._load_rows)
-        sites = len(territory.feeder_of_site)
-        self._home_of_site = rng.integers(0, len(datasets.homes().load_w), sites)
-        self._scale_of_site = rng.uniform(0.5, 1.2, sites)
-        self.base_load_w = np.zeros(sites)
-
-    # --- making ----------------------------------------------------------------------------------------------------
-
-    def _make_storage(self, rows: Rows) -> Storage:
-        n, rated_w = len(rows), self.territory.rated_w[rows]
-        mechanical = np.isin(rows, self.rows[Kind.MECHANICAL_STORAGE])
-        one_way = np.where(mechanical, 0.88, self._rng.uniform(0.93, 0.975, n))
-        return Storage(
-            rated_w, rated_w.copy(), self.territory.fleet.energy_wh[rows], self._rng.uniform(0.35, 0.8, n), one_way,
-            one_way.copy(), self._rng.uniform(0.1, 0.2, n), np.where(mechanical, 0.004 * rated_w, 10.0),
-        )  # fmt: skip
-
-    def _make_hvac(self, rows: Rows) -> Thermal:
-        n, rated_w = len(rows), self.territory.rated_w[rows]
-        setpoint = np.round(self._rng.uniform(22.0, 25.0, n) * 2) / 2
-        heat_w = 3.2 * rated_w
-        resistance = 22.0 / heat_w  # holds the setpoint at full power with 22 degC across the walls
-        return Thermal(
-            setpoint + self._rng.uniform(-0.5, 0.5, n), setpoint, np.full(n, 1.0), setpoint - 3.0, setpoint + 2.0,
-            resistance, self._rng.uniform(2.5, 6.0, n) / resistance, heat_w, rated_w, np.full(n, -1.0),
-            self._rng.random(n) < 0.3, self._rng.uniform(0, 900, n), np.full(n, 300.0),
-        )  # fmt: skip
-
-    def _make_heaters(self, rows: Rows) -> Thermal:
-        n, rated_w = len(rows), self.territory.rated_w[rows]
-        setpoint = self._rng.uniform(50.0, 58.0, n)
-        litres = self._rng.uniform(150, 300, n)
-        return Thermal(
-            setpoint + self._rng.uniform(-3, 0, n), setpoint, np.full(n, 4.0), setpoint - 12.0, setpoint + 8.0,
-            np.full(n, 0.6), litres * 1.163, rated_w.copy(), rated_w, np.ones(n), self._rng.random(n) < 0.1,
-            self._rng.uniform(0, 600, n), np.full(n, 60.0),
-        )  # fmt: skip
-
-    def _make_charging(self, rows: Rows) -> Charging:
-        real, n = datasets.sessions(), len(rows)
-        pick = self._rng.integers(0, len(real.weekday), n)
-        stays_s = np.minimum(real.stays_s[pick], 20 * 3600.0)
-        rated_w = self.territory.rated_w[rows]
-        energy_wh = np.minimum(real.energy_wh[pick], 0.95 * rated_w * stays_s / 3600.0)
-        # Workplaces charge by day, homes by night: two thirds of the real sessions are moved to the evening.
-        moved = np.where(self._rng.random(n) < 0.67, 9 * 3600.0, 0.0)
-        return Charging(
-            rated_w, (real.arrives_s[pick] + moved) % 86_400.0, stays_s, energy_wh, np.zeros(n), np.zeros(n, np.bool_)
-        )
-
-    def _make_pv(self, rows: Rows, share: float) -> Pv:
-        n = len(rows)
-        profile = self._rng.integers(0, len(datasets.homes().pv_frac), n).astype(np.int32)
-        return Pv(share * self.territory.rated_w[rows], profile, np.full(n, self._cloud_frac), np.zeros(n))
-
-    def _make_engines(self, rows: Rows) -> Engine:
-        n, rated_w = len(rows), self.territory.rated_w[rows]
-        backup, chp = np.isin(rows, self.rows[Kind.BACKUP_GENERATOR]), np.isin(rows, self.rows[Kind.CHP])
-        return Engine(
-            rated_w, np.where(backup, 0.3, 0.4) * rated_w, np.where(backup, 30.0, 600.0),
-            np.where(backup, 600.0, 3600.0), np.where(chp, 1.4, 0.0), chp, np.zeros(n, np.bool_),
-            np.full(n, 1e6), np.zeros(n), np.ones(n), np.where(backup, 24.0, 1e5),
-        )  # fmt: skip
-
-    def _make_loads(self, rows: Rows) -> Load:
-        n, rated_w = len(rows), self.territory.rated_w[rows]
-        shifts, line = np.isin(rows, self.rows[Kind.SHIFTABLE_LOAD]), np.isin(rows, self.rows[Kind.PROCESS_LINE])
-        begins = np.where(shifts, self._rng.uniform(9, 17, n), self._rng.uniform(5, 8, n)) * 3600
-        length = np.where(shifts, self._rng.uniform(3, 6, n), self._rng.uniform(12, 16, n)) * 3600
-        return Load(
-            rated_w, np.where(shifts, 0.0, np.where(line, 0.45, 0.3)), begins, np.minimum(begins + length, 86_400.0),
-            shifts | line, np.zeros(n), np.where(line, 900.0, 60.0), np.full(n, 1e6), np.zeros(n),
-        )  # fmt: skip
+        self.rows = rows = territory.by_kind
+        self.stores = np.concatenate([rows[Kind.BATTERY], rows[Kind.MECHANICAL_STORAGE], rows[Kind.HYBRID_SITE]])
+        self.storage = making.make_storage(territory, self.stores, rng)
+        rated_w = territory.rated_w
+        self.hvac = making.make_hvac(rated_w[rows[Kind.THERMOSTAT]], rng)
+        self.heaters = making.make_heaters(rated_w[rows[Kind.WATER_HEATER]], rng)
+        self.charging = making.make_charging(rated_w[rows[Kind.EV_CHARGER]], rng)
+        self.pv = making.make_pv(rated_w[rows[Kind.PV]], rng)
+        self._hybrid = slice(len(self.stores) - len(rows[Kind.HYBRID_SITE]), len(self.stores))
+        self.hybrid_pv = making.make_pv(0.6 * rated_w[rows[Kind.HYBRID_SITE]], rng)
+        self._engine_rows = np.concatenate([rows[kind] for kind in making.ENGINES])
+        self.engines = making.make_engines(territory, self._engine_rows)
+        self._load_rows = np.concatenate([rows[kind] for kind in making.LOADS])
+        self.loads = making.make_loads(territory, self._load_rows, rng)
+        self.lines = making.make_lines(rated_w[rows[Kind.PROCESS_LINE]], rng)
+        self._inverter_rows = np.concatenate([rows[Kind.PV], self.stores])
+        absorbs = np.arange(len(self._inverter_rows)) >= len(rows[Kind.PV])
+        self.inverters = Inverters.of(rated_w[self._inverter_rows], absorbs)
+        self.sites = Sites.of(territory, rng)
+        self.sky = Sky.over(len(territory.feeders), climate or Climate(), rng)
+        self.network: GridNetwork | None = territory.network() if with_grid else None
+        self.grid: GridState | None = None
+        self.collapsed = 0
+        self.frequency_hz = NOMINAL_HZ
+        self.base_load_w = np.zeros(len(territory.feeder_of_site))
 
     # --- living ----------------------------------------------------------------------------------------------------
 
     def step(self, now_ns: int, seconds: float, target_w: Floats, low_w: Floats, high_w: Floats) -> None:
         """Move every device by one step that ends at `now_ns`, under targets (NaN: none) and limits; shape (n,), W."""
-        second = ((now_ns // SECOND_NS) + UTC_OFFSET_S) % 86_400
-        outdoor_c = float(datasets.between(datasets.weather().outdoor_c, now_ns)) + self._hotter_c
-        sun = datasets.between(datasets.homes().pv_frac, now_ns)
-        sun_w = float(datasets.between(datasets.weather().irradiance_w_per_m2, now_ns))
-        heat_frac = _heat_demand(outdoor_c, second)
+        second = second_of_day(now_ns)
+        self.sky.step(now_ns, seconds)
+        self._drift(seconds)
+        target_w, low_w, high_w = self._by_inverter(target_w, low_w, high_w, seconds)
 
-        def told(rows: Rows) -> tuple[Floats, Floats, Floats]:
+        def told(rows: Rows) -> Told:
             return target_w[rows], low_w[rows], high_w[rows]
 
-        self._step_stores(told, sun, seconds)
-        rows = self.rows[Kind.THERMOSTAT]
-        gains_w = self.hvac.rated_w * (0.12 + 0.0004 * sun_w)
-        outside = np.full(len(rows), outdoor_c)
-        self.power_w[rows] = self.hvac.step(*told(rows), outside, gains_w, seconds)
-        self.up_w[rows], self.down_w[rows] = self.hvac.headroom()
-        rows = self.rows[Kind.WATER_HEATER]
-        draws_w = -self._draws(len(rows), second) * self.heaters.rated_w
-        room = np.full(len(rows), 21.0)
-        self.power_w[rows] = self.heaters.step(*told(rows), room, draws_w, seconds)
-        self.up_w[rows], self.down_w[rows] = self.heaters.headroom()
+        self._step_stores(told(self.stores), seconds)
+        self._step_heat(told, second, seconds)
         rows = self.rows[Kind.EV_CHARGER]
-        self.power_w[rows] = self.charging.step(*told(rows), float(second), seconds)
+        self.power_w[rows] = self.charging.step(*told(rows), float(second), seconds, is_weekend(now_ns))
         self.up_w[rows], self.down_w[rows] = self.charging.headroom(self.power_w[rows], float(second))
         rows = self.rows[Kind.PV]
-        self.power_w[rows] = self.pv.step(*told(rows), sun)
+        sun_frac = self.sky.output_frac(self.pv.plane, self.territory.feeder_of[rows])
+        self.power_w[rows] = self.pv.step(*told(rows), sun_frac)
         self.up_w[rows], self.down_w[rows] = self.pv.headroom(self.power_w[rows])
         rows = self._engine_rows
+        heat_frac = _heat_demand(self.sky.outdoor_c, second)
         self.power_w[rows] = self.engines.step(*told(rows), heat_frac, seconds)
         self.up_w[rows], self.down_w[rows] = self.engines.headroom(self.power_w[rows], heat_frac)
         rows = self._load_rows
         self.power_w[rows] = self.loads.step(*told(rows), float(second), seconds)
         self.up_w[rows], self.down_w[rows] = self.loads.headroom(float(second))
-        base = datasets.between(datasets.homes().load_w, now_ns)
-        self.base_load_w = base[self._home_of_site] * self._scale_of_site
+        rows = self.rows[Kind.PROCESS_LINE]
+        self.power_w[rows] = self.lines.step(*told(rows), float(second), seconds)
+        self.up_w[rows], self.down_w[rows] = self.lines.headroom()
+        self.base_load_w = self.sites.load_w(now_ns)
+        self._solve_grid(now_ns)
 
-    def _step_stores(self, told: object, sun: Floats, seconds: float) -> None:
-        rows = self.stores
-        target_w, low_w, high_w = told(rows)  # type: ignore[operator]
-        h = self._hybrid
-        nothing = np.full(len(self.hybrid_pv.rated_w), np.nan)
-        most = np.full(len(nothing), np.inf)
-        sun_w = self.hybrid_pv.step(nothing, -most, np.maximum(high_w[h], 0.0) + self.storage.charge_w[h], sun)
+    def _drift(self, seconds: float) -> None:
+        """Let the frequency wander about its nominal value, as an interconnection's does (12 mHz)."""
+        keeps = math.exp(-seconds / FREQUENCY_MEMORY_S)
+        kick = FREQUENCY_SPREAD_HZ * math.sqrt(1 - keeps * keeps) * float(self._rng.standard_normal())
+        self.frequency_hz = NOMINAL_HZ + (self.frequency_hz - NOMINAL_HZ) * keeps + kick
+
+    def voltage_pu(self, rows: Rows) -> Floats:
+        """Return the voltage at the terminals of some rows (pu), as the last power flow left it."""
+        if self.grid is None:
+            return np.ones(len(rows))
+        result: Floats = self.grid.site_pu[self.territory.site_of[rows]]
+        return result
+
+    def _by_inverter(self, target_w: Floats, low_w: Floats, high_w: Floats, seconds: float) -> Told:
+        """Return what the inverters obey: what they were told, within volt-watt, droop and trip (IEEE 1547-2018)."""
+        rows, inverters = self._inverter_rows, self.inverters
+        voltage = self.voltage_pu(rows)
+        inverters.watch(voltage, self.frequency_hz, seconds)
+        most_w = inverters.bounds(voltage)
+        shift_w = droop_frac(self.frequency_hz) * inverters.rated_w
+        if shift_w.any() or (most_w < inverters.rated_w).any():
+            target_w, low_w, high_w = target_w.copy(), low_w.copy(), high_w.copy()
+            held_w = np.where(np.isnan(target_w[rows]), self.power_w[rows], target_w[rows]) + shift_w
+            target_w[rows] = np.where(shift_w != 0, held_w, target_w[rows])
+            high_w[rows] = np.minimum(high_w[rows], most_w)
+            low_w[rows] = np.maximum(low_w[rows], np.where(inverters.is_tripped, 0.0, -inverters.rated_w))
+        return target_w, low_w, high_w
+
+    def _step_stores(self, told: Told, seconds: float) -> None:
+        """Move the stores. A hybrid site's terminal shows sun and battery together, within one inverter's rating."""
+        target_w, low_w, high_w = told
+        rows, h, store = self.stores, self._hybrid, self.storage
+        rated_w = store.discharge_w[h]
+        most_w = np.minimum(np.maximum(high_w[h], -store.charge_w[h]), rated_w)
+        nothing = np.full(len(rated_w), np.nan)
+        open_w = np.full(len(rated_w), np.inf)
+        frac = self.sky.output_frac(self.hybrid_pv.plane, self.territory.feeder_of[rows[h]])
+        sun_w = self.hybrid_pv.step(nothing, -open_w, open_w, frac)
+        free_w = np.minimum(sun_w, most_w)
+        terminal_w = np.where(np.isnan(target_w[h]), free_w, np.clip(target_w[h], np.minimum(low_w[h], most_w), most_w))
         behind_w = np.zeros(len(rows))
-        behind_w[h] = sun_w  # a hybrid site's terminal shows the sum; its battery makes up what the sun leaves
-        self.power_w[rows] = behind_w + self.storage.step(
-            target_w - behind_w, low_w - behind_w, high_w - behind_w, seconds
-        )
-        up_w, down_w = self.storage.headroom(300.0)
-        now_w = self.power_w[rows] - behind_w + self.storage.standby_w
-        self.up_w[rows], self.down_w[rows] = np.maximum(up_w - now_w, 0.0), np.maximum(down_w + now_w, 0.0)
+        behind_w[h] = sun_w
+        wanted_w = target_w.copy()
+        wanted_w[h] = terminal_w
+        power_w = store.step(wanted_w - behind_w, low_w - behind_w, high_w - behind_w, seconds)
+        # What neither the battery takes nor the terminal may give, the panels leave on the roof.
+        kept_w = np.clip(most_w - power_w[h] - store.standby_w[h], 0.0, sun_w)
+        behind_w[h] = kept_w
+        self.power_w[rows] = power_w + behind_w
+        up_w, down_w = store.headroom(300.0)
+        now_w = power_w + store.standby_w
+        up_w, down_w = np.maximum(up_w - now_w, 0.0), np.maximum(down_w + now_w, 0.0)
+        up_w[h] = np.minimum(up_w[h] + sun_w - kept_w, np.maximum(rated_w - self.power_w[rows[h]], 0.0))
+        down_w[h] += kept_w
+        self.up_w[rows], self.down_w[rows] = up_w, down_w
+
+    def _step_heat(self, told: Callable[[Rows], Told], second: int, seconds: float) -> None:
+        """Move rooms and tanks: walls, sun and people heat the rooms; water drawn and replaced cools the tanks."""
+        outdoor_c = self.sky.outdoor_c
+        rows = self.rows[Kind.THERMOSTAT]
+        gains_w = self.hvac.rated_w * (0.12 + 0.0004 * self.sky.level_w_per_m2)
+        cooling = 1.0 - LESS_PER_C * max(outdoor_c - RATED_OUTDOOR_C, 0.0)
+        self.power_w[rows] = self.hvac.step(*told(rows), outdoor_c, gains_w, seconds, 0.0, 0.0, cooling)
+        self.up_w[rows], self.down_w[rows] = self.hvac.headroom()
+        rows = self.rows[Kind.WATER_HEATER]
+        litres_per_h = 60.0 * self._draws(len(rows), second)
+        # Mains water follows the year more than the day: between the year's mean and the weather.
+        inlet_c = 0.5 * (16.0 + min(max(outdoor_c, 5.0), 30.0))
+        flow = making.WH_PER_LITRE_C * litres_per_h
+        self.power_w[rows] = self.heaters.step(*told(rows), ROOM_C, 0.0, seconds, flow, inlet_c)
+        self.up_w[rows], self.down_w[rows] = self.heaters.headroom()
 
     def _draws(self, count: int, second: int) -> Floats:
-        """Return each tank's hot-water draw as a share of its rating: mornings and evenings, in short bursts."""
+        """Return the hot water drawn from each tank (l/min): mornings and evenings, in bursts; about 200 l a day."""
         hour = second / 3600.0
         rate = 0.02 + 0.10 * np.exp(-(((hour - 7.0) / 1.2) ** 2)) + 0.08 * np.exp(-(((hour - 19.5) / 1.8) ** 2))
-        draws: Floats = np.where(self._rng.random(count) < rate, self._rng.random(count) * 3.0, 0.0)
+        draws: Floats = np.where(self._rng.random(count) < rate, self._rng.uniform(1.0, 6.0, count), 0.0)
         return draws
+
+    # --- the grid --------------------------------------------------------------------------------------------------
+
+    def _solve_grid(self, now_ns: int) -> None:
+        rows = self._inverter_rows
+        self.reactive_var[rows] = self.inverters.react(self.power_w[rows], self.voltage_pu(rows))
+        if self.network is None:
+            return
+        native_w = [self.native_w(k) for k in range(len(self.territory.models))]
+        upper_w, upper_native_w = self.sites.upper_w(self.network.upper, now_ns, self.sky)
+        try:
+            self.grid = self.network.solve(self.site_w(), self.site_var(), native_w, upper_w, upper_native_w)
+        except Infeasible:
+            # Nothing in the story may end the world: protection would have opened; the last voltages stay.
+            self.collapsed += 1
+
+    def native_w(self, model: int) -> Floats:
+        """Return what the plants that stood there already give now (W); shape (feeders of the model, plants)."""
+        feeders = np.flatnonzero(self.territory.model_of_feeder == model)
+        return self.sites.native_w(self.territory.models[model], feeders, self.sky)
+
+    def grid_with(self, added_w: Floats, now_ns: int) -> GridState | None:
+        """Return the power flow with so much more power at each device (W); None where a feeder would collapse."""
+        if self.network is None:
+            return None
+        native_w = [self.native_w(k) for k in range(len(self.territory.models))]
+        upper_w, upper_native_w = self.sites.upper_w(self.network.upper, now_ns, self.sky)
+        try:
+            return self.network.solve(self.site_w(added_w), self.site_var(), native_w, upper_w, upper_native_w)
+        except Infeasible:
+            return None
+
+    def site_w(self, added_w: Floats | None = None) -> Floats:
+        """Return the net power at each site's meter (W, positive into the grid), with what may be added (W)."""
+        t = self.territory
+        power_w = self.power_w if added_w is None else self.power_w + added_w
+        devices = np.bincount(t.site_of, power_w, len(t.feeder_of_site))
+        return np.asarray(devices - self.base_load_w, np.float64)
+
+    def site_var(self) -> Floats:
+        """Return the net reactive power at each site's meter (var, positive into the grid)."""
+        t = self.territory
+        devices = np.bincount(t.site_of, self.reactive_var, len(t.feeder_of_site))
+        return np.asarray(devices - t.tan_of_site * self.base_load_w, np.float64)
+
+    def feeder_w(self) -> Floats:
+        """Return the net power of each feeder's sites (W, positive into the grid): devices less base load."""
+        return np.bincount(self.territory.feeder_of_site, self.site_w(), len(self.territory.feeders)).astype(float)
 
     # --- telling ---------------------------------------------------------------------------------------------------
 
     def readings(self, now_ns: int, rows: Rows | None = None, source: str = "world") -> Readings:
         """Return what the devices would send now: power, headroom, and energy or temperature where they have them."""
         every = np.arange(len(self.power_w), dtype=np.int32)
-        stores = self.stores
+        stores, inverters = self.stores, self._inverter_rows
         parts: list[tuple[int, NDArray[Any], Floats]] = [
             (code("power_w"), every, self.power_w),
             (code("available_up_w"), every, self.up_w),
             (code("available_down_w"), every, self.down_w),
+            (code("reactive_var"), inverters, self.reactive_var[inverters]),
             (code("soc_frac"), stores, self.storage.soc_frac),
             (code("energy_available_wh"), stores, self.storage.available_wh()),
             (code("temperature_c"), self.rows[Kind.THERMOSTAT], self.hvac.temperature_c),
             (code("temperature_c"), self.rows[Kind.WATER_HEATER], self.heaters.temperature_c),
             (code("run_hours_h"), self._engine_rows, self.engines.run_h),
+            (code("fuel_frac"), self._engine_rows, self.engines.fuel_frac),
+            (code("heat_w"), self._engine_rows, self.engines.heat_w),
         ]
         if rows is not None:
             wanted = np.zeros(len(self.power_w), np.bool_)
@@ -228,19 +275,6 @@ class World:
             np.full(count, now_ns, np.int64),
             source,
         )
-
-    def feeder_w(self) -> Floats:
-        """Return the net power of each feeder (W, positive into the grid): devices less base load."""
-        t, count = self.territory, len(self.territory.feeders)
-        devices = np.bincount(t.feeder_of, self.power_w, count)
-        loads = np.bincount(t.feeder_of_site, self.base_load_w, count)
-        return np.asarray(devices - loads, np.float64)
-
-    def site_w(self) -> Floats:
-        """Return the net power at each site's meter (W, positive into the grid)."""
-        t = self.territory
-        devices = np.bincount(t.site_of, self.power_w, len(t.feeder_of_site))
-        return np.asarray(devices - self.base_load_w, np.float64)
 
 
 def _heat_demand(outdoor_c: float, second: int) -> float:
@@ -260,6 +294,8 @@ def history_w(
 ) -> tuple[NDArray[np.int64], Floats]:
     """Run the world freely for so many days up to `end_ns`, and return what its meters saw.
 
+    The feeders are not solved meanwhile: what nobody controls breaks no limit that anybody would ask about.
+
     Args:
         world: The world; it is left as the last day left it.
         end_ns: Where the history ends.
@@ -273,13 +309,15 @@ def history_w(
     """
     count = len(world.power_w)
     free, open_low, open_high = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)
-    begin_ns = end_ns - days * 24 * HOUR_NS
+    begin_ns = end_ns - days * 86_400 * SECOND_NS
     intervals = days * 86_400 // seconds
     steps = seconds // step_s
     starts = begin_ns + np.arange(intervals, dtype=np.int64) * seconds * SECOND_NS
     mean_w = np.zeros((intervals, len(measure(world))))
+    network, world.network = world.network, None
     for k in range(intervals):
         for turn in range(steps):
             world.step(int(starts[k]) + (turn + 1) * step_s * SECOND_NS, float(step_s), free, open_low, open_high)
             mean_w[k] += measure(world) / steps
+    world.network = network
     return starts, mean_w

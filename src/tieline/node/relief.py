@@ -1,0 +1,244 @@
+"""The DNO's eyes: it watches the loading of every feeder, and limits the devices of one that is overloaded.
+
+The limit comes from a power flow (the operating envelope of that feeder's devices), goes out over DNP3 like any other,
+and is withdrawn once the feeder would bear its devices again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from py1815.control import CommandStatus
+
+from tieline.errors import LinkDown
+from tieline.grid.envelope import Envelope, envelope
+from tieline.node.stage import Stage
+from tieline.times import MINUTE_NS, iso
+
+LOOK_S = 300.0
+TRIES = 5
+SETTLES_NS = 6 * MINUTE_NS
+HOLDS_NS = 45 * MINUTE_NS
+KEEPS_FRAC = 0.95
+"""A DNO limits to a little below the rating, as the base load moves on."""
+
+
+@dataclass
+class Relief:
+    """One limit: where and why, what the feeder's loading was, and every loading seen while it was in force."""
+
+    feeder: str
+    begins_ns: int
+    bound_w: float
+    imports: bool
+    binds: str
+    before: float
+    power_before_w: float
+    statuses: list[str]
+    seen: list[tuple[int, float, float]] = field(default_factory=list)
+    ends_ns: int = 0
+
+    def settled(self) -> list[tuple[int, float, float]]:
+        """Return (when, loading, power) from when the devices have had time."""
+        return [each for each in self.seen if each[0] >= self.begins_ns + SETTLES_NS]
+
+
+@dataclass
+class Trail:
+    """Highest loading and the voltages' range of every feeder, every five minutes."""
+
+    at_ns: list[int] = field(default_factory=list)
+    loading: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
+    low_pu: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
+    high_pu: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
+
+
+class Dno:
+    """Watches the grid of a stage."""
+
+    def __init__(self, stage: Stage, leaves: tuple[int, int]) -> None:
+        """Make a DNO that leaves the grid alone in a time (ns), as its own works go on then."""
+        self.stage, self.trail, self._leaves = stage, Trail(), leaves
+        self.reliefs: list[Relief] = []
+
+    async def watch(self) -> None:
+        """Look at the feeders every five minutes, for ever."""
+        while True:
+            await self.stage.sleep(LOOK_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Note every feeder's loading; begin, follow or end a relief."""
+        stage, grid = self.stage, self.stage.world.grid
+        if grid is None:
+            return
+        now_ns = stage.node.clock.now_ns()
+        trail = self.trail
+        trail.at_ns.append(now_ns)
+        for column, values in (
+            (trail.loading, grid.loading), (trail.low_pu, grid.low_pu), (trail.high_pu, grid.high_pu),
+        ):  # fmt: skip
+            column.append(values.copy())
+        live = [relief for relief in self.reliefs if not relief.ends_ns]
+        leaves = self._leaves[0] <= now_ns < self._leaves[1]
+        for relief in live:
+            at = stage.territory.feeders.index(relief.feeder)
+            rows = stage.node.state.fleet.leaves(relief.feeder)
+            relief.seen.append((now_ns, float(grid.loading[at]), float(stage.world.power_w[rows].sum())))
+            if leaves or now_ns >= relief.begins_ns + HOLDS_NS:
+                await self._end(relief)
+        held = {relief.feeder for relief in live}
+        for at in np.flatnonzero(grid.loading > 1.0).tolist():
+            if not leaves and stage.territory.feeders[at] not in held:
+                await self._begin(at, now_ns)
+
+    async def _begin(self, at: int, now_ns: int) -> None:
+        stage = self.stage
+        assert stage.world.grid is not None
+        assert stage.world.network is not None
+        imports = float(stage.world.network.flow_of(stage.world.grid, at)[1].source_w[0]) < 0
+        found = envelope_of(stage, at, imports)
+        bound_w = found.low_w if imports else found.high_w
+        if not np.isfinite(bound_w):
+            return
+        feeder = stage.territory.feeders[at]
+        rows = stage.node.state.fleet.leaves(feeder)
+        fleet = stage.node.state.fleet
+        low_w, high_w = -float(np.ceil(fleet.max_absorb_w[rows].sum())), float(np.ceil(fleet.max_inject_w[rows].sum()))
+        bound_w = float(np.ceil(bound_w)) if imports else float(np.floor(bound_w))
+        group = stage.group_at(feeder)
+        asked = (bound_w, high_w) if imports else (low_w, bound_w)
+        try:
+            now_ns, statuses = await firmly(stage, lambda: stage.scada.limit(group, *asked, select=True))
+        except LinkDown:
+            return
+        self.reliefs.append(
+            Relief(
+                feeder, now_ns, bound_w, imports, found.binds, float(stage.world.grid.loading[at]),
+                float(stage.world.power_w[rows].sum()), [status.name for status in statuses],
+            )
+        )  # fmt: skip
+
+    async def _end(self, relief: Relief) -> None:
+        group = self.stage.group_at(relief.feeder)
+        try:
+            relief.ends_ns, _ = await firmly(self.stage, lambda: self.stage.scada.cancel(group))
+        except LinkDown:
+            return  # the next look tries again
+
+
+def envelope_of(stage: Stage, at: int, imports: bool) -> Envelope:
+    """Return how far the devices of a feeder may go now, towards drawing or towards giving."""
+    world, territory = stage.world, stage.territory
+    assert world.network is not None and world.grid is not None
+    solver, flow = world.network.flow_of(world.grid, at)
+    sites = world.network.sites(at)
+    device_w = np.bincount(territory.site_of, world.power_w, len(territory.feeder_of_site))[sites].astype(np.float64)
+    model = int(territory.model_of_feeder[at])
+    place = int((territory.model_of_feeder[:at] == model).sum())
+    toward_w = np.minimum(device_w, 0.0) if imports else np.maximum(device_w, 0.0)
+    room_w = 0.5 * toward_w + (-1.0 if imports else 1.0)
+    source_pu = float(flow.voltage_pu[0, solver.model.source])
+    return envelope(
+        solver, -world.base_load_w[sites], device_w, room_w, world.native_w(model)[place], source_pu, KEEPS_FRAC
+    )
+
+
+def choose(stage: Stage, share_w: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[str, str]:
+    """Return the feeder that the DNO's own works would touch, and its model.
+
+    It is the one that gives most for its size; a feeder that draws near its limit is no place to hold back giving.
+    """
+    territory, grid, network = stage.territory, stage.world.grid, stage.world.network
+    count = len(territory.feeders)
+    size_va = np.array([model.trafo_va.sum() for model in territory.models])[territory.model_of_feeder]
+    gives = np.bincount(territory.feeder_of, np.maximum(share_w, 0.0), count) / size_va
+    if grid is not None and network is not None:
+        flows = [network.flow_of(grid, k)[1] for k in range(count)]
+        strained = np.array([flow.source_w[0] < 0 for flow in flows]) & (grid.loading > 0.6)
+        gives = np.where(strained, gives / 100.0, gives)
+    at = int(np.argmax(gives))
+    return territory.feeders[at], territory.models[int(territory.model_of_feeder[at])].name
+
+
+async def dial(stage: Stage) -> None:
+    """Make sure that the control room reaches the outstation: it polls, and connects anew where that fails.
+
+    Raises:
+        LinkDown: Nobody answers, even so.
+    """
+    try:
+        await stage.scada.poll()
+    except LinkDown:
+        try:
+            await stage.scada.connect()
+        except OSError as error:
+            raise LinkDown(f"the outstation does not answer: {error}") from error
+
+
+async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]) -> tuple[int, list[CommandStatus]]:
+    """Return when the dispatcher gave an operate that was answered, and its statuses.
+
+    Where the line breaks he dials and, as a person would, gives it again: a limit is a state, so twice is once.
+
+    Raises:
+        LinkDown: Five tries found nobody.
+    """
+    for turn in range(TRIES):
+        try:
+            await dial(stage)
+            at_ns = stage.node.clock.now_ns()
+            return at_ns, await act()
+        except LinkDown:
+            if turn == TRIES - 1:
+                raise
+            await stage.sleep(5.0)
+    raise LinkDown("the outstation does not answer")
+
+
+def grid_report(dno: Dno) -> dict[str, Any]:
+    """Return what the grid saw: the worst of each feeder, and each relief with the loading before and after."""
+    trail, names = dno.trail, dno.stage.territory.feeders
+    if not trail.at_ns:
+        return {}
+    loading, low, high = np.stack(trail.loading), np.stack(trail.low_pu), np.stack(trail.high_pu)
+    feeders = [
+        {
+            "feeder": name, "model": dno.stage.territory.models[int(dno.stage.territory.model_of_feeder[k])].name,
+            "worst_loading": round(float(loading[:, k].max()), 4), "at": iso(trail.at_ns[int(loading[:, k].argmax())]),
+            "overloaded_minutes": int((loading[:, k] > 1.0).sum()) * 5,
+            "low_pu": round(float(low[:, k].min()), 4), "high_pu": round(float(high[:, k].max()), 4),
+        }
+        for k, name in enumerate(names)
+    ]  # fmt: skip
+    reliefs = []
+    for relief in dno.reliefs:
+        after = relief.settled()
+        reliefs.append(
+            {
+                "feeder": relief.feeder, "begins": iso(relief.begins_ns),
+                "ends": iso(relief.ends_ns) if relief.ends_ns else None,
+                "why": f"{relief.binds}, {'drawn' if relief.imports else 'given'} power",
+                "bound_kw": round(relief.bound_w / 1e3, 1), "devices_before_kw": round(relief.power_before_w / 1e3, 1),
+                "loading_before": round(relief.before, 4),
+                "loading_after": round(float(np.mean([each[1] for each in after])), 4) if after else None,
+                "worst_after": round(max(each[1] for each in after), 4) if after else None,
+                "devices_after_kw": round(float(np.mean([each[2] for each in after])) / 1e3, 1) if after else None,
+                "status": relief.statuses,
+            }
+        )  # fmt: skip
+    return {"feeders": feeders, "reliefs": reliefs, "collapsed": dno.stage.world.collapsed}
+
+
+def loading_of(dno: Dno, feeder: str, begins_ns: int, ends_ns: int) -> float | None:
+    """Return the mean loading of a feeder over a time (None: not seen)."""
+    at = dno.stage.territory.feeders.index(feeder)
+    seen = [
+        float(load[at])
+        for when, load in zip(dno.trail.at_ns, dno.trail.loading, strict=True)
+        if begins_ns <= when < ends_ns
+    ]
+    return round(float(np.mean(seen)), 4) if seen else None

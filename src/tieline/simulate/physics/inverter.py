@@ -1,0 +1,121 @@
+"""What IEEE 1547-2018 has an inverter do by itself: volt-var, volt-watt, frequency droop, trip and enter service.
+
+All in columns of shape (n,); the defaults are those of the standard, category B (reactive) and III (ride-through).
+Response times of seconds are taken as done within a step; trip times are counted to the step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+NOMINAL_HZ = 60.0
+VOLT_VAR_PU = (0.92, 0.98, 1.02, 1.08)
+VOLT_VAR_FRAC = (0.44, 0.0, 0.0, -0.44)
+"""Table 8, category B: reactive power (positive injects) as a share of the nameplate apparent power."""
+VOLT_WATT_PU = (1.06, 1.10)
+LEAST_FRAC = 0.2
+"""Table 31, category B: from the rating at 1.06 pu down to P2 at 1.10 pu; P2 is 0.2 of the rating for what only
+generates (here its least output), and 0 for what can also absorb."""
+DROOP_DEADBAND_HZ, DROOP_FRAC = 0.036, 0.05
+"""Table 24: deadband and droop (frequency change in pu for a change of the whole rating)."""
+OVER_VOLTAGE = ((1.20, 0.16), (1.10, 13.0))
+UNDER_VOLTAGE = ((0.50, 2.0), (0.88, 21.0))
+"""Table 13, category III: threshold (pu) and clearing time (s)."""
+OVER_FREQUENCY = ((62.0, 0.16), (61.2, 300.0))
+UNDER_FREQUENCY = ((56.5, 0.16), (58.5, 300.0))
+"""Table 18: threshold (Hz) and clearing time (s)."""
+ENTER_PU, ENTER_HZ, ENTER_DELAY_S, ENTER_RAMP_S = (0.917, 1.05), (59.5, 60.1), 300.0, 300.0
+"""Table 4: what the grid must show, for how long, and how slowly the power then comes back."""
+
+
+def volt_var_frac(voltage_pu: Floats) -> Floats:
+    """Return reactive power as a share of the nameplate (5.3.3): straight lines between four points."""
+    return np.interp(voltage_pu, VOLT_VAR_PU, VOLT_VAR_FRAC)
+
+
+def volt_watt_frac(voltage_pu: Floats, least_frac: Floats | float = LEAST_FRAC) -> Floats:
+    """Return the most active power as a share of the rating (5.4.2): down to `least_frac` at the upper voltage."""
+    low, high = VOLT_WATT_PU
+    result: Floats = 1.0 - (1.0 - least_frac) * np.clip((voltage_pu - low) / (high - low), 0.0, 1.0)
+    return result
+
+
+def droop_frac(frequency_hz: float) -> float:
+    """Return the change of active power as a share of the rating (6.5.2.7, Table 23): below 0 at over-frequency."""
+    over = max(frequency_hz - (NOMINAL_HZ + DROOP_DEADBAND_HZ), 0.0)
+    under = max((NOMINAL_HZ - DROOP_DEADBAND_HZ) - frequency_hz, 0.0)
+    return (under - over) / (NOMINAL_HZ * DROOP_FRAC)
+
+
+@dataclass(eq=False)
+class Inverters:
+    """Columns of inverters: nameplate, what they have seen for how long, and whether they are in service."""
+
+    rated_w: Floats
+    nameplate_va: Floats
+    least_frac: Floats
+    var: Floats
+    is_tripped: Mask
+    seen_s: Floats
+    """How long each of the eight trip conditions has held, shape (8, n)."""
+    normal_s: Floats
+    ramp_frac: Floats
+    trips: int = 0
+
+    @classmethod
+    def of(cls, rated_w: Floats, absorbs: Mask) -> Inverters:
+        """Return inverters in service; a nameplate of 1.12 times the rating gives 44 % reactive power at full power."""
+        n = len(rated_w)
+        return cls(
+            rated_w, 1.12 * rated_w, np.where(absorbs, 0.0, LEAST_FRAC), np.zeros(n), np.zeros(n, np.bool_),
+            np.zeros((8, n)), np.full(n, ENTER_DELAY_S), np.ones(n),
+        )  # fmt: skip
+
+    def watch(self, voltage_pu: Floats, frequency_hz: float, seconds: float) -> None:
+        """Trip what has seen too much for too long, and let back in what has seen a sound grid long enough."""
+        outside = [voltage_pu > pu for pu, _ in OVER_VOLTAGE] + [voltage_pu < pu for pu, _ in UNDER_VOLTAGE]
+        off = [frequency_hz > hz for hz, _ in OVER_FREQUENCY] + [frequency_hz < hz for hz, _ in UNDER_FREQUENCY]
+        if not (self.is_tripped.any() or self.seen_s.any() or any(off) or any(mask.any() for mask in outside)):
+            if self.ramp_frac.min(initial=1.0) < 1.0:
+                self._ramp(seconds)
+            return
+        times = [s for _, s in (*OVER_VOLTAGE, *UNDER_VOLTAGE, *OVER_FREQUENCY, *UNDER_FREQUENCY)]
+        everywhere = [np.full(len(self.rated_w), flag) for flag in off]
+        trips = np.zeros(len(self.rated_w), np.bool_)
+        for k, (mask, limit_s) in enumerate(zip(outside + everywhere, times, strict=True)):
+            self.seen_s[k] = np.where(mask, self.seen_s[k] + seconds, 0.0)
+            trips |= self.seen_s[k] >= limit_s
+        self.trips += int((trips & ~self.is_tripped).sum())
+        self.is_tripped |= trips
+        low, high = ENTER_PU
+        sound = (voltage_pu >= low) & (voltage_pu <= high) & (ENTER_HZ[0] <= frequency_hz <= ENTER_HZ[1])
+        self.normal_s = np.where(sound, self.normal_s + seconds, 0.0)
+        enters = self.is_tripped & ~trips & (self.normal_s >= ENTER_DELAY_S)
+        self.ramp_frac = np.where(self.is_tripped, 0.0, self.ramp_frac)
+        self.is_tripped &= ~enters
+        self._ramp(seconds)
+
+    def _ramp(self, seconds: float) -> None:
+        rising = np.minimum(self.ramp_frac + seconds / ENTER_RAMP_S, 1.0)
+        self.ramp_frac = np.where(self.is_tripped, 0.0, rising)
+
+    def bounds(self, voltage_pu: Floats) -> Floats:
+        """Return the most active power that each may give or take now (W): volt-watt on what it gives, and its ramp."""
+        result: Floats = self.rated_w * np.minimum(volt_watt_frac(voltage_pu, self.least_frac), self.ramp_frac)
+        return result
+
+    def react(self, power_w: Floats, voltage_pu: Floats) -> Floats:
+        """Return the reactive power (var, positive injects) under an active power.
+
+        Volt-var has priority over active power (5.3.1) up to 44 % of the nameplate; what the nameplate leaves beside
+        the active power bounds it.
+        """
+        left_va = np.sqrt(np.maximum(self.nameplate_va**2 - power_w**2, 0.0))
+        var = np.clip(volt_var_frac(voltage_pu) * self.nameplate_va, -left_va, left_va)
+        self.var = np.where(self.is_tripped, 0.0, var)
+        return self.var
