@@ -106,10 +106,12 @@ def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(runnin
     assert effect["feeder"] == "feeder-01"
     assert effect["devices"] == view["devices"]
     assert effect["loading_frac"] is not None
-    # The feeder draws: what the event adds takes load off its transformer.
-    if effect["after_w"] > effect["power_w"]:
-        assert effect["loading_after_frac"] <= effect["loading_frac"] + 1e-6
-    assert len(none["effects"]) <= 1
+    # Whether 20 kW more load or relieve the worst line depends on which way it flows; that it moves does not.
+    assert effect["after_w"] - effect["power_w"] != 0
+    assert abs(effect["loading_after_frac"] - effect["loading_frac"]) > 0.001
+    for small in none["effects"]:
+        moved_w = abs(small["after_w"] - small["power_w"])
+        assert moved_w > 1_000 or abs(small["loading_after_frac"] - small["loading_frac"]) < 0.01
 
 
 def test_a_running_event_is_made_longer_by_two_people_and_keeps_its_devices(running: Running) -> None:

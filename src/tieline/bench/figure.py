@@ -6,8 +6,11 @@ import importlib
 import os
 import pkgutil
 import platform
+import sys
 from collections.abc import Callable
 from types import ModuleType
+
+import structlog
 
 import tieline.bench
 from tieline.errors import ConfigError
@@ -51,6 +54,7 @@ def machine() -> str:
 def measure(name: str, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str, object]:
     """Run a bench and return its figure with bar, machine, load and seed."""
     bench = module(name)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))  # standard output is the figure's
     load = os.getloadavg()[0]
     result: dict[str, object] = bench.run(seed=seed, quick=quick, progress=progress)
     head: dict[str, object] = {
