@@ -175,16 +175,24 @@ class Settling:
         ranked = sorted((x for x in gates if x.batch.kind is ClaimKind.GATE), key=lambda x: rank_key(x.batch))
         if not ranked:
             return
-        decided = np.zeros(len(self.rows), np.bool_)
+        # One pass over all gates: a territory has an opt-out a batch, and thousands of them.
+        sizes = [len(live.batch.rows) for live in ranked]
+        rows = np.concatenate([live.batch.rows for live in ranked])
+        alive = np.concatenate([live.alive for live in ranked])
+        value = np.concatenate([live.batch.value for live in ranked])
+        levels = np.array([live.batch.level for live in ranked], np.int32)
+        of = np.repeat(np.arange(len(ranked)), sizes)
+        remote = np.isin(levels, [int(each) for each in REMOTE_LEVELS])[of]
+        at = np.where(remote, self._where(Level.RELIABILITY)[rows], self.place[rows])
+        asked = np.flatnonzero(alive & (at >= 0))
+        places, first = np.unique(at[asked], return_index=True)  # the strongest of each row decides
+        decides = asked[first]
+        closed = value[decides] == 0.0
+        serials = np.array([live.serial for live in ranked], np.int32)
         level = np.full(len(self.rows), OPEN, np.int32)
         self._gate_by = np.full(len(self.rows), NOBODY, np.int32)
-        for live in ranked:
-            at = self._where(live.batch.level)[live.batch.rows]
-            asked = live.alive & (at >= 0)
-            at, value = at[asked], live.batch.value[asked]
-            closes = at[~decided[at] & (value == 0.0)]
-            level[closes], self._gate_by[closes] = int(live.batch.level), live.serial
-            decided[at] = True
+        level[places[closed]] = levels[of[decides[closed]]]
+        self._gate_by[places[closed]] = serials[of[decides[closed]]]
         self._gate_level = level
 
     # --- the rules -----------------------------------------------------------------------------------------------

@@ -158,14 +158,18 @@ class Node:
 
 def snapshot_of(state: DeskState, groups: Sequence[str], now_ns: int) -> Snapshot:
     """Return what every interface shows of some groups: the same values, qualities and times."""
-    return Snapshot(state.revision, now_ns, tuple(_view(state, name, now_ns) for name in groups))
+    everyone = np.arange(len(state.fleet), dtype=np.int32)
+    low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)  # settled once, for groups overlap
+    return Snapshot(state.revision, now_ns, tuple(_view(state, name, low_w, high_w, now_ns) for name in groups))
 
 
-def _view(state: DeskState, name: str, now_ns: int) -> GroupView:
+def _view(
+    state: DeskState, name: str, lowest_w: NDArray[np.float64], highest_w: NDArray[np.float64], now_ns: int
+) -> GroupView:
     fleet, rows = state.fleet, state.fleet.leaves(name)
     quality, taken_ns, fit = worst_of(fleet, rows, now_ns)
     power_w = np.nan_to_num(fleet.power_w[rows])
-    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
+    low_w, high_w = lowest_w[rows], highest_w[rows]
     commands = state.commands
     live = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(commands.target_w[rows])
     target_w = np.where(live, commands.target_w[rows], state.base_w[rows])
@@ -186,9 +190,9 @@ def _view(state: DeskState, name: str, now_ns: int) -> GroupView:
         "resources_reporting": float(fit),
         "opt_outs": float(state.opted_out[rows].sum()),
         "soc_frac": soc_frac,
-        "in_service": 1.0,
-        "automatic": 1.0,
-        "local": 0.0,
+        "in_service": float(fit > 0),
+        "automatic": float(state.authority.get(f"mode:{name}", "Automatic") == "Automatic"),
+        "local": float(state.claims.is_local[rows].any()),
     }
     values = {key: Measured(value, quality | Quality.CALCULATED, taken_ns) for key, value in numbers.items()}
     return GroupView(name, name, values)
