@@ -94,7 +94,7 @@ def run_headless(
                 write_example(home / "tieline.toml")
                 story, owners = Story(stage, when, say), keep_owners(stage, seed)
                 told = await story.play()
-                statement = await settle(stage)
+                statement = await settle(stage, ends=True)
                 result = report(stage, told, statement, seed)
                 result["failures"], result["losses"] = broke(supervisor), dict(supervisor.losses)
                 result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)

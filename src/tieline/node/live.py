@@ -97,7 +97,7 @@ async def play_on_wire(
         say(f"over real sockets for {(when.ends_ns - when.opens_ns) / SECOND_NS / speed:.0f} s of wall time")
         story, owners = Story(stage, when, say), keep_owners(stage, seed)
         told = await story.play()
-        statement = await settle(stage)
+        statement = await settle(stage, ends=True)
         result = report(stage, told, statement, seed)
         result["failures"] = dict(supervisor.failures)
         result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)

@@ -16,7 +16,7 @@ from tieline.node.stage import POOL, Stage
 from tieline.node.story import Told
 from tieline.resource.claim import Refusal
 from tieline.resource.command import TERMINAL
-from tieline.times import MINUTE_NS, SECOND_NS
+from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS
 
 Promise = dict[str, Any]
 SETTLES_NS = 6 * MINUTE_NS
@@ -158,13 +158,16 @@ def _commands_end(stage: Stage) -> Promise:
 def _devices_fall_back(stage: Stage) -> Promise:
     """Where a command ran out the device is free, or the watchdog released it."""
     link, now_ns = stage.link, stage.node.clock.now_ns()
-    over = (link.until_ns > 0) & (link.until_ns + 5 * SECOND_NS < now_ns)
+    # A plug has no timer: what it was told ends when our command does, and it is for us to take it back.
+    timeless = link.until_ns >= FOREVER_NS
+    ends_ns = np.where(timeless, stage.node.state.commands.valid_until_ns, link.until_ns)
+    over = (ends_ns > 0) & (ends_ns + 5 * SECOND_NS < now_ns)
     holds = over & np.isfinite(link.told(now_ns)[0])
     liars = link.no_timer & over
-    grace = holds & ~link.is_lost & (link.until_ns + 10 * MINUTE_NS < now_ns)
+    grace = holds & ~link.is_lost & (ends_ns + 10 * MINUTE_NS < now_ns)
     # A device that lies about its timer but stands at its base does no harm, and can't be told from one that obeys.
     harm = grace & (np.abs(stage.world.power_w - stage.node.state.base_w) > 2_000.0)
-    lying = f"{int(liars.sum())} on devices without a timer"
+    lying = f"{int(liars.sum())} on devices whose timer lies, {int((timeless & over).sum())} on devices without one"
     evidence = f"{int(over.sum())} commands ran out, {lying}, {int(harm.sum())} still hold"
     return _promise("devices fall back when a command runs out", not harm.any(), evidence, bool(over.any()))
 
@@ -238,13 +241,22 @@ def _substituted(told: Told, records: list[Record], override: dict[str, Any]) ->
 
 def _opt_out(told: Told) -> Promise:
     seen = told.opt_out
-    free = bool(np.isnan(seen["target_after_60s_w"])) or not seen["device_was_in_reach"]
-    return _promise(
-        "an opt-out takes effect within 60 s", seen["granted"] and free, f"{seen['resource']}: target after 60 s"
-    )
+    target_w = seen["target_after_60s_w"]
+    is_free = not np.isfinite(target_w)
+    where = "free" if is_free else f"still held at {target_w:.0f} W"
+    if not seen["device_was_in_reach"]:
+        where = f"out of reach, and {where}"
+    held = seen["granted"] and (is_free or not seen["device_was_in_reach"])
+    return _promise("an opt-out takes effect within 60 s", held, f"{seen['resource']} after 60 s: {where}")
 
 
 def _restored(told: Told) -> Promise:
-    before, after = told.restored["before"]["limit_high_w"], told.restored["after"]["limit_high_w"]
-    evidence = f"limit {before / 1e3:.1f} kW before, {after / 1e3:.1f} kW after"
-    return _promise("a cancel restores the next valid claim", after > before, evidence)
+    """After the cancel nothing of the override binds the feeder; what bound it before binds it again."""
+    before_w, under_w = told.restored["bound_before_override_w"], told.restored["before"]["limit_high_w"]
+    after_w, left = told.restored["after"]["limit_high_w"], told.restored["after"]["limits_of_override"]
+    evidence = (
+        f"bound {before_w / 1e3:.1f} kW before, {under_w / 1e3:.1f} kW under it, {after_w / 1e3:.1f} kW after "
+        f"(owners and timers move it by themselves); {left} of its claims left"
+    )
+    held = under_w < after_w and left == 0
+    return _promise("a cancel restores the next valid claim", held, evidence)

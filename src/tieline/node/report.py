@@ -128,7 +128,9 @@ def _override(stage: Stage, told: Told, records: list[Record]) -> dict[str, Any]
     )
     fact = from_record(granted)
     assert isinstance(fact, AskGranted)
-    issued = [r for r in records if r.kind == "CommandsIssued" and fact.claim in r.caused_by]
+    # Between the ask and the commands its caps may be moved among the feeder's devices: claims of the same ask.
+    claims = {r.id for r in records if r.kind == "ClaimsPlaced" and granted.id in r.caused_by}
+    issued = [r for r in records if r.kind == "CommandsIssued" and claims & set(r.caused_by)]
     reported = [f for r in records if (f := _of(r, CommandsReported)) and f.batch in {i.id for i in issued[:1]}]
     acks = [int(t) for f in reported for t in f.at_ns.array()[f.stage.array() == Life.ACCEPTED]]
     moved = [f for r in records if (f := _of(r, PositionChanged)) and f.cause == fact.claim]
@@ -163,17 +165,16 @@ def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
     batches = [f for r in records if (f := _of(r, BatchTaken))]
     waits = [(f.batch.received_ns - f.batch.sent_ns) / SECOND_NS for f in batches]
     seen = stage.iso.seen
-    asked = [r for r in records if r.kind in ("AskGranted", "AskRefused") and _is_dnp3(r)]
     link = stage.link
-    dnp3_s = [(r.recorded_at_ns - _started(r)) / SECOND_NS for r in asked]
     return {
         "iso_web": {
             "sent": len(stage.iso.batches), "acknowledged": len(seen.replies), "observed": len(batches),
             **_spread(waits),
         },
         "dnp3": {
-            "sent": len(asked), "acknowledged": sum(r.kind == "AskGranted" for r in asked),
-            "observed": sum(r.kind == "AskWithdrawn" for r in records) + len(asked), **_spread(dnp3_s),
+            "sent": stage.scada.controls, "acknowledged": stage.scada.accepted,
+            "observed": sum(r.kind in ("AskGranted", "AskWithdrawn") and _is_dnp3(r) for r in records),
+            **_spread(stage.scada.delays_s),
         },
         "modbus": {
             "sent": stage.modbus.sent, "acknowledged": stage.modbus.acknowledged, "observed": stage.modbus.observed,
@@ -195,12 +196,6 @@ def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
 
 def _is_dnp3(record: Record) -> bool:
     return b"dnp3:" in record.body
-
-
-def _started(record: Record) -> int:
-    fact = from_record(record)
-    ask = getattr(fact, "ask", None)
-    return ask.start_ns if ask is not None else record.recorded_at_ns
 
 
 def _spread(seconds: list[float]) -> dict[str, float | None]:
@@ -242,6 +237,7 @@ def _money(settlement: Settlement | None) -> dict[str, Any]:
         "owner_shares": {
             "owners": len(shares.owners), "sum": str(sum(shares.owners.values(), Decimal("0.00"))),
             "most": str(max(shares.owners.values(), default=Decimal("0.00"))),
+            "by_owner": {owner: str(amount) for owner, amount in sorted(shares.owners.items())},
             "undistributed": str(shares.undistributed),
         },
         "lines": len(settlement.lines),

@@ -98,17 +98,19 @@ def former_of(journal: SqliteJournal, pool: str, start_ns: int, end_ns: int) -> 
     return Former(newest.statement, newest.version, str(newest.body["input_hash"]), tuple(lines))
 
 
-async def settle(stage: Stage) -> Settlement | Refusal | None:
+async def settle(stage: Stage, *, ends: bool = False) -> Settlement | Refusal | None:
     """Settle the stage's day and record the statement, or why it can't be settled; None where nothing was awarded.
 
-    A day that was settled before gets a new version where anything changed since; where nothing did, nothing is
-    recorded.
+    Where the story `ends` before the day does, the hours that are over are settled, as nobody will do it later. A day
+    that was settled before gets a new version where anything changed since; where nothing did, nothing is recorded.
     """
     awards = [award for award in stage.node.state.awards.values() if day_of(award.start_ns) == stage.day]
     if not awards:
         return None
-    start_ns, end_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
     now_ns = stage.node.clock.now_ns()
+    over = [award for award in awards if award.end_ns <= now_ns]
+    awards = over if ends and over else awards
+    start_ns, end_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
     if now_ns < end_ns:
         return await _refuse(stage, start_ns, end_ns, Refusal(DAY_NOT_OVER, "now", iso(now_ns), iso(end_ns)))
     try:

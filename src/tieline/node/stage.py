@@ -146,7 +146,7 @@ async def raise_stage(
     """Build everything and connect it over the running loop's network (memory or sockets).
 
     `speed` is how many seconds of the clock pass in one of the loop's. A clock that starts on the market day itself has
-    an intraday auction: its gate is twenty minutes after the start.
+    an intraday auction: its gate is four minutes after the start, and it clears a minute later.
     """
     if devices < 40:
         raise ConfigError(f"--devices {devices}: give 40 or more, so that every kind has its place")
@@ -241,7 +241,7 @@ async def _raise_iso(
     faults = Faults(what.iso, np.random.default_rng([seed, 31]))
     local = from_ns(clock.now_ns()).astimezone(ZONE)
     same_day = local.date() == date.fromisoformat(what.day)
-    gate, clears = (local + timedelta(minutes=20), local + timedelta(minutes=25))
+    gate, clears = (local + timedelta(minutes=4), local + timedelta(minutes=5))
     gate_at, clears_at = (gate.time(), clears.time()) if same_day else (time(23), time(23, 30))
     days_before = 0 if same_day else 1
     market = IsoMarket(clock, rng, faults, seed_prices=seed, days_before=days_before, gate=gate_at, clears_at=clears_at)

@@ -177,7 +177,7 @@ class Story:
         share_w = float(pool.share_w[rows].sum())
         high_w = np.floor(min(before_w, float(state.base_w[rows].sum()) + 0.25 * share_w))
         low_w = -float(np.ceil(state.fleet.max_absorb_w[rows].sum()))
-        target_w = _asked(stage, rows)
+        target_w, bound_w = _asked(stage, rows), _limit(stage, rows)
         group = stage.group_at(feeder)
         at_ns, statuses = await firmly(stage, lambda: stage.scada.limit(group, low_w, high_w, select=True))
         self.told.override = {
@@ -185,7 +185,7 @@ class Story:
             "loading_before": loading_of(self.dno, feeder, at_ns - 6 * MINUTE_NS, at_ns),
             "limit_high_w": high_w, "power_before_w": before_w, "pool_share_before_w": share_w,
             "answered_ns": stage.node.clock.now_ns(),
-            "status": [status.name for status in statuses], "target_before_w": target_w,
+            "status": [status.name for status in statuses], "target_before_w": target_w, "bound_before_w": bound_w,
         }  # fmt: skip
         self.told.feeder_limit.append((at_ns, float(high_w), 0.0))
         self._note(f"the DNO limits {feeder} to {high_w / 1e3:.0f} kW over DNP3: {statuses[0].name}")
@@ -225,13 +225,17 @@ class Story:
         group = stage.group_at(feeder)
         at_ns, statuses = await firmly(stage, lambda: stage.scada.cancel(group))
         await stage.sleep(5)
-        after = {"limit_high_w": _limit(stage, rows), "target_w": _asked(stage, rows)}
+        after = {
+            "limit_high_w": _limit(stage, rows), "target_w": _asked(stage, rows),
+            "limits_of_override": _limits_by(stage, feeder, "dnp3:dno"),
+        }  # fmt: skip
         self.told.feeder_limit.append((at_ns, float("inf"), 0.0))
         since_ns = int(self.told.override["when_ns"]) + 6 * MINUTE_NS
         self.told.override["loading_held"] = loading_of(self.dno, feeder, since_ns, at_ns)
         self.told.restored = {
             "when_ns": at_ns, "status": [status.name for status in statuses], "before": before, "after": after,
-            "held_before_override_w": self.told.override["target_before_w"], "feeder": feeder,
+            "held_before_override_w": self.told.override["target_before_w"],
+            "bound_before_override_w": self.told.override["bound_before_w"], "feeder": feeder,
         }  # fmt: skip
         self._note(f"the DNO released {feeder}")
 
@@ -245,6 +249,12 @@ def _asked(stage: Stage, rows: np.ndarray[Any, np.dtype[np.int32]]) -> float:
 def _limit(stage: Stage, rows: np.ndarray[Any, np.dtype[np.int32]]) -> float:
     _, high_w = stage.node.state.claims.bounds_above(rows, Level.MARKET, stage.node.clock.now_ns())
     return float(high_w.sum())
+
+
+def _limits_by(stage: Stage, group: str, source: str) -> int:
+    """Return how many live claims of a source stand on a group's devices for that group."""
+    batches = stage.node.state.claims.batches()
+    return sum(int(alive.sum()) for batch, alive in batches if batch.scope == group and batch.source == source)
 
 
 def _past_prices(stage: Stage) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -11,9 +11,10 @@ from tieline.simulate.iso.prices import ZONE
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, to_ns
 
 DAY_AND_EVE_NS = DAY_NS + HOUR_NS + 31 * MINUTE_NS
-LEAST_NS = HOUR_NS
+LEAST_NS, WHOLE_NS = HOUR_NS, 70 * MINUTE_NS
 LONG_NS = 6 * HOUR_NS
-OFFERS_AFTER_NS, CLEARS_AFTER_NS, CALLS_AFTER_NS = 10 * MINUTE_NS, 25 * MINUTE_NS, 30 * MINUTE_NS
+OFFERS_ON_EVE_NS, OFFERS_AFTER_NS, CALLS_AFTER_NS = 10 * MINUTE_NS, 2 * MINUTE_NS, 9 * MINUTE_NS
+"""When the pool offers, and when the first hour can be called, after the opening; an auction lies between."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,17 @@ def timing(day: date, length_ns: int) -> Timing:
     """
     if length_ns < LEAST_NS:
         raise ConfigError(
-            f"--for {length_ns / MINUTE_NS:g}m: give {LEAST_NS // MINUTE_NS}m or more: the story needs an auction, "
-            "dispatch, a limit that lasts, and settlement"
+            f"--for {length_ns / MINUTE_NS:g}m: give {LEAST_NS // MINUTE_NS}m or more ({WHOLE_NS // MINUTE_NS}m for a "
+            "settled hour): the story needs an auction, dispatch, and a limit that lasts"
         )
     if length_ns >= DAY_NS:
         opens_ns = begins_ns(day)
         length_ns = DAY_AND_EVE_NS if length_ns == DAY_NS else length_ns
         sold_from_ns = _at(day, 0, 0)
-        return _fixed(day, opens_ns, opens_ns + length_ns, sold_from_ns)
+        return _fixed(day, opens_ns, opens_ns + length_ns, opens_ns + OFFERS_ON_EVE_NS, sold_from_ns)
     if length_ns >= LONG_NS:
         return living(day, length_ns)
-    opens_ns = _at(day, 15, 30)
+    opens_ns = _at(day, 15, 51)
     calls_ns, ends_ns = opens_ns + CALLS_AFTER_NS, opens_ns + length_ns
 
     def within(share: float) -> int:
@@ -62,16 +63,16 @@ def timing(day: date, length_ns: int) -> Timing:
 
 
 def living(day: date, length_ns: int) -> Timing:
-    """Return the timing of a territory that opens at 13:30, half an hour before its first call."""
-    opens_ns = _at(day, 13, 30)
-    return _fixed(day, opens_ns, opens_ns + length_ns, opens_ns + CALLS_AFTER_NS)
+    """Return the timing of a territory that opens at 13:51, nine minutes before its first call."""
+    opens_ns = _at(day, 13, 51)
+    return _fixed(day, opens_ns, opens_ns + length_ns, opens_ns + OFFERS_AFTER_NS, opens_ns + CALLS_AFTER_NS)
 
 
-def _fixed(day: date, opens_ns: int, ends_ns: int, sold_from_ns: int) -> Timing:
+def _fixed(day: date, opens_ns: int, ends_ns: int, offer_ns: int, sold_from_ns: int) -> Timing:
     """Return a timing whose scenes are played by the clock of the market day."""
     apart_ns = 7 * SECOND_NS  # off the beat, so that a scene never falls on a step's own instant
     scenes = [_at(day, hour, minute) + apart_ns for hour, minute in ((15, 20), (16, 20), (16, 45), (17, 10), (17, 40))]
-    return Timing(opens_ns, ends_ns, opens_ns + OFFERS_AFTER_NS, sold_from_ns, *scenes)
+    return Timing(opens_ns, ends_ns, offer_ns, sold_from_ns, *scenes)
 
 
 def _at(day: date, hour: int, minute: int) -> int:

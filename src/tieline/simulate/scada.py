@@ -40,6 +40,8 @@ class Scada:
     ) -> None:
         self.store = Store()
         self.unsolicited = 0
+        self.controls = self.accepted = 0
+        self.delays_s: list[float] = []
         self.sent: list[bytes] = []
         self._where, self._tls, self._spawn, self._timeout_s = (host, port), tls, spawn, timeout_s
         self._addresses = master, outstation
@@ -95,12 +97,19 @@ class Scada:
         Raises:
             PeerError: The outstation's echo is not the request's.
         """
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         exchange = await self.request(function, encode(controls))
+        if function is not FunctionCode.SELECT:
+            self.controls += 1
+            self.delays_s.append(loop.time() - began_s)
         if exchange.outcome is Outcome.SENT:
             return [CommandStatus.UNDEFINED] * len(controls)
         statuses = [point.status for point in read_statuses(controls, exchange)]
         if any(status is None for status in statuses):
             raise PeerError(f"{function.name}: the outstation echoed other controls than it was sent")
+        good = all(status is CommandStatus.SUCCESS for status in statuses)
+        self.accepted += good and function is not FunctionCode.SELECT
         return [status for status in statuses if status is not None]
 
     def analog(self, index: int) -> float | None:
