@@ -141,7 +141,7 @@ def _beyond_reserve(state: DeskState, ask: Ask) -> Refusal | None:
         given = f"{iso(ask.start_ns)}/{iso(ask.end_ns)}"
         return Refusal("the delta outlasts its reservation", "end", given, "the reserved interval", name, "R8")
     held_w = min(state.ledger.held_w(name, at, at)[side] for at in (*instants, ask.end_ns - 1))
-    used_w = sum(
+    used_w = math.fsum(
         abs(live.ask.value)
         for key, live in state.asks.items()
         if live.ask.reservation_id == name and key != key_of(ask) and (live.ask.value >= 0) == (side == 0)

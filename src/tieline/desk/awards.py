@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tieline.desk.entry import Entry
@@ -38,7 +39,7 @@ def decide_offers(state: DeskState, offers: Sequence[Offer]) -> tuple[list[Entry
 
 
 def _hold(state: DeskState, offer: Offer, entries: list[Entry]) -> Refusal | None:
-    power_w = sum(segment.power_w for segment in offer.segments)
+    power_w = math.fsum(segment.power_w for segment in offer.segments)
     up_w, down_w = max(power_w, 0.0), max(-power_w, 0.0)
     hours = (offer.end_ns - offer.start_ns) / HOUR_NS
     reservation = derive("reservation", offer.id)
@@ -113,7 +114,7 @@ def _award_refusal(state: DeskState, award: Award) -> Refusal | None:
             f"{iso(award.start_ns)}/{iso(award.end_ns)}",
             f"{iso(offer.start_ns)}/{iso(offer.end_ns)}",
         )
-    offered_w = sum(segment.power_w for segment in offer.segments)
+    offered_w = math.fsum(segment.power_w for segment in offer.segments)
     if abs(award.power_w) > abs(offered_w) + TOLERANCE_W:
         return Refusal("more was awarded than offered", "power_w", f"{award.power_w:.0f}", f"{offered_w:.0f}")
     return None

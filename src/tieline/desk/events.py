@@ -6,6 +6,8 @@ proportion to what each has to give. It stands at level PROGRAM: whatever is str
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
@@ -98,7 +100,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         per_minute.append(float(share_w[~empty].sum()))
     kinds = state.fleet.kinds[rows]
     by_kind = {KINDS[code].value: int((kinds == code).sum()) for code in np.unique(kinds).tolist()}
-    rebound_w = sum(
+    rebound_w = math.fsum(
         frac * float(np.abs(share_w[kinds == KIND_CODE[kind]]).sum()) for kind, frac in REBOUND_FRAC.items()
     )
     text = "no thermal or shifted load is called: no rebound" if rebound_w < 1 else (

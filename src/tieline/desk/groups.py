@@ -133,8 +133,8 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     low, high = _grown_where_free(state, rows, ask, wish, now_ns)
     size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
     pairs = [(new[np.isfinite(new)], old[np.isfinite(new)]) for new, old in ((low, old_low), (high, old_high))]
-    shift_w = sum(abs(float(new.sum()) - float(old.sum())) for new, old in pairs)
-    swap_w = sum(float(np.abs(new - old).sum()) for new, old in pairs)
+    shift_w = math.fsum(abs(float(new.sum()) - float(old.sum())) for new, old in pairs)
+    swap_w = math.fsum(float(np.abs(new - old).sum()) for new, old in pairs)
     if shift_w < MOVES_FRAC * size_w and swap_w < SWAPS_FRAC * size_w:
         return []
     batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, now_ns)

@@ -8,6 +8,7 @@ milliwatt-hours, so that rows sum to the pool exactly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -114,9 +115,9 @@ class Settlement:
     @property
     def performance_frac(self) -> float:
         """Delivered over awarded, with excused shortfalls taken off what was awarded; at most 1."""
-        owed = sum(line.energy_wh for line in self.lines if line.kind == DAY_AHEAD)
-        short = sum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and not line.excused)
-        excused = sum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and line.excused)
+        owed = math.fsum(line.energy_wh for line in self.lines if line.kind == DAY_AHEAD)
+        short = math.fsum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and not line.excused)
+        excused = math.fsum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and line.excused)
         return 1.0 - short / (owed - excused) if owed > excused else 1.0
 
     @property

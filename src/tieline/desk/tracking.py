@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,7 +125,7 @@ def causes(
         watts = float(paid_back_w[mask].sum())
         if watts > 1.0:
             found[name] = found.get(name, 0.0) + watts
-    given = sum(found.values())
+    given = math.fsum(found.values())
     if given >= lacking_w:
         return {name: watts * lacking_w / given for name, watts in found.items()}
     for name, watts in fill(lacking_w - given, lost_w, UNAVAILABLE).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -113,5 +114,5 @@ class Calls:
             for k, booking in enumerate(bookings):
                 whole = called[k] + power_w[k] * hours
                 called[k] = min(whole, booking.energy_wh) if booking.energy_wh > 0 else whole
-            total += min(self._by_power[name], sum(called))
+            total += min(self._by_power[name], math.fsum(called))
         return total

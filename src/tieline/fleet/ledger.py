@@ -10,6 +10,7 @@ the rest is a shortfall (R18).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -177,9 +178,9 @@ class Ledger:
             in_all[name] = max(in_all.get(name, 0.0), power_w)
             if booking.state is not Held.HOLD:
                 firmly[name] = max(firmly.get(name, 0.0), power_w)
-        promised_w, derated_w = sum(in_all.values()), self._derated(resource, slot, side)
+        promised_w, derated_w = math.fsum(in_all.values()), self._derated(resource, slot, side)
         covered_w = min(promised_w, nameplate_w - derated_w)
-        committed_w = min(sum(firmly.values()), covered_w)
+        committed_w = min(math.fsum(firmly.values()), covered_w)
         free_w = nameplate_w - derated_w - covered_w
         return Balance(free_w, covered_w - committed_w, committed_w, derated_w, promised_w - covered_w)
 
@@ -219,7 +220,7 @@ class Ledger:
             power_w = float(getattr(booking, side))
             most[booking.share_class] = max(most.get(booking.share_class, 0.0), power_w)
         left_w = float(getattr(self.capacities[resource], side)) - self._derated(resource, slot, side)
-        lacking_w = max(sum(most.values()) - left_w, 0.0)
+        lacking_w = max(math.fsum(most.values()) - left_w, 0.0)
         lost: dict[str, float] = {}
         for share, highest_w in most.items():
             level_w = max(highest_w - lacking_w, 0.0)
@@ -247,7 +248,7 @@ class Ledger:
 
     def _derated(self, resource: str, slot: int, side: str) -> float:
         lost = self.deratings.get(resource, ())
-        return sum(float(getattr(d, side)) for d in lost if d.first <= slot < d.last)
+        return math.fsum(float(getattr(d, side)) for d in lost if d.first <= slot < d.last)
 
     def _most_w(self, resource: str, slot: int, side: str, nameplate_w: float) -> tuple[float, str]:
         """Return the most that may be promised, and what binds it where that is not the nameplate."""
@@ -266,7 +267,7 @@ class Ledger:
             by_class[booking.share_class] = max(best, (power_w, f"{booking.product} ({booking.id})"))
         own = by_class.pop(share, (0.0, ""))[0]
         holder = max(by_class.values(), default=(0.0, ""))[1]
-        return sum(power_w for power_w, _ in by_class.values()), own, holder
+        return math.fsum(power_w for power_w, _ in by_class.values()), own, holder
 
     def _energy_refusal(self, asked: Booking, c: Capacity, now_ns: int) -> Refusal | None:
         if c.energy_wh is None:

@@ -7,6 +7,7 @@ slope can be followed by the grid's own reserves.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ class FleetLimiter:
         feeder_w = np.zeros(len(self.feeders) + 1)
         for moved in self._moved:
             feeder_w += moved.feeder_w
-        return feeder_w, sum(moved.system_w for moved in self._moved)
+        return feeder_w, math.fsum(moved.system_w for moved in self._moved)
 
     def note(self, rows: Rows, moves_w: Floats, now_ns: int) -> None:
         """Count commands that leave."""

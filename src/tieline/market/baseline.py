@@ -194,7 +194,7 @@ def _without_low_use(
     """Return the pool without days of low use, which are noted; each one that goes raises the mean, so look again."""
     while rule.low_use_frac > 0 and pool:
         use = {day: float(load[day][span].sum()) for day in pool}
-        least = rule.low_use_frac * sum(use.values()) / len(use)
+        least = rule.low_use_frac * math.fsum(use.values()) / len(use)
         low = [day for day in pool if use[day] < least]
         if not low:
             break

@@ -135,7 +135,7 @@ def split_lack(lacking_w: float, known_w: Mapping[str, float], otherwise: str) -
     if lacking_w <= 0:
         return {}
     known = {cause: watts for cause, watts in known_w.items() if watts > 0}
-    given_w = sum(known.values())
+    given_w = math.fsum(known.values())
     if given_w > lacking_w:
         return {cause: watts * lacking_w / given_w for cause, watts in known.items()}
     rest_w = lacking_w - given_w
@@ -234,7 +234,7 @@ def adjustments(basis: Basis, before: Sequence[Line], now: Sequence[Line]) -> li
 
 def claimable_kw(baseline_kw: float, metered_kw: float, claimed_kw: Sequence[float]) -> float:
     """Return what may still be claimed of one interval: delivered less what other markets were paid for already."""
-    return max(baseline_kw - metered_kw - sum(claimed_kw), 0.0)
+    return max(baseline_kw - metered_kw - math.fsum(claimed_kw), 0.0)
 
 
 class ClaimsLedger:
@@ -259,4 +259,4 @@ class ClaimsLedger:
     def others_w(self, market: str, resource: str, start_ns: int) -> float:
         """Return what other markets hold of an interval (W)."""
         holders = self._taken.get((resource, start_ns), {})
-        return sum(watts for name, watts in holders.items() if name != market)
+        return math.fsum(watts for name, watts in holders.items() if name != market)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -234,7 +235,7 @@ def _money(settlement: Settlement | None) -> dict[str, Any]:
     for line in settlement.lines:
         lines[line.kind] = lines.get(line.kind, Decimal("0.00")) + line.amount
     shares = settlement.shares
-    owed_wh = sum(line.energy_wh for line in settlement.lines if line.kind == "day_ahead")
+    owed_wh = math.fsum(line.energy_wh for line in settlement.lines if line.kind == "day_ahead")
     return {
         "statement": settlement.statement,
         "version": settlement.version,

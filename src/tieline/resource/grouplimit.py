@@ -5,6 +5,7 @@ This scalar form is the specification; `fleet.grouplimit` is the same in columns
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -30,9 +31,9 @@ def moved_caps(
     [8.0, 2.0]
     """
     from_w = [min(held, told) for held, told in zip(held_w, told_w, strict=True)]
-    free_w = limit_w - sum(held_w)
+    free_w = limit_w - math.fsum(held_w)
     grows_w = [max(wish - start, 0.0) for wish, start in zip(wish_w, from_w, strict=True)]
-    part = min(1.0, max(free_w, 0.0) / sum(grows_w)) if sum(grows_w) > 0 else 0.0
+    part = min(1.0, max(free_w, 0.0) / math.fsum(grows_w)) if math.fsum(grows_w) > 0 else 0.0
     return [
         start + part * grow if grow > 0 else wish for wish, start, grow in zip(wish_w, from_w, grows_w, strict=True)
     ]

@@ -7,6 +7,7 @@ assumption: one MW is 0.002 % of a system of 45 GW, with a price ten times as el
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 SHARE_PER_MW = 0.0002
@@ -35,4 +36,4 @@ def clear(curve: Sequence[tuple[float, float]], price: float) -> tuple[float, fl
 
 def supplied(curve: Sequence[tuple[float, float]], price: float) -> float:
     """Return the MW that a curve offers at or below a price."""
-    return sum(step_mw for step_mw, asked in curve if asked <= price)
+    return math.fsum(step_mw for step_mw, asked in curve if asked <= price)
