@@ -224,7 +224,9 @@ class Cycle:
         side = float(np.sign(asked_w or awarded_w))
         lacking_w, below_w = side * (asked_w - delivered_w), side * (awarded_w - asked_w)
         state, hours = self.desk.state, 1 / 12
-        lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, hours, self._last_ns)
+        # As it was in the interval: a limit that came a moment after its end took nothing from it.
+        then_ns = min(self._last_ns, tally.end_ns - 1)
+        lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, hours, then_ns)
         before, pool.lost = pool.lost, (*pool.lost[-1:], lost_w)
         if max(lacking_w, below_w) <= 1.0:
             return {}, {}
@@ -235,7 +237,7 @@ class Cycle:
         left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
         why = {}
         if lacking_w > 1.0:
-            why = tracking.causes(state, pool.rows, share_w, row_w, lacking_w, left_w, side, self._last_ns)
+            why = tracking.causes(state, pool.rows, share_w, row_w, lacking_w, left_w, side, then_ns)
         return why, withheld
 
     def _command_causes(self) -> list[str]:

@@ -77,15 +77,22 @@ def _unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple
     return np.maximum(np.minimum(up_w, sustained_w), 0.0), np.maximum(down_w, 0.0)
 
 
+DNO_LIMIT, OWN_LIMIT = "dno_limit", "own_limit"
+"""What binds a row: the grid's operator (levels 1 to 3), or its owner, a stronger program or its own timer."""
+
+
 def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hours: float, now_ns: int) -> LostW:
     """Return what took headroom away on the side that is owed (W, by cause), a row counted at its first cause.
 
     A limit takes the difference that it makes; an opt-out, a silent row and one left out after a miss take all of it.
     """
     free = _unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
-    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     base_w = state.base_w[rows]
-    within_w = np.maximum(high_w - base_w if side >= 0 else base_w - low_w, 0.0)
+
+    def within_w(bounds: tuple[Floats, Floats]) -> Floats:
+        low_w, high_w = bounds
+        return np.minimum(free, np.maximum(high_w - base_w if side >= 0 else base_w - low_w, 0.0))
+
     unseen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     left, found = eligible.copy(), {}
     for cause, mask in (
@@ -95,8 +102,14 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
     ):
         found[cause] = float(free[left & mask].sum())
         left &= ~mask
-    limit_w = float((free - np.minimum(free, within_w))[left].sum())
-    return {"dno_limit": limit_w, **found}
+    by_rating_w = within_w((-state.fleet.max_absorb_w[rows], state.fleet.max_inject_w[rows]))
+    by_dno_w = within_w(state.claims.limits_above(rows, Level.OWNER_NEED, now_ns))
+    by_all_w = np.minimum(by_dno_w, within_w(state.claims.bounds_above(rows, Level.MARKET, now_ns)))
+    limits = {
+        DNO_LIMIT: float((by_rating_w - by_dno_w)[left].sum()),
+        OWN_LIMIT: float((by_dno_w - by_all_w)[left].sum()),
+    }
+    return {**limits, **found}
 
 
 def allocate(room: Headroom, owed_w: float) -> Allocation:

@@ -114,7 +114,7 @@ class Settlement:
 
     @property
     def performance_frac(self) -> float:
-        """Delivered over awarded, with excused shortfalls taken off what was awarded; at most 1."""
+        """Share of what was awarded, less what is excused, that did not fall short; more elsewhere adds nothing."""
         owed = math.fsum(line.energy_wh for line in self.lines if line.kind == DAY_AHEAD)
         short = math.fsum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and not line.excused)
         excused = math.fsum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and line.excused)

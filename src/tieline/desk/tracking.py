@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.redispatch import DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
@@ -101,11 +102,16 @@ def causes(
     fleet, commands = state.fleet, state.commands
     unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     stage = commands.stage[rows]
+    wish_w = state.base_w[rows] + share_w
+    dno_low_w, dno_high_w = state.claims.limits_above(rows, Level.OWNER_NEED, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
-    limited = (state.base_w[rows] + share_w > high_w + 1.0) | (state.base_w[rows] + share_w < low_w - 1.0)
+    bound = (dno_high_w < fleet.max_inject_w[rows]) | (dno_low_w > -fleet.max_absorb_w[rows])
+    by_dno = bound & ((wish_w > dno_high_w + 1.0) | (wish_w < dno_low_w - 1.0))
+    limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
     reasons = (
         ("opt_out", state.opted_out[rows]),
-        ("dno_limit", limited),
+        (DNO_LIMIT, by_dno),
+        (OWN_LIMIT, limited),
         ("offline", unfit),
         ("refused", stage == Stage.REJECTED),
         ("unconfirmed", stage == Stage.UNCONFIRMED),
@@ -120,8 +126,7 @@ def causes(
             found[name] = watts
     paid_back_w = np.where(np.abs(share_w) > 1.0, 0.0, np.maximum(-side * delivered_w, 0.0))
     # What a limit made a row give back (it may no longer be held down) is the limit's doing, not the pool's.
-    bound = (high_w < fleet.max_inject_w[rows]) | (low_w > -fleet.max_absorb_w[rows])
-    for name, mask in (("dno_limit", bound), (REBOUND, ~bound)):
+    for name, mask in ((DNO_LIMIT, bound), (REBOUND, ~bound)):
         watts = float(paid_back_w[mask].sum())
         if watts > 1.0:
             found[name] = found.get(name, 0.0) + watts

@@ -170,6 +170,11 @@ class ClaimBook:
         settled = self._settle(now_ns, rows, level, holds=None if with_timers else Holds.none(len(self._fleet)))
         return settled.low_w, settled.high_w
 
+    def limits_above(self, rows: Rows, level: Level, now_ns: int) -> tuple[Floats, Floats]:
+        """Return the bounds (W) that claims stronger than `level` leave on each row; device timers don't count."""
+        settled = self._settle(now_ns, rows, level, holds=Holds.none(len(self._fleet)))
+        return settled.low_w, settled.high_w
+
     def target_of(self, rows: Rows, source: str, program: str, quantity: Quantity) -> tuple[Floats, NDArray[np.int64]]:
         """Return a source's own live targets on rows (NaN: none) and when they end (ns)."""
         value = np.full(len(self._fleet), np.nan)

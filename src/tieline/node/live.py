@@ -90,7 +90,7 @@ async def play_on_wire(
 ) -> dict[str, Any]:
     """Play the same story over real sockets on wall time, `speed` times as fast, and return its report."""
     what = scenario(scenario_name)
-    when = timing(date.fromisoformat(what.day), duration_ns)
+    when = timing(date.fromisoformat(what.day), duration_ns, on_wire=True)
     clock = PacedClock(when.opens_ns, speed)
     async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
         stage = await raise_stage(what, devices, seed, clock, supervisor, folder, speed=speed)

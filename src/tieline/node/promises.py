@@ -58,7 +58,7 @@ def promises(
 
 
 def _of_override(stage: Stage, told: Told, records: list[Record], override: dict[str, Any]) -> list[Promise]:
-    return [_limit_held(stage, told), _told_upward(records, override), _substituted(told, records, override)]
+    return [_limit_held(stage, told), _told_upward(stage, records, override), _substituted(told, records, override)]
 
 
 def _of_money(settled: Settlement | Refusal | None, traced: float) -> list[Promise]:
@@ -216,13 +216,14 @@ def _limit_held(stage: Stage, told: Told) -> Promise:
     return _promise(OF_OVERRIDE[0], over_w <= SLACK_FRAC * size_w, evidence)
 
 
-def _told_upward(records: list[Record], override: dict[str, Any]) -> Promise:
+def _told_upward(stage: Stage, records: list[Record], override: dict[str, Any]) -> Promise:
     claim = override.get("claim")
     granted = next((r for r in records if r.id == claim), None)
     moved = next((r for r in records if isinstance(f := from_record(r), PositionChanged) and f.cause == claim), None)
     if granted is None or moved is None:
         return _promise(OF_OVERRIDE[1], False, "no position was recorded")
-    seconds = (moved.recorded_at_ns - granted.recorded_at_ns) / SECOND_NS
+    # Of the wall clock: played faster, the story's own clock runs ahead of what a machine can do.
+    seconds = (moved.recorded_at_ns - granted.recorded_at_ns) / SECOND_NS / stage.speed
     held = seconds <= 5.0 and bool(override["declared_to_market"])
     return _promise(OF_OVERRIDE[1], held, f"{seconds:.3f} s")
 

@@ -55,7 +55,8 @@ def says(record: Record) -> str:
         case f.CommandsReported():
             return _reported(fact)
         case f.CapacityReserved():
-            return f"reserved {kw(fact.up_w)} up of {fact.resource} for {fact.product}"
+            what = f"{kw(fact.up_w)} up of {fact.resource} for {fact.product}"
+            return f"reserved {what}" if fact.refusal is None else f"refused to reserve {what}: {fact.refusal.reason}"
         case f.PositionChanged():
             return f"position: available up {kw(fact.before_up_w)} to {kw(fact.after_up_w)}, told upward"
         case f.IntervalTracked():

@@ -46,7 +46,7 @@ def report(stage: Stage, told: Told, settled: Settlement | Refusal | None, seed:
         "refusals": told.refusals,
         "hops": _hops(stage, records),
         "trace": {"share": share, "chains": chain},
-        "settlement": {"unsettled": str(settled)} if isinstance(settled, Refusal) else _money(settlement),
+        "settlement": {"unsettled": str(settled)} if isinstance(settled, Refusal) else _money(stage, settlement),
         "promises": kept,
         "held": all(promise["held"] for promise in kept),
         "records": len(records),
@@ -228,13 +228,18 @@ def _trace(stage: Stage, records: list[Record], settlement: Settlement | None) -
     return followed(records, energy, frozenset(derive("interval", POOL, start_ns) for start_ns in asked))
 
 
-def _money(settlement: Settlement | None) -> dict[str, Any]:
+def _money(stage: Stage, settlement: Settlement | None) -> dict[str, Any]:
     if settlement is None:
         return {}
     lines: dict[str, Decimal] = {}
     for line in settlement.lines:
         lines[line.kind] = lines.get(line.kind, Decimal("0.00")) + line.amount
     shares = settlement.shares
+    gave = settlement.delivered_wh / 1e3
+    called = {line.start_ns for line in settlement.lines}
+    seen = [fact for start_ns, fact in tracked_of(stage).items() if start_ns in called]
+    # Two measures of one delivery: meters less a baseline of like days (paid), telemetry above what devices would do.
+    telemetered = round(math.fsum(abs(f.delivered_w) * (f.end_ns - f.start_ns) / 3.6e15 for f in seen), 3)
     owed_wh = math.fsum(line.energy_wh for line in settlement.lines if line.kind == "day_ahead")
     return {
         "statement": settlement.statement,
@@ -247,6 +252,7 @@ def _money(settlement: Settlement | None) -> dict[str, Any]:
         "total": str(settlement.total),
         "awarded_kwh": round(owed_wh / 1e3, 3),
         "delivered_kwh": round(settlement.delivered_wh / 1e3, 3),
+        "telemetered_kwh": telemetered, "baseline_less_telemetry_kwh": round(gave - telemetered, 3),
         "performance": round(settlement.performance_frac, 4),
         "operator_share": str(shares.operator),
         "owner_shares": {

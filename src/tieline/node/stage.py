@@ -146,7 +146,8 @@ async def raise_stage(
     """Build everything and connect it over the running loop's network (memory or sockets).
 
     `speed` is how many seconds of the clock pass in one of the loop's. A clock that starts on the market day itself has
-    an intraday auction: its gate is four minutes after the start, and it clears a minute later.
+    an intraday auction: its gate is four minutes after the start
+    (twenty over sockets), and it clears a minute later.
     """
     if devices < 40:
         raise ConfigError(f"--devices {devices}: give 40 or more, so that every kind has its place")
@@ -243,7 +244,9 @@ async def _raise_iso(
     faults = Faults(what.iso, np.random.default_rng([seed, 31]))
     local = from_ns(clock.now_ns()).astimezone(ZONE)
     same_day = local.date() == date.fromisoformat(what.day)
-    gate, clears = (local + timedelta(minutes=4), local + timedelta(minutes=5))
+    # Sixty times as fast as the wall clock four minutes are four seconds: too few for sockets on a busy machine.
+    minutes = 4 if keys is None else 20
+    gate, clears = local + timedelta(minutes=minutes), local + timedelta(minutes=minutes + 1)
     gate_at, clears_at = (gate.time(), clears.time()) if same_day else (time(23), time(23, 30))
     days_before = 0 if same_day else 1
     market = IsoMarket(clock, rng, faults, seed_prices=seed, days_before=days_before, gate=gate_at, clears_at=clears_at)
@@ -251,7 +254,9 @@ async def _raise_iso(
     server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0, theirs)
     port = server.sockets[0].getsockname()[1]
     url, names = f"{'https' if theirs else 'http'}://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
-    settings = IsoSettings(url, "America/Chicago", names, poll_s=15.0 / speed, awards_s=60.0 / speed)
+    settings = IsoSettings(
+        url, "America/Chicago", names, poll_s=15.0 / speed, awards_s=60.0 / speed, most_skew_s=2.0 * max(speed, 1.0)
+    )
     # No expiry by the wall clock, which a story on virtual time must not see.
     client = httpx.AsyncClient(timeout=30.0, verify=ours, limits=httpx.Limits(keepalive_expiry=None))
     link = IsoWeb(settings, client, node.desk, clock, np.random.default_rng([seed, 32]), node.desk)

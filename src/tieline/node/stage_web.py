@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from tieline.node.reader import Sources
 from tieline.node.stage import Stage
 from tieline.plan.forecast import like_days
 from tieline.simulate.iso.prices import ZONE, prices_of
-from tieline.times import HOUR_NS, market_day, to_ns
+from tieline.times import HOUR_NS, market_day
 
 
 def stage_sources(stage: Stage, speed: float = 1.0, setting: str = "DEMO") -> Sources:
@@ -22,14 +22,14 @@ def stage_sources(stage: Stage, speed: float = 1.0, setting: str = "DEMO") -> So
     past = [stage.day - timedelta(days=back) for back in range(5, 0, -1)]
     hourly = like_days(np.concatenate([list(prices_of("HB_NORTH", d).values())[:24] for d in past]), 24)
     forecast = {day.start_ns + k * HOUR_NS: float(price) for k, price in enumerate(hourly)}
-    gate_ns = to_ns(datetime.combine(stage.day - timedelta(days=1), time(23), tzinfo=ZONE))
 
     kinds = stage.territory.model_of_feeder.tolist()
     models = {name: stage.territory.models[k] for name, k in zip(stage.territory.feeders, kinds, strict=True)}
 
     def gate() -> int | None:
         now_ns = stage.node.clock.now_ns()
-        return gate_ns if now_ns < gate_ns else gate_ns + 24 * HOUR_NS
+        gates = (stage.iso.gate_ns(stage.day + timedelta(days=ahead)) for ahead in range(3))
+        return next((gate_ns for gate_ns in gates if gate_ns > now_ns), None)
 
     return Sources(
         utility="Tieline demo territory", setting=setting, zone=ZONE.key, speed=speed, models=models,

@@ -13,8 +13,8 @@ from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, to_ns
 DAY_AND_EVE_NS = DAY_NS + HOUR_NS + 31 * MINUTE_NS
 LEAST_NS, WHOLE_NS = HOUR_NS, 70 * MINUTE_NS
 LONG_NS = 6 * HOUR_NS
-OFFERS_ON_EVE_NS, OFFERS_AFTER_NS, CALLS_AFTER_NS = 10 * MINUTE_NS, 2 * MINUTE_NS, 9 * MINUTE_NS
-"""When the pool offers, and when the first hour can be called, after the opening; an auction lies between."""
+OFFERS_ON_EVE_NS, OFFERS_AFTER_NS = 10 * MINUTE_NS, 2 * MINUTE_NS
+"""When the pool offers, after the opening; the auction follows."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,10 @@ class Timing:
     calm_ns: int
 
 
-def timing(day: date, length_ns: int) -> Timing:
-    """Return the timing of a story of so many ns: a day or more opens on its eve, less opens on the day's afternoon.
+def timing(day: date, length_ns: int, on_wire: bool = False) -> Timing:
+    """Return the timing of a story of so many ns: a day opens on its eve, less opens on the day's afternoon.
+
+    Over sockets (`on_wire`) it opens half an hour before its first call, as the wall clock passes while all is raised.
 
     Raises:
         ConfigError: Too short for an auction, a dispatch, a limit that can be judged, and their settlement.
@@ -43,15 +45,17 @@ def timing(day: date, length_ns: int) -> Timing:
             f"--for {length_ns / MINUTE_NS:g}m: give {LEAST_NS // MINUTE_NS}m or more ({WHOLE_NS // MINUTE_NS}m for a "
             "settled hour): the story needs an auction, dispatch, and a limit that lasts"
         )
-    if length_ns >= DAY_NS:
+    if length_ns > DAY_NS:
+        raise ConfigError(f"--for {length_ns / HOUR_NS:g}h: give 1d at most: a story is one market day")
+    if length_ns == DAY_NS:
         opens_ns = begins_ns(day)
-        length_ns = DAY_AND_EVE_NS if length_ns == DAY_NS else length_ns
+        length_ns = DAY_AND_EVE_NS
         sold_from_ns = _at(day, 0, 0)
         return _fixed(day, opens_ns, opens_ns + length_ns, opens_ns + OFFERS_ON_EVE_NS, sold_from_ns)
     if length_ns >= LONG_NS:
         return living(day, length_ns)
-    opens_ns = _at(day, 15, 51)
-    calls_ns, ends_ns = opens_ns + CALLS_AFTER_NS, opens_ns + length_ns
+    opens_ns, calls_ns = _at(day, 15, 29) if on_wire else _at(day, 15, 51), _at(day, 16, 0)
+    ends_ns = opens_ns + length_ns
 
     def within(share: float) -> int:
         return calls_ns + int(share * (ends_ns - calls_ns)) // SECOND_NS * SECOND_NS + 7 * SECOND_NS
@@ -63,9 +67,9 @@ def timing(day: date, length_ns: int) -> Timing:
 
 
 def living(day: date, length_ns: int) -> Timing:
-    """Return the timing of a territory that opens at 13:51, nine minutes before its first call."""
-    opens_ns = _at(day, 13, 51)
-    return _fixed(day, opens_ns, opens_ns + length_ns, opens_ns + OFFERS_AFTER_NS, opens_ns + CALLS_AFTER_NS)
+    """Return the timing of a territory that opens at 13:29, half an hour before its first call."""
+    opens_ns = _at(day, 13, 29)
+    return _fixed(day, opens_ns, opens_ns + length_ns, opens_ns + OFFERS_AFTER_NS, _at(day, 14, 0))
 
 
 def _fixed(day: date, opens_ns: int, ends_ns: int, offer_ns: int, sold_from_ns: int) -> Timing:

@@ -152,7 +152,9 @@ def _tell(answer: dict[str, Any]) -> None:
         _tell_group(answer)
         return
     winner = answer["winner"]
-    if winner is None:
+    if winner is None and answer["limited_by"]:
+        click.echo(f"  nobody names a power: it runs by itself, within a limit {_by(answer['limited_by'])}")
+    elif winner is None:
         click.echo("  nobody controls it: it runs by itself")
     else:
         click.echo(f"  controlled by {winner['source']} ({winner['level']}): {answer['target_w']:.0f} W")

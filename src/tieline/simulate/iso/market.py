@@ -130,6 +130,10 @@ class IsoMarket:
         self.bids[bid.bid_uid] = bid
         return ads.BidResult(bid.bid_uid, "SUBMITTED")
 
+    def gate_ns(self, day: date) -> int:
+        """Return when the gate of a market day closes."""
+        return self._at(day, self._gate)
+
     def _at(self, day: date, local: time) -> int:
         return to_ns(datetime.combine(day - timedelta(days=self._days_before), local, tzinfo=self._zone))
 
