@@ -108,10 +108,16 @@ def _journal(data: Path) -> str:
 
     journal = open_journal(data)
     try:
-        broken = journal.verify()
+        broken, head = journal.verify(), journal.head
+        if broken is not None and broken > journal.last_seq and head is not None:
+            raise ConfigError(
+                f"record {broken} is missing: journal.head knows {head[0]} records, {journal.last_seq} are left; "
+                "if an older copy was put back on purpose, delete journal.head"
+            )
         if broken is not None:
             raise ConfigError(f"record {broken} was changed")
-        return f"{journal.last_seq} records, chain whole"
+        behind = ", no head beside it" if head is None and journal.last_seq else ""
+        return f"{journal.last_seq} records, chain whole{behind}"
     finally:
         journal.close()
 
