@@ -100,13 +100,13 @@ class SqlJournal:
         Raises:
             StoreError: Nothing was acknowledged; of a commit that the disk cut short all or nothing is found at replay.
         """
-        self._indexed()
         items: dict[str, Record] = {}
         for item in records:  # of one id the first counts
             items.setdefault(item.id, item)
         keys = {name: key_of(name) for name in items}
         rows: list[tuple[Any, ...]] = []
         try:
+            self._indexed()
             self._db.execute(self.begin)
             known = self._known_ids(keys)
             fresh = [item for name, item in items.items() if name not in known] if known else list(items.values())
