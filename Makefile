@@ -10,10 +10,11 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev system lint types peers-if-possible unit
 
-# What the tests need of the machine: a browser, a protocol analyser and a broker by other hands. Without them those tests are skipped, and say so.
+# What the tests need of the machine: a browser, a protocol analyser, a broker and a database by other hands. Without them those tests are skipped, and say so.
 system:
 	@for tool in chromium tshark mosquitto mosquitto_pub; do command -v $$tool >/dev/null 2>&1 || \
 	missing="$$missing $$(echo $$tool | sed 's/_pub/-clients/')"; done; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get update -qq && \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null 2>&1; } || \
 	echo "not installed:$$missing; the tests that need it will be skipped"

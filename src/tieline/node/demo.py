@@ -36,7 +36,7 @@ MOST_SPEED, MOST_SPEED_ON_WIRE = 600.0, 60.0
 _UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "min": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
 
 
-def parse_duration(text: str) -> int:
+def parse_duration(text: str, option: str = "--for") -> int:
     """Return a duration such as `1d`, `36h` or `90m` in ns.
 
     Raises:
@@ -44,7 +44,7 @@ def parse_duration(text: str) -> int:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", text.strip())
     if match is None or float(match[1]) <= 0:
-        raise ConfigError(f"--for {text!r}: give a number and s, m, h or d, such as 1d")
+        raise ConfigError(f"{option} {text!r}: give a number and s, m, h or d, such as 1d")
     return int(float(match[1]) * _UNITS[match[2]])
 
 

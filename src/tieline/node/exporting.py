@@ -11,7 +11,7 @@ import msgspec
 
 from tieline.desk.facts import FACTS
 from tieline.errors import ConfigError
-from tieline.store.journal import SqliteJournal
+from tieline.store.opening import open_journal
 from tieline.times import iso
 
 
@@ -24,9 +24,7 @@ def export_records(data: Path, kind: str, target: Path) -> int:
     known = sorted(fact.__name__ for fact in FACTS)
     if kind not in known:
         raise ConfigError(f"record kind {kind!r} is unknown: give one of {', '.join(known)}")
-    if not (data / "journal.db").exists():
-        raise ConfigError(f"{data}: no journal.db: give --data the folder of a server or demo")
-    journal = SqliteJournal(data / "journal.db")
+    journal = open_journal(data)
     rows = []
     for record in journal.of_kind(kind):
         body = msgspec.msgpack.decode(record.body)

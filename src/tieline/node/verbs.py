@@ -29,13 +29,16 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on 
 def init(folder: Path, as_json: bool) -> None:
     """Make a data folder: settings, an empty registry and a journal."""
     from tieline.node.config import write_example
+    from tieline.store.importing import read_nothing
     from tieline.store.journal import SqliteJournal
+    from tieline.store.registry import save
 
     if (folder / "tieline.toml").exists():
         raise ConfigError(f"{folder}: is a data folder already; nothing was changed")
     folder.mkdir(parents=True, exist_ok=True)
     write_example(folder / "tieline.toml")
     SqliteJournal(folder / "journal.db").close()
+    save(read_nothing(), folder / "registry.bin")
     then = [f"tieline import DEVICES.csv --data {folder}", f"tieline serve --data {folder}"]
     show({"made": str(folder), "settings": str(folder / "tieline.toml"), "next": then}, as_json)
 
@@ -80,7 +83,6 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
     """Check a data folder: settings, registry, and every link of the journal's chain."""
     from tieline.node.config import load_config
     from tieline.store import registry
-    from tieline.store.journal import SqliteJournal
 
     found: dict[str, Any] = {}
     healthy = True
@@ -88,24 +90,36 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
         "settings": lambda: load_config(data / "tieline.toml").name,
         "registry": lambda: f"{len(registry.load(data / 'registry.bin'))} devices",
         "links": lambda: _links(data),
+        "journal": lambda: _journal(data),
     }
     for name, check in checks.items():
         try:
             found[name] = {"ok": True, "says": check()}
         except ConfigError as error:
             found[name], healthy = {"ok": False, "says": str(error)}, False
-    if (data / "journal.db").exists():
-        journal = SqliteJournal(data / "journal.db")
-        broken = journal.verify()
-        says = f"{journal.last_seq} records, chain whole" if broken is None else f"record {broken} was changed"
-        found["journal"] = {"ok": broken is None, "says": says}
-        healthy &= broken is None
-        journal.close()
-    else:
-        found["journal"], healthy = {"ok": False, "says": f"{data}: no journal.db: run `tieline init {data}`"}, False
     show({"healthy": healthy, **found}, as_json)
     if not healthy:
         ctx.exit(1)
+
+
+def _journal(data: Path) -> str:
+    """Say how many records the journal holds; every one is as it was written."""
+    from tieline.store.opening import open_journal
+
+    journal = open_journal(data)
+    try:
+        broken, head = journal.verify(), journal.head
+        if broken is not None and broken > journal.last_seq and head is not None:
+            raise ConfigError(
+                f"record {broken} is missing: journal.head knows {head[0]} records, {journal.last_seq} are left; "
+                "if an older copy was put back on purpose, delete journal.head"
+            )
+        if broken is not None:
+            raise ConfigError(f"record {broken} was changed")
+        behind = ", no head beside it" if head is None and journal.last_seq else ""
+        return f"{journal.last_seq} records, chain whole{behind}"
+    finally:
+        journal.close()
 
 
 def _links(data: Path) -> str:
@@ -216,43 +230,48 @@ def replay(data: Path, as_json: bool) -> None:
     """Rebuild the state from the journal and print its digest; two replays give the same."""
     from tieline.fleet.ledger import Ledger
     from tieline.node.runtime import replayed
-    from tieline.store.journal import SqliteJournal
+    from tieline.store.opening import open_journal
     from tieline.store.registry import load
 
-    journal = SqliteJournal(data / "journal.db")
-    state = replayed(load(data / "registry.bin"), Ledger(), journal)
+    fleet = load(data / "registry.bin")
+    journal = open_journal(data)
+    state = replayed(fleet, Ledger(), journal)
     answer = {"records": journal.last_seq, "claims": state.claims.count(), "digest": state.digest()}
     show({**answer, "journal": journal.last_hash.hex()}, as_json)
 
 
 @main.command()
 @click.argument("query")
+@click.option("--timeout", "timeout", default="10s", show_default=True, help="End the query after so long, such as 2m.")
 @DATA
 @JSON
-def sql(query: str, data: Path, as_json: bool) -> None:
+def sql(query: str, timeout: str, data: Path, as_json: bool) -> None:
     """Ask the records (table `record`: seq, id, kind, subject, recorded_at_ns) in SQL, read-only."""
-    import sqlite3
+    from tieline.node.demo import parse_duration
+    from tieline.rim.clock import SystemClock
+    from tieline.store.asking import ask
 
-    path = data / "journal.db"
-    if not path.exists():
-        raise ConfigError(f"{path}: no journal: give --data the folder of a server or demo")
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        cursor = db.execute(query)
-        names = [column[0] for column in cursor.description or ()]
-        rows = [[_plain(value) for value in row] for row in cursor.fetchmany(100_000)]
-    except sqlite3.Error as error:
-        raise ConfigError(f"{query!r}: {error}") from None
+    answer = ask(data / "journal.db", query, parse_duration(timeout, "--timeout"), SystemClock())
     if as_json:
-        click.echo(json.dumps({"columns": names, "rows": rows}))
+        rows = [[_plain(value) for value in row] for row in answer.rows]
+        click.echo(json.dumps({"columns": answer.columns, "rows": rows, "is_cut": answer.is_cut}))
         return
-    click.echo("\t".join(names))
-    for row in rows:
-        click.echo("\t".join(str(value) for value in row))
+    click.echo("\t".join(answer.columns))
+    for row in answer.rows:
+        click.echo("\t".join(_cell(value) for value in row))
+    if answer.is_cut:
+        click.echo(f"only the first {len(answer.rows):,} rows are shown", err=True)
 
 
 def _plain(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else value
+
+
+def _cell(value: object) -> str:
+    """Return a value as one cell of one line."""
+    if value is None:
+        return "NULL"
+    return str(_plain(value)).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 @main.command()

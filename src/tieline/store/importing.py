@@ -57,6 +57,11 @@ def read_fleet(path: Path) -> Fleet:
     return _fleet(rows, groups, parents)
 
 
+def read_nothing() -> Fleet:
+    """Return a fleet of no device: what a data folder begins with."""
+    return _fleet([], [], {})
+
+
 def _rows(path: Path) -> Iterable[dict[str, str]]:
     if not path.exists():
         raise ConfigError(f"{path}: no such file")

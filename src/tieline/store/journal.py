@@ -21,6 +21,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from tieline.errors import ConfigError, Error, InvariantError
 from tieline.flow.record import Record
+from tieline.store.head import Head, Mark
 from tieline.store.index import Index, key_of
 from tieline.store.schema import ddl
 
@@ -69,13 +70,14 @@ class SqlJournal:
 
     begin = "BEGIN"
 
-    def __init__(self, name: str, db: Connection, index_folder: Path | None) -> None:
+    def __init__(self, name: str, db: Connection, index_folder: Path | None, head: Head | None = None) -> None:
         """Take over a connection; `name` is what errors call it, `index_folder` is where the index is kept."""
         self.name, self._db = name, db
         last = list(db.execute("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1"))
         self._seq, self._hash = (int(last[0][0]), bytes(last[0][1])) if last else (0, GENESIS)
         self._index = Index(index_folder)
         self._is_indexed = False
+        self._head, self._is_head_held = head, False
         self._lock = threading.Lock()  # the index is read by the loop's thread while the journal's own appends
 
     def reader(self) -> SqlJournal:
@@ -98,13 +100,13 @@ class SqlJournal:
         Raises:
             StoreError: Nothing was acknowledged; of a commit that the disk cut short all or nothing is found at replay.
         """
-        self._indexed()
         items: dict[str, Record] = {}
         for item in records:  # of one id the first counts
             items.setdefault(item.id, item)
         keys = {name: key_of(name) for name in items}
         rows: list[tuple[Any, ...]] = []
         try:
+            self._indexed()
             self._db.execute(self.begin)
             known = self._known_ids(keys)
             fresh = [item for name, item in items.items() if name not in known] if known else list(items.values())
@@ -121,6 +123,31 @@ class SqlJournal:
             self._took(fresh, keys, last)
         return self._seq
 
+    def _keep_head(self) -> None:
+        """Move the head on; where it tells of records that aren't here it stays, so that the loss stays seen."""
+        if self._head is None:
+            return
+        if not self._is_head_held:
+            if self._lost(self._head.read()) is not None:
+                return
+            self._is_head_held = True
+        try:
+            self._head.write(self._seq, self._hash)
+        except OSError as error:  # the records are safe; a head that lags says less, but nothing wrong
+            del error
+
+    def _lost(self, mark: Mark | None) -> int | None:
+        """Return the number of a record that the head tells of and the journal lacks; None: it holds them all."""
+        if mark is None or mark[0] == 0 or self._hash_of(mark[0]) == mark[1]:
+            return None
+        last = next(iter(self._db.execute("SELECT max(seq) FROM record")))[0] or 0
+        return int(min(last + 1, mark[0]))
+
+    @property
+    def head(self) -> Mark | None:
+        """Number and hash of the last record as noted beside the journal; it may be older than the journal's end."""
+        return None if self._head is None else self._head.read()
+
     def _took(self, fresh: list[Record], keys: dict[str, int], last: bytes) -> None:
         """Note what is durable now."""
         with self._lock:
@@ -132,6 +159,7 @@ class SqlJournal:
                     self._index.save()
                 except OSError as error:  # the records are safe; what is not written is made again later
                     del error
+        self._keep_head()
 
     def _known_ids(self, keys: dict[str, int]) -> set[str]:
         """Return which ids are there already. Raises InvariantError where two ids share a key."""
@@ -230,22 +258,29 @@ class SqlJournal:
         return [(cause, record) for cause, record in found if cause in record.caused_by]
 
     def verify(self) -> int | None:
-        """Return the number of the first record that is not as it was written, or None where all are."""
-        through, before, expected = self._seq, GENESIS, 0
+        """Return the number of the first record that is not as it was written, or None where all are.
+
+        A record that `head` tells of and that isn't there counts as changed.
+        """
+        mark = self.head  # before the last number: a server that appends meanwhile moves both on
+        before, expected = GENESIS, 0
         sql = f"SELECT {_COLUMNS}, hash FROM record WHERE seq<=? ORDER BY seq"
         try:
+            through = max(self._seq, next(iter(self._db.execute("SELECT max(seq) FROM record")))[0] or 0)
             for row in self._db.execute(sql, (through,)):
                 expected += 1
                 if int(row[0]) != expected or chain(before, _row(row)) != row[7]:
                     return expected
                 before = bytes(row[7])
+            return self._lost(mark) if expected == through else expected + 1
         except Exception as error:  # noqa: BLE001  whatever the engine can't read any more is not as it was written
             del error
             return expected + 1
-        return None if expected == through else expected + 1
 
     def close(self) -> None:
         """Close the connection."""
+        if self._head is not None:
+            self._head.close()
         self._db.close()
 
 
@@ -270,8 +305,10 @@ class SqliteJournal(SqlJournal):
             _bring_up(db)
             for statement in ddl(sqlite_dialect.dialect()):
                 db.execute(statement)
-            folder = None if str(path) == ":memory:" else self.path.with_name(f"{self.path.stem}.index")
-            super().__init__(str(path), db, folder)
+            is_kept = str(path) != ":memory:"
+            folder = self.path.with_name(f"{self.path.stem}.index") if is_kept else None
+            head = Head(self.path.with_name(f"{self.path.stem}.head")) if is_kept else None
+            super().__init__(str(path), db, folder, head)
         except Exception as error:
             raise ConfigError(f"{path}: not a journal that can be opened: {error}") from error
 

@@ -1,0 +1,133 @@
+"""The verbs that ask a data folder: they write nothing, end in time, and make no journal."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tieline.errors import ConfigError
+from tieline.flow.record import Record
+from tieline.node.cli import main
+from tieline.store.asking import ask
+from tieline.store.journal import SqliteJournal
+from tieline.times import SECOND_NS
+
+
+class Ticks:
+    """A clock on which each look takes a second."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def now_ns(self) -> int:
+        self.looks += 1
+        return self.looks * SECOND_NS
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+def said(result: Result) -> str:
+    """What the verb says of a fault: one line."""
+    assert result.exit_code != 0
+    text = result.output if isinstance(result.exception, SystemExit) else str(result.exception)
+    assert len(text.strip().splitlines()) == 1, text
+    return text
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "data"
+    assert run("init", str(made)).exit_code == 0
+    journal = SqliteJournal(made / "journal.db")
+    journal.append([Record(f"r{n}", "Test", "line\none", n, (), b"\x01") for n in range(5)])
+    journal.close()
+    return made
+
+
+def test_a_folder_just_made_is_healthy_and_has_an_empty_registry(tmp_path: Path) -> None:
+    run("init", str(tmp_path / "new"))
+    found = json.loads(run("doctor", "--data", str(tmp_path / "new"), "--json").stdout)
+    assert found["healthy"] is True
+    assert found["registry"] == {"ok": True, "says": "0 devices"}
+
+
+@pytest.mark.parametrize(
+    "verb", [["replay"], ["doctor"], ["why", "x"], ["export", "LineSettled", "out.csv"], ["sql", "select 1"]]
+)
+def test_no_question_makes_a_journal_where_there_is_none(tmp_path: Path, verb: list[str]) -> None:
+    run("init", str(tmp_path))  # all but the journal
+    for left in tmp_path.glob("journal*"):
+        left.unlink()
+    before = sorted(tmp_path.iterdir())
+    assert run(*verb, "--data", str(tmp_path)).exit_code != 0
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ATTACH '{other}' AS x", "VACUUM", "VACUUM INTO '{other}'", "PRAGMA journal_mode=DELETE", "PRAGMA user_version=7",
+        "DELETE FROM record", "UPDATE record SET kind='x'", "INSERT INTO setting VALUES ('a', x'00')", "DROP TABLE record",
+        "CREATE TABLE x (a)", "CREATE TEMP TABLE x (a)", "BEGIN", "REINDEX", "ANALYZE", "SELECT load_extension('{other}')",
+    ],
+)  # fmt: skip
+def test_whatever_would_write_is_refused_in_one_line(folder: Path, tmp_path: Path, query: str) -> None:
+    other = tmp_path / "other.db"
+    before = (folder / "journal.db").read_bytes()
+    assert "is refused: the records are read-only here" in said(
+        run("sql", query.format(other=other), "--data", str(folder))
+    )
+    assert not other.exists()
+    assert (folder / "journal.db").read_bytes() == before
+
+
+def test_a_query_without_end_is_ended_by_the_clock(folder: Path) -> None:
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT count(*) FROM c"
+    clock = Ticks()
+    with pytest.raises(ConfigError, match=r"ended after 10 s: narrow it, or give a longer --timeout"):
+        ask(folder / "journal.db", endless, 10 * SECOND_NS, clock)
+    assert clock.looks <= 14
+    assert "ended after 0.2 s" in said(run("sql", endless, "--timeout", "0.2s", "--data", str(folder)))
+
+
+def test_rows_beyond_the_most_are_cut_and_said_to_be(folder: Path) -> None:
+    answer = ask(folder / "journal.db", "SELECT seq FROM record ORDER BY seq", SECOND_NS, Ticks(), most_rows=3)
+    assert (answer.rows, answer.is_cut) == ([(1,), (2,), (3,)], True)
+    assert not ask(folder / "journal.db", "SELECT seq FROM record", SECOND_NS, Ticks(), most_rows=5).is_cut
+
+
+def test_nothing_is_shown_as_null_and_each_row_is_one_line(folder: Path) -> None:
+    query = "SELECT NULL AS n, subject, body FROM record LIMIT 1"
+    assert run("sql", query, "--data", str(folder)).stdout == "n\tsubject\tbody\nNULL\tline\\none\t01\n"
+    found = json.loads(run("sql", query, "--json", "--data", str(folder)).stdout)
+    assert found == {"columns": ["n", "subject", "body"], "rows": [[None, "line\none", "01"]], "is_cut": False}
+
+
+@pytest.mark.parametrize(
+    "query", ["", "/* nothing */", "SELECT 1; SELECT 2", "SELECT nope", "SELECT zeroblob(900000000)"]
+)
+def test_a_faulty_query_is_answered_in_one_line(folder: Path, query: str) -> None:
+    assert query[:8] in said(run("sql", query, "--data", str(folder)))
+
+
+@pytest.mark.parametrize("timeout", ["0s", "-1s", "soon"])
+def test_a_timeout_that_is_none_is_refused_by_its_name(folder: Path, timeout: str) -> None:
+    assert "--timeout" in said(run("sql", "SELECT 1", f"--timeout={timeout}", "--data", str(folder)))
+
+
+def test_doctor_names_a_changed_record_and_a_journal_that_is_none(folder: Path) -> None:
+    db = sqlite3.connect(folder / "journal.db")
+    db.execute("UPDATE record SET body=x'02' WHERE seq=3")
+    db.commit()
+    db.close()
+    assert "record 3 was changed" in run("doctor", "--data", str(folder)).stdout
+    for left in folder.glob("journal.db*"):
+        left.unlink()
+    (folder / "journal.db").write_bytes(b"not a database" * 100)
+    found = run("doctor", "--data", str(folder), "--json")
+    assert found.exit_code == 1
+    assert "not a journal" in json.loads(found.stdout)["journal"]["says"]
