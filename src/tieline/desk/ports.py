@@ -184,6 +184,18 @@ class Inlet(Protocol):
         ...
 
 
+class Selecting(Inlet, Protocol):
+    """An inlet for interfaces whose peers select before they operate (R13); the desk implements it."""
+
+    def select(self, source: str, resource: str, quantity: Quantity, level: Level) -> Refusal | None:
+        """Give a source the exclusive lease on what it is about to operate, or say who holds it."""
+        ...
+
+    def deselect(self, source: str) -> int:
+        """Free all that a source had selected, and return how many that were."""
+        ...
+
+
 # --- market -----------------------------------------------------------------------------------------------------------
 
 
