@@ -84,7 +84,11 @@ class CommandLink(Protocol):
 
 
 class LastHop(Protocol):
-    """Asked by links that queue, just before they write a command; the desk implements it."""
+    """Asked by links that queue, just before they write a command; the desk implements it.
+
+    Such a link has an attribute `last_hop: LastHop | None`, which the desk sets when it binds the link's rows. A
+    command that may not leave ends CANCELLED (or REJECTED, where a part of it is out already) with BLOCKED.
+    """
 
     def passes(self, batch: CommandBatch) -> NDArray[np.bool_]:
         """Return which rows of the batch may leave at this instant; all, unless the kill switch is pressed."""
