@@ -168,3 +168,28 @@ def test_every_command_ends_in_exactly_one_terminal_stage_whatever_happens(seed:
 def test_an_unknown_fault_is_refused_by_its_path() -> None:
     with pytest.raises(msgspec.ValidationError, match="lst"):
         msgspec.convert({"lst": 0.1}, DeviceFaults)
+
+
+class Switch:
+    """A pressed kill switch: only a command that ends at 0 W passes, and one row is near enough to it."""
+
+    def passes(self, batch: CommandBatch) -> np.ndarray:
+        return (np.abs(batch.target_w) < 1.0) | (batch.rows == 3)
+
+
+def test_a_command_under_the_kill_switch_is_not_written_and_one_towards_safety_is() -> None:
+    async def scene(s: Room) -> None:
+        s.link.last_hop = Switch()
+        barred = s.batch(1_000.0)
+        await s.link.send(barred)
+        await asyncio.sleep(100)
+        others = [row for row in range(COUNT) if row != 3]
+        assert all(s.intake.life(barred.id, row) == [Stage.CANCELLED] for row in others)
+        assert s.intake.life(barred.id, 3)[0] is Stage.SENT
+        assert np.isnan(s.link.target_w[others]).all()
+        safe = s.batch(0.0)
+        await s.link.send(safe)
+        await asyncio.sleep(10)
+        assert s.life(safe)[:2] == [Stage.SENT, Stage.ACCEPTED]
+
+    play(scene)

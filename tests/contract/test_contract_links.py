@@ -312,3 +312,38 @@ def test_a_setting_that_is_unknown_or_cant_be_is_refused_by_its_path(name: str, 
                 harness.check(harness.settle(how), clock, supervisor)
 
     run_virtual(main)
+
+
+class Switch:
+    """A kill switch beside a link: once pressed, a command to one power leads away from safety, others towards it."""
+
+    def __init__(self, unsafe_w: float) -> None:
+        self.is_pressed, self.unsafe_w = False, unsafe_w
+
+    def passes(self, batch: CommandBatch) -> np.ndarray:
+        return np.array([not self.is_pressed or watts != self.unsafe_w for watts in batch.target_w], np.bool_)
+
+
+@every_link
+def test_a_command_that_waits_when_the_kill_switch_is_pressed_is_not_written_and_one_towards_safety_is(
+    name: str,
+) -> None:
+    async def scene(s: Room) -> None:
+        s.link.last_hop = switch = Switch(s.harness.target_w)
+        await s.harness.drop()
+        await asyncio.sleep(5)
+        barred = await s.command(s.harness.target_w, seconds=900.0, wait_s=5.0)
+        assert s.life(barred) == []
+        switch.is_pressed = True
+        await s.harness.restore()
+        await asyncio.sleep(150)
+        assert s.life(barred) == [Stage.CANCELLED]
+        assert s.harness.effects() == []
+        safe = await s.command(s.harness.other_w, seconds=900.0, wait_s=30.0)
+        assert s.life(safe)[-1] is Stage.DONE
+        assert s.harness.power_w() == s.harness.other_w
+        switch.is_pressed = False
+        after = await s.command(s.harness.target_w, seconds=900.0, wait_s=30.0)
+        assert s.life(after)[-1] is Stage.DONE
+
+    play(name, scene)

@@ -14,8 +14,11 @@ from typing import Protocol
 from tieline.desk.ports import Ask, Award, BatchAnswer, DispatchBatch, Granted, LinkHealth, Session
 from tieline.errors import LinkDown
 from tieline.resource.claim import Quantity, Refusal
+from tieline.resource.level import Level
+from tieline.resource.selects import Selects
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock
+from tieline.times import SECOND_NS
 
 POOL = "pool:north"
 
@@ -33,6 +36,7 @@ class RecordingDesk:
     is_failing: bool = False
     delay_s: float = 0.0
     last: str = "-1"
+    selects: Selects = field(default_factory=Selects)
 
     async def ask(self, ask: Ask) -> Granted | Refusal:
         await self._turn()
@@ -46,6 +50,13 @@ class RecordingDesk:
 
     async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
         return True
+
+    def select(self, source: str, resource: str, quantity: Quantity, level: Level) -> Refusal | None:
+        now_ns = int(asyncio.get_running_loop().time() * SECOND_NS)
+        return self.selects.take((source.partition(":")[0], resource, quantity, level), source, now_ns)
+
+    def deselect(self, source: str) -> int:
+        return self.selects.release(source)
 
     async def awards(self, awards: Sequence[Award], frame: str) -> list[Refusal | None]:
         return [None] * len(awards)

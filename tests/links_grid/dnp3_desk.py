@@ -5,7 +5,9 @@ import asyncio
 from tieline.desk.ports import Ask, Granted, GroupView, Measured, Snapshot
 from tieline.errors import LinkDown
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
+from tieline.resource.level import Level
 from tieline.resource.quality import Quality
+from tieline.resource.selects import Selects
 from tieline.times import SECOND_NS
 
 START_NS = 1_626_000_000 * SECOND_NS
@@ -23,6 +25,14 @@ class SmallDesk:
         self.refusing: Refusal | None = None
         self.fail = False
         self.delay_s = delay_s
+        self.selects = Selects()
+
+    def select(self, source: str, resource: str, quantity: Quantity, level: Level) -> Refusal | None:
+        now_ns = int(asyncio.get_running_loop().time() * SECOND_NS)
+        return self.selects.take((source.partition(":")[0], resource, quantity, level), source, now_ns)
+
+    def deselect(self, source: str) -> int:
+        return self.selects.release(source)
 
     async def ask(self, ask: Ask) -> Granted | Refusal:
         await asyncio.sleep(self.delay_s)

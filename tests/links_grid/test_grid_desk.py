@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 import httpx
 import msgspec
 import numpy as np
+from py1815.application import FunctionCode
 from py1815.control import CommandStatus
+from py1815.master.controls import analog
 
 from tieline.desk.desk import Desk
 from tieline.desk.ports import Offer, Segment
@@ -22,6 +24,7 @@ from tieline.links.grid.dnp3.binding import Group as Bound
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.resource.admission import Principal
+from tieline.resource.claim import Quantity
 from tieline.resource.identity import Kind, Purpose
 from tieline.resource.level import Level
 from tieline.rim.supervise import Supervisor
@@ -139,6 +142,28 @@ def test_a_limit_beyond_the_principal_s_power_is_refused_by_the_desk_over_the_wi
         scada = Scada("tieline", 20000, master=1, outstation=10, spawn=supervisor.spawn)
         await scada.connect()
         assert await scada.limit(0, -2e4, 3e4) == [CommandStatus.NOT_AUTHORIZED] * 3
+        await outstation.stop()
+
+    play(scene)
+
+
+def test_a_select_on_the_wire_is_the_desk_s_lease_and_keeps_out_an_ask_of_the_same_interface_and_level() -> None:
+    async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
+        outstation = Dnp3Outstation(BINDING, desk, clock, supervisor)
+        await outstation.start()
+        scada = Scada("tieline", 20000, master=1, outstation=10, spawn=supervisor.spawn)
+        await scada.connect()
+        controls = [analog(1, -2e4, 1), analog(2, 3e4, 1)]
+        assert await scada.command(FunctionCode.SELECT, controls) == [CommandStatus.SUCCESS] * 2
+        lease = ("pool:north", Quantity.P, Level.ENVELOPE)
+        refusal = desk.select("dnp3:other", *lease)
+        assert refusal is not None
+        assert (refusal.holder, refusal.rule) == ("dnp3:dno", "R13")
+        assert desk.select("dnp3:other", "pool:north", Quantity.P, Level.GRID_EMERGENCY) is None, "stronger"
+        assert desk.select("console:ada", *lease) is None, "another interface"
+        await asyncio.sleep(5.1)
+        assert desk.select("dnp3:other", *lease) is None
+        assert await scada.command(FunctionCode.SELECT, controls) == [CommandStatus.BLOCKED_OTHER_MASTER] * 2
         await outstation.stop()
 
     play(scene)

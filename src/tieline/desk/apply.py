@@ -22,7 +22,7 @@ from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
 from tieline.resource.command import Stage, follows
 from tieline.resource.identity import Purpose
 from tieline.resource.level import Level
-from tieline.times import FOREVER_NS, SECOND_NS
+from tieline.times import FOREVER_NS, HOUR_NS, SECOND_NS
 
 WATCHDOG = "watchdog"
 HEARD = (int(Stage.ACCEPTED), int(Stage.EXECUTING), int(Stage.DONE))
@@ -65,6 +65,8 @@ def _reserved(state: DeskState, record_id: str, fact: facts.CapacityReserved) ->
         state=held, holds_until_ns=fact.holds_until_ns or FOREVER_NS, energy_wh=fact.energy_wh,
     )  # fmt: skip
     _sync_deltas(state, fact.reservation)
+    if fact.event:
+        state.event_bookings.setdefault(fact.event, []).append(fact.reservation)
 
 
 def _award_taken(state: DeskState, record_id: str, fact: facts.AwardTaken) -> None:
@@ -228,6 +230,18 @@ def _event_changed(state: DeskState, record_id: str, fact: facts.EventChanged) -
     body: dict[str, Any] = dict(fact.body)
     body["state"] = EventState(fact.state)
     state.events[fact.event] = ProgramEvent(**body)
+    for reservation in state.event_bookings.get(fact.event, ()):
+        if body["state"] in (EventState.CANCELED, EventState.DENIED):
+            state.ledger.release(reservation)
+        elif body["state"] is EventState.COMPLETED:
+            state.ledger.deliver(reservation)
+        _sync_deltas(state, reservation)
+
+
+def _event_tracked(state: DeskState, record_id: str, fact: facts.EventTracked) -> None:
+    hours = (fact.end_ns - fact.start_ns) / HOUR_NS
+    asked_wh, delivered_wh = state.event_tracked.get(fact.event, (0.0, 0.0))
+    state.event_tracked[fact.event] = asked_wh + fact.asked_w * hours, delivered_wh + fact.delivered_w * hours
 
 
 def _alarm_changed(state: DeskState, record_id: str, fact: facts.AlarmChanged) -> None:
@@ -259,6 +273,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.CommandsReported: _commands_reported,
     facts.ReleaseStaged: _release_staged,
     facts.EventChanged: _event_changed,
+    facts.EventTracked: _event_tracked,
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
 }

@@ -78,6 +78,8 @@ class Desk:
         if len(taken):
             raise InvariantError(f"row {taken[0]} is bound to a link already: one writer a resource")
         self._link_of_row[rows] = code
+        if hasattr(link, "last_hop"):
+            link.last_hop = self
         for quantity in getattr(link, "carries", CARRIED):
             able = self.state.carries.setdefault(quantity, np.zeros(len(self.state.fleet), np.bool_))
             able[rows] = True
@@ -247,11 +249,13 @@ class Desk:
 
     def passes(self, batch: CommandBatch) -> NDArray[np.bool_]:
         """Return which commands of a batch may leave at this instant; links that queue ask again before they write."""
-        return may_pass(self.state, batch.rows, batch.target_w, batch.low_w, batch.high_w)
+        passes = may_pass(self.state, batch.rows, batch.target_w, batch.low_w, batch.high_w)
+        if not passes.all():
+            self.state.claims.touch(batch.rows[~passes])  # decided again once the switch is released
+        return passes
 
     def _bar(self, batch: CommandBatch, link: str) -> None:
         count = len(batch)
-        self.state.claims.touch(batch.rows)
         self.reports(
             CommandReports(
                 batch.id, link, batch.rows, np.full(count, Stage.CANCELLED, np.uint8),

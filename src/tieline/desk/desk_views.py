@@ -95,7 +95,8 @@ class EventPreview(View, frozen=True):
     """What an event would do, before anybody is bothered.
 
     `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
-    through the event.
+    through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
+    event can still have.
     """
 
     group: str
@@ -113,10 +114,13 @@ class EventPreview(View, frozen=True):
     minutes: tuple[float, ...]
     cost: float = 0.0
     effects: tuple[FeederEffect, ...] = ()
+    owed_w: float = 0.0
+    free_w: float = 0.0
+    free_wh: float = 0.0
 
 
 class EventView(View, frozen=True):
-    """A program event with the steps that it may take now."""
+    """A program event with the steps that it may take now, what it has booked, and what it asked and got so far."""
 
     id: str
     program: str
@@ -130,6 +134,10 @@ class EventView(View, frozen=True):
     approved_by: str
     why: str
     next: tuple[str, ...]
+    reserved_w: float = 0.0
+    reserved_wh: float = 0.0
+    asked_wh: float = 0.0
+    delivered_wh: float = 0.0
 
 
 class MarketHour(View, frozen=True):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
+from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged, Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
 from tieline.desk.screens import ComposeEvent
@@ -35,12 +36,14 @@ REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0
 SECOND_PERSON_DEVICES = 1
 
 
-def view_of(event: ProgramEvent) -> EventView:
+def view_of(state: DeskState, event: ProgramEvent) -> EventView:
     """Return an event for a screen."""
+    reserved_w, reserved_wh = booked(state, event.id)
+    asked_wh, delivered_wh = state.event_tracked.get(event.id, (0.0, 0.0))
     return EventView(
         event.id, event.program, event.group, event.strategy, event.start_ns, event.end_ns, event.power_w,
         event.state.value, event.composed_by, event.approved_by, event.why,
-        tuple(sorted(step.value for step in NEXT[event.state])),
+        tuple(sorted(step.value for step in NEXT[event.state])), reserved_w, reserved_wh, asked_wh, delivered_wh,
     )  # fmt: skip
 
 
@@ -56,7 +59,10 @@ def refusal_of(state: DeskState, wish: ComposeEvent, now_ns: int) -> Refusal | N
         return Refusal("an event asks for some power", "power_w", str(wish.power_w), "finite, not 0")
     if wish.end_ns - wish.start_ns > MAX_HOURS * HOUR_NS:
         return Refusal("the event is too long", "end_ns", iso(wish.end_ns), f"{MAX_HOURS} h after its start")
-    return check(_event(wish, "", ""), now_ns)
+    wished = _event(wish, "", "")
+    refusal = check(wished, now_ns)
+    # Compared when it is composed, so that nobody waits for an approval that can't be; booked when it is approved.
+    return refusal or decide_reserve(state, wished, wish.start_ns, wish.end_ns, now_ns)[1]
 
 
 def _event(wish: ComposeEvent, name: str, by: str) -> ProgramEvent:
@@ -87,6 +93,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     refusal = refusal_of(state, wish, now_ns)
     if refusal is not None:
         return refusal
+    left = room(state, _event(wish, "", ""), now_ns)
     rows, share_w, out, unseen = shares(state, wish.group, wish.power_w)
     column = state.fleet.available_up_w if wish.power_w > 0 else state.fleet.available_down_w
     can_w = float(np.nansum(column[rows]))
@@ -110,7 +117,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         wish.group, len(rows), wish.power_w, float(np.sign(wish.power_w)) * can_w, expected_w, out, unseen,
         float(np.mean(per_minute)) * hours, -float(np.sign(wish.power_w)) * rebound_w, text,
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
-        float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours,
+        float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
     )  # fmt: skip
 
 
@@ -145,6 +152,10 @@ def decide_step(
         return [], after
     entries = [_changed(after, by, now_ns)]
     if after.state is EventState.APPROVED:
+        booked_by, refusal = decide_reserve(state, after, after.start_ns, after.end_ns, now_ns, (entries[0].id,))
+        if refusal is not None:
+            return [], refusal
+        entries += booked_by
         after = structs.replace(after, state=EventState.SCHEDULED)
         entries.append(_changed(after, by, now_ns, (entries[0].id,)))
     if event.state is EventState.IN_PROGRESS:
@@ -171,9 +182,12 @@ def decide_extend(
         derive("event-extended", event.id, longer.end_ns, now_ns), EventChanged(event.id, event.state.value, by, body),
         event.group,
     )  # fmt: skip
+    reserved, refusal = decide_reserve(state, longer, event.end_ns, longer.end_ns, now_ns, (step.id,))
+    if refusal is not None:
+        return [], refusal
     if event.state is EventState.SCHEDULED:
-        return [step], longer
-    return [step, _placed(state, longer, now_ns, step.id)], longer
+        return [step, *reserved], longer
+    return [step, *reserved, _placed(state, longer, now_ns, step.id)], longer
 
 
 def due(state: DeskState, now_ns: int) -> list[Entry]:

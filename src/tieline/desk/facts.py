@@ -187,7 +187,7 @@ class ReleaseStaged(Fact, frozen=True):
 
 
 class CapacityReserved(Fact, frozen=True):
-    """A pool's capacity was reserved for a product, or the second sale of it refused."""
+    """A pool's capacity was reserved for a product, or the second sale of it refused; `event`: the call it is for."""
 
     reservation: str
     resource: str
@@ -199,6 +199,7 @@ class CapacityReserved(Fact, frozen=True):
     energy_wh: float
     refusal: Refusal | None = None
     holds_until_ns: int = 0
+    event: str = ""
 
 
 class Shortened(Struct, frozen=True):
@@ -276,6 +277,18 @@ class EventChanged(Fact, frozen=True):
     state: str
     by: str
     body: dict[str, Any] = {}
+
+
+class EventTracked(Fact, frozen=True):
+    """What a program event asked and got over one interval, and why it fell short (W, by cause)."""
+
+    event: str
+    start_ns: int
+    end_ns: int
+    asked_w: float
+    delivered_w: float
+    causes: dict[str, float]
+    readings: int
 
 
 class StatementMade(Fact, frozen=True):

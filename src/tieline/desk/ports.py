@@ -84,7 +84,11 @@ class CommandLink(Protocol):
 
 
 class LastHop(Protocol):
-    """Asked by links that queue, just before they write a command; the desk implements it."""
+    """Asked by links that queue, just before they write a command; the desk implements it.
+
+    Such a link has an attribute `last_hop: LastHop | None`, which the desk sets when it binds the link's rows. A
+    command that may not leave ends CANCELLED (or REJECTED, where a part of it is out already) with BLOCKED.
+    """
 
     def passes(self, batch: CommandBatch) -> NDArray[np.bool_]:
         """Return which rows of the batch may leave at this instant; all, unless the kill switch is pressed."""
@@ -181,6 +185,18 @@ class Inlet(Protocol):
 
     async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
         """Cancel the live claim of a source; the next valid claim holds again. Returns whether there was one."""
+        ...
+
+
+class Selecting(Inlet, Protocol):
+    """An inlet for interfaces whose peers select before they operate (R13); the desk implements it."""
+
+    def select(self, source: str, resource: str, quantity: Quantity, level: Level) -> Refusal | None:
+        """Give a source the exclusive lease on what it is about to operate, or say who holds it."""
+        ...
+
+    def deselect(self, source: str) -> int:
+        """Free all that a source had selected, and return how many that were."""
         ...
 
 

@@ -104,6 +104,8 @@ class DeskState:
     answers: dict[str, Granted | Refusal] = field(default_factory=dict)
     versions: dict[AskKey, int] = field(default_factory=dict)
     events: dict[str, ProgramEvent] = field(default_factory=dict)
+    event_bookings: dict[str, list[str]] = field(default_factory=dict)
+    event_tracked: dict[str, tuple[float, float]] = field(default_factory=dict)  # asked, delivered (Wh) so far
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)

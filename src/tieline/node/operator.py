@@ -7,6 +7,7 @@ import numpy as np
 from tieline.desk.authority import decide_kill
 from tieline.desk.desk_views import EventView
 from tieline.desk.entry import Entry
+from tieline.desk.event_tracking import EventTallies
 from tieline.desk.events import decide_compose, decide_extend, decide_step, due, view_of
 from tieline.desk.facts import AlarmChanged, Audited
 from tieline.desk.people import names_in
@@ -31,10 +32,13 @@ class NodeOperator:
     def __init__(self, node: Node, reader: NodeReader) -> None:
         self.node, self._reader = node, reader
         self._acts = 0
+        self._tallies = EventTallies()
         node.after_beat.append(self._events_by_clock)
 
     async def _events_by_clock(self) -> None:
-        entries = due(self.node.state, self.node.clock.now_ns())
+        now_ns = self.node.clock.now_ns()
+        await self.node.desk.commit(self._tallies.count(self.node.state, now_ns))
+        entries = due(self.node.state, now_ns)
         if entries:
             await self.node.desk.commit(entries)
             await self.node.desk.settle()
@@ -43,7 +47,7 @@ class NodeOperator:
         """Compose an event."""
         entries, answer = decide_compose(self.node.state, event, by, self.node.clock.now_ns())
         await self.node.desk.commit(entries)
-        return answer if isinstance(answer, Refusal) else view_of(answer)
+        return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
     async def advance(self, event: str, to: str, by: str) -> EventView | Refusal:
         """Move an event one step."""
@@ -56,7 +60,7 @@ class NodeOperator:
         if entries:
             await self._events_by_clock()
             await self.node.desk.settle()
-        return answer if isinstance(answer, Refusal) else view_of(answer)
+        return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
     async def extend(self, event: str, minutes: int, by: str) -> EventView | Refusal:
         """Let an event last longer."""
@@ -64,7 +68,7 @@ class NodeOperator:
         await self.node.desk.commit(entries)
         if entries:
             await self.node.desk.settle()
-        return answer if isinstance(answer, Refusal) else view_of(answer)
+        return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
     async def owner_limit(self, resource: str, ask: OwnerLimit | None, by: str) -> Granted | Refusal | None:
         """Limit a device for its owner until he takes it back (None): an owner's need outranks every market."""

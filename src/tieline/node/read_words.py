@@ -61,6 +61,8 @@ def says(record: Record) -> str:
             return f"position: available up {kw(fact.before_up_w)} to {kw(fact.after_up_w)}, told upward"
         case f.IntervalTracked():
             return f"asked {kw(fact.asked_w)}, delivered {kw(fact.delivered_w)}"
+        case f.EventTracked():
+            return f"the event asked {kw(fact.asked_w)}, got {kw(fact.delivered_w)}"
         case f.ScheduleMade():
             return f"{len(fact.rows.array())} stores planned over {fact.steps} steps"
         case f.EventChanged():

@@ -307,7 +307,7 @@ class NodeReader:
 
     def events(self) -> list[EventView]:
         """Return program events, the newest first."""
-        return [view_of(event) for event in reversed(self.node.state.events.values())]
+        return [view_of(self.node.state, event) for event in reversed(self.node.state.events.values())]
 
     def preview(self, event: ComposeEvent) -> EventPreview | Refusal:
         """Return what an event would do; nothing happens."""

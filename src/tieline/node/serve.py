@@ -45,10 +45,7 @@ def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: 
         up_w = float(fleet.max_inject_w[rows].sum() + fleet.max_absorb_w[rows].sum())
         ledger.set_capacity(name, Capacity(up_w, up_w))
     journal = SqliteJournal(folder / "journal.db")
-    principals = {
-        peer.name: Principal(peer.name, Level[peer.ceiling], frozenset(peer.resources), max_power_w=peer.max_power_w)
-        for peer in settings.peers
-    }
+    principals = principals_of(settings)
     check_links(settings.links, fleet, principals)
     state = replayed(fleet, ledger, journal)
     kinds, fuels = kinds_and_fuels(fleet)
@@ -56,6 +53,24 @@ def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: 
     node = Node(state, journal, SystemClock(), supervisor, principals, pools, 1.0, executor)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
     return node
+
+
+PEOPLE = {
+    "owner": Principal("owner", Level.OWNER_NEED),
+    "operator": Principal("operator", Level.GRID_EMERGENCY, is_person=True),
+    "dispatcher": Principal("dispatcher", Level.UTILITY, is_person=True),
+    "program_manager": Principal("program_manager", Level.PROGRAM, is_person=True),
+}
+"""Those in whose name the console asks; a peer of the settings with the same name takes the place of one."""
+
+
+def principals_of(settings: Settings) -> dict[str, Principal]:
+    """Return who may claim: the console's people, and the peers of the settings."""
+    found = dict(PEOPLE)
+    for peer in settings.peers:
+        resources = frozenset(peer.resources)
+        found[peer.name] = Principal(peer.name, Level[peer.ceiling], resources, max_power_w=peer.max_power_w)
+    return found
 
 
 def _pool(fleet: Fleet, name: str, jurisdiction: str) -> PoolDesk:

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.ports import Intake, LinkHealth, Session
+from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.command import RejectWord, Stage
 from tieline.resource.point import code
@@ -45,6 +45,7 @@ class ColumnsLink:
     ) -> None:
         self.name = name
         self.rows = rows
+        self.last_hop: LastHop | None = None
         self._world, self._intake, self._clock, self._later, self._rng = world, intake, clock, later, rng
         self._faults = faults
         count = len(world.power_w)
@@ -108,6 +109,13 @@ class ColumnsLink:
             self.expired += len(batch)
             self._report(batch, np.arange(len(batch)), Stage.EXPIRED, now_ns)
             return
+        if self.last_hop is not None:
+            passes = self.last_hop.passes(batch)
+            if not passes.all():
+                self._report(batch, np.flatnonzero(~passes), Stage.CANCELLED, now_ns)
+                batch = batch.take(passes)
+            if not len(batch):
+                return
         self.sent += len(batch)
         self._report(batch, np.arange(len(batch)), Stage.SENT, now_ns)
         faults, draw = self._faults, self._rng.random((5, len(batch)))

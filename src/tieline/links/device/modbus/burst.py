@@ -18,6 +18,7 @@ import numpy as np
 
 from tieline.device.profile import Profile
 from tieline.errors import PeerError
+from tieline.links.device.last_hop import KILLED, leaving
 from tieline.links.device.modbus.client import Answer, Client, Failure, Question
 from tieline.links.device.modbus.columns import asked_of_rows, laid, requests
 from tieline.links.device.modbus.commanded import Carrier
@@ -25,7 +26,7 @@ from tieline.links.device.modbus.device import Device
 from tieline.links.device.modbus.unit import NO_BLOCKS, Held, Rejected, Unit
 from tieline.links.device.sunspec_models import model
 from tieline.resource.batch import CommandBatch
-from tieline.resource.command import Stage
+from tieline.resource.command import RejectWord, Stage
 from tieline.times import SECOND_NS
 from tieline.wire.modbus.pdu import MOST_READ, Read, Refused
 
@@ -40,6 +41,7 @@ def tell(carrier: Carrier, batch: CommandBatch, rows: Sequence[tuple[Device, int
     left_s = (batch.valid_until_ns - carrier.clock.now_ns()) / SECOND_NS
     if left_s <= 0 or not rows:
         return list(rows)
+    rows = _leaving(carrier, batch, rows)
     burst, others = Burst(carrier, batch), []
     for profile, members in _by_profile(rows).items():
         if profile.told_by == "power":
@@ -48,6 +50,16 @@ def tell(carrier: Carrier, batch: CommandBatch, rows: Sequence[tuple[Device, int
             others += members
     burst.begin()
     return others
+
+
+def _leaving(carrier: Carrier, batch: CommandBatch, rows: Sequence[tuple[Device, int]]) -> list[tuple[Device, int]]:
+    """Return the devices whose commands may still leave; those of the others end here."""
+    passes = leaving(carrier.last_hop, batch, [at for _, at in rows])
+    for (device, _), may in zip(rows, passes.tolist(), strict=True):
+        if not may:
+            device.commanded.begun()
+            device.commanded.end(batch, Stage.CANCELLED, RejectWord.BLOCKED, KILLED)
+    return [one for one, may in zip(rows, passes.tolist(), strict=True) if may]
 
 
 def _by_profile(rows: Sequence[tuple[Device, int]]) -> dict[Profile, list[tuple[Device, int]]]:

@@ -17,9 +17,11 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from tieline.desk.ports import LastHop
 from tieline.device.profile import Profile
 from tieline.device.told import Told, Unable, told
 from tieline.errors import LinkDown, PeerError
+from tieline.links.device.last_hop import KILLED, may_leave
 from tieline.links.device.modbus.unit import FREE, Held, Rejected, Unit
 from tieline.links.device.telling import Teller
 from tieline.resource.batch import CommandBatch
@@ -34,6 +36,7 @@ _WORDS |= {5: RejectWord.BUSY, 6: RejectWord.BUSY, 10: RejectWord.TIMEOUT, 11: R
 class Carrier(Protocol):
     """The link, as one of its devices sees it: counters, clock, and where to tell."""
 
+    last_hop: LastHop | None
     clock: Clock
     teller: Teller
     poll_s: float
@@ -121,7 +124,10 @@ class Commanded:
         """Do what is due: carry out a command, or see that one has ended. Raises LinkDown or PeerError in trouble."""
         if self._resumed is not None:
             (batch, asked), self._resumed = self._resumed, None
-            await self._write(unit, batch, asked)
+            if may_leave(self._carrier.last_hop, batch, self.row):
+                await self._write(unit, batch, asked)
+            else:  # it was told SENT already
+                self.end(batch, Stage.REJECTED, RejectWord.BLOCKED, KILLED)
         elif self.pending is not None:
             batch, self.pending = self.pending, None
             asked_or_not = self._begin(batch)
@@ -136,6 +142,9 @@ class Commanded:
         left_s = (batch.valid_until_ns - self._carrier.clock.now_ns()) / SECOND_NS
         if left_s <= 0:
             self.end(batch, Stage.EXPIRED)
+            return None
+        if not may_leave(self._carrier.last_hop, batch, self.row):
+            self.end(batch, Stage.CANCELLED, RejectWord.BLOCKED, KILLED)
             return None
         at = self.at
         powers = float(batch.target_w[at]), float(batch.low_w[at]), float(batch.high_w[at])
@@ -244,7 +253,7 @@ class Commanded:
         if live is not None and live.retries == 1 and not self.is_contended:
             live.retries = 2
             left_s = self._left_s(live.batch)
-            if left_s > 1.0:
+            if left_s > 1.0 and may_leave(self._carrier.last_hop, live.batch, self.row):
                 await unit.tell(Held(live.held.target_w, live.held.limit_frac, left_s))
 
     def _see(self, held: Held) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import structlog
 from msgspec import Struct
 
-from tieline.desk.ports import Intake, LinkHealth, Session
+from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.device.profile import profile_of
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.device.modbus.burst import tell
@@ -127,6 +127,7 @@ class ModbusLink:
         self.name, self.clock, self.speed = name, clock, speed
         self.poll_s, self.grace_s = settings.poll_s, settings.grace_s
         self.takes_blocks = settings.writes == "block"
+        self.last_hop: LastHop | None = None
         self.teller = Teller(name, intake, clock)
         self._settings, self._intake, self._supervisor = settings, intake, supervisor
         self._since_ns, self._session = clock.now_ns(), Session.DOWN

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tieline.desk.ports import LastHop
 from tieline.links.device.telling import Teller
 from tieline.times import Clock
 
@@ -38,6 +39,7 @@ def _nothing() -> None:
 class Carrier(Protocol):
     """The link, as one of its devices sees it."""
 
+    last_hop: LastHop | None
     counts: Counts
     clock: Clock
     teller: Teller

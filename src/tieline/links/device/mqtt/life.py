@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from tieline.device.profile import Profile
 from tieline.device.told import Told, Unable, complies, told
 from tieline.errors import LinkDown
+from tieline.links.device.last_hop import KILLED, may_leave
 from tieline.links.device.mqtt.carrier import Carrier
 from tieline.links.device.mqtt.contract import SETTINGS, Bound
 from tieline.links.device.mqtt.telemetry import Telemetry
@@ -91,6 +92,11 @@ class Appliance:
         batch = self._pending
         if batch.valid_until_ns <= self._carrier.clock.now_ns():
             self._expire()
+            return
+        if not may_leave(self._carrier.last_hop, batch, self.row):
+            self._pending = None
+            self._cancel("expire")
+            self._tell(batch, Stage.CANCELLED, RejectWord.BLOCKED, KILLED)
             return
         at = int((batch.rows == self.row).argmax())
         powers = float(batch.target_w[at]), float(batch.low_w[at]), float(batch.high_w[at])
@@ -196,7 +202,8 @@ class Appliance:
             self.telemetry.learn({}, False, True)
             return
         live.retries, live.is_echoed = live.retries + 1, False
-        self._write(live.settings)
+        if may_leave(self._carrier.last_hop, live.batch, self.row):
+            self._write(live.settings)
 
     # --- when time passes -------------------------------------------------------------------------------------------
 

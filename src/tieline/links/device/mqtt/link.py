@@ -20,7 +20,7 @@ import numpy as np
 import structlog
 from msgspec import Struct
 
-from tieline.desk.ports import Intake, LinkHealth, Session
+from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.device.profile import profile_of
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.device.mqtt.carrier import Counts
@@ -88,6 +88,7 @@ class MqttLink:
         if not 0 < speed < 1e6:
             raise ConfigError(f"$.speed = {speed:g}: give above 0")
         self._settings, self._intake, self._supervisor, self._rng = settings, intake, supervisor, rng
+        self.last_hop: LastHop | None = None
         self.teller = Teller(name, intake, clock)
         self.counts, self.ack_s = Counts(), settings.ack_s
         self._client: MqttClient | None = None

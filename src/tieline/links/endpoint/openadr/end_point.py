@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tieline.desk.ports import Intake, Session
+from tieline.desk.ports import Intake, LastHop, Session
 from tieline.errors import PeerError
 from tieline.links.endpoint.openadr.payloads import FAULTS, OPTED_OUT, read_values, taken_ns
 from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSettings
@@ -54,6 +54,7 @@ class Carrier(Protocol):
     speed: float
     clock: Clock
     intake: Intake
+    last_hop: LastHop | None
     settings: OpenAdrSettings
     sent: int
     acknowledged: int
@@ -159,6 +160,19 @@ class EndPoint:
             live.stage = Stage.SENT
             self._tell(live)
             self._after("answer", self._carrier.settings.answer_s, lambda: self._unanswered(live))
+
+    def barred(self) -> bool:
+        """End a command that no VEN has yet where it may not leave any more, and take its event back."""
+        live, last_hop = self.live, self._carrier.last_hop
+        if live is None or live.is_over or live.stage is not Stage.QUEUED or last_hop is None:
+            return False
+        if last_hop.passes(live.batch.take(live.batch.rows == self.row)).all():
+            return False
+        self._cancel("over")
+        self._end(live, Stage.CANCELLED, RejectWord.BLOCKED, "the kill switch is pressed")
+        if live.event:
+            self._carrier.withdraw(live.event)
+        return True
 
     def _run_out(self, live: Live) -> None:
         """Take the event back when its time is over."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from tieline.desk.ports import Intake, LinkHealth, Session
+from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.errors import Error
 from tieline.links.endpoint.openadr.book import DESK, Conflict, Missing
 from tieline.links.endpoint.openadr.end_point import EndPoint, Live
@@ -57,6 +57,7 @@ class OpenAdrLink:
         self._of_client: dict[str, list[EndPoint]] = {}
         for end_point in self.end_points.values():
             self._of_client.setdefault(end_point.name.client, []).append(end_point)
+        self.last_hop: LastHop | None = None
         self._turn = {row: asyncio.Lock() for row in settings.end_points}
         self._program = ""
         self._session, self._since_ns = Session.DOWN, clock.now_ns()
@@ -135,6 +136,8 @@ class OpenAdrLink:
         async with self._turn[end_point.row]:
             if live is not end_point.live or live.is_over:
                 return  # a newer command overtook it before it left
+            if end_point.barred():
+                return
             before = self._vtn.book.targeted("events", end_point.name.ven)
             try:
                 # The new one first: the fence makes it win, and there is no moment with none.
@@ -150,12 +153,14 @@ class OpenAdrLink:
             await self._withdraw(made["id"])  # its time ran out while it was being kept
 
     def withdraw(self, event: str) -> None:
-        """Delete an event."""
+        """Delete an event; no VEN reads it from now on, also while it is on its way out of the journal."""
+        self._vtn.withheld.add(event)
         self._supervisor.spawn(self._withdraw(event), "openadr-withdraw")
 
     async def _withdraw(self, event: str) -> None:
         try:
             await self._vtn.retract("events", event)
+            self._vtn.withheld.discard(event)
         except (Conflict, Missing):
             pass  # it is on its way out already
 
@@ -175,6 +180,7 @@ class OpenAdrLink:
     def heard(self, client: str, kind: str) -> None:
         """Note that the client of an end-point called."""
         for end_point in self._of_client.get(client, ()):
+            end_point.barred()
             end_point.hear(Session.LINK)
             end_point.hear(_STEPS.get(kind, Session.LINK))
 

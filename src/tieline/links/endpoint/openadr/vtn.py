@@ -80,6 +80,7 @@ class Vtn:
         self._turns = Buckets(self._limits.rate_per_s, self._limits.burst)
         self.watchers: list[Watcher] = []
         self.reserved: dict[str, str] = {}  # targets of the dispatch, each of one client alone
+        self.withheld: set[str] = set()  # events on their way out: nobody reads them any more
         self.refused = self.failed = 0
         for revoked, at_ns in book.revoked_ns.items():
             tokens.revoke(revoked, at_ns)
@@ -175,13 +176,14 @@ class Vtn:
 
     async def _list(self, request: Request, bearer: Bearer, kind: str) -> Response:
         found = find(self.book, bearer, kind, request.query_params, self._limits.page, self._clock.now_ns())
+        found = [thing for thing in found if thing["id"] not in self.withheld]
         for thing in found:
             self._delivered(bearer.client, kind, thing["id"])
         return json_of(found)
 
     async def _get(self, request: Request, bearer: Bearer, kind: str) -> Response:
         thing = find_one(self.book, bearer, kind, request.path_params["id"], request.query_params)
-        if thing is None:
+        if thing is None or thing["id"] in self.withheld:
             return problem(404, "not found", f"no object of {kind} with this id that you may see")
         self._delivered(bearer.client, kind, thing["id"])
         return json_of(thing)

@@ -17,13 +17,12 @@ from py1815.control import CommandStatus
 from py1815.events import EventBuffers
 from py1815.session import Control, Session
 
-from tieline.desk.ports import Ask, Granted, Inlet, Snapshot
+from tieline.desk.ports import Ask, Granted, Selecting, Snapshot
 from tieline.errors import Error
 from tieline.ids import derive
 from tieline.links.grid.dnp3.binding import Binding, Peer
 from tieline.links.grid.dnp3.image import Image
 from tieline.links.grid.dnp3.panel import Action, Panel, Slot
-from tieline.links.grid.dnp3.selects import Key, Selects
 from tieline.links.grid.dnp3.words import status_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.times import SECOND_NS, Clock
@@ -58,14 +57,15 @@ class Association:
     """What belongs to one master and outlives its connections."""
 
     def __init__(
-        self, binding: Binding, peer: Peer, inlet: Inlet, selects: Selects, clock: Clock, loop_time: Callable[[], float]
+        self, binding: Binding, peer: Peer, inlet: Selecting, clock: Clock, loop_time: Callable[[], float]
     ) -> None:
         self.peer = peer
         self.panel = Panel(binding, peer)
         self.refused = 0
         self.heard_s = loop_time()
         self.waiting: dict[str, int] = {}
-        self._inlet, self._selects, self._clock, self._loop_time = inlet, selects, clock, loop_time
+        self._inlet, self._clock, self._loop_time = inlet, clock, loop_time
+        self._source = f"dnp3:{peer.name}"
         self._lease_s = binding.lease_s
         self._still_s: float | None = None
         self._version = 0
@@ -103,11 +103,11 @@ class Association:
     def dropped(self) -> None:
         """Forget what belonged to a connection that is gone."""
         self.session.connection_reset()
-        self._selects.release(self.peer.name)
+        self._inlet.deselect(self._source)
 
     def moved_on(self) -> None:
         """Free the selects of a master that sent something else than the operate (IEEE 1815-2012, 4.4.4)."""
-        self._selects.release(self.peer.name)
+        self._inlet.deselect(self._source)
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Show a snapshot with our outputs; groups whose granted revision it lacks stay pending (rule R19)."""
@@ -144,18 +144,26 @@ class Association:
         ahead_ms = instant_ms - self._clock.now_ns() // 1_000_000
         _log.info("time written", peer=self.peer.name, ahead_ms=ahead_ms)
 
-    def _keys(self, actions: Sequence[Action]) -> list[Key]:
-        return [(*action.slot, self.panel.level(action.slot)) for action in actions]
+    def _held_up(self, actions: Sequence[Action]) -> CommandStatus | None:
+        """Take the desk's leases on what would be operated (R13); where one can't be had, free all and say why.
+
+        A select that fails also ends the one before it, as a master has one select at a time (IEEE 1815-2012, 4.4.4).
+        """
+        for action in actions:
+            refusal = self._inlet.select(self._source, action.slot[0], Quantity.P, self.panel.level(action.slot))
+            if refusal is not None:
+                self._inlet.deselect(self._source)
+                return CommandStatus.BLOCKED_OTHER_MASTER if refusal.holder else status_of(refusal)
+        return None
 
     def _could(self, controls: Sequence[Control]) -> list[CommandStatus]:
         reading = self.panel.read(controls)
-        keys = self._keys(reading.actions)
-        now_s = self._now_s()
-        if self._selects.blocked(keys, self.peer.name, now_s):
+        held_up = self._held_up(reading.actions)
+        if held_up is not None:
             self.refused += len(controls)
-            return [CommandStatus.BLOCKED_OTHER_MASTER] * len(controls)
-        if not reading.statuses:
-            self._selects.take(keys, self.peer.name, now_s)
+            return [held_up] * len(controls)
+        if reading.statuses:
+            self._inlet.deselect(self._source)
         self.refused += len(reading.statuses)
         return [reading.statuses.get(at, CommandStatus.SUCCESS) for at in range(len(controls))]
 
@@ -172,16 +180,18 @@ class Association:
         if not controls:
             return []
         statuses = await self._operate(controls, native)
-        self._selects.release(self.peer.name)
+        self._inlet.deselect(self._source)
         self.refused += sum(status is not CommandStatus.SUCCESS for status in statuses)
         return statuses
 
     async def _operate(self, controls: Sequence[Control], native: str) -> list[CommandStatus]:
         reading = self.panel.read(controls)
-        if self._selects.blocked(self._keys(reading.actions), self.peer.name, self._now_s()):
-            return [CommandStatus.BLOCKED_OTHER_MASTER] * len(controls)
+        # A direct operate takes the lease for as long as it lasts, so that nobody selects under it meanwhile.
+        held_up = self._held_up(reading.actions)
+        if held_up is not None:
+            return [held_up] * len(controls)
         statuses = dict(reading.statuses)
-        frame = derive("frame", f"dnp3:{self.peer.name}", self._next_version(), native)
+        frame = derive("frame", self._source, self._next_version(), native)
         for slot, refused in reading.refused.items():
             await self._record_refusal(slot, refused, native, frame)
         for action in reading.actions:
@@ -218,7 +228,7 @@ class Association:
         # The lease runs from the last sign of life, not from this renewal of it.
         left_s = self._lease_s - (self._loop_time() - self.heard_s)
         return Ask(
-            source=f"dnp3:{self.peer.name}",
+            source=self._source,
             principal=self.peer.name,
             program=slot[1],
             level=self.panel.level(slot),
@@ -253,7 +263,7 @@ class Association:
 
     async def _withdraw(self, slot: Slot, frame: str) -> CommandStatus:
         try:
-            await self._inlet.withdraw(f"dnp3:{self.peer.name}", slot[1], slot[0], Quantity.P, frame)
+            await self._inlet.withdraw(self._source, slot[1], slot[0], Quantity.P, frame)
         except Error as error:
             _log.error("withdrawal not taken", peer=self.peer.name, resource=slot[0], error=str(error))
             return CommandStatus.DOWNSTREAM_FAIL

@@ -19,10 +19,9 @@ from py1815 import link
 from py1815.application import FunctionCode
 from py1815.transport import Reassembler, TransportError
 
-from tieline.desk.ports import Inlet, Intake, LinkHealth, Session, Snapshot
+from tieline.desk.ports import Intake, LinkHealth, Selecting, Session, Snapshot
 from tieline.links.grid.dnp3.association import Association
 from tieline.links.grid.dnp3.binding import Binding, Peer, check_binding
-from tieline.links.grid.dnp3.selects import Selects
 from tieline.rim.supervise import Supervisor
 from tieline.times import Clock
 
@@ -43,7 +42,7 @@ class Dnp3Outstation:
     def __init__(
         self,
         binding: Binding,
-        inlet: Inlet,
+        inlet: Selecting,
         clock: Clock,
         supervisor: Supervisor,
         intake: Intake | None = None,
@@ -74,9 +73,8 @@ class Dnp3Outstation:
     async def start(self) -> None:
         """Listen, and start to watch the leases. Raises OSError where the port is taken."""
         loop = asyncio.get_running_loop()
-        selects = Selects(self._binding.select_s)
         for peer in self._binding.peers:
-            made = Association(self._binding, peer, self._inlet, selects, self._clock, lambda: loop.time() * self._pace)
+            made = Association(self._binding, peer, self._inlet, self._clock, lambda: loop.time() * self._pace)
             self._associations[peer.address] = made
         self._server = await asyncio.start_server(
             self._accept, self._binding.host, self._binding.port, ssl=self._tls, **_tls_limits(self._tls)

@@ -1,0 +1,75 @@
+"""What each program event asks of its devices and gets, five minutes at a time, with the cause of what lacks.
+
+It counts as the pools do (`tracking`): the power of a row above its base, and nothing from a row out of sight.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tieline.desk import tracking
+from tieline.desk.entry import Entry
+from tieline.desk.facts import EventTracked
+from tieline.desk.obligation import DISPATCH_STEP_NS
+from tieline.desk.programs import EventState
+from tieline.desk.state import DeskState
+from tieline.fleet.claims import ClaimBatch
+from tieline.ids import derive
+from tieline.times import SECOND_NS, floor_ns
+
+SOURCE = "program"
+
+
+class EventTallies:
+    """The running intervals of all events; `count` is called at each beat."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, tracking.Tally] = {}
+        self._last_ns = 0
+
+    def count(self, state: DeskState, now_ns: int) -> list[Entry]:
+        """Count the stretch since the last beat, and return the facts of the intervals that are over.
+
+        Called before events that are due end, so that their last stretch still counts.
+        """
+        seconds = (now_ns - self._last_ns) / SECOND_NS if self._last_ns else 0.0
+        self._last_ns = now_ns
+        start_ns = floor_ns(now_ns - 1, DISPATCH_STEP_NS)
+        entries: list[Entry] = []
+        for event, tally in list(self._tallies.items()):
+            runs = event in state.events and state.events[event].state is EventState.IN_PROGRESS
+            if tally.start_ns != start_ns or not runs:
+                del self._tallies[event]
+                entries += self._closed(state, event, tally, now_ns)
+        for event, running in state.events.items():
+            batch = newest(state, event) if running.state is EventState.IN_PROGRESS else None
+            if batch is None:
+                continue
+            if event not in self._tallies:
+                self._tallies[event] = tracking.Tally.begin(batch.rows, start_ns, start_ns + DISPATCH_STEP_NS)
+            tally = self._tallies[event]
+            share_w = batch.value - state.base_w[batch.rows]
+            row_w = tracking.above_base_w(state, batch.rows)
+            # What it was called for is what was approved, not what the reachable devices were shared out.
+            tally.add(running.power_w, running.power_w, share_w, row_w, min(seconds, 300.0))
+        return entries
+
+    def _closed(self, state: DeskState, event: str, tally: tracking.Tally, now_ns: int) -> list[Entry]:
+        if tally.seconds <= 0:
+            return []
+        asked_w, _, share_w, row_w = tally.means()
+        delivered_w, side = float(row_w.sum()), float(np.sign(asked_w))
+        lacking_w = side * (asked_w - delivered_w)
+        why: dict[str, float] = {}
+        if lacking_w > 1.0:
+            why = tracking.causes(state, tally.rows, share_w, row_w, lacking_w, {}, side, now_ns)
+        end_ns = tally.start_ns + int(tally.seconds * SECOND_NS)
+        fact = EventTracked(event, tally.start_ns, end_ns, asked_w, delivered_w, why, tally.samples)
+        cause = derive("claims", SOURCE, event)
+        return [Entry(derive("event-interval", event, tally.start_ns), fact, state.events[event].group, (cause,))]
+
+
+def newest(state: DeskState, event: str) -> ClaimBatch | None:
+    """Return the newest claims of an event that stand."""
+    held = [batch for batch, _ in state.claims.batches() if batch.source == SOURCE and batch.program == event]
+    return max(held, key=lambda batch: batch.source_version, default=None)

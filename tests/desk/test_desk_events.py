@@ -1,0 +1,227 @@
+"""Program events against the reservation book: what is sold is not called twice, and what was called is counted."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from desk_stage import START_NS, Stage1, fleet_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tieline.desk import events
+from tieline.desk.desk_views import EventPreview, EventView
+from tieline.desk.event_reserve import PRODUCT
+from tieline.desk.event_tracking import EventTallies
+from tieline.desk.ports import Award, Offer, Segment
+from tieline.desk.programs import EventState, ProgramEvent
+from tieline.desk.screens import ComposeEvent
+from tieline.fleet.ledger import SLOT_NS, Capacity, Held, Ledger
+from tieline.resource.claim import Refusal
+from tieline.resource.identity import Kind
+from tieline.times import HOUR_NS, MINUTE_NS
+
+START = (START_NS // SLOT_NS + 1) * SLOT_NS
+COUNT = 10
+NAMEPLATE_W = COUNT * 10_000.0  # batteries of 5 kW each way
+
+
+class Programs(Stage1):
+    """Ten batteries on two feeders in one pool that can promise 100 kW."""
+
+    def __init__(self) -> None:
+        ledger = Ledger()
+        ledger.set_capacity("pool-1", Capacity(NAMEPLATE_W, NAMEPLATE_W))
+        super().__init__(fleet_of([Kind.BATTERY] * COUNT, per_feeder=5), ledger)
+        self.state.fleet.available_up_w[:] = self.state.fleet.available_down_w[:] = 5_000.0
+        self.state.fleet.energy_available_wh[:] = 1e5
+
+    async def sell(self, name: str, power_w: float, start_ns: int = START, end_ns: int = START + HOUR_NS) -> object:
+        offer = Offer(name, "pool-1", "ENERGY", start_ns, end_ns, (Segment(power_w, 50.0),))
+        refusal = (await self.desk.offer([offer]))[0]
+        if refusal is None:
+            award = Award(f"award-{name}", name, "pool-1", "ENERGY", start_ns, end_ns, power_w, 50.0)
+            assert await self.desk.awards([award], "f") == [None]
+        return refusal
+
+    async def compose(
+        self, power_w: float, group: str = "pool-1", start_ns: int = START, end_ns: int = START + HOUR_NS
+    ) -> ProgramEvent | Refusal:
+        wish = ComposeEvent("peak", group, start_ns, end_ns, power_w)
+        entries, answer = events.decide_compose(self.state, wish, "ada", self.clock.ns)
+        await self.desk.commit(entries)
+        return answer
+
+    async def step(self, event: str, to: EventState, by: str = "bo") -> ProgramEvent | Refusal:
+        entries, answer = events.decide_step(self.state, event, to, by, self.clock.ns)
+        await self.desk.commit(entries)
+        return answer
+
+    async def approved(self, power_w: float, **what: object) -> ProgramEvent | Refusal:
+        event = await self.compose(power_w, **what)
+        if isinstance(event, Refusal):
+            return event
+        await self.step(event.id, EventState.SUBMITTED, "ada")
+        return await self.step(event.id, EventState.APPROVED)
+
+    def seen(self, event: str) -> EventView:
+        return events.view_of(self.state, self.state.events[event])
+
+
+def test_an_event_over_sold_capacity_is_refused_naming_the_holder_what_is_owed_and_what_is_free() -> None:
+    async def play() -> None:
+        stage = Programs()
+        assert await stage.sell("morning", 70_000.0) is None
+        fits = events.preview(stage.state, ComposeEvent("peak", "pool-1", START, START + HOUR_NS, 2e4), START_NS)
+        assert isinstance(fits, EventPreview)
+        assert (fits.owed_w, fits.free_w, fits.free_wh) == (70_000.0, 30_000.0, 30_000.0)
+        refusal = await stage.compose(40_000.0)
+        assert isinstance(refusal, Refusal)
+        assert refusal.holder.startswith("ENERGY (")
+        assert (refusal.field, refusal.value) == ("up_w", "40000")
+        assert "30000 W free of 100000 W" in refusal.limit
+        assert not stage.state.events
+
+    asyncio.run(play())
+
+
+def test_an_approved_event_is_booked_in_kw_and_kwh_and_the_market_is_refused_what_it_holds() -> None:
+    async def play() -> None:
+        stage = Programs()
+        event = await stage.approved(40_000.0)
+        assert isinstance(event, ProgramEvent)
+        view = stage.seen(event.id)
+        assert (view.reserved_w, view.reserved_wh) == (40_000.0, 40_000.0)
+        assert stage.ledger.free_w("pool-1", START) == (60_000.0, 100_000.0)
+        refusal = await stage.sell("evening", 70_000.0)
+        assert isinstance(refusal, Refusal)
+        assert refusal.holder.startswith(f"{PRODUCT}/peak/{event.id}")
+        again = Ledger()
+        again.set_capacity("pool-1", Capacity(NAMEPLATE_W, NAMEPLATE_W))
+        assert stage.replayed(again).digest() == stage.state.digest(), "a restart finds the bookings"
+
+    asyncio.run(play())
+
+
+def test_an_award_between_composing_and_approval_makes_the_approval_fail() -> None:
+    async def play() -> None:
+        stage = Programs()
+        event = await stage.compose(40_000.0)
+        assert isinstance(event, ProgramEvent)
+        await stage.step(event.id, EventState.SUBMITTED, "ada")
+        assert await stage.sell("late", 70_000.0) is None
+        refusal = await stage.step(event.id, EventState.APPROVED)
+        assert isinstance(refusal, Refusal)
+        assert refusal.holder.startswith("ENERGY (")
+        assert stage.state.events[event.id].state is EventState.SUBMITTED
+
+    asyncio.run(play())
+
+
+def test_an_event_on_a_feeder_books_its_part_of_the_pool() -> None:
+    async def play() -> None:
+        stage = Programs()
+        assert await stage.sell("morning", 80_000.0) is None
+        refusal = await stage.approved(25_000.0, group="feeder-1")
+        assert isinstance(refusal, Refusal)
+        event = await stage.approved(15_000.0, group="feeder-1")
+        assert isinstance(event, ProgramEvent)
+        assert stage.ledger.free_w("pool-1", START)[0] == 5_000.0
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("last", [EventState.CANCELED, EventState.DENIED])
+def test_what_was_booked_is_free_again_when_the_event_does_not_happen(last: EventState) -> None:
+    async def play() -> None:
+        stage = Programs()
+        event = await stage.compose(40_000.0)
+        assert isinstance(event, ProgramEvent)
+        await stage.step(event.id, EventState.SUBMITTED, "ada")
+        if last is EventState.CANCELED:
+            await stage.step(event.id, EventState.APPROVED)
+            assert stage.ledger.free_w("pool-1", START)[0] == 60_000.0
+        assert isinstance(await stage.step(event.id, last), ProgramEvent)
+        assert stage.ledger.free_w("pool-1", START)[0] == 100_000.0
+        assert stage.seen(event.id).reserved_w == 0.0
+
+    asyncio.run(play())
+
+
+def test_an_event_is_not_prolonged_into_an_hour_that_is_sold() -> None:
+    async def play() -> None:
+        stage = Programs()
+        event = await stage.approved(40_000.0)
+        assert isinstance(event, ProgramEvent)
+        assert await stage.sell("next", 70_000.0, START + HOUR_NS, START + 2 * HOUR_NS) is None
+        entries, refusal = events.decide_extend(stage.state, event.id, 10, "ada", stage.clock.ns)
+        assert (entries, isinstance(refusal, Refusal)) == ([], True)
+        assert await stage.sell("later", 50_000.0, START + 2 * HOUR_NS, START + 3 * HOUR_NS) is None
+
+    asyncio.run(play())
+
+
+ACTS = st.lists(
+    st.tuples(st.sampled_from(["sell", "event", "feeder", "cancel", "extend"]), st.integers(-12, 12), st.integers(0, 9),
+              st.integers(1, 6)), min_size=1, max_size=25,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(ACTS, st.floats(0.2, 1.0))
+def test_what_is_promised_to_events_and_awards_together_never_exceeds_what_is_firm(acts: list, frac: float) -> None:
+    async def play() -> None:
+        stage = Programs()
+        stage.ledger.set_firm("pool-1", frac * NAMEPLATE_W, frac * NAMEPLATE_W)
+        made: list[str] = []
+        for n, (act, tens, first, slots) in enumerate(acts):
+            span = {"start_ns": START + first * SLOT_NS, "end_ns": START + (first + slots) * SLOT_NS}
+            if act == "sell" and tens > 0:
+                await stage.sell(f"offer-{n}", tens * 10_000.0, **span)
+            elif act in ("event", "feeder"):
+                group = "pool-1" if act == "event" else "feeder-2"
+                event = await stage.approved(tens * 10_000.0, group=group, **span)
+                made += [event.id] if isinstance(event, ProgramEvent) else []
+            elif act == "cancel" and made:
+                await stage.step(made[first % len(made)], EventState.CANCELED)
+            elif act == "extend" and made:
+                entries, _ = events.decide_extend(stage.state, made[first % len(made)], 5 * slots, "ada", START_NS)
+                await stage.desk.commit(entries)
+            for slot in range(30):
+                for side in ("up_w", "down_w"):
+                    at = START // SLOT_NS + slot
+                    # By hand: each event and each award counts in full; the pieces of one event overlap.
+                    held: dict[str, float] = {}
+                    for b in stage.ledger.bookings.values():
+                        if b.state is not Held.RELEASED and b.first <= at < b.last:
+                            held[b.share_class] = max(held.get(b.share_class, 0.0), getattr(b, side))
+                    assert sum(held.values()) <= frac * NAMEPLATE_W + 1e-3
+
+    asyncio.run(play())
+
+
+def test_what_an_event_asked_and_got_is_recorded_with_the_cause_of_the_rest() -> None:
+    async def play() -> None:
+        stage = Programs()
+        event = await stage.approved(40_000.0)
+        assert isinstance(event, ProgramEvent)
+        tallies, fleet = EventTallies(), stage.state.fleet
+        stage.clock.ns = START
+        for minute in range(75):
+            await stage.desk.commit(tallies.count(stage.state, stage.clock.ns))
+            await stage.desk.commit(events.due(stage.state, stage.clock.ns))
+            runs = stage.state.events[event.id].state is EventState.IN_PROGRESS
+            fleet.power_w[:] = 4_000.0 if runs else 0.0
+            if minute >= 30:
+                fleet.power_w[:5] = 0.0
+            stage.clock.ns += MINUTE_NS
+        view = stage.seen(event.id)
+        assert view.state == EventState.COMPLETED.value
+        assert view.asked_wh == pytest.approx(40_000.0, rel=0.02)
+        assert view.delivered_wh == pytest.approx(30_000.0, rel=0.03)
+        kept = [record for record in stage.journal.records if record.kind == "EventTracked"]
+        assert 12 <= len(kept) <= 13
+        assert np.isclose(stage.ledger.free_w("pool-1", START)[0], 60_000.0), "what was delivered stays bound"
+
+    asyncio.run(play())
