@@ -27,8 +27,8 @@ export function FeederScreen({ name }: { name: string }) {
           <Bar value={row.loading_frac ?? 0} target={1} low={0} high={1.5} label="loading against its limit" />
         </Figure>
         <Figure label="Voltage" value={row.min_pu === null ? 'no model' : <>{row.min_pu.toFixed(3)} <small>to {row.max_pu!.toFixed(3)} pu</small></>} note={view.min_pu_limit === null ? '' : `limits ${view.min_pu_limit.toFixed(2)} to ${view.max_pu_limit!.toFixed(2)} pu`} />
-        <Figure label="DER power" value={power(row.power_w)} note={row.power_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
-        <Figure label="Limit in force" value={row.limit_high_w === null && row.limit_low_w === null ? 'none' : <>{isOver(row) && <Mark priority={2} />} {`\u2264 ${bound(row.limit_high_w)}`}</>} note={isOver(row) ? `over by ${power(row.power_w - row.limit_high_w!)}` : row.limit_low_w === null ? '' : `and \u2265 ${bound(row.limit_low_w)}`} />
+        <Figure label="DER power" value={power(row.power_w)} note={row.power_w === null ? 'no device was heard' : row.power_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
+        <Figure label="Limit in force" value={row.limit_high_w === null && row.limit_low_w === null ? 'none' : <>{isOver(row) && <Mark priority={2} />} {`\u2264 ${bound(row.limit_high_w)}`}</>} note={isOver(row) ? `over by ${power(row.power_w! - row.limit_high_w!)}` : row.limit_low_w === null ? '' : `and \u2265 ${bound(row.limit_low_w)}`} />
         <Figure label="Abnormal devices" value={row.abnormal.toLocaleString('en-US')} note={`of ${row.devices.toLocaleString('en-US')}`} />
         <Figure label="Limits broken" value={<>{view.violations.length > 0 && <Mark priority={1} />} {view.violations.length}</>} note="by the last power flow" />
       </div>

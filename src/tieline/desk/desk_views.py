@@ -79,8 +79,8 @@ class FeederEffect(View, frozen=True):
 
     feeder: str
     devices: int
-    power_w: float
-    after_w: float
+    power_w: float | None
+    after_w: float | None
     limit_high_w: float | None
     is_over: bool
     loading_frac: float | None
@@ -95,7 +95,8 @@ class EventPreview(View, frozen=True):
     """What an event would do, before anybody is bothered.
 
     `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
-    through the event.
+    through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
+    event can still have.
     """
 
     group: str
@@ -113,10 +114,13 @@ class EventPreview(View, frozen=True):
     minutes: tuple[float, ...]
     cost: float = 0.0
     effects: tuple[FeederEffect, ...] = ()
+    owed_w: float = 0.0
+    free_w: float = 0.0
+    free_wh: float = 0.0
 
 
 class EventView(View, frozen=True):
-    """A program event with the steps that it may take now."""
+    """A program event with the steps that it may take now, what it has booked, and what it asked and got so far."""
 
     id: str
     program: str
@@ -130,10 +134,18 @@ class EventView(View, frozen=True):
     approved_by: str
     why: str
     next: tuple[str, ...]
+    reserved_w: float = 0.0
+    reserved_wh: float = 0.0
+    asked_wh: float = 0.0
+    delivered_wh: float = 0.0
 
 
 class MarketHour(View, frozen=True):
-    """One market interval: what was forecast, offered, awarded, instructed (mean) and delivered (mean)."""
+    """One market interval: what was forecast, offered, awarded, and means of what was instructed, and came of it.
+
+    `telemetry_w` is the pool's measured power, `baseline_w` what its devices would do uncalled, at the same instants;
+    `imbalance_w` is delivered less instructed, over the intervals that have both.
+    """
 
     start_ns: int
     end_ns: int
@@ -144,6 +156,9 @@ class MarketHour(View, frozen=True):
     awarded_w: float | None
     instructed_w: float | None
     delivered_w: float | None
+    baseline_w: float | None = None
+    telemetry_w: float | None = None
+    imbalance_w: float | None = None
 
 
 class MarketView(View, frozen=True):
