@@ -56,14 +56,20 @@ function Hours({ view }: { view: View }) {
     const at: number[] = [];
     const pick = (key: 'awarded_w' | 'instructed_w' | 'delivered_w' | 'baseline_w' | 'telemetry_w'): (number | null)[] => view.hours.flatMap((h) => [h[key] === null ? null : h[key]! / 1e3, h[key] === null ? null : h[key]! / 1e3]);
     view.hours.forEach((h) => at.push(h.start_ns / 1e9, h.end_ns / 1e9 - 1));
-    return { at, lines: [
+    return { at, powers: [
       { label: 'awarded', values: pick('awarded_w'), colour: '--rule', width: 7 }, { label: 'instructed', values: pick('instructed_w'), colour: '--entered', dash: [6, 3], width: 2 },
       { label: 'delivered', values: pick('delivered_w'), colour: '--ink', width: 1.8 },
       { label: 'telemetry', values: pick('telemetry_w'), colour: '--quiet', width: 1.2 }, { label: 'baseline', values: pick('baseline_w'), colour: '--quiet', dash: [2, 3], width: 1.2 },
-      { label: 'forecast price', values: view.hours.flatMap((h) => [h.forecast_per_mwh, h.forecast_per_mwh]), colour: '--fill', dash: [2, 3], width: 1.2, scale: 'second' },
-      { label: 'cleared price', values: view.hours.flatMap((h) => [h.price_per_mwh, h.price_per_mwh]), colour: '--fill', width: 1.2, scale: 'second' },
+    ], prices: [
+      { label: 'cleared price', values: view.hours.flatMap((h) => [h.price_per_mwh, h.price_per_mwh]), colour: '--ink', width: 1.5 },
+      { label: 'forecast price', values: view.hours.flatMap((h) => [h.forecast_per_mwh, h.forecast_per_mwh]), colour: '--quiet', dash: [2, 3], width: 1.2 },
     ] };
   }, [view.revision, view.hours]);
   if (!view.hours.length) return <p class="empty">No market hours yet.</p>;
-  return <Chart at={data.at} lines={data.lines} unit="kW" unit2="$/MWh" height={270} now={view.now_ns / 1e9} label="Market hours: power and price" />;
+  return (
+    <>
+      <Chart at={data.at} lines={data.powers} unit="kW" height={230} now={view.now_ns / 1e9} label="Market hours: power" />
+      <Chart at={data.at} lines={data.prices} unit="$/MWh" height={110} now={view.now_ns / 1e9} label="Market hours: price" />
+    </>
+  );
 }

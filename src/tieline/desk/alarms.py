@@ -20,6 +20,8 @@ MOST = 10
 LEAST_DEVICES, LEAST_FRAC = 3, 0.10
 WIDE_GROUPS = 3
 FLEET = "fleet"
+STAYS_FRAC = 0.5
+"""An alarm that stands goes when its trouble is below this share of what raised it: no chattering (ISA-18.2, 16)."""
 LEAST_WIDE = 10
 """So many devices at least make trouble of the whole fleet, where no feeder by itself has enough of it for an alarm."""
 
@@ -56,8 +58,8 @@ TROUBLES = (
         "See which link refused, and what it said", 900, 0.01,
     ),
     Trouble(
-        2, "unresponsive", 2, 2, "Not responding", "The dispatch falls short; others are called in their place",
-        "Look at what they were asked, then leave them out or call the site", 900, 0.02,
+        2, "unresponsive", 3, 3, "Not responding", "What they were asked is lacking unless others stand in for them",
+        "Look at what they were asked, then leave them out or call the site", 1_800, 0.02,
     ),
 )  # fmt: skip
 
@@ -87,15 +89,18 @@ def device_alarms(
     sizes = counts.sum(axis=1)
     for trouble in TROUBLES:
         bad = counts[:, trouble.state]
-        hit = np.flatnonzero((bad >= LEAST_DEVICES) & (bad >= LEAST_FRAC * np.maximum(sizes, 1)))
-        if len(hit) > WIDE_GROUPS:
-            text = f"{trouble.title}: {int(bad[hit].sum())} devices on {len(hit)} feeders"
-            found.append(
-                _alarm(trouble, trouble.wide_priority, above, text, int(bad[hit].sum()), since_ns, now_ns, True)
-            )
+        stood = _standing(trouble, names, since_ns)
+        least = np.where(stood, STAYS_FRAC, 1.0) * LEAST_FRAC * np.maximum(sizes, 1)
+        hit = np.flatnonzero((bad >= LEAST_DEVICES) & (bad >= least))
+        was_wide = derive("alarm", trouble.key, above) in since_ns
+        total, rest = int(bad.sum()), int(bad.sum() - bad[hit].sum())
+        wide = max(LEAST_WIDE, trouble.wide_frac * int(sizes.sum()))
+        if len(hit) > WIDE_GROUPS or (was_wide and total >= STAYS_FRAC * wide):
+            priority = trouble.wide_priority if len(hit) > WIDE_GROUPS else trouble.priority
+            text = f"{trouble.title}: {total} devices on {int(np.count_nonzero(bad))} feeders"
+            found.append(_alarm(trouble, priority, above, text, total, since_ns, now_ns, True))
             continue
-        rest = int(bad.sum() - bad[hit].sum())
-        if rest >= max(LEAST_WIDE, trouble.wide_frac * int(sizes.sum())):
+        if rest >= wide:
             feeders = int(np.count_nonzero(bad)) - len(hit)
             text = f"{trouble.title}: {rest} devices, a few on each of {feeders} feeders"
             found.append(_alarm(trouble, trouble.priority, above, text, rest, since_ns, now_ns, True))
@@ -104,6 +109,13 @@ def device_alarms(
             text = f"{trouble.title}: {int(bad[at])} of {int(sizes[at])} devices ({share:.0f} %)"
             found.append(_alarm(trouble, trouble.priority, names[at], text, int(bad[at]), since_ns, now_ns))
     return found
+
+
+def _standing(trouble: Trouble, names: Sequence[str], since_ns: dict[str, int]) -> NDArray[np.bool_]:
+    """Return on which groups an alarm of this trouble stands; told of the whole, it stands on none of them."""
+    if not since_ns:
+        return np.zeros(len(names), np.bool_)
+    return np.array([derive("alarm", trouble.key, name) in since_ns for name in names], np.bool_)
 
 
 def _alarm(

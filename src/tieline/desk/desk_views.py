@@ -144,7 +144,7 @@ class MarketHour(View, frozen=True):
     """One market interval: what was forecast, offered, awarded, and means of what was instructed, and came of it.
 
     `telemetry_w` is the pool's measured power, `baseline_w` what its devices would do uncalled, at the same instants;
-    `imbalance_w` is delivered less instructed, over the intervals that have both.
+    all of these over what has passed of it; `imbalance_w` is delivered less instructed.
     """
 
     start_ns: int

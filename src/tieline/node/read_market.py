@@ -114,16 +114,19 @@ def _hour(
     award = next((a for a in state.awards.values() if a.pool == pool and a.start_ns == start_ns), None)
     told = [i for at, i in state.instructions.get(pool, {}).items() if start_ns <= at < end_ns]
     gave = [i for i in seen if start_ns <= i.start_ns < end_ns]
-    asked = [i for i in gave if abs(i.asked_w) > 1.0]
+    # Over the same intervals, so that the three agree on one line; before the first of them, what was told.
+    asked_w = [i.asked_w for i in gave] or [i.power_w for i in told]
+    delivered_w = sum(i.delivered_w for i in gave) / len(gave) if gave else None
+    instructed_w = sum(asked_w) / len(asked_w) if asked_w else None
+    imbalance_w = None if delivered_w is None or instructed_w is None else delivered_w - instructed_w
     return MarketHour(
         start_ns, end_ns, forecast, award.price_per_mwh if award else None,
         sum(s.power_w for s in offer.segments) if offer else None,
         offer.segments[-1].price_per_mwh if offer and offer.segments else None,
         award.power_w if award else None,
-        sum(i.power_w for i in told) / len(told) if told else None,
-        sum(i.delivered_w for i in gave) / len(gave) if gave else None,
+        instructed_w, delivered_w,
         mean.base_w if mean else None, mean.power_w if mean else None,
-        sum(i.delivered_w - i.asked_w for i in asked) / len(asked) if asked else None,
+        imbalance_w,
     )  # fmt: skip
 
 
