@@ -59,8 +59,9 @@ export function FeederScreen({ name }: { name: string }) {
 function OneLine({ view }: { view: View }) {
   const plan = useMemo(() => {
     const across = Math.max(...view.buses.map((b) => b.x)), down = Math.max(...view.buses.map((b) => b.y));
-    const dx = Math.min(1420 / Math.max(across, 1), 90), dy = Math.max(Math.min(620 / Math.max(down, 1), 30), 13);
-    return { dx, dy, width: across * dx + 170, height: down * dy + 46 };
+    const dx = Math.min(1420 / Math.max(across, 1), 200), dy = Math.max(Math.min(620 / Math.max(down, 1), 42), 13);
+    // Always as wide: a small feeder is not drawn with larger letters than a big one.
+    return { dx, dy, width: 1590, height: down * dy + 52 };
   }, [view.id, view.buses.length]);
   const px = (x: number) => 34 + x * plan.dx, py = (y: number) => 24 + y * plan.dy;
   const most = Math.max(...view.buses.map((b) => Math.abs(b.der_w)), 1);
@@ -89,7 +90,7 @@ function OneLine({ view }: { view: View }) {
           <g key={bus.id}>
             {bus.devices > 0 && <rect class="der" x={px(bus.x) + (bus.der_w < 0 ? -size : 0)} y={py(bus.y) - 1.6} width={size} height="3.2" />}
             <circle class={`bus${out ? ' out' : ''}`} cx={px(bus.x)} cy={py(bus.y)} r={out ? 5 : 3.2}><title>{`bus ${bus.id}: ${bus.voltage_pu.toFixed(3)} pu, DER ${power(bus.der_w)} of ${bus.devices} devices, net ${power(bus.net_w)}`}</title></circle>
-            {(named.has(bus.id) || (out && bus.id % 3 === 0)) && <text x={px(bus.x) + (bus.x === 0 ? -4 : 9)} y={py(bus.y) + (bus.x === 0 ? -12 : 4)}>{`bus ${bus.id} ${bus.voltage_pu.toFixed(3)} pu`}</text>}
+            {(named.has(bus.id) || (out && bus.id % 3 === 0)) && <text x={px(bus.x) + (bus.x === 0 ? -4 : 9 + (bus.der_w > 0 ? size : 0))} y={py(bus.y) + (bus.x === 0 ? -12 : 4)}>{`bus ${bus.id} ${bus.voltage_pu.toFixed(3)} pu`}</text>}
           </g>
         );
       })}
