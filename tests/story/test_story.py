@@ -82,6 +82,27 @@ def test_why_names_winner_chain_and_delivery(played: tuple) -> None:
     assert answer["command"]["stage"] in ("DONE", "ACCEPTED", "UNCONFIRMED")
 
 
+def test_why_tells_who_and_when_of_a_groups_limit_and_of_an_opt_out(played: tuple) -> None:
+    result, folder = played
+    feeder, out = result["override"]["feeder"], result["opt_out"]
+    asked = ["why", feeder, "--at", "2022-08-17T21:30:00Z", "--data", str(folder)]
+    answer = json.loads(CliRunner().invoke(main, [*asked, "--json"]).output)
+    (limit,) = [limit for limit in answer["limits"] if limit["by"]["source"] == "dnp3:dno"]
+    assert limit["high_w"] == pytest.approx(result["override"]["limit_high_w"], abs=1.0)
+    assert limit["resources"] == answer["resources"]
+    assert "AskGranted" in [step["kind"] for chain in answer["chains"].values() for step in chain]
+    assert f"{feeder} (feeder)" in CliRunner().invoke(main, asked).output
+    pool = json.loads(CliRunner().invoke(main, ["why", "pool-1", *asked[2:], "--json"]).output)
+    assert pool["instruction"]["power_w"] > 0
+    assert sum(pool["controlled_by"].values()) + pool["free"] == pool["resources"]
+    gone = json.loads(
+        CliRunner().invoke(main, ["why", out["resource"], "--at", "2022-08-17T21:50:00Z", *asked[4:], "--json"]).output
+    )
+    assert gone["opted_out"]
+    assert gone["gates"][0]["from"].startswith(out["when"][:19])
+    assert gone["winner"] is None
+
+
 def test_replay_doctor_and_export_work_on_its_folder(played: tuple, tmp_path: Path) -> None:
     folder = str(played[1])
     one, two = (CliRunner().invoke(main, ["replay", "--data", folder, "--json"]).output for _ in range(2))

@@ -85,12 +85,12 @@ def resources_of(state: DeskState, now_ns: int) -> pa.Table:
         columns[name] = getattr(fleet, name)
     columns["soc_frac"] = fleet.column("soc_frac")
     columns["target_w"] = np.where(named, settled.target_w, np.nan)
-    columns["controlled_by"] = _controllers(state, settled.winner)
+    columns["controlled_by"] = controllers(state, settled.winner)
     columns["opted_out"] = state.opted_out
     return pa.table(columns)
 
 
-def _controllers(state: DeskState, winner: NDArray[np.int32]) -> list[str | None]:
+def controllers(state: DeskState, winner: NDArray[np.int32]) -> list[str | None]:
     """Return the level and source of each row's winner, None where it runs by itself."""
     batches = {batch.id: batch for batch, _ in state.claims.batches()}
     words: dict[int, str | None] = {-1: None}

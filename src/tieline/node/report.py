@@ -173,7 +173,7 @@ def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
         },
         "dnp3": {
             "sent": stage.scada.controls, "acknowledged": stage.scada.accepted,
-            "observed": sum(r.kind in ("AskGranted", "AskWithdrawn") and _is_dnp3(r) for r in records),
+            "observed": _operates_seen(records),
             **_spread(stage.scada.delays_s),
         },
         "modbus": {
@@ -196,6 +196,20 @@ def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
 
 def _is_dnp3(record: Record) -> bool:
     return b"dnp3:" in record.body
+
+
+def _operates_seen(records: list[Record]) -> int:
+    """Return how many operates of the control room changed what is asked; a lease that was renewed is none."""
+    last: dict[str, tuple[float, float] | None] = {}
+    count = 0
+    for record in records:
+        if record.kind not in ("AskGranted", "AskWithdrawn") or not _is_dnp3(record):
+            continue
+        fact = from_record(record)
+        wish = (fact.ask.low, fact.ask.high) if isinstance(fact, AskGranted) else None
+        count += wish != last.get(record.subject)
+        last[record.subject] = wish
+    return count
 
 
 def _spread(seconds: list[float]) -> dict[str, float | None]:

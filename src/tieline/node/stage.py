@@ -28,7 +28,7 @@ from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.metering import Meters
 from tieline.node.runtime import Node, replayed
-from tieline.node.stage_devices import PLUGS, VENS, WIRED_UNITS, raise_modbus, raise_mqtt, raise_openadr
+from tieline.node.stage_devices import FEW, MANY, raise_modbus, raise_mqtt, raise_openadr
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
 from tieline.resource.identity import Kind
@@ -169,14 +169,16 @@ async def raise_stage(
     rows_of = territory.fleet.leaves(POOL)
     pool = PoolDesk(POOL, rows_of, merit_price(territory.fleet.kinds), eligible, np.zeros(devices))
     pool.feeder_of, pool.feeders = territory.feeder_of[rows_of], tuple(territory.feeders)
-    executor = ThreadPoolExecutor(1, "journal") if speed != 1.0 else None
+    loop = asyncio.get_running_loop()
+    is_virtual = isinstance(loop, VirtualLoop)
+    executor = None if is_virtual else ThreadPoolExecutor(1, "journal")
     node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool}, speed, executor)
     node.published = [POOL, *territory.feeders]
-    loop = asyncio.get_running_loop()
     rows = np.arange(devices, dtype=np.int32)
-    wired = territory.by_kind[Kind.BATTERY][:WIRED_UNITS]
-    hybrids = territory.by_kind[Kind.HYBRID_SITE][:VENS]
-    heaters = territory.by_kind[Kind.WATER_HEATER][:PLUGS]
+    counts = FEW if is_virtual else MANY
+    wired = territory.by_kind[Kind.BATTERY][: counts.units]
+    hybrids = territory.by_kind[Kind.HYBRID_SITE][: counts.vens]
+    heaters = territory.by_kind[Kind.WATER_HEATER][: counts.plugs]
     loose = np.setdiff1d(rows, np.concatenate([wired, hybrids, heaters])).astype(np.int32)
 
     def later(seconds: float, act: Callable[[], None]) -> object:
@@ -187,7 +189,7 @@ async def raise_stage(
     modbus = await raise_modbus(territory, world, link, wired, node, clock, supervisor, streams[4], speed)
     mqtt = await raise_mqtt(territory, world, link, heaters, node, clock, supervisor, streams[6], speed)
     openadr = await raise_openadr(territory, world, link, hybrids, node, clock, supervisor, streams[5], speed)
-    keys = None if isinstance(loop, VirtualLoop) else folder / "certificates"
+    keys = None if is_virtual else folder / "certificates"
     market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor, speed, keys)
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor, speed)
     stage = Stage(

@@ -34,9 +34,18 @@ from tieline.simulate.world import World
 from tieline.site.plan import FailSafe, Hold, Owner
 from tieline.times import Clock
 
-WIRED_UNITS = 24
-VENS = 8
-PLUGS = 8
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """How many devices of a stage speak a protocol of their own: SunSpec units, VENs, and plugs behind MQTT."""
+
+    units: int
+    vens: int
+    plugs: int
+
+
+FEW, MANY = Wired(24, 8, 8), Wired(240, 24, 60)
+"""On virtual time a day of a thousand devices is to take seconds; over real sockets hundreds of them are the point."""
 UNITS_A_GATEWAY = 8
 SUNSPEC = (1, 701, 702, 703, 704, 713)
 

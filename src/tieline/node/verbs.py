@@ -128,7 +128,7 @@ def _links(data: Path) -> str:
 @DATA
 @JSON
 def why(resource: str, at: str | None, data: Path, as_json: bool) -> None:
-    """Say who controls a resource at an instant, and why."""
+    """Say who controls a resource (a device, feeder, pool, ...) at an instant, and why."""
     from tieline.node.why import why as ask
     from tieline.store.registry import load
     from tieline.times import parse_iso
@@ -147,8 +147,11 @@ def why(resource: str, at: str | None, data: Path, as_json: bool) -> None:
 
 
 def _tell(answer: dict[str, Any]) -> None:
-    winner = answer["winner"]
     click.echo(f"{answer['resource']} ({answer['kind']}) at {answer['at']}, revision {answer['revision']}")
+    if "resources" in answer:
+        _tell_group(answer)
+        return
+    winner = answer["winner"]
     if winner is None:
         click.echo("  nobody controls it: it runs by itself")
     else:
@@ -156,15 +159,51 @@ def _tell(answer: dict[str, Any]) -> None:
         click.echo(f"  because of {winner['because']}, since {winner['from']}")
     click.echo(f"  allowed: {answer['low_w']:.0f} W to {answer['high_w']:.0f} W")
     for limit in answer["limits"]:
-        click.echo(f"  limit {limit['level']}: {limit['low_w']:.0f} W to {limit['high_w']:.0f} W by {limit['claim']}")
+        ends = f"{limit['low_w']:.0f} W to {limit['high_w']:.0f} W"
+        click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}")
     for lost in answer["losers"]:
-        click.echo(f"  not {lost['claim']} ({lost['level']}): {lost['why']}")
-    if answer["opted_out"]:
-        click.echo("  its owner has opted out")
+        click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
+    for gate in answer["gates"]:
+        click.echo(f"  its owner has opted out {_by(gate)}")
     for key in ("command", "delivered"):
         if answer[key]:
-            click.echo(f"  {key}: " + ", ".join(f"{name} {value}" for name, value in answer[key].items()))
-    for step in answer["chain"]:
+            told = (f"{name} {'free' if value is None else value}" for name, value in answer[key].items())
+            click.echo(f"  {key}: " + ", ".join(told))
+    _tell_chain("", answer["chain"])
+    for batch, chain in answer["chains"].items():
+        _tell_chain(batch, chain)
+
+
+def _tell_group(answer: dict[str, Any]) -> None:
+    for who, count in answer["controlled_by"].items():
+        click.echo(f"  {count} of {answer['resources']} devices controlled by {who}")
+    click.echo(f"  {answer['free']} run by themselves, {answer['opted_out']} opted out")
+    click.echo(
+        f"  asked of those {answer['target_w']:.0f} W; all may do {answer['low_w']:.0f} W to {answer['high_w']:.0f} W"
+    )
+    for limit in answer["limits"]:
+        ends = " to ".join("open" if limit[end] is None else f"{limit[end]:.0f} W" for end in ("low_w", "high_w"))
+        click.echo(f"  limit on {limit['resources']} of them: {ends} {_by(limit['by'])}")
+    called = answer["instruction"]
+    if called:
+        click.echo(
+            f"  instructed {called['power_w']:.0f} W of {called['product']} until {called['to']} ({called['id']})"
+        )
+    for batch, chain in answer["chains"].items():
+        _tell_chain(batch, chain)
+
+
+def _by(claim: dict[str, Any] | None) -> str:
+    if claim is None:
+        return ""
+    until = f" until {claim['until']}" if claim["until"] else ""
+    return f"by {claim['source']} ({claim['level']}) since {claim['from']}{until}: {claim['because']}"
+
+
+def _tell_chain(batch: str, chain: list[dict[str, Any]]) -> None:
+    if batch and chain:
+        click.echo(f"  {batch}:")
+    for step in chain:
         click.echo(f"  <- {step['at']} {step['kind']} {step['id']}")
 
 

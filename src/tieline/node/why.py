@@ -1,11 +1,14 @@
-"""`tieline why`: who controls a resource at an instant, and why, from the journal alone."""
+"""`tieline why`: who controls a device or a group of them at an instant, and why, from the journal alone."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.desk.apply import apply
 from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, IntervalTracked, from_record
@@ -14,79 +17,177 @@ from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
+from tieline.fleet.settling import ClaimBatch
+from tieline.node.frame import controllers
+from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
+from tieline.resource.identity import GROUP_KINDS
 from tieline.store.journal import SqliteJournal
 from tieline.store.trace import trace
-from tieline.times import iso
+from tieline.times import FOREVER_NS, iso
+
+
+@dataclass
+class _Past:
+    """What the journal says up to an instant: the state, and what it says of one row."""
+
+    state: DeskState
+    at_ns: int
+    placed: dict[str, ClaimsPlaced] = field(default_factory=dict)
+    command: dict[str, Any] | None = None
+    delivered: dict[str, Any] | None = None
 
 
 def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[str, Any]:
-    """Return winner, losers with reasons, limits, the chain to the cause, and what was delivered.
+    """Return winner, losers with reasons, limits, the chain to each cause, and what was delivered.
 
     Args:
         folder: The data folder.
         fleet: Its fleet.
-        resource: A device of it.
+        resource: A device or group of it.
         at_ns: When; None: at the last record.
 
     Raises:
-        ConfigError: No journal is there, or no such device.
+        ConfigError: No journal is there, or no such resource.
     """
     if not (folder / "journal.db").exists():
         raise ConfigError(f"{folder}: no journal.db: give --data the folder of a server or demo")
-    try:
-        row = fleet.row(resource)
-    except KeyError:
-        known = ", ".join(fleet.ids[:3])
-        raise ConfigError(f"resource {resource!r} is unknown: give a device such as {known}") from None
+    if not fleet.holds(resource):
+        known = ", ".join([*fleet.ids[:2], *(group.id for group in fleet.groups[:2])])
+        raise ConfigError(f"resource {resource!r} is unknown: give a device or group such as {known}")
+    is_group = fleet.kind_of(resource) in GROUP_KINDS
     journal = SqliteJournal(folder / "journal.db")
     try:
-        return _why(journal, fleet, resource, row, at_ns)
+        past = _past(journal, fleet, None if is_group else fleet.row(resource), at_ns)
+        return of_group(journal, past, resource) if is_group else of_device(journal, past, resource)
     finally:
         journal.close()
 
 
-def _why(journal: SqliteJournal, fleet: Fleet, resource: str, row: int, at_ns: int | None) -> dict[str, Any]:
-    state = DeskState.empty(fleet, ClaimBook(fleet), Ledger())
-    instant_ns = at_ns or 0
-    command: dict[str, Any] | None = None
-    delivered: dict[str, Any] | None = None
-    placed: dict[str, ClaimsPlaced] = {}
+def _past(journal: SqliteJournal, fleet: Fleet, row: int | None, at_ns: int | None) -> _Past:
+    past = _Past(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
     for record in journal.replay():
         if at_ns is not None and record.recorded_at_ns > at_ns:
             break
         fact = from_record(record)
         if fact is None:
             continue
-        instant_ns = record.recorded_at_ns if at_ns is None else at_ns
-        apply(state, record.id, fact)
+        past.at_ns = record.recorded_at_ns if at_ns is None else at_ns
+        apply(past.state, record.id, fact)
         if isinstance(fact, ClaimsPlaced):
-            placed[fact.batch] = fact
-        command = _command(fact, row, command)
-        delivered = _delivered(fact, row) or delivered
-    told = state.claims.explain(row, instant_ns)
+            past.placed[fact.batch] = fact
+        if row is not None:
+            past.command = _command(fact, row, past.command)
+            past.delivered = _delivered(fact, row) or past.delivered
+    return past
+
+
+def of_device(journal: SqliteJournal, past: _Past, resource: str) -> dict[str, Any]:
+    """Return who controls a device."""
+    state, placed = past.state, past.placed
+    row = state.fleet.row(resource)
+    told = state.claims.explain(row, past.at_ns)
     winner = told.setpoint.by.partition("/")[0] if told.setpoint.by else None
+    limits = [(level, bounds, claim, placed.get(claim.partition("/")[0])) for level, bounds, claim in told.limits]
+    gates = [claim for claim in state.claims.claims_on(row) if claim.kind is ClaimKind.GATE]
+    named = dict.fromkeys([claim.partition("/")[0] for _, _, claim, _ in limits] + [_batch(g) for g in gates])
     return {
         "resource": resource,
-        "kind": fleet.kind_of(resource).value,
-        "at": iso(instant_ns),
+        "kind": state.fleet.kind_of(resource).value,
+        "at": iso(past.at_ns),
         "revision": state.revision,
         "target_w": told.setpoint.target_w if winner else None,
         "low_w": told.setpoint.bounds.low_w,
         "high_w": told.setpoint.bounds.high_w,
         "winner": _claim(placed.get(winner or "")),
         "limited_by": _claim(placed.get((told.setpoint.limited_by or "").partition("/")[0])),
-        "losers": [{"claim": lost.claim, "level": lost.level.name, "why": lost.why} for lost in told.losers],
+        "losers": [
+            {"claim": lost.claim, "level": lost.level.name, "why": lost.why, "by": _source(placed, lost.claim)}
+            for lost in told.losers
+        ],
         "limits": [
-            {"level": level.name, "low_w": bounds.low_w, "high_w": bounds.high_w, "claim": claim}
-            for level, bounds, claim in told.limits
+            {
+                "level": level.name, "low_w": bounds.low_w, "high_w": bounds.high_w, "claim": claim,
+                "by": _claim(fact),
+            }
+            for level, bounds, claim, fact in limits
         ],
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
-        "command": command,
-        "delivered": delivered,
+        "gates": [_claim(placed.get(_batch(gate))) for gate in gates],
+        "command": past.command,
+        "delivered": past.delivered,
         "chain": _chain(journal, winner),
-    }
+        "chains": {batch: _chain(journal, batch) for batch in named if batch in placed},
+    }  # fmt: skip
+
+
+def of_group(journal: SqliteJournal, past: _Past, resource: str) -> dict[str, Any]:
+    """Return who controls the devices of a group, and what stands on the group as a whole."""
+    state, fleet = past.state, past.state.fleet
+    rows = fleet.leaves(resource)
+    settled = state.claims.arbitrate(past.at_ns, rows)
+    named = settled.winner >= 0
+    by = Counter(word for word in controllers(state, settled.winner) if word is not None)
+    own = [
+        (batch, alive) for batch, alive in state.claims.batches()
+        if batch.scope == resource and alive.any() and batch.start_ns <= past.at_ns < batch.end_ns
+    ]  # fmt: skip
+    called = state.instructions.get(resource, {})
+    last_ns = max((start_ns for start_ns in called if start_ns <= past.at_ns), default=None)
+    instruction = None if last_ns is None else called[last_ns]
+    return {
+        "resource": resource,
+        "kind": fleet.kind_of(resource).value,
+        "at": iso(past.at_ns),
+        "revision": state.revision,
+        "resources": len(rows),
+        "controlled_by": dict(by.most_common()),
+        "free": int((~named).sum()),
+        "opted_out": int(state.opted_out[rows].sum()),
+        "target_w": float(settled.target_w[named].sum()),
+        "low_w": float(settled.low_w.sum()),
+        "high_w": float(settled.high_w.sum()),
+        "limits": [
+            {
+                **_wish(state, batch, resource), "resources": int(alive.sum()),
+                "caps_low_w": _sum(batch.low[alive]), "caps_high_w": _sum(batch.high[alive]),
+                "by": _claim(past.placed.get(batch.id)),
+            }
+            for batch, alive in own
+        ],
+        "instruction": None if instruction is None or instruction.end_ns <= past.at_ns else {
+            "id": instruction.id, "product": instruction.product, "power_w": instruction.power_w,
+            "from": iso(instruction.start_ns), "to": iso(instruction.end_ns),
+        },
+        "chains": {batch.id: _chain(journal, batch.id) for batch, _ in own},
+    }  # fmt: skip
+
+
+def _wish(state: DeskState, batch: ClaimBatch, group: str) -> dict[str, float | None]:
+    """Return what was asked of a group as a whole; the caps of its devices move so that their meters keep it."""
+    for live in state.asks.values():
+        ask = live.ask
+        if (ask.resource, ask.source, ask.program) == (group, batch.source, batch.program):
+            return {
+                "low_w": ask.low if np.isfinite(ask.low) else None,
+                "high_w": ask.high if np.isfinite(ask.high) else None,
+            }
+    return {"low_w": _sum(batch.low), "high_w": _sum(batch.high)}
+
+
+def _sum(ends_w: NDArray[np.float64]) -> float | None:
+    total = float(ends_w.sum())
+    return total if np.isfinite(total) else None
+
+
+def _batch(claim: Claim) -> str:
+    return claim.id.partition("/")[0]
+
+
+def _source(placed: dict[str, ClaimsPlaced], claim: str) -> str | None:
+    fact = placed.get(claim.partition("/")[0])
+    return None if fact is None else f"{fact.source}: {fact.because}"
 
 
 def _claim(fact: ClaimsPlaced | None) -> dict[str, Any] | None:
@@ -96,7 +197,8 @@ def _claim(fact: ClaimsPlaced | None) -> dict[str, Any] | None:
 
     return {
         "claim": fact.batch, "source": fact.source, "program": fact.program, "level": Level(fact.level).name,
-        "because": fact.because, "from": iso(fact.start_ns), "version": fact.version,
+        "because": fact.because, "from": iso(fact.start_ns), "asked": iso(fact.created_ns),
+        "until": None if fact.end_ns >= FOREVER_NS else iso(fact.end_ns), "version": fact.version,
     }  # fmt: skip
 
 
