@@ -19,7 +19,7 @@ export interface Shell {
   mode: string; is_killed: boolean; devices: number; reporting: number; alarms: Alarm[];
 }
 export interface FeederRow {
-  feeder: string; devices: number; power_w: number; abnormal: number; limit_low_w: Num; limit_high_w: Num;
+  feeder: string; devices: number; power_w: Num; abnormal: number; limit_low_w: Num; limit_high_w: Num;
   min_pu: Num; max_pu: Num; loading_frac: Num; violations: number;
 }
 export interface Reach { product: string; says: string; reach_s: number; hold_s: number; minutes: number[]; up_w: number[]; down_w: number[] }
@@ -28,7 +28,7 @@ export interface Part { id: string; kind: string; devices: number; power_w: Num;
 export interface OwnerMoney { statement: string; site: string; start_ns: number; end_ns: number; amount: string; currency: string; version: number }
 export interface Message { seq: number; record: string; at_ns: number; protocol: string; link: string; direction: string; says: string; fields: [string, string][]; raw: string; is_hex: boolean }
 export interface Effect {
-  feeder: string; devices: number; power_w: number; after_w: number; limit_high_w: Num; is_over: boolean; loading_frac: Num;
+  feeder: string; devices: number; power_w: Num; after_w: Num; limit_high_w: Num; is_over: boolean; loading_frac: Num;
   loading_after_frac: Num; min_pu: Num; min_after_pu: Num; broken: number; broken_after: number;
 }
 export interface Overview {
@@ -37,7 +37,7 @@ export interface Overview {
   reporting: number; opt_outs: number; not_responding: number; failed: number; limited: number; alarms_10min: number;
   commitments: { start_ns: number; end_ns: number; power_w: number; price_per_mwh: number; low_w: number; high_w: number }[];
   feeders: FeederRow[]; feeder_count: number; controls: Record<string, number>;
-  reach: Reach[]; alarm_rate: AlarmRate | null; violations: number;
+  reach: Reach[]; alarm_rate: AlarmRate | null; violations: Num;
 }
 export interface Series { at_ns: number[]; instructed_w: Num[]; delivered_w: Num[]; price_per_mwh: Num[] }
 export interface FleetGroup { id: string; first: number; count: number; abnormal: number; states: number[] }
@@ -84,17 +84,19 @@ export interface Feeder {
 export interface ProgramEvent {
   id: string; program: string; group: string; strategy: string; start_ns: number; end_ns: number; power_w: number;
   state: string; composed_by: string; approved_by: string; why: string; next: string[];
+  reserved_w: number; reserved_wh: number; asked_wh: number; delivered_wh: number;
 }
 export interface Preview {
   group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;
   unreachable: number; energy_wh: number; rebound_w: number; rebound_says: string; needs_second_person: boolean;
-  by_kind: Record<string, number>; minutes: number[]; cost: number; effects: Effect[];
+  by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; effects: Effect[];
 }
 export interface Market {
   revision: number; now_ns: number; pool: string; is_live: boolean; gate_ns: Num; last_batch: string;
   hours: {
     start_ns: number; end_ns: number; forecast_per_mwh: Num; price_per_mwh: Num; offered_w: Num; offer_price_per_mwh: Num;
     awarded_w: Num; instructed_w: Num; delivered_w: Num;
+    baseline_w: Num; telemetry_w: Num; imbalance_w: Num;
   }[];
   available_up_w: Num; available_down_w: Num; refusals: string[];
 }

@@ -102,3 +102,18 @@ def test_only_a_link_that_is_not_live_alarms() -> None:
     links = [LinkView("a", "dnp3", "live", 1, 0, 0, 0, 5), LinkView("b", "iso_web", "down", 0, 0, 0, 0, 7)]
     (alarm,) = link_alarms(links, {})
     assert (alarm.subject, alarm.since_ns, alarm.link) == ("b", 7, "/links")
+
+
+def test_trouble_that_sways_about_its_threshold_is_one_alarm_and_no_chatter() -> None:
+    """Five to two sick feeders of ten, 8 to 12 % of each: raised once at the top, told of the whole all along."""
+    rng, names, since = np.random.default_rng(4), [f"feeder-{n}" for n in range(10)], dict[str, int]()
+    raised = set[str]()
+    for minute in range(200):
+        counts = np.zeros((10, 8), np.int64)
+        sick = rng.integers(8, 13, 5) if minute else np.full(5, 12)
+        counts[:5, 2], counts[:5, 0], counts[5:, 0] = sick, 100 - sick, 100
+        found = device_alarms(names, counts, "sub", since, minute)
+        since = {alarm.id: alarm.since_ns for alarm in found}
+        raised |= since.keys()
+        assert [(alarm.subject, alarm.since_ns) for alarm in found] == [("sub", 0)], minute
+    assert len(raised) == 1

@@ -212,3 +212,30 @@ def test_a_group_that_stands_empty_is_not_found_and_no_failure(running: Running,
     empty = next(group.id for group in fleet.groups if not len(fleet.leaves(group.id)))
     with running.client("ann") as client:
         assert client.get(f"/api/v1/resources/{empty}{path}").status_code == 404
+
+
+def test_a_market_hour_tells_baseline_and_telemetry_and_its_imbalance_adds_up(running: Running) -> None:
+    """Against a second way: the pool's measured and base power now, and delivered less instructed on each line."""
+    node, reader = running.stage.node, running.console.reader
+
+    def now() -> tuple[object, float, float]:
+        rows = node.cycle.pools["pool-1"].rows
+        reader.hours.means.clear()
+        reader.hours.sample(node.state, node.cycle.pools["pool-1"], node.clock.now_ns())
+        known = np.isfinite(node.state.fleet.power_w[rows])
+        power_w, base_w = node.state.fleet.power_w[rows][known].sum(), node.state.base_w[rows][known].sum()
+        return reader.market(), float(power_w), float(base_w)
+
+    kept = dict(reader.hours.means)
+    assert len(kept) >= 2
+    try:
+        view, power_w, base_w = _on_loop(running, now)
+    finally:
+        reader.hours.means.update(kept)
+    hour = next(h for h in view.hours if h.start_ns <= view.now_ns < h.end_ns)
+    assert (hour.telemetry_w, hour.baseline_w) == (pytest.approx(power_w), pytest.approx(base_w))
+    tracked = [h for h in view.hours if h.delivered_w is not None]
+    assert tracked
+    for each in tracked:
+        assert each.imbalance_w == pytest.approx(each.delivered_w - each.instructed_w)
+    assert all(h.imbalance_w is None for h in view.hours if h.delivered_w is None)

@@ -23,11 +23,12 @@ export function EventsScreen() {
         {problem && <p class="problem pad" role="alert">{problem}</p>}
         {!events ? <p class="empty">Waiting …</p> : !events.length ? <p class="quiet pad">No events yet. Compose one above.</p> : (
           <div class="scroll" tabIndex={0} role="region" aria-label="Events">
-            <table><thead><tr><th>Program</th><th>Group</th><th>When</th><th class="n">Asks</th><th>State</th><th>Composed by</th><th>Approved by</th><th>Why</th><th>Steps</th></tr></thead>
+            <table><thead><tr><th>Program</th><th>Group</th><th>When</th><th class="n">Asks</th><th class="n" title="Energy above their base, of what was asked since it began">Delivered of asked</th><th>State</th><th>Composed by</th><th>Approved by</th><th>Why</th><th>Steps</th></tr></thead>
               <tbody>{events.map((event) => (
                 <tr key={event.id} class={event.state === 'In Progress' ? 'on' : ''}>
                   <td>{event.program}</td><td><a href={event.group.startsWith('feeder') ? `/feeder/${event.group}` : `/resource/${event.group}`}>{event.group}</a></td>
                   <td>{day(event.start_ns)} {clock(event.start_ns, false)} to {clock(event.end_ns, false)}</td><td class="n">{power(event.power_w)}</td>
+                  <td class="n"><Course event={event} /></td>
                   <td><b>{event.state}</b></td><td>{event.composed_by}</td><td>{event.approved_by || '–'}</td><td>{event.why}</td>
                   <td class="acts">
                     {event.state === 'New' && may('compose_event') && <button onClick={() => step(event, 'submit')}>Submit</button>}
@@ -42,6 +43,13 @@ export function EventsScreen() {
       </section>
     </div>
   );
+}
+
+/** What its devices gave above their base, of what was asked so far; before it begins, what it has booked. */
+function Course({ event }: { event: ProgramEvent }) {
+  if (!event.asked_wh) return <span class="quiet">{event.reserved_w ? `${power(event.reserved_w)} booked` : '–'}</span>;
+  const share = event.delivered_wh / event.asked_wh;
+  return <>{share < 0.9 && <Mark priority={2} />} {energy(event.delivered_wh)} <span class="quiet">of {energy(event.asked_wh)}, {Math.round(share * 100)} %</span></>;
 }
 
 function Extend({ event, onProblem }: { event: ProgramEvent; onProblem: (said: string) => void }) {
@@ -92,6 +100,8 @@ function Compose() {
               <dt>Asked</dt><dd>{power(preview.asked_w)}</dd>
               <dt>Can give now</dt><dd>{power(preview.can_give_w)}</dd>
               <dt>Expected at start</dt><dd><b>{power(preview.expected_w)}</b>{Math.abs(preview.expected_w) < 0.95 * Math.abs(preview.asked_w) && <span class="bad"> less than asked</span>}</dd>
+              {(preview.owed_w !== 0 || preview.free_w !== 0) && <><dt title="What its pools have promised in their fullest quarter hour of the event">Promised already</dt><dd>{power(preview.owed_w)}</dd>
+              <dt title="What an event can still have beside it">Free beside it</dt><dd><b>{power(preview.free_w)}</b>{Math.abs(preview.asked_w) > preview.free_w + 1000 && <span class="bad"> <Mark priority={2} /> {power(Math.abs(preview.asked_w) - preview.free_w)} of what is asked is promised already</span>}</dd></>}
               <dt>Energy</dt><dd>{energy(preview.energy_wh)}</dd>
               <dt title="What the called devices ask, by their merit order">Cost</dt><dd>{money(preview.cost)} $ <span class="quiet">{preview.energy_wh ? `${money(preview.cost / Math.abs(preview.energy_wh / 1e6))} $/MWh` : ''}</span></dd>
               <dt>Left out</dt><dd>{preview.opted_out} opted out, {preview.unreachable} out of reach</dd>

@@ -27,8 +27,8 @@ export function FeederScreen({ name }: { name: string }) {
           <Bar value={row.loading_frac ?? 0} target={1} low={0} high={1.5} label="loading against its limit" />
         </Figure>
         <Figure label="Voltage" value={row.min_pu === null ? 'no model' : <>{row.min_pu.toFixed(3)} <small>to {row.max_pu!.toFixed(3)} pu</small></>} note={view.min_pu_limit === null ? '' : `limits ${view.min_pu_limit.toFixed(2)} to ${view.max_pu_limit!.toFixed(2)} pu`} />
-        <Figure label="DER power" value={power(row.power_w)} note={row.power_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
-        <Figure label="Limit in force" value={row.limit_high_w === null && row.limit_low_w === null ? 'none' : <>{isOver(row) && <Mark priority={2} />} {`\u2264 ${bound(row.limit_high_w)}`}</>} note={isOver(row) ? `over by ${power(row.power_w - row.limit_high_w!)}` : row.limit_low_w === null ? '' : `and \u2265 ${bound(row.limit_low_w)}`} />
+        <Figure label="DER power" value={power(row.power_w)} note={row.power_w === null ? 'no device was heard' : row.power_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
+        <Figure label="Limit in force" value={row.limit_high_w === null && row.limit_low_w === null ? 'none' : <>{isOver(row) && <Mark priority={2} />} {`\u2264 ${bound(row.limit_high_w)}`}</>} note={isOver(row) ? `over by ${power(row.power_w! - row.limit_high_w!)}` : row.limit_low_w === null ? '' : `and \u2265 ${bound(row.limit_low_w)}`} />
         <Figure label="Abnormal devices" value={row.abnormal.toLocaleString('en-US')} note={`of ${row.devices.toLocaleString('en-US')}`} />
         <Figure label="Limits broken" value={<>{view.violations.length > 0 && <Mark priority={1} />} {view.violations.length}</>} note="by the last power flow" />
       </div>
@@ -59,8 +59,9 @@ export function FeederScreen({ name }: { name: string }) {
 function OneLine({ view }: { view: View }) {
   const plan = useMemo(() => {
     const across = Math.max(...view.buses.map((b) => b.x)), down = Math.max(...view.buses.map((b) => b.y));
-    const dx = Math.min(1420 / Math.max(across, 1), 90), dy = Math.max(Math.min(620 / Math.max(down, 1), 30), 13);
-    return { dx, dy, width: across * dx + 170, height: down * dy + 46 };
+    const dx = Math.min(1420 / Math.max(across, 1), 200), dy = Math.max(Math.min(620 / Math.max(down, 1), 42), 13);
+    // Always as wide: a small feeder is not drawn with larger letters than a big one.
+    return { dx, dy, width: 1590, height: down * dy + 52 };
   }, [view.id, view.buses.length]);
   const px = (x: number) => 34 + x * plan.dx, py = (y: number) => 24 + y * plan.dy;
   const most = Math.max(...view.buses.map((b) => Math.abs(b.der_w)), 1);
@@ -89,7 +90,7 @@ function OneLine({ view }: { view: View }) {
           <g key={bus.id}>
             {bus.devices > 0 && <rect class="der" x={px(bus.x) + (bus.der_w < 0 ? -size : 0)} y={py(bus.y) - 1.6} width={size} height="3.2" />}
             <circle class={`bus${out ? ' out' : ''}`} cx={px(bus.x)} cy={py(bus.y)} r={out ? 5 : 3.2}><title>{`bus ${bus.id}: ${bus.voltage_pu.toFixed(3)} pu, DER ${power(bus.der_w)} of ${bus.devices} devices, net ${power(bus.net_w)}`}</title></circle>
-            {(named.has(bus.id) || (out && bus.id % 3 === 0)) && <text x={px(bus.x) + (bus.x === 0 ? -4 : 9)} y={py(bus.y) + (bus.x === 0 ? -12 : 4)}>{`bus ${bus.id} ${bus.voltage_pu.toFixed(3)} pu`}</text>}
+            {(named.has(bus.id) || (out && bus.id % 3 === 0)) && <text x={px(bus.x) + (bus.x === 0 ? -4 : 9 + (bus.der_w > 0 ? size : 0))} y={py(bus.y) + (bus.x === 0 ? -12 : 4)}>{`bus ${bus.id} ${bus.voltage_pu.toFixed(3)} pu`}</text>}
           </g>
         );
       })}

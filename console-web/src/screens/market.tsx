@@ -13,7 +13,7 @@ export function MarketScreen() {
   if (got.problem) return <p class="empty">{got.problem}.</p>;
   const view = got as View;
   const hour = view.hours.find((h) => h.start_ns <= view.now_ns && view.now_ns < h.end_ns);
-  const gap = hour && hour.instructed_w !== null && hour.delivered_w !== null ? hour.delivered_w - hour.instructed_w : null;
+  const gap = hour?.imbalance_w ?? null;
   const gate = view.gate_ns === null ? null : (view.gate_ns - view.now_ns) / 1e9;
   return (
     <div class="screen">
@@ -21,7 +21,7 @@ export function MarketScreen() {
       <div class="figures">
         <Figure label="Gate closes" value={gate === null ? 'no gate known' : gate <= 0 ? 'closed' : `in ${age(gate)}`} note={view.gate_ns === null ? '' : `day-ahead, ${day(view.gate_ns)} ${clock(view.gate_ns, false)}`} />
         <Figure label="This hour awarded" value={power(hour?.awarded_w ?? null)} note={hour?.price_per_mwh != null ? `at ${money(hour.price_per_mwh)} $/MWh` : 'no award'} />
-        <Figure label="Imbalance this hour" value={<>{gap !== null && hour && gap < -0.1 * Math.abs(hour.instructed_w!) && <Mark priority={2} />} {power(gap)}</>} note="mean delivered less instructed" />
+        <Figure label="Imbalance this hour" value={<>{gap !== null && hour && gap * Math.sign(hour.instructed_w ?? 1) < -0.1 * Math.abs(hour.instructed_w ?? 0) && <Mark priority={2} />} {power(gap)}</>} note={gap === null ? 'no interval of it was instructed' : 'mean delivered less instructed'} />
         <Figure label="Available up / down" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="in 5 min, for 1 h, beside what is owed" />
         <Figure label="Market link" value={view.is_live ? 'live' : <><Mark priority={2} /> down</>} note={`last batch ${view.last_batch}`} />
         <Figure label="Declined" value={view.refusals.length} note="instructions, lately" />
@@ -31,13 +31,13 @@ export function MarketScreen() {
         <Hours view={view} />
       </section>
       <section class="panel">
-        <h2>Forecast, offers, awards, instructions, delivery <small>hours with an offer, and those around now</small></h2>
+        <h2>Forecast, offer, award, instruction, delivery, imbalance, baseline, telemetry <small>hours with an offer, and those around now; means</small></h2>
         <div class="scroll tall" tabIndex={0} role="region" aria-label="Market hours">
           <table>
-            <thead><tr><th>Hour</th><th class="n">Forecast $/MWh</th><th class="n">Offered</th><th class="n">up to $/MWh</th><th class="n">Awarded</th><th class="n">at $/MWh</th><th class="n">Instructed</th><th class="n">Delivered</th></tr></thead>
+            <thead><tr><th>Hour</th><th class="n">Forecast $/MWh</th><th class="n">Offered</th><th class="n">up to $/MWh</th><th class="n">Awarded</th><th class="n">at $/MWh</th><th class="n">Instructed</th><th class="n">Delivered</th><th class="n">Imbalance</th><th class="n" title="What the devices would do uncalled: mean of the hour">Baseline</th><th class="n" title="Measured power of the pool: mean of the hour">Telemetry</th></tr></thead>
             <tbody>{view.hours.filter((h) => h.offered_w !== null || h.awarded_w !== null || Math.abs(h.start_ns - view.now_ns) < 4 * 3600e9).map((h) => (
               <tr key={h.start_ns} class={h === hour ? 'on' : ''}><td>{day(h.start_ns)} {clock(h.start_ns, false)}</td><td class="n">{cell(h.forecast_per_mwh, money)}</td><td class="n">{cell(h.offered_w, power)}</td><td class="n">{cell(h.offer_price_per_mwh, money)}</td>
-                <td class="n">{cell(h.awarded_w, power)}</td><td class="n">{cell(h.price_per_mwh, money)}</td><td class="n">{cell(h.instructed_w, power)}</td><td class="n">{cell(h.delivered_w, power)}</td></tr>
+                <td class="n">{cell(h.awarded_w, power)}</td><td class="n">{cell(h.price_per_mwh, money)}</td><td class="n">{cell(h.instructed_w, power)}</td><td class="n">{cell(h.delivered_w, power)}</td><td class="n">{cell(h.imbalance_w, power)}</td><td class="n">{cell(h.baseline_w, power)}</td><td class="n">{cell(h.telemetry_w, power)}</td></tr>
             ))}</tbody>
           </table>
         </div>
@@ -54,15 +54,22 @@ function cell(value: number | null, say: (v: number) => string) {
 function Hours({ view }: { view: View }) {
   const data = useMemo(() => {
     const at: number[] = [];
-    const pick = (key: 'awarded_w' | 'instructed_w' | 'delivered_w'): (number | null)[] => view.hours.flatMap((h) => [h[key] === null ? null : h[key]! / 1e3, h[key] === null ? null : h[key]! / 1e3]);
+    const pick = (key: 'awarded_w' | 'instructed_w' | 'delivered_w' | 'baseline_w' | 'telemetry_w'): (number | null)[] => view.hours.flatMap((h) => [h[key] === null ? null : h[key]! / 1e3, h[key] === null ? null : h[key]! / 1e3]);
     view.hours.forEach((h) => at.push(h.start_ns / 1e9, h.end_ns / 1e9 - 1));
-    return { at, lines: [
+    return { at, powers: [
       { label: 'awarded', values: pick('awarded_w'), colour: '--rule', width: 7 }, { label: 'instructed', values: pick('instructed_w'), colour: '--entered', dash: [6, 3], width: 2 },
       { label: 'delivered', values: pick('delivered_w'), colour: '--ink', width: 1.8 },
-      { label: 'forecast price', values: view.hours.flatMap((h) => [h.forecast_per_mwh, h.forecast_per_mwh]), colour: '--fill', dash: [2, 3], width: 1.2, scale: 'second' },
-      { label: 'cleared price', values: view.hours.flatMap((h) => [h.price_per_mwh, h.price_per_mwh]), colour: '--fill', width: 1.2, scale: 'second' },
+      { label: 'telemetry', values: pick('telemetry_w'), colour: '--quiet', width: 1.2 }, { label: 'baseline', values: pick('baseline_w'), colour: '--quiet', dash: [2, 3], width: 1.2 },
+    ], prices: [
+      { label: 'cleared price', values: view.hours.flatMap((h) => [h.price_per_mwh, h.price_per_mwh]), colour: '--ink', width: 1.5 },
+      { label: 'forecast price', values: view.hours.flatMap((h) => [h.forecast_per_mwh, h.forecast_per_mwh]), colour: '--quiet', dash: [2, 3], width: 1.2 },
     ] };
   }, [view.revision, view.hours]);
   if (!view.hours.length) return <p class="empty">No market hours yet.</p>;
-  return <Chart at={data.at} lines={data.lines} unit="kW" unit2="$/MWh" height={270} now={view.now_ns / 1e9} label="Market hours: power and price" />;
+  return (
+    <>
+      <Chart at={data.at} lines={data.powers} unit="kW" height={230} now={view.now_ns / 1e9} label="Market hours: power" />
+      <Chart at={data.at} lines={data.prices} unit="$/MWh" height={110} now={view.now_ns / 1e9} label="Market hours: price" />
+    </>
+  );
 }

@@ -64,13 +64,13 @@ function Figures({ view }: { view: View }) {
       <Figure label="Net power of all devices" value={power(view.net_w)} note={view.net_w === null ? '' : view.net_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
       <Figure label="Reporting" value={<>{view.devices - view.reporting > 0.05 * view.devices && <Mark priority={3} />} {view.reporting.toLocaleString('en-US')} <small>/ {view.devices.toLocaleString('en-US')}</small></>} note={`${(view.devices - view.reporting).toLocaleString('en-US')} without fit telemetry`} />
       <Figure label="Not responding / failed" value={<>{view.not_responding.toLocaleString('en-US')} <small>/ {view.failed.toLocaleString('en-US')}</small></>} note={`${view.limited.toLocaleString('en-US')} held by a limit`} />
-      <Figure label="Feeder limits broken" value={<>{view.violations > 0 && <Mark priority={1} />} {view.violations.toLocaleString('en-US')}</>} note={`${view.opt_outs.toLocaleString('en-US')} opted out by their owners`} />
+      <Figure label="Feeder limits broken" value={view.violations === null ? UNKNOWN : <>{view.violations > 0 && <Mark priority={1} />} {view.violations.toLocaleString('en-US')}</>} note={view.violations === null ? 'no network model' : `${view.opt_outs.toLocaleString('en-US')} opted out by their owners`} />
     </div>
   );
 }
 
 function ReachTable({ view }: { view: View }) {
-  if (!view.reach.length) return <p class="quiet pad">No pool, so nothing to sell.</p>;
+  if (!view.reach.length) return <p class="quiet pad">{view.pool ? 'Unknown: no device of the pool was heard yet.' : 'No pool, so nothing to sell.'}</p>;
   const minutes = view.reach[0].minutes;
   const cell = (watts: number[], k: number, most: number) => (minutes[k] > most ? <span class="quiet" title="The product wants it sooner">as before</span> : power(watts[k]));
   return (
@@ -136,7 +136,7 @@ function Commitments({ view }: { view: View }) {
 }
 
 /** Whether a feeder's devices stand above its limit by more than measurement noise (W). */
-export const isOver = (row: FeederRow): boolean => row.limit_high_w !== null && row.power_w > row.limit_high_w + Math.max(5e3, 0.03 * Math.abs(row.limit_high_w));
+export const isOver = (row: FeederRow): boolean => row.limit_high_w !== null && row.power_w !== null && row.power_w > row.limit_high_w + Math.max(5e3, 0.03 * Math.abs(row.limit_high_w));
 
 export function FeederTable({ rows }: { rows: FeederRow[] }) {
   return (

@@ -19,11 +19,19 @@ from tieline.ids import derive
 MOST = 10
 LEAST_DEVICES, LEAST_FRAC = 3, 0.10
 WIDE_GROUPS = 3
+FLEET = "fleet"
+STAYS_FRAC = 0.5
+"""An alarm that stands goes when its trouble is below this share of what raised it: no chattering (ISA-18.2, 16)."""
+LEAST_WIDE = 10
+"""So many devices at least make trouble of the whole fleet, where no feeder by itself has enough of it for an alarm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A kind of trouble with devices, in the operator's words; `state` is the cell state that shows it."""
+    """A kind of trouble with devices, in the operator's words; `state` is the cell state that shows it.
+
+    `wide_frac` is which share of the fleet makes it trouble of the whole, however thinly it lies on the feeders.
+    """
 
     state: int
     key: str
@@ -33,20 +41,25 @@ class Trouble:
     consequence: str
     action: str
     respond_s: int
+    wide_frac: float
 
 
 TROUBLES = (
     Trouble(
         4, "silent", 3, 1, "No telemetry", "Their delivery is not counted and can't be settled",
-        "Check the communication path; others stand in meanwhile", 1_800,
+        "Check the communication path; others stand in meanwhile", 1_800, 0.05,
+    ),
+    Trouble(
+        6, "unheard", 3, 1, "Never heard", "What they do is unknown: they can't be called, counted or settled",
+        "See which link should carry them, and their enrolment", 1_800, 0.05,
     ),
     Trouble(
         3, "failed", 2, 1, "Commands failed", "They don't follow the dispatch, or hold an old command",
-        "Open the feeder and see which link refused", 900,
+        "See which link refused, and what it said", 900, 0.01,
     ),
     Trouble(
-        2, "unresponsive", 2, 2, "Not responding", "The dispatch falls short; others are called in their place",
-        "Look at what they were asked, then leave them out or call the site", 900,
+        2, "unresponsive", 3, 3, "Not responding", "What they were asked is lacking unless others stand in for them",
+        "Look at what they were asked, then leave them out or call the site", 1_800, 0.02,
     ),
 )  # fmt: skip
 
@@ -62,10 +75,13 @@ def device_alarms(
 ) -> list[AlarmView]:
     """Return the alarms of all devices: one a feeder and trouble, or one for all where several feeders are hit.
 
+    What lies thinly over many feeders is told once for all of them: 72 devices of 2,000 that don't respond are 3 or 4
+    on each of 20 feeders, and the dispatch lacks them all the same.
+
     Args:
         names: Groups, in the order of `counts`.
         counts: From `abnormal_counts`.
-        above: The group over all of them.
+        above: The group over all of them; `FLEET` where the registry knows none.
         since_ns: When each alarm that stands already began, by its id.
         now_ns: Now.
     """
@@ -73,11 +89,21 @@ def device_alarms(
     sizes = counts.sum(axis=1)
     for trouble in TROUBLES:
         bad = counts[:, trouble.state]
-        hit = np.flatnonzero((bad >= LEAST_DEVICES) & (bad >= LEAST_FRAC * np.maximum(sizes, 1)))
-        if len(hit) > WIDE_GROUPS:
-            text = f"{trouble.title}: {int(bad[hit].sum())} devices on {len(hit)} feeders"
-            found.append(_alarm(trouble, trouble.wide_priority, above, text, int(bad[hit].sum()), since_ns, now_ns))
+        stood = _standing(trouble, names, since_ns)
+        least = np.where(stood, STAYS_FRAC, 1.0) * LEAST_FRAC * np.maximum(sizes, 1)
+        hit = np.flatnonzero((bad >= LEAST_DEVICES) & (bad >= least))
+        was_wide = derive("alarm", trouble.key, above) in since_ns
+        total, rest = int(bad.sum()), int(bad.sum() - bad[hit].sum())
+        wide = max(LEAST_WIDE, trouble.wide_frac * int(sizes.sum()))
+        if len(hit) > WIDE_GROUPS or (was_wide and total >= STAYS_FRAC * wide):
+            priority = trouble.wide_priority if len(hit) > WIDE_GROUPS else trouble.priority
+            text = f"{trouble.title}: {total} devices on {int(np.count_nonzero(bad))} feeders"
+            found.append(_alarm(trouble, priority, above, text, total, since_ns, now_ns, True))
             continue
+        if rest >= wide:
+            feeders = int(np.count_nonzero(bad)) - len(hit)
+            text = f"{trouble.title}: {rest} devices, a few on each of {feeders} feeders"
+            found.append(_alarm(trouble, trouble.priority, above, text, rest, since_ns, now_ns, True))
         for at in hit[np.argsort(-bad[hit], kind="stable")].tolist():
             share = 100.0 * bad[at] / sizes[at]
             text = f"{trouble.title}: {int(bad[at])} of {int(sizes[at])} devices ({share:.0f} %)"
@@ -85,11 +111,25 @@ def device_alarms(
     return found
 
 
+def _standing(trouble: Trouble, names: Sequence[str], since_ns: dict[str, int]) -> NDArray[np.bool_]:
+    """Return on which groups an alarm of this trouble stands; told of the whole, it stands on none of them."""
+    if not since_ns:
+        return np.zeros(len(names), np.bool_)
+    return np.array([derive("alarm", trouble.key, name) in since_ns for name in names], np.bool_)
+
+
 def _alarm(
-    trouble: Trouble, priority: int, subject: str, text: str, count: int, since_ns: dict[str, int], now_ns: int
+    trouble: Trouble,
+    priority: int,
+    subject: str,
+    text: str,
+    count: int,
+    since_ns: dict[str, int],
+    now_ns: int,
+    is_above: bool = False,
 ) -> AlarmView:
     name = derive("alarm", trouble.key, subject)
-    link = f"/feeder/{subject}" if subject.startswith("feeder") else f"/resource/{subject}"
+    link = "/feeders" if subject == FLEET else f"/resource/{subject}" if is_above else f"/feeder/{subject}"
     return AlarmView(
         name, priority, subject, text, trouble.consequence, trouble.action, trouble.respond_s, link, count,
         since_ns.get(name, now_ns),

@@ -79,8 +79,8 @@ class FeederEffect(View, frozen=True):
 
     feeder: str
     devices: int
-    power_w: float
-    after_w: float
+    power_w: float | None
+    after_w: float | None
     limit_high_w: float | None
     is_over: bool
     loading_frac: float | None
@@ -141,7 +141,11 @@ class EventView(View, frozen=True):
 
 
 class MarketHour(View, frozen=True):
-    """One market interval: what was forecast, offered, awarded, instructed (mean) and delivered (mean)."""
+    """One market interval: what was forecast, offered, awarded, and means of what was instructed, and came of it.
+
+    `telemetry_w` is the pool's measured power, `baseline_w` what its devices would do uncalled, at the same instants;
+    all of these over what has passed of it; `imbalance_w` is delivered less instructed.
+    """
 
     start_ns: int
     end_ns: int
@@ -152,6 +156,9 @@ class MarketHour(View, frozen=True):
     awarded_w: float | None
     instructed_w: float | None
     delivered_w: float | None
+    baseline_w: float | None = None
+    telemetry_w: float | None = None
+    imbalance_w: float | None = None
 
 
 class MarketView(View, frozen=True):

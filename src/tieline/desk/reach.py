@@ -64,12 +64,13 @@ def reach_of(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[Reach, ...]
         if product.hold_s not in held:
             held[product.hold_s] = _free(state, pool, product.hold_s / 3_600.0, now_ns)
         up_w, down_w = held[product.hold_s]
+        # Summed over all rows, so that rounding can't make more minutes give less.
         within = [soon_s <= min(60.0 * minute, product.reach_s) for minute in MINUTES]
         found.append(
             Reach(
                 product.key, product.says, product.reach_s, product.hold_s, MINUTES,
-                tuple(float(up_w[mask].sum()) for mask in within),
-                tuple(float(down_w[mask].sum()) for mask in within),
+                tuple(float((up_w * mask).sum()) for mask in within),
+                tuple(float((down_w * mask).sum()) for mask in within),
             )
         )  # fmt: skip
     return tuple(found)

@@ -101,7 +101,7 @@ class FeederRow(View, frozen=True):
 
     feeder: str
     devices: int
-    power_w: float
+    power_w: float | None
     abnormal: int
     limit_low_w: float | None
     limit_high_w: float | None
@@ -161,7 +161,7 @@ class Overview(View, frozen=True):
     controls: dict[str, int]
     reach: tuple[Reach, ...] = ()
     alarm_rate: AlarmRate | None = None
-    violations: int = 0
+    violations: int | None = None
 
 
 class FleetGroup(View, frozen=True):

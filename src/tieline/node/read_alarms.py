@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-import numpy as np
 
 from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmRate, AlarmView, LinkView
 from tieline.ids import derive
-from tieline.node.read_fleet import GridReading, limits_on_groups
+from tieline.node.read_fleet import GridReading, known_sum, limits_on_groups
 from tieline.times import MINUTE_NS, floor_ns
 
 Since = Mapping[str, int]
@@ -57,9 +56,9 @@ def limit_alarms(grid: Mapping[str, GridReading], since: Since, now_ns: int) -> 
 def over_limit(state: DeskState, feeders: Sequence[str], since: Since, now_ns: int) -> list[AlarmView]:
     """Return an alarm for each group whose devices stand above the limit that was asked for it."""
     found = []
-    for group, (_, high_w) in limits_on_groups(state).items():
-        power_w = float(np.nansum(state.fleet.power_w[state.fleet.leaves(group)]))
-        if high_w is None or power_w <= high_w + max(5_000.0, 0.03 * abs(high_w)):
+    for group, (_, high_w) in limits_on_groups(state, now_ns).items():
+        power_w = known_sum(state.fleet.power_w[state.fleet.leaves(group)])
+        if high_w is None or power_w is None or power_w <= high_w + max(5_000.0, 0.03 * abs(high_w)):
             continue
         name = derive("alarm", "over", group)
         link = f"/feeder/{group}" if group in feeders else f"/resource/{group}"

@@ -12,7 +12,7 @@ from tieline.desk.desk_views import EventPreview, FeederEffect
 from tieline.desk.events import shares
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
-from tieline.node.read_fleet import GridReading, Order, limits_on_groups
+from tieline.node.read_fleet import GridReading, Order, known_sum, limits_on_groups
 
 Grid = Mapping[str, GridReading]
 WhatIf = Callable[[NDArray[np.float64]], Grid]
@@ -20,7 +20,13 @@ MOST_EFFECTS = 12
 
 
 def with_effects(
-    state: DeskState, view: EventPreview, wish: ComposeEvent, order: Order, grid: Grid, what_if: WhatIf | None
+    state: DeskState,
+    view: EventPreview,
+    wish: ComposeEvent,
+    order: Order,
+    grid: Grid,
+    what_if: WhatIf | None,
+    now_ns: int,
 ) -> EventPreview:
     """Return a preview with the feeders it touches, worst first.
 
@@ -31,24 +37,27 @@ def with_effects(
         order: Which feeder each row belongs to.
         grid: The last power flow of each feeder.
         what_if: Gives the power flow with so much more power at each row (W); None: there is no model.
+        now_ns: Now.
     """
     rows, share_w, _, _ = shares(state, wish.group, wish.power_w)
     added_w = np.zeros(len(state.fleet))
     # From where each device stands to where the event puts it: its base and its share.
     added_w[rows] = state.base_w[rows] + share_w - np.nan_to_num(state.fleet.power_w[rows])
     after = what_if(added_w) if what_if is not None and len(rows) else {}
-    limits = limits_on_groups(state)
+    limits = limits_on_groups(state, now_ns)
     touched = np.bincount(order.group_of[rows], minlength=len(order.names))
     found = []
     for at in np.flatnonzero(touched).tolist():
         name = order.names[at]
         mine = order.rows[order.first[at] : order.first[at + 1]]
-        power_w = float(np.nansum(state.fleet.power_w[mine]))
-        then_w, high_w = power_w + float(added_w[mine].sum()), limits.get(name, (None, None))[1]
+        power_w = known_sum(state.fleet.power_w[mine])
+        then_w = None if power_w is None else power_w + float(added_w[mine].sum())
+        high_w = limits.get(name, (None, None))[1]
+        is_over = high_w is not None and then_w is not None and then_w > high_w + 1_000.0
         now, then = _worst(grid.get(name)), _worst(after.get(name))
         found.append(
             FeederEffect(
-                name, int(touched[at]), power_w, then_w, high_w, high_w is not None and then_w > high_w + 1_000.0,
+                name, int(touched[at]), power_w, then_w, high_w, is_over,
                 now[0], then[0], now[1], then[1], now[2], then[2],
             )
         )  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.alarms import FLEET
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import above_base_w
@@ -112,20 +113,24 @@ def members_of(
 
 
 def feeder_rows(
-    state: DeskState, order: Order, cells: NDArray[np.uint8], grid: Mapping[str, GridReading]
+    state: DeskState, order: Order, cells: NDArray[np.uint8], grid: Mapping[str, GridReading], now_ns: int
 ) -> list[FeederRow]:
     """Return the feeders, worst first: broken limits, then abnormal devices."""
-    limits = limits_on_groups(state)
+    limits = limits_on_groups(state, now_ns)
     found = [_feeder_row(state, order, cells, grid.get(name), at, limits) for at, name in enumerate(order.names)]
     return sorted(found, key=lambda row: (-row.violations, row.limit_high_w is None, -row.abnormal, row.feeder))
 
 
-def limits_on_groups(state: DeskState) -> dict[str, tuple[float | None, float | None]]:
-    """Return the limits that stand on each group as asked (W; None: open)."""
+def limits_on_groups(state: DeskState, now_ns: int) -> dict[str, tuple[float | None, float | None]]:
+    """Return the limits in force on each group as asked (W; None: open).
+
+    A limit is a lease: the desk keeps the ask until it is withdrawn or superseded, but it binds nobody after its end.
+    """
     found: dict[str, tuple[float | None, float | None]] = {}
     for live in state.asks.values():
         ask = live.ask
-        if ask.kind.value == "limit" and ask.quantity.value == "P":
+        holds = ask.start_ns <= now_ns < ask.end_ns
+        if holds and ask.kind.value == "limit" and ask.quantity.value == "P":
             low, high = found.get(ask.resource, (None, None))
             low = _tighter(low, ask.low, max)
             high = _tighter(high, ask.high, min)
@@ -152,13 +157,27 @@ def _feeder_row(
     rows = order.rows[order.first[at] : order.first[at + 1]]
     low_w, high_w = limits.get(name, (None, None))
     bad = int(np.isin(cells[rows], (SLOW, FAILED, STALE, UNKNOWN)).sum())
-    power_w = float(np.nansum(state.fleet.power_w[rows]))
+    power_w = known_sum(state.fleet.power_w[rows])
     low_pu = high_pu = loading = None
     broken = 0
     if grid is not None:
         lows, highs, loads = grid.flow.worst()
         low_pu, high_pu, loading, broken = float(lows[0]), float(highs[0]), float(loads[0]), len(grid.violations)
     return FeederRow(name, len(rows), power_w, bad, low_w, high_w, low_pu, high_pu, loading, broken)
+
+
+def above_all(fleet: Fleet, named: str) -> str:
+    """Return the group over all feeders: the one named, else the only substation, else `FLEET`."""
+    if fleet.holds(named):
+        return named
+    substations = fleet.groups_of(Kind.SUBSTATION)
+    return substations[0].id if len(substations) == 1 else FLEET
+
+
+def known_sum(values: NDArray[np.float64]) -> float | None:
+    """Return the sum of what is known, None where nothing is: unknown is never 0."""
+    known = np.isfinite(values)
+    return float(values[known].sum()) if known.any() else None
 
 
 def purposes(fleet: Fleet) -> list[Purpose]:

@@ -25,8 +25,9 @@ def feeder_view(
     state: DeskState, row: FeederRow, model: FeederModel | None, grid: GridReading | None, mode: str, now_ns: int
 ) -> FeederView:
     """Return a feeder's one-line; without a model or a power flow only its figures and limits."""
-    rows = state.fleet.leaves(row.feeder)
-    limits = tuple(view for view in _group_asks(state, rows) if view.kind == "limit")
+    rows = state.fleet.leaves(row.feeder) if state.fleet.holds(row.feeder) else np.zeros(0, np.int32)  # unassigned
+    asks = _group_asks(state, rows, now_ns)
+    limits = tuple(view for view in asks if view.kind == "limit" and view.start_ns <= now_ns)
     if model is None or grid is None:
         return FeederView(row.feeder, state.revision, now_ns, mode, row, None, None, (), (), (), limits)
     x, y = layout(model)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
+import numpy as np
+
+from tieline.desk.cycle import PoolDesk
 from tieline.desk.desk_views import (
     IntervalView,
     MarketHour,
@@ -14,9 +17,13 @@ from tieline.desk.desk_views import (
     StatementView,
 )
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from_record
+from tieline.desk.obligation import owed
 from tieline.desk.state import DeskState
+from tieline.desk.tracking import above_base_w
 from tieline.desk.views import Commitment
 from tieline.ids import derive
+from tieline.node.read_hours import HourMean
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.store.journal import SqliteJournal
 from tieline.times import DAY_NS, HOUR_NS
 
@@ -48,6 +55,20 @@ def spread_of(intervals: list[IntervalTracked]) -> tuple[float, float]:
     return shares[int(0.05 * (len(shares) - 1))], shares[int(0.95 * (len(shares) - 1))]
 
 
+def delivery(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[float | None, float | None, float | None]:
+    """Return what a pool owes now, what its called devices deliver (W) and the price ($/MWh); None: nothing, unknown.
+
+    Where nobody of them is seen, delivery is unknown and not 0.
+    """
+    debt = owed(state, pool.pool, now_ns)
+    called = np.abs(pool.share_w) > 1.0
+    fit = (state.fleet.quality[pool.rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    gave_w = None
+    if (fit[called] if called.any() else fit).any():
+        gave_w = float(above_base_w(state, pool.rows)[called].sum())
+    return (None if debt is None else debt.power_w, gave_w, None if debt is None else debt.price_per_mwh)
+
+
 def market_view(
     state: DeskState,
     journal: SqliteJournal,
@@ -57,12 +78,18 @@ def market_view(
     gate_ns: int | None,
     forecast: Mapping[int, float],
     available: tuple[float | None, float | None],
+    means: Mapping[int, HourMean],
 ) -> MarketView:
     """Return the market desk: a row an hour from the day before to the day after."""
     seen = tracked(journal, now_ns - DAY_NS)
     starts = {a.start_ns for a in state.awards.values()} | {o.start_ns for o in state.offers.values()}
+    starts |= means.keys()
     starts |= {at for at in forecast if now_ns - DAY_NS < at}
-    hours = [_hour(state, pool, at, seen, forecast.get(at)) for at in sorted(starts) if abs(at - now_ns) < 2 * DAY_NS]
+    hours = [
+        _hour(state, pool, at, seen, forecast.get(at), means.get(at))
+        for at in sorted(starts)
+        if abs(at - now_ns) < 2 * DAY_NS
+    ]
     refused = [
         f"batch {uid}: {refusal}"
         for uid, answer in list(state.batches.items())[-50:]
@@ -75,20 +102,31 @@ def market_view(
 
 
 def _hour(
-    state: DeskState, pool: str, start_ns: int, seen: list[IntervalTracked], forecast: float | None
+    state: DeskState,
+    pool: str,
+    start_ns: int,
+    seen: list[IntervalTracked],
+    forecast: float | None,
+    mean: HourMean | None,
 ) -> MarketHour:
     end_ns = start_ns + HOUR_NS
     offer = next((o for o in state.offers.values() if o.pool == pool and o.start_ns == start_ns), None)
     award = next((a for a in state.awards.values() if a.pool == pool and a.start_ns == start_ns), None)
     told = [i for at, i in state.instructions.get(pool, {}).items() if start_ns <= at < end_ns]
     gave = [i for i in seen if start_ns <= i.start_ns < end_ns]
+    # Over the same intervals, so that the three agree on one line; before the first of them, what was told.
+    asked_w = [i.asked_w for i in gave] or [i.power_w for i in told]
+    delivered_w = sum(i.delivered_w for i in gave) / len(gave) if gave else None
+    instructed_w = sum(asked_w) / len(asked_w) if asked_w else None
+    imbalance_w = None if delivered_w is None or instructed_w is None else delivered_w - instructed_w
     return MarketHour(
         start_ns, end_ns, forecast, award.price_per_mwh if award else None,
         sum(s.power_w for s in offer.segments) if offer else None,
         offer.segments[-1].price_per_mwh if offer and offer.segments else None,
         award.power_w if award else None,
-        sum(i.power_w for i in told) / len(told) if told else None,
-        sum(i.delivered_w for i in gave) / len(gave) if gave else None,
+        instructed_w, delivered_w,
+        mean.base_w if mean else None, mean.power_w if mean else None,
+        imbalance_w,
     )  # fmt: skip
 
 

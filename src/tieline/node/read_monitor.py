@@ -7,12 +7,16 @@ traced to what it caused, and is there after a restart. Readings are columns and
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol, runtime_checkable
 
 from tieline.desk import facts as f
 from tieline.desk.desk_views import MessageView
+from tieline.desk.ports import LinkHealth, Session
+from tieline.desk.views import LinkView
 from tieline.flow.record import Record
 from tieline.node.read_words import says
+from tieline.node.runtime import Node
 from tieline.store.journal import SqliteJournal
 
 KINDS = (f.AskGranted, f.AskRefused, f.BatchTaken, f.CommandsReported)
@@ -149,3 +153,38 @@ def _mqtt(octets: bytes) -> Fields:
         fields.append(("packet", str(struct.unpack_from(">H", octets, at)[0])))
         at += 2
     return (*fields, ("payload", octets[at:].decode("utf-8", "replace")))
+
+
+@runtime_checkable
+class _Told(Protocol):
+    """A link that has told the desk of its health before, and can say it again."""
+
+    name: str
+
+    def health(self) -> LinkHealth: ...
+
+
+def healths_of(node: Node) -> dict[str, LinkHealth]:
+    """Return the health of each link by name, as it says itself now.
+
+    The desk is told only when a session changes; counts of messages go on meanwhile.
+    """
+    known = node.state.health
+    ends: tuple[object, ...] = (*node.desk._links.values(), *node.publishers, node.desk.market)
+    told = [end.health() for end in ends if isinstance(end, _Told) and end.name in known]
+    return {**known, **{health.name: health for health in told}}
+
+
+def links_of(healths: Iterable[LinkHealth]) -> list[LinkView]:
+    """Return links for a screen."""
+    found = []
+    for health in healths:
+        live = health.session >= Session.ASSOCIATED and health.session is not Session.DEGRADED
+        word = "live" if live else "degraded" if health.session is Session.DEGRADED else "down"
+        found.append(
+            LinkView(
+                health.name, health.protocol, word, health.peers, health.received, health.refused, health.errors,
+                health.since_ns, health.last_error,
+            )
+        )  # fmt: skip
+    return found

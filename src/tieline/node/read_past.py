@@ -12,13 +12,16 @@ from typing import Any, cast
 import numpy as np
 
 from tieline.desk.desk_views import KeptSpan
+from tieline.desk.ports import LinkHealth
 from tieline.desk.state import DeskState
 from tieline.flow.record import Record
+from tieline.node.read_hours import Hours
 from tieline.node.reader import NodeReader
 from tieline.node.record import Frame, state_at
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
 from tieline.store.journal import SqliteJournal
+from tieline.times import HOUR_NS
 
 MOST_PAST = 4
 
@@ -90,7 +93,13 @@ class PastReader(NodeReader):
         super().__init__(cast(Node, cast(Any, then)), replace(live.sources, what_if=None), journal)
         self._order, self._grid = live._order, frame.grid
         self._samples = deque((x for x in live._samples if x.at_ns <= frame.at_ns), maxlen=live._samples.maxlen)
+        whole = {at: mean for at, mean in live.hours.means.items() if at + HOUR_NS <= frame.at_ns}
+        self.hours = Hours(whole)  # the hour that ran then has gone on since
         self._raised = deque((at for at in live._raised if at <= frame.at_ns), maxlen=live._raised.maxlen)
+
+    def _healths(self) -> dict[str, LinkHealth]:
+        """Return what the links had said by then, never what they say now."""
+        return self.node.state.health
 
     def _once(self, name: str, make: Any) -> object:
         """Return a view that is made once: nothing moves in the past."""

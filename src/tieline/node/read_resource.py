@@ -108,18 +108,8 @@ def _command(state: DeskState, row: int, now_ns: int) -> CommandView | None:
         return None
     stage, at_ns = Stage(int(commands.stage[row])), int(commands.at_ns[row])
     observed_w, target_w = number(commands.observed_w[row]), number(commands.target_w[row])
-    power_w = number(state.fleet.power_w[row])
-    near_w = max(150.0, 0.1 * abs(target_w or 0.0))
-    in_force = int(commands.valid_until_ns[row]) > now_ns
-    fit = not state.fleet.quality[row] & int(UNFIT_FOR_DISPATCH)
-    if target_w is None:
-        high_w, low_w = float(commands.high_w[row]), float(commands.low_w[row])
-        verified = power_w is not None and low_w - near_w <= power_w <= high_w + near_w
-    else:
-        verified = power_w is not None and abs(power_w - target_w) <= near_w
-    reached = (
-        True, stage in _DELIVERED, stage in _ACKNOWLEDGED, stage in _EFFECTIVE, verified and fit and in_force,
-    )  # fmt: skip
+    steps = [bool(mask[0]) for mask in _reached(state, np.array([row], np.int32), now_ns)]
+    reached = (True, steps[0], steps[1], steps[2], steps[3])
     instants = [at_ns if yes else None for yes in reached]
     if reached[4]:
         instants[4] = int(state.fleet.taken_at_ns[row])
@@ -148,17 +138,31 @@ def _readings(state: DeskState, row: int, now_ns: int) -> tuple[Reading, ...]:
 
 def _stages(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> dict[str, int]:
     live = rows[state.commands.valid_until_ns[rows] > now_ns]
-    stage = state.commands.stage[live]
-    counts = {name: int(np.isin(stage, [int(s) for s in group]).sum()) for name, group in (
-        ("delivered", _DELIVERED), ("acknowledged", _ACKNOWLEDGED), ("effective", _EFFECTIVE),
-    )}  # fmt: skip
-    power_w, target_w = state.fleet.power_w[live], state.commands.target_w[live]
-    near_w = np.maximum(150.0, 0.1 * np.abs(np.nan_to_num(target_w)))
-    fit = (state.fleet.quality[live] & int(UNFIT_FOR_DISPATCH)) == 0
-    within = (power_w <= state.commands.high_w[live] + near_w) & (power_w >= state.commands.low_w[live] - near_w)
-    at_target = np.where(np.isnan(target_w), within, np.abs(power_w - target_w) <= near_w)
-    counts["verified"] = int((at_target & fit).sum())
+    names = ("delivered", "acknowledged", "effective", "verified")
+    counts = {name: int(mask.sum()) for name, mask in zip(names, _reached(state, live, now_ns), strict=True)}
     return {"issued": len(live), **counts}
+
+
+def _reached(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> tuple[Mask, Mask, Mask, Mask]:
+    """Return which rows' commands were delivered, acknowledged, effective and verified; each holds within the last.
+
+    Verified is by the device's own meter. A later step proves those before it, as many links never say them: a meter
+    at its target shows a command that took effect, and was taken, once it left. One that never left, was refused or ran
+    out proves nothing: then the device stands there by chance.
+    """
+    commands, fleet = state.commands, state.fleet
+    delivered, acknowledged, effective = (
+        np.isin(commands.stage[rows], [int(stage) for stage in group])
+        for group in (_DELIVERED, _ACKNOWLEDGED, _EFFECTIVE)
+    )
+    power_w, target_w = fleet.power_w[rows], commands.target_w[rows]
+    near_w = np.maximum(150.0, 0.1 * np.abs(np.nan_to_num(target_w)))
+    within = (power_w <= commands.high_w[rows] + near_w) & (power_w >= commands.low_w[rows] - near_w)
+    at_target = np.where(np.isnan(target_w), within, np.abs(power_w - target_w) <= near_w)
+    fit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    verified = delivered & at_target & fit & (commands.valid_until_ns[rows] > now_ns)
+    effective = effective | verified
+    return delivered, acknowledged | effective, effective, verified
 
 
 def resource_view(
@@ -268,7 +272,7 @@ def _scada_side(
 ) -> tuple[ScadaSide, list[ClaimView], Arbitration | None]:
     fleet, commands, row = state.fleet, state.commands, int(rows[0])
     settled = None if is_group else state.claims.explain(row, now_ns)
-    views = _claims(state.claims.claims_on(row), settled) if settled else _group_asks(state, rows)
+    views = _claims(state.claims.claims_on(row), settled) if settled else _group_asks(state, rows, now_ns)
     column = state.claims.arbitrate(now_ns, rows)
     power = fleet.power_w[rows]
     seen = fleet.taken_at_ns[rows] > 0
@@ -291,14 +295,17 @@ def _known_sum(values: NDArray[np.float64]) -> float | None:
     return float(np.nansum(values)) if np.isfinite(values).any() else None
 
 
-def _group_asks(state: DeskState, rows: NDArray[np.int32]) -> list[ClaimView]:
-    """Return the claims that reach into a group, told once for each source, level and kind, strongest first."""
+def _group_asks(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> list[ClaimView]:
+    """Return the claims that reach into a group, told once for each source, level and kind, strongest first.
+
+    A claim whose lease is over is none, also in the moment before the book lets it go.
+    """
     mine = np.zeros(len(state.fleet), np.bool_)
     mine[rows] = True
     told: dict[tuple[int, str, str], list[tuple[ClaimBatch, Mask]]] = {}
     for batch, alive in state.claims.batches():
         hits = mine[batch.rows] & alive
-        if hits.any():
+        if batch.end_ns > now_ns and hits.any():
             told.setdefault((int(batch.level), batch.source, batch.kind.value), []).append((batch, hits))
     return [_told_once(parts, len(rows)) for _, parts in sorted(told.items())]
 

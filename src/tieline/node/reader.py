@@ -26,10 +26,9 @@ from tieline.desk.desk_views import (
 )
 from tieline.desk.events import preview, view_of
 from tieline.desk.obligation import owed
-from tieline.desk.ports import Session
+from tieline.desk.ports import LinkHealth
 from tieline.desk.reach import reach_of
 from tieline.desk.screens import ComposeEvent
-from tieline.desk.tracking import above_base_w
 from tieline.desk.views import (
     AlarmView,
     FleetGrid,
@@ -54,6 +53,7 @@ from tieline.node import (
     read_words,
 )
 from tieline.node.read_fleet import GridReading
+from tieline.node.read_hours import Hours
 from tieline.node.record import Recorder
 from tieline.node.runtime import Node
 from tieline.node.sources import Sources as Sources
@@ -103,7 +103,7 @@ class NodeReader:
         self._kept = _Kept()
         self._grid: Mapping[str, GridReading] = {}
         self._next_flow_s = float("-inf")
-        self.record = Recorder()
+        self.record, self.hours = Recorder(), Hours()
         self._past: Past | None = None
         node.after_beat.append(self._sample)
 
@@ -116,6 +116,7 @@ class NodeReader:
             return
         asked_w, gave_w, price = self._delivery(now_ns)
         self._samples.append(_Sample(now_ns, asked_w, gave_w, price))
+        self.hours.sample(self.node.state, self.node.cycle.pools.get(self._pool()), now_ns)
         self._solve()
         self.alarms()
         if self.record.is_due(now_ns):
@@ -136,12 +137,7 @@ class NodeReader:
 
     def _delivery(self, now_ns: int) -> tuple[float | None, float | None, float | None]:
         pool = self.node.cycle.pools.get(self._pool())
-        if pool is None:
-            return None, None, None
-        debt = owed(self.node.state, pool.pool, now_ns)
-        called = np.abs(pool.share_w) > 1.0
-        gave_w = float(above_base_w(self.node.state, pool.rows)[called].sum())
-        return (None if debt is None else debt.power_w, gave_w, None if debt is None else debt.price_per_mwh)
+        return (None, None, None) if pool is None else read_market.delivery(self.node.state, pool, now_ns)
 
     def _once(self, name: str, make: Callable[[], object]) -> object:
         key = (self.node.state.revision, self.node.clock.now_ns() // SECOND_NS)
@@ -184,17 +180,10 @@ class NodeReader:
 
     def links(self) -> list[LinkView]:
         """Return the health of each link."""
-        found = []
-        for health in self.node.state.health.values():
-            live = health.session >= Session.ASSOCIATED and health.session is not Session.DEGRADED
-            word = "live" if live else "degraded" if health.session is Session.DEGRADED else "down"
-            found.append(
-                LinkView(
-                    health.name, health.protocol, word, health.peers, health.received, health.refused, health.errors,
-                    health.since_ns, health.last_error,
-                )
-            )  # fmt: skip
-        return found
+        return read_monitor.links_of(self._healths().values())
+
+    def _healths(self) -> dict[str, LinkHealth]:
+        return read_monitor.healths_of(self.node)
 
     def overview(self) -> Overview:
         """Return the first screen."""
@@ -212,18 +201,19 @@ class NodeReader:
         fit = int(((state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0).sum())
         spread = read_market.spread_of(read_market.tracked(self.journal, now_ns - 6 * HOUR_NS))
         recent = sum(1 for at in self._raised if at > now_ns - 10 * MINUTE_NS)
-        power_w = state.fleet.power_w
-        reach = reach_of(state, pool, now_ns) if pool else ()
+        rows = read_fleet.feeder_rows(state, self._order, cells, self._grid, now_ns)
+        heard = pool is not None and bool((state.fleet.taken_at_ns[pool.rows] > 0).any())
+        reach = reach_of(state, pool, now_ns) if pool and heard else ()
         return Overview(
             state.revision, now_ns, name, asked_w, gave_w, price, debt.end_ns if debt else None,
             debt.because if debt else "", reach[0].up_w[1] if reach else None, reach[0].down_w[1] if reach else None,
-            float(np.nansum(power_w)) if np.isfinite(power_w).any() else None, len(state.fleet), fit,
+            read_fleet.known_sum(state.fleet.power_w), len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
             int(counts[read_fleet.LIMITED]), recent,
             read_market.commitments(state, name, now_ns, spread),
-            tuple(read_fleet.feeder_rows(state, self._order, cells, self._grid)[:MOST_FEEDERS]), len(self._order.names),
+            tuple(rows[:MOST_FEEDERS]), len(self._order.names),
             read_resource.in_control(state, now_ns), reach, read_alarms.rate(self._raised, self.alarms(), now_ns),
-            sum(len(reading.violations) for reading in self._grid.values()),
+            sum(len(reading.violations) for reading in self._grid.values()) if self._grid else None,
         )  # fmt: skip
 
     def series(self) -> Series:
@@ -297,7 +287,7 @@ class NodeReader:
         state = self.node.state
         if feeder not in self._order.names:
             raise KeyError(feeder)
-        rows = read_fleet.feeder_rows(state, self._order, self._cells(), self._grid)
+        rows = read_fleet.feeder_rows(state, self._order, self._cells(), self._grid, self.node.clock.now_ns())
         row = next(row for row in rows if row.feeder == feeder)
         mode = state.authority.get(f"mode:{feeder}", "Automatic")
         grid = self._grid.get(feeder)
@@ -311,11 +301,11 @@ class NodeReader:
 
     def preview(self, event: ComposeEvent) -> EventPreview | Refusal:
         """Return what an event would do; nothing happens."""
-        state = self.node.state
-        view = preview(state, event, self.node.clock.now_ns())
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        view = preview(state, event, now_ns)
         if isinstance(view, Refusal):
             return view
-        return read_effects.with_effects(state, view, event, self._order, self._grid, self.sources.what_if)
+        return read_effects.with_effects(state, view, event, self._order, self._grid, self.sources.what_if, now_ns)
 
     def market(self) -> MarketView:
         """Return the market desk."""
@@ -323,7 +313,7 @@ class NodeReader:
         available = (seen.available_up_w, seen.available_down_w)
         return read_market.market_view(
             node.state, self.journal, name, node.clock.now_ns(), self.is_market_live(),
-            self.sources.gate_ns(), self.sources.forecast(), available,
+            self.sources.gate_ns(), self.sources.forecast(), available, self.hours.means,
         )  # fmt: skip
 
     def settlement(self) -> SettlementView:
@@ -373,7 +363,8 @@ class NodeReader:
     def _alarms(self) -> list[AlarmView]:
         now_ns, order = self.node.clock.now_ns(), self._order
         counts = alarms.abnormal_counts(self._cells(), order.group_of, len(order.names))
-        found = alarms.device_alarms(order.names, counts, self.sources.above, self._since, now_ns)
+        above = read_fleet.above_all(self.node.state.fleet, self.sources.above)
+        found = alarms.device_alarms(order.names, counts, above, self._since, now_ns)
         found += read_alarms.link_alarms(self.links(), self._since)
         found += read_alarms.limit_alarms(self._grid, self._since, now_ns)
         found += read_alarms.over_limit(self.node.state, order.names, self._since, now_ns)

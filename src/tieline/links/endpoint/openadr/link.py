@@ -69,6 +69,7 @@ class OpenAdrLink:
 
     async def start(self) -> None:
         """Make the program, the VENs and the standing event that asks for telemetry, or find them from before."""
+        self.intake.health(self.health())  # the desk shows the link from the first, also one that nobody calls
         book = self._vtn.book
         known = book.named("programs", PROGRAM)
         program = known or await self._publish("programs", {"programName": PROGRAM})

@@ -1,0 +1,47 @@
+"""The hours of a pool as they pass: the means of its measured power and of its baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tieline.desk.cycle import PoolDesk
+from tieline.desk.state import DeskState
+from tieline.times import DAY_NS, HOUR_NS, floor_ns
+
+KEEPS_NS = 3 * DAY_NS
+
+
+@dataclass
+class HourMean:
+    """The means of a pool's hour so far: base and measured power, of devices whose power is known (W)."""
+
+    base_w: float = 0.0
+    power_w: float = 0.0
+    samples: int = 0
+
+    def add(self, base_w: float, power_w: float) -> None:
+        """Count one more instant."""
+        self.samples += 1
+        self.base_w += (base_w - self.base_w) / self.samples
+        self.power_w += (power_w - self.power_w) / self.samples
+
+
+@dataclass
+class Hours:
+    """The means of each hour by its start."""
+
+    means: dict[int, HourMean] = field(default_factory=dict)
+
+    def sample(self, state: DeskState, pool: PoolDesk | None, now_ns: int) -> None:
+        """Look at the pool once more. Both sums are of the same devices, so that their difference means something."""
+        if pool is None:
+            return
+        power_w = state.fleet.power_w[pool.rows]
+        known = np.isfinite(power_w)
+        if not known.any():
+            return
+        base_w = float(state.base_w[pool.rows][known].sum())
+        self.means.setdefault(floor_ns(now_ns, HOUR_NS), HourMean()).add(base_w, float(power_w[known].sum()))
+        self.means = {at: mean for at, mean in self.means.items() if at > now_ns - KEEPS_NS}
