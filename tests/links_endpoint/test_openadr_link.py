@@ -256,7 +256,7 @@ def test_a_unit_that_is_no_power_is_counted_and_not_taken() -> None:
 
 def test_it_comes_up_by_steps_and_a_silent_end_point_s_points_are_lost_with_their_last_time() -> None:
     async def scene(room: Room) -> None:
-        assert room.log.sessions == [1, 2, 3, 4]
+        assert room.log.sessions == [0, 1, 2, 3, 4]
         value, _, at = room.log.last("power_w")
         room.ven_task.cancel()
         room.ven.stop()

@@ -199,6 +199,24 @@ def test_a_control_rooms_limit_reaches_the_devices_of_a_served_folder(tmp_path: 
         iso.wait()
 
 
+def test_links_that_never_come_up_are_listed_as_down_and_no_market_is_said_to_live(tmp_path: Path) -> None:
+    ports = {name: free_port() for name in ("dnp3", "openadr", "iso", "modbus", "mqtt")}
+    folder = made(tmp_path, **ports, digest="0" * 64)
+
+    async def play() -> None:
+        async with served(folder) as said, httpx.AsyncClient() as http:
+            url, secret = next(line for line in said if "one-time link" in line).split()[-1].split("/enrol#")
+            await http.post(f"{url}/api/v1/enrol", json={"secret": secret, "password": "a long password"})
+            states = {row["name"]: row["state"] for row in (await http.get(f"{url}/api/v1/links")).json()}
+            assert {name: states.get(name) for name in ("iso", "modbus", "mqtt")} == dict.fromkeys(
+                ("iso", "modbus", "mqtt"), "down"
+            )
+            shell = (await http.get(f"{url}/api/v1/shell")).json()
+            assert shell["market_is_live"] is False
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -145,7 +145,7 @@ def test_what_took_headroom_away_is_named_and_the_causes_add_up_to_the_lack() ->
     state.missed_until_ns[1] = NIGHT + HOUR_NS
     eligible = np.ones(4, np.bool_)
     lost = lost_headroom(state, rows, eligible, 1.0, 1 / 12, NIGHT)
-    assert lost == {"dno_limit": 0.0, "opt_out": 5e3, "offline": 0.0, "unresponsive": 5e3}
+    assert lost == {"dno_limit": 0.0, "own_limit": 0.0, "opt_out": 5e3, "offline": 0.0, "unresponsive": 5e3}
     share = np.array([0.0, 0.0, 5e3, 5e3])
     gave = np.array([0.0, 0.0, 5e3, 4e3])
     found = tracking.causes(state, rows, share, gave, 16e3, lost, 1.0, NIGHT)

@@ -125,6 +125,7 @@ def _raise_iso(
     how = IsoSettings(settings.url, settings.zone, settings.pools, settings.poll_s, settings.awards_s)
     made = IsoWeb(how, client, node.desk, node.clock, rng, node.desk, settings.name)
     node.desk.market = made
+    node.desk.health(made.health())  # DOWN until it is heard: a link that never comes up is listed, and alarms
     supervisor.keep(settings.name, made.run)
     links.stops.append(client.aclose)
     links.says.append(f"{settings.name}: ISO dispatch web service at {settings.url}")
@@ -189,6 +190,7 @@ def _raise_modbus(
     )
     made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name)
     node.desk.bind(made, "modbus", addresses)
+    node.desk.health(made.health())
     made.start()
     links.says.append(f"{settings.name}: {len(units)} SunSpec devices over Modbus TCP")
 
@@ -213,6 +215,7 @@ def _raise_mqtt(
     )  # fmt: skip
     made = MqttLink(how, node.desk, node.clock, supervisor, rng, settings.name)
     node.desk.bind(made, "mqtt", {row: device.device for row, device in devices.items()})
+    node.desk.health(made.health())
     made.start()
     links.says.append(f"{settings.name}: {len(units)} devices behind {settings.host}:{settings.port}")
 

@@ -176,7 +176,7 @@ class NodeReader:
         """Return whether a market is there and its link is live: one answer for every screen that says so."""
         market = self.node.desk.market
         links = [link for link in self.links() if link.protocol == "iso_web"]
-        return market is not None and all(link.state == "live" for link in links)
+        return market is not None and bool(links) and all(link.state == "live" for link in links)
 
     def links(self) -> list[LinkView]:
         """Return the health of each link."""
