@@ -92,8 +92,12 @@ def test_nobody_listening_is_refused_and_a_cut_reaches_both_sides() -> None:
             await asyncio.open_connection("127.0.0.1", 1)
         except ConnectionRefusedError as error:
             seen.append(type(error).__name__)
-        server = await asyncio.start_server(lambda r, w: asyncio.sleep(3600), "127.0.0.1", 502)
-        reader, _ = await asyncio.open_connection("127.0.0.1", 502)
+
+        async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(3600)  # with its writer: one that nobody holds is closed when it is collected
+
+        server = await asyncio.start_server(hold, "127.0.0.1", 502)
+        reader, _writer = await asyncio.open_connection("127.0.0.1", 502)
         loop.call_later(5, loop.network.cut, "127.0.0.1", 502)
         try:
             await reader.readexactly(1)
