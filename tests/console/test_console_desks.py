@@ -95,6 +95,16 @@ def _wish(running: Running, **changes: object) -> dict[str, object]:
     }  # fmt: skip
 
 
+def _through_the_transformer(running: Running, feeder: str) -> tuple[float, float]:
+    """Return what a feeder gives up the line (W, all its meters and plants) and the rating it passes (VA)."""
+    world, territory = running.stage.world, running.stage.territory
+    at = territory.feeders.index(feeder)
+    model = int(territory.model_of_feeder[at])
+    mine = np.flatnonzero(territory.model_of_feeder == model).tolist().index(at)
+    net_w = float(world.site_w()[world.network.sites(at)].sum()) + float(world.native_w(model)[mine].sum())
+    return net_w, float(np.sum(territory.models[model].trafo_va))
+
+
 def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(running: Running) -> None:
     with running.client("ann") as ann:
         view = ann.post("/api/v1/events/preview", json=_wish(running)).json()
@@ -106,9 +116,14 @@ def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(runnin
     assert effect["feeder"] == "feeder-01"
     assert effect["devices"] == view["devices"]
     assert effect["loading_frac"] is not None
-    # Whether 20 kW more load or relieve the worst line depends on which way it flows; that it moves does not.
-    assert effect["after_w"] - effect["power_w"] != 0
-    assert abs(effect["loading_after_frac"] - effect["loading_frac"]) > 0.001
+    # What the event adds loads the transformer of a feeder that exports, and relieves that of one that draws; by how
+    # much follows from its rating alone. Here it is the worst element, and the farm's own plants make it export.
+    net_w, rated_va = _on_loop(running, lambda: _through_the_transformer(running, "feeder-01"))
+    added_w = effect["after_w"] - effect["power_w"]
+    assert abs(net_w) > abs(added_w) > 1_000
+    moved_frac = effect["loading_after_frac"] - effect["loading_frac"]
+    assert moved_frac * added_w * net_w > 0
+    assert abs(moved_frac) == pytest.approx(abs(added_w) / rated_va, rel=0.2)
     for small in none["effects"]:
         moved_w = abs(small["after_w"] - small["power_w"])
         assert moved_w > 1_000 or abs(small["loading_after_frac"] - small["loading_frac"]) < 0.01
