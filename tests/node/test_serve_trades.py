@@ -140,6 +140,7 @@ def test_a_served_pool_offers_is_awarded_and_is_settled_the_day_after(tmp_path: 
 
             (row,) = await until(listed, "the day is not listed")
             assert (row["state"], row["statements"]) == ("running", [])
+            await what_is_proposed_can_be_sent(http, api)
             return await gateway(http, url)
 
     async def the_day_after(token: dict[str, str]) -> None:
@@ -151,7 +152,8 @@ def test_a_served_pool_offers_is_awarded_and_is_settled_the_day_after(tmp_path: 
             assert signed.status_code == 200, signed.text
 
             async def day_is(state: str) -> dict:
-                (row,) = (await http.get(f"{api}/settlements")).json()
+                rows = (await http.get(f"{api}/settlements", params={"pool": "pool-1"})).json()
+                row = next(row for row in rows if row["day"] == day.isoformat())
                 return row if row["state"] == state else {}
 
             row = await until(lambda: day_is("waiting"), "the day does not say that it waits")
@@ -256,3 +258,18 @@ async def offers_are_taken_once_and_refused_by_name(http: httpx.AsyncClient, api
     answer = await http.post(f"{api}/offers", json=[second])
     assert answer.json()[0]["state"] == "refused"
     assert answer.json()[0]["holder"]
+
+
+async def what_is_proposed_can_be_sent(http: httpx.AsyncClient, api: str) -> None:
+    """Tomorrow's one dear hour, at no less than its devices ask; the battery is never sold beyond what it stores."""
+    proposed = (await http.get(f"{api}/offers/proposal", params={"pool": "pool-1", "hours": 3})).json()
+    (offer,) = proposed
+    assert from_ns(offer["start_ns"]).astimezone(ZONE).hour == 18
+    prices = [step["price_per_mwh"] for step in offer["segments"]]
+    assert prices == sorted(prices)
+    # Half of the load's rating and the battery's, less a margin of a quarter.
+    assert sum(step["power_w"] for step in offer["segments"]) == 0.75 * (0.5 * 2_000_000 + 500_000)
+    sent = await http.post(f"{api}/offers", json=proposed)
+    assert sent.json()[0]["state"] in ("offered", "awarded"), sent.text
+    none = await http.get(f"{api}/offers/proposal", params={"pool": "pool-1", "day": "2021-01-01"})
+    assert (none.status_code, none.json()["field"]) == (409, "day")

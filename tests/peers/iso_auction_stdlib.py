@@ -6,7 +6,7 @@ full at 50 $/MWh as soon as its day is asked for; there is no dispatch. It print
 
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 NS = "{urn:tieline:ads:1}"
 BIDS = {}
@@ -58,6 +58,6 @@ class Service(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    server = HTTPServer(("127.0.0.1", 0), Service)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     print(server.server_address[1], flush=True)
     server.serve_forever()

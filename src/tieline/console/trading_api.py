@@ -37,6 +37,12 @@ async def _offers(call: Call) -> list[OfferView]:
     return _trader(call).offers(call.text("pool", 200))
 
 
+async def _proposal(call: Call) -> list[AskOffer]:
+    pool, day = call.text("pool", 200), call.text("day", 10)
+    answer: list[AskOffer] = good(_trader(call).proposal(pool, day, call.number("hours", 6, 1, 25)))
+    return answer
+
+
 async def _prices(call: Call) -> TakenPrices:
     answer: TakenPrices = good(await _trader(call).prices(call.body, call.name))
     return answer
@@ -57,6 +63,10 @@ TRADING_ROUTES: tuple[Route, ...] = (
     Route(
         "POST", f"{_A}/offers", Action.OFFER, _offer, "Offer hours of a pool; an id twice has one effect",
         list[OfferView], AskOffer | list[AskOffer],
+    ),
+    Route(
+        "GET", f"{_A}/offers/proposal", Action.OFFER, _proposal, "Offers of the dearest hours, to look at and send",
+        list[AskOffer], query=(("pool", "Whose"), ("day", "A market day; left out: tomorrow"), ("hours", "1 to 25")),
     ),
     Route(
         "POST", f"{_A}/prices", Action.SEND_PRICES, _prices, "Send prices of a zone; durable when it answers",

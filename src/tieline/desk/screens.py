@@ -107,6 +107,10 @@ class Trader(Protocol):
         """Return the offers of a pool (empty: all) of the last and the next days, by hour."""
         ...
 
+    def proposal(self, pool: str, day: str, hours: int) -> list[AskOffer] | Refusal:
+        """Return offers of a pool's dearest hours of a day (empty: tomorrow) that can be sent as they are."""
+        ...
+
     async def prices(self, sent: SendPrices, by: str) -> TakenPrices | Refusal:
         """Take prices of a zone; the same prices twice have one effect."""
         ...

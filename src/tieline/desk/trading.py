@@ -68,6 +68,12 @@ def offer_of(ask: AskOffer) -> Offer:
     return Offer(ask.id, ask.pool, ask.product, ask.start_ns, ask.end_ns, segments)
 
 
+def ask_of(offer: Offer) -> AskOffer:
+    """Return the ask that would make an offer."""
+    steps = [AskSegment(segment.power_w, segment.price_per_mwh) for segment in offer.segments]
+    return AskOffer(offer.id, offer.pool, offer.start_ns, offer.end_ns, steps, offer.product)
+
+
 def refusal_of(state: DeskState, ask: AskOffer, pools: Mapping[str, object], now_ns: int) -> Refusal | None:
     """Return why an offer can't be made at all, or None; whether its capacity is free, the reservation book says."""
     if not 1 <= len(ask.id) <= 64 or not ask.id.isprintable():

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from msgspec.structs import replace
 
 from tieline.desk import prices as price_book
 from tieline.desk.desk_views import DayView, StatementView
+from tieline.desk.offering import day_ahead_offers, what_it_gives
 from tieline.desk.ports import Award
 from tieline.desk.prices import SendPrices, TakenPrices
-from tieline.desk.trading import HELD, MOST_OFFERS, AskOffer, OfferView, offer_of, refusal_of, view_of
+from tieline.desk.trading import HELD, MOST_OFFERS, AskOffer, OfferView, ask_of, offer_of, refusal_of, view_of
 from tieline.errors import LinkDown, PeerError
 from tieline.node import read_market
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.runtime import Node
 from tieline.node.settlement_days import RUNNING, Key, SettlementDays, Standing, Terms
 from tieline.node.trade_settings import PoolSettings
+from tieline.pool.merit import merit_price
 from tieline.resource.claim import Refusal
-from tieline.times import DAY_NS, HOUR_NS
+from tieline.times import DAY_NS, HOUR_NS, market_day
 
 SHOWN_NS = 8 * DAY_NS
 
@@ -101,6 +105,30 @@ class NodeTrader:
         state, now_ns = self.node.state, self.node.clock.now_ns()
         mine = [o for o in state.offers.values() if pool in ("", o.pool) and abs(o.start_ns - now_ns) < SHOWN_NS]
         return [view_of(state, offer, now_ns) for offer in sorted(mine, key=lambda o: (o.start_ns, o.id))]
+
+    def proposal(self, pool: str, day: str, hours: int) -> list[AskOffer] | Refusal:
+        """Return offers of the dearest hours to come of a market day (empty: tomorrow) that can be sent as they are."""
+        node, now_ns = self.node, self.node.clock.now_ns()
+        desk, terms = node.cycle.pools.get(pool), self.terms.get(pool)
+        if desk is None or terms is None:
+            return Refusal("no such pool", "pool", pool[:64], f"one of {', '.join(node.cycle.pools) or '(none)'}")
+        try:
+            wanted = date.fromisoformat(day) if day else self.days.day_of(pool, now_ns) + timedelta(days=1)
+        except ValueError:
+            return Refusal("not a day", "day", day[:64], "such as 2022-08-17")
+        over = market_day(wanted, terms.zone)
+        expected = price_book.forecast(node.state, terms.settings.price_zone, terms.zone, now_ns)
+        price = np.array([expected.get(at, np.nan) for at in range(over.start_ns, over.end_ns, HOUR_NS)])
+        to_come = over.start_ns + HOUR_NS * np.arange(len(price)) > now_ns
+        if not to_come.any() or not np.isfinite(price[to_come]).all():
+            limit = f"today or tomorrow, after a whole day of prices of {terms.settings.price_zone}"
+            return Refusal("no price is expected for its hours", "day", wanted.isoformat(), limit)
+        price = np.where(to_come, price, -np.inf)
+        may_serve = np.zeros(len(node.state.fleet), np.bool_)
+        may_serve[desk.rows] = desk.eligible
+        cost = merit_price(node.state.fleet.kinds)
+        offers = day_ahead_offers(pool, "ENERGY", over, price, *what_it_gives(node.state.fleet, may_serve), cost, hours)
+        return [ask_of(offer) for offer in offers]
 
     # --- prices -------------------------------------------------------------------------------------------------------
 
