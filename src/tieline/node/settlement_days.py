@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.facts import StatementMade, from_record
 from tieline.desk.ports import Award
 from tieline.desk.prices import REAL_TIME, lacking
 from tieline.desk.settle import Metered, Owners, settle_day
@@ -31,14 +32,16 @@ from tieline.node.trade_settings import PoolSettings
 from tieline.resource.batch import Readings
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Purpose
-from tieline.times import HOUR_NS, from_ns, market_day
+from tieline.times import DAY_NS, HOUR_NS, from_ns, market_day
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Key = tuple[str, date]
 LEAST_PRESENT_FRAC = 0.9
 """An interval of a past day counts where so much of the rating is metered; the sum is then scaled up to the whole."""
-LOOKS_AGAIN_S = 30.0
+LOOKS_AGAIN_S, PAUSE_S = 30.0, 2.0
+REACHES_NS, RECHECKED_NS = 60 * DAY_NS, 14 * DAY_NS
+"""So far back may the days of a baseline lie; so long ago may a settled day lie that is reckoned again at a start."""
 RUNNING, WAITING, SETTLED = "running", "waiting", "settled"
 
 
@@ -93,14 +96,17 @@ class SettlementDays:
         """Note that something is known anew of an instant; live readings lie in no day that is over."""
         if instant_ns >= self._over_until_ns:  # live readings come by the thousand and change nothing that is over
             return
-        over = [key for key, standing in self.standing.items() if standing.state != RUNNING]
-        self._dirty.update(key for key in over if market_day(key[1], self.terms[key[0]].zone).end_ns > instant_ns)
-        self._wake.set()
+        for (pool, day), standing in self.standing.items():
+            over = market_day(day, self.terms[pool].zone)
+            if standing.state != RUNNING and over.start_ns - REACHES_NS <= instant_ns < over.end_ns:
+                self._dirty.add((pool, day))
+                self._wake.set()
 
     async def run(self) -> None:
-        """Look at days whenever one is due."""
+        """Look at days whenever one is due; what comes in meanwhile is looked at together."""
         while True:
             await self.look()
+            await asyncio.sleep(PAUSE_S)
             try:
                 async with asyncio.timeout(LOOKS_AGAIN_S):
                     await self._wake.wait()
@@ -112,6 +118,8 @@ class SettlementDays:
         self._wake.clear()
         dirty, self._dirty = self._dirty, set()
         now_ns = self.node.clock.now_ns()
+        if not self.standing:
+            self._remember(now_ns)
         due = {key: awards for key, awards in self.days().items() if key in dirty or self._is_due(key, now_ns)}
         if any(market_day(day, self.terms[pool].zone).end_ns <= now_ns for pool, day in due) and self._kept:
             await self._kept.gather()
@@ -119,6 +127,17 @@ class SettlementDays:
             self.standing[pool, day] = found = await self._look_at(pool, day, awards, now_ns)
             if found.state != RUNNING:
                 self._over_until_ns = max(self._over_until_ns, market_day(day, self.terms[pool].zone).end_ns)
+
+    def _remember(self, now_ns: int) -> None:
+        """Take days that were settled long ago as settled: reckoning a year anew at each start would take minutes."""
+        records = map(from_record, self.node.journal.of_kind("StatementMade"))
+        made = {(fact.pool, fact.start_ns, fact.end_ns) for fact in records if isinstance(fact, StatementMade)}
+        for (pool, day), awards in self.days().items():
+            span = (pool, min(a.start_ns for a in awards), max(a.end_ns for a in awards))
+            over = market_day(day, self.terms[pool].zone)
+            if span in made and over.end_ns < now_ns - RECHECKED_NS:
+                self.standing[pool, day] = Standing(SETTLED)
+                self._over_until_ns = max(self._over_until_ns, over.end_ns)
 
     def _is_due(self, key: Key, now_ns: int) -> bool:
         known = self.standing.get(key)
