@@ -84,7 +84,8 @@ def asked(name: str, hour: int, power_w: float = 400_000.0) -> AskOffer:
 def test_an_offer_that_a_silent_market_did_not_hear_is_held_and_sent_again_by_the_same_id(tmp_path: Path) -> None:
     async def scene(trader: NodeTrader, market: Market) -> None:
         market.is_silent = True
-        (view,) = await trader.offer([asked("a", 2)])
+        view, beyond = await trader.offer([asked("a", 2), asked("b", 3, 2_000_000.0)])
+        assert (beyond.state, beyond.field) == ("refused", "up_w")
         assert view.state == "held"
         assert "the market did not answer, send it again: no answer within 30 s" in view.reason
         assert [o.state for o in trader.offers("pool-1")] == ["held"]

@@ -42,10 +42,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 8080
     tls: ConsoleTls | None = None
     peers: tuple[PeerSettings, ...] = ()
-    links: LinkSettings = LinkSettings()
-    oidc: OidcSettings | None = None
     pools: dict[str, PoolSettings] = {}
     limits: LimitSettings = LimitSettings()
+    links: LinkSettings = LinkSettings()
+    oidc: OidcSettings | None = None
 
 
 _EXAMPLE = """# Settings of a Tieline server. Unknown keys are refused with their path.

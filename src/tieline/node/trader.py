@@ -11,6 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from tieline.desk import prices as price_book
+from tieline.desk.awards import decide_offers
 from tieline.desk.desk_views import DayView, StatementView
 from tieline.desk.offering import day_ahead_offers, what_it_gives
 from tieline.desk.ports import Award
@@ -86,8 +87,10 @@ class NodeTrader:
         try:
             answers = await self.node.desk.offer([offer_of(asks[at]) for at in good])
         except (LinkDown, PeerError) as error:
-            # Recorded and held all the same: sent again it is submitted again, as an id has one effect.
-            answers = [None] * len(good)
+            # Held all the same, but for what the book refuses: sent again it is submitted again.
+            answers = [decide_offers(state, [offer_of(asks[at])])[1][0] for at in good]
+            if any(no is None and asks[at].id not in state.offers for at, no in zip(good, answers, strict=True)):
+                raise  # it was not the market that is silent: nothing was recorded
             unheard = f"the market did not answer, send it again: {error}"
         refused |= {at: refusal for at, refusal in zip(good, answers, strict=True) if refusal is not None}
         views = [view_of(state, offer_of(ask), now_ns, refused.get(at)) for at, ask in enumerate(asks)]
