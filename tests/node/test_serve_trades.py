@@ -262,7 +262,7 @@ async def offers_are_taken_once_and_refused_by_name(http: httpx.AsyncClient, api
 
 async def what_is_proposed_can_be_sent(http: httpx.AsyncClient, api: str) -> None:
     """Tomorrow's one dear hour, at no less than its devices ask; the battery is never sold beyond what it stores."""
-    proposed = (await http.get(f"{api}/offers/proposal", params={"pool": "pool-1", "hours": 3})).json()
+    proposed = (await http.get(f"{api}/offers/proposal", params={"pool": "pool-1", "hours": 3})).json()["offers"]
     (offer,) = proposed
     assert from_ns(offer["start_ns"]).astimezone(ZONE).hour == 18
     prices = [step["price_per_mwh"] for step in offer["segments"]]
@@ -272,4 +272,7 @@ async def what_is_proposed_can_be_sent(http: httpx.AsyncClient, api: str) -> Non
     sent = await http.post(f"{api}/offers", json=proposed)
     assert sent.json()[0]["state"] in ("offered", "awarded"), sent.text
     none = await http.get(f"{api}/offers/proposal", params={"pool": "pool-1", "day": "2021-01-01"})
-    assert (none.status_code, none.json()["field"]) == (409, "day")
+    assert none.json()["offers"] == []
+    assert "and a whole day of prices of HB_NORTH" in none.json()["why"]
+    wrong = await http.get(f"{api}/offers/proposal", params={"pool": "pool-9"})
+    assert (wrong.status_code, wrong.json()["limit"]) == (404, "one of pool-1")

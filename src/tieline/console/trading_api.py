@@ -8,7 +8,7 @@ from tieline.console.table import Call, Route
 from tieline.desk.desk_views import DayView
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.screens import Trader
-from tieline.desk.trading import HELD, AskOffer, OfferView
+from tieline.desk.trading import HELD, AskOffer, OfferView, Proposal
 
 
 def _trader(call: Call) -> Trader:
@@ -37,9 +37,9 @@ async def _offers(call: Call) -> list[OfferView]:
     return _trader(call).offers(call.text("pool", 200))
 
 
-async def _proposal(call: Call) -> list[AskOffer]:
+async def _proposal(call: Call) -> Proposal:
     pool, day = call.text("pool", 200), call.text("day", 10)
-    answer: list[AskOffer] = good(_trader(call).proposal(pool, day, call.number("hours", 6, 1, 25)))
+    answer: Proposal = good(_trader(call).proposal(pool, day, call.number("hours", 6, 1, 25)))
     return answer
 
 
@@ -66,7 +66,7 @@ TRADING_ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", f"{_A}/offers/proposal", Action.OFFER, _proposal, "Offers of the dearest hours, to look at and send",
-        list[AskOffer], query=(("pool", "Whose"), ("day", "A market day; left out: tomorrow"), ("hours", "1 to 25")),
+        Proposal, query=(("pool", "Left out: the first"), ("day", "Left out: tomorrow"), ("hours", "1 to 25")),
     ),
     Route(
         "POST", f"{_A}/prices", Action.SEND_PRICES, _prices, "Send prices of a zone; durable when it answers",

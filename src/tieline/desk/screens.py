@@ -22,7 +22,7 @@ from tieline.desk.desk_views import (
 )
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
-from tieline.desk.trading import AskOffer, OfferView
+from tieline.desk.trading import AskOffer, OfferView, Proposal
 from tieline.desk.views import (
     AlarmView,
     FleetGrid,
@@ -107,7 +107,7 @@ class Trader(Protocol):
         """Return the offers of a pool (empty: all) of the last and the next days, by hour."""
         ...
 
-    def proposal(self, pool: str, day: str, hours: int) -> list[AskOffer] | Refusal:
+    def proposal(self, pool: str, day: str, hours: int) -> Proposal | Refusal:
         """Return offers of a pool's dearest hours of a day (empty: tomorrow) that can be sent as they are."""
         ...
 

@@ -62,6 +62,15 @@ class OfferView(Struct, frozen=True):
     rule: str = ""
 
 
+class Proposal(Struct, frozen=True):
+    """Offers of a pool's dearest hours of a market day, as they can be sent; `why` says why there are none."""
+
+    pool: str
+    day: str
+    offers: tuple[AskOffer, ...]
+    why: str = ""
+
+
 def offer_of(ask: AskOffer) -> Offer:
     """Return the offer that an ask means."""
     segments = tuple(Segment(one.power_w, one.price_per_mwh) for one in ask.segments)

@@ -16,7 +16,7 @@ from tieline.desk.desk_views import DayView, StatementView
 from tieline.desk.offering import day_ahead_offers, what_it_gives
 from tieline.desk.ports import Award
 from tieline.desk.prices import SendPrices, TakenPrices
-from tieline.desk.trading import HELD, MOST_OFFERS, AskOffer, OfferView, ask_of, offer_of, refusal_of, view_of
+from tieline.desk.trading import HELD, MOST_OFFERS, AskOffer, OfferView, Proposal, ask_of, offer_of, refusal_of, view_of
 from tieline.errors import LinkDown, PeerError
 from tieline.node import read_market
 from tieline.node.kept_readings import KeptReadings
@@ -109,9 +109,10 @@ class NodeTrader:
         mine = [o for o in state.offers.values() if pool in ("", o.pool) and abs(o.start_ns - now_ns) < SHOWN_NS]
         return [view_of(state, offer, now_ns) for offer in sorted(mine, key=lambda o: (o.start_ns, o.id))]
 
-    def proposal(self, pool: str, day: str, hours: int) -> list[AskOffer] | Refusal:
-        """Return offers of the dearest hours to come of a market day (empty: tomorrow) that can be sent as they are."""
+    def proposal(self, pool: str, day: str, hours: int) -> Proposal | Refusal:
+        """Return offers of the dearest hours to come of a market day (empty: tomorrow) of a pool (empty: the first)."""
         node, now_ns = self.node, self.node.clock.now_ns()
+        pool = pool or next(iter(node.cycle.pools), "")
         desk, terms = node.cycle.pools.get(pool), self.terms.get(pool)
         if desk is None or terms is None:
             return Refusal("no such pool", "pool", pool[:64], f"one of {', '.join(node.cycle.pools) or '(none)'}")
@@ -124,14 +125,16 @@ class NodeTrader:
         price = np.array([expected.get(at, np.nan) for at in range(over.start_ns, over.end_ns, HOUR_NS)])
         to_come = over.start_ns + HOUR_NS * np.arange(len(price)) > now_ns
         if not to_come.any() or not np.isfinite(price[to_come]).all():
-            limit = f"today or tomorrow, after a whole day of prices of {terms.settings.price_zone}"
-            return Refusal("no price is expected for its hours", "day", wanted.isoformat(), limit)
+            zone = terms.settings.price_zone
+            why = f"no price is expected: give today or tomorrow, and a whole day of prices of {zone}"
+            return Proposal(pool, wanted.isoformat(), (), why)
         price = np.where(to_come, price, -np.inf)
         may_serve = np.zeros(len(node.state.fleet), np.bool_)
         may_serve[desk.rows] = desk.eligible
         cost = merit_price(node.state.fleet.kinds)
         offers = day_ahead_offers(pool, "ENERGY", over, price, *what_it_gives(node.state.fleet, may_serve), cost, hours)
-        return [ask_of(offer) for offer in offers]
+        why = "" if offers else "no hour is dearer than what its devices ask, or they have less than 10 kW to give"
+        return Proposal(pool, wanted.isoformat(), tuple(ask_of(offer) for offer in offers), why)
 
     # --- prices -------------------------------------------------------------------------------------------------------
 
