@@ -12,7 +12,8 @@ from console_stage import Running
 
 from tieline.desk.facts import StatementMade, to_record
 from tieline.desk.ports import LinkHealth, Session
-from tieline.desk.reach import PRODUCTS, SECONDS_TO_REACH
+from tieline.desk.reach import PRODUCTS
+from tieline.desk.response import SECONDS_TO_REACH
 from tieline.desk.redispatch import headroom
 from tieline.fleet.columns import KINDS
 

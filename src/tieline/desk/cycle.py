@@ -18,17 +18,16 @@ from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
 from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, award_at, committed_until, owed
+from tieline.desk.response import judge
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.pool.availability import Available, by_group
-from tieline.resource.command import Stage
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 STALE_NS = 3 * MINUTE_NS
-MISS_AFTER_NS = 3 * MINUTE_NS
 MISS_FOR_NS = 15 * MINUTE_NS
 TRIM_GAIN, TRIM_MOST = 0.5, 0.2
 
@@ -248,17 +247,8 @@ class Cycle:
 
     def _note_misses(self, pool: PoolDesk, now_ns: int) -> None:
         """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates."""
-        state, rows = self.desk.state, pool.rows
-        share_w = pool.share_w
-        asked = np.abs(share_w) > 200.0
-        if not asked.any():
-            return
-        commands = state.commands
-        had_time = now_ns - commands.at_ns[rows] > MISS_AFTER_NS
-        moved_w = np.sign(share_w) * tracking.above_base_w(state, rows)
-        failed = np.isin(commands.stage[rows], (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
-        missed = asked & ((had_time & (moved_w < 0.25 * np.abs(share_w))) | failed)
-        state.missed_until_ns[rows[missed]] = now_ns + MISS_FOR_NS
+        missed = judge(self.desk.state, pool.rows, pool.share_w, now_ns)
+        self.desk.state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS
 
 
 def _sum(values: Floats, room: redispatch.Headroom) -> float:

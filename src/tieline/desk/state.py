@@ -68,6 +68,25 @@ class CommandColumns:
 
 
 @dataclass
+class Responses:
+    """What is known of how each row answers calls; shape (n,) each. Measured, not decided: learnt anew after a start.
+
+    `able`: it had room by its own word at every beat since it was called.
+    """
+
+    called: NDArray[np.bool_]
+    able: NDArray[np.bool_]
+    strikes: NDArray[np.uint8]
+    last_ns: NDArray[np.int64]
+
+    @staticmethod
+    def empty(count: int) -> Responses:
+        """Return columns of rows that were never called."""
+        nobody = np.zeros(count, np.bool_)
+        return Responses(nobody, nobody.copy(), np.zeros(count, np.uint8), np.zeros(count, np.int64))
+
+
+@dataclass
 class LiveAsk:
     """An admitted ask that still holds; `claims` is the batch that it became."""
 
@@ -92,6 +111,7 @@ class DeskState:
     limiter: FleetLimiter
     reach_frac: Floats
     rebounds_until_ns: Instants
+    responses: Responses
     derated: dict[str, tuple[float, int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
@@ -137,6 +157,7 @@ class DeskState:
             FleetLimiter(fleet),
             np.ones(count),
             np.zeros(count, np.int64),
+            Responses.empty(count),
         )
 
     def may_serve(self, program: str, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
