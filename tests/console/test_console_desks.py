@@ -13,9 +13,10 @@ from console_stage import Running
 from tieline.desk.facts import StatementMade, to_record
 from tieline.desk.ports import LinkHealth, Session
 from tieline.desk.reach import PRODUCTS
-from tieline.desk.response import SECONDS_TO_REACH
 from tieline.desk.redispatch import headroom
+from tieline.desk.response import SECONDS_TO_REACH
 from tieline.fleet.columns import KINDS
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 MINUTE_NS = 60 * 10**9
 
@@ -43,7 +44,9 @@ def test_reach_grows_with_time_and_never_counts_what_is_given_already(running: R
             total_w = 0.0
             for k, row in enumerate(pool.rows.tolist()):
                 soon_s = SECONDS_TO_REACH[KINDS[node.state.fleet.kinds[row]]]
-                if room.may_serve[k] and soon_s <= min(60.0 * minute, 300.0):
+                held_back = node.state.opted_out[row] or node.state.missed_until_ns[row] > now_ns
+                unseen = int(node.state.fleet.quality[row]) & int(UNFIT_FOR_DISPATCH)
+                if room.may_serve[k] and not held_back and not unseen and soon_s <= min(60.0 * minute, 300.0):
                     total_w += max(float(room.up_w[k] - pool.share_w[k]), 0.0)
             sums.append(total_w)
         return view, sums

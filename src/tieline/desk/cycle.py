@@ -22,7 +22,6 @@ from tieline.desk.response import judge
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.pool.availability import Available, by_group
-from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Floats = NDArray[np.float64]
@@ -133,8 +132,7 @@ class Cycle:
     def room(self, pool: PoolDesk, now_ns: int, hours: float) -> redispatch.Headroom:
         """Return the pool's headroom now; rows that opted out, missed or can't be seen have none."""
         state, rows = self.desk.state, pool.rows
-        seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-        serves = pool.eligible & seen & ~state.opted_out[rows] & (state.missed_until_ns[rows] <= now_ns)
+        serves = redispatch.serving(state, rows, pool.eligible, now_ns)
         return redispatch.headroom(state, rows, serves, pool.price, hours, now_ns)
 
     def _release(self, pool: PoolDesk, now_ns: int) -> list[Entry]:

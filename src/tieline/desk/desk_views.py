@@ -96,7 +96,7 @@ class EventPreview(View, frozen=True):
 
     `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
     through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
-    event can still have.
+    event can still have; `held_out` counts devices whose feeder is Disabled.
     """
 
     group: str
@@ -117,6 +117,7 @@ class EventPreview(View, frozen=True):
     owed_w: float = 0.0
     free_w: float = 0.0
     free_wh: float = 0.0
+    held_out: int = 0
 
 
 class EventView(View, frozen=True):

@@ -16,6 +16,7 @@ from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
 from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged, Packed
+from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
@@ -61,6 +62,7 @@ def refusal_of(state: DeskState, wish: ComposeEvent, now_ns: int) -> Refusal | N
         return Refusal("the event is too long", "end_ns", iso(wish.end_ns), f"{MAX_HOURS} h after its start")
     wished = _event(wish, "", "")
     refusal = check(wished, now_ns)
+    refusal = refusal or refusal_by_mode(state, state.fleet.leaves(wish.group), Level.PROGRAM, ClaimKind.SET, SOURCE)
     # Compared when it is composed, so that nobody waits for an approval that can't be; booked when it is approved.
     return refusal or decide_reserve(state, wished, wish.start_ns, wish.end_ns, now_ns)[1]
 
@@ -81,7 +83,7 @@ def shares(state: DeskState, group: str, power_w: float) -> tuple[NDArray[np.int
     column = fleet.available_up_w if power_w > 0 else fleet.available_down_w
     gives_w = np.maximum(np.nan_to_num(column[rows]), 0.0)
     may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER)
-    serves = ~unseen & ~out & (gives_w > 1.0) & may
+    serves = ~unseen & ~out & (gives_w > 1.0) & may & ~barred(state, SOURCE)[rows]
     most_w = float(gives_w[serves].sum())
     part = min(1.0, abs(power_w) / most_w) if most_w > 0 else 0.0
     share_w = np.sign(power_w) * gives_w[serves] * part
@@ -118,6 +120,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         float(np.mean(per_minute)) * hours, -float(np.sign(wish.power_w)) * rebound_w, text,
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
         float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
+        int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()),
     )  # fmt: skip
 
 

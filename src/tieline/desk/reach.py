@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from tieline.desk.cycle import PoolDesk
-from tieline.desk.redispatch import headroom
+from tieline.desk.redispatch import headroom, serving
 from tieline.desk.response import seconds_to_reach
 from tieline.desk.state import DeskState
 from tieline.desk.views import Reach
@@ -58,7 +58,8 @@ def reach_of(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[Reach, ...]
 
 
 def _free(state: DeskState, pool: PoolDesk, hours: float, now_ns: int) -> tuple[Floats, Floats]:
-    room = headroom(state, pool.rows, pool.eligible, pool.price, hours, now_ns)
+    serves = serving(state, pool.rows, pool.eligible, now_ns)
+    room = headroom(state, pool.rows, serves, pool.price, hours, now_ns)
     up_w = np.where(room.may_serve, np.maximum(room.up_w - pool.share_w, 0.0), 0.0)
     down_w = np.where(room.may_serve, np.maximum(room.down_w + pool.share_w, 0.0), 0.0)
     return up_w, down_w

@@ -81,13 +81,19 @@ def _claims(claims: list[Claim], settled: Arbitration) -> list[ClaimView]:
         elif claim.id in lost:
             outcome, why = "loses", lost[claim.id]
         elif claim.kind is ClaimKind.GATE:
-            outcome, why = "gates", "the owner is out: the market may not call it"
+            outcome, why = "gates", _gate_says(claim)
         elif claim.id in holders:
             outcome, why = "limits", "bounds what any weaker claim may ask"
         else:
             outcome, why = "holds", "within what stronger limits leave"
         found.append(claim_view(claim, outcome, why))
     return sorted(found, key=lambda view: (view.level, view.outcome != "wins", view.id))
+
+
+def _gate_says(claim: Claim) -> str:
+    if claim.level is Level.OWNER_NEED:
+        return "the owner is out: the market may not call it"
+    return f"holds out targets weaker than {WORDS[claim.level]} (level {int(claim.level)})"
 
 
 def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool) -> str:
