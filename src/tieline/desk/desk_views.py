@@ -121,7 +121,10 @@ class EventPreview(View, frozen=True):
 
 
 class EventView(View, frozen=True):
-    """A program event with the steps that it may take now, what it has booked, and what it asked and got so far."""
+    """A program event with the steps that it may take now, what it has booked, and what it asked and got so far.
+
+    `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacks of the asked, by cause.
+    """
 
     id: str
     program: str
@@ -139,6 +142,9 @@ class EventView(View, frozen=True):
     reserved_wh: float = 0.0
     asked_wh: float = 0.0
     delivered_wh: float = 0.0
+    called: int = 0
+    opted_out: int = 0
+    lacks_wh: dict[str, float] = {}
 
 
 class MarketHour(View, frozen=True):

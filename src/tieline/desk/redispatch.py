@@ -58,7 +58,7 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
     above what an owner keeps back is spread over the commitment, so that no battery is empty before its end.
     """
     base_w = state.base_w[rows]
-    up_w, down_w = _unlimited(state, rows, hours, now_ns)
+    up_w, down_w = unlimited(state, rows, hours, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     up_w = np.minimum(up_w, np.maximum(high_w - base_w, 0.0))
     down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
@@ -73,7 +73,7 @@ def serving(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
     return mask
 
 
-def _unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[Floats, Floats]:
+def unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[Floats, Floats]:
     """Return how far each row could move from its base (W, 0 or more) if nobody limited it."""
     fleet = state.fleet
     moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
@@ -96,7 +96,7 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
 
     A limit takes the difference that it makes; an opt-out, a silent row and one left out after a miss take all of it.
     """
-    free = _unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
+    free = unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
     base_w = state.base_w[rows]
 
     def within_w(bounds: tuple[Floats, Floats]) -> Floats:

@@ -126,6 +126,7 @@ class DeskState:
     events: dict[str, ProgramEvent] = field(default_factory=dict)
     event_bookings: dict[str, list[str]] = field(default_factory=dict)
     event_tracked: dict[str, tuple[float, float]] = field(default_factory=dict)  # asked, delivered (Wh) so far
+    event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)
