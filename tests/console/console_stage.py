@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,11 @@ from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop
 from tieline.times import HOUR_NS
 
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+ARGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 PEOPLE = (("ann", DESK_ROLES), ("ben", DESK_ROLES), *((role.value, (role,)) for role in Role))
 
 
@@ -56,16 +62,16 @@ class Running:
         return asyncio.run_coroutine_threadsafe(tell(), self.loop).result(30)
 
 
-def lived(folder: Path) -> tuple[Stage, NodeReader]:
-    """Play a day of 200 devices from its auction to a quarter to five in the afternoon, on virtual time."""
+def lived(folder: Path, devices: int = 200, hours: float = 3.37) -> tuple[Stage, NodeReader]:
+    """Play a day from its auction on, by default to a quarter to five in the afternoon, on virtual time."""
     loop = VirtualLoop()
 
     async def play() -> tuple[Stage, NodeReader]:
         what = scenario("heatwave")
-        when = living(date.fromisoformat(what.day), int(3.37 * HOUR_NS))
+        when = living(date.fromisoformat(what.day), int(hours * HOUR_NS))
         clock = VirtualClock(loop, when.opens_ns)
         supervisor = Supervisor(np.random.default_rng(5))
-        stage = await raise_stage(what, 200, 1, clock, supervisor, folder, history_days=1)
+        stage = await raise_stage(what, devices, 1, clock, supervisor, folder, history_days=1)
         reader = NodeReader(stage.node, stage_sources(stage))
         await Story(stage, when, lambda line: None).play()
         await supervisor.stop()
@@ -94,9 +100,9 @@ async def serve(stage: Stage, reader: NodeReader) -> Console:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Running]:
+def opened(folder: Path, devices: int = 200, hours: float = 3.37) -> Iterator[Running]:
     """Give a desk with its console on a loop of its own, and everybody signed in."""
-    stage, reader = lived(folder)
+    stage, reader = lived(folder, devices, hours)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

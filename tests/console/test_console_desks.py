@@ -114,8 +114,10 @@ def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(runnin
         view = ann.post("/api/v1/events/preview", json=_wish(running)).json()
         none = ann.post("/api/v1/events/preview", json=_wish(running, power_w=1.0)).json()
     assert view["cost"] > none["cost"] >= 0
-    # The cheapest device asks 35 $/MWh, the dearest that may be called 400: 20 kW over an hour lies between.
-    assert 35 * 0.02 * 0.5 < view["cost"] < 400 * 0.02 * 1.05
+    # The cheapest device asks 35 $/MWh, the dearest that may be called 400: what is expected over an hour lies between.
+    # It is less than the 20 kW that were asked where the market has called the feeder's devices already.
+    assert 0 < view["expected_w"] <= 20_000.0
+    assert 35 * view["expected_w"] / 1e6 <= view["cost"] <= 400 * view["expected_w"] / 1e6 * 1.01
     (effect,) = view["effects"]
     assert effect["feeder"] == "feeder-01"
     assert effect["devices"] == view["devices"]

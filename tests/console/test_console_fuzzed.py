@@ -23,8 +23,8 @@ EXAMPLES = 20
 
 @pytest.fixture(scope="module")
 def another(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A desk of its own: what is sent here presses switches and opts devices out."""
-    with opened(tmp_path_factory.mktemp("fuzzed")) as found:
+    """A desk of its own, as what is sent here presses switches and opts devices out; a small one will do."""
+    with opened(tmp_path_factory.mktemp("fuzzed"), 40, 1.5) as found:
         yield found
 
 

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from tieline.console import live
 
-STALLED, CUT_S = 10, 2.0
+STALLED, CUT_S = 6, 2.0
 TOPICS = ["shell", "overview", "series", "fleet", "alarms", "events", "market"]
 TOPICS += [f"resource:battery-{n:06d}" for n in range(1, 9)]
 
@@ -78,11 +78,11 @@ def test_readers_that_stop_are_cut_off_and_the_others_do_not_notice(
     monkeypatch.setattr(live, "CUT_S", CUT_S)
     app = running.console.app.state.live
     before, cut = app.sockets, app.cut
-    alone = _gaps_s(running, 4.0)
+    alone = _gaps_s(running, 3.0)
     stalled = [_stalled(running) for _ in range(STALLED)]
     try:
         beside, most = _gaps_s(running, 2.0), _most_waiting(running)
-        beside += _gaps_s(running, 4.0)
+        beside += _gaps_s(running, 3.0)
         deadline = time.monotonic() + CUT_S + 8.0
         while app.cut < cut + STALLED and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -162,7 +162,7 @@ function Readings({ view }: { view: View }) {
           <tbody>{view.readings.map((r) => (
             <tr key={r.point}>
               <td title={[r.iec61850 && `IEC 61850 ${r.iec61850}`, r.sunspec && `SunSpec ${r.sunspec}`].filter(Boolean).join(', ')}>{r.says}</td>
-              <td class="n">{r.unit === 'W' ? power(r.value) : r.unit === 'Wh' ? energy(r.value) : r.value !== null && (r.unit === 'VA' || r.unit === 'var') ? volume(r.value, r.unit) : r.value === null ? UNKNOWN : `${r.unit === '' || r.unit === '1' ? `${(r.value * 100).toFixed(1)} %` : `${r.value.toFixed(1)} ${r.unit}`}`}</td>
+              <td class="n">{r.value !== null && r.point.startsWith('is_') ? (r.value > 0.5 ? 'yes' : 'no') : r.unit === 'W' ? power(r.value) : r.unit === 'Wh' ? energy(r.value) : r.value !== null && (r.unit === 'VA' || r.unit === 'var') ? volume(r.value, r.unit) : r.value === null ? UNKNOWN : `${r.unit === '' || r.unit === '1' ? `${(r.value * 100).toFixed(1)} %` : `${r.value.toFixed(1)} ${r.unit}`}`}</td>
               <td>{age(r.age_s)}</td><td>{r.quality.length ? <span class="staleword">{r.quality.join(', ')}</span> : 'good'}</td>
             </tr>
           ))}</tbody>
