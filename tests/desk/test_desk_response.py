@@ -99,6 +99,8 @@ def test_what_was_seen_is_forgotten_after_a_day_without_a_call() -> None:
     assert unresponsive(state.responses, START_NS + STRIKES * HOUR_NS).any()
     assert not unresponsive(state.responses, START_NS + STRIKES * HOUR_NS + FORGETS_NS).any()
     assert MISS_AFTER_NS < HOUR_NS
+    _call(state, START_NS + 2 * FORGETS_NS, 3_000.0, 0.0)  # once more, long after: that is one, not three
+    assert not unresponsive(state.responses, START_NS + 2 * FORGETS_NS + HOUR_NS).any()
 
 
 @pytest.mark.parametrize(("name", "devices"), [("heatwave", 500), ("comms-loss", 500)])

@@ -114,7 +114,8 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
 
     responses.called[rows], responses.able[rows] = asked, able & ~strike  # one strike a call
     struck = rows[strike]
-    responses.strikes[struck] = np.minimum(responses.strikes[struck], 254) + 1
+    lately = responses.last_ns[struck] > now_ns - FORGETS_NS
+    responses.strikes[struck] = np.where(lately, np.minimum(responses.strikes[struck], 254), 0) + 1
     responses.last_ns[struck] = now_ns
     responses.strikes[rows[follows]] = 0
     return missed
