@@ -62,16 +62,16 @@ class Running:
         return asyncio.run_coroutine_threadsafe(tell(), self.loop).result(30)
 
 
-def lived(folder: Path, devices: int = 200, hours: float = 3.37) -> tuple[Stage, NodeReader]:
-    """Play a day from its auction on, by default to a quarter to five in the afternoon, on virtual time."""
+def lived(folder: Path) -> tuple[Stage, NodeReader]:
+    """Play a day of 200 devices from its auction to a quarter to five in the afternoon, on virtual time."""
     loop = VirtualLoop()
 
     async def play() -> tuple[Stage, NodeReader]:
         what = scenario("heatwave")
-        when = living(date.fromisoformat(what.day), int(hours * HOUR_NS))
+        when = living(date.fromisoformat(what.day), int(3.37 * HOUR_NS))
         clock = VirtualClock(loop, when.opens_ns)
         supervisor = Supervisor(np.random.default_rng(5))
-        stage = await raise_stage(what, devices, 1, clock, supervisor, folder, history_days=1)
+        stage = await raise_stage(what, 200, 1, clock, supervisor, folder, history_days=1)
         reader = NodeReader(stage.node, stage_sources(stage))
         await Story(stage, when, lambda line: None).play()
         await supervisor.stop()
@@ -100,9 +100,9 @@ async def serve(stage: Stage, reader: NodeReader) -> Console:
 
 
 @contextmanager
-def opened(folder: Path, devices: int = 200, hours: float = 3.37) -> Iterator[Running]:
+def opened(folder: Path) -> Iterator[Running]:
     """Give a desk with its console on a loop of its own, and everybody signed in."""
-    stage, reader = lived(folder, devices, hours)
+    stage, reader = lived(folder)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
