@@ -15,7 +15,7 @@ from tieline.console.table import Call, Route
 from tieline.console.trading_api import TRADING_ROUTES
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
-from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit
+from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit, SetMode
 from tieline.errors import Error
 from tieline.resource.claim import Refusal
 
@@ -124,7 +124,7 @@ async def _settlement(call: Call) -> d.SettlementView:
 
 async def _audit(call: Call) -> d.AuditView:
     before, count = call.number("before", 0, 0, 2**62), call.number("count", 100, 1, 500)
-    return call.desk.reader.audit(before, count, call.text("kind", 60), call.number("check", 0, 0, 1) == 1)
+    return await call.desk.reader.audit(before, count, call.text("kind", 60), call.number("check", 0, 0, 1) == 1)
 
 
 async def _search(call: Call) -> list[d.Found]:
@@ -216,6 +216,11 @@ async def _kill(call: Call) -> Done:
     if not 0 < len(call.body.because.strip()) <= 400:
         raise Problem(422, "the switch moves with a reason", field="because", limit="1 to 400 characters")
     return _done(await call.desk.operator.kill(call.body.pressed, call.name))
+
+
+async def _set_mode(call: Call) -> Done:
+    feeder, body = call.path("feeder"), call.body
+    return _done(await call.desk.operator.set_mode(feeder, body.mode, body.because, call.name))
 
 
 def _wide(call: Call) -> str:
@@ -315,6 +320,10 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", d.TraceView),
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),
+    Route(
+        "POST", f"{_A}/feeders/{{feeder}}/mode", Action.SET_MODE, _set_mode, "Set who may move a feeder's devices",
+        Done, SetMode, subject="feeder",
+    ),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
     Route(
         "POST", f"{_A}/readings", Action.SEND_READINGS, _readings, "Send readings; durable when it answers", Ingested,

@@ -243,6 +243,9 @@ def _event_tracked(state: DeskState, record_id: str, fact: facts.EventTracked) -
     hours = (fact.end_ns - fact.start_ns) / HOUR_NS
     asked_wh, delivered_wh = state.event_tracked.get(fact.event, (0.0, 0.0))
     state.event_tracked[fact.event] = asked_wh + fact.asked_w * hours, delivered_wh + fact.delivered_w * hours
+    lacks_wh = state.event_lacks.setdefault(fact.event, {})
+    for cause, watts in fact.causes.items():
+        lacks_wh[cause] = lacks_wh.get(cause, 0.0) + watts * hours
 
 
 def _alarm_changed(state: DeskState, record_id: str, fact: facts.AlarmChanged) -> None:

@@ -142,6 +142,10 @@ class Desk:
         key = asks.select_key(source, resource, quantity, level)
         return self.state.selects.take(key, source, self._clock.now_ns())
 
+    def changed(self, record: str) -> None:
+        """Let the next beat come now, because of a record."""
+        self._on_change(record)
+
     def deselect(self, source: str) -> int:
         """Free all that a source had selected, and return how many that were."""
         return self.state.selects.release(source)

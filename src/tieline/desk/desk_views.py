@@ -96,7 +96,7 @@ class EventPreview(View, frozen=True):
 
     `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
     through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
-    event can still have.
+    event can still have; `held_out` counts devices whose feeder is Disabled.
     """
 
     group: str
@@ -117,10 +117,14 @@ class EventPreview(View, frozen=True):
     owed_w: float = 0.0
     free_w: float = 0.0
     free_wh: float = 0.0
+    held_out: int = 0
 
 
 class EventView(View, frozen=True):
-    """A program event with the steps that it may take now, what it has booked, and what it asked and got so far."""
+    """A program event with the steps that it may take now, what it has booked, and what it asked and got so far.
+
+    `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacks of the asked, by cause.
+    """
 
     id: str
     program: str
@@ -138,6 +142,9 @@ class EventView(View, frozen=True):
     reserved_wh: float = 0.0
     asked_wh: float = 0.0
     delivered_wh: float = 0.0
+    called: int = 0
+    opted_out: int = 0
+    lacks_wh: dict[str, float] = {}
 
 
 class MarketHour(View, frozen=True):

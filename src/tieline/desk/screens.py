@@ -71,6 +71,13 @@ class AskLimit(Struct, frozen=True, forbid_unknown_fields=True):
     because: str
 
 
+class SetMode(Struct, frozen=True, forbid_unknown_fields=True):
+    """The mode that a feeder is to have, and why: Disabled, Manual or Automatic."""
+
+    mode: str
+    because: str
+
+
 class Columns(Struct, frozen=True, forbid_unknown_fields=True):
     """Readings of one point, one a row: resource ids, values (SI), when (UTC ns), quality bits (left out: good)."""
 
@@ -183,7 +190,7 @@ class Reader(Protocol):
         """Return statements and tracked intervals."""
         ...
 
-    def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
+    async def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
         """Return records before a number (0: the newest), of a kind (empty: all); `check` verifies the chain."""
         ...
 
@@ -249,6 +256,10 @@ class Operator(Protocol):
 
     async def kill(self, pressed: bool, by: str) -> Refusal | None:
         """Press the kill switch, or with two people release it: pressed, only commands in the safe direction pass."""
+        ...
+
+    async def set_mode(self, feeder: str, mode: str, because: str, by: str) -> Refusal | None:
+        """Set who may move a feeder's devices: Disabled, Manual or Automatic."""
         ...
 
     async def audited(self, by: str, action: str, subject: str, outcome: str, body: dict[str, str]) -> None:

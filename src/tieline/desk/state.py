@@ -69,6 +69,25 @@ class CommandColumns:
 
 
 @dataclass
+class Responses:
+    """What is known of how each row answers calls; shape (n,) each. Measured, not decided: learnt anew after a start.
+
+    `able`: it had room by its own word at every beat since it was called.
+    """
+
+    called: NDArray[np.bool_]
+    able: NDArray[np.bool_]
+    strikes: NDArray[np.uint8]
+    last_ns: NDArray[np.int64]
+
+    @staticmethod
+    def empty(count: int) -> Responses:
+        """Return columns of rows that were never called."""
+        nobody = np.zeros(count, np.bool_)
+        return Responses(nobody, nobody.copy(), np.zeros(count, np.uint8), np.zeros(count, np.int64))
+
+
+@dataclass
 class LiveAsk:
     """An admitted ask that still holds; `claims` is the batch that it became."""
 
@@ -93,6 +112,7 @@ class DeskState:
     limiter: FleetLimiter
     reach_frac: Floats
     rebounds_until_ns: Instants
+    responses: Responses
     derated: dict[str, tuple[float, int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
@@ -107,6 +127,7 @@ class DeskState:
     events: dict[str, ProgramEvent] = field(default_factory=dict)
     event_bookings: dict[str, list[str]] = field(default_factory=dict)
     event_tracked: dict[str, tuple[float, float]] = field(default_factory=dict)  # asked, delivered (Wh) so far
+    event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)
@@ -142,6 +163,7 @@ class DeskState:
             FleetLimiter(fleet),
             np.ones(count),
             np.zeros(count, np.int64),
+            Responses.empty(count),
         )
 
     def may_serve(self, program: str, rows: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -182,7 +182,10 @@ def _tell(answer: dict[str, Any]) -> None:
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
-        click.echo(f"  its owner has opted out {_by(gate)}")
+        opted = gate is not None and gate["level"] == "OWNER_NEED"
+        click.echo(f"  {'its owner has opted out' if opted else 'what is weaker is held out'} {_by(gate)}")
+    if answer["feeder_mode"] not in (None, "Automatic"):
+        click.echo(f"  its feeder {answer['feeder']} is {answer['feeder_mode']}")
     for key in ("command", "delivered"):
         if answer[key]:
             told = (f"{name} {'free' if value is None else value}" for name, value in answer[key].items())
