@@ -9,10 +9,9 @@ from tieline.desk.desk_views import (
     TraceNode,
     TraceView,
 )
-from tieline.flow.record import Record
+from tieline.flow.record import Record, Records
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
-from tieline.store.journal import SqliteJournal
 from tieline.store.trace import Trace
 
 MOST_NODES = 400
@@ -118,7 +117,7 @@ def trace_view(found: Trace) -> TraceView:
     return TraceView(found.start, nodes, edges, found.is_cut or len(known) > MOST_NODES)
 
 
-def audit_view(journal: SqliteJournal, last_seq: int, before_seq: int, count: int, kind: str) -> AuditView:
+def audit_view(journal: Records, last_seq: int, before_seq: int, count: int, kind: str) -> AuditView:
     """Return records before a number (0: the newest), newest first."""
     top = before_seq if before_seq > 0 else last_seq + 1
     rows: list[AuditRow] = []

@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 
 from tieline.contract.eligibility import enrol
 from tieline.desk.cycle import PoolDesk
+from tieline.desk.entry import Entry
+from tieline.desk.facts import Audited
 from tieline.errors import ConfigError
 from tieline.fleet.columns import KINDS, Fleet
 from tieline.fleet.ledger import Capacity, Ledger
+from tieline.ids import derive
+from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import ConsoleTls, Settings, load_config
+from tieline.node.journals import journal_to_write
 from tieline.node.link_settings import check_links
 from tieline.node.links import raise_links, with_tables
 from tieline.node.runtime import Node, replayed
@@ -29,14 +34,21 @@ from tieline.resource.level import Level
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
-from tieline.store.journal import FolderLock, SqliteJournal
+from tieline.store.lock import FolderLock
 from tieline.store.series import Historian, Wal
+from tieline.times import DAY_NS, Clock
 
 PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
 
 
-def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: ThreadPoolExecutor | None) -> Node:
-    """Return the node of a data folder, its state rebuilt from the journal."""
+def node_of(
+    folder: Path,
+    settings: Settings,
+    supervisor: Supervisor,
+    executor: ThreadPoolExecutor | None,
+    clock: Clock | None = None,
+) -> Node:
+    """Return the node of a data folder, its state rebuilt from the journal; its clock is the system's unless given."""
     fleet = registry.load(folder / "registry.bin")
     ledger = Ledger()
     pools = {group.id: _pool(fleet, group.id, settings.jurisdiction) for group in fleet.groups_of(Kind.POOL)}
@@ -44,13 +56,13 @@ def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: 
         rows = pool.rows[pool.eligible]
         up_w = float(fleet.max_inject_w[rows].sum() + fleet.max_absorb_w[rows].sum())
         ledger.set_capacity(name, Capacity(up_w, up_w))
-    journal = SqliteJournal(folder / "journal.db")
+    journal = journal_to_write(folder, settings.journal)
     principals = principals_of(settings)
     check_links(settings.links, fleet, principals)
     state = replayed(fleet, ledger, journal)
     kinds, fuels = kinds_and_fuels(fleet)
     state.enrolments = {p: enrol(kinds, fuels, settings.jurisdiction, p) for p in PROGRAMS}
-    node = Node(state, journal, SystemClock(), supervisor, principals, pools, 1.0, executor)
+    node = Node(state, journal, clock or SystemClock(), supervisor, principals, pools, 1.0, executor)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
     return node
 
@@ -99,22 +111,41 @@ def console_context(folder: Path, tls: ConsoleTls) -> ssl.SSLContext:
     return context
 
 
-async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall_s: float | None = None) -> None:
+async def note_end(node: Node, say: Callable[[str], None]) -> None:
+    """Say what is wrong with the journal's end, and record it: the next commit would cover a head that is missing."""
+    fault = node.journal.end_fault()
+    if fault:
+        say(f"warning: {fault}")
+        fact = Audited("server", "start", "found", fault)
+        await node.desk.commit([Entry(derive("end-fault", fault), fact, "journal")])
+
+
+async def serve(
+    folder: Path,
+    port: int | None,
+    say: Callable[[str], None],
+    wall_s: float | None = None,
+    clock: Clock | None = None,
+) -> None:
     """Serve a data folder until cancelled, or for so many seconds."""
     from tieline.node.reader import Sources
 
     settings = load_config(folder / "tieline.toml")
     settings = replace(settings, links=with_tables(settings.links, folder))
     lock = FolderLock(folder)
-    executor = ThreadPoolExecutor(1, "journal")
+    executor, beside = ThreadPoolExecutor(1, "journal"), ThreadPoolExecutor(1, "readings")
+    keep_ns = None if settings.readings.keep_days is None else settings.readings.keep_days * DAY_NS
     try:
         async with Supervisor(np.random.default_rng()) as supervisor:
-            node = node_of(folder, settings, supervisor, executor)
+            node = node_of(folder, settings, supervisor, executor, clock)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
-            intake = node.keep_readings(Wal(folder / "readings"), Historian(folder / "historian"))
+            await note_end(node, say)
+            wal, historian = Wal(folder / "readings"), Historian(folder / "historian")
+            intake = node.keep_readings(wal, historian, beside, keep_ns)
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng())
             for line in links.says:
                 say(line)
+            ClockWatch(node)
             node.start()
             sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
             where = settings.port if port is None else port
@@ -129,4 +160,5 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall
                 await console.stop()
     finally:
         executor.shutdown()
+        beside.shutdown()
         lock.release()

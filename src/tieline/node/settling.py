@@ -13,6 +13,7 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, LineSettled, SettlementRefused, StatementMade, from_record
 from tieline.desk.ports import Award
 from tieline.desk.settle import Former, Metered, Owners, Settlement, amend, entries_of, line_of, settle_day
+from tieline.flow.record import Records
 from tieline.ids import derive
 from tieline.market.baseline import Baseline, Event, compute
 from tieline.market.calendar import holidays_around, on_the_clock_of
@@ -21,7 +22,6 @@ from tieline.node.metering import GENERATOR, LOAD, PROHIBITED
 from tieline.node.stage import POOL, Stage
 from tieline.resource.claim import Refusal
 from tieline.simulate.iso.prices import ZONE
-from tieline.store.journal import SqliteJournal
 from tieline.times import MINUTE_NS, from_ns, iso, market_day
 
 Floats = NDArray[np.float64]
@@ -79,7 +79,7 @@ def owners_of(stage: Stage) -> Owners:
     return Owners(stage.territory.site_of, [f"site-{n:06d}" for n in range(count)], OPERATOR_FRAC)
 
 
-def former_of(journal: SqliteJournal, pool: str, start_ns: int, end_ns: int) -> Former | None:
+def former_of(journal: Records, pool: str, start_ns: int, end_ns: int) -> Former | None:
     """Return what the journal says was settled of a pool's hours before, or None."""
     newest: StatementMade | None = None
     ids = set()
