@@ -43,6 +43,9 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
+    def ready(self) -> None:
+        """It can always keep records."""
+
     async def append(self, records: Iterable[Record]) -> int:
         self.records += list(records)
         await asyncio.sleep(0)

@@ -53,6 +53,9 @@ class Kept:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
+    def ready(self) -> None:
+        """It can always keep records."""
+
     async def append(self, records: Iterable[Record]) -> int:
         self.records += records
         return len(self.records)

@@ -14,7 +14,8 @@ from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.simulate.loop import run_virtual
 from tieline.store.group import GroupCommit
-from tieline.store.journal import FolderLock, SqliteJournal, StoreError
+from tieline.store.journal import SqliteJournal, StoreError
+from tieline.store.lock import FolderLock
 from tieline.store.migrate import migrate
 from tieline.store.schema import ddl, metadata
 from tieline.store.trace import trace

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tieline.errors import ConfigError
 from tieline.node.cli import main
 from tieline.store.importing import read_fleet
-from tieline.store.journal import FolderLock
+from tieline.store.lock import FolderLock
 from tieline.store.merging import merge
 
 names = st.lists(st.integers(0, 12), unique=True, min_size=1)

@@ -1,60 +1,33 @@
 """The journal against a real PostgreSQL: the same chain as in SQLite, kept over a crash of the server."""
 
-import shutil
-import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pg_server import IS_THERE, PgServer
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
-from tieline.store.journal import SqliteJournal, StoreError
+from tieline.store.journal import SqliteJournal, StoreDown, StoreError
 from tieline.store.trace import trace
 
-BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), Path("none"))
 psycopg = pytest.importorskip("psycopg")
-pytestmark = pytest.mark.skipif(
-    not (BIN / "initdb").exists() or shutil.which("runuser") is None, reason="no PostgreSQL is installed"
-)
-
-
-class Server:
-    """A PostgreSQL of its own, reached by a socket in its folder alone."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.run("initdb", "-D", f"{folder}/db", "-A", "trust", "-N")
-
-    def run(self, tool: str, *words: str) -> None:
-        command = ["runuser", "-u", "postgres", "--", str(BIN / tool), *words]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60, cwd="/")
-
-    def start(self) -> None:
-        options = f"-c listen_addresses='' -k {self.folder}"
-        self.run("pg_ctl", "-D", f"{self.folder}/db", "-w", "-l", f"{self.folder}/log", "-o", options, "start")
-
-    def stop(self, mode: str) -> None:
-        self.run("pg_ctl", "-D", f"{self.folder}/db", "-w", "-m", mode, "stop")
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://postgres:secret@/postgres?host={self.folder}"
+pytestmark = pytest.mark.skipif(not IS_THERE, reason="no PostgreSQL is installed")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def server() -> Iterator[PgServer]:
     with tempfile.TemporaryDirectory(prefix="pg-") as folder:
-        shutil.chown(folder, "postgres")
-        made = Server(folder)
+        made = PgServer(folder)
         made.start()
         yield made
-        made.stop("immediate")
+        made.end()
 
 
 @pytest.fixture
-def url(server: Server) -> str:
+def url(server: PgServer) -> str:
     with psycopg.connect(server.url, autocommit=True) as db:
         db.execute("DROP SCHEMA public CASCADE")
         db.execute("CREATE SCHEMA public")
@@ -81,19 +54,122 @@ def test_the_chain_is_the_one_of_sqlite_to_the_byte(url: str, tmp_path: Path) ->
     ours.close()
 
 
-def test_what_was_acknowledged_is_there_after_the_server_crashed(url: str, server: Server, tmp_path: Path) -> None:
+def test_what_was_acknowledged_is_there_after_the_server_crashed(url: str, server: PgServer, tmp_path: Path) -> None:
     from tieline.store.postgres import PostgresJournal
 
     journal = PostgresJournal(url, tmp_path)
     journal.append(facts(0, 50))
     server.stop("immediate")  # no checkpoint: as after a kill
-    with pytest.raises(StoreError, match="nothing of"):
-        journal.append(facts(50, 1))
+    for _ in range(2):  # it stays away
+        with pytest.raises(StoreDown):
+            journal.append(facts(50, 1))
     server.start()
+    assert journal.append(facts(49, 2)) == 51  # the same journal goes on; what was there already is passed over
+    journal.close()
     again = PostgresJournal(url, tmp_path)
-    assert (again.last_seq, again.verify()) == (50, None)
-    assert again.append(facts(49, 2)) == 51
+    assert (again.last_seq, again.verify(), again.last_hash) == (51, None, journal.last_hash)
     again.close()
+
+
+def test_a_commit_whose_answer_was_lost_is_kept_once(url: str, server: PgServer, tmp_path: Path) -> None:
+    from tieline.store.postgres import PostgresJournal
+
+    journal, twin = PostgresJournal(url, tmp_path), SqliteJournal(tmp_path / "twin.db")
+    journal.append(facts(0, 5))
+    run = journal._line.execute
+
+    def lose_the_answer(sql: str, *bindings: object) -> object:
+        answer = run(sql, *bindings)
+        if sql == "COMMIT":  # the server has committed, and its word doesn't reach us
+            journal._line.close()
+            raise StoreDown("cut")
+        return answer
+
+    journal._line.execute = lose_the_answer  # type: ignore[method-assign]
+    with pytest.raises(StoreDown):
+        journal.append(facts(5, 3))
+    journal._line.execute = run  # type: ignore[method-assign]
+    assert journal.last_seq == 5
+    assert journal.append(facts(5, 3)) == 8
+    assert journal.append(facts(8, 2)) == twin.append(facts(0, 10)) == 10
+    assert (journal.last_hash, journal.verify(), journal.end_fault()) == (twin.last_hash, None, "")
+    journal.close()
+
+
+def test_a_journal_that_moved_on_or_was_put_back_meanwhile_is_not_gone_on_with(url: str, tmp_path: Path) -> None:
+    from tieline.store.postgres import PostgresJournal
+
+    for number, what in enumerate(["another server appended record 6", "record 5 is not there as it was written"]):
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute("DROP TABLE IF EXISTS record")
+        journal = PostgresJournal(url, tmp_path / str(number))
+        journal.append(facts(0, 5))
+        journal._line.close()
+        if number == 0:
+            other = PostgresJournal(url, tmp_path / "other")
+            other.append(facts(50, 1))
+            other.close()
+        else:
+            with psycopg.connect(url, autocommit=True) as db:
+                db.execute("DELETE FROM record WHERE seq=5")
+        for _ in range(2):
+            with pytest.raises(StoreError, match=what) as told:
+                journal.append(facts(9, 1))
+            assert not isinstance(told.value, StoreDown)
+        journal.close()
+
+
+def test_while_another_server_appends_the_first_stays_away(url: str, tmp_path: Path) -> None:
+    from tieline.store.postgres import PostgresJournal
+
+    first = PostgresJournal(url, tmp_path / "1")
+    first._line.close()
+    second = PostgresJournal(url, tmp_path / "2")
+    with pytest.raises(StoreDown, match="another server appends there"):
+        first.append(facts(0, 1))
+    second.close()
+    assert first.append(facts(0, 1)) == 1
+    first.close()
+
+
+def test_a_standby_and_an_ended_session_are_waited_for_and_nothing_is_kept_twice(url: str, tmp_path: Path) -> None:
+    from tieline.store.postgres import PostgresJournal
+
+    journal = PostgresJournal(url, tmp_path)
+    journal.append(facts(0, 2))
+    for count, fault in enumerate(
+        ("SET default_transaction_read_only = on", "SET idle_in_transaction_session_timeout = 1"), 2
+    ):
+        journal._line.execute(fault)
+        if "idle" in fault:
+            journal._line.execute("BEGIN")
+            time.sleep(0.2)
+        with pytest.raises(StoreDown):
+            journal.append(facts(2, count))
+        assert journal.append(facts(2, count)) == 2 + count
+    assert journal.verify() is None
+    journal.close()
+
+
+def test_a_reader_is_back_once_the_writer_is(url: str, server: PgServer, tmp_path: Path) -> None:
+    from tieline.store.postgres import PostgresJournal
+
+    journal = PostgresJournal(url, tmp_path)
+    journal.append(facts(0, 3))
+    reader = journal.reader()
+    assert reader.holds("r2")
+    server.stop("fast")
+    with pytest.raises(StoreDown):
+        reader.holds("r1")
+    with pytest.raises(StoreDown):
+        journal.append(facts(3, 1))
+    server.start()
+    with pytest.raises(StoreDown, match="away"):  # it doesn't knock by itself
+        reader.holds("r1")
+    journal.append(facts(3, 1))
+    assert reader.holds("r3")
+    reader.close()
+    journal.close()
 
 
 def test_a_changed_and_a_deleted_record_are_found(url: str, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from tieline.console.problems import Problem, good
 from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
 from tieline.desk.screens import Intake, Operator, Reader, Trader
-from tieline.errors import InvariantError
+from tieline.errors import InvariantError, LinkDown
 
 _log = structlog.get_logger("tieline.console")
 STATIC = Path(str(files("tieline.console"))) / "static"
@@ -113,6 +113,8 @@ def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:
         except KeyError as error:
             name = str(error.args[0]) if error.args else ""
             response = Problem(404, f"there is no {route.subject or 'such thing'} of that name", value=name).response()
+        except LinkDown as error:  # the journal's database: what was asked was not begun, or waits on
+            response = Problem(503, str(error), {"retry-after": "5"}).response()
         except InvariantError as error:
             response = Problem(500, str(error)).response()
         metrics.count(route.method, route.path, response.status_code)

@@ -25,6 +25,7 @@ from tieline.console.table import Desk
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
 from tieline.desk.views import FleetGrid
+from tieline.errors import LinkDown
 
 if TYPE_CHECKING:
     from tieline.console.metrics import Metrics
@@ -127,6 +128,8 @@ class Live:
             view = make(name) if name else make()
         except KeyError:
             return ENCODE({"topic": topic, "problem": f"there is no {word} {name[:80]!r}"})
+        except LinkDown as error:  # the journal's database; what needs no record goes on
+            return ENCODE({"topic": topic, "problem": str(error)})
         return ENCODE({"topic": topic, "view": view})
 
 

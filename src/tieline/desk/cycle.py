@@ -66,8 +66,9 @@ class Cycle:
         state = self.desk.state
         await self.desk.flush()
         state.fleet.mark_stale(now_ns, STALE_NS)
-        seconds = (now_ns - self._last_ns) / SECOND_NS if self._last_ns else 0.0
-        position.learn_reach(state, now_ns - self._last_ns if self._last_ns else 0)
+        passed_ns = max(now_ns - self._last_ns, 0) if self._last_ns else 0  # a clock that was set back counts nothing
+        seconds = passed_ns / SECOND_NS
+        position.learn_reach(state, passed_ns)
         state.claims.set_local(state.fleet.column("is_local") > 0.5)  # NaN, never read, is not LOCAL
         self._last_ns = now_ns
         state.claims.expire(now_ns)

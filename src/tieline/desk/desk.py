@@ -2,7 +2,8 @@
 
 Theory of operation. A decision is a pure function of the state that returns entries. `_commit` applies them to memory
 at once, in the order of the journal, and returns when they are durable; answers and commands leave after that. Should
-the journal fail, memory is ahead of it: the desk then refuses everything until it is rebuilt by replay.
+the journal fail, memory is ahead of it: the desk then refuses everything until it is rebuilt by replay. A journal that
+is away for a while (a database server) refuses before anything is applied, and what was under way waits for it.
 """
 
 from __future__ import annotations
@@ -103,12 +104,12 @@ class Desk:
         """Apply entries now and return when they are durable.
 
         Raises:
+            LinkDown: The journal is away for now; nothing was applied.
             InvariantError: The journal failed; nothing may be answered or sent.
         """
-        if self._broken:
-            raise InvariantError(f"the journal failed ({self._broken}): restart to rebuild the state from it")
         if not entries:
             return
+        self._ready()
         now_ns = self._clock.now_ns()
         records = [entry.record(now_ns) for entry in entries]
         for entry in entries:
@@ -119,8 +120,15 @@ class Desk:
             self._broken = str(error)
             raise InvariantError(f"the journal failed: {error}") from error
 
+    def _ready(self) -> None:
+        """Do nothing where decisions can be recorded; who would lose what he holds asks before he decides."""
+        if self._broken:
+            raise InvariantError(f"the journal failed ({self._broken}): restart to rebuild the state from it")
+        self._recorder.ready()
+
     async def flush(self) -> None:
         """Record what came in through synchronous ports since the last time."""
+        self._ready()
         entries, self._pending = self._pending, []
         await self.commit(entries)
 
@@ -232,8 +240,8 @@ class Desk:
 
     async def settle(self, rows: NDArray[np.int32] | None = None) -> CommandBatch | None:
         """Settle the claims of rows (None: those that may have changed), and send what changed to their links."""
-        now_ns = self._clock.now_ns()
         await self.flush()
+        now_ns = self._clock.now_ns()  # a journal that was away may have kept us waiting
         self.state.claims.expire(now_ns)
         settled = self.state.claims.arbitrate(now_ns, rows)
         entries, batch = dispatch.decide_commands(self.state, settled, now_ns)

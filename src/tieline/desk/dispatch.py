@@ -60,7 +60,7 @@ def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     low_w, high_w = last.low_w[rows], last.high_w[rows]
     limits = _differs(settled.told_low_w, low_w) | _differs(settled.told_high_w, high_w)
     in_force = ~frees | _is_limited(state, settled)
-    runs_out = in_force & (last.valid_until_ns[rows] - now_ns < RENEW_NS)
+    runs_out = in_force & _is_due(last.valid_until_ns[rows] - now_ns)
     moved_mask: Mask = moved | (limits & (in_force | _was_limited(state, rows))) | runs_out
     return moved_mask
 
@@ -189,8 +189,14 @@ def _says_more(state: DeskState, wish: Wish, now_ns: int) -> Mask:
     rows, last = wish.rows, state.commands
     same = (wish.target_w == last.target_w[rows]) | (np.isnan(wish.target_w) & np.isnan(last.target_w[rows]))
     same &= ~_differs(wish.low_w, last.low_w[rows]) & ~_differs(wish.high_w, last.high_w[rows])
-    mask: Mask = ~same | (last.valid_until_ns[rows] - now_ns < RENEW_NS)
+    mask: Mask = ~same | _is_due(last.valid_until_ns[rows] - now_ns)
     return mask
+
+
+def _is_due(left_ns: NDArray[np.int64]) -> Mask:
+    """Return where a command soon runs out, or would hold for longer than a lease as the clock was set back (R3)."""
+    due: Mask = (left_ns < RENEW_NS) | (left_ns > LEASE_NS)
+    return due
 
 
 def _batch(state: DeskState, wish: Wish, causes: tuple[str, ...], now_ns: int) -> CommandBatch:

@@ -27,6 +27,10 @@ class Entry(Struct, frozen=True):
 class Recorder(Protocol):
     """Makes records durable; the rim implements it (group commit)."""
 
+    def ready(self) -> None:
+        """Do nothing where records can be kept. Raises LinkDown: not now; nothing may be decided."""
+        ...
+
     async def append(self, records: Iterable[Record]) -> int:
         """Return once the records are durable, with the sequence number of the last."""
         ...

@@ -78,7 +78,7 @@ def _until_ns(state: DeskState, rows: Rows, now_ns: int) -> int:
     ends = [
         batch.end_ns
         for batch, alive in state.claims.batches()
-        if Level.SAFETY <= batch.level < Level.RELIABILITY and batch.start_ns <= now_ns < batch.end_ns
+        if Level.SAFETY <= batch.level < Level.RELIABILITY and state.claims.holds_at(batch, now_ns)
         and batch.kind in (ClaimKind.LIMIT, ClaimKind.GATE) and (mine[batch.rows] & alive).any()
     ]  # fmt: skip
     leased = [end_ns for end_ns in ends if end_ns < FOREVER_NS]

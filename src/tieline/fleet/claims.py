@@ -11,6 +11,7 @@ from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.fleet.columns import Fleet
@@ -38,7 +39,8 @@ class ClaimBook:
         self._names: dict[int, str] = {}
         self._levels: list[int] = []
         self._dirty = np.ones(len(fleet), np.bool_)
-        self._settled_ns = -1
+        self._settled_ns = self.latest_ns = -1
+        self._is_set_back = False
         self.is_local = np.zeros(len(fleet), np.bool_)
         self.holds = Holds.none(len(fleet))
         self.reserved_w: dict[str, Held] = {}
@@ -54,6 +56,7 @@ class ClaimBook:
         """
         if batch.id in self._ids:
             return False
+        self.latest_ns = max(self.latest_ns, batch.created_ns)
         serial = len(self._ids)
         self._ids[batch.id] = serial
         self._names[serial] = batch.id
@@ -146,8 +149,13 @@ class ClaimBook:
             self._mark_started(now_ns)
             rows = np.flatnonzero(self._dirty).astype(np.int32)
             self._dirty[:] = False
-            self._settled_ns = now_ns
+            self._settled_ns = self.latest_ns = now_ns
         return self._settle(now_ns, rows, OPEN, quantity)
+
+    def set_back(self, now_ns: int) -> None:
+        """Note that the clock was set back to an instant: what began goes on, and all is settled anew."""
+        self._is_set_back, self.latest_ns = True, now_ns
+        self._dirty[:] = True
 
     def touch(self, rows: Rows) -> None:
         """Settle these rows the next time, whether or not a claim on them changes."""
@@ -232,8 +240,18 @@ class ClaimBook:
         return [
             live
             for live in self._live.values()
-            if live.batch.start_ns <= now_ns < live.batch.end_ns and live.batch.quantity in quantities
+            if live.batch.quantity in quantities and self.holds_at(live.batch, now_ns)
         ]
+
+    def holds_at(self, claim: ClaimBatch | Claim, now_ns: int) -> bool:
+        """Return whether a claim is in force at an instant.
+
+        One that began when it was made goes on where the clock was set back since; of an instant that lies before what
+        was settled or placed last, its start alone tells.
+        """
+        is_past = not self._is_set_back or now_ns < self.latest_ns
+        began_ns = now_ns if is_past else max(now_ns, claim.created_ns)
+        return claim.start_ns <= began_ns and now_ns < claim.end_ns
 
     def _mark_started(self, now_ns: int) -> None:
         for live in self._live.values():
@@ -283,7 +301,7 @@ class ClaimBook:
         rating = Bounds(-float(fleet.max_absorb_w[row]), float(fleet.max_inject_w[row]))
         return arbitrate(
             rating,
-            self.claims_on(row),
+            [self._begun(claim, now_ns) for claim in self.claims_on(row)],
             now_ns=now_ns,
             default_w=float(fleet.default_w[row]),
             safe_w=float(fleet.safe_w[row]),
@@ -291,6 +309,10 @@ class ClaimBook:
             reserved_w=self.reserved_w,
             hold=Bounds(float(holds.low_w[row]), float(holds.high_w[row])) if holds.until_ns[row] > now_ns else None,
         )
+
+    def _begun(self, claim: Claim, now_ns: int) -> Claim:
+        holds = claim.start_ns > now_ns and self.holds_at(claim, now_ns)
+        return structs.replace(claim, start_ns=now_ns) if holds else claim
 
     def count(self) -> int:
         """Return how many claims live."""

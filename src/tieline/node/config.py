@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -32,6 +33,22 @@ class ConsoleTls(Struct, frozen=True, forbid_unknown_fields=True):
     key: str
 
 
+class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the records are kept. `url` is `postgresql://user@host:port/database`; none: SQLite in the data folder.
+
+    A password stands in `password_file` or in the environment (TIELINE_JOURNAL_PASSWORD), never in the URL.
+    """
+
+    url: str = ""
+    password_file: str | None = None
+
+
+class ReadingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many days the hourly files of readings are kept (none: for ever); the journal is never deleted."""
+
+    keep_days: int | None = None
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of a server."""
 
@@ -46,6 +63,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitSettings = LimitSettings()
     links: LinkSettings = LinkSettings()
     oidc: OidcSettings | None = None
+    journal: JournalSettings = JournalSettings()
+    readings: ReadingSettings = ReadingSettings()
 
 
 _EXAMPLE = """# Settings of a Tieline server. Unknown keys are refused with their path.
@@ -59,6 +78,14 @@ port = 8080
 [[peers]]
 name = "operator"
 ceiling = "GRID_EMERGENCY"
+
+# The records stand in journal.db in this folder; or, with `pip install 'tieline[postgres]'`, in a database.
+# [journal]
+# url = "postgresql://tieline@db.my-utility.example/tieline"
+# password_file = "journal.password"     # or TIELINE_JOURNAL_PASSWORD in the environment
+#
+# [readings]
+# keep_days = 400                        # older hours of readings are deleted; left out: kept for ever
 
 # Links: each table below starts one. Files are looked for in this folder; a secret never stands here.
 #
@@ -117,11 +144,13 @@ ceiling = "GRID_EMERGENCY"
 """
 
 
-def write_example(path: Path) -> None:
-    """Write settings to begin with."""
-    path.write_text(_EXAMPLE, encoding="utf-8")
+def write_example(path: Path, journal_url: str = "") -> None:
+    """Write settings to begin with; `journal_url` names the database of the records (empty: a file)."""
+    table = f"[journal]\nurl = {json.dumps(journal_url)}\n#" if journal_url else "# [journal]"
+    path.write_text(_EXAMPLE.replace("# [journal]", table), encoding="utf-8")
 
 
+MOST_DAYS = 36_500
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -142,6 +171,7 @@ def load_config(path: Path) -> Settings:
         raise ConfigError(f"{path}: {error}") from None
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"{path}: port {settings.port} at $.port: give 0 to 65535")
+    _check_record(path, settings)
     if settings.oidc is not None and not settings.oidc.redirect_uri.endswith("/oidc/callback"):
         value = settings.oidc.redirect_uri
         raise ConfigError(f"{path}: redirect_uri {value!r} at $.oidc.redirect_uri: give https://HOST/oidc/callback")
@@ -168,3 +198,22 @@ def load_config(path: Path) -> Settings:
             "give [tls] with certificate and key, or 127.0.0.1"
         )
     return settings
+
+
+def _check_record(path: Path, settings: Settings) -> None:
+    """Raise ConfigError where journal or readings are set as they can't be; no error shows a URL, lest a password."""
+    url, days = settings.journal.url, settings.readings.keep_days
+    if url:
+        from tieline.store.postgres import Place
+
+        try:
+            place = Place(url)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: $.journal.url: {error}") from None
+        if place.has_password:
+            raise ConfigError(
+                f"{path}: $.journal.url holds a password: give it in $.journal.password_file or "
+                "TIELINE_JOURNAL_PASSWORD, and change it"
+            )
+    if days is not None and not 1 <= days <= MOST_DAYS:
+        raise ConfigError(f"{path}: keep_days {days} at $.readings.keep_days: give 1 to {MOST_DAYS}")

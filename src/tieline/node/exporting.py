@@ -11,8 +11,10 @@ import msgspec
 
 from tieline.desk.facts import FACTS
 from tieline.errors import ConfigError
-from tieline.store.opening import open_journal
-from tieline.times import iso
+from tieline.node.journals import journal_to_read
+from tieline.store.looking import write_readings
+from tieline.store.registry import load
+from tieline.times import FOREVER_NS, iso, parse_iso
 
 
 def export_records(data: Path, kind: str, target: Path) -> int:
@@ -23,8 +25,8 @@ def export_records(data: Path, kind: str, target: Path) -> int:
     """
     known = sorted(fact.__name__ for fact in FACTS)
     if kind not in known:
-        raise ConfigError(f"record kind {kind!r} is unknown: give one of {', '.join(known)}")
-    journal = open_journal(data)
+        raise ConfigError(f"record kind {kind!r} is unknown: give `readings` or one of {', '.join(known)}")
+    journal = journal_to_read(data)
     rows = []
     for record in journal.of_kind(kind):
         body = msgspec.msgpack.decode(record.body)
@@ -33,6 +35,21 @@ def export_records(data: Path, kind: str, target: Path) -> int:
     journal.close()
     _write(rows, target)
     return len(rows)
+
+
+def export_readings(data: Path, since: str | None, until: str | None, target: Path) -> int:
+    """Write the readings of a stretch of time and return how many.
+
+    Raises:
+        ConfigError: No ISO 8601, an unknown file type or folder.
+    """
+    span = []
+    for name, text, left_out in (("--since", since, 0), ("--until", until, FOREVER_NS)):
+        try:
+            span.append(left_out if text is None else parse_iso(text))
+        except ValueError as error:
+            raise ConfigError(f"{name} {text!r}: give ISO 8601 with an offset ({error})") from None
+    return write_readings(data, load(data / "registry.bin"), span[0], span[1], target)
 
 
 def _flat(body: dict[str, Any], before: str = "") -> dict[str, Any]:

@@ -88,8 +88,9 @@ class NodeOperator:
             return Refusal("beyond what it can do", "low_w, high_w", given, f"{lowest_w:g} to {highest_w:g} W")
         return await self.node.desk.ask(
             Ask(
-                source, "owner", "owner-limit", Level.OWNER_NEED, resource, Quantity.P, ClaimKind.LIMIT, now_ns, now_ns,
-                FOREVER_NS, low=ask.low_w, high=ask.high_w, because=f"the owner's limit ({by})",
+                source, "owner", "owner-limit", Level.OWNER_NEED, resource, Quantity.P, ClaimKind.LIMIT,
+                self._version(source, "owner-limit", resource, Quantity.P), now_ns, FOREVER_NS, low=ask.low_w,
+                high=ask.high_w, because=f"the owner's limit ({by})",
             )
         )  # fmt: skip
 
@@ -116,11 +117,17 @@ class NodeOperator:
         now_ns = self.node.clock.now_ns()
         return await self.node.desk.ask(
             Ask(
-                "console", "operator", "limit", Level.ENVELOPE, resource, Quantity.P, ClaimKind.LIMIT, now_ns, now_ns,
+                "console", "operator", "limit", Level.ENVELOPE, resource, Quantity.P, ClaimKind.LIMIT,
+                self._version("console", "limit", resource, Quantity.P), now_ns,
                 now_ns + ask.minutes * MINUTE_NS, low=ask.low_w, high=ask.high_w, because=f"{ask.because} ({by})",
                 people=names_in(by),
             )
         )  # fmt: skip
+
+    def _version(self, source: str, program: str, resource: str, quantity: Quantity) -> int:
+        """Return a version above the last one of the same wish (R4), even where the clock was set back since."""
+        last = self.node.state.versions.get((source, program, resource, quantity.value), 0)
+        return max(self.node.clock.now_ns(), last + 1)
 
     async def release(self, resource: str, by: str) -> bool:
         """Take the operator's limit back."""
@@ -138,8 +145,9 @@ class NodeOperator:
             return None if found else Refusal("it has not opted out", "resource", resource, "a device that is out")
         return await self.node.desk.ask(
             Ask(
-                source, "owner", "opt-out", Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE, now_ns,
-                now_ns, FOREVER_NS, because=f"the owner opted out ({by})",
+                source, "owner", "opt-out", Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE,
+                self._version(source, "opt-out", resource, Quantity.CONNECT), now_ns, FOREVER_NS,
+                because=f"the owner opted out ({by})",
             )
         )  # fmt: skip
 

@@ -21,16 +21,16 @@ from tieline.desk.obligation import owed
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import above_base_w
 from tieline.desk.views import Commitment
+from tieline.flow.record import Records
 from tieline.ids import derive
 from tieline.node.read_hours import HourMean
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.store.journal import SqliteJournal
 from tieline.times import DAY_NS, HOUR_NS
 
 MOST_INTERVALS = 600
 
 
-def tracked(journal: SqliteJournal, since_ns: int) -> list[IntervalTracked]:
+def tracked(journal: Records, since_ns: int) -> list[IntervalTracked]:
     """Return what was tracked since an instant, oldest first."""
     facts = (from_record(record) for record in journal.of_kind("IntervalTracked", since_ns))
     return [fact for fact in facts if isinstance(fact, IntervalTracked)]
@@ -71,7 +71,7 @@ def delivery(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[float | Non
 
 def market_view(
     state: DeskState,
-    journal: SqliteJournal,
+    journal: Records,
     pool: str,
     now_ns: int,
     is_live: bool,
@@ -130,7 +130,7 @@ def _hour(
     )  # fmt: skip
 
 
-def settlement_view(state: DeskState, journal: SqliteJournal, now_ns: int) -> SettlementView:
+def settlement_view(state: DeskState, journal: Records, now_ns: int) -> SettlementView:
     """Return all statements with their lines, and what was tracked in the last day."""
     lines: dict[str, list[StatementLine]] = {}
     for record in journal.of_kind("LineSettled"):

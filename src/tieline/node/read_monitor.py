@@ -14,10 +14,9 @@ from tieline.desk import facts as f
 from tieline.desk.desk_views import MessageView
 from tieline.desk.ports import LinkHealth, Session
 from tieline.desk.views import LinkView
-from tieline.flow.record import Record
+from tieline.flow.record import Record, Records
 from tieline.node.read_words import says
 from tieline.node.runtime import Node
-from tieline.store.journal import SqliteJournal
 
 KINDS = (f.AskGranted, f.AskRefused, f.BatchTaken, f.CommandsReported)
 PER_RECORD, STEP, LEAST_SEQ_STEPS = 4, 2_000, 20
@@ -32,7 +31,7 @@ _DNP3_FUNCTIONS = {  # IEEE 1815-2012, table 4-2
 _MODBUS_FUNCTIONS = {3: "read holding registers", 6: "write one register", 16: "write registers"}
 
 
-def messages(journal: SqliteJournal, last_seq: int, protocol: str, count: int) -> list[MessageView]:
+def messages(journal: Records, last_seq: int, protocol: str, count: int) -> list[MessageView]:
     """Return the newest messages of a protocol (empty: of all), newest first; looks no further than 40,000 records."""
     found: list[MessageView] = []
     top, seen = last_seq + 1, set[str]()

@@ -9,9 +9,9 @@ from tieline.desk.facts import StatementMade, from_record
 from tieline.desk.state import DeskState
 from tieline.desk.views import OwnerMoney, Part
 from tieline.fleet.columns import KINDS, Fleet
+from tieline.flow.record import Records
 from tieline.node.read_fleet import OUT, SLOW
 from tieline.resource.identity import GROUP_KINDS, Purpose
-from tieline.store.journal import SqliteJournal
 
 MOST_PARTS, MOST_DEVICES = 60, 60
 Rows = NDArray[np.int32]
@@ -52,7 +52,7 @@ def _part(state: DeskState, cells: NDArray[np.uint8], name: str, kind: str, rows
     return Part(name, kind, len(rows), float(np.nansum(power_w)) if np.isfinite(power_w).any() else None, sick)
 
 
-def earned(state: DeskState, journal: SqliteJournal, resource: str) -> list[OwnerMoney]:
+def earned(state: DeskState, journal: Records, resource: str) -> list[OwnerMoney]:
     """Return what a device, its site and its owner have earned, the newest first.
 
     Raises:

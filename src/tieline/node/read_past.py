@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,48 +15,72 @@ import numpy as np
 from tieline.desk.desk_views import KeptSpan
 from tieline.desk.ports import LinkHealth
 from tieline.desk.state import DeskState
-from tieline.flow.record import Record
+from tieline.flow.record import Record, Records
 from tieline.node.read_hours import Hours
 from tieline.node.reader import NodeReader
 from tieline.node.record import Frame, state_at
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
-from tieline.store.journal import SqliteJournal
 from tieline.times import HOUR_NS
 
 MOST_PAST = 4
 
 
-class JournalThen(SqliteJournal):
-    """A journal as it was: what was recorded after a number isn't there yet."""
+class JournalThen:
+    """Implements `flow.record.Records` over a journal as it was: what was recorded after a number isn't there yet."""
 
-    def __init__(self, journal: SqliteJournal, seq: int) -> None:
+    def __init__(self, journal: Records, seq: int) -> None:
         """Look at a journal up to a record; its connection is shared."""
-        self.path, self._db = journal.path, journal._db
-        self._seq, self._hash = seq, b""
-
-    def get(self, record_id: str) -> Record | None:
-        """Return the record of an id, or None."""
-        record = super().get(record_id)
-        return record if record is not None and record.seq <= self._seq else None
+        self._journal, self.last_seq = journal, seq
+        self.last_hash = b""
 
     def replay(self, after_seq: int = 0) -> Iterator[Record]:
         """Yield what had been recorded after a number, oldest first."""
-        for record in super().replay(after_seq):
-            if record.seq > self._seq:
-                return
-            yield record
+        return takewhile(lambda record: record.seq <= self.last_seq, self._journal.replay(after_seq))
+
+    def holds(self, record_id: str) -> bool:
+        """Return whether a record with this id was there."""
+        return self.get(record_id) is not None
+
+    def get(self, record_id: str) -> Record | None:
+        """Return the record of an id, or None."""
+        return next(iter(self.many([record_id])), None)
+
+    def many(self, ids: Sequence[str]) -> list[Record]:
+        """Return the records of some ids, oldest first; those that were not there are left out."""
+        return self._past(self._journal.many(ids))
+
+    def about(
+        self, subject: str, kinds: Sequence[str] = (), since_ns: int = 0, until_ns: int = 2**63 - 1
+    ) -> list[Record]:
+        """Return the records about a resource, pool or peer, oldest first."""
+        return self._past(self._journal.about(subject, kinds, since_ns, until_ns))
 
     def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1) -> Iterator[Record]:
         """Yield the records of a kind, oldest first."""
-        return (record for record in super().of_kind(kind, since_ns, until_ns) if record.seq <= self._seq)
+        return takewhile(lambda record: record.seq <= self.last_seq, self._journal.of_kind(kind, since_ns, until_ns))
+
+    def causes_of(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the ids that caused each of some records."""
+        return {record.id: record.caused_by for record in self.many(ids)}
 
     def effects_of(self, ids: Sequence[str], limit: int) -> list[tuple[str, Record]]:
         """Return (cause id, record) for what had followed from some records."""
-        return [(cause, record) for cause, record in super().effects_of(ids, limit) if record.seq <= self._seq]
+        return [
+            (cause, record) for cause, record in self._journal.effects_of(ids, limit) if record.seq <= self.last_seq
+        ]
 
-    def close(self) -> None:
-        """Leave the shared connection open."""
+    def seq_at(self, at_ns: int) -> int:
+        """Return the number of the last record of an instant or before; 0: none is so old."""
+        return min(self._journal.seq_at(at_ns), self.last_seq)
+
+    def verify(self) -> int | None:
+        """Return the number of the first record that is not as it was written, or None where all are."""
+        bad = self._journal.verify()
+        return bad if bad is not None and bad <= self.last_seq else None
+
+    def _past(self, records: list[Record]) -> list[Record]:
+        return [record for record in records if record.seq <= self.last_seq]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +113,7 @@ class PastReader(NodeReader):
         journal = JournalThen(live.journal, frame.seq)
         then = SimpleNamespace(
             state=state, journal=journal, clock=_Still(frame.at_ns), cycle=SimpleNamespace(pools=pools), desk=node.desk,
-            after_beat=[],
+            after_beat=[], group=node.group,
         )  # fmt: skip
         super().__init__(cast(Node, cast(Any, then)), replace(live.sources, what_if=None), journal)
         self._order, self._grid = live._order, frame.grid
@@ -140,7 +165,7 @@ class Past:
     def _replayed(self, frame: Frame) -> DeskState:
         """Return the state of a frame; in a thread, with a connection of its own."""
         node = self._live.node
-        journal = SqliteJournal(node.journal.path)
+        journal = node.journal.reader()
         try:
             return state_at(node.state, journal, frame)
         finally:

@@ -232,7 +232,7 @@ def in_control(state: DeskState, now_ns: int) -> dict[str, int]:
     best = np.full(len(state.fleet), len(Level), np.uint8)
     limited: dict[str, int] = {}
     for batch, alive in state.claims.batches():
-        if not batch.start_ns <= now_ns < batch.end_ns:
+        if not state.claims.holds_at(batch, now_ns):
             continue
         rows = batch.rows[alive]
         if batch.kind is ClaimKind.SET:

@@ -11,10 +11,9 @@ from tieline.desk.desk_views import (
     TraceNode,
     TraceView,
 )
-from tieline.flow.record import Record
+from tieline.flow.record import Journal, Record, Records
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
-from tieline.store.journal import SqliteJournal
 from tieline.store.trace import Trace
 
 MOST_NODES = 400
@@ -130,7 +129,7 @@ def joined(views: Sequence[TraceView]) -> TraceView:
     return TraceView(views[0].start, tuple(told), tuple(edges), any(view.is_cut for view in views))
 
 
-def audit_view(journal: SqliteJournal, last_seq: int, before_seq: int, count: int, kind: str) -> AuditView:
+def audit_view(journal: Records, last_seq: int, before_seq: int, count: int, kind: str) -> AuditView:
     """Return records before a number (0: the newest), newest first."""
     top = before_seq if before_seq > 0 else last_seq + 1
     rows: list[AuditRow] = []
@@ -151,7 +150,7 @@ def audit_view(journal: SqliteJournal, last_seq: int, before_seq: int, count: in
     return AuditView(last_seq, journal.last_hash.hex(), tuple(rows))
 
 
-def bad_seq(journal: SqliteJournal) -> int | None:
+def bad_seq(journal: Journal) -> int | None:
     """Return the first record of a journal that is not as it was written, or None; it takes a connection of its own.
 
     A million records take seconds: it runs in a thread, so that the beat and every screen go on.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ from tieline.desk.views import (
     Series,
     Shell,
 )
+from tieline.errors import LinkDown
+from tieline.flow.record import Records
 from tieline.node import (
     read_alarms,
     read_effects,
@@ -61,7 +64,6 @@ from tieline.node.sources import Sources as Sources
 from tieline.node.why import in_force, of_whole
 from tieline.resource.claim import Refusal
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.store.journal import SqliteJournal
 from tieline.store.trace import trace
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -94,7 +96,7 @@ class _Kept:
 class NodeReader:
     """Implements `desk.screens.Reader` over a node."""
 
-    def __init__(self, node: Node, sources: Sources, journal: SqliteJournal | None = None) -> None:
+    def __init__(self, node: Node, sources: Sources, journal: Records | None = None) -> None:
         """Make a reader; `journal` is a connection of its own to the node's journal (None: the node's)."""
         self.node, self.sources = node, sources
         self.journal = journal or node.journal
@@ -103,7 +105,7 @@ class NodeReader:
         self._since: dict[str, int] = {}
         self._seen_ns: dict[str, int] = {}
         self._raised: deque[int] = deque(maxlen=1_000)
-        self._kept = _Kept()
+        self._kept, self._spread = _Kept(), read_market.spread_of([])
         self._grid: Mapping[str, GridReading] = {}
         self._next_flow_s = float("-inf")
         self.record, self.hours = Recorder(), Hours()
@@ -170,7 +172,7 @@ class NodeReader:
         links = tuple(self.links())
         return Shell(
             self.sources.utility, self.sources.setting, now_ns, self.sources.zone, self.sources.speed, state.revision,
-            age_s, links, node.journal.last_seq, not node.desk._broken, self.is_market_live(),
+            age_s, links, node.journal.last_seq, not (node.desk._broken or node.group.down), self.is_market_live(),
             state.authority.get("desk", "this desk"), state.authority.get("mode", "Automatic"), state.is_killed,
             len(fleet), int(fit.sum()), tuple(self.alarms()[:3]),
         )  # fmt: skip
@@ -207,7 +209,7 @@ class NodeReader:
         debt = owed(state, name, now_ns) if name else None
         counts = np.bincount(cells, minlength=7)
         fit = int(((state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0).sum())
-        spread = read_market.spread_of(read_market.tracked(self.journal, now_ns - 6 * HOUR_NS))
+        spread = self._delivered_spread(now_ns)
         recent = sum(1 for at in self._raised if at > now_ns - 10 * MINUTE_NS)
         rows = read_fleet.feeder_rows(state, self._order, cells, self._grid, now_ns)
         heard = pool is not None and bool((state.fleet.taken_at_ns[pool.rows] > 0).any())
@@ -223,6 +225,12 @@ class NodeReader:
             read_resource.in_control(state, now_ns), reach, read_alarms.rate(self._raised, self.alarms(), now_ns),
             sum(len(reading.violations) for reading in self._grid.values()) if self._grid else None,
         )  # fmt: skip
+
+    def _delivered_spread(self, now_ns: int) -> tuple[float, float]:
+        """Return the least and most share delivered of late; that of before while the journal is away."""
+        with suppress(LinkDown):
+            self._spread = read_market.spread_of(read_market.tracked(self.journal, now_ns - 6 * HOUR_NS))
+        return self._spread
 
     def series(self) -> Series:
         """Return the last day of instructed and delivered power, a sample a minute."""

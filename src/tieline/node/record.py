@@ -23,8 +23,8 @@ from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
+from tieline.flow.record import Records
 from tieline.node.read_fleet import GridReading
-from tieline.store.journal import SqliteJournal
 from tieline.times import MINUTE_NS
 
 BUDGET_BYTES = 256 * 2**20
@@ -92,7 +92,7 @@ class Recorder:
         return next((frame for frame in reversed(self.frames) if frame.at_ns <= at_ns), None)
 
 
-def state_at(live: DeskState, journal: SqliteJournal, frame: Frame) -> DeskState:
+def state_at(live: DeskState, journal: Records, frame: Frame) -> DeskState:
     """Return the desk's state as it was: decisions up to the frame's record, measurements of the frame.
 
     Args:

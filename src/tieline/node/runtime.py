@@ -18,10 +18,12 @@ from tieline.desk.facts import from_record
 from tieline.desk.ports import GroupView, Measured, Publisher, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.watch import decide_reverts
+from tieline.errors import LinkDown
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.settle import warm
+from tieline.flow.record import Journal
 from tieline.resource.admission import Principal
 from tieline.resource.batch import Readings
 from tieline.resource.level import Level
@@ -29,16 +31,18 @@ from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 from tieline.rim.supervise import Supervisor
 from tieline.store.group import GroupCommit
 from tieline.store.ingest import Ingest
-from tieline.store.journal import SqliteJournal, StoreError
+from tieline.store.journal import StoreError
 from tieline.store.series import Historian, Wal
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, Clock
 
 _log = structlog.get_logger("tieline.node")
 Sleep = Callable[[float], Awaitable[None]]
 BEAT_S = 60.0
+SHOW_S = 5.0
+"""Between two looks at what is measured while nothing can be recorded."""
 
 
-def replayed(fleet: Fleet, ledger: Ledger, journal: SqliteJournal) -> DeskState:
+def replayed(fleet: Fleet, ledger: Ledger, journal: Journal) -> DeskState:
     """Return the state that the journal tells: start-up and recovery are this one path."""
     state = DeskState.empty(fleet, ClaimBook(fleet), ledger)
     for record in journal.replay():
@@ -54,7 +58,7 @@ class Node:
     def __init__(
         self,
         state: DeskState,
-        journal: SqliteJournal,
+        journal: Journal,
         clock: Clock,
         supervisor: Supervisor,
         principals: Mapping[str, Principal],
@@ -78,14 +82,24 @@ class Node:
         """Told of readings that have just been kept."""
         self.lost_readings = 0
 
-    def keep_readings(self, wal: Wal, historian: Historian) -> Ingest:
+    def keep_readings(
+        self, wal: Wal, historian: Historian, executor: Executor | None = None, keep_ns: int | None = None
+    ) -> Ingest:
         """Log every reading that comes in, durable at each beat, and move the log into the historian each hour.
+
+        Args:
+            wal: The log.
+            historian: Where its readings go after their hour.
+            executor: Where the log is written; None: where the journal is.
+            keep_ns: How long hours are kept in the historian; None: for ever.
 
         Returns where readings may be sent by hand: those are durable when they are answered.
         """
         waiting: list[Readings] = []
-        group: GroupCommit[Readings] = GroupCommit(wal, self.supervisor.spawn, self.group.executor)
+        executor = executor or self.group.executor
+        group: GroupCommit[Readings] = GroupCommit(wal, self.supervisor.spawn, executor)
         hour = self.clock.now_ns() // HOUR_NS
+        steady_ns = self._steady()
         self.desk.on_readings = waiting.append
 
         async def flush() -> None:
@@ -100,11 +114,16 @@ class Node:
                     self.lost_readings += sum(len(readings.rows) for readings in batch)
                     _log.error("readings not kept", error=str(error), lost=self.lost_readings)
             now_hour = self.clock.now_ns() // HOUR_NS
-            if now_hour > hour:
+            if now_hour != hour:  # a clock that was set back is followed, too
                 hour = now_hour
                 loop = asyncio.get_running_loop()
-                moved = await loop.run_in_executor(self.group.executor, historian.compact, wal)
+                moved = await loop.run_in_executor(executor, historian.compact, wal)
                 _log.info("readings moved to the historian", count=moved)
+                if keep_ns is not None:
+                    # A clock that jumped ahead must not delete what it makes old.
+                    before_ns = min(self.clock.now_ns(), steady_ns()) - keep_ns
+                    gone = await loop.run_in_executor(executor, historian.forget, before_ns)
+                    _log.info("hours of readings deleted", count=gone, older_than_s=keep_ns // SECOND_NS)
 
         self.after_beat.append(flush)
 
@@ -124,6 +143,11 @@ class Node:
             for readings in batch:
                 hear(readings)
 
+    def _steady(self) -> Callable[[], int]:
+        """Return a clock that begins at our time now and never steps."""
+        began_s, began_ns = asyncio.get_running_loop().time(), self.clock.now_ns()
+        return lambda: began_ns + int((asyncio.get_running_loop().time() - began_s) * self._speed * SECOND_NS)
+
     @property
     def state(self) -> DeskState:
         """What the desk knows."""
@@ -138,6 +162,22 @@ class Node:
         """Begin to beat."""
         warm()
         self.supervisor.keep("beat", self._beats)
+        self.supervisor.keep("without a journal", self._outages)
+
+    async def _outages(self) -> None:
+        """Go on showing and logging what is measured while the journal's database is away; decide nothing."""
+        while True:
+            await self.group.went_down.wait()
+            _log.error("journal lost: nothing is decided until it is back", why=self.group.down)
+            while self.group.down:
+                await self._show(self.clock.now_ns())
+                try:
+                    async with asyncio.timeout(SHOW_S / self._speed):
+                        await self.group.came_up.wait()
+                except TimeoutError:
+                    pass
+            _log.warning("journal back")
+            self._wake.set()
 
     async def _beats(self) -> None:
         while True:
@@ -148,7 +188,11 @@ class Node:
                     await self._wake.wait()
             except TimeoutError:
                 pass
-            await self.beat()
+            try:
+                await self.beat()
+            except LinkDown:
+                await self.group.came_up.wait()
+                self._wake.set()  # what this beat would have done is still to do
 
     async def beat(self) -> None:
         """Do what has to be done now: take causes, settle, send, publish."""
@@ -162,11 +206,19 @@ class Node:
         await self.desk.commit(entries)
         if batch is not None:
             await self.desk.send(batch)
+        await self._show(now_ns)
+
+    async def _show(self, now_ns: int) -> None:
+        """Publish what is known, and do what follows a beat."""
         self.snapshot = snapshot_of(self.state, self.published, now_ns)
         for publisher in self.publishers:
             await publisher.publish(self.snapshot)
         for follow in self.after_beat:
-            await follow()
+            try:
+                await follow()
+            except LinkDown:
+                if not self.group.down:
+                    raise
 
 
 def snapshot_of(state: DeskState, groups: Sequence[str], now_ns: int) -> Snapshot:

@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 
 from tieline.contract.eligibility import enrol
 from tieline.desk.cycle import PoolDesk
+from tieline.desk.entry import Entry
+from tieline.desk.facts import Audited
 from tieline.errors import ConfigError
 from tieline.fleet.columns import FUELS, KINDS, Fleet
 from tieline.fleet.ledger import Capacity, Ledger
+from tieline.ids import derive
+from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import ConsoleTls, Settings, load_config
+from tieline.node.journals import journal_to_write
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.link_settings import check_links
 from tieline.node.links import raise_links, with_tables
@@ -32,9 +37,9 @@ from tieline.resource.level import Level
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
-from tieline.store.journal import FolderLock, SqliteJournal
+from tieline.store.lock import FolderLock
 from tieline.store.series import Historian, Wal
-from tieline.times import Clock
+from tieline.times import DAY_NS, Clock
 
 PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
 
@@ -46,7 +51,7 @@ def node_of(
     executor: ThreadPoolExecutor | None,
     clock: Clock | None = None,
 ) -> Node:
-    """Return the node of a data folder, its state rebuilt from the journal."""
+    """Return the node of a data folder, its state rebuilt from the journal; its clock is the system's unless given."""
     fleet = registry.load(folder / "registry.bin")
     ledger = Ledger()
     pools = {group.id: _pool(fleet, group.id, settings.jurisdiction) for group in fleet.groups_of(Kind.POOL)}
@@ -54,7 +59,7 @@ def node_of(
         rows = pool.rows[pool.eligible]
         up_w = float(fleet.max_inject_w[rows].sum() + fleet.max_absorb_w[rows].sum())
         ledger.set_capacity(name, Capacity(up_w, up_w))
-    journal = SqliteJournal(folder / "journal.db")
+    journal = journal_to_write(folder, settings.journal)
     principals = principals_of(settings)
     check_links(settings.links, fleet, principals)
     state = replayed(fleet, ledger, journal)
@@ -116,6 +121,15 @@ def console_context(folder: Path, tls: ConsoleTls) -> ssl.SSLContext:
     return context
 
 
+async def note_end(node: Node, say: Callable[[str], None]) -> None:
+    """Say what is wrong with the journal's end, and record it: the next commit would cover a head that is missing."""
+    fault = node.journal.end_fault()
+    if fault:
+        say(f"warning: {fault}")
+        fact = Audited("server", "start", "found", fault)
+        await node.desk.commit([Entry(derive("end-fault", fault), fact, "journal")])
+
+
 async def serve(
     folder: Path,
     port: int | None,
@@ -129,17 +143,20 @@ async def serve(
     settings = load_config(folder / "tieline.toml")
     settings = replace(settings, links=with_tables(settings.links, folder))
     lock = FolderLock(folder)
-    executor = ThreadPoolExecutor(1, "journal")
+    executor, beside = ThreadPoolExecutor(1, "journal"), ThreadPoolExecutor(1, "readings")
+    keep_ns = None if settings.readings.keep_days is None else settings.readings.keep_days * DAY_NS
     try:
         async with Supervisor(np.random.default_rng()) as supervisor:
-            node = node_of(folder, settings, supervisor, executor, clock or SystemClock())
+            node = node_of(folder, settings, supervisor, executor, clock)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
+            await note_end(node, say)
             wal, historian = Wal(folder / "readings"), Historian(folder / "historian")
-            intake = node.keep_readings(wal, historian)
-            trader = trader_of(node, settings, KeptReadings(wal, historian, executor))
+            intake = node.keep_readings(wal, historian, beside, keep_ns)
+            trader = trader_of(node, settings, KeptReadings(wal, historian, beside))
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng())
             for line in links.says:
                 say(line)
+            ClockWatch(node)
             node.start()
             supervisor.keep("settlement", trader.days.run)
             sources = Sources(
@@ -165,4 +182,5 @@ async def serve(
                 await console.stop()
     finally:
         executor.shutdown()
+        beside.shutdown()
         lock.release()

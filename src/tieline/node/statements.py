@@ -16,6 +16,7 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, LineSettled, SettlementRefused, StatementMade, from_record
 from tieline.desk.ports import Award
 from tieline.desk.settle import Former, Metered, Settlement, amend, entries_of, line_of
+from tieline.flow.record import Records
 from tieline.ids import derive
 from tieline.market.baseline import Baseline, Event, compute
 from tieline.market.calendar import holidays_around, on_the_clock_of
@@ -23,7 +24,6 @@ from tieline.market.rule import baseline_rule
 from tieline.node.metering import PROHIBITED
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
-from tieline.store.journal import SqliteJournal
 from tieline.times import MINUTE_NS, market_day
 
 Floats = NDArray[np.float64]
@@ -31,7 +31,7 @@ STEP_NS = 5 * MINUTE_NS
 PER_HOUR = 12
 
 
-def tracked_in(journal: SqliteJournal, pool: str, since_ns: int = 0) -> dict[int, IntervalTracked]:
+def tracked_in(journal: Records, pool: str, since_ns: int = 0) -> dict[int, IntervalTracked]:
     """Return what a journal says was tracked of a pool since an instant, by interval start."""
     found: dict[int, IntervalTracked] = {}
     for record in journal.of_kind("IntervalTracked", since_ns):
@@ -83,7 +83,7 @@ def measured_day(
     return Metered(performance, rt_price, tuple(bases), ran_w)
 
 
-def former_of(journal: SqliteJournal, pool: str, start_ns: int, end_ns: int) -> Former | None:
+def former_of(journal: Records, pool: str, start_ns: int, end_ns: int) -> Former | None:
     """Return what the journal says was settled of a pool's hours before, or None."""
     newest: StatementMade | None = None
     ids = set()

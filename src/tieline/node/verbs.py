@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import PORT, main, show
+from tieline.store.journal import StoreError
 
 DATA = click.option(
     "--data",
@@ -25,10 +25,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--journal", "url", default="", help="postgresql://user@host:port/database; left out: SQLite in FOLDER.")
 @JSON
-def init(folder: Path, as_json: bool) -> None:
+def init(folder: Path, url: str, as_json: bool) -> None:
     """Make a data folder: settings, an empty registry and a journal."""
-    from tieline.node.config import write_example
+    from tieline.node.config import load_config, write_example
     from tieline.store.importing import read_nothing
     from tieline.store.journal import SqliteJournal
     from tieline.store.registry import save
@@ -36,8 +37,14 @@ def init(folder: Path, as_json: bool) -> None:
     if (folder / "tieline.toml").exists():
         raise ConfigError(f"{folder}: is a data folder already; nothing was changed")
     folder.mkdir(parents=True, exist_ok=True)
-    write_example(folder / "tieline.toml")
-    SqliteJournal(folder / "journal.db").close()
+    write_example(folder / "tieline.toml", url)
+    try:
+        load_config(folder / "tieline.toml")
+    except ConfigError:
+        (folder / "tieline.toml").unlink()
+        raise
+    if not url:  # a database gets its journal by the first server, which knows the password
+        SqliteJournal(folder / "journal.db").close()
     save(read_nothing(), folder / "registry.bin")
     then = [f"tieline import DEVICES.csv --data {folder}", f"tieline serve --data {folder}"]
     show({"made": str(folder), "settings": str(folder / "tieline.toml"), "next": then}, as_json)
@@ -54,7 +61,7 @@ def import_(table: Path, data: Path, as_json: bool) -> None:
     folder has to be stopped first.
     """
     from tieline.store.importing import read_fleet
-    from tieline.store.journal import FolderLock
+    from tieline.store.lock import FolderLock
     from tieline.store.merging import Merged, merge
     from tieline.store.registry import load, save
 
@@ -91,6 +98,7 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
         "registry": lambda: f"{len(registry.load(data / 'registry.bin'))} devices",
         "links": lambda: _links(data),
         "journal": lambda: _journal(data),
+        "readings": lambda: _readings(data),
     }
     for name, check in checks.items():
         try:
@@ -103,23 +111,34 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
 
 
 def _journal(data: Path) -> str:
-    """Say how many records the journal holds; every one is as it was written."""
-    from tieline.store.opening import open_journal
+    """Say how many records the journal holds; every one is as it was written, and none is missing at the end."""
+    from tieline.node.journals import journal_to_read
 
-    journal = open_journal(data)
+    journal = journal_to_read(data)
     try:
-        broken, head = journal.verify(), journal.head
-        if broken is not None and broken > journal.last_seq and head is not None:
-            raise ConfigError(
-                f"record {broken} is missing: journal.head knows {head[0]} records, {journal.last_seq} are left; "
-                "if an older copy was put back on purpose, delete journal.head"
-            )
-        if broken is not None:
+        broken, fault = journal.verify(), journal.end_fault()
+        if broken is not None and broken != journal.lost():
             raise ConfigError(f"record {broken} was changed")
-        behind = ", no head beside it" if head is None and journal.last_seq else ""
-        return f"{journal.last_seq} records, chain whole{behind}"
+        if fault:
+            raise ConfigError(fault)
+        return f"{journal.last_seq} records, chain whole, in {journal.name}"
+    except StoreError as error:
+        raise ConfigError(str(error)) from None
     finally:
         journal.close()
+
+
+def _readings(data: Path) -> str:
+    """Say from when until when readings are there, and how long they are kept."""
+    from tieline.node.config import load_config
+    from tieline.store.series import Historian
+    from tieline.times import HOUR_NS, iso
+
+    days = load_config(data / "tieline.toml").readings.keep_days
+    kept = "for ever" if days is None else f"{days} days"
+    hours = Historian(data / "historian").hours() if (data / "historian").is_dir() else []
+    span = f"{iso(hours[0] * HOUR_NS)} to {iso((hours[-1] + 1) * HOUR_NS)}, " if hours else ""
+    return f"{len(hours)} hours in the historian, {span}kept {kept}"
 
 
 def _links(data: Path) -> str:
@@ -231,18 +250,32 @@ def _tell_chain(batch: str, chain: list[dict[str, Any]]) -> None:
 @main.command()
 @DATA
 @JSON
+def move(data: Path, as_json: bool) -> None:
+    """Move the records of the folder's journal.db into the database of [journal] url; the chain stays the same."""
+    from tieline.node.config import load_config
+    from tieline.node.journals import move_journal
+
+    count, where = move_journal(data, load_config(data / "tieline.toml").journal)
+    show({"records": count, "journal": where, "left": str(data / "journal.db.moved")}, as_json)
+
+
+@main.command()
+@DATA
+@JSON
 def replay(data: Path, as_json: bool) -> None:
     """Rebuild the state from the journal and print its digest; two replays give the same."""
     from tieline.fleet.ledger import Ledger
+    from tieline.node.journals import journal_to_read
     from tieline.node.runtime import replayed
-    from tieline.store.opening import open_journal
     from tieline.store.registry import load
 
     fleet = load(data / "registry.bin")
-    journal = open_journal(data)
+    journal = journal_to_read(data)
+    if fault := journal.end_fault():
+        click.echo(f"warning: {fault}", err=True)
     state = replayed(fleet, Ledger(), journal)
     answer = {"records": journal.last_seq, "claims": state.claims.count(), "digest": state.digest()}
-    show({**answer, "journal": journal.last_hash.hex()}, as_json)
+    show({**answer, "journal": journal.last_hash.hex(), "end": fault or "whole"}, as_json)
 
 
 @main.command()
@@ -251,15 +284,20 @@ def replay(data: Path, as_json: bool) -> None:
 @DATA
 @JSON
 def sql(query: str, timeout: str, data: Path, as_json: bool) -> None:
-    """Ask the records (table `record`: seq, id, kind, subject, recorded_at_ns) in SQL, read-only."""
-    from tieline.node.demo import parse_duration
-    from tieline.rim.clock import SystemClock
-    from tieline.store.asking import ask
+    """Ask records, readings and resources in SQL, read-only.
 
-    answer = ask(data / "journal.db", query, parse_duration(timeout, "--timeout"), SystemClock())
+    Tables: `record` (seq, id, kind, subject, recorded_at_ns, body); `readings` (resource, point, unit, value, quality,
+    taken_at, taken_at_ns, received_at_ns); `resource` (id, kind, ratings, and its group of each purpose). A query that
+    names `readings` or `resource` is in the SQL of DuckDB, any other in that of the journal's database.
+    """
+    from tieline.node.demo import parse_duration
+    from tieline.node.journals import ask_folder
+    from tieline.rim.clock import SystemClock
+
+    answer = ask_folder(data, query, parse_duration(timeout, "--timeout"), SystemClock())
     if as_json:
         rows = [[_plain(value) for value in row] for row in answer.rows]
-        click.echo(json.dumps({"columns": answer.columns, "rows": rows, "is_cut": answer.is_cut}))
+        show({"columns": answer.columns, "rows": rows, "is_cut": answer.is_cut}, True)
         return
     click.echo("\t".join(answer.columns))
     for row in answer.rows:
@@ -282,14 +320,20 @@ def _cell(value: object) -> str:
 @main.command()
 @click.argument("kind")
 @click.argument("target", type=click.Path(path_type=Path))
+@click.option("--since", help="Of readings: from this instant, ISO 8601 with an offset; left out: from the first.")
+@click.option("--until", help="Of readings: up to this instant; left out: to the last.")
 @DATA
 @JSON
-def export(kind: str, target: Path, data: Path, as_json: bool) -> None:
-    """Export the records of a KIND (such as LineSettled) to a .csv, .json or .parquet file."""
-    from tieline.node.exporting import export_records
+def export(kind: str, target: Path, since: str | None, until: str | None, data: Path, as_json: bool) -> None:
+    """Export the records of a KIND (such as LineSettled), or `readings`, to a .csv, .json or .parquet file."""
+    from tieline.node.exporting import export_readings, export_records
 
-    count = export_records(data, kind, target)
-    show({"records": count, "file": str(target)}, as_json)
+    if kind == "readings":
+        show({"readings": export_readings(data, since, until, target), "file": str(target)}, as_json)
+        return
+    if since is not None or until is not None:
+        raise ConfigError("--since, --until: belong to `tieline export readings`")
+    show({"records": export_records(data, kind, target), "file": str(target)}, as_json)
 
 
 @main.command()

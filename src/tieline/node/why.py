@@ -19,11 +19,12 @@ from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.settling import ClaimBatch
+from tieline.flow.record import Records
 from tieline.node.frame import controllers
+from tieline.node.journals import journal_to_read
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
-from tieline.store.journal import SqliteJournal
 from tieline.store.trace import trace
 from tieline.times import FOREVER_NS, iso
 
@@ -51,13 +52,11 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
     Raises:
         ConfigError: No journal is there, or no such resource.
     """
-    if not (folder / "journal.db").exists():
-        raise ConfigError(f"{folder}: no journal.db: give --data the folder of a server or demo")
     if not fleet.holds(resource):
         known = ", ".join([*fleet.ids[:2], *(group.id for group in fleet.groups[:2])])
         raise ConfigError(f"resource {resource!r} is unknown: give a device or group such as {known}")
     is_group = fleet.kind_of(resource) in GROUP_KINDS
-    journal = SqliteJournal(folder / "journal.db")
+    journal = journal_to_read(folder)
     try:
         past = _past(journal, fleet, None if is_group else fleet.row(resource), at_ns)
         return of_group(journal, past, resource) if is_group else of_device(journal, past, resource)
@@ -65,10 +64,11 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
         journal.close()
 
 
-def _past(journal: SqliteJournal, fleet: Fleet, row: int | None, at_ns: int | None) -> _Past:
+def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) -> _Past:
     past = _Past(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
+    last = None if at_ns is None else journal.seq_at(at_ns)
     for record in journal.replay():
-        if at_ns is not None and record.recorded_at_ns > at_ns:
+        if last is not None and record.seq > last:
             break
         fact = from_record(record)
         if fact is None:
@@ -83,7 +83,7 @@ def _past(journal: SqliteJournal, fleet: Fleet, row: int | None, at_ns: int | No
     return past
 
 
-def of_device(journal: SqliteJournal, past: _Past, resource: str) -> dict[str, Any]:
+def of_device(journal: Records, past: _Past, resource: str) -> dict[str, Any]:
     """Return who controls a device."""
     state, placed = past.state, past.placed
     row = state.fleet.row(resource)
@@ -141,7 +141,7 @@ def of_whole(state: DeskState, group: str, now_ns: int) -> list[tuple[ClaimBatch
     """Return the batches that stand on a group as a whole, with which of their claims live."""
     return [
         (batch, alive) for batch, alive in state.claims.batches()
-        if batch.scope == group and alive.any() and batch.start_ns <= now_ns < batch.end_ns
+        if batch.scope == group and alive.any() and state.claims.holds_at(batch, now_ns)
     ]  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def _gates(state: DeskState, row: int) -> list[Claim]:
     return [claim for claim in state.claims.claims_on(row) if claim.kind is ClaimKind.GATE]
 
 
-def of_group(journal: SqliteJournal, past: _Past, resource: str) -> dict[str, Any]:
+def of_group(journal: Records, past: _Past, resource: str) -> dict[str, Any]:
     """Return who controls the devices of a group, and what stands on the group as a whole."""
     state, fleet = past.state, past.state.fleet
     rows = fleet.leaves(resource)
@@ -255,7 +255,7 @@ def _delivered(fact: object, row: int) -> dict[str, Any] | None:
     return {"start": iso(fact.start_ns), "end": iso(fact.end_ns), "above_base_w": float(fact.row_w.array()[at[0]])}
 
 
-def _chain(journal: SqliteJournal, claim: str | None) -> list[dict[str, Any]]:
+def _chain(journal: Records, claim: str | None) -> list[dict[str, Any]]:
     """Return what led to a claim, oldest first."""
     found = trace(journal, claim, limit=400) if claim else None
     if found is None:

@@ -1,4 +1,10 @@
-"""Group commit: whoever waits while a commit runs shares the next one."""
+"""Group commit: whoever waits while a commit runs shares the next one.
+
+Theory of operation. A database server can go away in the middle of a commit, and what became of it shows only when the
+server is back. The group of that commit is therefore kept and appended again until it is known to be durable (a record
+that is there already is passed over), its callers wait, and whoever comes meanwhile is refused before anything is done
+in his name. So memory and journal never part, and nothing is answered that isn't durable.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,10 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from typing import Any, Generic, Protocol, TypeVar
 
+from tieline.store.journal import StoreDown
+
 T = TypeVar("T")
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
 
 
 class Log(Protocol[T]):
@@ -36,13 +45,24 @@ class GroupCommit(Generic[T]):
         self._is_running = False
         self.commits = 0
         self.records = 0
+        self.down = ""
+        """Why nothing can be recorded now; empty: it can."""
+        self.went_down, self.came_up = asyncio.Event(), asyncio.Event()
+        self.came_up.set()
+
+    def ready(self) -> None:
+        """Do nothing where records can be kept. Raises StoreDown: not now; try again later."""
+        if self.down:
+            raise StoreDown(f"nothing can be recorded now ({self.down}): try again later")
 
     async def append(self, records: Iterable[T]) -> int:
         """Return once the records are durable, with the number of the last of the group.
 
         Raises:
+            StoreDown: The database was away before; nothing was done.
             StoreError: None of the group was kept.
         """
+        self.ready()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((list(records), future))
         if not self._is_running:
@@ -51,17 +71,15 @@ class GroupCommit(Generic[T]):
         return await future
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
+        group: list[tuple[list[T], asyncio.Future[int]]] = []
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, []
                 records = [record for batch, _ in group for record in batch]
                 try:
-                    seq = await loop.run_in_executor(self.executor, self._journal.append, records)
+                    seq = await self._kept(records)
                 except Exception as error:  # noqa: BLE001  each waiter is told; nothing of the group was kept
-                    for _, future in group:
-                        if not future.done():
-                            future.set_exception(error)
+                    _tell(group, error)
                     continue
                 self.commits += 1
                 self.records += len(records)
@@ -70,3 +88,38 @@ class GroupCommit(Generic[T]):
                         future.set_result(seq)
         finally:
             self._is_running = False
+            # Only who is stopped in the middle leaves somebody waiting.
+            _tell([*group, *self._waiting], StoreDown("stopped before it was known to be recorded"))
+
+    async def _kept(self, records: list[T]) -> int:
+        """Append until it is known whether the records are durable."""
+        loop, wait_s = asyncio.get_running_loop(), FIRST_WAIT_S
+        while True:
+            try:
+                seq = await loop.run_in_executor(self.executor, self._journal.append, records)
+            except StoreDown as error:
+                self._note(str(error))
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            except Exception:
+                self._note("")
+                raise
+            else:
+                self._note("")
+                return seq
+
+    def _note(self, why: str) -> None:
+        if bool(why) == bool(self.down):
+            return
+        self.down = why
+        for event, is_set in ((self.went_down, bool(why)), (self.came_up, not why)):
+            if is_set:
+                event.set()
+            else:
+                event.clear()
+
+
+def _tell(group: list[tuple[list[T], asyncio.Future[int]]], error: Exception) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(error)

@@ -7,8 +7,6 @@ over: the same message twice has one effect. Which ids are known is in the index
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
-from tieline.errors import ConfigError, Error, InvariantError
+from tieline.errors import ConfigError, Error, InvariantError, LinkDown
 from tieline.flow.record import Record
 from tieline.store.head import Head, Mark
 from tieline.store.index import Index, key_of
@@ -32,11 +30,17 @@ _NO_CAUSE = _encode(())
 _COLUMNS = "seq,id,kind,subject,recorded_at_ns,caused_by,body"
 _INSERT = f"INSERT INTO record ({_COLUMNS},hash) VALUES (?,?,?,?,?,?,?,?)"
 INDEX_STEP = 10_000
+STEP = 2_000
+"""Records read at a time: a client of a database server holds a whole answer in memory."""
 Row = tuple[int, str, str, str, int, bytes, bytes]
 
 
 class StoreError(Error):
     """The disk is full, locked or broken: nothing of the batch was acknowledged."""
+
+
+class StoreDown(StoreError, LinkDown):
+    """The database can't be reached now: it may come back, and whether the last commit was kept shows only then."""
 
 
 class Connection(Protocol):
@@ -78,6 +82,7 @@ class SqlJournal:
         self._index = Index(index_folder)
         self._is_indexed = False
         self._head, self._is_head_held = head, False
+        self._was_head_lost = bool(self._seq and head is not None and head.read() is None)
         self._lock = threading.Lock()  # the index is read by the loop's thread while the journal's own appends
 
     def reader(self) -> SqlJournal:
@@ -113,7 +118,7 @@ class SqlJournal:
             rows, last = _chained(fresh, self._seq, self._hash)
             self._db.executemany(_INSERT, rows)
             self._db.execute("COMMIT")
-        except InvariantError:
+        except (InvariantError, StoreDown):
             self._roll_back()
             raise
         except Exception as error:
@@ -142,6 +147,25 @@ class SqlJournal:
             return None
         last = next(iter(self._db.execute("SELECT max(seq) FROM record")))[0] or 0
         return int(min(last + 1, mark[0]))
+
+    def lost(self) -> int | None:
+        """Return the number of a record that the head tells of and the journal lacks; None: it holds them all."""
+        return self._lost(self.head)
+
+    def end_fault(self) -> str:
+        """Return what is wrong with the end of the chain, which no hash covers; empty: nothing.
+
+        A head that was missing when the journal was opened counts, though the next commit makes a new one.
+        """
+        if self._was_head_lost:
+            return f"journal.head is missing beside {self._seq} records: whether their end was cut off can't be told"
+        mark, lost = self.head, self.lost()
+        if mark is None or lost is None:
+            return ""
+        return (
+            f"record {lost} is missing: journal.head knows {mark[0]} records, {self._seq} are left; "
+            "if an older copy was put back on purpose, delete journal.head"
+        )
 
     @property
     def head(self) -> Mark | None:
@@ -220,12 +244,8 @@ class SqlJournal:
 
     def replay(self, after_seq: int = 0) -> Iterator[Record]:
         """Yield what was recorded after a number, oldest first."""
-        while True:
-            rows = list(
-                self._db.execute(f"SELECT {_COLUMNS} FROM record WHERE seq>? ORDER BY seq LIMIT 2000", (after_seq,))
-            )
-            if not rows:
-                return
+        sql = f"SELECT {_COLUMNS} FROM record WHERE seq>? ORDER BY seq LIMIT {STEP}"
+        while rows := list(self._db.execute(sql, (after_seq,))):
             yield from map(_record, rows)
             after_seq = int(rows[-1][0])
 
@@ -241,8 +261,19 @@ class SqlJournal:
 
     def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1) -> Iterator[Record]:
         """Yield the records of a kind, oldest first."""
-        sql = f"SELECT {_COLUMNS} FROM record WHERE kind=? AND recorded_at_ns>=? AND recorded_at_ns<=? ORDER BY seq"
-        yield from map(_record, self._db.execute(sql, (kind, since_ns, until_ns)))
+        where, after_seq = "kind=? AND recorded_at_ns>=? AND recorded_at_ns<=? AND seq>?", 0
+        sql = f"SELECT {_COLUMNS} FROM record WHERE {where} ORDER BY seq LIMIT {STEP}"
+        while rows := list(self._db.execute(sql, (kind, since_ns, until_ns, after_seq))):
+            yield from map(_record, rows)
+            after_seq = int(rows[-1][0])
+
+    def seq_at(self, at_ns: int) -> int:
+        """Return the number of the last record of an instant or before; 0: none is so old.
+
+        Numbers order the records, not instants: a clock that was set back leaves later ones with earlier instants.
+        """
+        rows = self._db.execute("SELECT seq FROM record WHERE recorded_at_ns<=? ORDER BY seq DESC LIMIT 1", (at_ns,))
+        return next((int(row[0]) for row in rows), 0)
 
     def causes_of(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the ids that caused each of some records."""
@@ -264,15 +295,18 @@ class SqlJournal:
         """
         mark = self.head  # before the last number: a server that appends meanwhile moves both on
         before, expected = GENESIS, 0
-        sql = f"SELECT {_COLUMNS}, hash FROM record WHERE seq<=? ORDER BY seq"
+        sql = f"SELECT {_COLUMNS}, hash FROM record WHERE seq>? AND seq<=? ORDER BY seq LIMIT {STEP}"
         try:
             through = max(self._seq, next(iter(self._db.execute("SELECT max(seq) FROM record")))[0] or 0)
-            for row in self._db.execute(sql, (through,)):
-                expected += 1
-                if int(row[0]) != expected or chain(before, _row(row)) != row[7]:
-                    return expected
-                before = bytes(row[7])
+            while rows := list(self._db.execute(sql, (expected, through))):
+                for row in rows:
+                    expected += 1
+                    if int(row[0]) != expected or chain(before, _row(row)) != row[7]:
+                        return expected
+                    before = bytes(row[7])
             return self._lost(mark) if expected == through else expected + 1
+        except StoreDown:
+            raise
         except Exception as error:  # noqa: BLE001  whatever the engine can't read any more is not as it was written
             del error
             return expected + 1
@@ -360,30 +394,3 @@ def _record(row: Sequence[Any]) -> Record:
 def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-class FolderLock:
-    """Holds a data folder for one server; a second one is told who holds it."""
-
-    def __init__(self, folder: Path) -> None:
-        """Take the lock.
-
-        Raises:
-            ConfigError: Another process holds it.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(folder / "lock", "a+", encoding="utf-8")  # noqa: SIM115  held for the life of the process
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "another process"
-            self._file.close()
-            raise ConfigError(f"{folder}: in use by {holder}: stop it, or give another --data folder") from error
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()}")
-        self._file.flush()
-
-    def release(self) -> None:
-        """Give the folder back."""
-        self._file.close()

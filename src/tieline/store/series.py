@@ -196,6 +196,17 @@ class Historian:
         part.replace(path)
         sync_folder(self._folder)
 
+    def hours(self) -> list[int]:
+        """Return the hours (since 1970 UTC) that there are files of, oldest first."""
+        return sorted(int(path.stem) for path in self._folder.glob("*.parquet") if path.stem.lstrip("-").isdigit())
+
+    def forget(self, before_ns: int) -> int:
+        """Delete the hours that end at or before an instant, and return how many those were."""
+        over = [hour for hour in self.hours() if (hour + 1) * HOUR_NS <= before_ns]
+        for hour in over:
+            (self._folder / f"{hour}.parquet").unlink(missing_ok=True)
+        return len(over)
+
     def read(self, rows: Sequence[int], points: Sequence[int], start_ns: int, end_ns: int) -> pa.Table:
         """Return the readings of rows and points in [start, end), sorted by row, point and time."""
         found = [SCHEMA.empty_table()]

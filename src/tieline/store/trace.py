@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from tieline.flow.record import Record
-from tieline.store.journal import SqlJournal
+from tieline.flow.record import Record, Records
 
 
 class Trace(Struct, frozen=True):
@@ -24,7 +23,7 @@ class Trace(Struct, frozen=True):
         return counts
 
 
-def trace(journal: SqlJournal, record_id: str, limit: int = 2_000, max_depth: int = 32) -> Trace | None:
+def trace(journal: Records, record_id: str, limit: int = 2_000, max_depth: int = 32) -> Trace | None:
     """Return what led to a record and what followed from it, nearest first; None where there is no such record.
 
     Backwards all causes of causes are followed, forwards all effects of effects; siblings (other effects of the same
@@ -42,7 +41,7 @@ def trace(journal: SqlJournal, record_id: str, limit: int = 2_000, max_depth: in
 
 
 def _backwards(
-    journal: SqlJournal,
+    journal: Records,
     start: str,
     records: dict[str, Record],
     edges: dict[tuple[str, str], None],
@@ -66,7 +65,7 @@ def _backwards(
 
 
 def _forwards(
-    journal: SqlJournal,
+    journal: Records,
     start: str,
     records: dict[str, Record],
     edges: dict[tuple[str, str], None],

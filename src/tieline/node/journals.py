@@ -1,0 +1,139 @@
+"""Opens the journal of a data folder where its settings say that it is: a file in the folder, or PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tieline.errors import ConfigError
+from tieline.flow.record import Record
+from tieline.node.config import JournalSettings, load_config
+from tieline.store.asking import Answer, ask
+from tieline.store.journal import SqliteJournal, SqlJournal
+from tieline.store.lock import FolderLock
+from tieline.store.looking import look, names_readings
+from tieline.store.opening import open_journal
+from tieline.times import Clock
+
+PASSWORD = "TIELINE_JOURNAL_PASSWORD"
+"""Environment variable of the database user's password, where the settings name no file."""
+COPIED_AT_ONCE = 1_000
+
+
+def journal_to_write(folder: Path, settings: JournalSettings, env: Mapping[str, str] = os.environ) -> SqlJournal:
+    """Return the journal of a server: the one connection that appends.
+
+    Raises:
+        ConfigError: It can't be opened, another server appends there, or the folder's own file holds records too.
+    """
+    if not settings.url:
+        return SqliteJournal(folder / "journal.db")
+    from tieline.store.postgres import PostgresJournal
+
+    journal = PostgresJournal(settings.url, folder, password_of(folder, settings, env))
+    if journal.last_seq == 0 and (folder / "journal.db").is_file():
+        left = SqliteJournal(folder / "journal.db")
+        count = left.last_seq
+        left.close()
+        if count:
+            journal.close()
+            raise ConfigError(
+                f"$.journal.url: {journal.name} is empty, and {folder / 'journal.db'} holds {count} records: "
+                f"copy them with `tieline move --data {folder}`, or put the file away"
+            )
+    return journal
+
+
+def move_journal(folder: Path, settings: JournalSettings, env: Mapping[str, str] = os.environ) -> tuple[int, str]:
+    """Copy the records of the folder's file into the database, put the file aside, and return count and place.
+
+    A copy that was interrupted goes on where it stopped: a record that is there already is passed over.
+
+    Raises:
+        ConfigError: No URL is set, no file is there, or the database holds other records.
+        StoreError: The database refused a record.
+    """
+    if not settings.url:
+        raise ConfigError("$.journal.url: names no database to move the records to")
+    from tieline.store.postgres import PostgresJournal
+
+    lock = FolderLock(folder)
+    try:
+        file = open_journal(folder)
+        there = PostgresJournal(settings.url, folder, password_of(folder, settings, env))
+        last = next(file.replay(there.last_seq - 1), None) if there.last_seq else None
+        if there.last_seq and (last is None or not there.holds(last.id)):
+            raise ConfigError(
+                f"{there.name}: holds {there.last_seq} records of another journal: give an empty database"
+            )
+        batch: list[Record] = []
+        for record in file.replay(there.last_seq):
+            batch.append(record)
+            if len(batch) == COPIED_AT_ONCE:
+                there.append(batch)
+                batch.clear()
+        there.append(batch)
+        if (there.last_seq, there.last_hash) != (file.last_seq, file.last_hash):
+            raise ConfigError(f"{there.name}: ends otherwise than {folder / 'journal.db'}: give an empty database")
+        found = there.last_seq, there.name
+        there.close()
+        file.close()
+        (folder / "journal.db").rename(folder / "journal.db.moved")
+        return found
+    finally:
+        lock.release()
+
+
+def journal_to_read(folder: Path, env: Mapping[str, str] = os.environ) -> SqlJournal:
+    """Return the journal of a folder that is there already; a question never makes one.
+
+    Raises:
+        ConfigError: None is there, or it can't be opened.
+    """
+    settings = journal_settings(folder)
+    if not settings.url:
+        return open_journal(folder)
+    from tieline.store.postgres import PostgresJournal
+
+    return PostgresJournal(settings.url, folder, password_of(folder, settings, env), reads_only=True)
+
+
+def ask_folder(folder: Path, query: str, timeout_ns: int, clock: Clock, env: Mapping[str, str] = os.environ) -> Answer:
+    """Return the answer to one SELECT over a folder's records, readings and resources.
+
+    Raises:
+        ConfigError: Nothing is there, or the query is faulty, would write, or took too long.
+    """
+    if names_readings(query):
+        from tieline.store.registry import load
+
+        fleet = load(folder / "registry.bin")
+        return look(folder, fleet, lambda: journal_to_read(folder, env), query, timeout_ns, clock)
+    settings = journal_settings(folder)
+    if not settings.url:
+        return ask(folder / "journal.db", query, timeout_ns, clock)
+    from tieline.store.postgres import Place, ask_postgres
+
+    return ask_postgres(Place(settings.url, password_of(folder, settings, env)), query, timeout_ns)
+
+
+def journal_settings(folder: Path) -> JournalSettings:
+    """Return where a folder's records are; a demonstration's folder has no settings, and a file."""
+    path = folder / "tieline.toml"
+    return load_config(path).journal if path.is_file() else JournalSettings()
+
+
+def password_of(folder: Path, settings: JournalSettings, env: Mapping[str, str]) -> str | None:
+    """Return the password of the database's user; None: libpq's own ways (PGPASSWORD, ~/.pgpass, peer) hold.
+
+    Raises:
+        ConfigError: The file that is named can't be read.
+    """
+    if settings.password_file is None:
+        return env.get(PASSWORD)
+    path = folder / settings.password_file
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"$.journal.password_file: {path}: {error}") from None

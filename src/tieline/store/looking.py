@@ -1,0 +1,231 @@
+"""Questions to the readings in SQL: the historian's hours, the log that isn't moved yet, and the records beside them.
+
+Theory of operation. DuckDB reads the hourly files where they are, so a question costs what it looks at. It runs on a
+database in memory that may open those files and nothing else; one SELECT is run and anything else refused before; a
+thread watches the clock and interrupts. While a server moves its log, a reading can stand in the log and in its hour:
+the log is listed first, the hours after it, and what is in both is taken once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from tieline.errors import ConfigError
+from tieline.fleet.columns import Fleet
+from tieline.flow.record import Records
+from tieline.resource.identity import Purpose
+from tieline.resource.point import points
+from tieline.store.asking import MOST_ROWS, Answer
+from tieline.store.series import SCHEMA, Historian, read_segment
+from tieline.times import HOUR_NS, SECOND_NS, Clock, iso
+
+TABLES = frozenset({"readings", "resource"})
+"""What only this module knows; a question that names neither goes to the journal's own database."""
+MEMORY = "2GB"
+LOOK_S = 0.02
+_KEY = "row, point, taken_at_ns, received_at_ns"
+_VIEW = """
+CREATE VIEW readings AS
+SELECT resource.id AS resource, point_name.name AS point, point_name.unit AS unit, value, quality,
+       make_timestamp(taken_at_ns // 1000) AS taken_at, taken_at_ns, received_at_ns
+FROM raw JOIN resource ON resource.row = raw.row JOIN point_name ON point_name.code = raw.point
+"""
+
+
+def names_readings(query: str) -> bool:
+    """Return whether a question is about readings; one that can't be read is not."""
+    return bool(TABLES & _tables(query))
+
+
+def _tables(query: str) -> set[str]:
+    with duckdb.connect() as db:  # one that knows none of the views, as it would bind them
+        try:
+            return {name.lower() for name in db.get_table_names(query)}
+        except duckdb.Error:
+            return set()
+
+
+def look(
+    folder: Path,
+    fleet: Fleet,
+    open_records: Callable[[], Records],
+    query: str,
+    timeout_ns: int,
+    clock: Clock,
+    most_rows: int = MOST_ROWS,
+) -> Answer:
+    """Return the answer to one SELECT over `readings`, `resource` and `record`.
+
+    Raises:
+        ConfigError: The query is faulty, would write, or took longer than `timeout_ns`.
+    """
+    end_ns = clock.now_ns() + timeout_ns
+    late = f"{query!r}: ended after {timeout_ns / SECOND_NS:g} s: narrow it, or give a longer --timeout"
+    with _ground(folder, fleet) as (db, files):
+        statements = _statements(db, query)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise ConfigError(f"{query!r}: is refused: the records are read-only here: give one SELECT")
+        if "record" in _tables(query):
+            db.register("record", _record_table(open_records(), lambda: clock.now_ns() > end_ns, late))
+        _lock(db, files)
+        with _watched(db, lambda: clock.now_ns() > end_ns):
+            try:
+                # The newline ends a comment that the query may end with.
+                db.execute(f"SELECT * FROM (\n{statements[0].query.strip().rstrip(';')}\n) LIMIT {most_rows + 1}")
+                rows = db.fetchall()
+            except duckdb.InterruptException:
+                raise ConfigError(late) from None
+            except duckdb.Error as error:
+                raise ConfigError(f"{query!r}: {' '.join(str(error).split())}") from None
+        names = tuple(column[0] for column in db.description or ())
+        return Answer(names, rows[:most_rows], len(rows) > most_rows)
+
+
+def write_readings(folder: Path, fleet: Fleet, since_ns: int, until_ns: int, target: Path) -> int:
+    """Write the readings of [since, until) to a .csv, .json or .parquet file, and return how many.
+
+    Raises:
+        ConfigError: Another kind of file, or one that can't be written.
+    """
+    kinds = {
+        ".csv": "FORMAT csv, HEADER",
+        ".json": "FORMAT json, ARRAY true",
+        ".parquet": "FORMAT parquet, COMPRESSION zstd",
+    }
+    if target.suffix not in kinds:
+        raise ConfigError(f"{target}: give a file that ends in .csv, .json or .parquet")
+    if not since_ns < until_ns:
+        raise ConfigError(f"--until {iso(until_ns)}: give an instant after --since {iso(since_ns)}")
+    part = target.with_name(f".{target.name}.part")
+    text = str(part).replace("'", "''")
+    with _ground(folder, fleet) as (db, _):
+        wanted = f"SELECT * FROM readings WHERE taken_at_ns >= {since_ns} AND taken_at_ns < {until_ns}"
+        sql = f"COPY ({wanted} ORDER BY taken_at_ns, resource, point) TO '{text}' ({kinds[target.suffix]})"
+        try:
+            count = db.execute(sql).fetchone()
+            part.replace(target)
+        except duckdb.Error as error:
+            part.unlink(missing_ok=True)
+            raise ConfigError(f"{target}: {' '.join(str(error).split())}") from None
+    return int(count[0]) if count else 0
+
+
+@contextmanager
+def _ground(folder: Path, fleet: Fleet) -> Iterator[tuple[Any, list[str]]]:
+    """Yield a database in memory with the views, and the files that they read."""
+    log = _log(folder / "readings")  # before the hours: what is moved meanwhile is then in these
+    historian = folder / "historian"
+    hours = Historian(historian).hours() if historian.is_dir() else []
+    files = [str(historian / f"{hour}.parquet") for hour in hours]
+    fresh = {int(at) // HOUR_NS for at in log["taken_at_ns"].to_numpy()}
+    both = [str(historian / f"{hour}.parquet") for hour in hours if hour in fresh]
+    db = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
+    try:
+        db.register("resource", _resource_table(fleet))
+        known = points().values()
+        db.register(
+            "point_name",
+            pa.table(
+                {
+                    "code": pa.array([p.code for p in known], pa.uint16()),
+                    "name": [p.key for p in known],
+                    "unit": [p.unit for p in known],
+                }
+            ),
+        )
+        db.register("log", log)
+        moved = f"SELECT * FROM read_parquet({_listed(files)})" if files else "SELECT * FROM log WHERE false"
+        twice = f" ANTI JOIN (SELECT {_KEY} FROM read_parquet({_listed(both)})) USING ({_KEY})" if both else ""
+        db.execute(f"CREATE VIEW raw AS {moved} UNION ALL SELECT log.* FROM log{twice}")
+        db.execute(_VIEW)
+        yield db, files
+    finally:
+        db.close()
+
+
+def _lock(db: Any, files: list[str]) -> None:
+    """Let a question open the hours and nothing else: no other file, no network, no variable of ours."""
+    settings = (
+        f"allowed_paths = {_listed(files)}",
+        "enable_external_access = false",
+        "python_enable_replacements = false",
+        "lock_configuration = true",
+    )
+    for setting in settings:
+        db.execute(f"SET {setting}")
+
+
+def _listed(files: list[str]) -> str:
+    return "[" + ",".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
+
+
+def _log(folder: Path) -> pa.Table:
+    """Return what the log holds; a segment that is moved while we look is in the historian by then."""
+    found = [SCHEMA.empty_table()]
+    for path in sorted(folder.glob("*.arrows")):
+        try:
+            found.append(read_segment(path))
+        except FileNotFoundError:
+            continue
+    return pa.concat_tables(found)
+
+
+def _resource_table(fleet: Fleet) -> pa.Table:
+    """Return a row for each device: what it is, and the group of each purpose that it stands under."""
+    columns: dict[str, Any] = {
+        "row": pa.array(range(len(fleet)), pa.int32()),
+        "id": pa.array(list(fleet.ids), pa.string()),
+        "kind": pa.array([fleet.kind_of(name).value for name in fleet.ids], pa.string()),
+        "max_inject_w": fleet.max_inject_w,
+        "max_absorb_w": fleet.max_absorb_w,
+        "energy_wh": fleet.energy_wh,
+    }
+    for purpose in Purpose:
+        rows = fleet.parents.get(purpose, ())
+        groups = [fleet.groups[at].id if at >= 0 else None for at in rows]
+        columns[purpose.value] = pa.array(groups or [None] * len(fleet), pa.string())
+    return pa.table(columns)
+
+
+def _record_table(records: Records, is_late: Callable[[], bool], late: str) -> pa.Table:
+    columns: dict[str, list[Any]] = {name: [] for name in ("seq", "id", "kind", "subject", "recorded_at_ns", "body")}
+    for record in records.replay():
+        for name, column in columns.items():
+            column.append(getattr(record, name))
+        if record.seq % 1_000 == 0 and is_late():
+            raise ConfigError(late)
+    kinds = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.int64(), pa.binary())
+    return pa.table({name: pa.array(column, kind) for (name, column), kind in zip(columns.items(), kinds, strict=True)})
+
+
+def _statements(db: Any, query: str) -> list[Any]:
+    try:
+        return list(db.extract_statements(query))
+    except duckdb.Error as error:
+        raise ConfigError(f"{query!r}: {' '.join(str(error).split())}") from None
+
+
+@contextmanager
+def _watched(db: Any, is_late: Callable[[], bool]) -> Iterator[None]:
+    """Interrupt what the database does once it is late."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            if is_late():
+                db.interrupt()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
