@@ -22,6 +22,8 @@ from tieline.links.endpoint.openadr.end_point import EndPoint, Live
 from tieline.links.endpoint.openadr.payloads import stamp_of, told
 from tieline.links.endpoint.openadr.settings import OpenAdrSettings, check
 from tieline.links.endpoint.openadr.vtn import Vtn
+from tieline.links.life import Counts
+from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import TERMINAL
 from tieline.rim.supervise import Supervisor
@@ -51,7 +53,9 @@ class OpenAdrLink:
     ) -> None:
         """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting."""
         check(settings)
-        self.name, self.settings, self.intake, self.clock, self.speed = name, settings, intake, clock, speed
+        self.name, self.settings, self.clock, self.speed = name, settings, clock, speed
+        # Gathered within one turn of the loop: what a VEN was answered for is on its way to the columns already.
+        self._intake, self.teller = intake, Teller(name, intake, clock, gather_s=0.0)
         self._vtn, self._supervisor = vtn, supervisor
         self.end_points = {row: EndPoint(row, who, self) for row, who in settings.end_points.items()}
         self._of_client: dict[str, list[EndPoint]] = {}
@@ -61,15 +65,12 @@ class OpenAdrLink:
         self._turn = {row: asyncio.Lock() for row in settings.end_points}
         self._program = ""
         self._session, self._since_ns = Session.DOWN, clock.now_ns()
-        self.sent = self.acknowledged = self.observed = self.unconfirmed = self.rejected = 0
-        self.received = self.unread = 0
-        self.delays_s: list[float] = []
-        self.last_error = ""
+        self.counts = Counts()
         vtn.watchers.append(self)
 
     async def start(self) -> None:
         """Make the program, the VENs and the standing event that asks for telemetry, or find them from before."""
-        self.intake.health(self.health())  # the desk shows the link from the first, also one that nobody calls
+        self._intake.health(self.health())  # the desk shows the link from the first, also one that nobody calls
         book = self._vtn.book
         known = book.named("programs", PROGRAM)
         program = known or await self._publish("programs", {"programName": PROGRAM})
@@ -115,7 +116,7 @@ class OpenAdrLink:
             row = row_of.get((event.get("targets") or [""])[0])
             if row is not None:
                 end_point = self.end_points[row]
-                end_point.stamp = max(end_point.stamp, stamp_of(event))
+                end_point.life.stamp = max(end_point.life.stamp, stamp_of(event))
 
     async def _publish(self, kind: str, body: Mapping[str, Any], cause: tuple[str, ...] = ()) -> Thing:
         return await self._vtn.publish(kind, msgspec.json.encode(body), cause)
@@ -166,8 +167,8 @@ class OpenAdrLink:
             pass  # it is on its way out already
 
     def _event(self, end_point: EndPoint, live: Live) -> Thing:
-        batch, at = live.batch, live.at
-        payloads, units = told(float(batch.target_w[at]), float(batch.low_w[at]), float(batch.high_w[at]))
+        batch = live.batch
+        payloads, units = told(*live.powers_w)
         seconds = max((batch.valid_until_ns - batch.valid_from_ns) / SECOND_NS, 0.0)
         return {
             "programID": self._program, "eventName": f"dispatch {batch.epoch}.{batch.seq}",
@@ -215,20 +216,22 @@ class OpenAdrLink:
         session = self.look()
         if session is not self._session:
             self._session, self._since_ns = session, self.clock.now_ns()
-            self.intake.health(self.health())
+            self._intake.health(self.health())
 
     def health(self) -> LinkHealth:
         """Return how the link is; `peers` are the end-points that live."""
         live = sum(end_point.session is Session.LIVE for end_point in self.end_points.values())
+        counts = self.counts
         return LinkHealth(
-            self.name, "openadr", self._session, self._since_ns, live, self.sent, self.received, self.rejected,
-            self.unconfirmed + self.unread, self.last_error,
+            self.name, "openadr", self._session, self._since_ns, live, counts.sent, counts.received, counts.rejected,
+            counts.unconfirmed + counts.unread, counts.last_error,
         )  # fmt: skip
 
     def stop(self) -> None:
         """Let all timers go."""
         for end_point in self.end_points.values():
             end_point.stop()
+        self.teller.flush()
 
 
 def _regranted(thing: Thing, client: str, targets: list[str]) -> bytes:
