@@ -255,6 +255,8 @@ def hello(settings: MqttSettings) -> Connect:
             password = Path(settings.password_file).read_bytes().strip()
         except OSError as error:
             raise ConfigError(f"$.mqtt.password_file: {error}") from error
+        if not password:
+            raise ConfigError(f"$.mqtt.password_file = {settings.password_file!r}: is empty: write the password there")
     return Connect(settings.client_id, True, settings.keep_alive_s, settings.user, password)
 
 

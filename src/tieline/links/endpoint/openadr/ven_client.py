@@ -27,6 +27,9 @@ class VenClient:
         self, url: str, client_id: str, client_secret: str, client: httpx.AsyncClient, clock: Clock, answer_s: float
     ) -> None:
         """Make a client. Raises ConfigError for a URL that would send the secret in the clear."""
+        for field, value in (("client_id", client_id), ("client_secret", client_secret)):
+            if not value:
+                raise ConfigError(f"$.ven.{field} is empty: give what the VTN's operator made for this client")
         self._url, self._id, self._secret = url.rstrip("/"), client_id, client_secret
         self._client, self._clock, self._answer_s = client, clock, answer_s
         self._token, self._over_ns = "", 0
