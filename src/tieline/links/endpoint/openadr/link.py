@@ -10,6 +10,7 @@ DISPATCH_SETPOINT, the bounds are IMPORT_ and EXPORT_CAPACITY_LIMIT. A standing 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.links.life import Counts
 from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
-from tieline.resource.command import TERMINAL
+from tieline.resource.command import TERMINAL, Stage
 from tieline.rim.supervise import Supervisor
 from tieline.times import SECOND_NS, Clock, iso
 from tieline.wire.openadr3.times import ends_ns
@@ -33,6 +34,8 @@ from tieline.wire.openadr3.times import ends_ns
 PROGRAM = "tieline-dispatch"
 TELEMETRY = "telemetry"
 ASKED = ("DEMAND", "UP_REGULATION_AVAILABLE", "DOWN_REGULATION_AVAILABLE", "OPERATING_STATE")
+MOST_WITHDRAWN = 100_000
+"""Events whose messages may still wait for a callback; a message is given up within minutes, so older ones don't."""
 Thing = dict[str, Any]
 _STEPS = {"vens": Session.ASSOCIATED, "resources": Session.ASSOCIATED, "subscriptions": Session.ASSOCIATED}
 _STEPS |= {"events": Session.SYNCING, "reports": Session.SYNCING}
@@ -64,6 +67,7 @@ class OpenAdrLink:
         self.last_hop: LastHop | None = None
         self._turn = {row: asyncio.Lock() for row in settings.end_points}
         self._program = ""
+        self._withdrawn: OrderedDict[str, None] = OrderedDict()
         self._session, self._since_ns = Session.DOWN, clock.now_ns()
         self.counts = Counts()
         vtn.watchers.append(self)
@@ -163,6 +167,9 @@ class OpenAdrLink:
         try:
             await self._vtn.retract("events", event)
             self._vtn.withheld.discard(event)
+            self._withdrawn[event] = None
+            while len(self._withdrawn) > MOST_WITHDRAWN:
+                self._withdrawn.popitem(last=False)
         except (Conflict, Missing):
             pass  # it is on its way out already
 
@@ -191,6 +198,18 @@ class OpenAdrLink:
         if kind == "events":
             for end_point in self._of_client.get(client, ()):
                 end_point.delivered(thing_id)
+
+    def bars(self, client: str, kind: str, thing_id: str) -> bool:
+        """Return whether an event may not go to a client any more: its command ended before it was delivered."""
+        if kind != "events":
+            return False
+        for end_point in self._of_client.get(client, ()):
+            end_point.barred()
+            live = end_point.live
+            if live is not None and live.frame == thing_id and live.stage in (Stage.CANCELLED, Stage.EXPIRED):
+                return True
+        # An event of the dispatch that was withdrawn meanwhile: a newer command took its place.
+        return thing_id in self._withdrawn
 
     def changed(self, kind: str, operation: str, thing: Thing) -> None:
         """Take reports: of whom they are is the token's word (`clientID`), never the body's."""
