@@ -74,5 +74,5 @@ def test_what_is_no_answer_is_an_error_of_the_peer_in_bounded_memory(head: bytes
 
 def test_an_answer_to_another_call_is_not_taken_for_this_one() -> None:
     """The list of batches is taken, so that the next call is made; its answer is again a list, which are no awards."""
-    with pytest.raises(PeerError, match="GetAwards: .*expected one of AwardRows"):
+    with pytest.raises(PeerError, match=r"GetAwards: .*expected one of AwardRows"):
         asyncio.run(asked(b"", OPENS + ANSWER + CLOSES))
