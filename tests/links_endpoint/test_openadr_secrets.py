@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import httpx
 import pytest
 from click.testing import CliRunner
 
-from tieline.errors import ConfigError
+from tieline.errors import ConfigError, PeerError
 from tieline.links.device.mqtt.link import MqttSettings, hello
 from tieline.links.endpoint.openadr.access import Client, Tokens, secret_digest
 from tieline.links.endpoint.openadr.ven_client import VenClient
@@ -71,6 +72,25 @@ def test_a_peer_without_a_name_is_refused(tmp_path: Path) -> None:
 def test_a_ven_asks_for_no_token_without_a_secret(client: str, secret: str, field: str) -> None:
     with pytest.raises(ConfigError, match=rf"\$\.ven\.{field} is empty"):
         VenClient("https://vtn.example", client, secret, httpx.AsyncClient(), SystemClock(), 10.0)
+
+
+def test_a_url_that_names_a_password_is_refused_without_repeating_it() -> None:
+    with pytest.raises(ConfigError, match=r"\$\.ven\.url: names a user or password") as refused:
+        VenClient("https://me:hush@vtn.example", "ven-1", "s", httpx.AsyncClient(), SystemClock(), 10.0)
+    assert "hush" not in str(refused.value)
+
+
+def test_a_vtn_that_repeats_what_it_was_sent_does_not_put_our_secret_into_an_error() -> None:
+    def echo(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, content=b"bad form: " + request.content)
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(echo)) as http:
+            await VenClient("https://vtn.example", "ven-1", "hush-hush", http, SystemClock(), 10.0).get_all("events")
+
+    with pytest.raises(PeerError, match=r"POST /auth/token: 400: is client_id or client_secret wrong") as refused:
+        asyncio.run(ask())
+    assert "hush-hush" not in str(refused.value)
 
 
 def test_a_password_file_that_is_empty_is_refused(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ class VenClient:
     async def _login(self) -> None:
         form = {"grant_type": "client_credentials", "client_id": self._id, "client_secret": self._secret}
         answer = await self._send("POST", "/auth/token", data=form)
+        if answer.status_code >= 300:  # its words are not repeated: some servers say what they were sent, a secret too
+            raise PeerError(f"POST /auth/token: {answer.status_code}: is client_id or client_secret wrong?")
         said = _json("POST /auth/token", answer)
         token = said.get("access_token") if isinstance(said, dict) else None
         if not isinstance(token, str) or not token:
@@ -109,6 +111,8 @@ def _json(what: str, answer: httpx.Response) -> Any:
 def _check(url: str) -> None:
     # RFC 6749, 2.3.1 and 3.2: client credentials go over TLS; loopback is for tests and a VTN on the same machine.
     parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("$.ven.url: names a user or password, which would stand in every log: give them elsewhere")
     try:
         is_here = ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
