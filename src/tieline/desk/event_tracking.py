@@ -1,6 +1,9 @@
 """What each program event asks of its devices and gets, five minutes at a time, with the cause of what lacks.
 
-It counts as the pools do (`tracking`): the power of a row above its base, and nothing from a row out of sight.
+An interval is recorded when it is over, as the stretch that was truly counted: an event that begins within one, or a
+desk that was started within one, gives a shorter stretch, never one in the wrong place. What a desk that died had
+counted of the interval that ran is lost with it, five minutes at most; nothing is made up for it. It counts as the
+pools do (`tracking`): the power of a row above its base, and nothing from a row out of sight.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ class EventTallies:
 
     def __init__(self) -> None:
         self._tallies: dict[str, tracking.Tally] = {}
+        self._until_ns: dict[str, int] = {}
         self._last_ns = 0
 
     def count(self, state: DeskState, now_ns: int) -> list[Entry]:
@@ -40,7 +44,7 @@ class EventTallies:
             runs = event in state.events and state.events[event].state is EventState.IN_PROGRESS
             if tally.start_ns != start_ns or not runs:
                 del self._tallies[event]
-                entries += self._closed(state, event, tally, now_ns)
+                entries += self._closed(state, event, tally, self._until_ns.pop(event), now_ns)
         for event, running in state.events.items():
             batch = newest(state, event) if running.state is EventState.IN_PROGRESS else None
             if batch is None:
@@ -51,10 +55,11 @@ class EventTallies:
             share_w = batch.value - state.base_w[batch.rows]
             row_w = tracking.above_base_w(state, batch.rows)
             # What it was called for is what was approved, not what the reachable devices were shared out.
+            self._until_ns[event] = now_ns
             tally.add(running.power_w, running.power_w, share_w, row_w, min(seconds, 300.0))
         return entries
 
-    def _closed(self, state: DeskState, event: str, tally: tracking.Tally, now_ns: int) -> list[Entry]:
+    def _closed(self, state: DeskState, event: str, tally: tracking.Tally, until_ns: int, now_ns: int) -> list[Entry]:
         if tally.seconds <= 0:
             return []
         asked_w, _, share_w, row_w = tally.means()
@@ -63,10 +68,10 @@ class EventTallies:
         why: dict[str, float] = {}
         if lacking_w > 1.0:
             why = tracking.causes(state, tally.rows, share_w, row_w, lacking_w, {}, side, now_ns)
-        end_ns = tally.start_ns + int(tally.seconds * SECOND_NS)
-        fact = EventTracked(event, tally.start_ns, end_ns, asked_w, delivered_w, why, tally.samples)
+        start_ns = until_ns - round(tally.seconds * SECOND_NS)
+        fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
-        return [Entry(derive("event-interval", event, tally.start_ns), fact, state.events[event].group, (cause,))]
+        return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
 
 
 def newest(state: DeskState, event: str) -> ClaimBatch | None:
