@@ -128,6 +128,7 @@ class Burst:
         self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._read_back)
         self.carrier.counts.sent += len(told)
         self.carrier.teller.stages(self.batch.id, [one.device.row for one in told], Stage.SENT)
+        # One write a connection for all of its devices: a call a device would cost ten thousand turns of the loop.
         by_client: defaultdict[Client, list[_Told]] = defaultdict(list)
         for one in told:
             if one.pdus:
@@ -176,6 +177,7 @@ class _Told:
     def wrote(self, answer: Answer | Failure, frame: bytes) -> None:
         """Take the answer to a write: the next one, the read-back, or an end."""
         commanded = self.device.commanded
+        # That it takes no function in one request is a trait of the device; the command goes on by steps.
         if isinstance(answer, Refused) and answer.code in NO_BLOCKS:
             self.unit.takes_blocks = False
             commanded.resume(self.live)

@@ -190,6 +190,7 @@ class Commanded:
         """Look at the device when its command has run out: a little later where it has a timer of its own."""
         self.over_due_s = math.inf
         if not live.held.is_free:
+            # A device whose timer we trust gets a little longer to let go by itself; without one we are the timer.
             grace_s = self._carrier.grace_s if live.is_timed and not self.lies else 0.0
             wait_s = (self.life.left_s(live) + grace_s) / self._carrier.speed
             self.over_due_s = asyncio.get_running_loop().time() + wait_s
