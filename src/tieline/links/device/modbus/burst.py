@@ -126,7 +126,7 @@ class Burst:
             return
         self._unwritten = len(told)
         self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._read_back)
-        self.carrier.counts.sent += len(told)
+        self.carrier.counts.stages[Stage.SENT] += len(told)
         self.carrier.teller.stages(self.batch.id, [one.device.row for one in told], Stage.SENT)
         # One write a connection for all of its devices: a call a device would cost ten thousand turns of the loop.
         by_client: defaultdict[Client, list[_Told]] = defaultdict(list)
