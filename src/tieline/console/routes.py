@@ -8,10 +8,11 @@ from msgspec import Struct
 
 from tieline.console.accounts_api import ACCOUNT_ROUTES
 from tieline.console.auth.roles import Action, may
-from tieline.console.auth.second import Held, Waiting, needs_two
+from tieline.console.auth.second import Held, Waiting
 from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
+from tieline.console.trading_api import TRADING_ROUTES
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
 from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit
@@ -224,7 +225,7 @@ def _wide(call: Call) -> str:
         devices = reader.resource(call.path("resource")).devices
     except KeyError:
         return ""
-    return needs_two(devices, reader.shell().devices)
+    return reader.needs_two(devices)
 
 
 def _lasts_longer(call: Call) -> str:
@@ -267,6 +268,7 @@ _AUDIT = (
 
 ROUTES: tuple[Route, ...] = (
     *ACCOUNT_ROUTES,
+    *TRADING_ROUTES,
     Route("GET", f"{_A}/shell", Action.SEE_GRID, _shell, "What stands on every page", v.Shell),
     Route("GET", f"{_A}/overview", Action.SEE_GRID, _overview, "The first screen", v.Overview),
     Route("GET", f"{_A}/series", Action.SEE_GRID, _series, "Instructed and delivered, a day by the minute", v.Series),

@@ -78,7 +78,7 @@ def _refusal(state: DeskState, ask: Ask, principal: Principal | None, now_ns: in
         _claim(ask, now_ns), principal, now_ns=now_ns, last_version=last, tagged_ns=ask.tagged_ns, safe_w=safe_w
     )
     if refusal is None and principal is not None and (principal.is_person or ask.source in SCREENS):
-        refusal = lacks_second(ask.people, ask.level, len(rows), len(state.fleet))
+        refusal = lacks_second(ask.people, ask.level, len(rows), len(state.fleet), state.two_people)
     return refusal or _not_carried(state, ask, rows) or _selected(state, ask, now_ns) or _beyond_reserve(state, ask)
 
 

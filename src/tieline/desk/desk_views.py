@@ -215,6 +215,25 @@ class IntervalView(View, frozen=True):
     record: str
 
 
+class DayView(View, frozen=True):
+    """An award day of a pool: `running`, `waiting` or `settled`, with every version of its statement.
+
+    `missing` says by name what a waiting day lacks; from `waits_until_ns` on (0: it waits for ever) it does without the
+    devices whose readings never came.
+    """
+
+    pool: str
+    day: str
+    start_ns: int
+    end_ns: int
+    state: str
+    awards: int
+    awarded_wh: float
+    missing: tuple[str, ...]
+    waits_until_ns: int
+    statements: tuple[StatementView, ...]
+
+
 class SettlementView(View, frozen=True):
     """Statements, and what was tracked since."""
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tieline.contract.eligibility import Enrolment
 from tieline.desk.facts import ScheduleMade
+from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
 from tieline.fleet.claims import ClaimBook
@@ -116,6 +117,10 @@ class DeskState:
     late_reports: int = 0
     schedules: dict[str, ScheduleMade] = field(default_factory=dict)
     scheduled_until_ns: dict[str, int] = field(default_factory=dict)
+    two_people: TwoPeople = BY_SIZE
+    prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
+    price_facts: int = 0
+    offer_answers: dict[str, Refusal | None] = field(default_factory=dict)
     epoch: int = 1
     seq: int = 0
     revision: int = 0
@@ -161,7 +166,8 @@ class DeskState:
         digest.update(self.ledger.digest().encode())
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
-        for name in ("offers", "awards", "instructions", "batches", "versions", "events", "authority", "schedules"):
+        decided = ("offers", "awards", "instructions", "batches", "versions", "events", "authority", "schedules")
+        for name in (*decided, "prices"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):
                 digest.update(f"{name}:{key!r}:{table[key]!r}".encode())

@@ -172,6 +172,11 @@ class NodeReader:
             len(fleet), int(fit.sum()), tuple(self.alarms()[:3]),
         )  # fmt: skip
 
+    def needs_two(self, devices: int) -> str:
+        """Return why an act on so many devices needs a second person; empty: it needs none."""
+        state = self.node.state
+        return state.two_people.why(devices, len(state.fleet))
+
     def is_market_live(self) -> bool:
         """Return whether a market is there and its link is live: one answer for every screen that says so."""
         market = self.node.desk.market

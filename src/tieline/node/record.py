@@ -118,7 +118,9 @@ def state_at(live: DeskState, journal: SqliteJournal, frame: Frame) -> DeskState
 
 
 def _same_registry(fleet: Fleet) -> Fleet:
-    return Fleet(
+    same = Fleet(
         fleet.ids, fleet.kinds, fleet.max_inject_w, fleet.max_absorb_w, fleet.energy_wh, fleet.default_w, fleet.safe_w,
         fleet.groups, fleet.parents,
     )  # fmt: skip
+    same.fuels = fleet.fuels
+    return same

@@ -129,10 +129,12 @@ def _links(data: Path) -> str:
     from tieline.node.config import load_config
     from tieline.node.link_settings import check_links, count_links
     from tieline.node.links import check_files, with_tables
+    from tieline.node.trade_settings import check_fleet
     from tieline.store import registry
 
     settings = load_config(data / "tieline.toml")
     links = with_tables(settings.links, data)
+    check_fleet(settings.pools, settings.limits, registry.load(data / "registry.bin"))
     check_links(links, registry.load(data / "registry.bin"), {peer.name: peer for peer in settings.peers})
     check_files(links, data)
     return count_links(links)

@@ -33,6 +33,8 @@ class Action(StrEnum):
     SEE_AUDIT = "see_audit"
     SEE_METRICS = "see_metrics"
     SEND_READINGS = "send_readings"
+    OFFER = "offer"
+    SEND_PRICES = "send_prices"
     SEE_MESSAGES = "see_messages"
     ACKNOWLEDGE = "acknowledge"
     COMPOSE_EVENT = "compose_event"
@@ -60,6 +62,8 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
     Action.SEE_METRICS: frozenset({Role.VIEWER, Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR, Role.ADMIN}),
     Action.SEND_READINGS: frozenset({Role.GATEWAY}),
+    Action.OFFER: frozenset({Role.TRADER}),
+    Action.SEND_PRICES: frozenset({Role.TRADER}),
     Action.SEE_MESSAGES: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR, Role.ADMIN}),
     Action.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.DISPATCHER}),
     Action.COMPOSE_EVENT: frozenset({Role.DISPATCHER, Role.PROGRAM_MANAGER}),
