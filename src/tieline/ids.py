@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b32encode
 from hashlib import blake2b
+
+NAME = "1 to 128 of A-Z a-z 0-9 . _ : @ + -, a letter or digit first"
+"""What a name may be that people give and that stands in addresses, topics and files; 128 is OpenADR 3's own limit."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}", re.ASCII)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can name a resource, a client or a peer.
+
+    >>> is_name("battery-1"), is_name("b 1/../x"), is_name("")
+    (True, False, False)
+    """
+    return _NAME.fullmatch(text) is not None
 
 
 def derive(kind: str, *parts: str | int | float | bytes) -> str:

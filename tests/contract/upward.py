@@ -51,7 +51,9 @@ class RecordingDesk:
     async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
         return True
 
-    def select(self, source: str, resource: str, quantity: Quantity, level: Level) -> Refusal | None:
+    def select(
+        self, source: str, resource: str, quantity: Quantity, level: Level, lease_s: float = 5.0
+    ) -> Refusal | None:
         now_ns = int(asyncio.get_running_loop().time() * SECOND_NS)
         return self.selects.take((source.partition(":")[0], resource, quantity, level), source, now_ns)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tieline.desk import events
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.event_reserve import PRODUCT
 from tieline.desk.event_tracking import EventTallies
+from tieline.desk.facts import EventTracked, from_record
 from tieline.desk.ports import Award, Offer, Segment
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
@@ -198,6 +200,29 @@ def test_what_is_promised_to_events_and_awards_together_never_exceeds_what_is_fi
                         if b.state is not Held.RELEASED and b.first <= at < b.last:
                             held[b.share_class] = max(held.get(b.share_class, 0.0), getattr(b, side))
                     assert sum(held.values()) <= frac * NAMEPLATE_W + 1e-3
+
+    asyncio.run(play())
+
+
+def test_a_desk_started_within_an_interval_records_the_stretch_that_it_saw_where_it_lay() -> None:
+    """Anew at 00:17 of an event from 00:00 to 01:00: what follows covers [00:17, 01:00] without gap or overlap."""
+
+    async def play() -> None:
+        stage = Programs()
+        event = await stage.approved(40_000.0)
+        assert isinstance(event, ProgramEvent)
+        tallies, stage.clock.ns = EventTallies(), START
+        for minute in range(75):
+            if minute == 17:
+                tallies = EventTallies()  # the desk died, and with it what it had counted since 00:15
+            await stage.desk.commit(tallies.count(stage.state, stage.clock.ns))
+            await stage.desk.commit(events.due(stage.state, stage.clock.ns))
+            stage.clock.ns += MINUTE_NS
+        found = [fact for r in stage.journal.records if isinstance(fact := from_record(r), EventTracked)]
+        spans = [((f.start_ns - START) // MINUTE_NS, (f.end_ns - START) // MINUTE_NS) for f in found]
+        assert all(before[1] <= after[0] for before, after in pairwise(spans)), spans
+        assert [one for one in spans if 12 < one[0] < 20] == [(17, 20)]
+        assert sum(end - start for start, end in spans) == 60 - 2 - (spans[0][0]), spans
 
     asyncio.run(play())
 

@@ -249,7 +249,7 @@ def test_a_device_whose_timer_lies_is_let_go_by_us_and_reported_unconfirmed() ->
     assert seen == [1.0, 0.0, 0.0]
     told = [Stage.SENT, Stage.ACCEPTED, Stage.DONE]
     assert [stage for _, stage in room.log.stages] == [*told, Stage.UNCONFIRMED, *told]
-    assert room.link.lies == 1
+    assert room.link.counts.lies == 1
     assert "held its command after its timer" in room.log.natives
 
 
@@ -267,7 +267,7 @@ def test_a_device_without_timers_is_let_go_by_us_on_time() -> None:
         seen.append(room.device._value("WSetEna"))
 
     room = play(scene)
-    assert (seen, room.link.lies) == ([0.0], 0)
+    assert (seen, room.link.counts.lies) == ([0.0], 0)
     assert room.log.stages == [(7, Stage.SENT), (7, Stage.ACCEPTED), (7, Stage.DONE)]
 
 
@@ -279,7 +279,7 @@ def test_a_device_that_keeps_its_timer_is_not_written_to_again() -> None:
 
     before: list = []
     room = play(scene)
-    assert (room.device.writes, room.link.lies) == (before[0], 0)
+    assert (room.device.writes, room.link.counts.lies) == (before[0], 0)
 
 
 def test_a_foreign_controller_is_an_alarm_answered_once_and_then_left_with_nothing_offered() -> None:
@@ -298,7 +298,7 @@ def test_a_foreign_controller_is_an_alarm_answered_once_and_then_left_with_nothi
 
     room = play(scene)
     assert seen == [(1.0, 0.0, 500.0), (0.0, 1_000.0)]
-    assert room.link.contended == 2
+    assert room.link.counts.contended == 2
     assert [h for h in room.body.held if h[0] == 2_000.0][1:]  # written again, once
 
 
@@ -326,10 +326,10 @@ def test_what_a_device_held_before_we_came_is_not_called_foreign() -> None:
             link = ModbusLink(settings, Log(), clock, supervisor, np.random.default_rng(2))
             link.start()
             await asyncio.sleep(60)
-            first = link.contended
+            first = link.counts.contended
             device.turn(900.0)
             await asyncio.sleep(20)
-            return first, link.contended
+            return first, link.counts.contended
 
     assert run_virtual(main) == (0, 1)
 

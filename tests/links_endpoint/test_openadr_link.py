@@ -34,13 +34,13 @@ def test_a_command_is_delivered_acknowledged_and_observed_in_three_states() -> N
     assert room.site.power_w == -3_000.0
     assert room.log.stages == LIFE
     assert room.log.observed_w[-1] == -3_000.0
-    assert (room.link.sent, room.link.acknowledged, room.link.observed) == (1, 1, 1)
+    assert (room.link.counts.sent, room.link.counts.acknowledged, room.link.counts.observed) == (1, 1, 1)
 
 
 def test_a_command_comes_by_webhook_and_not_by_the_next_poll() -> None:
     async def scene(room: Room) -> None:
         await room.command(-3_000.0)
-        assert room.link.delays_s[0] < 1.0
+        assert room.link.counts.delays_s[0] < 1.0
 
     play(scene, poll_s=3_600.0)
 
@@ -143,7 +143,7 @@ def test_a_command_for_an_end_point_that_never_comes_expires_and_was_never_sent(
         assert room.events() == []
 
     room = play(scene, keep_ven=False)
-    assert (room.log.stages, room.link.sent) == ([Stage.EXPIRED], 0)
+    assert (room.log.stages, room.link.counts.sent) == ([Stage.EXPIRED], 0)
 
 
 def test_a_command_whose_event_can_t_be_kept_is_rejected_and_leaves_no_phantom() -> None:
@@ -248,7 +248,7 @@ def test_a_unit_that_is_no_power_is_counted_and_not_taken() -> None:
         assert (await room.call("site-5", "POST", "/reports", body))[0] == 201
 
     room = play(scene, keep_ven=False)
-    assert room.log.seen == [] and room.link.unread == 1 and "HORSES" in room.link.last_error
+    assert room.log.seen == [] and room.link.counts.unread == 1 and "HORSES" in room.link.counts.last_error
 
 
 # --- there and away ---------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from starlette.routing import Route
 from tieline.links.endpoint.openadr.access import Client, Tokens, secret_digest
 from tieline.links.endpoint.openadr.book import Book
 from tieline.links.endpoint.openadr.notify import Notifier, WebhookLimits
+from tieline.resource.batch import CommandBatch
+from tieline.resource.command import Stage
 from tieline.rim.serve import serve_asgi
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -147,6 +149,51 @@ def test_a_callback_that_is_gone_is_given_up_after_its_tries_and_the_queue_is_bo
     assert room.vtn.notifier.notified == 0
     assert room.vtn.notifier.lost == 20
     assert gone.tries == 3 * 5 or gone.tries == 3 * 6  # the first may already be on its way when the queue fills
+
+
+class Switch:
+    """The kill switch at the last hop."""
+
+    is_pressed = False
+
+    def passes(self, batch: CommandBatch) -> np.ndarray:
+        return np.full(len(batch.rows), not self.is_pressed)
+
+
+def test_a_webhook_that_waits_is_asked_again_and_never_leaves_once_the_kill_switch_is_pressed() -> None:
+    """The callback is down when the command is published; it comes back after the press, and hears of no setpoint."""
+    callback, switch = Callback(), Switch()
+    callback.answers = [503] * 4
+
+    async def scene(room: Room) -> None:
+        room.link.last_hop = switch
+        await subscribe(room, "site-5", await callback.start(), ["EVENT"])
+        await room.command(2_000.0, wait_s=1.0)
+        assert callback.tries >= 1
+        switch.is_pressed = True
+        await asyncio.sleep(300)
+        assert room.log.stages == [Stage.CANCELLED]
+        assert "CREATE dispatch 1.1" not in callback.names()
+        assert room.vtn.notifier.barred >= 1
+        switch.is_pressed = False
+        await room.command(1_000.0, wait_s=300.0)
+        assert "CREATE dispatch 1.2" in callback.names()
+
+    play(scene, keep_ven=False)
+
+
+def test_an_event_that_a_newer_command_withdrew_before_it_was_told_is_told_no_more() -> None:
+    callback = Callback()
+    callback.answers = [503]
+
+    async def scene(room: Room) -> None:
+        await subscribe(room, "site-5", await callback.start(), ["EVENT"], operations=["CREATE"])
+        for power_w in (2_000.0, 1_000.0):
+            await room.command(power_w, wait_s=0.1)
+        await asyncio.sleep(300)
+
+    play(scene, keep_ven=False)
+    assert callback.names() == ["CREATE dispatch 1.2"]
 
 
 def test_a_deleted_subscription_is_told_no_more() -> None:

@@ -27,9 +27,11 @@ class SmallDesk:
         self.delay_s = delay_s
         self.selects = Selects()
 
-    def select(self, source: str, resource: str, quantity: Quantity, level: Level) -> Refusal | None:
+    def select(
+        self, source: str, resource: str, quantity: Quantity, level: Level, lease_s: float = 5.0
+    ) -> Refusal | None:
         now_ns = int(asyncio.get_running_loop().time() * SECOND_NS)
-        return self.selects.take((source.partition(":")[0], resource, quantity, level), source, now_ns)
+        return self.selects.take((source.partition(":")[0], resource, quantity, level), source, now_ns, lease_s)
 
     def deselect(self, source: str) -> int:
         return self.selects.release(source)

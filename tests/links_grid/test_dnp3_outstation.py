@@ -10,6 +10,7 @@ import pytest
 from dnp3_desk import START_NS, SmallDesk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from py1815.application import FunctionCode
 from py1815.control import CommandStatus, ControlRelayOutputBlock, OperationType
 from py1815.master.controls import analog, binary
@@ -258,6 +259,21 @@ def test_a_select_is_exclusive_for_five_seconds_among_masters_of_one_level() -> 
         assert await dso.operate(controls) == [OK, OK]
 
     play(scene)
+
+
+def test_the_lease_of_a_select_is_as_long_as_the_binding_says_on_the_wire_and_at_the_desk() -> None:
+    """One source: a select that still stands at the session is never given to another master by the desk."""
+
+    async def scene(room: Room) -> None:
+        dno, dso = await room.master(1), await room.master(2)
+        controls = [analog(NORTH, 1e6, 1), binary(NORTH, True)]
+        assert await dno.command(FunctionCode.SELECT, controls) == [OK, OK]
+        await asyncio.sleep(12.0)
+        assert await dso.operate(controls) == [CommandStatus.BLOCKED_OTHER_MASTER] * 2
+        assert await dno.command(FunctionCode.OPERATE, controls) == [OK, OK]
+        assert [ask.principal for ask in room.desk.asks] == ["dno"]
+
+    play(scene, binding=structs.replace(BINDING, select_s=20.0))
 
 
 def test_the_same_request_twice_has_one_effect_and_the_same_answer() -> None:

@@ -46,3 +46,18 @@ def test_a_frame_without_its_library_names_the_fix(day, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(ConfigError, match="pip install polars"):
         day.resources.to_polars()
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"devices": 5}, "devices = 5: give a whole number, 40 or more"),
+        ({"devices": 60.0}, "devices = 60.0: give a whole number"),
+        ({"devices": True}, "devices = True: give a whole number"),
+        ({"seed": -1}, "seed = -1: give a whole number, 0 or more"),
+        ({"scenario": "snow"}, "scenario 'snow' is unknown: give one of heatwave, cloud, comms-loss"),
+    ],
+)
+def test_a_day_that_cannot_be_is_refused_before_it_is_run(how: dict, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        tieline.demo(**how)

@@ -1,11 +1,24 @@
-"""IEEE 1547-2018 by its own tables: points of the curves, trip and ride-through, enter service."""
+"""IEEE 1547-2018 by its own tables: points of the curves, trip and ride-through, enter service.
+
+The golden values are the defaults of the standard for categories B and III as two independent public sources give them:
+EPRI's OpenDER 2.2 (common_file_format.py and "AS-with std-values.csv", commit fe7877c, April 2025), which holds each to
+its clause, and, for Tables 11 to 13 and 18, the test tables of pyUL1741SB. The volt-watt table is told in words (P2 is
+"the lesser of 0.2 Prated or Pmin") by the IEEE 1547.1-2020 scripts of the SunSpec SVP, whose Table 31 repeats Table 10.
+"""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.simulate.physics.inverter import Inverters, droop_frac, volt_var_frac, volt_watt_frac
+from tieline.simulate.physics import inverter
+from tieline.simulate.physics.inverter import (
+    Inverters,
+    droop_frac,
+    volt_var_frac,
+    volt_watt_frac,
+    volt_watt_least_frac,
+)
 
 FIVE_KW = np.array([5_000.0])
 
@@ -39,13 +52,40 @@ def test_volt_var_runs_through_the_points_of_table_8_category_b(pu: float, share
     assert volt_var_frac(np.array([pu]))[0] == pytest.approx(share, abs=1e-12)
 
 
-@pytest.mark.parametrize(("pu", "share"), [(1.0, 1.0), (1.06, 1.0), (1.08, 0.6), (1.10, 0.2), (1.15, 0.2)])
-def test_volt_watt_runs_through_the_points_of_table_31_category_b(pu: float, share: float) -> None:
+@pytest.mark.parametrize(("pu", "share"), [(1.0, 1.0), (1.06, 1.0), (1.08, 0.5), (1.10, 0.0), (1.15, 0.0)])
+def test_volt_watt_runs_through_the_points_of_table_10(pu: float, share: float) -> None:
     assert volt_watt_frac(np.array([pu]))[0] == pytest.approx(share)
 
 
-def test_a_store_is_let_down_to_nothing_by_volt_watt() -> None:
-    assert volt_watt_frac(np.array([1.10]), np.zeros(1))[0] == pytest.approx(0.0)
+@pytest.mark.parametrize(
+    ("least_power_frac", "absorbs", "p2"),
+    [(0.0, False, 0.0), (0.1, False, 0.1), (0.2, False, 0.2), (0.5, False, 0.2), (0.5, True, 0.0)],
+)
+def test_p2_is_the_lesser_of_a_fifth_of_the_rating_and_the_least_power(
+    least_power_frac: float, absorbs: bool, p2: float
+) -> None:
+    """Table 10: the lesser of 0.2 Prated and Pmin for what only generates; P'2 = 0 for what can also absorb."""
+    assert volt_watt_least_frac(least_power_frac, np.array([absorbs]))[0] == p2
+    found = Inverters.of(FIVE_KW, np.array([absorbs]), least_power_frac)
+    assert found.bounds(np.array([1.10]))[0] == pytest.approx(5_000.0 * p2)
+
+
+def test_a_panel_that_runs_at_any_power_is_let_down_to_nothing() -> None:
+    assert inverters().bounds(np.array([1.10]))[0] == 0.0
+
+
+def test_the_settings_are_the_defaults_of_the_standard() -> None:
+    """OpenDER: QV_, PV_, PF_, OV, UV, OF, UF and ES_ parameters of CAT_B and CAT_III."""
+    assert (inverter.VOLT_VAR_PU, inverter.VOLT_VAR_FRAC) == ((0.92, 0.98, 1.02, 1.08), (0.44, 0.0, 0.0, -0.44))
+    assert inverter.VOLT_WATT_PU == (1.06, 1.1)
+    assert (inverter.DROOP_DEADBAND_HZ, inverter.DROOP_FRAC) == (0.036, 0.05)
+    assert (inverter.OVER_VOLTAGE, inverter.UNDER_VOLTAGE) == (((1.2, 0.16), (1.1, 13.0)), ((0.5, 2.0), (0.88, 21.0)))
+    assert (inverter.OVER_FREQUENCY, inverter.UNDER_FREQUENCY) == (
+        ((62.0, 0.16), (61.2, 300.0)),
+        ((56.5, 0.16), (58.5, 300.0)),
+    )
+    assert (inverter.ENTER_PU, inverter.ENTER_HZ) == ((0.917, 1.05), (59.5, 60.1))
+    assert (inverter.ENTER_DELAY_S, inverter.ENTER_RAMP_S) == (300.0, 300.0)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ GOOD = {"url": "https://iso/ads", "zone": "America/Chicago", "pools": {"pool:nor
         ({"pools": {}}, r"\$\.iso\.pools"),
         ({"pools": {"a": "X", "b": "X"}}, r"\$\.iso\.pools"),
         ({"poll_s": 0.0}, r"\$\.iso: poll_s"),
+        ({"url": "http://iso.example/ads"}, r"\$\.iso\.url = .*: give https"),
+        ({"url": "iso.example/ads"}, r"\$\.iso\.url = .*: give https"),
+        ({"url": "https://me:hush@iso.example/ads"}, r"\$\.iso\.url: names a user or password"),
     ],
 )
 def test_a_crooked_setting_is_refused(change: dict[str, Any], path: str) -> None:

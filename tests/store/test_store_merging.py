@@ -47,6 +47,7 @@ def test_rows_and_groups_keep_their_place_and_the_tables_values_hold(
 
 def test_the_same_table_twice_changes_nothing(tmp_path: Path) -> None:
     run, path = CliRunner(), table(tmp_path / "t.csv", [3, 1, 2], 1_000.0)
+    assert run.invoke(main, ["init", str(tmp_path / "d")]).exit_code == 0
     outputs = [
         run.invoke(main, ["import", str(path), "--data", str(tmp_path / "d"), "--json"]).output for _ in range(2)
     ]
@@ -64,6 +65,7 @@ def test_a_device_that_is_a_group_elsewhere_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_served_is_not_imported_into(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", [1], 1.0)
+    assert CliRunner().invoke(main, ["init", str(tmp_path / "d")]).exit_code == 0
     lock = FolderLock(tmp_path / "d")
     try:
         run = CliRunner().invoke(main, ["import", str(path), "--data", str(tmp_path / "d")])
@@ -71,6 +73,23 @@ def test_a_folder_that_is_served_is_not_imported_into(tmp_path: Path) -> None:
         lock.release()
     assert run.exit_code == 2
     assert "in use by process" in run.stderr
+
+
+def test_a_folder_that_is_none_is_not_made_one_and_tieline_init_is_named(tmp_path: Path) -> None:
+    path, nodir = table(tmp_path / "t.csv", [1], 1.0), tmp_path / "nodir"
+    run = CliRunner().invoke(main, ["import", str(path), "--data", str(nodir)])
+    assert run.exit_code == 2
+    assert f"tieline init {nodir}" in run.stderr
+    assert not nodir.exists()
+
+
+@pytest.mark.parametrize("word", ["b 1/../x", "../../etc", "-b1", "b%2F1", "b\x001", "b" * 129, "bät-1"])
+def test_an_id_that_no_address_or_file_can_hold_is_refused_with_its_row(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "t.csv"
+    for line, named in ((f"{word},battery,5000,", "id"), (f"b1,battery,5000,{word}", "feeder")):
+        path.write_text(f"id,kind,max_inject_w,feeder\nok-1,battery,1,f-1\n{line}\n", encoding="utf-8")
+        with pytest.raises(ConfigError, match=rf"row 3: {named} = .*: give 1 to 128 of A-Z a-z 0-9"):
+            read_fleet(path)
 
 
 @pytest.mark.parametrize("name", ["latin.csv", "broken.parquet"])

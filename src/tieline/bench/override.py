@@ -102,7 +102,7 @@ async def _measure(
             )
             progress(f"operate {turn + 1}: last device after {found[-1][2]:.3f} s")
             done = turn
-            await _until(lambda: link.observed >= (done + 1) * count, "not every device read back its command")  # noqa: B023
+            await _until(lambda: link.counts.observed >= (done + 1) * count, "not every device read back its command")  # noqa: B023
     return found
 
 

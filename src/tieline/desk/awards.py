@@ -28,6 +28,7 @@ def decide_offers(state: DeskState, offers: Sequence[Offer]) -> tuple[list[Entry
     entries: list[Entry] = []
     answers: list[Refusal | None] = []
     for offer in offers:
+        # The market was asked before a restart, or twice: what is held is held, and asking again sells nothing more.
         if offer.id in state.offers:
             answers.append(None)
             continue
@@ -64,6 +65,7 @@ def _ineligible(state: DeskState, offer: Offer, power_w: float) -> Refusal | Non
     program = PROGRAM_OF.get(offer.product, offer.product)
     may = state.may_serve(program, rows)
     most_w = float((fleet.max_inject_w + fleet.max_absorb_w)[rows[may]].sum())
+    # Bounded by the eligible ratings alone, as availability of a day ahead is the forecast's business.
     if power_w <= most_w + TOLERANCE_W:
         return None
     enrolled = state.enrolments.get(program)
@@ -93,6 +95,7 @@ def decide_awards(state: DeskState, awards: Sequence[Award], frame: str) -> tupl
         refusal = None if award.id in state.awards else _award_refusal(state, award)
         answers.append(refusal)
         if award.id not in state.awards:
+            # A refused award is keyed by its frame too: the ISO may send a mended one under the same id.
             record = derive("award", award.id) if refusal is None else derive("award-refused", award.id, frame)
             entries.append(
                 Entry(record, AwardTaken(award, refusal, frame), award.pool, (derive("offer", award.offer),))
@@ -115,6 +118,7 @@ def _award_refusal(state: DeskState, award: Award) -> Refusal | None:
             f"{iso(offer.start_ns)}/{iso(offer.end_ns)}",
         )
     offered_w = math.fsum(segment.power_w for segment in offer.segments)
+    # A watt of tolerance: MW with three decimals and W by segment do not round alike.
     if abs(award.power_w) > abs(offered_w) + TOLERANCE_W:
         return Refusal("more was awarded than offered", "power_w", f"{award.power_w:.0f}", f"{offered_w:.0f}")
     return None
@@ -154,6 +158,7 @@ def _instruction_refusal(
     if award_at(state, instruction.pool, instruction.start_ns) is None:
         return Refusal("no award covers the instruction", "start", iso(instruction.start_ns), "an awarded interval")
     newest = state.instructions.get(instruction.pool, {}).get(instruction.start_ns)
+    # Revisions count up within a start; batches may overtake each other on their way.
     if newest is not None and newest.revision >= instruction.revision:
         return Refusal(
             "a newer revision is in force", "revision", str(instruction.revision), f"> {newest.revision}", newest.id

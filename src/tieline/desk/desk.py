@@ -38,6 +38,7 @@ from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.claim import Quantity, Refusal
 from tieline.resource.command import RejectWord, Stage
 from tieline.resource.level import Level
+from tieline.resource.selects import SELECT_S
 from tieline.times import Clock
 
 CARRIED = frozenset({Quantity.P, Quantity.CONNECT})
@@ -143,12 +144,14 @@ class Desk:
             self._on_change(answer.claim)
         return answer
 
-    def select(self, source: str, resource: str, quantity: Quantity, level: Level) -> Refusal | None:
+    def select(
+        self, source: str, resource: str, quantity: Quantity, level: Level, lease_s: float = SELECT_S
+    ) -> Refusal | None:
         """Give a source the exclusive lease on what it is about to operate, or say who holds it (R13)."""
         if not self.state.fleet.holds(resource):
             return Refusal("no such resource", "resource", resource, "a resource of the registry")
         key = asks.select_key(source, resource, quantity, level)
-        return self.state.selects.take(key, source, self._clock.now_ns())
+        return self.state.selects.take(key, source, self._clock.now_ns(), lease_s)
 
     def changed(self, record: str) -> None:
         """Let the next beat come now, because of a record."""

@@ -53,12 +53,14 @@ def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     """Return which settled rows need a command: a moved target or limit, or one in force that would soon run out."""
     rows, last = settled.rows, state.commands
     target_w = wanted(settled)
+    # A command whose time is over holds nothing: the device has fallen back to its default by its own timer.
     was_w = np.where(last.valid_until_ns[rows] > now_ns, last.target_w[rows], np.nan)
     frees = np.isnan(target_w)
     was_free = np.isnan(was_w)
     moved = (frees != was_free) | (~frees & ~was_free & (np.abs(target_w - was_w) > CHANGE_W))
     low_w, high_w = last.low_w[rows], last.high_w[rows]
     limits = _differs(settled.told_low_w, low_w) | _differs(settled.told_high_w, high_w)
+    # A row that is free and unlimited needs no renewal: letting its last command lapse says the same.
     in_force = ~frees | _is_limited(state, settled)
     runs_out = in_force & _is_due(last.valid_until_ns[rows] - now_ns)
     moved_mask: Mask = moved | (limits & (in_force | _was_limited(state, rows))) | runs_out
@@ -99,6 +101,7 @@ def decide_commands(state: DeskState, settled: Settled, now_ns: int) -> tuple[li
     entries = _kept(state, wish, now_ns)
     goes = _paced(state, wish, level, now_ns)
     goes &= may_pass(state, wish.rows, wish.target_w, wish.low_w, wish.high_w)
+    # Not forgotten: a row that was held back counts as moved, and is settled again at the next beat.
     state.claims.touch(wish.rows[~goes])
     goes &= _says_more(state, wish, now_ns)
     if not goes.any():
@@ -159,6 +162,7 @@ def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) 
     goal_w = end_w(state, rows, wish.target_w, wish.low_w, wish.high_w)
     safe_w = fleet.safe_w[rows]
     tightens = np.abs(goal_w - safe_w) <= np.abs(from_w - safe_w)
+    # Towards the safe power only: an emergency level that loosens is paced as any other (R11).
     urgent = tightens & (level <= max(EMERGENCY))
     is_free = tightens & (level <= int(Level.ENVELOPE))
     most_w = np.where(is_free, np.inf, np.minimum(limiter.feeder_w, limiter.system_w)[limiter.feeder_of[rows]])
@@ -179,6 +183,7 @@ def _ramped_w(state: DeskState, rows: Rows, now_ns: int) -> Floats | float:
     if np.isinf(ramp).all():
         return np.inf
     issued_ns = state.commands.valid_until_ns[rows] - LEASE_NS
+    # By the last command, not the last beat: a ramp is a promise about what the device was told.
     since_s = np.clip((now_ns - issued_ns) / SECOND_NS, 0.0, STEP_S)
     far: Floats = np.where(np.isinf(ramp), np.inf, np.where(np.isinf(ramp), 0.0, ramp) * since_s)
     return far

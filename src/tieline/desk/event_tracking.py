@@ -1,7 +1,10 @@
 """What each program event asks of its devices and gets, five minutes at a time, with the cause of what lacks.
 
-It counts as the pools do (`tracking`): the power of a row above its base, and nothing from a row out of sight. A row
-that a stronger claim moves gives for that claim and not for the event: no kWh is counted twice.
+An interval is recorded when it is over, as the stretch that was truly counted: an event that begins within one, or a
+desk that was started within one, gives a shorter stretch, never one in the wrong place. What a desk that died had
+counted of the interval that ran is lost with it, five minutes at most; nothing is made up for it. It counts as the
+pools do (`tracking`): the power of a row above its base, and nothing from a row out of sight. A row that a stronger
+claim moves gives for that claim and not for the event: no kWh is counted twice.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ class EventTallies:
     def __init__(self) -> None:
         self._tallies: dict[str, tracking.Tally] = {}
         self._taken_ws: dict[str, tracking.Floats] = {}
+        self._until_ns: dict[str, int] = {}
         self._last_ns = 0
 
     def count(self, state: DeskState, now_ns: int) -> list[Entry]:
@@ -43,7 +47,9 @@ class EventTallies:
             runs = event in state.events and state.events[event].state is EventState.IN_PROGRESS
             if tally.start_ns != start_ns or not runs:
                 del self._tallies[event]
-                entries += self._closed(state, event, tally, self._taken_ws.pop(event), now_ns)
+                entries += self._closed(
+                    state, event, tally, self._taken_ws.pop(event), self._until_ns.pop(event), now_ns
+                )
         for event, running in state.events.items():
             batch = newest(state, event) if running.state is EventState.IN_PROGRESS else None
             if batch is None:
@@ -57,11 +63,12 @@ class EventTallies:
             row_w = np.where(moves, tracking.above_base_w(state, batch.rows), 0.0)
             self._taken_ws[event] += np.where(moves, 0.0, np.abs(share_w)) * min(seconds, 300.0)
             # What it was called for is what was approved, not what the reachable devices were shared out.
+            self._until_ns[event] = now_ns
             tally.add(running.power_w, running.power_w, share_w, row_w, min(seconds, 300.0))
         return entries
 
     def _closed(
-        self, state: DeskState, event: str, tally: tracking.Tally, taken_ws: tracking.Floats, now_ns: int
+        self, state: DeskState, event: str, tally: tracking.Tally, taken_ws: tracking.Floats, until_ns: int, now_ns: int
     ) -> list[Entry]:
         if tally.seconds <= 0:
             return []
@@ -76,10 +83,10 @@ class EventTallies:
             why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - outranked_w, {}, side, now_ns)
             if outranked_w > 1.0:
                 why[OUTRANKED] = outranked_w
-        end_ns = tally.start_ns + int(tally.seconds * SECOND_NS)
-        fact = EventTracked(event, tally.start_ns, end_ns, asked_w, delivered_w, why, tally.samples)
+        start_ns = until_ns - round(tally.seconds * SECOND_NS)
+        fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
-        return [Entry(derive("event-interval", event, tally.start_ns), fact, state.events[event].group, (cause,))]
+        return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
 
 
 def obeys(state: DeskState, batch: ClaimBatch, now_ns: int) -> NDArray[np.bool_]:

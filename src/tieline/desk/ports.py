@@ -18,6 +18,7 @@ from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
 from tieline.resource.quality import Quality
+from tieline.resource.selects import SELECT_S
 
 
 class Session(IntEnum):
@@ -191,7 +192,9 @@ class Inlet(Protocol):
 class Selecting(Inlet, Protocol):
     """An inlet for interfaces whose peers select before they operate (R13); the desk implements it."""
 
-    def select(self, source: str, resource: str, quantity: Quantity, level: Level) -> Refusal | None:
+    def select(
+        self, source: str, resource: str, quantity: Quantity, level: Level, lease_s: float = SELECT_S
+    ) -> Refusal | None:
         """Give a source the exclusive lease on what it is about to operate, or say who holds it."""
         ...
 

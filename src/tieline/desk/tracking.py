@@ -59,6 +59,7 @@ class Tally:
 
     def means(self) -> tuple[float, float, Floats, Floats]:
         """Return the mean power asked, awarded, shared out to each row, and delivered by each row (W)."""
+        # An interval without a second counted has delivered nothing; it must not divide by nothing.
         seconds = max(self.seconds, 1e-9)
         return self.asked_ws / seconds, self.awarded_ws / seconds, self.share_ws / seconds, self.row_ws / seconds
 
@@ -68,6 +69,7 @@ def above_base_w(state: DeskState, rows: Rows) -> Floats:
     fleet = state.fleet
     delta_w: Floats = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
     unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    # Not its last value: what nobody sees can't be sold, and a meter would not count it either.
     return np.where(unfit | np.isnan(fleet.power_w[rows]), 0.0, delta_w)
 
 
@@ -117,6 +119,7 @@ def causes(
         ("unconfirmed", stage == Stage.UNCONFIRMED),
         ("underperformed", np.ones(len(rows), np.bool_)),
     )
+    # Each row is put to its first reason alone, so that the causes add up to the lack and no watt is told twice.
     left = np.ones(len(rows), np.bool_)
     found: dict[str, float] = {}
     for name, mask in reasons:
@@ -131,6 +134,7 @@ def causes(
         if watts > 1.0:
             found[name] = found.get(name, 0.0) + watts
     given = math.fsum(found.values())
+    # Others gave more than their share: the causes are scaled to what is truly lacking.
     if given >= lacking_w:
         return {name: watts * lacking_w / given for name, watts in found.items()}
     for name, watts in fill(lacking_w - given, lost_w, UNAVAILABLE).items():

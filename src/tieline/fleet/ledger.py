@@ -85,10 +85,12 @@ class Ledger:
                 most_w, why = self._most_w(resource, slot, side, nameplate_w)
                 others, own, holder = self._taken(resource, share, slot, side, now_ns)
                 free_w = most_w - others
+                # Within a class promises overlap: ours counts at its largest. 1e-6 W is rounding, not a second sale.
                 if max(wanted, own) > free_w + 1e-6 and wanted > 0:
                     at = iso(slot * SLOT_NS)
                     limit = f"{max(free_w, 0.0):.0f} W free of {most_w:.0f} W{why} at {at}"
                     return Refusal("that capacity is sold or beyond the rating", side, f"{wanted:.0f}", limit, holder)
+        # Booked on trial: energy must hold with all that is promised already, not by itself.
         asked = Booking(
             "", resource, product, share, first, last, up_w, down_w, Held.COMMITTED, FOREVER_NS, 0, abs(energy_wh)
         )
@@ -113,6 +115,7 @@ class Ledger:
             return
         first, last = _slots(start_ns, end_ns)
         share = self.share_classes.get(product, product)
+        # Order of booking, not a time: a shortfall takes the newest first, and two may come at one instant (R18).
         self._made += 1
         booking = Booking(
             booking_id, resource, product, share, first, last, up_w, down_w, state, holds_until_ns, self._made,
@@ -216,9 +219,11 @@ class Ledger:
     def _cut(self, live: list[Booking], resource: str, slot: int, side: str) -> dict[str, float]:
         """Return what each promise loses (W). A share class gives as one: its promises overlap, so all of them sink."""
         most: dict[str, float] = {}
+        # Weakest product first, newest first within it: whoever was promised early loses last (R18).
         for booking in sorted(live, key=lambda b: (self.strengths.get(b.product, 0), -b.made)):
             power_w = float(getattr(booking, side))
             most[booking.share_class] = max(most.get(booking.share_class, 0.0), power_w)
+        # Against what is left of the nameplate, not of the firm sum: what was promised within it stays promised.
         left_w = float(getattr(self.capacities[resource], side)) - self._derated(resource, slot, side)
         lacking_w = max(math.fsum(most.values()) - left_w, 0.0)
         lost: dict[str, float] = {}
@@ -273,11 +278,13 @@ class Ledger:
         if c.energy_wh is None:
             return None
         live = [b for b in self._by_resource.get(asked.resource, {}).values() if b.counts(now_ns)]
+        # Slots that are over can no longer be called; their energy is in the state of charge by now.
         start = max(min([asked.first, *(b.first for b in live)]), now_ns // SLOT_NS)
         end = max([asked.last, *(b.last for b in live)])
         calls = {"up_w": Calls([*live, asked], "up_w"), "down_w": Calls([*live, asked], "down_w")}
         for slot in range(start, end):
             at = iso((slot + 1) * SLOT_NS)
+            # Losses lie on both ways: what leaves costs more than it gives, what enters leaves less than it took.
             lower = c.energy_wh - calls["up_w"].through(slot) / c.discharge_frac
             upper = c.energy_wh + calls["down_w"].through(slot) * c.charge_frac
             holder = self._taken(asked.resource, asked.share_class, slot, "up_w", now_ns)[2]

@@ -62,6 +62,7 @@ def fold_level(
     for at in range(len(low_w)):
         a, b = level_low[at], level_high[at]
         if a > b:
+            # a > b here: the level allows nothing, so that its two ends in the other order bound the choice.
             point = min(max(safe_w[at], b), a)
             a, b = point, point
             conflict[at] = True
@@ -72,6 +73,7 @@ def fold_level(
         if new_high < high_w[at]:
             high_by[at] = level_high_by[at]
         low_w[at], high_w[at] = new_low, new_high
+        # Cleared row by row in the same pass: the next level reuses the columns, and a second pass would cost as much.
         level_low[at], level_high[at] = -np.inf, np.inf
         level_low_by[at], level_high_by[at] = -1, -1
 
@@ -102,6 +104,7 @@ def compete(
         if winner[at] < 0:
             best_rank[at], best_class[at], winner[at], target_w[at] = rank, is_tie_class, serial, value[k]
             continue
+        # Told even where the rule decides by age: two askers of one priority who disagree are a matter for people.
         if best_class[at] == is_tie_class and target_w[at] != value[k]:
             conflict[at] = True
         if rank < best_rank[at]:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tieline.console.auth.oidc import OidcSettings
 from tieline.errors import ConfigError
+from tieline.ids import NAME, is_name
 from tieline.node.link_settings import LinkSettings
 from tieline.node.trade_settings import LimitSettings, PoolSettings, check_limits, check_pools
 from tieline.resource.level import Level
@@ -185,6 +186,8 @@ def load_config(path: Path) -> Settings:
     check_limits(settings.limits, path)
     names = [peer.name for peer in settings.peers]
     for at, peer in enumerate(settings.peers):
+        if not is_name(peer.name):
+            raise ConfigError(f"{path}: name {peer.name!r} at $.peers[{at}].name: give {NAME}")
         if names.count(peer.name) > 1:
             raise ConfigError(f"{path}: name {peer.name!r} at $.peers[{at}].name: give each peer a name of its own")
         if not peer.max_power_w > 0:

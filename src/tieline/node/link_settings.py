@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
+from tieline.links.endpoint.openadr.access import check_client
 from tieline.links.grid.dnp3.binding import Peer as Dnp3Peer
 from tieline.resource.identity import Kind
 
@@ -171,6 +172,8 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
                 have = ", ".join(sorted(pools)) or "(the registry has none)"
                 raise ConfigError(f"$.links.iso.pools: {pool!r} is no pool: give one of {have}")
     for at, vtn in enumerate(links.openadr):
+        for k, client in enumerate(vtn.clients):
+            check_client(client.id, client.secret_sha256, f"$.links.openadr[{at}].clients[{k}]")
         for name in vtn.resources:
             _one_writer(fleet, name, f"$.links.openadr[{at}].resources", taken)
             spoken_for = [client for client in vtn.clients if name == (client.resource or client.id)]

@@ -11,6 +11,8 @@ import pyarrow as pa
 from tieline.errors import ConfigError
 from tieline.node.demo import parse_duration, quiet, run_headless
 from tieline.node.frame import Frame
+from tieline.node.stage import LEAST_DEVICES
+from tieline.node.stage import scenario as scenario_of
 from tieline.node.why import why
 from tieline.store.journal import SqliteJournal
 from tieline.store.registry import load
@@ -21,6 +23,11 @@ class Day:
     """One simulated day in a folder of its own; each `run` begins afresh."""
 
     def __init__(self, devices: int, seed: int, scenario: str) -> None:
+        """Make a day. Raises ConfigError for a number or scenario that can't be played, naming what can."""
+        for name, value, least in (("devices", devices, LEAST_DEVICES), ("seed", seed, 0)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ConfigError(f"{name} = {value!r}: give a whole number, {least} or more")
+        scenario_of(scenario)
         self._how = (devices, seed, scenario)
         self._folder = tempfile.TemporaryDirectory(prefix="tieline-")
         self._runs = 0

@@ -12,6 +12,7 @@ from tieline.desk.facts import AskGranted, BatchTaken, CommandsIssued, CommandsR
 from tieline.desk.settle import Settlement
 from tieline.flow.record import Record
 from tieline.ids import derive
+from tieline.links.life import Counts
 from tieline.market.baseline import Baseline
 from tieline.node.lineage import followed
 from tieline.node.promises import promises
@@ -182,22 +183,17 @@ def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
             "observed": _operates_seen(records),
             **_spread(stage.scada.delays_s),
         },
-        "modbus": {
-            "sent": stage.modbus.sent, "acknowledged": stage.modbus.acknowledged, "observed": stage.modbus.observed,
-            **_spread(stage.modbus.delays_s),
-        },
-        "mqtt": {
-            "sent": stage.mqtt.counts.sent, "acknowledged": stage.mqtt.counts.acknowledged,
-            "observed": stage.mqtt.counts.observed, **_spread(stage.mqtt.counts.delays_s),
-        },
-        "openadr": {
-            "sent": stage.openadr.sent, "acknowledged": stage.openadr.acknowledged,
-            "observed": stage.openadr.observed, **_spread(stage.openadr.delays_s),
-        },
+        "modbus": _came(stage.modbus.counts), "mqtt": _came(stage.mqtt.counts), "openadr": _came(stage.openadr.counts),
         "devices": {
             "sent": link.sent, "acknowledged": link.acknowledged, "observed": link.observed, **_spread(link.delays_s),
         },
     }  # fmt: skip
+
+
+def _came(counts: Counts) -> dict[str, Any]:
+    """Return how far the commands of a link came."""
+    spread = _spread(counts.delays_s)
+    return {"sent": counts.sent, "acknowledged": counts.acknowledged, "observed": counts.observed, **spread}
 
 
 def _is_dnp3(record: Record) -> bool:

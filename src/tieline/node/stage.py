@@ -92,6 +92,9 @@ def scenario(name: str) -> Scenario:
     return SCENARIOS[name]
 
 
+LEAST_DEVICES = 40
+
+
 @dataclass
 class Stage:
     """All that stands on the stage; nothing of it is a stand-in for another part of itself."""
@@ -149,8 +152,8 @@ async def raise_stage(
     an intraday auction: its gate is four minutes after the start
     (twenty over sockets), and it clears a minute later.
     """
-    if devices < 40:
-        raise ConfigError(f"--devices {devices}: give 40 or more, so that every kind has its place")
+    if devices < LEAST_DEVICES:
+        raise ConfigError(f"--devices {devices}: give {LEAST_DEVICES} or more, so that every kind has its place")
     day = date.fromisoformat(what.day)
     streams = [np.random.default_rng([seed, n]) for n in range(8)]
     territory = build(devices, streams[0], POOL)

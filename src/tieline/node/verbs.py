@@ -66,6 +66,8 @@ def import_(table: Path, data: Path, as_json: bool) -> None:
     from tieline.store.registry import load, save
 
     fleet = read_fleet(table)
+    if not (data / "tieline.toml").exists():
+        raise ConfigError(f"--data {data}: is no data folder, nothing was imported: run `tieline init {data}` first")
     path = data / "registry.bin"
     lock = FolderLock(data)
     try:
@@ -343,8 +345,11 @@ def credential(name: str, as_json: bool) -> None:
     """Make a secret for a machine (a VEN): shown once, of which the settings keep only the digest."""
     import secrets
 
+    from tieline.ids import NAME, is_name
     from tieline.links.endpoint.openadr.access import secret_digest
 
+    if not is_name(name):
+        raise ConfigError(f"NAME = {name!r}: give {NAME}")
     secret = secrets.token_urlsafe(32)
     digest = secret_digest(secret)
     then = f'clients = [{{ id = "{name}", secret_sha256 = "{digest}" }}]'

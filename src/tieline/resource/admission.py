@@ -87,6 +87,8 @@ def _may(claim: Claim, principal: Principal | None) -> Refusal | None:
         return Refusal("not authenticated", "principal", claim.principal, "a known principal", rule="R1")
     if claim.level is Level.PHYSICS:
         return Refusal("physics can't be claimed", "level", "0", "1 to 10", rule="R1")
+    # Lower numbers are stronger: a ceiling is the least number that a principal may name. It is refused, not demoted to
+    # its ceiling, as whoever asked for a safety stop must not believe that it has one (R1).
     if claim.level < principal.ceiling:
         text = f"{int(principal.ceiling)} or weaker"
         return Refusal("the level is above this principal's ceiling", "level", str(int(claim.level)), text, rule="R1")
@@ -100,6 +102,7 @@ def _may(claim: Claim, principal: Principal | None) -> Refusal | None:
         if claim.kind is not ClaimKind.LIMIT
         else [e for e in (claim.low, claim.high) if abs(e) < math.inf]
     )
+    # An open end of a limit asks for no power, so only its finite ends are measured.
     too_big = claim.quantity is Quantity.P and any(abs(end) > principal.max_power_w for end in ends)
     if too_big:
         biggest = max(ends, key=abs)
@@ -119,6 +122,7 @@ def _values(claim: Claim) -> Refusal | None:
             return Refusal("a limit must be a number", "low, high", f"{claim.low}, {claim.high}", "numbers", rule="R1")
         if claim.low > claim.high:
             return Refusal("the limit is empty", "low", f"{claim.low:g}", f"<= high {claim.high:g}", rule="R1")
+        # Both ends at the same infinity pass the test above and leave nothing to choose from.
         if claim.low == math.inf or claim.high == -math.inf:
             return Refusal("the limit is empty", "low, high", f"{claim.low}, {claim.high}", "a range", rule="R1")
         return None
@@ -145,6 +149,7 @@ def _times(claim: Claim, now_ns: int, tagged_ns: int | None) -> Refusal | None:
         )
     if claim.end_ns <= now_ns:
         return Refusal("the claim is over already", "end", _at(claim.end_ns), f"after {_at(now_ns)}", rule="R1")
+    # Either way: an operate that was replayed is old, one from a clock that runs ahead would outlive its lease.
     if tagged_ns is not None and abs(now_ns - tagged_ns) > MAX_AGE_NS:
         return Refusal("the time tag is stale", "tagged", _at(tagged_ns), f"within 30 s of {_at(now_ns)}", rule="R1")
     return None
@@ -152,6 +157,7 @@ def _times(claim: Claim, now_ns: int, tagged_ns: int | None) -> Refusal | None:
 
 def _lease(claim: Claim, now_ns: int) -> Refusal | None:
     cap_ns = LEASE_CAP_NS[claim.level]
+    # What lies before now can no longer be held: a claim that is admitted late has only the rest of its time.
     length_ns = claim.end_ns - max(claim.start_ns, now_ns)
     if cap_ns is not None and length_ns > cap_ns:
         given = "without end" if claim.end_ns == FOREVER_NS else f"{length_ns / SECOND_NS:.0f} s"
@@ -176,6 +182,7 @@ def _endless(claim: Claim, safe_w: float) -> Refusal | None:
 def _version(claim: Claim, last_version: int) -> Refusal | None:
     if not 0 <= claim.source_version < 2**63:
         return Refusal("not a version", "source_version", str(claim.source_version), "0 to 2^63 - 1", rule="R1")
+    # Equal is refused too: the same version again is a repeat, which its asker answers from what was said first (R1).
     if claim.source_version <= last_version:
         given = str(claim.source_version)
         return Refusal("a newer version is known", "source_version", given, f"> {last_version}", rule="R4")

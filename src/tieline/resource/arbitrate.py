@@ -82,6 +82,7 @@ def arbitrate(
         quantity: Which quantity to settle.
         hold: What the device's own timer leaves (R12); None: no timer runs.
     """
+    # By id, so that a message that came twice weighs once, and the order of arrival decides nothing.
     everything = {claim.id: claim for claim in claims}.values()
     live, losers = _live([claim for claim in everything if claim.quantity is quantity], now_ns, is_local)
     gates, _ = _live([claim for claim in everything if claim.quantity is Quantity.CONNECT], now_ns, is_local)
@@ -94,6 +95,7 @@ def arbitrate(
     losers += [Lost(claim.id, claim.level, f"superseded by {targets[0].id}") for claim in targets[1:]]
     deltas_w, refused = _deltas(live, reserved_w or {})
     losers += refused
+    # Deltas ride on the target before it is clamped: a reserve never carries a resource past a limit (R9).
     wanted_w = (default_w if winner is None else winner.value) + deltas_w
     target_w = bounds.clamp(wanted_w)
     limited_by = holders[0] if wanted_w < target_w else holders[1] if wanted_w > target_w else None
@@ -112,6 +114,7 @@ def closed_gate(gates: Iterable[Claim]) -> Claim | None:
 def _live(claims: Sequence[Claim], now_ns: int, is_local: bool) -> tuple[list[Claim], list[Lost]]:
     live: list[Claim] = []
     losers: list[Lost] = []
+    # The newest version counts even where it is over or not yet begun: an older one never comes back in its stead (R4).
     newest: dict[tuple[str, str, str], int] = {}
     for claim in claims:
         key = (claim.source, claim.program, claim.scope)
@@ -149,6 +152,7 @@ def _limits(
         _level_limit(level, [claim for claim in live if claim.kind is ClaimKind.LIMIT and claim.level == level], safe_w)
         for level in sorted({claim.level for claim in live if claim.kind is ClaimKind.LIMIT})
     ]
+    # Behind the limits of its own level: a lock-out overrules what the level said before, and nothing stronger.
     if closed is not None and closed.level in LOCKS_OUT:
         at = sum(limit.level <= closed.level for limit in limits)
         limits.insert(at, _Limit(closed.level, Bounds(safe_w, safe_w), closed.id, closed.id))

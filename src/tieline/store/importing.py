@@ -11,6 +11,7 @@ import numpy as np
 
 from tieline.errors import ConfigError
 from tieline.fleet.columns import FUEL_CODE, FUELS, KIND_CODE, Fleet, Group, implied_fuels
+from tieline.ids import NAME, is_name
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 
 ELECTRICAL = (
@@ -26,10 +27,8 @@ COMMERCIAL = (
     ("pool", Purpose.POOL, Kind.POOL),
     ("program", Purpose.PROGRAM, Kind.PROGRAM),
 )
-COLUMNS = (
-    "id", "kind", "fuel", "max_inject_w", "max_absorb_w", "energy_wh", "default_w",
-    *(name for name, _ in ELECTRICAL), *(name for name, _, _ in COMMERCIAL),
-)  # fmt: skip
+GROUPS = (*(name for name, _ in ELECTRICAL), *(name for name, _, _ in COMMERCIAL))
+COLUMNS = ("id", "kind", "fuel", "max_inject_w", "max_absorb_w", "energy_wh", "default_w", *GROUPS)
 NUMBERS = ("max_inject_w", "max_absorb_w", "energy_wh", "default_w")
 MOST_FAULTS = 20
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -104,7 +103,13 @@ def _faults(number: int, row: dict[str, str], seen: set[str]) -> list[str]:
     name = row["id"].strip()
     if not name or name in seen:
         found.append(f"row {number}: id = {name!r}: give each device an id of its own")
+    elif not is_name(name):
+        found.append(f"row {number}: id = {name!r}: give {NAME}")
     seen.add(name)
+    for column in GROUPS:
+        group = row.get(column, "").strip()
+        if group and not is_name(group):
+            found.append(f"row {number}: {column} = {group!r}: give {NAME}")
     leaves = sorted(kind.value for kind in Kind if kind not in GROUP_KINDS)
     if row["kind"] not in leaves:
         found.append(f"row {number}: kind = {row['kind']!r}: give one of {', '.join(leaves)}")

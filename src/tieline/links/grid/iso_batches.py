@@ -57,6 +57,7 @@ class Batches:
         parts: dict[str, tuple[str, ...]] = {}
         declined: dict[str, Refusal] = {}
         for one in wire.instructions:
+            # Neither is followed: with one UID for two wishes, an answer could not say which of them was taken.
             if one.instruction_uid in parts or one.instruction_uid in declined:
                 parts.pop(one.instruction_uid, None)
                 declined[one.instruction_uid] = Refusal("instruction UID twice in one batch", "instructionUID")
@@ -86,6 +87,7 @@ class Batches:
             for each in ids:
                 if each in accepted:
                     self._speak(taken[each], rank)
+            # ACCEPT is for the whole instruction: where one piece of it was refused, the ISO must not count on any.
             if ids and all(each in accepted for each in ids):
                 replies.append(Reply(uid, "ACCEPT"))
                 continue
@@ -107,6 +109,7 @@ class Batches:
             if end_ns <= start_ns:
                 return Refusal("segment ends before it starts", "endTime", iso(end_ns), iso(start_ns))
             over = Interval(start_ns, end_ns)
+            # Cut by time, not by batch: a revision that begins within a segment takes its own part and leaves the rest.
             pieces = without(over, [seen for seen, by in self._spoken.get((pool, one.product), ()) if by > rank])
             left += [(piece, segment.mw) for piece in pieces]
         if not left:
@@ -147,6 +150,7 @@ def without(over: Interval, taken: list[Interval]) -> list[Interval]:
 
 def number(uid: str) -> int:
     """Return a batch UID as the number that orders it; -1 for one that is none."""
+    # 18 digits fit 63 bits; a UID that is no number orders before all that are.
     return int(uid) if uid.isascii() and uid.isdigit() and len(uid) <= 18 else -1
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -49,6 +50,15 @@ class IsoSettings(Struct, frozen=True, forbid_unknown_fields=True):
     most_skew_s: float = 2.0
 
 
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("$.iso.url: names a user or password, which would stand in every log: use `tls`")
+    is_here = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_here)):
+        raise ConfigError(f"$.iso.url = {url!r}: give https, as dispatch goes over TLS or loopback alone")
+
+
 class IsoWeb:
     """Our side of the ISO's web service. A `desk.ports.MarketLink`; run it with `Supervisor.keep(name, link.run)`."""
 
@@ -62,6 +72,7 @@ class IsoWeb:
         intake: Intake | None = None,
         name: str = "iso",
     ) -> None:
+        _check_url(settings.url)
         if not settings.pools or len(set(settings.pools.values())) != len(settings.pools):
             raise ConfigError("$.iso.pools: give each pool the ISO's name of it, no name twice")
         if not (settings.poll_s > 0 and settings.awards_s > 0 and settings.overlap >= 0):

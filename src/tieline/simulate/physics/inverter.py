@@ -1,7 +1,9 @@
 """What IEEE 1547-2018 has an inverter do by itself: volt-var, volt-watt, frequency droop, trip and enter service.
 
-All in columns of shape (n,); the defaults are those of the standard, category B (reactive) and III (ride-through).
-Response times of seconds are taken as done within a step; trip times are counted to the step.
+All in columns of shape (n,); the settings are the defaults of the standard for category B (reactive power, 5.2) and
+III (ride-through, 4.3). The standard delivers an inverter with volt-var and volt-watt switched off (5.3.1, 5.4.1);
+here both are on, as the utilities that need them have it. Open-loop response times (5 s in Tables 8 and 24, 10 s in 10)
+are taken as done within a step; trip times are counted to the step.
 """
 
 from __future__ import annotations
@@ -16,21 +18,22 @@ Mask = NDArray[np.bool_]
 NOMINAL_HZ = 60.0
 VOLT_VAR_PU = (0.92, 0.98, 1.02, 1.08)
 VOLT_VAR_FRAC = (0.44, 0.0, 0.0, -0.44)
-"""Table 8, category B: reactive power (positive injects) as a share of the nameplate apparent power."""
+"""5.3.3, Table 8, category B: reactive power (positive injects) as a share of the nameplate apparent power."""
 VOLT_WATT_PU = (1.06, 1.10)
-LEAST_FRAC = 0.2
-"""Table 31, category B: from the rating at 1.06 pu down to P2 at 1.10 pu; P2 is 0.2 of the rating for what only
-generates (here its least output), and 0 for what can also absorb."""
+"""5.4.2, Table 10, categories A and B alike: from the rating at V1 down to P2 at V2."""
+MOST_LEAST_FRAC = 0.2
+"""5.4.2, Table 10: P2 is the lesser of this share of the rating and the least power that the unit can run at; P'2 of
+what can also absorb is 0."""
 DROOP_DEADBAND_HZ, DROOP_FRAC = 0.036, 0.05
-"""Table 24: deadband and droop (frequency change in pu for a change of the whole rating)."""
+"""6.5.2.7.2, Table 24, all categories: deadband, and the change of frequency (pu) that changes the whole rating."""
 OVER_VOLTAGE = ((1.20, 0.16), (1.10, 13.0))
 UNDER_VOLTAGE = ((0.50, 2.0), (0.88, 21.0))
-"""Table 13, category III: threshold (pu) and clearing time (s)."""
+"""6.4.1, Table 13, category III: threshold (pu) and clearing time (s) of OV2, OV1 and of UV2, UV1."""
 OVER_FREQUENCY = ((62.0, 0.16), (61.2, 300.0))
 UNDER_FREQUENCY = ((56.5, 0.16), (58.5, 300.0))
-"""Table 18: threshold (Hz) and clearing time (s)."""
+"""6.5.1, Table 18, all categories: threshold (Hz) and clearing time (s) of OF2, OF1 and of UF2, UF1."""
 ENTER_PU, ENTER_HZ, ENTER_DELAY_S, ENTER_RAMP_S = (0.917, 1.05), (59.5, 60.1), 300.0, 300.0
-"""Table 4: what the grid must show, for how long, and how slowly the power then comes back."""
+"""4.10.2, Table 4, and 4.10.3: what the grid must show, for how long, and how slowly the power then comes back."""
 
 
 def volt_var_frac(voltage_pu: Floats) -> Floats:
@@ -38,10 +41,16 @@ def volt_var_frac(voltage_pu: Floats) -> Floats:
     return np.interp(voltage_pu, VOLT_VAR_PU, VOLT_VAR_FRAC)
 
 
-def volt_watt_frac(voltage_pu: Floats, least_frac: Floats | float = LEAST_FRAC) -> Floats:
+def volt_watt_frac(voltage_pu: Floats, least_frac: Floats | float = 0.0) -> Floats:
     """Return the most active power as a share of the rating (5.4.2): down to `least_frac` at the upper voltage."""
     low, high = VOLT_WATT_PU
     result: Floats = 1.0 - (1.0 - least_frac) * np.clip((voltage_pu - low) / (high - low), 0.0, 1.0)
+    return result
+
+
+def volt_watt_least_frac(least_power_frac: Floats | float, absorbs: Mask) -> Floats:
+    """Return P2 as a share of the rating (5.4.2, Table 10), of what runs at `least_power_frac` of it or not at all."""
+    result: Floats = np.where(absorbs, 0.0, np.minimum(least_power_frac, MOST_LEAST_FRAC))
     return result
 
 
@@ -68,12 +77,15 @@ class Inverters:
     trips: int = 0
 
     @classmethod
-    def of(cls, rated_w: Floats, absorbs: Mask) -> Inverters:
-        """Return inverters in service; a nameplate of 1.12 times the rating gives 44 % reactive power at full power."""
+    def of(cls, rated_w: Floats, absorbs: Mask, least_power_frac: Floats | float = 0.0) -> Inverters:
+        """Return inverters in service. `least_power_frac`: the share of the rating below which one can't run.
+
+        1.12 of the rating as nameplate gives category B its 44 % reactive power (5.2, Table 7) also at full power.
+        """
         n = len(rated_w)
         return cls(
-            rated_w, 1.12 * rated_w, np.where(absorbs, 0.0, LEAST_FRAC), np.zeros(n), np.zeros(n, np.bool_),
-            np.zeros((8, n)), np.full(n, ENTER_DELAY_S), np.ones(n),
+            rated_w, 1.12 * rated_w, volt_watt_least_frac(least_power_frac, absorbs), np.zeros(n),
+            np.zeros(n, np.bool_), np.zeros((8, n)), np.full(n, ENTER_DELAY_S), np.ones(n),
         )  # fmt: skip
 
     def watch(self, voltage_pu: Floats, frequency_hz: float, seconds: float) -> None:

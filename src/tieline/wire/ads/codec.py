@@ -140,6 +140,7 @@ class _Bounded(TreeBuilder):
 def _parse(data: bytes) -> Element:
     if len(data) > MOST_BYTES:
         raise Malformed(f"{len(data)} bytes: the limit is {MOST_BYTES}")
+    # No DTD at all: without one there are no entities to expand and no file or host to fetch (XML 1.0, 4.2).
     parser = DefusedXMLParser(target=_Bounded(), forbid_dtd=True)
     try:
         parser.feed(data)
@@ -189,8 +190,10 @@ def _text(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case datetime():
+            # In UTC, whatever zone it came in: one instant has one text, so that a batch packs to the same bytes again.
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case float():
+            # The shortest text that reads back as the same float, so that a price comes back as it went.
             return repr(value)
         case _:
             return str(value)
@@ -214,6 +217,7 @@ def _plain(element: Element, kind: type[Message]) -> dict[str, Any]:
     if (element.text or "").strip():
         raise Malformed(f"{kind.__name__}: text where none belongs")
     plain: dict[str, Any] = dict(element.attrib)
+    # An attribute named as a list of children would be replaced by them, or stand beside them, unnoticed.
     if clash := parts.keys() & plain.keys():
         raise Malformed(f"{kind.__name__}: {min(clash)} is no attribute")
     tags = {f"{{{NAMESPACE}}}{inner.__name__}": (name, inner) for name, inner in parts.items()}

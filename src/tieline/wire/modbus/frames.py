@@ -48,9 +48,11 @@ class FrameReader:
         at, size, frames = 0, len(octets), []
         while size - at >= HEADER_SIZE:
             transaction, protocol, length, unit = _HEADER.unpack_from(octets, at)
+            # A stream has no marker to find the next frame by: after one wrong header every byte behind it is a guess.
             if protocol != 0 or not 2 <= length <= MAX_LENGTH:
                 self._left = octets[at:]
                 raise FrameError(f"protocol {protocol}, length {length}: not a Modbus TCP header")
+            # The length counts what follows it: the unit id and the PDU, behind six bytes of header.
             end = at + 6 + length
             if end > size:
                 break

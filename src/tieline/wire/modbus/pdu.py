@@ -74,6 +74,7 @@ def read_request(pdu: bytes) -> Read | Write:
         if len(pdu) != 5:
             raise PduError(f"a read of {len(pdu)} bytes")
         start, count = struct.unpack_from(">HH", pdu, 1)
+        # V1.1b3, 6.3: a wrong quantity is exception 3 before the addresses are looked at, which would be exception 2.
         if not 1 <= count <= MOST_READ:
             raise PduError(f"read {count} registers: give 1 to {MOST_READ}")
         if start + count > 0x10000:

@@ -54,6 +54,7 @@ class PacketReader:
             byte = self._buffer[where]
             size |= (byte & 0x7F) << (7 * more)
             if not byte & 0x80:
+                # Refused by its announced length, before more of it is gathered: the length is the peer's word alone.
                 if size > self._most:
                     raise PacketError(f"a packet of {size} bytes: at most {self._most}")
                 return None if len(self._buffer) < where + 1 + size else (where + 1, where + 1 + size)
@@ -111,6 +112,7 @@ def read_packet(head: int, body: bytes) -> Packet:
     reader, wanted = _READERS.get(kind, (None, 0))
     if reader is None:
         raise PacketError(f"packet type {kind} is not spoken here")
+    # SUBSCRIBE and UNSUBSCRIBE carry the reserved bits 0010; any other value must close the connection (2.2.2).
     if flags != wanted:
         raise PacketError(f"packet type {kind} with flags {flags}: {wanted} is asked for (2.2.2)")
     packet = reader(cursor)
@@ -125,6 +127,7 @@ def _publish(flags: int, cursor: _Cursor) -> Publish:
     topic = cursor.text("topic")
     if not topic or "#" in topic or "+" in topic:
         raise PacketError(f"topic {topic!r}: a name without wildcards is asked for (3.3.2.1)")
+    # The packet id stands in the packet above QoS 0 alone (3.3.2.2).
     number = cursor.packet_id() if qos else 0
     return Publish(topic, cursor.take(cursor.left, "payload"), qos, bool(flags & 1), bool(flags & 8), number)
 
@@ -143,6 +146,7 @@ def _connect(cursor: _Cursor) -> Connect:
         if qos > 1:
             raise PacketError(f"a will of qos {qos} is not spoken here")
         will = Will(cursor.text("will topic"), cursor.blob("will payload"), qos, bool(flags & 0x20))
+    # Will QoS and retain must be 0 where there is no will (3.1.2.6, 3.1.2.7).
     elif flags & 0x38:
         raise PacketError("will flags without a will (3.1.2.6)")
     if flags & 0x40 and not flags & 0x80:

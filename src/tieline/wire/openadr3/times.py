@@ -120,6 +120,7 @@ def _stretched(spans: list[Span], first_ns: int, last_ns: int, until_ns: int, no
     # A tariff may repeat for 9999 years: only the turns around now are unrolled.
     round_ns = last_ns - first_ns
     found: list[Span] = []
+    # The turn before this one too: an interval that began in it may still run.
     turn = max((now_ns - first_ns) // round_ns - 1, 0) if round_ns > 0 else 0
     most_ns = min(until_ns, max(now_ns, first_ns) + HORIZON_NS)
     while len(found) < MOST_SPANS:

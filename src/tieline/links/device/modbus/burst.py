@@ -18,13 +18,13 @@ import numpy as np
 
 from tieline.device.profile import Profile
 from tieline.errors import PeerError
-from tieline.links.device.last_hop import KILLED, leaving
 from tieline.links.device.modbus.client import Answer, Client, Failure, Question
 from tieline.links.device.modbus.columns import asked_of_rows, laid, requests
-from tieline.links.device.modbus.commanded import Carrier
+from tieline.links.device.modbus.commanded import Carrier, Live
 from tieline.links.device.modbus.device import Device
 from tieline.links.device.modbus.unit import NO_BLOCKS, Held, Rejected, Unit
 from tieline.links.device.sunspec_models import model
+from tieline.links.life import KILLED, leaving
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import RejectWord, Stage
 from tieline.times import SECOND_NS
@@ -57,8 +57,8 @@ def _leaving(carrier: Carrier, batch: CommandBatch, rows: Sequence[tuple[Device,
     passes = leaving(carrier.last_hop, batch, [at for _, at in rows])
     for (device, _), may in zip(rows, passes.tolist(), strict=True):
         if not may:
-            device.commanded.begun()
-            device.commanded.end(batch, Stage.CANCELLED, RejectWord.BLOCKED, KILLED)
+            commanded = device.commanded
+            commanded.life.end(commanded.begun(), Stage.CANCELLED, RejectWord.BLOCKED, KILLED)
     return [one for one, may in zip(rows, passes.tolist(), strict=True) if may]
 
 
@@ -114,8 +114,10 @@ class Burst:
         """Take a device in."""
         assert device.unit is not None
         device.lend()
-        device.commanded.begun()
-        self._told.append(_Told(self, device, device.unit, asked, pdus))
+        live = device.commanded.begun()
+        # All are told SENT at once in `begin`: one call for ten thousand rows, not one each.
+        live.held, live.stage = asked, Stage.SENT
+        self._told.append(_Told(self, device, device.unit, live, pdus))
 
     def begin(self) -> None:
         """Put every write."""
@@ -124,8 +126,9 @@ class Burst:
             return
         self._unwritten = len(told)
         self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._read_back)
-        self.carrier.sent += len(told)
+        self.carrier.counts.stages[Stage.SENT] += len(told)
         self.carrier.teller.stages(self.batch.id, [one.device.row for one in told], Stage.SENT)
+        # One write a connection for all of its devices: a call a device would cost ten thousand turns of the loop.
         by_client: defaultdict[Client, list[_Told]] = defaultdict(list)
         for one in told:
             if one.pdus:
@@ -162,10 +165,10 @@ class Burst:
 class _Told:
     """One device of a burst: what is still to be written, and what its answers mean."""
 
-    __slots__ = ("asked", "burst", "device", "pdus", "unit")
+    __slots__ = ("burst", "device", "live", "pdus", "unit")
 
-    def __init__(self, burst: Burst, device: Device, unit: Unit, asked: Held, pdus: list[bytes]) -> None:
-        self.burst, self.device, self.unit, self.asked, self.pdus = burst, device, unit, asked, pdus
+    def __init__(self, burst: Burst, device: Device, unit: Unit, live: Live, pdus: list[bytes]) -> None:
+        self.burst, self.device, self.unit, self.live, self.pdus = burst, device, unit, live, pdus
 
     def write(self) -> Question:
         """Return the next write."""
@@ -173,10 +176,11 @@ class _Told:
 
     def wrote(self, answer: Answer | Failure, frame: bytes) -> None:
         """Take the answer to a write: the next one, the read-back, or an end."""
-        commanded, batch = self.device.commanded, self.burst.batch
+        commanded = self.device.commanded
+        # That it takes no function in one request is a trait of the device; the command goes on by steps.
         if isinstance(answer, Refused) and answer.code in NO_BLOCKS:
             self.unit.takes_blocks = False
-            commanded.resume(batch, self.asked)
+            commanded.resume(self.live)
             self.device.hand_back()
             self.burst.written(None)
             return
@@ -185,9 +189,9 @@ class _Told:
             self.unit.client.ask((self.write(),))
         elif failure is None:
             self.unit.frame = frame
-            commanded.wrote(batch, frame)
+            commanded.life.accepted(self.live, frame.hex())
             self.burst.written(self)
-        elif commanded.refused(batch, failure):
+        elif commanded.refused(self.live, failure):
             self.device.hand_back()
             self.burst.written(None)
         else:
@@ -212,7 +216,7 @@ class _Told:
                 held = failure = error
         else:
             held = failure
-        self.device.commanded.confirmed(self.burst.batch, self.asked, held)
+        self.device.commanded.confirmed(self.live, held)
         self.device.hand_back(failure)
 
 

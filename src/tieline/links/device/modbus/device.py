@@ -113,7 +113,7 @@ class Device:
                 tries, wait_s = 0, min(self._poll_due_s, self.commanded.over_due_s) - loop.time()
             except (LinkDown, PeerError) as error:
                 tries += 1
-                self._carrier.last_error = f"{self.name}: {error}"
+                self._carrier.counts.last_error = f"{self.name}: {error}"
                 self.lose()
                 wait_s = _AGAIN.delay_s(tries, self._rng)
                 if isinstance(error, PeerError):

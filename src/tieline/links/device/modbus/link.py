@@ -24,9 +24,10 @@ from tieline.device.profile import profile_of
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.device.modbus.burst import tell
 from tieline.links.device.modbus.client import Client
+from tieline.links.device.modbus.commanded import Counts
 from tieline.links.device.modbus.device import Device
 from tieline.links.device.modbus.unit import Unit
-from tieline.links.device.telling import Teller
+from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
 from tieline.resource.identity import Rating
 from tieline.rim import heap
@@ -131,12 +132,9 @@ class ModbusLink:
         self.teller = Teller(name, intake, clock)
         self._settings, self._intake, self._supervisor = settings, intake, supervisor
         self._since_ns, self._session = clock.now_ns(), Session.DOWN
-        self.sent = self.acknowledged = self.observed = self.rejected = self.unconfirmed = self.displaced = 0
-        self.expired = self.contended = self.lies = 0
+        self.counts = Counts()
         self._live, self._is_settled = 0, False
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self.delays_s: list[float] = []
-        self.last_error = ""
         self._endpoints: dict[tuple[str, int], _Endpoint] = {}
         self.devices: dict[int, Device] = {}
         for row, text in settings.addresses.items():
@@ -199,10 +197,11 @@ class ModbusLink:
             session = Session.LIVE if live == len(self.devices) else Session.DEGRADED
         if session is not self._session:
             self._session, self._since_ns = session, self.clock.now_ns()
-        errors = self.unconfirmed + self.contended + self.lies
+        counts = self.counts
+        errors = counts.unconfirmed + counts.contended + counts.lies
         return LinkHealth(
-            self.name, "modbus", session, self._since_ns, live, self.sent, self.acknowledged, self.rejected, errors,
-            self.last_error,
+            self.name, "modbus", session, self._since_ns, live, counts.sent, counts.acknowledged, counts.rejected,
+            errors, counts.last_error,
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -232,7 +231,7 @@ class ModbusLink:
             await asyncio.gather(*(device.run(client) for device in endpoint.devices))
             raise LinkDown("the connection was closed")
         except LinkDown as error:
-            self.last_error = f"{endpoint.host}:{endpoint.port}: {error}"
+            self.counts.last_error = f"{endpoint.host}:{endpoint.port}: {error}"
             raise
         finally:
             client.close()
@@ -259,7 +258,7 @@ class ModbusLink:
 
     def alarm(self, text: str) -> None:
         """Tell the operator: in the log, and as the link's last error."""
-        self.last_error = text
+        self.counts.last_error = text
         _log.warning("device", link=self.name, what=text)
         self._intake.health(self.health())
 

@@ -102,6 +102,7 @@ class Bound:
     def __init__(self, contract: Contract, prefix: str, device: str, mode: str = "") -> None:
         """Fill in a contract. Raises ConfigError where a name can't stand in a topic."""
         for what, text in (("prefix", prefix), ("device", device)):
+            # A wildcard in a name would subscribe one device to the messages of all the others.
             if not text or set(text) & set("+#\0") or text.startswith("/"):
                 raise ConfigError(f"mqtt {what} {text!r}: give a name without + and #")
         self._names = {"prefix": prefix, "device": device}
@@ -160,6 +161,7 @@ class Bound:
 
     def slack(self, key: str) -> float:
         """Return how far an echo may lie from a setting and still be it."""
+        # Half a step is the device's own rounding; the rest is the rounding of the text that it wrote.
         return max(0.51 * self.fields[key].step, 1e-3)
 
     def write(self, settings: Mapping[str, float]) -> list[tuple[str, bytes]]:

@@ -2,9 +2,9 @@
 
 Theory of operation. One connection carries all devices of a broker. On connect it subscribes to their topics, goes LIVE
 and asks each device for its state. Commands go out in order, at most `rate_per_s`; what waits while the broker or the
-device is away is sent when it is back, or ends EXPIRED. The life of a command is in `life`. A broker that is lost marks
-all points COMM_LOST with their last source time; a device that says nothing for `stale_s` is marked NOT_TOPICAL. A
-message that can't be read is counted with its topic and field, and ends nothing.
+device is away is sent when it is back, or ends EXPIRED. What a device makes of a command is in `appliance`. A broker
+that is lost marks all points COMM_LOST with their last source time; a device that says nothing for `stale_s` is marked
+NOT_TOPICAL. A message that can't be read is counted with its topic and field, and ends nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from msgspec import Struct
 from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.device.profile import profile_of
 from tieline.errors import ConfigError, LinkDown, PeerError
+from tieline.links.device.mqtt.appliance import Appliance
 from tieline.links.device.mqtt.carrier import Counts
 from tieline.links.device.mqtt.contract import Bound, contract_of
-from tieline.links.device.mqtt.life import Appliance
-from tieline.links.device.telling import Teller
+from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
 from tieline.resource.identity import Rating
 from tieline.resource.quality import Quality
@@ -114,10 +114,10 @@ class MqttLink:
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""
-        for row in batch.rows.tolist():
+        for at, row in enumerate(batch.rows.tolist()):
             appliance = self.appliances.get(row)
             if appliance is not None:
-                appliance.take(batch)
+                appliance.take(batch, at)
 
     def health(self) -> LinkHealth:
         """Return how the link is; `peers` are the devices whose values are fresh."""
@@ -255,6 +255,8 @@ def hello(settings: MqttSettings) -> Connect:
             password = Path(settings.password_file).read_bytes().strip()
         except OSError as error:
             raise ConfigError(f"$.mqtt.password_file: {error}") from error
+        if not password:
+            raise ConfigError(f"$.mqtt.password_file = {settings.password_file!r}: is empty: write the password there")
     return Connect(settings.client_id, True, settings.keep_alive_s, settings.user, password)
 
 

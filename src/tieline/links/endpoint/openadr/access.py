@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 from msgspec import Struct
 
-from tieline.ids import derive
+from tieline.errors import ConfigError
+from tieline.ids import NAME, derive, is_name
 from tieline.times import SECOND_NS, Clock
 
 Thing = dict[str, Any]
@@ -77,10 +79,23 @@ def secret_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def check_client(client_id: str, secret_sha256: str, path: str) -> None:
+    """Refuse a client without a name or a secret. Raises ConfigError naming the path and what would do."""
+    if not is_name(client_id):
+        raise ConfigError(f"{path}.id = {client_id!r}: give {NAME}")
+    if re.fullmatch("[0-9a-f]{64}", secret_sha256) is None:
+        raise ConfigError(f"{path}.secret_sha256 = {secret_sha256!r}: give the 64 hex digits of `tieline credential`")
+    if hmac.compare_digest(secret_sha256, secret_digest("")):
+        # Whoever leaves the secret out would be let in: an empty one hashes as well as any other.
+        raise ConfigError(f"{path}.secret_sha256 is the digest of an empty secret: make one by `tieline credential`")
+
+
 class Tokens:
     """Gives and checks bearer tokens, and takes them back."""
 
     def __init__(self, clients: Mapping[str, Client], key: bytes, clock: Clock, issuer: str = "tieline-vtn") -> None:
+        for name, client in clients.items():
+            check_client(client.id, client.secret_sha256, f"$.clients.{name}")
         self._clients, self._key, self._clock, self._issuer = dict(clients), OctKey.import_key(key), clock, issuer
         self._made = 0
         self.revoked_ns: dict[str, int] = {}

@@ -10,6 +10,7 @@ DISPATCH_SETPOINT, the bounds are IMPORT_ and EXPORT_CAPACITY_LIMIT. A standing 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,8 +23,10 @@ from tieline.links.endpoint.openadr.end_point import EndPoint, Live
 from tieline.links.endpoint.openadr.payloads import stamp_of, told
 from tieline.links.endpoint.openadr.settings import OpenAdrSettings, check
 from tieline.links.endpoint.openadr.vtn import Vtn
+from tieline.links.life import Counts
+from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
-from tieline.resource.command import TERMINAL
+from tieline.resource.command import TERMINAL, Stage
 from tieline.rim.supervise import Supervisor
 from tieline.times import SECOND_NS, Clock, iso
 from tieline.wire.openadr3.times import ends_ns
@@ -31,6 +34,8 @@ from tieline.wire.openadr3.times import ends_ns
 PROGRAM = "tieline-dispatch"
 TELEMETRY = "telemetry"
 ASKED = ("DEMAND", "UP_REGULATION_AVAILABLE", "DOWN_REGULATION_AVAILABLE", "OPERATING_STATE")
+MOST_WITHDRAWN = 100_000
+"""Events whose messages may still wait for a callback; a message is given up within minutes, so older ones don't."""
 Thing = dict[str, Any]
 _STEPS = {"vens": Session.ASSOCIATED, "resources": Session.ASSOCIATED, "subscriptions": Session.ASSOCIATED}
 _STEPS |= {"events": Session.SYNCING, "reports": Session.SYNCING}
@@ -51,7 +56,9 @@ class OpenAdrLink:
     ) -> None:
         """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting."""
         check(settings)
-        self.name, self.settings, self.intake, self.clock, self.speed = name, settings, intake, clock, speed
+        self.name, self.settings, self.clock, self.speed = name, settings, clock, speed
+        # Gathered within one turn of the loop: what a VEN was answered for is on its way to the columns already.
+        self._intake, self.teller = intake, Teller(name, intake, clock, gather_s=0.0)
         self._vtn, self._supervisor = vtn, supervisor
         self.end_points = {row: EndPoint(row, who, self) for row, who in settings.end_points.items()}
         self._of_client: dict[str, list[EndPoint]] = {}
@@ -60,16 +67,14 @@ class OpenAdrLink:
         self.last_hop: LastHop | None = None
         self._turn = {row: asyncio.Lock() for row in settings.end_points}
         self._program = ""
+        self._withdrawn: OrderedDict[str, None] = OrderedDict()
         self._session, self._since_ns = Session.DOWN, clock.now_ns()
-        self.sent = self.acknowledged = self.observed = self.unconfirmed = self.rejected = 0
-        self.received = self.unread = 0
-        self.delays_s: list[float] = []
-        self.last_error = ""
+        self.counts = Counts()
         vtn.watchers.append(self)
 
     async def start(self) -> None:
         """Make the program, the VENs and the standing event that asks for telemetry, or find them from before."""
-        self.intake.health(self.health())  # the desk shows the link from the first, also one that nobody calls
+        self._intake.health(self.health())  # the desk shows the link from the first, also one that nobody calls
         book = self._vtn.book
         known = book.named("programs", PROGRAM)
         program = known or await self._publish("programs", {"programName": PROGRAM})
@@ -115,7 +120,7 @@ class OpenAdrLink:
             row = row_of.get((event.get("targets") or [""])[0])
             if row is not None:
                 end_point = self.end_points[row]
-                end_point.stamp = max(end_point.stamp, stamp_of(event))
+                end_point.life.stamp = max(end_point.life.stamp, stamp_of(event))
 
     async def _publish(self, kind: str, body: Mapping[str, Any], cause: tuple[str, ...] = ()) -> Thing:
         return await self._vtn.publish(kind, msgspec.json.encode(body), cause)
@@ -162,12 +167,15 @@ class OpenAdrLink:
         try:
             await self._vtn.retract("events", event)
             self._vtn.withheld.discard(event)
+            self._withdrawn[event] = None
+            while len(self._withdrawn) > MOST_WITHDRAWN:
+                self._withdrawn.popitem(last=False)
         except (Conflict, Missing):
             pass  # it is on its way out already
 
     def _event(self, end_point: EndPoint, live: Live) -> Thing:
-        batch, at = live.batch, live.at
-        payloads, units = told(float(batch.target_w[at]), float(batch.low_w[at]), float(batch.high_w[at]))
+        batch = live.batch
+        payloads, units = told(*live.powers_w)
         seconds = max((batch.valid_until_ns - batch.valid_from_ns) / SECOND_NS, 0.0)
         return {
             "programID": self._program, "eventName": f"dispatch {batch.epoch}.{batch.seq}",
@@ -190,6 +198,18 @@ class OpenAdrLink:
         if kind == "events":
             for end_point in self._of_client.get(client, ()):
                 end_point.delivered(thing_id)
+
+    def bars(self, client: str, kind: str, thing_id: str) -> bool:
+        """Return whether an event may not go to a client any more: its command ended before it was delivered."""
+        if kind != "events":
+            return False
+        for end_point in self._of_client.get(client, ()):
+            end_point.barred()
+            live = end_point.live
+            if live is not None and live.frame == thing_id and live.stage in (Stage.CANCELLED, Stage.EXPIRED):
+                return True
+        # An event of the dispatch that was withdrawn meanwhile: a newer command took its place.
+        return thing_id in self._withdrawn
 
     def changed(self, kind: str, operation: str, thing: Thing) -> None:
         """Take reports: of whom they are is the token's word (`clientID`), never the body's."""
@@ -215,20 +235,22 @@ class OpenAdrLink:
         session = self.look()
         if session is not self._session:
             self._session, self._since_ns = session, self.clock.now_ns()
-            self.intake.health(self.health())
+            self._intake.health(self.health())
 
     def health(self) -> LinkHealth:
         """Return how the link is; `peers` are the end-points that live."""
         live = sum(end_point.session is Session.LIVE for end_point in self.end_points.values())
+        counts = self.counts
         return LinkHealth(
-            self.name, "openadr", self._session, self._since_ns, live, self.sent, self.received, self.rejected,
-            self.unconfirmed + self.unread, self.last_error,
+            self.name, "openadr", self._session, self._since_ns, live, counts.sent, counts.received, counts.rejected,
+            counts.unconfirmed + counts.unread, counts.last_error,
         )  # fmt: skip
 
     def stop(self) -> None:
         """Let all timers go."""
         for end_point in self.end_points.values():
             end_point.stop()
+        self.teller.flush()
 
 
 def _regranted(thing: Thing, client: str, targets: list[str]) -> bytes:

@@ -3,8 +3,9 @@
 Theory of operation. A change finds its subscribers by what they subscribed to, whom they belong to and what their
 targets reach, not by asking all of them. Each callback URL of a subscription has one queue and one sender; a queue that
 is full lets its oldest go, and a message that could not be delivered in `tries` goes too: a poll brings the VEN up to
-date. Nothing of an answer is read but its status, redirects are not followed, and neither token nor body is ever
-logged.
+date. Just before each try the message is asked whether it still may leave: what waited while the kill switch was
+pressed, or its event withdrawn, is dropped. Nothing of an answer is read but its status, redirects are not followed,
+and neither token nor body is ever logged.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from tieline.rim.supervise import Backoff, Supervisor
 from tieline.wire.openadr3.objects import TYPES
 
 _log = structlog.get_logger("tieline.vtn")
+Gate = Callable[[str, str, str], bool]
+"""Whether an object of a kind may still go to a client: (client, kind, id)."""
 AT_ONCE = 64
 MOST_ANSWER = 4_096
 
@@ -41,6 +44,16 @@ class WebhookLimits(Struct, frozen=True, forbid_unknown_fields=True):
     waiting: int = 1_000
 
 
+class _Message(Struct, frozen=True):
+    """What waits for a callback."""
+
+    body: bytes
+    kind: str
+    id: str
+    ends: bool
+    """Whether it tells of an end, which nothing holds back."""
+
+
 class Notifier:
     """Tells subscribers of changes."""
 
@@ -53,14 +66,16 @@ class Notifier:
         origins: tuple[Origin, ...],
         rng: np.random.Generator,
         limits: WebhookLimits,
+        gate: Gate = lambda client, kind, thing_id: True,
     ) -> None:
+        self._gate = gate
         self._book, self._tokens, self._supervisor, self._client = book, tokens, supervisor, client
         self._origins, self._rng, self._limits = origins, rng, limits
         self._backoff = Backoff(limits.first_s, limits.cap_s)
-        self._waiting: dict[tuple[str, str], deque[tuple[bytes, str, str]]] = {}
+        self._waiting: dict[tuple[str, str], deque[_Message]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
         self.delivered: list[Callable[[str, str, str], None]] = []
-        self.notified = self.lost = 0
+        self.notified = self.lost = self.barred = 0
 
     def tell(self, kind: str, operation: str, thing: Thing) -> None:
         """Tell who may know of a change, and wished to."""
@@ -109,7 +124,7 @@ class Notifier:
             self._supervisor.spawn(work, "webhook")
         if len(self._waiting[key]) == self._limits.waiting:
             self.lost += 1  # the oldest gives way; a poll brings the VEN up to date
-        self._waiting[key].append((body, kind, thing["id"]))
+        self._waiting[key].append(_Message(body, kind, thing["id"], operation == "DELETE"))
 
     async def _send(self, key: tuple[str, str], client: str, token: str | None) -> None:
         subscription, url = key
@@ -118,13 +133,15 @@ class Notifier:
         try:
             while waiting and subscription in self._book.things["subscriptions"]:
                 message = waiting[0]
-                is_good = await self._post(url, message[0], headers)
-                if waiting and waiting[0] is message and (is_good or tries + 1 >= self._limits.tries):
+                is_good = await self._post(url, message, headers, client)
+                if waiting and waiting[0] is message and (is_good is not False or tries + 1 >= self._limits.tries):
                     waiting.popleft()
-                if is_good:
-                    tries, self.notified = 0, self.notified + 1
-                    for hear in self.delivered:
-                        hear(client, message[1], message[2])
+                if is_good is not False:
+                    tries = 0
+                    if is_good:
+                        self.notified += 1
+                        for hear in self.delivered:
+                            hear(client, message.kind, message.id)
                     continue
                 # Order is kept: nothing behind a message goes out before it was taken or given up.
                 tries += 1
@@ -136,22 +153,23 @@ class Notifier:
         finally:
             del self._waiting[key]
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> bool:
-        """Return whether a callback took a message."""
+    async def _post(self, url: str, message: _Message, headers: dict[str, str], client: str) -> bool | None:
+        """Return whether a callback took a message; None where it may not leave any more."""
         if not is_allowed(url, self._origins):  # the list may have changed since the subscription was made
             return False
-        how: dict[str, Any] = {"content": body, "headers": headers, "timeout": self._limits.answer_s}
+        how: dict[str, Any] = {"content": message.body, "headers": headers, "timeout": self._limits.answer_s}
         try:
-            async with (
-                self._places,
-                asyncio.timeout(2 * self._limits.answer_s),
-                self._client.stream("POST", url, **how, follow_redirects=False) as answer,
-            ):
-                size = 0
-                async for part in answer.aiter_raw():  # a short answer is read, so that its connection serves again
-                    size += len(part)
-                    if size > MOST_ANSWER:
-                        break
-                return answer.status_code < 300
+            async with self._places, asyncio.timeout(2 * self._limits.answer_s):
+                # The last hop: asked here, with nothing between it and the wire but the connection itself.
+                if not message.ends and not self._gate(client, message.kind, message.id):
+                    self.barred += 1
+                    return None
+                async with self._client.stream("POST", url, **how, follow_redirects=False) as answer:
+                    size = 0
+                    async for part in answer.aiter_raw():  # a short answer is read, so that its connection serves again
+                        size += len(part)
+                        if size > MOST_ANSWER:
+                            break
+                    return answer.status_code < 300
         except (httpx.HTTPError, TimeoutError):
             return False

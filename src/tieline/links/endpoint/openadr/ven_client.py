@@ -27,6 +27,9 @@ class VenClient:
         self, url: str, client_id: str, client_secret: str, client: httpx.AsyncClient, clock: Clock, answer_s: float
     ) -> None:
         """Make a client. Raises ConfigError for a URL that would send the secret in the clear."""
+        for field, value in (("client_id", client_id), ("client_secret", client_secret)):
+            if not value:
+                raise ConfigError(f"$.ven.{field} is empty: give what the VTN's operator made for this client")
         self._url, self._id, self._secret = url.rstrip("/"), client_id, client_secret
         self._client, self._clock, self._answer_s = client, clock, answer_s
         self._token, self._over_ns = "", 0
@@ -74,6 +77,8 @@ class VenClient:
     async def _login(self) -> None:
         form = {"grant_type": "client_credentials", "client_id": self._id, "client_secret": self._secret}
         answer = await self._send("POST", "/auth/token", data=form)
+        if answer.status_code >= 300:  # its words are not repeated: some servers say what they were sent, a secret too
+            raise PeerError(f"POST /auth/token: {answer.status_code}: is client_id or client_secret wrong?")
         said = _json("POST /auth/token", answer)
         token = said.get("access_token") if isinstance(said, dict) else None
         if not isinstance(token, str) or not token:
@@ -106,6 +111,8 @@ def _json(what: str, answer: httpx.Response) -> Any:
 def _check(url: str) -> None:
     # RFC 6749, 2.3.1 and 3.2: client credentials go over TLS; loopback is for tests and a VTN on the same machine.
     parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("$.ven.url: names a user or password, which would stand in every log: give them elsewhere")
     try:
         is_here = ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:

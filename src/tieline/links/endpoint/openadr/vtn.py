@@ -49,6 +49,10 @@ class Watcher(Protocol):
         """An object was delivered to a client: it read it, or its callback took it."""
         ...
 
+    def bars(self, client: str, kind: str, thing_id: str) -> bool:
+        """Whether an object may not go to a client any more; asked just before it leaves."""
+        ...
+
     def changed(self, kind: str, operation: str, thing: Thing) -> None:
         """An object was made, changed or deleted; `clientID` in it comes from a token, never from a body."""
         ...
@@ -74,7 +78,7 @@ class Vtn:
         self._limits = limits or VtnLimits()
         self._origins = read_origins(callbacks)
         self.notifier = Notifier(
-            book, tokens, supervisor, client, self._origins, rng, webhooks or WebhookLimits()
+            book, tokens, supervisor, client, self._origins, rng, webhooks or WebhookLimits(), self._may_go
         )  # fmt: skip
         self.notifier.delivered.append(self._delivered)
         self._turns = Buckets(self._limits.rate_per_s, self._limits.burst)
@@ -284,6 +288,12 @@ class Vtn:
         for watcher in self.watchers:
             watcher.changed(kind, operation, thing)
         self.notifier.tell(kind, operation, thing)
+
+    def _may_go(self, client: str, kind: str, thing_id: str) -> bool:
+        """Return whether an object may still go out by a webhook, as a read of it would be answered now."""
+        if thing_id in self.withheld:
+            return False
+        return not any(watcher.bars(client, kind, thing_id) for watcher in self.watchers)
 
     def _delivered(self, client: str, kind: str, thing_id: str) -> None:
         for watcher in self.watchers:

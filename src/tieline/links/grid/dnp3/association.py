@@ -66,7 +66,7 @@ class Association:
         self.waiting: dict[str, int] = {}
         self._inlet, self._clock, self._loop_time = inlet, clock, loop_time
         self._source = f"dnp3:{peer.name}"
-        self._lease_s = binding.lease_s
+        self._lease_s, self._select_s = binding.lease_s, binding.select_s
         self._still_s: float | None = None
         self._version = 0
         self._asked: dict[Slot, tuple[Ask, float]] = {}
@@ -150,7 +150,8 @@ class Association:
         A select that fails also ends the one before it, as a master has one select at a time (IEEE 1815-2012, 4.4.4).
         """
         for action in actions:
-            refusal = self._inlet.select(self._source, action.slot[0], Quantity.P, self.panel.level(action.slot))
+            level = self.panel.level(action.slot)
+            refusal = self._inlet.select(self._source, action.slot[0], Quantity.P, level, self._select_s)
             if refusal is not None:
                 self._inlet.deselect(self._source)
                 return CommandStatus.BLOCKED_OTHER_MASTER if refusal.holder else status_of(refusal)

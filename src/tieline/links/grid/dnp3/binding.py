@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from tieline.errors import ConfigError
 from tieline.resource.level import Level
+from tieline.resource.selects import MOST_SELECT_S, SELECT_S
 
 Function = Literal["target", "limit"]
 MAX_INDEX = 0xFFFF
@@ -91,7 +92,7 @@ class Binding(Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: int = 20000
     keep_alive_s: float = 60.0
-    select_s: float = 5.0
+    select_s: float = SELECT_S
     events: int = 1000
     clock_synchronised: bool = True
     analog: tuple[Input, ...] = (
@@ -170,8 +171,8 @@ def check_binding(binding: Binding) -> None:
         for resource in (*peer.may_read, *peer.may_operate):
             if resource not in known:
                 raise ConfigError(f"{path}: {resource!r} is no group: give one of {', '.join(sorted(known))}")
-    if not binding.keep_alive_s > 0 or not 0 < binding.select_s <= 60:
-        raise ConfigError("$: keep_alive_s must be over 0 s, and select_s over 0 s and at most 60 s")
+    if not binding.keep_alive_s > 0 or not 0 < binding.select_s <= MOST_SELECT_S:
+        raise ConfigError(f"$: keep_alive_s must be over 0 s, and select_s over 0 s and at most {MOST_SELECT_S:g} s")
 
 
 def _check_level(word: str, path: str) -> None:

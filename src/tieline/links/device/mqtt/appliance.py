@@ -10,39 +10,34 @@ answered by one more write at most.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tieline.device.profile import Profile
 from tieline.device.told import Told, Unable, complies, told
 from tieline.errors import LinkDown
-from tieline.links.device.last_hop import KILLED, may_leave
 from tieline.links.device.mqtt.carrier import Carrier
 from tieline.links.device.mqtt.contract import SETTINGS, Bound
 from tieline.links.device.mqtt.telemetry import Telemetry
+from tieline.links.life import Course, Life
 from tieline.resource.batch import CommandBatch
-from tieline.resource.command import TERMINAL, RejectWord, Stage
+from tieline.resource.command import RejectWord, Stage
 from tieline.resource.identity import Rating
 from tieline.resource.quality import Quality
 from tieline.times import SECOND_NS
 
 
-@dataclass
-class _Live:
-    """The newest command that was sent, or the handing back that followed it."""
+@dataclass(eq=False, kw_only=True)
+class _Live(Course):
+    """The newest command, or the handing back that followed it."""
 
-    batch: CommandBatch
     what: Told
     settings: dict[str, float]
-    stage: Stage = Stage.QUEUED
     waits_for: int = 0
     is_asked: bool = False
     is_echoed: bool = False
     is_contended: bool = False
     retries: int = 0
-    frames: str = ""
 
 
 class Appliance:
@@ -52,30 +47,30 @@ class Appliance:
         self.row, self.name, self.profile, self.rating, self.bound = row, name, profile, rating, bound
         self.telemetry = Telemetry(row, bound, profile, rating, carrier)
         self._carrier = carrier
-        self._stamp = (-1, -1)
-        self._pending: CommandBatch | None = None
+        self.life = Life(row, name, carrier)
+        self._pending: Course | None = None
         self._live: _Live | None = None
         self._release_due = False
-        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     # --- towards the device ------------------------------------------------------------------------------------------
 
-    def take(self, batch: CommandBatch) -> None:
-        """Take a command; an older (epoch, seq) than the last, or the same again, is passed over."""
-        stamp = (batch.epoch, batch.seq)
-        if stamp <= self._stamp:
+    def take(self, batch: CommandBatch, at: int) -> None:
+        """Take the command in row `at` of a batch; an older (epoch, seq), or the same again, is passed over."""
+        if not self.life.takes(batch):
             return
-        self._stamp = stamp
         if self._pending is not None:
-            self._carrier.counts.displaced += 1
-            self._tell(self._pending, Stage.CANCELLED)
-        live = self._live
-        if live is not None and live.stage not in TERMINAL:
-            known = live.stage is Stage.ACCEPTED
-            self._end(live, Stage.CANCELLED if known else Stage.UNCONFIRMED, native="displaced by a newer command")
-        self._pending = batch
-        self._later("expire", self._left_s(batch), self._expire)
+            self.life.displace(self._pending)
+        if self._live is not None:
+            if self._live.stage is Stage.QUEUED:  # written to the stream, though the broker never said so
+                self.life.sent(self._live)
+            self._displace(self._live)
+        self._pending = Course(batch, at)
+        self.life.later("expire", self.life.left_s(self._pending), self._expire)
         self.go()
+
+    def _displace(self, live: _Live) -> None:
+        self.life.cancel("ack", "settle")
+        self.life.displace(live)
 
     def go(self) -> None:
         """Queue what waits, if the device can be reached and its own least times on and off allow."""
@@ -85,59 +80,49 @@ class Appliance:
             self._carrier.queue(self.row, self._speak)
 
     def _speak(self) -> None:
-        if self._pending is None:
+        course = self._pending
+        if course is None:
             if self._release_due:
                 self._release()
             return
-        batch = self._pending
-        if batch.valid_until_ns <= self._carrier.clock.now_ns():
-            self._expire()
-            return
-        if not may_leave(self._carrier.last_hop, batch, self.row):
-            self._pending = None
-            self._cancel("expire")
-            self._tell(batch, Stage.CANCELLED, RejectWord.BLOCKED, KILLED)
-            return
-        at = int((batch.rows == self.row).argmax())
-        powers = float(batch.target_w[at]), float(batch.low_w[at]), float(batch.high_w[at])
-        what = told(self.profile, self.rating, *powers, self.telemetry.own_c)
+        what = told(self.profile, self.rating, *course.powers_w, self.telemetry.own_c)
         settings = {} if isinstance(what, Unable) else self._settings(what)
-        if isinstance(what, Unable) or not settings:
-            why = what.why if isinstance(what, Unable) else f"no topic tells it by {self.profile.told_by}"
-            self._pending = None
-            self._carrier.counts.rejected += 1
-            word = RejectWord.BLOCKED if isinstance(what, Unable) else RejectWord.NOT_SUPPORTED
-            self._tell(batch, Stage.REJECTED, word, why)
+        if not self.life.begins(course):
+            pass
+        elif isinstance(what, Unable):
+            self.life.end(course, Stage.REJECTED, RejectWord.BLOCKED, what.why)
+        elif not settings:
+            why = f"no topic tells it by {self.profile.told_by}"
+            self.life.end(course, Stage.REJECTED, RejectWord.NOT_SUPPORTED, why)
+        elif (hold_s := self._hold_s(what)) > 0:
+            # Rule R12: the least times on and off of the device outrank whoever asks.
+            self.life.later("hold", hold_s, self.go)
             return
-        hold_s = self._hold_s(what)
-        if hold_s > 0:
-            self._later("hold", hold_s, self.go)
-            return
-        self._pending, self._release_due = None, False
-        self._cancel("expire")
-        self._live = _Live(batch, what, settings)
-        self._send(self._live)
+        else:
+            self._release_due = False
+            self._send(_Live(course.batch, course.at, what=what, settings=settings))
+        self._pending = None
+        self.life.cancel("expire")
 
     def _send(self, live: _Live) -> None:
+        self._live = live
         messages = self.bound.write(live.settings)
         live.waits_for = len(messages)
-        self._carrier.counts.sent += 1
         try:
             frames = [self._carrier.publish(topic, payload, lambda: self._passed(live)) for topic, payload in messages]
         except LinkDown as error:
             self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, str(error))
             return
-        live.frames = " ".join(frames)
-        self._later("ack", self._carrier.ack_s, self._unheard)
-        self._later("until", self._left_s(live.batch), self._over)
+        live.frame = " ".join(frames)
+        self.life.wait("ack", self._carrier.ack_s, self._unheard)
+        self.life.later("until", self.life.left_s(live), self._over)
 
     def _passed(self, live: _Live) -> None:
         """The broker has a message: it is on its way, which says nothing about the device."""
         live.waits_for -= 1
         if live.waits_for == 0 and live.stage is Stage.QUEUED:
             self._carrier.counts.accepted_by_broker += 1
-            live.stage = Stage.SENT
-            self._tell(live.batch, Stage.SENT, frame=live.frames)
+            self.life.sent(live)
             self._check()
 
     def ask(self) -> None:
@@ -173,19 +158,14 @@ class Appliance:
             return
         echoes = self.telemetry.shows(live.settings)
         if live.stage is Stage.SENT and echoes:
-            live.stage = Stage.ACCEPTED
-            self._carrier.counts.acknowledged += 1
-            now_ns = self._carrier.clock.now_ns()
-            self._carrier.counts.delays_s.append((now_ns - live.batch.issued_at_ns) / SECOND_NS)
-            self._tell(live.batch, Stage.ACCEPTED, frame=live.frames)
-            self._cancel("ack")
-            self._later("settle", self.profile.hold.settle_s, self._unseen)
+            self.life.accepted(live)
+            self.life.cancel("ack")
+            self.life.later("settle", self.profile.hold.settle_s, self._unseen)
         power_w = self.telemetry.power_w
         is_blind = "power_w" not in self.bound.fields
         if live.stage is Stage.ACCEPTED and (is_blind or complies(self.profile, self.rating, live.what, power_w)):
-            self._carrier.counts.observed += 1
             self._end(live, Stage.DONE, observed_w=power_w)
-        elif live.stage in TERMINAL and live.is_echoed and not echoes and not live.what.is_release:
+        elif live.is_over and live.is_echoed and not echoes and not live.what.is_release:
             self._contend(live)
         live.is_echoed = live.is_echoed or echoes
 
@@ -202,7 +182,7 @@ class Appliance:
             self.telemetry.learn({}, False, True)
             return
         live.retries, live.is_echoed = live.retries + 1, False
-        if may_leave(self._carrier.last_hop, live.batch, self.row):
+        if self.life.may_leave(live):
             self._write(live.settings)
 
     # --- when time passes -------------------------------------------------------------------------------------------
@@ -214,7 +194,7 @@ class Appliance:
             return
         if not live.is_asked:
             live.is_asked = True
-            self._later("ack", self._carrier.ack_s, self._unheard)
+            self.life.wait("ack", self._carrier.ack_s, self._unheard)
             self.ask()
             return
         passed = "the broker has it" if live.stage is Stage.SENT else "the broker did not acknowledge it"
@@ -228,17 +208,16 @@ class Appliance:
             self._end(live, Stage.UNCONFIRMED, RejectWord.NONE, f"still at {power_w:g} W", power_w)
 
     def _expire(self) -> None:
-        batch, self._pending = self._pending, None
-        if batch is not None:
-            self._carrier.counts.expired += 1
-            self._tell(batch, Stage.EXPIRED)
+        course, self._pending = self._pending, None
+        if course is not None:
+            self.life.end(course, Stage.EXPIRED)
 
     def _over(self) -> None:
         """The command has run out: hand the device back, as it has no timer to do so by itself."""
         live = self._live
         if live is None or live.what.is_release or self.profile.hold.timer == "device":
             return
-        if live.stage not in TERMINAL:
+        if not live.is_over:
             self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, "its time ran out before it was seen")
         self._release_due = True
         self.go()
@@ -252,9 +231,9 @@ class Appliance:
         free = told(self.profile, self.rating, math.nan, -math.inf, math.inf, self.telemetry.own_c)
         if isinstance(free, Unable):
             return
-        self._live = _Live(live.batch, free, self._settings(free), Stage.DONE)
+        self._live = _Live(live.batch, live.at, Stage.DONE, what=free, settings=self._settings(free))
         self._write(self._live.settings)
-        self._later("released", self._carrier.ack_s, lambda: self._released(1))
+        self.life.wait("released", self._carrier.ack_s, lambda: self._released(1))
 
     def _released(self, tries: int) -> None:
         live = self._live
@@ -264,15 +243,14 @@ class Appliance:
             self._carrier.counts.released += 1
         elif tries:
             self.ask()
-            self._later("released", self._carrier.ack_s, lambda: self._released(tries - 1))
+            self.life.wait("released", self._carrier.ack_s, lambda: self._released(tries - 1))
         else:
             self._carrier.counts.unreleased += 1
             self._carrier.alarm(f"{self.name}: still {self.telemetry.said(live.settings)} after its command ran out")
 
     def stop(self) -> None:
         """Let all timers go."""
-        for what in list(self._timers):
-            self._cancel(what)
+        self.life.stop()
 
     # --- small things -----------------------------------------------------------------------------------------------
 
@@ -304,45 +282,13 @@ class Appliance:
         since_s = (self._carrier.clock.now_ns() - self.telemetry.switched_ns) / SECOND_NS
         return max(least_s - since_s, 0.0)
 
-    def _left_s(self, batch: CommandBatch) -> float:
-        return max((batch.valid_until_ns - self._carrier.clock.now_ns()) / SECOND_NS, 0.0)
-
-    def _later(self, what: str, seconds: float, call: Callable[[], None]) -> None:
-        """Call later: in seconds of the loop where an answer is awaited, of the clock elsewhere."""
-        self._cancel(what)
-        delay_s = seconds if what in ("ack", "released") else seconds / self._carrier.speed
-        self._timers[what] = asyncio.get_running_loop().call_later(delay_s, call)
-
-    def _cancel(self, what: str) -> None:
-        timer = self._timers.pop(what, None)
-        if timer is not None:
-            timer.cancel()
-
     def _end(
         self,
         live: _Live,
         stage: Stage,
-        reject: RejectWord = RejectWord.NONE,
+        word: RejectWord = RejectWord.NONE,
         native: str = "",
         observed_w: float = math.nan,
     ) -> None:
-        if stage is Stage.UNCONFIRMED:
-            if live.stage is Stage.QUEUED:  # written to the stream, though the broker never said so
-                self._tell(live.batch, Stage.SENT, frame=live.frames)
-            self._carrier.counts.unconfirmed += 1
-            self._carrier.counts.last_error = f"{self.name}: {native}"
-        live.stage = stage
-        self._cancel("ack")
-        self._cancel("settle")
-        self._tell(live.batch, stage, reject, native, observed_w, live.frames)
-
-    def _tell(
-        self,
-        batch: CommandBatch,
-        stage: Stage,
-        reject: RejectWord = RejectWord.NONE,
-        native: str = "",
-        observed_w: float = math.nan,
-        frame: str = "",
-    ) -> None:
-        self._carrier.teller.stage(batch.id, self.row, stage, reject, native, observed_w, frame)
+        self.life.cancel("ack", "settle")
+        self.life.end(live, stage, word, native, observed_w)

@@ -1,0 +1,100 @@
+"""No peer without a secret: who leaves it out is refused when the settings are read, with the field."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from tieline.errors import ConfigError, PeerError
+from tieline.links.device.mqtt.link import MqttSettings, hello
+from tieline.links.endpoint.openadr.access import Client, Tokens, secret_digest
+from tieline.links.endpoint.openadr.ven_client import VenClient
+from tieline.node.cli import main
+from tieline.node.config import load_config
+from tieline.rim.clock import SystemClock
+
+SETTINGS = """
+[[peers]]
+name = {peer}
+
+[[links.openadr]]
+resources = ["b1"]
+clients = [{{ id = {client}, secret_sha256 = {digest}, resource = "b1" }}]
+"""
+GOOD = secret_digest("a long and random secret")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", 'ven"1', "ven/1", "x" * 129])
+def test_a_credential_needs_a_name_that_settings_can_hold(name: str) -> None:
+    run = CliRunner().invoke(main, ["credential", "--", name])
+    assert run.exit_code == 2
+    assert f"NAME = {name!r}: give 1 to 128 of" in run.stderr
+    assert "secret" not in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("client", "digest", "says"),
+    [
+        ("", GOOD, r"\.id = '': give 1 to 128 of"),
+        ("ven-1", "", r"\.secret_sha256 = '': give the 64 hex digits"),
+        ("ven-1", "secret", r"\.secret_sha256 = 'secret': give the 64 hex digits"),
+        ("ven-1", GOOD.upper(), r"\.secret_sha256 = .*: give the 64 hex digits"),
+        ("ven-1", secret_digest(""), r"\.secret_sha256 is the digest of an empty secret"),
+    ],
+)
+def test_a_client_without_a_name_or_a_secret_is_refused_with_the_field(
+    tmp_path: Path, client: str, digest: str, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Tokens({"ven-1": Client(client, digest, frozenset())}, b"k" * 32, SystemClock())
+    run, folder, table = CliRunner(), tmp_path / "works", tmp_path / "t.csv"
+    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
+    table.write_text("id,kind\nb1,battery\n")
+    assert run.invoke(main, ["import", str(table), "--data", str(folder)]).exit_code == 0
+    (folder / "tieline.toml").write_text(SETTINGS.format(peer='"op"', client=f'"{client}"', digest=f'"{digest}"'))
+    seen = run.invoke(main, ["doctor", "--data", str(folder)])
+    assert seen.exit_code == 1
+    assert "$.links.openadr[0].clients[0]." in seen.output
+
+
+def test_a_peer_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tieline.toml"
+    path.write_text(SETTINGS.format(peer='""', client='"b1"', digest=f'"{GOOD}"'))
+    with pytest.raises(ConfigError, match=r"name '' at \$\.peers\[0\]\.name"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(("client", "secret", "field"), [("", "s", "client_id"), ("ven-1", "", "client_secret")])
+def test_a_ven_asks_for_no_token_without_a_secret(client: str, secret: str, field: str) -> None:
+    with pytest.raises(ConfigError, match=rf"\$\.ven\.{field} is empty"):
+        VenClient("https://vtn.example", client, secret, httpx.AsyncClient(), SystemClock(), 10.0)
+
+
+def test_a_url_that_names_a_password_is_refused_without_repeating_it() -> None:
+    with pytest.raises(ConfigError, match=r"\$\.ven\.url: names a user or password") as refused:
+        VenClient("https://me:hush@vtn.example", "ven-1", "s", httpx.AsyncClient(), SystemClock(), 10.0)
+    assert "hush" not in str(refused.value)
+
+
+def test_a_vtn_that_repeats_what_it_was_sent_does_not_put_our_secret_into_an_error() -> None:
+    def echo(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, content=b"bad form: " + request.content)
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(echo)) as http:
+            await VenClient("https://vtn.example", "ven-1", "hush-hush", http, SystemClock(), 10.0).get_all("events")
+
+    with pytest.raises(PeerError, match=r"POST /auth/token: 400: is client_id or client_secret wrong") as refused:
+        asyncio.run(ask())
+    assert "hush-hush" not in str(refused.value)
+
+
+def test_a_password_file_that_is_empty_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("\n")
+    with pytest.raises(ConfigError, match=r"\$\.mqtt\.password_file = .*: is empty"):
+        hello(MqttSettings("127.0.0.1", 1883, {}, user="tieline", password_file=str(path)))
