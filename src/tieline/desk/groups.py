@@ -1,12 +1,12 @@
 """A limit on a group: shared out as caps on its leaves, and kept by feedback from their meters (rules R16, R17).
 
 Only what can hold a power takes part: against an upper limit stores and generators, against a lower one stores and
-loads. The others are counted at what they do; a leaf that can't be reached counts at the larger of its leased cap and
-its default. A load that is on or off has a cap of all or nothing: as many are let on as fit, and they take turns, so
-that none stands still for as long as a limit lasts. A limit on a feeder's generation counts what each device gives, and
-no taking of another makes it good, as where crews work on a live line nothing may feed in (IEEE 1547-2018, 4.6.2; IEEE
-2030.5 opModGenLimW). When caps move, those that sink are placed at once; one that grows waits until what another gave
-up is acknowledged, as a command may be lost on its way.
+loads. The others are counted at what they do; a leaf that can't be reached counts at the largest of its leased cap, its
+default and its base. A load that is on or off has a cap of all or nothing: as many are let on as fit, and they take
+turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation counts what each device
+gives, and no taking of another makes it good, as where crews work on a live line nothing may feed in (IEEE 1547-2018,
+4.6.2; IEEE 2030.5 opModGenLimW). When caps move, those that sink are placed at once; one that grows waits until what
+another gave up is acknowledged, as a command may be lost on its way.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tieline.times import MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+_GIVES_WAY = np.array([kind in SWITCHED or kind is Kind.EV_CHARGER for kind in KINDS])
 _IS_SWITCHED = np.array([kind in SWITCHED for kind in KINDS])
 SITE_STALE_NS = 10 * SECOND_NS
 MARGIN_FRAC = 0.01
@@ -85,15 +86,33 @@ def caps(
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
     alone_low_w, alone_high_w = _alone_w(state, rows, now_ns)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
+    least_up_w, least_down_w = _reach_w(state, rows)
     if high_w < float(inject_w.sum()):
-        most_w = np.where(lost, np.maximum(alone_high_w, 0.0), np.nan)
-        high = _ceilings(high_w, np.where(blind, inject_w, now_w), base_w, -absorb_w, inject_w, most_w)
+        most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
+        high = _ceilings(high_w, np.where(blind, inject_w, now_w), base_w, least_down_w, inject_w, most_w)
     if low_w > -float(absorb_w.sum()):
-        least_w = np.where(lost, np.maximum(-alone_low_w, 0.0), np.nan)
+        least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
         draw_w = np.where(blind, absorb_w, -now_w)
         wants = _wants(state, rows, draw_w, now_ns)
-        low = -_ceilings(-low_w, draw_w, -base_w, -inject_w, absorb_w, least_w, wants)
+        low = -_ceilings(-low_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wants)
     return low, high
+
+
+def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
+    """Return how little each row can draw, and how little it can give, now (W, below 0: it does the contrary).
+
+    By its rating, and by what it says that it can move: an empty battery is no help to a feeder that draws too much, nor
+    is the part of a load that can't be cut. A car's need and a room's comfort give way to a limit, so what those say is
+    passed over.
+    """
+    fleet = state.fleet
+    now_w = np.nan_to_num(fleet.power_w[rows])
+    gives_way = _GIVES_WAY[fleet.kinds[rows]]
+    up_w, down_w = fleet.available_up_w[rows], fleet.available_down_w[rows]
+    inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
+    up_w = np.where(gives_way | np.isnan(up_w), np.inf, up_w)
+    down_w = np.where(gives_way | np.isnan(down_w), np.inf, down_w)
+    return np.maximum(-inject_w, -now_w - up_w), np.maximum(-absorb_w, now_w - down_w)
 
 
 def _ceilings(
@@ -216,7 +235,8 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     swap_w = math.fsum(float(np.abs(new - old).sum()) for new, old in pairs)
     if shift_w < MOVES_FRAC * size_w and swap_w < SWAPS_FRAC * size_w:
         return []
-    batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, now_ns)
+    # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.
+    batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, state.revision)
     ended = ClaimsEnded(
         ask.source, ask.program, ask.quantity.value, ClaimEnd.SUPERSEDED.value, live.claims, Packed.of(rows), scope
     )

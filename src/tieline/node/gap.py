@@ -19,13 +19,16 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.desk.settle import Settlement
+from tieline.fleet.columns import KINDS
 from tieline.market.settlement import DAY_AHEAD, REAL_TIME, SHORTFALL
 from tieline.node.metering import GENERATOR, LOAD
 from tieline.node.settling import STEP_NS, tracked_of
 from tieline.node.stage import Stage
 
+Floats = NDArray[np.float64]
 PER_KWH = 1e3
 STEP_H = STEP_NS / 3.6e12
 
@@ -47,7 +50,7 @@ def gap_of(stage: Stage, settlement: Settlement) -> dict[str, Any]:
         **_seen(stage, called, owed_wh),
     }
     if stage.twin is not None:
-        found |= _true(stage, settlement, called, float(found["telemetered_kwh"]))
+        found |= _true(stage, settlement, called)
     return {name: _rounded(value) for name, value in found.items()}
 
 
@@ -68,7 +71,7 @@ def _seen(stage: Stage, called: list[int], owed_wh: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _true(stage: Stage, settlement: Settlement, called: list[int], telemetered_wh: float) -> dict[str, float]:
+def _true(stage: Stage, settlement: Settlement, called: list[int]) -> dict[str, Any]:
     """Return what was truly given, and by how much each measure of it errs (Wh)."""
     assert stage.twin is not None
     gaps = [stage.twin.gaps[start_ns] for start_ns in called]
@@ -78,16 +81,25 @@ def _true(stage: Stage, settlement: Settlement, called: list[int], telemetered_w
     true_wh = float((alone_w - metered_w)[:, both].sum()) * STEP_H
     at = (np.array(called) - min(called)) // STEP_NS  # the baselines run from the first called interval to the last
     by_baseline_wh = math.fsum(float(base.performance[at].sum()) for base in settlement.baselines) * PER_KWH
-    counted_wh = math.fsum(gap.counted_w for gap in gaps) * STEP_H
-    base_wh = float(alone_w[:, both].sum()) * STEP_H
+    off_wh = np.sum([gap.counted_w for gap in gaps], axis=0) * STEP_H - _seen_by_kind(stage, called)
     return {
         "true_kwh": true_wh,
-        "true_base_kwh": base_wh,
+        "true_base_kwh": float(alone_w[:, both].sum()) * STEP_H,
         "baseline_error_kwh": by_baseline_wh - true_wh,
         "not_payable_kwh": settlement.delivered_wh - by_baseline_wh,
         "uncounted_kwh": math.fsum(gap.uncounted_w for gap in gaps) * STEP_H,
-        "own_base_error_kwh": counted_wh - telemetered_wh,
+        "own_base_error_kwh": float(off_wh.sum()),
+        "own_base_error_by_kind_kwh": {KINDS[k].value: float(off_wh[k]) for k in np.flatnonzero(np.abs(off_wh) > 1.0)},
     }
+
+
+def _seen_by_kind(stage: Stage, called: list[int]) -> Floats:
+    """Return what telemetry counted in called intervals, by kind (Wh)."""
+    kinds, found, wanted = stage.territory.fleet.kinds, np.zeros(len(KINDS)), set(called)
+    for start_ns, fact in tracked_of(stage).items():
+        if start_ns in wanted:
+            found += np.bincount(kinds[fact.rows.array()], fact.row_w.array() * STEP_H, len(KINDS))
+    return found
 
 
 def _rounded(value: float | dict[str, float]) -> float | dict[str, float]:

@@ -32,16 +32,16 @@ RELIEVED = "a relief brings its feeder back within its rating"
 def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override: dict[str, Any]) -> list[Promise]:
     """Return every promise that has to do with the grid's operator and with owners."""
     return [
-        _limit_held(stage, told) if told.override else untested(LIMIT_HOLDS),
-        _told_upward(stage, records, override) if told.override else untested(_told_name(stage)),
-        _substituted(told, records, override) if told.override else untested(SUBSTITUTED),
-        _opt_out(told) if told.opt_out else untested(OPTED_OUT),
-        _restored(told, records) if told.restored else untested(RESTORED),
-        _relieved(dno),
+        limit_held(stage, told) if told.override else untested(LIMIT_HOLDS),
+        told_upward(stage, records, override) if told.override else untested(_told_name(stage)),
+        substituted(told, records, override) if told.override else untested(SUBSTITUTED),
+        opted_out(told) if told.opt_out else untested(OPTED_OUT),
+        restored(told, records) if told.restored else untested(RESTORED),
+        relieved(dno),
     ]
 
 
-def _limit_held(stage: Stage, told: Told) -> Promise:
+def limit_held(stage: Stage, told: Told) -> Promise:
     """Nothing on the feeder fed in, as a mean over ten minutes, from six minutes after the limit came.
 
     What can't be reached may do what it was told until its lease ends; from then on it counts like the others.
@@ -74,7 +74,7 @@ def _told_name(stage: Stage) -> str:
     return f"a limit is told to the market within 5 s{clock}"
 
 
-def _told_upward(stage: Stage, records: list[Record], override: dict[str, Any]) -> Promise:
+def told_upward(stage: Stage, records: list[Record], override: dict[str, Any]) -> Promise:
     name, claim = _told_name(stage), override.get("claim")
     granted = next((r for r in records if r.id == claim), None)
     moved = next((r for r in records if isinstance(f := from_record(r), PositionChanged) and f.cause == claim), None)
@@ -88,7 +88,7 @@ def _told_upward(stage: Stage, records: list[Record], override: dict[str, Any]) 
     return promise(name, seconds <= TOLD_S and bool(override["declared_to_market"]), evidence)
 
 
-def _substituted(told: Told, records: list[Record], override: dict[str, Any]) -> Promise:
+def substituted(told: Told, records: list[Record], override: dict[str, Any]) -> Promise:
     """Others step in for what a limit takes; where that is not enough nobody was left who could have.
 
     Who could have is counted by the devices' own physics, not by the desk's split (`works.spare_of`).
@@ -107,29 +107,28 @@ def _substituted(told: Told, records: list[Record], override: dict[str, Any]) ->
     count = int(override.get("substitute_count", 0))
     held = unnamed == 0 and (count > 0 or lack_w > 0) and (lack_w <= slack_w or spare_w <= slack_w)
     evidence = (
-        f"{taken_w / 1e3:.1f} kW taken, {count} stepped in; of {abs(owed_w) / 1e3:.1f} kW {lack_w / 1e3:.1f} kW lacked, "
+        f"{taken_w / 1e3:.1f} kW taken, {count} stepped in; {lack_w / 1e3:.1f} of {abs(owed_w) / 1e3:.1f} kW lacked; "
         f"who was free could still give {spare_w / 1e3:.1f} kW; {unnamed} short intervals without a cause"
     )
     return promise(SUBSTITUTED, held, evidence)
 
 
-def _opt_out(told: Told) -> Promise:
+def opted_out(told: Told) -> Promise:
     """Its measured power is back at its own base; a device out of reach, or one that was not called, proves nothing."""
     seen = told.opt_out
     off_w = abs(seen["power_after_60s_w"] - seen["base_w"])
-    is_fresh = seen["measured_ns"] > seen["when_ns"]
     evidence = (
-        f"{seen['resource']}: {seen['power_before_w'] / 1e3:.2f} kW before, measured "
-        f"{seen['power_after_60s_w'] / 1e3:.2f} kW within 60 s, its own base {seen['base_w'] / 1e3:.2f} kW"
+        f"{seen['resource']}: {seen['power_before_w'] / 1e3:.2f} kW before, "
+        f"{seen['power_after_60s_w'] / 1e3:.2f} kW at its meter within 60 s, its own base {seen['base_w'] / 1e3:.2f} kW"
     )
     if not (seen["device_was_in_reach"] and seen["was_called"]):
         return promise(OPTED_OUT, True, f"not tested: nobody called was in reach; {evidence}", tested=False)
     is_free = not np.isfinite(seen["target_after_60s_w"])
     back = off_w <= max(FREED_W, FREED_FRAC * seen["rating_w"])
-    return promise(OPTED_OUT, seen["granted"] and is_free and is_fresh and back, evidence)
+    return promise(OPTED_OUT, seen["granted"] and is_free and back, evidence)
 
 
-def _restored(told: Told, records: list[Record]) -> Promise:
+def restored(told: Told, records: list[Record]) -> Promise:
     """Each device has the bounds and the winning claim that it had before, but where the journal says who moved them.
 
     Compared are the bounds of claims alone: a device's own timer (R12), which its last switching started, is no claim,
@@ -174,7 +173,7 @@ def _ran_out(before: Held, after: Held) -> Any:
     return np.array([any(end_ns <= after.at_ns for _, end_ns in live) for live in before.claims], np.bool_)
 
 
-def _relieved(dno: Dno) -> Promise:
+def relieved(dno: Dno) -> Promise:
     """By the power flow, once the devices had time after each move of the limit, no look found an overload."""
     judged = [(relief, seen) for relief in dno.reliefs if (seen := relief.settled())]
     if not judged:

@@ -35,6 +35,8 @@ def report(stage: Stage, story: Story, settled: Settlement | Refusal | None, see
         "seed": seed,
         "scenario": stage.scenario.name,
         "day": stage.day.isoformat(),
+        # Over sockets, played faster than life, bounds in seconds (told upward, the ISO's clock) are the wall clock's.
+        "clock": {"speed": stage.speed, "bounds_in_seconds_of": "story" if stage.speed == 1.0 else "wall"},
         "devices": len(stage.territory.fleet),
         "feeders": len(stage.territory.feeders),
         "awards": _awards(stage),

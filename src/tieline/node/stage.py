@@ -275,6 +275,7 @@ async def _raise_iso(
     server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0, theirs)
     port = server.sockets[0].getsockname()[1]
     url, names = f"{'https' if theirs else 'http'}://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
+    # The ISO's clock may be 2 s off by the wall's clock: on its way a request grows old `speed` times as fast.
     settings = IsoSettings(
         url, "America/Chicago", names, poll_s=15.0 / speed, awards_s=60.0 / speed, most_skew_s=2.0 * max(speed, 1.0)
     )

@@ -210,9 +210,10 @@ class Story:
             await stage.sleep(1.0)
 
     async def _opt_out(self) -> None:
-        """An owner in reach whose device is called takes it out; measured a minute later: is it back at its own base?
+        """An owner in reach whose device is called takes it out; a minute later its own meter is read.
 
-        A store where one is called, as its base is known to the watt: it stands by.
+        A store where one is called, as its base is known to the watt: it stands by. Read at its terminals, as what has
+        reached the desk of a device that is polled may be half a minute old.
         """
         stage, link = self.stage, self.stage.link
         pool, fleet, state = stage.node.cycle.pools[POOL], stage.territory.fleet, stage.node.state
@@ -232,15 +233,15 @@ class Story:
             "owner:" + resource, "owner", "opt-out", Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE, 1,
             now_ns, FOREVER_NS, because="the owner opted out",
         )  # fmt: skip
-        before_w, base_w = float(fleet.power_w[row]), float(state.base_w[row])
+        before_w, base_w = float(stage.world.power_w[row]), float(state.base_w[row])
         answer = await stage.node.desk.ask(ask)
         await stage.sleep(59)
         is_steady = row in np.concatenate([stage.world.rows[kind] for kind in STEADY])
         self.told.opt_out = {
             "resource": resource, "when_ns": now_ns, "granted": isinstance(answer, Granted), "power_before_w": before_w,
             "base_w": base_w, "target_after_60s_w": float(link.target_w[row]),
-            "power_after_60s_w": float(fleet.power_w[row]),
-            "measured_ns": int(fleet.taken_at_ns[row]), "rating_w": float(stage.territory.rated_w[row]), "row": row,
+            "power_after_60s_w": float(stage.world.power_w[row]), "row": row,
+            "rating_w": float(stage.territory.rated_w[row]),
             "was_called": bool(called_w[row] > LEAST_CALLED_W and is_steady),
             "device_was_in_reach": bool(~link.is_lost[row] & ~link.ignores[row]),
         }  # fmt: skip

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.fleet.columns import KINDS
 from tieline.node.metering import Meters
 from tieline.simulate.world import World
 from tieline.times import MINUTE_NS, SECOND_NS
@@ -23,10 +24,10 @@ STEP_NS = 5 * MINUTE_NS
 
 @dataclass(eq=False)
 class Gap:
-    """Of one interval: mean power of the meters left alone, and of what the pool's rows truly gave (W)."""
+    """Of one interval: mean power of the meters left alone, and of what the pool's rows truly gave, by kind (W)."""
 
     meters_w: Floats
-    counted_w: float = 0.0
+    counted_w: Floats
     uncounted_w: float = 0.0
 
 
@@ -52,9 +53,10 @@ class Twin:
         """
         self.world.step(now_ns, seconds, *self._free)
         start_ns = (now_ns - 1) // STEP_NS * STEP_NS
-        gap = self.gaps.setdefault(start_ns, Gap(np.zeros(3)))
+        gap = self.gaps.setdefault(start_ns, Gap(np.zeros(3), np.zeros(len(KINDS))))
         share = seconds * SECOND_NS / STEP_NS
         gap.meters_w += self._meters.read(self.world) * share
         gave_w = commanded.power_w - self.world.power_w
-        gap.counted_w += float(gave_w[counts & self._pool].sum()) * share
+        kinds, mine = self.world.territory.fleet.kinds, counts & self._pool
+        gap.counted_w += np.bincount(kinds[mine], gave_w[mine], len(KINDS)) * share
         gap.uncounted_w += float(gave_w[~counts & self._pool].sum()) * share
