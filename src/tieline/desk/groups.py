@@ -101,9 +101,9 @@ def caps(
 def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
     """Return how little each row can draw, and how little it can give, now (W, below 0: it does the contrary).
 
-    By its rating, and by what it says that it can move: an empty battery is no help to a feeder that draws too much, nor
-    is the part of a load that can't be cut. A car's need and a room's comfort give way to a limit, so what those say is
-    passed over.
+    By its rating, and by what it says that it can move: an empty battery is no help to a feeder that draws too much,
+    nor is the part of a load that can't be cut. A car's need and a room's comfort give way to a limit, so what those
+    say is passed over.
     """
     fleet = state.fleet
     now_w = np.nan_to_num(fleet.power_w[rows])
