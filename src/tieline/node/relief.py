@@ -59,7 +59,7 @@ class Trail:
     low_pu: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
     high_pu: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
     alone: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
-    """Highest loading of the same grid in the world that nobody commands (empty: there is none)."""
+    """Highest loading had nobody commanded a device, while the DNO's works go on (NaN: not solved)."""
 
 
 class Dno:
@@ -88,8 +88,7 @@ class Dno:
             (trail.loading, grid.loading), (trail.low_pu, grid.low_pu), (trail.high_pu, grid.high_pu),
         ):  # fmt: skip
             column.append(values.copy())
-        if stage.twin is not None and stage.twin.world.grid is not None:
-            trail.alone.append(stage.twin.world.grid.loading.copy())
+        trail.alone.append(self._alone(now_ns, len(grid.loading)))
         live = [relief for relief in self.reliefs if not relief.ends_ns]
         leaves = self._leaves[0] <= now_ns < self._leaves[1]
         for relief in live:
@@ -100,6 +99,15 @@ class Dno:
         for at in np.flatnonzero(grid.loading > 1.0).tolist():
             if not leaves and stage.territory.feeders[at] not in held:
                 await self._begin(at, now_ns)
+
+    def _alone(self, now_ns: int, feeders: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the loading of feeders without what the pool does, while works go on (NaN: not asked, not known)."""
+        stage = self.stage
+        if stage.twin is not None and self._leaves[0] <= now_ns < self._leaves[1]:
+            without = stage.world.grid_with(stage.twin.world.power_w - stage.world.power_w, now_ns)
+            if without is not None:
+                return without.loading.copy()
+        return np.full(feeders, np.nan)
 
     async def _follow(self, relief: Relief, now_ns: int) -> None:
         """Note what a relief does, and tighten it where other load has grown past what it left room for."""
@@ -257,5 +265,6 @@ def loading_of(dno: Dno, feeder: str, begins_ns: int, ends_ns: int, *, alone: bo
     """Return the mean loading of a feeder over a time, or what it had been had nobody commanded it (None: not seen)."""
     at, trail = dno.stage.territory.feeders.index(feeder), dno.trail
     kept = trail.alone if alone else trail.loading
-    seen = [float(load[at]) for when, load in zip(trail.at_ns, kept, strict=bool(kept)) if begins_ns <= when < ends_ns]
-    return round(float(np.mean(seen)), 4) if seen else None
+    seen = [float(load[at]) for when, load in zip(trail.at_ns, kept, strict=True) if begins_ns <= when < ends_ns]
+    known = [load for load in seen if np.isfinite(load)]
+    return round(float(np.mean(known)), 4) if known else None

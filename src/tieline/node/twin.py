@@ -1,8 +1,9 @@
 """The same world left alone: what every device would have done had nobody asked anything of it.
 
 Only a simulation has such a twin. It is copied from the world at a story's opening, with the state of its random
-stream, and moves by the same steps; where nobody commands anything the two stay the same bit for bit. So what a pool
-truly gave is known here, and a baseline, the desk's own base or a telemetered figure can be held against it.
+stream, and moves by the same steps at the same voltages; where nobody commands anything the two stay the same bit for
+bit. So what a pool truly gave is known here, and a baseline, the desk's own base or a telemetered figure can be held
+against it. It solves no power flow of its own, which would cost as much again as the world's.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ class Twin:
 
     def __init__(self, world: World, meters: Meters) -> None:
         self._meters, self._pool = meters, meters.loads | meters.generators
-        shared = (world.territory, world.network)  # solved over and over, never changed
+        shared = (world.territory, world.network, world.grid)  # replaced, never changed
         self.world: World = copy.deepcopy(world, {id(part): part for part in shared})
+        self.world.network = None
         count = len(world.power_w)
         self._free = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)
+        self._grid = world.grid
         self.gaps: dict[int, Gap] = {}
 
     def step(self, now_ns: int, seconds: float, commanded: World, counts: NDArray[np.bool_]) -> None:
@@ -51,6 +54,8 @@ class Twin:
             commanded: The world that went before.
             counts: Rows whose power the desk counts as the pool's delivery; shape (n,).
         """
+        self.world.grid = self._grid
+        self._grid = commanded.grid  # a step sees the voltages that the one before it left
         self.world.step(now_ns, seconds, *self._free)
         start_ns = (now_ns - 1) // STEP_NS * STEP_NS
         gap = self.gaps.setdefault(start_ns, Gap(np.zeros(3), np.zeros(len(KINDS))))
