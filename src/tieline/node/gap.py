@@ -9,8 +9,8 @@ Theory of operation. All are energies over the called hours, and each step from 
 
 True is what the meters of the enrolled devices would have shown in the same world left alone, less what they showed.
 A baseline of like days errs by how this day differs from them (a small pool by more, as chances even out less); the
-desk's own base is learnt from each device's last free minutes; and telemetry counts rows while they are called and for
-an hour after, not what others do for the pool, such as cars that find their store full or rooms that cool late.
+desk's own base is learnt from each device's last free minutes, and errs by kind; and telemetry counts rows while they
+are called and for an hour after, not those that pay back later or are moved by a limit alone.
 """
 
 from __future__ import annotations
