@@ -16,7 +16,7 @@ from tieline.times import SECOND_NS
 SLOW_KINDS = (KIND_CODE[Kind.THERMOSTAT], KIND_CODE[Kind.WATER_HEATER])
 HELD_W = 100.0
 ENGINES = (KIND_CODE[Kind.BIOMASS], KIND_CODE[Kind.CHP])
-"""Once started by a call they run on for their least time, and a CHP leaves its tank full: neither is their own doing."""
+"""Started by a call they run on for their least time, and a CHP leaves its tank full: neither is their own doing."""
 PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LOAD], *ENGINES)
 SLOW_S, FAST_S = 1_800.0, 120.0
 """A thermostat switches on and off, so its base is a mean over cycles; others follow their power closely."""
