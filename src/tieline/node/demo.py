@@ -97,6 +97,7 @@ def run_headless(
                 story, owners = Story(stage, when, say), keep_owners(stage, seed)
                 await story.play()
                 statement = await settle(stage, ends=True)
+                await stage.node.group.drained()
                 result = report(stage, story, statement, seed)
                 result["failures"], result["losses"] = broke(supervisor), dict(supervisor.losses)
                 result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)

@@ -100,6 +100,7 @@ async def play_on_wire(
         story, owners = Story(stage, when, say), keep_owners(stage, seed)
         await story.play()
         statement = await settle(stage, ends=True)
+        await stage.node.group.drained()  # the state is ahead of the journal by what is being written
         result = report(stage, story, statement, seed)
         result["failures"] = dict(supervisor.failures)
         result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
