@@ -26,7 +26,7 @@ def verdict(promise: dict) -> tuple[bool, bool]:
 
 OUT = {
     "resource": "battery-000001", "when_ns": AT, "granted": True, "power_before_w": 2_400.0, "base_w": -10.0,
-    "target_after_60s_w": float("nan"), "power_after_60s_w": -10.0, "rating_w": 6_000.0, "was_called": True,
+    "target_after_60s_w": float("nan"), "power_after_60s_w": -10.0, "rating_w": 6_000.0, "was_called": True, "waited_s": 59.0,
     "device_was_in_reach": True,
 }  # fmt: skip
 

@@ -44,7 +44,8 @@ def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override:
 def limit_held(stage: Stage, told: Told) -> Promise:
     """Nothing on the feeder fed in, as a mean over ten minutes, from six minutes after the limit came.
 
-    What can't be reached may do what it was told until its lease ends; from then on it counts like the others.
+    What can't be reached may do what it was told before until that lease ends (R16), and what was switched a moment ago
+    what its own timer demands (R12: an engine that was just started); from then on both count like the others.
     """
     since_ns, until_ns = int(told.override["when_ns"]) + SETTLES_NS, int(told.restored.get("when_ns", 2**63 - 1))
     seen = [each for each in stage.watch_trail if since_ns <= each[0] <= until_ns]
@@ -53,6 +54,8 @@ def limit_held(stage: Stage, told: Told) -> Promise:
     rows = stage.node.state.fleet.leaves(told.override["group"])
     giving_w = np.maximum(np.stack([power_w for _, power_w, _ in seen]), 0.0)
     lost = np.stack([is_lost for _, _, is_lost in seen])
+    # From then on it has as long as any device to settle.
+    lost = np.stack([lost[max(at - SETTLES_NS // MINUTE_NS, 0) : at + 1].any(axis=0) for at in range(len(lost))])
     leased = np.array([when < since_ns - SETTLES_NS + LEASE_NS + SETTLES_NS for when, _, _ in seen])
     excused = lost & leased[:, None]
     counted_w = np.where(excused, 0.0, giving_w).sum(axis=1)
@@ -62,7 +65,7 @@ def limit_held(stage: Stage, told: Told) -> Promise:
     evidence = (
         f"{len(rows)} devices gave {before_w / 1e3:.1f} kW before, at worst {worst_w / 1e3:.2f} kW under a limit of "
         f"{limit_w / 1e3:.1f} kW; tolerance {SLACK_FRAC:.0%} of their {size_w / 1e3:.0f} kW; "
-        f"{int(excused.any(axis=0).sum())} out of reach gave {leased_w / 1e3:.1f} kW within their leases"
+        f"{int(excused.any(axis=0).sum())} out of reach or on own timers gave {leased_w / 1e3:.1f} kW meanwhile"
     )
     tested = before_w > limit_w
     return promise(LIMIT_HOLDS, worst_w - limit_w <= SLACK_FRAC * size_w, evidence, tested)
@@ -119,7 +122,8 @@ def opted_out(told: Told) -> Promise:
     off_w = abs(seen["power_after_60s_w"] - seen["base_w"])
     evidence = (
         f"{seen['resource']}: {seen['power_before_w'] / 1e3:.2f} kW before, "
-        f"{seen['power_after_60s_w'] / 1e3:.2f} kW at its meter within 60 s, its own base {seen['base_w'] / 1e3:.2f} kW"
+        f"{seen['power_after_60s_w'] / 1e3:.2f} kW at its meter {seen['waited_s']:.0f} s after, "
+        f"its own base {seen['base_w'] / 1e3:.2f} kW"
     )
     if not (seen["device_was_in_reach"] and seen["was_called"]):
         return promise(OPTED_OUT, True, f"not tested: nobody called was in reach; {evidence}", tested=False)

@@ -122,7 +122,7 @@ class Stage:
     twin: Twin | None = None
     watched: NDArray[np.int32] | None = None
     watch_trail: list[tuple[int, Floats, NDArray[np.bool_]]] = field(default_factory=list)
-    """Of the rows that are watched, each minute: when, their power (W), and which are out of reach."""
+    """Of rows that are watched, each minute: when, power (W), and which can't obey: lost, or on their timer (R12)."""
 
     async def sleep(self, seconds: float) -> None:
         """Sleep so many seconds of the stage's clock."""
@@ -226,6 +226,7 @@ def _mover(stage: Stage) -> Callable[[], None]:
             stage.feeder_trail.append((last_ns, feeders))
             if stage.watched is not None:
                 rows, lost = stage.watched, stage.link.is_lost | stage.link.ignores
+                lost = lost | (stage.node.state.claims.holds.until_ns > last_ns)
                 stage.watch_trail.append((last_ns, stage.world.power_w[rows].copy(), lost[rows]))
             if stage.twin is not None:
                 counts = np.abs(pool.share_w) > 1.0
