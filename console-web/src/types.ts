@@ -58,7 +58,7 @@ export interface Resource {
     power_w: Num; quality: string[]; age_s: Num; taken_ns: Num; target_w: number; low_w: number; high_w: number;
     available_up_w: Num; available_down_w: Num; is_local: boolean; mode: string; link: string;
   };
-  mismatch: string; controls: string; winner: Claim | null; claims: Claim[];
+  mismatch: string; feeder_mode: string; controls: string; winner: Claim | null; claims: Claim[];
   limits: { level: number; level_name: string; low_w: Num; high_w: Num; holder: string }[];
   conflicts: [string, string][];
   command: {
@@ -85,11 +85,12 @@ export interface ProgramEvent {
   id: string; program: string; group: string; strategy: string; start_ns: number; end_ns: number; power_w: number;
   state: string; composed_by: string; approved_by: string; why: string; next: string[];
   reserved_w: number; reserved_wh: number; asked_wh: number; delivered_wh: number;
+  called: number; opted_out: number; lacks_wh: Record<string, number>;
 }
 export interface Preview {
   group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;
   unreachable: number; energy_wh: number; rebound_w: number; rebound_says: string; needs_second_person: boolean;
-  by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; effects: Effect[];
+  by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; held_out: number; effects: Effect[];
 }
 export interface Market {
   revision: number; now_ns: number; pool: string; is_live: boolean; gate_ns: Num; last_batch: string;

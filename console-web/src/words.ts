@@ -15,7 +15,11 @@ export function power(watts: Num | undefined): string {
   const size = Math.abs(watts);
   if (size >= 1e6) return `${fixed(watts / 1e6, 2)} MW`;
   if (size >= 1e5) return `${fixed(watts / 1e3, 0)} kW`;
-  return `${fixed(watts / 1e3, 1)} kW`;
+  return size >= 1e3 ? `${fixed(watts / 1e3, 1)} kW` : `${fixed(watts, 0)} W`;
+}
+/** Return apparent or reactive power, with prefixes as `power` has them: what belongs together reads alike. */
+export function volume(value: number, unit: string): string {
+  return power(value).replace(/W$/, unit);
 }
 export function energy(wh: Num): string {
   if (wh === null) return UNKNOWN;

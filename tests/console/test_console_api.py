@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from console_stage import Running
@@ -12,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tieline.console.routes import ROUTES
-from tieline.node import read_fleet
+from tieline.node import read_fleet, read_words
 
 READS = [route for route in ROUTES if route.method == "GET"]
 
@@ -317,3 +319,45 @@ def test_a_browser_that_takes_nothing_is_cut_off(running: Running, monkeypatch: 
     work = served.serve(WebSocket(scope, receive, send))
     asyncio.run_coroutine_threadsafe(work, running.loop).result(5)
     assert served.cut == before + 1
+
+
+def test_why_answers_for_limits_alone_with_what_led_to_each(running: Running) -> None:
+    """Two limits and no target: both are in force, so both are in the answer, as the command line says it."""
+    state = running.stage.node.state
+    row = next(
+        row for row, name in enumerate(state.fleet.ids)
+        if name.startswith("battery") and state.claims.explain(row, running.now_ns).setpoint.by is None
+    )  # fmt: skip
+    device, most_w = state.fleet.id_of(row), float(state.fleet.max_inject_w[row])
+    with running.client("ann") as client:
+        asked = {"low_w": -most_w, "high_w": most_w / 2, "minutes": 30, "because": "a test of limits"}
+        one = client.post(f"/api/v1/resources/{device}/limit", json=asked).json()["claim"]
+        other = client.post(f"/api/v1/resources/{device}/owner-limit", json={"low_w": 0.0, "high_w": most_w}).json()
+        try:
+            found = client.get(f"/api/v1/resources/{device}/why").json()
+        finally:
+            client.post(f"/api/v1/resources/{device}/owner-release")
+            client.post(f"/api/v1/resources/{device}/release")
+    ids = {node["id"] for node in found["nodes"]}
+    assert {one, other["claim"]} <= ids
+    assert {"AskGranted", "ClaimsPlaced"} <= {node["kind"] for node in found["nodes"]}
+    assert all(cause in ids and effect in ids for cause, effect in found["edges"])
+
+
+def test_a_check_of_the_whole_chain_runs_beside_the_loop(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check waits in its thread until the loop has answered something else: on the loop it would wait for ever."""
+    answered = threading.Event()
+    verify = read_words.bad_seq
+
+    def slow(journal) -> int | None:
+        assert answered.wait(20.0)
+        return verify(journal)
+
+    monkeypatch.setattr(read_words, "bad_seq", slow)
+    with running.client("ann") as client, ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(client.get, "/api/v1/audit?count=1&check=1")
+        with running.client("ben") as other:
+            assert other.get("/api/v1/shell").status_code == 200
+        answered.set()
+        view = waits.result(30).json()
+    assert (view["checked"], view["bad_seq"]) == (True, None)

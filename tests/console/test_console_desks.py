@@ -12,9 +12,11 @@ from console_stage import Running
 
 from tieline.desk.facts import StatementMade, to_record
 from tieline.desk.ports import LinkHealth, Session
-from tieline.desk.reach import PRODUCTS, SECONDS_TO_REACH
+from tieline.desk.reach import PRODUCTS
 from tieline.desk.redispatch import headroom
+from tieline.desk.response import SECONDS_TO_REACH
 from tieline.fleet.columns import KINDS
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 MINUTE_NS = 60 * 10**9
 
@@ -42,7 +44,9 @@ def test_reach_grows_with_time_and_never_counts_what_is_given_already(running: R
             total_w = 0.0
             for k, row in enumerate(pool.rows.tolist()):
                 soon_s = SECONDS_TO_REACH[KINDS[node.state.fleet.kinds[row]]]
-                if room.may_serve[k] and soon_s <= min(60.0 * minute, 300.0):
+                held_back = node.state.opted_out[row] or node.state.missed_until_ns[row] > now_ns
+                unseen = int(node.state.fleet.quality[row]) & int(UNFIT_FOR_DISPATCH)
+                if room.may_serve[k] and not held_back and not unseen and soon_s <= min(60.0 * minute, 300.0):
                     total_w += max(float(room.up_w[k] - pool.share_w[k]), 0.0)
             sums.append(total_w)
         return view, sums
@@ -112,8 +116,10 @@ def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(runnin
         view = ann.post("/api/v1/events/preview", json=_wish(running, group=group)).json()
         none = ann.post("/api/v1/events/preview", json=_wish(running, group=group, power_w=1.0)).json()
     assert view["cost"] > none["cost"] >= 0
-    # The cheapest device asks 35 $/MWh, the dearest that may be called 400: 20 kW over an hour lies between.
-    assert 35 * 0.02 * 0.5 < view["cost"] < 400 * 0.02 * 1.05
+    # The cheapest device asks 35 $/MWh, the dearest that may be called 400: what is expected over an hour lies between.
+    # It is less than the 20 kW that were asked where the market has called the feeder's devices already.
+    assert 0 < view["expected_w"] <= 20_000.0
+    assert 35 * view["expected_w"] / 1e6 <= view["cost"] <= 400 * view["expected_w"] / 1e6 * 1.01
     (effect,) = view["effects"]
     assert effect["feeder"] == group
     assert effect["devices"] == view["devices"]

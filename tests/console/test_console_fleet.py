@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from console_stage import Running
-from test_console_screens import ARGS, CHROMIUM, SCREENS
+from console_stage import CHROMIUM, Running
+from test_console_screens import SCREENS
 
 MOST_HIGH_PX, MOST_REPAINT_MS = 640, 10.0
 SICK = 7
@@ -34,16 +33,6 @@ def _frame(groups: int, total: int) -> bytes:
     ]  # fmt: skip
     head = json.dumps({"topic": "fleet", "revision": 1, "now_ns": 1, "groups": heads}).encode()
     return struct.pack("<I", len(head)) + head + state.tobytes() + loading.tobytes()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield found
-        found.close()
 
 
 def _page(browser, running: Running, frame: bytes):

@@ -9,7 +9,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 import schemathesis
-from console_stage import Running, opened
+from console_stage import Running
 from hypothesis import HealthCheck, Phase, given, settings
 from websockets.sync.client import connect
 
@@ -21,13 +21,6 @@ from tieline.console.routes import ROUTES
 EXAMPLES = 20
 
 
-@pytest.fixture(scope="module")
-def another(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A desk of its own: what is sent here presses switches and opts devices out."""
-    with opened(tmp_path_factory.mktemp("fuzzed")) as found:
-        yield found
-
-
 SCHEMA = schemathesis.openapi.from_dict(msgspec.json.decode(msgspec.json.encode(openapi.document(ROUTES))))
 OPEN = {f"{route.method} {route.path}" for route in ROUTES if route.action is None}
 ENDS = ("sign-out", "/close", "/tokens")
@@ -35,9 +28,9 @@ OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations() if not found.o
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
-def test_no_request_of_the_description_makes_a_server_error(operation, another: Running) -> None:
-    """Requests made by schemathesis; acts too, so the desk is one of its own."""
-    session = f"tieline_session={another.cookies['ann']}"
+def test_no_request_of_the_description_makes_a_server_error(operation, running: Running) -> None:
+    """Requests made by schemathesis; acts too, so it comes last."""
+    session = f"tieline_session={running.cookies['ann']}"
     is_open = operation.label in OPEN
 
     @settings(
@@ -48,7 +41,7 @@ def test_no_request_of_the_description_makes_a_server_error(operation, another: 
     def asked(case) -> None:
         kept = {k: value for k, value in (case.headers or {}).items() if k.lower() not in ("authorization", "cookie")}
         case.headers, case.cookies = {**kept, "cookie": session}, {}
-        answer = case.call(base_url=another.url)
+        answer = case.call(base_url=running.url)
         assert answer.status_code < 500, answer.text
         assert is_open or answer.status_code != 401
         if answer.status_code >= 400:

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from console_stage import Running
-from test_console_screens import ARGS, CHROMIUM
+from console_stage import CHROMIUM, Running
 
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium: apt-get install chromium")
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield found
-        found.close()
 
 
 def _page(browser, running: Running, cookie: str, width: int = 1400, height: int = 900):
@@ -175,5 +163,62 @@ def test_a_preview_says_cost_and_feeders_and_has_a_table_of_its_minutes(running:
     page.get_by_role("button", name="As a table").click()
     assert page.get_by_role("region", name="Expected power").get_by_role("row").count() > 5
     assert _problems(page) == []
+    assert page.errors == []
+    page.context.close()
+
+
+def test_two_operators_take_an_event_from_compose_to_cancel_and_its_booking_with_it(running: Running, browser) -> None:
+    first = _page(browser, running, running.cookies["ann"])
+    second = _page(browser, running, running.cookies["ben"])
+    for page in (first, second):
+        page.goto(f"{running.url}/events")
+        page.get_by_role("heading", name="Compose").wait_for(timeout=20_000)
+    for label, text in (("Program", "Two people"), ("Power, kW", "12"), ("Starts in", "0"), ("Lasts", "30")):
+        first.get_by_label(label).fill(text)
+    first.get_by_role("button", name="Preview").click()
+    first.get_by_text("Devices called").wait_for(timeout=20_000)
+    first.get_by_role("button", name="Submit for approval").click()
+    mine, theirs = (page.locator("tr", has_text="Two people") for page in (first, second))
+    mine.get_by_text("a second person decides").wait_for(timeout=20_000)
+    theirs.get_by_role("button", name="Approve").click()
+    for row in (mine, theirs):
+        row.get_by_text("In Progress").wait_for(timeout=20_000)
+        row.get_by_text("12.0 kW", exact=False).nth(1).wait_for(timeout=20_000)  # asked, and booked
+    with running.client("ann") as client:
+        event = next(e for e in client.get("/api/v1/events").json() if e["program"] == "Two people")
+        assert (event["reserved_w"], event["reserved_wh"]) == (12_000.0, 6_000.0)
+        assert (event["composed_by"], event["approved_by"]) == ("ann", "ben")
+        assert event["called"] > 0
+        theirs.get_by_role("button", name="Cancel").click()
+        for row in (mine, theirs):
+            row.get_by_text("Canceled").wait_for(timeout=20_000)
+            row.get_by_text("given back").wait_for(timeout=20_000)
+        event = next(e for e in client.get("/api/v1/events").json() if e["program"] == "Two people")
+    assert (event["reserved_w"], event["called"]) == (0.0, 0)
+    assert [page.errors for page in (first, second)] == [[], []]
+    for page in (first, second):
+        page.context.close()
+
+
+def test_a_dispatcher_disables_a_feeder_on_its_screen_and_every_screen_says_so(running: Running, browser) -> None:
+    page = _page(browser, running, running.cookies["dispatcher"])
+    page.goto(f"{running.url}/feeder/feeder-02")
+    page.get_by_role("button", name="Disabled …").click()
+    page.get_by_label("Because").fill("works on the line")
+    page.get_by_role("button", name="Set Disabled").click()
+    page.get_by_text("only the grid operator and stronger levels move its devices").first.wait_for(timeout=20_000)
+    with running.client("ann") as client:
+        device = client.get("/api/v1/groups/feeder-02/members?at=0&count=1").json()[0]["resource"]
+        view = client.get(f"/api/v1/resources/{device}").json()
+        assert view["feeder_mode"] == "Disabled"
+        assert any("works on the line (dispatcher)" in claim["because"] for claim in view["claims"])
+        kinds = [node["kind"] for node in client.get(f"/api/v1/resources/{device}/why").json()["nodes"]]
+        assert "AuthorityChanged" in kinds
+        said = [row["says"] for row in client.get("/api/v1/audit?count=50&kind=Audited").json()["rows"]]
+        assert any("set_mode" in text and "Disabled" in text for text in said)
+    page.get_by_role("button", name="Automatic …").click()
+    page.get_by_label("Because").fill("done")
+    page.get_by_role("button", name="Set Automatic").click()
+    page.get_by_text("the market, programs, prices and people move its devices").first.wait_for(timeout=20_000)
     assert page.errors == []
     page.context.close()

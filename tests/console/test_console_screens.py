@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import gzip
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from console_stage import Running
+from console_stage import CHROMIUM, Running
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 STATIC = Path(__file__).parents[2] / "src" / "tieline" / "console" / "static"
 WEB = Path(__file__).parents[2] / "console-web"
 SCREENS = {
@@ -47,17 +41,12 @@ class _Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(running: Running) -> Iterator[_Seen]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        context = browser.new_context(viewport={"width": 1600, "height": 1000})
-        cookie = {"name": "tieline_session", "value": running.cookies["ann"], "url": running.url}
-        context.add_cookies([cookie])
-        record = next(iter(running.stage.node.journal.of_kind("AwardTaken"))).id
-        yield _Seen(context.new_page(), running.url, record)
-        browser.close()
+def seen(running: Running, browser) -> Iterator[_Seen]:
+    context = browser.new_context(viewport={"width": 1600, "height": 1000})
+    context.add_cookies([{"name": "tieline_session", "value": running.cookies["ann"], "url": running.url}])
+    record = next(iter(running.stage.node.journal.of_kind("AwardTaken"))).id
+    yield _Seen(context.new_page(), running.url, record)
+    context.close()
 
 
 @needs_chromium

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tieline.console.auth.accounts import FREE_TRIES
 from tieline.console.auth.roles import Action
-from tieline.console.auth.second import LASTS_S, MOST_WAITING, Held, SecondPerson, Waiting, needs_two
+from tieline.console.auth.second import LASTS_S, MOST_WAITING, Held, SecondPerson, Waiting
 from tieline.console.routes import ROUTES, Pressed
+from tieline.desk.people import BY_SIZE
 from tieline.resource.claim import Refusal
 
 KILL = next(route for route in ROUTES if route.action is Action.KILL)
@@ -73,7 +74,7 @@ def test_acts_that_wait_are_bounded_and_end_by_themselves() -> None:
     ],
 )
 def test_a_large_group_or_share_of_the_fleet_needs_two(devices: int, fleet: int, two: bool) -> None:
-    assert bool(needs_two(devices, fleet)) is two
+    assert bool(BY_SIZE.why(devices, fleet)) is two
 
 
 def test_the_kill_switch_is_pressed_by_one_and_released_by_two_with_reasons_in_the_audit(running: Running) -> None:

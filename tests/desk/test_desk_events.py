@@ -20,6 +20,7 @@ from tieline.desk.screens import ComposeEvent
 from tieline.fleet.ledger import SLOT_NS, Capacity, Held, Ledger
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Kind
+from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS
 
 START = (START_NS // SLOT_NS + 1) * SLOT_NS
@@ -225,3 +226,53 @@ def test_what_an_event_asked_and_got_is_recorded_with_the_cause_of_the_rest() ->
         assert np.isclose(stage.ledger.free_w("pool-1", START)[0], 60_000.0), "what was delivered stays bound"
 
     asyncio.run(play())
+
+
+@given(st.lists(st.tuples(st.floats(1, 1e4), st.booleans()), max_size=60), st.floats(1, 5e5))
+def test_a_split_gives_what_is_wanted_to_a_switched_load_and_switches_none_in_part(rows, wanted_w):
+    gives_w, is_switched = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], np.bool_)
+    share_w = events._split(gives_w, is_switched, wanted_w)
+    assert ((share_w >= 0) & (share_w <= gives_w + 1e-6)).all()
+    switched = share_w[is_switched]
+    assert ((switched == 0) | (switched == gives_w[is_switched])).all()
+    if not is_switched.any():
+        assert share_w.sum() == pytest.approx(min(wanted_w, gives_w.sum()))
+
+
+def test_what_a_stronger_claim_moves_counts_for_that_claim_and_the_lack_is_named() -> None:
+    """Ten batteries are called for 20 kW in all; the market then takes five of them for 5 kW each."""
+
+    async def main() -> None:
+        stage = Programs()
+        event = await stage.compose(20_000.0)
+        await stage.step(event.id, EventState.SUBMITTED, "ada")
+        await stage.step(event.id, EventState.APPROVED)
+        stage.clock.ns = START
+        await stage.desk.commit(events.due(stage.state, START))
+        await stage.desk.ask(stage.ask("market", Level.MARKET, "feeder-1", value=25_000.0, end_ns=START + HOUR_NS))
+        stage.state.fleet.power_w[:] = [5_000.0] * 5 + [2_000.0] * 5
+        tallies, facts = EventTallies(), []
+        for minute in range(12):
+            stage.state.fleet.taken_at_ns[:] = START + minute * MINUTE_NS
+            facts += tallies.count(stage.state, START + minute * MINUTE_NS)
+        await stage.desk.commit(facts)
+        first = facts[0].fact
+        assert first.asked_w == pytest.approx(20_000.0)
+        assert first.delivered_w == pytest.approx(10_000.0)
+        assert first.causes == pytest.approx({"outranked": 10_000.0})
+        view = events.view_of(stage.state, stage.state.events[event.id])
+        assert view.called == 10
+        assert view.lacks_wh["outranked"] == pytest.approx(view.asked_wh - view.delivered_wh)
+
+    asyncio.run(main())
+
+
+def test_devices_that_a_stronger_claim_moves_are_not_called_a_second_time() -> None:
+    async def main() -> None:
+        stage = Programs()
+        await stage.desk.ask(stage.ask("market", Level.MARKET, "feeder-1", value=25_000.0))
+        view = events.preview(stage.state, ComposeEvent("peak", "pool-1", START, START + HOUR_NS, 40_000.0), START_NS)
+        assert isinstance(view, EventPreview)
+        assert (view.devices, view.can_give_w) == (5, 25_000.0)
+
+    asyncio.run(main())

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.desk.authority import decide_kill, may_pass
-from tieline.desk.people import GROUP_DEVICES, needs_two
+from tieline.desk.people import GROUP_DEVICES
 from tieline.fleet.holding import timers
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.limiter import FleetLimiter
@@ -277,13 +277,6 @@ def test_the_desk_itself_wants_two_people_for_a_dangerous_ask(people: tuple, lev
         assert not isinstance(await stage.desk.ask(one), Refusal), "one device is one person's"
 
     asyncio.run(play())
-
-
-def test_desk_and_console_mean_the_same_size_by_dangerous() -> None:
-    from tieline.console.auth import second
-
-    for devices, fleet in ((1, 10), (249, 1_000), (250, 2_500), (250, 2_501), (999, 10**6), (1_000, 10**6)):
-        assert bool(needs_two(devices, fleet)) == bool(second.needs_two(devices, fleet))
 
 
 # --- rebound ----------------------------------------------------------------------------------------------------------

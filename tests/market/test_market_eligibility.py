@@ -149,4 +149,4 @@ def test_dispatch_and_program_events_pass_prohibited_rows_by() -> None:
     room = headroom(state, rows, may, np.array([90.0, 1.0, 2.0]), 1.0, 0)
     assert allocate(room, 40e3).share_w.tolist()[1:] == [0.0, 0.0]
     assert not state.may_serve("demand_response", rows).any()
-    assert len(shares(state, "pool-1", 10e3)[0]) == 0
+    assert len(shares(state, "pool-1", 10e3, 0).rows) == 0

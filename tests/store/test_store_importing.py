@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 
+from tieline.contract.eligibility import enrol
 from tieline.errors import ConfigError
+from tieline.fleet.columns import FUELS, KIND_CODE, Fleet
+from tieline.node.serve import kinds_and_fuels
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.store.importing import read_fleet
+from tieline.store.merging import merge
 from tieline.store.registry import load, save
 
 HEAD = "id,kind,max_inject_w,substation,feeder,transformer,bus,site,owner,pool,program\n"
@@ -77,3 +83,64 @@ def test_a_file_that_is_no_such_table_is_refused(tmp_path: Path, name: str, text
     with pytest.raises(ConfigError) as raised:
         read_fleet(tmp_path / name)
     assert says in str(raised.value)
+
+
+# --- fuels --------------------------------------------------------------------------------------------------------------
+
+
+def fuelled(path: Path, *rows: str) -> Path:
+    path.write_text("id,kind,fuel,pool\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def words(fleet: Fleet) -> list[str]:
+    return [FUELS[at] for at in fleet.fuels.tolist()]
+
+
+def test_a_fuel_is_what_the_table_says_and_of_an_engine_of_which_it_says_nothing_unknown(tmp_path: Path) -> None:
+    rows = ["a,chp,biogas,p", "b,chp,,p", "c,backup_generator,,p", "d,biomass,,p", "e,battery,,p", "f,pv,none,p"]
+    fleet = read_fleet(fuelled(tmp_path / "t.csv", *rows))
+    assert words(fleet) == ["biogas", "unknown", "unknown", "biomass", "none", "none"]
+    save(fleet, tmp_path / "registry.bin")
+    assert words(load(tmp_path / "registry.bin")) == words(fleet)
+
+
+def test_an_unknown_fuel_is_refused_with_its_row_and_the_known_ones(tmp_path: Path) -> None:
+    says = (
+        "row 3: fuel = 'coal': give one of none, diesel, natural_gas, gasoline, propane, lpg, biomass, biogas, hydrogen"
+    )
+    with pytest.raises(ConfigError) as raised:
+        read_fleet(fuelled(tmp_path / "t.csv", "a,pv,,p", "b,chp,coal,p"))
+    assert says in str(raised.value)
+
+
+def test_what_an_engine_burns_decides_whether_it_may_serve_and_unknown_may_not(tmp_path: Path) -> None:
+    rows = ["a,chp,biogas,p", "b,chp,natural_gas,p", "c,chp,diesel,p", "d,chp,,p", "e,backup_generator,hydrogen,p"]
+    fleet = read_fleet(fuelled(tmp_path / "t.csv", *rows))
+    enrolled = enrol(*kinds_and_fuels(fleet), "US-TX", "energy")
+    assert enrolled.may_serve.tolist() == [True, True, False, False, False]
+    refusal = enrolled.refusal(3)
+    assert refusal is not None
+    assert refusal.rule == "default-deny 1"
+
+
+def test_a_second_table_changes_a_fuel(tmp_path: Path) -> None:
+    old = read_fleet(fuelled(tmp_path / "t.csv", "a,chp,,p", "b,chp,diesel,p"))
+    made = merge(old, read_fleet(fuelled(tmp_path / "u.csv", "a,chp,biogas,p")))
+    assert (words(made.fleet), made.changed) == (["biogas", "diesel"], 1)
+
+
+def test_a_registry_of_before_fuels_is_still_read_and_one_of_a_later_version_is_not(tmp_path: Path) -> None:
+    """The first layout as it was written: six columns, no version."""
+    path, number = tmp_path / "registry.bin", np.zeros(2)
+    names = ("max_inject_w", "max_absorb_w", "energy_wh", "default_w", "safe_w")
+    kinds = np.array([KIND_CODE[Kind.CHP], KIND_CODE[Kind.PV]], np.uint8)
+    book = {
+        "ids": "a\nb", "groups": [], "parents": {},
+        "columns": {"kinds": ("|u1", kinds.tobytes()), **{name: ("<f8", number.tobytes()) for name in names}},
+    }  # fmt: skip
+    path.write_bytes(msgspec.msgpack.encode(book))
+    assert words(load(path)) == ["unknown", "none"]
+    path.write_bytes(msgspec.msgpack.encode({**book, "version": 3}))
+    with pytest.raises(ConfigError, match="version 3 of the registry: this Tieline reads up to 2"):
+        load(path)

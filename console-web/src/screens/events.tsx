@@ -23,12 +23,15 @@ export function EventsScreen() {
         {problem && <p class="problem pad" role="alert">{problem}</p>}
         {!events ? <p class="empty">Waiting …</p> : !events.length ? <p class="quiet pad">No events yet. Compose one above.</p> : (
           <div class="scroll" tabIndex={0} role="region" aria-label="Events">
-            <table><thead><tr><th>Program</th><th>Group</th><th>When</th><th class="n">Asks</th><th class="n" title="Energy above their base, of what was asked since it began">Delivered of asked</th><th>State</th><th>Composed by</th><th>Approved by</th><th>Why</th><th>Steps</th></tr></thead>
+            <table><thead><tr><th>Program</th><th>Group</th><th>When</th><th class="n">Asks</th><th class="n" title="In the reservation book: nobody can be promised it a second time">Booked</th><th class="n" title="Energy above their base, of what was asked since it began">Delivered of asked</th><th title="What lacks of the asked, by cause">Lacks</th><th class="n" title="Devices that it calls now">Devices</th><th>State</th><th>Composed by</th><th>Approved by</th><th>Why</th><th>Steps</th></tr></thead>
               <tbody>{events.map((event) => (
                 <tr key={event.id} class={event.state === 'In Progress' ? 'on' : ''}>
                   <td>{event.program}</td><td><a href={event.group.startsWith('feeder') ? `/feeder/${event.group}` : `/resource/${event.group}`}>{event.group}</a></td>
                   <td>{day(event.start_ns)} {clock(event.start_ns, false)} to {clock(event.end_ns, false)}</td><td class="n">{power(event.power_w)}</td>
+                  <td class="n">{event.reserved_w ? <>{power(event.reserved_w)} <span class="quiet">{energy(event.reserved_wh)}</span></> : <span class="quiet">{event.state === 'Canceled' ? 'given back' : 'nothing'}</span>}</td>
                   <td class="n"><Course event={event} /></td>
+                  <td><Lacks event={event} /></td>
+                  <td class="n">{event.called ? <>{event.called.toLocaleString('en-US')}{event.opted_out > 0 && <span class="entered"> {event.opted_out.toLocaleString('en-US')} out</span>}</> : <span class="quiet">–</span>}</td>
                   <td><b>{event.state}</b></td><td>{event.composed_by}</td><td>{event.approved_by || '–'}</td><td>{event.why}</td>
                   <td class="acts">
                     {event.state === 'New' && may('compose_event') && <button onClick={() => step(event, 'submit')}>Submit</button>}
@@ -45,11 +48,18 @@ export function EventsScreen() {
   );
 }
 
-/** What its devices gave above their base, of what was asked so far; before it begins, what it has booked. */
+/** What its devices gave above their base, of what was asked so far. */
 function Course({ event }: { event: ProgramEvent }) {
-  if (!event.asked_wh) return <span class="quiet">{event.reserved_w ? `${power(event.reserved_w)} booked` : '–'}</span>;
+  if (!event.asked_wh) return <span class="quiet">{event.state === 'In Progress' ? 'first 5 min' : '–'}</span>;
   const share = event.delivered_wh / event.asked_wh;
   return <>{share < 0.9 && <Mark priority={2} />} {energy(event.delivered_wh)} <span class="quiet">of {energy(event.asked_wh)}, {Math.round(share * 100)} %</span></>;
+}
+
+/** What lacks of the asked, the largest cause first. */
+function Lacks({ event }: { event: ProgramEvent }) {
+  const causes = Object.entries(event.lacks_wh).filter(([, wh]) => Math.abs(wh) >= 50).sort((a, b) => b[1] - a[1]);
+  if (!causes.length) return <span class="quiet">{event.asked_wh ? 'nothing' : '–'}</span>;
+  return <>{causes.map(([cause, wh]) => <span class="chip" key={cause}>{spaced(cause)} {energy(wh)}</span>)}</>;
 }
 
 function Extend({ event, onProblem }: { event: ProgramEvent; onProblem: (said: string) => void }) {
@@ -101,10 +111,10 @@ function Compose() {
               <dt>Can give now</dt><dd>{power(preview.can_give_w)}</dd>
               <dt>Expected at start</dt><dd><b>{power(preview.expected_w)}</b>{Math.abs(preview.expected_w) < 0.95 * Math.abs(preview.asked_w) && <span class="bad"> less than asked</span>}</dd>
               {(preview.owed_w !== 0 || preview.free_w !== 0) && <><dt title="What its pools have promised in their fullest quarter hour of the event">Promised already</dt><dd>{power(preview.owed_w)}</dd>
-              <dt title="What an event can still have beside it">Free beside it</dt><dd><b>{power(preview.free_w)}</b>{Math.abs(preview.asked_w) > preview.free_w + 1000 && <span class="bad"> <Mark priority={2} /> {power(Math.abs(preview.asked_w) - preview.free_w)} of what is asked is promised already</span>}</dd></>}
+              <dt title="What an event can still have beside it">Free beside it</dt><dd><b>{power(preview.free_w)}</b> <span class="quiet">{energy(preview.free_wh)}</span>{Math.abs(preview.asked_w) > preview.free_w + 1000 && <span class="bad"> <Mark priority={2} /> {power(Math.abs(preview.asked_w) - preview.free_w)} of what is asked is promised already</span>}</dd></>}
               <dt>Energy</dt><dd>{energy(preview.energy_wh)}</dd>
               <dt title="What the called devices ask, by their merit order">Cost</dt><dd>{money(preview.cost)} $ <span class="quiet">{preview.energy_wh ? `${money(preview.cost / Math.abs(preview.energy_wh / 1e6))} $/MWh` : ''}</span></dd>
-              <dt>Left out</dt><dd>{preview.opted_out} opted out, {preview.unreachable} out of reach</dd>
+              <dt>Left out</dt><dd>{preview.opted_out.toLocaleString('en-US')} opted out, {preview.unreachable.toLocaleString('en-US')} out of reach{preview.held_out > 0 && <span class="entered">, {preview.held_out.toLocaleString('en-US')} on a Disabled feeder</span>}</dd>
               <dt>Rebound</dt><dd>{preview.rebound_says}</dd>
               <dt>Of which</dt><dd>{Object.entries(preview.by_kind).map(([kind, n]) => <span class="chip" key={kind}>{spaced(kind)} {n.toLocaleString('en-US')}</span>)}</dd>
             </dl>

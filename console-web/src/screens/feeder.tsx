@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import { get, show, views } from '../api';
+import { get, may, post, Problem, show, toast, views } from '../api';
 import { Bar, Figure } from '../parts/figure';
 import { Mark } from '../parts/mark';
 import { useView } from '../parts/load';
@@ -20,7 +20,8 @@ export function FeederScreen({ name }: { name: string }) {
     <div class="screen">
       <header class="title">
         <nav aria-label="Groups above it"><a href="/feeders">Feeders</a><a href={`/resource/${view.id}`}>{view.id} as a resource: claims, limits, commands</a></nav>
-        <h1>{view.id} <small>{row.devices.toLocaleString('en-US')} devices · mode {view.mode} · revision {view.revision}</small></h1>
+        <h1>{view.id} <small>{row.devices.toLocaleString('en-US')} devices · revision {view.revision}</small></h1>
+        <Mode view={view} />
       </header>
       <div class="figures">
         <Figure label="Transformer and line loading" value={<>{(row.loading_frac ?? 0) > 1 && <Mark priority={1} />} {row.loading_frac === null ? 'no model' : `${Math.round(row.loading_frac * 100)} %`}</>} note="the most loaded branch">
@@ -52,6 +53,37 @@ export function FeederScreen({ name }: { name: string }) {
         </section>
         <Members name={view.id} count={row.devices} />
       </div>
+    </div>
+  );
+}
+
+const MODES: Record<string, string> = {
+  Automatic: 'the market, programs, prices and people move its devices',
+  Manual: 'people, their events and the grid operator move its devices; machines don\u2019t',
+  Disabled: 'only the grid operator and stronger levels move its devices',
+};
+
+/** Who may move the feeder's devices, and for those who may, the switch. */
+function Mode({ view }: { view: View }) {
+  const [to, setTo] = useState('');
+  const [because, setBecause] = useState('');
+  const [problem, setProblem] = useState('');
+  const act = (e: Event) => {
+    e.preventDefault();
+    post(`/feeders/${encodeURIComponent(view.id)}/mode`, { mode: to, because }).then(() => { toast.value = `${view.id} is ${to}; recorded.`; setTo(''); setBecause(''); setProblem(''); }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
+  };
+  return (
+    <div class="acts">
+      <span>Mode <b class={view.mode === 'Automatic' ? '' : 'entered'}>{view.mode}</b>: <span class="quiet">{MODES[view.mode]}</span></span>
+      {may('set_mode') && Object.keys(MODES).filter((mode) => mode !== view.mode).map((mode) => <button key={mode} aria-expanded={to === mode} onClick={() => setTo(to === mode ? '' : mode)}>{mode} …</button>)}
+      {to && (
+        <form onSubmit={act}>
+          <label>Because<input required maxLength={400} value={because} onInput={(e) => setBecause(e.currentTarget.value)} /></label>
+          <p class="quiet">{to}: {MODES[to]}. Limits hold in every mode. It concerns {view.row.devices.toLocaleString('en-US')} devices, at once.</p>
+          <button disabled={!because.trim()}>Set {to}</button>
+        </form>
+      )}
+      {problem && <p class="problem" role="alert">{problem}</p>}
     </div>
   );
 }

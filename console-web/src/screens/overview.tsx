@@ -63,7 +63,7 @@ function Figures({ view }: { view: View }) {
       <Figure label="Available up / down" title="What the pool can still add or take beside what it owes, within all limits, held for an hour" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="in 5 min, for 1 h, beside what is owed" />
       <Figure label="Net power of all devices" value={power(view.net_w)} note={view.net_w === null ? '' : view.net_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
       <Figure label="Reporting" value={<>{view.devices - view.reporting > 0.05 * view.devices && <Mark priority={3} />} {view.reporting.toLocaleString('en-US')} <small>/ {view.devices.toLocaleString('en-US')}</small></>} note={`${(view.devices - view.reporting).toLocaleString('en-US')} without fit telemetry`} />
-      <Figure label="Not responding / failed" value={<>{view.not_responding.toLocaleString('en-US')} <small>/ {view.failed.toLocaleString('en-US')}</small></>} note={`${view.limited.toLocaleString('en-US')} held by a limit`} />
+      <Figure label="Not responding / failed" value={<>{view.not_responding.toLocaleString('en-US')} <small>/ {view.failed.toLocaleString('en-US')}</small></>} note={`${view.limited.toLocaleString('en-US')} pressed against a limit now`} />
       <Figure label="Feeder limits broken" value={view.violations === null ? UNKNOWN : <>{view.violations > 0 && <Mark priority={1} />} {view.violations.toLocaleString('en-US')}</>} note={view.violations === null ? 'no network model' : `${view.opt_outs.toLocaleString('en-US')} opted out by their owners`} />
     </div>
   );

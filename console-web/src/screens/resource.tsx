@@ -5,7 +5,7 @@ import { Mark } from '../parts/mark';
 import { WAITS } from '../parts/second';
 import { TraceList } from '../parts/tracelist';
 import type { Claim, Resource as View, Trace } from '../types';
-import { age, bound, clock, energy, money, power, spaced, UNKNOWN } from '../words';
+import { age, bound, clock, energy, money, power, spaced, UNKNOWN, volume } from '../words';
 
 export function ResourceScreen({ name }: { name: string }) {
   useEffect(() => show(`resource:${name}`), [name]);
@@ -19,6 +19,7 @@ export function ResourceScreen({ name }: { name: string }) {
         <nav aria-label="Groups above it">{view.ancestors.map((group) => <a key={group.id} href={group.kind === 'feeder' ? `/feeder/${group.id}` : `/resource/${group.id}`} title={`${group.purpose}: ${group.kind}`}>{group.id}</a>)}</nav>
         <h1>{view.id} <small>{spaced(view.kind)}{view.is_group ? `, ${view.devices.toLocaleString('en-US')} devices` : ''} · {ratings(view)} · revision {view.revision}</small></h1>
         <p class="controls"><b>In control now:</b> {view.controls}.</p>
+        {view.feeder_mode && view.feeder_mode !== 'Automatic' && <p class="entered">Its feeder is {view.feeder_mode}: {view.feeder_mode === 'Manual' ? 'people, their events and the grid operator move it; machines don\u2019t' : 'only the grid operator and stronger levels move it'}.</p>}
         {view.mismatch && <p class="bad" role="alert"><Mark priority={2} /> The two views disagree: {view.mismatch}.</p>}
         <Acts view={view} />
       </header>
@@ -90,7 +91,7 @@ function ScadaSide({ view }: { view: View }) {
 }
 
 const span = (claim: Claim): string => `${clock(claim.start_ns, false)} to ${claim.end_ns === null ? 'revoked' : clock(claim.end_ns, false)}`;
-export const wants = (claim: Claim): string => claim.kind === 'limit' ? `${bound(claim.low_w)} to ${bound(claim.high_w)}` : claim.kind === 'gate' ? 'out of service for markets' : power(claim.value_w);
+export const wants = (claim: Claim): string => claim.kind === 'limit' ? `${bound(claim.low_w)} to ${bound(claim.high_w)}` : claim.kind === 'gate' ? claim.level <= 4 ? 'out of service for markets' : 'no weaker targets' : power(claim.value_w);
 
 function Why({ view }: { view: View }) {
   return (
@@ -132,7 +133,8 @@ function Command({ view }: { view: View }) {
             <Row label="Stage" value={['rejected', 'unconfirmed', 'expired'].includes(c.stage) ? <><Mark priority={2} /> {c.stage}</> : c.stage} />
             <Row label="Last step" value={clock(c.issued_ns)} />
             <Row label="Holds until" value={`${clock(c.valid_until_ns)}, then falls back to ${power(c.revert_w)}`} />
-            <Row label="Seen at device" value={c.observed_w === null ? UNKNOWN : power(c.observed_w)} />
+            <Row label="Read back" title="What its link read back from the device after the command" value={c.observed_w === null ? 'its link reads nothing back' : power(c.observed_w)} />
+            <Row label="By its meter" title="Verified is said by this, whatever the device reported" value={power(view.scada.power_w)} />
           </dl>
         </>
       )}
@@ -160,7 +162,7 @@ function Readings({ view }: { view: View }) {
           <tbody>{view.readings.map((r) => (
             <tr key={r.point}>
               <td title={[r.iec61850 && `IEC 61850 ${r.iec61850}`, r.sunspec && `SunSpec ${r.sunspec}`].filter(Boolean).join(', ')}>{r.says}</td>
-              <td class="n">{r.unit === 'W' ? power(r.value) : r.unit === 'Wh' ? energy(r.value) : r.value === null ? UNKNOWN : `${r.unit === '' || r.unit === '1' ? `${(r.value * 100).toFixed(1)} %` : `${r.value.toFixed(1)} ${r.unit}`}`}</td>
+              <td class="n">{r.value !== null && r.point.startsWith('is_') ? (r.value > 0.5 ? 'yes' : 'no') : r.unit === 'W' ? power(r.value) : r.unit === 'Wh' ? energy(r.value) : r.value !== null && (r.unit === 'VA' || r.unit === 'var') ? volume(r.value, r.unit) : r.value === null ? UNKNOWN : `${r.unit === '' || r.unit === '1' ? `${(r.value * 100).toFixed(1)} %` : `${r.value.toFixed(1)} ${r.unit}`}`}</td>
               <td>{age(r.age_s)}</td><td>{r.quality.length ? <span class="staleword">{r.quality.join(', ')}</span> : 'good'}</td>
             </tr>
           ))}</tbody>

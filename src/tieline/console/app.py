@@ -34,7 +34,7 @@ from tieline.console.openapi import document
 from tieline.console.problems import Problem, good
 from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
-from tieline.desk.screens import Intake, Operator, Reader
+from tieline.desk.screens import Intake, Operator, Reader, Trader
 from tieline.errors import InvariantError
 
 _log = structlog.get_logger("tieline.console")
@@ -52,6 +52,7 @@ def create_app(
     *,
     is_secure: bool = False,
     intake: Intake | None = None,
+    trader: Trader | None = None,
     oidc: OidcLogin | None = None,
     routes: tuple[Route, ...] = ROUTES,
 ) -> Starlette:
@@ -64,13 +65,14 @@ def create_app(
         monotonic_s: Seconds for lifetimes of sessions.
         is_secure: Whether it is served over TLS: cookies are then marked Secure.
         intake: Where readings are sent; None: nowhere.
+        trader: Where offers and prices are put; None: nowhere.
         oidc: The identity provider's way in; None: local accounts alone.
         routes: The rows to serve.
     """
     second = SecondPerson(monotonic_s, accounts.secret)
     label = oidc.settings.label if oidc is not None else ""
     sessions = Sessions(accounts, monotonic_s)
-    desk = Desk(reader, operator, accounts, sessions, second, is_secure, intake, label)
+    desk = Desk(reader, operator, accounts, sessions, second, is_secure, intake, label, trader)
     metrics = Metrics(reader)
     live = Live(desk, metrics)
     described = ENCODE(document(routes))
@@ -181,6 +183,8 @@ def told(body: Any) -> dict[str, str]:
     """Return what an act was asked with, for its record; never a secret."""
     if body is None:
         return {}
+    if isinstance(body, list):
+        return {"count": str(len(body)), **{str(at): str(one)[:200] for at, one in enumerate(body[:20])}}
     fields = msgspec.structs.asdict(body)
     return {key: str(value)[:200] for key, value in fields.items() if key not in SECRET_FIELDS}
 

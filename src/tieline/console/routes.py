@@ -8,13 +8,14 @@ from msgspec import Struct
 
 from tieline.console.accounts_api import ACCOUNT_ROUTES
 from tieline.console.auth.roles import Action, may
-from tieline.console.auth.second import Held, Waiting, needs_two
+from tieline.console.auth.second import Held, Waiting
 from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
+from tieline.console.trading_api import TRADING_ROUTES
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
-from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit
+from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit, SetMode
 from tieline.errors import Error
 from tieline.resource.claim import Refusal
 
@@ -123,7 +124,7 @@ async def _settlement(call: Call) -> d.SettlementView:
 
 async def _audit(call: Call) -> d.AuditView:
     before, count = call.number("before", 0, 0, 2**62), call.number("count", 100, 1, 500)
-    return call.desk.reader.audit(before, count, call.text("kind", 60), call.number("check", 0, 0, 1) == 1)
+    return await call.desk.reader.audit(before, count, call.text("kind", 60), call.number("check", 0, 0, 1) == 1)
 
 
 async def _search(call: Call) -> list[d.Found]:
@@ -217,6 +218,11 @@ async def _kill(call: Call) -> Done:
     return _done(await call.desk.operator.kill(call.body.pressed, call.name))
 
 
+async def _set_mode(call: Call) -> Done:
+    feeder, body = call.path("feeder"), call.body
+    return _done(await call.desk.operator.set_mode(feeder, body.mode, body.because, call.name))
+
+
 def _wide(call: Call) -> str:
     """Return why a limit needs a second person; empty too where there is no such resource: the desk refuses it."""
     reader = call.desk.reader
@@ -224,7 +230,7 @@ def _wide(call: Call) -> str:
         devices = reader.resource(call.path("resource")).devices
     except KeyError:
         return ""
-    return needs_two(devices, reader.shell().devices)
+    return reader.needs_two(devices)
 
 
 def _lasts_longer(call: Call) -> str:
@@ -267,6 +273,7 @@ _AUDIT = (
 
 ROUTES: tuple[Route, ...] = (
     *ACCOUNT_ROUTES,
+    *TRADING_ROUTES,
     Route("GET", f"{_A}/shell", Action.SEE_GRID, _shell, "What stands on every page", v.Shell),
     Route("GET", f"{_A}/overview", Action.SEE_GRID, _overview, "The first screen", v.Overview),
     Route("GET", f"{_A}/series", Action.SEE_GRID, _series, "Instructed and delivered, a day by the minute", v.Series),
@@ -313,6 +320,10 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", d.TraceView),
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),
+    Route(
+        "POST", f"{_A}/feeders/{{feeder}}/mode", Action.SET_MODE, _set_mode, "Set who may move a feeder's devices",
+        Done, SetMode, subject="feeder",
+    ),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
     Route(
         "POST", f"{_A}/readings", Action.SEND_READINGS, _readings, "Send readings; durable when it answers", Ingested,

@@ -14,7 +14,7 @@ from tieline.console.auth.roles import Action
 from tieline.console.auth.second import SecondPerson
 from tieline.console.auth.sessions import Sessions, Who
 from tieline.console.problems import Problem
-from tieline.desk.screens import Intake, Operator, Reader
+from tieline.desk.screens import Intake, Operator, Reader, Trader
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Desk:
     is_secure: bool = False
     intake: Intake | None = None
     provider: str = ""
+    trader: Trader | None = None
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tieline.desk import charging, facts
+from tieline.desk import charging, facts, prices
 from tieline.desk.asks import key_of
 from tieline.desk.dispatch import end_w, last_end_w
 from tieline.desk.ports import Granted
@@ -50,6 +50,7 @@ def _enrolled(state: DeskState, record_id: str, fact: facts.ResourceEnrolled) ->
 
 
 def _offer_answered(state: DeskState, record_id: str, fact: facts.OfferAnswered) -> None:
+    state.offer_answers[fact.offer] = fact.refusal
     if fact.refusal is not None:
         reservation = derive("reservation", fact.offer)
         state.ledger.release(reservation)
@@ -242,6 +243,9 @@ def _event_tracked(state: DeskState, record_id: str, fact: facts.EventTracked) -
     hours = (fact.end_ns - fact.start_ns) / HOUR_NS
     asked_wh, delivered_wh = state.event_tracked.get(fact.event, (0.0, 0.0))
     state.event_tracked[fact.event] = asked_wh + fact.asked_w * hours, delivered_wh + fact.delivered_w * hours
+    lacks_wh = state.event_lacks.setdefault(fact.event, {})
+    for cause, watts in fact.causes.items():
+        lacks_wh[cause] = lacks_wh.get(cause, 0.0) + watts * hours
 
 
 def _alarm_changed(state: DeskState, record_id: str, fact: facts.AlarmChanged) -> None:
@@ -259,6 +263,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.ResourceEnrolled: _enrolled,
     facts.OfferMade: _offer_made,
     facts.OfferAnswered: _offer_answered,
+    facts.PricesTaken: prices.take,
     facts.CapacityReserved: _reserved,
     facts.CapacityDerated: _derated,
     facts.AwardTaken: _award_taken,

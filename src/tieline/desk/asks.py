@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AskGranted, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced, Packed
 from tieline.desk.groups import caps_of
+from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.people import SCREENS, lacks_second
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.scopes import scope_of
@@ -78,7 +79,8 @@ def _refusal(state: DeskState, ask: Ask, principal: Principal | None, now_ns: in
         _claim(ask, now_ns), principal, now_ns=now_ns, last_version=last, tagged_ns=ask.tagged_ns, safe_w=safe_w
     )
     if refusal is None and principal is not None and (principal.is_person or ask.source in SCREENS):
-        refusal = lacks_second(ask.people, ask.level, len(rows), len(state.fleet))
+        refusal = lacks_second(ask.people, ask.level, len(rows), len(state.fleet), state.two_people)
+    refusal = refusal or refusal_by_mode(state, rows, ask.level, ask.kind, ask.source)
     return refusal or _not_carried(state, ask, rows) or _selected(state, ask, now_ns) or _beyond_reserve(state, ask)
 
 
@@ -156,6 +158,8 @@ def _beyond_reserve(state: DeskState, ask: Ask) -> Refusal | None:
 def placed_by(state: DeskState, ask: Ask, batch: str, now_ns: int) -> ClaimsPlaced:
     """Return the claims that an admitted ask becomes, one a leaf."""
     rows = leaves(state, ask.resource)
+    if ask.level > Level.UTILITY and ask.kind is not ClaimKind.LIMIT:
+        rows = rows[~barred(state, ask.source)[rows]]  # devices of a feeder whose mode bars it are left out
     low, high, value = _shares(state, ask, rows, now_ns)
     return ClaimsPlaced(
         batch,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsPlaced, Packed, ScheduleMade
+from tieline.desk.modes import barred
 from tieline.desk.ports import Award
 from tieline.desk.state import DeskState
 from tieline.ids import derive
@@ -144,7 +145,7 @@ def decide_charging(state: DeskState, pool: str, now_ns: int) -> list[Entry]:
         return []
     rows = known.rows.array()
     power_w = known.power_w.array().reshape(len(rows), known.steps)[:, at].astype(np.float64)
-    takes = power_w < -LEAST_W
+    takes = (power_w < -LEAST_W) & ~barred(state)[rows]
     if not takes.any():
         return []
     rows, value = rows[takes], power_w[takes]

@@ -18,17 +18,15 @@ from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
 from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, award_at, committed_until, owed
+from tieline.desk.response import judge
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.pool.availability import Available, by_group
-from tieline.resource.command import Stage
-from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 STALE_NS = 3 * MINUTE_NS
-MISS_AFTER_NS = 3 * MINUTE_NS
 MISS_FOR_NS = 15 * MINUTE_NS
 TRIM_GAIN, TRIM_MOST = 0.5, 0.2
 
@@ -134,8 +132,7 @@ class Cycle:
     def room(self, pool: PoolDesk, now_ns: int, hours: float) -> redispatch.Headroom:
         """Return the pool's headroom now; rows that opted out, missed or can't be seen have none."""
         state, rows = self.desk.state, pool.rows
-        seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-        serves = pool.eligible & seen & ~state.opted_out[rows] & (state.missed_until_ns[rows] <= now_ns)
+        serves = redispatch.serving(state, rows, pool.eligible, now_ns)
         return redispatch.headroom(state, rows, serves, pool.price, hours, now_ns)
 
     def _release(self, pool: PoolDesk, now_ns: int) -> list[Entry]:
@@ -248,17 +245,8 @@ class Cycle:
 
     def _note_misses(self, pool: PoolDesk, now_ns: int) -> None:
         """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates."""
-        state, rows = self.desk.state, pool.rows
-        share_w = pool.share_w
-        asked = np.abs(share_w) > 200.0
-        if not asked.any():
-            return
-        commands = state.commands
-        had_time = now_ns - commands.at_ns[rows] > MISS_AFTER_NS
-        moved_w = np.sign(share_w) * tracking.above_base_w(state, rows)
-        failed = np.isin(commands.stage[rows], (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
-        missed = asked & ((had_time & (moved_w < 0.25 * np.abs(share_w))) | failed)
-        state.missed_until_ns[rows[missed]] = now_ns + MISS_FOR_NS
+        missed = judge(self.desk.state, pool.rows, pool.share_w, now_ns)
+        self.desk.state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS
 
 
 def _sum(values: Floats, room: redispatch.Headroom) -> float:

@@ -142,6 +142,10 @@ class Desk:
         key = asks.select_key(source, resource, quantity, level)
         return self.state.selects.take(key, source, self._clock.now_ns())
 
+    def changed(self, record: str) -> None:
+        """Let the next beat come now, because of a record."""
+        self._on_change(record)
+
     def deselect(self, source: str) -> int:
         """Free all that a source had selected, and return how many that were."""
         return self.state.selects.release(source)
@@ -164,8 +168,11 @@ class Desk:
 
     async def offer(self, offers: Sequence[Offer]) -> list[Refusal | None]:
         """Reserve, record and submit offers; one answer a row."""
-        entries, held = awards.decide_offers(self.state, offers)
-        await self.commit(entries)
+        held: list[Refusal | None] = []
+        for offer in offers:  # one after the other: each sees what those before it hold, or one list sells a kW twice
+            entries, answers = awards.decide_offers(self.state, [offer])
+            await self.commit(entries)
+            held += answers
         good = [offer for offer, refusal in zip(offers, held, strict=True) if refusal is None]
         if self.market is None or not good:
             return held

@@ -96,7 +96,7 @@ class EventPreview(View, frozen=True):
 
     `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
     through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
-    event can still have.
+    event can still have; `held_out` counts devices whose feeder is Disabled.
     """
 
     group: str
@@ -117,10 +117,14 @@ class EventPreview(View, frozen=True):
     owed_w: float = 0.0
     free_w: float = 0.0
     free_wh: float = 0.0
+    held_out: int = 0
 
 
 class EventView(View, frozen=True):
-    """A program event with the steps that it may take now, what it has booked, and what it asked and got so far."""
+    """A program event with the steps that it may take now, what it has booked, and what it asked and got so far.
+
+    `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacks of the asked, by cause.
+    """
 
     id: str
     program: str
@@ -138,6 +142,9 @@ class EventView(View, frozen=True):
     reserved_wh: float = 0.0
     asked_wh: float = 0.0
     delivered_wh: float = 0.0
+    called: int = 0
+    opted_out: int = 0
+    lacks_wh: dict[str, float] = {}
 
 
 class MarketHour(View, frozen=True):
@@ -213,6 +220,25 @@ class IntervalView(View, frozen=True):
     delivered_w: float
     causes: dict[str, float]
     record: str
+
+
+class DayView(View, frozen=True):
+    """An award day of a pool: `running`, `waiting` or `settled`, with every version of its statement.
+
+    `missing` says by name what a waiting day lacks; from `waits_until_ns` on (0: it waits for ever) it does without the
+    devices whose readings never came.
+    """
+
+    pool: str
+    day: str
+    start_ns: int
+    end_ns: int
+    state: str
+    awards: int
+    awarded_wh: float
+    missing: tuple[str, ...]
+    waits_until_ns: int
+    statements: tuple[StatementView, ...]
 
 
 class SettlementView(View, frozen=True):

@@ -1,11 +1,13 @@
 """What each program event asks of its devices and gets, five minutes at a time, with the cause of what lacks.
 
-It counts as the pools do (`tracking`): the power of a row above its base, and nothing from a row out of sight.
+It counts as the pools do (`tracking`): the power of a row above its base, and nothing from a row out of sight. A row
+that a stronger claim moves gives for that claim and not for the event: no kWh is counted twice.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.desk import tracking
 from tieline.desk.entry import Entry
@@ -17,7 +19,7 @@ from tieline.fleet.claims import ClaimBatch
 from tieline.ids import derive
 from tieline.times import SECOND_NS, floor_ns
 
-SOURCE = "program"
+SOURCE, OUTRANKED = "program", "outranked"
 
 
 class EventTallies:
@@ -25,6 +27,7 @@ class EventTallies:
 
     def __init__(self) -> None:
         self._tallies: dict[str, tracking.Tally] = {}
+        self._taken_ws: dict[str, tracking.Floats] = {}
         self._last_ns = 0
 
     def count(self, state: DeskState, now_ns: int) -> list[Entry]:
@@ -40,21 +43,26 @@ class EventTallies:
             runs = event in state.events and state.events[event].state is EventState.IN_PROGRESS
             if tally.start_ns != start_ns or not runs:
                 del self._tallies[event]
-                entries += self._closed(state, event, tally, now_ns)
+                entries += self._closed(state, event, tally, self._taken_ws.pop(event), now_ns)
         for event, running in state.events.items():
             batch = newest(state, event) if running.state is EventState.IN_PROGRESS else None
             if batch is None:
                 continue
             if event not in self._tallies:
                 self._tallies[event] = tracking.Tally.begin(batch.rows, start_ns, start_ns + DISPATCH_STEP_NS)
+                self._taken_ws[event] = np.zeros(len(batch.rows))
             tally = self._tallies[event]
             share_w = batch.value - state.base_w[batch.rows]
-            row_w = tracking.above_base_w(state, batch.rows)
+            moves = obeys(state, batch, now_ns)
+            row_w = np.where(moves, tracking.above_base_w(state, batch.rows), 0.0)
+            self._taken_ws[event] += np.where(moves, 0.0, np.abs(share_w)) * min(seconds, 300.0)
             # What it was called for is what was approved, not what the reachable devices were shared out.
             tally.add(running.power_w, running.power_w, share_w, row_w, min(seconds, 300.0))
         return entries
 
-    def _closed(self, state: DeskState, event: str, tally: tracking.Tally, now_ns: int) -> list[Entry]:
+    def _closed(
+        self, state: DeskState, event: str, tally: tracking.Tally, taken_ws: tracking.Floats, now_ns: int
+    ) -> list[Entry]:
         if tally.seconds <= 0:
             return []
         asked_w, _, share_w, row_w = tally.means()
@@ -62,11 +70,27 @@ class EventTallies:
         lacking_w = side * (asked_w - delivered_w)
         why: dict[str, float] = {}
         if lacking_w > 1.0:
-            why = tracking.causes(state, tally.rows, share_w, row_w, lacking_w, {}, side, now_ns)
+            taken_w = taken_ws / tally.seconds
+            outranked_w = min(float(taken_w.sum()), lacking_w)
+            rest_w = share_w - side * np.minimum(taken_w, np.abs(share_w))
+            why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - outranked_w, {}, side, now_ns)
+            if outranked_w > 1.0:
+                why[OUTRANKED] = outranked_w
         end_ns = tally.start_ns + int(tally.seconds * SECOND_NS)
         fact = EventTracked(event, tally.start_ns, end_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
         return [Entry(derive("event-interval", event, tally.start_ns), fact, state.events[event].group, (cause,))]
+
+
+def obeys(state: DeskState, batch: ClaimBatch, now_ns: int) -> NDArray[np.bool_]:
+    """Return on which of an event's rows its own claim decides; on the others a stronger one does."""
+    winner = state.claims.arbitrate(now_ns, batch.rows).winner
+    mine: NDArray[np.bool_] = np.zeros(len(batch.rows), np.bool_)
+    for serial in np.unique(winner[winner >= 0]).tolist():
+        (name,) = state.claims.batch_ids(np.array([serial], np.int32))
+        if name == batch.id:
+            mine |= winner == serial
+    return mine
 
 
 def newest(state: DeskState, event: str) -> ClaimBatch | None:

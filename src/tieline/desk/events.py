@@ -9,14 +9,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from msgspec import structs
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
 from tieline.desk.event_reserve import booked, decide_reserve, room
+from tieline.desk.event_tracking import newest
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged, Packed
+from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
+from tieline.desk.redispatch import unlimited
+from tieline.desk.response import SWITCHED
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE, KINDS
@@ -34,16 +38,21 @@ NEVER = (KIND_CODE[Kind.BACKUP_GENERATOR],)
 REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0.5, Kind.SHIFTABLE_LOAD: 0.8}
 """Share of the power withheld that comes back when a called device is released (thermal and shifted load)."""
 SECOND_PERSON_DEVICES = 1
+SHORT_H = 1 / 12
+"""What a store can give for five minutes counts; the preview shows when it will be empty."""
 
 
 def view_of(state: DeskState, event: ProgramEvent) -> EventView:
     """Return an event for a screen."""
     reserved_w, reserved_wh = booked(state, event.id)
     asked_wh, delivered_wh = state.event_tracked.get(event.id, (0.0, 0.0))
+    called = newest(state, event.id)
+    rows = np.zeros(0, np.int32) if called is None else called.rows
     return EventView(
         event.id, event.program, event.group, event.strategy, event.start_ns, event.end_ns, event.power_w,
         event.state.value, event.composed_by, event.approved_by, event.why,
         tuple(sorted(step.value for step in NEXT[event.state])), reserved_w, reserved_wh, asked_wh, delivered_wh,
+        len(rows), int(state.opted_out[rows].sum()), dict(state.event_lacks.get(event.id, {})),
     )  # fmt: skip
 
 
@@ -61,6 +70,7 @@ def refusal_of(state: DeskState, wish: ComposeEvent, now_ns: int) -> Refusal | N
         return Refusal("the event is too long", "end_ns", iso(wish.end_ns), f"{MAX_HOURS} h after its start")
     wished = _event(wish, "", "")
     refusal = check(wished, now_ns)
+    refusal = refusal or refusal_by_mode(state, state.fleet.leaves(wish.group), Level.PROGRAM, ClaimKind.SET, SOURCE)
     # Compared when it is composed, so that nobody waits for an approval that can't be; booked when it is approved.
     return refusal or decide_reserve(state, wished, wish.start_ns, wish.end_ns, now_ns)[1]
 
@@ -72,20 +82,58 @@ def _event(wish: ComposeEvent, name: str, by: str) -> ProgramEvent:
     )  # fmt: skip
 
 
-def shares(state: DeskState, group: str, power_w: float) -> tuple[NDArray[np.int32], NDArray[np.float64], int, int]:
-    """Return the rows that can serve, each one's share (W), how many opted out, and how many can't be reached."""
-    fleet = state.fleet
+class Shared(Struct, frozen=True):
+    """Who serves an event: rows, each one's share (W), the most they could give, and who was passed over and why."""
+
+    rows: NDArray[np.int32]
+    share_w: NDArray[np.float64]
+    most_w: float
+    opted_out: int
+    unseen: int
+
+
+def shares(state: DeskState, group: str, power_w: float, now_ns: int) -> Shared:
+    """Return how an event's power is shared out over the devices of its group.
+
+    What a device gives is counted from its base, as it is measured later. Devices that a stronger claim moves are
+    passed over: what they give is that claim's. A switched load gives all or nothing, so some give all of it.
+    """
+    fleet, side = state.fleet, float(np.sign(power_w))
     rows = fleet.leaves(group)
     unseen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     out = state.opted_out[rows]
-    column = fleet.available_up_w if power_w > 0 else fleet.available_down_w
-    gives_w = np.maximum(np.nan_to_num(column[rows]), 0.0)
-    may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER)
-    serves = ~unseen & ~out & (gives_w > 1.0) & may
-    most_w = float(gives_w[serves].sum())
-    part = min(1.0, abs(power_w) / most_w) if most_w > 0 else 0.0
-    share_w = np.sign(power_w) * gives_w[serves] * part
-    return rows[serves], share_w, int(out.sum()), int(unseen.sum())
+    gives_w = _gives_w(state, rows, side, now_ns)
+    settled = state.claims.arbitrate(now_ns, rows)
+    is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
+    may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER) & ~barred(state, SOURCE)[rows]
+    serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may
+    rows, gives_w = rows[serves], gives_w[serves]
+    share_w = _split(gives_w, np.isin(fleet.kinds[rows], SWITCHED), abs(power_w))
+    called = share_w > 0
+    return Shared(rows[called], side * share_w[called], float(gives_w.sum()), int(out.sum()), int(unseen.sum()))
+
+
+def _gives_w(state: DeskState, rows: NDArray[np.int32], side: float, now_ns: int) -> NDArray[np.float64]:
+    """Return how far each row can move from its base on a side within what stronger levels allow (W, 0 or more)."""
+    up_w, down_w = unlimited(state, rows, SHORT_H, now_ns)
+    low_w, high_w = state.claims.bounds_above(rows, Level.PROGRAM, now_ns)
+    base_w = state.base_w[rows]
+    free_w = np.minimum(up_w, high_w - base_w) if side > 0 else np.minimum(down_w, base_w - low_w)
+    return np.maximum(free_w, 0.0)
+
+
+def _split(gives_w: NDArray[np.float64], is_switched: NDArray[np.bool_], wanted_w: float) -> NDArray[np.float64]:
+    """Return each row's part of what is wanted (W): switched rows all or nothing, evenly spread, the others in part."""
+    most_w = float(gives_w.sum())
+    part = min(1.0, wanted_w / most_w) if most_w > 0 else 0.0
+    turns = np.cumsum(is_switched) * part
+    whole = is_switched & (np.floor(turns + 0.5) > np.floor(turns - part + 0.5))
+    share_w = np.where(whole, gives_w, 0.0)
+    rest_w = float(gives_w[~is_switched].sum())
+    left_w = max(min(wanted_w, most_w) - float(share_w.sum()), 0.0)
+    if rest_w > 0:
+        share_w = np.where(is_switched, share_w, gives_w * min(1.0, left_w / rest_w))
+    return share_w
 
 
 def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview | Refusal:
@@ -94,9 +142,8 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     if refusal is not None:
         return refusal
     left = room(state, _event(wish, "", ""), now_ns)
-    rows, share_w, out, unseen = shares(state, wish.group, wish.power_w)
-    column = state.fleet.available_up_w if wish.power_w > 0 else state.fleet.available_down_w
-    can_w = float(np.nansum(column[rows]))
+    found = shares(state, wish.group, wish.power_w, now_ns)
+    rows, share_w = found.rows, found.share_w
     expected_w = float(share_w.sum())
     hours = (wish.end_ns - wish.start_ns) / HOUR_NS
     energy_wh = state.fleet.energy_available_wh[rows]
@@ -114,10 +161,12 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         f"up to {rebound_w / 1e3:.0f} kW comes back after release; it is spread over 30 to 60 min"
     )  # fmt: skip
     return EventPreview(
-        wish.group, len(rows), wish.power_w, float(np.sign(wish.power_w)) * can_w, expected_w, out, unseen,
+        wish.group, len(rows), wish.power_w, float(np.sign(wish.power_w)) * found.most_w, expected_w,
+        found.opted_out, found.unseen,
         float(np.mean(per_minute)) * hours, -float(np.sign(wish.power_w)) * rebound_w, text,
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
         float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
+        int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()),
     )  # fmt: skip
 
 
@@ -208,7 +257,8 @@ def due(state: DeskState, now_ns: int) -> list[Entry]:
 
 
 def _placed(state: DeskState, event: ProgramEvent, now_ns: int, cause: str) -> Entry:
-    rows, share_w, _, _ = shares(state, event.group, event.power_w)
+    found = shares(state, event.group, event.power_w, now_ns)
+    rows, share_w = found.rows, found.share_w
     held = [batch for batch, _ in state.claims.batches() if batch.source == SOURCE and batch.program == event.id]
     version = 1 + max((batch.source_version for batch in held), default=0)
     if held:  # called already: what it has to give is counted from where it stands, so it keeps what it was asked

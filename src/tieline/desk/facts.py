@@ -270,6 +270,17 @@ class ScheduleMade(Fact, frozen=True):
     power_w: Packed
 
 
+class PricesTaken(Fact, frozen=True):
+    """Prices of a market zone came in ($/MWh, one a step); later ones take the place of earlier."""
+
+    zone: str
+    market: str
+    step_ns: int
+    starts: Packed
+    prices: Packed
+    by: str
+
+
 class EventChanged(Fact, frozen=True):
     """A program event took a step in its life."""
 
@@ -365,9 +376,8 @@ class Audited(Fact, frozen=True):
 
 
 FACTS: tuple[type[Fact], ...] = tuple(Fact.__subclasses__())
-_BY_KIND = {fact.__name__: fact for fact in FACTS}
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODERS = {name: msgspec.msgpack.Decoder(fact) for name, fact in _BY_KIND.items()}
+_DECODERS = {fact.__name__: msgspec.msgpack.Decoder(fact) for fact in FACTS}
 
 
 def to_record(fact: Fact, record_id: str, subject: str, now_ns: int, caused_by: tuple[str, ...]) -> Record:

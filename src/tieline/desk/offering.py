@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from tieline.desk.charging import ONE_WAY_FRAC, WEAR_PER_WH
 from tieline.desk.ports import Offer, Segment
+from tieline.fleet.columns import KIND_CODE, KINDS, Fleet
 from tieline.ids import derive
 from tieline.plan.forecast import best_hours
 from tieline.plan.storage import Stores, plan_stores
+from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS, Interval
 
 Floats = NDArray[np.float64]
@@ -22,6 +24,20 @@ MARGIN = 0.25
 MOST_SEGMENTS = 8
 MIN_SEGMENT_W = 10_000.0
 ROUND_TO = 5.0
+TYPICAL_SHARE = {
+    Kind.THERMOSTAT: 0.15,
+    Kind.INTERRUPTIBLE_LOAD: 0.5,
+    Kind.SHIFTABLE_LOAD: 0.15,
+    Kind.BIOMASS: 0.9,
+    Kind.BATTERY: 1.0,
+    Kind.MECHANICAL_STORAGE: 1.0,
+    Kind.HYBRID_SITE: 1.0,
+}
+"""What share of its rating each kind can be expected to give through six dear hours.
+
+A house that may grow 2 degC warmer saves about 2/22 of its rating for as long as that lasts, and what its walls hold at
+first: 0.15 on average over six hours. Loads that come and go by themselves are not counted on.
+"""
 
 
 def day_ahead_offers(
@@ -98,3 +114,17 @@ def curve(power_w: Floats, cost: Floats) -> tuple[Segment, ...]:
     return tuple(
         Segment(float(np.floor(s.power_w / 1_000.0) * 1_000.0), s.price_per_mwh) for s in found if s.power_w >= 1_000
     )
+
+
+def what_it_gives(fleet: Fleet, may_serve: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return what each row can be expected to give through dear hours (W) and has stored for it (Wh; inf: no store).
+
+    Shape (n,) each. A store that was never heard counts as four fifths full.
+    """
+    rated_w = np.maximum(fleet.max_inject_w, fleet.max_absorb_w)
+    share = np.zeros(len(KINDS))
+    for kind, frac in TYPICAL_SHARE.items():
+        share[KIND_CODE[kind]] = frac
+    power_w = np.where(may_serve, share[fleet.kinds] * rated_w, 0.0)
+    held_wh = np.where(np.isfinite(fleet.energy_available_wh), fleet.energy_available_wh, 0.8 * fleet.energy_wh)
+    return power_w, np.where(fleet.energy_wh > 0, held_wh, np.inf)

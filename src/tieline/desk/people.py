@@ -7,28 +7,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from tieline.resource.claim import Refusal
 from tieline.resource.level import Level
 
 GROUP_DEVICES, FLEET_SHARE, LEAST_DEVICES = 1_000, 0.1, 250
 RULE = "two people"
+
+
+class TwoPeople(Struct, frozen=True, forbid_unknown_fields=True):
+    """From which size on an act of a person needs a second one.
+
+    It does from `devices` on, and from `fleet_frac` of the fleet on where that is `least_devices` or more.
+    """
+
+    devices: int = GROUP_DEVICES
+    fleet_frac: float = FLEET_SHARE
+    least_devices: int = LEAST_DEVICES
+
+    def why(self, devices: int, fleet: int) -> str:
+        """Return why an act on so many of a fleet's devices needs a second person; empty: it needs none."""
+        if devices >= self.devices:
+            return f"it touches {devices} devices; from {self.devices} on two people decide"
+        if devices >= self.least_devices and devices >= self.fleet_frac * fleet:
+            share = f"{self.fleet_frac:.0%} of the fleet"
+            return f"it touches {devices} of {fleet} devices; from {share} on two people decide"
+        return ""
+
+
+BY_SIZE = TwoPeople()
 SCREENS = ("console",)
 """Sources behind which people sit, whatever principal they act as."""
 
 
-def needs_two(devices: int, fleet: int) -> str:
-    """Return why an act on so many of a fleet's devices needs a second person; empty: it needs none."""
-    if devices >= GROUP_DEVICES:
-        return f"it touches {devices} devices; from {GROUP_DEVICES} on two people decide"
-    if devices >= LEAST_DEVICES and devices >= FLEET_SHARE * fleet:
-        return f"it touches {devices} of {fleet} devices; from a tenth of the fleet on two people decide"
-    return ""
-
-
-def lacks_second(people: Sequence[str], level: Level, devices: int, fleet: int) -> Refusal | None:
+def lacks_second(
+    people: Sequence[str], level: Level, devices: int, fleet: int, by_size: TwoPeople = BY_SIZE
+) -> Refusal | None:
     """Return the refusal of a person's ask that needs two and has one, else None: by size, or at levels 1 and 2."""
     why = "" if level > Level.GRID_EMERGENCY else f"a claim of level {int(level)} by a person needs two"
-    why = why or needs_two(devices, fleet)
+    why = why or by_size.why(devices, fleet)
     return missing(people, why) if why else None
 
 

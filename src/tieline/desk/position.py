@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CapacityDerated, Shortened
+from tieline.desk.modes import barred
 from tieline.desk.state import DeskState
 from tieline.fleet.firm import firm_w
 from tieline.fleet.ledger import SLOT_NS, Ledger, Shortfall
@@ -51,7 +52,7 @@ def decide_derating(state: DeskState, pool: str, rows: Rows, eligible: Mask, cau
     fleet = state.fleet
     low_w, high_w = state.claims.bounds_above(rows, Level.RELIABILITY, now_ns, with_timers=False)
     span_w = np.where(eligible, fleet.max_inject_w[rows] + fleet.max_absorb_w[rows], 0.0)
-    left_w = np.where(eligible & ~state.opted_out[rows], high_w - low_w, 0.0)
+    left_w = np.where(eligible & ~state.opted_out[rows] & ~barred(state)[rows], high_w - low_w, 0.0)
     frac = float(left_w.sum()) / float(span_w.sum()) if span_w.sum() > 0 else 1.0
     before, until_ns = state.derated.get(pool, (1.0, FOREVER_NS))
     end_ns = _until_ns(state, rows, now_ns)

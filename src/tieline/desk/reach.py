@@ -10,31 +10,13 @@ import numpy as np
 from msgspec import Struct
 
 from tieline.desk.cycle import PoolDesk
-from tieline.desk.redispatch import headroom
+from tieline.desk.redispatch import headroom, serving
+from tieline.desk.response import seconds_to_reach
 from tieline.desk.state import DeskState
 from tieline.desk.views import Reach
-from tieline.fleet.columns import KINDS, Floats
-from tieline.resource.identity import Kind
+from tieline.fleet.columns import Floats
 
 MINUTES = (1, 5, 10, 30)
-SECONDS_TO_REACH: dict[Kind, float] = {
-    Kind.BATTERY: 10.0,
-    Kind.HYBRID_SITE: 10.0,
-    Kind.MECHANICAL_STORAGE: 30.0,
-    Kind.PV: 10.0,
-    Kind.EV_CHARGER: 30.0,
-    Kind.INTERRUPTIBLE_LOAD: 60.0,
-    Kind.WATER_HEATER: 60.0,
-    Kind.THERMOSTAT: 240.0,
-    Kind.SHIFTABLE_LOAD: 300.0,
-    Kind.PROCESS_LINE: 600.0,
-    Kind.BACKUP_GENERATOR: 600.0,
-    Kind.CHP: 900.0,
-    Kind.BIOMASS: 1_800.0,
-}
-"""How long after its command a device of each kind gives in full (s): inverters and relays at once, a cloud that is
-polled within minutes, engines after start and warming up."""
-SLOWEST_S = 1_800.0
 
 
 class Product(Struct, frozen=True):
@@ -56,8 +38,7 @@ PRODUCTS = (
 
 def reach_of(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[Reach, ...]:
     """Return what a pool can still add and take for each product, and within each of `MINUTES` (W)."""
-    table = np.array([SECONDS_TO_REACH.get(kind, SLOWEST_S) for kind in KINDS])
-    soon_s = table[state.fleet.kinds[pool.rows]]
+    soon_s = seconds_to_reach(state, pool.rows)
     held: dict[float, tuple[Floats, Floats]] = {}
     found = []
     for product in PRODUCTS:
@@ -77,7 +58,8 @@ def reach_of(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[Reach, ...]
 
 
 def _free(state: DeskState, pool: PoolDesk, hours: float, now_ns: int) -> tuple[Floats, Floats]:
-    room = headroom(state, pool.rows, pool.eligible, pool.price, hours, now_ns)
+    serves = serving(state, pool.rows, pool.eligible, now_ns)
+    room = headroom(state, pool.rows, serves, pool.price, hours, now_ns)
     up_w = np.where(room.may_serve, np.maximum(room.up_w - pool.share_w, 0.0), 0.0)
     down_w = np.where(room.may_serve, np.maximum(room.down_w + pool.share_w, 0.0), 0.0)
     return up_w, down_w

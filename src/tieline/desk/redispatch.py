@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, Packed
+from tieline.desk.modes import barred
 from tieline.desk.obligation import Obligation, committed_until
 from tieline.desk.state import DeskState
 from tieline.fleet.split import split_merit
@@ -57,14 +58,22 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
     above what an owner keeps back is spread over the commitment, so that no battery is empty before its end.
     """
     base_w = state.base_w[rows]
-    up_w, down_w = _unlimited(state, rows, hours, now_ns)
+    up_w, down_w = unlimited(state, rows, hours, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     up_w = np.minimum(up_w, np.maximum(high_w - base_w, 0.0))
     down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
     return Headroom(rows, base_w, up_w, down_w, price, may_serve)
 
 
-def _unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[Floats, Floats]:
+def serving(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
+    """Return which rows the market can call now: eligible, seen, in, not left out, not barred by mode."""
+    seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    left_in = ~state.opted_out[rows] & (state.missed_until_ns[rows] <= now_ns)
+    mask: Mask = eligible & seen & left_in & ~barred(state)[rows]
+    return mask
+
+
+def unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[Floats, Floats]:
     """Return how far each row could move from its base (W, 0 or more) if nobody limited it."""
     fleet = state.fleet
     moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
@@ -77,8 +86,9 @@ def _unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple
     return np.maximum(np.minimum(up_w, sustained_w), 0.0), np.maximum(down_w, 0.0)
 
 
-DNO_LIMIT, OWN_LIMIT = "dno_limit", "own_limit"
-"""What binds a row: the grid's operator (levels 1 to 3), or its owner, a stronger program or its own timer."""
+DNO_LIMIT, OWN_LIMIT, BY_MODE = "dno_limit", "own_limit", "feeder_mode"
+"""What binds a row: the grid's operator (levels 1 to 3), or its owner, a stronger program or its own timer;
+and what the mode of its feeder bars."""
 
 
 def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hours: float, now_ns: int) -> LostW:
@@ -86,7 +96,7 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
 
     A limit takes the difference that it makes; an opt-out, a silent row and one left out after a miss take all of it.
     """
-    free = _unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
+    free = unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
     base_w = state.base_w[rows]
 
     def within_w(bounds: tuple[Floats, Floats]) -> Floats:
@@ -95,6 +105,10 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
 
     unseen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     left, found = eligible.copy(), {}
+    held_out = barred(state)[rows]
+    if held_out.any():
+        found[BY_MODE] = float(free[left & held_out].sum())
+        left &= ~held_out
     for cause, mask in (
         ("opt_out", state.opted_out[rows]),
         ("offline", unseen),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from tieline.desk.desk_views import (
     AuditView,
+    DayView,
     EventPreview,
     EventView,
     FeederView,
@@ -19,6 +21,8 @@ from tieline.desk.desk_views import (
     TraceView,
 )
 from tieline.desk.ports import Granted
+from tieline.desk.prices import SendPrices, TakenPrices
+from tieline.desk.trading import AskOffer, OfferView, Proposal
 from tieline.desk.views import (
     AlarmView,
     FleetGrid,
@@ -67,6 +71,13 @@ class AskLimit(Struct, frozen=True, forbid_unknown_fields=True):
     because: str
 
 
+class SetMode(Struct, frozen=True, forbid_unknown_fields=True):
+    """The mode that a feeder is to have, and why: Disabled, Manual or Automatic."""
+
+    mode: str
+    because: str
+
+
 class Columns(Struct, frozen=True, forbid_unknown_fields=True):
     """Readings of one point, one a row: resource ids, values (SI), when (UTC ns), quality bits (left out: good)."""
 
@@ -92,11 +103,39 @@ class Intake(Protocol):
         ...
 
 
+class Trader(Protocol):
+    """What a trader does and sees beside the screens."""
+
+    async def offer(self, asks: Sequence[AskOffer]) -> list[OfferView]:
+        """Hold, record and submit offers; one view a row, refused ones with field, value, limit and holder."""
+        ...
+
+    def offers(self, pool: str) -> list[OfferView]:
+        """Return the offers of a pool (empty: all) of the last and the next days, by hour."""
+        ...
+
+    def proposal(self, pool: str, day: str, hours: int) -> Proposal | Refusal:
+        """Return offers of a pool's dearest hours of a day (empty: tomorrow) that can be sent as they are."""
+        ...
+
+    async def prices(self, sent: SendPrices, by: str) -> TakenPrices | Refusal:
+        """Take prices of a zone; the same prices twice have one effect."""
+        ...
+
+    def settlements(self, pool: str) -> list[DayView]:
+        """Return the award days of a pool (empty: all), the newest first, with what each lacks or came to."""
+        ...
+
+
 class Reader(Protocol):
     """What can be seen. Each call returns a view made whole at one revision; KeyError where there is no such thing."""
 
     def shell(self) -> Shell:
         """Return what stands on every page."""
+        ...
+
+    def needs_two(self, devices: int) -> str:
+        """Return why an act on so many devices needs a second person; empty: it needs none."""
         ...
 
     def overview(self) -> Overview:
@@ -151,7 +190,7 @@ class Reader(Protocol):
         """Return statements and tracked intervals."""
         ...
 
-    def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
+    async def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
         """Return records before a number (0: the newest), of a kind (empty: all); `check` verifies the chain."""
         ...
 
@@ -217,6 +256,10 @@ class Operator(Protocol):
 
     async def kill(self, pressed: bool, by: str) -> Refusal | None:
         """Press the kill switch, or with two people release it: pressed, only commands in the safe direction pass."""
+        ...
+
+    async def set_mode(self, feeder: str, mode: str, because: str, by: str) -> Refusal | None:
+        """Set who may move a feeder's devices: Disabled, Manual or Automatic."""
         ...
 
     async def audited(self, by: str, action: str, subject: str, outcome: str, body: dict[str, str]) -> None:

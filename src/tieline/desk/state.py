@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tieline.contract.eligibility import Enrolment
 from tieline.desk.facts import ScheduleMade
+from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
 from tieline.fleet.claims import ClaimBook
@@ -68,6 +69,25 @@ class CommandColumns:
 
 
 @dataclass
+class Responses:
+    """What is known of how each row answers calls; shape (n,) each. Measured, not decided: learnt anew after a start.
+
+    `able`: it had room by its own word at every beat since it was called.
+    """
+
+    called: NDArray[np.bool_]
+    able: NDArray[np.bool_]
+    strikes: NDArray[np.uint8]
+    last_ns: NDArray[np.int64]
+
+    @staticmethod
+    def empty(count: int) -> Responses:
+        """Return columns of rows that were never called."""
+        nobody = np.zeros(count, np.bool_)
+        return Responses(nobody, nobody.copy(), np.zeros(count, np.uint8), np.zeros(count, np.int64))
+
+
+@dataclass
 class LiveAsk:
     """An admitted ask that still holds; `claims` is the batch that it became."""
 
@@ -92,6 +112,7 @@ class DeskState:
     limiter: FleetLimiter
     reach_frac: Floats
     rebounds_until_ns: Instants
+    responses: Responses
     derated: dict[str, tuple[float, int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
@@ -106,6 +127,7 @@ class DeskState:
     events: dict[str, ProgramEvent] = field(default_factory=dict)
     event_bookings: dict[str, list[str]] = field(default_factory=dict)
     event_tracked: dict[str, tuple[float, float]] = field(default_factory=dict)  # asked, delivered (Wh) so far
+    event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)
@@ -116,6 +138,10 @@ class DeskState:
     late_reports: int = 0
     schedules: dict[str, ScheduleMade] = field(default_factory=dict)
     scheduled_until_ns: dict[str, int] = field(default_factory=dict)
+    two_people: TwoPeople = BY_SIZE
+    prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
+    price_facts: int = 0
+    offer_answers: dict[str, Refusal | None] = field(default_factory=dict)
     epoch: int = 1
     seq: int = 0
     revision: int = 0
@@ -137,6 +163,7 @@ class DeskState:
             FleetLimiter(fleet),
             np.ones(count),
             np.zeros(count, np.int64),
+            Responses.empty(count),
         )
 
     def may_serve(self, program: str, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -161,7 +188,8 @@ class DeskState:
         digest.update(self.ledger.digest().encode())
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
-        for name in ("offers", "awards", "instructions", "batches", "versions", "events", "authority", "schedules"):
+        decided = ("offers", "awards", "instructions", "batches", "versions", "events", "authority", "schedules")
+        for name in (*decided, "prices"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):
                 digest.update(f"{name}:{key!r}:{table[key]!r}".encode())

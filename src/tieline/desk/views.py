@@ -351,3 +351,4 @@ class ResourceView(View, frozen=True):
     readings: tuple[Reading, ...]
     parts: tuple[Part, ...] = ()
     part_count: int = 0
+    feeder_mode: str = ""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tieline.resource.batch import Readings
 from tieline.resource.hold import MIN_HOLD_S
-from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
+from tieline.resource.identity import GROUP_KINDS, Fuel, Kind, Purpose
 from tieline.resource.point import by_code, code
 from tieline.resource.quality import Quality
 
@@ -25,6 +25,9 @@ FEW = 16
 """Batches up to this size are taken reading by reading."""
 KINDS: tuple[Kind, ...] = tuple(Kind)
 KIND_CODE = {kind: index for index, kind in enumerate(KINDS)}
+FUELS: tuple[str, ...] = (*(fuel.value for fuel in Fuel), "unknown")
+FUEL_CODE = {fuel: index for index, fuel in enumerate(FUELS)}
+"""`unknown` is what an engine burns of which nobody said: no rule allows that, so it is refused (deny by default)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,8 @@ class Fleet:
             groups: The groups; a parent stands before its children.
             parents: For each purpose the index in `groups` of each row's parent, -1 for none.
 
-        `max_va` (VA), `q_priority`, `ramp_w_per_s` (inf: as fast as it likes) and `min_hold_s` begin with what the rest
-        implies, and are set afterwards where more is known.
+        `max_va` (VA), `q_priority`, `ramp_w_per_s` (inf: as fast as it likes), `min_hold_s` and `fuels` (`FUEL_CODE`)
+        begin with what the rest implies, and are set afterwards where more is known.
         """
         self.ids = list(ids)
         self._rows = {name: row for row, name in enumerate(self.ids)}
@@ -87,6 +90,7 @@ class Fleet:
         self.q_priority = np.zeros(count, np.bool_)
         self.ramp_w_per_s = np.full(count, np.inf)
         self.min_hold_s = np.array([MIN_HOLD_S.get(kind, 0.0) for kind in KINDS])[self.kinds]
+        self.fuels = implied_fuels(kinds)
         self._columns: dict[int, Floats] = {}
         self._taken: dict[int, NDArray[np.int64]] = {}
         self.power_code = code("power_w")
@@ -253,3 +257,14 @@ class Fleet:
             *self.parents.values(), *self._columns.values(), *self._taken.values(),
         ]  # fmt: skip
         return sum(array.nbytes for array in arrays) / max(len(self.ids), 1)
+
+
+def implied_fuels(kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return `FUEL_CODE` of rows of which nobody said what they burn: nothing, unless their kind is an engine's.
+
+    A biomass plant burns biomass; what a backup generator or a CHP unit burns doesn't follow from its kind.
+    """
+    of_kind = dict.fromkeys(KINDS, FUEL_CODE[Fuel.NONE])
+    of_kind[Kind.BIOMASS] = FUEL_CODE[Fuel.BIOMASS]
+    of_kind[Kind.BACKUP_GENERATOR] = of_kind[Kind.CHP] = FUEL_CODE["unknown"]
+    return np.array(list(of_kind.values()), np.uint8)[kinds]

@@ -12,6 +12,7 @@ from msgspec import Struct
 from tieline.console.auth.oidc import OidcSettings
 from tieline.errors import ConfigError
 from tieline.node.link_settings import LinkSettings
+from tieline.node.trade_settings import LimitSettings, PoolSettings, check_limits, check_pools
 from tieline.resource.level import Level
 
 
@@ -41,6 +42,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 8080
     tls: ConsoleTls | None = None
     peers: tuple[PeerSettings, ...] = ()
+    pools: dict[str, PoolSettings] = {}
+    limits: LimitSettings = LimitSettings()
     links: LinkSettings = LinkSettings()
     oidc: OidcSettings | None = None
 
@@ -89,6 +92,21 @@ ceiling = "GRID_EMERGENCY"
 # host = "127.0.0.1"
 # devices = { heater-1 = { device = "heater-1", profile = "water_heater" } }
 
+# How each pool is settled, and of which price zone it is; what is left out stands as here.
+# [pools.pool-1]
+# price_zone = "system"               # what POST /api/v1/prices calls it
+# load_rule = "caiso-10-in-10"        # baseline of loads
+# generator_rule = "caiso-meter-generator-output"
+# operator_frac = 0.2                 # of what is earned; the rest is the owners'
+# readings_wait_h = 72.0              # so long a day waits for readings that lack
+#
+# Limits of the desk itself, whoever asks.
+# [limits]
+# fleet_move_w = 2e6                  # most that all commands of any 60 s may move together
+# feeder_move_w = { feeder-1 = 5e5 }
+# two_people = { devices = 1000, fleet_frac = 0.1, least_devices = 250 }
+# ramp_frac_per_min = { battery = 0.5 }
+
 # People may sign in with an OpenID Connect provider beside local accounts (authorization code with PKCE).
 # [oidc]
 # issuer = "https://id.my-utility.example"
@@ -133,6 +151,8 @@ def load_config(path: Path) -> Settings:
         raise ConfigError(
             f"{path}: zone {settings.zone!r} at $.zone: give an IANA zone such as America/Chicago"
         ) from None
+    check_pools(settings.pools, path)
+    check_limits(settings.limits, path)
     names = [peer.name for peer in settings.peers]
     for at, peer in enumerate(settings.peers):
         if names.count(peer.name) > 1:

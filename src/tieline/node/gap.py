@@ -25,8 +25,9 @@ from tieline.desk.settle import Settlement
 from tieline.fleet.columns import KINDS
 from tieline.market.settlement import DAY_AHEAD, REAL_TIME, SHORTFALL
 from tieline.node.metering import GENERATOR, LOAD
-from tieline.node.settling import STEP_NS, tracked_of
+from tieline.node.settling import tracked_of
 from tieline.node.stage import Stage
+from tieline.node.twin import STEP_NS
 
 Floats = NDArray[np.float64]
 PER_KWH = 1e3

@@ -9,14 +9,17 @@ from day to day than the devices do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.fleet.columns import KIND_CODE
 from tieline.resource.identity import Kind
-from tieline.simulate.territory import Territory
-from tieline.simulate.world import World
+
+if TYPE_CHECKING:
+    from tieline.simulate.territory import Territory
+    from tieline.simulate.world import World
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -39,7 +42,11 @@ class Meters:
     @staticmethod
     def of(territory: Territory, eligible: Mask) -> Meters:
         """Return the meters of a territory's enrolled devices."""
-        kinds = territory.fleet.kinds
+        return Meters.of_kinds(territory.fleet.kinds, eligible)
+
+    @staticmethod
+    def of_kinds(kinds: NDArray[np.uint8], eligible: Mask) -> Meters:
+        """Return the meters of devices by their `KIND_CODE` and whether they may serve; shape (n,)."""
         loads = np.isin(kinds, [KIND_CODE[kind] for kind in LOADS]) & eligible
         makes = np.isin(kinds, [KIND_CODE[kind] for kind in GENERATORS])
         return Meters(loads, makes & eligible, makes & ~eligible)

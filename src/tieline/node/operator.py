@@ -10,6 +10,7 @@ from tieline.desk.entry import Entry
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.events import decide_compose, decide_extend, decide_step, due, view_of
 from tieline.desk.facts import AlarmChanged, Audited
+from tieline.desk.modes import decide_mode
 from tieline.desk.people import names_in
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import EventState
@@ -147,6 +148,15 @@ class NodeOperator:
         now_ns = self.node.clock.now_ns()
         entries, refusal = decide_kill(self.node.state, pressed, by, names_in(by), now_ns)
         await self.node.desk.commit(entries)
+        return refusal
+
+    async def set_mode(self, feeder: str, mode: str, because: str, by: str) -> Refusal | None:
+        """Set who may move a feeder's devices."""
+        entries, refusal = decide_mode(self.node.state, feeder, mode, because, by, self.node.clock.now_ns())
+        await self.node.desk.commit(entries)
+        if entries:
+            await self.node.desk.settle()
+            self.node.desk.changed(entries[0].id)
         return refusal
 
     async def audited(self, by: str, action: str, subject: str, outcome: str, body: dict[str, str]) -> None:

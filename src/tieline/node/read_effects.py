@@ -39,7 +39,8 @@ def with_effects(
         what_if: Gives the power flow with so much more power at each row (W); None: there is no model.
         now_ns: Now.
     """
-    rows, share_w, _, _ = shares(state, wish.group, wish.power_w)
+    found_shares = shares(state, wish.group, wish.power_w, now_ns)
+    rows, share_w = found_shares.rows, found_shares.share_w
     added_w = np.zeros(len(state.fleet))
     # From where each device stands to where the event puts it: its base and its share.
     added_w[rows] = state.base_w[rows] + share_w - np.nan_to_num(state.fleet.power_w[rows])

@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 
 from tieline.desk.alarms import FLEET
 from tieline.desk.cycle import PoolDesk
+from tieline.desk.response import is_nearest, unresponsive
 from tieline.desk.state import DeskState
-from tieline.desk.tracking import above_base_w
 from tieline.desk.views import FeederRow, FleetGrid, FleetGroup, Member
 from tieline.fleet.columns import KINDS, Fleet
 from tieline.grid.powerflow import Flow, Violation
 from tieline.resource.command import Stage
 from tieline.resource.identity import Kind, Purpose
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import MINUTE_NS, SECOND_NS
+from tieline.times import SECOND_NS
 
 NORMAL, LIMITED, SLOW, FAILED, STALE, OUT, UNKNOWN = range(7)
-SLOW_AFTER_NS = 3 * MINUTE_NS
 Rows = NDArray[np.int32]
 
 
@@ -65,13 +64,10 @@ def states(state: DeskState, pools: Mapping[str, PoolDesk], now_ns: int) -> NDAr
     cells = np.zeros(len(fleet), np.uint8)
     in_force = commands.valid_until_ns > now_ns
     cells[in_force & (commands.high_w < fleet.power_w + 1.0) & (commands.high_w < fleet.max_inject_w)] = LIMITED
-    for pool in pools.values():
-        asked = np.abs(pool.share_w) > 200.0
-        moved_w = np.sign(pool.share_w) * above_base_w(state, pool.rows)
-        had_time = now_ns - commands.at_ns[pool.rows] > SLOW_AFTER_NS
-        cells[pool.rows[asked & had_time & (moved_w < 0.25 * np.abs(pool.share_w))]] = SLOW
-    cells[(state.missed_until_ns > now_ns) & (cells == NORMAL)] = SLOW
-    cells[in_force & np.isin(commands.stage, (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))] = FAILED
+    failed = in_force & np.isin(commands.stage, (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
+    rows = np.flatnonzero(failed).astype(np.int32)
+    cells[rows[~is_nearest(state, rows)]] = FAILED
+    cells[unresponsive(state.responses, now_ns)] = SLOW
     cells[(fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0] = STALE
     cells[state.opted_out] = OUT
     cells[fleet.taken_at_ns == 0] = UNKNOWN

@@ -53,14 +53,18 @@ def _part(state: DeskState, cells: NDArray[np.uint8], name: str, kind: str, rows
 
 
 def earned(state: DeskState, journal: SqliteJournal, resource: str) -> list[OwnerMoney]:
-    """Return what the site of a device has earned, the newest first. Raises KeyError where there is no such device."""
+    """Return what a device, its site and its owner have earned, the newest first.
+
+    Raises:
+        KeyError: There is no such device.
+    """
     fleet = state.fleet
     rows = fleet.leaves(resource)
     if not len(rows):
         raise KeyError(resource)
     row = int(rows[0])
-    above = fleet.ancestors(row, Purpose.SITE) if Purpose.SITE in fleet.parents else []
-    names = {group.id for group in above}
+    known = [purpose for purpose in (Purpose.SITE, Purpose.OWNER) if purpose in fleet.parents]
+    names = {resource, *(group.id for purpose in known for group in fleet.ancestors(row, purpose))}
     found = []
     for record in journal.of_kind("StatementMade"):
         fact = from_record(record)

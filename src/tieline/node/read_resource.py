@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.cycle import PoolDesk
+from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import owed
 from tieline.desk.state import DeskState
 from tieline.desk.views import (
@@ -26,7 +27,7 @@ from tieline.node.runtime import worst_of
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
-from tieline.resource.identity import GROUP_KINDS, Purpose
+from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.level import Level
 from tieline.resource.point import points
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
@@ -81,13 +82,27 @@ def _claims(claims: list[Claim], settled: Arbitration) -> list[ClaimView]:
         elif claim.id in lost:
             outcome, why = "loses", lost[claim.id]
         elif claim.kind is ClaimKind.GATE:
-            outcome, why = "gates", "the owner is out: the market may not call it"
+            outcome, why = "gates", _gate_says(claim)
         elif claim.id in holders:
             outcome, why = "limits", "bounds what any weaker claim may ask"
         else:
             outcome, why = "holds", "within what stronger limits leave"
         found.append(claim_view(claim, outcome, why))
     return sorted(found, key=lambda view: (view.level, view.outcome != "wins", view.id))
+
+
+def _feeder_mode(state: DeskState, resource: str, row: int, is_group: bool) -> str:
+    """Return the mode of the feeder that a device hangs on, or that a group is; empty for other groups."""
+    if is_group and state.fleet.kind_of(resource) is not Kind.FEEDER:
+        return ""
+    feeder = resource if is_group else feeder_of(state, row)
+    return mode_of(state, feeder).value if feeder else ""
+
+
+def _gate_says(claim: Claim) -> str:
+    if claim.level is Level.OWNER_NEED:
+        return "the owner is out: the market may not call it"
+    return f"holds out targets weaker than {WORDS[claim.level]} (level {int(claim.level)})"
 
 
 def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool) -> str:
@@ -191,7 +206,7 @@ def resource_view(
         float(fleet.energy_wh[rows].sum()), _ancestors(state, resource, row, is_group), market, scada,
         _mismatch(market, scada, command), controls, winner, tuple(settled_views), limits,
         settled.conflicts if settled else (), command, _stages(state, rows, now_ns),
-        () if is_group else _readings(state, row, now_ns),
+        () if is_group else _readings(state, row, now_ns), feeder_mode=_feeder_mode(state, resource, row, is_group),
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tieline.desk import facts as f
 from tieline.desk.desk_views import (
     AuditRow,
@@ -118,6 +120,16 @@ def trace_view(found: Trace) -> TraceView:
     return TraceView(found.start, nodes, edges, found.is_cut or len(known) > MOST_NODES)
 
 
+def joined(views: Sequence[TraceView]) -> TraceView:
+    """Return several traces as one, from the first of them on; what they share is told once."""
+    if not views:
+        return TraceView("", (), (), False)
+    nodes = {node.id: node for view in views for node in view.nodes}
+    edges = dict.fromkeys(edge for view in views for edge in view.edges)
+    told = sorted(nodes.values(), key=lambda node: (node.at_ns, node.depth, node.id))
+    return TraceView(views[0].start, tuple(told), tuple(edges), any(view.is_cut for view in views))
+
+
 def audit_view(journal: SqliteJournal, last_seq: int, before_seq: int, count: int, kind: str) -> AuditView:
     """Return records before a number (0: the newest), newest first."""
     top = before_seq if before_seq > 0 else last_seq + 1
@@ -137,3 +149,15 @@ def audit_view(journal: SqliteJournal, last_seq: int, before_seq: int, count: in
                 )
         top = low + 1
     return AuditView(last_seq, journal.last_hash.hex(), tuple(rows))
+
+
+def bad_seq(journal: SqliteJournal) -> int | None:
+    """Return the first record of a journal that is not as it was written, or None; it takes a connection of its own.
+
+    A million records take seconds: it runs in a thread, so that the beat and every screen go on.
+    """
+    own = journal.reader()
+    try:
+        return own.verify()
+    finally:
+        own.close()

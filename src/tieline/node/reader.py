@@ -25,6 +25,7 @@ from tieline.desk.desk_views import (
     TraceView,
 )
 from tieline.desk.events import preview, view_of
+from tieline.desk.modes import mode_of
 from tieline.desk.obligation import owed
 from tieline.desk.ports import LinkHealth
 from tieline.desk.reach import reach_of
@@ -57,6 +58,7 @@ from tieline.node.read_hours import Hours
 from tieline.node.record import Recorder
 from tieline.node.runtime import Node
 from tieline.node.sources import Sources as Sources
+from tieline.node.why import in_force, of_whole
 from tieline.resource.claim import Refusal
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.store.journal import SqliteJournal
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
 SAMPLES = 24 * 60
 MOST_FEEDERS = 250
 FLOW_SHARE = 0.05
+MOST_STARTS = 8
 
 
 @dataclass
@@ -172,6 +175,11 @@ class NodeReader:
             len(fleet), int(fit.sum()), tuple(self.alarms()[:3]),
         )  # fmt: skip
 
+    def needs_two(self, devices: int) -> str:
+        """Return why an act on so many devices needs a second person; empty: it needs none."""
+        state = self.node.state
+        return state.two_people.why(devices, len(state.fleet))
+
     def is_market_live(self) -> bool:
         """Return whether a market is there and its link is live: one answer for every screen that says so."""
         market = self.node.desk.market
@@ -267,20 +275,20 @@ class NodeReader:
         return read_words.trace_view(found)
 
     def why(self, resource: str) -> TraceView:
-        """Return the trace of what is in force on a resource. Raises KeyError where there is no such resource."""
-        state = self.node.state
+        """Return what led to what is in force on a resource. Raises KeyError where there is no such resource.
+
+        The same claims as those of `tieline why`; where none holds, its last command.
+        """
+        state, now_ns = self.node.state, self.node.clock.now_ns()
         rows = state.fleet.leaves(resource)
         if not len(rows):
             raise KeyError(resource)
         row = int(rows[0])
-        settled = state.claims.explain(row, self.node.clock.now_ns()).setpoint
-        claim = settled.by or settled.limited_by
+        starts = [batch.id for batch, _ in of_whole(state, resource, now_ns)] or in_force(state, row, now_ns)
         batch = int(state.commands.batch[row])
-        for start in (claim.partition("/")[0] if claim else "", state.command_batches[batch] if batch >= 0 else ""):
-            found = trace(self.journal, start, limit=60, max_depth=8) if start else None
-            if found is not None:
-                return read_words.trace_view(found)
-        return TraceView("", (), (), False)
+        starts = starts[:MOST_STARTS] or ([state.command_batches[batch]] if batch >= 0 else [])
+        found = [trace(self.journal, start, limit=60, max_depth=8) for start in starts]
+        return read_words.joined([read_words.trace_view(one) for one in found if one is not None])
 
     def feeder(self, feeder: str) -> FeederView:
         """Return a feeder's one-line. Raises KeyError where there is none."""
@@ -289,7 +297,7 @@ class NodeReader:
             raise KeyError(feeder)
         rows = read_fleet.feeder_rows(state, self._order, self._cells(), self._grid, self.node.clock.now_ns())
         row = next(row for row in rows if row.feeder == feeder)
-        mode = state.authority.get(f"mode:{feeder}", "Automatic")
+        mode = mode_of(state, feeder).value
         grid = self._grid.get(feeder)
         return read_grid.feeder_view(
             state, row, self.sources.models.get(row.feeder), grid, mode, self.node.clock.now_ns()
@@ -320,10 +328,12 @@ class NodeReader:
         """Return statements and tracked intervals."""
         return read_market.settlement_view(self.node.state, self.journal, self.node.clock.now_ns())
 
-    def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
-        """Return records before a number (0: the newest); `check` verifies the whole chain."""
+    async def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
+        """Return records before a number (0: the newest); `check` verifies the whole chain, beside the loop."""
         view = read_words.audit_view(self.journal, self.node.journal.last_seq, before_seq, count, kind)
-        bad = self.node.journal.verify() if check else None
+        bad = None
+        if check:
+            bad = await asyncio.get_running_loop().run_in_executor(None, read_words.bad_seq, self.node.journal)
         return AuditView(view.last_seq, self.node.journal.last_hash.hex(), view.rows, check, bad)
 
     def kept(self) -> KeptSpan:

@@ -28,7 +28,7 @@ from tieline.store.journal import SqliteJournal
 from tieline.times import MINUTE_NS
 
 BUDGET_BYTES = 256 * 2**20
-BYTES_A_ROW = 32
+BYTES_A_ROW = 41
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +44,8 @@ class Frame:
     quality: NDArray[np.uint32]
     taken_s: NDArray[np.float32]
     base_w: NDArray[np.float32]
+    strikes: NDArray[np.uint8]
+    struck_ns: NDArray[np.int64]
     shares: dict[str, NDArray[np.float32]]
     available: dict[str, tuple[float, float]]
     grid: Mapping[str, GridReading]
@@ -74,7 +76,8 @@ class Recorder:
                 now_ns, seq, fleet.power_w.astype(small), fleet.available_up_w.astype(small),
                 fleet.available_down_w.astype(small), fleet.energy_available_wh.astype(small), fleet.quality.copy(),
                 np.where(fleet.taken_at_ns > 0, (now_ns - fleet.taken_at_ns) / 1e9, np.nan).astype(small),
-                state.base_w.astype(small), {name: pool.share_w.astype(small) for name, pool in pools.items()},
+                state.base_w.astype(small), state.responses.strikes.copy(), state.responses.last_ns.copy(),
+                {name: pool.share_w.astype(small) for name, pool in pools.items()},
                 {name: pool.available for name, pool in pools.items()}, grid, dict(state.health),
             )
         )  # fmt: skip
@@ -113,12 +116,15 @@ def state_at(live: DeskState, journal: SqliteJournal, frame: Frame) -> DeskState
             apply(state, record.id, fact)
     state.claims.expire(frame.at_ns)
     state.base_w[:] = frame.base_w
+    state.responses.strikes[:], state.responses.last_ns[:] = frame.strikes, frame.struck_ns
     state.health.update(frame.health)
     return state
 
 
 def _same_registry(fleet: Fleet) -> Fleet:
-    return Fleet(
+    same = Fleet(
         fleet.ids, fleet.kinds, fleet.max_inject_w, fleet.max_absorb_w, fleet.energy_wh, fleet.default_w, fleet.safe_w,
         fleet.groups, fleet.parents,
     )  # fmt: skip
+    same.fuels = fleet.fuels
+    return same

@@ -23,6 +23,9 @@ from tieline.resource.claim import Refusal
 from tieline.resource.command import Stage as Life
 from tieline.times import SECOND_NS, iso
 
+LATE_S = 5.0
+"""A device that answers later than this is told by itself: one slow path says nothing about the others."""
+
 
 def report(stage: Stage, story: Story, settled: Settlement | Refusal | None, seed: int) -> dict[str, Any]:
     """Return the whole story as JSON-ready data."""
@@ -143,6 +146,8 @@ def _override(stage: Stage, told: Told, records: list[Record]) -> dict[str, Any]
         "arbitration_latency_s": (issued[0].recorded_at_ns - asked_ns) / SECOND_NS if issued else None,
         "commands": int(sum(len(_issued(r).rows.array()) for r in issued[:1])),
         "first_device_command_s": (min(acks) - asked_ns) / SECOND_NS if acks else None,
+        "median_device_command_s": float(np.median([at - asked_ns for at in acks])) / SECOND_NS if acks else None,
+        "late_device_commands": sum(1 for at in acks if at - asked_ns > LATE_S * SECOND_NS),
         "last_device_command_s": (max(acks) - asked_ns) / SECOND_NS if acks else None,
         "substitutes": list(first.substitutes[:10]) if first else [],
         "substitute_count": len(first.substitutes) if first else 0,

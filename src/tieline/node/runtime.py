@@ -74,6 +74,8 @@ class Node:
         self.before_beat: list[Callable[[], None]] = []
         self.after_beat: list[Callable[[], Awaitable[None]]] = []
         self._speed = speed
+        self.on_kept: list[Callable[[Readings], None]] = []
+        """Told of readings that have just been kept."""
         self.lost_readings = 0
 
     def keep_readings(self, wal: Wal, historian: Historian) -> Ingest:
@@ -93,6 +95,7 @@ class Node:
             if batch:
                 try:
                     await group.append(batch)
+                    self._tell_kept(batch)
                 except StoreError as error:  # dispatch goes on without a log; what is not kept is said and counted
                     self.lost_readings += sum(len(readings.rows) for readings in batch)
                     _log.error("readings not kept", error=str(error), lost=self.lost_readings)
@@ -104,12 +107,22 @@ class Node:
                 _log.info("readings moved to the historian", count=moved)
 
         self.after_beat.append(flush)
+
+        def take(readings: Readings) -> None:
+            learn(self.state, readings, self.clock.now_ns())
+            self._tell_kept([readings])
+
         return Ingest(
             self.state.fleet,
-            lambda readings: learn(self.state, readings, self.clock.now_ns()),
+            take,
             group.append,
             self.clock,
         )
+
+    def _tell_kept(self, batch: Sequence[Readings]) -> None:
+        for hear in self.on_kept:
+            for readings in batch:
+                hear(readings)
 
     @property
     def state(self) -> DeskState:

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from tieline.contract.eligibility import enrol
 from tieline.desk.cycle import PoolDesk
 from tieline.errors import ConfigError
-from tieline.fleet.columns import KINDS, Fleet
+from tieline.fleet.columns import FUELS, KINDS, Fleet
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.node.config import ConsoleTls, Settings, load_config
+from tieline.node.kept_readings import KeptReadings
 from tieline.node.link_settings import check_links
 from tieline.node.links import raise_links, with_tables
 from tieline.node.runtime import Node, replayed
+from tieline.node.trade_settings import apply_limits, check_fleet
+from tieline.node.trader import NodeTrader, terms_of
 from tieline.node.web import serve_console
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
@@ -31,11 +34,18 @@ from tieline.rim.supervise import Supervisor
 from tieline.store import registry
 from tieline.store.journal import FolderLock, SqliteJournal
 from tieline.store.series import Historian, Wal
+from tieline.times import Clock
 
 PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
 
 
-def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: ThreadPoolExecutor | None) -> Node:
+def node_of(
+    folder: Path,
+    settings: Settings,
+    supervisor: Supervisor,
+    executor: ThreadPoolExecutor | None,
+    clock: Clock | None = None,
+) -> Node:
     """Return the node of a data folder, its state rebuilt from the journal."""
     fleet = registry.load(folder / "registry.bin")
     ledger = Ledger()
@@ -49,8 +59,10 @@ def node_of(folder: Path, settings: Settings, supervisor: Supervisor, executor: 
     check_links(settings.links, fleet, principals)
     state = replayed(fleet, ledger, journal)
     kinds, fuels = kinds_and_fuels(fleet)
+    check_fleet(settings.pools, settings.limits, fleet)
+    apply_limits(settings.limits, state)
     state.enrolments = {p: enrol(kinds, fuels, settings.jurisdiction, p) for p in PROGRAMS}
-    node = Node(state, journal, SystemClock(), supervisor, principals, pools, 1.0, executor)
+    node = Node(state, journal, clock or SystemClock(), supervisor, principals, pools, 1.0, executor)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
     return node
 
@@ -81,11 +93,16 @@ def _pool(fleet: Fleet, name: str, jurisdiction: str) -> PoolDesk:
 
 
 def kinds_and_fuels(fleet: Fleet) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    """Return kind and fuel of each row as words; a table says nothing of fuels yet, so engines count as fossil."""
-    kinds = np.array([kind.value for kind in KINDS])[fleet.kinds]
-    fuels = np.where(np.isin(kinds, ["backup_generator", "chp"]), "diesel", "none").astype("U12")
-    fuels[kinds == "biomass"] = "biomass"
-    return kinds, fuels
+    """Return kind and fuel of each row as the words that eligibility's rules use."""
+    return np.array([kind.value for kind in KINDS])[fleet.kinds], np.array(FUELS)[fleet.fuels]
+
+
+def trader_of(node: Node, settings: Settings, kept: KeptReadings) -> NodeTrader:
+    """Return who trades for the pools of a node; a pool's market day is that of the ISO that it is bound to."""
+    zones = {pool: iso.zone for iso in settings.links.iso for pool in iso.pools}
+    trader = NodeTrader(node, terms_of(list(node.cycle.pools), settings.zone, settings.pools, zones), kept)
+    node.on_kept.append(trader.days.heard)
+    return trader
 
 
 def console_context(folder: Path, tls: ConsoleTls) -> ssl.SSLContext:
@@ -99,8 +116,14 @@ def console_context(folder: Path, tls: ConsoleTls) -> ssl.SSLContext:
     return context
 
 
-async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall_s: float | None = None) -> None:
-    """Serve a data folder until cancelled, or for so many seconds."""
+async def serve(
+    folder: Path,
+    port: int | None,
+    say: Callable[[str], None],
+    wall_s: float | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """Serve a data folder until cancelled, or for so many seconds; `clock` None: by the machine's own."""
     from tieline.node.reader import Sources
 
     settings = load_config(folder / "tieline.toml")
@@ -109,18 +132,31 @@ async def serve(folder: Path, port: int | None, say: Callable[[str], None], wall
     executor = ThreadPoolExecutor(1, "journal")
     try:
         async with Supervisor(np.random.default_rng()) as supervisor:
-            node = node_of(folder, settings, supervisor, executor)
+            node = node_of(folder, settings, supervisor, executor, clock or SystemClock())
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
-            intake = node.keep_readings(Wal(folder / "readings"), Historian(folder / "historian"))
+            wal, historian = Wal(folder / "readings"), Historian(folder / "historian")
+            intake = node.keep_readings(wal, historian)
+            trader = trader_of(node, settings, KeptReadings(wal, historian, executor))
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng())
             for line in links.says:
                 say(line)
             node.start()
-            sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone)
+            supervisor.keep("settlement", trader.days.run)
+            sources = Sources(
+                utility=settings.name, setting="LIVE", zone=settings.zone, forecast=trader.forecast
+            )  # fmt: skip
             where = settings.port if port is None else port
             tls = None if settings.tls is None else console_context(folder, settings.tls)
             console = await serve_console(
-                node, settings.host, where, sources=sources, intake=intake, tls=tls, oidc=settings.oidc, say=say
+                node,
+                settings.host,
+                where,
+                sources=sources,
+                intake=intake,
+                trader=trader,
+                tls=tls,
+                oidc=settings.oidc,
+                say=say,
             )
             try:
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())

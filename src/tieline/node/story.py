@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tieline.contract.eligibility import eligible
-from tieline.desk.offering import day_ahead_offers
+from tieline.desk.offering import TYPICAL_SHARE, day_ahead_offers
 from tieline.desk.ports import Ask, Granted, Offer
 from tieline.ids import derive
 from tieline.node.relief import Dno, firmly, loading_of
@@ -30,20 +30,6 @@ OFFER_HOURS = 6
 LEAST_CALLED_W = 500.0
 STEADY = (Kind.BATTERY, Kind.MECHANICAL_STORAGE)
 """Kinds that go back to a known power when they are let go, likeliest first."""
-TYPICAL_SHARE = {
-    Kind.THERMOSTAT: 0.15,
-    Kind.INTERRUPTIBLE_LOAD: 0.5,
-    Kind.SHIFTABLE_LOAD: 0.15,
-    Kind.BIOMASS: 0.9,
-    Kind.BATTERY: 1.0,
-    Kind.MECHANICAL_STORAGE: 1.0,
-    Kind.HYBRID_SITE: 1.0,
-}
-"""What share of its rating each kind can be expected to give through six dear hours.
-
-A house that may grow 2 degC warmer saves about 2/22 of its rating for as long as that lasts, and what its walls hold at
-first: 0.15 on average over six hours. Loads that come and go by themselves are not counted on.
-"""
 
 
 @dataclass

@@ -127,10 +127,12 @@ def _links(data: Path) -> str:
     from tieline.node.config import load_config
     from tieline.node.link_settings import check_links, count_links
     from tieline.node.links import check_files, with_tables
+    from tieline.node.trade_settings import check_fleet
     from tieline.store import registry
 
     settings = load_config(data / "tieline.toml")
     links = with_tables(settings.links, data)
+    check_fleet(settings.pools, settings.limits, registry.load(data / "registry.bin"))
     check_links(links, registry.load(data / "registry.bin"), {peer.name: peer for peer in settings.peers})
     check_files(links, data)
     return count_links(links)
@@ -180,7 +182,10 @@ def _tell(answer: dict[str, Any]) -> None:
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
-        click.echo(f"  its owner has opted out {_by(gate)}")
+        opted = gate is not None and gate["level"] == "OWNER_NEED"
+        click.echo(f"  {'its owner has opted out' if opted else 'what is weaker is held out'} {_by(gate)}")
+    if answer["feeder_mode"] not in (None, "Automatic"):
+        click.echo(f"  its feeder {answer['feeder']} is {answer['feeder_mode']}")
     for key in ("command", "delivered"):
         if answer[key]:
             told = (f"{name} {'free' if value is None else value}" for name, value in answer[key].items())

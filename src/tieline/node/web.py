@@ -19,6 +19,7 @@ from tieline.desk.screens import Intake
 from tieline.node.operator import NodeOperator
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
+from tieline.node.trader import NodeTrader, terms_of
 from tieline.rim.clock import SystemClock
 from tieline.rim.serve import serve_asgi
 
@@ -51,6 +52,7 @@ async def serve_console(
     sources: Sources | None = None,
     reader: NodeReader | None = None,
     intake: Intake | None = None,
+    trader: NodeTrader | None = None,
     tls: ssl.SSLContext | None = None,
     people: Sequence[tuple[str, Sequence[Role]]] = (("admin", DESK_ROLES),),
     sets_password: bool = True,
@@ -67,6 +69,7 @@ async def serve_console(
         sources: What the node can't know by itself (names, zone, feeder model, forecast).
         reader: A reader that has sampled already; None: a new one.
         intake: Where readings are sent; None: nowhere.
+        trader: Where offers and prices are put; None: one that settles no day.
         tls: TLS context; cookies are then marked Secure.
         people: Names and roles that get a one-time link, as long as no account of that name is there.
         sets_password: Whether a link's user must choose a password; a demonstration lets people straight in.
@@ -77,13 +80,14 @@ async def serve_console(
     if reader is None:
         reader = NodeReader(node, sources or Sources(), node.journal.reader())
     operator = NodeOperator(node, reader)
+    trader = trader or NodeTrader(node, terms_of(list(node.cycle.pools), reader.sources.zone, {}, {}))
     loop = asyncio.get_running_loop()
     accounts = Accounts(node.group.append, node.clock, loop.time, random_bytes)
     accounts.replay(node.journal.of_kind("AccountChanged"))
     # Tokens of a provider live on wall time, whatever time the desk plays.
     way = OidcLogin(oidc, SystemClock(), loop.time, accounts.secret) if oidc is not None else None
     is_secure = tls is not None
-    app = create_app(reader, operator, accounts, loop.time, is_secure=is_secure, intake=intake, oidc=way)
+    app = create_app(reader, operator, accounts, loop.time, is_secure=is_secure, intake=intake, trader=trader, oidc=way)
     server = await serve_asgi(app, host, port, tls)
     bound = server.sockets[0].getsockname()[1]
     url = f"{'https' if tls else 'http'}://{host if host not in ('0.0.0.0', '::') else '127.0.0.1'}:{bound}"

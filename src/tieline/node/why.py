@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.apply import apply
 from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, IntervalTracked, from_record
+from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
@@ -21,7 +22,7 @@ from tieline.fleet.settling import ClaimBatch
 from tieline.node.frame import controllers
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
-from tieline.resource.identity import GROUP_KINDS
+from tieline.resource.identity import GROUP_KINDS, Kind
 from tieline.store.journal import SqliteJournal
 from tieline.store.trace import trace
 from tieline.times import FOREVER_NS, iso
@@ -89,8 +90,9 @@ def of_device(journal: SqliteJournal, past: _Past, resource: str) -> dict[str, A
     told = state.claims.explain(row, past.at_ns)
     winner = told.setpoint.by.partition("/")[0] if told.setpoint.by else None
     limits = [(level, bounds, claim, placed.get(claim.partition("/")[0])) for level, bounds, claim in told.limits]
-    gates = [claim for claim in state.claims.claims_on(row) if claim.kind is ClaimKind.GATE]
-    named = dict.fromkeys([claim.partition("/")[0] for _, _, claim, _ in limits] + [_batch(g) for g in gates])
+    gates = _gates(state, row)
+    named = [name for name in in_force(state, row, past.at_ns) if name != winner]
+    feeder = feeder_of(state, row)
     return {
         "resource": resource,
         "kind": state.fleet.kind_of(resource).value,
@@ -114,12 +116,37 @@ def of_device(journal: SqliteJournal, past: _Past, resource: str) -> dict[str, A
         ],
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
+        "feeder": feeder or None,
+        "feeder_mode": mode_of(state, feeder).value if feeder else None,
         "gates": [_claim(placed.get(_batch(gate))) for gate in gates],
         "command": past.command,
         "delivered": past.delivered,
         "chain": _chain(journal, winner),
         "chains": {batch: _chain(journal, batch) for batch in named if batch in placed},
     }  # fmt: skip
+
+
+def in_force(state: DeskState, row: int, now_ns: int) -> list[str]:
+    """Return the batches of claims that decide about a device, each once: the winner, then limits, then gates.
+
+    What asks for a device and what bounds it are both in force: two limits without a target are an answer too.
+    """
+    told = state.claims.explain(row, now_ns)
+    names = [told.setpoint.by or "", *(claim for _, _, claim in told.limits), *(g.id for g in _gates(state, row))]
+    known = {batch.id for batch, _ in state.claims.batches()}
+    return [name for name in dict.fromkeys(name.partition("/")[0] for name in names) if name in known]
+
+
+def of_whole(state: DeskState, group: str, now_ns: int) -> list[tuple[ClaimBatch, NDArray[np.bool_]]]:
+    """Return the batches that stand on a group as a whole, with which of their claims live."""
+    return [
+        (batch, alive) for batch, alive in state.claims.batches()
+        if batch.scope == group and alive.any() and batch.start_ns <= now_ns < batch.end_ns
+    ]  # fmt: skip
+
+
+def _gates(state: DeskState, row: int) -> list[Claim]:
+    return [claim for claim in state.claims.claims_on(row) if claim.kind is ClaimKind.GATE]
 
 
 def of_group(journal: SqliteJournal, past: _Past, resource: str) -> dict[str, Any]:
@@ -129,10 +156,7 @@ def of_group(journal: SqliteJournal, past: _Past, resource: str) -> dict[str, An
     settled = state.claims.arbitrate(past.at_ns, rows)
     named = settled.winner >= 0
     by = Counter(word for word in controllers(state, settled.winner) if word is not None)
-    own = [
-        (batch, alive) for batch, alive in state.claims.batches()
-        if batch.scope == resource and alive.any() and batch.start_ns <= past.at_ns < batch.end_ns
-    ]  # fmt: skip
+    own = of_whole(state, resource, past.at_ns)
     called = state.instructions.get(resource, {})
     last_ns = max((start_ns for start_ns in called if start_ns <= past.at_ns), default=None)
     instruction = None if last_ns is None else called[last_ns]
@@ -160,6 +184,7 @@ def of_group(journal: SqliteJournal, past: _Past, resource: str) -> dict[str, An
             "id": instruction.id, "product": instruction.product, "power_w": instruction.power_w,
             "from": iso(instruction.start_ns), "to": iso(instruction.end_ns),
         },
+        "feeder_mode": mode_of(state, resource).value if fleet.kind_of(resource) is Kind.FEEDER else None,
         "chains": {batch.id: _chain(journal, batch.id) for batch, _ in own},
     }  # fmt: skip
 

@@ -92,7 +92,7 @@ class SunSpecDevice:
 
     def _measure(self) -> None:
         small = {"W_SF": 1 if self.rated_w > 30_000 else 0, "V_SF": -1, "Hz_SF": -2, "VA_SF": 1, "Var_SF": 1}
-        values = {**small, "W": 0, "VA": 0, "Var": 0.0, "LLV": 400.0, "Hz": 50.0, "St": 1, "ConnSt": 1}
+        values = {**small, "W": 0, "VA": 0, "Var": 0.0, "LLV": 240.0, "Hz": 60.0, "St": 1, "ConnSt": 1}
         self.registers[701] = build(self.models[701], values)
         if self.energy_wh > 0:
             scale = 1 if self.energy_wh > 60_000 else 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.fleet.columns import KIND_CODE, Fleet, Group
+from tieline.fleet.columns import FUEL_CODE, KIND_CODE, Fleet, Group
 from tieline.grid.feeder import FeederModel
 from tieline.grid.network import GridNetwork
 from tieline.resource.identity import Kind, Purpose
@@ -145,6 +145,7 @@ def build(devices: int, rng: np.random.Generator, pool: str = "pool-1") -> Terri
     fuels[engines] = np.where(rng.random(len(engines)) < 0.6, "diesel", "natural_gas")
     fuels[kinds == KIND_CODE[Kind.CHP]] = "natural_gas"
     fuels[kinds == KIND_CODE[Kind.BIOMASS]] = "biomass"
+    fleet.fuels = np.array([FUEL_CODE[word] for word in fuels.tolist()], np.uint8)
     by_kind = {kind: np.flatnonzero(kinds == KIND_CODE[kind]).astype(np.int32) for kind, _ in MIX}
     feeders = [f"feeder-{n + 1:02d}" for n in range(len(model_of))]
     return Territory(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tieline.errors import ConfigError
-from tieline.fleet.columns import KIND_CODE, Fleet, Group
+from tieline.fleet.columns import FUEL_CODE, FUELS, KIND_CODE, Fleet, Group, implied_fuels
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 
 ELECTRICAL = (
@@ -27,7 +27,7 @@ COMMERCIAL = (
     ("program", Purpose.PROGRAM, Kind.PROGRAM),
 )
 COLUMNS = (
-    "id", "kind", "max_inject_w", "max_absorb_w", "energy_wh", "default_w",
+    "id", "kind", "fuel", "max_inject_w", "max_absorb_w", "energy_wh", "default_w",
     *(name for name, _ in ELECTRICAL), *(name for name, _, _ in COMMERCIAL),
 )  # fmt: skip
 NUMBERS = ("max_inject_w", "max_absorb_w", "energy_wh", "default_w")
@@ -108,6 +108,8 @@ def _faults(number: int, row: dict[str, str], seen: set[str]) -> list[str]:
     leaves = sorted(kind.value for kind in Kind if kind not in GROUP_KINDS)
     if row["kind"] not in leaves:
         found.append(f"row {number}: kind = {row['kind']!r}: give one of {', '.join(leaves)}")
+    if row.get("fuel", "").strip() not in ("", *FUELS):
+        found.append(f"row {number}: fuel = {row['fuel']!r}: give one of {', '.join(FUELS)}")
     for column in NUMBERS:
         text = row.get(column, "") or "0"
         if not NUMBER.fullmatch(text):
@@ -177,10 +179,15 @@ def _tree(rows: list[dict[str, str]], faults: list[str]) -> tuple[list[Group], d
 
 def _fleet(rows: list[dict[str, str]], groups: list[Group], parents: dict[Purpose, list[int]]) -> Fleet:
     numbers = {column: np.array([float(row.get(column) or 0) for row in rows]) for column in NUMBERS}
-    return Fleet(
+    fleet = Fleet(
         [row["id"].strip() for row in rows],
         np.array([KIND_CODE[Kind(row["kind"])] for row in rows], np.uint8),
         numbers["max_inject_w"], numbers["max_absorb_w"], numbers["energy_wh"], numbers["default_w"],
         np.zeros(len(rows)), groups,
         {purpose: np.array(found, np.int32) for purpose, found in parents.items() if max(found, default=-1) >= 0},
     )  # fmt: skip
+    said = [row.get("fuel", "").strip() for row in rows]
+    fleet.fuels = np.array(
+        [FUEL_CODE.get(word, at) for word, at in zip(said, implied_fuels(fleet.kinds).tolist(), strict=True)], np.uint8
+    )
+    return fleet

@@ -13,7 +13,7 @@ from tieline.fleet.columns import Fleet, Group
 from tieline.resource.identity import Purpose
 
 Rows = NDArray[np.int32]
-COLUMNS = ("kinds", "max_inject_w", "max_absorb_w", "energy_wh", "default_w", "safe_w")
+COLUMNS = ("kinds", "max_inject_w", "max_absorb_w", "energy_wh", "default_w", "safe_w", "fuels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ def merge(old: Fleet, new: Fleet) -> Merged:
         ids, columns["kinds"], columns["max_inject_w"], columns["max_absorb_w"], columns["energy_wh"],
         columns["default_w"], columns["safe_w"], groups, parents,
     )  # fmt: skip
+    fleet.fuels = columns["fuels"]
     changed = sum(_differs(old, fleet, row) for row in at[at < len(old)].tolist())
     return Merged(fleet, len(fresh), changed, len(old) - changed)
 

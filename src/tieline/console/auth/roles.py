@@ -33,6 +33,8 @@ class Action(StrEnum):
     SEE_AUDIT = "see_audit"
     SEE_METRICS = "see_metrics"
     SEND_READINGS = "send_readings"
+    OFFER = "offer"
+    SEND_PRICES = "send_prices"
     SEE_MESSAGES = "see_messages"
     ACKNOWLEDGE = "acknowledge"
     COMPOSE_EVENT = "compose_event"
@@ -41,6 +43,7 @@ class Action(StrEnum):
     LIMIT = "limit"
     OPT = "opt"
     KILL = "kill"
+    SET_MODE = "set_mode"
     CONFIRM = "confirm"
     MANAGE_ACCOUNTS = "manage_accounts"
     MAKE_TOKEN = "make_token"
@@ -60,6 +63,8 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.SEE_AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
     Action.SEE_METRICS: frozenset({Role.VIEWER, Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR, Role.ADMIN}),
     Action.SEND_READINGS: frozenset({Role.GATEWAY}),
+    Action.OFFER: frozenset({Role.TRADER}),
+    Action.SEND_PRICES: frozenset({Role.TRADER}),
     Action.SEE_MESSAGES: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.AUDITOR, Role.ADMIN}),
     Action.ACKNOWLEDGE: frozenset({Role.OPERATOR, Role.DISPATCHER}),
     Action.COMPOSE_EVENT: frozenset({Role.DISPATCHER, Role.PROGRAM_MANAGER}),
@@ -68,6 +73,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.LIMIT: frozenset({Role.OPERATOR}),
     Action.OPT: frozenset({Role.OPERATOR, Role.OWNER}),
     Action.KILL: frozenset({Role.OPERATOR}),
+    Action.SET_MODE: frozenset({Role.OPERATOR, Role.DISPATCHER}),
     Action.CONFIRM: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
     Action.MANAGE_ACCOUNTS: frozenset({Role.ADMIN}),
     Action.MAKE_TOKEN: frozenset({Role.ADMIN}),

@@ -17,7 +17,6 @@ from tieline.console.auth.roles import Action
 from tieline.resource.claim import Refusal
 
 LASTS_S, MOST_WAITING = 600.0, 100
-GROUP_DEVICES, FLEET_SHARE, LEAST_DEVICES = 1_000, 0.1, 250
 _RULE = "two people"
 
 
@@ -48,18 +47,6 @@ class Held:
     why: str
     payload: str
     until_s: float
-
-
-def needs_two(devices: int, fleet: int) -> str:
-    """Return why an act on so many of a fleet's devices needs a second person; empty: it needs none.
-
-    A group of 1,000 devices does, and so does a tenth of the fleet where that is 250 devices or more.
-    """
-    if devices >= GROUP_DEVICES:
-        return f"it touches {devices} devices; from {GROUP_DEVICES} on two people decide"
-    if devices >= LEAST_DEVICES and devices >= FLEET_SHARE * fleet:
-        return f"it touches {devices} of {fleet} devices; from a tenth of the fleet on two people decide"
-    return ""
 
 
 def payload_hash(action: Action, subject: str, body: Any) -> str:

@@ -1,0 +1,121 @@
+"""Who does not respond, as opposed to who has nothing left to give.
+
+Theory of operation. A row that was called and hardly moved is left out for a while, whatever the reason: the pool needs
+the power now (`missed`). Whether that row is *unresponsive* is another question, and an alarm hangs on it. A thermostat
+whose room grew too warm, a car that must leave, a battery at its reserve and a compressor within its hold time all
+stand still by right, and say so: their own headroom is gone. A command that was lost never reached anybody. So a strike
+is counted only where the command was taken, the row had time by its kind, its telemetry is fit, and it had room by its
+own word at every beat since it was called. Two strikes running make it unresponsive; following once wipes them out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.state import DeskState, Responses
+from tieline.desk.tracking import above_base_w
+from tieline.fleet.columns import KIND_CODE, KINDS
+from tieline.resource.command import Stage
+from tieline.resource.identity import Kind
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+
+MISS_AFTER_NS = 3 * MINUTE_NS
+ASKED_W = 200.0
+MOVES_FRAC, FOLLOWS_FRAC, SLACK_W = 0.25, 0.5, 50.0
+STRIKES = 2
+FORGETS_NS = 24 * HOUR_NS
+"""An alarm must not outlive what is known: who was not called for a day may have been repaired meanwhile."""
+
+SECONDS_TO_REACH: dict[Kind, float] = {
+    Kind.BATTERY: 10.0,
+    Kind.HYBRID_SITE: 10.0,
+    Kind.MECHANICAL_STORAGE: 30.0,
+    Kind.PV: 10.0,
+    Kind.EV_CHARGER: 30.0,
+    Kind.INTERRUPTIBLE_LOAD: 60.0,
+    Kind.WATER_HEATER: 60.0,
+    Kind.THERMOSTAT: 240.0,
+    Kind.SHIFTABLE_LOAD: 300.0,
+    Kind.PROCESS_LINE: 600.0,
+    Kind.BACKUP_GENERATOR: 600.0,
+    Kind.CHP: 900.0,
+    Kind.BIOMASS: 1_800.0,
+}
+"""How long after its command a device of each kind gives in full (s): inverters and relays at once, a cloud that is
+polled within minutes, engines after start and warming up."""
+SLOWEST_S = 1_800.0
+READ_BACK_S = 300.0
+"""Kinds that give within this time are judged by their link's read-back; slower ones by the clock alone."""
+
+
+SWITCHED = (KIND_CODE[Kind.THERMOSTAT], KIND_CODE[Kind.WATER_HEATER])
+"""Kinds that are on or off and nothing between: a target of half their power leaves them where they are."""
+
+
+def seconds_to_reach(state: DeskState, rows: Rows) -> Floats:
+    """Return how long after its command each row gives in full (s)."""
+    table = np.array([SECONDS_TO_REACH.get(kind, SLOWEST_S) for kind in KINDS])
+    found: Floats = table[state.fleet.kinds[rows]]
+    return found
+
+
+def is_nearest(state: DeskState, rows: Rows) -> Mask:
+    """Return which rows are switched ones that stand in the state nearest to their target: they can come no nearer."""
+    fleet = state.fleet
+    away_w = np.abs(fleet.power_w[rows] - state.commands.target_w[rows])
+    step_w = np.maximum(fleet.max_inject_w[rows], fleet.max_absorb_w[rows])
+    mask: Mask = np.isin(fleet.kinds[rows], SWITCHED) & (away_w <= 0.5 * step_w + SLACK_W)
+    return mask
+
+
+def unresponsive(responses: Responses, now_ns: int) -> Mask:
+    """Return which rows don't respond: they were able, were told, and stood still, time after time."""
+    mask: Mask = (responses.strikes >= STRIKES) & (responses.last_ns > now_ns - FORGETS_NS)
+    return mask
+
+
+def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
+    """Return which rows missed their call and are to be left out, and note who did so without a reason.
+
+    Args:
+        state: The desk's; what it knows of how rows answer is changed.
+        rows: Those of a pool.
+        share_w: What each of them is called for (W); shape as `rows`.
+        now_ns: Now.
+    """
+    responses, asked = state.responses, np.abs(share_w) > ASKED_W
+    if not asked.any():
+        responses.called[rows] = False
+        return asked
+    fleet, commands = state.fleet, state.commands
+    need_w, moved_w = np.abs(share_w), np.sign(share_w) * above_base_w(state, rows)
+    since_ns, stage = now_ns - commands.at_ns[rows], commands.stage[rows]
+    failed = np.isin(stage, (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
+    still = moved_w < MOVES_FRAC * need_w
+    missed: Mask = asked & (((since_ns > MISS_AFTER_NS) & still) | failed)
+
+    room_w = np.where(share_w > 0, fleet.available_up_w[rows], fleet.available_down_w[rows])
+    fit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    able = fit & ~still | fit & (np.isnan(room_w) | (room_w >= MOVES_FRAC * need_w))
+    able &= ~is_nearest(state, rows)
+    able &= responses.able[rows] | ~responses.called[rows]
+    soon_s = seconds_to_reach(state, rows)
+    read_back = (stage == int(Stage.UNCONFIRMED)) & np.isfinite(commands.observed_w[rows]) & (soon_s <= READ_BACK_S)
+    taken = np.isin(stage, (int(Stage.ACCEPTED), int(Stage.EXECUTING), int(Stage.DONE)))
+    had_time = taken & (since_ns > np.maximum(MISS_AFTER_NS, soon_s * SECOND_NS))
+    strike = missed & still & able & (read_back | had_time)
+    follows = asked & fit & taken & (moved_w >= FOLLOWS_FRAC * need_w)
+
+    responses.called[rows], responses.able[rows] = asked, able & ~strike  # one strike a call
+    struck = rows[strike]
+    lately = responses.last_ns[struck] > now_ns - FORGETS_NS
+    responses.strikes[struck] = np.where(lately, np.minimum(responses.strikes[struck], 254), 0) + 1
+    responses.last_ns[struck] = now_ns
+    responses.strikes[rows[follows]] = 0
+    return missed

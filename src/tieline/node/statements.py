@@ -1,0 +1,122 @@
+"""Statements of a pool's day: meters against baselines, what was settled before, and the record of what is new.
+
+The demonstration and a server settle by these alike; they differ in where their meters are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.entry import Entry
+from tieline.desk.facts import IntervalTracked, LineSettled, SettlementRefused, StatementMade, from_record
+from tieline.desk.ports import Award
+from tieline.desk.settle import Former, Metered, Settlement, amend, entries_of, line_of
+from tieline.ids import derive
+from tieline.market.baseline import Baseline, Event, compute
+from tieline.market.calendar import holidays_around, on_the_clock_of
+from tieline.market.rule import baseline_rule
+from tieline.node.metering import PROHIBITED
+from tieline.node.runtime import Node
+from tieline.resource.claim import Refusal
+from tieline.store.journal import SqliteJournal
+from tieline.times import MINUTE_NS, market_day
+
+Floats = NDArray[np.float64]
+STEP_NS = 5 * MINUTE_NS
+PER_HOUR = 12
+
+
+def tracked_in(journal: SqliteJournal, pool: str, since_ns: int = 0) -> dict[int, IntervalTracked]:
+    """Return what a journal says was tracked of a pool since an instant, by interval start."""
+    found: dict[int, IntervalTracked] = {}
+    for record in journal.of_kind("IntervalTracked", since_ns):
+        fact = from_record(record)
+        if isinstance(fact, IntervalTracked) and fact.pool == pool:
+            found[fact.start_ns] = fact
+    return found
+
+
+def measured_day(
+    day: date,
+    zone: ZoneInfo,
+    awards: Sequence[Award],
+    starts: NDArray[np.int64],
+    seen_w: Floats,
+    rules: Mapping[int, str],
+    called: frozenset[date],
+    rt_price: Mapping[int, float],
+) -> Metered:
+    """Return what meters say of a day's called hours, each against its baseline from the days before.
+
+    Args:
+        day: The market day.
+        zone: Whose day.
+        awards: What was awarded on it.
+        starts: Start of each metered interval, those of the day and of the days before; shape (n,).
+        seen_w: Mean of each of the three meters (W; NaN: not known); shape (n, 3).
+        rules: Which baseline rule holds for which meter; one that is left out has no devices.
+        called: All days with awards: none of them stands for another.
+        rt_price: Real-time price of each interval ($/MWh).
+
+    Raises:
+        ValueError: Too few like days are metered for a rule.
+    """
+    first_ns, last_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
+    begin_ns = market_day(day, zone).start_ns
+    event = Event(day, (first_ns - begin_ns) // STEP_NS, (last_ns - begin_ns) // STEP_NS, PER_HOUR)
+    bases: list[Baseline] = []
+    for meter, rule in rules.items():
+        kwh = on_the_clock_of(day, zone, starts, seen_w[:, meter] / PER_HOUR / 1e3)
+        bases.append(compute(baseline_rule(rule), kwh, event, event_days=called - {day}, holidays=holidays_around(day)))
+    # A part without meter data is 0 already; where all parts lack it the interval itself is missing.
+    gained_w = sum(base.performance for base in bases) * PER_HOUR * 1e3
+    lost = np.logical_and.reduce([base.missing for base in bases])
+    gained_w = np.where(lost, np.nan, gained_w)
+    performance = {first_ns + k * STEP_NS: float(gained_w[k]) for k in range(len(gained_w))}
+    ran = dict(zip(starts.tolist(), seen_w[:, PROHIBITED].tolist(), strict=True))
+    ran_w = {start_ns: ran[start_ns] for start_ns in performance if np.isfinite(ran.get(start_ns, np.nan))}
+    return Metered(performance, rt_price, tuple(bases), ran_w)
+
+
+def former_of(journal: SqliteJournal, pool: str, start_ns: int, end_ns: int) -> Former | None:
+    """Return what the journal says was settled of a pool's hours before, or None."""
+    newest: StatementMade | None = None
+    ids = set()
+    for record in journal.of_kind("StatementMade"):
+        fact = from_record(record)
+        if isinstance(fact, StatementMade) and (fact.pool, fact.start_ns, fact.end_ns) == (pool, start_ns, end_ns):
+            ids.add(fact.statement)
+            newest = fact if newest is None or fact.version > newest.version else newest
+    if newest is None:
+        return None
+    lines = []
+    for record in journal.of_kind("LineSettled"):
+        fact = from_record(record)
+        if isinstance(fact, LineSettled) and fact.statement in ids:
+            lines.append(line_of(fact, record.caused_by))
+    return Former(newest.statement, newest.version, str(newest.body["input_hash"]), tuple(lines))
+
+
+async def record_statement(node: Node, pool: str, made: Settlement, awards: Sequence[Award]) -> Settlement:
+    """Record a statement: the first of its hours, or a new version where anything changed since the last."""
+    start_ns, end_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
+    before = former_of(node.journal, pool, start_ns, end_ns)
+    if before is not None:
+        later = amend(before, made)
+        if later is None:
+            return made
+        made = later
+    names = {int(row): node.state.fleet.id_of(int(row)) for row in np.flatnonzero(made.row_milli_wh)}
+    await node.desk.commit(entries_of(pool, made, awards, names))
+    return made
+
+
+async def record_refusal(node: Node, pool: str, start_ns: int, end_ns: int, refusal: Refusal) -> None:
+    """Record once that hours can't be settled yet, and why."""
+    name = derive("unsettled", pool, start_ns, end_ns, str(refusal))
+    await node.desk.commit([Entry(name, SettlementRefused(pool, start_ns, end_ns, refusal), pool)])

@@ -1,0 +1,114 @@
+"""Settings of pools (how each is priced and settled) and of the desk's own limits; every fault is named by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+from msgspec import Struct
+
+from tieline.desk.people import TwoPeople
+from tieline.desk.state import DeskState
+from tieline.errors import ConfigError
+from tieline.fleet.columns import KIND_CODE, Fleet
+from tieline.fleet.limiter import FleetLimiter
+from tieline.market.rule import baseline_rules
+from tieline.resource.identity import GROUP_KINDS, Kind
+
+
+class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a pool is priced and settled. A day waits `readings_wait_h` hours for readings that lack, then does without.
+
+    `operator_frac` of what a day earns is the operator's, the rest its owners'. `load_rule` and `generator_rule` are
+    baseline rules.
+    """
+
+    price_zone: str = "system"
+    load_rule: str = "caiso-10-in-10"
+    generator_rule: str = "caiso-meter-generator-output"
+    operator_frac: float = 0.2
+    readings_wait_h: float = 72.0
+
+    @property
+    def operator_share(self) -> Decimal:
+        """`operator_frac` as it is written."""
+        return Decimal(str(self.operator_frac))
+
+
+class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of the desk itself, whoever asks.
+
+    `fleet_move_w` is the most that all commands of any 60 s may move together (none: half the span of all ratings),
+    `feeder_move_w` the same for a feeder (three quarters of its span). `ramp_frac_per_min` is how much of its rating a
+    device of a kind may move in a minute.
+    """
+
+    fleet_move_w: float | None = None
+    feeder_move_w: dict[str, float] = {}
+    two_people: TwoPeople = TwoPeople()
+    ramp_frac_per_min: dict[str, float] = {}
+
+
+def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
+    """Hold settings of pools against their limits. Raises ConfigError naming path, value and limit."""
+    rules = baseline_rules()
+    for name, pool in pools.items():
+        at = f"$.pools.{name}"
+        for key in ("load_rule", "generator_rule"):
+            rule = getattr(pool, key)
+            if rule not in rules:
+                raise ConfigError(f"{path}: {key} {rule!r} at {at}.{key}: give one of {', '.join(sorted(rules))}")
+        if not 0.0 <= pool.operator_frac <= 1.0:
+            raise ConfigError(f"{path}: operator_frac {pool.operator_frac:g} at {at}.operator_frac: give 0 to 1")
+        wait_h = pool.readings_wait_h
+        if not 0.0 <= wait_h <= 24.0 * 60:
+            raise ConfigError(f"{path}: readings_wait_h {wait_h:g} at {at}.readings_wait_h: give 0 to 1440")
+        if not pool.price_zone:
+            raise ConfigError(f"{path}: price_zone '' at {at}.price_zone: give what the market calls it")
+
+
+def check_limits(limits: LimitSettings, path: Path) -> None:
+    """Hold limits against what makes sense. Raises ConfigError naming path, value and limit."""
+    moves = {"fleet_move_w": limits.fleet_move_w} if limits.fleet_move_w is not None else {}
+    for key, value in (*moves.items(), *((f"feeder_move_w.{name}", w) for name, w in limits.feeder_move_w.items())):
+        if not 0.0 < value <= 1e12:
+            raise ConfigError(f"{path}: {value:g} at $.limits.{key}: give over 0 to 1e12 W")
+    two = limits.two_people
+    if not 0.0 < two.fleet_frac <= 1.0:
+        raise ConfigError(f"{path}: {two.fleet_frac:g} at $.limits.two_people.fleet_frac: give over 0 to 1")
+    for key, count in (("devices", two.devices), ("least_devices", two.least_devices)):
+        if not 1 <= count <= 10**9:
+            raise ConfigError(f"{path}: {count} at $.limits.two_people.{key}: give 1 to 1,000,000,000")
+    kinds = sorted(kind.value for kind in Kind if kind not in GROUP_KINDS)
+    for kind_name, frac in limits.ramp_frac_per_min.items():
+        if kind_name not in kinds:
+            raise ConfigError(f"{path}: {kind_name!r} at $.limits.ramp_frac_per_min: give one of {', '.join(kinds)}")
+        if not 0.0 < frac <= 1e6:
+            raise ConfigError(f"{path}: {frac:g} at $.limits.ramp_frac_per_min.{kind_name}: give over 0 to 1e6")
+
+
+def check_fleet(pools: Mapping[str, PoolSettings], limits: LimitSettings, fleet: Fleet) -> None:
+    """Hold names of the settings against the registry. Raises ConfigError naming those that it has."""
+    known = [group.id for group in fleet.groups_of(Kind.POOL)]
+    for name in pools:
+        if name not in known:
+            raise ConfigError(f"$.pools: {name!r} is no pool: give one of {', '.join(known) or '(none)'}")
+    feeders = [group.id for group in fleet.groups_of(Kind.FEEDER)]
+    for name in limits.feeder_move_w:
+        if name not in feeders:
+            few = ", ".join(feeders[:10]) or "(none)"
+            raise ConfigError(f"$.limits.feeder_move_w: {name!r} is no feeder: give one of {few}")
+
+
+def apply_limits(limits: LimitSettings, state: DeskState) -> None:
+    """Put the limits where the kernel and the desk hold them."""
+    fleet, made = state.fleet, FleetLimiter(state.fleet, limits.fleet_move_w)
+    for name, value in limits.feeder_move_w.items():
+        made.feeder_w[made.feeders.index(name)] = value
+    state.limiter, state.two_people = made, limits.two_people
+    rated_w = np.maximum(fleet.max_inject_w, fleet.max_absorb_w)
+    for name, frac in limits.ramp_frac_per_min.items():
+        rows = fleet.kinds == KIND_CODE[Kind(name)]
+        fleet.ramp_w_per_s[rows] = frac / 60.0 * rated_w[rows]

@@ -1,0 +1,169 @@
+"""What traders and their programs do at a node: offers to its market, prices in, settled days out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from msgspec.structs import replace
+
+from tieline.desk import prices as price_book
+from tieline.desk.awards import decide_offers
+from tieline.desk.desk_views import DayView, StatementView
+from tieline.desk.offering import day_ahead_offers, what_it_gives
+from tieline.desk.ports import Award
+from tieline.desk.prices import SendPrices, TakenPrices
+from tieline.desk.trading import HELD, MOST_OFFERS, AskOffer, OfferView, Proposal, ask_of, offer_of, refusal_of, view_of
+from tieline.errors import LinkDown, PeerError
+from tieline.node import read_market
+from tieline.node.kept_readings import KeptReadings
+from tieline.node.runtime import Node
+from tieline.node.settlement_days import RUNNING, Key, SettlementDays, Standing, Terms
+from tieline.node.trade_settings import PoolSettings
+from tieline.pool.merit import merit_price
+from tieline.resource.claim import Refusal
+from tieline.times import DAY_NS, HOUR_NS, market_day
+
+SHOWN_NS = 8 * DAY_NS
+
+
+def terms_of(
+    pools: Sequence[str], zone: str, settings: Mapping[str, PoolSettings], zones: Mapping[str, str]
+) -> dict[str, Terms]:
+    """Return the terms of each pool: its settings, and its market's zone (the utility's, where none)."""
+    return {
+        pool: Terms(settings.get(pool, PoolSettings()), ZoneInfo(zones.get(pool, zone))) for pool in pools
+    }  # fmt: skip
+
+
+class NodeTrader:
+    """Implements `desk.screens.Trader` over a node."""
+
+    def __init__(self, node: Node, terms: Mapping[str, Terms], kept: KeptReadings | None = None) -> None:
+        """Make a trader; `kept` is where readings are, None: nowhere, so that no day is settled here."""
+        self.node, self.terms = node, terms
+        self.days = SettlementDays(node, kept, terms)
+        self._hour = -1
+        node.after_beat.append(self._each_hour)
+
+    async def _each_hour(self) -> None:
+        hour = self.node.clock.now_ns() // HOUR_NS
+        if hour != self._hour:
+            self._hour = hour
+            self._expect()
+
+    def _expect(self) -> None:
+        """Let each pool expect what the prices of its zone let expect; where none came in, nothing is changed."""
+        now_ns = self.node.clock.now_ns()
+        for pool, terms in self.terms.items():
+            expected = price_book.forecast(self.node.state, terms.settings.price_zone, terms.zone, now_ns)
+            if expected and pool in self.node.cycle.pools:
+                self.node.cycle.pools[pool].forecast = expected
+
+    def forecast(self) -> Mapping[int, float]:
+        """Return what the first pool's hours are expected to cost ($/MWh), for the market desk."""
+        first = next(iter(self.node.cycle.pools.values()), None)
+        return {} if first is None else first.forecast
+
+    # --- offers -------------------------------------------------------------------------------------------------------
+
+    async def offer(self, asks: Sequence[AskOffer]) -> list[OfferView]:
+        """Hold, record and submit offers; one view a row."""
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        refused: dict[int, Refusal] = {}
+        seen: set[str] = set()
+        for at, ask in enumerate(asks):
+            refusal = self._refusal(ask, len(asks), now_ns)
+            if refusal is None and ask.id in seen:
+                refusal = Refusal("an id is there twice", "id", ask.id, "an id of its own")
+            if refusal is not None:
+                refused[at] = refusal
+            seen.add(ask.id)
+        good = [at for at in range(len(asks)) if at not in refused and asks[at].id not in state.offer_answers]
+        unheard, answers = "", list[Refusal | None]()
+        try:
+            answers = await self.node.desk.offer([offer_of(asks[at]) for at in good])
+        except (LinkDown, PeerError) as error:
+            # Held all the same, but for what the book refuses: sent again it is submitted again.
+            answers = [decide_offers(state, [offer_of(asks[at])])[1][0] for at in good]
+            if any(no is None and asks[at].id not in state.offers for at, no in zip(good, answers, strict=True)):
+                raise  # it was not the market that is silent: nothing was recorded
+            unheard = f"the market did not answer, send it again: {error}"
+        refused |= {at: refusal for at, refusal in zip(good, answers, strict=True) if refusal is not None}
+        views = [view_of(state, offer_of(ask), now_ns, refused.get(at)) for at, ask in enumerate(asks)]
+        return [replace(view, reason=unheard) if view.state == HELD and unheard else view for view in views]
+
+    def _refusal(self, ask: AskOffer, count: int, now_ns: int) -> Refusal | None:
+        if count > MOST_OFFERS:
+            return Refusal("too many offers at once", "offers", str(count), f"at most {MOST_OFFERS}")
+        if self.node.desk.market is None:
+            return Refusal("no market to offer to", "pool", ask.pool[:64], "a pool of [[links.iso]]")
+        return refusal_of(self.node.state, ask, self.node.cycle.pools, now_ns)
+
+    def offers(self, pool: str) -> list[OfferView]:
+        """Return the offers of a pool (empty: all) of the last and the next days, by hour."""
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        mine = [o for o in state.offers.values() if pool in ("", o.pool) and abs(o.start_ns - now_ns) < SHOWN_NS]
+        return [view_of(state, offer, now_ns) for offer in sorted(mine, key=lambda o: (o.start_ns, o.id))]
+
+    def proposal(self, pool: str, day: str, hours: int) -> Proposal | Refusal:
+        """Return offers of the dearest hours to come of a market day (empty: tomorrow) of a pool (empty: the first)."""
+        node, now_ns = self.node, self.node.clock.now_ns()
+        pool = pool or next(iter(node.cycle.pools), "")
+        desk, terms = node.cycle.pools.get(pool), self.terms.get(pool)
+        if desk is None or terms is None:
+            return Refusal("no such pool", "pool", pool[:64], f"one of {', '.join(node.cycle.pools) or '(none)'}")
+        try:
+            wanted = date.fromisoformat(day) if day else self.days.day_of(pool, now_ns) + timedelta(days=1)
+        except ValueError:
+            return Refusal("not a day", "day", day[:64], "such as 2022-08-17")
+        over = market_day(wanted, terms.zone)
+        expected = price_book.forecast(node.state, terms.settings.price_zone, terms.zone, now_ns)
+        price = np.array([expected.get(at, np.nan) for at in range(over.start_ns, over.end_ns, HOUR_NS)])
+        to_come = over.start_ns + HOUR_NS * np.arange(len(price)) > now_ns
+        if not to_come.any() or not np.isfinite(price[to_come]).all():
+            zone = terms.settings.price_zone
+            why = f"no price is expected: give today or tomorrow, and a whole day of prices of {zone}"
+            return Proposal(pool, wanted.isoformat(), (), why)
+        price = np.where(to_come, price, -np.inf)
+        may_serve = np.zeros(len(node.state.fleet), np.bool_)
+        may_serve[desk.rows] = desk.eligible
+        cost = merit_price(node.state.fleet.kinds)
+        offers = day_ahead_offers(pool, "ENERGY", over, price, *what_it_gives(node.state.fleet, may_serve), cost, hours)
+        why = "" if offers else "no hour is dearer than what its devices ask, or they have less than 10 kW to give"
+        return Proposal(pool, wanted.isoformat(), tuple(ask_of(offer) for offer in offers), why)
+
+    # --- prices -------------------------------------------------------------------------------------------------------
+
+    async def prices(self, sent: SendPrices, by: str) -> TakenPrices | Refusal:
+        """Take prices of a zone, durable when it returns."""
+        zones = frozenset(terms.settings.price_zone for terms in self.terms.values())
+        entries, answer = price_book.decide_prices(self.node.state, sent, zones, by)
+        await self.node.desk.commit(entries)
+        if entries:
+            self._expect()
+            self.days.changed_since(min(sent.start_ns))
+        return answer
+
+    # --- settled days -------------------------------------------------------------------------------------------------
+
+    def settlements(self, pool: str) -> list[DayView]:
+        """Return the award days of a pool (empty: all), the newest first."""
+        statements = read_market.settlement_view(self.node.state, self.node.journal, 0).statements
+        days = self.days.days()
+        mine = sorted((key for key in days if pool in ("", key[0])), key=lambda key: (key[1], key[0]), reverse=True)
+        return [self._day(key, days[key], statements) for key in mine]
+
+    def _day(self, key: Key, awards: Sequence[Award], statements: Sequence[StatementView]) -> DayView:
+        pool, day = key
+        standing = self.days.standing.get(key, Standing(RUNNING))
+        mine = [s for s in statements if s.pool == pool and self.days.day_of(pool, s.start_ns) == day]
+        awarded_wh = math.fsum(a.power_w * (a.end_ns - a.start_ns) / HOUR_NS for a in awards)
+        return DayView(
+            pool, day.isoformat(), min(a.start_ns for a in awards), max(a.end_ns for a in awards), standing.state,
+            len(awards), awarded_wh, standing.missing, standing.waits_until_ns,
+            tuple(sorted(mine, key=lambda s: s.version)),
+        )  # fmt: skip

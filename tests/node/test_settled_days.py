@@ -1,0 +1,238 @@
+"""Award days of a served folder: settled when they are over and all is in, by the clock of the market, or named."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.desk.ports import Award, Offer, Segment
+from tieline.desk.prices import SendPrices
+from tieline.desk.screens import DayView
+from tieline.node.config import load_config
+from tieline.node.kept_readings import HOLDS_NS, STEP_NS, KeptReadings, interval_means
+from tieline.node.runtime import Node
+from tieline.node.serve import node_of, trader_of
+from tieline.node.trader import NodeTrader
+from tieline.resource.batch import Readings
+from tieline.resource.point import code
+from tieline.resource.quality import Quality
+from tieline.rim.supervise import Supervisor
+from tieline.store import registry
+from tieline.store.importing import read_fleet
+from tieline.store.series import Historian, Wal, joined
+from tieline.times import HOUR_NS, MINUTE_NS, from_ns, market_day
+
+ZONE = ZoneInfo("America/Chicago")
+TABLE = """id,kind,max_absorb_w,owner,pool
+load-1,interruptible_load,9000000,ann,pool-1
+load-2,interruptible_load,9000000,bob,pool-1
+"""
+SETTINGS = 'zone = "America/Chicago"\njurisdiction = "US-TX"\n[pools.pool-1]\nreadings_wait_h = 24.0\n'
+QUARTER_NS = 15 * MINUTE_NS
+
+
+class Hands:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.at_ns = 0
+
+    def now_ns(self) -> int:
+        return self.at_ns
+
+
+class Served:
+    """A served folder without its console: a node, its trader, and a log of readings."""
+
+    def __init__(self, folder: Path, supervisor: Supervisor, clock: Hands) -> None:
+        (folder / "devices.csv").write_text(TABLE)
+        (folder / "tieline.toml").write_text(SETTINGS)
+        registry.save(read_fleet(folder / "devices.csv"), folder / "registry.bin")
+        settings = load_config(folder / "tieline.toml")
+        self.node: Node = node_of(folder, settings, supervisor, None, clock)
+        self.wal = Wal(folder / "readings")
+        self.kept = KeptReadings(self.wal, Historian(folder / "historian"), None)
+        self.trader: NodeTrader = trader_of(self.node, settings, self.kept)
+
+    async def awarded(self, start_ns: int, power_w: float) -> None:
+        offer = Offer(f"o{start_ns}", "pool-1", "ENERGY", start_ns, start_ns + HOUR_NS, (Segment(power_w, 1.0),))
+        assert await self.node.desk.offer([offer]) == [None]
+        award = Award(f"a{start_ns}", offer.id, "pool-1", "ENERGY", start_ns, start_ns + HOUR_NS, power_w, 50.0)
+        assert await self.node.desk.awards([award], "f") == [None]
+
+    async def priced(self, start_ns: int, price: float) -> None:
+        sent = SendPrices("system", "real_time", [start_ns], [price])
+        assert (await self.trader.prices(sent, "ann")).new == 1
+
+    def read(self, row: int, first_ns: int, end_ns: int, power_w: Callable[[int], float], received_ns: int = 0) -> None:
+        taken = np.arange(first_ns, end_ns, QUARTER_NS, dtype=np.int64)
+        count = len(taken)
+        values = np.array([power_w(at) for at in taken.tolist()])
+        readings = Readings(
+            np.full(count, row, np.int32), np.full(count, code("power_w"), np.uint16), values,
+            np.zeros(count, np.uint32), taken, np.full(count, received_ns, np.int64), "test",
+        )  # fmt: skip
+        self.wal.append([readings])
+        self.trader.days.heard(readings)
+
+    async def day(self) -> DayView:
+        await self.trader.days.look()
+        (only,) = self.trader.settlements("")
+        return only
+
+
+def play(folder: Path, scene: Callable) -> None:
+    async def main() -> None:
+        async with Supervisor(np.random.default_rng(0)) as supervisor:
+            clock = Hands()
+            await scene(Served(folder, supervisor, clock), clock)
+
+    asyncio.run(main())
+
+
+def by_the_wall(at_ns: int) -> float:
+    """Consumption that follows the hour of the day: only like hours can be compared."""
+    return -100_000.0 * (1 + from_ns(at_ns).astimezone(ZONE).hour)
+
+
+@pytest.mark.parametrize(
+    ("day", "hours_of_day", "called_hour"),
+    [
+        (date(2022, 3, 13), 23, 16),  # 17 o'clock: two in the morning is not there
+        (date(2022, 11, 6), 25, 18),  # 17 o'clock, an hour later on the clock that runs
+        (date(2022, 11, 6), 25, 2),  # one in the morning, the second time
+        (date(2022, 8, 17), 24, 17),
+    ],
+)
+def test_a_day_of_any_length_is_settled_when_it_is_over_and_against_like_hours(
+    tmp_path: Path, day: date, hours_of_day: int, called_hour: int
+) -> None:
+    over = market_day(day, ZONE)
+    assert over.end_ns - over.start_ns == hours_of_day * HOUR_NS
+    start_ns = over.start_ns + called_hour * HOUR_NS
+
+    def called(at_ns: int) -> float:
+        return by_the_wall(at_ns) + (40_000.0 if start_ns <= at_ns < start_ns + HOUR_NS else 0.0)
+
+    async def scene(served: Served, clock: Hands) -> None:
+        clock.at_ns = over.start_ns - HOUR_NS
+        await served.awarded(start_ns, 80_000.0)
+        await served.priced(start_ns, 1_000.0)
+        for row in (0, 1):
+            served.read(row, market_day(day - timedelta(days=15), ZONE).start_ns, over.end_ns, called)
+        clock.at_ns = over.end_ns - 1
+        assert (await served.day()).state == "running"
+        clock.at_ns = over.end_ns
+        settled = await served.day()
+        assert settled.state == "settled", settled.missing
+        (statement,) = settled.statements
+        assert statement.total == "4.00"  # 0.08 MWh at 50 $/MWh: not a watt more or less than was awarded
+        # Nobody was seen to give it, as nothing was dispatched: the owners' four fifths are carried to the next.
+        assert (statement.body["operator"], statement.body["undistributed"]) == ("0.80", "3.20")
+
+    play(tmp_path, scene)
+
+
+def test_a_day_waits_for_readings_by_name_and_then_does_without_them(tmp_path: Path) -> None:
+    over = market_day(date(2022, 8, 17), ZONE)
+    start_ns = over.start_ns + 17 * HOUR_NS
+    first_ns = market_day(date(2022, 8, 2), ZONE).start_ns
+
+    async def scene(served: Served, clock: Hands) -> None:
+        clock.at_ns = over.start_ns
+        await served.awarded(start_ns, 100_000.0)
+        served.read(0, first_ns, over.end_ns, lambda at: -2e5 if at // HOUR_NS == start_ns // HOUR_NS else -3e5)
+        served.read(1, first_ns, start_ns + QUARTER_NS, lambda at: -3e5)
+        clock.at_ns = over.end_ns
+        waits = await served.day()
+        assert waits.state == "waiting"
+        assert waits.missing == (
+            "real-time prices of system: 12 intervals from 2022-08-17T22:00:00Z on",
+            "readings of load-2 in called hours",
+        )
+        await served.priced(start_ns, 100.0)
+        waits = await served.day()
+        assert (waits.state, waits.missing) == ("waiting", ("readings of load-2 in called hours",))
+        assert waits.waits_until_ns == over.end_ns + 24 * HOUR_NS
+        clock.at_ns = waits.waits_until_ns
+        settled = await served.day()
+        (statement,) = settled.statements
+        assert (settled.state, statement.total) == ("settled", "5.00")  # load-1 alone gave all of it
+        assert "without readings of the called hours, paid nothing: load-2" in statement.body["flags"]
+        # Its readings come after all: it had gone on as ever, so that the pool gave no less.
+        served.read(1, start_ns, over.end_ns, lambda at: -2.5e5, received_ns=1)
+        again = await served.day()
+        assert [s.version for s in again.statements] == [1, 2]
+        # 50 kW more than awarded, at 100 $/MWh: 0.4167 $ in each interval, paid in whole cents.
+        assert again.statements[1].total == "10.04"
+        assert (await served.day()).statements == again.statements, "what does not change is not settled anew"
+
+    play(tmp_path, scene)
+
+
+def test_too_few_like_days_are_said_and_live_readings_make_no_day_due(tmp_path: Path) -> None:
+    over = market_day(date(2022, 8, 17), ZONE)
+    start_ns = over.start_ns + 17 * HOUR_NS
+
+    async def scene(served: Served, clock: Hands) -> None:
+        clock.at_ns = over.start_ns
+        await served.awarded(start_ns, 100_000.0)
+        await served.priced(start_ns, 100.0)
+        for row in (0, 1):
+            served.read(row, over.start_ns, over.end_ns, lambda at: -3e5)
+        clock.at_ns = over.end_ns
+        waits = await served.day()
+        assert waits.state == "waiting"
+        assert waits.missing == ("caiso-10-in-10: 0 like days for 2022-08-17, needs 5: see the excluded days",)
+        before = served.node.journal.last_seq
+        served.read(0, over.end_ns, over.end_ns + HOUR_NS, lambda at: -3e5)
+        assert not served.trader.days._dirty
+        await served.day()
+        assert served.node.journal.last_seq == before
+
+    play(tmp_path, scene)
+
+
+samples = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(-900, 3_600), st.floats(-1e6, 1e6), st.booleans()), max_size=40
+)
+
+
+@given(samples)
+def test_means_of_intervals_are_what_each_second_held(sent: list[tuple[int, int, float, bool]]) -> None:
+    """Against a walk over every second, which knows nothing of columns."""
+    start_ns, steps = 1_660_712_400 * 10**9, 12
+    rows = np.array([3, 5, 9], np.int32)
+    quality = [0 if good else int(Quality.INVALID) for *_, good in sent]
+    table = joined(
+        [
+            Readings(
+                rows[[row for row, *_ in sent]] if sent else np.zeros(0, np.int32),
+                np.full(len(sent), code("power_w"), np.uint16), np.array([w for _, _, w, _ in sent], np.float64),
+                np.array(quality, np.uint32),
+                np.array([start_ns + s * 10**9 for _, s, _, _ in sent], np.int64), np.arange(len(sent), dtype=np.int64),
+                "test",
+            )
+        ]
+    )  # fmt: skip
+    import pyarrow as pa
+
+    found = interval_means(pa.Table.from_batches([table]), rows, start_ns, start_ns + steps * STEP_NS)
+    for at in range(3):
+        held = np.full(3_600, np.nan)
+        mine = {s: w for row, s, w, good in sent if row == at and good}
+        for second in range(3_600):
+            last = max((s for s in mine if s <= second), default=None)
+            if last is not None and second - last < HOLDS_NS // 10**9:
+                held[second] = mine[last]
+        of_step = held.reshape(steps, 300)
+        known = np.isfinite(of_step).sum(axis=1) >= 240
+        assert (np.isfinite(found[at]) == known).all()
+        for step in np.flatnonzero(known):
+            assert found[at][step] == pytest.approx(np.nanmean(of_step[step]), abs=1e-3)

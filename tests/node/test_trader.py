@@ -1,0 +1,165 @@
+"""A served pool's offers at a market that answers, refuses or is silent, and its stores filled for what it sold."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tieline.desk.charging import LEAST_W
+from tieline.desk.facts import ScheduleMade, from_record
+from tieline.desk.ports import Award, Offer
+from tieline.desk.prices import SendPrices
+from tieline.desk.trading import AskOffer, AskSegment
+from tieline.errors import LinkDown
+from tieline.node.config import load_config
+from tieline.node.kept_readings import KeptReadings
+from tieline.node.serve import node_of, trader_of
+from tieline.node.trader import NodeTrader
+from tieline.resource.batch import Readings
+from tieline.resource.claim import Refusal
+from tieline.resource.point import code
+from tieline.rim.supervise import Supervisor
+from tieline.store import registry
+from tieline.store.importing import read_fleet
+from tieline.store.series import Historian, Wal
+from tieline.times import HOUR_NS, MINUTE_NS
+
+NOON_NS = 1_660_737_600 * 10**9  # 2022-08-17T12:00:00Z
+TABLE = """id,kind,fuel,max_inject_w,max_absorb_w,energy_wh,pool
+battery-1,battery,,500000,500000,1000000,pool-1
+chp-1,chp,,300000,0,0,pool-1
+"""
+
+
+class Hands:
+    at_ns = NOON_NS
+
+    def now_ns(self) -> int:
+        return self.at_ns
+
+
+class Market:
+    """A market link: it is silent, or says to each offer what it is told to."""
+
+    name = "iso"
+
+    def __init__(self) -> None:
+        self.is_silent = False
+        self.says: Refusal | None = None
+        self.heard: list[str] = []
+
+    async def submit(self, offers: Sequence[Offer]) -> list[Refusal | None]:
+        if self.is_silent:
+            raise LinkDown("no answer within 30 s")
+        self.heard += [offer.id for offer in offers]
+        return [self.says] * len(offers)
+
+    async def declare(self, pool: str, available_up_w: float, available_down_w: float, reason: str) -> None:
+        return None
+
+
+def play(folder: Path, scene: Callable) -> None:
+    (folder / "devices.csv").write_text(TABLE)
+    (folder / "tieline.toml").write_text('zone = "UTC"\njurisdiction = "US-TX"\n')
+    registry.save(read_fleet(folder / "devices.csv"), folder / "registry.bin")
+
+    async def main() -> None:
+        async with Supervisor(np.random.default_rng(0)) as supervisor:
+            settings = load_config(folder / "tieline.toml")
+            node = node_of(folder, settings, supervisor, None, Hands())
+            kept = KeptReadings(Wal(folder / "readings"), Historian(folder / "historian"), None)
+            trader = trader_of(node, settings, kept)
+            market = node.desk.market = Market()
+            await scene(trader, market)
+
+    asyncio.run(main())
+
+
+def asked(name: str, hour: int, power_w: float = 400_000.0) -> AskOffer:
+    start_ns = NOON_NS + hour * HOUR_NS
+    return AskOffer(name, "pool-1", start_ns, start_ns + HOUR_NS, [AskSegment(power_w, 40.0)])
+
+
+def test_an_offer_that_a_silent_market_did_not_hear_is_held_and_sent_again_by_the_same_id(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        market.is_silent = True
+        view, beyond = await trader.offer([asked("a", 2), asked("b", 3, 2_000_000.0)])
+        assert (beyond.state, beyond.field) == ("refused", "up_w")
+        assert view.state == "held"
+        assert "the market did not answer, send it again: no answer within 30 s" in view.reason
+        assert [o.state for o in trader.offers("pool-1")] == ["held"]
+        market.is_silent = False
+        (view,) = await trader.offer([asked("a", 2)])
+        assert (view.state, view.reason) == ("offered", "")
+        await trader.offer([asked("a", 2)])
+        assert market.heard == ["a"], "once it was heard it is not submitted again"
+
+    play(tmp_path, scene)
+
+
+def test_what_the_market_refuses_is_free_again_and_the_id_stays_refused(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        market.says = Refusal("after the gate", "bidUID", "a")
+        for _ in range(2):
+            (view,) = await trader.offer([asked("a", 2, 1_000_000.0)])
+            assert (view.state, view.reason) == ("refused", "after the gate")
+        assert market.heard == ["a"]
+        market.says = None
+        (view,) = await trader.offer([asked("b", 2, 1_000_000.0)])
+        assert view.state == "offered", "the whole pool is free to be sold again"
+
+    play(tmp_path, scene)
+
+
+def test_a_list_is_answered_row_by_row_and_a_second_sale_names_its_holder(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        reserve = asked("r", 2, 700_000.0)
+        sold = AskOffer("s", "pool-1", reserve.start_ns, reserve.end_ns, reserve.segments, "SPIN")
+        views = await trader.offer([reserve, asked("r", 3), sold, asked("t", 4)])
+        assert [view.state for view in views] == ["offered", "refused", "refused", "offered"]
+        assert (views[1].field, views[2].field) == ("id", "up_w")
+        assert views[2].holder.startswith("ENERGY (reservation:")
+        assert market.heard == ["r", "t"]
+
+    play(tmp_path, scene)
+
+
+def test_no_more_is_sold_than_devices_that_the_rules_let_serve(tmp_path: Path) -> None:
+    """The CHP unit's fuel is unknown: its 300 kW are not in the pool's million."""
+
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        (view,) = await trader.offer([asked("a", 2, 1_000_001.0)])
+        assert (view.state, view.field) == ("refused", "up_w")
+        assert "of 1000000 W" in view.limit
+
+    play(tmp_path, scene)
+
+
+def test_stores_are_filled_in_the_cheapest_hours_before_what_was_sold(tmp_path: Path) -> None:
+    """An empty battery, 0.4 MWh sold at six in the evening, power cheap at three in the afternoon alone."""
+
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        node = trader.node
+        cheap = NOON_NS + 3 * HOUR_NS
+        starts = [NOON_NS - (12 - k) * HOUR_NS for k in range(24)]
+        prices = [5.0 if at == cheap else 80.0 for at in starts]
+        assert (await trader.prices(SendPrices("system", "day_ahead", starts, prices), "ann")).new == 24
+        for point, value in (("power_w", 0.0), ("soc_frac", 0.0), ("energy_available_wh", 0.0)):
+            one = np.array([code(point)], np.uint16), np.array([value]), np.zeros(1, np.uint32)
+            now = np.array([NOON_NS], np.int64)
+            node.desk.readings(Readings(np.zeros(1, np.int32), *one, now, now, "test"))
+        await trader.offer([asked("a", 6)])
+        offer = node.state.offers["a"]
+        award = Award("w", "a", "pool-1", "ENERGY", offer.start_ns, offer.end_ns, 400_000.0, 200.0)
+        assert await node.desk.awards([award], "f") == [None]
+        await node.beat()
+        (made,) = [
+            fact for r in node.journal.of_kind("ScheduleMade") if isinstance(fact := from_record(r), ScheduleMade)
+        ]
+        power_w = made.power_w.array().reshape(len(made.rows.array()), made.steps)[0]
+        takes = {made.start_ns + k * made.step_ns for k in np.flatnonzero(power_w < -LEAST_W)}
+        assert takes == {cheap, cheap + 30 * MINUTE_NS}
+        assert -power_w.sum() * made.step_ns / HOUR_NS > 400_000.0  # and what is lost on the way in and out
+
+    play(tmp_path, scene)
