@@ -177,10 +177,12 @@ def test_only_causes_that_the_table_excuses_are_excused() -> None:
     assert not is_excused("no such cause")
 
 
-def test_excused_shortfall_is_paid_for_but_does_not_count_against_performance() -> None:
+def test_excused_shortfall_is_paid_for_and_performance_is_delivered_over_awarded_whatever_the_cause() -> None:
     excused, not_so = settled(tracked({"dno_limit": 4e6})), settled(tracked({"opt_out": 4e6}))
     assert excused.total == not_so.total
-    assert excused.performance_frac > not_so.performance_frac
+    awarded_wh = sum(line.energy_wh for line in excused.lines if line.kind == "day_ahead")
+    for made in (excused, not_so):
+        assert made.performance_frac == pytest.approx(made.delivered_wh / awarded_wh)
 
 
 def test_missing_meter_data_is_zero_performance_and_says_so() -> None:

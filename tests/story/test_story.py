@@ -34,6 +34,7 @@ def test_the_story_has_all_its_parts(played: tuple) -> None:
     assert len(result["awards"]) == 6
     assert len(result["dispatch"]) == 72
     assert result["override"]["substitute_count"] > 0
+    assert result["grid"]["reliefs"]
     assert result["override"]["status"] == ["SUCCESS"] * 3
     assert {r["what"] for r in result["refusals"]} == {"second sale", "backup generator"}
     assert set(result["hops"]) >= {"iso_web", "dnp3", "openadr", "modbus", "mqtt", "devices"}
@@ -41,6 +42,33 @@ def test_the_story_has_all_its_parts(played: tuple) -> None:
     assert result["trace"]["share"] == 1.0
     assert result["settlement"]["adds_up"]
     assert len(result["settlement"]["baseline"]["days"]) == 10
+
+
+def test_works_stop_what_is_fed_in_and_the_feeder_behaves_as_the_power_flow_foresaw(played: tuple) -> None:
+    works = played[0]["override"]
+    assert works["giving_before_w"] > 1_000.0
+    assert works["giving_held_w"] <= 0.02 * works["giving_before_w"]
+    assert works["loading_held"] < 1.0
+    assert works["loading_foreseen"] == pytest.approx(works["loading_held"], abs=0.15)
+    assert works["pool_share_before_w"] > 0.0
+    assert works["redeclared_mw"] < works["available_before_mw"]
+    assert works["declared_to_market"]
+
+
+def test_award_payment_truth_and_telemetry_lead_to_each_other(played: tuple) -> None:
+    gap = played[0]["settlement"]["gap"]
+    assert gap["awarded_kwh"] + gap["surplus_kwh"] - sum(gap["shortfall_kwh"].values()) == pytest.approx(
+        gap["paid_kwh"], abs=0.05
+    )
+    assert gap["true_kwh"] + gap["baseline_error_kwh"] + gap["not_payable_kwh"] == pytest.approx(
+        gap["paid_kwh"], abs=0.05
+    )
+    seen = gap["telemetered_kwh"] + gap["own_base_error_kwh"] + gap["uncounted_kwh"]
+    assert seen == pytest.approx(gap["true_kwh"], abs=0.05)
+    lacks = sum(gap["telemetry_withheld_kwh"].values()) + sum(gap["telemetry_short_kwh"].values())
+    assert gap["telemetered_kwh"] + lacks - gap["telemetry_over_kwh"] == pytest.approx(gap["awarded_kwh"], abs=0.05)
+    assert sum(gap["own_base_error_by_kind_kwh"].values()) == pytest.approx(gap["own_base_error_kwh"], abs=0.1)
+    assert played[0]["settlement"]["performance"] == pytest.approx(gap["paid_kwh"] / gap["awarded_kwh"], abs=1e-3)
 
 
 @pytest.mark.parametrize("minutes", [60, 90, 240])
@@ -84,14 +112,14 @@ def test_why_names_winner_chain_and_delivery(played: tuple) -> None:
 
 def test_why_tells_who_and_when_of_a_groups_limit_and_of_an_opt_out(played: tuple) -> None:
     result, folder = played
-    feeder, out = result["override"]["feeder"], result["opt_out"]
-    asked = ["why", feeder, "--at", "2022-08-17T21:30:00Z", "--data", str(folder)]
+    group, out = result["override"]["group"], result["opt_out"]
+    asked = ["why", group, "--at", "2022-08-17T21:30:00Z", "--data", str(folder)]
     answer = json.loads(CliRunner().invoke(main, [*asked, "--json"]).output)
     (limit,) = [limit for limit in answer["limits"] if limit["by"]["source"] == "dnp3:dno"]
     assert limit["high_w"] == pytest.approx(result["override"]["limit_high_w"], abs=1.0)
     assert limit["resources"] == answer["resources"]
     assert "AskGranted" in [step["kind"] for chain in answer["chains"].values() for step in chain]
-    assert f"{feeder} (feeder)" in CliRunner().invoke(main, asked).output
+    assert f"{group} (generation)" in CliRunner().invoke(main, asked).output
     pool = json.loads(CliRunner().invoke(main, ["why", "pool-1", *asked[2:], "--json"]).output)
     assert pool["instruction"]["power_w"] > 0
     assert sum(pool["controlled_by"].values()) + pool["free"] == pool["resources"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AskGranted, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced, Packed
-from tieline.desk.groups import caps
+from tieline.desk.groups import caps_of
 from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.people import SCREENS, lacks_second
 from tieline.desk.ports import Ask, Granted
@@ -24,7 +24,7 @@ from tieline.fleet.ledger import SLOT_NS
 from tieline.ids import derive
 from tieline.resource.admission import Principal, admit
 from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity, Refusal
-from tieline.resource.identity import GROUP_KINDS, Kind
+from tieline.resource.identity import GROUP_KINDS
 from tieline.resource.level import Level
 from tieline.times import iso
 
@@ -211,9 +211,7 @@ def _shares(state: DeskState, ask: Ask, rows: NDArray[np.int32], now_ns: int) ->
     if state.fleet.kind_of(ask.resource) not in GROUP_KINDS:
         return np.full(count, ask.low), np.full(count, ask.high), np.full(count, ask.value)
     if ask.kind is ClaimKind.LIMIT and ask.quantity is Quantity.P:
-        low, high = _kept(state, ask, rows) or caps(
-            state, rows, ask.low, ask.high, now_ns, state.fleet.kind_of(ask.resource) is Kind.SITE
-        )
+        low, high = _kept(state, ask, rows) or caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns)
         return low, high, np.zeros(count)
     if ask.kind in (ClaimKind.GATE, ClaimKind.MODE) or ask.quantity not in (Quantity.P, Quantity.Q):
         return np.full(count, ask.low), np.full(count, ask.high), np.full(count, ask.value)  # the same for each leaf

@@ -15,12 +15,15 @@ from tieline.times import SECOND_NS
 
 SLOW_KINDS = (KIND_CODE[Kind.THERMOSTAT], KIND_CODE[Kind.WATER_HEATER])
 HELD_W = 100.0
-PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LOAD])
+ENGINES = (KIND_CODE[Kind.BIOMASS], KIND_CODE[Kind.CHP])
+"""Started by a call they run on for their least time, and a CHP leaves its tank full: neither is their own doing."""
+PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LOAD], *ENGINES)
 SLOW_S, FAST_S = 1_800.0, 120.0
 """A thermostat switches on and off, so its base is a mean over cycles; others follow their power closely."""
-FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 3_600.0, KIND_CODE[Kind.SHIFTABLE_LOAD]: 7_200.0}
+FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 4_800.0, KIND_CODE[Kind.SHIFTABLE_LOAD]: 7_200.0}
 """A car that is held back would have been done by and by: its base fades with this time constant while it is held. Else
-it would count as 7 kW given for as long as that lasts, though its session would have ended within the hour."""
+it would count as 7 kW given for as long as that lasts, though its session would have ended. Of the recorded sessions
+that charge at one moment of an afternoon 0.48 of the power is left an hour later and 0.24 after two."""
 
 
 def learn(state: DeskState, readings: Readings, now_ns: int) -> None:

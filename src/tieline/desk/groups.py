@@ -1,9 +1,12 @@
 """A limit on a group: shared out as caps on its leaves, and kept by feedback from their meters (rules R16, R17).
 
 Only what can hold a power takes part: against an upper limit stores and generators, against a lower one stores and
-loads. The others are counted at what they do; a leaf that can't be reached counts at the larger of its leased cap and
-its default. When caps move, those that sink are placed at once; one that grows waits until what another gave up is
-acknowledged, as a command may be lost on its way.
+loads. The others are counted at what they do; a leaf that can't be reached counts at the largest of its leased cap, its
+default and its base. A load that is on or off has a cap of all or nothing: as many are let on as fit, and they take
+turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation counts what each device
+gives, and no taking of another makes it good, as where crews work on a live line nothing may feed in (IEEE 1547-2018,
+4.6.2; IEEE 2030.5 opModGenLimW). When caps move, those that sink are placed at once; one that grows waits until what
+another gave up is acknowledged, as a command may be lost on its way.
 """
 
 from __future__ import annotations
@@ -18,26 +21,61 @@ from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, Packed
 from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import DeskState, LiveAsk
+from tieline.fleet.columns import KINDS
 from tieline.fleet.grouplimit import moved_caps
+from tieline.fleet.split import split_whole
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind
+from tieline.resource.hold import SWITCHED
 from tieline.resource.identity import GROUP_KINDS, Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import SECOND_NS
+from tieline.times import MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+_GIVES_WAY = np.array([kind in SWITCHED or kind is Kind.EV_CHARGER for kind in KINDS])
+_IS_SWITCHED = np.array([kind in SWITCHED for kind in KINDS])
 SITE_STALE_NS = 10 * SECOND_NS
 MARGIN_FRAC = 0.01
+TURN_NS, STARTS_NS = 10 * MINUTE_NS, 5 * MINUTE_NS
+"""How long a load is held off before its turn comes, shorter than a command's lease, and how long one that may run has
+to begin: a compressor's own timer counts three minutes, and a poll one or two."""
+WANTS_FRAC = 0.25
+"""A load that is off and whose mean draw is below this share of its size does not need to run now."""
 MOVES_FRAC, SWAPS_FRAC = 0.005, 0.05
 """Caps are placed afresh when their sum moves by the first share of the group's rating, or when by the second share of
 it they change places: then one leaf lies idle below its cap while another is held at its own."""
 
 
+def caps_of(
+    state: DeskState, resource: str, rows: Rows, ends: tuple[float, float], now_ns: int
+) -> tuple[Floats, Floats]:
+    """Return the leaves' low and high caps (W) for a limit (low, high) on a group, by what kind of group it is."""
+    kind = state.fleet.kind_of(resource)
+    if kind is Kind.GENERATION:
+        return _giving(state, rows, ends, now_ns)
+    return caps(state, rows, *ends, now_ns, kind is Kind.SITE)
+
+
+def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int) -> tuple[Floats, Floats]:
+    """Return caps on what devices give: what they take is free, and makes nobody else's giving good."""
+    inject_w, (low_w, high_w) = state.fleet.max_inject_w[rows], ends
+    low, high = np.full(len(rows), low_w if low_w > 0 else -math.inf), np.full(len(rows), math.inf)
+    if high_w < float(inject_w.sum()):
+        now_w = np.maximum(np.nan_to_num(state.fleet.power_w[rows]), 0.0)
+        lost = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+        # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
+        alone_w = np.where(lost, np.maximum(_alone_w(state, rows, now_ns)[1], 0.0), 0.0)
+        most_w = np.where(lost, 0.0, inject_w)
+        left_w = max(high_w * (1.0 - MARGIN_FRAC) - float(alone_w.sum()), 0.0)
+        high = np.where(lost, np.minimum(alone_w, max(high_w, 0.0)), share_out(left_w, now_w, 0.0 * now_w, most_w))
+    return low, high
+
+
 def caps(
     state: DeskState, rows: Rows, low_w: float, high_w: float, now_ns: int, is_site: bool = False
 ) -> tuple[Floats, Floats]:
-    """Return the leaves' low and high caps (W) for a group's limit; an end that is not limited stays open.
+    """Return the leaves' low and high caps (W) for a group's limit; an end beyond all ratings binds none, stays open.
 
     Behind a site's connection a reading older than 10 s is none: the worst load is assumed (R17).
     """
@@ -48,22 +86,50 @@ def caps(
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
     alone_low_w, alone_high_w = _alone_w(state, rows, now_ns)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
-    if math.isfinite(high_w):
-        most_w = np.where(lost, np.maximum(alone_high_w, 0.0), np.nan)
-        high = _ceilings(high_w, np.where(blind, inject_w, now_w), base_w, -absorb_w, inject_w, most_w)
-    if math.isfinite(low_w):
-        least_w = np.where(lost, np.maximum(-alone_low_w, 0.0), np.nan)
-        low = -_ceilings(-low_w, np.where(blind, absorb_w, -now_w), -base_w, -inject_w, absorb_w, least_w)
+    least_up_w, least_down_w = _reach_w(state, rows)
+    if high_w < float(inject_w.sum()):
+        most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
+        high = _ceilings(high_w, np.where(blind, inject_w, now_w), base_w, least_down_w, inject_w, most_w)
+    if low_w > -float(absorb_w.sum()):
+        least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
+        draw_w = np.where(blind, absorb_w, -now_w)
+        wants = _wants(state, rows, draw_w, now_ns)
+        low = -_ceilings(-low_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wants)
     return low, high
 
 
+def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
+    """Return how little each row can draw, and how little it can give, now (W, below 0: it does the contrary).
+
+    By its rating, and by what it says that it can move: an empty battery is no help to a feeder that draws too much,
+    nor is the part of a load that can't be cut. A car's need and a room's comfort give way to a limit, so what those
+    say is passed over.
+    """
+    fleet = state.fleet
+    now_w = np.nan_to_num(fleet.power_w[rows])
+    gives_way = _GIVES_WAY[fleet.kinds[rows]]
+    up_w, down_w = fleet.available_up_w[rows], fleet.available_down_w[rows]
+    inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
+    up_w = np.where(gives_way | np.isnan(up_w), np.inf, up_w)
+    down_w = np.where(gives_way | np.isnan(down_w), np.inf, down_w)
+    return np.maximum(-inject_w, -now_w - up_w), np.maximum(-absorb_w, now_w - down_w)
+
+
 def _ceilings(
-    limit_w: float, now_w: Floats, base_w: Floats, least_w: Floats, most_w: Floats, alone_w: Floats
+    limit_w: float,
+    now_w: Floats,
+    base_w: Floats,
+    least_w: Floats,
+    most_w: Floats,
+    alone_w: Floats,
+    wants: tuple[Floats, NDArray[np.int64]] | None = None,
 ) -> Floats:
     """Return upper caps whose sum keeps the limit.
 
     Rows that can't push upwards (`most_w` is 0) follow their base and are counted at what they do; where room is left
-    when all others are at their most, they get it too.
+    when all others are at their most, they get it too. `wants` is what each wants (else: what it does), which comes
+    before room for more, and the rows that are on or off in order of their turn: what they would get in parts goes to
+    as many as fit, and what is over to those that can take a part.
     """
     lost = np.isfinite(alone_w)
     holds = (most_w > 0) & ~lost
@@ -71,12 +137,44 @@ def _ceilings(
     margin_w = MARGIN_FRAC * float(most_w.sum())
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(now_w[others].sum())
     ceiling = np.where(lost, np.nan_to_num(alone_w), np.minimum(base_w, most_w))
-    now_held_w = np.clip(now_w[holds], least_w[holds], most_w[holds])
-    ceiling[holds] = share_out(left_w, now_held_w, least_w[holds], most_w[holds])
+    wants_w, turns = (now_w, np.zeros(0, np.int64)) if wants is None else wants
+    wants_w = np.clip(wants_w, least_w, most_w)
+    ceiling[holds] = share_out(left_w, wants_w[holds], least_w[holds], most_w[holds])
+    if len(on_or_off := turns[holds[turns]]):
+        fits_w = split_whole(float(ceiling[on_or_off].sum()), most_w[on_or_off], np.arange(len(on_or_off)))
+        ceiling[on_or_off] = fits_w
+        parts = holds.copy()
+        parts[on_or_off] = False
+        ceiling[parts] = share_out(left_w - float(fits_w.sum()), wants_w[parts], least_w[parts], most_w[parts])
     spare_w = left_w - float(ceiling[holds].sum())
     room_w = np.where(others, most_w - ceiling, 0.0)
     whole_w = float(room_w.sum())
     return ceiling + room_w * min(1.0, spare_w / whole_w) if spare_w > 0 and whole_w > 0 else ceiling
+
+
+def _wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Return what each of `rows` would draw under no limit (W), and those that are on or off in order of their turn.
+
+    What a limit keeps down wants its base; what nothing keeps down wants what it draws. First in turn are those that
+    were held off for a turn; until then those that are on stay on, as a compressor must not be switched each minute;
+    then come held off ones, by lot, and last who does not want to run. The lot follows from the turn and the row alone,
+    so that it is the same in a replay.
+    """
+    fleet, last = state.fleet, state.commands
+    absorb_w, alive = fleet.max_absorb_w[rows], last.valid_until_ns[rows] > now_ns
+    kept_down = alive & (last.low_w[rows] > 1.0 - absorb_w) & (fleet.energy_wh[rows] == 0)
+    wants_w = np.where(kept_down, np.maximum(draw_w, -state.base_w[rows]), draw_w)
+    at = np.flatnonzero(_IS_SWITCHED[fleet.kinds[rows]])
+    size_w, told_ns = absorb_w[at], last.at_ns[rows[at]]
+    held_off = alive[at] & (last.low_w[rows[at]] > -0.5 * size_w)
+    held_off_w = held_off & (-state.base_w[rows[at]] > WANTS_FRAC * size_w)
+    on = draw_w[at] > 0.5 * size_w
+    fresh = ~held_off & kept_down[at] & (now_ns - told_ns < STARTS_NS)
+    group = np.select([held_off_w & (now_ns - told_ns >= TURN_NS), on | fresh, held_off_w], [0, 1, 2], 3)
+    wants_w[at] = np.where(group < 3, size_w, 0.0)
+    lot = np.random.default_rng(now_ns // TURN_NS).random(len(fleet))[rows[at]]
+    order: NDArray[np.int64] = at[np.lexsort((lot, group))]
+    return wants_w, order
 
 
 def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
@@ -129,7 +227,7 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     old_low, old_high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope)
     if np.isnan(old_low).any():
         return []
-    wish = caps(state, rows, ask.low, ask.high, now_ns, state.fleet.kind_of(ask.resource) is Kind.SITE)
+    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns)
     low, high = _grown_where_free(state, rows, ask, wish, now_ns)
     size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
     pairs = [(new[np.isfinite(new)], old[np.isfinite(new)]) for new, old in ((low, old_low), (high, old_high))]
@@ -137,7 +235,8 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     swap_w = math.fsum(float(np.abs(new - old).sum()) for new, old in pairs)
     if shift_w < MOVES_FRAC * size_w and swap_w < SWAPS_FRAC * size_w:
         return []
-    batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, now_ns)
+    # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.
+    batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, state.revision)
     ended = ClaimsEnded(
         ask.source, ask.program, ask.quantity.value, ClaimEnd.SUPERSEDED.value, live.claims, Packed.of(rows), scope
     )
@@ -159,12 +258,12 @@ def _grown_where_free(
     low, high = wish
     fleet, last = state.fleet, state.commands
     lapsed, default_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows]
-    if math.isfinite(ask.high):
+    if np.isfinite(high).all():
         held_w = np.where(lapsed, default_w, np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows]))
         told_w = np.where(lapsed, held_w, last.high_w[rows])
         high = moved_caps(max(ask.high, float(high.sum())), high, held_w, told_w)
-    if math.isfinite(ask.low):
+    if np.isfinite(low).all():
         held_w = np.where(lapsed, default_w, np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows]))
         told_w = np.where(lapsed, held_w, last.low_w[rows])
-        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w)
+        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, _IS_SWITCHED[fleet.kinds[rows]])
     return low, high

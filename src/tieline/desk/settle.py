@@ -114,11 +114,12 @@ class Settlement:
 
     @property
     def performance_frac(self) -> float:
-        """Share of what was awarded, less what is excused, that did not fall short; more elsewhere adds nothing."""
-        owed = math.fsum(line.energy_wh for line in self.lines if line.kind == DAY_AHEAD)
-        short = math.fsum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and not line.excused)
-        excused = math.fsum(-line.energy_wh for line in self.lines if line.kind == SHORTFALL and line.excused)
-        return 1.0 - short / (owed - excused) if owed > excused else 1.0
+        """Delivered over awarded energy, as the field uses the word (0 to 1 and beyond); 1 where nothing was awarded.
+
+        Excused shortfalls count too: whether they cost money is for `penalties` to say.
+        """
+        owed_wh = math.fsum(line.energy_wh for line in self.lines if line.kind == DAY_AHEAD)
+        return self.delivered_wh / owed_wh if owed_wh > 0 else 1.0
 
     @property
     def adds_up(self) -> bool:

@@ -82,3 +82,31 @@ def split_even(target_w: float, headroom_w: Floats, weight: Floats) -> Floats:
     level = (target_w - filled_w[first]) / open_mass[first]
     share_w[active] = np.minimum(room_w, level * mass)
     return share_w
+
+
+def split_whole(target_w: float, size_w: Floats, order: Ints) -> Floats:
+    """Give rows that are on or off their whole size while it fits; see `resource.split.split_whole`.
+
+    Args:
+        target_w: What they may have together (W).
+        size_w: What each takes when on (W, 0 or more); shape (n,).
+        order: The rows, who is first in turn first; shape (n,).
+
+    >>> split_whole(7.0, np.array([4.0, 4.0, 2.0]), np.array([0, 1, 2]))
+    array([4., 0., 2.])
+    """
+    if size_w.shape != order.shape:
+        raise ValueError(f"sizes {size_w.shape} and order {order.shape} differ in shape")
+    share_w: Floats = _fit(target_w, size_w, order)
+    return share_w
+
+
+@njit(cache=True, nogil=True)
+def _fit(target_w: float, size_w: Floats, order: Ints) -> Floats:
+    share_w = np.zeros(len(size_w))
+    left_w = target_w
+    for k in order:
+        if size_w[k] <= left_w:
+            share_w[k] = size_w[k]
+            left_w -= size_w[k]
+    return share_w

@@ -25,6 +25,7 @@ from tieline.node.stage import raise_stage, scenario
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.story import Story
 from tieline.node.timing import timing
+from tieline.node.twin import Twin
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import STREAM_FAULTS, faulty_route
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -90,12 +91,14 @@ def run_headless(
                 if (home / "journal.db").exists():
                     raise ConfigError(f"--data {home}: holds a journal already: give a new folder")
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home)
+                stage.twin = Twin(stage.world, stage.meters)
                 save(stage.territory.fleet, home / "registry.bin")
                 write_example(home / "tieline.toml")
                 story, owners = Story(stage, when, say), keep_owners(stage, seed)
-                told = await story.play()
+                await story.play()
                 statement = await settle(stage, ends=True)
-                result = report(stage, told, statement, seed)
+                await stage.node.group.drained()
+                result = report(stage, story, statement, seed)
                 result["failures"], result["losses"] = broke(supervisor), dict(supervisor.losses)
                 result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
                 result["faults"] = {"devices": dict(stage.link.seen), "streams": dict(seen)}

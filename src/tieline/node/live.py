@@ -21,6 +21,7 @@ from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
 from tieline.node.timing import Timing, living, timing
+from tieline.node.twin import Twin
 from tieline.node.web import DESK_ROLES, serve_console
 from tieline.resource.claim import Refusal
 from tieline.rim.clock import PacedClock
@@ -94,11 +95,13 @@ async def play_on_wire(
     clock = PacedClock(when.opens_ns, speed)
     async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
         stage = await raise_stage(what, devices, seed, clock, supervisor, folder, speed=speed)
+        stage.twin = Twin(stage.world, stage.meters)
         say(f"over real sockets for {(when.ends_ns - when.opens_ns) / SECOND_NS / speed:.0f} s of wall time")
         story, owners = Story(stage, when, say), keep_owners(stage, seed)
-        told = await story.play()
+        await story.play()
         statement = await settle(stage, ends=True)
-        result = report(stage, told, statement, seed)
+        await stage.node.group.drained()  # the state is ahead of the journal by what is being written
+        result = report(stage, story, statement, seed)
         result["failures"] = dict(supervisor.failures)
         result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
         await stage.scada.close()

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tieline.desk.facts import BatchTaken, CommandsIssued, IntervalTracked, PositionChanged, from_record
+from tieline.desk.facts import BatchTaken, CommandsIssued, from_record
 from tieline.desk.settle import Settlement
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.flow.record import Record
+from tieline.node.promise import Promise, promise, untested
+from tieline.node.promises_grid import of_grid
+from tieline.node.relief import Dno
 from tieline.node.runtime import replayed
 from tieline.node.settling import DAY_NOT_OVER
 from tieline.node.stage import POOL, Stage
@@ -18,21 +21,13 @@ from tieline.resource.claim import Refusal
 from tieline.resource.command import TERMINAL
 from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS
 
-Promise = dict[str, Any]
-SETTLES_NS = 6 * MINUTE_NS
-WINDOW = 10
-SLACK_FRAC = 0.02
-OF_OVERRIDE = (
-    "the DNO's limit holds",
-    "a limit is told to the market within 5 s",
-    "substitutes are found for what a limit takes, or the lack is named",
-)
 OF_MONEY = ("money adds up to the cent", "all settled energy can be followed both ways")
 
 
 def promises(
     stage: Stage,
     told: Told,
+    dno: Dno,
     settled: Settlement | Refusal | None,
     records: list[Record],
     traced: float,
@@ -50,38 +45,24 @@ def promises(
         _journal_is_whole(stage),
         _refused(told, "second sale", "holder"),
         _refused(told, "backup generator", "rule"),
-        *(_of_override(stage, told, records, override) if told.override else _untested(*OF_OVERRIDE)),
-        *([_opt_out(told)] if told.opt_out else _untested("an opt-out takes effect within 60 s")),
-        *([_restored(told)] if told.restored else _untested("a cancel restores the next valid claim")),
+        *of_grid(stage, told, dno, records, override),
         *_of_money(settled, traced),
     ]
 
 
-def _of_override(stage: Stage, told: Told, records: list[Record], override: dict[str, Any]) -> list[Promise]:
-    return [_limit_held(stage, told), _told_upward(stage, records, override), _substituted(told, records, override)]
-
-
 def _of_money(settled: Settlement | Refusal | None, traced: float) -> list[Promise]:
     if settled is None:
-        return _untested(*OF_MONEY)
+        return [untested(name) for name in OF_MONEY]
     if isinstance(settled, Refusal):
         if settled.reason == DAY_NOT_OVER:
-            return _untested(*OF_MONEY)
-        return [_promise(name, False, f"not settled: {settled}") for name in OF_MONEY]
+            return [untested(name) for name in OF_MONEY]
+        return [promise(name, False, f"not settled: {settled}") for name in OF_MONEY]
     shares = settled.shares
     evidence = f"{settled.total} = {shares.operator} + {len(shares.owners)} owners + {shares.undistributed}"
     return [
-        _promise(OF_MONEY[0], settled.adds_up, evidence),
-        _promise(OF_MONEY[1], traced == 1.0, f"share {traced:.6f}"),
+        promise(OF_MONEY[0], settled.adds_up, evidence),
+        promise(OF_MONEY[1], traced == 1.0, f"share {traced:.6f}"),
     ]
-
-
-def _promise(name: str, held: bool, evidence: str, tested: bool = True) -> Promise:
-    return {"name": name, "held": bool(held), "tested": bool(tested), "evidence": evidence}
-
-
-def _untested(*names: str) -> list[Promise]:
-    return [_promise(name, True, "not tested: its scene was not played", tested=False) for name in names]
 
 
 def _one_effect(stage: Stage, records: list[Record]) -> Promise:
@@ -97,7 +78,7 @@ def _one_effect(stage: Stage, records: list[Record]) -> Promise:
     rising = all(seen == sorted(set(seen)) for seen in revisions.values())
     twice = sum(made.twice for made in stage.iso.batches.values())
     evidence = f"{len(uids)} batches taken, {len(set(uids))} different; the ISO published {twice} twice"
-    return _promise(
+    return promise(
         "a dispatch batch has exactly one effect", len(uids) == len(set(uids)) and rising, evidence, bool(uids)
     )
 
@@ -117,7 +98,7 @@ def _within_bounds(stage: Stage, records: list[Record]) -> Promise:
         worst_w = max(worst_w, float(off_w.max(initial=0.0)))
         count += len(rows)
     evidence = f"{count} commands, worst {worst_w} W"
-    return _promise("no command leaves rating or stronger limits", worst_w <= 1e-6, evidence, count > 0)
+    return promise("no command leaves rating or stronger limits", worst_w <= 1e-6, evidence, count > 0)
 
 
 def _never_prohibited(stage: Stage, records: list[Record]) -> Promise:
@@ -130,7 +111,7 @@ def _never_prohibited(stage: Stage, records: list[Record]) -> Promise:
             called += int((np.isfinite(fact.target_w.array()) & ~stage.eligible[rows]).sum())
     rules = ", ".join(f"{rule}: {count}" for rule, count in stage.refused_rows.items())
     evidence = f"{called} of {count} calls; left out by rule: {rules}"
-    return _promise("no ineligible resource was called", called == 0, evidence, count > 0)
+    return promise("no ineligible resource was called", called == 0, evidence, count > 0)
 
 
 def _claims_end_once(stage: Stage) -> Promise:
@@ -138,7 +119,7 @@ def _claims_end_once(stage: Stage) -> Promise:
     ended = sum(book.ends.values())
     by_end = ", ".join(f"{end}: {count}" for end, count in book.ends.items() if count)
     held = book.count() + ended == book.placed
-    return _promise(
+    return promise(
         "every claim lives or ended exactly once",
         held,
         f"{book.placed} placed, {book.count()} live; {by_end}",
@@ -152,7 +133,7 @@ def _commands_end(stage: Stage) -> Promise:
     old = (commands.batch >= 0) & (now_ns - commands.at_ns > 5 * MINUTE_NS)
     open_rows = old & ~np.isin(commands.stage, [int(stage_) for stage_ in TERMINAL])
     evidence = f"{int(old.sum())} resources, {int(open_rows.sum())} without an end"
-    return _promise("every command has an end", not open_rows.any(), evidence, bool(old.any()))
+    return promise("every command has an end", not open_rows.any(), evidence, bool(old.any()))
 
 
 def _devices_fall_back(stage: Stage) -> Promise:
@@ -169,7 +150,7 @@ def _devices_fall_back(stage: Stage) -> Promise:
     harm = grace & (np.abs(stage.world.power_w - stage.node.state.base_w) > 2_000.0)
     lying = f"{int(liars.sum())} on devices whose timer lies, {int((timeless & over).sum())} on devices without one"
     evidence = f"{int(over.sum())} commands ran out, {lying}, {int(harm.sum())} still hold"
-    return _promise("devices fall back when a command runs out", not harm.any(), evidence, bool(over.any()))
+    return promise("devices fall back when a command runs out", not harm.any(), evidence, bool(over.any()))
 
 
 def _replay_is_equal(stage: Stage) -> Promise:
@@ -178,86 +159,22 @@ def _replay_is_equal(stage: Stage) -> Promise:
     most = live.ledger.capacities[POOL]
     ledger.set_capacity(POOL, Capacity(most.up_w, most.down_w))
     again = replayed(stage.territory.fleet, ledger, stage.node.journal)
-    again.claims.expire(stage.node.clock.now_ns())
-    live.claims.expire(stage.node.clock.now_ns())
+    now_ns = stage.node.clock.now_ns()  # one instant for both: over sockets the clock runs on meanwhile
+    again.claims.expire(now_ns)
+    live.claims.expire(now_ns)
     one, two = live.digest(), again.digest()
-    return _promise("replay of the journal gives the same state", one == two, f"{one} and {two}")
+    return promise("replay of the journal gives the same state", one == two, f"{one} and {two}")
 
 
 def _journal_is_whole(stage: Stage) -> Promise:
     broken = stage.node.journal.verify()
     evidence = f"{stage.node.journal.last_seq} records" if broken is None else f"record {broken} was changed"
-    return _promise("the journal's chain is whole", broken is None, evidence)
+    return promise("the journal's chain is whole", broken is None, evidence)
 
 
 def _refused(told: Told, what: str, names: str) -> Promise:
     if not told.offers:
-        return _untested(f"a {what} is refused naming the {names}")[0]
+        return untested(f"a {what} is refused naming the {names}")
     refusal = next((r for r in told.refusals if r["what"] == what), None)
     named = str(refusal[names]) if refusal else ""
-    return _promise(f"a {what} is refused naming the {names}", bool(named), named or "it was not refused")
-
-
-def _limit_held(stage: Stage, told: Told) -> Promise:
-    """The feeder's devices kept the DNO's limit, as a mean over ten minutes, from six minutes after it came."""
-    at = stage.territory.feeders.index(told.override["feeder"])
-    since_ns, until_ns = int(told.override["when_ns"]) + SETTLES_NS, int(told.restored.get("when_ns", 2**63 - 1))
-    power_w = np.array([feeders[at] for now_ns, feeders in stage.feeder_trail if since_ns <= now_ns <= until_ns])
-    limit_w = float(told.override["limit_high_w"])
-    rows = stage.node.state.fleet.leaves(told.override["feeder"])
-    size_w = float((stage.territory.fleet.max_inject_w + stage.territory.fleet.max_absorb_w)[rows].sum())
-    if len(power_w) < WINDOW:
-        return _promise(OF_OVERRIDE[0], True, "not tested: the limit was too short to judge", tested=False)
-    means_w = np.convolve(power_w, np.full(WINDOW, 1 / WINDOW), "valid")
-    over_w = float(means_w.max() - limit_w)
-    evidence = (
-        f"worst mean {means_w.max() / 1e3:.1f} kW, limit {limit_w / 1e3:.1f} kW, tolerance {SLACK_FRAC:.0%} of rating"
-    )
-    return _promise(OF_OVERRIDE[0], over_w <= SLACK_FRAC * size_w, evidence)
-
-
-def _told_upward(stage: Stage, records: list[Record], override: dict[str, Any]) -> Promise:
-    claim = override.get("claim")
-    granted = next((r for r in records if r.id == claim), None)
-    moved = next((r for r in records if isinstance(f := from_record(r), PositionChanged) and f.cause == claim), None)
-    if granted is None or moved is None:
-        return _promise(OF_OVERRIDE[1], False, "no position was recorded")
-    # Of the wall clock: played faster, the story's own clock runs ahead of what a machine can do.
-    seconds = (moved.recorded_at_ns - granted.recorded_at_ns) / SECOND_NS / stage.speed
-    held = seconds <= 5.0 and bool(override["declared_to_market"])
-    return _promise(OF_OVERRIDE[1], held, f"{seconds:.3f} s")
-
-
-def _substituted(told: Told, records: list[Record], override: dict[str, Any]) -> Promise:
-    """Others step in for what a limit takes; where there are none the lack is named."""
-    count = override.get("substitute_count", 0)
-    since_ns = int(told.override["when_ns"])
-    tracked = [f for r in records if isinstance(f := from_record(r), IntervalTracked) and f.end_ns > since_ns]
-    short = [fact for fact in tracked if abs(fact.asked_w) - abs(fact.delivered_w) > 0.01 * abs(fact.asked_w)]
-    unnamed = sum(not fact.causes for fact in short)
-    evidence = f"{count} resources stepped in; {len(short)} intervals fell short, {unnamed} without a cause"
-    held = count > 0 or unnamed == 0
-    return _promise(OF_OVERRIDE[2], held, evidence, count > 0 or bool(short))
-
-
-def _opt_out(told: Told) -> Promise:
-    seen = told.opt_out
-    target_w = seen["target_after_60s_w"]
-    is_free = not np.isfinite(target_w)
-    where = "free" if is_free else f"still held at {target_w:.0f} W"
-    if not seen["device_was_in_reach"]:
-        where = f"out of reach, and {where}"
-    held = seen["granted"] and (is_free or not seen["device_was_in_reach"])
-    return _promise("an opt-out takes effect within 60 s", held, f"{seen['resource']} after 60 s: {where}")
-
-
-def _restored(told: Told) -> Promise:
-    """After the cancel nothing of the override binds the feeder; what bound it before binds it again."""
-    before_w, under_w = told.restored["bound_before_override_w"], told.restored["before"]["limit_high_w"]
-    after_w, left = told.restored["after"]["limit_high_w"], told.restored["after"]["limits_of_override"]
-    evidence = (
-        f"bound {before_w / 1e3:.1f} kW before, {under_w / 1e3:.1f} kW under it, {after_w / 1e3:.1f} kW after "
-        f"(owners and timers move it by themselves); {left} of its claims left"
-    )
-    held = under_w < after_w and left == 0
-    return _promise("a cancel restores the next valid claim", held, evidence)
+    return promise(f"a {what} is refused naming the {names}", bool(named), named or "it was not refused")

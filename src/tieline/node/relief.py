@@ -7,6 +7,7 @@ and is withdrawn once the feeder would bear its devices again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +41,13 @@ class Relief:
     statuses: list[str]
     seen: list[tuple[int, float, float]] = field(default_factory=list)
     ends_ns: int = 0
+    moved: list[tuple[int, float]] = field(default_factory=list)
+    """When it was tightened, as other load grew, and to what (W)."""
 
     def settled(self) -> list[tuple[int, float, float]]:
-        """Return (when, loading, power) from when the devices have had time."""
-        return [each for each in self.seen if each[0] >= self.begins_ns + SETTLES_NS]
+        """Return (when, loading, power) from when the devices have had time: six minutes after it was last moved."""
+        moves = [self.begins_ns, *(when for when, _ in self.moved)]
+        return [each for each in self.seen if not any(when < each[0] < when + SETTLES_NS for when in moves)]
 
 
 @dataclass
@@ -54,6 +58,8 @@ class Trail:
     loading: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
     low_pu: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
     high_pu: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
+    alone: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
+    """Highest loading had nobody commanded a device, while the DNO's works go on (NaN: not solved)."""
 
 
 class Dno:
@@ -82,12 +88,11 @@ class Dno:
             (trail.loading, grid.loading), (trail.low_pu, grid.low_pu), (trail.high_pu, grid.high_pu),
         ):  # fmt: skip
             column.append(values.copy())
+        trail.alone.append(self._alone(now_ns, len(grid.loading)))
         live = [relief for relief in self.reliefs if not relief.ends_ns]
         leaves = self._leaves[0] <= now_ns < self._leaves[1]
         for relief in live:
-            at = stage.territory.feeders.index(relief.feeder)
-            rows = stage.node.state.fleet.leaves(relief.feeder)
-            relief.seen.append((now_ns, float(grid.loading[at]), float(stage.world.power_w[rows].sum())))
+            await self._follow(relief, now_ns)
             if leaves or now_ns >= relief.begins_ns + HOLDS_NS:
                 await self._end(relief)
         held = {relief.feeder for relief in live}
@@ -95,32 +100,70 @@ class Dno:
             if not leaves and stage.territory.feeders[at] not in held:
                 await self._begin(at, now_ns)
 
+    def _alone(self, now_ns: int, feeders: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the loading of feeders without what the pool does, while works go on (NaN: not asked, not known)."""
+        stage = self.stage
+        if stage.twin is not None and self._leaves[0] <= now_ns < self._leaves[1]:
+            without = stage.world.grid_with(stage.twin.world.power_w - stage.world.power_w, now_ns)
+            if without is not None:
+                return without.loading.copy()
+        return np.full(feeders, np.nan)
+
+    async def _follow(self, relief: Relief, now_ns: int) -> None:
+        """Note what a relief does, and tighten it where other load has grown past what it left room for."""
+        stage, grid = self.stage, self.stage.world.grid
+        assert grid is not None
+        at = stage.territory.feeders.index(relief.feeder)
+        rows = stage.node.state.fleet.leaves(relief.feeder)
+        loading = float(grid.loading[at])
+        relief.seen.append((now_ns, loading, float(stage.world.power_w[rows].sum())))
+        last_ns = relief.moved[-1][0] if relief.moved else relief.begins_ns
+        if loading <= 1.0 or now_ns < last_ns + SETTLES_NS:
+            return
+        found = self._bound(at, relief.imports)
+        if found is None or abs(found[0]) >= abs(relief.bound_w):
+            return
+        with suppress(LinkDown):  # the next look tries again
+            when_ns, _ = await self._tell(relief.feeder, found[0], relief.imports)
+            relief.bound_w = found[0]
+            relief.moved.append((when_ns, found[0]))
+
     async def _begin(self, at: int, now_ns: int) -> None:
         stage = self.stage
         assert stage.world.grid is not None
         assert stage.world.network is not None
         imports = float(stage.world.network.flow_of(stage.world.grid, at)[1].source_w[0]) < 0
-        found = envelope_of(stage, at, imports)
-        bound_w = found.low_w if imports else found.high_w
-        if not np.isfinite(bound_w):
+        found = self._bound(at, imports)
+        if found is None:
             return
         feeder = stage.territory.feeders[at]
         rows = stage.node.state.fleet.leaves(feeder)
-        fleet = stage.node.state.fleet
-        low_w, high_w = -float(np.ceil(fleet.max_absorb_w[rows].sum())), float(np.ceil(fleet.max_inject_w[rows].sum()))
-        bound_w = float(np.ceil(bound_w)) if imports else float(np.floor(bound_w))
-        group = stage.group_at(feeder)
-        asked = (bound_w, high_w) if imports else (low_w, bound_w)
         try:
-            now_ns, statuses = await firmly(stage, lambda: stage.scada.limit(group, *asked, select=True))
+            now_ns, statuses = await self._tell(feeder, found[0], imports)
         except LinkDown:
             return
         self.reliefs.append(
             Relief(
-                feeder, now_ns, bound_w, imports, found.binds, float(stage.world.grid.loading[at]),
+                feeder, now_ns, found[0], imports, found[1], float(stage.world.grid.loading[at]),
                 float(stage.world.power_w[rows].sum()), [status.name for status in statuses],
             )
         )  # fmt: skip
+
+    def _bound(self, at: int, imports: bool) -> tuple[float, str] | None:
+        """Return how far a feeder's devices may go (W) and what binds; None where nothing does."""
+        found = envelope_of(self.stage, at, imports)
+        bound_w = found.low_w if imports else found.high_w
+        if not np.isfinite(bound_w):
+            return None
+        return float(np.ceil(bound_w) if imports else np.floor(bound_w)), found.binds
+
+    async def _tell(self, feeder: str, bound_w: float, imports: bool) -> tuple[int, list[CommandStatus]]:
+        """Limit a feeder's devices on the side that overloads it; the other end stands at their rating."""
+        fleet = self.stage.node.state.fleet
+        rows, group = fleet.leaves(feeder), self.stage.group_at(feeder)
+        low_w, high_w = -float(np.ceil(fleet.max_absorb_w[rows].sum())), float(np.ceil(fleet.max_inject_w[rows].sum()))
+        asked = (bound_w, high_w) if imports else (low_w, bound_w)
+        return await firmly(self.stage, lambda: self.stage.scada.limit(group, *asked, select=True))
 
     async def _end(self, relief: Relief) -> None:
         group = self.stage.group_at(relief.feeder)
@@ -145,23 +188,6 @@ def envelope_of(stage: Stage, at: int, imports: bool) -> Envelope:
     return envelope(
         solver, -world.base_load_w[sites], device_w, room_w, world.native_w(model)[place], source_pu, KEEPS_FRAC
     )
-
-
-def choose(stage: Stage, share_w: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[str, str]:
-    """Return the feeder that the DNO's own works would touch, and its model.
-
-    It is the one that gives most for its size; a feeder that draws near its limit is no place to hold back giving.
-    """
-    territory, grid, network = stage.territory, stage.world.grid, stage.world.network
-    count = len(territory.feeders)
-    size_va = np.array([model.trafo_va.sum() for model in territory.models])[territory.model_of_feeder]
-    gives = np.bincount(territory.feeder_of, np.maximum(share_w, 0.0), count) / size_va
-    if grid is not None and network is not None:
-        flows = [network.flow_of(grid, k)[1] for k in range(count)]
-        strained = np.array([flow.source_w[0] < 0 for flow in flows]) & (grid.loading > 0.6)
-        gives = np.where(strained, gives / 100.0, gives)
-    at = int(np.argmax(gives))
-    return territory.feeders[at], territory.models[int(territory.model_of_feeder[at])].name
 
 
 async def dial(stage: Stage) -> None:
@@ -227,18 +253,18 @@ def grid_report(dno: Dno) -> dict[str, Any]:
                 "loading_after": round(float(np.mean([each[1] for each in after])), 4) if after else None,
                 "worst_after": round(max(each[1] for each in after), 4) if after else None,
                 "devices_after_kw": round(float(np.mean([each[2] for each in after])) / 1e3, 1) if after else None,
+                "first_after_kw": round(after[0][2] / 1e3, 1) if after else None,
+                "tightened": [{"at": iso(when), "bound_kw": round(bound_w / 1e3, 1)} for when, bound_w in relief.moved],
                 "status": relief.statuses,
             }
         )  # fmt: skip
     return {"feeders": feeders, "reliefs": reliefs, "collapsed": dno.stage.world.collapsed}
 
 
-def loading_of(dno: Dno, feeder: str, begins_ns: int, ends_ns: int) -> float | None:
-    """Return the mean loading of a feeder over a time (None: not seen)."""
-    at = dno.stage.territory.feeders.index(feeder)
-    seen = [
-        float(load[at])
-        for when, load in zip(dno.trail.at_ns, dno.trail.loading, strict=True)
-        if begins_ns <= when < ends_ns
-    ]
-    return round(float(np.mean(seen)), 4) if seen else None
+def loading_of(dno: Dno, feeder: str, begins_ns: int, ends_ns: int, *, alone: bool = False) -> float | None:
+    """Return the mean loading of a feeder over a time, or what it had been had nobody commanded it (None: not seen)."""
+    at, trail = dno.stage.territory.feeders.index(feeder), dno.trail
+    kept = trail.alone if alone else trail.loading
+    seen = [float(load[at]) for when, load in zip(trail.at_ns, kept, strict=True) if begins_ns <= when < ends_ns]
+    known = [load for load in seen if np.isfinite(load)]
+    return round(float(np.mean(known)), 4) if known else None

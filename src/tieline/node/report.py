@@ -14,11 +14,12 @@ from tieline.flow.record import Record
 from tieline.ids import derive
 from tieline.links.life import Counts
 from tieline.market.baseline import Baseline
+from tieline.node.gap import gap_of
 from tieline.node.lineage import followed
 from tieline.node.promises import promises
 from tieline.node.settling import tracked_of
 from tieline.node.stage import POOL, Stage
-from tieline.node.story import Told
+from tieline.node.story import Story, Told
 from tieline.resource.claim import Refusal
 from tieline.resource.command import Stage as Life
 from tieline.times import SECOND_NS, iso
@@ -27,17 +28,19 @@ LATE_S = 5.0
 """A device that answers later than this is told by itself: one slow path says nothing about the others."""
 
 
-def report(stage: Stage, told: Told, settled: Settlement | Refusal | None, seed: int) -> dict[str, Any]:
+def report(stage: Stage, story: Story, settled: Settlement | Refusal | None, seed: int) -> dict[str, Any]:
     """Return the whole story as JSON-ready data."""
-    settlement = settled if isinstance(settled, Settlement) else None
+    told, settlement = story.told, settled if isinstance(settled, Settlement) else None
     records = list(stage.node.journal.replay())
     share, chain = _trace(stage, records, settlement)
     override = _override(stage, told, records)
-    kept = promises(stage, told, settled, records, share, override)
+    kept = promises(stage, told, story.dno, settled, records, share, override)
     return {
         "seed": seed,
         "scenario": stage.scenario.name,
         "day": stage.day.isoformat(),
+        # Over sockets, played faster than life, bounds in seconds (told upward, the ISO's clock) are the wall clock's.
+        "clock": {"speed": stage.speed, "bounds_in_seconds_of": "story" if stage.speed == 1.0 else "wall"},
         "devices": len(stage.territory.fleet),
         "feeders": len(stage.territory.feeders),
         "awards": _awards(stage),
@@ -127,10 +130,8 @@ def _override(stage: Stage, told: Told, records: list[Record]) -> dict[str, Any]
     if not told.override:
         return {}
     asked_ns = int(told.override["when_ns"])
-    feeder = told.override["feeder"]
-    granted = next(
-        r for r in records if r.kind == "AskGranted" and r.subject == feeder and r.recorded_at_ns >= asked_ns
-    )
+    group = told.override["group"]
+    granted = next(r for r in records if r.kind == "AskGranted" and r.subject == group and r.recorded_at_ns >= asked_ns)
     fact = from_record(granted)
     assert isinstance(fact, AskGranted)
     # Between the ask and the commands its caps may be moved among the feeder's devices: claims of the same ask.
@@ -153,6 +154,9 @@ def _override(stage: Stage, told: Told, records: list[Record]) -> dict[str, Any]
         "substitute_count": len(first.substitutes) if first else 0,
         "available_before_mw": first.before_up_w / 1e6 if first else None,
         "redeclared_mw": first.after_up_w / 1e6 if first else None,
+        "owed_w": first.owed_w if first else None,
+        "feasible_w": first.feasible_w if first else None,
+        "others": told.spare,
         "declared_to_market": bool(first.declared) if first else False,
     }
 
@@ -254,6 +258,7 @@ def _money(stage: Stage, settlement: Settlement | None) -> dict[str, Any]:
         "awarded_kwh": round(owed_wh / 1e3, 3),
         "delivered_kwh": round(settlement.delivered_wh / 1e3, 3),
         "telemetered_kwh": telemetered, "baseline_less_telemetry_kwh": round(gave - telemetered, 3),
+        "gap": gap_of(stage, settlement),
         "performance": round(settlement.performance_frac, 4),
         "operator_share": str(shares.operator),
         "owner_shares": {

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.metering import Meters
 from tieline.node.runtime import Node, replayed
 from tieline.node.stage_devices import FEW, MANY, raise_modbus, raise_mqtt, raise_openadr
+from tieline.node.twin import Twin
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
 from tieline.resource.identity import Kind
@@ -45,7 +46,7 @@ from tieline.simulate.iso.prices import ZONE
 from tieline.simulate.loop import VirtualLoop
 from tieline.simulate.scada import Scada
 from tieline.simulate.sky import Climate
-from tieline.simulate.territory import Territory, build
+from tieline.simulate.territory import GENERATION, Territory, build
 from tieline.simulate.world import World, history_w
 from tieline.store.journal import SqliteJournal
 from tieline.times import MINUTE_NS, SECOND_NS, Clock, from_ns, to_ns
@@ -121,14 +122,20 @@ class Stage:
     metered: dict[int, Floats]
     feeder_trail: list[tuple[int, Floats]]
     speed: float = 1.0
+    twin: Twin | None = None
+    watched: NDArray[np.int32] | None = None
+    watch_trail: list[tuple[int, Floats, NDArray[np.bool_]]] = field(default_factory=list)
+    """Of rows that are watched, each minute: when, power (W), and which can't obey: lost, or on their timer (R12)."""
 
     async def sleep(self, seconds: float) -> None:
         """Sleep so many seconds of the stage's clock."""
         await asyncio.sleep(seconds / self.speed)
 
-    def group_at(self, feeder: str) -> int:
-        """Return where a feeder's points begin on the DNP3 outstation."""
-        return 20 * (1 + self.territory.feeders.index(feeder))
+    def group_at(self, group: str) -> int:
+        """Return where the points of a feeder, or of its generation, begin on the DNP3 outstation."""
+        feeder = group.removesuffix(GENERATION)
+        after = len(self.territory.feeders) if feeder != group else 0
+        return 20 * (1 + after + self.territory.feeders.index(feeder))
 
 
 def begins_ns(day: date) -> int:
@@ -177,7 +184,7 @@ async def raise_stage(
     is_virtual = isinstance(loop, VirtualLoop)
     executor = None if is_virtual else ThreadPoolExecutor(1, "journal")
     node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool}, speed, executor)
-    node.published = [POOL, *territory.feeders]
+    node.published = [POOL, *territory.feeders, *_generation(territory)]
     rows = np.arange(devices, dtype=np.int32)
     counts = FEW if is_virtual else MANY
     wired = territory.by_kind[Kind.BATTERY][: counts.units]
@@ -206,7 +213,7 @@ async def raise_stage(
 
 def _mover(stage: Stage) -> Callable[[], None]:
     """Return what moves the world up to now, a minute a step, and lets its devices tell before each beat."""
-    last_ns = stage.node.clock.now_ns()
+    last_ns, pool = stage.node.clock.now_ns(), stage.node.cycle.pools[POOL]
 
     def move() -> None:
         nonlocal last_ns
@@ -220,14 +227,29 @@ def _mover(stage: Stage) -> Callable[[], None]:
             count = len(stage.territory.feeders)
             feeders = np.bincount(stage.territory.feeder_of, stage.world.power_w, count).astype(np.float64)
             stage.feeder_trail.append((last_ns, feeders))
+            if stage.watched is not None:
+                rows, lost = stage.watched, stage.link.is_lost | stage.link.ignores
+                lost = lost | (stage.node.state.claims.holds.until_ns > last_ns)
+                stage.watch_trail.append((last_ns, stage.world.power_w[rows].copy(), lost[rows]))
+            if stage.twin is not None:
+                counts = np.abs(pool.share_w) > 1.0
+                counts |= stage.node.state.rebounds_until_ns[pool.rows] > last_ns
+                counted = np.zeros(len(stage.world.power_w), np.bool_)
+                counted[pool.rows] = counts
+                stage.twin.step(last_ns, float(STEP_S), stage.world, counted)
             stage.link.tell()
 
     return move
 
 
+def _generation(territory: Territory) -> list[str]:
+    """Return the group of each feeder's devices that can give."""
+    return [feeder + GENERATION for feeder in territory.feeders]
+
+
 def _principals(territory: Territory) -> dict[str, Principal]:
     return {
-        "dno": Principal("dno", Level.ENVELOPE, frozenset({POOL, *territory.feeders})),
+        "dno": Principal("dno", Level.ENVELOPE, frozenset({POOL, *territory.feeders, *_generation(territory)})),
         "owner": Principal("owner", Level.OWNER_NEED),
         "operator": Principal("operator", Level.GRID_EMERGENCY, is_person=True),
     }
@@ -257,6 +279,7 @@ async def _raise_iso(
     server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0, theirs)
     port = server.sockets[0].getsockname()[1]
     url, names = f"{'https' if theirs else 'http'}://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
+    # The ISO's clock may be 2 s off by the wall's clock: on its way a request grows old `speed` times as fast.
     settings = IsoSettings(
         url, "America/Chicago", names, poll_s=15.0 / speed, awards_s=60.0 / speed, most_skew_s=2.0 * max(speed, 1.0)
     )
@@ -283,7 +306,8 @@ async def _raise_dnp3(
     territory: Territory, node: Node, clock: Clock, supervisor: Supervisor, speed: float
 ) -> tuple[Dnp3Outstation, Scada]:
     groups = [_group(territory, POOL, 0)]
-    groups += [_group(territory, feeder, 20 * (n + 1)) for n, feeder in enumerate(territory.feeders)]
+    limited = [*territory.feeders, *_generation(territory)]
+    groups += [_group(territory, name, 20 * (n + 1)) for n, name in enumerate(limited)]
     names = tuple(group.resource for group in groups)
     peer = Peer("dno", DNO_ADDRESS, may_read=names, may_operate=names, ceiling="ENVELOPE")
     binding = Binding(OUTSTATION, tuple(groups), (peer,), port=0, keep_alive_s=300.0, events=5_000)

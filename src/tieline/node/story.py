@@ -15,9 +15,10 @@ from tieline.contract.eligibility import eligible
 from tieline.desk.offering import TYPICAL_SHARE, day_ahead_offers
 from tieline.desk.ports import Ask, Granted, Offer
 from tieline.ids import derive
-from tieline.node.relief import Dno, choose, firmly, loading_of
+from tieline.node.relief import Dno, firmly, loading_of
 from tieline.node.stage import POOL, PRODUCT, Stage
 from tieline.node.timing import Timing
+from tieline.node.works import LIMIT, REASON, Held, choose, held_of, spare_of, taken_of
 from tieline.plan.forecast import like_days
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
@@ -27,6 +28,8 @@ from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, market_day
 
 OFFER_HOURS = 6
 LEAST_CALLED_W = 500.0
+STEADY = (Kind.BATTERY, Kind.MECHANICAL_STORAGE)
+"""Kinds that go back to a known power when they are let go, likeliest first."""
 
 
 @dataclass
@@ -38,8 +41,10 @@ class Told:
     override: dict[str, Any] = field(default_factory=dict)
     opt_out: dict[str, Any] = field(default_factory=dict)
     restored: dict[str, Any] = field(default_factory=dict)
-    feeder_limit: list[tuple[int, float, float]] = field(default_factory=list)
     says: list[str] = field(default_factory=list)
+    spare: dict[str, Any] = field(default_factory=dict)
+    held: tuple[Held, Held, Held] | None = None
+    """What held the devices under the override: before it came, under it, and after it was cancelled."""
 
 
 class Story:
@@ -48,6 +53,7 @@ class Story:
     def __init__(self, stage: Stage, timing: Timing, say: Callable[[str], None]) -> None:
         self.stage, self.timing, self.told = stage, timing, Told()
         self.dno = Dno(stage, (timing.override_ns - 15 * MINUTE_NS, timing.cancel_ns + 10 * MINUTE_NS))
+        self._held: Held | None = None
         self._say = say
 
     async def play(self) -> Told:
@@ -154,49 +160,78 @@ class Story:
         self.stage.link.disturb(False)
 
     async def _override(self) -> None:
-        """The DNO limits the feeder that gives most for its size, over DNP3, select before operate."""
-        stage = self.stage
-        state, pool = stage.node.state, stage.node.cycle.pools[POOL]
-        feeder, model = choose(stage, pool.share_w)
-        rows = state.fleet.leaves(feeder)
-        before_w = float(stage.world.power_w[rows].sum())
-        share_w = float(pool.share_w[rows].sum())
-        high_w = np.floor(min(before_w, float(state.base_w[rows].sum()) + 0.25 * share_w))
-        low_w = -float(np.ceil(state.fleet.max_absorb_w[rows].sum()))
-        target_w, bound_w = _asked(stage, rows), _limit(stage, rows)
-        group = stage.group_at(feeder)
-        at_ns, statuses = await firmly(stage, lambda: stage.scada.limit(group, low_w, high_w, select=True))
+        """The DNO holds a feeder's generation at 0 W for works on it, over DNP3, select before operate."""
+        stage, pool = self.stage, self.stage.node.cycle.pools[POOL]
+        site = choose(stage, pool.share_w)
+        rows = stage.node.state.fleet.leaves(site.group)
+        self._held = held_of(stage, rows)
+        feeder_rows = stage.node.state.fleet.leaves(site.feeder)
+        before_w, giving_w = float(stage.world.power_w[feeder_rows].sum()), _giving(stage, rows)
+        share_w = float(np.maximum(pool.share_w[rows], 0.0).sum())
+        group, absorb_w = stage.group_at(site.group), float(np.ceil(stage.node.state.fleet.max_absorb_w[rows].sum()))
+        stage.watched = rows
+        at_ns, statuses = await firmly(stage, lambda: stage.scada.limit(group, -absorb_w, 0.0, select=True))
         self.told.override = {
-            "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": feeder, "model": model,
-            "loading_before": loading_of(self.dno, feeder, at_ns - 6 * MINUTE_NS, at_ns),
-            "limit_high_w": high_w, "power_before_w": before_w, "pool_share_before_w": share_w,
-            "answered_ns": stage.node.clock.now_ns(),
-            "status": [status.name for status in statuses], "target_before_w": target_w, "bound_before_w": bound_w,
+            "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": site.feeder,
+            "group": site.group, "model": site.model, "reason": REASON, "limit": LIMIT, "limit_high_w": 0.0,
+            "devices": len(rows), "power_before_w": before_w, "giving_before_w": giving_w,
+            "pool_share_before_w": share_w, "loading_before": self._loading(site.feeder, at_ns - 6 * MINUTE_NS, at_ns),
+            "loading_foreseen": site.loading_foreseen, "answered_ns": stage.node.clock.now_ns(),
+            "status": [status.name for status in statuses],
         }  # fmt: skip
-        self.told.feeder_limit.append((at_ns, float(high_w), 0.0))
-        self._note(f"the DNO limits {feeder} to {high_w / 1e3:.0f} kW over DNP3: {statuses[0].name}")
+        self._note(f"the DNO lets nothing on {site.feeder} feed in, for works, over DNP3: {statuses[0].name}")
+        await self._spare(site.group)
+
+    async def _spare(self, group: str) -> None:
+        """Note, once the desk has moved the pool's shares, what others could still have given then."""
+        stage = self.stage
+        live = next(live for key, live in stage.node.state.asks.items() if key[2] == group)
+        for _ in range(100):
+            if taken_of(stage, live.claims) is not None:
+                self.told.spare = spare_of(stage)
+                return
+            await stage.sleep(0.1 * stage.speed)  # of the wall's clock, as a machine takes its own time
 
     async def _opt_out(self) -> None:
-        """The owner whose battery is called most takes it out (another device where none is): free within 60 s."""
-        stage = self.stage
-        pool = stage.node.cycle.pools[POOL]
-        stores = stage.world.rows[Kind.BATTERY]
-        given_w = np.abs(pool.share_w[stores])
-        called = stores if given_w.max(initial=0.0) > LEAST_CALLED_W else np.arange(len(pool.share_w))
-        row = int(called[np.argmax(np.abs(pool.share_w[called]))])
-        resource = stage.territory.fleet.id_of(row)
-        now_ns = stage.node.clock.now_ns()
+        """An owner in reach whose device is called takes it out; a minute later its own meter is read.
+
+        A store where one is called, as its base is known to the watt: it stands by. Read at its terminals, as what has
+        reached the desk of a device that is polled may be half a minute old.
+        """
+        stage, link = self.stage, self.stage.link
+        pool, fleet, state = stage.node.cycle.pools[POOL], stage.territory.fleet, stage.node.state
+        gives_w = np.abs(stage.world.power_w - state.base_w)
+        reach = ~link.is_lost & ~link.ignores & ~state.opted_out & (gives_w > LEAST_CALLED_W)
+        called_w = np.where(reach, np.abs(pool.share_w), 0.0)
+        row = next(
+            (
+                int(rows[np.argmax(called_w[rows])])
+                for rows in (stage.world.rows[kind] for kind in STEADY)
+                if called_w[rows].max(initial=0.0) > LEAST_CALLED_W
+            ),
+            int(np.argmax(np.abs(pool.share_w))),
+        )
+        resource, now_ns = fleet.id_of(row), stage.node.clock.now_ns()
         ask = Ask(
             "owner:" + resource, "owner", "opt-out", Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE, 1,
             now_ns, FOREVER_NS, because="the owner opted out",
         )  # fmt: skip
-        before_w = float(stage.world.power_w[row])
+        before_w, base_w = float(stage.world.power_w[row]), float(state.base_w[row])
         answer = await stage.node.desk.ask(ask)
-        await stage.sleep(59)
+        # Over sockets a machine takes its own time: three seconds of the wall's clock, however fast the story runs.
+        waited_s = 59.0 if stage.speed == 1.0 else max(59.0, 3.0 * stage.speed)
+        await stage.sleep(waited_s)
+        if stage.twin is not None:  # the desk's own base may have been learnt while nobody could reach the device
+            base_w = float(stage.twin.world.power_w[row])
+        is_steady = row in np.concatenate([stage.world.rows[kind] for kind in STEADY])
         self.told.opt_out = {
             "resource": resource, "when_ns": now_ns, "granted": isinstance(answer, Granted), "power_before_w": before_w,
-            "target_after_60s_w": float(stage.link.target_w[row]), "row": row,
-            "device_was_in_reach": bool(~stage.link.is_lost[row] & ~stage.link.ignores[row]),
+            "base_w": base_w, "target_after_60s_w": float(link.target_w[row]),
+            "power_after_60s_w": float(stage.world.power_w[row]), "row": row,
+            "rating_w": float(stage.territory.rated_w[row]),
+            "waited_s": waited_s,
+            "was_called": bool(called_w[row] > LEAST_CALLED_W and is_steady),
+            "device_was_in_reach": bool(~link.is_lost[row] & ~link.ignores[row]),
         }  # fmt: skip
         self._note(f"{resource} opted out")
 
@@ -204,37 +239,32 @@ class Story:
         """The DNO cancels; what held before holds again."""
         if not self.told.override:
             return
-        stage, feeder = self.stage, self.told.override["feeder"]
-        rows = stage.node.state.fleet.leaves(feeder)
-        held = stage.node.state.claims.explain(int(rows[0]), stage.node.clock.now_ns())
-        before = {"limit_high_w": _limit(stage, rows), "limits": len(held.limits), "target_w": _asked(stage, rows)}
-        group = stage.group_at(feeder)
-        at_ns, statuses = await firmly(stage, lambda: stage.scada.cancel(group))
+        stage, feeder, group = self.stage, self.told.override["feeder"], self.told.override["group"]
+        rows = stage.node.state.fleet.leaves(group)
+        under, giving_w = held_of(stage, rows), _giving(stage, rows)
+        at = stage.group_at(group)
+        at_ns, statuses = await firmly(stage, lambda: stage.scada.cancel(at))
         await stage.sleep(5)
-        after = {
-            "limit_high_w": _limit(stage, rows), "target_w": _asked(stage, rows),
-            "limits_of_override": _limits_by(stage, feeder, "dnp3:dno"),
-        }  # fmt: skip
-        self.told.feeder_limit.append((at_ns, float("inf"), 0.0))
+        assert self._held is not None
+        self.told.held = (self._held, under, held_of(stage, rows))
         since_ns = int(self.told.override["when_ns"]) + 6 * MINUTE_NS
-        self.told.override["loading_held"] = loading_of(self.dno, feeder, since_ns, at_ns)
+        self.told.override |= {
+            "loading_held": self._loading(feeder, since_ns, at_ns), "giving_held_w": giving_w,
+            "loading_without_pool": loading_of(self.dno, feeder, since_ns, at_ns, alone=True),
+        }  # fmt: skip
         self.told.restored = {
-            "when_ns": at_ns, "status": [status.name for status in statuses], "before": before, "after": after,
-            "held_before_override_w": self.told.override["target_before_w"],
-            "bound_before_override_w": self.told.override["bound_before_w"], "feeder": feeder,
+            "when_ns": at_ns, "status": [status.name for status in statuses], "feeder": feeder, "group": group,
+            "limits_of_override": _limits_by(stage, group, "dnp3:dno"),
         }  # fmt: skip
         self._note(f"the DNO released {feeder}")
 
-
-def _asked(stage: Stage, rows: np.ndarray[Any, np.dtype[np.int32]]) -> float:
-    settled = stage.node.state.claims.arbitrate(stage.node.clock.now_ns(), rows)
-    named = settled.winner >= 0
-    return float(settled.target_w[named].sum())
+    def _loading(self, feeder: str, begins_ns: int, ends_ns: int) -> float | None:
+        return loading_of(self.dno, feeder, begins_ns, ends_ns)
 
 
-def _limit(stage: Stage, rows: np.ndarray[Any, np.dtype[np.int32]]) -> float:
-    _, high_w = stage.node.state.claims.bounds_above(rows, Level.MARKET, stage.node.clock.now_ns())
-    return float(high_w.sum())
+def _giving(stage: Stage, rows: np.ndarray[Any, np.dtype[np.int32]]) -> float:
+    """Return what rows feed in now (W); what another takes makes none of it good."""
+    return float(np.maximum(stage.world.power_w[rows], 0.0).sum())
 
 
 def _limits_by(stage: Stage, group: str, source: str) -> int:

@@ -26,6 +26,9 @@ MIN_HOLD_S: dict[Kind, float] = {
 Three minutes is the usual anti-short-cycle delay of a compressor, so that its pressures even out before it restarts.
 """
 
+SWITCHED = frozenset({Kind.THERMOSTAT, Kind.WATER_HEATER})
+"""What is on or off: held to less than its draw it is off, so a limit on many is kept by how many may be on."""
+
 ON_FRAC = 0.05
 """From this share of its rating on a resource counts as on."""
 

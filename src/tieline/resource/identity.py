@@ -31,11 +31,15 @@ class Kind(StrEnum):
     OWNER = "owner"
     PROGRAM = "program"
     POOL = "pool"
+    GENERATION = "generation"
 
 
 GROUP_KINDS = frozenset(
-    {Kind.BUS, Kind.TRANSFORMER, Kind.FEEDER, Kind.SUBSTATION, Kind.SITE, Kind.OWNER, Kind.PROGRAM, Kind.POOL}
-)
+    {
+        Kind.BUS, Kind.TRANSFORMER, Kind.FEEDER, Kind.SUBSTATION, Kind.SITE, Kind.OWNER, Kind.PROGRAM, Kind.POOL,
+        Kind.GENERATION,
+    }
+)  # fmt: skip
 
 
 class Fuel(StrEnum):
@@ -53,13 +57,17 @@ class Fuel(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why one resource stands under another; a resource has at most one parent for each, but many programs."""
+    """Why one resource stands under another; a resource has at most one parent for each, but many programs.
+
+    `CURTAILMENT` groups what a grid operator holds back together: the devices of a feeder that can give.
+    """
 
     ELECTRICAL = "electrical"
     SITE = "site"
     OWNER = "owner"
     POOL = "pool"
     PROGRAM = "program"
+    CURTAILMENT = "curtailment"
 
 
 class Rating(Struct, frozen=True, forbid_unknown_fields=True):

@@ -67,6 +67,8 @@ ROOFS = (Kind.PV, Kind.BATTERY, Kind.HYBRID_SITE)
 FARM_ROOFS = 2.5
 """How much likelier a farm has these than a house."""
 STORES = (Kind.BATTERY, Kind.HYBRID_SITE, Kind.MECHANICAL_STORAGE)
+GENERATION = "-generation"
+"""What the id of a feeder's generation group ends in: all of its devices that can give, as one group to limit."""
 GENERATES = (Kind.PV, Kind.BACKUP_GENERATOR, Kind.CHP, Kind.BIOMASS)
 
 
@@ -240,10 +242,15 @@ def _fleet(
     first_site = len(groups)
     groups += [Group(f"site-{n:06d}", Kind.SITE, Purpose.SITE, -1) for n in range(len(feeder_of_site))]
     groups.append(Group(pool, Kind.POOL, Purpose.POOL, -1))
+    first_giving = len(groups)
+    groups += [
+        Group(f"feeder-{n + 1:02d}{GENERATION}", Kind.GENERATION, Purpose.CURTAILMENT, -1) for n in range(feeder_count)
+    ]
     parents = {
         Purpose.ELECTRICAL: (first_bus + bus_index[site_of]).astype(np.int32),
         Purpose.SITE: (first_site + site_of).astype(np.int32),
-        Purpose.POOL: np.full(len(kinds), len(groups) - 1, np.int32),
+        Purpose.POOL: np.full(len(kinds), first_giving - 1, np.int32),
+        Purpose.CURTAILMENT: np.where(injects, first_giving + feeder_of_site[site_of], -1).astype(np.int32),
     }
     counters: dict[int, int] = {}
     ids: list[str] = []

@@ -70,6 +70,11 @@ class GroupCommit(Generic[T]):
             self._spawn(self._run(), "group-commit")
         return await future
 
+    async def drained(self) -> None:
+        """Return once nothing waits: what the state holds by then, the journal holds too."""
+        while self._waiting or self._is_running:
+            await self.append([])
+
     async def _run(self) -> None:
         group: list[tuple[list[T], asyncio.Future[int]]] = []
         try:

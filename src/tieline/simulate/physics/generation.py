@@ -81,6 +81,8 @@ class Engine:
         warm = np.clip(self.held_s / np.maximum(self.start_s, 1e-9), 0.0, 1.0)
         power_w = np.where(self.is_on, np.clip(asked_w, self.min_w, self.rated_w) * warm, 0.0)
         power_w = np.minimum(power_w, self._power_from(self.fuel_wh / hours))
+        # Nothing may be fed in: its breaker opens at once (IEEE 1547-2018, 4.6.1), the engine idles out its time.
+        power_w = np.where(high_w <= 0.0, 0.0, power_w)
         self._book(power_w, heat_demand, hours)
         return power_w
 

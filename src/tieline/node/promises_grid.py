@@ -1,0 +1,191 @@
+"""What Tieline promises to a grid's operator and to owners, each checked against what the world and the journal say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tieline.desk.dispatch import LEASE_NS
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, IntervalTracked, PositionChanged, from_record
+from tieline.flow.record import Record
+from tieline.node.promise import Promise, promise, untested
+from tieline.node.relief import Dno
+from tieline.node.stage import Stage
+from tieline.node.story import Told
+from tieline.node.works import Held
+from tieline.resource.claim import ClaimKind
+from tieline.times import MINUTE_NS, SECOND_NS
+
+SETTLES_NS = 6 * MINUTE_NS
+WINDOW = 10
+SLACK_FRAC = 0.02
+TOLD_S = 5.0
+FREED_W, FREED_FRAC = 100.0, 0.03
+LIMIT_HOLDS = "the DNO's limit holds"
+SUBSTITUTED = "substitutes are found for what a limit takes, or nobody else could have"
+OPTED_OUT = "an opt-out takes effect within 60 s"
+RESTORED = "a cancel restores the next valid claim"
+RELIEVED = "a relief brings its feeder back within its rating"
+
+
+def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override: dict[str, Any]) -> list[Promise]:
+    """Return every promise that has to do with the grid's operator and with owners."""
+    return [
+        limit_held(stage, told) if told.override else untested(LIMIT_HOLDS),
+        told_upward(stage, records, override) if told.override else untested(_told_name(stage)),
+        substituted(told, records, override) if told.override else untested(SUBSTITUTED),
+        opted_out(told) if told.opt_out else untested(OPTED_OUT),
+        restored(told, records) if told.restored else untested(RESTORED),
+        relieved(dno),
+    ]
+
+
+def limit_held(stage: Stage, told: Told) -> Promise:
+    """Nothing on the feeder fed in, as a mean over ten minutes, from six minutes after the limit came.
+
+    What can't be reached may do what it was told before until that lease ends (R16), and what was switched a moment ago
+    what its own timer demands (R12: an engine that was just started); from then on both count like the others.
+    """
+    since_ns, until_ns = int(told.override["when_ns"]) + SETTLES_NS, int(told.restored.get("when_ns", 2**63 - 1))
+    seen = [each for each in stage.watch_trail if since_ns <= each[0] <= until_ns]
+    if len(seen) < WINDOW:
+        return promise(LIMIT_HOLDS, True, "not tested: the limit was too short to judge", tested=False)
+    rows = stage.node.state.fleet.leaves(told.override["group"])
+    giving_w = np.maximum(np.stack([power_w for _, power_w, _ in seen]), 0.0)
+    lost = np.stack([is_lost for _, _, is_lost in seen])
+    # From then on it has as long as any device to settle.
+    lost = np.stack([lost[max(at - SETTLES_NS // MINUTE_NS, 0) : at + 1].any(axis=0) for at in range(len(lost))])
+    leased = np.array([when < since_ns - SETTLES_NS + LEASE_NS + SETTLES_NS for when, _, _ in seen])
+    excused = lost & leased[:, None]
+    counted_w = np.where(excused, 0.0, giving_w).sum(axis=1)
+    worst_w = float(np.convolve(counted_w, np.full(WINDOW, 1 / WINDOW), "valid").max())
+    before_w, leased_w = float(told.override["giving_before_w"]), float((giving_w * excused).sum(axis=1).max())
+    limit_w, size_w = float(told.override["limit_high_w"]), float(stage.territory.fleet.max_inject_w[rows].sum())
+    evidence = (
+        f"{len(rows)} devices gave {before_w / 1e3:.1f} kW before, at worst {worst_w / 1e3:.2f} kW under a limit of "
+        f"{limit_w / 1e3:.1f} kW; tolerance {SLACK_FRAC:.0%} of their {size_w / 1e3:.0f} kW; "
+        f"{int(excused.any(axis=0).sum())} out of reach or on own timers gave {leased_w / 1e3:.1f} kW meanwhile"
+    )
+    tested = before_w > limit_w
+    return promise(LIMIT_HOLDS, worst_w - limit_w <= SLACK_FRAC * size_w, evidence, tested)
+
+
+def _told_name(stage: Stage) -> str:
+    """Return the promise's name: over sockets, played faster than life, its seconds are those of the wall's clock."""
+    clock = "" if stage.speed == 1.0 else " of the wall's clock"
+    return f"a limit is told to the market within 5 s{clock}"
+
+
+def told_upward(stage: Stage, records: list[Record], override: dict[str, Any]) -> Promise:
+    name, claim = _told_name(stage), override.get("claim")
+    granted = next((r for r in records if r.id == claim), None)
+    moved = next((r for r in records if isinstance(f := from_record(r), PositionChanged) and f.cause == claim), None)
+    if granted is None or moved is None:
+        return promise(name, False, "no position was recorded")
+    story_s = (moved.recorded_at_ns - granted.recorded_at_ns) / SECOND_NS
+    seconds = story_s / stage.speed
+    evidence = f"{seconds:.3f} s"
+    if stage.speed != 1.0:
+        evidence += f" of the wall's clock: {story_s:.1f} s of the story's, which runs {stage.speed:g} times as fast"
+    return promise(name, seconds <= TOLD_S and bool(override["declared_to_market"]), evidence)
+
+
+def substituted(told: Told, records: list[Record], override: dict[str, Any]) -> Promise:
+    """Others step in for what a limit takes; where that is not enough nobody was left who could have.
+
+    Who could have is counted by the devices' own physics, not by the desk's split (`works.spare_of`).
+    """
+    taken_w = float(told.override["pool_share_before_w"])
+    if taken_w < 1.0:
+        return promise(SUBSTITUTED, True, "not tested: the limit took nothing from the pool", tested=False)
+    if not told.spare:
+        return promise(SUBSTITUTED, False, "no position was recorded")
+    owed_w, feasible_w = float(override["owed_w"]), float(override["feasible_w"])
+    lack_w, spare_w = max(abs(owed_w) - abs(feasible_w), 0.0), float(told.spare["spare_w"])
+    slack_w = max(0.01 * abs(owed_w), 250.0)
+    since_ns = int(told.override["when_ns"])
+    tracked = [f for r in records if isinstance(f := from_record(r), IntervalTracked) and f.end_ns > since_ns]
+    unnamed = sum(not f.causes for f in tracked if abs(f.asked_w) - abs(f.delivered_w) > 0.01 * abs(f.asked_w))
+    count = int(override.get("substitute_count", 0))
+    held = unnamed == 0 and (count > 0 or lack_w > 0) and (lack_w <= slack_w or spare_w <= slack_w)
+    evidence = (
+        f"{taken_w / 1e3:.1f} kW taken, {count} stepped in; {lack_w / 1e3:.1f} of {abs(owed_w) / 1e3:.1f} kW lacked; "
+        f"who was free could still give {spare_w / 1e3:.1f} kW; {unnamed} short intervals without a cause"
+    )
+    return promise(SUBSTITUTED, held, evidence)
+
+
+def opted_out(told: Told) -> Promise:
+    """Its measured power is back at its own base; a device out of reach, or one that was not called, proves nothing."""
+    seen = told.opt_out
+    off_w = abs(seen["power_after_60s_w"] - seen["base_w"])
+    evidence = (
+        f"{seen['resource']}: {seen['power_before_w'] / 1e3:.2f} kW before, "
+        f"{seen['power_after_60s_w'] / 1e3:.2f} kW at its meter {seen['waited_s']:.0f} s after, "
+        f"its own base {seen['base_w'] / 1e3:.2f} kW"
+    )
+    if not (seen["device_was_in_reach"] and seen["was_called"]):
+        return promise(OPTED_OUT, True, f"not tested: nobody called was in reach; {evidence}", tested=False)
+    is_free = not np.isfinite(seen["target_after_60s_w"])
+    back = off_w <= max(FREED_W, FREED_FRAC * seen["rating_w"])
+    return promise(OPTED_OUT, seen["granted"] and is_free and back, evidence)
+
+
+def restored(told: Told, records: list[Record]) -> Promise:
+    """Each device has the bounds and the winning claim that it had before, but where the journal says who moved them.
+
+    Compared are the bounds of claims alone: a device's own timer (R12), which its last switching started, is no claim,
+    and moves them by itself; by how much is told.
+    """
+    assert told.held is not None
+    before, under, after = told.held
+    left = int(told.restored["limits_of_override"])
+    moved = (np.abs(after.low_w - before.low_w) > 1e-6) | (np.abs(after.high_w - before.high_w) > 1e-6)
+    other = np.array([one != two for one, two in zip(before.winners, after.winners, strict=True)])
+    limited, called = _recorded(records, before, after, str(told.restored["group"]))
+    limited |= _ran_out(before, after)
+    unexplained = int((moved & ~limited).sum() + (other & ~limited & ~called).sum())
+    bound = int((under.high_w < before.high_w - 1.0).sum())
+    timers_w = float((after.timed_high_w - after.high_w).sum() - (before.timed_high_w - before.high_w).sum())
+    evidence = (
+        f"{len(before.rows)} devices, {bound} bound by it; after: {int((~moved).sum())} with the bounds of before, "
+        f"{int((~other).sum())} with its winner; the rest moved by recorded causes, {unexplained} by none; {left} of "
+        f"its claims left; the devices' own timers moved {timers_w / 1e3:.2f} kW"
+    )
+    return promise(RESTORED, left == 0 and unexplained == 0, evidence, bound > 0 and bool((~moved).any()))
+
+
+def _recorded(records: list[Record], before: Held, after: Held, scope: str) -> tuple[Any, Any]:
+    """Return on which rows a record between the two placed or ended a limit or a gate, and on which a target."""
+    size = int(before.rows.max(initial=0)) + 1
+    limited, called = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
+    for record in records:
+        if not before.at_ns < record.recorded_at_ns <= after.at_ns:
+            continue
+        fact = from_record(record)
+        if not isinstance(fact, ClaimsPlaced | ClaimsEnded) or fact.scope == scope:
+            continue
+        rows = before.rows if fact.rows is None else fact.rows.array()
+        is_target = fact.source.startswith("desk.") or getattr(fact, "kind", "") == ClaimKind.SET.value
+        (called if is_target else limited)[rows[rows < size]] = True
+    return limited[before.rows], called[before.rows]
+
+
+def _ran_out(before: Held, after: Held) -> Any:
+    """Return on which rows a limit or a gate of before ended by itself meanwhile."""
+    return np.array([any(end_ns <= after.at_ns for _, end_ns in live) for live in before.claims], np.bool_)
+
+
+def relieved(dno: Dno) -> Promise:
+    """By the power flow, once the devices had time after each move of the limit, no look found an overload."""
+    judged = [(relief, seen) for relief in dno.reliefs if (seen := relief.settled())]
+    if not judged:
+        return promise(RELIEVED, True, "not tested: no feeder was overloaded for long enough", tested=False)
+    broken = [relief for relief, seen in judged if any(load > 1.0 for _, load, _ in seen)]
+    worst, feeder = max((max(load for _, load, _ in seen), relief.feeder) for relief, seen in judged)
+    evidence = (
+        f"{len(judged)} reliefs, {len(broken)} failed; loading {max(r.before for r, _ in judged):.2f} before at worst, "
+        f"{worst:.2f} after ({feeder}), mean {np.mean([load for _, seen in judged for _, load, _ in seen]):.2f}"
+    )
+    return promise(RELIEVED, not broken, evidence)

@@ -1,0 +1,178 @@
+"""Limits on groups of loads that are on or off, and on what a feeder's devices give (R16; IEEE 1547-2018, 4.6.2)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from desk_stage import Stage1, fleet_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tieline.desk import groups
+from tieline.fleet.columns import Fleet, Group
+from tieline.fleet.grouplimit import moved_caps
+from tieline.fleet.split import split_whole
+from tieline.resource.claim import ClaimKind
+from tieline.resource.grouplimit import moved_caps as moved_caps_scalar
+from tieline.resource.identity import Kind, Purpose
+from tieline.resource.level import Level
+from tieline.resource.split import split_whole as split_whole_scalar
+from tieline.times import HOUR_NS, MINUTE_NS
+
+SIZE = st.integers(1, 500).map(lambda n: n * 10.0)
+CAP = st.integers(-500, 500).map(lambda n: n * 10.0)
+RATED_W = 5_000.0
+
+
+@given(st.lists(SIZE, min_size=1, max_size=20), st.integers(0, 6_000).map(float), st.randoms(use_true_random=False))
+def test_as_many_are_let_on_as_fit_and_what_is_left_is_less_than_any_other(sizes: list, target: float, lot) -> None:
+    order = list(range(len(sizes)))
+    lot.shuffle(order)
+    share = split_whole(target, np.array(sizes), np.array(order))
+    assert share.tolist() == split_whole_scalar(target, sizes, order)
+    assert set(share) <= {0.0, *sizes}
+    assert share.sum() <= target
+    assert all(target - share.sum() < size for size, got in zip(sizes, share, strict=True) if got == 0.0)
+
+
+@given(st.lists(st.tuples(CAP, CAP, CAP, st.booleans()), min_size=1, max_size=12), CAP)
+def test_a_cap_of_all_or_nothing_grows_wholly_or_not_at_all(drawn: list, limit: float) -> None:
+    wish, held, told, whole = (np.array(x) for x in zip(*drawn, strict=True))
+    caps = moved_caps(limit, wish, held, told, whole)
+    scalar = moved_caps_scalar(limit, list(wish), list(held), list(told), [bool(x) for x in whole])
+    assert caps == pytest.approx(np.array(scalar))
+    assert np.maximum(caps, held).sum() <= max(limit, held.sum()) + 1e-6
+    least = np.minimum(held, told)
+    assert all(cap in (want, start) for cap, want, start in zip(caps[whole], wish[whole], least[whole], strict=True))
+
+
+def test_an_import_limit_turns_off_only_as_many_loads_as_it_must() -> None:
+    stage = Stage1(fleet_of([Kind.THERMOSTAT] * 20))
+    stage.state.fleet.power_w[:] = -RATED_W
+    low, high = groups.caps(stage.state, np.arange(20, dtype=np.int32), -62_000.0, 9e9, stage.clock.ns)
+    assert sorted(set(low)) == [-RATED_W, 0.0]
+    assert (low < 0).sum() == 12, "62 kW less the margin of 1 kW is twelve of 5 kW"
+    assert np.isinf(high).all(), "the other end binds nobody"
+
+
+def test_what_a_load_that_is_off_does_not_take_goes_to_one_that_was_turned_off() -> None:
+    stage = Stage1(fleet_of([Kind.THERMOSTAT] * 10 + [Kind.EV_CHARGER] * 10))
+    stage.state.fleet.power_w[:10] = -RATED_W
+    low, _ = groups.caps(stage.state, np.arange(20, dtype=np.int32), -41_000.0, 9e9, stage.clock.ns)
+    assert low[:10].sum() == -8 * RATED_W, "chargers without a car leave the room to rooms that are warm"
+    assert low.sum() >= -41_000.0
+
+
+async def _limited(minutes: int, limit_w: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return power by minute and hours on by device, of air conditioners that would all run, under an import limit."""
+    stage = Stage1(fleet_of([Kind.THERMOSTAT] * count))
+    fleet, state, devices = stage.state.fleet, stage.state, stage.devices
+    fleet.power_w[:], state.base_w[:] = -RATED_W, -RATED_W
+    end_ns = stage.clock.ns + 3 * HOUR_NS
+    limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=limit_w, high=9e9, end_ns=end_ns)
+    await stage.desk.ask(limit)
+    power, on_h = np.zeros(minutes), np.zeros(count)
+    for minute in range(minutes):
+        await stage.desk.commit(groups.decide_regulation(state, stage.clock.ns))
+        await stage.desk.settle()
+        await stage.desk.flush()
+        stage.clock.ns += MINUTE_NS
+        fleet.power_w[:] = np.where(devices.low_w > -0.5 * RATED_W, 0.0, -RATED_W)
+        fleet.taken_at_ns[:] = stage.clock.ns
+        power[minute], on_h = fleet.power_w.sum(), on_h + (fleet.power_w < 0) / 60.0
+    return power, on_h
+
+
+def test_under_a_long_limit_loads_take_turns_and_the_total_stays_within_one_device_of_the_bound() -> None:
+    power, on_h = asyncio.run(_limited(120, -63_000.0, 20))
+    assert power.min() >= -63_000.0
+    swaps = int((power > -63_000.0 + RATED_W + 1_000.0).sum())
+    assert swaps <= 24, "below the bound by more than a device and the margin only in minutes when turns change"
+    assert on_h.min() > 0.5, "nobody stands still for two hours"
+    assert on_h.max() < 1.9, "and nobody is spared"
+
+
+def test_the_same_limit_lets_the_same_loads_on_in_a_replay() -> None:
+    one, two = (asyncio.run(_limited(45, -40_000.0, 20))[1] for _ in range(2))
+    assert (one == two).all()
+
+
+# --- generation -------------------------------------------------------------------------------------------------------
+
+
+def _with_generation(kinds: list[Kind]) -> Stage1:
+    plain = fleet_of(kinds)
+    gives = plain.max_inject_w > 0
+    parents = {**plain.parents, Purpose.CURTAILMENT: np.where(gives, len(plain.groups), -1).astype(np.int32)}
+    made = [*plain.groups, Group("feeder-1-generation", Kind.GENERATION, Purpose.CURTAILMENT, -1)]
+    fleet = Fleet(
+        plain.ids, plain.kinds, plain.max_inject_w, plain.max_absorb_w, plain.energy_wh, plain.default_w, plain.safe_w,
+        made, parents,
+    )  # fmt: skip
+    return Stage1(fleet)
+
+
+def test_while_crews_work_nothing_gives_and_what_draws_is_left_alone() -> None:
+    async def play() -> None:
+        stage = _with_generation([Kind.PV, Kind.BATTERY, Kind.BATTERY, Kind.THERMOSTAT, Kind.BIOMASS])
+        fleet = stage.state.fleet
+        fleet.power_w[:] = [4_000.0, 3_000.0, -5_000.0, -5_000.0, 2_000.0]
+        works = stage.ask(
+            "dso", Level.ENVELOPE, "feeder-1-generation", ClaimKind.LIMIT, low=-1e6, high=0.0,
+            end_ns=stage.clock.ns + HOUR_NS,
+        )  # fmt: skip
+        await stage.desk.ask(works)
+        await stage.desk.settle()
+        low, high = stage.state.claims.bounds_above(np.arange(5, dtype=np.int32), Level.MARKET, stage.clock.ns)
+        assert high.tolist() == [0.0, 0.0, 0.0, 0.0, 0.0]
+        assert low.tolist() == [0.0, -RATED_W, -RATED_W, -RATED_W, 0.0], "charging and loads stay free"
+
+    asyncio.run(play())
+
+
+@given(st.lists(st.integers(-5, 5).map(lambda n: n * 1e3), min_size=1, max_size=10), st.integers(0, 60).map(float))
+def test_what_one_takes_never_makes_good_what_another_gives(powers: list, kilowatts: float) -> None:
+    stage = _with_generation([Kind.BATTERY] * len(powers))
+    stage.state.fleet.power_w[:] = powers
+    rows, limit_w = np.arange(len(powers), dtype=np.int32), kilowatts * 1e3
+    low, high = groups.caps_of(stage.state, "feeder-1-generation", rows, (-9e9, limit_w), stage.clock.ns)
+    assert np.isinf(low).all()
+    if limit_w < RATED_W * len(powers):
+        assert (high >= 0.0).all(), "nobody is made to take"
+        assert high.sum() <= limit_w + 1e-6
+    else:
+        assert np.isinf(high).all()
+
+
+# --- what can't give way, and moves at one instant --------------------------------------------------------------------
+
+
+def test_an_empty_battery_is_not_counted_on_to_relieve_a_feeder() -> None:
+    stage = Stage1(fleet_of([Kind.THERMOSTAT] * 10 + [Kind.BATTERY] * 10))
+    fleet = stage.state.fleet
+    fleet.power_w[:10] = -RATED_W
+    fleet.available_up_w[10:] = 0.0
+    low, _ = groups.caps(stage.state, np.arange(20, dtype=np.int32), -31_000.0, 9e9, stage.clock.ns)
+    assert low[10:] == pytest.approx(np.zeros(10)), "they can't give, so the rooms alone must give way"
+    assert low[:10].sum() == -6 * RATED_W, "31 kW less the margin of 1 kW"
+    fleet.available_up_w[10:] = RATED_W
+    full, _ = groups.caps(stage.state, np.arange(20, dtype=np.int32), -31_000.0, 9e9, stage.clock.ns)
+    assert full[10:].sum() > 1_000.0, "full ones help"
+
+
+def test_caps_that_move_twice_at_one_instant_are_still_there() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 4))
+        fleet, rows = stage.state.fleet, np.arange(4, dtype=np.int32)
+        end_ns = stage.clock.ns + HOUR_NS
+        limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-9e9, high=8_000.0, end_ns=end_ns)
+        await stage.desk.ask(limit)
+        for powers in ([5_000.0, 0.0, 0.0, 0.0], [0.0, 0.0, 5_000.0, 2_000.0]):
+            fleet.power_w[:] = powers
+            await stage.desk.commit(groups.decide_regulation(stage.state, stage.clock.ns))
+            _, high = stage.state.claims.bounds_above(rows, Level.MARKET, stage.clock.ns)
+            assert high.sum() <= 8_000.0 + 1e-6
+
+    asyncio.run(play())

@@ -1,0 +1,145 @@
+"""Promises can break: each is given a story in which it is not kept, and one that proves nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tieline.desk.facts import ClaimsPlaced, Packed, to_record
+from tieline.flow.record import Record
+from tieline.node.promises_grid import opted_out, relieved, restored, substituted
+from tieline.node.relief import SETTLES_NS, Relief
+from tieline.node.story import Told
+from tieline.node.works import Held
+from tieline.times import HOUR_NS, MINUTE_NS
+
+AT = 1_660_000_000_000_000_000
+
+
+def verdict(promise: dict) -> tuple[bool, bool]:
+    return promise["held"], promise["tested"]
+
+
+# --- opt-out ------------------------------------------------------------------------------------------------------------
+
+OUT = {
+    "resource": "battery-000001", "when_ns": AT, "granted": True, "power_before_w": 2_400.0, "base_w": -10.0,
+    "target_after_60s_w": float("nan"), "power_after_60s_w": -10.0, "rating_w": 6_000.0, "was_called": True, "waited_s": 59.0,
+    "device_was_in_reach": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, (True, True)),
+        ({"power_after_60s_w": 2_400.0}, (False, True)),  # free on paper, but still giving
+        ({"target_after_60s_w": 2_400.0}, (False, True)),
+        ({"granted": False}, (False, True)),
+        ({"device_was_in_reach": False}, (True, False)),
+        ({"was_called": False}, (True, False)),
+    ],
+)
+def test_an_opt_out_is_judged_by_the_devices_own_meter(change: dict, expected: tuple) -> None:
+    assert verdict(opted_out(Told(opt_out={**OUT, **change}))) == expected
+
+
+# --- substitutes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("taken_w", "feasible_w", "count", "spare_w", "expected"),
+    [
+        (9_000.0, 60_000.0, 4, 30_000.0, (True, True)),
+        (9_000.0, 50_000.0, 4, 0.0, (True, True)),  # nobody else could have
+        (9_000.0, 50_000.0, 4, 9_000.0, (False, True)),  # somebody could have, and was not asked
+        (9_000.0, 60_000.0, 0, 30_000.0, (False, True)),  # nothing lacks, yet nobody stepped in
+        (0.0, 60_000.0, 0, 0.0, (True, False)),
+    ],
+)
+def test_a_lack_must_show_that_nobody_else_could_have(taken_w, feasible_w, count, spare_w, expected) -> None:
+    told = Told(override={"pool_share_before_w": taken_w, "when_ns": AT}, spare={"spare_w": spare_w})
+    override = {"owed_w": 60_000.0, "feasible_w": feasible_w, "substitute_count": count}
+    assert verdict(substituted(told, [], override)) == expected
+
+
+# --- restored -----------------------------------------------------------------------------------------------------------
+
+
+def held(at_ns: int, high_w: list[float], winners: list[str], ends_ns: int = AT + 9 * HOUR_NS) -> Held:
+    high, rows = np.array(high_w), np.arange(len(high_w), dtype=np.int32)
+    claims = [frozenset({("owner", ends_ns)}) for _ in high_w]
+    return Held(at_ns, rows, -high, high, high, [(name, "pool-1") for name in winners], claims)
+
+
+def placed(source: str, kind: str, rows: list[int]) -> Record:
+    some = Packed.of(np.zeros(len(rows)))
+    fact = ClaimsPlaced(
+        "batch", source, source, "p", 4, 0, "p", kind, "", 1, AT + MINUTE_NS, AT, AT + HOUR_NS,
+        Packed.of(np.array(rows, np.int32)), some, some, some, scope="",
+    )  # fmt: skip
+    return to_record(fact, "batch", "r", AT + MINUTE_NS, ())
+
+
+BEFORE, UNDER = (
+    held(AT, [5e3, 5e3, 5e3], ["desk.market"] * 3),
+    held(AT + MINUTE_NS, [0.0, 0.0, 0.0], ["desk.market"] * 3),
+)
+
+
+@pytest.mark.parametrize(
+    ("after", "records", "left", "holds"),
+    [
+        (held(AT + HOUR_NS, [5e3, 5e3, 5e3], ["desk.market"] * 3), [], 0, True),
+        (held(AT + HOUR_NS, [5e3, 4e3, 5e3], ["desk.market"] * 3), [], 0, False),  # a bound moved by nobody
+        (held(AT + HOUR_NS, [5e3, 4e3, 5e3], ["desk.market"] * 3), [placed("owner:r1", "limit", [1])], 0, True),
+        (held(AT + HOUR_NS, [5e3, 4e3, 5e3], ["desk.market"] * 3), [placed("owner:r1", "limit", [2])], 0, False),
+        (held(AT + HOUR_NS, [5e3, 4e3, 5e3], ["desk.market"] * 3), [placed("desk.market", "set", [1])], 0, False),
+        (held(AT + HOUR_NS, [5e3, 5e3, 5e3], ["desk.market", "other", "desk.market"]), [], 0, False),
+        (
+            held(AT + HOUR_NS, [5e3, 5e3, 5e3], ["desk.market", "desk.storage", "desk.market"]),
+            [placed("desk.storage", "set", [1])], 0, True,
+        ),
+        (held(AT + HOUR_NS, [5e3, 5e3, 5e3], ["desk.market"] * 3), [], 2, False),
+    ],
+)  # fmt: skip
+def test_what_held_before_holds_again_but_for_recorded_causes(
+    after: Held, records: list, left: int, holds: bool
+) -> None:
+    told = Told(restored={"limits_of_override": left, "group": "feeder-01-generation"}, held=(BEFORE, UNDER, after))
+    assert verdict(restored(told, records)) == (holds, True)
+
+
+def test_a_limit_that_ran_out_by_itself_explains_a_wider_bound() -> None:
+    before = held(AT, [4e3, 5e3], ["desk.market"] * 2, ends_ns=AT + MINUTE_NS)
+    under, after = held(AT, [0.0, 0.0], ["desk.market"] * 2), held(AT + HOUR_NS, [5e3, 5e3], ["desk.market"] * 2)
+    told = Told(restored={"limits_of_override": 0, "group": "g"}, held=(before, under, after))
+    assert verdict(restored(told, [])) == (True, True)
+
+
+# --- relief -------------------------------------------------------------------------------------------------------------
+
+
+def relief(*loadings: tuple[float, float], moved: float | None = None) -> Relief:
+    """A relief with loadings seen so many minutes after its begin; it may be tightened at a minute."""
+    made = Relief("feeder-01", AT, -1e5, True, "loading", 1.2, -1.3e5, ["SUCCESS"])
+    made.seen = [(AT + int(minute * MINUTE_NS), load, -1e5) for minute, load in loadings]
+    made.moved = [] if moved is None else [(AT + int(moved * MINUTE_NS), -9e4)]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("reliefs", "expected"),
+    [
+        ([relief((5, 1.1), (10, 0.97))], (True, True)),
+        ([relief((5, 1.1), (10, 1.02))], (False, True)),
+        ([relief((10, 0.9), (20, 1.02), (25, 0.95), moved=20)], (False, True)),
+        ([relief((5, 1.1))], (True, False)),
+        ([], (True, False)),
+    ],
+)
+def test_a_relief_is_judged_by_the_power_flow_once_devices_had_time(reliefs: list, expected: tuple) -> None:
+    assert verdict(relieved(SimpleNamespace(reliefs=reliefs))) == expected
+    assert SETTLES_NS == 6 * MINUTE_NS
