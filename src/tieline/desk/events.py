@@ -20,7 +20,7 @@ from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged, Packed
 from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
 from tieline.desk.redispatch import unlimited
-from tieline.desk.response import SWITCHED
+from tieline.desk.response import SWITCHED_CODES
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE, KINDS
@@ -108,7 +108,7 @@ def shares(state: DeskState, group: str, power_w: float, now_ns: int) -> Shared:
     may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER) & ~barred(state, SOURCE)[rows]
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may
     rows, gives_w = rows[serves], gives_w[serves]
-    share_w = _split(gives_w, np.isin(fleet.kinds[rows], SWITCHED), abs(power_w))
+    share_w = _split(gives_w, np.isin(fleet.kinds[rows], SWITCHED_CODES), abs(power_w))
     called = share_w > 0
     return Shared(rows[called], side * share_w[called], float(gives_w.sum()), int(out.sum()), int(unseen.sum()))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Struct
@@ -13,7 +12,7 @@ from msgspec import Struct
 from tieline.console.auth.oidc import OidcSettings
 from tieline.errors import ConfigError
 from tieline.ids import NAME, is_name
-from tieline.node.link_settings import LinkSettings
+from tieline.node.link_settings import LinkSettings, check_zone
 from tieline.node.trade_settings import LimitSettings, PoolSettings, check_limits, check_pools
 from tieline.resource.level import Level
 
@@ -176,12 +175,7 @@ def load_config(path: Path) -> Settings:
     if settings.oidc is not None and not settings.oidc.redirect_uri.endswith("/oidc/callback"):
         value = settings.oidc.redirect_uri
         raise ConfigError(f"{path}: redirect_uri {value!r} at $.oidc.redirect_uri: give https://HOST/oidc/callback")
-    try:
-        ZoneInfo(settings.zone)
-    except (KeyError, ValueError, OSError):
-        raise ConfigError(
-            f"{path}: zone {settings.zone!r} at $.zone: give an IANA zone such as America/Chicago"
-        ) from None
+    check_zone(settings.zone, f"$.zone of {path}")
     check_pools(settings.pools, path)
     check_limits(settings.limits, path)
     names = [peer.name for peer in settings.peers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -145,6 +146,14 @@ class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     mqtt: tuple[MqttLinkSettings, ...] = ()
 
 
+def check_zone(zone: str, path: str) -> None:
+    """Refuse what is no time zone. Raises ConfigError naming the path and the value."""
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(f"zone {zone!r} at {path}: give an IANA zone such as America/Chicago") from None
+
+
 def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, object]) -> None:
     """Refuse links that name what the registry or the peers don't know, or one device twice.
 
@@ -166,7 +175,8 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
                 path = f"$.links.dnp3[{at}].masters[{k}].name"
                 raise ConfigError(f"{path} = {master.name!r}: give it a [[peers]] entry with its ceiling")
     pools = {group.id for group in fleet.groups_of(Kind.POOL)}
-    for iso in links.iso:
+    for at, iso in enumerate(links.iso):
+        check_zone(iso.zone, f"$.links.iso[{at}].zone")
         for pool in iso.pools:
             if pool not in pools:
                 have = ", ".join(sorted(pools)) or "(the registry has none)"
