@@ -190,21 +190,6 @@ def envelope_of(stage: Stage, at: int, imports: bool) -> Envelope:
     )
 
 
-async def dial(stage: Stage) -> None:
-    """Make sure that the control room reaches the outstation: it polls, and connects anew where that fails.
-
-    Raises:
-        LinkDown: Nobody answers, even so.
-    """
-    try:
-        await stage.scada.poll()
-    except LinkDown:
-        try:
-            await stage.scada.connect()
-        except OSError as error:
-            raise LinkDown(f"the outstation does not answer: {error}") from error
-
-
 async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]) -> tuple[int, list[CommandStatus]]:
     """Return when the dispatcher gave an operate that was answered, and its statuses.
 
@@ -215,7 +200,7 @@ async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]
     """
     for turn in range(TRIES):
         try:
-            await dial(stage)
+            await stage.scada.reach()
             at_ns = stage.node.clock.now_ns()
             return at_ns, await act()
         except LinkDown:

@@ -320,6 +320,7 @@ async def _raise_dnp3(
         master=DNO_ADDRESS,
         outstation=OUTSTATION,
         spawn=lambda work: supervisor.spawn(work, "scada"),
+        poll_s=60.0 / speed,
     )
     return outstation, scada
 

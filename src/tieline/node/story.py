@@ -61,6 +61,7 @@ class Story:
         stage, when = self.stage, self.timing
         await stage.scada.connect()
         stage.node.start()
+        stage.node.supervisor.keep("dnp3 dno", stage.scada.attend)
         stage.node.supervisor.keep("dno", self.dno.watch)
         scenes = [
             (when.offer_ns, self._offer),

@@ -1,12 +1,15 @@
 """A utility's control room in small: a DNP3 master that polls, limits and cancels. Plays the DNO in simulations.
 
-Built on the sans-I/O master of py1815 with a stream of its own, so that it runs on virtual time too.
+Built on the sans-I/O master of py1815 with a stream of its own, so that it runs on virtual time too. A limit is its
+standing order: as a front end does, `attend` polls, dials anew where the line is gone, and gives an order again whose
+echo (the mirrored enable switch) says that it is no longer in force.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 from py1815.application import FunctionCode
@@ -21,6 +24,8 @@ from tieline.errors import LinkDown, PeerError
 _CLASSES = bytes.fromhex("3c02063c03063c04063c0106")
 _EVENT_CLASSES = bytes.fromhex("3c02063c03063c0406")
 _CLEAR_RESTART = bytes.fromhex("500100070700")
+_ENABLED = 11
+"""Where a group shows whether its limit is enabled: BI of the binding's layout, after the group's `at`."""
 Spawn = Callable[[Coroutine[Any, Any, Any]], object]
 
 
@@ -37,20 +42,28 @@ class Scada:
         spawn: Spawn,
         tls: Any = None,
         timeout_s: float = 5.0,
+        poll_s: float = 60.0,
     ) -> None:
+        """Make a master; `poll_s` is how long `attend` lets a quiet line be (s of the loop)."""
         self.store = Store()
         self.unsolicited = 0
         self.controls = self.accepted = 0
         self.delays_s: list[float] = []
         self.sent: list[bytes] = []
+        self.orders: dict[int, tuple[float, float]] = {}
+        """Limits that stand by this master's will, by where their group begins: from and to (W)."""
+        self.renewed = 0
+        self._poll_s = poll_s
         self._where, self._tls, self._spawn, self._timeout_s = (host, port), tls, spawn, timeout_s
         self._addresses = master, outstation
-        self._turn = asyncio.Lock()
+        self._turn, self._dials, self._lost = asyncio.Lock(), asyncio.Lock(), asyncio.Event()
         self._progress = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
 
     async def connect(self) -> None:
         """Connect, clear the restart, poll all, and switch unsolicited reports on. Raises OSError or LinkDown."""
+        if self._writer is not None:
+            self._writer.close()  # a half-open line would stay for ever
         master, outstation = self._addresses
         self._association = MasterAssociation(
             outstation_address=outstation,
@@ -60,20 +73,57 @@ class Scada:
         )
         how = {"ssl": self._tls} if self._tls is not None else {}
         reader, self._writer = await asyncio.open_connection(*self._where, **how)
+        self._lost.clear()
         self._spawn(self._receive(reader, self._writer, self._association))
         await self.request(FunctionCode.WRITE, _CLEAR_RESTART)
         await self.poll()
         await self.request(FunctionCode.ENABLE_UNSOLICITED, _EVENT_CLASSES)
+
+    async def reach(self) -> None:
+        """Poll the outstation, and dial anew where it does not answer.
+
+        Raises:
+            LinkDown: Nobody answers, even so.
+        """
+        line = self._writer
+        try:
+            await self.poll()
+        except LinkDown:
+            await self._dial(line)
+
+    async def attend(self) -> None:
+        """Keep the line and the standing orders, for as long as the line lives.
+
+        Raises:
+            LinkDown: The line is gone; who calls again has it dialled anew.
+        """
+        if self._writer is None or self._writer.is_closing():
+            await self._dial(self._writer)
+        while True:
+            await self._renew()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_s):
+                    await self._lost.wait()
+            line = self._writer
+            try:
+                await self.request(FunctionCode.READ, _EVENT_CLASSES)
+            except LinkDown:
+                if line is self._writer and line is not None:
+                    line.close()
+                raise
 
     async def poll(self) -> None:
         """Read all classes: events first, then every static point, into the store."""
         await self.request(FunctionCode.READ, _CLASSES)
 
     async def limit(self, at: int, low_w: float, high_w: float, *, select: bool = False) -> list[CommandStatus]:
-        """Hold a group between two powers (W); returns the status of each control."""
-        return await self.operate(
+        """Hold a group between two powers (W), until it is cancelled; returns the status of each control."""
+        statuses = await self.operate(
             [analog(at + 1, low_w, 1), analog(at + 2, high_w, 1), binary(at + 1, True)], select=select
         )
+        if all(status is CommandStatus.SUCCESS for status in statuses):
+            self.orders[at] = low_w, high_w
+        return statuses
 
     async def target(self, at: int, power_w: float, *, select: bool = False) -> list[CommandStatus]:
         """Ask a group for a power (W); returns the status of each control."""
@@ -81,6 +131,7 @@ class Scada:
 
     async def cancel(self, at: int) -> list[CommandStatus]:
         """Withdraw what was asked of a group; returns the status of the control."""
+        self.orders.pop(at, None)
         return await self.operate([binary(at + 2, True)])
 
     async def operate(self, controls: list[Command], *, select: bool = False) -> list[CommandStatus]:
@@ -131,10 +182,12 @@ class Scada:
         async with self._turn:
             if self._writer is None or self._writer.is_closing():
                 raise LinkDown("not connected to the outstation")
-            octets = self._association.request(function, body)
+            # Of this line to the end: another may be dialled meanwhile.
+            writer, association = self._writer, self._association
+            octets = association.request(function, body)
             self.sent.append(octets)
-            self._writer.write(octets)
-            exchange = await self._finish(self._writer)
+            writer.write(octets)
+            exchange = await self._finish(writer, association)
         if exchange.outcome not in (Outcome.COMPLETE, Outcome.SENT):
             raise LinkDown(f"{function.name}: {exchange.outcome.name.lower()}")
         return exchange
@@ -150,18 +203,35 @@ class Scada:
         if self._writer is not None:
             self._writer.close()
 
-    async def _finish(self, writer: asyncio.StreamWriter) -> Exchange:
-        while (exchange := self._association.take()) is None:
+    async def _dial(self, line: asyncio.StreamWriter | None) -> None:
+        """Connect, unless somebody else has replaced this line already. Raises LinkDown."""
+        async with self._dials:
+            if self._writer is not line and self._writer is not None and not self._writer.is_closing():
+                return
+            try:
+                await self.connect()
+            except OSError as error:
+                raise LinkDown(f"the outstation does not answer: {error}") from error
+
+    async def _renew(self) -> None:
+        """Give each standing order again that is in force no more by its own echo: its lease ran out meanwhile."""
+        for at, (low_w, high_w) in list(self.orders.items()):
+            if self.binary(at + _ENABLED) is False and self.orders.get(at) == (low_w, high_w):
+                self.renewed += 1
+                await self.limit(at, low_w, high_w, select=True)
+
+    async def _finish(self, writer: asyncio.StreamWriter, association: MasterAssociation) -> Exchange:
+        while (exchange := association.take()) is None:
             self._progress.clear()
-            wait_s = self._association.expires_after()
+            wait_s = association.expires_after()
             try:
                 async with asyncio.timeout(wait_s if wait_s is None else max(wait_s, 0.001)):
                     await self._progress.wait()
             except TimeoutError:
-                if again := self._association.retry():
+                if again := association.retry():
                     writer.write(again)
                 else:
-                    self._association.expire()
+                    association.expire()
         self._take(exchange.objects)
         return exchange
 
@@ -182,6 +252,8 @@ class Scada:
             writer.close()
             association.abandon()
             self._progress.set()
+            if writer is self._writer:
+                self._lost.set()
 
     def _take(self, objects: Sequence[DecodedObject]) -> None:
         self.store.apply(objects, now=asyncio.get_running_loop().time())
