@@ -9,11 +9,14 @@ from desk_stage import Stage1, fleet_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tieline.desk.dispatch import AGAIN_NS
 from tieline.desk.watch import decide_reverts
+from tieline.resource.claim import ClaimKind
 from tieline.resource.command import TERMINAL, Stage, follows
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
-from tieline.times import MINUTE_NS
+from tieline.resource.quality import Quality
+from tieline.times import HOUR_NS, MINUTE_NS
 
 
 @settings(max_examples=40, deadline=None)
@@ -61,5 +64,49 @@ def test_a_device_that_holds_its_command_after_its_time_is_released_and_recorded
         await stage.desk.send(release)
         assert np.isnan(stage.devices.target_w[0])
         assert release.caused_by == (entries[0].id,)
+
+    asyncio.run(play())
+
+
+def test_a_device_that_never_answered_is_told_anew_while_it_is_in_reach_and_one_that_answered_is_not() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 4))
+        for row in range(4):
+            limit = {"kind": ClaimKind.LIMIT, "low": -5_000.0, "high": 0.0}
+            await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, f"r{row}", **limit))
+        stage.state.fleet.quality[:] = int(Quality.GOOD)
+        stage.state.fleet.quality[3] = int(Quality.COMM_LOST)
+        stage.devices.answers = lambda n: np.zeros(n, np.bool_)
+        first = await stage.desk.settle()
+        for row, end in ((0, Stage.UNCONFIRMED), (1, Stage.DONE), (2, Stage.UNCONFIRMED), (3, Stage.UNCONFIRMED)):
+            one = first.take(first.rows == row)
+            stage.devices.report(one, Stage.SENT)
+            # The third was read back: it took the command, and does otherwise.
+            stage.devices.report(one, end, 100.0 if row == 2 else np.nan)
+        await stage.desk.flush()
+        stage.clock.ns += AGAIN_NS - MINUTE_NS
+        assert await stage.desk.settle() is None
+        stage.clock.ns += MINUTE_NS
+        again = await stage.desk.settle()
+        assert again.rows.tolist() == [0]
+        assert again.seq > first.seq and again.high_w.tolist() == [0.0]
+        assert again.valid_until_ns > first.valid_until_ns
+
+    asyncio.run(play())
+
+
+def test_a_limit_that_outlives_many_commands_holds_at_the_device_without_a_gap() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 2))
+        until_ns = stage.clock.ns + 3 * HOUR_NS
+        limit = {"kind": ClaimKind.LIMIT, "low": -5_000.0, "high": 0.0, "end_ns": until_ns}
+        await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "r0", **limit))
+        while stage.clock.ns < until_ns:
+            await stage.desk.settle()
+            assert stage.devices.high_w[0] == 0.0 and stage.devices.until_ns[0] > stage.clock.ns
+            stage.clock.ns += MINUTE_NS
+        await stage.desk.settle()
+        assert len(stage.devices.batches) == 180 // 13 + 2  # one each time that less than eight of 20 minutes are left
+        assert {row for batch in stage.devices.batches for row in batch.rows.tolist()} == {0}
 
     asyncio.run(play())

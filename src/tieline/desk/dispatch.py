@@ -22,12 +22,16 @@ from tieline.fleet.claims import Settled
 from tieline.ids import derive
 from tieline.resource.batch import CommandBatch
 from tieline.resource.claim import Quantity
+from tieline.resource.command import Stage
 from tieline.resource.level import Level
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.resource.ramp import EMERGENCY
 from tieline.times import MINUTE_NS, SECOND_NS
 
 LEASE_NS = 20 * MINUTE_NS
 RENEW_NS = 8 * MINUTE_NS
+AGAIN_NS = 2 * MINUTE_NS
+"""After which a row whose command ended without an answer is told anew."""
 CHANGE_W = 1.0
 STEP_S = 60.0
 Rows = NDArray[np.int32]
@@ -62,9 +66,21 @@ def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     limits = _differs(settled.told_low_w, low_w) | _differs(settled.told_high_w, high_w)
     # A row that is free and unlimited needs no renewal: letting its last command lapse says the same.
     in_force = ~frees | _is_limited(state, settled)
-    runs_out = in_force & _is_due(last.valid_until_ns[rows] - now_ns)
+    runs_out = in_force & (_is_due(last.valid_until_ns[rows] - now_ns) | _unheard(state, rows, now_ns))
     moved_mask: Mask = moved | (limits & (in_force | _was_limited(state, rows))) | runs_out
     return moved_mask
+
+
+def due(state: DeskState, now_ns: int) -> Rows:
+    """Return the rows whose last command may have to be renewed now though no claim on them has changed.
+
+    A limit for three hours is one claim and many commands, as each ends by the device's own timer (R15).
+    """
+    last = state.commands
+    held = last.valid_until_ns > state.claims.latest_ns  # those that had lapsed before were seen to then
+    everyone = np.arange(len(held), dtype=np.int32)
+    rows: Rows = np.flatnonzero(held & (_is_due(last.valid_until_ns - now_ns) | _unheard(state, everyone, now_ns)))
+    return rows.astype(np.int32)
 
 
 def _differs(new: Floats, old: Floats) -> Mask:
@@ -194,7 +210,7 @@ def _says_more(state: DeskState, wish: Wish, now_ns: int) -> Mask:
     rows, last = wish.rows, state.commands
     same = (wish.target_w == last.target_w[rows]) | (np.isnan(wish.target_w) & np.isnan(last.target_w[rows]))
     same &= ~_differs(wish.low_w, last.low_w[rows]) & ~_differs(wish.high_w, last.high_w[rows])
-    mask: Mask = ~same | _is_due(last.valid_until_ns[rows] - now_ns)
+    mask: Mask = ~same | _is_due(last.valid_until_ns[rows] - now_ns) | _unheard(state, rows, now_ns)
     return mask
 
 
@@ -202,6 +218,19 @@ def _is_due(left_ns: NDArray[np.int64]) -> Mask:
     """Return where a command soon runs out, or would hold for longer than a lease as the clock was set back (R3)."""
     due: Mask = (left_ns < RENEW_NS) | (left_ns > LEASE_NS)
     return due
+
+
+def _unheard(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return which rows report, but never answered their last command: they may hold an older one, that ends sooner.
+
+    What they are told then is a new command, newer than the first and as absolute (R14): if both come, the second
+    changes nothing. One that can't be reached is left alone until it is.
+    """
+    last = state.commands
+    silent = (last.stage[rows] == int(Stage.UNCONFIRMED)) & np.isnan(last.observed_w[rows])
+    reports = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    mask: Mask = silent & reports & (now_ns - last.at_ns[rows] >= AGAIN_NS)
+    return mask
 
 
 def _batch(state: DeskState, wish: Wish, causes: tuple[str, ...], now_ns: int) -> CommandBatch:

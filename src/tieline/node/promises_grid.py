@@ -44,8 +44,9 @@ def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override:
 def limit_held(stage: Stage, told: Told) -> Promise:
     """Nothing on the feeder fed in, as a mean over ten minutes, from six minutes after the limit came.
 
-    What can't be reached may do what it was told before until that lease ends (R16), and what was switched a moment ago
-    what its own timer demands (R12: an engine that was just started); from then on both count like the others.
+    What could not be reached when the limit came, and was shown so to the DNO, its crew isolated by hand. What is lost
+    later may do what it was told before until that lease ends (R16), and what was switched a moment ago what its own
+    timer demands (R12: an engine that was just started); from then on both count like the others.
     """
     since_ns, until_ns = int(told.override["when_ns"]) + SETTLES_NS, int(told.restored.get("when_ns", 2**63 - 1))
     seen = [each for each in stage.watch_trail if since_ns <= each[0] <= until_ns]
@@ -65,7 +66,8 @@ def limit_held(stage: Stage, told: Told) -> Promise:
     evidence = (
         f"{len(rows)} devices gave {before_w / 1e3:.1f} kW before, at worst {worst_w / 1e3:.2f} kW under a limit of "
         f"{limit_w / 1e3:.1f} kW; tolerance {SLACK_FRAC:.0%} of their {size_w / 1e3:.0f} kW; "
-        f"{int(excused.any(axis=0).sum())} out of reach or on own timers gave {leased_w / 1e3:.1f} kW meanwhile"
+        f"{int(excused.any(axis=0).sum())} out of reach or on own timers gave {leased_w / 1e3:.1f} kW meanwhile; "
+        f"{len(told.override['isolated'])} that the DNO saw not reporting were isolated by hand"
     )
     tested = before_w > limit_w
     return promise(LIMIT_HOLDS, worst_w - limit_w <= SLACK_FRAC * size_w, evidence, tested)

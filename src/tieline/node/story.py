@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.contract.eligibility import eligible
 from tieline.desk.offering import TYPICAL_SHARE, day_ahead_offers
@@ -23,11 +24,15 @@ from tieline.plan.forecast import like_days
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.simulate.iso.prices import ZONE, prices_of
 from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, market_day
 
+Rows = NDArray[np.int32]
 OFFER_HOURS = 6
 LEAST_CALLED_W = 500.0
+_REPORTING, _TOTAL = 6, 15
+"""AI of the binding's layout: how many devices of a group report, and how many there are."""
 STEADY = (Kind.BATTERY, Kind.MECHANICAL_STORAGE)
 """Kinds that go back to a known power when they are let go, likeliest first."""
 
@@ -181,7 +186,27 @@ class Story:
             "status": [status.name for status in statuses],
         }  # fmt: skip
         self._note(f"the DNO lets nothing on {site.feeder} feed in, for works, over DNP3: {statuses[0].name}")
+        self._isolate(group, rows)
         await self._spare(site.group)
+
+    def _isolate(self, group: int, rows: Rows) -> None:
+        """Let the crew open the isolators of devices that nobody can reach, where the DNO's own points tell of some.
+
+        No lease ever reached those, so only a hand holds what they do alone (R16); who is in reach is left to us.
+        Crews make sure of every source behind them before they begin (EN 50110-1, 6.2).
+        """
+        stage = self.stage
+        reporting, total = (stage.scada.analog(group + at) for at in (_REPORTING, _TOTAL))
+        out = rows[(stage.node.state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0]
+        if reporting is None or total is None or reporting >= total:
+            out = out[:0]
+        stage.link.isolate(out)
+        self.told.override |= {
+            "reporting": reporting, "reporting_of": total,
+            "isolated": [stage.node.state.fleet.id_of(int(row)) for row in out],
+        }  # fmt: skip
+        if len(out):
+            self._note(f"{len(out)} of {total:.0f} devices report nothing: the crew opens their isolators")
 
     async def _spare(self, group: str) -> None:
         """Note, once the desk has moved the pool's shares, what others could still have given then."""
@@ -245,6 +270,7 @@ class Story:
         under, giving_w = held_of(stage, rows), _giving(stage, rows)
         at = stage.group_at(group)
         at_ns, statuses = await firmly(stage, lambda: stage.scada.cancel(at))
+        stage.link.rejoin()
         await stage.sleep(5)
         assert self._held is not None
         self.told.held = (self._held, under, held_of(stage, rows))
@@ -263,7 +289,7 @@ class Story:
         return loading_of(self.dno, feeder, begins_ns, ends_ns)
 
 
-def _giving(stage: Stage, rows: np.ndarray[Any, np.dtype[np.int32]]) -> float:
+def _giving(stage: Stage, rows: Rows) -> float:
     """Return what rows feed in now (W); what another takes makes none of it good."""
     return float(np.maximum(stage.world.power_w[rows], 0.0).sum())
 

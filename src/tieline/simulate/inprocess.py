@@ -64,6 +64,7 @@ class ColumnsLink:
         self.unsteady = mine & (draw[2] < faults.out_of_reach)
         self.skew_ns = np.round(rng.standard_normal(count) * faults.skew_s * SECOND_NS).astype(np.int64)
         self.is_lost = np.zeros(count, np.bool_)
+        self.is_isolated = np.zeros(count, np.bool_)
         self._held: list[tuple[CommandBatch, Picks]] = []
         self.seen: Counter[str] = Counter()
         self.sent = self.acknowledged = self.observed = self.late = self.expired = self.duplicates = 0
@@ -72,11 +73,22 @@ class ColumnsLink:
     def told(self, now_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return what the devices obey now: targets (NaN: none), low and high limits (W); over means fallen back."""
         over = (self.until_ns + self.skew_ns <= now_ns) & ~self.no_timer
-        return (
+        found = (
             np.where(over, np.nan, self.target_w),
             np.where(over, -np.inf, self.low_w),
             np.where(over, np.inf, self.high_w),
         )
+        for column in found:
+            column[self.is_isolated] = 0.0
+        return found
+
+    def isolate(self, rows: Rows) -> None:
+        """Open the isolators of devices at their sites, by hand: whatever they are told, they give and take nothing."""
+        self.is_isolated[rows] = True
+
+    def rejoin(self) -> None:
+        """Close all isolators again."""
+        self.is_isolated[:] = False
 
     def disturb(self, begin: bool) -> int:
         """Take the unsteady devices out of reach, or bring them back; returns how many.
