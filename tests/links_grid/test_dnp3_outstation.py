@@ -24,6 +24,7 @@ from tieline.resource.level import Level
 from tieline.resource.quality import Quality
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.simulate.network import Network
 from tieline.simulate.scada import Scada
 
 NORTH, SOUTH = 0, 50
@@ -60,7 +61,12 @@ class Room:
         await self.outstation.publish(self.desk.snapshot(now_ns=self.clock.now_ns(), **how))
 
 
-def play(scene: Callable[[Room], Awaitable[None]], desk: SmallDesk | None = None, binding: Binding = BINDING) -> None:
+def play(
+    scene: Callable[[Room], Awaitable[None]],
+    desk: SmallDesk | None = None,
+    binding: Binding = BINDING,
+    network: Network | None = None,
+) -> None:
     async def main(loop: VirtualLoop) -> None:
         async with Supervisor(np.random.default_rng(1)) as supervisor:
             room = Room(loop, supervisor, desk or SmallDesk(), binding)
@@ -70,7 +76,7 @@ def play(scene: Callable[[Room], Awaitable[None]], desk: SmallDesk | None = None
             await room.outstation.stop()
             assert not supervisor.failures
 
-    run_virtual(main)
+    run_virtual(main, network)
 
 
 def test_an_integrity_poll_shows_every_point_of_the_groups_a_master_may_read() -> None:
@@ -314,6 +320,56 @@ def test_a_latch_lives_as_long_as_its_master_is_heard_and_lapses_after_two_keep_
         assert ("dnp3:dno", "limit", "pool:north") in room.desk.withdrawn
 
     play(scene)
+
+
+def test_a_lapse_is_shown_to_its_master_once_it_is_back_until_it_operates_again() -> None:
+    async def scene(room: Room) -> None:
+        dno = await room.master()
+        await dno.limit(NORTH, -1e6, 1e6)
+        await dno.close()
+        await asyncio.sleep(121)  # two keep-alives: not one look later is it still shown as enabled
+        assert room.outstation.lapses() == {"dnp3 dno limit of pool:north": 1}
+        again = await room.master()
+        assert (again.binary(NORTH + 11), again.binary(NORTH + 4)) == (False, True)
+        await again.limit(NORTH, -1e6, 1e6)
+        await again.poll()
+        assert (again.binary(NORTH + 11), again.binary(NORTH + 4)) == (True, False)
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("away_s", "lapses"), [(0.0, 0), (60.0, 0), (200.0, 1)])
+def test_a_front_end_dials_anew_after_a_cut_and_renews_what_lapsed_meanwhile(away_s: float, lapses: int) -> None:
+    class Line:
+        """A path that can be interrupted: whoever dials then is refused."""
+
+        is_open = True
+
+        def delay_s(self, now_s: float, size: int) -> float | None:
+            return 0.001 if self.is_open else None
+
+    line = Line()
+
+    async def scene(room: Room) -> None:
+        dno = await room.master()
+        await dno.limit(NORTH, -1e6, 1e6)
+        task = room.supervisor.keep("dnp3 dno", dno.attend)
+        await asyncio.sleep(90)
+        line.is_open = False
+        asyncio.get_running_loop().network.cut("tieline", 20000)
+        await asyncio.sleep(away_s)
+        line.is_open = True
+        await asyncio.sleep(90)
+        assert room.desk.bounds("pool:north", room.clock.now_ns()) == (-1e6, 1e6)
+        assert (dno.renewed, sum(room.outstation.lapses().values())) == (lapses, lapses)
+        assert room.supervisor.losses == {"dnp3 dno": 1}
+        await dno.cancel(NORTH)
+        await asyncio.sleep(90)
+        assert room.desk.bounds("pool:north", room.clock.now_ns()) == (-5e6, 5e6)
+        task.cancel()
+        room.supervisor.failures.clear()
+
+    play(scene, network=Network(lambda host, port: line))
 
 
 def test_a_master_on_no_list_is_closed_unheard() -> None:

@@ -79,8 +79,7 @@ def due(state: DeskState, now_ns: int) -> Rows:
     last = state.commands
     held = last.valid_until_ns > state.claims.latest_ns  # those that had lapsed before were seen to then
     everyone = np.arange(len(held), dtype=np.int32)
-    rows: Rows = np.flatnonzero(held & (_is_due(last.valid_until_ns - now_ns) | _unheard(state, everyone, now_ns)))
-    return rows.astype(np.int32)
+    return everyone[held & (_is_due(last.valid_until_ns - now_ns) | _unheard(state, everyone, now_ns))]
 
 
 def _differs(new: Floats, old: Floats) -> Mask:

@@ -19,7 +19,7 @@ from tieline.errors import ConfigError
 from tieline.node.config import write_example
 from tieline.node.frame import write_resources
 from tieline.node.relief import grid_report
-from tieline.node.report import report
+from tieline.node.report import broke, losses, report
 from tieline.node.settling import settle
 from tieline.node.stage import raise_stage, scenario
 from tieline.node.stage_owners import keep_owners, owners_report
@@ -63,12 +63,6 @@ def quiet() -> None:
     )
 
 
-def broke(supervisor: Supervisor) -> dict[str, int]:
-    """Return how often each task failed by its own fault: links that the faulty network took don't count."""
-    lost = supervisor.losses
-    return {name: count - lost.get(name, 0) for name, count in supervisor.failures.items() if count > lost.get(name, 0)}
-
-
 def run_headless(
     devices: int,
     seed: int,
@@ -99,7 +93,7 @@ def run_headless(
                 statement = await settle(stage, ends=True)
                 await stage.node.group.drained()
                 result = report(stage, story, statement, seed)
-                result["failures"], result["losses"] = broke(supervisor), dict(supervisor.losses)
+                result["failures"], result["losses"] = broke(supervisor), losses(supervisor, stage.outstation)
                 result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
                 result["faults"] = {"devices": dict(stage.link.seen), "streams": dict(seen)}
                 if folder is not None:

@@ -14,7 +14,7 @@ import numpy as np
 import structlog
 
 from tieline.node.relief import grid_report
-from tieline.node.report import report
+from tieline.node.report import broke, losses, report
 from tieline.node.settling import settle
 from tieline.node.stage import Stage, raise_stage, scenario
 from tieline.node.stage_owners import keep_owners, owners_report
@@ -102,7 +102,7 @@ async def play_on_wire(
         statement = await settle(stage, ends=True)
         await stage.node.group.drained()  # the state is ahead of the journal by what is being written
         result = report(stage, story, statement, seed)
-        result["failures"] = dict(supervisor.failures)
+        result["failures"], result["losses"] = broke(supervisor), losses(supervisor, stage.outstation)
         result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
         await stage.scada.close()
         await stage.outstation.stop()

@@ -12,6 +12,7 @@ from tieline.desk.facts import AskGranted, BatchTaken, CommandsIssued, CommandsR
 from tieline.desk.settle import Settlement
 from tieline.flow.record import Record
 from tieline.ids import derive
+from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.life import Counts
 from tieline.market.baseline import Baseline
 from tieline.node.gap import gap_of
@@ -22,6 +23,7 @@ from tieline.node.stage import POOL, Stage
 from tieline.node.story import Story, Told
 from tieline.resource.claim import Refusal
 from tieline.resource.command import Stage as Life
+from tieline.rim.supervise import Supervisor
 from tieline.times import SECOND_NS, iso
 
 LATE_S = 5.0
@@ -59,6 +61,17 @@ def report(stage: Stage, story: Story, settled: Settlement | Refusal | None, see
         "records": len(records),
         "digest": stage.node.journal.last_hash.hex(),
     }
+
+
+def broke(supervisor: Supervisor) -> dict[str, int]:
+    """Return how often each task failed by its own fault: links that the faulty network took don't count."""
+    lost = supervisor.losses
+    return {name: count - lost.get(name, 0) for name, count in supervisor.failures.items() if count > lost.get(name, 0)}
+
+
+def losses(supervisor: Supervisor, outstation: Dnp3Outstation) -> dict[str, int]:
+    """Return how often each link was lost, and how often what a master held lapsed by that."""
+    return {**supervisor.losses, **{f"lapsed: {name}": count for name, count in outstation.lapses().items()}}
 
 
 def _awards(stage: Stage) -> list[dict[str, Any]]:

@@ -215,6 +215,8 @@ class Scada:
 
     async def _renew(self) -> None:
         """Give each standing order again that is in force no more by its own echo: its lease ran out meanwhile."""
+        if any(self.binary(at + _ENABLED) is False for at in self.orders):
+            await self.poll()  # an echo may be older than the order
         for at, (low_w, high_w) in list(self.orders.items()):
             if self.binary(at + _ENABLED) is False and self.orders.get(at) == (low_w, high_w):
                 self.renewed += 1

@@ -10,6 +10,8 @@ see the same instant.
 from __future__ import annotations
 
 import copy
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -64,6 +66,9 @@ class Association:
         self.refused = 0
         self.heard_s = loop_time()
         self.waiting: dict[str, int] = {}
+        self.lapsed: set[Slot] = set()
+        """Functions that lapsed and that the master has not operated since."""
+        self.lapses: Counter[Slot] = Counter()
         self._inlet, self._clock, self._loop_time = inlet, clock, loop_time
         self._source = f"dnp3:{peer.name}"
         self._lease_s, self._select_s = binding.lease_s, binding.select_s
@@ -113,17 +118,23 @@ class Association:
         """Show a snapshot with our outputs; groups whose granted revision it lacks stay pending (rule R19)."""
         if snapshot is not None:
             self.waiting = {r: revision for r, revision in self.waiting.items() if revision > snapshot.revision}
-        self.image.show(snapshot, self.panel.outputs(), frozenset(self.waiting), self._clock.now_ns())
+        lapsed = frozenset(resource for resource, _ in self.lapsed)
+        self.image.show(snapshot, self.panel.outputs(), frozenset(self.waiting), self._clock.now_ns(), lapsed)
 
     @property
     def silent_s(self) -> float:
         """How long nothing was heard of the master (s of the binding's times)."""
         return self._loop_time() - self.heard_s
 
+    @property
+    def lapses_after_s(self) -> float:
+        """How long until what this master asked lapses, if it stays silent (s of the binding's times)."""
+        return self._lease_s - self.silent_s if self._asked else math.inf
+
     async def tend(self) -> bool:
         """Renew the leases of a master that we hear, withdraw those of one gone silent. Returns whether any lapsed."""
         now_s = self._loop_time()
-        silent = self.silent_s > self._lease_s
+        silent, before = self.silent_s > self._lease_s, self.lapses.total()
         for slot, (ask, asked_s) in list(self._asked.items()):
             if silent:
                 await self._lapse(slot, ask)
@@ -132,7 +143,7 @@ class Association:
                 again = await self._ask(slot, ask.native, ask.frame)
                 if isinstance(again, CommandStatus):
                     await self._lapse(slot, ask)
-        return silent
+        return self.lapses.total() > before
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -207,10 +218,14 @@ class Association:
             return CommandStatus.SUCCESS
         before = self.panel.latches[action.slot]
         if action.does == "withdraw":
-            return await self._withdraw(action.slot, frame)
+            status = await self._withdraw(action.slot, frame)
+            if status is CommandStatus.SUCCESS:
+                self.lapsed.discard(action.slot)
+            return status
         self.panel.latches[action.slot] = action.latch
         answer = await self._ask(action.slot, native, frame)
         if isinstance(answer, Granted):
+            self.lapsed.discard(action.slot)
             return CommandStatus.SUCCESS
         self.panel.latches[action.slot] = before
         return answer
@@ -277,6 +292,8 @@ class Association:
         await self._withdraw(slot, derive("frame", "lapse", ask.frame, ask.version))
         self._asked.pop(slot, None)
         self.panel.lapse(slot)
+        self.lapsed.add(slot)
+        self.lapses[slot] += 1
 
     def _next_version(self) -> int:
         self._version = max(self._version + 1, self._clock.now_ns())

@@ -22,7 +22,7 @@ MAX_INDEX = 0xFFFF
 
 
 class Input(Struct, frozen=True, forbid_unknown_fields=True):
-    """One AI or BI of the layout: the point `shows` is a key of the snapshot, or `@revision`, `@pending`."""
+    """One AI or BI of the layout: the point `shows` is a key of the snapshot, or `@revision`, `@pending`, `@lapsed`."""
 
     offset: int
     shows: str
@@ -112,6 +112,7 @@ class Binding(Struct, frozen=True, forbid_unknown_fields=True):
         Input(0, "is_connected", event_class=1),
         Input(1, "is_local", event_class=1),
         Input(3, "@pending", event_class=1),
+        Input(4, "@lapsed", event_class=1),
     )
     outputs: tuple[Output, ...] = (
         Output(0, "target", "target_w", 10),

@@ -38,26 +38,40 @@ class Image:
         self._tables: dict[int, dict[int, AnalogPoint | BinaryPoint]] = {_BI: {}, _BO: {}, _AI: {}, _AO: {}}
         self.show(None, {}, frozenset(), 0)
 
-    def show(self, snapshot: Snapshot | None, outputs: Outputs, pending: frozenset[str], now_ns: int) -> None:
+    def show(
+        self,
+        snapshot: Snapshot | None,
+        outputs: Outputs,
+        pending: frozenset[str],
+        now_ns: int,
+        lapsed: frozenset[str] = frozenset(),
+    ) -> None:
         """Take a snapshot, the outputs in force (by group and what they set) and the groups that wait for a revision.
 
+        `lapsed` are the groups of which this master holds something no more, as it was silent for a lease (R3).
         Each change beyond its deadband becomes an event at its source's time.
         """
         views = {view.resource: view for view in snapshot.groups} if snapshot else {}
         record = self._primed
         for group in self._groups:
-            self._show_inputs(group, snapshot, views.get(group.resource), group.resource in pending, now_ns, record)
+            marks = {"@pending": group.resource in pending, "@lapsed": group.resource in lapsed}
+            self._show_inputs(group, snapshot, views.get(group.resource), marks, now_ns, record)
             self._show_outputs(group, outputs, now_ns, record)
         # A master learns the first values from its integrity poll: no event tells of a change that never was.
         self._primed = self._primed or snapshot is not None
 
     def _show_inputs(
-        self, group: Group, snapshot: Snapshot | None, view: GroupView | None, pending: bool, now_ns: int, record: bool
+        self,
+        group: Group,
+        snapshot: Snapshot | None,
+        view: GroupView | None,
+        marks: dict[str, bool],
+        now_ns: int,
+        record: bool,
     ) -> None:
-        own = {
-            "@revision": Measured(float((snapshot.revision if snapshot else 0) % 2**31), Quality.GOOD, now_ns),
-            "@pending": Measured(float(pending), Quality.GOOD, now_ns),
-        }
+        revision = float((snapshot.revision if snapshot else 0) % 2**31)
+        own = {name: Measured(float(value), Quality.GOOD, now_ns) for name, value in marks.items()}
+        own["@revision"] = Measured(revision, Quality.GOOD, now_ns)
         for point in self._binding.analog:
             seen = own.get(point.shows) or (view.values.get(point.shows) if view else None)
             flags = analog_flags(seen.quality) if seen else UNKNOWN_FLAGS

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import ssl
 from collections.abc import Sequence
 from typing import Any
@@ -111,6 +112,14 @@ class Dnp3Outstation:
             **self._counts,
         )
 
+    def lapses(self) -> dict[str, int]:
+        """Return how often what a master held lapsed as it was silent for a lease, by master, function and group."""
+        return {
+            f"{self.name} {association.peer.name} {function} of {resource}": count
+            for association in self._associations.values()
+            for (resource, function), count in association.lapses.items()
+        }
+
     def _tell(self) -> None:
         if self._intake is not None:
             self._intake.health(self.health())
@@ -124,7 +133,9 @@ class Dnp3Outstation:
 
     async def _tend(self) -> None:
         while True:
-            await asyncio.sleep(max(self._binding.lease_s / 6, 0.5) / self._pace)
+            # At the latest when a lease ends, so that what has lapsed is shown as in force to nobody.
+            ends_s = min((each.lapses_after_s for each in self._associations.values()), default=math.inf)
+            await asyncio.sleep(max(min(self._binding.lease_s / 6, ends_s + 0.001), 0.5) / self._pace)
             for association in self._associations.values():
                 if await association.tend():
                     self._show(association)
