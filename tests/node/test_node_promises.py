@@ -9,7 +9,7 @@ import pytest
 
 from tieline.desk.facts import ClaimsPlaced, Packed, to_record
 from tieline.flow.record import Record
-from tieline.node.promises_grid import opted_out, relieved, restored, substituted
+from tieline.node.promises_grid import limit_held, opted_out, relieved, restored, substituted
 from tieline.node.relief import SETTLES_NS, Relief
 from tieline.node.story import Told
 from tieline.node.works import Held
@@ -63,6 +63,34 @@ def test_a_lack_must_show_that_nobody_else_could_have(taken_w, feasible_w, count
     told = Told(override={"pool_share_before_w": taken_w, "when_ns": AT}, spare={"spare_w": spare_w})
     override = {"owed_w": 60_000.0, "feasible_w": feasible_w, "substitute_count": count}
     assert verdict(substituted(told, [], override)) == expected
+
+
+# --- the limit ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gives_w", "lost_until", "expected"),
+    [
+        (0.0, 0, (True, True)),
+        (3_000.0, 0, (False, True)),  # in reach, and gives
+        (3_000.0, 20, (True, True)),  # lost for as long as its lease
+        (3_000.0, 40, (False, True)),  # nobody isolated it: once its lease is over it counts like the others
+    ],
+)
+def test_a_limit_is_broken_by_what_gives_but_for_a_lease_out_of_reach(gives_w, lost_until, expected) -> None:
+    rows = np.arange(4, dtype=np.int32)
+    trail = [
+        (AT + minute * MINUTE_NS, np.array([gives_w if minute < (lost_until or 40) else 0.0, 0, 0, 0.0]),
+         np.array([minute < lost_until, False, False, False]))
+        for minute in range(41)
+    ]  # fmt: skip
+    fleet = SimpleNamespace(leaves=lambda group: rows, max_inject_w=np.full(4, 25_000.0))
+    stage = SimpleNamespace(
+        watch_trail=trail, node=SimpleNamespace(state=SimpleNamespace(fleet=fleet)),
+        territory=SimpleNamespace(fleet=fleet),
+    )  # fmt: skip
+    works = {"when_ns": AT, "group": "g", "giving_before_w": 9_000.0, "limit_high_w": 0.0, "isolated": []}
+    assert verdict(limit_held(stage, Told(override=works))) == expected
 
 
 # --- restored -----------------------------------------------------------------------------------------------------------

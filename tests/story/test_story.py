@@ -80,6 +80,17 @@ def test_a_short_story_is_a_whole_one(minutes: int) -> None:
         assert result[part], part
 
 
+@pytest.mark.parametrize(("devices", "seed"), [(70, 7), (60, 3), (60, 8)])
+def test_a_limit_outlives_a_cut_line_a_device_out_of_reach_and_a_lost_renewal(devices: int, seed: int) -> None:
+    quiet()
+    result = run_headless(devices, seed, "comms-loss", 90 * MINUTE_NS, lambda line: None)
+    assert [p for p in result["promises"] if not p["held"]] == []
+    works = result["override"]
+    assert result["losses"]["dnp3 dno"] >= 1
+    assert len(works["isolated"]) == works["reporting_of"] - works["reporting"]
+    assert result["failures"] == {}
+
+
 def test_what_was_dispatched_was_nearly_delivered(played: tuple) -> None:
     rows = played[0]["dispatch"]
     asked = sum(row["instructed_mw"] for row in rows)
