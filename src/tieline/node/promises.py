@@ -163,7 +163,15 @@ def _replay_is_equal(stage: Stage) -> Promise:
     again.claims.expire(now_ns)
     live.claims.expire(now_ns)
     one, two = live.digest(), again.digest()
-    return promise("replay of the journal gives the same state", one == two, f"{one} and {two}")
+    evidence = f"{one} and {two}"
+    if one != two:  # name the part, as two hashes tell nobody where to look
+        parts = [name for name in ("claims", "ledger") if getattr(live, name).digest() != getattr(again, name).digest()]
+        for name in ("target_w", "low_w", "high_w", "valid_until_ns"):
+            pair = getattr(live.commands, name), getattr(again.commands, name)
+            rows = np.flatnonzero(~np.isclose(*pair, rtol=0.0, atol=0.0, equal_nan=True))
+            parts += [f"{name} of {len(rows)} rows, first {live.fleet.id_of(int(rows[0]))}"] if len(rows) else []
+        evidence += f"; apart in {', '.join(parts) or 'what is decided besides'}"
+    return promise("replay of the journal gives the same state", one == two, evidence)
 
 
 def _journal_is_whole(stage: Stage) -> Promise:
