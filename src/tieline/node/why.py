@@ -54,7 +54,8 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
     """
     if not fleet.holds(resource):
         known = ", ".join([*fleet.ids[:2], *(group.id for group in fleet.groups[:2])])
-        raise ConfigError(f"resource {resource!r} is unknown: give a device or group such as {known}")
+        limit = f"give a device or group such as {known}" if known else "the registry is empty: `tieline import` first"
+        raise ConfigError(f"resource {resource!r} is unknown: {limit}")
     is_group = fleet.kind_of(resource) in GROUP_KINDS
     journal = journal_to_read(folder)
     try:
