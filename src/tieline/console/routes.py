@@ -331,8 +331,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
     Route(
-        "POST", f"{_A}/readings", Action.SEND_READINGS, _readings, "Send readings to `tieline serve`; durable when it answers", Ingested,
-        Columns, is_raw=True,
+        "POST", f"{_A}/readings", Action.SEND_READINGS, _readings, "Send readings; a demonstration takes none",
+        Ingested, Columns, is_raw=True,
     ),
     Route("GET", f"{_A}/past", Action.SEE_GRID, _kept, "Which past instants `as_of` can show", d.KeptSpan),
     Route(

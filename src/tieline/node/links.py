@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import ssl
 from collections.abc import Awaitable, Callable
@@ -227,7 +228,8 @@ async def listening(start: Awaitable[T], path: str, host: str, port: int) -> T:
     try:
         return await start
     except OSError as error:
-        raise ConfigError(f"{path}: {host}:{port}: {error.strerror or error}: give a free port") from None
+        limit = "give a free port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "give an address of ours"
+        raise ConfigError(f"{path}: {host}:{port}: {error.strerror or error}: {limit}") from None
 
 
 def _says(name: str, what: str, host: str, port: int, is_tls: bool) -> str:

@@ -47,6 +47,7 @@ from tieline.rim.certificates import Files, check_validity, server_context
 from tieline.times import Clock
 
 FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
+MOST_EVENTS = 1_000_000
 Check = Callable[[], object]
 
 
@@ -134,13 +135,20 @@ def _readable(path: Path, where: str) -> None:
         raise ConfigError(f"{where} = {str(path)!r}: {error.strerror}: give a file that can be read") from None
 
 
+def _check_host(host: str, path: str) -> None:
+    if not host or not host.isprintable() or " " in host:
+        raise ConfigError(f"{path} = {host!r}: give an address or name of this machine, 0.0.0.0 for all of its own")
+
+
 def _check_ports(settings: Settings, port: int | None) -> None:
     """Refuse two listeners of one port: the second would find it taken by the first, whoever else runs."""
     links = settings.links
     taken: list[tuple[str, int, str]] = [(settings.host, settings.port if port is None else port, "$.port")]
     listeners = [(one.host, one.port, f"$.links.dnp3[{at}].port") for at, one in enumerate(links.dnp3)]
     listeners += [(one.host, one.port, f"$.links.openadr[{at}].port") for at, one in enumerate(links.openadr)]
+    _check_host(settings.host, "$.host")
     for host, wanted, path in listeners:
+        _check_host(host, path.removesuffix("port") + "host")
         if not 0 <= wanted <= 65_535:
             raise ConfigError(f"{path} = {wanted}: give 0 to 65535")
         for near, other, where in taken:
@@ -173,6 +181,8 @@ def _size_w(fleet: Fleet, name: str) -> tuple[float, float]:
 def _check_dnp3(settings: Dnp3Settings, fleet: Fleet, folder: Path, path: str) -> None:
     if not 0 <= settings.address <= MAX_ADDRESS:
         raise ConfigError(f"{path}.address = {settings.address}: give 0 to {MAX_ADDRESS}")
+    if not 1 <= settings.events <= MOST_EVENTS:
+        raise ConfigError(f"{path}.events = {settings.events}: give 1 to {MOST_EVENTS}")
     _told_by(lambda: check_binding(binding_of(settings, fleet)), {"$.peers": f"{path}.masters", "$": path})
     _check_tls(settings.tls, folder, path)
     for at, master in enumerate(settings.masters):
