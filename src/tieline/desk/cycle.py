@@ -197,7 +197,7 @@ class Cycle:
             if ends_ns == begins_ns:
                 continue
             debt = pool.obligation
-            if debt is not None and debt.end_ns <= begins_ns:  # over before this part: what is owed in it, counts
+            if debt is None or debt.end_ns <= begins_ns:  # the last beat knew nothing of this part
                 debt = owed(state, pool.pool, begins_ns)
             asked_w = 0.0 if debt is None else debt.power_w
             award = award_at(state, pool.pool, start_ns)
