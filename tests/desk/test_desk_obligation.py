@@ -10,13 +10,17 @@ import pytest
 from desk_stage import START_NS, Stage1, fleet_of
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.facts import IntervalTracked, from_record
 from tieline.desk.obligation import DISPATCH_STEP_NS, owed
 from tieline.desk.ports import Award, Instruction
 from tieline.desk.tracking import parts
+from tieline.fleet.ledger import Ledger
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Kind
+from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 HOUR = START_NS // HOUR_NS * HOUR_NS + HOUR_NS
@@ -67,3 +71,24 @@ def test_however_late_a_beat_comes_an_award_is_asked_in_its_own_intervals_and_in
     asked_w = {fact.start_ns: fact.asked_w for fact in facts if isinstance(fact, IntervalTracked)}
     assert sorted(asked_w) == list(range(HOUR, HOUR + HOUR_NS, DISPATCH_STEP_NS))
     assert list(asked_w.values()) == pytest.approx([6_000.0] * 12)
+
+
+def test_an_opt_out_ends_with_its_time_and_the_device_is_called_again() -> None:
+    """The claim lapses by the clock, and so must the word of who is out: else a timed opt-out lasted for ever."""
+    stage = Stage1(fleet_of([Kind.BATTERY, Kind.BATTERY]))
+    pool = PoolDesk("pool-1", np.arange(2, dtype=np.int32), np.zeros(2), np.ones(2, np.bool_), np.zeros(2))
+    cycle, out_ns = Cycle(stage.desk, {"pool-1": pool}), 10 * MINUTE_NS
+    opt_out = stage.ask("owner", Level.OWNER_NEED, "r0", ClaimKind.GATE, quantity=Quantity.CONNECT)
+
+    async def play() -> list[bool]:
+        await stage.desk.ask(replace(opt_out, end_ns=stage.clock.ns + out_ns))
+        seen = []
+        for passed_ns in (0, out_ns - 1, out_ns, out_ns + MINUTE_NS):
+            stage.clock.ns = START_NS + passed_ns
+            await cycle.beat(stage.clock.ns)
+            seen.append(bool(stage.state.opted_out[0]))
+        return seen
+
+    assert asyncio.run(play()) == [True, True, False, False]
+    assert [record.kind for record in stage.journal.records].count("AskWithdrawn") == 1
+    assert not stage.replayed(Ledger()).opted_out.any()

@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 
 from tieline.desk.facts import IntervalTracked, StatementMade, from_record
-from tieline.node.market_days import MarketDays, expected, expected_from, next_gate
+from tieline.node.market_days import POINT, MarketDays, expected, expected_from, next_gate
 from tieline.node.settling import day_of, settle
 from tieline.node.stage import Stage, raise_stage, scenario
 from tieline.node.story import Story
 from tieline.node.timing import Timing
 from tieline.rim.supervise import Supervisor
+from tieline.simulate.iso.faults import FaultMenu, Faults
+from tieline.simulate.iso.market import IsoMarket, SameDay
 from tieline.simulate.iso.prices import ZONE, last_day, prices_of
 from tieline.simulate.loop import VirtualClock, run_virtual
 from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, market_day, to_ns
+from tieline.wire.ads import messages as ads
 
 DAY = date(2022, 8, 17)
 SECOND, THIRD = DAY + timedelta(days=1), DAY + timedelta(days=2)
@@ -116,3 +119,56 @@ def test_beyond_the_data_nothing_is_expected() -> None:
     assert expected(last) and not expected(last + timedelta(days=1))
     assert expected_from(market_day(last, ZONE).end_ns - 1) == expected(last)
     assert expected_from(market_day(last, ZONE).end_ns) == {}
+
+
+class At:
+    """A clock that stands."""
+
+    def __init__(self, day: date, hour: int, minute: int = 0) -> None:
+        self._ns = to_ns(datetime.combine(day, time(hour, minute), tzinfo=ZONE))
+
+    def now_ns(self) -> int:
+        return self._ns
+
+
+def bid_of(market: IsoMarket, day: date) -> ads.BidResult:
+    return market.submit(ads.Bid("b1", "TIELINE_1", "ENERGY", day, 20, False, (ads.BidSegment(1.0, 50.0),)))
+
+
+def test_the_iso_refuses_a_day_without_prices_by_its_name() -> None:
+    last = last_day("HB_NORTH")
+    rng = np.random.default_rng(1)
+    market = IsoMarket(At(last, 12), rng, Faults(FaultMenu(), rng), gate=time(23), clears_at=time(23, 30))
+    refused = bid_of(market, last + timedelta(days=1))
+    assert refused.status == "REJECTED"
+    assert "2023-01-01" in refused.reason and "2022-12-31" in refused.reason
+
+
+def test_a_days_own_auction_is_on_the_day_and_every_others_on_its_eve() -> None:
+    rng = np.random.default_rng(1)
+    own = SameDay(DAY, time(13, 49), time(13, 50))
+    market = IsoMarket(At(DAY, 13, 48), rng, Faults(FaultMenu(), rng), same_day=own, gate=time(23))
+    assert market.gate_ns(DAY) == At(DAY, 13, 49).now_ns()
+    assert market.clears_ns(DAY) == At(DAY, 13, 50).now_ns()
+    assert market.gate_ns(SECOND) == At(DAY, 23).now_ns()
+    assert market.gate_ns(THIRD) == At(SECOND, 23).now_ns()
+    assert bid_of(market, DAY).status == "SUBMITTED"
+    late = IsoMarket(At(DAY, 13, 49), rng, Faults(FaultMenu(), rng), same_day=own, gate=time(23))
+    assert bid_of(late, DAY).status == "REJECTED"
+    assert "2022-08-17 13:49" in bid_of(late, DAY).reason
+
+
+def test_where_the_prices_end_it_is_said_once_and_nothing_is_offered(lived: tuple) -> None:
+    stage, said = lived[0], list[str]()
+    days = MarketDays(stage, 1, said.append)
+    days.offers_next = last_day(POINT) + timedelta(days=1)
+    offers = len(stage.node.state.offers)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await days.offer_days()
+
+    asyncio.run(main())
+    assert said == ["prices are known until 2022-12-31: nothing is offered for 2023-01-01 or later"]
+    assert len(stage.node.state.offers) == offers

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import charging, groups, position, redispatch, tracking
+from tieline.desk import asks, charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
@@ -72,6 +72,7 @@ class Cycle:
         state.claims.set_local(state.fleet.column("is_local") > 0.5)  # NaN, never read, is not LOCAL
         self._last_ns = now_ns
         state.claims.expire(now_ns)
+        await self.desk.commit(asks.decide_opt_ins(state, now_ns))
         await self.desk.commit(groups.decide_regulation(state, now_ns))
         for pool in self.pools.values():
             await self._count(pool, now_ns, seconds)
