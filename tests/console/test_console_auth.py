@@ -159,3 +159,34 @@ def test_a_sign_in_with_a_wrong_password_is_recorded_without_it(running: Running
     assert answer.status_code == 401
     assert any(row["says"].startswith("ann: sign in: refused") for row in rows)
     assert not any("not-this-one" in row["says"] for row in rows)
+
+
+def test_an_invitation_of_a_known_name_says_what_its_use_will_change(running: Running) -> None:
+    with running.client("admin") as admin, running.client(None) as client:
+        ask = {"name": "rita", "roles": ["viewer"]}
+        first = admin.post("/api/v1/accounts", json=ask).json()
+        assert (first["account"], first["roles_now"]) == ("new", [])
+        voided = first["secret"]
+        first = admin.post("/api/v1/accounts", json=ask).json()
+        assert client.post("/api/v1/enrol", json={"secret": voided, "password": "a long password"}).status_code == 403
+        body = {"secret": first["secret"], "password": "a long password"}
+        assert client.post("/api/v1/enrol", json=body).status_code == 200
+        again = admin.post("/api/v1/accounts", json={**ask, "roles": ["auditor"]}).json()
+        assert (again["account"], again["roles_now"], again["roles"]) == ("active", ["viewer"], ["auditor"])
+        assert "until the link is used all stays" in again["says"]
+        assert client.get("/api/v1/audit").status_code == 403
+        with running.client(None) as other:
+            other.post("/api/v1/enrol", json={"secret": again["secret"], "password": "another long password"})
+        assert client.get("/api/v1/audit").status_code == 200, "an open session has the new roles at once"
+        admin.post("/api/v1/accounts/rita/close")
+        closed = admin.post("/api/v1/accounts", json=ask).json()
+        assert (closed["account"], closed["roles_now"]) == ("closed", ["auditor"])
+
+
+def test_a_gateway_may_be_held_to_its_devices(running: Running) -> None:
+    mine = running.stage.node.state.fleet.ids[0]
+    with running.client("admin") as admin:
+        made = admin.post("/api/v1/accounts", json={"name": "head-end", "roles": ["gateway"], "scope": [mine]})
+        assert made.status_code == 200, made.text
+        wrong = admin.post("/api/v1/accounts", json={"name": "eve", "roles": ["trader"], "scope": [mine]})
+        assert (wrong.status_code, wrong.json()["field"]) == (422, "scope")

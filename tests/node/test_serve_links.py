@@ -229,7 +229,7 @@ def test_links_that_never_come_up_are_listed_as_down_and_no_market_is_said_to_li
         (('resource = "feeder-1"', 'resource = "feeder-9"'), "$.links.dnp3[0].groups[0].resource"),
         (('name = "dno", address', 'name = "dso", address'), "$.links.dnp3[0].masters[0].name"),
         (("pools = { pool-1", "pools = { pool-9"), "'pool-9' is no pool: give one of pool-1"),
-        (('table = "modbus.csv"', 'table = "none.csv"'), "none.csv: no such file"),
+        (('table = "modbus.csv"', 'table = "none.csv"'), "$.links.modbus[0].table = 'none.csv': give a CSV file"),
         (("heater-1 = {", "battery-1 = {"), "'battery-1' is bound at $.links.modbus[0].devices already"),
         (('zone = "America/Chicago"\npools', 'zone = "Mars"\npools'), "zone 'Mars' at $.links.iso[0].zone"),
         (('profile = "water_heater"', 'profile = "teapot"'), "teapot"),

@@ -9,8 +9,9 @@ import pytest
 from tieline.bench.arbitrate import plain_fleet
 from tieline.node.config import load_config
 from tieline.node.operator import NodeOperator
+from tieline.node.principals import principals_of
 from tieline.node.reader import NodeReader, Sources
-from tieline.node.serve import node_of, principals_of
+from tieline.node.serve import node_of
 from tieline.resource.claim import Refusal
 from tieline.resource.level import Level
 from tieline.rim.supervise import Supervisor

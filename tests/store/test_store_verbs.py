@@ -4,11 +4,15 @@ import json
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from tieline.console.auth.accounts import Account
+from tieline.console.auth.roles import Role
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
+from tieline.links.endpoint.openadr.book import Change
 from tieline.node.cli import main
 from tieline.store.asking import ask
 from tieline.store.journal import SqliteJournal
@@ -131,3 +135,36 @@ def test_doctor_names_a_changed_record_and_a_journal_that_is_none(folder: Path) 
     found = run("doctor", "--data", str(folder), "--json")
     assert found.exit_code == 1
     assert "not a journal" in json.loads(found.stdout)["journal"]["says"]
+
+
+def test_accounts_and_vtn_objects_are_exported_without_their_secrets(folder: Path, tmp_path: Path) -> None:
+    journal = SqliteJournal(folder / "journal.db")
+    account = Account("ann", (Role.VIEWER,), "$argon2id$hash", token_hashes=("abc",))
+    thing = {"programID": "p", "objectOperations": [{"callbackUrl": "https://v/", "bearerToken": "hush"}]}
+    journal.append(
+        [
+            Record("a1", "AccountChanged", "ann", 6, (), msgspec.msgpack.encode(account)),
+            Record(
+                "o1",
+                "OpenAdrObject",
+                "sub-1",
+                7,
+                (),
+                msgspec.msgpack.encode(Change("subscriptions", "sub-1", thing, 1)),
+            ),
+        ]
+    )
+    journal.close()
+    for kind, name in (("AccountChanged", "a1"), ("OpenAdrObject", "o1")):
+        target = tmp_path / f"{kind}.json"
+        done = run("export", kind, str(target), "--data", str(folder), "--json")
+        assert json.loads(done.stdout)["records"] == 1, done.stderr
+        text = target.read_text()
+        assert json.loads(text)[0]["id"] == name
+        assert "held back" in text
+        assert not any(secret in text for secret in ("argon2id", "abc", "hush"))
+
+
+def test_why_in_an_empty_registry_says_that_it_is_empty(tmp_path: Path) -> None:
+    run("init", str(tmp_path / "new"))
+    assert "the registry is empty: `tieline import` first" in run("why", "x", "--data", str(tmp_path / "new")).stderr

@@ -68,6 +68,22 @@ class Secret(Struct, frozen=True):
     secret: str
 
 
+class Invited(Struct, frozen=True):
+    """A one-time link's secret, shown this once, and what its use will change.
+
+    `account` is "new", "active" or "closed" as it stands now, `roles_now` and `scope_now` are what it has until the
+    link is used; a link of the same name that was not used yet is void.
+    """
+
+    secret: str
+    name: str
+    roles: tuple[Role, ...]
+    says: str
+    account: str = "new"
+    roles_now: tuple[Role, ...] = ()
+    scope_now: tuple[str, ...] = ()
+
+
 class AccountRow(Struct, frozen=True):
     """An account without its secrets."""
 
@@ -160,16 +176,27 @@ async def _accounts(call: Call) -> list[AccountRow]:
     return [AccountRow(a.name, a.roles, a.is_active, len(a.token_hashes)) for a in call.desk.accounts.names()]
 
 
-async def _invite(call: Call) -> Secret:
+async def _invite(call: Call) -> Invited:
     body: Invite = call.body
     if not body.roles or not 0 < len(body.name) <= MOST_NAME:
         raise Problem(422, "an account has a name and a role", field="name, roles", limit="1 to 80 characters, 1 role")
-    if (Role.OWNER in body.roles) != bool(body.scope) or len(body.scope) > MOST_SCOPE:
-        limit = f"1 to {MOST_SCOPE} resources for an owner, none for others"
-        raise Problem(422, "an owner has resources, nobody else", field="scope", limit=limit)
+    may_have = Role.OWNER in body.roles or Role.GATEWAY in body.roles
+    if (Role.OWNER in body.roles and not body.scope) or (body.scope and not may_have) or len(body.scope) > MOST_SCOPE:
+        limit = f"1 to {MOST_SCOPE} resources for an owner, up to {MOST_SCOPE} for a gateway, none for others"
+        raise Problem(422, "an owner has resources, and a gateway may", field="scope", limit=limit)
     for resource in body.scope:
         _require_device(call, resource)
-    return Secret(call.desk.accounts.invite(body.name, body.roles, scope=body.scope))
+    held = call.desk.accounts.held(body.name)
+    secret = call.desk.accounts.invite(body.name, body.roles, scope=body.scope)
+    roles = tuple(sorted(body.roles))
+    if held is None:
+        return Invited(secret, body.name, roles, "the account is made when the link is used")
+    state = "active" if held.is_active else "closed"
+    then = (
+        "its sessions and tokens keep the roles of now until the link is used" if held.is_active else "it opens again"
+    )
+    says = f"there is an account of that name, {state}: {then}"
+    return Invited(secret, body.name, roles, says, state, held.roles, held.scope)
 
 
 def _require_device(call: Call, resource: str) -> None:
@@ -206,7 +233,7 @@ ACCOUNT_ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_A}/sign-out", Action.SIGN_OUT, _sign_out, "End this session", Me),
     Route("GET", f"{_A}/me", Action.SIGN_OUT, _whoami, "Who is signed in", Me),
     Route("GET", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _accounts, "All accounts", list[AccountRow]),
-    Route("POST", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _invite, "Make a one-time link", Secret, Invite),
+    Route("POST", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _invite, "Make a one-time link", Invited, Invite),
     Route(
         "POST", f"{_A}/accounts/{{account}}/close", Action.MANAGE_ACCOUNTS, _close, "Close an account", AccountRow,
         subject="account",

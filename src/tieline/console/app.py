@@ -137,7 +137,10 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
             if acts:
                 await desk.operator.audited(who.name, route.action.value, subject, "not allowed", {})
             raise Problem(403, "your roles don't allow this", field="action", value=route.action.value)
+    _check_query(route, request)
     call = Call(await _as_of(desk, request, acts), request, who)
+    if decoder is None and acts and not route.is_raw:
+        _require_nothing(await request.body())
     if decoder is not None:
         call.body = _decoded(decoder, await request.body(), request.headers.get("content-type", ""))
     if acts and route.action is not None and who is not None and not route.is_raw:
@@ -149,6 +152,27 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
     if call.cookie is not None:
         _set_cookie(response, call.cookie, desk.is_secure)
     return response
+
+
+def _check_query(route: Route, request: Request) -> None:
+    """Refuse a parameter that the route doesn't have: misspelt, it would be passed over and the answer another."""
+    known = [name for name, _ in route.query] + (["as_of"] if route.action is not None else [])
+    for name in request.query_params:
+        if name not in known:
+            limit = f"one of {', '.join(known)}" if known else "no parameters"
+            value = request.query_params[name][:80]
+            raise Problem(422, "there is no such parameter here", field=name[:80], value=value, limit=limit)
+
+
+def _require_nothing(body: bytes) -> None:
+    """Refuse fields where a call takes none. Raises Problem naming the first."""
+    try:
+        sent = msgspec.json.decode(body) if body.strip() else {}
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(400, f"not JSON: {error}") from error
+    if sent not in ({}, None):
+        field = next(iter(sent)) if isinstance(sent, dict) else "body"
+        raise Problem(422, "this call takes no fields", field=field[:80], limit="an empty body")
 
 
 async def _as_of(desk: Desk, request: Request, acts: bool) -> Desk:

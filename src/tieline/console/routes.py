@@ -15,9 +15,13 @@ from tieline.console.table import Call, Route
 from tieline.console.trading_api import TRADING_ROUTES
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
+from tieline.desk.facts import KINDS
 from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit, SetMode
 from tieline.errors import Error
 from tieline.resource.claim import Refusal
+
+PROTOCOLS = ("dnp3", "iso_web", "modbus", "mqtt", "openadr")
+"""What the protocol monitor can show alone."""
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,7 +102,8 @@ async def _kept(call: Call) -> d.KeptSpan:
 
 
 async def _messages(call: Call) -> list[d.MessageView]:
-    return call.desk.reader.messages(call.text("protocol", 40), call.number("count", 50, 1, 200))
+    protocol = call.word("protocol", PROTOCOLS)
+    return call.desk.reader.messages(protocol, call.number("count", 50, 1, 200))
 
 
 async def _alarms(call: Call) -> list[v.AlarmView]:
@@ -124,7 +129,7 @@ async def _settlement(call: Call) -> d.SettlementView:
 
 async def _audit(call: Call) -> d.AuditView:
     before, count = call.number("before", 0, 0, 2**62), call.number("count", 100, 1, 500)
-    return await call.desk.reader.audit(before, count, call.text("kind", 60), call.number("check", 0, 0, 1) == 1)
+    return await call.desk.reader.audit(before, count, call.word("kind", KINDS), call.number("check", 0, 0, 1) == 1)
 
 
 async def _search(call: Call) -> list[d.Found]:
@@ -134,7 +139,7 @@ async def _search(call: Call) -> list[d.Found]:
 async def _readings(call: Call) -> Ingested:
     intake = call.desk.intake
     if intake is None:
-        raise Problem(503, "no readings are taken here")
+        raise Problem(503, "no readings are taken here: a demonstration makes its own; send them to `tieline serve`")
     sent = call.request.headers.get("content-type", "")
     if sent.partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "send application/json", field="content-type", value=sent[:80])
@@ -326,13 +331,13 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
     Route(
-        "POST", f"{_A}/readings", Action.SEND_READINGS, _readings, "Send readings; durable when it answers", Ingested,
-        Columns, is_raw=True,
+        "POST", f"{_A}/readings", Action.SEND_READINGS, _readings, "Send readings; a demonstration takes none",
+        Ingested, Columns, is_raw=True,
     ),
     Route("GET", f"{_A}/past", Action.SEE_GRID, _kept, "Which past instants `as_of` can show", d.KeptSpan),
     Route(
         "GET", f"{_A}/messages", Action.SEE_MESSAGES, _messages, "Messages that carried decisions, decoded and raw",
-        list[d.MessageView], query=(("protocol", "Only this protocol"), ("count", "1 to 200")),
+        list[d.MessageView], query=(("protocol", f"Only one of {', '.join(PROTOCOLS)}"), ("count", "1 to 200")),
     ),
     Route("GET", f"{_A}/alarms", Action.SEE_GRID, _alarms, "Standing alarms, worst first", list[v.AlarmView]),
     Route(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,13 @@ class Call:
         value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else least - 1
         if not least <= value <= most:
             raise Problem(422, f"{key} is out of range", field=key, value=text[:80], limit=f"{least} to {most}")
+        return value
+
+    def word(self, key: str, words: Sequence[str]) -> str:
+        """Return a word of the query, empty where it is missing. Raises Problem 422 where it is none of them."""
+        value = self.request.query_params.get(key, "")
+        if value and value not in words:
+            raise Problem(422, f"{key} is unknown", field=key, value=value[:80], limit=f"one of {', '.join(words)}")
         return value
 
     def text(self, key: str, most: int = 200) -> str:

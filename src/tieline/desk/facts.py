@@ -377,6 +377,9 @@ class Audited(Fact, frozen=True):
 
 FACTS: tuple[type[Fact], ...] = tuple(Fact.__subclasses__())
 _ENCODER = msgspec.msgpack.Encoder()
+KINDS: tuple[str, ...] = tuple(sorted([*(fact.__name__ for fact in FACTS), "AccountChanged", "OpenAdrObject"]))
+"""All kinds of record that a journal holds: the desk's facts, accounts, and what the VTN keeps for its clients."""
+
 _DECODERS = {fact.__name__: msgspec.msgpack.Decoder(fact) for fact in FACTS}
 
 

@@ -24,15 +24,21 @@ Three things to begin with:
 
 
 class _Verbs(click.Group):
-    """Turns Tieline's own errors into one line and exit code 2; a traceback only with `--debug`."""
+    """Turns Tieline's own errors into one line (with `--json` one object) and exit code 2; a traceback by `--debug`."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        as_json = "--json" in [*ctx._protected_args, *ctx.args]
         try:
             return super().invoke(ctx)
         except Error as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"tieline: {error}", err=True)
+            _refuse(ctx, str(error), as_json)
+        except click.UsageError as error:
+            if not as_json:
+                raise
+            # A program that asked for JSON reads a misspelt option as it reads a wrong value.
+            click.echo(json.dumps(_usage(error)), err=True)
             ctx.exit(2)
         except BrokenPipeError:
             sys.stderr.close()
@@ -41,8 +47,23 @@ class _Verbs(click.Group):
             if ctx.params.get("debug"):
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"tieline: {where}{error.strerror or error}", err=True)
-            ctx.exit(2)
+            _refuse(ctx, f"{where}{error.strerror or error}", as_json)
+
+
+def _refuse(ctx: click.Context, text: str, as_json: bool) -> None:
+    """Say why not on standard error, as one line or as one JSON object, and end with code 2."""
+    from tieline.node.faults import fields_of
+
+    click.echo(json.dumps(fields_of(text)) if as_json else f"tieline: {text}", err=True)
+    ctx.exit(2)
+
+
+def _usage(error: click.UsageError) -> dict[str, str | None]:
+    """Return what is wrong with an option or argument."""
+    name = getattr(error, "option_name", None)
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        name = max([*error.param.opts, *error.param.secondary_opts], key=len)
+    return {"error": error.format_message(), "field": name, "value": None, "limit": error.message}
 
 
 @click.group(cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

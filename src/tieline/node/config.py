@@ -99,7 +99,7 @@ ceiling = "GRID_EMERGENCY"
 # port = 20000
 # groups = [{ resource = "feeder-1", at = 0 }]
 # masters = [{ name = "dno", address = 1, may_read = ["feeder-1"], may_operate = ["feeder-1"], ceiling = "ENVELOPE" }]
-# # tls = { certificate = "dnp3.pem", key = "dnp3.key", authority = "dno-ca.pem" }
+# # tls = { certificate = "dnp3.pem", key = "dnp3.key", authority = "dno-ca.pem" }  # certificate of each master
 #
 # [[links.iso]]                       # an ISO's dispatch web service
 # url = "https://iso.example/dispatch"

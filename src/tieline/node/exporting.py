@@ -9,12 +9,15 @@ from typing import Any
 
 import msgspec
 
-from tieline.desk.facts import FACTS
+from tieline.desk.facts import KINDS
 from tieline.errors import ConfigError
 from tieline.node.journals import journal_to_read
 from tieline.store.looking import write_readings
 from tieline.store.registry import load
 from tieline.times import FOREVER_NS, iso, parse_iso
+
+SECRETS = frozenset({"password_hash", "token_hashes", "bearerToken"})
+"""What a file for others doesn't hold: hashes of passwords and tokens, and the bearer of webhooks."""
 
 
 def export_records(data: Path, kind: str, target: Path) -> int:
@@ -23,15 +26,15 @@ def export_records(data: Path, kind: str, target: Path) -> int:
     Raises:
         ConfigError: An unknown kind, file type or folder.
     """
-    known = sorted(fact.__name__ for fact in FACTS)
-    if kind not in known:
-        raise ConfigError(f"record kind {kind!r} is unknown: give `readings` or one of {', '.join(known)}")
+    if kind not in KINDS:
+        raise ConfigError(f"record kind {kind!r} is unknown: give `readings` or one of {', '.join(KINDS)}")
     journal = journal_to_read(data)
     rows = []
     for record in journal.of_kind(kind):
-        body = msgspec.msgpack.decode(record.body)
+        body = _flat(_shareable(msgspec.msgpack.decode(record.body)))
         head = {"seq": record.seq, "id": record.id, "subject": record.subject, "at": iso(record.recorded_at_ns)}
-        rows.append({**head, "caused_by": " ".join(record.caused_by), **_flat(body)})
+        told = {f"body.{key}" if key in head else key: value for key, value in body.items()}
+        rows.append({**head, "caused_by": " ".join(record.caused_by), **told})
     journal.close()
     _write(rows, target)
     return len(rows)
@@ -50,6 +53,12 @@ def export_readings(data: Path, since: str | None, until: str | None, target: Pa
         except ValueError as error:
             raise ConfigError(f"{name} {text!r}: give ISO 8601 with an offset ({error})") from None
     return write_readings(data, load(data / "registry.bin"), span[0], span[1], target)
+
+
+def _shareable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: ("held back" if one else "") if key in SECRETS else _shareable(one) for key, one in value.items()}
+    return [_shareable(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _flat(body: dict[str, Any], before: str = "") -> dict[str, Any]:

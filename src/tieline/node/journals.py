@@ -32,17 +32,26 @@ def journal_to_write(folder: Path, settings: JournalSettings, env: Mapping[str, 
     from tieline.store.postgres import PostgresJournal
 
     journal = PostgresJournal(settings.url, folder, password_of(folder, settings, env))
-    if journal.last_seq == 0 and (folder / "journal.db").is_file():
-        left = SqliteJournal(folder / "journal.db")
-        count = left.last_seq
-        left.close()
-        if count:
-            journal.close()
-            raise ConfigError(
-                f"$.journal.url: {journal.name} is empty, and {folder / 'journal.db'} holds {count} records: "
-                f"copy them with `tieline move --data {folder}`, or put the file away"
-            )
+    try:
+        require_moved(folder, journal)
+    except ConfigError:
+        journal.close()
+        raise
     return journal
+
+
+def require_moved(folder: Path, journal: SqlJournal) -> None:
+    """Refuse an empty database beside a file that holds records: a server would begin anew. Raises ConfigError."""
+    if journal.last_seq or not (folder / "journal.db").is_file():
+        return
+    left = SqliteJournal(folder / "journal.db")
+    count = left.last_seq
+    left.close()
+    if count:
+        raise ConfigError(
+            f"$.journal.url: {journal.name} is empty, and {folder / 'journal.db'} holds {count} records: "
+            f"copy them with `tieline move --data {folder}`, or put the file away"
+        )
 
 
 def move_journal(folder: Path, settings: JournalSettings, env: Mapping[str, str] = os.environ) -> tuple[int, str]:

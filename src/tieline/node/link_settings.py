@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from tieline.device.profile import profile_of
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
+from tieline.links.device.modbus.link import parse_address
 from tieline.links.endpoint.openadr.access import check_client
 from tieline.links.grid.dnp3.binding import Peer as Dnp3Peer
 from tieline.resource.identity import Kind
@@ -93,6 +95,11 @@ class ModbusUnit(Struct, frozen=True, forbid_unknown_fields=True):
     address: str
     profile: str = "battery_inverter"
 
+    def check(self, path: str) -> None:
+        """Refuse an address or profile that can't be. Raises ConfigError naming where it stands and what would do."""
+        _check_unit(path, "address", self.address, parse_address)
+        _check_unit(path, "profile", self.profile, profile_of)
+
 
 class ModbusLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """SunSpec devices over Modbus TCP, named in `devices` or in a CSV `table` (columns id, address, profile)."""
@@ -112,6 +119,10 @@ class MqttUnit(Struct, frozen=True, forbid_unknown_fields=True):
 
     device: str
     profile: str
+
+    def check(self, path: str) -> None:
+        """Refuse a profile that there isn't. Raises ConfigError naming where it stands and which there are."""
+        _check_unit(path, "profile", self.profile, profile_of)
 
 
 class MqttLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,6 +155,14 @@ class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     openadr: tuple[OpenAdrSettings, ...] = ()
     modbus: tuple[ModbusLinkSettings, ...] = ()
     mqtt: tuple[MqttLinkSettings, ...] = ()
+
+
+def _check_unit(path: str, key: str, value: str, read: Callable[[str], object]) -> None:
+    try:
+        read(value)
+    except ConfigError as error:
+        limit = str(error).partition(": ")[2]
+        raise ConfigError(f"{path}.{key} = {value!r}: {limit}") from None
 
 
 def check_zone(zone: str, path: str) -> None:

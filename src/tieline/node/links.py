@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import ssl
 from collections.abc import Awaitable, Callable
@@ -13,23 +14,18 @@ from typing import TypeVar
 import httpx
 import msgspec
 import numpy as np
-from msgspec import Struct
 from msgspec.structs import replace
 
 from tieline.errors import ConfigError
-from tieline.fleet.columns import Fleet
-from tieline.links.device.modbus.link import ModbusLink, ModbusSettings
-from tieline.links.device.mqtt.link import MqttDevice, MqttLink, MqttSettings
+from tieline.links.device.modbus.link import ModbusLink
+from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.endpoint.openadr.access import Client, Tokens
 from tieline.links.endpoint.openadr.book import Book
 from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.endpoint.openadr.listen import serve_vtn
-from tieline.links.endpoint.openadr.settings import EndPointName
-from tieline.links.endpoint.openadr.settings import OpenAdrSettings as EndPoints
 from tieline.links.endpoint.openadr.vtn import Vtn
-from tieline.links.grid.dnp3.binding import Binding, Group
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
-from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.links.grid.iso_web import IsoWeb
 from tieline.node.link_settings import (
     Dnp3Settings,
     IsoLink,
@@ -39,16 +35,22 @@ from tieline.node.link_settings import (
     MqttLinkSettings,
     MqttUnit,
     OpenAdrSettings,
-    TlsSettings,
 )
 from tieline.node.runtime import Node
-from tieline.resource.identity import Rating
-from tieline.rim.certificates import Files, client_context, server_context
+from tieline.node.starting import (
+    binding_of,
+    end_points_of,
+    files_of,
+    iso_settings_of,
+    modbus_settings_of,
+    mqtt_settings_of,
+)
+from tieline.rim.certificates import client_context, server_context
 from tieline.rim.supervise import Supervisor
 
 Stop = Callable[[], Awaitable[None]]
 T = TypeVar("T")
-U = TypeVar("U", bound=Struct)
+U = TypeVar("U", ModbusUnit, MqttUnit)
 
 
 @dataclass
@@ -70,7 +72,7 @@ async def raise_links(
     """Start every link of the settings on a node; paths are taken from the data folder.
 
     Raises:
-        ConfigError: A setting, table, certificate or port that can't be used, named.
+        ConfigError: A port that is taken, named; all else was refused by `require_startable`.
     """
     links = Links()
     for outstation in settings.dnp3:
@@ -91,26 +93,14 @@ async def raise_links(
 
 async def _raise_dnp3(settings: Dnp3Settings, folder: Path, node: Node, supervisor: Supervisor, links: Links) -> None:
     fleet = node.state.fleet
-    groups = tuple(
-        Group(group.resource, group.at, *_size_w(fleet, group.resource), group.level_target, group.level_limit)
-        for group in settings.groups
-    )
-    binding = Binding(
-        settings.address, groups, settings.masters, settings.host, settings.port, settings.keep_alive_s,
-        events=settings.events,
-    )  # fmt: skip
-    tls = None if settings.tls is None else server_context(_files(settings.tls, folder))
+    binding = binding_of(settings, fleet)
+    tls = None if settings.tls is None else server_context(files_of(settings.tls, folder))
     made = Dnp3Outstation(binding, node.desk, node.clock, supervisor, node.desk, tls, settings.name)
-    await _listening(made.start(), f"$.links.dnp3 {settings.name}", settings.host, settings.port)
-    node.published = list(dict.fromkeys([*node.published, *(group.resource for group in groups)]))
+    await listening(made.start(), f"$.links.dnp3 {settings.name}", settings.host, settings.port)
+    node.published = list(dict.fromkeys([*node.published, *(group.resource for group in binding.groups)]))
     node.publishers.append(made)
     links.stops.append(made.stop)
     links.says.append(_says(settings.name, "DNP3 outstation", settings.host, made.port, tls is not None))
-
-
-def _size_w(fleet: Fleet, name: str) -> tuple[float, float]:
-    rows = fleet.leaves(name)
-    return float(fleet.max_inject_w[rows].sum()), float(fleet.max_absorb_w[rows].sum())
 
 
 def _raise_iso(
@@ -118,12 +108,9 @@ def _raise_iso(
 ) -> None:
     verify: ssl.SSLContext | bool = True
     if settings.tls is not None:
-        verify = client_context(_files(settings.tls, folder), node.clock)
-    elif not settings.url.startswith("http://127.0.0.1"):
-        raise ConfigError(f"$.links.iso.url = {settings.url!r}: an ISO is reached with a client certificate: give tls")
+        verify = client_context(files_of(settings.tls, folder), node.clock)
     client = httpx.AsyncClient(timeout=30.0, verify=verify)
-    how = IsoSettings(settings.url, settings.zone, settings.pools, settings.poll_s, settings.awards_s)
-    made = IsoWeb(how, client, node.desk, node.clock, rng, node.desk, settings.name)
+    made = IsoWeb(iso_settings_of(settings), client, node.desk, node.clock, rng, node.desk, settings.name)
     node.desk.market = made
     node.desk.health(made.health())  # DOWN until it is heard: a link that never comes up is listed, and alarms
     supervisor.keep(settings.name, made.run)
@@ -146,14 +133,13 @@ async def _raise_openadr(
     # A fresh key at each start: tokens live an hour, and a client whose token is refused asks for another.
     tokens = Tokens(clients, os.urandom(32), node.clock)
     vtn = Vtn(book, tokens, supervisor, http, settings.callbacks, node.clock, rng)
-    files = None if settings.tls is None else _files(settings.tls, folder)
+    files = None if settings.tls is None else files_of(settings.tls, folder)
     pinned = {client.certificate for client in settings.clients if client.certificate}
     made = serve_vtn(vtn.app, settings.host, settings.port, files, pinned)
-    server = await _listening(made, f"$.links.openadr {settings.name}", settings.host, settings.port)
-    rows = {node.state.fleet.row(name): name for name in settings.resources}
-    speaks = {client.resource or client.id: client.id for client in settings.clients}
-    who = {row: EndPointName(name, speaks[name]) for row, name in rows.items()}
-    link = OpenAdrLink(EndPoints(who), vtn, node.desk, node.clock, supervisor, settings.name)
+    server = await listening(made, f"$.links.openadr {settings.name}", settings.host, settings.port)
+    end_points = end_points_of(settings, node.state.fleet)
+    rows = {row: end_point.ven for row, end_point in end_points.end_points.items()}
+    link = OpenAdrLink(end_points, vtn, node.desk, node.clock, supervisor, settings.name)
     await link.start()
     node.desk.bind(link, "openadr", rows)
 
@@ -174,50 +160,23 @@ def _raise_modbus(
     rng: np.random.Generator,
     links: Links,
 ) -> None:
-    fleet = node.state.fleet
-    units = {fleet.row(name): unit for name, unit in settings.devices.items()}
-    addresses = {row: unit.address for row, unit in units.items()}
-    how = ModbusSettings(
-        addresses,
-        {row: float(fleet.max_inject_w[row]) for row in units},
-        settings.poll_s,
-        settings.timeout_s,
-        {row: float(fleet.max_absorb_w[row]) for row in units},
-        {row: unit.profile for row, unit in units.items()},
-        settings.in_flight,
-        settings.grace_s,
-        settings.writes,
-    )
+    how = modbus_settings_of(settings, node.state.fleet)
     made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name)
-    node.desk.bind(made, "modbus", addresses)
+    node.desk.bind(made, "modbus", how.addresses)
     node.desk.health(made.health())
     made.start()
-    links.says.append(f"{settings.name}: {len(units)} SunSpec devices over Modbus TCP")
+    links.says.append(f"{settings.name}: {len(how.addresses)} SunSpec devices over Modbus TCP")
 
 
 def _raise_mqtt(
     settings: MqttLinkSettings, folder: Path, node: Node, supervisor: Supervisor, rng: np.random.Generator, links: Links
 ) -> None:
-    fleet = node.state.fleet
-    units = {fleet.row(name): unit for name, unit in settings.devices.items()}
-    devices = {
-        row: MqttDevice(
-            unit.device, unit.profile, Rating(float(fleet.max_inject_w[row]), float(fleet.max_absorb_w[row]))
-        )
-        for row, unit in units.items()
-    }
-    files = (settings.password_file, settings.tls_authority, settings.tls_certificate, settings.tls_key)
-    password_file, authority, certificate, key = (None if f is None else str(folder / f) for f in files)
-    how = MqttSettings(
-        settings.host, settings.port, devices, settings.contract, settings.prefix, settings.client_id, settings.user,
-        password_file, authority, certificate, key, settings.keep_alive_s, settings.ack_s, settings.stale_s,
-        settings.rate_per_s,
-    )  # fmt: skip
+    how = mqtt_settings_of(settings, node.state.fleet, folder)
     made = MqttLink(how, node.desk, node.clock, supervisor, rng, settings.name)
-    node.desk.bind(made, "mqtt", {row: device.device for row, device in devices.items()})
+    node.desk.bind(made, "mqtt", {row: device.device for row, device in how.devices.items()})
     node.desk.health(made.health())
     made.start()
-    links.says.append(f"{settings.name}: {len(units)} devices behind {settings.host}:{settings.port}")
+    links.says.append(f"{settings.name}: {len(how.devices)} devices behind {settings.host}:{settings.port}")
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
@@ -226,33 +185,30 @@ def _raise_mqtt(
 def with_tables(settings: LinkSettings, folder: Path) -> LinkSettings:
     """Return the settings with the devices of their tables among `devices`. Raises ConfigError as `read_units` does."""
     modbus = tuple(
-        replace(link, devices=link.devices | _table(link.table, ModbusUnit, folder)) for link in settings.modbus
+        replace(link, devices=link.devices | _table(link.table, ModbusUnit, folder, f"$.links.modbus[{at}].table"))
+        for at, link in enumerate(settings.modbus)
     )
-    mqtt = tuple(replace(link, devices=link.devices | _table(link.table, MqttUnit, folder)) for link in settings.mqtt)
+    mqtt = tuple(
+        replace(link, devices=link.devices | _table(link.table, MqttUnit, folder, f"$.links.mqtt[{at}].table"))
+        for at, link in enumerate(settings.mqtt)
+    )
     return replace(settings, modbus=modbus, mqtt=mqtt)
 
 
-def check_files(settings: LinkSettings, folder: Path) -> None:
-    """Refuse certificates and keys that can't be used. Raises ConfigError naming the file."""
-    used = [link.tls for link in settings.dnp3] + [link.tls for link in settings.iso]
-    used += [link.tls for link in settings.openadr]
-    for tls in used:
-        if tls is not None:
-            server_context(_files(tls, folder))
-
-
-def _table(table: str | None, of: type[U], folder: Path) -> dict[str, U]:
-    return {} if table is None else read_units(folder / table, of)
+def _table(table: str | None, of: type[U], folder: Path, where: str) -> dict[str, U]:
+    if table is None:
+        return {}
+    if not (folder / table).is_file():
+        raise ConfigError(f"{where} = {table!r}: give a CSV file in {folder}")
+    return read_units(folder / table, of)
 
 
 def read_units(path: Path, of: type[U]) -> dict[str, U]:
     """Return the devices of a CSV table by id.
 
     Raises:
-        ConfigError: No such file, or a row at fault: named with its row, field and what is wrong.
+        ConfigError: A row at fault: named with its row, field and what is wrong.
     """
-    if not path.exists():
-        raise ConfigError(f"{path}: no such file")
     found: dict[str, U] = {}
     with path.open(encoding="utf-8-sig", newline="") as lines:
         for number, row in enumerate(csv.DictReader(lines), 2):
@@ -263,18 +219,17 @@ def read_units(path: Path, of: type[U]) -> dict[str, U]:
                 found[name] = msgspec.convert({key: value for key, value in row.items() if value}, of)
             except (msgspec.ValidationError, TypeError) as error:
                 raise ConfigError(f"{path}: row {number}: {error}") from None
+            found[name].check(f"{path}: row {number}: {name}")
     return found
 
 
-def _files(tls: TlsSettings, folder: Path) -> Files:
-    return Files(folder / tls.certificate, folder / tls.key, folder / tls.authority)
-
-
-async def _listening(start: Awaitable[T], path: str, host: str, port: int) -> T:
+async def listening(start: Awaitable[T], path: str, host: str, port: int) -> T:
+    """Return what listens once it does. Raises ConfigError naming the setting where the port can't be had."""
     try:
         return await start
     except OSError as error:
-        raise ConfigError(f"{path}: {host}:{port}: {error.strerror or error}: give a free port") from None
+        limit = "give a free port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "give an address of ours"
+        raise ConfigError(f"{path}: {host}:{port}: {error.strerror or error}: {limit}") from None
 
 
 def _says(name: str, what: str, host: str, port: int, is_tls: bool) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,24 +17,23 @@ from tieline.contract.eligibility import enrol
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
-from tieline.errors import ConfigError
 from tieline.fleet.columns import FUELS, KINDS, Fleet
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.ids import derive
 from tieline.node.clock_watch import ClockWatch
-from tieline.node.config import ConsoleTls, Settings, load_config
+from tieline.node.config import Settings, load_config
 from tieline.node.journals import journal_to_write
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.link_settings import check_links
-from tieline.node.links import raise_links, with_tables
+from tieline.node.links import listening, raise_links, with_tables
+from tieline.node.principals import principals_of
 from tieline.node.runtime import Node, replayed
+from tieline.node.starting import console_context, oidc_of, require_startable
 from tieline.node.trade_settings import apply_limits, check_fleet
 from tieline.node.trader import NodeTrader, terms_of
 from tieline.node.web import serve_console
 from tieline.pool.merit import merit_price
-from tieline.resource.admission import Principal
 from tieline.resource.identity import Kind
-from tieline.resource.level import Level
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
@@ -61,33 +61,15 @@ def node_of(
         ledger.set_capacity(name, Capacity(up_w, up_w))
     journal = journal_to_write(folder, settings.journal)
     principals = principals_of(settings)
-    check_links(settings.links, fleet, principals)
+    check_links(settings.links, fleet, principals)  # for those who make a node without a server's start
+    check_fleet(settings.pools, settings.limits, fleet)
     state = replayed(fleet, ledger, journal)
     kinds, fuels = kinds_and_fuels(fleet)
-    check_fleet(settings.pools, settings.limits, fleet)
     apply_limits(settings.limits, state)
     state.enrolments = {p: enrol(kinds, fuels, settings.jurisdiction, p) for p in PROGRAMS}
     node = Node(state, journal, clock or SystemClock(), supervisor, principals, pools, 1.0, executor)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
     return node
-
-
-PEOPLE = {
-    "owner": Principal("owner", Level.OWNER_NEED),
-    "operator": Principal("operator", Level.GRID_EMERGENCY, is_person=True),
-    "dispatcher": Principal("dispatcher", Level.UTILITY, is_person=True),
-    "program_manager": Principal("program_manager", Level.PROGRAM, is_person=True),
-}
-"""Those in whose name the console asks; a peer of the settings with the same name takes the place of one."""
-
-
-def principals_of(settings: Settings) -> dict[str, Principal]:
-    """Return who may claim: the console's people, and the peers of the settings."""
-    found = dict(PEOPLE)
-    for peer in settings.peers:
-        resources = frozenset(peer.resources)
-        found[peer.name] = Principal(peer.name, Level[peer.ceiling], resources, max_power_w=peer.max_power_w)
-    return found
 
 
 def _pool(fleet: Fleet, name: str, jurisdiction: str) -> PoolDesk:
@@ -110,17 +92,6 @@ def trader_of(node: Node, settings: Settings, kept: KeptReadings) -> NodeTrader:
     return trader
 
 
-def console_context(folder: Path, tls: ConsoleTls) -> ssl.SSLContext:
-    """Return the console's TLS context. Raises ConfigError for files that can't be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(folder / tls.certificate, folder / tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"$.tls: {folder / tls.certificate}, {folder / tls.key}: {error}") from None
-    return context
-
-
 async def note_end(node: Node, say: Callable[[str], None]) -> None:
     """Say what is wrong with the journal's end, and record it: the next commit would cover a head that is missing."""
     fault = node.journal.end_fault()
@@ -128,6 +99,26 @@ async def note_end(node: Node, say: Callable[[str], None]) -> None:
         say(f"warning: {fault}")
         fact = Audited("server", "start", "found", fault)
         await node.desk.commit([Entry(derive("end-fault", fault), fact, "journal")])
+
+
+async def until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until it is done, or SIGTERM asks for an orderly end; a second SIGTERM ends the process at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    is_told = False
+
+    def end() -> None:
+        nonlocal is_told
+        is_told = True
+        loop.remove_signal_handler(signal.SIGTERM)
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not is_told:
+            raise
 
 
 async def serve(
@@ -142,6 +133,7 @@ async def serve(
 
     settings = load_config(folder / "tieline.toml")
     settings = replace(settings, links=with_tables(settings.links, folder))
+    require_startable(settings, folder, registry.load(folder / "registry.bin"), clock or SystemClock(), port)
     lock = FolderLock(folder)
     executor, beside = ThreadPoolExecutor(1, "journal"), ThreadPoolExecutor(1, "readings")
     keep_ns = None if settings.readings.keep_days is None else settings.readings.keep_days * DAY_NS
@@ -164,16 +156,21 @@ async def serve(
             )  # fmt: skip
             where = settings.port if port is None else port
             tls = None if settings.tls is None else console_context(folder, settings.tls)
-            console = await serve_console(
-                node,
+            console = await listening(
+                serve_console(
+                    node,
+                    settings.host,
+                    where,
+                    sources=sources,
+                    intake=intake,
+                    trader=trader,
+                    tls=tls,
+                    oidc=oidc_of(settings, folder),
+                    say=say,
+                ),
+                "--port" if port is not None else "$.port",
                 settings.host,
                 where,
-                sources=sources,
-                intake=intake,
-                trader=trader,
-                tls=tls,
-                oidc=settings.oidc,
-                say=say,
             )
             try:
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())

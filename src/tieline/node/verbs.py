@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import PORT, main, show
-from tieline.store.journal import StoreError
 
 DATA = click.option(
     "--data",
@@ -89,74 +88,14 @@ def import_(table: Path, data: Path, as_json: bool) -> None:
 @JSON
 @click.pass_context
 def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
-    """Check a data folder: settings, registry, and every link of the journal's chain."""
-    from tieline.node.config import load_config
-    from tieline.store import registry
+    """Check a data folder: all that a server's start needs, and every link of the journal's chain."""
+    from tieline.node.doctor import examine
+    from tieline.rim.clock import SystemClock
 
-    found: dict[str, Any] = {}
-    healthy = True
-    checks: dict[str, Callable[[], str]] = {
-        "settings": lambda: load_config(data / "tieline.toml").name,
-        "registry": lambda: f"{len(registry.load(data / 'registry.bin'))} devices",
-        "links": lambda: _links(data),
-        "journal": lambda: _journal(data),
-        "readings": lambda: _readings(data),
-    }
-    for name, check in checks.items():
-        try:
-            found[name] = {"ok": True, "says": check()}
-        except ConfigError as error:
-            found[name], healthy = {"ok": False, "says": str(error)}, False
+    healthy, found = examine(data, SystemClock())
     show({"healthy": healthy, **found}, as_json)
     if not healthy:
         ctx.exit(1)
-
-
-def _journal(data: Path) -> str:
-    """Say how many records the journal holds; every one is as it was written, and none is missing at the end."""
-    from tieline.node.journals import journal_to_read
-
-    journal = journal_to_read(data)
-    try:
-        broken, fault = journal.verify(), journal.end_fault()
-        if broken is not None and broken != journal.lost():
-            raise ConfigError(f"record {broken} was changed")
-        if fault:
-            raise ConfigError(fault)
-        return f"{journal.last_seq} records, chain whole, in {journal.name}"
-    except StoreError as error:
-        raise ConfigError(str(error)) from None
-    finally:
-        journal.close()
-
-
-def _readings(data: Path) -> str:
-    """Say from when until when readings are there, and how long they are kept."""
-    from tieline.node.config import load_config
-    from tieline.store.series import Historian
-    from tieline.times import HOUR_NS, iso
-
-    days = load_config(data / "tieline.toml").readings.keep_days
-    kept = "for ever" if days is None else f"{days} days"
-    hours = Historian(data / "historian").hours() if (data / "historian").is_dir() else []
-    span = f"{iso(hours[0] * HOUR_NS)} to {iso((hours[-1] + 1) * HOUR_NS)}, " if hours else ""
-    return f"{len(hours)} hours in the historian, {span}kept {kept}"
-
-
-def _links(data: Path) -> str:
-    """Say what links the settings hold; every device, table and certificate they name was found."""
-    from tieline.node.config import load_config
-    from tieline.node.link_settings import check_links, count_links
-    from tieline.node.links import check_files, with_tables
-    from tieline.node.trade_settings import check_fleet
-    from tieline.store import registry
-
-    settings = load_config(data / "tieline.toml")
-    links = with_tables(settings.links, data)
-    check_fleet(settings.pools, settings.limits, registry.load(data / "registry.bin"))
-    check_links(links, registry.load(data / "registry.bin"), {peer.name: peer for peer in settings.peers})
-    check_files(links, data)
-    return count_links(links)
 
 
 @main.command()
@@ -226,7 +165,10 @@ def _tell_group(answer: dict[str, Any]) -> None:
     for limit in answer["limits"]:
         ends = " to ".join("open" if limit[end] is None else f"{limit[end]:.0f} W" for end in ("low_w", "high_w"))
         click.echo(f"  limit on {limit['resources']} of them: {ends} {_by(limit['by'])}")
-    called = answer["instruction"]
+    award, called = answer["award"], answer["instruction"]
+    if award:
+        price = f"at {award['price_per_mwh']:.2f} a MWh until {award['to']} ({award['id']} of {award['offer']})"
+        click.echo(f"  awarded {award['power_w']:.0f} W of {award['product']} {price}")
     if called:
         click.echo(
             f"  instructed {called['power_w']:.0f} W of {called['product']} until {called['to']} ({called['id']})"
@@ -265,7 +207,7 @@ def move(data: Path, as_json: bool) -> None:
 @DATA
 @JSON
 def replay(data: Path, as_json: bool) -> None:
-    """Rebuild the state from the journal and print its digest; two replays give the same."""
+    """Rebuild the state from the journal; print the digests of both, the same at each replay."""
     from tieline.fleet.ledger import Ledger
     from tieline.node.journals import journal_to_read
     from tieline.node.runtime import replayed
@@ -276,8 +218,9 @@ def replay(data: Path, as_json: bool) -> None:
     if fault := journal.end_fault():
         click.echo(f"warning: {fault}", err=True)
     state = replayed(fleet, Ledger(), journal)
-    answer = {"records": journal.last_seq, "claims": state.claims.count(), "digest": state.digest()}
-    show({**answer, "journal": journal.last_hash.hex(), "end": fault or "whole"}, as_json)
+    # The digest is the journal's, as a demonstration's report has it: the hash of its last record stands for all.
+    answer = {"records": journal.last_seq, "digest": journal.last_hash.hex(), "claims": state.claims.count()}
+    show({**answer, "state": state.digest(), "end": fault or "whole"}, as_json)
 
 
 @main.command()
@@ -366,13 +309,10 @@ def serve(data: Path, port: int | None, duration: str | None) -> None:
 
     from tieline.node.demo import parse_duration, quiet
     from tieline.node.serve import serve as run
+    from tieline.node.serve import until_told
     from tieline.times import SECOND_NS
 
     quiet()
     wall_s = None if duration is None else parse_duration(duration) / SECOND_NS
-    try:
-        uvloop.run(run(data, port, click.echo, wall_s))
-    except KeyboardInterrupt:
-        return
-    except OSError as error:
-        raise ConfigError(f"--port {port}: {error.strerror or error}: give a free port") from None
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(until_told(run(data, port, click.echo, wall_s)))

@@ -109,10 +109,16 @@ class Accounts:
         account = self._accounts.get(name)
         return account if account is not None and account.is_active else None
 
+    def held(self, name: str) -> Account | None:
+        """Return the account of a name, open or closed; None: there never was one."""
+        return self._accounts.get(name)
+
     # --- links -----------------------------------------------------------------------------------------------------
 
     def invite(self, name: str, roles: Iterable[Role], *, sets_password: bool = True, scope: Iterable[str] = ()) -> str:
         """Return the secret of a one-time link for an account; `scope` names the resources of an owner."""
+        # Of two links of one name the later counts: an older one could give back roles that were just taken.
+        self._links = {key: link for key, link in self._links.items() if link.name != name}
         secret = self.secret()
         until_s = self._monotonic_s() + LINK_LASTS_S
         self._links[hashed(secret)] = Enrolment(name, tuple(sorted(roles)), until_s, sets_password, tuple(scope))

@@ -50,6 +50,18 @@ class IsoSettings(Struct, frozen=True, forbid_unknown_fields=True):
     most_skew_s: float = 2.0
 
 
+def check_iso(settings: IsoSettings) -> None:
+    """Refuse settings that can't be. Raises ConfigError naming the path."""
+    _check_url(settings.url)
+    if not settings.pools or len(set(settings.pools.values())) != len(settings.pools):
+        raise ConfigError("$.iso.pools: give each pool the ISO's name of it, no name twice")
+    for name in ("poll_s", "awards_s"):
+        if not 0 < getattr(settings, name) <= 86_400:
+            raise ConfigError(f"$.iso.{name} = {getattr(settings, name):g}: give above 0 to 86400 s")
+    if settings.overlap < 0:
+        raise ConfigError(f"$.iso.overlap = {settings.overlap}: give 0 or more")
+
+
 def _check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
@@ -72,11 +84,7 @@ class IsoWeb:
         intake: Intake | None = None,
         name: str = "iso",
     ) -> None:
-        _check_url(settings.url)
-        if not settings.pools or len(set(settings.pools.values())) != len(settings.pools):
-            raise ConfigError("$.iso.pools: give each pool the ISO's name of it, no name twice")
-        if not (settings.poll_s > 0 and settings.awards_s > 0 and settings.overlap >= 0):
-            raise ConfigError("$.iso: poll_s and awards_s must be over 0 s, overlap 0 or more")
+        check_iso(settings)
         try:
             self._zone = ZoneInfo(settings.zone)
         except (KeyError, ValueError):

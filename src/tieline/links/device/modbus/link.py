@@ -124,7 +124,7 @@ class ModbusLink:
         speed: float = 1.0,
     ) -> None:
         """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting."""
-        _check(settings, speed)
+        check(settings, speed)
         self.name, self.clock, self.speed = name, clock, speed
         self.poll_s, self.grace_s = settings.poll_s, settings.grace_s
         self.takes_blocks = settings.writes == "block"
@@ -263,7 +263,7 @@ class ModbusLink:
         self._intake.health(self.health())
 
 
-def _check(settings: ModbusSettings, speed: float) -> None:
+def check(settings: ModbusSettings, speed: float = 1.0) -> None:
     """Refuse settings that can't be. Raises ConfigError naming the path."""
     for path, value in (("poll_s", settings.poll_s), ("timeout_s", settings.timeout_s)):
         if not 0 < value <= 86_400:

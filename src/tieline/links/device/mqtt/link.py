@@ -84,7 +84,7 @@ class MqttLink:
     ) -> None:
         """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting."""
         self.name, self.clock, self.speed = name, clock, speed
-        _check(settings)
+        check(settings)
         if not 0 < speed < 1e6:
             raise ConfigError(f"$.speed = {speed:g}: give above 0")
         self._settings, self._intake, self._supervisor, self._rng = settings, intake, supervisor, rng
@@ -226,7 +226,7 @@ class MqttLink:
             appliance.stop()
 
 
-def _check(settings: MqttSettings) -> None:
+def check(settings: MqttSettings) -> None:
     """Refuse settings that can't be. Raises ConfigError naming the path."""
     faults = {
         f"$.mqtt.port = {settings.port}: give 1 to 65535": not 0 < settings.port < 65_536,
@@ -249,6 +249,7 @@ def _check(settings: MqttSettings) -> None:
 
 
 def hello(settings: MqttSettings) -> Connect:
+    """Return how we greet the broker. Raises ConfigError for a password file that can't be used."""
     password = None
     if settings.password_file is not None:
         try:
@@ -261,6 +262,7 @@ def hello(settings: MqttSettings) -> Connect:
 
 
 def tls_of(settings: MqttSettings) -> ssl.SSLContext | None:
+    """Return the context of a broker over TLS; None: in the clear. Raises ConfigError for files that can't be used."""
     if settings.authority is None:
         return None
     try:

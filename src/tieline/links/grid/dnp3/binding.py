@@ -19,6 +19,8 @@ from tieline.resource.selects import MOST_SELECT_S, SELECT_S
 
 Function = Literal["target", "limit"]
 MAX_INDEX = 0xFFFF
+MAX_ADDRESS = 65519
+"""From 0xFFF0 on stand the reserved, self and broadcast addresses of the data link layer (IEEE 1815)."""
 
 
 class Input(Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,8 +168,8 @@ def check_binding(binding: Binding) -> None:
     for at, peer in enumerate(binding.peers):
         path = f"$.peers[{at}]"
         _check_level(peer.ceiling, path)
-        if not 0 <= peer.address <= 65519 or peer.address in addresses:
-            raise ConfigError(f"{path}.address = {peer.address}: give a link address 0 to 65519 of its own")
+        if not 0 <= peer.address <= MAX_ADDRESS or peer.address in addresses:
+            raise ConfigError(f"{path}.address = {peer.address}: give a link address 0 to {MAX_ADDRESS} of its own")
         addresses.append(peer.address)
         for resource in (*peer.may_read, *peer.may_operate):
             if resource not in known:

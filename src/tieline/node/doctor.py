@@ -1,0 +1,93 @@
+"""Examines a data folder: settings, registry, links, journal and readings, by the very checks of a server's start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from tieline.errors import ConfigError
+from tieline.node.config import Settings, load_config
+from tieline.node.faults import fields_of
+from tieline.node.journals import journal_to_read, require_moved
+from tieline.node.link_settings import count_links
+from tieline.node.links import with_tables
+from tieline.node.starting import console_checks, faults, link_checks
+from tieline.store import registry
+from tieline.store.journal import StoreError
+from tieline.store.series import Historian
+from tieline.times import HOUR_NS, Clock, iso
+
+T = TypeVar("T")
+Finding = dict[str, Any]
+
+
+def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
+    """Return whether a server could start on the folder, and what was found of each part.
+
+    A part is `ok` true or false; null: it was not looked at, as what it rests on has to be mended first. `faults` name
+    field, value and limit of each fault.
+    """
+    found: dict[str, Finding] = {}
+    settings = _read(found, "settings", lambda: load_config(data / "tieline.toml"))
+    fleet = _read(found, "registry", lambda: registry.load(data / "registry.bin"))
+    if fleet is not None:
+        found["registry"] = _finding(f"{len(fleet)} devices", [])
+    if settings is None:
+        for name in ("links", "journal", "readings"):
+            found[name] = {"ok": None, "says": "not looked at: mend the settings first"}
+        return False, found
+    found["settings"] = _finding(settings.name, faults(console_checks(settings, data)))
+    if fleet is None:
+        found["links"] = {"ok": None, "says": "not looked at: mend the registry first"}
+    elif (links := _read(found, "links", lambda: with_tables(settings.links, data))) is not None:
+        whole = replace(settings, links=links)
+        found["links"] = _finding(count_links(links), faults(link_checks(whole, data, fleet, clock)))
+    if (says := _read(found, "journal", lambda: _journal(data, settings))) is not None:
+        found["journal"] = _finding(says, [])
+    if (says := _read(found, "readings", lambda: _readings(data, settings))) is not None:
+        found["readings"] = _finding(says, [])
+    return all(one["ok"] for one in found.values()), found
+
+
+def _finding(says: str, faults: list[str]) -> Finding:
+    if not faults:
+        return {"ok": True, "says": says}
+    return {"ok": False, "says": "; ".join(faults), "faults": [fields_of(fault) for fault in faults]}
+
+
+def _read(found: dict[str, Finding], name: str, read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except ConfigError as error:
+        found[name] = _finding("", [str(error)])
+        return None
+
+
+def _journal(data: Path, settings: Settings) -> str:
+    """Say how many records the journal holds; every one is as it was written, and none is missing at the end."""
+    journal = journal_to_read(data)
+    try:
+        broken, fault = journal.verify(), journal.end_fault()
+        if broken is not None and broken != journal.lost():
+            raise ConfigError(f"record {broken} was changed")
+        if fault:
+            raise ConfigError(fault)
+        if settings.journal.url:
+            require_moved(data, journal)
+        return f"{journal.last_seq} records, chain whole, in {journal.name}"
+    except StoreError as error:
+        raise ConfigError(str(error)) from None
+    finally:
+        journal.close()
+
+
+def _readings(data: Path, settings: Settings) -> str:
+    """Say from when until when readings are there, and how long they are kept."""
+    days = settings.readings.keep_days
+    kept = "for ever" if days is None else f"{days} days"
+    hours = Historian(data / "historian").hours() if (data / "historian").is_dir() else []
+    span = f"{iso(hours[0] * HOUR_NS)} to {iso((hours[-1] + 1) * HOUR_NS)}, " if hours else ""
+    return f"{len(hours)} hours in the historian, {span}kept {kept}"

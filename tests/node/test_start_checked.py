@@ -1,0 +1,265 @@
+"""What keeps a server from starting is what `tieline doctor` finds: one check, asked by two verbs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tieline.node.cli import main
+from tieline.rim.certificates import Authority
+from tieline.rim.clock import SystemClock
+
+TABLE = """id,kind,max_inject_w,max_absorb_w,energy_wh,feeder,site,pool
+battery-1,battery,5000,5000,10000,feeder-1,site-1,pool-1
+battery-2,battery,5000,5000,10000,feeder-1,site-1,pool-1
+heater-1,water_heater,0,3000,0,feeder-1,site-1,pool-1
+"""
+GOOD = "0123456789abcdef" * 4
+DNO = '[[peers]]\nname = "dno"\nceiling = "ENVELOPE"\n[[links.dnp3]]\naddress = {address}\nport = {port}\n'
+DNO += 'groups = [{{ resource = "feeder-1", at = {at} }}]\n'
+DNO += 'masters = [{{ name = "dno", address = 1, may_read = ["{reads}"]{more} }}]\n{tls}'
+FITTING = {"address": 10, "port": 0, "at": 0, "reads": "feeder-1", "more": "", "tls": ""}
+TLS = 'tls = { certificate = "we.pem", key = "we.key", authority = "authority.pem" }\n'
+ISO = '[[links.iso]]\nzone = "America/Chicago"\n'
+VTN = '[[links.openadr]]\nport = 0\nresources = ["battery-1"]\n'
+CLIENT = f'clients = [{{ id = "battery-1", secret_sha256 = "{GOOD}" }}]\n'
+MQTT = '[[links.mqtt]]\nhost = "127.0.0.1"\n'
+HEATER = 'devices = { heater-1 = { device = "heater-1", profile = "water_heater" } }\n'
+
+
+def modbus(address: str, profile: str = "battery_inverter", name: str = "battery-1", more: str = "") -> str:
+    units = f'devices = {{ {name} = {{ address = "{address}", profile = "{profile}" }}{more} }}'
+    return f"[[links.modbus]]\n{units}\n"
+
+
+def dnp3(**other: object) -> str:
+    return DNO.format(**{**FITTING, **other})
+
+
+UNIT = "$.links.modbus[0].devices.battery-1"
+BAD = {
+    "console without its certificate": ('[tls]\ncertificate = "no.pem"\nkey = "no.key"\n', "$.tls.certificate"),
+    "console with a certificate that is none": ('[tls]\ncertificate = "x.pem"\nkey = "x.pem"\n', "$.tls"),
+    "console in the clear off loopback": ('host = "0.0.0.0"\n', "$.host"),
+    "console's port": ("port = 70000\n", "$.port"),
+    "provider's secret": (
+        '[oidc]\nissuer = "https://id.example"\nclient_id = "t"\nclient_secret_file = "none"\n'
+        'redirect_uri = "https://desk.example/oidc/callback"\n',
+        "$.oidc.client_secret_file",
+    ),
+    "unknown key": ("colour = 1\n", "$"),
+    "zone": ('zone = "Mars/Olympus"\n', "$.zone"),
+    "pool that there isn't": ("[pools.pool-9]\noperator_frac = 0.1\n", "$.pools"),
+    "feeder that there isn't": ("[limits]\nfeeder_move_w = { feeder-9 = 1e5 }\n", "$.limits.feeder_move_w"),
+    "modbus address without a port": (modbus("10.0.0.5"), f"{UNIT}.address"),
+    "modbus address with unit 0": (modbus("10.0.0.5:502/0"), f"{UNIT}.address"),
+    "modbus profile": (modbus("10.0.0.5:502/1", "toaster"), f"{UNIT}.profile"),
+    "modbus device that there isn't": (modbus("10.0.0.5:502/1", name="battery-9"), "$.links.modbus[0].devices"),
+    "modbus pace": (modbus("10.0.0.5:502/1") + "poll_s = 0.0\n", "$.links.modbus[0].poll_s"),
+    "modbus in flight": (modbus("10.0.0.5:502/1") + "in_flight = 0\n", "$.links.modbus[0].in_flight"),
+    "two resources at one modbus address": (
+        modbus("10.0.0.5:502/1", more=', battery-2 = { address = "10.0.0.5:502/01" }'),
+        "$.links.modbus[0].devices.battery-2.address",
+    ),
+    "modbus table that there isn't": ('[[links.modbus]]\ntable = "none.csv"\n', "$.links.modbus[0].table"),
+    "modbus table's address": ('[[links.modbus]]\ntable = "modbus.csv"\n', "battery-2.address"),
+    "mqtt profile": (
+        MQTT + 'devices = { heater-1 = { device = "h", profile = "toaster" } }\n',
+        "$.links.mqtt[0].devices.heater-1.profile",
+    ),
+    "mqtt device with a wildcard": (
+        MQTT + 'devices = { heater-1 = { device = "+", profile = "water_heater" } }\n',
+        "$.links.mqtt[0].devices.heater-1.device",
+    ),
+    "mqtt port": (MQTT + HEATER + "port = 0\n", "$.links.mqtt[0].port"),
+    "mqtt contract": (MQTT + HEATER + 'contract = "telepathy"\n', "$.links.mqtt[0].contract"),
+    "mqtt password file": (
+        MQTT + HEATER + 'user = "u"\npassword_file = "none"\n', "$.links.mqtt[0].password_file"
+    ),
+    "mqtt authority": (MQTT + HEATER + 'tls_authority = "none.pem"\n', "$.links.mqtt[0].tls_authority"),
+    "mqtt password in the clear": (
+        '[[links.mqtt]]\nhost = "broker.example"\nuser = "u"\n' + HEATER, "$.links.mqtt[0].tls_authority"
+    ),
+    "vtn in the clear off loopback": (VTN + CLIENT + 'host = "0.0.0.0"\n', "$.links.openadr[0].host"),
+    "vtn without its files": (VTN + CLIENT + TLS.replace("we", "no"), "$.links.openadr[0].tls.certificate"),
+    "vtn's port": (VTN.replace("0", "70000") + CLIENT, "$.links.openadr[0].port"),
+    "vtn's callback": (VTN + CLIENT + 'callbacks = ["ven"]\n', "$.links.openadr[0].callbacks"),
+    "client's secret": (VTN + CLIENT.replace(GOOD, "zz"), "$.links.openadr[0].clients[0].secret_sha256"),
+    "client's scope": (
+        VTN + CLIENT.replace(" }", ', scopes = ["read_minds"] }'), "$.links.openadr[0].clients[0].scopes"
+    ),
+    "client's certificate": (
+        VTN + CLIENT.replace(" }", ', certificate = "zz" }'), "$.links.openadr[0].clients[0].certificate"
+    ),
+    "nobody speaks for a resource": (VTN + "clients = []\n", "$.links.openadr[0].clients"),
+    "iso in the clear": (ISO + 'url = "http://iso.example/"\npools = { pool-1 = "X" }\n', "$.links.iso[0].url"),
+    "iso without a certificate": (ISO + 'url = "https://iso.example/"\npools = { pool-1 = "X" }\n', "$.links.iso[0].url"),
+    "iso without pools": (ISO + 'url = "http://127.0.0.1/"\npools = {}\n', "$.links.iso[0].pools"),
+    "iso's pool": (ISO + 'url = "http://127.0.0.1/"\npools = { pool-9 = "X" }\n', "$.links.iso.pools"),
+    "iso's pace": (ISO + 'url = "http://127.0.0.1/"\npools = { pool-1 = "X" }\npoll_s = 0.0\n', "$.links.iso[0].poll_s"),
+    "iso's certificate that is over": (
+        ISO + 'url = "https://iso.example/"\npools = { pool-1 = "X" }\n' + TLS.replace("we", "old"), "$.links.iso[0].tls"
+    ),
+    "dnp3 address": (dnp3(address=65520), "$.links.dnp3[0].address"),
+    "dnp3 port": (dnp3(port=70000), "$.links.dnp3[0].port"),
+    "dnp3 events": (dnp3().replace("groups", "events = 0\ngroups"), "$.links.dnp3[0].events"),
+    "dnp3 host": (dnp3().replace("groups", 'host = " "\ngroups'), "$.links.dnp3[0].host"),
+    "journal's url": ('[journal]\nurl = "sqlite:///x"\n', "$.journal.url"),
+    "journal's password": ('[journal]\nurl = "postgresql://u:p@h/x"\n', "$.journal.url"),
+    "dnp3 index": (dnp3(at=70000), "$.links.dnp3[0]"),
+    "dnp3 master reads what is not shown": (dnp3(reads="feeder-2"), "$.links.dnp3[0].masters[0]"),
+    "dnp3 ceiling": (dnp3(more=', ceiling = "SAFETY"'), "$.links.dnp3[0].masters[0]"),
+    "dnp3 master that is no peer": (dnp3().replace('name = "dno"\nc', 'name = "tso"\nc'), "$.links.dnp3[0].masters[0].name"),
+    "dnp3 over TLS without a pinned certificate": (dnp3(tls=TLS), "$.links.dnp3[0].masters[0].certificate"),
+    "dnp3 pinned in the clear": (
+        dnp3(more=f', certificate = "sha256:{GOOD}"'), "$.links.dnp3[0].masters[0].certificate"
+    ),
+    "dnp3 without its files": (dnp3(tls=TLS.replace("we", "no")), "$.links.dnp3[0].tls.certificate"),
+    "two listeners of one port": ("port = 20001\n" + dnp3(port=20001), "$.links.dnp3[0].port"),
+    "two links of one name": (modbus("10.0.0.5:502/1") + MQTT + HEATER + 'name = "modbus"\n', "$.links"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("start")
+    folder, run = base / "works", CliRunner()
+    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
+    (base / "devices.csv").write_text(TABLE)
+    assert run.invoke(main, ["import", str(base / "devices.csv"), "--data", str(folder)]).exit_code == 0
+    authority = Authority(folder, SystemClock())
+    authority.issue("we", "127.0.0.1")
+    authority.issue("old", "127.0.0.1", days=-1, begins_days=-30)
+    (folder / "x.pem").write_text("no certificate")
+    (folder / "modbus.csv").write_text(
+        "id,address,profile\nbattery-1,10.0.0.5:502/1,\nbattery-2,10.0.0.6,battery_inverter\n"
+    )
+    return folder
+
+
+def settings(folder: Path, text: str) -> None:
+    port = "" if text.startswith("port") else "port = 0\n"
+    (folder / "tieline.toml").write_text(port + text)
+
+
+def asked(*words: str) -> tuple[int, dict]:
+    done = CliRunner().invoke(main, [*words])
+    return done.exit_code, json.loads(done.stdout or done.stderr)
+
+
+@pytest.mark.parametrize(("text", "field"), BAD.values(), ids=BAD)
+def test_doctor_finds_what_serve_refuses_and_both_name_its_place(works: Path, text: str, field: str) -> None:
+    settings(works, text)
+    code, found = asked("doctor", "--data", str(works), "--json")
+    said = [fault for part in found.values() if isinstance(part, dict) for fault in part.get("faults", ())]
+    assert (code, found["healthy"], len(said)) == (1, False, 1), found
+    assert str(said[0]["field"]).endswith(field), said
+    assert said[0]["limit"], said
+    refused = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
+    assert refused.exit_code == 2
+    told, asked_again = said[0]["error"].partition(", and now is ")[0], refused.stderr.partition(", and now is ")[0]
+    assert asked_again.rstrip() == f"tieline: {told}"
+
+
+FIT = {
+    "nothing but the console": "",
+    "console over TLS": 'host = "0.0.0.0"\n[tls]\ncertificate = "we.pem"\nkey = "we.key"\n',
+    "a dno in the clear": dnp3(),
+    "a dno over TLS": dnp3(tls=TLS, more=f', certificate = "sha256:{GOOD}"'),
+    "a master that is one of the console's people": dnp3().replace('"dno"', '"dispatcher"'),
+    "an iso on loopback": ISO + 'url = "http://localhost:9/"\npools = { pool-1 = "X" }\n',
+    "an iso over TLS": ISO + 'url = "https://127.0.0.1:9/"\npools = { pool-1 = "X" }\n' + TLS,
+    "a vtn": VTN + CLIENT,
+    "a vtn over TLS": VTN + CLIENT + TLS + 'host = "0.0.0.0"\n',
+    "devices": modbus("127.0.0.1:9/1") + MQTT + HEATER,
+}
+
+
+@pytest.mark.parametrize("text", FIT.values(), ids=FIT)
+def test_what_doctor_calls_healthy_starts(works: Path, text: str) -> None:
+    settings(works, text)
+    code, found = asked("doctor", "--data", str(works), "--json")
+    assert (code, found["healthy"]) == (0, True), found
+    done = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
+    assert done.exit_code == 0, done.output
+
+
+def test_doctor_names_every_fault_and_serve_says_how_many_more_there_are(works: Path) -> None:
+    settings(works, dnp3(port=70000, address=65520) + modbus("10.0.0.5", name="battery-1"))
+    _, found = asked("doctor", "--data", str(works), "--json")
+    fields = [fault["field"] for fault in found["links"]["faults"]]
+    assert fields == ["$.links.dnp3[0].port", "$.links.dnp3[0].address", f"{UNIT}.address"]
+    done = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
+    assert "(and 2 more: see `tieline doctor" in done.stderr
+
+
+def test_a_fault_of_the_settings_is_told_once(works: Path) -> None:
+    (works / "tieline.toml").write_text("port = 70000\n")
+    _, found = asked("doctor", "--data", str(works), "--json")
+    assert found["settings"]["faults"][0]["value"] == "70000"
+    assert [found[part]["ok"] for part in ("links", "journal", "readings")] == [None] * 3
+
+
+def test_with_json_a_refusal_is_an_object_with_field_value_and_limit(works: Path) -> None:
+    (works / "tieline.toml").write_text("port = 70000\n")
+    code, said = asked("sql", "select 1", "--data", str(works), "--json")
+    assert code == 2
+    assert (said["field"], said["value"], said["limit"]) == ("$.port", "70000", "give 0 to 65535")
+    (works / "tieline.toml").write_text("port = 0\n")
+    code, said = asked("why", "battery-1", "--at", "noon", "--data", str(works), "--json")
+    assert (code, said["field"], said["value"]) == (2, "--at", "noon")
+    assert said["limit"].startswith("give ISO 8601")
+    code, said = asked("why", "nobody", "--data", str(works), "--json")
+    assert (code, said["field"], said["value"]) == (2, "resource", "nobody")
+    code, said = asked("export", "Nothing", "x.csv", "--data", str(works), "--json")
+    assert (code, said["value"]) == (2, "Nothing")
+    code, said = asked("why", "battery-1", "--colour", "--json")
+    assert (code, said["field"]) == (2, "--colour")
+    code, said = asked("demo", "--headless", "--seed", "-1", "--json")
+    assert (code, said["field"]) == (2, "--seed")
+    assert "--seed" in said["error"]
+
+
+def test_a_row_of_a_table_is_named_with_its_file_and_number(works: Path) -> None:
+    settings(works, *BAD["modbus table's address"][:1])
+    done = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
+    where = f"{works / 'modbus.csv'}: row 3: battery-2.address = '10.0.0.6': "
+    assert done.stderr == f"tieline: {where}give host:port/unit, such as 10.0.0.5:502/1\n"
+
+
+def test_a_taken_port_is_named_with_the_setting_that_asks_for_it(works: Path) -> None:
+    import socket
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        (works / "tieline.toml").write_text(f"port = {port}\n")
+        done = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
+        assert done.exit_code == 2
+        assert f"$.port: 127.0.0.1:{port}: " in done.stderr
+        done = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s", "--port", str(port)])
+        assert f"--port: 127.0.0.1:{port}: " in done.stderr
+
+
+def test_sigterm_ends_a_server_in_order_with_code_0(works: Path) -> None:
+    (works / "tieline.toml").write_text("port = 0\n")
+    command = [sys.executable, "-m", "tieline", "serve", "--data", str(works)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while "one-time link" not in (line := child.stdout.readline()):
+            assert line, child.stderr.read()
+        os.kill(child.pid, signal.SIGTERM)
+        _, err = child.communicate(timeout=20)
+    finally:
+        child.kill()
+    assert (child.returncode, err) == (0, "")
+    code, found = asked("doctor", "--data", str(works), "--json")
+    assert (code, found["healthy"]) == (0, True)
+    again = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
+    assert again.exit_code == 0, again.output
