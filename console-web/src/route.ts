@@ -2,6 +2,17 @@
 import { signal } from '@preact/signals';
 
 export const path = signal(location.pathname);
+/** Paths that people guess from the API or the menu, and the screen that they mean. */
+const ONE: Record<string, string> = { resources: 'resource', feeders: 'feeder', devices: 'resource', device: 'resource', group: 'resource', groups: 'resource', traces: 'trace' };
+const ALL: Record<string, string> = { monitor: 'links', protocols: 'links', settlements: 'settlement', alarm: 'alarms', event: 'events', feeder: 'feeders', markets: 'market' };
+
+/** Return the path of the screen that a path means. */
+export function settled(at: string): string {
+  const [, word = '', ...rest] = at.split('/');
+  const name = rest.join('/');
+  const to = name ? ONE[word] : ALL[word];
+  return to ? `/${to}${name ? `/${name}` : ''}` : at;
+}
 export function go(to: string): void {
   if (to === location.pathname) return;
   history.pushState(null, '', to);

@@ -246,6 +246,8 @@ class Desk:
         await self.flush()
         now_ns = self._clock.now_ns()  # a journal that was away may have kept us waiting
         self.state.claims.expire(now_ns)
+        if rows is None:
+            self.state.claims.touch(dispatch.running_out(self.state, self.state.claims.settled_ns, now_ns))
         settled = self.state.claims.arbitrate(now_ns, rows)
         entries, batch = dispatch.decide_commands(self.state, settled, now_ns)
         await self.commit(entries)

@@ -67,6 +67,20 @@ def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     return moved_mask
 
 
+def running_out(state: DeskState, since_ns: int, now_ns: int) -> Rows:
+    """Return the rows whose command soon runs out, or did since `since_ns`, though it holds the device to something.
+
+    A limit of four hours is placed once and nothing about it changes, so that nobody settles its rows again: without
+    this their commands end with the lease, and the devices run as if there were no limit (R3: a lease is renewed for
+    as long as its claim lives).
+    """
+    last = state.commands
+    rows = np.flatnonzero((last.valid_until_ns > since_ns) & _is_due(last.valid_until_ns - now_ns)).astype(np.int32)
+    holds = np.isfinite(last.target_w[rows]) | _was_limited(state, rows)
+    found: Rows = rows[holds]
+    return found
+
+
 def _differs(new: Floats, old: Floats) -> Mask:
     same: Mask = (new == old) | (np.abs(new - old) <= CHANGE_W)
     return ~same

@@ -39,7 +39,7 @@ class ClaimBook:
         self._names: dict[int, str] = {}
         self._levels: list[int] = []
         self._dirty = np.ones(len(fleet), np.bool_)
-        self._settled_ns = self.latest_ns = -1
+        self.settled_ns = self.latest_ns = -1
         self._is_set_back = False
         self.is_local = np.zeros(len(fleet), np.bool_)
         self.holds = Holds.none(len(fleet))
@@ -149,7 +149,7 @@ class ClaimBook:
             self._mark_started(now_ns)
             rows = np.flatnonzero(self._dirty).astype(np.int32)
             self._dirty[:] = False
-            self._settled_ns = self.latest_ns = now_ns
+            self.settled_ns = self.latest_ns = now_ns
         return self._settle(now_ns, rows, OPEN, quantity)
 
     def set_back(self, now_ns: int) -> None:
@@ -255,9 +255,9 @@ class ClaimBook:
 
     def _mark_started(self, now_ns: int) -> None:
         for live in self._live.values():
-            if self._settled_ns < live.batch.start_ns <= now_ns or self._settled_ns < live.batch.end_ns <= now_ns:
+            if self.settled_ns < live.batch.start_ns <= now_ns or self.settled_ns < live.batch.end_ns <= now_ns:
                 self._dirty[live.batch.rows] = True
-        ended = (self.holds.until_ns > self._settled_ns) & (self.holds.until_ns <= now_ns)
+        ended = (self.holds.until_ns > self.settled_ns) & (self.holds.until_ns <= now_ns)
         self._dirty |= ended
 
     def _settle(
