@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import { connect, connected, get, may, me, past, shell, show, toast } from './api';
 import { Enrol, SignIn } from './enrol';
 import { Header } from './header';
-import { path, settled } from './route';
+import { path } from './route';
 import { Overview } from './screens/overview';
 import { step as tourStep } from './parts/tourstep';
 import type { Me } from './types';
@@ -53,7 +53,6 @@ function LazyTour() {
 
 export function App() {
   const [, word = '', ...rest] = path.value.split('/');
-  useLayoutEffect(() => { const to = settled(path.value); if (to !== path.value) { history.replaceState(null, '', to); path.value = to; } }, [path.value]);
   const name = decodeURIComponent(rest.join('/'));
   useEffect(() => {
     get<Me>('/me').then((who) => (me.value = who), () => (me.value = null));
