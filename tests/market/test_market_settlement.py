@@ -88,7 +88,7 @@ def test_vector_s1_each_interval_at_its_own_price() -> None:
     }
     assert by_kind["day_ahead"] == Decimal("248.60")
     assert float(by_kind["real_time"] + by_kind["shortfall"]) == pytest.approx(-5.4583, abs=12 * 0.005)
-    assert made.revenue - sum(made.penalties.values()) == made.total
+    assert made.revenue - sum(made.bought_back.values()) == made.total
     assert made.adds_up
 
 
@@ -177,9 +177,15 @@ def test_only_causes_that_the_table_excuses_are_excused() -> None:
     assert not is_excused("no such cause")
 
 
-def test_excused_shortfall_is_paid_for_and_performance_is_delivered_over_awarded_whatever_the_cause() -> None:
+def test_excused_shortfall_is_paid_for_and_counts_as_delivered_in_what_the_pool_answers_for_alone() -> None:
     excused, not_so = settled(tracked({"dno_limit": 4e6})), settled(tracked({"opt_out": 4e6}))
     assert excused.total == not_so.total
+    assert excused.bought_back["dno_limit"] == not_so.bought_back["opt_out"] > 0
+    assert excused.excused_wh == {"dno_limit": pytest.approx(0.5e6 / 3)}  # a third of an hour each of 0.4 and 0.1 MW
+    assert not_so.excused_wh == {}
+    assert not_so.performance_excused_frac == not_so.performance_frac < 1.0
+    assert excused.performance_frac == not_so.performance_frac
+    assert excused.performance_excused_frac == pytest.approx(excused.performance_frac + 0.5 / 3 / 4)
     awarded_wh = sum(line.energy_wh for line in excused.lines if line.kind == "day_ahead")
     for made in (excused, not_so):
         assert made.performance_frac == pytest.approx(made.delivered_wh / awarded_wh)

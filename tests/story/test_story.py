@@ -121,7 +121,10 @@ def test_why_tells_who_and_when_of_a_groups_limit_and_of_an_opt_out(played: tupl
     assert "AskGranted" in [step["kind"] for chain in answer["chains"].values() for step in chain]
     assert f"{group} (generation)" in CliRunner().invoke(main, asked).output
     pool = json.loads(CliRunner().invoke(main, ["why", "pool-1", *asked[2:], "--json"]).output)
-    assert pool["instruction"]["power_w"] > 0
+    assert pool["instruction"]["power_w"] == pool["owed_w"] > 0
+    assert pool["award"]["id"] in {award["id"] for award in result["awards"]}
+    (chain, *_) = pool["chains"].values()
+    assert [step["kind"] for step in chain] == ["OfferMade", "AwardTaken", "BatchTaken"]
     assert sum(pool["controlled_by"].values()) + pool["free"] == pool["resources"]
     gone = json.loads(
         CliRunner().invoke(main, ["why", out["resource"], "--at", "2022-08-17T21:50:00Z", *asked[4:], "--json"]).output
@@ -135,6 +138,8 @@ def test_replay_doctor_and_export_work_on_its_folder(played: tuple, tmp_path: Pa
     folder = str(played[1])
     one, two = (CliRunner().invoke(main, ["replay", "--data", folder, "--json"]).output for _ in range(2))
     assert one == two
+    told = json.loads(one)
+    assert (told["digest"], told["records"]) == (played[0]["digest"], played[0]["records"])
     assert CliRunner().invoke(main, ["doctor", "--data", folder]).exit_code == 0
     for ending in ("csv", "json", "parquet"):
         target = tmp_path / f"lines.{ending}"

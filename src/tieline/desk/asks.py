@@ -257,6 +257,15 @@ def decide_withdraw(state: DeskState, key: AskKey, frame: str, why: str) -> list
     ]
 
 
+def decide_opt_ins(state: DeskState, now_ns: int) -> list[Entry]:
+    """Return the facts that end opt-outs whose time is over: their claims lapse by themselves, who is out does not."""
+    over = [
+        key for key, live in state.asks.items()
+        if live.ask.level is Level.OWNER_NEED and live.ask.kind is ClaimKind.GATE and live.ask.end_ns <= now_ns
+    ]  # fmt: skip
+    return [entry for key in over for entry in decide_withdraw(state, key, "", "its time is over")]
+
+
 def live_rows(state: DeskState, resource: str) -> Packed:
     """Return the rows beneath a resource, packed."""
     return Packed.of(leaves(state, resource))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import charging, groups, position, redispatch, tracking
+from tieline.desk import asks, charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
@@ -72,6 +72,7 @@ class Cycle:
         state.claims.set_local(state.fleet.column("is_local") > 0.5)  # NaN, never read, is not LOCAL
         self._last_ns = now_ns
         state.claims.expire(now_ns)
+        await self.desk.commit(asks.decide_opt_ins(state, now_ns))
         await self.desk.commit(groups.decide_regulation(state, now_ns))
         for pool in self.pools.values():
             await self._count(pool, now_ns, seconds)
@@ -181,20 +182,30 @@ class Cycle:
     # --- tallying --------------------------------------------------------------------------------------------------
 
     async def _count(self, pool: PoolDesk, now_ns: int, seconds: float) -> None:
-        """Count the stretch since the last beat into its interval, closing what is over."""
-        start_ns = floor_ns(now_ns - 1, DISPATCH_STEP_NS)
-        if pool.tally is None or pool.tally.start_ns != start_ns:
-            if pool.tally is not None and pool.tally.seconds > 0:
-                await self._close(pool, pool.tally)
-            pool.tally = tracking.Tally.begin(pool.rows, start_ns, start_ns + DISPATCH_STEP_NS)
-        if seconds > 0:
-            asked_w = 0.0 if pool.obligation is None else pool.obligation.power_w
-            award = award_at(self.desk.state, pool.pool, pool.tally.start_ns)
+        """Count the stretch since the last beat, each part into its own interval, closing what is over.
+
+        A beat on a clock that runs comes a moment after the mark that it was due at: were all of its minute put to the
+        new interval, the first minute after an award would be asked what the last of the award was.
+        """
+        state = self.desk.state
+        row_w = tracking.counted_w(state, pool.rows, pool.share_w, now_ns)
+        for begins_ns, ends_ns in tracking.parts(now_ns - round(min(seconds, 300.0) * SECOND_NS), now_ns):
+            start_ns = floor_ns(ends_ns - 1, DISPATCH_STEP_NS)
+            if pool.tally is None or pool.tally.start_ns != start_ns:
+                if pool.tally is not None and pool.tally.seconds > 0:
+                    await self._close(pool, pool.tally)
+                pool.tally = tracking.Tally.begin(pool.rows, start_ns, start_ns + DISPATCH_STEP_NS)
+            if ends_ns == begins_ns:
+                continue
+            debt = pool.obligation
+            if debt is None or debt.end_ns <= begins_ns:  # the last beat knew nothing of this part
+                debt = owed(state, pool.pool, begins_ns)
+            asked_w = 0.0 if debt is None else debt.power_w
+            award = award_at(state, pool.pool, start_ns)
             awarded_w = asked_w if award is None else award.power_w
-            if pool.obligation is not None:
-                pool.tally.is_owed, pool.tally.because = True, pool.obligation.because
-            row_w = tracking.counted_w(self.desk.state, pool.rows, pool.share_w, now_ns)
-            pool.tally.add(asked_w, awarded_w, pool.share_w, row_w, min(seconds, 300.0))
+            if debt is not None:
+                pool.tally.is_owed, pool.tally.because = True, debt.because
+            pool.tally.add(asked_w, awarded_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
 
     async def _close(self, pool: PoolDesk, tally: tracking.Tally) -> None:
         if not tally.is_owed:

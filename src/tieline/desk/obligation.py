@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tieline.desk.ports import Award
+from tieline.desk.ports import Award, Instruction
 from tieline.desk.state import DeskState
 from tieline.ids import derive
 from tieline.times import MINUTE_NS, floor_ns
@@ -31,11 +31,21 @@ def award_at(state: DeskState, pool: str, instant_ns: int) -> Award | None:
     return next(covering, None)
 
 
+def instruction_at(state: DeskState, pool: str, instant_ns: int) -> Instruction | None:
+    """Return the newest instruction of the dispatch step that an instant lies in; None: nothing was told of it.
+
+    A revision may begin within the step, and holds from there on: the step's first instruction then holds until it.
+    """
+    step_ns, told = floor_ns(instant_ns, DISPATCH_STEP_NS), state.instructions.get(pool, {})
+    begun = [start_ns for start_ns in told if step_ns <= start_ns <= instant_ns < told[start_ns].end_ns]
+    return told[max(begun)] if begun else None
+
+
 def owed(state: DeskState, pool: str, instant_ns: int) -> Obligation | None:
     """Return what the pool owes at an instant: the newest instruction for it, else the award, else nothing."""
     step_ns = floor_ns(instant_ns, DISPATCH_STEP_NS)
-    instruction = state.instructions.get(pool, {}).get(step_ns)
-    if instruction is not None and instruction.start_ns <= instant_ns < instruction.end_ns:
+    instruction = instruction_at(state, pool, instant_ns)
+    if instruction is not None:
         return Obligation(
             pool,
             instruction.power_w,

@@ -96,11 +96,15 @@ class Settlement:
     @property
     def revenue(self) -> Decimal:
         """What was earned before shortfalls are charged."""
-        return self.total + sum(self.penalties.values(), NOTHING)
+        return self.total + sum(self.bought_back.values(), NOTHING)
 
     @property
-    def penalties(self) -> dict[str, Decimal]:
-        """What shortfalls cost, by cause (negative where the price was: then a shortfall earned)."""
+    def bought_back(self) -> dict[str, Decimal]:
+        """What energy that was awarded and not delivered cost at real-time prices, by cause.
+
+        Negative where the price was: then a shortfall earned. Excused causes are among them, as two-settlement knows
+        no excuse: whoever doesn't deliver buys what he sold.
+        """
         found: dict[str, Decimal] = {}
         for line in self.lines:
             if line.kind == SHORTFALL:
@@ -114,12 +118,26 @@ class Settlement:
 
     @property
     def performance_frac(self) -> float:
-        """Delivered over awarded energy, as the field uses the word (0 to 1 and beyond); 1 where nothing was awarded.
+        """Delivered over awarded energy, whatever lacked (0 to 1 and beyond); 1 where nothing was awarded."""
+        return self._over_awarded(self.delivered_wh)
 
-        Excused shortfalls count too: whether they cost money is for `penalties` to say.
-        """
+    @property
+    def excused_wh(self) -> dict[str, float]:
+        """Energy that was lacking by causes which the table excuses, by cause: bought back, and not held against us."""
+        found: dict[str, float] = {}
+        for line in self.lines:
+            if line.excused:
+                found[line.cause] = found.get(line.cause, 0.0) - line.energy_wh
+        return found
+
+    @property
+    def performance_excused_frac(self) -> float:
+        """Performance with what was excused counted as delivered: what the pool itself answers for."""
+        return self._over_awarded(self.delivered_wh + math.fsum(self.excused_wh.values()))
+
+    def _over_awarded(self, energy_wh: float) -> float:
         owed_wh = math.fsum(line.energy_wh for line in self.lines if line.kind == DAY_AHEAD)
-        return self.delivered_wh / owed_wh if owed_wh > 0 else 1.0
+        return energy_wh / owed_wh if owed_wh > 0 else 1.0
 
     @property
     def adds_up(self) -> bool:
@@ -355,6 +373,8 @@ def _body(settlement: Settlement, row_names: Mapping[int, str]) -> dict[str, obj
         "former": settlement.former,
         "adjustment": str(sum((line.amount for line in settlement.adjusting), NOTHING)),
         "performance": settlement.performance_frac,
+        "performance_excused": settlement.performance_excused_frac,
+        "excused_wh": dict(sorted(settlement.excused_wh.items())),
         "operator": str(settlement.shares.operator),
         "undistributed": str(settlement.shares.undistributed),
         "shares": {owner: str(amount) for owner, amount in settlement.shares.owners.items()},

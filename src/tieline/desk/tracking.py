@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
 from tieline.resource.command import Stage
@@ -62,6 +64,18 @@ class Tally:
         # An interval without a second counted has delivered nothing; it must not divide by nothing.
         seconds = max(self.seconds, 1e-9)
         return self.asked_ws / seconds, self.awarded_ws / seconds, self.share_ws / seconds, self.row_ws / seconds
+
+
+def parts(begins_ns: int, ends_ns: int) -> list[tuple[int, int]]:
+    """Return a stretch cut at the marks of the dispatch intervals; one that is empty stays one.
+
+    >>> parts(299 * 10**9, 301 * 10**9) == [(299 * 10**9, 300 * 10**9), (300 * 10**9, 301 * 10**9)]
+    True
+    """
+    first = begins_ns // DISPATCH_STEP_NS + 1
+    marks = range(first * DISPATCH_STEP_NS, ends_ns, DISPATCH_STEP_NS)
+    cuts = [begins_ns, *marks, ends_ns]
+    return list(pairwise(cuts))
 
 
 def above_base_w(state: DeskState, rows: Rows) -> Floats:

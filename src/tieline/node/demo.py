@@ -19,7 +19,7 @@ from tieline.errors import ConfigError
 from tieline.node.config import write_example
 from tieline.node.frame import write_resources
 from tieline.node.relief import grid_report
-from tieline.node.report import report
+from tieline.node.report import journal_end, report
 from tieline.node.settling import settle
 from tieline.node.stage import raise_stage, scenario
 from tieline.node.stage_owners import keep_owners, owners_report
@@ -96,7 +96,7 @@ def run_headless(
                 write_example(home / "tieline.toml")
                 story, owners = Story(stage, when, say), keep_owners(stage, seed)
                 await story.play()
-                statement = await settle(stage, ends=True)
+                statement = await settle(stage, stage.day, ends=True)
                 await stage.node.group.drained()
                 result = report(stage, story, statement, seed)
                 result["failures"], result["losses"] = broke(supervisor), dict(supervisor.losses)
@@ -107,6 +107,8 @@ def run_headless(
                 await stage.scada.close()
                 await stage.outstation.stop()
                 await asyncio.sleep(1)
+                await stage.node.group.drained()  # what devices answered last is recorded, too
+                result |= journal_end(stage)
                 stage.node.journal.close()
                 return result
 

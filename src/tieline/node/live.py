@@ -6,15 +6,15 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import structlog
 
+from tieline.node.market_days import MarketDays
 from tieline.node.relief import grid_report
-from tieline.node.report import report
+from tieline.node.report import journal_end, report
 from tieline.node.settling import settle
 from tieline.node.stage import Stage, raise_stage, scenario
 from tieline.node.stage_owners import keep_owners, owners_report
@@ -23,10 +23,8 @@ from tieline.node.story import Story
 from tieline.node.timing import Timing, living, timing
 from tieline.node.twin import Twin
 from tieline.node.web import DESK_ROLES, serve_console
-from tieline.resource.claim import Refusal
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
-from tieline.simulate.world import World, history_w
 from tieline.times import HOUR_NS, SECOND_NS
 
 _log = structlog.get_logger("tieline.live")
@@ -68,16 +66,8 @@ async def live(
 
 async def _play(stage: Stage, when: Timing, seed: int, say: Callable[[str], None]) -> None:
     keep_owners(stage, seed)
+    MarketDays(stage, seed, say).start()
     await Story(stage, when, say).play()
-    # The baseline's days are played only now, by a world of the same seed: nobody waits for them at the start.
-    past = World(stage.territory, np.random.default_rng([seed, 1]), stage.scenario.climate)
-    work = partial(history_w, past, stage.opens_ns, 15, 300, 300, stage.meters.read)
-    stage.history_starts, stage.history = await asyncio.get_running_loop().run_in_executor(None, work)
-    statement = await settle(stage)
-    if isinstance(statement, Refusal):
-        say(f"not settled: {statement}")
-    elif statement is not None:
-        say(f"settled: {statement.total} USD, {len(statement.shares.owners)} owners")
 
 
 async def play_on_wire(
@@ -99,7 +89,7 @@ async def play_on_wire(
         say(f"over real sockets for {(when.ends_ns - when.opens_ns) / SECOND_NS / speed:.0f} s of wall time")
         story, owners = Story(stage, when, say), keep_owners(stage, seed)
         await story.play()
-        statement = await settle(stage, ends=True)
+        statement = await settle(stage, stage.day, ends=True)
         await stage.node.group.drained()  # the state is ahead of the journal by what is being written
         result = report(stage, story, statement, seed)
         result["failures"] = dict(supervisor.failures)
@@ -107,4 +97,5 @@ async def play_on_wire(
         await stage.scada.close()
         await stage.outstation.stop()
         await asyncio.sleep(0.2)
-        return result
+        await stage.node.group.drained()
+        return result | journal_end(stage)

@@ -56,9 +56,15 @@ def report(stage: Stage, story: Story, settled: Settlement | Refusal | None, see
         "settlement": {"unsettled": str(settled)} if isinstance(settled, Refusal) else _money(stage, settlement),
         "promises": kept,
         "held": all(promise["held"] for promise in kept),
-        "records": len(records),
-        "digest": stage.node.journal.last_hash.hex(),
     }
+
+
+def journal_end(stage: Stage) -> dict[str, Any]:
+    """Return how many records the journal holds and the hash of the last, which stands for all before it.
+
+    To be asked once nothing is recorded any more: `tieline replay` prints the same of the folder that is left.
+    """
+    return {"records": stage.node.journal.last_seq, "digest": stage.node.journal.last_hash.hex()}
 
 
 def _awards(stage: Stage) -> list[dict[str, Any]]:
@@ -252,14 +258,16 @@ def _money(stage: Stage, settlement: Settlement | None) -> dict[str, Any]:
         "currency": "USD",
         "revenue": str(settlement.revenue),
         "by_kind": {kind: str(amount) for kind, amount in lines.items()},
-        "penalties": {cause: str(amount) for cause, amount in sorted(settlement.penalties.items())},
-        "excused": sorted({line.cause for line in settlement.lines if line.excused}),
+        # Paid for like any other lack; excused energy counts as delivered in `performance_excused` alone.
+        "bought_back": {cause: str(amount) for cause, amount in sorted(settlement.bought_back.items())},
+        "excused_kwh": {cause: round(energy_wh / 1e3, 3) for cause, energy_wh in sorted(settlement.excused_wh.items())},
         "total": str(settlement.total),
         "awarded_kwh": round(owed_wh / 1e3, 3),
         "delivered_kwh": round(settlement.delivered_wh / 1e3, 3),
         "telemetered_kwh": telemetered, "baseline_less_telemetry_kwh": round(gave - telemetered, 3),
         "gap": gap_of(stage, settlement),
         "performance": round(settlement.performance_frac, 4),
+        "performance_excused": round(settlement.performance_excused_frac, 4),
         "operator_share": str(shares.operator),
         "owner_shares": {
             "owners": len(shares.owners), "sum": str(sum(shares.owners.values(), Decimal("0.00"))),

@@ -54,13 +54,13 @@ def owners_of(stage: Stage) -> Owners:
     return Owners(stage.territory.site_of, [f"site-{n:06d}" for n in range(count)], OPERATOR_FRAC)
 
 
-async def settle(stage: Stage, *, ends: bool = False) -> Settlement | Refusal | None:
-    """Settle the stage's day and record the statement, or why it can't be settled; None where nothing was awarded.
+async def settle(stage: Stage, day: date, *, ends: bool = False) -> Settlement | Refusal | None:
+    """Settle a market day and record the statement, or why it can't be settled; None where nothing was awarded.
 
     Where the story `ends` before the day does, the hours that are over are settled, as nobody will do it later. A day
     that was settled before gets a new version where anything changed since; where nothing did, nothing is recorded.
     """
-    awards = [award for award in stage.node.state.awards.values() if day_of(award.start_ns) == stage.day]
+    awards = [award for award in stage.node.state.awards.values() if day_of(award.start_ns) == day]
     if not awards:
         return None
     now_ns = stage.node.clock.now_ns()
@@ -69,10 +69,12 @@ async def settle(stage: Stage, *, ends: bool = False) -> Settlement | Refusal | 
     start_ns, end_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
     if now_ns < end_ns:
         return await _refuse(stage, start_ns, end_ns, Refusal(DAY_NOT_OVER, "now", iso(now_ns), iso(end_ns)))
+    # An interval is recorded once it is over: nothing of the day was before its first award began.
+    tracked = tracked_in(stage.node.journal, POOL, start_ns)
     try:
-        made = settle_day(POOL, awards, tracked_of(stage), metered_of(stage, stage.day, awards), owners_of(stage))
+        made = settle_day(POOL, awards, tracked, metered_of(stage, day, awards), owners_of(stage))
     except ValueError as error:
-        return await _refuse(stage, start_ns, end_ns, Refusal(str(error), "day", str(stage.day)))
+        return await _refuse(stage, start_ns, end_ns, Refusal(str(error), "day", str(day)))
     return await record_statement(stage.node, POOL, made, awards)
 
 

@@ -41,7 +41,7 @@ from tieline.simulate.faults import DEVICE_FAULTS
 from tieline.simulate.inprocess import ColumnsLink
 from tieline.simulate.iso.app import IsoApp, serve_iso
 from tieline.simulate.iso.faults import FaultMenu, Faults
-from tieline.simulate.iso.market import IsoMarket
+from tieline.simulate.iso.market import IsoMarket, SameDay
 from tieline.simulate.iso.prices import ZONE
 from tieline.simulate.loop import VirtualLoop
 from tieline.simulate.scada import Scada
@@ -272,9 +272,9 @@ async def _raise_iso(
     # Sixty times as fast as the wall clock four minutes are four seconds: too few for sockets on a busy machine.
     minutes = 4 if keys is None else 20
     gate, clears = local + timedelta(minutes=minutes), local + timedelta(minutes=minutes + 1)
-    gate_at, clears_at = (gate.time(), clears.time()) if same_day else (time(23), time(23, 30))
-    days_before = 0 if same_day else 1
-    market = IsoMarket(clock, rng, faults, seed_prices=seed, days_before=days_before, gate=gate_at, clears_at=clears_at)
+    # The first day's own auction, where its eve is over; every other day's is on its eve.
+    own = SameDay(local.date(), gate.time(), clears.time()) if same_day else None
+    market = IsoMarket(clock, rng, faults, seed_prices=seed, same_day=own, gate=time(23), clears_at=time(23, 30))
     theirs, ours = (None, True) if keys is None else _tls(keys)
     server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0, theirs)
     port = server.sockets[0].getsockname()[1]

@@ -67,12 +67,16 @@ def measured_day(
         ValueError: Too few like days are metered for a rule.
     """
     first_ns, last_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
-    begin_ns = market_day(day, zone).start_ns
+    over = market_day(day, zone)
+    begin_ns = over.start_ns
+    # A baseline looks back: what came later must not make another statement of the same day.
+    known, before = starts < over.end_ns, frozenset(each for each in called if each < day)
+    starts, seen_w = starts[known], seen_w[known]
     event = Event(day, (first_ns - begin_ns) // STEP_NS, (last_ns - begin_ns) // STEP_NS, PER_HOUR)
     bases: list[Baseline] = []
     for meter, rule in rules.items():
         kwh = on_the_clock_of(day, zone, starts, seen_w[:, meter] / PER_HOUR / 1e3)
-        bases.append(compute(baseline_rule(rule), kwh, event, event_days=called - {day}, holidays=holidays_around(day)))
+        bases.append(compute(baseline_rule(rule), kwh, event, event_days=before, holidays=holidays_around(day)))
     # A part without meter data is 0 already; where all parts lack it the interval itself is missing.
     gained_w = sum(base.performance for base in bases) * PER_HOUR * 1e3
     lost = np.logical_and.reduce([base.missing for base in bases])

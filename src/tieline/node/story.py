@@ -12,21 +12,18 @@ from typing import Any
 import numpy as np
 
 from tieline.contract.eligibility import eligible
-from tieline.desk.offering import TYPICAL_SHARE, day_ahead_offers
 from tieline.desk.ports import Ask, Granted, Offer
 from tieline.ids import derive
+from tieline.node.market_days import offers_of
 from tieline.node.relief import Dno, firmly, loading_of
-from tieline.node.stage import POOL, PRODUCT, Stage
+from tieline.node.stage import POOL, Stage
 from tieline.node.timing import Timing
 from tieline.node.works import LIMIT, REASON, Held, choose, held_of, spare_of, taken_of
-from tieline.plan.forecast import like_days
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
-from tieline.simulate.iso.prices import ZONE, prices_of
-from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, market_day
+from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS
 
-OFFER_HOURS = 6
 LEAST_CALLED_W = 500.0
 STEADY = (Kind.BATTERY, Kind.MECHANICAL_STORAGE)
 """Kinds that go back to a known power when they are let go, likeliest first."""
@@ -93,22 +90,7 @@ class Story:
     async def _offer(self) -> None:
         """Offer the dearest hours of tomorrow by a forecast from past prices; then try to sell the same again."""
         stage = self.stage
-        past = _past_prices(stage)
-        forecast = like_days(past, 24)
-        fleet, world = stage.territory.fleet, stage.world
-        power_w = np.where(stage.eligible, _typical_up(stage), 0.0)
-        energy_wh = np.where(fleet.energy_wh > 0, 0.0, np.inf)
-        rows = np.concatenate(
-            [world.rows[Kind.BATTERY], world.rows[Kind.MECHANICAL_STORAGE], world.rows[Kind.HYBRID_SITE]]
-        )
-        energy_wh[rows] = 0.8 * fleet.energy_wh[rows]
-        day = market_day(stage.day, ZONE)
-        hours = range(day.start_ns, day.end_ns, HOUR_NS)
-        stage.node.cycle.pools[POOL].forecast = dict(zip(hours, forecast.tolist(), strict=False))
-        price = stage.node.cycle.pools[POOL].price
-        begins_ns = day.start_ns + HOUR_NS * np.arange(len(forecast))
-        forecast = np.where(begins_ns < self.timing.sold_from_ns, -np.inf, forecast)
-        offers = day_ahead_offers(POOL, PRODUCT, day, forecast, power_w, energy_wh, price, OFFER_HOURS)
+        offers = offers_of(stage, stage.day, self.timing.sold_from_ns)
         answers = await stage.node.desk.offer(offers)
         self.told.offers = [o for o, answer in zip(offers, answers, strict=True) if answer is None]
         watts = sum(s.power_w for s in offers[0].segments) if offers else 0.0
@@ -271,20 +253,3 @@ def _limits_by(stage: Stage, group: str, source: str) -> int:
     """Return how many live claims of a source stand on a group's devices for that group."""
     batches = stage.node.state.claims.batches()
     return sum(int(alive.sum()) for batch, alive in batches if batch.scope == group and batch.source == source)
-
-
-def _past_prices(stage: Stage) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return the hourly prices of the five days before the market day, oldest first: what was known at the gate."""
-    from datetime import timedelta
-
-    days = [stage.day - timedelta(days=back) for back in range(5, 0, -1)]
-    return np.concatenate([list(prices_of("HB_NORTH", day).values())[:24] for day in days])
-
-
-def _typical_up(stage: Stage) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return what each row can be expected to give at the dear hours (W): ratings of stores, part of the loads'."""
-    fleet, rows = stage.territory.fleet, stage.world.rows
-    typical = np.zeros(len(fleet))
-    for kind, share in TYPICAL_SHARE.items():
-        typical[rows[kind]] = share * stage.territory.rated_w[rows[kind]]
-    return typical

@@ -21,7 +21,7 @@ from tieline.errors import LinkDown, PeerError
 from tieline.node import read_market
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.runtime import Node
-from tieline.node.settlement_days import RUNNING, Key, SettlementDays, Standing, Terms
+from tieline.node.settlement_days import RUNNING, SETTLED, Key, SettlementDays, Standing, Terms
 from tieline.node.trade_settings import PoolSettings
 from tieline.pool.merit import merit_price
 from tieline.resource.claim import Refusal
@@ -159,8 +159,9 @@ class NodeTrader:
 
     def _day(self, key: Key, awards: Sequence[Award], statements: Sequence[StatementView]) -> DayView:
         pool, day = key
-        standing = self.days.standing.get(key, Standing(RUNNING))
         mine = [s for s in statements if s.pool == pool and self.days.day_of(pool, s.start_ns) == day]
+        # Nobody watches the days of a demonstration here: it settles them itself, and its statements tell.
+        standing = self.days.standing.get(key, Standing(SETTLED if mine else RUNNING))
         awarded_wh = math.fsum(a.power_w * (a.end_ns - a.start_ns) / HOUR_NS for a in awards)
         return DayView(
             pool, day.isoformat(), min(a.start_ns for a in awards), max(a.end_ns for a in awards), standing.state,

@@ -226,7 +226,10 @@ def _tell_group(answer: dict[str, Any]) -> None:
     for limit in answer["limits"]:
         ends = " to ".join("open" if limit[end] is None else f"{limit[end]:.0f} W" for end in ("low_w", "high_w"))
         click.echo(f"  limit on {limit['resources']} of them: {ends} {_by(limit['by'])}")
-    called = answer["instruction"]
+    award, called = answer["award"], answer["instruction"]
+    if award:
+        price = f"at {award['price_per_mwh']:.2f} a MWh until {award['to']} ({award['id']} of {award['offer']})"
+        click.echo(f"  awarded {award['power_w']:.0f} W of {award['product']} {price}")
     if called:
         click.echo(
             f"  instructed {called['power_w']:.0f} W of {called['product']} until {called['to']} ({called['id']})"
@@ -265,7 +268,7 @@ def move(data: Path, as_json: bool) -> None:
 @DATA
 @JSON
 def replay(data: Path, as_json: bool) -> None:
-    """Rebuild the state from the journal and print its digest; two replays give the same."""
+    """Rebuild the state from the journal; print the digests of both, the same at each replay."""
     from tieline.fleet.ledger import Ledger
     from tieline.node.journals import journal_to_read
     from tieline.node.runtime import replayed
@@ -276,8 +279,9 @@ def replay(data: Path, as_json: bool) -> None:
     if fault := journal.end_fault():
         click.echo(f"warning: {fault}", err=True)
     state = replayed(fleet, Ledger(), journal)
-    answer = {"records": journal.last_seq, "claims": state.claims.count(), "digest": state.digest()}
-    show({**answer, "journal": journal.last_hash.hex(), "end": fault or "whole"}, as_json)
+    # The digest is the journal's, as a demonstration's report has it: the hash of its last record stands for all.
+    answer = {"records": journal.last_seq, "digest": journal.last_hash.hex(), "claims": state.claims.count()}
+    show({**answer, "state": state.digest(), "end": fault or "whole"}, as_json)
 
 
 @main.command()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tieline.desk.apply import apply
 from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, IntervalTracked, from_record
 from tieline.desk.modes import feeder_of, mode_of
+from tieline.desk.obligation import award_at, instruction_at, owed
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
@@ -157,9 +158,9 @@ def of_group(journal: Records, past: _Past, resource: str) -> dict[str, Any]:
     named = settled.winner >= 0
     by = Counter(word for word in controllers(state, settled.winner) if word is not None)
     own = of_whole(state, resource, past.at_ns)
-    called = state.instructions.get(resource, {})
-    last_ns = max((start_ns for start_ns in called if start_ns <= past.at_ns), default=None)
-    instruction = None if last_ns is None else called[last_ns]
+    debt, instruction = owed(state, resource, past.at_ns), instruction_at(state, resource, past.at_ns)
+    award = award_at(state, resource, past.at_ns)
+    because = [debt.because] if debt is not None else []
     return {
         "resource": resource,
         "kind": fleet.kind_of(resource).value,
@@ -180,12 +181,17 @@ def of_group(journal: Records, past: _Past, resource: str) -> dict[str, Any]:
             }
             for batch, alive in own
         ],
-        "instruction": None if instruction is None or instruction.end_ns <= past.at_ns else {
+        "owed_w": None if debt is None else debt.power_w,
+        "award": None if award is None else {
+            "id": award.id, "offer": award.offer, "product": award.product, "power_w": award.power_w,
+            "price_per_mwh": award.price_per_mwh, "from": iso(award.start_ns), "to": iso(award.end_ns),
+        },
+        "instruction": None if instruction is None else {
             "id": instruction.id, "product": instruction.product, "power_w": instruction.power_w,
             "from": iso(instruction.start_ns), "to": iso(instruction.end_ns),
         },
         "feeder_mode": mode_of(state, resource).value if fleet.kind_of(resource) is Kind.FEEDER else None,
-        "chains": {batch.id: _chain(journal, batch.id) for batch, _ in own},
+        "chains": {name: _chain(journal, name) for name in [*because, *(batch.id for batch, _ in own)]},
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What the ISO knows and does: takes bids until the gate, clears the day ahead, dispatches, and hears our answers.
 
-A market day D is cleared at `clears_at` local time on D-1 for the bids that came by then. Dispatch of a five-minute
+A market day D is cleared at `clears_at` local time on D-1 for the bids that came by then; one day may have an auction
+of its own, on the day itself. A day without prices takes no bids. Dispatch of a five-minute
 step is published `lead_s` ahead of it: what was awarded for the hour, or what the curve offers at the step's price
 where that is more, never beyond the availability last declared. Instructions follow a re-declaration from the next
 step on.
@@ -18,7 +19,7 @@ import numpy as np
 from tieline.ids import derive
 from tieline.simulate.iso.auction import clear, supplied
 from tieline.simulate.iso.faults import Faults
-from tieline.simulate.iso.prices import ZONE, prices_of
+from tieline.simulate.iso.prices import ZONE, last_day, prices_of
 from tieline.simulate.iso.real_time import STEP_NS, real_time
 from tieline.times import HOUR_NS, SECOND_NS, Clock, from_ns, to_ns
 from tieline.wire.ads import messages as ads
@@ -49,6 +50,15 @@ class Declared:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SameDay:
+    """The auction of a day that is held on the day itself: its gate and when it clears, by local time."""
+
+    day: date
+    gate: time
+    clears_at: time
+
+
 @dataclass(slots=True)
 class Seen:
     """All that participants told us, for whoever wants to check it."""
@@ -73,13 +83,13 @@ class IsoMarket:
         gate: time = time(10),
         clears_at: time = time(13, 30),
         lead_s: float = 75.0,
-        days_before: int = 1,
+        same_day: SameDay | None = None,
         seed_prices: int = 0,
     ) -> None:
         self._clock, self._rng, self._faults = clock, rng, faults
         self._point, self._zone, self._gate, self._clears_at = point, zone, gate, clears_at
         self._lead_ns = int(lead_s * SECOND_NS)
-        self._days_before = days_before
+        self._same_day = same_day
         self._seed_prices = seed_prices
         self.bids: dict[str, ads.Bid] = {}
         self.awards: dict[date, tuple[ads.AwardRow, ...]] = {}
@@ -108,7 +118,7 @@ class IsoMarket:
         now = self._clock.now_ns()
         local = from_ns(now).astimezone(self._zone)
         for day in (local.date(), local.date() + timedelta(days=1)):
-            if day not in self.awards and now >= self._at(day, self._clears_at):
+            if day not in self.awards and now >= self.clears_ns(day):
                 self._clear(day)
         while self._next_step_ns - self._lead_ns <= now:
             self._publish(self._next_step_ns)
@@ -122,8 +132,12 @@ class IsoMarket:
             hour_ns(bid.market_date, bid.hour_ending, bid.repeated_hour, self._zone)
         except Malformed as error:
             return ads.BidResult(bid.bid_uid, "REJECTED", str(error))
-        if self._clock.now_ns() >= self._at(bid.market_date, self._gate):
-            return ads.BidResult(bid.bid_uid, "REJECTED", f"the gate closed at {self._gate} the day before")
+        gate_ns = self.gate_ns(bid.market_date)
+        if self._clock.now_ns() >= gate_ns:
+            closed = from_ns(gate_ns).astimezone(self._zone)
+            return ads.BidResult(bid.bid_uid, "REJECTED", f"the gate closed at {closed:%Y-%m-%d %H:%M}")
+        if bid.market_date > (last := last_day(self._point)):
+            return ads.BidResult(bid.bid_uid, "REJECTED", f"no prices of {bid.market_date}: give {last} at most")
         prices = [segment.price for segment in bid.segments]
         if prices != sorted(prices):
             return ads.BidResult(bid.bid_uid, "REJECTED", "prices must rise")
@@ -132,10 +146,18 @@ class IsoMarket:
 
     def gate_ns(self, day: date) -> int:
         """Return when the gate of a market day closes."""
-        return self._at(day, self._gate)
+        own = self._same_day
+        return self._on(day, own.gate) if own and own.day == day else self._on(day - timedelta(days=1), self._gate)
 
-    def _at(self, day: date, local: time) -> int:
-        return to_ns(datetime.combine(day - timedelta(days=self._days_before), local, tzinfo=self._zone))
+    def clears_ns(self, day: date) -> int:
+        """Return when a market day is cleared."""
+        own = self._same_day
+        if own and own.day == day:
+            return self._on(day, own.clears_at)
+        return self._on(day - timedelta(days=1), self._clears_at)
+
+    def _on(self, day: date, local: time) -> int:
+        return to_ns(datetime.combine(day, local, tzinfo=self._zone))
 
     def _clear(self, day: date) -> None:
         prices = prices_of(self._point, day)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from importlib.resources import as_file, files
 from zoneinfo import ZoneInfo
 
 from tieline.errors import ConfigError
+from tieline.times import from_ns
 from tieline.wire.ads.hours import hour_ns, hours_of
 
 ZONE = ZoneInfo("America/Chicago")
@@ -37,6 +38,14 @@ def day_ahead(point: str) -> Mapping[int, float]:
         start_ns, _ = hour_ns(date.fromisoformat(day), int(hour_ending[:2]), repeated == "Y", ZONE)
         prices[start_ns] = price
     return prices
+
+
+@cache
+def last_day(point: str) -> date:
+    """Return the last market day whose prices are all known."""
+    known = day_ahead(point)
+    day = from_ns(max(known)).astimezone(ZONE).date()
+    return day if all(start in known for _, _, start, _ in hours_of(day, ZONE)) else day - timedelta(days=1)
 
 
 def prices_of(point: str, day: date) -> dict[int, float]:

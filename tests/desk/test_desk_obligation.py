@@ -1,0 +1,94 @@
+"""What a pool owes at an instant, and which interval each second is counted into."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import numpy as np
+import pytest
+from desk_stage import START_NS, Stage1, fleet_of
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.facts import IntervalTracked, from_record
+from tieline.desk.obligation import DISPATCH_STEP_NS, owed
+from tieline.desk.ports import Award, Instruction
+from tieline.desk.tracking import parts
+from tieline.fleet.ledger import Ledger
+from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.identity import Kind
+from tieline.resource.level import Level
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+
+HOUR = START_NS // HOUR_NS * HOUR_NS + HOUR_NS
+AWARD = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 6_000.0, 50.0)
+INSTANTS = st.integers(0, 3 * DISPATCH_STEP_NS)
+
+
+def told(start_ns: int, end_ns: int, power_w: float, revision: int) -> Instruction:
+    return Instruction(f"i{start_ns}", f"b{revision}", "pool-1", "ENERGY", start_ns, end_ns, power_w, 60.0, revision)
+
+
+@given(INSTANTS, INSTANTS)
+def test_parts_of_a_stretch_are_the_stretch_and_none_crosses_a_mark(begins_ns: int, length_ns: int) -> None:
+    found = parts(begins_ns, begins_ns + length_ns)
+    assert (found[0][0], found[-1][1]) == (begins_ns, begins_ns + length_ns)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(found))
+    assert all(a // DISPATCH_STEP_NS == max(b - 1, a) // DISPATCH_STEP_NS for a, b in found)
+
+
+def test_a_revision_that_begins_within_the_step_holds_from_there_on() -> None:
+    """What it supersedes holds until then; the next step knows nothing of either and owes the award."""
+    state = Stage1(fleet_of([Kind.BATTERY])).state
+    state.awards["a"] = AWARD
+    middle, end = HOUR + DISPATCH_STEP_NS // 2, HOUR + DISPATCH_STEP_NS
+    state.instructions["pool-1"] = {HOUR: told(HOUR, end, 6_000.0, 1), middle: told(middle, end, 4_000.0, 2)}
+    asked = [owed(state, "pool-1", at) for at in (HOUR, middle - 1, middle, end - 1, end, HOUR + HOUR_NS)]
+    assert [None if debt is None else debt.power_w for debt in asked] == [6e3, 6e3, 4e3, 4e3, 6e3, None]
+    assert [debt.is_instructed for debt in asked[:-1]] == [True, True, True, True, False]
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.4, 7.0, 31.0])
+def test_however_late_a_beat_comes_an_award_is_asked_in_its_own_intervals_and_in_no_other(late_s: float) -> None:
+    """A clock that is paced by the wall beats a moment after the mark, at 600 times its speed many seconds after."""
+    stage = Stage1(fleet_of([Kind.BATTERY, Kind.BATTERY]))
+    pool = PoolDesk("pool-1", np.arange(2, dtype=np.int32), np.zeros(2), np.ones(2, np.bool_), np.zeros(2))
+    stage.state.awards["a"] = AWARD
+    cycle = Cycle(stage.desk, {"pool-1": pool})
+
+    async def play() -> None:
+        late_ns = round(late_s * SECOND_NS)
+        for mark_ns in range(HOUR - 10 * MINUTE_NS, HOUR + HOUR_NS + 15 * MINUTE_NS, MINUTE_NS):
+            stage.clock.ns = mark_ns + late_ns
+            stage.state.fleet.taken_at_ns[:] = stage.clock.ns
+            await cycle.beat(stage.clock.ns)
+
+    asyncio.run(play())
+    facts = [from_record(record) for record in stage.journal.records if record.kind == "IntervalTracked"]
+    asked_w = {fact.start_ns: fact.asked_w for fact in facts if isinstance(fact, IntervalTracked)}
+    assert sorted(asked_w) == list(range(HOUR, HOUR + HOUR_NS, DISPATCH_STEP_NS))
+    assert list(asked_w.values()) == pytest.approx([6_000.0] * 12)
+
+
+def test_an_opt_out_ends_with_its_time_and_the_device_is_called_again() -> None:
+    """The claim lapses by the clock, and so must the word of who is out: else a timed opt-out lasted for ever."""
+    stage = Stage1(fleet_of([Kind.BATTERY, Kind.BATTERY]))
+    pool = PoolDesk("pool-1", np.arange(2, dtype=np.int32), np.zeros(2), np.ones(2, np.bool_), np.zeros(2))
+    cycle, out_ns = Cycle(stage.desk, {"pool-1": pool}), 10 * MINUTE_NS
+    opt_out = stage.ask("owner", Level.OWNER_NEED, "r0", ClaimKind.GATE, quantity=Quantity.CONNECT)
+
+    async def play() -> list[bool]:
+        await stage.desk.ask(replace(opt_out, end_ns=stage.clock.ns + out_ns))
+        seen = []
+        for passed_ns in (0, out_ns - 1, out_ns, out_ns + MINUTE_NS):
+            stage.clock.ns = START_NS + passed_ns
+            await cycle.beat(stage.clock.ns)
+            seen.append(bool(stage.state.opted_out[0]))
+        return seen
+
+    assert asyncio.run(play()) == [True, True, False, False]
+    assert [record.kind for record in stage.journal.records].count("AskWithdrawn") == 1
+    assert not stage.replayed(Ledger()).opted_out.any()

@@ -1,0 +1,174 @@
+"""A territory that lives on: every market day is offered before its gate, called, and settled when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+
+import numpy as np
+import pytest
+
+from tieline.desk.facts import IntervalTracked, StatementMade, from_record
+from tieline.node.market_days import POINT, MarketDays, expected, expected_from, next_gate
+from tieline.node.settling import day_of, settle
+from tieline.node.stage import Stage, raise_stage, scenario
+from tieline.node.story import Story
+from tieline.node.timing import Timing
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.iso.faults import FaultMenu, Faults
+from tieline.simulate.iso.market import IsoMarket, SameDay
+from tieline.simulate.iso.prices import ZONE, last_day, prices_of
+from tieline.simulate.loop import VirtualClock, run_virtual
+from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, market_day, to_ns
+from tieline.wire.ads import messages as ads
+
+DAY = date(2022, 8, 17)
+SECOND, THIRD = DAY + timedelta(days=1), DAY + timedelta(days=2)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, list[str], list[tuple[int, int | None]]]]:
+    """Play a first evening and the whole market day after it with 40 devices, on virtual time."""
+    folder, said, gates = tmp_path_factory.mktemp("days"), list[str](), list[tuple[int, int | None]]()
+
+    async def main(loop: asyncio.AbstractEventLoop) -> Stage:
+        opens_ns = to_ns(datetime.combine(DAY, time(22, 29), tzinfo=ZONE))
+        offer_ns, sold_from_ns = opens_ns + 2 * MINUTE_NS, opens_ns + 31 * MINUTE_NS
+        when = Timing(opens_ns, offer_ns + MINUTE_NS, offer_ns, sold_from_ns, *[FOREVER_NS] * 5)
+        clock = VirtualClock(loop, when.opens_ns)
+        async with Supervisor(np.random.default_rng(3)) as supervisor:
+            stage = await raise_stage(scenario("heatwave"), 40, 1, clock, supervisor, folder, history_days=1)
+            MarketDays(stage, 1, said.append).start()
+            await Story(stage, when, said.append).play()
+            while clock.now_ns() < market_day(SECOND, ZONE).end_ns + 30 * MINUTE_NS:
+                gates.append((clock.now_ns(), next_gate(stage)))
+                await asyncio.sleep(HOUR_NS / SECOND_NS)
+            await settle(stage, SECOND)  # once more: the next day has begun, and nothing of this one is new
+            await stage.node.group.drained()
+            assert supervisor.failures == {}
+        return stage
+
+    stage = run_virtual(main)
+    yield stage, said, gates
+    stage.node.journal.close()
+
+
+def test_each_day_is_offered_awarded_and_called(lived: tuple) -> None:
+    stage, said, _ = lived
+    for day in (DAY, SECOND, THIRD):
+        assert [o for o in stage.node.state.offers.values() if day_of(o.start_ns) == day], day
+        assert any(f"hours of {day}" in line for line in said) or day == DAY
+    for day in (DAY, SECOND):
+        awards = [a for a in stage.node.state.awards.values() if day_of(a.start_ns) == day]
+        assert awards
+        steps = {at for a in awards for at in range(a.start_ns, a.end_ns, 5 * MINUTE_NS)}
+        assert steps == {at for at in tracked(stage) if day_of(at) == day}
+
+
+def tracked(stage: Stage) -> dict[int, IntervalTracked]:
+    facts = (from_record(record) for record in stage.node.journal.of_kind("IntervalTracked"))
+    return {fact.start_ns: fact for fact in facts if isinstance(fact, IntervalTracked)}
+
+
+def test_no_interval_is_tracked_outside_of_awards(lived: tuple) -> None:
+    stage, _, _ = lived
+    awards = stage.node.state.awards.values()
+    assert all(any(a.start_ns <= at < a.end_ns for a in awards) for at in tracked(stage))
+
+
+def test_each_day_that_is_over_has_one_statement_of_its_own_hours(lived: tuple) -> None:
+    stage, said, _ = lived
+    made = [from_record(record) for record in stage.node.journal.of_kind("StatementMade")]
+    assert all(isinstance(fact, StatementMade) and fact.version == 1 for fact in made)
+    assert [day_of(fact.start_ns) for fact in made] == [DAY, SECOND]
+    assert [day_of(fact.end_ns - 1) for fact in made] == [DAY, SECOND]
+    assert [line for line in said if "not settled" in line or "nothing offered" in line] == []
+    # The story's own day was called, and so stands for no other day of the baseline.
+    assert DAY.isoformat() not in made[1].body["days"]
+
+
+def test_the_next_gate_is_always_ahead_and_on_the_eve(lived: tuple) -> None:
+    for now_ns, gate_ns in lived[2]:
+        assert gate_ns is not None and 0 < gate_ns - now_ns <= DAY_NS
+
+
+def test_a_pool_charges_for_the_day_by_its_own_forecast(lived: tuple) -> None:
+    stage, _, _ = lived
+    pool = stage.node.cycle.pools["pool-1"]
+    assert pool.forecast.keys() >= expected(THIRD).keys()
+    (plan,) = stage.node.state.schedules.values()
+    assert {stage.node.state.awards[name].pool for name in plan.awards} == {"pool-1"}
+
+
+@pytest.mark.parametrize("day", [DAY, date(2022, 3, 14), date(2022, 11, 6), date(2022, 11, 9)])
+def test_a_forecast_comes_from_the_five_days_before_on_its_own_hours(day: date) -> None:
+    """Across the clock change too: a day of 23 hours must not shift the days after it."""
+    over, known = market_day(day, ZONE), expected(day)
+    assert list(known) == list(range(over.start_ns, over.end_ns, HOUR_NS))[: len(known)]
+    assert len(known) >= 23
+    past = [list(prices_of("HB_NORTH", day - timedelta(days=back)).values()) for back in range(1, 6)]
+    for at, price in enumerate(known.values()):
+        hours = [one[at] for one in past if at < len(one)]
+        assert min(hours) - 1e-9 <= price <= max(hours) + 1e-9
+
+
+def test_beyond_the_data_nothing_is_expected() -> None:
+    last = last_day("HB_NORTH")
+    assert last == date(2022, 12, 31)
+    assert expected(last) and not expected(last + timedelta(days=1))
+    assert expected_from(market_day(last, ZONE).end_ns - 1) == expected(last)
+    assert expected_from(market_day(last, ZONE).end_ns) == {}
+
+
+class At:
+    """A clock that stands."""
+
+    def __init__(self, day: date, hour: int, minute: int = 0) -> None:
+        self._ns = to_ns(datetime.combine(day, time(hour, minute), tzinfo=ZONE))
+
+    def now_ns(self) -> int:
+        return self._ns
+
+
+def bid_of(market: IsoMarket, day: date) -> ads.BidResult:
+    return market.submit(ads.Bid("b1", "TIELINE_1", "ENERGY", day, 20, False, (ads.BidSegment(1.0, 50.0),)))
+
+
+def test_the_iso_refuses_a_day_without_prices_by_its_name() -> None:
+    last = last_day("HB_NORTH")
+    rng = np.random.default_rng(1)
+    market = IsoMarket(At(last, 12), rng, Faults(FaultMenu(), rng), gate=time(23), clears_at=time(23, 30))
+    refused = bid_of(market, last + timedelta(days=1))
+    assert refused.status == "REJECTED"
+    assert "2023-01-01" in refused.reason and "2022-12-31" in refused.reason
+
+
+def test_a_days_own_auction_is_on_the_day_and_every_others_on_its_eve() -> None:
+    rng = np.random.default_rng(1)
+    own = SameDay(DAY, time(13, 49), time(13, 50))
+    market = IsoMarket(At(DAY, 13, 48), rng, Faults(FaultMenu(), rng), same_day=own, gate=time(23))
+    assert market.gate_ns(DAY) == At(DAY, 13, 49).now_ns()
+    assert market.clears_ns(DAY) == At(DAY, 13, 50).now_ns()
+    assert market.gate_ns(SECOND) == At(DAY, 23).now_ns()
+    assert market.gate_ns(THIRD) == At(SECOND, 23).now_ns()
+    assert bid_of(market, DAY).status == "SUBMITTED"
+    late = IsoMarket(At(DAY, 13, 49), rng, Faults(FaultMenu(), rng), same_day=own, gate=time(23))
+    assert bid_of(late, DAY).status == "REJECTED"
+    assert "2022-08-17 13:49" in bid_of(late, DAY).reason
+
+
+def test_where_the_prices_end_it_is_said_once_and_nothing_is_offered(lived: tuple) -> None:
+    stage, said = lived[0], list[str]()
+    days = MarketDays(stage, 1, said.append)
+    days.offers_next = last_day(POINT) + timedelta(days=1)
+    offers = len(stage.node.state.offers)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await days.offer_days()
+
+    asyncio.run(main())
+    assert said == ["prices are known until 2022-12-31: nothing is offered for 2023-01-01 or later"]
+    assert len(stage.node.state.offers) == offers
