@@ -116,7 +116,7 @@ def test_ctrl_k_finds_a_resource_by_keyboard_alone(seen: _Seen) -> None:
 def test_a_path_of_the_api_or_the_menu_leads_to_its_screen(seen: _Seen, guess: str, screen: str) -> None:
     seen.page.goto(seen.url + guess)
     seen.page.wait_for_url(f"**{screen}", timeout=15_000)
-    seen.page.locator("main .screen").first.wait_for(timeout=15_000)
+    seen.page.locator("main .screen, main .resource").first.wait_for(timeout=15_000)
     assert seen.page.get_by_text("There is no screen").count() == 0
 
 
