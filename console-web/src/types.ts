@@ -19,7 +19,7 @@ export interface Shell {
   mode: string; is_killed: boolean; devices: number; reporting: number; alarms: Alarm[];
 }
 export interface FeederRow {
-  feeder: string; devices: number; power_w: Num; abnormal: number; limit_low_w: Num; limit_high_w: Num;
+  feeder: string; devices: number; power_w: Num; abnormal: number; limit_low_w: Num; limit_high_w: Num; given_w: Num; limit_given_w: Num;
   min_pu: Num; max_pu: Num; loading_frac: Num; violations: number;
 }
 export interface Reach { product: string; says: string; reach_s: number; hold_s: number; minutes: number[]; up_w: number[]; down_w: number[] }
@@ -79,7 +79,15 @@ export interface Feeder {
   buses: { id: number; x: number; y: number; voltage_pu: number; der_w: number; net_w: number; devices: number }[];
   branches: { id: string; kind: string; start: number; end: number; loading_frac: number }[];
   violations: { place: string; what: string; value: number; limit: number }[];
-  limits: Claim[];
+  limits: Claim[]; asked: AskedLimit[];
+}
+export interface AskedLimit {
+  resource: string; bounds: string; level: number; level_name: string; source: string; low_w: Num; high_w: Num;
+  start_ns: number; end_ns: Num; because: string; record: string; devices: number; caps_low_w: Num; caps_high_w: Num;
+}
+export interface Day {
+  pool: string; day: string; start_ns: number; end_ns: number; state: string; awards: number; awarded_wh: number;
+  missing: string[]; waits_until_ns: number; statements: { id: string; version: number; total: string; currency: string }[];
 }
 export interface ProgramEvent {
   id: string; program: string; group: string; strategy: string; start_ns: number; end_ns: number; power_w: number;
@@ -111,7 +119,7 @@ export interface Settlement {
   intervals: { start_ns: number; end_ns: number; asked_w: number; delivered_w: number; causes: Record<string, number>; record: string }[];
 }
 export interface Audit {
-  last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num;
+  last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num; kinds: string[];
   rows: { seq: number; id: string; at_ns: number; kind: string; subject: string; says: string }[];
 }
 export interface KeptSpan { first_ns: Num; last_ns: Num; step_ns: number }

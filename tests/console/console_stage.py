@@ -21,6 +21,7 @@ from tieline.node.stage import Stage, raise_stage, scenario
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
 from tieline.node.timing import living
+from tieline.node.trader import NodeTrader, terms_of
 from tieline.node.web import DESK_ROLES, Console, serve_console
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
@@ -41,6 +42,7 @@ class Running:
 
     console: Console
     stage: Stage
+    trader: NodeTrader
     loop: asyncio.AbstractEventLoop
     cookies: dict[str, str]
 
@@ -81,7 +83,7 @@ def lived(folder: Path) -> tuple[Stage, NodeReader]:
     return stage, reader
 
 
-async def serve(stage: Stage, reader: NodeReader) -> Console:
+async def serve(stage: Stage, reader: NodeReader) -> tuple[Console, NodeTrader]:
     """Go on from there on wall time over sockets; the grid's links stay behind."""
     node, supervisor = stage.node, Supervisor(np.random.default_rng(6))
     clock = PacedClock(node.clock.now_ns())
@@ -92,11 +94,12 @@ async def serve(stage: Stage, reader: NodeReader) -> Console:
     node.desk.market = None
     node.desk._links = dict.fromkeys(node.desk._links, stage.link)
     stage.link._later = asyncio.get_running_loop().call_later
+    trader = NodeTrader(node, terms_of(list(node.cycle.pools), reader.sources.zone, {}, {}))
     console = await serve_console(
-        node, port=0, reader=reader, people=PEOPLE, sets_password=False, say=lambda line: None
+        node, port=0, reader=reader, trader=trader, people=PEOPLE, sets_password=False, say=lambda line: None
     )
     node.start()
-    return console
+    return console, trader
 
 
 @contextmanager
@@ -106,14 +109,14 @@ def opened(folder: Path) -> Iterator[Running]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    console = asyncio.run_coroutine_threadsafe(serve(stage, reader), loop).result(30)
+    console, trader = asyncio.run_coroutine_threadsafe(serve(stage, reader), loop).result(30)
     cookies: dict[str, str] = {}
     for name, link in console.links:
         secret = link.partition("#")[2]
         answer = httpx.post(f"{console.url}/api/v1/enrol", json={"secret": secret})
         assert answer.status_code == 200, answer.text
         cookies[name] = re.search(r"tieline_session=([^;]+)", answer.headers["set-cookie"])[1]  # type: ignore[index]
-    yield Running(console, stage, loop, cookies)
+    yield Running(console, stage, trader, loop, cookies)
     asyncio.run_coroutine_threadsafe(stage.node.supervisor.stop(), loop).result(30)
     asyncio.run_coroutine_threadsafe(console.stop(), loop).result(30)
     loop.call_soon_threadsafe(loop.stop)

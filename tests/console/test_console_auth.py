@@ -9,7 +9,7 @@ from console_stage import Running
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.console.auth.accounts import Accounts
+from tieline.console.auth.accounts import FREE_TRIES, FREE_TRIES_OF_PEER, LONGEST_WAIT_S, Accounts
 from tieline.console.auth.roles import ALLOWED, Action, Role, may
 from tieline.console.routes import ROUTES
 from tieline.flow.record import Record
@@ -116,16 +116,45 @@ def test_wrong_passwords_make_the_next_try_wait_longer() -> None:
         clock = _Clock()
         book = _book([], clock)
         for _ in range(5):
-            assert book.waits_s("ann") == 0
+            assert book.waits_s("ann", "9.9.9.9") == 0
             assert await book.check("ann", "wrong", "9.9.9.9") is None
-        first_s = book.waits_s("ann")
+        first_s = book.waits_s("ann", "9.9.9.9")
         assert first_s > 0
+        assert book.waits_s("ann", "8.8.8.8") == first_s, "from anywhere"
         clock.now_s += first_s
         await book.check("ann", "wrong", "9.9.9.9")
-        assert book.waits_s("ann") > first_s
-        assert book.waits_s("9.9.9.9") > first_s
+        assert book.waits_s("ann", "9.9.9.9") > first_s
 
     asyncio.run(play())
+
+
+def test_who_forgot_his_password_shuts_out_nobody_else_behind_his_address() -> None:
+    async def play() -> None:
+        clock = _Clock()
+        book = _book([], clock)
+        await book.enrol(book.invite("ben", [Role.VIEWER]), "correct horse battery")
+        for _ in range(FREE_TRIES + 3):
+            await book.check("ann", "wrong", "9.9.9.9")
+        assert book.waits_s("ann", "9.9.9.9") > 0
+        assert book.waits_s("ben", "9.9.9.9") == 0
+        assert (await book.check("ben", "correct horse battery", "9.9.9.9")).name == "ben"  # type: ignore[union-attr]
+
+    asyncio.run(play())
+
+
+def test_an_address_that_tries_a_hundred_names_waits_and_no_wait_is_longer_than_the_longest() -> None:
+    clock = _Clock()
+    book = _book([], clock)
+    for n in range(FREE_TRIES_OF_PEER):
+        assert book.waits_s("nobody", "9.9.9.9") == 0
+        book._count(("name", f"name-{n}"))
+        book._count(("peer", "9.9.9.9"))
+    assert book.waits_s("nobody", "9.9.9.9") > 0
+    assert book.waits_s("nobody", "8.8.8.8") == 0
+    assert book.waits_s("9.9.9.9", "8.8.8.8") == 0, "a name that looks like an address is a name"
+    for _ in range(2_000):
+        book._count(("peer", "9.9.9.9"))
+    assert book.waits_s("nobody", "9.9.9.9") == LONGEST_WAIT_S
 
 
 def test_cookies_are_for_the_server_alone(running: Running) -> None:

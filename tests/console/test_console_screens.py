@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import re
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from console_stage import CHROMIUM, Running
+
+from tieline.times import HOUR_NS
 
 STATIC = Path(__file__).parents[2] / "src" / "tieline" / "console" / "static"
 WEB = Path(__file__).parents[2] / "console-web"
@@ -102,6 +105,56 @@ def test_ctrl_k_finds_a_resource_by_keyboard_alone(seen: _Seen) -> None:
     seen.page.locator("#hits li").first.wait_for(timeout=5_000)
     seen.page.keyboard.press("Enter")
     seen.page.wait_for_url("**/resource/battery-000002", timeout=5_000)
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("guess", "screen"),
+    [("/resources/battery-000003", "/resource/battery-000003"), ("/feeders/feeder-01", "/feeder/feeder-01"),
+     ("/monitor", "/links"), ("/protocols", "/links")],
+)  # fmt: skip
+def test_a_path_of_the_api_or_the_menu_leads_to_its_screen(seen: _Seen, guess: str, screen: str) -> None:
+    seen.page.goto(seen.url + guess)
+    seen.page.wait_for_url(f"**{screen}", timeout=15_000)
+    seen.page.locator("main .screen, main .resource").first.wait_for(timeout=15_000)
+    assert seen.page.get_by_text("There is no screen").count() == 0
+
+
+@needs_chromium
+def test_a_day_that_cant_be_settled_yet_stands_with_what_it_lacks(seen: _Seen, running: Running) -> None:
+    """Nothing keeps readings here, and no prices were sent: both are said by name."""
+    ((pool, day), awards), *_ = running.trader.days.days().items()
+    over_ns = max(award.end_ns for award in awards) + 24 * HOUR_NS
+
+    async def look() -> None:
+        standing = await running.trader.days._look_at(pool, day, awards, over_ns)
+        running.trader.days.standing[pool, day] = standing
+
+    asyncio.run_coroutine_threadsafe(look(), running.loop).result(30)
+    with running.client("ann") as client:
+        (told, *_) = client.get("/api/v1/settlements").json()
+    assert told["state"] == "waiting"
+    assert "readings: none are kept here" in told["missing"]
+    seen.show("/settlement", "Days with awards")
+    line = seen.page.locator("section", has_text="Days with awards").locator("tbody tr").first.inner_text()
+    assert all(lack in line for lack in told["missing"])
+    assert "waits" in line
+
+
+@needs_chromium
+def test_a_run_of_like_records_is_one_line_of_the_audit_until_it_is_opened(seen: _Seen) -> None:
+    seen.show("/audit", SCREENS["/audit"])
+    run = seen.page.locator("button.row").first
+    run.wait_for(timeout=5_000)
+    count = int(run.inner_text().split()[0])
+    before = seen.page.locator("tbody tr").count()
+    run.focus()
+    seen.page.keyboard.press("Enter")
+    seen.page.locator("button.row[aria-expanded=true]").wait_for(timeout=5_000)
+    assert count >= 3
+    assert seen.page.locator("tbody tr").count() == before + count
+    options = seen.page.locator("select option").all_inner_texts()
+    assert {"all", "OpenAdrObject", "AccountChanged", "StatementMade"} <= set(options)
 
 
 @needs_chromium

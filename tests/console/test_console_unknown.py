@@ -125,7 +125,8 @@ def test_an_operators_limit_is_gone_from_every_screen_when_its_lease_ends(tmp_pa
             view = reader.feeder("feeder-01")
             over = [alarm for alarm in reader.alarms() if alarm.title.startswith("Over its limit")]
             assert (row.limit_high_w, view.row.limit_high_w) == ((100e3, 100e3) if holds else (None, None)), minute
-            assert bool(view.limits) is bool(over) is holds, minute
+            assert bool(view.asked) is bool(over) is holds, minute
+            assert view.limits == (), "what was asked for the feeder is told once, as it was asked"
 
     on_node(tmp_path, _fleet(2, 100), act)
 

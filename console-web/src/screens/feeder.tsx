@@ -5,7 +5,7 @@ import { Mark } from '../parts/mark';
 import { useView } from '../parts/load';
 import type { Feeder as View, Member } from '../types';
 import { age, bound, clock, power, spaced, STATES } from '../words';
-import { isOver } from './overview';
+import { LimitOf, over } from './overview';
 import { wants } from './resource';
 
 export function FeederScreen({ name }: { name: string }) {
@@ -29,7 +29,7 @@ export function FeederScreen({ name }: { name: string }) {
         </Figure>
         <Figure label="Voltage" value={row.min_pu === null ? 'no model' : <>{row.min_pu.toFixed(3)} <small>to {row.max_pu!.toFixed(3)} pu</small></>} note={view.min_pu_limit === null ? '' : `limits ${view.min_pu_limit.toFixed(2)} to ${view.max_pu_limit!.toFixed(2)} pu`} />
         <Figure label="DER power" value={power(row.power_w)} note={row.power_w === null ? 'no device was heard' : row.power_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
-        <Figure label="Limit in force" value={row.limit_high_w === null && row.limit_low_w === null ? 'none' : <>{isOver(row) && <Mark priority={2} />} {`\u2264 ${bound(row.limit_high_w)}`}</>} note={isOver(row) ? `over by ${power(row.power_w! - row.limit_high_w!)}` : row.limit_low_w === null ? '' : `and \u2265 ${bound(row.limit_low_w)}`} />
+        <Figure label="Limit in force" value={<LimitOf row={row} />} note={limitSays(row)} />
         <Figure label="Abnormal devices" value={row.abnormal.toLocaleString('en-US')} note={`of ${row.devices.toLocaleString('en-US')}`} />
         <Figure label="Limits broken" value={<>{view.violations.length > 0 && <Mark priority={1} />} {view.violations.length}</>} note="by the last power flow" />
       </div>
@@ -41,10 +41,7 @@ export function FeederScreen({ name }: { name: string }) {
       <div class="two">
         <section class="panel">
           <h2>Limits in force</h2>
-          {!view.limits.length ? <p class="quiet pad">None beyond ratings.</p> : (
-            <table><thead><tr><th>Authority</th><th>From</th><th>Limit on its devices</th><th>Until</th></tr></thead>
-              <tbody>{view.limits.map((c) => <tr key={c.id}><td>{c.level} {c.level_name}</td><td>{c.source}</td><td>{wants(c)} <span class="quiet">{c.why}</span></td><td>{c.end_ns === null ? 'revoked' : clock(c.end_ns)}</td></tr>)}</tbody></table>
-          )}
+          <LimitTable view={view} />
           <h2>Broken limits</h2>
           {!view.violations.length ? <p class="quiet pad">None.</p> : (
             <table><thead><tr><th>Place</th><th>What</th><th class="n">Value</th><th class="n">Limit</th></tr></thead>
@@ -53,6 +50,34 @@ export function FeederScreen({ name }: { name: string }) {
         </section>
         <Members name={view.id} count={row.devices} />
       </div>
+    </div>
+  );
+}
+
+function limitSays(row: View['row']): string {
+  if (over(row) > 0) return `over by ${power(over(row))}`;
+  if (row.limit_given_w !== null) return `its devices give ${power(row.given_w)}; what they draw is free`;
+  return row.limit_low_w === null || row.limit_high_w === null ? '' : `and \u2265 ${bound(row.limit_low_w)}`;
+}
+
+/** What was asked for the feeder as a whole, tightest first; then what reaches its devices by other ways. */
+function LimitTable({ view }: { view: View }) {
+  if (!view.asked.length && !view.limits.length) return <p class="quiet pad">None beyond ratings.</p>;
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="Limits in force">
+      <table><thead><tr><th>Bounds</th><th>Limit</th><th>Authority</th><th>From</th><th>Until</th></tr></thead>
+        <tbody>
+          {view.asked.map((a) => (
+            <tr key={a.record}>
+              <td>{a.bounds}{a.resource !== view.id && <><br /><a class="quiet" href={`/resource/${a.resource}`}>{a.resource}</a></>}</td>
+              <td>{a.low_w !== null && a.bounds !== 'generation' ? `${bound(a.low_w)} to ${bound(a.high_w)}` : `\u2264 ${bound(a.high_w)}`}<br /><span class="quiet">{a.caps_high_w === null ? `on ${a.devices.toLocaleString('en-US')} devices` : `caps of its ${a.devices.toLocaleString('en-US')} devices add up to ${power(a.caps_high_w)}`}</span></td>
+              <td>{a.level} {a.level_name}</td>
+              <td>{a.source}<br /><a class="quiet" href={`/trace/${encodeURIComponent(a.record)}`}>{a.because.includes(' ') ? a.because : 'cause and effects'}</a></td>
+              <td>{a.end_ns === null ? 'revoked' : clock(a.end_ns)}</td>
+            </tr>
+          ))}
+          {view.limits.map((c) => <tr key={c.id}><td>single devices</td><td>{wants(c)}<br /><span class="quiet">{c.why}</span></td><td>{c.level} {c.level_name}</td><td>{c.source}</td><td>{c.end_ns === null ? 'revoked' : clock(c.end_ns)}</td></tr>)}
+        </tbody></table>
     </div>
   );
 }

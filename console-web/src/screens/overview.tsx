@@ -135,8 +135,19 @@ function Commitments({ view }: { view: View }) {
   );
 }
 
-/** Whether a feeder's devices stand above its limit by more than measurement noise (W). */
-export const isOver = (row: FeederRow): boolean => row.limit_high_w !== null && row.power_w !== null && row.power_w > row.limit_high_w + Math.max(5e3, 0.03 * Math.abs(row.limit_high_w));
+const above = (value: number | null, limit: number | null): number => value === null || limit === null || value <= limit + Math.max(5e3, 0.03 * Math.abs(limit)) ? 0 : value - limit;
+
+/** How far a feeder's devices stand above its limit on net power or on generation, beyond measurement noise (W). */
+export const over = (row: FeederRow): number => Math.max(above(row.power_w, row.limit_high_w), above(row.given_w, row.limit_given_w));
+
+/** The limits on a feeder as a whole, in words; the tightest of each quantity. */
+export function LimitOf({ row }: { row: FeederRow }) {
+  const said = [
+    (row.limit_high_w !== null || row.limit_low_w !== null) && (row.limit_high_w !== null ? `\u2264 ${bound(row.limit_high_w)}` : `\u2265 ${bound(row.limit_low_w)}`),
+    row.limit_given_w !== null && `generation \u2264 ${bound(row.limit_given_w)}`,
+  ].filter(Boolean) as string[];
+  return said.length ? <>{over(row) > 0 && <Mark priority={2} />} {said.map((one, k) => <span class="nobreak" key={one}>{k > 0 && ', '}{one}</span>)}</> : <span class="quiet">none</span>;
+}
 
 export function FeederTable({ rows }: { rows: FeederRow[] }) {
   return (
@@ -149,7 +160,7 @@ export function FeederTable({ rows }: { rows: FeederRow[] }) {
             <td class="n">{row.devices.toLocaleString('en-US')}</td>
             <td class="n">{row.abnormal ? <>{row.abnormal > Math.max(2, 0.1 * row.devices) && <Mark priority={3} />} {row.abnormal.toLocaleString('en-US')}</> : ''}</td>
             <td class="n">{power(row.power_w)}</td>
-            <td class="n">{row.limit_high_w === null && row.limit_low_w === null ? <span class="quiet">none</span> : <>{isOver(row) && <Mark priority={2} />} {`\u2264 ${bound(row.limit_high_w)}`}</>}</td>
+            <td class="n"><LimitOf row={row} /></td>
             <td class="n">{row.min_pu === null ? <span class="quiet">no model</span> : `${row.min_pu.toFixed(3)} to ${row.max_pu!.toFixed(3)}`}</td>
             <td class="n">{row.loading_frac === null ? '' : `${Math.round(row.loading_frac * 100)} %`}</td>
           </tr>

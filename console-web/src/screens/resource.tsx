@@ -16,7 +16,7 @@ export function ResourceScreen({ name }: { name: string }) {
   return (
     <div class="resource">
       <header class="title">
-        <nav aria-label="Groups above it">{view.ancestors.map((group) => <a key={group.id} href={group.kind === 'feeder' ? `/feeder/${group.id}` : `/resource/${group.id}`} title={`${group.purpose}: ${group.kind}`}>{group.id}</a>)}</nav>
+        <nav aria-label="Groups above it">{view.ancestors.filter((group) => group.kind !== 'generation').map((group) => <a key={group.id} href={group.kind === 'feeder' ? `/feeder/${group.id}` : `/resource/${group.id}`} title={`${group.purpose}: ${group.kind}`}>{group.id}</a>)}</nav>
         <h1>{view.id} <small>{spaced(view.kind)}{view.is_group ? `, ${view.devices.toLocaleString('en-US')} devices` : ''} · {ratings(view)} · revision {view.revision}</small></h1>
         <p class="controls"><b>In control now:</b> {view.controls}.</p>
         {view.feeder_mode && view.feeder_mode !== 'Automatic' && <p class="entered">Its feeder is {view.feeder_mode}: {view.feeder_mode === 'Manual' ? 'people, their events and the grid operator move it; machines don\u2019t' : 'only the grid operator and stronger levels move it'}.</p>}
@@ -116,6 +116,8 @@ function Why({ view }: { view: View }) {
 }
 
 const STEPS = ['issued', 'delivered', 'acknowledged', 'effective', 'verified'];
+/** How far each stage goes that a link reports; what lies beyond was read off the meter, and verified always is. */
+const SAID: Record<string, number> = { sent: 1, accepted: 2, executing: 3, done: 3, unconfirmed: 1 };
 
 function Command({ view }: { view: View }) {
   const c = view.command;
@@ -125,12 +127,12 @@ function Command({ view }: { view: View }) {
       {view.is_group ? <p class="quiet pad">A group is commanded through its devices; the counts beside say how far they have come.</p> : !c ? <p class="quiet pad">It was never commanded.</p> : (
         <>
           <ol class="steps" aria-label="How far the command has come">
-            {STEPS.map((step, k) => <li key={step} class={c.reached[k] ? 'done' : ''}><b>{step}</b><span>{c.reached[k] ? 'yes' : 'not yet'}</span></li>)}
+            {STEPS.map((step, k) => <li key={step} class={c.reached[k] ? 'done' : ''}><b>{step}</b><span>{!c.reached[k] ? 'not yet' : k > 1 && k > (SAID[c.stage] ?? 0) ? 'yes, by its meter' : 'yes'}</span></li>)}
           </ol>
           <dl>
             <Row label="Target" value={c.target_w === null ? 'free within limits' : power(c.target_w)} />
             <Row label="Limits" value={`${bound(c.low_w)} to ${bound(c.high_w)}`} />
-            <Row label="Stage" value={['rejected', 'unconfirmed', 'expired'].includes(c.stage) ? <><Mark priority={2} /> {c.stage}</> : c.stage} />
+            <Row label="Link says" title="The last that its link reported of the command" value={['rejected', 'unconfirmed', 'expired'].includes(c.stage) ? <><Mark priority={2} /> {c.stage}</> : c.stage} />
             <Row label="Last step" value={clock(c.issued_ns)} />
             <Row label="Holds until" value={`${clock(c.valid_until_ns)}, then falls back to ${power(c.revert_w)}`} />
             <Row label="Read back" title="What its link read back from the device after the command" value={c.observed_w === null ? 'its link reads nothing back' : power(c.observed_w)} />

@@ -1,6 +1,8 @@
 import { Chart } from '../parts/chart';
 import { useView } from '../parts/load';
-import type { Settlement as View } from '../types';
+import { past } from '../api';
+import { Mark } from '../parts/mark';
+import type { Day, Settlement as View } from '../types';
 import { clock, day, energy, money, power, spaced } from '../words';
 
 export function SettlementScreen() {
@@ -10,7 +12,7 @@ export function SettlementScreen() {
   return (
     <div class="screen">
       <h1 class="hidden">Settlement</h1>
-      {!view.statements.length && <section class="panel"><h2>Statements</h2><p class="quiet pad">None yet: the day is settled once its meters are in. What was tracked so far stands below.</p></section>}
+      <Days none={!view.statements.length} now={view.now_ns} />
       {view.statements.map((s) => (
         <section class="panel" key={s.id}>
           <h2>Statement {day(s.start_ns)} <small>{s.pool} · baseline {s.rule} · version {s.version}</small></h2>
@@ -35,13 +37,43 @@ export function SettlementScreen() {
       ))}
       <section class="panel">
         <h2>Asked against delivered <small>each dispatch interval of the last day</small></h2>
+        {!view.intervals.length && <p class="quiet pad">No interval was dispatched in the last day.</p>}
         {view.intervals.length > 1 && <Chart at={view.intervals.flatMap((i) => [i.start_ns / 1e9, i.end_ns / 1e9 - 1])} unit="kW" height={200} label="Asked against delivered by interval"
           lines={[{ label: 'asked', values: view.intervals.flatMap((i) => [i.asked_w / 1e3, i.asked_w / 1e3]), colour: '--entered', dash: [6, 3] }, { label: 'delivered', values: view.intervals.flatMap((i) => [i.delivered_w / 1e3, i.delivered_w / 1e3]), colour: '--ink' }]} />}
-        <div class="scroll tall" tabIndex={0} role="region" aria-label="Intervals">
+        {view.intervals.length > 0 && <div class="scroll tall" tabIndex={0} role="region" aria-label="Intervals">
           <table><thead><tr><th>Interval</th><th class="n">Asked</th><th class="n">Delivered</th><th>What was lacking, by cause</th></tr></thead>
             <tbody>{[...view.intervals].reverse().map((i) => <tr key={i.record}><td><a href={`/trace/${encodeURIComponent(i.record)}`}>{clock(i.start_ns, false)} to {clock(i.end_ns, false)}</a></td><td class="n">{power(i.asked_w)}</td><td class="n">{power(i.delivered_w)}</td><td>{Object.entries(i.causes).map(([cause, w]) => <span class="chip" key={cause}>{spaced(cause)} {power(w)}</span>)}</td></tr>)}</tbody></table>
-        </div>
+        </div>}
       </section>
     </div>
+  );
+}
+
+const STATE: Record<string, string> = { running: 'runs: settled when its last hour is over and its meters are in', settled: 'settled', waiting: 'waits' };
+
+/** Award days and how far each is; one that waits says by name what it lacks. */
+function Days({ none, now }: { none: boolean; now: number }) {
+  const { view, problem } = useView<Day[]>('/settlements', 30);
+  const days = past.value === null && view ? view : [];
+  if (!days.length) return none ? <section class="panel"><h2>Statements</h2><p class="quiet pad">None yet: a day is settled once its meters are in. What was tracked so far stands below.{problem && past.value === null && ` ${problem}.`}</p></section> : null;
+  return (
+    <section class="panel">
+      <h2>Days with awards <small>newest first; a day is settled once its meters and prices are in</small></h2>
+      <div class="scroll tall" tabIndex={0} role="region" aria-label="Days with awards">
+        <table><thead><tr><th>Day</th><th>Pool</th><th class="n">Awards</th><th class="n">Awarded</th><th>State</th><th>What it lacks</th><th class="n">Newest statement</th></tr></thead>
+          <tbody>{days.map((d) => {
+            const newest = d.statements[d.statements.length - 1];
+            return (
+              <tr key={d.pool + d.day}>
+                <td>{day(d.start_ns)}<br /><span class="quiet">{clock(d.start_ns, false)} to {clock(d.end_ns, false)}</span></td><td><a href={`/resource/${d.pool}`}>{d.pool}</a></td>
+                <td class="n">{d.awards}</td><td class="n">{energy(d.awarded_wh)}</td>
+                <td>{d.state === 'waiting' && <Mark priority={3} quiet={d.waits_until_ns > now} />} {STATE[d.state] ?? d.state}</td>
+                <td>{d.missing.map((what) => <div key={what}>{what}</div>)}{d.state === 'waiting' && <span class="quiet">{d.waits_until_ns > 0 ? `goes on without late readings from ${day(d.waits_until_ns)} ${clock(d.waits_until_ns, false)}` : 'waits until this is mended'}</span>}</td>
+                <td class="n">{newest ? `${money(newest.total)} ${newest.currency}, version ${newest.version}` : <span class="quiet">none</span>}</td>
+              </tr>
+            );
+          })}</tbody></table>
+      </div>
+    </section>
   );
 }

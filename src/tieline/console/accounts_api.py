@@ -129,7 +129,7 @@ async def _sign_in(call: Call) -> Me:
     if not 0 < len(body.name) <= MOST_NAME or len(body.password) > MOST_PASSWORD:
         limit = f"name up to {MOST_NAME}, password up to {MOST_PASSWORD} characters"
         raise Problem(422, "name or password is too long", field="name, password", limit=limit)
-    wait_s = max(call.desk.accounts.waits_s(body.name), call.desk.accounts.waits_s(_peer(call)))
+    wait_s = call.desk.accounts.waits_s(body.name, _peer(call))
     if wait_s > 0:
         if call.desk.accounts.is_worth_telling(_peer(call)):
             await call.desk.operator.audited(body.name, "sign in", "", "held back", {"peer": _peer(call)})

@@ -58,8 +58,35 @@ class ViolationView(View, frozen=True):
     limit: float
 
 
+class AskedLimit(View, frozen=True):
+    """A limit as an authority asked it for a group, and how it is held.
+
+    `bounds` is what it bounds: `net power`, or `generation` (what the devices give; what they draw is free). `because`
+    is the reason given, `record` the decision in the journal. The caps that hold it add up to `caps_low_w` and
+    `caps_high_w` on `devices`; they need not equal the limit, as devices that can't be capped count at what they do.
+    """
+
+    resource: str
+    bounds: str
+    level: int
+    level_name: str
+    source: str
+    low_w: float | None
+    high_w: float | None
+    start_ns: int
+    end_ns: int | None
+    because: str
+    record: str
+    devices: int
+    caps_low_w: float | None
+    caps_high_w: float | None
+
+
 class FeederView(View, frozen=True):
-    """A feeder's one-line, its state and the limits in force; buses and branches are empty without a model."""
+    """A feeder's one-line and state; buses and branches are empty without a model.
+
+    `asked` are the limits in force on the feeder as a whole, `limits` those that reach its devices by other ways.
+    """
 
     id: str
     revision: int
@@ -72,6 +99,7 @@ class FeederView(View, frozen=True):
     branches: tuple[BranchView, ...]
     violations: tuple[ViolationView, ...]
     limits: tuple[ClaimView, ...]
+    asked: tuple[AskedLimit, ...] = ()
 
 
 class FeederEffect(View, frozen=True):
@@ -262,13 +290,17 @@ class AuditRow(View, frozen=True):
 
 
 class AuditView(View, frozen=True):
-    """The newest records; `bad_seq` is the first broken record where the chain was checked, None where all hold."""
+    """The newest records; `bad_seq` is the first broken record where the chain was checked, None where all hold.
+
+    `kinds` are those that a journal may hold.
+    """
 
     last_seq: int
     chain_hash: str
     rows: tuple[AuditRow, ...]
     checked: bool = False
     bad_seq: int | None = None
+    kinds: tuple[str, ...] = ()
 
 
 class KeptSpan(View, frozen=True):

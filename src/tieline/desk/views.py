@@ -97,7 +97,11 @@ class Commitment(View, frozen=True):
 
 
 class FeederRow(View, frozen=True):
-    """One feeder in a list, worst first."""
+    """One feeder in a list, worst first.
+
+    `limit_low_w` and `limit_high_w` are the tightest that was asked for its net power; `limit_given_w` is the tightest
+    for what its devices give together, of which `given_w` is measured. None: no limit, or unknown.
+    """
 
     feeder: str
     devices: int
@@ -109,6 +113,8 @@ class FeederRow(View, frozen=True):
     max_pu: float | None
     loading_frac: float | None
     violations: int
+    given_w: float | None = None
+    limit_given_w: float | None = None
 
 
 class Reach(View, frozen=True):

@@ -58,8 +58,8 @@ class Records(Protocol):
         """Return the records about a resource, pool or peer, oldest first."""
         ...
 
-    def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1) -> Iterator[Record]:
-        """Yield the records of a kind, oldest first."""
+    def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1, after_seq: int = 0) -> Iterator[Record]:
+        """Yield the records of a kind after a number, oldest first."""
         ...
 
     def causes_of(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from tieline.desk import alarms
 from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmRate, AlarmView, LinkView
 from tieline.ids import derive
-from tieline.node.read_fleet import GridReading, known_sum, limits_on_groups
+from tieline.node.read_fleet import GridReading, given_w, known_sum, limits_on_groups
+from tieline.resource.identity import Kind
 from tieline.times import MINUTE_NS, floor_ns
 
 Since = Mapping[str, int]
 TEN_NS, TENS = 10 * MINUTE_NS, 36
 SHORT_FRAC, SHORT_FOR_NS, LEAST_SAMPLES = 0.9, 15 * MINUTE_NS, 10
+
+
+class AlarmBook:
+    """Remembers since when each alarm stands, and when alarms were raised."""
+
+    def __init__(self) -> None:
+        """Make an empty book."""
+        self.since: dict[str, int] = {}
+        self.raised: deque[int] = deque(maxlen=1_000)
+        self._seen_ns: dict[str, int] = {}
+
+    def keep(self, found: Sequence[AlarmView], now_ns: int) -> list[AlarmView]:
+        """Return the fewest alarms that say what was found, and remember them."""
+        kept = alarms.fewest(list(found))
+        for alarm in kept:
+            if alarm.id not in self.since:
+                self.raised.append(now_ns)
+            self._seen_ns[alarm.id] = now_ns
+        # One that comes back within ten minutes is the same alarm, not a new one: chattering is no news (ISA-18.2, 16).
+        self._seen_ns = {name: at for name, at in self._seen_ns.items() if at > now_ns - TEN_NS}
+        standing = {alarm.id: alarm.since_ns for alarm in kept}
+        self.since = {name: standing.get(name, self.since.get(name, now_ns)) for name in self._seen_ns}
+        return kept
 
 
 def link_alarms(links: Sequence[LinkView], since: Since) -> list[AlarmView]:
@@ -54,10 +80,14 @@ def limit_alarms(grid: Mapping[str, GridReading], since: Since, now_ns: int) -> 
 
 
 def over_limit(state: DeskState, feeders: Sequence[str], since: Since, now_ns: int) -> list[AlarmView]:
-    """Return an alarm for each group whose devices stand above the limit that was asked for it."""
+    """Return an alarm for each group whose devices stand above the limit that was asked for it.
+
+    A limit on generation counts what its devices give: what others draw meanwhile makes none of it good.
+    """
     found = []
     for group, (_, high_w) in limits_on_groups(state, now_ns).items():
-        power_w = known_sum(state.fleet.power_w[state.fleet.leaves(group)])
+        sum_w = given_w if state.fleet.holds(group) and state.fleet.kind_of(group) is Kind.GENERATION else known_sum
+        power_w = sum_w(state.fleet.power_w[state.fleet.leaves(group)])
         if high_w is None or power_w is None or power_w <= high_w + max(5_000.0, 0.03 * abs(high_w)):
             continue
         name = derive("alarm", "over", group)

@@ -113,8 +113,36 @@ def feeder_rows(
 ) -> list[FeederRow]:
     """Return the feeders, worst first: broken limits, then abnormal devices."""
     limits = limits_on_groups(state, now_ns)
-    found = [_feeder_row(state, order, cells, grid.get(name), at, limits) for at, name in enumerate(order.names)]
-    return sorted(found, key=lambda row: (-row.violations, row.limit_high_w is None, -row.abnormal, row.feeder))
+    giving = _giving_limits(state, order, limits)
+    found = [
+        _feeder_row(state, order, cells, grid.get(name), at, limits, giving.get(at))
+        for at, name in enumerate(order.names)
+    ]
+    return sorted(found, key=lambda row: (-row.violations, not _is_limited(row), -row.abnormal, row.feeder))
+
+
+def _is_limited(row: FeederRow) -> bool:
+    return row.limit_high_w is not None or row.limit_given_w is not None
+
+
+def _giving_limits(
+    state: DeskState, order: Order, limits: Mapping[str, tuple[float | None, float | None]]
+) -> dict[int, float]:
+    """Return the tightest limit (W) on what the devices of a feeder give, by the feeder's place in the order."""
+    found: dict[int, float] = {}
+    for group, (_, high_w) in limits.items():
+        if high_w is not None and (at := feeder_limited(state, order, group)) is not None:
+            found[at] = min(high_w, found.get(at, high_w))
+    return found
+
+
+def feeder_limited(state: DeskState, order: Order, group: str) -> int | None:
+    """Return the place of the feeder whose generation a group is, or None where it is no such group."""
+    fleet = state.fleet
+    if not fleet.holds(group) or fleet.kind_of(group) is not Kind.GENERATION:
+        return None
+    places = np.unique(order.group_of[fleet.leaves(group)])
+    return int(places[0]) if len(places) == 1 else None
 
 
 def limits_on_groups(state: DeskState, now_ns: int) -> dict[str, tuple[float | None, float | None]]:
@@ -148,6 +176,7 @@ def _feeder_row(
     grid: GridReading | None,
     at: int,
     limits: Mapping[str, tuple[float | None, float | None]],
+    limit_given_w: float | None,
 ) -> FeederRow:
     name = order.names[at]
     rows = order.rows[order.first[at] : order.first[at + 1]]
@@ -159,7 +188,10 @@ def _feeder_row(
     if grid is not None:
         lows, highs, loads = grid.flow.worst()
         low_pu, high_pu, loading, broken = float(lows[0]), float(highs[0]), float(loads[0]), len(grid.violations)
-    return FeederRow(name, len(rows), power_w, bad, low_w, high_w, low_pu, high_pu, loading, broken)
+    given = given_w(state.fleet.power_w[rows])
+    return FeederRow(
+        name, len(rows), power_w, bad, low_w, high_w, low_pu, high_pu, loading, broken, given, limit_given_w
+    )  # fmt: skip
 
 
 def above_all(fleet: Fleet, named: str) -> str:
@@ -174,6 +206,12 @@ def known_sum(values: NDArray[np.float64]) -> float | None:
     """Return the sum of what is known, None where nothing is: unknown is never 0."""
     known = np.isfinite(values)
     return float(values[known].sum()) if known.any() else None
+
+
+def given_w(values: NDArray[np.float64]) -> float | None:
+    """Return the sum of what is given (W), what is taken left out; None where nothing is known."""
+    known = np.isfinite(values)
+    return float(np.maximum(values[known], 0.0).sum()) if known.any() else None
 
 
 def purposes(fleet: Fleet) -> list[Purpose]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.desk_views import (
+    AskedLimit,
     BranchView,
     BusView,
     FeederView,
@@ -16,20 +18,29 @@ from tieline.desk.desk_views import (
 from tieline.desk.state import DeskState
 from tieline.desk.views import FeederRow
 from tieline.grid.feeder import FeederModel, layout
-from tieline.node.read_fleet import GridReading
-from tieline.node.read_resource import _group_asks
+from tieline.node.read_fleet import GridReading, Order, feeder_limited
+from tieline.node.read_resource import WORDS, _group_asks, number
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Purpose
+from tieline.times import FOREVER_NS
 
 
 def feeder_view(
-    state: DeskState, row: FeederRow, model: FeederModel | None, grid: GridReading | None, mode: str, now_ns: int
+    state: DeskState,
+    order: Order,
+    row: FeederRow,
+    model: FeederModel | None,
+    grid: GridReading | None,
+    mode: str,
+    now_ns: int,
 ) -> FeederView:
     """Return a feeder's one-line; without a model or a power flow only its figures and limits."""
     rows = state.fleet.leaves(row.feeder) if state.fleet.holds(row.feeder) else np.zeros(0, np.int32)  # unassigned
-    asks = _group_asks(state, rows, now_ns)
+    asked, known = _asked(state, order, row.feeder, now_ns)
+    asks = _group_asks(state, rows, now_ns, known)
     limits = tuple(view for view in asks if view.kind == "limit" and view.start_ns <= now_ns)
     if model is None or grid is None:
-        return FeederView(row.feeder, state.revision, now_ns, mode, row, None, None, (), (), (), limits)
+        return FeederView(row.feeder, state.revision, now_ns, mode, row, None, None, (), (), (), limits, asked)
     x, y = layout(model)
     count = len(model.bus_v)
     net_w = np.bincount(grid.site_bus, grid.site_w, count)
@@ -56,7 +67,36 @@ def feeder_view(
     return FeederView(
         row.feeder, state.revision, now_ns, mode, row, float(model.min_pu[model.load_bus].max()),
         float(model.max_pu[model.load_bus].min()), buses, tuple(branches), broken, limits,
+        asked,
     )  # fmt: skip
+
+
+def _asked(state: DeskState, order: Order, feeder: str, now_ns: int) -> tuple[tuple[AskedLimit, ...], frozenset[str]]:
+    """Return the limits in force on a feeder or its generation, tightest first, and the claims that hold them."""
+    found, claims = list[AskedLimit](), set[str]()
+    place = order.names.index(feeder)
+    batches = {batch.id: (batch, alive) for batch, alive in state.claims.batches()}
+    for live in state.asks.values():
+        ask = live.ask
+        is_giving = feeder_limited(state, order, ask.resource) == place
+        if ask.kind is not ClaimKind.LIMIT or ask.quantity is not Quantity.P or not ask.start_ns <= now_ns < ask.end_ns:
+            continue
+        if ask.resource != feeder and not is_giving:
+            continue
+        claims.add(live.claims)
+        batch, alive = batches.get(live.claims, (None, np.zeros(0, np.bool_)))
+        low_w, high_w = (
+            (None, None) if batch is None else (number(batch.low[alive].sum()), number(batch.high[alive].sum()))
+        )
+        found.append(
+            AskedLimit(
+                ask.resource, "generation" if is_giving else "net power", int(ask.level), WORDS[ask.level], ask.source,
+                number(ask.low), number(ask.high), ask.start_ns, None if ask.end_ns == FOREVER_NS else ask.end_ns,
+                ask.because, live.record, len(state.fleet.leaves(ask.resource)), low_w, high_w,
+            )
+        )  # fmt: skip
+    found.sort(key=lambda limit: (math.inf if limit.high_w is None else limit.high_w, limit.level, limit.resource))
+    return tuple(found), frozenset(claims)
 
 
 def _at_buses(state: DeskState, feeder: str, count: int) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 import numpy as np
@@ -30,10 +31,39 @@ from tieline.times import DAY_NS, HOUR_NS
 MOST_INTERVALS = 600
 
 
-def tracked(journal: Records, since_ns: int) -> list[IntervalTracked]:
-    """Return what was tracked since an instant, oldest first."""
-    facts = (from_record(record) for record in journal.of_kind("IntervalTracked", since_ns))
-    return [fact for fact in facts if isinstance(fact, IntervalTracked)]
+class Tracked:
+    """The tracked intervals of the last day; only what was recorded since the last look is read from the journal.
+
+    A journal grows by gigabytes a month while the overview asks for the same six hours every second.
+    """
+
+    def __init__(self, journal: Records, last_seq: Callable[[], int]) -> None:
+        """Look at a journal; it is read at the first question.
+
+        Args:
+            journal: Where the records are.
+            last_seq: Gives the number of the last record that is durable.
+        """
+        self._journal, self._last_seq = journal, last_seq
+        self._kept, self._seq = deque[tuple[int, IntervalTracked]](), -1
+
+    def since(self, since_ns: int, now_ns: int) -> list[IntervalTracked]:
+        """Return what was tracked since an instant of the last day, oldest first.
+
+        Raises:
+            LinkDown: The journal is away; nothing is lost, the next question reads on from here.
+        """
+        if (last_seq := self._last_seq()) > self._seq:
+            after_seq = self._journal.seq_at(now_ns - DAY_NS - 1) if self._seq < 0 else self._seq
+            for record in list(self._journal.of_kind("IntervalTracked", after_seq=after_seq)):
+                fact = from_record(record)
+                if isinstance(fact, IntervalTracked):
+                    self._kept.append((record.recorded_at_ns, fact))
+                last_seq = max(last_seq, record.seq)
+            self._seq = last_seq
+        while self._kept and self._kept[0][0] < now_ns - DAY_NS:
+            self._kept.popleft()
+        return [fact for at_ns, fact in self._kept if at_ns >= since_ns]
 
 
 def commitments(state: DeskState, pool: str, now_ns: int, spread: tuple[float, float]) -> tuple[Commitment, ...]:
@@ -71,7 +101,7 @@ def delivery(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[float | Non
 
 def market_view(
     state: DeskState,
-    journal: Records,
+    tracked: Tracked,
     pool: str,
     now_ns: int,
     is_live: bool,
@@ -81,7 +111,7 @@ def market_view(
     means: Mapping[int, HourMean],
 ) -> MarketView:
     """Return the market desk: a row an hour from the day before to the day after."""
-    seen = tracked(journal, now_ns - DAY_NS)
+    seen = tracked.since(now_ns - DAY_NS, now_ns)
     starts = {a.start_ns for a in state.awards.values()} | {o.start_ns for o in state.offers.values()}
     starts |= means.keys()
     starts |= {at for at in forecast if now_ns - DAY_NS < at}
@@ -130,8 +160,8 @@ def _hour(
     )  # fmt: skip
 
 
-def settlement_view(state: DeskState, journal: Records, now_ns: int) -> SettlementView:
-    """Return all statements with their lines, and what was tracked in the last day."""
+def settlement_view(state: DeskState, journal: Records, now_ns: int, tracked: Tracked | None = None) -> SettlementView:
+    """Return all statements with their lines, and (given `tracked`) what was tracked in the last day."""
     lines: dict[str, list[StatementLine]] = {}
     for record in journal.of_kind("LineSettled"):
         fact = from_record(record)
@@ -153,7 +183,7 @@ def settlement_view(state: DeskState, journal: Records, now_ns: int) -> Settleme
             )  # fmt: skip
     intervals = tuple(
         IntervalView(i.start_ns, i.end_ns, i.asked_w, i.delivered_w, i.causes, derive("interval", i.pool, i.start_ns))
-        for i in tracked(journal, now_ns - DAY_NS)[-MOST_INTERVALS:]
+        for i in (tracked.since(now_ns - DAY_NS, now_ns)[-MOST_INTERVALS:] if tracked else ())
     )
     return SettlementView(state.revision, now_ns, tuple(statements), intervals)
 

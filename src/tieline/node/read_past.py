@@ -56,9 +56,10 @@ class JournalThen:
         """Return the records about a resource, pool or peer, oldest first."""
         return self._past(self._journal.about(subject, kinds, since_ns, until_ns))
 
-    def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1) -> Iterator[Record]:
-        """Yield the records of a kind, oldest first."""
-        return takewhile(lambda record: record.seq <= self.last_seq, self._journal.of_kind(kind, since_ns, until_ns))
+    def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1, after_seq: int = 0) -> Iterator[Record]:
+        """Yield the records of a kind after a number, oldest first."""
+        found = self._journal.of_kind(kind, since_ns, until_ns, after_seq)
+        return takewhile(lambda record: record.seq <= self.last_seq, found)
 
     def causes_of(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the ids that caused each of some records."""
@@ -120,7 +121,7 @@ class PastReader(NodeReader):
         self._samples = deque((x for x in live._samples if x.at_ns <= frame.at_ns), maxlen=live._samples.maxlen)
         whole = {at: mean for at, mean in live.hours.means.items() if at + HOUR_NS <= frame.at_ns}
         self.hours = Hours(whole)  # the hour that ran then has gone on since
-        self._raised = deque((at for at in live._raised if at <= frame.at_ns), maxlen=live._raised.maxlen)
+        self._book.raised.extend(at for at in live._book.raised if at <= frame.at_ns)
 
     def _healths(self) -> dict[str, LinkHealth]:
         """Return what the links had said by then, never what they say now."""

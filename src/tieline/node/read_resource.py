@@ -161,9 +161,10 @@ def _stages(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> dict[str,
 def _reached(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> tuple[Mask, Mask, Mask, Mask]:
     """Return which rows' commands were delivered, acknowledged, effective and verified; each holds within the last.
 
-    Verified is by the device's own meter. A later step proves those before it, as many links never say them: a meter
-    at its target shows a command that took effect, and was taken, once it left. One that never left, was refused or ran
-    out proves nothing: then the device stands there by chance.
+    Verified is by the device's own meter, read after the command's last step: an older reading proves nothing of it. A
+    later step proves those before it, as many links never say them: a meter at its target shows a command that took
+    effect, and was taken, once it left. One that never left, was refused or ran out proves nothing: then the device
+    stands there by chance.
     """
     commands, fleet = state.commands, state.fleet
     delivered, acknowledged, effective = (
@@ -175,7 +176,8 @@ def _reached(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> tuple[Ma
     within = (power_w <= commands.high_w[rows] + near_w) & (power_w >= commands.low_w[rows] - near_w)
     at_target = np.where(np.isnan(target_w), within, np.abs(power_w - target_w) <= near_w)
     fit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    verified = delivered & at_target & fit & (commands.valid_until_ns[rows] > now_ns)
+    is_later = fleet.taken_at_ns[rows] >= commands.at_ns[rows]
+    verified = delivered & at_target & fit & is_later & (commands.valid_until_ns[rows] > now_ns)
     effective = effective | verified
     return delivered, acknowledged | effective, effective, verified
 
@@ -256,6 +258,8 @@ def _ancestors(state: DeskState, resource: str, row: int, is_group: bool) -> tup
         if is_group and resource in names:
             above = above[names.index(resource) + 1 :]
         found += [GroupRef(group.id, group.kind.value, purpose.value) for group in above]
+    if is_group and fleet.kind_of(resource) is Kind.GENERATION and (feeder := feeder_of(state, row)):
+        found.append(GroupRef(feeder, Kind.FEEDER.value, Purpose.ELECTRICAL.value))
     return tuple(found)
 
 
@@ -294,7 +298,9 @@ def _scada_side(
     taken_ns = int(fleet.taken_at_ns[rows][seen].min()) if seen.any() else None
     quality = int(worst_of(fleet, rows, now_ns)[0]) if is_group else int(fleet.quality[row])
     live = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(commands.target_w[rows])
-    asked_w = float(np.where(live, commands.target_w[rows], state.base_w[rows]).sum())
+    # What no command sets follows its base, but within its limits: nobody asks a device that may give nothing for more.
+    asked = np.where(live, commands.target_w[rows], np.clip(state.base_w[rows], column.low_w, column.high_w))
+    asked_w = float(asked.sum())
     is_local = bool(state.claims.is_local[rows].any())
     mode = "local" if is_local else "dispatched" if live.any() else "free running"
     side = ScadaSide(
@@ -310,17 +316,19 @@ def _known_sum(values: NDArray[np.float64]) -> float | None:
     return float(np.nansum(values)) if np.isfinite(values).any() else None
 
 
-def _group_asks(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> list[ClaimView]:
+def _group_asks(
+    state: DeskState, rows: NDArray[np.int32], now_ns: int, told_already: frozenset[str] = frozenset()
+) -> list[ClaimView]:
     """Return the claims that reach into a group, told once for each source, level and kind, strongest first.
 
-    A claim whose lease is over is none, also in the moment before the book lets it go.
+    A claim whose lease is over is none, also in the moment before the book lets it go; nor are those `told_already`.
     """
     mine = np.zeros(len(state.fleet), np.bool_)
     mine[rows] = True
     told: dict[tuple[int, str, str], list[tuple[ClaimBatch, Mask]]] = {}
     for batch, alive in state.claims.batches():
         hits = mine[batch.rows] & alive
-        if batch.end_ns > now_ns and hits.any():
+        if batch.end_ns > now_ns and batch.id not in told_already and hits.any():
             told.setdefault((int(batch.level), batch.source, batch.kind.value), []).append((batch, hits))
     return [_told_once(parts, len(rows)) for _, parts in sorted(told.items())]
 

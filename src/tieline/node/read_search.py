@@ -14,7 +14,8 @@ def found(state: DeskState, text: str, count: int) -> list[Found]:
     wanted = text.strip().lower()
     hits = [Found(name, "screen", f"/{name}") for name in SCREENS if wanted in name]
     fleet = state.fleet
-    for group in fleet.groups:
+    # Each feeder has its generation as a group: of the same name, and seldom what is looked for.
+    for group in sorted(fleet.groups, key=lambda group: group.kind is Kind.GENERATION):
         if wanted in group.id.lower():
             link = f"/feeder/{group.id}" if group.kind is Kind.FEEDER else f"/resource/{group.id}"
             hits.append(Found(group.id, group.kind.value, link))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from tieline.desk import facts as f
 from tieline.desk.desk_views import (
@@ -17,6 +21,9 @@ from tieline.resource.level import Level
 from tieline.store.trace import Trace
 
 MOST_NODES = 400
+OPENADR, ACCOUNT = "OpenAdrObject", "AccountChanged"
+KINDS = tuple(sorted([*(fact.__name__ for fact in f.FACTS), OPENADR, ACCOUNT]))
+"""The kinds of record that a journal may hold."""
 
 
 def kw(power_w: float) -> str:
@@ -82,8 +89,71 @@ def says(record: Record) -> str:
             return f"{fact.what} set to {fact.value} by {fact.by}"
         case f.Audited():
             return f"{fact.who}: {fact.action}: {fact.outcome}" + (f" ({fact.detail})" if fact.detail else "")
+        case None if record.kind == OPENADR:
+            return _openadr(msgspec.msgpack.decode(record.body))
+        case None if record.kind == ACCOUNT:
+            return _account(msgspec.msgpack.decode(record.body))
         case _:
-            return record.kind
+            return _says_rarer(fact) or _spaced(record.kind)
+
+
+def _says_rarer(fact: f.Fact | None) -> str:
+    """Return what a record says that begins or bounds others."""
+    match fact:
+        case f.ReleaseStaged():
+            waits = int((fact.at_ns.array() > 0).sum())
+            return f"{waits} devices are let go at random, each at its turn; {len(fact.rows.array()) - waits} at once"
+        case f.FleetLoaded():
+            return f"registry of {fact.count:,} devices read, digest {fact.digest[:12]}"
+        case f.ResourceEnrolled():
+            return f"{fact.resource.kind.value} {fact.resource.id} enrolled or changed"
+        case f.CapacityDerated():
+            short = f"; {len(fact.short)} promises fall short" if fact.short else ""
+            return f"left to promise: {kw(fact.up_w)} up, {kw(fact.down_w)} down{short}"
+        case f.PricesTaken():
+            return f"{len(fact.starts.array())} prices of {fact.zone} ({fact.market}) from {fact.by}"
+    return ""
+
+
+def _spaced(kind: str) -> str:
+    """Return a kind as words.
+
+    >>> _spaced("LoadCondition")
+    'load condition'
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).lower()
+
+
+def _openadr(change: dict[str, Any]) -> str:
+    """Return what a change of an OpenADR object says: what for whom, by whom (OpenADR 3.1.0 Definition, events)."""
+    if change["kind"] == "revoked":
+        return f"OpenADR tokens of {change['id']} revoked"
+    noun, thing = str(change["kind"]).removesuffix("s"), change.get("thing")
+    by = f", by {change['by']}" if change.get("by") else ""
+    if thing is None:
+        return f"OpenADR {noun} deleted{by}"
+    name = next(
+        (str(thing[key]) for key in ("eventName", "programName", "venName", "reportName") if thing.get(key)), ""
+    )
+    payloads = [pay for interval in thing.get("intervals") or () for pay in interval.get("payloads") or ()]
+    described = thing.get("payloadDescriptors") or ()
+    units = {each.get("payloadType"): str(each.get("units") or "").replace("KW", "kW") for each in described}
+    asks = ", ".join(
+        f"{pay.get('type')} {' '.join(map(str, pay.get('values', ())))} {units.get(pay.get('type'), '')}".rstrip()
+        for pay in payloads[:3]
+    )
+    targets = thing.get("targets") or ()
+    whom = f" for {', '.join(map(str, targets[:3]))}" + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
+    return f"OpenADR {noun} {name}".rstrip() + (whom if targets else "") + (f": {asks}" if asks else "") + by
+
+
+def _account(body: dict[str, Any]) -> str:
+    """Return what an account may do; never its hashes."""
+    if not body.get("is_active", True):
+        return f"account {body['name']} closed"
+    scope, tokens = body.get("scope") or (), len(body.get("token_hashes") or ())
+    of = f" of {', '.join(scope[:3])}" if scope else ""
+    return f"account {body['name']}: {', '.join(body.get('roles') or ())}{of}; {tokens} API tokens"
 
 
 def _ask(ask: object) -> str:
@@ -147,7 +217,7 @@ def audit_view(journal: Records, last_seq: int, before_seq: int, count: int, kin
                     AuditRow(record.seq, record.id, record.recorded_at_ns, record.kind, record.subject, says(record))
                 )
         top = low + 1
-    return AuditView(last_seq, journal.last_hash.hex(), tuple(rows))
+    return AuditView(last_seq, journal.last_hash.hex(), tuple(rows), kinds=KINDS)
 
 
 def bad_seq(journal: Journal) -> int | None:

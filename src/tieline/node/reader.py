@@ -54,6 +54,7 @@ from tieline.node import (
     read_parts,
     read_resource,
     read_search,
+    read_trace,
     read_words,
 )
 from tieline.node.read_fleet import GridReading
@@ -61,11 +62,9 @@ from tieline.node.read_hours import Hours
 from tieline.node.record import Recorder
 from tieline.node.runtime import Node
 from tieline.node.sources import Sources as Sources
-from tieline.node.why import in_force, of_whole
 from tieline.resource.claim import Refusal
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.store.trace import trace
-from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+from tieline.times import HOUR_NS, SECOND_NS
 
 if TYPE_CHECKING:
     from tieline.node.read_past import Past
@@ -73,7 +72,6 @@ if TYPE_CHECKING:
 SAMPLES = 24 * 60
 MOST_FEEDERS = 250
 FLOW_SHARE = 0.05
-MOST_STARTS = 8
 
 
 @dataclass
@@ -102,9 +100,10 @@ class NodeReader:
         self.journal = journal or node.journal
         self._order = read_fleet.order_of(node.state.fleet)
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
-        self._since: dict[str, int] = {}
-        self._seen_ns: dict[str, int] = {}
-        self._raised: deque[int] = deque(maxlen=1_000)
+        self._book, self._tracked = (
+            read_alarms.AlarmBook(),
+            read_market.Tracked(self.journal, lambda: node.journal.last_seq),
+        )
         self._kept, self._spread = _Kept(), read_market.spread_of([])
         self._grid: Mapping[str, GridReading] = {}
         self._next_flow_s = float("-inf")
@@ -210,7 +209,7 @@ class NodeReader:
         counts = np.bincount(cells, minlength=7)
         fit = int(((state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0).sum())
         spread = self._delivered_spread(now_ns)
-        recent = sum(1 for at in self._raised if at > now_ns - 10 * MINUTE_NS)
+        recent = sum(1 for at in self._book.raised if at > now_ns - read_alarms.TEN_NS)
         rows = read_fleet.feeder_rows(state, self._order, cells, self._grid, now_ns)
         heard = pool is not None and bool((state.fleet.taken_at_ns[pool.rows] > 0).any())
         reach = reach_of(state, pool, now_ns) if pool and heard else ()
@@ -222,14 +221,14 @@ class NodeReader:
             int(counts[read_fleet.LIMITED]), recent,
             read_market.commitments(state, name, now_ns, spread),
             tuple(rows[:MOST_FEEDERS]), len(self._order.names),
-            read_resource.in_control(state, now_ns), reach, read_alarms.rate(self._raised, self.alarms(), now_ns),
+            read_resource.in_control(state, now_ns), reach, read_alarms.rate(self._book.raised, self.alarms(), now_ns),
             sum(len(reading.violations) for reading in self._grid.values()) if self._grid else None,
         )  # fmt: skip
 
     def _delivered_spread(self, now_ns: int) -> tuple[float, float]:
         """Return the least and most share delivered of late; that of before while the journal is away."""
         with suppress(LinkDown):
-            self._spread = read_market.spread_of(read_market.tracked(self.journal, now_ns - 6 * HOUR_NS))
+            self._spread = read_market.spread_of(self._tracked.since(now_ns - 6 * HOUR_NS, now_ns))
         return self._spread
 
     def series(self) -> Series:
@@ -277,26 +276,14 @@ class NodeReader:
 
     def trace(self, record: str) -> TraceView:
         """Return what led to a record and what followed. Raises KeyError where there is none."""
-        found = trace(self.journal, record, limit=300, max_depth=12)
-        if found is None:
-            raise KeyError(record)
-        return read_words.trace_view(found)
+        return read_trace.of_record(self.journal, record)
 
     def why(self, resource: str) -> TraceView:
         """Return what led to what is in force on a resource. Raises KeyError where there is no such resource.
 
         The same claims as those of `tieline why`; where none holds, its last command.
         """
-        state, now_ns = self.node.state, self.node.clock.now_ns()
-        rows = state.fleet.leaves(resource)
-        if not len(rows):
-            raise KeyError(resource)
-        row = int(rows[0])
-        starts = [batch.id for batch, _ in of_whole(state, resource, now_ns)] or in_force(state, row, now_ns)
-        batch = int(state.commands.batch[row])
-        starts = starts[:MOST_STARTS] or ([state.command_batches[batch]] if batch >= 0 else [])
-        found = [trace(self.journal, start, limit=60, max_depth=8) for start in starts]
-        return read_words.joined([read_words.trace_view(one) for one in found if one is not None])
+        return read_trace.of_resource(self.node.state, self.journal, resource, self.node.desk, self.node.clock.now_ns())
 
     def feeder(self, feeder: str) -> FeederView:
         """Return a feeder's one-line. Raises KeyError where there is none."""
@@ -308,7 +295,7 @@ class NodeReader:
         mode = mode_of(state, feeder).value
         grid = self._grid.get(feeder)
         return read_grid.feeder_view(
-            state, row, self.sources.models.get(row.feeder), grid, mode, self.node.clock.now_ns()
+            state, self._order, row, self.sources.models.get(row.feeder), grid, mode, self.node.clock.now_ns()
         )
 
     def events(self) -> list[EventView]:
@@ -328,13 +315,13 @@ class NodeReader:
         node, name, seen = self.node, self._pool(), self.overview()
         available = (seen.available_up_w, seen.available_down_w)
         return read_market.market_view(
-            node.state, self.journal, name, node.clock.now_ns(), self.is_market_live(),
-            self.sources.gate_ns(), self.sources.forecast(), available, self.hours.means,
+            node.state, self._tracked, name, node.clock.now_ns(), self.is_market_live(), self.sources.gate_ns(),
+            self.sources.forecast(), available, self.hours.means,
         )  # fmt: skip
 
     def settlement(self) -> SettlementView:
         """Return statements and tracked intervals."""
-        return read_market.settlement_view(self.node.state, self.journal, self.node.clock.now_ns())
+        return read_market.settlement_view(self.node.state, self.journal, self.node.clock.now_ns(), self._tracked)
 
     async def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
         """Return records before a number (0: the newest); `check` verifies the whole chain, beside the loop."""
@@ -342,7 +329,7 @@ class NodeReader:
         bad = None
         if check:
             bad = await asyncio.get_running_loop().run_in_executor(None, read_words.bad_seq, self.node.journal)
-        return AuditView(view.last_seq, self.node.journal.last_hash.hex(), view.rows, check, bad)
+        return AuditView(view.last_seq, self.node.journal.last_hash.hex(), view.rows, check, bad, view.kinds)
 
     def kept(self) -> KeptSpan:
         """Return from when until when past instants can be shown."""
@@ -382,24 +369,16 @@ class NodeReader:
         now_ns, order = self.node.clock.now_ns(), self._order
         counts = alarms.abnormal_counts(self._cells(), order.group_of, len(order.names))
         above = read_fleet.above_all(self.node.state.fleet, self.sources.above)
-        found = alarms.device_alarms(order.names, counts, above, self._since, now_ns)
-        found += read_alarms.link_alarms(self.links(), self._since)
-        found += read_alarms.limit_alarms(self._grid, self._since, now_ns)
-        found += read_alarms.over_limit(self.node.state, order.names, self._since, now_ns)
+        since = self._book.since
+        found = alarms.device_alarms(order.names, counts, above, since, now_ns)
+        found += read_alarms.link_alarms(self.links(), since)
+        found += read_alarms.limit_alarms(self._grid, since, now_ns)
+        found += read_alarms.over_limit(self.node.state, order.names, since, now_ns)
         recent = list(self._samples)[-16:]
         found += read_alarms.shortfall(
-            [(x.at_ns, x.instructed_w, x.delivered_w) for x in recent], self._pool(), self._since, now_ns
+            [(x.at_ns, x.instructed_w, x.delivered_w) for x in recent], self._pool(), since, now_ns
         )
-        kept = alarms.fewest(found)
-        for alarm in kept:
-            if alarm.id not in self._since:
-                self._raised.append(now_ns)
-            self._seen_ns[alarm.id] = now_ns
-        # One that comes back within ten minutes is the same alarm, not a new one: chattering is no news (ISA-18.2, 16).
-        self._seen_ns = {name: at for name, at in self._seen_ns.items() if at > now_ns - read_alarms.TEN_NS}
-        standing = {alarm.id: alarm.since_ns for alarm in kept}
-        self._since = {name: standing.get(name, self._since.get(name, now_ns)) for name in self._seen_ns}
-        return kept
+        return self._book.keep(found, now_ns)
 
 
 def _loop_s() -> float:

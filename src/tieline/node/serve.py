@@ -113,7 +113,8 @@ async def until_told(work: Coroutine[Any, Any, None]) -> None:
         if task is not None:
             task.cancel()
 
-    loop.add_signal_handler(signal.SIGTERM, end)
+    if threading.current_thread() is threading.main_thread():  # Python hands signals to no other
+        loop.add_signal_handler(signal.SIGTERM, end)
     try:
         await work
     except asyncio.CancelledError:

@@ -259,9 +259,9 @@ class SqlJournal:
         )
         return [record for record in map(_record, rows) if not kinds or record.kind in kinds]
 
-    def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1) -> Iterator[Record]:
-        """Yield the records of a kind, oldest first."""
-        where, after_seq = "kind=? AND recorded_at_ns>=? AND recorded_at_ns<=? AND seq>?", 0
+    def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1, after_seq: int = 0) -> Iterator[Record]:
+        """Yield the records of a kind after a number, oldest first."""
+        where = "kind=? AND recorded_at_ns>=? AND recorded_at_ns<=? AND seq>?"
         sql = f"SELECT {_COLUMNS} FROM record WHERE {where} ORDER BY seq LIMIT {STEP}"
         while rows := list(self._db.execute(sql, (kind, since_ns, until_ns, after_seq))):
             yield from map(_record, rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from tieline.flow.record import Record, Records
@@ -23,11 +25,31 @@ class Trace(Struct, frozen=True):
         return counts
 
 
-def trace(journal: Records, record_id: str, limit: int = 2_000, max_depth: int = 32) -> Trace | None:
+def _any(record: Record) -> bool:
+    return True
+
+
+def trace(
+    journal: Records,
+    record_id: str,
+    limit: int = 2_000,
+    max_depth: int = 32,
+    concerns: Callable[[Record], bool] = _any,
+    most_effects: int | None = None,
+) -> Trace | None:
     """Return what led to a record and what followed from it, nearest first; None where there is no such record.
 
     Backwards all causes of causes are followed, forwards all effects of effects; siblings (other effects of the same
     cause) are not, or a trace from one line would hold the whole day.
+
+    Args:
+        journal: Where the records are.
+        record_id: Where to start.
+        limit: So many records at most.
+        max_depth: So many steps either way at most.
+        concerns: Effects for which this is false are left out, and what followed from them.
+        most_effects: So many effects of one step are looked at (None: `limit`); more than `limit` where many are
+            left out.
     """
     start = journal.get(record_id)
     if start is None:
@@ -35,7 +57,8 @@ def trace(journal: Records, record_id: str, limit: int = 2_000, max_depth: int =
     records: dict[str, Record] = {start.id: start}
     edges: dict[tuple[str, str], None] = {}
     is_cut = _backwards(journal, start.id, records, edges, limit, max_depth)
-    is_cut |= _forwards(journal, start.id, records, edges, limit, max_depth)
+    seen = most_effects or limit
+    is_cut |= _forwards(journal, start.id, records, edges, (limit, seen), max_depth, concerns)
     ordered = sorted(records.values(), key=lambda record: record.seq)
     return Trace(record_id, tuple(ordered), tuple(edges), is_cut)
 
@@ -69,17 +92,21 @@ def _forwards(
     start: str,
     records: dict[str, Record],
     edges: dict[tuple[str, str], None],
-    limit: int,
+    limits: tuple[int, int],
     depth: int,
+    concerns: Callable[[Record], bool],
 ) -> bool:
-    front = [start]
+    (limit, most_effects), front = limits, [start]
     for _ in range(depth):
         fresh: list[str] = []
-        for cause, record in journal.effects_of(front, limit):
+        for cause, record in journal.effects_of(front, most_effects):
+            if record.id not in records:
+                if not concerns(record):
+                    continue
+                if len(records) < limit:
+                    records[record.id] = record
+                    fresh.append(record.id)
             edges[(cause, record.id)] = None
-            if record.id not in records and len(records) < limit:
-                records[record.id] = record
-                fresh.append(record.id)
         front = fresh
         if not front:
             return len(records) >= limit

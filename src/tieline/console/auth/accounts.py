@@ -20,7 +20,7 @@ from tieline.ids import derive
 from tieline.times import Clock
 
 LINK_LASTS_S = 30 * 60.0
-FREE_TRIES, LONGEST_WAIT_S = 5, 300.0
+FREE_TRIES, FREE_TRIES_OF_PEER, LONGEST_WAIT_S = 5, 100, 300.0
 TELL_EACH_S = 60.0
 Append = Callable[[Iterable[Record]], Awaitable[int]]
 
@@ -73,7 +73,7 @@ class Accounts:
         self._accounts: dict[str, Account] = {}
         self._links: dict[str, Enrolment] = {}
         self._tokens: dict[str, str] = {}
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._failures: dict[tuple[str, str], tuple[int, float]] = {}
         self._told: dict[str, float] = {}
         self._steps = 0
 
@@ -153,12 +153,20 @@ class Accounts:
 
         return await asyncio.get_running_loop().run_in_executor(None, PasswordHasher().hash, password)
 
-    def waits_s(self, key: str) -> float:
-        """Return how long a name or peer must wait before its next try (s)."""
+    def waits_s(self, name: str, peer: str) -> float:
+        """Return how long the next try of a name from a peer must wait (s).
+
+        A name waits after five wrong tries. A peer is often a whole office behind one address, so that one who forgot
+        his password must not shut out the others: it waits after a hundred, which still ends guessing name by name.
+        """
+        return max(self._waits_s(("name", name), FREE_TRIES), self._waits_s(("peer", peer), FREE_TRIES_OF_PEER))
+
+    def _waits_s(self, key: tuple[str, str], free: int) -> float:
         count, last_s = self._failures.get(key, (0, 0.0))
-        if count < FREE_TRIES:
+        if count < free:
             return 0.0
-        return max(0.0, last_s + min(2.0 ** (count - FREE_TRIES), LONGEST_WAIT_S) - self._monotonic_s())
+        # Beyond 2**9 s the longest wait holds; a bare power would overflow a float after a thousand tries.
+        return max(0.0, last_s + min(2.0 ** min(count - free, 9), LONGEST_WAIT_S) - self._monotonic_s())
 
     async def check(self, name: str, password: str, peer: str) -> Account | None:
         """Return the account of a right name and password; a wrong one counts against name and peer alike.
@@ -171,8 +179,8 @@ class Accounts:
         from argon2 import PasswordHasher
         from argon2.exceptions import InvalidHashError, VerificationError
 
-        self._count(name)
-        self._count(peer)
+        self._count(("name", name))
+        self._count(("peer", peer))
         account = self.get(name)
         known = account.password_hash if account and account.password_hash else _NOBODY
         try:
@@ -181,13 +189,13 @@ class Accounts:
         except (VerificationError, InvalidHashError):
             right = False
         if right and account is not None and account.password_hash:
-            self._failures.pop(name, None)
-            count, last_s = self._failures.get(peer, (1, 0.0))
-            self._failures[peer] = (count - 1, last_s)
+            self._failures.pop(("name", name), None)
+            count, last_s = self._failures.get(("peer", peer), (1, 0.0))
+            self._failures["peer", peer] = (count - 1, last_s)
             return account
         return None
 
-    def _count(self, key: str) -> None:
+    def _count(self, key: tuple[str, str]) -> None:
         count, _ = self._failures.pop(key, (0, 0.0))
         self._failures[key] = (count + 1, self._monotonic_s())
         if len(self._failures) > 10_000:

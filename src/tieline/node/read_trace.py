@@ -1,0 +1,77 @@
+"""What led to a record or to what holds on a resource, and what followed, as far as it concerns that resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.desk import Desk
+from tieline.desk.desk_views import TraceView
+from tieline.desk.facts import CommandsIssued, CommandsReported, from_record
+from tieline.desk.state import DeskState
+from tieline.flow.record import Record, Records
+from tieline.node import read_words
+from tieline.node.why import in_force, of_whole
+from tieline.store.trace import trace
+
+MOST_STARTS, MOST_OF_START, MOST_EFFECTS = 8, 60, 2_000
+
+
+def of_record(journal: Records, record: str) -> TraceView:
+    """Return what led to a record and what followed. Raises KeyError where there is none."""
+    found = trace(journal, record, limit=300, max_depth=12)
+    if found is None:
+        raise KeyError(record)
+    return read_words.trace_view(found)
+
+
+def of_resource(state: DeskState, journal: Records, resource: str, desk: Desk, now_ns: int) -> TraceView:
+    """Return what led to what is in force on a resource; where nothing is, to its last command.
+
+    Raises:
+        KeyError: There is no such resource.
+    """
+    rows = state.fleet.leaves(resource)
+    if not len(rows):
+        raise KeyError(resource)
+    row = int(rows[0])
+    starts = [batch.id for batch, _ in of_whole(state, resource, now_ns)] or in_force(state, row, now_ns)
+    batch = int(state.commands.batch[row])
+    starts = starts[:MOST_STARTS] or ([state.command_batches[batch]] if batch >= 0 else [])
+    mine = _Mine(state, resource, rows, desk)
+    found = [trace(journal, at, MOST_OF_START, 8, mine.concerns, MOST_EFFECTS) for at in starts]
+    return read_words.joined([read_words.trace_view(one) for one in found if one is not None])
+
+
+@runtime_checkable
+class _HasEndPoints(Protocol):
+    """A link that knows each row by the name of an end-point."""
+
+    end_points: Mapping[int, Any]
+
+
+class _Mine:
+    """Tells the records of some rows from those of others: one decision commands hundreds, and each link tells each."""
+
+    def __init__(self, state: DeskState, resource: str, rows: NDArray[np.int32], desk: Desk) -> None:
+        self._rows = rows
+        self._names = {resource, *(state.fleet.id_of(int(row)) for row in rows)}
+        for link in desk._links.values():
+            if isinstance(link, _HasEndPoints):
+                named = [getattr(link.end_points.get(int(row)), "name", None) for row in rows]
+                self._names |= {str(getattr(name, "ven", "")) for name in named} - {""}
+
+    def concerns(self, record: Record) -> bool:
+        """Return whether a record says something of these rows, or of nobody in particular."""
+        if record.kind == read_words.OPENADR:
+            thing = msgspec.msgpack.decode(record.body).get("thing") or {}
+            targets = thing.get("targets") or ()
+            return not targets or not self._names.isdisjoint(targets)
+        fact = from_record(record)
+        if isinstance(fact, CommandsIssued | CommandsReported):
+            return bool(np.isin(fact.rows.array(), self._rows).any())
+        return True
