@@ -14,7 +14,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import Packed, PricesTaken
+from tieline.desk.facts import PricesTaken
+from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
 from tieline.ids import derive
 from tieline.market.calendar import on_the_clock_of
