@@ -202,7 +202,7 @@ def test_an_invitation_of_a_known_name_says_what_its_use_will_change(running: Ru
         assert client.post("/api/v1/enrol", json=body).status_code == 200
         again = admin.post("/api/v1/accounts", json={**ask, "roles": ["auditor"]}).json()
         assert (again["account"], again["roles_now"], again["roles"]) == ("active", ["viewer"], ["auditor"])
-        assert "until the link is used all stays" in again["says"]
+        assert "keep the roles of now until the link is used" in again["says"]
         assert client.get("/api/v1/audit").status_code == 403
         with running.client(None) as other:
             other.post("/api/v1/enrol", json={"secret": again["secret"], "password": "another long password"})

@@ -26,7 +26,7 @@ GOOD = {"url": "https://iso/ads", "zone": "America/Chicago", "pools": {"pool:nor
         ({"zone": "Chicago"}, r"\$\.iso\.zone = 'Chicago'"),
         ({"pools": {}}, r"\$\.iso\.pools"),
         ({"pools": {"a": "X", "b": "X"}}, r"\$\.iso\.pools"),
-        ({"poll_s": 0.0}, r"\$\.iso: poll_s"),
+        ({"poll_s": 0.0}, r"\$\.iso\.poll_s = 0"),
         ({"url": "http://iso.example/ads"}, r"\$\.iso\.url = .*: give https"),
         ({"url": "iso.example/ads"}, r"\$\.iso\.url = .*: give https"),
         ({"url": "https://me:hush@iso.example/ads"}, r"\$\.iso\.url: names a user or password"),

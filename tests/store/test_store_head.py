@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tieline.flow.record import Record
 from tieline.node.cli import main
+from tieline.node.config import write_example
 from tieline.store.head import Head
 from tieline.store.journal import SqliteJournal
 
@@ -35,6 +36,7 @@ def test_a_deleted_last_record_is_missed(tmp_path: Path) -> None:
     assert SqliteJournal(tmp_path / "journal.db").head == (5, SqliteJournal(tmp_path / "journal.db").last_hash)
     change(tmp_path / "journal.db", "DELETE FROM record WHERE seq=5")
     assert SqliteJournal(tmp_path / "journal.db").verify() == 5
+    write_example(tmp_path / "tieline.toml")
     assert "record 5 is missing" in CliRunner().invoke(main, ["doctor", "--data", str(tmp_path)]).stdout
 
 
