@@ -16,6 +16,7 @@ from tieline.console.trading_api import TRADING_ROUTES
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
 from tieline.desk.facts import KINDS
+from tieline.desk.modes import FeederMode
 from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit, SetMode
 from tieline.errors import Error
 from tieline.resource.claim import Refusal
@@ -238,6 +239,18 @@ def _wide(call: Call) -> str:
     return reader.needs_two(devices)
 
 
+def _wide_mode(call: Call) -> str:
+    """Return why a mode needs a second person; empty too where it is refused or so already: nobody confirms nothing."""
+    body, feeder = call.body, call.path("feeder")
+    if body.mode not in set(FeederMode) or not 0 < len(body.because.strip()) <= 400:
+        return ""
+    try:
+        row = call.desk.reader.feeder(feeder)
+    except KeyError:
+        return ""
+    return "" if row.mode == body.mode else call.desk.reader.needs_two(row.row.devices)
+
+
 def _lasts_longer(call: Call) -> str:
     """Return why an extension waits; empty where it would be refused anyway, so that nobody confirms nothing."""
     found = next((event for event in call.desk.reader.events() if event.id == call.path("event")), None)
@@ -327,7 +340,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),
     Route(
         "POST", f"{_A}/feeders/{{feeder}}/mode", Action.SET_MODE, _set_mode, "Set who may move a feeder's devices",
-        Done, SetMode, subject="feeder",
+        Done, SetMode, subject="feeder", two=_wide_mode,
     ),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
     Route(
