@@ -12,7 +12,8 @@ from desk_stage import Stage1, fleet_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, Packed, from_record, to_record
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, from_record, to_record
+from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask, Granted
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.resource.admission import Principal
