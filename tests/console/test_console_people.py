@@ -9,6 +9,8 @@ import httpx
 import pytest
 from console_stage import CHROMIUM, Running
 
+from tieline.desk.people import TwoPeople
+
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium: apt-get install chromium")
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}}
 
@@ -227,3 +229,23 @@ def test_a_dispatcher_disables_a_feeder_on_its_screen_and_every_screen_says_so(r
     page.get_by_text("the market, programs, prices and people move its devices").first.wait_for(timeout=20_000)
     assert page.errors == []
     page.context.close()
+
+
+def test_the_screen_of_a_large_feeder_says_that_its_mode_waits_for_a_second_person(running: Running, browser) -> None:
+    state = running.stage.node.state
+    before, state.two_people = state.two_people, TwoPeople(devices=10)
+    try:
+        page = _page(browser, running, running.cookies["ann"])
+        page.goto(f"{running.url}/feeder/feeder-02")
+        page.get_by_role("button", name="Disabled …").click()
+        page.get_by_label("Because").fill("works on the line")
+        page.get_by_role("button", name="Set Disabled").click()
+        page.get_by_text("a second person must confirm it within 10 minutes").wait_for(timeout=20_000)
+        with running.client("ben") as ben:
+            (waits,) = [w for w in ben.get("/api/v1/waiting").json() if w["action"] == "set_mode"]
+            assert ben.get("/api/v1/feeders/feeder-02").json()["mode"] == "Automatic"
+            assert ben.post(f"/api/v1/waiting/{waits['id']}/drop").json()["done"] is True
+        assert page.errors == []
+        page.context.close()
+    finally:
+        state.two_people = before

@@ -16,7 +16,7 @@ from tieline.console.auth.accounts import FREE_TRIES
 from tieline.console.auth.roles import Action
 from tieline.console.auth.second import LASTS_S, MOST_WAITING, Held, SecondPerson, Waiting
 from tieline.console.routes import ROUTES, Pressed
-from tieline.desk.people import BY_SIZE
+from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.resource.claim import Refusal
 
 KILL = next(route for route in ROUTES if route.action is Action.KILL)
@@ -98,6 +98,33 @@ def test_the_kill_switch_is_pressed_by_one_and_released_by_two_with_reasons_in_t
     records = list(running.stage.node.journal.of_kind("Audited"))
     assert any(b"smoke at feeder 1" in record.body for record in records)
     assert "ann with ben" in said
+
+
+def test_the_mode_of_a_large_feeder_waits_for_a_second_person_and_what_would_be_refused_waits_for_nobody(
+    running: Running,
+) -> None:
+    state, path = running.stage.node.state, "/api/v1/feeders/feeder-02/mode"
+    before, state.two_people = state.two_people, TwoPeople(devices=10)
+    try:
+        with running.client("ann") as ann, running.client("ben") as ben:
+
+            def mode() -> str:
+                return ann.get("/api/v1/feeders/feeder-02").json()["mode"]
+
+            for odd, status in (({"mode": "Off", "because": "x"}, 404), ({"mode": "Disabled", "because": " "}, 409)):
+                assert ann.post(path, json=odd).status_code == status
+            assert ann.post(path, json={"mode": "Automatic", "because": "is so"}).status_code == 200
+            assert ann.post("/api/v1/feeders/none/mode", json={"mode": "Manual", "because": "x"}).status_code == 404
+            for asked in ("Disabled", "Automatic"):
+                waits = ann.post(path, json={"mode": asked, "because": "works"})
+                assert (waits.status_code, waits.json()["action"]) == (202, "set_mode")
+                assert mode() != asked
+                confirm, body = f"/api/v1/waiting/{waits.json()['id']}/confirm", {"payload": waits.json()["payload"]}
+                assert ann.post(confirm, json=body).status_code == 403
+                assert ben.post(confirm, json=body).json()["done"] is True
+                assert mode() == asked
+    finally:
+        state.two_people = before
 
 
 def test_what_waits_can_be_dropped_and_then_never_happens(running: Running) -> None:

@@ -301,3 +301,43 @@ def test_devices_that_a_stronger_claim_moves_are_not_called_a_second_time() -> N
         assert (view.devices, view.can_give_w) == (5, 25_000.0)
 
     asyncio.run(main())
+
+
+def test_an_event_that_begins_while_the_market_has_its_devices_says_what_it_lacks_and_calls_them_once_they_are_free():
+    """The market stands above a program (levels 7 and 8); what it lets go while the event runs is the event's."""
+
+    async def play() -> None:
+        stage, tallies = Programs(), EventTallies()
+        event = await stage.approved(20_000.0)
+        stage.clock.ns = START
+        market = stage.ask("market", Level.MARKET, "pool-1", value=50_000.0, end_ns=START + HOUR_NS)
+        await stage.desk.ask(market)
+
+        async def beat() -> None:
+            await stage.desk.commit(tallies.count(stage.state, stage.clock.ns))
+            await stage.desk.commit(events.due(stage.state, stage.clock.ns))
+            await stage.desk.settle()
+            stage.clock.ns += MINUTE_NS
+
+        for _ in range(7):
+            await beat()
+        assert (stage.seen(event.id).state, stage.seen(event.id).called) == ("In Progress", 0)
+        assert stage.seen(event.id).lacks_wh, "that nobody was called counts as a lack"
+        key = (market.source, market.program, market.resource, market.quantity.value)
+        assert await stage.desk.withdraw(*key[:3], market.quantity, "f")
+        await beat()
+        assert stage.seen(event.id).called == COUNT
+        called = [b for b, alive in stage.state.claims.batches() if b.program == event.id and alive.any()]
+        assert sum(b.value.sum() for b in called) == pytest.approx(20_000.0)
+        records = len(stage.journal.records)
+        await beat()
+        placed = [r for r in stage.journal.records[records:] if r.kind == "ClaimsPlaced"]
+        assert placed == [], "it lacks none any more"
+        entries, longer = events.decide_extend(stage.state, event.id, 10, "bo", stage.clock.ns)
+        await stage.desk.commit(entries)
+        assert isinstance(longer, ProgramEvent)
+        (after,) = [b for b, alive in stage.state.claims.batches() if b.program == event.id and alive.any()]
+        assert np.array_equal(after.rows, called[0].rows)
+        assert after.end_ns == called[0].end_ns + 10 * MINUTE_NS
+
+    asyncio.run(play())

@@ -107,6 +107,56 @@ def test_a_site_whose_readings_are_older_than_10_s_is_counted_at_its_worst() -> 
     assert stale[1] == pytest.approx(-2_000.0, abs=100.0), "a cloud may have come: the roof counts for nothing"
 
 
+KINDS_DRAWN = st.lists(
+    st.tuples(st.sampled_from([Kind.BATTERY, Kind.CHP, Kind.PV, Kind.THERMOSTAT, Kind.EV_CHARGER]), st.floats(-1, 1)),
+    min_size=1, max_size=10,
+)  # fmt: skip
+
+
+def _at(drawn: list[tuple[Kind, float]]) -> Stage1:
+    stage = Stage1(fleet_of([kind for kind, _ in drawn]))
+    fleet = stage.state.fleet
+    part = np.array([frac for _, frac in drawn])
+    fleet.power_w[:] = np.clip(part * 5_000.0, -fleet.max_absorb_w, fleet.max_inject_w)
+    fleet.quality[:], stage.state.base_w[:] = 0, fleet.power_w
+    return stage
+
+
+@given(KINDS_DRAWN, st.integers(-20, 20).map(lambda n: n * 1_000.0))
+def test_upper_caps_keep_the_sum_though_every_load_may_stop_and_no_load_must_draw_while_others_can_give_way(
+    drawn, high
+):
+    stage = _at(drawn)
+    fleet, rows = stage.state.fleet, np.arange(len(drawn), dtype=np.int32)
+    caps = groups.caps(stage.state, rows, -9e9, high, stage.clock.ns)[1]
+    if high >= fleet.max_inject_w.sum():
+        assert np.isinf(caps).all()
+        return
+    gives, feasible = fleet.max_inject_w > 0, high >= -float(fleet.max_absorb_w.sum()) * 0.98
+    most_w = np.minimum(caps, fleet.max_inject_w)
+    if feasible:
+        assert most_w.sum() <= high + 1e-6
+    if -float(fleet.max_absorb_w[gives].sum()) * 0.98 <= high:
+        assert (most_w[~gives] == 0.0).all(), "stores and generators can keep it: loads are free to stop"
+    else:
+        assert most_w[gives] == pytest.approx(-fleet.max_absorb_w[gives]), "loads come last"
+
+
+def test_a_feeder_that_may_draw_but_not_feed_in_leaves_its_load_free_and_lets_its_battery_charge() -> None:
+    """A load of 1.7 kW, a battery and a CHP between -700 kW and 0 W: the load is told nothing, the CHP to stand still."""
+
+    async def play() -> None:
+        stage = _at([(Kind.BATTERY, 0.0), (Kind.CHP, 0.0), (Kind.EV_CHARGER, -0.34)])
+        limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-7e5, high=0.0,
+                          end_ns=stage.clock.ns + HOUR_NS)  # fmt: skip
+        await stage.desk.ask(limit)
+        await stage.desk.settle()
+        assert stage.devices.high_w.tolist() == [0.0, 0.0, np.inf]
+        assert stage.devices.low_w[0] == -5_000.0
+
+    asyncio.run(play())
+
+
 # --- feedback upward --------------------------------------------------------------------------------------------------
 
 

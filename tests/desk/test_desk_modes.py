@@ -14,6 +14,7 @@ from test_desk_events import COUNT, START, Programs
 from tieline.desk import events
 from tieline.desk.desk_views import EventPreview
 from tieline.desk.modes import FeederMode, barred, decide_mode, mode_of
+from tieline.desk.people import TwoPeople
 from tieline.desk.programs import EventState
 from tieline.desk.redispatch import allocate, headroom, lost_headroom, serving
 from tieline.desk.screens import ComposeEvent
@@ -170,3 +171,17 @@ def test_a_mode_and_its_gate_survive_a_restart() -> None:
         assert barred(again).tolist() == [True] * 5 + [False] * 5
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("by", "sets"), [("ada", False), ("ada with ada", False), ("ada with bo", True)])
+def test_the_mode_of_a_large_feeder_is_set_by_two_people_whichever_way_it_goes(by: str, sets: bool) -> None:
+    stage = _stage()
+    stage.state.two_people = TwoPeople(devices=5)
+    for mode in (FeederMode.DISABLED, FeederMode.MANUAL):
+        entries, refusal = decide_mode(stage.state, "feeder-1", mode, "works", by, stage.clock.ns)
+        assert bool(entries) is sets
+        assert (refusal is None) is sets
+        if refusal is not None:
+            assert (refusal.field, refusal.rule) == ("people", "two people")
+    stage.state.two_people = TwoPeople(devices=6)
+    assert decide_mode(stage.state, "feeder-1", FeederMode.DISABLED, "works", "ada", stage.clock.ns)[1] is None

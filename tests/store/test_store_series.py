@@ -13,9 +13,10 @@ from tieline.bench.arbitrate import plain_fleet
 from tieline.resource.batch import Readings
 from tieline.resource.claim import Refusal
 from tieline.resource.point import code
+from tieline.resource.quality import Quality
 from tieline.store.ingest import Ingest
 from tieline.store.series import Historian, Wal, read_segment
-from tieline.times import HOUR_NS
+from tieline.times import DAY_NS, HOUR_NS, SECOND_NS
 
 
 def readings(first: int, count: int, at_ns: int = 0) -> Readings:
@@ -142,3 +143,59 @@ def test_a_node_logs_what_its_links_bring_and_moves_it_each_hour(tmp_path: Path)
 
     run_virtual(main)
     assert Historian(tmp_path / "h").read([3], [code("power_w")], 0, HOUR_NS)["value"].to_pylist() == [4.5]
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)), min_size=1, max_size=30))
+def test_no_reading_was_taken_after_it_came_and_only_one_of_a_wrong_clock_is_questionable(drawn: list) -> None:
+    taken, received = (np.array(x, np.int64) for x in zip(*drawn, strict=True))
+    count = len(drawn)
+    came = Readings(
+        np.arange(count, dtype=np.int32), np.zeros(count, np.uint16), np.zeros(count), np.zeros(count, np.uint32),
+        taken, received, "x",
+    )  # fmt: skip
+    found = came.in_time(30 * SECOND_NS)
+    assert (found.taken_at_ns == np.minimum(taken, received)).all()
+    assert ((found.quality == int(Quality.QUESTIONABLE)) == (taken > received + 30 * SECOND_NS)).all()
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_reading_of_next_year_does_not_stand_in_the_way_of_the_next_one(count: int) -> None:
+    """Ten years ahead, then now: the later one holds, by a handful and by the column alike."""
+    fleet, kept, clock = plain_fleet(50), [], Fixed()
+
+    async def keep(batch: list) -> int:
+        kept.extend(batch)
+        return len(kept)
+
+    async def main() -> None:
+        ingest = Ingest(fleet, fleet.take_readings, keep, clock)
+        names = [f"battery-{n}" for n in range(count)]
+        for value, when in ((7.0, 10 * 365 * DAY_NS), (5.0, 1_000)):
+            answer = await ingest.accept(
+                json.dumps({
+                    "point": "power_w", "resource": names, "value": [value] * count, "taken_at_ns": [when] * count,
+                }).encode()
+            )  # fmt: skip
+            assert answer.taken == count
+
+    asyncio.run(main())
+    assert (fleet.power_w[:count] == 5.0).all()
+    assert (fleet.taken_at_ns[:count] == 1_000).all()
+    assert (fleet.quality[:count] == 0).all()
+    assert (kept[0].quality == int(Quality.QUESTIONABLE)).all()
+    assert (kept[0].taken_at_ns == 1_000).all(), "nor does the log hold the year to come"
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_after_our_clock_was_set_back_the_next_reading_holds(count: int) -> None:
+    fleet = plain_fleet(50)
+    for value, now_ns in ((7.0, 2 * HOUR_NS), (5.0, HOUR_NS)):
+        when = np.full(count, now_ns, np.int64)
+        fleet.take_readings(
+            Readings(
+                np.arange(count, dtype=np.int32), np.full(count, code("power_w"), np.uint16), np.full(count, value),
+                np.zeros(count, np.uint32), when, when, "x",
+            )
+        )  # fmt: skip
+    assert (fleet.power_w[:count] == 5.0).all()
+    assert fleet.late == 0

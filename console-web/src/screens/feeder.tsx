@@ -3,6 +3,7 @@ import { get, may, post, Problem, show, toast, views } from '../api';
 import { Bar, Figure } from '../parts/figure';
 import { Mark } from '../parts/mark';
 import { useView } from '../parts/load';
+import { WAITS } from '../parts/second';
 import type { Feeder as View, Member } from '../types';
 import { age, bound, clock, power, spaced, STATES } from '../words';
 import { LimitOf, over } from './overview';
@@ -95,7 +96,7 @@ function Mode({ view }: { view: View }) {
   const [problem, setProblem] = useState('');
   const act = (e: Event) => {
     e.preventDefault();
-    post(`/feeders/${encodeURIComponent(view.id)}/mode`, { mode: to, because }).then(() => { toast.value = `${view.id} is ${to}; recorded.`; setTo(''); setBecause(''); setProblem(''); }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
+    post<{ payload?: string }>(`/feeders/${encodeURIComponent(view.id)}/mode`, { mode: to, because }).then((answer) => { toast.value = answer.payload ? WAITS : `${view.id} is ${to}; recorded.`; setTo(''); setBecause(''); setProblem(''); }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
   };
   return (
     <div class="acts">
@@ -104,7 +105,7 @@ function Mode({ view }: { view: View }) {
       {to && (
         <form onSubmit={act}>
           <label>Because<input required maxLength={400} value={because} onInput={(e) => setBecause(e.currentTarget.value)} /></label>
-          <p class="quiet">{to}: {MODES[to]}. Limits hold in every mode. It concerns {view.row.devices.toLocaleString('en-US')} devices, at once.</p>
+          <p class="quiet">{to}: {MODES[to]}. Limits hold in every mode. It concerns {view.row.devices.toLocaleString('en-US')} devices, at once; on a large feeder a second person confirms it.</p>
           <button disabled={!because.trim()}>Set {to}</button>
         </form>
       )}

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tieline.console import twice
 from tieline.console.accounts_api import ACCOUNT_ROUTES
 from tieline.console.auth.roles import Action, may
 from tieline.console.auth.second import Held, Waiting
@@ -228,27 +229,6 @@ async def _set_mode(call: Call) -> Done:
     return _done(await call.desk.operator.set_mode(feeder, body.mode, body.because, call.name))
 
 
-def _wide(call: Call) -> str:
-    """Return why a limit needs a second person; empty too where there is no such resource: the desk refuses it."""
-    reader = call.desk.reader
-    try:
-        devices = reader.resource(call.path("resource")).devices
-    except KeyError:
-        return ""
-    return reader.needs_two(devices)
-
-
-def _lasts_longer(call: Call) -> str:
-    """Return why an extension waits; empty where it would be refused anyway, so that nobody confirms nothing."""
-    found = next((event for event in call.desk.reader.events() if event.id == call.path("event")), None)
-    may_last = found is not None and found.state in ("Scheduled", "In Progress") and call.body.minutes >= 1
-    return "an event is made longer by two people, as it is approved" if may_last else ""
-
-
-def _releases(call: Call) -> str:
-    return "" if call.body.pressed else "the kill switch is released by two people"
-
-
 async def _waiting(call: Call) -> list[Waiting]:
     return call.desk.second.waiting()
 
@@ -297,7 +277,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/limit", Action.LIMIT, _limit, "Limit a resource for a while", Done,
-        AskLimit, subject="resource", two=_wide,
+        AskLimit, subject="resource", two=twice.wide,
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/release", Action.LIMIT, _release, "Take the operator's limit back", Done,
@@ -327,7 +307,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),
     Route(
         "POST", f"{_A}/feeders/{{feeder}}/mode", Action.SET_MODE, _set_mode, "Set who may move a feeder's devices",
-        Done, SetMode, subject="feeder",
+        Done, SetMode, subject="feeder", two=twice.wide_mode,
     ),
     Route("GET", f"{_A}/links", Action.SEE_GRID, _links, "Health of each link", list[v.LinkView]),
     Route(
@@ -368,7 +348,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/extend", Action.DECIDE_EVENT, _extend, "Let an event last longer: two people",
-        d.EventView, ExtendEvent, subject="event", two=_lasts_longer,
+        d.EventView, ExtendEvent, subject="event", two=twice.lasts_longer,
     ),
     Route("GET", f"{_A}/market", Action.SEE_MARKET, _market, "The market desk", d.MarketView),
     Route("GET", f"{_A}/settlement", Action.SEE_MONEY, _settlement, "Statements and intervals", d.SettlementView),
@@ -379,7 +359,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", f"{_A}/kill", Action.KILL, _kill, "Press the kill switch; two people release it", Done, Pressed,
-        two=_releases,
+        two=twice.releases,
     ),
     Route("GET", f"{_A}/waiting", Action.CONFIRM, _waiting, "Acts that wait for a second person", list[Waiting]),
     Route(

@@ -43,28 +43,32 @@ class EventTallies:
         self._last_ns = now_ns
         start_ns = floor_ns(now_ns - 1, DISPATCH_STEP_NS)
         entries: list[Entry] = []
+        called = {
+            event: newest(state, event)
+            for event, running in state.events.items() if running.state is EventState.IN_PROGRESS
+        }  # fmt: skip
         for event, tally in list(self._tallies.items()):
-            runs = event in state.events and state.events[event].state is EventState.IN_PROGRESS
-            if tally.start_ns != start_ns or not runs:
+            goes_on = event in called and np.array_equal(tally.rows, _rows(called[event]))
+            if tally.start_ns != start_ns or not goes_on:
                 del self._tallies[event]
                 entries += self._closed(
                     state, event, tally, self._taken_ws.pop(event), self._until_ns.pop(event), now_ns
                 )
-        for event, running in state.events.items():
-            batch = newest(state, event) if running.state is EventState.IN_PROGRESS else None
-            if batch is None:
-                continue
+        for event, batch in called.items():
+            rows, power_w = _rows(batch), state.events[event].power_w
             if event not in self._tallies:
-                self._tallies[event] = tracking.Tally.begin(batch.rows, start_ns, start_ns + DISPATCH_STEP_NS)
-                self._taken_ws[event] = np.zeros(len(batch.rows))
+                self._tallies[event] = tracking.Tally.begin(rows, start_ns, start_ns + DISPATCH_STEP_NS)
+                self._taken_ws[event] = np.zeros(len(rows))
             tally = self._tallies[event]
-            share_w = batch.value - state.base_w[batch.rows]
-            moves = obeys(state, batch, now_ns)
-            row_w = np.where(moves, tracking.above_base_w(state, batch.rows), 0.0)
-            self._taken_ws[event] += np.where(moves, 0.0, np.abs(share_w)) * min(seconds, 300.0)
-            # What it was called for is what was approved, not what the reachable devices were shared out.
+            # An event that has no device yet lacks all that was approved, and that counts as well.
+            share_w = row_w = np.zeros(0)
+            if batch is not None:
+                share_w, moves = batch.value - state.base_w[rows], obeys(state, batch, now_ns)
+                row_w = np.where(moves, tracking.above_base_w(state, rows), 0.0)
+                self._taken_ws[event] += np.where(moves, 0.0, np.abs(share_w)) * min(seconds, 300.0)
             self._until_ns[event] = now_ns
-            tally.add(running.power_w, running.power_w, share_w, row_w, min(seconds, 300.0))
+            # What it was called for is what was approved, not what the reachable devices were shared out.
+            tally.add(power_w, power_w, share_w, row_w, min(seconds, 300.0))
         return entries
 
     def _closed(
@@ -87,6 +91,10 @@ class EventTallies:
         fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
         return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
+
+
+def _rows(batch: ClaimBatch | None) -> NDArray[np.int32]:
+    return np.zeros(0, np.int32) if batch is None else batch.rows
 
 
 def obeys(state: DeskState, batch: ClaimBatch, now_ns: int) -> NDArray[np.bool_]:

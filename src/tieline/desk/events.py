@@ -41,6 +41,9 @@ REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0
 SECOND_PERSON_DEVICES = 1
 SHORT_H = 1 / 12
 """What a store can give for five minutes counts; the preview shows when it will be empty."""
+LACKS_FRAC = 0.05
+"""More devices are called later where those called lack more than this share of what was approved: bases drift."""
+NOBODY = np.zeros(0, np.int32)
 
 
 def view_of(state: DeskState, event: ProgramEvent) -> EventView:
@@ -93,8 +96,8 @@ class Shared(Struct, frozen=True):
     unseen: int
 
 
-def shares(state: DeskState, group: str, power_w: float, now_ns: int) -> Shared:
-    """Return how an event's power is shared out over the devices of its group.
+def shares(state: DeskState, group: str, power_w: float, now_ns: int, apart_from: NDArray[np.int32] = NOBODY) -> Shared:
+    """Return how an event's power is shared out over the devices of its group, apart from some that it has.
 
     What a device gives is counted from its base, as it is measured later. Devices that a stronger claim moves are
     passed over: what they give is that claim's. A switched load gives all or nothing, so some give all of it.
@@ -107,7 +110,7 @@ def shares(state: DeskState, group: str, power_w: float, now_ns: int) -> Shared:
     settled = state.claims.arbitrate(now_ns, rows)
     is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
     may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER) & ~barred(state, SOURCE)[rows]
-    serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may
+    serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
     rows, gives_w = rows[serves], gives_w[serves]
     share_w = _split(gives_w, np.isin(fleet.kinds[rows], SWITCHED_CODES), abs(power_w))
     called = share_w > 0
@@ -237,7 +240,8 @@ def decide_extend(
         return [], refusal
     if event.state is EventState.SCHEDULED:
         return [step, *reserved], longer
-    return [step, *reserved, _placed(state, longer, now_ns, step.id)], longer
+    rows, value_w = _called(state, event)
+    return [step, *reserved, _placed(state, longer, rows, value_w, now_ns, step.id)], longer
 
 
 def due(state: DeskState, now_ns: int) -> list[Entry]:
@@ -250,26 +254,60 @@ def due(state: DeskState, now_ns: int) -> list[Entry]:
                 continue
             running = structs.replace(event, state=EventState.IN_PROGRESS)
             begun = _changed(running, "clock", now_ns)
-            entries += [begun, _placed(state, running, now_ns, begun.id)]
+            found = shares(state, event.group, event.power_w, now_ns)
+            value_w = state.base_w[found.rows] + found.share_w
+            entries += [begun, _placed(state, running, found.rows, value_w, now_ns, begun.id)]
         elif event.state is EventState.IN_PROGRESS and event.end_ns <= now_ns:
             done = [_changed(structs.replace(event, state=EventState.COMPLETED), "clock", now_ns)]
             entries += [*done, _ended(event, ClaimEnd.COMPLETED, done)]
+        elif event.state is EventState.IN_PROGRESS:
+            entries += _called_later(state, event, now_ns)
     return entries
 
 
-def _placed(state: DeskState, event: ProgramEvent, now_ns: int, cause: str) -> Entry:
-    found = shares(state, event.group, event.power_w, now_ns)
-    rows, share_w = found.rows, found.share_w
-    held = [batch for batch, _ in state.claims.batches() if batch.source == SOURCE and batch.program == event.id]
-    version = 1 + max((batch.source_version for batch in held), default=0)
-    if held:  # called already: what it has to give is counted from where it stands, so it keeps what it was asked
-        rows, share_w = held[-1].rows, held[-1].value - state.base_w[held[-1].rows]
-    batch = derive("claims", SOURCE, event.id) if version == 1 else derive("claims", SOURCE, event.id, version)
+def _called_later(state: DeskState, event: ProgramEvent, now_ns: int) -> list[Entry]:
+    """Return the claims on devices that were a stronger claim's, or out of sight, as it began, and are free now.
+
+    Those that it has keep what they were asked; where a stronger claim moves one of them, no other is called for it.
+    """
+    rows, value_w = _called(state, event)
+    side = float(np.sign(event.power_w))
+    lacks_w = abs(event.power_w) - float(np.maximum(side * (value_w - state.base_w[rows]), 0.0).sum())
+    if lacks_w <= LACKS_FRAC * abs(event.power_w):
+        return []
+    found = shares(state, event.group, side * lacks_w, now_ns, rows)
+    if not len(found.rows):
+        return []
+    all_rows = np.concatenate((rows, found.rows))
+    all_w = np.concatenate((value_w, state.base_w[found.rows] + found.share_w))
+    order = np.argsort(all_rows, kind="stable")
+    return [_placed(state, event, all_rows[order], all_w[order], now_ns, derive("claims", SOURCE, event.id))]
+
+
+def _called(state: DeskState, event: ProgramEvent) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the rows that an event has called, and the target of each (W)."""
+    held = newest(state, event.id)
+    return (NOBODY, np.zeros(0)) if held is None else (held.rows, held.value)
+
+
+def _placed(
+    state: DeskState,
+    event: ProgramEvent,
+    rows: NDArray[np.int32],
+    value_w: NDArray[np.float64],
+    now_ns: int,
+    cause: str,
+) -> Entry:
+    """Return the claims of an event on rows; a later version takes the place of the one before (R4)."""
+    first, held = derive("claims", SOURCE, event.id), newest(state, event.id)
+    is_first = state.events[event.id].state is EventState.SCHEDULED  # nothing stands yet, where it begins now
+    version = 1 if is_first else 2 if held is None else held.source_version + 1
+    batch = first if is_first else derive("claims", SOURCE, event.id, version, now_ns)
     count = len(rows)
     fact = ClaimsPlaced(
         batch, SOURCE, event.composed_by, event.id, int(Level.PROGRAM), 0, Quantity.P.value, ClaimKind.SET.value,
         event.why or event.program, version, now_ns, event.start_ns, event.end_ns, Packed.of(rows),
-        Packed.of(np.full(count, -np.inf)), Packed.of(np.full(count, np.inf)), Packed.of(state.base_w[rows] + share_w),
+        Packed.of(np.full(count, -np.inf)), Packed.of(np.full(count, np.inf)), Packed.of(value_w),
     )  # fmt: skip
     return Entry(batch, fact, event.group, (cause,))
 

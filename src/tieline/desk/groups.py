@@ -1,12 +1,14 @@
 """A limit on a group: shared out as caps on its leaves, and kept by feedback from their meters (rules R16, R17).
 
 Only what can hold a power takes part: against an upper limit stores and generators, against a lower one stores and
-loads. The others are counted at what they do; a leaf that can't be reached counts at the largest of its leased cap, its
-default and its base. A load that is on or off has a cap of all or nothing: as many are let on as fit, and they take
-turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation counts what each device
-gives, and no taking of another makes it good, as where crews work on a live line nothing may feed in (IEEE 1547-2018,
-4.6.2; IEEE 2030.5 opModGenLimW). When caps move, those that sink are placed at once; one that grows waits until what
-another gave up is acknowledged, as a command may be lost on its way.
+loads. Against a lower limit the others are counted at what they do. Against an upper one a load counts for nothing, as
+it may stop at any moment: none is told that it must draw, unless the limit is below what all others can take; behind a
+site's meter of a few seconds (R17) it counts at what it draws. A leaf that can't be reached counts at the largest of
+its leased cap, its default and its base. A load that is on or off has a cap of all or nothing: as many are let on as
+fit, and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation
+counts what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may
+feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). When caps move, those that sink are placed at once; one that
+grows waits until what another gave up is acknowledged, as a command may be lost on its way.
 """
 
 from __future__ import annotations
@@ -90,7 +92,9 @@ def caps(
     least_up_w, least_down_w = _reach_w(state, rows)
     if high_w < float(inject_w.sum()):
         most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
-        high = _ceilings(high_w, np.where(blind, inject_w, now_w), base_w, least_down_w, inject_w, most_w)
+        gives_w = np.where(blind, inject_w, now_w)
+        counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
+        high = _highs(high_w, gives_w, counted_w, least_down_w, inject_w, most_w)
     if low_w > -float(absorb_w.sum()):
         least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
         draw_w = np.where(blind, absorb_w, -now_w)
@@ -116,6 +120,28 @@ def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
     return np.maximum(-inject_w, -now_w - up_w), np.maximum(-absorb_w, now_w - down_w)
 
 
+def _highs(
+    limit_w: float, now_w: Floats, counted_w: Floats, least_w: Floats, most_w: Floats, alone_w: Floats
+) -> Floats:
+    """Return upper caps (W) that keep the sum of what gives within the limit.
+
+    What can't give (`most_w` is 0) is counted at `counted_w` and left free, so that a load may stop. Only what is
+    beyond all stores and generators at their least is laid on the loads, as a draw that they must keep.
+    """
+    lost = np.isfinite(alone_w)
+    holds, loads = (most_w > 0) & ~lost, (most_w <= 0) & ~lost
+    # No wider than the limit: a margin below 0 W would tell a store to draw.
+    margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
+    left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(counted_w[loads].sum())
+    high = np.where(lost, np.nan_to_num(alone_w), most_w)
+    high[holds] = share_out(left_w, np.clip(now_w, least_w, most_w)[holds], least_w[holds], most_w[holds])
+    lack_w = float(least_w[holds].sum()) - left_w
+    if lack_w > 0:
+        draws_w = np.clip(now_w, least_w, most_w)[loads]
+        high[loads] = share_out(float(counted_w[loads].sum()) - lack_w, draws_w, least_w[loads], most_w[loads])
+    return high
+
+
 def _ceilings(
     limit_w: float,
     now_w: Floats,
@@ -123,14 +149,14 @@ def _ceilings(
     least_w: Floats,
     most_w: Floats,
     alone_w: Floats,
-    wants: tuple[Floats, NDArray[np.int64]] | None = None,
+    wants: tuple[Floats, NDArray[np.int64]],
 ) -> Floats:
-    """Return upper caps whose sum keeps the limit.
+    """Return the most that each may draw (W, positive: drawn), so that the sum keeps the limit.
 
-    Rows that can't push upwards (`most_w` is 0) follow their base and are counted at what they do; where room is left
-    when all others are at their most, they get it too. `wants` is what each wants (else: what it does), which comes
-    before room for more, and the rows that are on or off in order of their turn: what they would get in parts goes to
-    as many as fit, and what is over to those that can take a part.
+    Rows that can't draw (`most_w` is 0) follow their base and are counted at what they do; where room is left when all
+    others are at their most, they get it too. `wants` is what each wants, which comes before room for more, and the
+    rows that are on or off in order of their turn: what they would get in parts goes to as many as fit, and what is
+    over to those that can take a part.
     """
     lost = np.isfinite(alone_w)
     holds = (most_w > 0) & ~lost
@@ -138,8 +164,7 @@ def _ceilings(
     margin_w = MARGIN_FRAC * float(most_w.sum())
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(now_w[others].sum())
     ceiling = np.where(lost, np.nan_to_num(alone_w), np.minimum(base_w, most_w))
-    wants_w, turns = (now_w, np.zeros(0, np.int64)) if wants is None else wants
-    wants_w = np.clip(wants_w, least_w, most_w)
+    wants_w, turns = np.clip(wants[0], least_w, most_w), wants[1]
     ceiling[holds] = share_out(left_w, wants_w[holds], least_w[holds], most_w[holds])
     if len(on_or_off := turns[holds[turns]]):
         fits_w = split_whole(float(ceiling[on_or_off].sum()), most_w[on_or_off], np.arange(len(on_or_off)))

@@ -8,6 +8,8 @@ Disabled places a closed gate at level UTILITY on the feeder's devices: arbitrat
 names the gate, and what was held out holds again once the mode is Automatic. Manual must let events through, which
 stand at level PROGRAM, so it ends what machines had asked at the weaker levels and lets nothing new of theirs in. In
 both the market's split leaves the feeder's devices out, and asks that would move only barred devices are refused.
+
+A mode reaches all the feeder's devices at once, whichever way it goes: on a large feeder two people set it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AuthorityChanged, ClaimsEnded, ClaimsPlaced
 from tieline.desk.packed import Packed
+from tieline.desk.people import lacks_second, names_in
 from tieline.desk.state import DeskState
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity, Refusal
@@ -86,7 +89,7 @@ def decide_mode(
         feeder: Which feeder.
         mode: Disabled, Manual or Automatic.
         because: Why, in the words of who sets it.
-        by: Who sets it.
+        by: Who sets it; two people of a feeder so large that an act on it needs two.
         now_ns: Now.
     """
     if not state.fleet.holds(feeder) or state.fleet.kind_of(feeder) is not Kind.FEEDER:
@@ -98,9 +101,12 @@ def decide_mode(
     before, after = mode_of(state, feeder), FeederMode(mode)
     if before is after:
         return [], None
+    rows = state.fleet.leaves(feeder)
+    refusal = lacks_second(names_in(by), Level.UTILITY, len(rows), len(state.fleet), state.two_people)
+    if refusal is not None:
+        return [], refusal
     record = derive("mode", feeder, mode, by, now_ns)
     entries = [Entry(record, AuthorityChanged(f"mode:{feeder}", after, by), feeder)]
-    rows = state.fleet.leaves(feeder)
     if before is FeederMode.DISABLED:
         ended = ClaimsEnded(
             SOURCE, feeder, Quantity.CONNECT.value, ClaimEnd.CANCELLED.value, record, Packed.of(rows), feeder

@@ -22,6 +22,7 @@ from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.limiter import FleetLimiter
+from tieline.resource.batch import AHEAD_NS
 from tieline.resource.claim import Quantity, Refusal
 from tieline.resource.command import Stage
 from tieline.resource.selects import Selects
@@ -139,6 +140,7 @@ class DeskState:
     schedules: dict[str, ScheduleMade] = field(default_factory=dict)
     scheduled_until_ns: dict[str, int] = field(default_factory=dict)
     two_people: TwoPeople = BY_SIZE
+    ahead_ns: int = AHEAD_NS  # how far a reading's time may be ahead before it is questionable
     prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
     price_facts: int = 0
     offer_answers: dict[str, Refusal | None] = field(default_factory=dict)

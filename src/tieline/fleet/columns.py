@@ -212,7 +212,8 @@ class Fleet:
             rows, when = readings.rows[mine], readings.taken_at_ns[mine]
             order = np.argsort(when, kind="stable")
             rows, when = rows[order], when[order]
-            fresh = when >= taken[rows]
+            # What we hold was taken after this one came: our clock was set back since, and the older one is newer.
+            fresh = (when >= taken[rows]) | (taken[rows] > readings.received_at_ns[mine][order])
             late += int((~fresh).sum())
             rows, when = rows[fresh], when[fresh]
             column[rows] = readings.values[mine][order][fresh]
@@ -228,10 +229,11 @@ class Fleet:
         """Take a handful, one by one: a device's own frame costs less so than by twenty numpy calls."""
         late = 0
         points, rows, when = readings.points.tolist(), readings.rows.tolist(), readings.taken_at_ns.tolist()
+        received = readings.received_at_ns.tolist()
         for at in sorted(range(len(rows)), key=when.__getitem__):
             point, row = points[at], rows[at]
             column, taken = self._column(point), self._taken[point]
-            if when[at] < taken[row]:
+            if when[at] < taken[row] <= received[at]:
                 late += 1
                 continue
             column[row] = readings.values[at]

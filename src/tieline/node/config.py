@@ -14,7 +14,9 @@ from tieline.errors import ConfigError
 from tieline.ids import NAME, is_name
 from tieline.node.link_settings import LinkSettings, check_zone
 from tieline.node.trade_settings import LimitSettings, PoolSettings, check_limits, check_pools
+from tieline.resource.batch import AHEAD_NS
 from tieline.resource.level import Level
+from tieline.times import SECOND_NS
 
 
 class PeerSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,9 +46,14 @@ class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReadingSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many days the hourly files of readings are kept (none: for ever); the journal is never deleted."""
+    """How many days the hourly files of readings are kept (none: for ever); the journal is never deleted.
+
+    A reading whose time is still to come is kept with the time it came; where that is more than `ahead_s` seconds off,
+    the device's clock is wrong and the reading is questionable.
+    """
 
     keep_days: int | None = None
+    ahead_s: float = AHEAD_NS / SECOND_NS
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +93,7 @@ ceiling = "GRID_EMERGENCY"
 #
 # [readings]
 # keep_days = 400                        # older hours of readings are deleted; left out: kept for ever
+# ahead_s = 30.0                         # a reading from further ahead than this is questionable
 
 # Links: each table below starts one. Files are looked for in this folder; a secret never stands here.
 #
@@ -151,6 +159,7 @@ def write_example(path: Path, journal_url: str = "") -> None:
 
 
 MOST_DAYS = 36_500
+MOST_AHEAD_S = 3_600.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -214,3 +223,5 @@ def _check_record(path: Path, settings: Settings) -> None:
             )
     if days is not None and not 1 <= days <= MOST_DAYS:
         raise ConfigError(f"{path}: keep_days {days} at $.readings.keep_days: give 1 to {MOST_DAYS}")
+    if not 0.0 <= (ahead_s := settings.readings.ahead_s) <= MOST_AHEAD_S:
+        raise ConfigError(f"{path}: ahead_s {ahead_s:g} at $.readings.ahead_s: give 0 to {MOST_AHEAD_S:g}")

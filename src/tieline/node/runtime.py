@@ -136,6 +136,7 @@ class Node:
             take,
             group.append,
             self.clock,
+            self.state.ahead_ns,
         )
 
     def _tell_kept(self, batch: Sequence[Readings]) -> None:

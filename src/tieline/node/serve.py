@@ -40,7 +40,7 @@ from tieline.rim.supervise import Supervisor
 from tieline.store import registry
 from tieline.store.lock import FolderLock
 from tieline.store.series import Historian, Wal
-from tieline.times import DAY_NS, Clock
+from tieline.times import DAY_NS, SECOND_NS, Clock
 
 PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
 
@@ -67,6 +67,7 @@ def node_of(
     state = replayed(fleet, ledger, journal)
     kinds, fuels = kinds_and_fuels(fleet)
     apply_limits(settings.limits, state)
+    state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
     state.enrolments = {p: enrol(kinds, fuels, settings.jurisdiction, p) for p in PROGRAMS}
     node = Node(state, journal, clock or SystemClock(), supervisor, principals, pools, 1.0, executor)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]

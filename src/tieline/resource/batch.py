@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tieline.resource.quality import Quality
+from tieline.times import SECOND_NS
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -13,6 +16,8 @@ Instants = NDArray[np.int64]
 Codes = NDArray[np.uint16]
 Flags = NDArray[np.uint32]
 Bytes = NDArray[np.uint8]
+AHEAD_NS = 30 * SECOND_NS
+"""How far a device's clock may be ahead before its readings are questionable: as old as a direct operate may be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +36,19 @@ class Readings:
     received_at_ns: Instants
     source: str
     frame: str = ""
+
+    def in_time(self, ahead_ns: int = AHEAD_NS) -> Readings:
+        """Return the readings, none of them taken after it was received.
+
+        A time that is still to come is no time of taking: that of receiving stands for it, or no later reading would be
+        newer. Beyond `ahead_ns` the device's clock is wrong, and so the reading's quality is QUESTIONABLE.
+        """
+        early = self.taken_at_ns > self.received_at_ns
+        if not early.any():
+            return self
+        wrong = early & (self.taken_at_ns - ahead_ns > self.received_at_ns)
+        quality = np.where(wrong, self.quality | np.uint32(Quality.QUESTIONABLE), self.quality)
+        return replace(self, taken_at_ns=np.where(early, self.received_at_ns, self.taken_at_ns), quality=quality)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

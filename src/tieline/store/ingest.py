@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.screens import Ingested
 from tieline.fleet.columns import Fleet
-from tieline.resource.batch import Readings, Rows
+from tieline.resource.batch import AHEAD_NS, Readings, Rows
 from tieline.resource.claim import Refusal
 from tieline.resource.point import points
 from tieline.store.names import Names
@@ -42,8 +42,13 @@ class Ingest:
         take: Callable[[Readings], object],
         keep: Callable[[list[Readings]], Awaitable[int]],
         clock: Clock,
+        ahead_ns: int = AHEAD_NS,
     ) -> None:
-        """Make an ingest; `take` fills the columns at once, `keep` returns when the readings are durable."""
+        """Make an ingest; `take` fills the columns at once, `keep` returns when the readings are durable.
+
+        Beyond `ahead_ns` a time that is still to come makes a reading questionable.
+        """
+        self._ahead_ns = ahead_ns
         self._names, self._take, self._keep, self._clock = Names(fleet.ids), take, keep, clock
 
     async def accept(self, body: bytes, scope: frozenset[str] = frozenset()) -> Ingested | Refusal:
@@ -97,6 +102,7 @@ class Ingest:
 
     async def _keep_all(self, readings: Readings, refused: tuple[tuple[int, str], ...]) -> Ingested:
         if len(readings.rows):
+            readings = readings.in_time(self._ahead_ns)
             await self._keep([readings])
             self._take(readings)  # what could not be kept is not shown either
         return Ingested(len(readings.rows), refused)

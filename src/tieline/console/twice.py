@@ -1,0 +1,39 @@
+"""Why an act waits for a second person; each gives empty words where one is enough."""
+
+from __future__ import annotations
+
+from tieline.console.table import Call
+from tieline.desk.modes import FeederMode
+
+
+def wide(call: Call) -> str:
+    """Return why a limit needs a second person; empty too where there is no such resource: the desk refuses it."""
+    reader = call.desk.reader
+    try:
+        devices = reader.resource(call.path("resource")).devices
+    except KeyError:
+        return ""
+    return reader.needs_two(devices)
+
+
+def wide_mode(call: Call) -> str:
+    """Return why a mode needs a second person; empty too where it is refused or so already: nobody confirms nothing."""
+    body, feeder = call.body, call.path("feeder")
+    if body.mode not in set(FeederMode) or not 0 < len(body.because.strip()) <= 400:
+        return ""
+    try:
+        row = call.desk.reader.feeder(feeder)
+    except KeyError:
+        return ""
+    return "" if row.mode == body.mode else call.desk.reader.needs_two(row.row.devices)
+
+
+def lasts_longer(call: Call) -> str:
+    """Return why an extension waits; empty where it would be refused anyway, so that nobody confirms nothing."""
+    found = next((event for event in call.desk.reader.events() if event.id == call.path("event")), None)
+    may_last = found is not None and found.state in ("Scheduled", "In Progress") and call.body.minutes >= 1
+    return "an event is made longer by two people, as it is approved" if may_last else ""
+
+
+def releases(call: Call) -> str:
+    return "" if call.body.pressed else "the kill switch is released by two people"
