@@ -48,7 +48,7 @@ def replayed(fleet: Fleet, ledger: Ledger, journal: Journal) -> DeskState:
     for record in journal.replay():
         fact = from_record(record)
         if fact is not None:
-            apply(state, record.id, fact)
+            apply(state, record.id, fact, record.recorded_at_ns)
     return state
 
 
