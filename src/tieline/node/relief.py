@@ -25,6 +25,7 @@ PASSING = frozenset(
     {
         CommandStatus.TIMEOUT, CommandStatus.NO_SELECT, CommandStatus.ALREADY_ACTIVE, CommandStatus.TOO_MANY_OPS,
         CommandStatus.PROCESSING_LIMITED, CommandStatus.DOWNSTREAM_FAIL, CommandStatus.UNDEFINED,
+        CommandStatus.BLOCKED_OTHER_MASTER,
     }
 )  # fmt: skip
 """Statuses (IEEE 1815, control status codes) that speak of the moment, not of the control: given again it may pass."""
