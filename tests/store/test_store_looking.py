@@ -186,7 +186,7 @@ def test_readings_are_exported_from_an_instant_to_another(folder: Path, tmp_path
         (["readings", "out.csv", "--since", "2022-01-02T00:00Z", "--until", "2022-01-01T00:00Z"], "after --since"),
         (["LineSettled", "out.csv", "--since", "2022-01-02T00:00Z"], "belong to `tieline export readings`"),
         (["readings", "/no/such/folder/out.csv"], "out.csv"),
-        (["Nothing", "out.csv"], "give `readings` or one of"),
+        (["Nothing", "out.csv"], "give one of readings, "),
     ],
 )
 def test_an_export_that_is_none_is_refused_by_name(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tieline.desk.facts import BatchTaken, from_record
 from tieline.node.cli import main
 from tieline.node.demo import parse_duration, quiet, run_headless
 from tieline.node.report import broke
@@ -23,7 +24,8 @@ from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.network import Network
 from tieline.simulate.territory import GENERATION
-from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
+from tieline.store.journal import SqliteJournal
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +185,9 @@ def test_why_tells_who_and_when_of_a_groups_limit_and_of_an_opt_out(played: tupl
     assert limit["resources"] == answer["resources"]
     assert "AskGranted" in [step["kind"] for chain in answer["chains"].values() for step in chain]
     assert f"{group} (generation)" in CliRunner().invoke(main, asked).output
-    pool = json.loads(CliRunner().invoke(main, ["why", "pool-1", *asked[2:], "--json"]).output)
+    pool = json.loads(
+        CliRunner().invoke(main, ["why", "pool-1", "--at", _told_in_time(folder), *asked[4:], "--json"]).output
+    )
     assert pool["instruction"]["power_w"] == pool["owed_w"] > 0
     assert pool["award"]["id"] in {award["id"] for award in result["awards"]}
     (chain, *_) = pool["chains"].values()
@@ -195,6 +199,18 @@ def test_why_tells_who_and_when_of_a_groups_limit_and_of_an_opt_out(played: tupl
     assert gone["opted_out"]
     assert gone["gates"][0]["from"].startswith(out["when"][:19])
     assert gone["winner"] is None
+
+
+def _told_in_time(folder: Path) -> str:
+    """Return an instant within a step of whose instruction the desk knew when it began: some come late."""
+    journal = SqliteJournal(folder / "journal.db")
+    for record in journal.of_kind("BatchTaken"):
+        fact = from_record(record)
+        assert isinstance(fact, BatchTaken)
+        for told in fact.batch.instructions:
+            if told.id in fact.answer.accepted and told.power_w > 0 and record.recorded_at_ns < told.start_ns:
+                return iso(told.start_ns + MINUTE_NS)
+    raise AssertionError("no instruction came in time")
 
 
 def test_replay_doctor_and_export_work_on_its_folder(played: tuple, tmp_path: Path) -> None:

@@ -74,8 +74,12 @@ def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
 def due(state: DeskState, now_ns: int) -> Rows:
     """Return the rows whose last command may have to be renewed now though no claim on them has changed.
 
-    A limit for three hours is one claim and many commands, as each ends by the device's own timer (R15).
+    A limit for three hours is one claim and many commands, as each ends by the device's own timer (R15). While the
+    clock stands behind what was settled last, nobody is: until the step is noted (`ClaimBook.set_back`), claims that
+    began would look as if they had yet to.
     """
+    if now_ns < state.claims.latest_ns:
+        return np.empty(0, np.int32)
     last = state.commands
     held = last.valid_until_ns > state.claims.latest_ns  # those that had lapsed before were seen to then
     everyone = np.arange(len(held), dtype=np.int32)

@@ -27,7 +27,7 @@ def export_records(data: Path, kind: str, target: Path) -> int:
         ConfigError: An unknown kind, file type or folder.
     """
     if kind not in KINDS:
-        raise ConfigError(f"record kind {kind!r} is unknown: give `readings` or one of {', '.join(KINDS)}")
+        raise ConfigError(f"record kind {kind!r} is unknown: give one of readings, {', '.join(KINDS)}")
     journal = journal_to_read(data)
     rows = []
     for record in journal.of_kind(kind):
