@@ -16,6 +16,7 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, Packed, from_record, to_record
 from tieline.desk.ports import Ask, Granted
 from tieline.fleet.ledger import Capacity, Ledger
+from tieline.node.promises import claims_apart
 from tieline.resource.admission import Principal
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
@@ -319,5 +320,19 @@ def test_what_holds_after_claims_ran_out_is_the_same_whenever_a_beat_came_by(tur
             state.claims.expire(stage.clock.ns)
             assert state.claims.count() + sum(state.claims.ends.values()) == state.claims.placed, "each ended once"
         assert told.claims.digest() == stage.state.claims.digest() == silent.state.claims.digest()
+
+    asyncio.run(play())
+
+
+def test_a_replay_that_differs_names_the_batch_and_how_many_of_it_live() -> None:
+    async def play() -> None:
+        stage = stage_of()
+        await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-1e4, high=2_000.0))
+        live, told = stage.state.claims, stage.replayed(ledger()).claims
+        assert claims_apart(live, told) == []
+        told.cancel("test:dso", "p", Quantity.P, np.array([0], np.int32))
+        (said,) = claims_apart(live, told)
+        assert "by test:dso p feeder-1 version" in said
+        assert ": 2 and 1 of 2 live, till " in said
 
     asyncio.run(play())

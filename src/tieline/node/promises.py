@@ -171,12 +171,12 @@ def _replay_is_equal(stage: Stage) -> Promise:
             pair = getattr(live.commands, name), getattr(again.commands, name)
             rows = np.flatnonzero(~np.isclose(*pair, rtol=0.0, atol=0.0, equal_nan=True))
             parts += [f"{name} of {len(rows)} rows, first {live.fleet.id_of(int(rows[0]))}"] if len(rows) else []
-        parts += _claims_apart(live.claims, again.claims)
+        parts += claims_apart(live.claims, again.claims)
         evidence += f"; apart in {', '.join(parts) or 'what is decided besides'}"
     return promise("replay of the journal gives the same state", one == two, evidence)
 
 
-def _claims_apart(live: ClaimBook, again: ClaimBook) -> list[str]:
+def claims_apart(live: ClaimBook, again: ClaimBook) -> list[str]:
     """Return the first batch whose living claims differ, with how many live by the state and by the replay."""
     found = [{batch.id: (batch, alive) for batch, alive in book.batches()} for book in (live, again)]
     for name in dict.fromkeys([*found[0], *found[1]]):
