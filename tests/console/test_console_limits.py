@@ -107,7 +107,10 @@ def test_a_generation_group_clutters_no_list(tmp_path: Path) -> None:
     async def act(node: Node, reader: NodeReader, operator: NodeOperator, clock: HandClock) -> None:
         assert [row.feeder for row in reader.overview().feeders] == ["feeder-01", "feeder-02"]
         assert [group.id for group in reader.fleet().groups] == ["feeder-01", "feeder-02"]
-        assert [hit.id for hit in reader.search("feeder-", 9)][-1] == "feeder-01-generation"
+        assert [hit.id for hit in reader.search("feeder-", 9)] == ["feeder-01", "feeder-02"]
+        assert [hit.id for hit in reader.search("FEEDER-01", 9)] == ["feeder-01"]
+        for text in ("gener", "feeder-01-g", "feeder-01-generation"):
+            assert [hit.id for hit in reader.search(text, 9)] == ["feeder-01-generation"], "asked for, it is found"
         assert "feeder-01" in [group.id for group in reader.resource("feeder-01-generation").ancestors]
 
     on_node(tmp_path, _with_generation(), act)

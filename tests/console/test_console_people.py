@@ -189,7 +189,12 @@ def test_two_operators_take_an_event_from_compose_to_cancel_and_its_booking_with
         assert (event["reserved_w"], event["reserved_wh"]) == (12_000.0, 6_000.0)
         assert (event["composed_by"], event["approved_by"]) == ("ann", "ben")
         assert event["called"] > 0
+        theirs.get_by_role("button", name="Cancel").click()  # asks once, as it runs
+        theirs.get_by_role("button", name="Let it run").click()
+        theirs.get_by_role("button", name="Cancel").wait_for(timeout=10_000)
+        assert next(e for e in client.get("/api/v1/events").json() if e["id"] == event["id"])["state"] == "In Progress"
         theirs.get_by_role("button", name="Cancel").click()
+        theirs.get_by_role("button", name="End it now").click()
         for row in (mine, theirs):
             row.get_by_text("Canceled").wait_for(timeout=20_000)
             row.get_by_text("given back").wait_for(timeout=20_000)

@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, Packed, from_record, to_record
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, from_record, to_record
+from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask, Granted
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.node.promises import claims_apart

@@ -15,7 +15,7 @@ from tieline.fleet.claims import ClaimBook
 from tieline.fleet.ledger import Ledger
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Kind
-from tieline.times import HOUR_NS, MINUTE_NS, from_ns, market_day
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, from_ns, market_day
 
 ZONE = ZoneInfo("America/Chicago")
 ZONES = frozenset({"HB_NORTH", "HB_SOUTH"})
@@ -28,7 +28,7 @@ def empty() -> DeskState:
 
 
 def send(state: DeskState, sent: SendPrices) -> tuple[list, TakenPrices | Refusal]:
-    entries, answer = decide_prices(state, sent, ZONES, "ann")
+    entries, answer = decide_prices(state, sent, ZONES, "ann", T0)
     for entry in entries:
         apply(state, entry.id, entry.fact, T0)
     return entries, answer
@@ -80,6 +80,11 @@ def test_a_real_time_price_of_an_hour_stands_for_its_twelve_intervals_and_gaps_a
         ({"start_ns": [T0, T0]}, "start_ns", "one price for each step"),
         ({"start_ns": [T0, T0 + 1]}, "start_ns[1]", f"a multiple of {HOUR_NS} ns"),
         ({"start_ns": [T0, -HOUR_NS]}, "start_ns[1]", f"a multiple of {HOUR_NS} ns"),
+        (
+            {"start_ns": [T0 + 370 * DAY_NS, T0 + 371 * DAY_NS]},
+            "start_ns[1]",
+            "at most 370 days ahead, up to 2023-08-22T05:00:00Z",
+        ),
         ({"price_per_mwh": [1.0, 1e6]}, "price_per_mwh[1]", "-20000 to 20000 $/MWh"),
         ({"price_per_mwh": [float("nan"), 1.0]}, "price_per_mwh[0]", "-20000 to 20000 $/MWh"),
     ],

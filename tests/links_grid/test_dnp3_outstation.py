@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from tieline.desk.ports import GroupView, Measured, Snapshot
 from tieline.errors import LinkDown
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
+from tieline.links.grid.dnp3.refusals import FORGET_S, MOST_HOSTS, Refusals
 from tieline.resource.claim import ClaimKind, Refusal
 from tieline.resource.level import Level
 from tieline.resource.quality import Quality
@@ -380,6 +382,49 @@ def test_a_master_on_no_list_is_closed_unheard() -> None:
         assert room.outstation.health().errors == 1
 
     play(scene)
+
+
+def test_a_wrong_master_that_dials_on_and_on_waits_twice_as_long_each_time_and_the_right_one_never() -> None:
+    async def scene(room: Room) -> None:
+        loop = asyncio.get_running_loop()
+        waited = []
+        for _ in range(9):
+            began_s = loop.time()
+            stranger = await room.master(99, connect=False)
+            with pytest.raises(LinkDown):
+                await stranger.connect()
+            waited.append(loop.time() - began_s)
+        assert waited[0] < 0.5
+        assert all(later >= min(1.9 * before, 1.0) for before, later in pairwise(waited[1:]))
+        began_s = loop.time()
+        dno = await room.master(1)  # from the same host
+        assert loop.time() - began_s < 0.5
+        assert dno.analog(NORTH) == 1e6
+
+    play(scene)
+
+
+@given(
+    calls=st.lists(st.tuples(st.integers(0, 3), st.floats(0, 600)), min_size=1, max_size=60),
+    hosts=st.integers(1, MOST_HOSTS + 5),
+)
+def test_a_hold_grows_to_half_a_minute_is_forgotten_when_quiet_and_its_memory_is_bounded(
+    calls: list[tuple[int, float]], hosts: int
+) -> None:
+    refusals, now_s, last = Refusals(), 0.0, dict[int, tuple[float, float]]()
+    for host, passed_s in calls:
+        now_s += passed_s
+        hold_s = refusals.hold_s(str(host), now_s)
+        before_s, ends_s = last.get(host, (0.0, float("-inf")))
+        if now_s - ends_s > FORGET_S:
+            assert hold_s == 0.0
+        else:
+            assert hold_s == min(max(2 * before_s, 0.5), 30.0)
+        last[host] = hold_s, now_s + hold_s
+        now_s += hold_s
+    for host in range(hosts):
+        refusals.hold_s(f"other-{host}", now_s)
+    assert len(refusals._of) <= MOST_HOSTS
 
 
 def test_a_master_that_comes_again_displaces_itself_and_finds_its_events() -> None:

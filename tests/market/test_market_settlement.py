@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.contract.pay import owner_shares
-from tieline.desk.facts import IntervalTracked, LineSettled, Packed
+from tieline.desk.facts import IntervalTracked, LineSettled
+from tieline.desk.packed import Packed
 from tieline.desk.ports import Award
 from tieline.desk.settle import Former, Metered, Owners, Settlement, amend, entries_of, line_of, settle_day
 from tieline.market.baseline import Event, compute

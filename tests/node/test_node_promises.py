@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tieline.desk.facts import ClaimsPlaced, Packed, to_record
+from tieline.desk.facts import ClaimsPlaced, to_record
+from tieline.desk.packed import Packed
 from tieline.flow.record import Record
 from tieline.node.promises_grid import limit_held, opted_out, relieved, restored, substituted
 from tieline.node.relief import SETTLES_NS, Relief

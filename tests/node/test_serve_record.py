@@ -162,9 +162,13 @@ def test_a_url_with_a_password_or_of_another_database_is_refused_and_never_shown
             load_config(tmp_path / "tieline.toml")
         assert says in str(told.value)
         assert "hunter2" not in str(told.value)
-        made = tmp_path / "made"
+        made = tmp_path / "up" / "made"
         assert "hunter2" not in run("init", str(made), "--journal", url, code=2)
-        assert not (made / "tieline.toml").exists()
+        assert not made.parent.exists(), "a refusal leaves no folder"
+        kept = tmp_path / "kept"
+        kept.mkdir(exist_ok=True)
+        run("init", str(kept), "--journal", url, code=2)
+        assert list(kept.iterdir()) == [], "nor anything in one that was there"
 
 
 def test_without_the_driver_the_extra_is_named(folder: Path) -> None:

@@ -52,6 +52,15 @@ BAD = {
         'redirect_uri = "https://desk.example/oidc/callback"\n',
         "$.oidc.client_secret_file",
     ),
+    "provider in the clear": (
+        '[oidc]\nissuer = "http://id.example"\nclient_id = "t"\n'
+        'redirect_uri = "https://desk.example/oidc/callback"\n',
+        "$.oidc.issuer",
+    ),
+    "way back from the provider in the clear": (
+        '[oidc]\nissuer = "https://id.example"\nclient_id = "t"\nredirect_uri = "http://desk.example/oidc/callback"\n',
+        "$.oidc.redirect_uri",
+    ),
     "unknown key": ("colour = 1\n", "$"),
     "zone": ('zone = "Mars/Olympus"\n', "$.zone"),
     "pool that there isn't": ("[pools.pool-9]\noperator_frac = 0.1\n", "$.pools"),

@@ -125,6 +125,20 @@ def test_a_list_is_answered_row_by_row_and_a_second_sale_names_its_holder(tmp_pa
     play(tmp_path, scene)
 
 
+def test_an_offer_that_stands_in_a_list_twice_is_answered_twice_and_made_once(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        other = AskOffer("a", "pool-1", asked("a", 2).start_ns, asked("a", 2).end_ns, [AskSegment(1.0, 1.0)])
+        views = await trader.offer([asked("a", 2), asked("b", 3), asked("a", 2), other])
+        assert [view.state for view in views] == ["offered", "offered", "offered", "refused"]
+        assert views[0] == views[2]
+        assert market.heard == ["a", "b"]
+        one, again = await trader.offer([asked("c", 4, 9e9), asked("c", 4, 9e9)])
+        assert one == again
+        assert (one.state, one.field) == ("refused", "up_w")
+
+    play(tmp_path, scene)
+
+
 def test_no_more_is_sold_than_devices_that_the_rules_let_serve(tmp_path: Path) -> None:
     """The CHP unit's fuel is unknown: its 300 kW are not in the pool's million."""
 

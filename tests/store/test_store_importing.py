@@ -114,6 +114,14 @@ def test_an_unknown_fuel_is_refused_with_its_row_and_the_known_ones(tmp_path: Pa
     assert says in str(raised.value)
 
 
+@pytest.mark.parametrize("kind", ["battery", "pv", "interruptible_load", "thermostat"])
+def test_a_fuel_of_what_burns_nothing_is_refused(tmp_path: Path, kind: str) -> None:
+    says = f"row 3: fuel = 'diesel': a {kind} burns nothing: give none, or leave it out"
+    with pytest.raises(ConfigError) as raised:
+        read_fleet(fuelled(tmp_path / "t.csv", "a,chp,diesel,p", f"b,{kind},diesel,p"))
+    assert says in str(raised.value)
+
+
 def test_what_an_engine_burns_decides_whether_it_may_serve_and_unknown_may_not(tmp_path: Path) -> None:
     rows = ["a,chp,biogas,p", "b,chp,natural_gas,p", "c,chp,diesel,p", "d,chp,,p", "e,backup_generator,hydrogen,p"]
     fleet = read_fleet(fuelled(tmp_path / "t.csv", *rows))

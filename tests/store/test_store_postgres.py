@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from pg_server import IS_THERE, PgServer
+from pg_server import IS_THERE, PASSWORD, PgServer
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
+from tieline.node.cli import main
 from tieline.store.journal import SqliteJournal, StoreDown, StoreError
 from tieline.store.trace import trace
 
@@ -197,3 +199,26 @@ def test_a_second_writer_is_refused_and_no_error_shows_the_password(url: str, tm
         assert says in str(told.value)
         assert "secret" not in str(told.value)
     first.close()
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        ("sql", "SELECT count(*) FROM record"),
+        ("sql", "SELECT count(*) FROM resource JOIN record ON subject = resource.id"),
+        ("export", "AskGranted", "asks.csv"),
+        ("replay",),
+    ],
+)
+def test_a_question_before_the_first_server_says_who_makes_the_journal(
+    server: PgServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: tuple[str, ...]
+) -> None:
+    server.renew()
+    monkeypatch.setenv("TIELINE_JOURNAL_PASSWORD", PASSWORD)
+    monkeypatch.chdir(tmp_path)
+    made = CliRunner().invoke(main, ["init", str(tmp_path / "works"), "--journal", server.url_of_user])
+    assert made.exit_code == 0, made.output
+    told = CliRunner().invoke(main, [*question, "--data", str(tmp_path / "works")])
+    assert told.exit_code == 2
+    assert "holds no journal yet: `tieline serve` makes it" in told.output
+    assert "relation" not in told.output

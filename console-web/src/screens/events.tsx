@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { may, me, post, Problem, shell, show, toast, views } from '../api';
 import type { Preview, ProgramEvent } from '../types';
 import { Mark } from '../parts/mark';
@@ -37,7 +37,7 @@ export function EventsScreen() {
                     {event.state === 'New' && may('compose_event') && <button onClick={() => step(event, 'submit')}>Submit</button>}
                     {event.state === 'Submitted' && may('decide_event') && (event.composed_by === me.value?.name ? <span class="quiet">a second person decides</span> : <><button onClick={() => step(event, 'approve')}>Approve</button><button onClick={() => step(event, 'deny')}>Deny</button></>)}
                     {['Scheduled', 'In Progress'].includes(event.state) && may('decide_event') && <Extend event={event} onProblem={setProblem} />}
-                    {event.next.includes('Canceled') && may('cancel_event') && <button onClick={() => step(event, 'cancel')}>Cancel</button>}
+                    {event.next.includes('Canceled') && may('cancel_event') && <Cancel event={event} onCancel={() => step(event, 'cancel')} />}
                   </td>
                 </tr>
               ))}</tbody></table>
@@ -60,6 +60,21 @@ function Lacks({ event }: { event: ProgramEvent }) {
   const causes = Object.entries(event.lacks_wh).filter(([, wh]) => Math.abs(wh) >= 50).sort((a, b) => b[1] - a[1]);
   if (!causes.length) return <span class="quiet">{event.asked_wh ? 'nothing' : '–'}</span>;
   return <>{causes.map(([cause, wh]) => <span class="chip" key={cause}>{spaced(cause)} {energy(wh)}</span>)}</>;
+}
+
+/** One click ends what nobody feels yet; a running event is asked about once, as its devices all move when it ends. */
+function Cancel({ event, onCancel }: { event: ProgramEvent; onCancel: () => void }) {
+  const [asked, setAsked] = useState(false);
+  const keep = useRef<HTMLButtonElement>(null);
+  useEffect(() => { if (asked) keep.current?.focus(); }, [asked]);
+  if (event.state !== 'In Progress') return <button onClick={onCancel}>Cancel</button>;
+  if (!asked) return <button onClick={() => setAsked(true)}>Cancel {'\u2026'}</button>;
+  return (
+    <span class="acts" role="group" aria-label={`End ${event.program} now?`}>
+      <button onClick={() => { setAsked(false); onCancel(); }}>End it now: {event.called.toLocaleString('en-US')} devices go back</button>
+      <button ref={keep} onClick={() => setAsked(false)}>Let it run</button>
+    </span>
+  );
 }
 
 function Extend({ event, onProblem }: { event: ProgramEvent; onProblem: (said: string) => void }) {

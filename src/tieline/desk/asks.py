@@ -13,9 +13,10 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import AskGranted, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced, Packed
+from tieline.desk.facts import AskGranted, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced
 from tieline.desk.groups import caps_of
 from tieline.desk.modes import barred, refusal_by_mode
+from tieline.desk.packed import Packed
 from tieline.desk.people import SCREENS, lacks_second
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.scopes import scope_of

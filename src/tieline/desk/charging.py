@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import ClaimsPlaced, Packed, ScheduleMade
+from tieline.desk.facts import ClaimsPlaced, ScheduleMade
 from tieline.desk.modes import barred
+from tieline.desk.packed import Packed
 from tieline.desk.ports import Award
 from tieline.desk.state import DeskState
 from tieline.ids import derive

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from tieline.desk import asks, charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
-from tieline.desk.facts import IntervalTracked, Packed, PositionChanged
+from tieline.desk.facts import IntervalTracked, PositionChanged
 from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, award_at, committed_until, owed
+from tieline.desk.packed import Packed
 from tieline.desk.response import judge
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive

@@ -18,7 +18,8 @@ from tieline.desk.apply import apply
 from tieline.desk.authority import may_pass
 from tieline.desk.base import learn
 from tieline.desk.entry import Entry, Recorder
-from tieline.desk.facts import AskRefused, CommandsReported, Packed
+from tieline.desk.facts import AskRefused, CommandsReported
+from tieline.desk.packed import Packed
 from tieline.desk.ports import (
     Ask,
     Award,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tieline.desk.authority import may_pass
 from tieline.desk.entry import Entry
-from tieline.desk.facts import CommandsIssued, Packed
+from tieline.desk.facts import CommandsIssued
+from tieline.desk.packed import Packed
 from tieline.desk.release import decide_release
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import Settled

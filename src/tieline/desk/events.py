@@ -16,8 +16,9 @@ from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
 from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.event_tracking import newest
-from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged, Packed
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
 from tieline.desk.modes import barred, refusal_by_mode
+from tieline.desk.packed import Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
 from tieline.desk.redispatch import unlimited
 from tieline.desk.response import SWITCHED_CODES

@@ -9,36 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
+from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask, Award, BatchAnswer, DispatchBatch, Offer
 from tieline.errors import InvariantError
 from tieline.flow.record import Record
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Resource
-
-
-class Packed(Struct, frozen=True):
-    """An array as bytes with its type; shape (n,)."""
-
-    dtype: str
-    data: bytes
-
-    @staticmethod
-    def of(values: NDArray[Any]) -> Packed:
-        """Pack an array; one that holds a single value is packed as that value alone."""
-        array = np.ascontiguousarray(values)
-        if len(array) > 1 and (array == array[0]).all():
-            return Packed(f"{array.dtype.str}*{len(array)}", array[:1].tobytes())
-        return Packed(array.dtype.str, array.tobytes())
-
-    def array(self) -> NDArray[Any]:
-        """Return the array."""
-        dtype, _, count = self.dtype.partition("*")
-        values = np.frombuffer(self.data, dtype=dtype)
-        return np.full(int(count), values[0]) if count else values.copy()
 
 
 class Fact(Struct, frozen=True, tag=True):

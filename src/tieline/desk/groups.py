@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, Packed
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
+from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import DeskState, LiveAsk

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import AuthorityChanged, ClaimsEnded, ClaimsPlaced, Packed
+from tieline.desk.facts import AuthorityChanged, ClaimsEnded, ClaimsPlaced
+from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity, Refusal

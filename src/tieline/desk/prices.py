@@ -14,7 +14,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import Packed, PricesTaken
+from tieline.desk.facts import PricesTaken
+from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
 from tieline.ids import derive
 from tieline.market.calendar import on_the_clock_of
@@ -25,6 +26,8 @@ from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, from_ns, iso, m
 DAY_AHEAD, REAL_TIME = "day_ahead", "real_time"
 STEPS_S = {DAY_AHEAD: (3600,), REAL_TIME: (300, 3600)}
 FIVE_NS = 5 * MINUTE_NS
+MOST_AHEAD_NS = 370 * DAY_NS
+"""A year and some days: markets publish a day or two ahead, and a start beyond that is a unit mistaken."""
 MOST_PRICE, MOST_ROWS = 20_000.0, 20_000
 """Four times the highest offer cap of a North American market ($5,000/MWh): a larger number is a unit mistaken."""
 LOOK_BACK = 8
@@ -49,10 +52,10 @@ class TakenPrices(Struct, frozen=True):
 
 
 def decide_prices(
-    state: DeskState, sent: SendPrices, zones: frozenset[str], by: str
+    state: DeskState, sent: SendPrices, zones: frozenset[str], by: str, now_ns: int
 ) -> tuple[list[Entry], TakenPrices | Refusal]:
     """Return the fact of prices that say something new, and the answer; a body with one wrong row is refused whole."""
-    refusal = _refusal(sent, zones)
+    refusal = _refusal(sent, zones, now_ns)
     if refusal is not None:
         return [], refusal
     known = state.prices.get((sent.zone, sent.market), {})
@@ -73,7 +76,7 @@ def decide_prices(
     return [Entry(name, fact, sent.zone)], answer
 
 
-def _refusal(sent: SendPrices, zones: frozenset[str]) -> Refusal | None:
+def _refusal(sent: SendPrices, zones: frozenset[str], now_ns: int) -> Refusal | None:
     if sent.zone not in zones:
         return Refusal("no such zone", "zone", sent.zone[:64], f"one of {', '.join(sorted(zones)) or '(none)'}")
     steps = STEPS_S.get(sent.market)
@@ -87,10 +90,17 @@ def _refusal(sent: SendPrices, zones: frozenset[str]) -> Refusal | None:
         return Refusal("columns differ in length, or are too long", "start_ns", given, f"1 to {MOST_ROWS} of each")
     if len(set(sent.start_ns)) < count:
         return Refusal("a step is there twice", "start_ns", f"{count} rows", "one price for each step")
+    return _no_step(sent, now_ns)
+
+
+def _no_step(sent: SendPrices, now_ns: int) -> Refusal | None:
     step_ns = sent.step_s * SECOND_NS
     for at, (start_ns, price) in enumerate(zip(sent.start_ns, sent.price_per_mwh, strict=True)):
         if start_ns % step_ns or not 0 <= start_ns < 2**62:
             return Refusal("no step begins then", f"start_ns[{at}]", str(start_ns), f"a multiple of {step_ns} ns")
+        if start_ns > now_ns + MOST_AHEAD_NS:
+            limit = f"at most {MOST_AHEAD_NS // DAY_NS} days ahead, up to {iso(now_ns + MOST_AHEAD_NS)}"
+            return Refusal("too far ahead", f"start_ns[{at}]", str(start_ns), limit)
         if not abs(price) <= MOST_PRICE:
             limit = f"{-MOST_PRICE:g} to {MOST_PRICE:g} $/MWh"
             return Refusal("not a price", f"price_per_mwh[{at}]", f"{price:g}", limit)

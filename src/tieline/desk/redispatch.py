@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, Packed
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.modes import barred
 from tieline.desk.obligation import Obligation, committed_until
+from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
 from tieline.fleet.split import split_merit
 from tieline.ids import derive

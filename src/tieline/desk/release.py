@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import Packed, ReleaseStaged
+from tieline.desk.facts import ReleaseStaged
+from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
 from tieline.ids import derive

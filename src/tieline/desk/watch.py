@@ -6,7 +6,8 @@ import numpy as np
 
 from tieline.desk.dispatch import LEASE_NS, issued
 from tieline.desk.entry import Entry
-from tieline.desk.facts import CommandsReported, Packed
+from tieline.desk.facts import CommandsReported
+from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
 from tieline.ids import derive
 from tieline.resource.batch import CommandBatch

@@ -10,13 +10,17 @@ SCREENS = ("overview", "feeders", "events", "market", "alarms", "settlement", "a
 
 
 def found(state: DeskState, text: str, count: int) -> list[Found]:
-    """Return what matches a text, screens first; a group without devices is not worth a visit."""
+    """Return what matches a text, screens first.
+
+    Each feeder's generation is a group of the same name: it is found by what its own name adds, or by its whole name.
+    """
     wanted = text.strip().lower()
     hits = [Found(name, "screen", f"/{name}") for name in SCREENS if wanted in name]
     fleet = state.fleet
-    # Each feeder has its generation as a group: of the same name, and seldom what is looked for.
-    for group in sorted(fleet.groups, key=lambda group: group.kind is Kind.GENERATION):
-        if wanted in group.id.lower():
+    feeders = [group.id.lower() for group in fleet.groups if group.kind is Kind.FEEDER and wanted in group.id.lower()]
+    for group in fleet.groups:
+        stands_behind = group.kind is Kind.GENERATION and group.id.lower().startswith(tuple(feeders))
+        if wanted in group.id.lower() and not stands_behind:
             link = f"/feeder/{group.id}" if group.kind is Kind.FEEDER else f"/resource/{group.id}"
             hits.append(Found(group.id, group.kind.value, link))
     hits += [Found(e.id, "event", "/events", e.program) for e in state.events.values() if wanted in e.id]

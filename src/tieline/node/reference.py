@@ -1,4 +1,4 @@
-"""Writes the reference pages that follow from the code: settings, command line, records, links, points."""
+"""Writes the reference pages that follow from the code: settings, command line, records, links, DNP3, points."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 
 from tieline.desk.facts import FACTS
+from tieline.links.grid.dnp3 import page as dnp3
+from tieline.links.grid.dnp3.binding import Binding
 from tieline.node.cli import main
 from tieline.node.config import Settings
 from tieline.resource import command, point
@@ -131,6 +133,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "records.md": records_page,
     "commands.md": commands_page,
     "links.md": links_page,
+    "dnp3.md": lambda: dnp3.markdown(Binding(0, (), ())),
     "points.md": lambda: point.markdown(),
 }
 

@@ -259,9 +259,8 @@ def _view(
         "resources_reporting": float(fit),
         "opt_outs": float(state.opted_out[rows].sum()),
         "soc_frac": soc_frac,
-        "in_service": float(fit > 0),
-        "automatic": float(state.authority.get(f"mode:{name}", "Automatic") == "Automatic"),
-        "local": float(state.claims.is_local[rows].any()),
+        "is_connected": float(fit > 0),
+        "is_local": float(state.claims.is_local[rows].any()),
     }
     values = {key: Measured(value, quality | Quality.CALCULATED, taken_ns) for key, value in numbers.items()}
     return GroupView(name, name, values)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from tieline.console.auth.oidc import OidcSettings
+from tieline.console.auth.oidc_login import is_safe
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
 from tieline.links.device.modbus.link import ModbusSettings, parse_address
@@ -79,8 +80,16 @@ def console_checks(settings: Settings, folder: Path) -> Iterator[Check]:
     tls, oidc = settings.tls, settings.oidc
     if tls is not None:
         yield lambda: console_context(folder, tls)
+    if oidc is not None:
+        yield lambda: _safe(oidc.issuer, "$.oidc.issuer")
+        yield lambda: _safe(oidc.redirect_uri, "$.oidc.redirect_uri")
     if oidc is not None and oidc.client_secret_file:
         yield lambda: _readable(folder / oidc.client_secret_file, "$.oidc.client_secret_file")
+
+
+def _safe(url: str, path: str) -> None:
+    if not is_safe(url):
+        raise ConfigError(f"{path} = {url!r}: give https, or http to this machine alone: a secret passes there")
 
 
 def link_checks(

@@ -71,18 +71,18 @@ class NodeTrader:
     # --- offers -------------------------------------------------------------------------------------------------------
 
     async def offer(self, asks: Sequence[AskOffer]) -> list[OfferView]:
-        """Hold, record and submit offers; one view a row."""
+        """Hold, record and submit offers; one view a row. A row that says what one before it does has no effect."""
         state, now_ns = self.node.state, self.node.clock.now_ns()
         refused: dict[int, Refusal] = {}
-        seen: set[str] = set()
+        first: dict[str, int] = {}
         for at, ask in enumerate(asks):
             refusal = self._refusal(ask, len(asks), now_ns)
-            if refusal is None and ask.id in seen:
+            if refusal is None and ask != asks[first.setdefault(ask.id, at)]:
                 refusal = Refusal("an id is there twice", "id", ask.id, "an id of its own")
             if refusal is not None:
                 refused[at] = refusal
-            seen.add(ask.id)
-        good = [at for at in range(len(asks)) if at not in refused and asks[at].id not in state.offer_answers]
+        news = [at for at, ask in enumerate(asks) if first.get(ask.id) == at]
+        good = [at for at in news if at not in refused and asks[at].id not in state.offer_answers]
         unheard, answers = "", list[Refusal | None]()
         try:
             answers = await self.node.desk.offer([offer_of(asks[at]) for at in good])
@@ -93,7 +93,9 @@ class NodeTrader:
                 raise  # it was not the market that is silent: nothing was recorded
             unheard = f"the market did not answer, send it again: {error}"
         refused |= {at: refusal for at, refusal in zip(good, answers, strict=True) if refusal is not None}
-        views = [view_of(state, offer_of(ask), now_ns, refused.get(at)) for at, ask in enumerate(asks)]
+        # The same row again is answered as its first is, as it would be in a body of its own.
+        shown = {at: refused.get(at, refused.get(first.get(ask.id, at))) for at, ask in enumerate(asks)}
+        views = [view_of(state, offer_of(ask), now_ns, shown[at]) for at, ask in enumerate(asks)]
         return [replace(view, reason=unheard) if view.state == HELD and unheard else view for view in views]
 
     def _refusal(self, ask: AskOffer, count: int, now_ns: int) -> Refusal | None:
@@ -141,7 +143,7 @@ class NodeTrader:
     async def prices(self, sent: SendPrices, by: str) -> TakenPrices | Refusal:
         """Take prices of a zone, durable when it returns."""
         zones = frozenset(terms.settings.price_zone for terms in self.terms.values())
-        entries, answer = price_book.decide_prices(self.node.state, sent, zones, by)
+        entries, answer = price_book.decide_prices(self.node.state, sent, zones, by, self.node.clock.now_ns())
         await self.node.desk.commit(entries)
         if entries:
             self._expect()

@@ -35,12 +35,15 @@ def init(folder: Path, url: str, as_json: bool) -> None:
 
     if (folder / "tieline.toml").exists():
         raise ConfigError(f"{folder}: is a data folder already; nothing was changed")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     write_example(folder / "tieline.toml", url)
     try:
         load_config(folder / "tieline.toml")
     except ConfigError:
         (folder / "tieline.toml").unlink()
+        for path in made:  # a refusal leaves nothing behind, neither here nor above
+            path.rmdir()
         raise
     if not url:  # a database gets its journal by the first server, which knows the password
         SqliteJournal(folder / "journal.db").close()

@@ -12,7 +12,7 @@ import numpy as np
 from tieline.errors import ConfigError
 from tieline.fleet.columns import FUEL_CODE, FUELS, KIND_CODE, Fleet, Group, implied_fuels
 from tieline.ids import NAME, is_name
-from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
+from tieline.resource.identity import GROUP_KINDS, Fuel, Kind, Purpose
 
 ELECTRICAL = (
     ("substation", Kind.SUBSTATION),
@@ -30,6 +30,7 @@ COMMERCIAL = (
 GROUPS = (*(name for name, _ in ELECTRICAL), *(name for name, _, _ in COMMERCIAL))
 COLUMNS = ("id", "kind", "fuel", "max_inject_w", "max_absorb_w", "energy_wh", "default_w", *GROUPS)
 NUMBERS = ("max_inject_w", "max_absorb_w", "energy_wh", "default_w")
+BURNING = frozenset({Kind.BACKUP_GENERATOR, Kind.BIOMASS, Kind.CHP, Kind.HYBRID_SITE})
 MOST_FAULTS = 20
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MOST = 1e10
@@ -115,6 +116,9 @@ def _faults(number: int, row: dict[str, str], seen: set[str]) -> list[str]:
         found.append(f"row {number}: kind = {row['kind']!r}: give one of {', '.join(leaves)}")
     if row.get("fuel", "").strip() not in ("", *FUELS):
         found.append(f"row {number}: fuel = {row['fuel']!r}: give one of {', '.join(FUELS)}")
+    elif row.get("fuel", "").strip() not in ("", Fuel.NONE) and row["kind"] in leaves and row["kind"] not in BURNING:
+        # A fuel decides whether a device may serve: one that nothing burns is a mistaken kind, or a mistaken cell.
+        found.append(f"row {number}: fuel = {row['fuel']!r}: a {row['kind']} burns nothing: give none, or leave it out")
     for column in NUMBERS:
         text = row.get(column, "") or "0"
         if not NUMBER.fullmatch(text):

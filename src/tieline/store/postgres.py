@@ -38,6 +38,8 @@ PATIENCE = {
 READ_ONLY = "25006"
 """What a standby says that was not made the new primary yet (PostgreSQL, appendix A)."""
 
+_IS_THERE = "SELECT to_regclass('record')"
+
 
 class Place:
     """Where a database is, without the password that its address may hold."""
@@ -172,8 +174,8 @@ class PostgresJournal(SqlJournal):
             if may_append:
                 for statement in ddl(postgresql.dialect()):  # type: ignore[no-untyped-call]
                     self._line.execute(statement)
-            elif next(iter(self._line.execute("SELECT to_regclass('record')")))[0] is None:
-                raise ConfigError(f"{name}: holds no journal yet: `tieline serve` makes it")
+            else:
+                _require_journal(place, next(iter(self._line.execute(_IS_THERE)))[0])
             head = None if folder is None else Head(folder / "journal.head")
             super().__init__(name, self._line, None if folder is None else folder / "journal.index", head)
         except (psycopg.Error, StoreDown) as error:
@@ -228,16 +230,25 @@ class PostgresJournal(SqlJournal):
         return PostgresJournal(url, folder, password, writer=self)
 
 
+def _require_journal(place: Place, found: object) -> None:
+    """Refuse a database in which no server has made a journal. Raises ConfigError."""
+    if found is None:
+        raise ConfigError(f"{place.name}: holds no journal yet: `tieline serve` makes it")
+
+
 def ask_postgres(place: Place, query: str, timeout_ns: int, most_rows: int = MOST_ROWS) -> Answer:
     """Return the answer to one SELECT, in a transaction that can't write and that the server itself ends in time.
 
     Raises:
-        ConfigError: No server is there, the query is faulty, would write, or took longer than `timeout_ns`.
+        ConfigError: No server or no journal is there, the query is faulty, would write, or took longer than
+            `timeout_ns`.
     """
     import psycopg
 
     try:
         with place.connect() as db:
+            # Asked first, as what the query itself would be told is a missing table of the database, and no way out.
+            _require_journal(place, db.execute(_IS_THERE).fetchone()[0])
             db.execute("SET default_transaction_read_only = on")
             db.execute(f"SET statement_timeout = {max(timeout_ns // 1_000_000, 1)}")
             # Row by row, so that no answer fills our memory; in binary, as that protocol takes one statement alone.

@@ -1,9 +1,9 @@
 """The outstation on a port: which connection is which master's, and when something is sent unasked.
 
 Theory of operation. A connection is nobody's until its first link frame names a master address. The peer's list says
-who that may be (address, calling host, certificate); anyone else is closed unheard. A second connection of the same
-master displaces the first, as the usual cause is a first one that died without a word. One loop a connection reads,
-answers frame by frame in order, and between frames sends what the session wants to send unasked.
+who that may be (address, calling host, certificate); anyone else is closed unheard, and later each time. A second
+connection of the same master displaces the first, as the usual cause is a first one that died without a word. One loop
+a connection reads, answers frame by frame in order, and between frames sends what the session wants to send unasked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from py1815.transport import Reassembler, TransportError
 from tieline.desk.ports import Intake, LinkHealth, Selecting, Session, Snapshot
 from tieline.links.grid.dnp3.association import Association
 from tieline.links.grid.dnp3.binding import Binding, Peer, check_binding
+from tieline.links.grid.dnp3.refusals import MOST_HELD, Refusals
 from tieline.rim.supervise import Supervisor
 from tieline.times import Clock
 
@@ -70,6 +71,7 @@ class Dnp3Outstation:
         self._associations: dict[int, Association] = {}
         self._counts = {"sent": 0, "received": 0, "errors": 0}
         self._last_error = ""
+        self._refusals, self._held, self._ends = Refusals(), 0, asyncio.Event()
 
     async def start(self) -> None:
         """Listen, and start to watch the leases. Raises OSError where the port is taken."""
@@ -86,6 +88,7 @@ class Dnp3Outstation:
 
     async def stop(self) -> None:
         """Close the port and every connection. Claims end by their leases."""
+        self._ends.set()
         if self._server is not None:
             self._server.close()
         for connection in list(self._live.values()):
@@ -148,6 +151,8 @@ class Dnp3Outstation:
             association = self._admit(connection, first)
             if association is not None:
                 await self._serve(connection, association, first)
+            elif first:
+                await self._hold(connection.host)
         except (OSError, TimeoutError, ssl.SSLError) as error:
             self._last_error = str(error) or type(error).__name__
         except Exception as error:  # noqa: BLE001  supervision: one connection's failure must not end the others
@@ -195,6 +200,20 @@ class Dnp3Outstation:
         _log.info("master connected", peer=association.peer.name, host=connection.host)
         self._tell()
         return association
+
+    async def _hold(self, host: str) -> None:
+        """Keep a refused caller waiting; nothing that it says meanwhile is read."""
+        hold_s = self._refusals.hold_s(host, asyncio.get_running_loop().time())
+        if not hold_s or self._held >= MOST_HELD:
+            return
+        self._held += 1
+        try:
+            async with asyncio.timeout(hold_s):
+                await self._ends.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._held -= 1
 
     async def _serve(self, connection: _Connection, association: Association, frames: Sequence[link.LinkFrame]) -> None:
         # Often enough to ask a silent master for a sign of life before its lease is over.
