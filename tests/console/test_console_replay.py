@@ -66,7 +66,7 @@ def test_the_decisions_of_then_are_those_of_a_replay_cut_at_its_record(running: 
         for kept in JournalThen(node.journal, frame.seq).replay():
             fact = from_record(kept)
             if fact is not None:
-                apply(other, kept.id, fact)
+                apply(other, kept.id, fact, kept.recorded_at_ns)
         other.claims.expire(frame.at_ns)
         return then.digest(), other.digest()
 

@@ -153,5 +153,5 @@ class Stage1:
         for record in self.journal.records:
             fact = from_record(record)
             if fact is not None:
-                apply(again, record.id, fact)
+                apply(again, record.id, fact, record.recorded_at_ns)
         return again

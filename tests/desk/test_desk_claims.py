@@ -9,13 +9,15 @@ import math
 import numpy as np
 import pytest
 from desk_stage import Stage1, fleet_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, from_record, to_record
 from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask, Granted
 from tieline.fleet.ledger import Capacity, Ledger
+from tieline.node.promises import claims_apart
 from tieline.resource.admission import Principal
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
@@ -286,3 +288,52 @@ def test_bad_input_is_refused_by_field_or_placed_whole_and_never_half(
 def test_an_old_end_of_claims_still_decodes() -> None:
     fact = ClaimsEnded("s", "p", "P", "cancelled", "b", Packed.of(np.array([1], np.int32)))
     assert from_record(to_record(fact, "x", "", 0, ())) == fact
+
+
+Turn = tuple[int, int, int, int, bool]  # version, minutes that it holds, first row, minutes till the next, a beat then
+
+
+@given(
+    turns=st.lists(
+        st.tuples(st.integers(1, 4), st.integers(1, 6), st.integers(0, 2), st.integers(0, 4), st.booleans()),
+        min_size=1, max_size=12,
+    )
+)  # fmt: skip
+@example(turns=[(4, 1, 0, 2, True), (1, 6, 0, 0, False)])  # a newer version ran out, then an older one comes
+@settings(max_examples=200, deadline=None)
+def test_what_holds_after_claims_ran_out_is_the_same_whenever_a_beat_came_by(turns: list[Turn]) -> None:
+    async def play() -> None:
+        stage, silent = stage_of(), stage_of()
+        for at, (version, minutes, first, passes, beats) in enumerate(turns):
+            for each in (stage, silent):
+                now_ns, rows = each.clock.ns, np.arange(first, first + 2, dtype=np.int32)
+                placed = ClaimsPlaced(
+                    f"claims:{at}", "test:market", "market", "p", int(Level.MARKET), 0, "P", "set", "", version,
+                    now_ns, now_ns, now_ns + minutes * MINUTE_NS, Packed.of(rows), Packed.of(np.full(2, -np.inf)),
+                    Packed.of(np.full(2, np.inf)), Packed.of(np.full(2, 100.0)),
+                )  # fmt: skip
+                await each.desk.commit([Entry(f"claims:{at}", placed, "")])
+                each.clock.ns += passes * MINUTE_NS
+            if beats:
+                await stage.desk.settle()
+        told = stage.replayed(ledger())
+        for state in (stage.state, silent.state, told):
+            state.claims.expire(stage.clock.ns)
+            assert state.claims.count() + sum(state.claims.ends.values()) == state.claims.placed, "each ended once"
+        assert told.claims.digest() == stage.state.claims.digest() == silent.state.claims.digest()
+
+    asyncio.run(play())
+
+
+def test_a_replay_that_differs_names_the_batch_and_how_many_of_it_live() -> None:
+    async def play() -> None:
+        stage = stage_of()
+        await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-1e4, high=2_000.0))
+        live, told = stage.state.claims, stage.replayed(ledger()).claims
+        assert claims_apart(live, told) == []
+        told.cancel("test:dso", "p", Quantity.P, np.array([0], np.int32))
+        (said,) = claims_apart(live, told)
+        assert "by test:dso p feeder-1 version" in said
+        assert ": 2 and 1 of 2 live, till " in said
+
+    asyncio.run(play())

@@ -30,7 +30,7 @@ def empty() -> DeskState:
 def send(state: DeskState, sent: SendPrices) -> tuple[list, TakenPrices | Refusal]:
     entries, answer = decide_prices(state, sent, ZONES, "ann", T0)
     for entry in entries:
-        apply(state, entry.id, entry.fact)
+        apply(state, entry.id, entry.fact, T0)
     return entries, answer
 
 
@@ -53,7 +53,7 @@ def test_prices_hold_as_they_were_last_sent_and_what_says_nothing_new_is_no_fact
     assert len({entry.id for entry in facts}) == len(facts), "a price that goes back and forth is a fact each time"
     again = empty()
     for entry in facts:
-        apply(again, entry.id, entry.fact)
+        apply(again, entry.id, entry.fact, T0)
     assert again.digest() == state.digest()
 
 

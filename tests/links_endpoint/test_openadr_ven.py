@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.endpoint.openadr.ven import Ven, VenSettings
 from tieline.links.endpoint.openadr.ven_client import VenClient
 from tieline.resource.setpoint import Bounds
+from tieline.rim.clock import SystemClock
 from tieline.rim.serve import serve_asgi
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.site.plan import Owner
@@ -271,3 +273,37 @@ def test_a_ven_whose_name_is_somebody_else_s_says_so_and_does_not_serve() -> Non
         other.stop()
 
     play(scene)
+
+
+@pytest.mark.parametrize(("held_up_s", "silent_s", "asked"), [(0.6, 0.0, 2), (0.0, 0.6, 1)])
+def test_a_vtn_is_lost_where_it_is_silent_and_not_where_our_own_machine_stood_still(
+    held_up_s: float, silent_s: float, asked: int
+) -> None:
+    """Over real sockets: the first call finds the loop held up, or the VTN silent, for longer than an answer may take."""
+    seen: list[str] = []
+
+    async def answer(request: Request) -> Response:
+        if request.url.path == "/auth/token":
+            return Response(b'{"access_token": "t", "expires_in": 3600}')
+        seen.append(request.url.path)
+        if len(seen) == 1:
+            time.sleep(held_up_s)  # noqa: ASYNC251  the loop is to stand still
+            await asyncio.sleep(silent_s)
+        return Response(b"[]")
+
+    async def main() -> list[dict] | None:
+        app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+        server = await serve_asgi(app, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with httpx.AsyncClient() as http:
+            client = VenClient(url, "c", "s", http, SystemClock(), 0.3)
+            try:
+                return await client.get_all("events")
+            except LinkDown as error:
+                assert "ReadTimeout" in str(error)
+                return None
+            finally:
+                server.close()
+
+    found = asyncio.run(main())
+    assert (found, len(seen)) == ([] if asked == 2 else None, asked)

@@ -177,3 +177,21 @@ def test_stores_are_filled_in_the_cheapest_hours_before_what_was_sold(tmp_path: 
         assert -power_w.sum() * made.step_ns / HOUR_NS > 400_000.0  # and what is lost on the way in and out
 
     play(tmp_path, scene)
+
+
+def test_two_beats_take_turns(tmp_path: Path) -> None:
+    """What one beat has begun to count the other must not close."""
+
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        node, seen = trader.node, []
+
+        async def ends() -> None:
+            await asyncio.sleep(1.0)
+            seen.append("ends")
+
+        node.before_beat.append(lambda: seen.append("begins"))
+        node.after_beat.append(ends)
+        await asyncio.gather(node.beat(), node.beat())
+        assert seen == ["begins", "ends"] * 2
+
+    play(tmp_path, scene)

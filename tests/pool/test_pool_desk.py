@@ -47,7 +47,7 @@ def awarded(state: DeskState, hour: int, power_w: float, price: float = 300.0) -
 
 def planned(state: DeskState, rows: np.ndarray) -> np.ndarray:
     for entry in charging.decide_schedule(state, "pool-1", rows, PRICE, NIGHT):
-        apply(state, entry.id, entry.fact)
+        apply(state, entry.id, entry.fact, NIGHT)
     made = state.schedules["pool-1"]
     power = np.zeros((len(rows), made.steps))
     power[np.searchsorted(rows, made.rows.array())] = made.power_w.array().reshape(-1, made.steps)
@@ -85,7 +85,7 @@ def test_a_schedule_becomes_one_batch_of_claims_a_step_and_again_none() -> None:
     step = int(np.argmin(power.sum(axis=0)))
     now = NIGHT + step * charging.STEP_NS + 3 * MINUTE_NS
     (entry,) = charging.decide_charging(state, "pool-1", now)
-    apply(state, entry.id, entry.fact)
+    apply(state, entry.id, entry.fact, now)
     assert charging.decide_charging(state, "pool-1", now + MINUTE_NS) == []
     settled = state.claims.arbitrate(now, rows)
     takes = power[:, step] < -charging.LEAST_W

@@ -3,16 +3,29 @@
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from tieline.desk.facts import BatchTaken, from_record
 from tieline.node.cli import main
 from tieline.node.demo import parse_duration, quiet, run_headless
+from tieline.node.report import broke
+from tieline.node.stage import Stage, raise_stage, scenario
+from tieline.node.story import Story, Told
+from tieline.node.timing import timing
+from tieline.node.twin import Twin
+from tieline.resource.claim import Quantity
+from tieline.resource.level import Level
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.simulate.network import Network
+from tieline.simulate.territory import GENERATION
 from tieline.store.journal import SqliteJournal
-from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, iso
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +104,45 @@ def test_a_limit_outlives_a_cut_line_a_device_out_of_reach_and_a_lost_renewal(de
     assert result["losses"]["dnp3 dno"] >= 1
     assert len(works["isolated"]) == works["reporting_of"] - works["reporting"]
     assert result["failures"] == {}
+
+
+@pytest.mark.parametrize(("holds_s", "plays"), [(8.0, True), (7_200.0, False)])
+def test_a_limit_that_another_master_bars_is_given_again_and_else_said_and_the_day_goes_on(
+    holds_s: float, plays: bool, tmp_path: Path
+) -> None:
+    quiet()
+    what, said = scenario("comms-loss"), []
+    when = timing(date.fromisoformat(what.day), 90 * MINUTE_NS)
+
+    async def main(loop: VirtualLoop) -> tuple[Told, dict[str, int], Stage]:
+        async with Supervisor(np.random.default_rng(90)) as supervisor:
+            stage = await raise_stage(what, 60, 1, VirtualClock(loop, when.opens_ns), supervisor, tmp_path)
+            stage.twin = Twin(stage.world, stage.meters)
+            story = Story(stage, when, said.append)
+
+            def hold() -> None:  # another master of the same outstation has selected every feeder's generation (R13)
+                for feeder in stage.territory.feeders:
+                    stage.node.desk.select("dnp3:other", feeder + GENERATION, Quantity.P, Level.ENVELOPE, holds_s)
+
+            loop.call_later((when.override_ns - when.opens_ns) / SECOND_NS - 1.0, hold)
+            told = await story.play()
+            failed = broke(supervisor, told)
+            await stage.scada.close()
+            await stage.outstation.stop()
+            await stage.node.group.drained()
+            return told, failed, stage
+
+    told, failed, stage = run_virtual(main, Network())
+    assert bool(told.override) is bool(told.restored) is plays
+    assert not stage.link.is_lost.any(), "who went out of reach comes back"
+    assert told.opt_out, "the scenes after it are played"
+    if plays:
+        assert (told.unplayed, failed) == ({}, {})
+        assert told.override["status"] == ["SUCCESS"] * 3
+    else:
+        assert "BLOCKED_OTHER_MASTER" in told.unplayed["override"]
+        assert [name for name in failed if name.startswith("scene override: ")]
+        assert [line for line in said if line.startswith("the scene override was not played: ")]
 
 
 def test_what_was_dispatched_was_nearly_delivered(played: tuple) -> None:

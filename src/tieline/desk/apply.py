@@ -30,8 +30,13 @@ MAY_FOLLOW = np.array([[follows(after, before) for after in Stage] for before in
 """Whether a report of a stage (second index) can be true of a command that is at another (first index)."""
 
 
-def apply(state: DeskState, record_id: str, fact: facts.Fact) -> None:
-    """Change the state as the fact says."""
+def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> None:
+    """Change the state as the fact says, recorded at an instant.
+
+    What had run out by then ends first: which of two versions holds must follow from the record alone, not from when a
+    beat last came by, as a replay has no beats.
+    """
+    state.claims.expire(at_ns)
     change = _CHANGES.get(type(fact))
     if change is not None:
         change(state, record_id, fact)

@@ -115,7 +115,7 @@ class Desk:
         now_ns = self._clock.now_ns()
         records = [entry.record(now_ns) for entry in entries]
         for entry in entries:
-            apply(self.state, entry.id, entry.fact)
+            apply(self.state, entry.id, entry.fact, now_ns)
         try:
             await self._recorder.append(records)
         except Exception as error:

@@ -155,7 +155,7 @@ def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, n
     if gone.any():
         rows = split.rows[gone]
         ended = ClaimsEnded(SOURCE, pool, Quantity.P.value, ClaimEnd.SUPERSEDED.value, cause, Packed.of(rows))
-        entries.append(Entry(derive("ended", SOURCE, pool, now_ns, cause), ended, pool, (cause,)))
+        entries.append(Entry(derive("ended", SOURCE, pool, now_ns, cause, state.revision), ended, pool, (cause,)))
     return entries
 
 

@@ -39,6 +39,7 @@ class ClaimBook:
         self._names: dict[int, str] = {}
         self._levels: list[int] = []
         self._dirty = np.ones(len(fleet), np.bool_)
+        self._soonest_end_ns = FOREVER_NS
         self._settled_ns = self.latest_ns = -1
         self._is_set_back = False
         self.is_local = np.zeros(len(fleet), np.bool_)
@@ -64,6 +65,7 @@ class ClaimBook:
         fresh = Live(batch, serial, np.ones(len(batch.rows), np.bool_))
         mine = np.zeros(len(self._fleet), np.bool_)
         mine[batch.rows] = True
+        over = 0
         for old in self._serials(batch.source, batch.program, batch.quantity, batch.scope):
             other = self._live[old]
             if other.batch.source_version < batch.source_version:
@@ -72,7 +74,10 @@ class ClaimBook:
                 newer = np.zeros(len(self._fleet), np.bool_)
                 newer[other.batch.rows[other.alive]] = True
                 fresh.end(newer[batch.rows], ClaimEnd.SUPERSEDED)
+                self.ends[ClaimEnd.SUPERSEDED] += int((~fresh.alive).sum()) - over
+                over = int((~fresh.alive).sum())
         self._live[serial] = fresh
+        self._soonest_end_ns = min(self._soonest_end_ns, batch.end_ns)
         self._by_key.setdefault(_key(batch), []).append(serial)
         self._dirty[batch.rows] = True
         self.placed += len(batch.rows)
@@ -116,8 +121,12 @@ class ClaimBook:
 
     def expire(self, now_ns: int) -> int:
         """End what has run out, and return how many claims that were."""
+        if now_ns < self._soonest_end_ns:
+            return 0
         over = [live for live in self._live.values() if live.batch.end_ns <= now_ns]
-        return sum(self._end(live, np.ones(len(live.alive), np.bool_), ClaimEnd.EXPIRED) for live in over)
+        ended = sum(self._end(live, np.ones(len(live.alive), np.bool_), ClaimEnd.EXPIRED) for live in over)
+        self._soonest_end_ns = min((live.batch.end_ns for live in self._live.values()), default=FOREVER_NS)
+        return ended
 
     def next_change_ns(self, now_ns: int) -> int:
         """Return the next instant at which time alone changes a result; FOREVER_NS where there is none."""

@@ -93,7 +93,10 @@ def run_headless(
                 statement = await settle(stage, stage.day, ends=True)
                 await stage.node.group.drained()
                 result = report(stage, story, statement, seed)
-                result["failures"], result["losses"] = broke(supervisor), losses(supervisor, stage.outstation)
+                result["failures"], result["losses"] = (
+                    broke(supervisor, story.told),
+                    losses(supervisor, stage.outstation),
+                )
                 result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
                 result["faults"] = {"devices": dict(stage.link.seen), "streams": dict(seen)}
                 if folder is not None:

@@ -92,7 +92,8 @@ async def play_on_wire(
         statement = await settle(stage, stage.day, ends=True)
         await stage.node.group.drained()  # the state is ahead of the journal by what is being written
         result = report(stage, story, statement, seed)
-        result["failures"], result["losses"] = broke(supervisor), losses(supervisor, stage.outstation)
+        result["failures"] = broke(supervisor, story.told)
+        result["losses"] = losses(supervisor, stage.outstation)
         result["grid"], result["owners"] = grid_report(story.dno), owners_report(stage, owners)
         await stage.scada.close()
         await stage.outstation.stop()

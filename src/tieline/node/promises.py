@@ -8,6 +8,7 @@ import numpy as np
 
 from tieline.desk.facts import BatchTaken, CommandsIssued, from_record
 from tieline.desk.settle import Settlement
+from tieline.fleet.claims import ClaimBook
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.flow.record import Record
 from tieline.node.promise import Promise, promise, untested
@@ -19,7 +20,7 @@ from tieline.node.stage import POOL, Stage
 from tieline.node.story import Told
 from tieline.resource.claim import Refusal
 from tieline.resource.command import TERMINAL
-from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS
+from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS, iso
 
 OF_MONEY = ("money adds up to the cent", "all settled energy can be followed both ways")
 
@@ -170,8 +171,23 @@ def _replay_is_equal(stage: Stage) -> Promise:
             pair = getattr(live.commands, name), getattr(again.commands, name)
             rows = np.flatnonzero(~np.isclose(*pair, rtol=0.0, atol=0.0, equal_nan=True))
             parts += [f"{name} of {len(rows)} rows, first {live.fleet.id_of(int(rows[0]))}"] if len(rows) else []
+        parts += claims_apart(live.claims, again.claims)
         evidence += f"; apart in {', '.join(parts) or 'what is decided besides'}"
     return promise("replay of the journal gives the same state", one == two, evidence)
+
+
+def claims_apart(live: ClaimBook, again: ClaimBook) -> list[str]:
+    """Return the first batch whose living claims differ, with how many live by the state and by the replay."""
+    found = [{batch.id: (batch, alive) for batch, alive in book.batches()} for book in (live, again)]
+    for name in dict.fromkeys([*found[0], *found[1]]):
+        held = [at.get(name) for at in found]
+        counts = [0 if pair is None else int(pair[1].sum()) for pair in held]
+        batch = next(pair[0] for pair in held if pair is not None)
+        one, two = held
+        if one is None or two is None or not np.array_equal(one[1], two[1]):
+            who = f"{batch.source} {batch.program} {batch.scope} version {batch.source_version}".replace("  ", " ")
+            return [f"{name} by {who}: {counts[0]} and {counts[1]} of {len(batch.rows)} live, till {iso(batch.end_ns)}"]
+    return []
 
 
 def _journal_is_whole(stage: Stage) -> Promise:

@@ -113,7 +113,7 @@ def state_at(live: DeskState, journal: Records, frame: Frame) -> DeskState:
             break
         fact = from_record(record)
         if fact is not None:
-            apply(state, record.id, fact)
+            apply(state, record.id, fact, record.recorded_at_ns)
     state.claims.expire(frame.at_ns)
     state.base_w[:] = frame.base_w
     state.responses.strikes[:], state.responses.last_ns[:] = frame.strikes, frame.struck_ns

@@ -6,7 +6,7 @@ and is withdrawn once the feeder would bear its devices again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,14 @@ from tieline.times import MINUTE_NS, iso
 
 LOOK_S = 300.0
 TRIES = 5
+PASSING = frozenset(
+    {
+        CommandStatus.TIMEOUT, CommandStatus.NO_SELECT, CommandStatus.ALREADY_ACTIVE, CommandStatus.TOO_MANY_OPS,
+        CommandStatus.PROCESSING_LIMITED, CommandStatus.DOWNSTREAM_FAIL, CommandStatus.UNDEFINED,
+        CommandStatus.BLOCKED_OTHER_MASTER,
+    }
+)  # fmt: skip
+"""Statuses (IEEE 1815, control status codes) that speak of the moment, not of the control: given again it may pass."""
 SETTLES_NS = 6 * MINUTE_NS
 HOLDS_NS = 45 * MINUTE_NS
 KEEPS_FRAC = 0.95
@@ -69,6 +77,8 @@ class Dno:
         """Make a DNO that leaves the grid alone in a time (ns), as its own works go on then."""
         self.stage, self.trail, self._leaves = stage, Trail(), leaves
         self.reliefs: list[Relief] = []
+        self.refused = 0
+        """How often the outstation would not take a limit."""
 
     async def watch(self) -> None:
         """Look at the feeders every five minutes, for ever."""
@@ -124,9 +134,10 @@ class Dno:
         if found is None or abs(found[0]) >= abs(relief.bound_w):
             return
         with suppress(LinkDown):  # the next look tries again
-            when_ns, _ = await self._tell(relief.feeder, found[0], relief.imports)
-            relief.bound_w = found[0]
-            relief.moved.append((when_ns, found[0]))
+            when_ns, statuses = await self._tell(relief.feeder, found[0], relief.imports)
+            if is_taken(statuses):
+                relief.bound_w = found[0]
+                relief.moved.append((when_ns, found[0]))
 
     async def _begin(self, at: int, now_ns: int) -> None:
         stage = self.stage
@@ -141,6 +152,9 @@ class Dno:
         try:
             now_ns, statuses = await self._tell(feeder, found[0], imports)
         except LinkDown:
+            return
+        if not is_taken(statuses):
+            self.refused += 1  # nothing holds the feeder: the next look tries again
             return
         self.reliefs.append(
             Relief(
@@ -168,9 +182,11 @@ class Dno:
     async def _end(self, relief: Relief) -> None:
         group = self.stage.group_at(relief.feeder)
         try:
-            relief.ends_ns, _ = await firmly(self.stage, lambda: self.stage.scada.cancel(group))
+            ends_ns, statuses = await firmly(self.stage, lambda: self.stage.scada.cancel(group))
         except LinkDown:
             return  # the next look tries again
+        if is_taken(statuses):
+            relief.ends_ns = ends_ns
 
 
 def envelope_of(stage: Stage, at: int, imports: bool) -> Envelope:
@@ -193,7 +209,8 @@ def envelope_of(stage: Stage, at: int, imports: bool) -> Envelope:
 async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]) -> tuple[int, list[CommandStatus]]:
     """Return when the dispatcher gave an operate that was answered, and its statuses.
 
-    Where the line breaks he dials and, as a person would, gives it again: a limit is a state, so twice is once.
+    Where the line breaks he dials and, as a person would, gives it again: a limit is a state, so twice is once. So he
+    does where the answer speaks of the moment alone (`PASSING`); what it was at the last try is returned.
 
     Raises:
         LinkDown: Five tries found nobody.
@@ -202,12 +219,19 @@ async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]
         try:
             await stage.scada.reach()
             at_ns = stage.node.clock.now_ns()
-            return at_ns, await act()
+            statuses = await act()
+            if turn == TRIES - 1 or PASSING.isdisjoint(statuses):
+                return at_ns, statuses
         except LinkDown:
             if turn == TRIES - 1:
                 raise
-            await stage.sleep(5.0)
+        await stage.sleep(5.0)
     raise LinkDown("the outstation does not answer")
+
+
+def is_taken(statuses: Sequence[CommandStatus]) -> bool:
+    """Return whether every control of an operate was taken."""
+    return all(status is CommandStatus.SUCCESS for status in statuses)
 
 
 def grid_report(dno: Dno) -> dict[str, Any]:
@@ -243,7 +267,7 @@ def grid_report(dno: Dno) -> dict[str, Any]:
                 "status": relief.statuses,
             }
         )  # fmt: skip
-    return {"feeders": feeders, "reliefs": reliefs, "collapsed": dno.stage.world.collapsed}
+    return {"feeders": feeders, "reliefs": reliefs, "refused": dno.refused, "collapsed": dno.stage.world.collapsed}
 
 
 def loading_of(dno: Dno, feeder: str, begins_ns: int, ends_ns: int, *, alone: bool = False) -> float | None:

@@ -61,10 +61,14 @@ def report(stage: Stage, story: Story, settled: Settlement | Refusal | None, see
     }
 
 
-def broke(supervisor: Supervisor) -> dict[str, int]:
-    """Return how often each task failed by its own fault: links that the faulty network took don't count."""
-    lost = supervisor.losses
-    return {name: count - lost.get(name, 0) for name, count in supervisor.failures.items() if count > lost.get(name, 0)}
+def broke(supervisor: Supervisor, told: Told) -> dict[str, int]:
+    """Return how often each task failed by its own fault, and which scenes could not be played.
+
+    Links that the faulty network took don't count.
+    """
+    lost, failures = supervisor.losses, supervisor.failures
+    own = {name: count - lost.get(name, 0) for name, count in failures.items() if count > lost.get(name, 0)}
+    return own | {f"scene {name}: {why}": 1 for name, why in told.unplayed.items()}
 
 
 def losses(supervisor: Supervisor, outstation: Dnp3Outstation) -> dict[str, int]:

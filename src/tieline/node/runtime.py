@@ -48,7 +48,7 @@ def replayed(fleet: Fleet, ledger: Ledger, journal: Journal) -> DeskState:
     for record in journal.replay():
         fact = from_record(record)
         if fact is not None:
-            apply(state, record.id, fact)
+            apply(state, record.id, fact, record.recorded_at_ns)
     return state
 
 
@@ -68,7 +68,7 @@ class Node:
     ) -> None:
         self.journal, self.clock, self.supervisor = journal, clock, supervisor
         self.group = GroupCommit(journal, supervisor.spawn, executor)
-        self._wake = asyncio.Event()
+        self._wake, self._turn = asyncio.Event(), asyncio.Lock()
         self._causes: list[str] = []
         self.desk = Desk(state, self.group, clock, principals, self._changed)
         self.cycle = Cycle(self.desk, pools)
@@ -196,7 +196,11 @@ class Node:
                 self._wake.set()  # what this beat would have done is still to do
 
     async def beat(self) -> None:
-        """Do what has to be done now: take causes, settle, send, publish."""
+        """Do what has to be done now: take causes, settle, send, publish. One that runs already is let end first."""
+        async with self._turn:  # two at once would close an interval twice, and one decide by the other's half
+            await self._beat()
+
+    async def _beat(self) -> None:
         self._wake.clear()
         causes, self._causes = self._causes, []
         for prepare in self.before_beat:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from tieline.contract.eligibility import eligible
 from tieline.desk.ports import Ask, Granted, Offer
+from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.node.market_days import offers_of
-from tieline.node.relief import Dno, firmly, loading_of
+from tieline.node.relief import Dno, firmly, is_taken, loading_of
 from tieline.node.stage import POOL, Stage
 from tieline.node.timing import Timing
 from tieline.node.works import LIMIT, REASON, Held, choose, held_of, spare_of, taken_of
@@ -45,6 +46,8 @@ class Told:
     restored: dict[str, Any] = field(default_factory=dict)
     says: list[str] = field(default_factory=list)
     spare: dict[str, Any] = field(default_factory=dict)
+    unplayed: dict[str, str] = field(default_factory=dict)
+    """Scenes that could not be played, and why."""
     held: tuple[Held, Held, Held] | None = None
     """What held the devices under the override: before it came, under it, and after it was cancelled."""
 
@@ -77,7 +80,10 @@ class Story:
             if instant_ns >= when.ends_ns:
                 break
             await self._until(instant_ns)
-            await scene()
+            try:
+                await scene()
+            except (LinkDown, PeerError) as error:  # one scene that fails takes none of the others with it
+                self._unplayed(scene.__name__, str(error))
         await self._until(when.ends_ns)
         await stage.node.beat()
         return self.told
@@ -90,6 +96,11 @@ class Story:
     def _note(self, text: str) -> None:
         self.told.says.append(text)
         self._say(text)
+
+    def _unplayed(self, scene: str, why: str) -> None:
+        name = scene.removeprefix("_")
+        self.told.unplayed[name] = why
+        self._note(f"the scene {name} was not played: {why}")
 
     # --- scenes ----------------------------------------------------------------------------------------------------
 
@@ -159,6 +170,11 @@ class Story:
         group, absorb_w = stage.group_at(site.group), float(np.ceil(stage.node.state.fleet.max_absorb_w[rows].sum()))
         stage.watched = rows
         at_ns, statuses = await firmly(stage, lambda: stage.scada.limit(group, -absorb_w, 0.0, select=True))
+        if not is_taken(statuses):
+            stage.watched = None
+            words = ", ".join(status.name for status in statuses)
+            self._unplayed("override", f"the outstation answers the limit on {site.feeder} with {words}")
+            return
         self.told.override = {
             "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": site.feeder,
             "group": site.group, "model": site.model, "reason": REASON, "limit": LIMIT, "limit_high_w": 0.0,
@@ -193,7 +209,10 @@ class Story:
     async def _spare(self, group: str) -> None:
         """Note, once the desk has moved the pool's shares, what others could still have given then."""
         stage = self.stage
-        live = next(live for key, live in stage.node.state.asks.items() if key[2] == group)
+        live = next((live for key, live in stage.node.state.asks.items() if key[2] == group), None)
+        if live is None:
+            self._unplayed("spare", f"the limit on {group} was withdrawn before it could be followed")
+            return
         for _ in range(100):
             if taken_of(stage, live.claims) is not None:
                 self.told.spare = spare_of(stage)
@@ -251,8 +270,10 @@ class Story:
         rows = stage.node.state.fleet.leaves(group)
         under, giving_w = held_of(stage, rows), _giving(stage, rows)
         at = stage.group_at(group)
-        at_ns, statuses = await firmly(stage, lambda: stage.scada.cancel(at))
-        stage.link.rejoin()
+        try:
+            at_ns, statuses = await firmly(stage, lambda: stage.scada.cancel(at))
+        finally:
+            stage.link.rejoin()  # crews close their isolators, whatever the line does
         await stage.sleep(5)
         assert self._held is not None
         self.told.held = (self._held, under, held_of(stage, rows))

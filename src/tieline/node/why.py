@@ -76,7 +76,7 @@ def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) ->
         if fact is None:
             continue
         past.at_ns = record.recorded_at_ns if at_ns is None else at_ns
-        apply(past.state, record.id, fact)
+        apply(past.state, record.id, fact, record.recorded_at_ns)
         if isinstance(fact, ClaimsPlaced):
             past.placed[fact.batch] = fact
         if row is not None:
