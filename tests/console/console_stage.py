@@ -122,3 +122,19 @@ def opened(folder: Path) -> Iterator[Running]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
     loop.close()
+
+
+def left_over(running: Running) -> tuple[str, float]:
+    """Return the feeder where the market, which is stronger than a program, has left most, and half of that (W)."""
+    now_ns, minute_ns = running.now_ns, 60_000_000_000
+    wish = {
+        "program": "Peak relief",
+        "start_ns": now_ns - 10**9,
+        "end_ns": now_ns + 60 * minute_ns,
+        "power_w": 20_000.0,
+    }
+    with running.client("ann") as ann:
+        feeders = [row["feeder"] for row in ann.get("/api/v1/overview").json()["feeders"]]
+        views = [ann.post("/api/v1/events/preview", json={**wish, "group": name}).json() for name in feeders]
+    best = max(views, key=lambda view: view["expected_w"])
+    return best["group"], best["expected_w"] / 2

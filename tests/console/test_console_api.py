@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from console_stage import Running
+from console_stage import Running, left_over
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -154,9 +154,10 @@ def _wish(running: Running, **changes: object) -> dict[str, object]:
 
 def test_an_event_needs_a_second_person_and_cancel_gives_back(running: Running) -> None:
     """Composed by ann; ann may not approve it; ben may; cancel ends it. Each step is in the journal."""
+    group, _ = left_over(running)
     with running.client("ann") as ann, running.client("ben") as ben:
-        preview = ann.post("/api/v1/events/preview", json=_wish(running)).json()
-        event = ann.post("/api/v1/events", json=_wish(running)).json()
+        preview = ann.post("/api/v1/events/preview", json=_wish(running, group=group)).json()
+        event = ann.post("/api/v1/events", json=_wish(running, group=group)).json()
         path = f"/api/v1/events/{event['id']}"
         assert ann.post(f"{path}/submit").json()["state"] == "Submitted"
         refused = ann.post(f"{path}/approve")
@@ -171,9 +172,9 @@ def test_an_event_needs_a_second_person_and_cancel_gives_back(running: Running) 
 
 
 def test_an_event_that_starts_now_becomes_claims_and_cancel_ends_them(running: Running) -> None:
-    now_ns = running.now_ns
+    now_ns, (group, _) = running.now_ns, left_over(running)
     with running.client("ann") as ann, running.client("ben") as ben:
-        event = ann.post("/api/v1/events", json=_wish(running, start_ns=now_ns - 1_000_000_000)).json()
+        event = ann.post("/api/v1/events", json=_wish(running, group=group, start_ns=now_ns - 1_000_000_000)).json()
         path = f"/api/v1/events/{event['id']}"
         ann.post(f"{path}/submit")
         ben.post(f"{path}/approve")

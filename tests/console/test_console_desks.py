@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 import numpy as np
 import pytest
-from console_stage import Running
+from console_stage import Running, left_over
 
 from tieline.desk.facts import StatementMade, to_record
 from tieline.desk.ports import LinkHealth, Session
@@ -137,17 +137,8 @@ def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(runnin
         assert moved_w > 1_000 or abs(small["loading_after_frac"] - small["loading_frac"]) < 0.01
 
 
-def _left_over(running: Running) -> tuple[str, float]:
-    """Return the feeder where the market, which is stronger than a program, has left most, and half of that (W)."""
-    with running.client("ann") as ann:
-        feeders = [row["feeder"] for row in ann.get("/api/v1/overview").json()["feeders"]]
-        views = [ann.post("/api/v1/events/preview", json=_wish(running, group=name)).json() for name in feeders]
-    best = max(views, key=lambda view: view["expected_w"])
-    return best["group"], best["expected_w"] / 2
-
-
 def test_a_running_event_is_made_longer_by_two_people_and_keeps_its_devices(running: Running) -> None:
-    group, power_w = _left_over(running)
+    group, power_w = left_over(running)
     assert power_w > 1_000.0
     with running.client("ann") as ann, running.client("ben") as ben:
         event = ann.post("/api/v1/events", json=_wish(running, group=group, power_w=power_w)).json()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from console_stage import CHROMIUM, Running
+from console_stage import CHROMIUM, Running, left_over
 
 from tieline.desk.people import TwoPeople
 
@@ -156,7 +156,7 @@ def test_an_owner_sets_a_limit_and_takes_it_back_on_a_phone(running: Running, br
 def test_a_preview_says_cost_and_feeders_and_has_a_table_of_its_minutes(running: Running, browser) -> None:
     page = _page(browser, running, running.cookies["ann"])
     page.get_by_role("link", name="Events", exact=True).click()
-    page.get_by_label("Group").fill("feeder-01")
+    page.get_by_label("Group").fill(left_over(running)[0])
     page.get_by_label("Power, kW").fill("20")
     page.get_by_role("button", name="Preview").click()
     page.get_by_role("heading", name="What it does to the feeders").wait_for(timeout=10_000)

@@ -194,7 +194,8 @@ def test_a_limit_derates_the_book_names_who_falls_short_and_tells_the_market_in_
         limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=0.0, high=0.0, end_ns=start + HOUR_NS)
         granted = await stage.desk.ask(limit)
         stage.clock.ns += SECOND_NS
-        await cycle.beat(stage.clock.ns, granted.claim)
+        cycle.because(granted.claim)
+        await cycle.beat(stage.clock.ns)
         facts = [fact for r in stage.journal.records if isinstance(fact := from_record(r), CapacityDerated)]
         assert [(f.pool, f.cause) for f in facts] == [("pool-1", granted.claim)]
         assert facts[0].up_w == pytest.approx(50_000.0, rel=0.02), "half of the pool is at zero"

@@ -52,6 +52,8 @@ class PoolDesk:
     feeders: tuple[str, ...] = ()
     by_feeder: Available | None = None
     lost: tuple[redispatch.LostW, ...] = ()
+    heard: int = 0
+    """How many of the causes that wait this pool was split by."""
 
 
 class Cycle:
@@ -61,9 +63,18 @@ class Cycle:
         self.desk, self.pools = desk, dict(pools)
         self._last_ns = 0
         self.beats = 0
+        self._causes: list[str] = []
 
-    async def beat(self, now_ns: int, cause: str = "") -> None:
-        """Do one beat. `cause` is the record that made it necessary now (empty: the clock)."""
+    def because(self, cause: str) -> None:
+        """Note the record that makes a beat necessary; one under way takes it up at pools that it has yet to split."""
+        self._causes.append(cause)
+
+    def _cause(self, pool: PoolDesk) -> str:
+        """Return the newest cause that a pool was not split by yet, or an empty word: the clock alone."""
+        return self._causes[-1] if len(self._causes) > pool.heard else ""
+
+    async def beat(self, now_ns: int) -> None:
+        """Do one beat."""
         state = self.desk.state
         await self.desk.flush()
         state.fleet.mark_stale(now_ns, STALE_NS)
@@ -78,11 +89,15 @@ class Cycle:
         for pool in self.pools.values():
             await self._count(pool, now_ns, seconds)
             self._note_misses(pool, now_ns)
-            await self._derate(pool, now_ns, cause)
-            await self._redispatch(pool, now_ns, cause)
+            await self._derate(pool, now_ns, self._cause(pool))
+            await self._redispatch(pool, now_ns)
             await self._charge(pool, now_ns)
             if pool.undeclared:
                 await self._declare(pool, pool.undeclared)
+        if all(pool.heard == len(self._causes) for pool in self.pools.values()):
+            self._causes.clear()
+            for pool in self.pools.values():
+                pool.heard = 0
         await self.desk.settle()
         self.beats += 1
 
@@ -95,8 +110,9 @@ class Cycle:
         if entries and not pool.undeclared:
             pool.undeclared = cause or entries[0].id  # declared again at this beat, also where nothing is owed
 
-    async def _redispatch(self, pool: PoolDesk, now_ns: int, cause: str) -> None:
-        state = self.desk.state
+    async def _redispatch(self, pool: PoolDesk, now_ns: int) -> None:
+        # Read in one step with the claims below: a claim that came while this beat waited is split by with its cause.
+        state, cause, pool.heard = self.desk.state, self._cause(pool), len(self._causes)
         obligation = owed(state, pool.pool, now_ns)
         until_ns = max(committed_until(state, pool.pool, now_ns), obligation.end_ns if obligation else now_ns)
         room = self.room(pool, now_ns, (until_ns - now_ns) / HOUR_NS)

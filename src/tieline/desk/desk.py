@@ -128,6 +128,14 @@ class Desk:
             raise InvariantError(f"the journal failed ({self._broken}): restart to rebuild the state from it")
         self._recorder.ready()
 
+    def _because(self, record: str) -> None:
+        """Let a beat come because of a record that is about to be applied.
+
+        Said before: the state has it at once, and a beat that runs while it becomes durable must know why it moved.
+        """
+        self._ready()
+        self._on_change(record)
+
     async def flush(self) -> None:
         """Record what came in through synchronous ports since the last time."""
         self._ready()
@@ -140,9 +148,9 @@ class Desk:
         """Admit or refuse one wish; durable before it is answered."""
         principal = self._principals.get(ask.principal)
         entries, answer = asks.decide_ask(self.state, ask, principal, self._clock.now_ns())
-        await self.commit(entries)
         if isinstance(answer, Granted) and entries:
-            self._on_change(answer.claim)
+            self._because(answer.claim)
+        await self.commit(entries)
         return answer
 
     def select(
@@ -171,9 +179,9 @@ class Desk:
         """Cancel the live claim of a source; the next valid claim holds again."""
         key = (source, program, resource, quantity.value)
         entries = asks.decide_withdraw(self.state, key, frame, "withdrawn")
-        await self.commit(entries)
         if entries:
-            self._on_change(entries[-1].id)
+            self._because(entries[-1].id)
+        await self.commit(entries)
         return bool(entries)
 
     # --- market --------------------------------------------------------------------------------------------------

@@ -69,7 +69,6 @@ class Node:
         self.journal, self.clock, self.supervisor = journal, clock, supervisor
         self.group = GroupCommit(journal, supervisor.spawn, executor)
         self._wake, self._turn = asyncio.Event(), asyncio.Lock()
-        self._causes: list[str] = []
         self.desk = Desk(state, self.group, clock, principals, self._changed)
         self.cycle = Cycle(self.desk, pools)
         self.publishers: list[Publisher] = []
@@ -156,7 +155,7 @@ class Node:
 
     def _changed(self, cause: str) -> None:
         if cause:
-            self._causes.append(cause)
+            self.cycle.because(cause)
         self._wake.set()
 
     def start(self) -> None:
@@ -202,11 +201,10 @@ class Node:
 
     async def _beat(self) -> None:
         self._wake.clear()
-        causes, self._causes = self._causes, []
         for prepare in self.before_beat:
             prepare()
         now_ns = self.clock.now_ns()
-        await self.cycle.beat(now_ns, causes[-1] if causes else "")
+        await self.cycle.beat(now_ns)
         entries, batch = decide_reverts(self.state, now_ns)
         await self.desk.commit(entries)
         if batch is not None:
