@@ -221,8 +221,13 @@ def test_a_dispatcher_disables_a_feeder_on_its_screen_and_every_screen_says_so(r
         assert any("works on the line (dispatcher)" in claim["because"] for claim in view["claims"])
         kinds = [node["kind"] for node in client.get(f"/api/v1/resources/{device}/why").json()["nodes"]]
         assert "AuthorityChanged" in kinds
-        said = [row["says"] for row in client.get("/api/v1/audit?count=50&kind=Audited").json()["rows"]]
-        assert any("set_mode" in text and "Disabled" in text for text in said)
+        for _ in range(100):  # who did it is recorded after what was done, which is what the screen tells
+            said = [row["says"] for row in client.get("/api/v1/audit?count=50&kind=Audited").json()["rows"]]
+            if any("set_mode" in text and "Disabled" in text for text in said):
+                break
+            page.wait_for_timeout(100)
+        else:
+            raise AssertionError(said)
     page.get_by_role("button", name="Automatic …").click()
     page.get_by_label("Because").fill("done")
     page.get_by_role("button", name="Set Automatic").click()
