@@ -10,6 +10,7 @@ from tieline.console.auth.roles import Action, Role
 from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem
 from tieline.console.table import Call, Route
+from tieline.ids import NAME, is_name
 
 LEAST_PASSWORD, MOST_PASSWORD, MOST_NAME, MOST_SCOPE = 12, 1_000, 80, 100
 
@@ -178,8 +179,10 @@ async def _accounts(call: Call) -> list[AccountRow]:
 
 async def _invite(call: Call) -> Invited:
     body: Invite = call.body
-    if not body.roles or not 0 < len(body.name) <= MOST_NAME:
+    if not body.roles or len(body.name) > MOST_NAME:
         raise Problem(422, "an account has a name and a role", field="name, roles", limit="1 to 80 characters, 1 role")
+    if not is_name(body.name):  # it stands in the path of the calls that end its tokens and close it
+        raise Problem(422, "that can't be an account's name", field="name", limit=NAME)
     may_have = Role.OWNER in body.roles or Role.GATEWAY in body.roles
     if (Role.OWNER in body.roles and not body.scope) or (body.scope and not may_have) or len(body.scope) > MOST_SCOPE:
         limit = f"1 to {MOST_SCOPE} resources for an owner, up to {MOST_SCOPE} for a gateway, none for others"

@@ -41,7 +41,7 @@ def followed(
             whole += energy_wh
         for kind in found:
             seen[kind] = seen.get(kind, 0) + 1
-    return (whole / total if total else 0.0), seen
+    return (whole / total if total else 0.0), dict(sorted(seen.items()))
 
 
 def _ancestors(start: str, causes: dict[str, tuple[str, ...]]) -> set[str]:

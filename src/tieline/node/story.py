@@ -20,7 +20,7 @@ from tieline.node.market_days import offers_of
 from tieline.node.relief import Dno, firmly, is_taken, loading_of
 from tieline.node.stage import POOL, Stage
 from tieline.node.timing import Timing
-from tieline.node.works import LIMIT, REASON, Held, choose, held_of, spare_of, taken_of
+from tieline.node.works import LIMIT, REASON, Held, choose, held_of, spare_of, taken_of, told_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -285,6 +285,7 @@ class Story:
         self.told.restored = {
             "when_ns": at_ns, "status": [status.name for status in statuses], "feeder": feeder, "group": group,
             "limits_of_override": _limits_by(stage, group, "dnp3:dno"),
+            **{name: told_of(held) for name, held in zip(("before", "under", "after"), self.told.held, strict=True)},
         }  # fmt: skip
         self._note(f"the DNO released {feeder}")
 

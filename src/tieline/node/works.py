@@ -7,6 +7,7 @@ Before, it solves the feeder without that generation: works that would overload 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from tieline.resource.claim import ClaimKind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.simulate.territory import GENERATION
+from tieline.times import iso
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -93,6 +95,15 @@ def held_of(stage: Stage, rows: Rows) -> Held:
         winners.append(None if mine is None else (mine.source, mine.program))
         claims.append(frozenset((claim.source, claim.end_ns) for claim in live if claim.kind is not ClaimKind.SET))
     return Held(now_ns, rows, low_w, high_w, timed_w, winners, claims)
+
+
+def told_of(held: Held) -> dict[str, Any]:
+    """Return what held some rows, for a report: the sums of their bounds (W), and how many each source controlled."""
+    controlled = Counter("nobody" if winner is None else winner[0] for winner in held.winners)
+    return {
+        "at": iso(held.at_ns), "low_w": round(float(held.low_w.sum()), 1), "high_w": round(float(held.high_w.sum()), 1),
+        "controlled_by": dict(sorted(controlled.items())),
+    }  # fmt: skip
 
 
 def taken_of(stage: Stage, claim: str) -> PositionChanged | None:
