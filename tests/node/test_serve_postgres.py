@@ -239,7 +239,7 @@ def test_while_the_database_is_away_nothing_is_lost_and_whoever_asks_is_told(pla
             await loop.run_in_executor(None, database.stop, "fast")
             last = asyncio.create_task(one.limit(9_999.0))
             await asyncio.sleep(0.5)
-            one.child.send_signal(signal.SIGINT)  # it ends all the same, and what it can't record it answers to nobody
+            one.child.send_signal(signal.SIGTERM)  # it ends all the same, and what it can't record it answers to nobody
             async with asyncio.timeout(20):
                 await one.child.wait()
             answer = (await asyncio.gather(last, return_exceptions=True))[0]
