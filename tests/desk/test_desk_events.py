@@ -20,7 +20,7 @@ from tieline.desk.ports import Award, Offer, Segment
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
 from tieline.fleet.ledger import SLOT_NS, Capacity, Held, Ledger
-from tieline.resource.claim import Refusal
+from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS
@@ -341,3 +341,58 @@ def test_an_event_that_begins_while_the_market_has_its_devices_says_what_it_lack
         assert after.end_ns == called[0].end_ns + 10 * MINUTE_NS
 
     asyncio.run(play())
+
+
+def test_a_car_that_leaves_gives_an_event_what_it_was_asked_and_not_what_it_stopped_drawing() -> None:
+    """Ten cars draw 5 kW each and are asked for 100 W each; then five of them leave."""
+
+    async def main() -> None:
+        stage = Programs()
+        stage.state.base_w[:] = stage.state.fleet.power_w[:] = -5_000.0
+        event = await stage.approved(1_000.0)
+        assert isinstance(event, ProgramEvent)
+        stage.clock.ns = START
+        await stage.desk.commit(events.due(stage.state, START))
+        stage.state.fleet.power_w[:] = [0.0] * 5 + [-4_900.0] * 5
+        tallies, facts = EventTallies(), []
+        for minute in range(12):
+            stage.state.fleet.taken_at_ns[:] = START + minute * MINUTE_NS
+            facts += tallies.count(stage.state, START + minute * MINUTE_NS)
+        assert facts[0].fact.delivered_w == pytest.approx(1_000.0)
+
+    asyncio.run(main())
+
+
+def test_an_event_calls_nobody_where_a_stronger_limit_bites_and_a_limit_takes_its_part_from_what_it_gave() -> None:
+    """Feeder-1 draws 25 kW and may draw 10: what one of it gives up is room for the others, so feeder-2 serves alone."""
+
+    async def main() -> None:
+        stage = Programs()
+        fleet = stage.state.fleet
+        stage.state.base_w[:] = fleet.power_w[:] = -5_000.0
+        limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-10_000.0, high=25_000.0,
+                          start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
+        stage.clock.ns = START
+        await stage.desk.ask(limit)
+        found = events.shares(stage.state, "pool-1", 5_000.0, START)
+        assert sorted(found.rows.tolist()) == [5, 6, 7, 8, 9]
+        assert found.share_w.sum() == pytest.approx(5_000.0)
+        assert found.target_w == pytest.approx([-4_000.0] * 5)
+        await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
+        event = await stage.approved(10_000.0, start_ns=START + SLOT_NS)
+        assert isinstance(event, ProgramEvent)
+        stage.clock.ns = START + SLOT_NS
+        await stage.desk.commit(events.due(stage.state, stage.clock.ns))
+        again = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-10_000.0, high=25_000.0,
+                          end_ns=START + HOUR_NS)  # fmt: skip
+        await stage.desk.ask(again)
+        low_w, _ = stage.state.claims.limits_above(np.arange(5), Level.PROGRAM, stage.clock.ns)
+        assert -10_000.0 <= low_w.sum() < -9_000.0
+        fleet.power_w[:] = [*low_w, *[-4_000.0] * 5]
+        tallies, facts = EventTallies(), []
+        for minute in range(12):
+            fleet.taken_at_ns[:] = stage.clock.ns + minute * MINUTE_NS
+            facts += tallies.count(stage.state, stage.clock.ns + minute * MINUTE_NS)
+        assert facts[0].fact.delivered_w == pytest.approx(5_000.0), "feeder-1 gives to the limit, feeder-2 to the event"
+
+    asyncio.run(main())

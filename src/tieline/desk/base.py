@@ -59,9 +59,10 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
         passed_s = max(int(readings.taken_at_ns[at]) - seen_ns, 0) / SECOND_NS
         kind = int(fleet.kinds[row])
         called = state.rebounds_until_ns[row] > now_ns
-        if called and kind in FINITE_S and seen_ns and watts - state.base_w[row] > HELD_W:
-            state.base_w[row] *= math.exp(-passed_s / FINITE_S[kind])
         free = commands.valid_until_ns[row] <= now_ns or (math.isnan(commands.target_w[row]) and not limited)
+        is_held = watts - state.base_w[row] > HELD_W and (called or not free)
+        if is_held and kind in FINITE_S and seen_ns:
+            state.base_w[row] *= math.exp(-passed_s / FINITE_S[kind])
         if not (free and math.isfinite(watts)) or (called and kind in PAY_BACK):
             continue
         settles_s = SLOW_S if fleet.kinds[row] in SLOW_KINDS else FAST_S
@@ -87,8 +88,9 @@ def _fade(
     passed_s: NDArray[np.float64],
     now_ns: int,
 ) -> None:
-    """Let the base of rows fade that are held back and whose need would have ended."""
-    called = (state.rebounds_until_ns[rows] > now_ns) & (watts - state.base_w[rows] > HELD_W)
+    """Let the base of rows fade that are held back, by a call or a limit, and whose need would have ended."""
+    called = (state.rebounds_until_ns[rows] > now_ns) | ~is_free(state, rows, now_ns)
+    held = called & (watts - state.base_w[rows] > HELD_W)
     for kind, settles_s in FINITE_S.items():
-        mine = called & (state.fleet.kinds[rows] == kind)
+        mine = held & (state.fleet.kinds[rows] == kind)
         state.base_w[rows[mine]] *= np.exp(-passed_s[mine] / settles_s)

@@ -3,8 +3,8 @@
 An interval is recorded when it is over, as the stretch that was truly counted: an event that begins within one, or a
 desk that was started within one, gives a shorter stretch, never one in the wrong place. What a desk that died had
 counted of the interval that ran is lost with it, five minutes at most; nothing is made up for it. It counts as the
-pools do (`tracking`): the power of a row above its base, and nothing from a row out of sight. A row that a stronger
-claim moves gives for that claim and not for the event: no kWh is counted twice.
+pools do (`tracking`): the power of a row above its base, and nothing from a row out of sight. What a stronger claim
+moves, or a stronger limit takes, is given for that one and not for the event: no kWh is counted twice.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tieline.desk.programs import EventState
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBatch
 from tieline.ids import derive
+from tieline.resource.level import Level
 from tieline.times import SECOND_NS, floor_ns
 
 SOURCE, OUTRANKED = "program", "outranked"
@@ -63,8 +64,9 @@ class EventTallies:
             # An event that has no device yet lacks all that was approved, and that counts as well.
             share_w = row_w = np.zeros(0)
             if batch is not None:
-                share_w, moves = batch.value - state.base_w[rows], obeys(state, batch, now_ns)
-                row_w = np.where(moves, tracking.above_base_w(state, rows), 0.0)
+                base_w = tracking.bounded_base_w(state, rows, Level.PROGRAM, now_ns)
+                share_w, moves = batch.value - base_w, obeys(state, batch, now_ns)
+                row_w = np.where(moves, _given_w(tracking.above_base_w(state, rows, base_w), share_w, power_w), 0.0)
                 self._taken_ws[event] += np.where(moves, 0.0, np.abs(share_w)) * min(seconds, 300.0)
             self._until_ns[event] = now_ns
             # What it was called for is what was approved, not what the reachable devices were shared out.
@@ -91,6 +93,16 @@ class EventTallies:
         fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
         return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
+
+
+def _given_w(row_w: tracking.Floats, share_w: tracking.Floats, power_w: float) -> tracking.Floats:
+    """Return what of each row's power above base is the event's (W): up to its target and not beyond.
+
+    A car that is told to charge 20 W less and leaves gives 20 W to the event; that it left is its own doing.
+    """
+    side = float(np.sign(power_w))
+    given_w: tracking.Floats = side * np.minimum(side * row_w, np.maximum(side * share_w, 0.0))
+    return given_w
 
 
 def _rows(batch: ClaimBatch | None) -> NDArray[np.int32]:

@@ -24,6 +24,7 @@ from tieline.desk.redispatch import unlimited
 from tieline.desk.response import SWITCHED_CODES
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
+from tieline.desk.tracking import bounded_base_w
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.ids import derive
 from tieline.pool.merit import merit_price
@@ -69,7 +70,7 @@ def refusal_of(state: DeskState, wish: ComposeEvent, now_ns: int) -> Refusal | N
     if wish.strategy not in ("share", "merit"):
         return Refusal("no such strategy", "strategy", wish.strategy, "share or merit")
     if not 0 < abs(wish.power_w) < 1e12:
-        return Refusal("an event asks for some power", "power_w", str(wish.power_w), "finite, not 0")
+        return Refusal("an event asks for some power", "power_w", str(wish.power_w), "below 1e12 W, not 0")
     if wish.end_ns - wish.start_ns > MAX_HOURS * HOUR_NS:
         return Refusal("the event is too long", "end_ns", iso(wish.end_ns), f"{MAX_HOURS} h after its start")
     wished = _event(wish, "", "")
@@ -87,10 +88,11 @@ def _event(wish: ComposeEvent, name: str, by: str) -> ProgramEvent:
 
 
 class Shared(Struct, frozen=True):
-    """Who serves an event: rows, each one's share (W), the most they could give, and who was passed over and why."""
+    """Who serves an event: rows, each one's share and target (W), the most they could give, and who was passed over."""
 
     rows: NDArray[np.int32]
     share_w: NDArray[np.float64]
+    target_w: NDArray[np.float64]
     most_w: float
     opted_out: int
     unseen: int
@@ -99,30 +101,51 @@ class Shared(Struct, frozen=True):
 def shares(state: DeskState, group: str, power_w: float, now_ns: int, apart_from: NDArray[np.int32] = NOBODY) -> Shared:
     """Return how an event's power is shared out over the devices of its group, apart from some that it has.
 
-    What a device gives is counted from its base, as it is measured later. Devices that a stronger claim moves are
-    passed over: what they give is that claim's. A switched load gives all or nothing, so some give all of it.
+    What a device gives is counted from its base within stronger limits, as it is measured later. Devices that a
+    stronger claim moves, or a limit holds, are passed over: what they give is that claim's. A switched load gives all
+    or nothing, so some give all of it.
     """
     fleet, side = state.fleet, float(np.sign(power_w))
     rows = fleet.leaves(group)
     unseen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     out = state.opted_out[rows]
-    gives_w = _gives_w(state, rows, side, now_ns)
+    base_w = bounded_base_w(state, rows, Level.PROGRAM, now_ns)
+    gives_w = _gives_w(state, rows, base_w, side, now_ns)
     settled = state.claims.arbitrate(now_ns, rows)
     is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
     may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER) & ~barred(state, SOURCE)[rows]
+    is_taken |= np.isin(rows, held_by_limits(state, rows[np.abs(base_w - state.base_w[rows]) > 1.0], now_ns))
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
-    rows, gives_w = rows[serves], gives_w[serves]
+    rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
     share_w = _split(gives_w, np.isin(fleet.kinds[rows], SWITCHED_CODES), abs(power_w))
     called = share_w > 0
-    return Shared(rows[called], side * share_w[called], float(gives_w.sum()), int(out.sum()), int(unseen.sum()))
+    share_w = side * share_w[called]
+    return Shared(
+        rows[called], share_w, base_w[called] + share_w, float(gives_w.sum()), int(out.sum()), int(unseen.sum())
+    )
 
 
-def _gives_w(state: DeskState, rows: NDArray[np.int32], side: float, now_ns: int) -> NDArray[np.float64]:
-    """Return how far each row can move from its base on a side within what stronger levels allow (W, 0 or more)."""
+def held_by_limits(state: DeskState, bound: NDArray[np.int32], now_ns: int) -> NDArray[np.int32]:
+    """Return bound rows and all that share a stronger group's limit with one of them.
+
+    Under a limit that bites, what one device gives up is room for its neighbours: the group as a whole gives nothing.
+    """
+    found = [bound]
+    for batch, alive in state.claims.batches():
+        is_limit = batch.kind is ClaimKind.LIMIT and batch.level < Level.PROGRAM and len(batch.rows) > 1
+        if is_limit and batch.start_ns <= now_ns < batch.end_ns and np.isin(batch.rows[alive], bound).any():
+            found.append(batch.rows[alive])
+    return np.unique(np.concatenate(found))
+
+
+def _gives_w(
+    state: DeskState, rows: NDArray[np.int32], base_w: NDArray[np.float64], side: float, now_ns: int
+) -> NDArray[np.float64]:
+    """Return how far each row can move from its bounded base on a side within what stronger levels allow (W)."""
     up_w, down_w = unlimited(state, rows, SHORT_H, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.PROGRAM, now_ns)
-    base_w = state.base_w[rows]
-    free_w = np.minimum(up_w, high_w - base_w) if side > 0 else np.minimum(down_w, base_w - low_w)
+    least_w, most_w = state.base_w[rows] - down_w, state.base_w[rows] + up_w
+    free_w = np.minimum(most_w, high_w) - base_w if side > 0 else base_w - np.maximum(least_w, low_w)
     return np.maximum(free_w, 0.0)
 
 
@@ -255,8 +278,7 @@ def due(state: DeskState, now_ns: int) -> list[Entry]:
             running = structs.replace(event, state=EventState.IN_PROGRESS)
             begun = _changed(running, "clock", now_ns)
             found = shares(state, event.group, event.power_w, now_ns)
-            value_w = state.base_w[found.rows] + found.share_w
-            entries += [begun, _placed(state, running, found.rows, value_w, now_ns, begun.id)]
+            entries += [begun, _placed(state, running, found.rows, found.target_w, now_ns, begun.id)]
         elif event.state is EventState.IN_PROGRESS and event.end_ns <= now_ns:
             done = [_changed(structs.replace(event, state=EventState.COMPLETED), "clock", now_ns)]
             entries += [*done, _ended(event, ClaimEnd.COMPLETED, done)]
@@ -272,14 +294,15 @@ def _called_later(state: DeskState, event: ProgramEvent, now_ns: int) -> list[En
     """
     rows, value_w = _called(state, event)
     side = float(np.sign(event.power_w))
-    lacks_w = abs(event.power_w) - float(np.maximum(side * (value_w - state.base_w[rows]), 0.0).sum())
+    base_w = bounded_base_w(state, rows, Level.PROGRAM, now_ns)
+    lacks_w = abs(event.power_w) - float(np.maximum(side * (value_w - base_w), 0.0).sum())
     if lacks_w <= LACKS_FRAC * abs(event.power_w):
         return []
     found = shares(state, event.group, side * lacks_w, now_ns, rows)
     if not len(found.rows):
         return []
     all_rows = np.concatenate((rows, found.rows))
-    all_w = np.concatenate((value_w, state.base_w[found.rows] + found.share_w))
+    all_w = np.concatenate((value_w, found.target_w))
     order = np.argsort(all_rows, kind="stable")
     return [_placed(state, event, all_rows[order], all_w[order], now_ns, derive("claims", SOURCE, event.id))]
 

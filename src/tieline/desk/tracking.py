@@ -78,10 +78,20 @@ def parts(begins_ns: int, ends_ns: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def above_base_w(state: DeskState, rows: Rows) -> Floats:
-    """Return what each row delivers now above its base (W); a row without fit telemetry delivers nothing."""
+def bounded_base_w(state: DeskState, rows: Rows, level: Level, now_ns: int) -> Floats:
+    """Return what each row would do without a claim of this level (W): its base, within what stronger ones leave it.
+
+    A car that a network operator holds to half of its draw gives that half to the limit, whoever else calls it.
+    """
+    low_w, high_w = state.claims.limits_above(rows, level, now_ns)
+    bounded_w: Floats = np.clip(state.base_w[rows], low_w, high_w)
+    return bounded_w
+
+
+def above_base_w(state: DeskState, rows: Rows, base_w: Floats | None = None) -> Floats:
+    """Return what each row delivers now above its base, or above another (W); unfit telemetry delivers nothing."""
     fleet = state.fleet
-    delta_w: Floats = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
+    delta_w: Floats = np.nan_to_num(fleet.power_w[rows]) - (state.base_w[rows] if base_w is None else base_w)
     unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     # Not its last value: what nobody sees can't be sold, and a meter would not count it either.
     return np.where(unfit | np.isnan(fleet.power_w[rows]), 0.0, delta_w)

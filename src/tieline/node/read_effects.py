@@ -40,10 +40,10 @@ def with_effects(
         now_ns: Now.
     """
     found_shares = shares(state, wish.group, wish.power_w, now_ns)
-    rows, share_w = found_shares.rows, found_shares.share_w
+    rows = found_shares.rows
     added_w = np.zeros(len(state.fleet))
-    # From where each device stands to where the event puts it: its base and its share.
-    added_w[rows] = state.base_w[rows] + share_w - np.nan_to_num(state.fleet.power_w[rows])
+    # From where each device stands to where the event puts it.
+    added_w[rows] = found_shares.target_w - np.nan_to_num(state.fleet.power_w[rows])
     after = what_if(added_w) if what_if is not None and len(rows) else {}
     limits = limits_on_groups(state, now_ns)
     touched = np.bincount(order.group_of[rows], minlength=len(order.names))
