@@ -334,24 +334,24 @@ def _group_asks(
 
 
 def _told_once(parts: list[tuple[ClaimBatch, Mask]], size: int) -> ClaimView:
-    """Return one view of what a source claims in several decisions; the newest gives its id and reason."""
-    newest = max((batch for batch, _ in parts), key=lambda batch: (batch.created_ns, batch.id))
+    """Return one view of what a source claims in several decisions; the newest gives its id and reason.
+
+    A device that several of them reach counts once: limits meet, and of targets the newest stands.
+    """
+    parts = sorted(parts, key=lambda part: (part[0].created_ns, part[0].id))
+    newest = parts[-1][0]
     is_limit = newest.kind is ClaimKind.LIMIT
-    low_w, high_w, value = (
-        sum(float(column[hits].sum()) for column, hits in columns)
-        for columns in (
-            [(batch.low, hits) for batch, hits in parts],
-            [(batch.high, hits) for batch, hits in parts],
-            [(batch.value, hits) for batch, hits in parts],
-        )
-    )
-    count = sum(int(hits.sum()) for _, hits in parts)
+    reached, at = np.unique(np.concatenate([batch.rows[hits] for batch, hits in parts]), return_inverse=True)
+    low_w, high_w, value_w = np.full(len(reached), -np.inf), np.full(len(reached), np.inf), np.zeros(len(reached))
+    np.maximum.at(low_w, at, np.concatenate([batch.low[hits] for batch, hits in parts]))
+    np.minimum.at(high_w, at, np.concatenate([batch.high[hits] for batch, hits in parts]))
+    value_w[at] = np.concatenate([batch.value[hits] for batch, hits in parts])  # the last of equals, the newest, stays
     end_ns = max(batch.end_ns for batch, _ in parts)
-    why = f"on {count:,} of {size:,} devices" + (f" by {len(parts)} decisions" if len(parts) > 1 else "")
+    why = f"on {len(reached):,} of {size:,} devices" + (f" by {len(parts)} decisions" if len(parts) > 1 else "")
     return ClaimView(
         newest.id, newest.source, newest.program, int(newest.level), WORDS[newest.level], newest.kind.value,
-        number(low_w) if is_limit else None, number(high_w) if is_limit else None,
-        None if is_limit else number(value), min(batch.start_ns for batch, _ in parts),
+        number(float(low_w.sum())) if is_limit else None, number(float(high_w.sum())) if is_limit else None,
+        None if is_limit else number(float(value_w.sum())), min(batch.start_ns for batch, _ in parts),
         None if end_ns == FOREVER_NS else end_ns, newest.because, "holds", why,
     )  # fmt: skip
 
