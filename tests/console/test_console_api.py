@@ -215,6 +215,8 @@ def test_a_limit_is_a_lease_that_can_be_released(running: Running) -> None:
         ("/events/preview", {"program": "x", "group": "feeder-01", "start_ns": "now"}, 422, "start_ns"),
         ("/events", {"surprise": 1}, 422, "surprise"),
         ("/resources/nothing/limit", {"low_w": 0, "high_w": 1, "minutes": 5, "because": "b"}, 404, "resource"),
+        ("/resources/feeder-01/limit", {"low_w": 0, "high_w": 1, "minutes": 5, "because": "b" * 401}, 422, "because"),
+        ("/resources/feeder-01/limit", {"low_w": 0, "high_w": 1e13, "minutes": 5, "because": "b"}, 409, "low, high"),
         ("/resources/feeder-01/limit", {"low_w": 2, "high_w": 1, "minutes": 5, "because": "b"}, 409, "low_w, high_w"),
         ("/resources/feeder-01/limit", {"low_w": 0, "high_w": 1, "minutes": 0, "because": "b"}, 409, "minutes"),
     ],

@@ -14,6 +14,7 @@ from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
 from tieline.console.trading_api import TRADING_ROUTES
+from tieline.console.twice import MOST_BECAUSE
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
 from tieline.desk.facts import KINDS
@@ -203,6 +204,8 @@ async def _step(call: Call, to: str) -> d.EventView:
 
 
 async def _limit(call: Call) -> Done:
+    if len(call.body.because) > MOST_BECAUSE:
+        raise Problem(422, "a reason is short", field="because", limit=f"up to {MOST_BECAUSE} characters")
     return _done(await call.desk.operator.limit(call.path("resource"), call.body, call.name))
 
 
@@ -219,8 +222,8 @@ async def _opt_in(call: Call) -> Done:
 
 
 async def _kill(call: Call) -> Done:
-    if not 0 < len(call.body.because.strip()) <= 400:
-        raise Problem(422, "the switch moves with a reason", field="because", limit="1 to 400 characters")
+    if not 0 < len(call.body.because.strip()) <= MOST_BECAUSE:
+        raise Problem(422, "the switch moves with a reason", field="because", limit=f"1 to {MOST_BECAUSE} characters")
     return _done(await call.desk.operator.kill(call.body.pressed, call.name))
 
 

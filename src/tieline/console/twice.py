@@ -5,10 +5,15 @@ from __future__ import annotations
 from tieline.console.table import Call
 from tieline.desk.modes import FeederMode
 
+MOST_BECAUSE = 400
+"""How many characters a reason has; a longer one is refused, and waits for nobody."""
+
 
 def wide(call: Call) -> str:
     """Return why a limit needs a second person; empty too where there is no such resource: the desk refuses it."""
     reader = call.desk.reader
+    if len(call.body.because) > MOST_BECAUSE:
+        return ""
     try:
         devices = reader.resource(call.path("resource")).devices
     except KeyError:
@@ -19,7 +24,7 @@ def wide(call: Call) -> str:
 def wide_mode(call: Call) -> str:
     """Return why a mode needs a second person; empty too where it is refused or so already: nobody confirms nothing."""
     body, feeder = call.body, call.path("feeder")
-    if body.mode not in set(FeederMode) or not 0 < len(body.because.strip()) <= 400:
+    if body.mode not in set(FeederMode) or not 0 < len(body.because.strip()) <= MOST_BECAUSE:
         return ""
     try:
         row = call.desk.reader.feeder(feeder)

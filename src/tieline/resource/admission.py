@@ -12,6 +12,8 @@ from tieline.resource.mode import mode_of, modes_told
 from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 MAX_AGE_NS = 30 * SECOND_NS
+MOST = 1e12
+"""A finite value beyond it (1 TW) is a slip of units; infinite says that there is no limit on that side."""
 MOST_RANDOM_S = 3_600.0
 MOST_PRIMACY = 2**31 - 1
 
@@ -125,6 +127,9 @@ def _values(claim: Claim) -> Refusal | None:
         # Both ends at the same infinity pass the test above and leave nothing to choose from.
         if claim.low == math.inf or claim.high == -math.inf:
             return Refusal("the limit is empty", "low, high", f"{claim.low}, {claim.high}", "a range", rule="R1")
+        if any(math.isfinite(end) and abs(end) > MOST for end in (claim.low, claim.high)):
+            given = f"{claim.low:g}, {claim.high:g}"
+            return Refusal("no resource is that large", "low, high", given, f"-{MOST:g} to {MOST:g}", rule="R1")
         return None
     if not math.isfinite(claim.value):
         return Refusal("the value must be finite", "value", str(claim.value), "a finite number", rule="R1")

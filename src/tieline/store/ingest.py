@@ -89,12 +89,12 @@ class Ingest:
             quality = np.zeros(count, np.uint32) if columns.quality is None else np.array(columns.quality, np.uint32)
         except OverflowError:
             return Refusal("a time or quality is out of range", "taken_at_ns, quality", "too large", "64 and 32 bits")
-        good = allowed & np.isfinite(values)
+        good = allowed & np.isfinite(values) & (taken_ns > 0)  # 0 means that nothing was ever read
         if good.all():  # the common case needs no second copy
             now_ns = np.full(count, self._clock.now_ns(), np.int64)
             readings = Readings(rows, np.full(count, code, np.uint16), values, quality, taken_ns, now_ns, "http")
             return await self._keep_all(readings, ())
-        refused = tuple((int(k), _why(rows[k], allowed[k])) for k in np.flatnonzero(~good))
+        refused = tuple((int(k), _why(rows[k], allowed[k], taken_ns[k])) for k in np.flatnonzero(~good))
         now_ns = np.full(int(good.sum()), self._clock.now_ns(), np.int64)
         codes = np.full(len(now_ns), code, np.uint16)
         readings = Readings(rows[good], codes, values[good], quality[good], taken_ns[good], now_ns, "http")
@@ -108,7 +108,9 @@ class Ingest:
         return Ingested(len(readings.rows), refused)
 
 
-def _why(row: int, is_allowed: bool) -> str:
+def _why(row: int, is_allowed: bool, taken_ns: int) -> str:
     if row < 0:
         return "unknown resource"
-    return "not a number" if is_allowed else "not within your scope"
+    if not is_allowed:
+        return "not within your scope"
+    return "not a number" if taken_ns > 0 else "taken_at_ns: not after 1970"
