@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -207,7 +208,16 @@ def test_two_operators_take_an_event_from_compose_to_cancel_and_its_booking_with
         page.context.close()
 
 
-def test_a_dispatcher_disables_a_feeder_on_its_screen_and_every_screen_says_so(running: Running, browser) -> None:
+@pytest.fixture
+def automatic(running: Running) -> Iterator[None]:
+    """Give feeder-02 back to Automatic, whatever became of the test."""
+    yield
+    with running.client("ann") as ann:
+        ann.post("/api/v1/feeders/feeder-02/mode", json={"mode": "Automatic", "because": "after the test"})
+        assert ann.get("/api/v1/feeders/feeder-02").json()["mode"] == "Automatic"
+
+
+def test_a_dispatcher_disables_a_feeder_on_its_screen_and_every_screen_says_so(running: Running, browser, automatic) -> None:
     page = _page(browser, running, running.cookies["dispatcher"])
     page.goto(f"{running.url}/feeder/feeder-02")
     page.get_by_role("button", name="Disabled …").click()

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,30 @@ def test_a_failed_commit_is_told_to_everyone_who_waited() -> None:
         return await asyncio.gather(*(group.append([fact(str(n))]) for n in range(3)), return_exceptions=True)
 
     assert [type(r) for r in asyncio.run(main())] == [StoreError] * 3
+
+
+def test_who_reads_state_and_records_waits_for_what_is_being_written_but_not_for_a_store_that_hangs() -> None:
+    class Slow:
+        kept, may = 0, threading.Event()
+
+        def append(self, records: list) -> int:
+            self.may.wait(10)
+            self.kept += len(records)
+            return self.kept
+
+    async def main() -> None:
+        loop, slow = asyncio.get_running_loop(), Slow()
+        group = GroupCommit(slow, lambda work, name: loop.create_task(work))
+        assert await group.caught_up(0.0)
+        writing = loop.create_task(group.append([fact("a")]))
+        await asyncio.sleep(0)
+        assert not await group.caught_up(0.05)
+        loop.call_later(0.05, slow.may.set)
+        assert await group.caught_up(9.0)
+        assert slow.kept == 1
+        await writing
+
+    asyncio.run(main())
 
 
 def test_a_trace_goes_back_to_every_cause_and_on_to_every_effect_but_not_to_siblings(tmp_path: Path) -> None:

@@ -84,10 +84,12 @@ async def _resource(call: Call) -> v.ResourceView:
 
 
 async def _why(call: Call) -> d.TraceView:
+    await call.desk.reader.caught_up()
     return call.desk.reader.why(call.path("resource"))
 
 
 async def _trace(call: Call) -> d.TraceView:
+    await call.desk.reader.caught_up()
     return call.desk.reader.trace(call.path("record"))
 
 

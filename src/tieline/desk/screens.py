@@ -158,6 +158,10 @@ class Reader(Protocol):
         """Return one resource in both views."""
         ...
 
+    async def caught_up(self) -> None:
+        """Return once the records hold what the state does, or after a second where they are away."""
+        ...
+
     def trace(self, record: str) -> TraceView:
         """Return what led to a record and what followed."""
         ...

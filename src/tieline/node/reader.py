@@ -274,6 +274,10 @@ class NodeReader:
         code = int(desk._link_of_row[row])
         return {} if code < 0 else {row: desk._links[code].name}
 
+    async def caught_up(self) -> None:
+        """Return once the records hold what the state does, or after a second where they are away."""
+        await self.node.group.caught_up(1.0)
+
     def trace(self, record: str) -> TraceView:
         """Return what led to a record and what followed. Raises KeyError where there is none."""
         return read_trace.of_record(self.journal, record)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from typing import Any, Generic, Protocol, TypeVar
 
-from tieline.store.journal import StoreDown
+from tieline.store.journal import StoreDown, StoreError
 
 T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
@@ -74,6 +74,19 @@ class GroupCommit(Generic[T]):
         """Return once nothing waits: what the state holds by then, the journal holds too."""
         while self._waiting or self._is_running:
             await self.append([])
+
+    async def caught_up(self, within_s: float) -> bool:
+        """Return whether what the state holds now is durable within so many seconds.
+
+        A state is ahead of its journal by what is being written; who reads both asks first.
+        """
+        if not (self._waiting or self._is_running):
+            return True
+        try:
+            await asyncio.wait_for(self.append([]), within_s)
+        except (StoreError, TimeoutError):
+            return False
+        return True
 
     async def _run(self) -> None:
         group: list[tuple[list[T], asyncio.Future[int]]] = []
