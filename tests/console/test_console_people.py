@@ -217,7 +217,9 @@ def automatic(running: Running) -> Iterator[None]:
         assert ann.get("/api/v1/feeders/feeder-02").json()["mode"] == "Automatic"
 
 
-def test_a_dispatcher_disables_a_feeder_on_its_screen_and_every_screen_says_so(running: Running, browser, automatic) -> None:
+def test_a_dispatcher_disables_a_feeder_on_its_screen_and_every_screen_says_so(
+    running: Running, browser, automatic
+) -> None:
     page = _page(browser, running, running.cookies["dispatcher"])
     page.goto(f"{running.url}/feeder/feeder-02")
     page.get_by_role("button", name="Disabled …").click()

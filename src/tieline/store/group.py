@@ -83,7 +83,8 @@ class GroupCommit(Generic[T]):
         if not (self._waiting or self._is_running):
             return True
         try:
-            await asyncio.wait_for(self.append([]), within_s)
+            async with asyncio.timeout(within_s):
+                await self.append([])
         except (StoreError, TimeoutError):
             return False
         return True
