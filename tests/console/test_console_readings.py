@@ -81,6 +81,28 @@ def test_bad_rows_are_named_and_the_good_ones_are_taken(tmp_path: Path) -> None:
     assert [r["row"] for r in held["rows"]] == [0, 3]
 
 
+def test_a_value_that_its_quantity_cannot_be_is_named_with_its_range_and_its_neighbours_are_taken(
+    tmp_path: Path,
+) -> None:
+    def body(point: str, values: list[float], taken_ns: tuple[int, int] = (10, 20)) -> dict:
+        return {**GOOD, "point": point, "value": values, "taken_at_ns": taken_ns}
+
+    bodies = [
+        body("soc_frac", [7.0, 1.0]), body("soc_frac", [-0.1, 0.0]), body("power_w", [1e300, 3.0]),
+        body("operating_state", [9.0, 2.0]), body("power_factor", [-1.5, -1.0]), body("power_w", [1.0, 2.0], (-5, 30)),
+    ]  # fmt: skip
+    answers, held = asked(tmp_path, [("gateway", one) for one in bodies])
+    assert [answer.json()["refused"] for answer in answers] == [
+        [[0, "soc_frac 7: give 0 to 1"]],
+        [[0, "soc_frac -0.1: give 0 to 1"]],
+        [[0, "power_w 1e+300: give -1e+12 to 1e+12 W"]],
+        [[0, "operating_state 9: give 0 to 5"]],
+        [[0, "power_factor -1.5: give -1 to 1"]],
+        [[0, "taken_at_ns -5: not after 1970"]],
+    ]
+    assert [row["value"] for row in held["rows"]] == [1.0, 0.0, 3.0, 2.0, -1.0, 2.0]
+
+
 @pytest.mark.parametrize(("name", "status"), [(None, 401), ("operator", 403), ("owner", 403)])
 def test_nobody_but_a_gateway_may_send(tmp_path: Path, name: str | None, status: int) -> None:
     (answer,), held = asked(tmp_path, [(name, GOOD)])

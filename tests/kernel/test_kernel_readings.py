@@ -16,6 +16,7 @@ from tieline.fleet.ledger import Ledger
 from tieline.resource.batch import Readings
 from tieline.resource.identity import Kind
 from tieline.resource.point import code
+from tieline.resource.quality import Quality
 from tieline.times import SECOND_NS
 
 KINDS = (Kind.THERMOSTAT, Kind.BATTERY, Kind.WATER_HEATER, Kind.PV)
@@ -68,3 +69,19 @@ def test_a_handful_of_readings_leaves_what_the_columns_leave(drawn: list[list[tu
     for name in ("quality", "taken_at_ns", "received_at_ns"):
         np.testing.assert_array_equal(getattr(one_by_one.fleet, name), getattr(in_columns.fleet, name))
     np.testing.assert_allclose(one_by_one.base_w, in_columns.base_w, rtol=1e-12, atol=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(allow_nan=False)), min_size=1, max_size=8))
+def test_what_a_device_says_beyond_its_quantity_is_marked_and_trusted_by_nobody(drawn: list[tuple[int, float]]) -> None:
+    told = batch([(row, key, value, 5) for row, value in drawn for key in ("power_w", "soc_frac")])
+    marked = told.in_range()
+    power = told.points == code("power_w")
+    beyond = np.where(power, np.abs(told.values) > 1e12 + 1e-6, np.abs(told.values - 0.5) > 0.5 + 1e-6)
+    assert (
+        ((marked.quality & Quality.OUT_OF_RANGE) != 0) == (beyond | ((told.quality & Quality.OUT_OF_RANGE) != 0))
+    ).all()
+    for few in (0, 16):
+        fleet = after(few, [marked])[0].fleet
+        soc = fleet.column("soc_frac")
+        assert ((soc >= -1e-6) & (soc <= 1 + 1e-6) | np.isnan(soc)).all()
+        assert (((fleet.quality & Quality.OUT_OF_RANGE) != 0) == (np.abs(fleet.power_w) > 1e12 + 1e-6)).all()

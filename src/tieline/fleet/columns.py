@@ -21,6 +21,7 @@ from tieline.resource.quality import Quality
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+OUT_OF_RANGE = np.uint32(Quality.OUT_OF_RANGE)
 FEW = 16
 """Batches up to this size are taken reading by reading."""
 KINDS: tuple[Kind, ...] = tuple(Kind)
@@ -201,7 +202,11 @@ class Fleet:
         return self._columns[point]
 
     def take_readings(self, readings: Readings) -> int:
-        """Take measurements; of each row and point the newest `taken_at_ns` stays. Returns how many came late."""
+        """Take measurements; of each row and point the newest `taken_at_ns` stays. Returns how many came late.
+
+        Power has a column of its quality beside it. Of any other point a value out of range is passed over: nothing
+        would tell it from a good one.
+        """
         if len(readings.rows) <= FEW:
             return self._take_few(readings)
         late = 0
@@ -209,6 +214,8 @@ class Fleet:
             column = self._column(int(point))
             taken = self._taken[int(point)]
             mine = readings.points == point
+            if point != self.power_code:
+                mine &= (readings.quality & OUT_OF_RANGE) == 0
             rows, when = readings.rows[mine], readings.taken_at_ns[mine]
             order = np.argsort(when, kind="stable")
             rows, when = rows[order], when[order]
@@ -232,6 +239,8 @@ class Fleet:
         received = readings.received_at_ns.tolist()
         for at in sorted(range(len(rows)), key=when.__getitem__):
             point, row = points[at], rows[at]
+            if point != self.power_code and readings.quality[at] & OUT_OF_RANGE:
+                continue
             column, taken = self._column(point), self._taken[point]
             if when[at] < taken[row] <= received[at]:
                 late += 1

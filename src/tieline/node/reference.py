@@ -142,9 +142,10 @@ def write_pages(folder: Path) -> None:
     """Write every generated page."""
     for name, page in PAGES.items():
         path = folder / name
-        if name == "points.md" and path.exists():  # its head is written by hand
-            continue
-        path.write_text(page(), encoding="utf-8")
+        head = ""
+        if name == "points.md" and path.exists():  # what stands before its table is written by hand
+            head = path.read_text(encoding="utf-8").partition("| point |")[0]
+        path.write_text(head + page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

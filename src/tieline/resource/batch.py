@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.resource.point import ends_by_code
 from tieline.resource.quality import Quality
 from tieline.times import SECOND_NS
 
@@ -49,6 +50,19 @@ class Readings:
         wrong = early & (self.taken_at_ns - ahead_ns > self.received_at_ns)
         quality = np.where(wrong, self.quality | np.uint32(Quality.QUESTIONABLE), self.quality)
         return replace(self, taken_at_ns=np.where(early, self.received_at_ns, self.taken_at_ns), quality=quality)
+
+    def in_range(self) -> Readings:
+        """Return the readings, marked OUT_OF_RANGE where a value is none that its quantity can be.
+
+        It is kept and shown, and trusted by nobody. A device's own wire has nobody to refuse to; a body over HTTP is
+        refused row by row instead.
+        """
+        low, high = ends_by_code()
+        beyond = (self.values < low[self.points]) | (self.values > high[self.points])
+        if not beyond.any():
+            return self
+        quality = np.where(beyond, self.quality | np.uint32(Quality.OUT_OF_RANGE), self.quality)
+        return replace(self, quality=quality)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -13,7 +14,7 @@ from tieline.desk.screens import Ingested
 from tieline.fleet.columns import Fleet
 from tieline.resource.batch import AHEAD_NS, Readings, Rows
 from tieline.resource.claim import Refusal
-from tieline.resource.point import points
+from tieline.resource.point import Point, ends_by_code, points
 from tieline.store.names import Names
 from tieline.times import Clock
 
@@ -73,7 +74,7 @@ class Ingest:
         }
         if lengths != {count} or count > MOST_ROWS:
             return Refusal("columns differ in length, or are too long", "resource", str(count), f"at most {MOST_ROWS}")
-        return await self._accept(columns, rows, point.code, self._allowed(scope, rows))
+        return await self._accept(columns, rows, point, self._allowed(scope, rows))
 
     def _allowed(self, scope: frozenset[str], rows: Rows) -> NDArray[np.bool_]:
         """Return which rows are known and may be sent by one of this scope (empty: any)."""
@@ -82,19 +83,23 @@ class Ingest:
         mine = self._names.rows_of(msgspec.json.encode(sorted(scope)), MOST_ROWS)
         return np.isin(rows, mine[mine >= 0])
 
-    async def _accept(self, columns: _Sent, rows: Rows, code: int, allowed: NDArray[np.bool_]) -> Ingested | Refusal:
-        count, values = len(rows), np.array(columns.value, np.float64)
+    async def _accept(self, columns: _Sent, rows: Rows, point: Point, allowed: NDArray[np.bool_]) -> Ingested | Refusal:
+        code, count, values = point.code, len(rows), np.array(columns.value, np.float64)
         try:
             taken_ns = np.array(columns.taken_at_ns, np.int64)
             quality = np.zeros(count, np.uint32) if columns.quality is None else np.array(columns.quality, np.uint32)
         except OverflowError:
             return Refusal("a time or quality is out of range", "taken_at_ns, quality", "too large", "64 and 32 bits")
-        good = allowed & np.isfinite(values) & (taken_ns > 0)  # 0 means that nothing was ever read
+        low, high = (float(ends[code]) for ends in ends_by_code())
+        # NaN is in no range; an instant of 0 means that nothing was ever read.
+        good = allowed & (values >= low) & (values <= high) & (taken_ns > 0)
         if good.all():  # the common case needs no second copy
             now_ns = np.full(count, self._clock.now_ns(), np.int64)
             readings = Readings(rows, np.full(count, code, np.uint16), values, quality, taken_ns, now_ns, "http")
             return await self._keep_all(readings, ())
-        refused = tuple((int(k), _why(rows[k], allowed[k], taken_ns[k])) for k in np.flatnonzero(~good))
+        refused = tuple(
+            (int(k), _why(point, rows[k], allowed[k], float(values[k]), taken_ns[k])) for k in np.flatnonzero(~good)
+        )
         now_ns = np.full(int(good.sum()), self._clock.now_ns(), np.int64)
         codes = np.full(len(now_ns), code, np.uint16)
         readings = Readings(rows[good], codes, values[good], quality[good], taken_ns[good], now_ns, "http")
@@ -108,9 +113,14 @@ class Ingest:
         return Ingested(len(readings.rows), refused)
 
 
-def _why(row: int, is_allowed: bool, taken_ns: int) -> str:
+def _why(point: Point, row: int, is_allowed: bool, value: float, taken_ns: int) -> str:
     if row < 0:
         return "unknown resource"
     if not is_allowed:
         return "not within your scope"
-    return "not a number" if taken_ns > 0 else "taken_at_ns: not after 1970"
+    if not math.isfinite(value):
+        return "not a number"
+    if taken_ns <= 0:
+        return f"taken_at_ns {taken_ns}: not after 1970"
+    unit = "" if point.unit == "1" else f" {point.unit}"
+    return f"{point.key} {value:g}: give {point.ends[0]:g} to {point.ends[1]:g}{unit}"
