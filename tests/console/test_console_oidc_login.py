@@ -48,7 +48,7 @@ class _Door:
     now_s: list[float]
 
     def browser(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, follow_redirects=False, timeout=20.0)
+        return httpx.Client(base_url=self.url, follow_redirects=False, timeout=60.0)
 
     def at_provider(self, browser: httpx.Client) -> str:
         """Begin, and return the address to which the provider leads."""
@@ -59,7 +59,7 @@ class _Door:
     @staticmethod
     def back(address: str, **form: str) -> str:
         """Answer the provider's page, and return where it sends the browser."""
-        answer = httpx.post(address, data=form, timeout=20.0)
+        answer = httpx.post(address, data=form, timeout=60.0)
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
@@ -78,7 +78,7 @@ def issuer() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     for _ in range(300):
         try:
-            httpx.get(f"{url}/.well-known/openid-configuration", timeout=2.0)
+            httpx.get(f"{url}/.well-known/openid-configuration", timeout=10.0)
             break
         except httpx.HTTPError:
             assert process.poll() is None

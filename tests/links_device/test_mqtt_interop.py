@@ -49,7 +49,7 @@ async def mosquitto(folder: Path, *lines: str) -> AsyncIterator[int]:
         str(MOSQUITTO), "-c", str(config), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        for _ in range(100):
+        for _ in range(1_200):
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()
@@ -62,14 +62,14 @@ async def mosquitto(folder: Path, *lines: str) -> AsyncIterator[int]:
         await process.wait()
 
 
-async def run(*command: str, seconds: float = 10.0) -> bytes:
+async def run(*command: str, seconds: float = 60.0) -> bytes:
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     async with asyncio.timeout(seconds):
         out, _ = await process.communicate()
     return out
 
 
-async def until(holds: object, seconds: float = 8.0) -> None:
+async def until(holds: object, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  it looks at another process
             await asyncio.sleep(0.02)
