@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import msgspec
 import pytest
 from console_stage import Running
 
+from ports import free_port
 from tieline.console.app import create_app
 from tieline.console.auth.oidc import OidcSettings
 from tieline.console.auth.oidc_login import LASTS_S, OidcLogin, is_safe
@@ -31,12 +31,6 @@ PEOPLE = {
     "u-17": {"preferred_username": "ann", "groups": ["grid-operators", "chess"]},
     "u-18": {"preferred_username": "guest", "groups": ["chess"]},
 }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -66,7 +60,7 @@ class _Door:
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     script = Path(__file__).parent / "oidc_provider.py"
     process = subprocess.Popen(
         [sys.executable, str(script), str(port)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -90,7 +84,7 @@ def issuer() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def door(running: Running, issuer: str) -> Iterator[_Door]:
-    port, now_s = _free_port(), [1_000.0]
+    port, now_s = free_port(), [1_000.0]
     settings = OidcSettings(
         issuer, "tieline", redirect_uri=f"http://127.0.0.1:{port}/oidc/callback", label="the utility's account",
         role_of={"grid-operators": Role.OPERATOR},
@@ -185,7 +179,7 @@ def test_guesses_at_the_callback_leave_no_record(door: _Door, running: Running) 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"issuer": f"http://127.0.0.1:{_free_port()}"}, "does not answer"),
+        ({"issuer": f"http://127.0.0.1:{free_port()}"}, "does not answer"),
         ({"issuer": "http://id.example"}, "not safe"),
     ],
 )

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from ports import free_port
 from tieline.links.device.sunspec_models import model
 from tieline.node.cli import main
 from tieline.rim.clock import SystemClock
@@ -82,14 +83,6 @@ class Body:
     def hold(self, target_w: float, high_w: float, until_ns: int) -> None:
         # a limit reaches an inverter as one percentage (WMaxLimPct), a setpoint as WSet
         self.high_w = min(high_w, target_w if math.isfinite(target_w) else math.inf)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @asynccontextmanager

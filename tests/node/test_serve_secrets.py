@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from click.testing import CliRunner
 
+from ports import free_port
 from tieline.links.endpoint.openadr.access import secret_digest
 from tieline.node.cli import main
 
@@ -39,14 +40,6 @@ LOUD = (  # every line that the server and its libraries could log, at its lowes
     "demo.quiet = lambda: structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0)); "
     "from tieline.node.cli import main; main()"
 )
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 async def use_all(url: str, enrolment: str, vtn: str, hook: str) -> tuple[set[str], str]:
