@@ -1,9 +1,10 @@
 """A PostgreSQL server of a test's own: a folder, a socket in it, and a port of 127.0.0.1 that wants a password."""
 
 import shutil
-import socket
 import subprocess
 from pathlib import Path
+
+from ports import free_port
 
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), Path("none"))
 IS_THERE = (BIN / "initdb").exists() and shutil.which("runuser") is not None
@@ -17,9 +18,7 @@ class PgServer:
         """Make its folder; `start` starts it."""
         self.folder = folder
         shutil.chown(folder, "postgres")
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
+        self.port = free_port()
         self.run("initdb", "-D", f"{folder}/db", "-A", "trust", "-N")
         (Path(folder) / "db" / "pg_hba.conf").write_text(
             "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n", encoding="ascii"

@@ -52,7 +52,7 @@ class Running:
 
     def client(self, name: str | None) -> httpx.Client:
         cookies = {"tieline_session": self.cookies[name]} if name else {}
-        return httpx.Client(base_url=self.url, cookies=cookies, timeout=30.0)
+        return httpx.Client(base_url=self.url, cookies=cookies, timeout=60.0)
 
     @property
     def now_ns(self) -> int:
@@ -113,7 +113,7 @@ def opened(folder: Path) -> Iterator[Running]:
     cookies: dict[str, str] = {}
     for name, link in console.links:
         secret = link.partition("#")[2]
-        answer = httpx.post(f"{console.url}/api/v1/enrol", json={"secret": secret})
+        answer = httpx.post(f"{console.url}/api/v1/enrol", json={"secret": secret}, timeout=60.0)
         assert answer.status_code == 200, answer.text
         cookies[name] = re.search(r"tieline_session=([^;]+)", answer.headers["set-cookie"])[1]  # type: ignore[index]
     yield Running(console, stage, trader, loop, cookies)

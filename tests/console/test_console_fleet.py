@@ -46,7 +46,7 @@ def _page(browser, running: Running, frame: bytes):
 
     page.route_web_socket("**/api/v1/live", relay)
     page.goto(running.url)
-    page.locator(".key.k4").wait_for(timeout=20_000)
+    page.locator(".key.k4").wait_for(timeout=60_000)
     return page
 
 
@@ -75,7 +75,7 @@ def test_the_sick_feeder_stands_first_and_the_others_lead_to_their_screens(runni
     canvas.hover(position={"x": 300, "y": box["height"] - 20})
     named = page.locator(".tip").inner_text().partition(" ")[0]
     canvas.click(position={"x": 300, "y": box["height"] - 20})
-    page.wait_for_url(f"**/feeder/{named}", timeout=5_000)
+    page.wait_for_url(f"**/feeder/{named}", timeout=60_000)
     page.context.close()
 
 
@@ -86,6 +86,6 @@ def test_a_phone_needs_no_sideways_scroll(running: Running, browser, path: str) 
     context.add_cookies([{"name": "tieline_session", "value": running.cookies["ann"], "url": running.url}])
     page = context.new_page()
     page.goto(running.url + path)
-    page.locator(".panel").first.wait_for(timeout=15_000)
+    page.locator(".panel").first.wait_for(timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     context.close()

@@ -64,7 +64,7 @@ def test_what_the_live_socket_sends_is_what_its_description_says(running: Runnin
     with connect(url, additional_headers=cookie, max_size=None) as socket:
         socket.send(json.dumps({"topics": topics}))
         while waiting:
-            message = json.loads(socket.recv(10))
+            message = json.loads(socket.recv(60))
             assert "problem" not in message, message
             word = message["topic"].partition(":")[0]
             payload = described["components"]["messages"][word]["payload"]

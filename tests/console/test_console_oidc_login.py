@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import msgspec
 import pytest
 from console_stage import Running
 
+from ports import free_port
 from tieline.console.app import create_app
 from tieline.console.auth.oidc import OidcSettings
 from tieline.console.auth.oidc_login import LASTS_S, OidcLogin, is_safe
@@ -33,12 +33,6 @@ PEOPLE = {
 }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class _Door:
     """A console with a provider, and the provider's way in itself."""
@@ -48,7 +42,7 @@ class _Door:
     now_s: list[float]
 
     def browser(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, follow_redirects=False, timeout=20.0)
+        return httpx.Client(base_url=self.url, follow_redirects=False, timeout=60.0)
 
     def at_provider(self, browser: httpx.Client) -> str:
         """Begin, and return the address to which the provider leads."""
@@ -59,14 +53,14 @@ class _Door:
     @staticmethod
     def back(address: str, **form: str) -> str:
         """Answer the provider's page, and return where it sends the browser."""
-        answer = httpx.post(address, data=form, timeout=20.0)
+        answer = httpx.post(address, data=form, timeout=60.0)
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]
 
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     script = Path(__file__).parent / "oidc_provider.py"
     process = subprocess.Popen(
         [sys.executable, str(script), str(port)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -78,7 +72,7 @@ def issuer() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     for _ in range(300):
         try:
-            httpx.get(f"{url}/.well-known/openid-configuration", timeout=2.0)
+            httpx.get(f"{url}/.well-known/openid-configuration", timeout=10.0)
             break
         except httpx.HTTPError:
             assert process.poll() is None
@@ -90,7 +84,7 @@ def issuer() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def door(running: Running, issuer: str) -> Iterator[_Door]:
-    port, now_s = _free_port(), [1_000.0]
+    port, now_s = free_port(), [1_000.0]
     settings = OidcSettings(
         issuer, "tieline", redirect_uri=f"http://127.0.0.1:{port}/oidc/callback", label="the utility's account",
         role_of={"grid-operators": Role.OPERATOR},
@@ -185,7 +179,7 @@ def test_guesses_at_the_callback_leave_no_record(door: _Door, running: Running) 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"issuer": f"http://127.0.0.1:{_free_port()}"}, "does not answer"),
+        ({"issuer": f"http://127.0.0.1:{free_port()}"}, "does not answer"),
         ({"issuer": "http://id.example"}, "not safe"),
     ],
 )

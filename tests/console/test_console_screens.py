@@ -40,7 +40,7 @@ class _Seen:
 
     def show(self, path: str, text: str) -> None:
         self.page.goto(self.url + path.replace("RECORD", self.record))
-        self.page.get_by_text(text, exact=False).first.wait_for(timeout=15_000)
+        self.page.get_by_text(text, exact=False).first.wait_for(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_screens_meet_wcag_2_2_aa_by_axe_in_both_palettes(seen: _Seen, path: str
         assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found.response["violations"]] == []
         before = seen.page.evaluate("document.documentElement.dataset.theme")
         seen.page.get_by_role("button", name=re.compile("^Use the (dark|light) palette$")).click()
-        seen.page.locator(f"html:not([data-theme='{before}'])").wait_for(state="attached", timeout=15_000)
+        seen.page.locator(f"html:not([data-theme='{before}'])").wait_for(state="attached", timeout=60_000)
 
 
 @needs_chromium
@@ -93,8 +93,8 @@ def test_the_overview_shows_the_figures_of_the_api(seen: _Seen, running: Running
 def test_a_click_on_a_cell_opens_its_resource(seen: _Seen) -> None:
     seen.show("/", SCREENS["/"])
     seen.page.locator("canvas[role=application]").click(position={"x": 4, "y": 20})
-    seen.page.wait_for_url("**/resource/**", timeout=5_000)
-    seen.page.get_by_text("In control now").wait_for(timeout=5_000)
+    seen.page.wait_for_url("**/resource/**", timeout=60_000)
+    seen.page.get_by_text("In control now").wait_for(timeout=60_000)
 
 
 @needs_chromium
@@ -102,9 +102,9 @@ def test_ctrl_k_finds_a_resource_by_keyboard_alone(seen: _Seen) -> None:
     seen.show("/", SCREENS["/"])
     seen.page.keyboard.press("Control+k")
     seen.page.keyboard.type("battery-000002")
-    seen.page.locator("#hits li").first.wait_for(timeout=5_000)
+    seen.page.locator("#hits li").first.wait_for(timeout=60_000)
     seen.page.keyboard.press("Enter")
-    seen.page.wait_for_url("**/resource/battery-000002", timeout=5_000)
+    seen.page.wait_for_url("**/resource/battery-000002", timeout=60_000)
 
 
 @needs_chromium
@@ -115,8 +115,8 @@ def test_ctrl_k_finds_a_resource_by_keyboard_alone(seen: _Seen) -> None:
 )  # fmt: skip
 def test_a_path_of_the_api_or_the_menu_leads_to_its_screen(seen: _Seen, guess: str, screen: str) -> None:
     seen.page.goto(seen.url + guess)
-    seen.page.wait_for_url(f"**{screen}", timeout=15_000)
-    seen.page.locator("main .screen, main .resource").first.wait_for(timeout=15_000)
+    seen.page.wait_for_url(f"**{screen}", timeout=60_000)
+    seen.page.locator("main .screen, main .resource").first.wait_for(timeout=60_000)
     assert seen.page.get_by_text("There is no screen").count() == 0
 
 
@@ -145,12 +145,12 @@ def test_a_day_that_cant_be_settled_yet_stands_with_what_it_lacks(seen: _Seen, r
 def test_a_run_of_like_records_is_one_line_of_the_audit_until_it_is_opened(seen: _Seen) -> None:
     seen.show("/audit", SCREENS["/audit"])
     run = seen.page.locator("button.row").first
-    run.wait_for(timeout=5_000)
+    run.wait_for(timeout=60_000)
     count = int(run.inner_text().split()[0])
     before = seen.page.locator("tbody tr").count()
     run.focus()
     seen.page.keyboard.press("Enter")
-    seen.page.locator("button.row[aria-expanded=true]").wait_for(timeout=5_000)
+    seen.page.locator("button.row[aria-expanded=true]").wait_for(timeout=60_000)
     assert count >= 3
     assert seen.page.locator("tbody tr").count() == before + count
     options = seen.page.locator("select option").all_inner_texts()
@@ -174,15 +174,15 @@ def test_an_event_is_composed_previewed_and_submitted_by_hand(seen: _Seen, runni
     page.get_by_label("Program").fill("Evening relief")
     page.get_by_label("Power, kW").fill("20")
     page.get_by_role("button", name="Preview").click()
-    page.get_by_text("Devices called").wait_for(timeout=5_000)
+    page.get_by_text("Devices called").wait_for(timeout=60_000)
     page.get_by_role("button", name="Submit for approval").click()
     row = page.locator("tr", has_text="Evening relief")
-    row.get_by_text("a second person decides").wait_for(timeout=5_000)
+    row.get_by_text("a second person decides").wait_for(timeout=60_000)
     with running.client("ben") as ben:
         event = next(e for e in ben.get("/api/v1/events").json() if e["program"] == "Evening relief")
         assert event["state"] == "Submitted"
         ben.post(f"/api/v1/events/{event['id']}/deny")
-    row.get_by_text("Denied").wait_for(timeout=5_000)
+    row.get_by_text("Denied").wait_for(timeout=60_000)
 
 
 def _gz(path: Path) -> int:

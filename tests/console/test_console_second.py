@@ -171,7 +171,7 @@ def test_an_owner_is_let_in_for_his_own_resources(running: Running) -> None:
     with running.client(None) as client:
         entered = client.post("/api/v1/enrol", json={"secret": made.json()["secret"], "password": "a long password"})
         cookie = re.search(r"tieline_session=([^;]+)", entered.headers["set-cookie"])[1]  # type: ignore[index]
-    with httpx.Client(base_url=running.url, cookies={"tieline_session": cookie}) as olga:
+    with httpx.Client(base_url=running.url, cookies={"tieline_session": cookie}, timeout=60.0) as olga:
         who = olga.get("/api/v1/me").json()
         assert who["scope"] == [mine]
         assert who["zone"]

@@ -5,7 +5,6 @@ import contextlib
 import json
 import math
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import uvloop
 from test_mqtt_link import Log
 
+from ports import free_port
 from tieline.desk.ports import Session
 from tieline.links.device.mqtt.link import MqttDevice, MqttLink, MqttSettings
 from tieline.resource.batch import CommandBatch
@@ -34,12 +34,6 @@ pytestmark = [
 ]
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @contextlib.asynccontextmanager
 async def mosquitto(folder: Path, *lines: str) -> AsyncIterator[int]:
     port = free_port()
@@ -49,7 +43,7 @@ async def mosquitto(folder: Path, *lines: str) -> AsyncIterator[int]:
         str(MOSQUITTO), "-c", str(config), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        for _ in range(100):
+        for _ in range(1_200):
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.close()
@@ -62,14 +56,14 @@ async def mosquitto(folder: Path, *lines: str) -> AsyncIterator[int]:
         await process.wait()
 
 
-async def run(*command: str, seconds: float = 10.0) -> bytes:
+async def run(*command: str, seconds: float = 60.0) -> bytes:
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     async with asyncio.timeout(seconds):
         out, _ = await process.communicate()
     return out
 
 
-async def until(holds: object, seconds: float = 8.0) -> None:
+async def until(holds: object, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  it looks at another process
             await asyncio.sleep(0.02)
@@ -130,10 +124,16 @@ def test_mosquitto_pub_plays_the_device_and_mosquitto_sub_hears_the_command(tmp_
             await run(str(PUB), *where, "-t", "zigbee2mqtt/plug", "-m", '{"power": 1500, "state": "ON"}')
             await until(lambda: log.readings_)
             assert log.last(3, "power_w")[0] == -1_500.0
-            hears = asyncio.ensure_future(run(str(SUB), *where, "-t", "zigbee2mqtt/plug/set", "-C", "1"))
-            await asyncio.sleep(0.5)
-            await link.send(off(clock))
-            assert json.loads(await hears) == {"state": "OFF"}
+            await run(str(PUB), *where, "-r", "-t", "ready", "-m", "yes")
+            topics = ("-t", "zigbee2mqtt/plug/set", "-t", "ready")
+            hears = await asyncio.create_subprocess_exec(
+                str(SUB), *where, *topics, "-C", "2", stdout=asyncio.subprocess.PIPE
+            )
+            async with asyncio.timeout(60.0):  # what is retained comes after both topics were subscribed to
+                assert await hears.stdout.readline() == b"yes\n"
+                await link.send(off(clock))
+                assert json.loads(await hears.stdout.readline()) == {"state": "OFF"}
+                await hears.wait()
             await run(str(PUB), *where, "-q", "1", "-t", "zigbee2mqtt/plug", "-m", '{"power": 0, "state": "OFF"}')
             await until(lambda: log.stages.get(("c1", 3), [None])[-1] is Stage.DONE)
             link.stop()
@@ -147,8 +147,7 @@ def test_mosquittos_clients_work_our_broker_and_a_wrong_password_is_refused() ->
         await broker.start()
         where = ["-h", "127.0.0.1", "-p", str(broker.port), "-u", "u"]
         hears = asyncio.ensure_future(run(str(SUB), *where, "-P", "p", "-q", "1", "-t", "a/+", "-C", "2", "-v"))
-        await until(lambda: broker.sessions)
-        await asyncio.sleep(0.2)
+        await until(lambda: any(session.filters for session in broker.sessions.values()))
         await run(str(PUB), *where, "-P", "p", "-q", "1", "-t", "a/b", "-m", "one")
         await run(str(PUB), *where, "-P", "p", "-t", "a/c", "-m", "two", "-r")
         assert await hears == b"a/b one\na/c two\n"

@@ -43,11 +43,11 @@ class OpenDnp3:
     async def say(self, line: str) -> Any:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(f"{line}\n".encode())
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(60):
             return json.loads(await self._process.stdout.readline())
 
     async def until(self, holds: Callable[[dict[str, Any]], bool]) -> Any:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while True:
                 seen = await self.say("points")
                 if holds(seen):
@@ -231,7 +231,7 @@ def test_a_half_open_opendnp3_loses_its_latch_after_the_lease_and_is_heard_again
             await asyncio.sleep(4)  # twice the lease: a master that answers our keep-alives keeps its latch
             assert desk.withdrawn == [] and short.health().session is Session.LIVE
             relay.freeze()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not desk.withdrawn or short.health().session is Session.LIVE:  # noqa: ASYNC110  it looks
                     await asyncio.sleep(0.05)
             assert desk.withdrawn == [("dnp3:dno", "limit", "pool:north")]
@@ -251,7 +251,7 @@ def test_tshark_finds_nothing_malformed_on_the_wire(tmp_path: Path) -> None:
         pipe = asyncio.subprocess.PIPE
         capture = await asyncio.create_subprocess_exec("tshark", *arguments, stderr=pipe)
         assert capture.stderr
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while b"Capturing on" not in (said := await capture.stderr.readline()):
                 if not said:
                     pytest.skip("capture on loopback isn't permitted here")

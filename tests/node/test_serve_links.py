@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from ports import free_port
 from tieline.links.device.sunspec_models import model
 from tieline.node.cli import main
 from tieline.rim.clock import SystemClock
@@ -84,14 +85,6 @@ class Body:
         self.high_w = min(high_w, target_w if math.isfinite(target_w) else math.inf)
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 @asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[list[str]]:
     """Yield what the server said by the time its console stood."""
@@ -99,7 +92,7 @@ async def served(folder: Path) -> AsyncIterator[list[str]]:
     child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         said: list[str] = []
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             while not any("one-time link" in line for line in said):
                 line = await child.stdout.readline()
                 assert line, (await child.stderr.read()).decode()
@@ -111,7 +104,7 @@ async def served(folder: Path) -> AsyncIterator[list[str]]:
             await child.wait()
 
 
-async def until(is_so, what: str, seconds: float = 20.0):
+async def until(is_so, what: str, seconds: float = 60.0):
     end = time.monotonic() + seconds
     while True:
         found = is_so()
@@ -156,7 +149,7 @@ def test_a_control_rooms_limit_reaches_the_devices_of_a_served_folder(tmp_path: 
         async with Supervisor(np.random.default_rng(1)) as supervisor:
             switch = MqttUnit("heater-1", PlugBody(2_000.0))
             MqttDevices([switch], supervisor, "127.0.0.1", broker.port, every_s=1.0).start()
-            async with served(folder) as said, httpx.AsyncClient() as http:
+            async with served(folder) as said, httpx.AsyncClient(timeout=60) as http:
                 link = next(line for line in said if "one-time link" in line).split()[-1]
                 url, secret = link.split("/enrol#")
                 entered = await http.post(f"{url}/api/v1/enrol", json={"secret": secret, "password": "a long password"})
@@ -204,7 +197,7 @@ def test_links_that_never_come_up_are_listed_as_down_and_no_market_is_said_to_li
     folder = made(tmp_path, **ports, digest="0" * 64)
 
     async def play() -> None:
-        async with served(folder) as said, httpx.AsyncClient() as http:
+        async with served(folder) as said, httpx.AsyncClient(timeout=60) as http:
             url, secret = next(line for line in said if "one-time link" in line).split()[-1].split("/enrol#")
             await http.post(f"{url}/api/v1/enrol", json={"secret": secret, "password": "a long password"})
             states = {row["name"]: row["state"] for row in (await http.get(f"{url}/api/v1/links")).json()}
@@ -241,7 +234,7 @@ def test_a_wrong_link_setting_refuses_the_start_and_names_its_path(tmp_path: Pat
     assert change[0] in text
     (folder / "tieline.toml").write_text(text.replace(change[0], change[1], 1))
     run = subprocess.run(
-        [sys.executable, "-m", "tieline", "serve", "--data", str(folder)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "tieline", "serve", "--data", str(folder)], capture_output=True, text=True, timeout=120
     )
     assert run.returncode == 2, run.stderr
     assert says in run.stderr

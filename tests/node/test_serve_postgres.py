@@ -120,12 +120,12 @@ async def served(place: Place) -> AsyncIterator[Served]:
     child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         said: list[str] = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not any(line.startswith("console at ") for line in said):
                 line = await child.stdout.readline()
                 assert line, (await child.stderr.read()).decode()
                 said.append(line.decode().rstrip())
-        async with httpx.AsyncClient(base_url=said[-1].removeprefix("console at "), timeout=30) as client:
+        async with httpx.AsyncClient(base_url=said[-1].removeprefix("console at "), timeout=60) as client:
             yield Served(child, client, said, place.tokens)
     finally:
         if child.returncode is None:
@@ -134,7 +134,7 @@ async def served(place: Place) -> AsyncIterator[Served]:
         assert PASSWORD not in "\n".join([*said, err.decode()])
 
 
-async def until(is_so: Callable[[], Awaitable[bool]], what: str, seconds: float = 30.0) -> None:
+async def until(is_so: Callable[[], Awaitable[bool]], what: str, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not await is_so():
         assert time.monotonic() < end, what
@@ -240,7 +240,7 @@ def test_while_the_database_is_away_nothing_is_lost_and_whoever_asks_is_told(pla
             last = asyncio.create_task(one.limit(9_999.0))
             await asyncio.sleep(0.5)
             one.child.send_signal(signal.SIGTERM)  # it ends all the same, and what it can't record it answers to nobody
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await one.child.wait()
             answer = (await asyncio.gather(last, return_exceptions=True))[0]
             assert isinstance(answer, httpx.TransportError) or answer.status_code != 200

@@ -176,7 +176,7 @@ def test_without_the_driver_the_extra_is_named(folder: Path) -> None:
     code = "import sys; sys.modules['psycopg'] = None; from tieline.node.cli import main; main()"
     for verb in (["serve", "--for", "1s"], ["replay"], ["doctor"]):
         words = [sys.executable, "-c", code, *verb, "--data", str(folder)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode != 0
         assert "pip install 'tieline[postgres]'" in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -255,7 +255,7 @@ def stepping(
         server = asyncio.create_task(serve(folder, 0, said.put_nowait, None, clock))
         while not (line := await said.get()).startswith("console at "):
             pass
-        async with httpx.AsyncClient(base_url=line.removeprefix("console at "), timeout=30) as client:
+        async with httpx.AsyncClient(base_url=line.removeprefix("console at "), timeout=60) as client:
 
             async def ask(high_w: float, minutes: int = 600, device: str = "battery-1") -> httpx.Response:
                 body = {"low_w": -5_000.0, "high_w": high_w, "minutes": minutes, "because": f"limit {high_w:.0f}"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from click.testing import CliRunner
 
+from ports import free_port
 from tieline.links.endpoint.openadr.access import secret_digest
 from tieline.node.cli import main
 
@@ -41,18 +42,10 @@ LOUD = (  # every line that the server and its libraries could log, at its lowes
 )
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 async def use_all(url: str, enrolment: str, vtn: str, hook: str) -> tuple[set[str], str]:
     """Sign in, ask for tokens, subscribe with a bearer, rightly and wrongly; return all secrets in play and /metrics."""
     secrets = {enrolment, PASSWORD, WRONG, VEN, BL}
-    async with httpx.AsyncClient(timeout=20.0) as http:
+    async with httpx.AsyncClient(timeout=60.0) as http:
         assert (
             await http.post(f"{url}/api/v1/enrol", json={"secret": enrolment, "password": PASSWORD})
         ).status_code == 200
@@ -64,7 +57,7 @@ async def use_all(url: str, enrolment: str, vtn: str, hook: str) -> tuple[set[st
         assert made.status_code == 200, made.text
         secrets.add(made.json()["secret"])
         for bearer in (made.json()["secret"], "bearer-of-nobody-4"):
-            await httpx.AsyncClient().get(f"{url}/api/v1/me", headers={"authorization": f"Bearer {bearer}"})
+            await httpx.AsyncClient(timeout=60).get(f"{url}/api/v1/me", headers={"authorization": f"Bearer {bearer}"})
         secrets.add("bearer-of-nobody-4")
         tokens = {}
         for client, secret in (("b1", VEN), ("bl", BL)):
@@ -120,7 +113,7 @@ def test_no_secret_stands_in_a_log_in_the_metrics_or_in_the_journal(tmp_path: Pa
         errors = asyncio.create_task(child.stderr.read())
         said: list[str] = []
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while not said or "one-time link" not in said[-1]:
                     line = await child.stdout.readline()
                     assert line, (await errors).decode()

@@ -55,7 +55,7 @@ async def running(*command: str) -> AsyncIterator[tuple[str, str]]:
     )
     try:
         url = ""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not url:
                 line = (await child.stdout.readline()).decode()
                 assert line, (await child.stderr.read()).decode()
@@ -70,7 +70,7 @@ async def running(*command: str) -> AsyncIterator[tuple[str, str]]:
             await child.wait()
 
 
-async def until(ask, what: str, seconds: float = 40.0):
+async def until(ask, what: str, seconds: float = 90.0):
     end = time.monotonic() + seconds
     while not (found := await ask()):
         assert time.monotonic() < end, what
@@ -92,7 +92,7 @@ async def gateway(http: httpx.AsyncClient, url: str) -> dict[str, str]:
     """Return the header of a new gateway account's token."""
     invited = await http.post(f"{url}/api/v1/accounts", json={"name": "head-end", "roles": ["gateway"]})
     assert invited.status_code == 200, invited.text
-    async with httpx.AsyncClient() as other:
+    async with httpx.AsyncClient(timeout=60) as other:
         body = {"secret": invited.json()["secret"].rpartition("#")[2], "password": PASSWORD}
         assert (await other.post(f"{url}/api/v1/enrol", json=body)).status_code == 200
     token = await http.post(f"{url}/api/v1/accounts/head-end/tokens")
@@ -121,7 +121,7 @@ def test_a_served_pool_offers_is_awarded_and_is_settled_the_day_after(tmp_path: 
     async def the_day() -> dict[str, str]:
         async with (
             running("-m", "tieline", "serve", "--data", str(folder)) as (url, secret),
-            httpx.AsyncClient() as http,
+            httpx.AsyncClient(timeout=60) as http,
         ):
             api = f"{url}/api/v1"
             await http.post(f"{api}/enrol", json={"secret": secret, "password": PASSWORD})
@@ -146,7 +146,7 @@ def test_a_served_pool_offers_is_awarded_and_is_settled_the_day_after(tmp_path: 
     async def the_day_after(token: dict[str, str]) -> None:
         ahead_s = (over.end_ns - time.time_ns()) // 10**9 + 600
         server = str(Path(__file__).parent / "later_server.py")
-        async with running(server, str(folder), str(ahead_s)) as (url, _), httpx.AsyncClient(timeout=30) as http:
+        async with running(server, str(folder), str(ahead_s)) as (url, _), httpx.AsyncClient(timeout=60) as http:
             api = f"{url}/api/v1"
             signed = await http.post(f"{api}/sign-in", json={"name": "admin", "password": PASSWORD})
             assert signed.status_code == 200, signed.text

@@ -264,7 +264,7 @@ def test_sigterm_ends_a_server_in_order_with_code_0(works: Path) -> None:
         while "one-time link" not in (line := child.stdout.readline()):
             assert line, child.stderr.read()
         os.kill(child.pid, signal.SIGTERM)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=60)
     finally:
         child.kill()
     assert (child.returncode, err) == (0, "")

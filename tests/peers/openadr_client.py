@@ -137,7 +137,7 @@ order = bl.events.create_event(
         intervals=payload(EventPayloadType.DISPATCH_SETPOINT, -1.25),
     )
 )  # fmt: skip
-until = time.monotonic() + 10
+until = time.monotonic() + 60
 answers: list = []
 while not answers and time.monotonic() < until:
     said_raw = bl.reports.session.get(f"{url}/reports", params={"eventID": order.id}).json()
@@ -155,7 +155,7 @@ found["resources"] = sorted(r.resource_name for r in bl.resources.get_resources(
 # the end of all
 bl.events.delete_event_by_id(event.id)
 ven.subscriptions.get_subscription_by_id(subscription.id)
-notes = [told.get(timeout=10) for _ in range(3)]
+notes = [told.get(timeout=60) for _ in range(3)]
 found["webhook"] = [
     (token, note["objectType"], note["operation"], ExistingEvent.model_validate(note["object"]).targets)
     for token, note in notes

@@ -37,7 +37,7 @@ with (
     ven.api.create_report(report).raise_for_status()
     found["reports"] = len(bl.api.reports(eventID=event["id"]))
     bl.api.delete_event(event["id"]).raise_for_status()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while len(hook.messages) < 3 and time.monotonic() < until:
         time.sleep(0.05)
     found["webhook"] = [json.loads(m.raw_payload)["operation"] for m in hook.messages]

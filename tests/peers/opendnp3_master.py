@@ -91,7 +91,7 @@ def operate(master, how, kind, index, value):
         answers.put([result.summary.name, [[p.index, p.state.name, p.status.name] for p in result.to_list()]])
 
     call(control(kind, value), int(index), done)
-    return answers.get(timeout=20)
+    return answers.get(timeout=50)
 
 
 def main(host, port, local, remote):

@@ -23,7 +23,7 @@ def test_the_iso_hop_of_a_wired_stage_wants_a_client_certificate(tmp_path: Path)
         clock = PacedClock(to_ns(datetime(2022, 8, 17, 3, 30, tzinfo=UTC)), 60.0)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
             stage = await raise_stage(scenario("heatwave"), 40, 1, clock, supervisor, tmp_path, speed=60.0)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while stage.iso_link.health().session is not Session.LIVE:  # noqa: ASYNC110  it is looked at
                     await asyncio.sleep(0.05)
             url = stage.iso_link._settings.url
