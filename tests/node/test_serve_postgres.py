@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from patience import until
 from pg_server import IS_THERE, PASSWORD, PgServer
 from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.roles import Role
@@ -132,13 +133,6 @@ async def served(place: Place) -> AsyncIterator[Served]:
             child.terminate()
         _, err = await child.communicate()
         assert PASSWORD not in "\n".join([*said, err.decode()])
-
-
-async def until(is_so: Callable[[], Awaitable[bool]], what: str, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not await is_so():
-        assert time.monotonic() < end, what
-        await asyncio.sleep(0.05)
 
 
 def granted(folder: Path) -> list[float]:

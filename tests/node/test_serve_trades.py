@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 from click.testing import CliRunner
 
+from patience import until
 from tieline.node.cli import main
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, market_day
 
@@ -68,14 +69,6 @@ async def running(*command: str) -> AsyncIterator[tuple[str, str]]:
         if child.returncode is None:
             child.terminate()
             await child.wait()
-
-
-async def until(ask, what: str, seconds: float = 90.0):
-    end = time.monotonic() + seconds
-    while not (found := await ask()):
-        assert time.monotonic() < end, what
-        await asyncio.sleep(0.2)
-    return found
 
 
 def made(tmp_path: Path, iso: int) -> Path:
