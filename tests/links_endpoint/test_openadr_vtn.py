@@ -402,6 +402,23 @@ def test_a_body_over_the_limit_is_refused_before_it_is_taken_in_and_turns_run_ou
     assert found == [413, 200, 200, 429, 429, 200]
 
 
+@pytest.mark.parametrize(("path", "status"), [("/auth/token", 400), ("/programs", 413)])
+def test_a_body_that_says_it_will_be_too_large_is_answered_before_it_comes(path: str, status: int) -> None:
+    heard = []
+
+    async def scene(room: Room) -> None:
+        head = "".join(f"{key}: {value}\r\n" for key, value in (await room.token("bl")).items())
+        host, _, port = room.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\n{head}content-length: 999999999999\r\n\r\n".encode())
+        async with asyncio.timeout(30):
+            heard.append(int((await reader.readline()).split()[1]))
+        writer.close()
+
+    play(scene, keep_ven=False)
+    assert heard == [status]
+
+
 ORIGINS = read_origins(("http://127.0.0.1:*", "https://ven.example:8443/hooks/"))
 
 

@@ -49,6 +49,9 @@ WORDS = {
     Level.PRICE: "price response",
     Level.LOCAL: "local default",
 }
+KILLED = "; the kill switch is pressed: only what leads to the safe power is sent"
+SETTLES_NS = 180 * SECOND_NS
+"""How long after a command a device is given before its meter counts against it."""
 
 
 def number(value: float) -> float | None:
@@ -105,16 +108,19 @@ def _gate_says(claim: Claim) -> str:
     return f"holds out targets weaker than {WORDS[claim.level]} (level {int(claim.level)})"
 
 
-def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool) -> str:
+def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool) -> str:
     held = settled.setpoint.limited_by
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
     if winner is None:
         text = "Nobody commands it: it runs freely within its limits"
+        if limiter is None and (named := [level for level, _, _ in settled.limits if level > Level.PHYSICS]):
+            # What it does by itself lies within them now; who set them is what an operator asks next.
+            text += f", those of {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in named)}"
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
     if limiter is not None:
         text += f", held back by {WORDS[limiter]} (level {int(limiter)})"
-    return text + ("; its owner has opted out" if gated else "")
+    return text + ("; its owner has opted out" if gated else "") + (KILLED if is_killed else "")
 
 
 def _command(state: DeskState, row: int, now_ns: int) -> CommandView | None:
@@ -200,7 +206,9 @@ def resource_view(
         LevelLimit(int(level), WORDS[level], number(bounds.low_w), number(bounds.high_w), holder)
         for level, bounds, holder in settled.limits
     )  # fmt: skip
-    controls = _group_controls(state, rows, now_ns) if settled is None else _controls(winner, settled, gated)
+    controls = (
+        _group_controls(state, rows, now_ns) if settled is None else _controls(winner, settled, gated, state.is_killed)
+    )
     command = None if is_group else _command(state, row, now_ns)
     return ResourceView(
         resource, fleet.kind_of(resource).value, is_group, state.revision, now_ns, len(rows),
@@ -216,7 +224,7 @@ def _group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> s
     settled = state.claims.arbitrate(now_ns, rows)
     named = settled.winner >= 0
     if not named.any():
-        return "Nobody commands its devices now"
+        return "Nobody commands its devices now" + (KILLED if state.is_killed else "")
     batches = {batch.id: batch for batch, _ in state.claims.batches()}
     by_level: dict[str, int] = {}
     serials, counts = np.unique(settled.winner[named], return_counts=True)
@@ -225,7 +233,12 @@ def _group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> s
         word = WORDS[batches[name].level] if name in batches else "a claim that has ended"
         by_level[word] = by_level.get(word, 0) + int(count)
     parts = [f"{word} {count:,}" for word, count in sorted(by_level.items(), key=lambda item: -item[1])]
-    return f"Of {len(rows):,} devices: " + ", ".join(parts) + f", free {int((~named).sum()):,}"
+    return (
+        f"Of {len(rows):,} devices: "
+        + ", ".join(parts)
+        + f", free {int((~named).sum()):,}"
+        + (KILLED if state.is_killed else "")
+    )
 
 
 def in_control(state: DeskState, now_ns: int) -> dict[str, int]:
@@ -362,10 +375,16 @@ def _mismatch(market: MarketSide, scada: ScadaSide, command: CommandView | None)
         return "The market counts on it, but its owner has opted out"
     if market.share_w and scada.quality and abs(market.share_w) > 200:
         return "The market counts on it, but its telemetry can't be trusted"
-    if command is not None and command.target_w is not None and scada.power_w is not None:
-        old = command.issued_ns is not None and scada.taken_ns is not None
-        if old and (scada.taken_ns or 0) - (command.issued_ns or 0) > 180 * SECOND_NS and not command.reached[4]:
-            away_w = scada.power_w - command.target_w
-            if abs(away_w) > max(300.0, 0.25 * abs(command.target_w)):
-                return f"Told {command.target_w / 1e3:.1f} kW, measured {scada.power_w / 1e3:.1f} kW"
+    if command is None or scada.power_w is None or command.issued_ns is None or scada.taken_ns is None:
+        return ""
+    if scada.taken_ns - command.issued_ns <= SETTLES_NS or command.reached[4]:
+        return ""
+    # What a device read back is what it was told; what it does is in its meter.
+    told_w = command.target_w
+    if told_w is not None and abs(scada.power_w - told_w) > max(300.0, 0.25 * abs(told_w)):
+        return f"Told {told_w / 1e3:.1f} kW, measured {scada.power_w / 1e3:.1f} kW"
+    for end_w, side in ((command.high_w, 1.0), (command.low_w, -1.0)):
+        if end_w is not None and side * (scada.power_w - end_w) > max(300.0, 0.25 * abs(end_w)):
+            most = "most" if side > 0 else "least"
+            return f"Told {end_w / 1e3:.1f} kW at {most}, measured {scada.power_w / 1e3:.1f} kW"
     return ""

@@ -47,7 +47,10 @@ class Buckets:
 
 
 async def read_body(request: Request, most: int) -> bytes:
-    """Return a body. Raises TooLarge as soon as it is, without taking in the rest."""
+    """Return a body. Raises TooLarge as soon as it is, or says that it will be, without taking in the rest."""
+    told = request.headers.get("content-length", "")
+    if told.isdecimal() and int(told[:20]) > most:
+        raise TooLarge(f"over {most} bytes: give at most that many")
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():

@@ -6,7 +6,7 @@ import asyncio
 import base64
 from urllib.parse import parse_qsl, unquote_plus
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from tieline.links.endpoint.openadr.access import TOKEN_S, Tokens
@@ -32,6 +32,8 @@ class TokenDesk:
         """Give a token for a client's id and secret."""
         try:
             form = _form(await read_body(request, MOST_FORM))
+        except ClientDisconnect:
+            return problem(400, "bad request", "the caller hung up")
         except (TooLarge, ValueError) as error:
             return problem(
                 400, "bad request", f"give a form of at most {MOST_FORM} bytes: {error}", {}, "invalid_request"

@@ -1,0 +1,65 @@
+"""What an operator is told of one device: who holds it, what stops it, and where its meter says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from desk_stage import Stage1, fleet_of
+
+from tieline.desk.authority import decide_kill
+from tieline.node.read_resource import SETTLES_NS, resource_view
+from tieline.resource.claim import ClaimKind
+from tieline.resource.command import Stage
+from tieline.resource.identity import Kind
+from tieline.resource.level import Level
+from tieline.times import SECOND_NS
+
+
+def told(stage: Stage1, resource: str = "r0"):
+    return resource_view(stage.state, {}, resource, {0: "devices"}, stage.clock.ns)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        ({"kind": ClaimKind.SET, "value": -4_000.0}, "Told -4.0 kW, measured 2.0 kW"),
+        ({"kind": ClaimKind.LIMIT, "low": -5_000.0, "high": -4_000.0}, "Told -4.0 kW at most, measured 2.0 kW"),
+        ({"kind": ClaimKind.LIMIT, "low": 4_000.0, "high": 5_000.0}, "Told 4.0 kW at least, measured 2.0 kW"),
+        ({"kind": ClaimKind.LIMIT, "low": -5_000.0, "high": 2_000.0}, ""),
+    ],
+)
+def test_a_device_that_read_its_command_back_and_does_not_follow_it_is_told_by_its_meter(ask: dict, words: str) -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY]))
+        fleet = stage.state.fleet
+        fleet.power_w[:] = 2_000.0
+        await stage.desk.ask(stage.ask("dso", Level.GRID_EMERGENCY, "r0", **ask))
+        await stage.desk.settle()
+        stage.devices.report(stage.devices.batches[-1], Stage.DONE, -4_000.0)
+        await stage.desk.flush()
+        assert told(stage).mismatch == "", "it is given its time"
+        stage.clock.ns += SETTLES_NS + 5 * SECOND_NS
+        assert told(stage).mismatch == "", "a meter that was read before proves nothing"
+        fleet.taken_at_ns[:] = stage.clock.ns
+        assert told(stage).mismatch == words
+
+    asyncio.run(play())
+
+
+def test_who_limits_a_device_that_runs_by_itself_and_that_the_kill_switch_is_pressed_are_told() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY]))
+        assert told(stage).controls == "Nobody commands it: it runs freely within its limits"
+        await stage.desk.ask(stage.ask("dso", Level.GRID_EMERGENCY, "r0", ClaimKind.LIMIT, low=-1_000.0, high=1_000.0))
+        await stage.desk.settle()
+        freely = "Nobody commands it: it runs freely within its limits, those of grid emergency (level 2)"
+        assert told(stage).controls == freely
+        entries, _ = decide_kill(stage.state, True, "ada", ("ada",), stage.clock.ns)
+        await stage.desk.commit(entries)
+        assert (
+            told(stage).controls == freely + "; the kill switch is pressed: only what leads to the safe power is sent"
+        )
+        assert told(stage, "feeder-1").controls.endswith("only what leads to the safe power is sent")
+
+    asyncio.run(play())
