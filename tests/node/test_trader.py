@@ -8,7 +8,7 @@ import numpy as np
 
 from tieline.desk.charging import LEAST_W
 from tieline.desk.facts import ScheduleMade, from_record
-from tieline.desk.ports import Award, Offer
+from tieline.desk.ports import Ask, Award, Granted, Offer
 from tieline.desk.prices import SendPrices
 from tieline.desk.trading import AskOffer, AskSegment
 from tieline.errors import LinkDown
@@ -16,8 +16,10 @@ from tieline.node.config import load_config
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.serve import node_of, trader_of
 from tieline.node.trader import NodeTrader
-from tieline.resource.batch import Readings
-from tieline.resource.claim import Refusal
+from tieline.resource.batch import CommandReports, Readings
+from tieline.resource.claim import ClaimKind, Quantity, Refusal
+from tieline.resource.command import Stage
+from tieline.resource.level import Level
 from tieline.resource.point import code
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
@@ -193,5 +195,32 @@ def test_two_beats_take_turns(tmp_path: Path) -> None:
         node.after_beat.append(ends)
         await asyncio.gather(node.beat(), node.beat())
         assert seen == ["begins", "ends"] * 2
+
+    play(tmp_path, scene)
+
+
+def test_what_devices_answer_is_recorded_without_waiting_for_the_next_beat(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        node, beats = trader.node, []
+        node.before_beat.append(lambda: beats.append("beat"))
+        granted = await node.desk.ask(
+            Ask("test:desk", "dispatcher", "p", Level.UTILITY, "battery-1", Quantity.P, ClaimKind.SET, 1, NOON_NS,
+                NOON_NS + 10 * MINUTE_NS, value=1_000.0)
+        )  # fmt: skip
+        assert isinstance(granted, Granted)
+        await node.beat()
+        (issued,) = [fact for r in node.journal.of_kind("CommandsIssued") if (fact := from_record(r))]
+        node.start()
+        beats.clear()
+        one = np.zeros(1, np.int32)
+        done = np.array([Stage.DONE], np.uint8), np.array([NOON_NS], np.int64), np.zeros(1, np.uint8)
+        node.desk.reports(CommandReports(issued.batch, "test", one, *done, np.array([1_000.0]), (), ()))
+        assert node.state.commands.stage[0] != Stage.DONE
+        async with asyncio.timeout(20):
+            while node.state.commands.stage[0] != Stage.DONE:  # noqa: ASYNC110  it comes by another task
+                await asyncio.sleep(0.1)
+        await node.group.drained()
+        assert len(list(node.journal.of_kind("CommandsReported"))) == 1
+        assert beats == []
 
     play(tmp_path, scene)

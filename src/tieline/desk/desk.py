@@ -66,6 +66,8 @@ class Desk:
         self._link_of_row = np.full(len(state.fleet), -1, np.int16)
         self._addresses: dict[str, dict[int, str]] = {}
         self._pending: list[Entry] = []
+        self.on_pending: Callable[[], None] = lambda: None
+        """Told when something waits for the next flush."""
         self._broken = ""
         self.on_readings: Callable[[Readings], None] = lambda readings: None
         self.last_reports: dict[int, CommandReports] = {}
@@ -244,6 +246,7 @@ class Desk:
         body = reports.rows.tobytes() + reports.stage.tobytes() + reports.at_ns.tobytes()
         record = derive("reports", reports.batch, reports.link, body)
         self._pending.append(Entry(record, fact, "", (reports.batch,)))
+        self.on_pending()
 
     def health(self, health: LinkHealth) -> None:
         """Take a change of a link's session."""

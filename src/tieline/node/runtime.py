@@ -40,6 +40,8 @@ Sleep = Callable[[float], Awaitable[None]]
 BEAT_S = 60.0
 SHOW_S = 5.0
 """Between two looks at what is measured while nothing can be recorded."""
+ANSWERS_S = 1.0
+"""So long devices' answers gather before they are recorded: hundreds come at once, and each commit is an fsync."""
 
 
 def replayed(fleet: Fleet, ledger: Ledger, journal: Journal) -> DeskState:
@@ -68,8 +70,9 @@ class Node:
     ) -> None:
         self.journal, self.clock, self.supervisor = journal, clock, supervisor
         self.group = GroupCommit(journal, supervisor.spawn, executor)
-        self._wake, self._turn = asyncio.Event(), asyncio.Lock()
+        self._wake, self._told, self._turn = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self.desk = Desk(state, self.group, clock, principals, self._changed)
+        self.desk.on_pending = self._told.set
         self.cycle = Cycle(self.desk, pools)
         self.publishers: list[Publisher] = []
         self.published: Sequence[str] = ()
@@ -162,7 +165,19 @@ class Node:
         """Begin to beat."""
         warm()
         self.supervisor.keep("beat", self._beats)
+        self.supervisor.keep("answers", self._answers)
         self.supervisor.keep("without a journal", self._outages)
+
+    async def _answers(self) -> None:
+        """Record what devices answer soon after it came: an operator who sees it move must not read "queued"."""
+        while True:
+            await self._told.wait()
+            await asyncio.sleep(ANSWERS_S / self._speed)
+            self._told.clear()
+            try:
+                await self.desk.flush()
+            except LinkDown:
+                await self.group.came_up.wait()
 
     async def _outages(self) -> None:
         """Go on showing and logging what is measured while the journal's database is away; decide nothing."""
