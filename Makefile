@@ -36,11 +36,14 @@ unit: $(VENV)/.dev
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q "uv==0.13.9"
 
+# Compiled once: where Python may not write bytecode, every start would else spend two seconds on it.
+COMPILE := $(BIN)/python -m compileall -q src
+
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml
-	$(BIN)/uv pip install -q --python $(BIN)/python -e . && touch $@
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -e . && $(COMPILE) && touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
-	$(BIN)/uv pip install -q --python $(BIN)/python -e ".[dev]" && touch $@ $(VENV)/.run
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -e ".[dev]" && $(COMPILE) && touch $@ $(VENV)/.run
 
 # The screens: built from console-web into the package; the result is committed, so that nobody needs Node to install.
 console:

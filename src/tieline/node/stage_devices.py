@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -177,7 +178,8 @@ async def raise_openadr(
     clients = {name: Client(name, secret_digest(secret), scopes) for name, secret in secrets.items()}
     # The pool's own expiry reads the wall clock, and a connection more or less is another world: servers close theirs.
     limits = httpx.Limits(max_keepalive_connections=4 * len(names) + 4, keepalive_expiry=None)
-    http = httpx.AsyncClient(timeout=30.0, limits=limits)
+    trust = ssl.create_default_context()  # one for all: each takes a while to read
+    http = httpx.AsyncClient(timeout=30.0, limits=limits, verify=trust)
     book = Book(node.group, clock)
     book.restore(node.journal)
     tokens = Tokens(clients, rng.bytes(32), clock)
@@ -199,6 +201,8 @@ async def raise_openadr(
         safe = FailSafe(trip_s=max(120.0, 3.0 * report_s * speed))
         settings = VenSettings(url, name, name, secrets[name], poll_s, report_s, max(30.0 / speed, 0.2), fail_safe=safe)
         own = np.random.default_rng(rng.integers(2**31))
-        ven = Ven(settings, WorldDevice(world, controls, row), Owner(bounds), http, clock, own, speed)
+        # Each end-point is a machine of its own: in one pool every call would look through everybody's connections.
+        its = httpx.AsyncClient(timeout=30.0, limits=httpx.Limits(keepalive_expiry=None), verify=trust)
+        ven = Ven(settings, WorldDevice(world, controls, row), Owner(bounds), its, clock, own, speed)
         supervisor.keep(f"ven {name}", ven.run)
     return link

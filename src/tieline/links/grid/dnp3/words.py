@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from py1815.control import CommandStatus
 from py1815.objects import AnalogQuality
 
@@ -45,6 +47,7 @@ _REASONS = (
 )
 
 
+@cache
 def analog_flags(quality: Quality) -> int:
     """Return the DNP3 flag octet of an analog value of this quality (IEEE 1815-2012, 11.6)."""
     flags = _common_flags(quality)
@@ -55,6 +58,7 @@ def analog_flags(quality: Quality) -> int:
     return flags
 
 
+@cache
 def binary_flags(quality: Quality) -> int:
     """Return the DNP3 flag octet of a binary value of this quality, without its state bit."""
     return _common_flags(quality)
