@@ -12,7 +12,7 @@ const SCREENS: [string, string, string][] = [
   ['market', 'Market', 'see_market'], ['alarms', 'Alarms', 'see_grid'], ['settlement', 'Settlement', 'see_money'],
   ['links', 'Protocols', 'see_grid'], ['replay', 'Replay', 'see_grid'], ['audit', 'Audit', 'see_audit'],
 ];
-const PARENT: Record<string, string> = { feeder: 'feeders', resource: 'overview', trace: 'audit' };
+const PARENT: Record<string, string> = { feeder: 'feeders', trace: 'audit' };
 
 function role(): string {
   const roles = me.value?.roles ?? [];

@@ -170,6 +170,12 @@ def demo(
         for promise in result["promises"]:
             word = "BROKEN" if not promise["held"] else "kept  " if promise["tested"] else "-     "
             click.echo(f"{word} {promise['name']}: {promise['evidence']}")
+        kept = [promise for promise in result["promises"] if promise["held"]]
+        idle = sum(not promise["tested"] for promise in kept)
+        click.echo(
+            f"{len(kept) - idle} of {len(result['promises'])} promises were put to the test and kept, "
+            f"{len(result['promises']) - len(kept)} broken, {idle} had no occasion (-)"
+        )
         money = result["settlement"]
         click.echo(f"revenue {money.get('revenue', 'not settled')}; journal {result['digest']}")
     if not result["held"] or result["failures"]:

@@ -16,7 +16,7 @@ from tieline.node.market_days import MarketDays
 from tieline.node.relief import grid_report
 from tieline.node.report import broke, journal_end, losses, report
 from tieline.node.settling import settle
-from tieline.node.stage import Stage, raise_stage, scenario
+from tieline.node.stage import Stage, raise_stage, require_devices, scenario
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
@@ -41,6 +41,7 @@ async def live(
 ) -> None:
     """Open a territory and serve it until cancelled, or for so many wall seconds."""
     what = scenario(scenario_name)
+    require_devices(devices)
     when = living(date.fromisoformat(what.day), 11 * HOUR_NS)
     clock = PacedClock(when.opens_ns, speed)
     async with Supervisor(np.random.default_rng([seed, 91])) as supervisor:

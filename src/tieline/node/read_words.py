@@ -81,12 +81,6 @@ def says(record: Record) -> str:
             return f"{fact.kind} {fact.energy_wh / 1e3:.1f} kWh: {fact.amount}" + (
                 f", {fact.cause}" if fact.cause else ""
             )
-        case f.SettlementRefused():
-            return f"not settled: {fact.refusal}"
-        case f.AlarmChanged():
-            return f"alarm {fact.state} by {fact.by}"
-        case f.AuthorityChanged():
-            return f"{fact.what} set to {fact.value} by {fact.by}"
         case f.Audited():
             return f"{fact.who}: {fact.action}: {fact.outcome}" + (f" ({fact.detail})" if fact.detail else "")
         case None if record.kind == OPENADR:
@@ -100,6 +94,12 @@ def says(record: Record) -> str:
 def _says_rarer(fact: f.Fact | None) -> str:
     """Return what a record says that begins or bounds others."""
     match fact:
+        case f.SettlementRefused():
+            return f"not settled: {fact.refusal}"
+        case f.AlarmChanged():
+            return f"alarm {fact.state} by {fact.by}"
+        case f.AuthorityChanged():
+            return f"{fact.what} set to {fact.value} by {fact.by}"
         case f.ReleaseStaged():
             waits = int((fact.at_ns.array() > 0).sum())
             return f"{waits} devices are let go at random, each at its turn; {len(fact.rows.array()) - waits} at once"

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from tieline.contract.eligibility import enrol
+from tieline.contract.eligibility import Enrolment, enrol
 from tieline.desk.cycle import PoolDesk
 from tieline.errors import ConfigError
 from tieline.fleet.columns import KINDS
@@ -143,6 +143,12 @@ def begins_ns(day: date) -> int:
     return to_ns(datetime.combine(day - timedelta(days=1), time(22, 30), tzinfo=ZONE))
 
 
+def require_devices(devices: int) -> None:
+    """Do nothing where a territory can have so many. Raises ConfigError for too few."""
+    if devices < LEAST_DEVICES:
+        raise ConfigError(f"--devices {devices}: give {LEAST_DEVICES} or more, so that every kind has its place")
+
+
 async def raise_stage(
     what: Scenario,
     devices: int,
@@ -156,11 +162,9 @@ async def raise_stage(
     """Build everything and connect it over the running loop's network (memory or sockets).
 
     `speed` is how many seconds of the clock pass in one of the loop's. A clock that starts on the market day itself has
-    an intraday auction: its gate is four minutes after the start
-    (twenty over sockets), and it clears a minute later.
+    an intraday auction: its gate is four minutes after the start (twenty over sockets), and it clears a minute later.
     """
-    if devices < LEAST_DEVICES:
-        raise ConfigError(f"--devices {devices}: give {LEAST_DEVICES} or more, so that every kind has its place")
+    require_devices(devices)
     day = date.fromisoformat(what.day)
     streams = [np.random.default_rng([seed, n]) for n in range(8)]
     territory = build(devices, streams[0], POOL)
@@ -171,20 +175,9 @@ async def raise_stage(
     eligible, refused = enrolments["energy"].may_serve, enrolments["energy"].refused
     meters = Meters.of(territory, eligible)
     starts, history = history_w(world, opens_ns, history_days, 300, 300, meters.read)
-    ledger = Ledger(share_classes={PRODUCT: "energy"})
-    most_w = float(territory.fleet.max_inject_w[eligible].sum() + territory.fleet.max_absorb_w[eligible].sum())
-    ledger.set_capacity(POOL, Capacity(most_w, most_w))
-    journal = SqliteJournal(folder / "journal.db")
-    state = replayed(territory.fleet, ledger, journal)
-    state.enrolments = enrolments
-    rows_of = territory.fleet.leaves(POOL)
-    pool = PoolDesk(POOL, rows_of, merit_price(territory.fleet.kinds), eligible, np.zeros(devices))
-    pool.feeder_of, pool.feeders = territory.feeder_of[rows_of], tuple(territory.feeders)
     loop = asyncio.get_running_loop()
     is_virtual = isinstance(loop, VirtualLoop)
-    executor = None if is_virtual else ThreadPoolExecutor(1, "journal")
-    node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool}, speed, executor)
-    node.published = [POOL, *territory.feeders, *_generation(territory)]
+    node = _node(territory, enrolments, eligible, clock, supervisor, folder, speed, is_virtual)
     rows = np.arange(devices, dtype=np.int32)
     counts = FEW if is_virtual else MANY
     wired = territory.by_kind[Kind.BATTERY][: counts.units]
@@ -209,6 +202,32 @@ async def raise_stage(
     )  # fmt: skip
     node.before_beat.append(_mover(stage))
     return stage
+
+
+def _node(
+    territory: Territory,
+    enrolments: dict[str, Enrolment],
+    eligible: NDArray[np.bool_],
+    clock: Clock,
+    supervisor: Supervisor,
+    folder: Path,
+    speed: float,
+    is_virtual: bool,
+) -> Node:
+    """Return the node of a territory: its journal's state, one pool of all that may serve, and what it publishes."""
+    fleet, ledger = territory.fleet, Ledger(share_classes={PRODUCT: "energy"})
+    most_w = float(fleet.max_inject_w[eligible].sum() + fleet.max_absorb_w[eligible].sum())
+    ledger.set_capacity(POOL, Capacity(most_w, most_w))
+    journal = SqliteJournal(folder / "journal.db")
+    state = replayed(fleet, ledger, journal)
+    state.enrolments = enrolments
+    rows_of = fleet.leaves(POOL)
+    pool = PoolDesk(POOL, rows_of, merit_price(fleet.kinds), eligible, np.zeros(len(fleet)))
+    pool.feeder_of, pool.feeders = territory.feeder_of[rows_of], tuple(territory.feeders)
+    executor = None if is_virtual else ThreadPoolExecutor(1, "journal")
+    node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool}, speed, executor)
+    node.published = [POOL, *territory.feeders, *_generation(territory)]
+    return node
 
 
 def _mover(stage: Stage) -> Callable[[], None]:

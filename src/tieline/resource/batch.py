@@ -58,7 +58,8 @@ class Readings:
         refused row by row instead.
         """
         low, high = ends_by_code()
-        beyond = (self.values < low[self.points]) | (self.values > high[self.points])
+        # Said so that NaN, which is neither below nor above, is beyond, too.
+        beyond = ~((self.values >= low[self.points]) & (self.values <= high[self.points]))
         if not beyond.any():
             return self
         quality = np.where(beyond, self.quality | np.uint32(Quality.OUT_OF_RANGE), self.quality)
