@@ -16,6 +16,7 @@ from msgspec import NODEFAULT, Struct
 from tieline.desk.facts import FACTS
 from tieline.links.grid.dnp3 import page as dnp3
 from tieline.links.grid.dnp3.binding import Binding
+from tieline.market.rule import baseline_rules
 from tieline.node.cli import main
 from tieline.node.config import Settings
 from tieline.resource import command, point
@@ -74,8 +75,11 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 def cli_page() -> str:
     """Return the page of the command line: each verb, its arguments and options."""
     lines = ["# Command line", "", "`tieline VERB --help` says the same. An error is one line and exit code 2.", ""]
-    for name in sorted(main.commands):
-        command = main.commands[name]
+    verbs = {name: command for name, command in main.commands.items() if not isinstance(command, click.Group)}
+    for group, command in main.commands.items():
+        if isinstance(command, click.Group):
+            verbs |= {f"{group} {name}": below for name, below in command.commands.items()}
+    for name, command in sorted(verbs.items()):
         arguments = [p.human_readable_name for p in command.params if isinstance(p, click.Argument)]
         lines += [f"## `{' '.join(['tieline', name, *arguments])}`", "", command.get_short_help_str(200), ""]
         options = [p for p in command.params if isinstance(p, click.Option)]
@@ -127,12 +131,30 @@ def links_page() -> str:
     return "\n".join([*lines, *found, ""])
 
 
+def baselines_page() -> str:
+    """Return the page of baseline rules: each one as its data say, with source and certainty."""
+    lines = [
+        "# Baseline rules", "",
+        "Generated from `rules/baselines.toml`. V: read in a public source; K: a published rule that is known and was not",
+        "read again. Hours count from the event's start (before) or end (after). `tieline rules diff A B` compares two.",
+    ]  # fmt: skip
+    for name, rule in sorted(baseline_rules().items()):
+        lines += ["", f"## {name}", "", f"{rule.source}. Certainty: {rule.certainty}.", "", "| parameter | value |"]
+        lines += ["|---|---|"]
+        for field, value in rule.as_rows().items():
+            if field not in ("id", "source", "certainty") and value not in (None, "", 0.0, ()):
+                shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+                lines.append(f"| `{field}` | {shown} |")
+    return "\n".join([*lines, ""])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "records.md": records_page,
     "commands.md": commands_page,
     "links.md": links_page,
+    "baselines.md": baselines_page,
     "dnp3.md": lambda: dnp3.markdown(Binding(0, (), ())),
     "points.md": lambda: point.markdown(),
 }
