@@ -260,6 +260,8 @@ def test_a_split_gives_what_is_wanted_to_a_switched_load_and_switches_none_in_pa
     assert ((share_w >= 0) & (share_w <= gives_w + 1e-6)).all()
     switched = share_w[is_switched]
     assert ((switched == 0) | (switched == gives_w[is_switched])).all()
+    if np.count_nonzero(share_w) > 1:  # one load alone may be more than is wanted, and is better than none
+        assert share_w.sum() <= wanted_w * (1 + 1e-9)
     if not is_switched.any():
         assert share_w.sum() == pytest.approx(min(wanted_w, gives_w.sum()))
 
@@ -363,6 +365,32 @@ def test_a_car_that_leaves_gives_an_event_what_it_was_asked_and_not_what_it_stop
     asyncio.run(main())
 
 
+def test_a_limit_that_is_far_off_bars_nobody_though_one_device_stands_at_its_cap() -> None:
+    """Feeder-1 draws 5 kW of the 20 that it may, all of it by one car that its old cap holds to less."""
+
+    async def main() -> None:
+        stage = Programs()
+        fleet = stage.state.fleet
+        stage.state.base_w[:] = fleet.power_w[:] = [0.0] * 5 + [-5_000.0] * 5
+        limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-20_000.0, high=25_000.0,
+                          start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
+        stage.clock.ns = START
+        await stage.desk.ask(limit)
+        stage.state.base_w[0] = fleet.power_w[0] = -5_000.0
+        assert stage.state.claims.limits_above(np.arange(5), Level.PROGRAM, START)[0][0] > -5_000.0
+        found = events.shares(stage.state, "pool-1", 10_000.0, START)
+        assert set(range(5)) <= set(found.rows.tolist())
+        assert found.limited == 0
+        seen = events.preview(stage.state, ComposeEvent("x", "pool-1", START, START + HOUR_NS, 10_000.0), START)
+        assert seen.limited == 0
+        tight = stage.ask("dso", Level.ENVELOPE, "feeder-2", ClaimKind.LIMIT, low=-10_000.0, high=25_000.0,
+                          start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
+        await stage.desk.ask(tight)
+        assert events.shares(stage.state, "pool-1", 10_000.0, START).limited == 5
+
+    asyncio.run(main())
+
+
 def test_an_event_calls_nobody_where_a_stronger_limit_bites_and_a_limit_takes_its_part_from_what_it_gave() -> None:
     """Feeder-1 draws 25 kW and may draw 10: what one of it gives up is room for the others, so feeder-2 serves alone."""
 
@@ -396,3 +424,11 @@ def test_an_event_calls_nobody_where_a_stronger_limit_bites_and_a_limit_takes_it
         assert facts[0].fact.delivered_w == pytest.approx(5_000.0), "feeder-1 gives to the limit, feeder-2 to the event"
 
     asyncio.run(main())
+
+
+def test_a_reason_that_is_too_long_is_refused_and_never_cut_in_silence() -> None:
+    stage = Programs()
+    wish = ComposeEvent("peak", "pool-1", START, START + HOUR_NS, 1_000.0, why="x" * 401)
+    refusal = events.refusal_of(stage.state, wish, stage.clock.ns)
+    assert refusal is not None
+    assert (refusal.field, refusal.value, refusal.limit) == ("why", "401 characters", "up to 400")

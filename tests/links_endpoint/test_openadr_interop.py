@@ -90,6 +90,7 @@ def test_python_oa3_client_registers_subscribes_and_takes_our_webhooks(tmp_path:
 
     assert on_sockets(tmp_path, scene, keep_ven=False) == {
         "ven": "site-6", "notifiers": {"WEBHOOK": True}, "polled": [["price 2", 3]], "reports": 1,
+        "all": ["price 2", "telemetry"],
         "webhook": ["CREATE", "UPDATE", "DELETE"], "coerced": ["Notification"] * 3,
     }  # fmt: skip
 

@@ -30,6 +30,7 @@ with (
     bl.api.update_event(event["id"], {**event, "eventName": "price 2"}).raise_for_status()
     polled = ven.poll_events("oa3")
     found["polled"] = [(e.event_name, len(e.intervals)) for e in polled]
+    found["all"] = sorted({e.event_name for e in ven.api.events()} | {e.event_name for e in bl.api.events()})
     report = {
         "eventID": event["id"], "clientName": "site-6",
         "resources": [{"resourceName": "site-6", "intervals": [{"id": 0, "payloads": [{"type": "USAGE", "values": [1]}]}]}],

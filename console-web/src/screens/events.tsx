@@ -129,7 +129,7 @@ function Compose() {
               <dt title="What an event can still have beside it">Free beside it</dt><dd><b>{power(preview.free_w)}</b> <span class="quiet">{energy(preview.free_wh)}</span>{Math.abs(preview.asked_w) > preview.free_w + 1000 && <span class="bad"> <Mark priority={2} /> {power(Math.abs(preview.asked_w) - preview.free_w)} of what is asked is promised already</span>}</dd></>}
               <dt>Energy</dt><dd>{energy(preview.energy_wh)}</dd>
               <dt title="What the called devices ask, by their merit order">Cost</dt><dd>{money(preview.cost)} $ <span class="quiet">{preview.energy_wh ? `${money(preview.cost / Math.abs(preview.energy_wh / 1e6))} $/MWh` : ''}</span></dd>
-              <dt>Left out</dt><dd>{preview.opted_out.toLocaleString('en-US')} opted out, {preview.unreachable.toLocaleString('en-US')} out of reach{preview.held_out > 0 && <span class="entered">, {preview.held_out.toLocaleString('en-US')} on a Disabled feeder</span>}</dd>
+              <dt>Left out</dt><dd>{preview.opted_out.toLocaleString('en-US')} opted out, {preview.unreachable.toLocaleString('en-US')} out of reach{preview.held_out > 0 && <span class="entered">, {preview.held_out.toLocaleString('en-US')} on a Disabled feeder</span>}{preview.limited > 0 && <span class="entered" title="Their group would pass its limit by itself: what one gives up is room for its neighbours">, {preview.limited.toLocaleString('en-US')} under a limit that takes it</span>}</dd>
               <dt>Rebound</dt><dd>{preview.rebound_says}</dd>
               <dt>Of which</dt><dd>{Object.entries(preview.by_kind).map(([kind, n]) => <span class="chip" key={kind}>{spaced(kind)} {n.toLocaleString('en-US')}</span>)}</dd>
             </dl>

@@ -36,6 +36,7 @@ from tieline.times import HOUR_NS, MINUTE_NS, iso
 
 SOURCE = "program"
 MAX_HOURS = 12
+MOST_WHY = 400
 NEVER = (KIND_CODE[Kind.BACKUP_GENERATOR],)
 REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0.5, Kind.SHIFTABLE_LOAD: 0.8}
 """Share of the power withheld that comes back when a called device is released (thermal and shifted load)."""
@@ -67,6 +68,8 @@ def refusal_of(state: DeskState, wish: ComposeEvent, now_ns: int) -> Refusal | N
         return Refusal("no such group", "group", wish.group, "a group or device of the registry")
     if not wish.program.strip() or len(wish.program) > 80:
         return Refusal("a program has a name", "program", wish.program[:80], "1 to 80 characters")
+    if len(wish.why) > MOST_WHY:
+        return Refusal("the reason is too long", "why", f"{len(wish.why)} characters", f"up to {MOST_WHY}")
     if wish.strategy not in ("share", "merit"):
         return Refusal("no such strategy", "strategy", wish.strategy, "share or merit")
     if not 0 < abs(wish.power_w) < 1e12:
@@ -83,7 +86,7 @@ def refusal_of(state: DeskState, wish: ComposeEvent, now_ns: int) -> Refusal | N
 def _event(wish: ComposeEvent, name: str, by: str) -> ProgramEvent:
     return ProgramEvent(
         name, wish.program.strip(), wish.group, wish.strategy, wish.start_ns, wish.end_ns, wish.power_w, by,
-        why=wish.why[:400],
+        why=wish.why,
     )  # fmt: skip
 
 
@@ -96,6 +99,7 @@ class Shared(Struct, frozen=True):
     most_w: float
     opted_out: int
     unseen: int
+    limited: int
 
 
 def shares(state: DeskState, group: str, power_w: float, now_ns: int, apart_from: NDArray[np.int32] = NOBODY) -> Shared:
@@ -114,27 +118,38 @@ def shares(state: DeskState, group: str, power_w: float, now_ns: int, apart_from
     settled = state.claims.arbitrate(now_ns, rows)
     is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
     may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER) & ~barred(state, SOURCE)[rows]
-    is_taken |= np.isin(rows, held_by_limits(state, rows[np.abs(base_w - state.base_w[rows]) > 1.0], now_ns))
+    limited = np.isin(rows, held_by_limits(state, side, now_ns))
+    is_taken |= limited
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
     rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
     share_w = _split(gives_w, np.isin(fleet.kinds[rows], SWITCHED_CODES), abs(power_w))
     called = share_w > 0
     share_w = side * share_w[called]
     return Shared(
-        rows[called], share_w, base_w[called] + share_w, float(gives_w.sum()), int(out.sum()), int(unseen.sum())
-    )
+        rows[called], share_w, base_w[called] + share_w, float(gives_w.sum()), int(out.sum()), int(unseen.sum()),
+        int(limited.sum()),
+    )  # fmt: skip
 
 
-def held_by_limits(state: DeskState, bound: NDArray[np.int32], now_ns: int) -> NDArray[np.int32]:
-    """Return bound rows and all that share a stronger group's limit with one of them.
+def held_by_limits(state: DeskState, side: float, now_ns: int) -> NDArray[np.int32]:
+    """Return the rows of stronger group limits that bite, on the side of an event.
 
-    Under a limit that bites, what one device gives up is room for its neighbours: the group as a whole gives nothing.
+    Such a group would draw more than its import limit, or give more than its export limit, by itself: what one device
+    gives up is room for its neighbours, and the group as a whole gives nothing. Under a limit that is far off, or with
+    a cap that binds one device alone, the others give what they give.
     """
-    found = [bound]
+    found = [NOBODY]
     for batch, alive in state.claims.batches():
         is_limit = batch.kind is ClaimKind.LIMIT and batch.level < Level.PROGRAM and len(batch.rows) > 1
-        if is_limit and batch.start_ns <= now_ns < batch.end_ns and np.isin(batch.rows[alive], bound).any():
-            found.append(batch.rows[alive])
+        if not is_limit or not batch.start_ns <= now_ns < batch.end_ns:
+            continue
+        rows = batch.rows[alive]
+        own_w = (
+            side * state.base_w[rows]
+        )  # the event pushes up: what counts is what is drawn, and for a push down given
+        cap_w = side * (batch.low[alive] if side > 0 else batch.high[alive])
+        if float(np.minimum(own_w, 0.0).sum()) < float(np.minimum(cap_w, 0.0).sum()) - 1.0:
+            found.append(rows)
     return np.unique(np.concatenate(found))
 
 
@@ -156,6 +171,11 @@ def _split(gives_w: NDArray[np.float64], is_switched: NDArray[np.bool_], wanted_
     turns = np.cumsum(is_switched) * part
     whole = is_switched & (np.floor(turns + 0.5) > np.floor(turns - part + 0.5))
     share_w = np.where(whole, gives_w, 0.0)
+    while (over_w := float(share_w.sum()) - wanted_w) > 0 and np.count_nonzero(share_w) > 1:
+        # Rounding came out above what is wanted: the least that brings it below stays at rest, others fill the gap.
+        on = np.flatnonzero(share_w)
+        enough = on[share_w[on] >= over_w]
+        share_w[enough[share_w[enough].argmin()] if len(enough) else on[share_w[on].argmax()]] = 0.0
     rest_w = float(gives_w[~is_switched].sum())
     left_w = max(min(wanted_w, most_w) - float(share_w.sum()), 0.0)
     if rest_w > 0:
@@ -193,7 +213,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         float(np.mean(per_minute)) * hours, -float(np.sign(wish.power_w)) * rebound_w, text,
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
         float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
-        int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()),
+        int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited,
     )  # fmt: skip
 
 

@@ -83,10 +83,12 @@ class OpenAdrLink:
             await self._provide(end_point)
         events = book.below("events", self._program)
         if not [event for event in events if event.get("eventName") == TELEMETRY]:
+            # Not 0001-01-01 and P9999Y, the standard's now and for ever: an independent client adds the two, and fails.
+            period = {"start": iso(self.clock.now_ns()), "duration": "P1000Y"}
             wanted = [{"payloadType": name, "readingType": "DIRECT_READ"} for name in ASKED]
             standing = {
                 "programID": self._program, "eventName": TELEMETRY, "reportDescriptors": wanted, "intervals": [],
-                "intervalPeriod": {"start": "0001-01-01T00:00:00Z", "duration": "P9999Y"},
+                "intervalPeriod": period,
             }  # fmt: skip
             await self._publish("events", standing)
         self._adopt(events)
