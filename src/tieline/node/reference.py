@@ -75,14 +75,14 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 def cli_page() -> str:
     """Return the page of the command line: each verb, its arguments and options."""
     lines = ["# Command line", "", "`tieline VERB --help` says the same. An error is one line and exit code 2.", ""]
-    verbs = {name: command for name, command in main.commands.items() if not isinstance(command, click.Group)}
-    for group, command in main.commands.items():
-        if isinstance(command, click.Group):
-            verbs |= {f"{group} {name}": below for name, below in command.commands.items()}
-    for name, command in sorted(verbs.items()):
-        arguments = [p.human_readable_name for p in command.params if isinstance(p, click.Argument)]
-        lines += [f"## `{' '.join(['tieline', name, *arguments])}`", "", command.get_short_help_str(200), ""]
-        options = [p for p in command.params if isinstance(p, click.Option)]
+    verbs: dict[str, click.Command] = {}
+    for name, verb in main.commands.items():
+        below = verb.commands if isinstance(verb, click.Group) else {}
+        verbs |= {f"{name} {each}": one for each, one in below.items()} or {name: verb}
+    for name, verb in sorted(verbs.items()):
+        arguments = [p.human_readable_name for p in verb.params if isinstance(p, click.Argument)]
+        lines += [f"## `{' '.join(['tieline', name, *arguments])}`", "", verb.get_short_help_str(200), ""]
+        options = [p for p in verb.params if isinstance(p, click.Option)]
         if options:
             lines += ["| option | default | what it does |", "|---|---|---|"]
         for option in options:
@@ -135,8 +135,8 @@ def baselines_page() -> str:
     """Return the page of baseline rules: each one as its data say, with source and certainty."""
     lines = [
         "# Baseline rules", "",
-        "Generated from `rules/baselines.toml`. V: read in a public source; K: a published rule that is known and was not",
-        "read again. Hours count from the event's start (before) or end (after). `tieline rules diff A B` compares two.",
+        "Generated from `rules/baselines.toml`. V: read in a public source; K: a published rule that was not",
+        "read again. Hours count from the event's start (before) or end (after). `tieline rules diff` compares two.",
     ]  # fmt: skip
     for name, rule in sorted(baseline_rules().items()):
         lines += ["", f"## {name}", "", f"{rule.source}. Certainty: {rule.certainty}.", "", "| parameter | value |"]
