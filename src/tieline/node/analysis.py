@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from tieline.contract.eligibility import Case, Verdict, enrol, judge
 from tieline.errors import ConfigError
+from tieline.fleet.columns import FUELS, KINDS
 from tieline.market.baseline import Baseline, Event, Floats, compute
 from tieline.market.calendar import on_the_clock_of
 from tieline.market.rule import BaselineRule, baseline_rule
+from tieline.resource.identity import GROUP_KINDS
+from tieline.store.importing import read_fleet
 from tieline.store.meter_files import EventFile, MeterSeries, read_event, read_meters, read_warmest
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso, market_day
 
@@ -152,3 +156,51 @@ def _gaming(found: list[Baseline]) -> dict[str, Any]:
         "baseline_before_notice_kwh": sum(moved) if len(moved) == len(uses) else None,
         "rebound_kwh": sum(use.rebound for use in uses),
     }
+
+
+def eligible_one(kind: str, fuel: str, jurisdiction: str, program: str, **where: Any) -> dict[str, Any]:
+    """Return whether one resource may serve a program, and by which rule.
+
+    Raises:
+        ConfigError: There is no such kind or fuel.
+    """
+    leaves = sorted(each.value for each in KINDS if each not in GROUP_KINDS)
+    if kind not in leaves:
+        raise ConfigError(f"--kind {kind!r}: give one of {', '.join(leaves)}; or --devices TABLE")
+    if fuel not in FUELS:
+        raise ConfigError(f"--fuel {fuel!r}: give one of {', '.join(FUELS)}")
+    verdict = judge(Case(kind, fuel, jurisdiction, program, **where))
+    asked = {"kind": kind, "fuel": fuel, "jurisdiction": jurisdiction, "program": program, **where}
+    return {"eligible": verdict.is_eligible, **_rule_of(verdict), "asked": asked}
+
+
+def eligible_devices(table: Path, jurisdiction: str, program: str, **where: Any) -> dict[str, Any]:
+    """Return who of a device table may serve a program, and by which rule each other may not.
+
+    Raises:
+        ConfigError: The table is faulty; rows are named.
+    """
+    fleet = read_fleet(table)
+    kinds = np.array([kind.value for kind in KINDS])[fleet.kinds]
+    found = enrol(kinds, np.array(list(FUELS))[fleet.fuels], jurisdiction, program, **where)
+    counts = np.bincount(found.verdict_of, minlength=len(found.verdicts)).tolist()
+    refused: dict[str, dict[str, Any]] = {}
+    for verdict, count in zip(found.verdicts, counts, strict=True):
+        if not verdict.is_eligible and count:
+            row = refused.setdefault(verdict.rule, {**_rule_of(verdict), "count": 0})
+            row["count"] += count
+    devices = [
+        {"id": name, "eligible": verdict.is_eligible, "rule": verdict.rule}
+        for name, verdict in zip(fleet.ids, (found.verdicts[at] for at in found.verdict_of.tolist()), strict=True)
+    ]
+    asked = {"jurisdiction": jurisdiction, "program": program, **where}
+    return {
+        "eligible": int(found.may_serve.sum()), "total": len(fleet), "refused": list(refused.values()),
+        "asked": asked, "devices": devices,
+    }  # fmt: skip
+
+
+def _rule_of(verdict: Verdict) -> dict[str, str]:
+    return {
+        "rule": verdict.rule, "version": verdict.version, "source": verdict.source, "says": verdict.says
+    }  # fmt: skip

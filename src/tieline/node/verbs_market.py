@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from tieline.contract.eligibility import EventKind, Order
+from tieline.errors import ConfigError
 from tieline.node.cli import main, show
 
 FILE = click.Path(path_type=Path)
@@ -51,6 +53,57 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
     click.echo(f"total {found['total_kwh']:.4f} kWh")
+
+
+@main.command()
+@click.argument("program")
+@click.option("--jurisdiction", required=True, help="Where: US-CA, US-TX, GB, ...")
+@click.option("--kind", default="", help="One resource: its kind, such as backup_generator.")
+@click.option("--fuel", default="none", show_default=True, help="One resource: what it burns.")
+@click.option("--devices", type=FILE, help="Or a device table, as `tieline import` takes it.")
+@click.option("--location", type=click.Choice(["", "disadvantaged_community"]), default="", help="Where it stands.")
+@click.option("--event", type=click.Choice(["market", "test", "emergency"]), default="market", show_default=True)
+@click.option(
+    "--order",
+    type=click.Choice(["", "permits", "permits_disadvantaged"]),
+    default="",
+    help="What an order in force says.",
+)
+@JSON
+def eligible(
+    program: str,
+    jurisdiction: str,
+    kind: str,
+    fuel: str,
+    devices: Path | None,
+    location: Literal["", "disadvantaged_community"],
+    event: EventKind,
+    order: Order,
+    as_json: bool,
+) -> None:
+    """Say whether a resource, or each of a device table, may serve PROGRAM, and by which rule; deny by default.
+
+    The same table decides at enrolment, in the reservation book, at dispatch and at settlement.
+    """
+    from tieline.node.analysis import eligible_devices, eligible_one
+
+    where = {"location": location, "event": event, "order": order}
+    if devices is None:
+        found = eligible_one(kind, fuel, jurisdiction, program, **where)
+    elif kind:
+        raise ConfigError(f"--kind {kind} and --devices {devices}: give one of them")
+    else:
+        found = eligible_devices(devices, jurisdiction, program, **where)
+    if as_json:
+        show(found, True)
+        return
+    if "devices" not in found:
+        click.echo(f"{'may' if found['eligible'] else 'may not'} serve {program}: {found['says']}")
+        click.echo(f"  {found['rule']} {found['version']} ({found['source']})")
+        return
+    click.echo(f"{found['eligible']:,} of {found['total']:,} may serve {program}")
+    for rule in found["refused"]:
+        click.echo(f"  {rule['count']:,} not: {rule['says']} ({rule['rule']} {rule['version']}, {rule['source']})")
 
 
 @main.group()
