@@ -19,6 +19,7 @@ EVENT = date(2024, 7, 31)
 HOLIDAYS = frozenset({date(2024, 7, 4), date(2024, 9, 2)})
 EARLIER = frozenset({date(2024, 7, 24), date(2024, 7, 11)})
 CALL = Event(EVENT, 16, 20)
+WARMEST = {EVENT - timedelta(days=back): 20.0 + (3 * back) % 17 for back in range(60)}
 
 
 def site() -> dict:
@@ -39,7 +40,7 @@ def july(*days: int) -> tuple:
 
 
 def answer(rule: str):
-    return compute(baseline_rule(rule), site(), CALL, event_days=EARLIER, holidays=HOLIDAYS)
+    return compute(baseline_rule(rule), site(), CALL, event_days=EARLIER, holidays=HOLIDAYS, warmest=WARMEST)
 
 
 def test_vector_a_caiso_10_in_10_with_ratio() -> None:
@@ -78,7 +79,7 @@ def test_vector_i_rrmse() -> None:
     assert rrmse(cbl, load) == pytest.approx(0.04998, abs=5e-6)
 
 
-@pytest.mark.parametrize("rule", ["caiso-10-in-10", "caiso-residential-5-in-10", "middle-8-of-10"])
+@pytest.mark.parametrize("rule", ["caiso-10-in-10", "caiso-residential-5-in-10", "ercot-middle-8-of-10"])
 @given(scale=st.floats(0.1, 50))
 def test_scaling_the_load_scales_performance_under_ratio_rules(rule: str, scale: float) -> None:
     big = {day: values * scale for day, values in site().items()}
@@ -98,7 +99,7 @@ def test_the_load_of_event_days_never_enters_the_pool(rule: str) -> None:
     load = site()
     for day in EARLIER:
         load[day] = load[day] * 1e6
-    found = compute(baseline_rule(rule), load, CALL, event_days=EARLIER, holidays=HOLIDAYS)
+    found = compute(baseline_rule(rule), load, CALL, event_days=EARLIER, holidays=HOLIDAYS, warmest=WARMEST)
     assert found.performance == pytest.approx(answer(rule).performance)
 
 
@@ -109,7 +110,7 @@ def test_gaps_are_left_out_by_name_and_too_few_days_are_refused() -> None:
     assert dict(found.excluded)[date(2024, 7, 30)] == "meter data with gaps"
     with pytest.raises(ValueError, match="needs 5"):
         compute(baseline_rule("caiso-10-in-10"), {EVENT: load[EVENT]}, CALL)
-    with pytest.raises(ConfigError, match="give one of caiso-10-in-10"):
+    with pytest.raises(ConfigError, match="give one of aemo-wdr-10-of-10, caiso-10-in-10"):
         baseline_rule("no-such")
 
 

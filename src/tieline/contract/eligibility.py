@@ -153,14 +153,54 @@ class Enrolment:
         return self.verdicts[at].refusal(self.cases[at])
 
 
-def enrol(kinds: NDArray[np.str_], fuels: NDArray[np.str_], jurisdiction: str, program: str) -> Enrolment:
-    """Return who may serve a program; one verdict for each pair of kind and fuel."""
-    pairs, index = np.unique(np.char.add(np.char.add(kinds, "|"), fuels), return_inverse=True)
-    parts = [str(pair).partition("|") for pair in pairs]
-    cases = tuple(Case(kind, fuel, jurisdiction, program) for kind, _, fuel in parts)
+def enrol(
+    kinds: NDArray[np.str_],
+    fuels: NDArray[np.str_],
+    jurisdiction: str,
+    program: str,
+    location: str = "",
+    event: EventKind = "market",
+    order: Order = "",
+) -> Enrolment:
+    """Return who may serve a program; one verdict for each pair of kind and fuel that there is."""
+    (kind_names, kind_at), (fuel_names, fuel_at) = _coded(kinds), _coded(fuels)
+    pair = kind_at * len(fuel_names) + fuel_at
+    # Few pairs in any number of rows: counting them is far cheaper than sorting a text for each row.
+    there = np.flatnonzero(np.bincount(pair, minlength=len(kind_names) * len(fuel_names)))
+    place = np.zeros(len(kind_names) * len(fuel_names), np.int32)
+    place[there] = np.arange(len(there), dtype=np.int32)
+    cases = tuple(
+        Case(
+            kind_names[at // len(fuel_names)],
+            fuel_names[at % len(fuel_names)],
+            jurisdiction,
+            program,
+            location,
+            event,
+            order,
+        )
+        for at in there.tolist()
+    )
     verdicts = tuple(judge(case) for case in cases)
     allowed = np.array([verdict.is_eligible for verdict in verdicts], np.bool_)
-    return Enrolment(program, allowed[index], index.astype(np.int32), verdicts, cases)
+    index = place[pair]
+    return Enrolment(program, allowed[index] if len(index) else np.zeros(0, np.bool_), index, verdicts, cases)
+
+
+def _coded(words: NDArray[np.str_]) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the different words in order, and which of them stands in each row."""
+    found: list[str] = []
+    at, left = np.zeros(len(words), np.int64), np.ones(len(words), np.bool_)
+    while left.any():
+        word = words[int(left.argmax())]
+        same = words == word
+        at[same] = len(found)
+        found.append(str(word))
+        left &= ~same
+    ranked = sorted(range(len(found)), key=found.__getitem__)
+    place = np.empty(len(found), np.int64)
+    place[ranked] = np.arange(len(found))
+    return [found[k] for k in ranked], (place[at] if len(at) else at)
 
 
 def eligible_rows(

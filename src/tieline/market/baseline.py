@@ -9,47 +9,41 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.market.picking import Chosen, Event, LeftOut, choose, day_type, own_day
 from tieline.market.rule import BaselineRule
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+__all__ = ["Baseline", "Event", "LeftOut", "compute", "day_type", "firm_service_kw", "meter_before", "rrmse"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Event:
-    """When load was called: the day, and the first and last interval (end not included) counted from midnight.
-
-    `per_hour` is how many intervals an hour has; a day of 23 or 25 hours has so many times that.
-    """
-
-    day: date
-    first: int
-    last: int
-    per_hour: int = 1
-
-    def adjusts_over(self, rule: BaselineRule, count: int) -> list[int]:
-        """Return the intervals of the rule's adjustment windows that lie inside a day of so many intervals."""
-        picks: list[int] = []
-        for window, anchor in ((rule.adjust_before, self.first), (rule.adjust_after, self.last)):
-            if window is not None and rule.adjust != "none":
-                begin, end = (anchor + round(hours * self.per_hour) for hours in window)
-                picks += [at for at in range(begin, end) if 0 <= at < count]
-        return picks
+NO_TEMPERATURE: Mapping[date, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Days that may not stand for the event day: other events, holidays (no business days), and outages or tests."""
+class Use:
+    """What shows whether load was moved to raise a baseline, or only moved in time (all in the load's unit).
 
-    event_days: frozenset[date] = frozenset()
-    holidays: frozenset[date] = frozenset()
-    outages: frozenset[date] = frozenset()
+    Attributes:
+        adjustment: What the adjustment alone adds to the baseline over the event.
+        window_z: How far the event day's adjustment window lies from those of its like days (standard deviations; NaN
+            where there are fewer than two, or they are all alike).
+        before_notice: Sum of the baseline with its window ended before the notification; None: it ended before anyway.
+        rebound: Load above baseline in the two hours after the event.
+    """
+
+    adjustment: float
+    window_z: float
+    before_notice: float | None
+    rebound: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +62,10 @@ class Baseline:
     actual: Floats
     flags: tuple[str, ...]
     input_hash: str
+    unadjusted: Floats
+    """The mean before its adjustment, over the event."""
+    weights: tuple[float, ...] = ()
+    used: Use | None = None
 
     @property
     def missing(self) -> Mask:
@@ -82,15 +80,6 @@ class Baseline:
         return gained
 
 
-def day_type(day: date, holidays: frozenset[date], scheme: str) -> str:
-    """Return what kind of day it is: business or other, or business, saturday, sunday (holidays are sundays)."""
-    if day in holidays:
-        return "other" if scheme == "weekday-or-not" else "sunday"
-    if day.weekday() < 5:
-        return "business"
-    return "other" if scheme == "weekday-or-not" else ("saturday" if day.weekday() == 5 else "sunday")
-
-
 def compute(
     rule: BaselineRule,
     load: Mapping[date, Floats],
@@ -99,6 +88,7 @@ def compute(
     event_days: frozenset[date] = frozenset(),
     holidays: frozenset[date] = frozenset(),
     outages: frozenset[date] = frozenset(),
+    warmest: Mapping[date, float] = NO_TEMPERATURE,
 ) -> Baseline:
     """Return the baseline of an event.
 
@@ -110,97 +100,72 @@ def compute(
         event_days: Days of other events, of any program; none of them enters the pool.
         holidays: Days that count as no business days.
         outages: Days left out for outages, tests or shutdowns.
+        warmest: Daily maximum temperature (degC), for rules that go by it.
 
     Raises:
+        ConfigError: The rule was not in force on that day.
         ValueError: The event day has no load, or too few days are left for the rule.
     """
     if event.day not in load:
         raise ValueError(f"no load for the event day {event.day}")
+    rule.require_in_force(event.day)
     apart = LeftOut(event_days - {event.day}, holidays, outages)
-    days, weights, excluded, pool_n = _choose(rule, load, event, apart)
-    is_business = day_type(event.day, holidays, rule.day_types) == "business"
-    least = rule.min_n["business"] if is_business else rule.min_n["other"]
-    if pool_n < least:
-        raise ValueError(f"{rule.id}: {pool_n} like days for {event.day}, needs {least}: see the excluded days")
-    mean = np.average([load[day] for day in days], axis=0, weights=weights)
     actual = load[event.day]
+    mean, chosen = own_day(rule, actual, event), Chosen((), (), (), 0)
+    if mean is None:
+        chosen = choose(rule, load, event, apart, warmest)
+        is_business = day_type(event.day, holidays, rule.day_types) == "business"
+        least = rule.min_n["business"] if is_business else rule.min_n["other"]
+        if min(chosen.pool_n, len(chosen.days) if rule.pick == "nearest-temperature" else chosen.pool_n) < least:
+            raise ValueError(
+                f"{rule.id}: {chosen.pool_n} like days for {event.day}, needs {least}: see the excluded days"
+            )
+        mean = np.average([load[day] for day in chosen.days], axis=0, weights=chosen.weights)
     factor, addend, is_capped, flags = _adjustment(rule, mean, actual, event)
     span = slice(event.first, event.last)
     lacks = int((~np.isfinite(actual[span])).sum())
     if lacks:
         flags.append(f"{lacks} intervals without meter data: zero performance")
     return Baseline(
-        rule.id, rule.version, rule.source, tuple(days), tuple(excluded), factor, addend, is_capped,
-        mean[span] * factor + addend, actual[span].copy(), tuple(flags), _hash(rule, load, event, apart),
+        rule.id, rule.version, rule.source, chosen.days, chosen.excluded, factor, addend, is_capped,
+        mean[span] * factor + addend, actual[span].copy(), tuple(flags), _hash(rule, load, event, apart, warmest),
+        mean[span].copy(), chosen.weights, _use(rule, load, event, chosen, mean, factor, addend),
     )  # fmt: skip
 
 
-def _choose(
-    rule: BaselineRule, load: Mapping[date, Floats], event: Event, apart: LeftOut
-) -> tuple[list[date], list[float], list[tuple[date, str]], int]:
-    """Return the chosen days (most recent or highest first), their weights, those left out, and the pool's size."""
-    wanted = day_type(event.day, apart.holidays, rule.day_types)
-    other = rule.other if wanted != "business" else None
-    pool_n, pick_n = (rule.pool_n, rule.pick_n) if other is None else (other.pool_n, other.pick_n)
-    span = slice(event.first, event.last)
-    needed = [*range(event.first, event.last), *event.adjusts_over(rule, len(load[event.day]))]
-    pool: list[date] = []
-    excluded: list[tuple[date, str]] = []
-    for back in range(1 + rule.lag_days, rule.window_days + 1):
-        day = event.day - timedelta(days=back)
-        if len(pool) == pool_n:
-            break
-        if day_type(day, apart.holidays, rule.day_types) != wanted:
-            continue
-        reason = _reason(day, load, needed, apart)
-        if reason:
-            excluded.append((day, reason))
-            continue
-        pool.append(day)
-        if len(pool) == pool_n:
-            pool = _without_low_use(rule, pool, load, span, excluded)
-    # The window may end before the pool is full: what is in it is still held to the rule.
-    pool = _without_low_use(rule, pool, load, span, excluded)
-    use = {day: float(load[day][span].sum()) for day in pool}
-    ranked = sorted(pool, key=lambda d: (-use[d], -d.toordinal()))
-    if rule.pick == "highest":
-        chosen = ranked[:pick_n]
-    elif rule.pick == "middle":
-        drop = max((len(pool) - pick_n) // 2, 0)
-        chosen = sorted(ranked[drop : len(ranked) - drop], reverse=True)
-    else:
-        chosen = pool
-    weights = [1.0] * len(chosen)
-    if other is not None and other.weights:
-        by_age = sorted(chosen, reverse=True)
-        weights = [other.weights[min(by_age.index(day), len(other.weights) - 1)] for day in chosen]
-    excluded += [(day, "not among those picked") for day in pool if day not in chosen]
-    return chosen, weights, excluded, len(pool)
+def _use(
+    rule: BaselineRule,
+    load: Mapping[date, Floats],
+    event: Event,
+    chosen: Chosen,
+    mean: Floats,
+    factor: float,
+    addend: float,
+) -> Use:
+    """Return what shows whether load was moved to raise a baseline."""
+    actual = load[event.day]
+    window = event.adjusts_over(rule, len(mean))
+    like = np.array([float(load[day][window].sum()) for day in chosen.days]) if window else np.zeros(0)
+    window_z = math.nan
+    if len(like) >= 2 and (spread := float(like.std(ddof=1))) > 0:
+        window_z = (float(actual[window].sum()) - float(like.mean())) / spread
+    adjusted = mean * factor + addend
+    after = list(range(event.last, min(event.last + 2 * event.per_hour, len(mean))))
+    rebound = float(np.nansum(actual[after] - adjusted[after]))
+    moved = None
+    if event.notice is not None and window and max(window) >= event.notice:
+        # The same window, ended before anybody knew: what the answer would have been without their doing.
+        shift = event.first - min(event.notice, event.first)
+        early = Event(event.day, event.first - shift, event.first - shift, event.per_hour)
+        before = BaselineRule(**{**_fields(rule), "adjust_after": None})
+        if early.adjusts_over(before, len(mean)):
+            f, a, _, _ = _adjustment(before, mean, actual, early)
+            moved = float((mean[event.first : event.last] * f + a).sum())
+    return Use(float((adjusted - mean)[event.first : event.last].sum()), window_z, moved, rebound)
 
 
-def _reason(day: date, load: Mapping[date, Floats], needed: list[int], apart: LeftOut) -> str:
-    if day in apart.event_days:
-        return "an event day"
-    if day in apart.outages:
-        return "an outage, test or shutdown"
-    if day not in load:
-        return "no meter data"
-    return "meter data with gaps" if not np.isfinite(load[day][needed]).all() else ""
-
-
-def _without_low_use(
-    rule: BaselineRule, pool: list[date], load: Mapping[date, Floats], span: slice, excluded: list[tuple[date, str]]
-) -> list[date]:
-    """Return the pool without days of low use, which are noted; each one that goes raises the mean, so look again."""
-    while rule.low_use_frac > 0 and pool:
-        use = {day: float(load[day][span].sum()) for day in pool}
-        least = rule.low_use_frac * math.fsum(use.values()) / len(use)
-        low = [day for day in pool if use[day] < least]
-        if not low:
-            break
-        excluded += [(day, f"under {rule.low_use_frac:.0%} of the pool's mean use") for day in low]
-        pool = [day for day in pool if day not in low]
-    return pool
+def _fields(rule: BaselineRule) -> dict[str, Any]:
+    return {name: getattr(rule, name) for name in rule.__struct_fields__}
 
 
 def _adjustment(rule: BaselineRule, mean: Floats, actual: Floats, event: Event) -> tuple[float, float, bool, list[str]]:
@@ -222,12 +187,16 @@ def _adjustment(rule: BaselineRule, mean: Floats, actual: Floats, event: Event) 
     return factor, 0.0, factor != raw, flags
 
 
-def _hash(rule: BaselineRule, load: Mapping[date, Floats], event: Event, apart: LeftOut) -> str:
+def _hash(
+    rule: BaselineRule, load: Mapping[date, Floats], event: Event, apart: LeftOut, warmest: Mapping[date, float]
+) -> str:
     """Return the hash of all that a baseline was made from: rule, readings, event and the days left out."""
     head = f"{rule.id}:{rule.version}:{event.day}:{event.first}:{event.last}:{event.per_hour}"
     digest = blake2b(head.encode(), digest_size=12)
     for days in (apart.event_days, apart.holidays, apart.outages):
         digest.update(",".join(day.isoformat() for day in sorted(days)).encode() + b";")
+    for day in sorted(warmest):
+        digest.update(f"{day}={warmest[day]!r};".encode())
     for day in sorted(load):
         digest.update(day.isoformat().encode())
         digest.update(np.ascontiguousarray(load[day]).tobytes())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -33,7 +34,7 @@ class BaselineRule(Struct, frozen=True, forbid_unknown_fields=True):
     window_days: int
     pool_n: int
     min_n: dict[Literal["business", "other"], int]
-    pick: Literal["all", "highest", "middle"]
+    pick: Literal["all", "highest", "middle", "nearest-temperature", "most-similar", "same-day", "last-reading"]
     pick_n: int = 0
     other: OtherDays | None = None
     lag_days: int = 0
@@ -41,8 +42,24 @@ class BaselineRule(Struct, frozen=True, forbid_unknown_fields=True):
     adjust: Literal["none", "ratio", "additive"] = "none"
     adjust_before: tuple[float, float] | None = None
     adjust_after: tuple[float, float] | None = None
+    own_before: tuple[float, float] | None = None
+    own_after: tuple[float, float] | None = None
     adjust_low: float = 0.0
     adjust_high: float = float("inf")
+    effective_from: str = ""
+    """First day on which the rule is in force (ISO 8601); empty: not known, and not tested."""
+
+    def require_in_force(self, day: date) -> None:
+        """Do nothing on a day on which the rule is in force. Raises ConfigError with the day from which it is."""
+        if self.effective_from and day.isoformat() < self.effective_from:
+            raise ConfigError(
+                f"baseline rule {self.id!r} is in force from {self.effective_from}: the event is on {day}"
+            )
+
+    def as_rows(self) -> dict[str, Any]:
+        """Return every field of the rule by name, those left out at their default; for a screen or a comparison."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: None if value == float("inf") else value for name, value in fields.items()}
 
 
 @cache

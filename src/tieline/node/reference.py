@@ -16,6 +16,7 @@ from msgspec import NODEFAULT, Struct
 from tieline.desk.facts import FACTS
 from tieline.links.grid.dnp3 import page as dnp3
 from tieline.links.grid.dnp3.binding import Binding
+from tieline.market.rule import baseline_rules
 from tieline.node.cli import main
 from tieline.node.config import Settings
 from tieline.resource import command, point
@@ -74,11 +75,14 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 def cli_page() -> str:
     """Return the page of the command line: each verb, its arguments and options."""
     lines = ["# Command line", "", "`tieline VERB --help` says the same. An error is one line and exit code 2.", ""]
-    for name in sorted(main.commands):
-        command = main.commands[name]
-        arguments = [p.human_readable_name for p in command.params if isinstance(p, click.Argument)]
-        lines += [f"## `{' '.join(['tieline', name, *arguments])}`", "", command.get_short_help_str(200), ""]
-        options = [p for p in command.params if isinstance(p, click.Option)]
+    verbs: dict[str, click.Command] = {}
+    for name, verb in main.commands.items():
+        below = verb.commands if isinstance(verb, click.Group) else {}
+        verbs |= {f"{name} {each}": one for each, one in below.items()} or {name: verb}
+    for name, verb in sorted(verbs.items()):
+        arguments = [p.human_readable_name for p in verb.params if isinstance(p, click.Argument)]
+        lines += [f"## `{' '.join(['tieline', name, *arguments])}`", "", verb.get_short_help_str(200), ""]
+        options = [p for p in verb.params if isinstance(p, click.Option)]
         if options:
             lines += ["| option | default | what it does |", "|---|---|---|"]
         for option in options:
@@ -127,12 +131,30 @@ def links_page() -> str:
     return "\n".join([*lines, *found, ""])
 
 
+def baselines_page() -> str:
+    """Return the page of baseline rules: each one as its data say, with source and certainty."""
+    lines = [
+        "# Baseline rules", "",
+        "Generated from `rules/baselines.toml`. V: read in a public source; K: a published rule that was not",
+        "read again. Hours count from the event's start (before) or end (after). `tieline rules diff` compares two.",
+    ]  # fmt: skip
+    for name, rule in sorted(baseline_rules().items()):
+        lines += ["", f"## {name}", "", f"{rule.source}. Certainty: {rule.certainty}.", "", "| parameter | value |"]
+        lines += ["|---|---|"]
+        for field, value in rule.as_rows().items():
+            if field not in ("id", "source", "certainty") and value not in (None, "", 0.0, ()):
+                shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+                lines.append(f"| `{field}` | {shown} |")
+    return "\n".join([*lines, ""])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "records.md": records_page,
     "commands.md": commands_page,
     "links.md": links_page,
+    "baselines.md": baselines_page,
     "dnp3.md": lambda: dnp3.markdown(Binding(0, (), ())),
     "points.md": lambda: point.markdown(),
 }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+MOST = 2**62
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:
@@ -55,6 +56,37 @@ def apportion_rows(total: int, weights: Floats) -> Ints:
         part = takes[: abs(left)]
         whole[part] += step
         left -= step * len(part)
+    shares: Ints = sign * whole
+    return shares
+
+
+def apportion_column(total: int, weights: Ints) -> Ints:
+    """Return what `apportion` does, for a column of whole weights (0 or more); shape (n,).
+
+    Whole-number arithmetic as there. Where a product would not fit 64 bits it is done in Python's own integers.
+
+    >>> apportion_column(10_000, np.array([1, 1, 1])).tolist()
+    [3334, 3333, 3333]
+    """
+    if not len(weights):
+        return np.zeros(0, np.int64)
+    fits = int(weights.max()) <= MOST // len(weights)
+    mass = int(weights.sum()) if fits else sum(weights.tolist())
+    if mass <= 0:
+        return np.zeros(len(weights), np.int64)
+    sign, units = (1, total) if total >= 0 else (-1, -total)
+    if mass > MOST or units * int(weights.max()) > MOST:
+        return np.array(apportion(total, weights.tolist()), np.int64)
+    exact = units * weights
+    whole = exact // mass
+    rest = exact - whole * mass
+    left = units - int(whole.sum())
+    if left:
+        # The last that still gets a unit, without sorting all; of those alike the first.
+        least = np.partition(rest, len(rest) - left)[len(rest) - left]
+        takes = rest > least
+        takes[np.flatnonzero(rest == least)[: left - int(takes.sum())]] = True
+        whole += takes
     shares: Ints = sign * whole
     return shares
 

@@ -1,0 +1,206 @@
+"""What a settlement analyst asks without a server: the baseline of an event from files, with all that led to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tieline.contract.eligibility import Case, Verdict, enrol, judge
+from tieline.errors import ConfigError
+from tieline.fleet.columns import FUELS, KINDS
+from tieline.market.baseline import Baseline, Event, Floats, compute
+from tieline.market.calendar import on_the_clock_of
+from tieline.market.rule import BaselineRule, baseline_rule
+from tieline.resource.identity import GROUP_KINDS
+from tieline.store.importing import read_fleet
+from tieline.store.meter_files import EventFile, MeterSeries, read_event, read_meters, read_warmest
+from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso, market_day
+
+LEVELS = ("meter", "registration")
+
+
+def baseline_of(rule_id: str, meter_file: Path, event_file: Path, level: str | None = None) -> dict[str, Any]:
+    """Return the baseline of an event as `tieline baseline` prints it.
+
+    Args:
+        rule_id: A rule's name, as `tieline rules list` prints it.
+        meter_file: CSV or Parquet: `start,kwh` and `meter` where there are several.
+        event_file: TOML: timezone, start, end and what else is known of the event.
+        level: `meter`: each meter by itself, then summed; `registration`: their sum as one. None: the rule's.
+
+    Raises:
+        ConfigError: A file, a row, a field or the rule's demands are not met; what would do is named.
+    """
+    rule, event, meters = baseline_rule(rule_id), read_event(event_file), read_meters(meter_file)
+    level = level or ("meter" if rule.level == "meter" else "registration")
+    if level not in LEVELS:
+        raise ConfigError(f"--level {level}: give {' or '.join(LEVELS)}")
+    if rule.pick == "nearest-temperature" and event.temperature is None:
+        raise ConfigError(f'{event_file}: temperature is missing: {rule_id} goes by it: give temperature = "FILE.csv"')
+    warmest = {} if event.temperature is None else read_warmest(event.temperature, event.zone)
+    parts = [(one.meter, one) for one in meters] if level == "meter" else [("", _together(meter_file, meters))]
+    found = {name: _one(rule, series, event, event_file, warmest) for name, series in parts}
+    flags = [f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags]
+    return _told(rule, level, event, parts[0][1].step_ns, found, flags)
+
+
+def _together(path: Path, meters: list[MeterSeries]) -> MeterSeries:
+    """Return the sum of all meters; an interval that one of them lacks is lacking."""
+    if len(meters) == 1:
+        return meters[0]
+    steps = {one.step_ns for one in meters}
+    if len(steps) > 1:
+        odd = next(one for one in meters if one.step_ns != meters[0].step_ns)
+        raise ConfigError(
+            f"{path}: meter {odd.meter} has {odd.step_ns // MINUTE_NS} minute intervals, {meters[0].meter} has "
+            f"{meters[0].step_ns // MINUTE_NS}: give one length, or --level meter"
+        )
+    starts = np.unique(np.concatenate([one.starts_ns for one in meters]))
+    total, count = np.zeros(len(starts)), np.zeros(len(starts), np.int64)
+    for one in meters:
+        at = np.searchsorted(starts, one.starts_ns)
+        total[at] += one.kwh
+        count[at] += 1
+    total[count < len(meters)] = np.nan
+    return MeterSeries("", starts, total, meters[0].step_ns, ())
+
+
+def _one(
+    rule: BaselineRule, series: MeterSeries, event: EventFile, event_file: Path, warmest: Mapping[date, float]
+) -> Baseline:
+    over, step_ns = market_day(event.day, event.zone), series.step_ns
+    first, last = (event.start_ns - over.start_ns) / step_ns, (event.end_ns - over.start_ns) / step_ns
+    for name, at, value in (("start", first, event.start_ns), ("end", last, event.end_ns)):
+        if at != round(at):
+            minutes = step_ns // MINUTE_NS
+            raise ConfigError(
+                f"{event_file}: {name} = {iso(value)}: give a whole {minutes} minute interval of the meter"
+            )
+    load: dict[date, Floats] = on_the_clock_of(event.day, event.zone, series.starts_ns, series.kwh, step_ns)
+    notice = None
+    if event.notified_ns is not None:
+        # Told on an earlier day, the whole day is after the notice.
+        notice = min(max(-(-(event.notified_ns - over.start_ns) // step_ns), 0), round(first))
+    call = Event(event.day, round(first), round(last), HOUR_NS // step_ns, notice)
+    who = f"meter {series.meter}: " if series.meter else ""
+    try:
+        return compute(rule, load, call, event_days=event.other_event_days, holidays=event.holidays, warmest=warmest)
+    except ValueError as error:
+        raise ConfigError(f"{who}{error}") from None
+
+
+def _told(
+    rule: BaselineRule, level: str, event: EventFile, step_ns: int, found: Mapping[str, Baseline], flags: list[str]
+) -> dict[str, Any]:
+    first = next(iter(found.values()))
+    alone = len(found) == 1
+    base = np.sum([one.baseline for one in found.values()], axis=0)
+    gained = np.sum([one.performance for one in found.values()], axis=0)
+    actual = np.sum([np.nan_to_num(one.actual) for one in found.values()], axis=0)
+    unread = np.any([one.missing for one in found.values()], axis=0)
+    starts = [from_ns(event.start_ns + k * step_ns).astimezone(event.zone).isoformat() for k in range(len(base))]
+    told: dict[str, Any] = {
+        "rule": rule.id, "version": rule.version, "source": rule.source, "certainty": rule.certainty, "level": level,
+        "event": {"day": event.day.isoformat(), "timezone": event.zone.key, "start": starts[0],
+                  "end": from_ns(event.end_ns).astimezone(event.zone).isoformat()},
+    }  # fmt: skip
+    if alone:
+        told |= _of_one(rule, first)
+    else:
+        told["meters"] = [
+            {"meter": name, **_of_one(rule, one), "total_kwh": float(one.performance.sum())}
+            for name, one in found.items()
+        ]
+    told["intervals"] = [
+        {
+            "start": start, "baseline_kwh": float(base[k]), "actual_kwh": None if unread[k] else float(actual[k]),
+            "performance_kwh": float(gained[k]),
+        }
+        for k, start in enumerate(starts)
+    ]  # fmt: skip
+    told["total_kwh"] = float(gained.sum())
+    told["flags"] = [*flags, *dict.fromkeys(flag for one in found.values() for flag in one.flags)]
+    told["gaming"] = _gaming(list(found.values()))
+    told["input_hash"] = first.input_hash if alone else {name: one.input_hash for name, one in found.items()}
+    return told
+
+
+def _of_one(rule: BaselineRule, one: Baseline) -> dict[str, Any]:
+    adjusted = {"additive": {"addend": one.addend}, "ratio": {"factor": one.factor}}
+    caps = {"cap_low": rule.adjust_low, "cap_high": rule.adjust_high} if rule.adjust == "ratio" else {}
+    return {
+        "days": [day.isoformat() for day in one.days],
+        "weights": list(one.weights),
+        "excluded": [{"day": day.isoformat(), "why": why} for day, why in one.excluded],
+        **adjusted.get(rule.adjust, {"factor": 1.0}),
+        **caps,
+        "is_capped": one.is_capped,
+    }
+
+
+def _gaming(found: list[Baseline]) -> dict[str, Any]:
+    """Return what shows whether load was moved to raise the baseline, and what the adjustment alone adds."""
+    uses = [one.used for one in found if one.used is not None]
+    total = sum(float(one.performance.sum()) for one in found)
+    adjustment = sum(use.adjustment for use in uses)
+    before = [use.before_notice for use in uses]
+    moved = [value for value in before if value is not None]
+    return {
+        "adjustment_kwh": adjustment,
+        "adjustment_share": adjustment / total if total else None,
+        "window_z": uses[0].window_z if len(uses) == 1 else None,
+        "baseline_before_notice_kwh": sum(moved) if len(moved) == len(uses) else None,
+        "rebound_kwh": sum(use.rebound for use in uses),
+    }
+
+
+def eligible_one(kind: str, fuel: str, jurisdiction: str, program: str, **where: Any) -> dict[str, Any]:
+    """Return whether one resource may serve a program, and by which rule.
+
+    Raises:
+        ConfigError: There is no such kind or fuel.
+    """
+    leaves = sorted(each.value for each in KINDS if each not in GROUP_KINDS)
+    if kind not in leaves:
+        raise ConfigError(f"--kind {kind!r}: give one of {', '.join(leaves)}; or --devices TABLE")
+    if fuel not in FUELS:
+        raise ConfigError(f"--fuel {fuel!r}: give one of {', '.join(FUELS)}")
+    verdict = judge(Case(kind, fuel, jurisdiction, program, **where))
+    asked = {"kind": kind, "fuel": fuel, "jurisdiction": jurisdiction, "program": program, **where}
+    return {"eligible": verdict.is_eligible, **_rule_of(verdict), "asked": asked}
+
+
+def eligible_devices(table: Path, jurisdiction: str, program: str, **where: Any) -> dict[str, Any]:
+    """Return who of a device table may serve a program, and by which rule each other may not.
+
+    Raises:
+        ConfigError: The table is faulty; rows are named.
+    """
+    fleet = read_fleet(table)
+    kinds = np.array([kind.value for kind in KINDS])[fleet.kinds]
+    found = enrol(kinds, np.array(list(FUELS))[fleet.fuels], jurisdiction, program, **where)
+    counts = np.bincount(found.verdict_of, minlength=len(found.verdicts)).tolist()
+    refused: dict[str, dict[str, Any]] = {}
+    for verdict, count in zip(found.verdicts, counts, strict=True):
+        if not verdict.is_eligible and count:
+            row = refused.setdefault(verdict.rule, {**_rule_of(verdict), "count": 0})
+            row["count"] += count
+    devices = [
+        {"id": name, "eligible": verdict.is_eligible, "rule": verdict.rule}
+        for name, verdict in zip(fleet.ids, (found.verdicts[at] for at in found.verdict_of.tolist()), strict=True)
+    ]
+    asked = {"jurisdiction": jurisdiction, "program": program, **where}
+    return {
+        "eligible": int(found.may_serve.sum()), "total": len(fleet), "refused": list(refused.values()),
+        "asked": asked, "devices": devices,
+    }  # fmt: skip
+
+
+def _rule_of(verdict: Verdict) -> dict[str, str]:
+    return {
+        "rule": verdict.rule, "version": verdict.version, "source": verdict.source, "says": verdict.says
+    }  # fmt: skip

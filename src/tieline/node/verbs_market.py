@@ -1,0 +1,163 @@
+"""The verbs of a settlement analyst, who needs no server and no data folder: baseline, rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from tieline.contract.eligibility import EventKind, Order
+from tieline.errors import ConfigError
+from tieline.node.cli import main, show
+
+FILE = click.Path(path_type=Path)
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+
+
+@main.command()
+@click.argument("rule")
+@click.argument("meter_file", type=FILE)
+@click.option("--event", "event_file", type=FILE, required=True, help="Event: TOML with timezone, start and end.")
+@click.option(
+    "--level",
+    type=click.Choice(["meter", "registration"]),
+    help="Each meter by itself, or their sum; left out: the rule's.",
+)
+@JSON
+def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, as_json: bool) -> None:
+    """Compute the baseline and performance of an event: which days stand for it and why, and what was gained.
+
+    METER_FILE is CSV or Parquet with start,kwh and meter where there are several; see docs/do/baseline.md.
+    """
+    from tieline.node.analysis import baseline_of
+
+    found = baseline_of(rule, meter_file, event_file, level)
+    if as_json:
+        show(found, True)
+        return
+    click.echo(f"{found['rule']} {found['version']} at {found['level']} level ({found['certainty']})")
+    click.echo(f"  {found['source']}")
+    for part in found.get("meters", [found]):
+        if "meter" in part:
+            click.echo(f"meter {part['meter']}: {part['total_kwh']:.4f} kWh")
+        click.echo(f"  days used: {', '.join(part['days']) or 'none, the rule looks at the event day alone'}")
+        for left in part["excluded"]:
+            click.echo(f"  not {left['day']}: {left['why']}")
+        word = "addend" if "addend" in part else "factor"
+        click.echo(f"  {word} {part[word]:.7g}{', at its cap' if part['is_capped'] else ''}")
+    for each in found["intervals"]:
+        actual = "no reading" if each["actual_kwh"] is None else f"{each['actual_kwh']:.4f}"
+        base, gained = f"baseline {each['baseline_kwh']:.4f}", f"gained {each['performance_kwh']:.4f}"
+        click.echo(f"{each['start']}  {base}  actual {actual}  {gained}")
+    for flag in found["flags"]:
+        click.echo(f"note: {flag}")
+    click.echo(f"total {found['total_kwh']:.4f} kWh")
+
+
+@main.command()
+@click.argument("program")
+@click.option("--jurisdiction", required=True, help="Where: US-CA, US-TX, GB, ...")
+@click.option("--kind", default="", help="One resource: its kind, such as backup_generator.")
+@click.option("--fuel", default="none", show_default=True, help="One resource: what it burns.")
+@click.option("--devices", type=FILE, help="Or a device table, as `tieline import` takes it.")
+@click.option("--location", type=click.Choice(["", "disadvantaged_community"]), default="", help="Where it stands.")
+@click.option("--event", type=click.Choice(["market", "test", "emergency"]), default="market", show_default=True)
+@click.option(
+    "--order",
+    type=click.Choice(["", "permits", "permits_disadvantaged"]),
+    default="",
+    help="What an order in force says.",
+)
+@JSON
+def eligible(
+    program: str,
+    jurisdiction: str,
+    kind: str,
+    fuel: str,
+    devices: Path | None,
+    location: Literal["", "disadvantaged_community"],
+    event: EventKind,
+    order: Order,
+    as_json: bool,
+) -> None:
+    """Say whether a resource, or each of a device table, may serve PROGRAM, and by which rule; deny by default.
+
+    The same table decides at enrolment, in the reservation book, at dispatch and at settlement.
+    """
+    from tieline.node.analysis import eligible_devices, eligible_one
+
+    where = {"location": location, "event": event, "order": order}
+    if devices is None:
+        found = eligible_one(kind, fuel, jurisdiction, program, **where)
+    elif kind:
+        raise ConfigError(f"--kind {kind} and --devices {devices}: give one of them")
+    else:
+        found = eligible_devices(devices, jurisdiction, program, **where)
+    if as_json:
+        show(found, True)
+        return
+    if "devices" not in found:
+        click.echo(f"{'may' if found['eligible'] else 'may not'} serve {program}: {found['says']}")
+        click.echo(f"  {found['rule']} {found['version']} ({found['source']})")
+        return
+    click.echo(f"{found['eligible']:,} of {found['total']:,} may serve {program}")
+    for rule in found["refused"]:
+        click.echo(f"  {rule['count']:,} not: {rule['says']} ({rule['rule']} {rule['version']}, {rule['source']})")
+
+
+@main.group()
+def rules() -> None:
+    """The rules that baselines follow, as data: list them, show one, compare two."""
+
+
+@rules.command(name="list")
+@JSON
+def list_rules(as_json: bool) -> None:
+    """List all baseline rules with version, certainty and source."""
+    from tieline.market.rule import baseline_rules
+
+    found = [
+        {
+            "rule": rule.id,
+            "version": rule.version,
+            "certainty": rule.certainty,
+            "level": rule.level,
+            "source": rule.source,
+        }
+        for _, rule in sorted(baseline_rules().items())
+    ]
+    if as_json:
+        show({"rules": found}, True)
+        return
+    for each in found:
+        click.echo(f"{each['rule']:32} {each['version']:8} {each['certainty'][:24]:24} {each['source']}")
+
+
+@rules.command(name="show")
+@click.argument("rule")
+@JSON
+def show_rule(rule: str, as_json: bool) -> None:
+    """Show every parameter of a rule."""
+    from tieline.market.rule import baseline_rule
+
+    show(baseline_rule(rule).as_rows(), as_json)
+
+
+@rules.command(name="diff")
+@click.argument("one")
+@click.argument("other")
+@JSON
+def diff_rules(one: str, other: str, as_json: bool) -> None:
+    """Show in which parameters two rules differ."""
+    from tieline.market.rule import baseline_rule
+
+    mine, theirs = baseline_rule(one).as_rows(), baseline_rule(other).as_rows()
+    differ: dict[str, Any] = {
+        name: {one: mine[name], other: theirs[name]} for name in mine if mine[name] != theirs[name]
+    }
+    if as_json:
+        show({"differ": differ, "same": sorted(set(mine) - set(differ))}, True)
+        return
+    for name, values in differ.items():
+        click.echo(f"{name}: {values[one]!r} / {values[other]!r}")

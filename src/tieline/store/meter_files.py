@@ -1,0 +1,285 @@
+"""Meter, temperature and event files of a settlement analyst: read whole or refused with the row, never filled in.
+
+Meter: `start,kwh` and `meter` where there are several; `start` is ISO 8601 with an offset, `kwh` the energy of the
+interval that begins there, consumption positive. Temperature: `start,celsius`. Event: TOML.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from tieline.errors import ConfigError
+from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso, parse_iso, to_ns
+
+Floats = NDArray[np.float64]
+Instants = NDArray[np.int64]
+STEPS_NS = tuple(minutes * MINUTE_NS for minutes in (1, 5, 10, 15, 30, 60))
+EVENT_FIELDS = ("timezone", "start", "end", "other_event_days", "holidays", "temperature", "notified_at")
+HEAD = 2
+"""A CSV's first row of values stands in its second line."""
+MOST_KW = 1e6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeterSeries:
+    """One meter's energy: start of each interval (UTC ns, rising) and kWh (NaN: no reading), both of shape (n,)."""
+
+    meter: str
+    starts_ns: Instants
+    kwh: Floats
+    step_ns: int
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventFile:
+    """An event as an analyst writes it down; `day` is the local day on which it begins."""
+
+    zone: ZoneInfo
+    start_ns: int
+    end_ns: int
+    other_event_days: frozenset[date]
+    holidays: frozenset[date]
+    temperature: Path | None
+    notified_ns: int | None
+
+    @property
+    def day(self) -> date:
+        """The local day of the event."""
+        return from_ns(self.start_ns).astimezone(self.zone).date()
+
+
+def read_meters(path: Path) -> list[MeterSeries]:
+    """Return the meters of a CSV or Parquet file, by name.
+
+    A row that repeats another one exactly is dropped and flagged; so is told of readings that are missing, not a number
+    or negative. Nothing is filled in.
+
+    Raises:
+        ConfigError: The file, a column or a row is not what it should be; the row is named.
+    """
+    table = _table(path, ("start", "kwh"), ("meter",))
+    starts_ns, kwh = _instants(path, table["start"]), _numbers(path, table["kwh"], "kwh")
+    if not len(kwh):
+        raise ConfigError(f"{path}: holds no reading: give rows of start,kwh")
+    names = table["meter"].cast(pa.string()).to_pylist() if "meter" in table.column_names else None
+    if names is None:
+        return [_series(path, "", np.arange(len(kwh)), starts_ns, kwh)]
+    blank = next((at for at, name in enumerate(names) if not name), None)
+    if blank is not None:
+        raise ConfigError(f"{path}: row {blank + HEAD}: meter is empty: give a name in every row, or no such column")
+    keys, of = np.unique(np.array(names, object).astype(str), return_inverse=True)
+    order = np.argsort(of, kind="stable")
+    bounds = np.searchsorted(of[order], np.arange(len(keys) + 1))
+    return [_series(path, str(key), order[bounds[k] : bounds[k + 1]], starts_ns, kwh) for k, key in enumerate(keys)]
+
+
+def read_warmest(path: Path, zone: ZoneInfo) -> dict[date, float]:
+    """Return the highest temperature of each local day (degC). Raises ConfigError naming the row that is none."""
+    table = _table(path, ("start", "celsius"), ())
+    starts_ns, celsius = _instants(path, table["start"]), _numbers(path, table["celsius"], "celsius")
+    odd = np.flatnonzero((celsius < -90.0) | (celsius > 65.0))
+    if len(odd):
+        raise ConfigError(f"{path}: row {odd[0] + HEAD}: celsius = {celsius[odd[0]]:g}: give -90 to 65 degC")
+    found: dict[date, float] = {}
+    for start_ns, value in zip(starts_ns.tolist(), celsius.tolist(), strict=True):
+        if value == value:
+            day = from_ns(start_ns).astimezone(zone).date()
+            found[day] = max(found.get(day, value), value)
+    return found
+
+
+def read_event(path: Path) -> EventFile:
+    """Return an event file. Raises ConfigError naming the field, its value and what would do."""
+    fields = _toml(path)
+    unknown = sorted(set(fields) - set(EVENT_FIELDS))
+    if unknown:
+        raise ConfigError(f"{path}: {unknown[0]}: no such field: give {', '.join(EVENT_FIELDS)}")
+    lacking = [name for name in EVENT_FIELDS[:3] if name not in fields]
+    if lacking:
+        raise ConfigError(f"{path}: {lacking[0]} is missing: give {', '.join(EVENT_FIELDS[:3])}")
+    try:
+        zone = ZoneInfo(str(fields["timezone"]))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = "an IANA name such as America/Los_Angeles"
+        raise ConfigError(f"{path}: timezone = {fields['timezone']!r}: give {known}") from None
+    start_ns, end_ns = (_instant(path, name, fields[name], zone) for name in ("start", "end"))
+    if end_ns <= start_ns:
+        raise ConfigError(f"{path}: end = {iso(end_ns)}: give an instant after start ({iso(start_ns)})")
+    first, last = (from_ns(at).astimezone(zone).date() for at in (start_ns, end_ns - 1))
+    if first != last:
+        raise ConfigError(f"{path}: end = {iso(end_ns)}: give an event within one local day ({first})")
+    temperature = fields.get("temperature")
+    if temperature is not None and not isinstance(temperature, str):
+        raise ConfigError(f"{path}: temperature = {temperature!r}: give the name of a CSV or Parquet file")
+    told = fields.get("notified_at")
+    return EventFile(
+        zone, start_ns, end_ns,
+        _days(path, "other_event_days", fields), _days(path, "holidays", fields),
+        None if temperature is None else path.parent / temperature,
+        None if told is None else _instant(path, "notified_at", told, zone),
+    )  # fmt: skip
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}: give an event file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: no TOML ({error}): give timezone, start and end") from None
+
+
+def _instant(path: Path, name: str, value: object, zone: ZoneInfo) -> int:
+    if isinstance(value, datetime):
+        # A time of the wall clock without an offset is read on the event's own clock, which the file names.
+        return to_ns(value if value.tzinfo is not None else value.replace(tzinfo=zone))
+    try:
+        return parse_iso(str(value))
+    except ValueError:
+        pass
+    try:
+        return to_ns(datetime.fromisoformat(str(value)).replace(tzinfo=zone))
+    except ValueError:
+        form = "ISO 8601 such as 2024-07-31T16:00:00-07:00"
+        raise ConfigError(f"{path}: {name} = {value!r}: give {form}") from None
+
+
+def _days(path: Path, name: str, fields: dict[str, Any]) -> frozenset[date]:
+    values = fields.get(name, [])
+    found = []
+    for at, value in enumerate(values if isinstance(values, list) else [values]):
+        try:
+            day = value if isinstance(value, date) else date.fromisoformat(str(value))
+        except ValueError:
+            raise ConfigError(f"{path}: {name}[{at}] = {value!r}: give days such as 2024-07-24") from None
+        found.append(day.date() if isinstance(day, datetime) else day)
+    return frozenset(found)
+
+
+def _table(path: Path, needed: tuple[str, ...], may: tuple[str, ...]) -> pa.Table:
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            table = pyarrow.parquet.read_table(path)
+        else:
+            kinds = {"start": pa.string(), "meter": pa.string()}
+            convert = pyarrow.csv.ConvertOptions(column_types=kinds, strings_can_be_null=True)
+            table = pyarrow.csv.read_csv(path, convert_options=convert)
+    except (OSError, pa.ArrowException) as error:
+        told = str(error).splitlines()[0][:200]
+        raise ConfigError(f"{path}: {told}: give a CSV or Parquet file with {','.join(needed)}") from None
+    lacking = [name for name in needed if name not in table.column_names]
+    if lacking:
+        has = ", ".join(table.column_names)[:200]
+        raise ConfigError(f"{path}: column {lacking[0]} is missing among {has}: give {','.join(needed)}")
+    return table.select([*needed, *(name for name in may if name in table.column_names)])
+
+
+def _instants(path: Path, column: pa.ChunkedArray) -> Instants:
+    if pa.types.is_timestamp(column.type):
+        if column.type.tz is None:
+            raise ConfigError(f"{path}: start has no time zone: give instants with an offset")
+        made = column.cast(pa.timestamp("ns", tz="UTC"))
+    else:
+        try:
+            made = pc.cast(column.cast(pa.string()), pa.timestamp("ns", tz="UTC"))
+        except pa.ArrowException:
+            made = _one_by_one(path, column.to_pylist())
+    if made.null_count:
+        at = int(np.flatnonzero(np.asarray(made.is_null()))[0])
+        raise ConfigError(f"{path}: row {at + HEAD}: start is empty: give ISO 8601 with an offset")
+    found: Instants = made.cast(pa.int64()).to_numpy().astype(np.int64)
+    return found
+
+
+def _one_by_one(path: Path, values: list[object]) -> pa.ChunkedArray:
+    """Read what the fast reader would not; the first that is no instant is named."""
+    found = []
+    for at, value in enumerate(values):
+        try:
+            found.append(parse_iso(str(value)))
+        except ValueError:
+            form = "ISO 8601 with an offset such as 2024-07-31T16:00:00-07:00"
+            raise ConfigError(f"{path}: row {at + HEAD}: start = {value!r}: give {form}") from None
+    return pa.chunked_array([pa.array(found, pa.int64()).cast(pa.timestamp("ns", tz="UTC"))])
+
+
+def _numbers(path: Path, column: pa.ChunkedArray, name: str) -> Floats:
+    """Return a column as numbers; what is empty is NaN: no reading."""
+    try:
+        made = column.cast(pa.float64())
+    except pa.ArrowException:
+        for at, value in enumerate(column.to_pylist()):
+            try:
+                float(str("nan" if value is None else value))
+            except ValueError:
+                raise ConfigError(f"{path}: row {at + HEAD}: {name} = {value!r}: give a number") from None
+        made = pa.chunked_array([pa.array([float(str("nan" if v is None else v)) for v in column.to_pylist()])])
+    numbers: Floats = made.to_numpy(zero_copy_only=False).astype(np.float64)
+    endless = np.flatnonzero(np.isinf(numbers))
+    if len(endless):
+        raise ConfigError(f"{path}: row {endless[0] + HEAD}: {name} = {numbers[endless[0]]}: give a finite number")
+    return numbers
+
+
+def _series(path: Path, meter: str, at: NDArray[np.int64], starts_ns: Instants, kwh: Floats) -> MeterSeries:
+    who = f"{path}: meter {meter}" if meter else str(path)
+    order = at[np.argsort(starts_ns[at], kind="stable")]
+    starts, values = starts_ns[order], kwh[order]
+    flags: list[str] = []
+    again = np.flatnonzero(np.diff(starts) == 0)
+    for k in again:
+        one, two = order[k] + HEAD, order[k + 1] + HEAD
+        if not (values[k] == values[k + 1] or (np.isnan(values[k]) and np.isnan(values[k + 1]))):
+            raise ConfigError(
+                f"{who}: rows {one} and {two}: two readings of {iso(int(starts[k]))}, {values[k]:g} and "
+                f"{values[k + 1]:g} kWh: keep the one that is right"
+            )
+        flags.append(f"row {two} repeats row {one}: left out")
+    keep = np.concatenate([[True], np.diff(starts) != 0])
+    order, starts, values = order[keep], starts[keep], values[keep]
+    step_ns = _step_of(who, starts, order)
+    for words, mask in (("without a reading", np.isnan(values)), ("negative: export into the grid", values < 0)):
+        rows = order[mask] + HEAD
+        if len(rows):
+            some = ", ".join(str(row) for row in sorted(rows.tolist())[:5])
+            flags.append(f"{len(rows)} rows {words} (row {some}{', ...' if len(rows) > 5 else ''})")
+    most_kw = float(np.nanmax(np.abs(values), initial=0.0)) * HOUR_NS / step_ns
+    if most_kw > MOST_KW:
+        raise ConfigError(f"{who}: kwh comes to {most_kw:g} kW: no meter has over {MOST_KW:g} kW: are these Wh?")
+    return MeterSeries(meter, starts, values, step_ns, tuple(flags[:20]))
+
+
+def _step_of(who: str, starts: Instants, order: NDArray[np.int64]) -> int:
+    """Return the interval's length: the shortest distance; every other is a multiple of it, which leaves gaps."""
+    if len(starts) < 2:
+        raise ConfigError(f"{who}: one reading says nothing of its interval's length: give a whole window")
+    apart = np.diff(starts)
+    step_ns = int(apart.min())
+    if step_ns not in STEPS_NS:
+        k = int(np.argmin(apart))
+        rows = f"rows {order[k] + HEAD} and {order[k + 1] + HEAD}"
+        raise ConfigError(
+            f"{who}: {rows}: {step_ns / 60e9:g} minutes apart, so that they overlap or their length is unusual: "
+            "give intervals of 1, 5, 10, 15, 30 or 60 minutes"
+        )
+    odd = np.flatnonzero((starts - starts[0]) % step_ns)
+    if len(odd):
+        row, minutes = order[odd[0]] + HEAD, step_ns // MINUTE_NS
+        raise ConfigError(
+            f"{who}: row {row}: start = {iso(int(starts[odd[0]]))}: it is no whole number of {minutes} minute "
+            "intervals after the first: give one grid"
+        )
+    return step_ns

@@ -1,0 +1,16 @@
+"""The benches of planning and pay hold their answers against others', at any speed."""
+
+import pytest
+
+from tieline.bench.figure import measure
+
+
+def test_the_kernel_of_the_bench_is_the_optimum_that_highs_finds() -> None:
+    found = measure("kernel", 1, True, lambda line: None)
+    assert found["off_highs"] <= 1e-8
+    assert found["off_optimum"][1_000] <= 5e-7
+
+
+@pytest.mark.parametrize(("name", "field"), [("shares", "exact"), ("eligible", "sample_agrees")])
+def test_a_bench_of_the_business_is_exact(name: str, field: str) -> None:
+    assert measure(name, 2, True, lambda line: None)[field] is True
