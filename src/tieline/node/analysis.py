@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,41 @@ def baseline_of(rule_id: str, meter_file: Path, event_file: Path, level: str | N
         ConfigError: A file, a row, a field or the rule's demands are not met; what would do is named.
     """
     rule, event, meters = baseline_rule(rule_id), read_event(event_file), read_meters(meter_file)
+    made = made_of(rule, meter_file, meters, event_file, event, level)
+    flags = [f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags]
+    return _told(rule, made, event, flags)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """Baselines by meter ("" for a registration as one), the level that they are at, and an interval's length."""
+
+    level: str
+    step_ns: int
+    baselines: Mapping[str, Baseline]
+
+
+def made_of(
+    rule: BaselineRule,
+    meter_file: Path,
+    meters: list[MeterSeries],
+    event_file: Path,
+    event: EventFile,
+    level: str | None,
+) -> Made:
+    """Return the baselines of an event at a level (None: the rule's). Raises ConfigError naming what is not met."""
     level = level or ("meter" if rule.level == "meter" else "registration")
     if level not in LEVELS:
         raise ConfigError(f"--level {level}: give {' or '.join(LEVELS)}")
     if rule.pick == "nearest-temperature" and event.temperature is None:
-        raise ConfigError(f'{event_file}: temperature is missing: {rule_id} goes by it: give temperature = "FILE.csv"')
+        raise ConfigError(f'{event_file}: temperature is missing: {rule.id} goes by it: give temperature = "FILE.csv"')
     warmest = {} if event.temperature is None else read_warmest(event.temperature, event.zone)
     parts = [(one.meter, one) for one in meters] if level == "meter" else [("", _together(meter_file, meters))]
+    steps = {one.step_ns for _, one in parts}
+    if len(steps) > 1:
+        raise ConfigError(f"{meter_file}: meters have intervals of different lengths: give one length in a file")
     found = {name: _one(rule, series, event, event_file, warmest) for name, series in parts}
-    flags = [f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags]
-    return _told(rule, level, event, parts[0][1].step_ns, found, flags)
+    return Made(level, parts[0][1].step_ns, found)
 
 
 def _together(path: Path, meters: list[MeterSeries]) -> MeterSeries:
@@ -93,9 +119,8 @@ def _one(
         raise ConfigError(f"{who}{error}") from None
 
 
-def _told(
-    rule: BaselineRule, level: str, event: EventFile, step_ns: int, found: Mapping[str, Baseline], flags: list[str]
-) -> dict[str, Any]:
+def _told(rule: BaselineRule, made: Made, event: EventFile, flags: list[str]) -> dict[str, Any]:
+    level, step_ns, found = made.level, made.step_ns, made.baselines
     first = next(iter(found.values()))
     alone = len(found) == 1
     base = np.sum([one.baseline for one in found.values()], axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +54,56 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
     click.echo(f"total {found['total_kwh']:.4f} kWh")
+
+
+@main.command()
+@click.argument("rule")
+@click.argument("meter_file", type=FILE)
+@click.option("--event", "event_file", type=FILE, required=True, help="Event: TOML with timezone, start and end.")
+@click.option("--awards", "awards_file", type=FILE, required=True, help="Sold day-ahead: start,mw,price.")
+@click.option("--prices", "prices_file", type=FILE, required=True, help="Real-time prices: start,price.")
+@click.option("--operator-share", default="0", show_default=True, help="The operator's part of the total, 0 to 1.")
+@click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
+@click.option("--out", type=FILE, help="Write the lines of the statement to this CSV file, too.")
+@JSON
+def settle(
+    rule: str,
+    meter_file: Path,
+    event_file: Path,
+    awards_file: Path,
+    prices_file: Path,
+    operator_share: str,
+    level: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Settle an event from files: baseline, two-settlement at each interval's own price, owners' shares to the cent.
+
+    The same files give the same statement, line by line; see docs/do/baseline.md.
+    """
+    from tieline.node.analysis_settle import settlement_of, write_lines
+
+    try:
+        share = Decimal(operator_share)
+    except InvalidOperation:
+        raise ConfigError(f"--operator-share {operator_share!r}: give 0 to 1") from None
+    found = settlement_of(rule, meter_file, event_file, awards_file, prices_file, share, level)
+    if out is not None:
+        write_lines(found["lines"], out)
+    if as_json:
+        show(found, True)
+        return
+    click.echo(f"{found['statement']} by {found['rule']} {found['version']} at {found['level']} level")
+    click.echo(f"sold {found['awarded_kwh']:.3f} kWh, delivered {found['delivered_kwh']:.3f} kWh")
+    for kind, amount in found["by_kind"].items():
+        click.echo(f"  {kind.replace('_', ' ')}: {amount} {found['currency']}")
+    for cause, amount in found["shortfall_by_cause"].items():
+        click.echo(f"  of it by {cause.replace('_', ' ')}: {amount}")
+    click.echo(f"total {found['total']}, operator {found['operator']}, undistributed {found['undistributed']}")
+    for name, share_of in found["owners"].items():
+        click.echo(f"  {name}: {share_of['amount']} for {share_of['kwh']:.3f} kWh")
+    for flag in found["flags"]:
+        click.echo(f"note: {flag}")
 
 
 @main.command()

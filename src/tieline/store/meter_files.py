@@ -101,6 +101,28 @@ def read_warmest(path: Path, zone: ZoneInfo) -> dict[date, float]:
     return found
 
 
+def read_column(path: Path, needed: tuple[str, ...], most: float) -> tuple[Instants, list[Floats]]:
+    """Return the starts and the further columns of a table, in time order (prices, awards).
+
+    Raises:
+        ConfigError: A row is no number, is beyond `most`, or stands twice; it is named.
+    """
+    table = _table(path, needed, ())
+    starts_ns = _instants(path, table["start"])
+    columns = [_numbers(path, table[name], name) for name in needed[1:]]
+    for name, column in zip(needed[1:], columns, strict=True):
+        odd = np.flatnonzero(~(np.abs(column) <= most))
+        if len(odd):
+            value = "empty" if np.isnan(column[odd[0]]) else f"{column[odd[0]]:g}"
+            raise ConfigError(f"{path}: row {odd[0] + HEAD}: {name} = {value}: give -{most:g} to {most:g}")
+    order = np.argsort(starts_ns, kind="stable")
+    twice = np.flatnonzero(np.diff(starts_ns[order]) == 0)
+    if len(twice):
+        one, two = order[twice[0]] + HEAD, order[twice[0] + 1] + HEAD
+        raise ConfigError(f"{path}: rows {one} and {two}: start = {iso(int(starts_ns[order[twice[0]]]))} stands twice")
+    return starts_ns[order], [column[order] for column in columns]
+
+
 def read_event(path: Path) -> EventFile:
     """Return an event file. Raises ConfigError naming the field, its value and what would do."""
     fields = _toml(path)

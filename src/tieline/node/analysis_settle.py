@@ -1,0 +1,194 @@
+"""What an event comes to in money, from files: two-settlement at each interval's own price, and the owners' shares."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tieline.contract.pay import owner_shares
+from tieline.errors import ConfigError
+from tieline.ids import derive
+from tieline.market.baseline import Floats
+from tieline.market.rule import baseline_rule
+from tieline.market.settlement import Basis, Line, Measured, award_lines
+from tieline.node.analysis import Made, made_of
+from tieline.store.meter_files import EventFile, Instants, read_column, read_event, read_meters
+from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso
+
+MOST_MW, MOST_PRICE = 1e6, 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class AwardFile:
+    """Day-ahead awards and real-time prices of an event: starts, MW and $/MWh, and how long an interval of each is."""
+
+    starts_ns: Instants
+    mw: Floats
+    price: Floats
+    step_ns: int
+    rt_starts_ns: Instants
+    rt_price: Floats
+    rt_step_ns: int
+
+
+def settlement_of(
+    rule_id: str,
+    meter_file: Path,
+    event_file: Path,
+    awards_file: Path,
+    prices_file: Path,
+    operator_share: Decimal = Decimal(0),
+    level: str | None = None,
+) -> dict[str, Any]:
+    """Return the statement of an event as `tieline settle` prints it; the same files give the same bytes.
+
+    Args:
+        rule_id: The baseline's rule.
+        meter_file: As for a baseline.
+        event_file: As for a baseline.
+        awards_file: `start,mw,price`: what was sold day-ahead ($/MWh), within the event, intervals of one length.
+        prices_file: `start,price`: real-time prices, no longer an interval than the awards'.
+        operator_share: The operator's part of what is earned, 0 to 1.
+        level: As for a baseline.
+
+    Raises:
+        ConfigError: A file, row or field is not what it should be; what would do is named.
+    """
+    if not (operator_share.is_finite() and 0 <= operator_share <= 1):
+        raise ConfigError(f"--operator-share {operator_share}: give 0 to 1")
+    rule, event, meters = baseline_rule(rule_id), read_event(event_file), read_meters(meter_file)
+    made = made_of(rule, meter_file, meters, event_file, event, level)
+    asked = _asked(awards_file, prices_file, event, made.step_ns, meter_file)
+    digest = blake2b(digest_size=12)
+    for path in (meter_file, event_file, awards_file, prices_file):
+        digest.update(path.read_bytes())
+    found = list(made.baselines.values())
+    inputs = digest.hexdigest()
+    statement = derive("statement", rule.id, rule.version, made.level, str(operator_share), inputs)
+    basis = Basis(
+        statement, rule.id, rule.version, inputs, blake2b(meter_file.read_bytes(), digest_size=12).hexdigest()
+    )
+    gained = np.sum([one.performance for one in found], axis=0)
+    unread = np.any([one.missing for one in found], axis=0)
+    lines = _lines(basis, asked, event, made.step_ns, gained, unread)
+    total = sum((line.amount for line in lines), Decimal("0.00"))
+    told: dict[str, Any] = {
+        "statement": statement, "rule": rule.id, "version": rule.version, "source": rule.source,
+        "certainty": rule.certainty, "level": made.level, "currency": "USD",
+        "awarded_kwh": float(np.sum(asked.mw) * asked.step_ns / HOUR_NS * 1e3), "delivered_kwh": float(gained.sum()),
+        **_sums(lines), "total": str(total), "input_hash": inputs,
+        "lines": [_line(line, event) for line in lines],
+        "flags": [
+            *(f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags),
+            *dict.fromkeys(flag for one in found for flag in one.flags),
+            *_uncovered(asked, event, made.step_ns),
+        ],
+    }  # fmt: skip
+    return told | _shares(made, total, operator_share)
+
+
+def _uncovered(asked: AwardFile, event: EventFile, step_ns: int) -> list[str]:
+    count = (event.end_ns - event.start_ns - len(asked.starts_ns) * asked.step_ns) // step_ns
+    return [f"{count} intervals of the event have no award: nothing is paid for them"] if count else []
+
+
+def _asked(awards_file: Path, prices_file: Path, event: EventFile, step_ns: int, meter_file: Path) -> AwardFile:
+    starts_ns, (mw, price) = read_column(awards_file, ("start", "mw", "price"), MOST_MW)
+    rt_starts_ns, (rt_price,) = read_column(prices_file, ("start", "price"), MOST_PRICE)
+    if not len(starts_ns) or not len(rt_starts_ns):
+        empty = awards_file if not len(starts_ns) else prices_file
+        raise ConfigError(f"{empty}: holds no row")
+    award_ns = int(np.diff(starts_ns).min()) if len(starts_ns) > 1 else event.end_ns - int(starts_ns[0])
+    rt_ns = int(np.diff(rt_starts_ns).min()) if len(rt_starts_ns) > 1 else award_ns
+    if award_ns <= 0 or award_ns > event.end_ns - event.start_ns:
+        raise ConfigError(f"{awards_file}: start = {iso(int(starts_ns[0]))}: give awards within the event")
+    if (np.diff(starts_ns) < award_ns).any() or (np.diff(starts_ns) % award_ns).any():
+        raise ConfigError(f"{awards_file}: awards differ in length or overlap: give intervals of one length")
+    for at_ns in starts_ns.tolist():
+        if not event.start_ns <= at_ns or at_ns + award_ns > event.end_ns:
+            span = f"{iso(event.start_ns)} to {iso(event.end_ns)}"
+            raise ConfigError(f"{awards_file}: start = {iso(at_ns)}: give awards within the event, {span}")
+        if (at_ns - event.start_ns) % step_ns or award_ns % step_ns:
+            raise ConfigError(f"{awards_file}: start = {iso(at_ns)}: give whole intervals of the meter")
+    if rt_ns < step_ns:
+        raise ConfigError(
+            f"{prices_file}: prices change each {rt_ns // MINUTE_NS} minutes, {meter_file} is read each "
+            f"{step_ns // MINUTE_NS}: give readings at least as often as prices; averaged prices settle wrong"
+        )
+    return AwardFile(starts_ns, mw, price, award_ns, rt_starts_ns, rt_price, rt_ns)
+
+
+def _lines(
+    basis: Basis, asked: AwardFile, event: EventFile, step_ns: int, gained: Floats, unread: np.ndarray[Any, Any]
+) -> list[Line]:
+    """Return day-ahead and real-time lines of each award; what is gained outside of them is not paid."""
+    lines: list[Line] = []
+    for at_ns, mw, price in zip(asked.starts_ns.tolist(), asked.mw.tolist(), asked.price.tolist(), strict=True):
+        first = (at_ns - event.start_ns) // step_ns
+        steps = []
+        for k in range(first, first + asked.step_ns // step_ns):
+            start_ns = event.start_ns + k * step_ns
+            delivered_w = float(gained[k]) * 1e3 * HOUR_NS / step_ns
+            cause = "no_meter_data" if unread[k] else "underperformed"
+            steps.append(Measured(start_ns, start_ns + step_ns, delivered_w, _price(asked, start_ns), {cause: 1.0}))
+        award = derive("award", basis.input_hash, at_ns)
+        lines += award_lines(basis, award, at_ns, at_ns + asked.step_ns, mw * 1e6, price, steps)
+    return lines
+
+
+def _price(asked: AwardFile, at_ns: int) -> float:
+    k = int(np.searchsorted(asked.rt_starts_ns, at_ns, side="right")) - 1
+    if k < 0 or at_ns >= int(asked.rt_starts_ns[k]) + asked.rt_step_ns:
+        raise ConfigError(f"no real-time price for {iso(at_ns)}: give one for each interval of the awards")
+    return float(asked.rt_price[k])
+
+
+def _sums(lines: Sequence[Line]) -> dict[str, Any]:
+    kinds: dict[str, Decimal] = {}
+    causes: dict[str, Decimal] = {}
+    for line in lines:
+        kinds[line.kind] = kinds.get(line.kind, Decimal("0.00")) + line.amount
+        if line.cause:
+            causes[line.cause] = causes.get(line.cause, Decimal("0.00")) + line.amount
+    return {
+        "by_kind": {kind: str(amount) for kind, amount in sorted(kinds.items())},
+        "shortfall_by_cause": {cause: str(amount) for cause, amount in sorted(causes.items())},
+    }
+
+
+def _line(line: Line, event: EventFile) -> dict[str, Any]:
+    start, end = (from_ns(at).astimezone(event.zone).isoformat() for at in (line.start_ns, line.end_ns))
+    return {
+        "id": line.id, "kind": line.kind, "start": start, "end": end, "kwh": line.energy_wh / 1e3,
+        "price_per_mwh": line.price_per_mwh, "amount": str(line.amount), "cause": line.cause, "excused": line.excused,
+    }  # fmt: skip
+
+
+def _shares(made: Made, total: Decimal, operator_share: Decimal) -> dict[str, Any]:
+    """Return who gets what of the total; owners only where each meter has a baseline of its own."""
+    kwh = {name: round(float(one.performance.sum()), 6) for name, one in made.baselines.items() if name}
+    shares = owner_shares(total, Decimal(0), operator_share, kwh)
+    return {
+        "operator": str(shares.operator),
+        "owners": {name: {"kwh": kwh[name], "amount": str(amount)} for name, amount in shares.owners.items()},
+        "undistributed": str(shares.undistributed),
+        "adds_up": shares.total == total,
+    }
+
+
+def write_lines(lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write a statement's lines as CSV. Raises ConfigError where the file can't be written."""
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(lines[0]))
+            writer.writeheader()
+            writer.writerows(lines)
+    except OSError as error:
+        raise ConfigError(f"--out {path}: {error.strerror or error}") from None
