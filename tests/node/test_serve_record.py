@@ -337,3 +337,18 @@ def test_a_step_forward_ends_leases_early_and_one_back_again_loses_nothing(folde
     assert "-5000 W to 2000 W" in run(  # the record of the wrong hour doesn't hide what came after it
         "why", "battery-1", "--at", iso(at_ns[-1] + MINUTE_NS), "--data", str(folder)
     )
+
+
+def test_a_record_that_was_changed_is_named_by_replay_and_by_a_server_that_starts(folder: Path) -> None:
+    data = ("--data", str(folder))
+    asyncio.run(account_of(folder))
+    journal = SqliteJournal(folder / "journal.db")
+    journal._db.execute("UPDATE record SET recorded_at_ns = recorded_at_ns + 1 WHERE seq = 2")
+    journal.close()
+    fault = "record 2 was changed: what follows from it can't be trusted"
+    assert json.loads(run("replay", *data, "--json", code=1).splitlines()[-1])["end"] == fault
+    assert "warning: record 2 was changed after it was written" in run("serve", *data, "--port", "0", "--for", "4s")
+    told = run(
+        "sql", "SELECT count(*) AS told FROM record WHERE kind = 'Audited' AND subject = 'journal'", *data, "--json"
+    )
+    assert '"told": 1' in told or "[[1]]" in told.replace(" ", ""), told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Coroutine
@@ -23,7 +24,7 @@ from tieline.fleet.ledger import Capacity, Ledger
 from tieline.ids import derive
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
-from tieline.node.journals import journal_to_write
+from tieline.node.journals import journal_to_read, journal_to_write
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.link_settings import check_links
 from tieline.node.links import listening, raise_links, with_tables
@@ -38,6 +39,7 @@ from tieline.resource.identity import Kind
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
+from tieline.store.journal import StoreDown
 from tieline.store.lock import FolderLock
 from tieline.store.series import Historian, Wal
 from tieline.times import DAY_NS, SECOND_NS, Clock
@@ -103,6 +105,39 @@ async def note_end(node: Node, say: Callable[[str], None]) -> None:
         await node.desk.commit([Entry(derive("end-fault", fault), fact, "journal")])
 
 
+async def check_chain(node: Node, folder: Path, say: Callable[[str], None]) -> None:
+    """Hold every record against the chain of hashes, beside the server's work; a changed one is said and recorded.
+
+    Beside it, as a long journal takes minutes: whoever may write its file could forge the chain as well, so that this
+    finds mishaps and not that person (SECURITY.md), and a start need not wait for it.
+    """
+
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[int | None] = loop.create_future()
+
+    def tell(changed: int | None) -> None:
+        if not found.done():
+            found.set_result(changed)
+
+    def look() -> None:
+        changed = None
+        with contextlib.suppress(StoreDown):
+            journal = journal_to_read(folder)
+            changed = journal.verify()
+            journal.close()
+        with contextlib.suppress(RuntimeError):  # the server ended meanwhile, and its loop with it
+            loop.call_soon_threadsafe(tell, changed)
+
+    # A thread of its own that nobody waits for: a server that is told to end does not read its journal to the last.
+    threading.Thread(target=look, name="chain", daemon=True).start()
+    changed = await found
+    if changed is not None:
+        fault = f"record {changed} was changed after it was written: run `tieline doctor`, put a backup back"
+        say(f"warning: {fault}")
+        fact = Audited("server", "start", "found", fault)
+        await node.desk.commit([Entry(derive("chain-fault", fault), fact, "journal")])
+
+
 async def until_told(work: Coroutine[Any, Any, None]) -> None:
     """Do the work until it is done, or SIGTERM asks for an orderly end; a second SIGTERM ends the process at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -154,6 +189,7 @@ async def serve(
             ClockWatch(node)
             node.start()
             supervisor.keep("settlement", trader.days.run)
+            supervisor.spawn(check_chain(node, folder, say), "chain of records")
             sources = Sources(
                 utility=settings.name, setting="LIVE", zone=settings.zone, forecast=trader.forecast
             )  # fmt: skip

@@ -35,7 +35,8 @@ class Timing:
 def timing(day: date, length_ns: int, on_wire: bool = False) -> Timing:
     """Return the timing of a story of so many ns: a day opens on its eve, less opens on the day's afternoon.
 
-    Over sockets (`on_wire`) it opens half an hour before its first call, as the wall clock passes while all is raised.
+    Over sockets (`on_wire`) it opens half an hour before its first call, as the wall clock passes while all is raised;
+    what it opens earlier comes on top of its length, so that the same length settles the same hour.
 
     Raises:
         ConfigError: Too short for an auction, a dispatch, a limit that can be judged, and their settlement.
@@ -55,7 +56,7 @@ def timing(day: date, length_ns: int, on_wire: bool = False) -> Timing:
     if length_ns >= LONG_NS:
         return living(day, length_ns)
     opens_ns, calls_ns = _at(day, 15, 29) if on_wire else _at(day, 15, 51), _at(day, 16, 0)
-    ends_ns = opens_ns + length_ns
+    ends_ns = _at(day, 15, 51) + length_ns
 
     def within(share: float) -> int:
         return calls_ns + int(share * (ends_ns - calls_ns)) // SECOND_NS * SECOND_NS + 7 * SECOND_NS

@@ -209,8 +209,12 @@ def move(data: Path, as_json: bool) -> None:
 @main.command()
 @DATA
 @JSON
-def replay(data: Path, as_json: bool) -> None:
-    """Rebuild the state from the journal; print the digests of both, the same at each replay."""
+@click.pass_context
+def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
+    """Rebuild the state from the journal; print the digests of both, the same at each replay.
+
+    Every record is held against the chain of hashes; one that was changed is named, and the exit code is 1.
+    """
     from tieline.fleet.ledger import Ledger
     from tieline.node.journals import journal_to_read
     from tieline.node.runtime import replayed
@@ -218,12 +222,17 @@ def replay(data: Path, as_json: bool) -> None:
 
     fleet = load(data / "registry.bin")
     journal = journal_to_read(data)
-    if fault := journal.end_fault():
+    changed, fault = journal.verify(), journal.end_fault()
+    if changed is not None:
+        fault = f"record {changed} was changed: what follows from it can't be trusted" + (f"; {fault}" if fault else "")
+    if fault:
         click.echo(f"warning: {fault}", err=True)
     state = replayed(fleet, Ledger(), journal)
     # The digest is the journal's, as a demonstration's report has it: the hash of its last record stands for all.
     answer = {"records": journal.last_seq, "digest": journal.last_hash.hex(), "claims": state.claims.count()}
     show({**answer, "state": state.digest(), "end": fault or "whole"}, as_json)
+    if changed is not None:
+        ctx.exit(1)
 
 
 @main.command()
