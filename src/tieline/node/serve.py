@@ -105,6 +105,12 @@ async def note_end(node: Node, say: Callable[[str], None]) -> None:
         await node.desk.commit([Entry(derive("end-fault", fault), fact, "journal")])
 
 
+async def look_over(node: Node, folder: Path, supervisor: Supervisor, say: Callable[[str], None]) -> None:
+    """Look at the journal's end now, and at the whole chain beside what follows."""
+    await note_end(node, say)
+    supervisor.spawn(check_chain(node, folder, say), "chain of records")
+
+
 async def check_chain(node: Node, folder: Path, say: Callable[[str], None]) -> None:
     """Hold every record against the chain of hashes, beside the server's work; a changed one is said and recorded.
 
@@ -179,7 +185,7 @@ async def serve(
         async with Supervisor(np.random.default_rng()) as supervisor:
             node = node_of(folder, settings, supervisor, executor, clock)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
-            await note_end(node, say)
+            await look_over(node, folder, supervisor, say)
             wal, historian = Wal(folder / "readings"), Historian(folder / "historian")
             intake = node.keep_readings(wal, historian, beside, keep_ns)
             trader = trader_of(node, settings, KeptReadings(wal, historian, beside))
@@ -189,7 +195,6 @@ async def serve(
             ClockWatch(node)
             node.start()
             supervisor.keep("settlement", trader.days.run)
-            supervisor.spawn(check_chain(node, folder, say), "chain of records")
             sources = Sources(
                 utility=settings.name, setting="LIVE", zone=settings.zone, forecast=trader.forecast
             )  # fmt: skip
