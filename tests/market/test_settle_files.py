@@ -84,6 +84,25 @@ def test_the_same_files_give_the_same_bytes_and_a_corrected_reading_another_stat
     assert other["input_hash"] != json.loads(first)["input_hash"]
 
 
+def test_a_corrected_temperature_makes_another_statement_and_prices_have_their_currency(folder: Path) -> None:
+    """What days stand for the event follows from it as much as from the meter."""
+    days = [CALL - timedelta(days=k) for k in range(20)]
+    (folder / "event.toml").write_text((folder / "event.toml").read_text() + 'temperature = "warm.csv"\n')
+    made = []
+    for hottest in (35.0, 36.0):
+        rows = (f"{day.isoformat()},{hottest if day == CALL else 30.0}\n" for day in days)
+        (folder / "warm.csv").write_text("start,celsius\n" + "".join(rows))
+        made.append(settle(folder, "--currency", "GBP", rule="caiso-weather-match"))
+    assert made[0]["statement"] != made[1]["statement"]
+    assert made[0]["input_hash"] != made[1]["input_hash"]
+    assert made[0]["currency"] == "GBP"
+    done = CliRunner().invoke(main, words(folder, "--currency", "pounds"))
+    assert (done.exit_code, "--currency 'pounds': give three capital letters" in done.stderr) == (2, True)
+    (folder / "warm.csv").write_text("start,celsius\n2024-07-31T16:00:00-05:00,200\n")
+    done = CliRunner().invoke(main, words(folder, rule="caiso-weather-match"))
+    assert (done.exit_code, "row 2: celsius = 200: give -90 to 65 degC" in done.stderr) == (2, True)
+
+
 def test_owners_share_to_the_cent_by_what_each_meter_gained(folder: Path) -> None:
     rows = [
         f"{start},{kwh},{name}\n" for name, scale in (("a", 0.25), ("b", 0.75)) for start, kwh in readings(scale=scale)

@@ -46,6 +46,7 @@ def settlement_of(
     prices_file: Path,
     operator_share: Decimal = Decimal(0),
     level: str | None = None,
+    currency: str = "USD",
 ) -> dict[str, Any]:
     """Return the statement of an event as `tieline settle` prints it; the same files give the same bytes.
 
@@ -53,25 +54,27 @@ def settlement_of(
         rule_id: The baseline's rule.
         meter_file: As for a baseline.
         event_file: As for a baseline.
-        awards_file: `start,mw,price`: what was sold day-ahead ($/MWh), within the event, intervals of one length.
+        awards_file: `start,mw,price`: what was sold day-ahead (per MWh), within the event, intervals of one length.
         prices_file: `start,price`: real-time prices, no longer an interval than the awards'.
         operator_share: The operator's part of what is earned, 0 to 1.
         level: As for a baseline.
+        currency: Of both kinds of price, three letters (ISO 4217).
 
     Raises:
         ConfigError: A file, row or field is not what it should be; what would do is named.
     """
     if not (operator_share.is_finite() and 0 <= operator_share <= 1):
         raise ConfigError(f"--operator-share {operator_share}: give 0 to 1")
+    if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
+        raise ConfigError(f"--currency {currency!r}: give three capital letters such as USD or GBP (ISO 4217)")
     rule, event, meters = baseline_rule(rule_id), read_event(event_file), read_meters(meter_file)
     made = made_of(rule, meter_file, meters, event_file, event, level)
     asked = _asked(awards_file, prices_file, event, made.step_ns, meter_file)
-    digest = blake2b(digest_size=12)
-    for path in (meter_file, event_file, awards_file, prices_file):
-        digest.update(path.read_bytes())
     found = list(made.baselines.values())
-    inputs = digest.hexdigest()
-    statement = derive("statement", rule.id, rule.version, made.level, str(operator_share), inputs)
+    read = [meter_file, event_file, awards_file, prices_file]
+    read += [] if event.temperature is None else [event.temperature]
+    inputs = derive("inputs", *(path.read_bytes() for path in read))
+    statement = derive("statement", rule.id, rule.version, made.level, str(operator_share), currency, inputs)
     basis = Basis(
         statement, rule.id, rule.version, inputs, blake2b(meter_file.read_bytes(), digest_size=12).hexdigest()
     )
@@ -81,7 +84,7 @@ def settlement_of(
     total = sum((line.amount for line in lines), Decimal("0.00"))
     told: dict[str, Any] = {
         "statement": statement, "rule": rule.id, "version": rule.version, "source": rule.source,
-        "certainty": rule.certainty, "level": made.level, "currency": "USD",
+        "certainty": rule.certainty, "level": made.level, "currency": currency,
         "awarded_kwh": float(np.sum(asked.mw) * asked.step_ns / HOUR_NS * 1e3), "delivered_kwh": float(gained.sum()),
         **_sums(lines), "total": str(total), "input_hash": inputs,
         "lines": [_line(line, event) for line in lines],

@@ -64,6 +64,7 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
 @click.option("--prices", "prices_file", type=FILE, required=True, help="Real-time prices: start,price.")
 @click.option("--operator-share", default="0", show_default=True, help="The operator's part of the total, 0 to 1.")
 @click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
+@click.option("--currency", default="USD", show_default=True, help="Of both kinds of price: ISO 4217.")
 @click.option("--out", type=FILE, help="Write the lines of the statement to this CSV file, too.")
 @JSON
 def settle(
@@ -74,6 +75,7 @@ def settle(
     prices_file: Path,
     operator_share: str,
     level: str | None,
+    currency: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -87,7 +89,7 @@ def settle(
         share = Decimal(operator_share)
     except InvalidOperation:
         raise ConfigError(f"--operator-share {operator_share!r}: give 0 to 1") from None
-    found = settlement_of(rule, meter_file, event_file, awards_file, prices_file, share, level)
+    found = settlement_of(rule, meter_file, event_file, awards_file, prices_file, share, level, currency)
     if out is not None:
         write_lines(found["lines"], out)
     if as_json:
