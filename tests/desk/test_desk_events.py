@@ -7,69 +7,22 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from desk_stage import START_NS, Stage1, fleet_of
+from desk_stage import START_NS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs_stage import COUNT, NAMEPLATE_W, START, Programs
 
 from tieline.desk import events
-from tieline.desk.desk_views import EventPreview, EventView
+from tieline.desk.desk_views import EventPreview
 from tieline.desk.event_reserve import PRODUCT
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import EventTracked, from_record
-from tieline.desk.ports import Award, Offer, Segment
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
 from tieline.fleet.ledger import SLOT_NS, Capacity, Held, Ledger
-from tieline.resource.claim import ClaimKind, Quantity, Refusal
-from tieline.resource.identity import Kind
+from tieline.resource.claim import Refusal
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS
-
-START = (START_NS // SLOT_NS + 1) * SLOT_NS
-COUNT = 10
-NAMEPLATE_W = COUNT * 10_000.0  # batteries of 5 kW each way
-
-
-class Programs(Stage1):
-    """Ten batteries on two feeders in one pool that can promise 100 kW."""
-
-    def __init__(self) -> None:
-        ledger = Ledger()
-        ledger.set_capacity("pool-1", Capacity(NAMEPLATE_W, NAMEPLATE_W))
-        super().__init__(fleet_of([Kind.BATTERY] * COUNT, per_feeder=5), ledger)
-        self.state.fleet.available_up_w[:] = self.state.fleet.available_down_w[:] = 5_000.0
-        self.state.fleet.energy_available_wh[:] = 1e5
-
-    async def sell(self, name: str, power_w: float, start_ns: int = START, end_ns: int = START + HOUR_NS) -> object:
-        offer = Offer(name, "pool-1", "ENERGY", start_ns, end_ns, (Segment(power_w, 50.0),))
-        refusal = (await self.desk.offer([offer]))[0]
-        if refusal is None:
-            award = Award(f"award-{name}", name, "pool-1", "ENERGY", start_ns, end_ns, power_w, 50.0)
-            assert await self.desk.awards([award], "f") == [None]
-        return refusal
-
-    async def compose(
-        self, power_w: float, group: str = "pool-1", start_ns: int = START, end_ns: int = START + HOUR_NS
-    ) -> ProgramEvent | Refusal:
-        wish = ComposeEvent("peak", group, start_ns, end_ns, power_w)
-        entries, answer = events.decide_compose(self.state, wish, "ada", self.clock.ns)
-        await self.desk.commit(entries)
-        return answer
-
-    async def step(self, event: str, to: EventState, by: str = "bo") -> ProgramEvent | Refusal:
-        entries, answer = events.decide_step(self.state, event, to, by, self.clock.ns)
-        await self.desk.commit(entries)
-        return answer
-
-    async def approved(self, power_w: float, **what: object) -> ProgramEvent | Refusal:
-        event = await self.compose(power_w, **what)
-        if isinstance(event, Refusal):
-            return event
-        await self.step(event.id, EventState.SUBMITTED, "ada")
-        return await self.step(event.id, EventState.APPROVED)
-
-    def seen(self, event: str) -> EventView:
-        return events.view_of(self.state, self.state.events[event])
 
 
 def test_an_event_over_sold_capacity_is_refused_naming_the_holder_what_is_owed_and_what_is_free() -> None:
@@ -343,92 +296,3 @@ def test_an_event_that_begins_while_the_market_has_its_devices_says_what_it_lack
         assert after.end_ns == called[0].end_ns + 10 * MINUTE_NS
 
     asyncio.run(play())
-
-
-def test_a_car_that_leaves_gives_an_event_what_it_was_asked_and_not_what_it_stopped_drawing() -> None:
-    """Ten cars draw 5 kW each and are asked for 100 W each; then five of them leave."""
-
-    async def main() -> None:
-        stage = Programs()
-        stage.state.base_w[:] = stage.state.fleet.power_w[:] = -5_000.0
-        event = await stage.approved(1_000.0)
-        assert isinstance(event, ProgramEvent)
-        stage.clock.ns = START
-        await stage.desk.commit(events.due(stage.state, START))
-        stage.state.fleet.power_w[:] = [0.0] * 5 + [-4_900.0] * 5
-        tallies, facts = EventTallies(), []
-        for minute in range(12):
-            stage.state.fleet.taken_at_ns[:] = START + minute * MINUTE_NS
-            facts += tallies.count(stage.state, START + minute * MINUTE_NS)
-        assert facts[0].fact.delivered_w == pytest.approx(1_000.0)
-
-    asyncio.run(main())
-
-
-def test_a_limit_that_is_far_off_bars_nobody_though_one_device_stands_at_its_cap() -> None:
-    """Feeder-1 draws 5 kW of the 20 that it may, all of it by one car that its old cap holds to less."""
-
-    async def main() -> None:
-        stage = Programs()
-        fleet = stage.state.fleet
-        stage.state.base_w[:] = fleet.power_w[:] = [0.0] * 5 + [-5_000.0] * 5
-        limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-20_000.0, high=25_000.0,
-                          start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
-        stage.clock.ns = START
-        await stage.desk.ask(limit)
-        stage.state.base_w[0] = fleet.power_w[0] = -5_000.0
-        assert stage.state.claims.limits_above(np.arange(5), Level.PROGRAM, START)[0][0] > -5_000.0
-        found = events.shares(stage.state, "pool-1", 10_000.0, START)
-        assert set(range(5)) <= set(found.rows.tolist())
-        assert found.limited == 0
-        seen = events.preview(stage.state, ComposeEvent("x", "pool-1", START, START + HOUR_NS, 10_000.0), START)
-        assert seen.limited == 0
-        tight = stage.ask("dso", Level.ENVELOPE, "feeder-2", ClaimKind.LIMIT, low=-10_000.0, high=25_000.0,
-                          start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
-        await stage.desk.ask(tight)
-        assert events.shares(stage.state, "pool-1", 10_000.0, START).limited == 5
-
-    asyncio.run(main())
-
-
-def test_an_event_calls_nobody_where_a_stronger_limit_bites_and_a_limit_takes_its_part_from_what_it_gave() -> None:
-    """Feeder-1 draws 25 kW and may draw 10: what one of it gives up is room for the others, so feeder-2 serves alone."""
-
-    async def main() -> None:
-        stage = Programs()
-        fleet = stage.state.fleet
-        stage.state.base_w[:] = fleet.power_w[:] = -5_000.0
-        limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-10_000.0, high=25_000.0,
-                          start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
-        stage.clock.ns = START
-        await stage.desk.ask(limit)
-        found = events.shares(stage.state, "pool-1", 5_000.0, START)
-        assert sorted(found.rows.tolist()) == [5, 6, 7, 8, 9]
-        assert found.share_w.sum() == pytest.approx(5_000.0)
-        assert found.target_w == pytest.approx([-4_000.0] * 5)
-        await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
-        event = await stage.approved(10_000.0, start_ns=START + SLOT_NS)
-        assert isinstance(event, ProgramEvent)
-        stage.clock.ns = START + SLOT_NS
-        await stage.desk.commit(events.due(stage.state, stage.clock.ns))
-        again = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-10_000.0, high=25_000.0,
-                          end_ns=START + HOUR_NS)  # fmt: skip
-        await stage.desk.ask(again)
-        low_w, _ = stage.state.claims.limits_above(np.arange(5), Level.PROGRAM, stage.clock.ns)
-        assert -10_000.0 <= low_w.sum() < -9_000.0
-        fleet.power_w[:] = [*low_w, *[-4_000.0] * 5]
-        tallies, facts = EventTallies(), []
-        for minute in range(12):
-            fleet.taken_at_ns[:] = stage.clock.ns + minute * MINUTE_NS
-            facts += tallies.count(stage.state, stage.clock.ns + minute * MINUTE_NS)
-        assert facts[0].fact.delivered_w == pytest.approx(5_000.0), "feeder-1 gives to the limit, feeder-2 to the event"
-
-    asyncio.run(main())
-
-
-def test_a_reason_that_is_too_long_is_refused_and_never_cut_in_silence() -> None:
-    stage = Programs()
-    wish = ComposeEvent("peak", "pool-1", START, START + HOUR_NS, 1_000.0, why="x" * 401)
-    refusal = events.refusal_of(stage.state, wish, stage.clock.ns)
-    assert refusal is not None
-    assert (refusal.field, refusal.value, refusal.limit) == ("why", "401 characters", "up to 400")
