@@ -188,10 +188,12 @@ def _shares(made: Made, total: Decimal, operator_share: Decimal) -> dict[str, An
 
 def write_lines(lines: Sequence[dict[str, Any]], path: Path) -> None:
     """Write a statement's lines as CSV. Raises ConfigError where the file can't be written."""
+    part = path.with_name(path.name + ".part")  # a disk that is full leaves the former file whole
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(lines[0]))
             writer.writeheader()
             writer.writerows(lines)
+        part.replace(path)
     except OSError as error:
         raise ConfigError(f"--out {path}: {error.strerror or error}") from None
