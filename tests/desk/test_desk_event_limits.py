@@ -99,6 +99,56 @@ def test_an_event_calls_nobody_where_a_stronger_limit_bites_and_a_limit_takes_it
     asyncio.run(main())
 
 
+def test_a_feeder_that_draws_far_less_than_its_limit_serves_an_event_whatever_its_bases_say() -> None:
+    """Its cars drew 25 kW as the limit of 20 kW came, and all but one are done: the limit holds nobody any more."""
+
+    async def main() -> None:
+        stage = Programs()
+        fleet = stage.state.fleet
+        stage.state.base_w[:] = fleet.power_w[:] = -5_000.0
+        stage.clock.ns = START
+        limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-20_000.0, high=25_000.0,
+                          start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
+        await stage.desk.ask(limit)
+        await stage.desk.settle()
+        assert events.shares(stage.state, "feeder-1", 3_000.0, START).limited == 5
+        fleet.power_w[:5] = [-3_000.0, 0.0, 0.0, 0.0, 0.0]
+        assert stage.state.base_w[:5].sum() == -25_000.0
+        found = events.shares(stage.state, "feeder-1", 3_000.0, START)
+        assert found.limited == 0
+        assert found.share_w.sum() == pytest.approx(3_000.0)
+
+    asyncio.run(main())
+
+
+def test_what_an_event_lacks_as_a_limit_takes_it_is_put_to_the_limit_and_its_preview_warns() -> None:
+    """Feeder-1 alone is asked, draws 25 kW and may draw 10: all that it could give is the limit's."""
+
+    async def main() -> None:
+        stage = Programs()
+        stage.state.base_w[:] = stage.state.fleet.power_w[:] = -5_000.0
+        stage.clock.ns = START
+        limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-10_000.0, high=25_000.0,
+                          start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
+        await stage.desk.ask(limit)
+        wish = ComposeEvent("peak", "feeder-1", START, START + HOUR_NS, 8_000.0)
+        seen = events.preview(stage.state, wish, START)
+        assert (seen.devices, seen.limited) == (0, 5)
+        assert seen.warning == (
+            "nobody could give any of the 8.0 kW now: 5 under a limit that takes what they would give"
+        )
+        event = await stage.approved(8_000.0, group="feeder-1")
+        await stage.desk.commit(events.due(stage.state, START))
+        tallies, facts = EventTallies(), []
+        for minute in range(12):
+            stage.state.fleet.taken_at_ns[:] = START + minute * MINUTE_NS
+            facts += tallies.count(stage.state, START + minute * MINUTE_NS)
+        assert facts[0].fact.causes == pytest.approx({"dno_limit": 8_000.0})
+        assert isinstance(event, ProgramEvent)
+
+    asyncio.run(main())
+
+
 def test_a_reason_that_is_too_long_is_refused_and_never_cut_in_silence() -> None:
     stage = Programs()
     wish = ComposeEvent("peak", "pool-1", START, START + HOUR_NS, 1_000.0, why="x" * 401)

@@ -14,12 +14,15 @@ from tieline.desk import groups
 from tieline.fleet.columns import Fleet, Group
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole
-from tieline.resource.claim import ClaimKind
+from tieline.resource.batch import Readings
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.grouplimit import moved_caps as moved_caps_scalar
+from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind, Purpose
 from tieline.resource.level import Level
+from tieline.resource.point import code
 from tieline.resource.split import split_whole as split_whole_scalar
-from tieline.times import HOUR_NS, MINUTE_NS
+from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS
 
 SIZE = st.integers(1, 500).map(lambda n: n * 10.0)
 CAP = st.integers(-500, 500).map(lambda n: n * 10.0)
@@ -176,3 +179,113 @@ def test_caps_that_move_twice_at_one_instant_are_still_there() -> None:
             assert high.sum() <= 8_000.0 + 1e-6
 
     asyncio.run(play())
+
+
+# --- who gets the room ------------------------------------------------------------------------------------------------
+
+
+async def _beat(stage: Stage1, power_w: np.ndarray) -> None:
+    """Take readings, share the limit out afresh, and let a minute pass."""
+    rows, now_ns = np.arange(len(power_w), dtype=np.int32), np.full(len(power_w), stage.clock.ns)
+    codes, good = np.full(len(power_w), code("power_w"), np.uint16), np.zeros(len(power_w), np.uint32)
+    stage.desk.readings(Readings(rows, codes, power_w, good, now_ns, now_ns, "t"))
+    await stage.desk.commit(groups.decide_regulation(stage.state, stage.clock.ns))
+    await stage.desk.settle()
+    await stage.desk.flush()
+    stage.clock.ns += MINUTE_NS
+
+
+def test_room_that_idle_loads_have_goes_to_loads_that_wait_though_nobody_saw_them_run() -> None:
+    """Thirty rooms ran as the limit came and are cool soon after; thirty tanks were off then, and are cold."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.THERMOSTAT] * 30 + [Kind.WATER_HEATER] * 30))
+        state, devices, rooms = stage.state, stage.devices, np.arange(60) < 30
+        state.fleet.power_w[:] = state.base_w[:] = np.where(rooms, -RATED_W, 0.0)
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-100_000.0, high=9e9,
+                      end_ns=stage.clock.ns + 3 * HOUR_NS)
+        )  # fmt: skip
+        drawn_w, ran_h = [], np.zeros(60)
+        for minute in range(60):
+            let_on = devices.low_w <= -0.5 * RATED_W
+            power_w = np.where(let_on & (~rooms | (minute < 5)), -RATED_W, 0.0)
+            drawn_w.append(power_w.sum())
+            assert power_w.sum() >= -100_000.0 or minute == 0
+            ran_h += (power_w < 0) / 60.0
+            await _beat(stage, power_w)
+        assert np.mean(drawn_w[20:]) < -65_000.0, "a limit of 100 kW is used once idle rooms have made room"
+        assert ran_h[30:].min() >= 0.05, "and no tank waits for the whole hour"
+
+    asyncio.run(play())
+
+
+def test_a_cap_that_grows_is_told_at_once_and_only_the_end_of_the_limit_is_staged() -> None:
+    """A limit is widened from 120 to 260 kW: those who are let on are not made to wait as at a release."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.WATER_HEATER] * 80))
+        state, devices = stage.state, stage.devices
+        state.fleet.power_w[:] = state.base_w[:] = -RATED_W
+        end_ns = stage.clock.ns + 3 * HOUR_NS
+        for low_w in (-120_000.0, -260_000.0):
+            await stage.desk.ask(
+                stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=low_w, high=9e9, end_ns=end_ns,
+                          version=1 if low_w == -120_000.0 else 2)
+            )  # fmt: skip
+            for _ in range(4):
+                await _beat(stage, np.where(devices.low_w <= -0.5 * RATED_W, -RATED_W, 0.0))
+            told_w = -devices.low_w[devices.low_w <= -0.5 * RATED_W].sum()
+            assert told_w >= -low_w - RATED_W - 4_000.0
+        await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
+        for _ in range(3):
+            await _beat(stage, np.where(devices.low_w <= -0.5 * RATED_W, -RATED_W, 0.0))
+        waits = state.release_at_ns > stage.clock.ns
+        assert waits.sum() > 5, "who was off at the end comes back in turn"
+        for _ in range(14):  # long enough for every kept limit to be renewed
+            await _beat(stage, np.where(devices.low_w <= -0.5 * RATED_W, -RATED_W, 0.0))
+        gone_s = 17 * 60.0
+        left = int((state.release_at_ns > stage.clock.ns).sum())
+        assert left == pytest.approx(waits.sum() * (1 - gone_s / 2_700.0), abs=3), "a renewed limit ends no turn"
+
+    asyncio.run(play())
+
+
+def test_an_owner_who_opts_out_is_let_go_though_his_turn_is_later() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.WATER_HEATER] * 40))
+        state = stage.state
+        state.fleet.power_w[:] = state.base_w[:] = -RATED_W
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=0.0, high=9e9,
+                      end_ns=stage.clock.ns + HOUR_NS)
+        )  # fmt: skip
+        await _beat(stage, np.zeros(40))
+        await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
+        await _beat(stage, np.zeros(40))
+        row = int(np.argmax(state.release_at_ns))
+        assert state.release_at_ns[row] > stage.clock.ns + 10 * MINUTE_NS
+        await stage.desk.ask(
+            stage.ask("owner", Level.OWNER_NEED, f"r{row}", ClaimKind.GATE, quantity=Quantity.CONNECT,
+                      end_ns=FOREVER_NS, source=f"owner:r{row}")
+        )  # fmt: skip
+        await _beat(stage, np.zeros(40))
+        assert stage.devices.low_w[row] <= -RATED_W
+        assert state.release_at_ns[row] == 0
+
+    asyncio.run(play())
+
+
+def test_chargers_are_told_enough_to_charge_or_nothing_and_a_car_that_comes_under_a_limit_counts() -> None:
+    """Six amperes are the least a car takes (IEC 61851-1): eleven chargers within 8 kW are five that charge."""
+    stage = Stage1(fleet_of([Kind.EV_CHARGER] * 11))
+    fleet, rows = stage.state.fleet, np.arange(11, dtype=np.int32)
+    fleet.power_w[:], fleet.available_down_w[:] = 0.0, RATED_W
+    stage.state.commands.valid_until_ns[:] = stage.clock.ns + HOUR_NS
+    stage.state.commands.low_w[:] = 0.0
+    low, _ = groups.caps(stage.state, rows, -8_000.0, 9e9, stage.clock.ns)
+    assert sorted(set(-low)) == [0.0, LEAST_CHARGE_W]
+    assert (low < 0).sum() == 5
+    fleet.available_down_w[:10] = 0.0
+    low, _ = groups.caps(stage.state, rows, -4_000.0, 9e9, stage.clock.ns)
+    assert low[10] <= -3_000.0, "the one that has a car gets the room"

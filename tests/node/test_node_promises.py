@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from tieline.desk.facts import ClaimsPlaced, to_record
 from tieline.desk.packed import Packed
 from tieline.flow.record import Record
-from tieline.node.promises_grid import limit_held, opted_out, relieved, restored, substituted
+from tieline.node.promises_grid import calm_after, limit_held, opted_out, relieved, restored, substituted
 from tieline.node.relief import SETTLES_NS, Relief
 from tieline.node.story import Told
 from tieline.node.works import Held
@@ -172,3 +173,43 @@ def relief(*loadings: tuple[float, float], moved: float | None = None) -> Relief
 def test_a_relief_is_judged_by_the_power_flow_once_devices_had_time(reliefs: list, expected: tuple) -> None:
     assert verdict(relieved(SimpleNamespace(reliefs=reliefs))) == expected
     assert SETTLES_NS == 6 * MINUTE_NS
+
+
+def ended(
+    begins: float, ends: float, *, is_cut: bool = False, feeder: str = "feeder-01", alone: float = math.nan
+) -> Relief:
+    """A relief from one hour to another."""
+    made = Relief(feeder, AT + int(begins * HOUR_NS), -1e5, True, "loading", 1.2, -1.3e5, ["SUCCESS"])
+    made.ends_ns, made.is_cut, made.alone = AT + int(ends * HOUR_NS), is_cut, alone
+    return made
+
+
+@pytest.mark.parametrize(
+    ("reliefs", "expected"),
+    [
+        ([ended(0, 1), ended(1.6, 2)], (True, True)),
+        ([ended(0, 1), ended(1.1, 2)], (False, True)),
+        ([ended(0, 1), ended(1.1, 2, alone=0.97)], (False, True)),
+        ([ended(0, 1), ended(1.1, 2, alone=1.04)], (True, True)),
+        ([ended(0, 1), ended(1.1, 2, feeder="feeder-02")], (True, True)),
+        ([ended(0, 1, is_cut=True), ended(1.1, 2, is_cut=True)], (True, False)),
+        ([ended(2, 3.8)], (True, False)),
+        ([], (True, False)),
+    ],
+)
+def test_a_relief_that_is_needed_again_at_once_was_ended_too_soon(reliefs: list, expected: tuple) -> None:
+    stage = SimpleNamespace(node=SimpleNamespace(clock=SimpleNamespace(now_ns=lambda: AT + 4 * HOUR_NS)))
+    assert verdict(calm_after(stage, SimpleNamespace(reliefs=reliefs))) == expected
+
+
+def test_a_relief_ends_when_its_devices_stayed_well_below_it_and_not_by_the_clock() -> None:
+    made = relief((5, 0.9))
+    made.seen = [(AT + k * MINUTE_NS, 0.9, -1e5 * frac) for k, frac in enumerate((0.95, 0.6, 0.65, 0.6, 0.69))]
+    assert made.is_easy
+    made.seen.append((AT + HOUR_NS, 0.9, -0.75e5))
+    assert not made.is_easy
+    exports = Relief("feeder-01", AT, 1e5, False, "loading", 1.2, 1.3e5, ["SUCCESS"])
+    exports.seen = [(AT, 0.9, 0.5e5)] * 4
+    assert exports.is_easy
+    exports.bound_w = -1.0
+    assert not exports.is_easy, "a limit that lets nobody give binds whoever would"

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.simulate import making
 from tieline.simulate.physics.batch import STEP_FRAC, STEP_S, Lines
-from tieline.simulate.physics.charging import LEAST_W, Charging
+from tieline.simulate.physics.charging import Charging
 from tieline.simulate.physics.generation import Engine, Pv
 from tieline.simulate.physics.loads import Load
 from tieline.simulate.physics.storage import Storage
@@ -195,7 +196,7 @@ def test_a_driver_who_leaves_early_goes_short_where_control_trusted_his_word() -
 def test_no_charger_offers_less_than_six_amperes(wish: float) -> None:
     car = session(20e3, 8.0, 8.0)
     power = -float(car.step(np.array([-wish]), -OPEN, OPEN, 8 * 3600.0, 60.0)[0])
-    assert power == 0.0 or power >= LEAST_W
+    assert power == 0.0 or power >= LEAST_CHARGE_W
 
 
 @settings(max_examples=30)

@@ -136,7 +136,8 @@ function Compose() {
             <Minutes preview={preview} />
           </div>
           <Effects preview={preview} />
-          <p class="pad"><button onClick={compose}>Submit for approval</button> <span class="quiet">calls {preview.devices.toLocaleString('en-US')} devices for {power(preview.expected_w)}</span></p>
+          {preview.warning && <p class="problem pad" role="alert">It would get nothing: {preview.warning}. Devices may be free again when it begins.</p>}
+          <p class="pad"><button onClick={compose}>{preview.warning ? 'Submit all the same' : 'Submit for approval'}</button> <span class="quiet">calls {preview.devices.toLocaleString('en-US')} devices for {power(preview.expected_w)}</span></p>
         </div>
       )}
     </section>

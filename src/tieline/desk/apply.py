@@ -183,11 +183,16 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
     moves_w = np.abs(end_w(state, rows, target_w, low_w, high_w) - last_end_w(state, rows, fact.issued_ns))
     state.limiter.note(rows, moves_w, fact.issued_ns)
     _start_timers(state, rows, target_w, fact.issued_ns)
-    state.release_at_ns[rows[np.isnan(target_w)]] = 0  # let go: its turn has come
+    # Let go: its turn has come. A command that renews a kept limit has no target either, and ends no turn.
+    let_go = np.isnan(target_w) & ((state.release_at_ns[rows] <= fact.issued_ns) | state.opted_out[rows])
+    state.release_at_ns[rows[let_go]] = 0
     # Until this command is acknowledged the device may hold the one before, or have fallen back to its default.
     default_w = state.fleet.default_w[rows]
     columns.leased_low_w[rows] = np.minimum.reduce([columns.leased_low_w[rows], low_w, default_w])
     columns.leased_high_w[rows] = np.maximum.reduce([columns.leased_high_w[rows], high_w, default_w])
+    same = (target_w == columns.target_w[rows]) | (np.isnan(target_w) & np.isnan(columns.target_w[rows]))
+    same &= (low_w == columns.low_w[rows]) & (high_w == columns.high_w[rows])
+    columns.since_ns[rows[~same]] = fact.issued_ns
     columns.target_w[rows] = target_w
     columns.low_w[rows] = low_w
     columns.high_w[rows] = high_w

@@ -125,7 +125,7 @@ class EventPreview(View, frozen=True):
     `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
     through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
     event can still have; `held_out` counts devices whose feeder is Disabled, `limited` those under a group's limit that
-    takes what they would give.
+    takes what they would give. `warning` says why it would get nothing ("": it gets some).
     """
 
     group: str
@@ -148,6 +148,7 @@ class EventPreview(View, frozen=True):
     free_wh: float = 0.0
     held_out: int = 0
     limited: int = 0
+    warning: str = ""
 
 
 class EventView(View, frozen=True):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tieline.desk.authority import may_pass
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsIssued
+from tieline.desk.groups import shared_out
 from tieline.desk.packed import Packed
 from tieline.desk.release import decide_release
 from tieline.desk.state import DeskState
@@ -146,7 +147,11 @@ def _kept(state: DeskState, wish: Wish, now_ns: int) -> list[Entry]:
         return []
     alive = last.valid_until_ns[rows] > now_ns
     wider = (wish.low_w < last.low_w[rows] - CHANGE_W) | (wish.high_w > last.high_w[rows] + CHANGE_W)
-    lets_go = frees & (np.isfinite(last.target_w[rows]) | (wider & _was_limited(state, rows)))
+    had_target, limited = np.isfinite(last.target_w[rows]), _was_limited(state, rows)
+    lets_go = frees & (had_target | (wider & limited))
+    if (lets_go & ~had_target).any():
+        # A cap that grows as a limit is shared out afresh lets nobody go: the limit bounds what comes back together.
+        lets_go &= had_target | ~shared_out(state, now_ns)[rows]
     entries, waits = decide_release(state, rows, alive & lets_go, now_ns)
     at = np.flatnonzero(waits)
     if len(at):

@@ -15,15 +15,20 @@ from numpy.typing import NDArray
 from tieline.desk import tracking
 from tieline.desk.entry import Entry
 from tieline.desk.facts import EventTracked
+from tieline.desk.groups import held_by_limits
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.programs import EventState
+from tieline.desk.redispatch import DNO_LIMIT, LostW, lost_headroom
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBatch
 from tieline.ids import derive
 from tieline.resource.level import Level
 from tieline.times import SECOND_NS, floor_ns
 
+Rows = NDArray[np.int32]
 SOURCE, OUTRANKED = "program", "outranked"
+SHORT_H = 1 / 12
+"""What a store can give for five minutes counts as what it could have given."""
 
 
 class EventTallies:
@@ -86,13 +91,27 @@ class EventTallies:
             taken_w = taken_ws / tally.seconds
             outranked_w = min(float(taken_w.sum()), lacking_w)
             rest_w = share_w - side * np.minimum(taken_w, np.abs(share_w))
-            why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - outranked_w, {}, side, now_ns)
+            lost_w = _lost_w(state, state.events[event].group, tally.rows, side, now_ns)
+            why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - outranked_w, lost_w, side, now_ns)
             if outranked_w > 1.0:
                 why[OUTRANKED] = outranked_w
         start_ns = until_ns - round(tally.seconds * SECOND_NS)
         fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
         return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
+
+
+def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int) -> LostW:
+    """Return what took from an event those of its group that it did not call (W, by cause, a row at its first cause).
+
+    Under a limit that bites a device's whole draw is the limit's; the others as the market counts them.
+    """
+    rows = np.setdiff1d(state.fleet.leaves(group), called)
+    held = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
+    may = state.may_serve("demand_response", rows) & ~held
+    lost_w = lost_headroom(state, rows, may, side, SHORT_H, now_ns)
+    taken_w = float(np.maximum(-side * state.base_w[rows[held]], 0.0).sum())
+    return {**lost_w, DNO_LIMIT: taken_w + lost_w[DNO_LIMIT]}
 
 
 def _given_w(row_w: tracking.Floats, share_w: tracking.Floats, power_w: float) -> tracking.Floats:
@@ -105,7 +124,7 @@ def _given_w(row_w: tracking.Floats, share_w: tracking.Floats, power_w: float) -
     return given_w
 
 
-def _rows(batch: ClaimBatch | None) -> NDArray[np.int32]:
+def _rows(batch: ClaimBatch | None) -> Rows:
     return np.zeros(0, np.int32) if batch is None else batch.rows
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
 from tieline.desk.event_reserve import booked, decide_reserve, room
-from tieline.desk.event_tracking import newest
+from tieline.desk.event_tracking import SHORT_H, newest
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
+from tieline.desk.groups import held_by_limits
 from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.packed import Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
@@ -41,8 +42,6 @@ NEVER = (KIND_CODE[Kind.BACKUP_GENERATOR],)
 REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0.5, Kind.SHIFTABLE_LOAD: 0.8}
 """Share of the power withheld that comes back when a called device is released (thermal and shifted load)."""
 SECOND_PERSON_DEVICES = 1
-SHORT_H = 1 / 12
-"""What a store can give for five minutes counts; the preview shows when it will be empty."""
 LACKS_FRAC = 0.05
 """More devices are called later where those called lack more than this share of what was approved: bases drift."""
 NOBODY = np.zeros(0, np.int32)
@@ -118,7 +117,7 @@ def shares(state: DeskState, group: str, power_w: float, now_ns: int, apart_from
     settled = state.claims.arbitrate(now_ns, rows)
     is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
     may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER) & ~barred(state, SOURCE)[rows]
-    limited = np.isin(rows, held_by_limits(state, side, now_ns))
+    limited = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     is_taken |= limited
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
     rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
@@ -129,28 +128,6 @@ def shares(state: DeskState, group: str, power_w: float, now_ns: int, apart_from
         rows[called], share_w, base_w[called] + share_w, float(gives_w.sum()), int(out.sum()), int(unseen.sum()),
         int(limited.sum()),
     )  # fmt: skip
-
-
-def held_by_limits(state: DeskState, side: float, now_ns: int) -> NDArray[np.int32]:
-    """Return the rows of stronger group limits that bite, on the side of an event.
-
-    Such a group would draw more than its import limit, or give more than its export limit, by itself: what one device
-    gives up is room for its neighbours, and the group as a whole gives nothing. Under a limit that is far off, or with
-    a cap that binds one device alone, the others give what they give.
-    """
-    found = [NOBODY]
-    for batch, alive in state.claims.batches():
-        is_limit = batch.kind is ClaimKind.LIMIT and batch.level < Level.PROGRAM and len(batch.rows) > 1
-        if not is_limit or not batch.start_ns <= now_ns < batch.end_ns:
-            continue
-        rows = batch.rows[alive]
-        own_w = (
-            side * state.base_w[rows]
-        )  # the event pushes up: what counts is what is drawn, and for a push down given
-        cap_w = side * (batch.low[alive] if side > 0 else batch.high[alive])
-        if float(np.minimum(own_w, 0.0).sum()) < float(np.minimum(cap_w, 0.0).sum()) - 1.0:
-            found.append(rows)
-    return np.unique(np.concatenate(found))
 
 
 def _gives_w(
@@ -213,8 +190,29 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         float(np.mean(per_minute)) * hours, -float(np.sign(wish.power_w)) * rebound_w, text,
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
         float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
-        int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited,
+        int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited, _warning(found, wish.power_w),
     )  # fmt: skip
+
+
+def _warning(found: Shared, asked_w: float) -> str:
+    """Return what to tell who would submit an event that gets nothing by what is known now, or "" where it gets some.
+
+    It may still be submitted: devices that are a limit's or another's now may be free when it begins.
+    """
+    if len(found.rows):
+        return ""
+    why = [
+        f"{count} {words}"
+        for count, words in (
+            (found.limited, "under a limit that takes what they would give"), (found.opted_out, "opted out"),
+            (found.unseen, "out of reach"),
+        )
+        if count
+    ]  # fmt: skip
+    return (
+        f"nobody could give any of the {abs(asked_w) / 1e3:.1f} kW now: "
+        f"{', '.join(why) or 'none of the group has anything to give'}"
+    )
 
 
 def _changed(event: ProgramEvent, by: str, now_ns: int, causes: tuple[str, ...] = ()) -> Entry:

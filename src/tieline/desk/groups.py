@@ -24,30 +24,26 @@ from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import DeskState, LiveAsk
-from tieline.fleet.columns import KINDS
+from tieline.desk.wants import IS_SWITCHED, note_idle, wants, would_w
+from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind
-from tieline.resource.hold import SWITCHED
+from tieline.resource.hold import LEAST_CHARGE_W, SWITCHED
 from tieline.resource.identity import GROUP_KINDS, Kind
+from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import MINUTE_NS, SECOND_NS
+from tieline.times import SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 _GIVES_WAY = np.array([kind in SWITCHED or kind is Kind.EV_CHARGER for kind in KINDS])
-_IS_SWITCHED = np.array([kind in SWITCHED for kind in KINDS])
 SITE_STALE_NS = 10 * SECOND_NS
 MARGIN_FRAC = 0.01
-TURN_NS, STARTS_NS = 10 * MINUTE_NS, 5 * MINUTE_NS
-"""How long a load is held off before its turn comes, shorter than a command's lease, and how long one that may run has
-to begin: a compressor's own timer counts three minutes, and a poll one or two."""
-WANTS_FRAC = 0.25
-"""A load that is off and whose mean draw is below this share of its size does not need to run now."""
 MOVES_FRAC, SWAPS_FRAC = 0.005, 0.05
 """Caps are placed afresh when their sum moves by the first share of the group's rating, or when by the second share of
-it they change places: then one leaf lies idle below its cap while another is held at its own."""
+that sum they change places: then one leaf lies idle below its cap while another is held at its own."""
 
 
 def caps_of(
@@ -98,8 +94,11 @@ def caps(
     if low_w > -float(absorb_w.sum()):
         least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
         draw_w = np.where(blind, absorb_w, -now_w)
-        wants = _wants(state, rows, draw_w, now_ns)
-        low = -_ceilings(-low_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wants)
+        wanted = wants(state, rows, draw_w, now_ns)
+        least_charge_w = np.where(
+            fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER], np.minimum(LEAST_CHARGE_W, absorb_w), 0.0
+        )
+        low = -_ceilings(-low_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wanted, least_charge_w)
     return low, high
 
 
@@ -149,12 +148,13 @@ def _ceilings(
     least_w: Floats,
     most_w: Floats,
     alone_w: Floats,
-    wants: tuple[Floats, NDArray[np.int64]],
+    wanted: tuple[Floats, NDArray[np.int64]],
+    least_charge_w: Floats,
 ) -> Floats:
     """Return the most that each may draw (W, positive: drawn), so that the sum keeps the limit.
 
     Rows that can't draw (`most_w` is 0) follow their base and are counted at what they do; where room is left when all
-    others are at their most, they get it too. `wants` is what each wants, which comes before room for more, and the
+    others are at their most, they get it too. `wanted` is what each wants, which comes before room for more, and the
     rows that are on or off in order of their turn: what they would get in parts goes to as many as fit, and what is
     over to those that can take a part.
     """
@@ -164,43 +164,29 @@ def _ceilings(
     margin_w = MARGIN_FRAC * float(most_w.sum())
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(now_w[others].sum())
     ceiling = np.where(lost, np.nan_to_num(alone_w), np.minimum(base_w, most_w))
-    wants_w, turns = np.clip(wants[0], least_w, most_w), wants[1]
+    wants_w, turns = np.clip(wanted[0], least_w, most_w), wanted[1]
     ceiling[holds] = share_out(left_w, wants_w[holds], least_w[holds], most_w[holds])
     if len(on_or_off := turns[holds[turns]]):
-        fits_w = split_whole(float(ceiling[on_or_off].sum()), most_w[on_or_off], np.arange(len(on_or_off)))
-        ceiling[on_or_off] = fits_w
         parts = holds.copy()
         parts[on_or_off] = False
+        # What nobody is known to want is theirs first: who is off can't show that it would run.
+        whole_w = max(float(ceiling[on_or_off].sum()), left_w - float(wants_w[parts].sum()))
+        fits_w = split_whole(whole_w, most_w[on_or_off], np.arange(len(on_or_off)))
+        ceiling[on_or_off] = fits_w
         ceiling[parts] = share_out(left_w - float(fits_w.sum()), wants_w[parts], least_w[parts], most_w[parts])
+    _charge_or_not(ceiling, wants_w, least_charge_w)
     spare_w = left_w - float(ceiling[holds].sum())
     room_w = np.where(others, most_w - ceiling, 0.0)
     whole_w = float(room_w.sum())
     return ceiling + room_w * min(1.0, spare_w / whole_w) if spare_w > 0 and whole_w > 0 else ceiling
 
 
-def _wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Return what each of `rows` would draw under no limit (W), and those that are on or off in order of their turn.
-
-    What a limit keeps down wants its base; what nothing keeps down wants what it draws. First in turn are those that
-    were held off for a turn; until then those that are on stay on, as a compressor must not be switched each minute;
-    then come held off ones, by lot, and last who does not want to run. The lot follows from the turn and the row alone,
-    so that it is the same in a replay.
-    """
-    fleet, last = state.fleet, state.commands
-    absorb_w, alive = fleet.max_absorb_w[rows], last.valid_until_ns[rows] > now_ns
-    kept_down = alive & (last.low_w[rows] > 1.0 - absorb_w) & (fleet.energy_wh[rows] == 0)
-    wants_w = np.where(kept_down, np.maximum(draw_w, -state.base_w[rows]), draw_w)
-    at = np.flatnonzero(_IS_SWITCHED[fleet.kinds[rows]])
-    size_w, told_ns = absorb_w[at], last.at_ns[rows[at]]
-    held_off = alive[at] & (last.low_w[rows[at]] > -0.5 * size_w)
-    held_off_w = held_off & (-state.base_w[rows[at]] > WANTS_FRAC * size_w)
-    on = draw_w[at] > 0.5 * size_w
-    fresh = ~held_off & kept_down[at] & (now_ns - told_ns < STARTS_NS)
-    group = np.select([held_off_w & (now_ns - told_ns >= TURN_NS), on | fresh, held_off_w], [0, 1, 2], 3)
-    wants_w[at] = np.where(group < 3, size_w, 0.0)
-    lot = np.random.default_rng(now_ns // TURN_NS).random(len(fleet))[rows[at]]
-    order: NDArray[np.int64] = at[np.lexsort((lot, group))]
-    return wants_w, order
+def _charge_or_not(ceiling_w: Floats, wants_w: Floats, least_charge_w: Floats) -> None:
+    """Give what is too little for a car to charge at all to as many as it suffices for, those who want most first."""
+    at = np.flatnonzero((least_charge_w > 0) & (ceiling_w < least_charge_w) & (ceiling_w > 0))
+    if len(at):
+        order = np.lexsort((at, -wants_w[at]))
+        ceiling_w[at] = split_whole(float(ceiling_w[at].sum()), least_charge_w[at], order)
 
 
 def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
@@ -247,8 +233,40 @@ def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:
     return entries
 
 
+def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
+    """Return which rows a limit on a group holds together; shape (n,)."""
+    held = np.zeros(len(state.fleet), np.bool_)
+    for live in state.asks.values():
+        ask = live.ask
+        limits = ask.kind is ClaimKind.LIMIT and ask.start_ns <= now_ns < ask.end_ns
+        if limits and state.fleet.kind_of(ask.resource) in GROUP_KINDS:
+            held[state.fleet.leaves(ask.resource)] = True
+    return held
+
+
+def held_by_limits(state: DeskState, side: float, level: Level, now_ns: int) -> Rows:
+    """Return the rows of group limits stronger than a level that bite, on the side of what would be asked of them.
+
+    Such a group would draw more than its import limit (asked for more power into the grid: side above 0), or give more
+    than its export limit, by itself: what one device gives up is room for its neighbours, and the group gives nothing.
+    Under a limit that is far off, or with a cap that binds one device alone, the others give what they give.
+    What a group would do is what its meters say, and what those want beside it that are held at their caps.
+    """
+    found = [np.zeros(0, np.int32)]
+    for batch, alive in state.claims.batches():
+        is_limit = batch.kind is ClaimKind.LIMIT and batch.level < level and len(batch.rows) > 1
+        if not is_limit or not batch.start_ns <= now_ns < batch.end_ns:
+            continue
+        rows = batch.rows[alive]
+        cap_w = side * (batch.low[alive] if side > 0 else batch.high[alive])
+        if would_w(state, rows, side, now_ns) > float(np.maximum(-cap_w, 0.0).sum()) + 1.0:
+            found.append(rows)
+    return np.unique(np.concatenate(found))
+
+
 def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     ask, rows = live.ask, state.fleet.leaves(live.ask.resource)
+    note_idle(state, rows, now_ns)
     scope = scope_of(state, ask)
     old_low, old_high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope)
     if np.isnan(old_low).any():
@@ -259,7 +277,8 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     pairs = [(new[np.isfinite(new)], old[np.isfinite(new)]) for new, old in ((low, old_low), (high, old_high))]
     shift_w = math.fsum(abs(float(new.sum()) - float(old.sum())) for new, old in pairs)
     swap_w = math.fsum(float(np.abs(new - old).sum()) for new, old in pairs)
-    if shift_w < MOVES_FRAC * size_w and swap_w < SWAPS_FRAC * size_w:
+    caps_w = math.fsum(float(np.abs(old).sum()) for _, old in pairs)
+    if shift_w < MOVES_FRAC * size_w and swap_w < max(SWAPS_FRAC * caps_w, MOVES_FRAC * size_w):
         return []
     # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.
     batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, state.revision)
@@ -291,5 +310,5 @@ def _grown_where_free(
     if np.isfinite(low).all():
         held_w = np.where(lapsed, default_w, np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows]))
         told_w = np.where(lapsed, held_w, last.low_w[rows])
-        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, _IS_SWITCHED[fleet.kinds[rows]])
+        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, IS_SWITCHED[fleet.kinds[rows]])
     return low, high

@@ -54,7 +54,7 @@ def decide_release(state: DeskState, rows: Rows, loosens: Mask, now_ns: int) -> 
         now_ns: Now.
     """
     due_ns = state.release_at_ns[rows]
-    waits = loosens & (due_ns > now_ns)
+    waits = loosens & (due_ns > now_ns) & ~state.opted_out[rows]
     fresh = loosens & (due_ns == 0) & (spread_s(state, rows) > 0.0) & ~state.opted_out[rows]
     few = max(LEAST, FRAC * float((_SPREAD[state.fleet.kinds] > 0).sum()))
     fresh &= (int(fresh.sum()) > few) | (state.spread_s[rows] > 0.0)

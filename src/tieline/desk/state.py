@@ -37,7 +37,8 @@ class CommandColumns:
     """The last command of each row; shape (n,) each.
 
     `leased_low_w` and `leased_high_w` are the loosest limits that the device may still hold: those of the last command
-    once that is acknowledged, till then those of all that it may have heard (R16).
+    once that is acknowledged, till then those of all that it may have heard (R16). It is told the same since
+    `since_ns`: a renewal leaves that as it is.
     """
 
     target_w: Floats
@@ -50,6 +51,7 @@ class CommandColumns:
     batch: NDArray[np.int32]
     leased_low_w: Floats
     leased_high_w: Floats
+    since_ns: Instants
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -66,6 +68,7 @@ class CommandColumns:
             np.full(count, -1, np.int32),
             np.full(count, -np.inf),
             np.full(count, np.inf),
+            np.zeros(count, np.int64),
         )
 
 
@@ -114,6 +117,7 @@ class DeskState:
     reach_frac: Floats
     rebounds_until_ns: Instants
     responses: Responses
+    idle_ns: Instants  # when a load that may run was last seen not to (0: it ran since); measured
     derated: dict[str, tuple[float, int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
@@ -166,6 +170,7 @@ class DeskState:
             np.ones(count),
             np.zeros(count, np.int64),
             Responses.empty(count),
+            np.zeros(count, np.int64),
         )
 
     def may_serve(self, program: str, rows: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from tieline.node.stage import Stage
 from tieline.node.story import Told
 from tieline.node.works import Held
 from tieline.resource.claim import ClaimKind
-from tieline.times import MINUTE_NS, SECOND_NS
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 SETTLES_NS = 6 * MINUTE_NS
 WINDOW = 10
@@ -27,6 +27,8 @@ SUBSTITUTED = "substitutes are found for what a limit takes, or nobody else coul
 OPTED_OUT = "an opt-out takes effect within 60 s"
 RESTORED = "a cancel restores the next valid claim"
 RELIEVED = "a relief brings its feeder back within its rating"
+CALM = "a relief that ends leaves no rebound that needs another"
+CALM_NS = 30 * MINUTE_NS
 
 
 def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override: dict[str, Any]) -> list[Promise]:
@@ -38,6 +40,7 @@ def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override:
         opted_out(told) if told.opt_out else untested(OPTED_OUT),
         restored(told, records) if told.restored else untested(RESTORED),
         relieved(dno),
+        calm_after(stage, dno),
     ]
 
 
@@ -191,3 +194,29 @@ def relieved(dno: Dno) -> Promise:
         f"{worst:.2f} after ({feeder}), mean {np.mean([load for _, seen in judged for _, load, _ in seen]):.2f}"
     )
     return promise(RELIEVED, not broken, evidence)
+
+
+def calm_after(stage: Stage, dno: Dno) -> Promise:
+    """What a limit held back comes back in turn: within half an hour of its end the feeder needs no other limit for it.
+
+    One that would be needed had nobody commanded a device (a cloud, a hot hour) is no rebound. One that the DNO ended
+    for its own works, needed or not, proves nothing; nor does one whose half hour is not over.
+    """
+    now_ns = stage.node.clock.now_ns()
+    ended = [r for r in dno.reliefs if r.ends_ns and not r.is_cut and r.ends_ns + CALM_NS <= now_ns]
+    if not ended:
+        return promise(CALM, True, "not tested: no relief ended early enough to judge", tested=False)
+    again = [
+        f"{one.feeder} at {iso(two.begins_ns)}"
+        for one in ended
+        for two in dno.reliefs
+        if two.feeder == one.feeder
+        and two.imports == one.imports
+        and 0 <= two.begins_ns - one.ends_ns < CALM_NS
+        and not two.alone > 1.0
+    ]
+    hours = [(r.ends_ns - r.begins_ns) / HOUR_NS for r in ended]
+    evidence = (
+        f"{len(ended)} reliefs of {min(hours):.1f} to {max(hours):.1f} h ended, what came back needed {len(again)} more"
+    )
+    return promise(CALM, not again, evidence + (f": {', '.join(again)}" if again else ""))

@@ -1,7 +1,8 @@
 """The DNO's eyes: it watches the loading of every feeder, and limits the devices of one that is overloaded.
 
 The limit comes from a power flow (the operating envelope of that feeder's devices), goes out over DNP3 like any other,
-and is withdrawn once the feeder would bear its devices again.
+and follows the room that other load leaves. It is withdrawn once the devices have stayed well below it for a while: one
+withdrawn by the clock lets all that was held back return at once, and the feeder is overloaded again.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ SETTLES_NS = 6 * MINUTE_NS
 HOLDS_NS = 45 * MINUTE_NS
 KEEPS_FRAC = 0.95
 """A DNO limits to a little below the rating, as the base load moves on."""
+EASY_FRAC, EASY_LOOKS = 0.7, 4
+"""A limit binds nobody where the devices stay below this share of it for so many looks."""
+EASES_FRAC = 0.05
+"""A limit is widened where other load leaves this share more room: each move costs an operate and many commands."""
 
 
 @dataclass
@@ -51,6 +56,19 @@ class Relief:
     ends_ns: int = 0
     moved: list[tuple[int, float]] = field(default_factory=list)
     """When it was tightened, as other load grew, and to what (W)."""
+    eased: list[tuple[int, float]] = field(default_factory=list)
+    """When it was widened, as other load sank, and to what (W)."""
+    is_cut: bool = False
+    """It was ended for the DNO's own works, needed or not."""
+    alone: float = float("nan")
+    """The feeder's loading as it began had nobody commanded a device (NaN: not known)."""
+
+    @property
+    def is_easy(self) -> bool:
+        """Whether it binds nobody: the devices stayed well below it at the last looks (below 0 W: giving)."""
+        last = [power_w for _, _, power_w in self.seen[-EASY_LOOKS:]]
+        toward = -1.0 if self.imports else 1.0
+        return len(last) == EASY_LOOKS and max(toward * w for w in last) < EASY_FRAC * max(toward * self.bound_w, 0.0)
 
     def settled(self) -> list[tuple[int, float, float]]:
         """Return (when, loading, power) from when the devices have had time: six minutes after it was last moved."""
@@ -98,46 +116,51 @@ class Dno:
             (trail.loading, grid.loading), (trail.low_pu, grid.low_pu), (trail.high_pu, grid.high_pu),
         ):  # fmt: skip
             column.append(values.copy())
-        trail.alone.append(self._alone(now_ns, len(grid.loading)))
-        live = [relief for relief in self.reliefs if not relief.ends_ns]
         leaves = self._leaves[0] <= now_ns < self._leaves[1]
+        trail.alone.append(self._alone(now_ns, len(grid.loading), leaves))
+        live = [relief for relief in self.reliefs if not relief.ends_ns]
         for relief in live:
             await self._follow(relief, now_ns)
-            if leaves or now_ns >= relief.begins_ns + HOLDS_NS:
+            if leaves or (now_ns >= relief.begins_ns + HOLDS_NS and relief.is_easy):
+                relief.is_cut = leaves
                 await self._end(relief)
         held = {relief.feeder for relief in live}
         for at in np.flatnonzero(grid.loading > 1.0).tolist():
             if not leaves and stage.territory.feeders[at] not in held:
                 await self._begin(at, now_ns)
 
-    def _alone(self, now_ns: int, feeders: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the loading of feeders without what the pool does, while works go on (NaN: not asked, not known)."""
+    def _alone(self, now_ns: int, feeders: int, is_asked: bool = True) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the loading of feeders without what the pool does (NaN: not asked, not known)."""
         stage = self.stage
-        if stage.twin is not None and self._leaves[0] <= now_ns < self._leaves[1]:
+        if stage.twin is not None and is_asked:
             without = stage.world.grid_with(stage.twin.world.power_w - stage.world.power_w, now_ns)
             if without is not None:
                 return without.loading.copy()
         return np.full(feeders, np.nan)
 
     async def _follow(self, relief: Relief, now_ns: int) -> None:
-        """Note what a relief does, and tighten it where other load has grown past what it left room for."""
+        """Note what a relief does, and move it with the room that other load leaves: tighter on an overload alone."""
         stage, grid = self.stage, self.stage.world.grid
         assert grid is not None
         at = stage.territory.feeders.index(relief.feeder)
         rows = stage.node.state.fleet.leaves(relief.feeder)
         loading = float(grid.loading[at])
         relief.seen.append((now_ns, loading, float(stage.world.power_w[rows].sum())))
-        last_ns = relief.moved[-1][0] if relief.moved else relief.begins_ns
-        if loading <= 1.0 or now_ns < last_ns + SETTLES_NS:
+        moves = (*relief.moved, *relief.eased)
+        if now_ns < max((when for when, _ in moves), default=relief.begins_ns) + SETTLES_NS:
             return
         found = self._bound(at, relief.imports)
-        if found is None or abs(found[0]) >= abs(relief.bound_w):
+        if found is None:
+            return
+        wider_w = (-1.0 if relief.imports else 1.0) * (found[0] - relief.bound_w)
+        eases = loading <= KEEPS_FRAC and wider_w > EASES_FRAC * abs(relief.bound_w)
+        if not eases and not (loading > 1.0 and wider_w < 0.0):
             return
         with suppress(LinkDown):  # the next look tries again
             when_ns, statuses = await self._tell(relief.feeder, found[0], relief.imports)
             if is_taken(statuses):
                 relief.bound_w = found[0]
-                relief.moved.append((when_ns, found[0]))
+                (relief.eased if eases else relief.moved).append((when_ns, found[0]))
 
     async def _begin(self, at: int, now_ns: int) -> None:
         stage = self.stage
@@ -160,6 +183,7 @@ class Dno:
             Relief(
                 feeder, now_ns, found[0], imports, found[1], float(stage.world.grid.loading[at]),
                 float(stage.world.power_w[rows].sum()), [status.name for status in statuses],
+                alone=float(self._alone(now_ns, len(stage.territory.feeders))[at]),
             )
         )  # fmt: skip
 
@@ -259,11 +283,13 @@ def grid_report(dno: Dno) -> dict[str, Any]:
                 "why": f"{relief.binds}, {'drawn' if relief.imports else 'given'} power",
                 "bound_kw": round(relief.bound_w / 1e3, 1), "devices_before_kw": round(relief.power_before_w / 1e3, 1),
                 "loading_before": round(relief.before, 4),
+                "loading_alone": round(relief.alone, 4) if np.isfinite(relief.alone) else None,
                 "loading_after": round(float(np.mean([each[1] for each in after])), 4) if after else None,
                 "worst_after": round(max(each[1] for each in after), 4) if after else None,
                 "devices_after_kw": round(float(np.mean([each[2] for each in after])) / 1e3, 1) if after else None,
                 "first_after_kw": round(after[0][2] / 1e3, 1) if after else None,
                 "tightened": [{"at": iso(when), "bound_kw": round(bound_w / 1e3, 1)} for when, bound_w in relief.moved],
+                "eased": [{"at": iso(when), "bound_kw": round(bound_w / 1e3, 1)} for when, bound_w in relief.eased],
                 "status": relief.statuses,
             }
         )  # fmt: skip

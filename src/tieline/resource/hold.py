@@ -29,6 +29,9 @@ Three minutes is the usual anti-short-cycle delay of a compressor, so that its p
 SWITCHED = frozenset({Kind.THERMOSTAT, Kind.WATER_HEATER})
 """What is on or off: held to less than its draw it is off, so a limit on many is kept by how many may be on."""
 
+LEAST_CHARGE_W = 1_380.0
+"""6 A at 230 V: told less, a charger must stop (IEC 61851-1, control pilot)."""
+
 ON_FRAC = 0.05
 """From this share of its rating on a resource counts as on."""
 

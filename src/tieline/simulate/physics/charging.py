@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.resource.hold import LEAST_CHARGE_W
+
 Floats = NDArray[np.float64]
-LEAST_W = 1_380.0
-"""6 A at 230 V: below it a charger must stop (IEC 61851-1, control pilot)."""
 TAPER_FRAC = 0.15
 """Over the last part of its energy a car takes less and less."""
 
@@ -61,7 +61,7 @@ class Charging:
         asked_w = np.where(np.isnan(wanted_w), self.rated_w, np.clip(-wanted_w, 0.0, self.rated_w))
         offered_w = np.maximum(asked_w, np.where(plugged, must_w, 0.0))
         offered_w = np.minimum(np.maximum(offered_w, np.maximum(-high_w, 0.0)), np.maximum(-low_w, 0.0))
-        offered_w = np.where(offered_w < np.minimum(LEAST_W, self.rated_w), 0.0, offered_w)
+        offered_w = np.where(offered_w < np.minimum(LEAST_CHARGE_W, self.rated_w), 0.0, offered_w)
         charge_w = np.minimum(np.minimum(offered_w, takes_w), self.needed_wh * 3600.0 / seconds)
         self.needed_wh = np.maximum(self.needed_wh - charge_w * seconds / 3600.0, 0.0)
         result: Floats = -charge_w

@@ -1,0 +1,111 @@
+"""What devices under a limit want, and whose turn it is: what the caps of a group are shared out by.
+
+A load that a limit holds off can't show that it would run, and one that is let on need not run: so loads that are on or
+off take turns, those that wanted power as the limit came first, and of the others a few at a time are tried.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.state import DeskState
+from tieline.fleet.columns import KIND_CODE, KINDS
+from tieline.resource.hold import SWITCHED
+from tieline.resource.identity import Kind
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.times import MINUTE_NS
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int32]
+IS_SWITCHED = np.array([kind in SWITCHED for kind in KINDS])
+TURN_NS, STARTS_NS = 10 * MINUTE_NS, 5 * MINUTE_NS
+"""How long a load is held off before its turn comes, shorter than a command's lease, and how long one that may run has
+to begin: a compressor's own timer counts three minutes, and a poll one or two."""
+RESTS_NS = 30 * MINUTE_NS
+"""For how long one that may run and does not is thought to have no need: a room that is cool, a tank that is warm."""
+WANTS_FRAC = 0.25
+"""A load that is off and whose mean draw is below this share of its size is not known to need to run now."""
+TURNS_FRAC, TRIES_FRAC = 0.34, 0.1
+"""Of what is on so much may be let on in turn at once, as what gives way stops at once and who follows needs a minute;
+and so much of what may have no need to run may be tried at a time."""
+NEAR_FRAC = 0.9
+"""A load that draws this share of its cap or more is held down by it."""
+
+
+def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Return what each of `rows` would draw under no limit (W), and those that are on or off in order of their turn.
+
+    What a limit keeps down wants its base; what nothing keeps down, or waits for its turn to come back, wants what it
+    draws, and so does what stays below its cap. First in turn are those that were held off for a turn, as far as they
+    are a small part of those that are on; those that are on stay on, as a compressor must not be switched each minute;
+    then come held off ones, by lot. Of one that was no load as the limit came nobody knows: a few at a time may begin,
+    and make room where they do not. The lot follows from the turn and the row alone: it is the same in a replay.
+    """
+    fleet, last = state.fleet, state.commands
+    absorb_w, alive = fleet.max_absorb_w[rows], last.valid_until_ns[rows] > now_ns
+    staged = state.release_at_ns[rows] > now_ns
+    stores = fleet.energy_wh[rows] > 0
+    kept_down = alive & (last.low_w[rows] > 1.0 - absorb_w) & ~staged
+    # One that stays below its cap has no need for more; one at its cap, or told a moment ago, may have.
+    bites = draw_w >= -last.low_w[rows] - (1.0 - NEAR_FRAC) * np.abs(last.low_w[rows])
+    bites |= ~stores & (now_ns - last.since_ns[rows] < STARTS_NS)
+    wants_w = np.where(kept_down & bites, np.maximum(draw_w, -state.base_w[rows]), draw_w)
+    # A store that is told a power wants that; pressed to give by a limit alone, it would rest.
+    told_w = -last.target_w[rows]
+    wants_w = np.where(kept_down & stores & np.isfinite(told_w), np.maximum(draw_w, told_w), wants_w)
+    # A charger knows what its car would take; a car that came under the limit has no base.
+    takes_w = np.maximum(draw_w, 0.0) + np.nan_to_num(fleet.available_down_w[rows])
+    wants_w = np.where(kept_down & (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]), takes_w, wants_w)
+    at = np.flatnonzero(IS_SWITCHED[fleet.kinds[rows]])
+    size_w, since_ns = absorb_w[at], last.since_ns[rows[at]]
+    held_off = alive[at] & (last.low_w[rows[at]] > -0.5 * size_w)
+    # Its base is what it drew before the limit; one that was let on since, and stayed off, has no need for a while.
+    known = (-state.base_w[rows[at]] > WANTS_FRAC * size_w) & (now_ns - state.idle_ns[rows[at]] >= RESTS_NS)
+    on, has_waited = draw_w[at] > 0.5 * size_w, now_ns - since_ns >= TURN_NS
+    fresh = ~held_off & alive[at] & (now_ns - since_ns < STARTS_NS)
+    lot = np.random.default_rng(now_ns // TURN_NS).random(len(fleet))[rows[at]]
+    on_w, tried_w = float(size_w[on].sum()), float(size_w[fresh & ~on & ~known].sum())
+    due = _first_part(held_off & known & has_waited, since_ns, lot, size_w, TURNS_FRAC * on_w)
+    due |= _first_part(held_off & ~known & has_waited, since_ns, lot, size_w, TRIES_FRAC * on_w - tried_w)
+    group = np.select(
+        [staged[at], due, on | fresh, held_off & known, held_off & has_waited, ~held_off], [6, 0, 1, 2, 3, 4], 5
+    )
+    wants_w[at] = np.where(group < 3, size_w, 0.0)
+    order: NDArray[np.int64] = at[np.lexsort((lot, group))]
+    return wants_w, order
+
+
+def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:
+    """Note which of `rows`, that are on or off, may run and do not, though they had the time to begin."""
+    fleet, last = state.fleet, state.commands
+    rows = rows[IS_SWITCHED[fleet.kinds[rows]]]
+    size_w, draw_w = fleet.max_absorb_w[rows], -np.nan_to_num(fleet.power_w[rows])
+    seen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    alive, may_run = last.valid_until_ns[rows] > now_ns, last.low_w[rows] <= -0.5 * size_w
+    may_run &= np.isnan(last.target_w[rows]) & (now_ns - last.since_ns[rows] >= STARTS_NS)
+    state.idle_ns[rows[seen & alive & may_run & (draw_w < 0.5 * size_w)]] = now_ns
+    state.idle_ns[rows[seen & (draw_w >= 0.5 * size_w)]] = 0
+
+
+def _first_part(
+    waits: NDArray[np.bool_], since_ns: NDArray[np.int64], lot: Floats, size_w: Floats, most_w: float
+) -> NDArray[np.bool_]:
+    """Return those of who waits that waited longest, as many as begin within `most_w` together (below 0 W: none)."""
+    order = np.lexsort((lot, since_ns, ~waits))[: int(waits.sum())]
+    first = np.zeros(len(waits), np.bool_)
+    first[order[np.cumsum(size_w[order]) - size_w[order] <= most_w]] = True
+    return first
+
+
+def would_w(state: DeskState, rows: Rows, side: float, now_ns: int) -> float:
+    """Return what rows would draw (side above 0) or give (below) together if no limit held them (W, 0 or more)."""
+    fleet, last = state.fleet, state.commands
+    unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    now_w = np.where(unfit | np.isnan(fleet.power_w[rows]), state.base_w[rows], fleet.power_w[rows])
+    if side > 0:
+        wants_w, _ = wants(state, rows, -now_w, now_ns)
+    else:
+        held = (last.valid_until_ns[rows] > now_ns) & (now_w >= NEAR_FRAC * last.high_w[rows])
+        wants_w = np.where(held, np.maximum(now_w, state.base_w[rows]), now_w)
+    return float(np.maximum(wants_w, 0.0).sum())
