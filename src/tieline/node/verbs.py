@@ -248,7 +248,7 @@ def sql(query: str, timeout: str, data: Path, as_json: bool) -> None:
     group of each purpose (electrical, site, owner, pool, program, curtailment). A query that names `readings` or
     `resource` is in the SQL of DuckDB, any other in that of the journal's database.
     """
-    from tieline.node.demo import parse_duration
+    from tieline.node.asked import parse_duration
     from tieline.node.journals import ask_folder
     from tieline.rim.clock import SystemClock
 
@@ -320,7 +320,8 @@ def serve(data: Path, port: int | None, duration: str | None) -> None:
     """Serve a data folder: its links, API, live stream and console."""
     import uvloop
 
-    from tieline.node.demo import parse_duration, quiet
+    from tieline.node.asked import parse_duration
+    from tieline.node.demo import quiet
     from tieline.node.serve import serve as run
     from tieline.node.serve import until_told
     from tieline.times import SECOND_NS
