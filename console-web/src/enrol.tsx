@@ -45,11 +45,12 @@ export function Enrol() {
 const refused = (): string => (location.hash.startsWith('#refused=') ? decodeURIComponent(location.hash.slice(9)) : '');
 
 export function SignIn() {
-  const [provider, setProvider] = useState('');
+  const [ways, setWays] = useState({ password: true, provider: '', says: '' });
+  const { provider } = ways;
   const [said] = useState(refused);
   useEffect(() => {
     if (said) history.replaceState(null, '', '/');
-    get<{ provider: string }>('/sign-in/ways').then((ways) => setProvider(ways.provider), () => setProvider(''));
+    get<typeof ways>('/sign-in/ways').then(setWays, () => undefined);
   }, []);
   const [name, setName] = useState('');
   const [password, setPassword] = useState('');
@@ -65,7 +66,7 @@ export function SignIn() {
         <button disabled={busy}>Sign in</button>
         {problem && <p class="problem" role="alert">{problem}</p>}
       </form>
-      <p class="quiet">The first time, use the one-time link that the server printed when it started.</p>
+      <p class="quiet">{ways.says}</p>
     </main>
   );
 }

@@ -45,6 +45,7 @@ class Running:
     trader: NodeTrader
     loop: asyncio.AbstractEventLoop
     cookies: dict[str, str]
+    says: list[str]
 
     @property
     def url(self) -> str:
@@ -83,7 +84,7 @@ def lived(folder: Path) -> tuple[Stage, NodeReader]:
     return stage, reader
 
 
-async def serve(stage: Stage, reader: NodeReader) -> tuple[Console, NodeTrader]:
+async def serve(stage: Stage, reader: NodeReader, says: list[str]) -> tuple[Console, NodeTrader]:
     """Go on from there on wall time over sockets; the grid's links stay behind."""
     node, supervisor = stage.node, Supervisor(np.random.default_rng(6))
     clock = PacedClock(node.clock.now_ns())
@@ -96,7 +97,7 @@ async def serve(stage: Stage, reader: NodeReader) -> tuple[Console, NodeTrader]:
     stage.link._later = asyncio.get_running_loop().call_later
     trader = NodeTrader(node, terms_of(list(node.cycle.pools), reader.sources.zone, {}, {}))
     console = await serve_console(
-        node, port=0, reader=reader, trader=trader, people=PEOPLE, sets_password=False, say=lambda line: None
+        node, port=0, reader=reader, trader=trader, people=PEOPLE, sets_password=False, say=says.append
     )
     node.start()
     return console, trader
@@ -109,14 +110,15 @@ def opened(folder: Path) -> Iterator[Running]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    console, trader = asyncio.run_coroutine_threadsafe(serve(stage, reader), loop).result(30)
+    says: list[str] = []
+    console, trader = asyncio.run_coroutine_threadsafe(serve(stage, reader, says), loop).result(30)
     cookies: dict[str, str] = {}
     for name, link in console.links:
         secret = link.partition("#")[2]
         answer = httpx.post(f"{console.url}/api/v1/enrol", json={"secret": secret}, timeout=60.0)
         assert answer.status_code == 200, answer.text
         cookies[name] = re.search(r"tieline_session=([^;]+)", answer.headers["set-cookie"])[1]  # type: ignore[index]
-    yield Running(console, stage, trader, loop, cookies)
+    yield Running(console, stage, trader, loop, cookies, says)
     asyncio.run_coroutine_threadsafe(stage.node.supervisor.stop(), loop).result(30)
     asyncio.run_coroutine_threadsafe(console.stop(), loop).result(30)
     loop.call_soon_threadsafe(loop.stop)

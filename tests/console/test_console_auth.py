@@ -13,6 +13,7 @@ from tieline.console.auth.accounts import FREE_TRIES, FREE_TRIES_OF_PEER, LONGES
 from tieline.console.auth.roles import ALLOWED, Action, Role, may
 from tieline.console.routes import ROUTES
 from tieline.flow.record import Record
+from tieline.node.web import Doors
 from tieline.times import SECOND_NS
 
 MATRIX = [(route, role) for route in ROUTES if route.action is not None for role in Role]
@@ -166,6 +167,45 @@ def test_cookies_are_for_the_server_alone(running: Running) -> None:
         assert client.get("/api/v1/me").json()["name"] == "cookie"
         client.post("/api/v1/sign-out")
         assert client.get("/api/v1/me").status_code == 401
+
+
+def test_who_has_no_password_and_signs_out_finds_a_new_link_in_the_terminal(running: Running) -> None:
+    first = running.console.accounts.invite("gone", [Role.VIEWER], sets_password=False)
+    with running.client(None) as client:
+        client.post("/api/v1/enrol", json={"secret": first})
+        before = len(running.says)
+        client.post("/api/v1/sign-out")
+        (told,) = running.says[before:]
+        assert "one-time link for gone: " in told
+        says = client.post("/api/v1/enrol", json={"secret": first}).json()["detail"]
+        assert "press Enter" in says
+        assert "press Enter" in client.get("/api/v1/sign-in/ways").json()["says"]
+        again = client.post("/api/v1/enrol", json={"secret": told.partition("#")[2]}).json()
+        assert (again["name"], again["roles"]) == ("gone", ["viewer"])
+
+
+def test_who_has_a_password_signs_out_without_a_new_link(running: Running) -> None:
+    secret = running.console.accounts.invite("keeps", [Role.VIEWER])
+    with running.client(None) as client:
+        client.post("/api/v1/enrol", json={"secret": secret, "password": "a long pass phrase"})
+        before = len(running.says)
+        client.post("/api/v1/sign-out")
+        assert running.says[before:] == []
+
+
+def test_new_links_of_all_leave_out_whom_an_admin_closed(running: Running) -> None:
+    async def play() -> tuple[list[str], list[str]]:
+        book, said = _book([], _Clock()), []
+        doors = Doors(book, "http://x", {"ann": (Role.VIEWER,), "ben": (Role.VIEWER,)}, False, said.append)
+        doors.tell_all()
+        both = [line.split()[3] for line in said]
+        await book.enrol(said[1].partition("#")[2], "")
+        await book.close("ben")
+        said.clear()
+        doors.tell_all()
+        return both, [line.split()[3] for line in said]
+
+    assert asyncio.run(play()) == (["ann:", "ben:"], ["ann:"])
 
 
 def test_a_token_stands_for_its_account_and_dies_with_it(running: Running) -> None:

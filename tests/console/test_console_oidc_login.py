@@ -104,7 +104,9 @@ def door(running: Running, issuer: str) -> Iterator[_Door]:
 
 def test_a_person_of_the_provider_is_signed_in_with_the_roles_of_his_groups(door: _Door, running: Running) -> None:
     with door.browser() as browser:
-        assert browser.get("/api/v1/sign-in/ways").json() == {"password": True, "provider": "the utility's account"}
+        ways = browser.get("/api/v1/sign-in/ways").json()
+        assert (ways["password"], ways["provider"]) == (True, "the utility's account")
+        assert ways["says"].startswith("The first time, ")
         there = door.at_provider(browser)
         assert "code_challenge_method=S256" in there
         answer = browser.get(door.back(there, sub="u-17"))

@@ -185,6 +185,34 @@ def test_an_event_is_composed_previewed_and_submitted_by_hand(seen: _Seen, runni
     row.get_by_text("Denied").wait_for(timeout=60_000)
 
 
+@needs_chromium
+@pytest.mark.parametrize("wide_px", [320, 390, 430, 700, 1024])
+def test_every_screen_of_the_menu_is_in_sight_and_leads_there_on_a_narrow_window(
+    running: Running, browser, wide_px: int
+) -> None:
+    context = browser.new_context(viewport={"width": wide_px, "height": 844}, has_touch=True)
+    context.add_cookies([{"name": "tieline_session", "value": running.cookies["ann"], "url": running.url}])
+    page = context.new_page()
+    page.goto(running.url)
+    menu = page.get_by_role("navigation", name="Screens")
+    menu.get_by_role("link").first.wait_for(timeout=60_000)
+    names = menu.get_by_role("link").all_inner_texts()
+    assert len(names) == 9
+    seen = []
+    for name in names:
+        link = menu.get_by_role("link", name=name, exact=True)
+        box = link.bounding_box()
+        text_px = link.evaluate(
+            "e => { const r = document.createRange(); r.selectNodeContents(e); return r.getBoundingClientRect().width }"
+        )
+        seen.append((name, box["x"] >= 0 and box["x"] + box["width"] <= wide_px and text_px <= box["width"]))
+        assert box["height"] >= 24, "WCAG 2.2, 2.5.8: a target is 24 px or more"
+        link.tap()
+        page.wait_for_url("**" + link.get_attribute("href"), timeout=60_000)
+    assert [name for name, is_whole in seen if not is_whole] == []
+    context.close()
+
+
 def _gz(path: Path) -> int:
     return len(gzip.compress(path.read_bytes(), 9))
 

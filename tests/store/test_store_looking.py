@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tieline.flow.record import Record
 from tieline.node.cli import main
 from tieline.resource.batch import Readings
 from tieline.resource.point import points
+from tieline.store.asking import ALL_TABLES
 from tieline.store.importing import read_fleet
 from tieline.store.journal import SqliteJournal
 from tieline.store.looking import look, names_readings
@@ -92,6 +94,27 @@ def test_a_server_that_moves_its_log_meanwhile_doubles_and_hides_nothing(folder:
     Historian(folder / "historian").compact(Wal(folder / "readings"))
     segment.write_bytes(kept)  # moved already, and not deleted yet
     assert asked(folder, "SELECT count(*), sum(value) FROM readings") == [[12, float(sum(range(12)))]]
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT * FROM resources", "SELECT * FROM record, resources", "SELECT * FROM resource, resources"]
+)
+def test_a_table_that_is_none_is_answered_with_those_that_are(folder: Path, query: str) -> None:
+    done = run("sql", query, "--data", str(folder))
+    assert done.exit_code == 2
+    says = "there is no table resources: the tables are record, readings, resource"
+    assert done.output == f"tieline: {query!r}: {says}\n"
+    for table in says.partition("are ")[2].split(", "):
+        assert isinstance(asked(folder, f"SELECT count(*) FROM {table}")[0][0], int)
+
+
+def test_the_help_names_every_table_and_column_that_is_there(folder: Path) -> None:
+    words = set(re.findall(r"\w+", run("sql", "--help").output))
+    for table in ALL_TABLES:
+        done = run("sql", f"SELECT * FROM {table} LIMIT 1", "--json", "--data", str(folder))
+        # What binds the records into a chain is no one's question.
+        assert {table, *json.loads(done.stdout)["columns"]} - {"hash", "caused_by"} <= words
+    assert "resources" not in words
 
 
 def test_a_folder_without_readings_has_an_empty_table(folder: Path) -> None:

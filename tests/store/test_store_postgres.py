@@ -201,6 +201,14 @@ def test_a_second_writer_is_refused_and_no_error_shows_the_password(url: str, tm
     first.close()
 
 
+def test_a_table_that_is_none_is_answered_with_those_that_are(url: str, tmp_path: Path) -> None:
+    from tieline.store.postgres import Place, PostgresJournal, ask_postgres
+
+    PostgresJournal(url, tmp_path).close()
+    with pytest.raises(ConfigError, match="there is no table resources: the tables are record, readings, resource"):
+        ask_postgres(Place(url, None), "SELECT * FROM resources", 1_000_000_000)
+
+
 @pytest.mark.parametrize(
     "question",
     [

@@ -59,6 +59,14 @@ def test_the_story_has_all_its_parts(played: tuple) -> None:
     assert len(result["settlement"]["baseline"]["days"]) == 10
 
 
+def test_the_hop_from_the_iso_is_measured_from_when_it_shows_a_batch(played: tuple) -> None:
+    """A batch that comes out of order was stamped a step (300 s) before anybody could fetch it: no hop took that."""
+    hop = played[0]["hops"]["iso_web"]
+    assert hop["shown_after_their_stamp"] > 0
+    assert 0 < hop["p50_ms"] <= hop["p99_ms"] < 60_000  # asks each 15 s, 10 % more, and again after a busy answer
+    assert "each 15 s" in hop["measures"]
+
+
 def test_works_stop_what_is_fed_in_and_the_feeder_behaves_as_the_power_flow_foresaw(played: tuple) -> None:
     works = played[0]["override"]
     assert works["giving_before_w"] > 1_000.0

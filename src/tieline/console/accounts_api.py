@@ -12,6 +12,8 @@ from tieline.console.problems import Problem
 from tieline.console.table import Call, Route
 from tieline.ids import NAME, is_name
 
+FIRST_TIME = "The first time, use the one-time link that the server printed when it started."
+NEW_LINK = "the terminal of the server prints a new one-time link at each sign-out, and when you press Enter there"
 LEAST_PASSWORD, MOST_PASSWORD, MOST_NAME, MOST_SCOPE = 12, 1_000, 80, 100
 
 
@@ -50,10 +52,14 @@ class Me(Struct, frozen=True):
 
 
 class Ways(Struct, frozen=True):
-    """How people sign in here; `provider` names the identity provider, empty: local accounts alone."""
+    """How people sign in here; `provider` names the identity provider, empty: local accounts alone.
+
+    `says` tells who comes the first time, or comes back, where to find a one-time link.
+    """
 
     password: bool
     provider: str = ""
+    says: str = ""
 
 
 class Asked(Struct, frozen=True):
@@ -122,7 +128,8 @@ async def _whoami(call: Call) -> Me:
 
 
 async def _ways(call: Call) -> Ways:
-    return Ways(True, call.desk.provider)
+    says = FIRST_TIME if call.desk.renew is None else f"Whoever has no password here: {NEW_LINK}."
+    return Ways(True, call.desk.provider, says)
 
 
 async def _sign_in(call: Call) -> Me:
@@ -143,11 +150,16 @@ async def _sign_in(call: Call) -> Me:
     return _me(call, Who(account.name, account.roles, frozenset(account.scope)))
 
 
+def _spent(call: Call) -> Problem:
+    then = NEW_LINK if call.desk.renew is not None else "start the server anew, or ask an admin"
+    return Problem(403, f"the link is used, unknown or too old: {then}")
+
+
 async def _ask_link(call: Call) -> Asked:
     _require_loopback(call)
     link = call.desk.accounts.peek(call.body.secret)
     if link is None:
-        raise Problem(403, "the link is used, unknown or too old: start the server anew, or ask an admin")
+        raise _spent(call)
     return Asked(link.name, link.sets_password)
 
 
@@ -159,7 +171,7 @@ async def _enrol(call: Call) -> Me:
     account = await call.desk.accounts.enrol(body.secret, body.password)
     if account is None:
         await call.desk.operator.audited("", "enrol", "", "refused", {"peer": _peer(call)})
-        raise Problem(403, "the link is used, unknown or too old: start the server anew, or ask an admin")
+        raise _spent(call)
     await call.desk.operator.audited(account.name, "enrol", account.name, "done", {"peer": _peer(call)})
     call.cookie = call.desk.sessions.open(account.name)
     return _me(call, Who(account.name, account.roles, frozenset(account.scope)))
@@ -170,6 +182,9 @@ async def _sign_out(call: Call) -> Me:
 
     call.desk.sessions.end(call.request.cookies.get(COOKIE, ""))
     call.cookie = ""
+    account = call.desk.accounts.get(call.name)
+    if call.desk.renew is not None and account is not None and not account.password_hash:
+        call.desk.renew(call.name)
     return Me("", (), ())
 
 

@@ -83,7 +83,7 @@ async def _resource(call: Call) -> v.ResourceView:
     return call.desk.reader.resource(call.path("resource"))
 
 
-async def _why(call: Call) -> d.TraceView:
+async def _why(call: Call) -> d.WhyView:
     await call.desk.reader.caught_up()
     return call.desk.reader.why(call.path("resource"))
 
@@ -277,8 +277,8 @@ ROUTES: tuple[Route, ...] = (
         v.ResourceView, subject="resource",
     ),
     Route(
-        "GET", f"{_A}/resources/{{resource}}/why", Action.SEE_TRACE, _why, "The chain behind what is in force",
-        d.TraceView, subject="resource",
+        "GET", f"{_A}/resources/{{resource}}/why", Action.SEE_TRACE, _why, "Who controls it, and the chain behind",
+        d.WhyView, subject="resource",
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/limit", Action.LIMIT, _limit, "Limit a resource for a while", Done,

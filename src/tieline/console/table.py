@@ -30,6 +30,8 @@ class Desk:
     intake: Intake | None = None
     provider: str = ""
     trader: Trader | None = None
+    renew: Callable[[str], None] | None = None
+    """Tells the server's terminal a new one-time link of somebody; None: people come back by their password."""
 
 
 @dataclass

@@ -27,6 +27,16 @@ class TraceView(View, frozen=True):
     is_cut: bool
 
 
+class WhyView(TraceView, frozen=True):
+    """What led to what is in force on a resource, and who controls it, as `tieline why --json` says it.
+
+    `told` of a device holds `winner`, `losers` with their reasons, `limits`, `gates`, `command`, `delivered`, `chain`
+    and `chains`; of a group what stands on it as a whole and how many devices each controls.
+    """
+
+    told: dict[str, Any] = {}
+
+
 class BusView(View, frozen=True):
     """A bus of the one-line: where it stands, its voltage, and the DER power there (W)."""
 

@@ -19,6 +19,7 @@ from tieline.desk.desk_views import (
     MessageView,
     SettlementView,
     TraceView,
+    WhyView,
 )
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
@@ -166,8 +167,8 @@ class Reader(Protocol):
         """Return what led to a record and what followed."""
         ...
 
-    def why(self, resource: str) -> TraceView:
-        """Return the trace of what is in force on a resource now."""
+    def why(self, resource: str) -> WhyView:
+        """Return who controls a resource now, and the trace of what is in force on it."""
         ...
 
     def feeder(self, feeder: str) -> FeederView:

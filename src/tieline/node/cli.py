@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class _Verbs(click.Group):
         except Error as error:
             if ctx.params.get("debug"):
                 raise
-            _refuse(ctx, str(error), as_json)
+            _refuse(ctx, str(error), as_json, getattr(error, "faults", ()))
         except click.UsageError as error:
             if not as_json:
                 raise
@@ -50,11 +51,17 @@ class _Verbs(click.Group):
             _refuse(ctx, f"{where}{error.strerror or error}", as_json)
 
 
-def _refuse(ctx: click.Context, text: str, as_json: bool) -> None:
-    """Say why not on standard error, as one line or as one JSON object, and end with code 2."""
+def _refuse(ctx: click.Context, text: str, as_json: bool, faults: Sequence[str] = ()) -> None:
+    """Say why not on standard error, as one line or as one JSON object, and end with code 2.
+
+    Of several faults the object has field, value and limit of the first, and all of them in `faults`.
+    """
     from tieline.node.faults import fields_of
 
-    click.echo(json.dumps(fields_of(text)) if as_json else f"tieline: {text}", err=True)
+    said: dict[str, Any] = {**fields_of(faults[0] if faults else text), "error": text}
+    if len(faults) > 1:
+        said["faults"] = [fields_of(fault) for fault in faults]
+    click.echo(json.dumps(said) if as_json else f"tieline: {text}", err=True)
     ctx.exit(2)
 
 
@@ -147,10 +154,14 @@ def demo(
     as_json: bool,
 ) -> None:
     """Open a living territory; or play its day headless and check every promise."""
-    from tieline.node import demo as player
+    from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, require_playable
+
+    _fitting(ctx, headless, wire)
+    paced, most = (speed if wire or not headless else None), MOST_SPEED_ON_WIRE if wire else MOST_SPEED
+    require_playable(devices, scenario, duration if headless else None, paced, most)
+    from tieline.node import demo as player  # seconds of it: what is refused, is refused before
 
     player.quiet()
-    _fitting(ctx, headless, wire)
     if not headless:
         player.run_live(devices, speed, seed, scenario, port)
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,8 @@ import numpy as np
 import structlog
 
 from tieline.errors import ConfigError
+from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, require_speed
+from tieline.node.asked import parse_duration as parse_duration
 from tieline.node.config import write_example
 from tieline.node.frame import write_resources
 from tieline.node.relief import grid_report
@@ -31,27 +32,6 @@ from tieline.simulate.faults import STREAM_FAULTS, faulty_route
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.network import Network
 from tieline.store.registry import save
-from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
-
-MOST_SPEED, MOST_SPEED_ON_WIRE = 600.0, 60.0
-_UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "min": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
-
-
-def parse_duration(text: str, option: str = "--for") -> int:
-    """Return a duration such as `1d`, `36h` or `90m` in ns.
-
-    Raises:
-        ConfigError: Not a duration, or not above 0.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise ConfigError(f"{option} {text!r}: give a number and s, m, h or d, such as 1d")
-    return int(float(match[1]) * _UNITS[match[2]])
-
-
-def _check_speed(speed: float, most: float) -> None:
-    if not 0.1 <= speed <= most:
-        raise ConfigError(f"--speed {speed:g}: give 0.1 to {most:g}: faster than that answers can't keep up")
 
 
 def quiet() -> None:
@@ -118,7 +98,7 @@ def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: in
 
     from tieline.node.live import live
 
-    _check_speed(speed, MOST_SPEED)
+    require_speed(speed, MOST_SPEED)
     try:
         uvloop.run(live(devices, speed, seed, scenario_name, port, print, wall_s))
     except KeyboardInterrupt:
@@ -135,6 +115,6 @@ def run_wire(
 
     from tieline.node.live import play_on_wire
 
-    _check_speed(speed, MOST_SPEED_ON_WIRE)
+    require_speed(speed, MOST_SPEED_ON_WIRE)
     with tempfile.TemporaryDirectory() as folder:
         return uvloop.run(play_on_wire(devices, seed, scenario_name, speed, duration_ns, say, Path(folder)))

@@ -25,6 +25,7 @@ from tieline.node.twin import Twin
 from tieline.node.web import DESK_ROLES, serve_console
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
+from tieline.rim.terminal import at_enter
 from tieline.times import HOUR_NS, SECOND_NS
 
 _log = structlog.get_logger("tieline.live")
@@ -60,7 +61,10 @@ async def live(
             say(f"DNP3 outstation on 127.0.0.1:{stage.outstation.port}; Ctrl-C ends it, nothing is left behind")
             supervisor.spawn(_play(stage, when, seed, say), "story")
             try:
-                await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
+                with at_enter(console.doors.tell_all) as has_terminal:
+                    if has_terminal:
+                        say("Enter prints new one-time links; whoever signs out finds one here, too")
+                    await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
                 await console.stop()
 

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from tieline.errors import ConfigError
+from tieline.node.asked import LEAST_DEVICES
 from tieline.node.demo import parse_duration, quiet, run_headless
 from tieline.node.frame import Frame
-from tieline.node.stage import LEAST_DEVICES
 from tieline.node.stage import scenario as scenario_of
 from tieline.node.why import why
 from tieline.store.journal import SqliteJournal

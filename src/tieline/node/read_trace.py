@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from tieline.desk.desk import Desk
 from tieline.desk.desk_views import TraceView
-from tieline.desk.facts import CommandsIssued, CommandsReported, from_record
+from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, IntervalTracked, from_record
 from tieline.desk.state import DeskState
 from tieline.flow.record import Record, Records
 from tieline.node import read_words
-from tieline.node.why import in_force, of_whole
+from tieline.node.why import Known, command_of, delivered_of, in_force, of_device, of_group, of_whole
+from tieline.resource.identity import GROUP_KINDS
 from tieline.store.trace import trace
 
 MOST_STARTS, MOST_OF_START, MOST_EFFECTS = 8, 60, 2_000
@@ -45,6 +46,44 @@ def of_resource(state: DeskState, journal: Records, resource: str, desk: Desk, n
     mine = _Mine(state, resource, rows, desk)
     found = [trace(journal, at, MOST_OF_START, 8, mine.concerns, MOST_EFFECTS) for at in starts]
     return read_words.joined([read_words.trace_view(one) for one in found if one is not None])
+
+
+def told_of(
+    state: DeskState, journal: Records, intervals: Sequence[IntervalTracked], resource: str, now_ns: int
+) -> dict[str, Any]:
+    """Return who controls a resource now and why, the same as `tieline why`, without reading the whole journal.
+
+    Args:
+        state: What is decided.
+        journal: Where its records are.
+        intervals: What was tracked in the last day, oldest first; what was delivered before is not told.
+        resource: A device or group that is there.
+        now_ns: Now.
+    """
+    if state.fleet.kind_of(resource) in GROUP_KINDS:
+        whole = [batch.id for batch, _ in of_whole(state, resource, now_ns)]
+        return of_group(journal, Known(state, now_ns, _placed(journal, whole)), resource)
+    row = state.fleet.row(resource)
+    claims = dict.fromkeys(claim.id.partition("/")[0] for claim in state.claims.claims_on(row))
+    delivered = (told for fact in reversed(intervals) if (told := delivered_of(fact, row)))
+    known = Known(state, now_ns, _placed(journal, list(claims)), _command(state, journal, row), next(delivered, None))
+    return of_device(journal, known, resource)
+
+
+def _placed(journal: Records, batches: Sequence[str]) -> dict[str, ClaimsPlaced]:
+    facts = [from_record(record) for record in journal.many(batches)]
+    return {fact.batch: fact for fact in facts if isinstance(fact, ClaimsPlaced)}
+
+
+def _command(state: DeskState, journal: Records, row: int) -> dict[str, Any] | None:
+    at = int(state.commands.batch[row])
+    issued = journal.get(state.command_batches[at]) if at >= 0 else None
+    if issued is None:
+        return None
+    command = command_of(from_record(issued), row, None)
+    for _, record in journal.effects_of([issued.id], MOST_EFFECTS):
+        command = command_of(from_record(record), row, command)
+    return command
 
 
 @runtime_checkable

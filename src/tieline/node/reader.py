@@ -24,6 +24,7 @@ from tieline.desk.desk_views import (
     MessageView,
     SettlementView,
     TraceView,
+    WhyView,
 )
 from tieline.desk.events import preview, view_of
 from tieline.desk.modes import mode_of
@@ -282,12 +283,15 @@ class NodeReader:
         """Return what led to a record and what followed. Raises KeyError where there is none."""
         return read_trace.of_record(self.journal, record)
 
-    def why(self, resource: str) -> TraceView:
-        """Return what led to what is in force on a resource. Raises KeyError where there is no such resource.
+    def why(self, resource: str) -> WhyView:
+        """Return who controls a resource and what led to it. Raises KeyError where there is no such resource.
 
-        The same claims as those of `tieline why`; where none holds, its last command.
+        The same as `tieline why`; where nothing holds, the chain is that of its last command.
         """
-        return read_trace.of_resource(self.node.state, self.journal, resource, self.node.desk, self.node.clock.now_ns())
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        chain = read_trace.of_resource(state, self.journal, resource, self.node.desk, now_ns)
+        told = read_trace.told_of(state, self.journal, self._tracked.since(0, now_ns), resource, now_ns)
+        return WhyView(chain.start, chain.nodes, chain.edges, chain.is_cut, told)
 
     def feeder(self, feeder: str) -> FeederView:
         """Return a feeder's one-line. Raises KeyError where there is none."""

@@ -19,12 +19,12 @@ from tieline.node.gap import gap_of
 from tieline.node.lineage import followed
 from tieline.node.promises import promises
 from tieline.node.settling import tracked_of
-from tieline.node.stage import POOL, Stage
+from tieline.node.stage import POLL_S, POOL, Stage
 from tieline.node.story import Story, Told
 from tieline.resource.claim import Refusal
 from tieline.resource.command import Stage as Life
 from tieline.rim.supervise import Supervisor
-from tieline.times import SECOND_NS, iso
+from tieline.times import SECOND_NS, iso, to_ns
 
 LATE_S = 5.0
 """A device that answers later than this is told by itself: one slow path says nothing about the others."""
@@ -197,13 +197,16 @@ def _issued(record: Record) -> CommandsIssued:
 def _hops(stage: Stage, records: list[Record]) -> dict[str, dict[str, Any]]:
     """Return for each hop how much was sent, acknowledged and observed, and how long an answer took."""
     batches = [f for r in records if (f := _of(r, BatchTaken))]
-    waits = [(f.batch.received_ns - f.batch.sent_ns) / SECOND_NS for f in batches]
-    seen = stage.iso.seen
+    seen, shown = stage.iso.seen, stage.iso.batches
+    # From when the ISO shows a batch, not from its stamp: one that comes out of order was stamped a step before.
+    waits = [(f.batch.received_ns - shown[f.batch.uid].shown_at_ns) / SECOND_NS for f in batches]
+    late = [one for one in shown.values() if one.shown_at_ns - to_ns(one.batch.batch_sent) > SECOND_NS]
     link = stage.link
     return {
         "iso_web": {
-            "sent": len(stage.iso.batches), "acknowledged": len(seen.replies), "observed": len(batches),
-            **_spread(waits),
+            "sent": len(shown), "acknowledged": len(seen.replies), "observed": len(batches), **_spread(waits),
+            "measures": f"shown by the ISO until taken by us, who ask each {POLL_S:g} s",
+            "shown_after_their_stamp": len(late),
         },
         "dnp3": {
             "sent": stage.scada.controls, "acknowledged": stage.scada.accepted,

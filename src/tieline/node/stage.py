@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from tieline.contract.eligibility import Enrolment, enrol
 from tieline.desk.cycle import PoolDesk
-from tieline.errors import ConfigError
 from tieline.fleet.columns import KINDS
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.links.device.modbus.link import ModbusLink
@@ -26,6 +25,8 @@ from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.node.asked import require_devices as require_devices
+from tieline.node.asked import require_scenario
 from tieline.node.metering import Meters
 from tieline.node.runtime import Node, replayed
 from tieline.node.stage_devices import FEW, MANY, raise_modbus, raise_mqtt, raise_openadr
@@ -55,6 +56,8 @@ Floats = NDArray[np.float64]
 POOL, PRODUCT = "pool-1", "ENERGY"
 OUTSTATION, DNO_ADDRESS = 10, 1
 STEP_S = 60
+POLL_S = 15.0
+"""How often the ISO is asked for batches."""
 PROGRAMS = ("energy", "demand_response", "ancillary")
 
 
@@ -88,12 +91,8 @@ SCENARIOS = {
 
 def scenario(name: str) -> Scenario:
     """Return a scenario. Raises ConfigError naming those that exist."""
-    if name not in SCENARIOS:
-        raise ConfigError(f"scenario {name!r} is unknown: give one of {', '.join(SCENARIOS)}")
+    require_scenario(name)
     return SCENARIOS[name]
-
-
-LEAST_DEVICES = 40
 
 
 @dataclass
@@ -141,12 +140,6 @@ class Stage:
 def begins_ns(day: date) -> int:
     """Return when a demonstration of a market day begins: 22:30 of the day before, half an hour before the gate."""
     return to_ns(datetime.combine(day - timedelta(days=1), time(22, 30), tzinfo=ZONE))
-
-
-def require_devices(devices: int) -> None:
-    """Do nothing where a territory can have so many. Raises ConfigError for too few."""
-    if devices < LEAST_DEVICES:
-        raise ConfigError(f"--devices {devices}: give {LEAST_DEVICES} or more, so that every kind has its place")
 
 
 async def raise_stage(
@@ -300,7 +293,7 @@ async def _raise_iso(
     url, names = f"{'https' if theirs else 'http'}://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
     # The ISO's clock may be 2 s off by the wall's clock: on its way a request grows old `speed` times as fast.
     settings = IsoSettings(
-        url, "America/Chicago", names, poll_s=15.0 / speed, awards_s=60.0 / speed, most_skew_s=2.0 * max(speed, 1.0)
+        url, "America/Chicago", names, poll_s=POLL_S / speed, awards_s=60.0 / speed, most_skew_s=2.0 * max(speed, 1.0)
     )
     # No expiry by the wall clock, which a story on virtual time must not see.
     client = httpx.AsyncClient(timeout=30.0, verify=ours, limits=httpx.Limits(keepalive_expiry=None))

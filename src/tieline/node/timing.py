@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
-from tieline.errors import ConfigError
+from tieline.node.asked import require_length
 from tieline.node.stage import begins_ns
 from tieline.simulate.iso.prices import ZONE
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, to_ns
 
 DAY_AND_EVE_NS = DAY_NS + HOUR_NS + 31 * MINUTE_NS
-LEAST_NS, WHOLE_NS = HOUR_NS, 70 * MINUTE_NS
 LONG_NS = 6 * HOUR_NS
 OFFERS_ON_EVE_NS, OFFERS_AFTER_NS = 10 * MINUTE_NS, 2 * MINUTE_NS
 """When the pool offers, after the opening; the auction follows."""
@@ -41,13 +40,7 @@ def timing(day: date, length_ns: int, on_wire: bool = False) -> Timing:
     Raises:
         ConfigError: Too short for an auction, a dispatch, a limit that can be judged, and their settlement.
     """
-    if length_ns < LEAST_NS:
-        raise ConfigError(
-            f"--for {length_ns / MINUTE_NS:g}m: give {LEAST_NS // MINUTE_NS}m or more ({WHOLE_NS // MINUTE_NS}m for a "
-            "settled hour): the story needs an auction, dispatch, and a limit that lasts"
-        )
-    if length_ns > DAY_NS:
-        raise ConfigError(f"--for {length_ns / HOUR_NS:g}h: give 1d at most: a story is one market day")
+    require_length(length_ns)
     if length_ns == DAY_NS:
         opens_ns = begins_ns(day)
         length_ns = DAY_AND_EVE_NS

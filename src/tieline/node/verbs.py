@@ -241,13 +241,14 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
 @DATA
 @JSON
 def sql(query: str, timeout: str, data: Path, as_json: bool) -> None:
-    """Ask records, readings and resources in SQL, read-only.
+    """Ask the tables `record`, `readings` and `resource` in SQL, read-only.
 
-    Tables: `record` (seq, id, kind, subject, recorded_at_ns, body); `readings` (resource, point, unit, value, quality,
-    taken_at, taken_at_ns, received_at_ns); `resource` (id, kind, ratings, and its group of each purpose). A query that
-    names `readings` or `resource` is in the SQL of DuckDB, any other in that of the journal's database.
+    `record` has seq, id, kind, subject, recorded_at_ns and body; `readings` resource, point, unit, value, quality,
+    taken_at, taken_at_ns and received_at_ns; `resource` row, id, kind, max_inject_w, max_absorb_w, energy_wh, and its
+    group of each purpose (electrical, site, owner, pool, program, curtailment). A query that names `readings` or
+    `resource` is in the SQL of DuckDB, any other in that of the journal's database.
     """
-    from tieline.node.demo import parse_duration
+    from tieline.node.asked import parse_duration
     from tieline.node.journals import ask_folder
     from tieline.rim.clock import SystemClock
 
@@ -319,7 +320,8 @@ def serve(data: Path, port: int | None, duration: str | None) -> None:
     """Serve a data folder: its links, API, live stream and console."""
     import uvloop
 
-    from tieline.node.demo import parse_duration, quiet
+    from tieline.node.asked import parse_duration
+    from tieline.node.demo import quiet
     from tieline.node.serve import serve as run
     from tieline.node.serve import until_told
     from tieline.times import SECOND_NS

@@ -27,6 +27,36 @@ DESK_ROLES = (Role.OPERATOR, Role.DISPATCHER, Role.TRADER, Role.PROGRAM_MANAGER,
 
 
 @dataclass
+class Doors:
+    """The people who are let in by one-time links, and where these are told."""
+
+    accounts: Accounts
+    url: str
+    people: dict[str, Sequence[Role]]
+    sets_password: bool
+    say: Callable[[str], None]
+
+    def tell(self, name: str) -> str:
+        """Tell a new link of somebody and return it; an older one that was not used yet is void."""
+        secret = self.accounts.invite(name, self._roles(name), sets_password=self.sets_password)
+        link = f"{self.url}/enrol#{secret}"
+        self.say(f"  one-time link for {name}: {link}")
+        return link
+
+    def tell_all(self) -> None:
+        """Tell a new link of each of the first people; an account that an admin closed stays closed."""
+        for name in self.people:
+            account = self.accounts.held(name)
+            if account is None or account.is_active:
+                self.tell(name)
+
+    def _roles(self, name: str) -> Sequence[Role]:
+        """Return what somebody may do as an admin left it, or may do at first."""
+        account = self.accounts.get(name)
+        return account.roles if account is not None else self.people[name]
+
+
+@dataclass
 class Console:
     """A console that runs: its server, and the one-time links that let the first people in."""
 
@@ -37,6 +67,7 @@ class Console:
     reader: NodeReader
     operator: NodeOperator
     accounts: Accounts
+    doors: Doors
 
     async def stop(self) -> None:
         """Stop serving."""
@@ -91,13 +122,10 @@ async def serve_console(
     server = await serve_asgi(app, host, port, tls)
     bound = server.sockets[0].getsockname()[1]
     url = f"{'https' if tls else 'http'}://{host if host not in ('0.0.0.0', '::') else '127.0.0.1'}:{bound}"
-    links = []
-    for name, roles in people:
-        known = accounts.get(name)
-        if known is None or not known.password_hash:
-            secret = accounts.invite(name, roles, sets_password=sets_password)
-            links.append((name, f"{url}/enrol#{secret}"))
+    doors = Doors(accounts, url, dict(people), sets_password, say)
+    if not sets_password:
+        app.state.desk.renew = doors.tell
     say(f"console at {url}")
-    for name, link in links:
-        say(f"  one-time link for {name}: {link}")
-    return Console(server, app, url, tuple(links), reader, operator, accounts)
+    known = {name: accounts.get(name) for name in doors.people}
+    links = [(name, doors.tell(name)) for name, account in known.items() if not (account and account.password_hash)]
+    return Console(server, app, url, tuple(links), reader, operator, accounts, doors)

@@ -31,8 +31,8 @@ from tieline.times import FOREVER_NS, iso
 
 
 @dataclass
-class _Past:
-    """What the journal says up to an instant: the state, and what it says of one row."""
+class Known:
+    """What is known at an instant: the state, the claims that were placed, and what was told of one row."""
 
     state: DeskState
     at_ns: int
@@ -66,8 +66,8 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
         journal.close()
 
 
-def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) -> _Past:
-    past = _Past(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
+def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) -> Known:
+    past = Known(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
     last = None if at_ns is None else journal.seq_at(at_ns)
     for record in journal.replay():
         if last is not None and record.seq > last:
@@ -80,12 +80,12 @@ def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) ->
         if isinstance(fact, ClaimsPlaced):
             past.placed[fact.batch] = fact
         if row is not None:
-            past.command = _command(fact, row, past.command)
-            past.delivered = _delivered(fact, row) or past.delivered
+            past.command = command_of(fact, row, past.command)
+            past.delivered = delivered_of(fact, row) or past.delivered
     return past
 
 
-def of_device(journal: Records, past: _Past, resource: str) -> dict[str, Any]:
+def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     """Return who controls a device."""
     state, placed = past.state, past.placed
     row = state.fleet.row(resource)
@@ -151,7 +151,7 @@ def _gates(state: DeskState, row: int) -> list[Claim]:
     return [claim for claim in state.claims.claims_on(row) if claim.kind is ClaimKind.GATE]
 
 
-def of_group(journal: Records, past: _Past, resource: str) -> dict[str, Any]:
+def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     """Return who controls the devices of a group, and what stands on the group as a whole."""
     state, fleet = past.state, past.state.fleet
     rows = fleet.leaves(resource)
@@ -234,7 +234,8 @@ def _claim(fact: ClaimsPlaced | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _command(fact: object, row: int, last: dict[str, Any] | None) -> dict[str, Any] | None:
+def command_of(fact: object, row: int, last: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return a row's command after a fact, given what it was before."""
     if isinstance(fact, CommandsIssued):
         at = np.flatnonzero(fact.rows.array() == row)
         if len(at):
@@ -253,7 +254,8 @@ def _command(fact: object, row: int, last: dict[str, Any] | None) -> dict[str, A
     return last
 
 
-def _delivered(fact: object, row: int) -> dict[str, Any] | None:
+def delivered_of(fact: object, row: int) -> dict[str, Any] | None:
+    """Return what a row gave in a tracked interval; None: it has no part in it."""
     if not isinstance(fact, IntervalTracked):
         return None
     at = np.flatnonzero(fact.rows.array() == row)

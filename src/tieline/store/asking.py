@@ -11,6 +11,8 @@ from msgspec import Struct
 from tieline.errors import ConfigError
 from tieline.times import SECOND_NS, Clock
 
+ALL_TABLES = ("record", "readings", "resource")
+"""What can be asked, by whichever database answers."""
 MOST_ROWS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
 """Of one value: `randomblob(1e9)` is refused before it's made."""
@@ -56,9 +58,15 @@ def ask(path: Path, query: str, timeout_ns: int, clock: Clock, most_rows: int = 
             raise ConfigError(
                 f"{query!r}: ended after {timeout_ns / SECOND_NS:g} s: narrow it, or give a longer --timeout"
             ) from None
-        raise ConfigError(f"{query!r}: {error}") from None
+        _, is_missing, name = str(error).partition("no such table: ")
+        raise ConfigError(no_table(query, name) if is_missing else f"{query!r}: {error}") from None
     finally:
         db.close()
+
+
+def no_table(query: str, name: str) -> str:
+    """Return what to say of a query that names a table that isn't there."""
+    return f"{query!r}: there is no table {name}: the tables are {', '.join(ALL_TABLES)}"
 
 
 def _may(action: int, first: str | None, second: str | None, refused: list[str]) -> int:

@@ -8,6 +8,7 @@ the log is listed first, the hours after it, and what is in both is taken once.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from tieline.fleet.columns import Fleet
 from tieline.flow.record import Records
 from tieline.resource.identity import Purpose
 from tieline.resource.point import points
-from tieline.store.asking import MOST_ROWS, Answer
+from tieline.store.asking import MOST_ROWS, Answer, no_table
 from tieline.store.series import SCHEMA, Historian, read_segment
 from tieline.times import HOUR_NS, SECOND_NS, Clock, iso
 
@@ -30,6 +31,7 @@ TABLES = frozenset({"readings", "resource"})
 """What only this module knows; a question that names neither goes to the journal's own database."""
 MEMORY = "2GB"
 LOOK_S = 0.02
+_NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _KEY = "row, point, taken_at_ns, received_at_ns"
 _VIEW = """
 CREATE VIEW readings AS
@@ -83,7 +85,9 @@ def look(
             except duckdb.InterruptException:
                 raise ConfigError(late) from None
             except duckdb.Error as error:
-                raise ConfigError(f"{query!r}: {' '.join(str(error).split())}") from None
+                missing = _NO_TABLE.search(str(error))
+                says = no_table(query, missing[1]) if missing else f"{query!r}: {' '.join(str(error).split())}"
+                raise ConfigError(says) from None
         names = tuple(column[0] for column in db.description or ())
         return Answer(names, rows[:most_rows], len(rows) > most_rows)
 

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
-from tieline.store.asking import MOST_ROWS, Answer
+from tieline.store.asking import MOST_ROWS, Answer, no_table
 from tieline.store.head import Head
 from tieline.store.journal import SqlJournal, StoreDown, StoreError
 from tieline.store.schema import ddl
@@ -262,5 +262,8 @@ def ask_postgres(place: Place, query: str, timeout_ns: int, most_rows: int = MOS
         ) from None
     except psycopg.errors.ReadOnlySqlTransaction:
         raise ConfigError(f"{query!r}: is refused: the records are read-only here") from None
+    except psycopg.errors.UndefinedTable as error:
+        named = (error.diag.message_primary or "").split('"')
+        raise ConfigError(no_table(query, named[1] if len(named) > 1 else "of that name")) from None
     except (psycopg.Error, ValueError) as error:
         raise ConfigError(f"{query!r}: {place.says(error)}") from None

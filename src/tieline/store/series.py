@@ -34,6 +34,8 @@ SCHEMA = pa.schema(
     ]
 )
 SEGMENT_BYTES = 64 * 1024 * 1024
+LOOKS = 3
+"""How often a segment that grows while it is read is read again before it counts as whole."""
 _FIELDS = ("rows", "points", "values", "quality", "taken_at_ns", "received_at_ns")
 
 
@@ -143,18 +145,42 @@ class Wal:
 
 def read_segment(path: Path) -> pa.Table:
     """Return what a segment holds, without a torn tail."""
+    return _read(path)[0]
+
+
+def cut_of(path: Path) -> tuple[int, int, int] | None:
+    """Return where a segment is cut, its size (both in bytes), and how many readings stand before; None: it is whole.
+
+    A cut just between two batches leaves no trace here.
+    """
+    for _ in range(LOOKS):
+        before = path.stat().st_size
+        table, end = _read(path)
+        size = path.stat().st_size
+        if end == size:
+            return None
+        if size == before:  # else somebody is writing just now
+            return end, size, table.num_rows
+    return None
+
+
+def _read(path: Path) -> tuple[pa.Table, int]:
+    """Return the readings of a segment's whole batches, and where the last of them ends."""
     found: list[pa.RecordBatch] = []
+    end = 0
     with path.open("rb") as raw:
         try:
             with pa.ipc.open_stream(raw) as stream:
+                end = raw.tell()
                 while True:
                     batch, extra = stream.read_next_batch_with_custom_metadata()
                     if extra is not None and int(extra["crc32"]) != _sum(batch):
                         break
                     found.append(batch)
+                    end = raw.tell()
         except (StopIteration, pa.ArrowInvalid, OSError):
             pass
-    return pa.Table.from_batches(found, schema=SCHEMA)
+    return pa.Table.from_batches(found, schema=SCHEMA), end
 
 
 class Historian:

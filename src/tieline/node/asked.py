@@ -1,0 +1,93 @@
+"""What a demonstration may be asked for, checked at once and before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from tieline.errors import ConfigError
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
+
+MOST_SPEED, MOST_SPEED_ON_WIRE = 600.0, 60.0
+LEAST_DEVICES = 40
+LEAST_NS, WHOLE_NS = HOUR_NS, 70 * MINUTE_NS
+SCENARIO_NAMES = ("heatwave", "cloud", "comms-loss")
+_UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "min": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
+
+
+class Unplayable(ConfigError):
+    """What was asked for has faults; `faults` holds each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        """Join the faults to one line."""
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def parse_duration(text: str, option: str = "--for") -> int:
+    """Return a duration such as `1d`, `36h` or `90m` in ns.
+
+    Raises:
+        ConfigError: Not a duration, or not above 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise ConfigError(f"{option} {text!r}: give a number and s, m, h or d, such as 1d")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def require_length(length_ns: int) -> None:
+    """Do nothing where a story can be so long (ns). Raises ConfigError where it is too short or too long."""
+    if length_ns < LEAST_NS:
+        raise ConfigError(
+            f"--for {length_ns / MINUTE_NS:g}m: give {LEAST_NS // MINUTE_NS}m or more ({WHOLE_NS // MINUTE_NS}m for a "
+            "settled hour): the story needs an auction, dispatch, and a limit that lasts"
+        )
+    if length_ns > DAY_NS:
+        raise ConfigError(f"--for {length_ns / HOUR_NS:g}h: give 1d at most: a story is one market day")
+
+
+def require_devices(devices: int) -> None:
+    """Do nothing where a territory can have so many. Raises ConfigError for too few."""
+    if devices < LEAST_DEVICES:
+        raise ConfigError(f"--devices {devices}: give {LEAST_DEVICES} or more, so that every kind has its place")
+
+
+def require_scenario(name: str) -> None:
+    """Do nothing where there is a scenario of that name. Raises ConfigError naming those that exist."""
+    if name not in SCENARIO_NAMES:
+        raise ConfigError(f"scenario {name!r} is unknown: give one of {', '.join(SCENARIO_NAMES)}")
+
+
+def require_speed(speed: float, most: float) -> None:
+    """Do nothing where the clock may run so many times as fast. Raises ConfigError naming the bounds."""
+    if not 0.1 <= speed <= most:
+        raise ConfigError(f"--speed {speed:g}: give 0.1 to {most:g}: faster than that answers can't keep up")
+
+
+def require_playable(devices: int, scenario: str, duration: str | None, speed: float | None, most_speed: float) -> None:
+    """Do nothing where such a demonstration can be played.
+
+    Args:
+        devices: How many.
+        scenario: Its name.
+        duration: Its length, such as `90m`; None: for as long as it is watched.
+        speed: How many times as fast as the wall clock; None: on virtual time.
+        most_speed: The highest that there is.
+
+    Raises:
+        Unplayable: Naming all that is wrong with it.
+    """
+    checks: list[Callable[[], None]] = [lambda: require_devices(devices), lambda: require_scenario(scenario)]
+    if duration is not None:
+        checks.append(lambda: require_length(parse_duration(duration)))
+    if speed is not None:
+        checks.append(lambda: require_speed(speed, most_speed))
+    faults: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise Unplayable(faults)

@@ -1,0 +1,50 @@
+"""The API and the command line give one answer to who controls a resource, and why."""
+
+from __future__ import annotations
+
+import asyncio
+
+from console_stage import Running
+
+from tieline.desk.ports import Ask
+from tieline.node.why import why
+from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.level import Level
+from tieline.times import HOUR_NS, parse_iso
+
+
+def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running) -> None:
+    """Winner, losers with reasons, limits, chains, command and delivery of devices, and what stands on groups."""
+    node = running.stage.node
+    fleet, folder = node.state.fleet, node.journal.path.parent
+
+    async def both(name: str) -> tuple[dict, dict]:
+        # Nothing moves between the two: no beat runs while this doesn't wait.
+        await running.console.reader.caught_up()
+        over_api = running.console.reader.why(name).told
+        return over_api, why(folder, fleet, name, parse_iso(over_api["at"]))
+
+    settled = node.state.claims.arbitrate(running.now_ns, fleet.leaves("feeder-01"))
+    named = [fleet.id_of(int(row)) for row in settled.rows[settled.winner >= 0][:4]]
+    for name in [*named, *fleet.ids[:60:7], "feeder-01"]:
+        mine, theirs = asyncio.run_coroutine_threadsafe(both(name), running.loop).result(60)
+        assert mine == theirs
+    with running.client("ann") as client:
+        told = client.get(f"/api/v1/resources/{named[0]}/why").json()["told"]
+        assert told["winner"]["because"]
+        now_ns = running.now_ns
+        stronger = Ask(
+            "console", "operator", "test", Level.GRID_EMERGENCY, named[0], Quantity.P, ClaimKind.SET, now_ns, now_ns,
+            now_ns + HOUR_NS, because="a test of losers", people=("ann", "ben"),
+        )  # fmt: skip
+        asyncio.run_coroutine_threadsafe(node.desk.ask(stronger), running.loop).result(60)
+        mine, theirs = asyncio.run_coroutine_threadsafe(both(named[0]), running.loop).result(60)
+        over = client.get(f"/api/v1/resources/{named[0]}/why").json()["told"]
+        gone = node.desk.withdraw("console", "test", named[0], Quantity.P, "frame:test")
+        assert asyncio.run_coroutine_threadsafe(gone, running.loop).result(60)
+    assert mine == theirs
+    assert over["winner"]["because"] == "a test of losers"
+    (loser,) = over["losers"]
+    assert (loser["claim"].partition("/")[0], loser["by"] is not None) == (told["winner"]["claim"], True)
+    assert loser["why"]
+    assert {"losers", "limits", "gates", "command", "delivered", "chain", "chains"} <= set(told)
