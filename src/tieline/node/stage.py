@@ -28,7 +28,7 @@ from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.metering import Meters
 from tieline.node.runtime import Node, replayed
-from tieline.node.stage_devices import FEW, MANY, raise_modbus, raise_mqtt, raise_openadr
+from tieline.node.stage_devices import FEW, MANY, MOST_FOR_MANY, raise_modbus, raise_mqtt, raise_openadr
 from tieline.node.twin import Twin
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
@@ -179,7 +179,7 @@ async def raise_stage(
     is_virtual = isinstance(loop, VirtualLoop)
     node = _node(territory, enrolments, eligible, clock, supervisor, folder, speed, is_virtual)
     rows = np.arange(devices, dtype=np.int32)
-    counts = FEW if is_virtual else MANY
+    counts = FEW if is_virtual or speed > MOST_FOR_MANY else MANY
     wired = territory.by_kind[Kind.BATTERY][: counts.units]
     hybrids = territory.by_kind[Kind.HYBRID_SITE][: counts.vens]
     heaters = territory.by_kind[Kind.WATER_HEATER][: counts.plugs]
