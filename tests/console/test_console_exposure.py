@@ -173,14 +173,27 @@ def test_devices_behind_a_link_that_is_down_are_counted_by_its_alarm_and_by_no_o
 # --- a pool -----------------------------------------------------------------------------------------------------------
 
 
-@given(st.sampled_from([20, 30, 60]))
-def test_an_awards_first_minutes_are_its_ramp_however_often_it_is_looked_at(every_s: int) -> None:
-    """Nothing for three minutes and all of it after: 80 % of a quarter of an hour's energy is short, 5 min of it not."""
+@given(st.sampled_from([20, 30, 60]), st.integers(0, 8))
+def test_an_awards_first_minutes_are_its_ramp_however_often_it_is_looked_at(every_s: int, ramp_min: int) -> None:
     for until_s in range(0, 3_600, every_s):
-        samples = [(s * SECOND, 1e6, 0.0 if s < 120 else 1e6) for s in range(0, until_s + 1, every_s)]
-        assert shortfall(samples, "p", {}, until_s * SECOND) == [] or until_s < 15 * 60 + 120
-        if until_s < 13 * 60:
-            assert shortfall(samples, "p", {}, until_s * SECOND) == []
+        samples = [(s * SECOND, 1e6, 0.0 if s < ramp_min * 60 else 1e6) for s in range(0, until_s + 1, every_s)]
+        assert shortfall(samples, "p", {}, until_s * SECOND) == [], until_s
+
+
+@given(st.sampled_from([20, 30, 60]), st.floats(0.0, 0.89), st.sampled_from([1.0, -1.0]))
+def test_a_pool_that_falls_short_for_good_is_told_within_a_quarter_of_an_hour(
+    every_s: int, share: float, sign: float
+) -> None:
+    told = [
+        until_s
+        for until_s in range(0, 3_600, every_s)
+        if shortfall(
+            [(s * SECOND, sign * 1e6, sign * 1e6 * share) for s in range(0, until_s + 1, every_s)],
+            "p", {}, until_s * SECOND,
+        )
+    ]  # fmt: skip
+    assert told[0] <= 900
+    assert told == list(range(told[0], 3_600, every_s))
 
 
 def test_a_pool_that_sways_about_nine_tenths_is_one_alarm() -> None:

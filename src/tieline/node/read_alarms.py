@@ -23,7 +23,7 @@ from tieline.times import MINUTE_NS, floor_ns
 Since = Mapping[str, int]
 TEN_NS, TENS = 10 * MINUTE_NS, 36
 SHORT_FRAC, SHORT_STAYS_FRAC, SHORT_FOR_NS, LEAST_SAMPLES = 0.9, 0.92, 15 * MINUTE_NS, 10
-LEAST_SPAN_NS = SHORT_FOR_NS - 2 * MINUTE_NS
+LEAST_SPAN_NS, STILL_NS = SHORT_FOR_NS - 2 * MINUTE_NS, 5 * MINUTE_NS
 DOWN_NS, DEGRADED_NS = MINUTE_NS, 5 * MINUTE_NS
 """On-delays of links (ISA-18.2, 10): they dial again by themselves, and what that mends needs nobody."""
 OBEYS_NS = 5 * MINUTE_NS
@@ -229,7 +229,7 @@ def over_limit(
 def shortfall(
     samples: Sequence[tuple[int, float | None, float | None]], pool: str, since: Since, now_ns: int
 ) -> list[AlarmView]:
-    """Return an alarm where a pool delivered under 90 % of what it was told over a quarter of an hour.
+    """Return an alarm where a pool delivered under 90 % of a quarter of an hour, and of its last five minutes.
 
     Args:
         samples: (instant, instructed W, delivered W), oldest first; None where nothing was owed or known.
@@ -241,18 +241,24 @@ def shortfall(
     # Less than a quarter of an hour is its ramp: the first minutes of an award lack what thermostats are yet to give.
     if len(told) < LEAST_SAMPLES or told[-1][0] - told[0][0] < LEAST_SPAN_NS:
         return []
-    asked_w = sum(abs(asked) for _, asked, _ in told)
-    gave_w = sum(gave if asked > 0 else -gave for _, asked, gave in told)
     name = derive("alarm", "short", pool)
-    if gave_w >= (SHORT_STAYS_FRAC if name in since else SHORT_FRAC) * asked_w:
+    least = SHORT_STAYS_FRAC if name in since else SHORT_FRAC
+    whole, of_late = _given_frac(told), _given_frac([each for each in told if each[0] > now_ns - STILL_NS])
+    if whole >= least or of_late >= least:  # what was short and is no more is the statement's, and no operator's
         return []
-    title = f"Delivered {math.floor(100 * gave_w / asked_w)} % of the instruction over 15 min"
+    title = f"Delivered {math.floor(100 * whole)} % of the instruction over 15 min"
     return [
         AlarmView(
             name, 2, pool, title, "Imbalance is charged and performance falls", "See what limits the pool", 600,
             "/market", 1, since.get(name, now_ns),
         )
     ]  # fmt: skip
+
+
+def _given_frac(told: Sequence[tuple[int, float, float]]) -> float:
+    """Return which share of what was told was given; 1 where nothing was told."""
+    asked_w = sum(abs(asked) for _, asked, _ in told)
+    return sum(gave if asked > 0 else -gave for _, asked, gave in told) / asked_w if told else 1.0
 
 
 def rate(raised: Iterable[int], standing: Sequence[AlarmView], now_ns: int) -> AlarmRate:
