@@ -100,7 +100,8 @@ def test_nothing_owed_or_too_little_seen_is_no_shortfall() -> None:
 
 def test_only_a_link_that_is_not_live_alarms() -> None:
     links = [LinkView("a", "dnp3", "live", 1, 0, 0, 0, 5), LinkView("b", "iso_web", "down", 0, 0, 0, 0, 7)]
-    (alarm,) = link_alarms(links, {})
+    ((alarm, after_ns),) = link_alarms(links, {})
+    assert after_ns == MINUTE
     assert (alarm.subject, alarm.since_ns, alarm.link) == ("b", 7, "/links")
 
 

@@ -80,7 +80,7 @@ def test_frames_keep_within_their_budget_and_reach_back_to_the_beginning(running
     record = Recorder(10 * each)
     for minute in range(200):
         if record.is_due(minute * MINUTE_NS):
-            record.keep(node.state, node.cycle.pools, {}, minute, minute * MINUTE_NS)
+            record.keep(node.state, node.cycle.pools, {}, (), minute, minute * MINUTE_NS)
         assert len(record.frames) * each <= 10 * each
         assert record.frames[-1].at_ns > minute * MINUTE_NS - record.step_ns
     assert record.frames[0].at_ns <= record.step_ns

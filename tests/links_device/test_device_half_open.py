@@ -3,8 +3,8 @@
 import asyncio
 
 import numpy as np
+from mqtt_room import PLUG, Log, settings
 from test_device_scale import Still
-from test_mqtt_link import PLUG, Log, settings
 
 from tieline.desk.ports import Session
 from tieline.links.device.modbus.link import ModbusLink, ModbusSettings

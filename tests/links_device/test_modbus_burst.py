@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_modbus_link import MODELS, Battery
+from modbus_room import MODELS, Battery
 
 from tieline.device.profile import profile_of
 from tieline.device.told import Unable, told

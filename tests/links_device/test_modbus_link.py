@@ -1,133 +1,26 @@
-"""The Modbus link on virtual time: written, read back, reverted, refused, lost; and against peers by other hands."""
+"""The Modbus link on virtual time: written, read back, reverted, refused, lost."""
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
+import modbus_room
 import numpy as np
 import pytest
+from modbus_room import MODELS, Battery, Log, Room, play
 
-from tieline.desk.ports import LinkHealth, Session
-from tieline.errors import ConfigError
+from tieline.desk.ports import Session
 from tieline.links.device.modbus.client import Client
-from tieline.links.device.modbus.link import ModbusLink, ModbusSettings, parse_address, scan
-from tieline.links.device.sunspec_models import model
-from tieline.resource.batch import CommandBatch, CommandReports, Readings
+from tieline.links.device.modbus.link import ModbusLink, ModbusSettings, scan
+from tieline.resource.batch import CommandBatch
 from tieline.resource.command import RejectWord, Stage
-from tieline.resource.point import code
 from tieline.resource.quality import Quality
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.sunspec_device import SunSpecDevice, SunSpecServer
 from tieline.times import SECOND_NS
-from tieline.wire.sunspec.models import MARKER
 
-WRITES = "block"
-MODELS = {number: model(number) for number in (1, 701, 702, 703, 704, 713)}
-
-
-@dataclass
-class Battery:
-    """A battery that follows what it is told, with its own timer."""
-
-    clock: object
-    power_w: float = 0.0
-    target_w: float = math.nan
-    until_ns: int = 0
-    soc_frac: float = 0.5
-    held: list = field(default_factory=list)
-
-    def read(self) -> dict:
-        over = self.clock.now_ns() >= self.until_ns
-        self.power_w = 0.0 if over or math.isnan(self.target_w) else self.target_w
-        return {"power_w": self.power_w, "soc_frac": self.soc_frac, "energy_available_wh": 5_000.0}
-
-    def hold(self, target_w: float, high_w: float, until_ns: int) -> None:
-        self.target_w, self.until_ns = min(target_w, high_w), until_ns
-        self.held.append((target_w, high_w))
-
-
-@dataclass
-class Log:
-    """A recording intake."""
-
-    stages: list = field(default_factory=list)
-    readings_: list = field(default_factory=list)
-    sessions: list = field(default_factory=list)
-    rejects: list = field(default_factory=list)
-    natives: list = field(default_factory=list)
-
-    def reports(self, reports: CommandReports) -> None:
-        self.stages += [(int(row), Stage(int(stage))) for row, stage in zip(reports.rows, reports.stage, strict=True)]
-        self.rejects += [RejectWord(int(word)) for word in reports.reject]
-        self.natives += reports.native
-
-    def readings(self, readings: Readings) -> None:
-        self.readings_.append(readings)
-
-    def health(self, health: LinkHealth) -> None:
-        self.sessions.append(health.session)
-
-    def last(self, key: str) -> tuple:
-        for batch in reversed(self.readings_):
-            at = np.flatnonzero(batch.points == code(key))
-            if len(at):
-                return float(batch.values[at[0]]), Quality(int(batch.quality[at[0]])), int(batch.taken_at_ns[at[0]])
-        raise AssertionError(f"{key} was never read")
-
-
-@dataclass
-class Room:
-    clock: VirtualClock
-    server: SunSpecServer
-    device: SunSpecDevice
-    body: Battery
-    link: ModbusLink
-    log: Log
-    loop: VirtualLoop
-    seq: int = 0
-
-    async def command(self, target_w: float, seconds: float = 600.0, high_w: float = math.inf) -> CommandBatch:
-        self.seq += 1
-        now = self.clock.now_ns()
-        until = now + int(seconds * SECOND_NS)
-        one = np.ones(1)
-        batch = CommandBatch(
-            f"c{self.seq}", np.array([7], np.int32), target_w * one, -np.inf * one, high_w * one, 0 * one, now, now,
-            until, 1, self.seq, (),
-        )  # fmt: skip
-        await self.link.send(batch)
-        await asyncio.sleep(1)
-        return batch
-
-
-@pytest.fixture(autouse=True, params=["block", "steps"])
-def writes(request: pytest.FixtureRequest) -> str:
-    """A function's registers in one request, by callbacks; or one by one, by the device's own task."""
-    global WRITES
-    WRITES = request.param
-    return WRITES
-
-
-def play(scene: Callable[[Room], Awaitable[None]]) -> Room:
-    async def main(loop: VirtualLoop) -> Room:
-        clock = VirtualClock(loop, 1_700_000_000 * SECOND_NS)
-        body = Battery(clock)
-        device = SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock)
-        server = SunSpecServer({1: device})
-        await server.start(port=502)
-        log = Log()
-        async with Supervisor(np.random.default_rng(1)) as supervisor:
-            settings = ModbusSettings({7: "127.0.0.1:502/1"}, {7: 5_000.0}, poll_s=10.0, writes=WRITES)
-            link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
-            link.start()
-            await asyncio.sleep(1)
-            room = Room(clock, server, device, body, link, log, loop)
-            await scene(room)
-        return room
-
-    return run_virtual(main)
+pytestmark = pytest.mark.usefixtures("writes")
 
 
 def test_a_command_is_written_read_back_and_seen_in_telemetry() -> None:
@@ -322,7 +215,7 @@ def test_what_a_device_held_before_we_came_is_not_called_foreign() -> None:
         server = SunSpecServer({1: device})
         await server.start(port=502)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
-            settings = ModbusSettings({7: "127.0.0.1:502/1"}, {7: 5_000.0}, poll_s=10.0, writes=WRITES)
+            settings = ModbusSettings({7: "127.0.0.1:502/1"}, {7: 5_000.0}, poll_s=10.0, writes=modbus_room.WRITES)
             link = ModbusLink(settings, Log(), clock, supervisor, np.random.default_rng(2))
             link.start()
             await asyncio.sleep(60)
@@ -495,198 +388,3 @@ def test_a_device_with_crooked_registers_is_in_trouble_alone(spoil: Callable[[Su
             return link.devices[1].is_live, supervisor.failures
 
     assert run_virtual(main) == (True, {})
-
-
-@pytest.mark.parametrize(
-    ("how", "path"),
-    [
-        ({"poll_s": 0.0}, r"\$\.modbus\.poll_s = 0"),
-        ({"timeout_s": math.nan}, r"\$\.modbus\.timeout_s"),
-        ({"in_flight": 0}, r"\$\.modbus\.in_flight"),
-        ({"grace_s": -1.0}, r"\$\.modbus\.grace_s"),
-        ({"max_inject_w": {7: -5.0}}, r"\$\.modbus\.max_inject_w\.7"),
-        ({"profiles": {7: "toaster"}}, "battery_inverter"),
-    ],
-)
-def test_a_crooked_setting_is_refused_by_its_path(how: dict, path: str) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        given = {"addresses": {7: "h:502/1"}, "max_inject_w": {7: 5.0}, **how}
-        async with Supervisor(np.random.default_rng(1)) as supervisor:
-            with pytest.raises(ConfigError, match=path):
-                ModbusLink(ModbusSettings(**given), Log(), VirtualClock(loop, 0), supervisor, np.random.default_rng(2))
-
-    run_virtual(main)
-
-
-def test_an_unknown_setting_is_refused_with_its_path() -> None:
-    import msgspec
-
-    with pytest.raises(msgspec.ValidationError, match="pol_s"):
-        msgspec.convert({"addresses": {}, "max_inject_w": {}, "pol_s": 3}, ModbusSettings)
-
-
-@pytest.mark.parametrize("text", ["nothing", "h:502", "h:0/1", "h:99999/1", "h:502/0", "h:502/248", ":502/1", "h:x/1"])
-def test_a_bad_address_is_refused_by_name(text: str) -> None:
-    with pytest.raises(ConfigError, match="modbus address"):
-        parse_address(text)
-
-
-# --- peers by other hands, over real sockets ------------------------------------------------------------------------
-
-
-class WallClock:
-    def now_ns(self) -> int:
-        import time
-
-        return time.time_ns()
-
-
-async def _served() -> tuple:
-    clock = WallClock()
-    body = Battery(clock, target_w=1_234.0, until_ns=2**62)
-    server = SunSpecServer({1: SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock)})
-    await server.start()
-    return server, body
-
-
-@pytest.mark.interop
-def test_pymodbus_reads_and_writes_our_device() -> None:
-    from pymodbus.client import AsyncModbusTcpClient
-
-    async def main() -> None:
-        server, body = await _served()
-        async with AsyncModbusTcpClient("127.0.0.1", port=server.port) as client:
-            assert (await client.read_holding_registers(40000, count=2, device_id=1)).registers == [0x5375, 0x6E53]
-            assert (await client.read_holding_registers(10, count=2, device_id=1)).isError()
-            assert (await client.read_holding_registers(40000, count=2, device_id=9)).isError()
-            at = 40002 + sum(MODELS[n].size for n in (1, 701, 702, 703))
-            start = at + MODELS[704].field("WSet").offset
-            answer = await client.write_registers(start, [0xFFFF, 0xF63C], device_id=1)
-            assert not answer.isError()
-            await client.write_registers(at + MODELS[704].field("WSetEna").offset, [1], device_id=1)
-            assert body.target_w == -2_500.0
-        server.stop()
-
-    asyncio.run(main())
-
-
-@pytest.mark.interop
-def test_the_sunspec_reference_client_scans_our_device_and_reads_the_same_values() -> None:
-    import sunspec2.modbus.client as sunspec_client
-
-    async def main() -> tuple:
-        server, _ = await _served()
-
-        def scan() -> tuple:
-            device = sunspec_client.SunSpecModbusClientDeviceTCP(slave_id=1, ipaddr="127.0.0.1", ipport=server.port)
-            device.scan()
-            found = sorted(key for key in device.models if isinstance(key, int))
-            device.models[701][0].read()
-            device.models[713][0].read()
-            watts, soc = device.models[701][0].W.cvalue, device.models[713][0].SoC.cvalue
-            device.close()
-            return found, watts, soc
-
-        result = await asyncio.get_running_loop().run_in_executor(None, scan)
-        server.stop()
-        return result
-
-    found, watts, soc = asyncio.run(main())
-    assert found == [1, 701, 702, 703, 704, 713]
-    assert (watts, soc) == (1_234, pytest.approx(50))
-
-
-@pytest.mark.interop
-def test_our_client_reads_and_writes_a_pymodbus_server() -> None:
-    from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
-    from pymodbus.server import ModbusTcpServer
-
-    from tieline.wire.modbus.pdu import Read, Refused, Write
-
-    async def main() -> tuple:
-        block = ModbusSequentialDataBlock(1, list(range(100, 300)))
-        context = ModbusServerContext(devices=ModbusDeviceContext(hr=block), single=True)
-        server = ModbusTcpServer(context, address=("127.0.0.1", 0))
-        await server.serve_forever(background=True)
-        port = server.transport.sockets[0].getsockname()[1]
-        client = Client()
-        await client.open("127.0.0.1", port)
-        first = await client.request(1, Read(0, 3))
-        await client.request(1, Write(1, (7, 8)))
-        again = await client.request(1, Read(0, 3))
-        beyond = await client.request(1, Read(5_000, 3))
-        client.close()
-        await server.shutdown()
-        return first, again, beyond
-
-    first, again, beyond = asyncio.run(main())
-    assert (first, again) == ((100, 101, 102), (100, 7, 8))
-    assert isinstance(beyond, Refused)
-
-
-@pytest.mark.interop
-def test_the_link_runs_on_uvloop_over_real_sockets() -> None:
-    import uvloop
-
-    from tieline.rim.clock import SystemClock
-
-    async def main() -> Log:
-        clock, log = SystemClock(), Log()
-        body = Battery(clock)
-        server = SunSpecServer({1: SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock)})
-        await server.start()
-        async with Supervisor(np.random.default_rng(1)) as supervisor:
-            settings = ModbusSettings({7: f"127.0.0.1:{server.port}/1"}, {7: 5_000.0}, poll_s=0.1)
-            link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
-            link.start()
-            room = Room(clock, server, server.units[1], body, link, log, None)
-            await room.command(-1_000.0)
-        server.stop()
-        return log
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        log = runner.run(main())
-    assert log.stages == [(7, Stage.SENT), (7, Stage.ACCEPTED), (7, Stage.DONE)]
-    assert log.last("power_w")[0] == -1_000.0
-
-
-@pytest.mark.interop
-def test_the_link_works_a_device_that_a_pymodbus_server_holds() -> None:
-    """The registers are ours, laid once; who serves and takes them is pymodbus."""
-    from pymodbus.client import AsyncModbusTcpClient
-    from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
-    from pymodbus.server import ModbusTcpServer
-
-    from tieline.rim.clock import SystemClock
-
-    async def main() -> tuple:
-        clock, log = SystemClock(), Log()
-        body = Battery(clock, target_w=1_234.0, until_ns=2**62)
-        size = len(MARKER) + sum(MODELS[n].size for n in MODELS) + 2
-        image = [*SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock).read(0, size)]
-        block = ModbusSequentialDataBlock(1, [0] * 40_000 + image + [0] * 200)
-        context = ModbusServerContext(devices=ModbusDeviceContext(hr=block), single=True)
-        server = ModbusTcpServer(context, address=("127.0.0.1", 0))
-        await server.serve_forever(background=True)
-        port = server.transport.sockets[0].getsockname()[1]
-        async with Supervisor(np.random.default_rng(1)) as supervisor:
-            settings = ModbusSettings({7: f"127.0.0.1:{port}/1"}, {7: 5_000.0}, poll_s=0.2)
-            link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
-            link.start()
-            await Room(clock, None, None, body, link, log, None).command(-2_500.0)
-        at = 40_002 + sum(MODELS[n].size for n in (1, 701, 702, 703))
-        names = ("WSet", "WSetEna", "WSetRvrtTms")
-        held = {}
-        async with AsyncModbusTcpClient("127.0.0.1", port=port) as client:
-            for name in names:
-                field_ = MODELS[704].field(name)
-                answer = await client.read_holding_registers(at + field_.offset, count=field_.size, device_id=1)
-                held[name] = answer.registers
-        await server.shutdown()
-        return log, held
-
-    log, held = asyncio.run(main())
-    assert log.stages == [(7, Stage.SENT), (7, Stage.ACCEPTED), (7, Stage.DONE)]
-    assert log.last("power_w")[0] == 1_234.0
-    assert (held["WSet"], held["WSetEna"]) == ([0xFFFF, 0xF63C], [1])
-    assert 598 <= held["WSetRvrtTms"][1] <= 600

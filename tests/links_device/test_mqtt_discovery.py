@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mqtt_room import Log
 from test_mqtt_interop import MOSQUITTO, PUB, mosquitto, run
-from test_mqtt_link import Log
 
 from tieline.errors import ConfigError, PeerError
 from tieline.links.device.mqtt.contract import Bound, contract_of, parse_contract

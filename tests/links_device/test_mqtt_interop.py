@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uvloop
-from test_mqtt_link import Log
+from mqtt_room import Log
 
 from ports import free_port
 from tieline.desk.ports import Session

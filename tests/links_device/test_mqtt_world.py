@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_mqtt_link import Log
+from mqtt_room import Log
 
 from tieline.links.device.mqtt.link import MqttDevice, MqttLink, MqttSettings
 from tieline.resource.batch import CommandBatch

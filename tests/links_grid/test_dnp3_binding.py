@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 from dnp3_desk import START_NS, SmallDesk
+from dnp3_room import BINDING, NORTH, Room, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from py1815 import link
 from py1815.control import CommandStatus
-from test_dnp3_outstation import BINDING, NORTH, Room, play
 
 from tieline.errors import ConfigError
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer, check_binding, load_binding

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 from dnp3_desk import START_NS, SmallDesk
-from test_dnp3_outstation import BINDING, NORTH, SOUTH
+from dnp3_room import BINDING, NORTH, SOUTH
 from test_dnp3_page import indices
 
 from tieline.desk.ports import Session

@@ -1,14 +1,10 @@
 """The DNP3 outstation on virtual time, driven by a DNP3 master over streams in memory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from itertools import pairwise
-from typing import Any
 
-import msgspec
-import numpy as np
 import pytest
-from dnp3_desk import START_NS, SmallDesk
+from dnp3_desk import SmallDesk
+from dnp3_room import BINDING, NORTH, OK, SOUTH, Room, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -17,68 +13,11 @@ from py1815.control import CommandStatus, ControlRelayOutputBlock, OperationType
 from py1815.master.controls import analog, binary
 
 from tieline.desk.ports import GroupView, Measured, Snapshot
-from tieline.errors import LinkDown
-from tieline.links.grid.dnp3.binding import Binding, Group, Peer
-from tieline.links.grid.dnp3.outstation import Dnp3Outstation
-from tieline.links.grid.dnp3.refusals import FORGET_S, MOST_HOSTS, Refusals
 from tieline.resource.claim import ClaimKind, Refusal
 from tieline.resource.level import Level
 from tieline.resource.quality import Quality
-from tieline.rim.supervise import Supervisor
-from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
-from tieline.simulate.network import Network
-from tieline.simulate.scada import Scada
 
-NORTH, SOUTH = 0, 50
 ANY_INSTANT = st.integers(-(2**62), 2**62)
-BOTH = ("pool:north", "pool:south")
-OK = CommandStatus.SUCCESS
-BINDING = Binding(
-    address=10,
-    host="tieline",
-    port=20000,
-    groups=(Group("pool:north", NORTH, 5e6, 5e6), Group("pool:south", SOUTH, 5e6, 5e6)),
-    peers=(
-        Peer("dno", 1, may_read=BOTH, may_operate=BOTH, ceiling="GRID_EMERGENCY"),
-        Peer("dso", 2, may_read=BOTH, may_operate=BOTH, ceiling="GRID_EMERGENCY"),
-        Peer("guest", 3, may_read=("pool:south",), may_operate=("pool:south",), ceiling="UTILITY", high_w=1e6),
-    ),
-)
-
-
-class Room:
-    """An outstation and its masters on one virtual loop."""
-
-    def __init__(self, loop: VirtualLoop, supervisor: Supervisor, desk: SmallDesk, binding: Binding) -> None:
-        self.desk, self.clock, self.supervisor = desk, VirtualClock(loop, START_NS), supervisor
-        self.outstation = Dnp3Outstation(binding, desk, self.clock, supervisor)
-
-    async def master(self, address: int = 1, connect: bool = True) -> Scada:
-        scada = Scada("tieline", 20000, master=address, outstation=10, spawn=self.supervisor.spawn)
-        if connect:
-            await scada.connect()
-        return scada
-
-    async def publish(self, **how: Any) -> None:
-        await self.outstation.publish(self.desk.snapshot(now_ns=self.clock.now_ns(), **how))
-
-
-def play(
-    scene: Callable[[Room], Awaitable[None]],
-    desk: SmallDesk | None = None,
-    binding: Binding = BINDING,
-    network: Network | None = None,
-) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        async with Supervisor(np.random.default_rng(1)) as supervisor:
-            room = Room(loop, supervisor, desk or SmallDesk(), binding)
-            await room.outstation.start()
-            await room.publish()
-            await scene(room)
-            await room.outstation.stop()
-            assert not supervisor.failures
-
-    run_virtual(main, network)
 
 
 def test_an_integrity_poll_shows_every_point_of_the_groups_a_master_may_read() -> None:
@@ -305,140 +244,6 @@ def test_a_direct_operate_without_answer_takes_effect() -> None:
     play(scene)
 
 
-def test_a_latch_lives_as_long_as_its_master_is_heard_and_lapses_after_two_keep_alives() -> None:
-    async def scene(room: Room) -> None:
-        dno = await room.master()
-        await dno.limit(NORTH, -1e6, 1e6)
-        for _ in range(20):
-            await asyncio.sleep(60)
-            await dno.poll()
-            assert room.desk.bounds("pool:north", room.clock.now_ns()) == (-1e6, 1e6)
-        versions = [ask.version for ask in room.desk.asks]
-        assert versions == sorted(set(versions))
-        await dno.close()
-        await asyncio.sleep(121)
-        assert room.desk.bounds("pool:north", room.clock.now_ns()) == (-5e6, 5e6)
-        await asyncio.sleep(60)
-        assert ("dnp3:dno", "limit", "pool:north") in room.desk.withdrawn
-
-    play(scene)
-
-
-def test_a_lapse_is_shown_to_its_master_once_it_is_back_until_it_operates_again() -> None:
-    async def scene(room: Room) -> None:
-        dno = await room.master()
-        await dno.limit(NORTH, -1e6, 1e6)
-        await dno.close()
-        await asyncio.sleep(121)  # two keep-alives: not one look later is it still shown as enabled
-        assert room.outstation.lapses() == {"dnp3 dno limit of pool:north": 1}
-        again = await room.master()
-        assert (again.binary(NORTH + 11), again.binary(NORTH + 4)) == (False, True)
-        await again.limit(NORTH, -1e6, 1e6)
-        await again.poll()
-        assert (again.binary(NORTH + 11), again.binary(NORTH + 4)) == (True, False)
-
-    play(scene)
-
-
-@pytest.mark.parametrize(("away_s", "lapses"), [(0.0, 0), (60.0, 0), (200.0, 1)])
-def test_a_front_end_dials_anew_after_a_cut_and_renews_what_lapsed_meanwhile(away_s: float, lapses: int) -> None:
-    class Line:
-        """A path that can be interrupted: whoever dials then is refused."""
-
-        is_open = True
-
-        def delay_s(self, now_s: float, size: int) -> float | None:
-            return 0.001 if self.is_open else None
-
-    line = Line()
-
-    async def scene(room: Room) -> None:
-        dno = await room.master()
-        await dno.limit(NORTH, -1e6, 1e6)
-        task = room.supervisor.keep("dnp3 dno", dno.attend)
-        await asyncio.sleep(90)
-        line.is_open = False
-        asyncio.get_running_loop().network.cut("tieline", 20000)
-        await asyncio.sleep(away_s)
-        line.is_open = True
-        await asyncio.sleep(90)
-        assert room.desk.bounds("pool:north", room.clock.now_ns()) == (-1e6, 1e6)
-        assert (dno.renewed, sum(room.outstation.lapses().values())) == (lapses, lapses)
-        assert room.supervisor.losses == {"dnp3 dno": 1}
-        await dno.cancel(NORTH)
-        await asyncio.sleep(90)
-        assert room.desk.bounds("pool:north", room.clock.now_ns()) == (-5e6, 5e6)
-        task.cancel()
-        room.supervisor.failures.clear()
-
-    play(scene, network=Network(lambda host, port: line))
-
-
-def test_a_master_on_no_list_is_closed_unheard() -> None:
-    async def scene(room: Room) -> None:
-        stranger = await room.master(99, connect=False)
-        with pytest.raises(LinkDown):
-            await stranger.connect()
-        assert room.outstation.health().errors == 1
-
-    play(scene)
-
-
-def test_a_wrong_master_that_dials_on_and_on_waits_twice_as_long_each_time_and_the_right_one_never() -> None:
-    async def scene(room: Room) -> None:
-        loop = asyncio.get_running_loop()
-        waited = []
-        for _ in range(9):
-            began_s = loop.time()
-            stranger = await room.master(99, connect=False)
-            with pytest.raises(LinkDown):
-                await stranger.connect()
-            waited.append(loop.time() - began_s)
-        assert waited[0] < 0.5
-        assert all(later >= min(1.9 * before, 1.0) for before, later in pairwise(waited[1:]))
-        began_s = loop.time()
-        dno = await room.master(1)  # from the same host
-        assert loop.time() - began_s < 0.5
-        assert dno.analog(NORTH) == 1e6
-
-    play(scene)
-
-
-@given(
-    calls=st.lists(st.tuples(st.integers(0, 3), st.floats(0, 600)), min_size=1, max_size=60),
-    hosts=st.integers(1, MOST_HOSTS + 5),
-)
-def test_a_hold_grows_to_half_a_minute_is_forgotten_when_quiet_and_its_memory_is_bounded(
-    calls: list[tuple[int, float]], hosts: int
-) -> None:
-    refusals, now_s, last = Refusals(), 0.0, dict[int, tuple[float, float]]()
-    for host, passed_s in calls:
-        now_s += passed_s
-        hold_s = refusals.hold_s(str(host), now_s)
-        before_s, ends_s = last.get(host, (0.0, float("-inf")))
-        if now_s - ends_s > FORGET_S:
-            assert hold_s == 0.0
-        else:
-            assert hold_s == min(max(2 * before_s, 0.5), 30.0)
-        last[host] = hold_s, now_s + hold_s
-        now_s += hold_s
-    for host in range(hosts):
-        refusals.hold_s(f"other-{host}", now_s)
-    assert len(refusals._of) <= MOST_HOSTS
-
-
-def test_a_master_that_comes_again_displaces_itself_and_finds_its_events() -> None:
-    async def scene(room: Room) -> None:
-        await room.master()
-        again = await room.master()
-        assert room.outstation.health().peers == 1
-        await room.publish(power_w=3e6)
-        await asyncio.sleep(1)
-        assert again.analog(NORTH) == 3e6
-
-    play(scene)
-
-
 def test_a_pulse_train_is_not_a_latch() -> None:
     async def scene(room: Room) -> None:
         dno = await room.master()
@@ -462,40 +267,5 @@ def test_no_value_quality_or_time_of_a_snapshot_closes_a_connection(rows: list[t
         await dno.poll()
         assert dno.analog(NORTH + 8) == len(rows) + 1
         assert room.outstation.health().peers == 1
-
-    play(scene)
-
-
-@pytest.mark.long
-def test_a_thousand_masters_hear_a_change_each_in_their_own_session() -> None:
-    peers = tuple(Peer(f"m{n}", 100 + n, may_read=BOTH) for n in range(1000))
-
-    async def scene(room: Room) -> None:
-        masters = [await room.master(100 + n) for n in range(1000)]
-        await room.publish(power_w=-4e6)
-        await asyncio.sleep(5)
-        assert {scada.analog(NORTH) for scada in masters} == {-4e6}
-        assert room.outstation.health().peers == 1000
-
-    play(scene, binding=msgspec.structs.replace(BINDING, peers=peers))
-
-
-@pytest.mark.parametrize(("keep_alive_s", "pace"), [(1.0, 1.0), (60.0, 60.0), (300.0, 600.0)])
-def test_an_idle_master_is_asked_for_a_sign_of_life_in_time_whatever_the_pace(keep_alive_s: float, pace: float) -> None:
-    async def scene(room: Room) -> None:
-        await room.outstation.stop()
-        binding = msgspec.structs.replace(BINDING, port=20001, keep_alive_s=keep_alive_s)
-        made = Dnp3Outstation(binding, room.desk, room.clock, room.supervisor, pace=pace)
-        await made.start()
-        await made.publish(room.desk.snapshot())
-        dno = Scada("tieline", 20001, master=1, outstation=10, spawn=room.supervisor.spawn)
-        await dno.connect()
-        assert await dno.limit(NORTH, -1e6, 2e6) == [OK, OK, OK]
-        await asyncio.sleep(20 * binding.lease_s / pace)
-        assert room.desk.withdrawn == [] and made.health().peers == 1
-        await dno.close()
-        await asyncio.sleep(2 * binding.lease_s / pace + 2)
-        assert room.desk.withdrawn == [("dnp3:dno", "limit", "pool:north")]
-        await made.stop()
 
     play(scene)

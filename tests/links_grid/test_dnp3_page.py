@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from dnp3_room import NORTH, OK, Room, play
 from py1815.control import CommandStatus
 from py1815.master.controls import analog, binary
-from test_dnp3_outstation import NORTH, OK, Room, play
 from test_grid_desk import START_NS, batteries
 
 from tieline.links.grid.dnp3 import association, panel

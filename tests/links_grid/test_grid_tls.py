@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from dnp3_desk import SmallDesk
-from test_dnp3_outstation import BINDING
+from dnp3_room import BINDING
 
 from tieline.desk.ports import BatchAnswer
 from tieline.errors import ConfigError, LinkDown

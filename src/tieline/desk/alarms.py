@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
+from tieline.times import SECOND_NS
 
 MOST = 10
 LEAST_DEVICES, LEAST_FRAC = 3, 0.10
@@ -30,7 +31,8 @@ LEAST_WIDE = 10
 class Trouble:
     """A kind of trouble with devices, in the operator's words; `state` is the cell state that shows it.
 
-    `wide_frac` is which share of the fleet makes it trouble of the whole, however thinly it lies on the feeders.
+    `wide_frac` is which share of the fleet makes it trouble of the whole, however thinly it lies on the feeders;
+    `lasts_s` for how long it must be there, as the desk sends again and devices come back by themselves.
     """
 
     state: int
@@ -42,12 +44,13 @@ class Trouble:
     action: str
     respond_s: int
     wide_frac: float
+    lasts_s: int = 0
 
 
 TROUBLES = (
     Trouble(
         4, "silent", 3, 1, "No telemetry", "Their delivery is not counted and can't be settled",
-        "Check the communication path; others stand in meanwhile", 1_800, 0.05,
+        "Check the communication path; others stand in meanwhile", 1_800, 0.05, 60,
     ),
     Trouble(
         6, "unheard", 3, 1, "Never heard", "What they do is unknown: they can't be called, counted or settled",
@@ -55,7 +58,7 @@ TROUBLES = (
     ),
     Trouble(
         3, "failed", 2, 1, "Commands failed", "They don't follow the dispatch, or hold an old command",
-        "See which link refused, and what it said", 900, 0.01,
+        "See which link refused, and what it said", 900, 0.01, 180,
     ),
     Trouble(
         2, "unresponsive", 3, 3, "Not responding", "What they were asked is lacking unless others stand in for them",
@@ -73,10 +76,18 @@ def abnormal_counts(state: NDArray[np.uint8], group_of: NDArray[np.int32], group
 def device_alarms(
     names: Sequence[str], counts: NDArray[np.int64], above: str, since_ns: dict[str, int], now_ns: int
 ) -> list[AlarmView]:
-    """Return the alarms of all devices: one a feeder and trouble, or one for all where several feeders are hit.
+    """Return the alarms of all devices, whatever time they have lasted: see `troubles_found`."""
+    return [alarm for alarm, _ in troubles_found(names, counts, above, since_ns, now_ns)]
 
-    What lies thinly over many feeders is told once for all of them: 72 devices of 2,000 that don't respond are 3 or 4
-    on each of 20 feeders, and the dispatch lacks them all the same.
+
+def troubles_found(
+    names: Sequence[str], counts: NDArray[np.int64], above: str, since_ns: dict[str, int], now_ns: int
+) -> list[tuple[AlarmView, int]]:
+    """Return the alarms of all devices, and for how long each must last (ns).
+
+    One a feeder and trouble; or one for all, where more than three feeders or most of them are hit, or where it lies
+    thinly on many: 72 devices of 2,000 that don't respond are 3 or 4 on each of 20 feeders, and the dispatch lacks them
+    all the same. It is never told both ways, as it is one trouble.
 
     Args:
         names: Groups, in the order of `counts`.
@@ -85,29 +96,32 @@ def device_alarms(
         since_ns: When each alarm that stands already began, by its id.
         now_ns: Now.
     """
-    found: list[AlarmView] = []
+    found: list[tuple[AlarmView, int]] = []
     sizes = counts.sum(axis=1)
+    most = min(WIDE_GROUPS, max(int(np.count_nonzero(sizes)) // 2, 1))
     for trouble in TROUBLES:
-        bad = counts[:, trouble.state]
+        bad, after_ns = counts[:, trouble.state], trouble.lasts_s * SECOND_NS
         stood = _standing(trouble, names, since_ns)
         least = np.where(stood, STAYS_FRAC, 1.0) * LEAST_FRAC * np.maximum(sizes, 1)
         hit = np.flatnonzero((bad >= LEAST_DEVICES) & (bad >= least))
+        hit = hit[np.argsort(-bad[hit], kind="stable")]
         was_wide = derive("alarm", trouble.key, above) in since_ns
         total, rest = int(bad.sum()), int(bad.sum() - bad[hit].sum())
         wide = max(LEAST_WIDE, trouble.wide_frac * int(sizes.sum()))
-        if len(hit) > WIDE_GROUPS or (was_wide and total >= STAYS_FRAC * wide):
-            priority = trouble.wide_priority if len(hit) > WIDE_GROUPS else trouble.priority
-            text = f"{trouble.title}: {total} devices on {int(np.count_nonzero(bad))} feeders"
-            found.append(_alarm(trouble, priority, above, text, total, since_ns, now_ns, True))
+        if len(hit) > most or rest >= wide or (was_wide and total >= STAYS_FRAC * wide):
+            priority = trouble.wide_priority if len(hit) > most else trouble.priority
+            feeders = int(np.count_nonzero(bad))
+            text = f"{trouble.title}: {total} devices" + (
+                f" on {feeders} feeders" if len(hit) else f", a few on each of {feeders} feeders"
+            )
+            if 0 < len(hit) <= most:
+                text += f", {int(bad[hit[0]])} of {int(sizes[hit[0]])} on {names[hit[0]]}"
+            found.append((_alarm(trouble, priority, above, text, total, since_ns, now_ns, True), after_ns))
             continue
-        if rest >= wide:
-            feeders = int(np.count_nonzero(bad)) - len(hit)
-            text = f"{trouble.title}: {rest} devices, a few on each of {feeders} feeders"
-            found.append(_alarm(trouble, trouble.priority, above, text, rest, since_ns, now_ns, True))
-        for at in hit[np.argsort(-bad[hit], kind="stable")].tolist():
+        for at in hit.tolist():
             share = 100.0 * bad[at] / sizes[at]
             text = f"{trouble.title}: {int(bad[at])} of {int(sizes[at])} devices ({share:.0f} %)"
-            found.append(_alarm(trouble, trouble.priority, names[at], text, int(bad[at]), since_ns, now_ns))
+            found.append((_alarm(trouble, trouble.priority, names[at], text, int(bad[at]), since_ns, now_ns), after_ns))
     return found
 
 

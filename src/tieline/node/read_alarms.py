@@ -2,22 +2,68 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tieline.desk import alarms
 from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmRate, AlarmView, LinkView
+from tieline.grid.powerflow import Violation
 from tieline.ids import derive
-from tieline.node.read_fleet import GridReading, given_w, known_sum, limits_on_groups
+from tieline.node.read_fleet import FAILED, NORMAL, SLOW, STALE, UNKNOWN, given_w, known_sum, limits_on_groups
 from tieline.resource.identity import Kind
 from tieline.times import MINUTE_NS, floor_ns
 
 Since = Mapping[str, int]
 TEN_NS, TENS = 10 * MINUTE_NS, 36
-SHORT_FRAC, SHORT_FOR_NS, LEAST_SAMPLES = 0.9, 15 * MINUTE_NS, 10
+SHORT_FRAC, SHORT_STAYS_FRAC, SHORT_FOR_NS, LEAST_SAMPLES = 0.9, 0.92, 15 * MINUTE_NS, 10
+LEAST_SPAN_NS, STILL_NS = SHORT_FOR_NS - 2 * MINUTE_NS, 5 * MINUTE_NS
+DOWN_NS, DEGRADED_NS = MINUTE_NS, 5 * MINUTE_NS
+"""On-delays of links (ISA-18.2, 10): they dial again by themselves, and what that mends needs nobody."""
+OBEYS_NS = 5 * MINUTE_NS
+"""A limit is obeyed once the slowest kind that it holds has moved: thermostats take four minutes, and a beat."""
+LEAK = 4
+"""Trouble that is there for a fifth of the time or more is told at last: it leaks a quarter as fast as it fills."""
+EXPLAINED = (SLOW, FAILED, STALE, UNKNOWN)
+BROKEN = "Equipment or customers are outside their limits"
+
+
+class Bucket:
+    """How long each kind of trouble has lasted: it fills while the trouble is there, and leaks while it is not.
+
+    An on-delay that began anew at every flicker would never tell of a link that is away for half of every minute.
+    """
+
+    def __init__(self) -> None:
+        """Make an empty bucket."""
+        self._levels: dict[str, int] = {}
+        self._at_ns = 0
+
+    def lasting(self, found: Sequence[tuple[AlarmView, int]], now_ns: int) -> list[AlarmView]:
+        """Return the alarms whose trouble has lasted for its delay.
+
+        Args:
+            found: Each alarm whose trouble is there now, and for how long it must be (ns; 0: told at once).
+            now_ns: Now.
+        """
+        passed_ns, self._at_ns = max(now_ns - self._at_ns, 0), now_ns
+        leaked = {name: level - passed_ns // LEAK for name, level in self._levels.items()}
+        levels = {name: level for name, level in leaked.items() if level > 0}
+        kept = []
+        for alarm, after_ns in found:
+            # What is seen for the first time may have begun only now; what was there before has lasted since then.
+            level = min(self._levels[alarm.id] + passed_ns, after_ns) if alarm.id in self._levels else 0
+            levels[alarm.id] = level
+            if level >= after_ns:
+                kept.append(alarm)
+        self._levels = levels
+        return kept
 
 
 class AlarmBook:
@@ -28,84 +74,162 @@ class AlarmBook:
         self.since: dict[str, int] = {}
         self.raised: deque[int] = deque(maxlen=1_000)
         self._seen_ns: dict[str, int] = {}
+        self._bucket = Bucket()
 
-    def keep(self, found: Sequence[AlarmView], now_ns: int) -> list[AlarmView]:
-        """Return the fewest alarms that say what was found, and remember them."""
-        kept = alarms.fewest(list(found))
+    def keep(self, found: Sequence[tuple[AlarmView, int]], now_ns: int) -> list[AlarmView]:
+        """Return the fewest alarms that say what was found and has lasted, and remember them.
+
+        Args:
+            found: Each alarm, and for how long its trouble must last before a person is called (ns).
+            now_ns: Now.
+        """
+        told = self._bucket.lasting(found, now_ns)
+        kept = alarms.fewest(told)
         for alarm in kept:
             if alarm.id not in self.since:
                 self.raised.append(now_ns)
-            self._seen_ns[alarm.id] = now_ns
+        # Those that are told as one are known, too: told by themselves later, they are no news.
+        everything = {alarm.id: alarm.since_ns for alarm in (*told, *kept)}
+        self._seen_ns |= dict.fromkeys(everything, now_ns)
         # One that comes back within ten minutes is the same alarm, not a new one: chattering is no news (ISA-18.2, 16).
         self._seen_ns = {name: at for name, at in self._seen_ns.items() if at > now_ns - TEN_NS}
-        standing = {alarm.id: alarm.since_ns for alarm in kept}
-        self.since = {name: standing.get(name, self.since.get(name, now_ns)) for name in self._seen_ns}
+        self.since = {name: everything.get(name, self.since.get(name, now_ns)) for name in self._seen_ns}
         return kept
 
 
-def link_alarms(links: Sequence[LinkView], since: Since) -> list[AlarmView]:
-    """Return an alarm for each link that is not live."""
+def behind(
+    cells: NDArray[np.uint8], link_of: NDArray[np.int16], down: Mapping[int, str]
+) -> tuple[NDArray[np.uint8], dict[str, int]]:
+    """Return the cells without the trouble that a link which is down explains, and how many devices that is by link.
+
+    The link's own alarm is the cause, and counts them: a second one, of their silence, would ask for the same act.
+
+    Args:
+        cells: State of each row.
+        link_of: Code of each row's link; -1: none.
+        down: Name of each link that is down, by its code.
+    """
+    explained, counts = cells.copy(), dict[str, int]()
+    for code, name in down.items():
+        rows = (link_of == code) & np.isin(cells, EXPLAINED)
+        explained[rows] = NORMAL
+        counts[name] = int(rows.sum())
+    return explained, counts
+
+
+def link_alarms(
+    links: Sequence[LinkView], since: Since, silent: Mapping[str, int] = MappingProxyType({})
+) -> list[tuple[AlarmView, int]]:
+    """Return an alarm for each link that is not live, and for how long it must be so; where more than three are down,
+    one for all of them: what they share is our own network.
+
+    Args:
+        links: All of them.
+        since: When each standing alarm began, by id.
+        silent: How many devices are out of reach for that alone, by link.
+    """
     found = []
+    down = [link for link in links if link.state == "down"]
+    of_all, shared = derive("alarm", "links"), frozenset[str]()
+    if len(down) > alarms.WIDE_GROUPS or (of_all in since and len(down) > 1):
+        shared, began_ns = frozenset(link.name for link in down), min(link.since_ns for link in down)
+        title = f"{len(down)} of {len(links)} links are down: {', '.join(sorted(shared))}"
+        alarm = AlarmView(
+            of_all, 1, "links", title, "Nobody is heard over them, and nothing can be commanded",
+            "Check this desk's own network first", 900, "/links", max(sum(silent.values()), len(down)),
+            since.get(of_all, began_ns),
+        )  # fmt: skip
+        found.append((alarm, DOWN_NS))
     for link in links:
-        if link.state == "live":
+        if link.state == "live" or link.name in shared:
             continue
-        name = derive("alarm", "link", link.name)
+        name, count = derive("alarm", "link", link.name), silent.get(link.name, 0)
         title = f"Link {link.name} ({link.protocol}) is {link.state}"
-        found.append(
-            AlarmView(
-                name, 2, link.name, title, "Nothing passes over it", "Check the peer and the network", 900, "/links", 1,
-                since.get(name, link.since_ns),
-            )
+        if count:
+            title += f": {count} devices behind it are out of reach"
+        alarm = AlarmView(
+            name, 2, link.name, title, "Nothing passes over it", "Check the peer and the network", 900, "/links",
+            max(count, 1), since.get(name, link.since_ns),
         )  # fmt: skip
+        found.append((alarm, DOWN_NS if link.state == "down" else DEGRADED_NS))
     return found
 
 
-def limit_alarms(grid: Mapping[str, GridReading], since: Since, now_ns: int) -> list[AlarmView]:
-    """Return one alarm for each feeder with broken limits, naming the worst."""
-    found = []
-    for feeder, reading in grid.items():
-        if not reading.violations:
-            continue
-        worst = max(reading.violations, key=lambda v: abs(v.value - v.limit))
+def limit_alarms(broken: Mapping[str, Sequence[Violation]], above: str, since: Since, now_ns: int) -> list[AlarmView]:
+    """Return one alarm for each feeder with broken limits, or one for all where more than three have them.
+
+    Many feeders at once have one cause above them: an award that ends, heat, or the voltage that all are fed at.
+
+    Args:
+        broken: What needs a person, by feeder (from `Exposure.see`).
+        above: The group over all feeders; `FLEET` where the registry knows none.
+        since: When each standing alarm began, by id.
+        now_ns: Now.
+    """
+    worst = {feeder: max(found, key=lambda v: abs(v.value - v.limit)) for feeder, found in broken.items()}
+    told_of_all = derive("alarm", "limit", above)
+    if len(broken) > alarms.WIDE_GROUPS or (told_of_all in since and len(broken) > 1):
+        feeder = max(worst, key=lambda name: abs(worst[name].value - worst[name].limit))
+        title = f"Limits broken on {len(broken)} feeders; worst: {_words(worst[feeder])} of {feeder}"
+        count = sum(len(found) for found in broken.values())
+        return [
+            AlarmView(
+                told_of_all, 1, above, title, BROKEN, "Limit the worst feeders first, or dispatch against it", 600,
+                "/feeders", count, since.get(told_of_all, now_ns),
+            )
+        ]  # fmt: skip
+    alarms_found = []
+    for feeder, violations in broken.items():
         name = derive("alarm", "limit", feeder)
-        title = f"{worst.what} {worst.value:.3f} against {worst.limit:.3f} at {worst.place}"
-        found.append(
+        alarms_found.append(
             AlarmView(
-                name, 1, feeder, title, "Equipment or customers are outside their limits",
-                "Limit the feeder or dispatch against it", 600, f"/feeder/{feeder}", len(reading.violations),
-                since.get(name, now_ns),
+                name, 1, feeder, _words(worst[feeder]), BROKEN, "Limit the feeder or dispatch against it", 600,
+                f"/feeder/{feeder}", len(violations), since.get(name, now_ns),
             )
         )  # fmt: skip
-    return found
+    return alarms_found
 
 
-def over_limit(state: DeskState, feeders: Sequence[str], since: Since, now_ns: int) -> list[AlarmView]:
-    """Return an alarm for each group whose devices stand above the limit that was asked for it.
+def _words(violation: Violation) -> str:
+    text = f"{violation.what} {violation.value:.3f} against {violation.limit:.3f} at {violation.place}"
+    cooling = violation.what == "loading" and violation.value <= violation.limit
+    return text + (", still warm" if cooling else "")
+
+
+def over_limit(
+    state: DeskState, feeders: Sequence[str], since: Since, now_ns: int
+) -> list[tuple[AlarmView, int]]:  # fmt: skip
+    """Return an alarm for each group whose devices stand beyond its limit, and how long they may while they obey.
 
     A limit on generation counts what its devices give: what others draw meanwhile makes none of it good.
     """
     found = []
-    for group, (_, high_w) in limits_on_groups(state, now_ns).items():
-        sum_w = given_w if state.fleet.holds(group) and state.fleet.kind_of(group) is Kind.GENERATION else known_sum
-        power_w = sum_w(state.fleet.power_w[state.fleet.leaves(group)])
-        if high_w is None or power_w is None or power_w <= high_w + max(5_000.0, 0.03 * abs(high_w)):
+    for group, (low_w, high_w) in limits_on_groups(state, now_ns).items():
+        gives = state.fleet.holds(group) and state.fleet.kind_of(group) is Kind.GENERATION
+        power_w = (given_w if gives else known_sum)(state.fleet.power_w[state.fleet.leaves(group)])
+        if power_w is None:
             continue
         name = derive("alarm", "over", group)
+        # How far it stands beyond either end; what a generation group draws is not what its limit is about.
+        above_w = (power_w - high_w, high_w) if high_w is not None else (0.0, 0.0)
+        below_w = (low_w - power_w, low_w) if low_w is not None and not gives else (0.0, 0.0)
+        over_w, limit_w = max(above_w, below_w)
+        if over_w <= max(5_000.0, 0.03 * abs(limit_w)) * (alarms.STAYS_FRAC if name in since else 1.0):
+            continue
         link = f"/feeder/{group}" if group in feeders else f"/resource/{group}"
-        found.append(
-            AlarmView(
-                name, 2, group, f"Over its limit by {(power_w - high_w) / 1e3:.0f} kW",
-                "The grid operator's limit is broken", "See which devices don't follow", 300, link, 1,
-                since.get(name, now_ns),
-            )
+        alarm = AlarmView(
+            name, 2, group, f"Over its limit by {over_w / 1e3:.0f} kW",
+            "The grid operator's limit is broken", "See which devices don't follow", 300, link, 1,
+            since.get(name, now_ns),
         )  # fmt: skip
+        found.append((alarm, OBEYS_NS))
     return found
 
 
 def shortfall(
     samples: Sequence[tuple[int, float | None, float | None]], pool: str, since: Since, now_ns: int
 ) -> list[AlarmView]:
-    """Return an alarm where a pool delivered under 90 % of what it was told over a quarter of an hour.
+    """Return an alarm where a pool delivered under 90 % of a quarter of an hour, and of its last five minutes.
 
     Args:
         samples: (instant, instructed W, delivered W), oldest first; None where nothing was owed or known.
@@ -113,21 +237,28 @@ def shortfall(
         since: When each standing alarm began, by id.
         now_ns: Now.
     """
-    told = [(asked, gave or 0.0) for at, asked, gave in samples if at > now_ns - SHORT_FOR_NS and asked]
-    if len(told) < LEAST_SAMPLES:
-        return []
-    asked_w = sum(abs(asked) for asked, _ in told)
-    gave_w = sum(gave if asked > 0 else -gave for asked, gave in told)
-    if gave_w >= SHORT_FRAC * asked_w:
+    told = [(at, asked, gave or 0.0) for at, asked, gave in samples if at > now_ns - SHORT_FOR_NS and asked]
+    # Less than a quarter of an hour is its ramp: the first minutes of an award lack what thermostats are yet to give.
+    if len(told) < LEAST_SAMPLES or told[-1][0] - told[0][0] < LEAST_SPAN_NS:
         return []
     name = derive("alarm", "short", pool)
-    title = f"Delivered {100 * gave_w / asked_w:.0f} % of the instruction over 15 min"
+    least = SHORT_STAYS_FRAC if name in since else SHORT_FRAC
+    whole, of_late = _given_frac(told), _given_frac([each for each in told if each[0] > now_ns - STILL_NS])
+    if whole >= least or of_late >= least:  # what was short and is no more is the statement's, and no operator's
+        return []
+    title = f"Delivered {math.floor(100 * whole)} % of the instruction over 15 min"
     return [
         AlarmView(
             name, 2, pool, title, "Imbalance is charged and performance falls", "See what limits the pool", 600,
             "/market", 1, since.get(name, now_ns),
         )
     ]  # fmt: skip
+
+
+def _given_frac(told: Sequence[tuple[int, float, float]]) -> float:
+    """Return which share of what was told was given; 1 where nothing was told."""
+    asked_w = sum(abs(asked) for _, asked, _ in told)
+    return sum(gave if asked > 0 else -gave for _, asked, gave in told) / asked_w if told else 1.0
 
 
 def rate(raised: Iterable[int], standing: Sequence[AlarmView], now_ns: int) -> AlarmRate:

@@ -15,6 +15,7 @@ import numpy as np
 from tieline.desk.desk_views import KeptSpan
 from tieline.desk.ports import LinkHealth
 from tieline.desk.state import DeskState
+from tieline.desk.views import AlarmView
 from tieline.flow.record import Record, Records
 from tieline.node.read_hours import Hours
 from tieline.node.reader import NodeReader
@@ -117,7 +118,7 @@ class PastReader(NodeReader):
             after_beat=[], group=node.group,
         )  # fmt: skip
         super().__init__(cast(Node, cast(Any, then)), replace(live.sources, what_if=None), journal)
-        self._order, self._grid = live._order, frame.grid
+        self._order, self._grid, self._stood = live._order, frame.grid, frame.alarms
         self._samples = deque((x for x in live._samples if x.at_ns <= frame.at_ns), maxlen=live._samples.maxlen)
         whole = {at: mean for at, mean in live.hours.means.items() if at + HOUR_NS <= frame.at_ns}
         self.hours = Hours(whole)  # the hour that ran then has gone on since
@@ -126,6 +127,10 @@ class PastReader(NodeReader):
     def _healths(self) -> dict[str, LinkHealth]:
         """Return what the links had said by then, never what they say now."""
         return self.node.state.health
+
+    def _alarms(self) -> list[AlarmView]:
+        """Return the alarms that stood then, as they were shown."""
+        return list(self._stood)
 
     def _once(self, name: str, make: Any) -> object:
         """Return a view that is made once: nothing moves in the past."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -58,6 +59,7 @@ from tieline.node import (
     read_trace,
     read_words,
 )
+from tieline.node.read_exposure import Exposure
 from tieline.node.read_fleet import GridReading
 from tieline.node.read_hours import Hours
 from tieline.node.record import Recorder
@@ -107,6 +109,7 @@ class NodeReader:
         )
         self._kept, self._spread = _Kept(), read_market.spread_of([])
         self._grid: Mapping[str, GridReading] = {}
+        self._exposure = Exposure()
         self._next_flow_s = float("-inf")
         self.record, self.hours = Recorder(), Hours()
         self._past: Past | None = None
@@ -123,10 +126,10 @@ class NodeReader:
         self._samples.append(_Sample(now_ns, asked_w, gave_w, price))
         self.hours.sample(self.node.state, self.node.cycle.pools.get(self._pool()), now_ns)
         self._solve()
-        self.alarms()
+        stand = self.alarms()
         if self.record.is_due(now_ns):
             node = self.node
-            self.record.keep(node.state, node.cycle.pools, self._grid, node.journal.last_seq, now_ns)
+            self.record.keep(node.state, node.cycle.pools, self._grid, stand, node.journal.last_seq, now_ns)
 
     def _solve(self) -> None:
         """Solve the feeders anew, unless that would take more than `FLOW_SHARE` of the loop's time."""
@@ -374,19 +377,22 @@ class NodeReader:
         return [read_alarms.acknowledged_as(alarm, acknowledged) for alarm in standing]
 
     def _alarms(self) -> list[AlarmView]:
-        now_ns, order = self.node.clock.now_ns(), self._order
-        counts = alarms.abnormal_counts(self._cells(), order.group_of, len(order.names))
-        above = read_fleet.above_all(self.node.state.fleet, self.sources.above)
-        since = self._book.since
-        found = alarms.device_alarms(order.names, counts, above, since, now_ns)
-        found += read_alarms.link_alarms(self.links(), since)
-        found += read_alarms.limit_alarms(self._grid, since, now_ns)
+        now_ns, order, desk, since = self.node.clock.now_ns(), self._order, self.node.desk, self._book.since
+        links, above = self.links(), read_fleet.above_all(self.node.state.fleet, self.sources.above)
+        named = {link.name for link in links if link.state == "down"}
+        down = {code: str(link.name) for code, link in desk._links.items() if str(link.name) in named}
+        cells, silent = read_alarms.behind(self._cells(), desk._link_of_row, down)
+        counts = alarms.abnormal_counts(cells, order.group_of, len(order.names))
+        samples = [(x.at_ns, x.instructed_w, x.delivered_w) for x in self._recent(now_ns - read_alarms.SHORT_FOR_NS)]
+        at_once = read_alarms.limit_alarms(self._exposure.see(self._grid, now_ns), above, since, now_ns)
+        at_once += read_alarms.shortfall(samples, self._pool(), since, now_ns)
+        found = alarms.troubles_found(order.names, counts, above, since, now_ns)
+        found += [(alarm, 0) for alarm in at_once] + read_alarms.link_alarms(links, since, silent)
         found += read_alarms.over_limit(self.node.state, order.names, since, now_ns)
-        recent = list(self._samples)[-16:]
-        found += read_alarms.shortfall(
-            [(x.at_ns, x.instructed_w, x.delivered_w) for x in recent], self._pool(), since, now_ns
-        )
         return self._book.keep(found, now_ns)
+
+    def _recent(self, since_ns: int) -> list[_Sample]:
+        return list(takewhile(lambda sample: sample.at_ns > since_ns, reversed(self._samples)))[::-1]
 
 
 def _loop_s() -> float:

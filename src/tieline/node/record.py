@@ -9,7 +9,7 @@ doubles, so that a long day is coarser and never cut off.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import from_record
 from tieline.desk.ports import LinkHealth
 from tieline.desk.state import DeskState
+from tieline.desk.views import AlarmView
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
@@ -50,6 +51,7 @@ class Frame:
     available: dict[str, tuple[float, float]]
     grid: Mapping[str, GridReading]
     health: dict[str, LinkHealth]
+    alarms: tuple[AlarmView, ...]
 
 
 class Recorder:
@@ -66,9 +68,15 @@ class Recorder:
         return not self.frames or now_ns - self.frames[-1].at_ns >= self.step_ns
 
     def keep(
-        self, state: DeskState, pools: Mapping[str, PoolDesk], grid: Mapping[str, GridReading], seq: int, now_ns: int
-    ) -> None:  # fmt: skip
-        """Keep what is known now."""
+        self,
+        state: DeskState,
+        pools: Mapping[str, PoolDesk],
+        grid: Mapping[str, GridReading],
+        alarms: Sequence[AlarmView],
+        seq: int,
+        now_ns: int,
+    ) -> None:
+        """Keep what is known now; `alarms` as they stand, as whether one does hangs on what had been before."""
         fleet = state.fleet
         small = np.float32
         self.frames.append(
@@ -78,7 +86,7 @@ class Recorder:
                 np.where(fleet.taken_at_ns > 0, (now_ns - fleet.taken_at_ns) / 1e9, np.nan).astype(small),
                 state.base_w.astype(small), state.responses.strikes.copy(), state.responses.last_ns.copy(),
                 {name: pool.share_w.astype(small) for name, pool in pools.items()},
-                {name: pool.available for name, pool in pools.items()}, grid, dict(state.health),
+                {name: pool.available for name, pool in pools.items()}, grid, dict(state.health), tuple(alarms),
             )
         )  # fmt: skip
         each = max(len(fleet) * BYTES_A_ROW, 1)

@@ -29,7 +29,7 @@ from tieline.node.asked import require_devices as require_devices
 from tieline.node.asked import require_scenario
 from tieline.node.metering import Meters
 from tieline.node.runtime import Node, replayed
-from tieline.node.stage_devices import FEW, MANY, raise_modbus, raise_mqtt, raise_openadr
+from tieline.node.stage_devices import FEW, MANY, MOST_FOR_MANY, raise_modbus, raise_mqtt, raise_openadr
 from tieline.node.twin import Twin
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
@@ -172,7 +172,7 @@ async def raise_stage(
     is_virtual = isinstance(loop, VirtualLoop)
     node = _node(territory, enrolments, eligible, clock, supervisor, folder, speed, is_virtual)
     rows = np.arange(devices, dtype=np.int32)
-    counts = FEW if is_virtual else MANY
+    counts = FEW if is_virtual or speed > MOST_FOR_MANY else MANY
     wired = territory.by_kind[Kind.BATTERY][: counts.units]
     hybrids = territory.by_kind[Kind.HYBRID_SITE][: counts.vens]
     heaters = territory.by_kind[Kind.WATER_HEATER][: counts.plugs]

@@ -47,8 +47,21 @@ class Wired:
 
 FEW, MANY = Wired(24, 8, 8), Wired(240, 24, 60)
 """On virtual time a day of a thousand devices is to take seconds; over real sockets hundreds of them are the point."""
+MOST_FOR_MANY = 120.0
+"""Up to this speed once a second is often enough for hundreds of devices; faster, a few tell as often as they must."""
+OLDEST_S = 120.0
+"""How old telemetry of a sound device may grow (s of the clock): at three minutes the desk takes it for lost."""
 UNITS_A_GATEWAY = 8
 SUNSPEC = (1, 701, 702, 703, 704, 713)
+
+
+def told_every_s(speed: float) -> float:
+    """Return how often a device tells (s of the loop): every minute of the clock, or once a second where that is more.
+
+    >>> [told_every_s(speed) for speed in (1.0, 60.0, 240.0)]
+    [60.0, 1.0, 0.5]
+    """
+    return min(max(60.0 / speed, 1.0), OLDEST_S / speed)
 
 
 @dataclass
@@ -102,7 +115,7 @@ async def raise_modbus(
         await server.start()
         addresses |= {int(rows[first + unit - 1]): f"127.0.0.1:{server.port}/{unit}" for unit in units}
     ratings = {row: float(territory.rated_w[row]) for row in addresses}
-    settings = ModbusSettings(addresses, ratings, poll_s=max(60.0 / speed, 1.0))
+    settings = ModbusSettings(addresses, ratings, poll_s=told_every_s(speed))
     link = ModbusLink(settings, node.desk, clock, supervisor, rng, speed=speed)
     node.desk.bind(link, "modbus", addresses)
     link.start()
@@ -149,7 +162,7 @@ async def raise_mqtt(
     await broker.start()
     names = {int(row): territory.fleet.id_of(int(row)) for row in rows}
     units = [MqttUnit(name, WorldSwitch(world.power_w, controls, row)) for row, name in names.items()]
-    MqttDevices(units, supervisor, "127.0.0.1", broker.port, every_s=max(60.0 / speed, 1.0)).start()
+    MqttDevices(units, supervisor, "127.0.0.1", broker.port, every_s=told_every_s(speed)).start()
     devices = {
         row: MqttDevice(name, "water_heater", Rating(max_absorb_w=float(territory.rated_w[row])))
         for row, name in names.items()
@@ -197,7 +210,7 @@ async def raise_openadr(
     node.desk.bind(link, "openadr", names)
     for row, name in names.items():
         bounds = Bounds(-float(territory.fleet.max_absorb_w[row]), float(territory.fleet.max_inject_w[row]))
-        poll_s, report_s = max(600.0 / speed, 2.0), max(120.0 / speed, 1.0)
+        poll_s, report_s = max(600.0 / speed, 2.0), min(max(120.0 / speed, 1.0), OLDEST_S / speed)
         safe = FailSafe(trip_s=max(120.0, 3.0 * report_s * speed))
         settings = VenSettings(url, name, name, secrets[name], poll_s, report_s, max(30.0 / speed, 0.2), fail_safe=safe)
         own = np.random.default_rng(rng.integers(2**31))
