@@ -19,7 +19,8 @@ from tieline.node.reader import NodeReader, Sources
 from tieline.node.serve import node_of
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
-from tieline.store.series import Historian, Wal, read_segment
+from tieline.store.segment import read_segment
+from tieline.store.series import Historian, Wal
 
 GOOD = {"point": "power_w", "resource": ["battery-0", "battery-3"], "value": [5.0, -2.0], "taken_at_ns": [10, 20]}
 

@@ -1,4 +1,4 @@
-"""Doctor looks at the readings' log: a cut is named, with what remains."""
+"""Damaged files of readings: what can be read stays, what can't is told, and nothing damaged is deleted."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from tieline.node.cli import main
 from tieline.resource.batch import Readings
 from tieline.store.series import Historian, Wal
+from tieline.times import HOUR_NS
 
 
 @pytest.fixture
@@ -61,16 +62,98 @@ def test_doctor_names_the_segment_that_is_cut_what_remains_and_what_to_do(folder
     assert fault["limit"].startswith("30 readings before it remain: stop the server and put the file back")
 
 
-def test_what_doctor_says_remains_is_what_the_server_keeps(folder: Path) -> None:
+def damaged(segment: Path, at: float = 0.5) -> None:
+    raw = bytearray(segment.read_bytes())
+    raw[int(len(raw) * at)] ^= 1
+    segment.write_bytes(raw)
+
+
+def test_what_doctor_says_remains_is_what_the_server_keeps_and_the_damaged_file_is_set_aside(folder: Path) -> None:
     segment = logged(folder, 4)
-    whole = bytearray(segment.read_bytes())
-    whole[len(whole) // 2] ^= 1  # a bit of the second batch or its frame: what follows can't be trusted
-    segment.write_bytes(whole)
-    found = json.loads(run("doctor", "--data", str(folder), "--json", code=1))["readings"]
-    remain = int(found["faults"][0]["limit"].split()[0])
-    assert remain in (10, 20)
-    assert Historian(folder / "historian").compact(Wal(folder / "readings")) == remain
+    damaged(segment)
+    raw = segment.read_bytes()
+    (fault,) = json.loads(run("doctor", "--data", str(folder), "--json", code=1))["readings"]["faults"]
+    assert fault["value"].startswith("damaged at byte ")
+    assert fault["limit"].startswith("30 readings around it remain, 792 of 3568 bytes are lost: stop the server")
+    assert Historian(folder / "historian").compact(Wal(folder / "readings")) == 30
+    (aside,) = (folder / "readings").iterdir()
+    assert (aside.name, aside.read_bytes()) == ("00000001.damaged", raw)
+    (fault,) = json.loads(run("doctor", "--data", str(folder), "--json", code=1))["readings"]["faults"]
+    assert fault["value"] == "792 of 3568 bytes lost"
+    assert fault["limit"].startswith("its other 30 readings are in the historian: stop the server and put the file")
+    aside.unlink()
     assert json.loads(run("doctor", "--data", str(folder), "--json"))["readings"]["ok"]
+
+
+def test_a_segment_put_back_from_a_backup_completes_the_hours_without_doubles(folder: Path) -> None:
+    segment = logged(folder, 4)
+    backup = segment.read_bytes()
+    damaged(segment)
+    historian = Historian(folder / "historian")
+    historian.compact(Wal(folder / "readings"))
+    assert logged_again(folder).name == "00000002.arrows"  # the number of what was set aside isn't given again
+    segment.write_bytes(backup)
+    assert historian.compact(Wal(folder / "readings")) == 50
+
+
+def logged_again(folder: Path) -> Path:
+    wal = Wal(folder / "readings")
+    wal.append([Readings(*(np.arange(10).astype(t) for t in "iHdIqq"), "x")])
+    wal.close()
+    return wal.segments()[-1]
+
+
+def test_a_cut_segment_that_was_not_the_last_is_set_aside_too_and_a_torn_last_one_is_not(folder: Path) -> None:
+    first, last = logged(folder, 2), logged_again(folder)
+    for segment in (first, last):
+        segment.write_bytes(segment.read_bytes()[:-1])
+    told: list[str] = []
+    assert Historian(folder / "historian", told.append).compact(Wal(folder / "readings")) == 10
+    assert [path.name for path in (folder / "readings").iterdir()] == ["00000001.damaged"]
+    assert [says.partition(" =")[0] for says in told] == ["readings/00000001.damaged"]
+
+
+def test_a_server_says_and_records_damage_at_its_start_and_a_torn_end_is_a_note(folder: Path) -> None:
+    damaged(logged(folder, 4))
+    last = logged_again(folder)
+    last.write_bytes(last.read_bytes()[:-1])
+    said = run("serve", "--data", str(folder), "--port", "0", "--for", "2s")
+    assert "warning: readings/00000001.arrows = 'damaged at byte " in said
+    assert "note: readings/00000002.arrows = 'cut at byte " in said
+    told = run("sql", "SELECT count(*) FROM record WHERE kind = 'Audited' AND subject = 'readings'",
+               "--data", str(folder), "--json")  # fmt: skip
+    assert json.loads(told)["rows"] == [[1]]
+
+
+def test_sql_says_on_standard_error_what_it_could_not_read(folder: Path) -> None:
+    (folder / "devices.csv").write_text("id,kind,max_inject_w,max_absorb_w\n" + "".join(
+        f"battery-{k},battery,5000,5000\n" for k in range(10)))  # fmt: skip
+    run("import", str(folder / "devices.csv"), "--data", str(folder))
+    damaged(logged(folder, 4))
+    done = CliRunner().invoke(main, ["sql", "SELECT count(*) FROM readings", "--data", str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    assert "warning: readings/00000001.arrows = 'damaged at byte " in done.stderr
+
+
+def test_an_hour_that_was_cut_is_told_left_out_and_set_aside_before_its_place_is_taken(folder: Path) -> None:
+    logged(folder, 2)
+    told: list[str] = []
+    historian = Historian(folder / "historian", told.append)
+    historian.compact(Wal(folder / "readings"))
+    hour = folder / "historian" / "0.parquet"
+    cut = hour.read_bytes()[:-9]
+    hour.write_bytes(cut)
+    (fault,) = json.loads(run("doctor", "--data", str(folder), "--json", code=1))["readings"]["faults"]
+    assert fault["field"] == "historian/0.parquet"
+    done = CliRunner().invoke(main, ["sql", "SELECT count(*) FROM readings", "--data", str(folder), "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["rows"]) == (0, [[0]]), done.output
+    assert "warning: historian/0.parquet = 'unreadable'" in done.stderr
+    assert historian.read([1], [1], 0, HOUR_NS).num_rows == 0
+    logged_again(folder)
+    assert historian.compact(Wal(folder / "readings")) == 10
+    assert (folder / "historian" / "0.damaged").read_bytes() == cut
+    assert historian.read([1], [1], 0, HOUR_NS).num_rows == 1
+    assert len(told) == 1
 
 
 def test_an_empty_segment_is_no_cut(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -33,6 +34,7 @@ from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.store import registry
 from tieline.store.journal import SqliteJournal
+from tieline.store.segment import SCHEMA
 from tieline.store.series import Historian, Wal
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
@@ -131,7 +133,7 @@ def test_doctor_says_what_is_kept_and_how_long(folder: Path) -> None:
     assert found == {"ok": True, "says": "0 hours in the historian, kept for ever"}
     (folder / "historian").mkdir()
     for hour in (461_111, 461_115):
-        (folder / "historian" / f"{hour}.parquet").touch()
+        pq.write_table(SCHEMA.empty_table(), folder / "historian" / f"{hour}.parquet")
     with (folder / "tieline.toml").open("a") as settings:
         settings.write("\n[readings]\nkeep_days = 400\n")
     found = json.loads(run("doctor", "--data", str(folder), "--json"))["readings"]

@@ -23,7 +23,8 @@ from tieline.resource.identity import Kind, Purpose
 from tieline.rim.clock import SystemClock
 from tieline.store import registry
 from tieline.store.journal import SqliteJournal
-from tieline.store.series import SCHEMA, Wal, read_segment
+from tieline.store.segment import read_segment
+from tieline.store.series import SCHEMA, Wal
 
 SERVER = Path(__file__).with_name("soak_server.py")
 ROWS = 20

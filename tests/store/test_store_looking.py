@@ -160,7 +160,7 @@ def test_a_question_without_end_is_ended_by_the_clock(folder: Path) -> None:
     endless = "SELECT count(*) FROM readings, range(10000000000) a, range(10000000000) b WHERE a.range < b.range"
     fleet = load(folder / "registry.bin")
     with pytest.raises(ConfigError, match="ended after 10 s"):
-        look(folder, fleet, lambda: SqliteJournal(folder / "journal.db"), endless, 10 * SECOND_NS, Ticks())
+        look(folder, fleet, lambda: SqliteJournal(folder / "journal.db"), endless, 10 * SECOND_NS, Ticks(), print)
     done = run("sql", endless, "--timeout", "0.2s", "--data", str(folder))
     assert "ended after 0.2 s: narrow it" in done.output
 
@@ -173,7 +173,9 @@ def test_rows_beyond_the_most_are_cut_and_said_to_be(folder: Path) -> None:
             return 0
 
     query = "SELECT value FROM readings ORDER BY value -- the last comment"
-    answer = look(folder, fleet, lambda: SqliteJournal(folder / "journal.db"), query, SECOND_NS, Still(), most_rows=3)
+    answer = look(
+        folder, fleet, lambda: SqliteJournal(folder / "journal.db"), query, SECOND_NS, Still(), print, most_rows=3
+    )
     assert (answer.rows, answer.is_cut, answer.columns) == ([(0.0,), (1.0,), (2.0,)], True, ("value",))
 
 

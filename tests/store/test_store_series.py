@@ -15,7 +15,8 @@ from tieline.resource.claim import Refusal
 from tieline.resource.point import code
 from tieline.resource.quality import Quality
 from tieline.store.ingest import Ingest
-from tieline.store.series import Historian, Wal, read_segment
+from tieline.store.segment import read_segment
+from tieline.store.series import Historian, Wal
 from tieline.times import DAY_NS, HOUR_NS, SECOND_NS
 
 

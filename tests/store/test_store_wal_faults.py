@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from tieline.resource.batch import Readings
 from tieline.store.journal import StoreError
-from tieline.store.series import Wal, read_segment
+from tieline.store.segment import look_at, read_segment
+from tieline.store.series import Wal
 
 
 def readings(first: int, count: int) -> Readings:
@@ -100,4 +102,46 @@ def test_whatever_a_power_cut_leaves_of_unsynced_bytes_is_not_read_as_readings(
         path.write_bytes(raw[: data.draw(st.integers(safe, len(raw)))])
         found = kept(folder)
         assert found[:safe_rows] == list(range(safe_rows))
-        assert found == list(range(len(found)))
+        # Of what was under way a batch is kept whole, as it was written, or not at all.
+        starts = [0, *(end for _, end in ends)]
+        assert found == [row for a, b in pairwise(starts) if a in found for row in range(a, b)]
+
+
+@given(st.integers(0, 3_567), st.integers(1, 255), st.sampled_from(["flip", "drop", "insert"]))
+def test_a_changed_byte_costs_the_batch_that_it_is_in_and_no_other_and_is_never_read(
+    at: int, change: int, how: str
+) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        wal = Wal(Path(name))
+        for first in range(0, 40, 10):
+            wal.append([readings(first, 10)])
+        (path,) = wal.segments()
+        raw, written = bytearray(path.read_bytes()), read_segment(path).to_pylist()
+        assert len(raw) == 3_568
+        if how == "flip":
+            raw[at] ^= change
+        elif how == "drop":
+            del raw[at : at + 1]
+        else:
+            raw[at:at] = bytes([change])
+        path.write_bytes(raw)
+        segment = look_at(path)
+        found = segment.table.to_pylist()
+        batches = {row["row"] // 10 for row in found}
+        assert found == [row for row in written if row["row"] // 10 in batches]
+        assert len(batches) >= 3
+        assert segment.lost or len(batches) == 4
+
+
+def test_bytes_that_look_like_frames_are_passed_over_fast_enough(tmp_path: Path) -> None:
+    wal = Wal(tmp_path)
+    for first in range(0, 30, 10):
+        wal.append([readings(first, 10)])
+    (path,) = wal.segments()
+    raw = path.read_bytes()
+    path.write_bytes(raw[:1_192] + b"\xff" * 1_000_000 + raw[1_192:])
+    segment = look_at(path)
+    assert segment.table["row"].to_pylist() == list(range(30))
+    assert (segment.holes, segment.lost) == (((1_192, 1_001_192),), 1_000_000)

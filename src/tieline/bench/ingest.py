@@ -105,7 +105,8 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
 
 
 def _kept(folder: Path) -> int:
-    from tieline.store.series import Wal, read_segment
+    from tieline.store.segment import read_segment
+    from tieline.store.series import Wal
 
     return sum(read_segment(path).num_rows for path in Wal(folder).segments())
 

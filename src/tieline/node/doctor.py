@@ -17,7 +17,8 @@ from tieline.node.links import with_tables
 from tieline.node.starting import console_checks, faults, link_checks
 from tieline.store import registry
 from tieline.store.journal import StoreError
-from tieline.store.series import Historian, cut_of
+from tieline.store.segment import faults_of
+from tieline.store.series import Historian
 from tieline.times import HOUR_NS, Clock, iso
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
     if (says := _read(found, "journal", lambda: _journal(data, settings))) is not None:
         found["journal"] = _finding(says, [])
     if (says := _read(found, "readings", lambda: _readings(data, settings))) is not None:
-        found["readings"] = _finding(says, _cuts(data))
+        found["readings"] = _finding(says, _damage(data))
     return all(one["ok"] for one in found.values()), found
 
 
@@ -84,21 +85,10 @@ def _journal(data: Path, settings: Settings) -> str:
         journal.close()
 
 
-def _cuts(data: Path) -> list[str]:
-    """Say which segments of the log are cut, what remains of each, and what to do."""
-    faults = []
-    for path in sorted((data / "readings").glob("*.arrows")):
-        try:
-            cut = cut_of(path)
-        except FileNotFoundError:  # a server moved it meanwhile
-            continue
-        if cut is not None:
-            end, size, rows = cut
-            faults.append(
-                f"readings/{path.name} = 'cut at byte {end} of {size}': {rows} readings before it remain: stop the "
-                f"server and put the file back from a backup; without one start it: it keeps these and drops the rest"
-            )
-    return faults
+def _damage(data: Path) -> list[str]:
+    """Say which files of readings can't be read wholly, what remains of each, and what to do."""
+    historian = data / "historian"
+    return [*faults_of(data / "readings"), *(Historian(historian).faults() if historian.is_dir() else [])]
 
 
 def _readings(data: Path, settings: Settings) -> str:

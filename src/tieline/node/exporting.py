@@ -14,6 +14,7 @@ from tieline.errors import ConfigError
 from tieline.node.journals import journal_to_read
 from tieline.store.looking import write_readings
 from tieline.store.registry import load
+from tieline.store.segment import Tell
 from tieline.times import FOREVER_NS, iso, parse_iso
 
 SECRETS = frozenset({"password_hash", "token_hashes", "bearerToken"})
@@ -40,8 +41,8 @@ def export_records(data: Path, kind: str, target: Path) -> int:
     return len(rows)
 
 
-def export_readings(data: Path, since: str | None, until: str | None, target: Path) -> int:
-    """Write the readings of a stretch of time and return how many.
+def export_readings(data: Path, since: str | None, until: str | None, target: Path, tell: Tell) -> int:
+    """Write the readings of a stretch of time and return how many; `tell` hears what is damaged.
 
     Raises:
         ConfigError: No ISO 8601, an unknown file type or folder.
@@ -52,7 +53,7 @@ def export_readings(data: Path, since: str | None, until: str | None, target: Pa
             span.append(left_out if text is None else parse_iso(text))
         except ValueError as error:
             raise ConfigError(f"{name} {text!r}: give ISO 8601 with an offset ({error})") from None
-    return write_readings(data, load(data / "registry.bin"), span[0], span[1], target)
+    return write_readings(data, load(data / "registry.bin"), span[0], span[1], target, tell)
 
 
 def _shareable(value: Any) -> Any:

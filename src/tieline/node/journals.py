@@ -14,6 +14,7 @@ from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
 from tieline.store.looking import look, names_readings
 from tieline.store.opening import open_journal
+from tieline.store.segment import Tell
 from tieline.times import Clock
 
 PASSWORD = "TIELINE_JOURNAL_PASSWORD"
@@ -108,8 +109,10 @@ def journal_to_read(folder: Path, env: Mapping[str, str] = os.environ) -> SqlJou
     return PostgresJournal(settings.url, folder, password_of(folder, settings, env), reads_only=True)
 
 
-def ask_folder(folder: Path, query: str, timeout_ns: int, clock: Clock, env: Mapping[str, str] = os.environ) -> Answer:
-    """Return the answer to one SELECT over a folder's records, readings and resources.
+def ask_folder(
+    folder: Path, query: str, timeout_ns: int, clock: Clock, tell: Tell, env: Mapping[str, str] = os.environ
+) -> Answer:
+    """Return the answer to one SELECT over a folder's records, readings and resources; `tell` hears what is damaged.
 
     Raises:
         ConfigError: Nothing is there, or the query is faulty, would write, or took too long.
@@ -118,7 +121,7 @@ def ask_folder(folder: Path, query: str, timeout_ns: int, clock: Clock, env: Map
         from tieline.store.registry import load
 
         fleet = load(folder / "registry.bin")
-        return look(folder, fleet, lambda: journal_to_read(folder, env), query, timeout_ns, clock)
+        return look(folder, fleet, lambda: journal_to_read(folder, env), query, timeout_ns, clock, tell)
     settings = journal_settings(folder)
     if not settings.url:
         return ask(folder / "journal.db", query, timeout_ns, clock)

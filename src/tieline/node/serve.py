@@ -41,6 +41,7 @@ from tieline.rim.supervise import Supervisor
 from tieline.store import registry
 from tieline.store.journal import StoreDown
 from tieline.store.lock import FolderLock
+from tieline.store.segment import Segment, damage_of, damage_says, faults_of
 from tieline.store.series import Historian, Wal
 from tieline.times import DAY_NS, SECOND_NS, Clock
 
@@ -144,6 +145,36 @@ async def check_chain(node: Node, folder: Path, say: Callable[[str], None]) -> N
         await node.desk.commit([Entry(derive("chain-fault", fault), fact, "journal")])
 
 
+async def look_over_readings(node: Node, folder: Path, say: Callable[[str], None]) -> None:
+    """Look for damaged files of readings beside the server's work; they are said and recorded.
+
+    The newest segment was open when the last server ended: that its end is torn is what a power cut leaves.
+    """
+    readings, historian = folder / "readings", folder / "historian"
+    newest = max(readings.glob("*.arrows"), default=None)
+
+    def look(path: Path) -> Segment | None:
+        found = damage_of(path)
+        if found is None or found.holes or path != newest:
+            return found
+        say(f"note: {damage_says(path, found)}")
+        return None
+
+    def find() -> list[str]:
+        return [*faults_of(readings, look), *(Historian(historian).faults() if historian.is_dir() else [])]
+
+    faults = await asyncio.get_running_loop().run_in_executor(None, find)
+    for fault in faults:
+        say(f"warning: {fault}")
+    facts = [(derive("readings-fault", fault), Audited("server", "start", "found", fault)) for fault in faults]
+    await node.desk.commit([Entry(name, fact, "readings") for name, fact in facts])
+
+
+def opened(folder: Path, say: Callable[[str], None]) -> tuple[Wal, Historian]:
+    """Return the log and the historian of a folder; what is found damaged while they work is said."""
+    return Wal(folder / "readings"), Historian(folder / "historian", lambda says: say(f"warning: {says}"))
+
+
 async def until_told(work: Coroutine[Any, Any, None]) -> None:
     """Do the work until it is done, or SIGTERM asks for an orderly end; a second SIGTERM ends the process at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -186,7 +217,8 @@ async def serve(
             node = node_of(folder, settings, supervisor, executor, clock)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
             await look_over(node, folder, supervisor, say)
-            wal, historian = Wal(folder / "readings"), Historian(folder / "historian")
+            supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
+            wal, historian = opened(folder, say)
             intake = node.keep_readings(wal, historian, beside, keep_ns)
             trader = trader_of(node, settings, KeptReadings(wal, historian, beside))
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng())

@@ -252,7 +252,7 @@ def sql(query: str, timeout: str, data: Path, as_json: bool) -> None:
     from tieline.node.journals import ask_folder
     from tieline.rim.clock import SystemClock
 
-    answer = ask_folder(data, query, parse_duration(timeout, "--timeout"), SystemClock())
+    answer = ask_folder(data, query, parse_duration(timeout, "--timeout"), SystemClock(), _warn)
     if as_json:
         rows = [[_plain(value) for value in row] for row in answer.rows]
         show({"columns": answer.columns, "rows": rows, "is_cut": answer.is_cut}, True)
@@ -262,6 +262,10 @@ def sql(query: str, timeout: str, data: Path, as_json: bool) -> None:
         click.echo("\t".join(_cell(value) for value in row))
     if answer.is_cut:
         click.echo(f"only the first {len(answer.rows):,} rows are shown", err=True)
+
+
+def _warn(says: str) -> None:
+    click.echo(f"warning: {says}", err=True)
 
 
 def _plain(value: object) -> object:
@@ -287,7 +291,7 @@ def export(kind: str, target: Path, since: str | None, until: str | None, data: 
     from tieline.node.exporting import export_readings, export_records
 
     if kind == "readings":
-        show({"readings": export_readings(data, since, until, target), "file": str(target)}, as_json)
+        show({"readings": export_readings(data, since, until, target, _warn), "file": str(target)}, as_json)
         return
     if since is not None or until is not None:
         raise ConfigError("--since, --until: belong to `tieline export readings`")

@@ -24,7 +24,8 @@ from tieline.flow.record import Records
 from tieline.resource.identity import Purpose
 from tieline.resource.point import points
 from tieline.store.asking import MOST_ROWS, Answer, no_table
-from tieline.store.series import SCHEMA, Historian, read_segment
+from tieline.store.segment import SCHEMA, Tell, aside_faults, damage_of, damage_says, look_at
+from tieline.store.series import Historian
 from tieline.times import HOUR_NS, SECOND_NS, Clock, iso
 
 TABLES = frozenset({"readings", "resource"})
@@ -61,16 +62,17 @@ def look(
     query: str,
     timeout_ns: int,
     clock: Clock,
+    tell: Tell,
     most_rows: int = MOST_ROWS,
 ) -> Answer:
-    """Return the answer to one SELECT over `readings`, `resource` and `record`.
+    """Return the answer to one SELECT over `readings`, `resource` and `record`; `tell` hears what can't be read.
 
     Raises:
         ConfigError: The query is faulty, would write, or took longer than `timeout_ns`.
     """
     end_ns = clock.now_ns() + timeout_ns
     late = f"{query!r}: ended after {timeout_ns / SECOND_NS:g} s: narrow it, or give a longer --timeout"
-    with _ground(folder, fleet) as (db, files):
+    with _ground(folder, fleet, tell) as (db, files):
         statements = _statements(db, query)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise ConfigError(f"{query!r}: is refused: the records are read-only here: give one SELECT")
@@ -92,8 +94,10 @@ def look(
         return Answer(names, rows[:most_rows], len(rows) > most_rows)
 
 
-def write_readings(folder: Path, fleet: Fleet, since_ns: int, until_ns: int, target: Path) -> int:
+def write_readings(folder: Path, fleet: Fleet, since_ns: int, until_ns: int, target: Path, tell: Tell) -> int:
     """Write the readings of [since, until) to a .csv, .json or .parquet file, and return how many.
+
+    `tell` hears what can't be read.
 
     Raises:
         ConfigError: Another kind of file, or one that can't be written.
@@ -109,7 +113,7 @@ def write_readings(folder: Path, fleet: Fleet, since_ns: int, until_ns: int, tar
         raise ConfigError(f"--until {iso(until_ns)}: give an instant after --since {iso(since_ns)}")
     part = target.with_name(f".{target.name}.part")
     text = str(part).replace("'", "''")
-    with _ground(folder, fleet) as (db, _):
+    with _ground(folder, fleet, tell) as (db, _):
         wanted = f"SELECT * FROM readings WHERE taken_at_ns >= {since_ns} AND taken_at_ns < {until_ns}"
         sql = f"COPY ({wanted} ORDER BY taken_at_ns, resource, point) TO '{text}' ({kinds[target.suffix]})"
         try:
@@ -122,11 +126,11 @@ def write_readings(folder: Path, fleet: Fleet, since_ns: int, until_ns: int, tar
 
 
 @contextmanager
-def _ground(folder: Path, fleet: Fleet) -> Iterator[tuple[Any, list[str]]]:
+def _ground(folder: Path, fleet: Fleet, tell: Tell) -> Iterator[tuple[Any, list[str]]]:
     """Yield a database in memory with the views, and the files that they read."""
-    log = _log(folder / "readings")  # before the hours: what is moved meanwhile is then in these
+    log = _log(folder / "readings", tell)  # before the hours: what is moved meanwhile is then in these
     historian = folder / "historian"
-    hours = Historian(historian).hours() if historian.is_dir() else []
+    hours = _hours(historian, tell)
     files = [str(historian / f"{hour}.parquet") for hour in hours]
     fresh = {int(at) // HOUR_NS for at in log["taken_at_ns"].to_numpy()}
     both = [str(historian / f"{hour}.parquet") for hour in hours if hour in fresh]
@@ -170,15 +174,32 @@ def _listed(files: list[str]) -> str:
     return "[" + ",".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
 
 
-def _log(folder: Path) -> pa.Table:
+def _log(folder: Path, tell: Tell) -> pa.Table:
     """Return what the log holds; a segment that is moved while we look is in the historian by then."""
     found = [SCHEMA.empty_table()]
     for path in sorted(folder.glob("*.arrows")):
         try:
-            found.append(read_segment(path))
+            segment = look_at(path)
+            found.append(segment.table)
+            damaged = damage_of(path) if segment.lost else None
         except FileNotFoundError:
             continue
+        if damaged is not None:
+            tell(damage_says(path, damaged))
+    for says in aside_faults(folder):
+        tell(says)
     return pa.concat_tables(found)
+
+
+def _hours(folder: Path, tell: Tell) -> list[int]:
+    """Return the hours that can be read."""
+    if not folder.is_dir():
+        return []
+    historian = Historian(folder)
+    for says in historian.faults():
+        tell(says)
+    damaged = historian.damaged()
+    return [hour for hour in historian.hours() if hour not in damaged]
 
 
 def _resource_table(fleet: Fleet) -> pa.Table:

@@ -1,15 +1,15 @@
 """Measurements on disk: a write-ahead log of Arrow batches, and an hourly historian in Parquet.
 
 A batch is appended to the open segment and is durable after `sync`; a torn tail (a cut in the middle of a write) is
-left out when the log is read again. `compact` turns whole segments into one Parquet file an hour, sorted by resource
-row, point and time, and then removes them: at every instant each reading is in the log or in the historian.
+left out when the log is read again. `compact` turns closed segments into one Parquet file an hour, sorted by resource
+row, point and time, and then removes them: at every instant each reading is in the log or in the historian. A segment
+or hour that is damaged is never removed: what can be read of it is moved, and the file set aside.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,35 +21,10 @@ import pyarrow.parquet as pq
 
 from tieline.resource.batch import Readings
 from tieline.store.journal import StoreError
+from tieline.store.segment import ASIDE, SCHEMA, Tell, aside_says, joined, look_at, set_aside, sum_of
 from tieline.times import HOUR_NS
 
-SCHEMA = pa.schema(
-    [
-        ("row", pa.int32()),
-        ("point", pa.uint16()),
-        ("value", pa.float64()),
-        ("quality", pa.uint32()),
-        ("taken_at_ns", pa.int64()),
-        ("received_at_ns", pa.int64()),
-    ]
-)
 SEGMENT_BYTES = 64 * 1024 * 1024
-LOOKS = 3
-"""How often a segment that grows while it is read is read again before it counts as whole."""
-_FIELDS = ("rows", "points", "values", "quality", "taken_at_ns", "received_at_ns")
-
-
-def joined(batches: list[Readings]) -> pa.RecordBatch:
-    """Return readings as one Arrow batch of `SCHEMA`: a batch costs the same for one row as for thousands."""
-    columns = [np.concatenate([getattr(readings, name) for readings in batches]) for name in _FIELDS]
-    return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=SCHEMA)
-
-
-def _sum(batch: pa.RecordBatch) -> int:
-    check = 0
-    for column in batch.columns:
-        check = zlib.crc32(column.buffers()[1] or b"", check)
-    return check
 
 
 def sync_folder(folder: Path, sync: Callable[[int], None] = os.fsync) -> None:
@@ -73,8 +48,9 @@ class Wal:
         """
         self._folder, self._sync = folder, sync
         folder.mkdir(parents=True, exist_ok=True)
-        numbers = [int(path.stem) for path in folder.glob("*.arrows")]
-        self._number = max(numbers, default=0)
+        # A number is never given twice, or a segment that was put back would meet another of its name.
+        names = (*folder.glob("*.arrows"), *folder.glob(f"*{ASIDE}"))
+        self._number = self._found = max((int(path.stem.partition("-")[0]) for path in names), default=0)
         self._file: int | None = None
         self._size = 0
         self._sink = io.BytesIO()
@@ -92,7 +68,7 @@ class Wal:
                 self._roll()
             batch = joined(list(batches))
             # The sum tells a batch that a power cut left half written from one that was synced.
-            self._writer.write_batch(batch, custom_metadata={"crc32": str(_sum(batch))})
+            self._writer.write_batch(batch, custom_metadata={"crc32": str(sum_of(batch))})
             self._write_out()
         except OSError as error:
             self._give_up()
@@ -138,89 +114,101 @@ class Wal:
             os.close(self._file)
             self._file = self._writer = None
 
+    def may_be_torn(self, path: Path) -> bool:
+        """Return whether a cut end of a segment is no damage: it was open when the last server ended, or is ours.
+
+        A cut end of an older one was there, and told of, before this log was opened, or came since.
+        """
+        return int(path.stem) >= self._found
+
     def segments(self) -> list[Path]:
         """Return the segments, oldest first, the open one last."""
         return sorted(self._folder.glob("*.arrows"))
 
 
-def read_segment(path: Path) -> pa.Table:
-    """Return what a segment holds, without a torn tail."""
-    return _read(path)[0]
-
-
-def cut_of(path: Path) -> tuple[int, int, int] | None:
-    """Return where a segment is cut, its size (both in bytes), and how many readings stand before; None: it is whole.
-
-    A cut just between two batches leaves no trace here.
-    """
-    for _ in range(LOOKS):
-        before = path.stat().st_size
-        table, end = _read(path)
-        size = path.stat().st_size
-        if end == size:
-            return None
-        if size == before:  # else somebody is writing just now
-            return end, size, table.num_rows
-    return None
-
-
-def _read(path: Path) -> tuple[pa.Table, int]:
-    """Return the readings of a segment's whole batches, and where the last of them ends."""
-    found: list[pa.RecordBatch] = []
-    end = 0
-    with path.open("rb") as raw:
-        try:
-            with pa.ipc.open_stream(raw) as stream:
-                end = raw.tell()
-                while True:
-                    batch, extra = stream.read_next_batch_with_custom_metadata()
-                    if extra is not None and int(extra["crc32"]) != _sum(batch):
-                        break
-                    found.append(batch)
-                    end = raw.tell()
-        except (StopIteration, pa.ArrowInvalid, OSError):
-            pass
-    return pa.Table.from_batches(found, schema=SCHEMA), end
-
-
 class Historian:
     """Hourly Parquet files, sorted by (row, point, taken_at_ns)."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, tell: Tell | None = None) -> None:
+        """Open the hours of a folder; `tell` hears once of each file that is found damaged."""
+        self._folder, self._tell, self._told = folder, tell, set[str]()
         folder.mkdir(parents=True, exist_ok=True)
 
     def compact(self, wal: Wal) -> int:
         """Move the log's closed segments into the historian, and return how many readings that were.
 
         A file is written whole beside its place and then renamed; a segment goes only after all its hours are there.
-        The same reading twice (after a kill in between) is kept once.
+        The same reading twice (after a kill in between) is kept once. A segment that can't be read wholly is set aside.
         """
         wal.close()
         moved = 0
         for path in wal.segments():
-            table = read_segment(path)
-            hours = pc.unique(pc.floor(pc.divide(table["taken_at_ns"], HOUR_NS)))
-            for hour in sorted(int(value.as_py()) for value in hours):
-                of_hour = pc.equal(pc.floor(pc.divide(table["taken_at_ns"], HOUR_NS)), hour)
-                self._merge(hour, table.filter(of_hour))
-            moved += table.num_rows
-            path.unlink()
+            segment = look_at(path)
+            hour_of = pc.floor(pc.divide(segment.table["taken_at_ns"], HOUR_NS))
+            for hour in sorted(int(value.as_py()) for value in pc.unique(hour_of)):
+                self._merge(hour, segment.table.filter(pc.equal(hour_of, hour)))
+            moved += segment.table.num_rows
+            if segment.holes or (segment.lost and not wal.may_be_torn(path)):
+                self._say(aside_says(set_aside(path)))
+            else:
+                path.unlink()
         return moved
 
     def _merge(self, hour: int, fresh: pa.Table) -> None:
         path = self._folder / f"{hour}.parquet"
-        whole = pa.concat_tables([pq.read_table(path), fresh]) if path.exists() else fresh
-        whole = whole.sort_by([("row", "ascending"), ("point", "ascending"), ("taken_at_ns", "ascending")])
+        if path.exists():
+            before = self._of_hour(path)
+            if before is None:
+                set_aside(path)
+            else:
+                fresh = pa.concat_tables([before, fresh])
+        whole = fresh.sort_by([("row", "ascending"), ("point", "ascending"), ("taken_at_ns", "ascending")])
         keys = np.rec.fromarrays([whole[name].to_numpy() for name in ("row", "point", "taken_at_ns", "received_at_ns")])
         first = np.ones(len(keys), np.bool_)
         first[1:] = keys[1:] != keys[:-1]
         part = path.with_suffix(".part")
-        pq.write_table(whole.filter(pa.array(first)), part, compression="zstd")
+        pq.write_table(whole.filter(pa.array(first)), part, compression="zstd", write_page_checksum=True)
         with part.open("rb") as written:
             os.fsync(written.fileno())  # the log goes only after its readings last here
         part.replace(path)
         sync_folder(self._folder)
+
+    def _of_hour(self, path: Path, wanted: list[tuple[str, str, list[int]]] | None = None) -> pa.Table | None:
+        """Return what a file holds; None where it is damaged, which is told."""
+        try:
+            return pq.read_table(path, filters=wanted, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            if not path.exists():  # its time was over just now
+                return None
+            self._say(hour_says(path, error))
+            return None
+
+    def _say(self, says: str) -> None:
+        if self._tell is not None and says not in self._told:
+            self._told.add(says)
+            self._tell(says)
+
+    def faults(self) -> list[str]:
+        """Say which hours can't be opened, by their footers alone, and which were set aside."""
+        faults = [hour_says(self._folder / f"{hour}.parquet", why) for hour, why in self.damaged().items()]
+        return faults + [
+            f"{path.parent.name}/{path.name} = 'unreadable': was set aside, and what came later is in "
+            f"{path.stem.partition('-')[0]}.parquet: stop the server and move it away: its readings can be taken out "
+            f"of a backup with `tieline export readings`"
+            for path in sorted(self._folder.glob(f"*{ASIDE}"))
+        ]
+
+    def damaged(self) -> dict[int, Exception]:
+        """Return the hours whose footers can't be read, and why."""
+        found: dict[int, Exception] = {}
+        for hour in self.hours():
+            try:
+                pq.read_metadata(self._folder / f"{hour}.parquet")
+            except FileNotFoundError:
+                continue
+            except (pa.ArrowException, OSError) as error:
+                found[hour] = error
+        return found
 
     def hours(self) -> list[int]:
         """Return the hours (since 1970 UTC) that there are files of, oldest first."""
@@ -239,10 +227,19 @@ class Historian:
         for hour in range(start_ns // HOUR_NS, -(-end_ns // HOUR_NS)):
             path = self._folder / f"{hour}.parquet"
             if path.exists():
-                wanted = [("row", "in", list(rows)), ("point", "in", list(points))]
-                found.append(pq.read_table(path, filters=wanted))
+                of_hour = self._of_hour(path, [("row", "in", list(rows)), ("point", "in", list(points))])
+                found.append(SCHEMA.empty_table() if of_hour is None else of_hour)
         table = pa.concat_tables(found)
         inside = pc.and_(pc.greater_equal(table["taken_at_ns"], start_ns), pc.less(table["taken_at_ns"], end_ns))
         return table.filter(inside).sort_by(
             [("row", "ascending"), ("point", "ascending"), ("taken_at_ns", "ascending")]
         )
+
+
+def hour_says(path: Path, why: Exception) -> str:
+    """Say that an hour of the historian can't be read, and what to do."""
+    reason = " ".join(str(why).replace("'", "").split())[:120]
+    return (
+        f"{path.parent.name}/{path.name} = 'unreadable': {reason}: its {path.stat().st_size if path.exists() else 0} "
+        f"bytes are left out: stop the server and put the file back from a backup; without one move it away"
+    )
