@@ -57,7 +57,7 @@ class Served:
         settings = load_config(folder / "tieline.toml")
         self.node: Node = node_of(folder, settings, supervisor, None, clock)
         self.wal = Wal(folder / "readings")
-        self.kept = KeptReadings(self.wal, Historian(folder / "historian"), None)
+        self.kept = KeptReadings(self.wal, Historian(folder / "historian"), None, self.node.state.fleet)
         self.trader: NodeTrader = trader_of(self.node, settings, self.kept)
 
     async def awarded(self, start_ns: int, power_w: float) -> None:
@@ -80,6 +80,13 @@ class Served:
         )  # fmt: skip
         self.wal.append([readings])
         self.trader.days.heard(readings)
+
+    def sent(self, row: int, taken: np.ndarray, power_w: float, quality: Quality) -> None:
+        """Put readings into the log as they are, past all that looks at what comes in."""
+        count = len(taken)
+        columns = (np.full(count, code("power_w"), np.uint16), np.full(count, power_w), np.full(count, int(quality)))
+        point, value, flags = columns[0], columns[1], columns[2].astype(np.uint32)
+        self.wal.append([Readings(np.full(count, row, np.int32), point, value, flags, taken, taken, "test")])
 
     async def day(self) -> DayView:
         await self.trader.days.look()
@@ -172,6 +179,64 @@ def test_a_day_waits_for_readings_by_name_and_then_does_without_them(tmp_path: P
         # 50 kW more than awarded, at 100 $/MWh: 0.4167 $ in each interval, paid in whole cents.
         assert again.statements[1].total == "10.04"
         assert (await served.day()).statements == again.statements, "what does not change is not settled anew"
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("power_w", "quality", "why"),
+    [
+        (-9e9, Quality.GOOD, " (1 of them beyond what their devices are rated for)"),  # kept before anybody looked
+        (9e9, Quality.GOOD, " (1 of them beyond what their devices are rated for)"),
+        (-9e9, Quality.OUT_OF_RANGE, " (1 of them beyond what their devices are rated for)"),
+        (-1e5, Quality.QUESTIONABLE, ""),
+        (-1e5, Quality.ESTIMATED, ""),
+    ],
+)
+@pytest.mark.parametrize("days_before", [0, 1])
+def test_one_reading_that_cannot_be_true_moves_no_money_and_is_told(
+    tmp_path: Path, power_w: float, quality: Quality, why: str, days_before: int
+) -> None:
+    over = market_day(date(2022, 8, 17), ZONE)
+    start_ns = over.start_ns + 17 * HOUR_NS
+
+    async def scene(served: Served, clock: Hands) -> None:
+        clock.at_ns = over.start_ns
+        await served.awarded(start_ns, 100_000.0)
+        await served.priced(start_ns, 100.0)
+        for row in (0, 1):
+            served.read(
+                row, market_day(date(2022, 8, 2), ZONE).start_ns, over.end_ns,
+                lambda at: -2.5e5 if at // HOUR_NS == start_ns // HOUR_NS else -3e5,
+            )  # fmt: skip
+        taken = np.array([start_ns - days_before * 24 * HOUR_NS + 7 * MINUTE_NS], np.int64)
+        served.sent(0, taken, power_w, quality)
+        clock.at_ns = over.end_ns
+        (statement,) = (await served.day()).statements
+        assert statement.total == "5.00"  # 0.1 MWh at 50 $/MWh, all of it given
+        assert statement.body["flags"] == [f"1 readings not fit to settle by were left out{why}: load-1"]
+
+    play(tmp_path, scene)
+
+
+def test_a_device_whose_every_reading_is_questionable_is_waited_for_and_the_reason_said(tmp_path: Path) -> None:
+    over = market_day(date(2022, 8, 17), ZONE)
+    start_ns = over.start_ns + 17 * HOUR_NS
+
+    async def scene(served: Served, clock: Hands) -> None:
+        clock.at_ns = over.start_ns
+        await served.awarded(start_ns, 100_000.0)
+        await served.priced(start_ns, 100.0)
+        first_ns = market_day(date(2022, 8, 2), ZONE).start_ns
+        for row in (0, 1):
+            served.read(row, first_ns, over.start_ns if row else over.end_ns, lambda at: -3e5)
+        taken = np.arange(over.start_ns, over.end_ns, QUARTER_NS, dtype=np.int64)
+        assert len(taken) == 96
+        served.sent(1, taken, -3e5, Quality.QUESTIONABLE)
+        clock.at_ns = over.end_ns
+        waits = await served.day()
+        unfit = "96 readings not fit to settle by were left out: load-2"
+        assert (waits.state, waits.missing) == ("waiting", (f"readings of load-2 in called hours ({unfit})",))
 
     play(tmp_path, scene)
 

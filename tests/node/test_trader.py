@@ -70,7 +70,7 @@ def play(folder: Path, scene: Callable) -> None:
         async with Supervisor(np.random.default_rng(0)) as supervisor:
             settings = load_config(folder / "tieline.toml")
             node = node_of(folder, settings, supervisor, None, Hands())
-            kept = KeptReadings(Wal(folder / "readings"), Historian(folder / "historian"), None)
+            kept = KeptReadings(Wal(folder / "readings"), Historian(folder / "historian"), None, node.state.fleet)
             trader = trader_of(node, settings, kept)
             market = node.desk.market = Market()
             await scene(trader, market)

@@ -13,7 +13,7 @@ from tieline.bench.arbitrate import plain_fleet
 from tieline.resource.batch import Readings
 from tieline.resource.claim import Refusal
 from tieline.resource.point import code
-from tieline.resource.quality import Quality
+from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 from tieline.store.ingest import Ingest
 from tieline.store.segment import read_segment
 from tieline.store.series import Historian, Wal
@@ -95,6 +95,55 @@ def test_good_rows_reach_the_columns_and_the_log_and_bad_rows_are_named() -> Non
     assert (answer.taken, answer.refused) == (1, ((1, "unknown resource"),))
     assert fleet.power_w[1] == 5.0
     assert len(kept[0].rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("power_w", "is_fit"), [(6_499.0, True), (6_501.0, False), (-6_499.0, True), (-6_501.0, False), (9e9, False)]
+)
+def test_a_power_beyond_the_rating_of_its_device_is_kept_and_marked_and_nobody_trusts_it(
+    power_w: float, is_fit: bool
+) -> None:
+    """A battery of 5 kW: a fifth more and 500 W are allowed."""
+    answer, fleet, kept = accept(body(value=[power_w, 5.0]))
+    assert (answer.taken, answer.refused) == (2, ())
+    assert kept[0].quality.tolist() == [0 if is_fit else int(Quality.OUT_OF_RANGE), 0]
+    assert bool(fleet.quality[1] & int(UNFIT_FOR_DISPATCH)) == (not is_fit)
+    assert fleet.beyond == (not is_fit)
+
+
+def test_any_other_point_is_held_against_no_rating() -> None:
+    _, _, kept = accept(body(point="voltage_v", value=[9_000.0, 230.0]))
+    assert kept[0].quality.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_the_base_learns_nothing_from_a_power_beyond_the_rating(count: int) -> None:
+    from tieline.desk.base import learn
+    from tieline.desk.state import DeskState
+    from tieline.fleet.claims import ClaimBook
+    from tieline.fleet.ledger import Ledger
+
+    fleet = plain_fleet(count)
+    state = DeskState.empty(fleet, ClaimBook(fleet), Ledger())
+    rows, codes = np.arange(count, dtype=np.int32), np.full(count, code("power_w"), np.uint16)
+    for step, power_w in enumerate([1_000.0, 9e9, 1_000.0], 1):
+        when = np.full(count, step * 60 * SECOND_NS, np.int64)
+        sent = Readings(rows, codes, np.full(count, power_w), np.zeros(count, np.uint32), when, when, "test")
+        learn(state, fleet.in_rating(sent), step * 60 * SECOND_NS)
+    assert state.base_w.tolist() == [1_000.0] * count
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e9), st.floats(-1.2e12, 1.2e12))
+def test_what_a_device_can_do_is_never_beyond_its_rating_and_what_is_far_off_always_is(
+    inject_w: float, absorb_w: float, power_w: float
+) -> None:
+    fleet = plain_fleet(1)
+    fleet.max_inject_w[:], fleet.max_absorb_w[:] = inject_w, absorb_w
+    (beyond,) = fleet.is_beyond_rating(np.zeros(1, np.int32), np.array([power_w])).tolist()
+    if -absorb_w <= power_w <= inject_w or inject_w == absorb_w == 0:
+        assert not beyond
+    elif power_w > 1.3 * inject_w + 1_000 or power_w < -1.3 * absorb_w - 1_000:
+        assert beyond
 
 
 @pytest.mark.parametrize(

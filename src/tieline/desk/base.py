@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
-from tieline.fleet.columns import FEW, KIND_CODE
+from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE
 from tieline.resource.batch import Readings
 from tieline.resource.identity import Kind
 from tieline.times import SECOND_NS
@@ -32,7 +32,7 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
         _learn_few(state, readings, now_ns)
         return
     fleet = state.fleet
-    power = readings.points == fleet.power_code
+    power = (readings.points == fleet.power_code) & ((readings.quality & OUT_OF_RANGE) == 0)
     rows = readings.rows[power]
     before_ns = fleet.taken_at_ns[rows].copy()
     fleet.take_readings(readings)
@@ -49,7 +49,8 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
 def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
     """Learn from a handful, row by row; the same rule as in columns."""
     fleet, commands = state.fleet, state.commands
-    at_power = [at for at, point in enumerate(readings.points.tolist()) if point == fleet.power_code]
+    fit = ((readings.points == fleet.power_code) & ((readings.quality & OUT_OF_RANGE) == 0)).tolist()
+    at_power = [at for at, is_fit in enumerate(fit) if is_fit]
     rows = [int(readings.rows[at]) for at in at_power]
     before_ns = [int(fleet.taken_at_ns[row]) for row in rows]
     fleet.take_readings(readings)

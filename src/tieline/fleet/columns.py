@@ -7,7 +7,7 @@ point of `points.toml` gets a column when the first reading of it comes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ from tieline.resource.quality import Quality
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 OUT_OF_RANGE = np.uint32(Quality.OUT_OF_RANGE)
+RATING_FRAC, RATING_FLOOR_W = 1.2, 500.0
+"""What is measured may be beyond a rating by a fifth, for overload and rounding, and by what small meters are off: more
+is a slip of units, a wrong sign, or another device's."""
 FEW = 16
 """Batches up to this size are taken reading by reading."""
 KINDS: tuple[Kind, ...] = tuple(Kind)
@@ -99,7 +102,7 @@ class Fleet:
         self.available_up_w = self.column("available_up_w")
         self.available_down_w = self.column("available_down_w")
         self.energy_available_wh = self.column("energy_available_wh")
-        self.late = 0
+        self.late = self.beyond = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -188,6 +191,30 @@ class Fleet:
         return np.flatnonzero(beneath[self.parents[group.purpose]]).astype(np.int32)
 
     # --- readings ------------------------------------------------------------------------------------------------
+
+    def is_beyond_rating(self, rows: Rows, power_w: Floats) -> NDArray[np.bool_]:
+        """Return which powers (W) are beyond what their device can do, slack allowed.
+
+        A device without any rating is held against none: a registry may know of it by its name alone.
+        """
+        most_w, least_w = self.max_inject_w[rows], -self.max_absorb_w[rows]
+        high = power_w > RATING_FRAC * most_w + RATING_FLOOR_W
+        beyond = high | (power_w < RATING_FRAC * least_w - RATING_FLOOR_W)
+        return beyond & (most_w > least_w) if beyond.any() else beyond
+
+    def in_rating(self, readings: Readings) -> Readings:
+        """Return the readings, marked OUT_OF_RANGE where a power is beyond the rating of its own device.
+
+        It is kept and shown, and neither dispatched nor settled by; `beyond` counts them.
+        """
+        power = readings.points == self.power_code
+        if not power.any():
+            return readings
+        beyond = power & self.is_beyond_rating(readings.rows, readings.values)
+        if not beyond.any():
+            return readings
+        self.beyond += int(beyond.sum())
+        return replace(readings, quality=np.where(beyond, readings.quality | OUT_OF_RANGE, readings.quality))
 
     def column(self, key: str) -> Floats:
         """Return the column of a point (SI; NaN: never read); made when first asked for."""

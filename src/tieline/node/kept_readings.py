@@ -7,7 +7,7 @@ where readings hold over four fifths of it; it is never filled in from elsewhere
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -15,13 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tieline.fleet.columns import Fleet
 from tieline.resource.point import code
-from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.resource.quality import UNFIT_FOR_SETTLEMENT, Quality
 from tieline.store.series import Historian, Wal
 from tieline.times import MINUTE_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+Counts = NDArray[np.int64]
 STEP_NS = 5 * MINUTE_NS
 HOLDS_NS = 15 * MINUTE_NS
 LEAST_FRAC = 0.8
@@ -38,28 +40,67 @@ class KeptReadings:
     historian: Historian
     writer: Executor | None
     """The executor that appends to the log: what moves the log must stand in its line."""
+    fleet: Fleet
+    """Whose ratings what was kept before is held against, too."""
 
     async def gather(self) -> None:
         """Move what is in the log into the historian, so that one place has all."""
         await asyncio.get_running_loop().run_in_executor(self.writer, self.historian.compact, self.wal)
 
-    async def power_w(self, rows: Rows, start_ns: int, end_ns: int) -> Floats:
-        """Return the mean power of each row in each interval (W; NaN: not metered); shape (rows, intervals)."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._power_w, rows, start_ns, end_ns)
+    async def seen(self, rows: Rows, start_ns: int, end_ns: int) -> Seen:
+        """Return what each row's meter saw in each interval, and how many readings nobody may settle by."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._seen, rows, start_ns, end_ns)
 
-    def _power_w(self, rows: Rows, start_ns: int, end_ns: int) -> Floats:
+    def _seen(self, rows: Rows, start_ns: int, end_ns: int) -> Seen:
         parts = [self._of(rows[at : at + CHUNK], start_ns, end_ns) for at in range(0, len(rows), CHUNK)]
-        return np.concatenate(parts) if parts else np.zeros((0, (end_ns - start_ns) // STEP_NS))
+        if not parts:
+            return Seen(np.zeros((0, (end_ns - start_ns) // STEP_NS)), np.zeros((0, 2), np.int64))
+        return Seen(np.concatenate([p.power_w for p in parts]), np.concatenate([p.left_out for p in parts]))
 
-    def _of(self, rows: Rows, start_ns: int, end_ns: int) -> Floats:
+    def _of(self, rows: Rows, start_ns: int, end_ns: int) -> Seen:
         table = self.historian.read(rows.tolist(), [code("power_w")], start_ns - HOLDS_NS, end_ns)
+        row, quality = table["row"].to_numpy(), table["quality"].to_numpy()
+        beyond = self.fleet.is_beyond_rating(row, table["value"].to_numpy())
+        quality = np.where(beyond, quality | np.uint32(Quality.OUT_OF_RANGE), quality)
+        table = table.set_column(table.schema.get_field_index("quality"), "quality", pa.array(quality))
+        unfit = ((quality & int(UNFIT_FOR_SETTLEMENT)) != 0) & (table["taken_at_ns"].to_numpy() >= start_ns)
+        beyond = (quality & int(Quality.OUT_OF_RANGE)) != 0
+        at = np.searchsorted(rows, row)
+        left_out = np.stack([np.bincount(at[mask], minlength=len(rows)) for mask in (unfit, unfit & beyond)], 1)
         # A few rows at a time: one pass over all of them would hold up the server beside it.
-        row, parts = table["row"].to_numpy(), []
-        for at in range(0, len(rows), FEW):
-            few = rows[at : at + FEW]
+        parts = []
+        for begin in range(0, len(rows), FEW):
+            few = rows[begin : begin + FEW]
             first, last = np.searchsorted(row, few[0]), np.searchsorted(row, few[-1], "right")
             parts.append(interval_means(table.slice(first, last - first), few, start_ns, end_ns))
-        return np.concatenate(parts)
+        return Seen(np.concatenate(parts), left_out)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What meters saw: `power_w`, shape (rows, intervals), is the mean (NaN: not metered).
+
+    `left_out`, shape (rows, 2), counts the readings that are not fit to settle by, and those of them that are beyond
+    what their point or device can be.
+    """
+
+    power_w: Floats
+    left_out: Counts
+
+
+def unfit_says(names: Sequence[str], left_out: Counts) -> str:
+    """Say how many readings were left out, and whose; empty: none were.
+
+    Args:
+        names: The devices.
+        left_out: How many of each, as `Seen.left_out` has it; shape (n, 2).
+    """
+    count, beyond = left_out.sum(axis=0).tolist() if len(left_out) else (0, 0)
+    if not count:
+        return ""
+    whose = named(names[at] for at in np.flatnonzero(left_out[:, 0]).tolist())
+    ratings = f" ({beyond} of them beyond what their devices are rated for)" if beyond else ""
+    return f"{count} readings not fit to settle by were left out{ratings}: {whose}"
 
 
 def interval_means(table: pa.Table, rows: Rows, start_ns: int, end_ns: int) -> Floats:
@@ -74,7 +115,7 @@ def interval_means(table: pa.Table, rows: Rows, start_ns: int, end_ns: int) -> F
     count, steps = len(rows), (end_ns - start_ns) // STEP_NS
     names = ("row", "value", "quality", "taken_at_ns", "received_at_ns")
     row, value, quality, taken, received = (table[name].to_numpy() for name in names)
-    good = np.isfinite(value) & ((quality & int(UNFIT_FOR_DISPATCH)) == 0) & np.isin(row, rows)
+    good = np.isfinite(value) & ((quality & int(UNFIT_FOR_SETTLEMENT)) == 0) & np.isin(row, rows)
     row, value, taken, received = row[good], value[good], taken[good], received[good]
     order = np.lexsort((received, taken, row))
     row, value, taken = row[order], value[order], taken[order]

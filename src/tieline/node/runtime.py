@@ -251,7 +251,7 @@ def _view(
 ) -> GroupView:
     fleet, rows = state.fleet, state.fleet.leaves(name)
     quality, taken_ns, fit = worst_of(fleet, rows, now_ns)
-    power_w = np.nan_to_num(fleet.power_w[rows])
+    power_w = np.where(fleet.quality[rows] & int(Quality.OUT_OF_RANGE), 0.0, np.nan_to_num(fleet.power_w[rows]))
     low_w, high_w = lowest_w[rows], highest_w[rows]
     commands = state.commands
     live = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(commands.target_w[rows])

@@ -220,7 +220,7 @@ async def serve(
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
             wal, historian = opened(folder, say)
             intake = node.keep_readings(wal, historian, beside, keep_ns)
-            trader = trader_of(node, settings, KeptReadings(wal, historian, beside))
+            trader = trader_of(node, settings, KeptReadings(wal, historian, beside, node.state.fleet))
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng())
             for line in links.says:
                 say(line)

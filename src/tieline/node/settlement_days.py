@@ -24,7 +24,7 @@ from tieline.desk.ports import Award
 from tieline.desk.prices import REAL_TIME, lacking
 from tieline.desk.settle import Metered, Owners, settle_day
 from tieline.market.rule import baseline_rule
-from tieline.node.kept_readings import KeptReadings, named
+from tieline.node.kept_readings import KeptReadings, named, unfit_says
 from tieline.node.metering import GENERATOR, LOAD, PROHIBITED, Meters
 from tieline.node.runtime import Node
 from tieline.node.statements import STEP_NS, measured_day, record_refusal, record_statement, tracked_in
@@ -162,18 +162,19 @@ class SettlementDays:
             return Standing(WAITING, (*missing, "readings: none are kept here"))
         meters = Meters.of_kinds(self.node.state.fleet.kinds, self._enrolled(pool))
         rows = self._rows(pool, meters)
-        seen_w = await self._kept.power_w(rows, over.start_ns, over.end_ns)
+        seen = await self._kept.seen(rows, over.start_ns, over.end_ns)
         called = [(at - over.start_ns) // STEP_NS for at in starts]
-        whole = np.isfinite(seen_w[:, called]).all(axis=1)
+        whole = np.isfinite(seen.power_w[:, called]).all(axis=1)
         lacks = [self.node.state.fleet.id_of(int(row)) for row in rows[~whole]]
         if lacks and (now_ns < waits_ns or not whole.any()):
-            missing.append(f"readings of {named(lacks)} in called hours")
+            unfit = unfit_says(lacks, seen.left_out[~whole])
+            missing.append(f"readings of {named(lacks)} in called hours" + (f" ({unfit})" if unfit else ""))
         if missing:
             return await self._waits(pool, awards, missing, waits_ns if now_ns < waits_ns else 0)
         try:
-            seen = await self._metered(pool, day, awards, meters, rows[whole], lacks)
+            metered = await self._metered(pool, day, awards, meters, rows[whole], lacks)
             made = settle_day(
-                pool, awards, tracked_in(self.node.journal, pool, over.start_ns), seen, self._owners(pool)
+                pool, awards, tracked_in(self.node.journal, pool, over.start_ns), metered, self._owners(pool)
             )
         except ValueError as error:
             return await self._waits(pool, awards, [str(error)], 0)
@@ -212,20 +213,22 @@ class SettlementDays:
         window = max(baseline_rule(rule).window_days for rule in rules.values())
         starts: list[NDArray[np.int64]] = []
         sums: list[Floats] = []
+        left_out = np.zeros((len(rows), 2), np.int64)
         for back in range(window, -1, -1):
             over = market_day(day - timedelta(days=back), terms.zone)
-            seen_w = await self._kept.power_w(rows, over.start_ns, over.end_ns)
-            if np.isfinite(seen_w).any():
+            of_day = await self._kept.seen(rows, over.start_ns, over.end_ns)
+            left_out += of_day.left_out
+            if np.isfinite(of_day.power_w).any():
                 starts.append(np.arange(over.start_ns, over.end_ns, STEP_NS, dtype=np.int64))
-                sums.append(self._sums(rows, meters, seen_w))
+                sums.append(self._sums(rows, meters, of_day.power_w))
         called = frozenset(day for name, day in self.days() if name == pool)
         prices = self.node.state.prices.get((terms.settings.price_zone, REAL_TIME), {})
         paid = {at: prices[at] for award in awards for at in range(award.start_ns, award.end_ns, STEP_NS)}
         seen = measured_day(day, terms.zone, awards, np.concatenate(starts), np.concatenate(sums), rules, called, paid)
-        if not lost:
-            return seen
-        flag = f"without readings of the called hours, paid nothing: {named(lost)}"
-        first = replace(seen.baselines[0], flags=(*seen.baselines[0].flags, flag))
+        flags = [f"without readings of the called hours, paid nothing: {named(lost)}"] if lost else []
+        if unfit := unfit_says([self.node.state.fleet.id_of(int(row)) for row in rows], left_out):
+            flags.append(unfit)
+        first = replace(seen.baselines[0], flags=(*seen.baselines[0].flags, *flags))
         return replace(seen, baselines=(first, *seen.baselines[1:]))
 
     def _sums(self, rows: Rows, meters: Meters, seen_w: Floats) -> Floats:

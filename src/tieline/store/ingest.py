@@ -50,7 +50,8 @@ class Ingest:
         Beyond `ahead_ns` a time that is still to come makes a reading questionable.
         """
         self._ahead_ns = ahead_ns
-        self._names, self._take, self._keep, self._clock = Names(fleet.ids), take, keep, clock
+        self._fleet, self._take, self._keep, self._clock = fleet, take, keep, clock
+        self._names = Names(fleet.ids)
 
     async def accept(self, body: bytes, scope: frozenset[str] = frozenset()) -> Ingested | Refusal:
         """Take one body; a row with an unknown resource, one outside `scope`, or no number is refused by its number.
@@ -107,7 +108,7 @@ class Ingest:
 
     async def _keep_all(self, readings: Readings, refused: tuple[tuple[int, str], ...]) -> Ingested:
         if len(readings.rows):
-            readings = readings.in_time(self._ahead_ns)
+            readings = self._fleet.in_rating(readings.in_time(self._ahead_ns))
             await self._keep([readings])
             self._take(readings)  # what could not be kept is not shown either
         return Ingested(len(readings.rows), refused)
