@@ -377,5 +377,7 @@ def from_record(record: Record) -> Fact | None:
         return None
     try:
         return decoder.decode(record.body)
-    except msgspec.MsgspecError as error:
-        raise InvariantError(f"record {record.seq} ({record.kind} {record.id}): {error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvariantError(
+            f"record {record.seq} ({record.kind} {record.id}) was changed: {error}: see `tieline doctor`"
+        ) from error

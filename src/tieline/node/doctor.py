@@ -16,7 +16,7 @@ from tieline.node.link_settings import count_links
 from tieline.node.links import with_tables
 from tieline.node.starting import console_checks, faults, link_checks
 from tieline.store import registry
-from tieline.store.journal import StoreError
+from tieline.store.journal import JournalDamaged, StoreError
 from tieline.store.segment import faults_of
 from tieline.store.series import Historian
 from tieline.times import HOUR_NS, Clock, iso
@@ -79,6 +79,8 @@ def _journal(data: Path, settings: Settings) -> str:
         if settings.journal.url:
             require_moved(data, journal)
         return f"{journal.last_seq} records, chain whole, in {journal.name}"
+    except JournalDamaged as error:
+        raise ConfigError(f"{error}; record {error.seq} is the first that can't be read") from None
     except StoreError as error:
         raise ConfigError(str(error)) from None
     finally:

@@ -32,7 +32,10 @@ def export_records(data: Path, kind: str, target: Path) -> int:
     journal = journal_to_read(data)
     rows = []
     for record in journal.of_kind(kind):
-        body = _flat(_shareable(msgspec.msgpack.decode(record.body)))
+        try:
+            body = _flat(_shareable(msgspec.msgpack.decode(record.body)))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ConfigError(f"record {record.seq} was changed: {error}: see `tieline doctor --data {data}`") from None
         head = {"seq": record.seq, "id": record.id, "subject": record.subject, "at": iso(record.recorded_at_ns)}
         told = {f"body.{key}" if key in head else key: value for key, value in body.items()}
         rows.append({**head, "caused_by": " ".join(record.caused_by), **told})

@@ -18,6 +18,7 @@ from tieline.desk.desk_views import (
 from tieline.flow.record import Journal, Record, Records
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
+from tieline.store.journal import JournalDamaged
 from tieline.store.trace import Trace
 
 MOST_NODES = 400
@@ -228,5 +229,7 @@ def bad_seq(journal: Journal) -> int | None:
     own = journal.reader()
     try:
         return own.verify()
+    except JournalDamaged as damaged:
+        return damaged.seq
     finally:
         own.close()

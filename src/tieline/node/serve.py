@@ -39,7 +39,7 @@ from tieline.resource.identity import Kind
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
-from tieline.store.journal import StoreDown
+from tieline.store.journal import JournalDamaged, StoreDown
 from tieline.store.lock import FolderLock
 from tieline.store.segment import Segment, damage_of, damage_says, faults_of
 from tieline.store.series import Historian, Wal
@@ -130,7 +130,10 @@ async def check_chain(node: Node, folder: Path, say: Callable[[str], None]) -> N
         changed = None
         with contextlib.suppress(StoreDown):
             journal = journal_to_read(folder)
-            changed = journal.verify()
+            try:
+                changed = journal.verify()
+            except JournalDamaged as damaged:
+                changed = damaged.seq
             journal.close()
         with contextlib.suppress(RuntimeError):  # the server ended meanwhile, and its loop with it
             loop.call_soon_threadsafe(tell, changed)

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from tieline.errors import ConfigError
+from tieline.store.journal import unreadable
 from tieline.times import SECOND_NS, Clock
 
 ALL_TABLES = ("record", "readings", "resource")
@@ -58,6 +59,8 @@ def ask(path: Path, query: str, timeout_ns: int, clock: Clock, most_rows: int = 
             raise ConfigError(
                 f"{query!r}: ended after {timeout_ns / SECOND_NS:g} s: narrow it, or give a longer --timeout"
             ) from None
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise unreadable(str(path), error) from None
         _, is_missing, name = str(error).partition("no such table: ")
         raise ConfigError(no_table(query, name) if is_missing else f"{query!r}: {error}") from None
     finally:

@@ -10,29 +10,23 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from tieline.errors import ConfigError, Error, InvariantError, LinkDown
 from tieline.flow.record import Record
 from tieline.store.head import Head, Mark
 from tieline.store.index import Index, key_of
+from tieline.store.rows import GENESIS, causes_in, chain, chained, effects_in, parts, record_of, row_of
 from tieline.store.schema import ddl
 
-GENESIS = b"\0" * 16
-_encode = msgspec.msgpack.Encoder().encode
-_causes = msgspec.msgpack.Decoder(tuple[str, ...]).decode
-_NO_CAUSE = _encode(())
 _COLUMNS = "seq,id,kind,subject,recorded_at_ns,caused_by,body"
 _INSERT = f"INSERT INTO record ({_COLUMNS},hash) VALUES (?,?,?,?,?,?,?,?)"
 INDEX_STEP = 10_000
 STEP = 2_000
 """Records read at a time: a client of a database server holds a whole answer in memory."""
-Row = tuple[int, str, str, str, int, bytes, bytes]
 
 
 class StoreError(Error):
@@ -41,6 +35,23 @@ class StoreError(Error):
 
 class StoreDown(StoreError, LinkDown):
     """The database can't be reached now: it may come back, and whether the last commit was kept shows only then."""
+
+
+class JournalDamaged(StoreError, ConfigError):
+    """The file can't be read at some place, from record `seq` on (0: not known): a backup has to give it back."""
+
+    seq = 0
+
+
+def unreadable(name: str, error: Exception) -> StoreError:
+    """Return what to raise where SQLite can't read a file: its name, why, and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # what stands above the low byte says where it was found
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreError(f"{name}: {error}: another program holds it: end that and try again")
+    return JournalDamaged(
+        f"{name} = '{error}': the file is damaged: stop the server, keep a copy of it, and put it back from a backup "
+        f"together with its journal.head"
+    )
 
 
 class Connection(Protocol):
@@ -59,11 +70,6 @@ class Connection(Protocol):
         ...
 
 
-def chain(before: bytes, row: Row) -> bytes:
-    """Return the hash of a record: of the hash before it, its number and all that it holds."""
-    return blake2b(before + _encode(row), digest_size=16).digest()
-
-
 def connect(path: Path) -> sqlite3.Connection:
     """Return a connection to a file; `SqliteJournal` makes it durable at each commit."""
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
@@ -77,7 +83,7 @@ class SqlJournal:
     def __init__(self, name: str, db: Connection, index_folder: Path | None, head: Head | None = None) -> None:
         """Take over a connection; `name` is what errors call it, `index_folder` is where the index is kept."""
         self.name, self._db = name, db
-        last = list(db.execute("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1"))
+        last = self._read("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1")
         self._seq, self._hash = (int(last[0][0]), bytes(last[0][1])) if last else (0, GENESIS)
         self._index = Index(index_folder)
         self._is_indexed = False
@@ -115,7 +121,7 @@ class SqlJournal:
             self._db.execute(self.begin)
             known = self._known_ids(keys)
             fresh = [item for name, item in items.items() if name not in known] if known else list(items.values())
-            rows, last = _chained(fresh, self._seq, self._hash)
+            rows, last = chained(fresh, self._seq, self._hash)
             self._db.executemany(_INSERT, rows)
             self._db.execute("COMMIT")
         except (InvariantError, StoreDown):
@@ -145,7 +151,7 @@ class SqlJournal:
         """Return the number of a record that the head tells of and the journal lacks; None: it holds them all."""
         if mark is None or mark[0] == 0 or self._hash_of(mark[0]) == mark[1]:
             return None
-        last = next(iter(self._db.execute("SELECT max(seq) FROM record")))[0] or 0
+        last = self._read("SELECT max(seq) FROM record")[0][0] or 0
         return int(min(last + 1, mark[0]))
 
     def lost(self) -> int | None:
@@ -177,7 +183,7 @@ class SqlJournal:
         with self._lock:
             before, self._seq, self._hash = self._seq, self._seq + len(fresh), last
             if self._index.last == before:  # else who read meanwhile has found the records already
-                self._index.add(before + 1, [keys[item.id] for item in fresh], _effects(fresh, before, keys), last)
+                self._index.add(before + 1, [keys[item.id] for item in fresh], effects_in(fresh, before, keys), last)
             if self._index.is_unsaved:
                 try:
                     self._index.save()
@@ -201,9 +207,9 @@ class SqlJournal:
         return set(held.values())
 
     def _of_seqs(self, columns: str, seqs: list[int]) -> Iterator[Any]:
-        for part in _parts(seqs, 900):
+        for part in parts(seqs, 900):
             marks = ",".join("?" * len(part))
-            yield from self._db.execute(f"SELECT {columns} FROM record WHERE seq IN ({marks}) ORDER BY seq", part)
+            yield from self._read(f"SELECT {columns} FROM record WHERE seq IN ({marks}) ORDER BY seq", part)
 
     def _indexed(self) -> Index:
         """Return the index, brought up to the last record, whoever appended it."""
@@ -212,14 +218,21 @@ class SqlJournal:
             if not self._is_indexed:
                 self._index.load(self._hash_of)
                 self._is_indexed = True
-            while rows := list(self._db.execute(sql, (self._index.last,))):
-                effects = [(key_of(cause), int(row[0])) for row in rows for cause in dict.fromkeys(_causes(row[2]))]
+            while rows := self._read(sql, (self._index.last,)):
+                effects = [(key_of(cause), int(row[0])) for row in rows for cause in dict.fromkeys(causes_in(row[2]))]
                 self._index.add(self._index.last + 1, [key_of(row[1]) for row in rows], effects, bytes(rows[-1][3]))
         return self._index
 
     def _hash_of(self, seq: int) -> bytes | None:
-        rows = list(self._db.execute("SELECT hash FROM record WHERE seq=?", (seq,)))
+        rows = self._read("SELECT hash FROM record WHERE seq=?", (seq,))
         return bytes(rows[0][0]) if rows else None
+
+    def _read(self, sql: str, bindings: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows of a statement. Raises JournalDamaged where SQLite can't read its file."""
+        try:
+            return list(self._db.execute(sql, bindings))
+        except sqlite3.DatabaseError as error:
+            raise unreadable(self.name, error) from error
 
     def _roll_back(self) -> None:
         try:
@@ -239,14 +252,14 @@ class SqlJournal:
         """Return the records of some ids, in the order of the journal; those that are not there are left out."""
         names = set(ids)
         found = self._indexed().find([key_of(name) for name in names])
-        records = map(_record, self._of_seqs(_COLUMNS, list(found.values())))
+        records = map(record_of, self._of_seqs(_COLUMNS, list(found.values())))
         return [record for record in records if record.id in names]
 
     def replay(self, after_seq: int = 0) -> Iterator[Record]:
         """Yield what was recorded after a number, oldest first."""
         sql = f"SELECT {_COLUMNS} FROM record WHERE seq>? ORDER BY seq LIMIT {STEP}"
-        while rows := list(self._db.execute(sql, (after_seq,))):
-            yield from map(_record, rows)
+        while rows := self._read(sql, (after_seq,)):
+            yield from map(record_of, rows)
             after_seq = int(rows[-1][0])
 
     def about(
@@ -254,17 +267,15 @@ class SqlJournal:
     ) -> list[Record]:
         """Return the records about a resource, pool or peer, oldest first."""
         where = "subject=? AND recorded_at_ns>=? AND recorded_at_ns<=?"
-        rows = self._db.execute(
-            f"SELECT {_COLUMNS} FROM record WHERE {where} ORDER BY seq", (subject, since_ns, until_ns)
-        )
-        return [record for record in map(_record, rows) if not kinds or record.kind in kinds]
+        rows = self._read(f"SELECT {_COLUMNS} FROM record WHERE {where} ORDER BY seq", (subject, since_ns, until_ns))
+        return [record for record in map(record_of, rows) if not kinds or record.kind in kinds]
 
     def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1, after_seq: int = 0) -> Iterator[Record]:
         """Yield the records of a kind after a number, oldest first."""
         where = "kind=? AND recorded_at_ns>=? AND recorded_at_ns<=? AND seq>?"
         sql = f"SELECT {_COLUMNS} FROM record WHERE {where} ORDER BY seq LIMIT {STEP}"
-        while rows := list(self._db.execute(sql, (kind, since_ns, until_ns, after_seq))):
-            yield from map(_record, rows)
+        while rows := self._read(sql, (kind, since_ns, until_ns, after_seq)):
+            yield from map(record_of, rows)
             after_seq = int(rows[-1][0])
 
     def seq_at(self, at_ns: int) -> int:
@@ -272,7 +283,7 @@ class SqlJournal:
 
         Numbers order the records, not instants: a clock that was set back leaves later ones with earlier instants.
         """
-        rows = self._db.execute("SELECT seq FROM record WHERE recorded_at_ns<=? ORDER BY seq DESC LIMIT 1", (at_ns,))
+        rows = self._read("SELECT seq FROM record WHERE recorded_at_ns<=? ORDER BY seq DESC LIMIT 1", (at_ns,))
         return next((int(row[0]) for row in rows), 0)
 
     def causes_of(self, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -284,7 +295,7 @@ class SqlJournal:
         names = {key_of(name): name for name in ids}
         pairs = self._indexed().effects(list(names), limit)
         seqs = sorted({seq for seq, _ in pairs})
-        records = {record.seq: record for record in map(_record, self._of_seqs(_COLUMNS, seqs))}
+        records = {record.seq: record for record in map(record_of, self._of_seqs(_COLUMNS, seqs))}
         found = ((names[key], records[seq]) for seq, key in pairs if seq in records)
         return [(cause, record) for cause, record in found if cause in record.caused_by]
 
@@ -292,24 +303,39 @@ class SqlJournal:
         """Return the number of the first record that is not as it was written, or None where all are.
 
         A record that `head` tells of and that isn't there counts as changed.
+
+        Raises:
+            JournalDamaged: The file itself can't be read at some place.
         """
         mark = self.head  # before the last number: a server that appends meanwhile moves both on
         before, expected = GENESIS, 0
         sql = f"SELECT {_COLUMNS}, hash FROM record WHERE seq>? AND seq<=? ORDER BY seq LIMIT {STEP}"
         try:
-            through = max(self._seq, next(iter(self._db.execute("SELECT max(seq) FROM record")))[0] or 0)
-            while rows := list(self._db.execute(sql, (expected, through))):
+            through = max(self._seq, self._read("SELECT max(seq) FROM record")[0][0] or 0)
+            while rows := self._read(sql, (expected, through)):
                 for row in rows:
                     expected += 1
-                    if int(row[0]) != expected or chain(before, _row(row)) != row[7]:
+                    if int(row[0]) != expected or chain(before, row_of(row)) != row[7]:
                         return expected
                     before = bytes(row[7])
             return self._lost(mark) if expected == through else expected + 1
+        except JournalDamaged as error:
+            error.seq = self._first_unreadable(expected)
+            raise
         except StoreDown:
             raise
         except Exception as error:  # noqa: BLE001  whatever the engine can't read any more is not as it was written
             del error
             return expected + 1
+
+    def _first_unreadable(self, after_seq: int) -> int:
+        """Return the number of the first record after another that can't be read."""
+        try:
+            for row in self._db.execute(f"SELECT {_COLUMNS} FROM record WHERE seq>? ORDER BY seq", (after_seq,)):
+                after_seq = int(row[0])
+        except sqlite3.DatabaseError as error:
+            del error
+        return after_seq + 1
 
     def close(self) -> None:
         """Close the connection."""
@@ -343,6 +369,8 @@ class SqliteJournal(SqlJournal):
             folder = self.path.with_name(f"{self.path.stem}.index") if is_kept else None
             head = Head(self.path.with_name(f"{self.path.stem}.head")) if is_kept else None
             super().__init__(str(path), db, folder, head)
+        except StoreError:
+            raise
         except Exception as error:
             raise ConfigError(f"{path}: not a journal that can be opened: {error}") from error
 
@@ -358,39 +386,3 @@ def _bring_up(db: Connection) -> None:
     for statement in ("BEGIN IMMEDIATE", "DROP INDEX IF EXISTS record_key", "ALTER TABLE record DROP COLUMN key",
                       "DROP TABLE IF EXISTS cause", "COMMIT"):  # fmt: skip
         db.execute(statement)
-
-
-def _chained(items: list[Record], seq: int, last: bytes) -> tuple[list[tuple[Any, ...]], bytes]:
-    """Return the rows of records that follow number `seq`, each with its hash, and the hash of the last."""
-    rows: list[tuple[Any, ...]] = []
-    for item in items:
-        seq += 1
-        causes = _encode(item.caused_by) if item.caused_by else _NO_CAUSE
-        row = (seq, item.id, item.kind, item.subject, item.recorded_at_ns, causes, item.body)
-        last = blake2b(last + _encode(row), digest_size=16).digest()  # `chain`, without a call for each record
-        rows.append((*row, last))
-    return rows, last
-
-
-def _effects(items: list[Record], seq: int, keys: dict[str, int]) -> Iterator[tuple[int, int]]:
-    """Yield (cause key, effect seq); `keys` keeps the keys that are known."""
-    for item in items:
-        seq += 1
-        for cause in dict.fromkeys(item.caused_by):
-            key = keys.get(cause)
-            if key is None:
-                key = keys[cause] = key_of(cause)
-            yield key, seq
-
-
-def _row(row: Sequence[Any]) -> Row:
-    return int(row[0]), row[1], row[2], row[3], int(row[4]), bytes(row[5]), bytes(row[6])
-
-
-def _record(row: Sequence[Any]) -> Record:
-    return Record(row[1], row[2], row[3], int(row[4]), _causes(row[5]), bytes(row[6]), int(row[0]))
-
-
-def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
