@@ -2,16 +2,22 @@
 
 import json
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tieline.desk.facts import Audited
+from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.node.cli import main
+from tieline.store.importing import read_fleet
 from tieline.store.journal import SqliteJournal
+from tieline.store.registry import load, save
 
 TABLE = "id,kind,max_inject_w,max_absorb_w\n" + "".join(f"battery-{k},battery,5000,5000\n" for k in range(3))
 
@@ -106,3 +112,66 @@ def test_a_record_whose_body_was_changed_ends_a_verb_with_one_line_that_names_it
     assert last.startswith("tieline: record ")
     assert "was changed" in last
     assert "tieline doctor" in last
+
+
+# --- the registry -----------------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_no_changed_byte_of_a_registry_is_taken(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        table = Path(name) / "devices.csv"
+        table.write_text(TABLE)
+        path = Path(name) / "registry.bin"
+        save(read_fleet(table), path)
+        raw = bytearray(path.read_bytes())
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw)
+        with pytest.raises(ConfigError, match=r"registry.bin = 'changed': .*: put it back from a backup"):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    "words", [("replay",), ("why", "battery-1"), ("serve", "--port", "0", "--for", "1s"), ("import",)]
+)
+def test_a_changed_registry_ends_a_verb_with_one_line_that_names_file_and_fix(
+    folder: Path, words: tuple[str, ...]
+) -> None:
+    raw = bytearray((folder / "registry.bin").read_bytes())
+    raw[150] ^= 1
+    (folder / "registry.bin").write_bytes(raw)
+    also = (str(folder.parent / "devices.csv"),) if words == ("import",) else ()
+    done = run(*words, *also, "--data", str(folder))
+    assert done.exit_code == 2, done.output
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"tieline: {folder / 'registry.bin'} = 'changed': its checksum does not hold: put it back")
+    found = run("doctor", "--data", str(folder), "--json")
+    (fault,) = json.loads(found.stdout)["registry"]["faults"]
+    assert (found.exit_code, fault["field"], fault["value"]) == (1, str(folder / "registry.bin"), "changed")
+
+
+def test_a_registry_of_before_is_read_and_gets_its_checksum_by_the_next_import(folder: Path) -> None:
+    path = folder / "registry.bin"
+    before = load(path)
+    path.write_bytes(path.read_bytes()[24:])
+    says = json.loads(run("doctor", "--data", str(folder), "--json").stdout)["registry"]["says"]
+    assert says == "3 devices, without a checksum until the next import"
+    assert load(path).ids == before.ids
+    assert run("import", str(folder.parent / "devices.csv"), "--data", str(folder)).exit_code == 0
+    assert json.loads(run("doctor", "--data", str(folder), "--json").stdout)["registry"]["says"] == "3 devices"
+
+
+@given(st.data())
+def test_a_registry_of_before_is_read_or_refused_whatever_was_changed(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        table = Path(name) / "devices.csv"
+        table.write_text(TABLE)
+        path = Path(name) / "registry.bin"
+        save(read_fleet(table), path)
+        raw = bytearray(path.read_bytes()[24:])
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(raw)
+        try:
+            load(path)
+        except ConfigError as error:
+            assert str(error).startswith(str(path))

@@ -35,7 +35,8 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
     settings = _read(found, "settings", lambda: load_config(data / "tieline.toml"))
     fleet = _read(found, "registry", lambda: registry.load(data / "registry.bin"))
     if fleet is not None:
-        found["registry"] = _finding(f"{len(fleet)} devices", [])
+        unchecked = "" if registry.is_checked(data / "registry.bin") else ", without a checksum until the next import"
+        found["registry"] = _finding(f"{len(fleet)} devices{unchecked}", [])
     if settings is None:
         for name in ("links", "journal", "readings"):
             found[name] = {"ok": None, "says": "not looked at: mend the settings first"}

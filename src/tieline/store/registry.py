@@ -9,12 +9,15 @@ import msgspec
 import numpy as np
 
 from tieline.errors import ConfigError
-from tieline.fleet.columns import Fleet, Group
+from tieline.fleet.columns import FUELS, KINDS, Fleet, Group
 from tieline.resource.identity import Kind, Purpose
 
 _COLUMNS = ("kinds", "max_inject_w", "max_absorb_w", "energy_wh", "default_w", "safe_w", "fuels")
 _VERSION = 2
 """2 added `fuels`. A file without a version is 1: what its engines burn is then unknown, and no rule allows that."""
+_MAGIC = b"TLREG\0\0\1"
+_SUM_BYTES = 16
+"""A file begins with these: the magic, and the hash of what follows; one of before has neither."""
 
 
 class _Book(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +41,7 @@ def save(fleet: Fleet, path: Path) -> str:
     )
     raw = msgspec.msgpack.encode(book)
     part = path.with_suffix(".part")
-    part.write_bytes(raw)
+    part.write_bytes(_MAGIC + _sum_of(raw) + raw)
     part.replace(path)
     return blake2b(raw, digest_size=12).hexdigest()
 
@@ -47,14 +50,43 @@ def load(path: Path) -> Fleet:
     """Return the fleet of a file.
 
     Raises:
-        ConfigError: There is none, or it is not a registry.
+        ConfigError: There is none, it is not a registry, or not as it was written.
     """
     try:
-        book = msgspec.msgpack.decode(path.read_bytes(), type=_Book)
+        raw = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no registry: `tieline import DEVICES.csv --data {path.parent}` makes one") from None
-    except msgspec.MsgspecError as error:
-        raise ConfigError(f"{path}: not a registry: {error}") from error
+    body = raw
+    if raw.startswith(_MAGIC):
+        at = len(_MAGIC) + _SUM_BYTES
+        body = raw[at:]
+        if raw[len(_MAGIC) : at] != _sum_of(body):
+            raise _changed(path, "its checksum does not hold")
+    try:
+        return _fleet_of(msgspec.msgpack.decode(body, type=_Book), path)
+    except (msgspec.MsgspecError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise _changed(path, f"not a registry ({error})") from error
+
+
+def is_checked(path: Path) -> bool:
+    """Return whether a registry carries its checksum; one that an older Tieline wrote gets it by its next import."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def _sum_of(body: bytes) -> bytes:
+    return blake2b(body, digest_size=_SUM_BYTES).digest()
+
+
+def _changed(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{path} = 'changed': {why}: put it back from a backup; without one move it away and import the device tables "
+        f"again in the order in which they came, as records name devices by their row"
+    )
+
+
+def _fleet_of(book: _Book, path: Path) -> Fleet:
+    """Return the fleet of what a file holds. Raises ConfigError for a newer version, ValueError for odd columns."""
     if book.version > _VERSION:
         raise ConfigError(
             f"{path}: version {book.version} of the registry: this Tieline reads up to {_VERSION}: update it"
@@ -63,6 +95,14 @@ def load(path: Path) -> Fleet:
     groups = [Group(name, Kind(kind), Purpose(purpose), at, label) for name, kind, purpose, at, label in book.groups]
     parents = {Purpose(purpose): np.frombuffer(raw, np.int32).copy() for purpose, raw in book.parents.items()}
     ids = book.ids.split("\n") if book.ids else []
+    if {len(column) for column in [*columns.values(), *parents.values()]} - {len(ids)}:
+        raise ValueError(f"columns are not as long as its {len(ids)} ids")
+    if any(not -1 <= group.parent < at for at, group in enumerate(groups)):
+        raise ValueError("a group stands under none that is before it")
+    codes = [(columns["kinds"], len(KINDS)), (columns.get("fuels", np.zeros(0)), len(FUELS))]
+    for column, count in [*codes, *((rows, len(groups)) for rows in parents.values())]:
+        if len(column) and not (column.min() >= -1 and column.max() < count):
+            raise ValueError("a kind, fuel or group that there is not")
     fleet = Fleet(
         ids, columns["kinds"], columns["max_inject_w"], columns["max_absorb_w"], columns["energy_wh"],
         columns["default_w"], columns["safe_w"], groups, parents,
