@@ -175,3 +175,36 @@ def test_a_registry_of_before_is_read_or_refused_whatever_was_changed(data: st.D
             load(path)
         except ConfigError as error:
             assert str(error).startswith(str(path))
+
+
+# --- a journal that is gone -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["missing", "empty"])
+def test_a_head_without_its_journal_refuses_to_start_and_says_what_to_do(folder: Path, what: str) -> None:
+    head = (folder / "journal.head").read_bytes()
+    backup = (folder / "journal.db").read_bytes()
+    for path in folder.glob("journal.db*"):
+        path.unlink()
+    if what == "empty":
+        (folder / "journal.db").touch()
+    done = run("serve", "--data", str(folder), "--port", "0", "--for", "1s")
+    assert done.exit_code == 2, done.output
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        f"tieline: {folder / 'journal.db'} = '{what}': journal.head beside it knows 3000 records: put the file back from a "
+        "backup; to begin without any record on purpose, move journal.head away"
+    )
+    assert "http" not in done.stdout  # no link for a first admin
+    assert (folder / "journal.head").read_bytes() == head
+    assert run("doctor", "--data", str(folder)).exit_code == 1
+    (folder / "journal.db").write_bytes(backup)
+    assert run("serve", "--data", str(folder), "--port", "0", "--for", "0.3s").exit_code == 0
+    assert run("doctor", "--data", str(folder)).exit_code == 0
+
+
+def test_without_its_head_an_empty_journal_begins_anew(folder: Path) -> None:
+    for path in folder.glob("journal.*"):
+        if path.is_file():
+            path.unlink()
+    assert run("serve", "--data", str(folder), "--port", "0", "--for", "0.3s").exit_code == 0

@@ -13,7 +13,7 @@ from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
 from tieline.store.looking import look, names_readings
-from tieline.store.opening import open_journal
+from tieline.store.opening import open_journal, require_journal, require_records
 from tieline.store.segment import Tell
 from tieline.times import Clock
 
@@ -26,10 +26,18 @@ def journal_to_write(folder: Path, settings: JournalSettings, env: Mapping[str, 
     """Return the journal of a server: the one connection that appends.
 
     Raises:
-        ConfigError: It can't be opened, another server appends there, or the folder's own file holds records too.
+        ConfigError: It can't be opened, another server appends there, the folder's own file holds
+            records too, or its records are gone though their head is there.
     """
     if not settings.url:
-        return SqliteJournal(folder / "journal.db")
+        require_journal(folder)
+        file = SqliteJournal(folder / "journal.db")
+        try:
+            require_records(file)
+        except ConfigError:
+            file.close()
+            raise
+        return file
     from tieline.store.postgres import PostgresJournal
 
     journal = PostgresJournal(settings.url, folder, password_of(folder, settings, env))
