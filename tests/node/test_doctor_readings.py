@@ -160,3 +160,23 @@ def test_an_empty_segment_is_no_cut(folder: Path) -> None:
     (folder / "readings").mkdir()
     (folder / "readings" / "00000001.arrows").touch()
     assert json.loads(run("doctor", "--data", str(folder), "--json"))["readings"]["ok"]
+
+
+def test_a_changed_byte_in_an_hour_is_never_read_as_a_reading(folder: Path) -> None:
+    """Footer whole, a page not: its checksum tells (Parquet's page header, `crc`)."""
+    logged(folder, 2)
+    told: list[str] = []
+    historian = Historian(folder / "historian", told.append)
+    historian.compact(Wal(folder / "readings"))
+    hour = folder / "historian" / "0.parquet"
+    raw = hour.read_bytes()
+    before = historian.read(range(10), range(10), 0, HOUR_NS)
+    footer = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+    changed = 0
+    for at in range(4, footer):
+        hour.write_bytes(raw[:at] + bytes([raw[at] ^ 0x55]) + raw[at + 1 :])
+        found = historian.read(range(10), range(10), 0, HOUR_NS)
+        changed += found.num_rows == 0
+        assert found.num_rows == 0 or found.equals(before), at
+    assert changed > footer / 2
+    assert told

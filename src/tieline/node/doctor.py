@@ -18,7 +18,7 @@ from tieline.node.starting import console_checks, faults, link_checks
 from tieline.store import registry
 from tieline.store.journal import JournalDamaged, StoreError
 from tieline.store.segment import faults_of
-from tieline.store.series import Historian
+from tieline.store.series import Historian, hour_faults
 from tieline.times import HOUR_NS, Clock, iso
 
 T = TypeVar("T")
@@ -90,8 +90,7 @@ def _journal(data: Path, settings: Settings) -> str:
 
 def _damage(data: Path) -> list[str]:
     """Say which files of readings can't be read wholly, what remains of each, and what to do."""
-    historian = data / "historian"
-    return [*faults_of(data / "readings"), *(Historian(historian).faults() if historian.is_dir() else [])]
+    return [*faults_of(data / "readings"), *hour_faults(data / "historian")]
 
 
 def _readings(data: Path, settings: Settings) -> str:

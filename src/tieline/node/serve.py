@@ -42,7 +42,7 @@ from tieline.store import registry
 from tieline.store.journal import JournalDamaged, StoreDown
 from tieline.store.lock import FolderLock
 from tieline.store.segment import Segment, damage_of, damage_says, faults_of
-from tieline.store.series import Historian, Wal
+from tieline.store.series import Historian, Wal, hour_faults
 from tieline.times import DAY_NS, SECOND_NS, Clock
 
 PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
@@ -153,7 +153,7 @@ async def look_over_readings(node: Node, folder: Path, say: Callable[[str], None
 
     The newest segment was open when the last server ended: that its end is torn is what a power cut leaves.
     """
-    readings, historian = folder / "readings", folder / "historian"
+    readings = folder / "readings"
     newest = max(readings.glob("*.arrows"), default=None)
 
     def look(path: Path) -> Segment | None:
@@ -164,7 +164,7 @@ async def look_over_readings(node: Node, folder: Path, say: Callable[[str], None
         return None
 
     def find() -> list[str]:
-        return [*faults_of(readings, look), *(Historian(historian).faults() if historian.is_dir() else [])]
+        return [*faults_of(readings, look), *hour_faults(folder / "historian")]
 
     faults = await asyncio.get_running_loop().run_in_executor(None, find)
     for fault in faults:

@@ -196,9 +196,9 @@ def _hours(folder: Path, tell: Tell) -> list[int]:
     if not folder.is_dir():
         return []
     historian = Historian(folder)
-    for says in historian.faults():
-        tell(says)
     damaged = historian.damaged()
+    for says in historian.faults(damaged):
+        tell(says)
     return [hour for hour in historian.hours() if hour not in damaged]
 
 

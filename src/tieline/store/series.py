@@ -188,9 +188,9 @@ class Historian:
             self._told.add(says)
             self._tell(says)
 
-    def faults(self) -> list[str]:
-        """Say which hours can't be opened, by their footers alone, and which were set aside."""
-        faults = [hour_says(self._folder / f"{hour}.parquet", why) for hour, why in self.damaged().items()]
+    def faults(self, damaged: dict[int, Exception]) -> list[str]:
+        """Say which hours can't be opened (`damaged`), which were set aside, and what to do."""
+        faults = [hour_says(self._folder / f"{hour}.parquet", why) for hour, why in damaged.items()]
         return faults + [
             f"{path.parent.name}/{path.name} = 'unreadable': was set aside, and what came later is in "
             f"{path.stem.partition('-')[0]}.parquet: stop the server and move it away: its readings can be taken out "
@@ -199,7 +199,7 @@ class Historian:
         ]
 
     def damaged(self) -> dict[int, Exception]:
-        """Return the hours whose footers can't be read, and why."""
+        """Return the hours that can't be opened, by their footers alone, and why."""
         found: dict[int, Exception] = {}
         for hour in self.hours():
             try:
@@ -234,6 +234,14 @@ class Historian:
         return table.filter(inside).sort_by(
             [("row", "ascending"), ("point", "ascending"), ("taken_at_ns", "ascending")]
         )
+
+
+def hour_faults(folder: Path) -> list[str]:
+    """Say which hours of a folder can't be opened, and what to do; none where there is no historian yet."""
+    if not folder.is_dir():
+        return []
+    historian = Historian(folder)
+    return historian.faults(historian.damaged())
 
 
 def hour_says(path: Path, why: Exception) -> str:
