@@ -230,9 +230,7 @@ async def serve(
             ClockWatch(node)
             node.start()
             supervisor.keep("settlement", trader.days.run)
-            sources = Sources(
-                utility=settings.name, setting="LIVE", zone=settings.zone, forecast=trader.forecast
-            )  # fmt: skip
+            sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone, forecast=trader.forecast)
             where = settings.port if port is None else port
             tls = None if settings.tls is None else console_context(folder, settings.tls)
             console = await listening(
