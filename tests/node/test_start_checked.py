@@ -103,7 +103,10 @@ BAD = {
         VTN + CLIENT.replace(" }", ', scopes = ["read_minds"] }'), "$.links.openadr[0].clients[0].scopes"
     ),
     "client's certificate": (
-        VTN + CLIENT.replace(" }", ', certificate = "zz" }'), "$.links.openadr[0].clients[0].certificate"
+        VTN + CLIENT.replace(" }", ', certificate = "zz" }') + TLS, "$.links.openadr[0].clients[0].certificate"
+    ),
+    "client pinned in the clear": (
+        VTN + CLIENT.replace(" }", f', certificate = "sha256:{GOOD}" }}'), "$.links.openadr[0].clients[0].certificate"
     ),
     "nobody speaks for a resource": (VTN + "clients = []\n", "$.links.openadr[0].clients"),
     "iso in the clear": (ISO + 'url = "http://iso.example/"\npools = { pool-1 = "X" }\n', "$.links.iso[0].url"),
