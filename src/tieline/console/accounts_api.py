@@ -6,6 +6,7 @@ import ipaddress
 
 from msgspec import Struct
 
+from tieline.console.auth.accounts import OF_PROVIDER, is_of_provider
 from tieline.console.auth.roles import Action, Role
 from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem
@@ -198,6 +199,9 @@ async def _invite(call: Call) -> Invited:
         raise Problem(422, "an account has a name and a role", field="name, roles", limit="1 to 80 characters, 1 role")
     if not is_name(body.name):  # it stands in the path of the calls that end its tokens and close it
         raise Problem(422, "that can't be an account's name", field="name", limit=NAME)
+    if is_of_provider(body.name):
+        limit = f"a name that doesn't begin with {OF_PROVIDER}"
+        raise Problem(422, "so are people of the identity provider named", field="name", value=body.name, limit=limit)
     may_have = Role.OWNER in body.roles or Role.GATEWAY in body.roles
     if (Role.OWNER in body.roles and not body.scope) or (body.scope and not may_have) or len(body.scope) > MOST_SCOPE:
         limit = f"1 to {MOST_SCOPE} resources for an owner, up to {MOST_SCOPE} for a gateway, none for others"
