@@ -258,7 +258,7 @@ ACCOUNT_ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _invite, "Make a one-time link", Invited, Invite),
     Route(
         "POST", f"{_A}/accounts/{{account}}/close", Action.MANAGE_ACCOUNTS, _close, "Close an account", AccountRow,
-        subject="account",
+        subject="account", act="close_account",
     ),
     Route(
         "POST", f"{_A}/accounts/{{account}}/tokens", Action.MAKE_TOKEN, _token, "Make an API token, shown once", Secret,
