@@ -285,3 +285,17 @@ def test_an_account_from_before_that_is_named_so_is_closed() -> None:
         assert not again.names()[0].is_active
 
     asyncio.run(play())
+
+
+def test_one_limit_of_names_is_said_and_kept_at_the_invitation_and_the_sign_in(running: Running) -> None:
+    """At most 128 of them, as of every name that people give."""
+    with running.client("admin") as admin, running.client(None) as client:
+        for name, fits in (("n" * 128, True), ("n" * 129, False)):
+            made = admin.post("/api/v1/accounts", json={"name": name, "roles": ["viewer"]})
+            assert (made.status_code == 200) is fits, made.text
+            tried = client.post("/api/v1/sign-in", json={"name": name, "password": "not-this-one"})
+            assert tried.status_code == (401 if fits else 422)
+            for refused in () if fits else (made, tried):
+                assert "128" in refused.json()["limit"]
+        nobody = admin.post("/api/v1/accounts", json={"name": "nora", "roles": []}).json()
+        assert (nobody["field"], nobody["limit"]) == ("roles", "one or more")
