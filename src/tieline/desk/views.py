@@ -303,10 +303,13 @@ class Part(View, frozen=True):
 
 
 class OwnerMoney(View, frozen=True):
-    """What an owner's site has earned by a statement; `version` grows where the day was settled anew."""
+    """What an owner has earned by a statement; `version` grows where the day was settled anew.
+
+    `owner` is whom the statement pays: the device's owner, where the registry names none its site, else the device.
+    """
 
     statement: str
-    site: str
+    owner: str
     start_ns: int
     end_ns: int
     amount: str
