@@ -95,7 +95,7 @@ ceiling = "GRID_EMERGENCY"
 # keep_days = 400                        # older hours of readings are deleted; left out: kept for ever
 # ahead_s = 30.0                         # a reading from further ahead than this is questionable
 
-# Links: each table below starts one. Files are looked for in this folder; a secret never stands here.
+# Links: each table below starts one. A relative path counts from this folder; a secret never stands here.
 #
 # [[peers]]
 # name = "dno"
