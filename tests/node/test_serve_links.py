@@ -204,6 +204,7 @@ def test_links_that_never_come_up_are_listed_as_down_and_no_market_is_said_to_li
             assert {name: states.get(name) for name in ("iso", "modbus", "mqtt")} == dict.fromkeys(
                 ("iso", "modbus", "mqtt"), "down"
             )
+            assert (states["dnp3"], states["openadr"]) == ("waiting", "waiting")
             shell = (await http.get(f"{url}/api/v1/shell")).json()
             assert shell["market_is_live"] is False
 

@@ -41,7 +41,7 @@ class AlarmView(View, frozen=True):
 
 
 class LinkView(View, frozen=True):
-    """The health of one link: `state` is live, degraded or down."""
+    """The health of one link: `state` is live, degraded, down, or waiting: it listens, and nobody has called yet."""
 
     name: str
     protocol: str
