@@ -69,7 +69,7 @@ def test_the_kill_switch_is_released_by_the_second_operator_on_the_screen(runnin
         page.get_by_role("link", name="Alarms", exact=True).click()
     first.get_by_role("button", name="Press …").click()
     first.get_by_label("Because").fill("drill")
-    first.get_by_role("button", name="Stop all commands now").click()
+    first.get_by_role("button", name="Stop commands that lead away from safety").click()
     second.get_by_text("Kill switch pressed").wait_for(timeout=60_000)
     first.get_by_role("button", name="Release …").click()
     first.get_by_label("Because").fill("the drill is over")

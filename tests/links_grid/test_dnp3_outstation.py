@@ -111,6 +111,32 @@ def test_cancel_withdraws_and_the_next_valid_claim_holds_again() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("late_s", [0.0, 0.5, 1.9, 2.1, 3.5, 4.5])
+def test_what_a_master_cancels_while_leases_are_renewed_stays_cancelled(late_s: float) -> None:
+    """The desk takes two seconds for each answer: renewals of two limits are under way for four."""
+
+    async def scene(room: Room) -> None:
+        dno, loop = await room.master(), asyncio.get_running_loop()
+        for group in (NORTH, SOUTH):
+            assert await dno.limit(group, -1e6, 1e6) == [OK, OK, OK]
+        room.desk.delay_s, asked = 2.0, len(room.desk.asks)
+        began = loop.time()
+        while len(room.desk.asks) == asked and loop.time() - began < 600.0:
+            await asyncio.sleep(0.25)
+            if int(loop.time() - began) % 20 == 0:
+                await dno.poll()
+        assert len(room.desk.asks) > asked, "the first renewal is there, the second is under way"
+        await asyncio.sleep(late_s)
+        assert await dno.cancel(SOUTH) == [OK]
+        for _ in range(12):
+            await asyncio.sleep(60.0)
+            await dno.poll()
+        assert room.desk.bounds("pool:south", room.clock.now_ns()) == (-5e6, 5e6)
+        assert room.desk.bounds("pool:north", room.clock.now_ns()) == (-1e6, 1e6), "the other is renewed on and on"
+
+    play(scene)
+
+
 def test_a_cancel_withdraws_even_what_a_restarted_outstation_does_not_know_of() -> None:
     async def scene(room: Room) -> None:
         dno = await room.master()

@@ -52,14 +52,14 @@ export function KillSwitch() {
   };
   return (
     <section class="panel">
-      <h2>Kill switch <small>pressed, only commands towards the safe power leave this desk; it stays pressed over a restart</small></h2>
+      <h2>Kill switch <small>pressed, only commands towards a device's safe power leave this desk, and the market is told that nothing can be called; it stays pressed over a restart</small></h2>
       <div class="acts pad">
         <span>{pressed ? <><Mark priority={1} /> <b>Pressed</b></> : 'Not pressed'}</span>
         <button onClick={() => setOpen(!open)} aria-expanded={open}>{pressed ? 'Release \u2026' : 'Press \u2026'}</button>
         {open && (
           <form onSubmit={act}>
             <label>Because<input required maxLength={400} value={because} onInput={(e) => setBecause(e.currentTarget.value)} /></label>
-            <button>{pressed ? 'Ask to release: a second person confirms' : 'Stop all commands now'}</button>
+            <button>{pressed ? 'Ask to release: a second person confirms' : 'Stop commands that lead away from safety'}</button>
           </form>
         )}
         {problem && <p class="problem" role="alert">{problem}</p>}

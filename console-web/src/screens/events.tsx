@@ -23,22 +23,23 @@ export function EventsScreen() {
         {problem && <p class="problem pad" role="alert">{problem}</p>}
         {!events ? <p class="empty">Waiting …</p> : !events.length ? <p class="quiet pad">No events yet. Compose one above.</p> : (
           <div class="scroll" tabIndex={0} role="region" aria-label="Events">
-            <table><thead><tr><th>Program</th><th>Group</th><th>When</th><th class="n">Asks</th><th class="n" title="In the reservation book: nobody can be promised it a second time">Booked</th><th class="n" title="Energy above their base, of what was asked since it began">Delivered of asked</th><th title="What lacks of the asked, by cause">Lacks</th><th class="n" title="Devices that it calls now">Devices</th><th>State</th><th>Composed by</th><th>Approved by</th><th>Why</th><th>Steps</th></tr></thead>
+            <table><thead><tr><th>Program</th><th>Group</th><th>When</th><th class="n">Asks</th><th class="n" title="In the reservation book: nobody can be promised it a second time">Booked</th><th class="n" title="Energy above their base, of what was asked since it began">Delivered of asked</th><th title="What lacks of the asked, by cause">Lacks</th><th class="n" title="Devices that it calls now">Devices</th><th>State</th><th>Steps</th><th title="Who composed it, and who approved it">By</th></tr></thead>
               <tbody>{events.map((event) => (
                 <tr key={event.id} class={event.state === 'In Progress' ? 'on' : ''}>
-                  <td>{event.program}</td><td><a href={event.group.startsWith('feeder') ? `/feeder/${event.group}` : `/resource/${event.group}`}>{event.group}</a></td>
-                  <td>{day(event.start_ns)} {clock(event.start_ns, false)} to {clock(event.end_ns, false)}</td><td class="n">{power(event.power_w)}</td>
+                  <td>{event.program}{event.why && <div class="quiet small">{event.why}</div>}</td><td><a href={event.group.startsWith('feeder') ? `/feeder/${event.group}` : `/resource/${event.group}`}>{event.group}</a></td>
+                  <td><span class="keep">{day(event.start_ns)}</span> <span class="keep">{clock(event.start_ns, false)} to {clock(event.end_ns, false)}</span></td><td class="n">{power(event.power_w)}</td>
                   <td class="n">{event.reserved_w ? <>{power(event.reserved_w)} <span class="quiet">{energy(event.reserved_wh)}</span></> : <span class="quiet">{event.state === 'Canceled' ? 'given back' : 'nothing'}</span>}</td>
                   <td class="n"><Course event={event} /></td>
                   <td><Lacks event={event} /></td>
                   <td class="n">{event.called ? <>{event.called.toLocaleString('en-US')}{event.opted_out > 0 && <span class="entered"> {event.opted_out.toLocaleString('en-US')} out</span>}</> : <span class="quiet">–</span>}</td>
-                  <td><b>{event.state}</b></td><td>{event.composed_by}</td><td>{event.approved_by || '–'}</td><td>{event.why}</td>
+                  <td><b>{event.state}</b></td>
                   <td class="acts">
                     {event.state === 'New' && may('compose_event') && <button onClick={() => step(event, 'submit')}>Submit</button>}
                     {event.state === 'Submitted' && may('decide_event') && (event.composed_by === me.value?.name ? <span class="quiet">a second person decides</span> : <><button onClick={() => step(event, 'approve')}>Approve</button><button onClick={() => step(event, 'deny')}>Deny</button></>)}
                     {['Scheduled', 'In Progress'].includes(event.state) && may('decide_event') && <Extend event={event} onProblem={setProblem} />}
                     {event.next.includes('Canceled') && may('cancel_event') && <Cancel event={event} onCancel={() => step(event, 'cancel')} />}
                   </td>
+                  <td>{event.composed_by}{event.approved_by && <div class="quiet small">approved by {event.approved_by}</div>}</td>
                 </tr>
               ))}</tbody></table>
           </div>

@@ -19,6 +19,7 @@ from tieline.desk.modes import barred
 from tieline.desk.packed import Packed
 from tieline.desk.ports import Award
 from tieline.desk.state import DeskState
+from tieline.fleet.able import stored_wh
 from tieline.ids import derive
 from tieline.plan.storage import Stores, plan_stores
 from tieline.resource.claim import ClaimKind, Quantity
@@ -42,7 +43,7 @@ LEAST_W = 50.0
 def usable_wh(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
     """Return what each store holds above its owner's reserve and how much more it can take (Wh inside the store)."""
     fleet = state.fleet
-    held_wh = np.nan_to_num(fleet.energy_available_wh[rows]) / ONE_WAY_FRAC
+    held_wh = np.nan_to_num(stored_wh(fleet, rows)) / ONE_WAY_FRAC
     room_wh = np.maximum(FULL_FRAC - np.nan_to_num(fleet.column("soc_frac")[rows], nan=1.0), 0.0)
     return held_wh, room_wh * fleet.energy_wh[rows]
 

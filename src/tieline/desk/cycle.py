@@ -7,6 +7,7 @@ the same beat finds substitutes, re-declares what is left, and names the cause.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,16 +21,25 @@ from tieline.desk.facts import IntervalTracked, PositionChanged
 from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, award_at, committed_until, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
+from tieline.desk.state import DeskState
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.pool.availability import Available, by_group
-from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 STALE_NS = 3 * MINUTE_NS
 MISS_FOR_NS = 15 * MINUTE_NS
 TRIM_GAIN, TRIM_MOST = 0.5, 0.2
+DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
+"""The market is told anew once what it was told is untrue by so much, and this share of what is sold, for two beats."""
+OURS_FRAC = 0.02
+"""An instruction as near to what was declared follows from that: it is rounded to the ISO's steps."""
+ACTS_NS = 10 * MINUTE_NS
+"""For how long the market may still instruct by what it was told before."""
+AHEAD_NS = DAY_NS
+"""How far ahead what is sold counts for that."""
 
 
 @dataclass
@@ -47,6 +57,10 @@ class PoolDesk:
     available: tuple[float, float] = (0.0, 0.0)
     causes: list[str] = field(default_factory=list)
     undeclared: str = ""
+    said: list[tuple[int, tuple[float, float]]] = field(default_factory=list)
+    """What the market was told since this desk was started, and when (W up, W down); the last ones."""
+    differs: int = 0
+    """For how many beats that has not been so."""
     forecast: dict[int, float] = field(default_factory=dict)
     feeder_of: Rows | None = None
     feeders: tuple[str, ...] = ()
@@ -92,6 +106,7 @@ class Cycle:
             await self._derate(pool, now_ns, self._cause(pool))
             await self._redispatch(pool, now_ns)
             await self._charge(pool, now_ns)
+            self._note_moved(pool, now_ns)
             if pool.undeclared:
                 await self._declare(pool, pool.undeclared)
         if all(pool.heard == len(self._causes) for pool in self.pools.values()):
@@ -119,7 +134,11 @@ class Cycle:
         if pool.feeder_of is not None:
             rows = room.up_w, room.down_w, room.may_serve
             pool.by_feeder = by_group(*rows, pool.feeder_of, len(pool.feeders))
-        before, pool.available = pool.available, (_sum(room.up_w, room), _sum(room.down_w, room))
+        able_w = (0.0, 0.0) if state.is_killed else (_sum(room.up_w, room), _sum(room.down_w, room))
+        before, pool.available = (
+            pool.available,
+            able_w,
+        )  # behind the kill switch nothing can be called: the market is told
         former_w = pool.share_w
         if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
             pool.trim_w = 0.0
@@ -183,17 +202,41 @@ class Cycle:
         entry = Entry(derive("position", pool.pool, cause, now_ns), fact, pool.pool, (cause, obligation.because))
         await self.desk.commit([entry])
 
+    def _note_moved(self, pool: PoolDesk, now_ns: int) -> None:
+        """See to it that a declaration that telemetry has made untrue is renewed, where it matters for what is sold.
+
+        Beyond what is sold it says nothing that the market acts on; and what moves back at the next beat is no news.
+        """
+        sold_w = _sold_w(self.desk.state, pool.pool, now_ns)
+        told = pool.said[-1][1] if pool.said else sold_w
+        matters = [
+            abs(min(now, sold) - min(was, sold)) > max(DECLARES_W, DECLARES_FRAC * sold)
+            for now, was, sold in zip(pool.available, told, sold_w, strict=True)
+        ]
+        pool.differs = pool.differs + 1 if any(matters) else 0
+        if pool.differs >= DECLARES_BEATS and not pool.undeclared and self._is_heard(pool):
+            pool.undeclared = f"telemetry of {pool.pool}"
+
+    def _is_heard(self, pool: PoolDesk) -> bool:
+        """Whether a device of the pool was heard since the start: before, that nothing is available is not known."""
+        return bool((self.desk.state.fleet.taken_at_ns[pool.rows] > 0).any())
+
     async def _declare(self, pool: PoolDesk, cause: str) -> bool:
         """Tell the market what the pool can do; where it can't be told now, the next beat tries again."""
         market = self.desk.market
         if market is None:
             return False
+        if not self._is_heard(pool):
+            pool.undeclared = cause
+            return False
+        told = pool.available
         try:
-            await market.declare(pool.pool, pool.available[0], pool.available[1], cause)
+            await market.declare(pool.pool, told[0], told[1], cause)
         except (LinkDown, PeerError):
             pool.undeclared = cause
             return False
-        pool.undeclared = ""
+        pool.undeclared, pool.differs = "", 0
+        pool.said = [*pool.said[-9:], (self._last_ns, told)]
         return True
 
     # --- tallying --------------------------------------------------------------------------------------------------
@@ -259,7 +302,10 @@ class Cycle:
         # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
         # after we told it); the lack takes what is left of those of now.
         told_w = {cause: max(lost.get(cause, 0.0) for lost in (lost_w, *before)) for cause in lost_w}
-        withheld = tracking.fill(below_w, told_w, tracking.BY_ISO) if below_w > 1.0 else {}
+        # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
+        is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * _least_said_w(pool, 0 if side >= 0 else 1, tally.start_ns)
+        otherwise = tracking.UNAVAILABLE if is_ours else tracking.BY_ISO
+        withheld = tracking.fill(below_w, told_w, otherwise) if below_w > 1.0 else {}
         left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
         why = {}
         if lacking_w > 1.0:
@@ -276,6 +322,23 @@ class Cycle:
         """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates."""
         missed = judge(self.desk.state, pool.rows, pool.share_w, now_ns)
         self.desk.state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS
+
+
+def _least_said_w(pool: PoolDesk, side: int, start_ns: int) -> float:
+    """Return the least that the market was told of a side and acts on in an interval (W; inf: nothing)."""
+    since_ns = start_ns - ACTS_NS
+    last = [told[side] for when, told in pool.said if when <= since_ns][-1:]
+    return min((*last, *(told[side] for when, told in pool.said if when > since_ns)), default=math.inf)
+
+
+def _sold_w(state: DeskState, pool: str, now_ns: int) -> tuple[float, float]:
+    """Return the most that a pool owes up and down by awards that are in force or begin within a day (W, 0 or more)."""
+    owed_w = [
+        award.power_w
+        for award in state.awards.values()
+        if award.pool == pool and award.start_ns < now_ns + AHEAD_NS and award.end_ns > now_ns
+    ]
+    return max((*owed_w, 0.0)), max((*(-watts for watts in owed_w), 0.0))
 
 
 def _sum(values: Floats, room: redispatch.Headroom) -> float:

@@ -26,6 +26,7 @@ from tieline.desk.response import SWITCHED_CODES
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import bounded_base_w
+from tieline.fleet.able import stored_wh
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.ids import derive
 from tieline.pool.merit import merit_price
@@ -170,7 +171,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     rows, share_w = found.rows, found.share_w
     expected_w = float(share_w.sum())
     hours = (wish.end_ns - wish.start_ns) / HOUR_NS
-    energy_wh = state.fleet.energy_available_wh[rows]
+    energy_wh = stored_wh(state.fleet, rows)
     stores = state.fleet.energy_wh[rows] > 0
     per_minute = []
     for minute in range(0, max(int(hours * 60), 1), max(int(hours * 60) // 60, 1)):

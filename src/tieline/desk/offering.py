@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.charging import ONE_WAY_FRAC, WEAR_PER_WH
 from tieline.desk.ports import Offer, Segment
+from tieline.fleet.able import stored_wh
 from tieline.fleet.columns import KIND_CODE, KINDS, Fleet
 from tieline.ids import derive
 from tieline.plan.forecast import best_hours
@@ -126,5 +127,8 @@ def what_it_gives(fleet: Fleet, may_serve: NDArray[np.bool_]) -> tuple[Floats, F
     for kind, frac in TYPICAL_SHARE.items():
         share[KIND_CODE[kind]] = frac
     power_w = np.where(may_serve, share[fleet.kinds] * rated_w, 0.0)
-    held_wh = np.where(np.isfinite(fleet.energy_available_wh), fleet.energy_available_wh, 0.8 * fleet.energy_wh)
+    told_wh = stored_wh(fleet, np.arange(len(fleet), dtype=np.int32))
+    # One that tells its power and never how full it is can't be called: it isn't sold either.
+    unheard = np.isnan(told_wh) & np.isnan(fleet.power_w)
+    held_wh = np.where(unheard, 0.8 * fleet.energy_wh, np.nan_to_num(told_wh))
     return power_w, np.where(fleet.energy_wh > 0, held_wh, np.inf)

@@ -24,6 +24,8 @@ from tieline.times import DAY_NS, FOREVER_NS
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 MOVED_W, MOVED_FRAC = 1_000.0, 0.01
+LEAST_NS = 3 * SLOT_NS
+"""For how long a derating holds at least: a lease of minutes that is renewed again and again is one derating."""
 REACH_NS = DAY_NS
 """Over how long it is learnt how often a device can be reached."""
 
@@ -83,7 +85,7 @@ def _until_ns(state: DeskState, rows: Rows, now_ns: int) -> int:
     ]  # fmt: skip
     leased = [end_ns for end_ns in ends if end_ns < FOREVER_NS]
     if leased:
-        return max(*leased, now_ns + SLOT_NS)
+        return max(*leased, now_ns + LEAST_NS)
     return FOREVER_NS  # an opt-out without end, or nothing any more: what was derated before ends from now on
 
 

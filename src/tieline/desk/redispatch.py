@@ -13,6 +13,7 @@ from tieline.desk.modes import barred
 from tieline.desk.obligation import Obligation, committed_until
 from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
+from tieline.fleet.able import able_w, stored_wh
 from tieline.fleet.split import split_merit
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
@@ -78,10 +79,10 @@ def unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[
     """Return how far each row could move from its base (W, 0 or more) if nobody limited it."""
     fleet = state.fleet
     moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
-    up_w = np.nan_to_num(fleet.available_up_w[rows]) + moved_w
-    down_w = np.nan_to_num(fleet.available_down_w[rows]) - moved_w
+    able_up_w, able_down_w = able_w(fleet, rows)
+    up_w, down_w = able_up_w + moved_w, able_down_w - moved_w
     kept_frac = np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0)
-    energy_wh = np.maximum(fleet.energy_available_wh[rows] - kept_frac * fleet.energy_wh[rows], 0.0)
+    energy_wh = np.maximum(stored_wh(fleet, rows) - kept_frac * fleet.energy_wh[rows], 0.0)
     stores = np.isfinite(energy_wh) & (fleet.energy_wh[rows] > 0)
     sustained_w = np.where(stores, np.nan_to_num(energy_wh) / max(hours, 1 / 12), np.inf)
     return np.maximum(np.minimum(up_w, sustained_w), 0.0), np.maximum(down_w, 0.0)

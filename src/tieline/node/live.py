@@ -20,7 +20,7 @@ from tieline.node.stage import Stage, raise_stage, require_devices, scenario
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
-from tieline.node.timing import Timing, living, timing
+from tieline.node.timing import Timing, clock_starts_ns, living, timing
 from tieline.node.twin import Twin
 from tieline.node.web import DESK_ROLES, serve_console
 from tieline.rim.clock import PacedClock
@@ -44,7 +44,7 @@ async def live(
     what = scenario(scenario_name)
     require_devices(devices)
     when = living(date.fromisoformat(what.day), 11 * HOUR_NS)
-    clock = PacedClock(when.opens_ns, speed)
+    clock = PacedClock(clock_starts_ns(when.opens_ns, speed), speed)
     async with Supervisor(np.random.default_rng([seed, 91])) as supervisor:
         with tempfile.TemporaryDirectory(prefix="tieline-") as folder:
             say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")

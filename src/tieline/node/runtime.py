@@ -19,6 +19,7 @@ from tieline.desk.ports import GroupView, Measured, Publisher, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.watch import decide_reverts
 from tieline.errors import LinkDown
+from tieline.fleet.able import able_w
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
@@ -254,6 +255,7 @@ def _view(
     power_w = np.nan_to_num(fleet.power_w[rows])
     low_w, high_w = lowest_w[rows], highest_w[rows]
     commands = state.commands
+    able_up_w, able_down_w = able_w(fleet, rows)
     live = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(commands.target_w[rows])
     target_w = np.where(live, commands.target_w[rows], state.base_w[rows])
     soc = fleet.column("soc_frac")[rows]
@@ -263,8 +265,8 @@ def _view(
     numbers = {
         "power_w": float(power_w.sum()),
         "base_w": float(state.base_w[rows].sum()),
-        "available_up_w": float(np.nan_to_num(fleet.available_up_w[rows]).sum()),
-        "available_down_w": float(np.nan_to_num(fleet.available_down_w[rows]).sum()),
+        "available_up_w": float(able_up_w.sum()),
+        "available_down_w": float(able_down_w.sum()),
         "limit_low_w": float(low_w.sum()),
         "limit_high_w": float(high_w.sum()),
         "target_w": float(target_w.sum()),

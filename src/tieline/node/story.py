@@ -110,8 +110,10 @@ class Story:
         offers = offers_of(stage, stage.day, self.timing.sold_from_ns)
         answers = await stage.node.desk.offer(offers)
         self.told.offers = [o for o, answer in zip(offers, answers, strict=True) if answer is None]
-        watts = sum(s.power_w for s in offers[0].segments) if offers else 0.0
-        self._note(f"offered {watts / 1e6:.2f} MW in {len(offers)} hours")
+        watts = sum(s.power_w for s in self.told.offers[0].segments) if self.told.offers else 0.0
+        refused = [str(answer) for answer in answers if answer is not None]
+        last = f"; {len(refused)} refused: {refused[0]}" if refused else ""
+        self._note(f"offered {watts / 1e6:.2f} MW in {len(self.told.offers)} hours{last}")
         await self._sell_twice(offers)
         await self._enrol_backup()
 

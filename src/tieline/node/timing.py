@@ -14,6 +14,8 @@ DAY_AND_EVE_NS = DAY_NS + HOUR_NS + 31 * MINUTE_NS
 LONG_NS = 6 * HOUR_NS
 OFFERS_ON_EVE_NS, OFFERS_AFTER_NS = 10 * MINUTE_NS, 2 * MINUTE_NS
 """When the pool offers, after the opening; the auction follows."""
+RAISING_S, UNHURRIED = 20.0, 60.0
+"""How long raising may take (s of the wall), and up to which speed the half hour before the first call is enough."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ def living(day: date, length_ns: int) -> Timing:
     """Return the timing of a territory that opens at 13:29, half an hour before its first call."""
     opens_ns = _at(day, 13, 29)
     return _fixed(day, opens_ns, opens_ns + length_ns, opens_ns + OFFERS_AFTER_NS, _at(day, 14, 0))
+
+
+def clock_starts_ns(opens_ns: int, speed: float) -> int:
+    """Return when a paced clock starts, so that a territory that is raised meanwhile stands as the story opens.
+
+    What takes seconds on the wall are hours at 600 times its speed: the gate would close before anything is offered.
+    """
+    return opens_ns - round(max(speed - UNHURRIED, 0.0) * RAISING_S) * SECOND_NS
 
 
 def _fixed(day: date, opens_ns: int, ends_ns: int, offer_ns: int, sold_from_ns: int) -> Timing:

@@ -9,6 +9,7 @@ see the same instant.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import math
 from collections import Counter
@@ -75,6 +76,7 @@ class Association:
         self._still_s: float | None = None
         self._version = 0
         self._asked: dict[Slot, tuple[Ask, float]] = {}
+        self._turn = asyncio.Lock()
         self._events = EventBuffers(capacity=binding.events)
         self._events.synchronized = binding.clock_synchronised
         groups = [group for group in binding.groups if group.resource in peer.may_read]
@@ -135,14 +137,20 @@ class Association:
         """Renew the leases of a master that we hear, withdraw those of one gone silent. Returns whether any lapsed."""
         now_s = self._loop_time()
         silent, before = self.silent_s > self._lease_s, self.lapses.total()
-        for slot, (ask, asked_s) in list(self._asked.items()):
-            if silent:
-                await self._lapse(slot, ask)
-            # A master that spoke since the last ask renews it once a third of the lease is gone.
-            elif self.heard_s > asked_s and now_s - asked_s >= self._lease_s / 3:
-                again = await self._ask(slot, ask.native, ask.frame)
-                if isinstance(again, CommandStatus):
+        for slot in list(self._asked):
+            # One at a time with what the master operates: a renewal that is under way, or was about to be, must not
+            # bring back what he cancels meanwhile.
+            async with self._turn:
+                if slot not in self._asked:
+                    continue
+                ask, asked_s = self._asked[slot]
+                if silent:
                     await self._lapse(slot, ask)
+                # A master that spoke since the last ask renews it once a third of the lease is gone.
+                elif self.heard_s > asked_s and now_s - asked_s >= self._lease_s / 3:
+                    again = await self._ask(slot, ask.native, ask.frame)
+                    if isinstance(again, CommandStatus):
+                        await self._lapse(slot, ask)
         return self.lapses.total() > before
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -191,7 +199,8 @@ class Association:
         controls = self._relay.noted
         if not controls:
             return []
-        statuses = await self._operate(controls, native)
+        async with self._turn:
+            statuses = await self._operate(controls, native)
         self._inlet.deselect(self._source)
         self.refused += sum(status is not CommandStatus.SUCCESS for status in statuses)
         return statuses

@@ -327,7 +327,9 @@ class _Connection:
             await self._writer.drain()
 
     def push(self, octets: bytes) -> None:
-        """Send octets without waiting; a master that has not taken a mebibyte is cut off."""
+        """Send octets without waiting; a master that hasn't taken a mebibyte is cut off, one that is gone gets none."""
+        if self._writer.transport.is_closing():
+            return
         if self._writer.transport.get_write_buffer_size() > _MOST_UNSENT:
             self._writer.transport.abort()
         elif octets:
