@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import owed
-from tieline.desk.state import LAPSED, DeskState
+from tieline.desk.state import DeskState
 from tieline.desk.views import (
     ClaimView,
     CommandView,
@@ -24,7 +24,7 @@ from tieline.desk.views import (
 )
 from tieline.fleet.claims import ClaimBatch, Mask
 from tieline.node.runtime import worst_of
-from tieline.node.why import ended_on
+from tieline.node.why import lapses
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
@@ -32,7 +32,7 @@ from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.level import Level
 from tieline.resource.point import points
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
-from tieline.times import FOREVER_NS, HOUR_NS, SECOND_NS, iso
+from tieline.times import FOREVER_NS, SECOND_NS
 
 _DELIVERED = (Stage.SENT, Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE, Stage.UNCONFIRMED)
 _ACKNOWLEDGED = (Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE)
@@ -210,7 +210,7 @@ def resource_view(
     controls = (
         _group_controls(state, rows, now_ns) if settled is None else _controls(winner, settled, gated, state.is_killed)
     )
-    controls += _lapses(state, resource, now_ns)
+    controls += lapses(state, resource, now_ns)
     command = None if is_group else _command(state, row, now_ns)
     return ResourceView(
         resource, fleet.kind_of(resource).value, is_group, state.revision, now_ns, len(rows),
@@ -219,16 +219,6 @@ def resource_view(
         _mismatch(market, scada, command), controls, winner, tuple(settled_views), limits,
         settled.conflicts if settled else (), command, _stages(state, rows, now_ns),
         () if is_group else _readings(state, row, now_ns), feeder_mode=_feeder_mode(state, resource, row, is_group),
-    )  # fmt: skip
-
-
-def _lapses(state: DeskState, resource: str, now_ns: int) -> str:
-    """Return in words which claims lapsed in the last hour: whose they were, and until when they were granted."""
-    lapsed = [ended for ended in ended_on(state, resource, now_ns) if ended.why == LAPSED]
-    return "".join(
-        f"; lapsed at {iso(ended.at_ns)}: the {ended.ask.kind.value} of {ended.ask.source}"
-        + ("" if ended.ask.resource == resource else f" on {ended.ask.resource}")
-        for ended in lapsed if now_ns - ended.at_ns < HOUR_NS
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
 from tieline.store.trace import trace
-from tieline.times import DAY_NS, FOREVER_NS, iso
+from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, iso
 
 MOST_ENDED = 5
 
@@ -157,6 +157,16 @@ def ended_on(state: DeskState, resource: str, now_ns: int) -> list[EndedAsk]:
         if now_ns - DAY_NS < ended.at_ns <= now_ns and np.isin(rows, state.fleet.leaves(ended.ask.resource)).all()
     ]  # fmt: skip
     return sorted(found, key=lambda ended: (-ended.at_ns, ended.record))[:MOST_ENDED]
+
+
+def lapses(state: DeskState, resource: str, now_ns: int) -> str:
+    """Return in words which claims lapsed in the last hour: whose they were, and until when they were granted."""
+    lapsed = [ended for ended in ended_on(state, resource, now_ns) if ended.why == LAPSED]
+    return "".join(
+        f"; lapsed at {iso(ended.at_ns)}: the {ended.ask.kind.value} of {ended.ask.source}"
+        + ("" if ended.ask.resource == resource else f" on {ended.ask.resource}")
+        for ended in lapsed if now_ns - ended.at_ns < HOUR_NS
+    )  # fmt: skip
 
 
 def _ended(state: DeskState, resource: str, now_ns: int) -> list[dict[str, Any]]:
