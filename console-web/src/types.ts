@@ -25,7 +25,7 @@ export interface FeederRow {
 export interface Reach { product: string; says: string; reach_s: number; hold_s: number; minutes: number[]; up_w: number[]; down_w: number[] }
 export interface AlarmRate { starts_ns: number[]; new: number[]; by_priority: [number, number, number] }
 export interface Part { id: string; kind: string; devices: number; power_w: Num; abnormal: number }
-export interface OwnerMoney { statement: string; site: string; start_ns: number; end_ns: number; amount: string; currency: string; version: number }
+export interface OwnerMoney { statement: string; owner: string; start_ns: number; end_ns: number; amount: string; currency: string; version: number }
 export interface Message { seq: number; record: string; at_ns: number; protocol: string; link: string; direction: string; says: string; fields: [string, string][]; raw: string; is_hex: boolean }
 export interface Effect {
   feeder: string; devices: number; power_w: Num; after_w: Num; limit_high_w: Num; is_over: boolean; loading_frac: Num;

@@ -6,9 +6,10 @@ import re
 from base64 import b32encode
 from hashlib import blake2b
 
-NAME = "1 to 128 of A-Z a-z 0-9 . _ : @ + -, a letter or digit first"
+MOST_NAME = 128
+NAME = f"1 to {MOST_NAME} of A-Z a-z 0-9 . _ : @ + -, a letter or digit first"
 """What a name may be that people give and that stands in addresses, topics and files; 128 is OpenADR 3's own limit."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}", re.ASCII)
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:@+-]{{0,{MOST_NAME - 1}}}", re.ASCII)
 
 
 def is_name(text: str) -> bool:

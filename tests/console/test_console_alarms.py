@@ -105,6 +105,17 @@ def test_only_a_link_that_is_not_live_alarms() -> None:
     assert (alarm.subject, alarm.since_ns, alarm.link) == ("b", 7, "/links")
 
 
+def test_a_link_that_nobody_has_called_yet_waits_and_is_not_down() -> None:
+    """A listener's peer may be yet to be set up: five minutes, priority 3, and no part of 'all links are down'."""
+    waits = [LinkView(f"w{n}", "dnp3", "waiting", 0, 0, 0, 0, 5) for n in range(4)]
+    found = link_alarms([*waits, LinkView("b", "iso_web", "down", 0, 0, 0, 0, 7)], {})
+    told = {alarm.subject: (alarm.priority, after_ns) for alarm, after_ns in found}
+    assert told == {**{f"w{n}": (3, 5 * MINUTE) for n in range(4)}, "b": (2, MINUTE)}
+    assert "nobody has called since it began to listen" in found[0][0].title
+    ((alarm, _),) = link_alarms([waits[0]], {}, {"w0": 12})
+    assert (alarm.priority, alarm.count) == (2, 12)
+
+
 def test_trouble_that_sways_about_its_threshold_is_one_alarm_and_no_chatter() -> None:
     """Five to two sick feeders of ten, 8 to 12 % of each: raised once at the top, told of the whole all along."""
     rng, names, since = np.random.default_rng(4), [f"feeder-{n}" for n in range(10)], dict[str, int]()

@@ -216,13 +216,24 @@ def test_metrics_are_of_links_and_pool_never_of_devices(running: Running) -> Non
         assert client.get("/healthz").json()["ok"] is True
 
 
-def test_what_people_do_is_in_the_journal(running: Running) -> None:
+def test_what_people_do_is_in_the_journal_and_out_and_in_are_told_apart(running: Running) -> None:
     name = running.stage.node.state.fleet.ids[3]
     with running.client("ann") as client:
         client.post(f"/api/v1/resources/{name}/opt-out")
-        rows = client.get("/api/v1/audit?kind=Audited&count=20").json()["rows"]
         client.post(f"/api/v1/resources/{name}/opt-in")
-    assert any(row["subject"] == name and row["says"].startswith("ann: opt: done") for row in rows)
+        rows = client.get("/api/v1/audit?count=50").json()["rows"]
+    mine = [(row["kind"], row["says"]) for row in reversed(rows) if row["subject"] == name]
+    acts = [says for kind, says in mine if kind == "Audited"]
+    assert acts[-2:] == ["ann: opt_out: done", "ann: opt_in: done"]
+    granted = next(says for kind, says in mine if kind == "AskGranted")
+    assert granted == f"owner:{name} granted opt-out: owner need (the owner opted out (ann))"
+    (back,) = [says for kind, says in mine if kind == "AskWithdrawn"]
+    assert back == f"owner:{name} is back in: the owner opted in (ann)"
+
+
+def test_no_two_acts_have_one_name_in_the_audit() -> None:
+    acts = [route.audited_as for route in ROUTES if route.method != "GET" and route.action and not route.is_raw]
+    assert sorted(acts) == sorted(set(acts))
 
 
 def test_the_chain_is_checked_from_the_audit(running: Running) -> None:

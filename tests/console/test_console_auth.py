@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from console_stage import Running
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.console.auth.accounts import FREE_TRIES, FREE_TRIES_OF_PEER, LONGEST_WAIT_S, Accounts
+from tieline.console.auth.accounts import FREE_TRIES, FREE_TRIES_OF_PEER, LONGEST_WAIT_S, Account, Accounts
 from tieline.console.auth.roles import ALLOWED, Action, Role, may
 from tieline.console.routes import ROUTES
 from tieline.flow.record import Record
@@ -259,3 +260,42 @@ def test_a_gateway_may_be_held_to_its_devices(running: Running) -> None:
         assert made.status_code == 200, made.text
         wrong = admin.post("/api/v1/accounts", json={"name": "eve", "roles": ["trader"], "scope": [mine]})
         assert (wrong.status_code, wrong.json()["field"]) == (422, "scope")
+
+
+@pytest.mark.parametrize("name", ["oidc:ann", "OIDC:ann", "oidc:"])
+def test_no_local_account_is_named_as_people_of_the_provider_are(running: Running, name: str) -> None:
+    with running.client("admin") as admin:
+        refused = admin.post("/api/v1/accounts", json={"name": name, "roles": ["viewer"]})
+        assert (refused.status_code, refused.json()["field"], refused.json()["value"]) == (422, "name", name)
+        assert "oidc:" in refused.json()["limit"]
+
+
+def test_an_account_from_before_that_is_named_so_is_closed() -> None:
+    async def play() -> None:
+        kept: list[Record] = []
+        book = _book(kept, _Clock())
+        await book.enrol(book.invite("ann", [Role.ADMIN]), "correct horse battery")
+        token = await book.make_token("ann")
+        held = msgspec.msgpack.decode(kept[-1].body, type=Account)
+        named = msgspec.msgpack.encode(msgspec.structs.replace(held, name="oidc:ann"))
+        again = _book([], _Clock())
+        again.replay([Record("account:old", "AccountChanged", "oidc:ann", 0, (), named)])
+        assert await again.check("oidc:ann", "correct horse battery", "1.2.3.4") is None
+        assert again.by_token(token or "") is None
+        assert not again.names()[0].is_active
+
+    asyncio.run(play())
+
+
+def test_one_limit_of_names_is_said_and_kept_at_the_invitation_and_the_sign_in(running: Running) -> None:
+    """At most 128 of them, as of every name that people give."""
+    with running.client("admin") as admin, running.client(None) as client:
+        for name, fits in (("n" * 128, True), ("n" * 129, False)):
+            made = admin.post("/api/v1/accounts", json={"name": name, "roles": ["viewer"]})
+            assert (made.status_code == 200) is fits, made.text
+            tried = client.post("/api/v1/sign-in", json={"name": name, "password": "not-this-one"})
+            assert tried.status_code == (401 if fits else 422)
+            for refused in () if fits else (made, tried):
+                assert "128" in refused.json()["limit"]
+        nobody = admin.post("/api/v1/accounts", json={"name": "nora", "roles": []}).json()
+        assert (nobody["field"], nobody["limit"]) == ("roles", "one or more")

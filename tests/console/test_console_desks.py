@@ -203,7 +203,7 @@ def test_an_owner_reads_what_his_site_has_earned(running: Running) -> None:
         record = to_record(fact, "statement:test", "pool-1", running.now_ns, ())
         asyncio.run_coroutine_threadsafe(node.group.append([record]), running.loop).result(30)
         (money,) = ann.get(f"/api/v1/resources/{name}/earned").json()
-    assert (money["site"], money["amount"], money["currency"]) == (site, "1.23", "USD")
+    assert (money["owner"], money["amount"], money["currency"]) == (site, "1.23", "USD")
 
 
 def test_the_device_tree_leads_down_to_every_device_once(running: Running) -> None:

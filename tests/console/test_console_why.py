@@ -10,7 +10,7 @@ from tieline.desk.ports import Ask
 from tieline.node.why import why
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.level import Level
-from tieline.times import HOUR_NS, parse_iso
+from tieline.times import HOUR_NS, SECOND_NS, iso, parse_iso
 
 
 def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running) -> None:
@@ -48,3 +48,39 @@ def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running
     assert (loser["claim"].partition("/")[0], loser["by"] is not None) == (told["winner"]["claim"], True)
     assert loser["why"]
     assert {"losers", "limits", "gates", "command", "delivered", "chain", "chains"} <= set(told)
+
+
+def test_why_names_who_let_a_device_back_in_and_what_lapsed_until_when(running: Running) -> None:
+    """The same over the API and on the command line; the screen of the device says what lapsed."""
+    node = running.stage.node
+    fleet, folder = node.state.fleet, node.journal.path.parent
+    name = fleet.ids[7]
+
+    async def both() -> tuple[dict, dict, str]:
+        await running.console.reader.caught_up()
+        over_api = running.console.reader.why(name).told
+        shown = running.console.reader.resource(name).controls
+        return over_api, why(folder, fleet, name, parse_iso(over_api["at"])), shown
+
+    async def leased() -> int:
+        now_ns = node.clock.now_ns()
+        ask = Ask(
+            "console", "operator", "brief", Level.ENVELOPE, name, Quantity.P, ClaimKind.LIMIT, now_ns, now_ns,
+            now_ns + SECOND_NS, low=-1e6, high=1e6, because="works (ann)",
+        )  # fmt: skip
+        await node.desk.ask(ask)
+        await asyncio.sleep(1.5)  # its clock runs no slower than the wall's
+        assert node.clock.now_ns() >= ask.end_ns
+        return ask.end_ns
+
+    with running.client("ann") as client:
+        assert client.post(f"/api/v1/resources/{name}/opt-out").status_code == 200
+        assert client.post(f"/api/v1/resources/{name}/opt-in").status_code == 200
+    ended_ns = asyncio.run_coroutine_threadsafe(leased(), running.loop).result(60)
+    mine, theirs, shown = asyncio.run_coroutine_threadsafe(both(), running.loop).result(60)
+    assert mine == theirs
+    lapsed, back = mine["ended"][:2]
+    assert (lapsed["source"], lapsed["lapsed"], lapsed["because"]) == ("console", True, "works (ann)")
+    assert lapsed["ended"] == lapsed["until"] == iso(ended_ns)
+    assert (back["source"], back["lapsed"], back["why"]) == (f"owner:{name}", False, "the owner opted in (ann)")
+    assert shown.endswith(f"; lapsed at {iso(ended_ns)}: the limit of console")

@@ -1,7 +1,9 @@
 """TLS of both links over real sockets: client certificates wanted, pinned, and told when they have run out."""
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -119,6 +121,28 @@ def test_without_a_client_certificate_the_iso_hangs_up(tmp_path: Path) -> None:
             await link.poll()
 
     play(lambda _: iso(server, bare, check))
+
+
+def test_an_iso_that_cuts_the_connection_after_the_handshake_is_asked_about_our_certificate(tmp_path: Path) -> None:
+    """What servers do that refuse a certificate without an alert, or whose alert is lost."""
+    authority = Authority(tmp_path, CLOCK)
+    server, client = authority.issue("iso", "127.0.0.1"), authority.issue("tieline")
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raw = writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, with no alert before it
+        await reader.read(1)
+        writer.transport.abort()
+
+    async def scene(_: Supervisor) -> None:
+        listening = await asyncio.start_server(cut, "127.0.0.1", 0, ssl=server_context(server))
+        port = listening.sockets[0].getsockname()[1]
+        async with httpx.AsyncClient(verify=client_context(client, CLOCK)) as http:
+            with pytest.raises(LinkDown, match="cut the connection without a word: does it accept our certificate"):
+                await iso_link(f"https://127.0.0.1:{port}/ads", http).poll()
+        listening.close()
+
+    play(scene)
 
 
 def test_an_iso_whose_certificate_ran_out_is_named_as_such(tmp_path: Path) -> None:

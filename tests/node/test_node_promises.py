@@ -204,9 +204,9 @@ def test_a_relief_that_is_needed_again_at_once_was_ended_too_soon(reliefs: list,
 
 def test_a_relief_ends_when_its_devices_stayed_well_below_it_and_not_by_the_clock() -> None:
     made = relief((5, 0.9))
-    made.seen = [(AT + k * MINUTE_NS, 0.9, -1e5 * frac) for k, frac in enumerate((0.95, 0.6, 0.65, 0.6, 0.69))]
+    made.seen = [(AT + k * MINUTE_NS, 0.9, -1e5 * frac) for k, frac in enumerate((0.95, 0.5, 0.55, 0.5, 0.59))]
     assert made.is_easy
-    made.seen.append((AT + HOUR_NS, 0.9, -0.75e5))
+    made.seen.append((AT + HOUR_NS, 0.9, -0.65e5))
     assert not made.is_easy
     exports = Relief("feeder-01", AT, 1e5, False, "loading", 1.2, 1.3e5, ["SUCCESS"])
     exports.seen = [(AT, 0.9, 0.5e5)] * 4

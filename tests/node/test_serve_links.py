@@ -204,6 +204,7 @@ def test_links_that_never_come_up_are_listed_as_down_and_no_market_is_said_to_li
             assert {name: states.get(name) for name in ("iso", "modbus", "mqtt")} == dict.fromkeys(
                 ("iso", "modbus", "mqtt"), "down"
             )
+            assert (states["dnp3"], states["openadr"]) == ("waiting", "waiting")
             shell = (await http.get(f"{url}/api/v1/shell")).json()
             assert shell["market_is_live"] is False
 
@@ -215,6 +216,7 @@ def test_links_that_never_come_up_are_listed_as_down_and_no_market_is_said_to_li
     [
         (("address = 10", "adress = 10"), "unknown field `adress`"),
         (("port = 0", "port = 0\ncolour = 1"), "unknown field `colour` - at `$`"),
+        (('resources = ["feeder-1"]', "colour = 1"), "`colour` - at `$.peers[0]` (a key belongs to the last [table]"),
         (("port = 0", "port = 70000"), "port 70000 at $.port"),
         (("port = 0", 'port = 0\nhost = "0.0.0.0"'), "give [tls] with certificate and key"),
         (('zone = "America/Chicago"\njur', 'zone = "Mars/Olympus"\njur'), "zone 'Mars/Olympus' at $.zone"),

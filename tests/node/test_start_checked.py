@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,7 +104,10 @@ BAD = {
         VTN + CLIENT.replace(" }", ', scopes = ["read_minds"] }'), "$.links.openadr[0].clients[0].scopes"
     ),
     "client's certificate": (
-        VTN + CLIENT.replace(" }", ', certificate = "zz" }'), "$.links.openadr[0].clients[0].certificate"
+        VTN + CLIENT.replace(" }", ', certificate = "zz" }') + TLS, "$.links.openadr[0].clients[0].certificate"
+    ),
+    "client pinned in the clear": (
+        VTN + CLIENT.replace(" }", f', certificate = "sha256:{GOOD}" }}'), "$.links.openadr[0].clients[0].certificate"
     ),
     "nobody speaks for a resource": (VTN + "clients = []\n", "$.links.openadr[0].clients"),
     "iso in the clear": (ISO + 'url = "http://iso.example/"\npools = { pool-1 = "X" }\n', "$.links.iso[0].url"),
@@ -144,6 +148,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority = Authority(folder, SystemClock())
     authority.issue("we", "127.0.0.1")
     authority.issue("old", "127.0.0.1", days=-1, begins_days=-30)
+    shutil.copytree(folder, base / "pki", ignore=lambda _, names: [n for n in names if n.endswith((".db", ".toml"))])
     (folder / "x.pem").write_text("no certificate")
     (folder / "modbus.csv").write_text(
         "id,address,profile\nbattery-1,10.0.0.5:502/1,\nbattery-2,10.0.0.6,battery_inverter\n"
@@ -184,6 +189,9 @@ FIT = {
     "an iso on loopback": ISO + 'url = "http://localhost:9/"\npools = { pool-1 = "X" }\n',
     "an iso over TLS": ISO + 'url = "https://127.0.0.1:9/"\npools = { pool-1 = "X" }\n' + TLS,
     "a vtn": VTN + CLIENT,
+    "files beside the folder": VTN
+    + CLIENT
+    + TLS.replace('"we', '"../pki/we').replace('"authority', '"../pki/authority'),
     "a vtn over TLS": VTN + CLIENT + TLS + 'host = "0.0.0.0"\n',
     "devices": modbus("127.0.0.1:9/1") + MQTT + HEATER,
 }
@@ -272,3 +280,10 @@ def test_sigterm_ends_a_server_in_order_with_code_0(works: Path) -> None:
     assert (code, found["healthy"]) == (0, True)
     again = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
     assert again.exit_code == 0, again.output
+
+
+def test_where_files_are_looked_for_is_said_as_it_is(works: Path) -> None:
+    """A path such as ../pki/we.pem is taken (above): nothing may say that files lie in the folder alone."""
+    said = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text()
+    assert "A relative path counts from the data folder, and may lead out of it." in said
+    assert "looked for in" not in said

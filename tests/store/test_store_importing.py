@@ -73,6 +73,7 @@ def test_a_tree_that_contradicts_itself_is_refused_by_row(tmp_path: Path, rows: 
         ("t.csv", "id,kind\n", "holds no device"),
         ("t.xlsx", "id,kind\na,pv\n", "a .xlsx file can't be read"),
         ("t.csv", "id,kind\na,pv,1\n", "row 2 has more cells"),
+        ("t.csv", "id,kind,max_inject_w\na,pv,1\nb,pv\n", "row 3: cells = 2: give all 3, empty ones too"),
         ("t.csv", "id,kind,max_inject_w,default_w\na,pv,10,11\n", "row 2: default_w = 11"),
         ("t.csv", "id\na\n", "no column kind"),
         ("t.csv", "id,kind,colour\na,pv,red\n", "unknown column colour"),

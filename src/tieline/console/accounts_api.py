@@ -6,15 +6,16 @@ import ipaddress
 
 from msgspec import Struct
 
+from tieline.console.auth.accounts import OF_PROVIDER, is_of_provider
 from tieline.console.auth.roles import Action, Role
 from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem
 from tieline.console.table import Call, Route
-from tieline.ids import NAME, is_name
+from tieline.ids import MOST_NAME, NAME, is_name
 
 FIRST_TIME = "The first time, use the one-time link that the server printed when it started."
 NEW_LINK = "the terminal of the server prints a new one-time link at each sign-out, and when you press Enter there"
-LEAST_PASSWORD, MOST_PASSWORD, MOST_NAME, MOST_SCOPE = 12, 1_000, 80, 100
+LEAST_PASSWORD, MOST_PASSWORD, MOST_SCOPE = 12, 1_000, 100
 
 
 class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,10 +195,13 @@ async def _accounts(call: Call) -> list[AccountRow]:
 
 async def _invite(call: Call) -> Invited:
     body: Invite = call.body
-    if not body.roles or len(body.name) > MOST_NAME:
-        raise Problem(422, "an account has a name and a role", field="name, roles", limit="1 to 80 characters, 1 role")
+    if not body.roles:
+        raise Problem(422, "an account has a role", field="roles", value="none", limit="one or more")
     if not is_name(body.name):  # it stands in the path of the calls that end its tokens and close it
-        raise Problem(422, "that can't be an account's name", field="name", limit=NAME)
+        raise Problem(422, "that can't be an account's name", field="name", value=body.name[:200], limit=NAME)
+    if is_of_provider(body.name):
+        limit = f"a name that doesn't begin with {OF_PROVIDER}"
+        raise Problem(422, "so are people of the identity provider named", field="name", value=body.name, limit=limit)
     may_have = Role.OWNER in body.roles or Role.GATEWAY in body.roles
     if (Role.OWNER in body.roles and not body.scope) or (body.scope and not may_have) or len(body.scope) > MOST_SCOPE:
         limit = f"1 to {MOST_SCOPE} resources for an owner, up to {MOST_SCOPE} for a gateway, none for others"
@@ -254,7 +258,7 @@ ACCOUNT_ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _invite, "Make a one-time link", Invited, Invite),
     Route(
         "POST", f"{_A}/accounts/{{account}}/close", Action.MANAGE_ACCOUNTS, _close, "Close an account", AccountRow,
-        subject="account",
+        subject="account", act="close_account",
     ),
     Route(
         "POST", f"{_A}/accounts/{{account}}/tokens", Action.MAKE_TOKEN, _token, "Make an API token, shown once", Secret,

@@ -135,7 +135,7 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
             raise Problem(401, "sign in first", {"www-authenticate": "Bearer"})
         if not may(who.roles, route.action, subject if route.subject == "resource" else "", who.scope):
             if acts:
-                await desk.operator.audited(who.name, route.action.value, subject, "not allowed", {})
+                await desk.operator.audited(who.name, route.audited_as, subject, "not allowed", {})
             raise Problem(403, "your roles don't allow this", field="action", value=route.action.value)
     _check_query(route, request)
     call = Call(await _as_of(desk, request, acts), request, who)
@@ -198,10 +198,10 @@ async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:
             answer = await route.handler(call)
     except (Problem, KeyError) as error:
         said = error.detail if isinstance(error, Problem) else "there is no such thing"
-        await record(call.name, route.action.value, subject, f"refused: {said}", told(call.body))
+        await record(call.name, route.audited_as, subject, f"refused: {said}", told(call.body))
         raise
     outcome = "waits for a second person" if why else "done"
-    await record(call.name, route.action.value, subject or route.path, outcome, told(call.body))
+    await record(call.name, route.audited_as, subject or route.path, outcome, told(call.body))
     return answer
 
 

@@ -286,23 +286,24 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/release", Action.LIMIT, _release, "Take the operator's limit back", Done,
-        subject="resource",
+        subject="resource", act="release_limit",
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/opt-out", Action.OPT, _opt_out, "Take a device out for its owner", Done,
-        subject="resource",
+        subject="resource", act="opt_out",
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/opt-in", Action.OPT, _opt_in, "Take a device back in", Done,
-        subject="resource",
+        subject="resource", act="opt_in",
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/owner-limit", Action.OPT, _owner_limit,
         "Limit a device for its owner until he takes it back", Done, OwnerLimit, subject="resource",
+        act="owner_limit",
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/owner-release", Action.OPT, _owner_release,
-        "Take the owner's limit back", Done, subject="resource",
+        "Take the owner's limit back", Done, subject="resource", act="owner_release",
     ),
     Route(
         "GET", f"{_A}/resources/{{resource}}/earned", Action.SEE_RESOURCE, _earned, "What its owner has earned",
@@ -332,20 +333,20 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_A}/events", Action.SEE_EVENTS, _events, "Program events, the newest first", list[d.EventView]),
     Route(
         "POST", f"{_A}/events/preview", Action.COMPOSE_EVENT, _preview, "What an event would do; nothing happens",
-        d.EventPreview, ComposeEvent,
+        d.EventPreview, ComposeEvent, act="preview_event",
     ),
     Route("POST", f"{_A}/events", Action.COMPOSE_EVENT, _compose, "Compose an event", d.EventView, ComposeEvent),
     Route(
         "POST", f"{_A}/events/{{event}}/submit", Action.COMPOSE_EVENT, _submit, "Submit an event for approval",
-        d.EventView, subject="event",
+        d.EventView, subject="event", act="submit_event",
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/approve", Action.DECIDE_EVENT, _approve, "Approve: a second person",
-        d.EventView, subject="event",
+        d.EventView, subject="event", act="approve_event",
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/deny", Action.DECIDE_EVENT, _deny, "Deny: a second person", d.EventView,
-        subject="event",
+        subject="event", act="deny_event",
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/cancel", Action.CANCEL_EVENT, _cancel, "Cancel; what held before holds again",
@@ -353,7 +354,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/extend", Action.DECIDE_EVENT, _extend, "Let an event last longer: two people",
-        d.EventView, ExtendEvent, subject="event", two=twice.lasts_longer,
+        d.EventView, ExtendEvent, subject="event", two=twice.lasts_longer, act="extend_event",
     ),
     Route("GET", f"{_A}/market", Action.SEE_MARKET, _market, "The market desk", d.MarketView),
     Route("GET", f"{_A}/settlement", Action.SEE_MONEY, _settlement, "Statements and intervals", d.SettlementView),
@@ -373,6 +374,6 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", f"{_A}/waiting/{{waiting}}/drop", Action.CONFIRM, _drop, "Take back or refuse what waits", Done,
-        subject="waiting",
+        subject="waiting", act="drop",
     ),
 )  # fmt: skip

@@ -85,7 +85,8 @@ class Route:
     """A row of the API; `action` None: anybody may, signed in or not.
 
     `is_raw`: the handler reads the body by itself and nothing is audited, as measurements never enter the journal.
-    `two` says of a call why it needs a second person; empty: it needs none.
+    `two` says of a call why it needs a second person; empty: it needs none. `act` is what the audit calls it where
+    several routes are one action.
     """
 
     method: str
@@ -99,6 +100,12 @@ class Route:
     subject: str = ""
     two: Callable[[Call], str] | None = None
     is_raw: bool = False
+    act: str = ""
+
+    @property
+    def audited_as(self) -> str:
+        """What the audit calls it."""
+        return self.act or ("" if self.action is None else self.action.value)
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -13,7 +13,7 @@ from tieline.desk.dispatch import end_w, last_end_w
 from tieline.desk.ports import Granted
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.redispatch import SOURCE
-from tieline.desk.state import DeskState, LiveAsk
+from tieline.desk.state import LAPSED, DeskState, EndedAsk, LiveAsk
 from tieline.fleet.claims import ClaimBatch, Floats, Rows
 from tieline.fleet.holding import timers
 from tieline.fleet.ledger import Held
@@ -25,6 +25,7 @@ from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, HOUR_NS, SECOND_NS
 
 WATCHDOG = "watchdog"
+MOST_ENDED = 4_096
 HEARD = (int(Stage.ACCEPTED), int(Stage.EXECUTING), int(Stage.DONE))
 MAY_FOLLOW = np.array([[follows(after, before) for after in Stage] for before in Stage])
 """Whether a report of a stage (second index) can be true of a command that is at another (first index)."""
@@ -37,6 +38,8 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
     beat last came by, as a replay has no beats.
     """
     state.claims.expire(at_ns)
+    if isinstance(fact, facts.AskWithdrawn | facts.AskLapsed):
+        _note_ended(state, record_id, fact, at_ns)
     change = _CHANGES.get(type(fact))
     if change is not None:
         change(state, record_id, fact)
@@ -116,6 +119,7 @@ def _batch_taken(state: DeskState, record_id: str, fact: facts.BatchTaken) -> No
 def _ask_granted(state: DeskState, record_id: str, fact: facts.AskGranted) -> None:
     key = key_of(fact.ask)
     state.asks[key] = LiveAsk(fact.ask, fact.claim, record_id)
+    state.ended.pop(key, None)
     state.versions[key] = fact.ask.version
     state.answers[record_id] = Granted(fact.claim, state.revision + 1)
     _note_opt_out(state, fact.ask.level, fact.ask.kind, fact.ask.resource, True)
@@ -129,6 +133,25 @@ def _ask_withdrawn(state: DeskState, record_id: str, fact: facts.AskWithdrawn) -
     live = state.asks.pop((fact.source, fact.program, fact.resource, fact.quantity), None)
     if live is not None:
         _note_opt_out(state, live.ask.level, live.ask.kind, fact.resource, False)
+
+
+def _ask_lapsed(state: DeskState, record_id: str, fact: facts.AskLapsed) -> None:
+    state.asks.pop((fact.source, fact.program, fact.resource, fact.quantity), None)
+
+
+def _note_ended(state: DeskState, record_id: str, fact: facts.AskWithdrawn | facts.AskLapsed, at_ns: int) -> None:
+    key = (fact.source, fact.program, fact.resource, fact.quantity)
+    live = state.asks.get(key)
+    if live is None:
+        return
+    match fact:
+        case facts.AskLapsed():
+            ended = EndedAsk(live.ask, fact.end_ns, LAPSED, record_id)
+        case facts.AskWithdrawn():
+            ended = EndedAsk(live.ask, at_ns, fact.why, record_id)
+    state.ended[key] = ended  # not there yet: a grant takes it out
+    if len(state.ended) > MOST_ENDED:
+        state.ended.pop(next(iter(state.ended)))
 
 
 def _note_opt_out(state: DeskState, level: Level, kind: ClaimKind, resource: str, out: bool) -> None:
@@ -281,6 +304,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AskGranted: _ask_granted,
     facts.AskRefused: _ask_refused,
     facts.AskWithdrawn: _ask_withdrawn,
+    facts.AskLapsed: _ask_lapsed,
     facts.ClaimsPlaced: _claims_placed,
     facts.ScheduleMade: _schedule_made,
     facts.ClaimsEnded: _claims_ended,

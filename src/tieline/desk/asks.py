@@ -13,7 +13,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import AskGranted, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced
+from tieline.desk.facts import AskGranted, AskLapsed, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced
 from tieline.desk.groups import caps_of
 from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.packed import Packed
@@ -259,12 +259,21 @@ def decide_withdraw(state: DeskState, key: AskKey, frame: str, why: str) -> list
 
 
 def decide_opt_ins(state: DeskState, now_ns: int) -> list[Entry]:
-    """Return the facts that end opt-outs whose time is over: their claims lapse by themselves, who is out does not."""
-    over = [
-        key for key, live in state.asks.items()
-        if live.ask.level is Level.OWNER_NEED and live.ask.kind is ClaimKind.GATE and live.ask.end_ns <= now_ns
-    ]  # fmt: skip
-    return [entry for key in over for entry in decide_withdraw(state, key, "", "its time is over")]
+    """Return the facts that end opt-outs whose time is over, and those that tell which other asks lapsed.
+
+    The claims of both lapse by themselves; who is out does not, and nobody would see whose limit was there. A lapse is
+    told once, while an ask that is renewed in time is told by its renewals alone.
+    """
+    over = [key for key, live in state.asks.items() if live.ask.end_ns <= now_ns]
+    entries: list[Entry] = []
+    for key in over:
+        live = state.asks[key]
+        if live.ask.level is Level.OWNER_NEED and live.ask.kind is ClaimKind.GATE:
+            entries += decide_withdraw(state, key, "", "its time is over")
+        else:
+            lapsed = AskLapsed(*key, live.ask.end_ns)
+            entries.append(Entry(derive("lapsed", live.claims), lapsed, live.ask.resource, (live.record, live.claims)))
+    return entries
 
 
 def live_rows(state: DeskState, resource: str) -> Packed:

@@ -177,10 +177,12 @@ class Desk:
         record = derive("ask", *asks.key_of(ask), ask.version, ask.frame)
         await self.commit([Entry(record, AskRefused(ask, refusal), ask.resource)])
 
-    async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
-        """Cancel the live claim of a source; the next valid claim holds again."""
+    async def withdraw(
+        self, source: str, program: str, resource: str, quantity: Quantity, frame: str, why: str = "withdrawn"
+    ) -> bool:
+        """Cancel the live claim of a source, in words that say who did; the next valid claim holds again."""
         key = (source, program, resource, quantity.value)
-        entries = asks.decide_withdraw(self.state, key, frame, "withdrawn")
+        entries = asks.decide_withdraw(self.state, key, frame, why)
         if entries:
             self._because(entries[-1].id)
         await self.commit(entries)

@@ -90,6 +90,16 @@ class AskWithdrawn(Fact, frozen=True):
     why: str
 
 
+class AskLapsed(Fact, frozen=True):
+    """Nobody renewed or withdrew a claim, and its lease ended at `end_ns`; what was weaker holds again."""
+
+    source: str
+    program: str
+    resource: str
+    quantity: str
+    end_ns: int
+
+
 class ClaimsPlaced(Fact, frozen=True):
     """One decision placed a claim on each of many rows."""
 

@@ -24,7 +24,7 @@ from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import DeskState, LiveAsk
-from tieline.desk.wants import IS_SWITCHED, note_idle, wants, would_w
+from tieline.desk.wants import IS_SWITCHED, beyond_w, note_idle, wants, would_w
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole
@@ -98,7 +98,8 @@ def caps(
         least_charge_w = np.where(
             fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER], np.minimum(LEAST_CHARGE_W, absorb_w), 0.0
         )
-        low = -_ceilings(-low_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wanted, least_charge_w)
+        left_w = -low_w - beyond_w(state, rows, draw_w, now_ns)
+        low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wanted, least_charge_w)
     return low, high
 
 
@@ -161,7 +162,7 @@ def _ceilings(
     lost = np.isfinite(alone_w)
     holds = (most_w > 0) & ~lost
     others = ~holds & ~lost
-    margin_w = MARGIN_FRAC * float(most_w.sum())
+    margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(now_w[others].sum())
     ceiling = np.where(lost, np.nan_to_num(alone_w), np.minimum(base_w, most_w))
     wants_w, turns = np.clip(wanted[0], least_w, most_w), wanted[1]

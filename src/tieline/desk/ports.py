@@ -33,7 +33,7 @@ class Session(IntEnum):
 
 
 class LinkHealth(Struct, frozen=True):
-    """What an operator wants to know of a link."""
+    """What an operator wants to know of a link; `awaits`: it listens, and nobody has called since it began to."""
 
     name: str
     protocol: str
@@ -45,6 +45,7 @@ class LinkHealth(Struct, frozen=True):
     refused: int = 0
     errors: int = 0
     last_error: str = ""
+    awaits: bool = False
 
 
 # --- what the desk asks of an acquirer ------------------------------------------------------------------------------

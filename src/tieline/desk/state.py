@@ -29,6 +29,7 @@ from tieline.resource.selects import Selects
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
+LAPSED = "its lease ended, and nobody renewed it"
 AskKey = tuple[str, str, str, str]  # source, program, resource, quantity
 
 
@@ -101,6 +102,16 @@ class LiveAsk:
 
 
 @dataclass
+class EndedAsk:
+    """An ask that holds no more: which, when it ended, in whose words, and the record that says so."""
+
+    ask: Ask
+    at_ns: int
+    why: str
+    record: str
+
+
+@dataclass
 class DeskState:
     """Everything that the desk decides by."""
 
@@ -127,6 +138,7 @@ class DeskState:
     batches: dict[str, BatchAnswer] = field(default_factory=dict)
     last_batch_uid: str = "-1"
     asks: dict[AskKey, LiveAsk] = field(default_factory=dict)
+    ended: dict[AskKey, EndedAsk] = field(default_factory=dict)  # the last end of each, until it is asked anew
     answers: dict[str, Granted | Refusal] = field(default_factory=dict)
     versions: dict[AskKey, int] = field(default_factory=dict)
     events: dict[str, ProgramEvent] = field(default_factory=dict)

@@ -41,7 +41,7 @@ class AlarmView(View, frozen=True):
 
 
 class LinkView(View, frozen=True):
-    """The health of one link: `state` is live, degraded or down."""
+    """The health of one link: `state` is live, degraded, down, or waiting: it listens, and nobody has called yet."""
 
     name: str
     protocol: str
@@ -303,10 +303,13 @@ class Part(View, frozen=True):
 
 
 class OwnerMoney(View, frozen=True):
-    """What an owner's site has earned by a statement; `version` grows where the day was settled anew."""
+    """What an owner has earned by a statement; `version` grows where the day was settled anew.
+
+    `owner` is whom the statement pays: the device's owner, where the registry names none its site, else the device.
+    """
 
     statement: str
-    site: str
+    owner: str
     start_ns: int
     end_ns: int
     amount: str

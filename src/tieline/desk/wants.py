@@ -14,7 +14,7 @@ from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.resource.hold import SWITCHED
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import MINUTE_NS
+from tieline.times import MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -26,9 +26,11 @@ RESTS_NS = 30 * MINUTE_NS
 """For how long one that may run and does not is thought to have no need: a room that is cool, a tank that is warm."""
 WANTS_FRAC = 0.25
 """A load that is off and whose mean draw is below this share of its size is not known to need to run now."""
-TURNS_FRAC, TRIES_FRAC = 0.34, 0.1
+TURNS_FRAC, TRIES_FRAC = 0.4, 0.1
 """Of what is on so much may be let on in turn at once, as what gives way stops at once and who follows needs a minute;
 and so much of what may have no need to run may be tried at a time."""
+FOLLOWS_NS = 90 * SECOND_NS
+"""What a device was told shows at its meter by then."""
 NEAR_FRAC = 0.9
 """A load that draws this share of its cap or more is held down by it."""
 
@@ -38,9 +40,9 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
 
     What a limit keeps down wants its base; what nothing keeps down, or waits for its turn to come back, wants what it
     draws, and so does what stays below its cap. First in turn are those that were held off for a turn, as far as they
-    are a small part of those that are on; those that are on stay on, as a compressor must not be switched each minute;
-    then come held off ones, by lot. Of one that was no load as the limit came nobody knows: a few at a time may begin,
-    and make room where they do not. The lot follows from the turn and the row alone: it is the same in a replay.
+    are a small part of those that ran for one; those that are on stay on, as a compressor must not be switched each
+    minute; then come held off ones, by lot. Of one that was no load as the limit came nobody knows: a few at a time may
+    begin, and make room where they do not. The lot follows from the turn and the row alone: a replay has the same.
     """
     fleet, last = state.fleet, state.commands
     absorb_w, alive = fleet.max_absorb_w[rows], last.valid_until_ns[rows] > now_ns
@@ -48,7 +50,8 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     stores = fleet.energy_wh[rows] > 0
     kept_down = alive & (last.low_w[rows] > 1.0 - absorb_w) & ~staged
     # One that stays below its cap has no need for more; one at its cap, or told a moment ago, may have.
-    bites = draw_w >= -last.low_w[rows] - (1.0 - NEAR_FRAC) * np.abs(last.low_w[rows])
+    cap_w = np.minimum(-last.low_w[rows], absorb_w)
+    bites = draw_w >= cap_w - (1.0 - NEAR_FRAC) * np.abs(cap_w)
     bites |= ~stores & (now_ns - last.since_ns[rows] < STARTS_NS)
     wants_w = np.where(kept_down & bites, np.maximum(draw_w, -state.base_w[rows]), draw_w)
     # A store that is told a power wants that; pressed to give by a limit alone, it would rest.
@@ -62,18 +65,31 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     held_off = alive[at] & (last.low_w[rows[at]] > -0.5 * size_w)
     # Its base is what it drew before the limit; one that was let on since, and stayed off, has no need for a while.
     known = (-state.base_w[rows[at]] > WANTS_FRAC * size_w) & (now_ns - state.idle_ns[rows[at]] >= RESTS_NS)
-    on, has_waited = draw_w[at] > 0.5 * size_w, now_ns - since_ns >= TURN_NS
+    # One that was told to stop and runs on by its own timer is not on: it goes.
+    on, has_waited = (draw_w[at] > 0.5 * size_w) & ~held_off, now_ns - since_ns >= TURN_NS
     fresh = ~held_off & alive[at] & (now_ns - since_ns < STARTS_NS)
     lot = np.random.default_rng(now_ns // TURN_NS).random(len(fleet))[rows[at]]
     on_w, tried_w = float(size_w[on].sum()), float(size_w[fresh & ~on & ~known].sum())
-    due = _first_part(held_off & known & has_waited, since_ns, lot, size_w, TURNS_FRAC * on_w)
+    # Who ran for a turn makes room, nobody else: what has just begun goes on for minutes whatever it is told.
+    ran_w = float(size_w[on & has_waited].sum())
+    due = _first_part(held_off & known & has_waited, since_ns, lot, size_w, min(TURNS_FRAC * on_w, ran_w - 1.0))
     due |= _first_part(held_off & ~known & has_waited, since_ns, lot, size_w, TRIES_FRAC * on_w - tried_w)
-    group = np.select(
-        [staged[at], due, on | fresh, held_off & known, held_off & has_waited, ~held_off], [6, 0, 1, 2, 3, 4], 5
-    )
-    wants_w[at] = np.where(group < 3, size_w, 0.0)
+    kinds_of_turn = (
+        staged[at], due, fresh | (on & ~has_waited), on, held_off & known, held_off & has_waited, ~held_off,
+    )  # fmt: skip
+    group = np.select(kinds_of_turn, [7, 0, 1, 2, 3, 4, 5], 6)
+    # What is off in turn wants its mean, not its size: of all that want to run not all do so at once.
+    mean_w = np.clip(-state.base_w[rows[at]], 0.0, size_w)
+    wants_w[at] = np.select([group < 4, group == 4], [size_w, mean_w], 0.0)
     order: NDArray[np.int64] = at[np.lexsort((lot, group))]
     return wants_w, order
+
+
+def beyond_w(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> float:
+    """Return what rows draw beyond their caps (W), those that had time to follow: by a timer, or as they don't obey."""
+    last = state.commands
+    told = (last.valid_until_ns[rows] > now_ns) & (now_ns - last.since_ns[rows] >= FOLLOWS_NS)
+    return float(np.where(told, np.maximum(draw_w + last.low_w[rows], 0.0), 0.0).sum())
 
 
 def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:

@@ -95,7 +95,7 @@ ceiling = "GRID_EMERGENCY"
 # keep_days = 400                        # older hours of readings are deleted; left out: kept for ever
 # ahead_s = 30.0                         # a reading from further ahead than this is questionable
 
-# Links: each table below starts one. Files are looked for in this folder; a secret never stands here.
+# Links: each table below starts one. A relative path counts from this folder; a secret never stands here.
 #
 # [[peers]]
 # name = "dno"
@@ -159,6 +159,7 @@ def write_example(path: Path, journal_url: str = "") -> None:
 
 
 MOST_DAYS = 36_500
+_TABLES = "a key belongs to the last [table] above it: the server's own stand above the first"
 MOST_AHEAD_S = 3_600.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -174,8 +175,7 @@ def load_config(path: Path) -> Settings:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no settings: run `tieline init {path.parent}`") from None
     except msgspec.ValidationError as error:
-        text = str(error)
-        raise ConfigError(f"{path}: {text if '`$' in text else text + ' - at `$`'}") from None
+        raise ConfigError(f"{path}: {_placed(str(error))}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     if not 0 <= settings.port <= 65_535:
@@ -204,6 +204,19 @@ def load_config(path: Path) -> Settings:
             "give [tls] with certificate and key, or 127.0.0.1"
         )
     return settings
+
+
+def _placed(text: str) -> str:
+    """Return msgspec's words with the path where the fault is; with TOML's rule for keys, where one is in no place.
+
+    >>> _placed("Object contains unknown field `colour` - at `$.peers[...]`").partition(" - at ")[2]
+    "`$.peers[...]` (a key belongs to the last [table] above it: the server's own stand above the first)"
+    """
+    if "`$" not in text:
+        return f"{text} - at `$`"
+    # What somebody adds at the end of the file he means for the server; TOML 1.0.0, "Table", gives it to the last one.
+    is_lost = "unknown field `" in text
+    return text + (f" ({_TABLES})" if is_lost else "")
 
 
 def _check_record(path: Path, settings: Settings) -> None:

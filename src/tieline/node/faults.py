@@ -14,7 +14,7 @@ _FORMS = [
         rf"(?P<field>--[\w-]+(?:, --[\w-]+)*)(?: {_VALUE})?: (?P<limit>.*)",
         r"(?P<field>\$[^\s:]+):? (?:\w+ )?(?P<value>'[^']*'|\d+) (?P<limit>.*)",
         rf"(?P<field>[\w ]+?) {_VALUE} (?:is unknown|can't be used): (?P<limit>.*)",
-        r"(?:.*?: )?(?P<limit>.*) - at `(?P<field>\$[^`]*)`",
+        r"(?:.*?: )?(?P<limit>.*) - at `(?P<field>\$[^`]*)`(?: \(.*\))?",
         r"(?:.*?: )?(?P<field>\$[^\s:]+)(?::| (?=is |holds ))(?P<limit>.*)",
     )
 ]

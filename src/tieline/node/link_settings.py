@@ -64,7 +64,8 @@ class OpenAdrClient(Struct, frozen=True, forbid_unknown_fields=True):
     """A machine that may ask our VTN for tokens; `tieline credential` makes id, secret and digest.
 
     It speaks for one resource at most: `resource`, or that of its own name. `certificate` pins the machine that it runs
-    on, as `sha256:<hex>`.
+    on, as `sha256:<hex>`: its secret and its tokens count over that certificate alone. Without one, over any of the
+    authority.
     """
 
     id: str

@@ -125,7 +125,8 @@ async def _raise_openadr(
     settings: OpenAdrSettings, folder: Path, node: Node, supervisor: Supervisor, rng: np.random.Generator, links: Links
 ) -> None:
     clients = {
-        client.id: Client(client.id, client.secret_sha256, frozenset(client.scopes)) for client in settings.clients
+        client.id: Client(client.id, client.secret_sha256, frozenset(client.scopes), client.certificate)
+        for client in settings.clients
     }
     http = httpx.AsyncClient(timeout=30.0)
     book = Book(node.group, node.clock)
@@ -134,7 +135,9 @@ async def _raise_openadr(
     tokens = Tokens(clients, os.urandom(32), node.clock)
     vtn = Vtn(book, tokens, supervisor, http, settings.callbacks, node.clock, rng)
     files = None if settings.tls is None else files_of(settings.tls, folder)
-    pinned = {client.certificate for client in settings.clients if client.certificate}
+    # Where one client has no pin, any certificate of the authority may be its own: the door is the authority's then.
+    pinned = {client.certificate for client in settings.clients}
+    pinned = set() if "" in pinned else pinned
     made = serve_vtn(vtn.app, settings.host, settings.port, files, pinned)
     server = await listening(made, f"$.links.openadr {settings.name}", settings.host, settings.port)
     end_points = end_points_of(settings, node.state.fleet)

@@ -76,7 +76,9 @@ class NodeOperator:
         now_ns, source = self.node.clock.now_ns(), f"owner:{resource}"
         if ask is None:
             frame = derive("owner-limit", by, now_ns)
-            found = await self.node.desk.withdraw(source, "owner-limit", resource, Quantity.P, frame)
+            found = await self.node.desk.withdraw(
+                source, "owner-limit", resource, Quantity.P, frame, f"the owner took it back ({by})"
+            )
             return None if found else Refusal("the owner has set no limit", "resource", resource, "a limited device")
         fleet = self.node.state.fleet
         if resource not in fleet.ids:
@@ -132,15 +134,16 @@ class NodeOperator:
     async def release(self, resource: str, by: str) -> bool:
         """Take the operator's limit back."""
         frame = derive("console", "release", by, self.node.clock.now_ns())
-        return await self.node.desk.withdraw("console", "limit", resource, Quantity.P, frame)
+        return await self.node.desk.withdraw("console", "limit", resource, Quantity.P, frame, f"released ({by})")
 
     async def opt(self, resource: str, out: bool, by: str) -> Granted | Refusal | None:
         """Take a device out for its owner, or back in (None: it was in)."""
         now_ns = self.node.clock.now_ns()
         source = f"owner:{resource}"
         if not out:
+            frame = derive("opt", by, now_ns)
             found = await self.node.desk.withdraw(
-                source, "opt-out", resource, Quantity.CONNECT, derive("opt", by, now_ns)
+                source, "opt-out", resource, Quantity.CONNECT, frame, f"the owner opted in ({by})"
             )
             return None if found else Refusal("it has not opted out", "resource", resource, "a device that is out")
         return await self.node.desk.ask(

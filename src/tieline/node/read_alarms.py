@@ -144,11 +144,16 @@ def link_alarms(
         if link.state == "live" or link.name in shared:
             continue
         name, count = derive("alarm", "link", link.name), silent.get(link.name, 0)
-        title = f"Link {link.name} ({link.protocol}) is {link.state}"
+        # A listener whose peer is yet to be set up is no loss; one that never came back after a restart of ours may be.
+        waits = link.state == "waiting"
+        title = f"Link {link.name} ({link.protocol}) is {link.state}" + (
+            ": nobody has called since it began to listen" if waits else ""
+        )
         if count:
             title += f": {count} devices behind it are out of reach"
+        act = "See whether its peer is to call already, and knows where" if waits else "Check the peer and the network"
         alarm = AlarmView(
-            name, 2, link.name, title, "Nothing passes over it", "Check the peer and the network", 900, "/links",
+            name, 3 if waits and not count else 2, link.name, title, "Nothing passes over it", act, 900, "/links",
             max(count, 1), since.get(name, link.since_ns),
         )  # fmt: skip
         found.append((alarm, DOWN_NS if link.state == "down" else DEGRADED_NS))

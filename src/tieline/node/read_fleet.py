@@ -148,7 +148,7 @@ def feeder_limited(state: DeskState, order: Order, group: str) -> int | None:
 def limits_on_groups(state: DeskState, now_ns: int) -> dict[str, tuple[float | None, float | None]]:
     """Return the limits in force on each group as asked (W; None: open).
 
-    A limit is a lease: the desk keeps the ask until it is withdrawn or superseded, but it binds nobody after its end.
+    A limit is a lease: the desk keeps the ask until a beat notes that it lapsed, but it binds nobody after its end.
     """
     found: dict[str, tuple[float | None, float | None]] = {}
     for live in state.asks.values():

@@ -179,7 +179,8 @@ def links_of(healths: Iterable[LinkHealth]) -> list[LinkView]:
     found = []
     for health in healths:
         live = health.session >= Session.ASSOCIATED and health.session is not Session.DEGRADED
-        word = "live" if live else "degraded" if health.session is Session.DEGRADED else "down"
+        away = "waiting" if health.awaits else "down"
+        word = "live" if live else "degraded" if health.session is Session.DEGRADED else away
         found.append(
             LinkView(
                 health.name, health.protocol, word, health.peers, health.received, health.refused, health.errors,

@@ -69,11 +69,11 @@ def earned(state: DeskState, journal: Records, resource: str) -> list[OwnerMoney
     for record in journal.of_kind("StatementMade"):
         fact = from_record(record)
         shares = fact.body.get("shares", {}) if isinstance(fact, StatementMade) else {}
-        for site in names & shares.keys():
+        for owner in names & shares.keys():
             assert isinstance(fact, StatementMade)
             found.append(
                 OwnerMoney(
-                    fact.statement, site, fact.start_ns, fact.end_ns, str(shares[site]), fact.currency, fact.version
+                    fact.statement, owner, fact.start_ns, fact.end_ns, str(shares[owner]), fact.currency, fact.version
                 )
             )
     return sorted(found, key=lambda money: (-money.start_ns, -money.version))

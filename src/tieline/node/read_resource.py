@@ -24,6 +24,7 @@ from tieline.desk.views import (
 )
 from tieline.fleet.claims import ClaimBatch, Mask
 from tieline.node.runtime import worst_of
+from tieline.node.why import lapses
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
@@ -209,6 +210,7 @@ def resource_view(
     controls = (
         _group_controls(state, rows, now_ns) if settled is None else _controls(winner, settled, gated, state.is_killed)
     )
+    controls += lapses(state, resource, now_ns)
     command = None if is_group else _command(state, row, now_ns)
     return ResourceView(
         resource, fleet.kind_of(resource).value, is_group, state.revision, now_ns, len(rows),

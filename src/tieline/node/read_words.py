@@ -15,11 +15,14 @@ from tieline.desk.desk_views import (
     TraceNode,
     TraceView,
 )
+from tieline.desk.state import LAPSED
 from tieline.flow.record import Journal, Record, Records
+from tieline.resource.claim import Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.store.journal import JournalDamaged
 from tieline.store.trace import Trace
+from tieline.times import FOREVER_NS, iso
 
 MOST_NODES = 400
 OPENADR, ACCOUNT = "OpenAdrObject", "AccountChanged"
@@ -49,11 +52,18 @@ def says(record: Record) -> str:
             watts = ", ".join(kw(i.power_w) for i in batch.instructions[:3])
             return f"dispatch batch {batch.uid}: {watts}; {len(answer.declined)} declined"
         case f.AskGranted(ask):
-            return f"{ask.source} granted {_ask(ask)}: {Level(ask.level).name.lower().replace('_', ' ')}"
+            until = "" if ask.end_ns >= FOREVER_NS else f", until {iso(ask.end_ns)}"
+            because = f" ({ask.because})" if ask.because else ""
+            level = Level(ask.level).name.lower().replace("_", " ")
+            return f"{ask.source} granted {_ask(ask)}: {level}{until}{because}"
         case f.AskRefused(ask, refusal):
             return f"{ask.source} refused {_ask(ask)}: {refusal}"
         case f.AskWithdrawn():
+            if fact.quantity == Quantity.CONNECT.value and fact.source.startswith("owner:"):
+                return f"{fact.source} is back in: {fact.why}"
             return f"{fact.source} withdrew its {fact.quantity} claim: {fact.why}"
+        case f.AskLapsed():
+            return f"{fact.quantity} claim of {fact.source} ({fact.program}) lapsed at {iso(fact.end_ns)}: {LAPSED}"
         case f.ClaimsPlaced():
             level = Level(fact.level).name.lower().replace("_", " ")
             return f"claims at {level} on {len(fact.rows.array())} devices, {fact.kind}, by {fact.source}"
@@ -162,7 +172,7 @@ def _ask(ask: object) -> str:
     if kind == "limit":
         return f"limit {quantity} {kw(ask.low)} to {kw(ask.high)}"  # type: ignore[attr-defined]
     if kind == "gate":
-        return "opt-out"
+        return "opt-out" if ask.level == Level.OWNER_NEED else f"gate {quantity}"  # type: ignore[attr-defined]
     return f"{kind} {quantity} {kw(ask.value)}"  # type: ignore[attr-defined]
 
 

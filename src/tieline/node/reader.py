@@ -379,7 +379,7 @@ class NodeReader:
     def _alarms(self) -> list[AlarmView]:
         now_ns, order, desk, since = self.node.clock.now_ns(), self._order, self.node.desk, self._book.since
         links, above = self.links(), read_fleet.above_all(self.node.state.fleet, self.sources.above)
-        named = {link.name for link in links if link.state == "down"}
+        named = {link.name for link in links if link.state in ("down", "waiting")}
         down = {code: str(link.name) for code, link in desk._links.items() if str(link.name) in named}
         cells, silent = read_alarms.behind(self._cells(), desk._link_of_row, down)
         counts = alarms.abnormal_counts(cells, order.group_of, len(order.names))

@@ -27,7 +27,8 @@ def settings_page() -> str:
     lines = [
         "# Settings", "",
         "A server reads `tieline.toml` of its data folder. An unknown key, a wrong type or a value outside its limits",
-        "refuses the start and names its path. Files are looked for in the data folder.", "",
+        "refuses the start and names its path. A relative path counts from the data folder, and may lead out of it.",
+        "",
     ]  # fmt: skip
     todo: list[tuple[str, type[Struct]]] = [("(top)", Settings)]
     while todo:

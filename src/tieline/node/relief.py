@@ -34,7 +34,7 @@ SETTLES_NS = 6 * MINUTE_NS
 HOLDS_NS = 45 * MINUTE_NS
 KEEPS_FRAC = 0.95
 """A DNO limits to a little below the rating, as the base load moves on."""
-EASY_FRAC, EASY_LOOKS = 0.7, 4
+EASY_FRAC, EASY_LOOKS = 0.6, 4
 """A limit binds nobody where the devices stay below this share of it for so many looks."""
 EASES_FRAC = 0.05
 """A limit is widened where other load leaves this share more room: each move costs an operate and many commands."""

@@ -237,6 +237,10 @@ def _check_openadr(settings: OpenAdrSettings, folder: Path, path: str) -> None:
             raise ConfigError(f"{where}.id = {client.id!r}: stands there twice: give each client a name of its own")
         if unknown := sorted(set(client.scopes) - SCOPES):
             raise ConfigError(f"{where}.scopes: {unknown[0]!r} is none: give some of {', '.join(sorted(SCOPES))}")
+        if client.certificate and settings.tls is None:
+            raise ConfigError(
+                f"{where}.certificate = {client.certificate!r}: shows itself over TLS alone: give {path}.tls"
+            )
         if client.certificate and FINGERPRINT.fullmatch(client.certificate) is None:
             raise ConfigError(f"{where}.certificate = {client.certificate!r}: give sha256: and 64 hex digits")
 

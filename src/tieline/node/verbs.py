@@ -147,6 +147,7 @@ def _tell(answer: dict[str, Any]) -> None:
     for gate in answer["gates"]:
         opted = gate is not None and gate["level"] == "OWNER_NEED"
         click.echo(f"  {'its owner has opted out' if opted else 'what is weaker is held out'} {_by(gate)}")
+    _tell_ended(answer)
     if answer["feeder_mode"] not in (None, "Automatic"):
         click.echo(f"  its feeder {answer['feeder']} is {answer['feeder_mode']}")
     for key in ("command", "delivered"):
@@ -168,6 +169,7 @@ def _tell_group(answer: dict[str, Any]) -> None:
     for limit in answer["limits"]:
         ends = " to ".join("open" if limit[end] is None else f"{limit[end]:.0f} W" for end in ("low_w", "high_w"))
         click.echo(f"  limit on {limit['resources']} of them: {ends} {_by(limit['by'])}")
+    _tell_ended(answer)
     award, called = answer["award"], answer["instruction"]
     if award:
         price = f"at {award['price_per_mwh']:.2f} a MWh until {award['to']} ({award['id']} of {award['offer']})"
@@ -178,6 +180,15 @@ def _tell_group(answer: dict[str, Any]) -> None:
         )
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)
+
+
+def _tell_ended(answer: dict[str, Any]) -> None:
+    for ended in answer["ended"]:
+        whose = f"{ended['source']} ({ended['level']}, {ended['program']}) on {ended['resource']}"
+        until = f" until {ended['until']}" if ended["until"] else ""
+        how = f"lapsed at {ended['ended']}" if ended["lapsed"] else f"ended at {ended['ended']}: {ended['why']}"
+        because = f": {ended['because']}" if ended["because"] else ""
+        click.echo(f"  {how}: {ended['kind']} granted to {whose} from {ended['from']}{until}{because}")
 
 
 def _by(claim: dict[str, Any] | None) -> str:

@@ -14,7 +14,7 @@ from tieline.desk.apply import apply
 from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, IntervalTracked, from_record
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import award_at, instruction_at, owed
-from tieline.desk.state import DeskState
+from tieline.desk.state import LAPSED, DeskState, EndedAsk
 from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
@@ -27,7 +27,9 @@ from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
 from tieline.store.trace import trace
-from tieline.times import FOREVER_NS, iso
+from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, iso
+
+MOST_ENDED = 5
 
 
 @dataclass
@@ -118,6 +120,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         ],
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
+        "ended": _ended(state, resource, past.at_ns),
         "feeder": feeder or None,
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
         "gates": [_claim(placed.get(_batch(gate))) for gate in gates],
@@ -137,6 +140,46 @@ def in_force(state: DeskState, row: int, now_ns: int) -> list[str]:
     names = [told.setpoint.by or "", *(claim for _, _, claim in told.limits), *(g.id for g in _gates(state, row))]
     known = {batch.id for batch, _ in state.claims.batches()}
     return [name for name in dict.fromkeys(name.partition("/")[0] for name in names) if name in known]
+
+
+def ended_on(state: DeskState, resource: str, now_ns: int) -> list[EndedAsk]:
+    """Return the asks of all devices beneath a resource that ended in the last day, the newest first.
+
+    One whose lease is over counts also in the moment before a beat notes it.
+    """
+    rows = state.fleet.leaves(resource)
+    over = [
+        EndedAsk(live.ask, live.ask.end_ns, LAPSED, live.record)
+        for live in state.asks.values() if live.ask.end_ns <= now_ns
+    ]  # fmt: skip
+    found = [
+        ended for ended in (*state.ended.values(), *over)
+        if now_ns - DAY_NS < ended.at_ns <= now_ns and np.isin(rows, state.fleet.leaves(ended.ask.resource)).all()
+    ]  # fmt: skip
+    return sorted(found, key=lambda ended: (-ended.at_ns, ended.record))[:MOST_ENDED]
+
+
+def lapses(state: DeskState, resource: str, now_ns: int) -> str:
+    """Return in words which claims lapsed in the last hour: whose they were, and until when they were granted."""
+    lapsed = [ended for ended in ended_on(state, resource, now_ns) if ended.why == LAPSED]
+    return "".join(
+        f"; lapsed at {iso(ended.at_ns)}: the {ended.ask.kind.value} of {ended.ask.source}"
+        + ("" if ended.ask.resource == resource else f" on {ended.ask.resource}")
+        for ended in lapsed if now_ns - ended.at_ns < HOUR_NS
+    )  # fmt: skip
+
+
+def _ended(state: DeskState, resource: str, now_ns: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "source": ended.ask.source, "program": ended.ask.program, "level": ended.ask.level.name,
+            "resource": ended.ask.resource, "kind": ended.ask.kind.value, "quantity": ended.ask.quantity.value,
+            "because": ended.ask.because, "from": iso(ended.ask.start_ns),
+            "until": None if ended.ask.end_ns >= FOREVER_NS else iso(ended.ask.end_ns),
+            "ended": iso(ended.at_ns), "lapsed": ended.why == LAPSED, "why": ended.why, "record": ended.record,
+        }
+        for ended in ended_on(state, resource, now_ns)
+    ]  # fmt: skip
 
 
 def of_whole(state: DeskState, group: str, now_ns: int) -> list[tuple[ClaimBatch, NDArray[np.bool_]]]:
@@ -171,6 +214,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "controlled_by": dict(by.most_common()),
         "free": int((~named).sum()),
         "opted_out": int(state.opted_out[rows].sum()),
+        "ended": _ended(state, resource, past.at_ns),
         "target_w": float(settled.target_w[named].sum()),
         "low_w": float(settled.low_w.sum()),
         "high_w": float(settled.high_w.sum()),

@@ -86,6 +86,10 @@ def _rows(path: Path) -> Iterable[dict[str, str]]:
                 for number, row in enumerate(reader, 2):
                     if None in row:
                         raise ConfigError(f"{path}: row {number} has more cells than the header has columns")
+                    if None in row.values():  # a row that was cut off would become a device that can do nothing
+                        cells = sum(value is not None for value in row.values())
+                        limit = f"give all {len(names)}, empty ones too"
+                        raise ConfigError(f"{path}: row {number}: cells = {cells}: {limit}")
                     rows.append({key: value or "" for key, value in row.items()})
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ConfigError(f"{path}: not a table in UTF-8: {error}") from None

@@ -22,6 +22,8 @@ from tieline.times import Clock
 LINK_LASTS_S = 30 * 60.0
 FREE_TRIES, FREE_TRIES_OF_PEER, LONGEST_WAIT_S = 5, 100, 300.0
 TELL_EACH_S = 60.0
+OF_PROVIDER = "oidc:"
+"""How the names of people begin whom an identity provider vouches for; no local account's does."""
 Append = Callable[[Iterable[Record]], Awaitable[int]]
 
 
@@ -44,6 +46,15 @@ class Enrolment(Struct, frozen=True):
     until_s: float
     sets_password: bool
     scope: tuple[str, ...] = ()
+
+
+def is_of_provider(name: str) -> bool:
+    """Return whether a name reads as that of a provider's person; in whatever case, as people read it so.
+
+    >>> is_of_provider("oidc:ann"), is_of_provider("OIDC:ann"), is_of_provider("ann")
+    (True, True, False)
+    """
+    return name[: len(OF_PROVIDER)].lower() == OF_PROVIDER
 
 
 def hashed(secret: str) -> str:
@@ -84,6 +95,8 @@ class Accounts:
                 self._take(msgspec.msgpack.decode(record.body, type=Account))
 
     def _take(self, account: Account) -> None:
+        if is_of_provider(account.name):  # one from before such names were refused: who used it, no record can tell
+            account = msgspec.structs.replace(account, is_active=False, token_hashes=())
         self._accounts[account.name] = account
         self._tokens = {key: name for key, name in self._tokens.items() if name != account.name}
         self._tokens.update((key, account.name) for key in account.token_hashes)

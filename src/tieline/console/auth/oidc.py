@@ -15,6 +15,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from msgspec import Struct
 
+from tieline.console.auth.accounts import OF_PROVIDER
 from tieline.console.auth.roles import Role
 from tieline.console.auth.sessions import Who
 from tieline.resource.claim import Refusal
@@ -71,7 +72,7 @@ def verify(token: str, settings: OidcSettings, jwks: Mapping[str, Any], *, nonce
     if not roles:
         return Refusal("no group of this person gives a role", settings.roles_claim, str(named)[:200])
     name = claims.get(settings.name_claim) or claims["sub"]
-    return Who(f"oidc:{str(name)[:80]}", roles)
+    return Who(f"{OF_PROVIDER}{str(name)[:80]}", roles)
 
 
 def _refusal(claims: Mapping[str, Any], settings: OidcSettings, nonce: str, now_s: int) -> Refusal | None:

@@ -52,7 +52,7 @@ async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type
             # A kept stream that the server closed just now. Every call names what it is about by UID: again is safe.
             status, body = await _post(client, url, content, headers, now_ns)
     except httpx.HTTPError as error:
-        raise LinkDown(_words(error)) from error
+        raise LinkDown(_words(error, url)) from error
     if status not in (200, 500):  # SOAP 1.1, 6.2: a fault comes with 500
         raise PeerError(f"{type(message).__name__}: HTTP {status}")
     try:
@@ -98,7 +98,7 @@ def _retry_after_s(text: str, now_ns: int) -> float:
     return min(max((at.astimezone(UTC) - now).total_seconds(), 0.0), 3600.0)
 
 
-def _words(error: httpx.HTTPError) -> str:
+def _words(error: httpx.HTTPError, url: str) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -106,4 +106,9 @@ def _words(error: httpx.HTTPError) -> str:
         if isinstance(cause, ssl.SSLError) and "CERTIFICATE" in str(cause):
             return f"the ISO does not accept our certificate: {cause.reason}"
         cause = cause.__cause__ or cause.__context__
+    if not str(error) and isinstance(error, httpx.NetworkError):
+        # TLS 1.3: a client counts its handshake as done before the server has judged its certificate (RFC 8446, 4.4.4),
+        # and the alert that refuses it may be lost when the connection is cut.
+        asks = ": does it accept our certificate, and know its authority?" if url.startswith("https:") else ""
+        return f"the ISO cut the connection without a word{asks} ({type(error).__name__})"
     return f"{type(error).__name__}: {error}"

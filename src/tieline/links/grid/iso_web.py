@@ -331,5 +331,6 @@ class IsoWeb:
             self._since_ns,
             peers=peers,
             last_error=self._last_error,
+            awaits=False,  # it is we who call
             **self._counts,
         )

@@ -6,12 +6,14 @@ writes VENs; it is known by `read_all` beside `write_vens`, or by the narrower `
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
@@ -21,6 +23,7 @@ from tieline.errors import ConfigError
 from tieline.ids import NAME, derive, is_name
 from tieline.times import SECOND_NS, Clock
 
+_log = structlog.get_logger("tieline.vtn")
 Thing = dict[str, Any]
 TOKEN_S = 3600
 READ_ALL = "read_all"
@@ -48,11 +51,19 @@ OWNED = ("vens", "resources", "reports", "subscriptions")
 
 
 class Client(Struct, frozen=True, forbid_unknown_fields=True):
-    """A machine that may ask for tokens: the SHA-256 of its secret (hex), and its scopes."""
+    """A machine that may ask for tokens: the SHA-256 of its secret (hex), its scopes, and its certificate.
+
+    `certificate` is `sha256:<hex>` of the only one that this client may show; empty: any of the authority.
+    """
 
     id: str
     secret_sha256: str
     scopes: frozenset[str]
+    certificate: str = ""
+
+    def may_show(self, shown: str) -> bool:
+        """Return whether a connection with this certificate may be the client's."""
+        return not self.certificate or self.certificate == shown
 
 
 class Bearer(Struct, frozen=True):
@@ -110,13 +121,26 @@ class Tokens:
         """Clients that see every object."""
         return [client.id for client in self._clients.values() if READ_ALL in client.scopes]
 
-    def grant(self, client_id: str, secret: str, wanted: frozenset[str] | None = None) -> Granted | None:
-        """Return a token, or None where client or secret is wrong. `wanted` narrows the scopes."""
+    def grant(
+        self, client_id: str, secret: str, wanted: frozenset[str] | None = None, shown: str = ""
+    ) -> Granted | None:
+        """Return a token, or None where client, secret or certificate is wrong.
+
+        Args:
+            client_id: Who asks.
+            secret: What it knows.
+            wanted: Narrows the scopes.
+            shown: `sha256:<hex>` of the certificate that its connection showed; the token is bound to it.
+        """
         client = self._clients.get(client_id)
         # An unknown client costs the same comparison: how long an answer takes tells nobody which names exist.
         held = client.secret_sha256 if client else "0" * 64
         same = hmac.compare_digest(held, secret_digest(secret))
         if client is None or not same:
+            return None
+        if not client.may_show(shown):
+            # The answer is that of a wrong secret (RFC 8705, 2.1: invalid_client): whoever stole it learns nothing.
+            _log.warning("token refused", client=client_id, shown=shown or "none", pinned=client.certificate)
             return None
         scopes = client.scopes if wanted is None else client.scopes & wanted
         now = self._clock.now_ns() // SECOND_NS
@@ -126,22 +150,26 @@ class Tokens:
             "jti": derive("token", client_id, self._clock.now_ns(), self._made), "scope": " ".join(sorted(scopes)),
             "ns": self._clock.now_ns(),
         }  # fmt: skip
+        if shown:
+            claims["cnf"] = {"x5t#S256": _thumbprint(shown)}  # RFC 8705, 3.1
         return Granted(jwt.encode({"alg": "HS256"}, claims, self._key), scopes)
 
     def revoke(self, client_id: str, at_ns: int) -> None:
         """Let no token count that a client was given up to an instant."""
         self.revoked_ns[client_id] = max(at_ns, self.revoked_ns.get(client_id, 0))
 
-    def check(self, token: str) -> Bearer | None:
-        """Return who a token speaks for, or None where it is false, over, or taken back.
+    def check(self, token: str, shown: str = "") -> Bearer | None:
+        """Return who a token speaks for, or None where it is false, over, taken back, or another machine's.
 
-        The client must still be known, and a token never carries more than the client may have by now.
+        The client must still be known, and a token never carries more than the client may have by now. `shown` is
+        `sha256:<hex>` of the certificate that this call's connection showed.
         """
         try:
             # The algorithm is ours to say, never the token's own header (RFC 8725, 3.1).
             claims = jwt.decode(token, self._key, algorithms=["HS256"]).claims
             over_ns, made_ns = int(claims["exp"]) * SECOND_NS, int(claims["ns"])
             client, scopes = str(claims["sub"]), frozenset(str(claims["scope"]).split())
+            bound = str(claims["cnf"]["x5t#S256"]) if "cnf" in claims else ""
         except (JoseError, ValueError, KeyError, TypeError, AttributeError):
             return None
         if claims.get("iss") != self._issuer or claims.get("aud") != self._issuer:
@@ -150,7 +178,17 @@ class Tokens:
             return None
         if client not in self._clients:
             return None
+        # RFC 8705, 3: a bound token counts over the certificate alone that it was given over.
+        if (bound and bound != _thumbprint(shown)) or not self._clients[client].may_show(shown):
+            _log.warning("token of another machine", client=client, shown=shown or "none")
+            return None
         return Bearer(client, scopes & self._clients[client].scopes)
+
+
+def _thumbprint(shown: str) -> str:
+    """Return a fingerprint as tokens carry it: base64url of the digest, without padding (RFC 8705, 3.1)."""
+    digest = bytes.fromhex(shown.removeprefix("sha256:"))
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def may(bearer: Bearer, method: str, kind: str) -> bool:

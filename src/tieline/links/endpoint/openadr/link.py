@@ -68,7 +68,7 @@ class OpenAdrLink:
         self._turn = {row: asyncio.Lock() for row in settings.end_points}
         self._program = ""
         self._withdrawn: OrderedDict[str, None] = OrderedDict()
-        self._session, self._since_ns = Session.DOWN, clock.now_ns()
+        self._session, self._since_ns, self._was_called = Session.DOWN, clock.now_ns(), False
         self.counts = Counts()
         vtn.watchers.append(self)
 
@@ -235,6 +235,7 @@ class OpenAdrLink:
     def session_changed(self) -> None:
         """Tell the desk where the session is another."""
         session = self.look()
+        self._was_called |= session > Session.DOWN
         if session is not self._session:
             self._session, self._since_ns = session, self.clock.now_ns()
             self._intake.health(self.health())
@@ -245,7 +246,7 @@ class OpenAdrLink:
         counts = self.counts
         return LinkHealth(
             self.name, "openadr", self._session, self._since_ns, live, counts.sent, counts.received, counts.rejected,
-            counts.unconfirmed + counts.unread, counts.last_error,
+            counts.unconfirmed + counts.unread, counts.last_error, awaits=not self._was_called,
         )  # fmt: skip
 
     def stop(self) -> None:

@@ -1,7 +1,8 @@
 """Where VENs reach the VTN: on loopback as it is, anywhere else over TLS with client certificates that are known.
 
 A token says who calls; the certificate says from which machine. Both must be known, so that a stolen secret alone opens
-nothing. Fingerprints are pinned: a certificate of the same authority that is not on the list is cut off.
+nothing. Which certificate is whose is asked where tokens are given and at each use of one (`access.Tokens`). Where each
+client has its own, a certificate of the same authority that is none of theirs is cut off before it says a word.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Set
-from hashlib import sha256
 from typing import Any
 
 from tieline.errors import ConfigError
@@ -38,14 +38,7 @@ async def serve_vtn(
             raise ConfigError(f"$.links.openadr.tls: give one, as {host} is not loopback and tokens go in the clear")
         return await serve_asgi(app, host, port)
 
-    def admits(transport: asyncio.BaseTransport) -> bool:
-        if not fingerprints:
-            return True
-        # The chain was checked by the handshake; here it is asked whether this very machine is one of ours.
-        shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        return shown is not None and f"sha256:{sha256(shown).hexdigest()}" in fingerprints
-
-    return await serve_asgi(app, host, port, server_context(files), admits=admits)
+    return await serve_asgi(app, host, port, server_context(files), fingerprints=fingerprints)
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from tieline.links.endpoint.openadr.access import TOKEN_S, Tokens
 from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
 from tieline.links.endpoint.openadr.words import json_of, problem
+from tieline.rim.serve import CERTIFICATE
 
 MOST_FORM = 16_384
 
@@ -44,7 +45,7 @@ class TokenDesk:
         client, secret = _basic(request.headers.get("authorization", "")) or ("", "")
         client, secret = client or form.get("client_id", ""), secret or form.get("client_secret", "")
         wanted = frozenset(form["scope"].split()) if form.get("scope", "").strip() else None
-        granted = self._tokens.grant(client, secret, wanted)
+        granted = self._tokens.grant(client, secret, wanted, shown_by(request))
         if granted is None:
             return self._no(client)  # counted by client: a right secret is never locked out by somebody's wrong ones
         if wanted is not None and not granted.scopes:
@@ -61,6 +62,11 @@ class TokenDesk:
             return problem(429, "too many requests", "too many wrong secrets", {"retry-after": str(int(wait_s) + 1)})
         said = {"www-authenticate": 'Basic realm="openadr"'}
         return problem(401, "unauthorized", "client_id or client_secret is wrong", said, "invalid_client")
+
+
+def shown_by(request: Request) -> str:
+    """Return `sha256:<hex>` of the certificate that a request's connection showed; empty: none."""
+    return str(getattr(request.state, CERTIFICATE, ""))
 
 
 def _form(body: bytes) -> dict[str, str]:

@@ -29,7 +29,7 @@ from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, 
 from tieline.links.endpoint.openadr.notify import Notifier, WebhookLimits
 from tieline.links.endpoint.openadr.openapi import description
 from tieline.links.endpoint.openadr.query import QueryError, find, find_one
-from tieline.links.endpoint.openadr.tokens_api import TokenDesk
+from tieline.links.endpoint.openadr.tokens_api import TokenDesk, shown_by
 from tieline.links.endpoint.openadr.words import json_of, problem
 from tieline.rim.supervise import Supervisor
 from tieline.times import Clock
@@ -156,7 +156,7 @@ class Vtn:
 
     def _known(self, request: Request, kind: str) -> Bearer | Response:
         word, _, token = request.headers.get("authorization", "").partition(" ")
-        bearer = self._tokens.check(token) if word.lower() == "bearer" else None
+        bearer = self._tokens.check(token, shown_by(request)) if word.lower() == "bearer" else None
         if bearer is None:
             said = {"www-authenticate": 'Bearer realm="openadr", error="invalid_token"'}
             return problem(401, "unauthorized", "give a valid bearer token from /auth/token", said)

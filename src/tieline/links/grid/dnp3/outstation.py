@@ -112,6 +112,7 @@ class Dnp3Outstation:
             peers=len(self._live),
             refused=refused,
             last_error=self._last_error,
+            awaits=session is Session.LINK and not self._counts["received"],
             **self._counts,
         )
 
