@@ -33,17 +33,7 @@ from tieline.desk.obligation import owed
 from tieline.desk.ports import LinkHealth
 from tieline.desk.reach import reach_of
 from tieline.desk.screens import ComposeEvent
-from tieline.desk.views import (
-    AlarmView,
-    FleetGrid,
-    LinkView,
-    Member,
-    Overview,
-    OwnerMoney,
-    ResourceView,
-    Series,
-    Shell,
-)
+from tieline.desk.views import AlarmView, FleetGrid, LinkView, Member, Overview, OwnerMoney, ResourceView, Series, Shell
 from tieline.errors import LinkDown
 from tieline.flow.record import Records
 from tieline.node import (
@@ -369,11 +359,9 @@ class NodeReader:
 
     def alarms(self) -> list[AlarmView]:
         """Return the standing alarms, worst first; at most ten, however much is wrong."""
-        standing = self._once("alarms", self._alarms)
-        assert isinstance(standing, list)
-        acknowledged = {
-            key: body for key, body in self.node.state.alarms.items() if body.get("state") == "acknowledged"
-        }
+        assert isinstance(standing := self._once("alarms", self._alarms), list)
+        known = self.node.state.alarms.items()
+        acknowledged = {key: body for key, body in known if body.get("state") == "acknowledged"}
         return [read_alarms.acknowledged_as(alarm, acknowledged) for alarm in standing]
 
     def _alarms(self) -> list[AlarmView]:
@@ -384,9 +372,9 @@ class NodeReader:
         cells, silent = read_alarms.behind(self._cells(), desk._link_of_row, down)
         counts = alarms.abnormal_counts(cells, order.group_of, len(order.names))
         samples = [(x.at_ns, x.instructed_w, x.delivered_w) for x in self._recent(now_ns - read_alarms.SHORT_FOR_NS)]
+        found = alarms.troubles_found(order.names, counts, above, since, now_ns)
         at_once = read_alarms.limit_alarms(self._exposure.see(self._grid, now_ns), above, since, now_ns)
         at_once += read_alarms.shortfall(samples, self._pool(), since, now_ns)
-        found = alarms.troubles_found(order.names, counts, above, since, now_ns)
         found += [(alarm, 0) for alarm in at_once] + read_alarms.link_alarms(links, since, silent)
         found += read_alarms.over_limit(self.node.state, order.names, since, now_ns)
         return self._book.keep(found, now_ns)
