@@ -359,7 +359,8 @@ class NodeReader:
 
     def alarms(self) -> list[AlarmView]:
         """Return the standing alarms, worst first; at most ten, however much is wrong."""
-        assert isinstance(standing := self._once("alarms", self._alarms), list)
+        standing = self._once("alarms", self._alarms)
+        assert isinstance(standing, list)
         known = self.node.state.alarms.items()
         acknowledged = {key: body for key, body in known if body.get("state") == "acknowledged"}
         return [read_alarms.acknowledged_as(alarm, acknowledged) for alarm in standing]
