@@ -14,6 +14,7 @@ from tieline.desk.trading import AskOffer, AskSegment
 from tieline.errors import LinkDown
 from tieline.node.config import load_config
 from tieline.node.kept_readings import KeptReadings
+from tieline.node.last_readings import take_last
 from tieline.node.serve import node_of, trader_of
 from tieline.node.trader import NodeTrader
 from tieline.resource.batch import CommandReports, Readings
@@ -21,6 +22,7 @@ from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.point import code
+from tieline.resource.quality import Quality
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
 from tieline.store.importing import read_fleet
@@ -224,3 +226,45 @@ def test_what_devices_answer_is_recorded_without_waiting_for_the_next_beat(tmp_p
         assert beats == []
 
     play(tmp_path, scene)
+
+
+def test_a_server_that_starts_in_a_called_hour_goes_on_calling_by_what_was_kept_and_lets_nobody_go(
+    tmp_path: Path,
+) -> None:
+    """A battery serves an award; the server dies, and another starts before the battery tells anything again."""
+
+    async def life(trader: NodeTrader, first: bool) -> float:
+        node = trader.node
+        now_ns = node.clock.now_ns()
+        if first:
+            start_ns = now_ns - HOUR_NS // 2
+            node.state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", start_ns, start_ns + HOUR_NS, 300_000.0, 50.0)
+            wal = trader.days._kept.wal
+            codes = np.array([code("power_w"), code("soc_frac")], np.uint16)
+            rows, good, at = np.zeros(2, np.int32), np.zeros(2, np.uint32), np.full(2, now_ns)
+            wal.append([Readings(rows, codes, np.array([0.0, 0.9]), good, at, at, "test")])
+            wal.close()
+        taken = take_last(node.state, trader.days._kept.wal, trader.days._kept.historian, now_ns)
+        assert taken == 2
+        await node.cycle.beat(now_ns)
+        return node.state.claims.target_of(np.zeros(1, np.int32), "desk.market", "pool-1", Quantity.P)[0][0]
+
+    called = []
+
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        called.append(await life(trader, True))
+        node = trader.node
+        fresh = node.state.fleet
+        fresh.taken_at_ns[:], fresh.power_w[:] = 0, np.nan
+        fresh.quality[:] = int(Quality.NOT_TOPICAL)
+        before = node.journal.last_seq
+        await node.cycle.beat(node.clock.now_ns())
+        assert (
+            node.state.claims.target_of(np.zeros(1, np.int32), "desk.market", "pool-1", Quantity.P)[0][0] == called[0]
+        )
+        called.append(await life(trader, False))
+        kinds = [record.kind for record in node.journal.replay() if record.seq > before]
+        assert "ClaimsEnded" not in kinds
+
+    play(tmp_path, scene)
+    assert called == [300_000.0, 300_000.0]

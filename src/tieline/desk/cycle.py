@@ -129,6 +129,8 @@ class Cycle:
         # Read in one step with the claims below: a claim that came while this beat waited is split by with its cause.
         state, cause, pool.heard = self.desk.state, self._cause(pool), len(self._causes)
         obligation = owed(state, pool.pool, now_ns)
+        if obligation is not None and not self._is_heard(pool):
+            return  # what stands, stands: that nobody was heard since the start says nothing of who serves
         until_ns = max(committed_until(state, pool.pool, now_ns), obligation.end_ns if obligation else now_ns)
         room = self.room(pool, now_ns, (until_ns - now_ns) / HOUR_NS)
         if pool.feeder_of is not None:

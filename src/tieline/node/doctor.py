@@ -90,7 +90,7 @@ def _journal(data: Path, settings: Settings) -> str:
 
 def _damage(data: Path) -> list[str]:
     """Say which files of readings can't be read wholly, what remains of each, and what to do."""
-    return [*faults_of(data / "readings"), *hour_faults(data / "historian")]
+    return [*faults_of(data / "readings"), *hour_faults(data / "historian", pages=True)]
 
 
 def _readings(data: Path, settings: Settings) -> str:

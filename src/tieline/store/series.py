@@ -198,12 +198,15 @@ class Historian:
             for path in sorted(self._folder.glob(f"*{ASIDE}"))
         ]
 
-    def damaged(self) -> dict[int, Exception]:
-        """Return the hours that can't be opened, by their footers alone, and why."""
+    def damaged(self, *, pages: bool = False) -> dict[int, Exception]:
+        """Return the hours that can't be read, and why: by their footers alone, or by every page's checksum."""
         found: dict[int, Exception] = {}
         for hour in self.hours():
             try:
-                pq.read_metadata(self._folder / f"{hour}.parquet")
+                path = self._folder / f"{hour}.parquet"
+                pq.read_metadata(path)
+                if pages:
+                    pq.read_table(path, page_checksum_verification=True)
             except FileNotFoundError:
                 continue
             except (pa.ArrowException, OSError) as error:
@@ -236,12 +239,12 @@ class Historian:
         )
 
 
-def hour_faults(folder: Path) -> list[str]:
-    """Say which hours of a folder can't be opened, and what to do; none where there is no historian yet."""
+def hour_faults(folder: Path, *, pages: bool = False) -> list[str]:
+    """Say which hours of a folder can't be read, and what to do; none where there is no historian yet."""
     if not folder.is_dir():
         return []
     historian = Historian(folder)
-    return historian.faults(historian.damaged())
+    return historian.faults(historian.damaged(pages=pages))
 
 
 def hour_says(path: Path, why: Exception) -> str:
