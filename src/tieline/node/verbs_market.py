@@ -11,6 +11,7 @@ import click
 from tieline.contract.eligibility import EventKind, Order
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
+from tieline.node.verbs_products import settle
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -56,7 +57,7 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
     click.echo(f"total {found['total_kwh']:.4f} kWh")
 
 
-@main.command()
+@settle.command()
 @click.argument("rule")
 @click.argument("meter_file", type=FILE)
 @click.option("--event", "event_file", type=FILE, required=True, help="Event: TOML with timezone, start and end.")
@@ -67,7 +68,7 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
 @click.option("--currency", default="USD", show_default=True, help="Of both kinds of price: ISO 4217.")
 @click.option("--out", type=FILE, help="Write the lines of the statement to this CSV file, too.")
 @JSON
-def settle(
+def energy(
     rule: str,
     meter_file: Path,
     event_file: Path,
@@ -161,13 +162,14 @@ def eligible(
 
 @main.group()
 def rules() -> None:
-    """The rules that baselines follow, as data: list them, show one, compare two."""
+    """The rules that baselines and products follow, as data: list them, show one, compare two."""
 
 
 @rules.command(name="list")
 @JSON
 def list_rules(as_json: bool) -> None:
-    """List all baseline rules with version, certainty and source."""
+    """List all rules of baselines and of other products with version, certainty and source."""
+    from tieline.market.product import product_rules
     from tieline.market.rule import baseline_rules
 
     found = [
@@ -180,10 +182,20 @@ def list_rules(as_json: bool) -> None:
         }
         for _, rule in sorted(baseline_rules().items())
     ]
+    products = [
+        {
+            "rule": one.id,
+            "version": one.version,
+            "certainty": one.certainty,
+            "product": str(one.__struct_config__.tag),
+            "source": one.source,
+        }
+        for one in sorted(product_rules(), key=lambda each: (each.id, each.version))
+    ]
     if as_json:
-        show({"rules": found}, True)
+        show({"rules": found, "products": products}, True)
         return
-    for each in found:
+    for each in [*found, *products]:
         click.echo(f"{each['rule']:32} {each['version']:8} {each['certainty'][:24]:24} {each['source']}")
 
 
@@ -191,9 +203,16 @@ def list_rules(as_json: bool) -> None:
 @click.argument("rule")
 @JSON
 def show_rule(rule: str, as_json: bool) -> None:
-    """Show every parameter of a rule."""
+    """Show every parameter of a rule; of a product's rule every version."""
+    import msgspec
+
+    from tieline.market.product import product_rules
     from tieline.market.rule import baseline_rule
 
+    versions = [msgspec.to_builtins(one) for one in product_rules() if one.id == rule]
+    if versions:
+        show({"rule": rule, "versions": versions}, as_json)
+        return
     show(baseline_rule(rule).as_rows(), as_json)
 
 
