@@ -222,7 +222,7 @@ BAD = [
     (("capacity", "eu-fcr", "c.csv"), S2, "capacity rule 'eu-fcr' is unknown: give one of iso-ne"),
     (("capacity", "pjm-capacity-shortfall", "c.csv"), S2, "column net_cone is missing"),
     (("capacity", "pjm-capacity-shortfall", "c.csv", "--net-cone", "much"), S2, "--net-cone 'much': give"),
-    (("capacity", "iso-ne-pay-for-performance", "c.csv", "--currency", "dollar"), S2, "--currency 'dollar'"),
+    (("capacity", "iso-ne-pay-for-performance", "c.csv", "--currency", "EUR"), S2, "--currency 'EUR': give USD: the rule's rate is in it"),
     (("capacity", "iso-ne-pay-for-performance", "c.csv"), S2.replace(",6.4", ",inf"), "actual_mw = inf: give a finite number"),
     (("capacity", "iso-ne-pay-for-performance", "c.csv"), S2.replace("-04:00", ""), "row 2: start = '2025-06-24T18:00:00': give ISO 8601"),
     (("capacity", "iso-ne-pay-for-performance", "c.csv"), S2.replace("mw\n", "mw,cause\n").replace("6.4\n", "6.4,luck\n"), "row 2: cause = 'luck': give one of"),
@@ -279,3 +279,12 @@ def test_what_is_no_product_is_a_baseline_rule_and_a_misspelt_one_is_told_both()
     assert {"eu-fcr", "iso-ne-pay-for-performance", "pjm-regulation-mileage"} <= {each["rule"] for each in listed}
     shown = json.loads(CliRunner().invoke(main, ["rules", "show", "iso-ne-pay-for-performance", "--json"]).stdout)
     assert [one["rate_per_mwh"] for one in shown["versions"]] == ["2000", "3500", "5455", "9337"]
+
+
+def test_a_rules_market_has_its_currency_and_prices_may_be_in_another(tmp_path: Path) -> None:
+    samples(tmp_path, "hertz,actual_mw", np.full(360, 50.0), np.zeros(360))
+    write(tmp_path, "blocks.csv", f"start,minutes,mw,price\n{START.isoformat()},60,1,20\n")
+    words = ("reserve", "gb-dynamic-regulation", "samples.csv", "--blocks", "blocks.csv")
+    assert settle(tmp_path, *words)["currency"] == "GBP"
+    assert settle(tmp_path, *words, "--currency", "EUR")["currency"] == "EUR"
+    assert "--currency 'euro': give three capital letters" in run(tmp_path, *words, "--currency", "euro").stderr

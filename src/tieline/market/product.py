@@ -33,6 +33,7 @@ class Dated(Struct, frozen=True, forbid_unknown_fields=True, tag_field="form", k
     source: str
     certainty: str
     zone: str
+    currency: str = "USD"
     effective_from: str = ""
     effective_to: str = ""
 
@@ -179,6 +180,11 @@ def zone_of(name: str, form: type[Form]) -> str:
     """Return the zone on whose clock a rule's days are counted. Raises ConfigError naming those that exist."""
     found = next((rule.zone for rule in product_rules() if isinstance(rule, form) and rule.id == name), None)
     return found if found is not None else rule_of(name, form, date.max).zone
+
+
+def currency_of(name: str) -> str:
+    """Return the currency of a rule's own market (ISO 4217); US dollars for a name that is no product's rule."""
+    return next((rule.currency for rule in product_rules() if rule.id == name), "USD")
 
 
 def exact(value: float | str | Decimal) -> Decimal:

@@ -27,14 +27,14 @@ ORDER_745 = "ferc-order-745"
 CLAIMED_OF = ("delivered_kw", "baseline_kw", "metered_kw")
 
 
-def net_benefits_of(rto: str, reduction_file: Path, thresholds_file: Path, currency: str = "USD") -> dict[str, Any]:
+def net_benefits_of(rto: str, reduction_file: Path, thresholds_file: Path, currency: str = "") -> dict[str, Any]:
     """Return what reductions are paid by the LMP under the net benefits test, as the verb prints it.
 
     Args:
         rto: Whose months and clock: CAISO, ISO-NE, MISO, NYISO, PJM, SPP.
         reduction_file: `start,mwh,lmp`; `minutes`, `resource` as there are.
         thresholds_file: `rto,month,price`: the published threshold of each month (2024-07).
-        currency: ISO 4217.
+        currency: ISO 4217; empty: the rule's own.
 
     Raises:
         ConfigError: A file, row or field is not what it should be, or a month has no threshold.
@@ -114,7 +114,7 @@ def threshold_of(curve_file: Path) -> dict[str, Any]:
 
 
 def prohibited_of(
-    performance_file: Path, jurisdiction: str, program: str, fuel: str, currency: str = "USD", **where: Any
+    performance_file: Path, jurisdiction: str, program: str, fuel: str, currency: str = "", **where: Any
 ) -> dict[str, Any]:
     """Return what a site's reduction is paid while an engine ran there, as `tieline settle prohibited` prints it.
 
@@ -123,7 +123,7 @@ def prohibited_of(
         jurisdiction: Where the site stands: US-CA, ...
         program: What it serves.
         fuel: What the engine burns.
-        currency: ISO 4217.
+        currency: ISO 4217; empty: the rule's own.
         where: `location`, `event` and `order`, as `tieline eligible` takes them.
 
     Raises:

@@ -21,6 +21,7 @@ from tieline.market.product import (
     Ladder,
     NetCone,
     ProductLine,
+    currency_of,
     product_rules,
     rule_of,
     total_of,
@@ -99,6 +100,7 @@ def open_book(
     Raises:
         ConfigError: A file can't be read, or the currency is none.
     """
+    currency = currency or currency_of(rule_id)
     if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
         raise ConfigError(f"--currency {currency!r}: give three capital letters such as USD or GBP (ISO 4217)")
     try:
@@ -140,7 +142,7 @@ def cause_weights(rows: Rows, at: int, lacking: float) -> dict[str, float]:
 
 
 def capacity_of(
-    rule_id: str, capacity_file: Path, net_cone: Decimal | None = None, currency: str = "USD"
+    rule_id: str, capacity_file: Path, net_cone: Decimal | None = None, currency: str = ""
 ) -> dict[str, Any]:
     """Return what a capacity obligation comes to over scarce intervals, as `tieline settle capacity` prints it.
 
@@ -149,7 +151,7 @@ def capacity_of(
         capacity_file: `start,minutes,commitment_mw,balancing_ratio,actual_mw`, or for a firm service level
             `start,minutes,peak_load_kw,firm_kw,loss_factor,load_kw`; `resource`, `cause`, `cause_share` as there are.
         net_cone: Net CONE ($/MW-day), for PJM's rules, unless the file has a column `net_cone`.
-        currency: ISO 4217.
+        currency: ISO 4217; empty: the rule's own.
 
     Raises:
         ConfigError: A file, row or field is not what it should be; what would do is named.
@@ -160,6 +162,8 @@ def capacity_of(
     if form is None:
         names = sorted({r.id for r in product_rules() if isinstance(r, (BalancingRatio, NetCone))})
         raise ConfigError(f"capacity rule {rule_id!r} is unknown: give one of {', '.join(names)}")
+    if form is BalancingRatio and currency not in ("", currency_of(rule_id)):
+        raise ConfigError(f"--currency {currency!r}: give {currency_of(rule_id)}: the rule's rate is in it")
     if net_cone is not None and not (net_cone.is_finite() and 0 <= net_cone <= 100_000):
         raise ConfigError(f"--net-cone {net_cone}: give 0 to 100000 $/MW-day")
     rows = _capacity_rows(rule_id, form, capacity_file, net_cone)
@@ -231,14 +235,14 @@ def _told_level(book: Book, rows: Rows, at: int, level: FirmLevel) -> dict[str, 
     }
 
 
-def ladder_of(rule_id: str, ladder_file: Path, currency: str = "USD") -> dict[str, Any]:
+def ladder_of(rule_id: str, ladder_file: Path, currency: str = "") -> dict[str, Any]:
     """Return what nominated capacity is paid by a ladder, as `tieline settle ladder` prints it.
 
     Args:
         rule_id: A ladder's name.
         ladder_file: `start,nominated_kw,delivered_kw,price_per_kw`; `minutes`, `resource`, `cause`, `cause_share` as
             there are.
-        currency: ISO 4217.
+        currency: ISO 4217; empty: the rule's own.
 
     Raises:
         ConfigError: A file, row or field is not what it should be; what would do is named.

@@ -70,14 +70,14 @@ class Samples:
         return int(np.diff(self.rows.starts_ns[a:b]).min()) if b - a > 1 else SECOND_NS
 
 
-def regulation_of(rule_id: str, samples_file: Path, hours_file: Path, currency: str = "USD") -> dict[str, Any]:
+def regulation_of(rule_id: str, samples_file: Path, hours_file: Path, currency: str = "") -> dict[str, Any]:
     """Return what hours of regulation are paid, as `tieline settle regulation` prints it.
 
     Args:
         rule_id: A regulation rule's name.
         samples_file: `start,signal,response` each 10 s in one unit; `reference` (the traditional signal), `resource`.
         hours_file: `start,mw,rmccp,rmpcp`; `mileage_ratio` (else made from `reference`), `resource`, `cause`.
-        currency: ISO 4217.
+        currency: ISO 4217; empty: the rule's own.
 
     Raises:
         ConfigError: A file, row or field is not what it should be, or the rule doesn't hold; what would do is named.
@@ -172,14 +172,14 @@ def _told_hour(book: Book, hour: Hour, found: Score, rule: Regulation) -> dict[s
     }  # fmt: skip
 
 
-def reserve_of(rule_id: str, samples_file: Path, blocks_file: Path, currency: str = "EUR") -> dict[str, Any]:
+def reserve_of(rule_id: str, samples_file: Path, blocks_file: Path, currency: str = "") -> dict[str, Any]:
     """Return what blocks of a frequency reserve are paid, as `tieline settle reserve` prints it.
 
     Args:
         rule_id: `eu-fcr`, `gb-dynamic-containment` and its kin, or `eu-afrr`.
         samples_file: `start,hertz,actual_mw` (aFRR: `start,set_point_mw,actual_mw`); `resource`, `cause`.
         blocks_file: `start,minutes,mw,price` (per MW and hour); `energy_price` (per MWh), `resource`.
-        currency: ISO 4217.
+        currency: ISO 4217; empty: the rule's own.
 
     Raises:
         ConfigError: A file, row or field is not what it should be; what would do is named.

@@ -16,8 +16,7 @@ from tieline.node.cli import main, show
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 OUT = click.option("--out", type=FILE, help="Write the lines of the statement to this CSV file, too.")
-USD = click.option("--currency", default="USD", show_default=True, help="Of all prices: ISO 4217.")
-EUR = click.option("--currency", default="EUR", show_default=True, help="Of all prices: ISO 4217.")
+CURRENCY = click.option("--currency", default="", help="Of all prices, ISO 4217; left out: the rule's own.")
 
 
 class Products(click.Group):
@@ -73,7 +72,7 @@ def _word(value: Any) -> str:
 @click.argument("rule")
 @click.argument("capacity_file", type=FILE)
 @click.option("--net-cone", help="Net CONE ($/MW-day), for PJM's rules where the file has no column net_cone.")
-@USD
+@CURRENCY
 @OUT
 @JSON
 def capacity(
@@ -92,7 +91,7 @@ def capacity(
 @settle.command()
 @click.argument("rule")
 @click.argument("ladder_file", type=FILE)
-@USD
+@CURRENCY
 @OUT
 @JSON
 def ladder(rule: str, ladder_file: Path, currency: str, out: Path | None, as_json: bool) -> None:
@@ -106,7 +105,7 @@ def ladder(rule: str, ladder_file: Path, currency: str, out: Path | None, as_jso
 @click.argument("rule")
 @click.argument("samples_file", type=FILE)
 @click.option("--hours", "hours_file", type=FILE, required=True, help="Sold and priced: start,mw,rmccp,rmpcp.")
-@USD
+@CURRENCY
 @OUT
 @JSON
 def regulation(rule: str, samples_file: Path, hours_file: Path, currency: str, out: Path | None, as_json: bool) -> None:
@@ -120,7 +119,7 @@ def regulation(rule: str, samples_file: Path, hours_file: Path, currency: str, o
 @click.argument("rule")
 @click.argument("samples_file", type=FILE)
 @click.option("--blocks", "blocks_file", type=FILE, required=True, help="Sold: start,minutes,mw,price.")
-@EUR
+@CURRENCY
 @OUT
 @JSON
 def reserve(rule: str, samples_file: Path, blocks_file: Path, currency: str, out: Path | None, as_json: bool) -> None:
@@ -135,7 +134,7 @@ def reserve(rule: str, samples_file: Path, blocks_file: Path, currency: str, out
 @click.option("--rto", help="Whose months: CAISO, ISO-NE, MISO, NYISO, PJM or SPP.")
 @click.option("--thresholds", "thresholds_file", type=FILE, help="Published thresholds: rto,month,price.")
 @click.option("--curve", is_flag=True, help="FILE is a supply curve (price,mw): make the threshold price from it.")
-@USD
+@CURRENCY
 @OUT
 @JSON
 def net_benefits(
@@ -170,7 +169,7 @@ def net_benefits(
 @click.option(
     "--order", type=click.Choice(["", "permits", "permits_disadvantaged"]), default="", help="An order in force."
 )
-@USD
+@CURRENCY
 @OUT
 @JSON
 def prohibited(
