@@ -126,7 +126,7 @@ def test_hot_and_cold_files_give_the_same_bits(tmp_path: Path) -> None:
         write_hot(tmp_path, each, block)
         write_cold(tmp_path, each, block, [f"m{k}" for k in range(METERS)])
     plan = Plan.of(baseline_rule("caiso-residential-5-in-10"), event, LeftOut(), PER_DAY)
-    made = [settle_part(plan, blocks, 0) for blocks in (InMemory(days), HotDays(tmp_path), ColdDays(tmp_path, PER_DAY))]
+    made = [settle_part(plan, blocks, 0) for blocks in (InMemory(days), HotDays(tmp_path), ColdDays(tmp_path))]
     for each in made[1:]:
         assert each.performance.tobytes() == made[0].performance.tobytes()
     assert column(16, PER_DAY) == "kwh_1600"
@@ -136,8 +136,8 @@ def test_files_that_are_no_days_of_these_meters_are_refused_by_name(tmp_path: Pa
     block = np.ones((PER_DAY, 3), np.float32)
     write_cold(tmp_path, date(2024, 7, 30), block, ["a", "b", "c"])
     write_cold(tmp_path, date(2024, 7, 31), block[:, :2], ["a", "b"])
-    with pytest.raises(ConfigError, match=r"2024-07-31.parquet: 2 meters: give those of the first day, 3"):
-        ColdDays(tmp_path, PER_DAY)
+    with pytest.raises(ConfigError, match=r"2024-07-31.parquet: 2 meters: give those of 2024-07-30.parquet, 3"):
+        ColdDays(tmp_path)
     np.save(tmp_path / "2024-07-30.npy", np.ones(4))
     with pytest.raises(ConfigError, match=r"2024-07-30.npy: float64 of shape \(4,\): give float32"):
         HotDays(tmp_path)

@@ -67,6 +67,7 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
 @click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
 @click.option("--currency", default="USD", show_default=True, help="Of both kinds of price: ISO 4217.")
 @click.option("--out", type=FILE, help="Write the lines of the statement to this CSV file, too.")
+@click.option("--shares", "shares_file", type=FILE, help="Of a folder of day files: write meter,kwh,amount here.")
 @JSON
 def energy(
     rule: str,
@@ -78,11 +79,13 @@ def energy(
     level: str | None,
     currency: str,
     out: Path | None,
+    shares_file: Path | None,
     as_json: bool,
 ) -> None:
     """Settle an event from files: baseline, two-settlement at each interval's own price, owners' shares to the cent.
 
-    The same files give the same statement, line by line; see docs/do/baseline.md.
+    METER_FILE is CSV or Parquet, or a folder of day files for very many meters (`tieline settle pack`). The same files
+    give the same statement, line by line; see docs/do/baseline.md.
     """
     from tieline.node.analysis_settle import settlement_of, write_lines
 
@@ -90,7 +93,20 @@ def energy(
         share = Decimal(operator_share)
     except InvalidOperation:
         raise ConfigError(f"--operator-share {operator_share!r}: give 0 to 1") from None
-    found = settlement_of(rule, meter_file, event_file, awards_file, prices_file, share, level, currency)
+    if meter_file.is_dir():
+        from tieline.node.analysis_fleet import fleet_settlement_of
+
+        if level == "registration":
+            raise ConfigError("--level registration: a folder of day files is settled a meter at a time: leave it out")
+        found = fleet_settlement_of(
+            rule, meter_file, event_file, awards_file, prices_file, share, currency, shares_file
+        )
+    elif shares_file is not None:
+        raise ConfigError(
+            f"--shares {shares_file}: give a folder of day files; --json tells the owners of a meter file"
+        )
+    else:
+        found = settlement_of(rule, meter_file, event_file, awards_file, prices_file, share, level, currency)
     if out is not None:
         write_lines(found["lines"], out)
     if as_json:
@@ -103,7 +119,7 @@ def energy(
     for cause, amount in found["shortfall_by_cause"].items():
         click.echo(f"  of it by {cause.replace('_', ' ')}: {amount}")
     click.echo(f"total {found['total']}, operator {found['operator']}, undistributed {found['undistributed']}")
-    for name, share_of in found["owners"].items():
+    for name, share_of in found.get("owners", {}).items():
         click.echo(f"  {name}: {share_of['amount']} for {share_of['kwh']:.3f} kWh")
     for flag in found["flags"]:
         click.echo(f"note: {flag}")

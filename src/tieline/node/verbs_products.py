@@ -213,3 +213,15 @@ def claims(claims_file: Path, out: Path | None, as_json: bool) -> None:
         told = f"{line['granted_kw']:g} of {line['wanted_kw']:g} kW{why}"
         click.echo(f"{line['start']} {who}{line['market']}: {told}")
     click.echo(f"granted {found['granted_kw']:g} kW of {found['delivered_kw']:g} kW delivered")
+
+
+@settle.command()
+@click.argument("meter_file", type=FILE)
+@click.argument("folder", type=FILE)
+@click.option("--timezone", "zone", required=True, help="On whose clock days begin: an IANA name.")
+@JSON
+def pack(meter_file: Path, folder: Path, zone: str, as_json: bool) -> None:
+    """Write a meter file as day files, from which `tieline settle RULE FOLDER` settles very many meters fast."""
+    from tieline.node.analysis_fleet import pack_days
+
+    show(pack_days(meter_file, folder, zone), as_json)

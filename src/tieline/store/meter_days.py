@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from tieline.errors import ConfigError
 
 Block = NDArray[np.float32]
+METERS = b"tieline.meters"
+"""Key of a file's hash of its meters' names, so that a million names are not compared for each day."""
 PART = 65_536
 """Meters in a part: large enough for long reads, small enough that a part's like days stay near the processor."""
 
@@ -64,34 +67,61 @@ class HotDays:
 class ColdDays:
     """Parquet day files in a folder: `DAY.parquet`, a column an interval, a row group a part."""
 
-    def __init__(self, folder: Path, per_day: int) -> None:
+    def __init__(self, folder: Path) -> None:
         """Open all days of a folder.
 
         Raises:
-            ConfigError: A file is no such day, or has other meters or another order of them than the first.
+            ConfigError: There is no day, a file is none, or has other meters, another order or other intervals than the
+                first.
         """
-        self._per_day = per_day
         self._days: dict[date, Path] = {}
-        groups: list[int] | None = None
+        first: tuple[Path, list[int], bytes, list[str]] | None = None
         for path in sorted(folder.glob("*.parquet")):
             try:
                 meta = pyarrow.parquet.read_metadata(path)
                 self._days[date.fromisoformat(path.stem)] = path
             except (ValueError, OSError, pa.ArrowException) as error:
-                raise ConfigError(f"{path}: {error}: give a day of meters, YYYY-MM-DD.parquet") from None
-            mine = [meta.row_group(k).num_rows for k in range(meta.num_row_groups)]
-            if mine != (groups := groups or mine):
-                raise ConfigError(f"{path}: {sum(mine)} meters: give those of the first day, {sum(groups)}")
+                told = str(error).splitlines()[0]
+                raise ConfigError(f"{path}: {told}: give a day of meters, YYYY-MM-DD.parquet") from None
+            names = [name for name in meta.schema.names if name.startswith("kwh_")]
+            groups = [meta.row_group(k).num_rows for k in range(meta.num_row_groups)]
+            mine = (path, groups, _meters_hash(path, meta), names)
+            if first is None:
+                first = mine
+            if groups != first[1]:
+                raise ConfigError(f"{path}: {sum(groups)} meters: give those of {first[0].name}, {sum(first[1])}")
+            if mine[2:] != first[2:]:
+                what = "meters" if mine[2] != first[2] else "intervals"
+                raise ConfigError(f"{path}: other {what} than {first[0].name} has: give the same in the same order")
+        if first is None or first[3] != [column(k, len(first[3])) for k in range(len(first[3]))] or not first[3]:
+            raise ConfigError(f"{folder}: no days of meters: give YYYY-MM-DD.parquet with meter,kwh_0000,...")
+        self._first, self.per_day, self.parts = first[0], len(first[3]), len(first[1])
+
+    def meters(self) -> pa.ChunkedArray:
+        """Return the names of all meters, in their order."""
+        return pyarrow.parquet.read_table(self._first, columns=["meter"])["meter"]
 
     def read(self, day: date, intervals: Sequence[int], part: int) -> Block | None:
         """Return these intervals of a day for a part's meters; shape (k, m)."""
         path = self._days.get(day)
         if path is None:
             return None
-        names = [column(k, self._per_day) for k in intervals]
+        names = [column(k, self.per_day) for k in intervals]
         with pyarrow.parquet.ParquetFile(path) as file:
             table = file.read_row_group(part, columns=names, use_threads=False)
         return np.stack([table[name].to_numpy().astype(np.float32, copy=False) for name in names])
+
+
+def _hash_of(meters: pa.Array | pa.ChunkedArray) -> bytes:
+    return blake2b("\n".join(meters.to_pylist()).encode(), digest_size=12).hexdigest().encode()
+
+
+def _meters_hash(path: Path, meta: pyarrow.parquet.FileMetaData) -> bytes:
+    """Return the hash of a file's meters in their order: as it was written, or made from its column."""
+    if "meter" not in meta.schema.names:
+        raise ConfigError(f"{path}: column meter is missing: give meter,kwh_0000,...")
+    kept: bytes | None = (meta.metadata or {}).get(METERS)
+    return kept or _hash_of(pyarrow.parquet.read_table(path, columns=["meter"])["meter"])
 
 
 def write_hot(folder: Path, day: date, block: Block) -> None:
@@ -102,7 +132,9 @@ def write_hot(folder: Path, day: date, block: Block) -> None:
 def write_cold(folder: Path, day: date, block: Block, meters: Sequence[str] | pa.Array) -> None:
     """Write a day as Parquet: a column an interval, a row group a part."""
     names = [column(k, len(block)) for k in range(len(block))]
-    table = pa.table({"meter": meters, **{name: pa.array(row) for name, row in zip(names, block, strict=True)}})
+    column_of = meters if isinstance(meters, pa.Array) else pa.array(meters)
+    table = pa.table({"meter": column_of, **{name: pa.array(row) for name, row in zip(names, block, strict=True)}})
+    table = table.replace_schema_metadata({METERS: _hash_of(column_of)})
     pyarrow.parquet.write_table(
         table, folder / f"{day}.parquet", row_group_size=PART, compression="none", use_dictionary=False,
         write_statistics=False,
