@@ -29,8 +29,13 @@ class InMemory:
     def __init__(self, days: Blocks) -> None:
         self.days = days
 
-    def read(self, day: date, intervals, part: int):
-        return self.days[day][list(intervals)] if day in self.days else None
+    def size(self, part: int) -> int:
+        return METERS
+
+    def read(self, day: date, intervals, part: int, into: np.ndarray) -> bool:
+        if day in self.days:
+            into[:] = self.days[day][list(intervals)]
+        return day in self.days
 
 
 def fleet(seed: int, day: date, gaps: float, low: float) -> Blocks:

@@ -110,7 +110,8 @@ def _agrees(plan: Plan, blocks: DayBlocks, gain: Gain, seed: int) -> bool:
         part, at = divmod(meter, PART)
         load = {}
         for day in (DAY, *plan.candidates):
-            if (block := blocks.read(day, range(PER_DAY), part)) is not None:
+            block = np.empty((PER_DAY, blocks.size(part)), np.float32)
+            if blocks.read(day, range(PER_DAY), part, block):
                 load[day] = block[:, at].astype(np.float64)
         alone = compute(plan.rule, load, EVENT, event_days=APART.event_days, holidays=APART.holidays)
         agrees &= abs(float(alone.performance.sum()) * 1e6 - int(gain.milliwatt_hours[meter])) <= 1.0

@@ -33,8 +33,12 @@ NO_DAY = -1
 class DayBlocks(Protocol):
     """Where readings of many meters lie by day (kWh), all on the event day's clock."""
 
-    def read(self, day: date, intervals: Sequence[int], part: int) -> Block | None:
-        """Return these intervals of a day for a part's meters, shape (k, m); NaN: no reading; None: no such day."""
+    def size(self, part: int) -> int:
+        """Return how many meters a part has."""
+        ...
+
+    def read(self, day: date, intervals: Sequence[int], part: int, into: Block) -> bool:
+        """Fill in these intervals of a day for a part's meters, shape (k, m), NaN: no reading; false: no such day."""
         ...
 
 
@@ -119,30 +123,34 @@ def settle_part(plan: Plan, blocks: DayBlocks, part: int) -> Columns:
     Raises:
         ValueError: There is no reading of the event day.
     """
-    actual = blocks.read(plan.event.day, plan.intervals, part)
-    if actual is None:
+    wide, count = len(plan.intervals), blocks.size(part)
+    actual = np.empty((wide, count), np.float32)
+    if not blocks.read(plan.event.day, plan.intervals, part, actual):
         raise ValueError(f"no load for the event day {plan.event.day}")
     made = _empty(plan, actual)
-    rows = np.arange(actual.shape[1])
-    found: list[tuple[int, Block]] = []
-    for at, block in _there(plan, blocks, part):
-        found.append((at, block if len(rows) == actual.shape[1] else block[:, rows]))
-        if len(found) < plan.pool_n:
-            continue
-        hungry = _fill(plan, made, found, actual, rows)
-        if not hungry.any():
-            return made
-        found = [(k, each[:, hungry]) for k, each in found]
+    left = iter(enumerate(plan.candidates))
+    cube = np.empty((plan.pool_n, wide, count), np.float32)
+    days: list[int] = []
+    while len(days) < plan.pool_n and (found := _next(plan, blocks, part, left, cube[len(days)])) is not None:
+        days.append(found)
+    rows = np.arange(count)
+    hungry = _fill(plan, made, days, cube[: len(days)], actual, rows)
+    more = np.empty((wide, count), np.float32)
+    while hungry.any() and (found := _next(plan, blocks, part, left, more)) is not None:
+        # Few by now: their days are copied out, the others are done.
         rows = rows[hungry]
-    _fill(plan, made, found, actual, rows)
+        cube = np.concatenate([cube[: len(days), :, hungry], more[None, :, rows]])
+        days.append(found)
+        hungry = _fill(plan, made, days, cube, actual, rows)
     return made
 
 
-def _there(plan: Plan, blocks: DayBlocks, part: int) -> Iterator[tuple[int, Block]]:
-    for at, day in enumerate(plan.candidates):
-        block = blocks.read(day, plan.intervals, part)
-        if block is not None:
-            yield at, block
+def _next(plan: Plan, blocks: DayBlocks, part: int, left: Iterator[tuple[int, date]], into: Block) -> int | None:
+    """Read the next like day that there is, and return which of the candidates it is."""
+    for at, day in left:
+        if blocks.read(day, plan.intervals, part, into):
+            return at
+    return None
 
 
 def _empty(plan: Plan, actual: Block) -> Columns:
@@ -154,10 +162,9 @@ def _empty(plan: Plan, actual: Block) -> Columns:
     )  # fmt: skip
 
 
-def _fill(plan: Plan, made: Columns, found: list[tuple[int, Block]], actual: Block, rows: NDArray[np.int64]) -> Mask:
-    """Settle some meters by the days found so far, and return whose pool isn't full yet."""
+def _fill(plan: Plan, made: Columns, days: Sequence[int], cube: Block, actual: Block, rows: NDArray[np.int64]) -> Mask:
+    """Settle some meters by the days read so far, and return whose pool isn't full yet."""
     rule, n, whole = plan.rule, plan.event_n, len(rows) == actual.shape[1]
-    cube = np.stack([block for _, block in found]) if found else np.zeros((0, *actual.shape), np.float32)[:, :, rows]
     count = len(rows)
     into = (
         np.empty((n, count)), np.empty((n, count)), np.empty(count), np.empty(count),
@@ -172,7 +179,7 @@ def _fill(plan: Plan, made: Columns, found: list[tuple[int, Block]], actual: Blo
     at = slice(None) if whole else rows
     made.baseline[:, at], made.performance[:, at] = baseline, performance
     made.factor[at], made.addend[at] = factor, addend
-    index = np.array([*(k for k, _ in found), NO_DAY], np.int8)
+    index = np.array([*days, NO_DAY], np.int8)
     made.day_of[:, at] = index[day_of]
     made.has_baseline[at] = (status & TOO_FEW) == 0
     hungry: Mask = (status & HUNGRY) != 0

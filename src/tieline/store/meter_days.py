@@ -55,13 +55,20 @@ class HotDays:
             if block.dtype != np.float32 or block.ndim != 2:
                 raise ConfigError(f"{path}: {block.dtype} of shape {block.shape}: give float32, (intervals, meters)")
 
-    def read(self, day: date, intervals: Sequence[int], part: int) -> Block | None:
-        """Return these intervals of a day for a part's meters; shape (k, m)."""
+    def size(self, part: int) -> int:
+        """Return how many meters a part has."""
+        at = parts_of(next(iter(self._days.values())).shape[1])[part]
+        return int(at.stop) - int(at.start)
+
+    def read(self, day: date, intervals: Sequence[int], part: int, into: Block) -> bool:
+        """Fill in these intervals of a day for a part's meters, shape (k, m); false: no such day."""
         block = self._days.get(day)
         if block is None:
-            return None
+            return False
         at = parts_of(block.shape[1])[part]
-        return np.stack([block[k, at] for k in intervals])
+        for k, interval in enumerate(intervals):
+            into[k] = block[interval, at]
+        return True
 
 
 class ColdDays:
@@ -95,21 +102,28 @@ class ColdDays:
                 raise ConfigError(f"{path}: other {what} than {first[0].name} has: give the same in the same order")
         if first is None or first[3] != [column(k, len(first[3])) for k in range(len(first[3]))] or not first[3]:
             raise ConfigError(f"{folder}: no days of meters: give YYYY-MM-DD.parquet with meter,kwh_0000,...")
-        self._first, self.per_day, self.parts = first[0], len(first[3]), len(first[1])
+        self._first, self._sizes = first[0], first[1]
+        self.per_day, self.parts = len(first[3]), len(first[1])
 
     def meters(self) -> pa.ChunkedArray:
         """Return the names of all meters, in their order."""
         return pyarrow.parquet.read_table(self._first, columns=["meter"])["meter"]
 
-    def read(self, day: date, intervals: Sequence[int], part: int) -> Block | None:
-        """Return these intervals of a day for a part's meters; shape (k, m)."""
+    def size(self, part: int) -> int:
+        """Return how many meters a part has."""
+        return self._sizes[part]
+
+    def read(self, day: date, intervals: Sequence[int], part: int, into: Block) -> bool:
+        """Fill in these intervals of a day for a part's meters, shape (k, m); false: no such day."""
         path = self._days.get(day)
         if path is None:
-            return None
+            return False
         names = [column(k, self.per_day) for k in intervals]
         with pyarrow.parquet.ParquetFile(path) as file:
             table = file.read_row_group(part, columns=names, use_threads=False)
-        return np.stack([table[name].to_numpy().astype(np.float32, copy=False) for name in names])
+        for k, name in enumerate(names):
+            into[k] = table[name].to_numpy()
+        return True
 
 
 def _hash_of(meters: pa.Array | pa.ChunkedArray) -> bytes:
