@@ -21,8 +21,8 @@ from tieline.errors import ConfigError
 Block = NDArray[np.float32]
 METERS = b"tieline.meters"
 """Key of a file's hash of its meters' names, so that a million names are not compared for each day."""
-PART = 65_536
-"""Meters in a part: large enough for long reads, small enough that a part's like days stay near the processor."""
+PART = 50_000
+"""Meters in a part: large enough for long reads, and no power of two, whose strides would share a few cache lines."""
 
 
 def column(interval: int, per_day: int) -> str:
