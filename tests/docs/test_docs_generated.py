@@ -19,7 +19,8 @@ def test_the_page_of_points_is_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["settings.md", "cli.md", "records.md", "commands.md", "links.md", "dnp3.md", "baselines.md"]
+    "name",
+    ["settings.md", "cli.md", "records.md", "commands.md", "links.md", "dnp3.md", "baselines.md", "products.md"],
 )
 def test_a_generated_page_is_what_the_code_says_today(name: str) -> None:
     page = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")

@@ -11,6 +11,14 @@ def test_the_kernel_of_the_bench_is_the_optimum_that_highs_finds() -> None:
     assert found["off_optimum"][1_000] <= 5e-7
 
 
-@pytest.mark.parametrize(("name", "field"), [("shares", "exact"), ("eligible", "sample_agrees")])
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("shares", "exact"),
+        ("eligible", "sample_agrees"),
+        ("settle-event", "sample_agrees"),
+        ("settle-event", "same_bits"),
+    ],
+)
 def test_a_bench_of_the_business_is_exact(name: str, field: str) -> None:
     assert measure(name, 2, True, lambda line: None)[field] is True

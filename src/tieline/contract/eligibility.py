@@ -46,6 +46,8 @@ class EligibilityRule(Struct, frozen=True, forbid_unknown_fields=True):
     location: Words = "*"
     event: Words = "*"
     order: Words = "*"
+    pays_rest: bool = True
+    """Whether what a denied resource's site reduced besides is paid; no: while it ran, nothing of the site is."""
 
 
 class Case(Struct, frozen=True):
@@ -72,6 +74,7 @@ class Verdict(Struct, frozen=True):
     version: str
     source: str
     says: str
+    pays_rest: bool = True
 
     def refusal(self, case: Case) -> Refusal | None:
         """Return the refusal that this verdict is, or None where it allows."""
@@ -118,7 +121,7 @@ def judge(case: Case, rules: Sequence[EligibilityRule] | None = None) -> Verdict
     for rule in eligibility_rules() if rules is None else rules:
         fits = all(_fits(getattr(rule, name), getattr(case, name)) for name in (*NAMED, "location", "event", "order"))
         if fits:
-            return Verdict(rule.allow, rule.id, rule.version, rule.source, rule.says)
+            return Verdict(rule.allow, rule.id, rule.version, rule.source, rule.says, rule.pays_rest)
     return DENIED
 
 
@@ -219,3 +222,17 @@ def net_performance(performance: Floats, prohibited: Floats) -> Floats:
     """
     lowered: Floats = np.where(performance > 0, np.maximum(performance - np.maximum(prohibited, 0.0), 0.0), performance)
     return lowered
+
+
+def paid_performance(verdict: Verdict, performance: Floats, prohibited: Floats) -> Floats:
+    """Return which part of a site's performance is paid, by the verdict on the engine that ran there meanwhile.
+
+    An engine that may serve counts; one that may not is taken off (`net_performance`); where its rule says so, nothing
+    of the site is paid while it ran: test events and disadvantaged communities (CPUC Resolution E-4906).
+    """
+    if verdict.is_eligible:
+        return performance
+    if verdict.pays_rest:
+        return net_performance(performance, prohibited)
+    left: Floats = np.where(prohibited > 0, np.minimum(performance, 0.0), performance)
+    return left

@@ -63,13 +63,10 @@ def settlement_of(
     Raises:
         ConfigError: A file, row or field is not what it should be; what would do is named.
     """
-    if not (operator_share.is_finite() and 0 <= operator_share <= 1):
-        raise ConfigError(f"--operator-share {operator_share}: give 0 to 1")
-    if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
-        raise ConfigError(f"--currency {currency!r}: give three capital letters such as USD or GBP (ISO 4217)")
+    require_money(operator_share, currency)
     rule, event, meters = baseline_rule(rule_id), read_event(event_file), read_meters(meter_file)
     made = made_of(rule, meter_file, meters, event_file, event, level)
-    asked = _asked(awards_file, prices_file, event, made.step_ns, meter_file)
+    asked = asked_of(awards_file, prices_file, event, made.step_ns, meter_file)
     found = list(made.baselines.values())
     read = [meter_file, event_file, awards_file, prices_file]
     read += [] if event.temperature is None else [event.temperature]
@@ -86,23 +83,33 @@ def settlement_of(
         "statement": statement, "rule": rule.id, "version": rule.version, "source": rule.source,
         "certainty": rule.certainty, "level": made.level, "currency": currency,
         "awarded_kwh": float(np.sum(asked.mw) * asked.step_ns / HOUR_NS * 1e3), "delivered_kwh": float(gained.sum()),
-        **_sums(lines), "total": str(total), "input_hash": inputs,
-        "lines": [_line(line, event) for line in lines],
+        **sums_of(lines), "total": str(total), "input_hash": inputs,
+        "lines": [line_told(line, event) for line in lines],
         "flags": [
             *(f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags),
             *dict.fromkeys(flag for one in found for flag in one.flags),
-            *_uncovered(asked, event, made.step_ns),
+            *uncovered(asked, event, made.step_ns),
         ],
     }  # fmt: skip
     return told | _shares(made, total, operator_share)
 
 
-def _uncovered(asked: AwardFile, event: EventFile, step_ns: int) -> list[str]:
+def require_money(operator_share: Decimal, currency: str) -> None:
+    """Do nothing for a share of 0 to 1 and a currency's name. Raises ConfigError naming the option that is neither."""
+    if not (operator_share.is_finite() and 0 <= operator_share <= 1):
+        raise ConfigError(f"--operator-share {operator_share}: give 0 to 1")
+    if not (len(currency) == 3 and currency.isascii() and currency.isupper()):
+        raise ConfigError(f"--currency {currency!r}: give three capital letters such as USD or GBP (ISO 4217)")
+
+
+def uncovered(asked: AwardFile, event: EventFile, step_ns: int) -> list[str]:
+    """Return what of an event has no award, as a flag."""
     count = (event.end_ns - event.start_ns - len(asked.starts_ns) * asked.step_ns) // step_ns
     return [f"{count} intervals of the event have no award: nothing is paid for them"] if count else []
 
 
-def _asked(awards_file: Path, prices_file: Path, event: EventFile, step_ns: int, meter_file: Path) -> AwardFile:
+def asked_of(awards_file: Path, prices_file: Path, event: EventFile, step_ns: int, meter_file: Path) -> AwardFile:
+    """Return awards and prices of an event. Raises ConfigError naming what is outside it or off its grid."""
     starts_ns, (mw, price) = read_column(awards_file, ("start", "mw", "price"), MOST_MW)
     rt_starts_ns, (rt_price,) = read_column(prices_file, ("start", "price"), MOST_PRICE)
     if not len(starts_ns) or not len(rt_starts_ns):
@@ -140,20 +147,22 @@ def _lines(
             start_ns = event.start_ns + k * step_ns
             delivered_w = float(gained[k]) * 1e3 * HOUR_NS / step_ns
             cause = "no_meter_data" if unread[k] else "underperformed"
-            steps.append(Measured(start_ns, start_ns + step_ns, delivered_w, _price(asked, start_ns), {cause: 1.0}))
+            steps.append(Measured(start_ns, start_ns + step_ns, delivered_w, price_at(asked, start_ns), {cause: 1.0}))
         award = derive("award", basis.input_hash, at_ns)
         lines += award_lines(basis, award, at_ns, at_ns + asked.step_ns, mw * 1e6, price, steps)
     return lines
 
 
-def _price(asked: AwardFile, at_ns: int) -> float:
+def price_at(asked: AwardFile, at_ns: int) -> float:
+    """Return the real-time price of an instant. Raises ConfigError where there is none."""
     k = int(np.searchsorted(asked.rt_starts_ns, at_ns, side="right")) - 1
     if k < 0 or at_ns >= int(asked.rt_starts_ns[k]) + asked.rt_step_ns:
         raise ConfigError(f"no real-time price for {iso(at_ns)}: give one for each interval of the awards")
     return float(asked.rt_price[k])
 
 
-def _sums(lines: Sequence[Line]) -> dict[str, Any]:
+def sums_of(lines: Sequence[Line]) -> dict[str, Any]:
+    """Return what lines come to by kind, and what lacks by cause."""
     kinds: dict[str, Decimal] = {}
     causes: dict[str, Decimal] = {}
     for line in lines:
@@ -166,7 +175,8 @@ def _sums(lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def _line(line: Line, event: EventFile) -> dict[str, Any]:
+def line_told(line: Line, event: EventFile) -> dict[str, Any]:
+    """Return a line as a screen or a program reads it."""
     start, end = (from_ns(at).astimezone(event.zone).isoformat() for at in (line.start_ns, line.end_ns))
     return {
         "id": line.id, "kind": line.kind, "start": start, "end": end, "kwh": line.energy_wh / 1e3,

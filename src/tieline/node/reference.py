@@ -16,7 +16,9 @@ from msgspec import NODEFAULT, Struct
 from tieline.desk.facts import FACTS
 from tieline.links.grid.dnp3 import page as dnp3
 from tieline.links.grid.dnp3.binding import Binding
+from tieline.market.product import product_rules
 from tieline.market.rule import baseline_rules
+from tieline.market.settlement import shortfall_causes
 from tieline.node.cli import main
 from tieline.node.config import Settings
 from tieline.resource import command, point
@@ -149,6 +151,34 @@ def baselines_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def products_page() -> str:
+    """Return the page of product rules, every version with its days and certainty, and of the causes of a lack."""
+    lines = [
+        "# Product rules", "",
+        "Generated from `rules/products.toml`. V: read in a public source; K: a published rule that was not",
+        "read again. The local day of what is settled chooses the version.",
+    ]  # fmt: skip
+    for rule in sorted(product_rules(), key=lambda one: (one.id, one.version)):
+        span = f"{rule.effective_from or 'not known'} to {rule.effective_to or 'not known'}"
+        lines += ["", f"## {rule.id} {rule.version}", "", f"{rule.source}. Certainty: {rule.certainty}.", ""]
+        lines += ["| parameter | value |", "|---|---|", f"| in force | {span} |"]
+        for field, value in msgspec.to_builtins(rule).items():
+            if field not in ("id", "version", "source", "certainty", "effective_from", "effective_to"):
+                rows = value if isinstance(value, (list, tuple)) else [value]
+                shown = "; ".join(_plain(row) for row in rows)
+                lines.append(f"| `{field}` | {shown or 'none'} |")
+    lines += ["", "## Causes of a lack", "", "| cause | excused | what it says | source |", "|---|---|---|---|"]
+    for name, cause in shortfall_causes().items():
+        lines.append(f"| `{name}` | {'yes' if cause.excused else 'no'} | {cause.says} | {cause.source} |")
+    return "\n".join([*lines, ""])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {one}" for key, one in value.items() if one is not None)
+    return ", ".join(str(one) for one in value) if isinstance(value, (list, tuple)) else str(value)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "cli.md": cli_page,
@@ -156,6 +186,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "links.md": links_page,
     "baselines.md": baselines_page,
+    "products.md": products_page,
     "dnp3.md": lambda: dnp3.markdown(Binding(0, (), ())),
     "points.md": lambda: point.markdown(),
 }

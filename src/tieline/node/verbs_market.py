@@ -11,6 +11,7 @@ import click
 from tieline.contract.eligibility import EventKind, Order
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
+from tieline.node.verbs_products import settle
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -56,7 +57,7 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
     click.echo(f"total {found['total_kwh']:.4f} kWh")
 
 
-@main.command()
+@settle.command()
 @click.argument("rule")
 @click.argument("meter_file", type=FILE)
 @click.option("--event", "event_file", type=FILE, required=True, help="Event: TOML with timezone, start and end.")
@@ -66,8 +67,9 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
 @click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
 @click.option("--currency", default="USD", show_default=True, help="Of both kinds of price: ISO 4217.")
 @click.option("--out", type=FILE, help="Write the lines of the statement to this CSV file, too.")
+@click.option("--shares", "shares_file", type=FILE, help="Of a folder of day files: write meter,kwh,amount here.")
 @JSON
-def settle(
+def energy(
     rule: str,
     meter_file: Path,
     event_file: Path,
@@ -77,11 +79,13 @@ def settle(
     level: str | None,
     currency: str,
     out: Path | None,
+    shares_file: Path | None,
     as_json: bool,
 ) -> None:
     """Settle an event from files: baseline, two-settlement at each interval's own price, owners' shares to the cent.
 
-    The same files give the same statement, line by line; see docs/do/baseline.md.
+    METER_FILE is CSV or Parquet, or a folder of day files for very many meters (`tieline settle pack`). The same files
+    give the same statement, line by line; see docs/do/baseline.md.
     """
     from tieline.node.analysis_settle import settlement_of, write_lines
 
@@ -89,7 +93,20 @@ def settle(
         share = Decimal(operator_share)
     except InvalidOperation:
         raise ConfigError(f"--operator-share {operator_share!r}: give 0 to 1") from None
-    found = settlement_of(rule, meter_file, event_file, awards_file, prices_file, share, level, currency)
+    if meter_file.is_dir():
+        from tieline.node.analysis_fleet import fleet_settlement_of
+
+        if level == "registration":
+            raise ConfigError("--level registration: a folder of day files is settled a meter at a time: leave it out")
+        found = fleet_settlement_of(
+            rule, meter_file, event_file, awards_file, prices_file, share, currency, shares_file
+        )
+    elif shares_file is not None:
+        raise ConfigError(
+            f"--shares {shares_file}: give a folder of day files; --json tells the owners of a meter file"
+        )
+    else:
+        found = settlement_of(rule, meter_file, event_file, awards_file, prices_file, share, level, currency)
     if out is not None:
         write_lines(found["lines"], out)
     if as_json:
@@ -102,7 +119,7 @@ def settle(
     for cause, amount in found["shortfall_by_cause"].items():
         click.echo(f"  of it by {cause.replace('_', ' ')}: {amount}")
     click.echo(f"total {found['total']}, operator {found['operator']}, undistributed {found['undistributed']}")
-    for name, share_of in found["owners"].items():
+    for name, share_of in found.get("owners", {}).items():
         click.echo(f"  {name}: {share_of['amount']} for {share_of['kwh']:.3f} kWh")
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
@@ -161,13 +178,14 @@ def eligible(
 
 @main.group()
 def rules() -> None:
-    """The rules that baselines follow, as data: list them, show one, compare two."""
+    """The rules that baselines and products follow, as data: list them, show one, compare two."""
 
 
 @rules.command(name="list")
 @JSON
 def list_rules(as_json: bool) -> None:
-    """List all baseline rules with version, certainty and source."""
+    """List all rules of baselines and of other products with version, certainty and source."""
+    from tieline.market.product import product_rules
     from tieline.market.rule import baseline_rules
 
     found = [
@@ -180,10 +198,20 @@ def list_rules(as_json: bool) -> None:
         }
         for _, rule in sorted(baseline_rules().items())
     ]
+    products = [
+        {
+            "rule": one.id,
+            "version": one.version,
+            "certainty": one.certainty,
+            "product": str(one.__struct_config__.tag),
+            "source": one.source,
+        }
+        for one in sorted(product_rules(), key=lambda each: (each.id, each.version))
+    ]
     if as_json:
-        show({"rules": found}, True)
+        show({"rules": found, "products": products}, True)
         return
-    for each in found:
+    for each in [*found, *products]:
         click.echo(f"{each['rule']:32} {each['version']:8} {each['certainty'][:24]:24} {each['source']}")
 
 
@@ -191,9 +219,16 @@ def list_rules(as_json: bool) -> None:
 @click.argument("rule")
 @JSON
 def show_rule(rule: str, as_json: bool) -> None:
-    """Show every parameter of a rule."""
+    """Show every parameter of a rule; of a product's rule every version."""
+    import msgspec
+
+    from tieline.market.product import product_rules
     from tieline.market.rule import baseline_rule
 
+    versions = [msgspec.to_builtins(one) for one in product_rules() if one.id == rule]
+    if versions:
+        show({"rule": rule, "versions": versions}, as_json)
+        return
     show(baseline_rule(rule).as_rows(), as_json)
 
 

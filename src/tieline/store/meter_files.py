@@ -70,8 +70,8 @@ def read_meters(path: Path) -> list[MeterSeries]:
     Raises:
         ConfigError: The file, a column or a row is not what it should be; the row is named.
     """
-    table = _table(path, ("start", "kwh"), ("meter",))
-    starts_ns, kwh = _instants(path, table["start"]), _numbers(path, table["kwh"], "kwh")
+    table = read_table(path, ("start", "kwh"), ("meter",))
+    starts_ns, kwh = read_instants(path, table["start"]), read_numbers(path, table["kwh"], "kwh")
     if not len(kwh):
         raise ConfigError(f"{path}: holds no reading: give rows of start,kwh")
     names = table["meter"].cast(pa.string()).to_pylist() if "meter" in table.column_names else None
@@ -88,8 +88,8 @@ def read_meters(path: Path) -> list[MeterSeries]:
 
 def read_warmest(path: Path, zone: ZoneInfo) -> dict[date, float]:
     """Return the highest temperature of each local day (degC). Raises ConfigError naming the row that is none."""
-    table = _table(path, ("start", "celsius"), ())
-    starts_ns, celsius = _instants(path, table["start"]), _numbers(path, table["celsius"], "celsius")
+    table = read_table(path, ("start", "celsius"), ())
+    starts_ns, celsius = read_instants(path, table["start"]), read_numbers(path, table["celsius"], "celsius")
     odd = np.flatnonzero((celsius < -90.0) | (celsius > 65.0))
     if len(odd):
         raise ConfigError(f"{path}: row {odd[0] + HEAD}: celsius = {celsius[odd[0]]:g}: give -90 to 65 degC")
@@ -107,9 +107,9 @@ def read_column(path: Path, needed: tuple[str, ...], most: float) -> tuple[Insta
     Raises:
         ConfigError: A row is no number, is beyond `most`, or stands twice; it is named.
     """
-    table = _table(path, needed, ())
-    starts_ns = _instants(path, table["start"])
-    columns = [_numbers(path, table[name], name) for name in needed[1:]]
+    table = read_table(path, needed, ())
+    starts_ns = read_instants(path, table["start"])
+    columns = [read_numbers(path, table[name], name) for name in needed[1:]]
     for name, column in zip(needed[1:], columns, strict=True):
         odd = np.flatnonzero(~(np.abs(column) <= most))
         if len(odd):
@@ -191,7 +191,8 @@ def _days(path: Path, name: str, fields: dict[str, Any]) -> frozenset[date]:
     return frozenset(found)
 
 
-def _table(path: Path, needed: tuple[str, ...], may: tuple[str, ...]) -> pa.Table:
+def read_table(path: Path, needed: tuple[str, ...], may: tuple[str, ...]) -> pa.Table:
+    """Return the columns of a CSV or Parquet file that are needed, and those of `may` that it has."""
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             table = pyarrow.parquet.read_table(path)
@@ -209,7 +210,8 @@ def _table(path: Path, needed: tuple[str, ...], may: tuple[str, ...]) -> pa.Tabl
     return table.select([*needed, *(name for name in may if name in table.column_names)])
 
 
-def _instants(path: Path, column: pa.ChunkedArray) -> Instants:
+def read_instants(path: Path, column: pa.ChunkedArray) -> Instants:
+    """Return a column as UTC ns. Raises ConfigError naming the row that is no instant with an offset."""
     if pa.types.is_timestamp(column.type):
         if column.type.tz is None:
             raise ConfigError(f"{path}: start has no time zone: give instants with an offset")
@@ -238,7 +240,7 @@ def _one_by_one(path: Path, values: list[object]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(found, pa.int64()).cast(pa.timestamp("ns", tz="UTC"))])
 
 
-def _numbers(path: Path, column: pa.ChunkedArray, name: str) -> Floats:
+def read_numbers(path: Path, column: pa.ChunkedArray, name: str) -> Floats:
     """Return a column as numbers; what is empty is NaN: no reading."""
     try:
         made = column.cast(pa.float64())
