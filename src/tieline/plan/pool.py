@@ -270,8 +270,9 @@ def _plan(scaled: _Scaled, band: _Band, program: Program, point: Point, hours: f
     size = np.maximum(np.abs(scaled.high).max(axis=1, initial=0.0), 1.0) * unit
     words += store_words(scaled.gave * unit, scaled.where, 1e-9 * size)
     gap = max(cost - bound, 0.0)
+    gap_frac = gap / max(abs(cost), _floor(scaled) * money)
     return PoolPlan(
-        power * scaled.watts, stored * unit, net * scaled.watts, cost, slack_cost, bound, gap, gap / max(abs(cost), _floor(scaled) * money),
+        power * scaled.watts, stored * unit, net * scaled.watts, cost, slack_cost, bound, gap, gap_frac,
         point.price * scaled.price, low_price * scaled.price, high_price * scaled.price, over * scaled.watts,
         under * scaled.watts, words, point.rounds,
     )  # fmt: skip
