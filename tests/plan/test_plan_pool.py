@@ -209,6 +209,27 @@ def test_storages_all_alike_and_of_very_different_sizes_are_planned_alike_well()
         assert not plan.gave_way
 
 
+def test_a_pool_that_must_be_silent_is_idle() -> None:
+    """Net power of 0 at every step and an end no lower than the start leave one schedule, without any room inside."""
+    plan = plan_pool(reference_stores(50), Terms(reference_price(), low_w=0.0, high_w=0.0), 0.25)
+    assert plan.cost == pytest.approx(0.0, abs=1e-5)
+    assert plan.bound == pytest.approx(0.0, abs=1e-5)
+    assert not plan.gave_way
+
+
+def test_a_day_of_negative_prices_is_taken_from_within_the_cap_without_burning() -> None:
+    stores, cap = reference_stores(50), 0.25 * float(reference_stores(50).charge_w.sum())
+    plan = plan_pool(stores, Terms(-reference_price(), low_w=-cap, high_w=cap), 0.25)
+    alone = -float(reference_price().sum()) * 0.25 * cap  # no more can be earned than by drawing the cap all day
+    assert not plan.gave_way
+    assert alone <= plan.bound <= plan.cost < 0
+    assert plan.gap_frac < 0.15
+    moved = np.where(
+        plan.power_w < 0, -plan.power_w * stores.charge_frac[:, None], -plan.power_w / stores.discharge_frac[:, None]
+    )
+    assert stores.start_wh[:, None] + np.cumsum(moved, axis=1) * 0.25 == pytest.approx(plan.stored_wh, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -86,20 +86,25 @@ def solve(program: Program, tolerance: float, spread: Spread = map) -> Point:
     move = np.zeros_like(state)
     power = (state[:, 1] - state[:, 0]).sum(axis=0)
     size = max(1.0, float(program.width[:, :2].sum(axis=(0, 1)).max()))
-    products, products_before, flat = np.inf, np.inf, 0
-    rounds = 0
-    for rounds in range(MOST_ROUNDS):  # noqa: B007
-        pool_lacks = program.target - power + pool.x.sum(axis=0)
+    products_before, was_met, flat, rounds, last = np.inf, False, 0, 0, (0.0, 0.0, pool.price)
+    for rounds in range(MOST_ROUNDS):
+        lacks = program.target - power + pool.x.sum(axis=0)
         schur, right, worst, products = _eliminated(program, state, pool, parts, spread)
         scale = abs(_cost(program, state, pool)) + 1e-3 * size
-        is_met = worst <= tolerance and float(np.abs(pool_lacks).max()) <= tolerance * size
+        is_met = worst <= tolerance and float(np.abs(lacks).max()) <= tolerance * size
+        if was_met and not is_met and products <= 1e-3 * scale:
+            # Rounding has the upper hand: the step before this one was the last good one.
+            _advanced(program, state, move, -last[0], -last[1], parts, spread)
+            return Point(state, last[2], rounds)
         flat = flat + 1 if products > 0.9 * products_before else 0
         # Where bounds leave a storage no room its balance is off by rounding alone: far below the gap it is of no use.
         if products <= tolerance * scale * (1.0 if is_met else 1e-4) or flat >= 8:
             break
-        products_before = products
-        power, ok = _round(program, state, move, pool, pool_lacks, schur, right, weight, parts, spread)
-        if not ok:
+        products_before, was_met = products, is_met
+        before = pool.price
+        power, primal, dual = _round(program, state, move, pool, lacks, schur, right, weight, parts, spread)
+        last = (primal, dual, before)
+        if primal == dual == 0.0:
             break
     return Point(state, pool.price, rounds)
 
@@ -152,8 +157,8 @@ def _cost(program: Program, state: Floats, pool: _Pool) -> float:
 def _round(
     program: Program, state: Floats, move: Floats, pool: _Pool, lacks: Floats, schur: Floats, right: Floats,
     weight: float, parts: list[slice], spread: Spread,
-) -> tuple[Floats, bool]:  # fmt: skip
-    """Take one step; return the storages' power after it, and whether there was a step to take."""
+) -> tuple[Floats, float, float]:  # fmt: skip
+    """Take one step; return the storages' power after it and how far it went (0, 0: there was none to take)."""
     x, v = pool.x, program.lengths - pool.x
     is_free = program.lengths > 0
     one = np.where(is_free, 1.0, 0.0)
@@ -181,11 +186,11 @@ def _round(
     sums = _corrected(program, state, move, pool.price, price_move, target, parts, spread)
     _own_sums(sums, is_free, x, v, pool, dx, dzl, dzu)
     if not np.isfinite(sums).all() or not np.isfinite(price_move).all():
-        return (state[:, 1] - state[:, 0]).sum(axis=0), False
+        return (state[:, 1] - state[:, 0]).sum(axis=0), 0.0, 0.0
     primal, dual = min(1.0, STAY_INSIDE / max(sums[4], 1e-30)), min(1.0, STAY_INSIDE / max(sums[5], 1e-30))
     pool.x = np.clip(x + primal * dx, 1e-14 * program.lengths, (1.0 - 1e-14) * program.lengths)
     pool.zl, pool.zu, pool.price = pool.zl + dual * dzl, pool.zu + dual * dzu, pool.price + dual * price_move
-    return _advanced(program, state, move, primal, dual, parts, spread), True
+    return _advanced(program, state, move, primal, dual, parts, spread), primal, dual
 
 
 def _weight(program: Program) -> float:

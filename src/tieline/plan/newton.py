@@ -24,14 +24,20 @@ SUMS = 6
 
 
 @njit(cache=True, nogil=True)
-def _inverse(state: Floats, width: Floats, inverse: Floats) -> None:
-    """Fill the inverse of the barrier's curvature, x v / (zl v + zu x); 0 where a bound leaves no room."""
+def _inverse(state: Floats, width: Floats, inverse: Floats, near: Floats) -> None:
+    """Fill the inverse of the barrier's curvature, and one over the way to each bound; 0 where there is no room.
+
+    `near` is shape (6, T): 1 / x of the parts, then 1 / v. Divisions are what a step costs: they are made once.
+    """
     for part in range(PARTS):
         for t in range(width.shape[1]):
             x, most = state[part, t], width[part, t]
-            v = most - x
-            curve = state[LOWER + part, t] * v + state[UPPER + part, t] * x
-            inverse[part, t] = x * v / curve if most > 0.0 else 0.0
+            is_free = most > 0.0
+            to_low, to_up = 1.0 / (x if is_free else 1.0), 1.0 / (most - x if is_free else 1.0)
+            curve = state[LOWER + part, t] * to_low + state[UPPER + part, t] * to_up
+            inverse[part, t] = 1.0 / curve if is_free else 0.0
+            near[part, t] = to_low if is_free else 0.0
+            near[PARTS + part, t] = to_up if is_free else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -122,11 +128,11 @@ def eliminate(
         The largest lack of an energy balance, and the sum of all products of complements.
     """
     count = len(price)
-    inverse, rho = np.zeros((3, count)), np.zeros((3, count))
+    inverse, rho, near = np.zeros((3, count)), np.zeros((3, count)), np.zeros((6, count))
     pivot, off, link, lacks, rest = np.zeros((5, count))
     across, worst, products = np.zeros(count), 0.0, 0.0
     for n in range(len(state)):
-        _inverse(state[n], width[n], inverse)
+        _inverse(state[n], width[n], inverse, near)
         _factor(inverse, row[n], pivot, off, link)
         _lacks(state[n], low[n], drift[n], row[n], lacks)
         _reduced(state[n], price, row[n], rho)
@@ -152,32 +158,42 @@ def eliminate(
 
 
 @njit(cache=True, nogil=True)
-def _bounds_move(state: Floats, width: Floats, move: Floats, target: float, corrected: bool, sums: Floats) -> None:
-    """Fill how the multipliers of the bounds move, and gather sums and the largest steps.
-
-    Where it is corrected, the second-order term of the pure Newton step waits in the multipliers' rows of `move`.
-    """
+def _second_order(
+    state: Floats, width: Floats, near: Floats, weight: float, move: Floats, rho: Floats, centre: Floats, sums: Floats
+) -> None:
+    """Leave the second-order terms of the pure Newton step in `move` and `rho`, and centering in `centre`."""
     for part in range(PARTS):
         for t in range(width.shape[1]):
-            most = width[part, t]
-            if most <= 0.0:
-                move[part, t] = move[LOWER + part, t] = move[UPPER + part, t] = 0.0
-                continue
-            x, zl, zu, dx = state[part, t], state[LOWER + part, t], state[UPPER + part, t], move[part, t]
-            v = most - x
-            aim_low, aim_up = target, target
-            if corrected:
-                aim_low -= move[LOWER + part, t]
-                aim_up -= move[UPPER + part, t]
-            dzl = (aim_low - zl * dx) / x - zl
-            dzu = (aim_up + zu * dx) / v - zu
-            move[LOWER + part, t], move[UPPER + part, t] = dzl, dzu
+            x, dx, to_low, to_up = state[part, t], move[part, t], near[part, t], near[PARTS + part, t]
+            zl, zu, v = state[LOWER + part, t], state[UPPER + part, t], width[part, t] - x
+            down, up = dx * to_low, dx * to_up
+            dzl, dzu = -zl - zl * down, zu * up - zu
             sums[0] += x * zl + v * zu
             sums[1] += dx * zl - dx * zu
             sums[2] += x * dzl + v * dzu
             sums[3] += dx * dzl - dx * dzu
-            sums[4] = max(sums[4], -dx / x, dx / v)
-            sums[5] = max(sums[5], -dzl / zl, -dzu / zu)
+            sums[4] = max(sums[4], -down, up)
+            sums[5] = max(sums[5], 1.0 + down, 1.0 - up)
+            second_low, second_up = dx * dzl, -dx * dzu
+            move[LOWER + part, t], move[UPPER + part, t] = second_low, second_up
+            rho[part, t] += second_low * to_low - second_up * to_up
+            centre[part, t] = weight * (to_up - to_low)
+
+
+@njit(cache=True, nogil=True)
+def _bounds_move(state: Floats, width: Floats, near: Floats, move: Floats, aim: float, sums: Floats) -> None:
+    """Fill how the multipliers of the bounds move, and gather the largest steps; second-order terms wait in `move`."""
+    for part in range(PARTS):
+        for t in range(width.shape[1]):
+            zl, zu, dx = state[LOWER + part, t], state[UPPER + part, t], move[part, t]
+            to_low, to_up = near[part, t], near[PARTS + part, t]
+            dzl = (aim - move[LOWER + part, t] - zl * dx) * to_low - zl
+            dzu = (aim - move[UPPER + part, t] + zu * dx) * to_up - zu
+            move[LOWER + part, t], move[UPPER + part, t] = dzl, dzu
+            sums[4] = max(sums[4], -dx * to_low, dx * to_up)
+            # Where a bound leaves no room both multipliers are and stay 0.
+            both = zl * zu if zl > 0.0 else 1.0
+            sums[5] = max(sums[5], max(-dzl * zu, -dzu * zl) / both)
 
 
 @njit(cache=True, nogil=True)
@@ -193,10 +209,10 @@ def predict(
         right: Shape (2, T): added to: the corrector's right side without centering, and per unit of centering.
     """
     count = len(price)
-    inverse, rho, centre = np.zeros((3, count)), np.zeros((3, count)), np.zeros((3, count))
+    inverse, rho, near, centre = np.zeros((3, count)), np.zeros((3, count)), np.zeros((6, count)), np.zeros((3, count))
     pivot, off, link, lacks, rest = np.zeros((5, count))
     for n in range(len(state)):
-        _inverse(state[n], width[n], inverse)
+        _inverse(state[n], width[n], inverse, near)
         _factor(inverse, row[n], pivot, off, link)
         _lacks(state[n], low[n], drift[n], row[n], lacks)
         _reduced(state[n], price, row[n], rho)
@@ -205,17 +221,7 @@ def predict(
             rest[t] -= link[t] * price_move[t]
         _solve(pivot, off, rest)
         _directions(inverse, rho, rest, price_move, row[n], move[n])
-        _bounds_move(state[n], width[n], move[n], 0.0, False, sums)
-        for part in range(PARTS):
-            for t in range(count):
-                centre[part, t] = 0.0
-                if width[n, part, t] > 0.0:
-                    x, dx = state[n, part, t], move[n, part, t]
-                    v = width[n, part, t] - x
-                    second_low, second_up = dx * move[n, LOWER + part, t], -dx * move[n, UPPER + part, t]
-                    move[n, LOWER + part, t], move[n, UPPER + part, t] = second_low, second_up
-                    rho[part, t] += second_low / x - second_up / v
-                    centre[part, t] = row[n, 4] * (1.0 / v - 1.0 / x)
+        _second_order(state[n], width[n], near, row[n, 4], move[n], rho, centre, sums)
         _right(inverse, rho, lacks, row[n], rest)
         _pool_side(inverse, rho, pivot, off, link, rest, right[0])
         for t in range(count):
@@ -247,26 +253,24 @@ def correct(
         sums: Shape (SUMS,): filled.
     """
     count = len(price)
-    inverse, rho = np.zeros((3, count)), np.zeros((3, count))
+    inverse, rho, near = np.zeros((3, count)), np.zeros((3, count)), np.zeros((6, count))
     pivot, off, link, lacks, rest = np.zeros((5, count))
     for n in range(len(state)):
         aim = target * row[n, 4]
-        _inverse(state[n], width[n], inverse)
+        _inverse(state[n], width[n], inverse, near)
         _factor(inverse, row[n], pivot, off, link)
         _lacks(state[n], low[n], drift[n], row[n], lacks)
         _reduced(state[n], price, row[n], rho)
         for part in range(PARTS):
             for t in range(count):
-                if width[n, part, t] > 0.0:
-                    x = state[n, part, t]
-                    v = width[n, part, t] - x
-                    rho[part, t] -= (aim - move[n, LOWER + part, t]) / x - (aim - move[n, UPPER + part, t]) / v
+                low_aim, up_aim = aim - move[n, LOWER + part, t], aim - move[n, UPPER + part, t]
+                rho[part, t] -= low_aim * near[part, t] - up_aim * near[PARTS + part, t]
         _right(inverse, rho, lacks, row[n], rest)
         for t in range(count):
             rest[t] -= link[t] * price_move[t]
         _solve(pivot, off, rest)
         _directions(inverse, rho, rest, price_move, row[n], move[n])
-        _bounds_move(state[n], width[n], move[n], aim, True, sums)
+        _bounds_move(state[n], width[n], near, move[n], aim, sums)
 
 
 @njit(cache=True, nogil=True)

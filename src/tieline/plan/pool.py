@@ -31,6 +31,8 @@ DEAREST = 20.0
 """Price of a Wh beyond the band where none is given: so many times the dearest price of energy or wear."""
 BURNS = 1e-5
 """A storage that takes and gives at once by more than this share of its rating burns energy."""
+ONE_WAY_TRIES = 3
+"""How often at most the plan is made anew by a rule, since it may come to burn elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,21 +134,45 @@ def plan_pool(
     program = _program(scaled, within)
     point = solve(program, tolerance, spread)
     plan = _plan(scaled, within, program, point, hours, spread)
-    burns = np.minimum(point.state[:, 0], point.state[:, 1]) > BURNS * program.width[:, :2].max(axis=1)
-    if plan.gap_frac > 10 * tolerance and bool(burns.any()):
-        # Linear programs burn energy where a price is negative. Each such storage and step is given the one direction
-        # that its stored energy went, and the rest is planned anew; the bound of the freer problem holds for it too.
-        single = replace(program, width=_one_way(program.width, plan.power_w, burns))
-        again = _plan(scaled, within, program, solve(single, tolerance, spread), hours, spread)
-        plan = _better(plan, again, _floor(scaled) * scaled.watts * hours * scaled.price)
+    # Linear programs burn energy where power is worth less than nothing. There each storage is given one direction, by
+    # either of two rules, and the rest is planned anew; the bound of the freer problem holds for it too.
+    for taking in (_by_net, _spread_out):
+        freer, at = program, point
+        for _ in range(ONE_WAY_TRIES):
+            burns = np.minimum(at.state[:, 0], at.state[:, 1]) > BURNS * freer.width[:, :2].max(axis=1)
+            if plan.gap_frac <= 10 * tolerance or not burns.any():
+                break
+            freer = replace(freer, width=_one_way(freer, burns | (at.price < 0.0)[None, :], taking(freer, at)))
+            at = solve(freer, tolerance, spread)
+            again = _plan(scaled, within, freer, at, hours, spread)
+            plan = _better(plan, again, _floor(scaled) * scaled.watts * hours * scaled.price)
     return plan
 
 
-def _one_way(width: Floats, power: Floats, burns: NDArray[np.bool_]) -> Floats:
-    single = width.copy()
-    single[:, 0][burns & (power >= 0)] = 0.0
-    single[:, 1][burns & (power < 0)] = 0.0
+def _one_way(program: Program, chosen: NDArray[np.bool_], is_taking: NDArray[np.bool_]) -> Floats:
+    """Return widths in which the chosen storages and steps (n, T) only take, or only give."""
+    single = program.width.copy()
+    single[:, 1][chosen & is_taking] = 0.0
+    single[:, 0][chosen & ~is_taking] = 0.0
     return single
+
+
+def _by_net(program: Program, point: Point) -> NDArray[np.bool_]:
+    """Return who takes: those whose stored energy grows by what they do."""
+    takes: NDArray[np.bool_] = program.row[:, :1] * point.state[:, 0] > program.row[:, 1:2] * point.state[:, 1]
+    return takes
+
+
+def _spread_out(program: Program, point: Point) -> NDArray[np.bool_]:
+    """Return who takes: of those alike as many as the plan's share of taking, evenly over storages and steps.
+
+    A pool burns energy by some giving while others take. The even sequence is the plastic number's (R2).
+    """
+    takes, both = point.state[:, 0], point.state[:, 0] + point.state[:, 1]
+    count, steps = takes.shape
+    even = (np.arange(count)[:, None] * 0.7548776662466927 + np.arange(steps)[None, :] * 0.5698402909980532) % 1.0
+    is_taking: NDArray[np.bool_] = takes > even * both
+    return is_taking
 
 
 def _better(first: PoolPlan, again: PoolPlan, floor: float) -> PoolPlan:
