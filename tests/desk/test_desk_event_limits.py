@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from programs_stage import START, Programs
 
-from tieline.desk import events
+from tieline.desk import charging, events
 from tieline.desk.event_tracking import EventTallies
+from tieline.desk.facts import ScheduleMade
+from tieline.desk.packed import Packed
 from tieline.desk.programs import ProgramEvent
 from tieline.desk.screens import ComposeEvent
 from tieline.fleet.ledger import SLOT_NS
@@ -147,6 +149,20 @@ def test_what_an_event_lacks_as_a_limit_takes_it_is_put_to_the_limit_and_its_pre
         assert isinstance(event, ProgramEvent)
 
     asyncio.run(main())
+
+
+def test_a_store_that_is_to_fill_up_for_an_award_meanwhile_is_not_counted_on() -> None:
+    """Five of ten batteries are scheduled to charge in the second half of the event, five long after it."""
+    stage = Programs()
+    steps, rows = 8, np.arange(10, dtype=np.int32)
+    power_w = np.zeros((10, steps), np.float32)
+    power_w[:5, 1], power_w[5:, 6] = -3_000.0, -3_000.0
+    made = ScheduleMade("s", "pool-1", START, HOUR_NS // 2, steps, ("a",), Packed.of(rows), Packed.of(power_w.ravel()))
+    stage.state.schedules["pool-1"] = made
+    assert charging.planned(stage.state, START, START + HOUR_NS).tolist() == [0, 1, 2, 3, 4]
+    assert charging.planned(stage.state, START, START + HOUR_NS // 2).tolist() == []
+    seen = events.preview(stage.state, ComposeEvent("peak", "pool-1", START, START + HOUR_NS, 50_000.0), START)
+    assert (seen.devices, seen.scheduled, seen.expected_w) == (5, 5, 25_000.0)
 
 
 def test_a_reason_that_is_too_long_is_refused_and_never_cut_in_silence() -> None:

@@ -137,6 +137,19 @@ def decide_schedule(state: DeskState, pool: str, rows: Rows, price: Mapping[int,
     return [Entry(name, fact, pool, tuple(derive("award", award.id) for award in awards))]
 
 
+def planned(state: DeskState, start_ns: int, end_ns: int) -> Rows:
+    """Return the rows that a schedule lets take power at some time of an interval: then they are the market's."""
+    found = [np.zeros(0, np.int32)]
+    for made in state.schedules.values():
+        first = max((start_ns - made.start_ns) // made.step_ns, 0)
+        after = min(-(-(end_ns - made.start_ns) // made.step_ns), made.steps)
+        if first < after:
+            rows = made.rows.array()
+            power_w = made.power_w.array().reshape(len(rows), made.steps)[:, first:after]
+            found.append(rows[power_w.min(axis=1, initial=0.0) < -LEAST_W])
+    return np.unique(np.concatenate(found)).astype(np.int32)
+
+
 def decide_charging(state: DeskState, pool: str, now_ns: int) -> list[Entry]:
     """Return the claims of the step that runs now, once: what each store takes until the step's end."""
     known = state.schedules.get(pool)

@@ -135,7 +135,8 @@ class EventPreview(View, frozen=True):
     `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
     through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
     event can still have; `held_out` counts devices whose feeder is Disabled, `limited` those under a group's limit that
-    takes what they would give. `warning` says why it would get nothing ("": it gets some).
+    takes what they would give. `warning` says why it would get nothing ("": it gets some); `scheduled` counts
+    stores that fill up for awards meanwhile.
     """
 
     group: str
@@ -159,6 +160,7 @@ class EventPreview(View, frozen=True):
     held_out: int = 0
     limited: int = 0
     warning: str = ""
+    scheduled: int = 0
 
 
 class EventView(View, frozen=True):

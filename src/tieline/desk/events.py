@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct, structs
 from numpy.typing import NDArray
 
+from tieline.desk.charging import planned
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
 from tieline.desk.event_reserve import booked, decide_reserve, room
@@ -100,10 +101,15 @@ class Shared(Struct, frozen=True):
     opted_out: int
     unseen: int
     limited: int
+    scheduled: int
 
 
-def shares(state: DeskState, group: str, power_w: float, now_ns: int, apart_from: NDArray[np.int32] = NOBODY) -> Shared:
+def shares(
+    state: DeskState, group: str, power_w: float, now_ns: int, until_ns: int = 0, apart_from: NDArray[np.int32] = NOBODY
+) -> Shared:
     """Return how an event's power is shared out over the devices of its group, apart from some that it has.
+
+    Stores that are to fill up for awards before `until_ns` are the market's then, and are passed over as well.
 
     What a device gives is counted from its base within stronger limits, as it is measured later. Devices that a
     stronger claim moves, or a limit holds, are passed over: what they give is that claim's. A switched load gives all
@@ -119,7 +125,8 @@ def shares(state: DeskState, group: str, power_w: float, now_ns: int, apart_from
     is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
     may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER) & ~barred(state, SOURCE)[rows]
     limited = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
-    is_taken |= limited
+    scheduled = np.isin(rows, planned(state, now_ns, until_ns))
+    is_taken |= limited | scheduled
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
     rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
     share_w = _split(gives_w, np.isin(fleet.kinds[rows], SWITCHED_CODES), abs(power_w))
@@ -127,7 +134,7 @@ def shares(state: DeskState, group: str, power_w: float, now_ns: int, apart_from
     share_w = side * share_w[called]
     return Shared(
         rows[called], share_w, base_w[called] + share_w, float(gives_w.sum()), int(out.sum()), int(unseen.sum()),
-        int(limited.sum()),
+        int(limited.sum()), int(scheduled.sum()),
     )  # fmt: skip
 
 
@@ -167,7 +174,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     if refusal is not None:
         return refusal
     left = room(state, _event(wish, "", ""), now_ns)
-    found = shares(state, wish.group, wish.power_w, now_ns)
+    found = shares(state, wish.group, wish.power_w, now_ns, wish.end_ns)
     rows, share_w = found.rows, found.share_w
     expected_w = float(share_w.sum())
     hours = (wish.end_ns - wish.start_ns) / HOUR_NS
@@ -192,6 +199,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
         float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
         int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited, _warning(found, wish.power_w),
+        found.scheduled,
     )  # fmt: skip
 
 
@@ -205,7 +213,8 @@ def _warning(found: Shared, asked_w: float) -> str:
     why = [
         f"{count} {words}"
         for count, words in (
-            (found.limited, "under a limit that takes what they would give"), (found.opted_out, "opted out"),
+            (found.limited, "under a limit that takes what they would give"),
+            (found.scheduled, "that fill up for awards meanwhile"), (found.opted_out, "opted out"),
             (found.unseen, "out of reach"),
         )
         if count
@@ -296,7 +305,7 @@ def due(state: DeskState, now_ns: int) -> list[Entry]:
                 continue
             running = structs.replace(event, state=EventState.IN_PROGRESS)
             begun = _changed(running, "clock", now_ns)
-            found = shares(state, event.group, event.power_w, now_ns)
+            found = shares(state, event.group, event.power_w, now_ns, event.end_ns)
             entries += [begun, _placed(state, running, found.rows, found.target_w, now_ns, begun.id)]
         elif event.state is EventState.IN_PROGRESS and event.end_ns <= now_ns:
             done = [_changed(structs.replace(event, state=EventState.COMPLETED), "clock", now_ns)]
@@ -317,7 +326,7 @@ def _called_later(state: DeskState, event: ProgramEvent, now_ns: int) -> list[En
     lacks_w = abs(event.power_w) - float(np.maximum(side * (value_w - base_w), 0.0).sum())
     if lacks_w <= LACKS_FRAC * abs(event.power_w):
         return []
-    found = shares(state, event.group, side * lacks_w, now_ns, rows)
+    found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, rows)
     if not len(found.rows):
         return []
     all_rows = np.concatenate((rows, found.rows))

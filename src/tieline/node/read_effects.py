@@ -39,7 +39,7 @@ def with_effects(
         what_if: Gives the power flow with so much more power at each row (W); None: there is no model.
         now_ns: Now.
     """
-    found_shares = shares(state, wish.group, wish.power_w, now_ns)
+    found_shares = shares(state, wish.group, wish.power_w, now_ns, wish.end_ns)
     rows = found_shares.rows
     added_w = np.zeros(len(state.fleet))
     # From where each device stands to where the event puts it.
