@@ -172,10 +172,28 @@ def test_a_band_that_cannot_be_held_gives_way_by_as_little_as_it_must_and_says_s
     for gave in plan.gave_way:
         assert gave.what == "low_w"
         assert f"{gave.most:.6g} W below the lowest allowed, 2500 W" in gave.says
-        assert "at 0.002 per Wh" in gave.says
+        assert "at 0.1 per Wh" in gave.says
     assert sum(gave.energy_wh for gave in plan.gave_way) == pytest.approx(3_700, rel=1e-5)
-    assert plan.slack_cost == pytest.approx(3_700 * 0.002, rel=1e-6)
-    assert plan.low_price_per_wh.max() == pytest.approx(0.002, rel=1e-3)
+    assert plan.slack_cost == pytest.approx(3_700 * 0.1, rel=1e-6)
+    assert plan.low_price_per_wh.max() == pytest.approx(0.1, rel=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS)
+def test_no_more_of_a_band_gives_way_than_any_schedule_must_give(seed: int) -> None:
+    problem = random_pool(seed)
+    steps, rated = len(problem.terms.buy_per_wh), float(problem.stores.charge_w.sum())
+    low = np.random.default_rng(seed).uniform(-1, 1, steps) * rated
+    tight = replace(problem.terms, low_w=low, high_w=low + 0.2 * rated, slack_per_wh=None)
+    plan = plan_pool(problem.stores, tight, problem.hours)
+    assume(plan.gap_frac <= 1e-6)
+    free = replace(problem.stores, wear_per_wh=0.0 * problem.stores.wear_per_wh)
+    nearly_free = np.full(steps, 1e-9)
+    least_wh = optimum(
+        Problem(free, replace(tight, buy_per_wh=nearly_free, sell_per_wh=None, slack_per_wh=1.0), problem.hours, None)
+    )
+    gave_wh = float((plan.over_w + plan.under_w).sum()) * problem.hours
+    assert gave_wh == pytest.approx(least_wh, rel=1e-5, abs=1e-5 * rated)
 
 
 def test_a_car_that_cannot_be_full_in_time_charges_all_it_can_and_the_plan_names_it() -> None:
@@ -211,7 +229,8 @@ def test_storages_all_alike_and_of_very_different_sizes_are_planned_alike_well()
 
 def test_a_pool_that_must_be_silent_is_idle() -> None:
     """Net power of 0 at every step and an end no lower than the start leave one schedule, without any room inside."""
-    plan = plan_pool(reference_stores(50), Terms(reference_price(), low_w=0.0, high_w=0.0), 0.25)
+    plan = plan_pool(reference_stores(50), Terms(reference_price(), low_w=0.0, high_w=0.0, slack_per_wh=5.0), 0.25)
+    assert plan.power_w == pytest.approx(0.0, abs=1e-4)
     assert plan.cost == pytest.approx(0.0, abs=1e-5)
     assert plan.bound == pytest.approx(0.0, abs=1e-5)
     assert not plan.gave_way

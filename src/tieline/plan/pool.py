@@ -27,8 +27,10 @@ from tieline.plan.storage import Stores
 
 __all__ = ["Course", "GaveWay", "PoolPlan", "Stores", "Terms", "plan_pool"]
 
-DEAREST = 20.0
-"""Price of a Wh beyond the band where none is given: so many times the dearest price of energy or wear."""
+DEAREST = 1000.0
+"""Price of a Wh beyond the band where none is given: so many times the dearest price of energy or wear.
+
+At 20 times one pool in ten bought some slack where a chain of losses would have cost more; at 1,000 none did."""
 BURNS = 1e-5
 """A storage that takes and gives at once by more than this share of its rating burns energy."""
 ONE_WAY_TRIES = 3
