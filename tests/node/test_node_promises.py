@@ -176,11 +176,18 @@ def test_a_relief_is_judged_by_the_power_flow_once_devices_had_time(reliefs: lis
 
 
 def ended(
-    begins: float, ends: float, *, is_cut: bool = False, feeder: str = "feeder-01", alone: float = math.nan
+    begins: float,
+    ends: float,
+    *,
+    is_cut: bool = False,
+    feeder: str = "feeder-01",
+    alone: float = math.nan,
+    alone_after: float = math.nan,
 ) -> Relief:
     """A relief from one hour to another."""
     made = Relief(feeder, AT + int(begins * HOUR_NS), -1e5, True, "loading", 1.2, -1.3e5, ["SUCCESS"])
     made.ends_ns, made.is_cut, made.alone = AT + int(ends * HOUR_NS), is_cut, alone
+    made.alone_after = alone_after
     return made
 
 
@@ -190,7 +197,8 @@ def ended(
         ([ended(0, 1), ended(1.6, 2)], (True, True)),
         ([ended(0, 1), ended(1.1, 2)], (False, True)),
         ([ended(0, 1), ended(1.1, 2, alone=0.97)], (False, True)),
-        ([ended(0, 1), ended(1.1, 2, alone=1.04)], (True, True)),
+        ([ended(0, 1, alone_after=0.9), ended(1.1, 2, alone=1.04)], (True, True)),
+        ([ended(0, 1, alone_after=1.2), ended(1.1, 2, alone=1.04)], (False, True)),
         ([ended(0, 1), ended(1.1, 2, feeder="feeder-02")], (True, True)),
         ([ended(0, 1, is_cut=True), ended(1.1, 2, is_cut=True)], (True, False)),
         ([ended(2, 3.8)], (True, False)),

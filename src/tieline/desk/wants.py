@@ -49,10 +49,9 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     staged = state.release_at_ns[rows] > now_ns
     stores = fleet.energy_wh[rows] > 0
     kept_down = alive & (last.low_w[rows] > 1.0 - absorb_w) & ~staged
-    # One that stays below its cap has no need for more; one at its cap, or told a moment ago, may have.
+    # One that stays below its cap has no need for more; one at its cap may have.
     cap_w = np.minimum(-last.low_w[rows], absorb_w)
     bites = draw_w >= cap_w - (1.0 - NEAR_FRAC) * np.abs(cap_w)
-    bites |= ~stores & (now_ns - last.since_ns[rows] < STARTS_NS)
     wants_w = np.where(kept_down & bites, np.maximum(draw_w, -state.base_w[rows]), draw_w)
     # A store that is told a power wants that; pressed to give by a limit alone, it would rest.
     told_w = -last.target_w[rows]
@@ -78,9 +77,10 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
         staged[at], due, fresh | (on & ~has_waited), on, held_off & known, held_off & has_waited, ~held_off,
     )  # fmt: skip
     group = np.select(kinds_of_turn, [7, 0, 1, 2, 3, 4, 5], 6)
-    # What is off in turn wants its mean, not its size: of all that want to run not all do so at once.
-    mean_w = np.clip(-state.base_w[rows[at]], 0.0, size_w)
-    wants_w[at] = np.select([group < 4, group == 4], [size_w, mean_w], 0.0)
+    # What is off wants its mean, not its size: of all that want to run not all do so at once. What is tried wants
+    # nothing yet: it must not take from those who do.
+    mean_w = np.where(known, np.clip(-state.base_w[rows[at]], 0.0, size_w), 0.0)
+    wants_w[at] = np.select([on | due, group <= 4], [size_w, mean_w], 0.0)
     order: NDArray[np.int64] = at[np.lexsort((lot, group))]
     return wants_w, order
 

@@ -48,7 +48,7 @@ async def live(
     async with Supervisor(np.random.default_rng([seed, 91])) as supervisor:
         with tempfile.TemporaryDirectory(prefix="tieline-") as folder:
             say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")
-            stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), 1, speed)
+            stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), 1, speed, when.opens_ns)
             console = await serve_console(
                 stage.node,
                 "127.0.0.1",

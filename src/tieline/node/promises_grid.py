@@ -199,7 +199,8 @@ def relieved(dno: Dno) -> Promise:
 def calm_after(stage: Stage, dno: Dno) -> Promise:
     """What a limit held back comes back in turn: within half an hour of its end the feeder needs no other limit for it.
 
-    One that would be needed had nobody commanded a device (a cloud, a hot hour) is no rebound. One that the DNO ended
+    One that would be needed had nobody commanded a device, as the one before no longer was (a cloud came), is no
+    rebound. One that the DNO ended
     for its own works, needed or not, proves nothing; nor does one whose half hour is not over.
     """
     now_ns = stage.node.clock.now_ns()
@@ -213,7 +214,7 @@ def calm_after(stage: Stage, dno: Dno) -> Promise:
         if two.feeder == one.feeder
         and two.imports == one.imports
         and 0 <= two.begins_ns - one.ends_ns < CALM_NS
-        and not two.alone > 1.0
+        and not (two.alone > 1.0 >= one.alone_after)
     ]
     hours = [(r.ends_ns - r.begins_ns) / HOUR_NS for r in ended]
     evidence = (

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from py1815.control import CommandStatus
 
+from tieline.desk.wants import would_w
 from tieline.errors import LinkDown
 from tieline.grid.envelope import Envelope, envelope
 from tieline.node.stage import Stage
@@ -60,8 +61,12 @@ class Relief:
     """When it was widened, as other load sank, and to what (W)."""
     is_cut: bool = False
     """It was ended for the DNO's own works, needed or not."""
+    is_wider: bool = False
+    """There was room for a wider one at the last look: it is widened where that is still so at the next."""
     alone: float = float("nan")
     """The feeder's loading as it began had nobody commanded a device (NaN: not known)."""
+    alone_after: float = float("nan")
+    """And as it ended: above 1 it was still needed."""
 
     @property
     def is_easy(self) -> bool:
@@ -121,8 +126,10 @@ class Dno:
         live = [relief for relief in self.reliefs if not relief.ends_ns]
         for relief in live:
             await self._follow(relief, now_ns)
-            if leaves or (now_ns >= relief.begins_ns + HOLDS_NS and relief.is_easy):
+            if leaves or (now_ns >= relief.begins_ns + HOLDS_NS and relief.is_easy and self._is_borne(relief, now_ns)):
                 relief.is_cut = leaves
+                at = stage.territory.feeders.index(relief.feeder)
+                relief.alone_after = float(self._alone(now_ns, len(grid.loading))[at])
                 await self._end(relief)
         held = {relief.feeder for relief in live}
         for at in np.flatnonzero(grid.loading > 1.0).tolist():
@@ -138,6 +145,15 @@ class Dno:
                 return without.loading.copy()
         return np.full(feeders, np.nan)
 
+    def _is_borne(self, relief: Relief, now_ns: int) -> bool:
+        """Whether the feeder bears what its devices would do without the limit, by the desk's own estimate.
+
+        That a group stays below its limit says nothing of what the limit holds back.
+        """
+        rows, side = self.stage.node.state.fleet.leaves(relief.feeder), 1.0 if relief.imports else -1.0
+        gives_w = float(np.maximum(side * self.stage.world.power_w[rows], 0.0).sum())
+        return would_w(self.stage.node.state, rows, side, now_ns) - gives_w <= side * -relief.bound_w
+
     async def _follow(self, relief: Relief, now_ns: int) -> None:
         """Note what a relief does, and move it with the room that other load leaves: tighter on an overload alone."""
         stage, grid = self.stage, self.stage.world.grid
@@ -149,12 +165,15 @@ class Dno:
         moves = (*relief.moved, *relief.eased)
         if now_ns < max((when for when, _ in moves), default=relief.begins_ns) + SETTLES_NS:
             return
-        found = self._bound(at, relief.imports)
+        found, was_wider = self._bound(at, relief.imports), relief.is_wider
         if found is None:
             return
         wider_w = (-1.0 if relief.imports else 1.0) * (found[0] - relief.bound_w)
-        eases = loading <= KEEPS_FRAC and wider_w > EASES_FRAC * abs(relief.bound_w)
-        if not eases and not (loading > 1.0 and wider_w < 0.0):
+        far_w = EASES_FRAC * abs(relief.bound_w)
+        widens, relief.is_wider = wider_w > far_w and loading <= KEEPS_FRAC, wider_w > far_w
+        eases = widens and was_wider
+        # Where devices draw counts, too: the room shrinks as others of them run than did when it was found.
+        if not eases and not (wider_w < -far_w or (loading > 1.0 and wider_w < 0.0)):
             return
         with suppress(LinkDown):  # the next look tries again
             when_ns, statuses = await self._tell(relief.feeder, found[0], relief.imports)

@@ -151,11 +151,13 @@ async def raise_stage(
     folder: Path,
     history_days: int = 15,
     speed: float = 1.0,
+    story_ns: int = 0,
 ) -> Stage:
     """Build everything and connect it over the running loop's network (memory or sockets).
 
-    `speed` is how many seconds of the clock pass in one of the loop's. A clock that starts on the market day itself has
-    an intraday auction: its gate is four minutes after the start (twenty over sockets), and it clears a minute later.
+    `speed` is how many seconds of the clock pass in one of the loop's. A story that opens on the market day itself has
+    an intraday auction: its gate is four minutes after the opening (twenty over sockets), and it clears a minute later.
+    It opens at `story_ns`, or as the clock shows now where that is later.
     """
     require_devices(devices)
     day = date.fromisoformat(what.day)
@@ -187,7 +189,7 @@ async def raise_stage(
     mqtt = await raise_mqtt(territory, world, link, heaters, node, clock, supervisor, streams[6], speed)
     openadr = await raise_openadr(territory, world, link, hybrids, node, clock, supervisor, streams[5], speed)
     keys = None if is_virtual else folder / "certificates"
-    market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor, speed, keys)
+    market, iso_link = await _raise_iso(what, clock, streams[3], seed, node, supervisor, speed, keys, story_ns)
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor, speed)
     stage = Stage(
         what, territory, world, node, link, modbus, openadr, mqtt, market, iso_link, outstation, scada,
@@ -276,10 +278,11 @@ async def _raise_iso(
     supervisor: Supervisor,
     speed: float,
     keys: Path | None,
+    story_ns: int,
 ) -> tuple[IsoMarket, IsoWeb]:
     """Return the ISO and our link to it: over TLS with client certificates, or (`keys` is None) over memory alone."""
     faults = Faults(what.iso, np.random.default_rng([seed, 31]))
-    local = from_ns(clock.now_ns()).astimezone(ZONE)
+    local = from_ns(max(clock.now_ns(), story_ns)).astimezone(ZONE)
     same_day = local.date() == date.fromisoformat(what.day)
     # Sixty times as fast as the wall clock four minutes are four seconds: too few for sockets on a busy machine.
     minutes = 4 if keys is None else 20
