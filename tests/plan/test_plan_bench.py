@@ -11,6 +11,14 @@ def test_the_kernel_of_the_bench_is_the_optimum_that_highs_finds() -> None:
     assert found["off_optimum"][1_000] <= 5e-7
 
 
+def test_the_coupled_pool_of_the_bench_is_the_optimum_that_highs_finds() -> None:
+    found = measure("pool", 1, True, lambda line: None)
+    assert found["off_highs"] <= 1e-6
+    assert found["off_optimum"] <= 1e-6
+    assert 0 <= found["gap"] <= 1e-6
+    assert found["band_held"]
+
+
 @pytest.mark.parametrize(
     ("name", "field"),
     [
