@@ -165,6 +165,24 @@ def test_a_store_that_is_to_fill_up_for_an_award_meanwhile_is_not_counted_on() -
     assert (seen.devices, seen.scheduled, seen.expected_w) == (5, 5, 25_000.0)
 
 
+def test_a_device_that_may_not_give_is_counted_as_limited_and_the_kill_switch_is_told_before_an_event_is_sent() -> None:
+    async def main() -> None:
+        stage = Programs()
+        stage.clock.ns = START
+        works = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-25_000.0, high=0.0,
+                          start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
+        await stage.desk.ask(works)
+        wish = ComposeEvent("peak", "feeder-1", START, START + HOUR_NS, 8_000.0)
+        seen = events.preview(stage.state, wish, START)
+        assert (seen.devices, seen.limited) == (0, 5)
+        assert "5 under a limit" in seen.warning
+        stage.state.authority["kill"] = "on"
+        other = events.preview(stage.state, ComposeEvent("x", "feeder-2", START, START + HOUR_NS, 8_000.0), START)
+        assert other.warning.startswith("the kill switch is pressed")
+
+    asyncio.run(main())
+
+
 def test_a_reason_that_is_too_long_is_refused_and_never_cut_in_silence() -> None:
     stage = Programs()
     wish = ComposeEvent("peak", "pool-1", START, START + HOUR_NS, 1_000.0, why="x" * 401)

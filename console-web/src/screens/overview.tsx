@@ -137,13 +137,16 @@ function Commitments({ view }: { view: View }) {
 
 const above = (value: number | null, limit: number | null): number => value === null || limit === null || value <= limit + Math.max(5e3, 0.03 * Math.abs(limit)) ? 0 : value - limit;
 
-/** How far a feeder's devices stand above its limit on net power or on generation, beyond measurement noise (W). */
-export const over = (row: FeederRow): number => Math.max(above(row.power_w, row.limit_high_w), above(row.given_w, row.limit_given_w));
+const below = (value: number | null, limit: number | null): number => above(value === null ? null : -value, limit === null ? null : -limit);
+
+/** How far a feeder's devices stand outside its limits on net power or above that on generation, beyond measurement noise (W). */
+export const over = (row: FeederRow): number => Math.max(above(row.power_w, row.limit_high_w), below(row.power_w, row.limit_low_w), above(row.given_w, row.limit_given_w));
 
 /** The limits on a feeder as a whole, in words; the tightest of each quantity. */
 export function LimitOf({ row }: { row: FeederRow }) {
   const said = [
-    (row.limit_high_w !== null || row.limit_low_w !== null) && (row.limit_high_w !== null ? `\u2264 ${bound(row.limit_high_w)}` : `\u2265 ${bound(row.limit_low_w)}`),
+    row.limit_high_w !== null && row.limit_low_w !== null ? `${bound(row.limit_low_w)} to ${bound(row.limit_high_w)}`
+      : row.limit_high_w !== null ? `\u2264 ${bound(row.limit_high_w)}` : row.limit_low_w !== null && `\u2265 ${bound(row.limit_low_w)}`,
     row.limit_given_w !== null && `generation \u2264 ${bound(row.limit_given_w)}`,
   ].filter(Boolean) as string[];
   return said.length ? <>{over(row) > 0 && <Mark priority={2} />} {said.map((one, k) => <span class="nobreak" key={one}>{k > 0 && ', '}{one}</span>)}</> : <span class="quiet">none</span>;

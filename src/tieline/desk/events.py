@@ -127,6 +127,9 @@ def shares(
     limited = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     scheduled = np.isin(rows, planned(state, now_ns, until_ns))
     is_taken |= limited | scheduled
+    # A cap of a stronger claim may leave a device nothing to give, without a group's limit that bites.
+    free_w = unlimited(state, rows, SHORT_H, now_ns)[0 if side > 0 else 1]
+    limited |= (free_w > 1.0) & (gives_w <= 1.0) & may
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
     rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
     share_w = _split(gives_w, np.isin(fleet.kinds[rows], SWITCHED_CODES), abs(power_w))
@@ -198,16 +201,19 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         float(np.mean(per_minute)) * hours, -float(np.sign(wish.power_w)) * rebound_w, text,
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
         float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
-        int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited, _warning(found, wish.power_w),
+        int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited,
+        _warning(found, wish.power_w, state.is_killed),
         found.scheduled,
     )  # fmt: skip
 
 
-def _warning(found: Shared, asked_w: float) -> str:
+def _warning(found: Shared, asked_w: float, is_killed: bool) -> str:
     """Return what to tell who would submit an event that gets nothing by what is known now, or "" where it gets some.
 
     It may still be submitted: devices that are a limit's or another's now may be free when it begins.
     """
+    if is_killed:
+        return "the kill switch is pressed: nothing that it asks reaches a device"
     if len(found.rows):
         return ""
     why = [

@@ -29,7 +29,12 @@ def at_enter(act: Callable[[], None], terminal: int | None = None) -> Iterator[b
     def read() -> None:
         nonlocal later
         # The kernel stops whoever reads from the background (SIGTTIN, POSIX 11.1.4): the line is another's.
-        if terminal is None and os.tcgetpgrp(number) != os.getpgrp():
+        try:
+            is_ours = terminal is not None or os.tcgetpgrp(number) == os.getpgrp()
+        except OSError:  # a terminal, and not that of our session (ENOTTY): no line of it is for us
+            loop.remove_reader(number)
+            return
+        if not is_ours:
             loop.remove_reader(number)
             later = loop.call_later(LOOK_AGAIN_S, loop.add_reader, number, read)
         elif os.read(number, 4096):
