@@ -289,3 +289,25 @@ def test_chargers_are_told_enough_to_charge_or_nothing_and_a_car_that_comes_unde
     fleet.available_down_w[:10] = 0.0
     low, _ = groups.caps(stage.state, rows, -4_000.0, 9e9, stage.clock.ns)
     assert low[10] <= -3_000.0, "the one that has a car gets the room"
+
+
+def test_a_limit_on_what_is_drawn_tells_no_solar_plant_to_give() -> None:
+    """At night its base of the evening would be a least power: it can't, and would learn no other base."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.PV] * 4 + [Kind.THERMOSTAT] * 20))
+        state, power_w = stage.state, np.array([2_000.0] * 4 + [-RATED_W] * 20)
+        state.fleet.power_w[:] = state.base_w[:] = power_w
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-60_000.0, high=9e9,
+                      end_ns=stage.clock.ns + HOUR_NS)
+        )  # fmt: skip
+        for _ in range(20):
+            power_w = np.where(stage.devices.low_w <= -0.5 * RATED_W, -RATED_W, 0.0)
+            power_w[:4] = 0.0
+            await _beat(stage, power_w)
+        assert (stage.devices.low_w[:4] <= 0.0).all()
+        assert state.base_w[:4] == pytest.approx(np.zeros(4), abs=50.0), "it runs freely, and its base follows"
+        assert power_w.sum() >= -60_000.0
+
+    asyncio.run(play())

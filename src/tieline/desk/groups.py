@@ -164,7 +164,8 @@ def _ceilings(
     others = ~holds & ~lost
     margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(now_w[others].sum())
-    ceiling = np.where(lost, np.nan_to_num(alone_w), np.minimum(base_w, most_w))
+    # Nobody can make the sun shine: what can't draw has no cap below 0, which would tell it to give.
+    ceiling = np.where(lost, np.nan_to_num(alone_w), np.clip(base_w, 0.0, most_w))
     wants_w, turns = np.clip(wanted[0], least_w, most_w), wanted[1]
     ceiling[holds] = share_out(left_w, wants_w[holds], least_w[holds], most_w[holds])
     if len(on_or_off := turns[holds[turns]]):
