@@ -228,10 +228,10 @@ def test_what_devices_answer_is_recorded_without_waiting_for_the_next_beat(tmp_p
     play(tmp_path, scene)
 
 
-def test_a_server_that_starts_in_a_called_hour_goes_on_calling_by_what_was_kept_and_lets_nobody_go(
+def test_a_store_that_is_called_stays_called_while_nobody_is_heard_and_once_what_was_kept_is_taken_up(
     tmp_path: Path,
 ) -> None:
-    """A battery serves an award; the server dies, and another starts before the battery tells anything again."""
+    """A battery serves an award; then nothing is known of it, as after a start. (A load's base is not kept: limits.md.)"""
 
     async def life(trader: NodeTrader, first: bool) -> float:
         node = trader.node
@@ -268,3 +268,19 @@ def test_a_server_that_starts_in_a_called_hour_goes_on_calling_by_what_was_kept_
 
     play(tmp_path, scene)
     assert called == [300_000.0, 300_000.0]
+
+
+def test_a_kept_power_beyond_the_rating_is_taken_up_as_one_that_nobody_trusts(tmp_path: Path) -> None:
+    """It was kept as good by a server that did not look at ratings."""
+
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        now_ns, fleet, wal = trader.node.clock.now_ns(), trader.node.state.fleet, trader.days._kept.wal
+        rows, at = np.zeros(1, np.int32), np.full(1, now_ns)
+        codes, good = np.array([code("power_w")], np.uint16), np.zeros(1, np.uint32)
+        wal.append([Readings(rows, codes, np.array([9e9]), good, at, at, "test")])
+        wal.close()
+        assert take_last(trader.node.state, wal, trader.days._kept.historian, now_ns) == 1
+        assert int(fleet.quality[0]) & int(Quality.OUT_OF_RANGE)
+        assert trader.node.state.base_w[0] == 0.0
+
+    play(tmp_path, scene)

@@ -35,7 +35,9 @@ def take_last(state: DeskState, wal: Wal, historian: Historian, now_ns: int) -> 
     key = row[order].astype(np.int64) * (1 << 16) + point[order]
     newest = order[np.append(key[1:] != key[:-1], True)]
     rows, points, values, quality, taken_ns, received_ns = (table[name].to_numpy()[newest] for name in SCHEMA.names)
-    learn(state, Readings(rows, points, values, quality, taken_ns, received_ns, "kept"), now_ns)
+    kept = Readings(rows, points, values, quality, taken_ns, received_ns, "kept")
+    # As any that comes: what was kept before readings were held against ranges and ratings teaches nothing either.
+    learn(state, state.fleet.in_rating(kept.in_time(state.ahead_ns).in_range()), now_ns)
     return len(newest)
 
 
