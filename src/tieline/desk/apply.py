@@ -9,10 +9,11 @@ import numpy as np
 
 from tieline.desk import charging, facts, prices
 from tieline.desk.asks import key_of
-from tieline.desk.dispatch import end_w, last_end_w
+from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.ports import Granted
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.redispatch import SOURCE
+from tieline.desk.release import LATEST_NS
 from tieline.desk.state import LAPSED, DeskState, EndedAsk, LiveAsk
 from tieline.fleet.claims import ClaimBatch, Floats, Rows
 from tieline.fleet.holding import timers
@@ -238,7 +239,10 @@ def _start_timers(state: DeskState, rows: Rows, target_w: Floats, now_ns: int) -
 
 
 def _release_staged(state: DeskState, record_id: str, fact: facts.ReleaseStaged) -> None:
-    state.release_at_ns[fact.rows.array()] = fact.at_ns.array()
+    rows, at_ns = fact.rows.array(), fact.at_ns.array()
+    first = state.release_at_ns[rows] == 0
+    state.release_at_ns[rows] = at_ns
+    state.release_by_ns[rows[first]] = at_ns[first] + LATEST_NS
 
 
 def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsReported) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.authority import may_pass
+from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsIssued
 from tieline.desk.groups import shared_out
@@ -161,20 +162,6 @@ def _kept(state: DeskState, wish: Wish, now_ns: int) -> list[Entry]:
         wish.high_w[at] = np.clip(last.high_w[kept], low_w, high_w)
         state.claims.touch(kept)
     return entries
-
-
-def end_w(state: DeskState, rows: Rows, target_w: Floats, low_w: Floats, high_w: Floats) -> Floats:
-    """Return the power at which a command leaves each row (W): its target, or its base within the limits."""
-    goal_w = np.where(np.isnan(target_w), state.base_w[rows], target_w)
-    within_w: Floats = np.minimum(np.maximum(goal_w, low_w), high_w)
-    return within_w
-
-
-def last_end_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
-    """Return where each row's last command left it (W), or its base where none is in force."""
-    last = state.commands
-    was_w = end_w(state, rows, last.target_w[rows], last.low_w[rows], last.high_w[rows])
-    return np.where(last.valid_until_ns[rows] > now_ns, was_w, state.base_w[rows])
 
 
 def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) -> Mask:

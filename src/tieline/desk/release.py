@@ -3,7 +3,8 @@
 What was held back returns as soon as it is let go: a fleet of air conditioners all at once, above what it drew before.
 So where many of a kind with a rebound are released in one decision, each keeps what it was told until its turn. Turns
 are spread evenly over the kind's time on every feeder, in an order that nobody can predict from the outside but that a
-replay repeats. An owner's tap is never staged.
+replay repeats. One whose turn has come waits on while its feeder's devices already draw what they would draw uncalled
+(`desk.room`), for `LATEST_NS` at most. An owner's tap is never staged.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ReleaseStaged
 from tieline.desk.packed import Packed
+from tieline.desk.room import has_room
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
 from tieline.ids import derive
 from tieline.resource.identity import Kind
-from tieline.times import SECOND_NS
+from tieline.times import MINUTE_NS, SECOND_NS
 
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
@@ -31,6 +33,8 @@ SPREAD_S: dict[Kind, float] = {
 }
 """Over how long devices of a kind come back (s): thermal ones within 30 to 60 min, chargers as IEC 61851 does at a
 start, 0 to 600 s."""
+LATEST_NS, AGAIN_NS = 45 * MINUTE_NS, 2 * MINUTE_NS
+"""For how long after its turn one waits for room at most, and when it is looked at again."""
 LEAST, FRAC = 20, 0.05
 """So many, or this share of the fleet's devices with a rebound, may come back together unstaged."""
 _SPREAD = np.zeros(len(KIND_CODE))
@@ -55,17 +59,30 @@ def decide_release(state: DeskState, rows: Rows, loosens: Mask, now_ns: int) -> 
     """
     due_ns = state.release_at_ns[rows]
     waits = loosens & (due_ns > now_ns) & ~state.opted_out[rows]
+    late = _without_room(state, rows, loosens & (due_ns > 0) & ~waits & ~state.opted_out[rows], now_ns)
     fresh = loosens & (due_ns == 0) & (spread_s(state, rows) > 0.0) & ~state.opted_out[rows]
     few = max(LEAST, FRAC * float((_SPREAD[state.fleet.kinds] > 0).sum()))
     fresh &= (int(fresh.sum()) > few) | (state.spread_s[rows] > 0.0)
     gone = ~loosens & (due_ns > 0)  # somebody commands it again before its turn came
-    if not (fresh.any() or gone.any()):
+    if not (fresh.any() or gone.any() or late.any()):
         return [], waits
     staged, at_ns = rows[fresh], turns(state, rows[fresh], now_ns)
-    changed = np.concatenate([staged, rows[gone]])
-    fact = ReleaseStaged(Packed.of(changed), Packed.of(np.concatenate([at_ns, np.zeros(int(gone.sum()), np.int64)])))
+    again_ns = np.minimum(now_ns + AGAIN_NS, state.release_by_ns[rows[late]])
+    changed = np.concatenate([staged, rows[late], rows[gone]])
+    told_ns = np.concatenate([at_ns, again_ns, np.zeros(int(gone.sum()), np.int64)])
+    fact = ReleaseStaged(Packed.of(changed), Packed.of(told_ns))
     waits[fresh] = at_ns > now_ns
+    waits |= late
     return [Entry(derive("release", now_ns, changed.tobytes()), fact, "")], waits
+
+
+def _without_room(state: DeskState, rows: Rows, ready: Mask, now_ns: int) -> Mask:
+    """Return which rows whose turn has come wait on, as their feeder has no room for them yet."""
+    late = ready & (state.release_by_ns[rows] > now_ns)
+    at = np.flatnonzero(late)
+    if len(at):
+        late[at] = ~has_room(state, rows[at], _SPREAD[state.fleet.kinds] > 0.0, now_ns)
+    return late
 
 
 def turns(state: DeskState, rows: Rows, now_ns: int) -> Instants:

@@ -123,6 +123,7 @@ class DeskState:
     missed_until_ns: Instants
     opted_out: NDArray[np.bool_]
     release_at_ns: Instants
+    release_by_ns: Instants  # until when one that is staged may be made to wait for room at its feeder
     spread_s: Floats
     limiter: FleetLimiter
     reach_frac: Floats
@@ -178,6 +179,7 @@ class DeskState:
             np.zeros(count),
             np.zeros(count, np.int64),
             np.zeros(count, np.bool_),
+            np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             np.zeros(count),
             FleetLimiter(fleet),

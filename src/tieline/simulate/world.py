@@ -80,6 +80,8 @@ class World:
         self.collapsed = 0
         self.frequency_hz = NOMINAL_HZ
         self.base_load_w = np.zeros(len(territory.feeder_of_site))
+        self._before_w = np.zeros(len(self._inverter_rows))
+        self._was_free = np.zeros(len(self._inverter_rows), np.bool_)
 
     # --- living ----------------------------------------------------------------------------------------------------
 
@@ -135,9 +137,15 @@ class World:
         inverters.watch(voltage, self.frequency_hz, seconds)
         most_w = inverters.bounds(voltage)
         shift_w = droop_frac(self.frequency_hz) * inverters.rated_w
+        free = np.isnan(target_w[rows])
+        if not shift_w.any():
+            self._before_w, self._was_free = self.power_w[rows].copy(), free
         if shift_w.any() or (most_w < inverters.rated_w).any():
             target_w, low_w, high_w = target_w.copy(), low_w.copy(), high_w.copy()
-            held_w = np.where(np.isnan(target_w[rows]), self.power_w[rows], target_w[rows]) + shift_w
+            # Droop moves what an inverter did before the disturbance (IEEE 1547-2018, 6.5.2.7), or is told now; of one
+            # whose command has just ended what it did before was that command.
+            before_w = np.where(self._was_free, self._before_w, np.nan)
+            held_w = np.where(free, before_w, target_w[rows]) + shift_w
             target_w[rows] = np.where(shift_w != 0, held_w, target_w[rows])
             high_w[rows] = np.minimum(high_w[rows], most_w)
             low_w[rows] = np.maximum(low_w[rows], np.where(inverters.is_tripped, 0.0, -inverters.rated_w))

@@ -1,0 +1,25 @@
+"""Where a command leaves a device: its target, or what it does uncalled within its limits."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.state import DeskState
+
+Rows = NDArray[np.int32]
+Floats = NDArray[np.float64]
+
+
+def end_w(state: DeskState, rows: Rows, target_w: Floats, low_w: Floats, high_w: Floats) -> Floats:
+    """Return the power at which a command leaves each row (W): its target, or its base within the limits."""
+    goal_w = np.where(np.isnan(target_w), state.base_w[rows], target_w)
+    within_w: Floats = np.minimum(np.maximum(goal_w, low_w), high_w)
+    return within_w
+
+
+def last_end_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
+    """Return where each row's last command left it (W), or its base where none is in force."""
+    last = state.commands
+    was_w = end_w(state, rows, last.target_w[rows], last.low_w[rows], last.high_w[rows])
+    return np.where(last.valid_until_ns[rows] > now_ns, was_w, state.base_w[rows])
