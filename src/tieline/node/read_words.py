@@ -51,28 +51,6 @@ def says(record: Record) -> str:
         case f.BatchTaken(batch, answer):
             watts = ", ".join(kw(i.power_w) for i in batch.instructions[:3])
             return f"dispatch batch {batch.uid}: {watts}; {len(answer.declined)} declined"
-        case f.AskGranted(ask):
-            until = "" if ask.end_ns >= FOREVER_NS else f", until {iso(ask.end_ns)}"
-            because = f" ({ask.because})" if ask.because else ""
-            level = Level(ask.level).name.lower().replace("_", " ")
-            return f"{ask.source} granted {_ask(ask)}: {level}{until}{because}"
-        case f.AskRefused(ask, refusal):
-            return f"{ask.source} refused {_ask(ask)}: {refusal}"
-        case f.AskWithdrawn():
-            if fact.quantity == Quantity.CONNECT.value and fact.source.startswith("owner:"):
-                return f"{fact.source} is back in: {fact.why}"
-            return f"{fact.source} withdrew its {fact.quantity} claim: {fact.why}"
-        case f.AskLapsed():
-            return f"{fact.quantity} claim of {fact.source} ({fact.program}) lapsed at {iso(fact.end_ns)}: {LAPSED}"
-        case f.ClaimsPlaced():
-            level = Level(fact.level).name.lower().replace("_", " ")
-            return f"claims at {level} on {len(fact.rows.array())} devices, {fact.kind}, by {fact.source}"
-        case f.ClaimsEnded():
-            return f"claims of {fact.source} ended: {fact.why}"
-        case f.CommandsIssued():
-            return f"commands issued to {len(fact.rows.array())} devices (epoch {fact.epoch}, seq {fact.seq})"
-        case f.CommandsReported():
-            return _reported(fact)
         case f.CapacityReserved():
             what = f"{kw(fact.up_w)} up of {fact.resource} for {fact.product}"
             return f"reserved {what}" if fact.refusal is None else f"refused to reserve {what}: {fact.refusal.reason}"
@@ -99,7 +77,35 @@ def says(record: Record) -> str:
         case None if record.kind == ACCOUNT:
             return _account(msgspec.msgpack.decode(record.body))
         case _:
-            return _says_rarer(fact) or _spaced(record.kind)
+            return _says_of_control(fact) or _says_rarer(fact) or _spaced(record.kind)
+
+
+def _says_of_control(fact: f.Fact | None) -> str:
+    """Return what a record says of who asks what of devices, and of what they are told and answer."""
+    match fact:
+        case f.AskGranted(ask):
+            until = "" if ask.end_ns >= FOREVER_NS else f", until {iso(ask.end_ns)}"
+            because = f" ({ask.because})" if ask.because else ""
+            level = Level(ask.level).name.lower().replace("_", " ")
+            return f"{ask.source} granted {_ask(ask)}: {level}{until}{because}"
+        case f.AskRefused(ask, refusal):
+            return f"{ask.source} refused {_ask(ask)}: {refusal}"
+        case f.AskWithdrawn():
+            if fact.quantity == Quantity.CONNECT.value and fact.source.startswith("owner:"):
+                return f"{fact.source} is back in: {fact.why}"
+            return f"{fact.source} withdrew its {fact.quantity} claim: {fact.why}"
+        case f.AskLapsed():
+            return f"{fact.quantity} claim of {fact.source} ({fact.program}) lapsed at {iso(fact.end_ns)}: {LAPSED}"
+        case f.ClaimsPlaced():
+            level = Level(fact.level).name.lower().replace("_", " ")
+            return f"claims at {level} on {len(fact.rows.array())} devices, {fact.kind}, by {fact.source}"
+        case f.ClaimsEnded():
+            return f"claims of {fact.source} ended: {fact.why}"
+        case f.CommandsIssued():
+            return f"commands issued to {len(fact.rows.array())} devices (epoch {fact.epoch}, seq {fact.seq})"
+        case f.CommandsReported():
+            return _reported(fact)
+    return ""
 
 
 def _says_rarer(fact: f.Fact | None) -> str:
