@@ -37,7 +37,7 @@ export interface Overview {
   reporting: number; opt_outs: number; not_responding: number; failed: number; limited: number; alarms_10min: number;
   commitments: { start_ns: number; end_ns: number; power_w: number; price_per_mwh: number; low_w: number; high_w: number }[];
   feeders: FeederRow[]; feeder_count: number; controls: Record<string, number>;
-  reach: Reach[]; alarm_rate: AlarmRate | null; violations: Num;
+  reach: Reach[]; alarm_rate: AlarmRate | null; violations: Num; is_stopped: boolean; unstopped_up_w: Num; unstopped_down_w: Num;
 }
 export interface Series { at_ns: number[]; instructed_w: Num[]; delivered_w: Num[]; price_per_mwh: Num[] }
 export interface FleetGroup { id: string; first: number; count: number; abnormal: number; states: number[] }
@@ -107,7 +107,7 @@ export interface Market {
     awarded_w: Num; instructed_w: Num; delivered_w: Num;
     baseline_w: Num; telemetry_w: Num; imbalance_w: Num;
   }[];
-  available_up_w: Num; available_down_w: Num; refusals: string[];
+  available_up_w: Num; available_down_w: Num; refusals: string[]; is_stopped: boolean; unstopped_up_w: Num; unstopped_down_w: Num;
 }
 export interface Settlement {
   revision: number; now_ns: number;

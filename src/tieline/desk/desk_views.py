@@ -212,7 +212,7 @@ class MarketHour(View, frozen=True):
 
 
 class MarketView(View, frozen=True):
-    """The market desk."""
+    """The market desk; what is available is 0 where dispatch is stopped, as in `Overview`."""
 
     revision: int
     now_ns: int
@@ -224,6 +224,9 @@ class MarketView(View, frozen=True):
     available_up_w: float | None
     available_down_w: float | None
     refusals: tuple[str, ...]
+    is_stopped: bool = False
+    unstopped_up_w: float | None = None
+    unstopped_down_w: float | None = None
 
 
 class StatementLine(View, frozen=True):

@@ -140,7 +140,9 @@ class AlarmRate(View, frozen=True):
 class Overview(View, frozen=True):
     """The first screen; `controls` counts devices by the authority that sets or limits them; the worst feeders.
 
-    `available_up_w` and `available_down_w` are what is left beside what is owed already, for energy over an hour.
+    `available_up_w` and `available_down_w` are what is left beside what is owed already, for energy over an hour. Where
+    dispatch is stopped (`is_stopped`: the kill switch is pressed) they are 0, as the market is told, and so is `reach`;
+    `unstopped_up_w` and `unstopped_down_w` are what would be there without the switch.
     """
 
     revision: int
@@ -168,6 +170,9 @@ class Overview(View, frozen=True):
     reach: tuple[Reach, ...] = ()
     alarm_rate: AlarmRate | None = None
     violations: int | None = None
+    is_stopped: bool = False
+    unstopped_up_w: float | None = None
+    unstopped_down_w: float | None = None
 
 
 class FleetGroup(View, frozen=True):

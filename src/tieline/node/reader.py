@@ -31,7 +31,7 @@ from tieline.desk.events import preview, view_of
 from tieline.desk.modes import mode_of
 from tieline.desk.obligation import owed
 from tieline.desk.ports import LinkHealth
-from tieline.desk.reach import reach_of
+from tieline.desk.reach import available_of
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.views import AlarmView, FleetGrid, LinkView, Member, Overview, OwnerMoney, ResourceView, Series, Shell
 from tieline.errors import LinkDown
@@ -205,18 +205,19 @@ class NodeReader:
         spread = self._delivered_spread(now_ns)
         recent = sum(1 for at in self._book.raised if at > now_ns - read_alarms.TEN_NS)
         rows = read_fleet.feeder_rows(state, self._order, cells, self._grid, now_ns)
-        heard = pool is not None and bool((state.fleet.taken_at_ns[pool.rows] > 0).any())
-        reach = reach_of(state, pool, now_ns) if pool and heard else ()
+        free = available_of(state, pool, now_ns)
         return Overview(
             state.revision, now_ns, name, asked_w, gave_w, price, debt.end_ns if debt else None,
-            debt.because if debt else "", reach[0].up_w[1] if reach else None, reach[0].down_w[1] if reach else None,
+            debt.because if debt else "", free.up_w, free.down_w,
             read_fleet.known_sum(state.fleet.power_w), len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
             int(counts[read_fleet.LIMITED]), recent,
             read_market.commitments(state, name, now_ns, spread),
             tuple(rows[:MOST_FEEDERS]), len(self._order.names),
-            read_resource.in_control(state, now_ns), reach, read_alarms.rate(self._book.raised, self.alarms(), now_ns),
+            read_resource.in_control(state, now_ns), free.reach,
+            read_alarms.rate(self._book.raised, self.alarms(), now_ns),
             sum(len(reading.violations) for reading in self._grid.values()) if self._grid else None,
+            free.is_stopped, free.unstopped_up_w, free.unstopped_down_w,
         )  # fmt: skip
 
     def _delivered_spread(self, now_ns: int) -> tuple[float, float]:
@@ -313,11 +314,10 @@ class NodeReader:
 
     def market(self) -> MarketView:
         """Return the market desk."""
-        node, name, seen = self.node, self._pool(), self.overview()
-        available = (seen.available_up_w, seen.available_down_w)
+        node, name = self.node, self._pool()
         return read_market.market_view(
             node.state, self._tracked, name, node.clock.now_ns(), self.is_market_live(), self.sources.gate_ns(),
-            self.sources.forecast(), available, self.hours.means,
+            self.sources.forecast(), self.overview(), self.hours.means,
         )  # fmt: skip
 
     def settlement(self) -> SettlementView:
