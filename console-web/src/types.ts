@@ -119,8 +119,8 @@ export interface Settlement {
   intervals: { start_ns: number; end_ns: number; asked_w: number; delivered_w: number; causes: Record<string, number>; record: string }[];
 }
 export interface Audit {
-  last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num; kinds: string[];
-  rows: { seq: number; id: string; at_ns: number; kind: string; subject: string; says: string }[];
+  last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num; kinds: string[]; next_before: number;
+  rows: { seq: number; id: string; at_ns: number; kind: string; subject: string; says: string; count: number; first_seq: Num; first_ns: Num }[];
 }
 export interface KeptSpan { first_ns: Num; last_ns: Num; step_ns: number }
 export interface Found { id: string; kind: string; link: string; says: string }

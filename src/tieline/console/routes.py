@@ -133,7 +133,8 @@ async def _settlement(call: Call) -> d.SettlementView:
 
 async def _audit(call: Call) -> d.AuditView:
     before, count = call.number("before", 0, 0, 2**62), call.number("count", 100, 1, 500)
-    return await call.desk.reader.audit(before, count, call.word("kind", KINDS), call.number("check", 0, 0, 1) == 1)
+    each, check = call.number("all", 0, 0, 1) == 1, call.number("check", 0, 0, 1) == 1
+    return await call.desk.reader.audit(before, count, call.word("kind", KINDS), each, check)
 
 
 async def _search(call: Call) -> list[d.Found]:
@@ -257,8 +258,9 @@ async def _drop(call: Call) -> Done:
 _A = "/api/v1"
 _PAGE = (("at", "First cell, 0 or more"), ("count", "1 to 1000"))
 _AUDIT = (
-    ("before", "Records before this number; 0: the newest"), ("count", "1 to 500"), ("kind", "Only this kind"),
-    ("check", "1: verify the whole hash chain"),
+    ("before", "Records before this number; 0: the newest"), ("count", "1 to 500"),
+    ("kind", "Each record of this kind"),
+    ("all", "1: each record; 0: acts, and renewals rolled up"), ("check", "1: verify the whole hash chain"),
 )  # fmt: skip
 
 ROUTES: tuple[Route, ...] = (
@@ -358,7 +360,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{_A}/market", Action.SEE_MARKET, _market, "The market desk", d.MarketView),
     Route("GET", f"{_A}/settlement", Action.SEE_MONEY, _settlement, "Statements and intervals", d.SettlementView),
-    Route("GET", f"{_A}/audit", Action.SEE_AUDIT, _audit, "The journal in plain words", d.AuditView, query=_AUDIT),
+    Route("GET", f"{_A}/audit", Action.SEE_AUDIT, _audit, "Acts and renewals in words", d.AuditView, query=_AUDIT),
     Route(
         "GET", f"{_A}/search", Action.SEE_GRID, _search, "Find resources, groups, screens", list[d.Found],
         query=(("text", "What to find"), ("count", "1 to 100")),

@@ -297,7 +297,10 @@ class SettlementView(View, frozen=True):
 
 
 class AuditRow(View, frozen=True):
-    """One record of the journal in plain words."""
+    """One record of the journal in plain words; or the newest of `count` that renew the same thing.
+
+    `first_seq` and `first_ns` are the oldest of these; None where it is one record.
+    """
 
     seq: int
     id: str
@@ -305,12 +308,15 @@ class AuditRow(View, frozen=True):
     kind: str
     subject: str
     says: str
+    count: int = 1
+    first_seq: int | None = None
+    first_ns: int | None = None
 
 
 class AuditView(View, frozen=True):
     """The newest records; `bad_seq` is the first broken record where the chain was checked, None where all hold.
 
-    `kinds` are those that a journal may hold.
+    `kinds` are those that a journal may hold; `next_before` is where the next page begins (0: there is none).
     """
 
     last_seq: int
@@ -319,6 +325,7 @@ class AuditView(View, frozen=True):
     checked: bool = False
     bad_seq: int | None = None
     kinds: tuple[str, ...] = ()
+    next_before: int = 0
 
 
 class KeptSpan(View, frozen=True):

@@ -195,8 +195,11 @@ class Reader(Protocol):
         """Return statements and tracked intervals."""
         ...
 
-    async def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
-        """Return records before a number (0: the newest), of a kind (empty: all); `check` verifies the chain."""
+    async def audit(self, before_seq: int, count: int, kind: str, each: bool, check: bool) -> AuditView:
+        """Return acts before a number (0: the newest), renewals rolled up; or `each` record, of a kind (empty: all).
+
+        `check` verifies the chain.
+        """
         ...
 
     def links(self) -> list[LinkView]:

@@ -10,23 +10,19 @@ import msgspec
 
 from tieline.desk import facts as f
 from tieline.desk.desk_views import (
-    AuditRow,
-    AuditView,
     TraceNode,
     TraceView,
 )
 from tieline.desk.state import LAPSED
-from tieline.flow.record import Journal, Record, Records
+from tieline.flow.record import Record
 from tieline.resource.claim import Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
-from tieline.store.journal import JournalDamaged
 from tieline.store.trace import Trace
 from tieline.times import FOREVER_NS, iso
 
 MOST_NODES = 400
 OPENADR, ACCOUNT = "OpenAdrObject", "AccountChanged"
-KINDS = tuple(sorted([*(fact.__name__ for fact in f.FACTS), OPENADR, ACCOUNT]))
 """The kinds of record that a journal may hold."""
 
 
@@ -214,38 +210,3 @@ def joined(views: Sequence[TraceView]) -> TraceView:
     edges = dict.fromkeys(edge for view in views for edge in view.edges)
     told = sorted(nodes.values(), key=lambda node: (node.at_ns, node.depth, node.id))
     return TraceView(views[0].start, tuple(told), tuple(edges), any(view.is_cut for view in views))
-
-
-def audit_view(journal: Records, last_seq: int, before_seq: int, count: int, kind: str) -> AuditView:
-    """Return records before a number (0: the newest), newest first."""
-    top = before_seq if before_seq > 0 else last_seq + 1
-    rows: list[AuditRow] = []
-    step = max(4 * count, 400)
-    while top > 1 and len(rows) < count:
-        low = max(top - 1 - step, 0)
-        part = []
-        for record in journal.replay(low):
-            if record.seq >= top:
-                break
-            part.append(record)
-        for record in reversed(part):
-            if len(rows) < count and (not kind or record.kind == kind):
-                rows.append(
-                    AuditRow(record.seq, record.id, record.recorded_at_ns, record.kind, record.subject, says(record))
-                )
-        top = low + 1
-    return AuditView(last_seq, journal.last_hash.hex(), tuple(rows), kinds=KINDS)
-
-
-def bad_seq(journal: Journal) -> int | None:
-    """Return the first record of a journal that is not as it was written, or None; it takes a connection of its own.
-
-    A million records take seconds: it runs in a thread, so that the beat and every screen go on.
-    """
-    own = journal.reader()
-    try:
-        return own.verify()
-    except JournalDamaged as damaged:
-        return damaged.seq
-    finally:
-        own.close()

@@ -38,6 +38,7 @@ from tieline.errors import LinkDown
 from tieline.flow.record import Records
 from tieline.node import (
     read_alarms,
+    read_audit,
     read_effects,
     read_fleet,
     read_grid,
@@ -47,7 +48,6 @@ from tieline.node import (
     read_resource,
     read_search,
     read_trace,
-    read_words,
 )
 from tieline.node.read_exposure import Exposure
 from tieline.node.read_fleet import GridReading
@@ -324,13 +324,17 @@ class NodeReader:
         """Return statements and tracked intervals."""
         return read_market.settlement_view(self.node.state, self.journal, self.node.clock.now_ns(), self._tracked)
 
-    async def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
-        """Return records before a number (0: the newest); `check` verifies the whole chain, beside the loop."""
-        view = read_words.audit_view(self.journal, self.node.journal.last_seq, before_seq, count, kind)
-        bad = None
+    async def audit(self, before_seq: int, count: int, kind: str, each: bool, check: bool) -> AuditView:
+        """Return what was done before a number (0: the newest); `check` verifies the whole chain, beside the loop."""
+        last_seq, bad = self.node.journal.last_seq, None
+        if each or kind:
+            view = read_audit.each_record(self.journal, last_seq, before_seq, count, kind)
+        else:
+            view = read_audit.acts(self.journal, last_seq, before_seq, count)
         if check:
-            bad = await asyncio.get_running_loop().run_in_executor(None, read_words.bad_seq, self.node.journal)
-        return AuditView(view.last_seq, self.node.journal.last_hash.hex(), view.rows, check, bad, view.kinds)
+            bad = await asyncio.get_running_loop().run_in_executor(None, read_audit.bad_seq, self.node.journal)
+        chain_hash = self.node.journal.last_hash.hex()
+        return msgspec.structs.replace(view, chain_hash=chain_hash, checked=check, bad_seq=bad)
 
     def kept(self) -> KeptSpan:
         """Return from when until when past instants can be shown."""
