@@ -31,6 +31,7 @@ export interface Effect {
   feeder: string; devices: number; power_w: Num; after_w: Num; limit_high_w: Num; is_over: boolean; loading_frac: Num;
   loading_after_frac: Num; min_pu: Num; min_after_pu: Num; broken: number; broken_after: number;
 }
+export interface Suppressed { alarm: Alarm; how: string; why: string; into: string }
 export interface Overview {
   revision: number; now_ns: number; pool: string; instructed_w: Num; delivered_w: Num; price_per_mwh: Num;
   owed_until_ns: Num; because: string; available_up_w: Num; available_down_w: Num; net_w: Num; devices: number;

@@ -33,7 +33,7 @@ function Renewed({ row }: { row: Row }) {
   return (
     <>
       <tr class="quiet"><td class="n nobreak">{row.first_seq} to {row.seq}</td><td class="nobreak">{day(row.first_ns!)} {clock(row.first_ns!)} to {clock(row.at_ns)}</td><td>{row.kind}</td><td>{row.subject}</td>
-        <td><button class="plain row" aria-expanded={rows !== null} onClick={open}>{row.count.toLocaleString('en-US')} renewals, the newest: {row.says}</button>{rows && row.count > rows.length ? ` (${rows.length} of them below)` : ''}</td></tr>
+        <td><button class="plain row" aria-expanded={rows !== null} onClick={open}>{row.count.toLocaleString('en-US')} records, the newest: {row.says}</button>{rows && row.count > rows.length ? ` (${rows.length} of them below)` : ''}</td></tr>
       {rows?.map((each) => <Line row={each} key={each.seq} />)}
     </>
   );

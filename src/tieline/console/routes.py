@@ -114,6 +114,10 @@ async def _alarms(call: Call) -> list[v.AlarmView]:
     return call.desk.reader.alarms()
 
 
+async def _suppressed(call: Call) -> list[v.SuppressedAlarm]:
+    return call.desk.reader.suppressed()
+
+
 async def _events(call: Call) -> list[d.EventView]:
     return call.desk.reader.events()
 
@@ -328,6 +332,10 @@ ROUTES: tuple[Route, ...] = (
         list[d.MessageView], query=(("protocol", f"Only one of {', '.join(PROTOCOLS)}"), ("count", "1 to 200")),
     ),
     Route("GET", f"{_A}/alarms", Action.SEE_GRID, _alarms, "Standing alarms, worst first", list[v.AlarmView]),
+    Route(
+        "GET", f"{_A}/alarms/suppressed", Action.SEE_GRID, _suppressed, "Alarms that are held back, and why",
+        list[v.SuppressedAlarm],
+    ),
     Route(
         "POST", f"{_A}/alarms/{{alarm}}/acknowledge", Action.ACKNOWLEDGE, _acknowledge, "Acknowledge an alarm", Done,
         subject="alarm",

@@ -34,6 +34,7 @@ from tieline.desk.views import (
     ResourceView,
     Series,
     Shell,
+    SuppressedAlarm,
 )
 from tieline.resource.claim import Refusal
 
@@ -185,6 +186,10 @@ class Reader(Protocol):
 
     def market(self) -> MarketView:
         """Return the market desk."""
+        ...
+
+    def suppressed(self) -> list[SuppressedAlarm]:
+        """Return the alarms that are found and not shown, and why."""
         ...
 
     def alarms(self) -> list[AlarmView]:

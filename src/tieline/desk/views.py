@@ -37,6 +37,19 @@ class AlarmView(View, frozen=True):
     acknowledged_by: str = ""
 
 
+class SuppressedAlarm(View, frozen=True):
+    """An alarm that is found and not shown (ISA-18.2-2016, 3.1: suppressed by design), and why.
+
+    `how` is `rolled_up` (the alarm `into` tells it and others as one), `by_cause` (`into` is its cause and counts its
+    devices) or `delayed` (its trouble has not lasted long enough to call a person). Nobody can shelve an alarm here.
+    """
+
+    alarm: AlarmView
+    how: str
+    why: str
+    into: str = ""
+
+
 # --- shell and overview -----------------------------------------------------------------------------------------------
 
 

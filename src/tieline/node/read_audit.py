@@ -10,6 +10,7 @@ import msgspec
 from tieline.desk.desk_views import AuditRow, AuditView
 from tieline.desk.facts import KINDS, AskGranted, from_record
 from tieline.flow.record import Journal, Record, Records
+from tieline.links.endpoint.openadr.book import DESK
 from tieline.node.read_words import OPENADR, says
 from tieline.store.journal import JournalDamaged
 
@@ -77,7 +78,7 @@ def renewal_of(record: Record) -> tuple[str, ...]:
         return (record.kind, "")
     if record.kind == OPENADR:
         change: dict[str, Any] = msgspec.msgpack.decode(record.body)
-        is_ours = not change.get("by") or change.get("kind") == "reports"
+        is_ours = change.get("by", "") in ("", DESK) or change.get("kind") == "reports"
         return (record.kind, "") if is_ours else ()
     fact = from_record(record) if record.kind == AskGranted.__name__ else None
     if isinstance(fact, AskGranted) and not fact.ask.people:
