@@ -106,7 +106,7 @@ def test_what_telemetry_takes_or_gives_back_of_what_is_sold_is_declared_once_it_
 def test_what_the_iso_does_not_call_as_we_declared_no_more_is_ours_and_not_its_instruction() -> None:
     async def causes(declared_w: float) -> dict[str, float]:
         stage = Pool()
-        stage.pool.said = [(HOUR - HOUR_NS, (declared_w, 0.0))]
+        stage.state.declared["pool-1"] = ((HOUR - HOUR_NS, (declared_w, 0.0)),)
         last = HOUR + 5 * MINUTE_NS
         stage.state.instructions["pool-1"] = {
             HOUR: Instruction("i", "b", "pool-1", "ENERGY", HOUR, last, 10_000.0, 50.0, 1)

@@ -376,7 +376,7 @@ def test_a_device_with_crooked_registers_is_in_trouble_alone(spoil: Callable[[Su
     async def main(loop: VirtualLoop) -> tuple:
         clock = VirtualClock(loop, 1_700_000_000 * SECOND_NS)
         devices = {n: SunSpecDevice(Battery(clock), 5_000.0, 10_000.0, MODELS, clock) for n in (1, 2)}
-        devices[2]._refresh = lambda: None
+        devices[2]._refresh = lambda number: None
         spoil(devices[2])
         server, log = SunSpecServer(devices), Log()
         await server.start(port=502)

@@ -51,6 +51,13 @@ PASSWORD = "a long password"
 @asynccontextmanager
 async def running(*command: str) -> AsyncIterator[tuple[str, str]]:
     """Yield the console's address and the secret of its one-time link (empty: everybody has a password)."""
+    async with process(*command) as (_, url, secret):
+        yield url, secret
+
+
+@asynccontextmanager
+async def process(*command: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str, str]]:
+    """Yield the server's process beside what `running` yields; it may be killed meanwhile."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -64,7 +71,7 @@ async def running(*command: str) -> AsyncIterator[tuple[str, str]]:
             secret = ""
             if "later_server" not in command[0]:
                 secret = (await child.stdout.readline()).decode().rpartition("#")[2].strip()
-        yield url, secret
+        yield child, url, secret
     finally:
         if child.returncode is None:
             child.terminate()

@@ -260,6 +260,11 @@ def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsRep
     columns.observed_w[rows] = fact.observed_w.array()[keep]
 
 
+def _declared(state: DeskState, record_id: str, fact: facts.AvailabilityDeclared) -> None:
+    said = state.declared.get(fact.pool, ())
+    state.declared[fact.pool] = (*said[-9:], (fact.at_ns, (fact.up_w, fact.down_w)))
+
+
 def _event_changed(state: DeskState, record_id: str, fact: facts.EventChanged) -> None:
     body: dict[str, Any] = dict(fact.body)
     body["state"] = EventState(fact.state)
@@ -307,6 +312,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AskLapsed: _ask_lapsed,
     facts.ClaimsPlaced: _claims_placed,
     facts.ScheduleMade: _schedule_made,
+    facts.AvailabilityDeclared: _declared,
     facts.ClaimsEnded: _claims_ended,
     facts.CommandsIssued: _commands_issued,
     facts.CommandsReported: _commands_reported,

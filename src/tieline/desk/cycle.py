@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tieline.desk import asks, charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
-from tieline.desk.facts import IntervalTracked, PositionChanged
+from tieline.desk.facts import AvailabilityDeclared, IntervalTracked, PositionChanged
 from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, award_at, committed_until, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
@@ -36,6 +36,8 @@ DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
 """The market is told anew once what it was told is untrue by so much, and this share of what is sold, for two beats."""
 OURS_FRAC = 0.02
 """An instruction as near to what was declared follows from that: it is rounded to the ISO's steps."""
+TELEMETRY = "telemetry of "
+"""Before the pool's name: the cause of a declaration that no record made necessary."""
 ACTS_NS = 10 * MINUTE_NS
 """For how long the market may still instruct by what it was told before."""
 AHEAD_NS = DAY_NS
@@ -57,8 +59,6 @@ class PoolDesk:
     available: tuple[float, float] = (0.0, 0.0)
     causes: list[str] = field(default_factory=list)
     undeclared: str = ""
-    said: list[tuple[int, tuple[float, float]]] = field(default_factory=list)
-    """What the market was told since this desk was started, and when (W up, W down); the last ones."""
     differs: int = 0
     """For how many beats that has not been so."""
     forecast: dict[int, float] = field(default_factory=dict)
@@ -78,6 +78,8 @@ class Cycle:
         self._last_ns = 0
         self.beats = 0
         self._causes: list[str] = []
+        self._unsure = set(desk.state.declared)
+        """Pools that an earlier run spoke for: its last word may have gone out unrecorded, so one more is said."""
 
     def because(self, cause: str) -> None:
         """Note the record that makes a beat necessary; one under way takes it up at pools that it has yet to split."""
@@ -210,14 +212,18 @@ class Cycle:
         Beyond what is sold it says nothing that the market acts on; and what moves back at the next beat is no news.
         """
         sold_w = _sold_w(self.desk.state, pool.pool, now_ns)
-        told = pool.said[-1][1] if pool.said else sold_w
+        declared = self.desk.state.declared.get(pool.pool, ())
+        told = declared[-1][1] if declared else sold_w
         matters = [
             abs(min(now, sold) - min(was, sold)) > max(DECLARES_W, DECLARES_FRAC * sold)
             for now, was, sold in zip(pool.available, told, sold_w, strict=True)
         ]
-        pool.differs = pool.differs + 1 if any(matters) else 0
-        if pool.differs >= DECLARES_BEATS and not pool.undeclared and self._is_heard(pool):
-            pool.undeclared = f"telemetry of {pool.pool}"
+        if not self._is_heard(pool):
+            return
+        unsure = pool.pool in self._unsure and any(sold_w)
+        pool.differs = pool.differs + 1 if unsure or any(matters) else 0
+        if pool.differs >= DECLARES_BEATS and not pool.undeclared:
+            pool.undeclared = TELEMETRY + pool.pool
 
     def _is_heard(self, pool: PoolDesk) -> bool:
         """Whether a device of the pool was heard since the start: before, that nothing is available is not known."""
@@ -238,7 +244,10 @@ class Cycle:
             pool.undeclared = cause
             return False
         pool.undeclared, pool.differs = "", 0
-        pool.said = [*pool.said[-9:], (self._last_ns, told)]
+        self._unsure.discard(pool.pool)
+        fact = AvailabilityDeclared(pool.pool, cause, self._last_ns, *told)
+        causes = () if cause.startswith(TELEMETRY) else (cause,)
+        await self.desk.commit([Entry(derive("declared", pool.pool, cause, self._last_ns), fact, pool.pool, causes)])
         return True
 
     # --- tallying --------------------------------------------------------------------------------------------------
@@ -305,7 +314,9 @@ class Cycle:
         # after we told it); the lack takes what is left of those of now.
         told_w = {cause: max(lost.get(cause, 0.0) for lost in (lost_w, *before)) for cause in lost_w}
         # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
-        is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * _least_said_w(pool, 0 if side >= 0 else 1, tally.start_ns)
+        is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * _least_said_w(
+            state, pool.pool, 0 if side >= 0 else 1, tally.start_ns
+        )
         otherwise = tracking.UNAVAILABLE if is_ours else tracking.BY_ISO
         withheld = tracking.fill(below_w, told_w, otherwise) if below_w > 1.0 else {}
         left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
@@ -326,11 +337,11 @@ class Cycle:
         self.desk.state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS
 
 
-def _least_said_w(pool: PoolDesk, side: int, start_ns: int) -> float:
+def _least_said_w(state: DeskState, pool: str, side: int, start_ns: int) -> float:
     """Return the least that the market was told of a side and acts on in an interval (W; inf: nothing)."""
-    since_ns = start_ns - ACTS_NS
-    last = [told[side] for when, told in pool.said if when <= since_ns][-1:]
-    return min((*last, *(told[side] for when, told in pool.said if when > since_ns)), default=math.inf)
+    since_ns, said = start_ns - ACTS_NS, state.declared.get(pool, ())
+    last = [told[side] for when, told in said if when <= since_ns][-1:]
+    return min((*last, *(told[side] for when, told in said if when > since_ns)), default=math.inf)
 
 
 def _sold_w(state: DeskState, pool: str, now_ns: int) -> tuple[float, float]:

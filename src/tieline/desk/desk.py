@@ -228,7 +228,7 @@ class Desk:
 
     def readings(self, readings: Readings) -> None:
         """Take measurements into the columns, learn the base of rows that run freely, and pass them on."""
-        readings = self.state.fleet.in_rating(readings.in_time(self.state.ahead_ns).in_range())
+        readings = self.state.fleet.checked(readings, self.state.ahead_ns)
         self.on_readings(readings)
         learn(self.state, readings, self._clock.now_ns())
 

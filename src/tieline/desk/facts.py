@@ -227,6 +227,16 @@ class PositionChanged(Fact, frozen=True):
     declared: bool
 
 
+class AvailabilityDeclared(Fact, frozen=True):
+    """The market was told what a pool can give (W), and took it; the instructions that follow rest on that."""
+
+    pool: str
+    cause: str
+    at_ns: int
+    up_w: float
+    down_w: float
+
+
 class IntervalTracked(Fact, frozen=True):
     """What a pool was asked and delivered over one interval, and why it fell short.
 
@@ -305,10 +315,7 @@ class StatementMade(Fact, frozen=True):
 
 
 class LineSettled(Fact, frozen=True):
-    """One line of a statement: money for one interval and cause, as decimal text, and what it rests on.
-
-    `of` is the kind of line that an adjustment adjusts.
-    """
+    """One line of a statement: money (decimal text) for an interval and cause; `of`: the kind of line it adjusts."""
 
     statement: str
     line: str
@@ -364,10 +371,10 @@ class Audited(Fact, frozen=True):
 
 
 FACTS: tuple[type[Fact], ...] = tuple(Fact.__subclasses__())
-_ENCODER = msgspec.msgpack.Encoder()
 KINDS: tuple[str, ...] = tuple(sorted([*(fact.__name__ for fact in FACTS), "AccountChanged", "OpenAdrObject"]))
 """All kinds of record that a journal holds: the desk's facts, accounts, and what the VTN keeps for its clients."""
 
+_ENCODER = msgspec.msgpack.Encoder()
 _DECODERS = {fact.__name__: msgspec.msgpack.Decoder(fact) for fact in FACTS}
 
 

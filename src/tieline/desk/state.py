@@ -155,6 +155,8 @@ class DeskState:
     late_reports: int = 0
     schedules: dict[str, ScheduleMade] = field(default_factory=dict)
     scheduled_until_ns: dict[str, int] = field(default_factory=dict)
+    declared: dict[str, tuple[tuple[int, tuple[float, float]], ...]] = field(default_factory=dict)
+    """What the market was told of each pool, and when (ns; W up, W down): the last ten times."""
     two_people: TwoPeople = BY_SIZE
     ahead_ns: int = AHEAD_NS  # how far a reading's time may be ahead before it is questionable
     prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
@@ -207,7 +209,17 @@ class DeskState:
         digest.update(self.ledger.digest().encode())
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
-        decided = ("offers", "awards", "instructions", "batches", "versions", "events", "authority", "schedules")
+        decided = (
+            "offers",
+            "awards",
+            "instructions",
+            "batches",
+            "versions",
+            "events",
+            "authority",
+            "schedules",
+            "declared",
+        )
         for name in (*decided, "prices"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tieline.resource.batch import Readings
 from tieline.resource.hold import MIN_HOLD_S
 from tieline.resource.identity import GROUP_KINDS, Fuel, Kind, Purpose
-from tieline.resource.point import by_code, code
+from tieline.resource.point import by_code, code, ends_by_code
 from tieline.resource.quality import Quality
 
 Floats = NDArray[np.float64]
@@ -201,6 +201,26 @@ class Fleet:
         high = power_w > RATING_FRAC * most_w + RATING_FLOOR_W
         beyond = high | (power_w < RATING_FRAC * least_w - RATING_FLOOR_W)
         return beyond & (most_w > least_w) if beyond.any() else beyond
+
+    def checked(self, readings: Readings, ahead_ns: int) -> Readings:
+        """Return the readings, marked where their time, their value or their device's rating make them doubtful."""
+        if len(readings.rows) <= FEW and self._are_sound(readings):
+            return readings
+        return self.in_rating(readings.in_time(ahead_ns).in_range())
+
+    def _are_sound(self, readings: Readings) -> bool:
+        """Whether nothing about a handful is doubtful: most that come are so, and cost less looked at one by one."""
+        low, high = ends_by_code()
+        power_code = self.power_code
+        for row, point, value, taken_ns, received_ns in zip(
+            readings.rows.tolist(), readings.points.tolist(), readings.values.tolist(),
+            readings.taken_at_ns.tolist(), readings.received_at_ns.tolist(), strict=True,
+        ):  # fmt: skip
+            if taken_ns > received_ns or not low[point] <= value <= high[point]:
+                return False
+            if point == power_code and not -self.max_absorb_w[row] <= value <= self.max_inject_w[row]:
+                return False  # perhaps within the slack, or without any rating: to be looked at in full
+        return True
 
     def in_rating(self, readings: Readings) -> Readings:
         """Return the readings, marked OUT_OF_RANGE where a power is beyond the rating of its own device.

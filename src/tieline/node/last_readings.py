@@ -37,7 +37,7 @@ def take_last(state: DeskState, wal: Wal, historian: Historian, now_ns: int) -> 
     rows, points, values, quality, taken_ns, received_ns = (table[name].to_numpy()[newest] for name in SCHEMA.names)
     kept = Readings(rows, points, values, quality, taken_ns, received_ns, "kept")
     # As any that comes: what was kept before readings were held against ranges and ratings teaches nothing either.
-    learn(state, state.fleet.in_rating(kept.in_time(state.ahead_ns).in_range()), now_ns)
+    learn(state, state.fleet.checked(kept, state.ahead_ns), now_ns)
     return len(newest)
 
 

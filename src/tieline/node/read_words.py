@@ -52,6 +52,8 @@ def says(record: Record) -> str:
             return f"reserved {what}" if fact.refusal is None else f"refused to reserve {what}: {fact.refusal.reason}"
         case f.PositionChanged():
             return f"position: available up {kw(fact.before_up_w)} to {kw(fact.after_up_w)}, told upward"
+        case f.AvailabilityDeclared():
+            return f"told the market that {fact.pool} can give {kw(fact.up_w)} up and {kw(fact.down_w)} down"
         case f.IntervalTracked():
             return f"asked {kw(fact.asked_w)}, delivered {kw(fact.delivered_w)}"
         case f.EventTracked():

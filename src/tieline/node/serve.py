@@ -27,6 +27,7 @@ from tieline.node.config import Settings, load_config
 from tieline.node.journals import journal_to_read, journal_to_write
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.last_readings import take_last
+from tieline.node.learnt import Learnt
 from tieline.node.link_settings import check_links
 from tieline.node.links import listening, raise_links, with_tables
 from tieline.node.principals import principals_of
@@ -223,8 +224,12 @@ async def serve(
             await look_over(node, folder, supervisor, say)
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
             wal, historian = opened(folder, say)
+            learnt = Learnt(folder / "learnt.bin", node.state, say)
+            learnt.take()
             take_last(node.state, wal, historian, node.clock.now_ns())
+            learnt.hold_base(node.clock.now_ns())
             intake = node.keep_readings(wal, historian, beside, keep_ns)
+            learnt.keep(node, beside)
             trader = trader_of(node, settings, KeptReadings(wal, historian, beside, node.state.fleet))
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng())
             for line in links.says:

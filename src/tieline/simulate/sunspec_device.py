@@ -99,13 +99,14 @@ class SunSpecDevice:
             stored = {"WHRtg": self.energy_wh, "WHAvail": 0, "SoC": 0, "SoH": 100, "Sta": 0}
             self.registers[713] = build(self.models[713], {"WH_SF": scale, "Pct_SF": -1, **stored})
 
-    def _refresh(self) -> None:
-        """Lay what the body measures now into the registers."""
+    def _refresh(self, number: int) -> None:
+        """Lay what the body measures now into the registers of a model: 701 or 713."""
         seen = self.body.read()
-        power_w = seen.get("power_w", 0.0)
-        self._lay(701, "W", power_w)
-        self._lay(701, "VA", abs(power_w))
-        if 713 in self.registers:
+        if number == 701:
+            power_w = seen.get("power_w", 0.0)
+            self._lay(701, "W", power_w)
+            self._lay(701, "VA", abs(power_w))
+        else:
             self._lay(713, "WHAvail", seen.get("energy_available_wh", 0.0))
             self._lay(713, "SoC", 100 * seen.get("soc_frac", 0.0))
 
@@ -127,7 +128,7 @@ class SunSpecDevice:
                 if number == 704:
                     self._age()
                 elif number in (701, 713):
-                    self._refresh()
+                    self._refresh(number)
                 found += self.registers[number][max(first - at, 0) : end - at]
             at += size
         if first < at + 2 and end > at:

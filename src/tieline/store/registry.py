@@ -11,13 +11,13 @@ import numpy as np
 from tieline.errors import ConfigError
 from tieline.fleet.columns import FUELS, KINDS, Fleet, Group
 from tieline.resource.identity import Kind, Purpose
+from tieline.store import checked
 
 _COLUMNS = ("kinds", "max_inject_w", "max_absorb_w", "energy_wh", "default_w", "safe_w", "fuels")
 _VERSION = 2
 """2 added `fuels`. A file without a version is 1: what its engines burn is then unknown, and no rule allows that."""
 _MAGIC = b"TLREG\0\0\1"
-_SUM_BYTES = 16
-"""A file begins with these: the magic, and the hash of what follows; one of before has neither."""
+"""A file begins with it and the hash of what follows; one of before has neither."""
 
 
 class _Book(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,9 +40,7 @@ def save(fleet: Fleet, path: Path) -> str:
         _VERSION,
     )
     raw = msgspec.msgpack.encode(book)
-    part = path.with_suffix(".part")
-    part.write_bytes(_MAGIC + _sum_of(raw) + raw)
-    part.replace(path)
+    checked.write(path, _MAGIC, raw)
     return blake2b(raw, digest_size=12).hexdigest()
 
 
@@ -56,12 +54,10 @@ def load(path: Path) -> Fleet:
         raw = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no registry: `tieline import DEVICES.csv --data {path.parent}` makes one") from None
-    body = raw
-    if raw.startswith(_MAGIC):
-        at = len(_MAGIC) + _SUM_BYTES
-        body = raw[at:]
-        if raw[len(_MAGIC) : at] != _sum_of(body):
-            raise _changed(path, "its checksum does not hold")
+    try:
+        body = checked.body_of(raw, _MAGIC) if raw.startswith(_MAGIC) else raw
+    except ValueError as error:
+        raise _changed(path, str(error)) from error
     try:
         return _fleet_of(msgspec.msgpack.decode(body, type=_Book), path)
     except (msgspec.MsgspecError, ValueError, TypeError, KeyError, IndexError) as error:
@@ -70,12 +66,7 @@ def load(path: Path) -> Fleet:
 
 def is_checked(path: Path) -> bool:
     """Return whether a registry carries its checksum; one that an older Tieline wrote gets it by its next import."""
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
-
-
-def _sum_of(body: bytes) -> bytes:
-    return blake2b(body, digest_size=_SUM_BYTES).digest()
+    return checked.is_checked(path, _MAGIC)
 
 
 def _changed(path: Path, why: str) -> ConfigError:

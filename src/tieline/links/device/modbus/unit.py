@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Client
@@ -130,13 +131,10 @@ class Unit:
         Args:
             keys: Points of the catalogue; each says by its SunSpec reference which model and point hold it.
         """
-        wanted: dict[int, list[tuple[str, str]]] = {}
-        for key in keys:
-            where, _, name = points()[key].sunspec.partition(".")
-            if where.isdigit() and int(where) in self.models:
-                wanted.setdefault(int(where), []).append((key, name))
         found: dict[str, float] = {}
-        for number, pairs in wanted.items():
+        for number, pairs in _by_model(tuple(keys)):
+            if number not in self.models:
+                continue
             block = await self._read(*self.models[number])
             for key, name in pairs:
                 try:
@@ -254,3 +252,14 @@ class Unit:
 # Of model 704: from the first to after the last register that is written of each function; its switch is the first.
 FUNCTIONS = ((22, 33), (14, 20))
 _HOLDS = ("WSetEna", "WSet", "WSetRvrtTms", "WMaxLimPctEna", "WMaxLimPct", "WMaxLimPctRvrtTms")
+
+
+@cache
+def _by_model(keys: tuple[str, ...]) -> tuple[tuple[int, tuple[tuple[str, str], ...]], ...]:
+    """Return the models that points of the catalogue stand in, each with its (key, SunSpec name)."""
+    wanted: dict[int, list[tuple[str, str]]] = {}
+    for key in keys:
+        where, _, name = points()[key].sunspec.partition(".")
+        if where.isdigit():
+            wanted.setdefault(int(where), []).append((key, name))
+    return tuple((number, tuple(pairs)) for number, pairs in wanted.items())
