@@ -31,13 +31,14 @@ export interface Effect {
   feeder: string; devices: number; power_w: Num; after_w: Num; limit_high_w: Num; is_over: boolean; loading_frac: Num;
   loading_after_frac: Num; min_pu: Num; min_after_pu: Num; broken: number; broken_after: number;
 }
+export interface Suppressed { alarm: Alarm; how: string; why: string; into: string }
 export interface Overview {
   revision: number; now_ns: number; pool: string; instructed_w: Num; delivered_w: Num; price_per_mwh: Num;
   owed_until_ns: Num; because: string; available_up_w: Num; available_down_w: Num; net_w: Num; devices: number;
   reporting: number; opt_outs: number; not_responding: number; failed: number; limited: number; alarms_10min: number;
   commitments: { start_ns: number; end_ns: number; power_w: number; price_per_mwh: number; low_w: number; high_w: number }[];
   feeders: FeederRow[]; feeder_count: number; controls: Record<string, number>;
-  reach: Reach[]; alarm_rate: AlarmRate | null; violations: Num;
+  reach: Reach[]; alarm_rate: AlarmRate | null; violations: Num; is_stopped: boolean; unstopped_up_w: Num; unstopped_down_w: Num;
 }
 export interface Series { at_ns: number[]; instructed_w: Num[]; delivered_w: Num[]; price_per_mwh: Num[] }
 export interface FleetGroup { id: string; first: number; count: number; abnormal: number; states: number[] }
@@ -107,7 +108,7 @@ export interface Market {
     awarded_w: Num; instructed_w: Num; delivered_w: Num;
     baseline_w: Num; telemetry_w: Num; imbalance_w: Num;
   }[];
-  available_up_w: Num; available_down_w: Num; refusals: string[];
+  available_up_w: Num; available_down_w: Num; refusals: string[]; is_stopped: boolean; unstopped_up_w: Num; unstopped_down_w: Num;
 }
 export interface Settlement {
   revision: number; now_ns: number;
@@ -119,8 +120,8 @@ export interface Settlement {
   intervals: { start_ns: number; end_ns: number; asked_w: number; delivered_w: number; causes: Record<string, number>; record: string }[];
 }
 export interface Audit {
-  last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num; kinds: string[];
-  rows: { seq: number; id: string; at_ns: number; kind: string; subject: string; says: string }[];
+  last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num; kinds: string[]; next_before: number;
+  rows: { seq: number; id: string; at_ns: number; kind: string; subject: string; says: string; count: number; first_seq: Num; first_ns: Num }[];
 }
 export interface KeptSpan { first_ns: Num; last_ns: Num; step_ns: number }
 export interface Found { id: string; kind: string; link: string; says: string }

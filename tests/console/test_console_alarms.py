@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tieline.desk.alarms import MOST, TROUBLES, abnormal_counts, device_alarms, fewest
 from tieline.desk.views import AlarmView, LinkView
-from tieline.node.read_alarms import link_alarms, shortfall
+from tieline.node.read_alarms import link_alarms
 
 STALE = 4
 
@@ -84,18 +84,6 @@ def test_where_there_are_too_many_the_least_grave_are_told_as_one() -> None:
 
 
 MINUTE = 60 * 10**9
-
-
-@given(st.floats(0.0, 1.2), st.sampled_from([1.0, -1.0]))
-def test_a_pool_that_delivers_under_nine_tenths_for_a_quarter_hour_alarms(share: float, sign: float) -> None:
-    samples = [(n * MINUTE, sign * 1e6, sign * 1e6 * share) for n in range(16)]
-    found = shortfall(samples, "pool-1", {}, 15 * MINUTE)
-    assert bool(found) is (share < 0.9 - 1e-9) or abs(share - 0.9) < 1e-6
-
-
-def test_nothing_owed_or_too_little_seen_is_no_shortfall() -> None:
-    assert shortfall([(n * MINUTE, None, 0.0) for n in range(16)], "p", {}, 15 * MINUTE) == []
-    assert shortfall([(n * MINUTE, 1e6, 0.0) for n in range(5)], "p", {}, 5 * MINUTE) == []
 
 
 def test_only_a_link_that_is_not_live_alarms() -> None:

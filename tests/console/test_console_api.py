@@ -10,7 +10,7 @@ from console_stage import Running, left_over
 
 from tieline.console.routes import ROUTES
 from tieline.desk.facts import KINDS
-from tieline.node import read_words
+from tieline.node import read_audit
 
 READS = [route for route in ROUTES if route.method == "GET"]
 
@@ -231,6 +231,33 @@ def test_what_people_do_is_in_the_journal_and_out_and_in_are_told_apart(running:
     assert back == f"owner:{name} is back in: the owner opted in (ann)"
 
 
+def test_the_audit_shows_acts_and_counts_renewals_and_no_record_is_left_out(running: Running) -> None:
+    """Every page of acts together stands for each record once: those that it shows, and those that it counts."""
+    with running.client("ann") as client:
+        seen, before, acts = 0, 0, []
+        last_seq = client.get("/api/v1/audit?count=1").json()["last_seq"]
+        while True:
+            view = client.get(f"/api/v1/audit?count=60&before={before or last_seq + 1}").json()
+            rows = view["rows"]
+            assert [row["seq"] for row in rows] == sorted((row["seq"] for row in rows), reverse=True)
+            assert all(row["first_seq"] <= row["seq"] - row["count"] + 1 for row in rows if row["count"] > 1)
+            renewed = [
+                (row["kind"], row["says"]) for row in rows if row["kind"] in ("ClaimsPlaced", "CommandsReported")
+            ]
+            assert len(renewed) <= 2, "a page counts a kind of renewal in one line"
+            seen += sum(row["count"] for row in rows)
+            acts += [row["kind"] for row in rows if row["count"] == 1]
+            before = view["next_before"]
+            if not before:
+                break
+        assert seen == last_seq
+        assert {"AwardTaken", "BatchTaken", "OfferMade", "AskGranted"} <= set(acts)
+        each = client.get("/api/v1/audit?count=60&all=1").json()["rows"]
+        assert [row["seq"] for row in each] == list(range(last_seq, last_seq - 60, -1))
+        placed = client.get("/api/v1/audit?count=20&kind=ClaimsPlaced").json()["rows"]
+        assert [(row["kind"], row["count"]) for row in placed] == [("ClaimsPlaced", 1)] * 20
+
+
 def test_no_two_acts_have_one_name_in_the_audit() -> None:
     acts = [route.audited_as for route in ROUTES if route.method != "GET" and route.action and not route.is_raw]
     assert sorted(acts) == sorted(set(acts))
@@ -268,13 +295,13 @@ def test_why_answers_for_limits_alone_with_what_led_to_each(running: Running) ->
 def test_a_check_of_the_whole_chain_runs_beside_the_loop(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check waits in its thread until the loop has answered something else: on the loop it would wait for ever."""
     answered = threading.Event()
-    verify = read_words.bad_seq
+    verify = read_audit.bad_seq
 
     def slow(journal) -> int | None:
         assert answered.wait(20.0)
         return verify(journal)
 
-    monkeypatch.setattr(read_words, "bad_seq", slow)
+    monkeypatch.setattr(read_audit, "bad_seq", slow)
     with running.client("ann") as client, ThreadPoolExecutor(1) as pool:
         waits = pool.submit(client.get, "/api/v1/audit?count=1&check=1")
         with running.client("ben") as other:

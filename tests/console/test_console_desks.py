@@ -66,6 +66,36 @@ def test_market_desk_and_overview_say_the_same_of_what_is_available(running: Run
     assert market.available_down_w == pytest.approx(overview.available_down_w, rel=0.02)
 
 
+def test_behind_the_kill_switch_there_is_nothing_to_give_and_what_there_would_be_is_named_as_such(
+    running: Running,
+) -> None:
+    reader, authority = running.console.reader, running.stage.node.state.authority
+
+    def seen():
+        reader._kept.views.clear()
+        return reader.overview(), reader.market()
+
+    def pressed():
+        free = seen()
+        authority["kill"] = "on"
+        try:
+            return free, seen()
+        finally:
+            del authority["kill"]
+            reader._kept.views.clear()
+
+    (free, free_market), (stopped, stopped_market) = _on_loop(running, pressed)
+    assert free.available_up_w > 0
+    for view in (free, free_market):
+        assert (view.is_stopped, view.unstopped_up_w, view.unstopped_down_w) == (False, None, None)
+    for view in (stopped, stopped_market):
+        assert (view.is_stopped, view.available_up_w, view.available_down_w) == (True, 0.0, 0.0)
+        assert view.unstopped_up_w == pytest.approx(free.available_up_w, rel=0.05)
+        assert view.unstopped_down_w == pytest.approx(free.available_down_w, rel=0.05)
+    assert [row.product for row in stopped.reach] == [row.product for row in free.reach]
+    assert {watts for row in stopped.reach for watts in (*row.up_w, *row.down_w)} == {0.0}
+
+
 def node_reader(running: Running):
     return running.console.reader
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tieline.desk.views import AlarmView, LinkView
 from tieline.grid.powerflow import Flow, Violation
-from tieline.node.read_alarms import DOWN_NS, LEAK, AlarmBook, behind, limit_alarms, link_alarms, shortfall
+from tieline.node.read_alarms import DOWN_NS, LEAK, AlarmBook, behind, limit_alarms, link_alarms
 from tieline.node.read_exposure import GRAVE_FRAC, Exposure
 from tieline.node.read_fleet import NORMAL, OUT, SLOW, STALE, GridReading
 
@@ -168,38 +168,3 @@ def test_devices_behind_a_link_that_is_down_are_counted_by_its_alarm_and_by_no_o
     assert silent == {"modbus": 2}
     ((alarm, _),) = link_alarms(_links("modbus"), {}, silent)
     assert (alarm.count, alarm.title) == (2, "Link modbus (modbus) is down: 2 devices behind it are out of reach")
-
-
-# --- a pool -----------------------------------------------------------------------------------------------------------
-
-
-@given(st.sampled_from([20, 30, 60]), st.integers(0, 8))
-def test_an_awards_first_minutes_are_its_ramp_however_often_it_is_looked_at(every_s: int, ramp_min: int) -> None:
-    for until_s in range(0, 3_600, every_s):
-        samples = [(s * SECOND, 1e6, 0.0 if s < ramp_min * 60 else 1e6) for s in range(0, until_s + 1, every_s)]
-        assert shortfall(samples, "p", {}, until_s * SECOND) == [], until_s
-
-
-@given(st.sampled_from([20, 30, 60]), st.floats(0.0, 0.89), st.sampled_from([1.0, -1.0]))
-def test_a_pool_that_falls_short_for_good_is_told_within_a_quarter_of_an_hour(
-    every_s: int, share: float, sign: float
-) -> None:
-    told = [
-        until_s
-        for until_s in range(0, 3_600, every_s)
-        if shortfall(
-            [(s * SECOND, sign * 1e6, sign * 1e6 * share) for s in range(0, until_s + 1, every_s)],
-            "p", {}, until_s * SECOND,
-        )
-    ]  # fmt: skip
-    assert told[0] <= 900
-    assert told == list(range(told[0], 3_600, every_s))
-
-
-def test_a_pool_that_sways_about_nine_tenths_is_one_alarm() -> None:
-    book, rng, samples = AlarmBook(), np.random.default_rng(2), list[tuple[int, float, float]]()
-    for minute in range(300):
-        samples.append((minute * MINUTE, 1e6, 1e6 * (0.885 + 0.04 * float(rng.standard_normal()))))
-        found = shortfall(samples, "p", book.since, minute * MINUTE)
-        book.keep([(alarm, 0) for alarm in found], minute * MINUTE)
-    assert len(book.raised) == 1

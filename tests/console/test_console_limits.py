@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from test_console_unknown import HandClock, _fleet, _hear, on_node
 
-from tieline.desk.facts import FACTS, from_record
+from tieline.desk.facts import FACTS, KINDS, from_record
 from tieline.desk.ports import Ask
 from tieline.desk.screens import AskLimit
 from tieline.fleet.columns import Fleet, Group
 from tieline.flow.record import Record
 from tieline.node.operator import NodeOperator
 from tieline.node.read_market import Tracked
-from tieline.node.read_words import ACCOUNT, KINDS, OPENADR, says
+from tieline.node.read_words import ACCOUNT, OPENADR, says
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.resource.admission import Principal

@@ -142,9 +142,12 @@ def test_a_day_that_cant_be_settled_yet_stands_with_what_it_lacks(seen: _Seen, r
 
 
 @needs_chromium
-def test_a_run_of_like_records_is_one_line_of_the_audit_until_it_is_opened(seen: _Seen) -> None:
+@pytest.mark.parametrize("shown", ["acts", "all"])
+def test_renewals_are_one_line_of_the_audit_until_they_are_opened(seen: _Seen, shown: str) -> None:
     seen.show("/audit", SCREENS["/audit"])
-    run = seen.page.locator("button.row").first
+    seen.page.locator("select").first.select_option(shown)
+    kind = "ClaimsEnded" if shown == "acts" else "CommandsReported"
+    run = seen.page.locator(f"tr:has(td:text-is('{kind}')) button.row").first
     run.wait_for(timeout=60_000)
     count = int(run.inner_text().split()[0])
     before = seen.page.locator("tbody tr").count()

@@ -14,6 +14,7 @@ from tieline.node.config import load_config
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"```\w+ (\S+)\n")
 MAKE_TARGETS = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
 
@@ -36,11 +37,21 @@ def test_every_python_block_runs(page: Path, code: str, tmp_path: Path, monkeypa
     "page", [p for p in PAGES if "```console" in p.read_text(encoding="utf-8")], ids=lambda p: p.name
 )
 def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> None:
-    """Lines that begin with `$ ` are run in one folder; each must exit 0. `make` lines must name a target."""
+    """Lines that begin with `$ ` are run in one folder; each must exit 0. `make` lines must name a target.
+
+    A block that names a file behind its language is written there in its turn, as a reader does who copies the page.
+    """
     targets = MAKE_TARGETS.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
     env = dict(os.environ, PYTHONPATH=str(ROOT / "src"))
-    blocks_of_page = [m[2] for m in BLOCK.finditer(page.read_text(encoding="utf-8")) if m[1] == "console"]
-    for line in "\n".join(blocks_of_page).splitlines():
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        if file := NAMED.match(block[0]):
+            (tmp_path / file[1]).write_text(block[2], encoding="utf-8")
+        if block[1] == "console":
+            run_lines(page, block[2], tmp_path, targets, env)
+
+
+def run_lines(page: Path, block: str, tmp_path: Path, targets: list[str], env: dict[str, str]) -> None:
+    for line in block.splitlines():
         if not line.startswith("$ "):
             continue
         words = shlex.split(line[2:], comments=True)

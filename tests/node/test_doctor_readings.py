@@ -125,14 +125,24 @@ def test_a_server_says_and_records_damage_at_its_start_and_a_torn_end_is_a_note(
     assert json.loads(told)["rows"] == [[1]]
 
 
-def test_sql_says_on_standard_error_what_it_could_not_read(folder: Path) -> None:
+def test_sql_and_export_name_what_they_could_not_read_and_end_otherwise_than_with_a_whole_answer(folder: Path) -> None:
     (folder / "devices.csv").write_text("id,kind,max_inject_w,max_absorb_w\n" + "".join(
         f"battery-{k},battery,5000,5000\n" for k in range(10)))  # fmt: skip
     run("import", str(folder / "devices.csv"), "--data", str(folder))
-    damaged(logged(folder, 4))
-    done = CliRunner().invoke(main, ["sql", "SELECT count(*) FROM readings", "--data", str(folder), "--json"])
-    assert done.exit_code == 0, done.output
-    assert "warning: readings/00000001.arrows = 'damaged at byte " in done.stderr
+    segment, target = logged(folder, 4), str(folder / "out.csv")
+    verbs = (["sql", "SELECT count(*) FROM readings"], ["export", "readings", target])
+    for words in verbs:
+        assert json.loads(run(*words, "--data", str(folder), "--json"))["missing"] == []
+    damaged(segment)
+    for words in verbs:
+        done = CliRunner().invoke(main, [*words, "--data", str(folder), "--json"])
+        assert done.exit_code == 1, done.output
+        (says,) = json.loads(done.stdout)["missing"]
+        assert says.startswith("readings/00000001.arrows = 'damaged at byte ")
+        assert done.stderr == f"warning: {says}\n"
+        assert CliRunner().invoke(main, [*words, "--data", str(folder)]).exit_code == 1
+    # A question that asks for no reading lacks none.
+    run("sql", "SELECT count(*) FROM record", "--data", str(folder), "--json")
 
 
 def test_an_hour_that_was_cut_is_told_left_out_and_set_aside_before_its_place_is_taken(folder: Path) -> None:
@@ -146,7 +156,8 @@ def test_an_hour_that_was_cut_is_told_left_out_and_set_aside_before_its_place_is
     (fault,) = json.loads(run("doctor", "--data", str(folder), "--json", code=1))["readings"]["faults"]
     assert fault["field"] == "historian/0.parquet"
     done = CliRunner().invoke(main, ["sql", "SELECT count(*) FROM readings", "--data", str(folder), "--json"])
-    assert (done.exit_code, json.loads(done.stdout)["rows"]) == (0, [[0]]), done.output
+    assert (done.exit_code, json.loads(done.stdout)["rows"]) == (1, [[0]]), done.output
+    assert json.loads(done.stdout)["missing"][0].startswith("historian/0.parquet = 'unreadable'")
     assert "warning: historian/0.parquet = 'unreadable'" in done.stderr
     assert historian.read([1], [1], 0, HOUR_NS).num_rows == 0
     logged_again(folder)

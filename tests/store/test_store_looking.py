@@ -192,7 +192,7 @@ def test_readings_are_exported_from_an_instant_to_another(folder: Path, tmp_path
     target = tmp_path / f"out'put{ending}"
     span = ("--since", iso(START_NS + HOUR_NS), "--until", iso(START_NS + 2 * HOUR_NS))
     done = run("export", "readings", str(target), *span, "--data", str(folder), "--json")
-    assert json.loads(done.stdout) == {"readings": 3, "file": str(target)}
+    assert json.loads(done.stdout) == {"readings": 3, "file": str(target), "missing": []}
     match ending:
         case ".csv":
             values = [float(row["value"]) for row in csv.DictReader(target.open())]

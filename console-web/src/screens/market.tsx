@@ -4,6 +4,7 @@ import { Chart } from '../parts/chart';
 import { Figure } from '../parts/figure';
 import { Mark } from '../parts/mark';
 import type { Market as View } from '../types';
+import { Available } from './overview';
 import { age, clock, day, money, power } from '../words';
 
 export function MarketScreen() {
@@ -22,7 +23,7 @@ export function MarketScreen() {
         <Figure label="Gate closes" value={gate === null ? 'no gate known' : gate <= 0 ? 'closed' : `in ${age(gate)}`} note={view.gate_ns === null ? '' : `day-ahead, ${day(view.gate_ns)} ${clock(view.gate_ns, false)}`} />
         <Figure label="This hour awarded" value={power(hour?.awarded_w ?? null)} note={hour?.price_per_mwh != null ? `at ${money(hour.price_per_mwh)} $/MWh` : 'no award'} />
         <Figure label="Imbalance this hour" value={<>{gap !== null && hour && gap * Math.sign(hour.instructed_w ?? 1) < -0.1 * Math.abs(hour.instructed_w ?? 0) && <Mark priority={2} />} {power(gap)}</>} note={gap === null ? 'no interval of it was instructed' : 'mean delivered less instructed'} />
-        <Figure label="Available up / down" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="in 5 min, for 1 h, beside what is owed" />
+        <Available view={view} />
         <Figure label="Market link" value={view.is_live ? 'live' : <><Mark priority={2} /> down</>} note={`last batch ${view.last_batch}`} />
         <Figure label="Declined" value={view.refusals.length} note="instructions, lately" />
       </div>

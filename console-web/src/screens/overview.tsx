@@ -40,7 +40,7 @@ export function Overview() {
           <AlarmRates rate={view.alarm_rate} height={34} />
         </section>
         <section class="panel">
-          <h2>Still available <small>beside what is owed; up adds to the grid, down takes from it</small></h2>
+          <h2>Still available <small>{view.is_stopped ? 'nothing: dispatch is stopped by the kill switch' : 'beside what is owed; up adds to the grid, down takes from it'}</small></h2>
           <ReachTable view={view} />
         </section>
       </div>
@@ -60,12 +60,21 @@ function Figures({ view }: { view: View }) {
         note={asked === null ? 'no award or instruction holds now' : `${share === null ? UNKNOWN : `${Math.round(share * 100)} %`}${view.owed_until_ns ? ` · until ${clock(view.owed_until_ns, false)}` : ''}${view.price_per_mwh !== null ? ` · ${money(view.price_per_mwh)} $/MWh` : ''}`}>
         <Bar value={gave} target={asked} low={Math.min(0, -0.05 * most)} high={most} label={`delivered ${power(gave)}, instructed ${power(asked)}`} />
       </Figure>
-      <Figure label="Available up / down" title="What the pool can still add or take beside what it owes, within all limits, held for an hour" value={<>{power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>} note="in 5 min, for 1 h, beside what is owed" />
+      <Available view={view} />
       <Figure label="Net power of all devices" value={power(view.net_w)} note={view.net_w === null ? '' : view.net_w < 0 ? 'drawn from the grid' : 'fed into the grid'} />
       <Figure label="Reporting" value={<>{view.devices - view.reporting > 0.05 * view.devices && <Mark priority={3} />} {view.reporting.toLocaleString('en-US')} <small>/ {view.devices.toLocaleString('en-US')}</small></>} note={`${(view.devices - view.reporting).toLocaleString('en-US')} without fit telemetry`} />
       <Figure label="Not responding / failed" value={<>{view.not_responding.toLocaleString('en-US')} <small>/ {view.failed.toLocaleString('en-US')}</small></>} note={`${view.limited.toLocaleString('en-US')} pressed against a limit now`} />
       <Figure label="Feeder limits broken" value={view.violations === null ? UNKNOWN : <>{view.violations > 0 && <Mark priority={1} />} {view.violations.toLocaleString('en-US')}</>} note={view.violations === null ? 'no network model' : `${view.opt_outs.toLocaleString('en-US')} opted out by their owners`} />
     </div>
+  );
+}
+
+/** What can still be given; behind the kill switch that is nothing, whatever the devices could do. */
+export function Available({ view }: { view: Pick<View, 'available_up_w' | 'available_down_w' | 'is_stopped' | 'unstopped_up_w' | 'unstopped_down_w'> }) {
+  return (
+    <Figure label="Available up / down" title="What the pool can still add or take beside what it owes, within all limits, held for an hour"
+      value={<>{view.is_stopped && <Mark priority={1} />} {power(view.available_up_w)} <small>/ {power(view.available_down_w)}</small></>}
+      note={view.is_stopped ? `dispatch stopped; without the kill switch ${power(view.unstopped_up_w)} / ${power(view.unstopped_down_w)}` : 'in 5 min, for 1 h, beside what is owed'} />
   );
 }
 

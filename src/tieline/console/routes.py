@@ -114,6 +114,10 @@ async def _alarms(call: Call) -> list[v.AlarmView]:
     return call.desk.reader.alarms()
 
 
+async def _suppressed(call: Call) -> list[v.SuppressedAlarm]:
+    return call.desk.reader.suppressed()
+
+
 async def _events(call: Call) -> list[d.EventView]:
     return call.desk.reader.events()
 
@@ -133,7 +137,8 @@ async def _settlement(call: Call) -> d.SettlementView:
 
 async def _audit(call: Call) -> d.AuditView:
     before, count = call.number("before", 0, 0, 2**62), call.number("count", 100, 1, 500)
-    return await call.desk.reader.audit(before, count, call.word("kind", KINDS), call.number("check", 0, 0, 1) == 1)
+    each, check = call.number("all", 0, 0, 1) == 1, call.number("check", 0, 0, 1) == 1
+    return await call.desk.reader.audit(before, count, call.word("kind", KINDS), each, check)
 
 
 async def _search(call: Call) -> list[d.Found]:
@@ -257,8 +262,9 @@ async def _drop(call: Call) -> Done:
 _A = "/api/v1"
 _PAGE = (("at", "First cell, 0 or more"), ("count", "1 to 1000"))
 _AUDIT = (
-    ("before", "Records before this number; 0: the newest"), ("count", "1 to 500"), ("kind", "Only this kind"),
-    ("check", "1: verify the whole hash chain"),
+    ("before", "Records before this number; 0: the newest"), ("count", "1 to 500"),
+    ("kind", "Each record of this kind"),
+    ("all", "1: each record; 0: acts, and renewals rolled up"), ("check", "1: verify the whole hash chain"),
 )  # fmt: skip
 
 ROUTES: tuple[Route, ...] = (
@@ -327,6 +333,10 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{_A}/alarms", Action.SEE_GRID, _alarms, "Standing alarms, worst first", list[v.AlarmView]),
     Route(
+        "GET", f"{_A}/alarms/suppressed", Action.SEE_GRID, _suppressed, "Alarms that are held back, and why",
+        list[v.SuppressedAlarm],
+    ),
+    Route(
         "POST", f"{_A}/alarms/{{alarm}}/acknowledge", Action.ACKNOWLEDGE, _acknowledge, "Acknowledge an alarm", Done,
         subject="alarm",
     ),
@@ -358,7 +368,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{_A}/market", Action.SEE_MARKET, _market, "The market desk", d.MarketView),
     Route("GET", f"{_A}/settlement", Action.SEE_MONEY, _settlement, "Statements and intervals", d.SettlementView),
-    Route("GET", f"{_A}/audit", Action.SEE_AUDIT, _audit, "The journal in plain words", d.AuditView, query=_AUDIT),
+    Route("GET", f"{_A}/audit", Action.SEE_AUDIT, _audit, "Acts and renewals in words", d.AuditView, query=_AUDIT),
     Route(
         "GET", f"{_A}/search", Action.SEE_GRID, _search, "Find resources, groups, screens", list[d.Found],
         query=(("text", "What to find"), ("count", "1 to 100")),

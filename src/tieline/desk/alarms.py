@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.views import AlarmView
+from tieline.desk.views import AlarmView, SuppressedAlarm
 from tieline.ids import derive
 from tieline.times import SECOND_NS
 
@@ -119,10 +119,32 @@ def troubles_found(
             found.append((_alarm(trouble, priority, above, text, total, since_ns, now_ns, True), after_ns))
             continue
         for at in hit.tolist():
-            share = 100.0 * bad[at] / sizes[at]
-            text = f"{trouble.title}: {int(bad[at])} of {int(sizes[at])} devices ({share:.0f} %)"
-            found.append((_alarm(trouble, trouble.priority, names[at], text, int(bad[at]), since_ns, now_ns), after_ns))
+            found.append((_of_group(trouble, names[at], int(bad[at]), int(sizes[at]), since_ns, now_ns), after_ns))
     return found
+
+
+def _of_group(trouble: Trouble, name: str, bad: int, size: int, since_ns: dict[str, int], now_ns: int) -> AlarmView:
+    text = f"{trouble.title}: {bad} of {size} devices ({100.0 * bad / size:.0f} %)"
+    return _alarm(trouble, trouble.priority, name, text, bad, since_ns, now_ns)
+
+
+def rolled_up(
+    found: Sequence[AlarmView], names: Sequence[str], counts: NDArray[np.int64], above: str, now_ns: int
+) -> list[SuppressedAlarm]:
+    """Return what each alarm of the whole fleet tells as one: the trouble of each group, most devices first."""
+    told = {alarm.id: alarm for alarm in found}
+    parts, sizes = [], counts.sum(axis=1)
+    for trouble in TROUBLES:
+        whole = told.get(derive("alarm", trouble.key, above))
+        if whole is None or above in names:
+            continue
+        bad = counts[:, trouble.state]
+        for at in np.argsort(-bad, kind="stable")[: int(np.count_nonzero(bad))].tolist():
+            # A group's share of a trouble of the whole began with that.
+            since = {derive("alarm", trouble.key, names[at]): whole.since_ns}
+            alarm = _of_group(trouble, names[at], int(bad[at]), int(sizes[at]), since, now_ns)
+            parts.append(SuppressedAlarm(alarm, "rolled_up", f"told as one: {whole.title}", whole.id))
+    return parts
 
 
 def _standing(trouble: Trouble, names: Sequence[str], since_ns: dict[str, int]) -> NDArray[np.bool_]:

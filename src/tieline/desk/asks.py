@@ -27,7 +27,7 @@ from tieline.resource.admission import Principal, admit
 from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity, Refusal
 from tieline.resource.identity import GROUP_KINDS
 from tieline.resource.level import Level
-from tieline.times import iso
+from tieline.times import FOREVER_NS, iso
 
 Floats = NDArray[np.float64]
 
@@ -274,6 +274,11 @@ def decide_opt_ins(state: DeskState, now_ns: int) -> list[Entry]:
             lapsed = AskLapsed(*key, live.ask.end_ns)
             entries.append(Entry(derive("lapsed", live.claims), lapsed, live.ask.resource, (live.record, live.claims)))
     return entries
+
+
+def next_end_ns(state: DeskState, now_ns: int) -> int:
+    """Return when the next of all asks ends, after now; `FOREVER_NS`: none does."""
+    return min((live.ask.end_ns for live in state.asks.values() if live.ask.end_ns > now_ns), default=FOREVER_NS)
 
 
 def live_rows(state: DeskState, resource: str) -> Packed:

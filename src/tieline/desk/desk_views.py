@@ -212,7 +212,7 @@ class MarketHour(View, frozen=True):
 
 
 class MarketView(View, frozen=True):
-    """The market desk."""
+    """The market desk; what is available is 0 where dispatch is stopped, as in `Overview`."""
 
     revision: int
     now_ns: int
@@ -224,6 +224,9 @@ class MarketView(View, frozen=True):
     available_up_w: float | None
     available_down_w: float | None
     refusals: tuple[str, ...]
+    is_stopped: bool = False
+    unstopped_up_w: float | None = None
+    unstopped_down_w: float | None = None
 
 
 class StatementLine(View, frozen=True):
@@ -294,7 +297,10 @@ class SettlementView(View, frozen=True):
 
 
 class AuditRow(View, frozen=True):
-    """One record of the journal in plain words."""
+    """One record of the journal in plain words; or the newest of `count` that renew the same thing.
+
+    `first_seq` and `first_ns` are the oldest of these; None where it is one record.
+    """
 
     seq: int
     id: str
@@ -302,12 +308,15 @@ class AuditRow(View, frozen=True):
     kind: str
     subject: str
     says: str
+    count: int = 1
+    first_seq: int | None = None
+    first_ns: int | None = None
 
 
 class AuditView(View, frozen=True):
     """The newest records; `bad_seq` is the first broken record where the chain was checked, None where all hold.
 
-    `kinds` are those that a journal may hold.
+    `kinds` are those that a journal may hold; `next_before` is where the next page begins (0: there is none).
     """
 
     last_seq: int
@@ -316,6 +325,7 @@ class AuditView(View, frozen=True):
     checked: bool = False
     bad_seq: int | None = None
     kinds: tuple[str, ...] = ()
+    next_before: int = 0
 
 
 class KeptSpan(View, frozen=True):

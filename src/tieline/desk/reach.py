@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.redispatch import headroom, serving
@@ -55,6 +56,32 @@ def reach_of(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[Reach, ...]
             )
         )  # fmt: skip
     return tuple(found)
+
+
+class Available(Struct, frozen=True):
+    """What a screen offers of a pool (W): fields as in `Overview`."""
+
+    reach: tuple[Reach, ...] = ()
+    up_w: float | None = None
+    down_w: float | None = None
+    is_stopped: bool = False
+    unstopped_up_w: float | None = None
+    unstopped_down_w: float | None = None
+
+
+def available_of(state: DeskState, pool: PoolDesk | None, now_ns: int) -> Available:
+    """Return what a pool has still to give; behind the kill switch nothing, as the market is told."""
+    if pool is None:
+        return Available()
+    heard = bool((state.fleet.taken_at_ns[pool.rows] > 0).any())
+    reach = reach_of(state, pool, now_ns) if heard else ()
+    up_w, down_w = (reach[0].up_w[1], reach[0].down_w[1]) if reach else (None, None)
+    if not state.is_killed:
+        return Available(reach, up_w, down_w)
+    none_w = (0.0,) * len(MINUTES)
+    return Available(
+        tuple(replace(row, up_w=none_w, down_w=none_w) for row in reach), 0.0, 0.0, True, up_w, down_w
+    )  # fmt: skip
 
 
 def _free(state: DeskState, pool: PoolDesk, hours: float, now_ns: int) -> tuple[Floats, Floats]:

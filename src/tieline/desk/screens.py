@@ -34,6 +34,7 @@ from tieline.desk.views import (
     ResourceView,
     Series,
     Shell,
+    SuppressedAlarm,
 )
 from tieline.resource.claim import Refusal
 
@@ -187,6 +188,10 @@ class Reader(Protocol):
         """Return the market desk."""
         ...
 
+    def suppressed(self) -> list[SuppressedAlarm]:
+        """Return the alarms that are found and not shown, and why."""
+        ...
+
     def alarms(self) -> list[AlarmView]:
         """Return the standing alarms, worst first."""
         ...
@@ -195,8 +200,11 @@ class Reader(Protocol):
         """Return statements and tracked intervals."""
         ...
 
-    async def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
-        """Return records before a number (0: the newest), of a kind (empty: all); `check` verifies the chain."""
+    async def audit(self, before_seq: int, count: int, kind: str, each: bool, check: bool) -> AuditView:
+        """Return acts before a number (0: the newest), renewals rolled up; or `each` record, of a kind (empty: all).
+
+        `check` verifies the chain.
+        """
         ...
 
     def links(self) -> list[LinkView]:

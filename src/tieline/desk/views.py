@@ -37,6 +37,19 @@ class AlarmView(View, frozen=True):
     acknowledged_by: str = ""
 
 
+class SuppressedAlarm(View, frozen=True):
+    """An alarm that is found and not shown (ISA-18.2-2016, 3.1: suppressed by design), and why.
+
+    `how` is `rolled_up` (the alarm `into` tells it and others as one), `by_cause` (`into` is its cause and counts its
+    devices) or `delayed` (its trouble has not lasted long enough to call a person). Nobody can shelve an alarm here.
+    """
+
+    alarm: AlarmView
+    how: str
+    why: str
+    into: str = ""
+
+
 # --- shell and overview -----------------------------------------------------------------------------------------------
 
 
@@ -140,7 +153,9 @@ class AlarmRate(View, frozen=True):
 class Overview(View, frozen=True):
     """The first screen; `controls` counts devices by the authority that sets or limits them; the worst feeders.
 
-    `available_up_w` and `available_down_w` are what is left beside what is owed already, for energy over an hour.
+    `available_up_w` and `available_down_w` are what is left beside what is owed already, for energy over an hour. Where
+    dispatch is stopped (`is_stopped`: the kill switch is pressed) they are 0, as the market is told, and so is `reach`;
+    `unstopped_up_w` and `unstopped_down_w` are what would be there without the switch.
     """
 
     revision: int
@@ -168,6 +183,9 @@ class Overview(View, frozen=True):
     reach: tuple[Reach, ...] = ()
     alarm_rate: AlarmRate | None = None
     violations: int | None = None
+    is_stopped: bool = False
+    unstopped_up_w: float | None = None
+    unstopped_down_w: float | None = None
 
 
 class FleetGroup(View, frozen=True):

@@ -216,7 +216,7 @@ def settle_meters(
         pool_n, pick_n, least, pick, adjust, low, high, low_use_frac, weights: The rule.
         baseline, performance, factor, addend, day_of, status: Where results go.
     """
-    days, wide, meters = cube.shape
+    days, _, meters = cube.shape
     pool, use, order = np.empty(max(days, 1), np.int64), np.empty(max(days, 1)), np.empty(max(days, 1), np.int64)
     for m in range(meters):
         n = _pool(cube, m, event_n, pool_n, low_use_frac, pool, use)
@@ -228,23 +228,9 @@ def settle_meters(
             for k in range(event_n):
                 baseline[k, m], performance[k, m] = np.nan, 0.0
             continue
-        mass = 0.0
         for j in range(picked):
             day_of[j, m] = order[j]
-            mass += weights[min(j, len(weights) - 1)] if len(weights) else 1.0
-        above, below, off, seen = 0.0, 0.0, 0.0, 0
-        for k in range(wide):
-            mean = 0.0
-            for j in range(picked):
-                mean += (weights[min(j, len(weights) - 1)] if len(weights) else 1.0) * cube[order[j], k, m]
-            mean /= mass
-            if k < event_n:
-                baseline[k, m] = mean
-            elif np.isfinite(actual[k, m]):
-                above += actual[k, m]
-                below += mean
-                off += actual[k, m] - mean
-                seen += 1
+        above, below, off, seen = _mean_day(cube, actual, m, event_n, order[:picked], weights, baseline)
         if adjust == 1 and seen and below > 0.0:
             factor[m] = min(max(above / below, low), high)
         elif adjust == 2 and seen:
@@ -253,6 +239,33 @@ def settle_meters(
             baseline[k, m] = baseline[k, m] * factor[m] + addend[m]
             gave = actual[k, m]
             performance[k, m] = baseline[k, m] - gave if np.isfinite(gave) else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _mean_day(
+    cube: Block, actual: Block, m: int, event_n: int, order: NDArray[np.int64], weights: Floats, baseline: Floats
+) -> tuple[float, float, float, int]:
+    """Fill in one meter's weighted mean of its picked days, and return what the adjustment window comes to.
+
+    That is: use on the event day, use of the mean day, their differences' sum, and how many intervals have a reading.
+    """
+    mass = 0.0
+    for j in range(len(order)):
+        mass += weights[min(j, len(weights) - 1)] if len(weights) else 1.0
+    above, below, off, seen = 0.0, 0.0, 0.0, 0
+    for k in range(cube.shape[1]):
+        mean = 0.0
+        for j in range(len(order)):
+            mean += (weights[min(j, len(weights) - 1)] if len(weights) else 1.0) * cube[order[j], k, m]
+        mean /= mass
+        if k < event_n:
+            baseline[k, m] = mean
+        elif np.isfinite(actual[k, m]):
+            above += actual[k, m]
+            below += mean
+            off += actual[k, m] - mean
+            seen += 1
+    return above, below, off, seen
 
 
 @njit(cache=True, nogil=True)

@@ -12,8 +12,8 @@ from tieline.node.config import JournalSettings, load_config
 from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
-from tieline.store.looking import look, names_readings
-from tieline.store.opening import open_journal, require_journal, require_records
+from tieline.store.looking import look, names_readings, names_records
+from tieline.store.opening import cut_of, open_journal, require_journal, require_records
 from tieline.store.segment import Tell
 from tieline.times import Clock
 
@@ -107,24 +107,48 @@ def journal_to_read(folder: Path, env: Mapping[str, str] = os.environ) -> SqlJou
     """Return the journal of a folder that is there already; a question never makes one.
 
     Raises:
-        ConfigError: None is there, or it can't be opened.
+        ConfigError: None is there, it can't be opened, or its records are gone though their head is there.
     """
     settings = journal_settings(folder)
     if not settings.url:
         return open_journal(folder)
     from tieline.store.postgres import PostgresJournal
 
-    return PostgresJournal(settings.url, folder, password_of(folder, settings, env), reads_only=True)
+    journal = PostgresJournal(settings.url, folder, password_of(folder, settings, env), reads_only=True)
+    try:
+        require_records(journal)
+    except ConfigError:
+        journal.close()
+        raise
+    return journal
+
+
+def tell_cut(folder: Path, tell: Tell, env: Mapping[str, str] = os.environ) -> None:
+    """Tell of records at a journal's end that are gone: whatever is answered from it lacks them.
+
+    Raises:
+        ConfigError: All of them are gone, like `journal_to_read`.
+    """
+    if not journal_settings(folder).url:
+        fault = cut_of(folder / "journal.db")
+    else:
+        journal = journal_to_read(folder, env)
+        fault = "" if journal.lost() is None else journal.end_fault()
+        journal.close()
+    if fault:
+        tell(fault)
 
 
 def ask_folder(
     folder: Path, query: str, timeout_ns: int, clock: Clock, tell: Tell, env: Mapping[str, str] = os.environ
 ) -> Answer:
-    """Return the answer to one SELECT over a folder's records, readings and resources; `tell` hears what is damaged.
+    """Return the answer to one SELECT over a folder's records, readings and resources; `tell` hears what is missing.
 
     Raises:
         ConfigError: Nothing is there, or the query is faulty, would write, or took too long.
     """
+    if not names_readings(query) or names_records(query):
+        tell_cut(folder, tell, env)
     if names_readings(query):
         from tieline.store.registry import load
 

@@ -1,8 +1,7 @@
-"""Alarms of what is not a device: links, broken limits, a group above its limit, a pool that falls short."""
+"""Alarms of what is not a device: links, broken limits, a group above its limit."""
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -13,17 +12,15 @@ from numpy.typing import NDArray
 
 from tieline.desk import alarms
 from tieline.desk.state import DeskState
-from tieline.desk.views import AlarmRate, AlarmView, LinkView
+from tieline.desk.views import AlarmRate, AlarmView, LinkView, SuppressedAlarm
 from tieline.grid.powerflow import Violation
 from tieline.ids import derive
 from tieline.node.read_fleet import FAILED, NORMAL, SLOW, STALE, UNKNOWN, given_w, known_sum, limits_on_groups
 from tieline.resource.identity import Kind
-from tieline.times import MINUTE_NS, floor_ns
+from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
 
 Since = Mapping[str, int]
 TEN_NS, TENS = 10 * MINUTE_NS, 36
-SHORT_FRAC, SHORT_STAYS_FRAC, SHORT_FOR_NS, LEAST_SAMPLES = 0.9, 0.92, 15 * MINUTE_NS, 10
-LEAST_SPAN_NS, STILL_NS = SHORT_FOR_NS - 2 * MINUTE_NS, 5 * MINUTE_NS
 DOWN_NS, DEGRADED_NS = MINUTE_NS, 5 * MINUTE_NS
 """On-delays of links (ISA-18.2, 10): they dial again by themselves, and what that mends needs nobody."""
 OBEYS_NS = 5 * MINUTE_NS
@@ -65,6 +62,10 @@ class Bucket:
         self._levels = levels
         return kept
 
+    def lasted_s(self, name: str) -> float:
+        """Return for how long a trouble counts as there (s)."""
+        return self._levels.get(name, 0) / SECOND_NS
+
 
 class AlarmBook:
     """Remembers since when each alarm stands, and when alarms were raised."""
@@ -75,16 +76,21 @@ class AlarmBook:
         self.raised: deque[int] = deque(maxlen=1_000)
         self._seen_ns: dict[str, int] = {}
         self._bucket = Bucket()
+        self.suppressed: list[SuppressedAlarm] = []
 
-    def keep(self, found: Sequence[tuple[AlarmView, int]], now_ns: int) -> list[AlarmView]:
+    def keep(
+        self, found: Sequence[tuple[AlarmView, int]], now_ns: int, parts: Sequence[SuppressedAlarm] = ()
+    ) -> list[AlarmView]:
         """Return the fewest alarms that say what was found and has lasted, and remember them.
 
         Args:
             found: Each alarm, and for how long its trouble must last before a person is called (ns).
             now_ns: Now.
+            parts: What those that were found tell as one already.
         """
         told = self._bucket.lasting(found, now_ns)
         kept = alarms.fewest(told)
+        self.suppressed = [*self._held_back(found, told, kept), *parts]
         for alarm in kept:
             if alarm.id not in self.since:
                 self.raised.append(now_ns)
@@ -95,6 +101,21 @@ class AlarmBook:
         self._seen_ns = {name: at for name, at in self._seen_ns.items() if at > now_ns - TEN_NS}
         self.since = {name: everything.get(name, self.since.get(name, now_ns)) for name in self._seen_ns}
         return kept
+
+    def _held_back(
+        self, found: Sequence[tuple[AlarmView, int]], told: Sequence[AlarmView], kept: Sequence[AlarmView]
+    ) -> list[SuppressedAlarm]:
+        """Return what was found and isn't shown: each alarm that is neither of `kept` nor nowhere."""
+        shown, lasted = {alarm.id for alarm in kept}, {alarm.id for alarm in told}
+        more = kept[-1] if kept and kept[-1].id not in lasted else None
+        held_back = []
+        for alarm, after_ns in found:
+            if alarm.id not in lasted:
+                so_far = f"{self._bucket.lasted_s(alarm.id):.0f} s of {after_ns / SECOND_NS:.0f} s"
+                held_back.append(SuppressedAlarm(alarm, "delayed", f"has lasted for {so_far} until a person is called"))
+            elif alarm.id not in shown and more is not None:
+                held_back.append(SuppressedAlarm(alarm, "rolled_up", f"told as one of {more.title}", more.id))
+        return held_back
 
 
 def behind(
@@ -141,23 +162,27 @@ def link_alarms(
         )  # fmt: skip
         found.append((alarm, DOWN_NS))
     for link in links:
-        if link.state == "live" or link.name in shared:
-            continue
-        name, count = derive("alarm", "link", link.name), silent.get(link.name, 0)
-        # A listener whose peer is yet to be set up is no loss; one that never came back after a restart of ours may be.
-        waits = link.state == "waiting"
-        title = f"Link {link.name} ({link.protocol}) is {link.state}" + (
-            ": nobody has called since it began to listen" if waits else ""
-        )
-        if count:
-            title += f": {count} devices behind it are out of reach"
-        act = "See whether its peer is to call already, and knows where" if waits else "Check the peer and the network"
-        alarm = AlarmView(
-            name, 3 if waits and not count else 2, link.name, title, "Nothing passes over it", act, 900, "/links",
-            max(count, 1), since.get(name, link.since_ns),
-        )  # fmt: skip
-        found.append((alarm, DOWN_NS if link.state == "down" else DEGRADED_NS))
+        if link.state != "live" and link.name not in shared:
+            alarm = link_alarm(link, since, silent.get(link.name, 0))
+            found.append((alarm, DOWN_NS if link.state == "down" else DEGRADED_NS))
     return found
+
+
+def link_alarm(link: LinkView, since: Since, count: int) -> AlarmView:
+    """Return the alarm of a link that is not live; `count` is how many devices are out of reach for that alone."""
+    name = derive("alarm", "link", link.name)
+    # A listener whose peer is yet to be set up is no loss; one that never came back after a restart of ours may be.
+    waits = link.state == "waiting"
+    title = f"Link {link.name} ({link.protocol}) is {link.state}" + (
+        ": nobody has called since it began to listen" if waits else ""
+    )
+    if count:
+        title += f": {count} devices behind it are out of reach"
+    act = "See whether its peer is to call already, and knows where" if waits else "Check the peer and the network"
+    return AlarmView(
+        name, 3 if waits and not count else 2, link.name, title, "Nothing passes over it", act, 900, "/links",
+        max(count, 1), since.get(name, link.since_ns),
+    )  # fmt: skip
 
 
 def limit_alarms(broken: Mapping[str, Sequence[Violation]], above: str, since: Since, now_ns: int) -> list[AlarmView]:
@@ -183,16 +208,21 @@ def limit_alarms(broken: Mapping[str, Sequence[Violation]], above: str, since: S
                 "/feeders", count, since.get(told_of_all, now_ns),
             )
         ]  # fmt: skip
-    alarms_found = []
+    return each_limit(broken, since, now_ns)
+
+
+def each_limit(broken: Mapping[str, Sequence[Violation]], since: Since, now_ns: int) -> list[AlarmView]:
+    """Return an alarm for each feeder with broken limits, however many there are."""
+    found = []
     for feeder, violations in broken.items():
-        name = derive("alarm", "limit", feeder)
-        alarms_found.append(
+        name, worst = derive("alarm", "limit", feeder), max(violations, key=lambda v: abs(v.value - v.limit))
+        found.append(
             AlarmView(
-                name, 1, feeder, _words(worst[feeder]), BROKEN, "Limit the feeder or dispatch against it", 600,
+                name, 1, feeder, _words(worst), BROKEN, "Limit the feeder or dispatch against it", 600,
                 f"/feeder/{feeder}", len(violations), since.get(name, now_ns),
             )
         )  # fmt: skip
-    return alarms_found
+    return found
 
 
 def _words(violation: Violation) -> str:
@@ -229,41 +259,6 @@ def over_limit(
         )  # fmt: skip
         found.append((alarm, OBEYS_NS))
     return found
-
-
-def shortfall(
-    samples: Sequence[tuple[int, float | None, float | None]], pool: str, since: Since, now_ns: int
-) -> list[AlarmView]:
-    """Return an alarm where a pool delivered under 90 % of a quarter of an hour, and of its last five minutes.
-
-    Args:
-        samples: (instant, instructed W, delivered W), oldest first; None where nothing was owed or known.
-        pool: Whose.
-        since: When each standing alarm began, by id.
-        now_ns: Now.
-    """
-    told = [(at, asked, gave or 0.0) for at, asked, gave in samples if at > now_ns - SHORT_FOR_NS and asked]
-    # Less than a quarter of an hour is its ramp: the first minutes of an award lack what thermostats are yet to give.
-    if len(told) < LEAST_SAMPLES or told[-1][0] - told[0][0] < LEAST_SPAN_NS:
-        return []
-    name = derive("alarm", "short", pool)
-    least = SHORT_STAYS_FRAC if name in since else SHORT_FRAC
-    whole, of_late = _given_frac(told), _given_frac([each for each in told if each[0] > now_ns - STILL_NS])
-    if whole >= least or of_late >= least:  # what was short and is no more is the statement's, and no operator's
-        return []
-    title = f"Delivered {math.floor(100 * whole)} % of the instruction over 15 min"
-    return [
-        AlarmView(
-            name, 2, pool, title, "Imbalance is charged and performance falls", "See what limits the pool", 600,
-            "/market", 1, since.get(name, now_ns),
-        )
-    ]  # fmt: skip
-
-
-def _given_frac(told: Sequence[tuple[int, float, float]]) -> float:
-    """Return which share of what was told was given; 1 where nothing was told."""
-    asked_w = sum(abs(asked) for _, asked, _ in told)
-    return sum(gave if asked > 0 else -gave for _, asked, gave in told) / asked_w if told else 1.0
 
 
 def rate(raised: Iterable[int], standing: Sequence[AlarmView], now_ns: int) -> AlarmRate:

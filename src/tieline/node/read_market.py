@@ -21,7 +21,7 @@ from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from
 from tieline.desk.obligation import owed
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import above_base_w
-from tieline.desk.views import Commitment
+from tieline.desk.views import Commitment, Overview
 from tieline.flow.record import Records
 from tieline.ids import derive
 from tieline.node.read_hours import HourMean
@@ -107,7 +107,7 @@ def market_view(
     is_live: bool,
     gate_ns: int | None,
     forecast: Mapping[int, float],
-    available: tuple[float | None, float | None],
+    seen_now: Overview,
     means: Mapping[int, HourMean],
 ) -> MarketView:
     """Return the market desk: a row an hour from the day before to the day after."""
@@ -126,8 +126,9 @@ def market_view(
         for _, refusal in answer.declined
     ]  # fmt: skip
     return MarketView(
-        state.revision, now_ns, pool, is_live, gate_ns, state.last_batch_uid, tuple(hours), available[0],
-        available[1], tuple(refused[-8:]),
+        state.revision, now_ns, pool, is_live, gate_ns, state.last_batch_uid, tuple(hours),
+        seen_now.available_up_w, seen_now.available_down_w, tuple(refused[-8:]), seen_now.is_stopped,
+        seen_now.unstopped_up_w, seen_now.unstopped_down_w,
     )  # fmt: skip
 
 

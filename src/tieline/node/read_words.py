@@ -10,23 +10,19 @@ import msgspec
 
 from tieline.desk import facts as f
 from tieline.desk.desk_views import (
-    AuditRow,
-    AuditView,
     TraceNode,
     TraceView,
 )
 from tieline.desk.state import LAPSED
-from tieline.flow.record import Journal, Record, Records
+from tieline.flow.record import Record
 from tieline.resource.claim import Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
-from tieline.store.journal import JournalDamaged
 from tieline.store.trace import Trace
 from tieline.times import FOREVER_NS, iso
 
 MOST_NODES = 400
 OPENADR, ACCOUNT = "OpenAdrObject", "AccountChanged"
-KINDS = tuple(sorted([*(fact.__name__ for fact in f.FACTS), OPENADR, ACCOUNT]))
 """The kinds of record that a journal may hold."""
 
 
@@ -51,28 +47,6 @@ def says(record: Record) -> str:
         case f.BatchTaken(batch, answer):
             watts = ", ".join(kw(i.power_w) for i in batch.instructions[:3])
             return f"dispatch batch {batch.uid}: {watts}; {len(answer.declined)} declined"
-        case f.AskGranted(ask):
-            until = "" if ask.end_ns >= FOREVER_NS else f", until {iso(ask.end_ns)}"
-            because = f" ({ask.because})" if ask.because else ""
-            level = Level(ask.level).name.lower().replace("_", " ")
-            return f"{ask.source} granted {_ask(ask)}: {level}{until}{because}"
-        case f.AskRefused(ask, refusal):
-            return f"{ask.source} refused {_ask(ask)}: {refusal}"
-        case f.AskWithdrawn():
-            if fact.quantity == Quantity.CONNECT.value and fact.source.startswith("owner:"):
-                return f"{fact.source} is back in: {fact.why}"
-            return f"{fact.source} withdrew its {fact.quantity} claim: {fact.why}"
-        case f.AskLapsed():
-            return f"{fact.quantity} claim of {fact.source} ({fact.program}) lapsed at {iso(fact.end_ns)}: {LAPSED}"
-        case f.ClaimsPlaced():
-            level = Level(fact.level).name.lower().replace("_", " ")
-            return f"claims at {level} on {len(fact.rows.array())} devices, {fact.kind}, by {fact.source}"
-        case f.ClaimsEnded():
-            return f"claims of {fact.source} ended: {fact.why}"
-        case f.CommandsIssued():
-            return f"commands issued to {len(fact.rows.array())} devices (epoch {fact.epoch}, seq {fact.seq})"
-        case f.CommandsReported():
-            return _reported(fact)
         case f.CapacityReserved():
             what = f"{kw(fact.up_w)} up of {fact.resource} for {fact.product}"
             return f"reserved {what}" if fact.refusal is None else f"refused to reserve {what}: {fact.refusal.reason}"
@@ -101,7 +75,35 @@ def says(record: Record) -> str:
         case None if record.kind == ACCOUNT:
             return _account(msgspec.msgpack.decode(record.body))
         case _:
-            return _says_rarer(fact) or _spaced(record.kind)
+            return _says_of_control(fact) or _says_rarer(fact) or _spaced(record.kind)
+
+
+def _says_of_control(fact: f.Fact | None) -> str:
+    """Return what a record says of who asks what of devices, and of what they are told and answer."""
+    match fact:
+        case f.AskGranted(ask):
+            until = "" if ask.end_ns >= FOREVER_NS else f", until {iso(ask.end_ns)}"
+            because = f" ({ask.because})" if ask.because else ""
+            level = Level(ask.level).name.lower().replace("_", " ")
+            return f"{ask.source} granted {_ask(ask)}: {level}{until}{because}"
+        case f.AskRefused(ask, refusal):
+            return f"{ask.source} refused {_ask(ask)}: {refusal}"
+        case f.AskWithdrawn():
+            if fact.quantity == Quantity.CONNECT.value and fact.source.startswith("owner:"):
+                return f"{fact.source} is back in: {fact.why}"
+            return f"{fact.source} withdrew its {fact.quantity} claim: {fact.why}"
+        case f.AskLapsed():
+            return f"{fact.quantity} claim of {fact.source} ({fact.program}) lapsed at {iso(fact.end_ns)}: {LAPSED}"
+        case f.ClaimsPlaced():
+            level = Level(fact.level).name.lower().replace("_", " ")
+            return f"claims at {level} on {len(fact.rows.array())} devices, {fact.kind}, by {fact.source}"
+        case f.ClaimsEnded():
+            return f"claims of {fact.source} ended: {fact.why}"
+        case f.CommandsIssued():
+            return f"commands issued to {len(fact.rows.array())} devices (epoch {fact.epoch}, seq {fact.seq})"
+        case f.CommandsReported():
+            return _reported(fact)
+    return ""
 
 
 def _says_rarer(fact: f.Fact | None) -> str:
@@ -210,38 +212,3 @@ def joined(views: Sequence[TraceView]) -> TraceView:
     edges = dict.fromkeys(edge for view in views for edge in view.edges)
     told = sorted(nodes.values(), key=lambda node: (node.at_ns, node.depth, node.id))
     return TraceView(views[0].start, tuple(told), tuple(edges), any(view.is_cut for view in views))
-
-
-def audit_view(journal: Records, last_seq: int, before_seq: int, count: int, kind: str) -> AuditView:
-    """Return records before a number (0: the newest), newest first."""
-    top = before_seq if before_seq > 0 else last_seq + 1
-    rows: list[AuditRow] = []
-    step = max(4 * count, 400)
-    while top > 1 and len(rows) < count:
-        low = max(top - 1 - step, 0)
-        part = []
-        for record in journal.replay(low):
-            if record.seq >= top:
-                break
-            part.append(record)
-        for record in reversed(part):
-            if len(rows) < count and (not kind or record.kind == kind):
-                rows.append(
-                    AuditRow(record.seq, record.id, record.recorded_at_ns, record.kind, record.subject, says(record))
-                )
-        top = low + 1
-    return AuditView(last_seq, journal.last_hash.hex(), tuple(rows), kinds=KINDS)
-
-
-def bad_seq(journal: Journal) -> int | None:
-    """Return the first record of a journal that is not as it was written, or None; it takes a connection of its own.
-
-    A million records take seconds: it runs in a thread, so that the beat and every screen go on.
-    """
-    own = journal.reader()
-    try:
-        return own.verify()
-    except JournalDamaged as damaged:
-        return damaged.seq
-    finally:
-        own.close()

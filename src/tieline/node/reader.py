@@ -7,13 +7,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from tieline.desk import alarms
+from tieline.desk import views as v
 from tieline.desk.desk_views import (
     AuditView,
     EventPreview,
@@ -28,16 +27,17 @@ from tieline.desk.desk_views import (
     WhyView,
 )
 from tieline.desk.events import preview, view_of
+from tieline.desk.facts import IntervalTracked
 from tieline.desk.modes import mode_of
 from tieline.desk.obligation import owed
 from tieline.desk.ports import LinkHealth
-from tieline.desk.reach import reach_of
+from tieline.desk.reach import available_of
 from tieline.desk.screens import ComposeEvent
-from tieline.desk.views import AlarmView, FleetGrid, LinkView, Member, Overview, OwnerMoney, ResourceView, Series, Shell
 from tieline.errors import LinkDown
 from tieline.flow.record import Records
 from tieline.node import (
     read_alarms,
+    read_audit,
     read_effects,
     read_fleet,
     read_grid,
@@ -46,8 +46,8 @@ from tieline.node import (
     read_parts,
     read_resource,
     read_search,
+    read_standing,
     read_trace,
-    read_words,
 )
 from tieline.node.read_exposure import Exposure
 from tieline.node.read_fleet import GridReading
@@ -155,7 +155,7 @@ class NodeReader:
 
     # --- screens ---------------------------------------------------------------------------------------------------
 
-    def shell(self) -> Shell:
+    def shell(self) -> v.Shell:
         """Return what stands on every page."""
         node, now_ns = self.node, self.node.clock.now_ns()
         state, fleet = node.state, node.state.fleet
@@ -163,7 +163,7 @@ class NodeReader:
         fit = (fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
         age_s = float(now_ns - int(seen.max())) / SECOND_NS if len(seen) else None
         links = tuple(self.links())
-        return Shell(
+        return v.Shell(
             self.sources.utility, self.sources.setting, now_ns, self.sources.zone, self.sources.speed, state.revision,
             age_s, links, node.journal.last_seq, not (node.desk._broken or node.group.down), self.is_market_live(),
             state.authority.get("desk", "this desk"), state.authority.get("mode", "Automatic"), state.is_killed,
@@ -181,20 +181,20 @@ class NodeReader:
         links = [link for link in self.links() if link.protocol == "iso_web"]
         return market is not None and bool(links) and all(link.state == "live" for link in links)
 
-    def links(self) -> list[LinkView]:
+    def links(self) -> list[v.LinkView]:
         """Return the health of each link."""
         return read_monitor.links_of(self._healths().values())
 
     def _healths(self) -> dict[str, LinkHealth]:
         return read_monitor.healths_of(self.node)
 
-    def overview(self) -> Overview:
+    def overview(self) -> v.Overview:
         """Return the first screen."""
         view = self._once("overview", self._overview)
-        assert isinstance(view, Overview)
+        assert isinstance(view, v.Overview)
         return view
 
-    def _overview(self) -> Overview:
+    def _overview(self) -> v.Overview:
         node, now_ns, name = self.node, self.node.clock.now_ns(), self._pool()
         state, cells = node.state, self._cells()
         pool = node.cycle.pools.get(name)
@@ -205,18 +205,19 @@ class NodeReader:
         spread = self._delivered_spread(now_ns)
         recent = sum(1 for at in self._book.raised if at > now_ns - read_alarms.TEN_NS)
         rows = read_fleet.feeder_rows(state, self._order, cells, self._grid, now_ns)
-        heard = pool is not None and bool((state.fleet.taken_at_ns[pool.rows] > 0).any())
-        reach = reach_of(state, pool, now_ns) if pool and heard else ()
-        return Overview(
+        free = available_of(state, pool, now_ns)
+        return v.Overview(
             state.revision, now_ns, name, asked_w, gave_w, price, debt.end_ns if debt else None,
-            debt.because if debt else "", reach[0].up_w[1] if reach else None, reach[0].down_w[1] if reach else None,
+            debt.because if debt else "", free.up_w, free.down_w,
             read_fleet.known_sum(state.fleet.power_w), len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
             int(counts[read_fleet.LIMITED]), recent,
             read_market.commitments(state, name, now_ns, spread),
             tuple(rows[:MOST_FEEDERS]), len(self._order.names),
-            read_resource.in_control(state, now_ns), reach, read_alarms.rate(self._book.raised, self.alarms(), now_ns),
+            read_resource.in_control(state, now_ns), free.reach,
+            read_alarms.rate(self._book.raised, self.alarms(), now_ns),
             sum(len(reading.violations) for reading in self._grid.values()) if self._grid else None,
+            free.is_stopped, free.unstopped_up_w, free.unstopped_down_w,
         )  # fmt: skip
 
     def _delivered_spread(self, now_ns: int) -> tuple[float, float]:
@@ -225,29 +226,29 @@ class NodeReader:
             self._spread = read_market.spread_of(self._tracked.since(now_ns - 6 * HOUR_NS, now_ns))
         return self._spread
 
-    def series(self) -> Series:
+    def series(self) -> v.Series:
         """Return the last day of instructed and delivered power, a sample a minute."""
         samples = list(self._samples)
-        return Series(
+        return v.Series(
             tuple(s.at_ns for s in samples), tuple(s.instructed_w for s in samples),
             tuple(s.delivered_w for s in samples), tuple(s.price for s in samples),
         )  # fmt: skip
 
-    def fleet(self) -> FleetGrid:
+    def fleet(self) -> v.FleetGrid:
         """Return the cells of the whole fleet."""
         node = self.node
         view = self._once(
             "fleet", lambda: read_fleet.grid_of(node.state, self._order, self._cells(), node.clock.now_ns())
         )
-        assert isinstance(view, FleetGrid)
+        assert isinstance(view, v.FleetGrid)
         return view
 
-    def members(self, group: str, at: int, count: int) -> list[Member]:
+    def members(self, group: str, at: int, count: int) -> list[v.Member]:
         """Return devices [at, at + count) of a group. Raises KeyError where there is none."""
         now_ns = self.node.clock.now_ns()
         return read_fleet.members_of(self.node.state, self._order, self._cells(), group, at, count, now_ns)
 
-    def resource(self, resource: str) -> ResourceView:
+    def resource(self, resource: str) -> v.ResourceView:
         """Return one resource in both views. Raises KeyError where there is none."""
         node = self.node
         links = {row: str(name) for row, name in self._links_of(resource).items()}
@@ -255,7 +256,7 @@ class NodeReader:
         parts, count = read_parts.parts_of(node.state, resource, self._cells())
         return msgspec.structs.replace(view, parts=parts, part_count=count)
 
-    def earned(self, resource: str) -> list[OwnerMoney]:
+    def earned(self, resource: str) -> list[v.OwnerMoney]:
         """Return what a device's owner has earned, the newest first. Raises KeyError where there is no such device."""
         return read_parts.earned(self.node.state, self.journal, resource)
 
@@ -313,24 +314,27 @@ class NodeReader:
 
     def market(self) -> MarketView:
         """Return the market desk."""
-        node, name, seen = self.node, self._pool(), self.overview()
-        available = (seen.available_up_w, seen.available_down_w)
+        node, name = self.node, self._pool()
         return read_market.market_view(
             node.state, self._tracked, name, node.clock.now_ns(), self.is_market_live(), self.sources.gate_ns(),
-            self.sources.forecast(), available, self.hours.means,
+            self.sources.forecast(), self.overview(), self.hours.means,
         )  # fmt: skip
 
     def settlement(self) -> SettlementView:
         """Return statements and tracked intervals."""
         return read_market.settlement_view(self.node.state, self.journal, self.node.clock.now_ns(), self._tracked)
 
-    async def audit(self, before_seq: int, count: int, kind: str, check: bool) -> AuditView:
-        """Return records before a number (0: the newest); `check` verifies the whole chain, beside the loop."""
-        view = read_words.audit_view(self.journal, self.node.journal.last_seq, before_seq, count, kind)
-        bad = None
+    async def audit(self, before_seq: int, count: int, kind: str, each: bool, check: bool) -> AuditView:
+        """Return what was done before a number (0: the newest); `check` verifies the whole chain, beside the loop."""
+        last_seq, bad = self.node.journal.last_seq, None
+        if each or kind:
+            view = read_audit.each_record(self.journal, last_seq, before_seq, count, kind)
+        else:
+            view = read_audit.acts(self.journal, last_seq, before_seq, count)
         if check:
-            bad = await asyncio.get_running_loop().run_in_executor(None, read_words.bad_seq, self.node.journal)
-        return AuditView(view.last_seq, self.node.journal.last_hash.hex(), view.rows, check, bad, view.kinds)
+            bad = await asyncio.get_running_loop().run_in_executor(None, read_audit.bad_seq, self.node.journal)
+        chain_hash = self.node.journal.last_hash.hex()
+        return msgspec.structs.replace(view, chain_hash=chain_hash, checked=check, bad_seq=bad)
 
     def kept(self) -> KeptSpan:
         """Return from when until when past instants can be shown."""
@@ -357,7 +361,7 @@ class NodeReader:
 
     # --- alarms ----------------------------------------------------------------------------------------------------
 
-    def alarms(self) -> list[AlarmView]:
+    def alarms(self) -> list[v.AlarmView]:
         """Return the standing alarms, worst first; at most ten, however much is wrong."""
         standing = self._once("alarms", self._alarms)
         assert isinstance(standing, list)
@@ -365,23 +369,23 @@ class NodeReader:
         acknowledged = {key: body for key, body in known if body.get("state") == "acknowledged"}
         return [read_alarms.acknowledged_as(alarm, acknowledged) for alarm in standing]
 
-    def _alarms(self) -> list[AlarmView]:
-        now_ns, order, desk, since = self.node.clock.now_ns(), self._order, self.node.desk, self._book.since
-        links, above = self.links(), read_fleet.above_all(self.node.state.fleet, self.sources.above)
-        named = {link.name for link in links if link.state in ("down", "waiting")}
-        down = {code: str(link.name) for code, link in desk._links.items() if str(link.name) in named}
-        cells, silent = read_alarms.behind(self._cells(), desk._link_of_row, down)
-        counts = alarms.abnormal_counts(cells, order.group_of, len(order.names))
-        samples = [(x.at_ns, x.instructed_w, x.delivered_w) for x in self._recent(now_ns - read_alarms.SHORT_FOR_NS)]
-        found = alarms.troubles_found(order.names, counts, above, since, now_ns)
-        at_once = read_alarms.limit_alarms(self._exposure.see(self._grid, now_ns), above, since, now_ns)
-        at_once += read_alarms.shortfall(samples, self._pool(), since, now_ns)
-        found += [(alarm, 0) for alarm in at_once] + read_alarms.link_alarms(links, since, silent)
-        found += read_alarms.over_limit(self.node.state, order.names, since, now_ns)
-        return self._book.keep(found, now_ns)
+    def suppressed(self) -> list[v.SuppressedAlarm]:
+        """Return the alarms that are found and not shown, and why; of a past instant nothing is known of them."""
+        self.alarms()
+        return list(self._book.suppressed)
 
-    def _recent(self, since_ns: int) -> list[_Sample]:
-        return list(takewhile(lambda sample: sample.at_ns > since_ns, reversed(self._samples)))[::-1]
+    def _alarms(self) -> list[v.AlarmView]:
+        node, now_ns = self.node, self.node.clock.now_ns()
+        pool = node.cycle.pools.get(self._pool())
+        intervals: list[IntervalTracked] = []
+        with suppress(LinkDown):
+            intervals = self._tracked.since(now_ns - 2 * HOUR_NS, now_ns)
+        seen = read_standing.Seen(
+            self._cells(), self.links(), self._exposure.see(self._grid, now_ns), intervals, node.desk._link_of_row,
+            {code: str(link.name) for code, link in node.desk._links.items()},
+        )  # fmt: skip
+        above = read_fleet.above_all(node.state.fleet, self.sources.above)
+        return read_standing.stand(self._book, seen, node.state, pool, self._order, above, now_ns)
 
 
 def _loop_s() -> float:

@@ -77,7 +77,15 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 def cli_page() -> str:
     """Return the page of the command line: each verb, its arguments and options."""
-    lines = ["# Command line", "", "`tieline VERB --help` says the same. An error is one line and exit code 2.", ""]
+    lines = [
+        "# Command line",
+        "",
+        "`tieline VERB --help` says the same. An error is one line and exit code 2.",
+        "",
+        "Exit code 0 says that all was done or answered; 1 that it was, but not well: a promise broke, a folder is not",
+        "healthy, or records or readings are missing from the answer (with `--json` in `missing`).",
+        "",
+    ]
     verbs: dict[str, click.Command] = {}
     for name, verb in main.commands.items():
         below = verb.commands if isinstance(verb, click.Group) else {}

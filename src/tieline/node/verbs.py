@@ -106,8 +106,13 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
 @click.option("--at", "at", help="An instant, ISO 8601 with an offset; left out: the last record.")
 @DATA
 @JSON
-def why(resource: str, at: str | None, data: Path, as_json: bool) -> None:
-    """Say who controls a resource (a device, feeder, pool, ...) at an instant, and why."""
+@click.pass_context
+def why(ctx: click.Context, resource: str, at: str | None, data: Path, as_json: bool) -> None:
+    """Say who controls a resource (a device, feeder, pool, ...) at an instant, and why.
+
+    Where records are missing at the journal's end they are named (with --json in `missing`), and the exit code is 1.
+    """
+    from tieline.node.journals import tell_cut
     from tieline.node.why import why as ask
     from tieline.store.registry import load
     from tieline.times import parse_iso
@@ -118,11 +123,34 @@ def why(resource: str, at: str | None, data: Path, as_json: bool) -> None:
         raise ConfigError(
             f"--at {at!r}: give ISO 8601 with an offset, such as 2022-08-17T21:00:00Z ({error})"
         ) from None
-    answer = ask(data, load(data / "registry.bin"), resource, at_ns)
+    missing = Missing()
+    fleet = load(data / "registry.bin")
+    tell_cut(data, missing)
+    answer = ask(data, fleet, resource, at_ns)
     if as_json:
-        show(answer, True)
-        return
-    _tell(answer)
+        show({**answer, "missing": missing.says}, True)
+    else:
+        _tell(answer)
+    missing.end(ctx)
+
+
+class Missing:
+    """Hears what an answer lacks: said at once, kept for the answer's JSON, and told by the exit code."""
+
+    def __init__(self) -> None:
+        """Begin with nothing missing."""
+        self.says: list[str] = []
+
+    def __call__(self, says: str) -> None:
+        """Say on standard error what is missing; the same thing once."""
+        if says not in self.says:
+            self.says.append(says)
+            click.echo(f"warning: {says}", err=True)
+
+    def end(self, ctx: click.Context) -> None:
+        """End with code 1 where something is missing: a script that reads only the answer would take it for whole."""
+        if self.says:
+            ctx.exit(1)
 
 
 def _tell(answer: dict[str, Any]) -> None:
@@ -224,7 +252,8 @@ def move(data: Path, as_json: bool) -> None:
 def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
     """Rebuild the state from the journal; print the digests of both, the same at each replay.
 
-    Every record is held against the chain of hashes; one that was changed is named, and the exit code is 1.
+    Every record is held against the chain of hashes; one that was changed or is missing at the end is named, and the
+    exit code is 1.
     """
     from tieline.fleet.ledger import Ledger
     from tieline.node.journals import journal_to_read
@@ -234,7 +263,7 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
     fleet = load(data / "registry.bin")
     journal = journal_to_read(data)
     changed, fault = journal.verify(), journal.end_fault()
-    if changed is not None:
+    if changed is not None and changed != journal.lost():
         fault = f"record {changed} was changed: what follows from it can't be trusted" + (f"; {fault}" if fault else "")
     if fault:
         click.echo(f"warning: {fault}", err=True)
@@ -251,32 +280,35 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
 @click.option("--timeout", "timeout", default="10s", show_default=True, help="End the query after so long, such as 2m.")
 @DATA
 @JSON
-def sql(query: str, timeout: str, data: Path, as_json: bool) -> None:
+@click.pass_context
+def sql(ctx: click.Context, query: str, timeout: str, data: Path, as_json: bool) -> None:
     """Ask the tables `record`, `readings` and `resource` in SQL, read-only.
 
     `record` has seq, id, kind, subject, recorded_at_ns and body; `readings` resource, point, unit, value, quality,
     taken_at, taken_at_ns and received_at_ns; `resource` row, id, kind, max_inject_w, max_absorb_w, energy_wh, and its
     group of each purpose (electrical, site, owner, pool, program, curtailment). A query that names `readings` or
     `resource` is in the SQL of DuckDB, any other in that of the journal's database.
+
+    Where a damaged file of readings or a cut end of the journal is left out of the answer, that is said (with --json in
+    `missing`), and the exit code is 1; the answer stands for what remains.
     """
     from tieline.node.asked import parse_duration
     from tieline.node.journals import ask_folder
     from tieline.rim.clock import SystemClock
 
-    answer = ask_folder(data, query, parse_duration(timeout, "--timeout"), SystemClock(), _warn)
+    missing = Missing()
+    answer = ask_folder(data, query, parse_duration(timeout, "--timeout"), SystemClock(), missing)
     if as_json:
         rows = [[_plain(value) for value in row] for row in answer.rows]
-        show({"columns": answer.columns, "rows": rows, "is_cut": answer.is_cut}, True)
+        show({"columns": answer.columns, "rows": rows, "is_cut": answer.is_cut, "missing": missing.says}, True)
+        missing.end(ctx)
         return
     click.echo("\t".join(answer.columns))
     for row in answer.rows:
         click.echo("\t".join(_cell(value) for value in row))
     if answer.is_cut:
         click.echo(f"only the first {len(answer.rows):,} rows are shown", err=True)
-
-
-def _warn(says: str) -> None:
-    click.echo(f"warning: {says}", err=True)
+    missing.end(ctx)
 
 
 def _plain(value: object) -> object:
@@ -297,16 +329,28 @@ def _cell(value: object) -> str:
 @click.option("--until", help="Of readings: up to this instant; left out: to the last.")
 @DATA
 @JSON
-def export(kind: str, target: Path, since: str | None, until: str | None, data: Path, as_json: bool) -> None:
-    """Export the records of a KIND (such as LineSettled), or `readings`, to a .csv, .json or .parquet file."""
-    from tieline.node.exporting import export_readings, export_records
+@click.pass_context
+def export(
+    ctx: click.Context, kind: str, target: Path, since: str | None, until: str | None, data: Path, as_json: bool
+) -> None:
+    """Export the records of a KIND (such as LineSettled), or `readings`, to a .csv, .json or .parquet file.
 
+    Where a damaged file of readings or a cut end of the journal is left out, that is said (with --json in `missing`),
+    and the exit code is 1; the file holds what remains.
+    """
+    from tieline.node.exporting import export_readings, export_records
+    from tieline.node.journals import tell_cut
+
+    missing = Missing()
     if kind == "readings":
-        show({"readings": export_readings(data, since, until, target, _warn), "file": str(target)}, as_json)
-        return
-    if since is not None or until is not None:
+        made = {"readings": export_readings(data, since, until, target, missing)}
+    elif since is not None or until is not None:
         raise ConfigError("--since, --until: belong to `tieline export readings`")
-    show({"records": export_records(data, kind, target), "file": str(target)}, as_json)
+    else:
+        made = {"records": export_records(data, kind, target)}
+        tell_cut(data, missing)
+    show({**made, "file": str(target), **({"missing": missing.says} if as_json else {})}, as_json)
+    missing.end(ctx)
 
 
 @main.command()

@@ -18,6 +18,22 @@ _SIZE = _FORM.size + 4  # one sector: no disk tears it, and the sum tells where 
 Mark = tuple[int, bytes]
 
 
+def lost_says(name: str, what: str, count: int) -> str:
+    """Say that all records of a journal are gone, and what to do."""
+    return (
+        f"{name} = '{what}': journal.head beside it knows {count} records: put the file back from a backup; to begin "
+        f"without any record on purpose, move journal.head away"
+    )
+
+
+def cut_says(name: str, lost: int, known: int, left: int) -> str:
+    """Say that a journal's last records are gone, and what to do: the same way out as where all of them are."""
+    return (
+        f"record {lost} is missing: journal.head knows {known} records, {left} are left in {name}: put the file back "
+        f"from a backup; to go on without the others on purpose, move journal.head away"
+    )
+
+
 class Head:
     """The head in one file."""
 

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from tieline.errors import ConfigError, Error, InvariantError, LinkDown
 from tieline.flow.record import Record
-from tieline.store.head import Head, Mark
+from tieline.store.head import Head, Mark, cut_says
 from tieline.store.index import Index, key_of
 from tieline.store.rows import GENESIS, causes_in, chain, chained, effects_in, parts, record_of, row_of
 from tieline.store.schema import ddl
@@ -168,10 +168,7 @@ class SqlJournal:
         mark, lost = self.head, self.lost()
         if mark is None or lost is None:
             return ""
-        return (
-            f"record {lost} is missing: journal.head knows {mark[0]} records, {self._seq} are left; "
-            "if an older copy was put back on purpose, delete journal.head"
-        )
+        return cut_says(self.name, lost, mark[0], self._seq)
 
     @property
     def head(self) -> Mark | None:

@@ -50,6 +50,11 @@ def names_readings(query: str) -> bool:
     return bool(TABLES & _tables(query))
 
 
+def names_records(query: str) -> bool:
+    """Return whether a question is about records; one that can't be read is not."""
+    return "record" in _tables(query)
+
+
 def _tables(query: str) -> set[str]:
     with duckdb.connect() as db:  # one that knows none of the views, as it would bind them
         try:
@@ -79,7 +84,7 @@ def look(
         statements = _statements(db, query)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise ConfigError(f"{query!r}: is refused: the records are read-only here: give one SELECT")
-        if "record" in _tables(query):
+        if names_records(query):
             db.register("record", _record_table(open_records(), lambda: clock.now_ns() > end_ns, late))
         _lock(db, files)
         with _watched(db, lambda: clock.now_ns() > end_ns):

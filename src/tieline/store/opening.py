@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from tieline.errors import ConfigError
-from tieline.store.head import Head
-from tieline.store.journal import SqliteJournal, SqlJournal
+from tieline.store.head import Head, cut_says, lost_says
+from tieline.store.journal import SqliteJournal, SqlJournal, unreadable
 
 
 def require_journal(folder: Path) -> None:
@@ -17,22 +18,44 @@ def require_journal(folder: Path) -> None:
     """
     path, head = folder / "journal.db", Head(folder / "journal.head").read()
     if head is not None and head[0] and not path.is_file():
-        raise ConfigError(lost_says(path, "missing", head[0]))
+        raise ConfigError(lost_says(str(path), "missing", head[0]))
 
 
 def require_records(journal: SqlJournal) -> None:
     """Refuse a journal that holds nothing while its head knows records. Raises ConfigError like `require_journal`."""
     head = journal.head
-    if head is not None and head[0] and not journal.last_seq:
-        raise ConfigError(lost_says(Path(journal.name), "empty", head[0]))
+    # The last number was read when the journal was opened; a server that began meanwhile lost nothing.
+    if head is not None and head[0] and not journal.last_seq and journal.lost() is not None:
+        raise ConfigError(lost_says(journal.name, "empty", head[0]))
 
 
-def lost_says(path: Path, what: str, count: int) -> str:
-    """Say that a journal's records are gone, and what to do."""
-    return (
-        f"{path} = '{what}': journal.head beside it knows {count} records: put the file back from a backup; to begin "
-        f"without any record on purpose, move journal.head away"
-    )
+def cut_of(path: Path) -> str:
+    """Return what to say of a journal's file whose last records are gone; empty: it holds all that its head knows.
+
+    It is opened for reading alone, as whoever asks may not be who serves.
+
+    Raises:
+        ConfigError: The file is gone or holds nothing, like `require_journal`.
+        JournalDamaged: It can't be read.
+    """
+    require_journal(path.parent)
+    head = Head(path.with_name("journal.head")).read()
+    if head is None or not head[0] or not path.is_file():
+        return ""
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        is_made = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'record'").fetchone()[0]
+        row = db.execute("SELECT hash FROM record WHERE seq = ?", (head[0],)).fetchone() if is_made else None
+        left = db.execute("SELECT max(seq) FROM record").fetchone()[0] or 0 if is_made else 0
+    except sqlite3.DatabaseError as error:
+        raise unreadable(str(path), error) from None
+    finally:
+        db.close()
+    if row is not None and bytes(row[0]) == head[1]:
+        return ""
+    if not left:
+        raise ConfigError(lost_says(str(path), "empty", head[0]))
+    return cut_says(str(path), min(left + 1, head[0]), head[0], left)
 
 
 def open_journal(folder: Path) -> SqliteJournal:
@@ -45,4 +68,10 @@ def open_journal(folder: Path) -> SqliteJournal:
     require_journal(folder)
     if not path.is_file():
         raise ConfigError(f"{folder}: no journal.db: give --data the folder of a server or demo")
-    return SqliteJournal(path)
+    journal = SqliteJournal(path)
+    try:
+        require_records(journal)
+    except ConfigError:
+        journal.close()
+        raise
+    return journal

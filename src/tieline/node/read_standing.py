@@ -1,0 +1,105 @@
+"""From all that is seen to the alarms that stand, and to those that are held back beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk import alarms
+from tieline.desk.cycle import PoolDesk
+from tieline.desk.facts import IntervalTracked
+from tieline.desk.state import DeskState
+from tieline.desk.views import AlarmView, LinkView, SuppressedAlarm
+from tieline.grid.powerflow import Violation
+from tieline.ids import derive
+from tieline.node import read_alarms
+from tieline.node.read_fleet import Order
+from tieline.node.read_short import INTERVALS, SLOW_BEATS, beats_of, under_delivery
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What alarms are made of: cells of all rows, links, broken limits by feeder, what was tracked of late.
+
+    `link_of_row` holds the code of each row's link (-1: none), `link_names` the name of each code.
+    """
+
+    cells: NDArray[np.uint8]
+    links: Sequence[LinkView]
+    broken: Mapping[str, Sequence[Violation]]
+    intervals: Sequence[IntervalTracked]
+    link_of_row: NDArray[np.int16]
+    link_names: Mapping[int, str]
+
+
+def stand(
+    book: read_alarms.AlarmBook,
+    seen: Seen,
+    state: DeskState,
+    pool: PoolDesk | None,
+    order: Order,
+    above: str,
+    now_ns: int,
+) -> list[AlarmView]:
+    """Return the alarms that stand, worst first, and leave in the book which are held back, and why."""
+    since = book.since
+    named = {link.name for link in seen.links if link.state in ("down", "waiting")}
+    down = {code: name for code, name in seen.link_names.items() if name in named}
+    cells, silent = read_alarms.behind(seen.cells, seen.link_of_row, down)
+    counts = alarms.abnormal_counts(cells, order.group_of, len(order.names))
+    found = alarms.troubles_found(order.names, counts, above, since, now_ns)
+    parts = alarms.rolled_up([alarm for alarm, _ in found], order.names, counts, above, now_ns)
+    limits = read_alarms.limit_alarms(seen.broken, above, since, now_ns)
+    parts += _limits_of(limits, seen.broken, above, now_ns)
+    links = read_alarms.link_alarms(seen.links, since, silent)
+    parts += _behind_links([alarm for alarm, _ in links], seen.links, silent, now_ns)
+    short = under_delivery(seen.intervals, state, pool.pool, len(pool.rows), since, now_ns) if pool else []
+    held_up = _held_up(short, [alarm for alarm, _ in links], seen, pool)
+    found += [(alarm, 0) for alarm in (*limits, *([] if held_up else short))] + links
+    found += read_alarms.over_limit(state, order.names, since, now_ns)
+    return book.keep(found, now_ns, parts + held_up)
+
+
+def _held_up(
+    short: Sequence[AlarmView], links: Sequence[AlarmView], seen: Seen, pool: PoolDesk | None
+) -> list[SuppressedAlarm]:
+    """Return the alarm of an award that lacks because a dead link holds the desk up: the link's own is its cause."""
+    if not short or pool is None or not links or beats_of(seen.intervals[-INTERVALS:], len(pool.rows)) >= SLOW_BEATS:
+        return []
+    return [SuppressedAlarm(alarm, "by_cause", f"its cause is told: {links[0].title}", links[0].id) for alarm in short]
+
+
+def _limits_of(
+    limits: Sequence[AlarmView], broken: Mapping[str, Sequence[Violation]], above: str, now_ns: int
+) -> list[SuppressedAlarm]:
+    whole = next((alarm for alarm in limits if alarm.id == derive("alarm", "limit", above)), None)
+    if whole is None or above in broken:
+        return []
+    since = {derive("alarm", "limit", feeder): whole.since_ns for feeder in broken}
+    each = read_alarms.each_limit(broken, since, now_ns)
+    return [SuppressedAlarm(alarm, "rolled_up", f"told as one: {whole.title}", whole.id) for alarm in each]
+
+
+def _behind_links(
+    told: Sequence[AlarmView], links: Sequence[LinkView], silent: Mapping[str, int], now_ns: int
+) -> list[SuppressedAlarm]:
+    """Return the links that are told as one, and the devices whose silence a link explains."""
+    names, parts = {alarm.id: alarm for alarm in told}, []
+    whole = names.get(derive("alarm", "links"))
+    for link in links:
+        own = read_alarms.link_alarm(link, {}, silent.get(link.name, 0))
+        if whole is not None and link.state == "down":
+            parts.append(SuppressedAlarm(own, "rolled_up", f"told as one: {whole.title}", whole.id))
+        cause = names.get(own.id, whole if link.state == "down" else None)
+        if cause is not None and silent.get(link.name):
+            count = silent[link.name]
+            alarm = AlarmView(
+                derive("alarm", "behind", link.name), 3, link.name, f"No telemetry or no answer: {count} devices",
+                "Their delivery is not counted and can't be settled", "Mend the link first", 1_800, "/links", count,
+                link.since_ns,
+            )  # fmt: skip
+            parts.append(SuppressedAlarm(alarm, "by_cause", f"its cause is told: {cause.title}", cause.id))
+    return parts
