@@ -311,3 +311,30 @@ def test_a_limit_on_what_is_drawn_tells_no_solar_plant_to_give() -> None:
         assert power_w.sum() >= -60_000.0
 
     asyncio.run(play())
+
+
+def test_what_serves_an_award_takes_no_room_under_a_limit_and_no_store_is_pressed_to_go_on_giving() -> None:
+    """Ten tanks and ten batteries are called, ten tanks run: an import limit of 60 kW leaves them all as they are."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.WATER_HEATER] * 20 + [Kind.BATTERY] * 10))
+        state = stage.state
+        power_w = np.array([0.0] * 10 + [-RATED_W] * 10 + [4_000.0] * 10)
+        state.fleet.power_w[:] = state.base_w[:] = power_w
+        state.base_w[:10], state.base_w[20:] = -RATED_W, 0.0
+        state.limiter.system_w = state.limiter.feeder_w[:] = np.inf
+        for row in (*range(10), *range(20, 30)):
+            await stage.desk.ask(stage.ask("market", Level.MARKET, f"r{row}", value=0.0 if row < 10 else 4_000.0))
+        await _beat(stage, power_w)
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-60_000.0, high=9e9,
+                      end_ns=stage.clock.ns + HOUR_NS)
+        )  # fmt: skip
+        for _ in range(7):
+            await _beat(stage, power_w)
+            low, _ = state.claims.bounds_above(np.arange(30, dtype=np.int32), Level.MARKET, stage.clock.ns)
+            assert (low[10:20] == -RATED_W).all(), "those that run and are not called go on"
+            assert (low[20:] <= 0.0).all(), "what batteries give is the award's: no limit presses them to"
+        assert np.nan_to_num(stage.devices.target_w).tolist() == [0.0] * 20 + [4_000.0] * 10
+
+    asyncio.run(play())

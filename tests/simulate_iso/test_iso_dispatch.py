@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from iso_desk import ScheduleDesk
+from msgspec.structs import replace
 
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.ports import Session as LinkSession
@@ -235,6 +236,24 @@ def test_instructions_follow_a_lower_declaration() -> None:
     scene = play(act)
     assert scene.desk.holds(scene.clock.now_ns()) == 1.5e6
     assert scene.market.seen.telemetry["TL_NORTH"][0][1] == pytest.approx(1.4)
+
+
+def test_an_iso_that_takes_calls_and_does_not_answer_keeps_the_desk_waiting_for_seconds_alone() -> None:
+    """A lease that ends meanwhile is to be passed on within five seconds (R18); once polls failed it waits no more."""
+
+    async def act(scene: Scene) -> None:
+        await asyncio.sleep(60)
+        # Its balancer still takes connections, and nobody is behind it.
+        await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 8444)
+        scene.link._settings = replace(scene.link._settings, url="http://127.0.0.1:8444/")
+        for least_s, most_s in ((3.0, 5.0), (0.0, 0.0)):
+            began_ns = scene.clock.now_ns()
+            with pytest.raises(LinkDown):
+                await scene.link.declare("pool:north", 1.5e6, 0.0, "limit by the DNO")
+            assert least_s <= (scene.clock.now_ns() - began_ns) / SECOND_NS <= most_s
+            await asyncio.sleep(120)
+
+    play(act)
 
 
 def test_what_the_desk_refuses_is_declined_with_the_desk_s_reason() -> None:

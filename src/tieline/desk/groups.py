@@ -301,16 +301,21 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
 def _grown_where_free(
     state: DeskState, rows: Rows, ask: Ask, wish: tuple[Floats, Floats], now_ns: int
 ) -> tuple[Floats, Floats]:
-    """Return caps that sink at once and grow only into what no leaf may still hold (R16)."""
+    """Return caps that sink at once and grow only into what no leaf may still hold (R16).
+
+    One that no command holds, as when a limit has just come, holds what it does: it need not stop before it may go on.
+    """
     low, high = wish
     fleet, last = state.fleet, state.commands
-    lapsed, default_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows]
+    lapsed, default_w, now_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows], fleet.power_w[rows]
     if np.isfinite(high).all():
-        held_w = np.where(lapsed, default_w, np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows]))
+        leased_w = np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows])
+        held_w = np.where(lapsed, np.fmax(default_w, now_w), leased_w)
         told_w = np.where(lapsed, held_w, last.high_w[rows])
         high = moved_caps(max(ask.high, float(high.sum())), high, held_w, told_w)
     if np.isfinite(low).all():
-        held_w = np.where(lapsed, default_w, np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows]))
+        leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
+        held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
         told_w = np.where(lapsed, held_w, last.low_w[rows])
         low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, IS_SWITCHED[fleet.kinds[rows]])
     return low, high

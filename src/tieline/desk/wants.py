@@ -53,20 +53,23 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     cap_w = np.minimum(-last.low_w[rows], absorb_w)
     bites = draw_w >= cap_w - (1.0 - NEAR_FRAC) * np.abs(cap_w)
     wants_w = np.where(kept_down & bites, np.maximum(draw_w, -state.base_w[rows]), draw_w)
-    # A store that is told a power wants that; pressed to give by a limit alone, it would rest.
-    told_w = -last.target_w[rows]
-    wants_w = np.where(kept_down & stores & np.isfinite(told_w), np.maximum(draw_w, told_w), wants_w)
     # A charger knows what its car would take; a car that came under the limit has no base.
     takes_w = np.maximum(draw_w, 0.0) + np.nan_to_num(fleet.available_down_w[rows])
     wants_w = np.where(kept_down & (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]), takes_w, wants_w)
+    # One that is told a power wants that, and no more while it is called. What a store gives for an award makes no room
+    # for its neighbours, or the limit would press it to go on: it counts as at rest.
+    told_w = -last.target_w[rows]
+    called = alive & np.isfinite(told_w) & ~staged
+    wants_w = np.where(called, np.where(stores, np.maximum(told_w, 0.0), np.minimum(wants_w, told_w)), wants_w)
     at = np.flatnonzero(IS_SWITCHED[fleet.kinds[rows]])
     size_w, since_ns = absorb_w[at], last.since_ns[rows[at]]
-    held_off = alive[at] & (last.low_w[rows[at]] > -0.5 * size_w)
+    serves = called[at] & (told_w[at] < 0.5 * size_w)
+    held_off = alive[at] & (last.low_w[rows[at]] > -0.5 * size_w) & ~serves
     # Its base is what it drew before the limit; one that was let on since, and stayed off, has no need for a while.
     known = (-state.base_w[rows[at]] > WANTS_FRAC * size_w) & (now_ns - state.idle_ns[rows[at]] >= RESTS_NS)
     # One that was told to stop and runs on by its own timer is not on: it goes.
-    on, has_waited = (draw_w[at] > 0.5 * size_w) & ~held_off, now_ns - since_ns >= TURN_NS
-    fresh = ~held_off & alive[at] & (now_ns - since_ns < STARTS_NS)
+    on, has_waited = (draw_w[at] > 0.5 * size_w) & ~held_off & ~serves, now_ns - since_ns >= TURN_NS
+    fresh = ~held_off & ~serves & alive[at] & (now_ns - since_ns < STARTS_NS)
     lot = np.random.default_rng(now_ns // TURN_NS).random(len(fleet))[rows[at]]
     on_w, tried_w = float(size_w[on].sum()), float(size_w[fresh & ~on & ~known].sum())
     # Who ran for a turn makes room, nobody else: what has just begun goes on for minutes whatever it is told.
@@ -74,9 +77,9 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     due = _first_part(held_off & known & has_waited, since_ns, lot, size_w, min(TURNS_FRAC * on_w, ran_w - 1.0))
     due |= _first_part(held_off & ~known & has_waited, since_ns, lot, size_w, TRIES_FRAC * on_w - tried_w)
     kinds_of_turn = (
-        staged[at], due, fresh | (on & ~has_waited), on, held_off & known, held_off & has_waited, ~held_off,
+        serves, staged[at], due, fresh | (on & ~has_waited), on, held_off & known, held_off & has_waited, ~held_off,
     )  # fmt: skip
-    group = np.select(kinds_of_turn, [7, 0, 1, 2, 3, 4, 5], 6)
+    group = np.select(kinds_of_turn, [8, 7, 0, 1, 2, 3, 4, 5], 6)
     # What is off wants its mean, not its size: of all that want to run not all do so at once. What is tried wants
     # nothing yet: it must not take from those who do.
     mean_w = np.where(known, np.clip(-state.base_w[rows[at]], 0.0, size_w), 0.0)

@@ -33,6 +33,8 @@ from tieline.wire.ads.errors import Malformed
 from tieline.wire.ads.hours import hour_ns, hour_of
 
 _log = structlog.get_logger("tieline.iso")
+DECLARES_S = 4.0
+"""For how long a declaration may keep the desk waiting: a lease that ends meanwhile is to be passed on, too (R18)."""
 _W_PER_MW = 1e6
 _HOUR_NS = 3600 * SECOND_NS
 
@@ -244,7 +246,15 @@ class IsoWeb:
         return answers
 
     async def declare(self, pool: str, available_up_w: float, available_down_w: float, reason: str) -> None:
-        """Re-declare what the pool can do from now on. Raises ConfigError for a pool that the ISO doesn't know."""
+        """Re-declare what the pool can do from now on; the desk waits for it, and has devices to look after.
+
+        Raises:
+            ConfigError: A pool that the ISO doesn't know.
+            LinkDown: It is not reached, or did not take it within seconds.
+            PeerError: It refused.
+        """
+        if self._session is Session.DOWN and self._last_error:  # polling finds out when it is back
+            raise LinkDown(self._last_error)
         message = ads.RedeclareAvailability(
             self._resource(pool),
             from_ns(self._clock.now_ns()),
@@ -253,13 +263,17 @@ class IsoWeb:
             reason,
         )
         # A market that is busy for a moment must still hear of it within seconds (rule R18).
-        for _ in range(2):
-            try:
+        try:
+            async with asyncio.timeout(DECLARES_S):
+                for _ in range(2):
+                    try:
+                        await self._call(message, ads.Acknowledged)
+                        return
+                    except (LinkDown, PeerError):
+                        await asyncio.sleep(1.0)
                 await self._call(message, ads.Acknowledged)
-                return
-            except (LinkDown, PeerError):
-                await asyncio.sleep(1.0)
-        await self._call(message, ads.Acknowledged)
+        except TimeoutError:
+            raise LinkDown(f"the ISO did not take a declaration within {DECLARES_S:g} s") from None
 
     async def report(self, pool: str, power_w: float) -> None:
         """Tell the ISO what the pool does now."""
