@@ -128,3 +128,8 @@ def would_w(state: DeskState, rows: Rows, side: float, now_ns: int) -> float:
         held = (last.valid_until_ns[rows] > now_ns) & (now_w >= NEAR_FRAC * last.high_w[rows])
         wants_w = np.where(held, np.maximum(now_w, state.base_w[rows]), now_w)
     return float(np.maximum(wants_w, 0.0).sum())
+
+
+def unlimited_w(state: DeskState, rows: Rows, now_ns: int) -> float:
+    """Return the net power that rows would have together if no limit held them (W, positive into the grid)."""
+    return would_w(state, rows, -1.0, now_ns) - would_w(state, rows, 1.0, now_ns)

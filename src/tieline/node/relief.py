@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from py1815.control import CommandStatus
 
-from tieline.desk.wants import would_w
 from tieline.errors import LinkDown
 from tieline.grid.envelope import Envelope, envelope
 from tieline.node.stage import Stage
 from tieline.times import MINUTE_NS, iso
 
 LOOK_S = 300.0
+UNLIMITED = 9
+"""The index in a group at which its outstation tells what its devices would do without a limit."""
 TRIES = 5
 PASSING = frozenset(
     {
@@ -126,7 +127,7 @@ class Dno:
         live = [relief for relief in self.reliefs if not relief.ends_ns]
         for relief in live:
             await self._follow(relief, now_ns)
-            if leaves or (now_ns >= relief.begins_ns + HOLDS_NS and relief.is_easy and self._is_borne(relief, now_ns)):
+            if leaves or (now_ns >= relief.begins_ns + HOLDS_NS and relief.is_easy and self._is_borne(relief)):
                 relief.is_cut = leaves
                 at = stage.territory.feeders.index(relief.feeder)
                 relief.alone_after = float(self._alone(now_ns, len(grid.loading))[at])
@@ -145,14 +146,15 @@ class Dno:
                 return without.loading.copy()
         return np.full(feeders, np.nan)
 
-    def _is_borne(self, relief: Relief, now_ns: int) -> bool:
-        """Whether the feeder bears what its devices would do without the limit, by the desk's own estimate.
+    def _is_borne(self, relief: Relief) -> bool:
+        """Whether the feeder bears what its devices would do without the limit, as AI 9 of its group tells.
 
         That a group stays below its limit says nothing of what the limit holds back.
         """
-        rows, side = self.stage.node.state.fleet.leaves(relief.feeder), 1.0 if relief.imports else -1.0
-        gives_w = float(np.maximum(side * self.stage.world.power_w[rows], 0.0).sum())
-        return would_w(self.stage.node.state, rows, side, now_ns) - gives_w <= side * -relief.bound_w
+        told_w = self.stage.scada.analog(self.stage.group_at(relief.feeder) + UNLIMITED)
+        if told_w is None:
+            return False
+        return told_w >= relief.bound_w if relief.imports else told_w <= relief.bound_w
 
     async def _follow(self, relief: Relief, now_ns: int) -> None:
         """Note what a relief does, and move it with the room that other load leaves: tighter on an overload alone."""

@@ -18,6 +18,7 @@ from tieline.desk.desk import Desk
 from tieline.desk.facts import from_record
 from tieline.desk.ports import GroupView, Measured, Publisher, Snapshot
 from tieline.desk.state import DeskState
+from tieline.desk.wants import unlimited_w
 from tieline.desk.watch import decide_reverts
 from tieline.errors import LinkDown
 from tieline.fleet.able import able_w
@@ -28,6 +29,7 @@ from tieline.fleet.settle import warm
 from tieline.flow.record import Journal
 from tieline.resource.admission import Principal
 from tieline.resource.batch import Readings
+from tieline.resource.claim import ClaimKind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 from tieline.rim.supervise import Supervisor
@@ -249,11 +251,18 @@ def snapshot_of(state: DeskState, groups: Sequence[str], now_ns: int) -> Snapsho
     """Return what every interface shows of some groups: the same values, qualities and times."""
     everyone = np.arange(len(state.fleet), dtype=np.int32)
     low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)  # settled once, for groups overlap
-    return Snapshot(state.revision, now_ns, tuple(_view(state, name, low_w, high_w, now_ns) for name in groups))
+    limited = {live.ask.resource for live in state.asks.values() if live.ask.kind is ClaimKind.LIMIT}
+    views = (_view(state, name, low_w, high_w, now_ns, name in limited) for name in groups)
+    return Snapshot(state.revision, now_ns, tuple(views))
 
 
 def _view(
-    state: DeskState, name: str, lowest_w: NDArray[np.float64], highest_w: NDArray[np.float64], now_ns: int
+    state: DeskState,
+    name: str,
+    lowest_w: NDArray[np.float64],
+    highest_w: NDArray[np.float64],
+    now_ns: int,
+    is_limited: bool,
 ) -> GroupView:
     fleet, rows = state.fleet, state.fleet.leaves(name)
     quality, taken_ns, fit = worst_of(fleet, rows, now_ns)
@@ -275,6 +284,7 @@ def _view(
         "limit_low_w": float(low_w.sum()),
         "limit_high_w": float(high_w.sum()),
         "target_w": float(target_w.sum()),
+        "unlimited_w": unlimited_w(state, rows, now_ns) if is_limited else float(power_w.sum()),
         "resource_count": float(len(rows)),
         "resources_total": float(len(rows)),
         "resources_reporting": float(fit),

@@ -107,6 +107,7 @@ class Binding(Struct, frozen=True, forbid_unknown_fields=True):
         Input(6, "resources_reporting", event_class=3),
         Input(7, "soc_frac", resolution=0.001, event_class=3, deadband=0.005),
         Input(8, "@revision", event_class=0),
+        Input(9, "unlimited_w", deadband=1000.0),
         Input(15, "resources_total", event_class=3),
     )
     binary: tuple[Input, ...] = (
