@@ -180,6 +180,15 @@ def opened(folder: Path, say: Callable[[str], None]) -> tuple[Wal, Historian]:
     return Wal(folder / "readings"), Historian(folder / "historian", lambda says: say(f"warning: {says}"))
 
 
+def taken_up(node: Node, folder: Path, wal: Wal, historian: Historian, say: Callable[[str], None]) -> Learnt:
+    """Take up what was learnt of devices and what they said last before the last server ended."""
+    learnt = Learnt(folder / "learnt.bin", node.state, say)
+    learnt.take()
+    take_last(node.state, wal, historian, node.clock.now_ns())
+    learnt.hold_base(node.clock.now_ns())
+    return learnt
+
+
 async def until_told(work: Coroutine[Any, Any, None]) -> None:
     """Do the work until it is done, or SIGTERM asks for an orderly end; a second SIGTERM ends the process at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -224,10 +233,7 @@ async def serve(
             await look_over(node, folder, supervisor, say)
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
             wal, historian = opened(folder, say)
-            learnt = Learnt(folder / "learnt.bin", node.state, say)
-            learnt.take()
-            take_last(node.state, wal, historian, node.clock.now_ns())
-            learnt.hold_base(node.clock.now_ns())
+            learnt = taken_up(node, folder, wal, historian, say)
             intake = node.keep_readings(wal, historian, beside, keep_ns)
             learnt.keep(node, beside)
             trader = trader_of(node, settings, KeptReadings(wal, historian, beside, node.state.fleet))
