@@ -84,6 +84,19 @@ def gate_for(market: Market, model: Model, name: str) -> Gate | None:
     return market.gate_of(wanted)
 
 
+def open_gate(market: Market, model: Model, start_ns: int, now_ns: int) -> str:
+    """Return the first gate of a model that takes offers for an instant now; where none does, the last to close.
+
+    Empty where the model has no gates.
+    """
+    closing = {name: closes_ns(market, model, market.gate_of(name), start_ns) for name in model.gates}
+    for name, until_ns in closing.items():
+        from_ns = opens_ns(market, model, market.gate_of(name), start_ns)
+        if now_ns < until_ns and (from_ns is None or now_ns >= from_ns):
+            return name
+    return max(closing, key=lambda name: closing[name], default="")
+
+
 def _skipped(offer: MarketOffer) -> set[str]:
     """Return the rules that mean nothing where power or price is no number: that one fault is told, not its echoes."""
     skipped = set[str]()
