@@ -111,3 +111,29 @@ def test_sums_of_a_pool_are_those_of_its_leaves() -> None:
     assert np.allclose(level_w, [available[level == k].sum(axis=0) for k in range(3)])
     assert np.allclose(mean_w, (available * reach[:, None]).sum(axis=0))
     assert np.allclose(variance, (available.astype(float) ** 2 * (reach * (1 - reach))[:, None]).sum(axis=0))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 5_000), st.integers(0, 5_000), st.one_of(st.none(), st.integers(0, 2_000))),
+        min_size=1, max_size=8,
+    ),
+    frac=st.floats(0, 1),
+)  # fmt: skip
+def test_what_a_pool_promises_is_held_watt_for_watt_or_told_to_be_without_a_resource(rows, frac) -> None:
+    """The nameplate is 5 kW; a reserve was sold before; stores may hold too little for what they say they can give."""
+    count, slots = len(rows), 4
+    energy = np.array([np.inf if wh is None else float(wh) for _, _, wh in rows])
+    book = Book(0, slots, np.full(count, 5_000, np.int32), ("energy", "reserve"), energy)
+    reserve = np.repeat(np.array([min(w, 1_000) for _, w, _ in rows], np.int32)[:, None], slots, axis=1)
+    book.hold("reserve", reserve)
+    available = np.repeat(np.array([w for w, _, _ in rows], np.int32)[:, None], slots, axis=1)
+    target = (available.sum(axis=0) * frac).astype(np.int64)
+    before = book.taken_w[1].copy()
+    held, left = book.place("energy", available, target)
+    assert (book.taken_w[0] == held).all(), "what is said to be held stands in the book"
+    assert (held.sum(axis=0) + left == target).all()
+    assert (held <= available).all() and (held + before <= 5_000).all()
+    stores = np.isfinite(energy)
+    assert ((held + before)[stores].sum(axis=1) / 12.0 <= energy[stores] + 1e-6).all() or (held[stores] == 0).any()

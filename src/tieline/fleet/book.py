@@ -25,6 +25,7 @@ Words = NDArray[np.int8]
 HELD, BEYOND, NEGATIVE, EMPTY = 0, 1, 2, 3
 """What a hold came to: held, beyond what is free, a negative power, more energy than is stored."""
 NO_STORE = np.inf
+ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,12 +78,13 @@ class Book:
         """Say what a stronger authority takes of each resource in each slot; shape (n, slots), W."""
         self.derated_w = lost_w
 
-    def hold(self, share_class: str, wanted_w: Watts) -> Holds:
+    def hold(self, share_class: str, wanted_w: Watts, rows: Counts | None = None) -> Holds:
         """Book what each row asks for, all of its slots or none, and return what became of it.
 
         Args:
             share_class: One of the book's.
             wanted_w: What is asked in each slot; shape (n, slots), W.
+            rows: Who asks; None: all.
 
         Raises:
             ValueError: The book has no such class, or the shape is not its own.
@@ -92,11 +94,42 @@ class Book:
         if wanted_w.shape != self.taken_w.shape[1:]:
             raise ValueError(f"wanted_w has shape {wanted_w.shape}: give {self.taken_w.shape[1:]}")
         word, slot = np.zeros(len(wanted_w), np.int8), np.full(len(wanted_w), -1, np.int64)
+        asking = np.arange(len(wanted_w)) if rows is None else rows
         _hold(
-            self.taken_w, self.classes.index(share_class), wanted_w, self.nameplate_w, self.derated_w,
+            asking, self.taken_w, self.classes.index(share_class), wanted_w, self.nameplate_w, self.derated_w,
             self.energy_wh, self.floor_wh, self.discharge_frac, SLOT_NS / HOUR_NS, word, slot,
         )  # fmt: skip
         return Holds(word, np.where(slot >= 0, slot + self.first, -1))
+
+    def place(self, share_class: str, available_w: Watts, target_w: Counts) -> tuple[Watts, Counts]:
+        """Split what a pool promises over its resources and hold it; return what is held and what found nobody.
+
+        What a resource can't hold, as its energy or another class is in the way, goes to those without a store that
+        have room left, up to three times.
+
+        Args:
+            share_class: One of the book's, of which these resources hold nothing yet.
+            available_w: What each resource can give; shape (n, slots), W.
+            target_w: What the pool promises in each slot; shape (slots,), W.
+        """
+        wanted = np.empty_like(available_w)
+        left = spread(available_w, target_w, wanted)
+        out = self.hold(share_class, wanted).word != HELD
+        no_store = ~np.isfinite(self.energy_wh)
+        for _ in range(ROUNDS):
+            lacking = left + wanted[out].sum(axis=0, dtype=np.int64)
+            wanted[out] = 0
+            left = np.zeros_like(lacking)
+            if not lacking.any():
+                break
+            helps = np.flatnonzero(no_store & ~out)
+            room = np.empty((len(helps), wanted.shape[1]), np.int32)
+            _room(self.taken_w, helps, self.nameplate_w, self.derated_w, available_w, wanted, room)
+            extra = np.empty_like(room)
+            left = spread(room, lacking, extra)
+            wanted[helps] += extra
+            out = self.hold(share_class, wanted, helps).word != HELD
+        return wanted, left
 
     def refusal(self, holds: Holds, row: int, share_class: str, wanted_w: Watts) -> Refusal | None:
         """Return in words why a row's hold was refused, naming who holds the most of what is in its way."""
@@ -130,6 +163,7 @@ class Book:
 
 @njit(cache=True, nogil=True)
 def _hold(
+    asking: Counts,
     taken_w: NDArray[np.int32],
     own: int,
     wanted_w: Watts,
@@ -145,7 +179,7 @@ def _hold(
     """Book row after row what fits in all of its slots; see `Ledger.check` for the rule of one promise."""
     classes, rows, slots = taken_w.shape
     derates = derated_w.shape[0] == rows and derated_w.shape[1] == slots
-    for i in range(rows):
+    for i in asking:
         if not wanted_w[i].any():
             continue
         for s in range(slots):
@@ -166,6 +200,28 @@ def _hold(
             for s in range(slots):
                 if wanted_w[i, s] > taken_w[own, i, s]:
                     taken_w[own, i, s] = wanted_w[i, s]
+
+
+@njit(cache=True, nogil=True)
+def _room(
+    taken_w: NDArray[np.int32],
+    rows: Counts,
+    nameplate_w: Watts,
+    derated_w: Watts,
+    available_w: Watts,
+    wanted_w: Watts,
+    room_w: Watts,
+) -> None:
+    """Fill in what each row can give beyond what it holds, and has free beside it; shape (k, slots)."""
+    classes, count, slots = taken_w.shape
+    derates = derated_w.shape[0] == count and derated_w.shape[1] == slots
+    for j in range(len(rows)):
+        i = rows[j]
+        for s in range(slots):
+            free = np.int64(nameplate_w[i]) - (derated_w[i, s] if derates else 0)
+            for k in range(classes):
+                free -= taken_w[k, i, s]
+            room_w[j, s] = max(min(np.int64(available_w[i, s]) - wanted_w[i, s], free), 0)
 
 
 @njit(cache=True, nogil=True)
@@ -232,10 +288,13 @@ def spread(available_w: Watts, target_w: Counts, wanted_w: Watts) -> Counts:
             share = min(np.int64(available_w[i, s] * frac[s]), left[s])
             wanted_w[i, s] = share
             left[s] -= share
+    over = left.sum()
     for i in range(rows):
+        if over == 0:
+            break
         for s in range(slots):
             if left[s] > 0 and wanted_w[i, s] < available_w[i, s]:
-                more = min(np.int64(1), left[s])
-                wanted_w[i, s] += more
-                left[s] -= more
+                wanted_w[i, s] += 1
+                left[s] -= 1
+                over -= 1
     return left
