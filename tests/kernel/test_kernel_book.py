@@ -24,14 +24,15 @@ stores = st.lists(
 @given(made=st.lists(asks, min_size=1, max_size=12), stores=stores, frac=st.sampled_from([1.0, 0.9, 0.5]))
 def test_the_book_holds_and_refuses_what_the_ledger_does(made, stores, frac) -> None:
     first = 1_000
-    ledger = Ledger()
+    # Energy shares with none, itself included: a product that nobody put into a class.
+    ledger = Ledger(share_classes={name: name for name in CLASSES if name != "energy"})
     for row, store in enumerate(stores):
         held = (None, 0.0) if store is None else store
         ledger.set_capacity(
             str(row), Capacity(5_000.0, 0.0, held[0], 1e9, 0.0 if store is None else float(held[1]), 1.0, frac)
         )
     book = Book(
-        first, SLOTS, np.full(ROWS, 5_000, np.int32), CLASSES,
+        first, SLOTS, np.full(ROWS, 5_000, np.int32), CLASSES, ("energy",),
         np.array([np.inf if one is None else float(one[0]) for one in stores]),
         np.array([0.0 if one is None else float(one[1]) for one in stores]), np.full(ROWS, frac),
     )  # fmt: skip
@@ -67,6 +68,14 @@ def test_a_row_is_held_in_all_of_its_slots_or_in_none_and_others_go_on() -> None
     again = book.hold("b", np.ones((2, 3), np.int32))
     assert again.word.tolist() == [0, 1]
     assert book.refusal(again, 1, "b", np.ones((2, 3), np.int32)).holder == "a"
+
+
+def test_two_offers_of_one_hour_add_up_and_two_promises_of_a_class_overlap() -> None:
+    book = Book(0, 1, np.array([100], np.int32), ("energy", "reserve"), ("energy",))
+    words = [book.hold(name, np.array([[60]], np.int32)).word[0] for name in ("energy", "energy")]
+    assert words == [0, 1] and book.taken_w[:, 0, 0].tolist() == [60, 0]
+    words = [book.hold("reserve", np.array([[30]], np.int32)).word[0] for _ in range(2)]
+    assert words == [0, 0] and book.taken_w[:, 0, 0].tolist() == [60, 30]
 
 
 def test_what_is_derated_is_not_sold() -> None:
@@ -119,13 +128,13 @@ def test_sums_of_a_pool_are_those_of_its_leaves() -> None:
         st.tuples(st.integers(0, 5_000), st.integers(0, 5_000), st.one_of(st.none(), st.integers(0, 2_000))),
         min_size=1, max_size=8,
     ),
-    frac=st.floats(0, 1),
+    frac=st.floats(0, 1), adds=st.sampled_from([(), ("energy",)]),
 )  # fmt: skip
-def test_what_a_pool_promises_is_held_watt_for_watt_or_told_to_be_without_a_resource(rows, frac) -> None:
+def test_what_a_pool_promises_is_held_watt_for_watt_or_told_to_be_without_a_resource(rows, frac, adds) -> None:
     """The nameplate is 5 kW; a reserve was sold before; stores may hold too little for what they say they can give."""
     count, slots = len(rows), 4
     energy = np.array([np.inf if wh is None else float(wh) for _, _, wh in rows])
-    book = Book(0, slots, np.full(count, 5_000, np.int32), ("energy", "reserve"), energy)
+    book = Book(0, slots, np.full(count, 5_000, np.int32), ("energy", "reserve"), adds, energy)
     reserve = np.repeat(np.array([min(w, 1_000) for _, w, _ in rows], np.int32)[:, None], slots, axis=1)
     book.hold("reserve", reserve)
     available = np.repeat(np.array([w for w, _, _ in rows], np.int32)[:, None], slots, axis=1)

@@ -193,3 +193,11 @@ def test_a_changed_byte_in_an_hour_is_never_read_as_a_reading(folder: Path) -> N
             assert bool(hour_faults(folder / "historian", pages=True)) == (found.num_rows == 0), at
     assert changed > footer / 2
     assert told
+
+
+def test_what_was_learnt_is_looked_at_and_a_damaged_file_is_told(folder: Path) -> None:
+    assert json.loads(run("doctor", "--data", str(folder), "--json"))["learnt"]["says"] == "nothing yet"
+    (folder / "learnt.bin").write_bytes(b"TLLEARN1" + bytes(200))
+    found = json.loads(run("doctor", "--data", str(folder), "--json", code=1))
+    assert "its checksum does not hold" in found["learnt"]["says"]
+    assert "move it away" in found["learnt"]["says"]

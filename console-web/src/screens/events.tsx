@@ -125,7 +125,7 @@ function Compose() {
               <dt>Devices called</dt><dd><b>{preview.devices.toLocaleString('en-US')}</b></dd>
               <dt>Asked</dt><dd>{power(preview.asked_w)}</dd>
               <dt>Can give now</dt><dd>{power(preview.can_give_w)}</dd>
-              <dt>Expected at start</dt><dd><b>{power(preview.expected_w)}</b>{Math.abs(preview.expected_w) < 0.95 * Math.abs(preview.asked_w) && <span class="bad"> less than asked</span>}</dd>
+              <dt>Expected at start</dt><dd><b>{power(preview.expected_w)}</b>{Math.abs(preview.expected_w) < 0.95 * Math.abs(preview.asked_w) && <span class="bad">, which is less than asked</span>}</dd>
               {(preview.owed_w !== 0 || preview.free_w !== 0) && <><dt title="What its pools have promised in their fullest quarter hour of the event">Promised already</dt><dd>{power(preview.owed_w)}</dd>
               <dt title="What an event can still have beside it">Free beside it</dt><dd><b>{power(preview.free_w)}</b> <span class="quiet">{energy(preview.free_wh)}</span>{Math.abs(preview.asked_w) > preview.free_w + 1000 && <span class="bad"> <Mark priority={2} /> {power(Math.abs(preview.asked_w) - preview.free_w)} of what is asked is promised already</span>}</dd></>}
               <dt>Energy</dt><dd>{energy(preview.energy_wh)}</dd>

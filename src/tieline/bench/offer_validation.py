@@ -47,7 +47,9 @@ def _pool(count: int, slots: int, first: int, rng: np.random.Generator) -> _Pool
     # What a store can give all day; one in fifty says more than it has, and the book must find it.
     lasts = np.where(np.arange(count) % 50 == 0, np.inf, 0.95 * energy / 24.0 - nameplate // 5)
     available = np.minimum(available, np.maximum(lasts, 0.0)[:, None]).astype(np.int32)
-    book = Book(first, slots, nameplate, ("energy", "reserve"), energy, np.zeros(count), np.full(count, 0.95))
+    book = Book(
+        first, slots, nameplate, ("energy", "reserve"), ("energy",), energy, np.zeros(count), np.full(count, 0.95)
+    )
     reserved = np.where(rng.random(count) < 0.2, nameplate // 5, 0).astype(np.int32)
     book.hold("reserve", np.ascontiguousarray(np.broadcast_to(reserved[:, None], (count, slots))))
     return _Pool(available, rng.uniform(0.9, 1.0, count), rng.integers(0, len(LEVELS), count).astype(np.int8), book)
@@ -102,7 +104,7 @@ def _agrees(pool: _Pool, before: Watts, wanted: Watts, rows: NDArray[np.int64]) 
     """
     agrees, book = True, pool.book
     for row in rows.tolist():
-        ledger, energy = Ledger(), float(book.energy_wh[row])
+        ledger, energy = Ledger(share_classes={"reserve": "reserve"}), float(book.energy_wh[row])
         store = (energy, 1e12, 0.0, 1.0, float(book.discharge_frac[row])) if np.isfinite(energy) else ()
         ledger.set_capacity("r", Capacity(float(book.nameplate_w[row]), 0.0, *store))
         refused, is_out = False, not wanted[row].any()

@@ -2,8 +2,9 @@
 
 `fleet.ledger` is the rule as it reads, a promise at a time; this is the same for whole days of a hundred thousand, and
 a property test holds the two together. Watts are whole numbers here, so that sums are exact. Within a share class
-promises overlap (the largest counts), across classes they add up; what all upward calls together take out of a store
-must leave it above its floor at the end of every slot. A row that asks for nothing is not looked at.
+promises overlap (the largest counts), across classes they add up, and so do those of a class that shares with none,
+itself included (`adds`: two energy offers of one hour are two sales). What all upward calls together take out of a
+store must leave it above its floor at the end of every slot. A row that asks for nothing is not looked at.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ Words = NDArray[np.int8]
 HELD, BEYOND, NEGATIVE, EMPTY = 0, 1, 2, 3
 """What a hold came to: held, beyond what is free, a negative power, more energy than is stored."""
 NO_STORE = np.inf
-ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Holds:
-    """What became of each row's hold, shape (n,): a word, and the slot at which it failed (-1: it holds)."""
+    """What became of each hold, shape (k,): of which row, a word, and the slot at which it failed (-1: it holds)."""
 
+    rows: Counts
     word: Words
     slot: Counts
 
@@ -50,6 +51,7 @@ class Book:
         slots: int,
         nameplate_w: Watts,
         classes: tuple[str, ...],
+        adds: tuple[str, ...] = (),
         energy_wh: Floats | None = None,
         floor_wh: Floats | None = None,
         discharge_frac: Floats | None = None,
@@ -61,12 +63,14 @@ class Book:
             slots: How many.
             nameplate_w: What each resource can promise; shape (n,), W.
             classes: Share classes that there are.
+            adds: Those of them whose promises add up.
             energy_wh: What each has stored (`NO_STORE`: no store); shape (n,). None: nobody has a store.
             floor_wh: Below which a store must not fall; shape (n,).
             discharge_frac: What of a stored watt-hour arrives; shape (n,).
         """
         count = len(nameplate_w)
         self.first, self.classes = first, classes
+        self.adds = frozenset(adds)
         self.nameplate_w = nameplate_w
         self.derated_w = np.zeros((1, 1), np.int32)
         self.taken_w = np.zeros((len(classes), count, slots), np.int32)
@@ -83,29 +87,31 @@ class Book:
 
         Args:
             share_class: One of the book's.
-            wanted_w: What is asked in each slot; shape (n, slots), W.
-            rows: Who asks; None: all.
+            wanted_w: What each asks in each slot; shape (k, slots), W.
+            rows: Who asks; shape (k,). None: all, in order.
 
         Raises:
             ValueError: The book has no such class, or the shape is not its own.
         """
         if share_class not in self.classes:
             raise ValueError(f"share_class = {share_class!r}: give one of {', '.join(self.classes)}")
-        if wanted_w.shape != self.taken_w.shape[1:]:
-            raise ValueError(f"wanted_w has shape {wanted_w.shape}: give {self.taken_w.shape[1:]}")
-        word, slot = np.zeros(len(wanted_w), np.int8), np.full(len(wanted_w), -1, np.int64)
-        asking = np.arange(len(wanted_w)) if rows is None else rows
+        asking = np.arange(self.taken_w.shape[1]) if rows is None else rows
+        shape = (len(asking), self.taken_w.shape[2])
+        if wanted_w.shape != shape:
+            raise ValueError(f"wanted_w has shape {wanted_w.shape}: give {shape}")
+        word, slot = np.zeros(len(asking), np.int8), np.full(len(asking), -1, np.int64)
         _hold(
-            asking, self.taken_w, self.classes.index(share_class), wanted_w, self.nameplate_w, self.derated_w,
-            self.energy_wh, self.floor_wh, self.discharge_frac, SLOT_NS / HOUR_NS, word, slot,
+            asking, self.taken_w, self.classes.index(share_class), share_class in self.adds, wanted_w,
+            self.nameplate_w, self.derated_w, self.energy_wh, self.floor_wh, self.discharge_frac,
+            SLOT_NS / HOUR_NS, word, slot,
         )  # fmt: skip
-        return Holds(word, np.where(slot >= 0, slot + self.first, -1))
+        return Holds(asking, word, np.where(slot >= 0, slot + self.first, -1))
 
     def place(self, share_class: str, available_w: Watts, target_w: Counts) -> tuple[Watts, Counts]:
         """Split what a pool promises over its resources and hold it; return what is held and what found nobody.
 
         What a resource can't hold, as its energy or another class is in the way, goes to those without a store that
-        have room left, up to three times.
+        have room left.
 
         Args:
             share_class: One of the book's, of which these resources hold nothing yet.
@@ -115,41 +121,40 @@ class Book:
         wanted = np.empty_like(available_w)
         left = spread(available_w, target_w, wanted)
         out = self.hold(share_class, wanted).word != HELD
-        no_store = ~np.isfinite(self.energy_wh)
-        for _ in range(ROUNDS):
-            lacking = left + wanted[out].sum(axis=0, dtype=np.int64)
-            wanted[out] = 0
-            left = np.zeros_like(lacking)
-            if not lacking.any():
-                break
-            helps = np.flatnonzero(no_store & ~out)
-            room = np.empty((len(helps), wanted.shape[1]), np.int32)
-            _room(self.taken_w, helps, self.nameplate_w, self.derated_w, available_w, wanted, room)
-            extra = np.empty_like(room)
-            left = spread(room, lacking, extra)
-            wanted[helps] += extra
-            out = self.hold(share_class, wanted, helps).word != HELD
+        lacking = left + wanted[out].sum(axis=0, dtype=np.int64)
+        wanted[out] = 0
+        if not lacking.any():
+            return wanted, lacking
+        helps = np.flatnonzero(~np.isfinite(self.energy_wh))
+        room = np.empty((len(helps), wanted.shape[1]), np.int32)
+        _room(self.taken_w, helps, self.nameplate_w, self.derated_w, available_w, wanted, room)
+        extra = np.empty_like(room)
+        left = spread(room, lacking, extra)
+        wanted[helps] += extra
+        # They have room for it, so that none is refused; what finds no room is left.
+        self.hold(share_class, extra if share_class in self.adds else wanted[helps], helps)
         return wanted, left
 
-    def refusal(self, holds: Holds, row: int, share_class: str, wanted_w: Watts) -> Refusal | None:
-        """Return in words why a row's hold was refused, naming who holds the most of what is in its way."""
-        if holds.word[row] == HELD:
+    def refusal(self, holds: Holds, at: int, share_class: str, wanted_w: Watts) -> Refusal | None:
+        """Return in words why a hold was refused, naming the class that has the most of what is in its way."""
+        if holds.word[at] == HELD:
             return None
-        at = int(holds.slot[row]) - self.first
-        when = iso(int(holds.slot[row]) * SLOT_NS)
-        asked = str(int(wanted_w[row, at]))
-        if holds.word[row] == NEGATIVE:
+        row, slot = int(holds.rows[at]), int(holds.slot[at]) - self.first
+        when = iso((slot + self.first) * SLOT_NS)
+        asked = str(int(wanted_w[at, slot]))
+        if holds.word[at] == NEGATIVE:
             return Refusal("power must be 0 or more", "up_w", asked, f">= 0 at {when}")
-        others = {name: int(self.taken_w[k, row, at]) for k, name in enumerate(self.classes) if name != share_class}
+        ways = [k for k, name in enumerate(self.classes) if name != share_class or name in self.adds]
+        others = {self.classes[k]: int(self.taken_w[k, row, slot]) for k in ways}
         holder = max(others, key=lambda name: others[name], default="")
         holder = holder if others.get(holder, 0) > 0 else ""
-        if holds.word[row] == EMPTY:
-            ends = iso((at + 1 + self.first) * SLOT_NS)
+        if holds.word[at] == EMPTY:
+            ends = iso((slot + 1 + self.first) * SLOT_NS)
             limit = f"stored energy reaches its floor {self.floor_wh[row]:.0f} Wh at {ends}"
             # The slot that empties it need not be the one that asks for most: the whole of the wish is in the way.
-            most = str(int(wanted_w[row].max()))
+            most = str(int(wanted_w[at].max()))
             return Refusal("all upward calls together need more energy than is stored", "up_w", most, limit, holder)
-        lost = int(self.derated_w[row, at]) if self.derated_w.shape[0] > 1 else 0
+        lost = int(self.derated_w[row, slot]) if self.derated_w.shape[0] > 1 else 0
         room_w = int(self.nameplate_w[row]) - lost
         limit = f"{max(room_w - sum(others.values()), 0)} W free of {room_w} W at {when}"
         return Refusal("that capacity is sold or beyond the rating", "up_w", asked, limit, holder)
@@ -166,6 +171,7 @@ def _hold(
     asking: Counts,
     taken_w: NDArray[np.int32],
     own: int,
+    adds: bool,
     wanted_w: Watts,
     nameplate_w: Watts,
     derated_w: Watts,
@@ -179,27 +185,29 @@ def _hold(
     """Book row after row what fits in all of its slots; see `Ledger.check` for the rule of one promise."""
     classes, rows, slots = taken_w.shape
     derates = derated_w.shape[0] == rows and derated_w.shape[1] == slots
-    for i in asking:
-        if not wanted_w[i].any():
+    for j in range(len(asking)):
+        i = asking[j]
+        if not wanted_w[j].any():
             continue
         for s in range(slots):
-            wanted = wanted_w[i, s]
+            wanted = wanted_w[j, s]
             if wanted < 0:
-                word[i], slot[i] = NEGATIVE, s
+                word[j], slot[j] = NEGATIVE, s
                 break
             free = np.int64(nameplate_w[i]) - (derated_w[i, s] if derates else 0)
             for k in range(classes):
-                free -= taken_w[k, i, s] if k != own else 0
-            if wanted > 0 and max(wanted, taken_w[own, i, s]) > free:
-                word[i], slot[i] = BEYOND, s
+                free -= taken_w[k, i, s] if adds or k != own else 0
+            if wanted > 0 and (wanted if adds else max(wanted, taken_w[own, i, s])) > free:
+                word[j], slot[j] = BEYOND, s
                 break
-        if word[i] == HELD and np.isfinite(energy_wh[i]):
-            slot[i] = _empties(taken_w, own, i, wanted_w, energy_wh[i] - floor_wh[i], discharge_frac[i], hours)
-            word[i] = HELD if slot[i] < 0 else EMPTY
-        if word[i] == HELD:
+        if word[j] == HELD and np.isfinite(energy_wh[i]):
+            room_wh = energy_wh[i] - floor_wh[i]
+            slot[j] = _empties(taken_w[:, i], own, adds, wanted_w[j], room_wh, discharge_frac[i], hours)
+            word[j] = HELD if slot[j] < 0 else EMPTY
+        if word[j] == HELD:
             for s in range(slots):
-                if wanted_w[i, s] > taken_w[own, i, s]:
-                    taken_w[own, i, s] = wanted_w[i, s]
+                before = taken_w[own, i, s]
+                taken_w[own, i, s] = before + wanted_w[j, s] if adds else max(before, wanted_w[j, s])
 
 
 @njit(cache=True, nogil=True)
@@ -226,13 +234,19 @@ def _room(
 
 @njit(cache=True, nogil=True)
 def _empties(
-    taken_w: NDArray[np.int32], own: int, i: int, wanted_w: Watts, room_wh: float, discharge_frac: float, hours: float
+    taken_w: Watts, own: int, adds: bool, wanted_w: Watts, room_wh: float, discharge_frac: float, hours: float
 ) -> int:
-    """Return the slot at whose end a store would have given more than it may, were a wish held; -1: none."""
+    """Return the slot at whose end a store would have given more than it may, were a wish held; -1: none.
+
+    `taken_w` are its promises, shape (classes, slots), and `wanted_w` the wish, shape (slots,).
+    """
     called_wh = 0.0
-    for s in range(wanted_w.shape[1]):
+    for s in range(len(wanted_w)):
         for k in range(taken_w.shape[0]):
-            called_wh += (max(wanted_w[i, s], taken_w[k, i, s]) if k == own else taken_w[k, i, s]) * hours
+            taken = taken_w[k, s]
+            if k == own:
+                taken = taken + wanted_w[s] if adds else max(taken, wanted_w[s])
+            called_wh += taken * hours
         if room_wh - called_wh / discharge_frac < -1e-6:
             return s
     return -1

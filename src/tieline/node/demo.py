@@ -93,14 +93,15 @@ def run_headless(
 
 
 def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: int, wall_s: float | None = None) -> None:
-    """Open the territory over real sockets; ends with Ctrl-C, or after so many wall seconds."""
+    """Open the territory over real sockets; ends with Ctrl-C or SIGTERM, or after so many wall seconds."""
     import uvloop
 
     from tieline.node.live import live
+    from tieline.node.serve import until_told
 
     require_speed(speed, MOST_SPEED)
     try:
-        uvloop.run(live(devices, speed, seed, scenario_name, port, print, wall_s))
+        uvloop.run(until_told(live(devices, speed, seed, scenario_name, port, print, wall_s)))
     except KeyboardInterrupt:
         return
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from tieline.node.links import with_tables
 from tieline.node.starting import console_checks, faults, link_checks
 from tieline.store import registry
 from tieline.store.journal import JournalDamaged, StoreError
+from tieline.store.learnt import load
 from tieline.store.segment import faults_of
 from tieline.store.series import Historian, hour_faults
 from tieline.times import HOUR_NS, Clock, iso
@@ -51,6 +52,10 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
         found["journal"] = _finding(says, [])
     if (says := _read(found, "readings", lambda: _readings(data, settings))) is not None:
         found["readings"] = _finding(says, _damage(data))
+    if fleet is not None:
+        ids = fleet.ids
+        says = _read(found, "learnt", lambda: _learnt(data / "learnt.bin", ids))
+        found |= {} if says is None else {"learnt": _finding(says, [])}
     return all(one["ok"] for one in found.values()), found
 
 
@@ -86,6 +91,15 @@ def _journal(data: Path, settings: Settings) -> str:
         raise ConfigError(str(error)) from None
     finally:
         journal.close()
+
+
+def _learnt(path: Path, ids: Sequence[str]) -> str:
+    """Say of how many devices something is kept that was learnt by listening. Raises ConfigError."""
+    try:
+        found = load(path, ids)
+    except ValueError as error:
+        raise ConfigError(f"{path} = {error}: move it away: what devices do uncalled is then learnt anew") from error
+    return "nothing yet" if found is None else f"{int(found[1]['known'].sum())} devices, {iso(found[0].at_ns)}"
 
 
 def _damage(data: Path) -> list[str]:
