@@ -83,6 +83,9 @@ def test_what_is_derated_is_not_sold() -> None:
     book.derate(np.array([[0, 30], [0, 0]], np.int32))
     holds = book.hold("a", np.full((2, 2), 71, np.int32))
     assert holds.word.tolist() == [1, 0] and holds.slot.tolist() == [1, -1]
+    # What a class holds beyond what is left stays promised: nothing more of it is sold, however little is asked.
+    book.derate(np.array([[0, 0], [50, 50]], np.int32))
+    assert book.hold("a", np.full((2, 2), 45, np.int32)).word.tolist() == [0, 1]
 
 
 def test_a_class_that_the_book_does_not_have_a_wrong_shape_and_a_negative_power_are_refused() -> None:

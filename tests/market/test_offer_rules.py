@@ -20,7 +20,21 @@ EACH_MODEL = pytest.mark.parametrize(("market", "model"), MODELS, ids=NAMES)
 
 
 def faults(market, model, offer: MarketOffer, now_ns: int | None) -> list[str]:
-    return [refusal.rule.rpartition("/")[2] for refusal in check_with(market, model, offer, now_ns).refusals]
+    """Return the rules that an offer breaks, by the function and by columns: both must say the same."""
+    told = [refusal.rule.rpartition("/")[2] for refusal in check_with(market, model, offer, now_ns).refusals]
+    bits = check_columns(market, model, as_columns(offer), now_ns)
+    assert list(rules_in(int(bits[0]))) == told
+    return told
+
+
+def as_columns(offer: MarketOffer) -> OfferColumns:
+    held_wh = offer.behind.energy_wh
+    return OfferColumns(
+        np.array([offer.start_ns]), np.array([offer.end_ns]),
+        np.array([[step.power_w for step in offer.steps] or [np.nan]]),
+        np.array([[step.price for step in offer.steps] or [np.nan]]), np.array([len(offer.steps)], np.int32),
+        None if held_wh is None else np.array([held_wh]), offer.direction, offer.curve, offer.gate, offer.behind,
+    )  # fmt: skip
 
 
 def with_power(offer: MarketOffer, power_w: float) -> MarketOffer:
@@ -232,6 +246,23 @@ def test_a_reliability_resource_bids_in_real_time_at_95_percent_of_the_cap_or_mo
     assert [faults(market, model, with_price(offer, p), now_ns) for p in (949.99, 950.0, 1000.0, 1000.01)] == [
         ["floor"], [], [], ["cap"],
     ]  # fmt: skip
+
+
+def test_energy_that_is_taken_is_bid_at_falling_prices_and_capacity_downwards_at_rising_ones() -> None:
+    """BSC section Q: an offer sells power up at rising prices; a bid buys it back, the more the less is paid."""
+    for name, direction, rises in (
+        ("gb-bm", "up", True),
+        ("gb-bm", "down", False),
+        ("aemo-fcas-contingency", "down", True),
+    ):
+        market, model = next(pair for pair in MODELS if pair[1].id == name)
+        offer, now_ns = good(market, model)
+        steps = tuple(Step(1e6, price) for price in (10.0, 20.0))
+        told = [
+            faults(market, model, replace(offer, direction=direction, steps=one), now_ns)
+            for one in (steps, steps[::-1])
+        ]
+        assert told == ([[], ["rising"]] if rises else [["rising"], []])
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,26 +99,27 @@ def _targets(offers: OfferColumns, good: NDArray[np.bool_]) -> NDArray[np.int64]
 
 
 def _agrees(pool: _Pool, before: Watts, wanted: Watts, rows: NDArray[np.int64]) -> bool:
-    """Return whether the ledger takes, one promise after the other, what the book holds of a sample of resources.
+    """Return whether the ledger covers all that the book holds of a sample of resources, slot by slot.
 
-    And whether it refuses those that the book refused, asked for all that they said they could give.
+    And whether it doesn't cover those that the book refused, asked for all that they said they could give.
     """
     agrees, book = True, pool.book
     for row in rows.tolist():
         ledger, energy = Ledger(share_classes={"reserve": "reserve"}), float(book.energy_wh[row])
         store = (energy, 1e12, 0.0, 1.0, float(book.discharge_frac[row])) if np.isfinite(energy) else ()
         ledger.set_capacity("r", Capacity(float(book.nameplate_w[row]), 0.0, *store))
-        refused, is_out = False, not wanted[row].any()
+        is_out = not wanted[row].any()
         asks = (("reserve", before[row]), ("energy", pool.available_w[row] if is_out else wanted[row]))
         for product, asked in asks:
             marks = np.flatnonzero(np.diff(asked, prepend=asked[0] - 1, append=asked[-1] - 1))
-            for begin, end in zip(marks.tolist(), marks[1:].tolist(), strict=False):
+            for begin, end in pairwise(marks.tolist()):
                 over = ((book.first + begin) * SLOT_NS, (book.first + end) * SLOT_NS)
-                watts = float(asked[begin])
-                if watts > 0 and ledger.check("r", product, *over, up_w=watts, down_w=0.0) is not None:
-                    refused = True
-                ledger.reserve(f"{product}-{begin}", "r", product, *over, up_w=watts, down_w=0.0)
-        agrees &= refused == is_out or not pool.available_w[row].any()
+                ledger.reserve(f"{product}-{begin}", "r", product, *over, up_w=float(asked[begin]), down_w=0.0)
+        # All booked, whether it fits or not: the ledger then tells what lacks cover, and whether the energy lasts.
+        slots = range(book.first, book.first + wanted.shape[1])
+        short = any(ledger.balance("r", slot * SLOT_NS, "up_w").short_w > 0 for slot in slots)
+        lasts = ledger.check("r", "probe", slots[0] * SLOT_NS, (slots[-1] + 1) * SLOT_NS, up_w=0.0, down_w=0.0) is None
+        agrees &= (short or not lasts) == is_out or not pool.available_w[row].any()
     return agrees
 
 
@@ -149,7 +151,7 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
     )
     found = all(rule in rules_in(int(bits[at])) for at, rule in SPOILED) and int((bits != 0).sum()) == len(SPOILED)
     out = np.flatnonzero(~wanted.any(axis=1) & pool.available_w.any(axis=1))
-    sample = np.concatenate([np.random.default_rng(seed).integers(0, count, 3 if quick else 8), out[:2]])
+    sample = np.concatenate([np.random.default_rng(seed).integers(0, count, 10 if quick else 60), out[:20]])
     agrees = _agrees(pool, before, wanted, sample)
     held = (pool.book.taken_w[0] == wanted).all() and (wanted.sum(axis=0, dtype=np.int64) == target).all()
     value = float(np.median(took))
