@@ -43,15 +43,17 @@ class Pool(Stage1):
 
     def __init__(self) -> None:
         super().__init__(fleet_of([Kind.BATTERY] * 10))
-        fleet, count = self.state.fleet, 10
+        fleet = self.state.fleet
         fleet.taken_at_ns[:], fleet.power_w[:], fleet.quality[:] = 0, np.nan, int(Quality.NOT_TOPICAL)
         self.desk.market = self.market = Market()
-        self.pool = PoolDesk(
-            "pool-1", fleet.leaves("pool-1"), np.zeros(count), np.ones(count, np.bool_), np.zeros(count)
-        )
-        self.cycle = Cycle(self.desk, {"pool-1": self.pool})
+        self.restart()
         self.state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 40_000.0, 50.0)
         self.clock.ns = HOUR
+
+    def restart(self) -> None:
+        rows = self.state.fleet.leaves("pool-1")
+        self.pool = PoolDesk("pool-1", rows, np.zeros(10), np.ones(10, np.bool_), np.zeros(10))
+        self.cycle = Cycle(self.desk, {"pool-1": self.pool})
 
     def heard(self, energy_wh: float = 20_000.0) -> None:
         fleet = self.state.fleet
@@ -80,6 +82,47 @@ def test_a_desk_that_was_just_started_declares_nothing_until_it_has_heard_a_devi
         await stage.beats(1)
         assert stage.market.told
         assert stage.market.told[-1][0] > 40_000.0
+
+    asyncio.run(play())
+
+
+def test_after_a_restart_of_eleven_minutes_what_was_kept_holds_until_devices_had_time_to_speak() -> None:
+    """Their commands last for twenty: they go on, whether or not anybody hears it."""
+
+    async def play() -> None:
+        stage = Pool()
+        await stage.beats(3)
+        before = len(stage.journal.records)
+        stage.restart()
+        stage.clock.ns += 11 * MINUTE_NS
+        await stage.beats(2, is_heard=False)
+        kinds = [type(from_record(r)).__name__ for r in stage.journal.records[before:]]
+        assert "ClaimsEnded" not in kinds
+        assert stage.market.told == []
+        assert stage.pool.available[0] > 40_000.0
+        await stage.beats(4, is_heard=False)
+        assert stage.market.told[-1][0] == 0.0, "who is silent after that is lost"
+
+    asyncio.run(play())
+
+
+def test_after_a_longer_restart_the_first_voice_does_not_stand_for_all() -> None:
+    async def play() -> None:
+        stage = Pool()
+        await stage.beats(3)
+        before = len(stage.journal.records)
+        stage.restart()
+        fleet = stage.state.fleet
+        fleet.taken_at_ns[:], fleet.power_w[:], fleet.quality[:] = 0, np.nan, int(Quality.NOT_TOPICAL)
+        stage.clock.ns += 17 * MINUTE_NS
+        await stage.beats(1, is_heard=False)
+        fleet.taken_at_ns[0], fleet.power_w[0], fleet.quality[0] = stage.clock.ns, 4_000.0, 0
+        await stage.beats(1, is_heard=False)
+        kinds = [type(from_record(r)).__name__ for r in stage.journal.records[before:]]
+        assert "ClaimsEnded" not in kinds
+        assert stage.market.told == []
+        await stage.beats(3)
+        assert stage.pool.available[0] > 40_000.0
 
     asyncio.run(play())
 

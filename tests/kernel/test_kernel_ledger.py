@@ -35,6 +35,20 @@ def test_within_a_share_class_promises_overlap() -> None:
     assert ledger.check("pool-1", "energy-rt", 0, SLOT_NS, 900.0, 0.0) is None
 
 
+def test_two_promises_of_one_product_add_up_unless_it_was_put_into_a_class() -> None:
+    """A market adds up two offers of one hour: 4.5 and 4.0 MW of 4.9 is a second sale."""
+    ledger = Ledger()
+    ledger.set_capacity("pool-1", Capacity(4_900.0, 4_900.0))
+    ledger.reserve("one", "pool-1", "ENERGY", 0, SLOT_NS, 4_500.0, 0.0)
+    refusal = ledger.check("pool-1", "ENERGY", 0, SLOT_NS, 4_000.0, 0.0)
+    assert refusal is not None
+    assert refusal.holder == "ENERGY (one)"
+    assert "400 W free of 4900 W" in refusal.limit
+    assert ledger.check("pool-1", "ENERGY", 0, SLOT_NS, 400.0, 0.0) is None
+    ledger.reserve("two", "pool-1", "ENERGY", 0, SLOT_NS, 400.0, 0.0)
+    assert ledger.free_w("pool-1", 0) == (0.0, 4_900.0)
+
+
 def test_a_hold_lapses_by_itself_and_then_can_not_be_committed() -> None:
     ledger = book()
     ledger.reserve("hold", "pool-1", "energy", 0, SLOT_NS, 900.0, 0.0, state=Held.HOLD, holds_until_ns=100)

@@ -253,6 +253,11 @@ async def offers_are_taken_once_and_refused_by_name(http: httpx.AsyncClient, api
         assert answer.status_code in (404, 409), answer.text
         assert answer.json()["field"] == field
         assert answer.json()["limit"]
+    # A second offer of the hour comes on top of the first, as the market adds them up.
+    more = {**offer, "id": "mine-3", "segments": [{"power_w": 2_900_000.0, "price_per_mwh": 1.0}]}
+    answer = await http.post(f"{api}/offers", json=[more])
+    assert answer.json()[0]["state"] == "refused"
+    assert answer.json()[0]["holder"].startswith("ENERGY (reservation:")
     # The rest of the pool's rating is sold as reserve at the same time at most once: the book names who holds it.
     second = {**offer, "id": "mine-2", "product": "SPIN", "segments": [{"power_w": 2_900_000.0, "price_per_mwh": 1.0}]}
     answer = await http.post(f"{api}/offers", json=[second])

@@ -108,7 +108,12 @@ def test_nothing_is_shown_as_null_and_each_row_is_one_line(folder: Path) -> None
     query = "SELECT NULL AS n, subject, body FROM record LIMIT 1"
     assert run("sql", query, "--data", str(folder)).stdout == "n\tsubject\tbody\nNULL\tline\\none\t01\n"
     found = json.loads(run("sql", query, "--json", "--data", str(folder)).stdout)
-    assert found == {"columns": ["n", "subject", "body"], "rows": [[None, "line\none", "01"]], "is_cut": False}
+    assert found == {
+        "columns": ["n", "subject", "body"],
+        "rows": [[None, "line\none", "01"]],
+        "is_cut": False,
+        "missing": [],
+    }
 
 
 @pytest.mark.parametrize(

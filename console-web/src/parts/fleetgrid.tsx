@@ -94,6 +94,7 @@ function palette(): Uint32Array {
 function paint(canvas: HTMLCanvasElement, grid: FleetGrid, plan: Plan, colours: Uint32Array, buffer: { image: ImageData | null }): void {
   const ratio = devicePixelRatio || 1;
   const w = Math.round(plan.width * ratio), h = Math.round(Math.max(plan.height, 1) * ratio);
+  if (w < 1) return; // not laid out yet
   if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; buffer.image = null; }
   const context = canvas.getContext('2d')!;
   buffer.image ??= context.createImageData(w, h);

@@ -30,6 +30,9 @@ from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 STALE_NS = 3 * MINUTE_NS
+KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
+"""While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
+was, so many of the devices that are called must have been heard before a pool is split by what is known of them."""
 MISS_FOR_NS = 15 * MINUTE_NS
 TRIM_GAIN, TRIM_MOST = 0.5, 0.2
 DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
@@ -75,7 +78,7 @@ class Cycle:
 
     def __init__(self, desk: Desk, pools: Mapping[str, PoolDesk]) -> None:
         self.desk, self.pools = desk, dict(pools)
-        self._last_ns = 0
+        self._last_ns, self._began_ns = 0, 0
         self.beats = 0
         self._causes: list[str] = []
         self._unsure = set(desk.state.declared)
@@ -93,7 +96,8 @@ class Cycle:
         """Do one beat."""
         state = self.desk.state
         await self.desk.flush()
-        state.fleet.mark_stale(now_ns, STALE_NS)
+        self._began_ns = self._began_ns or now_ns
+        state.fleet.mark_stale(now_ns, STALE_NS + KEPT_NS if self._is_fresh(now_ns) else STALE_NS)
         passed_ns = max(now_ns - self._last_ns, 0) if self._last_ns else 0  # a clock that was set back counts nothing
         seconds = passed_ns / SECOND_NS
         position.learn_reach(state, passed_ns)
@@ -225,9 +229,16 @@ class Cycle:
         if pool.differs >= DECLARES_BEATS and not pool.undeclared:
             pool.undeclared = TELEMETRY + pool.pool
 
+    def _is_fresh(self, now_ns: int) -> bool:
+        """Whether the desk was started so short ago that devices had no time to be heard since."""
+        return now_ns - self._began_ns < STALE_NS
+
     def _is_heard(self, pool: PoolDesk) -> bool:
-        """Whether a device of the pool was heard since the start: before, that nothing is available is not known."""
-        return bool((self.desk.state.fleet.taken_at_ns[pool.rows] > 0).any())
+        """Whether devices of the pool were heard since the start: before, that nothing is available is not known."""
+        heard, commands = self.desk.state.fleet.taken_at_ns[pool.rows] > 0, self.desk.state.commands
+        told = (commands.valid_until_ns[pool.rows] > self._last_ns) & np.isfinite(commands.target_w[pool.rows])
+        least = HEARD_FRAC * told.sum() if self._is_fresh(self._last_ns) else 0.0
+        return bool(heard.any() and (heard & told).sum() >= least)
 
     async def _declare(self, pool: PoolDesk, cause: str) -> bool:
         """Tell the market what the pool can do; where it can't be told now, the next beat tries again."""

@@ -1,6 +1,7 @@
 """The reservation book: what of a pool or resource is promised to whom, so that no kW is sold twice.
 
-Slots of five minutes. Within a share class promises overlap (the largest counts); across classes they add up. A hold
+Slots of five minutes. Within a share class promises overlap (the largest counts); across classes they add up. A product
+that nobody put into a class shares with none, itself included: a market adds up two offers of one hour. A hold
 lapses by itself when its time to live is over: that is a predicate, nobody sweeps. For storage two trajectories are
 kept: all upward calls and all downward calls must leave the energy within its bounds at every slot; a mere sum of
 energies against the stored energy is not enough. What a stronger authority takes away stands beside the promises as a
@@ -79,7 +80,7 @@ class Ledger:
         capacity = self.capacities.get(resource)
         if capacity is None:
             return Refusal("nothing is known of what it can promise", "resource", resource, "a registered capacity")
-        share = self.share_classes.get(product, product)
+        share = self.share_classes.get(product, "")
         for slot in range(first, last):
             for side, wanted, nameplate_w in (("up_w", up_w, capacity.up_w), ("down_w", down_w, capacity.down_w)):
                 most_w, why = self._most_w(resource, slot, side, nameplate_w)
@@ -114,7 +115,7 @@ class Ledger:
         if booking_id in self.bookings:
             return
         first, last = _slots(start_ns, end_ns)
-        share = self.share_classes.get(product, product)
+        share = self.share_classes.get(product, booking_id)
         # Order of booking, not a time: a shortfall takes the newest first, and two may come at one instant (R18).
         self._made += 1
         booking = Booking(

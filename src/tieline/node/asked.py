@@ -9,7 +9,7 @@ from tieline.errors import ConfigError
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
 MOST_SPEED, MOST_SPEED_ON_WIRE = 600.0, 60.0
-LEAST_DEVICES = 40
+LEAST_DEVICES, MOST_DEVICES = 40, 5_000_000
 LEAST_NS, WHOLE_NS = HOUR_NS, 70 * MINUTE_NS
 SCENARIO_NAMES = ("heatwave", "cloud", "comms-loss")
 _UNITS = {"s": SECOND_NS, "m": MINUTE_NS, "min": MINUTE_NS, "h": HOUR_NS, "d": DAY_NS}
@@ -48,9 +48,11 @@ def require_length(length_ns: int) -> None:
 
 
 def require_devices(devices: int) -> None:
-    """Do nothing where a territory can have so many. Raises ConfigError for too few."""
+    """Do nothing where a territory can have so many. Raises ConfigError for too few, or more than memory holds."""
     if devices < LEAST_DEVICES:
         raise ConfigError(f"--devices {devices}: give {LEAST_DEVICES} or more, so that every kind has its place")
+    if devices > MOST_DEVICES:
+        raise ConfigError(f"--devices {devices}: give {MOST_DEVICES} at most: a million take 1.3 GiB")
 
 
 def require_scenario(name: str) -> None:

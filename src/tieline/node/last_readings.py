@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tieline.desk.base import learn
+from tieline.desk.cycle import KEPT_NS
 from tieline.desk.state import DeskState
 from tieline.resource.batch import Readings
 from tieline.resource.point import by_code
@@ -18,7 +19,7 @@ from tieline.store.segment import SCHEMA, read_segment
 from tieline.store.series import Historian, Wal
 from tieline.times import MINUTE_NS
 
-LOOKS_BACK_NS = 15 * MINUTE_NS
+LOOKS_BACK_NS = KEPT_NS
 """A reading holds for fifteen minutes at most; what is older is learnt anew."""
 
 

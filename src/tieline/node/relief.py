@@ -38,6 +38,8 @@ KEEPS_FRAC = 0.95
 """A DNO limits to a little below the rating, as the base load moves on."""
 EASY_FRAC, EASY_LOOKS = 0.6, 4
 """A limit binds nobody where the devices stay below this share of it for so many looks."""
+EASES_TO = 0.9
+"""And widens a limit no further than to this: by then others draw than did, where the feeder is thinner."""
 EASES_FRAC = 0.05
 """A limit is widened where other load leaves this share more room: each move costs an operate and many commands."""
 
@@ -64,6 +66,8 @@ class Relief:
     """It was ended for the DNO's own works, needed or not."""
     is_wider: bool = False
     """There was room for a wider one at the last look: it is widened where that is still so at the next."""
+    first_w: float = float("nan")
+    """What it began with (W)."""
     alone: float = float("nan")
     """The feeder's loading as it began had nobody commanded a device (NaN: not known)."""
     alone_after: float = float("nan")
@@ -167,21 +171,25 @@ class Dno:
         moves = (*relief.moved, *relief.eased)
         if now_ns < max((when for when, _ in moves), default=relief.begins_ns) + SETTLES_NS:
             return
-        found, was_wider = self._bound(at, relief.imports), relief.is_wider
+        # At its rating it is held to what it keeps now; else there is room where a wider limit would leave some.
+        keeps = KEEPS_FRAC if loading > KEEPS_FRAC else EASES_TO
+        found, was_wider = self._bound(at, relief.imports, keeps), relief.is_wider
         if found is None:
             return
         wider_w = (-1.0 if relief.imports else 1.0) * (found[0] - relief.bound_w)
         far_w = EASES_FRAC * abs(relief.bound_w)
         widens, relief.is_wider = wider_w > far_w and loading <= KEEPS_FRAC, wider_w > far_w
         eases = widens and was_wider
-        # Where devices draw counts, too: the room shrinks as others of them run than did when it was found.
-        if not eases and not (wider_w < -far_w or (loading > 1.0 and wider_w < 0.0)):
+        # Where devices draw counts, too, and others run than did when the room was found: so a limit goes half the way
+        # to a wider one, and is tightened where the feeder is at its rating, not where it might come to be.
+        if not eases and not (loading > KEEPS_FRAC and wider_w < 0.0):
             return
+        bound_w = float(np.trunc(0.5 * (relief.bound_w + found[0]))) if eases else found[0]
         with suppress(LinkDown):  # the next look tries again
-            when_ns, statuses = await self._tell(relief.feeder, found[0], relief.imports)
+            when_ns, statuses = await self._tell(relief.feeder, bound_w, relief.imports)
             if is_taken(statuses):
-                relief.bound_w = found[0]
-                (relief.eased if eases else relief.moved).append((when_ns, found[0]))
+                relief.bound_w = bound_w
+                (relief.eased if eases else relief.moved).append((when_ns, bound_w))
 
     async def _begin(self, at: int, now_ns: int) -> None:
         stage = self.stage
@@ -204,13 +212,13 @@ class Dno:
             Relief(
                 feeder, now_ns, found[0], imports, found[1], float(stage.world.grid.loading[at]),
                 float(stage.world.power_w[rows].sum()), [status.name for status in statuses],
-                alone=float(self._alone(now_ns, len(stage.territory.feeders))[at]),
+                first_w=found[0], alone=float(self._alone(now_ns, len(stage.territory.feeders))[at]),
             )
         )  # fmt: skip
 
-    def _bound(self, at: int, imports: bool) -> tuple[float, str] | None:
-        """Return how far a feeder's devices may go (W) and what binds; None where nothing does."""
-        found = envelope_of(self.stage, at, imports)
+    def _bound(self, at: int, imports: bool, keeps: float = KEEPS_FRAC) -> tuple[float, str] | None:
+        """Return how far a feeder's devices may go (W) for a loading, and what binds; None where nothing does."""
+        found = envelope_of(self.stage, at, imports, keeps)
         bound_w = found.low_w if imports else found.high_w
         if not np.isfinite(bound_w):
             return None
@@ -234,7 +242,7 @@ class Dno:
             relief.ends_ns = ends_ns
 
 
-def envelope_of(stage: Stage, at: int, imports: bool) -> Envelope:
+def envelope_of(stage: Stage, at: int, imports: bool, keeps: float = KEEPS_FRAC) -> Envelope:
     """Return how far the devices of a feeder may go now, towards drawing or towards giving."""
     world, territory = stage.world, stage.territory
     assert world.network is not None and world.grid is not None
@@ -246,9 +254,7 @@ def envelope_of(stage: Stage, at: int, imports: bool) -> Envelope:
     toward_w = np.minimum(device_w, 0.0) if imports else np.maximum(device_w, 0.0)
     room_w = 0.5 * toward_w + (-1.0 if imports else 1.0)
     source_pu = float(flow.voltage_pu[0, solver.model.source])
-    return envelope(
-        solver, -world.base_load_w[sites], device_w, room_w, world.native_w(model)[place], source_pu, KEEPS_FRAC
-    )
+    return envelope(solver, -world.base_load_w[sites], device_w, room_w, world.native_w(model)[place], source_pu, keeps)
 
 
 async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]) -> tuple[int, list[CommandStatus]]:
@@ -302,7 +308,8 @@ def grid_report(dno: Dno) -> dict[str, Any]:
                 "feeder": relief.feeder, "begins": iso(relief.begins_ns),
                 "ends": iso(relief.ends_ns) if relief.ends_ns else None,
                 "why": f"{relief.binds}, {'drawn' if relief.imports else 'given'} power",
-                "bound_kw": round(relief.bound_w / 1e3, 1), "devices_before_kw": round(relief.power_before_w / 1e3, 1),
+                "first_bound_kw": round(relief.first_w / 1e3, 1), "bound_kw": round(relief.bound_w / 1e3, 1),
+                "devices_before_kw": round(relief.power_before_w / 1e3, 1),
                 "loading_before": round(relief.before, 4),
                 "loading_alone": round(relief.alone, 4) if np.isfinite(relief.alone) else None,
                 "loading_after": round(float(np.mean([each[1] for each in after])), 4) if after else None,

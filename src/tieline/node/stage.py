@@ -210,7 +210,7 @@ def _node(
     is_virtual: bool,
 ) -> Node:
     """Return the node of a territory: its journal's state, one pool of all that may serve, and what it publishes."""
-    fleet, ledger = territory.fleet, Ledger(share_classes={PRODUCT: "energy"})
+    fleet, ledger = territory.fleet, Ledger()
     most_w = float(fleet.max_inject_w[eligible].sum() + fleet.max_absorb_w[eligible].sum())
     ledger.set_capacity(POOL, Capacity(most_w, most_w))
     journal = SqliteJournal(folder / "journal.db")

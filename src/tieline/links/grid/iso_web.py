@@ -35,6 +35,8 @@ from tieline.wire.ads.hours import hour_ns, hour_of
 _log = structlog.get_logger("tieline.iso")
 DECLARES_S = 4.0
 """For how long a declaration may keep the desk waiting: a lease that ends meanwhile is to be passed on, too (R18)."""
+BUSY_TRIES = 3
+"""So often in a row an ISO may ask us to come later (HTTP 429) before its link counts as degraded."""
 _W_PER_MW = 1e6
 _HOUR_NS = 3600 * SECOND_NS
 
@@ -117,7 +119,8 @@ class IsoWeb:
                 wait_s = backoff.delay_s(tries, self._rng)
                 if isinstance(error, Busy):
                     wait_s += error.after_s
-                self._lost(error)
+                if not isinstance(error, Busy) or tries >= BUSY_TRIES or self._session is not Session.LIVE:
+                    self._lost(error)
             await asyncio.sleep(wait_s)
 
     async def poll(self) -> None:
