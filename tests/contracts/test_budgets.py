@@ -174,3 +174,13 @@ def test_a_window_has_its_hours_on_the_days_on_which_clocks_change() -> None:
 
 def test_a_season_begins_in_its_month() -> None:
     assert [season_of(date(2026, month, 1), 5) for month in (4, 5, 12)] == [2025, 2026, 2026]
+
+
+def test_hours_of_a_season_are_spent_to_the_last_and_not_beyond() -> None:
+    """180 hours a year: thirty calls of six hours in three months, and not one hour more in the fourth."""
+    program = BY_ID["base-interruptible"]
+    starts = [ns(f"2026-{month:02}-{day:02}T18:00:00") for month in (6, 7, 8) for day in range(1, 11)]
+    made = [Call(at, at + 6 * HOUR_NS) for at in starts]
+    assert call_refusal(program, made[:-1], made[-1], NOW) is None
+    more = ns("2026-09-01T18:00:00")
+    assert call_refusal(program, made, Call(more, more + HOUR_NS), NOW).field == "hours_a_season"

@@ -422,3 +422,12 @@ def test_promises_that_sell_more_than_the_rating_are_refused_by_row(tmp_path: Pa
 
 def test_contracts_of_the_tests_are_those_that_people_write() -> None:
     assert "[[contract.consents]]" in CONTRACTS and len(AGREED.parties) == 3
+
+
+def test_an_enrolment_that_ends_in_a_call_is_not_reserved() -> None:
+    who = standing("base-interruptible", aggregation="agg-1", ends="2026-07-01T21:00:00Z")
+    ledger = Ledger()
+    ledger.set_capacity("line-1", Capacity(200_000.0, 0.0))
+    short = Call(START, START + HOUR_NS)
+    assert reservation_refusal(who, short, 1e5, ledger, START - HOUR_NS) is None
+    assert reservation_refusal(who, CALL, 1e5, ledger, START - HOUR_NS).field == "state"

@@ -143,3 +143,9 @@ def test_more_of_it_never_makes_an_aggregation_too_small(powers: list[float]) ->
     members = [Member(f"r{at}", power_w, SITE) for at, power_w in enumerate(powers)]
     for count in range(1, len(members)):
         assert len(size_refusals(rule, members[: count + 1])) <= len(size_refusals(rule, members[:count]))
+
+
+def test_a_run_over_new_year_is_asked_of_both_years() -> None:
+    meter = HourMeter(RICE, LA, [run(24 * 400, 100, Use.MAINTENANCE)])
+    assert meter.refusal(run(24 * 365 - 6, 6, Use.MAINTENANCE)) is None
+    assert "in 2027" in meter.refusal(run(24 * 365 - 6, 7, Use.MAINTENANCE)).field
