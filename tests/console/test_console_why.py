@@ -19,10 +19,15 @@ def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running
     fleet, folder = node.state.fleet, node.journal.path.parent
 
     async def both(name: str) -> tuple[dict, dict]:
-        # Nothing moves between the two: no beat runs while this doesn't wait.
-        await running.console.reader.caught_up()
-        over_api = running.console.reader.why(name).told
-        return over_api, why(folder, fleet, name, parse_iso(over_api["at"]))
+        # What is decided stands in memory a moment before it is durable: then the two are held together again.
+        for _ in range(40):
+            await running.console.reader.caught_up()
+            over_api = running.console.reader.why(name).told
+            of_journal = why(folder, fleet, name, parse_iso(over_api["at"]))
+            if over_api == of_journal:
+                break
+            await asyncio.sleep(0.05)
+        return over_api, of_journal
 
     settled = node.state.claims.arbitrate(running.now_ns, fleet.leaves("feeder-01"))
     named = [fleet.id_of(int(row)) for row in settled.rows[settled.winner >= 0][:4]]

@@ -38,8 +38,8 @@ KEEPS_FRAC = 0.95
 """A DNO limits to a little below the rating, as the base load moves on."""
 EASY_FRAC, EASY_LOOKS = 0.6, 4
 """A limit binds nobody where the devices stay below this share of it for so many looks."""
-EASES_TO = 0.9
-"""And widens a limit no further than to this: by then others draw than did, where the feeder is thinner."""
+EASES_TO, EASES_BY = 0.9, 0.5
+"""And widens a limit no further than to this, and by this part of the way at a look: by then others draw than did."""
 EASES_FRAC = 0.05
 """A limit is widened where other load leaves this share more room: each move costs an operate and many commands."""
 
@@ -151,14 +151,17 @@ class Dno:
         return np.full(feeders, np.nan)
 
     def _is_borne(self, relief: Relief) -> bool:
-        """Whether the feeder bears what its devices would do without the limit, as AI 9 of its group tells.
+        """Whether the feeder bears now what its devices would do without the limit, as AI 9 of its group tells.
 
         That a group stays below its limit says nothing of what the limit holds back.
         """
         told_w = self.stage.scada.analog(self.stage.group_at(relief.feeder) + UNLIMITED)
         if told_w is None:
             return False
-        return told_w >= relief.bound_w if relief.imports else told_w <= relief.bound_w
+        found = self._bound(self.stage.territory.feeders.index(relief.feeder), relief.imports)
+        if found is None:
+            return True
+        return told_w >= min(found[0], relief.bound_w) if relief.imports else told_w <= max(found[0], relief.bound_w)
 
     async def _follow(self, relief: Relief, now_ns: int) -> None:
         """Note what a relief does, and move it with the room that other load leaves: tighter on an overload alone."""
@@ -184,7 +187,7 @@ class Dno:
         # to a wider one, and is tightened where the feeder is at its rating, not where it might come to be.
         if not eases and not (loading > KEEPS_FRAC and wider_w < 0.0):
             return
-        bound_w = float(np.trunc(0.5 * (relief.bound_w + found[0]))) if eases else found[0]
+        bound_w = float(np.trunc(relief.bound_w + EASES_BY * (found[0] - relief.bound_w))) if eases else found[0]
         with suppress(LinkDown):  # the next look tries again
             when_ns, statuses = await self._tell(relief.feeder, bound_w, relief.imports)
             if is_taken(statuses):
