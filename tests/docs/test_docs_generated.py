@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tieline.errors import ConfigError
+from tieline.market.participation import as_rows, markets
 from tieline.node.reference import PAGES
 from tieline.resource.point import by_code, json_schema, load, markdown, points
 
@@ -20,11 +21,20 @@ def test_the_page_of_points_is_the_catalogue() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["settings.md", "cli.md", "records.md", "commands.md", "links.md", "dnp3.md", "baselines.md", "products.md"],
+    [name for name in PAGES if name != "points.md"],
 )
 def test_a_generated_page_is_what_the_code_says_today(name: str) -> None:
     page = (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
     assert page == PAGES[name](), f"{name} is old: run `make reference`"
+
+
+def test_every_market_has_a_page_with_every_figure_its_mark_and_its_source() -> None:
+    for market in markets().values():
+        page = (ROOT / "docs" / "reference" / f"market-{market.id}.md").read_text(encoding="utf-8")
+        for model in market.model:
+            assert f"## {model.id} {model.version}" in page
+            for row in as_rows(market, model):
+                assert f"| {row['mark']} | {row['source']} |" in page
 
 
 def test_a_point_that_is_none_is_refused_by_name() -> None:

@@ -11,10 +11,10 @@ from tieline.desk.obligation import award_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.desk.state import DeskState
 from tieline.ids import derive
+from tieline.market.award import TOLERANCE_W, award_refusal
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, iso
 
-TOLERANCE_W = 1.0
 PROGRAM_OF = {"ENERGY": "energy", "CAPACITY": "capacity", "REG": "ancillary", "SPIN": "ancillary", "NSPIN": "ancillary"}
 """Under which eligibility program each product is sold."""
 
@@ -91,37 +91,21 @@ def decide_awards(state: DeskState, awards: Sequence[Award], frame: str) -> tupl
     """Return the facts and answers of day-ahead awards, each matched to the offer that it answers."""
     entries: list[Entry] = []
     answers: list[Refusal | None] = []
+    # Of two awards for one offer in one frame the first binds, as it would had they come one after the other.
+    taken = list(state.awards.values())
     for award in awards:
-        refusal = None if award.id in state.awards else _award_refusal(state, award)
+        known = award.id in state.awards
+        refusal = None if known else award_refusal(award, state.offers.get(award.offer), taken)
         answers.append(refusal)
-        if award.id not in state.awards:
+        if not known:
             # A refused award is keyed by its frame too: the ISO may send a mended one under the same id.
             record = derive("award", award.id) if refusal is None else derive("award-refused", award.id, frame)
             entries.append(
                 Entry(record, AwardTaken(award, refusal, frame), award.pool, (derive("offer", award.offer),))
             )
+            if refusal is None:
+                taken.append(award)
     return entries, answers
-
-
-def _award_refusal(state: DeskState, award: Award) -> Refusal | None:
-    offer = state.offers.get(award.offer)
-    if offer is None:
-        return Refusal("an award for an offer that we never made", "offer", award.offer, "one of our offers")
-    if (offer.pool, offer.product) != (award.pool, award.product):
-        given, limit = f"{award.pool}/{award.product}", f"{offer.pool}/{offer.product}"
-        return Refusal("the award is for another pool or product", "pool", given, limit)
-    if award.start_ns < offer.start_ns or award.end_ns > offer.end_ns:
-        return Refusal(
-            "the award lies outside the offer's interval",
-            "interval",
-            f"{iso(award.start_ns)}/{iso(award.end_ns)}",
-            f"{iso(offer.start_ns)}/{iso(offer.end_ns)}",
-        )
-    offered_w = math.fsum(segment.power_w for segment in offer.segments)
-    # A watt of tolerance: MW with three decimals and W by segment do not round alike.
-    if abs(award.power_w) > abs(offered_w) + TOLERANCE_W:
-        return Refusal("more was awarded than offered", "power_w", f"{award.power_w:.0f}", f"{offered_w:.0f}")
-    return None
 
 
 def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[list[Entry], BatchAnswer]:

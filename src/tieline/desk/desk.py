@@ -21,6 +21,7 @@ from tieline.desk.entry import Entry, Recorder
 from tieline.desk.facts import AskRefused, CommandsReported
 from tieline.desk.packed import Packed
 from tieline.desk.ports import (
+    Admission,
     Ask,
     Award,
     BatchAnswer,
@@ -59,6 +60,8 @@ class Desk:
     ) -> None:
         self.state = state
         self.market: MarketLink | None = None
+        self.admission: Admission | None = None
+        """What holds every offer before it leaves; none: the market alone says what it takes."""
         self._recorder, self._clock = recorder, clock
         self._principals = principals
         self._on_change = on_change
@@ -194,6 +197,13 @@ class Desk:
         """Reserve, record and submit offers; one answer a row."""
         held: list[Refusal | None] = []
         for offer in offers:  # one after the other: each sees what those before it hold, or one list sells a kW twice
+            fault = self._not_admitted(offer)
+            if fault is not None:
+                # What is held for an offer that may no longer leave is given back.
+                known = offer.id in self.state.offers and offer.id not in self.state.offer_answers
+                await self.commit(awards.decide_offer_answers(self.state, [offer], [fault]) if known else [])
+                held.append(fault)
+                continue
             entries, answers = awards.decide_offers(self.state, [offer])
             await self.commit(entries)
             held += answers
@@ -204,6 +214,9 @@ class Desk:
         await self.commit(awards.decide_offer_answers(self.state, good, said))
         answer_of = dict(zip((offer.id for offer in good), said, strict=True))
         return [refusal or answer_of.get(offer.id) for offer, refusal in zip(offers, held, strict=True)]
+
+    def _not_admitted(self, offer: Offer) -> Refusal | None:
+        return None if self.admission is None else self.admission.refusal(offer, self._clock.now_ns())
 
     async def awards(self, awarded: Sequence[Award], frame: str) -> list[Refusal | None]:
         """Take day-ahead awards; one answer a row."""

@@ -302,6 +302,18 @@ class MarketLink(Protocol):
         ...
 
 
+class Admission(Protocol):
+    """Holds offers against what their market takes, before they leave."""
+
+    def refusal(self, offer: Offer, now_ns: int) -> Refusal | None:
+        """Return the rule that an offer breaks; None: it may leave."""
+        ...
+
+    def fitted(self, offer: Offer) -> Offer | None:
+        """Return an offer in its market's grain, points and prices; None: nothing of it is taken."""
+        ...
+
+
 # --- bindings -------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -16,11 +17,13 @@ from msgspec import NODEFAULT, Struct
 from tieline.desk.facts import FACTS
 from tieline.links.grid.dnp3 import page as dnp3
 from tieline.links.grid.dnp3.binding import Binding
+from tieline.market.participation import markets
 from tieline.market.product import product_rules
 from tieline.market.rule import baseline_rules
 from tieline.market.settlement import shortfall_causes
 from tieline.node.cli import main
 from tieline.node.config import Settings
+from tieline.node.reference_markets import market_page
 from tieline.resource import command, point
 
 
@@ -197,6 +200,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "products.md": products_page,
     "dnp3.md": lambda: dnp3.markdown(Binding(0, (), ())),
     "points.md": lambda: point.markdown(),
+    **{f"market-{market.id}.md": partial(market_page, market) for market in markets().values()},
 }
 
 

@@ -30,6 +30,7 @@ from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
 from tieline.node.link_settings import check_links
 from tieline.node.links import listening, raise_links, with_tables
+from tieline.node.participating import Participation
 from tieline.node.principals import principals_of
 from tieline.node.runtime import Node, replayed
 from tieline.node.starting import console_context, oidc_of, require_startable
@@ -75,6 +76,7 @@ def node_of(
     state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
     state.enrolments = {p: enrol(kinds, fuels, settings.jurisdiction, p) for p in PROGRAMS}
     node = Node(state, journal, clock or SystemClock(), supervisor, principals, pools, 1.0, executor)
+    node.desk.admission = Participation(settings.pools, pools, fleet)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
     return node
 

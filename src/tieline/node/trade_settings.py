@@ -9,13 +9,28 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct
 
+from tieline.desk.awards import PROGRAM_OF
 from tieline.desk.people import TwoPeople
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.columns import KIND_CODE, Fleet
 from tieline.fleet.limiter import FleetLimiter
+from tieline.market.participation import model_names, versions_of
 from tieline.market.rule import baseline_rules
 from tieline.resource.identity import GROUP_KINDS, Kind
+
+
+class ParticipationSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """By which participation model a pool's offers are held before they leave (`tieline markets list`).
+
+    `gate` is one of the model's (none: whichever is open). `shared` is what all members have in common, such as
+    `load-zone`, and `telemetry_s` how often the market hears of the pool; what is left out is not tested.
+    """
+
+    model: str
+    gate: str = ""
+    shared: tuple[str, ...] | None = None
+    telemetry_s: float | None = None
 
 
 class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,6 +45,7 @@ class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
     generator_rule: str = "caiso-meter-generator-output"
     operator_frac: float = 0.2
     readings_wait_h: float = 72.0
+    participation: ParticipationSettings | None = None
 
     @property
     def operator_share(self) -> Decimal:
@@ -68,6 +84,23 @@ def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
             raise ConfigError(f"{path}: readings_wait_h {wait_h:g} at {at}.readings_wait_h: give 0 to 1440")
         if not pool.price_zone:
             raise ConfigError(f"{path}: price_zone '' at {at}.price_zone: give what the market calls it")
+        if pool.participation is not None:
+            _check_participation(pool.participation, path, f"{at}.participation")
+
+
+def _check_participation(part: ParticipationSettings, path: Path, at: str) -> None:
+    if part.model not in model_names():
+        known = ", ".join(model_names())
+        raise ConfigError(f"{path}: model {part.model!r} at {at}.model: give one of {known}")
+    model = versions_of(part.model)[1][0]
+    if part.gate and part.gate not in model.gates:
+        known = ", ".join(model.gates) or "(none)"
+        raise ConfigError(f"{path}: gate {part.gate!r} at {at}.gate: give one of {known}")
+    if model.product not in PROGRAM_OF or "up" not in model.directions.value:
+        served = ", ".join(PROGRAM_OF)
+        raise ConfigError(f"{path}: model {part.model!r} at {at}.model: give one that sells {served}, upwards")
+    if part.telemetry_s is not None and not 0.0 < part.telemetry_s <= 3_600.0:
+        raise ConfigError(f"{path}: telemetry_s {part.telemetry_s:g} at {at}.telemetry_s: give over 0 to 3600")
 
 
 def check_limits(limits: LimitSettings, path: Path) -> None:

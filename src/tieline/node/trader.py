@@ -14,7 +14,7 @@ from tieline.desk import prices as price_book
 from tieline.desk.awards import decide_offers
 from tieline.desk.desk_views import DayView, StatementView
 from tieline.desk.offering import day_ahead_offers, what_it_gives
-from tieline.desk.ports import Award
+from tieline.desk.ports import Award, Offer
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.trading import HELD, MOST_OFFERS, AskOffer, OfferView, Proposal, ask_of, offer_of, refusal_of, view_of
 from tieline.errors import LinkDown, PeerError
@@ -103,7 +103,11 @@ class NodeTrader:
             return Refusal("too many offers at once", "offers", str(count), f"at most {MOST_OFFERS}")
         if self.node.desk.market is None:
             return Refusal("no market to offer to", "pool", ask.pool[:64], "a pool of [[links.iso]]")
-        return refusal_of(self.node.state, ask, self.node.cycle.pools, now_ns)
+        refusal = refusal_of(self.node.state, ask, self.node.cycle.pools, now_ns)
+        if refusal is not None or ask.id in self.node.state.offers:  # known: the desk holds it anew before it leaves
+            return refusal
+        admission = self.node.desk.admission
+        return None if admission is None else admission.refusal(offer_of(ask), now_ns)
 
     def offers(self, pool: str) -> list[OfferView]:
         """Return the offers of a pool (empty: all) of the last and the next days, by hour."""
@@ -136,7 +140,23 @@ class NodeTrader:
         cost = merit_price(node.state.fleet.kinds)
         offers = day_ahead_offers(pool, "ENERGY", over, price, *what_it_gives(node.state.fleet, may_serve), cost, hours)
         why = "" if offers else "no hour is dearer than what its devices ask, or they have less than 10 kW to give"
+        offers, refused = self._admitted(offers, now_ns)
+        why = refused if refused and not offers else why
         return Proposal(pool, wanted.isoformat(), tuple(ask_of(offer) for offer in offers), why)
+
+    def _admitted(self, offers: Sequence[Offer], now_ns: int) -> tuple[list[Offer], str]:
+        """Return offers as the pool's market takes them, and why others are left out."""
+        admission, found, why = self.node.desk.admission, list[Offer](), ""
+        if admission is None:
+            return list(offers), ""
+        for offer in offers:
+            made = admission.fitted(offer)
+            refusal = None if made is None else admission.refusal(made, now_ns)
+            if made is not None and refusal is None:
+                found.append(made)
+            else:
+                why = "less than the market's least offer, or dearer than its cap" if refusal is None else str(refusal)
+        return found, why
 
     # --- prices -------------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,12 @@
 """What the ISO knows and does: takes bids until the gate, clears the day ahead, dispatches, and hears our answers.
 
 A market day D is cleared at `clears_at` local time on D-1 for the bids that came by then; one day may have an auction
-of its own, on the day itself. A day without prices takes no bids. Dispatch of a five-minute
-step is published `lead_s` ahead of it: what was awarded for the hour, or what the curve offers at the step's price
-where that is more, never beyond the availability last declared. Instructions follow a re-declaration from the next
-step on.
+of its own, on the day itself. A day without prices takes no bids. With a participation model (`participation`) bids
+that break one of its rules are rejected in words.
+
+Dispatch of a five-minute step is published `lead_s` ahead of it: what was awarded for the hour, or what the curve
+offers at the step's price where that is more, never beyond the availability last declared. Instructions follow a
+re-declaration from the next step on.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from tieline.ids import derive
+from tieline.simulate.iso.admission import rejection
 from tieline.simulate.iso.auction import clear, supplied
 from tieline.simulate.iso.faults import Faults
 from tieline.simulate.iso.prices import ZONE, last_day, prices_of
@@ -85,7 +88,9 @@ class IsoMarket:
         lead_s: float = 75.0,
         same_day: SameDay | None = None,
         seed_prices: int = 0,
+        participation: str = "",
     ) -> None:
+        self._participation = participation
         self._clock, self._rng, self._faults = clock, rng, faults
         self._point, self._zone, self._gate, self._clears_at = point, zone, gate, clears_at
         self._lead_ns = int(lead_s * SECOND_NS)
@@ -141,6 +146,9 @@ class IsoMarket:
         prices = [segment.price for segment in bid.segments]
         if prices != sorted(prices):
             return ads.BidResult(bid.bid_uid, "REJECTED", "prices must rise")
+        why = rejection(bid, self._participation, self._zone) if self._participation else ""
+        if why:
+            return ads.BidResult(bid.bid_uid, "REJECTED", why)
         self.bids[bid.bid_uid] = bid
         return ads.BidResult(bid.bid_uid, "SUBMITTED")
 
