@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,12 @@ from tieline.desk.offering import what_it_gives
 from tieline.desk.ports import Award, Instruction
 from tieline.fleet.able import able_w
 from tieline.fleet.columns import KINDS, Fleet
+from tieline.node.learnt import Learnt
 from tieline.resource.claim import ClaimKind
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import Quality
+from tieline.store.learnt import About, names_of, save
 from tieline.times import HOUR_NS, MINUTE_NS
 
 HOUR = START_NS // HOUR_NS * HOUR_NS + HOUR_NS
@@ -223,3 +226,15 @@ def test_a_store_that_never_says_how_full_it_is_is_neither_called_nor_sold() -> 
     sold = [what_it_gives(_told(Kind.BATTERY, 0.0, soc), np.ones(1, np.bool_))[1][0] for soc in (0.5, float("nan"))]
     assert sold == [5_000.0, 0.0]
     assert what_it_gives(_told(Kind.BATTERY, float("nan")), np.ones(1, np.bool_))[1][0] == 8_000.0, "not heard of yet"
+
+
+def test_who_was_lost_before_the_last_server_ended_is_lost_at_the_start_and_who_was_not_is_not(tmp_path: Path) -> None:
+    state, now_ns = Stage1(fleet_of([Kind.BATTERY] * 3)).state, START_NS
+    ids = state.fleet.ids
+    save(tmp_path / "l", {"known": np.ones(3, np.bool_)}, About(now_ns - 2 * MINUTE_NS, 3, names_of(ids, 3)))
+    learnt = Learnt(tmp_path / "l", state, print)
+    assert learnt.take() == 3
+    state.fleet.taken_at_ns[:] = [now_ns - 6 * MINUTE_NS, now_ns - 4 * MINUTE_NS, 0]
+    state.fleet.quality[:] = 0
+    learnt.note_lost()
+    assert (state.fleet.quality != 0).tolist() == [True, False, False]

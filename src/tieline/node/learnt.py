@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.cycle import STALE_NS
 from tieline.desk.state import DeskState
 from tieline.node.last_readings import LOOKS_BACK_NS
 from tieline.node.runtime import Node
+from tieline.resource.quality import Quality
 from tieline.store.learnt import About, Columns, load, names_of, save
 from tieline.times import MINUTE_NS
 
@@ -64,6 +66,12 @@ class Learnt:
         if now_ns - self._at_ns < LOOKS_BACK_NS:
             known = self._known[: len(self._base_w)]
             self._state.base_w[: len(self._base_w)][known] = self._base_w[known]
+
+    def note_lost(self) -> None:
+        """Flag devices that were lost before the last server ended: what was kept of them holds for no while more."""
+        fleet = self._state.fleet
+        lost = (fleet.taken_at_ns > 0) & (fleet.taken_at_ns < self._at_ns - STALE_NS)
+        fleet.quality[lost] |= np.uint32(int(Quality.NOT_TOPICAL))
 
     def keep(self, node: Node, executor: Executor) -> None:
         """Save after a beat, once a minute, beside the server's work; what can't be written is said once."""

@@ -188,6 +188,7 @@ def taken_up(node: Node, folder: Path, wal: Wal, historian: Historian, say: Call
     learnt.take()
     take_last(node.state, wal, historian, node.clock.now_ns())
     learnt.hold_base(node.clock.now_ns())
+    learnt.note_lost()
     return learnt
 
 
