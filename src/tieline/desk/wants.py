@@ -126,10 +126,26 @@ def would_w(state: DeskState, rows: Rows, side: float, now_ns: int) -> float:
         wants_w, _ = wants(state, rows, -now_w, now_ns)
     else:
         held = (last.valid_until_ns[rows] > now_ns) & (now_w >= NEAR_FRAC * last.high_w[rows])
-        wants_w = np.where(held, np.maximum(now_w, state.base_w[rows]), now_w)
+        # A plant that is held knows what the sun would give; its base is that of the cloud that the limit came under.
+        # Of one that is called up to its cap nobody knows how far it would be called: it counts at all that it can.
+        more = (fleet.kinds[rows] == KIND_CODE[Kind.PV]) | np.isfinite(last.target_w[rows])
+        sun_w = now_w + np.where(more, np.nan_to_num(fleet.available_up_w[rows]), 0.0)
+        wants_w = np.where(held, np.maximum(sun_w, state.base_w[rows]), now_w)
     return float(np.maximum(wants_w, 0.0).sum())
 
 
-def unlimited_w(state: DeskState, rows: Rows, now_ns: int) -> float:
-    """Return the net power that rows would have together if no limit held them (W, positive into the grid)."""
-    return would_w(state, rows, -1.0, now_ns) - would_w(state, rows, 1.0, now_ns)
+def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_ns: int) -> float:
+    """Return the net power that rows would have together if their limit did not hold them (W, positive into the grid).
+
+    On the side that the limit bounds all count at what they would do, on the other at what they do: what may yet be
+    drawn makes no room for what feeds in, as it may not come, nor the other way round.
+    """
+    fleet = state.fleet
+    now_w = np.nan_to_num(fleet.power_w[rows])
+    imports = low_w > -float(fleet.max_absorb_w[rows].sum())
+    exports = high_w < float(fleet.max_inject_w[rows].sum())
+    if imports and exports:
+        imports = float(now_w.sum()) < 0.0
+    if imports:
+        return float(np.maximum(now_w, 0.0).sum()) - would_w(state, rows, 1.0, now_ns)
+    return would_w(state, rows, -1.0, now_ns) - float(np.maximum(-now_w, 0.0).sum())

@@ -158,10 +158,10 @@ class Dno:
         told_w = self.stage.scada.analog(self.stage.group_at(relief.feeder) + UNLIMITED)
         if told_w is None:
             return False
+        # No bound found says only that none lies within reach of what devices do now: the limit's own stands then.
         found = self._bound(self.stage.territory.feeders.index(relief.feeder), relief.imports)
-        if found is None:
-            return True
-        return told_w >= min(found[0], relief.bound_w) if relief.imports else told_w <= max(found[0], relief.bound_w)
+        bounds_w = [relief.bound_w, *([] if found is None else [found[0]])]
+        return told_w >= min(bounds_w) if relief.imports else told_w <= max(bounds_w)
 
     async def _follow(self, relief: Relief, now_ns: int) -> None:
         """Note what a relief does, and move it with the room that other load leaves: tighter on an overload alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
@@ -251,8 +252,11 @@ def snapshot_of(state: DeskState, groups: Sequence[str], now_ns: int) -> Snapsho
     """Return what every interface shows of some groups: the same values, qualities and times."""
     everyone = np.arange(len(state.fleet), dtype=np.int32)
     low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)  # settled once, for groups overlap
-    limited = {live.ask.resource for live in state.asks.values() if live.ask.kind is ClaimKind.LIMIT}
-    views = (_view(state, name, low_w, high_w, now_ns, name in limited) for name in groups)
+    limits: dict[str, tuple[float, float]] = {}
+    for ask in (live.ask for live in state.asks.values() if live.ask.kind is ClaimKind.LIMIT):
+        low, high = limits.get(ask.resource, (-math.inf, math.inf))
+        limits[ask.resource] = max(low, ask.low), min(high, ask.high)
+    views = (_view(state, name, low_w, high_w, now_ns, limits.get(name)) for name in groups)
     return Snapshot(state.revision, now_ns, tuple(views))
 
 
@@ -262,7 +266,7 @@ def _view(
     lowest_w: NDArray[np.float64],
     highest_w: NDArray[np.float64],
     now_ns: int,
-    is_limited: bool,
+    limit: tuple[float, float] | None,
 ) -> GroupView:
     fleet, rows = state.fleet, state.fleet.leaves(name)
     quality, taken_ns, fit = worst_of(fleet, rows, now_ns)
@@ -284,7 +288,7 @@ def _view(
         "limit_low_w": float(low_w.sum()),
         "limit_high_w": float(high_w.sum()),
         "target_w": float(target_w.sum()),
-        "unlimited_w": unlimited_w(state, rows, now_ns) if is_limited else float(power_w.sum()),
+        "unlimited_w": float(power_w.sum()) if limit is None else unlimited_w(state, rows, *limit, now_ns),
         "resource_count": float(len(rows)),
         "resources_total": float(len(rows)),
         "resources_reporting": float(fit),

@@ -1,0 +1,52 @@
+"""What a group would do without its limit: told to who must know whether the limit can end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from desk_stage import Stage1, fleet_of
+
+from tieline.desk.wants import unlimited_w
+from tieline.resource.identity import Kind
+from tieline.times import HOUR_NS
+
+KINDS = [Kind.PV, Kind.PV, Kind.BATTERY, Kind.WATER_HEATER, Kind.WATER_HEATER]
+ROWS = np.arange(len(KINDS), dtype=np.int32)
+
+
+def limited() -> Stage1:
+    """Two plants at their cap of 1 kW, a battery called up to its cap of 2 kW, a tank that heats and one that may."""
+    stage = Stage1(fleet_of(KINDS))
+    fleet, last = stage.state.fleet, stage.state.commands
+    fleet.quality[:] = 0
+    fleet.power_w[:] = [1_000.0, 1_000.0, 2_000.0, -5_000.0, 0.0]
+    fleet.available_up_w[:] = [3_000.0, np.nan, 2_500.0, 5_000.0, 0.0]
+    stage.state.base_w[:] = [1_500.0, 1_200.0, 0.0, -2_500.0, -2_500.0]
+    last.valid_until_ns[:] = stage.clock.ns + HOUR_NS
+    last.high_w[:] = [1_000.0, 1_000.0, 2_000.0, 0.0, 0.0]
+    last.low_w[:], last.target_w[2] = -5_000.0, 2_000.0
+    return stage
+
+
+def test_held_plants_count_at_the_sun_that_they_tell_and_called_stores_at_all_that_they_can() -> None:
+    stage = limited()
+    # 4 kW of sun told, 1.2 kW of base where nothing is told, 4.5 kW of the battery, less the 5 kW that are drawn.
+    assert unlimited_w(stage.state, ROWS, -np.inf, 4_000.0, stage.clock.ns) == pytest.approx(4_700.0)
+
+
+def test_what_may_yet_be_drawn_makes_no_room_for_what_feeds_in() -> None:
+    stage = limited()
+    before_w = unlimited_w(stage.state, ROWS, -np.inf, 4_000.0, stage.clock.ns)
+    stage.state.base_w[4] = -5_000.0
+    assert unlimited_w(stage.state, ROWS, -np.inf, 4_000.0, stage.clock.ns) == before_w
+
+
+def test_under_an_import_limit_what_could_feed_in_makes_no_room_for_what_draws() -> None:
+    stage = limited()
+    fleet, last = stage.state.fleet, stage.state.commands
+    last.high_w[:], last.target_w[2] = 5_000.0, np.nan
+    fleet.power_w[2] = 0.0
+    told_w = unlimited_w(stage.state, ROWS, -6_000.0, np.inf, stage.clock.ns)
+    fleet.available_up_w[:3] = 5_000.0
+    assert unlimited_w(stage.state, ROWS, -6_000.0, np.inf, stage.clock.ns) == told_w
+    assert told_w <= 2_000.0 - 5_000.0, "both plants give 1 kW, and the tank that heats goes on"
