@@ -39,6 +39,12 @@ function Renewed({ row }: { row: Row }) {
   );
 }
 
+/** What stays the same of a run while the page is read anew: its oldest record, so that an opened line stays open. */
+function keyOf(rows: Row[]): string {
+  const oldest = rows[rows.length - 1];
+  return `${oldest.kind} ${oldest.first_seq ?? oldest.seq}`;
+}
+
 function Run({ rows }: { rows: Row[] }) {
   const [open, setOpen] = useState(false);
   const newest = rows[0], oldest = rows[rows.length - 1];
@@ -59,7 +65,7 @@ export function AuditScreen() {
   const [before, setBefore] = useState(0);
   const [check, setCheck] = useState<View | null>(null);
   const [checking, setChecking] = useState(false);
-  const { view, problem } = useView<View>(`/audit?count=300&kind=${kind}&before=${before}&all=${all ? 1 : 0}`);
+  const { view, problem, stale } = useView<View>(`/audit?count=300&kind=${kind}&before=${before}&all=${all ? 1 : 0}`);
   const verify = () => { setChecking(true); get<View>('/audit?count=1&check=1').then(setCheck).finally(() => setChecking(false)); };
   return (
     <div class="screen">
@@ -74,9 +80,9 @@ export function AuditScreen() {
           {check && <span>{check.bad_seq === null ? `all ${check.last_seq.toLocaleString('en-US')} records are as they were written` : <><Mark priority={1} /> record {check.bad_seq} was changed</>}</span>}
         </form>
         {problem && <p class="problem pad">{problem}</p>}
-        <div class="scroll" tabIndex={0} role="region" aria-label="Records">
+        <div class="scroll" tabIndex={0} role="region" aria-label="Records" aria-busy={stale}>
           <table><thead><tr><th class="n">No.</th><th>Time</th><th>Kind</th><th>About</th><th>What</th></tr></thead>
-            <tbody>{runs(view?.rows ?? []).map((rows) => <Run rows={rows} key={rows[rows.length - 1].seq} />)}</tbody></table>
+            <tbody>{runs(view?.rows ?? []).map((rows) => <Run rows={rows} key={keyOf(rows)} />)}</tbody></table>
         </div>
       </section>
     </div>
