@@ -6,18 +6,15 @@ readiness; of these up to 50 in other non-emergency use; none of it for peak sha
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from importlib.resources import files
 from zoneinfo import ZoneInfo
 
-import msgspec
 from msgspec import Struct
 
-from tieline.contract.strict import Name
+from tieline.contract.strict import Name, shipped_rules
 from tieline.errors import ConfigError
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, from_ns, iso, to_ns
@@ -64,12 +61,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True, order=True):
 @cache
 def hour_rules() -> dict[str, HourRule]:
     """Return the rules by id."""
-    text = (files("tieline.contract") / "rules" / "engine_hours.toml").read_text(encoding="utf-8")
-    try:
-        rules = [msgspec.convert(row, HourRule) for row in tomllib.loads(text)["rule"]]
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"engine_hours.toml: {error}") from error
-    return {rule.id: rule for rule in rules}
+    return {rule.id: rule for rule in shipped_rules("engine_hours.toml", HourRule)}
 
 
 class HourMeter:

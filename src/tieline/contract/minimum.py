@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from tieline.contract.party import Location
-from tieline.contract.strict import Name, Watts
-from tieline.errors import ConfigError
+from tieline.contract.strict import Name, Watts, shipped_rules
 from tieline.resource.claim import Refusal
 
 SUM_ROUNDING_W = 1e-6
@@ -43,12 +39,7 @@ class Member(Struct, frozen=True):
 @cache
 def size_rules() -> dict[str, SizeRule]:
     """Return the rules by id."""
-    text = (files("tieline.contract") / "rules" / "minimums.toml").read_text(encoding="utf-8")
-    try:
-        rules = [msgspec.convert(row, SizeRule) for row in tomllib.loads(text)["rule"]]
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"minimums.toml: {error}") from error
-    return {rule.id: rule for rule in rules}
+    return {rule.id: rule for rule in shipped_rules("minimums.toml", SizeRule)}
 
 
 def size_refusals(rule: SizeRule, members: Sequence[Member]) -> list[Refusal]:

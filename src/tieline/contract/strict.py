@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -52,6 +53,15 @@ def document(text: str, name: str, tables: Mapping[str, Any]) -> dict[str, Any]:
     if faults:
         raise Faulty(name, faults)
     return found
+
+
+def shipped_rules(file: str, form: type[Row]) -> list[Row]:
+    """Return the rules of one of this room's own tables. Raises ConfigError naming a row that is none."""
+    text = (files("tieline.contract") / "rules" / file).read_text(encoding="utf-8")
+    try:
+        return [msgspec.convert(row, form) for row in tomllib.loads(text)["rule"]]
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def take(rows: Iterable[Any], form: Any, path: str, faults: list[str]) -> list[Any]:

@@ -25,8 +25,8 @@ class Part(Protocol):
         ...
 
 
-class Offered(Protocol):
-    """What we offered."""
+class Bound(Protocol):
+    """What both bind: a pool's product over an interval."""
 
     @property
     def pool(self) -> str: ...
@@ -36,25 +36,22 @@ class Offered(Protocol):
     def start_ns(self) -> int: ...
     @property
     def end_ns(self) -> int: ...
+
+
+class Offered(Bound, Protocol):
+    """What we offered."""
+
     @property
     def segments(self) -> Sequence[Part]: ...
 
 
-class Awarded(Protocol):
+class Awarded(Bound, Protocol):
     """What the market says that we got."""
 
     @property
     def id(self) -> str: ...
     @property
     def offer(self) -> str: ...
-    @property
-    def pool(self) -> str: ...
-    @property
-    def product(self) -> str: ...
-    @property
-    def start_ns(self) -> int: ...
-    @property
-    def end_ns(self) -> int: ...
     @property
     def power_w(self) -> float: ...
     @property
