@@ -44,6 +44,8 @@ class Learnt:
         state = self._state
         try:
             found = load(self._path, state.fleet.ids)
+            if found is not None and not all(np.isfinite(column).all() for column in found[1].values()):
+                raise ValueError("holds what is no number")
         except ValueError as error:
             self._say(f"warning: {self._path} = {error}: what devices do uncalled is learnt anew")
             return 0
