@@ -16,9 +16,10 @@ from tieline.contract.pay import owner_shares
 from tieline.errors import ConfigError
 from tieline.ids import derive
 from tieline.market.baseline import Floats
-from tieline.market.rule import baseline_rule
-from tieline.market.settlement import Basis, Line, Measured, award_lines
+from tieline.market.rule import BaselineRule, baseline_rule
+from tieline.market.settlement import Basis, Line, Measured, award_lines, split_lack
 from tieline.node.analysis import Made, made_of
+from tieline.node.known_causes import KnownCauses, known_causes, otherwise
 from tieline.store.meter_files import EventFile, Instants, read_column, read_event, read_meters
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso
 
@@ -38,12 +39,39 @@ class AwardFile:
     rt_step_ns: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EventSettled:
+    """An event settled from files: baselines, lines with what they rest on, and what a reader must know."""
+
+    rule: BaselineRule
+    event: EventFile
+    made: Made
+    asked: AwardFile
+    basis: Basis
+    lines: list[Line]
+    flags: list[str]
+    known: KnownCauses
+
+    @property
+    def total(self) -> Decimal:
+        """Sum of its lines."""
+        return sum((line.amount for line in self.lines), Decimal("0.00"))
+
+
+@dataclass(frozen=True, slots=True)
+class EventFiles:
+    """The files of an event by their role; `causes` says what is known of a lack."""
+
+    meter: Path
+    event: Path
+    awards: Path
+    prices: Path
+    causes: Path | None = None
+
+
 def settlement_of(
     rule_id: str,
-    meter_file: Path,
-    event_file: Path,
-    awards_file: Path,
-    prices_file: Path,
+    files: EventFiles,
     operator_share: Decimal = Decimal(0),
     level: str | None = None,
     currency: str = "USD",
@@ -52,10 +80,9 @@ def settlement_of(
 
     Args:
         rule_id: The baseline's rule.
-        meter_file: As for a baseline.
-        event_file: As for a baseline.
-        awards_file: `start,mw,price`: what was sold day-ahead (per MWh), within the event, intervals of one length.
-        prices_file: `start,price`: real-time prices, no longer an interval than the awards'.
+        files: Meter and event as for a baseline; awards `start,mw,price`: what was sold day-ahead (per MWh), within the
+            event, intervals of one length; prices `start,price`: real-time, no longer an interval than the awards';
+            causes `start,cause,kw`, `minutes` and `resource` (a meter) as there are.
         operator_share: The operator's part of what is earned, 0 to 1.
         level: As for a baseline.
         currency: Of both kinds of price, three letters (ISO 4217).
@@ -63,35 +90,56 @@ def settlement_of(
     Raises:
         ConfigError: A file, row or field is not what it should be; what would do is named.
     """
-    require_money(operator_share, currency)
-    rule, event, meters = baseline_rule(rule_id), read_event(event_file), read_meters(meter_file)
-    made = made_of(rule, meter_file, meters, event_file, event, level)
-    asked = asked_of(awards_file, prices_file, event, made.step_ns, meter_file)
-    found = list(made.baselines.values())
-    read = [meter_file, event_file, awards_file, prices_file]
-    read += [] if event.temperature is None else [event.temperature]
-    inputs = derive("inputs", *(path.read_bytes() for path in read))
-    statement = derive("statement", rule.id, rule.version, made.level, str(operator_share), currency, inputs)
-    basis = Basis(
-        statement, rule.id, rule.version, inputs, blake2b(meter_file.read_bytes(), digest_size=12).hexdigest()
-    )
-    gained = np.sum([one.performance for one in found], axis=0)
-    unread = np.any([one.missing for one in found], axis=0)
-    lines = _lines(basis, asked, event, made.step_ns, gained, unread)
-    total = sum((line.amount for line in lines), Decimal("0.00"))
+    rule = baseline_rule(rule_id)
+    one = settle_event(rule, files, read_event(files.event), operator_share, level, currency)
+    gained = sum(float(each.performance.sum()) for each in one.made.baselines.values())
+    total = one.total
     told: dict[str, Any] = {
-        "statement": statement, "rule": rule.id, "version": rule.version, "source": rule.source,
-        "certainty": rule.certainty, "level": made.level, "currency": currency,
-        "awarded_kwh": float(np.sum(asked.mw) * asked.step_ns / HOUR_NS * 1e3), "delivered_kwh": float(gained.sum()),
-        **sums_of(lines), "total": str(total), "input_hash": inputs,
-        "lines": [line_told(line, event) for line in lines],
-        "flags": [
-            *(f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags),
-            *dict.fromkeys(flag for one in found for flag in one.flags),
-            *uncovered(asked, event, made.step_ns),
-        ],
+        "statement": one.basis.statement, "rule": rule.id, "version": rule.version, "source": rule.source,
+        "certainty": rule.certainty, "level": one.made.level, "currency": currency,
+        "awarded_kwh": float(np.sum(one.asked.mw) * one.asked.step_ns / HOUR_NS * 1e3), "delivered_kwh": gained,
+        **sums_of(one.lines), "total": str(total), "input_hash": one.basis.input_hash,
+        "lines": [line_told(line, one.event) for line in one.lines],
+        "flags": one.flags,
     }  # fmt: skip
-    return told | _shares(made, total, operator_share)
+    return told | _shares(one.made, total, operator_share)
+
+
+def settle_event(
+    rule: BaselineRule,
+    files: EventFiles,
+    event: EventFile,
+    operator_share: Decimal,
+    level: str | None,
+    currency: str,
+    also: Sequence[str | bytes] = (),
+) -> EventSettled:
+    """Return an event settled; `also` is what else the statement is named by (who it is for, where meters stand).
+
+    Raises:
+        ConfigError: A file, row or field is not what it should be; what would do is named.
+    """
+    require_money(operator_share, currency)
+    meters = read_meters(files.meter)
+    made = made_of(rule, files.meter, meters, files.event, event, level)
+    asked = asked_of(files.awards, files.prices, event, made.step_ns, files.meter)
+    found = list(made.baselines.values())
+    read = [files.meter, files.event, files.awards, files.prices]
+    read += [path for path in (event.temperature, files.causes) if path is not None]
+    inputs = derive("inputs", *(path.read_bytes() for path in read), *also)
+    statement = derive("statement", rule.id, rule.version, made.level, str(operator_share), currency, inputs)
+    data = blake2b(files.meter.read_bytes(), digest_size=12).hexdigest()
+    basis = Basis(statement, rule.id, rule.version, inputs, data)
+    known = known_causes(files.causes, event, made.step_ns, {one.meter for one in meters})
+    # What was sold is known by who sold it and when: a correction elsewhere leaves it the same award.
+    sold = derive("sold", *(part for part in also if isinstance(part, str)))
+    lines = _lines(basis, asked, event, made, known, sold)
+    flags = [
+        *(f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags),
+        *dict.fromkeys(flag for one in found for flag in one.flags),
+        *uncovered(asked, event, made.step_ns),
+    ]
+    return EventSettled(rule, event, made, asked, basis, lines, flags, known)
 
 
 def require_money(operator_share: Decimal, currency: str) -> None:
@@ -135,10 +183,11 @@ def asked_of(awards_file: Path, prices_file: Path, event: EventFile, step_ns: in
     return AwardFile(starts_ns, mw, price, award_ns, rt_starts_ns, rt_price, rt_ns)
 
 
-def _lines(
-    basis: Basis, asked: AwardFile, event: EventFile, step_ns: int, gained: Floats, unread: np.ndarray[Any, Any]
-) -> list[Line]:
+def _lines(basis: Basis, asked: AwardFile, event: EventFile, made: Made, known: KnownCauses, sold: str) -> list[Line]:
     """Return day-ahead and real-time lines of each award; what is gained outside of them is not paid."""
+    found, step_ns = list(made.baselines.values()), made.step_ns
+    gained = np.sum([one.performance for one in found], axis=0)
+    unread = np.any([one.missing for one in found], axis=0)
     lines: list[Line] = []
     for at_ns, mw, price in zip(asked.starts_ns.tolist(), asked.mw.tolist(), asked.price.tolist(), strict=True):
         first = (at_ns - event.start_ns) // step_ns
@@ -146,9 +195,9 @@ def _lines(
         for k in range(first, first + asked.step_ns // step_ns):
             start_ns = event.start_ns + k * step_ns
             delivered_w = float(gained[k]) * 1e3 * HOUR_NS / step_ns
-            cause = "no_meter_data" if unread[k] else "underperformed"
-            steps.append(Measured(start_ns, start_ns + step_ns, delivered_w, price_at(asked, start_ns), {cause: 1.0}))
-        award = derive("award", basis.input_hash, at_ns)
+            causes = split_lack(mw * 1e6 - delivered_w, known.pool_w(k), otherwise(bool(unread[k])))
+            steps.append(Measured(start_ns, start_ns + step_ns, delivered_w, price_at(asked, start_ns), causes))
+        award = derive("award", sold, at_ns)
         lines += award_lines(basis, award, at_ns, at_ns + asked.step_ns, mw * 1e6, price, steps)
     return lines
 

@@ -66,6 +66,7 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
 @click.option("--operator-share", default="0", show_default=True, help="The operator's part of the total, 0 to 1.")
 @click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
 @click.option("--currency", default="USD", show_default=True, help="Of both kinds of price: ISO 4217.")
+@click.option("--causes", "causes_file", type=FILE, help="What is known of a lack: start,cause,kw; resource a meter.")
 @click.option("--out", type=FILE, help="Write the lines of the statement to this CSV file, too.")
 @click.option("--shares", "shares_file", type=FILE, help="Of a folder of day files: write meter,kwh,amount here.")
 @JSON
@@ -78,6 +79,7 @@ def energy(
     operator_share: str,
     level: str | None,
     currency: str,
+    causes_file: Path | None,
     out: Path | None,
     shares_file: Path | None,
     as_json: bool,
@@ -87,7 +89,7 @@ def energy(
     METER_FILE is CSV or Parquet, or a folder of day files for very many meters (`tieline settle pack`). The same files
     give the same statement, line by line; see docs/do/baseline.md.
     """
-    from tieline.node.analysis_settle import settlement_of, write_lines
+    from tieline.node.analysis_settle import EventFiles, settlement_of, write_lines
 
     try:
         share = Decimal(operator_share)
@@ -98,6 +100,8 @@ def energy(
 
         if level == "registration":
             raise ConfigError("--level registration: a folder of day files is settled a meter at a time: leave it out")
+        if causes_file is not None:
+            raise ConfigError(f"--causes {causes_file}: a folder of day files is settled without it: give a meter file")
         found = fleet_settlement_of(
             rule, meter_file, event_file, awards_file, prices_file, share, currency, shares_file
         )
@@ -106,7 +110,8 @@ def energy(
             f"--shares {shares_file}: give a folder of day files; --json tells the owners of a meter file"
         )
     else:
-        found = settlement_of(rule, meter_file, event_file, awards_file, prices_file, share, level, currency)
+        files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
+        found = settlement_of(rule, files, share, level, currency)
     if out is not None:
         write_lines(found["lines"], out)
     if as_json:

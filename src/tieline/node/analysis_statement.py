@@ -1,0 +1,214 @@
+"""Statements from files: an event settled whole, kept with its inputs, and made again from them bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tieline.errors import ConfigError
+from tieline.market.baseline import Baseline
+from tieline.market.rule import BaselineRule
+from tieline.market.settlement import split_lack
+from tieline.node.analysis_settle import EventFiles, EventSettled, settle_event
+from tieline.node.known_causes import KnownCauses, otherwise
+from tieline.pool.settled import Part, Settled, Step
+from tieline.store.enrolment_files import read_rows
+from tieline.store.meter_files import read_event
+from tieline.store.statement_files import decode_settled, encode_settled, hash_of, keep_input, kept_input
+from tieline.times import HOUR_NS
+
+SITES = ("meter", "owner", "customer", "feeder", "committed_kw")
+ROLES = ("meter", "event", "awards", "prices", "causes", "temperature", "sites")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a meter stands and what was promised of it (kW; None: its part of the baseline)."""
+
+    owner: str
+    customer: str = ""
+    feeder: str = ""
+    committed_kw: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a statement is to be made of: by which rule, for whom, from which files."""
+
+    rule: BaselineRule
+    program: str
+    market: str
+    operator: str
+    currency: str
+    operator_frac: Decimal
+    level: str | None
+    files: EventFiles
+    temperature: Path | None = None
+    sites: Path | None = None
+
+
+def settled_of(asked: Asked) -> Settled:
+    """Return an event settled, with everything that its statements say.
+
+    Raises:
+        ConfigError: A file, row or field is not what it should be; what would do is named.
+    """
+    event = read_event(asked.files.event)
+    if asked.temperature is not None:
+        event = replace(event, temperature=asked.temperature)
+    sites = {} if asked.sites is None else read_sites(asked.sites)
+    paths = _paths(asked, event.temperature)
+    also: list[str | bytes] = [asked.program, asked.market, asked.operator]
+    also += [paths["sites"].read_bytes()] if "sites" in paths else []
+    one = settle_event(asked.rule, asked.files, event, asked.operator_frac, asked.level, asked.currency, also)
+    causes = (package_files("tieline.market") / "rules" / "causes.toml").read_bytes()
+    made = Settled(
+        program=asked.program, market=asked.market, operator=asked.operator, currency=asked.currency,
+        zone=event.zone.key, start_ns=event.start_ns, end_ns=event.end_ns, step_ns=one.made.step_ns,
+        level="meter" if one.made.level == "meter" else "registration", rule=asked.rule.as_rows(),
+        causes_hash=hash_of(causes),
+        files={role: f"{hash_of(path.read_bytes())}{path.suffix.lower()}" for role, path in paths.items()},
+        basis=one.basis, operator_frac=asked.operator_frac, lines=tuple(one.lines),
+        parts=_parts(one, sites, asked.sites), flags=tuple(one.flags),
+    )  # fmt: skip
+    # As it is read from the book: what was written once and what was computed now are then compared as equals.
+    return decode_settled(encode_settled(made))
+
+
+def _paths(asked: Asked, temperature: Path | None) -> dict[str, Path]:
+    held = asked.files
+    every = (held.meter, held.event, held.awards, held.prices, held.causes, temperature, asked.sites)
+    return {role: path for role, path in zip(ROLES, every, strict=True) if path is not None}
+
+
+def read_sites(path: Path) -> dict[str, Site]:
+    """Return where meters stand, by meter, from CSV or XLSX: `meter`, and owner, customer, feeder, committed_kw.
+
+    Raises:
+        ConfigError: A row is not what it should be; each is named.
+    """
+    found: dict[str, Site] = {}
+    faults = []
+    for row in read_rows(path, SITES, ("meter",)):
+        cells = {name: text.strip() for name, text in row.cells.items()}
+        meter, told = cells.get("meter", ""), cells.get("committed_kw", "")
+        try:
+            committed = float(told) if told else None
+        except ValueError:
+            committed = float("nan")
+        if row.fault:
+            faults.append(f"row {row.number}: {row.fault}")
+        elif not meter:
+            faults.append(f"row {row.number}: meter = '': give a meter of the meter file")
+        elif meter in found:
+            faults.append(f"row {row.number}: meter = {meter!r}: stands twice: keep the one that is right")
+        elif committed is not None and not 0 <= committed <= 1e6:
+            faults.append(f"row {row.number}: committed_kw = {told!r}: give 0 to 1000000, or nothing")
+        else:
+            owner = cells.get("owner") or meter
+            found[meter] = Site(owner, cells.get("customer") or owner, cells.get("feeder", ""), committed)
+    if faults:
+        raise ConfigError(f"{path}: " + "; ".join(faults[:20]))
+    return found
+
+
+def _parts(one: EventSettled, sites: Mapping[str, Site], sites_file: Path | None) -> tuple[Part, ...]:
+    named = [meter for meter in one.made.baselines if meter]
+    if sites_file is not None and (lacking := [meter for meter in named if meter not in sites]):
+        raise ConfigError(f"{sites_file}: meter = {lacking[0]!r}: stands nowhere in it: give a row for each meter")
+    held = {meter: sites.get(meter, Site(meter, meter)) for meter in named}
+    sold_kwh = _sold_kwh(one)
+    weights = _weights(one, held, sites_file)
+    return tuple(
+        _part(one, meter, base, held.get(meter, Site("")), sold_kwh * weights[k])
+        for k, (meter, base) in enumerate(one.made.baselines.items())
+    )
+
+
+def _sold_kwh(one: EventSettled) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return what was sold in each interval of the event (kWh); shape (intervals,)."""
+    step_ns, start_ns = one.made.step_ns, one.event.start_ns
+    sold = np.zeros((one.event.end_ns - start_ns) // step_ns)
+    for at_ns, mw in zip(one.asked.starts_ns.tolist(), one.asked.mw.tolist(), strict=True):
+        first = (at_ns - start_ns) // step_ns
+        sold[first : first + one.asked.step_ns // step_ns] += mw * 1e3 * step_ns / HOUR_NS
+    return sold
+
+
+def _weights(one: EventSettled, held: Mapping[str, Site], sites_file: Path | None) -> Sequence[float]:
+    """Return each meter's part of what was sold: by what was promised of it, else by its baseline."""
+    bases = one.made.baselines
+    promised = [site.committed_kw for site in held.values()]
+    known = [each for each in promised if each is not None]
+    if len(known) == len(bases) and sum(known) > 0:
+        return [each / sum(known) for each in known]
+    if known:
+        raise ConfigError(f"{sites_file}: committed_kw: give it for each meter and above 0 in all, or for none")
+    mean = [max(float(base.baseline.sum()), 0.0) for base in bases.values()]
+    return [each / sum(mean) for each in mean] if sum(mean) > 0 else [1.0 / len(mean)] * len(mean)
+
+
+def _part(
+    one: EventSettled, meter: str, base: Baseline, site: Site, sold_kwh: np.ndarray[Any, np.dtype[np.float64]]
+) -> Part:
+    step_ns, start_ns = one.made.step_ns, one.event.start_ns
+    gained, unread = base.performance, base.missing
+    used = base.used
+    return Part(
+        meter=meter, owner=site.owner, customer=site.customer, feeder=site.feeder,
+        days=tuple(day.isoformat() for day in base.days), weights=base.weights,
+        excluded=tuple((day.isoformat(), why) for day, why in base.excluded), factor=base.factor, addend=base.addend,
+        is_capped=base.is_capped, input_hash=base.input_hash, flags=base.flags,
+        steps=tuple(
+            Step(start_ns + k * step_ns, float(base.baseline[k]), None if unread[k] else float(base.actual[k]),
+                 float(gained[k]))
+            for k in range(len(gained))
+        ),
+        adjustment_kwh=used.adjustment if used else 0.0, rebound_kwh=used.rebound if used else 0.0,
+        committed_kwh=float(sold_kwh.sum()), lacks_kwh=_lacks(meter, base, sold_kwh, one.known, step_ns),
+    )  # fmt: skip
+
+
+def _lacks(
+    meter: str, base: Baseline, sold_kwh: np.ndarray[Any, np.dtype[np.float64]], known: KnownCauses, step_ns: int
+) -> dict[str, float]:
+    """Return what a meter gave less than its part of what was sold, interval by interval, by cause (kWh)."""
+    hours = step_ns / HOUR_NS
+    found: dict[str, float] = {}
+    for k, sold in enumerate(sold_kwh.tolist()):
+        lacking_w = (sold - float(base.performance[k])) * 1e3 / hours
+        for cause, watts in split_lack(lacking_w, known.meter_w(meter, k), otherwise(bool(base.missing[k]))).items():
+            found[cause] = found.get(cause, 0.0) + watts * hours / 1e3
+    return {cause: kwh for cause, kwh in sorted(found.items()) if kwh > 1e-9}
+
+
+def keep_inputs(folder: Path, asked: Asked) -> None:
+    """Keep every file of a statement in its book."""
+    event = read_event(asked.files.event)
+    for path in _paths(asked, asked.temperature or event.temperature).values():
+        keep_input(folder, path)
+
+
+def made_again(folder: Path, settled: Settled) -> Settled:
+    """Return an event settled anew from the files that the book kept, by the rule that the statement holds.
+
+    Raises:
+        ConfigError: A kept file is gone or was changed.
+    """
+    kept = {role: kept_input(folder, name) for role, name in settled.files.items()}
+    files = EventFiles(kept["meter"], kept["event"], kept["awards"], kept["prices"], kept.get("causes"))
+    fields = {name: value for name, value in settled.rule.items() if value is not None}
+    rule = msgspec.convert(fields, BaselineRule)
+    return settled_of(
+        Asked(
+            rule, settled.program, settled.market, settled.operator, settled.currency, settled.operator_frac,
+            settled.level, files, kept.get("temperature"), kept.get("sites"),
+        )
+    )  # fmt: skip

@@ -1,0 +1,339 @@
+"""`tieline statements`: a book of statements from files: issue, write, dispute, adjust, and make each again."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+import click
+
+from tieline.errors import ConfigError
+from tieline.node.cli import main, show
+from tieline.node.verbs_contract import AT
+from tieline.node.verbs_contract import _instant as instant
+from tieline.resource.claim import Refusal
+
+if TYPE_CHECKING:
+    from tieline.pool.statement_book import StatementBook
+
+FILE = click.Path(path_type=Path)
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+BOOK = click.option("--book", required=True, type=FILE, help="The folder of the book of statements.")
+BY = click.option("--by", default="cli", show_default=True, help="Who does it; recorded.")
+AUDIENCE = Literal["market", "program", "owner"]
+ANSWER = Literal["upheld", "rejected", "withdrawn"]
+Made = TypeVar("Made")
+
+
+def granted(made: Made | Refusal) -> Made:
+    """Return what was decided. Raises ConfigError with the field, its value and the limit where it was refused."""
+    if isinstance(made, Refusal):
+        more = "".join(f" ({word} {value})" for word, value in (("held by", made.holder), ("rule", made.rule)) if value)
+        raise ConfigError(
+            f"{made.reason}: {made.field} = {made.value or 'empty'!r}: {made.limit or 'not allowed'}{more}"
+        )
+    return made
+
+
+def named(book: StatementBook, statement: str) -> str:
+    """Return the id of a statement; `newest` is the last one that was issued."""
+    return list(book.of)[-1] if statement == "newest" and book.of else statement
+
+
+def decimal_of(option: str, text: str) -> Decimal:
+    """Return an option's amount. Raises ConfigError naming the option where it is none."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ConfigError(f"{option} {text!r}: give a number such as 12.50") from None
+
+
+@main.group()
+def statements() -> None:
+    """A book of statements: versions of each event for market, program and owners, disputes, adjustments."""
+
+
+@statements.command(name="open")
+@click.argument("book", type=FILE)
+@click.option("--operator", required=True, help="Whose book it is: the party that sells and pays.")
+@click.option("--currency", required=True, help="Of all its money: ISO 4217.")
+@click.option("--dispute-days", default=30, show_default=True, type=click.IntRange(0, 3_650))
+@click.option("--resettle-days", default=365, show_default=True, type=click.IntRange(0, 3_650))
+@BY
+@AT
+@JSON
+def open_book(
+    book: Path,
+    operator: str,
+    currency: str,
+    dispute_days: int,
+    resettle_days: int,
+    by: str,
+    at: str | None,
+    as_json: bool,
+) -> None:
+    """Make a book in the folder BOOK, with how long a version can be disputed and an event settled again."""
+    from tieline.node.analysis_settle import require_money
+    from tieline.pool.statement_facts import Opened
+    from tieline.store.statement_files import changing_statements
+
+    require_money(Decimal(0), currency)
+    fact = Opened(operator=operator, currency=currency, dispute_days=dispute_days, resettle_days=resettle_days)
+    with changing_statements(book, instant(at), by, is_new=True) as (_, append):
+        append(fact)
+    show({"book": str(book), "operator": operator, "currency": currency}, as_json)
+
+
+@statements.command()
+@click.argument("rule")
+@click.argument("meter_file", type=FILE)
+@click.option("--event", "event_file", type=FILE, required=True, help="Event: TOML with timezone, start and end.")
+@click.option("--awards", "awards_file", type=FILE, required=True, help="Sold day-ahead: start,mw,price.")
+@click.option("--prices", "prices_file", type=FILE, required=True, help="Real-time prices: start,price.")
+@click.option("--causes", "causes_file", type=FILE, help="What is known of a lack: start,cause,kw; resource a meter.")
+@click.option("--sites", "sites_file", type=FILE, help="meter,owner,customer,feeder,committed_kw (CSV or XLSX).")
+@click.option("--program", required=True, help="Under which program the event was called.")
+@click.option("--market", required=True, help="Who buys.")
+@click.option("--operator-share", default="0", show_default=True, help="The operator's part of the total, 0 to 1.")
+@click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
+@click.option("--dispute", default="", help="An upheld dispute by which a closed event is settled again.")
+@BOOK
+@BY
+@AT
+@JSON
+def issue(
+    rule: str,
+    meter_file: Path,
+    event_file: Path,
+    awards_file: Path,
+    prices_file: Path,
+    causes_file: Path | None,
+    sites_file: Path | None,
+    program: str,
+    market: str,
+    operator_share: str,
+    level: str | None,
+    dispute: str,
+    book: Path,
+    by: str,
+    at: str | None,
+    as_json: bool,
+) -> None:
+    """Settle an event from files and issue its statement: version 1, or the next where anything changed since.
+
+    The same files give no new version. All files are kept in the book, so that each version can be made again.
+    """
+    from tieline.market.rule import baseline_rule
+    from tieline.node.analysis_settle import EventFiles
+    from tieline.node.analysis_statement import Asked, keep_inputs, settled_of
+    from tieline.pool import statement_book
+    from tieline.store.statement_files import changing_statements, read_statements
+
+    opened = read_statements(book).opened
+    if opened is None:
+        raise ConfigError(f"--book {book}: was not opened: make one with `tieline statements open`")
+    files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
+    share = decimal_of("--operator-share", operator_share)
+    asked = Asked(baseline_rule(rule), program, market, opened.operator, opened.currency, share, level, files,
+                  sites=sites_file)  # fmt: skip
+    settled, now_ns = settled_of(asked), instant(at)
+    with changing_statements(book, now_ns, by) as (held, append):
+        made = granted(statement_book.issue(held, settled, now_ns, dispute))
+        if made is not None:
+            keep_inputs(book, asked)
+            append(made)
+        newest = made or held.series[statement_book.series_of(settled)].newest
+    told = {
+        "statement": newest.statement, "version": newest.version, "is_new": made is not None, "former": newest.former,
+        "total": str(newest.settled.total), "currency": newest.settled.currency,
+        "due": {"market": str(newest.due.market), "operator": str(newest.due.operator),
+                "owners": {owner: str(amount) for owner, amount in newest.due.owners.items()},
+                "undistributed": str(newest.due.undistributed)},
+        "changed_lines": len(newest.adjusting), "flags": list(settled.flags),
+    }  # fmt: skip
+    show(told, as_json)
+
+
+@statements.command(name="list")
+@BOOK
+@JSON
+def list_statements(book: Path, as_json: bool) -> None:
+    """List every version of every event with its total, what it changed, and disputes that wait."""
+    from tieline.store.statement_files import read_statements
+    from tieline.times import iso
+
+    held = read_statements(book)
+    rows: list[dict[str, Any]] = []
+    for series in held.series.values():
+        for at_ns, one in series.issued:
+            stands = "final" if series.final == one.statement else "stands" if one is series.newest else "superseded"
+            settled = one.settled
+            rows.append(
+                {"statement": one.statement, "program": settled.program, "market": settled.market,
+                 "start": iso(settled.start_ns), "version": one.version, "state": stands, "issued": iso(at_ns),
+                 "total": str(settled.total), "agreed": str(series.agreed), "due": str(one.due.market)}
+            )  # fmt: skip
+    waiting = [
+        {"dispute": one.dispute, "statement": one.statement, "line": one.line, "party": one.party,
+         "wanted": str(one.wanted), "says": one.says}
+        for series in held.series.values() for one in held.open_disputes(series.id)
+    ]  # fmt: skip
+    if as_json:
+        show({"statements": rows, "disputes": waiting}, True)
+        return
+    for row in rows:
+        told = f"{row['program']} {row['start']} version {row['version']} {row['state']}: {row['total']}"
+        click.echo(f"{row['statement']} {told}, due with it {row['due']}")
+    for each in waiting:
+        click.echo(f"open {each['dispute']}: {each['party']} wants {each['wanted']} for {each['line']}: {each['says']}")
+    click.echo(f"{len(rows)} statements, {len(waiting)} open disputes")
+
+
+@statements.command()
+@click.argument("statement")
+@BOOK
+@click.option("--for", "audience", type=click.Choice(get_args(AUDIENCE)), default="market", show_default=True)
+@click.option("--owner", default="", help="Whose, with --for owner.")
+@click.option("--out", type=FILE, required=True, help="Where to: .html, .pdf, .xlsx or .csv says in which form.")
+@JSON
+def write(statement: str, book: Path, audience: AUDIENCE, owner: str, out: Path, as_json: bool) -> None:
+    """Write STATEMENT (an id, or `newest`) for the market, the program or one owner, with the days used and why."""
+    from tieline.pool.statement import market_statement, owner_statement, program_statement
+    from tieline.store.document_files import write_document
+    from tieline.store.statement_files import read_statements
+
+    held = read_statements(book)
+    statement = named(held, statement)
+    if statement not in held.of:
+        raise ConfigError(f"statement = {statement!r}: give the id of one in the book (`tieline statements list`)")
+    if (audience == "owner") != bool(owner):
+        raise ConfigError(f"--owner {owner!r}: give it with --for owner, and only then")
+    series, issued = held.of[statement]
+    if audience == "owner":
+        document = owner_statement(series, issued, owner)
+    else:
+        document = (market_statement if audience == "market" else program_statement)(series, issued)
+    write_document(document, out)
+    show({"statement": statement, "for": owner or audience, "out": str(out), **dict(document.head[-1:])}, as_json)
+
+
+@statements.command()
+@BOOK
+@click.option("--statement", default="", help="This one alone; left out: all.")
+@JSON
+@click.pass_context
+def again(ctx: click.Context, book: Path, statement: str, as_json: bool) -> None:
+    """Make statements again from the files that the book kept, and compare byte by byte; code 1 where one differs."""
+    from tieline.node.analysis_statement import made_again
+    from tieline.store.statement_files import encode_settled, read_statements
+
+    held = read_statements(book)
+    statement = named(held, statement)
+    if statement and statement not in held.of:
+        raise ConfigError(f"--statement {statement!r}: give the id of one in the book")
+    rows: list[dict[str, Any]] = []
+    for name, (_, issued) in held.of.items():
+        if statement in ("", name):
+            was, now = encode_settled(issued.settled), encode_settled(made_again(book, issued.settled))
+            rows.append({"statement": name, "is_same": was == now, "bytes": len(was)})
+    if as_json:
+        show({"statements": rows, "all_same": all(row["is_same"] for row in rows)}, True)
+    else:
+        for row in rows:
+            click.echo(f"{row['statement']}: {'the same' if row['is_same'] else 'DIFFERS'}, {row['bytes']:,} bytes")
+    if not all(row["is_same"] for row in rows):
+        ctx.exit(1)
+
+
+@statements.command()
+@click.argument("statement")
+@click.argument("line")
+@click.option("--wanted", required=True, help="What the line should come to.")
+@click.option("--party", required=True, help="Who says so.")
+@click.option("--says", required=True, help="Why, in their words.")
+@BOOK
+@BY
+@AT
+@JSON
+def dispute(
+    statement: str, line: str, wanted: str, party: str, says: str, book: Path, by: str, at: str | None, as_json: bool
+) -> None:
+    """Dispute LINE of STATEMENT, the newest of its event, within the book's days."""
+    from tieline.pool.statement_book import raise_dispute
+    from tieline.store.statement_files import changing_statements
+
+    now_ns, amount = instant(at), decimal_of("--wanted", wanted)
+    with changing_statements(book, now_ns, by) as (held, append):
+        made = granted(raise_dispute(held, named(held, statement), line, party, says, amount, now_ns))
+        if made is not None:
+            append(made)
+    show({"dispute": made.dispute if made else "", "is_new": made is not None}, as_json)
+
+
+@statements.command()
+@click.argument("dispute")
+@click.argument("answer", type=click.Choice(get_args(ANSWER)))
+@click.option("--party", required=True, help="Who answers; only who raised it may withdraw it.")
+@click.option("--says", default="", help="In their words.")
+@BOOK
+@BY
+@AT
+@JSON
+def answer(
+    dispute: str, answer: ANSWER, party: str, says: str, book: Path, by: str, at: str | None, as_json: bool
+) -> None:
+    """Answer DISPUTE; one that is upheld lets its line be adjusted, or its event be settled again."""
+    from tieline.pool import statement_book
+    from tieline.store.statement_files import changing_statements
+
+    with changing_statements(book, instant(at), by) as (held, append):
+        made = granted(statement_book.answer(held, dispute, answer, party, says))
+        if made is not None:
+            append(made)
+    show({"dispute": dispute, "answer": answer, "is_new": made is not None}, as_json)
+
+
+@statements.command()
+@click.argument("statement")
+@click.argument("line")
+@click.argument("amount")
+@click.option("--owner", default="", help="The operator pays this owner; left out: the market pays, and all share it.")
+@click.option("--says", required=True, help="Why.")
+@click.option("--dispute", default="", help="The upheld dispute that it follows from.")
+@BOOK
+@BY
+@AT
+@JSON
+def adjust(
+    statement: str, line: str, amount: str, owner: str, says: str, dispute: str, book: Path, by: str, at: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Move AMOUNT on LINE of STATEMENT by agreement; a resettlement never takes it back."""
+    from tieline.pool import statement_book
+    from tieline.store.statement_files import changing_statements
+
+    wanted = decimal_of("AMOUNT", amount)
+    with changing_statements(book, instant(at), by) as (held, append):
+        made = granted(statement_book.adjust(held, named(held, statement), line, wanted, owner, says, dispute))
+        if made is not None:
+            append(made)
+    show({"adjustment": made.adjustment if made else "", "is_new": made is not None}, as_json)
+
+
+@statements.command()
+@click.argument("statement")
+@BOOK
+@BY
+@AT
+@JSON
+def finalise(statement: str, book: Path, by: str, at: str | None, as_json: bool) -> None:
+    """Close the event of STATEMENT, its newest version; open disputes keep it open."""
+    from tieline.pool import statement_book
+    from tieline.store.statement_files import changing_statements
+
+    with changing_statements(book, instant(at), by) as (held, append):
+        made = granted(statement_book.finalise(held, named(held, statement)))
+        if made is not None:
+            append(made)
+    show({"statement": statement, "state": "final", "is_new": made is not None}, as_json)
