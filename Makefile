@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid clean
+.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -65,7 +65,7 @@ test-pythons: $(VENV)/.dev
 	$(BIN)/python tests/pythons.py $(VENV)
 
 # Peers by other hands, each in an environment of its own; then the tests that speak to them.
-peers: peers-dnp3 peers-openadr peers-oa3 peers-grid
+peers: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay
 
 interop: $(VENV)/.dev peers
 	$(BIN)/python -m pytest -m interop
@@ -94,6 +94,12 @@ peers-grid: $(VENV)-peers-grid/bin/python
 
 $(VENV)-peers-grid/bin/python:
 	$(PYTHON) -m venv $(VENV)-peers-grid && $@ -m pip install -q "pandapower==3.5.6"
+
+# Published schemas of ISO 20022 payments, which a package for SEPA carries: a venv of its own.
+peers-pay: $(VENV)-peers-pay/bin/python
+
+$(VENV)-peers-pay/bin/python:
+	$(PYTHON) -m venv $(VENV)-peers-pay && $@ -m pip install -q --no-deps "sepaxml==2.7.0"
 
 # The other Pythons that the package is for; the world must be the same to the bit in all of them.
 pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python

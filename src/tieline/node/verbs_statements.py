@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
-from tieline.node.verbs_contract import AT
-from tieline.node.verbs_contract import _instant as instant
-from tieline.resource.claim import Refusal
+from tieline.node.verb_words import AT, BOOK, BY, FILE, JSON, decimal_of, granted, instant, named
 
-if TYPE_CHECKING:
-    from tieline.pool.statement_book import StatementBook
-
-FILE = click.Path(path_type=Path)
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-BOOK = click.option("--book", required=True, type=FILE, help="The folder of the book of statements.")
-BY = click.option("--by", default="cli", show_default=True, help="Who does it; recorded.")
 AUDIENCE = Literal["market", "program", "owner"]
 ANSWER = Literal["upheld", "rejected", "withdrawn"]
-Made = TypeVar("Made")
-
-
-def granted(made: Made | Refusal) -> Made:
-    """Return what was decided. Raises ConfigError with the field, its value and the limit where it was refused."""
-    if isinstance(made, Refusal):
-        more = "".join(f" ({word} {value})" for word, value in (("held by", made.holder), ("rule", made.rule)) if value)
-        raise ConfigError(
-            f"{made.reason}: {made.field} = {made.value or 'empty'!r}: {made.limit or 'not allowed'}{more}"
-        )
-    return made
-
-
-def named(book: StatementBook, statement: str) -> str:
-    """Return the id of a statement; `newest` is the last one that was issued."""
-    return list(book.of)[-1] if statement == "newest" and book.of else statement
-
-
-def decimal_of(option: str, text: str) -> Decimal:
-    """Return an option's amount. Raises ConfigError naming the option where it is none."""
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise ConfigError(f"{option} {text!r}: give a number such as 12.50") from None
 
 
 @main.group()
@@ -74,6 +40,8 @@ def open_book(
     as_json: bool,
 ) -> None:
     """Make a book in the folder BOOK, with how long a version can be disputed and an event settled again."""
+    from decimal import Decimal
+
     from tieline.node.analysis_settle import require_money
     from tieline.pool.statement_facts import Opened
     from tieline.store.statement_files import changing_statements

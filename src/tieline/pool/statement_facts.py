@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from tieline.contract.pay import NOTHING
-from tieline.contract.payment import Payment
+from tieline.contract.payment import Payee, Payment
 from tieline.market.settlement import Line
 from tieline.pool.settled import Settled
 
@@ -109,9 +109,11 @@ class Received(_Fact, frozen=True, tag_field="fact", tag="received"):
 
 
 class PaymentsSent(_Fact, frozen=True, tag_field="fact", tag="payments_sent"):
-    """A run of payments was handed to the bank."""
+    """A run of payments: from which account, on which day (ISO 8601), and to whom."""
 
     run: str
+    payer: Payee
+    on: str
     payments: tuple[Payment, ...]
 
 
