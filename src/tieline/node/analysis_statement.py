@@ -17,7 +17,7 @@ from tieline.market.baseline import Baseline
 from tieline.market.rule import BaselineRule
 from tieline.market.settlement import split_lack
 from tieline.node.analysis_settle import EventFiles, EventSettled, settle_event
-from tieline.node.known_causes import KnownCauses, otherwise
+from tieline.node.known_causes import otherwise
 from tieline.pool.settled import Part, Settled, Step
 from tieline.store.enrolment_files import read_rows
 from tieline.store.meter_files import read_event
@@ -127,7 +127,7 @@ def _parts(one: EventSettled, sites: Mapping[str, Site], sites_file: Path | None
     sold_kwh = _sold_kwh(one)
     weights = _weights(one, held, sites_file)
     return tuple(
-        _part(one, meter, base, held.get(meter, Site("")), sold_kwh * weights[k])
+        _part(one, meter, base, held.get(meter, Site("")), sold_kwh, weights[k])
         for k, (meter, base) in enumerate(one.made.baselines.items())
     )
 
@@ -156,7 +156,12 @@ def _weights(one: EventSettled, held: Mapping[str, Site], sites_file: Path | Non
 
 
 def _part(
-    one: EventSettled, meter: str, base: Baseline, site: Site, sold_kwh: np.ndarray[Any, np.dtype[np.float64]]
+    one: EventSettled,
+    meter: str,
+    base: Baseline,
+    site: Site,
+    sold_kwh: np.ndarray[Any, np.dtype[np.float64]],
+    weight: float,
 ) -> Part:
     step_ns, start_ns = one.made.step_ns, one.event.start_ns
     gained, unread = base.performance, base.missing
@@ -172,19 +177,25 @@ def _part(
             for k in range(len(gained))
         ),
         adjustment_kwh=used.adjustment if used else 0.0, rebound_kwh=used.rebound if used else 0.0,
-        committed_kwh=float(sold_kwh.sum()), lacks_kwh=_lacks(meter, base, sold_kwh, one.known, step_ns),
+        committed_kwh=float(sold_kwh.sum()) * weight, lacks_kwh=_lacks(one, meter, base, sold_kwh * weight, weight),
     )  # fmt: skip
 
 
 def _lacks(
-    meter: str, base: Baseline, sold_kwh: np.ndarray[Any, np.dtype[np.float64]], known: KnownCauses, step_ns: int
+    one: EventSettled, meter: str, base: Baseline, sold_kwh: np.ndarray[Any, np.dtype[np.float64]], weight: float
 ) -> dict[str, float]:
-    """Return what a meter gave less than its part of what was sold, interval by interval, by cause (kWh)."""
-    hours = step_ns / HOUR_NS
+    """Return what a meter gave less than its part of what was sold, interval by interval, by cause (kWh).
+
+    What is known of the pool as a whole explains each meter's lack by its part of what was sold.
+    """
+    hours = one.made.step_ns / HOUR_NS
     found: dict[str, float] = {}
     for k, sold in enumerate(sold_kwh.tolist()):
         lacking_w = (sold - float(base.performance[k])) * 1e3 / hours
-        for cause, watts in split_lack(lacking_w, known.meter_w(meter, k), otherwise(bool(base.missing[k]))).items():
+        known_w = one.known.meter_w(meter, k)
+        for cause, watts in one.known.pool.get(k, {}).items():
+            known_w[cause] = known_w.get(cause, 0.0) + watts * weight
+        for cause, watts in split_lack(lacking_w, known_w, otherwise(bool(base.missing[k]))).items():
             found[cause] = found.get(cause, 0.0) + watts * hours / 1e3
     return {cause: kwh for cause, kwh in sorted(found.items()) if kwh > 1e-9}
 
