@@ -134,10 +134,10 @@ def _told(rule: BaselineRule, made: Made, event: EventFile, flags: list[str]) ->
                   "end": from_ns(event.end_ns).astimezone(event.zone).isoformat()},
     }  # fmt: skip
     if alone:
-        told |= _of_one(rule, first)
+        told |= explained(rule, first)
     else:
         told["meters"] = [
-            {"meter": name, **_of_one(rule, one), "total_kwh": float(one.performance.sum())}
+            {"meter": name, **explained(rule, one), "total_kwh": float(one.performance.sum())}
             for name, one in found.items()
         ]
     told["intervals"] = [
@@ -154,7 +154,8 @@ def _told(rule: BaselineRule, made: Made, event: EventFile, flags: list[str]) ->
     return told
 
 
-def _of_one(rule: BaselineRule, one: Baseline) -> dict[str, Any]:
+def explained(rule: BaselineRule, one: Baseline) -> dict[str, Any]:
+    """Return how a baseline came about: days and weights, days left out and why, factor or addend with its caps."""
     adjusted = {"additive": {"addend": one.addend}, "ratio": {"factor": one.factor}}
     caps = {"cap_low": rule.adjust_low, "cap_high": rule.adjust_high} if rule.adjust == "ratio" else {}
     return {

@@ -18,7 +18,7 @@ from tieline.ids import derive
 from tieline.market.baseline import Floats
 from tieline.market.rule import BaselineRule, baseline_rule
 from tieline.market.settlement import Basis, Line, Measured, award_lines, split_lack
-from tieline.node.analysis import Made, made_of
+from tieline.node.analysis import Made, explained, made_of
 from tieline.node.known_causes import KnownCauses, known_causes, otherwise
 from tieline.store.meter_files import EventFile, Instants, read_column, read_event, read_meters
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso
@@ -100,6 +100,7 @@ def settlement_of(
         "awarded_kwh": float(np.sum(one.asked.mw) * one.asked.step_ns / HOUR_NS * 1e3), "delivered_kwh": gained,
         **sums_of(one.lines), "total": str(total), "input_hash": one.basis.input_hash,
         "lines": [line_told(line, one.event) for line in one.lines],
+        "baselines": [{"meter": name, **explained(rule, each)} for name, each in one.made.baselines.items()],
         "flags": one.flags,
     }  # fmt: skip
     return told | _shares(one.made, total, operator_share)

@@ -11,7 +11,7 @@ import click
 from tieline.contract.eligibility import EventKind, Order
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
-from tieline.node.verbs_products import settle
+from tieline.node.verbs_products import OUT, settle, write_out
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -67,7 +67,7 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
 @click.option("--level", type=click.Choice(["meter", "registration"]), help="As for a baseline.")
 @click.option("--currency", default="USD", show_default=True, help="Of both kinds of price: ISO 4217.")
 @click.option("--causes", "causes_file", type=FILE, help="What is known of a lack: start,cause,kw; resource a meter.")
-@click.option("--out", type=FILE, help="Write the lines of the statement to this CSV file, too.")
+@OUT
 @click.option("--shares", "shares_file", type=FILE, help="Of a folder of day files: write meter,kwh,amount here.")
 @JSON
 def energy(
@@ -89,7 +89,7 @@ def energy(
     METER_FILE is CSV or Parquet, or a folder of day files for very many meters (`tieline settle pack`). The same files
     give the same statement, line by line; see docs/do/baseline.md.
     """
-    from tieline.node.analysis_settle import EventFiles, settlement_of, write_lines
+    from tieline.node.analysis_settle import EventFiles, settlement_of
 
     try:
         share = Decimal(operator_share)
@@ -113,7 +113,7 @@ def energy(
         files = EventFiles(meter_file, event_file, awards_file, prices_file, causes_file)
         found = settlement_of(rule, files, share, level, currency)
     if out is not None:
-        write_lines(found["lines"], out)
+        write_out(found, out)
     if as_json:
         show(found, True)
         return

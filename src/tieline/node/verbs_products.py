@@ -15,7 +15,7 @@ from tieline.node.cli import main, show
 
 FILE = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-OUT = click.option("--out", type=FILE, help="Write the lines of the statement to this CSV file, too.")
+OUT = click.option("--out", type=FILE, help="Write it, too: lines as CSV, or all of it as .html, .pdf or .xlsx.")
 CURRENCY = click.option("--currency", default="", help="Of all prices, ISO 4217; left out: the rule's own.")
 
 
@@ -44,9 +44,7 @@ def settle() -> None:
 def _tell(found: dict[str, Any], out: Path | None, as_json: bool, lists: str = "") -> None:
     """Print a statement: a JSON object, or its sums, what led to them and its flags."""
     if out is not None:
-        from tieline.node.analysis_settle import write_lines
-
-        write_lines(found["lines"], out)
+        write_out(found, out)
     if as_json:
         show(found, True)
         return
@@ -62,6 +60,17 @@ def _tell(found: dict[str, Any], out: Path | None, as_json: bool, lists: str = "
     click.echo(f"total {found['total']} {found['currency']}")
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
+
+
+def write_out(found: dict[str, Any], out: Path) -> None:
+    """Write a statement: as a document where the suffix asks for one, else its lines as CSV."""
+    from tieline.node.analysis_settle import write_lines
+    from tieline.node.product_document import is_paper, write_statement
+
+    if is_paper(out):
+        write_statement(found, out)
+    else:
+        write_lines(found["lines"], out)
 
 
 def _word(value: Any) -> str:
@@ -194,7 +203,7 @@ def prohibited(
 
 @settle.command()
 @click.argument("claims_file", type=FILE)
-@OUT
+@click.option("--out", type=FILE, help="Write what was granted to this CSV file, too.")
 @JSON
 def claims(claims_file: Path, out: Path | None, as_json: bool) -> None:
     """Say what each market may be paid for: never more over all of them than was delivered."""

@@ -9,7 +9,7 @@ from tieline.store.document_files import shown
 
 STYLE = """
 :root{color-scheme:light}
-body{font:15px/1.45 system-ui,sans-serif;color:#1b1f24;max-width:62rem;margin:2rem auto;padding:0 1rem}
+body{font:15px/1.45 system-ui,sans-serif;color:#1b1f24;max-width:74rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin:0 0 1rem}h2{font-size:1.1rem;margin:2rem 0 .4rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;margin:0}
 dt{color:#57606a}dd{margin:0;overflow-wrap:anywhere}

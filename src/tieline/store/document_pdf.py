@@ -12,6 +12,7 @@ from tieline.store.document_files import shown
 MOST_ROWS = 20_000
 """Beyond so many rows of a table nobody turns pages: the PDF says where the rest is, its total is of all."""
 FONT, BOLD = "Vera", "VeraBd"
+SMALL = 6.2
 
 
 def as_pdf(document: Document) -> bytes:
@@ -26,7 +27,7 @@ def as_pdf(document: Document) -> bytes:
     for name, file in ((FONT, "Vera.ttf"), (BOLD, "VeraBd.ttf")):
         pdfmetrics.registerFont(TTFont(name, file))
     text = ParagraphStyle("text", fontName=FONT, fontSize=8, leading=10)
-    small = ParagraphStyle("small", fontName=FONT, fontSize=6.2, leading=7.6, splitLongWords=True)
+    small = ParagraphStyle("small", fontName=FONT, fontSize=SMALL, leading=7.6, splitLongWords=True)
     right = ParagraphStyle("right", parent=small, alignment=2)
     title = ParagraphStyle("title", fontName=BOLD, fontSize=15, leading=20)
     part = ParagraphStyle("part", fontName=BOLD, fontSize=10, leading=14, spaceBefore=8)
@@ -70,13 +71,7 @@ def _table(table: Table, small: Any, right: Any, width: float) -> list[Any]:
     ]
     if table.total is not None:
         rows.append(cells(["total", *("" for _ in table.columns[2:]), shown(table.total)]))
-    # A column is as wide as its longest words in some of its rows, all together as wide as the page.
-    some = table.rows[:200]
-    wants = [
-        max([len(column.title), 5, *(min(len(shown(row[k], column.holds)), 26) for row in some)])
-        for k, column in enumerate(table.columns)
-    ]
-    widths = [width * want / sum(wants) for want in wants]
+    widths = _widths(table, width)
     lines = [
         ("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.black), ("LINEBELOW", (0, 1), (-1, -1), 0.2, colors.lightgrey),
         ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 2),
@@ -89,3 +84,21 @@ def _table(table: Table, small: Any, right: Any, width: float) -> list[Any]:
     if len(table.rows) > MOST_ROWS:
         made.append(Paragraph(f"{len(table.rows) - MOST_ROWS:,} more rows are in the CSV and XLSX forms.", small))
     return made
+
+
+def _widths(table: Table, width: float) -> list[float]:
+    """Return how wide columns are: numbers as wide as their longest, so that none breaks; words share what is left."""
+    some = table.rows[:MOST_ROWS]
+    long = [
+        max([4, *(len(shown(row[k], column.holds)) for row in some), *(map(len, column.title.split()))])
+        for k, column in enumerate(table.columns)
+    ]
+    if table.total is not None:
+        long[-1] = max(long[-1], len(shown(table.total)))
+    # A digit of the font is 0.64 of its size; the cell's padding is 4 points.
+    fixed = [long[k] * 0.64 * SMALL + 5 if column.is_number else 0.0 for k, column in enumerate(table.columns)]
+    words = [0 if column.is_number else min(long[k], 26) for k, column in enumerate(table.columns)]
+    if not sum(words):
+        return [each * width / sum(fixed) for each in fixed]
+    left = max(width - sum(fixed), 0.3 * width)
+    return [fixed[k] or left * words[k] / sum(words) for k in range(len(words))]
