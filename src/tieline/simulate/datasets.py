@@ -72,6 +72,12 @@ def homes() -> Floats:
 
 
 @cache
+def homes_outdoor_c() -> Floats:
+    """Return the outdoor temperature of those homes (degC), hour by hour; shape (8760,)."""
+    return _column(_table("homes_weather.parquet"), "outdoor_c")
+
+
+@cache
 def weather() -> Weather:
     """Return the typical year."""
     table = _table("weather.parquet")

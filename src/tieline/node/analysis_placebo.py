@@ -1,0 +1,146 @@
+"""A placebo study from a meter file, or of the homes that come with Tieline: what rules pay where nothing happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+
+from tieline.errors import ConfigError
+from tieline.ids import derive
+from tieline.market.baseline import day_type
+from tieline.market.calendar import nerc_holidays, on_the_clock_of
+from tieline.market.placebo import Days, Study, Trial, by_size, chosen, study_rules
+from tieline.market.rule import BaselineRule, baseline_rule, baseline_rules
+from tieline.store.meter_files import read_meters, read_warmest
+from tieline.times import HOUR_NS
+
+PLAIN = date(2024, 1, 2)
+"""Any day of 24 hours: on its clock all days are laid out."""
+SAMPLE_BEGINS = date(2016, 8, 1)
+"""The first whole day of the homes that come with Tieline, a Monday as their own weekdays say."""
+MOST_EVENTS = 400
+NOT_STUDIED = ("naesb-meter-before-meter-after", "caiso-meter-generator-output")
+"""One steps from a reading, the other measures generators: neither says what a load would have been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is studied: local hours of the day, days, rules, sizes of portfolios and how many are drawn of each."""
+
+    hours: tuple[int, int]
+    first: date
+    last: date
+    day_type: Literal["business", "other"]
+    rules: Sequence[str]
+    sizes: Sequence[int]
+    draws: int
+    seed: int
+
+
+def placebo_of(
+    asked: Asked, meter_file: Path | None, zone_name: str | None, temperature_file: Path | None
+) -> dict[str, Any]:
+    """Return a study as `tieline placebo` prints it; the same files and seed give the same answer.
+
+    Raises:
+        ConfigError: A file or option is not what it should be, or no day can be settled.
+    """
+    if meter_file is None:
+        homes, warmest, per_hour = sample()
+        inputs = derive("inputs", "homes that come with Tieline")
+    else:
+        homes, warmest, per_hour = _from_files(meter_file, zone_name, temperature_file)
+        files = [meter_file, *([temperature_file] if temperature_file else [])]
+        inputs = derive("inputs", *(path.read_bytes() for path in files))
+    study = _study(asked, homes, warmest, per_hour)
+    rules = _rules(asked.rules, bool(warmest))
+    bad = [size for size in asked.sizes if not 1 <= size <= len(homes)]
+    if bad:
+        raise ConfigError(f"--size {bad[0]}: give 1 to {len(homes)}, the number of meters")
+    trials = study_rules(rules, homes, study)
+    best = {level: chosen(trials, level) for level in ("meter", "registration")}
+    if not any(one.events for one in trials):
+        raise ConfigError(
+            f"no day from {asked.first} to {asked.last} has like days enough before it: give more readings"
+        )
+    pick = best["registration"]
+    grown = []
+    if pick is not None and asked.sizes:
+        rng = np.random.default_rng(asked.seed)
+        grown = by_size(baseline_rule(pick.rule), homes, study, asked.sizes, asked.draws, rng)
+    return {
+        "meters": len(homes), "days": len(study.days), "hours": list(asked.hours), "day_type": asked.day_type,
+        "input_hash": inputs, "trials": [_told(one) for one in trials],
+        "chosen": {level: None if one is None else one.rule for level, one in best.items()},
+        "by_size": [_told(one) for one in grown], "seed": asked.seed,
+    }  # fmt: skip
+
+
+def sample() -> tuple[dict[str, Days], dict[date, float], int]:
+    """Return the 17 homes that come with Tieline by day, each day's highest temperature, and one interval an hour."""
+    from tieline.simulate.datasets import homes, homes_outdoor_c
+
+    # The first row is the last hour of the day before.
+    whole = (homes().shape[1] - 1) // 24
+    days = [SAMPLE_BEGINS + timedelta(days=at) for at in range(whole)]
+    loads = homes()[:, 1 : 1 + 24 * whole].reshape(-1, whole, 24) / 1e3
+    warm = homes_outdoor_c()[1 : 1 + 24 * whole].reshape(whole, 24).max(axis=1)
+    found: dict[str, Days] = {f"home-{k + 1:02}": dict(zip(days, rows, strict=True)) for k, rows in enumerate(loads)}
+    return found, dict(zip(days, warm.tolist(), strict=True)), 1
+
+
+def _from_files(
+    meter_file: Path, zone_name: str | None, temperature_file: Path | None
+) -> tuple[dict[str, Days], dict[date, float], int]:
+    if zone_name is None:
+        raise ConfigError("--timezone: is missing: give an IANA name: by its clock days begin")
+    try:
+        zone = ZoneInfo(zone_name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"--timezone {zone_name!r}: give an IANA name such as America/Los_Angeles") from None
+    meters = read_meters(meter_file)
+    if len({one.step_ns for one in meters}) > 1:
+        raise ConfigError(f"{meter_file}: meters have intervals of different lengths: give one length in a file")
+    step_ns = meters[0].step_ns
+    homes: dict[str, Days] = {
+        one.meter or "meter": on_the_clock_of(PLAIN, zone, one.starts_ns, one.kwh, step_ns) for one in meters
+    }
+    warmest = {} if temperature_file is None else read_warmest(temperature_file, zone)
+    return homes, warmest, HOUR_NS // step_ns
+
+
+def _study(asked: Asked, homes: dict[str, Days], warmest: dict[date, float], per_hour: int) -> Study:
+    begin, end = asked.hours
+    known = sorted({day for load in homes.values() for day in load if asked.first <= day <= asked.last})
+    holidays = frozenset[date]().union(*(nerc_holidays(year) for year in {day.year for day in known}))
+    is_business = asked.day_type == "business"
+    days = [day for day in known if (day_type(day, holidays, "weekday-or-not") == "business") == is_business]
+    if not days:
+        raise ConfigError(f"--from {asked.first}: no {asked.day_type} day with readings from there to {asked.last}")
+    if len(days) > MOST_EVENTS:
+        raise ConfigError(f"--from {asked.first}: {len(days)} days: give {MOST_EVENTS} at most")
+    return Study(days, begin * per_hour, end * per_hour, per_hour, holidays, warmest)
+
+
+def _rules(names: Sequence[str], has_warmest: bool) -> list[BaselineRule]:
+    if names:
+        rules = [baseline_rule(name) for name in names]
+        lacking = [rule.id for rule in rules if rule.pick == "nearest-temperature" and not has_warmest]
+        if lacking:
+            raise ConfigError(f"--rule {lacking[0]}: goes by temperature: give --temperature FILE (start,celsius)")
+        return rules
+    every = [rule for name, rule in sorted(baseline_rules().items()) if name not in NOT_STUDIED]
+    return [rule for rule in every if has_warmest or rule.pick != "nearest-temperature"]
+
+
+def _told(one: Trial) -> dict[str, Any]:
+    return {
+        "rule": one.rule, "level": one.level, "days": one.days, "meters": one.meters, "events": one.events,
+        "refused": one.refused, "bias": one.bias, "rrmse": one.rrmse, "floored": one.floored,
+    }  # fmt: skip
