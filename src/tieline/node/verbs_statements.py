@@ -305,3 +305,25 @@ def finalise(statement: str, book: Path, by: str, at: str | None, as_json: bool)
         if made is not None:
             append(made)
     show({"statement": statement, "state": "final", "is_new": made is not None}, as_json)
+
+
+@statements.command()
+@click.argument("statement", default="newest")
+@click.option("--data", type=FILE, required=True, help="The data folder of a server, or of `tieline demo --data`.")
+@click.option("--for", "audience", type=click.Choice(get_args(AUDIENCE)), default="market", show_default=True)
+@click.option("--owner", default="", help="Whose, with --for owner.")
+@click.option("--out", type=FILE, required=True, help="Where to: .html, .pdf, .xlsx or .csv says in which form.")
+@JSON
+def served(statement: str, data: Path, audience: AUDIENCE, owner: str, out: Path, as_json: bool) -> None:
+    """Write a statement that a server settled: `newest`, that of a day, or of an id; its journal is only read."""
+    from tieline.node.served_documents import Served, require_day_or_id
+    from tieline.store.document_files import write_document
+
+    if (audience == "owner") != bool(owner):
+        raise ConfigError(f"--owner {owner!r}: give it with --for owner, and only then")
+    require_day_or_id(statement)
+    held = Served(data)
+    made = held.find(statement)
+    document = held.document(made, audience, owner)
+    write_document(document, out)
+    show({"statement": made.statement, "for": owner or audience, "out": str(out), **dict(document.head[-1:])}, as_json)
