@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from settled_made import OPENED, START_NS, STEP_NS, issued_in, put, settled_event
 
 from conftest import meter_rows
+from tieline.market.settlement import shortfall_causes
 from tieline.pool import statement_book as books
 from tieline.pool.owner_lines import owner_lines
 from tieline.pool.statement_book import StatementBook
@@ -227,6 +228,13 @@ def test_bad_rows_are_named_and_nothing_is_issued(
     (folder / name).write_text(text)
     assert says in opened(*issue, "--at", "2024-08-02T00:00:00Z", code=2)["error"]
     assert opened("statements", "list", "--book", "book")["statements"] == []
+
+
+def test_every_cause_that_a_statement_must_tell_apart_is_in_the_table() -> None:
+    """Origin: opt-out, offline, refused, foreign control, and curtailment by the network operator, excused or not."""
+    known = shortfall_causes()
+    told = {cause: known[cause].excused for cause in ("opt_out", "offline", "refused", "foreign_control", "dno_limit")}
+    assert told == {"opt_out": False, "offline": False, "refused": False, "foreign_control": False, "dno_limit": True}
 
 
 def test_the_table_of_causes_splits_the_lack_and_the_rest_is_underperformed(folder: Path, tieline: Tieline) -> None:

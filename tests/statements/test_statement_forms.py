@@ -100,6 +100,21 @@ def test_an_owner_sees_his_own_meters_alone(written: dict[str, Path]) -> None:
     assert "b: " not in text
 
 
+def test_every_owners_statement_is_written_at_once_and_odd_names_are_refused_before_any_is(
+    opened: Tieline, issue: tuple[str, ...], folder: Path
+) -> None:
+    opened(*issue, "--at", "2024-08-02T00:00:00Z")
+    write = ("statements", "write", "newest", "--book", "book", "--for", "owner", "--out", "share-{owner}.csv")
+    assert opened(*write)["written"] == 2
+    amounts = [csv_rows(folder / f"share-{owner}.csv", "line") for owner in ("north", "south")]
+    assert [sum(Decimal(row["amount"]) for row in rows) for rows in amounts] == [Decimal("1.54"), Decimal("1.69")]
+    sites = (folder / "sites.csv").read_text().replace("north", "../north")
+    (folder / "sites.csv").write_text(sites)
+    opened(*issue, "--at", "2024-08-03T00:00:00Z")
+    assert "owner = '../north'" in opened(*write[:-1], "odd-{owner}.csv", code=2)["error"]
+    assert not list(folder.glob("odd-*"))
+
+
 def test_the_same_statement_gives_the_same_bytes_in_every_form(written: dict[str, Path], opened: Tieline) -> None:
     name = csv_rows(written["market.csv"], "line")[0]["statement"]
     for form in FORMS:

@@ -13,12 +13,17 @@ import msgspec
 import numpy as np
 
 from tieline.errors import ConfigError
+from tieline.ids import NAME, is_name
 from tieline.market.baseline import Baseline
 from tieline.market.rule import BaselineRule
 from tieline.market.settlement import split_lack
 from tieline.node.analysis_settle import EventFiles, EventSettled, settle_event
 from tieline.node.known_causes import otherwise
 from tieline.pool.settled import Part, Settled, Step
+from tieline.pool.statement import owner_statements
+from tieline.pool.statement_book import Series
+from tieline.pool.statement_facts import Issued
+from tieline.store.document_files import write_document
 from tieline.store.enrolment_files import read_rows
 from tieline.store.meter_files import read_event
 from tieline.store.statement_files import decode_settled, encode_settled, hash_of, keep_input, kept_input
@@ -223,3 +228,17 @@ def made_again(folder: Path, settled: Settled) -> Settled:
             settled.level, files, kept.get("temperature"), kept.get("sites"),
         )
     )  # fmt: skip
+
+
+def write_owners(series: Series, issued: Issued, out: Path) -> int:
+    """Write the statement of every owner of an event, `{owner}` in the file's name being his; return how many.
+
+    Raises:
+        ConfigError: An owner's name is none that a file can have; then nothing was written.
+    """
+    made = list(owner_statements(series, issued))
+    if odd := next((owner for owner, _ in made if not is_name(owner)), None):
+        raise ConfigError(f"--out {out}: owner = {odd!r}: a file is named by {NAME}: write this one with --owner")
+    for owner, document in made:
+        write_document(document, out.with_name(out.name.replace("{owner}", owner)))
+    return len(made)

@@ -162,11 +162,12 @@ def list_statements(book: Path, as_json: bool) -> None:
 @click.argument("statement")
 @BOOK
 @click.option("--for", "audience", type=click.Choice(get_args(AUDIENCE)), default="market", show_default=True)
-@click.option("--owner", default="", help="Whose, with --for owner.")
+@click.option("--owner", default="", help="Whose, with --for owner; left out: everybody's, {owner} in --out.")
 @click.option("--out", type=FILE, required=True, help="Where to: .html, .pdf, .xlsx or .csv says in which form.")
 @JSON
 def write(statement: str, book: Path, audience: AUDIENCE, owner: str, out: Path, as_json: bool) -> None:
     """Write STATEMENT (an id, or `newest`) for the market, the program or one owner, with the days used and why."""
+    from tieline.node.analysis_statement import write_owners
     from tieline.pool.statement import market_statement, owner_statement, program_statement
     from tieline.store.document_files import write_document
     from tieline.store.statement_files import read_statements
@@ -175,9 +176,16 @@ def write(statement: str, book: Path, audience: AUDIENCE, owner: str, out: Path,
     statement = named(held, statement)
     if statement not in held.of:
         raise ConfigError(f"statement = {statement!r}: give the id of one in the book (`tieline statements list`)")
-    if (audience == "owner") != bool(owner):
-        raise ConfigError(f"--owner {owner!r}: give it with --for owner, and only then")
+    each = "{owner}" in out.name
+    if (audience == "owner") != (bool(owner) or each) or (owner and each):
+        raise ConfigError(
+            f"--owner {owner!r}: give it with --for owner, or {{owner}} in the name of --out for everybody"
+        )
     series, issued = held.of[statement]
+    if each:
+        count = write_owners(series, issued, out)
+        show({"statement": statement, "for": "owners", "out": str(out), "written": count}, as_json)
+        return
     if audience == "owner":
         document = owner_statement(series, issued, owner)
     else:

@@ -6,7 +6,7 @@ given of the event in all. `InvariantError` where it isn't: then this program is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -94,16 +94,27 @@ def program_statement(series: Series, issued: Issued) -> Document:
     return _document("program", settled.program, series, issued, tables, settled.parts, total)
 
 
+def owner_statements(series: Series, issued: Issued) -> Iterator[tuple[str, Document]]:
+    """Yield every owner of an event with his statement."""
+    mine = owner_lines(issued)
+    for owner in mine:
+        yield owner, _owner_statement(series, issued, owner, mine)
+
+
 def owner_statement(series: Series, issued: Issued, owner: str) -> Document:
     """Return what one owner is given of an event and why: meter by meter, with the days that stand for the event.
 
     Raises:
         ConfigError: The owner has no meter in it.
     """
-    settled = issued.settled
     mine = owner_lines(issued)
     if owner not in mine:
         raise ConfigError(f"--owner {owner!r}: give one of {', '.join(list(mine)[:20]) or 'none: it has no owners'}")
+    return _owner_statement(series, issued, owner, mine)
+
+
+def _owner_statement(series: Series, issued: Issued, owner: str, mine: dict[str, list[OwnerLine]]) -> Document:
+    settled = issued.settled
     rows = [_owner_row(line) for line in mine[owner]]
     agreed = _agreed(series, issued, owner)
     rows += [_agreed_row(OWNER_LINES, one) for one in agreed]

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 from tieline.pool.document import Document, Table
 from tieline.store.document_files import shown
 
-MOST_ROWS = 20_000
+MOST_ROWS = 5_000
 """Beyond so many rows of a table nobody turns pages: the PDF says where the rest is, its total is of all."""
 FONT, BOLD = "Vera", "VeraBd"
 SMALL = 6.2
