@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from event_readings import meter_rows
 from msgspec.structs import replace
 from settled_made import OPENED, START_NS, STEP_NS, issued_in, put, settled_event
 
-from conftest import meter_rows
 from tieline.market.settlement import shortfall_causes
 from tieline.pool import statement_book as books
 from tieline.pool.owner_lines import owner_lines
