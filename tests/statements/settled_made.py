@@ -45,6 +45,7 @@ def settled_event(
         start_ns=start_ns, end_ns=end_ns, step_ns=STEP_NS, level="meter", rule=baseline_rule("caiso-10-in-10").as_rows(),
         causes_hash="", files={}, basis=basis, operator_frac=Decimal(operator_frac), lines=tuple(lines),
         parts=tuple(part_of(owner, kwh, start_ns) for owner, kwh in owner_kwh.items()), flags=(),
+        excused=("dno_limit", "iso_instruction"),
     )  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from tieline.errors import ConfigError
 from tieline.ids import NAME, is_name
 from tieline.market.baseline import Baseline
 from tieline.market.rule import BaselineRule
-from tieline.market.settlement import split_lack
+from tieline.market.settlement import shortfall_causes, split_lack
 from tieline.node.analysis_settle import EventFiles, EventSettled, settle_event
+from tieline.node.event_terms import owner_terms
 from tieline.node.known_causes import otherwise
 from tieline.pool.settled import Part, Settled, Step
 from tieline.pool.statement import owner_statements
@@ -30,7 +31,7 @@ from tieline.store.statement_files import decode_settled, encode_settled, hash_o
 from tieline.times import HOUR_NS
 
 SITES = ("meter", "owner", "customer", "feeder", "committed_kw")
-ROLES = ("meter", "event", "awards", "prices", "causes", "temperature", "sites")
+ROLES = ("meter", "event", "awards", "prices", "causes", "temperature", "sites", "contracts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Asked:
     files: EventFiles
     temperature: Path | None = None
     sites: Path | None = None
+    contracts: Path | None = None
 
 
 def settled_of(asked: Asked) -> Settled:
@@ -71,9 +73,12 @@ def settled_of(asked: Asked) -> Settled:
     sites = {} if asked.sites is None else read_sites(asked.sites)
     paths = _paths(asked, event.temperature)
     also: list[str | bytes] = [asked.program, asked.market, asked.operator]
-    also += [paths["sites"].read_bytes()] if "sites" in paths else []
+    also += [paths[role].read_bytes() for role in ("sites", "contracts") if role in paths]
     one = settle_event(asked.rule, asked.files, event, asked.operator_frac, asked.level, asked.currency, also)
     causes = (package_files("tieline.market") / "rules" / "causes.toml").read_bytes()
+    parts = _parts(one, sites, asked.sites)
+    owners = {part.owner for part in parts if part.owner}
+    terms, notes = owner_terms(asked.contracts, owners, asked.program, asked.currency, event)
     made = Settled(
         program=asked.program, market=asked.market, operator=asked.operator, currency=asked.currency,
         zone=event.zone.key, start_ns=event.start_ns, end_ns=event.end_ns, step_ns=one.made.step_ns,
@@ -81,7 +86,8 @@ def settled_of(asked: Asked) -> Settled:
         causes_hash=hash_of(causes),
         files={role: f"{hash_of(path.read_bytes())}{path.suffix.lower()}" for role, path in paths.items()},
         basis=one.basis, operator_frac=asked.operator_frac, lines=tuple(one.lines),
-        parts=_parts(one, sites, asked.sites), flags=tuple(one.flags),
+        parts=parts, flags=(*one.flags, *notes),
+        excused=tuple(sorted(cause for cause, row in shortfall_causes().items() if row.excused)), terms=terms,
     )  # fmt: skip
     # As it is read from the book: what was written once and what was computed now are then compared as equals.
     return decode_settled(encode_settled(made))
@@ -89,7 +95,7 @@ def settled_of(asked: Asked) -> Settled:
 
 def _paths(asked: Asked, temperature: Path | None) -> dict[str, Path]:
     held = asked.files
-    every = (held.meter, held.event, held.awards, held.prices, held.causes, temperature, asked.sites)
+    every = (held.meter, held.event, held.awards, held.prices, held.causes, temperature, asked.sites, asked.contracts)
     return {role: path for role, path in zip(ROLES, every, strict=True) if path is not None}
 
 
@@ -226,6 +232,7 @@ def made_again(folder: Path, settled: Settled) -> Settled:
         Asked(
             rule, settled.program, settled.market, settled.operator, settled.currency, settled.operator_frac,
             settled.level, files, kept.get("temperature"), kept.get("sites"),
+            kept.get("contracts"),
         )
     )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """An owner's lines of an event: what each meter's part of the money is, and what each gave too little, by cause.
 
 The owner's amount is the pool's share by delivered energy; it is apportioned to the owner's meters by what each gained,
-so that lines are the share to the cent. Owners are charged nothing for a lack: what it cost the pool is in the share.
+so that lines are the share to the cent. What a contract pays or charges beside it has lines of its own; without
+one a lack costs an owner nothing, as what it cost the pool is in the share.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from msgspec import Struct
 
 from tieline.contract.pay import CENT, NOTHING
 from tieline.ids import derive
-from tieline.market.settlement import is_excused
 from tieline.plan.apportion import apportion, whole_weights
-from tieline.pool.settled import GRAIN_KWH, Part
+from tieline.pool.owner_pay import pay_lines
+from tieline.pool.settled import Part
 from tieline.pool.statement_facts import Issued
 
-SHARE, SHORTFALL = "share", "shortfall"
+SHARE = "share"
 
 
 class OwnerLine(Struct, frozen=True):
-    """One line: a meter's share of the money, or energy that it lacked, by cause (amount 0)."""
+    """One line: a meter's share of the money, a contract's pay, or energy that was lacking, by cause."""
 
     id: str
     kind: str
@@ -37,22 +38,20 @@ def owner_lines(issued: Issued) -> dict[str, list[OwnerLine]]:
     """Return the lines of each owner in a version, by owner."""
     settled = issued.settled
     amounts = settled.shares_of(settled.total).owners
-    mine: dict[str, list[Part]] = {}
-    for part in settled.parts:
-        if part.owner:
-            mine.setdefault(part.owner, []).append(part)
-    return {owner: _of_owner(issued.statement, owner, parts, amounts[owner]) for owner, parts in mine.items()}
+    return {owner: _of_owner(issued, owner, parts, amounts[owner]) for owner, parts in settled.by_owner().items()}
 
 
-def _of_owner(statement: str, owner: str, parts: Sequence[Part], amount: Decimal) -> list[OwnerLine]:
-    cents = apportion(int(amount / CENT), whole_weights([part.gained_kwh for part in parts]))
+def _of_owner(issued: Issued, owner: str, parts: Sequence[Part], amount: Decimal) -> list[OwnerLine]:
+    statement, settled = issued.statement, issued.settled
+    pay = pay_lines(parts, settled.terms.get(owner), settled.excused)
+    shared = amount - sum((line.amount for line in pay), NOTHING)
+    cents = apportion(int(shared / CENT), whole_weights([part.gained_kwh for part in parts]))
     lines = [
         OwnerLine(derive("line", statement, owner, part.meter), SHARE, part.meter, part.gained_kwh, each * CENT)
         for part, each in zip(parts, cents, strict=True)
     ]
-    for part in parts:
-        for cause, kwh in sorted(part.lacks_kwh.items()):
-            name = derive("line", statement, owner, part.meter, cause)
-            lacking = -round(kwh, GRAIN_KWH)
-            lines.append(OwnerLine(name, SHORTFALL, part.meter, lacking, NOTHING, cause, is_excused(cause)))
+    for line in pay:
+        name = derive("line", statement, owner, line.meter, line.kind, line.cause)
+        excused = line.cause in settled.excused
+        lines.append(OwnerLine(name, line.kind, line.meter, line.kwh, line.amount, line.cause, excused))
     return lines

@@ -5,17 +5,16 @@ It is a value: encoded, the same inputs give the same bytes, which is how a re-r
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from tieline.contract.pay import PoolShares, owner_shares
+from tieline.contract.pay import CENT, PoolShares, owner_shares
 from tieline.market.settlement import DAY_AHEAD, Basis, Line
+from tieline.pool.owner_pay import GRAIN_KWH, OwnerTerms, pay_lines
 
 NOTHING = Decimal("0.00")
-GRAIN_KWH = 6
-"""Energies by which money is shared are rounded to the milliwatt-hour, so that their last bits decide nothing."""
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +84,10 @@ class Settled(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     lines: tuple[Line, ...]
     parts: tuple[Part, ...]
     flags: tuple[str, ...]
+    excused: tuple[str, ...] = ()
+    """Causes that the table excused when it was settled."""
+    terms: dict[str, OwnerTerms] = {}
+    """What contracts say of each owner's share and pay; an owner without is paid by `operator_frac` alone."""
 
     @property
     def total(self) -> Decimal:
@@ -109,6 +112,29 @@ class Settled(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 found[part.owner] = round(found.get(part.owner, 0.0) + part.gained_kwh, GRAIN_KWH)
         return found
 
+    def by_owner(self) -> dict[str, list[Part]]:
+        """Return each owner's meters."""
+        found: dict[str, list[Part]] = {}
+        for part in self.parts:
+            if part.owner:
+                found.setdefault(part.owner, []).append(part)
+        return found
+
     def shares_of(self, total: Decimal) -> PoolShares:
-        """Return who gets what of a total, by what each owner gained here."""
-        return owner_shares(total, NOTHING, self.operator_frac, self.owner_kwh())
+        """Return who gets what of a total, by what each owner gained here and what his contract says.
+
+        A contract's share is taken of what the owner's energy earned; what it pays beside that is the operator's to
+        give, and what it charges the operator's to have.
+        """
+        if not self.terms:
+            return owner_shares(total, NOTHING, self.operator_frac, self.owner_kwh())
+        whole = owner_shares(total, NOTHING, Decimal(0), self.owner_kwh())
+        undistributed = whole.undistributed - (whole.undistributed * self.operator_frac).quantize(CENT, ROUND_HALF_EVEN)
+        owners = {}
+        for owner, parts in self.by_owner().items():
+            terms = self.terms.get(owner)
+            frac = terms.share_frac if terms else 1 - self.operator_frac
+            pay = sum((line.amount for line in pay_lines(parts, terms, self.excused)), NOTHING)
+            owners[owner] = (whole.owners[owner] * frac).quantize(CENT, ROUND_HALF_EVEN) + pay
+        operator = total - sum(owners.values(), NOTHING) - undistributed
+        return PoolShares(operator, owners, undistributed)

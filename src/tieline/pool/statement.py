@@ -6,7 +6,7 @@ given of the event in all. `InvariantError` where it isn't: then this program is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from tieline.errors import ConfigError, InvariantError
 from tieline.market.settlement import Line, shortfall_causes
 from tieline.pool.document import Cell, Column, Curve, Document, Table
 from tieline.pool.owner_lines import OwnerLine, owner_lines
+from tieline.pool.owner_pay import OwnerTerms
 from tieline.pool.settled import Part, Settled
 from tieline.pool.statement_book import Series
 from tieline.pool.statement_facts import Adjusted, Issued
@@ -85,10 +86,13 @@ def program_statement(series: Series, issued: Issued) -> Document:
         ("undistributed", "", None, sum((due.undistributed for due in dues), NOTHING)),
     ]
     says = f"Owners share by what their meters gained; the operator's part is {settled.operator_frac} of the total."
+    if settled.terms:
+        says += " Where a contract says otherwise its share and pay hold, and the operator has what is left."
     tables = [
         Table("line", "Earned", EARNED, tuple(earned), total=total),
         Table("share", "Shared", SHARED, tuple(rows), says, total),
         _causes(settled.lines),
+        *([_terms(settled.terms)] if settled.terms else []),
         *_explained(settled, settled.parts),
     ]  # fmt: skip
     return _document("program", settled.program, series, issued, tables, settled.parts, total)
@@ -125,7 +129,12 @@ def _owner_statement(series: Series, issued: Issued, owner: str, mine: dict[str,
         rows.append(tuple(cells.get(column.name) for column in OWNER_LINES))
     total = sum((row[-1] for row in rows if isinstance(row[-1], Decimal)), NOTHING)
     parts = [part for part in settled.parts if part.owner == owner]
+    terms = settled.terms.get(owner)
     says = "A shortfall costs an owner nothing here: what the pool bought back is in what all share."
+    if terms is not None:
+        says = (
+            f"By {terms.contract}, version {terms.version}: {terms.share_frac} of what the energy earned, and its pay."
+        )
     before = [(str(one.version), from_ns(at_ns).isoformat(), one.due.owners.get(owner, NOTHING))
               for at_ns, one in series.issued if one.version <= issued.version]  # fmt: skip
     columns = (
@@ -137,12 +146,30 @@ def _owner_statement(series: Series, issued: Issued, owner: str, mine: dict[str,
         Table("line", "Lines", OWNER_LINES, tuple(rows), says, total),
         Table("version", "Versions", columns, tuple(before)),
         _causes(mine[owner]),
+        *([_terms({owner: terms})] if terms is not None else []),
         *_explained(settled, parts),
     ]
     made = _document("owner", owner, series, issued, tables, parts, total)
     if issued is series.newest and series.owner_total(owner) != total:
         raise InvariantError(f"{issued.statement}: {owner} was given {series.owner_total(owner)}, lines say {total}")
     return made
+
+
+def _terms(terms: Mapping[str, OwnerTerms]) -> Table:
+    columns = tuple(
+        Column(name, title)
+        for name, title in (
+            ("owner", "owner"), ("contract", "contract"), ("version", "version"), ("share", "share"),
+            ("per_kwh", "pay a kWh"), ("per_call", "pay a call"), ("penalty_per_kwh", "charge a kWh lacking"),
+            ("penalty_per_call", "charge a missed call"),
+        )
+    )  # fmt: skip
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (owner, one.contract, str(one.version), str(one.share_frac), str(one.per_kwh), str(one.per_call),
+         str(one.penalty_per_kwh), str(one.penalty_per_call))
+        for owner, one in sorted(terms.items())
+    )  # fmt: skip
+    return Table("terms", "What contracts say", columns, rows, "What is excused is never charged.")
 
 
 def _upto(series: Series, issued: Issued, one: Adjusted) -> bool:
