@@ -122,7 +122,7 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
             accepted.append(instruction.id)
         else:
             declined.append((instruction.id, refusal))
-        award = award_at(state, instruction.pool, instruction.start_ns)
+        award = award_at(state, instruction.pool, instruction.start_ns, instruction.product)
         if award is not None and derive("award", award.id) not in causes:
             causes.append(derive("award", award.id))
     answer = BatchAnswer(batch.uid, tuple(accepted), tuple(declined))

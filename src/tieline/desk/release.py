@@ -36,8 +36,8 @@ SPREAD_S: dict[Kind, float] = {
 start, 0 to 600 s."""
 LATEST_NS, AGAIN_NS = 45 * MINUTE_NS, 2 * MINUTE_NS
 """For how long after its turn one waits for room at most, and when it is looked at again."""
-LEAST, FRAC = 20, 0.05
-"""So many, or this share, of what has a rebound in the fleet or on a feeder may come back together unstaged."""
+LEAST, LEAST_OF_FEEDER, FRAC = 20, 5, 0.05
+"""So many of what has a rebound, in the fleet and on a feeder, or this share, may come back together unstaged."""
 _SPREAD = np.zeros(len(KIND_CODE))
 for _kind, _seconds in SPREAD_S.items():
     _SPREAD[KIND_CODE[_kind]] = _seconds
@@ -80,7 +80,7 @@ def _are_many(state: DeskState, rows: Rows, fresh: Mask) -> Mask:
     """Return which rows are let go among many: of the whole fleet, or of their own feeder."""
     has_rebound = _SPREAD[state.fleet.kinds] > 0
     feeder_of, none = state.limiter.feeder_of, len(state.limiter.feeders)
-    few = np.maximum(LEAST, FRAC * np.bincount(feeder_of[has_rebound], minlength=none + 1))
+    few = np.maximum(LEAST_OF_FEEDER, FRAC * np.bincount(feeder_of[has_rebound], minlength=none + 1))
     few[none] = np.inf
     many: Mask = (np.bincount(feeder_of[rows[fresh]], minlength=none + 1) > few)[feeder_of[rows]]
     return many | (int(fresh.sum()) > max(LEAST, FRAC * float(has_rebound.sum())))
