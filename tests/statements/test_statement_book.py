@@ -244,3 +244,15 @@ def test_the_table_of_causes_splits_the_lack_and_the_rest_is_underperformed(fold
     by_cause = told["shortfall_by_cause"]
     assert by_cause["opt_out"] == "-2.40" and by_cause["dno_limit"] == "-0.20"  # 12 and 1 kWh at 200 $/MWh
     assert sum(Decimal(line["amount"]) for line in told["lines"]) == Decimal(told["total"])
+
+
+def test_a_registration_as_one_has_its_meters_causes_and_no_owners_and_says_so(
+    opened: Tieline, issue: tuple[str, ...]
+) -> None:
+    as_one = tuple("registration" if word == "meter" else word for word in issue)
+    told = opened(*as_one, "--at", "2024-08-02T00:00:00Z")
+    assert told["due"]["owners"] == {} and any("no owner has a share" in flag for flag in told["flags"])
+    # Where one meter lacks a reading the sum has none: no meter data for an hour, and b's causes in another.
+    lacks = opened("performance", "--book", "book")["all"]["lacks_kwh"]
+    assert lacks["opt_out"] == pytest.approx(12.0) and lacks["dno_limit"] == pytest.approx(1.0)
+    assert lacks["no_meter_data"] == pytest.approx(28.0)

@@ -79,6 +79,8 @@ def settled_of(asked: Asked) -> Settled:
     parts = _parts(one, sites, asked.sites)
     owners = {part.owner for part in parts if part.owner}
     terms, notes = owner_terms(asked.contracts, owners, asked.program, asked.currency, event)
+    if not owners:
+        notes = [*notes, "settled as one: no owner has a share, what is not the operator's is undistributed"]
     made = Settled(
         program=asked.program, market=asked.market, operator=asked.operator, currency=asked.currency,
         zone=event.zone.key, start_ns=event.start_ns, end_ns=event.end_ns, step_ns=one.made.step_ns,
@@ -203,8 +205,9 @@ def _lacks(
     found: dict[str, float] = {}
     for k, sold in enumerate(sold_kwh.tolist()):
         lacking_w = (sold - float(base.performance[k])) * 1e3 / hours
-        known_w = one.known.meter_w(meter, k)
-        for cause, watts in one.known.pool.get(k, {}).items():
+        # A registration as one has no name: what is known of any of its meters is known of it.
+        known_w = one.known.meter_w(meter, k) if meter else one.known.pool_w(k)
+        for cause, watts in one.known.pool.get(k, {}).items() if meter else ():
             known_w[cause] = known_w.get(cause, 0.0) + watts * weight
         for cause, watts in split_lack(lacking_w, known_w, otherwise(bool(base.missing[k]))).items():
             found[cause] = found.get(cause, 0.0) + watts * hours / 1e3
