@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from desk_stage import Stage1, fleet_of
 
+from tieline.desk.ports import Award
 from tieline.desk.wants import unlimited_w
 from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS
@@ -50,3 +51,26 @@ def test_under_an_import_limit_what_could_feed_in_makes_no_room_for_what_draws()
     fleet.available_up_w[:3] = 5_000.0
     assert unlimited_w(stage.state, ROWS, -6_000.0, np.inf, stage.clock.ns) == told_w
     assert told_w <= 2_000.0 - 5_000.0, "both plants give 1 kW, and the tank that heats goes on"
+
+
+def test_a_store_held_at_its_cap_counts_at_all_that_it_can_give_while_an_award_asks_for_power_or_will_soon() -> None:
+    """The battery is held to draw 500 W and not called, as the limit leaves it nothing to give."""
+    stage = limited()
+    state, now_ns = stage.state, stage.clock.ns
+    state.fleet.power_w[2], state.commands.high_w[2], state.commands.target_w[2] = -500.0, -500.0, np.nan
+    state.fleet.available_up_w[2] = 5_500.0
+    at_rest_w = unlimited_w(state, ROWS, -np.inf, 4_000.0, now_ns)
+    for start_ns, counts in ((now_ns - HOUR_NS // 2, True), (now_ns + HOUR_NS // 4, True), (now_ns + HOUR_NS, False)):
+        state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", start_ns, start_ns + HOUR_NS, 9_000.0, 50.0)
+        gain_w = unlimited_w(state, ROWS, -np.inf, 4_000.0, now_ns) - at_rest_w
+        assert gain_w == pytest.approx(5_000.0 if counts else 0.0)
+
+
+def test_loads_that_a_limit_holds_off_count_at_their_size_as_they_would_all_begin_at_once() -> None:
+    stage = limited()
+    state, now_ns = stage.state, stage.clock.ns
+    state.commands.high_w[:], state.commands.target_w[:] = 5_000.0, np.nan
+    state.fleet.power_w[:3] = 0.0
+    before_w = unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns)
+    state.commands.low_w[4] = 0.0  # a tank of 5 kW that ran half of the time is held off
+    assert before_w - unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns) == pytest.approx(5_000.0)

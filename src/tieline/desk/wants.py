@@ -31,6 +31,8 @@ TURNS_FRAC, TRIES_FRAC = 0.4, 0.1
 and so much of what may have no need to run may be tried at a time."""
 FOLLOWS_NS = 90 * SECOND_NS
 """What a device was told shows at its meter by then."""
+SOON_NS = 30 * MINUTE_NS
+"""What an award asks within so long counts for whether a limit can end."""
 NEAR_FRAC = 0.9
 """A load that draws this share of its cap or more is held down by it."""
 PROBES_FRAC = 0.2
@@ -124,21 +126,36 @@ def _first_part(
     return first
 
 
-def would_w(state: DeskState, rows: Rows, side: float, now_ns: int) -> float:
-    """Return what rows would draw (side above 0) or give (below) together if no limit held them (W, 0 or more)."""
+def would_w(state: DeskState, rows: Rows, side: float, now_ns: int, *, at_once: bool = False) -> float:
+    """Return what rows would draw (side above 0) or give (below) together if no limit held them (W, 0 or more).
+
+    `at_once`: in the moment that they are let go. Rooms that grew warm and tanks that grew cold begin together then,
+    whatever share of them would run else.
+    """
     fleet, last = state.fleet, state.commands
     unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     now_w = np.where(unfit | np.isnan(fleet.power_w[rows]), state.base_w[rows], fleet.power_w[rows])
     if side > 0:
         wants_w, _ = wants(state, rows, -now_w, now_ns)
+        if at_once:
+            wants_w = np.where(_held_off(state, rows, now_ns), fleet.max_absorb_w[rows], wants_w)
     else:
-        held = (last.valid_until_ns[rows] > now_ns) & (now_w >= NEAR_FRAC * last.high_w[rows])
+        high_w = last.high_w[rows]
+        held = (last.valid_until_ns[rows] > now_ns) & (now_w >= high_w - (1.0 - NEAR_FRAC) * np.abs(high_w))
         # A plant that is held knows what the sun would give; its base is that of the cloud that the limit came under.
-        # Of one that is called up to its cap nobody knows how far it would be called: it counts at all that it can.
+        # Of one that is called up to its cap nobody knows how far it would be called: it counts at all that it can. So
+        # does a store at its cap while an award asks for power, as the market calls it once the limit is gone.
         more = (fleet.kinds[rows] == KIND_CODE[Kind.PV]) | np.isfinite(last.target_w[rows])
+        more |= (fleet.energy_wh[rows] > 0) & _asks_up(state, now_ns)
         sun_w = now_w + np.where(more, np.nan_to_num(fleet.available_up_w[rows]), 0.0)
         wants_w = np.where(held, np.maximum(sun_w, state.base_w[rows]), now_w)
     return float(np.maximum(wants_w, 0.0).sum())
+
+
+def _asks_up(state: DeskState, now_ns: int) -> bool:
+    """Whether an award asks for more power now, or will soon."""
+    awards = state.awards.values()
+    return any(a.power_w > 0 and a.start_ns <= now_ns + SOON_NS and now_ns < a.end_ns for a in awards)
 
 
 def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_ns: int) -> float:
@@ -154,19 +171,15 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
     if imports and exports:
         imports = float(now_w.sum()) < 0.0
     if imports:
-        would = would_w(state, rows, 1.0, now_ns) + _held_off_w(state, rows, now_ns)
-        return float(np.maximum(now_w, 0.0).sum()) - would
+        return float(np.maximum(now_w, 0.0).sum()) - would_w(state, rows, 1.0, now_ns, at_once=True)
     return would_w(state, rows, -1.0, now_ns) - float(np.maximum(-now_w, 0.0).sum())
 
 
-def _held_off_w(state: DeskState, rows: Rows, now_ns: int) -> float:
-    """Return what loads that a limit holds off would draw together beyond their mean, were they all let go at once (W).
-
-    Rooms that grew warm and tanks that grew cold all begin together, whatever share of them would run else.
-    """
+def _held_off(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
+    """Return which loads that are on or off a limit holds off that are known to want to run."""
     fleet, last = state.fleet, state.commands
-    size_w, mean_w = fleet.max_absorb_w[rows], np.maximum(-state.base_w[rows], 0.0)
+    size_w = fleet.max_absorb_w[rows]
     held_off = IS_SWITCHED[fleet.kinds[rows]] & (last.valid_until_ns[rows] > now_ns) & np.isnan(last.target_w[rows])
     held_off &= (last.low_w[rows] > -0.5 * size_w) & (state.release_at_ns[rows] <= now_ns)
-    known = (mean_w > WANTS_FRAC * size_w) & (now_ns - state.idle_ns[rows] >= RESTS_NS)
-    return float(np.maximum(size_w - mean_w, 0.0)[held_off & known].sum())
+    known = (-state.base_w[rows] > WANTS_FRAC * size_w) & (now_ns - state.idle_ns[rows] >= RESTS_NS)
+    return held_off & known

@@ -136,9 +136,9 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
 @click.option("--port", default=8080, show_default=True, type=PORT, help="Port of the console; 0 picks a free one.")
 @click.option("--wire", is_flag=True, help="With --headless: over real sockets on wall time, --speed times as fast.")
 @click.option("--headless", is_flag=True, help="Play the story on virtual time, without a screen.")
-@click.option("--for", "duration", default="1d", show_default=True, help="How long, such as 90m, 6h or 1d.")
-@click.option("--data", "data", type=click.Path(), help="Keep journal and registry in this folder.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--for", "duration", default="1d", show_default=True, help="With --headless: how long: 90m, 6h, 1d.")
+@click.option("--data", "data", type=click.Path(), help="With --headless: keep journal and registry in this folder.")
+@click.option("--json", "as_json", is_flag=True, help="With --headless: one JSON object on standard output.")
 @click.pass_context
 def demo(
     ctx: click.Context,

@@ -125,9 +125,10 @@ def opted_out(told: Told) -> Promise:
     """Its measured power is back at its own base; a device out of reach, or one that was not called, proves nothing."""
     seen = told.opt_out
     off_w = abs(seen["power_after_60s_w"] - seen["base_w"])
+    whose = " of the story's clock, 3 s of the wall's," if seen["waited_s"] > 60.0 else ""
     evidence = (
         f"{seen['resource']}: {seen['power_before_w'] / 1e3:.2f} kW before, "
-        f"{seen['power_after_60s_w'] / 1e3:.2f} kW at its meter {seen['waited_s']:.0f} s after, "
+        f"{seen['power_after_60s_w'] / 1e3:.2f} kW at its meter {seen['waited_s']:.0f} s{whose} after, "
         f"its own base {seen['base_w'] / 1e3:.2f} kW"
     )
     if not (seen["device_was_in_reach"] and seen["was_called"]):
