@@ -154,7 +154,7 @@ def test_what_the_iso_does_not_call_as_we_declared_no_more_is_ours_and_not_its_i
         stage = Pool()
         stage.state.declared["pool-1"] = ((HOUR - HOUR_NS, (declared_w, 0.0)),)
         last = HOUR + 5 * MINUTE_NS
-        stage.state.instructions["pool-1"] = {
+        stage.state.instructions["pool-1", "ENERGY"] = {
             HOUR: Instruction("i", "b", "pool-1", "ENERGY", HOUR, last, 10_000.0, 50.0, 1)
         }
         await stage.beats(7)

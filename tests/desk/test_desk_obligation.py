@@ -45,7 +45,7 @@ def test_a_revision_that_begins_within_the_step_holds_from_there_on() -> None:
     state = Stage1(fleet_of([Kind.BATTERY])).state
     state.awards["a"] = AWARD
     middle, end = HOUR + DISPATCH_STEP_NS // 2, HOUR + DISPATCH_STEP_NS
-    state.instructions["pool-1"] = {HOUR: told(HOUR, end, 6_000.0, 1), middle: told(middle, end, 4_000.0, 2)}
+    state.instructions["pool-1", "ENERGY"] = {HOUR: told(HOUR, end, 6_000.0, 1), middle: told(middle, end, 4_000.0, 2)}
     asked = [owed(state, "pool-1", at) for at in (HOUR, middle - 1, middle, end - 1, end, HOUR + HOUR_NS)]
     assert [None if debt is None else debt.power_w for debt in asked] == [6e3, 6e3, 4e3, 4e3, 6e3, None]
     assert [debt.is_instructed for debt in asked[:-1]] == [True, True, True, True, False]
@@ -139,17 +139,25 @@ def test_an_award_of_a_reserve_asks_for_nothing_until_an_instruction_calls_it(pr
     state.awards["b"] = replace(AWARD, id="b", power_w=2_000.0)
     found = owed(state, "pool-1", HOUR)
     assert found is not None and found.power_w == 2_000.0
-    state.instructions["pool-1"] = {HOUR: replace(told(HOUR, HOUR + DISPATCH_STEP_NS, 4_000.0, 1), product=product)}
+    call = replace(told(HOUR, HOUR + DISPATCH_STEP_NS, 4_000.0, 1), product=product)
+    state.instructions["pool-1", product] = {HOUR: call}
+    found = owed(state, "pool-1", HOUR)
+    assert found is not None and found.power_w == 6_000.0, "beside the energy that was sold, not instead of it"
+    state.instructions["pool-1", "ENERGY"] = {HOUR: told(HOUR, HOUR + DISPATCH_STEP_NS, 1_000.0, 1)}
+    found = owed(state, "pool-1", HOUR)
+    assert found is not None and found.power_w == 5_000.0
+    state.awards.clear(), state.instructions.pop(("pool-1", "ENERGY"))
     found = owed(state, "pool-1", HOUR)
     assert found is not None and found.power_w == 4_000.0
+    assert owed(state, "pool-1", HOUR + DISPATCH_STEP_NS) is None
 
 
 @given(st.lists(st.tuples(st.integers(-40, 40), st.integers(1, 30)), max_size=8), st.integers(-60, 60))
 def test_the_next_call_is_the_first_start_or_end_that_is_still_to_come(told_at: list, now: int) -> None:
     state, half_ns = Stage1(fleet_of([Kind.BATTERY])).state, 30 * SECOND_NS
     made = [told(HOUR + at * half_ns, HOUR + (at + long) * half_ns, 1e3, 1) for at, long in sorted(told_at)]
-    state.instructions["pool-1"] = {one.start_ns: one for one in made}
-    kept = state.instructions["pool-1"].values()
+    state.instructions["pool-1", "ENERGY"] = {one.start_ns: one for one in made}
+    kept = state.instructions["pool-1", "ENERGY"].values()
     at_ns = HOUR + now * half_ns
     later = [at for one in kept for at in (one.start_ns, one.end_ns) if at > at_ns]
     assert next_call_ns(state, at_ns) == min(later, default=FOREVER_NS)

@@ -114,7 +114,8 @@ def _batch_taken(state: DeskState, record_id: str, fact: facts.BatchTaken) -> No
     accepted = set(fact.answer.accepted)
     for instruction in fact.batch.instructions:
         if instruction.id in accepted:
-            state.instructions.setdefault(instruction.pool, {})[instruction.start_ns] = instruction
+            of = instruction.pool, instruction.product
+            state.instructions.setdefault(of, {})[instruction.start_ns] = instruction
 
 
 def _ask_granted(state: DeskState, record_id: str, fact: facts.AskGranted) -> None:

@@ -142,7 +142,7 @@ def _instruction_refusal(
     refusal = _unsold(state, instruction)
     if refusal is not None:
         return refusal
-    newest = state.instructions.get(instruction.pool, {}).get(instruction.start_ns)
+    newest = state.instructions.get((instruction.pool, instruction.product), {}).get(instruction.start_ns)
     # Revisions count up within a start; batches may overtake each other on their way.
     if newest is not None and newest.revision >= instruction.revision:
         return Refusal(

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from tieline.desk import asks, charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
-from tieline.desk.facts import AvailabilityDeclared, IntervalTracked, PositionChanged
+from tieline.desk.facts import IntervalTracked
 from tieline.desk.obligation import DISPATCH_STEP_NS, ENERGY, Obligation, award_at, committed_until, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
 from tieline.desk.state import DeskState
-from tieline.errors import LinkDown, PeerError
+from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.ids import derive
 from tieline.pool.availability import Available, by_group
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
@@ -39,8 +39,6 @@ DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
 """The market is told anew once what it was told is untrue by so much, and this share of what is sold, for two beats."""
 OURS_FRAC = 0.02
 """An instruction as near to what was declared follows from that: it is rounded to the ISO's steps."""
-TELEMETRY = "telemetry of "
-"""Before the pool's name: the cause of a declaration that no record made necessary."""
 ACTS_NS = 10 * MINUTE_NS
 """For how long the market may still instruct by what it was told before."""
 LOST_H = 1 / 12
@@ -87,8 +85,7 @@ class Cycle:
         self._last_ns, self._began_ns = 0, 0
         self.beats = 0
         self._causes: list[str] = []
-        self._unsure = set(desk.state.declared)
-        """Pools that an earlier run spoke for: its last word may have gone out unrecorded, so one more is said."""
+        self.upward = Upward(desk, self._is_heard)
 
     def because(self, cause: str) -> None:
         """Note the record that makes a beat necessary; one under way takes it up at pools that it has yet to split."""
@@ -121,12 +118,13 @@ class Cycle:
             await self._charge(pool, now_ns)
             self._note_moved(pool, now_ns)
             if pool.undeclared:
-                await self._declare(pool, pool.undeclared)
+                self.upward.later(pool, pool.undeclared, now_ns)
         if all(pool.heard == len(self._causes) for pool in self.pools.values()):
             self._causes.clear()
             for pool in self.pools.values():
                 pool.heard = 0
         await self.desk.settle()
+        await self.upward.flush()
         self.beats += 1
 
     async def _derate(self, pool: PoolDesk, now_ns: int, cause: str) -> None:
@@ -175,7 +173,7 @@ class Cycle:
                 pool.causes.append(entry.id)
         await self.desk.commit(entries)
         if cause:
-            await self._tell_upward(pool, obligation, split, before, former_w, cause, now_ns)
+            self._tell_upward(pool, obligation, split, before, former_w, cause, now_ns)
 
     async def _charge(self, pool: PoolDesk, now_ns: int) -> None:
         """Fill the pool's stores in cheap hours for its awards."""
@@ -197,7 +195,7 @@ class Cycle:
         split = redispatch.Allocation(pool.rows, self.desk.state.base_w[pool.rows], nothing, 0.0, 0.0)
         return redispatch.decide_claims(self.desk.state, idle, split, now_ns, f"nothing owed by {pool.pool}")
 
-    async def _tell_upward(
+    def _tell_upward(
         self,
         pool: PoolDesk,
         obligation: Obligation,
@@ -207,17 +205,13 @@ class Cycle:
         cause: str,
         now_ns: int,
     ) -> None:
-        """Record how the position changed, and re-declare it to the market (R18: within 5 s)."""
-        state = self.desk.state
+        """Have it recorded how the position changed, and re-declared to the market (R18: within 5 s)."""
         rose = np.flatnonzero(np.abs(split.share_w) > np.abs(former_w) + redispatch.MOVED_W)
         gains = np.argsort(-np.abs(split.share_w[rose] - former_w[rose]), kind="stable")
-        substitutes = tuple(state.fleet.id_of(int(pool.rows[rose[k]])) for k in gains[:50])
-        fact = PositionChanged(
-            pool.pool, cause, before[0], pool.available[0], before[1], pool.available[1],
-            obligation.power_w, split.feasible_w - pool.trim_w, substitutes, await self._declare(pool, cause),
-        )  # fmt: skip
-        entry = Entry(derive("position", pool.pool, cause, now_ns), fact, pool.pool, (cause, obligation.because))
-        await self.desk.commit([entry])
+        substitutes = tuple(self.desk.state.fleet.id_of(int(pool.rows[rose[k]])) for k in gains[:50])
+        feasible_w = split.feasible_w - pool.trim_w
+        moved = Moved(before, pool.available, obligation.power_w, feasible_w, substitutes, obligation.because)
+        self.upward.later(pool, cause, now_ns, moved)
 
     def _note_moved(self, pool: PoolDesk, now_ns: int) -> None:
         """See to it that a declaration that telemetry has made untrue is renewed, where it matters for what is sold.
@@ -233,7 +227,7 @@ class Cycle:
         ]
         if not self._is_heard(pool):
             return
-        unsure = pool.pool in self._unsure and any(sold_w)
+        unsure = pool.pool in self.upward.unsure and any(sold_w)
         pool.differs = pool.differs + 1 if unsure or any(matters) else 0
         if pool.differs >= DECLARES_BEATS and not pool.undeclared:
             pool.undeclared = TELEMETRY + pool.pool
@@ -248,27 +242,6 @@ class Cycle:
         told = (commands.valid_until_ns[pool.rows] > self._last_ns) & np.isfinite(commands.target_w[pool.rows])
         least = HEARD_FRAC * told.sum() if self._is_fresh(self._last_ns) else 0.0
         return bool(heard.any() and (heard & told).sum() >= least)
-
-    async def _declare(self, pool: PoolDesk, cause: str) -> bool:
-        """Tell the market what the pool can do; where it can't be told now, the next beat tries again."""
-        market = self.desk.market
-        if market is None:
-            return False
-        if not self._is_heard(pool):
-            pool.undeclared = cause
-            return False
-        told = pool.available
-        try:
-            await market.declare(pool.pool, told[0], told[1], cause)
-        except (LinkDown, PeerError):
-            pool.undeclared = cause
-            return False
-        pool.undeclared, pool.differs = "", 0
-        self._unsure.discard(pool.pool)
-        fact = AvailabilityDeclared(pool.pool, cause, self._last_ns, *told)
-        causes = () if cause.startswith(TELEMETRY) else (cause,)
-        await self.desk.commit([Entry(derive("declared", pool.pool, cause, self._last_ns), fact, pool.pool, causes)])
-        return True
 
     # --- tallying --------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tieline.desk.ports import Award, Instruction
@@ -36,30 +37,47 @@ def award_at(state: DeskState, pool: str, instant_ns: int, product: str = "") ->
     return min(covering, key=lambda award: award.product != ENERGY, default=None)
 
 
-def instruction_at(state: DeskState, pool: str, instant_ns: int) -> Instruction | None:
-    """Return the newest instruction of the dispatch step that an instant lies in; None: nothing was told of it.
+def instruction_at(state: DeskState, pool: str, instant_ns: int, product: str = ENERGY) -> Instruction | None:
+    """Return the newest instruction of a product for the dispatch step that an instant lies in; None: none was told.
 
     A revision may begin within the step, and holds from there on: the step's first instruction then holds until it.
     """
-    step_ns, told = floor_ns(instant_ns, DISPATCH_STEP_NS), state.instructions.get(pool, {})
+    step_ns, told = floor_ns(instant_ns, DISPATCH_STEP_NS), state.instructions.get((pool, product), {})
     begun = [start_ns for start_ns in told if step_ns <= start_ns <= instant_ns < told[start_ns].end_ns]
     return told[max(begun)] if begun else None
 
 
+def calls_at(state: DeskState, pool: str, instant_ns: int) -> list[Instruction]:
+    """Return the instructions that hold at an instant, one a product at most."""
+    products = sorted(product for of, product in state.instructions if of == pool)
+    found = (instruction_at(state, pool, instant_ns, product) for product in products)
+    return [call for call in found if call is not None]
+
+
 def owed(state: DeskState, pool: str, instant_ns: int) -> Obligation | None:
-    """Return what the pool owes at an instant: its newest instruction, else its award of energy, else nothing."""
+    """Return what the pool owes at an instant: what is instructed, else awarded, of energy, and what calls of reserves,
+    regulation and capacity ask beside it; None: nothing.
+    """
+    energy = _energy_owed(state, pool, instant_ns)
+    calls = [call for call in calls_at(state, pool, instant_ns) if call.product != ENERGY]
+    if not calls:
+        return energy
+    newest = max(calls, key=lambda call: (call.start_ns, call.revision))
+    parts: list[Instruction | Obligation] = [*calls, *([] if energy is None else [energy])]
+    return Obligation(
+        pool, math.fsum(part.power_w for part in parts), max(part.start_ns for part in parts),
+        min(part.end_ns for part in parts), derive("batch", newest.batch), newest.price_per_mwh, True,
+    )  # fmt: skip
+
+
+def _energy_owed(state: DeskState, pool: str, instant_ns: int) -> Obligation | None:
     step_ns = floor_ns(instant_ns, DISPATCH_STEP_NS)
     instruction = instruction_at(state, pool, instant_ns)
     if instruction is not None:
         return Obligation(
-            pool,
-            instruction.power_w,
-            instruction.start_ns,
-            instruction.end_ns,
-            derive("batch", instruction.batch),
-            instruction.price_per_mwh,
-            True,
-        )
+            pool, instruction.power_w, instruction.start_ns, instruction.end_ns, derive("batch", instruction.batch),
+            instruction.price_per_mwh, True,
+        )  # fmt: skip
     award = award_at(state, pool, instant_ns, ENERGY)
     if award is None:
         return None

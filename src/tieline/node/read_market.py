@@ -18,7 +18,7 @@ from tieline.desk.desk_views import (
     StatementView,
 )
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from_record
-from tieline.desk.obligation import owed
+from tieline.desk.obligation import ENERGY, owed
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import counted_w
 from tieline.desk.views import Commitment, Overview
@@ -144,7 +144,7 @@ def _hour(
     end_ns = start_ns + HOUR_NS
     offer = next((o for o in state.offers.values() if o.pool == pool and o.start_ns == start_ns), None)
     award = next((a for a in state.awards.values() if a.pool == pool and a.start_ns == start_ns), None)
-    told = [i for at, i in state.instructions.get(pool, {}).items() if start_ns <= at < end_ns]
+    told = [i for at, i in state.instructions.get((pool, ENERGY), {}).items() if start_ns <= at < end_ns]
     gave = [i for i in seen if start_ns <= i.start_ns < end_ns]
     # Over the same intervals, so that the three agree on one line; before the first of them, what was told.
     asked_w = [i.asked_w for i in gave] or [i.power_w for i in told]

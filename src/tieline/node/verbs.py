@@ -167,6 +167,8 @@ def _tell(answer: dict[str, Any]) -> None:
         click.echo(f"  controlled by {winner['source']} ({winner['level']}): {answer['target_w']:.0f} W")
         click.echo(f"  because of {winner['because']}, since {winner['from']}")
     click.echo(f"  allowed: {answer['low_w']:.0f} W to {answer['high_w']:.0f} W")
+    if answer["waits"]:
+        click.echo(f"  {answer['waits']}")
     for limit in answer["limits"]:
         ends = f"{limit['low_w']:.0f} W to {limit['high_w']:.0f} W"
         click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}")
@@ -199,11 +201,11 @@ def _tell_group(answer: dict[str, Any]) -> None:
         whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
         click.echo(f"  limit on {limit['resources']} of them{whole}: {ends} {_by(limit['by'])}")
     _tell_ended(answer)
-    award, called = answer["award"], answer["instruction"]
+    award = answer["award"]
     if award:
         price = f"at {award['price_per_mwh']:.2f} a MWh until {award['to']} ({award['id']} of {award['offer']})"
         click.echo(f"  awarded {award['power_w']:.0f} W of {award['product']} {price}")
-    if called:
+    for called in answer["instructions"]:
         click.echo(
             f"  instructed {called['power_w']:.0f} W of {called['product']} until {called['to']} ({called['id']})"
         )

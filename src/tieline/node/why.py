@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.apply import apply
+from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, IntervalTracked, from_record
 from tieline.desk.modes import feeder_of, mode_of
-from tieline.desk.obligation import award_at, instruction_at, owed
+from tieline.desk.obligation import award_at, calls_at, owed
 from tieline.desk.state import LAPSED, DeskState, EndedAsk
 from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
@@ -26,6 +27,7 @@ from tieline.node.journals import journal_to_read
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
+from tieline.resource.level import Level
 from tieline.store.trace import trace
 from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, iso
 
@@ -120,6 +122,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         ],
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
+        "waits": _waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "ended": _ended(state, resource, past.at_ns),
         "feeder": feeder or None,
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
@@ -129,6 +132,25 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "chain": _chain(journal, winner),
         "chains": {batch: _chain(journal, batch) for batch in named if batch in placed},
     }  # fmt: skip
+
+
+def _waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> str:
+    """Return why a device was not told yet what is in force; empty: it was, or nothing holds it back."""
+    rows = np.array([row], np.int32)
+    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
+    goal_w = end_w(state, rows, np.array([np.nan if target_w is None else target_w]), low_w, high_w)
+    moves_w = float(np.abs(goal_w - last_end_w(state, rows, now_ns))[0])
+    if state.release_at_ns[row] > now_ns:
+        return f"it comes back in turn, at {iso(int(state.release_at_ns[row]))}"
+    if moves_w <= 1.0:
+        return ""
+    limiter, feeder = state.limiter, int(state.limiter.feeder_of[row])
+    (spent_feeder_w, spent_w), most_w = limiter.spent(now_ns), float(limiter.feeder_w[feeder])
+    if spent_feeder_w[feeder] + moves_w > most_w:
+        return f"its step waits: {spent_feeder_w[feeder]:.0f} W of {most_w:.0f} W a minute were moved on its feeder"
+    if spent_w + moves_w > limiter.system_w:
+        return f"its step waits: {spent_w:.0f} W of {limiter.system_w:.0f} W a minute were moved in all"
+    return ""
 
 
 def in_force(state: DeskState, row: int, now_ns: int) -> list[str]:
@@ -217,7 +239,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     by = Counter(word for word in controllers(state, settled.winner) if word is not None)
     own = of_whole(state, resource, past.at_ns)
     others = of_others(state, resource, past.at_ns)
-    debt, instruction = owed(state, resource, past.at_ns), instruction_at(state, resource, past.at_ns)
+    debt, calls = owed(state, resource, past.at_ns), calls_at(state, resource, past.at_ns)
     award = award_at(state, resource, past.at_ns)
     because = [debt.because] if debt is not None else []
     return {
@@ -246,10 +268,13 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
             "id": award.id, "offer": award.offer, "product": award.product, "power_w": award.power_w,
             "price_per_mwh": award.price_per_mwh, "from": iso(award.start_ns), "to": iso(award.end_ns),
         },
-        "instruction": None if instruction is None else {
-            "id": instruction.id, "product": instruction.product, "power_w": instruction.power_w,
-            "from": iso(instruction.start_ns), "to": iso(instruction.end_ns),
-        },
+        "instructions": [
+            {
+                "id": call.id, "product": call.product, "power_w": call.power_w,
+                "from": iso(call.start_ns), "to": iso(call.end_ns),
+            }
+            for call in calls
+        ],
         "feeder_mode": mode_of(state, resource).value if fleet.kind_of(resource) is Kind.FEEDER else None,
         "chains": {name: _chain(journal, name) for name in [*because, *(batch.id for batch, _ in [*own, *others])]},
     }  # fmt: skip

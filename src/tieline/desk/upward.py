@@ -1,0 +1,108 @@
+"""Tells the market what a pool can do, and records how its position changed: once the devices were told.
+
+A market that takes calls and doesn't answer would else hold up what a grid operator's limit asks of the devices. Where
+there is somebody to run it (`spawn`), it runs beside the beats; one declaration is out at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tieline.desk.entry import Entry
+from tieline.desk.facts import AvailabilityDeclared, PositionChanged
+from tieline.errors import LinkDown, PeerError
+from tieline.ids import derive
+
+if TYPE_CHECKING:
+    from tieline.desk.cycle import PoolDesk
+    from tieline.desk.desk import Desk
+
+TELEMETRY = "telemetry of "
+"""Before the pool's name: the cause of a declaration that no record made necessary."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moved:
+    """How a pool's position changed: available before and after (W up, down), owed and feasible (W), who stepped in."""
+
+    before_w: tuple[float, float]
+    after_w: tuple[float, float]
+    owed_w: float
+    feasible_w: float
+    substitutes: tuple[str, ...]
+    because: str
+
+
+class Upward:
+    """What waits to be told to the market."""
+
+    def __init__(self, desk: Desk, is_heard: Callable[[PoolDesk], bool]) -> None:
+        """Make an empty queue; `is_heard` says whether a pool's devices were heard, so that its power is known."""
+        self.desk, self._is_heard = desk, is_heard
+        self.spawn: Callable[[Coroutine[Any, Any, None], str], object] | None = None
+        self.unsure = set(desk.state.declared)
+        """Pools that an earlier run spoke for: its last word may have gone out unrecorded, so one more is said."""
+        self._waiting: deque[tuple[PoolDesk, str, int, Moved | None]] = deque()
+        self._runs = False
+
+    def later(self, pool: PoolDesk, cause: str, now_ns: int, moved: Moved | None = None) -> None:
+        """Note that a pool is to be declared (R18: within 5 s); what waits for it already says the newest, too."""
+        if moved is not None or all(pool is not waits for waits, *_ in self._waiting):
+            self._waiting.append((pool, cause, now_ns, moved))
+
+    async def flush(self) -> None:
+        """Tell what waits; returns at once where it runs beside the beats."""
+        if not self._waiting or self._runs:
+            return
+        self._runs = True
+        if self.spawn is None:
+            await self._run()
+        else:
+            self.spawn(self._run(), "declarations")
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                pool, cause, now_ns, moved = self._waiting.popleft()
+                if moved is None and not pool.undeclared:
+                    continue  # what was out as it was noted said it all
+                try:
+                    is_told = await self._declare(pool, cause, now_ns)
+                    if moved is not None:
+                        await self._record(pool, cause, now_ns, moved, is_told)
+                except LinkDown:  # the journal is away: the beat that comes back with it says it again
+                    pool.undeclared = cause
+        finally:
+            self._runs = False
+
+    async def _record(self, pool: PoolDesk, cause: str, now_ns: int, moved: Moved, is_told: bool) -> None:
+        fact = PositionChanged(
+            pool.pool, cause, moved.before_w[0], moved.after_w[0], moved.before_w[1], moved.after_w[1],
+            moved.owed_w, moved.feasible_w, moved.substitutes, is_told,
+        )  # fmt: skip
+        entry = Entry(derive("position", pool.pool, cause, now_ns), fact, pool.pool, (cause, moved.because))
+        await self.desk.commit([entry])
+
+    async def _declare(self, pool: PoolDesk, cause: str, now_ns: int) -> bool:
+        """Tell the market what the pool can do; where it can't be told now, the next beat tries again."""
+        market = self.desk.market
+        if market is None:
+            return False
+        if not self._is_heard(pool):
+            pool.undeclared = cause
+            return False
+        told = pool.available
+        try:
+            await market.declare(pool.pool, told[0], told[1], cause)
+        except (LinkDown, PeerError):
+            pool.undeclared = cause
+            return False
+        pool.undeclared, pool.differs = "", 0
+        self.unsure.discard(pool.pool)
+        fact = AvailabilityDeclared(pool.pool, cause, now_ns, *told)
+        causes = () if cause.startswith(TELEMETRY) else (cause,)
+        await self.desk.commit([Entry(derive("declared", pool.pool, cause, now_ns), fact, pool.pool, causes)])
+        return True
