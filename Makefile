@@ -89,11 +89,14 @@ peers-dnp3: $(VENV)-peers-dnp3/bin/python
 $(VENV)-peers-dnp3/bin/python:
 	$(PYTHON) -m venv $(VENV)-peers-dnp3 && $@ -m pip install -q "yadnp3==3.2.1.4"
 
-# pandapower, the independent power flow that the feeders are checked against: a process and a venv of its own.
-peers-grid: $(VENV)-peers-grid/bin/python
+# pandapower and OpenDSS, the independent power flows that feeders are checked against: a process and a venv of their own.
+peers-grid: $(VENV)-peers-grid/.two
 
 $(VENV)-peers-grid/bin/python:
-	$(PYTHON) -m venv $(VENV)-peers-grid && $@ -m pip install -q "pandapower==3.5.6"
+	$(PYTHON) -m venv $(VENV)-peers-grid
+
+$(VENV)-peers-grid/.two: $(VENV)-peers-grid/bin/python
+	$< -m pip install -q "pandapower==3.5.6" "dss-python==0.15.7" && touch $@
 
 # The other Pythons that the package is for; the world must be the same to the bit in all of them.
 pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python
