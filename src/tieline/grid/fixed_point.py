@@ -19,6 +19,7 @@ WIDE = 32
 """Scenarios in a block."""
 COARSE_ROUNDS, MOST_ROUNDS = 3, 100
 UNROLLED = 4
+HOPELESS_ROUND, HOPELESS_STEP = 10, 0.2
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "arcp", "nsz"}, inline="always")
@@ -80,7 +81,7 @@ def _fine(
     loads = pr.shape[0]
     dr, di, step = np.empty(WIDE), np.empty(WIDE), np.empty(WIDE)
     before = np.full(WIDE, np.inf)
-    for _ in range(MOST_ROUNDS):
+    for turn in range(MOST_ROUNDS):
         _currents(pr, pi, vr, vi, goes, load_per_v, bends, cr, ci)
         step[:] = 0.0
         for i in range(loads):
@@ -98,7 +99,8 @@ def _fine(
             q = min(moved / before[k], 0.99) if before[k] < np.inf and before[k] > 0.0 else 0.2
             left[k] = moved * q / (1.0 - q)
             before[k] = moved
-            done = done and left[k] <= tolerance
+            # A scenario that still jumps about collapses: the others of its block don't wait for it.
+            done = done and (left[k] <= tolerance or (turn >= HOPELESS_ROUND and moved > HOPELESS_STEP))
         if done:
             break
 
@@ -150,3 +152,18 @@ def fixed_point(
             for i in range(loads):
                 currents[first + k, i] = complex(cr[i, k], ci[i, k])
                 volts[first + k, i] = complex(vr[i, k], vi[i, k])
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def largest_share(reach: Complexes, idle: Complexes, scale: Floats, currents: Complexes) -> Floats:
+    """Return the largest of `|idle scale + reach i|` over rows, of each scenario's load currents; shape (k,)."""
+    largest = np.zeros(len(currents))
+    for k in range(len(currents)):
+        for row in range(len(reach)):
+            real, imag = idle[row].real * scale[k], idle[row].imag * scale[k]
+            for j in range(reach.shape[1]):
+                one, two = reach[row, j], currents[k, j]
+                real += one.real * two.real - one.imag * two.imag
+                imag += one.real * two.imag + one.imag * two.real
+            largest[k] = max(largest[k], np.sqrt(real * real + imag * imag))
+    return largest

@@ -74,7 +74,7 @@ class PhaseFlow:
         self.u0 = self._across(self._idle_v[:, :, None])[:, 0].astype(np.complex128)
         self.z_ohm = -self._across(self._drop_ohm)
         self._wide_ohm = np.pad(self.z_ohm, ((0, 0), (0, -len(self.z_ohm) % UNROLLED)))
-        self._rated_v = np.where(feeder.load_return == GROUND, 1.0, np.sqrt(3.0)) * feeder.bus_v[feeder.load_bus]
+        self.rated_v = np.where(feeder.load_return == GROUND, 1.0, np.sqrt(3.0)) * feeder.bus_v[feeder.load_bus]
 
     def _across(self, volts: Complexes) -> Complexes:
         """Return the voltage across each load for voltages of shape (b, 3, columns)."""
@@ -137,10 +137,10 @@ class PhaseFlow:
         tolerance_pu = max(tolerance_pu, FINEST_PU)
         fixed_point(
             self._wide_ohm.real.copy(), self._wide_ohm.imag.copy(), self.u0, scale, drawn,
-            self.feeder.load_power_of_u, 1.0 / self.feeder.load_v, 1.0 / self._rated_v, tolerance_pu,
+            self.feeder.load_power_of_u, 1.0 / self.feeder.load_v, 1.0 / self.rated_v, tolerance_pu,
             currents, volts, left,
         )  # fmt: skip
-        lowest = (np.abs(volts) / self._rated_v).min(axis=1)
+        lowest = (np.abs(volts) / self.rated_v).min(axis=1)
         return currents, volts, np.where((left <= tolerance_pu * 10) & (lowest > LEAST_U), left, np.inf)
 
     def _result(
@@ -149,7 +149,7 @@ class PhaseFlow:
         f, count, currents = self.feeder, len(currents), currents.T
         scale = np.ones(count) if source_pu is None else source_pu
         nothing = np.where(solved, 1.0, np.nan)
-        load_pu = np.abs(volts) / self._rated_v * nothing[:, None]
+        load_pu = np.abs(volts) / self.rated_v * nothing[:, None]
         watched = self._at(self.watch_buses, currents, scale)
         has = f.bus_has[self.watch_buses][:, :, None]
         watched_pu = np.where(has, np.abs(watched) / f.bus_v[self.watch_buses][:, None, None], np.nan)
@@ -176,6 +176,13 @@ class PhaseFlow:
         stiff = f.source_v[:, None] * scale
         power: Floats = (stiff * (np.linalg.inv(f.source_ohm) @ (at - stiff)).conj()).real.sum(axis=0)
         return power
+
+    def idle_a(self) -> Complexes:
+        """Return the currents of watched branches at their to ends without load (A); shape (v, 3)."""
+        f = self.feeder
+        ends = [self._idle_v[end[self.watch_branches]] for end in (f.branch_from, f.branch_to)]
+        into: Complexes = np.einsum("mij,mj->mi", f.branch_s[self.watch_branches][:, 3:], np.concatenate(ends, axis=1))
+        return into
 
     def sensitivity(self) -> tuple[Complexes, Complexes]:
         """Return what each load's current does to the watched buses' voltages (w, 3, n) and to the watched branches'
