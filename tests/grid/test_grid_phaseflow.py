@@ -117,6 +117,23 @@ def test_a_batch_has_the_bits_of_its_scenarios_one_by_one() -> None:
         assert np.abs(flow.solve(site_w[k : k + 1], tolerance_pu=1e-9).load_pu[0] - whole.load_pu[k]).max() < 1e-9
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_compiled_batch_is_the_plain_iteration_of_its_formula(seed: int) -> None:
+    """The slow twin: u = u0 - Z conj(S / u) |u / rated|^a, one scenario in whole matrices, until nothing moves."""
+    text = text_of(random_pgm(seed, loops=1))
+    flow = PhaseFlow(read_pgm(text, "twin"))
+    f, drawn = flow.feeder, np.random.default_rng(seed).uniform(-4e3, 6e3, (40, len(flow.u0))) * (1 + 0.2j)
+    currents, volts, _ = flow.solve_loads(drawn, tolerance_pu=1e-11)
+    for k in (0, 33):
+        u = flow.u0.copy()
+        for _ in range(100):
+            plain = np.conj(drawn[k] / u) * (np.abs(u) / f.load_v) ** f.load_power_of_u
+            u = flow.u0 - flow.z_ohm @ plain
+        assert volts[k] == pytest.approx(u, abs=1e-7)
+        assert currents[k] == pytest.approx(plain, abs=1e-6)
+
+
 def test_load_lowers_its_own_phase_more_than_the_others() -> None:
     feeder = european_lv()
     flow = PhaseFlow(feeder)

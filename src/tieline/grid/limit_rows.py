@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.errors import ConfigError
+from tieline.errors import Infeasible
 from tieline.grid.fixed_point import largest_share
 from tieline.grid.phaseflow import PhaseFlow
 
@@ -80,7 +80,7 @@ class LimitRows:
         return np.maximum(high, low), largest - 1.0
 
 
-def slopes(flow: PhaseFlow, drawn_va: Complexes, tangent: Floats) -> tuple[Complexes, Complexes, Complexes]:
+def slopes(flow: PhaseFlow, drawn_va: Complexes, given: Complexes) -> tuple[Complexes, Complexes, Complexes]:
     """Return voltages (V; (n,)) of one scenario, and how voltages and currents of loads go with power given (n, n).
 
     From u = u0 - Z conj(S / u): du - Z D conj(du) = -Z conj(dS / u), D = conj(S) / conj(u)^2, solved in real numbers.
@@ -88,21 +88,24 @@ def slopes(flow: PhaseFlow, drawn_va: Complexes, tangent: Floats) -> tuple[Compl
     Args:
         flow: The feeder.
         drawn_va: What each load draws; shape (n,).
-        tangent: Reactive power that each load gives with each watt that it gives more.
+        given: What a unit is of power given: 1 a watt, 1j a var, 1 + 0.3j a watt that brings reactive power.
+
+    Raises:
+        Infeasible: There is no power flow at that point.
     """
     _, found, off = flow.solve_loads(drawn_va[None])
     if not np.isfinite(off).all():
-        raise ConfigError(
+        raise Infeasible(
             f"feeder {flow.feeder.name}: it has no power flow where its customers stand: nothing to go from"
         )
     volts, z = found[0], flow.z_ohm
     bent = z * (drawn_va.conj() / volts.conj() ** 2)
-    driven = z * ((1.0 - 1j * tangent) / volts.conj())  # a watt given is drawn power less one watt, conjugate
+    driven = z * (given.conj() / volts.conj())  # a unit given is that much less drawn
     size = len(volts)
     matrix = np.block([[np.eye(size) - bent.real, -bent.imag], [-bent.imag, np.eye(size) + bent.real]])
     solved = np.linalg.solve(matrix, np.vstack([driven.real, driven.imag]))
     moved = solved[:size] + 1j * solved[size:]
-    into = -np.diag((1.0 - 1j * tangent) / volts.conj()) - (drawn_va.conj() / volts.conj() ** 2)[:, None] * moved.conj()
+    into = -np.diag(given.conj() / volts.conj()) - (drawn_va.conj() / volts.conj() ** 2)[:, None] * moved.conj()
     return volts, moved, into
 
 
@@ -120,7 +123,7 @@ def limit_rows(
         most_loading: Share of what branches may carry that is still allowed.
     """
     feeder = flow.feeder
-    points = [slopes(flow, drawn, tangent) for drawn in drawn_va]
+    points = [slopes(flow, drawn, 1.0 + 1j * tangent) for drawn in drawn_va]
     volts, moved, _ = points[0]
     gather = np.zeros((len(feeder.load_bus), len(feeder.customer_name)))
     gather[np.arange(len(feeder.load_bus)), feeder.load_customer] = feeder.load_share

@@ -184,6 +184,16 @@ class PhaseFlow:
         into: Complexes = np.einsum("mij,mj->mi", f.branch_s[self.watch_branches][:, 3:], np.concatenate(ends, axis=1))
         return into
 
+    def at_to_end(self, watched: int, phase: int) -> tuple[complex, Complexes, complex, Complexes]:
+        """Return voltage and current of one phase at a watched branch's to end: without load, and what a load's ampere
+        does to each (shape (n,)); the current is counted into the branch."""
+        branch = int(self.watch_branches[watched])
+        one, two = self.feeder.branch_from[branch], self.feeder.branch_to[branch]
+        row = self.feeder.branch_s[branch][3 + phase]
+        idle = row @ np.concatenate([self._idle_v[one], self._idle_v[two]])
+        reach = row @ np.concatenate([self._drop_ohm[one], self._drop_ohm[two]])
+        return complex(self._idle_v[two, phase]), self._drop_ohm[two, phase], complex(idle), reach
+
     def sensitivity(self) -> tuple[Complexes, Complexes]:
         """Return what each load's current does to the watched buses' voltages (w, 3, n) and to the watched branches'
         currents (v, 3, n): in V a A and A a A, drawn currents."""
@@ -194,7 +204,7 @@ class PhaseFlow:
 
 
 def limited_branches(feeder: Feeder) -> NDArray[np.int32]:
-    """Return the branches whose limit can bind: of lines in a row with nothing between, the weakest."""
+    """Return the branches that have a limit."""
     limited = np.isfinite(feeder.branch_max_a) | np.isfinite(feeder.branch_max_va)
     return np.flatnonzero(limited).astype(np.int32)
 
