@@ -14,6 +14,8 @@ from tieline.grid.unbalanced import GROUND, LEAST_V, MOST_V, VOLTS_LIMITS, Feede
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.inexact[Any]]
 ALL = (0, 1, 2)
+ANCHOR_PU = 1e-6
+"""Admittance to ground, as a share of its rating, of a transformer's end that has no grounded neutral."""
 STIFF_OHM = 1e-6
 """Before a source without impedance: as good as none beside any line, and it leaves digits to what stands behind."""
 
@@ -131,6 +133,9 @@ class Assembly:
         matrix = parts.transformer(
             parts.windings(*sides, clock), (across[0], across[1]), rated_pu * base_ohm, (stray, stray)
         )
+        if sides[1] != "wye_n":
+            # Nothing else ties such an end to ground, and its voltage to ground would be anything.
+            matrix[3:, 3:] = matrix[3:, 3:] - ANCHOR_PU * 1j / base_ohm * np.eye(3)
         max_a = times * rated_va / volts[1] / np.sqrt(3.0)
         self._branch(name, "transformer", ends, times * matrix, max_a, times * rated_va, (ALL, ALL))
 
