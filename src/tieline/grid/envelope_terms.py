@@ -145,7 +145,11 @@ class Asked:
 
     def solved(self, site_w: Floats, step: Ints) -> tuple[Complexes, Floats, Floats]:
         """Return currents and voltages (pu) of loads and the source's multiple, a scenario; voltages of none are 0."""
-        drawn, scale = self.flow.feeder.loads_of(-(site_w + 1j * self._var(site_w, step))), self.source_pu[step]
+        return self.solved_at(site_w, self._var(site_w, step), step)
+
+    def solved_at(self, site_w: Floats, site_var: Floats, step: Ints) -> tuple[Complexes, Floats, Floats]:
+        """Return the same for reactive power of its own."""
+        drawn, scale = self.flow.feeder.loads_of(-(site_w + 1j * site_var)), self.source_pu[step]
         currents, volts, off = self.flow.solve_loads(drawn, scale, 1e-6)
         lost = ~np.isfinite(off)
         load_pu = np.abs(volts) / self.flow.rated_v
