@@ -56,13 +56,14 @@ export function Header({ word }: { word: string }) {
 function Health() {
   const s = shell.value;
   if (!s) return null;
-  const down = s.links.filter((link) => link.state !== 'live');
+  const off = s.links.filter((link) => link.state !== 'live');
+  const word = off.some((link) => link.state === 'down') ? 'down' : off.some((link) => link.state === 'waiting') ? 'waiting' : 'degraded';
   const old = s.data_age_s === null || s.data_age_s > 180;
   return (
     <span class="health">
       <span class={old ? 'staleword' : ''} title="Age of the newest measurement">data {s.data_age_s === null ? 'unknown' : `${age(s.data_age_s)} old`}</span>
       <a href="/links" title={s.links.map((link) => `${link.name}: ${link.state}`).join('\n')}>
-        {down.length ? <><Mark priority={2} /> {down.length} of {s.links.length} links down</> : `${s.links.length} links live`}
+        {off.length ? <><Mark priority={word === 'down' ? 2 : 3} /> {off.filter((link) => link.state === word).length} of {s.links.length} links {word}</> : `${s.links.length} links live`}
       </a>
       <span title={`${s.journal_seq} records`}>{s.journal_is_healthy ? 'journal ok' : <><Mark priority={1} /> journal failed</>}</span>
       <span>{s.market_is_live ? 'market live' : <><Mark priority={3} /> no market</>}</span>

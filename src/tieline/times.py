@@ -49,9 +49,12 @@ def parse_iso(text: str) -> int:
     """Return ISO 8601 with an offset as UTC nanoseconds.
 
     Raises:
-        ValueError: Not ISO 8601, or without an offset.
+        ValueError: Not ISO 8601, without an offset, or beyond what nanoseconds reach (the year 2262).
     """
-    return to_ns(datetime.fromisoformat(text))
+    instant_ns = to_ns(datetime.fromisoformat(text))
+    if abs(instant_ns) > FOREVER_NS:
+        raise ValueError(f"{text}: give an instant between 1678 and 2262")
+    return instant_ns
 
 
 @dataclass(frozen=True, slots=True, order=True)

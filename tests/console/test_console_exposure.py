@@ -56,6 +56,23 @@ def test_what_is_grave_is_told_at_once(grave: GridReading) -> None:
     assert _told_after_s(_reading(), grave, 0) == 0
 
 
+def test_a_limit_that_is_broken_is_a_told_alarm_or_one_held_back_with_how_warm_its_feeder_is() -> None:
+    exposure = Exposure()
+    exposure.see({"f": _reading(0.8)}, 0)
+    warmest = 0.8**2
+    for at_s in range(0, 1_200, STEP_S):
+        told = exposure.see({"f": _reading(1.05)}, at_s * SECOND)
+        assert set(told) | set(exposure.passing) == {"f"} and not set(told) & set(exposure.passing)
+        if exposure.passing:
+            (violations, heat) = exposure.passing["f"]
+            assert [v.place for v in violations] == ["line 1"]
+            assert warmest <= heat < 1.0, "it warms, and is told at 1"
+            warmest = heat
+    assert told and warmest > 0.97
+    exposure.see({"f": _reading(0.8)}, 1_220 * SECOND)
+    assert not exposure.passing, "what is within its limits is on no list"
+
+
 def test_what_was_broken_before_anybody_looked_is_told_at_once() -> None:
     assert list(Exposure().see({"f": _reading(1.02)}, 0)) == ["f"]
 

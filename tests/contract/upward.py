@@ -73,6 +73,9 @@ class RecordingDesk:
             self._take(one.power_w, batch.frame, batch.native)
         return BatchAnswer(batch.uid, ids, ())
 
+    async def answered(self, uid: str) -> BatchAnswer | None:
+        return None
+
     async def last_batch_uid(self) -> str:
         return self.last
 

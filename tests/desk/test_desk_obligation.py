@@ -14,14 +14,14 @@ from msgspec.structs import replace
 
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.facts import IntervalTracked, from_record
-from tieline.desk.obligation import DISPATCH_STEP_NS, owed
+from tieline.desk.obligation import DISPATCH_STEP_NS, next_call_ns, owed
 from tieline.desk.ports import Award, Instruction
 from tieline.desk.tracking import parts
 from tieline.fleet.ledger import Ledger
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
-from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
 HOUR = START_NS // HOUR_NS * HOUR_NS + HOUR_NS
 AWARD = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 6_000.0, 50.0)
@@ -92,3 +92,64 @@ def test_an_opt_out_ends_with_its_time_and_the_device_is_called_again() -> None:
     assert asyncio.run(play()) == [True, True, False, False]
     assert [record.kind for record in stage.journal.records].count("AskWithdrawn") == 1
     assert not stage.replayed(Ledger()).opted_out.any()
+
+
+def test_a_limit_that_came_and_went_within_an_interval_is_its_cause_for_as_long_as_it_held() -> None:
+    """Two batteries of 5 kW owe 6 kW; a limit of 0 W on both for two of the five minutes, gone before the close."""
+    stage = Stage1(fleet_of([Kind.BATTERY, Kind.BATTERY]))
+    state, rows = stage.state, np.arange(2, dtype=np.int32)
+    pool = PoolDesk("pool-1", rows, np.zeros(2), np.ones(2, np.bool_), np.zeros(2))
+    cycle = Cycle(stage.desk, {"pool-1": pool})
+    state.awards["a"] = AWARD
+    for column, value in (("available_up_w", 5e3), ("available_down_w", 5e3), ("soc_frac", 0.9)):
+        state.fleet.column(column)[:] = value
+    state.fleet.column("energy_available_wh")[:] = 1e5
+
+    async def play() -> None:
+        for minute in range(7):
+            stage.clock.ns = HOUR + minute * MINUTE_NS
+            state.fleet.taken_at_ns[:] = stage.clock.ns
+            state.fleet.quality[:] = 0
+            if minute == 1:
+                limit = stage.ask(
+                    "dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-1e4, high=0.0,
+                    end_ns=stage.clock.ns + HOUR_NS,
+                )  # fmt: skip
+                await stage.desk.ask(limit)
+            if minute == 3:
+                await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
+            await cycle.beat(stage.clock.ns)
+            held = state.claims.bounds_above(rows, Level.MARKET, stage.clock.ns)[1] <= 0.0
+            state.fleet.power_w[:] = np.where(held, 0.0, 3_000.0)
+
+    asyncio.run(play())
+    facts = [from_record(record) for record in stage.journal.records if record.kind == "IntervalTracked"]
+    (fact,) = [fact for fact in facts if isinstance(fact, IntervalTracked)]
+    lacks_w = fact.asked_w - fact.delivered_w
+    assert lacks_w > 1_000.0
+    assert fact.causes["dno_limit"] >= 0.95 * lacks_w
+    assert sum(fact.causes.values()) == pytest.approx(lacks_w)
+
+
+@pytest.mark.parametrize("product", ["SPIN", "NSPIN", "REG", "CAPACITY"])
+def test_an_award_of_a_reserve_asks_for_nothing_until_an_instruction_calls_it(product: str) -> None:
+    state = Stage1(fleet_of([Kind.BATTERY])).state
+    state.awards["a"] = replace(AWARD, product=product)
+    assert owed(state, "pool-1", HOUR) is None
+    state.awards["b"] = replace(AWARD, id="b", power_w=2_000.0)
+    found = owed(state, "pool-1", HOUR)
+    assert found is not None and found.power_w == 2_000.0
+    state.instructions["pool-1"] = {HOUR: replace(told(HOUR, HOUR + DISPATCH_STEP_NS, 4_000.0, 1), product=product)}
+    found = owed(state, "pool-1", HOUR)
+    assert found is not None and found.power_w == 4_000.0
+
+
+@given(st.lists(st.tuples(st.integers(-40, 40), st.integers(1, 30)), max_size=8), st.integers(-60, 60))
+def test_the_next_call_is_the_first_start_or_end_that_is_still_to_come(told_at: list, now: int) -> None:
+    state, half_ns = Stage1(fleet_of([Kind.BATTERY])).state, 30 * SECOND_NS
+    made = [told(HOUR + at * half_ns, HOUR + (at + long) * half_ns, 1e3, 1) for at, long in sorted(told_at)]
+    state.instructions["pool-1"] = {one.start_ns: one for one in made}
+    kept = state.instructions["pool-1"].values()
+    at_ns = HOUR + now * half_ns
+    later = [at for one in kept for at in (one.start_ns, one.end_ns) if at > at_ns]
+    assert next_call_ns(state, at_ns) == min(later, default=FOREVER_NS)

@@ -79,3 +79,25 @@ def test_who_fits_is_the_first_in_turn_and_never_more_than_the_room_and_half_a_d
             expected[row] = let_w + 0.5 * adds_w <= room_w
             let_w += adds_w
     assert dict(zip(rows.tolist(), fits.tolist(), strict=True)) == expected
+
+
+def test_a_feeder_of_a_large_fleet_comes_back_in_turn_though_it_is_a_small_part_of_that_fleet() -> None:
+    """Forty tanks of two thousand are let go: two in a hundred of the fleet, and all of their feeder."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.WATER_HEATER] * 2_000, per_feeder=40))
+        state, devices = stage.state, stage.devices
+        state.base_w[:] = -0.3 * RATED_W
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=0.0, high=9e9,
+                      end_ns=stage.clock.ns + 3 * HOUR_NS)
+        )  # fmt: skip
+        for _ in range(3):
+            await _beat(stage, np.zeros(2_000))
+        await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
+        await _beat(stage, np.zeros(2_000))
+        waits = np.flatnonzero(state.release_at_ns > stage.clock.ns)
+        assert len(waits) >= 35 and waits.max() < 40, "its own tanks wait for their turn, and nobody else's"
+        assert (devices.low_w[waits] > -0.5 * RATED_W).all(), "and stay off until then"
+
+    asyncio.run(play())

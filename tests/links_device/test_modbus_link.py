@@ -298,6 +298,23 @@ def test_a_command_that_waits_for_a_lost_device_ends_expired_on_time() -> None:
     play(scene)
 
 
+def test_a_limit_that_asks_a_device_to_draw_is_a_target_of_the_least_draw_that_keeps_it() -> None:
+    """A limit from -5,000 to -2,000 W: model 704's limit knows no power below 0, and 0 W would not keep it."""
+
+    async def scene(room: Room) -> None:
+        now, one = room.clock.now_ns(), np.ones(1)
+        until = now + 600 * SECOND_NS
+        rows = np.array([7], np.int32)
+        await room.link.send(
+            CommandBatch("x", rows, math.nan * one, -math.inf * one, -2_000 * one, 0 * one, now, now, until, 1, 9, ())
+        )
+        await asyncio.sleep(1)
+
+    room = play(scene)
+    assert room.body.held[-1] == (-2_000.0, 0.0)
+    assert room.log.stages[-1] == (7, Stage.DONE)
+
+
 def test_a_limit_of_absorption_alone_is_kept_by_a_target() -> None:
     async def scene(room: Room) -> None:
         now, one = room.clock.now_ns(), np.ones(1)

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import msgspec
 import pytest
+from dnp3_desk import SmallDesk
 from dnp3_room import BINDING, BOTH, NORTH, OK, Room, play
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,36 @@ def test_a_lapse_is_shown_to_its_master_once_it_is_back_until_it_operates_again(
         await again.limit(NORTH, -1e6, 1e6)
         await again.poll()
         assert (again.binary(NORTH + 11), again.binary(NORTH + 4)) == (True, False)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("down_s", [2.0, 90.0, 200.0])
+def test_an_outstation_that_begins_anew_goes_on_with_what_its_master_operated(down_s: float) -> None:
+    async def scene(room: Room) -> None:
+        dno = await room.master()
+        assert await dno.limit(NORTH, -1e6, 2e6) == [OK, OK, OK]
+        await dno.close()
+        desk = SmallDesk()  # what the journal tells of the killed one; that its outstation does more is not seen here
+        desk.claims = dict(room.desk.claims)
+        await room.outstation.stop()
+        await asyncio.sleep(down_s)
+        made = Dnp3Outstation(msgspec.structs.replace(BINDING, port=20001), desk, room.clock, room.supervisor)
+        await made.start()
+        made.take_up(desk.claims.values())
+        await made.publish(desk.snapshot(now_ns=room.clock.now_ns()))
+        dno = Scada("tieline", 20001, master=1, outstation=10, spawn=room.supervisor.spawn)
+        await dno.connect()
+        lives = down_s < BINDING.lease_s
+        assert (dno.binary(NORTH + 11), dno.binary(NORTH + 4)) == (lives, not lives)
+        for _ in range(10):
+            await asyncio.sleep(60)
+            await dno.poll()
+            assert (desk.bounds("pool:north", room.clock.now_ns()) == (-1e6, 2e6)) is lives
+        await dno.close()
+        await asyncio.sleep(BINDING.lease_s + 1)
+        assert sum(made.lapses().values()) == lives, "and what it took up lapses as any other"
+        await made.stop()
 
     play(scene)
 

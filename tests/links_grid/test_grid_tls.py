@@ -47,6 +47,9 @@ class Nobody:
     async def dispatch(self, batch: object) -> BatchAnswer:
         raise AssertionError("no batch was expected")
 
+    async def answered(self, uid: str) -> None:
+        return None
+
     async def last_batch_uid(self) -> str:
         return "-1"
 

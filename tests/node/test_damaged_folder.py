@@ -114,6 +114,31 @@ def test_a_record_whose_body_was_changed_ends_a_verb_with_one_line_that_names_it
     assert "tieline doctor" in last
 
 
+@pytest.mark.parametrize(
+    "what", ["UPDATE record SET subject = 'battery-2' WHERE seq = 1500", "DELETE FROM record WHERE seq = 1500"]
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("why", "battery-1", "--json"),
+        ("export", "Audited", "out.csv", "--json"),
+        ("sql", "SELECT count(*) FROM record", "--json"),
+    ],
+)
+def test_a_record_in_the_middle_that_was_changed_or_is_gone_is_told_by_every_verb_that_answers(
+    folder: Path, words: tuple[str, ...], what: str, tmp_path: Path
+) -> None:
+    with sqlite3.connect(folder / "journal.db") as db:
+        assert db.execute(what).rowcount == 1
+    words = tuple(str(tmp_path / word) if word.endswith(".csv") else word for word in words)
+    done = run(*words, "--data", str(folder))
+    assert done.exit_code == 1
+    assert "record 1500 was changed, or is missing" in done.stderr
+    if words[0] == "sql":
+        answer = json.loads(done.stdout)
+        assert answer["rows"] and any("record 1500" in says for says in answer["missing"])
+
+
 # --- the registry -----------------------------------------------------------------------------------------------------
 
 

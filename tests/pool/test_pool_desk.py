@@ -40,6 +40,10 @@ def pool_of(kinds: list[Kind], soc: float = 0.5) -> DeskState:
     return state
 
 
+def holds(state: DeskState, rows: np.ndarray, share: np.ndarray) -> tracking.Holds:
+    return tracking.Holds.of(state, rows, share, NIGHT)
+
+
 def awarded(state: DeskState, hour: int, power_w: float, price: float = 300.0) -> None:
     start = NIGHT + hour * HOUR_NS
     state.awards[f"a{hour}"] = Award(f"a{hour}", "o", "pool-1", "ENERGY", start, start + HOUR_NS, power_w, price)
@@ -148,7 +152,7 @@ def test_what_took_headroom_away_is_named_and_the_causes_add_up_to_the_lack() ->
     assert lost == {"dno_limit": 0.0, "own_limit": 0.0, "opt_out": 5e3, "offline": 0.0, "unresponsive": 5e3}
     share = np.array([0.0, 0.0, 5e3, 5e3])
     gave = np.array([0.0, 0.0, 5e3, 4e3])
-    found = tracking.causes(state, rows, share, gave, 16e3, lost, 1.0, NIGHT)
+    found = tracking.causes(state, rows, share, gave, 16e3, lost, 1.0, holds(state, rows, share))
     assert found == {"underperformed": 1e3, "opt_out": 5e3, "unresponsive": 5e3, "unavailable": 5e3}
 
 
@@ -156,7 +160,8 @@ def test_what_took_headroom_away_is_named_and_the_causes_add_up_to_the_lack() ->
 def test_causes_add_up_whatever_was_lost(lacking: float, lost: list) -> None:
     state, rows = pool_of([Kind.BATTERY] * 2), np.arange(2, dtype=np.int32)
     named = dict(zip(("dno_limit", "opt_out", "offline", "unresponsive"), lost, strict=True))
-    found = tracking.causes(state, rows, np.full(2, 3e3), np.zeros(2), lacking, named, 1.0, NIGHT)
+    share = np.full(2, 3e3)
+    found = tracking.causes(state, rows, share, np.zeros(2), lacking, named, 1.0, holds(state, rows, share))
     assert sum(found.values()) == pytest.approx(lacking, rel=1e-9)
 
 
@@ -167,7 +172,7 @@ def test_a_load_that_pays_back_a_call_counts_against_the_pool() -> None:
     state.rebounds_until_ns[0] = NIGHT + tracking.REBOUND_NS
     counted = tracking.counted_w(state, rows, np.zeros(2), NIGHT)
     assert counted.tolist() == [-2_000.0, 0.0]
-    found = tracking.causes(state, rows, np.zeros(2), counted, 2_000.0, {}, 1.0, NIGHT)
+    found = tracking.causes(state, rows, np.zeros(2), counted, 2e3, {}, 1.0, holds(state, rows, np.zeros(2)))
     assert found == {"rebound": 2_000.0}
 
 

@@ -16,6 +16,7 @@ class ScheduleDesk:
         self.schedule: list[Instruction] = []
         self.last = "-1"
         self.refuse: dict[str, Refusal] = {}
+        self.answers: dict[str, BatchAnswer] = {}
 
     async def awards(self, awards: Sequence[Award], frame: str) -> list[Refusal | None]:
         known = {award.id for award in self.got}
@@ -33,7 +34,10 @@ class ScheduleDesk:
             self.effects[one.id] = self.effects.get(one.id, 0) + 1
             self.schedule.append(one)
             accepted.append(one.id)
-        return BatchAnswer(batch.uid, tuple(accepted), tuple(declined))
+        return self.answers.setdefault(batch.uid, BatchAnswer(batch.uid, tuple(accepted), tuple(declined)))
+
+    async def answered(self, uid: str) -> BatchAnswer | None:
+        return self.answers.get(uid)
 
     async def last_batch_uid(self) -> str:
         return self.last

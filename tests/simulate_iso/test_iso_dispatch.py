@@ -190,6 +190,31 @@ def test_an_expired_batch_is_declined_with_its_reason_and_changes_nothing() -> N
     assert declined[0].batch_uid not in {batch.uid for batch in scene.desk.batches}
 
 
+def test_a_link_that_begins_anew_gives_every_batch_the_answer_that_it_had_though_its_time_is_over() -> None:
+    first: dict[str, str] = {}
+
+    async def act(scene: Scene) -> None:
+        await scene.offer()
+        await scene.until(market_day(DAY, CHICAGO).start_ns + HOUR_NS)
+        scene.desk.refuse = {"pool:north": Refusal("kill switch", "scope", "fleet")}
+        await asyncio.sleep(600)
+        scene.desk.refuse = {}
+        await asyncio.sleep(2_400)
+        first.update({uid: each.response for uid, r in scene.market.seen.replies.items() for each in r.replies})
+        scene.market.seen.replies.clear()
+        link = scene.link
+        async with httpx.AsyncClient(timeout=10) as client:  # nothing is known to it but what the desk knows
+            again = IsoWeb(link._settings, client, scene.desk, scene.clock, np.random.default_rng(9))
+            await again.poll()
+
+    scene = play(act)
+    second = {uid: each.response for uid, r in scene.market.seen.replies.items() for each in r.replies}
+    assert len(second) >= 16
+    assert second == {uid: first[uid] for uid in second}
+    assert "ACCEPT" in second.values()
+    assert set(scene.desk.effects.values()) == {1}, "and nothing was done twice"
+
+
 def test_a_malformed_batch_is_declined_whole_and_the_next_goes_through() -> None:
     async def act(scene: Scene) -> None:
         await scene.offer()

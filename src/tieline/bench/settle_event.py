@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
+from tieline.compiled import compiled
 from tieline.contract.pay import CENT, owner_cents
 from tieline.market.baseline import compute
 from tieline.market.event_columns import Block, DayBlocks, Plan
@@ -37,7 +37,7 @@ AWARD_KWH = 0.25
 APART = LeftOut(frozenset({date(2024, 7, 24)}), frozenset({date(2024, 7, 4)}))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(block: Block, seed: int, called: bool, first: int, last: int) -> None:
     """Fill a day with kWh by watt-hours: its own size and shape, noise, a gap here and there; called load is less."""
     intervals, meters = block.shape

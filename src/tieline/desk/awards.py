@@ -122,7 +122,7 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
             accepted.append(instruction.id)
         else:
             declined.append((instruction.id, refusal))
-        award = award_at(state, instruction.pool, instruction.start_ns)
+        award = award_at(state, instruction.pool, instruction.start_ns, instruction.product)
         if award is not None and derive("award", award.id) not in causes:
             causes.append(derive("award", award.id))
     answer = BatchAnswer(batch.uid, tuple(accepted), tuple(declined))
@@ -139,8 +139,9 @@ def _instruction_refusal(
         return Refusal("the interval is over", "end", iso(instruction.end_ns), f"after {iso(now_ns)}")
     if not state.fleet.holds(instruction.pool):
         return Refusal("no such pool", "pool", instruction.pool, "a pool of the registry")
-    if award_at(state, instruction.pool, instruction.start_ns) is None:
-        return Refusal("no award covers the instruction", "start", iso(instruction.start_ns), "an awarded interval")
+    refusal = _unsold(state, instruction)
+    if refusal is not None:
+        return refusal
     newest = state.instructions.get(instruction.pool, {}).get(instruction.start_ns)
     # Revisions count up within a start; batches may overtake each other on their way.
     if newest is not None and newest.revision >= instruction.revision:
@@ -148,3 +149,28 @@ def _instruction_refusal(
             "a newer revision is in force", "revision", str(instruction.revision), f"> {newest.revision}", newest.id
         )
     return None
+
+
+def _unsold(state: DeskState, instruction: Instruction) -> Refusal | None:
+    """Return why an instruction asks for what was not sold: a market may call what the offers of its awards hold.
+
+    An award may be for less than its offer; in real time the rest may be called, at the offer's price, and no more.
+    """
+    pool, start_ns = instruction.pool, instruction.start_ns
+    sold = [a for a in state.awards.values() if a.pool == pool and a.start_ns <= start_ns < a.end_ns]
+    if not sold:
+        return Refusal("no award covers the instruction", "start", iso(start_ns), "an awarded interval")
+    products = sorted({award.product for award in sold})
+    if instruction.product not in products:
+        given, limit = instruction.product[:64], f"awarded then: {', '.join(products)}"
+        return Refusal("no award of this product covers the instruction", "product", given, limit)
+    offered_w = 0.0
+    for award in sold:
+        if award.product == instruction.product:
+            offer = state.offers.get(award.offer)
+            offered_w += award.power_w if offer is None else math.fsum(part.power_w for part in offer.segments)
+    low_w, high_w = min(offered_w, 0.0) - TOLERANCE_W, max(offered_w, 0.0) + TOLERANCE_W
+    if low_w <= instruction.power_w <= high_w:
+        return None
+    given, limit = f"{instruction.power_w:.0f}", f"{min(offered_w, 0.0):.0f} to {max(offered_w, 0.0):.0f} W"
+    return Refusal("the instruction is for what was not offered", "power_w", given, limit)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE
 from tieline.resource.batch import Readings
+from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
 from tieline.times import SECOND_NS
 
@@ -60,7 +61,8 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
         passed_s = max(int(readings.taken_at_ns[at]) - seen_ns, 0) / SECOND_NS
         kind = int(fleet.kinds[row])
         called = state.rebounds_until_ns[row] > now_ns
-        free = commands.valid_until_ns[row] <= now_ns or (math.isnan(commands.target_w[row]) and not limited)
+        let_go = math.isnan(commands.target_w[row]) and not limited and commands.stage[row] >= Stage.DONE
+        free = commands.valid_until_ns[row] <= now_ns or let_go
         is_held = watts - state.base_w[row] > HELD_W and (called or not free)
         if is_held and kind in FINITE_S and seen_ns:
             state.base_w[row] *= math.exp(-passed_s / FINITE_S[kind])
@@ -72,13 +74,17 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
 
 
 def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
-    """Return which rows run freely: no target in force, and no limit that bites."""
+    """Return which rows run freely: no target in force, and no limit that bites.
+
+    One that is let go runs freely once its answer is there: back from an outage, it may hold the command before.
+    """
     commands, fleet = state.commands, state.fleet
     over = commands.valid_until_ns[rows] <= now_ns
+    waits = commands.stage[rows] < Stage.DONE
     limited = (commands.low_w[rows] > -fleet.max_absorb_w[rows]) | (commands.high_w[rows] < fleet.max_inject_w[rows])
     # What pays back a call is not what it would do without us.
     pays_back = (state.rebounds_until_ns[rows] > now_ns) & np.isin(fleet.kinds[rows], PAY_BACK)
-    free: NDArray[np.bool_] = (over | (np.isnan(commands.target_w[rows]) & ~limited)) & ~pays_back
+    free: NDArray[np.bool_] = (over | (np.isnan(commands.target_w[rows]) & ~limited & ~waits)) & ~pays_back
     return free
 
 

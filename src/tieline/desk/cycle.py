@@ -18,7 +18,7 @@ from tieline.desk import asks, charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AvailabilityDeclared, IntervalTracked, PositionChanged
-from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, award_at, committed_until, owed
+from tieline.desk.obligation import DISPATCH_STEP_NS, ENERGY, Obligation, award_at, committed_until, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
 from tieline.desk.state import DeskState
@@ -43,6 +43,8 @@ TELEMETRY = "telemetry of "
 """Before the pool's name: the cause of a declaration that no record made necessary."""
 ACTS_NS = 10 * MINUTE_NS
 """For how long the market may still instruct by what it was told before."""
+LOST_H = 1 / 12
+"""Headroom that a store lost is what it could have given for so long: a dispatch interval."""
 AHEAD_NS = DAY_NS
 """How far ahead what is sold counts for that."""
 
@@ -69,6 +71,10 @@ class PoolDesk:
     feeders: tuple[str, ...] = ()
     by_feeder: Available | None = None
     lost: tuple[redispatch.LostW, ...] = ()
+    holds: tracking.Holds | None = None
+    """What holds its rows since the last beat: what ends meanwhile is gone from the state when that is counted."""
+    lost_now: redispatch.LostW = field(default_factory=dict)
+    """And what that took away of its headroom."""
     heard: int = 0
     """How many of the causes that wait this pool was split by."""
 
@@ -111,6 +117,7 @@ class Cycle:
             self._note_misses(pool, now_ns)
             await self._derate(pool, now_ns, self._cause(pool))
             await self._redispatch(pool, now_ns)
+            self._note_holds(pool, now_ns)
             await self._charge(pool, now_ns)
             self._note_moved(pool, now_ns)
             if pool.undeclared:
@@ -151,6 +158,8 @@ class Cycle:
         if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
             pool.trim_w = 0.0
         pool.obligation = obligation
+        most_w = 0.0 if obligation is None else TRIM_MOST * abs(obligation.power_w)
+        pool.trim_w = min(max(pool.trim_w, -most_w), most_w)  # what was learnt of a larger one is no help to this
         if obligation is None:
             pool.share_w = np.zeros(len(pool.rows))
             await self.desk.commit(self._release(pool, now_ns))
@@ -283,11 +292,30 @@ class Cycle:
             if debt is None or debt.end_ns <= begins_ns:  # the last beat knew nothing of this part
                 debt = owed(state, pool.pool, begins_ns)
             asked_w = 0.0 if debt is None else debt.power_w
-            award = award_at(state, pool.pool, start_ns)
+            award = award_at(state, pool.pool, start_ns, ENERGY)
             awarded_w = asked_w if award is None else award.power_w
             if debt is not None:
                 pool.tally.is_owed, pool.tally.because = True, debt.because
             pool.tally.add(asked_w, awarded_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
+            self._count_lack(pool, pool.tally, asked_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
+
+    def _count_lack(self, pool: PoolDesk, tally: tracking.Tally, asked_w: float, row_w: Floats, seconds: float) -> None:
+        """Put what lacked in a stretch to its causes of then."""
+        side = float(np.sign(asked_w))
+        lacking_w = side * (asked_w - float(row_w.sum()))
+        if lacking_w <= 1.0 or pool.holds is None:
+            return
+        state, rows = self.desk.state, pool.rows
+        why = tracking.causes(state, rows, pool.share_w, row_w, lacking_w, pool.lost_now, side, pool.holds)
+        tally.add_lack(why, seconds)
+
+    def _note_holds(self, pool: PoolDesk, now_ns: int) -> None:
+        """Note what holds a pool's rows from now on, where it owes anything."""
+        pool.holds, pool.lost_now = None, {}
+        if pool.obligation is not None:
+            state, side = self.desk.state, float(np.sign(pool.obligation.power_w))
+            pool.holds = tracking.Holds.of(state, pool.rows, pool.share_w, now_ns)
+            pool.lost_now = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, now_ns)
 
     async def _close(self, pool: PoolDesk, tally: tracking.Tally) -> None:
         if not tally.is_owed:
@@ -314,10 +342,10 @@ class Cycle:
         asked_w, awarded_w, share_w, row_w = tally.means()
         side = float(np.sign(asked_w or awarded_w))
         lacking_w, below_w = side * (asked_w - delivered_w), side * (awarded_w - asked_w)
-        state, hours = self.desk.state, 1 / 12
+        state = self.desk.state
         # As it was in the interval: a limit that came a moment after its end took nothing from it.
         then_ns = min(self._last_ns, tally.end_ns - 1)
-        lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, hours, then_ns)
+        lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, then_ns)
         before, pool.lost = pool.lost, (*pool.lost[-1:], lost_w)
         if max(lacking_w, below_w) <= 1.0:
             return {}, {}
@@ -333,7 +361,10 @@ class Cycle:
         left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
         why = {}
         if lacking_w > 1.0:
-            why = tracking.causes(state, pool.rows, share_w, row_w, lacking_w, left_w, side, then_ns)
+            holds = tracking.Holds.of(state, pool.rows, share_w, then_ns)
+            why = tally.lack_by_cause(lacking_w) or tracking.causes(
+                state, pool.rows, share_w, row_w, lacking_w, left_w, side, holds
+            )
         return why, withheld
 
     def _command_causes(self) -> list[str]:

@@ -233,6 +233,10 @@ class Desk:
             self._on_change("")
         return answer
 
+    async def answered(self, uid: str) -> BatchAnswer | None:
+        """Return what was answered to a batch before, in this run or an earlier one; None: it never came here."""
+        return self.state.batches.get(uid)
+
     async def last_batch_uid(self) -> str:
         """Return the uid after which the ISO should be asked for more."""
         return self.state.last_batch_uid

@@ -92,7 +92,8 @@ class EventTallies:
             outranked_w = min(float(taken_w.sum()), lacking_w)
             rest_w = share_w - side * np.minimum(taken_w, np.abs(share_w))
             lost_w = _lost_w(state, state.events[event].group, tally.rows, side, now_ns)
-            why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - outranked_w, lost_w, side, now_ns)
+            holds = tracking.Holds.of(state, tally.rows, rest_w, now_ns)
+            why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - outranked_w, lost_w, side, holds)
             if outranked_w > 1.0:
                 why[OUTRANKED] = outranked_w
         start_ns = until_ns - round(tally.seconds * SECOND_NS)

@@ -35,7 +35,7 @@ from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import HOUR_NS, MINUTE_NS, iso
+from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, iso
 
 SOURCE = "program"
 MAX_HOURS = 12
@@ -67,14 +67,17 @@ def refusal_of(state: DeskState, wish: ComposeEvent, now_ns: int) -> Refusal | N
     """Return why an event can't be composed, or None."""
     if not state.fleet.holds(wish.group):
         return Refusal("no such group", "group", wish.group, "a group or device of the registry")
-    if not wish.program.strip() or len(wish.program) > 80:
-        return Refusal("a program has a name", "program", wish.program[:80], "1 to 80 characters")
+    if not wish.program.strip() or len(wish.program) > 80 or not wish.program.isprintable():
+        return Refusal("a program has a name", "program", wish.program[:80], "1 to 80 printable characters")
     if len(wish.why) > MOST_WHY:
         return Refusal("the reason is too long", "why", f"{len(wish.why)} characters", f"up to {MOST_WHY}")
     if wish.strategy not in ("share", "merit"):
         return Refusal("no such strategy", "strategy", wish.strategy, "share or merit")
     if not 0 < abs(wish.power_w) < 1e12:
         return Refusal("an event asks for some power", "power_w", str(wish.power_w), "below 1e12 W, not 0")
+    for field, instant_ns in (("start_ns", wish.start_ns), ("end_ns", wish.end_ns)):
+        if not 0 <= instant_ns <= FOREVER_NS:
+            return Refusal("no instant", field, str(instant_ns)[:40], f"0 to {FOREVER_NS} ns since 1970")
     if wish.end_ns - wish.start_ns > MAX_HOURS * HOUR_NS:
         return Refusal("the event is too long", "end_ns", iso(wish.end_ns), f"{MAX_HOURS} h after its start")
     wished = _event(wish, "", "")

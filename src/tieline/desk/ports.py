@@ -283,6 +283,10 @@ class MarketInlet(Protocol):
         """Take a dispatch batch; the same batch twice has one effect and the same answer."""
         ...
 
+    async def answered(self, uid: str) -> BatchAnswer | None:
+        """Return what was answered to a batch before, in this run or an earlier one; None: it never came here."""
+        ...
+
     async def last_batch_uid(self) -> str:
         """Return the uid after which the ISO should be asked for more (`-1` at the start)."""
         ...

@@ -1,7 +1,8 @@
 """Rebound: devices that are let go together come back one by one (sections 4 and 7 of the kernel's rules).
 
 What was held back returns as soon as it is let go: a fleet of air conditioners all at once, above what it drew before.
-So where many of a kind with a rebound are released in one decision, each keeps what it was told until its turn. Turns
+So where many with a rebound, of the fleet or on one feeder, are released in one decision, each keeps what it was told
+until its turn: a feeder's own are few of a large fleet, and all that their transformer bears. Turns
 are spread evenly over the kind's time on every feeder, in an order that nobody can predict from the outside but that a
 replay repeats. One whose turn has come waits on while its feeder's devices already draw what they would draw uncalled
 (`desk.room`), for `LATEST_NS` at most. An owner's tap is never staged.
@@ -35,8 +36,8 @@ SPREAD_S: dict[Kind, float] = {
 start, 0 to 600 s."""
 LATEST_NS, AGAIN_NS = 45 * MINUTE_NS, 2 * MINUTE_NS
 """For how long after its turn one waits for room at most, and when it is looked at again."""
-LEAST, FRAC = 20, 0.05
-"""So many, or this share of the fleet's devices with a rebound, may come back together unstaged."""
+LEAST, LEAST_OF_FEEDER, FRAC = 20, 5, 0.05
+"""So many of what has a rebound, in the fleet and on a feeder, or this share, may come back together unstaged."""
 _SPREAD = np.zeros(len(KIND_CODE))
 for _kind, _seconds in SPREAD_S.items():
     _SPREAD[KIND_CODE[_kind]] = _seconds
@@ -61,8 +62,7 @@ def decide_release(state: DeskState, rows: Rows, loosens: Mask, now_ns: int) -> 
     waits = loosens & (due_ns > now_ns) & ~state.opted_out[rows]
     late = _without_room(state, rows, loosens & (due_ns > 0) & ~waits & ~state.opted_out[rows], now_ns)
     fresh = loosens & (due_ns == 0) & (spread_s(state, rows) > 0.0) & ~state.opted_out[rows]
-    few = max(LEAST, FRAC * float((_SPREAD[state.fleet.kinds] > 0).sum()))
-    fresh &= (int(fresh.sum()) > few) | (state.spread_s[rows] > 0.0)
+    fresh &= _are_many(state, rows, fresh) | (state.spread_s[rows] > 0.0)
     gone = ~loosens & (due_ns > 0)  # somebody commands it again before its turn came
     if not (fresh.any() or gone.any() or late.any()):
         return [], waits
@@ -74,6 +74,16 @@ def decide_release(state: DeskState, rows: Rows, loosens: Mask, now_ns: int) -> 
     waits[fresh] = at_ns > now_ns
     waits |= late
     return [Entry(derive("release", now_ns, changed.tobytes()), fact, "")], waits
+
+
+def _are_many(state: DeskState, rows: Rows, fresh: Mask) -> Mask:
+    """Return which rows are let go among many: of the whole fleet, or of their own feeder."""
+    has_rebound = _SPREAD[state.fleet.kinds] > 0
+    feeder_of, none = state.limiter.feeder_of, len(state.limiter.feeders)
+    few = np.maximum(LEAST_OF_FEEDER, FRAC * np.bincount(feeder_of[has_rebound], minlength=none + 1))
+    few[none] = np.inf
+    many: Mask = (np.bincount(feeder_of[rows[fresh]], minlength=none + 1) > few)[feeder_of[rows]]
+    return many | (int(fresh.sum()) > max(LEAST, FRAC * float(has_rebound.sum())))
 
 
 def _without_room(state: DeskState, rows: Rows, ready: Mask, now_ns: int) -> Mask:

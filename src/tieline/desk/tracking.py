@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -44,6 +45,8 @@ class Tally:
     samples: int
     is_owed: bool = False
     because: str = ""
+    lack_ws: dict[str, float] = field(default_factory=dict)
+    """What lacked in each stretch, by its cause then: a limit that came and went within the interval has its part."""
 
     @staticmethod
     def begin(rows: Rows, start_ns: int, end_ns: int) -> Tally:
@@ -58,6 +61,19 @@ class Tally:
         self.share_ws += share_w * seconds
         self.seconds += seconds
         self.samples += len(row_w)
+
+    def add_lack(self, found: Mapping[str, float], seconds: float) -> None:
+        """Count so many seconds of a lack, by cause (W)."""
+        for name, watts in found.items():
+            self.lack_ws[name] = self.lack_ws.get(name, 0.0) + watts * seconds
+
+    def lack_by_cause(self, lacking_w: float) -> dict[str, float]:
+        """Return a mean lack (W) put to the causes of the stretches that lacked; {}: none was counted.
+
+        What was given beyond the asked in other stretches made part of it good, of each cause alike.
+        """
+        whole = math.fsum(self.lack_ws.values())
+        return {name: each * lacking_w / whole for name, each in self.lack_ws.items()} if whole > 0.0 else {}
 
     def means(self) -> tuple[float, float, Floats, Floats]:
         """Return the mean power asked, awarded, shared out to each row, and delivered by each row (W)."""
@@ -107,15 +123,38 @@ def counted_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Flo
     return delta_w
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Holds:
+    """What holds rows to less than they were asked for: who opted out, whom a network operator's limit binds, and which
+    shares it, or any stronger limit, is in the way of.
+    """
+
+    opted_out: NDArray[np.bool_]
+    bound: NDArray[np.bool_]
+    by_dno: NDArray[np.bool_]
+    limited: NDArray[np.bool_]
+
+    @staticmethod
+    def of(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Holds:
+        """Return what holds rows now, given their shares (W)."""
+        fleet, wish_w = state.fleet, state.base_w[rows] + share_w
+        dno_low_w, dno_high_w = state.claims.limits_above(rows, Level.OWNER_NEED, now_ns)
+        low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
+        bound = (dno_high_w < fleet.max_inject_w[rows]) | (dno_low_w > -fleet.max_absorb_w[rows])
+        by_dno = bound & ((wish_w > dno_high_w + 1.0) | (wish_w < dno_low_w - 1.0))
+        limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
+        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited)
+
+
 def causes(
     state: DeskState,
     rows: Rows,
     share_w: Floats,
     delivered_w: Floats,
     lacking_w: float,
-    lost_w: dict[str, float],
+    lost_w: Mapping[str, float],
     side: float,
-    now_ns: int,
+    holds: Holds,
 ) -> dict[str, float]:
     """Return the watts lacking by cause, which add up to the lack.
 
@@ -125,19 +164,12 @@ def causes(
     if lacking_w <= 0:
         return {}
     short_w = np.maximum(np.abs(share_w) - np.maximum(np.sign(share_w) * delivered_w, 0.0), 0.0)
-    fleet, commands = state.fleet, state.commands
-    unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
-    stage = commands.stage[rows]
-    wish_w = state.base_w[rows] + share_w
-    dno_low_w, dno_high_w = state.claims.limits_above(rows, Level.OWNER_NEED, now_ns)
-    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
-    bound = (dno_high_w < fleet.max_inject_w[rows]) | (dno_low_w > -fleet.max_absorb_w[rows])
-    by_dno = bound & ((wish_w > dno_high_w + 1.0) | (wish_w < dno_low_w - 1.0))
-    limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
+    unfit = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    stage, bound = state.commands.stage[rows], holds.bound
     reasons = (
-        ("opt_out", state.opted_out[rows]),
-        (DNO_LIMIT, by_dno),
-        (OWN_LIMIT, limited),
+        ("opt_out", holds.opted_out),
+        (DNO_LIMIT, holds.by_dno),
+        (OWN_LIMIT, holds.limited),
         ("offline", unfit),
         ("refused", stage == Stage.REJECTED),
         ("unconfirmed", stage == Stage.UNCONFIRMED),
@@ -166,7 +198,7 @@ def causes(
     return found
 
 
-def fill(lacking_w: float, lost_w: dict[str, float], otherwise: str) -> dict[str, float]:
+def fill(lacking_w: float, lost_w: Mapping[str, float], otherwise: str) -> dict[str, float]:
     """Return a lack put to what was lost, in order, none for more than it took; the rest is `otherwise`.
 
     >>> fill(5.0, {"dno_limit": 3.0, "opt_out": 0.0}, "unavailable")

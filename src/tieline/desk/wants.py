@@ -33,6 +33,9 @@ FOLLOWS_NS = 90 * SECOND_NS
 """What a device was told shows at its meter by then."""
 NEAR_FRAC = 0.9
 """A load that draws this share of its cap or more is held down by it."""
+PROBES_FRAC = 0.2
+"""What a load that is held down by its cap is thought to want beside what it draws, as a share of its size: its base is
+as old as the limit, and how far it would go shows only as it is let."""
 
 
 def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -52,7 +55,11 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     # One that stays below its cap has no need for more; one at its cap may have.
     cap_w = np.minimum(-last.low_w[rows], absorb_w)
     bites = draw_w >= cap_w - (1.0 - NEAR_FRAC) * np.abs(cap_w)
-    wants_w = np.where(kept_down & bites, np.maximum(draw_w, -state.base_w[rows]), draw_w)
+    # A cap that was just moved has not shown yet whether it is used: taken away again at once, it never would.
+    waits = kept_down & ~bites & ~stores & (now_ns - last.since_ns[rows] < FOLLOWS_NS)
+    probes_w = np.where(stores, draw_w, np.minimum(draw_w + PROBES_FRAC * absorb_w, absorb_w))
+    held_w = np.maximum(probes_w, -state.base_w[rows])
+    wants_w = np.select([kept_down & bites, waits], [held_w, np.maximum(cap_w, draw_w)], draw_w)
     # A charger knows what its car would take; a car that came under the limit has no base.
     takes_w = np.maximum(draw_w, 0.0) + np.nan_to_num(fleet.available_down_w[rows])
     wants_w = np.where(kept_down & (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]), takes_w, wants_w)
@@ -147,5 +154,19 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
     if imports and exports:
         imports = float(now_w.sum()) < 0.0
     if imports:
-        return float(np.maximum(now_w, 0.0).sum()) - would_w(state, rows, 1.0, now_ns)
+        would = would_w(state, rows, 1.0, now_ns) + _held_off_w(state, rows, now_ns)
+        return float(np.maximum(now_w, 0.0).sum()) - would
     return would_w(state, rows, -1.0, now_ns) - float(np.maximum(-now_w, 0.0).sum())
+
+
+def _held_off_w(state: DeskState, rows: Rows, now_ns: int) -> float:
+    """Return what loads that a limit holds off would draw together beyond their mean, were they all let go at once (W).
+
+    Rooms that grew warm and tanks that grew cold all begin together, whatever share of them would run else.
+    """
+    fleet, last = state.fleet, state.commands
+    size_w, mean_w = fleet.max_absorb_w[rows], np.maximum(-state.base_w[rows], 0.0)
+    held_off = IS_SWITCHED[fleet.kinds[rows]] & (last.valid_until_ns[rows] > now_ns) & np.isnan(last.target_w[rows])
+    held_off &= (last.low_w[rows] > -0.5 * size_w) & (state.release_at_ns[rows] <= now_ns)
+    known = (mean_w > WANTS_FRAC * size_w) & (now_ns - state.idle_ns[rows] >= RESTS_NS)
+    return float(np.maximum(size_w - mean_w, 0.0)[held_off & known].sum())

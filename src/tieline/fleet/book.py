@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tieline.compiled import compiled
 from tieline.fleet.booking import SLOT_NS
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, iso
@@ -166,7 +166,7 @@ class Book:
         return free
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hold(
     asking: Counts,
     taken_w: NDArray[np.int32],
@@ -210,7 +210,7 @@ def _hold(
                 taken_w[own, i, s] = before + wanted_w[j, s] if adds else max(before, wanted_w[j, s])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _room(
     taken_w: NDArray[np.int32],
     rows: Counts,
@@ -232,7 +232,7 @@ def _room(
             room_w[j, s] = max(min(np.int64(available_w[i, s]) - wanted_w[i, s], free), 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _empties(
     taken_w: Watts, own: int, adds: bool, wanted_w: Watts, room_wh: float, discharge_frac: float, hours: float
 ) -> int:
@@ -252,7 +252,7 @@ def _empties(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sums_by_level(
     available_w: Watts, reach_frac: Floats, level: Words, level_w: Floats, mean_w: Floats, variance: Floats
 ) -> None:
@@ -275,7 +275,7 @@ def sums_by_level(
             variance[s] += watts * watts * seldom
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def spread(available_w: Watts, target_w: Counts, wanted_w: Watts) -> Counts:
     """Fill in each leaf's whole-watt share of a pool's target in each slot, and return what finds no leaf.
 

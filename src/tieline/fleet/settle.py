@@ -7,15 +7,16 @@ asked for, or (k,), the claims of one batch.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tieline.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def gather_limits(
     rows: Ints,
     alive: Mask,
@@ -41,7 +42,7 @@ def gather_limits(
             high_by[at] = serial
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fold_level(
     level_low: Floats,
     level_high: Floats,
@@ -78,7 +79,7 @@ def fold_level(
         level_low_by[at], level_high_by[at] = -1, -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def compete(
     rows: Ints,
     alive: Mask,
@@ -111,7 +112,7 @@ def compete(
             best_rank[at], best_class[at], winner[at], target_w[at] = rank, is_tie_class, serial, value[k]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fold_bounds(
     own_low: Floats, own_high: Floats, by: Ints, low_w: Floats, high_w: Floats, low_by: Ints, high_by: Ints
 ) -> None:
@@ -128,7 +129,7 @@ def fold_bounds(
         low_w[at], high_w[at] = new_low, new_high
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_deltas(
     rows: Ints,
     alive: Mask,
@@ -154,7 +155,7 @@ def add_deltas(
             total_w[at] += value[k]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def clamp(target_w: Floats, winner: Ints, default_w: Floats, total_w: Floats, low_w: Floats, high_w: Floats) -> None:
     """Set each target to the winner's, or the default, plus the deltas, clamped into the bounds (R9)."""
     for at in range(len(target_w)):

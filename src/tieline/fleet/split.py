@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tieline.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,7 +39,7 @@ def split_merit(target_w: float, headroom_w: Floats, price: Floats, order: Ints 
     return share_w
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(target_w: float, headroom_w: Floats, order: Ints) -> Floats:
     share_w = np.zeros(len(headroom_w))
     left_w = target_w
@@ -101,7 +102,7 @@ def split_whole(target_w: float, size_w: Floats, order: Ints) -> Floats:
     return share_w
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fit(target_w: float, size_w: Floats, order: Ints) -> Floats:
     share_w = np.zeros(len(size_w))
     left_w = target_w

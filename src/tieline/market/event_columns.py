@@ -14,9 +14,9 @@ from datetime import date, timedelta
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tieline.compiled import compiled
 from tieline.market.picking import Event, LeftOut, day_type
 from tieline.market.rule import BaselineRule
 
@@ -186,7 +186,7 @@ def _fill(plan: Plan, made: Columns, days: Sequence[int], cube: Block, actual: B
     return hungry
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def settle_meters(
     cube: Block,
     actual: Block,
@@ -241,7 +241,7 @@ def settle_meters(
             performance[k, m] = baseline[k, m] - gave if np.isfinite(gave) else 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mean_day(
     cube: Block, actual: Block, m: int, event_n: int, order: NDArray[np.int64], weights: Floats, baseline: Floats
 ) -> tuple[float, float, float, int]:
@@ -268,7 +268,7 @@ def _mean_day(
     return above, below, off, seen
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pool(
     cube: Block, m: int, event_n: int, pool_n: int, low_use_frac: float, pool: NDArray[np.int64], use: Floats
 ) -> int:
@@ -292,10 +292,11 @@ def _pool(
         n += 1
         if n == pool_n:
             n = _without_low_use(pool, use, n, low_use_frac)
-    return _without_low_use(pool, use, n, low_use_frac)
+    left: int = _without_low_use(pool, use, n, low_use_frac)
+    return left
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _without_low_use(pool: NDArray[np.int64], use: Floats, n: int, frac: float) -> int:
     """Return how many days are left without those under a part of the mean use; each that goes raises the mean."""
     while frac > 0.0 and n > 0:
@@ -314,7 +315,7 @@ def _without_low_use(pool: NDArray[np.int64], use: Floats, n: int, frac: float) 
     return n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pick(pool: NDArray[np.int64], use: Floats, n: int, pick: int, pick_n: int, order: NDArray[np.int64]) -> int:
     """Fill in the days that are picked, most recent first, and return how many; of days alike the most recent wins."""
     first, last = 0, n

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tieline.compiled import compiled
 from tieline.market.gates import closes_ns, opens_ns
 from tieline.market.offer import (
     BIT,
@@ -136,7 +136,7 @@ POINTS, POWER, INCREMENT, MINIMUM, MAXIMUM = (BIT[x] for x in ("points", "power"
 PRICE, TICK, FLOOR, CAP, RISING, SUSTAIN = (BIT[x] for x in ("price", "tick", "floor", "cap", "rising", "sustain"))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _curves(power_w: Floats, price: Floats, count: Counts, energy_wh: Floats, limits: Floats, faults: Bits) -> None:
     """Add the faults of each curve to `faults`; see `offer` for each rule, `limits_of` for the order of limits."""
     points, unit_w, least_w, most_w, tick, floor, cap, minutes, rising, sign = limits

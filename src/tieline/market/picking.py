@@ -129,6 +129,8 @@ def choose(
         if len(pool) == pool_n:
             break
         if day_type(day, apart.holidays, rule.day_types) != wanted:
+            if day in apart.holidays and day_type(day, frozenset(), rule.day_types) == wanted:
+                excluded.append((day, "a holiday"))
             continue
         reason = _reason(day, load, needed, apart)
         if reason:

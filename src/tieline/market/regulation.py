@@ -16,9 +16,9 @@ from typing import Protocol
 
 import numpy as np
 from msgspec import Struct
-from numba import njit
 from numpy.typing import NDArray
 
+from tieline.compiled import compiled
 from tieline.market.product import ProductLine, Regulation, exact, line_of, split_line
 from tieline.market.settlement import Basis
 
@@ -156,7 +156,7 @@ def score_columns(rule: Regulation, signal: Floats, response: Floats) -> list[Sc
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_lags(
     signal: Floats, response: Floats, starts: int, window: int, lags: int, free: float
 ) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
@@ -195,7 +195,7 @@ def _best_lags(
     return accuracy, lag_sum, late_sum, still
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spread(values: Floats) -> tuple[float, float]:
     """Return a window's mean and the root of its summed squares about it; 0 where it stands still."""
     mean, most, squares = 0.0, 1e-12, 0.0

@@ -13,9 +13,9 @@ from datetime import date, timedelta
 
 import numpy as np
 from msgspec.structs import replace
-from numba import njit
 from numpy.typing import NDArray
 
+from tieline.compiled import compiled
 from tieline.market.picking import LeftOut, day_type
 from tieline.market.rule import BaselineRule
 
@@ -102,7 +102,7 @@ def rolling_baseline(
     return made
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _roll(load: Block, found: Places, count: Places, least: Places, pools: Places, made: Floats) -> None:
     """Fill in each wanted day's mean of its like days, tile after tile of columns."""
     columns = load.shape[1]
@@ -127,7 +127,7 @@ def _roll(load: Block, found: Places, count: Places, least: Places, pools: Place
                     into[x] = _passed_over(load, found[d], count[d], pools[d], least[d], first + x)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sum_days(load: Block, found: Places, n: int, first: int, width: int, total: Floats) -> None:
     """Fill in the sum of the first n like days of a tile, in their order."""
     end = first + width
@@ -148,7 +148,7 @@ def _sum_days(load: Block, found: Places, n: int, first: int, width: int, total:
         j += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _passed_over(load: Block, found: Places, count: int, pool_n: int, least: int, column: int) -> float:
     """Return the mean of one column's first like days that have a reading; NaN where too few have."""
     total, n = 0.0, 0

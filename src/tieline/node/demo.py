@@ -64,7 +64,7 @@ def run_headless(
                 home.mkdir(parents=True, exist_ok=True)
                 if (home / "journal.db").exists():
                     raise ConfigError(f"--data {home}: holds a journal already: give a new folder")
-                stage = await raise_stage(what, devices, seed, clock, supervisor, home)
+                stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
                 stage.twin = Twin(stage.world, stage.meters)
                 save(stage.territory.fleet, home / "registry.bin")
                 write_example(home / "tieline.toml")

@@ -79,7 +79,7 @@ def _journal(data: Path, settings: Settings) -> str:
     try:
         broken, fault = journal.verify(), journal.end_fault()
         if broken is not None and broken != journal.lost():
-            raise ConfigError(f"record {broken} was changed")
+            raise ConfigError(f"record {broken} was changed, or is missing: put the file back from a backup")
         if fault:
             raise ConfigError(fault)
         if settings.journal.url:

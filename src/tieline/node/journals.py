@@ -13,7 +13,7 @@ from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
 from tieline.store.looking import look, names_readings, names_records
-from tieline.store.opening import cut_of, open_journal, require_journal, require_records
+from tieline.store.opening import changed_of, cut_of, open_journal, require_journal, require_records
 from tieline.store.segment import Tell
 from tieline.times import Clock
 
@@ -124,13 +124,15 @@ def journal_to_read(folder: Path, env: Mapping[str, str] = os.environ) -> SqlJou
 
 
 def tell_cut(folder: Path, tell: Tell, env: Mapping[str, str] = os.environ) -> None:
-    """Tell of records at a journal's end that are gone: whatever is answered from it lacks them.
+    """Tell of records that were changed or are gone: what is answered from the journal lacks them, or is not true.
 
     Raises:
         ConfigError: All of them are gone, like `journal_to_read`.
     """
     if not journal_settings(folder).url:
         fault = cut_of(folder / "journal.db")
+        if says := changed_of(folder / "journal.db"):
+            tell(says)
     else:
         journal = journal_to_read(folder, env)
         fault = "" if journal.lost() is None else journal.end_fault()

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from tieline.desk.state import LAPSED
 from tieline.errors import ConfigError
 from tieline.links.device.modbus.link import ModbusLink
 from tieline.links.device.mqtt.link import MqttLink
@@ -97,6 +98,8 @@ async def _raise_dnp3(settings: Dnp3Settings, folder: Path, node: Node, supervis
     tls = None if settings.tls is None else server_context(files_of(settings.tls, folder))
     made = Dnp3Outstation(binding, node.desk, node.clock, supervisor, node.desk, tls, settings.name)
     await listening(made.start(), f"$.links.dnp3 {settings.name}", settings.host, settings.port)
+    lapsed = (ended.ask for ended in node.state.ended.values() if ended.why == LAPSED)
+    made.take_up([*lapsed, *(live.ask for live in node.state.asks.values())])
     node.published = list(dict.fromkeys([*node.published, *(group.resource for group in binding.groups)]))
     node.publishers.append(made)
     links.stops.append(made.stop)

@@ -179,8 +179,9 @@ def link_alarm(link: LinkView, since: Since, count: int) -> AlarmView:
     if count:
         title += f": {count} devices behind it are out of reach"
     act = "See whether its peer is to call already, and knows where" if waits else "Check the peer and the network"
+    what = "It answers in part: some calls fail or are late" if link.state == "degraded" else "Nothing passes over it"
     return AlarmView(
-        name, 3 if waits and not count else 2, link.name, title, "Nothing passes over it", act, 900, "/links",
+        name, 3 if waits and not count else 2, link.name, title, what, act, 900, "/links",
         max(count, 1), since.get(name, link.since_ns),
     )  # fmt: skip
 
@@ -216,10 +217,13 @@ def each_limit(broken: Mapping[str, Sequence[Violation]], since: Since, now_ns: 
     found = []
     for feeder, violations in broken.items():
         name, worst = derive("alarm", "limit", feeder), max(violations, key=lambda v: abs(v.value - v.limit))
+        priority, what, act = 1, BROKEN, "Limit the feeder or dispatch against it"
+        if _is_cooling(worst):
+            priority, what, act = 3, "Its equipment is warm from an overload", "Keep it below its rating meanwhile"
         found.append(
             AlarmView(
-                name, 1, feeder, _words(worst), BROKEN, "Limit the feeder or dispatch against it", 600,
-                f"/feeder/{feeder}", len(violations), since.get(name, now_ns),
+                name, priority, feeder, _words(worst), what, act, 600, f"/feeder/{feeder}", len(violations),
+                since.get(name, now_ns),
             )
         )  # fmt: skip
     return found
@@ -227,8 +231,11 @@ def each_limit(broken: Mapping[str, Sequence[Violation]], since: Since, now_ns: 
 
 def _words(violation: Violation) -> str:
     text = f"{violation.what} {violation.value:.3f} against {violation.limit:.3f} at {violation.place}"
-    cooling = violation.what == "loading" and violation.value <= violation.limit
-    return text + (", still warm" if cooling else "")
+    return text + (", still warm" if _is_cooling(violation) else "")
+
+
+def _is_cooling(violation: Violation) -> bool:
+    return violation.what == "loading" and violation.value <= violation.limit
 
 
 def over_limit(

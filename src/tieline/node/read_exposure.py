@@ -4,7 +4,7 @@ Theory of operation. A rating is a temperature, so a line or transformer that is
 than it may be, and nothing an operator does in that time would matter. Each is followed by its thermal image: the
 square of its loading, through a lag of ten minutes, that of the quickest thing on a feeder. Once the image passes 1 the
 rating is used up. So after a load of 0.8 one of 1.05 is told in 15 minutes, 1.3 in four, 1.5 at once. A voltage is
-judged by its mean, as the standard on voltage does. Broken limits that need nobody yet stay on the feeder's screen.
+judged by its mean, as the standard on voltage does. Broken limits that need nobody yet are kept beside (`passing`).
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Exposure:
     def __init__(self) -> None:
         """Make one that has seen nothing; what it sees first is taken to have been so for long."""
         self._images: dict[str, _Image] = {}
+        self.passing: dict[str, tuple[list[Violation], float]] = {}
+        """Broken limits of each feeder that need nobody yet, and how warm it is (1: as warm as it may be)."""
 
     def see(self, grid: Mapping[str, GridReading], now_ns: int) -> dict[str, list[Violation]]:
         """Return the broken limits of each feeder that need a person; feeders without any are left out.
@@ -61,6 +63,7 @@ class Exposure:
         """
         self._images = {feeder: self._moved(feeder, reading.flow, now_ns) for feeder, reading in grid.items()}
         found: dict[str, list[Violation]] = {}
+        self.passing = {}
         for feeder, reading in grid.items():
             image = self._images[feeder]
             lasting = lasting_of(reading.violations, image.line, image.trafo, image.voltage_pu, image.is_told)
@@ -69,6 +72,8 @@ class Exposure:
             image.is_told = bool(lasting)
             if lasting:
                 found[feeder] = lasting
+            elif reading.violations:
+                self.passing[feeder] = (list(reading.violations), _heat(image))
         return found
 
     def _moved(self, feeder: str, flow: Flow, now_ns: int) -> _Image:

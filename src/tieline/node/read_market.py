@@ -20,7 +20,7 @@ from tieline.desk.desk_views import (
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from_record
 from tieline.desk.obligation import owed
 from tieline.desk.state import DeskState
-from tieline.desk.tracking import above_base_w
+from tieline.desk.tracking import counted_w
 from tieline.desk.views import Commitment, Overview
 from tieline.flow.record import Records
 from tieline.ids import derive
@@ -86,16 +86,17 @@ def spread_of(intervals: list[IntervalTracked]) -> tuple[float, float]:
 
 
 def delivery(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[float | None, float | None, float | None]:
-    """Return what a pool owes now, what its called devices deliver (W) and the price ($/MWh); None: nothing, unknown.
+    """Return what a pool owes now, what it delivers (W) and the price ($/MWh); None: nothing, unknown.
 
-    Where nobody of them is seen, delivery is unknown and not 0.
+    Delivered is what the record of the interval counts: called devices, less what those take back that were let go.
+    Where nobody of the called is seen, delivery is unknown and not 0.
     """
     debt = owed(state, pool.pool, now_ns)
     called = np.abs(pool.share_w) > 1.0
     fit = (state.fleet.quality[pool.rows] & int(UNFIT_FOR_DISPATCH)) == 0
     gave_w = None
     if (fit[called] if called.any() else fit).any():
-        gave_w = float(above_base_w(state, pool.rows)[called].sum())
+        gave_w = float(counted_w(state, pool.rows, pool.share_w, now_ns).sum()) if called.any() else 0.0
     return (None if debt is None else debt.power_w, gave_w, None if debt is None else debt.price_per_mwh)
 
 

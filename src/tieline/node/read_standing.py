@@ -24,7 +24,8 @@ from tieline.node.read_short import INTERVALS, SLOW_BEATS, beats_of, under_deliv
 class Seen:
     """What alarms are made of: cells of all rows, links, broken limits by feeder, what was tracked of late.
 
-    `link_of_row` holds the code of each row's link (-1: none), `link_names` the name of each code.
+    `link_of_row` holds the code of each row's link (-1: none), `link_names` the name of each code. `passing` are broken
+    limits that need nobody yet, with how warm their feeder is (1: as warm as it may be).
     """
 
     cells: NDArray[np.uint8]
@@ -33,6 +34,7 @@ class Seen:
     intervals: Sequence[IntervalTracked]
     link_of_row: NDArray[np.int16]
     link_names: Mapping[int, str]
+    passing: Mapping[str, tuple[Sequence[Violation], float]]
 
 
 def stand(
@@ -53,7 +55,7 @@ def stand(
     found = alarms.troubles_found(order.names, counts, above, since, now_ns)
     parts = alarms.rolled_up([alarm for alarm, _ in found], order.names, counts, above, now_ns)
     limits = read_alarms.limit_alarms(seen.broken, above, since, now_ns)
-    parts += _limits_of(limits, seen.broken, above, now_ns)
+    parts += _limits_of(limits, seen.broken, above, now_ns) + _passing(seen.passing, since, now_ns)
     links = read_alarms.link_alarms(seen.links, since, silent)
     parts += _behind_links([alarm for alarm, _ in links], seen.links, silent, now_ns)
     short = under_delivery(seen.intervals, state, pool.pool, len(pool.rows), since, now_ns) if pool else []
@@ -81,6 +83,23 @@ def _limits_of(
     since = {derive("alarm", "limit", feeder): whole.since_ns for feeder in broken}
     each = read_alarms.each_limit(broken, since, now_ns)
     return [SuppressedAlarm(alarm, "rolled_up", f"told as one: {whole.title}", whole.id) for alarm in each]
+
+
+def _passing(
+    passing: Mapping[str, tuple[Sequence[Violation], float]], since: read_alarms.Since, now_ns: int
+) -> list[SuppressedAlarm]:
+    """Return the alarms of limits that are broken and need nobody yet."""
+    found = []
+    for feeder, (violations, heat) in passing.items():
+        (alarm,) = read_alarms.each_limit({feeder: violations}, since, now_ns)
+        is_loading = any(each.what == "loading" for each in violations)
+        why = (
+            f"warmed to {heat:.0%} of what its rating bears: a person is called at 100 %"
+            if is_loading
+            else "its mean over ten minutes is within the limit yet: a person is called once it is not"
+        )
+        found.append(SuppressedAlarm(alarm, "delayed", why))
+    return found
 
 
 def _behind_links(

@@ -15,7 +15,7 @@ from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, I
 from tieline.desk.state import DeskState
 from tieline.flow.record import Record, Records
 from tieline.node import read_words
-from tieline.node.why import Known, command_of, delivered_of, in_force, of_device, of_group, of_whole
+from tieline.node.why import Known, command_of, delivered_of, in_force, of_device, of_group, of_others, of_whole
 from tieline.resource.identity import GROUP_KINDS
 from tieline.store.trace import trace
 
@@ -61,7 +61,7 @@ def told_of(
         now_ns: Now.
     """
     if state.fleet.kind_of(resource) in GROUP_KINDS:
-        whole = [batch.id for batch, _ in of_whole(state, resource, now_ns)]
+        whole = [batch.id for find in (of_whole, of_others) for batch, _ in find(state, resource, now_ns)]
         return of_group(journal, Known(state, now_ns, _placed(journal, whole)), resource)
     row = state.fleet.row(resource)
     claims = dict.fromkeys(claim.id.partition("/")[0] for claim in state.claims.claims_on(row))

@@ -18,9 +18,10 @@ from py1815.control import CommandStatus
 from tieline.errors import LinkDown
 from tieline.grid.envelope import Envelope, envelope
 from tieline.node.stage import Stage
+from tieline.simulate.territory import GENERATION
 from tieline.times import MINUTE_NS, iso
 
-LOOK_S = 300.0
+LOOK_S, AGAIN_S = 300.0, 60.0
 UNLIMITED = 9
 """The index in a group at which its outstation tells what its devices would do without a limit."""
 TRIES = 5
@@ -57,13 +58,13 @@ class Relief:
     power_before_w: float
     statuses: list[str]
     seen: list[tuple[int, float, float]] = field(default_factory=list)
+    again: dict[int, float] = field(default_factory=dict)
+    """The loading a minute after a look that found an overload, by when that was: what jumps is answered by then."""
     ends_ns: int = 0
     moved: list[tuple[int, float]] = field(default_factory=list)
     """When it was tightened, as other load grew, and to what (W)."""
     eased: list[tuple[int, float]] = field(default_factory=list)
     """When it was widened, as other load sank, and to what (W)."""
-    is_cut: bool = False
-    """It was ended for the DNO's own works, needed or not."""
     is_wider: bool = False
     """There was room for a wider one at the last look: it is widened where that is still so at the next."""
     first_w: float = float("nan")
@@ -95,15 +96,15 @@ class Trail:
     low_pu: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
     high_pu: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
     alone: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
-    """Highest loading had nobody commanded a device, while the DNO's works go on (NaN: not solved)."""
+    """Highest loading had nobody commanded a device, while works go on (NaN: not solved)."""
 
 
 class Dno:
     """Watches the grid of a stage."""
 
-    def __init__(self, stage: Stage, leaves: tuple[int, int]) -> None:
-        """Make a DNO that leaves the grid alone in a time (ns), as its own works go on then."""
-        self.stage, self.trail, self._leaves = stage, Trail(), leaves
+    def __init__(self, stage: Stage, works: tuple[int, int]) -> None:
+        """Make a DNO; while its works go on (ns) it notes what the feeders would bear had nobody commanded a device."""
+        self.stage, self.trail, self._works = stage, Trail(), works
         self.reliefs: list[Relief] = []
         self.refused = 0
         """How often the outstation would not take a limit."""
@@ -111,8 +112,20 @@ class Dno:
     async def watch(self) -> None:
         """Look at the feeders every five minutes, for ever."""
         while True:
-            await self.stage.sleep(LOOK_S)
+            await self.stage.sleep(AGAIN_S)
+            self._look_again()
+            await self.stage.sleep(LOOK_S - AGAIN_S)
             await self.look()
+
+    def _look_again(self) -> None:
+        """Note what became of the overloads that the last look found under a limit."""
+        grid = self.stage.world.grid
+        for relief in self.reliefs:
+            if grid is not None and relief.seen and not relief.ends_ns:
+                when_ns, loading, _ = relief.seen[-1]
+                if loading > 1.0 and when_ns not in relief.again:
+                    at = self.stage.territory.feeders.index(relief.feeder)
+                    relief.again[when_ns] = float(grid.loading[at])
 
     async def look(self) -> None:
         """Note every feeder's loading; begin, follow or end a relief."""
@@ -126,19 +139,18 @@ class Dno:
             (trail.loading, grid.loading), (trail.low_pu, grid.low_pu), (trail.high_pu, grid.high_pu),
         ):  # fmt: skip
             column.append(values.copy())
-        leaves = self._leaves[0] <= now_ns < self._leaves[1]
-        trail.alone.append(self._alone(now_ns, len(grid.loading), leaves))
+        works = self._works[0] <= now_ns < self._works[1]
+        trail.alone.append(self._alone(now_ns, len(grid.loading), works))
         live = [relief for relief in self.reliefs if not relief.ends_ns]
         for relief in live:
             await self._follow(relief, now_ns)
-            if leaves or (now_ns >= relief.begins_ns + HOLDS_NS and relief.is_easy and self._is_borne(relief)):
-                relief.is_cut = leaves
+            if now_ns >= relief.begins_ns + HOLDS_NS and relief.is_easy and self._is_borne(relief):
                 at = stage.territory.feeders.index(relief.feeder)
                 relief.alone_after = float(self._alone(now_ns, len(grid.loading))[at])
                 await self._end(relief)
         held = {relief.feeder for relief in live}
         for at in np.flatnonzero(grid.loading > 1.0).tolist():
-            if not leaves and stage.territory.feeders[at] not in held:
+            if stage.territory.feeders[at] not in held:
                 await self._begin(at, now_ns)
 
     def _alone(self, now_ns: int, feeders: int, is_asked: bool = True) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -153,7 +165,8 @@ class Dno:
     def _is_borne(self, relief: Relief) -> bool:
         """Whether the feeder bears now what its devices would do without the limit, as AI 9 of its group tells.
 
-        That a group stays below its limit says nothing of what the limit holds back.
+        That a group stays below its limit says nothing of what the limit holds back. And what its generation gives now
+        may be gone at the next look, as a cloud comes: a limit on what is drawn ends where that is borne without it.
         """
         told_w = self.stage.scada.analog(self.stage.group_at(relief.feeder) + UNLIMITED)
         if told_w is None:
@@ -161,7 +174,10 @@ class Dno:
         # No bound found says only that none lies within reach of what devices do now: the limit's own stands then.
         found = self._bound(self.stage.territory.feeders.index(relief.feeder), relief.imports)
         bounds_w = [relief.bound_w, *([] if found is None else [found[0]])]
-        return told_w >= min(bounds_w) if relief.imports else told_w <= max(bounds_w)
+        if not relief.imports:
+            return told_w <= max(bounds_w)
+        gives_w = self.stage.scada.analog(self.stage.group_at(relief.feeder + GENERATION))
+        return gives_w is not None and told_w - max(gives_w, 0.0) >= min(bounds_w)
 
     async def _follow(self, relief: Relief, now_ns: int) -> None:
         """Note what a relief does, and move it with the room that other load leaves: tighter on an overload alone."""

@@ -17,6 +17,7 @@ from tieline.desk.base import learn
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.desk import Desk
 from tieline.desk.facts import from_record
+from tieline.desk.obligation import next_call_ns
 from tieline.desk.ports import GroupView, Measured, Publisher, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.wants import unlimited_w
@@ -45,6 +46,9 @@ Sleep = Callable[[float], Awaitable[None]]
 BEAT_S = 60.0
 LAPSES_NS = SECOND_NS
 """So long leases that end gather before the desk beats for them: many owners come back in one minute."""
+TELLS_S, TELLS_SHARE = 4.0, 0.05
+"""Every so many seconds of the wall's clock what is measured is published, unless that takes more than this share of
+them: a control room must not wait for the next beat, up to a minute, to see what a device told long ago."""
 SHOW_S = 5.0
 """Between two looks at what is measured while nothing can be recorded."""
 ANSWERS_S = 1.0
@@ -168,12 +172,24 @@ class Node:
             self.cycle.because(cause)
         self._wake.set()
 
-    def start(self) -> None:
-        """Begin to beat."""
+    def start(self, *, tells: bool = False) -> None:
+        """Begin to beat; `tells`: and to publish between beats what is measured (dear on virtual time)."""
         warm()
+        if tells:
+            self.supervisor.keep("telemetry", self._tells)
         self.supervisor.keep("beat", self._beats)
         self.supervisor.keep("answers", self._answers)
         self.supervisor.keep("without a journal", self._outages)
+
+    async def _tells(self) -> None:
+        """Publish what is measured every few seconds."""
+        loop, wait_s = asyncio.get_running_loop(), TELLS_S
+        while True:
+            await asyncio.sleep(wait_s)
+            async with self._turn:  # a beat that publishes is let end first, so that no older view follows a newer
+                began_s = loop.time()
+                await self._publish(self.clock.now_ns())
+                wait_s = max(TELLS_S, (loop.time() - began_s) / TELLS_SHARE)
 
     async def _answers(self) -> None:
         """Record what devices answer soon after it came: an operator who sees it move must not read "queued"."""
@@ -206,7 +222,8 @@ class Node:
             now_ns = self.clock.now_ns()
             # Who waits for what a lease held must not wait for the minute's mark as well: R18 gives us five seconds.
             lapse_ns = next_end_ns(self.state, now_ns) + LAPSES_NS
-            wait_s = (min(now_ns - now_ns % MINUTE_NS + MINUTE_NS, lapse_ns) - now_ns) / SECOND_NS / self._speed
+            due_ns = min(now_ns - now_ns % MINUTE_NS + MINUTE_NS, lapse_ns, next_call_ns(self.state, now_ns))
+            wait_s = (due_ns - now_ns) / SECOND_NS / self._speed
             try:
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
@@ -237,15 +254,18 @@ class Node:
 
     async def _show(self, now_ns: int) -> None:
         """Publish what is known, and do what follows a beat."""
-        self.snapshot = snapshot_of(self.state, self.published, now_ns)
-        for publisher in self.publishers:
-            await publisher.publish(self.snapshot)
+        await self._publish(now_ns)
         for follow in self.after_beat:
             try:
                 await follow()
             except LinkDown:
                 if not self.group.down:
                     raise
+
+    async def _publish(self, now_ns: int) -> None:
+        self.snapshot = snapshot_of(self.state, self.published, now_ns)
+        for publisher in self.publishers:
+            await publisher.publish(self.snapshot)
 
 
 def snapshot_of(state: DeskState, groups: Sequence[str], now_ns: int) -> Snapshot:

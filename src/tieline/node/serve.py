@@ -250,7 +250,7 @@ async def serve(
             for line in links.says:
                 say(line)
             ClockWatch(node)
-            node.start()
+            node.start(tells=True)
             supervisor.keep("settlement", trader.days.run)
             sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone, forecast=trader.forecast)
             where = settings.port if port is None else port

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.facts import StatementMade, from_record
+from tieline.desk.obligation import ENERGY
 from tieline.desk.ports import Award
 from tieline.desk.prices import REAL_TIME, lacking
 from tieline.desk.settle import Metered, Owners, settle_day
@@ -76,10 +77,10 @@ class SettlementDays:
     # --- what makes a day worth a look ------------------------------------------------------------------------------
 
     def days(self) -> dict[Key, list[Award]]:
-        """Return the awards of each day, the oldest first."""
+        """Return the awards of energy of each day, the oldest first; others are not settled here."""
         found: dict[Key, list[Award]] = {}
         for award in sorted(self.node.state.awards.values(), key=lambda a: (a.start_ns, a.id)):
-            if award.pool in self.terms:
+            if award.pool in self.terms and award.product == ENERGY:
                 found.setdefault((award.pool, self.day_of(award.pool, award.start_ns)), []).append(award)
         return found
 

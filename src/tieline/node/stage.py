@@ -152,12 +152,14 @@ async def raise_stage(
     history_days: int = 15,
     speed: float = 1.0,
     story_ns: int = 0,
+    is_thrown_away: bool = False,
 ) -> Stage:
     """Build everything and connect it over the running loop's network (memory or sockets).
 
     `speed` is how many seconds of the clock pass in one of the loop's. A story that opens on the market day itself has
     an intraday auction: its gate is four minutes after the opening (twenty over sockets), and it clears a minute later.
-    It opens at `story_ns`, or as the clock shows now where that is later.
+    It opens at `story_ns`, or as the clock shows now where that is later. Of a folder that is thrown away as the story
+    ends no commit waits for the disk: nobody could read there what a power cut left.
     """
     require_devices(devices)
     day = date.fromisoformat(what.day)
@@ -172,7 +174,7 @@ async def raise_stage(
     starts, history = history_w(world, opens_ns, history_days, 300, 300, meters.read)
     loop = asyncio.get_running_loop()
     is_virtual = isinstance(loop, VirtualLoop)
-    node = _node(territory, enrolments, eligible, clock, supervisor, folder, speed, is_virtual)
+    node = _node(territory, enrolments, eligible, clock, supervisor, folder, speed, is_virtual, is_thrown_away)
     rows = np.arange(devices, dtype=np.int32)
     counts = FEW if is_virtual or speed > MOST_FOR_MANY else MANY
     wired = territory.by_kind[Kind.BATTERY][: counts.units]
@@ -208,12 +210,13 @@ def _node(
     folder: Path,
     speed: float,
     is_virtual: bool,
+    is_thrown_away: bool,
 ) -> Node:
     """Return the node of a territory: its journal's state, one pool of all that may serve, and what it publishes."""
     fleet, ledger = territory.fleet, Ledger()
     most_w = float(fleet.max_inject_w[eligible].sum() + fleet.max_absorb_w[eligible].sum())
     ledger.set_capacity(POOL, Capacity(most_w, most_w))
-    journal = SqliteJournal(folder / "journal.db")
+    journal = SqliteJournal(folder / "journal.db", is_thrown_away=is_thrown_away)
     state = replayed(fleet, ledger, journal)
     state.enrolments = enrolments
     rows_of = fleet.leaves(POOL)

@@ -110,7 +110,7 @@ def doctor(ctx: click.Context, data: Path, as_json: bool) -> None:
 def why(ctx: click.Context, resource: str, at: str | None, data: Path, as_json: bool) -> None:
     """Say who controls a resource (a device, feeder, pool, ...) at an instant, and why.
 
-    Where records are missing at the journal's end they are named (with --json in `missing`), and the exit code is 1.
+    Where a record was changed or is missing that is said (with --json in `missing`), and the exit code is 1.
     """
     from tieline.node.journals import tell_cut
     from tieline.node.why import why as ask
@@ -196,7 +196,8 @@ def _tell_group(answer: dict[str, Any]) -> None:
     )
     for limit in answer["limits"]:
         ends = " to ".join("open" if limit[end] is None else f"{limit[end]:.0f} W" for end in ("low_w", "high_w"))
-        click.echo(f"  limit on {limit['resources']} of them: {ends} {_by(limit['by'])}")
+        whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
+        click.echo(f"  limit on {limit['resources']} of them{whole}: {ends} {_by(limit['by'])}")
     _tell_ended(answer)
     award, called = answer["award"], answer["instruction"]
     if award:
@@ -258,13 +259,14 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
     from tieline.fleet.ledger import Ledger
     from tieline.node.journals import journal_to_read
     from tieline.node.runtime import replayed
+    from tieline.store.opening import changed_says
     from tieline.store.registry import load
 
     fleet = load(data / "registry.bin")
     journal = journal_to_read(data)
     changed, fault = journal.verify(), journal.end_fault()
     if changed is not None and changed != journal.lost():
-        fault = f"record {changed} was changed: what follows from it can't be trusted" + (f"; {fault}" if fault else "")
+        fault = changed_says(changed) + (f"; {fault}" if fault else "")
     if fault:
         click.echo(f"warning: {fault}", err=True)
     state = replayed(fleet, Ledger(), journal)
@@ -289,7 +291,7 @@ def sql(ctx: click.Context, query: str, timeout: str, data: Path, as_json: bool)
     group of each purpose (electrical, site, owner, pool, program, curtailment). A query that names `readings` or
     `resource` is in the SQL of DuckDB, any other in that of the journal's database.
 
-    Where a damaged file of readings or a cut end of the journal is left out of the answer, that is said (with --json in
+    Where a damaged file of readings is left out, or a record was changed or is gone, that is said (with --json in
     `missing`), and the exit code is 1; the answer stands for what remains.
     """
     from tieline.node.asked import parse_duration
@@ -335,7 +337,7 @@ def export(
 ) -> None:
     """Export the records of a KIND (such as LineSettled), or `readings`, to a .csv, .json or .parquet file.
 
-    Where a damaged file of readings or a cut end of the journal is left out, that is said (with --json in `missing`),
+    Where a damaged file of readings is left out, or a record was changed or is gone, that is said (--json: `missing`),
     and the exit code is 1; the file holds what remains.
     """
     from tieline.node.exporting import export_readings, export_records

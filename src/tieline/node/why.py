@@ -190,6 +190,20 @@ def of_whole(state: DeskState, group: str, now_ns: int) -> list[tuple[ClaimBatch
     ]  # fmt: skip
 
 
+def of_others(state: DeskState, group: str, now_ns: int) -> list[tuple[ClaimBatch, NDArray[np.bool_]]]:
+    """Return the limits on other groups as wholes that hold devices of this one, with which of their claims do.
+
+    A feeder's generation is a group of its own, and so are its sites: who asks for the feeder must hear of theirs.
+    """
+    inside = np.zeros(len(state.fleet), np.bool_)
+    inside[state.fleet.leaves(group)] = True
+    found = [
+        (batch, alive & inside[batch.rows]) for batch, alive in state.claims.batches()
+        if batch.scope not in ("", group) and batch.kind is ClaimKind.LIMIT and state.claims.holds_at(batch, now_ns)
+    ]  # fmt: skip
+    return [(batch, holds) for batch, holds in found if holds.any()]
+
+
 def _gates(state: DeskState, row: int) -> list[Claim]:
     return [claim for claim in state.claims.claims_on(row) if claim.kind is ClaimKind.GATE]
 
@@ -202,6 +216,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     named = settled.winner >= 0
     by = Counter(word for word in controllers(state, settled.winner) if word is not None)
     own = of_whole(state, resource, past.at_ns)
+    others = of_others(state, resource, past.at_ns)
     debt, instruction = owed(state, resource, past.at_ns), instruction_at(state, resource, past.at_ns)
     award = award_at(state, resource, past.at_ns)
     because = [debt.because] if debt is not None else []
@@ -220,11 +235,11 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "high_w": float(settled.high_w.sum()),
         "limits": [
             {
-                **_wish(state, batch, resource), "resources": int(alive.sum()),
+                "on": batch.scope, **_wish(state, batch, batch.scope), "resources": int(alive.sum()),
                 "caps_low_w": _sum(batch.low[alive]), "caps_high_w": _sum(batch.high[alive]),
                 "by": _claim(past.placed.get(batch.id)),
             }
-            for batch, alive in own
+            for batch, alive in [*own, *others]
         ],
         "owed_w": None if debt is None else debt.power_w,
         "award": None if award is None else {
@@ -236,7 +251,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
             "from": iso(instruction.start_ns), "to": iso(instruction.end_ns),
         },
         "feeder_mode": mode_of(state, resource).value if fleet.kind_of(resource) is Kind.FEEDER else None,
-        "chains": {name: _chain(journal, name) for name in [*because, *(batch.id for batch, _ in own)]},
+        "chains": {name: _chain(journal, name) for name in [*because, *(batch.id for batch, _ in [*own, *others])]},
     }  # fmt: skip
 
 

@@ -14,8 +14,9 @@ are scaled by the caller so that a step is one unit of time.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tieline.compiled import compiled
 
 Floats = NDArray[np.float64]
 PARTS, LOWER, UPPER, NU, ROWS = 3, 3, 6, 9, 10
@@ -23,7 +24,7 @@ SUMS = 6
 """Sums of a pass: x zl, dx zl, x dzl, dx dzl of both bounds together, then the largest primal and dual step."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _inverse(state: Floats, width: Floats, inverse: Floats, near: Floats) -> None:
     """Fill the inverse of the barrier's curvature, and one over the way to each bound; 0 where there is no room.
 
@@ -40,7 +41,7 @@ def _inverse(state: Floats, width: Floats, inverse: Floats, near: Floats) -> Non
             near[PARTS + part, t] = to_up if is_free else 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _factor(inverse: Floats, row: Floats, pivot: Floats, off: Floats, link: Floats) -> None:
     """Fill the factors of a storage's tridiagonal matrix (1 / D and the band of L) and its link B to the pool.
 
@@ -56,7 +57,7 @@ def _factor(inverse: Floats, row: Floats, pivot: Floats, off: Floats, link: Floa
         link[t] = e * inverse[0, t] + g * inverse[1, t]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _solve(pivot: Floats, off: Floats, right: Floats) -> None:
     """Solve the tridiagonal system in place."""
     count = len(pivot)
@@ -67,7 +68,7 @@ def _solve(pivot: Floats, off: Floats, right: Floats) -> None:
         right[t] = right[t] * pivot[t] - off[t] * right[t + 1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lacks(state: Floats, low: Floats, drift: Floats, row: Floats, lacks: Floats) -> None:
     """Fill by how much each energy balance is off."""
     e, g, keep, before = row[0], row[1], row[2], 0.0
@@ -77,7 +78,7 @@ def _lacks(state: Floats, low: Floats, drift: Floats, row: Floats, lacks: Floats
         before = now
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _reduced(state: Floats, price: Floats, row: Floats, reduced: Floats) -> None:
     """Fill the reduced costs of c, d and s at the duals of today."""
     e, g, keep, wear = row[0], row[1], row[2], row[3]
@@ -90,7 +91,7 @@ def _reduced(state: Floats, price: Floats, row: Floats, reduced: Floats) -> None
         reduced[2, t] = keep * later - nu
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _right(inverse: Floats, rho: Floats, lacks: Floats, row: Floats, right: Floats) -> None:
     """Fill the right side of a storage's rows."""
     e, g, keep, before = row[0], row[1], row[2], 0.0
@@ -100,7 +101,7 @@ def _right(inverse: Floats, rho: Floats, lacks: Floats, row: Floats, right: Floa
         before = held
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _directions(inverse: Floats, rho: Floats, nu: Floats, price_move: Floats, row: Floats, move: Floats) -> None:
     """Fill how c, d, s and nu move."""
     e, g, keep = row[0], row[1], row[2]
@@ -113,7 +114,7 @@ def _directions(inverse: Floats, rho: Floats, nu: Floats, price_move: Floats, ro
         move[NU, t] = nu[t]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def eliminate(
     state: Floats, width: Floats, low: Floats, drift: Floats, row: Floats, price: Floats, schur: Floats, right: Floats
 ) -> tuple[float, float]:
@@ -157,7 +158,7 @@ def eliminate(
     return worst, products
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _second_order(
     state: Floats, width: Floats, near: Floats, weight: float, move: Floats, rho: Floats, centre: Floats, sums: Floats
 ) -> None:
@@ -180,7 +181,7 @@ def _second_order(
             centre[part, t] = weight * (to_up - to_low)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bounds_move(state: Floats, width: Floats, near: Floats, move: Floats, aim: float, sums: Floats) -> None:
     """Fill how the multipliers of the bounds move, and gather the largest steps; second-order terms wait in `move`."""
     for part in range(PARTS):
@@ -196,7 +197,7 @@ def _bounds_move(state: Floats, width: Floats, near: Floats, move: Floats, aim: 
             sums[5] = max(sums[5], max(-dzl * zu, -dzu * zl) / both)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def predict(
     state: Floats, width: Floats, low: Floats, drift: Floats, row: Floats, price: Floats, price_move: Floats,
     move: Floats, sums: Floats, right: Floats,
@@ -230,7 +231,7 @@ def predict(
         _pool_side(inverse, centre, pivot, off, link, rest, right[1])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pool_side(
     inverse: Floats, rho: Floats, pivot: Floats, off: Floats, link: Floats, rest: Floats, right: Floats
 ) -> None:
@@ -239,7 +240,7 @@ def _pool_side(
         right[t] += inverse[1, t] * rho[1, t] - inverse[0, t] * rho[0, t] - link[t] * rest[t]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def correct(
     state: Floats, width: Floats, low: Floats, drift: Floats, row: Floats, price: Floats, price_move: Floats,
     target: float, move: Floats, sums: Floats,
@@ -273,7 +274,7 @@ def correct(
         _bounds_move(state[n], width[n], near, move[n], aim, sums)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def advance(state: Floats, width: Floats, move: Floats, primal: float, dual: float, power: Floats) -> float:
     """Go so far along the step; add each step's power of these storages to `power`, and return what they deliver worn.
 

@@ -7,16 +7,16 @@ unit given takes from the store (1 or more), `drift` what flows in by itself; th
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tieline.compiled import compiled
 from tieline.plan.storage import plan_store
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def tighten(
     gain: Floats, loss: Floats, keep: Floats, charge: Floats, discharge: Floats, drift: Floats, low: Floats,
     high: Floats, gave: Floats, where: Ints,
@@ -55,7 +55,7 @@ def tighten(
             high[n, t] = max(min(high[n, t], allowed), low[n, t])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def follow(
     gain: Floats, loss: Floats, keep: Floats, charge: Floats, discharge: Floats, drift: Floats, low: Floats,
     high: Floats, wanted: Floats, power: Floats, stored: Floats,
@@ -82,7 +82,7 @@ def follow(
             stored[n, t] = now
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cheapest(
     gain: Floats, loss: Floats, keep: Floats, charge: Floats, discharge: Floats, drift: Floats, low: Floats,
     high: Floats, wear: Floats, price: Floats,

@@ -21,9 +21,9 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tieline.compiled import compiled
 from tieline.errors import ConfigError
 
 F32 = NDArray[np.float32]
@@ -199,7 +199,7 @@ class Follower:
 # Without branches inside the loops: what a device is can't be foretold, and a wrong guess costs more than both ways.
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bounds(  # type: ignore[no-untyped-def]
     a, b, seconds, hold_s, level, low_w, high_w, weight, stored, most, charge, discharge, taken, filled, whole, least_s,
     told, age, low, high,
@@ -232,7 +232,7 @@ def _bounds(  # type: ignore[no-untyped-def]
     return least_w, most_w, float(may_switch), sum_w, slope
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _shares(a, b, level, weight, low, high):  # type: ignore[no-untyped-def]
     """Return the sum of fair shares at a level, and how much it grows with the level."""
     sum_w, slope, at = 0.0, 0.0, np.float32(level)
@@ -243,7 +243,7 @@ def _shares(a, b, level, weight, low, high):  # type: ignore[no-untyped-def]
     return sum_w, slope
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _ends(a, b, level, weight, whole, told, low, high):  # type: ignore[no-untyped-def]
     """Pin each whole device to the end that its share is nearer to; returns the sums of both ends of all."""
     least_w, most_w, at, part = 0.0, 0.0, np.float32(level), np.float32(0.5)
@@ -258,7 +258,7 @@ def _ends(a, b, level, weight, whole, told, low, high):  # type: ignore[no-untyp
     return least_w, most_w
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _tell(a, b, level, weight, whole, band, told, age, low, high, fair, moves):  # type: ignore[no-untyped-def]
     """Move those whose share left its band or whose bounds left them; returns the sum of what all are told then."""
     sum_w, at = 0.0, np.float32(level)
@@ -272,7 +272,7 @@ def _tell(a, b, level, weight, whole, band, told, age, low, high, fair, moves): 
     return (sum_w,)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _make_up(lack_w, at, told, whole, band, low, high, fair, moves, sum_w):  # type: ignore[no-untyped-def]
     """Let as many of those that kept their power move as the sum lacks, in turn; returns the sum and who is next."""
     count = len(told)

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tieline.compiled import compiled
 from tieline.errors import Infeasible
 
 Floats = NDArray[np.float64]
@@ -150,7 +150,7 @@ def _slope_at(offset: float, value: list[tuple[float, float]]) -> float:
 # --- the same in columns ----------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def plan_store(
     start: float,
     keep: float,
@@ -213,7 +213,7 @@ def plan_store(
     return cost - end_value * now, worth
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _clip(work: Floats, size: int, cut_left: float, cut_right: float) -> int:
     """Cut so much off both ends of the value function, move it to the front, and return how many segments are left."""
     first, last = 0, size
@@ -232,7 +232,7 @@ def _clip(work: Floats, size: int, cut_left: float, cut_right: float) -> int:
     return last - first
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _merge(work: Floats, size: int, right: float, length: Floats, slope: Floats, levels: Floats) -> float:
     """Merge mirrored segments in from the back, note the level of each, and return their whole length."""
     write, read, total = size + len(length) - 1, size - 1, 0.0
@@ -249,7 +249,7 @@ def _merge(work: Floats, size: int, right: float, length: Floats, slope: Floats,
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(
     start: float,
     keep: float,
@@ -320,13 +320,14 @@ def plan_stores(
         raise ValueError("selling pays more than buying costs over a round trip: a price is negative or crossed")
     given = np.empty((0, 0)) if deliver_w is None else deliver_w
     noise = np.empty((0, 0)) if jitter is None else jitter
-    return _plan_stores(
+    plans: tuple[Floats, Floats, Floats] = _plan_stores(
         stores.start_wh, stores.least_wh, stores.most_wh, stores.end_wh, stores.charge_w, stores.discharge_w,
         stores.charge_frac, stores.discharge_frac, stores.wear_per_wh, buy_per_wh, sell_per_wh, hours, given, noise,
     )  # fmt: skip
+    return plans
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _plan_stores(
     start: Floats,
     least: Floats,

@@ -346,8 +346,10 @@ class SqliteJournal(SqlJournal):
 
     begin = "BEGIN IMMEDIATE"
 
-    def __init__(self, path: Path, open_connection: Callable[[Path], Connection] = connect):
-        """Open or make the journal.
+    def __init__(
+        self, path: Path, open_connection: Callable[[Path], Connection] = connect, is_thrown_away: bool = False
+    ) -> None:
+        """Open or make the journal; one that is thrown away with its process waits for no disk.
 
         Raises:
             ConfigError: The file is no journal, or its folder can't be written.
@@ -356,7 +358,8 @@ class SqliteJournal(SqlJournal):
         try:
             db = open_connection(path)
             # Larger pages and rarer checkpoints: a page that many commits touch is written back once, not each time.
-            for setting in ("page_size=8192", "journal_mode=WAL", "synchronous=FULL", "cache_size=-65536",
+            synchronous = "OFF" if is_thrown_away else "FULL"
+            for setting in ("page_size=8192", "journal_mode=WAL", f"synchronous={synchronous}", "cache_size=-65536",
                             "busy_timeout=10000", "wal_autocheckpoint=4096"):  # fmt: skip
                 db.execute(f"PRAGMA {setting}")
             _bring_up(db)

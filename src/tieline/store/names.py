@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tieline.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 Rows = NDArray[np.int32]
@@ -20,7 +21,7 @@ _NAMES = msgspec.json.Decoder(list[str])
 _ODD = -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hashed(text: Bytes, start: int, end: int) -> np.uint64:
     """FNV-1a with a last mixing, so that the low bits of near names differ."""
     found = np.uint64(14695981039346656037)
@@ -31,7 +32,7 @@ def _hashed(text: Bytes, start: int, end: int) -> np.uint64:
     return found ^ (found >> np.uint64(29))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(text: Bytes, start: int, end: int, names: Bytes, ends: NDArray[np.int64], table: Rows) -> np.int64:
     """Return the slot of a name: its row is there, or the slot is free."""
     mask = np.int64(len(table) - 1)
@@ -49,13 +50,13 @@ def _find(text: Bytes, start: int, end: int, names: Bytes, ends: NDArray[np.int6
     return slot
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(names: Bytes, ends: NDArray[np.int64], table: Rows) -> None:
     for row in range(len(ends) - 1):
         table[_find(names, ends[row], ends[row + 1], names, ends, table)] = row
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _split(text: Bytes, starts: Rows, ends: Rows) -> int:
     """Fill where each name of a JSON list of plain strings starts and ends; return how many, -1: it is no such list."""
     count, at, size = 0, 1, len(text)
@@ -85,7 +86,7 @@ def _split(text: Bytes, starts: Rows, ends: Rows) -> int:
             at += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _look_up(text: Bytes, starts: Rows, stops: Rows, names: Bytes, ends: NDArray[np.int64], table: Rows) -> Rows:
     """Return the row of each name, -1: unknown.
 
@@ -130,5 +131,8 @@ class Names:
         starts, stops = np.empty((2, min(most, len(text) // 3 + 1) + 1), np.int32)
         count = _split(text, starts, stops)
         if count != _ODD:
-            return _look_up(text, starts[:count], stops[:count], self._text, self._ends, self._table)
+            found: NDArray[np.int32] = _look_up(
+                text, starts[:count], stops[:count], self._text, self._ends, self._table
+            )
+            return found
         return np.array([self._rows.get(name, -1) for name in _NAMES.decode(listed)], np.int32)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from tieline.errors import ConfigError
 from tieline.store.head import Head, cut_says, lost_says
-from tieline.store.journal import SqliteJournal, SqlJournal, unreadable
+from tieline.store.journal import SqliteJournal, SqlJournal, StoreError, unreadable
+
+MOST_CHECKED = 1_000_000
+"""So many records are held against their hashes before a question is answered: some seconds' work."""
 
 
 def require_journal(folder: Path) -> None:
@@ -56,6 +59,32 @@ def cut_of(path: Path) -> str:
     if not left:
         raise ConfigError(lost_says(str(path), "empty", head[0]))
     return cut_says(str(path), min(left + 1, head[0]), head[0], left)
+
+
+def changed_says(number: int) -> str:
+    """Say that a record is not as it was written, and what to do."""
+    return (
+        f"record {number} was changed, or is missing: what follows from it can't be trusted; `tieline doctor` says more"
+    )
+
+
+def changed_of(path: Path) -> str:
+    """Return what to say of a journal's file whose records are not all as they were written; empty: they are.
+
+    Up to `MOST_CHECKED` records are held against their hashes; of more, `tieline doctor` does it. Where the file can't
+    be read, or its end is gone, others say so (`cut_of`).
+    """
+    if not path.is_file():
+        return ""
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        journal = SqlJournal(str(path), db, None, Head(path.with_name("journal.head")))
+        changed = journal.verify() if journal.last_seq <= MOST_CHECKED else None
+        return "" if changed is None or changed == journal.lost() else changed_says(changed)
+    except (ConfigError, StoreError, sqlite3.DatabaseError):
+        return ""
+    finally:
+        db.close()
 
 
 def open_journal(folder: Path) -> SqliteJournal:

@@ -86,13 +86,31 @@ class Batches:
             ids = sorted_.parts.get(uid, ())
             for each in ids:
                 if each in accepted:
-                    self._speak(taken[each], rank)
+                    part = taken[each]
+                    self._speak((part.pool, part.product), Interval(part.start_ns, part.end_ns), rank)
             # ACCEPT is for the whole instruction: where one piece of it was refused, the ISO must not count on any.
             if ids and all(each in accepted for each in ids):
                 replies.append(Reply(uid, "ACCEPT"))
                 continue
             why = next((refused[each] for each in ids if each in refused), sorted_.declined.get(uid))
             replies.append(Reply(uid, "DECLINE", str(why or "not taken")[:2000]))
+        return RespondDispatchBatch(wire.batch_uid, replies=tuple(replies))
+
+    def again(self, wire: WireBatch, answer: BatchAnswer) -> RespondDispatchBatch:
+        """Return the reply to a batch that the desk answered before a restart of ours: the same, whatever its time."""
+        refused = dict(answer.declined)
+        rank = wire.revision_no, number(wire.batch_uid)
+        replies = []
+        for one in wire.instructions:
+            uid, pool = one.instruction_uid, self._pool_of.get(one.resource)
+            taken = [each for each in answer.accepted if _is_part(each, uid)]
+            why = [refusal for each, refusal in refused.items() if _is_part(each, uid)]
+            if not taken or why or pool is None:
+                replies.append(Reply(uid, "DECLINE", str(why[0] if why else "declined as it came first")[:2000]))
+                continue
+            for segment in one.segments:
+                self._speak((pool, one.product), Interval(to_ns(segment.start_time), to_ns(segment.end_time)), rank)
+            replies.append(Reply(uid, "ACCEPT"))
         return RespondDispatchBatch(wire.batch_uid, replies=tuple(replies))
 
     def _follow(
@@ -133,11 +151,11 @@ class Batches:
             for at, (piece, mw) in enumerate(left)
         ]
 
-    def _speak(self, part: Instruction, rank: Rank) -> None:
-        spoken = self._spoken.setdefault((part.pool, part.product), [])
+    def _speak(self, of: tuple[str, str], over: Interval, rank: Rank) -> None:
+        spoken = self._spoken.setdefault(of, [])
         # Only times that a late batch could still mean are kept.
-        spoken[:] = [each for each in spoken if each[0].end_ns > part.start_ns - HOUR_NS]
-        spoken.append((Interval(part.start_ns, part.end_ns), rank))
+        spoken[:] = [each for each in spoken if each[0].end_ns > over.start_ns - HOUR_NS]
+        spoken.append((over, rank))
 
 
 def without(over: Interval, taken: list[Interval]) -> list[Interval]:
@@ -152,6 +170,11 @@ def number(uid: str) -> int:
     """Return a batch UID as the number that orders it; -1 for one that is none."""
     # 18 digits fit 63 bits; a UID that is no number orders before all that are.
     return int(uid) if uid.isascii() and uid.isdigit() and len(uid) <= 18 else -1
+
+
+def _is_part(part: str, uid: str) -> bool:
+    """Whether an instruction of the desk is (a part of) that of the ISO's."""
+    return part == uid or part.startswith(f"{uid}#")
 
 
 def _minus(one: Interval, other: Interval) -> list[Interval]:

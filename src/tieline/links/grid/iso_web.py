@@ -162,10 +162,14 @@ class IsoWeb:
         if not wire.binding_flag:
             self._batches.remember(ads.RespondDispatchBatch(uid))
             return
-        sorted_ = self._batches.sort(wire, frame, native, self._clock.now_ns())
-        answer = await self._inlet.dispatch(sorted_.batch) if sorted_.batch is not None else None
-        reply = self._batches.settle(wire, sorted_, answer)
-        self._counts["refused"] += sum(each.response == "DECLINE" for each in reply.replies)
+        earlier = await self._inlet.answered(uid)
+        if earlier is not None:  # fetched again, as after a restart: its time may be over, its answer stands
+            reply = self._batches.again(wire, earlier)
+        else:
+            sorted_ = self._batches.sort(wire, frame, native, self._clock.now_ns())
+            answer = await self._inlet.dispatch(sorted_.batch) if sorted_.batch is not None else None
+            reply = self._batches.settle(wire, sorted_, answer)
+            self._counts["refused"] += sum(each.response == "DECLINE" for each in reply.replies)
         self._keep(reply)
         await self._call(ads.ValidateDispatchBatch(uid), ads.Acknowledged)
 

@@ -28,7 +28,7 @@ def asked_of_rows(
 ) -> tuple[Floats, Floats, Bools]:
     """Return of each row the target (W; NaN: none), the limit (share of the rating; 1: none), and whether it is sane.
 
-    target = clip(target, low, high), where absorption alone is bound: min(max(0, low), high);
+    target = clip(target, low, high), where absorption is bound and nothing is asked: min(max(0, low), high);
     limit = high / rating where it binds. All arrays have shape (n,).
     """
     is_sane = (low_w <= high_w) & ~np.isinf(target_w)  # a NaN of a limit compares false
@@ -40,7 +40,7 @@ def asked_of_rows(
         binds_low, binds_high = low > least_w, high < most_w
         power_w = np.minimum(np.maximum(target_w, low), high)
         held_w = np.minimum(np.maximum(low, 0.0), np.where(binds_high, high, np.inf))
-        target = np.where(np.isnan(target_w) & binds_low, held_w, power_w)
+        target = np.where(np.isnan(target_w) & (binds_low | (binds_high & (high < 0.0))), held_w, power_w)
         share = np.clip(high / inject_w, 0.0, 1.0)
     return target, np.where(binds_high & (inject_w > 0), share, 1.0), is_sane
 

@@ -252,7 +252,7 @@ class Commanded:
 
 
 def asked_of(what: Told, most_w: float, left_s: float) -> Held:
-    """Return what to write. Model 704 has no limit of absorption: one that binds alone is kept by a target.
+    """Return what to write. Model 704 limits what is given alone: that a device must draw, or how much, is a target.
 
     Args:
         what: What the device is told.
@@ -260,7 +260,7 @@ def asked_of(what: Told, most_w: float, left_s: float) -> Held:
         left_s: For how long (s).
     """
     target_w = what.power_w
-    if math.isnan(target_w) and not math.isinf(what.low_w):
+    if math.isnan(target_w) and (not math.isinf(what.low_w) or what.high_w < 0.0):
         target_w = min(max(0.0, what.low_w), what.high_w)
     is_limited = not math.isinf(what.high_w) and most_w > 0
     limit_frac = min(max(what.high_w / most_w, 0.0), 1.0) if is_limited else 1.0

@@ -13,7 +13,7 @@ import asyncio
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 from py1815.control import CommandStatus
@@ -93,6 +93,27 @@ class Association:
             time_sink=self._time_written,
             unsolicited=True,
         )
+
+    def take_up(self, asks: Iterable[Ask]) -> None:
+        """Go on with what this master had asked of an earlier run: its latches stand, their leases run as they ran.
+
+        What has run out meanwhile is shown as lapsed. Asks of others are passed over.
+        """
+        now_ns, now_s = self._clock.now_ns(), self._loop_time()
+        ours = [(slot, ask) for ask in asks for slot in self.panel.latches if slot == (ask.resource, ask.program)]
+        for slot, ask in ours:
+            if ask.source != self._source:
+                continue
+            self.panel.take_up(slot, ask)
+            left_s = (ask.end_ns - now_ns) / SECOND_NS
+            if left_s <= 0.0:
+                self.panel.lapse(slot)
+                self.lapsed.add(slot)
+                continue
+            # A lease runs from the last sign of life: how long that is ago, its end tells.
+            self._asked[slot] = ask, now_s - max(self._lease_s - left_s, 0.0)
+        if self._asked:
+            self.heard_s = max(asked_s for _, asked_s in self._asked.values())
 
     async def receive(self, frame: bytes, native: str, operates: bool) -> bytes:
         """Return the octets that answer one link frame; for one that ends an operate, once the desk has answered.

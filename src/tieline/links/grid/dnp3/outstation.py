@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import math
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -20,7 +20,7 @@ from py1815 import link
 from py1815.application import FunctionCode
 from py1815.transport import Reassembler, TransportError
 
-from tieline.desk.ports import Intake, LinkHealth, Selecting, Session, Snapshot
+from tieline.desk.ports import Ask, Intake, LinkHealth, Selecting, Session, Snapshot
 from tieline.links.grid.dnp3.association import Association
 from tieline.links.grid.dnp3.binding import Binding, Peer, check_binding
 from tieline.links.grid.dnp3.refusals import MOST_HELD, Refusals
@@ -85,6 +85,12 @@ class Dnp3Outstation:
         self.port = self._server.sockets[0].getsockname()[1]
         self._supervisor.keep(f"{self.name} leases", self._tend)
         self._tell()
+
+    def take_up(self, asks: Iterable[Ask]) -> None:
+        """Go on with what masters had asked of an earlier run; call it once after `start`, before a beat."""
+        known = list(asks)
+        for association in self._associations.values():
+            association.take_up(known)
 
     async def stop(self) -> None:
         """Close the port and every connection. Claims end by their leases."""

@@ -15,6 +15,7 @@ from typing import Literal
 from py1815.control import AnalogOutput, CommandStatus, ControlRelayOutputBlock, OperationType, TripCloseCode
 from py1815.session import Control
 
+from tieline.desk.ports import Ask
 from tieline.links.grid.dnp3.binding import Binding, Function, Group, Output, Peer, Switch
 from tieline.resource.level import Level
 
@@ -125,6 +126,14 @@ class Panel:
         """Let an action that was granted stand."""
         self.latches[action.slot] = action.latch
 
+    def take_up(self, slot: Slot, ask: Ask) -> None:
+        """Set a function to what an ask of an earlier run stands for."""
+        latch = self.latches[slot]
+        if slot[1] == "limit":
+            self.latches[slot] = replace(latch, low_w=ask.low, high_w=ask.high, enabled=True)
+        else:
+            self.latches[slot] = replace(latch, target_w=ask.value, enabled=True)
+
     def lapse(self, slot: Slot) -> None:
         """Disable a function whose lease ran out; its values stay as they were set."""
         self.latches[slot] = replace(self.latches[slot], enabled=False)
@@ -174,7 +183,7 @@ class Panel:
 def _action(slot: Slot, latch: Latch, controls: list[int], switched: bool) -> Action:
     if latch.enabled:
         return Action(slot, "ask", latch, tuple(controls))
-    # Switched off always withdraws: after a restart the desk may hold a claim that this panel knows nothing of.
+    # Switched off always withdraws: the desk may hold a claim that this panel knows nothing of.
     return Action(slot, "withdraw" if switched else "stage", latch, tuple(controls))
 
 

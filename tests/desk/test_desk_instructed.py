@@ -1,0 +1,88 @@
+"""What a market may call: what the offers behind its awards hold, and nothing else; told as it is recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from desk_stage import START_NS, Stage1, fleet_of
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tieline.desk.awards import decide_batch
+from tieline.desk.cycle import PoolDesk
+from tieline.desk.ports import Award, DispatchBatch, Instruction, Offer, Segment
+from tieline.desk.tracking import counted_w
+from tieline.node.read_market import delivery
+from tieline.resource.identity import Kind
+from tieline.times import HOUR_NS, MINUTE_NS
+
+HOUR = START_NS // HOUR_NS * HOUR_NS + HOUR_NS
+EARLY = HOUR - 10 * MINUTE_NS
+OFFER = Offer("o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, (Segment(10_000.0, 50.0), Segment(5_000.0, 90.0)))
+AWARD = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 12_000.0, 50.0)
+
+
+def answered(power_w: float, product: str = "ENERGY", start_ns: int = HOUR) -> str:
+    """What is said to an instruction where 12 kW of 15 kW offered are awarded: "" where it is accepted."""
+    state = Stage1(fleet_of([Kind.BATTERY] * 4)).state
+    state.offers["o"], state.awards["a"] = OFFER, AWARD
+    one = Instruction("i", "7", "pool-1", product, start_ns, start_ns + 5 * MINUTE_NS, power_w, 60.0, 1)
+    _, answer = decide_batch(state, DispatchBatch("7", EARLY, EARLY, HOUR + HOUR_NS, (one,), "f"), EARLY)
+    assert len(answer.accepted) + len(answer.declined) == 1
+    return answer.declined[0][1].field if answer.declined else ""
+
+
+@given(st.floats(-40_000.0, 40_000.0))
+def test_a_market_may_call_what_was_offered_beyond_its_award_and_not_a_watt_more_nor_the_other_way(
+    power_w: float,
+) -> None:
+    if -1.0 <= power_w <= 15_001.0:
+        assert answered(power_w) == ""
+    else:
+        assert answered(power_w) == "power_w"
+
+
+@pytest.mark.parametrize(
+    ("product", "start_ns", "field"),
+    [("SPIN", HOUR, "product"), ("ENERGY", HOUR + HOUR_NS, "start"), ("ENERGY", HOUR - 5 * MINUTE_NS, "start")],
+)
+def test_an_instruction_for_another_product_or_time_than_awarded_is_declined_by_name(
+    product: str, start_ns: int, field: str
+) -> None:
+    assert answered(5_000.0, product, start_ns) == field
+
+
+def test_nan_is_no_power_that_was_offered() -> None:
+    assert answered(float("nan")) == "power_w"
+
+
+def test_where_two_awards_hold_what_both_offers_hold_may_be_called() -> None:
+    state = Stage1(fleet_of([Kind.BATTERY] * 4)).state
+    second = replace(OFFER, id="o2", segments=(Segment(1_000.0, 10.0),))
+    state.offers |= {"o": OFFER, "o2": second}
+    state.awards |= {"a": AWARD, "a2": replace(AWARD, id="a2", offer="o2", power_w=1_000.0)}
+    made = [
+        Instruction(f"i{n}", "7", "pool-1", "ENERGY", HOUR, HOUR + 5 * MINUTE_NS, power_w, 60.0, n)
+        for n, power_w in enumerate((15_900.0, 16_100.0))
+    ]
+    _, answer = decide_batch(state, DispatchBatch("7", HOUR, HOUR, HOUR + HOUR_NS, tuple(made), "f"), HOUR)
+    assert (answer.accepted, [name for name, _ in answer.declined]) == (("i0",), ["i1"])
+
+
+def test_what_a_screen_calls_delivered_is_what_the_interval_s_record_counts() -> None:
+    """Three are called; the fourth was called and draws now what it missed: that counts against the pool."""
+    stage = Stage1(fleet_of([Kind.BATTERY] * 3 + [Kind.WATER_HEATER] * 2))
+    state, now_ns = stage.state, HOUR
+    state.awards["a"] = AWARD
+    state.fleet.quality[:] = 0
+    state.fleet.power_w[:] = [4_000.0, 4_000.0, 3_000.0, -5_000.0, -5_000.0]
+    state.base_w[:] = [0.0, 0.0, 0.0, -2_000.0, -2_000.0]
+    state.rebounds_until_ns[3] = now_ns + HOUR_NS
+    share_w = np.array([4_000.0, 4_000.0, 4_000.0, 0.0, 0.0])
+    pool = PoolDesk("pool-1", np.arange(5, dtype=np.int32), np.zeros(5), np.ones(5, np.bool_), share_w)
+    asked_w, gave_w, price = delivery(state, pool, now_ns)
+    assert (asked_w, gave_w, price) == (12_000.0, 8_000.0, 50.0)
+    assert gave_w == counted_w(state, pool.rows, share_w, now_ns).sum()
+    pool.share_w = np.zeros(5)
+    assert delivery(state, pool, now_ns)[1] == 0.0, "while nobody is called nothing is delivered"
