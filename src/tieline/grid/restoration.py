@@ -118,8 +118,7 @@ class _Case:
     def fits(self, step_of: Ints, step: int, sets: list[list[int]]) -> NDArray[np.bool_]:
         """Return whether all limits hold at a step with each of some sets of blocks let in beside those that are on."""
         tried = [np.where(np.isin(np.arange(len(step_of)), blocks), step, step_of) for blocks in sets]
-        found = np.asarray((self._values(tried, step) <= 0.0).all(axis=1), np.bool_)
-        return found
+        return np.asarray((self._values(tried, step) <= 0.0).all(axis=1), np.bool_)
 
     def stands_against(self, step_of: Ints, step: int, block: int) -> str:
         tried = np.where(np.arange(len(step_of)) == block, step, step_of)
