@@ -89,11 +89,14 @@ peers-dnp3: $(VENV)-peers-dnp3/bin/python
 $(VENV)-peers-dnp3/bin/python:
 	$(PYTHON) -m venv $(VENV)-peers-dnp3 && $@ -m pip install -q "yadnp3==3.2.1.4"
 
-# pandapower, the independent power flow that the feeders are checked against: a process and a venv of its own.
-peers-grid: $(VENV)-peers-grid/bin/python
+# pandapower and OpenDSS, the independent power flows that feeders are checked against: a process and a venv of their own.
+peers-grid: $(VENV)-peers-grid/.two
 
 $(VENV)-peers-grid/bin/python:
-	$(PYTHON) -m venv $(VENV)-peers-grid && $@ -m pip install -q "pandapower==3.5.6"
+	$(PYTHON) -m venv $(VENV)-peers-grid
+
+$(VENV)-peers-grid/.two: $(VENV)-peers-grid/bin/python
+	$< -m pip install -q "pandapower==3.5.6" "dss-python==0.15.7" && touch $@
 
 # Published schemas of ISO 20022 payments, which a package for SEPA carries: a venv of its own.
 peers-pay: $(VENV)-peers-pay/bin/python
