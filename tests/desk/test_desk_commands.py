@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
+import pytest
 from desk_stage import Stage1, fleet_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tieline.desk.dispatch import AGAIN_NS
+from tieline.desk.dispatch import AGAIN_NS, next_again_ns
 from tieline.desk.watch import decide_reverts
-from tieline.resource.claim import ClaimKind
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import TERMINAL, Stage, follows
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import Quality
-from tieline.times import HOUR_NS, MINUTE_NS
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 
 @settings(max_examples=40, deadline=None)
@@ -108,5 +109,41 @@ def test_a_limit_that_outlives_many_commands_holds_at_the_device_without_a_gap()
         await stage.desk.settle()
         assert len(stage.devices.batches) == 180 // 13 + 2  # one each time that less than eight of 20 minutes are left
         assert {row for batch in stage.devices.batches for row in batch.rows.tolist()} == {0}
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_an_owner_who_opts_out_is_let_go_within_a_minute_though_his_release_is_lost_on_the_way(lost: int) -> None:
+    """The device is called, and hears nothing of the first release or two; each ends unconfirmed after 20 s."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 2))
+        state, devices, clock = stage.state, stage.devices, stage.clock
+        state.fleet.quality[:], state.fleet.taken_at_ns[:] = 0, clock.ns
+        await stage.desk.ask(stage.ask("market", Level.MARKET, "r0", value=3_000.0, end_ns=clock.ns + HOUR_NS))
+        await stage.desk.settle()
+        assert devices.target_w[0] == 3_000.0
+        devices.hears = lambda n: np.zeros(n, np.bool_)
+        out = stage.ask(
+            "owner", Level.OWNER_NEED, "r0", ClaimKind.GATE, quantity=Quantity.CONNECT, end_ns=clock.ns + 9 * HOUR_NS
+        )
+        await stage.desk.ask(out)
+        await stage.desk.settle()
+        opted_ns, tries = clock.ns, 1
+        while np.isfinite(devices.target_w[0]):
+            clock.ns += 20 * SECOND_NS
+            devices.report(devices.batches[-1], Stage.UNCONFIRMED)
+            await stage.desk.flush()
+            due_ns = next_again_ns(state, clock.ns)
+            assert due_ns - opted_ns <= 60 * SECOND_NS
+            clock.ns = due_ns
+            if tries == lost:
+                devices.hears = lambda n: np.ones(n, np.bool_)
+            tries += 1
+            await stage.desk.settle()
+        assert clock.ns - opted_ns <= 60 * SECOND_NS
+        await stage.desk.flush()
+        assert next_again_ns(state, clock.ns) > clock.ns + HOUR_NS, "who has answered is not told again"
 
     asyncio.run(play())

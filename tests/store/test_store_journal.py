@@ -15,7 +15,7 @@ from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.simulate.loop import run_virtual
 from tieline.store.group import GroupCommit
-from tieline.store.journal import JournalDamaged, SqliteJournal, StoreError
+from tieline.store.journal import JournalDamaged, SqliteJournal, StoreDown, StoreError
 from tieline.store.lock import FolderLock
 from tieline.store.migrate import migrate
 from tieline.store.schema import ddl, metadata
@@ -79,11 +79,36 @@ def test_a_full_disk_keeps_nothing_of_the_batch_and_the_journal_lives_on(tmp_pat
     journal.append([fact("a")])
     pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
     journal._db.execute(f"PRAGMA max_page_count={pages + 2}")
-    with pytest.raises(StoreError, match="full"):
+    with pytest.raises(StoreDown, match="full"):
         journal.append([fact(f"big{n}", body=b"y" * 100_000) for n in range(50)])
     journal._db.execute("PRAGMA max_page_count=1000000")
     assert journal.append([fact("b")]) == 2
     assert journal.verify() is None
+
+
+def test_what_waits_while_the_disk_is_full_is_kept_once_there_is_room_and_who_comes_meanwhile_is_told_to_wait(
+    tmp_path: Path,
+) -> None:
+    journal = SqliteJournal(tmp_path / "j")
+    journal.append([fact("a")])
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count={pages + 2}")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        group = GroupCommit(journal, lambda work, name: loop.create_task(work))
+        waits = loop.create_task(group.append([fact(f"big{n}", body=b"y" * 100_000) for n in range(5)]))
+        await group.went_down.wait()
+        with pytest.raises(StoreDown, match="full"):
+            await group.append([fact("later")])
+        journal._db.execute("PRAGMA max_page_count=1000000")
+        assert await waits == 6
+        await group.came_up.wait()
+        assert await group.append([fact("after")]) == 7
+
+    asyncio.run(main())
+    assert journal.verify() is None
+    assert [record.id for record in journal.replay()] == ["a", *(f"big{n}" for n in range(5)), "after"]
 
 
 def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:

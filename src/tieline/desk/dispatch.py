@@ -29,12 +29,13 @@ from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.resource.ramp import EMERGENCY
-from tieline.times import MINUTE_NS, SECOND_NS
+from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS
 
 LEASE_NS = 20 * MINUTE_NS
 RENEW_NS = 8 * MINUTE_NS
-AGAIN_NS = 2 * MINUTE_NS
-"""After which a row whose command ended without an answer is told anew."""
+AGAIN_NS, OUT_AGAIN_NS = 2 * MINUTE_NS, 25 * SECOND_NS
+"""So long after a command ended without an answer its row is told anew; and so long after it was told one whose owner
+opted out, who waits for no beat: within a minute a release that was lost goes out twice more."""
 CHANGE_W = 1.0
 STEP_S = 60.0
 Rows = NDArray[np.int32]
@@ -67,9 +68,10 @@ def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     moved = (frees != was_free) | (~frees & ~was_free & (np.abs(target_w - was_w) > CHANGE_W))
     low_w, high_w = last.low_w[rows], last.high_w[rows]
     limits = _differs(settled.told_low_w, low_w) | _differs(settled.told_high_w, high_w)
-    # A row that is free and unlimited needs no renewal: letting its last command lapse says the same.
+    # A row that is free and unlimited needs no renewal: letting its last command lapse says the same. One that may not
+    # have heard that it is free holds what it was told before, for a lease.
     in_force = ~frees | _is_limited(state, settled)
-    runs_out = in_force & (_is_due(last.valid_until_ns[rows] - now_ns) | _unheard(state, rows, now_ns))
+    runs_out = (in_force & _is_due(last.valid_until_ns[rows] - now_ns)) | _unheard(state, rows, now_ns)
     moved_mask: Mask = moved | (limits & (in_force | _was_limited(state, rows))) | runs_out
     return moved_mask
 
@@ -225,8 +227,19 @@ def _unheard(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     last = state.commands
     silent = (last.stage[rows] == int(Stage.UNCONFIRMED)) & np.isnan(last.observed_w[rows])
     reports = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    mask: Mask = silent & reports & (now_ns - last.at_ns[rows] >= AGAIN_NS)
+    told_ns = last.valid_until_ns[rows] - LEASE_NS
+    waited = np.where(state.opted_out[rows], now_ns - told_ns >= OUT_AGAIN_NS, now_ns - last.at_ns[rows] >= AGAIN_NS)
+    mask: Mask = silent & reports & waited
     return mask
+
+
+def next_again_ns(state: DeskState, now_ns: int) -> int:
+    """Return when the next device of an owner who opted out is told anew; `FOREVER_NS`: none waits for that."""
+    last, rows = state.commands, np.flatnonzero(state.opted_out)
+    waits = rows[(last.stage[rows] < Stage.ACCEPTED) | (last.stage[rows] == Stage.UNCONFIRMED)]
+    due_ns = last.valid_until_ns[waits] - LEASE_NS + OUT_AGAIN_NS
+    later = due_ns[due_ns > now_ns]
+    return int(later.min()) if len(later) else FOREVER_NS
 
 
 def _batch(state: DeskState, wish: Wish, causes: tuple[str, ...], now_ns: int) -> CommandBatch:

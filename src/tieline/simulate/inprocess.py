@@ -27,6 +27,8 @@ from tieline.times import SECOND_NS, Clock
 Rows = NDArray[np.int32]
 Picks = NDArray[np.int64]
 Later = Callable[[float, Callable[[], None]], object]
+ANSWERS_S = 20.0
+"""How long an answer is waited for."""
 
 
 class ColumnsLink:
@@ -156,7 +158,7 @@ class ColumnsLink:
             self._held.append((batch, np.flatnonzero(held)))
         unanswered = np.flatnonzero(~arrives | mute)
         if len(unanswered):
-            self._later(60.0, lambda: self._report(batch, unanswered, Stage.UNCONFIRMED, self._clock.now_ns()))
+            self._later(ANSWERS_S, lambda: self._report(batch, unanswered, Stage.UNCONFIRMED, self._clock.now_ns()))
         self.late += int(slow.sum())
         counted = (("lost", ~arrives & ~held), ("held", held), ("mute", mute), ("late", slow))
         self.seen.update({name: int(mask.sum()) for name, mask in counted})

@@ -29,12 +29,15 @@ STEP = 2_000
 """Records read at a time: a client of a database server holds a whole answer in memory."""
 
 
+_PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 class StoreError(Error):
-    """The disk is full, locked or broken: nothing of the batch was acknowledged."""
+    """The disk is broken, or the file is: nothing of the batch was acknowledged."""
 
 
 class StoreDown(StoreError, LinkDown):
-    """The database can't be reached now: it may come back, and whether the last commit was kept shows only then."""
+    """The database is out of reach, or its disk full: that may pass, and what became of the last commit shows then."""
 
 
 class JournalDamaged(StoreError, ConfigError):
@@ -129,6 +132,8 @@ class SqlJournal:
             raise
         except Exception as error:
             self._roll_back()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+                raise StoreDown(f"{self.name}: {error}: free space, or end what holds it") from error
             raise StoreError(f"{self.name}: {error}: nothing of {len(rows)} records was kept") from error
         if rows:
             self._took(fresh, keys, last)
