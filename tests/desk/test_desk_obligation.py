@@ -161,3 +161,16 @@ def test_the_next_call_is_the_first_start_or_end_that_is_still_to_come(told_at: 
     at_ns = HOUR + now * half_ns
     later = [at for one in kept for at in (one.start_ns, one.end_ns) if at > at_ns]
     assert next_call_ns(state, at_ns) == min(later, default=FOREVER_NS)
+
+
+def test_two_awards_of_one_hour_are_owed_together_and_an_instruction_stands_for_both() -> None:
+    state = Stage1(fleet_of([Kind.BATTERY])).state
+    state.awards |= {"a": AWARD, "b": replace(AWARD, id="b", offer="o2", power_w=2_500.0)}
+    found = owed(state, "pool-1", HOUR)
+    assert found is not None and found.power_w == 8_500.0
+    state.awards["b"] = replace(state.awards["b"], end_ns=HOUR + DISPATCH_STEP_NS)
+    later = owed(state, "pool-1", HOUR + DISPATCH_STEP_NS)
+    assert later is not None and later.power_w == AWARD.power_w
+    state.instructions["pool-1", "ENERGY"] = {HOUR: told(HOUR, HOUR + DISPATCH_STEP_NS, 1_000.0, 1)}
+    found = owed(state, "pool-1", HOUR)
+    assert found is not None and found.power_w == 1_000.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AwardTaken, BatchTaken, CapacityReserved, OfferAnswered, OfferMade
-from tieline.desk.obligation import award_at
+from tieline.desk.obligation import awards_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.desk.state import DeskState
 from tieline.ids import derive
@@ -122,9 +122,9 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
             accepted.append(instruction.id)
         else:
             declined.append((instruction.id, refusal))
-        award = award_at(state, instruction.pool, instruction.start_ns, instruction.product)
-        if award is not None and derive("award", award.id) not in causes:
-            causes.append(derive("award", award.id))
+        for award in awards_at(state, instruction.pool, instruction.start_ns, instruction.product):
+            if derive("award", award.id) not in causes:
+                causes.append(derive("award", award.id))
     answer = BatchAnswer(batch.uid, tuple(accepted), tuple(declined))
     subject = batch.instructions[0].pool if batch.instructions else ""
     return [Entry(derive("batch", batch.uid), BatchTaken(batch, answer), subject, tuple(causes))], answer

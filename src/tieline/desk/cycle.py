@@ -18,7 +18,7 @@ from tieline.desk import asks, charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked
-from tieline.desk.obligation import DISPATCH_STEP_NS, ENERGY, Obligation, award_at, committed_until, owed
+from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, awarded_w, committed_until, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
 from tieline.desk.state import DeskState
@@ -265,11 +265,11 @@ class Cycle:
             if debt is None or debt.end_ns <= begins_ns:  # the last beat knew nothing of this part
                 debt = owed(state, pool.pool, begins_ns)
             asked_w = 0.0 if debt is None else debt.power_w
-            award = award_at(state, pool.pool, start_ns, ENERGY)
-            awarded_w = asked_w if award is None else award.power_w
+            sold_w = awarded_w(state, pool.pool, start_ns)
+            sold_w = asked_w if sold_w is None else sold_w
             if debt is not None:
                 pool.tally.is_owed, pool.tally.because = True, debt.because
-            pool.tally.add(asked_w, awarded_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
+            pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
             self._count_lack(pool, pool.tally, asked_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
 
     def _count_lack(self, pool: PoolDesk, tally: tracking.Tally, asked_w: float, row_w: Floats, seconds: float) -> None:

@@ -29,12 +29,21 @@ class Obligation:
     is_instructed: bool
 
 
-def award_at(state: DeskState, pool: str, instant_ns: int, product: str = "") -> Award | None:
-    """Return the award that covers an instant, if there is one: of a product, else of energy before any other."""
+def awards_at(state: DeskState, pool: str, instant_ns: int, product: str = "") -> list[Award]:
+    """Return the awards that cover an instant, of a product or ("") of all, those of energy first."""
     covering = [a for a in state.awards.values() if a.pool == pool and a.start_ns <= instant_ns < a.end_ns]
-    if product:
-        return next((award for award in covering if award.product == product), None)
-    return min(covering, key=lambda award: award.product != ENERGY, default=None)
+    return sorted((a for a in covering if product in ("", a.product)), key=lambda award: award.product != ENERGY)
+
+
+def award_at(state: DeskState, pool: str, instant_ns: int, product: str = "") -> Award | None:
+    """Return the first of `awards_at`, if there is one."""
+    return next(iter(awards_at(state, pool, instant_ns, product)), None)
+
+
+def awarded_w(state: DeskState, pool: str, instant_ns: int) -> float | None:
+    """Return the energy awarded for an instant by all awards together (W); None: there is none."""
+    awards = awards_at(state, pool, instant_ns, ENERGY)
+    return math.fsum(award.power_w for award in awards) if awards else None
 
 
 def instruction_at(state: DeskState, pool: str, instant_ns: int, product: str = ENERGY) -> Instruction | None:
@@ -78,11 +87,13 @@ def _energy_owed(state: DeskState, pool: str, instant_ns: int) -> Obligation | N
             pool, instruction.power_w, instruction.start_ns, instruction.end_ns, derive("batch", instruction.batch),
             instruction.price_per_mwh, True,
         )  # fmt: skip
-    award = award_at(state, pool, instant_ns, ENERGY)
-    if award is None:
+    awards = awards_at(state, pool, instant_ns, ENERGY)
+    if not awards:
         return None
-    end_ns = min(award.end_ns, step_ns + DISPATCH_STEP_NS)
-    return Obligation(pool, award.power_w, step_ns, end_ns, derive("award", award.id), award.price_per_mwh, False)
+    largest = max(awards, key=lambda award: abs(award.power_w))
+    end_ns = min(step_ns + DISPATCH_STEP_NS, *(award.end_ns for award in awards))
+    because, price = derive("award", largest.id), largest.price_per_mwh
+    return Obligation(pool, math.fsum(a.power_w for a in awards), step_ns, end_ns, because, price, False)
 
 
 def next_call_ns(state: DeskState, now_ns: int) -> int:
