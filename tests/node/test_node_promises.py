@@ -152,11 +152,15 @@ def test_a_limit_that_ran_out_by_itself_explains_a_wider_bound() -> None:
 # --- relief -------------------------------------------------------------------------------------------------------------
 
 
-def relief(*loadings: tuple[float, float], moved: float | None = None) -> Relief:
-    """A relief with loadings seen so many minutes after its begin; it may be tightened at a minute."""
+def relief(*loadings: tuple[float, float], moved: float | None = None, after_a_minute: float | None = None) -> Relief:
+    """A relief with loadings seen so many minutes after its begin; it may be tightened at a minute.
+
+    `after_a_minute` is the loading a minute after the last look.
+    """
     made = Relief("feeder-01", AT, -1e5, True, "loading", 1.2, -1.3e5, ["SUCCESS"])
     made.seen = [(AT + int(minute * MINUTE_NS), load, -1e5) for minute, load in loadings]
     made.moved = [] if moved is None else [(AT + int(moved * MINUTE_NS), -9e4)]
+    made.again = {} if after_a_minute is None else {made.seen[-1][0]: after_a_minute}
     return made
 
 
@@ -165,6 +169,8 @@ def relief(*loadings: tuple[float, float], moved: float | None = None) -> Relief
     [
         ([relief((5, 1.1), (10, 0.97))], (True, True)),
         ([relief((5, 1.1), (10, 1.02))], (False, True)),
+        ([relief((5, 1.1), (10, 1.02), after_a_minute=1.01)], (False, True)),
+        ([relief((5, 1.1), (10, 1.02), after_a_minute=0.99)], (True, True)),
         ([relief((10, 0.9), (20, 1.02), (25, 0.95), moved=20)], (False, True)),
         ([relief((5, 1.1))], (True, False)),
         ([], (True, False)),
@@ -179,14 +185,13 @@ def ended(
     begins: float,
     ends: float,
     *,
-    is_cut: bool = False,
     feeder: str = "feeder-01",
     alone: float = math.nan,
     alone_after: float = math.nan,
 ) -> Relief:
     """A relief from one hour to another."""
     made = Relief(feeder, AT + int(begins * HOUR_NS), -1e5, True, "loading", 1.2, -1.3e5, ["SUCCESS"])
-    made.ends_ns, made.is_cut, made.alone = AT + int(ends * HOUR_NS), is_cut, alone
+    made.ends_ns, made.alone = AT + int(ends * HOUR_NS), alone
     made.alone_after = alone_after
     return made
 
@@ -194,14 +199,14 @@ def ended(
 @pytest.mark.parametrize(
     ("reliefs", "expected"),
     [
-        ([ended(0, 1), ended(1.6, 2)], (True, True)),
+        ([ended(0, 1), ended(2.1, 3)], (True, True)),
         ([ended(0, 1), ended(1.1, 2)], (False, True)),
         ([ended(0, 1), ended(1.1, 2, alone=0.97)], (False, True)),
         ([ended(0, 1, alone_after=0.9), ended(1.1, 2, alone=1.04)], (True, True)),
         ([ended(0, 1, alone_after=1.2), ended(1.1, 2, alone=1.04)], (False, True)),
         ([ended(0, 1), ended(1.1, 2, feeder="feeder-02")], (True, True)),
-        ([ended(0, 1, is_cut=True), ended(1.1, 2, is_cut=True)], (True, False)),
-        ([ended(2, 3.8)], (True, False)),
+        ([ended(0, 1), ended(1.9, 2)], (False, True)),
+        ([ended(2, 3.2)], (True, False)),
         ([], (True, False)),
     ],
 )

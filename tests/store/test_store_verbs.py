@@ -5,17 +5,21 @@ import sqlite3
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from tieline.console.auth.accounts import Account
 from tieline.console.auth.roles import Role
+from tieline.desk.facts import CommandsIssued
+from tieline.desk.packed import Packed
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.links.endpoint.openadr.book import Change
 from tieline.node.cli import main
 from tieline.store.asking import ask
 from tieline.store.journal import SqliteJournal
+from tieline.store.registry import load
 from tieline.times import SECOND_NS
 
 
@@ -168,6 +172,27 @@ def test_accounts_and_vtn_objects_are_exported_without_their_secrets(folder: Pat
         assert json.loads(text)[0]["id"] == name
         assert "held back" in text
         assert not any(secret in text for secret in ("argon2id", "abc", "hush"))
+
+
+def test_commands_are_exported_with_the_name_of_each_device_and_what_it_was_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.csv").write_text("id,kind,max_inject_w,max_absorb_w\nb1,battery,5000,5000\nb2,battery,5000,5000\n")
+    assert run("import", str(tmp_path / "two.csv"), "--data", str(folder)).exit_code == 0
+    ids = load(folder / "registry.bin").ids
+    rows, nothing, zero = np.arange(2, dtype=np.int32), np.array([np.nan, 1_500.0]), np.zeros(2)
+    low_w, high_w = np.array([-np.inf, -5_000.0]), np.array([np.inf, 5_000.0])
+    told = CommandsIssued(
+        "commands:1", *map(Packed.of, (rows, nothing, low_w, high_w, zero)), issued_ns=7, valid_from_ns=7,
+        valid_until_ns=9, epoch=1, seq=1,
+    )  # fmt: skip
+    journal = SqliteJournal(folder / "journal.db")
+    journal.append([Record("commands:1", "CommandsIssued", "", 7, (), msgspec.msgpack.encode(told))])
+    journal.close()
+    done = run("export", "CommandsIssued", str(tmp_path / "told.json"), "--data", str(folder))
+    assert done.exit_code == 0, done.stderr
+    (row,) = [row for row in json.loads((tmp_path / "told.json").read_text()) if row["id"] == "commands:1"]
+    assert json.loads(row["rows"]) == list(ids[:2])
+    assert json.loads(row["target_w"]) == [None, 1_500.0]
+    assert (json.loads(row["low_w"]), json.loads(row["high_w"])) == ([None, -5_000.0], [None, 5_000.0])
 
 
 def test_why_in_an_empty_registry_says_that_it_is_empty(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AwardTaken, BatchTaken, CapacityReserved, OfferAnswered, OfferMade
 from tieline.desk.obligation import awards_at
@@ -47,7 +49,9 @@ def _hold(state: DeskState, offer: Offer, entries: list[Entry]) -> Refusal | Non
     refusal = state.ledger.check(
         offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w=up_w, down_w=down_w, energy_wh=power_w * hours
     )
-    refusal = refusal or _ineligible(state, offer, abs(power_w))
+    # Who holds it says more than a rule, and a rule more than that nothing is known of it.
+    if refusal is None or not refusal.holder:
+        refusal = _ineligible(state, offer, abs(power_w)) or refusal
     fact = CapacityReserved(
         reservation, offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w, down_w, power_w * hours, refusal,
         holds_until_ns=offer.end_ns,
@@ -69,7 +73,10 @@ def _ineligible(state: DeskState, offer: Offer, power_w: float) -> Refusal | Non
     if power_w <= most_w + TOLERANCE_W:
         return None
     enrolled = state.enrolments.get(program)
-    rule = "default-deny 1" if enrolled is None else ", ".join(sorted(enrolled.refused)) or "rating"
+    rule = "default-deny 1"
+    if enrolled is not None:
+        denied = [enrolled.verdicts[at] for at in np.unique(enrolled.verdict_of[rows[~may]]).tolist()]
+        rule = ", ".join(sorted({f"{each.rule} {each.version}" for each in denied})) or "rating"
     limit = f"{most_w:.0f} W of eligible resources"
     return Refusal("more than what the rules let serve", "power_w", f"{power_w:.0f}", limit, rule=rule)
 

@@ -323,8 +323,8 @@ class Cycle:
         if max(lacking_w, below_w) <= 1.0:
             return {}, {}
         # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
-        # after we told it); the lack takes what is left of those of now.
-        told_w = {cause: max(lost.get(cause, 0.0) for lost in (lost_w, *before)) for cause in lost_w}
+        # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
+        told_w = {cause: max((lost.get(cause, 0.0) for lost in before), default=0.0) for cause in lost_w}
         # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
         is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * _least_said_w(
             state, pool.pool, 0 if side >= 0 else 1, tally.start_ns

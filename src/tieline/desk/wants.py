@@ -140,7 +140,7 @@ def would_w(state: DeskState, rows: Rows, side: float, now_ns: int, *, at_once: 
         if at_once:
             wants_w = np.where(_held_off(state, rows, now_ns), fleet.max_absorb_w[rows], wants_w)
     else:
-        high_w = last.high_w[rows]
+        high_w = np.minimum(last.high_w[rows], fleet.max_inject_w[rows])
         held = (last.valid_until_ns[rows] > now_ns) & (now_w >= high_w - (1.0 - NEAR_FRAC) * np.abs(high_w))
         # A plant that is held knows what the sun would give; its base is that of the cloud that the limit came under.
         # Of one that is called up to its cap nobody knows how far it would be called: it counts at all that it can. So

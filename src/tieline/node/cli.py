@@ -129,7 +129,7 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
 
 
 @main.command()
-@click.option("--devices", default=10_000, show_default=True, help="How many DERs.")
+@click.option("--devices", type=int, help="How many DERs; left out: 10,000, with --wire 200.")
 @click.option("--speed", default=60.0, show_default=True, help="How many times faster than the wall clock.")
 @click.option("--seed", default=1, show_default=True, type=SEED, help="Seed of everything random.")
 @click.option("--scenario", default="heatwave", show_default=True, help="heatwave, cloud or comms-loss.")
@@ -142,7 +142,7 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
 @click.pass_context
 def demo(
     ctx: click.Context,
-    devices: int,
+    devices: int | None,
     speed: float,
     seed: int,
     scenario: str,
@@ -157,6 +157,7 @@ def demo(
     from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, require_playable
 
     _fitting(ctx, headless, wire)
+    devices = (200 if wire else 10_000) if devices is None else devices
     paced, most = (speed if wire or not headless else None), MOST_SPEED_ON_WIRE if wire else MOST_SPEED
     require_playable(devices, scenario, duration if headless else None, paced, most)
     from tieline.node import demo as player  # seconds of it: what is refused, is refused before

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tieline.desk.facts import KINDS
+from tieline.desk.packed import Packed
 from tieline.errors import ConfigError
 from tieline.node.journals import journal_to_read
 from tieline.store.looking import write_readings
@@ -29,11 +32,11 @@ def export_records(data: Path, kind: str, target: Path) -> int:
     """
     if kind not in KINDS:
         raise ConfigError(f"record kind {kind!r} is unknown: give one of readings, {', '.join(KINDS)}")
-    journal = journal_to_read(data)
-    rows = []
+    journal, rows = journal_to_read(data), []
+    ids = load(data / "registry.bin").ids if (data / "registry.bin").is_file() else ()
     for record in journal.of_kind(kind):
         try:
-            body = _flat(_shareable(msgspec.msgpack.decode(record.body)))
+            body = _flat(_shareable(msgspec.msgpack.decode(record.body)), ids)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ConfigError(f"record {record.seq} was changed: {error}: see `tieline doctor --data {data}`") from None
         head = {"seq": record.seq, "id": record.id, "subject": record.subject, "at": iso(record.recorded_at_ns)}
@@ -65,14 +68,24 @@ def _shareable(value: Any) -> Any:
     return [_shareable(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def _flat(body: dict[str, Any], before: str = "") -> dict[str, Any]:
+def _column(packed: Packed, ids: Sequence[str]) -> list[Any]:
+    """Return a packed column as values, rows by their resource; NaN (none, free) and infinity (open) as null."""
+    values = packed.array()
+    if len(ids) and values.dtype.kind in "iu":
+        return [ids[row] if row < len(ids) else row for row in values.tolist()]
+    if values.dtype.kind != "f":
+        return list(values.tolist())
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _flat(body: dict[str, Any], ids: Sequence[str], before: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in body.items():
         name = f"{before}{key}"
         if isinstance(value, dict) and "dtype" in value:
-            flat[name] = f"{len(value['data'])} bytes"
+            flat[name] = json.dumps(_column(Packed(**value), ids if key == "rows" else ()))
         elif isinstance(value, dict):
-            flat |= _flat(value, f"{name}.")
+            flat |= _flat(value, ids, f"{name}.")
         elif isinstance(value, (list, tuple)):
             flat[name] = json.dumps(value, default=str)
         elif key != "type":

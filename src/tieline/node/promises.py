@@ -8,20 +8,22 @@ import numpy as np
 
 from tieline.desk.facts import BatchTaken, CommandsIssued, from_record
 from tieline.desk.settle import Settlement
+from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBook
-from tieline.fleet.ledger import Capacity, Ledger
 from tieline.flow.record import Record
+from tieline.node.fallback import Fallback
 from tieline.node.promise import Promise, promise, untested
 from tieline.node.promises_grid import of_grid
+from tieline.node.promises_replay import read_again, within_bounds
 from tieline.node.relief import Dno
-from tieline.node.runtime import replayed
 from tieline.node.settling import DAY_NOT_OVER
-from tieline.node.stage import POOL, Stage
+from tieline.node.stage import Stage
 from tieline.node.story import Told
 from tieline.resource.claim import Refusal
 from tieline.resource.command import TERMINAL
-from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS, iso
+from tieline.times import MINUTE_NS, iso
 
+FALLS_BACK = "devices fall back when a command runs out"
 OF_MONEY = ("money adds up to the cent", "all settled energy can be followed both ways")
 
 
@@ -35,14 +37,15 @@ def promises(
     override: dict[str, Any],
 ) -> list[Promise]:
     """Return every promise with whether it held; `tested` is false where nothing happened that could have broken it."""
+    again = read_again(stage)
     return [
         _one_effect(stage, records),
-        _within_bounds(stage, records),
+        within_bounds(stage, records, again),
         _never_prohibited(stage, records),
-        _claims_end_once(stage),
+        _claims_end_once(stage, again.state),
         _commands_end(stage),
-        _devices_fall_back(stage),
-        _replay_is_equal(stage),
+        _devices_fall_back(stage, dno.fallback),
+        _replay_is_equal(stage, again.state),
         _journal_is_whole(stage),
         _refused(told, "second sale", "holder"),
         _refused(told, "backup generator", "rule"),
@@ -84,24 +87,6 @@ def _one_effect(stage: Stage, records: list[Record]) -> Promise:
     )
 
 
-def _within_bounds(stage: Stage, records: list[Record]) -> Promise:
-    """No command leaves the rating or its own limits."""
-    fleet, worst_w, count = stage.territory.fleet, 0.0, 0
-    for record in records:
-        fact = from_record(record)
-        if not isinstance(fact, CommandsIssued):
-            continue
-        rows, target_w = fact.rows.array(), fact.target_w.array()
-        named = np.isfinite(target_w)
-        low_w = np.maximum(fact.low_w.array(), -fleet.max_absorb_w[rows])
-        high_w = np.minimum(fact.high_w.array(), fleet.max_inject_w[rows])
-        off_w = np.maximum(np.maximum(low_w - target_w, target_w - high_w), 0.0)[named]
-        worst_w = max(worst_w, float(off_w.max(initial=0.0)))
-        count += len(rows)
-    evidence = f"{count} commands, worst {worst_w} W"
-    return promise("no command leaves rating or stronger limits", worst_w <= 1e-6, evidence, count > 0)
-
-
 def _never_prohibited(stage: Stage, records: list[Record]) -> Promise:
     called = count = 0
     for record in records:
@@ -115,17 +100,18 @@ def _never_prohibited(stage: Stage, records: list[Record]) -> Promise:
     return promise("no ineligible resource was called", called == 0, evidence, count > 0)
 
 
-def _claims_end_once(stage: Stage) -> Promise:
-    book = stage.node.state.claims
+def _claims_end_once(stage: Stage, again: DeskState) -> Promise:
+    """Each claim that was placed lives or has one end; and as many live, and were placed, by the journal alone."""
+    book, read, now_ns = stage.node.state.claims, again.claims, stage.node.clock.now_ns()
+    book.expire(now_ns)
+    read.expire(now_ns)
     ended = sum(book.ends.values())
     by_end = ", ".join(f"{end}: {count}" for end, count in book.ends.items() if count)
-    held = book.count() + ended == book.placed
-    return promise(
-        "every claim lives or ended exactly once",
-        held,
-        f"{book.placed} placed, {book.count()} live; {by_end}",
-        book.placed > 0,
+    held = book.count() + ended == book.placed and (read.count(), read.placed) == (book.count(), book.placed)
+    evidence = (
+        f"{book.placed} placed, {book.count()} live; {by_end}; by the journal {read.placed} placed, {read.count()} live"
     )
+    return promise("every claim lives or ended exactly once", held, evidence, book.placed > 0)
 
 
 def _commands_end(stage: Stage) -> Promise:
@@ -137,29 +123,19 @@ def _commands_end(stage: Stage) -> Promise:
     return promise("every command has an end", not open_rows.any(), evidence, bool(old.any()))
 
 
-def _devices_fall_back(stage: Stage) -> Promise:
-    """Where a command ran out the device is free, or the watchdog released it."""
-    link, now_ns = stage.link, stage.node.clock.now_ns()
-    # A plug has no timer: what it was told ends when our command does, and it is for us to take it back.
-    timeless = link.until_ns >= FOREVER_NS
-    ends_ns = np.where(timeless, stage.node.state.commands.valid_until_ns, link.until_ns)
-    over = (ends_ns > 0) & (ends_ns + 5 * SECOND_NS < now_ns)
-    holds = over & np.isfinite(link.told(now_ns)[0])
-    liars = link.no_timer & over
-    grace = holds & ~link.is_lost & (ends_ns + 10 * MINUTE_NS < now_ns)
-    # A device that lies about its timer but stands at its base does no harm, and can't be told from one that obeys.
-    harm = grace & (np.abs(stage.world.power_w - stage.node.state.base_w) > 2_000.0)
-    lying = f"{int(liars.sum())} on devices whose timer lies, {int((timeless & over).sum())} on devices without one"
-    evidence = f"{int(over.sum())} commands ran out, {lying}, {int(harm.sum())} still hold"
-    return promise("devices fall back when a command runs out", not harm.any(), evidence, bool(over.any()))
+def _devices_fall_back(stage: Stage, seen: Fallback) -> Promise:
+    """Where a command ran out the device is free, or the watchdog released it: at every look of the DNO, and now."""
+    seen.look(stage)
+    lying = f"{len(seen.liars)} devices whose timer lies, {len(seen.timeless)} without one"
+    ids = ", ".join(stage.territory.fleet.id_of(row) for row in sorted(seen.harm)[:3])
+    evidence = (
+        f"commands ran out on {len(seen.over)} devices, {lying}; {len(seen.harm)} held on at one of {seen.looks} looks"
+    )
+    return promise(FALLS_BACK, not seen.harm, evidence + (f": {ids}" if ids else ""), bool(seen.over))
 
 
-def _replay_is_equal(stage: Stage) -> Promise:
+def _replay_is_equal(stage: Stage, again: DeskState) -> Promise:
     live = stage.node.state
-    ledger = Ledger(share_classes=dict(live.ledger.share_classes))
-    most = live.ledger.capacities[POOL]
-    ledger.set_capacity(POOL, Capacity(most.up_w, most.down_w))
-    again = replayed(stage.territory.fleet, ledger, stage.node.journal)
     now_ns = stage.node.clock.now_ns()  # one instant for both: over sockets the clock runs on meanwhile
     again.claims.expire(now_ns)
     live.claims.expire(now_ns)

@@ -28,7 +28,7 @@ OPTED_OUT = "an opt-out takes effect within 60 s"
 RESTORED = "a cancel restores the next valid claim"
 RELIEVED = "a relief brings its feeder back within its rating"
 CALM = "a relief that ends leaves no rebound that needs another"
-CALM_NS = 30 * MINUTE_NS
+CALM_NS = 60 * MINUTE_NS
 
 
 def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override: dict[str, Any]) -> list[Promise]:
@@ -203,10 +203,10 @@ def relieved(dno: Dno) -> Promise:
 
 
 def calm_after(stage: Stage, dno: Dno) -> Promise:
-    """What a limit held back comes back in turn: within half an hour of its end the feeder needs no other limit for it.
+    """What a limit held back comes back in turn: within an hour of its end the feeder needs no other limit for it.
 
     One that would be needed had nobody commanded a device, as the one before no longer was (a cloud came), is no
-    rebound. One whose half hour is not over proves nothing.
+    rebound. One whose hour is not over proves nothing.
     """
     now_ns = stage.node.clock.now_ns()
     ended = [r for r in dno.reliefs if r.ends_ns and r.ends_ns + CALM_NS <= now_ns]

@@ -17,6 +17,7 @@ from py1815.control import CommandStatus
 
 from tieline.errors import LinkDown
 from tieline.grid.envelope import Envelope, envelope
+from tieline.node.fallback import Fallback
 from tieline.node.stage import Stage
 from tieline.simulate.territory import GENERATION
 from tieline.times import MINUTE_NS, iso
@@ -24,7 +25,8 @@ from tieline.times import MINUTE_NS, iso
 LOOK_S, AGAIN_S = 300.0, 60.0
 UNLIMITED = 9
 """The index in a group at which its outstation tells what its devices would do without a limit."""
-TRIES = 5
+TRIES, PAUSE_S = 5, 2.0
+"""So often an operate is given, and so much of the wall's time apart: a machine under load takes its own to dial."""
 PASSING = frozenset(
     {
         CommandStatus.TIMEOUT, CommandStatus.NO_SELECT, CommandStatus.ALREADY_ACTIVE, CommandStatus.TOO_MANY_OPS,
@@ -34,7 +36,9 @@ PASSING = frozenset(
 )  # fmt: skip
 """Statuses (IEEE 1815, control status codes) that speak of the moment, not of the control: given again it may pass."""
 SETTLES_NS = 6 * MINUTE_NS
-HOLDS_NS = 45 * MINUTE_NS
+BORNE_LOOKS = 12
+"""For an hour a feeder must have borne what its devices would do without: a cloud that hides their sun for half an hour
+ends nothing."""
 KEEPS_FRAC = 0.95
 """A DNO limits to a little below the rating, as the base load moves on."""
 EASY_FRAC, EASY_LOOKS = 0.6, 4
@@ -65,6 +69,8 @@ class Relief:
     """When it was tightened, as other load grew, and to what (W)."""
     eased: list[tuple[int, float]] = field(default_factory=list)
     """When it was widened, as other load sank, and to what (W)."""
+    borne: int = 0
+    """At how many looks in a row its feeder would have borne its devices without it."""
     is_wider: bool = False
     """There was room for a wider one at the last look: it is widened where that is still so at the next."""
     first_w: float = float("nan")
@@ -105,6 +111,7 @@ class Dno:
     def __init__(self, stage: Stage, works: tuple[int, int]) -> None:
         """Make a DNO; while its works go on (ns) it notes what the feeders would bear had nobody commanded a device."""
         self.stage, self.trail, self._works = stage, Trail(), works
+        self.fallback = Fallback()
         self.reliefs: list[Relief] = []
         self.refused = 0
         """How often the outstation would not take a limit."""
@@ -129,6 +136,7 @@ class Dno:
 
     async def look(self) -> None:
         """Note every feeder's loading; begin, follow or end a relief."""
+        self.fallback.look(self.stage)
         stage, grid = self.stage, self.stage.world.grid
         if grid is None:
             return
@@ -144,7 +152,8 @@ class Dno:
         live = [relief for relief in self.reliefs if not relief.ends_ns]
         for relief in live:
             await self._follow(relief, now_ns)
-            if now_ns >= relief.begins_ns + HOLDS_NS and relief.is_easy and self._is_borne(relief):
+            relief.borne = relief.borne + 1 if self._is_borne(relief) else 0
+            if relief.is_easy and relief.borne >= BORNE_LOOKS:
                 at = stage.territory.feeders.index(relief.feeder)
                 relief.alone_after = float(self._alone(now_ns, len(grid.loading))[at])
                 await self._end(relief)
@@ -295,7 +304,7 @@ async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]
         except LinkDown:
             if turn == TRIES - 1:
                 raise
-        await stage.sleep(5.0)
+        await stage.sleep(max(5.0, PAUSE_S * stage.speed))
     raise LinkDown("the outstation does not answer")
 
 

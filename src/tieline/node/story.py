@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.contract.eligibility import eligible
-from tieline.desk.ports import Ask, Granted, Offer
+from tieline.desk.ports import Ask, Granted, Offer, Segment
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.node.market_days import offers_of
@@ -25,7 +24,7 @@ from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS
+from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Rows = NDArray[np.int32]
 LEAST_CALLED_W = 500.0
@@ -115,7 +114,7 @@ class Story:
         last = f"; {len(refused)} refused: {refused[0]}" if refused else ""
         self._note(f"offered {watts / 1e6:.2f} MW in {len(self.told.offers)} hours{last}")
         await self._sell_twice(offers)
-        await self._enrol_backup()
+        await self._sell_backup()
 
     async def _sell_twice(self, offers: list[Offer]) -> None:
         """Offer all that the pool has once more, as reserve: the book must refuse it, naming who holds it."""
@@ -130,17 +129,17 @@ class Story:
         (answer,) = await self.stage.node.desk.offer([again])
         self._refusal("second sale", POOL, answer)
 
-    async def _enrol_backup(self) -> None:
-        """Ask whether a backup generator may serve: the rule of the jurisdiction answers."""
+    async def _sell_backup(self) -> None:
+        """Offer the power of a backup generator as energy: the desk must refuse it by the rule of its jurisdiction."""
         t = self.stage.territory
         row = int(t.by_kind[Kind.BACKUP_GENERATOR][0])
-        verdict = eligible(Kind.BACKUP_GENERATOR.value, str(t.fuel[row]), t.jurisdiction, "energy")
-        answer = None
-        if not verdict.is_eligible:
-            answer = Refusal(
-                verdict.says, "fuel", str(t.fuel[row]), verdict.source, rule=f"{verdict.rule} {verdict.version}"
-            )
-        self._refusal("backup generator", t.fleet.id_of(row), answer)
+        engine, start_ns = t.fleet.id_of(row), floor_ns(self.stage.node.clock.now_ns(), HOUR_NS) + HOUR_NS
+        offer = Offer(
+            derive("offer-id", "backup", engine), engine, "ENERGY", start_ns, start_ns + HOUR_NS,
+            (Segment(float(t.fleet.max_inject_w[row]), 500.0),),
+        )  # fmt: skip
+        (answer,) = await self.stage.node.desk.offer([offer])
+        self._refusal("backup generator", engine, answer)
 
     def _refusal(self, what: str, subject: str, answer: Refusal | None) -> None:
         if answer is not None:

@@ -1,0 +1,88 @@
+"""What a second reading of the journal shows: the same state, and commands within what the claims of then allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tieline.desk.apply import apply
+from tieline.desk.facts import CommandsIssued, from_record
+from tieline.desk.state import DeskState
+from tieline.fleet.claims import ClaimBook
+from tieline.fleet.ledger import Capacity, Ledger
+from tieline.flow.record import Record
+from tieline.node.promise import Promise, promise
+from tieline.node.stage import POOL, Stage
+from tieline.times import iso
+
+MOST_BATCHES, ROWS_OF_BATCH = 200, 3
+"""Of so many batches of commands, evenly over the time, so many devices each are settled anew."""
+WITHIN = "no command leaves rating or stronger limits"
+
+
+@dataclass(slots=True)
+class Again:
+    """The state that the journal tells, and how far commands stood from what the claims of then allowed (W)."""
+
+    state: DeskState
+    settled: int = 0
+    worst_w: float = 0.0
+    where: str = ""
+
+    def look(self, fact: CommandsIssued) -> None:
+        """Settle some rows of a batch by the scalar rule, from the claims alone, and hold the commands against it."""
+        rows, target_w = fact.rows.array(), fact.target_w.array()
+        named = np.flatnonzero(np.isfinite(target_w))
+        for at in (
+            np.unique(named[np.linspace(0, len(named) - 1, ROWS_OF_BATCH).astype(np.int64)]) if len(named) else ()
+        ):
+            row = int(rows[at])
+            if self.state.claims.is_local[row]:
+                continue  # what a device reports of its own switch is no record
+            bounds = self.state.claims.explain(row, fact.issued_ns).setpoint.bounds
+            off_w = max(bounds.low_w - float(target_w[at]), float(target_w[at]) - bounds.high_w, 0.0)
+            self.settled += 1
+            if off_w > self.worst_w:
+                self.worst_w, self.where = off_w, f"{self.state.fleet.id_of(row)} at {iso(fact.issued_ns)}"
+
+
+def read_again(stage: Stage) -> Again:
+    """Replay the journal into an empty state, and look at commands on the way."""
+    live, fleet = stage.node.state, stage.territory.fleet
+    ledger = Ledger(share_classes=dict(live.ledger.share_classes))
+    most = live.ledger.capacities[POOL]
+    ledger.set_capacity(POOL, Capacity(most.up_w, most.down_w))
+    again = Again(DeskState.empty(fleet, ClaimBook(fleet), ledger))
+    every = max(sum(1 for _ in stage.node.journal.of_kind("CommandsIssued")) // MOST_BATCHES, 1)
+    issued = 0
+    for record in stage.node.journal.replay():
+        fact = from_record(record)
+        if isinstance(fact, CommandsIssued):
+            issued += 1
+            if issued % every == 0:
+                again.look(fact)
+        if fact is not None:
+            apply(again.state, record.id, fact, record.recorded_at_ns)
+    return again
+
+
+def within_bounds(stage: Stage, records: list[Record], again: Again) -> Promise:
+    """No command leaves the rating or the limits that it carries; nor, where settled anew, those of stronger claims."""
+    fleet, worst_w, count = stage.territory.fleet, 0.0, 0
+    for record in records:
+        fact = from_record(record)
+        if not isinstance(fact, CommandsIssued):
+            continue
+        rows, target_w = fact.rows.array(), fact.target_w.array()
+        named = np.isfinite(target_w)
+        low_w = np.maximum(fact.low_w.array(), -fleet.max_absorb_w[rows])
+        high_w = np.minimum(fact.high_w.array(), fleet.max_inject_w[rows])
+        off_w = np.maximum(np.maximum(low_w - target_w, target_w - high_w), 0.0)[named]
+        worst_w = max(worst_w, float(off_w.max(initial=0.0)))
+        count += len(rows)
+    evidence = (
+        f"{count} commands, worst {worst_w} W; {again.settled} of them settled anew from their claims, "
+        f"worst {again.worst_w:.3g} W {again.where}".rstrip()
+    )
+    return promise(WITHIN, worst_w <= 1e-6 and again.worst_w <= 1.0, evidence, count > 0)
