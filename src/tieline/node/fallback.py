@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tieline.node.stage import Stage
 from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS
 
-Mask = NDArray[np.bool_]
+Instants = NDArray[np.int64]
 GRACE_NS = 10 * MINUTE_NS
 """So long the watchdog has to let go of a device whose own timer lies, once it is in reach."""
 HARM_W = 2_000.0
@@ -27,6 +27,8 @@ class Fallback:
     timeless: set[int] = field(default_factory=set)
     harm: set[int] = field(default_factory=set)
     """Rows that held on beyond the grace."""
+    lost_ns: Instants = field(default_factory=lambda: np.zeros(0, np.int64))
+    """When each row was last seen out of reach: nobody could let go of it then."""
 
     def look(self, stage: Stage) -> None:
         """Note what stands now."""
@@ -35,7 +37,11 @@ class Fallback:
         timeless = link.until_ns >= FOREVER_NS
         ends_ns = np.where(timeless, stage.node.state.commands.valid_until_ns, link.until_ns)
         over = (ends_ns > 0) & (ends_ns + 5 * SECOND_NS < now_ns)
-        holds = over & np.isfinite(link.told(now_ns)[0]) & ~link.is_lost & (ends_ns + GRACE_NS < now_ns)
+        if len(self.lost_ns) != len(ends_ns):
+            self.lost_ns = np.zeros(len(ends_ns), np.int64)
+        self.lost_ns[link.is_lost] = now_ns
+        had_time = np.maximum(ends_ns, self.lost_ns) + GRACE_NS < now_ns
+        holds = over & np.isfinite(link.told(now_ns)[0]) & had_time
         harm = holds & (np.abs(stage.world.power_w - stage.node.state.base_w) > HARM_W)
         self.looks += 1
         for rows, mask in (
