@@ -1,6 +1,7 @@
 """Feeders from OpenDSS scripts: sources, lines and their codes, two-winding transformers, loads and capacitors.
 
-Defaults and rules are those of the OpenDSS reference. Taps stand where the script puts them: controls don't move them.
+Defaults are those of the OpenDSS reference; how it ties a floating part to ground and turns a delta was found by what it
+answers. Taps stand where the script puts them: controls don't move them.
 """
 
 from __future__ import annotations
