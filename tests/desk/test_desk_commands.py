@@ -113,9 +113,11 @@ def test_a_limit_that_outlives_many_commands_holds_at_the_device_without_a_gap()
     asyncio.run(play())
 
 
-@pytest.mark.parametrize("lost", [1, 2])
-def test_an_owner_who_opts_out_is_let_go_within_a_minute_though_his_release_is_lost_on_the_way(lost: int) -> None:
-    """The device is called, and hears nothing of the first release or two; each ends unconfirmed after 20 s."""
+@pytest.mark.parametrize(("lost", "is_told"), [(1, True), (2, True), (1, False), (2, False)])
+def test_an_owner_who_opts_out_is_let_go_within_a_minute_though_his_release_is_lost_on_the_way(
+    lost: int, is_told: bool
+) -> None:
+    """The device is called, and hears nothing of the first release or two; each ends unconfirmed, or is still out."""
 
     async def play() -> None:
         stage = Stage1(fleet_of([Kind.BATTERY] * 2))
@@ -133,7 +135,8 @@ def test_an_owner_who_opts_out_is_let_go_within_a_minute_though_his_release_is_l
         opted_ns, tries = clock.ns, 1
         while np.isfinite(devices.target_w[0]):
             clock.ns += 20 * SECOND_NS
-            devices.report(devices.batches[-1], Stage.UNCONFIRMED)
+            if is_told:
+                devices.report(devices.batches[-1], Stage.UNCONFIRMED)
             await stage.desk.flush()
             due_ns = next_again_ns(state, clock.ns)
             assert due_ns - opted_ns <= 60 * SECOND_NS

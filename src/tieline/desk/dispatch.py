@@ -225,10 +225,12 @@ def _unheard(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     changes nothing. One that can't be reached is left alone until it is.
     """
     last = state.commands
+    out = state.opted_out[rows]
     silent = (last.stage[rows] == int(Stage.UNCONFIRMED)) & np.isnan(last.observed_w[rows])
+    silent |= out & (last.stage[rows] < Stage.ACCEPTED)  # one that is still on its way may come too late for a person
     reports = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     told_ns = last.valid_until_ns[rows] - LEASE_NS
-    waited = np.where(state.opted_out[rows], now_ns - told_ns >= OUT_AGAIN_NS, now_ns - last.at_ns[rows] >= AGAIN_NS)
+    waited = np.where(out, now_ns - told_ns >= OUT_AGAIN_NS, now_ns - last.at_ns[rows] >= AGAIN_NS)
     mask: Mask = silent & reports & waited
     return mask
 

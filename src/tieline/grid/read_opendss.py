@@ -1,6 +1,6 @@
 """Feeders from OpenDSS scripts: sources, lines and their codes, two-winding transformers, loads and capacitors.
 
-Defaults are those of the OpenDSS reference; how it ties a floating part to ground and turns a delta was found by what it
+Defaults are those of the OpenDSS reference; how it ties a floating part to ground and turns a delta was found by its
 answers. Taps stand where the script puts them: controls don't move them.
 """
 
