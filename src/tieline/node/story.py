@@ -230,6 +230,11 @@ class Story:
         pool, fleet, state = stage.node.cycle.pools[POOL], stage.territory.fleet, stage.node.state
         gives_w = np.abs(stage.world.power_w - state.base_w)
         reach = ~link.is_lost & ~link.ignores & ~state.opted_out & (gives_w > LEAST_CALLED_W)
+        # A grid operator's limit goes on whatever the owner wishes: one that it presses would show nothing.
+        rows = np.arange(len(fleet), dtype=np.int32)
+        low_w, high_w = state.claims.limits_above(rows, Level.OWNER_NEED, stage.node.clock.now_ns())
+        free = (low_w <= -fleet.max_absorb_w) & (high_w >= fleet.max_inject_w)
+        reach &= free if (reach & free).any() else reach
         called_w = np.where(reach, np.abs(pool.share_w), 0.0)
         row = next(
             (
@@ -251,6 +256,8 @@ class Story:
         await stage.sleep(waited_s)
         if stage.twin is not None:  # the desk's own base may have been learnt while nobody could reach the device
             base_w = float(stage.twin.world.power_w[row])
+        ends_w = state.claims.limits_above(np.array([row], np.int32), Level.OWNER_NEED, stage.node.clock.now_ns())
+        base_w = float(np.clip(base_w, ends_w[0][0], ends_w[1][0]))
         is_steady = row in np.concatenate([stage.world.rows[kind] for kind in STEADY])
         self.told.opt_out = {
             "resource": resource, "when_ns": now_ns, "granted": isinstance(answer, Granted), "power_before_w": before_w,
