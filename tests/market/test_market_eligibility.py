@@ -128,7 +128,7 @@ def two_engines_and_a_battery() -> DeskState:
 
 def test_a_reservation_that_counts_on_prohibited_engines_is_refused_by_rule() -> None:
     state = two_engines_and_a_battery()
-    for power_w, product, rule in ((60e3, "ENERGY", "us-rice-emergency"), (1e3, "SPIN", "default-deny 1")):
+    for power_w, product, rule in ((60e3, "ENERGY", "us-rice-emergency 2016.1"), (1e3, "SPIN", "default-deny 1")):
         offer = Offer(f"o{power_w}", "pool-1", product, 0, HOUR_NS, (Segment(power_w, 30.0),))
         _, (refusal,) = decide_offers(state, [offer])
         assert refusal is not None

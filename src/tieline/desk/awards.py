@@ -49,8 +49,8 @@ def _hold(state: DeskState, offer: Offer, entries: list[Entry]) -> Refusal | Non
     refusal = state.ledger.check(
         offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w=up_w, down_w=down_w, energy_wh=power_w * hours
     )
-    # Who holds it says more than a rule, and a rule more than that nothing is known of it.
-    if refusal is None or not refusal.holder:
+    # What the book knows says more than a rule, and a rule more than that the book knows nothing of it.
+    if refusal is None or offer.pool not in state.ledger.capacities:
         refusal = _ineligible(state, offer, abs(power_w)) or refusal
     fact = CapacityReserved(
         reservation, offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w, down_w, power_w * hours, refusal,
