@@ -29,6 +29,7 @@ from tieline.market.settlement import Basis, Line, Measured, award_lines, split_
 from tieline.node.analysis_settle import AwardFile, asked_of, line_told, price_at, require_money, sums_of, uncovered
 from tieline.store.meter_days import ColdDays, write_cold
 from tieline.store.meter_files import EventFile, read_event, read_meters
+from tieline.store.whole_file import whole
 from tieline.times import HOUR_NS, MINUTE_NS, market_day
 
 Ints = NDArray[np.int64]
@@ -178,18 +179,14 @@ def _call(path: Path, event: EventFile, step_ns: int) -> Event:
 def _write_shares(path: Path, meters: pa.Array, milliwatt_hours: Ints, cents: Ints) -> None:
     # Text, as in a statement: a cent is no binary fraction, and not every reader knows decimals.
     signs = np.where(cents < 0, "-", "")
-    whole, rest = np.divmod(np.abs(cents), 100)
-    amount = np.strings.add(np.strings.add(signs, whole.astype(str)), np.strings.add(".", _two_digits(rest)))
+    units, rest = np.divmod(np.abs(cents), 100)
+    amount = np.strings.add(np.strings.add(signs, units.astype(str)), np.strings.add(".", _two_digits(rest)))
     table = pa.table({"meter": meters, "kwh": milliwatt_hours / 1e6, "amount": pa.array(amount.tolist())})
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole(path, "--shares") as part:
         if path.suffix.lower() in (".parquet", ".pq"):
             pyarrow.parquet.write_table(table, part)
         else:
             pyarrow.csv.write_csv(table, part)
-        part.replace(path)
-    except OSError as error:
-        raise ConfigError(f"--shares {path}: {error.strerror or error}") from None
 
 
 def _two_digits(numbers: Ints) -> NDArray[np.str_]:

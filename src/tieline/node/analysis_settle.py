@@ -21,6 +21,7 @@ from tieline.market.settlement import Basis, Line, Measured, award_lines, split_
 from tieline.node.analysis import Made, explained, made_of
 from tieline.node.known_causes import KnownCauses, known_causes, otherwise
 from tieline.store.meter_files import EventFile, Instants, read_column, read_event, read_meters
+from tieline.store.whole_file import whole
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso
 
 MOST_MW, MOST_PRICE = 1e6, 1e6
@@ -248,12 +249,7 @@ def _shares(made: Made, total: Decimal, operator_share: Decimal) -> dict[str, An
 
 def write_lines(lines: Sequence[dict[str, Any]], path: Path) -> None:
     """Write a statement's lines as CSV. Raises ConfigError where the file can't be written."""
-    part = path.with_name(path.name + ".part")  # a disk that is full leaves the former file whole
-    try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(lines[0]))
-            writer.writeheader()
-            writer.writerows(lines)
-        part.replace(path)
-    except OSError as error:
-        raise ConfigError(f"--out {path}: {error.strerror or error}") from None
+    with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)

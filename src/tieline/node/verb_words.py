@@ -1,4 +1,4 @@
-"""Options and words that the verbs over a book of statements share."""
+"""Options and words that the verbs over contracts, enrolments and books of statements share."""
 
 from __future__ import annotations
 

@@ -10,15 +10,13 @@ import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
+from tieline.node.verb_words import AT, FILE, JSON, instant
 
 if TYPE_CHECKING:
     from tieline.contract.membership import EnrolmentBook
     from tieline.contract.party import Contracts
     from tieline.contract.program import AnyProgram
 
-FILE = click.Path(path_type=Path)
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-AT = click.option("--at", "at", help="When this is, ISO 8601 with an offset; left out: now.")
 BOOK = click.option("--book", required=True, type=FILE, help="The book of enrolments, a JSON file; made if missing.")
 PROGRAMS = click.option("--programs", "programs_file", type=FILE, help="Programs (TOML); left out: Tieline's own.")
 CONTRACTS = click.option("--contracts", "contracts_file", required=True, type=FILE, help="Contracts (TOML).")
@@ -57,7 +55,7 @@ def enrol(
     from tieline.fleet.ledger import Ledger
     from tieline.store.enrolment_files import changing, read_promised, read_rows
 
-    now_ns, rows = _instant(at), read_rows(file)
+    now_ns, rows = instant(at), read_rows(file)
     contracts, programs = _contracts(contracts_file), _programs(programs_file)
     ledger = Ledger() if promised is None else read_promised(promised)
     with changing(book) as (held, write):
@@ -98,7 +96,7 @@ def list_enrolments(book: Path, at: str | None, as_json: bool) -> None:
 
     if not book.exists():
         raise ConfigError(f"--book {book}: no such file")
-    _tell(read_book(book), _instant(at), as_json)
+    _tell(read_book(book), instant(at), as_json)
 
 
 @enrolments.command()
@@ -116,7 +114,7 @@ def advance(book: Path, contracts_file: Path, programs_file: Path | None, at: st
     from tieline.contract.progress import pass_time
     from tieline.store.enrolment_files import changing
 
-    now_ns, contracts, programs = _instant(at), _contracts(contracts_file), _programs(programs_file)
+    now_ns, contracts, programs = instant(at), _contracts(contracts_file), _programs(programs_file)
     if not book.exists():
         raise ConfigError(f"--book {book}: no such file")
     with changing(book) as (held, write):
@@ -144,7 +142,7 @@ def step(enrolment: str, state: str, why: str, book: Path, by: str, says: str, a
     from tieline.resource.claim import Refusal
     from tieline.store.enrolment_files import changing
 
-    now_ns = _instant(at)
+    now_ns = instant(at)
     for name, value, words in (("state", state, list(State)), ("why", why, list(Why))):
         if value not in words:
             raise ConfigError(f"{name} = {value!r}: give one of {', '.join(words)}")
@@ -192,7 +190,7 @@ def review(
     from tieline.resource.claim import Refusal
     from tieline.store.enrolment_files import changing
 
-    now_ns = _instant(at)
+    now_ns = instant(at)
     if not book.exists():
         raise ConfigError(f"--book {book}: no such file")
     with changing(book) as (held, write):
@@ -292,7 +290,7 @@ def contracts() -> None:
 @JSON
 def check_contracts(file: Path, at: str | None, as_json: bool) -> None:
     """Check a FILE of contracts (TOML): every fault with its path; and say which terms and consents hold."""
-    now_ns, found = _instant(at), _contracts(file)
+    now_ns, found = instant(at), _contracts(file)
     held = []
     for one in found.contracts.values():
         terms = one.terms_at(now_ns)
@@ -307,18 +305,6 @@ def check_contracts(file: Path, at: str | None, as_json: bool) -> None:
 
 def _types(found: tuple[AnyProgram, ...]) -> dict[str, int]:
     return dict(sorted(Counter(str(one.__struct_config__.tag) for one in found).items()))
-
-
-def _instant(text: str | None) -> int:
-    from tieline.rim.clock import SystemClock
-    from tieline.times import parse_iso
-
-    if text is None:
-        return SystemClock().now_ns()
-    try:
-        return parse_iso(text)
-    except (ValueError, OverflowError):
-        raise ConfigError(f"--at {text!r}: give ISO 8601 with an offset, such as 2026-06-01T00:00:00-07:00") from None
 
 
 def _text(path: Path) -> str:

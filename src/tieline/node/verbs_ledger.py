@@ -58,22 +58,18 @@ def _money(cents: int) -> str:
 
 
 def _write_bookings(made: Ledger, path: Path) -> None:
+    from tieline.store.whole_file import whole
     from tieline.times import iso
 
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["booking", "at", "account", "debit", "credit", "currency", "says", "because"])
-            for one in made.bookings:
-                for side in one.postings:
-                    debit, credit = (_money(side.cents), "") if side.cents > 0 else ("", _money(-side.cents))
-                    writer.writerow(
-                        [one.id, iso(one.at_ns), side.account, debit, credit, one.currency, one.says, one.because]
-                    )
-        part.replace(path)
-    except OSError as error:
-        raise ConfigError(f"--out {path}: {error.strerror or error}") from None
+    with whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["booking", "at", "account", "debit", "credit", "currency", "says", "because"])
+        for one in made.bookings:
+            for side in one.postings:
+                debit, credit = (_money(side.cents), "") if side.cents > 0 else ("", _money(-side.cents))
+                writer.writerow(
+                    [one.id, iso(one.at_ns), side.account, debit, credit, one.currency, one.says, one.because]
+                )
 
 
 @ledger.command()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 from tieline.errors import ConfigError
 from tieline.pool.document import Cell, Document
+from tieline.store.whole_file import whole
 
 HEAD = ("statement", "rule", "inputs", "meter data")
 STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -30,16 +30,8 @@ def write_document(document: Document, path: Path) -> None:
     if form is None:
         raise ConfigError(f"--out {path}: suffix = {path.suffix or 'none'}: give {', '.join(_forms())}")
     body = form(document)
-    part = path.with_name(path.name + ".part")  # a disk that is full leaves the former file whole
-    try:
-        with part.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConfigError(f"--out {path}: {error.strerror or error}") from None
+    with whole(path) as part:
+        part.write_bytes(body)
 
 
 def _forms() -> dict[str, Callable[[Document], bytes]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from decimal import Decimal
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,6 +17,7 @@ from tieline.contract.payment import Payee, Payment, refusal_of, total_cents
 from tieline.errors import ConfigError
 from tieline.pool.statement_facts import PaymentsSent
 from tieline.store.enrolment_files import read_rows
+from tieline.store.whole_file import whole
 from tieline.times import from_ns
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
@@ -58,16 +58,8 @@ def write_payments(sent: PaymentsSent, at_ns: int, path: Path) -> None:
     """Write a run of payments in the form that the suffix names. Raises ConfigError where it can't be."""
     require_form(path)
     body = as_pain001(sent, at_ns) if path.suffix.lower() == ".xml" else as_csv(sent).encode()
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConfigError(f"--out {path}: {error.strerror or error}") from None
+    with whole(path) as part:
+        part.write_bytes(body)
 
 
 def require_form(path: Path) -> None:
