@@ -37,6 +37,50 @@ def test_caps_that_move_never_add_up_to_more_than_the_limit_with_what_may_still_
     assert (caps[wish <= least] == wish[wish <= least]).all(), "what sinks sinks at once"
 
 
+@given(st.lists(st.tuples(CAP, CAP, CAP, CAP), min_size=1, max_size=10))
+def test_caps_on_both_ends_are_never_crossed_and_add_up_to_no_more_than_they_did(drawn: list) -> None:
+    """Wishes are in order; what may not grow yet stands apart from them, and may cross the other end."""
+    wish_low, wish_high, low, high = (np.array(x) for x in zip(*drawn, strict=True))
+    wish_low, wish_high = np.minimum(wish_low, wish_high), np.maximum(wish_low, wish_high)
+    low, high = np.maximum(low, wish_low), np.minimum(high, wish_high)  # neither is wider than wished
+    made_low, made_high = groups._uncrossed(low, high, (wish_low, wish_high))
+    assert (made_low <= made_high + 1e-9).all()
+    assert (made_low >= np.minimum(low, high) - 1e-9).all()
+    assert (made_high <= np.maximum(low, high) + 1e-9).all()
+    over_w, can_w = made_high.sum() - high.sum(), (made_high - made_low).sum()
+    assert over_w <= 1e-6 or can_w <= 1e-6 or (made_high - made_low)[low <= high].sum() <= 1e-6
+    if (low <= high).all():
+        assert (made_low == low).all() and (made_high == high).all()
+
+
+def test_a_limit_on_both_ends_of_a_feeder_that_gives_too_much_holds_at_its_first_command() -> None:
+    """Eight of ten batteries give 5 kW; the idle two may not draw yet, as what the eight may draw is still leased."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 10), _ledger())
+        state, devices, now_ns = stage.state, stage.devices, stage.clock.ns
+        state.fleet.quality[:], state.fleet.taken_at_ns[:] = 0, now_ns
+        for row in range(8):
+            call = stage.ask("market", Level.MARKET, f"r{row}", value=5_000.0, end_ns=now_ns + HOUR_NS)
+            await stage.desk.ask(call)
+        await stage.desk.settle()
+        state.fleet.power_w[:] = np.where(np.arange(10) < 8, 5_000.0, 0.0)
+        limit = stage.ask(
+            "dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-20_000.0, high=20_000.0, end_ns=now_ns + HOUR_NS
+        )
+        await stage.desk.ask(limit)
+        for _ in range(4):
+            await stage.desk.commit(groups.decide_regulation(state, stage.clock.ns))
+            await stage.desk.settle()
+            assert devices.high_w.sum() <= 20_000.0
+            assert (devices.low_w <= devices.high_w).all()
+            state.fleet.power_w[:] = np.clip(np.nan_to_num(devices.target_w), devices.low_w, devices.high_w)
+            stage.clock.ns += MINUTE_NS
+            state.fleet.taken_at_ns[:] = stage.clock.ns
+
+    asyncio.run(play())
+
+
 async def lossy(seed: int, loss: float, minutes: int) -> tuple[int, int, float]:
     """Play a limited feeder whose devices run at their caps; returns (instants, violations, kWh given in all)."""
     rng = np.random.default_rng(seed)

@@ -18,7 +18,7 @@ from tieline.desk import asks, charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked
-from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, awarded_w, committed_until, owed
+from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, awarded_w, called_last_ns, committed_until, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
 from tieline.desk.state import DeskState
@@ -326,9 +326,8 @@ class Cycle:
         # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
         told_w = {cause: max((lost.get(cause, 0.0) for lost in before), default=0.0) for cause in lost_w}
         # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
-        is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * _least_said_w(
-            state, pool.pool, 0 if side >= 0 else 1, tally.start_ns
-        )
+        called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
+        is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * _least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
         otherwise = tracking.UNAVAILABLE if is_ours else tracking.BY_ISO
         withheld = tracking.fill(below_w, told_w, otherwise) if below_w > 1.0 else {}
         left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
@@ -352,9 +351,9 @@ class Cycle:
         self.desk.state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS
 
 
-def _least_said_w(state: DeskState, pool: str, side: int, start_ns: int) -> float:
-    """Return the least that the market was told of a side and acts on in an interval (W; inf: nothing)."""
-    since_ns, said = start_ns - ACTS_NS, state.declared.get(pool, ())
+def _least_said_w(state: DeskState, pool: str, side: int, called_ns: int) -> float:
+    """Return the least that the market was told of a side and could act on when it called (W; inf: nothing)."""
+    since_ns, said = called_ns - ACTS_NS, [each for each in state.declared.get(pool, ()) if each[0] <= called_ns]
     last = [told[side] for when, told in said if when <= since_ns][-1:]
     return min((*last, *(told[side] for when, told in said if when > since_ns)), default=math.inf)
 

@@ -318,4 +318,27 @@ def _grown_where_free(
         held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
         told_w = np.where(lapsed, held_w, last.low_w[rows])
         low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, IS_SWITCHED[fleet.kinds[rows]])
-    return low, high
+    return _uncrossed(low, high, wish)
+
+
+def _uncrossed(low: Floats, high: Floats, wish: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Return caps of which none is crossed: a limit on both ends may ask a leaf to draw that may not grow to draw yet.
+
+    It stays where the end that may not grow holds it, and the others make up for it, as far as they can, or the group
+    would stand beyond its limit until that end has grown.
+    """
+    crossed = low > high
+    if not crossed.any():
+        return low, high
+    by_low = crossed & (low > wish[0])
+    to_high, to_low = np.where(by_low, low, high), np.where(crossed & ~by_low, high, low)
+    made_low = -_made_up(-to_low, -low, -to_high)
+    return made_low, _made_up(to_high, high, made_low)
+
+
+def _made_up(caps: Floats, wished: Floats, least: Floats) -> Floats:
+    """Return caps whose sum is no more than that of `wished`, by what others can sink down to their least."""
+    over_w, can_w = np.where(np.isfinite(caps), np.maximum(caps - wished, 0.0), 0.0), np.maximum(caps - least, 0.0)
+    can_w = np.where(np.isfinite(can_w) & (over_w <= 0.0), can_w, 0.0)
+    whole_w = float(can_w.sum())
+    return caps - can_w * min(1.0, float(over_w.sum()) / whole_w) if whole_w > 0 else caps

@@ -47,6 +47,8 @@ class Upward:
         """Pools that an earlier run spoke for: its last word may have gone out unrecorded, so one more is said."""
         self._waiting: deque[tuple[PoolDesk, str, int, Moved | None]] = deque()
         self._runs = False
+        self._is_away = False
+        """It did not take a word of this round: what waits behind is recorded, and said again at the next beat."""
 
     def later(self, pool: PoolDesk, cause: str, now_ns: int, moved: Moved | None = None) -> None:
         """Note that a pool is to be declared (R18: within 5 s); what waits for it already says the newest, too."""
@@ -64,6 +66,7 @@ class Upward:
             self.spawn(self._run(), "declarations")
 
     async def _run(self) -> None:
+        self._is_away = False
         try:
             while self._waiting:
                 pool, cause, now_ns, moved = self._waiting.popleft()
@@ -91,14 +94,14 @@ class Upward:
         market = self.desk.market
         if market is None:
             return False
-        if not self._is_heard(pool):
+        if self._is_away or not self._is_heard(pool):
             pool.undeclared = cause
             return False
         told = pool.available
         try:
             await market.declare(pool.pool, told[0], told[1], cause)
         except (LinkDown, PeerError):
-            pool.undeclared = cause
+            pool.undeclared, self._is_away = cause, True
             return False
         pool.undeclared, pool.differs = "", 0
         self.unsure.discard(pool.pool)
