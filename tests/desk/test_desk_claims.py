@@ -83,6 +83,21 @@ def test_claims_of_a_journal_from_before_scopes_are_replaced_and_withdrawn() -> 
     asyncio.run(play())
 
 
+def test_an_opt_out_waits_for_no_minute_of_the_fleet_limiter() -> None:
+    async def play() -> None:
+        stage = stage_of()
+        await stage.desk.ask(stage.ask("dso", Level.MARKET, "r0", value=3_000.0))
+        await stage.desk.settle()
+        stage.state.limiter.system_w, stage.state.limiter.feeder_w[:] = 1.0, 1.0
+        out = {"quantity": Quantity.CONNECT, "end_ns": FOREVER_NS, "source": "owner:r0"}
+        await stage.desk.ask(stage.ask("owner", Level.OWNER_NEED, "r0", ClaimKind.GATE, **out))
+        stage.clock.ns += SECOND_NS
+        await stage.desk.settle()
+        assert math.isnan(stage.devices.target_w[0])
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("weaker", [Level.RELIABILITY, Level.UTILITY, Level.MARKET, Level.PROGRAM, Level.PRICE])
 def test_an_owners_opt_out_frees_the_device_from_whoever_called_it(weaker: Level) -> None:
     async def play() -> None:

@@ -176,7 +176,7 @@ def settle_day(
     basis = Basis(statement, "+".join(rules), "+".join(versions), input_hash, metered.data_version)
     lines: list[Line] = []
     rows, loose = np.zeros(len(owners.owner_of), np.int64), 0
-    paid = _Paid(pool, ordered)
+    paid = _Paid(pool, ordered, metered)
     for award in ordered:
         steps = [_measured(award, start_ns, tracked, metered, paid) for start_ns in _steps(award)]
         mine = award_lines(
@@ -197,47 +197,78 @@ def _steps(award: Award) -> range:
     return range(award.start_ns, award.end_ns, STEP_NS)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What a pool did in one interval, and what of it each award of the interval is paid for (W)."""
+
+    has_meter: bool
+    off_w: float
+    elsewhere_w: float
+    delivered_w: Mapping[str, float]
+    lacking_w: float
+
+
 class _Paid:
     """What awards that share an interval are paid for: each what it was awarded, the last of them all that is left."""
 
-    def __init__(self, pool: str, ordered: Sequence[Award]) -> None:
-        self._pool, self._ledger = pool, ClaimsLedger()
-        self._last = {start_ns: award.id for award in ordered for start_ns in _steps(award)}
-        self._first = {start_ns: award.id for award in reversed(ordered) for start_ns in _steps(award)}
+    def __init__(self, pool: str, ordered: Sequence[Award], metered: Metered) -> None:
+        self._pool, self._metered, self._ledger = pool, metered, ClaimsLedger()
+        self._awards: dict[int, list[Award]] = {}
+        self._found: dict[int, _Shared] = {}
+        for award in ordered:
+            for start_ns in _steps(award):
+                self._awards.setdefault(start_ns, []).append(award)
 
-    def claim(self, award: Award, start_ns: int, net_w: float, elsewhere_w: float) -> float:
-        """Return what of a net performance this award is paid for, so that no watt is paid twice."""
+    def at(self, start_ns: int) -> _Shared:
+        """Return what was done in an interval, shared among its awards so that no watt is paid twice."""
+        if start_ns not in self._found:
+            self._found[start_ns] = self._shared(start_ns)
+        return self._found[start_ns]
+
+    def _shared(self, start_ns: int) -> _Shared:
+        metered, awards = self._metered, self._awards[start_ns]
+        seen_w = metered.performance_w.get(start_ns, float("nan"))
+        has_meter = bool(np.isfinite(seen_w))
+        gross_w = float(seen_w) if has_meter else 0.0
+        prohibited_w = max(metered.prohibited_w.get(start_ns, 0.0), 0.0)
+        net_w = float(net_performance(np.array([gross_w]), np.array([prohibited_w]))[0])
+        elsewhere_w, delivered_w = 0.0, {award.id: 0.0 for award in awards}
         if net_w <= 0:
-            return net_w if self._first[start_ns] == award.id else 0.0
-        self._ledger.claim("elsewhere", self._pool, start_ns, elsewhere_w, net_w)
-        wanted_w = net_w if self._last[start_ns] == award.id else abs(award.power_w)
-        return self._ledger.claim(award.id, self._pool, start_ns, wanted_w, net_w)
+            delivered_w[awards[0].id] = net_w
+        else:
+            wanted_w = max(metered.claimed_w.get(start_ns, 0.0), 0.0)
+            elsewhere_w = self._ledger.claim("elsewhere", self._pool, start_ns, wanted_w, net_w)
+            for award in awards:
+                most_w = net_w if award is awards[-1] else abs(award.power_w)
+                delivered_w[award.id] = self._ledger.claim(award.id, self._pool, start_ns, most_w, net_w)
+        lacking_w = math.fsum(max(award.power_w - delivered_w[award.id], 0.0) for award in awards)
+        return _Shared(has_meter, gross_w - net_w, elsewhere_w, delivered_w, lacking_w)
 
 
 def _measured(
     award: Award, start_ns: int, tracked: Mapping[int, IntervalTracked], metered: Metered, paid: _Paid
 ) -> Measured:
-    """Return what one interval came to: what was delivered and may be paid, and why the rest is lacking."""
+    """Return what one interval came to: what was delivered and may be paid, and why the rest is lacking.
+
+    What is known of a lack is known of the pool: of several awards each bears its part of every cause.
+    """
     price = metered.rt_price.get(start_ns)
     if price is None or not np.isfinite(price):
         raise ValueError(f"no real-time price for the interval at {iso(start_ns)}: never an average instead")
-    seen_w = metered.performance_w.get(start_ns, float("nan"))
-    has_meter = bool(np.isfinite(seen_w))
-    gross_w = float(seen_w) if has_meter else 0.0
-    off_w = max(metered.prohibited_w.get(start_ns, 0.0), 0.0)
-    net_w = float(net_performance(np.array([gross_w]), np.array([off_w]))[0])
-    delivered_w = paid.claim(award, start_ns, net_w, max(metered.claimed_w.get(start_ns, 0.0), 0.0))
-    fact = tracked.get(start_ns)
-    known: dict[str, float] = {"prohibited": gross_w - net_w, "claimed_elsewhere": net_w - delivered_w}
-    otherwise = "baseline_error" if has_meter else "no_meter_data"
+    shared, fact = paid.at(start_ns), tracked.get(start_ns)
+    known: dict[str, float] = {"prohibited": shared.off_w, "claimed_elsewhere": shared.elsewhere_w}
+    otherwise = "baseline_error" if shared.has_meter else "no_meter_data"
     if fact is None:
-        otherwise = "not_dispatched" if has_meter else otherwise
-    elif has_meter:
+        otherwise = "not_dispatched" if shared.has_meter else otherwise
+    elif shared.has_meter:
         for part in (fact.withheld, fact.causes):
             for cause, watts in part.items():
                 known[cause] = known.get(cause, 0.0) + watts
     records = () if fact is None else (derive("interval", fact.pool, start_ns),)
-    causes = split_lack(award.power_w - delivered_w, known, otherwise)
+    delivered_w = shared.delivered_w[award.id]
+    part_frac = max(award.power_w - delivered_w, 0.0) / shared.lacking_w if shared.lacking_w > 0 else 0.0
+    mine = {cause: watts * part_frac for cause, watts in known.items()}
+    causes = split_lack(award.power_w - delivered_w, mine, otherwise)
     return Measured(start_ns, start_ns + STEP_NS, delivered_w, price, causes, records)
 
 
