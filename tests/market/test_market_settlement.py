@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tieline.contract.pay import owner_shares
 from tieline.desk.facts import IntervalTracked, LineSettled
 from tieline.desk.packed import Packed
+from tieline.desk.paid import Metered
 from tieline.desk.ports import Award
-from tieline.desk.settle import Former, Metered, Owners, Settlement, amend, entries_of, line_of, settle_day
+from tieline.desk.settle import Former, Owners, Settlement, amend, entries_of, line_of, settle_day
 from tieline.market.baseline import Event, compute
 from tieline.market.calendar import holidays_around, nerc_holidays, on_the_clock_of
 from tieline.market.rule import baseline_rule

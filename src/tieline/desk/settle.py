@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.contract.eligibility import net_performance
 from tieline.contract.pay import PoolShares, owner_shares
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade
+from tieline.desk.paid import STEP_NS, Metered, Paid, steps_of
 from tieline.desk.ports import Award
 from tieline.ids import derive
 from tieline.market.baseline import Baseline
@@ -29,7 +29,6 @@ from tieline.market.settlement import (
     MILLI,
     SHORTFALL,
     Basis,
-    ClaimsLedger,
     Line,
     Measured,
     adjustments,
@@ -37,31 +36,11 @@ from tieline.market.settlement import (
     split_lack,
 )
 from tieline.plan.apportion import apportion_rows
-from tieline.times import MINUTE_NS, iso
+from tieline.times import iso
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-STEP_NS = 5 * MINUTE_NS
 NOTHING = Decimal("0.00")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Metered:
-    """What the meters say of a day, by interval start (W): a missing or not finite value is zero performance.
-
-    `prohibited_w` is what resources put out that may not serve, `claimed_w` what other markets were paid for.
-    """
-
-    performance_w: Mapping[int, float]
-    rt_price: Mapping[int, float]
-    baselines: tuple[Baseline, ...]
-    prohibited_w: Mapping[int, float] = field(default_factory=dict)
-    claimed_w: Mapping[int, float] = field(default_factory=dict)
-
-    @property
-    def data_version(self) -> str:
-        """The hash of all meter data that went in."""
-        return derive("data", *(base.input_hash for base in self.baselines))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,9 +155,9 @@ def settle_day(
     basis = Basis(statement, "+".join(rules), "+".join(versions), input_hash, metered.data_version)
     lines: list[Line] = []
     rows, loose = np.zeros(len(owners.owner_of), np.int64), 0
-    paid = _Paid(pool, ordered, metered)
+    paid = Paid(pool, ordered, metered)
     for award in ordered:
-        steps = [_measured(award, start_ns, tracked, metered, paid) for start_ns in _steps(award)]
+        steps = [_measured(award, start_ns, tracked, metered, paid) for start_ns in steps_of(award)]
         mine = award_lines(
             basis, derive("award", award.id), award.start_ns, award.end_ns, award.power_w, award.price_per_mwh, steps
         )
@@ -193,60 +172,8 @@ def settle_day(
     return Settlement(statement, 1, basis, tuple(lines), shares, rows, loose, metered.baselines)
 
 
-def _steps(award: Award) -> range:
-    return range(award.start_ns, award.end_ns, STEP_NS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    """What a pool did in one interval, and what of it each award of the interval is paid for (W)."""
-
-    has_meter: bool
-    off_w: float
-    elsewhere_w: float
-    delivered_w: Mapping[str, float]
-    lacking_w: float
-
-
-class _Paid:
-    """What awards that share an interval are paid for: each what it was awarded, the last of them all that is left."""
-
-    def __init__(self, pool: str, ordered: Sequence[Award], metered: Metered) -> None:
-        self._pool, self._metered, self._ledger = pool, metered, ClaimsLedger()
-        self._awards: dict[int, list[Award]] = {}
-        self._found: dict[int, _Shared] = {}
-        for award in ordered:
-            for start_ns in _steps(award):
-                self._awards.setdefault(start_ns, []).append(award)
-
-    def at(self, start_ns: int) -> _Shared:
-        """Return what was done in an interval, shared among its awards so that no watt is paid twice."""
-        if start_ns not in self._found:
-            self._found[start_ns] = self._shared(start_ns)
-        return self._found[start_ns]
-
-    def _shared(self, start_ns: int) -> _Shared:
-        metered, awards = self._metered, self._awards[start_ns]
-        seen_w = metered.performance_w.get(start_ns, float("nan"))
-        has_meter = bool(np.isfinite(seen_w))
-        gross_w = float(seen_w) if has_meter else 0.0
-        prohibited_w = max(metered.prohibited_w.get(start_ns, 0.0), 0.0)
-        net_w = float(net_performance(np.array([gross_w]), np.array([prohibited_w]))[0])
-        elsewhere_w, delivered_w = 0.0, {award.id: 0.0 for award in awards}
-        if net_w <= 0:
-            delivered_w[awards[0].id] = net_w
-        else:
-            wanted_w = max(metered.claimed_w.get(start_ns, 0.0), 0.0)
-            elsewhere_w = self._ledger.claim("elsewhere", self._pool, start_ns, wanted_w, net_w)
-            for award in awards:
-                most_w = net_w if award is awards[-1] else abs(award.power_w)
-                delivered_w[award.id] = self._ledger.claim(award.id, self._pool, start_ns, most_w, net_w)
-        lacking_w = math.fsum(max(award.power_w - delivered_w[award.id], 0.0) for award in awards)
-        return _Shared(has_meter, gross_w - net_w, elsewhere_w, delivered_w, lacking_w)
-
-
 def _measured(
-    award: Award, start_ns: int, tracked: Mapping[int, IntervalTracked], metered: Metered, paid: _Paid
+    award: Award, start_ns: int, tracked: Mapping[int, IntervalTracked], metered: Metered, paid: Paid
 ) -> Measured:
     """Return what one interval came to: what was delivered and may be paid, and why the rest is lacking.
 
@@ -309,7 +236,7 @@ def _input_hash(
     digest = blake2b(pool.encode(), digest_size=16)
     for award in awards:
         digest.update(repr(award).encode())
-        for start_ns in _steps(award):
+        for start_ns in steps_of(award):
             numbers = (
                 metered.performance_w.get(start_ns), metered.rt_price.get(start_ns),
                 metered.prohibited_w.get(start_ns, 0.0), metered.claimed_w.get(start_ns, 0.0),
