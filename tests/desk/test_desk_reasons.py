@@ -12,6 +12,7 @@ from test_desk_switched import _beat
 
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, CommandsIssued, ReleaseStaged, from_record
 from tieline.desk.reasons import joined
+from tieline.fleet.ledger import Ledger
 from tieline.flow.record import Record
 from tieline.node.read_trace import of_resource
 from tieline.resource.claim import ClaimKind, Quantity
@@ -149,6 +150,21 @@ def test_who_waits_for_his_turn_is_told_that_and_what_let_him_go(tmp_path) -> No
         kinds = {node.kind for node in of_resource(stage.state, journal, f"r{row}", stage.desk, stage.clock.ns).nodes}
         assert {"ReleaseStaged", "ClaimsEnded", "AskWithdrawn"} <= kinds
     journal.close()
+
+
+def test_after_a_restart_nobody_is_told_again_of_a_lease_that_ran_out_before() -> None:
+    async def play() -> Stage1:
+        stage = Stage1(fleet_of([Kind.BATTERY] * COUNT, per_feeder=PER_FEEDER))
+        await act(stage, "limit", COUNT, lasts_min=3)
+        for _ in range(6):
+            await _beat(stage, np.zeros(COUNT))
+        return stage
+
+    stage = asyncio.run(play())
+    again = stage.replayed(Ledger())
+    again.claims.expire(stage.clock.ns)
+    assert (stage.state.claims.ended == -1).all(), "each was told that it may draw again"
+    assert (again.claims.ended == -1).all()
 
 
 @given(st.lists(st.tuples(*[st.integers(-2, 4)] * 4), min_size=1, max_size=40), st.integers(0, 10**9))
