@@ -68,9 +68,9 @@ def foretell(
     for at, model in enumerate(models):
         match model:
             case "week":
-                found[at] = week_ago(load, lead)
+                found[at] = _filled(week_ago(load, lead), load, off)
             case "day":
-                found[at] = newest_day(load)
+                found[at] = _filled(newest_day(load), load, off)
             case "like":
                 found[at] = like_days(load, off)
             case "ridge":
@@ -81,6 +81,11 @@ def foretell(
             case _:
                 raise ValueError(f"model {model!r} is unknown: give some of {', '.join(MODELS)}")
     return found
+
+
+def _filled(day: Floats, load: Floats, off: Flags) -> Floats:
+    """Return a naive forecast in which the mean of like days stands where its own day was not read."""
+    return day if np.isfinite(day).all() else np.where(np.isfinite(day), day, like_days(load, off))
 
 
 def replay(past: Past, days: Sequence[int], lead: int = 1, models: Sequence[str] = MODELS[:4], seed: int = 1) -> Floats:

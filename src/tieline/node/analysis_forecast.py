@@ -32,6 +32,7 @@ REPLAYED_DAYS = 70
 """The forecasts of so many days are made anew for a choice and quantiles that know how the last ones went."""
 MOST_LEAD = 14
 PORTFOLIO = "portfolio"
+LEAST_READ = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +82,21 @@ def forecast_of(asked: Asked, day: date | None) -> tuple[dict[str, Any], Issue]:
     clock, past, lead = read.clock, read.past, asked.lead
     target = clock.days - 1
     days = range(max(LEAST_DAYS + lead - 1, target - REPLAYED_DAYS), target + 1)
-    made, actual = _levels(asked, replay(past, days, lead, asked.models), past.load[:, list(days)])
+    each = replay(past, days, lead, asked.models)
+    silent = ~np.isfinite(each[:, -1]).all(axis=(0, 2))
+    flags = [f"meter {read.names[k]}: left out: no reading at some time of day lately" for k in np.flatnonzero(silent)]
+    if silent.all():
+        raise ConfigError(
+            f"{asked.meter_file}: no meter has readings at all times of day before {clock.day(target)}: give some"
+        )
+    made, actual = _levels(asked, each[:, :, ~silent], past.load[:, list(days)][~silent])
     chosen = choose(np.abs(made - actual).sum(axis=-1), lead=lead)
     mean = spoken(made, chosen)
     around = bands(mean, actual, lead=lead)
     starts_ns, steps = clock.instants(target)
-    names = (PORTFOLIO,) if asked.level == PORTFOLIO else read.names
-    lacks = [name for name, row in zip(names, mean[-1], strict=True) if not np.isfinite(row).all()]
-    if lacks:
-        raise ConfigError(
-            f"{asked.meter_file}: meter {lacks[0]!r}: no reading at some time of day in the days before "
-            f"{clock.day(target)}: leave it out, or give more readings"
-        )
-    flags = list(read.flags)
+    kept = tuple(read.names[k] for k in np.flatnonzero(~silent))
+    names = (PORTFOLIO,) if asked.level == PORTFOLIO else kept
+    flags += read.flags
     if len(days) <= LEAST_ERRORS + lead - 1:
         flags.append(
             f"no quantiles: {len(days) - 1} days could be foretold before: {LEAST_ERRORS + lead - 1} are needed"
@@ -161,9 +164,15 @@ def _inner(quantiles: Floats) -> tuple[Floats, Floats]:
 def _levels(asked: Asked, made: Floats, load: Floats) -> tuple[Floats, Floats]:
     """Return forecasts (models, days, m, steps) and what came (days, m, steps), of each meter or of their sum."""
     actual = load.transpose(1, 0, 2)
-    if asked.level == PORTFOLIO:
-        return made.sum(axis=2)[:, :, None], actual.sum(axis=1)[:, None]
-    return made, actual
+    if asked.level != PORTFOLIO:
+        return made, actual
+    # Of very many meters some always lack: where half or more were read, forecasts and readings of these are summed.
+    told = np.isfinite(made).all(axis=0)
+    read = told & np.isfinite(actual)
+    share = read.sum(axis=1) / np.maximum(told.sum(axis=1), 1)
+    both = np.where((share > 0)[:, None], read, told)
+    came = np.where(share >= LEAST_READ, np.where(read, actual, 0.0).sum(axis=1), np.nan)
+    return np.where(both, made, 0.0).sum(axis=2)[:, :, None], came[:, None]
 
 
 def _worth(made: Floats, mean: Floats, actual: Floats, models: Sequence[str]) -> dict[str, Any]:

@@ -90,9 +90,12 @@ def day_verb(day: str | None, out: Path | None, at: str | None, as_json: bool, *
         lately = one["lately"]
         click.echo(f"{one['series']}: {one['total_kwh']:.2f} kWh by {one['model']}")
         told = ", ".join(f"{name} {value:.1%}" for name, value in lately["wape"].items())
-        click.echo(f"  lately: WAPE {told}; skill {lately['skill']:+.1%}; 90 % band held {one['coverage_90']:.1%}")
+        held = one["coverage_90"]
+        if held == held:  # else nothing is known of what bands held, nor of the skill
+            click.echo(f"  lately: WAPE {told}; skill {lately['skill']:+.1%}; 90 % band held {held:.1%}")
         for row in one["intervals"]:
-            click.echo(f"  {row['start']}  {row['kwh']:10.4f} kWh  ({row['q05']:.4f} to {row['q95']:.4f})")
+            band = f"  ({row['q05']:.4f} to {row['q95']:.4f})" if row["q05"] == row["q05"] else ""
+            click.echo(f"  {row['start']}  {row['kwh']:10.4f} kWh{band}")
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
 
