@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tieline.node.cli import main
-from tieline.simulate.datasets import homes
+from tieline.simulate.datasets import homes, weather
+from tieline.times import HOUR_NS, iso
 
 ZONE = ["--timezone", "America/Los_Angeles"]
 FIRST = datetime(2017, 1, 1, tzinfo=ZoneInfo("America/Los_Angeles"))
@@ -167,3 +168,57 @@ def test_few_days_give_a_forecast_by_the_floor_without_quantiles_and_say_so(tmp_
     assert told["series"][0]["model"] == "week" and told["series"][0]["intervals"][0]["q05"] is None
     assert told["flags"] == ["no quantiles: 6 days could be foretold before: 14 are needed"]
     assert "nan" not in run(meter, *ZONE).stdout
+
+
+PLANT = json.loads((Path(__file__).parents[1] / "forecast" / "pvlib.json").read_text(encoding="utf-8"))
+PLACE = ["--latitude", PLANT["latitude_deg"], "--longitude", PLANT["longitude_deg"], "--timezone", "Etc/GMT+5"]
+
+
+def write_plants(folder: Path, days: int = 59) -> tuple[Path, Path]:
+    """Two plants by pvlib, and the weather that made them, a day longer."""
+    found, rows = weather(), range(PLANT["first_row"], PLANT["first_row"] + 24 * 60)
+    starts = [iso(PLANT["starts_ns"] + k * HOUR_NS) for k in range(24 * 60)]
+    output, sky = folder / "output.csv", folder / "sky.csv"
+    told = [f"{starts[k]},{PLANT[f'{name}_kw'][k]},{name}" for name in ("one", "two") for k in range(24 * days)]
+    output.write_text("start,kwh,meter\n" + "\n".join(told))
+    told = [f"{at},{found.outdoor_c[r]},{found.direct_w_per_m2[r]},{found.diffuse_w_per_m2[r]}"
+            for at, r in zip(starts, rows, strict=True)]  # fmt: skip
+    sky.write_text("start,celsius,direct,diffuse\n" + "\n".join(told))
+    return output, sky
+
+
+def test_plants_are_foretold_from_the_weather_without_a_data_sheet(tmp_path: Path) -> None:
+    output, sky = write_plants(tmp_path)
+    done = run("pv", output, "--weather", sky, *PLACE, "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    actual = sum(PLANT["one_kw"][-24:]) + sum(PLANT["two_kw"][-24:])
+    assert told["total_kwh"] == pytest.approx(actual, rel=0.06)
+    assert told["lately"]["wape"] < 0.06 < 0.2 < told["lately"]["wape_day_before"]
+    assert "kWh of 2 plants" in run("pv", output, "--weather", sky, *PLACE).stdout
+
+
+def test_plants_without_weather_or_sense_are_refused(tmp_path: Path) -> None:
+    output, sky = write_plants(tmp_path)
+    words = ["pv", output, "--weather", sky]
+    assert "place = 95, 0: give -90 to 90" in refused(*words, "--latitude", 95, "--longitude", 0, "--timezone", "UTC")
+    assert "no weather at" in refused(*words, *PLACE, "--day", "2019-06-20")
+    assert "0 days have output and weather at the same starts: give at least 20" in refused(
+        *words, *PLACE, "--day", "2019-04-11"
+    )
+    text = sky.read_text()
+    sky.write_text(text.replace("direct,diffuse", "direct,other"))
+    assert "columns celsius, direct: give direct and diffuse, or level" in refused(*words, *PLACE)
+    sky.write_text(text + "\n" + text.splitlines()[-1])
+    assert "stands there twice: keep one" in refused(*words, *PLACE)
+    sky.write_text(text.rsplit(",", 1)[0] + ",9000")
+    assert "diffuse = 9000: give 0 to 1500" in refused(*words, *PLACE)
+    output.write_text(output.read_text().replace(",0.8999,", ",-0.8999,"))
+    sky.write_text(text)
+    assert "meter one: kwh = -0.8999: give output above 0" in refused(*words, *PLACE)
+
+
+def test_a_sample_is_written_once(tmp_path: Path) -> None:
+    made = json.loads(run("sample", tmp_path / "s", "--json").stdout)["files"]
+    assert [Path(name).name for name in made] == ["meter.csv", "temperature.csv", "output.csv", "sky.csv"]
+    assert "has a meter.csv: give a folder without" in refused("sample", tmp_path / "s")

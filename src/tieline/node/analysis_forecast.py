@@ -198,7 +198,7 @@ def _told(issue: Issue, k: int, worth: dict[str, Any], below: Floats) -> dict[st
 
 def _read(asked: Asked, day: date | None, looks_back: int) -> _Read:
     """Return readings laid out by day; the last day is the target, of which and of the lead nothing is known."""
-    zone = _zone(asked.zone_name)
+    zone = zone_of(asked.zone_name)
     if not 1 <= asked.lead <= MOST_LEAD:
         raise ConfigError(f"--lead {asked.lead}: give 1 to {MOST_LEAD} days")
     meters = read_meters(asked.meter_file)
@@ -239,7 +239,8 @@ def _whole_day(start_ns: int, zone: ZoneInfo) -> date:
     return day if market_day(day, zone).start_ns >= start_ns else day + timedelta(days=1)
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """Return the zone of `--timezone`. Raises ConfigError where there is none of that name."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -131,6 +131,37 @@ def score(last_days: int, weather_error: float, seed: int, as_json: bool, **term
 
 
 @forecast.command()
+@click.argument("output_file", type=FILE)
+@click.option("--weather", "weather_file", type=FILE, required=True, help="start,celsius,direct,diffuse (or level).")
+@click.option("--timezone", "zone", required=True, help="On whose clock days begin, an IANA name.")
+@click.option("--latitude", type=float, required=True, help="Degrees, north positive.")
+@click.option("--longitude", type=float, required=True, help="Degrees, east positive.")
+@click.option("--day", "day", help="The local day; left out: the first after the output.")
+@JSON
+def pv(
+    output_file: Path, weather_file: Path, zone: str, latitude: float, longitude: float, day: str | None, as_json: bool
+) -> None:
+    """Forecast PV plants from weather; how their roofs lie is learnt from what they gave.
+
+    OUTPUT_FILE is CSV or Parquet with start,kwh and meter where there are several, output positive.
+    """
+    from tieline.node.analysis_pv import AskedPv, pv_of
+
+    when = None if day is None else _day("--day", day)
+    found = pv_of(AskedPv(output_file, weather_file, zone, latitude, longitude, when))
+    if as_json:
+        show(found, True)
+        return
+    lately = found["lately"]
+    told = f"WAPE of {lately['days']} days {lately['wape']:.1%}, of the day before {lately['wape_day_before']:.1%}"
+    click.echo(f"{found['day']}: {found['total_kwh']:.2f} kWh of {found['plants']} plants; {told}")
+    for one in found["series"]:
+        for row in one["intervals"]:
+            if row["kwh"] > 0:
+                click.echo(f"  {row['start']}  {one['series']}  {row['kwh']:8.4f} kWh")
+
+
+@forecast.command()
 @click.argument("folder", type=FILE)
 @click.option("--at", "at", help="What was known at this instant, ISO 8601 with an offset; left out: now.")
 @click.option("--series", help="This series alone; left out: all.")
@@ -160,6 +191,21 @@ def known(folder: Path, at: str | None, series: str | None, as_json: bool) -> No
         value = f"{row['mean']:.4f} {row['unit']}"
         click.echo(f"{row['start']}  {row['series']}  {value}  by {row['model']}, known {row['known_at']}")
     click.echo(f"{len(told)} intervals known at {iso(at_ns)}")
+
+
+@forecast.command()
+@click.argument("folder", type=FILE)
+@JSON
+def sample(folder: Path, as_json: bool) -> None:
+    """Write files to try it on: meters and a PV plant that come with Tieline, with their weather."""
+    from tieline.node.forecast_sample import write_sample
+
+    made = [str(path) for path in write_sample(folder)]
+    if as_json:
+        show({"files": made}, True)
+        return
+    for name in made:
+        click.echo(name)
 
 
 def _day(option: str, text: str) -> date:
