@@ -169,6 +169,34 @@ def test_a_tightening_by_the_grid_is_never_held_back() -> None:
     asyncio.run(play())
 
 
+def test_a_feeder_that_must_draw_is_told_so_at_once_though_the_limiter_is_spent() -> None:
+    """What was let go a moment before has spent the minute; the way to the grid's limit is not a matter of that."""
+
+    async def play(market_w: float) -> tuple[np.ndarray, np.ndarray]:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 4))
+        await stage.desk.ask(stage.ask("market", Level.MARKET, "pool-1", value=market_w))
+        await stage.desk.settle()
+        stage.state.fleet.power_w[:] = market_w / 4
+        stage.clock.ns += 61 * SECOND_NS
+        first = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-5e4, high=1_000.0)
+        await stage.desk.ask(first)
+        await stage.desk.settle()
+        assert stage.devices.target_w.sum() <= 1_000.0 + 1e-6
+        await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
+        await stage.desk.settle()
+        stage.clock.ns += 2 * SECOND_NS
+        stage.state.limiter.system_w, stage.state.limiter.feeder_w[:] = 1.0, 1.0
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-5e4, high=-3_000.0, version=stage.clock.ns)
+        )
+        await stage.desk.settle()
+        return stage.devices.target_w.copy(), stage.devices.high_w.copy()
+
+    target_w, high_w = asyncio.run(play(17_000.0))
+    assert high_w.sum() <= -3_000.0 + 1e-6
+    assert target_w == pytest.approx(high_w), "as far as the limit, and no further"
+
+
 def test_the_limiter_counts_each_feeder_and_lets_pass_the_strongest_first() -> None:
     fleet = fleet_of([Kind.BATTERY] * 4, per_feeder=2)
     limiter = FleetLimiter(fleet, 3_000.0, np.array([2_000.0, 2_000.0, 0.0]))

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openadr_room import START_NS, Room, Site, play
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tieline.errors import ConfigError, LinkDown, PeerError
+from tieline.links.endpoint.openadr.payloads import with_notes
 from tieline.links.endpoint.openadr.ven import Ven, VenSettings
 from tieline.links.endpoint.openadr.ven_client import VenClient
 from tieline.resource.setpoint import Bounds
@@ -140,6 +143,67 @@ def test_a_callback_takes_no_word_from_who_does_not_know_its_token() -> None:
     assert found == [(401, 0), (401, 0), (200, 1)]
 
 
+def test_a_notification_in_the_clear_over_a_network_is_no_more_than_news() -> None:
+    """Who listens on the way has the token: what they make up is not followed, and what the VTN shows is."""
+
+    async def scene(room: Room) -> None:
+        wish = room.vtn.book.owned("subscriptions", "site-5")[0]["objectOperations"][0]
+        headers = {"authorization": f"Bearer {wish['bearerToken']}"}
+        for url, polls, followed_w in (("http://192.0.2.7/callback", 1, 0.0), (wish["callbackUrl"], 0, 4_000.0)):
+            room.ven._callback_url, before = url, room.ven.polls
+            said = [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [-4]}]}]
+            forged = {
+                "id": "forged", "programID": "p", "intervals": said,
+                "intervalPeriod": {"start": "0001-01-01T00:00:00Z", "duration": "PT10M"},
+            }  # fmt: skip
+            note = {"objectType": "EVENT", "operation": "CREATE", "object": forged}
+            await room.http.post(wish["callbackUrl"], json=note, headers=headers)
+            await asyncio.sleep(1)
+            assert (room.ven.polls - before, room.site.power_w) == (polls, followed_w)
+
+    play(scene)
+
+
+def test_an_event_that_is_told_is_followed_without_asking_and_one_that_is_withdrawn_let_go() -> None:
+    async def scene(room: Room) -> None:
+        polls = room.ven.polls
+        now = {"intervalPeriod": {"start": "0001-01-01T00:00:00Z", "duration": "PT10M"}}
+        event = await publish(room, "roof", {"DISPATCH_SETPOINT": -1}, **now)
+        await asyncio.sleep(1)
+        assert room.site.power_w == 1_000.0
+        assert (await room.call("bl", "DELETE", f"/events/{event['id']}"))[0] == 200
+        await asyncio.sleep(1)
+        assert (room.site.power_w, room.ven.polls - polls) == (0.0, 0)
+
+    play(scene)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2)), max_size=20), st.integers(0, 20), st.integers(0, 20)
+)
+def test_what_was_fetched_with_what_was_told_since_is_what_the_vtn_shows(
+    history: list, fetched: int, told_from: int
+) -> None:
+    """From wherever notifications are late, those that were fetched already are told again."""
+    shows: list[dict] = [{}]
+    notes: list[tuple[str, dict]] = []
+    for turn, (name, what) in enumerate(history):
+        now = dict(shows[-1])
+        living = next((key for key in now if key.startswith(name)), None)
+        if living is None:  # an id never comes again
+            event = {"id": f"{name}{turn}", "modificationDateTime": f"2026-01-01T00:00:{turn:02}Z"}
+            now[event["id"]] = event
+            notes.append(("CREATE", event))
+        elif what == 0:
+            notes.append(("DELETE", now.pop(living)))
+        else:
+            now[living] = {**now[living], "modificationDateTime": f"2026-01-01T00:00:{turn:02}.5Z"}
+            notes.append(("UPDATE", now[living]))
+        shows.append(now)
+    fetched = min(fetched, len(history))
+    assert with_notes(shows[fetched], notes[min(told_from, fetched) :]) == shows[-1]
+
+
 def test_a_ven_that_comes_again_keeps_one_subscription_and_learns_of_new_targets() -> None:
     async def scene(room: Room) -> None:
         room.ven_task.cancel()
@@ -192,7 +256,8 @@ def test_a_secret_goes_over_tls_or_loopback_alone(url: str) -> None:
         {"duration": 5},
     ],
 )
-def test_a_strange_event_of_a_foreign_vtn_is_not_followed_and_does_not_end_the_ven(strange: dict) -> None:
+@pytest.mark.parametrize("way", ["fetched", "told"])
+def test_a_strange_event_of_a_foreign_vtn_is_not_followed_and_does_not_end_the_ven(strange: dict, way: str) -> None:
     async def scene(room: Room) -> None:
         said = [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [1]}]}]
         bad = {
@@ -207,7 +272,14 @@ def test_a_strange_event_of_a_foreign_vtn_is_not_followed_and_does_not_end_the_v
         async def get_all(kind: str, **query: str) -> list[dict]:
             return await real(kind, **query) + ([{**bad, **strange}] if kind == "events" and not query else [])
 
-        room.ven._vtn.get_all = get_all
+        if way == "told":
+            wish = room.vtn.book.owned("subscriptions", "site-5")[0]["objectOperations"][0]
+            note = {"objectType": "EVENT", "operation": "CREATE", "object": {**bad, **strange}}
+            headers = {"authorization": f"Bearer {wish['bearerToken']}"}
+            assert (await room.http.post(wish["callbackUrl"], json=note, headers=headers)).status_code == 200
+        else:
+            room.ven._vtn.get_all = get_all
+            room.ven._asks = True
         await room.command(-3_000.0)
         assert room.supervisor.failures == {}
 

@@ -16,6 +16,7 @@ from tieline.desk.redispatch import SOURCE
 from tieline.desk.release import LATEST_NS
 from tieline.desk.state import LAPSED, DeskState, EndedAsk, LiveAsk
 from tieline.fleet.claims import ClaimBatch, Floats, Rows
+from tieline.fleet.columns import among
 from tieline.fleet.holding import timers
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
@@ -27,7 +28,7 @@ from tieline.times import FOREVER_NS, HOUR_NS, SECOND_NS
 
 WATCHDOG = "watchdog"
 MOST_ENDED = 4_096
-HEARD = (int(Stage.ACCEPTED), int(Stage.EXECUTING), int(Stage.DONE))
+HEARD = among((Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE), len(Stage))
 MAY_FOLLOW = np.array([[follows(after, before) for after in Stage] for before in Stage])
 """Whether a report of a stage (second index) can be true of a command that is at another (first index)."""
 
@@ -259,7 +260,7 @@ def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsRep
     keep = keep[legal]
     rows = rows[keep]
     columns.stage[rows] = stage[keep]
-    heard = rows[np.isin(stage[keep], HEARD)]
+    heard = rows[HEARD[stage[keep]]]
     columns.leased_low_w[heard], columns.leased_high_w[heard] = columns.low_w[heard], columns.high_w[heard]
     columns.at_ns[rows] = fact.at_ns.array()[keep]
     columns.observed_w[rows] = fact.observed_w.array()[keep]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
-from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE
+from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE, among
 from tieline.resource.batch import Readings
 from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
@@ -19,6 +19,7 @@ HELD_W = 100.0
 ENGINES = (KIND_CODE[Kind.BIOMASS], KIND_CODE[Kind.CHP])
 """Started by a call they run on for their least time, and a CHP leaves its tank full: neither is their own doing."""
 PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LOAD], *ENGINES)
+_IS_SLOW, _PAYS_BACK = among(SLOW_KINDS), among(PAY_BACK)
 SLOW_S, FAST_S = 1_800.0, 120.0
 """A thermostat switches on and off, so its base is a mean over cycles; others follow their power closely."""
 FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 4_800.0, KIND_CODE[Kind.SHIFTABLE_LOAD]: 7_200.0}
@@ -42,7 +43,7 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     _fade(state, rows, watts, np.where(before_ns == 0, 0.0, passed_s), now_ns)
     free = is_free(state, rows, now_ns) & np.isfinite(watts)
     rows, watts, before_ns, passed_s = rows[free], watts[free], before_ns[free], passed_s[free]
-    settles_s = np.where(np.isin(fleet.kinds[rows], SLOW_KINDS), SLOW_S, FAST_S)
+    settles_s = np.where(_IS_SLOW[fleet.kinds[rows]], SLOW_S, FAST_S)
     blend = np.where(before_ns == 0, 1.0, -np.expm1(-passed_s / settles_s))
     state.base_w[rows] += blend * (watts - state.base_w[rows])
 
@@ -83,7 +84,7 @@ def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[n
     waits = commands.stage[rows] < Stage.DONE
     limited = (commands.low_w[rows] > -fleet.max_absorb_w[rows]) | (commands.high_w[rows] < fleet.max_inject_w[rows])
     # What pays back a call is not what it would do without us.
-    pays_back = (state.rebounds_until_ns[rows] > now_ns) & np.isin(fleet.kinds[rows], PAY_BACK)
+    pays_back = (state.rebounds_until_ns[rows] > now_ns) & _PAYS_BACK[fleet.kinds[rows]]
     free: NDArray[np.bool_] = (over | (np.isnan(commands.target_w[rows]) & ~limited & ~waits)) & ~pays_back
     return free
 

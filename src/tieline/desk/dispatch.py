@@ -170,6 +170,8 @@ def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) 
     """Shorten steps to the ramp and to what the limiter ever allows, and return which rows may leave now.
 
     A tightening by levels 0 to 3 is never held back: the grid asked for it. Levels 0 to 2 also go past the ramp (R11).
+    Nor is the way to the edge of a limit of theirs beyond which a row stands: a feeder that must draw asks for that of
+    rows whose safe power lies behind them.
     """
     rows, limiter, fleet = wish.rows, state.limiter, state.fleet
     from_w = last_end_w(state, rows, now_ns)
@@ -178,8 +180,12 @@ def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) 
     tightens = np.abs(goal_w - safe_w) <= np.abs(from_w - safe_w)
     # Towards the safe power only: an emergency level that loosens is paced as any other (R11).
     urgent = tightens & (level <= max(EMERGENCY))
-    is_free = tightens & (level <= int(Level.ENVELOPE))
-    most_w = np.where(is_free, np.inf, np.minimum(limiter.feeder_w, limiter.system_w)[limiter.feeder_of[rows]])
+    edge_w = np.minimum(np.maximum(from_w, wish.low_w), wish.high_w)
+    beyond_w = np.where(level <= int(Level.ENVELOPE), np.abs(edge_w - from_w), 0.0)
+    is_free = (tightens & (level <= int(Level.ENVELOPE))) | (beyond_w > CHANGE_W)
+    is_whole = is_free & tightens  # one that is driven beyond its safe power goes to the edge at once, and no further
+    most_w = np.where(is_whole, np.inf, np.minimum(limiter.feeder_w, limiter.system_w)[limiter.feeder_of[rows]])
+    most_w = np.where(is_free & ~tightens, beyond_w, most_w)
     most_w = np.minimum(most_w, np.where(urgent, np.inf, _ramped_w(state, rows, now_ns)))
     short = np.isfinite(wish.target_w) & (np.abs(goal_w - from_w) > most_w)
     if short.any():

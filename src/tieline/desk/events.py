@@ -23,12 +23,12 @@ from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.packed import Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
 from tieline.desk.redispatch import unlimited
-from tieline.desk.response import SWITCHED_CODES
+from tieline.desk.response import IS_SWITCHED
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import bounded_base_w
 from tieline.fleet.able import stored_wh
-from tieline.fleet.columns import KIND_CODE, KINDS
+from tieline.fleet.columns import KIND_CODE, KINDS, among
 from tieline.ids import derive
 from tieline.pool.merit import merit_price
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity, Refusal
@@ -40,7 +40,7 @@ from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, iso
 SOURCE = "program"
 MAX_HOURS = 12
 MOST_WHY = 400
-NEVER = (KIND_CODE[Kind.BACKUP_GENERATOR],)
+NEVER = among((KIND_CODE[Kind.BACKUP_GENERATOR],))
 REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0.5, Kind.SHIFTABLE_LOAD: 0.8}
 """Share of the power withheld that comes back when a called device is released (thermal and shifted load)."""
 SECOND_PERSON_DEVICES = 1
@@ -126,7 +126,7 @@ def shares(
     gives_w = _gives_w(state, rows, base_w, side, now_ns)
     settled = state.claims.arbitrate(now_ns, rows)
     is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
-    may = state.may_serve("demand_response", rows) & ~np.isin(fleet.kinds[rows], NEVER) & ~barred(state, SOURCE)[rows]
+    may = state.may_serve("demand_response", rows) & ~NEVER[fleet.kinds[rows]] & ~barred(state, SOURCE)[rows]
     limited = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     scheduled = np.isin(rows, planned(state, now_ns, until_ns))
     is_taken |= limited | scheduled
@@ -135,7 +135,7 @@ def shares(
     limited |= (free_w > 1.0) & (gives_w <= 1.0) & may
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
     rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
-    share_w = _split(gives_w, np.isin(fleet.kinds[rows], SWITCHED_CODES), abs(power_w))
+    share_w = _split(gives_w, IS_SWITCHED[fleet.kinds[rows]], abs(power_w))
     called = share_w > 0
     share_w = side * share_w[called]
     return Shared(

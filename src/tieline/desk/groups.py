@@ -22,9 +22,10 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
+from tieline.desk.response import IS_SWITCHED
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import DeskState, LiveAsk
-from tieline.desk.wants import IS_SWITCHED, beyond_w, note_idle, wants, would_w
+from tieline.desk.wants import beyond_w, note_idle, wants, would_w
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole

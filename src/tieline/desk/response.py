@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState, Responses
 from tieline.desk.tracking import above_base_w
-from tieline.fleet.columns import KIND_CODE, KINDS
+from tieline.fleet.columns import KIND_CODE, KINDS, among
 from tieline.resource.command import Stage
 from tieline.resource.hold import SWITCHED
 from tieline.resource.identity import Kind
@@ -55,8 +55,14 @@ READ_BACK_S = 300.0
 """Kinds that give within this time are judged by their link's read-back; slower ones by the clock alone."""
 
 
-SWITCHED_CODES = tuple(sorted(KIND_CODE[kind] for kind in SWITCHED))
+IS_SWITCHED = among(KIND_CODE[kind] for kind in SWITCHED)
 """Kinds that are on or off and nothing between: a target of half their power leaves them where they are."""
+
+
+_FAILED, _TAKEN = (
+    among(stages, len(Stage))
+    for stages in ((Stage.REJECTED, Stage.UNCONFIRMED), (Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE))
+)
 
 
 def seconds_to_reach(state: DeskState, rows: Rows) -> Floats:
@@ -71,7 +77,7 @@ def is_nearest(state: DeskState, rows: Rows) -> Mask:
     fleet = state.fleet
     away_w = np.abs(fleet.power_w[rows] - state.commands.target_w[rows])
     step_w = np.maximum(fleet.max_inject_w[rows], fleet.max_absorb_w[rows])
-    mask: Mask = np.isin(fleet.kinds[rows], SWITCHED_CODES) & (away_w <= 0.5 * step_w + SLACK_W)
+    mask: Mask = IS_SWITCHED[fleet.kinds[rows]] & (away_w <= 0.5 * step_w + SLACK_W)
     return mask
 
 
@@ -97,7 +103,7 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     fleet, commands = state.fleet, state.commands
     need_w, moved_w = np.abs(share_w), np.sign(share_w) * above_base_w(state, rows)
     since_ns, stage = now_ns - commands.at_ns[rows], commands.stage[rows]
-    failed = np.isin(stage, (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
+    failed = _FAILED[stage]
     still = moved_w < MOVES_FRAC * need_w
     missed: Mask = asked & (((since_ns > MISS_AFTER_NS) & still) | failed)
 
@@ -108,7 +114,7 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     able &= responses.able[rows] | ~responses.called[rows]
     soon_s = seconds_to_reach(state, rows)
     read_back = (stage == int(Stage.UNCONFIRMED)) & np.isfinite(commands.observed_w[rows]) & (soon_s <= READ_BACK_S)
-    taken = np.isin(stage, (int(Stage.ACCEPTED), int(Stage.EXECUTING), int(Stage.DONE)))
+    taken = _TAKEN[stage]
     had_time = taken & (since_ns > np.maximum(MISS_AFTER_NS, soon_s * SECOND_NS))
     strike = missed & still & able & (read_back | had_time)
     follows = asked & fit & taken & (moved_w >= FOLLOWS_FRAC * need_w)

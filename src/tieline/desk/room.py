@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.ends import last_end_w
+from tieline.desk.response import IS_SWITCHED
 from tieline.desk.state import DeskState
-from tieline.desk.wants import IS_SWITCHED, STARTS_NS
+from tieline.desk.wants import STARTS_NS
 from tieline.fleet.columns import KIND_CODE
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH

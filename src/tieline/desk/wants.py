@@ -9,16 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.response import IS_SWITCHED
 from tieline.desk.state import DeskState
-from tieline.fleet.columns import KIND_CODE, KINDS
-from tieline.resource.hold import SWITCHED
+from tieline.fleet.columns import KIND_CODE
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
-IS_SWITCHED = np.array([kind in SWITCHED for kind in KINDS])
 TURN_NS, STARTS_NS = 10 * MINUTE_NS, 5 * MINUTE_NS
 """How long a load is held off before its turn comes, shorter than a command's lease, and how long one that may run has
 to begin: a compressor's own timer counts three minutes, and a poll one or two."""

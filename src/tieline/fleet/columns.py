@@ -6,7 +6,7 @@ point of `points.toml` gets a column when the first reading of it comes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,17 @@ KIND_CODE = {kind: index for index, kind in enumerate(KINDS)}
 FUELS: tuple[str, ...] = (*(fuel.value for fuel in Fuel), "unknown")
 FUEL_CODE = {fuel: index for index, fuel in enumerate(FUELS)}
 """`unknown` is what an engine burns of which nobody said: no rule allows that, so it is refused (deny by default)."""
+
+
+def among(codes: Iterable[int], count: int = len(KINDS)) -> NDArray[np.bool_]:
+    """Return a table that says of each of so many codes whether it is one of these: looked up, not searched.
+
+    >>> among((0, 2), 4)[np.array([2, 1, 0])]
+    array([ True, False,  True])
+    """
+    table = np.zeros(count, np.bool_)
+    table[list(codes)] = True
+    return table
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Values are rounded to the microwatt, so that what is written and read again is t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tieline.errors import PeerError
@@ -16,7 +16,7 @@ from tieline.resource.quality import Quality
 from tieline.resource.setpoint import Bounds
 from tieline.site.plan import LEAST_PRIORITY, Owner, Plan, Step
 from tieline.times import SECOND_NS
-from tieline.wire.openadr3.times import Span, instant_ns, randomize_s, timeline
+from tieline.wire.openadr3.times import Span, TimeError, instant_ns, randomize_s, timeline
 
 Thing = dict[str, Any]
 _W_OF = {"W": 1.0, "KW": 1e3, "MW": 1e6, "GW": 1e9}
@@ -24,6 +24,7 @@ _WH_OF = {"WH": 1.0, "KWH": 1e3, "MWH": 1e6}
 POWERS = ("DISPATCH_SETPOINT", "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT")
 READ = (*POWERS, "SIMPLE")
 MOST_STEPS = 20_000
+NOTED = ("CREATE", "UPDATE", "DELETE")
 # A report's payload, the point it becomes, its sign, and the unit it has where no descriptor says another.
 _POWER_POINTS = {
     "DEMAND": ("power_w", -1.0),
@@ -228,3 +229,39 @@ def taken_ns(period: Mapping[str, Any] | None, now_ns: int) -> int:
 def spread_ns(event: Mapping[str, Any], at: float) -> int:
     """Return by how many ns `randomizeStart` moves an event's start, for a draw `at` from -1 to 1."""
     return round(at * min(randomize_s(event), 86_400.0) * SECOND_NS)
+
+
+def noted_event(said: object) -> tuple[str, Thing] | None:
+    """Return what a notification tells of an event, as (operation, event); None where it doesn't tell that.
+
+    It carries the object that was changed (OpenADR 3.1 Definition, notifications), so that nothing need be fetched.
+    """
+    if not isinstance(said, dict) or said.get("objectType") != "EVENT":
+        return None
+    operation, event = said.get("operation"), said.get("object")
+    if operation not in NOTED or not isinstance(event, dict) or not isinstance(event.get("id"), str):
+        return None
+    return str(operation), event
+
+
+def with_notes(known: Mapping[str, Thing], notes: Iterable[tuple[str, Thing]]) -> dict[str, Thing]:
+    """Return the events that are known once notifications, (operation, event) in their order, are taken in.
+
+    >>> with_notes({}, [("CREATE", {"id": "e"}), ("DELETE", {"id": "e"}), ("CREATE", {"id": "f"})])
+    {'f': {'id': 'f'}}
+    """
+    events = dict(known)
+    for operation, event in notes:
+        if operation == "DELETE":
+            events.pop(event["id"], None)
+        # One that waited is older than what was fetched meanwhile.
+        elif event["id"] not in events or _made_ns(event) >= _made_ns(events[event["id"]]):
+            events[event["id"]] = event
+    return events
+
+
+def _made_ns(event: Thing) -> int:
+    try:
+        return instant_ns(event.get("modificationDateTime") or "0001-01-01") or 0
+    except (TimeError, TypeError, AttributeError):
+        return 0

@@ -1,10 +1,12 @@
 """The VEN at an end-point: takes events by webhook, with polling as the net, and reports what its device does.
 
-Theory of operation. A notification is news that there is something to fetch: what counts is what the VTN then shows,
-all of it, over all pages. What is shown goes to the end-point (`site.plan`), which knows the fence, the owner's bounds
-and the fail-safe; a timer asks it again whenever its answer may be another, whether the VTN is there or not. Three
-things are reported, and apart: that an event was taken (OPERATING_STATE on the event, with the SETPOINT that will be
-held), what the device measures (DEMAND and more, on the event that asks for reports), and that its owner opted out.
+Theory of operation. What counts is what the VTN shows, all of it, over all pages, and what its notifications tell of
+since. A notification that came in the clear is only news that there is something to fetch: who listens on the way has
+its token, and could make events of their own. What is known goes to the end-point (`site.plan`), which knows the fence,
+the owner's bounds and the fail-safe; a timer asks it again whenever its answer may be another, whether the VTN is there
+or not. Three things are reported, and apart: that an event was taken (OPERATING_STATE on the event, with the SETPOINT
+that will be held), what the device measures (DEMAND and more, on the event that asks for reports), and that its owner
+opted out.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ from starlette.routing import Route
 
 from tieline.errors import PeerError
 from tieline.links.endpoint.openadr.limits import TooLarge, read_body
-from tieline.links.endpoint.openadr.payloads import read_plan, report_payloads, spread_ns
-from tieline.links.endpoint.openadr.ven_client import Thing, VenClient
+from tieline.links.endpoint.openadr.payloads import noted_event, read_plan, report_payloads, spread_ns, with_notes
+from tieline.links.endpoint.openadr.ven_client import Thing, VenClient, is_private
 from tieline.resource.quality import Quality
 from tieline.rim.serve import serve_asgi
 from tieline.site.plan import EndPoint, FailSafe, Hold, Owner, Plan
@@ -89,10 +91,13 @@ class Ven:
         self._seen: dict[str, tuple[str, int, int]] = {}
         self._bad: dict[str, str] = {}
         self._targets: tuple[str, ...] = ()
-        self._telemetry = self._ven_id = ""
+        self._events: dict[str, Thing] = {}
+        self._notes: list[tuple[str, Thing]] = []
+        """What notifications told since the loop looked last: (operation, event), in their order."""
+        self._telemetry = self._ven_id = self._callback_url = ""
         self._secret = rng.bytes(24).hex()
         self._wake = asyncio.Event()
-        self._news = self._owner_news = self._ven_news = False
+        self._news = self._owner_news = self._ven_news = self._asks = False
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._held: Hold | None = None
@@ -133,9 +138,10 @@ class Ven:
             if self._ven_news:
                 self._ven_news = False
                 await self._register()
-            if loop.time() >= poll_due_s:
+            if self._asks or loop.time() >= poll_due_s:
                 poll_due_s = loop.time() + self._settings.poll_s
-            await self._poll()
+                await self._poll()
+            await self._follow()
             if self._owner_news:
                 self._owner_news = False
                 await self._say_all()
@@ -205,9 +211,10 @@ class Ven:
         """Have one subscription of ours at the VTN, with where we listen now."""
         assert self._server is not None
         port = self._server.sockets[0].getsockname()[1]
+        self._callback_url = self._settings.callback_url or f"http://{self._settings.callback_host}:{port}/callback"
         operation = {
             "objects": ["EVENT", "VEN", "RESOURCE"], "operations": ["CREATE", "UPDATE", "DELETE"],
-            "callbackUrl": self._settings.callback_url or f"http://{self._settings.callback_host}:{port}/callback",
+            "callbackUrl": self._callback_url,
             "bearerToken": self._secret,
         }  # fmt: skip
         name = self._settings.name
@@ -232,10 +239,19 @@ class Ven:
             said = read_json(await read_body(request, 1 << 20))
         except (TooLarge, ObjectError, ClientDisconnect):
             return Response(status_code=400)
-        self._ven_news |= isinstance(said, dict) and said.get("objectType") in ("VEN", "RESOURCE")
+        self._note(said)
         self._end.hear(self._clock.now_ns())
         self._tell_loop()
         return Response(status_code=200)
+
+    def _note(self, said: Any) -> None:
+        """Keep what a notification tells; what it doesn't say so that we understand is asked for."""
+        note = noted_event(said)
+        if note is not None and is_private(self._callback_url):
+            self._notes.append(note)
+            return
+        self._ven_news |= isinstance(said, dict) and said.get("objectType") in ("VEN", "RESOURCE")
+        self._asks = True
 
     def _tell_loop(self) -> None:
         self._news = True
@@ -243,10 +259,17 @@ class Ven:
 
     async def _poll(self) -> None:
         """Fetch what is asked of all and what is asked of our targets; a VTN shows what has targets only when asked."""
+        self._asks = False
         self.polls += 1
         events = {event["id"]: event for event in await self._all("events")}
         for target in self._targets:
             events |= {event["id"]: event for event in await self._all("events", targets=target)}
+        self._events = events
+
+    async def _follow(self) -> None:
+        """Follow the events that we know, with what notifications told of them since they were fetched."""
+        notes, self._notes = self._notes, []
+        self._events = events = with_notes(self._events, notes)
         asking = [event["id"] for event in events.values() if event.get("reportDescriptors")]
         self._telemetry = min(asking, default="")
         plans = []

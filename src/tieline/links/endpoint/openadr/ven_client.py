@@ -133,9 +133,15 @@ def _check(url: str) -> None:
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
         raise ConfigError("$.ven.url: names a user or password, which would stand in every log: give them elsewhere")
+    if not is_private(url):
+        raise ConfigError(f"$.ven.url = {url!r}: give https, as secrets go over TLS or loopback alone")
+
+
+def is_private(url: str) -> bool:
+    """Return whether nobody on the way can read what goes to a URL: it is https, or stays on this machine."""
+    parts = urlsplit(url)
     try:
         is_here = ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         is_here = parts.hostname == "localhost"
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_here):
-        raise ConfigError(f"$.ven.url = {url!r}: give https, as secrets go over TLS or loopback alone")
+    return parts.scheme == "https" or (parts.scheme == "http" and is_here)
