@@ -49,6 +49,9 @@ def test_groups_add_up(table: Path) -> None:
     words = ["--lasts", "1h", "--notice", "1d", "--json"]
     feeders = json.loads(run(table, "--by", "feeder", *words).stdout)["groups"]
     assert [(one["group"], one["up"][0]["held"][0]["kw"]) for one in feeders] == [("f1", 6.0), ("f2", 52.0)]
+    table.write_text(TABLE.replace("1,5,0,1,f1", "1,5,0,1,"))  # battery-1 is in no group
+    feeders = json.loads(run(table, "--by", "feeder", *words).stdout)["groups"]
+    assert [(one["group"], one["up"][0]["held"][0]["kw"]) for one in feeders] == [("f1", 1.0), ("f2", 52.0)]
     assert len(json.loads(run(table, "--by", "resource", *words).stdout)["groups"]) == 4
     assert "at   1d" in run(table).stdout
 

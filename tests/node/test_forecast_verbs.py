@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from tieline.node.cli import main
 from tieline.simulate.datasets import homes, weather
-from tieline.times import HOUR_NS, iso
+from tieline.times import HOUR_NS, iso, parse_iso
 
 ZONE = ["--timezone", "America/Los_Angeles"]
 FIRST = datetime(2017, 1, 1, tzinfo=ZoneInfo("America/Los_Angeles"))
@@ -81,6 +81,20 @@ def test_a_past_day_is_foretold_from_what_was_read_before_it(files: tuple[Path, 
     assert other != json.loads(run(files[0], *ZONE, "--day", "2017-03-03", "--json").stdout)["series"]
 
 
+@pytest.mark.parametrize("lead", [1, 3])
+def test_of_a_long_past_nothing_after_the_lead_is_looked_at(tmp_path: Path, lead: int) -> None:
+    starts = [iso(parse_iso("2024-01-01T00:00Z") + k * HOUR_NS) for k in range(24 * 230)]
+    told = []
+    for name, changed in (("a", 1.0), ("b", 50.0)):
+        path = tmp_path / f"{name}.csv"
+        rows = [f"{at},{(homes()[m, 1 + k] / 1e3 * (changed if k >= 24 * (220 - lead + 1) else 1.0)):.4f},{m}"
+                for m in range(2) for k, at in enumerate(starts) if changed == 1.0 or (m, k // 24) != (1, 220)]  # fmt: skip
+        path.write_text("start,kwh,meter\n" + "\n".join(rows))
+        done = run(path, "--timezone", "UTC", "--day", "2024-08-08", "--lead", lead, "--json")
+        told.append(json.loads(done.stdout)["series"])
+    assert told[0] == told[1]
+
+
 def test_a_day_with_an_event_says_nothing_of_others(files: tuple[Path, Path], tmp_path: Path) -> None:
     changed = homes()[:4, 1 : 1 + len(HOURS) - 23] / 1e3
     changed[:, 24 * 70 : 24 * 71] = 0.0  # 12 March and, as that is an hour short, the first hour of the 13th
@@ -93,6 +107,10 @@ def test_models_are_scored_on_days_that_are_over_and_a_seed_gives_the_same(files
     words = ["score", files[0], *ZONE, "--temperature", files[1], "--days", 40, "--json"]
     done = run(*words)
     told = json.loads(done.stdout)
+    until = files[1].read_text().index("2017-03-18T08")  # days that are over need no temperature of days to come
+    short = files[1].with_name("short.csv")
+    short.write_text(files[1].read_text()[:until])
+    assert run("score", files[0], *ZONE, "--temperature", short, "--days", 40, "--json").stdout == done.stdout
     assert told["days"] == 40 and told["until"] == "2017-03-17" and sum(told["chosen"].values()) == 40
     assert told["wape"]["ridge"] < told["wape"]["week"] and told["skill"] > 0
     assert 0.8 < told["coverage_90"] < 1

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-KEEP = 0.95
-"""What a day's error still weighs a day later: three weeks or so are looked at."""
+KEEP = 0.97
+"""What a day's error still weighs a day later: a month or so is looked at."""
 LEAST_DAYS = 7
 MARGIN = 0.02
 """A model takes over where it was better by this share: what is no better isn't worth a change."""

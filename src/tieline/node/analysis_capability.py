@@ -43,11 +43,15 @@ def capability_of(
     if by in GROUPS and by not in groups:
         raise ConfigError(f"{device_file}: column {by} is missing: give it, or another --by")
     wanted = {"all": ["all"] * len(names), "resource": names}.get(by) or groups[by]
-    keys, of = np.unique(np.array(wanted, object).astype(str), return_inverse=True)
+    keys = sorted({key for key in wanted if key})  # who is in no group counts nowhere
+    if not keys:
+        raise ConfigError(f"{device_file}: column {by} is empty: give groups, or another --by")
+    place = {key: at for at, key in enumerate(keys)}
+    of = np.array([place.get(key, -1) for key in wanted], np.int64)
     ways = {way: _way(device_file, columns, way) for way in ("up", "down")}
-    told: list[dict[str, Any]] = [{"group": str(key)} for key in keys]
+    told: list[dict[str, Any]] = [{"group": key} for key in keys]
     for way, can in ways.items():
-        found = envelopes(can, of.astype(np.int64), len(keys), lasts_s, notices_s)
+        found = envelopes(can, of, len(keys), lasts_s, notices_s)
         for k, row in enumerate(told):
             row[way] = [_cell(found, k, m) for m in range(len(notices_s))]
     answer: dict[str, Any] = {"resources": len(names), "by": by, "groups": told}
@@ -88,7 +92,7 @@ def _devices(path: Path) -> tuple[list[str], dict[str, Floats], dict[str, list[s
         values = read_numbers(path, table[name], name) if there else np.full(len(names), np.nan)
         columns[name] = np.where(np.isnan(values), default, values)
     groups = {
-        name: [str(x) for x in table[name].cast(pa.string()).to_pylist()]
+        name: [x or "" for x in table[name].cast(pa.string()).to_pylist()]
         for name in GROUPS
         if name in table.column_names
     }

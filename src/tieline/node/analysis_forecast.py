@@ -64,6 +64,7 @@ class Asked:
 class _Read:
     names: tuple[str, ...]
     clock: DayClock
+    known: int
     past: Past
     flags: tuple[str, ...]
 
@@ -129,8 +130,8 @@ def score_of(asked: Asked, last_days: int, weather_error_c: float, seed: int) ->
     Raises:
         ConfigError: As above.
     """
-    read = _read(asked, None, last_days + LOOKS_BACK_DAYS + asked.lead)
-    past, lead, until = read.past, asked.lead, read.clock.days - 1
+    read = _read(asked, None, last_days + LOOKS_BACK_DAYS + asked.lead, is_ahead=False)
+    past, lead, until = read.past, asked.lead, read.known
     first = max(LEAST_DAYS + lead - 1, until - last_days)
     if until - first < LEAST_ERRORS + lead:
         raise ConfigError(
@@ -196,8 +197,15 @@ def _told(issue: Issue, k: int, worth: dict[str, Any], below: Floats) -> dict[st
     }  # fmt: skip
 
 
-def _read(asked: Asked, day: date | None, looks_back: int) -> _Read:
-    """Return readings laid out by day; the last day is the target, of which and of the lead nothing is known."""
+def _read(asked: Asked, day: date | None, looks_back: int, is_ahead: bool = True) -> _Read:
+    """Return readings laid out by day; the last day is the target, of which and of the lead nothing is known.
+
+    Args:
+        asked: Files and terms.
+        day: The target; None: the first that can be.
+        looks_back: So many days before it are read.
+        is_ahead: Whether the target itself is foretold, so that its temperature is needed.
+    """
     zone = zone_of(asked.zone_name)
     if not 1 <= asked.lead <= MOST_LEAD:
         raise ConfigError(f"--lead {asked.lead}: give 1 to {MOST_LEAD} days")
@@ -209,10 +217,10 @@ def _read(asked: Asked, day: date | None, looks_back: int) -> _Read:
     end_ns = max(int(one.starts_ns[-1]) + step_ns for one in meters)
     whole = from_ns(end_ns).astimezone(zone).date()  # the first day that isn't whole
     target = whole + timedelta(days=asked.lead - 1) if day is None else day
-    known = (min(whole, target - timedelta(days=asked.lead - 1)) - first).days
-    if known < LEAST_DAYS:
+    unknown = min(whole, target - timedelta(days=asked.lead - 1))  # the first day that is not looked at
+    if (there := max((unknown - first).days, 0)) < LEAST_DAYS:
         raise ConfigError(
-            f"{asked.meter_file}: {max(known, 0)} whole days before {target} less the lead: give at least {LEAST_DAYS}"
+            f"{asked.meter_file}: {there} whole days before {target} less the lead: give at least {LEAST_DAYS}"
         )
     if target > whole + timedelta(days=asked.lead - 1):
         latest, lead = whole + timedelta(days=asked.lead - 1), (target - whole).days + 1
@@ -224,13 +232,18 @@ def _read(asked: Asked, day: date | None, looks_back: int) -> _Read:
         load = clock.laid_out([(one.starts_ns, one.kwh) for one in meters])
     except ConfigError as error:
         raise ConfigError(f"{asked.meter_file}: {error}") from None
+    known = clock.place_of(unknown)
     load[:, known:] = np.nan  # what was not known then is not looked at, not even for a score
     load[:, [at for at in map(clock.place_of, asked.without) if 0 <= at < clock.days]] = np.nan
     is_off = clock.weekends(_holidays(asked.holidays, clock))
-    celsius = None if asked.temperature_file is None else _celsius(asked.temperature_file, clock)
+    celsius = (
+        None
+        if asked.temperature_file is None
+        else _celsius(asked.temperature_file, clock, clock.days if is_ahead else known)
+    )
     flags = tuple(f"{one.meter}: {flag}" if one.meter else flag for one in meters for flag in one.flags)
     names = tuple(one.meter or "meter" for one in meters)
-    return _Read(names, clock, Past(load, is_off, celsius, celsius), flags[:20])
+    return _Read(names, clock, known, Past(load, is_off, celsius, celsius), flags[:20])
 
 
 def _whole_day(start_ns: int, zone: ZoneInfo) -> date:
@@ -252,18 +265,18 @@ def _holidays(which: str, clock: DayClock) -> frozenset[date]:
     return frozenset[date]().union(*(nerc_holidays(year) for year in years)) if which == "nerc" else frozenset()
 
 
-def _celsius(path: Path, clock: DayClock) -> Floats:
-    """Return the temperature of every day. Raises ConfigError naming the first day that lacks one."""
+def _celsius(path: Path, clock: DayClock, days: int) -> Floats:
+    """Return the temperature of every day. Raises ConfigError naming the first of so many that lacks one."""
     table = read_table(path, ("start", "celsius"), ())
     starts_ns, celsius = read_instants(path, table["start"]), read_numbers(path, table["celsius"], "celsius")
     odd = np.flatnonzero((celsius < -90.0) | (celsius > 65.0))
     if len(odd):
         raise ConfigError(f"{path}: row {odd[0] + 2}: celsius = {celsius[odd[0]]:g}: give -90 to 65 degC")
     found = clock.interpolated(starts_ns, celsius)
-    lacks = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    lacks = np.flatnonzero(~np.isfinite(found[:days]).all(axis=1))
     if len(lacks):
         raise ConfigError(
             f"{path}: no temperature for all of {clock.day(int(lacks[0]))}: give start,celsius from "
-            f"{clock.first} to {clock.day(clock.days - 1)}, that included, no more than 3 h apart"
+            f"{clock.first} to {clock.day(days - 1)}, that included, no more than 3 h apart"
         )
     return found
