@@ -40,11 +40,11 @@ def sets() -> Iterator[SeriesSet]:
     off = np.arange(364) % 7 >= 5
     yield SeriesSet("homes", "17 real homes, Fontana CA", load.reshape(17, 364, 24), off, warm.reshape(364, 24))
     every = profiles()
-    kinds = {"households": ("H0-",), "businesses": ("G", "L", "BL-"), "low-voltage grids": ("lv_",)}
+    kinds = {"household profiles": ("H0-",), "business profiles": ("G", "L", "BL-"), "low-voltage grids": ("lv_",)}
     for kind, begins in kinds.items():
         names = [name for name in every if name.startswith(begins)]
         rows = np.stack([every[name] for name in names]).reshape(len(names), 366, 24, 4).mean(axis=3)
-        yield SeriesSet(kind, f"{len(names)} SimBench profiles", rows, _weekends(date(2016, 1, 1), 366), None)
+        yield SeriesSet(kind, f"{len(names)} {kind} (SimBench)", rows, _weekends(date(2016, 1, 1), 366), None)
     yield from _more()
 
 
