@@ -93,7 +93,7 @@ def test_missing_values_are_passed_over_and_what_never_was_negative_stays_so() -
 
 def test_the_floor_speaks_until_a_week_has_shown_a_better_one() -> None:
     errors = np.ones((3, 40, 2))
-    errors[2, :, 0] = 0.5  # the third is better for the first portfolio alone
+    errors[2, :, 0] = 0.5  # the third is better for the first pool alone
     chosen = choose(errors, lead=2)
     assert (chosen[:8] == 0).all() and (chosen[8:, 0] == 2).all() and (chosen[:, 1] == 0).all()
     forecasts = np.arange(3.0)[:, None, None, None] * np.ones((3, 40, 2, 4))

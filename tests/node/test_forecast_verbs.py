@@ -54,13 +54,13 @@ def test_the_next_day_is_foretold_with_quantiles_its_model_and_its_worth(files: 
     told = json.loads(done.stdout)
     assert told["day"] == "2017-03-18" and told["readings_until"] == "2017-03-18T07:00:00Z" and told["meters"] == 4
     (one,) = told["series"]
-    assert one["series"] == "portfolio" and len(one["intervals"]) == 24
+    assert one["series"] == "pool" and len(one["intervals"]) == 24
     assert one["total_kwh"] == pytest.approx(sum(row["kwh"] for row in one["intervals"]))
     for row in one["intervals"]:
         assert 0 <= row["q05"] <= row["q10"] <= row["q25"] <= row["q50"] <= row["q75"] <= row["q90"] <= row["q95"]
     assert set(one["lately"]["wape"]) == {"week", "day", "like", "ridge", "chosen"}
     assert 0.8 < one["coverage_90"] <= 1
-    assert "portfolio" in run(files[0], *ZONE).stdout
+    assert "pool" in run(files[0], *ZONE).stdout
 
 
 def test_meters_add_up_whichever_model_speaks_for_all(files: tuple[Path, Path]) -> None:

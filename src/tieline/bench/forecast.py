@@ -49,8 +49,8 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
     for each in islice(sets(), 1 if quick else None):
         found.append(_scored(each, 20 if quick else each.load.shape[1] - FIRST, models, seed))
         told = found[-1]
-        progress(f"{told['set']}: skill {told['skill']:+.1%} a series, {told['portfolio_skill']:+.1%} their sum")
-    good = sum(min(one["skill"], one["portfolio_skill"]) >= BAR_SKILL for one in found)
+        progress(f"{told['set']}: skill {told['skill']:+.1%} a series, {told['pool_skill']:+.1%} their sum")
+    good = sum(min(one["skill"], one["pool_skill"]) >= BAR_SKILL for one in found)
     # The peer takes minutes: a quick look goes without.
     peer = {"peer": None, "peers_left_out": "statsforecast: --quick"} if quick else _peer(next(sets()), 6, rate)
     return {
@@ -91,8 +91,8 @@ def _scored(each: SeriesSet, last_days: int, models: tuple[str, ...], seed: int)
     return {
         "set": each.name, "says": each.says, "days": len(days),
         "wape": _wapes(made, one, actual, models), "skill": round(skill(one, actual, made[0]), 4),
-        "portfolio_wape": _wapes(whole, all_of_them, sums, models),
-        "portfolio_skill": round(skill(all_of_them, sums, whole[0]), 4),
+        "pool_wape": _wapes(whole, all_of_them, sums, models),
+        "pool_skill": round(skill(all_of_them, sums, whole[0]), 4),
         "coverage_90": round(coverage(around.quantiles[..., 0], around.quantiles[..., -1], sums), 4),
         "coverage_80": round(coverage(around.quantiles[..., 1], around.quantiles[..., -2], sums), 4),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which model speaks for a portfolio today: the one that did best for it lately, and the floor until one has."""
+"""Which model speaks for a pool today: the one that did best for it lately, and the floor until one has."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MARGIN = 0.02
 
 
 def choose(errors: Floats, floor: int = 0, lead: int = 1, keep: float = KEEP) -> Places:
-    """Return which model speaks on each day, by what was known when it was asked; shape (days, portfolios).
+    """Return which model speaks on each day, by what was known when it was asked; shape (days, pools).
 
     The errors of a day are known once the day is over: the choice for day d looks at days up to d - lead. A model holds
     its place until another was better by a fiftieth; until a week of errors is known, the floor speaks. A day on which
-    any model has no error (NaN: no reading, no forecast) says nothing of that portfolio.
+    any model has no error (NaN: no reading, no forecast) says nothing of that pool.
 
     Args:
-        errors: Sum of absolute errors of each model; shape (models, days, portfolios).
+        errors: Sum of absolute errors of each model; shape (models, days, pools).
         floor: The model that speaks until one is known to be better.
         lead: How many days ahead forecasts are made.
         keep: What a day's error still weighs a day later.
@@ -44,6 +44,6 @@ def choose(errors: Floats, floor: int = 0, lead: int = 1, keep: float = KEEP) ->
 
 
 def spoken(forecasts: Floats, chosen: Places) -> Floats:
-    """Return the forecast of the model that speaks; of shape (models, days, portfolios, steps) the last three."""
+    """Return the forecast of the model that speaks; of shape (models, days, pools, steps) the last three."""
     days, count = chosen.shape
     return forecasts[chosen, np.arange(days)[:, None], np.arange(count)]

@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 REPLAYED_DAYS = 70
 """The forecasts of so many days are made anew for a choice and quantiles that know how the last ones went."""
 MOST_LEAD = 14
-PORTFOLIO = "portfolio"
+POOL = "pool"
 LEAST_READ = 0.5
 
 
@@ -44,7 +44,7 @@ class Asked:
         zone_name: By its clock days begin.
         temperature_file: `start,celsius`, days to come as forecast; None: without weather.
         lead: So many days after the last day of readings that is looked at.
-        level: `portfolio`, the sum of all meters, or `meter`.
+        level: `pool`, the sum of all meters, or `meter`.
         holidays: `none` or `nerc`.
         without: Days that say nothing of a usual load, such as those with events.
         models: Of these one is chosen by what each was worth lately; the first is the floor.
@@ -96,7 +96,7 @@ def forecast_of(asked: Asked, day: date | None) -> tuple[dict[str, Any], Issue]:
     around = bands(mean, actual, lead=lead)
     starts_ns, steps = clock.instants(target)
     kept = tuple(read.names[k] for k in np.flatnonzero(~silent))
-    names = (PORTFOLIO,) if asked.level == PORTFOLIO else kept
+    names = (POOL,) if asked.level == POOL else kept
     flags += read.flags
     if len(days) <= LEAST_ERRORS + lead - 1:
         flags.append(
@@ -165,7 +165,7 @@ def _inner(quantiles: Floats) -> tuple[Floats, Floats]:
 def _levels(asked: Asked, made: Floats, load: Floats) -> tuple[Floats, Floats]:
     """Return forecasts (models, days, m, steps) and what came (days, m, steps), of each meter or of their sum."""
     actual = load.transpose(1, 0, 2)
-    if asked.level != PORTFOLIO:
+    if asked.level != POOL:
         return made, actual
     # Of very many meters some always lack: where half or more were read, forecasts and readings of these are summed.
     told = np.isfinite(made).all(axis=0)

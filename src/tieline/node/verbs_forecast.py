@@ -38,7 +38,7 @@ def _files(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--timezone", "zone", required=True, help="On whose clock days begin, an IANA name."),
         click.option("--temperature", "temperature_file", type=FILE, help="start,celsius; days to come as forecast."),
         click.option("--lead", default=1, show_default=True, help="Days after the last that is looked at, 1 to 14."),
-        click.option("--level", type=click.Choice(["portfolio", "meter"]), default="portfolio", show_default=True),
+        click.option("--level", type=click.Choice(["pool", "meter"]), default="pool", show_default=True),
         click.option("--holidays", type=click.Choice(["none", "nerc"]), default="none", show_default=True),
         click.option("--without", "without", multiple=True, help="A day unlike others, such as one with an event."),
         click.option("--model", "models", multiple=True, type=click.Choice(MODEL),
