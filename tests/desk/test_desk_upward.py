@@ -125,11 +125,11 @@ def test_a_trim_that_a_large_call_left_is_no_larger_than_its_part_of_a_small_one
     assert asyncio.run(play()) == pytest.approx(7_500.0), "5 kW and a half"
 
 
-def test_a_pool_whose_devices_give_seven_tenths_of_what_they_are_asked_gives_what_is_owed_within_half_an_hour() -> None:
+def test_a_pool_whose_devices_give_seven_tenths_of_what_they_are_asked_gives_what_is_owed_within_the_hour() -> None:
     async def play() -> float:
         stage = Pool()
         stage.state.awards["a"] = replace(stage.state.awards["a"], power_w=20_000.0)
-        for _ in range(36):
+        for _ in range(55):
             stage.heard()
             stage.state.fleet.power_w[:] *= 0.7
             await stage.cycle.beat(stage.clock.ns)
