@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from tieline.desk.dispatch import AGAIN_NS, next_again_ns
 from tieline.desk.watch import decide_reverts
+from tieline.resource.batch import Readings
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import TERMINAL, Stage, follows
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
+from tieline.resource.point import code
 from tieline.resource.quality import Quality
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -65,6 +67,33 @@ def test_a_device_that_holds_its_command_after_its_time_is_released_and_recorded
         await stage.desk.send(release)
         assert np.isnan(stage.devices.target_w[0])
         assert release.caused_by == (entries[0].id,)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("power_w", [3_000.0, 1_200.0])
+def test_after_a_start_what_a_device_holds_of_an_old_command_is_not_learnt_as_its_base(power_w: float) -> None:
+    """Its timer lies, and nobody was there as it should have ended; what stands elsewhere is its own."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY]))
+        await stage.desk.ask(stage.ask("market", Level.MARKET, "r0", value=3_000.0, end_ns=stage.clock.ns + MINUTE_NS))
+        batch = await stage.desk.settle()
+        stage.devices.report(batch, Stage.DONE)
+        await stage.desk.flush()
+        stage.state.fleet.taken_at_ns[:], stage.state.base_w[:] = 0, 0.0  # as a start finds them
+        stage.clock.ns = batch.valid_until_ns + 16 * HOUR_NS
+        now, one = np.array([stage.clock.ns]), np.zeros(1, np.int32)
+        codes, good = np.array([code("power_w")], np.uint16), np.zeros(1, np.uint32)
+        for _ in range(3):
+            stage.desk.readings(Readings(one, codes, np.array([power_w]), good, now, now, "t"))
+            now = now + 10 * SECOND_NS
+        entries, release = decide_reverts(stage.state, int(now[0]))
+        if power_w == 3_000.0:
+            assert release is not None and entries
+        else:
+            assert release is None
+            assert stage.state.base_w[0] == pytest.approx(power_w)
 
     asyncio.run(play())
 

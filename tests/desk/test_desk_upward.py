@@ -11,7 +11,7 @@ from test_desk_declares import HOUR, Market, Pool
 
 from tieline.desk.facts import IntervalTracked, PositionChanged, from_record
 from tieline.desk.ports import Instruction
-from tieline.errors import LinkDown
+from tieline.errors import ConfigError, LinkDown
 from tieline.resource.batch import Readings
 from tieline.resource.claim import ClaimKind
 from tieline.resource.level import Level
@@ -122,22 +122,62 @@ def test_a_trim_that_a_large_call_left_is_no_larger_than_its_part_of_a_small_one
         await stage.beats(1)
         return float(stage.pool.share_w.sum())
 
-    assert asyncio.run(play()) == pytest.approx(7_500.0), "5 kW and a half"
+    assert asyncio.run(play()) == pytest.approx(6_500.0), "5 kW and three tenths"
 
 
-def test_a_pool_whose_devices_give_seven_tenths_of_what_they_are_asked_gives_what_is_owed_within_the_hour() -> None:
+def test_a_pool_whose_devices_give_eight_tenths_of_what_they_are_asked_gives_what_is_owed_within_the_hour() -> None:
     async def play() -> float:
         stage = Pool()
         stage.state.awards["a"] = replace(stage.state.awards["a"], power_w=20_000.0)
         for _ in range(55):
             stage.heard()
-            stage.state.fleet.power_w[:] *= 0.7
+            stage.state.fleet.power_w[:] *= 0.8
             await stage.cycle.beat(stage.clock.ns)
             stage.clock.ns += MINUTE_NS
         facts = [fact for r in stage.journal.records if isinstance(fact := from_record(r), IntervalTracked)]
         return facts[-1].delivered_w
 
     assert asyncio.run(play()) == pytest.approx(20_000.0, rel=0.02)
+
+
+def test_what_rows_pay_back_is_asked_of_the_others_at_the_next_beat_and_taken_off_what_is_declared() -> None:
+    """Eight give 40 kW; two were called before and draw 2 kW each now: it goes with them, as no trim would."""
+
+    async def play() -> tuple[list[float], list[float]]:
+        stage, asked, able = Pool(), [], []
+        stage.pool.eligible[8:] = False
+        for drawn_w in (0.0, 2_000.0, 2_000.0, 0.0):
+            stage.heard()
+            stage.state.rebounds_until_ns[8:] = stage.clock.ns + HOUR_NS
+            stage.state.fleet.power_w[8:] = -drawn_w
+            stage.state.base_w[8:] = 0.0
+            stage.state.awards["a"] = replace(stage.state.awards["a"], power_w=20_000.0)
+            await stage.cycle.beat(stage.clock.ns)
+            asked.append(float(stage.pool.share_w.sum()))
+            able.append(stage.pool.available[0])
+            stage.clock.ns += MINUTE_NS // 2
+        return asked, able
+
+    asked, able = asyncio.run(play())
+    assert asked == pytest.approx([20e3, 24e3, 24e3, 20e3])
+    assert able == pytest.approx([40e3, 36e3, 36e3, 40e3])
+
+
+def test_a_pool_that_the_market_does_not_know_is_told_to_nobody_and_keeps_no_other_waiting() -> None:
+    class Strange(Market):
+        async def declare(self, pool: str, up_w: float, down_w: float, reason: str) -> None:
+            raise ConfigError(f"no ISO name for pool {pool!r}")
+
+    async def play() -> None:
+        stage = Pool()
+        await stage.beats(3)
+        stage.desk.market = Strange()
+        await limited(stage, 20_000.0)
+        await stage.beats(2)
+        assert [fact.declared for fact in positions(stage)] == [False]
+        assert stage.pool.undeclared == ""
+
+    asyncio.run(play())
 
 
 def test_what_the_iso_called_below_an_award_before_a_limit_came_is_not_put_to_that_limit() -> None:

@@ -269,6 +269,16 @@ def test_a_unit_that_is_no_power_is_counted_and_not_taken() -> None:
     assert room.log.seen == [] and room.link.counts.unread == 1 and "HORSES" in room.link.counts.last_error
 
 
+@pytest.mark.parametrize("value", [1e300, -2e9])
+def test_a_power_beyond_all_meters_is_counted_and_not_taken(value: float) -> None:
+    async def scene(room: Room) -> None:
+        telemetry = next(e["id"] for e in room.vtn.book.all("events") if e["eventName"] == "telemetry")
+        assert (await room.call("site-5", "POST", "/reports", report(telemetry, "x", "site-5", DEMAND=value)))[0] == 201
+
+    room = play(scene, keep_ven=False)
+    assert room.log.seen == [] and room.link.counts.unread == 1 and "1e+12 W" in room.link.counts.last_error
+
+
 # --- there and away ---------------------------------------------------------------------------------------------------
 
 

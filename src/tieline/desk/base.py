@@ -16,6 +16,8 @@ from tieline.times import SECOND_NS
 
 SLOW_KINDS = (KIND_CODE[Kind.THERMOSTAT], KIND_CODE[Kind.WATER_HEATER])
 HELD_W = 100.0
+NEAR_FRAC, NEAR_W = 0.1, 150.0
+"""So near to its target a device is at it: a share of it, or what its meter may be off."""
 ENGINES = (KIND_CODE[Kind.BIOMASS], KIND_CODE[Kind.CHP])
 """Started by a call they run on for their least time, and a CHP leaves its tank full: neither is their own doing."""
 PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LOAD], *ENGINES)
@@ -44,7 +46,8 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     free = is_free(state, rows, now_ns) & np.isfinite(watts)
     rows, watts, before_ns, passed_s = rows[free], watts[free], before_ns[free], passed_s[free]
     settles_s = np.where(_IS_SLOW[fleet.kinds[rows]], SLOW_S, FAST_S)
-    blend = np.where(before_ns == 0, 1.0, -np.expm1(-passed_s / settles_s))
+    at_once = np.where(still_holds(state, rows, watts, now_ns), 0.0, 1.0)
+    blend = np.where(before_ns == 0, at_once, -np.expm1(-passed_s / settles_s))
     state.base_w[rows] += blend * (watts - state.base_w[rows])
 
 
@@ -70,7 +73,8 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
         if not (free and math.isfinite(watts)) or (called and kind in PAY_BACK):
             continue
         settles_s = SLOW_S if fleet.kinds[row] in SLOW_KINDS else FAST_S
-        blend = 1.0 if seen_ns == 0 else -math.expm1(-passed_s / settles_s)
+        holds = seen_ns == 0 and still_holds(state, np.array([row]), np.array([watts]), now_ns)[0]
+        blend = float(not holds) if seen_ns == 0 else -math.expm1(-passed_s / settles_s)
         state.base_w[row] += blend * (watts - state.base_w[row])
 
 
@@ -87,6 +91,20 @@ def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[n
     pays_back = (state.rebounds_until_ns[rows] > now_ns) & _PAYS_BACK[fleet.kinds[rows]]
     free: NDArray[np.bool_] = (over | (np.isnan(commands.target_w[rows]) & ~limited & ~waits)) & ~pays_back
     return free
+
+
+def still_holds(
+    state: DeskState, rows: NDArray[np.int32], power_w: NDArray[np.float64], now_ns: int
+) -> NDArray[np.bool_]:
+    """Return which rows stand where a command put them that is over, and that nobody has let go since.
+
+    Seen first after a start that is no base: a timer that lies would make its command one.
+    """
+    last = state.commands
+    over = (last.valid_until_ns[rows] > 0) & (last.valid_until_ns[rows] < now_ns)
+    near_w = np.maximum(NEAR_W, NEAR_FRAC * np.abs(np.nan_to_num(last.target_w[rows])))
+    mask: NDArray[np.bool_] = over & (np.abs(power_w - last.target_w[rows]) < near_w)
+    return mask
 
 
 def _fade(

@@ -36,9 +36,9 @@ was, so many of the devices that are called must have been heard before a pool i
 MISS_FOR_NS = 15 * MINUTE_NS
 LONGEST_S = 900.0
 """A stretch between two beats counts for so long at most: a desk that stood still for longer knows nothing of it."""
-TRIM_GAIN, TRIM_MOST = 0.5, 0.5
+TRIM_GAIN, TRIM_MOST = 0.5, 0.3
 """What a pool gave too little or too much in one interval is made good by so much in the next, and by so much of what
-is owed at most. A fifth was too little: where a third pays back or is held, the rest stood by beside a lack of 17 %."""
+is owed at most, beside what is known to be paid back."""
 DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
 """The market is told anew once what it was told is untrue by so much, and this share of what is sold, for two beats."""
 OURS_FRAC = 0.02
@@ -63,6 +63,8 @@ class PoolDesk:
     tally: tracking.Tally | None = None
     obligation: Obligation | None = None
     trim_w: float = 0.0
+    back_w: float = 0.0
+    """What is asked beside the owed for what rows pay back now: it goes when that goes, as no trim would."""
     available: tuple[float, float] = (0.0, 0.0)
     causes: list[str] = field(default_factory=list)
     undeclared: str = ""
@@ -151,11 +153,11 @@ class Cycle:
         if pool.feeder_of is not None:
             rows = room.up_w, room.down_w, room.may_serve
             pool.by_feeder = by_group(*rows, pool.feeder_of, len(pool.feeders))
-        able_w = (0.0, 0.0) if state.is_killed else (_sum(room.up_w, room), _sum(room.down_w, room))
-        before, pool.available = (
-            pool.available,
-            able_w,
-        )  # behind the kill switch nothing can be called: the market is told
+        # What rows pay back now is taken off what the others can give: the market is told what comes of a call.
+        back_w = [tracking.pays_back_w(state, pool.rows, pool.share_w, side, now_ns) for side in (1.0, -1.0)]
+        able_w = (max(_sum(room.up_w, room) - back_w[0], 0.0), max(_sum(room.down_w, room) - back_w[1], 0.0))
+        # Behind the kill switch nothing can be called: the market is told.
+        before, pool.available = pool.available, (0.0, 0.0) if state.is_killed else able_w
         former_w = pool.share_w
         if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
             pool.trim_w = 0.0
@@ -166,7 +168,8 @@ class Cycle:
             pool.share_w = np.zeros(len(pool.rows))
             await self.desk.commit(self._release(pool, now_ns))
             return
-        split = redispatch.allocate(room, obligation.power_w + pool.trim_w)
+        pool.back_w = back_w[0] if obligation.power_w >= 0 else -back_w[1]
+        split = redispatch.allocate(room, obligation.power_w + pool.back_w + pool.trim_w)
         reason = cause or obligation.because
         pool.share_w = split.share_w
         called = pool.rows[np.abs(split.share_w) > 1.0]
@@ -213,7 +216,7 @@ class Cycle:
         rose = np.flatnonzero(np.abs(split.share_w) > np.abs(former_w) + redispatch.MOVED_W)
         gains = np.argsort(-np.abs(split.share_w[rose] - former_w[rose]), kind="stable")
         substitutes = tuple(self.desk.state.fleet.id_of(int(pool.rows[rose[k]])) for k in gains[:50])
-        feasible_w = split.feasible_w - pool.trim_w
+        feasible_w = split.feasible_w - pool.back_w - pool.trim_w
         moved = Moved(before, pool.available, obligation.power_w, feasible_w, substitutes, obligation.because)
         self.upward.later(pool, cause, now_ns, moved)
 

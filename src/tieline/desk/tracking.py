@@ -123,6 +123,12 @@ def counted_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Flo
     return delta_w
 
 
+def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> float:
+    """Return what rows that are not called take of a pool's delivery now, as they pay back a call (W, 0 or more)."""
+    left_w = np.where(np.abs(share_w) > 1.0, 0.0, side * counted_w(state, rows, share_w, now_ns))
+    return float(np.maximum(-left_w, 0.0).sum())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Holds:
     """What holds rows to less than they were asked for: who opted out, whom a network operator's limit binds, and which

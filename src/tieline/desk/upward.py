@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AvailabilityDeclared, PositionChanged
-from tieline.errors import LinkDown, PeerError
+from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
 
 if TYPE_CHECKING:
@@ -102,6 +102,10 @@ class Upward:
             await market.declare(pool.pool, told[0], told[1], cause)
         except (LinkDown, PeerError):
             pool.undeclared, self._is_away = cause, True
+            return False
+        except ConfigError:  # a pool that this market does not know: there is nobody to tell
+            pool.undeclared, pool.differs = "", 0
+            self.unsure.discard(pool.pool)
             return False
         pool.undeclared, pool.differs = "", 0
         self.unsure.discard(pool.pool)

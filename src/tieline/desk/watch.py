@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tieline.desk.base import NEAR_FRAC, NEAR_W
 from tieline.desk.dispatch import LEASE_NS, issued
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsReported
@@ -16,7 +17,6 @@ from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS
 
 GRACE_NS = 2 * MINUTE_NS
-NEAR_FRAC, NEAR_W = 0.1, 150.0
 
 
 def decide_reverts(state: DeskState, now_ns: int) -> tuple[list[Entry], CommandBatch | None]:

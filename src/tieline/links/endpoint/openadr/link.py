@@ -157,8 +157,8 @@ class OpenAdrLink:
             for event in before:
                 if self._vtn.book.made_by.get(event["id"]) == DESK:
                     await self._withdraw(event["id"])
-        # Its time ran out, or it was killed, while it was being kept. One that is done by then stands: a quick VEN shows
-        # its power before the event before is gone.
+        # Its time ran out, or it was killed, while it was being kept. One that is done by then stands: a quick VEN
+        # shows its power before the event before is gone.
         if live.stage in (Stage.EXPIRED, Stage.CANCELLED):
             await self._withdraw(made["id"])
 

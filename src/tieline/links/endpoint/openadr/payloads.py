@@ -24,6 +24,7 @@ _WH_OF = {"WH": 1.0, "KWH": 1e3, "MWH": 1e6}
 POWERS = ("DISPATCH_SETPOINT", "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT")
 READ = (*POWERS, "SIMPLE")
 MOST_STEPS = 20_000
+MOST_W = 1e12
 NOTED = ("CREATE", "UPDATE", "DELETE")
 # A report's payload, the point it becomes, its sign, and the unit it has where no descriptor says another.
 _POWER_POINTS = {
@@ -58,6 +59,8 @@ def watts(value: float, units: str | None, path: str) -> float:
     factor = _W_OF.get((units or "KW").upper())
     if factor is None:
         raise PeerError(f"{path}: units {units!r}: give one of {', '.join(_W_OF)}")
+    if not abs(value * factor) <= MOST_W:
+        raise PeerError(f"{path}: {value:g} {units or 'KW'}: give -1e+12 to 1e+12 W")
     found = round(value * factor, 6)
     if not math.isfinite(found):
         raise PeerError(f"{path} = {value!r}: give a finite power")
