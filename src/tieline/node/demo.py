@@ -22,7 +22,7 @@ from tieline.node.frame import write_resources
 from tieline.node.relief import grid_report
 from tieline.node.report import broke, journal_end, losses, report
 from tieline.node.settling import settle
-from tieline.node.stage import raise_stage, scenario
+from tieline.node.stage import raise_stage, scenario, shown_words
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.story import Story
 from tieline.node.timing import timing
@@ -66,6 +66,8 @@ def run_headless(
                     raise ConfigError(f"--data {home}: holds a journal already: give a new folder")
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
                 stage.twin = Twin(stage.world, stage.meters)
+                if words := shown_words(stage.territory):
+                    say(f"the outstation: {words}")
                 save(stage.territory.fleet, home / "registry.bin")
                 write_example(home / "tieline.toml")
                 story, owners = Story(stage, when, say), keep_owners(stage, seed)

@@ -16,7 +16,7 @@ from tieline.node.market_days import MarketDays
 from tieline.node.relief import grid_report
 from tieline.node.report import broke, journal_end, losses, report
 from tieline.node.settling import settle
-from tieline.node.stage import Stage, raise_stage, require_devices, scenario
+from tieline.node.stage import Stage, raise_stage, require_devices, scenario, shown_words
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
@@ -59,6 +59,8 @@ async def live(
                 say=say,
             )
             say(f"DNP3 outstation on 127.0.0.1:{stage.outstation.port}; Ctrl-C ends it, nothing is left behind")
+            if words := shown_words(stage.territory):
+                say(f"the outstation: {words}")
             supervisor.spawn(_play(stage, when, seed, say), "story")
             try:
                 with at_enter(console.doors.tell_all) as has_terminal:
