@@ -209,6 +209,7 @@ class Node:
         while True:
             await self.group.went_down.wait()
             _log.error("journal lost: nothing is decided until it is back", why=self.group.down)
+            lost_s = asyncio.get_running_loop().time()
             while self.group.down:
                 await self._show(self.clock.now_ns())
                 try:
@@ -216,7 +217,9 @@ class Node:
                         await self.group.came_up.wait()
                 except TimeoutError:
                     pass
-            _log.warning("journal back")
+            # As an error, too: who was told of the loss is to be told of its end, however little his log lets through.
+            away_s = round(asyncio.get_running_loop().time() - lost_s, 1)
+            _log.error("journal back: decisions are recorded again", away_s=away_s)
             self._wake.set()
 
     async def _beats(self) -> None:

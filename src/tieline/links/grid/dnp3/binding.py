@@ -199,9 +199,9 @@ def _check_layout(binding: Binding) -> None:
             outside = [group.at + offset for offset in offsets if not 0 <= group.at + offset <= MAX_INDEX]
             if outside:
                 raise ConfigError(
-                    f"$.groups[{number}] ({group.resource}): at = {group.at} puts an {kind} at index {outside[0]}, "
-                    f"outside 0 to {MAX_INDEX}: give an `at` of {-min(offsets)} to {MAX_INDEX - max(offsets)}, or "
-                    "spread the groups over several outstations"
+                    f"$.groups[{number}].at = {group.at}: {group.resource} would have an {kind} at index {outside[0]}, "
+                    f"outside 0 to {MAX_INDEX}: give {-min(offsets)} to {MAX_INDEX - max(offsets)}, or spread the "
+                    "groups over several outstations"
                 )
     for point in (*binding.analog, *binding.binary):
         if point.event_class not in (0, 1, 2, 3):
