@@ -148,7 +148,7 @@ def demo(
     _fitting(ctx, headless, wire)
     devices = (200 if wire else 10_000) if devices is None else devices
     paced, most = (speed if wire or not headless else None), MOST_SPEED_ON_WIRE if wire else MOST_SPEED
-    require_playable(devices, scenario, duration if headless else None, paced, most)
+    require_playable(devices, scenario, duration if headless else None, paced, most, wire)
     from tieline.node import demo as player  # seconds of it: what is refused, is refused before
 
     player.quiet()
