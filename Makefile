@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay clean
+.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -65,7 +65,7 @@ test-pythons: $(VENV)/.dev
 	$(BIN)/python tests/pythons.py $(VENV)
 
 # Peers by other hands, each in an environment of its own; then the tests that speak to them.
-peers: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay
+peers: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-opendsm
 
 interop: $(VENV)/.dev peers
 	$(BIN)/python -m pytest -m interop
@@ -103,6 +103,22 @@ peers-pay: $(VENV)-peers-pay/bin/python
 
 $(VENV)-peers-pay/bin/python:
 	$(PYTHON) -m venv $(VENV)-peers-pay && $@ -m pip install -q --no-deps "sepaxml==2.7.0"
+
+# statsforecast, beside which `tieline bench forecast` stands: a venv of its own, for the bench alone.
+peers-forecast: $(VENV)-peers-forecast/bin/python
+
+$(VENV)-peers-forecast/bin/python:
+	$(PYTHON) -m venv $(VENV)-peers-forecast && $@ -m pip install -q "statsforecast==2.1.1"
+
+# OpenDSM, whose hourly model stands beside ours on its own sample meters: a process and a venv of its own. What it needs
+# of multimethod is older than the newest, which it does not say.
+peers-opendsm: $(VENV)-peers-opendsm/.fit
+
+$(VENV)-peers-opendsm/bin/python:
+	$(PYTHON) -m venv $(VENV)-peers-opendsm
+
+$(VENV)-peers-opendsm/.fit: $(VENV)-peers-opendsm/bin/python
+	$< -m pip install -q "opendsm==1.2.7" "multimethod==1.12" && touch $@
 
 # The other Pythons that the package is for; the world must be the same to the bit in all of them.
 pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python

@@ -41,6 +41,25 @@ def test_a_past_instant_is_known_as_it_was(running: Running) -> None:
         assert max(series["at_ns"]) <= frame.at_ns
 
 
+def test_the_past_tells_the_delivery_that_was_known_then_to_the_watt(running: Running) -> None:
+    """While some are called and others that were let go take back what they missed: screen, replay and chart agree."""
+    frames = [
+        frame
+        for frame in running.console.reader.record.frames
+        for shares_w in (np.abs(next(iter(frame.shares.values()))) > 1.0,)
+        if shares_w.any() and (frame.rebounds_until_ns > frame.at_ns).sum() > shares_w.sum()
+    ]
+    assert len(frames) >= 6
+    with running.client("ann") as client:
+        live = client.get("/api/v1/series").json()
+        told_w = dict(zip(live["at_ns"], live["delivered_w"], strict=True))
+        for frame in frames[:: len(frames) // 6]:
+            as_of = {"as_of": str(frame.at_ns)}
+            then = client.get("/api/v1/overview", params=as_of).json()
+            assert then["delivered_w"] == pytest.approx(told_w[frame.at_ns], abs=1.0)
+            assert client.get("/api/v1/series", params=as_of).json()["delivered_w"][-1] == told_w[frame.at_ns]
+
+
 def test_nothing_is_done_in_the_past_and_nothing_shown_that_was_not_kept(running: Running) -> None:
     first_ns = running.console.reader.record.frames[0].at_ns
     with running.client("ann") as client:

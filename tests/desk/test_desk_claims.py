@@ -12,6 +12,7 @@ from desk_stage import Stage1, fleet_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tieline.contract.eligibility import enrol
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, from_record, to_record
 from tieline.desk.packed import Packed
@@ -79,6 +80,42 @@ def test_claims_of_a_journal_from_before_scopes_are_replaced_and_withdrawn() -> 
         assert old.state.claims.count() == 2
         assert await old.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
         assert old.state.claims.count() == 0
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(("level", "runs"), [(Level.GRID_EMERGENCY, True), (Level.UTILITY, False)])
+def test_a_control_room_s_target_runs_a_barred_engine_in_an_emergency_alone(level: Level, runs: bool) -> None:
+    async def play() -> None:
+        fleet = fleet_of([Kind.BATTERY, Kind.BATTERY, Kind.BACKUP_GENERATOR])
+        stage = Stage1(fleet)
+        kinds, fuels = np.array(["battery", "battery", "backup_generator"]), np.array(["none", "none", "diesel"])
+        stage.state.enrolments = {"demand_response": enrol(kinds, fuels, "US-TX", "demand_response")}
+        await stage.desk.ask(stage.ask("dso", level, "pool-1", value=6_000.0))
+        await stage.desk.settle()
+        told_w = stage.devices.target_w
+        assert (told_w[2] == 2_000.0) if runs else math.isnan(told_w[2])
+        assert told_w[:2] == pytest.approx([2_000.0] * 2 if runs else [3_000.0] * 2), "the others bear its part"
+        answer = await stage.desk.ask(stage.ask("dso", level, "r2", value=1_000.0))
+        if runs:
+            assert isinstance(answer, Granted)
+        else:
+            assert isinstance(answer, Refusal) and answer.value.startswith("backup_generator on diesel")
+
+    asyncio.run(play())
+
+
+def test_an_opt_out_waits_for_no_minute_of_the_fleet_limiter() -> None:
+    async def play() -> None:
+        stage = stage_of()
+        await stage.desk.ask(stage.ask("dso", Level.MARKET, "r0", value=3_000.0))
+        await stage.desk.settle()
+        stage.state.limiter.system_w, stage.state.limiter.feeder_w[:] = 1.0, 1.0
+        out = {"quantity": Quantity.CONNECT, "end_ns": FOREVER_NS, "source": "owner:r0"}
+        await stage.desk.ask(stage.ask("owner", Level.OWNER_NEED, "r0", ClaimKind.GATE, **out))
+        stage.clock.ns += SECOND_NS
+        await stage.desk.settle()
+        assert math.isnan(stage.devices.target_w[0])
 
     asyncio.run(play())
 

@@ -62,12 +62,41 @@ def test_where_two_awards_hold_what_both_offers_hold_may_be_called() -> None:
     second = replace(OFFER, id="o2", segments=(Segment(1_000.0, 10.0),))
     state.offers |= {"o": OFFER, "o2": second}
     state.awards |= {"a": AWARD, "a2": replace(AWARD, id="a2", offer="o2", power_w=1_000.0)}
+    step_ns = 5 * MINUTE_NS
     made = [
-        Instruction(f"i{n}", "7", "pool-1", "ENERGY", HOUR, HOUR + 5 * MINUTE_NS, power_w, 60.0, n)
+        Instruction(f"i{n}", "7", "pool-1", "ENERGY", HOUR + n * step_ns, HOUR + (n + 1) * step_ns, power_w, 60.0, n)
         for n, power_w in enumerate((15_900.0, 16_100.0))
     ]
     _, answer = decide_batch(state, DispatchBatch("7", HOUR, HOUR, HOUR + HOUR_NS, tuple(made), "f"), HOUR)
     assert (answer.accepted, [name for name, _ in answer.declined]) == (("i0",), ["i1"])
+
+
+def batch_of(state: object, *made: Instruction) -> list[tuple[str, str]]:
+    """Return (id, field refused or "") of each instruction of a batch."""
+    _, answer = decide_batch(state, DispatchBatch("7", HOUR, HOUR, HOUR + HOUR_NS, made, "f"), HOUR)
+    fields = {name: refusal.field for name, refusal in answer.declined} | dict.fromkeys(answer.accepted, "")
+    return [(one.id, fields[one.id]) for one in made]
+
+
+def test_a_batch_that_instructs_one_pool_twice_for_one_start_is_declined_for_both_and_the_rest_of_it_taken() -> None:
+    state = Stage1(fleet_of([Kind.BATTERY] * 4)).state
+    state.offers["o"], state.awards["a"] = OFFER, AWARD
+    one = Instruction("a", "7", "pool-1", "ENERGY", HOUR, HOUR + 5 * MINUTE_NS, 8_000.0, 60.0, 1)
+    later = replace(one, id="c", start_ns=HOUR + 5 * MINUTE_NS, end_ns=HOUR + 10 * MINUTE_NS)
+    found = batch_of(state, one, replace(one, id="b", power_w=4_000.0), later)
+    assert found == [("a", "start"), ("b", "start"), ("c", "")]
+
+
+def test_an_instruction_may_last_as_long_as_what_was_sold_and_no_longer() -> None:
+    state = Stage1(fleet_of([Kind.BATTERY] * 4)).state
+    state.offers["o"], state.awards["a"] = OFFER, AWARD
+    one = Instruction("a", "7", "pool-1", "ENERGY", HOUR + HOUR_NS // 2, HOUR + HOUR_NS, 8_000.0, 60.0, 1)
+    beyond = replace(one, end_ns=HOUR + HOUR_NS + 5 * MINUTE_NS)
+    assert (batch_of(state, one), batch_of(state, beyond)) == ([("a", "")], [("a", "end")])
+    state.awards["next"] = replace(AWARD, id="next", start_ns=HOUR + HOUR_NS, end_ns=HOUR + 2 * HOUR_NS)
+    assert batch_of(state, beyond) == [("a", "")]
+    days = replace(one, end_ns=one.start_ns + 25 * HOUR_NS)
+    assert batch_of(state, days) == [("a", "end")]
 
 
 def test_what_a_screen_calls_delivered_is_what_the_interval_s_record_counts() -> None:

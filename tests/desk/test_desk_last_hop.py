@@ -187,7 +187,9 @@ def test_a_feeder_that_must_draw_is_told_so_at_once_though_the_limiter_is_spent(
         stage.clock.ns += 2 * SECOND_NS
         stage.state.limiter.system_w, stage.state.limiter.feeder_w[:] = 1.0, 1.0
         await stage.desk.ask(
-            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-5e4, high=-3_000.0, version=stage.clock.ns)
+            stage.ask(
+                "dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-5e4, high=-3_000.0, version=stage.clock.ns
+            )
         )
         await stage.desk.settle()
         return stage.devices.target_w.copy(), stage.devices.high_w.copy()

@@ -146,10 +146,41 @@ def test_an_award_of_a_reserve_asks_for_nothing_until_an_instruction_calls_it(pr
     state.instructions["pool-1", "ENERGY"] = {HOUR: told(HOUR, HOUR + DISPATCH_STEP_NS, 1_000.0, 1)}
     found = owed(state, "pool-1", HOUR)
     assert found is not None and found.power_w == 5_000.0
-    state.awards.clear(), state.instructions.pop(("pool-1", "ENERGY"))
+    state.awards.clear()
+    del state.instructions["pool-1", "ENERGY"]
     found = owed(state, "pool-1", HOUR)
     assert found is not None and found.power_w == 4_000.0
     assert owed(state, "pool-1", HOUR + DISPATCH_STEP_NS) is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12)), max_size=8, unique_by=lambda one: one[0]),
+    st.integers(0, 40),
+)
+def test_an_instruction_holds_to_its_end_however_many_steps_that_is_and_until_a_later_one_begins(
+    told_at: list, now: int
+) -> None:
+    state, part_ns = Stage1(fleet_of([Kind.BATTERY])).state, DISPATCH_STEP_NS // 2
+    made = [told(HOUR + at * part_ns, HOUR + (at + long) * part_ns, 1e3 * (at + 1), 1) for at, long in told_at]
+    state.instructions["pool-1", "ENERGY"] = {one.start_ns: one for one in made}
+    at_ns = HOUR + now * part_ns
+    covers = [one for one in made if one.start_ns <= at_ns < one.end_ns]
+    found = owed(state, "pool-1", at_ns)
+    if not covers:
+        assert found is None
+    else:
+        newest = max(covers, key=lambda one: one.start_ns)
+        assert found is not None and (found.power_w, found.end_ns) == (newest.power_w, newest.end_ns)
+
+
+def test_an_instruction_of_energy_and_a_call_of_ten_minutes_are_owed_in_their_second_step_too() -> None:
+    state = Stage1(fleet_of([Kind.BATTERY])).state
+    state.awards |= {"a": AWARD, "s": replace(AWARD, id="s", product="SPIN")}
+    end = HOUR + 2 * DISPATCH_STEP_NS
+    state.instructions["pool-1", "ENERGY"] = {HOUR: told(HOUR, end, 4_000.0, 1)}
+    state.instructions["pool-1", "SPIN"] = {HOUR: replace(told(HOUR, end, 3_000.0, 1), product="SPIN")}
+    asked = [owed(state, "pool-1", at) for at in (HOUR, HOUR + DISPATCH_STEP_NS, end - 1, end)]
+    assert [debt.power_w for debt in asked if debt is not None] == [7e3, 7e3, 7e3, 6e3]
 
 
 @given(st.lists(st.tuples(st.integers(-40, 40), st.integers(1, 30)), max_size=8), st.integers(-60, 60))

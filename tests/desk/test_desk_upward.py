@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from test_desk_declares import HOUR, Market, Pool
 
 from tieline.desk.facts import IntervalTracked, PositionChanged, from_record
@@ -121,7 +122,22 @@ def test_a_trim_that_a_large_call_left_is_no_larger_than_its_part_of_a_small_one
         await stage.beats(1)
         return float(stage.pool.share_w.sum())
 
-    assert asyncio.run(play()) == pytest.approx(6_000.0), "5 kW and a fifth"
+    assert asyncio.run(play()) == pytest.approx(7_500.0), "5 kW and a half"
+
+
+def test_a_pool_whose_devices_give_seven_tenths_of_what_they_are_asked_gives_what_is_owed_within_the_hour() -> None:
+    async def play() -> float:
+        stage = Pool()
+        stage.state.awards["a"] = replace(stage.state.awards["a"], power_w=20_000.0)
+        for _ in range(55):
+            stage.heard()
+            stage.state.fleet.power_w[:] *= 0.7
+            await stage.cycle.beat(stage.clock.ns)
+            stage.clock.ns += MINUTE_NS
+        facts = [fact for r in stage.journal.records if isinstance(fact := from_record(r), IntervalTracked)]
+        return facts[-1].delivered_w
+
+    assert asyncio.run(play()) == pytest.approx(20_000.0, rel=0.02)
 
 
 def test_what_the_iso_called_below_an_award_before_a_limit_came_is_not_put_to_that_limit() -> None:

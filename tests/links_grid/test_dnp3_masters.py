@@ -83,6 +83,33 @@ def test_an_outstation_that_begins_anew_goes_on_with_what_its_master_operated(do
     play(scene)
 
 
+def test_a_master_that_polls_before_the_first_beat_after_a_restart_learns_what_stands_and_the_rest_unasked() -> None:
+    """It dialled at once: its limit is shown in its first poll, and what no beat had shown yet comes as events."""
+
+    async def scene(room: Room) -> None:
+        first = await room.master()
+        await first.limit(NORTH, -1e6, 1e6)
+        await first.close()
+        desk = room.desk
+        await room.outstation.stop()
+        made = Dnp3Outstation(msgspec.structs.replace(BINDING, port=20001), desk, room.clock, room.supervisor)
+        await made.start()
+        made.take_up(desk.claims.values())
+        dno = Scada("tieline", 20001, master=1, outstation=10, spawn=room.supervisor.spawn)
+        await dno.connect()
+        assert dno.binary(NORTH + 11), "its limit"
+        unknown = dno.analog(NORTH + 4)
+        task = room.supervisor.keep("dnp3 dno", dno.attend)
+        await asyncio.sleep(1)
+        await made.publish(desk.snapshot(now_ns=room.clock.now_ns()))
+        await asyncio.sleep(5)
+        assert (unknown, dno.analog(NORTH + 4)) == (0.0, pytest.approx(1e6, rel=0.02))
+        task.cancel()
+        await made.stop()
+
+    play(scene)
+
+
 @pytest.mark.parametrize(("away_s", "lapses"), [(0.0, 0), (60.0, 0), (200.0, 1)])
 def test_a_front_end_dials_anew_after_a_cut_and_renews_what_lapsed_meanwhile(away_s: float, lapses: int) -> None:
     class Line:

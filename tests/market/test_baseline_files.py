@@ -120,7 +120,7 @@ def test_a_rule_that_goes_by_temperature_asks_for_it(folder: Path) -> None:
     assert 'temperature is missing: caiso-weather-match goes by it: give temperature = "FILE.csv"' in done.stderr
 
 
-@pytest.mark.parametrize("rule", sorted(set(baseline_rules()) - {"caiso-weather-match"}))
+@pytest.mark.parametrize("rule", sorted(name for name, rule in baseline_rules().items() if not rule.needs))
 def test_every_rule_answers_from_parquet_as_from_csv(folder: Path, rule: str) -> None:
     table = pyarrow.csv.read_csv(folder / "meter.csv")
     starts = pa.array([datetime.fromisoformat(str(v)) for v in table["start"].to_pylist()], pa.timestamp("us", "UTC"))
@@ -263,3 +263,67 @@ def test_a_rule_before_its_day_is_refused(folder: Path) -> None:
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2
     assert "is in force from 2018-06-01" in done.stderr
+
+
+def test_vector_g_a_firm_service_level_from_a_file(folder: Path) -> None:
+    """PLC 90, FSL 55, loss factor 1.031: HE17-20 give 40.512, 42.574, 48.76 and 57.008."""
+    terms = "peak_load_kw = 90\nfirm_service_kw = 55\nloss_factor = 1.031\n"
+    (folder / "event.toml").write_text(EVENT + terms)
+    found = baseline(folder, "pjm-firm-service-level")
+    assert [each["performance_kwh"] for each in found["intervals"]] == pytest.approx([40.512, 42.574, 48.76, 57.008])
+    assert "0 intervals above the firm service level of 55 kW" in found["flags"]
+    (folder / "event.toml").write_text(EVENT + terms.replace("55", "47"))
+    assert "1 intervals above" in baseline(folder, "naesb-maximum-base-load")["flags"][1]
+    (folder / "event.toml").write_text(EVENT)
+    done = CliRunner().invoke(
+        main, ["baseline", "pjm-firm-service-level", str(folder / "meter.csv"), "--event", str(folder / "event.toml")]
+    )
+    assert "peak_load_kw is missing: pjm-firm-service-level counts from it: give kW" in done.stderr
+
+
+def test_a_sample_stands_for_its_population_and_says_its_error(folder: Path) -> None:
+    """Two meters of a population of ten: the total is five times theirs, its error by Cochran's formula."""
+    rows = [f"{start},{kwh},{name}\n" for name, scale in (("a", 1.0), ("b", 3.0)) for start, kwh in site(scale=scale)]
+    (folder / "two.csv").write_text("start,kwh,meter\n" + "".join(rows))
+    (folder / "event.toml").write_text(EVENT + "population = 10\n")
+    found = baseline(folder, "naesb-statistical-sample", meter="two.csv")
+    one, two = (part["total_kwh"] for part in found["meters"])
+    assert found["total_kwh"] == pytest.approx(one + two)
+    assert two == pytest.approx(3 * one)
+    (folder / "event.toml").write_text(EVENT + "population = 2\n")
+    alone = baseline(folder, "naesb-statistical-sample", meter="two.csv")
+    assert found["total_kwh"] == pytest.approx(5 * alone["total_kwh"])
+    assert alone["sample"]["standard_error_kwh"] == 0.0, "all of them are no sample"
+    # N^2 (1 - n / N) s^2 / n with s = |x_a - x_b| / sqrt(2) of the meters as they are.
+    spread = abs(one - two) / 5 / 2**0.5
+    assert found["sample"]["standard_error_kwh"] == pytest.approx((10**2 * (1 - 0.2) * spread**2 / 2) ** 0.5)
+    (folder / "event.toml").write_text(EVENT + "population = 1\n")
+    words = ["baseline", "naesb-statistical-sample", str(folder / "two.csv"), "--event", str(folder / "event.toml")]
+    assert "give how many they stand for, 2 at least" in CliRunner().invoke(main, words).stderr
+
+
+def test_a_model_by_the_weather_from_files_says_what_it_learnt_from(folder: Path) -> None:
+    days = [DAY - timedelta(days=back) for back in range(60, -1, -1)]
+    hours = [datetime(day.year, day.month, day.day, hour, tzinfo=ZONE) for day in days for hour in range(24)]
+    celsius = [18 + 6 * ((at.hour - 3) % 24 / 12 - 1) + (at.toordinal() * 5) % 9 for at in hours]
+    (folder / "hot.csv").write_text(
+        "start,celsius\n" + "".join(f"{at.isoformat()},{c}\n" for at, c in zip(hours, celsius, strict=True))
+    )
+    cut = [25 if at.date() == DAY and 16 <= at.hour < 20 else 0 for at in hours]
+    kwh = [40 + HOURS[at.hour] + 2 * max(c - 22, 0) - less for at, c, less in zip(hours, celsius, cut, strict=True)]
+    (folder / "cool.csv").write_text(
+        "start,kwh\n" + "".join(f"{at.isoformat()},{k}\n" for at, k in zip(hours, kwh, strict=True))
+    )
+    (folder / "event.toml").write_text(EVENT + 'temperature = "hot.csv"\n')
+    found = baseline(folder, "hourly-weather-normalised", meter="cool.csv")
+    # It bends at 18 and 24 degC, the load at 22: what it is off by it says itself, of sums near 290 kWh.
+    assert found["model"]["error"] < 3
+    assert found["total_kwh"] == pytest.approx(100, abs=2 * found["model"]["error"])
+    assert found["model"]["learnt_hours"] == 58 * 24, "60 days less two event days"
+    assert found["model"]["cvrmse"] < 0.02
+    assert len(found["days"]) == 58
+    (folder / "event.toml").write_text(EVENT + 'temperature = "warm.csv"\n')
+    words = ["baseline", "hourly-weather-normalised", str(folder / "cool.csv"), "--event", str(folder / "event.toml")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "no temperature of 2024-07-31 hour 16: give one for each hour of the event" in done.stderr

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tieline.contract.pay import owner_shares
 from tieline.desk.facts import IntervalTracked, LineSettled
 from tieline.desk.packed import Packed
+from tieline.desk.paid import Metered
 from tieline.desk.ports import Award
-from tieline.desk.settle import Former, Metered, Owners, Settlement, amend, entries_of, line_of, settle_day
+from tieline.desk.settle import Former, Owners, Settlement, amend, entries_of, line_of, settle_day
 from tieline.market.baseline import Event, compute
 from tieline.market.calendar import holidays_around, nerc_holidays, on_the_clock_of
 from tieline.market.rule import baseline_rule
@@ -243,7 +244,29 @@ def test_two_awards_of_one_hour_share_what_was_delivered_once() -> None:
     made = settled(meters=metered(np.full(12, 4e6)), awards=both)
     energy = sum(line.energy_wh for line in made.lines)
     assert energy == pytest.approx(4e6)
-    assert {line.cause for line in made.lines if line.kind == "shortfall"} == {"claimed_elsewhere"}
+    assert {line.cause for line in made.lines if line.kind == "shortfall"} == {"baseline_error"}, "nobody else claimed"
+
+
+@given(st.floats(0.0, 5e6), st.floats(0.0, 2e6), st.floats(0.0, 2e6), st.floats(0.0, 2e6))
+def test_each_of_several_awards_bears_its_part_of_every_cause_and_all_parts_are_the_cause(
+    gave_w: float, elsewhere_w: float, opted_w: float, limit_w: float
+) -> None:
+    """What another market was paid for is that, and what the first award of an hour took is no cause of the second's."""
+    both = [award("a", power_w=3e6), award("b", power_w=2e6)]
+    claimed = {START + at * STEP: elsewhere_w for at in range(12)}
+    facts = tracked({"opt_out": opted_w, "dno_limit": limit_w})
+    made = settled(facts, metered(np.full(12, gave_w), claimed_w=claimed), both)
+    paid_w = max(gave_w - elsewhere_w, 0.0)
+    lacks_w = 5e6 - paid_w
+    found: dict[str, float] = {}
+    for line in made.lines:
+        if line.kind == "shortfall":
+            found[line.cause] = found.get(line.cause, 0.0) - line.energy_wh
+    assert sum(found.values()) == pytest.approx(lacks_w, abs=1.0)
+    known = {"claimed_elsewhere": min(elsewhere_w, gave_w), "opt_out": opted_w, "dno_limit": limit_w}
+    scale = min(1.0, lacks_w / sum(known.values())) if sum(known.values()) > 0 else 0.0
+    for cause, watts in known.items():
+        assert found.get(cause, 0.0) == pytest.approx(watts * scale, abs=1.0)
 
 
 @settings(max_examples=40, deadline=None)

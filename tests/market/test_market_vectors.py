@@ -94,7 +94,9 @@ def test_adding_a_constant_leaves_performance_unchanged_under_the_additive_rule(
     assert found.performance == pytest.approx([25] * 4)
 
 
-@pytest.mark.parametrize("rule", sorted(baseline_rules()))
+@pytest.mark.parametrize(
+    "rule", sorted(n for n, r in baseline_rules().items() if r.needs in ("", "daily temperatures"))
+)
 def test_the_load_of_event_days_never_enters_the_pool(rule: str) -> None:
     load = site()
     for day in EARLIER:
@@ -110,7 +112,7 @@ def test_gaps_are_left_out_by_name_and_too_few_days_are_refused() -> None:
     assert dict(found.excluded)[date(2024, 7, 30)] == "meter data with gaps"
     with pytest.raises(ValueError, match="needs 5"):
         compute(baseline_rule("caiso-10-in-10"), {EVENT: load[EVENT]}, CALL)
-    with pytest.raises(ConfigError, match="give one of aemo-wdr-10-of-10, caiso-10-in-10"):
+    with pytest.raises(ConfigError, match="give one of aemo-wdr-10-of-10, aemo-wdr-10-of-10-all-days, caiso-10-in-10"):
         baseline_rule("no-such")
 
 

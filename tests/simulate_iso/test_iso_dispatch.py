@@ -139,6 +139,24 @@ def test_dispatch_reaches_the_desk_before_its_step_and_every_batch_is_accepted_o
     assert set(accepted) == {"ACCEPT"}
 
 
+def test_a_resource_that_sold_twice_is_instructed_once_for_all_of_it() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.offer()
+        await scene.until(market_day(DAY, CHICAGO).start_ns - 20 * MINUTE_NS)
+        rows = scene.market.awards[DAY]
+        second = [replace(row, award_uid=f"{row.award_uid}-2", bid_uid=f"{row.bid_uid}-2", mw=1.0) for row in rows]
+        for row, other in zip(rows, second, strict=True):
+            scene.market.bids[other.bid_uid] = scene.market.bids[row.bid_uid]
+        scene.market.awards[DAY] = (*rows, *second)
+        await scene.until(market_day(DAY, CHICAGO).start_ns + HOUR_NS)
+
+    scene = play(act)
+    assert len(scene.desk.batches) >= 12
+    for batch in scene.desk.batches:
+        (one,) = batch.instructions
+        assert one.power_w >= 6e6
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_ten_percent_duplicates_and_five_percent_reorders_have_exactly_one_effect(seed: int) -> None:
     """Design 6, section 5: the acceptance property. The truth is what the market published, newest revision first."""

@@ -16,8 +16,9 @@ import pytest
 
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.packed import Packed
+from tieline.desk.paid import Metered
 from tieline.desk.ports import Award
-from tieline.desk.settle import Former, Metered, Owners, Settlement, amend, entries_of, settle_day
+from tieline.desk.settle import Former, Owners, Settlement, amend, entries_of, settle_day
 from tieline.market.baseline import Event, compute
 from tieline.market.rule import baseline_rule
 from tieline.store.journal import SqliteJournal

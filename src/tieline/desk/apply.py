@@ -200,7 +200,9 @@ def _schedule_made(state: DeskState, record_id: str, fact: facts.ScheduleMade) -
 
 def _claims_ended(state: DeskState, record_id: str, fact: facts.ClaimsEnded) -> None:
     rows = None if fact.rows is None else fact.rows.array()
-    state.claims.cancel(fact.source, fact.program, Quantity(fact.quantity), rows, ClaimEnd(fact.why), fact.scope)
+    state.claims.cancel(
+        fact.source, fact.program, Quantity(fact.quantity), rows, ClaimEnd(fact.why), fact.scope, record_id
+    )
 
 
 def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssued) -> None:
@@ -212,6 +214,7 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
     # Let go: its turn has come. A command that renews a kept limit has no target either, and ends no turn.
     let_go = np.isnan(target_w) & ((state.release_at_ns[rows] <= fact.issued_ns) | state.opted_out[rows])
     state.release_at_ns[rows[let_go]] = 0
+    state.claims.ended[rows[state.release_at_ns[rows] == 0]] = -1  # told why; one that waits for its turn is told again
     # Until this command is acknowledged the device may hold the one before, or have fallen back to its default.
     default_w = state.fleet.default_w[rows]
     columns.leased_low_w[rows] = np.minimum.reduce([columns.leased_low_w[rows], low_w, default_w])
@@ -244,6 +247,8 @@ def _release_staged(state: DeskState, record_id: str, fact: facts.ReleaseStaged)
     rows, at_ns = fact.rows.array(), fact.at_ns.array()
     first = state.release_at_ns[rows] == 0
     state.release_at_ns[rows] = at_ns
+    state.release_of[rows] = len(state.releases)
+    state.releases.append(record_id)
     state.release_by_ns[rows[first]] = at_ns[first] + LATEST_NS
 
 

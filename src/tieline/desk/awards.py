@@ -9,7 +9,7 @@ import numpy as np
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AwardTaken, BatchTaken, CapacityReserved, OfferAnswered, OfferMade
-from tieline.desk.obligation import awards_at
+from tieline.desk.obligation import LONGEST_NS, awards_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.desk.state import DeskState
 from tieline.ids import derive
@@ -124,7 +124,7 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
     declined: list[tuple[str, Refusal]] = []
     causes: list[str] = []
     for instruction in batch.instructions:
-        refusal = _instruction_refusal(state, batch, instruction, now_ns)
+        refusal = _contradiction(batch, instruction) or _instruction_refusal(state, batch, instruction, now_ns)
         if refusal is None:
             accepted.append(instruction.id)
         else:
@@ -137,18 +137,36 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
     return [Entry(derive("batch", batch.uid), BatchTaken(batch, answer), subject, tuple(causes))], answer
 
 
+def _contradiction(batch: DispatchBatch, instruction: Instruction) -> Refusal | None:
+    """Return why none of a batch's instructions for one pool, product and start can be followed: there are several.
+
+    None says which of them is meant, nor whether all are meant together: following one would drop the other unsaid.
+    """
+    key = instruction.pool, instruction.product, instruction.start_ns
+    same = [each for each in batch.instructions if (each.pool, each.product, each.start_ns) == key]
+    if len(same) < 2:
+        return None
+    other = next((each.id for each in same if each.id != instruction.id), instruction.id)
+    limit = "one instruction of a pool, product and start in a batch"
+    return Refusal("the batch contradicts itself", "start", iso(instruction.start_ns), limit, other)
+
+
 def _instruction_refusal(
     state: DeskState, batch: DispatchBatch, instruction: Instruction, now_ns: int
 ) -> Refusal | None:
     if now_ns >= batch.expires_ns:
         return Refusal("the batch has expired", "expires", iso(batch.expires_ns), f"after {iso(now_ns)}")
+    if instruction.end_ns - instruction.start_ns > LONGEST_NS:
+        given = iso(instruction.end_ns)
+        return Refusal("the instruction is too long", "end", given, f"{LONGEST_NS // HOUR_NS} h after its start")
     if now_ns >= instruction.end_ns:
         return Refusal("the interval is over", "end", iso(instruction.end_ns), f"after {iso(now_ns)}")
     if not state.fleet.holds(instruction.pool):
         return Refusal("no such pool", "pool", instruction.pool, "a pool of the registry")
-    refusal = _unsold(state, instruction)
-    if refusal is not None:
-        return refusal
+    for at_ns in _marks(state, instruction):
+        refusal = _unsold(state, instruction, at_ns)
+        if refusal is not None:
+            return refusal
     newest = state.instructions.get((instruction.pool, instruction.product), {}).get(instruction.start_ns)
     # Revisions count up within a start; batches may overtake each other on their way.
     if newest is not None and newest.revision >= instruction.revision:
@@ -158,15 +176,22 @@ def _instruction_refusal(
     return None
 
 
-def _unsold(state: DeskState, instruction: Instruction) -> Refusal | None:
+def _marks(state: DeskState, instruction: Instruction) -> list[int]:
+    """Return the instants of an instruction at which what was sold may be another: its start, and ends of awards."""
+    ends = {award.end_ns for award in state.awards.values() if award.pool == instruction.pool}
+    return [instruction.start_ns, *sorted(at for at in ends if instruction.start_ns < at < instruction.end_ns)]
+
+
+def _unsold(state: DeskState, instruction: Instruction, at_ns: int) -> Refusal | None:
     """Return why an instruction asks for what was not sold: a market may call what the offers of its awards hold.
 
     An award may be for less than its offer; in real time the rest may be called, at the offer's price, and no more.
     """
-    pool, start_ns = instruction.pool, instruction.start_ns
-    sold = [a for a in state.awards.values() if a.pool == pool and a.start_ns <= start_ns < a.end_ns]
+    pool, field = instruction.pool, "start" if at_ns == instruction.start_ns else "end"
+    sold = [a for a in state.awards.values() if a.pool == pool and a.start_ns <= at_ns < a.end_ns]
     if not sold:
-        return Refusal("no award covers the instruction", "start", iso(start_ns), "an awarded interval")
+        given = iso(instruction.start_ns if field == "start" else instruction.end_ns)
+        return Refusal("no award covers the instruction", field, given, "an awarded interval")
     products = sorted({award.product for award in sold})
     if instruction.product not in products:
         given, limit = instruction.product[:64], f"awarded then: {', '.join(products)}"

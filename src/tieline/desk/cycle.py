@@ -34,7 +34,9 @@ KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
 was, so many of the devices that are called must have been heard before a pool is split by what is known of them."""
 MISS_FOR_NS = 15 * MINUTE_NS
-TRIM_GAIN, TRIM_MOST = 0.5, 0.2
+TRIM_GAIN, TRIM_MOST = 0.5, 0.5
+"""What a pool gave too little or too much in one interval is made good by so much in the next, and by so much of what
+is owed at most. A fifth was too little: where a third pays back or is held, the rest stood by beside a lack of 17 %."""
 DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
 """The market is told anew once what it was told is untrue by so much, and this share of what is sold, for two beats."""
 OURS_FRAC = 0.02

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from tieline.desk.authority import may_pass
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.entry import Entry
-from tieline.desk.facts import CommandsIssued
+from tieline.desk.facts import CommandsIssued, ReleaseStaged
 from tieline.desk.groups import shared_out
-from tieline.desk.packed import Packed
+from tieline.desk.packed import Causes, Packed
+from tieline.desk.reasons import Told, Why
 from tieline.desk.release import decide_release
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import Settled
@@ -122,7 +123,8 @@ def decide_commands(state: DeskState, settled: Settled, now_ns: int) -> tuple[li
         return [], None
     wish = Wish(settled.rows[mask], wanted(settled)[mask], settled.told_low_w[mask], settled.told_high_w[mask])
     level = _deciding_level(state, settled)[mask]
-    entries = _kept(state, wish, now_ns)
+    why = Why.of(state, settled, mask)
+    entries = _kept(state, wish, why, now_ns)
     goes = _paced(state, wish, level, now_ns)
     goes &= may_pass(state, wish.rows, wish.target_w, wish.low_w, wish.high_w)
     # Not forgotten: a row that was held back counts as moved, and is settled again at the next beat.
@@ -130,9 +132,26 @@ def decide_commands(state: DeskState, settled: Settled, now_ns: int) -> tuple[li
     goes &= _says_more(state, wish, now_ns)
     if not goes.any():
         return entries, None
-    by = (settled.winner[mask][goes], settled.limited_low[mask][goes], settled.limited_high[mask][goes])
-    batch = _batch(state, wish.take(goes), tuple(state.claims.batch_ids(*by)), now_ns)
-    return [*entries, Entry(batch.id, issued(batch), "", batch.caused_by)], batch
+    caused_by, causes = _reasons(state, wish.take(goes), why.take(goes), entries)
+    batch = _batch(state, wish.take(goes), caused_by, now_ns)
+    return [*entries, Entry(batch.id, issued(batch, causes), "", batch.caused_by)], batch
+
+
+def _reasons(state: DeskState, wish: Wish, why: Why, entries: list[Entry]) -> Told:
+    """Return the causes of commands: who decides, what let go, and the record that gave a row its turn."""
+    rows, last = wish.rows, state.commands
+    let_go = np.isnan(wish.target_w) & np.isfinite(last.target_w[rows])
+    let_go |= (wish.low_w < last.low_w[rows] - CHANGE_W) | (wish.high_w > last.high_w[rows] + CHANGE_W)
+    at_ns, turn, staged = state.release_at_ns[rows], state.release_of[rows].copy(), ""
+    for entry in entries:  # one at most, that is about to be applied
+        if isinstance(entry.fact, ReleaseStaged):
+            staged, at_ns = entry.id, at_ns.copy()
+            told_ns, mine = np.full(len(state.fleet), -1, np.int64), entry.fact.rows.array()
+            told_ns[mine] = entry.fact.at_ns.array()
+            is_told = told_ns[rows] >= 0
+            turn[is_told], at_ns[is_told] = len(state.releases), told_ns[rows][is_told]
+    has_turn = at_ns > 0
+    return why.of_commands(let_go | has_turn, np.where(has_turn, turn, -1).astype(np.int32), staged)
 
 
 def _deciding_level(state: DeskState, settled: Settled) -> NDArray[np.int64]:
@@ -142,7 +161,7 @@ def _deciding_level(state: DeskState, settled: Settled) -> NDArray[np.int64]:
     return strongest
 
 
-def _kept(state: DeskState, wish: Wish, now_ns: int) -> list[Entry]:
+def _kept(state: DeskState, wish: Wish, why: Why, now_ns: int) -> list[Entry]:
     """Let rows whose turn to come back is later keep their last command, as far as today's limits allow."""
     rows, last = wish.rows, state.commands
     frees, staged = np.isnan(wish.target_w), state.release_at_ns[rows] > 0
@@ -155,7 +174,7 @@ def _kept(state: DeskState, wish: Wish, now_ns: int) -> list[Entry]:
     if (lets_go & ~had_target).any():
         # A cap that grows as a limit is shared out afresh lets nobody go: the limit bounds what comes back together.
         lets_go &= had_target | ~shared_out(state, now_ns)[rows]
-    entries, waits = decide_release(state, rows, alive & lets_go, now_ns)
+    entries, waits = decide_release(state, why, alive & lets_go, now_ns)
     at = np.flatnonzero(waits)
     if len(at):
         kept, low_w, high_w = rows[at], wish.low_w[at], wish.high_w[at]
@@ -171,7 +190,8 @@ def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) 
 
     A tightening by levels 0 to 3 is never held back: the grid asked for it. Levels 0 to 2 also go past the ramp (R11).
     Nor is the way to the edge of a limit of theirs beyond which a row stands: a feeder that must draw asks for that of
-    rows whose safe power lies behind them.
+    rows whose safe power lies behind them. A person who opted out waits for no minute: what they could do at the device
+    by hand is no more than that.
     """
     rows, limiter, fleet = wish.rows, state.limiter, state.fleet
     from_w = last_end_w(state, rows, now_ns)
@@ -183,6 +203,7 @@ def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) 
     edge_w = np.minimum(np.maximum(from_w, wish.low_w), wish.high_w)
     beyond_w = np.where(level <= int(Level.ENVELOPE), np.abs(edge_w - from_w), 0.0)
     is_free = (tightens & (level <= int(Level.ENVELOPE))) | (beyond_w > CHANGE_W)
+    is_free |= state.opted_out[rows] & np.isnan(wish.target_w)
     is_whole = is_free & tightens  # one that is driven beyond its safe power goes to the edge at once, and no further
     most_w = np.where(is_whole, np.inf, np.minimum(limiter.feeder_w, limiter.system_w)[limiter.feeder_of[rows]])
     most_w = np.where(is_free & ~tightens, beyond_w, most_w)
@@ -258,7 +279,7 @@ def _batch(state: DeskState, wish: Wish, causes: tuple[str, ...], now_ns: int) -
     )  # fmt: skip
 
 
-def issued(batch: CommandBatch) -> CommandsIssued:
+def issued(batch: CommandBatch, causes: Causes | None = None) -> CommandsIssued:
     """Return the fact of a batch of commands."""
     return CommandsIssued(
         batch.id,
@@ -272,4 +293,5 @@ def issued(batch: CommandBatch) -> CommandsIssued:
         batch.valid_until_ns,
         batch.epoch,
         batch.seq,
+        causes,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tieline.desk.packed import Packed
+from tieline.desk.packed import Causes, Packed
 from tieline.desk.ports import Ask, Award, BatchAnswer, DispatchBatch, Offer
 from tieline.errors import InvariantError
 from tieline.flow.record import Record
@@ -137,7 +137,7 @@ class ClaimsEnded(Fact, frozen=True):
     scope: str = ""
 
 
-class CommandsIssued(Fact, frozen=True):
+class CommandsIssued(Fact, frozen=True, omit_defaults=True):
     """Commands go out, one a row; nobody sends them before this is durable."""
 
     batch: str
@@ -151,6 +151,7 @@ class CommandsIssued(Fact, frozen=True):
     valid_until_ns: int
     epoch: int
     seq: int
+    causes: Causes | None = None
 
 
 class CommandsReported(Fact, frozen=True):
@@ -167,11 +168,12 @@ class CommandsReported(Fact, frozen=True):
     frames: tuple[str, ...]
 
 
-class ReleaseStaged(Fact, frozen=True):
+class ReleaseStaged(Fact, frozen=True, omit_defaults=True):
     """Rows that are let go keep their command until their turn (ns; 0: no turn is set any more)."""
 
     rows: Packed
     at_ns: Packed
+    causes: Causes | None = None
 
 
 class CapacityReserved(Fact, frozen=True):
@@ -390,10 +392,8 @@ def from_record(record: Record) -> Fact | None:
         InvariantError: The body is not what its kind says.
     """
     decoder = _DECODERS.get(record.kind)
-    if decoder is None:
-        return None
     try:
-        return decoder.decode(record.body)
+        return None if decoder is None else decoder.decode(record.body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvariantError(
             f"record {record.seq} ({record.kind} {record.id}) was changed: {error}: see `tieline doctor`"

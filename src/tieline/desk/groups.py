@@ -7,7 +7,9 @@ site's meter of a few seconds (R17) it counts at what it draws. A leaf that can'
 its leased cap, its default and its base. A load that is on or off has a cap of all or nothing: as many are let on as
 fit, and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation
 counts what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may
-feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). When caps move, those that sink are placed at once; one that
+feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one leaves to those that
+give what the loads that run now need so that the group stands in the middle: none is made to draw against loads that
+might stop while they hold the group beyond its other end. When caps move, those that sink are placed at once; one that
 grows waits until what another gave up is acknowledged, as a command may be lost on its way.
 """
 
@@ -87,20 +89,26 @@ def caps(
     alone_low_w, alone_high_w = _alone_w(state, rows, now_ns)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
     least_up_w, least_down_w = _reach_w(state, rows)
-    if high_w < float(inject_w.sum()):
+    limits_high, limits_low = high_w < float(inject_w.sum()), low_w > -float(absorb_w.sum())
+    if limits_high:
         most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
         gives_w = np.where(blind, inject_w, now_w)
         counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
-        high = _highs(high_w, gives_w, counted_w, least_down_w, inject_w, most_w)
-    if low_w > -float(absorb_w.sum()):
+        middle_w = 0.5 * (low_w + high_w) if limits_low else -math.inf
+        high = _highs(high_w, gives_w, counted_w, least_down_w, inject_w, most_w, middle_w)
+    if limits_low:
         least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
-        draw_w = np.where(blind, absorb_w, -now_w)
+        draw_w = np.where(blind, absorb_w, -np.minimum(now_w, np.maximum(high, 0.0)))
         wanted = wants(state, rows, draw_w, now_ns)
         least_charge_w = np.where(
             fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER], np.minimum(LEAST_CHARGE_W, absorb_w), 0.0
         )
         left_w = -low_w - beyond_w(state, rows, draw_w, now_ns)
         low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wanted, least_charge_w)
+    if limits_low and limits_high:
+        # Where they cross the end decides that the group is nearer to.
+        is_low = float(now_w.sum()) < middle_w
+        low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
     return low, high
 
 
@@ -122,18 +130,26 @@ def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
 
 
 def _highs(
-    limit_w: float, now_w: Floats, counted_w: Floats, least_w: Floats, most_w: Floats, alone_w: Floats
+    limit_w: float,
+    now_w: Floats,
+    counted_w: Floats,
+    least_w: Floats,
+    most_w: Floats,
+    alone_w: Floats,
+    middle_w: float = -math.inf,
 ) -> Floats:
     """Return upper caps (W) that keep the sum of what gives within the limit.
 
     What can't give (`most_w` is 0) is counted at `counted_w` and left free, so that a load may stop. Only what is
-    beyond all stores and generators at their least is laid on the loads, as a draw that they must keep.
+    beyond all stores and generators at their least is laid on the loads, as a draw that they must keep. They may always
+    give what brings the group, as all others stand now, to `middle_w`.
     """
     lost = np.isfinite(alone_w)
     holds, loads = (most_w > 0) & ~lost, (most_w <= 0) & ~lost
     # No wider than the limit: a margin below 0 W would tell a store to draw.
     margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(counted_w[loads].sum())
+    left_w = max(left_w, middle_w - float(now_w[~holds].sum()))
     high = np.where(lost, np.nan_to_num(alone_w), most_w)
     high[holds] = share_out(left_w, np.clip(now_w, least_w, most_w)[holds], least_w[holds], most_w[holds])
     lack_w = float(least_w[holds].sum()) - left_w
@@ -319,27 +335,29 @@ def _grown_where_free(
         held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
         told_w = np.where(lapsed, held_w, last.low_w[rows])
         low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, IS_SWITCHED[fleet.kinds[rows]])
-    return _uncrossed(low, high, wish)
+    return _uncrossed(low, high, wish, IS_SWITCHED[fleet.kinds[rows]])
 
 
-def _uncrossed(low: Floats, high: Floats, wish: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+def _uncrossed(
+    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
     """Return caps of which none is crossed: a limit on both ends may ask a leaf to draw that may not grow to draw yet.
 
     It stays where the end that may not grow holds it, and the others make up for it, as far as they can, or the group
-    would stand beyond its limit until that end has grown.
+    would stand beyond its limit until that end has grown. What is on or off (`is_whole`) can't make up a part.
     """
     crossed = low > high
     if not crossed.any():
         return low, high
     by_low = crossed & (low > wish[0])
     to_high, to_low = np.where(by_low, low, high), np.where(crossed & ~by_low, high, low)
-    made_low = -_made_up(-to_low, -low, -to_high)
-    return made_low, _made_up(to_high, high, made_low)
+    made_low = -_made_up(-to_low, -low, -to_high, is_whole)
+    return made_low, _made_up(to_high, high, made_low, is_whole)
 
 
-def _made_up(caps: Floats, wished: Floats, least: Floats) -> Floats:
+def _made_up(caps: Floats, wished: Floats, least: Floats, is_whole: NDArray[np.bool_]) -> Floats:
     """Return caps whose sum is no more than that of `wished`, by what others can sink down to their least."""
     over_w, can_w = np.where(np.isfinite(caps), np.maximum(caps - wished, 0.0), 0.0), np.maximum(caps - least, 0.0)
-    can_w = np.where(np.isfinite(can_w) & (over_w <= 0.0), can_w, 0.0)
+    can_w = np.where(np.isfinite(can_w) & (over_w <= 0.0) & ~is_whole, can_w, 0.0)
     whole_w = float(can_w.sum())
     return caps - can_w * min(1.0, float(over_w.sum()) / whole_w) if whole_w > 0 else caps

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from tieline.desk.ports import Award, Instruction
 from tieline.desk.state import DeskState
 from tieline.ids import derive
-from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, floor_ns
+from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, MINUTE_NS, floor_ns
 
-DISPATCH_STEP_NS = 5 * MINUTE_NS
+DISPATCH_STEP_NS, LONGEST_NS = 5 * MINUTE_NS, DAY_NS
+"""The step of a real-time market, and how long an instruction may last."""
 ENERGY = "ENERGY"
 """The product whose award asks for power by itself. Of reserves, regulation and capacity it holds the power, and an
 instruction calls it."""
@@ -47,13 +48,17 @@ def awarded_w(state: DeskState, pool: str, instant_ns: int) -> float | None:
 
 
 def instruction_at(state: DeskState, pool: str, instant_ns: int, product: str = ENERGY) -> Instruction | None:
-    """Return the newest instruction of a product for the dispatch step that an instant lies in; None: none was told.
+    """Return the instruction of a product that covers an instant, of several the one that began last; None: none does.
 
-    A revision may begin within the step, and holds from there on: the step's first instruction then holds until it.
+    A revision may begin within another's time, and holds from there on: what it supersedes holds until then.
     """
-    step_ns, told = floor_ns(instant_ns, DISPATCH_STEP_NS), state.instructions.get((pool, product), {})
-    begun = [start_ns for start_ns in told if step_ns <= start_ns <= instant_ns < told[start_ns].end_ns]
-    return told[max(begun)] if begun else None
+    told, found = state.instructions.get((pool, product), {}), None
+    for one in reversed(told.values()):  # the newest came last: those of past days are not gone through
+        if one.start_ns < instant_ns - LONGEST_NS:
+            break
+        if one.start_ns <= instant_ns < one.end_ns and (found is None or one.start_ns > found.start_ns):
+            found = one
+    return found
 
 
 def calls_at(state: DeskState, pool: str, instant_ns: int) -> list[Instruction]:

@@ -28,3 +28,14 @@ class Packed(Struct, frozen=True):
         dtype, _, count = self.dtype.partition("*")
         values = np.frombuffer(self.data, dtype=dtype)
         return np.full(int(count), values[0]) if count else values.copy()
+
+
+class Causes(Struct, frozen=True):
+    """Which causes of a record hold for which of its rows: `sets` of places in `caused_by`, and each row's set."""
+
+    sets: tuple[tuple[int, ...], ...]
+    of: Packed
+
+    def held_for(self, rows: NDArray[np.bool_]) -> frozenset[int]:
+        """Return the places in `caused_by` of all that holds for some of the record's rows."""
+        return frozenset(at for one in np.unique(self.of.array()[rows]).tolist() for at in self.sets[one])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ReleaseStaged
 from tieline.desk.packed import Packed
+from tieline.desk.reasons import Why
 from tieline.desk.room import has_room
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
@@ -49,15 +50,16 @@ def spread_s(state: DeskState, rows: Rows) -> NDArray[np.float64]:
     return seconds
 
 
-def decide_release(state: DeskState, rows: Rows, loosens: Mask, now_ns: int) -> tuple[list[Entry], Mask]:
+def decide_release(state: DeskState, why: Why, loosens: Mask, now_ns: int) -> tuple[list[Entry], Mask]:
     """Return the fact that stages a release, where there is one to stage, and which rows keep their command for now.
 
     Args:
         state: What is known.
-        rows: Rows that need a command; shape (n,).
+        why: Rows that need a command, and who decides about each; shape (n,).
         loosens: Which of them are let go, or limited less, by that command.
         now_ns: Now.
     """
+    rows = why.rows
     due_ns = state.release_at_ns[rows]
     waits = loosens & (due_ns > now_ns) & ~state.opted_out[rows]
     late = _without_room(state, rows, loosens & (due_ns > 0) & ~waits & ~state.opted_out[rows], now_ns)
@@ -70,10 +72,12 @@ def decide_release(state: DeskState, rows: Rows, loosens: Mask, now_ns: int) -> 
     again_ns = np.minimum(now_ns + AGAIN_NS, state.release_by_ns[rows[late]])
     changed = np.concatenate([staged, rows[late], rows[gone]])
     told_ns = np.concatenate([at_ns, again_ns, np.zeros(int(gone.sum()), np.int64)])
-    fact = ReleaseStaged(Packed.of(changed), Packed.of(told_ns))
+    at = np.concatenate([np.flatnonzero(each) for each in (fresh, late, gone)])
+    caused_by, causes = why.of_release(at, told_ns == 0)
+    fact = ReleaseStaged(Packed.of(changed), Packed.of(told_ns), causes)
     waits[fresh] = at_ns > now_ns
     waits |= late
-    return [Entry(derive("release", now_ns, changed.tobytes()), fact, "")], waits
+    return [Entry(derive("release", now_ns, changed.tobytes()), fact, "", caused_by)], waits
 
 
 def _are_many(state: DeskState, rows: Rows, fresh: Mask) -> Mask:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.contract.eligibility import net_performance
 from tieline.contract.pay import PoolShares, owner_shares
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade
+from tieline.desk.paid import STEP_NS, Metered, Paid, steps_of
 from tieline.desk.ports import Award
 from tieline.ids import derive
 from tieline.market.baseline import Baseline
@@ -29,7 +29,6 @@ from tieline.market.settlement import (
     MILLI,
     SHORTFALL,
     Basis,
-    ClaimsLedger,
     Line,
     Measured,
     adjustments,
@@ -37,31 +36,11 @@ from tieline.market.settlement import (
     split_lack,
 )
 from tieline.plan.apportion import apportion_rows
-from tieline.times import MINUTE_NS, iso
+from tieline.times import iso
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-STEP_NS = 5 * MINUTE_NS
 NOTHING = Decimal("0.00")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Metered:
-    """What the meters say of a day, by interval start (W): a missing or not finite value is zero performance.
-
-    `prohibited_w` is what resources put out that may not serve, `claimed_w` what other markets were paid for.
-    """
-
-    performance_w: Mapping[int, float]
-    rt_price: Mapping[int, float]
-    baselines: tuple[Baseline, ...]
-    prohibited_w: Mapping[int, float] = field(default_factory=dict)
-    claimed_w: Mapping[int, float] = field(default_factory=dict)
-
-    @property
-    def data_version(self) -> str:
-        """The hash of all meter data that went in."""
-        return derive("data", *(base.input_hash for base in self.baselines))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,9 +155,9 @@ def settle_day(
     basis = Basis(statement, "+".join(rules), "+".join(versions), input_hash, metered.data_version)
     lines: list[Line] = []
     rows, loose = np.zeros(len(owners.owner_of), np.int64), 0
-    paid = _Paid(pool, ordered)
+    paid = Paid(pool, ordered, metered)
     for award in ordered:
-        steps = [_measured(award, start_ns, tracked, metered, paid) for start_ns in _steps(award)]
+        steps = [_measured(award, start_ns, tracked, metered, paid) for start_ns in steps_of(award)]
         mine = award_lines(
             basis, derive("award", award.id), award.start_ns, award.end_ns, award.power_w, award.price_per_mwh, steps
         )
@@ -193,51 +172,30 @@ def settle_day(
     return Settlement(statement, 1, basis, tuple(lines), shares, rows, loose, metered.baselines)
 
 
-def _steps(award: Award) -> range:
-    return range(award.start_ns, award.end_ns, STEP_NS)
-
-
-class _Paid:
-    """What awards that share an interval are paid for: each what it was awarded, the last of them all that is left."""
-
-    def __init__(self, pool: str, ordered: Sequence[Award]) -> None:
-        self._pool, self._ledger = pool, ClaimsLedger()
-        self._last = {start_ns: award.id for award in ordered for start_ns in _steps(award)}
-        self._first = {start_ns: award.id for award in reversed(ordered) for start_ns in _steps(award)}
-
-    def claim(self, award: Award, start_ns: int, net_w: float, elsewhere_w: float) -> float:
-        """Return what of a net performance this award is paid for, so that no watt is paid twice."""
-        if net_w <= 0:
-            return net_w if self._first[start_ns] == award.id else 0.0
-        self._ledger.claim("elsewhere", self._pool, start_ns, elsewhere_w, net_w)
-        wanted_w = net_w if self._last[start_ns] == award.id else abs(award.power_w)
-        return self._ledger.claim(award.id, self._pool, start_ns, wanted_w, net_w)
-
-
 def _measured(
-    award: Award, start_ns: int, tracked: Mapping[int, IntervalTracked], metered: Metered, paid: _Paid
+    award: Award, start_ns: int, tracked: Mapping[int, IntervalTracked], metered: Metered, paid: Paid
 ) -> Measured:
-    """Return what one interval came to: what was delivered and may be paid, and why the rest is lacking."""
+    """Return what one interval came to: what was delivered and may be paid, and why the rest is lacking.
+
+    What is known of a lack is known of the pool: of several awards each bears its part of every cause.
+    """
     price = metered.rt_price.get(start_ns)
     if price is None or not np.isfinite(price):
         raise ValueError(f"no real-time price for the interval at {iso(start_ns)}: never an average instead")
-    seen_w = metered.performance_w.get(start_ns, float("nan"))
-    has_meter = bool(np.isfinite(seen_w))
-    gross_w = float(seen_w) if has_meter else 0.0
-    off_w = max(metered.prohibited_w.get(start_ns, 0.0), 0.0)
-    net_w = float(net_performance(np.array([gross_w]), np.array([off_w]))[0])
-    delivered_w = paid.claim(award, start_ns, net_w, max(metered.claimed_w.get(start_ns, 0.0), 0.0))
-    fact = tracked.get(start_ns)
-    known: dict[str, float] = {"prohibited": gross_w - net_w, "claimed_elsewhere": net_w - delivered_w}
-    otherwise = "baseline_error" if has_meter else "no_meter_data"
+    shared, fact = paid.at(start_ns), tracked.get(start_ns)
+    known: dict[str, float] = {"prohibited": shared.off_w, "claimed_elsewhere": shared.elsewhere_w}
+    otherwise = "baseline_error" if shared.has_meter else "no_meter_data"
     if fact is None:
-        otherwise = "not_dispatched" if has_meter else otherwise
-    elif has_meter:
+        otherwise = "not_dispatched" if shared.has_meter else otherwise
+    elif shared.has_meter:
         for part in (fact.withheld, fact.causes):
             for cause, watts in part.items():
                 known[cause] = known.get(cause, 0.0) + watts
     records = () if fact is None else (derive("interval", fact.pool, start_ns),)
-    causes = split_lack(award.power_w - delivered_w, known, otherwise)
+    delivered_w = shared.delivered_w[award.id]
+    part_frac = max(award.power_w - delivered_w, 0.0) / shared.lacking_w if shared.lacking_w > 0 else 0.0
+    mine = {cause: watts * part_frac for cause, watts in known.items()}
+    causes = split_lack(award.power_w - delivered_w, mine, otherwise)
     return Measured(start_ns, start_ns + STEP_NS, delivered_w, price, causes, records)
 
 
@@ -278,7 +236,7 @@ def _input_hash(
     digest = blake2b(pool.encode(), digest_size=16)
     for award in awards:
         digest.update(repr(award).encode())
-        for start_ns in _steps(award):
+        for start_ns in steps_of(award):
             numbers = (
                 metered.performance_w.get(start_ns), metered.rt_price.get(start_ns),
                 metered.prohibited_w.get(start_ns, 0.0), metered.claimed_w.get(start_ns, 0.0),

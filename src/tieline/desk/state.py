@@ -123,6 +123,7 @@ class DeskState:
     missed_until_ns: Instants
     opted_out: NDArray[np.bool_]
     release_at_ns: Instants
+    release_of: NDArray[np.int32]  # the record that gave it its turn last, by its place in `releases`
     release_by_ns: Instants  # until when one that is staged may be made to wait for room at its feeder
     spread_s: Floats
     limiter: FleetLimiter
@@ -152,6 +153,7 @@ class DeskState:
     authority: dict[str, str] = field(default_factory=dict)
     health: dict[str, LinkHealth] = field(default_factory=dict)
     command_batches: list[str] = field(default_factory=list)
+    releases: list[str] = field(default_factory=list)
     command_records: list[str] = field(default_factory=list)
     market_versions: dict[str, int] = field(default_factory=dict)
     late_reports: int = 0
@@ -181,6 +183,7 @@ class DeskState:
             np.zeros(count, np.int64),
             np.zeros(count, np.bool_),
             np.zeros(count, np.int64),
+            np.full(count, -1, np.int32),
             np.zeros(count, np.int64),
             np.zeros(count),
             FleetLimiter(fleet),

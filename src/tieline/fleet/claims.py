@@ -47,6 +47,9 @@ class ClaimBook:
         self.reserved_w: dict[str, Held] = {}
         self.ends: dict[ClaimEnd, int] = dict.fromkeys(ClaimEnd, 0)
         self.placed = 0
+        self.ended = np.full(len(fleet), -1, np.int32)
+        """What ended last on each row and was not told to it yet (-1: nothing); see `end_of`."""
+        self._ends: list[tuple[str, ...]] = []
 
     # --- placing and ending --------------------------------------------------------------------------------------
 
@@ -69,7 +72,7 @@ class ClaimBook:
         for old in self._serials(batch.source, batch.program, batch.quantity, batch.scope):
             other = self._live[old]
             if other.batch.source_version < batch.source_version:
-                self._end(other, mine[other.batch.rows], ClaimEnd.SUPERSEDED)
+                self._end(other, mine[other.batch.rows], ClaimEnd.SUPERSEDED, (batch.id,))
             elif other.batch.source_version > batch.source_version:
                 newer = np.zeros(len(self._fleet), np.bool_)
                 newer[other.batch.rows[other.alive]] = True
@@ -92,8 +95,9 @@ class ClaimBook:
         rows: Rows | None = None,
         why: ClaimEnd = ClaimEnd.CANCELLED,
         scope: str | None = None,
+        record: str = "",
     ) -> int:
-        """End a source's live claims, and return how many; the next valid ones hold again.
+        """End a source's live claims by a record, and return how many; the next valid ones hold again.
 
         Only those on some rows (None: on all), and of one scope (None: of every).
         """
@@ -105,7 +109,7 @@ class ClaimBook:
         for serial in self._serials(source, program, quantity, scope):
             live = self._live[serial]
             mask = np.ones(len(live.alive), np.bool_) if only is None else only[live.batch.rows]
-            ended += self._end(live, mask, why)
+            ended += self._end(live, mask, why, (live.batch.id, record) if record else (live.batch.id,))
         return ended
 
     def _serials(self, source: str, program: str, quantity: Quantity, scope: str | None) -> list[int]:
@@ -134,9 +138,12 @@ class ClaimBook:
         timers = self.holds.until_ns[self.holds.until_ns > now_ns]
         return min(min(instants, default=FOREVER_NS), int(timers.min(initial=FOREVER_NS)))
 
-    def _end(self, live: Live, mask: Mask, why: ClaimEnd) -> int:
+    def _end(self, live: Live, mask: Mask, why: ClaimEnd, by: tuple[str, ...] = ()) -> int:
         rows = live.end(mask, why)
         self._dirty[rows] = True
+        if len(rows):
+            self.ended[rows] = len(self._ends)
+            self._ends.append(by or (live.batch.id,))
         self.ends[why] += len(rows)
         self._drop_if_over(live)
         return len(rows)
@@ -288,6 +295,14 @@ class ClaimBook:
         """Return the ids of the batches named by serials, each once, in order of placing; -1 is passed over."""
         unique = np.unique(np.concatenate(serials)) if serials else np.zeros(0, np.int32)
         return [self._names[int(serial)] for serial in unique if serial >= 0]
+
+    def name_of(self, serial: int) -> str:
+        """Return the id of the batch that a serial names."""
+        return self._names[serial]
+
+    def end_of(self, end: int) -> tuple[str, ...]:
+        """Return what an end in `ended` stands for: the batch whose time was over or that was ended, and by what."""
+        return self._ends[end]
 
     def level_of(self, serials: Rows) -> NDArray[np.int64]:
         """Return the level of the batch of each serial; that of no claim is beyond the weakest."""

@@ -53,7 +53,8 @@ class ClaimBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """The setpoints of some rows; shape (m,). `winner`, `limited_low` and `limited_high` are serials of batches.
+    """The setpoints of some rows; shape (m,). `winner`, `limited_low`, `limited_high` are serials of batches, as is
+    `barred`: the closed gate behind which no weaker target counts.
 
     -1 stands for nobody, -2 for the device's own hold timer. `told_low_w` and `told_high_w` are the limits of claims
     alone: what the device is told, as it keeps its timer by itself.
@@ -69,6 +70,7 @@ class Settled:
     conflict: Mask
     told_low_w: Floats
     told_high_w: Floats
+    barred: Rows
 
 
 @dataclass(slots=True, eq=False)
@@ -127,7 +129,7 @@ class Settling:
         self.conflict = np.zeros(count, np.bool_)
         self._barred: dict[int, Rows] = {}
         self._gate_level: NDArray[np.int32] | None = None
-        self._gate_by = np.zeros(0, np.int32)
+        self._gate_by = np.full(count, NOBODY, np.int32)
 
     def run(self, active: Sequence[Live], reserved_w: Mapping[str, Held], holds: Holds, now_ns: int) -> Settled:
         """Settle the live batches of this instant."""
@@ -139,7 +141,7 @@ class Settling:
         settle.clamp(target_w, winner, self.default_w, total_w, self.low_w, self.high_w)
         return Settled(
             self.rows, target_w, self.low_w, self.high_w, winner, self.low_by, self.high_by, self.conflict,
-            self.low_w, self.high_w,
+            self.low_w, self.high_w, self._gate_by,
         )  # fmt: skip
 
     def bounds(self, active: Sequence[Live]) -> tuple[Floats, Floats]:
@@ -190,7 +192,6 @@ class Settling:
         closed = value[decides] == 0.0
         serials = np.array([live.serial for live in ranked], np.int32)
         level = np.full(len(self.rows), OPEN, np.int32)
-        self._gate_by = np.full(len(self.rows), NOBODY, np.int32)
         level[places[closed]] = levels[of[decides[closed]]]
         self._gate_by[places[closed]] = serials[of[decides[closed]]]
         self._gate_level = level

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.market.comparison import Comparison
 from tieline.market.picking import Chosen, Event, LeftOut, choose, day_type, own_day
 from tieline.market.rule import BaselineRule
+from tieline.market.weathered import Model, weathered
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -26,6 +28,7 @@ __all__ = ["Baseline", "Event", "LeftOut", "compute", "day_type", "firm_service_
 
 
 NO_TEMPERATURE: Mapping[date, float] = MappingProxyType({})
+NO_HOURS: Mapping[date, Floats] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,10 @@ class Baseline:
     """The mean before its adjustment, over the event."""
     weights: tuple[float, ...] = ()
     used: Use | None = None
+    model: Model | None = None
+    """What a weather-normalised baseline rests on."""
+    comparison: Comparison | None = None
+    """How well customers that were not called stand for those that were."""
 
     @property
     def missing(self) -> Mask:
@@ -89,6 +96,7 @@ def compute(
     holidays: frozenset[date] = frozenset(),
     outages: frozenset[date] = frozenset(),
     warmest: Mapping[date, float] = NO_TEMPERATURE,
+    celsius: Mapping[date, Floats] = NO_HOURS,
 ) -> Baseline:
     """Return the baseline of an event.
 
@@ -101,36 +109,51 @@ def compute(
         holidays: Days that count as no business days.
         outages: Days left out for outages, tests or shutdowns.
         warmest: Daily maximum temperature (degC), for rules that go by it.
+        celsius: Temperature of each hour for each day, on the event day's clock (degC), for rules with a model.
 
     Raises:
         ConfigError: The rule was not in force on that day.
-        ValueError: The event day has no load, or too few days are left for the rule.
+        ValueError: The event day has no load, too few days are left for the rule, or it goes by customers that were
+            not called or by a peak load (`controls.controlled`, `firm_service`).
     """
     if event.day not in load:
         raise ValueError(f"no load for the event day {event.day}")
     rule.require_in_force(event.day)
     apart = LeftOut(event_days - {event.day}, holidays, outages)
     actual = load[event.day]
-    mean, chosen = own_day(rule, actual, event), Chosen((), (), (), 0)
-    if mean is None:
-        chosen = choose(rule, load, event, apart, warmest)
-        is_business = day_type(event.day, holidays, rule.day_types) == "business"
-        least = rule.min_n["business"] if is_business else rule.min_n["other"]
-        if min(chosen.pool_n, len(chosen.days) if rule.pick == "nearest-temperature" else chosen.pool_n) < least:
-            raise ValueError(
-                f"{rule.id}: {chosen.pool_n} like days for {event.day}, needs {least}: see the excluded days"
-            )
-        mean = np.average([load[day] for day in chosen.days], axis=0, weights=chosen.weights)
+    if rule.needs in ("controls", "peak_load_kw"):
+        beside = "customers that were not called" if rule.needs == "controls" else "a peak load"
+        raise ValueError(f"{rule.id} goes by {beside}: give it to the function for that")
+    mean, chosen, model, notes = own_day(rule, actual, event), Chosen((), (), (), 0), None, list[str]()
+    if rule.pick == "hourly-model":
+        mean, chosen, model, notes = weathered(rule, load, event, apart, celsius)
+    elif mean is None:
+        mean, chosen = _of_like_days(rule, load, event, apart, warmest)
     factor, addend, is_capped, flags = _adjustment(rule, mean, actual, event)
+    flags += notes
     span = slice(event.first, event.last)
     lacks = int((~np.isfinite(actual[span])).sum())
     if lacks:
         flags.append(f"{lacks} intervals without meter data: zero performance")
     return Baseline(
         rule.id, rule.version, rule.source, chosen.days, chosen.excluded, factor, addend, is_capped,
-        mean[span] * factor + addend, actual[span].copy(), tuple(flags), _hash(rule, load, event, apart, warmest),
-        mean[span].copy(), chosen.weights, _use(rule, load, event, chosen, mean, factor, addend),
+        mean[span] * factor + addend, actual[span].copy(), tuple(flags),
+        _hash(rule, load, event, apart, warmest, celsius), mean[span].copy(), chosen.weights,
+        _use(rule, load, event, chosen, mean, factor, addend), model,
     )  # fmt: skip
+
+
+def _of_like_days(
+    rule: BaselineRule, load: Mapping[date, Floats], event: Event, apart: LeftOut, warmest: Mapping[date, float]
+) -> tuple[Floats, Chosen]:
+    """Return the mean of the days that a rule chooses, and them. Raises ValueError where they are too few."""
+    chosen = choose(rule, load, event, apart, warmest)
+    is_business = day_type(event.day, apart.holidays, rule.day_types) == "business"
+    least = rule.min_n["business"] if is_business else rule.min_n["other"]
+    if min(chosen.pool_n, len(chosen.days) if rule.pick == "nearest-temperature" else chosen.pool_n) < least:
+        raise ValueError(f"{rule.id}: {chosen.pool_n} like days for {event.day}, needs {least}: see the excluded days")
+    mean: Floats = np.average([load[day] for day in chosen.days], axis=0, weights=chosen.weights)
+    return mean, chosen
 
 
 def _use(
@@ -188,8 +211,9 @@ def _adjustment(rule: BaselineRule, mean: Floats, actual: Floats, event: Event) 
 
 
 def _hash(
-    rule: BaselineRule, load: Mapping[date, Floats], event: Event, apart: LeftOut, warmest: Mapping[date, float]
-) -> str:
+    rule: BaselineRule, load: Mapping[date, Floats], event: Event, apart: LeftOut, warmest: Mapping[date, float],
+    celsius: Mapping[date, Floats],
+) -> str:  # fmt: skip
     """Return the hash of all that a baseline was made from: rule, readings, event and the days left out."""
     head = f"{rule.id}:{rule.version}:{event.day}:{event.first}:{event.last}:{event.per_hour}"
     digest = blake2b(head.encode(), digest_size=12)
@@ -197,15 +221,50 @@ def _hash(
         digest.update(",".join(day.isoformat() for day in sorted(days)).encode() + b";")
     for day in sorted(warmest):
         digest.update(f"{day}={warmest[day]!r};".encode())
-    for day in sorted(load):
-        digest.update(day.isoformat().encode())
-        digest.update(np.ascontiguousarray(load[day]).tobytes())
+    for series in (celsius, load):
+        for day in sorted(series):
+            digest.update(day.isoformat().encode())
+            digest.update(np.ascontiguousarray(series[day]).tobytes())
     return digest.hexdigest()
 
 
 def rrmse(baseline: Floats, actual: Floats) -> float:
     """Return PJM's relative root mean square error: `sqrt(mean((CBL - L)^2)) / mean(L)`."""
     return float(np.sqrt(np.mean((baseline - actual) ** 2)) / np.mean(actual))
+
+
+def firm_service(
+    rule: BaselineRule, load: Mapping[date, Floats], event: Event, peak_kw: float, firm_kw: float | None, loss: float
+) -> Baseline:
+    """Return performance against a peak load: `peak - load x loss factor`, whatever the load was before.
+
+    Args:
+        rule: One of a firm service level or a maximum base load.
+        load: Energy of each interval for each day (kWh); the event day's alone is looked at.
+        event: When.
+        peak_kw: Peak load contribution.
+        firm_kw: The level that was promised, at the meter; intervals above it are told. None: none was.
+        loss: Loss factor from meter to transmission.
+
+    Raises:
+        ValueError: The event day has no load.
+    """
+    if event.day not in load:
+        raise ValueError(f"no load for the event day {event.day}")
+    rule.require_in_force(event.day)
+    own = load[event.day][event.first : event.last]
+    # Both sides are at transmission, as the peak is.
+    base, flags = np.full(len(own), peak_kw / event.per_hour), [f"loads are metered ones times {loss:g}"]
+    if firm_kw is not None:
+        over = int((own > firm_kw / event.per_hour * (1 + 1e-12)).sum())
+        flags.append(f"{over} intervals above the firm service level of {firm_kw:g} kW")
+    if lacks := int((~np.isfinite(own)).sum()):
+        flags.append(f"{lacks} intervals without meter data: zero performance")
+    hashed = _hash(rule, {event.day: load[event.day]}, event, LeftOut(), {}, {})
+    terms = blake2b(f"{hashed}:{peak_kw!r}:{firm_kw!r}:{loss!r}".encode(), digest_size=12).hexdigest()
+    return Baseline(
+        rule.id, rule.version, rule.source, (), (), 1.0, 0.0, False, base, own * loss, tuple(flags), terms, base.copy()
+    )  # fmt: skip
 
 
 def meter_before(before: float, metered: Floats) -> Floats:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.times import MINUTE_NS, from_ns, market_day
+from tieline.times import HOUR_NS, MINUTE_NS, from_ns, market_day
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
@@ -72,6 +72,24 @@ def on_the_clock_of(
             found[day] = own if day == event_day else _laid_out(own, _walls(day, zone, step_ns), wanted)
         day += timedelta(days=1)
     return found
+
+
+def hours_on_the_clock_of(event_day: date, zone: ZoneInfo, starts_ns: Instants, values: Floats) -> dict[date, Floats]:
+    """Return each local day's hourly means laid out on the clock of the event day; NaN where an hour has no value.
+
+    Args:
+        event_day: Whose clock.
+        zone: The market's zone.
+        starts_ns: When each value was taken; shape (n,).
+        values: The values; NaN: none; shape (n,).
+    """
+    known = np.isfinite(values)
+    if not known.any():
+        return {}
+    opened_ns = market_day(event_day, zone).start_ns
+    hour, of = np.unique((starts_ns[known] - opened_ns) // HOUR_NS, return_inverse=True)
+    mean = np.bincount(of, values[known]) / np.bincount(of)
+    return on_the_clock_of(event_day, zone, opened_ns + hour * HOUR_NS, mean, HOUR_NS)
 
 
 Wall = tuple[int, int]

@@ -61,7 +61,12 @@ class LeftOut:
 
 
 def day_type(day: date, holidays: frozenset[date], scheme: str) -> str:
-    """Return what kind of day it is: business or other, or business, saturday, sunday (holidays are sundays)."""
+    """Return what kind of day it is: business or other, or business, saturday, sunday (holidays are sundays).
+
+    A rule of every day knows no kinds: all are business.
+    """
+    if scheme == "every-day":
+        return "business"
     if day in holidays:
         return "other" if scheme == "weekday-or-not" else "sunday"
     if day.weekday() < 5:

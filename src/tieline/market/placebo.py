@@ -55,19 +55,26 @@ class Study:
     per_hour: int = 1
     holidays: frozenset[date] = frozenset()
     warmest: Mapping[date, float] = field(default_factory=dict)
+    celsius: Days = field(default_factory=dict)
+    """Temperature of each hour of each day (degC), for rules with a model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Errors:
-    """Baseline less load, and load, over the event's hours of each day (kWh; NaN: no baseline); shape (days,)."""
+    """Baseline less load, and load, over the event's hours of each day (kWh; NaN: no baseline); shape (days,).
+
+    `each_off` and `each_load` hold the same interval by interval; shape (days, intervals).
+    """
 
     off: Floats
     load: Floats
+    each_off: Floats
+    each_load: Floats
 
 
 def errors(rule: BaselineRule, load: Days, study: Study) -> Errors:
     """Return what a rule is off by on each day, for one meter or one sum."""
-    off, used = np.full(len(study.days), np.nan), np.full(len(study.days), np.nan)
+    off, used = (np.full((len(study.days), study.last - study.first), np.nan) for _ in range(2))
     # Nothing is settled: of a rule its method is asked, on days from before it was in force too.
     rule = replace(rule, effective_from="")
     for at, day in enumerate(study.days):
@@ -75,16 +82,32 @@ def errors(rule: BaselineRule, load: Days, study: Study) -> Errors:
             continue
         near = {
             each: load[each]
-            for each in (day - timedelta(days=back) for back in range(LOOKS_BACK_DAYS + 1))
+            for each in (day - timedelta(days=back) for back in range(max(LOOKS_BACK_DAYS, rule.window_days) + 1))
             if each in load
         }
         event = Event(day, study.first, study.last, study.per_hour)
         try:
-            made = compute(rule, near, event, holidays=study.holidays, warmest=study.warmest)
+            made = compute(
+                rule, near, event, holidays=study.holidays, warmest=study.warmest, celsius=study.celsius
+            )  # fmt: skip
         except ValueError:
             continue  # too few like days are left: such an event would not be settled
-        off[at], used[at] = float(made.performance.sum()), float(made.actual.sum())
-    return Errors(off, used)
+        off[at], used[at] = made.performance, made.actual
+    return Errors(off.sum(axis=1), used.sum(axis=1), off, used)
+
+
+def errors_of(rule: BaselineRule, loads: Sequence[Days], study: Study) -> list[Errors]:
+    """Return the errors of several loads. Models are asked a day at a time, as loads of one day share their terms."""
+    if rule.pick != "hourly-model":
+        return [errors(rule, load, study) for load in loads]
+    parts = [[errors(rule, load, replace_days(study, day)) for load in loads] for day in study.days]
+    return [Errors(*(np.concatenate([getattr(row[k], name) for row in parts]) for name in Errors.__slots__))
+            for k in range(len(loads))]  # fmt: skip
+
+
+def replace_days(study: Study, day: date) -> Study:
+    """Return a study of one day alone."""
+    return Study([day], study.first, study.last, study.per_hour, study.holidays, study.warmest, study.celsius)
 
 
 def trial(rule: str, level: str, which: str, meters: int, parts: Sequence[Errors], days: NDArray[np.bool_]) -> Trial:
@@ -133,10 +156,8 @@ def study_rules(rules: Sequence[BaselineRule], homes: Mapping[str, Days], study:
     whole = together(list(homes.values()))
     found = []
     for rule in rules:
-        levels = {
-            "meter": [errors(rule, load, study) for load in homes.values()],
-            "registration": [errors(rule, whole, study)],
-        }
+        *each, as_one = errors_of(rule, [*homes.values(), whole], study)
+        levels = {"meter": each, "registration": [as_one]}
         for level, parts in levels.items():
             found.append(trial(rule.id, level, "all", len(homes), parts, every))
             if hot.any():
@@ -153,17 +174,25 @@ def by_size(
     rng: np.random.Generator,
 ) -> list[Trial]:
     """Return what a portfolio of each size, settled as one, is to expect, over portfolios drawn by chance."""
-    names = sorted(homes)
     found = []
     for size in sizes:
-        held = []
-        for _ in range(1 if size == len(names) else draws):
-            picked = sorted(rng.choice(len(names), size, replace=False).tolist())
-            held.append(errors(rule, together([homes[names[at]] for at in picked]), study))
-        # One event after another, whoever's: errors of small loads weigh no more than what they cost.
-        pooled = Errors(np.concatenate([one.off for one in held]), np.concatenate([one.load for one in held]))
+        pooled = pooled_errors(rule, homes, study, size, draws, rng)
         found.append(trial(rule.id, "registration", "all", size, [pooled], np.ones(len(pooled.off), np.bool_)))
     return found
+
+
+def pooled_errors(
+    rule: BaselineRule, homes: Mapping[str, Days], study: Study, size: int, draws: int, rng: np.random.Generator
+) -> Errors:
+    """Return the errors of portfolios of one size that are drawn by chance and settled as one, one after another."""
+    names = sorted(homes)
+    sums = []
+    for _ in range(1 if size == len(names) else draws):
+        picked = sorted(rng.choice(len(names), size, replace=False).tolist())
+        sums.append(together([homes[names[at]] for at in picked]))
+    held = errors_of(rule, sums, study)
+    # One event after another, whoever's: errors of small loads weigh no more than what they cost.
+    return Errors(*(np.concatenate([getattr(one, name) for one in held]) for name in Errors.__slots__))
 
 
 def chosen(trials: Sequence[Trial], level: str) -> Trial | None:

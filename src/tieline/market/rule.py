@@ -30,11 +30,14 @@ class BaselineRule(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     certainty: str
     level: Literal["meter", "registration", "resource"]
-    day_types: Literal["weekday-or-not", "weekday-saturday-sunday"]
+    day_types: Literal["weekday-or-not", "weekday-saturday-sunday", "every-day"]
     window_days: int
     pool_n: int
     min_n: dict[Literal["business", "other"], int]
-    pick: Literal["all", "highest", "middle", "nearest-temperature", "most-similar", "same-day", "last-reading"]
+    pick: Literal[
+        "all", "highest", "middle", "nearest-temperature", "most-similar", "same-day", "last-reading", "hourly-model",
+        "control-group", "matched-controls", "firm-service",
+    ]  # fmt: skip
     pick_n: int = 0
     other: OtherDays | None = None
     lag_days: int = 0
@@ -46,8 +49,29 @@ class BaselineRule(Struct, frozen=True, forbid_unknown_fields=True):
     own_after: tuple[float, float] | None = None
     adjust_low: float = 0.0
     adjust_high: float = float("inf")
+    is_sample: bool = False
+    """Whether the meters are a sample that stands for the whole population."""
     effective_from: str = ""
     """First day on which the rule is in force (ISO 8601); empty: not known, and not tested."""
+
+    @property
+    def needs(
+        self,
+    ) -> Literal["", "daily temperatures", "hourly temperatures", "controls", "peak_load_kw", "population"]:
+        """What the rule asks for beside readings; empty: nothing."""
+        if self.is_sample:
+            return "population"
+        match self.pick:
+            case "nearest-temperature":
+                return "daily temperatures"
+            case "hourly-model":
+                return "hourly temperatures"
+            case "control-group" | "matched-controls":
+                return "controls"
+            case "firm-service":
+                return "peak_load_kw"
+            case _:
+                return ""
 
     def require_in_force(self, day: date) -> None:
         """Do nothing on a day on which the rule is in force. Raises ConfigError with the day from which it is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ import numpy as np
 from tieline.contract.eligibility import Case, Verdict, enrol, judge
 from tieline.errors import ConfigError
 from tieline.fleet.columns import FUELS, KINDS
-from tieline.market.baseline import Baseline, Event, Floats, compute
-from tieline.market.calendar import on_the_clock_of
+from tieline.market.baseline import Baseline, Event, Floats, compute, firm_service
+from tieline.market.calendar import hours_on_the_clock_of, on_the_clock_of
+from tieline.market.controls import controlled
+from tieline.market.picking import LeftOut
 from tieline.market.rule import BaselineRule, baseline_rule
 from tieline.resource.identity import GROUP_KINDS
 from tieline.store.importing import read_fleet
-from tieline.store.meter_files import EventFile, MeterSeries, read_event, read_meters, read_warmest
+from tieline.store.meter_files import EventFile, MeterSeries, read_celsius, read_event, read_meters, read_warmest
 from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso, market_day
 
 LEVELS = ("meter", "registration")
@@ -63,14 +65,19 @@ def made_of(
     level = level or ("meter" if rule.level == "meter" else "registration")
     if level not in LEVELS:
         raise ConfigError(f"--level {level}: give {' or '.join(LEVELS)}")
-    if rule.pick == "nearest-temperature" and event.temperature is None:
+    if "temperatures" in rule.needs and event.temperature is None:
         raise ConfigError(f'{event_file}: temperature is missing: {rule.id} goes by it: give temperature = "FILE.csv"')
-    warmest = {} if event.temperature is None else read_warmest(event.temperature, event.zone)
+    if rule.needs == "peak_load_kw" and event.peak_load_kw is None:
+        raise ConfigError(f"{event_file}: peak_load_kw is missing: {rule.id} counts from it: give kW")
+    if rule.needs == "controls":
+        return _controlled(rule, meter_file, meters, event_file, event, level)
+    weather = _weather(rule, event)
+    meters = _expanded(rule, meter_file, meters, event_file, event, level) if rule.is_sample else meters
     parts = [(one.meter, one) for one in meters] if level == "meter" else [("", _together(meter_file, meters))]
     steps = {one.step_ns for _, one in parts}
     if len(steps) > 1:
         raise ConfigError(f"{meter_file}: meters have intervals of different lengths: give one length in a file")
-    found = {name: _one(rule, series, event, event_file, warmest) for name, series in parts}
+    found = {name: _one(rule, series, event, event_file, *weather) for name, series in parts}
     return Made(level, parts[0][1].step_ns, found)
 
 
@@ -95,9 +102,70 @@ def _together(path: Path, meters: list[MeterSeries]) -> MeterSeries:
     return MeterSeries("", starts, total, meters[0].step_ns, ())
 
 
-def _one(
-    rule: BaselineRule, series: MeterSeries, event: EventFile, event_file: Path, warmest: Mapping[date, float]
-) -> Baseline:
+def _expanded(
+    rule: BaselineRule, meter_file: Path, meters: list[MeterSeries], event_file: Path, event: EventFile, level: str
+) -> list[MeterSeries]:
+    """Return a sample's meters, each standing for its part of the population."""
+    if event.population is None or event.population < len(meters):
+        raise ConfigError(
+            f"{event_file}: population = {event.population}: {rule.id} takes the meters of {meter_file} for a sample: "
+            f"give how many they stand for, {len(meters)} at least"
+        )
+    if level != "meter":
+        raise ConfigError(f"--level {level}: {rule.id} needs each meter by itself, for its error: meter")
+    part = event.population / len(meters)
+    return [replace(one, kwh=one.kwh * part) for one in meters]
+
+
+def _sample_error(found: list[Baseline], population: int) -> dict[str, Any]:
+    """Return a sample's size and the standard error of the total: `sqrt(n var(x) (1 - n / N))` of expanded sums x.
+
+    Simple random sampling without replacement (Cochran, Sampling Techniques, section 2.8).
+    """
+    sums, count = np.array([float(one.performance.sum()) for one in found]), len(found)
+    error = float(np.sqrt(count * sums.var(ddof=1) * (1 - count / population))) if count > 1 else None
+    return {"meters": count, "population": population, "standard_error_kwh": error}
+
+
+def _controlled(
+    rule: BaselineRule, meter_file: Path, meters: list[MeterSeries], event_file: Path, event: EventFile, level: str
+) -> Made:
+    """Return the baseline of all called meters as one, by those of the event's `controls`."""
+    if level != "registration":
+        raise ConfigError(f"--level {level}: {rule.id} compares all who were called with who was not: registration")
+    if event.controls is None:
+        raise ConfigError(f'{event_file}: controls is missing: {rule.id} goes by it: give controls = "FILE.csv"')
+    others = read_meters(event.controls)
+    odd = next((one for one in [*meters, *others] if one.step_ns != meters[0].step_ns), None)
+    if odd is not None:
+        wanted, has = meters[0].step_ns // MINUTE_NS, odd.step_ns // MINUTE_NS
+        where = event.controls if odd in others else meter_file
+        raise ConfigError(
+            f"{where}: meter {odd.meter} has {has} minute intervals: give {wanted} as the first meter has"
+        )
+    sides = [
+        {one.meter: on_the_clock_of(event.day, event.zone, one.starts_ns, one.kwh, one.step_ns) for one in side}
+        for side in (meters, others)
+    ]
+    apart = LeftOut(event.other_event_days, event.holidays)
+    try:
+        made = controlled(rule, sides[0], sides[1], call_of(meters[0], event, event_file), apart)
+    except ValueError as error:
+        raise ConfigError(f"{event_file}: {error}") from None
+    return Made(level, meters[0].step_ns, {"": made})
+
+
+def _weather(rule: BaselineRule, event: EventFile) -> tuple[Mapping[date, float], Mapping[date, Floats]]:
+    """Return each day's highest temperature and, for a rule that wants them, those of its hours."""
+    if event.temperature is None:
+        return {}, {}
+    if rule.needs != "hourly temperatures":
+        return read_warmest(event.temperature, event.zone), {}
+    return {}, hours_on_the_clock_of(event.day, event.zone, *read_celsius(event.temperature))
+
+
+def call_of(series: MeterSeries, event: EventFile, event_file: Path) -> Event:
+    """Return an event in intervals of a meter. Raises ConfigError where it begins or ends within one."""
     over, step_ns = market_day(event.day, event.zone), series.step_ns
     first, last = (event.start_ns - over.start_ns) / step_ns, (event.end_ns - over.start_ns) / step_ns
     for name, at, value in (("start", first, event.start_ns), ("end", last, event.end_ns)):
@@ -106,15 +174,27 @@ def _one(
             raise ConfigError(
                 f"{event_file}: {name} = {iso(value)}: give a whole {minutes} minute interval of the meter"
             )
-    load: dict[date, Floats] = on_the_clock_of(event.day, event.zone, series.starts_ns, series.kwh, step_ns)
     notice = None
     if event.notified_ns is not None:
         # Told on an earlier day, the whole day is after the notice.
         notice = min(max(-(-(event.notified_ns - over.start_ns) // step_ns), 0), round(first))
-    call = Event(event.day, round(first), round(last), HOUR_NS // step_ns, notice)
+    return Event(event.day, round(first), round(last), HOUR_NS // step_ns, notice)
+
+
+def _one(
+    rule: BaselineRule, series: MeterSeries, event: EventFile, event_file: Path,
+    warmest: Mapping[date, float], celsius: Mapping[date, Floats],
+) -> Baseline:  # fmt: skip
+    call = call_of(series, event, event_file)
+    load: dict[date, Floats] = on_the_clock_of(event.day, event.zone, series.starts_ns, series.kwh, series.step_ns)
     who = f"meter {series.meter}: " if series.meter else ""
     try:
-        return compute(rule, load, call, event_days=event.other_event_days, holidays=event.holidays, warmest=warmest)
+        if event.peak_load_kw is not None and rule.needs == "peak_load_kw":
+            return firm_service(rule, load, call, event.peak_load_kw, event.firm_service_kw, event.loss_factor)
+        return compute(
+            rule, load, call, event_days=event.other_event_days, holidays=event.holidays, warmest=warmest,
+            celsius=celsius,
+        )  # fmt: skip
     except ValueError as error:
         raise ConfigError(f"{who}{error}") from None
 
@@ -149,6 +229,8 @@ def _told(rule: BaselineRule, made: Made, event: EventFile, flags: list[str]) ->
     ]  # fmt: skip
     told["total_kwh"] = float(gained.sum())
     told["flags"] = [*flags, *dict.fromkeys(flag for one in found.values() for flag in one.flags)]
+    if rule.is_sample and event.population is not None:
+        told["sample"] = _sample_error(list(found.values()), event.population)
     told["gaming"] = _gaming(list(found.values()))
     told["input_hash"] = first.input_hash if alone else {name: one.input_hash for name, one in found.items()}
     return told
@@ -165,7 +247,14 @@ def explained(rule: BaselineRule, one: Baseline) -> dict[str, Any]:
         **adjusted.get(rule.adjust, {"factor": 1.0}),
         **caps,
         "is_capped": one.is_capped,
+        **({} if one.model is None else {"model": _plain(asdict(one.model))}),
+        **({} if one.comparison is None else {"comparison": _plain(asdict(one.comparison))}),
     }
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields with what is no number as null, as JSON has no other word for it."""
+    return {name: None if value != value else value for name, value in fields.items()}
 
 
 def _gaming(found: list[Baseline]) -> dict[str, Any]:

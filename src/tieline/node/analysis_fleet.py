@@ -133,6 +133,8 @@ def fleet_settlement_of(
     """
     require_money(operator_share, currency)
     rule, event, days = baseline_rule(rule_id), read_event(event_file), ColdDays(folder)
+    if rule.needs:
+        raise ConfigError(f"{folder}: {rule.id} goes by {rule.needs}: give a meter file")
     step_ns = HOUR_NS * 24 // days.per_day
     call = _call(event_file, event, step_ns)
     asked = asked_of(awards_file, prices_file, event, step_ns, folder)

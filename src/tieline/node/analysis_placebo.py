@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,10 @@ import numpy as np
 from tieline.errors import ConfigError
 from tieline.ids import derive
 from tieline.market.baseline import day_type
-from tieline.market.calendar import nerc_holidays, on_the_clock_of
+from tieline.market.calendar import hours_on_the_clock_of, nerc_holidays, on_the_clock_of
 from tieline.market.placebo import Days, Study, Trial, by_size, chosen, study_rules
 from tieline.market.rule import BaselineRule, baseline_rule, baseline_rules
-from tieline.store.meter_files import read_meters, read_warmest
+from tieline.store.meter_files import read_celsius, read_meters, read_warmest
 from tieline.times import HOUR_NS
 
 PLAIN = date(2024, 1, 2)
@@ -27,6 +27,8 @@ SAMPLE_BEGINS = date(2016, 8, 1)
 MOST_EVENTS = 400
 NOT_STUDIED = ("naesb-meter-before-meter-after", "caiso-meter-generator-output")
 """One steps from a reading, the other measures generators: neither says what a load would have been."""
+STUDIED = ("", "daily temperatures", "hourly temperatures")
+"""What a study has beside readings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,14 @@ def placebo_of(
         ConfigError: A file or option is not what it should be, or no day can be settled.
     """
     if meter_file is None:
-        homes, warmest, per_hour = sample()
+        homes, weather, per_hour = sample()
         inputs = derive("inputs", "homes that come with Tieline")
     else:
-        homes, warmest, per_hour = _from_files(meter_file, zone_name, temperature_file)
+        homes, weather, per_hour = from_files(meter_file, zone_name, temperature_file)
         files = [meter_file, *([temperature_file] if temperature_file else [])]
         inputs = derive("inputs", *(path.read_bytes() for path in files))
-    study = _study(asked, homes, warmest, per_hour)
-    rules = _rules(asked.rules, bool(warmest))
+    study = study_of(asked, homes, weather, per_hour)
+    rules = rules_of(asked.rules, bool(weather.warmest))
     bad = [size for size in asked.sizes if not 1 <= size <= len(homes)]
     if bad:
         raise ConfigError(f"--size {bad[0]}: give 1 to {len(homes)}, the number of meters")
@@ -82,22 +84,36 @@ def placebo_of(
     }  # fmt: skip
 
 
-def sample() -> tuple[dict[str, Days], dict[date, float], int]:
-    """Return the 17 homes that come with Tieline by day, each day's highest temperature, and one interval an hour."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Weather:
+    """Each day's highest temperature, and that of each of its hours (degC); empty: not known."""
+
+    warmest: Mapping[date, float] = field(default_factory=dict)
+    celsius: Days = field(default_factory=dict)
+
+
+def sample() -> tuple[dict[str, Days], Weather, int]:
+    """Return the 17 homes that come with Tieline by day, their weather, and one interval an hour."""
     from tieline.simulate.datasets import homes, homes_outdoor_c
 
     # The first row is the last hour of the day before.
     whole = (homes().shape[1] - 1) // 24
     days = [SAMPLE_BEGINS + timedelta(days=at) for at in range(whole)]
     loads = homes()[:, 1 : 1 + 24 * whole].reshape(-1, whole, 24) / 1e3
-    warm = homes_outdoor_c()[1 : 1 + 24 * whole].reshape(whole, 24).max(axis=1)
+    warm = homes_outdoor_c()[1 : 1 + 24 * whole].reshape(whole, 24)
     found: dict[str, Days] = {f"home-{k + 1:02}": dict(zip(days, rows, strict=True)) for k, rows in enumerate(loads)}
-    return found, dict(zip(days, warm.tolist(), strict=True)), 1
+    highest = dict(zip(days, warm.max(axis=1).tolist(), strict=True))
+    return found, Weather(highest, dict(zip(days, warm.astype(np.float64), strict=True))), 1
 
 
-def _from_files(
+def from_files(
     meter_file: Path, zone_name: str | None, temperature_file: Path | None
-) -> tuple[dict[str, Days], dict[date, float], int]:
+) -> tuple[dict[str, Days], Weather, int]:
+    """Return the meters of a file by day on one clock, their weather, and how many intervals an hour has.
+
+    Raises:
+        ConfigError: A file or option is not what it should be.
+    """
     if zone_name is None:
         raise ConfigError("--timezone: is missing: give an IANA name: by its clock days begin")
     try:
@@ -111,11 +127,14 @@ def _from_files(
     homes: dict[str, Days] = {
         one.meter or "meter": on_the_clock_of(PLAIN, zone, one.starts_ns, one.kwh, step_ns) for one in meters
     }
-    warmest = {} if temperature_file is None else read_warmest(temperature_file, zone)
-    return homes, warmest, HOUR_NS // step_ns
+    if temperature_file is None:
+        return homes, Weather(), HOUR_NS // step_ns
+    hours = hours_on_the_clock_of(PLAIN, zone, *read_celsius(temperature_file))
+    return homes, Weather(read_warmest(temperature_file, zone), hours), HOUR_NS // step_ns
 
 
-def _study(asked: Asked, homes: dict[str, Days], warmest: dict[date, float], per_hour: int) -> Study:
+def study_of(asked: Asked, homes: Mapping[str, Days], weather: Weather, per_hour: int) -> Study:
+    """Return the days of a study. Raises ConfigError where there are none, or too many."""
     begin, end = asked.hours
     known = sorted({day for load in homes.values() for day in load if asked.first <= day <= asked.last})
     holidays = frozenset[date]().union(*(nerc_holidays(year) for year in {day.year for day in known}))
@@ -125,18 +144,22 @@ def _study(asked: Asked, homes: dict[str, Days], warmest: dict[date, float], per
         raise ConfigError(f"--from {asked.first}: no {asked.day_type} day with readings from there to {asked.last}")
     if len(days) > MOST_EVENTS:
         raise ConfigError(f"--from {asked.first}: {len(days)} days: give {MOST_EVENTS} at most")
-    return Study(days, begin * per_hour, end * per_hour, per_hour, holidays, warmest)
+    return Study(days, begin * per_hour, end * per_hour, per_hour, holidays, weather.warmest, weather.celsius)
 
 
-def _rules(names: Sequence[str], has_warmest: bool) -> list[BaselineRule]:
+def rules_of(names: Sequence[str], has_weather: bool) -> list[BaselineRule]:
+    """Return the rules to study (none named: all that say what a load would be). Raises ConfigError for what lacks."""
     if names:
         rules = [baseline_rule(name) for name in names]
-        lacking = [rule.id for rule in rules if rule.pick == "nearest-temperature" and not has_warmest]
+        odd = [rule for rule in rules if rule.needs not in STUDIED]
+        if odd:
+            raise ConfigError(f"--rule {odd[0].id}: goes by {odd[0].needs}, which no meter file has: give another rule")
+        lacking = [rule.id for rule in rules if rule.needs and not has_weather]
         if lacking:
             raise ConfigError(f"--rule {lacking[0]}: goes by temperature: give --temperature FILE (start,celsius)")
         return rules
     every = [rule for name, rule in sorted(baseline_rules().items()) if name not in NOT_STUDIED]
-    return [rule for rule in every if has_warmest or rule.pick != "nearest-temperature"]
+    return [rule for rule in every if rule.needs in STUDIED and (has_weather or not rule.needs)]
 
 
 def _told(one: Trial) -> dict[str, Any]:

@@ -200,7 +200,11 @@ def _fitting(ctx: click.Context, headless: bool, wire: bool) -> None:
 
 
 from tieline.node import verbs as _verbs  # noqa: E402, F401  registers the other verbs on `main`
+from tieline.node import verbs_accuracy as _verbs_accuracy  # noqa: E402, F401
+from tieline.node import verbs_capability as _verbs_capability  # noqa: E402, F401
 from tieline.node import verbs_contract as _verbs_contract  # noqa: E402, F401
+from tieline.node import verbs_forecast as _verbs_forecast  # noqa: E402, F401
+from tieline.node import verbs_green_button as _verbs_green_button  # noqa: E402, F401
 from tieline.node import verbs_ledger as _verbs_ledger  # noqa: E402, F401
 from tieline.node import verbs_market as _verbs_market  # noqa: E402, F401
 from tieline.node import verbs_offer as _verbs_offer  # noqa: E402, F401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from tieline.desk.desk import Desk
 from tieline.desk.desk_views import TraceView
-from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, IntervalTracked, from_record
+from tieline.desk.facts import (
+    ClaimsPlaced,
+    CommandsIssued,
+    CommandsReported,
+    IntervalTracked,
+    ReleaseStaged,
+    from_record,
+)
 from tieline.desk.state import DeskState
 from tieline.flow.record import Record, Records
 from tieline.node import read_words
@@ -31,7 +38,7 @@ def of_record(journal: Records, record: str) -> TraceView:
 
 
 def of_resource(state: DeskState, journal: Records, resource: str, desk: Desk, now_ns: int) -> TraceView:
-    """Return what led to what is in force on a resource; where nothing is, to its last command.
+    """Return what led to what is in force on a resource, and to its turn; where nothing is, to its last command.
 
     Raises:
         KeyError: There is no such resource.
@@ -43,8 +50,10 @@ def of_resource(state: DeskState, journal: Records, resource: str, desk: Desk, n
     starts = [batch.id for batch, _ in of_whole(state, resource, now_ns)] or in_force(state, row, now_ns)
     batch = int(state.commands.batch[row])
     starts = starts[:MOST_STARTS] or ([state.command_batches[batch]] if batch >= 0 else [])
+    if state.release_at_ns[row] > 0:  # let go, and told nothing new until its turn
+        starts = [state.releases[int(state.release_of[row])], *starts][:MOST_STARTS]
     mine = _Mine(state, resource, rows, desk)
-    found = [trace(journal, at, MOST_OF_START, 8, mine.concerns, MOST_EFFECTS) for at in starts]
+    found = [trace(journal, at, MOST_OF_START, 8, mine.concerns, MOST_EFFECTS, mine.causes_of) for at in starts]
     return read_words.joined([read_words.trace_view(one) for one in found if one is not None])
 
 
@@ -111,6 +120,14 @@ class _Mine:
             targets = thing.get("targets") or ()
             return not targets or not self._names.isdisjoint(targets)
         fact = from_record(record)
-        if isinstance(fact, CommandsIssued | CommandsReported):
+        if isinstance(fact, CommandsIssued | CommandsReported | ReleaseStaged):
             return bool(np.isin(fact.rows.array(), self._rows).any())
         return True
+
+    def causes_of(self, record: Record) -> Collection[str] | None:
+        """Return which causes of a record hold for these rows; None: all of them, or nobody wrote that down."""
+        fact = from_record(record)
+        if not isinstance(fact, CommandsIssued | ReleaseStaged) or fact.causes is None:
+            return None
+        held = fact.causes.held_for(np.isin(fact.rows.array(), self._rows))
+        return frozenset(record.caused_by[at] for at in held)

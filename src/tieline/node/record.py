@@ -29,7 +29,7 @@ from tieline.node.read_fleet import GridReading
 from tieline.times import MINUTE_NS
 
 BUDGET_BYTES = 256 * 2**20
-BYTES_A_ROW = 41
+BYTES_A_ROW = 49
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +47,8 @@ class Frame:
     base_w: NDArray[np.float32]
     strikes: NDArray[np.uint8]
     struck_ns: NDArray[np.int64]
+    rebounds_until_ns: NDArray[np.int64]
+    """Until when a row that was called pays back: what it takes meanwhile counts against the pool."""
     shares: dict[str, NDArray[np.float32]]
     available: dict[str, tuple[float, float]]
     grid: Mapping[str, GridReading]
@@ -85,6 +87,7 @@ class Recorder:
                 fleet.available_down_w.astype(small), fleet.energy_available_wh.astype(small), fleet.quality.copy(),
                 np.where(fleet.taken_at_ns > 0, (now_ns - fleet.taken_at_ns) / 1e9, np.nan).astype(small),
                 state.base_w.astype(small), state.responses.strikes.copy(), state.responses.last_ns.copy(),
+                state.rebounds_until_ns.copy(),
                 {name: pool.share_w.astype(small) for name, pool in pools.items()},
                 {name: pool.available for name, pool in pools.items()}, grid, dict(state.health), tuple(alarms),
             )
@@ -125,6 +128,7 @@ def state_at(live: DeskState, journal: Records, frame: Frame) -> DeskState:
     state.claims.expire(frame.at_ns)
     state.base_w[:] = frame.base_w
     state.responses.strikes[:], state.responses.last_ns[:] = frame.strikes, frame.struck_ns
+    state.rebounds_until_ns[:] = frame.rebounds_until_ns
     state.health.update(frame.health)
     return state
 

@@ -17,6 +17,7 @@ from msgspec import NODEFAULT, Struct
 from tieline.desk.facts import FACTS
 from tieline.links.grid.dnp3 import page as dnp3
 from tieline.links.grid.dnp3.binding import Binding
+from tieline.market.accuracy import accuracy_tests
 from tieline.market.participation import markets
 from tieline.market.product import product_rules
 from tieline.market.rule import baseline_rules
@@ -159,6 +160,11 @@ def baselines_page() -> str:
             if field not in ("id", "source", "certainty") and value not in (None, "", 0.0, ()):
                 shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
                 lines.append(f"| `{field}` | {shown} |")
+    lines += ["", "## Tests of a meter's baseline", "", "`tieline accuracy` holds each meter against them.", ""]
+    lines += ["| test | RRMSE at most | bias at most | source | certainty |", "|---|---|---|---|---|"]
+    for test in accuracy_tests():
+        bias = "not asked" if test.most_bias == float("inf") else f"{test.most_bias:.0%}"
+        lines.append(f"| `{test.id}` | {test.most_rrmse:.0%} | {bias} | {test.source} | {test.certainty} |")
     return "\n".join([*lines, ""])
 
 

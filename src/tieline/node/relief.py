@@ -47,6 +47,8 @@ EASES_TO, EASES_BY = 0.9, 0.5
 """And widens a limit no further than to this, and by this part of the way at a look: by then others draw than did."""
 EASES_FRAC = 0.05
 """A limit is widened where other load leaves this share more room: each move costs an operate and many commands."""
+REACHES = 1.5
+"""Where nothing breaks half beyond what devices draw, room is looked for up to so many times a limit on it."""
 
 
 @dataclass
@@ -180,9 +182,8 @@ class Dno:
         told_w = self.stage.scada.analog(self.stage.group_at(relief.feeder) + UNLIMITED)
         if told_w is None:
             return False
-        # No bound found says only that none lies within reach of what devices do now: the limit's own stands then.
-        found = self._bound(self.stage.territory.feeders.index(relief.feeder), relief.imports)
-        bounds_w = [relief.bound_w, *([] if found is None else [found[0]])]
+        at = self.stage.territory.feeders.index(relief.feeder)
+        bounds_w = [relief.bound_w, room_of(self.stage, at, relief.imports, relief.bound_w)]
         if not relief.imports:
             return told_w <= max(bounds_w)
         gives_w = self.stage.scada.analog(self.stage.group_at(relief.feeder + GENERATION))
@@ -199,25 +200,29 @@ class Dno:
         moves = (*relief.moved, *relief.eased)
         if now_ns < max((when for when, _ in moves), default=relief.begins_ns) + SETTLES_NS:
             return
-        # At its rating it is held to what it keeps now; else there is room where a wider limit would leave some.
-        keeps = KEEPS_FRAC if loading > KEEPS_FRAC else EASES_TO
-        found, was_wider = self._bound(at, relief.imports, keeps), relief.is_wider
-        if found is None:
+        found_w = self._goal_w(relief, at, loading)
+        if found_w is None:
             return
-        wider_w = (-1.0 if relief.imports else 1.0) * (found[0] - relief.bound_w)
-        far_w = EASES_FRAC * abs(relief.bound_w)
-        widens, relief.is_wider = wider_w > far_w and loading <= KEEPS_FRAC, wider_w > far_w
-        eases = widens and was_wider
+        eases = (-1.0 if relief.imports else 1.0) * (found_w - relief.bound_w) > 0.0
         # Where devices draw counts, too, and others run than did when the room was found: so a limit goes half the way
         # to a wider one, and is tightened where the feeder is at its rating, not where it might come to be.
-        if not eases and not (loading > KEEPS_FRAC and wider_w < 0.0):
-            return
-        bound_w = float(np.trunc(relief.bound_w + EASES_BY * (found[0] - relief.bound_w))) if eases else found[0]
+        bound_w = float(np.trunc(relief.bound_w + EASES_BY * (found_w - relief.bound_w))) if eases else found_w
         with suppress(LinkDown):  # the next look tries again
             when_ns, statuses = await self._tell(relief.feeder, bound_w, relief.imports)
             if is_taken(statuses):
                 relief.bound_w = bound_w
                 (relief.eased if eases else relief.moved).append((when_ns, bound_w))
+
+    def _goal_w(self, relief: Relief, at: int, loading: float) -> float | None:
+        """Return to where a limit is to move, or towards which: the room there is (W); None: it stays."""
+        toward = -1.0 if relief.imports else 1.0
+        # At its rating it is held to what it keeps now; else there is room where a wider limit would leave some.
+        if loading > KEEPS_FRAC:
+            found, relief.is_wider = self._bound(at, relief.imports), False
+            return None if found is None or toward * (found[0] - relief.bound_w) >= 0.0 else found[0]
+        room_w, was_wider = room_of(self.stage, at, relief.imports, relief.bound_w, EASES_TO), relief.is_wider
+        relief.is_wider = toward * (room_w - relief.bound_w) > EASES_FRAC * abs(relief.bound_w)
+        return room_w if relief.is_wider and was_wider else None
 
     async def _begin(self, at: int, now_ns: int) -> None:
         stage = self.stage
@@ -244,9 +249,9 @@ class Dno:
             )
         )  # fmt: skip
 
-    def _bound(self, at: int, imports: bool, keeps: float = KEEPS_FRAC) -> tuple[float, str] | None:
+    def _bound(self, at: int, imports: bool) -> tuple[float, str] | None:
         """Return how far a feeder's devices may go (W) for a loading, and what binds; None where nothing does."""
-        found = envelope_of(self.stage, at, imports, keeps)
+        found, _ = envelope_of(self.stage, at, imports)
         bound_w = found.low_w if imports else found.high_w
         if not np.isfinite(bound_w):
             return None
@@ -270,8 +275,13 @@ class Dno:
             relief.ends_ns = ends_ns
 
 
-def envelope_of(stage: Stage, at: int, imports: bool, keeps: float = KEEPS_FRAC) -> Envelope:
-    """Return how far the devices of a feeder may go now, towards drawing or towards giving."""
+def envelope_of(
+    stage: Stage, at: int, imports: bool, keeps: float = KEEPS_FRAC, reach_w: float | None = None
+) -> tuple[Envelope, float]:
+    """Return how far the devices of a feeder may go now, towards drawing or towards giving, and how far was looked (W).
+
+    That is half beyond what they do, or to `reach_w` where this is farther: all of them by the same factor.
+    """
     world, territory = stage.world, stage.territory
     assert world.network is not None and world.grid is not None
     solver, flow = world.network.flow_of(world.grid, at)
@@ -281,8 +291,30 @@ def envelope_of(stage: Stage, at: int, imports: bool, keeps: float = KEEPS_FRAC)
     place = int((territory.model_of_feeder[:at] == model).sum())
     toward_w = np.minimum(device_w, 0.0) if imports else np.maximum(device_w, 0.0)
     room_w = 0.5 * toward_w + (-1.0 if imports else 1.0)
+    if reach_w is not None:
+        room_w *= max(1.0, (reach_w - float(device_w.sum())) / float(room_w.sum()))
     source_pu = float(flow.voltage_pu[0, solver.model.source])
-    return envelope(solver, -world.base_load_w[sites], device_w, room_w, world.native_w(model)[place], source_pu, keeps)
+    base_w, native_w = -world.base_load_w[sites], world.native_w(model)[place]
+    return envelope(solver, base_w, device_w, room_w, native_w, source_pu, keeps), float((device_w + room_w).sum())
+
+
+def room_of(stage: Stage, at: int, imports: bool, bound_w: float, keeps: float = KEEPS_FRAC) -> float:
+    """Return how far the devices of a feeder may go from under a limit (W), or to where that was looked for.
+
+    That nothing breaks says that there is more room than was looked at, not that there is none. What is given is not
+    looked for beyond half more than now: with the sun that is behind a cloud, what listens to nobody comes back, too.
+    """
+    found, end_w = envelope_of(stage, at, imports, keeps)
+    bound = found.low_w if imports else found.high_w
+    if np.isfinite(bound):
+        return float(np.ceil(bound) if imports else np.floor(bound))
+    if imports and end_w > REACHES * bound_w:
+        farther, farther_w = envelope_of(stage, at, imports, keeps, REACHES * bound_w)
+        if not np.isfinite(farther.low_w):
+            end_w = farther_w
+        elif farther.low_w < end_w:  # else the feeder has no solution so far out, which says nothing of what is nearer
+            end_w = farther.low_w
+    return float(np.trunc(end_w))
 
 
 async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]) -> tuple[int, list[CommandStatus]]:

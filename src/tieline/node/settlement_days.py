@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from tieline.desk.facts import StatementMade, from_record
 from tieline.desk.obligation import ENERGY
+from tieline.desk.paid import Metered
 from tieline.desk.ports import Award
 from tieline.desk.prices import REAL_TIME, lacking
-from tieline.desk.settle import Metered, Owners, settle_day
+from tieline.desk.settle import Owners, settle_day
 from tieline.market.rule import baseline_rule
 from tieline.node.kept_readings import KeptReadings, named, unfit_says
 from tieline.node.metering import GENERATOR, LOAD, PROHIBITED, Meters

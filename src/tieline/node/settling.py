@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.facts import IntervalTracked
+from tieline.desk.paid import Metered
 from tieline.desk.ports import Award
-from tieline.desk.settle import Metered, Owners, Settlement, settle_day
+from tieline.desk.settle import Owners, Settlement, settle_day
 from tieline.node.metering import GENERATOR, LOAD
 from tieline.node.stage import POOL, Stage
 from tieline.node.statements import measured_day, record_refusal, record_statement, tracked_in

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, LineSettled, SettlementRefused, StatementMade, from_record
+from tieline.desk.paid import Metered
 from tieline.desk.ports import Award
-from tieline.desk.settle import Former, Metered, Settlement, amend, entries_of, line_of
+from tieline.desk.settle import Former, Settlement, amend, entries_of, line_of
 from tieline.flow.record import Records
 from tieline.ids import derive
 from tieline.market.baseline import Baseline, Event, compute

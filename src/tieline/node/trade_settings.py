@@ -69,8 +69,8 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
     """Hold settings of pools against their limits. Raises ConfigError naming path, value and limit."""
-    # A server keeps no temperatures; a rule that goes by them is for `tieline baseline`.
-    rules = {name: rule for name, rule in baseline_rules().items() if rule.pick != "nearest-temperature"}
+    # A server keeps no temperatures and no controls; a rule that goes by them is for `tieline baseline`.
+    rules = {name: rule for name, rule in baseline_rules().items() if not rule.needs}
     for name, pool in pools.items():
         at = f"$.pools.{name}"
         for key in ("load_rule", "generator_rule"):

@@ -201,8 +201,7 @@ def _tell_group(answer: dict[str, Any]) -> None:
         whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
         click.echo(f"  limit on {limit['resources']} of them{whole}: {ends} {_by(limit['by'])}")
     _tell_ended(answer)
-    award = answer["award"]
-    if award:
+    for award in answer["awards"]:
         price = f"at {award['price_per_mwh']:.2f} a MWh until {award['to']} ({award['id']} of {award['offer']})"
         click.echo(f"  awarded {award['power_w']:.0f} W of {award['product']} {price}")
     for called in answer["instructions"]:

@@ -14,6 +14,8 @@ from tieline.node.cli import main, show
 from tieline.node.verbs_products import OUT, settle, write_out
 
 FILE = click.Path(path_type=Path)
+MOST_DAYS = 45
+"""More days than that are told as a span; `--json` has them all."""
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 
 
@@ -43,9 +45,21 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
     for part in found.get("meters", [found]):
         if "meter" in part:
             click.echo(f"meter {part['meter']}: {part['total_kwh']:.4f} kWh")
-        click.echo(f"  days used: {', '.join(part['days']) or 'none, the rule looks at the event day alone'}")
+        click.echo(f"  days used: {_days(part['days'])}")
         for left in part["excluded"]:
             click.echo(f"  not {left['day']}: {left['why']}")
+        if model := part.get("model"):
+            click.echo(
+                f"  learnt from {model['learnt_hours']} hours, {model['coldest_c']:g} to {model['warmest_c']:g} degC; "
+                f"CVRMSE {model['cvrmse']:.1%}; off by {model['error']:.4f} kWh over these hours on its own days"
+            )
+        if met := part.get("comparison"):
+            click.echo(
+                f"  {met['called']} called beside {met['controls']} controls, compared on {met['days']} other days"
+            )
+            click.echo(
+                f"  standard error {_or_none(met['error'])} kWh; on those days {_or_none(met['placebo_error'])} kWh"
+            )
         word = "addend" if "addend" in part else "factor"
         click.echo(f"  {word} {part[word]:.7g}{', at its cap' if part['is_capped'] else ''}")
     for each in found["intervals"]:
@@ -55,6 +69,16 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
     click.echo(f"total {found['total_kwh']:.4f} kWh")
+
+
+def _days(days: list[str]) -> str:
+    if len(days) > MOST_DAYS:
+        return f"{len(days)} days from {min(days)} to {max(days)}"
+    return ", ".join(days) or "none, the rule looks at the event day alone"
+
+
+def _or_none(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
 
 
 @settle.command()

@@ -47,7 +47,9 @@ def placebo(
     """
     from tieline.node.analysis_placebo import Asked, placebo_of
 
-    asked = Asked(_hours(hours), _day("--from", first), _day("--until", last), day_type, rules, sizes, draws, seed)
+    asked = Asked(
+        read_hours(hours), read_day("--from", first), read_day("--until", last), day_type, rules, sizes, draws, seed
+    )
     found = placebo_of(asked, meter_file, zone, temperature_file)
     if as_json:
         show(found, True)
@@ -62,14 +64,16 @@ def placebo(
         click.echo(f"to take at {level} level: {rule or 'none'}")
 
 
-def _hours(text: str) -> tuple[int, int]:
+def read_hours(text: str) -> tuple[int, int]:
+    """Return two hours of a day. Raises ConfigError for what is none."""
     found = re.fullmatch(r"(\d{1,2})-(\d{1,2})", text, re.ASCII)
     if not found or not 0 <= int(found[1]) < int(found[2]) <= 24:
         raise ConfigError(f"--hours {text!r}: give two hours of a day such as 16-20")
     return int(found[1]), int(found[2])
 
 
-def _day(option: str, text: str) -> date:
+def read_day(option: str, text: str) -> date:
+    """Return a day. Raises ConfigError naming the option."""
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -14,7 +14,7 @@ from tieline.desk.apply import apply
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, IntervalTracked, from_record
 from tieline.desk.modes import feeder_of, mode_of
-from tieline.desk.obligation import award_at, calls_at, owed
+from tieline.desk.obligation import awards_at, calls_at, owed
 from tieline.desk.state import LAPSED, DeskState, EndedAsk
 from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
@@ -240,7 +240,6 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     own = of_whole(state, resource, past.at_ns)
     others = of_others(state, resource, past.at_ns)
     debt, calls = owed(state, resource, past.at_ns), calls_at(state, resource, past.at_ns)
-    award = award_at(state, resource, past.at_ns)
     because = [debt.because] if debt is not None else []
     return {
         "resource": resource,
@@ -264,10 +263,13 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
             for batch, alive in [*own, *others]
         ],
         "owed_w": None if debt is None else debt.power_w,
-        "award": None if award is None else {
-            "id": award.id, "offer": award.offer, "product": award.product, "power_w": award.power_w,
-            "price_per_mwh": award.price_per_mwh, "from": iso(award.start_ns), "to": iso(award.end_ns),
-        },
+        "awards": [
+            {
+                "id": award.id, "offer": award.offer, "product": award.product, "power_w": award.power_w,
+                "price_per_mwh": award.price_per_mwh, "from": iso(award.start_ns), "to": iso(award.end_ns),
+            }
+            for award in awards_at(state, resource, past.at_ns)
+        ],
         "instructions": [
             {
                 "id": call.id, "product": call.product, "power_w": call.power_w,

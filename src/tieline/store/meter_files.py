@@ -26,7 +26,10 @@ from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso, parse_iso, to_ns
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
 STEPS_NS = tuple(minutes * MINUTE_NS for minutes in (1, 5, 10, 15, 30, 60))
-EVENT_FIELDS = ("timezone", "start", "end", "other_event_days", "holidays", "temperature", "notified_at")
+EVENT_FIELDS = (
+    "timezone", "start", "end", "other_event_days", "holidays", "temperature", "notified_at", "controls",
+    "peak_load_kw", "firm_service_kw", "loss_factor", "population",
+)  # fmt: skip
 HEAD = 2
 """A CSV's first row of values stands in its second line."""
 MOST_KW = 1e6
@@ -54,6 +57,13 @@ class EventFile:
     holidays: frozenset[date]
     temperature: Path | None
     notified_ns: int | None
+    controls: Path | None = None
+    """Meters of customers that were not called."""
+    peak_load_kw: float | None = None
+    firm_service_kw: float | None = None
+    loss_factor: float = 1.0
+    population: int | None = None
+    """How many meters those of the file stand for."""
 
     @property
     def day(self) -> date:
@@ -88,17 +98,22 @@ def read_meters(path: Path) -> list[MeterSeries]:
 
 def read_warmest(path: Path, zone: ZoneInfo) -> dict[date, float]:
     """Return the highest temperature of each local day (degC). Raises ConfigError naming the row that is none."""
+    found: dict[date, float] = {}
+    for start_ns, value in zip(*(column.tolist() for column in read_celsius(path)), strict=True):
+        if value == value:
+            day = from_ns(start_ns).astimezone(zone).date()
+            found[day] = max(found.get(day, value), value)
+    return found
+
+
+def read_celsius(path: Path) -> tuple[Instants, Floats]:
+    """Return instants and temperatures (degC; NaN: empty) as they stand. Raises ConfigError naming a row at fault."""
     table = read_table(path, ("start", "celsius"), ())
     starts_ns, celsius = read_instants(path, table["start"]), read_numbers(path, table["celsius"], "celsius")
     odd = np.flatnonzero((celsius < -90.0) | (celsius > 65.0))
     if len(odd):
         raise ConfigError(f"{path}: row {odd[0] + HEAD}: celsius = {celsius[odd[0]]:g}: give -90 to 65 degC")
-    found: dict[date, float] = {}
-    for start_ns, value in zip(starts_ns.tolist(), celsius.tolist(), strict=True):
-        if value == value:
-            day = from_ns(start_ns).astimezone(zone).date()
-            found[day] = max(found.get(day, value), value)
-    return found
+    return starts_ns, celsius
 
 
 def read_column(path: Path, needed: tuple[str, ...], most: float) -> tuple[Instants, list[Floats]]:
@@ -143,15 +158,21 @@ def read_event(path: Path) -> EventFile:
     first, last = (from_ns(at).astimezone(zone).date() for at in (start_ns, end_ns - 1))
     if first != last:
         raise ConfigError(f"{path}: end = {iso(end_ns)}: give an event within one local day ({first})")
-    temperature = fields.get("temperature")
-    if temperature is not None and not isinstance(temperature, str):
-        raise ConfigError(f"{path}: temperature = {temperature!r}: give the name of a CSV or Parquet file")
+    beside: dict[str, Path | None] = {}
+    for name in ("temperature", "controls"):
+        told = fields.get(name)
+        if told is not None and not isinstance(told, str):
+            raise ConfigError(f"{path}: {name} = {told!r}: give the name of a CSV or Parquet file")
+        beside[name] = None if told is None else path.parent / told
     told = fields.get("notified_at")
     return EventFile(
         zone, start_ns, end_ns,
         _days(path, "other_event_days", fields), _days(path, "holidays", fields),
-        None if temperature is None else path.parent / temperature,
+        beside["temperature"],
         None if told is None else _instant(path, "notified_at", told, zone),
+        beside["controls"], _number(path, "peak_load_kw", fields, 0.0, MOST_KW),
+        _number(path, "firm_service_kw", fields, 0.0, MOST_KW), _number(path, "loss_factor", fields, 1.0, 2.0) or 1.0,
+        _count(path, "population", fields),
     )  # fmt: skip
 
 
@@ -177,6 +198,24 @@ def _instant(path: Path, name: str, value: object, zone: ZoneInfo) -> int:
     except ValueError:
         form = "ISO 8601 such as 2024-07-31T16:00:00-07:00"
         raise ConfigError(f"{path}: {name} = {value!r}: give {form}") from None
+
+
+def _number(path: Path, name: str, fields: dict[str, Any], least: float, most: float) -> float | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ConfigError(f"{path}: {name} = {value!r}: give {least:g} to {most:g}")
+    return float(value)
+
+
+def _count(path: Path, name: str, fields: dict[str, Any]) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000_000:
+        raise ConfigError(f"{path}: {name} = {value!r}: give a whole number, 1 to 1000000000")
+    return value
 
 
 def _days(path: Path, name: str, fields: dict[str, Any]) -> frozenset[date]:

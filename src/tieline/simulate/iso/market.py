@@ -11,6 +11,7 @@ re-declaration from the next step on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -247,20 +248,22 @@ class IsoMarket:
         price = self.prices(local.date()).get(start_ns)
         if price is None:
             return ()
-        made = []
+        sold: dict[tuple[str, str], list[ads.AwardRow]] = {}
         for award in self.awards.get(local.date(), ()):
             award_start_ns, _ = hour_ns(award.market_date, award.hour_ending, award.repeated_hour, self._zone)
-            if award_start_ns != hour_start_ns:
-                continue
-            mw = self._limited(award, price, start_ns)
-            uid = derive("instruction", award.award_uid, start_ns)
-            segment = ads.Segment(from_ns(start_ns), from_ns(end_ns), mw)
-            made.append(ads.Instruction(uid, award.resource, award.product, price, (segment,)))
+            if award_start_ns == hour_start_ns:
+                sold.setdefault((award.resource, award.product), []).append(award)
+        made = []
+        for (resource, product), awards in sold.items():
+            # A resource has one operating point, for all that it sold.
+            uid = derive("instruction", awards[0].award_uid, start_ns)
+            segment = ads.Segment(from_ns(start_ns), from_ns(end_ns), self._limited(resource, awards, price, start_ns))
+            made.append(ads.Instruction(uid, resource, product, price, (segment,)))
         return tuple(made)
 
-    def _limited(self, award: ads.AwardRow, price: float, start_ns: int) -> float:
-        wanted = max(award.mw, supplied(_curve(self.bids[award.bid_uid]), price))
-        declared = [each for each in self.seen.declared.get(award.resource, ()) if each.from_ns <= start_ns]
+    def _limited(self, resource: str, awards: list[ads.AwardRow], price: float, start_ns: int) -> float:
+        wanted = math.fsum(max(award.mw, supplied(_curve(self.bids[award.bid_uid]), price)) for award in awards)
+        declared = [each for each in self.seen.declared.get(resource, ()) if each.from_ns <= start_ns]
         return round(min(wanted, max(declared[-1].up_mw, 0.0)) if declared else wanted, 6)
 
     # --- what participants ask and say --------------------------------------------------------------------------------

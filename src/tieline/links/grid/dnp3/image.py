@@ -34,7 +34,7 @@ class Image:
         self._binding = binding
         self._groups = tuple(groups)
         self._events = events
-        self._primed = False
+        self._primed = self._was_read = False
         self._tables: dict[int, dict[int, AnalogPoint | BinaryPoint]] = {_BI: {}, _BO: {}, _AI: {}, _AO: {}}
         self.show(None, {}, frozenset(), 0)
 
@@ -52,12 +52,13 @@ class Image:
         Each change beyond its deadband becomes an event at its source's time.
         """
         views = {view.resource: view for view in snapshot.groups} if snapshot else {}
-        record = self._primed
+        record = self._primed or self._was_read
         for group in self._groups:
             marks = {"@pending": group.resource in pending, "@lapsed": group.resource in lapsed}
             self._show_inputs(group, snapshot, views.get(group.resource), marks, now_ns, record)
             self._show_outputs(group, outputs, now_ns, record)
-        # A master learns the first values from its integrity poll: no event tells of a change that never was.
+        # A master learns the first values from its integrity poll: no event tells of a change that never was. One that
+        # polled before we knew them, as we had just begun, learns from events that what it saw as unknown is known.
         self._primed = self._primed or snapshot is not None
 
     def _show_inputs(
@@ -137,6 +138,7 @@ class Image:
             UnknownObject: A group or variation that we don't hold.
             ParameterError: A range in which we hold nothing.
         """
+        self._was_read = True
         blocks: list[bytes] = []
         for header in headers:
             if header.group == _CLASS and header.variation == 1:

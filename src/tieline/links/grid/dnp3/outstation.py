@@ -91,6 +91,7 @@ class Dnp3Outstation:
         known = list(asks)
         for association in self._associations.values():
             association.take_up(known)
+            self._show(association)  # a master that was only waiting for our port sees at once what still stands
 
     async def stop(self) -> None:
         """Close the port and every connection. Claims end by their leases."""
