@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import structlog
 
+from tieline.errors import LinkDown
 from tieline.node.market_days import MarketDays
 from tieline.node.relief import grid_report
 from tieline.node.report import broke, journal_end, losses, report
@@ -74,7 +75,11 @@ async def live(
 async def _play(stage: Stage, when: Timing, seed: int, say: Callable[[str], None]) -> None:
     keep_owners(stage, seed)
     MarketDays(stage, seed, say).start()
-    await Story(stage, when, say).play()
+    try:
+        await Story(stage, when, say).play()
+    except LinkDown as error:
+        say(f"the story is not played: {error}")
+        raise
 
 
 async def play_on_wire(
