@@ -41,7 +41,7 @@ def test_the_names_that_are_checked_are_those_of_the_scenarios() -> None:
     [
         (["--headless", "--devices", "5000000"], "--devices 5000000: give 1000000 at most"),
         (["--devices", "1000001"], "--devices 1000001: give 1000000 at most"),
-        (["--headless", "--wire", "--devices", "5000"], "--devices 5000: give 2000 at most with --wire"),
+        (["--headless", "--wire", "--devices", "5001"], "--devices 5001: give 5000 at most with --wire"),
     ],
 )
 def test_more_devices_than_were_ever_played_are_refused_with_the_limit(how: list[str], says: str) -> None:
