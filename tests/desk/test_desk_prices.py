@@ -78,8 +78,8 @@ def test_a_real_time_price_of_an_hour_stands_for_its_twelve_intervals_and_gaps_a
         ({"step_s": 300}, "step_s", "3600"),
         ({"price_per_mwh": [1.0]}, "start_ns", "1 to 20000 of each"),
         ({"start_ns": [T0, T0]}, "start_ns", "one price for each step"),
-        ({"start_ns": [T0, T0 + 1]}, "start_ns[1]", f"a multiple of {HOUR_NS} ns"),
-        ({"start_ns": [T0, -HOUR_NS]}, "start_ns[1]", f"a multiple of {HOUR_NS} ns"),
+        ({"start_ns": [T0, T0 + 1]}, "start_ns[1]", f"a multiple of {HOUR_NS} ns at step_s 3600"),
+        ({"start_ns": [T0, -HOUR_NS]}, "start_ns[1]", f"a multiple of {HOUR_NS} ns at step_s 3600"),
         (
             {"start_ns": [T0 + 370 * DAY_NS, T0 + 371 * DAY_NS]},
             "start_ns[1]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import httpx
@@ -34,6 +35,15 @@ def test_a_credential_needs_a_name_that_settings_can_hold(name: str) -> None:
     assert run.exit_code == 2
     assert f"NAME = {name!r}: give 1 to 128 of" in run.stderr
     assert "secret" not in run.stdout
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_a_credential_says_next_is_toml_that_settings_take(tmp_path: Path, as_json: bool) -> None:
+    run = CliRunner().invoke(main, ["credential", "ven-1", *(["--json"] if as_json else [])])
+    text = json.loads(run.stdout)["next"] if as_json else run.stdout.partition("next: ")[2]
+    (tmp_path / "tieline.toml").write_text(text + "\n")
+    (link,) = load_config(tmp_path / "tieline.toml").links.openadr
+    assert [client.id for client in link.clients] == ["ven-1"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_binding_is_read_from_toml_with_the_layout_that_it_leaves_out() -> Non
         (("GRID_EMERGENCY", "SAFETY"), "SAFETY"),
         (("max_inject_w = 5e6", "max_inject_w = -1"), r"\$\.groups\[0\]"),
         (("keep_alive_s = 30", "keep_alive_s = 0"), "keep_alive_s"),
-        (("at = 0", "at = 65530"), "65535"),
+        (("at = 0", "at = 65530"), r"\$\.groups\[0\]\.at = 65530: pool:north would .* give 0 to 65520, or spread"),
         (("address = 10", "address ="), "dnp3 binding"),
     ],
 )

@@ -13,7 +13,7 @@ from tieline.links.grid.dnp3 import association, panel
 from tieline.links.grid.dnp3.binding import Binding
 from tieline.links.grid.dnp3.page import STATUSES, markdown
 from tieline.links.grid.dnp3.words import STATUS_OF
-from tieline.node.runtime import snapshot_of
+from tieline.node.snapshot import Groups, snapshot_of
 
 PAGE = markdown(Binding(0, (), ()))
 
@@ -72,6 +72,7 @@ def test_every_status_that_an_answer_can_carry_is_explained() -> None:
 
 def test_the_desk_fills_every_point_that_the_layout_shows() -> None:
     """A point that no snapshot holds would be 0 with COMM_LOST for ever, whatever the page says of it."""
-    (view,) = snapshot_of(batteries(), ["pool:north"], START_NS).groups
+    state = batteries()
+    (view,) = snapshot_of(state, Groups(state.fleet, ["pool:north"]), START_NS).groups
     shown = {one.shows for one in (*Binding(0, (), ()).analog, *Binding(0, (), ()).binary)}
     assert {key for key in shown if not key.startswith("@")} <= view.values.keys()

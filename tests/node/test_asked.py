@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from click.testing import CliRunner
 
 from tieline.node.asked import SCENARIO_NAMES
@@ -33,3 +34,17 @@ def test_a_refusal_loads_neither_the_world_nor_a_database() -> None:
 
 def test_the_names_that_are_checked_are_those_of_the_scenarios() -> None:
     assert set(SCENARIOS) == set(SCENARIO_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        (["--headless", "--devices", "5000000"], "--devices 5000000: give 1000000 at most"),
+        (["--devices", "1000001"], "--devices 1000001: give 1000000 at most"),
+        (["--headless", "--wire", "--devices", "5001"], "--devices 5001: give 5000 at most with --wire"),
+    ],
+)
+def test_more_devices_than_were_ever_played_are_refused_with_the_limit(how: list[str], says: str) -> None:
+    done = CliRunner().invoke(main, ["demo", *how])
+    assert done.exit_code == 2
+    assert says in done.stderr

@@ -61,3 +61,22 @@ def test_a_frame_without_its_library_names_the_fix(day, monkeypatch: pytest.Monk
 def test_a_day_that_cannot_be_is_refused_before_it_is_run(how: dict, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         tieline.demo(**how)
+
+
+def test_a_run_that_is_refused_leaves_the_last_one_as_it_was(day) -> None:
+    before = day.report
+    for duration, says in (("5x", "--for '5x'"), ("5m", "give 60m or more"), ("2d", "1d at most")):
+        with pytest.raises(ConfigError, match=says):
+            day.run(duration)
+    assert day.report is before
+    assert len(day.resources) == 60
+    assert day.why("battery-000001")["resource"] == "battery-000001"
+
+
+def test_equal_runs_have_equal_reports_here_and_as_json(day) -> None:
+    """NaN is equal to nothing: where JSON has null, Python has None."""
+    import json
+
+    text = json.dumps(day.report, default=str, allow_nan=False)
+    assert json.loads(text) == json.loads(json.dumps(day.report, default=str))
+    assert day.report == day.report | {"seed": 4}

@@ -124,7 +124,7 @@ BAD = {
     "dnp3 host": (dnp3().replace("groups", 'host = " "\ngroups'), "$.links.dnp3[0].host"),
     "journal's url": ('[journal]\nurl = "sqlite:///x"\n', "$.journal.url"),
     "journal's password": ('[journal]\nurl = "postgresql://u:p@h/x"\n', "$.journal.url"),
-    "dnp3 index": (dnp3(at=70000), "$.links.dnp3[0]"),
+    "dnp3 index": (dnp3(at=70000), "$.links.dnp3[0].groups[0].at"),
     "dnp3 master reads what is not shown": (dnp3(reads="feeder-2"), "$.links.dnp3[0].masters[0]"),
     "dnp3 ceiling": (dnp3(more=', ceiling = "SAFETY"'), "$.links.dnp3[0].masters[0]"),
     "dnp3 master that is no peer": (dnp3().replace('name = "dno"\nc', 'name = "tso"\nc'), "$.links.dnp3[0].masters[0].name"),
@@ -231,6 +231,8 @@ def test_with_json_a_refusal_is_an_object_with_field_value_and_limit(works: Path
     code, said = asked("why", "battery-1", "--at", "noon", "--data", str(works), "--json")
     assert (code, said["field"], said["value"]) == (2, "--at", "noon")
     assert said["limit"].startswith("give ISO 8601")
+    code, said = asked("why", "battery-1", "--at", "", "--data", str(works), "--json")
+    assert (code, said["field"]) == (2, "--at"), "an instant that a script left empty is none that was left out"
     code, said = asked("why", "nobody", "--data", str(works), "--json")
     assert (code, said["field"], said["value"]) == (2, "resource", "nobody")
     code, said = asked("export", "Nothing", "x.csv", "--data", str(works), "--json")

@@ -124,7 +124,9 @@ def test_two_people_are_needed_from_the_size_that_the_settings_say(tmp_path: Pat
         ("[pools.pool-1]\nload_rule = 'guess'", "load_rule 'guess' at $.pools.pool-1.load_rule: give one of aemo"),
         ("[pools.pool-1]\nload_rule = 'caiso-weather-match'", "load_rule 'caiso-weather-match' at $.pools.pool-1.load_rule: give one"),
         ("[pools.pool-1]\nreadings_wait_h = -1.0", "readings_wait_h -1 at $.pools.pool-1.readings_wait_h: give 0 to 1440"),
-        ("[pools.pool-1]\nshare = 1", "unknown field `share` - at `$.pools[...]`"),
+        ("[pools.pool-1]\nshare = 1", "unknown field `share` - at `$.pools.pool-1`"),
+        ("[pools.pool-1]\n[pools.pool-2]\noperator_frac = 'x'", "got `str` - at `$.pools.pool-2.operator_frac`"),
+        ("[[peers]]\nname = 'a'\nresources = []\n[[peers]]\nname = 'b'\nport = 1", "unknown field `port` - at `$.peers[1]`"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_refuses_the_start_and_names_its_path(tmp_path: Path, settings: str, says: str) -> None:

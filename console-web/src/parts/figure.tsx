@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact';
 export function Figure({ label, value, note, title, children }: { label: string; value: ComponentChildren; note?: ComponentChildren; title?: string; children?: ComponentChildren }) {
   return (
     <section class="figure" title={title}>
-      <h3>{label}</h3>
+      <h2>{label}</h2>
       <p class="value">{value}</p>
       {children}
       {note && <p class="note">{note}</p>}

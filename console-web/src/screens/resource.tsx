@@ -215,8 +215,8 @@ function Acts({ view }: { view: View }) {
   const [minutes, setMinutes] = useState('60');
   const [because, setBecause] = useState('');
   const [problem, setProblem] = useState('');
-  const act = (path: string, body?: unknown, done?: string) => post<{ done?: boolean; payload?: string }>(`/resources/${encodeURIComponent(view.id)}/${path}`, body)
-    .then((answer) => { setOpen(false); setProblem(''); toast.value = answer.payload ? WAITS : done ?? 'Done and recorded.'; }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
+  const act = (path: string, body?: unknown, done?: string) => post<{ done?: boolean; payload?: string; says?: string }>(`/resources/${encodeURIComponent(view.id)}/${path}`, body)
+    .then((answer) => { setOpen(false); setProblem(''); toast.value = answer.payload ? WAITS : answer.says ? `Recorded; ${answer.says}.` : done ?? 'Done and recorded.'; }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
   const mine = view.claims.some((claim) => claim.source === 'console');
   return (
     <div class="acts">

@@ -176,12 +176,12 @@ def _require_nothing(body: bytes) -> None:
 
 
 async def _as_of(desk: Desk, request: Request, acts: bool) -> Desk:
-    """Return the desk, or where `as_of` names a past instant (ns) the desk as it was known then."""
+    """Return the desk, or where `as_of` names a past instant the desk as it was known then."""
     if "as_of" not in request.query_params:
         return desk
     if acts:
         raise Problem(422, "the past can't be changed", field="as_of")
-    at_ns = Call(desk, request, None).number("as_of", 0, 0, 2**62)
+    at_ns = Call(desk, request, None).instant("as_of")
     return dataclasses.replace(desk, reader=good(await desk.reader.at(at_ns)))
 
 

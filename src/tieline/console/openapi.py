@@ -26,7 +26,8 @@ _PROBLEM = {
 
 _AS_OF = {
     "name": "as_of", "in": "query", "required": False, "schema": {"type": "string"},
-    "description": "ns since 1970: the view as it was known then; `/api/v1/past` says which instants are kept",
+    "description": "ns since 1970, or ISO 8601 with an offset: the view as it was known then; `/api/v1/past` says "
+    "which instants are kept",
 }  # fmt: skip
 
 

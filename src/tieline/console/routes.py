@@ -11,6 +11,7 @@ from tieline.console.accounts_api import ACCOUNT_ROUTES
 from tieline.console.auth.roles import Action, may
 from tieline.console.auth.second import Held, Waiting
 from tieline.console.auth.sessions import Who
+from tieline.console.done import Done, done, done_to_devices
 from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
 from tieline.console.trading_api import TRADING_ROUTES
@@ -32,14 +33,6 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     to: str
 
 
-class Done(Struct, frozen=True):
-    """It is done and recorded; `claim` names what it became, where it became something."""
-
-    done: bool
-    claim: str = ""
-    revision: int = 0
-
-
 class Confirm(Struct, frozen=True, forbid_unknown_fields=True):
     """The SHA-256 of the act as it was shown: what was asked and nothing else is done."""
 
@@ -51,11 +44,6 @@ class Pressed(Struct, frozen=True, forbid_unknown_fields=True):
 
     pressed: bool
     because: str
-
-
-def _done(answer: Any) -> Done:
-    good(answer)
-    return Done(True, getattr(answer, "claim", ""), getattr(answer, "revision", 0))
 
 
 async def _shell(call: Call) -> v.Shell:
@@ -163,7 +151,7 @@ async def _readings(call: Call) -> Ingested:
 
 
 async def _acknowledge(call: Call) -> Done:
-    return _done(await call.desk.operator.acknowledge(call.path("alarm"), call.name))
+    return done(await call.desk.operator.acknowledge(call.path("alarm"), call.name))
 
 
 async def _compose(call: Call) -> d.EventView:
@@ -190,11 +178,11 @@ async def _extend(call: Call) -> d.EventView:
 
 
 async def _owner_limit(call: Call) -> Done:
-    return _done(await call.desk.operator.owner_limit(call.path("resource"), call.body, call.name))
+    return done_to_devices(call, await call.desk.operator.owner_limit(call.path("resource"), call.body, call.name))
 
 
 async def _owner_release(call: Call) -> Done:
-    return _done(await call.desk.operator.owner_limit(call.path("resource"), None, call.name))
+    return done(await call.desk.operator.owner_limit(call.path("resource"), None, call.name))
 
 
 async def _earned(call: Call) -> list[v.OwnerMoney]:
@@ -213,30 +201,30 @@ async def _step(call: Call, to: str) -> d.EventView:
 async def _limit(call: Call) -> Done:
     if len(call.body.because) > MOST_BECAUSE:
         raise Problem(422, "a reason is short", field="because", limit=f"up to {MOST_BECAUSE} characters")
-    return _done(await call.desk.operator.limit(call.path("resource"), call.body, call.name))
+    return done_to_devices(call, await call.desk.operator.limit(call.path("resource"), call.body, call.name))
 
 
 async def _release(call: Call) -> Done:
-    return Done(await call.desk.operator.release(call.path("resource"), call.name))
+    return Done(bool(good(await call.desk.operator.release(call.path("resource"), call.name))))
 
 
 async def _opt_out(call: Call) -> Done:
-    return _done(await call.desk.operator.opt(call.path("resource"), True, call.name))
+    return done_to_devices(call, await call.desk.operator.opt(call.path("resource"), True, call.name))
 
 
 async def _opt_in(call: Call) -> Done:
-    return _done(await call.desk.operator.opt(call.path("resource"), False, call.name))
+    return done(await call.desk.operator.opt(call.path("resource"), False, call.name))
 
 
 async def _kill(call: Call) -> Done:
     if not 0 < len(call.body.because.strip()) <= MOST_BECAUSE:
         raise Problem(422, "the switch moves with a reason", field="because", limit=f"1 to {MOST_BECAUSE} characters")
-    return _done(await call.desk.operator.kill(call.body.pressed, call.name))
+    return done(await call.desk.operator.kill(call.body.pressed, call.name))
 
 
 async def _set_mode(call: Call) -> Done:
     feeder, body = call.path("feeder"), call.body
-    return _done(await call.desk.operator.set_mode(feeder, body.mode, body.because, call.name))
+    return done(await call.desk.operator.set_mode(feeder, body.mode, body.because, call.name))
 
 
 async def _waiting(call: Call) -> list[Waiting]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from tieline.console.auth.second import SecondPerson
 from tieline.console.auth.sessions import Sessions, Who
 from tieline.console.problems import Problem
 from tieline.desk.screens import Intake, Operator, Reader, Trader
+from tieline.times import parse_iso
 
 
 @dataclass
@@ -64,6 +66,24 @@ class Call:
         if not least <= value <= most:
             raise Problem(422, f"{key} is out of range", field=key, value=text[:80], limit=f"{least} to {most}")
         return value
+
+    def instant(self, key: str) -> int:
+        """Return an instant of the query, given as ns since 1970 or as ISO 8601 with an offset.
+
+        Raises:
+            Problem: 422 naming it where it is neither, or outside what is kept.
+        """
+        text = self.request.query_params.get(key, "")
+        if text.removeprefix("-").isdigit():
+            return self.number(key, 0, 0, 2**62)
+        limit = "ns since 1970, or ISO 8601 with an offset such as 2022-08-17T21:00:00Z"
+        for said in (text, text.replace(" ", "+")):  # a query's `+` that was not escaped came as a space
+            with suppress(ValueError):
+                at_ns = parse_iso(said)
+                if at_ns < 0:
+                    raise Problem(422, f"{key} is before 1970", field=key, value=text[:80], limit=limit)
+                return at_ns
+        raise Problem(422, f"{key} is no instant", field=key, value=text[:80], limit=limit)
 
     def word(self, key: str, words: Sequence[str]) -> str:
         """Return a word of the query, empty where it is missing. Raises Problem 422 where it is none of them."""

@@ -97,7 +97,12 @@ def _no_step(sent: SendPrices, now_ns: int) -> Refusal | None:
     step_ns = sent.step_s * SECOND_NS
     for at, (start_ns, price) in enumerate(zip(sent.start_ns, sent.price_per_mwh, strict=True)):
         if start_ns % step_ns or not 0 <= start_ns < 2**62:
-            return Refusal("no step begins then", f"start_ns[{at}]", str(start_ns), f"a multiple of {step_ns} ns")
+            return Refusal(
+                "no step begins then",
+                f"start_ns[{at}]",
+                str(start_ns),
+                f"a multiple of {step_ns} ns at step_s {sent.step_s}",
+            )
         if start_ns > now_ns + MOST_AHEAD_NS:
             limit = f"at most {MOST_AHEAD_NS // DAY_NS} days ahead, up to {iso(now_ns + MOST_AHEAD_NS)}"
             return Refusal("too far ahead", f"start_ns[{at}]", str(start_ns), limit)

@@ -259,7 +259,7 @@ class Operator(Protocol):
         """Limit a resource."""
         ...
 
-    async def release(self, resource: str, by: str) -> bool:
+    async def release(self, resource: str, by: str) -> bool | Refusal:
         """Take the operator's limit back, and return whether there was one."""
         ...
 

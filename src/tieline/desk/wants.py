@@ -6,6 +6,8 @@ off take turns, those that wanted power as the limit came first, and of the othe
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,7 +80,7 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     # One that was told to stop and runs on by its own timer is not on: it goes.
     on, has_waited = (draw_w[at] > 0.5 * size_w) & ~held_off & ~serves, now_ns - since_ns >= TURN_NS
     fresh = ~held_off & ~serves & alive[at] & (now_ns - since_ns < STARTS_NS)
-    lot = np.random.default_rng(now_ns // TURN_NS).random(len(fleet))[rows[at]]
+    lot = _lots(now_ns // TURN_NS, len(fleet))[rows[at]]
     on_w, tried_w = float(size_w[on].sum()), float(size_w[fresh & ~on & ~known].sum())
     # Who ran for a turn makes room, nobody else: what has just begun goes on for minutes whatever it is told.
     ran_w = float(size_w[on & has_waited].sum())
@@ -94,6 +96,14 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     wants_w[at] = np.select([on | due, group <= 4], [size_w, mean_w], 0.0)
     order: NDArray[np.int64] = at[np.lexsort((lot, group))]
     return wants_w, order
+
+
+@lru_cache(maxsize=2)
+def _lots(turn: int, count: int) -> Floats:
+    """Return the lot of each row at a turn; drawn once, as every limited group of a beat asks for it."""
+    found = np.random.default_rng(turn).random(count)
+    found.flags.writeable = False
+    return found
 
 
 def beyond_w(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.fleet.beneath import Beneath
 from tieline.resource.batch import Readings
 from tieline.resource.hold import MIN_HOLD_S
 from tieline.resource.identity import GROUP_KINDS, Fuel, Kind, Purpose
@@ -96,6 +97,7 @@ class Fleet:
         self.parents = parents
         self._group_at = {group.id: index for index, group in enumerate(self.groups)}
         self._leaves: dict[int, Rows] = {}
+        self._beneath: Beneath | None = None
         self._enrolled: dict[int, Rows] = {}
         count = len(self.ids)
         self.quality = np.full(count, int(Quality.NOT_TOPICAL), np.uint32)
@@ -194,12 +196,9 @@ class Fleet:
         group = self.groups[index]
         if group.kind not in GROUP_KINDS or group.purpose not in self.parents:
             return np.zeros(0, np.int32)
-        beneath = np.zeros(len(self.groups) + 1, np.bool_)  # the last entry stands for "no parent"
-        beneath[index] = True
-        for at, other in enumerate(self.groups):
-            if other.parent >= 0 and beneath[other.parent]:
-                beneath[at] = True
-        return np.flatnonzero(beneath[self.parents[group.purpose]]).astype(np.int32)
+        if self._beneath is None:
+            self._beneath = Beneath([other.parent for other in self.groups], self.parents)
+        return self._beneath.rows(index, group.purpose)
 
     # --- readings ------------------------------------------------------------------------------------------------
 

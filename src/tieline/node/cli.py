@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 
 from tieline import __version__
 from tieline.errors import ConfigError, Error
+from tieline.node.plain import finite
 
 _WELCOME = """Tieline: one resource, from market to device.
 
@@ -86,21 +86,10 @@ def main(ctx: click.Context, debug: bool) -> None:
 def show(value: dict[str, Any], as_json: bool) -> None:
     """Print a result: one JSON object, or `name: value` lines."""
     if as_json:
-        click.echo(json.dumps(_finite(value), default=str, allow_nan=False))
+        click.echo(json.dumps(finite(value), default=str, allow_nan=False))
         return
     for key, item in value.items():
         click.echo(f"{key}: {json.dumps(item, default=str) if isinstance(item, (dict, list)) else item}")
-
-
-def _finite(value: Any) -> Any:
-    """Return a value as JSON can hold it: what is no number (NaN, inf) becomes null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
 
 
 SEED = click.IntRange(0, 2**63 - 1)
@@ -159,7 +148,7 @@ def demo(
     _fitting(ctx, headless, wire)
     devices = (200 if wire else 10_000) if devices is None else devices
     paced, most = (speed if wire or not headless else None), MOST_SPEED_ON_WIRE if wire else MOST_SPEED
-    require_playable(devices, scenario, duration if headless else None, paced, most)
+    require_playable(devices, scenario, duration if headless else None, paced, most, wire)
     from tieline.node import demo as player  # seconds of it: what is refused, is refused before
 
     player.quiet()

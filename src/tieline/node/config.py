@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +14,7 @@ from tieline.console.auth.oidc import OidcSettings
 from tieline.errors import ConfigError
 from tieline.ids import NAME, is_name
 from tieline.node.link_settings import LinkSettings, check_zone
+from tieline.node.named_path import named_in
 from tieline.node.trade_settings import LimitSettings, PoolSettings, check_limits, check_pools
 from tieline.resource.batch import AHEAD_NS
 from tieline.resource.level import Level
@@ -170,12 +172,14 @@ def load_config(path: Path) -> Settings:
     Raises:
         ConfigError: No file, no TOML, an unknown key, or a value outside its limits: named by path.
     """
+    raw: Any = {}
     try:
-        settings = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Settings)
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = msgspec.convert(raw, Settings)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no settings: run `tieline init {path.parent}`") from None
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_placed(str(error))}") from None
+        raise ConfigError(f"{path}: {_placed(named_in(raw, str(error), Settings))}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     if not 0 <= settings.port <= 65_535:

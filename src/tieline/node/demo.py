@@ -19,10 +19,11 @@ from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, require_speed
 from tieline.node.asked import parse_duration as parse_duration
 from tieline.node.config import write_example
 from tieline.node.frame import write_resources
+from tieline.node.plain import finite
 from tieline.node.relief import grid_report
 from tieline.node.report import broke, journal_end, losses, report
 from tieline.node.settling import settle
-from tieline.node.stage import raise_stage, scenario
+from tieline.node.stage import raise_stage, scenario, shown_words
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.story import Story
 from tieline.node.timing import timing
@@ -34,10 +35,13 @@ from tieline.simulate.network import Network
 from tieline.store.registry import save
 
 
-def quiet() -> None:
-    """Let only warnings and worse reach standard error, one plain line each."""
+def quiet(least: int = logging.ERROR) -> None:
+    """Let only what is `least` or worse reach standard error, one plain line each.
+
+    A demonstration makes faults on purpose, which warnings would tell of; a server tells of them.
+    """
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         processors=[structlog.processors.add_log_level, structlog.processors.KeyValueRenderer()],
         logger_factory=structlog.PrintLoggerFactory(file=__import__("sys").stderr),
     )
@@ -66,6 +70,8 @@ def run_headless(
                     raise ConfigError(f"--data {home}: holds a journal already: give a new folder")
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
                 stage.twin = Twin(stage.world, stage.meters)
+                if words := shown_words(stage.territory):
+                    say(f"the outstation: {words}")
                 save(stage.territory.fleet, home / "registry.bin")
                 write_example(home / "tieline.toml")
                 story, owners = Story(stage, when, say), keep_owners(stage, seed)
@@ -87,7 +93,7 @@ def run_headless(
                 await stage.node.group.drained()  # what devices answered last is recorded, too
                 result |= journal_end(stage)
                 stage.node.journal.close()
-                return result
+                return dict(finite(result))
 
     return run_virtual(main, Network(faulty_route(STREAM_FAULTS[what.name], seed, seen)))
 
@@ -118,4 +124,5 @@ def run_wire(
 
     require_speed(speed, MOST_SPEED_ON_WIRE)
     with tempfile.TemporaryDirectory() as folder:
-        return uvloop.run(play_on_wire(devices, seed, scenario_name, speed, duration_ns, say, Path(folder)))
+        played = play_on_wire(devices, seed, scenario_name, speed, duration_ns, say, Path(folder))
+        return dict(finite(uvloop.run(played)))

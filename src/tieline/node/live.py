@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import structlog
 
+from tieline.errors import LinkDown
 from tieline.node.market_days import MarketDays
 from tieline.node.relief import grid_report
 from tieline.node.report import broke, journal_end, losses, report
 from tieline.node.settling import settle
-from tieline.node.stage import Stage, raise_stage, require_devices, scenario
+from tieline.node.stage import Stage, raise_stage, require_devices, scenario, shown_words
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.stage_web import stage_sources
 from tieline.node.story import Story
@@ -59,6 +60,8 @@ async def live(
                 say=say,
             )
             say(f"DNP3 outstation on 127.0.0.1:{stage.outstation.port}; Ctrl-C ends it, nothing is left behind")
+            if words := shown_words(stage.territory):
+                say(f"the outstation: {words}")
             supervisor.spawn(_play(stage, when, seed, say), "story")
             try:
                 with at_enter(console.doors.tell_all) as has_terminal:
@@ -72,7 +75,11 @@ async def live(
 async def _play(stage: Stage, when: Timing, seed: int, say: Callable[[str], None]) -> None:
     keep_owners(stage, seed)
     MarketDays(stage, seed, say).start()
-    await Story(stage, when, say).play()
+    try:
+        await Story(stage, when, say).play()
+    except LinkDown as error:
+        say(f"the story is not played: {error}")
+        raise
 
 
 async def play_on_wire(

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from tieline.errors import ConfigError
-from tieline.node.asked import LEAST_DEVICES
+from tieline.node.asked import LEAST_DEVICES, require_devices, require_length
 from tieline.node.demo import parse_duration, quiet, run_headless
 from tieline.node.frame import Frame
 from tieline.node.stage import scenario as scenario_of
@@ -27,28 +27,33 @@ class Day:
         for name, value, least in (("devices", devices, LEAST_DEVICES), ("seed", seed, 0)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigError(f"{name} = {value!r}: give a whole number, {least} or more")
+        require_devices(devices)
         scenario_of(scenario)
         self._how = (devices, seed, scenario)
         self._folder = tempfile.TemporaryDirectory(prefix="tieline-")
-        self._runs = 0
+        self._tries = self._run = 0
         self.report: dict[str, Any] = {}
 
     @property
     def folder(self) -> Path:
         """Where journal and registry of the last run are."""
-        return Path(self._folder.name) / str(self._runs)
+        return Path(self._folder.name) / str(self._run)
 
     def run(self, duration: str = "1d") -> dict[str, Any]:
-        """Play the day and return its report. Raises ConfigError for a wrong duration or scenario."""
+        """Play the day and return its report. Raises ConfigError for a wrong duration; the last run stands then."""
         quiet()
         devices, seed, scenario = self._how
-        self._runs += 1
-        self.report = run_headless(devices, seed, scenario, parse_duration(duration), lambda line: None, self.folder)
+        length_ns = parse_duration(duration)
+        require_length(length_ns)
+        self._tries += 1  # a folder is used once, by a run that broke off, too
+        folder = Path(self._folder.name) / str(self._tries)
+        self.report = run_headless(devices, seed, scenario, length_ns, lambda line: None, folder)
+        self._run = self._tries
         return self.report
 
     def why(self, resource: str, at: str | None = None) -> dict[str, Any]:
         """Return who controls a resource at an instant (ISO 8601), and why."""
-        return why(self._ran(), load(self.folder / "registry.bin"), resource, parse_iso(at) if at else None)
+        return why(self._ran(), load(self.folder / "registry.bin"), resource, None if at is None else parse_iso(at))
 
     @property
     def resources(self) -> Frame:

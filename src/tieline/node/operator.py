@@ -131,8 +131,10 @@ class NodeOperator:
         last = self.node.state.versions.get((source, program, resource, quantity.value), 0)
         return max(self.node.clock.now_ns(), last + 1)
 
-    async def release(self, resource: str, by: str) -> bool:
-        """Take the operator's limit back."""
+    async def release(self, resource: str, by: str) -> bool | Refusal:
+        """Take the operator's limit back; False: there was none."""
+        if not self.node.state.fleet.holds(resource):
+            return Refusal("no such resource", "resource", resource[:64], "a resource of the registry")
         frame = derive("console", "release", by, self.node.clock.now_ns())
         return await self.node.desk.withdraw("console", "limit", resource, Quantity.P, frame, f"released ({by})")
 

@@ -23,6 +23,8 @@ Since = Mapping[str, int]
 TEN_NS, TENS = 10 * MINUTE_NS, 36
 DOWN_NS, DEGRADED_NS = MINUTE_NS, 5 * MINUTE_NS
 """On-delays of links (ISA-18.2, 10): they dial again by themselves, and what that mends needs nobody."""
+RECORDS_NS = 10 * SECOND_NS
+"""A database that fails over, or another that holds the file for a moment, is back by then."""
 OBEYS_NS = 5 * MINUTE_NS
 """A limit is obeyed once the slowest kind that it holds has moved: thermostats take four minutes, and a beat."""
 LEAK = 4
@@ -166,6 +168,25 @@ def link_alarms(
             alarm = link_alarm(link, since, silent.get(link.name, 0))
             found.append((alarm, DOWN_NS if link.state == "down" else DEGRADED_NS))
     return found
+
+
+def journal_alarm(why: str, count: int, since: Since, now_ns: int) -> list[tuple[AlarmView, int]]:
+    """Return the alarm of a journal that takes no records, and for how long that must be so; nothing where it does.
+
+    Args:
+        why: What its disk or database says; empty: it takes them.
+        count: How many devices are commanded from it.
+        since: When each standing alarm began, by id.
+        now_ns: Now.
+    """
+    if not why:
+        return []
+    name = derive("alarm", "journal")
+    alarm = AlarmView(
+        name, 1, "journal", f"Nothing can be recorded: {why}", "Nothing is decided, and every act is refused",
+        "Make room on its disk, or bring its database back", 300, "/audit", count, since.get(name, now_ns),
+    )  # fmt: skip
+    return [(alarm, RECORDS_NS)]
 
 
 def link_alarm(link: LinkView, since: Since, count: int) -> AlarmView:

@@ -23,7 +23,7 @@ from tieline.desk.views import (
     ScadaSide,
 )
 from tieline.fleet.claims import ClaimBatch, Mask
-from tieline.node.runtime import worst_of
+from tieline.node.snapshot import worst_of
 from tieline.node.why import lapses
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind

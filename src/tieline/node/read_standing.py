@@ -25,7 +25,8 @@ class Seen:
     """What alarms are made of: cells of all rows, links, broken limits by feeder, what was tracked of late.
 
     `link_of_row` holds the code of each row's link (-1: none), `link_names` the name of each code. `passing` are broken
-    limits that need nobody yet, with how warm their feeder is (1: as warm as it may be).
+    limits that need nobody yet, with how warm their feeder is (1: as warm as it may be). `journal_down` is why nothing
+    can be recorded now; empty: it can.
     """
 
     cells: NDArray[np.uint8]
@@ -35,6 +36,7 @@ class Seen:
     link_of_row: NDArray[np.int16]
     link_names: Mapping[int, str]
     passing: Mapping[str, tuple[Sequence[Violation], float]]
+    journal_down: str = ""
 
 
 def stand(
@@ -62,6 +64,7 @@ def stand(
     held_up = _held_up(short, [alarm for alarm, _ in links], seen, pool)
     found += [(alarm, 0) for alarm in (*limits, *([] if held_up else short))] + links
     found += read_alarms.over_limit(state, order.names, since, now_ns)
+    found += read_alarms.journal_alarm(seen.journal_down, len(state.fleet), since, now_ns)
     return book.keep(found, now_ns, parts + held_up)
 
 

@@ -382,7 +382,7 @@ class NodeReader:
             intervals = self._tracked.since(now_ns - 2 * HOUR_NS, now_ns)
         seen = read_standing.Seen(
             self._cells(), self.links(), self._exposure.see(self._grid, now_ns), intervals, node.desk._link_of_row,
-            {code: str(link.name) for code, link in node.desk._links.items()}, self._exposure.passing,
+            {code: str(link.name) for code, link in node.desk._links.items()}, self._exposure.passing, node.group.down,
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)
         return read_standing.stand(self._book, seen, node.state, pool, self._order, above, now_ns)

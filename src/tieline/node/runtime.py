@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from tieline.desk.apply import apply
 from tieline.desk.asks import next_end_ns
@@ -19,22 +16,18 @@ from tieline.desk.desk import Desk
 from tieline.desk.dispatch import next_again_ns
 from tieline.desk.facts import from_record
 from tieline.desk.obligation import next_call_ns
-from tieline.desk.ports import GroupView, Measured, Publisher, Snapshot
+from tieline.desk.ports import Publisher, Snapshot
 from tieline.desk.state import DeskState
-from tieline.desk.wants import unlimited_w
 from tieline.desk.watch import decide_reverts
 from tieline.errors import LinkDown
-from tieline.fleet.able import able_w
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.settle import warm
 from tieline.flow.record import Journal
+from tieline.node.snapshot import Groups, snapshot_of
 from tieline.resource.admission import Principal
 from tieline.resource.batch import Readings
-from tieline.resource.claim import ClaimKind
-from tieline.resource.level import Level
-from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 from tieline.rim.supervise import Supervisor
 from tieline.store.group import GroupCommit
 from tieline.store.ingest import Ingest
@@ -90,6 +83,7 @@ class Node:
         self.publishers: list[Publisher] = []
         self.published: Sequence[str] = ()
         self.snapshot: Snapshot | None = None
+        self._groups: Groups | None = None
         self.before_beat: list[Callable[[], None]] = []
         self.after_beat: list[Callable[[], Awaitable[None]]] = []
         self._speed = speed
@@ -209,6 +203,7 @@ class Node:
         while True:
             await self.group.went_down.wait()
             _log.error("journal lost: nothing is decided until it is back", why=self.group.down)
+            lost_s = asyncio.get_running_loop().time()
             while self.group.down:
                 await self._show(self.clock.now_ns())
                 try:
@@ -216,7 +211,9 @@ class Node:
                         await self.group.came_up.wait()
                 except TimeoutError:
                     pass
-            _log.warning("journal back")
+            # As an error, too: who was told of the loss is to be told of its end, however little his log lets through.
+            away_s = round(asyncio.get_running_loop().time() - lost_s, 1)
+            _log.error("journal back: decisions are recorded again", away_s=away_s)
             self._wake.set()
 
     async def _beats(self) -> None:
@@ -266,75 +263,8 @@ class Node:
                     raise
 
     async def _publish(self, now_ns: int) -> None:
-        self.snapshot = snapshot_of(self.state, self.published, now_ns)
+        if self._groups is None or not self._groups.are(self.state.fleet, self.published):
+            self._groups = Groups(self.state.fleet, self.published)
+        self.snapshot = snapshot_of(self.state, self._groups, now_ns)
         for publisher in self.publishers:
             await publisher.publish(self.snapshot)
-
-
-def snapshot_of(state: DeskState, groups: Sequence[str], now_ns: int) -> Snapshot:
-    """Return what every interface shows of some groups: the same values, qualities and times."""
-    everyone = np.arange(len(state.fleet), dtype=np.int32)
-    low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)  # settled once, for groups overlap
-    limits: dict[str, tuple[float, float]] = {}
-    for ask in (live.ask for live in state.asks.values() if live.ask.kind is ClaimKind.LIMIT):
-        low, high = limits.get(ask.resource, (-math.inf, math.inf))
-        limits[ask.resource] = max(low, ask.low), min(high, ask.high)
-    views = (_view(state, name, low_w, high_w, now_ns, limits.get(name)) for name in groups)
-    return Snapshot(state.revision, now_ns, tuple(views))
-
-
-def _view(
-    state: DeskState,
-    name: str,
-    lowest_w: NDArray[np.float64],
-    highest_w: NDArray[np.float64],
-    now_ns: int,
-    limit: tuple[float, float] | None,
-) -> GroupView:
-    fleet, rows = state.fleet, state.fleet.leaves(name)
-    quality, taken_ns, fit = worst_of(fleet, rows, now_ns)
-    power_w = np.where(fleet.quality[rows] & int(Quality.OUT_OF_RANGE), 0.0, np.nan_to_num(fleet.power_w[rows]))
-    low_w, high_w = lowest_w[rows], highest_w[rows]
-    commands = state.commands
-    able_up_w, able_down_w = able_w(fleet, rows)
-    live = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(commands.target_w[rows])
-    target_w = np.where(live, commands.target_w[rows], state.base_w[rows])
-    soc = fleet.column("soc_frac")[rows]
-    full = fleet.energy_wh[rows]
-    stores = np.isfinite(soc) & (full > 0)
-    soc_frac = float((soc[stores] * full[stores]).sum() / full[stores].sum()) if stores.any() else 0.0
-    numbers = {
-        "power_w": float(power_w.sum()),
-        "base_w": float(state.base_w[rows].sum()),
-        "available_up_w": float(able_up_w.sum()),
-        "available_down_w": float(able_down_w.sum()),
-        "limit_low_w": float(low_w.sum()),
-        "limit_high_w": float(high_w.sum()),
-        "target_w": float(target_w.sum()),
-        "unlimited_w": float(power_w.sum()) if limit is None else unlimited_w(state, rows, *limit, now_ns),
-        "resource_count": float(len(rows)),
-        "resources_total": float(len(rows)),
-        "resources_reporting": float(fit),
-        "opt_outs": float(state.opted_out[rows].sum()),
-        "soc_frac": soc_frac,
-        "is_connected": float(fit > 0),
-        "is_local": float(state.claims.is_local[rows].any()),
-    }
-    values = {key: Measured(value, quality | Quality.CALCULATED, taken_ns) for key, value in numbers.items()}
-    return GroupView(name, name, values)
-
-
-def worst_of(fleet: Fleet, rows: NDArray[np.int32], now_ns: int) -> tuple[Quality, int, int]:
-    """Return a group's quality, the time of its oldest fit value, and how many rows are fit.
-
-    A sum is as good as what it is made of: where more than a tenth of the rows are unfit for dispatch it is
-    QUESTIONABLE, where all are it is INVALID.
-    """
-    if not len(rows):
-        return Quality.INVALID, now_ns, 0
-    unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
-    fit = int((~unfit).sum())
-    if fit == 0:
-        return Quality.INVALID, int(fleet.taken_at_ns[rows].max()), 0
-    quality = Quality.QUESTIONABLE if unfit.mean() > 0.1 else Quality.GOOD
-    return quality, int(fleet.taken_at_ns[rows[~unfit]].min()), fit

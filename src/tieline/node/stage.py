@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from tieline.contract.eligibility import Enrolment, enrol
 from tieline.desk.cycle import PoolDesk
+from tieline.errors import LinkDown
 from tieline.fleet.columns import KINDS
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.links.device.modbus.link import ModbusLink
 from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.endpoint.openadr.link import OpenAdrLink
-from tieline.links.grid.dnp3.binding import Binding, Group, Peer
+from tieline.links.grid.dnp3.binding import MAX_INDEX, Binding, Group, Peer
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.asked import require_devices as require_devices
@@ -55,6 +56,10 @@ from tieline.times import MINUTE_NS, SECOND_NS, Clock, from_ns, to_ns
 Floats = NDArray[np.float64]
 POOL, PRODUCT = "pool-1", "ENERGY"
 OUTSTATION, DNO_ADDRESS = 10, 1
+SPAN = 20
+"""How many indices of the outstation each group has for itself."""
+MOST_SHOWN = (MAX_INDEX + 1 - SPAN) // (2 * SPAN)
+"""So many feeders, each with its generation, fit into the index space of one DNP3 outstation beside the pool."""
 STEP_S = 60
 POLL_S = 15.0
 """How often the ISO is asked for batches."""
@@ -131,10 +136,30 @@ class Stage:
         await asyncio.sleep(seconds / self.speed)
 
     def group_at(self, group: str) -> int:
-        """Return where the points of a feeder, or of its generation, begin on the DNP3 outstation."""
+        """Return where the points of a feeder, or of its generation, begin on the DNP3 outstation.
+
+        Raises:
+            LinkDown: The outstation doesn't show it: no master reaches it.
+        """
         feeder = group.removesuffix(GENERATION)
-        after = len(self.territory.feeders) if feeder != group else 0
-        return 20 * (1 + after + self.territory.feeders.index(feeder))
+        shown = shown_of(self.territory)
+        if feeder not in shown:
+            raise LinkDown(f"{feeder} is not on the outstation: {shown_words(self.territory)}")
+        after = len(shown) if feeder != group else 0
+        return SPAN * (1 + after + shown.index(feeder))
+
+
+def shown_of(territory: Territory) -> list[str]:
+    """Return the feeders that the outstation shows and lets a control room limit: as many as its index space holds."""
+    return territory.feeders[:MOST_SHOWN]
+
+
+def shown_words(territory: Territory) -> str:
+    """Return what the outstation shows of a territory, for whoever starts one; empty where that is all."""
+    shown, count = len(shown_of(territory)), len(territory.feeders)
+    if shown == count:
+        return ""
+    return f"it shows {shown:,} of {count:,} feeders, as many as DNP3's 65,536 indices hold; no master sees the others"
 
 
 def begins_ns(day: date) -> int:
@@ -224,7 +249,8 @@ def _node(
     pool.feeder_of, pool.feeders = territory.feeder_of[rows_of], tuple(territory.feeders)
     executor = None if is_virtual else ThreadPoolExecutor(1, "journal")
     node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool}, speed, executor)
-    node.published = [POOL, *territory.feeders, *_generation(territory)]
+    shown = shown_of(territory)
+    node.published = [POOL, *shown, *(feeder + GENERATION for feeder in shown)]
     return node
 
 
@@ -320,15 +346,20 @@ def _tls(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     return server_context(authority.issue("iso", "127.0.0.1")), client_context(authority.issue("tieline"), now)
 
 
+def binding_of(territory: Territory) -> Binding:
+    """Return what the outstation shows of a territory: the pool, the shown feeders, and the generation of each."""
+    shown = shown_of(territory)
+    limited = [*shown, *(feeder + GENERATION for feeder in shown)]
+    groups = [_group(territory, name, SPAN * n) for n, name in enumerate([POOL, *limited])]
+    names = tuple(group.resource for group in groups)
+    peer = Peer("dno", DNO_ADDRESS, may_read=names, may_operate=names, ceiling="ENVELOPE")
+    return Binding(OUTSTATION, tuple(groups), (peer,), port=0, keep_alive_s=300.0, events=5_000)
+
+
 async def _raise_dnp3(
     territory: Territory, node: Node, clock: Clock, supervisor: Supervisor, speed: float
 ) -> tuple[Dnp3Outstation, Scada]:
-    groups = [_group(territory, POOL, 0)]
-    limited = [*territory.feeders, *_generation(territory)]
-    groups += [_group(territory, name, 20 * (n + 1)) for n, name in enumerate(limited)]
-    names = tuple(group.resource for group in groups)
-    peer = Peer("dno", DNO_ADDRESS, may_read=names, may_operate=names, ceiling="ENVELOPE")
-    binding = Binding(OUTSTATION, tuple(groups), (peer,), port=0, keep_alive_s=300.0, events=5_000)
+    binding = binding_of(territory)
     outstation = Dnp3Outstation(binding, node.desk, clock, supervisor, node.desk, pace=speed)
     await outstation.start()
     node.publishers.append(outstation)

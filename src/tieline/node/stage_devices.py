@@ -79,7 +79,7 @@ class StoreBody:
         return {
             "power_w": float(self.world.power_w[self.row]),
             "soc_frac": float(store.soc_frac[self.at]),
-            "energy_available_wh": float(store.available_wh()[self.at]),
+            "energy_available_wh": store.available_wh_of(self.at),
         }
 
     def hold(self, target_w: float, high_w: float, until_ns: int) -> None:

@@ -16,7 +16,7 @@ from tieline.desk.ports import Ask, Granted, Offer, Segment
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.node.market_days import offers_of
-from tieline.node.relief import Dno, firmly, is_taken, loading_of
+from tieline.node.relief import PAUSE_S, TRIES, Dno, firmly, is_taken, loading_of
 from tieline.node.stage import POOL, Stage
 from tieline.node.timing import Timing
 from tieline.node.works import LIMIT, REASON, Held, choose, held_of, spare_of, taken_of, told_of
@@ -63,7 +63,7 @@ class Story:
     async def play(self) -> Told:
         """Play to the end of its timing; scenes that lie after it are left out."""
         stage, when = self.stage, self.timing
-        await stage.scada.connect()
+        await self._dial()
         stage.node.start()
         stage.node.supervisor.keep("dnp3 dno", stage.scada.attend)
         stage.node.supervisor.keep("dno", self.dno.watch)
@@ -86,6 +86,25 @@ class Story:
         await self._until(when.ends_ns)
         await stage.node.beat()
         return self.told
+
+    async def _dial(self) -> None:
+        """Let the control room call its outstation, again while a large territory is still busy with its start.
+
+        Raises:
+            LinkDown: It has no answer at the last try.
+        """
+        for turn in range(TRIES):
+            try:
+                await self.stage.scada.connect()
+                return
+            except LinkDown as error:
+                if turn == TRIES - 1:
+                    count = len(self.stage.node.state.fleet)
+                    raise LinkDown(
+                        f"the control room had no answer from its outstation in {TRIES} calls ({error}): this machine "
+                        f"is too slow or too busy for {count:,} devices at this speed: give fewer, or a lower --speed"
+                    ) from error
+            await self.stage.sleep(PAUSE_S * self.stage.speed)
 
     async def _until(self, instant_ns: int) -> None:
         wait_s = (instant_ns - self.stage.node.clock.now_ns()) / SECOND_NS

@@ -118,7 +118,7 @@ def why(ctx: click.Context, resource: str, at: str | None, data: Path, as_json: 
     from tieline.times import parse_iso
 
     try:
-        at_ns = parse_iso(at) if at else None
+        at_ns = None if at is None else parse_iso(at)
     except ValueError as error:
         raise ConfigError(
             f"--at {at!r}: give ISO 8601 with an offset, such as 2022-08-17T21:00:00Z ({error})"
@@ -370,8 +370,8 @@ def credential(name: str, as_json: bool) -> None:
         raise ConfigError(f"NAME = {name!r}: give {NAME}")
     secret = secrets.token_urlsafe(32)
     digest = secret_digest(secret)
-    then = f'clients = [{{ id = "{name}", secret_sha256 = "{digest}" }}]'
-    show({"id": name, "secret": secret, "secret_sha256": digest, "next": f"[[links.openadr]] {then}"}, as_json)
+    then = f'[[links.openadr]]\nclients = [{{ id = "{name}", secret_sha256 = "{digest}" }}]'
+    show({"id": name, "secret": secret, "secret_sha256": digest, "next": then if as_json else f"\n{then}"}, as_json)
 
 
 @main.command()
@@ -380,6 +380,8 @@ def credential(name: str, as_json: bool) -> None:
 @click.option("--for", "duration", help="End by itself after so long, such as 10s; left out: at Ctrl-C.")
 def serve(data: Path, port: int | None, duration: str | None) -> None:
     """Serve a data folder: its links, API, live stream and console."""
+    import logging
+
     import uvloop
 
     from tieline.node.asked import parse_duration
@@ -388,7 +390,7 @@ def serve(data: Path, port: int | None, duration: str | None) -> None:
     from tieline.node.serve import until_told
     from tieline.times import SECOND_NS
 
-    quiet()
+    quiet(logging.WARNING)
     wall_s = None if duration is None else parse_duration(duration) / SECOND_NS
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(until_told(run(data, port, click.echo, wall_s)))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.facts import PositionChanged, from_record
 from tieline.node.relief import KEEPS_FRAC
-from tieline.node.stage import POOL, Stage
+from tieline.node.stage import POOL, Stage, shown_of
 from tieline.resource.claim import ClaimKind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -40,7 +40,7 @@ class Site:
 
 
 def choose(stage: Stage, share_w: Floats) -> Site:
-    """Return the feeder where works would take most from the pool, of those that bear it.
+    """Return the feeder where works would take most from the pool, of those that bear it and can be limited.
 
     Foreseen by a power flow without any generation of devices. Where no feeder stays below its rating then, it is the
     one that comes nearest to it.
@@ -51,13 +51,15 @@ def choose(stage: Stage, share_w: Floats) -> Site:
     giving_w = np.where(gives, np.maximum(world.power_w, 0.0), 0.0)
     if called_w.max(initial=0.0) < 1.0:
         called_w = np.bincount(territory.feeder_of, giving_w, count)
+    shown = np.arange(count) < len(shown_of(territory))
+    called_w = np.where(shown, called_w, -1.0)
     without = world.grid_with(-giving_w, stage.node.clock.now_ns())
     if without is None:
         at = int(np.argmax(called_w))
-    elif (bears := without.loading <= KEEPS_FRAC).any():
+    elif (bears := shown & (without.loading <= KEEPS_FRAC)).any():
         at = int(np.argmax(np.where(bears, called_w, -1.0)))
     else:
-        at = int(np.argmin(without.loading))
+        at = int(np.argmin(np.where(shown, without.loading, np.inf)))
     feeder = territory.feeders[at]
     loading = None if without is None else round(float(without.loading[at]), 4)
     model = territory.models[int(territory.model_of_feeder[at])].name

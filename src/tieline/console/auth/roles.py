@@ -73,7 +73,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.LIMIT: frozenset({Role.OPERATOR}),
     Action.OPT: frozenset({Role.OPERATOR, Role.OWNER}),
     Action.KILL: frozenset({Role.OPERATOR}),
-    Action.SET_MODE: frozenset({Role.OPERATOR, Role.DISPATCHER}),
+    Action.SET_MODE: frozenset({Role.DISPATCHER}),
     Action.CONFIRM: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
     Action.MANAGE_ACCOUNTS: frozenset({Role.ADMIN}),
     Action.MAKE_TOKEN: frozenset({Role.ADMIN}),

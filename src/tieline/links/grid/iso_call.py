@@ -29,6 +29,10 @@ class Refused(PeerError):
     """The ISO answered with a fault or an in-band error: its code and its words."""
 
 
+class Unreadable(PeerError):
+    """The ISO's answer is no message that this call can have."""
+
+
 async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type[M], now_ns: int) -> tuple[M, bytes]:
     """Return the ISO's answer to a message, and its bytes.
 
@@ -36,7 +40,8 @@ async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type
         Busy: It asks us to wait.
         LinkDown: It can't be reached; the words name a certificate where that is why.
         Refused: It answered with a fault.
-        PeerError: It answered something else than the protocol says.
+        Unreadable: Its answer is no envelope, or holds something else than the protocol says.
+        PeerError: It answered with another HTTP status, or with too much.
     """
     headers = {
         "Content-Type": "text/xml; charset=utf-8",
@@ -60,7 +65,7 @@ async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type
     except Fault as fault:
         raise Refused(f"{type(message).__name__}: {fault}") from fault
     except Malformed as error:
-        raise PeerError(f"{type(message).__name__}: {error}") from error
+        raise Unreadable(f"{type(message).__name__}: {error}") from error
     assert isinstance(answer, kind)
     return answer, body
 

@@ -2,8 +2,10 @@
 
 Theory of operation. Every few seconds the batches after the last known UID are asked for, and a few before it again,
 as one may have been published late. Each is fetched, sorted (`iso_batches`), handed to the desk, and answered; the
-answer is kept and sent again until the ISO has it. What comes twice is answered from memory. Awards of today and
-tomorrow are asked for until the ISO says that the day is cleared.
+answer is kept and sent again until the ISO has it. What comes twice is answered from memory. One that can't be read is
+fetched again with every poll, however many newer ones came, and then declined whole. The first poll after a start looks
+further back, for what was shown to an earlier run and never answered. Awards of today and tomorrow are asked for until
+the ISO says that the day is cleared.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from tieline.desk.ports import Award, Intake, LinkHealth, MarketInlet, Offer, Se
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
 from tieline.links.grid.iso_batches import Batches, number
-from tieline.links.grid.iso_call import Busy, M, Refused, call
+from tieline.links.grid.iso_call import Busy, M, Refused, Unreadable, call
 from tieline.resource.claim import Refusal
 from tieline.rim.supervise import Backoff
 from tieline.times import SECOND_NS, Clock, from_ns, to_ns
@@ -37,6 +39,8 @@ DECLARES_S = 4.0
 """For how long a declaration may keep the desk waiting: a lease that ends meanwhile is to be passed on, too (R18)."""
 BUSY_TRIES = 3
 """So often in a row an ISO may ask us to come later (HTTP 429) before its link counts as degraded."""
+LOOK_BACK = 4096
+"""So many batches before the last known are looked at after a start: two weeks of one every five minutes."""
 _W_PER_MW = 1e6
 _HOUR_NS = 3600 * SECOND_NS
 
@@ -100,6 +104,7 @@ class IsoWeb:
         self._batches = Batches(settings.pools)
         self._unsent: dict[str, ads.RespondDispatchBatch] = {}
         self._unreadable: dict[str, int] = {}
+        self._has_looked_back = False
         self._cleared: set[date] = set()
         self._awards_due_ns = 0
         self._counts = {"sent": 0, "received": 0, "refused": 0, "errors": 0}
@@ -132,13 +137,16 @@ class IsoWeb:
         """
         await self._send_answers()
         last = number(await self._inlet.last_batch_uid())
-        since = max(last - self._settings.overlap, -1)
+        near = last - self._settings.overlap
+        since = max(near if self._has_looked_back else min(near, last - LOOK_BACK), -1)
         found, _ = await self._call(ads.GetDispatchBatchesSinceUID(str(since)), ads.DispatchBatches)
         skew_s = (to_ns(found.server_time) - self._clock.now_ns()) / SECOND_NS
-        uids = dict.fromkeys(header.batch_uid for header in found.batches)
+        # The ISO lists what comes after the newest; one that was not read yet stands before it.
+        uids = dict.fromkeys((*self._unreadable, *(header.batch_uid for header in found.batches)))
         for uid in sorted(uids, key=number):
-            if self._batches.answer(uid) is None:
+            if self._batches.answer(uid) is None and (number(uid) > near or await self._is_open(uid)):
                 await self._take(uid)
+        self._has_looked_back = True
         await self._send_answers()
         if self._clock.now_ns() >= self._awards_due_ns:
             await self._take_awards()
@@ -148,6 +156,19 @@ class IsoWeb:
         else:
             self._become(Session.LIVE, "")
 
+    async def _is_open(self, uid: str) -> bool:
+        """Whether a batch from before this run, or one that was not read, still waits for our answer."""
+        if uid in self._unreadable:
+            return True
+        if await self._inlet.answered(uid) is None:  # what was declined whole is known to the ISO alone
+            try:
+                if await self.status(uid) != "ANSWERED":
+                    return True
+            except Refused:
+                return True
+        self._batches.remember(ads.RespondDispatchBatch(uid))
+        return False
+
     async def _take(self, uid: str) -> None:
         """Fetch one batch, bring it to the desk, and keep its answer for sending."""
         try:
@@ -155,7 +176,7 @@ class IsoWeb:
             wire, native = unpack(packed.payload)
             if wire.batch_uid != uid:
                 raise Malformed(f"batchUID = {wire.batch_uid}: asked for {uid}")
-        except (Malformed, Refused) as error:
+        except (Malformed, Refused, Unreadable) as error:
             self._not_read(uid, str(error))
             return
         frame = derive("frame", self.name, uid, packed.payload)
@@ -178,10 +199,18 @@ class IsoWeb:
         self._counts["errors"] += 1
         self._last_error = f"batch {uid}: {why}"
         tries = self._unreadable[uid] = self._unreadable.get(uid, 0) + 1
-        if tries >= self._settings.read_tries:
-            _log.error("batch declined unread", uid=uid, why=why)
-            del self._unreadable[uid]
-            self._keep(ads.RespondDispatchBatch(uid, f"malformed: {why}"[:2000]))
+        if tries < self._settings.read_tries:
+            return
+        del self._unreadable[uid]
+        self._counts["refused"] += 1
+        self._keep(ads.RespondDispatchBatch(uid, f"malformed: {why}"[:2000]))
+        # A warning: the fault is the other side's, it is told so, and nothing is left for us to do.
+        _log.warning(
+            f"{self.name}: dispatch batch {uid} could not be read in {tries} tries and is declined whole; "
+            f"the ISO is told why, and other batches are followed as they come",
+            batch=uid,
+            why=why,
+        )
 
     def _keep(self, reply: ads.RespondDispatchBatch) -> None:
         self._batches.remember(reply)

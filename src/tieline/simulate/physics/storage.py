@@ -66,3 +66,7 @@ class Storage:
         """Return the energy that can be delivered above the owner's reserve (Wh)."""
         result: Floats = np.maximum(self.soc_frac - self.reserve_frac, 0.0) * self.energy_wh * self.discharge_frac
         return result
+
+    def available_wh_of(self, at: int) -> float:
+        """Return what `available_wh` says of one store, whose own meter asks for nobody else's."""
+        return float(max(self.soc_frac[at] - self.reserve_frac[at], 0.0) * self.energy_wh[at] * self.discharge_frac[at])

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 from py1815.control import CommandStatus
 from py1815.events import EventBuffers
-from py1815.session import Control, Session
+from py1815.session import DEFAULT_CONFIRM_TIMEOUT, DEFAULT_UNSOLICITED_CONFIRM_TIMEOUT, Control, Session
 
 from tieline.desk.ports import Ask, Granted, Selecting, Snapshot
 from tieline.errors import Error
@@ -60,8 +60,19 @@ class Association:
     """What belongs to one master and outlives its connections."""
 
     def __init__(
-        self, binding: Binding, peer: Peer, inlet: Selecting, clock: Clock, loop_time: Callable[[], float]
+        self,
+        binding: Binding,
+        peer: Peer,
+        inlet: Selecting,
+        clock: Clock,
+        loop_time: Callable[[], float],
+        pace: float = 1.0,
     ) -> None:
+        """Make an association; `pace` is how many seconds of `loop_time` pass in one of the line's.
+
+        How long a master may take to confirm a fragment is the line's and its own machine's, however fast our clock
+        runs: a reading of many fragments would else break off at its first late confirm.
+        """
         self.peer = peer
         self.panel = Panel(binding, peer)
         self.refused = 0
@@ -92,6 +103,8 @@ class Association:
             clock=self._now_s,
             time_sink=self._time_written,
             unsolicited=True,
+            confirm_timeout=DEFAULT_CONFIRM_TIMEOUT * pace,
+            unsolicited_confirm_timeout=DEFAULT_UNSOLICITED_CONFIRM_TIMEOUT * pace,
         )
 
     def take_up(self, asks: Iterable[Ask]) -> None:

@@ -195,8 +195,14 @@ def _check_layout(binding: Binding) -> None:
         taken = [group.at + offset for group in binding.groups for offset in offsets]
         if len(set(taken)) != len(taken):
             raise ConfigError(f"$: two points of kind {kind} share an index: move `at` of a group or an offset")
-        if any(not 0 <= index <= MAX_INDEX for index in taken):
-            raise ConfigError(f"$: an index of kind {kind} lies outside 0 to {MAX_INDEX}")
+        for number, group in enumerate(binding.groups):
+            outside = [group.at + offset for offset in offsets if not 0 <= group.at + offset <= MAX_INDEX]
+            if outside:
+                raise ConfigError(
+                    f"$.groups[{number}].at = {group.at}: {group.resource} would have an {kind} at index {outside[0]}, "
+                    f"outside 0 to {MAX_INDEX}: give {-min(offsets)} to {MAX_INDEX - max(offsets)}, or spread the "
+                    "groups over several outstations"
+                )
     for point in (*binding.analog, *binding.binary):
         if point.event_class not in (0, 1, 2, 3):
             raise ConfigError(f"$: {point.shows} event_class = {point.event_class}: give 0 (no events) to 3")

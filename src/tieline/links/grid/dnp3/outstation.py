@@ -77,7 +77,9 @@ class Dnp3Outstation:
         """Listen, and start to watch the leases. Raises OSError where the port is taken."""
         loop = asyncio.get_running_loop()
         for peer in self._binding.peers:
-            made = Association(self._binding, peer, self._inlet, self._clock, lambda: loop.time() * self._pace)
+            made = Association(
+                self._binding, peer, self._inlet, self._clock, lambda: loop.time() * self._pace, self._pace
+            )
             self._associations[peer.address] = made
         self._server = await asyncio.start_server(
             self._accept, self._binding.host, self._binding.port, ssl=self._tls, **_tls_limits(self._tls)

@@ -1,0 +1,150 @@
+"""What every interface shows of some groups, by columns: a large territory shows thousands of them at each beat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.ports import GroupView, Measured, Snapshot
+from tieline.desk.state import DeskState
+from tieline.desk.wants import unlimited_w
+from tieline.fleet.able import able_w
+from tieline.fleet.columns import Fleet
+from tieline.resource.claim import ClaimKind
+from tieline.resource.level import Level
+from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
+
+Floats = NDArray[np.float64]
+Instants = NDArray[np.int64]
+_LATEST, _EARLIEST = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+
+
+class Groups:
+    """The rows of some groups one after the other, so that a column is summed for all groups at once."""
+
+    def __init__(self, fleet: Fleet, names: Sequence[str]) -> None:
+        """Lay the rows out. Raises KeyError where there is no such group."""
+        self.names = tuple(names)
+        self.leaves = [fleet.leaves(name) for name in self.names]
+        self.sizes = np.array([len(rows) for rows in self.leaves], np.int64)
+        self.rows = np.concatenate([np.zeros(0, np.int32), *self.leaves])
+        self._filled = np.flatnonzero(self.sizes)
+        self._starts = (np.cumsum(self.sizes) - self.sizes)[self._filled]
+
+    def are(self, fleet: Fleet, names: Sequence[str]) -> bool:
+        """Return whether these are still the groups of these names: a program's members change."""
+        return self.names == tuple(names) and all(
+            fleet.leaves(name) is rows for name, rows in zip(names, self.leaves, strict=True)
+        )
+
+    def sums(self, values: Floats | NDArray[np.bool_]) -> Floats:
+        """Return the sum of a column (n,) over each group; 0 of an empty one."""
+        found = np.zeros(len(self.names))
+        self._reduce(np.add, values.astype(np.float64), found)
+        return found
+
+    def least(self, values: Instants) -> Instants:
+        """Return the least of a column (n,) in each group; the latest instant that there is of an empty one."""
+        found = np.full(len(self.names), _LATEST)
+        self._reduce(np.minimum, values, found)
+        return found
+
+    def most(self, values: Instants) -> Instants:
+        """Return the most of a column (n,) in each group; the earliest instant that there is of an empty one."""
+        found = np.full(len(self.names), _EARLIEST)
+        self._reduce(np.maximum, values, found)
+        return found
+
+    def _reduce(self, how: np.ufunc, values: Floats | Instants, into: Floats | Instants) -> None:
+        if len(self._filled):
+            into[self._filled] = how.reduceat(values[self.rows], self._starts)
+
+
+def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
+    """Return what every interface shows of some groups: the same values, qualities and times."""
+    sums = _sums(state, groups, now_ns)
+    quality, taken_ns, fit = _worst(state.fleet, groups, now_ns)
+    limits = _limits(state)
+    views = []
+    for at, name in enumerate(groups.names):
+        numbers = {key: float(column[at]) for key, column in sums.items()}
+        if (limit := limits.get(name)) is not None:
+            numbers["unlimited_w"] = unlimited_w(state, groups.leaves[at], *limit, now_ns)
+        numbers["resources_reporting"], numbers["is_connected"] = float(fit[at]), float(fit[at] > 0)
+        shown, when_ns = quality[at] | Quality.CALCULATED, int(taken_ns[at])
+        values = {key: Measured(value, shown, when_ns) for key, value in numbers.items()}
+        views.append(GroupView(name, name, values))
+    return Snapshot(state.revision, now_ns, tuple(views))
+
+
+def _sums(state: DeskState, groups: Groups, now_ns: int) -> dict[str, Floats]:
+    """Return what is a sum over devices, or their number, of each group."""
+    fleet, commands = state.fleet, state.commands
+    everyone = np.arange(len(fleet), dtype=np.int32)
+    low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)
+    power_w = np.where(fleet.quality & int(Quality.OUT_OF_RANGE), 0.0, np.nan_to_num(fleet.power_w))
+    able_up_w, able_down_w = able_w(fleet, everyone)
+    live = (commands.valid_until_ns > now_ns) & np.isfinite(commands.target_w)
+    soc, full_wh = fleet.column("soc_frac"), fleet.energy_wh
+    stores = np.isfinite(soc) & (full_wh > 0)
+    held_wh, size_wh = (groups.sums(np.where(stores, each, 0.0)) for each in (soc * full_wh, full_wh))
+    power = groups.sums(power_w)
+    count = groups.sizes.astype(np.float64)
+    return {
+        "power_w": power,
+        "base_w": groups.sums(state.base_w),
+        "available_up_w": groups.sums(able_up_w),
+        "available_down_w": groups.sums(able_down_w),
+        "limit_low_w": groups.sums(low_w),
+        "limit_high_w": groups.sums(high_w),
+        "target_w": groups.sums(np.where(live, commands.target_w, state.base_w)),
+        "unlimited_w": power,
+        "resource_count": count,
+        "resources_total": count,
+        "opt_outs": groups.sums(state.opted_out),
+        "soc_frac": np.divide(held_wh, size_wh, out=np.zeros(len(held_wh)), where=size_wh > 0),
+        "is_local": (groups.sums(state.claims.is_local) > 0).astype(np.float64),
+    }
+
+
+def _worst(fleet: Fleet, groups: Groups, now_ns: int) -> tuple[list[Quality], Instants, Floats]:
+    """Return what `worst_of` says of each group."""
+    is_unfit = (fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0
+    unfit = groups.sums(is_unfit)
+    fit = groups.sizes - unfit
+    oldest_ns = groups.least(np.where(is_unfit, _LATEST, fleet.taken_at_ns))
+    taken_ns = np.where(fit > 0, oldest_ns, groups.most(fleet.taken_at_ns))
+    taken_ns = np.where(groups.sizes > 0, taken_ns, now_ns)
+    qualities = [
+        Quality.INVALID if not some else Quality.QUESTIONABLE if bad / size > 0.1 else Quality.GOOD
+        for some, bad, size in zip((fit > 0).tolist(), unfit.tolist(), groups.sizes.tolist(), strict=True)
+    ]
+    return qualities, taken_ns, fit
+
+
+def _limits(state: DeskState) -> dict[str, tuple[float, float]]:
+    """Return the tightest limit that is asked of each resource."""
+    limits: dict[str, tuple[float, float]] = {}
+    for ask in (live.ask for live in state.asks.values() if live.ask.kind is ClaimKind.LIMIT):
+        low, high = limits.get(ask.resource, (-math.inf, math.inf))
+        limits[ask.resource] = max(low, ask.low), min(high, ask.high)
+    return limits
+
+
+def worst_of(fleet: Fleet, rows: NDArray[np.int32], now_ns: int) -> tuple[Quality, int, int]:
+    """Return a group's quality, the time of its oldest fit value, and how many rows are fit.
+
+    A sum is as good as what it is made of: where more than a tenth of the rows are unfit for dispatch it is
+    QUESTIONABLE, where all are it is INVALID.
+    """
+    if not len(rows):
+        return Quality.INVALID, now_ns, 0
+    unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    fit = int((~unfit).sum())
+    if fit == 0:
+        return Quality.INVALID, int(fleet.taken_at_ns[rows].max()), 0
+    quality = Quality.QUESTIONABLE if unfit.mean() > 0.1 else Quality.GOOD
+    return quality, int(fleet.taken_at_ns[rows[~unfit]].min()), fit

@@ -1,0 +1,112 @@
+"""What an act is answered: what keeps it from its effect, what there is not, and how an instant may be written."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from console_stage import Running
+from test_console_unknown import HandClock, _fleet, _hear, on_node
+
+from tieline.console.auth.roles import Action, Role, may
+from tieline.node.operator import NodeOperator
+from tieline.node.reader import NodeReader
+from tieline.node.runtime import Node
+from tieline.times import MINUTE_NS, SECOND_NS, from_ns, iso, parse_iso
+
+LIMIT = {"low_w": -1e6, "high_w": 0.0, "minutes": 5, "because": "a test"}
+
+
+def test_a_limit_under_the_kill_switch_says_that_devices_are_not_told_of_it(running: Running) -> None:
+    with running.client("ann") as ann, running.client("ben") as ben:
+        device = ann.get("/api/v1/groups/feeder-01/members?at=0&count=1").json()[0]["resource"]
+        before = ann.post("/api/v1/resources/feeder-01/limit", json=LIMIT).json()
+        assert (before["done"], before["says"]) == (True, "")
+        ann.post("/api/v1/kill", json={"pressed": True, "because": "smoke"}).raise_for_status()
+        try:
+            for path, body in (
+                ("feeder-01/limit", LIMIT),
+                (f"{device}/opt-out", None),
+                (f"{device}/owner-limit", {"low_w": 0.0, "high_w": 0.0}),
+            ):
+                said = ann.post(f"/api/v1/resources/{path}", json=body).json()
+                assert said["done"] is True, said
+                assert said["says"].startswith("the kill switch is pressed: this is recorded, and until")
+        finally:
+            asked = ann.post("/api/v1/kill", json={"pressed": False, "because": "clear"}).json()
+            ben.post(f"/api/v1/waiting/{asked['id']}/confirm", json={"payload": asked["payload"]}).raise_for_status()
+            for path in ("feeder-01/release", f"{device}/opt-in", f"{device}/owner-release"):
+                ann.post(f"/api/v1/resources/{path}").raise_for_status()
+
+
+def test_what_is_no_resource_has_no_limit_to_release(running: Running) -> None:
+    with running.client("ann") as ann:
+        answer = ann.post("/api/v1/resources/zzz/release")
+        assert (answer.status_code, answer.json()["field"], answer.json()["value"]) == (404, "resource", "zzz")
+        none = ann.post("/api/v1/resources/feeder-02/release")
+        assert (none.status_code, none.json()["done"]) == (200, False)
+
+
+def test_a_past_instant_may_be_ns_or_iso_8601_with_any_offset(running: Running) -> None:
+    frame = running.console.reader.record.frames[-1]
+    at_ns = frame.at_ns - frame.at_ns % SECOND_NS + SECOND_NS
+    texas = from_ns(at_ns).isoformat().replace("+00:00", "Z")
+    with running.client("ann") as client:
+        as_ns = client.get("/api/v1/shell", params={"as_of": str(at_ns)}).json()
+        for text in (iso(at_ns), texas, "1970-01-01T00:00:00.000000001Z"):
+            answer = client.get("/api/v1/shell", params={"as_of": text})
+            if parse_iso(text) == at_ns:
+                assert answer.json()["revision"] == as_ns["revision"]
+            else:
+                assert answer.status_code == 409  # nothing was kept of it: it was read, and is long ago
+        bare = from_ns(at_ns).isoformat()
+        assert bare.endswith("+00:00")
+        unescaped = client.get(f"/api/v1/shell?as_of={quote(bare, safe='+:')}")
+        assert unescaped.json()["revision"] == as_ns["revision"], "a `+` of the query that came as a space"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "noon", "2022-08-17T21:00:00", "1.5e9", "1969-12-31T00:00:00Z", "9999-01-01T00:00:00Z"]
+)
+def test_what_is_no_instant_is_refused_with_the_form_that_is(running: Running, text: str) -> None:
+    with running.client("ann") as client:
+        answer: httpx.Response = client.get("/api/v1/shell", params={"as_of": text})
+        assert (answer.status_code, answer.json()["field"]) == (422, "as_of")
+        assert "ISO 8601 with an offset" in answer.json()["limit"]
+
+
+def test_feeder_modes_are_the_dispatchers_alone() -> None:
+    """As docs/do/people.md has it: an operator limits, a dispatcher says who may move a feeder."""
+    assert {role for role in Role if may([role], Action.SET_MODE)} == {Role.DISPATCHER}
+
+
+def test_a_journal_that_takes_no_records_is_an_alarm_after_ten_seconds_and_none_once_it_is_back(tmp_path: Path) -> None:
+    async def act(node: Node, reader: NodeReader, operator: NodeOperator, clock: HandClock) -> None:
+        async def titles() -> list[str]:
+            await _hear(node, 1_000.0)
+            return [alarm.title for alarm in reader.alarms()]
+
+        clock.ns += MINUTE_NS
+        assert await titles() == []
+        journal, pages = node.journal, node.journal._db.execute("PRAGMA page_count").fetchone()[0]
+        journal._db.execute(f"PRAGMA max_page_count={pages}")
+        waits = asyncio.ensure_future(operator.audited("ann", "try", "feeder-01", "done", {"why": "x" * 399}))
+        while not node.group.down:
+            waits = asyncio.gather(waits, operator.audited("ann", "try", "feeder-01", "done", {"why": "x" * 399}))
+            await asyncio.sleep(0.01)
+        clock.ns += SECOND_NS
+        assert await titles() == [], "it may be back in a moment"
+        clock.ns += 11 * SECOND_NS
+        (title,) = await titles()
+        assert title.startswith("Nothing can be recorded: ") and "full" in title
+        (alarm,) = reader.alarms()
+        assert (alarm.priority, alarm.action) == (1, "Make room on its disk, or bring its database back")
+        journal._db.execute("PRAGMA max_page_count=1000000")
+        await waits
+        clock.ns += SECOND_NS
+        assert await titles() == []
+
+    on_node(tmp_path, _fleet(2, 10), act)
