@@ -237,6 +237,15 @@ def test_category_iii_gives_nothing_in_a_deep_sag_and_is_back_within_half_a_seco
     assert fleet.trips[0] == 0
 
 
+def test_to_cease_is_owed_at_any_frequency() -> None:
+    """6.4.2.1: what a deep sag asks, a frequency beyond all ride-through does not undo."""
+    kind = Settings(over_frequency=((63.0, 0.16), (61.2, 300.0)))
+    fleet = Inverters([kind], ONE)
+    for value in [1.0, 1.0] + [0.4] * 10:
+        fleet.step(0.02, voltage_pu=value, frequency_hz=62.5, wanted_frac=0.9)
+    assert (fleet.status[0], fleet.power_frac[0]) == (Status.MOMENTARY, 0.0)
+
+
 def test_who_may_not_be_in_service_stops_and_comes_back_only_when_it_may() -> None:
     """4.10.3 and 4.6.1: the permit outranks all else."""
     fleet = Inverters([Settings(enter_delay_s=5.0, enter_ramp_s=0.0)], np.zeros(2, np.int32))

@@ -77,8 +77,6 @@ def _watt_var(s: Any, power_frac: Any) -> Any:
 
 @compiled
 def _mode(s: Any, low_pu: Any, high_pu: Any, hz: Any, ramp: Any) -> Any:
-    if not LOWEST_HZ <= hz <= HIGHEST_HZ:
-        return UNBOUND
     mode = CONTINUOUS if LOW_HZ <= hz <= HIGH_HZ else MANDATORY
     if low_pu < LOW_PU:
         is_third = s.category == CATEGORY_III
@@ -93,6 +91,8 @@ def _mode(s: Any, low_pu: Any, high_pu: Any, hz: Any, ramp: Any) -> Any:
         mode = CEASED
     elif high_pu > HIGH_PU:
         mode = max(mode, MOMENTARY if s.category == CATEGORY_III else PERMISSIVE)
+    if mode < MOMENTARY and not LOWEST_HZ <= hz <= HIGHEST_HZ:
+        return UNBOUND
     return ENTERING if mode == CONTINUOUS and ramp <= 1.0 else mode
 
 

@@ -146,9 +146,10 @@ class Inverter:
         category = self.settings.category
         by_frequency = frequency_status(seen.frequency_hz)
         by_voltage = max(low_voltage_status(seen.low_pu, category), high_voltage_status(seen.high_pu, category))
-        if by_frequency is Status.UNBOUND:
+        # To cease is owed at any frequency; all else is beside the point where none is ridden through.
+        if by_frequency is Status.UNBOUND and by_voltage < Status.MOMENTARY:
             return Status.UNBOUND
-        mode = max(by_voltage, by_frequency)
+        mode = by_voltage if by_voltage >= Status.MOMENTARY else max(by_voltage, by_frequency)
         return Status.ENTERING if mode is Status.CONTINUOUS and self.ramp <= 1.0 else mode
 
     def _must_trip(self, seen: Seen, seconds: float) -> bool:
