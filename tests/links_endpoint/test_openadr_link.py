@@ -107,6 +107,24 @@ def test_a_newer_command_replaces_the_older_and_an_older_one_never_comes_back() 
     assert play(scene).site.power_w == 2_000.0
 
 
+def test_a_command_that_is_done_before_the_event_before_it_is_gone_stands() -> None:
+    """A quick VEN shows its power while the older event is on its way out: its own is not taken back with that."""
+
+    async def scene(room: Room) -> None:
+        await room.command(-3_000.0)
+        retract = room.vtn.retract
+
+        async def slow(kind: str, thing_id: str) -> None:
+            await asyncio.sleep(20)
+            await retract(kind, thing_id)
+
+        room.vtn.retract = slow
+        await room.command(-2_000.0, wait_s=60)
+        assert (room.site.power_w, len(room.events())) == (-2_000.0, 1)
+
+    play(scene)
+
+
 def test_a_start_to_come_is_waited_for_and_the_end_frees_the_device() -> None:
     trail = []
 

@@ -34,6 +34,8 @@ KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
 was, so many of the devices that are called must have been heard before a pool is split by what is known of them."""
 MISS_FOR_NS = 15 * MINUTE_NS
+LONGEST_S = 900.0
+"""A stretch between two beats counts for so long at most: a desk that stood still for longer knows nothing of it."""
 TRIM_GAIN, TRIM_MOST = 0.5, 0.5
 """What a pool gave too little or too much in one interval is made good by so much in the next, and by so much of what
 is owed at most. A fifth was too little: where a third pays back or is held, the rest stood by beside a lack of 17 %."""
@@ -255,7 +257,7 @@ class Cycle:
         """
         state = self.desk.state
         row_w = tracking.counted_w(state, pool.rows, pool.share_w, now_ns)
-        for begins_ns, ends_ns in tracking.parts(now_ns - round(min(seconds, 300.0) * SECOND_NS), now_ns):
+        for begins_ns, ends_ns in tracking.parts(now_ns - round(min(seconds, LONGEST_S) * SECOND_NS), now_ns):
             start_ns = floor_ns(ends_ns - 1, DISPATCH_STEP_NS)
             if pool.tally is None or pool.tally.start_ns != start_ns:
                 if pool.tally is not None and pool.tally.seconds > 0:

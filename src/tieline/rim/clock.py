@@ -15,12 +15,15 @@ class SystemClock:
 
 
 class PacedClock:
-    """Time from a given start that runs `speed` times as fast as the loop's own."""
+    """Time from a given start that runs `speed` times as fast as the loop's own.
 
-    def __init__(self, start_ns: int, speed: float = 1.0) -> None:
+    One that `stands` shows its start until it is let go: what is raised meanwhile takes no time of it.
+    """
+
+    def __init__(self, start_ns: int, speed: float = 1.0, stands: bool = False) -> None:
         self._start_ns = start_ns
         self._speed = speed
-        self._began_s = asyncio.get_running_loop().time()
+        self._began_s = None if stands else asyncio.get_running_loop().time()
 
     @property
     def speed(self) -> float:
@@ -29,8 +32,15 @@ class PacedClock:
 
     def now_ns(self) -> int:
         """Return the paced UTC now in nanoseconds, cut to the microsecond."""
+        if self._began_s is None:
+            return self._start_ns
         passed_s = (asyncio.get_running_loop().time() - self._began_s) * self._speed
         return self._start_ns + round(passed_s * 1_000_000) * 1_000
+
+    def go(self) -> None:
+        """Let a clock that stands run from now on; one that runs runs on."""
+        if self._began_s is None:
+            self._began_s = asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep so many seconds of this clock."""

@@ -26,7 +26,7 @@ from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.links.life import Counts
 from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
-from tieline.resource.command import TERMINAL, Stage
+from tieline.resource.command import Stage
 from tieline.rim.supervise import Supervisor
 from tieline.times import SECOND_NS, Clock, iso
 from tieline.wire.openadr3.times import ends_ns
@@ -157,8 +157,10 @@ class OpenAdrLink:
             for event in before:
                 if self._vtn.book.made_by.get(event["id"]) == DESK:
                     await self._withdraw(event["id"])
-        if live.stage in TERMINAL:
-            await self._withdraw(made["id"])  # its time ran out while it was being kept
+        # Its time ran out, or it was killed, while it was being kept. One that is done by then stands: a quick VEN shows
+        # its power before the event before is gone.
+        if live.stage in (Stage.EXPIRED, Stage.CANCELLED):
+            await self._withdraw(made["id"])
 
     def withdraw(self, event: str) -> None:
         """Delete an event; no VEN reads it from now on, also while it is on its way out of the journal."""
