@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm clean
+.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -65,7 +65,7 @@ test-pythons: $(VENV)/.dev
 	$(BIN)/python tests/pythons.py $(VENV)
 
 # Peers by other hands, each in an environment of its own; then the tests that speak to them.
-peers: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-opendsm
+peers: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-opendsm peers-opender
 
 interop: $(VENV)/.dev peers
 	$(BIN)/python -m pytest -m interop
@@ -119,6 +119,15 @@ $(VENV)-peers-opendsm/bin/python:
 
 $(VENV)-peers-opendsm/.fit: $(VENV)-peers-opendsm/bin/python
 	$< -m pip install -q "opendsm==1.2.7" "multimethod==1.12" && touch $@
+
+# OpenDER, EPRI's model of one DER under IEEE 1547-2018, which our inverters are held to step by step: a venv of its own.
+peers-opender: $(VENV)-peers-opender/.one
+
+$(VENV)-peers-opender/bin/python:
+	$(PYTHON) -m venv $(VENV)-peers-opender
+
+$(VENV)-peers-opender/.one: $(VENV)-peers-opender/bin/python
+	$< -m pip install -q "opender==2.2.0" "numpy==2.4.6" "pandas==3.1.1" && touch $@
 
 # The other Pythons that the package is for; the world must be the same to the bit in all of them.
 pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python

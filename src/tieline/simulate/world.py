@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.errors import Infeasible
+from tieline.grid.inverter.settings import NOMINAL_HZ
 from tieline.grid.network import GridNetwork, GridState
 from tieline.resource.batch import Readings
 from tieline.resource.identity import Kind
 from tieline.resource.point import code
 from tieline.simulate import making
 from tieline.simulate.datasets import is_weekend, second_of_day
-from tieline.simulate.physics.inverter import NOMINAL_HZ, Inverters, droop_frac
+from tieline.simulate.physics.inverter import Inverters, droop_frac
 from tieline.simulate.sites import Sites
 from tieline.simulate.sky import Climate, Sky
 from tieline.simulate.territory import Territory

@@ -1,9 +1,9 @@
 """What IEEE 1547-2018 has an inverter do by itself: volt-var, volt-watt, frequency droop, trip and enter service.
 
 All in columns of shape (n,); the settings are the defaults of the standard for category B (reactive power, 5.2) and
-III (ride-through, 4.3). The standard delivers an inverter with volt-var and volt-watt switched off (5.3.1, 5.4.1);
-here both are on, as the utilities that need them have it. Open-loop response times (5 s in Tables 8 and 24, 10 s in 10)
-are taken as done within a step; trip times are counted to the step.
+III (ride-through, 4.3), as `tieline.grid.inverter` has them. The standard delivers an inverter with volt-var and
+volt-watt switched off (5.3.1, 5.4.1); here both are on, as the utilities that need them have it. Open-loop response
+times (5 s in Tables 8 and 24, 10 s in 10) are taken as done within a step; trip times are counted to the step.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.grid.inverter.settings import NOMINAL_HZ, Settings
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-NOMINAL_HZ = 60.0
-VOLT_VAR_PU = (0.92, 0.98, 1.02, 1.08)
-VOLT_VAR_FRAC = (0.44, 0.0, 0.0, -0.44)
+DEFAULT = Settings()
+VOLT_VAR_PU, VOLT_VAR_FRAC = DEFAULT.volt_var_pu, DEFAULT.volt_var_frac
 """5.3.3, Table 8, category B: reactive power (positive injects) as a share of the nameplate apparent power."""
-VOLT_WATT_PU = (1.06, 1.10)
+VOLT_WATT_PU = DEFAULT.volt_watt_pu
 """5.4.2, Table 10, categories A and B alike: from the rating at V1 down to P2 at V2."""
 MOST_LEAST_FRAC = 0.2
 """5.4.2, Table 10: P2 is the lesser of this share of the rating and the least power that the unit can run at; P'2 of
 what can also absorb is 0."""
-DROOP_DEADBAND_HZ, DROOP_FRAC = 0.036, 0.05
+DROOP_DEADBAND_HZ, DROOP_FRAC = DEFAULT.droop_over_hz, DEFAULT.droop_over_frac
 """6.5.2.7.2, Table 24, all categories: deadband, and the change of frequency (pu) that changes the whole rating."""
-OVER_VOLTAGE = ((1.20, 0.16), (1.10, 13.0))
-UNDER_VOLTAGE = ((0.50, 2.0), (0.88, 21.0))
+OVER_VOLTAGE, UNDER_VOLTAGE = DEFAULT.over_voltage, DEFAULT.under_voltage
 """6.4.1, Table 13, category III: threshold (pu) and clearing time (s) of OV2, OV1 and of UV2, UV1."""
-OVER_FREQUENCY = ((62.0, 0.16), (61.2, 300.0))
-UNDER_FREQUENCY = ((56.5, 0.16), (58.5, 300.0))
+OVER_FREQUENCY, UNDER_FREQUENCY = DEFAULT.over_frequency, DEFAULT.under_frequency
 """6.5.1, Table 18, all categories: threshold (Hz) and clearing time (s) of OF2, OF1 and of UF2, UF1."""
-ENTER_PU, ENTER_HZ, ENTER_DELAY_S, ENTER_RAMP_S = (0.917, 1.05), (59.5, 60.1), 300.0, 300.0
+ENTER_PU, ENTER_HZ = DEFAULT.enter_pu, DEFAULT.enter_hz
+ENTER_DELAY_S, ENTER_RAMP_S = DEFAULT.enter_delay_s, DEFAULT.enter_ramp_s
 """4.10.2, Table 4, and 4.10.3: what the grid must show, for how long, and how slowly the power then comes back."""
 
 
