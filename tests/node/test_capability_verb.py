@@ -80,5 +80,12 @@ def test_what_is_wrong_is_refused_by_row_value_and_limit(table: Path, tmp_path: 
     assert "row 4: reach_frac = 9: give 0 to 1" in refused(table)
     table.write_text(TABLE.replace("thermostat-1", "engine"))
     assert "row 5: resource = 'engine': stands in row 4, too" in refused(table)
+    table.write_text("resource,up_kw,up_kWh\na,5,10\n")
+    assert "column 'up_kWh' is not known: give resource, up_kw" in refused(table)
+    for word in ("nan", "NaN"):
+        table.write_text(f"resource,up_kw,up_kwh\na,5,{word}\n")
+        assert "row 2: up_kwh = nan: give a number, or leave the cell empty" in refused(table)
+    table.write_text("resource,up_kw,ramp_kw_per_s\na,5,0\n")
+    assert "row 2: ramp_kw_per_s = 0: give more than 0" in refused(table)
     table.write_text("resource,up_kw\na,-5\n")
     assert "row 2: up_kw = -5: give 0 or more" in refused(table)

@@ -75,7 +75,7 @@ def _cell(found: Envelopes, group: int, notice: int) -> dict[str, Any]:
 
 
 def _devices(path: Path) -> tuple[list[str], dict[str, Floats], dict[str, list[str]]]:
-    table = read_table(path, ("resource",), (*NUMBERS, *GROUPS))
+    table = read_table(path, ("resource",), (*NUMBERS, *GROUPS), only=True)
     names = [str(name) for name in table["resource"].to_pylist()]
     seen: dict[str, int] = {}
     for row, name in enumerate(names):
@@ -90,7 +90,11 @@ def _devices(path: Path) -> tuple[list[str], dict[str, Floats], dict[str, list[s
     for name, default in NUMBERS.items():
         there = name in table.column_names
         values = read_numbers(path, table[name], name) if there else np.full(len(names), np.nan)
-        columns[name] = np.where(np.isnan(values), default, values)
+        given = ~np.asarray(table[name].is_null()) if there else np.zeros(len(names), np.bool_)
+        odd = np.flatnonzero(given & np.isnan(values))
+        if len(odd):
+            raise ConfigError(f"{path}: row {odd[0] + HEAD}: {name} = nan: give a number, or leave the cell empty")
+        columns[name] = np.where(given, values, default)
     groups = {
         name: [x or "" for x in table[name].cast(pa.string()).to_pylist()]
         for name in GROUPS
@@ -103,8 +107,10 @@ def _way(path: Path, columns: dict[str, Floats], way: str) -> Capability:
     limits = {"rebound_frac": 2.0, "reach_frac": 1.0}
     for name in (f"{way}_kw", f"{way}_kwh", "notice_s", "ramp_kw_per_s", "rebound_frac", "reach_frac"):
         odd = np.flatnonzero(~((columns[name] >= 0) & (columns[name] <= limits.get(name, np.inf))))
+        if name == "ramp_kw_per_s" and not len(odd):
+            odd = np.flatnonzero(columns[name] <= 0)
         if len(odd):
-            most = f"0 to {limits[name]:g}" if name in limits else "0 or more"
+            most = f"0 to {limits[name]:g}" if name in limits else "more than 0" if "ramp" in name else "0 or more"
             raise ConfigError(f"{path}: row {odd[0] + HEAD}: {name} = {columns[name][odd[0]]:g}: give {most}")
     return Capability(
         columns[f"{way}_kw"] * 1e3, columns[f"{way}_kwh"] * 1e3, columns["notice_s"], columns["ramp_kw_per_s"] * 1e3,

@@ -49,10 +49,7 @@ def baseline(rule: str, meter_file: Path, event_file: Path, level: str | None, a
         for left in part["excluded"]:
             click.echo(f"  not {left['day']}: {left['why']}")
         if model := part.get("model"):
-            click.echo(
-                f"  learnt from {model['learnt_hours']} hours, {model['coldest_c']:g} to {model['warmest_c']:g} degC; "
-                f"CVRMSE {model['cvrmse']:.1%}; off by {model['error']:.4f} kWh over these hours on its own days"
-            )
+            click.echo(f"  {_learnt(model)}")
         if met := part.get("comparison"):
             click.echo(
                 f"  {met['called']} called beside {met['controls']} controls, compared on {met['days']} other days"
@@ -75,6 +72,17 @@ def _days(days: list[str]) -> str:
     if len(days) > MOST_DAYS:
         return f"{len(days)} days from {min(days)} to {max(days)}"
     return ", ".join(days) or "none, the rule looks at the event day alone"
+
+
+def _learnt(model: dict[str, Any]) -> str:
+    """Say what a model learnt from, and how far off it is; a meter that used nothing has no such figures."""
+    hours = f"learnt from {model['learnt_hours']} hours"
+    if any(model[name] is None for name in ("coldest_c", "warmest_c", "cvrmse", "error")):
+        return f"{hours}; how far off it is can't be said: the meter used nothing, or too few hours have a temperature"
+    return (
+        f"{hours}, {model['coldest_c']:g} to {model['warmest_c']:g} degC; CVRMSE {model['cvrmse']:.1%}; "
+        f"off by {model['error']:.4f} kWh over these hours on its own days"
+    )
 
 
 def _or_none(value: float | None) -> str:

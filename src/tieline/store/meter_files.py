@@ -230,14 +230,20 @@ def _days(path: Path, name: str, fields: dict[str, Any]) -> frozenset[date]:
     return frozenset(found)
 
 
-def read_table(path: Path, needed: tuple[str, ...], may: tuple[str, ...]) -> pa.Table:
-    """Return the columns of a CSV or Parquet file that are needed, and those of `may` that it has."""
+def read_table(path: Path, needed: tuple[str, ...], may: tuple[str, ...], *, only: bool = False) -> pa.Table:
+    """Return the columns of a CSV or Parquet file that are needed, and those of `may` that it has.
+
+    With `only` it may have no others, and only an empty cell is left out: where left out means without limit, a name
+    that is misspelt, or a word such as nan, must not.
+    """
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             table = pyarrow.parquet.read_table(path)
         else:
             kinds = {"start": pa.string(), "meter": pa.string()}
             convert = pyarrow.csv.ConvertOptions(column_types=kinds, strings_can_be_null=True)
+            if only:
+                convert.null_values = [""]
             table = pyarrow.csv.read_csv(path, convert_options=convert)
     except (OSError, pa.ArrowException) as error:
         told = str(error).splitlines()[0][:200]
@@ -246,6 +252,9 @@ def read_table(path: Path, needed: tuple[str, ...], may: tuple[str, ...]) -> pa.
     if lacking:
         has = ", ".join(table.column_names)[:200]
         raise ConfigError(f"{path}: column {lacking[0]} is missing among {has}: give {','.join(needed)}")
+    strange = [name for name in table.column_names if name not in (*needed, *may)] if only else []
+    if strange:
+        raise ConfigError(f"{path}: column {strange[0]!r} is not known: give {', '.join((*needed, *may))}")
     return table.select([*needed, *(name for name in may if name in table.column_names)])
 
 
