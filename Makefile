@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender clean
+.PHONY: demo test system peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -20,7 +20,7 @@ system:
 	echo "not installed:$$missing; the tests that need it will be skipped"
 
 peers-if-possible:
-	@$(MAKE) -s peers || echo "not every peer could be installed; the tests that need it will be skipped"
+	@$(MAKE) -s peers-tested || echo "not every peer could be installed; the tests that need it will be skipped"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests
@@ -65,7 +65,10 @@ test-pythons: $(VENV)/.dev
 	$(BIN)/python tests/pythons.py $(VENV)
 
 # Peers by other hands, each in an environment of its own; then the tests that speak to them.
-peers: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-opendsm peers-opender
+peers: peers-tested peers-opendsm
+
+# Those that `make test` meets; the others are for `make long` and the benches.
+peers-tested: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-opender
 
 interop: $(VENV)/.dev peers
 	$(BIN)/python -m pytest -m interop
