@@ -37,7 +37,7 @@ PASSWORD, WRONG, VEN, BL, HOOK = (
 )
 LOUD = (  # every line that the server and its libraries could log, at its lowest level
     "import logging, structlog, tieline.node.demo as demo; logging.basicConfig(level=logging.DEBUG); "
-    "demo.quiet = lambda: structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0)); "
+    "demo.quiet = lambda *_: structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0)); "
     "from tieline.node.cli import main; main()"
 )
 
