@@ -70,7 +70,7 @@ def test_the_kill_switch_is_released_by_the_second_operator_on_the_screen(runnin
     first.get_by_role("button", name="Press …").click()
     first.get_by_label("Because").fill("drill")
     first.get_by_role("button", name="Stop commands that lead away from safety").click()
-    second.get_by_text("Kill switch pressed").wait_for(timeout=60_000)
+    second.get_by_text("Kill switch pressed").first.wait_for(timeout=60_000)
     first.get_by_role("button", name="Release …").click()
     first.get_by_label("Because").fill("the drill is over")
     first.get_by_role("button", name="Ask to release").click()
