@@ -74,3 +74,15 @@ def test_loads_that_a_limit_holds_off_count_at_their_size_as_they_would_all_begi
     before_w = unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns)
     state.commands.low_w[4] = 0.0  # a tank of 5 kW that ran half of the time is held off
     assert before_w - unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns) == pytest.approx(5_000.0)
+
+
+def test_a_called_load_that_a_limit_holds_off_counts_as_one_that_would_run() -> None:
+    """Called to stop and held off at once: the call may end first, and then it begins with the others."""
+    stage = limited()
+    state, now_ns = stage.state, stage.clock.ns
+    state.commands.high_w[:], state.commands.target_w[:] = 5_000.0, np.nan
+    state.fleet.power_w[:3] = 0.0
+    state.commands.low_w[4] = 0.0
+    uncalled_w = unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns)
+    state.commands.target_w[4] = 0.0
+    assert unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns) == uncalled_w

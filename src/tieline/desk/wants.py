@@ -185,10 +185,14 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
 
 
 def _held_off(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
-    """Return which loads that are on or off a limit holds off that are known to want to run."""
+    """Return which loads that are on or off a limit holds off that are known to want to run.
+
+    One that is called to stop as well counts: the call may end before the limit's room is needed, and then it begins
+    with the others.
+    """
     fleet, last = state.fleet, state.commands
     size_w = fleet.max_absorb_w[rows]
-    held_off = IS_SWITCHED[fleet.kinds[rows]] & (last.valid_until_ns[rows] > now_ns) & np.isnan(last.target_w[rows])
+    held_off = IS_SWITCHED[fleet.kinds[rows]] & (last.valid_until_ns[rows] > now_ns)
     held_off &= (last.low_w[rows] > -0.5 * size_w) & (state.release_at_ns[rows] <= now_ns)
     known = (-state.base_w[rows] > WANTS_FRAC * size_w) & (now_ns - state.idle_ns[rows] >= RESTS_NS)
     return held_off & known
