@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import httpx
 import msgspec
 import numpy as np
 from upward import POOL, Answer, RecordingDesk
@@ -13,11 +12,12 @@ from tieline.desk.ports import LinkHealth, Session
 from tieline.ids import derive
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.rim.clock import SystemClock
+from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.iso.app import IsoApp, serve_iso
 from tieline.simulate.iso.faults import FaultMenu, Faults
 from tieline.simulate.iso.market import IsoMarket, Published
-from tieline.simulate.loop import VirtualClock
+from tieline.simulate.loop import VirtualClock, VirtualLoop
 from tieline.times import MINUTE_NS, from_ns
 from tieline.wire.ads import messages as ads
 from tieline.wire.ads.codec import pack
@@ -46,7 +46,7 @@ class IsoHarness:
         self._clock, self._uid = clock, 0
         self._market = IsoMarket(clock, np.random.default_rng(1), Faults(FaultMenu(), np.random.default_rng(2)))
         self._app = IsoApp(self._market, Faults(FaultMenu(), np.random.default_rng(3)))
-        self._http = httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_keepalive_connections=0))
+        self._http = HttpClient()
         how = msgspec.convert(DOCUMENT, IsoSettings)
         self._link = IsoWeb(how, self._http, desk, clock, np.random.default_rng(4), desk)
         supervisor.keep("iso", self._link.run)
@@ -85,6 +85,9 @@ class IsoHarness:
 
     async def drop(self) -> None:
         self._server.close()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.network.cut("127.0.0.1", PORT)
         await asyncio.sleep(2 * POLL_S)
 
     async def restore(self) -> None:
@@ -92,7 +95,7 @@ class IsoHarness:
 
     def check(self, settings: dict[str, object]) -> None:
         how = msgspec.convert({**DOCUMENT, **settings}, IsoSettings)
-        IsoWeb(how, httpx.AsyncClient(), RecordingDesk(), SystemClock(), np.random.default_rng(1))
+        IsoWeb(how, HttpClient(), RecordingDesk(), SystemClock(), np.random.default_rng(1))
 
     def _publish(self, power_w: float, resource: str = "TL_NORTH", expires_ns: int | None = None) -> str:
         self._uid += 1

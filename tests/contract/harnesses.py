@@ -6,8 +6,8 @@ import asyncio
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import httpx
 import msgspec
 import numpy as np
 from harness import Harness, RecordingIntake
@@ -24,6 +24,7 @@ from tieline.links.endpoint.openadr.ven import Ven, VenSettings
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.resource.identity import Rating
 from tieline.resource.setpoint import Bounds
+from tieline.rim.http import Answer, HttpClient, TimedOut
 from tieline.rim.serve import serve_asgi
 from tieline.rim.supervise import Backoff, Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop
@@ -214,17 +215,17 @@ class _Site:
             self.told.append(hold.target_w)
 
 
-class _Wire(httpx.AsyncHTTPTransport):
+class _Wire(HttpClient):
     """The VEN's own way to its VTN, which can be late, or swallow what is said."""
 
     late_s, is_silent = 0.0, False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def call(self, method: str, url: str, **how: Any) -> Answer:
         if self.is_silent:
             await asyncio.sleep(30.0)
-            raise httpx.ReadTimeout("no answer", request=request)
+            raise TimedOut("no answer")
         await asyncio.sleep(self.late_s)
-        return await super().handle_async_request(request)
+        return await super().call(method, url, **how)
 
 
 class OpenAdrHarness:
@@ -255,15 +256,14 @@ class OpenAdrHarness:
         clients = {"site-7": Client("site-7", secret_digest("secret"), scopes)}
         book = Book(GroupCommit(SqliteJournal(Path(":memory:")), supervisor.spawn), clock)
         rng = np.random.default_rng(3)
-        tokens, http = Tokens(clients, b"k" * 32, clock), httpx.AsyncClient()
+        tokens, http = Tokens(clients, b"k" * 32, clock), HttpClient()
         return Vtn(book, tokens, supervisor, http, ("http://127.0.0.1:*",), clock, rng)
 
     def _raise_ven(self) -> None:
         settings = VenSettings(
             "http://127.0.0.1:8080", "site-7", "site-7", "secret", 60.0, self.poll_s, answer_s=40.0
         )  # fmt: skip
-        http = httpx.AsyncClient(transport=self._wire)
-        self._ven = Ven(settings, self._site, self._owner, http, self._clock, np.random.default_rng(4))
+        self._ven = Ven(settings, self._site, self._owner, self._wire, self._clock, np.random.default_rng(4))
         self._task = self._supervisor.keep("ven", self._ven.run, Backoff(1.0, 5.0))
 
     def settle(self, settings: dict[str, object]) -> OpenAdrSettings:

@@ -26,6 +26,7 @@ from tieline.resource.command import Stage
 from tieline.resource.point import by_code
 from tieline.resource.quality import Quality
 from tieline.resource.setpoint import Bounds
+from tieline.rim.http import HttpClient
 from tieline.rim.serve import serve_asgi
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -92,6 +93,7 @@ class Room:
     vtn: Vtn
     url: str
     http: httpx.AsyncClient
+    ours: HttpClient
     clock: Any
     supervisor: Supervisor
     link: OpenAdrLink
@@ -164,17 +166,18 @@ async def raise_room(
     book.restore(journal)
     clients = {n: Client(n, secret_digest(f"secret-of-{n}"), VEN_SCOPES) for n in ("site-5", "site-6")}
     clients["bl"] = Client("bl", secret_digest("secret-of-bl"), BL_SCOPES)
-    http, log, site = httpx.AsyncClient(timeout=30.0), Log(), Site()
+    http, ours, log, site = httpx.AsyncClient(timeout=30.0), HttpClient(keep_s=86_400.0), Log(), Site()
+    supervisor.at_end(ours.aclose)
     tokens = Tokens(clients, b"k" * 32, clock)
     origins = ("http://127.0.0.1:*",)
-    vtn = Vtn(book, tokens, supervisor, http, origins, clock, np.random.default_rng(seed), limits, webhooks)
+    vtn = Vtn(book, tokens, supervisor, ours, origins, clock, np.random.default_rng(seed), limits, webhooks)
     server = await serve_asgi(vtn.app, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     link = OpenAdrLink(OpenAdrSettings({5: EndPointName("site-5", "site-5")}), vtn, log, clock, supervisor)
     await link.start()
     settings = VenSettings(url, "site-5", "site-5", "secret-of-site-5", **ven)
-    end = Ven(settings, site, Owner(Bounds(-5_000.0, 5_000.0)), http, clock, np.random.default_rng(seed + 1))
-    room = Room(vtn, url, http, clock, supervisor, link, site, end, log, server, journal=recorder)
+    end = Ven(settings, site, Owner(Bounds(-5_000.0, 5_000.0)), ours, clock, np.random.default_rng(seed + 1))
+    room = Room(vtn, url, http, ours, clock, supervisor, link, site, end, log, server, journal=recorder)
     if keep_ven:
         room.ven_task = supervisor.keep("ven", end.run)
     return room

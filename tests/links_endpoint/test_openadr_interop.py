@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -18,6 +19,7 @@ from tieline.errors import ConfigError
 from tieline.links.endpoint.openadr.listen import serve_vtn
 from tieline.links.endpoint.openadr.openapi import description
 from tieline.rim.certificates import Authority
+from tieline.rim.http import Answer
 from tieline.rim.supervise import Supervisor
 from tieline.store.journal import SqliteJournal
 
@@ -164,8 +166,8 @@ def test_every_message_of_vtn_and_ven_is_what_the_official_description_says(tmp_
 
 
 async def watch(room: Room, note: Callable[..., None]) -> None:
-    """Note each request and answer of the client that VEN, tests and webhooks share."""
-    real = room.http._transport.handle_async_request
+    """Note each request and answer of the clients of the tests and of VEN and webhooks."""
+    real, ours = room.http._transport.handle_async_request, room.ours.call
 
     async def noted(request: httpx.Request) -> httpx.Response:
         asked = await request.aread()
@@ -177,7 +179,14 @@ async def watch(room: Room, note: Callable[..., None]) -> None:
             answer.status_code, headers=answer.headers, stream=httpx.ByteStream(said), request=request
         )
 
+    async def noted_ours(method: str, url: str, *, content: bytes | None = None, **how: Any) -> Answer:
+        answer = await ours(method, url, content=content, **how)
+        path = urlsplit(url).path
+        note("hook" if path == "/callback" else "vtn", method, path, answer.status, content or b"", answer.body)
+        return answer
+
     room.http._transport.handle_async_request = noted  # type: ignore[method-assign]
+    room.ours.call = noted_ours  # type: ignore[method-assign]
 
 
 # --- TLS ----------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tieline.resource.batch import CommandBatch
 from tieline.resource.command import Stage
 from tieline.resource.quality import Quality
 from tieline.resource.setpoint import Bounds
+from tieline.rim.http import CutOff
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.site.plan import FailSafe, Owner
@@ -301,20 +302,18 @@ def test_the_end_point_falls_back_while_the_vtn_is_lost_and_settles_when_it_is_b
 
     async def scene(room: Room) -> None:
         await room.command(1_000.0, seconds=300.0)
-        wire = room.ven._vtn._client._transport
-        real = wire.handle_async_request
+        wire = room.ven._vtn._client
+        real = wire.call
 
-        async def dead(request: Any) -> Any:
-            import httpx
+        async def dead(*call: Any, **how: Any) -> Any:
+            raise CutOff("gone")
 
-            raise httpx.ConnectError("gone", request=request)
-
-        wire.handle_async_request = dead
+        wire.call = dead
         await asyncio.sleep(200)
         trail["the plan stands though nobody is heard"] = room.site.power_w
         await asyncio.sleep(110)
         trail["then the fallback"] = room.site.power_w
-        wire.handle_async_request = real
+        wire.call = real
         await asyncio.sleep(40)
         trail["back, and settling"] = (room.site.power_w, room.ven.hold.why)
         await asyncio.sleep(140)

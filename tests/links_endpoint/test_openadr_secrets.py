@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from tieline.errors import ConfigError, PeerError
 from tieline.links.device.mqtt.link import MqttSettings, hello
@@ -17,6 +19,9 @@ from tieline.links.endpoint.openadr.ven_client import VenClient
 from tieline.node.cli import main
 from tieline.node.config import load_config
 from tieline.rim.clock import SystemClock
+from tieline.rim.http import HttpClient
+from tieline.rim.serve import serve_asgi
+from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 
 SETTINGS = """
 [[peers]]
@@ -81,25 +86,27 @@ def test_a_peer_without_a_name_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("client", "secret", "field"), [("", "s", "client_id"), ("ven-1", "", "client_secret")])
 def test_a_ven_asks_for_no_token_without_a_secret(client: str, secret: str, field: str) -> None:
     with pytest.raises(ConfigError, match=rf"\$\.ven\.{field} is empty"):
-        VenClient("https://vtn.example", client, secret, httpx.AsyncClient(), SystemClock(), 10.0)
+        VenClient("https://vtn.example", client, secret, HttpClient(), SystemClock(), 10.0)
 
 
 def test_a_url_that_names_a_password_is_refused_without_repeating_it() -> None:
     with pytest.raises(ConfigError, match=r"\$\.ven\.url: names a user or password") as refused:
-        VenClient("https://me:hush@vtn.example", "ven-1", "s", httpx.AsyncClient(), SystemClock(), 10.0)
+        VenClient("https://me:hush@vtn.example", "ven-1", "s", HttpClient(), SystemClock(), 10.0)
     assert "hush" not in str(refused.value)
 
 
 def test_a_vtn_that_repeats_what_it_was_sent_does_not_put_our_secret_into_an_error() -> None:
-    def echo(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(400, content=b"bad form: " + request.content)
+    async def echo(request: Request) -> Response:
+        return Response(b"bad form: " + await request.body(), status_code=400)
 
-    async def ask() -> None:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(echo)) as http:
-            await VenClient("https://vtn.example", "ven-1", "hush-hush", http, SystemClock(), 10.0).get_all("events")
+    async def ask(loop: VirtualLoop) -> None:
+        await serve_asgi(Starlette(routes=[Route("/auth/token", echo, methods=["POST"])]), "127.0.0.1", 8080)
+        async with HttpClient() as http:
+            url = "http://127.0.0.1:8080"
+            await VenClient(url, "ven-1", "hush-hush", http, VirtualClock(loop, 0), 10.0).get_all("events")
 
     with pytest.raises(PeerError, match=r"POST /auth/token: 400: is client_id or client_secret wrong") as refused:
-        asyncio.run(ask())
+        run_virtual(ask)
     assert "hush-hush" not in str(refused.value)
 
 

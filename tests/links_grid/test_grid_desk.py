@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
-import httpx
 import msgspec
 import numpy as np
 from py1815.application import FunctionCode
@@ -27,6 +26,7 @@ from tieline.resource.admission import Principal
 from tieline.resource.claim import Quantity
 from tieline.resource.identity import Kind, Purpose
 from tieline.resource.level import Level
+from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.iso.app import IsoApp, serve_iso
 from tieline.simulate.iso.faults import FaultMenu, Faults
@@ -116,7 +116,7 @@ def test_an_award_and_its_dispatch_pass_the_desk_and_are_accepted() -> None:
         market = IsoMarket(clock, np.random.default_rng(2), faults, gate=time(23), clears_at=time(23, 30))
         server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 8443)
         how = IsoSettings("http://127.0.0.1:8443/", "America/Chicago", {"pool:north": "TL_NORTH"}, poll_s=20)
-        async with httpx.AsyncClient() as client:
+        async with HttpClient() as client:
             link = IsoWeb(how, client, desk, clock, np.random.default_rng(3), desk)
             desk.market = link
             task = supervisor.keep("iso", link.run)

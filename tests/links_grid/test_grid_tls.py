@@ -7,7 +7,6 @@ import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import httpx
 import msgspec
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.rim.certificates import Authority, Files, client_context, server_context
 from tieline.rim.clock import SystemClock
+from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.iso.app import IsoApp, serve_iso
 from tieline.simulate.iso.faults import FaultMenu, Faults
@@ -88,17 +88,17 @@ def test_a_master_with_another_certificate_of_the_same_authority_is_not_let_in(t
     play(scene)
 
 
-def iso_link(url: str, client: httpx.AsyncClient) -> IsoWeb:
+def iso_link(url: str, client: HttpClient) -> IsoWeb:
     settings = IsoSettings(url, "America/Chicago", {"pool:north": "TL_NORTH"})
     return IsoWeb(settings, client, Nobody(), CLOCK, np.random.default_rng(1))  # type: ignore[arg-type]
 
 
-async def iso(server: Files, how: ssl.SSLContext | bool, check: Callable[[IsoWeb], Awaitable[None]]) -> None:
+async def iso(server: Files, how: ssl.SSLContext | None, check: Callable[[IsoWeb], Awaitable[None]]) -> None:
     faults = Faults(FaultMenu(), np.random.default_rng(1))
     app = IsoApp(IsoMarket(CLOCK, np.random.default_rng(1), faults), faults)
     listening = await serve_iso(app, "127.0.0.1", 0, server_context(server))
     port = listening.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    async with httpx.AsyncClient(verify=how) as client:
+    async with HttpClient(how) as client:
         await check(iso_link(f"https://127.0.0.1:{port}/ads", client))
     listening.close()
 
@@ -140,7 +140,7 @@ def test_an_iso_that_cuts_the_connection_after_the_handshake_is_asked_about_our_
     async def scene(_: Supervisor) -> None:
         listening = await asyncio.start_server(cut, "127.0.0.1", 0, ssl=server_context(server))
         port = listening.sockets[0].getsockname()[1]
-        async with httpx.AsyncClient(verify=client_context(client, CLOCK)) as http:
+        async with HttpClient(client_context(client, CLOCK)) as http:
             with pytest.raises(LinkDown, match="cut the connection without a word: does it accept our certificate"):
                 await iso_link(f"https://127.0.0.1:{port}/ads", http).poll()
         listening.close()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
-import httpx
 import numpy as np
 import pytest
 from iso_desk import ScheduleDesk
@@ -17,6 +16,7 @@ from tieline.desk.ports import Session as LinkSession
 from tieline.errors import LinkDown, PeerError
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.resource.claim import Refusal
+from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.iso.app import IsoApp, serve_iso
 from tieline.simulate.iso.faults import FaultMenu, Faults
@@ -80,7 +80,7 @@ def play(
         server = await serve_iso(app, "127.0.0.1", 8443)
         pools = {"pool:north": "TL_NORTH"}
         async with (
-            httpx.AsyncClient(timeout=10) as client,
+            HttpClient() as client,
             Supervisor(np.random.default_rng([seed, 3])) as supervisor,
         ):
             how = IsoSettings("http://127.0.0.1:8443/ads", "America/Chicago", pools, poll_s=poll_s)
@@ -221,7 +221,7 @@ def test_a_link_that_begins_anew_gives_every_batch_the_answer_that_it_had_though
         first.update({uid: each.response for uid, r in scene.market.seen.replies.items() for each in r.replies})
         scene.market.seen.replies.clear()
         link = scene.link
-        async with httpx.AsyncClient(timeout=10) as client:  # nothing is known to it but what the desk knows
+        async with HttpClient() as client:  # nothing is known to it but what the desk knows
             again = IsoWeb(link._settings, client, scene.desk, scene.clock, np.random.default_rng(9))
             await again.poll()
 

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import tracemalloc
 
-import httpx
 import numpy as np
 import pytest
 from iso_desk import ScheduleDesk
@@ -14,6 +13,7 @@ from iso_desk import ScheduleDesk
 from tieline.errors import PeerError
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.rim.clock import SystemClock
+from tieline.rim.http import HttpClient
 from tieline.wire.ads.codec import MOST_BYTES
 
 OPENS = b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
@@ -39,7 +39,7 @@ async def asked(head: bytes, body: bytes) -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with httpx.AsyncClient() as client:
+    async with HttpClient() as client:
         how = IsoSettings(f"http://127.0.0.1:{port}/", "America/Chicago", {"pool:north": "TL_NORTH"})
         await IsoWeb(how, client, ScheduleDesk(), SystemClock(), np.random.default_rng(1)).poll()
     server.close()

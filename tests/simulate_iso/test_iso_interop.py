@@ -5,12 +5,12 @@ import json
 import sys
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from iso_desk import ScheduleDesk
 
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.rim.http import HttpClient
 from tieline.times import MINUTE_NS, SECOND_NS
 
 SCRIPT = Path(__file__).parents[1] / "peers" / "iso_stdlib.py"
@@ -33,7 +33,7 @@ def test_a_service_by_another_hand_is_polled_obeyed_and_answered_once() -> None:
             assert service.stdout
             port = int(await service.stdout.readline())
             desk = ScheduleDesk()
-            async with httpx.AsyncClient() as client:
+            async with HttpClient() as client:
                 how = IsoSettings(f"http://127.0.0.1:{port}/", "America/Chicago", {"pool:north": "TL_NORTH"})
                 link = IsoWeb(how, client, desk, StoppedClock(), np.random.default_rng(1))
                 for _ in range(3):

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx
 import msgspec
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from tieline.errors import ConfigError
 from tieline.links.grid.iso_batches import number, without
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.rim.clock import SystemClock
+from tieline.rim.http import HttpClient
 from tieline.simulate.iso.auction import clear, supplied
 from tieline.simulate.iso.faults import FaultMenu, Faults
 from tieline.simulate.iso.prices import day_ahead
@@ -35,7 +35,7 @@ GOOD = {"url": "https://iso/ads", "zone": "America/Chicago", "pools": {"pool:nor
 def test_a_crooked_setting_is_refused(change: dict[str, Any], path: str) -> None:
     how = msgspec.convert({**GOOD, **change}, IsoSettings)
     with pytest.raises(ConfigError, match=path):
-        IsoWeb(how, httpx.AsyncClient(), ScheduleDesk(), SystemClock(), np.random.default_rng(1))
+        IsoWeb(how, HttpClient(), ScheduleDesk(), SystemClock(), np.random.default_rng(1))
 
 
 def test_an_unknown_setting_is_refused_by_name() -> None:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
-import httpx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from iso_desk import ScheduleDesk
 from structlog.testing import capture_logs
 
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
+from tieline.rim.http import HttpClient
 from tieline.simulate.iso.app import IsoApp, serve_iso
 from tieline.simulate.iso.faults import FaultMenu, Faults
 from tieline.simulate.iso.market import IsoMarket, Published
@@ -29,7 +29,7 @@ SPOILED = {"cut": lambda text: text[:-9], "stars": lambda _: "***", "empty": lam
 class Rig:
     """An ISO that shows what a test wants, and a link of ours that can be begun anew over the same desk."""
 
-    def __init__(self, market: IsoMarket, client: httpx.AsyncClient, clock: VirtualClock) -> None:
+    def __init__(self, market: IsoMarket, client: HttpClient, clock: VirtualClock) -> None:
         self.market, self.client, self.clock = market, client, clock
         self.desk, self._uid, self.shown = ScheduleDesk(), count(1), list[str]()
         self.begin()
@@ -63,7 +63,7 @@ def play(act: Callable[[Rig], Awaitable[None]]) -> Rig:
         clock, faults = VirtualClock(loop, START_NS), Faults(FaultMenu(), np.random.default_rng(1))
         market = IsoMarket(clock, np.random.default_rng(2), faults)
         server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 8443)
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with HttpClient() as client:
             rig = Rig(market, client, clock)
             await act(rig)
         server.close()

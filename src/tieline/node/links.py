@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import errno
 import os
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import httpx
 import msgspec
 import numpy as np
 from msgspec.structs import replace
@@ -47,6 +45,7 @@ from tieline.node.starting import (
     mqtt_settings_of,
 )
 from tieline.rim.certificates import client_context, server_context
+from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 
 Stop = Callable[[], Awaitable[None]]
@@ -109,10 +108,8 @@ async def _raise_dnp3(settings: Dnp3Settings, folder: Path, node: Node, supervis
 def _raise_iso(
     settings: IsoLink, folder: Path, node: Node, supervisor: Supervisor, rng: np.random.Generator, links: Links
 ) -> None:
-    verify: ssl.SSLContext | bool = True
-    if settings.tls is not None:
-        verify = client_context(files_of(settings.tls, folder), node.clock)
-    client = httpx.AsyncClient(timeout=30.0, verify=verify)
+    tls = None if settings.tls is None else client_context(files_of(settings.tls, folder), node.clock)
+    client = HttpClient(tls)
     made = IsoWeb(iso_settings_of(settings), client, node.desk, node.clock, rng, node.desk, settings.name)
     node.desk.market = made
     node.desk.health(made.health())  # DOWN until it is heard: a link that never comes up is listed, and alarms
@@ -131,7 +128,8 @@ async def _raise_openadr(
         client.id: Client(client.id, client.secret_sha256, frozenset(client.scopes), client.certificate)
         for client in settings.clients
     }
-    http = httpx.AsyncClient(timeout=30.0)
+    http = HttpClient()
+    links.stops.append(http.aclose)
     book = Book(node.group, node.clock)
     book.restore(node.journal)
     # A fresh key at each start: tokens live an hour, and a client whose token is refused asks for another.

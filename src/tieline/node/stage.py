@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
-import httpx
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -30,7 +29,7 @@ from tieline.node.asked import require_devices as require_devices
 from tieline.node.asked import require_scenario
 from tieline.node.metering import Meters
 from tieline.node.runtime import Node, replayed
-from tieline.node.stage_devices import FEW, MANY, MOST_FOR_MANY, raise_modbus, raise_mqtt, raise_openadr
+from tieline.node.stage_devices import FEW, KEPT_S, MANY, MOST_FOR_MANY, raise_modbus, raise_mqtt, raise_openadr
 from tieline.node.twin import Twin
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
@@ -38,6 +37,7 @@ from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.rim.certificates import Authority, client_context, server_context
 from tieline.rim.clock import SystemClock
+from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import DEVICE_FAULTS
 from tieline.simulate.inprocess import ColumnsLink
@@ -319,7 +319,7 @@ async def _raise_iso(
     # The first day's own auction, where its eve is over; every other day's is on its eve.
     own = SameDay(local.date(), gate.time(), clears.time()) if same_day else None
     market = IsoMarket(clock, rng, faults, seed_prices=seed, same_day=own, gate=time(23), clears_at=time(23, 30))
-    theirs, ours = (None, True) if keys is None else _tls(keys)
+    theirs, ours = (None, None) if keys is None else _tls(keys)
     server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0, theirs)
     port = server.sockets[0].getsockname()[1]
     url, names = f"{'https' if theirs else 'http'}://127.0.0.1:{port}/", {POOL: "TIELINE_1"}
@@ -327,8 +327,8 @@ async def _raise_iso(
     settings = IsoSettings(
         url, "America/Chicago", names, poll_s=POLL_S / speed, awards_s=60.0 / speed, most_skew_s=2.0 * max(speed, 1.0)
     )
-    # No expiry by the wall clock, which a story on virtual time must not see.
-    client = httpx.AsyncClient(timeout=30.0, verify=ours, limits=httpx.Limits(keepalive_expiry=None))
+    client = HttpClient(ours, keep_s=KEPT_S)
+    supervisor.at_end(client.aclose)
     link = IsoWeb(settings, client, node.desk, clock, np.random.default_rng([seed, 32]), node.desk)
     node.desk.market = link
     supervisor.keep("iso", link.run)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +21,7 @@ from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.node.runtime import Node
 from tieline.resource.identity import Rating
 from tieline.resource.setpoint import Bounds
+from tieline.rim.http import HttpClient
 from tieline.rim.serve import serve_asgi
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.inprocess import ColumnsLink
@@ -47,6 +46,8 @@ class Wired:
 
 FEW, MANY = Wired(24, 8, 8), Wired(240, 24, 60)
 """On virtual time a day of a thousand devices is to take seconds; over real sockets hundreds of them are the point."""
+KEPT_S = 86_400.0
+"""The age of a connection that rests is that of the wall clock, which a story on virtual time must not see."""
 MOST_FOR_MANY = 120.0
 """Up to this speed once a second is often enough for hundreds of devices; faster, a few tell as often as they must."""
 OLDEST_S = 120.0
@@ -189,10 +190,8 @@ async def raise_openadr(
     secrets = {name: rng.bytes(24).hex() for name in names.values()}
     scopes = frozenset({"read_targets", "read_ven_objects", "write_reports", "write_subscriptions", "write_vens"})
     clients = {name: Client(name, secret_digest(secret), scopes) for name, secret in secrets.items()}
-    # The pool's own expiry reads the wall clock, and a connection more or less is another world: servers close theirs.
-    limits = httpx.Limits(max_keepalive_connections=4 * len(names) + 4, keepalive_expiry=None)
-    trust = ssl.create_default_context()  # one for all: each takes a while to read
-    http = httpx.AsyncClient(timeout=30.0, limits=limits, verify=trust)
+    http = HttpClient(keep_s=KEPT_S)
+    supervisor.at_end(http.aclose)
     book = Book(node.group, clock)
     book.restore(node.journal)
     tokens = Tokens(clients, rng.bytes(32), clock)
@@ -215,7 +214,8 @@ async def raise_openadr(
         settings = VenSettings(url, name, name, secrets[name], poll_s, report_s, max(30.0 / speed, 0.2), fail_safe=safe)
         own = np.random.default_rng(rng.integers(2**31))
         # Each end-point is a machine of its own: in one pool every call would look through everybody's connections.
-        its = httpx.AsyncClient(timeout=30.0, limits=httpx.Limits(keepalive_expiry=None), verify=trust)
+        its = HttpClient(keep_s=KEPT_S)
+        supervisor.at_end(its.aclose)
         ven = Ven(settings, WorldDevice(world, controls, row), Owner(bounds), its, clock, own, speed)
         supervisor.keep(f"ven {name}", ven.run)
     return link

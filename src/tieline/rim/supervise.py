@@ -41,6 +41,7 @@ class Supervisor:
         self._rng = rng
         self._on_invariant = on_invariant
         self._tasks: dict[asyncio.Task[Any], str] = {}
+        self._ends: list[Callable[[], Awaitable[None]]] = []
         self.failures: dict[str, int] = {}
         self.losses: dict[str, int] = {}
         """Those of the failures that were a lost link: the world's doing, and nothing to mend in the program."""
@@ -69,13 +70,19 @@ class Supervisor:
         """Run what `make` makes for as long as we live, made afresh after each failure or return."""
         return self.spawn(self._keep(name, make, backoff or Backoff()), name)
 
+    def at_end(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Call `close` once the tasks have ended: what they shared is closed after its last user."""
+        self._ends.append(close)
+
     async def stop(self) -> None:
-        """Cancel all tasks, newest first, and wait until they have ended."""
+        """Cancel all tasks, newest first, wait until they have ended, and close what they shared."""
         while self._tasks:
             tasks = list(reversed(self._tasks))
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        while self._ends:
+            await self._ends.pop()()
 
     async def _guard(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Any:
         try:

@@ -40,6 +40,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._timers: list[tuple[float, int, Any]] = []
         self._set, self._dropped = 0, 0
         self.network = network or Network()
+        self._going: dict[int, tuple[str, int]] = {}
 
     def time(self) -> float:
         """Return virtual seconds since the start."""
@@ -109,8 +110,16 @@ class VirtualLoop(base_events.BaseEventLoop):
         """Return the name itself: in the memory network a host is its name."""
         return [(2, 1, 6, "", (host, port))]
 
+    async def sock_connect(self, sock: Any, address: Any) -> None:
+        """Note where a socket is to go: libraries that connect theirs first hand it to `create_connection` then."""
+        self._going[sock.fileno()] = str(address[0]), int(address[1])
+
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **how: Any) -> Any:
         """Connect to a listener in memory. Raises ConnectionRefusedError where there is none."""
+        sock = how.get("sock")
+        if sock is not None:  # the stream stands for it
+            host, port = self._going.pop(sock.fileno())
+            sock.close()
         if how.get("ssl"):
             raise NotImplementedError("no TLS on virtual time: use plain connections, or real sockets for TLS")
         return await self.network.connect(self, protocol_factory, str(host), int(port))

@@ -18,7 +18,6 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import httpx
 import msgspec
 from msgspec import Struct
 
@@ -26,6 +25,7 @@ from tieline.console.auth.accounts import hashed
 from tieline.console.auth.oidc import OidcSettings, verify
 from tieline.console.auth.sessions import Who
 from tieline.resource.claim import Refusal
+from tieline.rim.http import HttpClient, Unanswered, basic, form
 from tieline.times import Clock
 
 LASTS_S, MOST_PENDING, KEYS_LAST_S = 600.0, 1_000, 600.0
@@ -124,13 +124,15 @@ class OidcLogin:
         provider = await self._discovered()
         if isinstance(provider, Refusal):
             return provider
-        form = {
+        fields = {
             "grant_type": "authorization_code", "code": code, "redirect_uri": self.settings.redirect_uri,
             "client_id": self.settings.client_id, "code_verifier": verifier,
         }  # fmt: skip
         secret = self.settings.client_secret
-        auth = httpx.BasicAuth(self.settings.client_id, secret) if secret else None
-        tokens = await _fetched("POST", provider.token_endpoint, _Tokens, data=form, auth=auth)
+        content, headers = form(fields)
+        if secret:
+            headers["authorization"] = basic(self.settings.client_id, secret)
+        tokens = await _fetched("POST", provider.token_endpoint, _Tokens, content=content, headers=headers)
         return tokens if isinstance(tokens, Refusal) else tokens.id_token
 
     async def _verified(self, token: str, nonce: str) -> Who | Refusal:
@@ -183,13 +185,13 @@ async def _fetched(method: str, url: str, kind: Any, **more: Any) -> Any:
     if not is_safe(url):
         return Refusal("the provider's address is not safe", "issuer", url[:200], "https")
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False) as client:
-            answer = await client.request(method, url, **more)
-    except httpx.HTTPError as error:
-        return Refusal("the provider does not answer", "issuer", type(error).__name__)
-    if answer.status_code != 200 or len(answer.content) > MOST_BYTES:
-        return Refusal("the provider refused", "issuer", f"HTTP {answer.status_code}")
+        async with HttpClient() as client:
+            answer = await client.call(method, url, answer_s=TIMEOUT_S, most_bytes=MOST_BYTES, **more)
+    except Unanswered as error:
+        return Refusal("the provider does not answer", "issuer", str(error)[:200])
+    if answer.status != 200:
+        return Refusal("the provider refused", "issuer", f"HTTP {answer.status}")
     try:
-        return msgspec.json.decode(answer.content, type=kind)
+        return msgspec.json.decode(answer.body, type=kind)
     except msgspec.MsgspecError as error:
         return Refusal("the provider's answer is not understood", "issuer", str(error)[:200])

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-import httpx
-
 from tieline.errors import LinkDown, PeerError
+from tieline.rim.http import CutOff, HttpClient, TooLong, Unanswered
 from tieline.wire.ads.codec import MOST_BYTES, envelope, open_envelope
 from tieline.wire.ads.errors import Fault, Malformed
 from tieline.wire.ads.messages import Message
@@ -33,7 +32,7 @@ class Unreadable(PeerError):
     """The ISO's answer is no message that this call can have."""
 
 
-async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type[M], now_ns: int) -> tuple[M, bytes]:
+async def call(client: HttpClient, url: str, message: Message, kind: type[M], now_ns: int) -> tuple[M, bytes]:
     """Return the ISO's answer to a message, and its bytes.
 
     Raises:
@@ -53,10 +52,12 @@ async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type
     try:
         try:
             status, body = await _post(client, url, content, headers, now_ns)
-        except httpx.RemoteProtocolError:
+        except CutOff:
             # A kept stream that the server closed just now. Every call names what it is about by UID: again is safe.
             status, body = await _post(client, url, content, headers, now_ns)
-    except httpx.HTTPError as error:
+    except TooLong as error:
+        raise PeerError(str(error)) from error
+    except Unanswered as error:
         raise LinkDown(_words(error, url)) from error
     if status not in (200, 500):  # SOAP 1.1, 6.2: a fault comes with 500
         raise PeerError(f"{type(message).__name__}: HTTP {status}")
@@ -71,24 +72,15 @@ async def call(client: httpx.AsyncClient, url: str, message: Message, kind: type
 
 
 async def _post(
-    client: httpx.AsyncClient, url: str, content: bytes, headers: dict[str, str], now_ns: int
+    client: HttpClient, url: str, content: bytes, headers: dict[str, str], now_ns: int
 ) -> tuple[int, bytes]:
-    async with client.stream("POST", url, content=content, headers=headers) as response:
-        if response.status_code in (429, 503):
-            raise Busy(_retry_after_s(response.headers.get("Retry-After", ""), now_ns))
-        return response.status_code, await _read(response)
-
-
-async def _read(response: httpx.Response) -> bytes:
-    coding = response.headers.get("Content-Encoding", "identity")
+    answer = await client.call("POST", url, content=content, headers=headers, most_bytes=MOST_BYTES)
+    if answer.status in (429, 503):
+        raise Busy(_retry_after_s(answer.headers.get("Retry-After", ""), now_ns))
+    coding = answer.headers.get("Content-Encoding", "identity")
     if coding.lower() != "identity":
         raise PeerError(f"the answer is packed by HTTP ({coding[:40]}), though identity was asked for")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            raise PeerError(f"the answer is longer than {MOST_BYTES} bytes")
-    return bytes(body)
+    return answer.status, answer.body
 
 
 def _retry_after_s(text: str, now_ns: int) -> float:
@@ -103,7 +95,7 @@ def _retry_after_s(text: str, now_ns: int) -> float:
     return min(max((at.astimezone(UTC) - now).total_seconds(), 0.0), 3600.0)
 
 
-def _words(error: httpx.HTTPError, url: str) -> str:
+def _words(error: Unanswered, url: str) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -111,9 +103,9 @@ def _words(error: httpx.HTTPError, url: str) -> str:
         if isinstance(cause, ssl.SSLError) and "CERTIFICATE" in str(cause):
             return f"the ISO does not accept our certificate: {cause.reason}"
         cause = cause.__cause__ or cause.__context__
-    if not str(error) and isinstance(error, httpx.NetworkError):
+    if isinstance(error, CutOff):
         # TLS 1.3: a client counts its handshake as done before the server has judged its certificate (RFC 8446, 4.4.4),
         # and the alert that refuses it may be lost when the connection is cut.
         asks = ": does it accept our certificate, and know its authority?" if url.startswith("https:") else ""
-        return f"the ISO cut the connection without a word{asks} ({type(error).__name__})"
-    return f"{type(error).__name__}: {error}"
+        return f"the ISO cut the connection without a word{asks} ({error})"
+    return str(error)

@@ -16,7 +16,6 @@ from datetime import date, timedelta
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-import httpx
 import numpy as np
 import structlog
 from msgspec import Struct
@@ -27,6 +26,7 @@ from tieline.ids import derive
 from tieline.links.grid.iso_batches import Batches, number
 from tieline.links.grid.iso_call import Busy, M, Refused, Unreadable, call
 from tieline.resource.claim import Refusal
+from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Backoff
 from tieline.times import SECOND_NS, Clock, from_ns, to_ns
 from tieline.wire.ads import messages as ads
@@ -85,7 +85,7 @@ class IsoWeb:
     def __init__(
         self,
         settings: IsoSettings,
-        client: httpx.AsyncClient,
+        client: HttpClient,
         inlet: MarketInlet,
         clock: Clock,
         rng: np.random.Generator,

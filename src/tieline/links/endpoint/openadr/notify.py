@@ -13,9 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
-import httpx
 import msgspec
 import numpy as np
 import structlog
@@ -24,6 +22,7 @@ from msgspec import Struct
 from tieline.links.endpoint.openadr.access import READ_ALL, Bearer, Tokens, may, shown
 from tieline.links.endpoint.openadr.book import Book, Thing, wants
 from tieline.links.endpoint.openadr.callbacks import Origin, is_allowed
+from tieline.rim.http import HttpClient, TooLong, Unanswered
 from tieline.rim.supervise import Backoff, Supervisor
 from tieline.wire.openadr3.objects import TYPES
 
@@ -62,7 +61,7 @@ class Notifier:
         book: Book,
         tokens: Tokens,
         supervisor: Supervisor,
-        client: httpx.AsyncClient,
+        client: HttpClient,
         origins: tuple[Origin, ...],
         rng: np.random.Generator,
         limits: WebhookLimits,
@@ -157,19 +156,19 @@ class Notifier:
         """Return whether a callback took a message; None where it may not leave any more."""
         if not is_allowed(url, self._origins):  # the list may have changed since the subscription was made
             return False
-        how: dict[str, Any] = {"content": message.body, "headers": headers, "timeout": self._limits.answer_s}
         try:
-            async with self._places, asyncio.timeout(2 * self._limits.answer_s):
+            async with self._places:
                 # The last hop: asked here, with nothing between it and the wire but the connection itself.
                 if not message.ends and not self._gate(client, message.kind, message.id):
                     self.barred += 1
                     return None
-                async with self._client.stream("POST", url, **how, follow_redirects=False) as answer:
-                    size = 0
-                    async for part in answer.aiter_raw():  # a short answer is read, so that its connection serves again
-                        size += len(part)
-                        if size > MOST_ANSWER:
-                            break
-                    return answer.status_code < 300
-        except (httpx.HTTPError, TimeoutError):
+                # A short answer is read, so that its connection serves again; of a long one its status is enough.
+                answer = await self._client.call(
+                    "POST", url, content=message.body, headers=headers, answer_s=self._limits.answer_s,
+                    most_bytes=MOST_ANSWER,
+                )  # fmt: skip
+                return answer.status < 300
+        except TooLong as answer:
+            return answer.status < 300
+        except Unanswered:
             return False

@@ -16,7 +16,6 @@ import hmac
 import math
 from typing import Any, Protocol
 
-import httpx
 import numpy as np
 import structlog
 from msgspec import Struct
@@ -30,6 +29,7 @@ from tieline.links.endpoint.openadr.limits import TooLarge, read_body
 from tieline.links.endpoint.openadr.payloads import noted_event, read_plan, report_payloads, spread_ns, with_notes
 from tieline.links.endpoint.openadr.ven_client import Thing, VenClient, is_private
 from tieline.resource.quality import Quality
+from tieline.rim.http import HttpClient
 from tieline.rim.serve import serve_asgi
 from tieline.site.plan import EndPoint, FailSafe, Hold, Owner, Plan
 from tieline.times import SECOND_NS, Clock, iso
@@ -78,7 +78,7 @@ class Ven:
         settings: VenSettings,
         device: EndDevice,
         owner: Owner,
-        client: httpx.AsyncClient,
+        client: HttpClient,
         clock: Clock,
         rng: np.random.Generator,
         speed: float = 1.0,

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import httpx
 import msgspec
 
 from tieline.errors import ConfigError, LinkDown, PeerError
+from tieline.rim.http import Answer, HttpClient, TimedOut, TooLong, Unanswered, form
 from tieline.times import SECOND_NS, Clock
 
 Thing = dict[str, Any]
@@ -27,7 +27,7 @@ class VenClient:
     """Speaks to one VTN as one client."""
 
     def __init__(
-        self, url: str, client_id: str, client_secret: str, client: httpx.AsyncClient, clock: Clock, answer_s: float
+        self, url: str, client_id: str, client_secret: str, client: HttpClient, clock: Clock, answer_s: float
     ) -> None:
         """Make a client. Raises ConfigError for a URL that would send the secret in the clear."""
         for field, value in (("client_id", client_id), ("client_secret", client_secret)):
@@ -63,67 +63,69 @@ class VenClient:
         if self._clock.now_ns() >= self._over_ns:
             await self._login()
         answer = await self._request(method, path, body)
-        if answer.status_code == 401:  # taken back before its time: once more with a fresh one
+        if answer.status == 401:  # taken back before its time: once more with a fresh one
             await self._login()
             answer = await self._request(method, path, body)
-        if answer.status_code == 409:
+        if answer.status == 409:
             return None  # it is there already, or gone: what the VTN shows next says which
-        if answer.status_code in (429, 502, 503, 504):
-            raise LinkDown(f"{method} {path.partition('?')[0]}: {answer.status_code}")
+        if answer.status in (429, 502, 503, 504):
+            raise LinkDown(f"{method} {path.partition('?')[0]}: {answer.status}")
         return _json(f"{method} {path.partition('?')[0]}", answer)
 
-    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
         headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
         raw = None if body is None else msgspec.json.encode(body)
-        return await self._send(method, path, content=raw, headers=headers)
+        return await self._send(method, path, raw, headers)
 
     async def _login(self) -> None:
-        form = {"grant_type": "client_credentials", "client_id": self._id, "client_secret": self._secret}
-        answer = await self._send("POST", "/auth/token", data=form)
-        if answer.status_code >= 300:  # its words are not repeated: some servers say what they were sent, a secret too
-            raise PeerError(f"POST /auth/token: {answer.status_code}: is client_id or client_secret wrong?")
-        said = _json("POST /auth/token", answer)
-        token = said.get("access_token") if isinstance(said, dict) else None
+        said = {"grant_type": "client_credentials", "client_id": self._id, "client_secret": self._secret}
+        answer = await self._send("POST", "/auth/token", *form(said))
+        if answer.status >= 300:  # its words are not repeated: some servers say what they were sent, a secret too
+            raise PeerError(f"POST /auth/token: {answer.status}: is client_id or client_secret wrong?")
+        found = _json("POST /auth/token", answer)
+        token = found.get("access_token") if isinstance(found, dict) else None
         if not isinstance(token, str) or not token:
             raise PeerError("POST /auth/token: no access_token")
-        lives_s = said.get("expires_in", 0)
+        lives_s = found.get("expires_in", 0)
         lives_s = lives_s if isinstance(lives_s, int) and not isinstance(lives_s, bool) else 0
         self._token = token
         self._over_ns = self._clock.now_ns() + max(lives_s - EARLY_S, 1) * SECOND_NS
 
-    async def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
-            return await self._once(method, path, how)
-        except httpx.TimeoutException as error:
+            return await self._once(method, path, content, headers)
+        except TimedOut as error:
             # Timers are served before sockets: after our own machine stood still the answer may lie there unread, and
             # the VTN is not to blame. Once more: of all that we send the same twice is the same once.
             if loop.time() - began_s < self._answer_s + HELD_UP_S:
                 raise self._down(error) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except Unanswered as error:
             raise self._down(error) from error
         try:
-            return await self._once(method, path, how)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return await self._once(method, path, content, headers)
+        except Unanswered as error:
             raise self._down(error) from error
 
-    async def _once(self, method: str, path: str, how: dict[str, Any]) -> httpx.Response:
-        return await self._client.request(
-            method, self._url + path, timeout=self._answer_s, follow_redirects=False, **how
-        )
+    async def _once(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> Answer:
+        try:
+            return await self._client.call(
+                method, self._url + path, content=content, headers=headers, answer_s=self._answer_s,
+                most_bytes=MOST_ANSWER,
+            )  # fmt: skip
+        except TooLong as error:
+            raise PeerError(f"{method} {path.partition('?')[0]}: {error}") from error
 
     def _down(self, error: Exception) -> LinkDown:
-        return LinkDown(f"VTN {self._url}: {str(error) or type(error).__name__}")
+        return LinkDown(f"VTN {self._url}: {error}")
 
 
-def _json(what: str, answer: httpx.Response) -> Any:
-    if answer.status_code >= 300:
-        raise PeerError(f"{what}: {answer.status_code} {answer.text[:200]}")
-    if len(answer.content) > MOST_ANSWER:
-        raise PeerError(f"{what}: {len(answer.content)} bytes: at most {MOST_ANSWER}")
+def _json(what: str, answer: Answer) -> Any:
+    if answer.status >= 300:
+        raise PeerError(f"{what}: {answer.status} {answer.text[:200]}")
     try:
-        return msgspec.json.decode(answer.content)
+        return msgspec.json.decode(answer.body)
     except (msgspec.DecodeError, RecursionError):
         raise PeerError(f"{what}: not JSON") from None
 

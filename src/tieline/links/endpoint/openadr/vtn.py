@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import httpx
 import msgspec
 import numpy as np
 import structlog
@@ -31,6 +30,7 @@ from tieline.links.endpoint.openadr.openapi import description
 from tieline.links.endpoint.openadr.query import QueryError, find, find_one
 from tieline.links.endpoint.openadr.tokens_api import TokenDesk, shown_by
 from tieline.links.endpoint.openadr.words import json_of, problem
+from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.times import Clock
 from tieline.wire.openadr3.objects import REQUESTS, TYPES, ObjectError, read_object
@@ -66,7 +66,7 @@ class Vtn:
         book: Book,
         tokens: Tokens,
         supervisor: Supervisor,
-        client: httpx.AsyncClient,
+        client: HttpClient,
         callbacks: tuple[str, ...],
         clock: Clock,
         rng: np.random.Generator,
