@@ -7,7 +7,7 @@ order of rank, a level at a time, so that a million rows take a few passes over 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -26,6 +26,23 @@ from tieline.times import FOREVER_NS
 
 __all__ = ["ClaimBatch", "ClaimBook", "Floats", "Mask", "Rows", "Settled"]
 _Key = tuple[str, str, Quantity, str]  # source, program, quantity, scope
+BOUNDS_KEPT = 6
+"""A beat asks for the bounds of each pool under few levels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bounds:
+    """Bounds that were asked for, and what moved until then."""
+
+    moves: int
+    asked: tuple[Level, int, bool]
+    rows: Rows
+    low_w: Floats
+    high_w: Floats
+
+    def is_of(self, rows: Rows) -> bool:
+        """Return whether these are the bounds of rows."""
+        return len(rows) == len(self.rows) and bool(np.array_equal(rows, self.rows))
 
 
 class ClaimBook:
@@ -50,6 +67,8 @@ class ClaimBook:
         self.ended = np.full(len(fleet), -1, np.int32)
         """What ended last on each row and was not told to it yet (-1: nothing); see `end_of`."""
         self._ends: list[tuple[str, ...]] = []
+        self._moves = 0
+        self._bounds: list[_Bounds] = []
 
     # --- placing and ending --------------------------------------------------------------------------------------
 
@@ -80,6 +99,7 @@ class ClaimBook:
                 self.ends[ClaimEnd.SUPERSEDED] += int((~fresh.alive).sum()) - over
                 over = int((~fresh.alive).sum())
         self._live[serial] = fresh
+        self._moves += 1
         self._soonest_end_ns = min(self._soonest_end_ns, batch.end_ns)
         self._by_key.setdefault(_key(batch), []).append(serial)
         self._dirty[batch.rows] = True
@@ -140,6 +160,7 @@ class ClaimBook:
 
     def _end(self, live: Live, mask: Mask, why: ClaimEnd, by: tuple[str, ...] = ()) -> int:
         rows = live.end(mask, why)
+        self._moves += 1
         self._dirty[rows] = True
         if len(rows):
             self.ended[rows] = len(self._ends)
@@ -171,6 +192,7 @@ class ClaimBook:
     def set_back(self, now_ns: int) -> None:
         """Note that the clock was set back to an instant: what began goes on, and all is settled anew."""
         self._is_set_back, self.latest_ns = True, now_ns
+        self._moves += 1
         self._dirty[:] = True
 
     def touch(self, rows: Rows) -> None:
@@ -181,23 +203,35 @@ class ClaimBook:
         """Note which devices are in LOCAL (R5), and return for how many that changed."""
         moved = is_local != self.is_local
         self.is_local = is_local.copy()
+        self._moves += 1
         self._dirty |= moved
         return int(moved.sum())
 
     def hold(self, rows: Rows, low_w: Floats, high_w: Floats, until_ns: NDArray[np.int64]) -> None:
         """Start hold timers: what the devices themselves allow until then (R12)."""
         self.holds.low_w[rows], self.holds.high_w[rows], self.holds.until_ns[rows] = low_w, high_w, until_ns
+        self._moves += 1
         self._dirty[rows] = True
 
     def bounds_above(self, rows: Rows, level: Level, now_ns: int, with_timers: bool = True) -> tuple[Floats, Floats]:
-        """Return the bounds (W) that levels stronger than `level` leave on each row, with or without hold timers."""
-        settled = self._settle(now_ns, rows, level, holds=None if with_timers else Holds.none(len(self._fleet)))
-        return settled.low_w, settled.high_w
+        """Return the bounds (W) that levels stronger than `level` leave on each row, with or without hold timers.
+
+        Nobody may write into them: a beat asks several times, and has the same answer while nothing moves.
+        """
+        for last in self._bounds:
+            if last.moves == self._moves and last.asked == (level, now_ns, with_timers) and last.is_of(rows):
+                return last.low_w, last.high_w
+        active = [x for x in self._in_force(now_ns, (Quantity.P, Quantity.CONNECT)) if x.batch.level < level]
+        settling = Settling(self._fleet, rows, self.is_local, Quantity.P)
+        low_w, high_w = settling.bounds(active, self.holds if with_timers else None, now_ns)
+        low_w.flags.writeable = high_w.flags.writeable = False
+        asked = level, now_ns, with_timers
+        self._bounds = [_Bounds(self._moves, asked, rows.copy(), low_w, high_w), *self._bounds[: BOUNDS_KEPT - 1]]
+        return low_w, high_w
 
     def limits_above(self, rows: Rows, level: Level, now_ns: int) -> tuple[Floats, Floats]:
         """Return the bounds (W) that claims stronger than `level` leave on each row; device timers don't count."""
-        settled = self._settle(now_ns, rows, level, holds=Holds.none(len(self._fleet)))
-        return settled.low_w, settled.high_w
+        return self.bounds_above(rows, level, now_ns, with_timers=False)
 
     def target_of(self, rows: Rows, source: str, program: str, quantity: Quantity) -> tuple[Floats, NDArray[np.int64]]:
         """Return a source's own live targets on rows (NaN: none) and when they end (ns)."""
@@ -284,7 +318,7 @@ class ClaimBook:
         settled = Settling(self._fleet, rows, self.is_local, quantity).run(active, self.reserved_w, holds, now_ns)
         if not (holds.until_ns[rows] > now_ns).any():
             return settled
-        low_w, high_w = Settling(self._fleet, rows, self.is_local, quantity).bounds(active)
+        low_w, high_w = Settling(self._fleet, rows, self.is_local, quantity).bounds(active, None, now_ns)
         # Where a timer stands against a limit the device can't keep it: what it is told contains where it must stay.
         low_w, high_w = np.minimum(low_w, settled.target_w), np.maximum(high_w, settled.target_w)
         return replace(settled, told_low_w=low_w, told_high_w=high_w)

@@ -144,11 +144,11 @@ class Settling:
             self.low_w, self.high_w, self._gate_by,
         )  # fmt: skip
 
-    def bounds(self, active: Sequence[Live]) -> tuple[Floats, Floats]:
-        """Return the limits (W) of claims alone, without any hold timer."""
+    def bounds(self, active: Sequence[Live], holds: Holds | None, now_ns: int) -> tuple[Floats, Floats]:
+        """Return the limits (W) of claims and of hold timers; None: of claims alone."""
         self._gates([x for x in active if x.batch.quantity is Quantity.CONNECT])
         limits = [x for x in active if x.batch.quantity is self.quantity and x.batch.kind is ClaimKind.LIMIT]
-        self._limits(limits, Holds.none(len(self.fleet)), 0)
+        self._limits(limits, holds, now_ns)
         return self.low_w, self.high_w
 
     # --- who reaches whom ----------------------------------------------------------------------------------------
@@ -198,17 +198,19 @@ class Settling:
 
     # --- the rules -----------------------------------------------------------------------------------------------
 
-    def _limits(self, limits: Sequence[Live], holds: Holds, now_ns: int) -> None:
+    def _limits(self, limits: Sequence[Live], holds: Holds | None, now_ns: int) -> None:
         count = len(self.rows)
         level_low, level_high = np.full(count, -np.inf), np.full(count, np.inf)
         level_low_by, level_high_by = np.full(count, NOBODY, np.int32), np.full(count, NOBODY, np.int32)
-        held = self.quantity is Quantity.P and holds.until_ns[self.rows] > now_ns
+        held: Mask | bool = False
+        if holds is not None and self.quantity is Quantity.P:
+            held = holds.until_ns[self.rows] > now_ns
         levels = {x.batch.level for x in limits}
         if self._gate_level is not None:
             levels |= {Level(level) for level in LOCKS_OUT if (self._gate_level == level).any()}
         timed = not np.any(held)
         for level in sorted(levels):
-            if not timed and level not in ABOVE_TIMERS:
+            if holds is not None and not timed and level not in ABOVE_TIMERS:
                 self._fold_holds(holds, held)
                 timed = True
             for live in sorted((x for x in limits if x.batch.level == level), key=lambda x: rank_key(x.batch)):
@@ -224,7 +226,7 @@ class Settling:
             if self._gate_level is not None and level in LOCKS_OUT:
                 locked_w = np.where(self._gate_level == level, self.safe_w, np.nan)
                 self._fold(locked_w, locked_w, self._gate_by)
-        if not timed:
+        if holds is not None and not timed:
             self._fold_holds(holds, held)
 
     def _fold_holds(self, holds: Holds, held: Mask | bool) -> None:
