@@ -255,10 +255,11 @@ def _release_staged(state: DeskState, record_id: str, fact: facts.ReleaseStaged)
 def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsReported) -> None:
     rows, columns = fact.rows.array(), state.commands
     ours = columns.batch[rows] >= 0
-    known = np.array([state.command_batches[b] == fact.batch for b in columns.batch[rows[ours]]], np.bool_)
     if fact.link == WATCHDOG:
-        known = np.ones(int(ours.sum()), np.bool_)  # it speaks of the last command of each row, of whatever batch
-    keep = np.flatnonzero(ours)[known] if len(known) else np.zeros(0, np.int64)
+        keep = np.flatnonzero(ours)  # it speaks of the last command of each row, of whatever batch
+    else:
+        meant = [code for code in set(columns.batch[rows[ours]].tolist()) if state.command_batches[code] == fact.batch]
+        keep = np.flatnonzero(ours & np.isin(columns.batch[rows], meant))
     stage = fact.stage.array()
     legal = MAY_FOLLOW[columns.stage[rows[keep]], stage[keep]]
     state.late_reports += int((~legal).sum())

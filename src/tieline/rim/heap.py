@@ -9,6 +9,10 @@ from __future__ import annotations
 import atexit
 import gc
 
+YOUNG = 50_000
+"""So many objects more than were freed start a round over the youngest: a beat makes tens of thousands that die at its
+end, and CPython's own 700 would look a hundred times in between."""
+
 
 def settle() -> None:
     """Collect once, and leave out what is left from all later rounds but the last (CPython: `gc.freeze`).
@@ -18,5 +22,6 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG, 20, 50)
     atexit.unregister(gc.unfreeze)  # a process that settles twice thaws once
     atexit.register(gc.unfreeze)

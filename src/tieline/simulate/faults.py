@@ -86,17 +86,25 @@ STREAM_FAULTS = {
 }
 
 
+DRAWN = 32
+
+
 class FaultyPath:
     """One connection's path: what each write on it suffers is drawn when it is written."""
 
     def __init__(self, menu: StreamFaults, rng: np.random.Generator, seen: Counter[str]) -> None:
         self._menu, self._rng, self._seen = menu, rng, seen
+        self._draws: list[tuple[float, float]] = []
+        self._upset = menu.half_open + menu.cut + menu.stall
 
     def delay_s(self, now_s: float, size: int) -> float | None:
         """Return how long these bytes take (s); `inf`: they and all after them never arrive; None: it is cut."""
-        menu, draw = self._menu, float(self._rng.random())
-        delay = menu.latency_s + (float(self._rng.exponential(menu.jitter_s)) if menu.jitter_s else 0.0)
-        if size == 0:  # the handshake: only delayed
+        if not self._draws:  # many at once: a day has half a million of them
+            random, jitter_s = self._rng.random(DRAWN), self._rng.exponential(self._menu.jitter_s, DRAWN)
+            self._draws = list(zip(random.tolist(), jitter_s.tolist(), strict=True))
+        menu, (draw, jitter) = self._menu, self._draws.pop()
+        delay = menu.latency_s + jitter
+        if size == 0 or draw >= self._upset:  # the handshake: only delayed
             return delay
         if draw < menu.half_open:
             self._seen["half_open"] += 1
@@ -104,10 +112,8 @@ class FaultyPath:
         if draw < menu.half_open + menu.cut:
             self._seen["cut"] += 1
             return None
-        if draw < menu.half_open + menu.cut + menu.stall:
-            self._seen["stall"] += 1
-            return delay + float(self._rng.exponential(menu.stall_s))
-        return delay
+        self._seen["stall"] += 1
+        return delay + float(self._rng.exponential(menu.stall_s))
 
 
 def faulty_route(menu: StreamFaults, seed: int, seen: Counter[str]) -> Callable[[str, int], Path]:
