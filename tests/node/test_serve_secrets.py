@@ -36,7 +36,8 @@ PASSWORD, WRONG, VEN, BL, HOOK = (
     "hook-bearer-3",
 )
 LOUD = (  # every line that the server and its libraries could log, at its lowest level
-    "import logging, structlog, tieline.node.demo as demo; logging.basicConfig(level=logging.DEBUG); "
+    "import atexit, logging, structlog, tieline.node.demo as demo; logging.basicConfig(level=logging.DEBUG); "
+    "atexit.register(lambda: logging.getLogger('aiohttp.client').debug('loud to the end')); "
     "demo.quiet = lambda *_: structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0)); "
     "from tieline.node.cli import main; main()"
 )
@@ -131,7 +132,7 @@ def test_no_secret_stands_in_a_log_in_the_metrics_or_in_the_journal(tmp_path: Pa
 
     secrets, metrics, logged = asyncio.run(play())
     assert any(f"authorization: bearer {HOOK}" in head for head in heard)
-    assert "DEBUG" in logged, "the log was not loud, so that its silence proves nothing"
+    assert "DEBUG:aiohttp.client:loud to the end" in logged, "the log was not loud, so that its silence proves nothing"
     records = b"".join(path.read_bytes() for path in folder.glob("journal.db*"))
     assert b"sign in" in records
     for secret in secrets:
