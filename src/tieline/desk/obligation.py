@@ -12,6 +12,8 @@ from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, MINUTE_NS, floor_ns
 
 DISPATCH_STEP_NS, LONGEST_NS = 5 * MINUTE_NS, DAY_NS
 """The step of a real-time market, and how long an instruction may last."""
+AHEAD_NS = DAY_NS
+"""How far ahead what is sold counts for what the market is told."""
 ENERGY = "ENERGY"
 """The product whose award asks for power by itself. Of reserves, regulation and capacity it holds the power, and an
 instruction calls it."""
@@ -132,3 +134,13 @@ def committed_until(state: DeskState, pool: str, instant_ns: int) -> int:
     while (award := award_at(state, pool, end_ns)) is not None:
         end_ns = award.end_ns
     return end_ns
+
+
+def sold_ahead_w(state: DeskState, pool: str, now_ns: int) -> tuple[float, float]:
+    """Return the most that a pool owes up and down by awards that are in force or begin within a day (W, 0 or more)."""
+    owed_w = [
+        award.power_w
+        for award in state.awards.values()
+        if award.pool == pool and award.start_ns < now_ns + AHEAD_NS and award.end_ns > now_ns
+    ]
+    return max((*owed_w, 0.0)), max((*(-watts for watts in owed_w), 0.0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +136,20 @@ def allocate(room: Headroom, owed_w: float) -> Allocation:
     signed_w = np.sign(owed_w) * share_w
     feasible_w = float(signed_w.sum())
     return Allocation(room.rows, room.base_w + signed_w, signed_w, feasible_w, owed_w - feasible_w)
+
+
+def allocate_beside(room: Headroom, owed_w: float, waiting_w: Floats) -> Allocation:
+    """Split what is owed beside what rows give that wait for their turn to come back (W, 0 or more, of each row).
+
+    Those are called again only where the others can't give the rest.
+    """
+    gives_w = float(waiting_w.sum())
+    if gives_w > 0.0:
+        others = replace(room, may_serve=room.may_serve & (waiting_w <= 0.0))
+        split = allocate(others, math.copysign(max(abs(owed_w) - gives_w, 0.0), owed_w))
+        if abs(split.shortfall_w) <= 1.0:
+            return split
+    return allocate(room, owed_w)
 
 
 def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, now_ns: int, cause: str) -> list[Entry]:

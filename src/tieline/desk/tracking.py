@@ -45,6 +45,8 @@ class Tally:
     samples: int
     is_owed: bool = False
     because: str = ""
+    taught_ws: float = 0.0
+    """Error that a trim can mend: what nobody could give, and what is on its way, teaches nothing."""
     lack_ws: dict[str, float] = field(default_factory=dict)
     """What lacked in each stretch, by its cause then: a limit that came and went within the interval has its part."""
 
@@ -61,6 +63,11 @@ class Tally:
         self.share_ws += share_w * seconds
         self.seconds += seconds
         self.samples += len(row_w)
+
+    def teach(self, error_w: float, short_w: float, seconds: float) -> None:
+        """Count so many seconds of an error (W), of which nobody could give so much (W, signed alike)."""
+        mends_w = error_w if error_w * short_w <= 0.0 else math.copysign(max(abs(error_w) - abs(short_w), 0.0), error_w)
+        self.taught_ws += mends_w * seconds
 
     def add_lack(self, found: Mapping[str, float], seconds: float) -> None:
         """Count so many seconds of a lack, by cause (W)."""
@@ -127,6 +134,16 @@ def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_
     """Return what rows that are not called take of a pool's delivery now, as they pay back a call (W, 0 or more)."""
     left_w = np.where(np.abs(share_w) > 1.0, 0.0, side * counted_w(state, rows, share_w, now_ns))
     return float(np.maximum(-left_w, 0.0).sum())
+
+
+def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
+    """Return what each row gives that is not called and waits for its turn to come back (W, 0 or more).
+
+    It goes on as it was told until then, and counts for the pool: others need not give that as well.
+    """
+    waits = (np.abs(share_w) <= 1.0) & (state.release_at_ns[rows] > now_ns)
+    gives_w: Floats = np.where(waits, np.maximum(side * counted_w(state, rows, share_w, now_ns), 0.0), 0.0)
+    return gives_w
 
 
 @dataclass(frozen=True, slots=True, eq=False)
