@@ -50,15 +50,16 @@ def awarded_w(state: DeskState, pool: str, instant_ns: int) -> float | None:
 
 
 def instruction_at(state: DeskState, pool: str, instant_ns: int, product: str = ENERGY) -> Instruction | None:
-    """Return the instruction of a product that covers an instant, of several the one that began last; None: none does.
+    """Return the instruction of a product that covers an instant; None: none does.
 
-    A revision may begin within another's time, and holds from there on: what it supersedes holds until then.
+    Of several the highest revision holds, and of one revision what came last, wherever each begins: two never add. What
+    it supersedes holds until then and, where that lasts longer, after it.
     """
     told, found = state.instructions.get((pool, product), {}), None
     for one in reversed(told.values()):  # the newest came last: those of past days are not gone through
         if one.start_ns < instant_ns - LONGEST_NS:
             break
-        if one.start_ns <= instant_ns < one.end_ns and (found is None or one.start_ns > found.start_ns):
+        if one.start_ns <= instant_ns < one.end_ns and (found is None or one.revision > found.revision):
             found = one
     return found
 
