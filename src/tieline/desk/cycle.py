@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
 STALE_NS = 3 * MINUTE_NS
 KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
@@ -286,7 +287,9 @@ class Cycle:
         """
         state = self.desk.state
         row_w = tracking.counted_w(state, pool.rows, pool.share_w, now_ns)
-        for begins_ns, ends_ns in tracking.parts(now_ns - round(min(seconds, LONGEST_S) * SECOND_NS), now_ns):
+        since_ns = now_ns - round(min(seconds, LONGEST_S) * SECOND_NS)
+        paced = state.held_ns[pool.rows] >= since_ns  # whom the fleet limiter held back at the last beat
+        for begins_ns, ends_ns in tracking.parts(since_ns, now_ns):
             start_ns = floor_ns(ends_ns - 1, DISPATCH_STEP_NS)
             if pool.tally is None or pool.tally.start_ns != start_ns:
                 if pool.tally is not None and pool.tally.seconds > 0:
@@ -303,20 +306,23 @@ class Cycle:
             if debt is not None:
                 pool.tally.is_owed, pool.tally.because = True, debt.because
             pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
-            is_held = bool((state.held_ns[pool.rows] >= begins_ns).any())  # by the fleet limiter
-            if begins_ns >= pool.settles_ns and not is_held:
+            if begins_ns >= pool.settles_ns and not paced.any():
                 error_w = asked_w - float(row_w.sum())
                 pool.tally.teach(error_w, pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
-            self._count_lack(pool, pool.tally, asked_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
+            self._count_lack(pool, pool.tally, asked_w, row_w, paced, (ends_ns - begins_ns) / SECOND_NS)
 
-    def _count_lack(self, pool: PoolDesk, tally: tracking.Tally, asked_w: float, row_w: Floats, seconds: float) -> None:
+    def _count_lack(
+        self, pool: PoolDesk, tally: tracking.Tally, asked_w: float, row_w: Floats, paced: Mask, seconds: float
+    ) -> None:
         """Put what lacked in a stretch to its causes of then."""
         side = float(np.sign(asked_w))
         lacking_w = side * (asked_w - float(row_w.sum()))
         if lacking_w <= 1.0 or pool.holds is None:
             return
         state, rows = self.desk.state, pool.rows
-        why = tracking.causes(state, rows, pool.share_w, row_w, lacking_w, pool.lost_now, side, pool.holds)
+        # The last beat noted what holds rows before it told them anything: whom the limiter held back came after.
+        holds = replace(pool.holds, paced=paced)
+        why = tracking.causes(state, rows, pool.share_w, row_w, lacking_w, pool.lost_now, side, holds)
         tally.add_lack(why, seconds)
 
     def _note_holds(self, pool: PoolDesk, now_ns: int) -> None:
@@ -356,12 +362,14 @@ class Cycle:
         # As it was in the interval: a limit that came a moment after its end took nothing from it.
         then_ns = min(self._last_ns, tally.end_ns - 1)
         lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, then_ns)
-        before, pool.lost = pool.lost, (*pool.lost[-1:], lost_w)
+        # What is paid back was taken off what was declared; of a lack it is counted by rows.
+        whole_w = {**lost_w, tracking.REBOUND: abs(pool.back_w)}
+        before, pool.lost = pool.lost, (*pool.lost[-1:], whole_w)
         if max(lacking_w, below_w) <= 1.0:
             return {}, {}
         # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
         # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
-        told_w = {cause: max((lost.get(cause, 0.0) for lost in before), default=0.0) for cause in lost_w}
+        told_w = {cause: max((lost.get(cause, 0.0) for lost in before), default=0.0) for cause in whole_w}
         # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
         called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
         is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)

@@ -18,7 +18,7 @@ from tieline.desk.facts import EventTracked
 from tieline.desk.groups import held_by_limits
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.programs import EventState
-from tieline.desk.redispatch import DNO_LIMIT, LostW, lost_headroom
+from tieline.desk.redispatch import DNO_LIMIT, LostW, lost_headroom, unlimited
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBatch
 from tieline.ids import derive
@@ -95,7 +95,7 @@ class EventTallies:
             holds = tracking.Holds.of(state, tally.rows, rest_w, now_ns)
             why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - outranked_w, lost_w, side, holds)
             if outranked_w > 1.0:
-                why[OUTRANKED] = outranked_w
+                why[OUTRANKED] = why.get(OUTRANKED, 0.0) + outranked_w
         start_ns = until_ns - round(tally.seconds * SECOND_NS)
         fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
@@ -105,14 +105,18 @@ class EventTallies:
 def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int) -> LostW:
     """Return what took from an event those of its group that it did not call (W, by cause, a row at its first cause).
 
-    Under a limit that bites a device's whole draw is the limit's; the others as the market counts them.
+    Under a limit that bites a device's whole draw is the limit's; one that a stronger claim moves is that claim's; the
+    others as the market counts them.
     """
     rows = np.setdiff1d(state.fleet.leaves(group), called)
     held = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     may = state.may_serve("demand_response", rows) & ~held
     lost_w = lost_headroom(state, rows, may, side, SHORT_H, now_ns)
     taken_w = float(np.maximum(-side * state.base_w[rows[held]], 0.0).sum())
-    return {**lost_w, DNO_LIMIT: taken_w + lost_w[DNO_LIMIT]}
+    winner = state.claims.arbitrate(now_ns, rows).winner
+    outranked = may & (winner >= 0) & (state.claims.level_of(winner) < int(Level.PROGRAM))
+    free_w = unlimited(state, rows, SHORT_H, now_ns)[0 if side > 0 else 1]
+    return {**lost_w, DNO_LIMIT: taken_w + lost_w[DNO_LIMIT], OUTRANKED: float(free_w[outranked].sum())}
 
 
 def _given_w(row_w: tracking.Floats, share_w: tracking.Floats, power_w: float) -> tracking.Floats:

@@ -77,12 +77,20 @@ def serving(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
 
 
 def unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[Floats, Floats]:
-    """Return how far each row could move from its base (W, 0 or more) if nobody limited it."""
+    """Return how far each row could move from its base (W, 0 or more) if nobody limited it.
+
+    What an owner keeps back of a store is no part of it.
+    """
+    kept_frac = np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0)
+    return _could_w(state, rows, hours, kept_frac)
+
+
+def _could_w(state: DeskState, rows: Rows, hours: float, kept_frac: Floats) -> tuple[Floats, Floats]:
+    """Return how far each row could move from its base (W) while its store keeps so much (0 to 1)."""
     fleet = state.fleet
     moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
     able_up_w, able_down_w = able_w(fleet, rows)
     up_w, down_w = able_up_w + moved_w, able_down_w - moved_w
-    kept_frac = np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0)
     energy_wh = np.maximum(stored_wh(fleet, rows) - kept_frac * fleet.energy_wh[rows], 0.0)
     stores = np.isfinite(energy_wh) & (fleet.energy_wh[rows] > 0)
     sustained_w = np.where(stores, np.nan_to_num(energy_wh) / max(hours, 1 / 12), np.inf)
@@ -100,6 +108,7 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
     A limit takes the difference that it makes; an opt-out, a silent row and one left out after a miss take all of it.
     """
     free = unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
+    kept_w = _could_w(state, rows, hours, np.zeros(len(rows)))[0 if side >= 0 else 1] - free
     base_w = state.base_w[rows]
 
     def within_w(bounds: tuple[Floats, Floats]) -> Floats:
@@ -124,7 +133,7 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
     by_all_w = np.minimum(by_dno_w, within_w(state.claims.bounds_above(rows, Level.MARKET, now_ns)))
     limits = {
         DNO_LIMIT: float((by_rating_w - by_dno_w)[left].sum()),
-        OWN_LIMIT: float((by_dno_w - by_all_w)[left].sum()),
+        OWN_LIMIT: float((by_dno_w - by_all_w + kept_w)[left].sum()),  # what owners keep in their stores is theirs
     }
     return {**limits, **found}
 

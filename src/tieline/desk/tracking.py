@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 
 
-UNAVAILABLE, BY_ISO, REBOUND = "unavailable", "iso_instruction", "rebound"
+UNAVAILABLE, BY_ISO, REBOUND, PACED = "unavailable", "iso_instruction", "rebound", "paced"
 REBOUND_NS = 60 * MINUTE_NS
 """How long after its last call a row still counts: long enough for a house or a car to take back what it missed."""
 
@@ -148,14 +148,15 @@ def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Holds:
-    """What holds rows to less than they were asked for: who opted out, whom a network operator's limit binds, and which
-    shares it, or any stronger limit, is in the way of.
+    """What holds rows to less than they were asked for: who opted out, whom a network operator's limit binds, which
+    shares it, or any stronger limit, is in the way of, and whose command the fleet limiter held back.
     """
 
     opted_out: NDArray[np.bool_]
     bound: NDArray[np.bool_]
     by_dno: NDArray[np.bool_]
     limited: NDArray[np.bool_]
+    paced: NDArray[np.bool_]
 
     @staticmethod
     def of(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Holds:
@@ -166,7 +167,8 @@ class Holds:
         bound = (dno_high_w < fleet.max_inject_w[rows]) | (dno_low_w > -fleet.max_absorb_w[rows])
         by_dno = bound & ((wish_w > dno_high_w + 1.0) | (wish_w < dno_low_w - 1.0))
         limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
-        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited)
+        paced = state.held_ns[rows] > now_ns - MINUTE_NS
+        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited, paced)
 
 
 def causes(
@@ -194,6 +196,7 @@ def causes(
         (DNO_LIMIT, holds.by_dno),
         (OWN_LIMIT, holds.limited),
         ("offline", unfit),
+        (PACED, holds.paced),
         ("refused", stage == Stage.REJECTED),
         ("unconfirmed", stage == Stage.UNCONFIRMED),
         ("underperformed", np.ones(len(rows), np.bool_)),
