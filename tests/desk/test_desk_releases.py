@@ -137,3 +137,28 @@ def test_where_others_can_not_give_it_those_that_wait_are_called_again() -> None
         return float(stage.pool.share_w[8:].sum())
 
     assert asyncio.run(play()) == pytest.approx(8_000.0)
+
+
+def test_loads_that_are_called_are_not_let_go_for_what_others_give_that_wait() -> None:
+    """Let go they would wait for their turn as well, and give on: batteries make room, that go back at once."""
+
+    async def play() -> tuple[list[float], list[float], list[float]]:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 4 + [Kind.WATER_HEATER] * 8))
+        state, rows = stage.state, stage.state.fleet.leaves("pool-1")
+        state.base_w[4:], state.fleet.energy_available_wh[:] = -RATED_W, 1e6
+        price = np.array([0.0] * 4 + [1.0] * 6 + [9.0] * 2)
+        pool = PoolDesk("pool-1", rows, price, np.ones(12, np.bool_), np.zeros(12))
+        cycle = Cycle(stage.desk, {"pool-1": pool})
+        state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 40_000.0, 50.0)
+        stage.clock.ns = HOUR
+        state.fleet.power_w[:] = state.base_w
+        state.fleet.power_w[10:] = 0.0
+        state.fleet.quality[:], state.fleet.taken_at_ns[:] = 0, HOUR
+        state.rebounds_until_ns[10:], state.release_at_ns[10:] = HOUR + HOUR_NS, HOUR + 10 * MINUTE_NS
+        await cycle.beat(HOUR)
+        return pool.share_w[:4].tolist(), pool.share_w[4:10].tolist(), pool.share_w[10:].tolist()
+
+    stores, called, waits = asyncio.run(play())
+    assert sum(called) == pytest.approx(20_000.0), "the dearer part of what is owed, as without those that wait"
+    assert sum(stores) == pytest.approx(10_000.0), "10 kW of the 40 owed are given by the two that wait"
+    assert waits == [0.0, 0.0]

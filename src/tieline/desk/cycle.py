@@ -28,6 +28,7 @@ from tieline.desk.obligation import (
     sold_ahead_w,
 )
 from tieline.desk.packed import Packed
+from tieline.desk.release import spread_s
 from tieline.desk.response import judge
 from tieline.desk.upward import TELEMETRY, Moved, Upward, least_said_w
 from tieline.desk.wants import FOLLOWS_NS
@@ -201,11 +202,11 @@ class Cycle:
         """Return who gives what is owed, what is paid back and what was learnt, beside those that wait to come back."""
         side = math.copysign(1.0, obligation.power_w)
         waiting_w = tracking.waiting_w(self.desk.state, pool.rows, pool.share_w, side, now_ns)
-        split = redispatch.allocate_beside(room, obligation.power_w + pool.back_w + pool.trim_w, waiting_w)
+        wanted_w, staged = obligation.power_w + pool.back_w + pool.trim_w, spread_s(self.desk.state, pool.rows) > 0.0
+        split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
         waits = np.abs(split.share_w) <= 1.0
         pool.gives_w, pool.short_w = side * float(waiting_w[waits].sum()), split.shortfall_w
-        moves_w = abs(float(split.share_w.sum()) - float(pool.share_w.sum()))
-        if moves_w > SETTLES_FRAC * abs(obligation.power_w):
+        if abs(float((split.share_w - pool.share_w).sum())) > SETTLES_FRAC * abs(obligation.power_w):
             pool.settles_ns = now_ns + FOLLOWS_NS
         return split
 
@@ -307,8 +308,7 @@ class Cycle:
                 pool.tally.is_owed, pool.tally.because = True, debt.because
             pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
             if begins_ns >= pool.settles_ns and not paced.any():
-                error_w = asked_w - float(row_w.sum())
-                pool.tally.teach(error_w, pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
+                pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
             self._count_lack(pool, pool.tally, asked_w, row_w, paced, (ends_ns - begins_ns) / SECOND_NS)
 
     def _count_lack(

@@ -147,18 +147,24 @@ def allocate(room: Headroom, owed_w: float) -> Allocation:
     return Allocation(room.rows, room.base_w + signed_w, signed_w, feasible_w, owed_w - feasible_w)
 
 
-def allocate_beside(room: Headroom, owed_w: float, waiting_w: Floats) -> Allocation:
+def allocate_beside(room: Headroom, owed_w: float, waiting_w: Floats, staged: Mask) -> Allocation:
     """Split what is owed beside what rows give that wait for their turn to come back (W, 0 or more, of each row).
 
-    Those are called again only where the others can't give the rest.
+    What those give is taken off the shares of rows that go back at once: one that is `staged` when it is let go would
+    wait and go on giving as well. Those that wait are called again only where the others can't give what is owed.
     """
     gives_w = float(waiting_w.sum())
-    if gives_w > 0.0:
-        others = replace(room, may_serve=room.may_serve & (waiting_w <= 0.0))
-        split = allocate(others, math.copysign(max(abs(owed_w) - gives_w, 0.0), owed_w))
-        if abs(split.shortfall_w) <= 1.0:
-            return split
-    return allocate(room, owed_w)
+    if gives_w <= 0.0:
+        return allocate(room, owed_w)
+    split = allocate(replace(room, may_serve=room.may_serve & (waiting_w <= 0.0)), owed_w)
+    if abs(split.shortfall_w) > gives_w + 1.0:
+        return allocate(room, owed_w)
+    quick_w = np.where(staged, 0.0, np.abs(split.share_w))
+    left_w = split_merit(max(float(quick_w.sum()) + abs(split.shortfall_w) - gives_w, 0.0), quick_w, room.price)
+    share_w = np.where(staged, split.share_w, np.sign(owed_w) * left_w)
+    feasible_w = float(share_w.sum())
+    lacks_w = max(abs(owed_w) - abs(feasible_w) - gives_w, 0.0)
+    return Allocation(room.rows, room.base_w + share_w, share_w, feasible_w, math.copysign(lacks_w, owed_w))
 
 
 def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, now_ns: int, cause: str) -> list[Entry]:
