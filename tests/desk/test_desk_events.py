@@ -15,6 +15,7 @@ from programs_stage import COUNT, NAMEPLATE_W, START, Programs
 from tieline.desk import events
 from tieline.desk.desk_views import EventPreview
 from tieline.desk.event_reserve import PRODUCT
+from tieline.desk.event_split import split_call
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import EventTracked, from_record
 from tieline.desk.programs import EventState, ProgramEvent
@@ -209,7 +210,7 @@ def test_what_an_event_asked_and_got_is_recorded_with_the_cause_of_the_rest() ->
 @given(st.lists(st.tuples(st.floats(1, 1e4), st.booleans()), max_size=60), st.floats(1, 5e5))
 def test_a_split_gives_what_is_wanted_to_a_switched_load_and_switches_none_in_part(rows, wanted_w):
     gives_w, is_switched = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], np.bool_)
-    share_w = events._split(gives_w, is_switched, wanted_w)
+    share_w = split_call(gives_w, is_switched, wanted_w)
     assert ((share_w >= 0) & (share_w <= gives_w + 1e-6)).all()
     switched = share_w[is_switched]
     assert ((switched == 0) | (switched == gives_w[is_switched])).all()

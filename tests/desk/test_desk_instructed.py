@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 from desk_stage import START_NS, Stage1, fleet_of
@@ -11,8 +13,10 @@ from msgspec.structs import replace
 
 from tieline.desk.awards import decide_batch
 from tieline.desk.cycle import PoolDesk
+from tieline.desk.obligation import owed
 from tieline.desk.ports import Award, DispatchBatch, Instruction, Offer, Segment
 from tieline.desk.tracking import counted_w
+from tieline.fleet.ledger import Ledger
 from tieline.node.read_market import delivery
 from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS, MINUTE_NS
@@ -85,6 +89,45 @@ def test_a_batch_that_instructs_one_pool_twice_for_one_start_is_declined_for_bot
     later = replace(one, id="c", start_ns=HOUR + 5 * MINUTE_NS, end_ns=HOUR + 10 * MINUTE_NS)
     found = batch_of(state, one, replace(one, id="b", power_w=4_000.0), later)
     assert found == [("a", "start"), ("b", "start"), ("c", "")]
+
+
+def test_a_batch_whose_instructions_of_one_pool_overlap_is_declined_for_both_wherever_each_begins() -> None:
+    state = Stage1(fleet_of([Kind.BATTERY] * 4)).state
+    state.offers["o"], state.awards["a"] = OFFER, AWARD
+    one = Instruction("a", "7", "pool-1", "ENERGY", HOUR, HOUR + 10 * MINUTE_NS, 8_000.0, 60.0, 1)
+    within = replace(one, id="b", start_ns=HOUR + 5 * MINUTE_NS, power_w=4_000.0)
+    after = replace(one, id="c", start_ns=HOUR + 10 * MINUTE_NS, end_ns=HOUR + 15 * MINUTE_NS)
+    assert batch_of(state, one, within, after) == [("a", "start"), ("b", "start"), ("c", "")]
+
+
+def test_a_newer_instruction_that_began_before_an_older_one_holds_over_it_and_they_never_add() -> None:
+    """Sent at :00 for :05 to :10; then a revision for all of :00 to :10; then one more for :05 to :15."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 4))
+        state, five = stage.state, 5 * MINUTE_NS
+        state.offers["o"], state.awards["a"], stage.clock.ns = OFFER, AWARD, HOUR
+        one = Instruction("a", "7", "pool-1", "ENERGY", HOUR + five, HOUR + 2 * five, 8_000.0, 60.0, 1)
+        wide = replace(one, id="b", batch="8", start_ns=HOUR, power_w=4_000.0, revision=2)
+        last = replace(one, id="c", batch="9", end_ns=HOUR + 3 * five, power_w=2_000.0, revision=2)
+
+        async def taken(each: Instruction) -> list[str]:
+            sent = DispatchBatch(each.batch, HOUR, HOUR, HOUR + HOUR_NS, (each,), "f")
+            answer = await stage.desk.dispatch(sent)
+            return [refusal.field for _, refusal in answer.declined]
+
+        def asked() -> list[float | None]:
+            debts = [owed(state, "pool-1", HOUR + at * five) for at in range(4)]
+            return [debt.power_w if debt is not None and debt.is_instructed else None for debt in debts]
+
+        assert (await taken(one), asked()) == ([], [None, 8e3, None, None])
+        assert (await taken(wide), asked()) == ([], [4e3, 4e3, None, None])
+        assert await taken(replace(one, id="d", batch="10")) == ["revision"], "it came late, and has no time left"
+        assert (await taken(last), asked()) == ([], [4e3, 2e3, 2e3, None])
+        again = stage.replayed(Ledger())
+        assert [owed(again, "pool-1", HOUR + at * five).power_w for at in range(3)] == [4e3, 2e3, 2e3]
+
+    asyncio.run(play())
 
 
 def test_an_instruction_may_last_as_long_as_what_was_sold_and_no_longer() -> None:

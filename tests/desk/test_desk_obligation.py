@@ -154,14 +154,19 @@ def test_an_award_of_a_reserve_asks_for_nothing_until_an_instruction_calls_it(pr
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12)), max_size=8, unique_by=lambda one: one[0]),
+    st.lists(
+        st.tuples(st.integers(0, 30), st.integers(1, 12), st.integers(1, 3)), max_size=8, unique_by=lambda one: one[0]
+    ),
     st.integers(0, 40),
 )
-def test_an_instruction_holds_to_its_end_however_many_steps_that_is_and_until_a_later_one_begins(
+def test_of_instructions_that_overlap_the_newest_revision_holds_alone_and_of_one_revision_what_came_last(
     told_at: list, now: int
 ) -> None:
     state, part_ns = Stage1(fleet_of([Kind.BATTERY])).state, DISPATCH_STEP_NS // 2
-    made = [told(HOUR + at * part_ns, HOUR + (at + long) * part_ns, 1e3 * (at + 1), 1) for at, long in told_at]
+    made = [
+        told(HOUR + at * part_ns, HOUR + (at + long) * part_ns, 1e3 * (at + 1), revision)
+        for at, long, revision in told_at
+    ]
     state.instructions["pool-1", "ENERGY"] = {one.start_ns: one for one in made}
     at_ns = HOUR + now * part_ns
     covers = [one for one in made if one.start_ns <= at_ns < one.end_ns]
@@ -169,7 +174,7 @@ def test_an_instruction_holds_to_its_end_however_many_steps_that_is_and_until_a_
     if not covers:
         assert found is None
     else:
-        newest = max(covers, key=lambda one: one.start_ns)
+        newest = max(covers, key=lambda one: (one.revision, made.index(one)))
         assert found is not None and (found.power_w, found.end_ns) == (newest.power_w, newest.end_ns)
 
 

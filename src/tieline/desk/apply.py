@@ -116,7 +116,9 @@ def _batch_taken(state: DeskState, record_id: str, fact: facts.BatchTaken) -> No
     for instruction in fact.batch.instructions:
         if instruction.id in accepted:
             of = instruction.pool, instruction.product
-            state.instructions.setdefault(of, {})[instruction.start_ns] = instruction
+            told = state.instructions.setdefault(of, {})
+            told.pop(instruction.start_ns, None)  # what came last stands last, also where it revises
+            told[instruction.start_ns] = instruction
 
 
 def _ask_granted(state: DeskState, record_id: str, fact: facts.AskGranted) -> None:

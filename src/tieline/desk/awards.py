@@ -138,16 +138,16 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
 
 
 def _contradiction(batch: DispatchBatch, instruction: Instruction) -> Refusal | None:
-    """Return why none of a batch's instructions for one pool, product and start can be followed: there are several.
+    """Return why none of a batch's instructions for one pool, product and time can be followed: there are several.
 
     None says which of them is meant, nor whether all are meant together: following one would drop the other unsaid.
     """
-    key = instruction.pool, instruction.product, instruction.start_ns
-    same = [each for each in batch.instructions if (each.pool, each.product, each.start_ns) == key]
+    of = instruction.pool, instruction.product
+    same = [each for each in batch.instructions if (each.pool, each.product) == of and _overlap(each, instruction)]
     if len(same) < 2:
         return None
     other = next((each.id for each in same if each.id != instruction.id), instruction.id)
-    limit = "one instruction of a pool, product and start in a batch"
+    limit = "one instruction of a pool, product and time in a batch"
     return Refusal("the batch contradicts itself", "start", iso(instruction.start_ns), limit, other)
 
 
@@ -167,13 +167,32 @@ def _instruction_refusal(
         refusal = _unsold(state, instruction, at_ns)
         if refusal is not None:
             return refusal
-    newest = state.instructions.get((instruction.pool, instruction.product), {}).get(instruction.start_ns)
-    # Revisions count up within a start; batches may overtake each other on their way.
-    if newest is not None and newest.revision >= instruction.revision:
+    newest = _newer(state, instruction)
+    if newest is not None:
         return Refusal(
             "a newer revision is in force", "revision", str(instruction.revision), f"> {newest.revision}", newest.id
         )
     return None
+
+
+def _newer(state: DeskState, instruction: Instruction) -> Instruction | None:
+    """Return what leaves an instruction no time to hold: batches may overtake each other on their way."""
+    told = state.instructions.get((instruction.pool, instruction.product), {})
+    same = told.get(instruction.start_ns)
+    if same is not None and same.revision >= instruction.revision:
+        return same
+    for one in reversed(told.values()):
+        if one.start_ns < instruction.start_ns - LONGEST_NS:
+            break
+        covers = one.start_ns <= instruction.start_ns and one.end_ns >= instruction.end_ns
+        if covers and one.revision > instruction.revision:
+            return one
+    return None
+
+
+def _overlap(one: Instruction, other: Instruction) -> bool:
+    """Whether two instructions share an instant, or a start: one without any time is none, and its end says so."""
+    return one.start_ns == other.start_ns or max(one.start_ns, other.start_ns) < min(one.end_ns, other.end_ns)
 
 
 def _marks(state: DeskState, instruction: Instruction) -> list[int]:

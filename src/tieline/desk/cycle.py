@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,27 @@ from tieline.desk import asks, charging, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked
-from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, awarded_w, called_last_ns, committed_until, owed
+from tieline.desk.obligation import (
+    DISPATCH_STEP_NS,
+    Obligation,
+    awarded_w,
+    called_last_ns,
+    committed_until,
+    owed,
+    sold_ahead_w,
+)
 from tieline.desk.packed import Packed
+from tieline.desk.release import spread_s
 from tieline.desk.response import judge
-from tieline.desk.state import DeskState
-from tieline.desk.upward import TELEMETRY, Moved, Upward
+from tieline.desk.upward import TELEMETRY, Moved, Upward, least_said_w
+from tieline.desk.wants import FOLLOWS_NS
 from tieline.ids import derive
 from tieline.pool.availability import Available, by_group
-from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
 STALE_NS = 3 * MINUTE_NS
 KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
@@ -39,16 +49,14 @@ LONGEST_S = 900.0
 TRIM_GAIN, TRIM_MOST = 0.5, 0.3
 """What a pool gave too little or too much in one interval is made good by so much in the next, and by so much of what
 is owed at most, beside what is known to be paid back."""
+SETTLES_FRAC = 0.1
+"""Devices are on their way where a split moves by this share of what is owed."""
 DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
 """The market is told anew once what it was told is untrue by so much, and this share of what is sold, for two beats."""
 OURS_FRAC = 0.02
 """An instruction as near to what was declared follows from that: it is rounded to the ISO's steps."""
-ACTS_NS = 10 * MINUTE_NS
-"""For how long the market may still instruct by what it was told before."""
 LOST_H = 1 / 12
 """Headroom that a store lost is what it could have given for so long: a dispatch interval."""
-AHEAD_NS = DAY_NS
-"""How far ahead what is sold counts for that."""
 
 
 @dataclass
@@ -65,6 +73,12 @@ class PoolDesk:
     trim_w: float = 0.0
     back_w: float = 0.0
     """What is asked beside the owed for what rows pay back now: it goes when that goes, as no trim would."""
+    gives_w: float = 0.0
+    """What rows that wait for their turn to come back give beside those that are called (W)."""
+    short_w: float = 0.0
+    """What the last split could not share out (W)."""
+    settles_ns: int = 0
+    """Until when devices are on their way as it moved so far: what they lack till then teaches no trim."""
     available: tuple[float, float] = (0.0, 0.0)
     causes: list[str] = field(default_factory=list)
     undeclared: str = ""
@@ -169,7 +183,7 @@ class Cycle:
             await self.desk.commit(self._release(pool, now_ns))
             return
         pool.back_w = back_w[0] if obligation.power_w >= 0 else -back_w[1]
-        split = redispatch.allocate(room, obligation.power_w + pool.back_w + pool.trim_w)
+        split = self._split(pool, obligation, room, now_ns)
         reason = cause or obligation.because
         pool.share_w = split.share_w
         called = pool.rows[np.abs(split.share_w) > 1.0]
@@ -181,6 +195,20 @@ class Cycle:
         await self.desk.commit(entries)
         if cause:
             self._tell_upward(pool, obligation, split, before, former_w, cause, now_ns)
+
+    def _split(
+        self, pool: PoolDesk, obligation: Obligation, room: redispatch.Headroom, now_ns: int
+    ) -> redispatch.Allocation:
+        """Return who gives what is owed, what is paid back and what was learnt, beside those that wait to come back."""
+        side = math.copysign(1.0, obligation.power_w)
+        waiting_w = tracking.waiting_w(self.desk.state, pool.rows, pool.share_w, side, now_ns)
+        wanted_w, staged = obligation.power_w + pool.back_w + pool.trim_w, spread_s(self.desk.state, pool.rows) > 0.0
+        split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
+        waits = np.abs(split.share_w) <= 1.0
+        pool.gives_w, pool.short_w = side * float(waiting_w[waits].sum()), split.shortfall_w
+        if abs(float((split.share_w - pool.share_w).sum())) > SETTLES_FRAC * abs(obligation.power_w):
+            pool.settles_ns = now_ns + FOLLOWS_NS
+        return split
 
     async def _charge(self, pool: PoolDesk, now_ns: int) -> None:
         """Fill the pool's stores in cheap hours for its awards."""
@@ -216,7 +244,7 @@ class Cycle:
         rose = np.flatnonzero(np.abs(split.share_w) > np.abs(former_w) + redispatch.MOVED_W)
         gains = np.argsort(-np.abs(split.share_w[rose] - former_w[rose]), kind="stable")
         substitutes = tuple(self.desk.state.fleet.id_of(int(pool.rows[rose[k]])) for k in gains[:50])
-        feasible_w = split.feasible_w - pool.back_w - pool.trim_w
+        feasible_w = split.feasible_w + pool.gives_w - pool.back_w - pool.trim_w
         moved = Moved(before, pool.available, obligation.power_w, feasible_w, substitutes, obligation.because)
         self.upward.later(pool, cause, now_ns, moved)
 
@@ -225,7 +253,7 @@ class Cycle:
 
         Beyond what is sold it says nothing that the market acts on; and what moves back at the next beat is no news.
         """
-        sold_w = _sold_w(self.desk.state, pool.pool, now_ns)
+        sold_w = sold_ahead_w(self.desk.state, pool.pool, now_ns)
         declared = self.desk.state.declared.get(pool.pool, ())
         told = declared[-1][1] if declared else sold_w
         matters = [
@@ -260,7 +288,9 @@ class Cycle:
         """
         state = self.desk.state
         row_w = tracking.counted_w(state, pool.rows, pool.share_w, now_ns)
-        for begins_ns, ends_ns in tracking.parts(now_ns - round(min(seconds, LONGEST_S) * SECOND_NS), now_ns):
+        since_ns = now_ns - round(min(seconds, LONGEST_S) * SECOND_NS)
+        paced = state.held_ns[pool.rows] >= since_ns  # whom the fleet limiter held back at the last beat
+        for begins_ns, ends_ns in tracking.parts(since_ns, now_ns):
             start_ns = floor_ns(ends_ns - 1, DISPATCH_STEP_NS)
             if pool.tally is None or pool.tally.start_ns != start_ns:
                 if pool.tally is not None and pool.tally.seconds > 0:
@@ -277,16 +307,22 @@ class Cycle:
             if debt is not None:
                 pool.tally.is_owed, pool.tally.because = True, debt.because
             pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
-            self._count_lack(pool, pool.tally, asked_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
+            if begins_ns >= pool.settles_ns and not paced.any():
+                pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
+            self._count_lack(pool, pool.tally, asked_w, row_w, paced, (ends_ns - begins_ns) / SECOND_NS)
 
-    def _count_lack(self, pool: PoolDesk, tally: tracking.Tally, asked_w: float, row_w: Floats, seconds: float) -> None:
+    def _count_lack(
+        self, pool: PoolDesk, tally: tracking.Tally, asked_w: float, row_w: Floats, paced: Mask, seconds: float
+    ) -> None:
         """Put what lacked in a stretch to its causes of then."""
         side = float(np.sign(asked_w))
         lacking_w = side * (asked_w - float(row_w.sum()))
         if lacking_w <= 1.0 or pool.holds is None:
             return
         state, rows = self.desk.state, pool.rows
-        why = tracking.causes(state, rows, pool.share_w, row_w, lacking_w, pool.lost_now, side, pool.holds)
+        # The last beat noted what holds rows before it told them anything: whom the limiter held back came after.
+        holds = replace(pool.holds, paced=paced)
+        why = tracking.causes(state, rows, pool.share_w, row_w, lacking_w, pool.lost_now, side, holds)
         tally.add_lack(why, seconds)
 
     def _note_holds(self, pool: PoolDesk, now_ns: int) -> None:
@@ -304,7 +340,7 @@ class Cycle:
         delivered_w = float(row_w.sum())
         why, withheld = self._why(pool, tally, delivered_w)
         if pool.obligation is not None:
-            error_w = asked_w - delivered_w
+            error_w = tally.taught_ws / max(tally.seconds, 1e-9)
             most_w = TRIM_MOST * abs(pool.obligation.power_w)
             pool.trim_w = float(np.clip(pool.trim_w + TRIM_GAIN * error_w, -most_w, most_w))
         gave = np.abs(row_w) > 1.0
@@ -326,15 +362,17 @@ class Cycle:
         # As it was in the interval: a limit that came a moment after its end took nothing from it.
         then_ns = min(self._last_ns, tally.end_ns - 1)
         lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, then_ns)
-        before, pool.lost = pool.lost, (*pool.lost[-1:], lost_w)
+        # What is paid back was taken off what was declared; of a lack it is counted by rows.
+        whole_w = {**lost_w, tracking.REBOUND: abs(pool.back_w)}
+        before, pool.lost = pool.lost, (*pool.lost[-1:], whole_w)
         if max(lacking_w, below_w) <= 1.0:
             return {}, {}
         # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
         # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
-        told_w = {cause: max((lost.get(cause, 0.0) for lost in before), default=0.0) for cause in lost_w}
+        told_w = {cause: max((lost.get(cause, 0.0) for lost in before), default=0.0) for cause in whole_w}
         # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
         called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
-        is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * _least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
+        is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
         otherwise = tracking.UNAVAILABLE if is_ours else tracking.BY_ISO
         withheld = tracking.fill(below_w, told_w, otherwise) if below_w > 1.0 else {}
         left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
@@ -356,23 +394,6 @@ class Cycle:
         """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates."""
         missed = judge(self.desk.state, pool.rows, pool.share_w, now_ns)
         self.desk.state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS
-
-
-def _least_said_w(state: DeskState, pool: str, side: int, called_ns: int) -> float:
-    """Return the least that the market was told of a side and could act on when it called (W; inf: nothing)."""
-    since_ns, said = called_ns - ACTS_NS, [each for each in state.declared.get(pool, ()) if each[0] <= called_ns]
-    last = [told[side] for when, told in said if when <= since_ns][-1:]
-    return min((*last, *(told[side] for when, told in said if when > since_ns)), default=math.inf)
-
-
-def _sold_w(state: DeskState, pool: str, now_ns: int) -> tuple[float, float]:
-    """Return the most that a pool owes up and down by awards that are in force or begin within a day (W, 0 or more)."""
-    owed_w = [
-        award.power_w
-        for award in state.awards.values()
-        if award.pool == pool and award.start_ns < now_ns + AHEAD_NS and award.end_ns > now_ns
-    ]
-    return max((*owed_w, 0.0)), max((*(-watts for watts in owed_w), 0.0))
 
 
 def _sum(values: Floats, room: redispatch.Headroom) -> float:

@@ -23,6 +23,7 @@ from tieline.desk.reasons import Told, Why
 from tieline.desk.release import decide_release
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import Settled
+from tieline.fleet.limiter import WINDOW_NS
 from tieline.ids import derive
 from tieline.resource.batch import CommandBatch
 from tieline.resource.claim import Quantity
@@ -215,7 +216,9 @@ def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) 
         wish.target_w[:] = np.where(short, np.minimum(np.maximum(step_w, wish.low_w), wish.high_w), wish.target_w)
         goal_w = np.where(short, wish.target_w, goal_w)
         state.claims.touch(rows[short])
-    return limiter.allows(rows, np.abs(goal_w - from_w), level, is_free, now_ns)
+    allowed = limiter.allows(rows, np.abs(goal_w - from_w), level, is_free, now_ns)
+    state.held_ns[rows[~allowed]] = now_ns
+    return allowed
 
 
 def _ramped_w(state: DeskState, rows: Rows, now_ns: int) -> Floats | float:
@@ -260,6 +263,12 @@ def _unheard(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     waited = np.where(out, now_ns - told_ns >= OUT_AGAIN_NS, now_ns - last.at_ns[rows] >= AGAIN_NS)
     mask: Mask = silent & reports & waited
     return mask
+
+
+def next_room_ns(state: DeskState, now_ns: int) -> int:
+    """Return when the fleet limiter has room again for what it held back; `FOREVER_NS`: nothing waits for that."""
+    waits = bool((state.held_ns > now_ns - WINDOW_NS).any())
+    return state.limiter.next_room_ns(now_ns) if waits else FOREVER_NS
 
 
 def next_again_ns(state: DeskState, now_ns: int) -> int:

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from tieline.desk import tracking
 from tieline.desk.entry import Entry
+from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest
 from tieline.desk.facts import EventTracked
 from tieline.desk.groups import held_by_limits
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.programs import EventState
-from tieline.desk.redispatch import DNO_LIMIT, LostW, lost_headroom
+from tieline.desk.redispatch import DNO_LIMIT, LostW, lost_headroom, unlimited
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBatch
 from tieline.ids import derive
@@ -26,7 +27,7 @@ from tieline.resource.level import Level
 from tieline.times import SECOND_NS, floor_ns
 
 Rows = NDArray[np.int32]
-SOURCE, OUTRANKED = "program", "outranked"
+OUTRANKED = "outranked"
 SHORT_H = 1 / 12
 """What a store can give for five minutes counts as what it could have given."""
 
@@ -49,6 +50,7 @@ class EventTallies:
         self._last_ns = now_ns
         start_ns = floor_ns(now_ns - 1, DISPATCH_STEP_NS)
         entries: list[Entry] = []
+        stack = layers(state)
         called = {
             event: newest(state, event)
             for event, running in state.events.items() if running.state is EventState.IN_PROGRESS
@@ -70,8 +72,12 @@ class EventTallies:
             share_w = row_w = np.zeros(0)
             if batch is not None:
                 base_w = tracking.bounded_base_w(state, rows, Level.PROGRAM, now_ns)
-                share_w, moves = batch.value - base_w, obeys(state, batch, now_ns)
-                row_w = np.where(moves, _given_w(tracking.above_base_w(state, rows, base_w), share_w, power_w), 0.0)
+                side = float(np.sign(power_w))
+                under_w = beneath_w(stack, rows, base_w, side, batch.primacy)  # the first watts are the earlier events'
+                from_w = base_w + side * under_w
+                share_w, moves = batch.value - from_w, obeys(state, batch, now_ns, stack)
+                given_w = _given_w(tracking.above_base_w(state, rows, from_w), share_w, power_w)
+                row_w = np.where(moves & ((under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
                 self._taken_ws[event] += np.where(moves, 0.0, np.abs(share_w)) * min(seconds, 300.0)
             self._until_ns[event] = now_ns
             # What it was called for is what was approved, not what the reachable devices were shared out.
@@ -95,7 +101,7 @@ class EventTallies:
             holds = tracking.Holds.of(state, tally.rows, rest_w, now_ns)
             why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - outranked_w, lost_w, side, holds)
             if outranked_w > 1.0:
-                why[OUTRANKED] = outranked_w
+                why[OUTRANKED] = why.get(OUTRANKED, 0.0) + outranked_w
         start_ns = until_ns - round(tally.seconds * SECOND_NS)
         fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
@@ -105,14 +111,18 @@ class EventTallies:
 def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int) -> LostW:
     """Return what took from an event those of its group that it did not call (W, by cause, a row at its first cause).
 
-    Under a limit that bites a device's whole draw is the limit's; the others as the market counts them.
+    Under a limit that bites a device's whole draw is the limit's; one that another claim moves is that claim's; the
+    others as the market counts them.
     """
     rows = np.setdiff1d(state.fleet.leaves(group), called)
     held = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     may = state.may_serve("demand_response", rows) & ~held
     lost_w = lost_headroom(state, rows, may, side, SHORT_H, now_ns)
     taken_w = float(np.maximum(-side * state.base_w[rows[held]], 0.0).sum())
-    return {**lost_w, DNO_LIMIT: taken_w + lost_w[DNO_LIMIT]}
+    winner = state.claims.arbitrate(now_ns, rows).winner
+    outranked = may & (winner >= 0) & (state.claims.level_of(winner) <= int(Level.PROGRAM))
+    free_w = unlimited(state, rows, SHORT_H, now_ns)[0 if side > 0 else 1]
+    return {**lost_w, DNO_LIMIT: taken_w + lost_w[DNO_LIMIT], OUTRANKED: float(free_w[outranked].sum())}
 
 
 def _given_w(row_w: tracking.Floats, share_w: tracking.Floats, power_w: float) -> tracking.Floats:
@@ -129,18 +139,14 @@ def _rows(batch: ClaimBatch | None) -> Rows:
     return np.zeros(0, np.int32) if batch is None else batch.rows
 
 
-def obeys(state: DeskState, batch: ClaimBatch, now_ns: int) -> NDArray[np.bool_]:
-    """Return on which of an event's rows its own claim decides; on the others a stronger one does."""
+def obeys(state: DeskState, batch: ClaimBatch, now_ns: int, stack: list[Layer]) -> NDArray[np.bool_]:
+    """Return on which of an event's rows its claim decides, or one that stands upon it; on others a stronger does."""
+    side = float(np.sign(state.events[batch.program].power_w))
+    mine_too = {layer.batch for layer in stack if layer.side == side and layer.primacy < batch.primacy} | {batch.id}
     winner = state.claims.arbitrate(now_ns, batch.rows).winner
     mine: NDArray[np.bool_] = np.zeros(len(batch.rows), np.bool_)
     for serial in np.unique(winner[winner >= 0]).tolist():
         (name,) = state.claims.batch_ids(np.array([serial], np.int32))
-        if name == batch.id:
+        if name in mine_too:
             mine |= winner == serial
     return mine
-
-
-def newest(state: DeskState, event: str) -> ClaimBatch | None:
-    """Return the newest claims of an event that stand."""
-    held = [batch for batch, _ in state.claims.batches() if batch.source == SOURCE and batch.program == event]
-    return max(held, key=lambda batch: batch.source_version, default=None)

@@ -16,7 +16,9 @@ from tieline.desk.charging import planned
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
 from tieline.desk.event_reserve import booked, decide_reserve, room
-from tieline.desk.event_tracking import SHORT_H, newest
+from tieline.desk.event_split import split_call
+from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest, sunk, top
+from tieline.desk.event_tracking import SHORT_H
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
 from tieline.desk.groups import held_by_limits
 from tieline.desk.modes import barred, refusal_by_mode
@@ -37,7 +39,6 @@ from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, iso
 
-SOURCE = "program"
 MAX_HOURS = 12
 MOST_WHY = 400
 NEVER = among((KIND_CODE[Kind.BACKUP_GENERATOR],))
@@ -108,15 +109,22 @@ class Shared(Struct, frozen=True):
 
 
 def shares(
-    state: DeskState, group: str, power_w: float, now_ns: int, until_ns: int = 0, apart_from: NDArray[np.int32] = NOBODY
+    state: DeskState,
+    group: str,
+    power_w: float,
+    now_ns: int,
+    until_ns: int = 0,
+    apart_from: NDArray[np.int32] = NOBODY,
+    stack: list[Layer] | None = None,
 ) -> Shared:
     """Return how an event's power is shared out over the devices of its group, apart from some that it has.
 
     Stores that are to fill up for awards before `until_ns` are the market's then, and are passed over as well.
 
     What a device gives is counted from its base within stronger limits, as it is measured later. Devices that a
-    stronger claim moves, or a limit holds, are passed over: what they give is that claim's. A switched load gives all
-    or nothing, so some give all of it.
+    stronger claim moves, or a limit holds, are passed over: what they give is that claim's. What other events call is
+    theirs (`stack`; None: those that run): this one stands upon it. A switched load gives all or nothing, so some give
+    all of it.
     """
     fleet, side = state.fleet, float(np.sign(power_w))
     rows = fleet.leaves(group)
@@ -133,9 +141,11 @@ def shares(
     # A cap of a stronger claim may leave a device nothing to give, without a group's limit that bites.
     free_w = unlimited(state, rows, SHORT_H, now_ns)[0 if side > 0 else 1]
     limited |= (free_w > 1.0) & (gives_w <= 1.0) & may
+    under_w = beneath_w(layers(state) if stack is None else stack, rows, base_w, side)
+    gives_w, base_w = np.maximum(gives_w - under_w, 0.0), base_w + side * under_w
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
     rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
-    share_w = _split(gives_w, IS_SWITCHED[fleet.kinds[rows]], abs(power_w))
+    share_w = split_call(gives_w, IS_SWITCHED[fleet.kinds[rows]], abs(power_w))
     called = share_w > 0
     share_w = side * share_w[called]
     return Shared(
@@ -153,25 +163,6 @@ def _gives_w(
     least_w, most_w = state.base_w[rows] - down_w, state.base_w[rows] + up_w
     free_w = np.minimum(most_w, high_w) - base_w if side > 0 else base_w - np.maximum(least_w, low_w)
     return np.maximum(free_w, 0.0)
-
-
-def _split(gives_w: NDArray[np.float64], is_switched: NDArray[np.bool_], wanted_w: float) -> NDArray[np.float64]:
-    """Return each row's part of what is wanted (W): switched rows all or nothing, evenly spread, the others in part."""
-    most_w = float(gives_w.sum())
-    part = min(1.0, wanted_w / most_w) if most_w > 0 else 0.0
-    turns = np.cumsum(is_switched) * part
-    whole = is_switched & (np.floor(turns + 0.5) > np.floor(turns - part + 0.5))
-    share_w = np.where(whole, gives_w, 0.0)
-    while (over_w := float(share_w.sum()) - wanted_w) > 0 and np.count_nonzero(share_w) > 1:
-        # Rounding came out above what is wanted: the least that brings it below stays at rest, others fill the gap.
-        on = np.flatnonzero(share_w)
-        enough = on[share_w[on] >= over_w]
-        share_w[enough[share_w[enough].argmin()] if len(enough) else on[share_w[on].argmax()]] = 0.0
-    rest_w = float(gives_w[~is_switched].sum())
-    left_w = max(min(wanted_w, most_w) - float(share_w.sum()), 0.0)
-    if rest_w > 0:
-        share_w = np.where(is_switched, share_w, gives_w * min(1.0, left_w / rest_w))
-    return share_w
 
 
 def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview | Refusal:
@@ -273,6 +264,7 @@ def decide_step(
         entries.append(_changed(after, by, now_ns, (entries[0].id,)))
     if event.state is EventState.IN_PROGRESS:
         entries.append(_ended(after, ClaimEnd.CANCELLED if to is EventState.CANCELED else ClaimEnd.COMPLETED, entries))
+        entries += _left(state, {event_id}, now_ns)[0]
     return entries, after
 
 
@@ -306,7 +298,11 @@ def decide_extend(
 
 def due(state: DeskState, now_ns: int) -> list[Entry]:
     """Return the facts that the time brings: scheduled events begin with their claims, running ones end."""
-    entries: list[Entry] = []
+    over = {
+        name for name, event in state.events.items()
+        if event.state is EventState.IN_PROGRESS and event.end_ns <= now_ns
+    }  # fmt: skip
+    entries, stack = _left(state, over, now_ns)
     for event in list(state.events.values()):
         if event.state is EventState.SCHEDULED and event.start_ns <= now_ns:
             if now_ns >= event.end_ns:
@@ -314,8 +310,11 @@ def due(state: DeskState, now_ns: int) -> list[Entry]:
                 continue
             running = structs.replace(event, state=EventState.IN_PROGRESS)
             begun = _changed(running, "clock", now_ns)
-            found = shares(state, event.group, event.power_w, now_ns, event.end_ns)
-            entries += [begun, _placed(state, running, found.rows, found.target_w, now_ns, begun.id)]
+            found = shares(state, event.group, event.power_w, now_ns, event.end_ns, stack=stack)
+            entries += [begun, _placed(state, running, found.rows, found.target_w, now_ns, begun.id, top(stack))]
+            stack.append(
+                Layer(event.id, "", float(np.sign(event.power_w)), top(stack), found.rows, found.target_w)
+            )  # two that begin at one instant stand upon each other, too
         elif event.state is EventState.IN_PROGRESS and event.end_ns <= now_ns:
             done = [_changed(structs.replace(event, state=EventState.COMPLETED), "clock", now_ns)]
             entries += [*done, _ended(event, ClaimEnd.COMPLETED, done)]
@@ -331,17 +330,37 @@ def _called_later(state: DeskState, event: ProgramEvent, now_ns: int) -> list[En
     """
     rows, value_w = _called(state, event)
     side = float(np.sign(event.power_w))
-    base_w = bounded_base_w(state, rows, Level.PROGRAM, now_ns)
-    lacks_w = abs(event.power_w) - float(np.maximum(side * (value_w - base_w), 0.0).sum())
+    base_w, held = bounded_base_w(state, rows, Level.PROGRAM, now_ns), newest(state, event.id)
+    under_w = beneath_w(layers(state), rows, base_w, side, None if held is None else held.primacy)
+    lacks_w = abs(event.power_w) - float(np.maximum(side * (value_w - base_w) - under_w, 0.0).sum())
     if lacks_w <= LACKS_FRAC * abs(event.power_w):
         return []
-    found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, rows)
+    stack, primacy = layers(state, {event.id}), 0 if held is None else held.primacy
+    # Where another event stands upon what it would call, that one's target would no longer hold it.
+    above = [layer.rows for layer in stack if held is not None and layer.primacy < primacy]
+    apart = np.unique(np.concatenate([rows, *above])).astype(np.int32)
+    found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, apart, stack)
     if not len(found.rows):
         return []
     all_rows = np.concatenate((rows, found.rows))
     all_w = np.concatenate((value_w, found.target_w))
     order = np.argsort(all_rows, kind="stable")
-    return [_placed(state, event, all_rows[order], all_w[order], now_ns, derive("claims", SOURCE, event.id))]
+    cause = derive("claims", SOURCE, event.id)
+    return [_placed(state, event, all_rows[order], all_w[order], now_ns, cause, top(stack))]
+
+
+def _left(state: DeskState, over: set[str], now_ns: int) -> tuple[list[Entry], list[Layer]]:
+    """Return the claims of events that go on where they stood upon some that are over, and what is asked then."""
+    stack, entries = layers(state), []
+    left = [layer for layer in stack if layer.event not in over]
+    if not over:
+        return [], left
+    base_w = bounded_base_w(state, np.arange(len(state.fleet), dtype=np.int32), Level.PROGRAM, now_ns)
+    left = [sunk(stack, layer, over, base_w) for layer in left]
+    for layer in (layer for layer in left if not layer.batch):
+        cause = derive("claims", SOURCE, layer.event)
+        entries.append(_placed(state, state.events[layer.event], layer.rows, layer.value_w, now_ns, cause))
+    return entries, left
 
 
 def _called(state: DeskState, event: ProgramEvent) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -357,15 +376,17 @@ def _placed(
     value_w: NDArray[np.float64],
     now_ns: int,
     cause: str,
+    primacy: int = 0,
 ) -> Entry:
     """Return the claims of an event on rows; a later version takes the place of the one before (R4)."""
     first, held = derive("claims", SOURCE, event.id), newest(state, event.id)
     is_first = state.events[event.id].state is EventState.SCHEDULED  # nothing stands yet, where it begins now
     version = 1 if is_first else 2 if held is None else held.source_version + 1
     batch = first if is_first else derive("claims", SOURCE, event.id, version, now_ns)
+    primacy = primacy if held is None else held.primacy  # it keeps its place among events
     count = len(rows)
     fact = ClaimsPlaced(
-        batch, SOURCE, event.composed_by, event.id, int(Level.PROGRAM), 0, Quantity.P.value, ClaimKind.SET.value,
+        batch, SOURCE, event.composed_by, event.id, int(Level.PROGRAM), primacy, Quantity.P.value, ClaimKind.SET.value,
         event.why or event.program, version, now_ns, event.start_ns, event.end_ns, Packed.of(rows),
         Packed.of(np.full(count, -np.inf)), Packed.of(np.full(count, np.inf)), Packed.of(value_w),
     )  # fmt: skip

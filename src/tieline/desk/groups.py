@@ -9,8 +9,9 @@ fit, and they take turns, so that none stands still for as long as a limit lasts
 counts what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may
 feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one leaves to those that
 give what the loads that run now need so that the group stands in the middle: none is made to draw against loads that
-might stop while they hold the group beyond its other end. When caps move, those that sink are placed at once; one that
-grows waits until what another gave up is acknowledged, as a command may be lost on its way.
+might stop while they hold the group beyond its other end. A store whose owner opted out is pressed to charge, or to
+give, last: once all others are at their least. When caps move, those that sink are placed at once; one that grows waits
+until what another gave up is acknowledged, as a command may be lost on its way.
 """
 
 from __future__ import annotations
@@ -89,13 +90,14 @@ def caps(
     alone_low_w, alone_high_w = _alone_w(state, rows, now_ns)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
     least_up_w, least_down_w = _reach_w(state, rows)
+    spared = state.opted_out[rows]
     limits_high, limits_low = high_w < float(inject_w.sum()), low_w > -float(absorb_w.sum())
     if limits_high:
         most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
         gives_w = np.where(blind, inject_w, now_w)
         counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
         middle_w = 0.5 * (low_w + high_w) if limits_low else -math.inf
-        high = _highs(high_w, gives_w, counted_w, least_down_w, inject_w, most_w, middle_w)
+        high = _highs(high_w, gives_w, counted_w, least_down_w, inject_w, most_w, spared, middle_w)
     if limits_low:
         least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
         draw_w = np.where(blind, absorb_w, -np.minimum(now_w, np.maximum(high, 0.0)))
@@ -104,7 +106,7 @@ def caps(
             fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER], np.minimum(LEAST_CHARGE_W, absorb_w), 0.0
         )
         left_w = -low_w - beyond_w(state, rows, draw_w, now_ns)
-        low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wanted, least_charge_w)
+        low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wanted, least_charge_w, spared)
     if limits_low and limits_high:
         # Where they cross the end decides that the group is nearer to.
         is_low = float(now_w.sum()) < middle_w
@@ -136,6 +138,7 @@ def _highs(
     least_w: Floats,
     most_w: Floats,
     alone_w: Floats,
+    spared: NDArray[np.bool_],
     middle_w: float = -math.inf,
 ) -> Floats:
     """Return upper caps (W) that keep the sum of what gives within the limit.
@@ -151,7 +154,7 @@ def _highs(
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(counted_w[loads].sum())
     left_w = max(left_w, middle_w - float(now_w[~holds].sum()))
     high = np.where(lost, np.nan_to_num(alone_w), most_w)
-    high[holds] = share_out(left_w, np.clip(now_w, least_w, most_w)[holds], least_w[holds], most_w[holds])
+    high[holds] = _share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds)
     lack_w = float(least_w[holds].sum()) - left_w
     if lack_w > 0:
         draws_w = np.clip(now_w, least_w, most_w)[loads]
@@ -168,6 +171,7 @@ def _ceilings(
     alone_w: Floats,
     wanted: tuple[Floats, NDArray[np.int64]],
     least_charge_w: Floats,
+    spared: NDArray[np.bool_],
 ) -> Floats:
     """Return the most that each may draw (W, positive: drawn), so that the sum keeps the limit.
 
@@ -184,7 +188,7 @@ def _ceilings(
     # Nobody can make the sun shine: what can't draw has no cap below 0, which would tell it to give.
     ceiling = np.where(lost, np.nan_to_num(alone_w), np.clip(base_w, 0.0, most_w))
     wants_w, turns = np.clip(wanted[0], least_w, most_w), wanted[1]
-    ceiling[holds] = share_out(left_w, wants_w[holds], least_w[holds], most_w[holds])
+    ceiling[holds] = _share_sparing(left_w, wants_w, least_w, most_w, spared, holds)
     if len(on_or_off := turns[holds[turns]]):
         parts = holds.copy()
         parts[on_or_off] = False
@@ -192,7 +196,7 @@ def _ceilings(
         whole_w = max(float(ceiling[on_or_off].sum()), left_w - float(wants_w[parts].sum()))
         fits_w = split_whole(whole_w, most_w[on_or_off], np.arange(len(on_or_off)))
         ceiling[on_or_off] = fits_w
-        ceiling[parts] = share_out(left_w - float(fits_w.sum()), wants_w[parts], least_w[parts], most_w[parts])
+        ceiling[parts] = _share_sparing(left_w - float(fits_w.sum()), wants_w, least_w, most_w, spared, parts)
     _charge_or_not(ceiling, wants_w, least_charge_w)
     spare_w = left_w - float(ceiling[holds].sum())
     room_w = np.where(others, most_w - ceiling, 0.0)
@@ -239,6 +243,24 @@ def share_out(limit_w: float, now_w: Floats, least_w: Floats, most_w: Floats) ->
     give_w = now_w - least_w
     whole = float(give_w.sum())
     return now_w - give_w * min(1.0, (total_w - limit_w) / whole) if whole > 0 else now_w.copy()
+
+
+def _share_sparing(
+    limit_w: float,
+    now_w: Floats,
+    least_w: Floats,
+    most_w: Floats,
+    spared: NDArray[np.bool_],
+    among: NDArray[np.bool_],
+) -> Floats:
+    """Return the caps of `share_out` for some rows, where who is spared goes below 0 W only once all others can't.
+
+    A limit of the grid stands above an owner's opt-out, so that it is used where nothing else keeps it, and no sooner.
+    """
+    now_w, least_w, most_w, spared = now_w[among], least_w[among], most_w[among], spared[among]
+    soft_w = np.where(spared, np.maximum(least_w, np.minimum(now_w, 0.0)), least_w)
+    caps_w = share_out(limit_w, now_w, soft_w, most_w)
+    return share_out(limit_w, caps_w, least_w, most_w) if spared.any() else caps_w
 
 
 def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:

@@ -12,6 +12,8 @@ from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, MINUTE_NS, floor_ns
 
 DISPATCH_STEP_NS, LONGEST_NS = 5 * MINUTE_NS, DAY_NS
 """The step of a real-time market, and how long an instruction may last."""
+AHEAD_NS = DAY_NS
+"""How far ahead what is sold counts for what the market is told."""
 ENERGY = "ENERGY"
 """The product whose award asks for power by itself. Of reserves, regulation and capacity it holds the power, and an
 instruction calls it."""
@@ -48,15 +50,16 @@ def awarded_w(state: DeskState, pool: str, instant_ns: int) -> float | None:
 
 
 def instruction_at(state: DeskState, pool: str, instant_ns: int, product: str = ENERGY) -> Instruction | None:
-    """Return the instruction of a product that covers an instant, of several the one that began last; None: none does.
+    """Return the instruction of a product that covers an instant; None: none does.
 
-    A revision may begin within another's time, and holds from there on: what it supersedes holds until then.
+    Of several the highest revision holds, and of one revision what came last, wherever each begins: two never add. What
+    it supersedes holds until then and, where that lasts longer, after it.
     """
     told, found = state.instructions.get((pool, product), {}), None
     for one in reversed(told.values()):  # the newest came last: those of past days are not gone through
         if one.start_ns < instant_ns - LONGEST_NS:
             break
-        if one.start_ns <= instant_ns < one.end_ns and (found is None or one.start_ns > found.start_ns):
+        if one.start_ns <= instant_ns < one.end_ns and (found is None or one.revision > found.revision):
             found = one
     return found
 
@@ -132,3 +135,13 @@ def committed_until(state: DeskState, pool: str, instant_ns: int) -> int:
     while (award := award_at(state, pool, end_ns)) is not None:
         end_ns = award.end_ns
     return end_ns
+
+
+def sold_ahead_w(state: DeskState, pool: str, now_ns: int) -> tuple[float, float]:
+    """Return the most that a pool owes up and down by awards that are in force or begin within a day (W, 0 or more)."""
+    owed_w = [
+        award.power_w
+        for award in state.awards.values()
+        if award.pool == pool and award.start_ns < now_ns + AHEAD_NS and award.end_ns > now_ns
+    ]
+    return max((*owed_w, 0.0)), max((*(-watts for watts in owed_w), 0.0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,12 +77,20 @@ def serving(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
 
 
 def unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[Floats, Floats]:
-    """Return how far each row could move from its base (W, 0 or more) if nobody limited it."""
+    """Return how far each row could move from its base (W, 0 or more) if nobody limited it.
+
+    What an owner keeps back of a store is no part of it.
+    """
+    kept_frac = np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0)
+    return _could_w(state, rows, hours, kept_frac)
+
+
+def _could_w(state: DeskState, rows: Rows, hours: float, kept_frac: Floats) -> tuple[Floats, Floats]:
+    """Return how far each row could move from its base (W) while its store keeps so much (0 to 1)."""
     fleet = state.fleet
     moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
     able_up_w, able_down_w = able_w(fleet, rows)
     up_w, down_w = able_up_w + moved_w, able_down_w - moved_w
-    kept_frac = np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0)
     energy_wh = np.maximum(stored_wh(fleet, rows) - kept_frac * fleet.energy_wh[rows], 0.0)
     stores = np.isfinite(energy_wh) & (fleet.energy_wh[rows] > 0)
     sustained_w = np.where(stores, np.nan_to_num(energy_wh) / max(hours, 1 / 12), np.inf)
@@ -99,6 +108,7 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
     A limit takes the difference that it makes; an opt-out, a silent row and one left out after a miss take all of it.
     """
     free = unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
+    kept_w = _could_w(state, rows, hours, np.zeros(len(rows)))[0 if side >= 0 else 1] - free
     base_w = state.base_w[rows]
 
     def within_w(bounds: tuple[Floats, Floats]) -> Floats:
@@ -123,7 +133,7 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
     by_all_w = np.minimum(by_dno_w, within_w(state.claims.bounds_above(rows, Level.MARKET, now_ns)))
     limits = {
         DNO_LIMIT: float((by_rating_w - by_dno_w)[left].sum()),
-        OWN_LIMIT: float((by_dno_w - by_all_w)[left].sum()),
+        OWN_LIMIT: float((by_dno_w - by_all_w + kept_w)[left].sum()),  # what owners keep in their stores is theirs
     }
     return {**limits, **found}
 
@@ -135,6 +145,26 @@ def allocate(room: Headroom, owed_w: float) -> Allocation:
     signed_w = np.sign(owed_w) * share_w
     feasible_w = float(signed_w.sum())
     return Allocation(room.rows, room.base_w + signed_w, signed_w, feasible_w, owed_w - feasible_w)
+
+
+def allocate_beside(room: Headroom, owed_w: float, waiting_w: Floats, staged: Mask) -> Allocation:
+    """Split what is owed beside what rows give that wait for their turn to come back (W, 0 or more, of each row).
+
+    What those give is taken off the shares of rows that go back at once: one that is `staged` when it is let go would
+    wait and go on giving as well. Those that wait are called again only where the others can't give what is owed.
+    """
+    gives_w = float(waiting_w.sum())
+    if gives_w <= 0.0:
+        return allocate(room, owed_w)
+    split = allocate(replace(room, may_serve=room.may_serve & (waiting_w <= 0.0)), owed_w)
+    if abs(split.shortfall_w) > gives_w + 1.0:
+        return allocate(room, owed_w)
+    quick_w = np.where(staged, 0.0, np.abs(split.share_w))
+    left_w = split_merit(max(float(quick_w.sum()) + abs(split.shortfall_w) - gives_w, 0.0), quick_w, room.price)
+    share_w = np.where(staged, split.share_w, np.sign(owed_w) * left_w)
+    feasible_w = float(share_w.sum())
+    lacks_w = max(abs(owed_w) - abs(feasible_w) - gives_w, 0.0)
+    return Allocation(room.rows, room.base_w + share_w, share_w, feasible_w, math.copysign(lacks_w, owed_w))
 
 
 def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, now_ns: int, cause: str) -> list[Entry]:

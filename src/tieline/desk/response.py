@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
-MISS_AFTER_NS = 3 * MINUTE_NS
+MISS_AFTER_NS, HELD_NS = 3 * MINUTE_NS, 2 * MINUTE_NS
 ASKED_W = 200.0
 MOVES_FRAC, FOLLOWS_FRAC, SLACK_W = 0.25, 0.5, 50.0
 STRIKES = 2
@@ -103,9 +103,11 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     fleet, commands = state.fleet, state.commands
     need_w, moved_w = np.abs(share_w), np.sign(share_w) * above_base_w(state, rows)
     since_ns, stage = now_ns - commands.at_ns[rows], commands.stage[rows]
+    # Who was held back by the fleet limiter a moment ago was not told yet: what it holds is the command before.
+    told = now_ns - state.held_ns[rows] > HELD_NS
     failed = _FAILED[stage]
     still = moved_w < MOVES_FRAC * need_w
-    missed: Mask = asked & (((since_ns > MISS_AFTER_NS) & still) | failed)
+    missed: Mask = asked & told & (((since_ns > MISS_AFTER_NS) & still) | failed)
 
     room_w = np.where(share_w > 0, fleet.available_up_w[rows], fleet.available_down_w[rows])
     fit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0

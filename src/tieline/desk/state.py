@@ -131,6 +131,7 @@ class DeskState:
     rebounds_until_ns: Instants
     responses: Responses
     idle_ns: Instants  # when a load that may run was last seen not to (0: it ran since); measured
+    held_ns: Instants  # when the fleet limiter last held back what a row is to be told; measured
     derated: dict[str, tuple[float, int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
@@ -190,6 +191,7 @@ class DeskState:
             np.ones(count),
             np.zeros(count, np.int64),
             Responses.empty(count),
+            np.zeros(count, np.int64),
             np.zeros(count, np.int64),
         )
 

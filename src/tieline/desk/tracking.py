@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 
 
-UNAVAILABLE, BY_ISO, REBOUND = "unavailable", "iso_instruction", "rebound"
+UNAVAILABLE, BY_ISO, REBOUND, PACED = "unavailable", "iso_instruction", "rebound", "paced"
 REBOUND_NS = 60 * MINUTE_NS
 """How long after its last call a row still counts: long enough for a house or a car to take back what it missed."""
 
@@ -45,6 +45,8 @@ class Tally:
     samples: int
     is_owed: bool = False
     because: str = ""
+    taught_ws: float = 0.0
+    """Error that a trim can mend: what nobody could give, and what is on its way, teaches nothing."""
     lack_ws: dict[str, float] = field(default_factory=dict)
     """What lacked in each stretch, by its cause then: a limit that came and went within the interval has its part."""
 
@@ -61,6 +63,11 @@ class Tally:
         self.share_ws += share_w * seconds
         self.seconds += seconds
         self.samples += len(row_w)
+
+    def teach(self, error_w: float, short_w: float, seconds: float) -> None:
+        """Count so many seconds of an error (W), of which nobody could give so much (W, signed alike)."""
+        mends_w = error_w if error_w * short_w <= 0.0 else math.copysign(max(abs(error_w) - abs(short_w), 0.0), error_w)
+        self.taught_ws += mends_w * seconds
 
     def add_lack(self, found: Mapping[str, float], seconds: float) -> None:
         """Count so many seconds of a lack, by cause (W)."""
@@ -129,16 +136,27 @@ def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_
     return float(np.maximum(-left_w, 0.0).sum())
 
 
+def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
+    """Return what each row gives that is not called and waits for its turn to come back (W, 0 or more).
+
+    It goes on as it was told until then, and counts for the pool: others need not give that as well.
+    """
+    waits = (np.abs(share_w) <= 1.0) & (state.release_at_ns[rows] > now_ns)
+    gives_w: Floats = np.where(waits, np.maximum(side * counted_w(state, rows, share_w, now_ns), 0.0), 0.0)
+    return gives_w
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Holds:
-    """What holds rows to less than they were asked for: who opted out, whom a network operator's limit binds, and which
-    shares it, or any stronger limit, is in the way of.
+    """What holds rows to less than they were asked for: who opted out, whom a network operator's limit binds, which
+    shares it, or any stronger limit, is in the way of, and whose command the fleet limiter held back.
     """
 
     opted_out: NDArray[np.bool_]
     bound: NDArray[np.bool_]
     by_dno: NDArray[np.bool_]
     limited: NDArray[np.bool_]
+    paced: NDArray[np.bool_]
 
     @staticmethod
     def of(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Holds:
@@ -149,7 +167,8 @@ class Holds:
         bound = (dno_high_w < fleet.max_inject_w[rows]) | (dno_low_w > -fleet.max_absorb_w[rows])
         by_dno = bound & ((wish_w > dno_high_w + 1.0) | (wish_w < dno_low_w - 1.0))
         limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
-        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited)
+        paced = state.held_ns[rows] > now_ns - MINUTE_NS
+        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited, paced)
 
 
 def causes(
@@ -177,6 +196,7 @@ def causes(
         (DNO_LIMIT, holds.by_dno),
         (OWN_LIMIT, holds.limited),
         ("offline", unfit),
+        (PACED, holds.paced),
         ("refused", stage == Stage.REJECTED),
         ("unconfirmed", stage == Stage.UNCONFIRMED),
         ("underperformed", np.ones(len(rows), np.bool_)),

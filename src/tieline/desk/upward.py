@@ -6,6 +6,7 @@ there is somebody to run it (`spawn`), it runs beside the beats; one declaration
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AvailabilityDeclared, PositionChanged
+from tieline.desk.state import DeskState
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
+from tieline.times import MINUTE_NS
 
 if TYPE_CHECKING:
     from tieline.desk.cycle import PoolDesk
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 TELEMETRY = "telemetry of "
 """Before the pool's name: the cause of a declaration that no record made necessary."""
+ACTS_NS = 10 * MINUTE_NS
+"""For how long the market may still instruct by what it was told before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,3 +118,10 @@ class Upward:
         causes = () if cause.startswith(TELEMETRY) else (cause,)
         await self.desk.commit([Entry(derive("declared", pool.pool, cause, now_ns), fact, pool.pool, causes)])
         return True
+
+
+def least_said_w(state: DeskState, pool: str, side: int, called_ns: int) -> float:
+    """Return the least that the market was told of a side and could act on when it called (W; inf: nothing)."""
+    since_ns, said = called_ns - ACTS_NS, [each for each in state.declared.get(pool, ()) if each[0] <= called_ns]
+    last = [told[side] for when, told in said if when <= since_ns][-1:]
+    return min((*last, *(told[side] for when, told in said if when > since_ns)), default=math.inf)

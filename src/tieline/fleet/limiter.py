@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tieline.fleet.columns import Fleet
 from tieline.resource.identity import Kind, Purpose
-from tieline.times import MINUTE_NS
+from tieline.times import FOREVER_NS, MINUTE_NS
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -66,6 +66,11 @@ class FleetLimiter:
         for moved in self._moved:
             feeder_w += moved.feeder_w
         return feeder_w, math.fsum(moved.system_w for moved in self._moved)
+
+    def next_room_ns(self, now_ns: int) -> int:
+        """Return when the oldest move that still counts will count no more; `FOREVER_NS`: none does."""
+        self.spent(now_ns)
+        return self._moved[0].at_ns + WINDOW_NS if self._moved else FOREVER_NS
 
     def note(self, rows: Rows, moves_w: Floats, now_ns: int) -> None:
         """Count commands that leave."""

@@ -13,7 +13,7 @@ from tieline.desk.asks import next_end_ns
 from tieline.desk.base import learn
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.desk import Desk
-from tieline.desk.dispatch import next_again_ns
+from tieline.desk.dispatch import next_again_ns, next_room_ns
 from tieline.desk.facts import from_record
 from tieline.desk.obligation import next_call_ns
 from tieline.desk.ports import Publisher, Snapshot
@@ -222,7 +222,9 @@ class Node:
             # Who waits for what a lease held must not wait for the minute's mark as well: R18 gives us five seconds.
             lapse_ns = next_end_ns(self.state, now_ns) + LAPSES_NS
             again_ns = next_again_ns(self.state, now_ns)
-            due_ns = min(now_ns - now_ns % MINUTE_NS + MINUTE_NS, lapse_ns, next_call_ns(self.state, now_ns), again_ns)
+            room_ns = next_room_ns(self.state, now_ns)
+            mark_ns, call_ns = now_ns - now_ns % MINUTE_NS + MINUTE_NS, next_call_ns(self.state, now_ns)
+            due_ns = min(mark_ns, lapse_ns, call_ns, again_ns, room_ns)
             wait_s = (due_ns - now_ns) / SECOND_NS / self._speed
             try:
                 async with asyncio.timeout(wait_s):
