@@ -306,7 +306,10 @@ class Ven:
             self._bad[event["id"]] = made
             self.unread += 1
             _log.warning("event not followed", ven=self._settings.name, about=event["id"], error=str(error)[:200])
-            await self._report(event["id"], "state", "ERROR")
+            try:
+                await self._report(event["id"], "state", "ERROR")
+            except PeerError as refused:  # who makes such events may take no report on them either
+                _log.warning("report not taken", ven=self._settings.name, about=event["id"], error=str(refused)[:200])
             return None
 
     # --- what the device is told, and what it says ------------------------------------------------------------------
