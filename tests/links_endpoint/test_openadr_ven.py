@@ -4,6 +4,7 @@ import asyncio
 import math
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -311,3 +312,26 @@ def test_a_ven_whose_name_is_somebody_else_s_says_so_and_does_not_serve() -> Non
         other.stop()
 
     play(scene)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_an_event_that_is_known_ahead_begins_at_its_second_also_without_webhook_or_vtn(is_lost: bool) -> None:
+    async def scene(room: Room) -> None:
+        for made in list(room.vtn.book.owned("subscriptions", "site-5")):
+            await room.vtn.retract("subscriptions", made["id"])
+        start_ns = room.clock.now_ns() + 637 * SECOND_NS
+        period = {"start": iso(start_ns), "duration": "PT10M"}
+        await publish(room, "ahead", {"DISPATCH_SETPOINT": -1}, intervalPeriod=period)
+        await asyncio.sleep(40)
+
+        async def dead(request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectError("gone", request=request)
+
+        if is_lost:
+            room.ven._vtn._client._transport.handle_async_request = dead
+        await asyncio.sleep((start_ns - room.clock.now_ns()) / SECOND_NS - 0.01)
+        assert room.site.power_w == 0.0
+        await asyncio.sleep(0.03)
+        assert room.site.power_w == 1_000.0
+
+    play(scene, poll_s=30.0)

@@ -35,6 +35,18 @@ class NodeOperator:
         self._acts = 0
         self._tallies = EventTallies()
         node.after_beat.append(self._events_by_clock)
+        node.next_due.append(self._next_event_ns)
+
+    def _next_event_ns(self, now_ns: int) -> int:
+        """Return when the next event begins or ends: its devices are told then, and not at the minute's mark."""
+        edges = [
+            edge
+            for event in self.node.state.events.values()
+            if event.state in (EventState.SCHEDULED, EventState.IN_PROGRESS)
+            for edge in (event.start_ns, event.end_ns)
+            if edge > now_ns
+        ]
+        return min(edges, default=FOREVER_NS)
 
     async def _events_by_clock(self) -> None:
         now_ns = self.node.clock.now_ns()
@@ -61,6 +73,7 @@ class NodeOperator:
         if entries:
             await self._events_by_clock()
             await self.node.desk.settle()
+            self.node.wake()
         return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
     async def extend(self, event: str, minutes: int, by: str) -> EventView | Refusal:
@@ -69,6 +82,7 @@ class NodeOperator:
         await self.node.desk.commit(entries)
         if entries:
             await self.node.desk.settle()
+            self.node.wake()
         return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
     async def owner_limit(self, resource: str, ask: OwnerLimit | None, by: str) -> Granted | Refusal | None:
