@@ -46,6 +46,7 @@ from tieline.node.starting import (
     modbus_settings_of,
     mqtt_settings_of,
 )
+from tieline.node.ven_owners import VenOwners
 from tieline.rim.certificates import client_context, server_context
 from tieline.rim.supervise import Supervisor
 
@@ -148,6 +149,7 @@ async def _raise_openadr(
     link = OpenAdrLink(end_points, vtn, node.desk, node.clock, supervisor, settings.name)
     await link.start()
     node.desk.bind(link, "openadr", rows)
+    VenOwners(node, link)
 
     async def stop() -> None:
         server.close()

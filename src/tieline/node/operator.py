@@ -18,6 +18,7 @@ from tieline.desk.screens import AskLimit, ComposeEvent, OwnerLimit
 from tieline.ids import derive
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
+from tieline.node.ven_owners import PROGRAM, source_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, MINUTE_NS
@@ -161,6 +162,8 @@ class NodeOperator:
             found = await self.node.desk.withdraw(
                 source, "opt-out", resource, Quantity.CONNECT, frame, f"the owner opted in ({by})"
             )
+            if not found and (source_of(resource), PROGRAM, resource, Quantity.CONNECT.value) in self.node.state.asks:
+                return Refusal("its owner is out at the end-point", "resource", resource, "the owner's word there")
             return None if found else Refusal("it has not opted out", "resource", resource, "a device that is out")
         return await self.node.desk.ask(
             Ask(
