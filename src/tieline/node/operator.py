@@ -16,6 +16,7 @@ from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import EventState
 from tieline.desk.screens import AskLimit, ComposeEvent, OwnerLimit
 from tieline.ids import derive
+from tieline.node.event_starts import refusal_of_start
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.node.ven_owners import PROGRAM, source_of
@@ -59,7 +60,11 @@ class NodeOperator:
 
     async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
         """Compose an event."""
-        entries, answer = decide_compose(self.node.state, event, by, self.node.clock.now_ns())
+        now_ns = self.node.clock.now_ns()
+        late = refusal_of_start(event, now_ns)
+        if late is not None:
+            return late
+        entries, answer = decide_compose(self.node.state, event, by, now_ns)
         await self.node.desk.commit(entries)
         return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
