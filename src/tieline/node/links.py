@@ -27,6 +27,7 @@ from tieline.links.endpoint.openadr.listen import serve_vtn
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoWeb
+from tieline.node.left_out import LeftOut
 from tieline.node.link_settings import (
     Dnp3Settings,
     IsoLink,
@@ -40,6 +41,7 @@ from tieline.node.link_settings import (
 from tieline.node.runtime import Node
 from tieline.node.starting import (
     binding_of,
+    broken_files,
     end_points_of,
     files_of,
     iso_settings_of,
@@ -73,10 +75,14 @@ async def raise_links(
 ) -> Links:
     """Start every link of the settings on a node; paths are taken from the data folder.
 
+    A link whose certificate, key or password can't be used is left out: it is listed as down with the fault, which the
+    operator is told of, and the others start.
+
     Raises:
         ConfigError: A port that is taken, named; all else was refused by `require_startable`.
     """
     links = Links()
+    settings = _leave_out(settings, folder, node, links)
     for outstation in settings.dnp3:
         await _raise_dnp3(outstation, folder, node, supervisor, links)
     for iso in settings.iso:
@@ -88,6 +94,23 @@ async def raise_links(
     for mqtt in settings.mqtt:
         _raise_mqtt(mqtt, folder, node, supervisor, rng, links)
     return links
+
+
+def _leave_out(settings: LinkSettings, folder: Path, node: Node, links: Links) -> LinkSettings:
+    """Put a stand-in at the place of each link whose files can't be used, and return the settings of the others."""
+    fleet = node.state.fleet
+    broken = broken_files(settings, folder, fleet, node.clock)
+    for kind in settings.__struct_fields__:
+        mine, protocol = getattr(settings, kind), "iso_web" if kind == "iso" else kind
+        for link in (one for one in mine if one.name in broken):
+            made = LeftOut(link.name, protocol, broken[link.name], node.desk, node.clock)
+            held = getattr(link, "resources", ()) or getattr(link, "devices", ())
+            if held:
+                node.desk.bind(made, protocol, {fleet.row(name): name for name in held})
+            node.desk.health(made.health())
+            links.says.append(f"warning: {link.name} is left out: {broken[link.name]}; mend it and start again")
+        settings = replace(settings, **{kind: tuple(one for one in mine if one.name not in broken)})
+    return settings
 
 
 # --- towards the grid -------------------------------------------------------------------------------------------------
