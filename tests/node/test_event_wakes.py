@@ -23,7 +23,7 @@ from tieline.simulate.loop import VirtualClock, run_virtual
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 
-@pytest.mark.parametrize("second", [1, 13, 44])
+@pytest.mark.parametrize("second", [1, 13, 30, 44])
 def test_an_event_begins_and_ends_within_a_second_of_its_time_wherever_in_the_minute_that_lies(
     tmp_path: Path, second: int
 ) -> None:

@@ -21,7 +21,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
-from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso, parse_iso, to_ns
+from tieline.times import FAR, HOUR_NS, MINUTE_NS, from_ns, iso, parse_iso, to_ns
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
@@ -261,7 +261,10 @@ def read_instants(path: Path, column: pa.ChunkedArray) -> Instants:
     if pa.types.is_timestamp(column.type):
         if column.type.tz is None:
             raise ConfigError(f"{path}: start has no time zone: give instants with an offset")
-        made = column.cast(pa.timestamp("ns", tz="UTC"))
+        try:
+            made = column.cast(pa.timestamp("ns", tz="UTC"))
+        except pa.ArrowException:  # beyond what nanoseconds reach
+            made = _one_by_one(path, column.cast(pa.timestamp("us", tz="UTC")).to_pylist())
     else:
         try:
             made = pc.cast(column.cast(pa.string()), pa.timestamp("ns", tz="UTC"))
@@ -280,9 +283,10 @@ def _one_by_one(path: Path, values: list[object]) -> pa.ChunkedArray:
     for at, value in enumerate(values):
         try:
             found.append(parse_iso(str(value)))
-        except ValueError:
-            form = "ISO 8601 with an offset such as 2024-07-31T16:00:00-07:00"
-            raise ConfigError(f"{path}: row {at + HEAD}: start = {value!r}: give {form}") from None
+        except ValueError as error:
+            is_far = str(error).endswith(FAR)
+            form = FAR if is_far else "ISO 8601 with an offset such as 2024-07-31T16:00:00-07:00"
+            raise ConfigError(f"{path}: row {at + HEAD}: start = {str(value)!r}: give {form}") from None
     return pa.chunked_array([pa.array(found, pa.int64()).cast(pa.timestamp("ns", tz="UTC"))])
 
 
