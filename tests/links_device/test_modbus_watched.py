@@ -1,13 +1,16 @@
 """What a SunSpec device does of itself: timers that lie, other controllers, reboots, lost and half-open connections."""
 
 import asyncio
+import math
 
 import modbus_room
 import numpy as np
+import pytest
 from modbus_room import MODELS, Battery, Log, Room, play
 
 from tieline.desk.ports import Session
 from tieline.links.device.modbus.link import ModbusLink, ModbusSettings
+from tieline.resource.batch import CommandBatch
 from tieline.resource.command import Stage
 from tieline.resource.quality import Quality
 from tieline.rim.supervise import Supervisor
@@ -149,3 +152,49 @@ def test_a_half_open_connection_is_cut_and_made_afresh() -> None:
         assert room.link.health().session is Session.LIVE
 
     play(scene)
+
+
+@pytest.mark.parametrize("high_w", [math.inf, 1_500.0])
+@pytest.mark.parametrize(("lies", "has_timer", "told"), [
+    (True, True, "held its command after its timer"), (False, True, ""),
+    (False, False, "held its command after its time, as no server ran"),
+])  # fmt: skip
+def test_a_device_that_holds_on_over_a_restart_of_ours_is_let_go_and_recorded_unconfirmed(
+    high_w: float, lies: bool, has_timer: bool, told: str
+) -> None:
+    target_w = 2_000.0 if math.isinf(high_w) else math.nan
+
+    async def main(loop: VirtualLoop) -> tuple[Log, bool, int]:
+        clock = VirtualClock(loop, 1_700_000_000 * SECOND_NS)
+        device = SunSpecDevice(Battery(clock), 5_000.0, 10_000.0, MODELS, clock)
+        device.lies = lies
+        for name in () if has_timer else ("WSetRvrtTms", "WMaxLimPctRvrtTms"):
+            at = MODELS[704].field(name).offset
+            device.registers[704][at : at + 2] = [0xFFFF, 0xFFFF]
+        server, one = SunSpecServer({1: device}), np.ones(1)
+        await server.start(port=502)
+        settings = ModbusSettings({7: "127.0.0.1:502/1"}, {7: 5_000.0}, poll_s=10.0, writes=modbus_room.WRITES)
+        now_ns = clock.now_ns()
+        batch = CommandBatch(
+            "c1", np.array([7], np.int32), target_w * one, -np.inf * one, high_w * one, 0 * one, now_ns, now_ns,
+            now_ns + 60 * SECOND_NS, 1, 1, (),
+        )  # fmt: skip
+        logs = [Log(), Log()]
+        for log in logs:
+            async with Supervisor(np.random.default_rng(1)) as supervisor:
+                link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
+                if log is logs[1]:
+                    link.remember(batch)
+                link.start()
+                await asyncio.sleep(12)
+                if log is logs[0]:
+                    await link.send(batch)
+                await asyncio.sleep(20)
+            await asyncio.sleep(120)
+        assert logs[0].stages[-1] == (7, Stage.DONE)
+        held = device._value("WSetEna") == 1.0 or device._value("WMaxLimPctEna") == 1.0
+        return logs[1], held, link.counts.lies
+
+    log, held, lied = run_virtual(main)
+    assert (log.stages, held, lied) == ([(7, Stage.UNCONFIRMED)] if told else [], False, int(lies))
+    assert [each for each in log.natives if each] == ([told] if told else [])

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from tieline.desk.state import LAPSED
+from tieline.desk.state import LAPSED, DeskState
 from tieline.errors import ConfigError
 from tieline.links.device.modbus.link import ModbusLink
 from tieline.links.device.mqtt.link import MqttLink
@@ -49,8 +49,11 @@ from tieline.node.starting import (
     mqtt_settings_of,
 )
 from tieline.node.ven_owners import VenOwners
+from tieline.resource.batch import CommandBatch
+from tieline.resource.command import Stage
 from tieline.rim.certificates import client_context, server_context
 from tieline.rim.supervise import Supervisor
+from tieline.times import DAY_NS
 
 Stop = Callable[[], Awaitable[None]]
 T = TypeVar("T")
@@ -194,9 +197,34 @@ def _raise_modbus(
     how = modbus_settings_of(settings, node.state.fleet)
     made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name)
     node.desk.bind(made, "modbus", how.addresses)
+    for batch in remembered(node.state, list(how.addresses), node.clock.now_ns()):
+        made.remember(batch)
     node.desk.health(made.health())
     made.start()
     links.says.append(f"{settings.name}: {len(how.addresses)} SunSpec devices over Modbus TCP")
+
+
+def remembered(state: DeskState, rows: list[int], now_ns: int) -> list[CommandBatch]:
+    """Return what rows were told before this start and said they do, as a command each: some may do so still.
+
+    What ran out more than a day ago is left out, as is what let a device run by itself.
+    """
+    told, fleet, found = state.commands, state.fleet, []
+    for row in rows:
+        bounded = told.low_w[row] > -fleet.max_absorb_w[row] or told.high_w[row] < fleet.max_inject_w[row]
+        is_done = (
+            told.batch[row] >= 0 and told.stage[row] == int(Stage.DONE) and told.valid_until_ns[row] > now_ns - DAY_NS
+        )
+        if is_done and (bounded or np.isfinite(told.target_w[row])):
+            at = np.array([row], np.int32)
+            found.append(
+                CommandBatch(
+                    state.command_batches[int(told.batch[row])], at, told.target_w[at], told.low_w[at], told.high_w[at],
+                    fleet.default_w[at], int(told.at_ns[row]), int(told.at_ns[row]), int(told.valid_until_ns[row]),
+                    state.epoch, state.seq, (),
+                )
+            )  # fmt: skip
+    return found
 
 
 def _raise_mqtt(
