@@ -287,7 +287,7 @@ def test_a_vtn_that_takes_no_report_on_its_own_strange_event_does_not_end_the_ve
         real = room.ven._vtn.call
 
         async def call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-            if path == "/reports" and body is not None and body["reportName"] == "state" and "bad" in room.ven._bad:
+            if path == "/reports" and body is not None and body["eventID"] == "bad":
                 raise PeerError("POST /reports: 400 no such event")
             return await real(method, path, body)
 
