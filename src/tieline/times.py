@@ -40,6 +40,10 @@ def from_ns(instant_ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=instant_ns // 1_000)
 
 
+FAR = "an instant between 1678 and 2262"
+"""What nanoseconds in 64 bits reach."""
+
+
 def iso(instant_ns: int) -> str:
     """Return UTC nanoseconds as ISO 8601 with a Z."""
     return from_ns(instant_ns).isoformat().replace("+00:00", "Z")
@@ -53,7 +57,7 @@ def parse_iso(text: str) -> int:
     """
     instant_ns = to_ns(datetime.fromisoformat(text))
     if abs(instant_ns) > FOREVER_NS:
-        raise ValueError(f"{text}: give an instant between 1678 and 2262")
+        raise ValueError(f"{text}: give {FAR}")
     return instant_ns
 
 

@@ -11,6 +11,7 @@ from console_stage import Running, left_over
 from tieline.console.routes import ROUTES
 from tieline.desk.facts import KINDS
 from tieline.node import read_audit
+from tieline.times import iso
 
 READS = [route for route in ROUTES if route.method == "GET"]
 
@@ -102,6 +103,16 @@ def test_an_event_needs_a_second_person_and_cancel_gives_back(running: Running) 
     assert 0 < preview["expected_w"] <= 20_000.5
     steps = [r for r in running.stage.node.journal.of_kind("EventChanged") if event["id"].encode() in r.body]
     assert len(steps) == 5  # New, Submitted, Approved, Scheduled, Canceled
+
+
+def test_an_event_that_was_to_start_an_hour_ago_is_refused_by_field_value_and_limit(running: Running) -> None:
+    late_ns = running.now_ns - 3_600_000_000_000
+    with running.client("ann") as ann:
+        for path in ("/api/v1/events/preview", "/api/v1/events"):
+            answer = ann.post(path, json=_wish(running, start_ns=late_ns))
+            said = answer.json()
+            assert (answer.status_code, said["field"], said["value"][:16]) == (409, "start_ns", iso(late_ns)[:16])
+            assert said["limit"].endswith(" or later") and "lies in the past" in str(said)
 
 
 def test_an_event_that_starts_now_becomes_claims_and_cancel_ends_them(running: Running) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from openadr_calls import subscription
+from openadr_calls import program, subscription
 from openadr_room import Room, play
 
 from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
 from tieline.links.endpoint.openadr.limits import VtnLimits
+from tieline.times import HOUR_NS, iso
 
 
 @pytest.mark.parametrize(
@@ -124,3 +125,32 @@ def test_a_webhook_goes_only_where_the_allow_list_says() -> None:
 
     play(scene, keep_ven=False)
     assert found == [403, 403]
+
+
+def test_a_new_event_that_is_over_is_refused_and_one_that_has_begun_is_followed_from_now_on_and_says_so() -> None:
+    found = {}
+
+    async def scene(room: Room) -> None:
+        found["at"] = now_ns = room.clock.now_ns()
+        of = await program(room, "p")
+        headers = await room.token("bl")
+        said = [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [-2]}]}]
+        hours = {"over": -2, "begun": -0.5, "now": 0, "ahead": 2}
+        for name, hour in hours.items():
+            period = {"start": iso(now_ns + round(hour * HOUR_NS)), "duration": "PT1H"}
+            body = {"programID": of, "eventName": name, "intervals": said, "intervalPeriod": period}
+            answer = await room.http.post(room.url + "/events", json=body, headers=headers)
+            found[name] = (answer.status_code, answer.headers.get("tieline-note"), answer.json().get("detail"))
+        _, listed = await room.call("bl", "GET", f"/events?programID={of}")
+        found["kept"] = [each["eventName"] for each in listed]
+        await asyncio.sleep(2)
+        found["followed"] = room.site.power_w
+
+    play(scene)
+    now = iso(found["at"])[: len("2023-11-14T22:13:22")]
+    over = f"$.intervalPeriod: over at {iso(found['at'] - HOUR_NS)}: give an event that ends after {now}"
+    assert (found["over"][0], found["over"][2][: len(over)]) == (400, over)
+    begun = f"began at {iso(found['at'] - HOUR_NS // 2)}: it is followed from {now}"
+    assert (found["begun"][0], found["begun"][1][: len(begun)]) == (201, begun)
+    assert (found["now"], found["ahead"]) == ((201, None, None), (201, None, None))
+    assert (found["kept"], found["followed"]) == (["begun", "now", "ahead"], 2_000.0)

@@ -2,28 +2,19 @@
 
 import asyncio
 import math
-import time
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openadr_room import START_NS, Room, Site, play
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from openadr_room import Room, Site, play
 
-from tieline.errors import ConfigError, LinkDown, PeerError
+from tieline.errors import PeerError
 from tieline.links.endpoint.openadr.payloads import with_notes
 from tieline.links.endpoint.openadr.ven import Ven, VenSettings
-from tieline.links.endpoint.openadr.ven_client import VenClient
 from tieline.resource.setpoint import Bounds
-from tieline.rim.clock import SystemClock
-from tieline.rim.http import HttpClient
-from tieline.rim.serve import serve_asgi
-from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.rim.http import CutOff
 from tieline.site.plan import Owner
 from tieline.times import SECOND_NS, iso
 
@@ -235,10 +226,7 @@ def test_a_token_that_was_taken_back_is_fetched_anew_and_an_old_one_is_renewed_b
     play(scene)
 
 
-@pytest.mark.parametrize("url", ["http://vtn.example/", "ftp://127.0.0.1/", "vtn", "http://127.0.0.1.evil.example"])
-def test_a_secret_goes_over_tls_or_loopback_alone(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"\$\.ven\.url"):
-        VenClient(url, "c", "s", HttpClient(), VirtualClock(VirtualLoop(), 0), 10.0)
+LEFT_OUT = object()
 
 
 @pytest.mark.parametrize(
@@ -247,6 +235,12 @@ def test_a_secret_goes_over_tls_or_loopback_alone(url: str) -> None:
         {"priority": "high"},
         {"priority": -1},
         {"programID": None, "intervals": 7},
+        {"programID": None},
+        {"programID": LEFT_OUT},
+        {"programID": ""},
+        {"programID": 7},
+        {"programID": ["p"]},
+        {"programID": {"p": 1}},
         {"intervals": [{"id": 0}]},
         {"intervals": [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [{"x": 1, "y": 2}]}]}]},
         {"intervalPeriod": "now"},
@@ -267,14 +261,15 @@ def test_a_strange_event_of_a_foreign_vtn_is_not_followed_and_does_not_end_the_v
             "intervals": said,
             "modificationDateTime": "2023-01-01T00:00:00Z",
         }
+        bad = {key: value for key, value in {**bad, **strange}.items() if value is not LEFT_OUT}
         real = room.ven._vtn.get_all
 
         async def get_all(kind: str, **query: str) -> list[dict]:
-            return await real(kind, **query) + ([{**bad, **strange}] if kind == "events" and not query else [])
+            return await real(kind, **query) + ([bad] if kind == "events" and not query else [])
 
         if way == "told":
             wish = room.vtn.book.owned("subscriptions", "site-5")[0]["objectOperations"][0]
-            note = {"objectType": "EVENT", "operation": "CREATE", "object": {**bad, **strange}}
+            note = {"objectType": "EVENT", "operation": "CREATE", "object": bad}
             headers = {"authorization": f"Bearer {wish['bearerToken']}"}
             assert (await room.http.post(wish["callbackUrl"], json=note, headers=headers)).status_code == 200
         else:
@@ -287,52 +282,24 @@ def test_a_strange_event_of_a_foreign_vtn_is_not_followed_and_does_not_end_the_v
     assert (room.site.power_w, room.ven.unread) == (-3_000.0, 1)
 
 
-UNKIND: list[tuple[int, bytes, type[Exception]]] = [
-    (200, b"not json", PeerError),
-    (200, b'{"a": 1}', PeerError),
-    (200, b"[1, 2]", PeerError),
-    (200, b'[{"id": 7}]', PeerError),
-    (302, b"", PeerError),
-    (404, b"", PeerError),
-    (429, b"", LinkDown),
-    (503, b"", LinkDown),
-    (200, b"[" * 100_000, PeerError),
-]
+def test_a_vtn_that_takes_no_report_on_its_own_strange_event_does_not_end_the_ven() -> None:
+    async def scene(room: Room) -> None:
+        real = room.ven._vtn.call
 
+        async def call(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+            if path == "/reports" and body is not None and body["eventID"] == "bad":
+                raise PeerError("POST /reports: 400 no such event")
+            return await real(method, path, body)
 
-@pytest.mark.parametrize(("status", "body", "kind"), UNKIND)
-def test_whatever_a_vtn_answers_is_taken_or_is_a_typed_error(status: int, body: bytes, kind: type[Exception]) -> None:
-    async def main(loop: VirtualLoop) -> None:
-        async def answer(request: Request) -> Response:
-            if request.url.path == "/auth/token":
-                return Response(b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}')
-            return Response(body, status_code=status)
+        room.ven._vtn.call = call
+        room.ven._notes.append(("CREATE", {"id": "bad", "programID": None, "intervals": []}))
+        room.ven._tell_loop()
+        await asyncio.sleep(2)
+        assert (room.ven.unread, room.supervisor.failures) == (1, {})
+        room.ven._vtn.call = real
+        await room.command(-3_000.0)
 
-        app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
-        await serve_asgi(app, "127.0.0.1", 8080)
-        client = VenClient("http://127.0.0.1:8080", "c", "s", HttpClient(), VirtualClock(loop, START_NS), 10.0)
-        with pytest.raises(kind):
-            await client.get_all("events")
-
-    run_virtual(main)
-
-
-def test_a_vtn_without_end_of_pages_is_given_up() -> None:
-    async def main(loop: VirtualLoop) -> None:
-        page = b"[" + b",".join(b'{"id": "e%d"}' % n for n in range(50)) + b"]"
-
-        async def answer(request: Request) -> Response:
-            if request.url.path == "/auth/token":
-                return Response(b'{"access_token": "t", "expires_in": 3600}')
-            return Response(page)
-
-        app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
-        await serve_asgi(app, "127.0.0.1", 8080)
-        client = VenClient("http://127.0.0.1:8080", "c", "s", HttpClient(), VirtualClock(loop, START_NS), 10.0)
-        with pytest.raises(PeerError, match="pages"):
-            await client.get_all("events")
-
-    run_virtual(main)
+    assert play(scene).site.power_w == -3_000.0
 
 
 def test_a_ven_whose_name_is_somebody_else_s_says_so_and_does_not_serve() -> None:
@@ -347,35 +314,24 @@ def test_a_ven_whose_name_is_somebody_else_s_says_so_and_does_not_serve() -> Non
     play(scene)
 
 
-@pytest.mark.parametrize(("held_up_s", "silent_s", "asked"), [(0.6, 0.0, 2), (0.0, 0.6, 1)])
-def test_a_vtn_is_lost_where_it_is_silent_and_not_where_our_own_machine_stood_still(
-    held_up_s: float, silent_s: float, asked: int
-) -> None:
-    """Over real sockets: the first call finds the loop held up, or the VTN silent, for longer than an answer may take."""
-    seen: list[str] = []
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_an_event_that_is_known_ahead_begins_at_its_second_also_without_webhook_or_vtn(is_lost: bool) -> None:
+    async def scene(room: Room) -> None:
+        for made in list(room.vtn.book.owned("subscriptions", "site-5")):
+            await room.vtn.retract("subscriptions", made["id"])
+        start_ns = room.clock.now_ns() + 637 * SECOND_NS
+        period = {"start": iso(start_ns), "duration": "PT10M"}
+        await publish(room, "ahead", {"DISPATCH_SETPOINT": -1}, intervalPeriod=period)
+        await asyncio.sleep(40)
 
-    async def answer(request: Request) -> Response:
-        if request.url.path == "/auth/token":
-            return Response(b'{"access_token": "t", "expires_in": 3600}')
-        seen.append(request.url.path)
-        if len(seen) == 1:
-            time.sleep(held_up_s)  # noqa: ASYNC251  the loop is to stand still
-            await asyncio.sleep(silent_s)
-        return Response(b"[]")
+        async def dead(*call: Any, **how: Any) -> Any:
+            raise CutOff("gone")
 
-    async def main() -> list[dict] | None:
-        app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
-        server = await serve_asgi(app, "127.0.0.1", 0)
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with HttpClient() as http:
-            client = VenClient(url, "c", "s", http, SystemClock(), 0.3)
-            try:
-                return await client.get_all("events")
-            except LinkDown as error:
-                assert "no answer within 0.3 s" in str(error)
-                return None
-            finally:
-                server.close()
+        if is_lost:
+            room.ven._vtn._client.call = dead
+        await asyncio.sleep((start_ns - room.clock.now_ns()) / SECOND_NS - 0.01)
+        assert room.site.power_w == 0.0
+        await asyncio.sleep(0.03)
+        assert room.site.power_w == 1_000.0
 
-    found = asyncio.run(main())
-    assert (found, len(seen)) == ([] if asked == 2 else None, asked)
+    play(scene, poll_s=30.0)

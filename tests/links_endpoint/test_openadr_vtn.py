@@ -15,6 +15,7 @@ from tieline.links.endpoint.openadr.access import (
 )
 from tieline.links.endpoint.openadr.limits import VtnLimits
 from tieline.store.journal import SqliteJournal
+from tieline.times import iso
 from tieline.wire.openadr3.objects import KINDS, TYPES, read_object
 
 # --- privacy ----------------------------------------------------------------------------------------------------------
@@ -218,11 +219,12 @@ def test_every_filter_must_hold() -> None:
 
     async def scene(room: Room) -> None:
         p, q = await program(room, "p"), await program(room, "q")
-        over = {"intervalPeriod": {"start": "2023-01-01T00:00:00Z", "duration": "PT1H"}}
+        over = {"intervalPeriod": {"start": iso(room.clock.now_ns()), "duration": "PT1S"}}
         await event(room, p, eventName="pa", targets=["a"])
         await event(room, p, eventName="pab", targets=["a", "b"])
         await event(room, q, eventName="qab", targets=["a", "b"])
         await event(room, p, eventName="over", targets=["a"], **over)
+        await asyncio.sleep(2)
         for query in ("targets=a&targets=b", f"targets=a&programID={p}", f"programID={p}&active=true", "targets=c"):
             _, listed = await room.call("bl", "GET", f"/events?{query}")
             found[query.replace(p, "P")] = [e["eventName"] for e in listed]

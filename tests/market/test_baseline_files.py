@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,8 +14,10 @@ import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 
+from tieline.errors import ConfigError
 from tieline.market.rule import baseline_rules
 from tieline.node.cli import main
+from tieline.store.meter_files import read_meters
 
 ZONE = ZoneInfo("America/Los_Angeles")
 HOURS = [20, 20, 20, 20, 20, 22, 26, 30, 34, 38, 42, 46, 50, 56, 60, 64, 66, 64, 58, 50, 42, 34, 28, 24]
@@ -243,6 +246,31 @@ def test_gaps_negatives_and_rows_told_twice_are_flagged_and_never_filled_in(fold
         "zero perf",
     ):
         assert words in flags
+
+
+@pytest.mark.parametrize("word", ["NaN", "nan", "NULL", "n/a", "-nan"])
+def test_a_reading_that_is_a_word_for_no_number_is_refused_by_row_and_column(folder: Path, word: str) -> None:
+    lines = (folder / "meter.csv").read_text().splitlines()
+    lines[9] = f"{lines[9].partition(',')[0]},{word}"
+    (folder / "words.csv").write_text("\n".join(lines))
+    words = ["baseline", "caiso-10-in-10", str(folder / "words.csv"), "--event", str(folder / "event.toml")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert "words.csv: row 10: kwh = " in done.stderr and "give a number" in done.stderr
+
+
+def test_a_nan_of_a_parquet_file_is_refused_and_an_empty_cell_is_no_reading(folder: Path) -> None:
+    starts = [f"2024-07-31T{hour:02d}:00:00-07:00" for hour in range(24)]
+    for value, says in ((math.nan, "row 5: kwh = nan: give a number, or leave the cell empty"), (None, "")):
+        kwh = [1.0, 1.0, 1.0, value, *[1.0] * 20]
+        pyarrow.parquet.write_table(
+            pa.table({"start": starts, "kwh": pa.array(kwh, pa.float64())}), folder / "odd.parquet"
+        )
+        if says:
+            with pytest.raises(ConfigError, match=says):
+                read_meters(folder / "odd.parquet")
+        else:
+            assert read_meters(folder / "odd.parquet")[0].flags == ("1 rows without a reading (row 5)",)
 
 
 def test_rules_are_listed_shown_and_compared(folder: Path) -> None:

@@ -150,7 +150,7 @@ BAD = [
     ("awards.csv", "start,mw,price\n2024-07-31T16:00:00-05:00,,60\n", "row 2: mw = empty"),
     ("awards.csv", "start,mw,price\n2024-07-31T16:00:00-05:00,1e9,60\n", "row 2: mw = 1e+09: give -1e+06"),
     ("awards.csv", "start,mw,price\n" + "2024-07-31T16:00:00-05:00,4,60\n" * 2, "rows 2 and 3: start"),
-    ("prices.csv", "start,price\n2024-07-31T16:00:00-05:00,nan\n", "row 2: price = empty"),
+    ("prices.csv", "start,price\n2024-07-31T16:00:00-05:00,nan\n", "row 2: price = nan"),
     ("prices.csv", "start,price\n2024-07-31T16:05:00-05:00,50\n2024-07-31T16:10:00-05:00,50\n", "no real-time price"),
     ("prices.csv", "start,price\n2024-07-31T16:00:00-05:00,50\n2024-07-31T16:01:00-05:00,50\n", "prices change each 1"),
 ]

@@ -188,6 +188,14 @@ def test_few_days_give_a_forecast_by_the_floor_without_quantiles_and_say_so(tmp_
     assert "nan" not in run(meter, *ZONE).stdout
 
 
+def test_of_meters_that_used_nothing_no_share_is_said(tmp_path: Path) -> None:
+    meter, _ = write(tmp_path, np.zeros((2, 24 * 60)))
+    for words in ((meter, *ZONE), ("score", meter, *ZONE)):
+        said = run(*words).stdout
+        assert "nan" not in said.lower(), said
+        assert "WAPE" not in said or "unknown (nothing was used)" in said
+
+
 PLANT = json.loads((Path(__file__).parents[1] / "forecast" / "pvlib.json").read_text(encoding="utf-8"))
 PLACE = ["--latitude", PLANT["latitude_deg"], "--longitude", PLANT["longitude_deg"], "--timezone", "Etc/GMT+5"]
 

@@ -22,7 +22,7 @@ from tieline.simulate.loop import VirtualClock, run_virtual
 from tieline.times import HOUR_NS, SECOND_NS
 
 
-@pytest.mark.parametrize("second", [1, 13, 44])
+@pytest.mark.parametrize("second", [1, 13, 30, 44])
 def test_a_lapse_is_told_within_seconds_of_its_lease_wherever_in_the_minute_that_ends(
     tmp_path: Path, second: int
 ) -> None:

@@ -73,6 +73,12 @@ def test_a_run_that_is_refused_leaves_the_last_one_as_it_was(day) -> None:
     assert day.why("battery-000001")["resource"] == "battery-000001"
 
 
+@pytest.mark.parametrize("at", [1_700_000_000, 1.5, "noon", "2024-07-31T16:00:00", "3000-01-01T00:00:00Z"])
+def test_an_instant_that_is_none_is_refused_with_its_value_and_what_would_do(day, at: object) -> None:
+    with pytest.raises(ConfigError, match=r"at = .*: give ISO 8601 with an offset such as"):
+        day.why("battery-000001", at=at)
+
+
 def test_equal_runs_have_equal_reports_here_and_as_json(day) -> None:
     """NaN is equal to nothing: where JSON has null, Python has None."""
     import json

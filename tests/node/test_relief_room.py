@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from py1815.control import CommandStatus
 
 from tieline.node.relief import EASES_TO, REACHES, SETTLES_NS, UNLIMITED, Dno, Relief, envelope_of, room_of
-from tieline.simulate.territory import build
+from tieline.simulate.territory import GENERATION, build
 from tieline.simulate.world import World
 from tieline.times import MINUTE_NS, parse_iso
 
@@ -130,4 +130,44 @@ def test_a_feeder_with_much_room_bears_what_its_devices_want_as_far_as_was_looke
     made = Relief(stage.territory.feeders[0], EVENING_NS, -30e3, True, "loading", 1.1, -30e3, ["SUCCESS"])
     gives = SimpleNamespace(analog=lambda at: 0.0 if at == 31 + UNLIMITED else wanted_w)
     stage.scada, stage.group_at = gives, lambda name: 20 if name == stage.territory.feeders[0] else 31
+    assert Dno(stage, (0, 0))._is_borne(made) is is_borne
+
+
+class Told(Dispatcher):
+    """A line that also tells analog inputs by index; what it does not tell was never heard."""
+
+    def __init__(self, told: dict[int, float]) -> None:
+        super().__init__()
+        self._told = told
+
+    def analog(self, index: int) -> float | None:
+        return self._told.get(index)
+
+
+GROUP, GENERATES = 20, 40
+
+
+@pytest.mark.parametrize(
+    ("imports", "bound_w", "told", "is_borne"),
+    [
+        (False, 50e3, {GROUP + UNLIMITED: 40e3}, True),
+        (False, 50e3, {GROUP + UNLIMITED: 900e6}, False),
+        (True, -50e3, {GROUP + UNLIMITED: -40e3, GENERATES: 0.0}, True),
+        (True, -50e3, {GROUP + UNLIMITED: -900e6, GENERATES: 0.0}, False),
+        # What its generation gives now may be gone at the next look: without it the draw is not borne.
+        (True, -50e3, {GROUP + UNLIMITED: -40e3, GENERATES: 900e6}, False),
+        # A group that draws makes no room by that.
+        (True, -50e3, {GROUP + UNLIMITED: -40e3, GENERATES: -900e6}, True),
+        (True, -50e3, {GROUP + UNLIMITED: -40e3}, False),
+        (True, -50e3, {}, False),
+        (False, 50e3, {}, False),
+    ],
+)
+def test_a_limit_is_borne_by_what_devices_would_do_without_it_and_never_by_sun_that_may_go(
+    imports: bool, bound_w: float, told: dict[int, float], is_borne: bool
+) -> None:
+    stage = stage_of(100.0, 0.0)
+    stage.scada = Told(told)
+    stage.group_at = lambda name: GENERATES if name.endswith(GENERATION) else GROUP
+    made = Relief(stage.territory.feeders[0], EVENING_NS, bound_w, imports, "loading", 1.1, bound_w, ["SUCCESS"])
     assert Dno(stage, (0, 0))._is_borne(made) is is_borne

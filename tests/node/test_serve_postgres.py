@@ -222,10 +222,13 @@ def test_while_the_database_is_away_nothing_is_lost_and_whoever_asks_is_told(pla
                 assert shell["journal_is_healthy"] is False
                 assert (await one.seen("audit")).status_code == 503
                 assert (await one.reading(17.0)).json() == {"taken": 1, "refused": []}
+                if mode == "fast":
+                    await until(lambda: _alarmed(one), "an alarm says that nothing is recorded")
                 await loop.run_in_executor(None, database.start)
                 count = len(taken)
                 await until(lambda count=count: _more(taken, count + 20), "claims are taken again")
                 assert (await one.seen("audit")).status_code == 200
+                await until(lambda: _alarmed(one, stands=False), "the alarm is gone")
             over.set()
             await task
             assert (await one.seen("shell")).json()["journal_is_healthy"] is True
@@ -244,6 +247,15 @@ def test_while_the_database_is_away_nothing_is_lost_and_whoever_asks_is_told(pla
     kept = granted(place.folder)
     assert len(kept) == len(set(kept)), "one was recorded twice"
     assert set(taken) == set(kept)  # what was under way waited, and was answered; what was refused has no effect
+
+
+async def _alarmed(one: Served, stands: bool = True) -> bool:
+    """Return whether an alarm says that nothing can be recorded, and what is to be done."""
+    answer = await one.seen("alarms")
+    assert answer.status_code == 200, answer.text
+    found = [alarm for alarm in answer.json() if alarm["subject"] == "journal"]
+    told = [alarm["title"].startswith("Nothing can be recorded") and "database" in alarm["action"] for alarm in found]
+    return told == [True] if stands else not found
 
 
 async def _more(found: list, count: int) -> bool:

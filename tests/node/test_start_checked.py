@@ -88,15 +88,10 @@ BAD = {
     ),
     "mqtt port": (MQTT + HEATER + "port = 0\n", "$.links.mqtt[0].port"),
     "mqtt contract": (MQTT + HEATER + 'contract = "telepathy"\n', "$.links.mqtt[0].contract"),
-    "mqtt password file": (
-        MQTT + HEATER + 'user = "u"\npassword_file = "none"\n', "$.links.mqtt[0].password_file"
-    ),
-    "mqtt authority": (MQTT + HEATER + 'tls_authority = "none.pem"\n', "$.links.mqtt[0].tls_authority"),
     "mqtt password in the clear": (
         '[[links.mqtt]]\nhost = "broker.example"\nuser = "u"\n' + HEATER, "$.links.mqtt[0].tls_authority"
     ),
     "vtn in the clear off loopback": (VTN + CLIENT + 'host = "0.0.0.0"\n', "$.links.openadr[0].host"),
-    "vtn without its files": (VTN + CLIENT + TLS.replace("we", "no"), "$.links.openadr[0].tls.certificate"),
     "vtn's port": (VTN.replace("0", "70000") + CLIENT, "$.links.openadr[0].port"),
     "vtn's callback": (VTN + CLIENT + 'callbacks = ["ven"]\n', "$.links.openadr[0].callbacks"),
     "client's secret": (VTN + CLIENT.replace(GOOD, "zz"), "$.links.openadr[0].clients[0].secret_sha256"),
@@ -115,9 +110,6 @@ BAD = {
     "iso without pools": (ISO + 'url = "http://127.0.0.1/"\npools = {}\n', "$.links.iso[0].pools"),
     "iso's pool": (ISO + 'url = "http://127.0.0.1/"\npools = { pool-9 = "X" }\n', "$.links.iso.pools"),
     "iso's pace": (ISO + 'url = "http://127.0.0.1/"\npools = { pool-1 = "X" }\npoll_s = 0.0\n', "$.links.iso[0].poll_s"),
-    "iso's certificate that is over": (
-        ISO + 'url = "https://iso.example/"\npools = { pool-1 = "X" }\n' + TLS.replace("we", "old"), "$.links.iso[0].tls"
-    ),
     "dnp3 address": (dnp3(address=65520), "$.links.dnp3[0].address"),
     "dnp3 port": (dnp3(port=70000), "$.links.dnp3[0].port"),
     "dnp3 events": (dnp3().replace("groups", "events = 0\ngroups"), "$.links.dnp3[0].events"),
@@ -132,7 +124,6 @@ BAD = {
     "dnp3 pinned in the clear": (
         dnp3(more=f', certificate = "sha256:{GOOD}"'), "$.links.dnp3[0].masters[0].certificate"
     ),
-    "dnp3 without its files": (dnp3(tls=TLS.replace("we", "no")), "$.links.dnp3[0].tls.certificate"),
     "two listeners of one port": ("port = 20001\n" + dnp3(port=20001), "$.links.dnp3[0].port"),
     "two links of one name": (modbus("10.0.0.5:502/1") + MQTT + HEATER + 'name = "modbus"\n', "$.links"),
 }  # fmt: skip

@@ -101,7 +101,7 @@ listed = ven.subscriptions.get_subscriptions(pagination=None, program_id=None, c
 found["subscriptions"] = len(listed)
 
 # events, targeted and not
-period = common_period.IntervalPeriod(start=datetime(2026, 1, 1, tzinfo=UTC), duration=timedelta(minutes=15))
+period = common_period.IntervalPeriod(start=datetime(2100, 1, 1, tzinfo=UTC), duration=timedelta(minutes=15))
 event = bl.events.create_event(
     NewEvent(
         programID=program.id, event_name="shed", interval_period=period, priority=0, targets=("street-1", "other"),

@@ -22,7 +22,7 @@ with (
     hook.start()
     ven.subscribe(["oa3"], ["EVENT"], ["CREATE", "UPDATE", "DELETE"], hook)
     body = {
-        "programID": program["id"], "eventName": "price", "intervalPeriod": {"start": "2026-01-01T00:00:00Z", "duration": "PT1H"},
+        "programID": program["id"], "eventName": "price", "intervalPeriod": {"start": "2100-01-01T00:00:00Z", "duration": "PT1H"},
         "payloadDescriptors": [{"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "PRICE", "units": "KWH", "currency": "USD"}],
         "intervals": [{"id": n, "payloads": [{"type": "PRICE", "values": [0.1 * n]}]} for n in range(3)],
     }  # fmt: skip

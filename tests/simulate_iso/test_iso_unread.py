@@ -164,3 +164,22 @@ def test_the_log_says_which_batch_of_which_link_was_declined_and_why_and_is_no_e
     assert line["log_level"] == "warning"
     assert line["event"].startswith("iso: dispatch batch 1 could not be read in 3 tries and is declined whole")
     assert "base64" in line["why"]
+
+
+def test_an_instruction_that_stands_twice_in_a_batch_is_declined_by_its_uid_and_the_others_are_followed() -> None:
+    async def act(rig: Rig) -> None:
+        now = rig.clock.now_ns()
+        over = from_ns(now + 5 * MINUTE_NS), from_ns(now + 10 * MINUTE_NS)
+        made = [ads.Instruction(uid, "TL_NORTH", "ENERGY", 20.0, (ads.Segment(*over, 1.0),)) for uid in "abb"]
+        sent = from_ns(now)
+        head = ("7", "RT5", "ACTIVE", sent, from_ns(now + HOUR_NS), "RTD", sent, "NORMAL", True, 1)
+        batch = ads.DispatchBatch(*head, tuple(made))
+        rig.market.batches["7"] = Published(batch, now, pack(batch))
+        await rig.polls(1)
+        why = "instruction UID twice in one batch; instructionUID = b; limit once in a batch"
+        found = [
+            (reply.instruction_uid, reply.response, reply.reason) for reply in rig.market.seen.replies["7"].replies
+        ]
+        assert found == [("a", "ACCEPT", ""), ("b", "DECLINE", why), ("b", "DECLINE", why)]
+
+    play(act)

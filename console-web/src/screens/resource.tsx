@@ -209,8 +209,12 @@ function Chain({ name, batch }: { name: string; batch: string }) {
   );
 }
 
+// An end that is left empty is that of the device itself.
+const end = (text: string, its: number): number => (text.trim() === '' ? its : Number(text) * 1e3);
+
 function Acts({ view }: { view: View }) {
   const [open, setOpen] = useState(false);
+  const [low, setLow] = useState('');
   const [high, setHigh] = useState('');
   const [minutes, setMinutes] = useState('60');
   const [because, setBecause] = useState('');
@@ -226,12 +230,13 @@ function Acts({ view }: { view: View }) {
         ? <button onClick={() => act('opt-in')}>Back in for its owner</button>
         : <button onClick={() => act('opt-out')}>Opt out for its owner</button>)}
       {open && (
-        <form onSubmit={(e) => { e.preventDefault(); void act('limit', { low_w: -view.max_absorb_w, high_w: Number(high) * 1e3, minutes: Number(minutes), because }, 'Limit in force; it ends by itself.'); }}>
-          <label>At most, kW into the grid<input inputMode="decimal" required value={high} onInput={(e) => setHigh(e.currentTarget.value)} /></label>
+        <form onSubmit={(e) => { e.preventDefault(); void act('limit', { low_w: end(low, -view.max_absorb_w), high_w: end(high, view.max_inject_w), minutes: Number(minutes), because }, 'Limit in force; it ends by itself.'); }}>
+          <label title="Below zero it draws: at least -5 keeps it from drawing more than 5 kW. Left empty: no limit at this end">At least, kW into the grid<input inputMode="decimal" placeholder="no limit" value={low} onInput={(e) => setLow(e.currentTarget.value)} /></label>
+          <label title="Left empty: no limit at this end">At most, kW into the grid<input inputMode="decimal" placeholder="no limit" value={high} onInput={(e) => setHigh(e.currentTarget.value)} /></label>
           <label>For, minutes<input inputMode="numeric" required value={minutes} onInput={(e) => setMinutes(e.currentTarget.value)} /></label>
           <label>Because<input required value={because} onInput={(e) => setBecause(e.currentTarget.value)} /></label>
           <p class="quiet">Affects {view.devices.toLocaleString('en-US')} device{view.devices === 1 ? '' : 's'}, at the level of an operating envelope. Measured now: {power(view.scada.power_w)}.</p>
-          <button disabled={high === '' || Number.isNaN(Number(high))}>Put into force</button>
+          <button disabled={(low.trim() === '' && high.trim() === '') || Number.isNaN(Number(low)) || Number.isNaN(Number(high))}>Put into force</button>
         </form>
       )}
       {problem && <p class="problem" role="alert">{problem}</p>}

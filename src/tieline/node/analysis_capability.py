@@ -91,9 +91,6 @@ def _devices(path: Path) -> tuple[list[str], dict[str, Floats], dict[str, list[s
         there = name in table.column_names
         values = read_numbers(path, table[name], name) if there else np.full(len(names), np.nan)
         given = ~np.asarray(table[name].is_null()) if there else np.zeros(len(names), np.bool_)
-        odd = np.flatnonzero(given & np.isnan(values))
-        if len(odd):
-            raise ConfigError(f"{path}: row {odd[0] + HEAD}: {name} = nan: give a number, or leave the cell empty")
         columns[name] = np.where(given, values, default)
     groups = {
         name: [x or "" for x in table[name].cast(pa.string()).to_pylist()]

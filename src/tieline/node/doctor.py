@@ -14,7 +14,7 @@ from tieline.node.faults import fields_of
 from tieline.node.journals import journal_to_read, require_moved
 from tieline.node.link_settings import count_links
 from tieline.node.links import with_tables
-from tieline.node.starting import console_checks, faults, link_checks
+from tieline.node.starting import console_checks, faults, file_checks, link_checks
 from tieline.store import registry
 from tieline.store.journal import JournalDamaged, StoreError
 from tieline.store.learnt import load
@@ -27,7 +27,7 @@ Finding = dict[str, Any]
 
 
 def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
-    """Return whether a server could start on the folder, and what was found of each part.
+    """Return whether a server could start on the folder with every link, and what was found of each part.
 
     A part is `ok` true or false; null: it was not looked at, as what it rests on has to be mended first. `faults` name
     field, value and limit of each fault.
@@ -47,7 +47,9 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
         found["links"] = {"ok": None, "says": "not looked at: mend the registry first"}
     elif (links := _read(found, "links", lambda: with_tables(settings.links, data))) is not None:
         whole = replace(settings, links=links)
-        found["links"] = _finding(count_links(links), faults(link_checks(whole, data, fleet, clock)))
+        files = (check for _, check in file_checks(links, data, fleet, clock))
+        wrong = [*faults(link_checks(whole, data, fleet)), *faults(files)]
+        found["links"] = _finding(count_links(links), wrong)
     if (says := _read(found, "journal", lambda: _journal(data, settings))) is not None:
         found["journal"] = _finding(says, [])
     if (says := _read(found, "readings", lambda: _readings(data, settings))) is not None:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from tieline.desk.state import LAPSED
+from tieline.desk.state import LAPSED, DeskState
 from tieline.errors import ConfigError
 from tieline.links.device.modbus.link import ModbusLink
 from tieline.links.device.mqtt.link import MqttLink
@@ -25,6 +25,7 @@ from tieline.links.endpoint.openadr.listen import serve_vtn
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoWeb
+from tieline.node.left_out import LeftOut
 from tieline.node.link_settings import (
     Dnp3Settings,
     IsoLink,
@@ -38,15 +39,20 @@ from tieline.node.link_settings import (
 from tieline.node.runtime import Node
 from tieline.node.starting import (
     binding_of,
+    broken_files,
     end_points_of,
     files_of,
     iso_settings_of,
     modbus_settings_of,
     mqtt_settings_of,
 )
+from tieline.node.ven_owners import VenOwners
+from tieline.resource.batch import CommandBatch
+from tieline.resource.command import Stage
 from tieline.rim.certificates import client_context, server_context
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
+from tieline.times import DAY_NS
 
 Stop = Callable[[], Awaitable[None]]
 T = TypeVar("T")
@@ -71,10 +77,14 @@ async def raise_links(
 ) -> Links:
     """Start every link of the settings on a node; paths are taken from the data folder.
 
+    A link whose certificate, key or password can't be used is left out: it is listed as down with the fault, which the
+    operator is told of, and the others start.
+
     Raises:
         ConfigError: A port that is taken, named; all else was refused by `require_startable`.
     """
     links = Links()
+    settings = _leave_out(settings, folder, node, links)
     for outstation in settings.dnp3:
         await _raise_dnp3(outstation, folder, node, supervisor, links)
     for iso in settings.iso:
@@ -86,6 +96,23 @@ async def raise_links(
     for mqtt in settings.mqtt:
         _raise_mqtt(mqtt, folder, node, supervisor, rng, links)
     return links
+
+
+def _leave_out(settings: LinkSettings, folder: Path, node: Node, links: Links) -> LinkSettings:
+    """Put a stand-in at the place of each link whose files can't be used, and return the settings of the others."""
+    fleet = node.state.fleet
+    broken = broken_files(settings, folder, fleet, node.clock)
+    for kind in settings.__struct_fields__:
+        mine, protocol = getattr(settings, kind), "iso_web" if kind == "iso" else kind
+        for link in (one for one in mine if one.name in broken):
+            made = LeftOut(link.name, protocol, broken[link.name], node.desk, node.clock)
+            held = getattr(link, "resources", ()) or getattr(link, "devices", ())
+            if held:
+                node.desk.bind(made, protocol, {fleet.row(name): name for name in held})
+            node.desk.health(made.health())
+            links.says.append(f"warning: {link.name} is left out: {broken[link.name]}; mend it and start again")
+        settings = replace(settings, **{kind: tuple(one for one in mine if one.name not in broken)})
+    return settings
 
 
 # --- towards the grid -------------------------------------------------------------------------------------------------
@@ -146,6 +173,7 @@ async def _raise_openadr(
     link = OpenAdrLink(end_points, vtn, node.desk, node.clock, supervisor, settings.name)
     await link.start()
     node.desk.bind(link, "openadr", rows)
+    VenOwners(node, link)
 
     async def stop() -> None:
         server.close()
@@ -167,9 +195,34 @@ def _raise_modbus(
     how = modbus_settings_of(settings, node.state.fleet)
     made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name)
     node.desk.bind(made, "modbus", how.addresses)
+    for batch in remembered(node.state, list(how.addresses), node.clock.now_ns()):
+        made.remember(batch)
     node.desk.health(made.health())
     made.start()
     links.says.append(f"{settings.name}: {len(how.addresses)} SunSpec devices over Modbus TCP")
+
+
+def remembered(state: DeskState, rows: list[int], now_ns: int) -> list[CommandBatch]:
+    """Return what rows were told before this start and said they do, as a command each: some may do so still.
+
+    What ran out more than a day ago is left out, as is what let a device run by itself.
+    """
+    told, fleet, found = state.commands, state.fleet, []
+    for row in rows:
+        bounded = told.low_w[row] > -fleet.max_absorb_w[row] or told.high_w[row] < fleet.max_inject_w[row]
+        is_done = (
+            told.batch[row] >= 0 and told.stage[row] == int(Stage.DONE) and told.valid_until_ns[row] > now_ns - DAY_NS
+        )
+        if is_done and (bounded or np.isfinite(told.target_w[row])):
+            at = np.array([row], np.int32)
+            found.append(
+                CommandBatch(
+                    state.command_batches[int(told.batch[row])], at, told.target_w[at], told.low_w[at], told.high_w[at],
+                    fleet.default_w[at], int(told.at_ns[row]), int(told.at_ns[row]), int(told.valid_until_ns[row]),
+                    state.epoch, state.seq, (),
+                )
+            )  # fmt: skip
+    return found
 
 
 def _raise_mqtt(

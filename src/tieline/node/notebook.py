@@ -16,7 +16,15 @@ from tieline.node.stage import scenario as scenario_of
 from tieline.node.why import why
 from tieline.store.journal import SqliteJournal
 from tieline.store.registry import load
-from tieline.times import iso, parse_iso
+from tieline.times import iso, parse_iso, to_ns
+
+
+def _instant_ns(at: object) -> int:
+    try:
+        return parse_iso(at) if isinstance(at, str) else to_ns(at)  # type: ignore[arg-type]
+    except (ValueError, AttributeError, TypeError):
+        form = "ISO 8601 with an offset such as 2024-07-31T16:00:00-07:00"
+        raise ConfigError(f"at = {at!r}: give {form}") from None
 
 
 class Day:
@@ -52,8 +60,9 @@ class Day:
         return self.report
 
     def why(self, resource: str, at: str | None = None) -> dict[str, Any]:
-        """Return who controls a resource at an instant (ISO 8601), and why."""
-        return why(self._ran(), load(self.folder / "registry.bin"), resource, None if at is None else parse_iso(at))
+        """Return who controls a resource at an instant (ISO 8601), and why. Raises ConfigError for one that is none."""
+        at_ns = None if at is None else _instant_ns(at)
+        return why(self._ran(), load(self.folder / "registry.bin"), resource, at_ns)
 
     @property
     def resources(self) -> Frame:

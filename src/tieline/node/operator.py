@@ -16,8 +16,10 @@ from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import EventState
 from tieline.desk.screens import AskLimit, ComposeEvent, OwnerLimit
 from tieline.ids import derive
+from tieline.node.event_starts import refusal_of_start
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
+from tieline.node.ven_owners import PROGRAM, source_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, MINUTE_NS
@@ -35,6 +37,18 @@ class NodeOperator:
         self._acts = 0
         self._tallies = EventTallies()
         node.after_beat.append(self._events_by_clock)
+        node.next_due.append(self._next_event_ns)
+
+    def _next_event_ns(self, now_ns: int) -> int:
+        """Return when the next event begins or ends: its devices are told then, and not at the minute's mark."""
+        edges = [
+            edge
+            for event in self.node.state.events.values()
+            if event.state in (EventState.SCHEDULED, EventState.IN_PROGRESS)
+            for edge in (event.start_ns, event.end_ns)
+            if edge > now_ns
+        ]
+        return min(edges, default=FOREVER_NS)
 
     async def _events_by_clock(self) -> None:
         now_ns = self.node.clock.now_ns()
@@ -46,7 +60,11 @@ class NodeOperator:
 
     async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
         """Compose an event."""
-        entries, answer = decide_compose(self.node.state, event, by, self.node.clock.now_ns())
+        now_ns = self.node.clock.now_ns()
+        late = refusal_of_start(event, now_ns)
+        if late is not None:
+            return late
+        entries, answer = decide_compose(self.node.state, event, by, now_ns)
         await self.node.desk.commit(entries)
         return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
@@ -61,6 +79,7 @@ class NodeOperator:
         if entries:
             await self._events_by_clock()
             await self.node.desk.settle()
+            self.node.wake()
         return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
     async def extend(self, event: str, minutes: int, by: str) -> EventView | Refusal:
@@ -69,6 +88,7 @@ class NodeOperator:
         await self.node.desk.commit(entries)
         if entries:
             await self.node.desk.settle()
+            self.node.wake()
         return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
 
     async def owner_limit(self, resource: str, ask: OwnerLimit | None, by: str) -> Granted | Refusal | None:
@@ -147,6 +167,8 @@ class NodeOperator:
             found = await self.node.desk.withdraw(
                 source, "opt-out", resource, Quantity.CONNECT, frame, f"the owner opted in ({by})"
             )
+            if not found and (source_of(resource), PROGRAM, resource, Quantity.CONNECT.value) in self.node.state.asks:
+                return Refusal("its owner is out at the end-point", "resource", resource, "the owner's word there")
             return None if found else Refusal("it has not opted out", "resource", resource, "a device that is out")
         return await self.node.desk.ask(
             Ask(

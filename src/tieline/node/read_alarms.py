@@ -15,6 +15,7 @@ from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmRate, AlarmView, LinkView, SuppressedAlarm
 from tieline.grid.powerflow import Violation
 from tieline.ids import derive
+from tieline.node.left_out import NOT_STARTED
 from tieline.node.read_fleet import FAILED, NORMAL, SLOW, STALE, UNKNOWN, given_w, known_sum, limits_on_groups
 from tieline.resource.identity import Kind
 from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
@@ -152,7 +153,8 @@ def link_alarms(
         silent: How many devices are out of reach for that alone, by link.
     """
     found = []
-    down = [link for link in links if link.state == "down"]
+    # What was left out at the start has a cause of its own, which no network explains.
+    down = [link for link in links if link.state == "down" and not link.last_error.startswith(NOT_STARTED)]
     of_all, shared = derive("alarm", "links"), frozenset[str]()
     if len(down) > alarms.WIDE_GROUPS or (of_all in since and len(down) > 1):
         shared, began_ns = frozenset(link.name for link in down), min(link.since_ns for link in down)
@@ -166,7 +168,9 @@ def link_alarms(
     for link in links:
         if link.state != "live" and link.name not in shared:
             alarm = link_alarm(link, since, silent.get(link.name, 0))
-            found.append((alarm, DOWN_NS if link.state == "down" else DEGRADED_NS))
+            after_ns = DOWN_NS if link.state == "down" else DEGRADED_NS
+            # A link that was left out does not dial again: only a person brings it back.
+            found.append((alarm, 0 if link.last_error.startswith(NOT_STARTED) else after_ns))
     return found
 
 
@@ -192,6 +196,12 @@ def journal_alarm(why: str, count: int, since: Since, now_ns: int) -> list[tuple
 def link_alarm(link: LinkView, since: Since, count: int) -> AlarmView:
     """Return the alarm of a link that is not live; `count` is how many devices are out of reach for that alone."""
     name = derive("alarm", "link", link.name)
+    if link.last_error.startswith(NOT_STARTED):
+        return AlarmView(
+            name, 2, link.name, f"Link {link.name} ({link.protocol}) is {link.last_error}",
+            "Nothing passes over it; the other links run", "Mend the file, then start the server again", 900, "/links",
+            max(count, 1), since.get(name, link.since_ns),
+        )  # fmt: skip
     # A listener whose peer is yet to be set up is no loss; one that never came back after a restart of ours may be.
     waits = link.state == "waiting"
     title = f"Link {link.name} ({link.protocol}) is {link.state}" + (

@@ -70,7 +70,7 @@ def states(state: DeskState, pools: Mapping[str, PoolDesk], now_ns: int) -> NDAr
     failed = in_force & np.isin(commands.stage, (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
     rows = np.flatnonzero(failed).astype(np.int32)
     cells[rows[~is_nearest(state, rows)]] = FAILED
-    cells[_beyond(state, now_ns)] = FAILED
+    cells[beyond(state, now_ns)] = FAILED
     cells[unresponsive(state.responses, now_ns)] = SLOW
     cells[(fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0] = STALE
     cells[state.opted_out] = OUT
@@ -78,7 +78,7 @@ def states(state: DeskState, pools: Mapping[str, PoolDesk], now_ns: int) -> NDAr
     return cells
 
 
-def _beyond(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
+def beyond(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
     """Return which rows stand beyond a limit that they were told, and had time to keep, whatever they answered."""
     fleet, commands = state.fleet, state.commands
     power_w = np.nan_to_num(fleet.power_w)
@@ -87,8 +87,8 @@ def _beyond(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
     over = power_w - high_w > np.maximum(BEYOND_W, BEYOND_FRAC * np.abs(high_w))
     under = low_w - power_w > np.maximum(BEYOND_W, BEYOND_FRAC * np.abs(low_w))
     told = (commands.valid_until_ns > now_ns) & (fleet.taken_at_ns - commands.since_ns >= KEEPS_NS)
-    beyond: NDArray[np.bool_] = told & (over | under)
-    return beyond
+    stands: NDArray[np.bool_] = told & (over | under)
+    return stands
 
 
 def grid_of(state: DeskState, order: Order, cells: NDArray[np.uint8], now_ns: int) -> FleetGrid:

@@ -17,6 +17,7 @@ from tieline.grid.powerflow import Violation
 from tieline.ids import derive
 from tieline.node import read_alarms
 from tieline.node.read_fleet import Order
+from tieline.node.read_own_way import own_way
 from tieline.node.read_short import INTERVALS, SLOW_BEATS, beats_of, under_delivery
 
 
@@ -63,6 +64,8 @@ def stand(
     short = under_delivery(seen.intervals, state, pool.pool, len(pool.rows), since, now_ns) if pool else []
     held_up = _held_up(short, [alarm for alarm, _ in links], seen, pool)
     found += [(alarm, 0) for alarm in (*limits, *([] if held_up else short))] + links
+    devices = [alarm for alarm, _ in found]
+    found += own_way(state, order, cells, devices, above, since, now_ns)
     found += read_alarms.over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.journal_down, len(state.fleet), since, now_ns)
     return book.keep(found, now_ns, parts + held_up)

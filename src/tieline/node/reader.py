@@ -36,6 +36,7 @@ from tieline.desk.screens import ComposeEvent
 from tieline.errors import LinkDown
 from tieline.flow.record import Records
 from tieline.node import (
+    event_starts,
     read_alarms,
     read_audit,
     read_effects,
@@ -307,7 +308,7 @@ class NodeReader:
     def preview(self, event: ComposeEvent) -> EventPreview | Refusal:
         """Return what an event would do; nothing happens."""
         state, now_ns = self.node.state, self.node.clock.now_ns()
-        view = preview(state, event, now_ns)
+        view = event_starts.refusal_of_start(event, now_ns) or preview(state, event, now_ns)
         if isinstance(view, Refusal):
             return view
         return read_effects.with_effects(state, view, event, self._order, self._grid, self.sources.what_if, now_ns)

@@ -86,6 +86,8 @@ class Node:
         self._groups: Groups | None = None
         self.before_beat: list[Callable[[], None]] = []
         self.after_beat: list[Callable[[], Awaitable[None]]] = []
+        self.next_due: list[Callable[[int], int]] = []
+        """Asked after each beat for the next instant after now that wants one, before the minute's mark."""
         self._speed = speed
         self.on_kept: list[Callable[[Readings], None]] = []
         """Told of readings that have just been kept."""
@@ -168,6 +170,10 @@ class Node:
             self.cycle.because(cause)
         self._wake.set()
 
+    def wake(self) -> None:
+        """Have a beat now, as what is due next is another."""
+        self._wake.set()
+
     def start(self, *, tells: bool = False) -> None:
         """Begin to beat; `tells`: and to publish between beats what is measured (dear on virtual time)."""
         warm()
@@ -224,7 +230,8 @@ class Node:
             again_ns = next_again_ns(self.state, now_ns)
             room_ns = next_room_ns(self.state, now_ns)
             mark_ns, call_ns = now_ns - now_ns % MINUTE_NS + MINUTE_NS, next_call_ns(self.state, now_ns)
-            due_ns = min(mark_ns, lapse_ns, call_ns, again_ns, room_ns)
+            others_ns = [ask(now_ns) for ask in self.next_due]
+            due_ns = min(mark_ns, lapse_ns, call_ns, again_ns, room_ns, *others_ns)
             wait_s = (due_ns - now_ns) / SECOND_NS / self._speed
             try:
                 async with asyncio.timeout(wait_s):

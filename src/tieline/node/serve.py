@@ -213,11 +213,11 @@ async def until_told(work: Coroutine[Any, Any, None]) -> None:
             raise
 
 
-def startable(folder: Path, port: int | None, clock: Clock) -> Settings:
+def startable(folder: Path, port: int | None) -> Settings:
     """Return the settings of a folder that a server can start on. Raises ConfigError naming each fault."""
     settings = load_config(folder / "tieline.toml")
     settings = replace(settings, links=with_tables(settings.links, folder))
-    require_startable(settings, folder, registry.load(folder / "registry.bin"), clock, port)
+    require_startable(settings, folder, registry.load(folder / "registry.bin"), port)
     return settings
 
 
@@ -231,7 +231,7 @@ async def serve(
     """Serve a data folder until cancelled, or for so many seconds; `clock` None: by the machine's own."""
     from tieline.node.reader import Sources
 
-    settings = startable(folder, port, clock or SystemClock())
+    settings = startable(folder, port)
     lock = FolderLock(folder)
     executor, beside = ThreadPoolExecutor(1, "journal"), ThreadPoolExecutor(1, "readings")
     keep_ns = None if settings.readings.keep_days is None else settings.readings.keep_days * DAY_NS

@@ -19,6 +19,7 @@ from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSetting
 from tieline.links.endpoint.openadr.ven import Ven, VenSettings
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.node.runtime import Node
+from tieline.node.ven_owners import VenOwners
 from tieline.resource.identity import Rating
 from tieline.resource.setpoint import Bounds
 from tieline.rim.http import HttpClient
@@ -207,6 +208,7 @@ async def raise_openadr(
     link = OpenAdrLink(waits, vtn, node.desk, clock, supervisor, speed=speed)
     await link.start()
     node.desk.bind(link, "openadr", names)
+    VenOwners(node, link)
     for row, name in names.items():
         bounds = Bounds(-float(territory.fleet.max_absorb_w[row]), float(territory.fleet.max_inject_w[row]))
         poll_s, report_s = max(600.0 / speed, 2.0), min(max(120.0 / speed, 1.0), OLDEST_S / speed)

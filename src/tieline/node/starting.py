@@ -63,13 +63,15 @@ def faults(checks: Iterator[Check]) -> list[str]:
     return found
 
 
-def require_startable(settings: Settings, folder: Path, fleet: Fleet, clock: Clock, port: int | None = None) -> None:
+def require_startable(settings: Settings, folder: Path, fleet: Fleet, port: int | None = None) -> None:
     """Refuse what a server can't start with; `port` takes the place of the console's own.
+
+    A link whose files alone can't be used is left out by the start, and told of: see `broken_files`.
 
     Raises:
         ConfigError: The first fault, and how many more `tieline doctor` will name.
     """
-    found = [*faults(console_checks(settings, folder)), *faults(link_checks(settings, folder, fleet, clock, port))]
+    found = [*faults(console_checks(settings, folder)), *faults(link_checks(settings, folder, fleet, port))]
     if found:
         more = f" (and {len(found) - 1} more: see `tieline doctor --data {folder}`)" if found[1:] else ""
         raise ConfigError(found[0] + more)
@@ -92,25 +94,45 @@ def _safe(url: str, path: str) -> None:
         raise ConfigError(f"{path} = {url!r}: give https, or http to this machine alone: a secret passes there")
 
 
-def link_checks(
-    settings: Settings, folder: Path, fleet: Fleet, clock: Clock, port: int | None = None
-) -> Iterator[Check]:
+def link_checks(settings: Settings, folder: Path, fleet: Fleet, port: int | None = None) -> Iterator[Check]:
     """Yield the checks of pools, limits and links (tables read already) against the registry and each other."""
     links = settings.links
     yield lambda: check_fleet(settings.pools, settings.limits, fleet)
     yield lambda: check_links(links, fleet, principals_of(settings))
     yield lambda: _check_ports(settings, port)
     for at, outstation in enumerate(links.dnp3):
-        yield partial(_check_dnp3, outstation, fleet, folder, f"$.links.dnp3[{at}]")
+        yield partial(_check_dnp3, outstation, fleet, f"$.links.dnp3[{at}]")
     for at, iso in enumerate(links.iso):
-        yield partial(_check_iso, iso, folder, clock, f"$.links.iso[{at}]")
+        yield partial(_check_iso, iso, f"$.links.iso[{at}]")
     for at, vtn in enumerate(links.openadr):
-        yield partial(_check_openadr, vtn, folder, f"$.links.openadr[{at}]")
+        yield partial(_check_openadr, vtn, f"$.links.openadr[{at}]")
     yield lambda: _check_addresses(links)
     for at, modbus in enumerate(links.modbus):
         yield partial(_check_modbus, modbus, fleet, f"$.links.modbus[{at}]")
     for at, mqtt in enumerate(links.mqtt):
         yield partial(_check_mqtt, mqtt, fleet, folder, f"$.links.mqtt[{at}]")
+
+
+def file_checks(links: LinkSettings, folder: Path, fleet: Fleet, clock: Clock) -> Iterator[tuple[str, Check]]:
+    """Yield the name of each link, and the check of the files that it needs: certificates, keys, passwords.
+
+    Apart from the settings: a file is put in its place and renewed by others, at other times. One that can't be used
+    keeps its own link from starting, and no other.
+    """
+    for at, outstation in enumerate(links.dnp3):
+        yield outstation.name, partial(_check_tls, outstation.tls, folder, f"$.links.dnp3[{at}]")
+    for at, iso in enumerate(links.iso):
+        yield iso.name, partial(_check_tls, iso.tls, folder, f"$.links.iso[{at}]", clock)
+    for at, vtn in enumerate(links.openadr):
+        yield vtn.name, partial(_check_tls, vtn.tls, folder, f"$.links.openadr[{at}]")
+    for at, mqtt in enumerate(links.mqtt):
+        yield mqtt.name, partial(_check_mqtt_files, mqtt, fleet, folder, f"$.links.mqtt[{at}]")
+
+
+def broken_files(links: LinkSettings, folder: Path, fleet: Fleet, clock: Clock) -> dict[str, str]:
+    """Return what is wrong with the files of each link that can't start for that, by its name."""
+    found = {name: faults(iter([check])) for name, check in file_checks(links, folder, fleet, clock)}
+    return {name: said[0] for name, said in found.items() if said}
 
 
 # --- the console ------------------------------------------------------------------------------------------------------
@@ -187,13 +209,12 @@ def _size_w(fleet: Fleet, name: str) -> tuple[float, float]:
     return float(fleet.max_inject_w[rows].sum()), float(fleet.max_absorb_w[rows].sum())
 
 
-def _check_dnp3(settings: Dnp3Settings, fleet: Fleet, folder: Path, path: str) -> None:
+def _check_dnp3(settings: Dnp3Settings, fleet: Fleet, path: str) -> None:
     if not 0 <= settings.address <= MAX_ADDRESS:
         raise ConfigError(f"{path}.address = {settings.address}: give 0 to {MAX_ADDRESS}")
     if not 1 <= settings.events <= MOST_EVENTS:
         raise ConfigError(f"{path}.events = {settings.events}: give 1 to {MOST_EVENTS}")
     _told_by(lambda: check_binding(binding_of(settings, fleet)), {"$.peers": f"{path}.masters", "$": path})
-    _check_tls(settings.tls, folder, path)
     for at, master in enumerate(settings.masters):
         where = f"{path}.masters[{at}].certificate"
         if settings.tls is None and master.certificate:
@@ -208,9 +229,8 @@ def iso_settings_of(settings: IsoLink) -> IsoSettings:
     return IsoSettings(settings.url, settings.zone, settings.pools, settings.poll_s, settings.awards_s)
 
 
-def _check_iso(settings: IsoLink, folder: Path, clock: Clock, path: str) -> None:
+def _check_iso(settings: IsoLink, path: str) -> None:
     _told_by(lambda: check_iso(iso_settings_of(settings)), {"$.iso": path})
-    _check_tls(settings.tls, folder, path, clock)
     if settings.tls is None and urlsplit(settings.url).scheme != "http":
         raise ConfigError(f"{path}.url = {settings.url!r}: an ISO is reached with a client certificate: give tls")
 
@@ -225,10 +245,9 @@ def end_points_of(settings: OpenAdrSettings, fleet: Fleet) -> EndPoints:
     return EndPoints({fleet.row(name): EndPointName(name, speaks.get(name, "")) for name in known})
 
 
-def _check_openadr(settings: OpenAdrSettings, folder: Path, path: str) -> None:
+def _check_openadr(settings: OpenAdrSettings, path: str) -> None:
     if settings.tls is None and settings.host not in LOOPBACK:
         raise ConfigError(f"{path}.host = {settings.host!r}: tokens go over TLS or loopback alone: give {path}.tls")
-    _check_tls(settings.tls, folder, path)
     _told_by(lambda: read_origins(settings.callbacks), {}, f"{path}.callbacks: ")
     names = [client.id for client in settings.clients]
     for at, client in enumerate(settings.clients):
@@ -301,19 +320,27 @@ def mqtt_settings_of(settings: MqttLinkSettings, fleet: Fleet, folder: Path) -> 
 
 
 def _check_mqtt(settings: MqttLinkSettings, fleet: Fleet, folder: Path, path: str) -> None:
-    how = mqtt_settings_of(settings, fleet, folder)
-    ours = {f"$.mqtt.{name}": f"{path}.tls_{name}" for name in ("authority", "certificate", "key")}
-    for name in ("tls_authority", "tls_certificate", "tls_key", "password_file"):
-        if (file := getattr(settings, name)) is not None:
-            _readable(folder / file, f"{path}.{name}")
-    for check in (check_mqtt, hello, tls_of):
-        _told_by(partial(check, how), {**ours, "$.mqtt": path})
+    _told_by(partial(check_mqtt, mqtt_settings_of(settings, fleet, folder)), _mqtt_names(path))
     _told_by(lambda: contract_of(settings.contract), {}, f"{path}.contract: ")
     for name, unit in settings.devices.items():
         where = f"{path}.devices.{name}"
         unit.check(where)
         words = {"mqtt device": f"{where}.device =", "mqtt prefix": f"{path}.prefix ="}
         _told_by(partial(Bound, contract_of(settings.contract), settings.prefix, unit.device), words)
+
+
+def _check_mqtt_files(settings: MqttLinkSettings, fleet: Fleet, folder: Path, path: str) -> None:
+    how = mqtt_settings_of(settings, fleet, folder)
+    for name in ("tls_authority", "tls_certificate", "tls_key", "password_file"):
+        if (file := getattr(settings, name)) is not None:
+            _readable(folder / file, f"{path}.{name}")
+    for check in (hello, tls_of):
+        _told_by(partial(check, how), _mqtt_names(path))
+
+
+def _mqtt_names(path: str) -> dict[str, str]:
+    ours = {f"$.mqtt.{name}": f"{path}.tls_{name}" for name in ("authority", "certificate", "key")}
+    return {**ours, "$.mqtt": path}
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

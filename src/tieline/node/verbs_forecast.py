@@ -89,7 +89,7 @@ def day_verb(day: str | None, out: Path | None, at: str | None, as_json: bool, *
     for one in found["series"]:
         lately = one["lately"]
         click.echo(f"{one['series']}: {one['total_kwh']:.2f} kWh by {one['model']}")
-        told = ", ".join(f"{name} {value:.1%}" for name, value in lately["wape"].items())
+        told = ", ".join(f"{name} {_percent(value)}" for name, value in lately["wape"].items())
         held = one["coverage_90"]
         if held == held:  # else nothing is known of what bands held, nor of the skill
             click.echo(f"  lately: WAPE {told}; skill {lately['skill']:+.1%}; 90 % band held {held:.1%}")
@@ -123,9 +123,9 @@ def score(last_days: int, weather_error: float, seed: int, as_json: bool, **term
         return
     click.echo(f"{found['meters']} meters, {found['days']} days from {found['from']} to {found['until']}")
     for name, value in found["wape"].items():
-        click.echo(f"  {name:8} WAPE {value:7.2%}")
+        click.echo(f"  {name:8} WAPE {_percent(value, '7.2%')}")
     click.echo(f"skill over the same day a week ago {found['skill']:+.1%}")
-    click.echo(f"bands: 90 % held {found['coverage_90']:.1%}, 80 % held {found['coverage_80']:.1%}")
+    click.echo(f"bands: 90 % held {_percent(found['coverage_90'])}, 80 % held {_percent(found['coverage_80'])}")
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
 
@@ -153,7 +153,8 @@ def pv(
         show(found, True)
         return
     lately = found["lately"]
-    told = f"WAPE of {lately['days']} days {lately['wape']:.1%}, of the day before {lately['wape_day_before']:.1%}"
+    told = f"WAPE of {lately['days']} days {_percent(lately['wape'])}"
+    told += f", of the day before {_percent(lately['wape_day_before'])}"
     click.echo(f"{found['day']}: {found['total_kwh']:.2f} kWh of {found['plants']} plants; {told}")
     for one in found["series"]:
         for row in one["intervals"]:
@@ -213,3 +214,12 @@ def _day(option: str, text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"{option} {text!r}: give a day such as 2024-06-01") from None
+
+
+def _percent(share: float, form: str = ".1%") -> str:
+    """Return a share in words; of readings that are all zero no error can be a share.
+
+    >>> _percent(0.125), _percent(float("nan"))
+    ('12.5%', 'unknown (nothing was used)')
+    """
+    return format(share, form) if share == share else "unknown (nothing was used)"

@@ -62,19 +62,27 @@ def check_validity(certificate: Path, clock: Clock) -> None:
     try:
         held = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{certificate}: {error}") from None
+        raise ConfigError(f"{certificate}: {error}: give a certificate, PEM") from None
     begins_ns, ends_ns, now_ns = to_ns(held.not_valid_before_utc), to_ns(held.not_valid_after_utc), clock.now_ns()
     if not begins_ns <= now_ns <= ends_ns:
-        raise ConfigError(f"{certificate}: valid from {iso(begins_ns)} to {iso(ends_ns)}, and now is {iso(now_ns)}")
+        valid = f"valid from {iso(begins_ns)} to {iso(ends_ns)}, and now is {iso(now_ns)}"
+        raise ConfigError(f"{certificate}: {valid}: give one that is valid now")
 
 
 def _loaded(context: ssl.SSLContext, files: Files) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(files.certificate, files.key)
+        # An empty pass phrase, as a key that wants one would else ask for it at a terminal that nobody sits at.
+        context.load_cert_chain(files.certificate, files.key, password="")
+    except (OSError, ssl.SSLError) as error:
+        which = f"{files.certificate}, {files.key}"
+        raise ConfigError(
+            f"{which}: {error}: give a certificate and its key, both PEM, without a pass phrase"
+        ) from None
+    try:
         context.load_verify_locations(files.authority)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{files.certificate}, {files.key}, {files.authority}: {error}") from None
+        raise ConfigError(f"{files.authority}: {error}: give the certificate of an authority, PEM") from None
     return context
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
-from tieline.times import HOUR_NS, MINUTE_NS, from_ns, iso, parse_iso, to_ns
+from tieline.times import FAR, HOUR_NS, MINUTE_NS, from_ns, iso, parse_iso, to_ns
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
@@ -74,8 +74,8 @@ class EventFile:
 def read_meters(path: Path) -> list[MeterSeries]:
     """Return the meters of a CSV or Parquet file, by name.
 
-    A row that repeats another one exactly is dropped and flagged; so is told of readings that are missing, not a number
-    or negative. Nothing is filled in.
+    A row that repeats another one exactly is dropped and flagged; so is told of readings that are missing or negative.
+    Nothing is filled in.
 
     Raises:
         ConfigError: The file, a column or a row is not what it should be; the row is named.
@@ -233,17 +233,15 @@ def _days(path: Path, name: str, fields: dict[str, Any]) -> frozenset[date]:
 def read_table(path: Path, needed: tuple[str, ...], may: tuple[str, ...], *, only: bool = False) -> pa.Table:
     """Return the columns of a CSV or Parquet file that are needed, and those of `may` that it has.
 
-    With `only` it may have no others, and only an empty cell is left out: where left out means without limit, a name
-    that is misspelt, or a word such as nan, must not.
+    With `only` it may have no others: where left out means without limit, a name that is misspelt must not.
     """
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             table = pyarrow.parquet.read_table(path)
         else:
             kinds = {"start": pa.string(), "meter": pa.string()}
-            convert = pyarrow.csv.ConvertOptions(column_types=kinds, strings_can_be_null=True)
-            if only:
-                convert.null_values = [""]
+            # Only an empty cell is left out: words such as NaN or NULL are those of a program that had no number.
+            convert = pyarrow.csv.ConvertOptions(column_types=kinds, strings_can_be_null=True, null_values=[""])
             table = pyarrow.csv.read_csv(path, convert_options=convert)
     except (OSError, pa.ArrowException) as error:
         told = str(error).splitlines()[0][:200]
@@ -263,7 +261,10 @@ def read_instants(path: Path, column: pa.ChunkedArray) -> Instants:
     if pa.types.is_timestamp(column.type):
         if column.type.tz is None:
             raise ConfigError(f"{path}: start has no time zone: give instants with an offset")
-        made = column.cast(pa.timestamp("ns", tz="UTC"))
+        try:
+            made = column.cast(pa.timestamp("ns", tz="UTC"))
+        except pa.ArrowException:  # beyond what nanoseconds reach
+            made = _one_by_one(path, column.cast(pa.timestamp("us", tz="UTC")).to_pylist())
     else:
         try:
             made = pc.cast(column.cast(pa.string()), pa.timestamp("ns", tz="UTC"))
@@ -282,14 +283,19 @@ def _one_by_one(path: Path, values: list[object]) -> pa.ChunkedArray:
     for at, value in enumerate(values):
         try:
             found.append(parse_iso(str(value)))
-        except ValueError:
-            form = "ISO 8601 with an offset such as 2024-07-31T16:00:00-07:00"
-            raise ConfigError(f"{path}: row {at + HEAD}: start = {value!r}: give {form}") from None
+        except ValueError as error:
+            is_far = str(error).endswith(FAR)
+            form = FAR if is_far else "ISO 8601 with an offset such as 2024-07-31T16:00:00-07:00"
+            raise ConfigError(f"{path}: row {at + HEAD}: start = {str(value)!r}: give {form}") from None
     return pa.chunked_array([pa.array(found, pa.int64()).cast(pa.timestamp("ns", tz="UTC"))])
 
 
 def read_numbers(path: Path, column: pa.ChunkedArray, name: str) -> Floats:
-    """Return a column as numbers; what is empty is NaN: no reading."""
+    """Return a column as numbers; what is empty is NaN: no reading.
+
+    Raises:
+        ConfigError: A cell that is no finite number, a NaN that stands there in words too; its row is named.
+    """
     try:
         made = column.cast(pa.float64())
     except pa.ArrowException:
@@ -300,9 +306,12 @@ def read_numbers(path: Path, column: pa.ChunkedArray, name: str) -> Floats:
                 raise ConfigError(f"{path}: row {at + HEAD}: {name} = {value!r}: give a number") from None
         made = pa.chunked_array([pa.array([float(str("nan" if v is None else v)) for v in column.to_pylist()])])
     numbers: Floats = made.to_numpy(zero_copy_only=False).astype(np.float64)
-    endless = np.flatnonzero(np.isinf(numbers))
+    given = np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+    endless = np.flatnonzero(given & ~np.isfinite(numbers))
     if len(endless):
-        raise ConfigError(f"{path}: row {endless[0] + HEAD}: {name} = {numbers[endless[0]]}: give a finite number")
+        what = numbers[endless[0]]
+        fit = "a number, or leave the cell empty" if np.isnan(what) else "a finite number"
+        raise ConfigError(f"{path}: row {endless[0] + HEAD}: {name} = {what}: give {fit}")
     return numbers
 
 

@@ -60,7 +60,9 @@ class Batches:
             # Neither is followed: with one UID for two wishes, an answer could not say which of them was taken.
             if one.instruction_uid in parts or one.instruction_uid in declined:
                 parts.pop(one.instruction_uid, None)
-                declined[one.instruction_uid] = Refusal("instruction UID twice in one batch", "instructionUID")
+                declined[one.instruction_uid] = Refusal(
+                    "instruction UID twice in one batch", "instructionUID", one.instruction_uid, "once in a batch"
+                )
                 continue
             found = self._follow(one, wire, rank, expires_ns, now_ns)
             if isinstance(found, Refusal):

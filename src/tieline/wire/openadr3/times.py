@@ -105,6 +105,11 @@ def ends_ns(event: Mapping[str, Any], now_ns: int) -> int:
     return max((span.end_ns for span in spans), default=LAST_NS)
 
 
+def begins_ns(event: Mapping[str, Any], now_ns: int) -> int:
+    """Return when an event begins, the first time where it repeats; now, where it has no interval."""
+    return min((span.start_ns for span in timeline({**event, "duration": None}, now_ns)), default=now_ns)
+
+
 def _start(period: Mapping[str, Any], now_ns: int, path: str) -> int:
     told = period.get("start")
     told_ns = None if told is None else instant_ns(told, path)

@@ -62,6 +62,7 @@ class Live(Course):
     held: Held = FREE
     is_confirmed: bool = False
     is_timed: bool = False
+    is_remembered: bool = False
     retries: int = 0
 
 
@@ -184,6 +185,15 @@ class Commanded:
         """Carry a command on that was begun in one request and must be told value by value."""
         self._resumed = live
 
+    def remember(self, batch: CommandBatch, at: int) -> None:
+        """Take up a command that was done before a restart of ours: whether its device lets go is still to be seen."""
+        live = Live(batch, at, Stage.DONE, is_timed=True, is_remembered=True)
+        what = told(self.profile, self.rating, *live.powers_w)
+        if not isinstance(what, Unable):
+            live.held = asked_of(what, self.rating.max_inject_w, self.life.left_s(live))
+            self._live = live
+            self._watch(live)
+
     # --- after the command -------------------------------------------------------------------------------------------
 
     def _watch(self, live: Live) -> None:
@@ -205,7 +215,11 @@ class Commanded:
             if held.is_free or not held.same(live.held):
                 self._live = None  # it let go, or is somebody else's by now
                 return
-            if live.is_timed and not self.lies:
+            if live.is_remembered and math.isnan(held.revert_s):
+                # We were its timer, and were not there.
+                native = "held its command after its time, as no server ran"
+                self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, native, held.target_w)
+            elif live.is_timed and not self.lies:
                 self.lies = True
                 self._carrier.counts.lies += 1
                 self._carrier.alarm(f"{self.name}: held its command after its own timer; its timers are not trusted")

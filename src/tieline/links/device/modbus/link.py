@@ -153,6 +153,12 @@ class ModbusLink:
             where = f"{self.name} {endpoint.host}:{endpoint.port}"
             self._supervisor.keep(where, lambda e=endpoint: self._serve(e), Backoff(1.0, 60.0))  # type: ignore[misc]
 
+    def remember(self, batch: CommandBatch) -> None:
+        """Take up commands that were done before a restart of ours: a device that still holds one is let go."""
+        for at, row in enumerate(batch.rows.tolist()):
+            if row in self.devices:
+                self.devices[row].commanded.remember(batch, at)
+
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""
         told: list[Device] = []

@@ -48,6 +48,10 @@ class Carrier(life.Carrier, Protocol):
         """Delete an event."""
         ...
 
+    def owner_said(self, row: int, is_out: bool) -> None:
+        """Pass on that its owner is out, or in again."""
+        ...
+
     def session_changed(self) -> None:
         """Look at all sessions again."""
         ...
@@ -64,6 +68,7 @@ class EndPoint:
         self._carrier = carrier
         self._last: dict[str, float] = {}
         self._taken_ns, self._heard_ns = 0, 0
+        self._is_out: bool | None = None
 
     # --- is it there? ----------------------------------------------------------------------------------------------
 
@@ -172,6 +177,9 @@ class EndPoint:
         if state:
             is_out = state in OPTED_OUT
             values["is_local"] = float(is_out)
+            if is_out is not self._is_out:
+                self._is_out = is_out
+                self._carrier.owner_said(self.row, is_out)
             if is_out:  # an owner who opted out offers nothing
                 values |= {"available_up_w": 0.0, "available_down_w": 0.0}
             # points.toml: 1 standby, 2 running, 5 fault; NORMAL says that nothing is asked, not whether it runs.
@@ -193,7 +201,8 @@ class EndPoint:
             return
         if live.stage is Stage.QUEUED:
             self.delivered(live.frame)  # it reports on what it must have read
-        if state in OPTED_OUT or state in FAULTS:
+        # Who is out gives no power: a command that asks for none, as the one that lets it go, is kept by that.
+        if state in FAULTS or (state in OPTED_OUT and math.isfinite(live.powers_w[0])):
             word = RejectWord.BLOCKED if state in OPTED_OUT else RejectWord.HARDWARE
             self._end(live, Stage.REJECTED, word, state)
             return

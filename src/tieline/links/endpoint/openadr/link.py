@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -41,6 +41,10 @@ _STEPS = {"vens": Session.ASSOCIATED, "resources": Session.ASSOCIATED, "subscrip
 _STEPS |= {"events": Session.SYNCING, "reports": Session.SYNCING}
 
 
+OnOwner = Callable[[int, bool], None]
+"""Told of a row whether its owner is out, when a VEN's word on that is another."""
+
+
 class OpenAdrLink:
     """Carries commands to VENs; a `desk.ports.CommandLink`."""
 
@@ -65,6 +69,7 @@ class OpenAdrLink:
         for end_point in self.end_points.values():
             self._of_client.setdefault(end_point.name.client, []).append(end_point)
         self.last_hop: LastHop | None = None
+        self.on_owner: OnOwner | None = None
         self._turn = {row: asyncio.Lock() for row in settings.end_points}
         self._program = ""
         self._withdrawn: OrderedDict[str, None] = OrderedDict()
@@ -233,6 +238,11 @@ class OpenAdrLink:
         if len(found) == 1:
             return found.pop()
         return Session.DEGRADED if Session.LIVE in found else max(found, default=Session.DOWN)
+
+    def owner_said(self, row: int, is_out: bool) -> None:
+        """Pass on that the owner of an end-point is out, or in again."""
+        if self.on_owner is not None:
+            self.on_owner(row, is_out)
 
     def session_changed(self) -> None:
         """Tell the desk where the session is another."""

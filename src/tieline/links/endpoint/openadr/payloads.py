@@ -107,8 +107,12 @@ def read_plan(event: Mapping[str, Any], owner: Owner, now_ns: int, shift_ns: int
         shift_ns: What `randomizeStart` came to.
 
     Raises:
-        PeerError: A value or unit in it can't be; what else it holds is not followed either.
+        PeerError: A value, unit or program in it can't be; what else it holds is not followed either.
     """
+    program = event.get("programID")
+    # The fence is kept for each program: an event of none could neither be fenced nor be told from another's.
+    if not isinstance(program, str) or not program:
+        raise PeerError(f"event {event['id']}: programID = {str(program)[:40]!r}: give the id of its program")
     units = {d["payloadType"]: d.get("units") for d in event.get("payloadDescriptors") or ()}
     steps: list[Step] = []
     for span in timeline(event, now_ns, shift_ns):
@@ -121,7 +125,7 @@ def read_plan(event: Mapping[str, Any], owner: Owner, now_ns: int, shift_ns: int
     if priority is not None and (isinstance(priority, bool) or not isinstance(priority, int) or priority < 0):
         raise PeerError(f"event {event['id']}: priority = {str(priority)[:40]!r}: give a whole number, 0 or more")
     priority = LEAST_PRIORITY if priority is None else min(priority, LEAST_PRIORITY)
-    return Plan(event["id"], event["programID"], tuple(steps), epoch, seq, priority, made_ns)
+    return Plan(event["id"], program, tuple(steps), epoch, seq, priority, made_ns)
 
 
 def _steps(span: Span, units: Mapping[str, str | None], owner: Owner) -> list[Step]:

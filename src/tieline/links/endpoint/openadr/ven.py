@@ -97,6 +97,9 @@ class Ven:
         self._telemetry = self._ven_id = self._callback_url = ""
         self._secret = rng.bytes(24).hex()
         self._wake = asyncio.Event()
+        self._said: dict[str, tuple[int, int, int, int]] = {}
+        """What the VTN took of us on each plan: its version, and the owner's word that counted then."""
+        self._owner_turn = 0
         self._news = self._owner_news = self._ven_news = self._asks = False
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -113,6 +116,7 @@ class Ven:
     def owner(self, owner: Owner) -> None:
         """Take the owner's word: it counts at once, and travels up with the next breath."""
         self._end.owner = owner
+        self._owner_turn += 1
         self._owner_news = True
         self._obey()
         self._tell_loop()
@@ -144,7 +148,6 @@ class Ven:
             await self._follow()
             if self._owner_news:
                 self._owner_news = False
-                await self._say_all()
                 report_due_s = loop.time()
             while not self._news and loop.time() < poll_due_s:
                 if loop.time() >= report_due_s:
@@ -282,10 +285,8 @@ class Ven:
         self._bad = {event: made for event, made in self._bad.items() if event in events}
         fresh = self._end.show(plans)
         self._obey()
-        for plan in fresh:
-            if plan.steps:
-                self.taken += 1
-                await self._say(plan)
+        self.taken += sum(1 for plan in fresh if plan.steps)
+        await self._say_news()
 
     async def _read(self, event: Thing) -> Plan | None:
         """Return the plan in an event; one that can't be followed is answered with ERROR, once, and harms no other."""
@@ -303,10 +304,13 @@ class Ven:
         try:
             return read_plan(event, self._end.owner, first_ns, shift_ns)
         except (TimeError, PeerError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self._bad[event["id"]] = made
             self.unread += 1
             _log.warning("event not followed", ven=self._settings.name, about=event["id"], error=str(error)[:200])
-            await self._report(event["id"], "state", "ERROR")
+            try:
+                await self._report(event["id"], "state", "ERROR")
+            except PeerError as refused:  # who makes such events may take no report on them either
+                _log.warning("report not taken", ven=self._settings.name, about=event["id"], error=str(refused)[:200])
+            self._bad[event["id"]] = made
             return None
 
     # --- what the device is told, and what it says ------------------------------------------------------------------
@@ -332,10 +336,23 @@ class Ven:
             return True
         return abs(power_w - hold.target_w) <= NEAR_W + NEAR_FRAC * abs(hold.target_w)
 
-    async def _say_all(self) -> None:
-        for plan in self._end.plans:
-            if plan.steps:
+    async def _say_news(self) -> None:
+        """Say of each event what the VTN was not told yet: that it was taken, or that the owner's word is another.
+
+        What could not be said, as the VTN was not there, is said when it is back.
+        """
+        plans = [plan for plan in self._end.plans if plan.steps]
+        self._said = {plan.id: self._said[plan.id] for plan in plans if plan.id in self._said}
+        for plan in plans:
+            now = (*plan.stamp, plan.made_ns, self._owner_turn)
+            if self._said.get(plan.id) == now:
+                continue
+            try:
                 await self._say(plan)
+            except PeerError:
+                self._said[plan.id] = now  # refused is an answer: the same again would be refused again
+                raise
+            self._said[plan.id] = now
 
     async def _say(self, plan: Plan) -> None:
         """Say that an event was taken, and what will be held when its time comes."""

@@ -32,10 +32,13 @@ from tieline.links.endpoint.openadr.tokens_api import TokenDesk, shown_by
 from tieline.links.endpoint.openadr.words import json_of, problem
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
-from tieline.times import Clock
+from tieline.times import SECOND_NS, Clock, iso
 from tieline.wire.openadr3.objects import REQUESTS, TYPES, ObjectError, read_object
+from tieline.wire.openadr3.times import begins_ns, ends_ns
 
 _log = structlog.get_logger("tieline.vtn")
+GRACE_NS = 30 * SECOND_NS
+"""An event that was to begin so short ago begins in time: it was on its way."""
 
 
 class Watcher(Protocol):
@@ -196,6 +199,9 @@ class Vtn:
         found = await self._read(request, bearer, kind)
         if isinstance(found, Response):
             return found
+        past = self._past(found) if kind == "events" else None
+        if past is not None:
+            return past
         most = self._limits.own_subscriptions if kind == "subscriptions" else self._limits.own_objects
         is_limited = kind in ("subscriptions", "vens", "resources") and not bearer.is_business
         if is_limited and len(self.book.owned(kind, bearer.client)) >= most:
@@ -205,7 +211,24 @@ class Vtn:
         else:
             thing = await self.book.add(kind, found, bearer.client)
         self._tell(kind, "CREATE", thing)
-        return json_of(thing, 201)
+        return json_of(thing, 201, self._note_of(thing) if kind == "events" else None)
+
+    def _note_of(self, event: Thing) -> dict[str, str] | None:
+        """Return the header that says of an event which has begun that what is over of it is not made up for."""
+        now_ns = self._clock.now_ns()
+        starts_ns = begins_ns(event, now_ns)
+        if starts_ns >= now_ns - GRACE_NS:
+            return None
+        return {"tieline-note": f"began at {iso(starts_ns)}: it is followed from {iso(now_ns)} on"}
+
+    def _past(self, event: Any) -> Response | None:
+        """Return what refuses a new event that is over already: no VEN would ever follow it."""
+        now_ns = self._clock.now_ns()
+        over_ns = ends_ns(msgspec.to_builtins(event), now_ns)
+        if over_ns > now_ns:
+            return None
+        detail = f"$.intervalPeriod: over at {iso(over_ns)}: give an event that ends after {iso(now_ns)}"
+        return problem(400, "bad request", detail)
 
     async def _put(self, request: Request, bearer: Bearer, kind: str) -> Response:
         old = self._changeable(request, bearer, kind)

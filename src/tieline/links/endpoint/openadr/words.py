@@ -9,9 +9,9 @@ import msgspec
 from starlette.responses import Response
 
 
-def json_of(body: Any, status: int = 200) -> Response:
+def json_of(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return an answer in JSON."""
-    return Response(msgspec.json.encode(body), status, media_type="application/json")
+    return Response(msgspec.json.encode(body), status, headers=dict(headers or {}), media_type="application/json")
 
 
 def problem(

@@ -1,0 +1,100 @@
+"""Alarms of devices that go their own way: they took a limit and stand beyond it, or somebody else controls them.
+
+A feeder's trouble is told where many of its devices have it. These two are told of a single device as well: a limit
+that is acknowledged and ignored is one that nobody keeps, and two controllers of one device end in a tug-of-war.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.state import DeskState
+from tieline.desk.views import AlarmView
+from tieline.ids import derive
+from tieline.node.read_alarms import Since
+from tieline.node.read_fleet import FAILED, Order, beyond
+from tieline.resource.command import Stage
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.times import MINUTE_NS
+
+LASTS_NS = MINUTE_NS
+NAMED = 3
+_TOOK = (int(Stage.ACCEPTED), int(Stage.EXECUTING), int(Stage.DONE))
+Found = list[tuple[AlarmView, int]]
+Rows = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way in which devices go their own, in the operator's words."""
+
+    key: str
+    title: str
+    consequence: str
+    action: str
+
+
+IGNORES = Way(
+    "ignoring", "Beyond a limit that it took", "The limit is not kept there, though it was acknowledged",
+    "Call the site, or have it switched off there",
+)  # fmt: skip
+FOREIGN = Way(
+    "foreign", "Does what somebody else set, or goes back by itself", "Our command does not hold there",
+    "See who else writes to it, and which of you is to",
+)  # fmt: skip
+
+
+def own_way(
+    state: DeskState,
+    order: Order,
+    cells: NDArray[np.uint8],
+    told: Sequence[AlarmView],
+    above: str,
+    since: Since,
+    now_ns: int,
+) -> Found:
+    """Return an alarm for each way in which devices go their own, and for how long they must.
+
+    Args:
+        state: The desk's.
+        order: Which feeder each row is of.
+        cells: State of each row, without what a dead link explains.
+        told: The alarms of devices that are told by feeder: whom those count is not told twice.
+        above: The group over all feeders.
+        since: When each standing alarm began, by id.
+        now_ns: Now.
+    """
+    ids = {alarm.id for alarm in told}
+    is_told = np.array([derive("alarm", "failed", name) in ids for name in order.names], np.bool_)[order.group_of]
+    is_told |= derive("alarm", "failed", above) in ids
+    heard = (state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
+    ignores = (cells == FAILED) & beyond(state, now_ns) & _took(state) & heard & ~is_told
+    # An owner who opted out at the device is local too, and by right.
+    foreign = state.claims.is_local & ~state.opted_out & heard & (state.commands.valid_until_ns > now_ns)
+    return [*_told(state, IGNORES, ignores, since, now_ns), *_told(state, FOREIGN, foreign, since, now_ns)]
+
+
+def _took(state: DeskState) -> Rows:
+    """Return which rows acknowledged their command: taken, or read back as something else."""
+    commands = state.commands
+    read_back = (commands.stage == int(Stage.UNCONFIRMED)) & np.isfinite(commands.observed_w)
+    took: Rows = np.isin(commands.stage, _TOOK) | read_back
+    return took
+
+
+def _told(state: DeskState, way: Way, mask: Rows, since: Since, now_ns: int) -> Found:
+    rows = np.flatnonzero(mask)
+    if not len(rows):
+        return []
+    names = [state.fleet.id_of(int(row)) for row in rows[:NAMED]]
+    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    name = derive("alarm", way.key)
+    alarm = AlarmView(
+        name, 2, names[0], f"{way.title}: {', '.join(names)}{more}", way.consequence, way.action, 900,
+        f"/resource/{names[0]}", len(rows), since.get(name, now_ns),
+    )  # fmt: skip
+    return [(alarm, LASTS_NS)]

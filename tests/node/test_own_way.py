@@ -1,0 +1,116 @@
+"""A device that takes a limit and does not keep it, or that somebody else controls, calls a person: one is enough."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tieline.desk.views import AlarmView
+from tieline.node.cli import main
+from tieline.node.config import load_config
+from tieline.node.reader import NodeReader, Sources
+from tieline.node.runtime import Node
+from tieline.node.serve import node_of
+from tieline.resource.command import Stage
+from tieline.rim.supervise import Supervisor
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+
+START_NS = 1_700_000_000 * SECOND_NS
+DEVICES = 20
+
+
+class Wall:
+    """A clock that stands where it is put."""
+
+    def __init__(self) -> None:
+        self.ns = START_NS
+
+    def now_ns(self) -> int:
+        return self.ns
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    folder, run = tmp_path / "works", CliRunner()
+    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
+    rows = [f"home-{n},battery,5000,5000,10000,feeder-1,site-{n},pool-1" for n in range(DEVICES)]
+    (tmp_path / "devices.csv").write_text(
+        "id,kind,max_inject_w,max_absorb_w,energy_wh,feeder,site,pool\n" + "\n".join(rows) + "\n"
+    )
+    assert run.invoke(main, ["import", str(tmp_path / "devices.csv"), "--data", str(folder)]).exit_code == 0
+    made = node_of(folder, load_config(folder / "tieline.toml"), Supervisor(np.random.default_rng(1)), None, Wall())
+    made.state.fleet.taken_at_ns[:] = START_NS
+    made.state.fleet.power_w[:] = 1_000.0
+    made.state.fleet.quality[:] = 0
+    yield made
+    made.journal.close()
+
+
+def limited(node: Node, rows: list[int], stage: Stage, high_w: float = 2_000.0, power_w: float = 4_000.0) -> None:
+    """Put a limit into force at rows that stand beyond it ten minutes later."""
+    commands, fleet = node.state.commands, node.state.fleet
+    commands.low_w[rows], commands.high_w[rows] = -5_000.0, high_w
+    commands.valid_until_ns[rows], commands.since_ns[rows] = START_NS + HOUR_NS, START_NS - 10 * MINUTE_NS
+    commands.stage[rows] = int(stage)
+    commands.observed_w[rows] = power_w if stage is Stage.UNCONFIRMED else np.nan
+    fleet.power_w[rows] = power_w
+
+
+def stood(node: Node, minutes: int = 2) -> list[AlarmView]:
+    """Return the alarms of devices that stand after so many minutes."""
+    reader = NodeReader(node, Sources(utility="works", setting="LIVE", zone="UTC"))
+    for minute in range(minutes + 1):
+        node.clock.ns = START_NS + minute * MINUTE_NS  # type: ignore[attr-defined]
+        found = reader.alarms()
+    return [alarm for alarm in found if alarm.subject not in ("links", "journal")]
+
+
+@pytest.mark.parametrize("stage", [Stage.ACCEPTED, Stage.DONE, Stage.UNCONFIRMED])
+def test_one_device_that_takes_a_limit_and_stands_beyond_it_is_an_alarm_that_names_it(node: Node, stage: Stage) -> None:
+    limited(node, [7], stage)
+    (alarm,) = stood(node)
+    assert (alarm.subject, alarm.count, alarm.link) == ("home-7", 1, "/resource/home-7")
+    assert alarm.title == "Beyond a limit that it took: home-7"
+    assert alarm.action and alarm.priority == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "high_w", "power_w"),
+    [
+        (Stage.DONE, 2_000.0, 2_400.0),  # within what meters and small devices are off by
+        (Stage.QUEUED, 2_000.0, 4_000.0),  # it never acknowledged: that is a command that failed
+        (Stage.REJECTED, 2_000.0, 4_000.0),
+    ],
+)
+def test_who_keeps_a_limit_or_never_took_it_is_no_such_alarm(
+    node: Node, stage: Stage, high_w: float, power_w: float
+) -> None:
+    limited(node, [7], stage, high_w, power_w)
+    assert stood(node) == []
+
+
+def test_a_limit_of_absorption_counts_as_well_and_one_that_was_told_just_now_does_not(node: Node) -> None:
+    limited(node, [3], Stage.DONE, 5_000.0, -4_000.0)
+    node.state.commands.low_w[3] = -1_000.0
+    assert [alarm.subject for alarm in stood(node)] == ["home-3"]
+    node.state.commands.since_ns[3] = START_NS - MINUTE_NS
+    assert stood(node) == []
+
+
+def test_trouble_that_a_feeder_tells_is_not_told_twice(node: Node) -> None:
+    limited(node, list(range(5)), Stage.DONE)
+    assert [alarm.title for alarm in stood(node, 5)] == ["Commands failed: 5 of 20 devices (25 %)"]
+
+
+def test_a_device_that_goes_back_by_itself_or_that_another_writes_to_is_an_alarm_and_an_owner_who_is_out_is_none(
+    node: Node,
+) -> None:
+    local = np.zeros(DEVICES, np.bool_)
+    local[[4, 5]] = True
+    node.state.claims.set_local(local)
+    node.state.opted_out[5] = True
+    node.state.commands.valid_until_ns[[4, 5]] = START_NS + HOUR_NS
+    (alarm,) = stood(node)
+    assert alarm.title == "Does what somebody else set, or goes back by itself: home-4"

@@ -1,0 +1,83 @@
+"""What `why` says beside the winner: whose limit of another group holds a device, and what a step waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner
+
+from tieline.desk.screens import AskLimit
+from tieline.node.cli import main
+from tieline.node.config import load_config
+from tieline.node.operator import NodeOperator
+from tieline.node.reader import NodeReader, Sources
+from tieline.node.runtime import Node
+from tieline.node.serve import node_of
+from tieline.node.why import _waits, of_others, of_whole
+from tieline.resource.claim import Refusal
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+
+START_NS = 1_700_000_000 * SECOND_NS
+TABLE = """id,kind,max_inject_w,max_absorb_w,energy_wh,feeder,site,pool
+home-1,battery,5000,5000,10000,feeder-1,site-1,pool-1
+home-2,battery,5000,5000,10000,feeder-1,site-2,pool-1
+home-3,battery,5000,5000,10000,feeder-2,site-3,pool-1
+"""
+
+
+def play(tmp_path: Path, act: Callable[[Node, NodeOperator], Awaitable[None]]) -> None:
+    folder, run = tmp_path / "works", CliRunner()
+    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
+    (tmp_path / "devices.csv").write_text(TABLE)
+    assert run.invoke(main, ["import", str(tmp_path / "devices.csv"), "--data", str(folder)]).exit_code == 0
+
+    async def scene(loop: VirtualLoop) -> None:
+        clock = VirtualClock(loop, START_NS)
+        async with Supervisor(np.random.default_rng(1)) as supervisor:
+            node = node_of(folder, load_config(folder / "tieline.toml"), supervisor, None, clock)
+            await act(node, NodeOperator(node, NodeReader(node, Sources(utility="w", setting="LIVE", zone="UTC"))))
+        node.journal.close()
+
+    run_virtual(scene)
+
+
+def test_a_limit_on_a_site_is_one_of_others_for_its_feeder_and_for_nobody_else_nor_after_its_end(
+    tmp_path: Path,
+) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        said = await operator.limit("site-1", AskLimit(-1e3, 1e3, 10, "works"), "ann")
+        assert not isinstance(said, Refusal), str(said)
+        state, now_ns = node.state, node.clock.now_ns()
+        row = state.fleet.row("home-1")
+        for group, count in (("feeder-1", 1), ("pool-1", 1), ("feeder-2", 0), ("site-2", 0), ("site-1", 0)):
+            found = of_others(state, group, now_ns)
+            assert len(found) == count, group
+            assert [batch.rows[holds].tolist() for batch, holds in found] == [[row]] * count
+        assert len(list(of_whole(state, "site-1", now_ns))) == 1  # its own is no other's
+        assert of_others(state, "feeder-1", now_ns + 11 * MINUTE_NS) == []
+
+    play(tmp_path, act)
+
+
+def test_a_step_says_what_it_waits_for_its_turn_its_feeder_s_minute_or_that_of_all(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        state, now_ns = node.state, node.clock.now_ns()
+        row, limiter = state.fleet.row("home-1"), state.limiter
+        assert _waits(state, row, 3_000.0, now_ns) == ""
+        limiter.feeder_w[:], limiter.system_w = 4_000.0, 6_000.0
+        limiter.note(np.array([row], np.int32), np.array([2_000.0]), now_ns)
+        told = _waits(state, row, 3_000.0, now_ns)
+        assert told == "its step waits: 2000 W of 4000 W a minute were moved on its feeder"
+        other = state.fleet.row("home-3")
+        limiter.note(np.array([other], np.int32), np.array([3_500.0]), now_ns)
+        assert _waits(state, row, 1_000.0, now_ns) == "its step waits: 5500 W of 6000 W a minute were moved in all"
+        assert _waits(state, row, 1_000.0, now_ns + 2 * MINUTE_NS) == ""  # another minute
+        state.release_at_ns[row] = now_ns + 90 * SECOND_NS
+        assert _waits(state, row, None, now_ns) == "it comes back in turn, at 2023-11-14T22:14:50Z"
+        assert _waits(state, row, None, now_ns + HOUR_NS) == ""
+
+    play(tmp_path, act)
