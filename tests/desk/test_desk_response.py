@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.desk.response import FORGETS_NS, MISS_AFTER_NS, STRIKES, judge, unresponsive
+from tieline.desk.response import FORGETS_NS, MISS_AFTER_NS, SECONDS_TO_REACH, STRIKES, judge, unresponsive
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import KIND_CODE, Fleet
@@ -74,6 +74,28 @@ def test_two_calls_with_room_and_no_movement_make_it_unresponsive_until_it_follo
     state.fleet.column("power_w")[:] = 0.0
     _call(state, now_ns, 0.0, 0.0)
     assert not unresponsive(state.responses, now_ns + HOUR_NS).any()
+
+
+def _judged(kind: Kind, stage: Stage, minutes: int, gives_frac: float) -> bool:
+    """Whether a row that is called for all that it has is left out so many minutes after its command."""
+    state = _desk(kind)
+    state.commands.target_w[:], state.commands.stage[:], state.commands.at_ns[:] = 0.0, stage, START_NS
+    state.commands.observed_w[:] = -3_000.0
+    state.fleet.column("power_w")[:] = -3_000.0 * (1.0 - gives_frac)
+    return bool(judge(state, ROW, np.array([3_000.0]), START_NS + minutes * MINUTE_NS)[0])
+
+
+@given(st.sampled_from(list(Kind)), st.integers(1, 60))
+def test_who_gives_what_it_is_called_for_is_never_left_out_whatever_its_link_read_back(kind, minutes):
+    assert not _judged(kind, Stage.UNCONFIRMED, minutes, 1.0)
+
+
+@given(st.sampled_from([Kind.CHP, Kind.BIOMASS, Kind.BACKUP_GENERATOR, Kind.PROCESS_LINE]), st.integers(0, 30))
+def test_an_engine_that_warms_up_is_no_miss_and_one_that_stands_still_is(kind, minutes):
+    rises = min(minutes * 60.0 / SECONDS_TO_REACH[kind], 1.0)
+    for stage in (Stage.EXECUTING, Stage.UNCONFIRMED):
+        assert not _judged(kind, stage, minutes, rises)
+        assert _judged(kind, stage, minutes, 0.0) == (minutes > 3)
 
 
 @pytest.mark.parametrize("stage", [Stage.QUEUED, Stage.SENT, Stage.REJECTED, Stage.EXPIRED, Stage.CANCELLED])

@@ -359,9 +359,9 @@ class Cycle:
         side = float(np.sign(asked_w or awarded_w))
         lacking_w, below_w = side * (asked_w - delivered_w), side * (awarded_w - asked_w)
         state = self.desk.state
-        # As it was in the interval: a limit that came a moment after its end took nothing from it.
+        # As the interval's last beat noted it: of one that its authority renews as it ends nothing is to be found then.
         then_ns = min(self._last_ns, tally.end_ns - 1)
-        lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, then_ns)
+        lost_w = pool.lost_now or redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, then_ns)
         # What is paid back was taken off what was declared; of a lack it is counted by rows.
         whole_w = {**lost_w, tracking.REBOUND: abs(pool.back_w)}
         before, pool.lost = pool.lost, (*pool.lost[-1:], whole_w)
@@ -378,7 +378,7 @@ class Cycle:
         left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
         why = {}
         if lacking_w > 1.0:
-            holds = tracking.Holds.of(state, pool.rows, share_w, then_ns)
+            holds = pool.holds or tracking.Holds.of(state, pool.rows, share_w, then_ns)
             why = tally.lack_by_cause(lacking_w) or tracking.causes(
                 state, pool.rows, share_w, row_w, lacking_w, left_w, side, holds
             )

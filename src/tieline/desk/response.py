@@ -59,10 +59,7 @@ IS_SWITCHED = among(KIND_CODE[kind] for kind in SWITCHED)
 """Kinds that are on or off and nothing between: a target of half their power leaves them where they are."""
 
 
-_FAILED, _TAKEN = (
-    among(stages, len(Stage))
-    for stages in ((Stage.REJECTED, Stage.UNCONFIRMED), (Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE))
-)
+_TAKEN = among((Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE), len(Stage))
 
 
 def seconds_to_reach(state: DeskState, rows: Rows) -> Floats:
@@ -105,16 +102,20 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     since_ns, stage = now_ns - commands.at_ns[rows], commands.stage[rows]
     # Who was held back by the fleet limiter a moment ago was not told yet: what it holds is the command before.
     told = now_ns - state.held_ns[rows] > HELD_NS
-    failed = _FAILED[stage]
+    soon_s = seconds_to_reach(state, rows)
     still = moved_w < MOVES_FRAC * need_w
-    missed: Mask = asked & told & (((since_ns > MISS_AFTER_NS) & still) | failed)
+    # An engine that warms up is no miss: it is held to what it gives by then. Nor is one that gives what it was called
+    # for, whatever its link read back while it began.
+    rises = moved_w >= MOVES_FRAC * need_w * np.minimum(since_ns / (soon_s * SECOND_NS), 1.0)
+    unseen = (stage == int(Stage.UNCONFIRMED)) & (soon_s <= READ_BACK_S) & (moved_w < FOLLOWS_FRAC * need_w)
+    failed = (stage == int(Stage.REJECTED)) | unseen
+    missed: Mask = asked & told & (((since_ns > MISS_AFTER_NS) & ~rises) | failed)
 
     room_w = np.where(share_w > 0, fleet.available_up_w[rows], fleet.available_down_w[rows])
     fit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     able = fit & ~still | fit & (np.isnan(room_w) | (room_w >= MOVES_FRAC * need_w))
     able &= ~is_nearest(state, rows)
     able &= responses.able[rows] | ~responses.called[rows]
-    soon_s = seconds_to_reach(state, rows)
     read_back = (stage == int(Stage.UNCONFIRMED)) & np.isfinite(commands.observed_w[rows]) & (soon_s <= READ_BACK_S)
     taken = _TAKEN[stage]
     had_time = taken & (since_ns > np.maximum(MISS_AFTER_NS, soon_s * SECOND_NS))
