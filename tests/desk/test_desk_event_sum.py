@@ -15,7 +15,7 @@ from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import EventTracked, from_record
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.fleet.ledger import Capacity
-from tieline.times import HOUR_NS, MINUTE_NS
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 TEN_NS = 10 * MINUTE_NS
 
@@ -51,6 +51,33 @@ class Called(Programs):
     def tracked(self, event: str) -> list[EventTracked]:
         facts = (from_record(record) for record in self.journal.records)
         return [fact for fact in facts if isinstance(fact, EventTracked) and fact.event == event]
+
+
+@pytest.mark.parametrize("seconds", [1, 30, 59, 60])
+@pytest.mark.parametrize("is_read_late", [False, True])
+def test_an_event_is_counted_to_its_last_second_though_its_claims_ran_out_with_it(
+    seconds: int, is_read_late: bool
+) -> None:
+    """Any record at its end drops them, and the beat that counts comes at its end or after."""
+    end_ns = START + 8 * MINUTE_NS + seconds * SECOND_NS
+
+    async def play() -> None:
+        stage = Called()
+        event = await stage.begun(20_000.0, START, end_ns)
+        await stage.minutes(9)
+        stage.clock.ns = end_ns + (2 * SECOND_NS if is_read_late else 0)
+        stage.state.claims.expire(stage.clock.ns)
+        await stage.desk.commit(stage.tallies.count(stage.state, stage.clock.ns))
+        await stage.desk.commit(events.due(stage.state, stage.clock.ns))
+        await stage.desk.commit(stage.tallies.count(stage.state, stage.clock.ns + SECOND_NS))
+        facts = stage.tracked(event)
+        assert facts[-1].end_ns == end_ns
+        assert sum(f.end_ns - f.start_ns for f in facts) == end_ns - START
+        for fact in facts:
+            assert (fact.asked_w, fact.delivered_w) == pytest.approx((20_000.0, 20_000.0)), fact
+            assert not fact.causes
+
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])

@@ -9,6 +9,8 @@ moves, or a stronger limit takes, is given for that one and not for the event: n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,10 +34,22 @@ SHORT_H = 1 / 12
 """What a store can give for five minutes counts as what it could have given."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Called:
+    """What an event calls its rows for: from where, what lies beneath it, their shares (W), and which it moves."""
+
+    batch: ClaimBatch
+    from_w: tracking.Floats
+    under_w: tracking.Floats
+    share_w: tracking.Floats
+    moves: NDArray[np.bool_]
+
+
 class EventTallies:
     """The running intervals of all events; `count` is called at each beat."""
 
     def __init__(self) -> None:
+        self._called: dict[str, _Called] = {}
         self._tallies: dict[str, tracking.Tally] = {}
         self._taken_ws: dict[str, tracking.Floats] = {}
         self._until_ns: dict[str, int] = {}
@@ -46,15 +60,12 @@ class EventTallies:
 
         Called before events that are due end, so that their last stretch still counts.
         """
-        seconds = (now_ns - self._last_ns) / SECOND_NS if self._last_ns else 0.0
-        self._last_ns = now_ns
+        last_ns, self._last_ns = self._last_ns or now_ns, now_ns
         start_ns = floor_ns(now_ns - 1, DISPATCH_STEP_NS)
         entries: list[Entry] = []
         stack = layers(state)
-        called = {
-            event: newest(state, event)
-            for event, running in state.events.items() if running.state is EventState.IN_PROGRESS
-        }  # fmt: skip
+        called = {event: self._batch(state, event, now_ns) for event in _running(state)}
+        self._called = {event: kept for event, kept in self._called.items() if event in called}
         for event, tally in list(self._tallies.items()):
             goes_on = event in called and np.array_equal(tally.rows, _rows(called[event]))
             if tally.start_ns != start_ns or not goes_on:
@@ -70,19 +81,37 @@ class EventTallies:
             tally = self._tallies[event]
             # An event that has no device yet lacks all that was approved, and that counts as well.
             share_w = row_w = np.zeros(0)
+            until_ns = min(now_ns, state.events[event].end_ns)
+            seconds = min(max(until_ns - last_ns, 0) / SECOND_NS, 300.0)
             if batch is not None:
-                base_w = tracking.bounded_base_w(state, rows, Level.PROGRAM, now_ns)
                 side = float(np.sign(power_w))
-                under_w = beneath_w(stack, rows, base_w, side, batch.primacy)  # the first watts are the earlier events'
-                from_w = base_w + side * under_w
-                share_w, moves = batch.value - from_w, obeys(state, batch, now_ns, stack)
-                given_w = _given_w(tracking.above_base_w(state, rows, from_w), share_w, power_w)
-                row_w = np.where(moves & ((under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
-                self._taken_ws[event] += np.where(moves, 0.0, np.abs(share_w)) * min(seconds, 300.0)
-            self._until_ns[event] = now_ns
+                call = self._call(state, event, batch, stack, now_ns)
+                share_w = call.share_w
+                given_w = _given_w(tracking.above_base_w(state, rows, call.from_w), share_w, power_w)
+                row_w = np.where(call.moves & ((call.under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
+                self._taken_ws[event] += np.where(call.moves, 0.0, np.abs(share_w)) * seconds
+            self._until_ns[event] = until_ns
             # What it was called for is what was approved, not what the reachable devices were shared out.
-            tally.add(power_w, power_w, share_w, row_w, min(seconds, 300.0))
+            tally.add(power_w, power_w, share_w, row_w, seconds)
         return entries
+
+    def _batch(self, state: DeskState, event: str, now_ns: int) -> ClaimBatch | None:
+        """Return an event's newest claims; of one that is over those that it had, as they ran out with it."""
+        batch, kept = newest(state, event), self._called.get(event)
+        return kept.batch if batch is None and kept is not None and now_ns >= state.events[event].end_ns else batch
+
+    def _call(self, state: DeskState, event: str, batch: ClaimBatch, stack: list[Layer], now_ns: int) -> _Called:
+        """Return what an event calls its rows for now; in its last stretch that of the beat before."""
+        kept = self._called.get(event)
+        if kept is not None and kept.batch is batch and now_ns >= state.events[event].end_ns:
+            return kept
+        side, rows = float(np.sign(state.events[event].power_w)), batch.rows
+        base_w = tracking.bounded_base_w(state, rows, Level.PROGRAM, now_ns)
+        under_w = beneath_w(stack, rows, base_w, side, batch.primacy)  # the first watts are the earlier events'
+        from_w = base_w + side * under_w
+        call = _Called(batch, from_w, under_w, batch.value - from_w, obeys(state, batch, now_ns, stack))
+        self._called[event] = call
+        return call
 
     def _closed(
         self, state: DeskState, event: str, tally: tracking.Tally, taken_ws: tracking.Floats, until_ns: int, now_ns: int
@@ -106,6 +135,10 @@ class EventTallies:
         fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
         return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
+
+
+def _running(state: DeskState) -> list[str]:
+    return [event for event, it in state.events.items() if it.state is EventState.IN_PROGRESS]
 
 
 def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int) -> LostW:
