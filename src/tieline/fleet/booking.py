@@ -47,8 +47,26 @@ class Booking:
 
 
 @dataclass(slots=True)
+class Stores:
+    """What the stores of a pool hold together, and what the pool gives without them for as long as it is called.
+
+    `energy_wh` is usable, from empty to full; `give_w` and `take_w` are the stores' own power; `lasting_up_w` and
+    `lasting_down_w` what the others do.
+    """
+
+    energy_wh: float
+    give_w: float
+    take_w: float
+    lasting_up_w: float
+    lasting_down_w: float
+
+
+@dataclass(slots=True)
 class Capacity:
-    """What a resource can promise: power each way (W), and stored energy with its bounds (Wh; None: no storage)."""
+    """What a resource can promise: power each way (W), and stored energy with its bounds (Wh; None: no storage).
+
+    `stores`: of a pool that has some beside other resources.
+    """
 
     up_w: float
     down_w: float
@@ -57,6 +75,7 @@ class Capacity:
     min_energy_wh: float = 0.0
     charge_frac: float = 1.0
     discharge_frac: float = 1.0
+    stores: Stores | None = None
 
 
 @dataclass(frozen=True, slots=True)

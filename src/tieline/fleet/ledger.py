@@ -4,7 +4,8 @@ Slots of five minutes. Within a share class promises overlap (the largest counts
 that nobody put into a class shares with none, itself included: a market adds up two offers of one hour. A hold
 lapses by itself when its time to live is over: that is a predicate, nobody sweeps. For storage two trajectories are
 kept: all upward calls and all downward calls must leave the energy within its bounds at every slot; a mere sum of
-energies against the stored energy is not enough. What a stronger authority takes away stands beside the promises as a
+energies against the stored energy is not enough. Of a pool the stores must last for what is called beyond what the
+others give for as long as they are asked. What a stronger authority takes away stands beside the promises as a
 derating, so that in every slot and direction free + held + committed + derated = nameplate, and what is promised beyond
 the rest is a shortfall (R18).
 """
@@ -17,11 +18,22 @@ from hashlib import blake2b
 
 import numpy as np
 
-from tieline.fleet.booking import MOST_SLOTS, SLOT_NS, Balance, Booking, Calls, Capacity, Derating, Held, Shortfall
+from tieline.fleet.booking import (
+    MOST_SLOTS,
+    SLOT_NS,
+    Balance,
+    Booking,
+    Calls,
+    Capacity,
+    Derating,
+    Held,
+    Shortfall,
+    Stores,
+)
 from tieline.resource.claim import Refusal
-from tieline.times import FOREVER_NS, iso
+from tieline.times import FOREVER_NS, HOUR_NS, iso
 
-__all__ = ["SLOT_NS", "Balance", "Booking", "Capacity", "Derating", "Held", "Ledger", "Shortfall"]
+__all__ = ["SLOT_NS", "Balance", "Booking", "Capacity", "Derating", "Held", "Ledger", "Shortfall", "Stores"]
 
 
 @dataclass
@@ -95,7 +107,7 @@ class Ledger:
         asked = Booking(
             "", resource, product, share, first, last, up_w, down_w, Held.COMMITTED, FOREVER_NS, 0, abs(energy_wh)
         )
-        return self._energy_refusal(asked, capacity, now_ns)
+        return self._energy_refusal(asked, capacity, now_ns) or self._stores_refusal(asked, capacity.stores, now_ns)
 
     def reserve(
         self,
@@ -298,6 +310,37 @@ class Ledger:
                 limit = f"stored energy reaches its top {c.max_energy_wh:.0f} Wh at {at}"
                 reason = "all downward calls together overfill the store"
                 return Refusal(reason, "down_w", f"{asked.down_w:.0f}", limit, holder)
+        return None
+
+    def _stores_refusal(self, asked: Booking, stores: Stores | None, now_ns: int) -> Refusal | None:
+        """Return why a pool's stores don't last for all that is promised; None where they do.
+
+        Before the first call they are full for upward ones and empty for downward ones, as they may be by then; what a
+        call asks beyond what lasts without them they give, and what it leaves free they take back, each within their
+        own power. What they hold now counts for what is promised at once: that is availability's matter.
+        """
+        if stores is None:
+            return None
+        since, hours = now_ns // SLOT_NS, SLOT_NS / HOUR_NS
+        live = [b for b in self._by_resource.get(asked.resource, {}).values() if b.counts(now_ns) and b.last > since]
+        first, last = min([asked.first, *(b.first for b in live)]), max([asked.last, *(b.last for b in live)])
+        for side, lasting_w, back_w in (
+            ("up_w", stores.lasting_up_w, stores.take_w), ("down_w", stores.lasting_down_w, stores.give_w),
+        ):  # fmt: skip
+            if getattr(asked, side) <= 0:
+                continue
+            calls, before_wh, left_wh = Calls([*live, asked], side), 0.0, stores.energy_wh
+            for slot in range(first, last):
+                called_wh = calls.through(slot)
+                called_w, before_wh = (called_wh - before_wh) / hours, called_wh
+                free_w = lasting_w - called_w if called_w > 0.0 else math.inf
+                left_wh = min(left_wh + min(free_w, back_w) * hours, stores.energy_wh)
+                if left_wh < -1e-6 and slot >= since:
+                    most = max(live, key=lambda b: float(getattr(b, side)) * (b.last - b.first), default=None)
+                    holder = "" if most is None else f"{most.product} ({most.id})"
+                    limit = f"the stores' {stores.energy_wh:.0f} Wh are used up at {iso((slot + 1) * SLOT_NS)}"
+                    reason = "what is promised in a row needs more energy than the stores hold"
+                    return Refusal(reason, side, f"{getattr(asked, side):.0f}", limit, holder)
         return None
 
 

@@ -10,7 +10,7 @@ from tieline.desk.apply import apply
 from tieline.desk.facts import CommandsIssued, from_record
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBook
-from tieline.fleet.ledger import Capacity, Ledger
+from tieline.fleet.ledger import Ledger
 from tieline.flow.record import Record
 from tieline.node.promise import Promise, promise
 from tieline.node.stage import POOL, Stage
@@ -52,7 +52,7 @@ def read_again(stage: Stage) -> Again:
     live, fleet = stage.node.state, stage.territory.fleet
     ledger = Ledger(share_classes=dict(live.ledger.share_classes))
     most = live.ledger.capacities[POOL]
-    ledger.set_capacity(POOL, Capacity(most.up_w, most.down_w))
+    ledger.set_capacity(POOL, most)
     again = Again(DeskState.empty(fleet, ClaimBook(fleet), ledger))
     every = max(sum(1 for _ in stage.node.journal.of_kind("CommandsIssued")) // MOST_BATCHES, 1)
     issued = 0

@@ -20,7 +20,8 @@ from tieline.desk.cycle import PoolDesk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
 from tieline.fleet.columns import FUELS, KINDS, Fleet
-from tieline.fleet.ledger import Capacity, Ledger
+from tieline.fleet.ledger import Ledger
+from tieline.fleet.pooled import capacity_of
 from tieline.ids import derive
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
@@ -63,9 +64,7 @@ def node_of(
     ledger = Ledger()
     pools = {group.id: _pool(fleet, group.id, settings.jurisdiction) for group in fleet.groups_of(Kind.POOL)}
     for name, pool in pools.items():
-        rows = pool.rows[pool.eligible]
-        up_w = float(fleet.max_inject_w[rows].sum() + fleet.max_absorb_w[rows].sum())
-        ledger.set_capacity(name, Capacity(up_w, up_w))
+        ledger.set_capacity(name, capacity_of(fleet, pool.rows[pool.eligible]))
     journal = journal_to_write(folder, settings.journal)
     principals = principals_of(settings)
     check_links(settings.links, fleet, principals)  # for those who make a node without a server's start

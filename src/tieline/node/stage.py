@@ -18,7 +18,8 @@ from tieline.contract.eligibility import Enrolment, enrol
 from tieline.desk.cycle import PoolDesk
 from tieline.errors import LinkDown
 from tieline.fleet.columns import KINDS
-from tieline.fleet.ledger import Capacity, Ledger
+from tieline.fleet.ledger import Ledger
+from tieline.fleet.pooled import capacity_of
 from tieline.links.device.modbus.link import ModbusLink
 from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.endpoint.openadr.link import OpenAdrLink
@@ -239,8 +240,7 @@ def _node(
 ) -> Node:
     """Return the node of a territory: its journal's state, one pool of all that may serve, and what it publishes."""
     fleet, ledger = territory.fleet, Ledger()
-    most_w = float(fleet.max_inject_w[eligible].sum() + fleet.max_absorb_w[eligible].sum())
-    ledger.set_capacity(POOL, Capacity(most_w, most_w))
+    ledger.set_capacity(POOL, capacity_of(fleet, np.flatnonzero(eligible).astype(np.int32)))
     journal = SqliteJournal(folder / "journal.db", is_thrown_away=is_thrown_away)
     state = replayed(fleet, ledger, journal)
     state.enrolments = enrolments
