@@ -73,11 +73,13 @@ def commit(
         reserve_mw: How much reserve is to be held in each hour; None: none.
         penalties: What unmet rules cost.
         gap: At which proven gap the search ends.
-        most_s: After how many seconds it ends with what it has, its gap said.
+        most_s: After about how many seconds it ends with what it has, its gap said.
 
     Raises:
-        ConfigError: A number is not finite, or a shape is wrong.
+        ConfigError: A number is not finite, a shape is wrong, or the time was over before any day was found.
     """
+    if not (0.0 <= gap < 1.0 and most_s > 0.0):
+        raise ConfigError(f"gap = {gap}, most_s = {most_s}: give a gap of 0 to 1, and seconds above 0")
     day = _Day(network, book(offers, network), drawn_mw, reserve_mw, penalties or Penalties())
     return day.solve(gap, most_s)
 

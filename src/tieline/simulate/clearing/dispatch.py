@@ -64,7 +64,8 @@ class Cleared:
         surplus_mw: What is given beyond what is drawn, as nothing could go lower.
         overload_mw: By how much each branch is above its rating.
         short_mw: What lacks of the reserve.
-        cost_per_h: What is given costs as offered, no-load cost and reserve included ($/h), penalties not.
+        cost_per_h: What is given costs as offered, no-load cost and reserve included ($/h); penalties are not,
+            and not what plants give on their way up or down.
     """
 
     power_mw: Floats
@@ -184,10 +185,10 @@ class Dispatcher:
         Raises:
             ConfigError: A number is not finite, or a shape is wrong.
         """
-        self._check(drawn_mw, last_mw, minutes, reserve_mw)
-        made, buses = self.book, len(self.network.bus_name)
+        made, buses, blocks = self.book, len(self.network.bus_name), block_mw or {}
         on = np.ones(len(made.offers), np.bool_) if is_on is None else is_on
-        blocks = block_mw or {}
+        self._check(drawn_mw, on, last_mw, minutes, reserve_mw)
+        self._check_named({**(most_mw or {}), **blocks})
         base_mw = np.where(on, made.low_mw, np.array([blocks.get(offer.name, 0.0) for offer in made.offers]))
         low, high = self._reached(on, last_mw, minutes, most_mw or {})
         self._base = np.bincount(made.bus, base_mw, buses) - drawn_mw
@@ -204,14 +205,26 @@ class Dispatcher:
         self._bound_branches()
         return self._cleared(on, base_mw, drawn_mw)
 
-    def _check(self, drawn_mw: Floats, last_mw: Floats | None, minutes: float, reserve_mw: float) -> None:
+    def _check(
+        self, drawn_mw: Floats, on: NDArray[np.bool_], last_mw: Floats | None, minutes: float, reserve_mw: float
+    ) -> None:
         buses, count = len(self.network.bus_name), len(self.book.offers)
         if drawn_mw.shape != (buses,) or not np.isfinite(drawn_mw).all():
             raise ConfigError(f"drawn_mw of shape {drawn_mw.shape}: give {buses} finite numbers, one a bus")
+        if on.shape != (count,) or on.dtype != np.bool_:
+            raise ConfigError(f"is_on = {on.dtype} {on.shape}: give bool of shape ({count},)")
         if last_mw is not None and (last_mw.shape != (count,) or np.isinf(last_mw).any()):
             raise ConfigError(f"last_mw of shape {last_mw.shape}: give {count} numbers, NaN for what was off")
         if not (math.isfinite(minutes) and minutes > 0 and math.isfinite(reserve_mw) and reserve_mw >= 0):
             raise ConfigError(f"minutes = {minutes}, reserve_mw = {reserve_mw}: give finite numbers, minutes above 0")
+
+    def _check_named(self, powers_mw: Mapping[str, float]) -> None:
+        known = {offer.name for offer in self.book.offers}
+        for name, power_mw in powers_mw.items():
+            if name not in known:
+                raise ConfigError(f"{name!r} has not offered: give the name of an offer")
+            if not math.isfinite(power_mw):
+                raise ConfigError(f"{name}: {power_mw} MW: give a finite number")
 
     def _cap(self, most_mw: Mapping[str, float]) -> Floats:
         cap = self.book.high_mw.copy()

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tieline.errors import InvariantError
+from tieline.errors import ConfigError, InvariantError
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -99,12 +99,15 @@ class Program:
         """Return the columns' values and, of a linear program, the rows' prices (cost by one more on the right side).
 
         Raises:
+            ConfigError: The time was over before anything was found.
             InvariantError: It has no answer, which a program with penalties always has.
         """
         self.solver.run()
         status = self.solver.getModelStatus()
         found = self.solver.getSolution()
         timed = status == self._api.HighsModelStatus.kTimeLimit and self.solver.getInfo().primal_solution_status == 2
+        if status == self._api.HighsModelStatus.kTimeLimit and not timed:
+            raise ConfigError("nothing was found in the time given: give more")
         if status != self._api.HighsModelStatus.kOptimal and not timed:
             raise InvariantError(f"the market's program ended as {status}")
         return np.asarray(found.col_value), np.asarray(found.row_dual)
