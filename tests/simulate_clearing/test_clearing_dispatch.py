@@ -154,6 +154,18 @@ def test_an_offer_that_changes_between_intervals_clears_as_one_that_was_so_from_
         assert again.price == pytest.approx(fresh.price)
 
 
+@given(SEEDS)
+def test_an_interval_clears_the_same_whatever_was_cleared_before(seed: int) -> None:
+    dispatcher, drawn, _ = drawn_case(seed)
+    rng = np.random.default_rng(seed + 1)
+    loads = drawn * rng.uniform(0.5, 1.1, len(drawn))
+    fresh = Dispatcher(dispatcher.network, dispatcher.book.offers).clear(loads)
+    again = dispatcher.clear(loads)
+    assert (np.abs(again.flow_mw) <= dispatcher.network.rating_mw + again.overload_mw + 1e-5).all()
+    assert again.overload_mw.sum() == pytest.approx(fresh.overload_mw.sum(), abs=1e-4)
+    assert again.cost_per_h == pytest.approx(fresh.cost_per_h, rel=1e-7, abs=1e-3)
+
+
 def test_what_gives_way_is_said_in_words_and_priced_by_its_penalty() -> None:
     short = Dispatcher(triangle(), (Offer("small", "1", ((100.0, 20.0),)),)).clear(DRAWN, reserve_mw=5.0)
     assert short.shed_mw == pytest.approx(50.0)
