@@ -1,0 +1,58 @@
+"""Our flows, optima and prices against pandapower's, which reads the 118-bus case from its own files.
+
+pandapower runs in a process and a venv of its own (`make peers-grid`); where it is missing these tests skip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tieline.bench import _pandapower as peer
+from tieline.simulate.clearing import Dispatcher, case118
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(not peer.is_there(), reason="no pandapower: run `make peers-grid`"),
+]
+OFF = 1e-6
+
+
+def test_flows_are_those_of_another_dc_power_flow() -> None:
+    case, rng = case118(), np.random.default_rng(3)
+    asked = []
+    for load_frac in (1.0, 0.6, 1.2):
+        given = {offer.bus: float(rng.uniform(0, 0.6) * offer.high_mw) for offer in case.offers}
+        asked.append({"what": "flow", "load_frac": load_frac, "given_mw": given})
+    for question, answer in zip(asked, peer.answers(asked), strict=True):
+        net = -question["load_frac"] * case.load_mw
+        for bus, mw in question["given_mw"].items():
+            net[case.network.row(bus)] += mw
+        net[case.network.row("69")] -= net.sum()
+        theirs = peer.flows(answer, case.network, case.reactance_pu)
+        assert case.network.flow_mw(net) == pytest.approx(theirs, rel=OFF, abs=OFF * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("rating_frac", [1.0, 0.7, 0.6])
+def test_cost_powers_and_prices_are_those_of_another_optimal_flow(rating_frac: float) -> None:
+    """All plants on from 0 MW; where ratings are lower, branches are full and prices differ by bus."""
+    case = case118()
+    limited = replace(case, network=replace(case.network, rating_mw=rating_frac * case.network.rating_mw))
+    offers = [replace(o, low_mw=0.0, steps=((o.low_mw, o.steps[0][1]), *o.steps)) for o in case.offers]
+    fracs = (0.93, 1.04)
+    answers = peer.answers([peer.optimal(limited, offers, frac) for frac in fracs])
+    dispatcher = Dispatcher(limited.network, offers)
+    for frac, answer in zip(fracs, answers, strict=True):
+        cleared = dispatcher.clear(frac * case.load_mw)
+        if rating_frac < 1.0:
+            assert (cleared.branch_price > 1e-6).any(), "a branch is full"
+        price = np.array([answer["price"][name] for name in case.network.bus_name])
+        assert cleared.price == pytest.approx(price, rel=OFF)
+        power = np.array([answer["given_mw"][offer.bus] for offer in offers])
+        assert cleared.power_mw == pytest.approx(power, rel=OFF, abs=OFF * power.max())
+        theirs = peer.flows(answer, case.network, case.reactance_pu)
+        assert cleared.flow_mw == pytest.approx(theirs, rel=OFF, abs=OFF * np.abs(theirs).max())
+        cost = sum(offer.cost_per_h(mw) for offer, mw in zip(offers, power, strict=True))
+        assert cleared.cost_per_h == pytest.approx(cost, rel=OFF)
