@@ -30,3 +30,12 @@ def test_the_coupled_pool_of_the_bench_is_the_optimum_that_highs_finds() -> None
 )
 def test_a_bench_of_the_business_is_exact(name: str, field: str) -> None:
     assert measure(name, 2, True, lambda line: None)[field] is True
+
+
+def test_the_regulated_fleet_of_the_bench_keeps_reserves_and_its_live_score_is_the_settled_one() -> None:
+    found = measure("agc", 1, True, lambda line: None)
+    assert found["below_reserve_wh"] == 0
+    assert found["beyond_w"] <= 0.01
+    assert found["live_off"] <= 1e-9
+    assert found["value"] > found["without_foresight"] > 0.9
+    assert found["armed_30_s"] >= 0.98

@@ -78,22 +78,34 @@ def score(rule: Regulation, signal: Floats, response: Floats) -> Score:
     _require_finite(signal, response)
     accuracy, delay, at_lag, still = 0.0, 0.0, 0.0, 0
     for first in range(starts):
-        best, best_lag = -math.inf, -1
-        for lag in range(lags + 1):
-            r = _correlation(signal[first : first + window], response[first + lag : first + lag + window])
-            if r > best:
-                best, best_lag = r, lag
-        if best_lag < 0:
+        best, lag_s = best_lag(rule, signal[first : first + window], response[first : first + window + lags])
+        if lag_s < 0:
             still += 1
             continue
         accuracy += max(best, 0.0)
-        delay += _delay_of(rule, best_lag * rule.sample_s)
-        at_lag += best_lag * rule.sample_s
+        delay += delay_of(rule, lag_s)
+        at_lag += lag_s
     moved = starts - still
     return Score(
         accuracy / starts, delay / starts, _precision(signal, response), at_lag / moved if moved else math.nan,
         starts, still,
     )  # fmt: skip
+
+
+def best_lag(rule: Regulation, signal: Floats, response: Floats) -> tuple[float, int]:
+    """Return a window's best correlation and its lag (s), the earliest of equals; (-inf, -1) where one stands still.
+
+    Args:
+        rule: Samples and lags.
+        signal: One window of the signal; shape (window,).
+        response: The response from the same sample on, to the window's end at the longest lag.
+    """
+    window, best, lag_s = len(signal), -math.inf, -1
+    for lag in range(len(response) - window + 1):
+        found = _correlation(signal, response[lag : lag + window])
+        if found > best:
+            best, lag_s = found, lag * rule.sample_s
+    return best, lag_s
 
 
 def _starts(rule: Regulation, count: int) -> int:
@@ -120,7 +132,8 @@ def _correlation(one: Floats, other: Floats) -> float:
     return float(a @ b) / (of_a * of_b)
 
 
-def _delay_of(rule: Regulation, lag_s: float) -> float:
+def delay_of(rule: Regulation, lag_s: float) -> float:
+    """Return the delay component of one lag: 1 within the free time, else what it is short of the longest."""
     return 1.0 if lag_s <= rule.lag_free_s else abs(lag_s - rule.lag_most_s) / rule.lag_most_s
 
 

@@ -29,11 +29,18 @@ def called_frac(rule: FrequencyCurve, hertz: Floats) -> Floats:
     Inside the dead band, its edge included, nothing is called; beyond it the curve holds as it stands, so that FCR of
     1 MW gives 0.25 MW at 49.95 Hz and not less by the dead band.
     """
+    return curve_frac(rule.nominal_hz, rule.dead_band_mhz, rule.curve, hertz)
+
+
+def curve_frac(
+    nominal_hz: float, dead_band_mhz: float, curve: tuple[tuple[float, float], ...], hertz: Floats
+) -> Floats:
+    """Return what a curve calls for, as `called_frac` has it, where no rule stands behind it; shape (n,)."""
     # A nanohertz of rounding decides nothing: 50.01 Hz is the edge of a 10 mHz band, and 50 - 50.01 is not 0.01.
-    off_mhz = np.round((rule.nominal_hz - hertz) * 1e3, 6)
-    at, share = np.array(rule.curve).T
+    off_mhz = np.round((nominal_hz - hertz) * 1e3, 6)
+    at, share = np.array(curve).T
     asked = np.interp(np.abs(off_mhz), at, share)
-    asked = np.where(np.abs(off_mhz) <= rule.dead_band_mhz, 0.0, asked)
+    asked = np.where(np.abs(off_mhz) <= dead_band_mhz, 0.0, asked)
     signed: Floats = np.sign(off_mhz) * asked
     return signed
 
