@@ -7,7 +7,7 @@ order of rank, a level at a time, so that a million rows take a few passes over 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -15,6 +15,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.fleet.columns import Fleet
+from tieline.fleet.kept import KeptBounds
 from tieline.fleet.modes import fit_apparent, settle_modes
 from tieline.fleet.settling import OPEN, ClaimBatch, Floats, Holds, Live, Mask, Rows, Settled, Settling
 from tieline.resource.arbitrate import Arbitration, Held, arbitrate
@@ -26,23 +27,6 @@ from tieline.times import FOREVER_NS
 
 __all__ = ["ClaimBatch", "ClaimBook", "Floats", "Mask", "Rows", "Settled"]
 _Key = tuple[str, str, Quantity, str]  # source, program, quantity, scope
-BOUNDS_KEPT = 6
-"""A beat asks for the bounds of each pool under few levels."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Bounds:
-    """Bounds that were asked for, and what moved until then."""
-
-    moves: int
-    asked: tuple[Level, int, bool]
-    rows: Rows
-    low_w: Floats
-    high_w: Floats
-
-    def is_of(self, rows: Rows) -> bool:
-        """Return whether these are the bounds of rows."""
-        return len(rows) == len(self.rows) and bool(np.array_equal(rows, self.rows))
 
 
 class ClaimBook:
@@ -68,7 +52,7 @@ class ClaimBook:
         """What ended last on each row and was not told to it yet (-1: nothing); see `end_of`."""
         self._ends: list[tuple[str, ...]] = []
         self._moves = 0
-        self._bounds: list[_Bounds] = []
+        self._bounds = KeptBounds()
 
     # --- placing and ending --------------------------------------------------------------------------------------
 
@@ -218,16 +202,13 @@ class ClaimBook:
 
         Nobody may write into them: a beat asks several times, and has the same answer while nothing moves.
         """
-        for last in self._bounds:
-            if last.moves == self._moves and last.asked == (level, now_ns, with_timers) and last.is_of(rows):
-                return last.low_w, last.high_w
+        asked = self._moves, int(level), now_ns, with_timers
+        if (found := self._bounds.of(asked, rows)) is not None:
+            return found
         active = [x for x in self._in_force(now_ns, (Quantity.P, Quantity.CONNECT)) if x.batch.level < level]
         settling = Settling(self._fleet, rows, self.is_local, Quantity.P)
         low_w, high_w = settling.bounds(active, self.holds if with_timers else None, now_ns)
-        low_w.flags.writeable = high_w.flags.writeable = False
-        asked = level, now_ns, with_timers
-        self._bounds = [_Bounds(self._moves, asked, rows.copy(), low_w, high_w), *self._bounds[: BOUNDS_KEPT - 1]]
-        return low_w, high_w
+        return self._bounds.keep(asked, rows, low_w, high_w)
 
     def limits_above(self, rows: Rows, level: Level, now_ns: int) -> tuple[Floats, Floats]:
         """Return the bounds (W) that claims stronger than `level` leave on each row; device timers don't count."""

@@ -3,57 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
 
-from tieline.node.cli import SEED, main, show
-from tieline.node.verb_words import FILE, JSON
-from tieline.node.verbs_placebo import read_day, read_hours
+from tieline.node.cli import main, show
+from tieline.node.study_words import study
+
+if TYPE_CHECKING:
+    from tieline.node.analysis_placebo import Asked
 
 
 @main.command()
-@click.argument("meter_file", type=FILE, required=False)
-@click.option("--timezone", "zone", help="With METER_FILE: on whose clock days begin, an IANA name.")
-@click.option("--temperature", "temperature_file", type=FILE, help="start,celsius: for rules that go by it.")
-@click.option("--hours", default="16-20", show_default=True, help="Local hours of the simulated events.")
-@click.option("--from", "first", default="0001-01-01", help="From this day on; left out: the first.")
-@click.option("--until", "last", default="9999-12-31", help="Up to this day, that included; left out: the last.")
-@click.option("--day-type", type=click.Choice(["business", "other"]), default="business", show_default=True)
-@click.option("--rule", "rules", multiple=True, help="A baseline rule; left out: all that say what a load would be.")
-@click.option("--size", "sizes", multiple=True, type=int, help="Portfolios of so many meters; beyond yours by a law.")
-@click.option("--draws", default=20, show_default=True, type=click.IntRange(1, 1_000), help="Portfolios a size.")
-@click.option("--seed", default=1, show_default=True, type=SEED, help="By which portfolios are drawn.")
-@JSON
+@study(
+    "start,celsius: for rules that go by it.",
+    "Local hours of the simulated events.",
+    "Portfolios of so many meters; beyond yours by a law.",
+)
 def accuracy(
-    meter_file: Path | None,
-    zone: str | None,
-    temperature_file: Path | None,
-    hours: str,
-    first: str,
-    last: str,
-    day_type: Literal["business", "other"],
-    rules: tuple[str, ...],
-    sizes: tuple[int, ...],
-    draws: int,
-    seed: int,
-    as_json: bool,
+    asked: Asked, meter_file: Path | None, zone: str | None, temperature_file: Path | None, as_json: bool
 ) -> None:
     """Hold each rule against each meter on days without an event: RRMSE, bias, and which markets' tests it stands.
 
     With --size it says what a single event of a portfolio is to be settled wrong by. METER_FILE is as for a placebo.
     """
     from tieline.node.analysis_accuracy import accuracy_of
-    from tieline.node.analysis_placebo import Asked
 
-    asked = Asked(
-        read_hours(hours), read_day("--from", first), read_day("--until", last), day_type, rules, sizes, draws, seed
-    )
     found = accuracy_of(asked, meter_file, zone, temperature_file)
     if as_json:
         show(found, True)
         return
-    click.echo(f"{found['meters']} meters, {found['days']} days, hours {hours}")
+    click.echo(f"{found['meters']} meters, {found['days']} days, hours {asked.hours[0]}-{asked.hours[1]}")
     for row in found["rules"]:
         stood = ", ".join(f"{name} {count}" for name, count in row["holds"].items())
         median = "no day" if row["median_rrmse"] is None else f"median RRMSE {row['median_rrmse']:6.1%}"
