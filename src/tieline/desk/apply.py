@@ -42,6 +42,8 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
     state.claims.expire(at_ns)
     if isinstance(fact, facts.AskWithdrawn | facts.AskLapsed):
         _note_ended(state, record_id, fact, at_ns)
+    if isinstance(fact, facts.AuthorityChanged) and fact.what == "kill":
+        state.kill_moved_ns = at_ns
     change = _CHANGES.get(type(fact))
     if change is not None:
         change(state, record_id, fact)

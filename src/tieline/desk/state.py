@@ -169,6 +169,7 @@ class DeskState:
     prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
     price_facts: int = 0
     offer_answers: dict[str, Refusal | None] = field(default_factory=dict)
+    kill_moved_ns: int = 0  # when the kill switch was pressed or released last
     epoch: int = 1
     seq: int = 0
     revision: int = 0

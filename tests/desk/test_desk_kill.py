@@ -1,0 +1,64 @@
+"""Behind the kill switch nobody is blamed, and what is lost is put to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from test_desk_declares import HOUR, Pool
+from test_desk_last_hop import kill
+
+from tieline.desk.facts import IntervalTracked, from_record
+from tieline.desk.ports import Instruction
+from tieline.desk.response import unresponsive
+from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.level import Level
+from tieline.times import HOUR_NS, MINUTE_NS
+
+
+class Pressed(Pool):
+    """The pool of ten batteries, that owes 40 kW and gives none of it: the switch was pressed before the hour."""
+
+    async def press(self, out: int = 0) -> None:
+        for row in range(out):
+            gate = {"quantity": Quantity.CONNECT, "end_ns": HOUR + HOUR_NS}
+            await self.desk.ask(self.ask("owner", Level.OWNER_NEED, f"r{row}", ClaimKind.GATE, **gate))
+        await kill(self, True, "ada")
+
+    def instruct(self, power_w: float) -> None:
+        call = Instruction("i", "b", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, power_w, 50.0, 1)
+        self.state.instructions["pool-1", "ENERGY"] = {HOUR: call}
+
+    async def minutes(self, count: int, power_w: float = 0.0) -> None:
+        """Beat so often, while each device gives so much whatever it is called for."""
+        for _ in range(count):
+            self.heard()
+            self.state.fleet.power_w[:], self.state.base_w[:] = power_w, 0.0
+            self.state.fleet.available_up_w[:] = 5_000.0 - power_w
+            await self.cycle.beat(self.clock.ns)
+            self.clock.ns += MINUTE_NS
+
+    def intervals(self) -> list[IntervalTracked]:
+        return [fact for r in self.journal.records if isinstance(fact := from_record(r), IntervalTracked)]
+
+
+def test_nobody_is_judged_while_the_switch_is_pressed_nor_before_a_kind_had_its_time_after_the_release() -> None:
+    """Batteries that were told before the press stand still for half an hour, and for three minutes more."""
+
+    async def play() -> tuple[list[bool], bool, int]:
+        stage = Pressed()
+        await stage.minutes(2)
+        await stage.press()
+        await stage.minutes(30)
+        missed = [bool((stage.state.missed_until_ns > 0).any())]
+        await kill(stage, False, "ada", "bo")
+        await stage.minutes(4)
+        missed.append(bool((stage.state.missed_until_ns > 0).any()))
+        is_struck = bool((stage.state.responses.strikes > 0).any())
+        await stage.minutes(2)
+        left_out = int((stage.state.missed_until_ns > stage.clock.ns).sum())
+        return missed, is_struck or bool(unresponsive(stage.state.responses, stage.clock.ns).any()), left_out
+
+    missed, is_blamed, left_out = asyncio.run(play())
+    assert missed == [False, False]
+    assert not is_blamed
+    assert left_out == 8, "who still stands still then has missed"
