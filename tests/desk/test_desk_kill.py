@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from test_desk_declares import HOUR, Pool
 from test_desk_last_hop import kill
 
 from tieline.desk.facts import IntervalTracked, from_record
 from tieline.desk.ports import Instruction
 from tieline.desk.response import unresponsive
+from tieline.node.read_market import delivery
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS
@@ -62,3 +64,20 @@ def test_nobody_is_judged_while_the_switch_is_pressed_nor_before_a_kind_had_its_
     assert missed == [False, False]
     assert not is_blamed
     assert left_out == 8, "who still stands still then has missed"
+
+
+@pytest.mark.parametrize(("power_w", "delivered_w"), [(3_000.0, 0.0), (-500.0, -4_000.0)])
+def test_screen_and_record_have_one_figure_where_the_pool_calls_nobody(power_w: float, delivered_w: float) -> None:
+    """Eight that were called go on giving 3 kW each as no command reaches them, or take back 500 W."""
+
+    async def play() -> tuple[float | None, float]:
+        stage = Pressed()
+        await stage.minutes(2, 4_000.0)
+        await stage.press()
+        stage.instruct(0.0)
+        await stage.minutes(10, power_w)
+        return delivery(stage.state, stage.pool, stage.clock.ns - 1)[1], stage.intervals()[-1].delivered_w
+
+    shown_w, recorded_w = asyncio.run(play())
+    assert shown_w == pytest.approx(delivered_w)
+    assert recorded_w == pytest.approx(delivered_w)

@@ -44,7 +44,6 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
     new interval, the first minute after an award would be asked what the last of the award was.
     """
     state = desk.state
-    row_w = tracking.counted_w(state, pool.rows, pool.share_w, now_ns)
     since_ns = now_ns - round(min(seconds, LONGEST_S) * SECOND_NS)
     paced = state.held_ns[pool.rows] >= since_ns  # whom the fleet limiter held back at the last beat
     for begins_ns, ends_ns in tracking.parts(since_ns, now_ns):
@@ -63,8 +62,9 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         sold_w = asked_w if sold_w is None else sold_w
         if debt is not None:
             pool.tally.is_owed, pool.tally.because = True, debt.because
+        row_w = tracking.counted_w(state, pool.rows, pool.share_w, float(np.sign(asked_w or sold_w)), now_ns)
         pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
-        if begins_ns >= pool.settles_ns and not paced.any():
+        if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
             pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
         _count_lack(state, pool, pool.tally, asked_w, row_w, paced, (ends_ns - begins_ns) / SECOND_NS)
 

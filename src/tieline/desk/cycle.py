@@ -158,13 +158,14 @@ class Cycle:
         if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
             pool.trim_w = 0.0
         pool.obligation = obligation
-        most_w = 0.0 if obligation is None else counting.TRIM_MOST * abs(obligation.power_w)
+        # Nor is anybody called there to make good what others pay back, or what was learnt.
+        most_w = 0.0 if obligation is None or state.is_killed else counting.TRIM_MOST * abs(obligation.power_w)
         pool.trim_w = min(max(pool.trim_w, -most_w), most_w)  # what was learnt of a larger one is no help to this
         if obligation is None:
             pool.share_w = np.zeros(len(pool.rows))
             await self.desk.commit(self._release(pool, now_ns))
             return
-        pool.back_w = back_w[0] if obligation.power_w >= 0 else -back_w[1]
+        pool.back_w = 0.0 if state.is_killed else back_w[0] if obligation.power_w >= 0 else -back_w[1]
         split = self._split(pool, obligation, room, now_ns)
         reason = cause or obligation.because
         pool.share_w = split.share_w

@@ -120,11 +120,22 @@ def above_base_w(state: DeskState, rows: Rows, base_w: Floats | None = None) -> 
     return np.where(unfit | np.isnan(fleet.power_w[rows]), 0.0, delta_w)
 
 
-def counted_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats:
+def counted_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
     """Return what each row adds to the pool's delivery now (W): rows that are called, and those that pay back a call.
 
-    A load that was called and let go takes back what it missed; that is the pool's doing and counts against it.
+    A load that was called and let go takes back what it missed; that is the pool's doing and counts against it. Where
+    the pool calls nobody, what its rows still give on the side (1.0 or -1.0) that is owed is no delivery: nobody asks
+    for it. `side` 0.0: nothing is owed.
     """
+    moved_w = _moved_w(state, rows, share_w, now_ns)
+    if (np.abs(share_w) > 1.0).any():
+        return moved_w
+    pays_w: Floats = side * np.minimum(side * moved_w, 0.0)
+    return pays_w
+
+
+def _moved_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats:
+    """Return what each row gives above its base that is called, or was within the hour (W)."""
     counts = (np.abs(share_w) > 1.0) | (state.rebounds_until_ns[rows] > now_ns)
     delta_w: Floats = np.where(counts, above_base_w(state, rows), 0.0)
     return delta_w
@@ -132,7 +143,7 @@ def counted_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Flo
 
 def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> float:
     """Return what rows that are not called take of a pool's delivery now, as they pay back a call (W, 0 or more)."""
-    left_w = np.where(np.abs(share_w) > 1.0, 0.0, side * counted_w(state, rows, share_w, now_ns))
+    left_w = np.where(np.abs(share_w) > 1.0, 0.0, side * _moved_w(state, rows, share_w, now_ns))
     return float(np.maximum(-left_w, 0.0).sum())
 
 
@@ -142,7 +153,7 @@ def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns
     It goes on as it was told until then, and counts for the pool: others need not give that as well.
     """
     waits = (np.abs(share_w) <= 1.0) & (state.release_at_ns[rows] > now_ns)
-    gives_w: Floats = np.where(waits, np.maximum(side * counted_w(state, rows, share_w, now_ns), 0.0), 0.0)
+    gives_w: Floats = np.where(waits, np.maximum(side * _moved_w(state, rows, share_w, now_ns), 0.0), 0.0)
     return gives_w
 
 
