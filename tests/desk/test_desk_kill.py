@@ -11,6 +11,7 @@ from test_desk_last_hop import kill
 from tieline.desk.facts import IntervalTracked, from_record
 from tieline.desk.ports import Instruction
 from tieline.desk.response import unresponsive
+from tieline.market.settlement import shortfall_causes
 from tieline.node.read_market import delivery
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.level import Level
@@ -41,6 +42,29 @@ class Pressed(Pool):
 
     def intervals(self) -> list[IntervalTracked]:
         return [fact for r in self.journal.records if isinstance(fact := from_record(r), IntervalTracked)]
+
+
+@pytest.mark.parametrize(("out", "by_kill_w", "by_owners_w"), [(0, 40_000.0, 0.0), (3, 35_000.0, 5_000.0)])
+@pytest.mark.parametrize("is_instructed", [True, False])
+def test_what_is_lost_while_the_switch_is_pressed_is_put_to_it_as_far_as_the_pool_had_it_without(
+    out: int, by_kill_w: float, by_owners_w: float, is_instructed: bool
+) -> None:
+    """Withheld where the ISO called nothing as nothing was declared, a lack where the award itself was owed."""
+
+    async def play() -> tuple[dict[str, float], dict[str, float]]:
+        stage = Pressed()
+        await stage.press(out)
+        if is_instructed:
+            stage.instruct(0.0)
+        await stage.minutes(12)
+        last = stage.intervals()[-1]
+        return last.withheld, last.causes
+
+    withheld, causes = asyncio.run(play())
+    expected = {cause: w for cause, w in (("kill_switch", by_kill_w), ("opt_out", by_owners_w)) if w}
+    assert (withheld, causes)[0 if is_instructed else 1] == pytest.approx(expected)
+    assert (withheld, causes)[1 if is_instructed else 0] == {}
+    assert not shortfall_causes()["kill_switch"].excused
 
 
 def test_nobody_is_judged_while_the_switch_is_pressed_nor_before_a_kind_had_its_time_after_the_release() -> None:

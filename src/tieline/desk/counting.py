@@ -96,7 +96,16 @@ def note_holds(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
     if pool.obligation is not None:
         side = float(np.sign(pool.obligation.power_w))
         pool.holds = tracking.Holds.of(state, pool.rows, pool.share_w, now_ns)
-        pool.lost_now = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, now_ns)
+        pool.lost_now = _lost_w(state, pool, side, now_ns)
+
+
+def _lost_w(state: DeskState, pool: PoolDesk, side: float, now_ns: int) -> redispatch.LostW:
+    """Return what took headroom away from a pool (W, by cause), beside what the kill switch keeps of its shares."""
+    lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, now_ns)
+    if redispatch.BY_KILL in lost_w:
+        shared_w = float(np.abs(pool.share_w).sum())
+        lost_w[redispatch.BY_KILL] = max(lost_w[redispatch.BY_KILL] - shared_w, 0.0)
+    return lost_w
 
 
 async def _close(desk: Desk, pool: PoolDesk, tally: tracking.Tally, now_ns: int) -> None:
@@ -129,7 +138,7 @@ def _why(
     lacking_w, below_w = side * (asked_w - delivered_w), side * (awarded_w - asked_w)
     # As the interval's last beat noted it: of one that its authority renews as it ends nothing is to be found then.
     then_ns = min(now_ns, tally.end_ns - 1)
-    lost_w = pool.lost_now or redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, then_ns)
+    lost_w = pool.lost_now or _lost_w(state, pool, side, then_ns)
     # What is paid back was taken off what was declared; of a lack it is counted by rows.
     whole_w = {**lost_w, tracking.REBOUND: abs(pool.back_w)}
     before, pool.lost = pool.lost, (*pool.lost[-1:], whole_w)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.obligation import DISPATCH_STEP_NS
-from tieline.desk.redispatch import DNO_LIMIT, OWN_LIMIT
+from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
@@ -160,7 +160,8 @@ def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns
 @dataclass(frozen=True, slots=True, eq=False)
 class Holds:
     """What holds rows to less than they were asked for: who opted out, whom a network operator's limit binds, which
-    shares it, or any stronger limit, is in the way of, and whose command the fleet limiter held back.
+    shares it, or any stronger limit, is in the way of, whose command the fleet limiter held back, and who stands behind
+    the kill switch.
     """
 
     opted_out: NDArray[np.bool_]
@@ -168,6 +169,7 @@ class Holds:
     by_dno: NDArray[np.bool_]
     limited: NDArray[np.bool_]
     paced: NDArray[np.bool_]
+    stopped: NDArray[np.bool_]
 
     @staticmethod
     def of(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Holds:
@@ -179,7 +181,8 @@ class Holds:
         by_dno = bound & ((wish_w > dno_high_w + 1.0) | (wish_w < dno_low_w - 1.0))
         limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
         paced = state.held_ns[rows] > now_ns - MINUTE_NS
-        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited, paced)
+        stopped = np.full(len(rows), state.is_killed)
+        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited, paced, stopped)
 
 
 def causes(
@@ -203,6 +206,7 @@ def causes(
     unfit = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     stage, bound = state.commands.stage[rows], holds.bound
     reasons = (
+        (BY_KILL, holds.stopped),
         ("opt_out", holds.opted_out),
         (DNO_LIMIT, holds.by_dno),
         (OWN_LIMIT, holds.limited),
