@@ -155,6 +155,6 @@ def test_what_a_screen_calls_delivered_is_what_the_interval_s_record_counts() ->
     pool = PoolDesk("pool-1", np.arange(5, dtype=np.int32), np.zeros(5), np.ones(5, np.bool_), share_w)
     asked_w, gave_w, price = delivery(state, pool, now_ns)
     assert (asked_w, gave_w, price) == (12_000.0, 8_000.0, 50.0)
-    assert gave_w == counted_w(state, pool.rows, share_w, now_ns).sum()
+    assert gave_w == counted_w(state, pool.rows, share_w, 1.0, now_ns).sum()
     pool.share_w = np.zeros(5)
-    assert delivery(state, pool, now_ns)[1] == 0.0, "while nobody is called nothing is delivered"
+    assert delivery(state, pool, now_ns)[1] == -3_000.0, "while nobody is called nothing is delivered, only taken back"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.desk import groups
+from tieline.fleet.ledger import Ledger
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -64,3 +66,28 @@ def test_a_battery_whose_owner_opted_out_stands_by_while_called_neighbours_charg
     assert sum(soft) == pytest.approx(-10_000.0, rel=0.02)
     assert hard[1:] == pytest.approx([-RATED_W] * 5)
     assert hard[0] == pytest.approx(-2_000.0, rel=0.15), "where they can't keep it, it helps"
+
+
+def test_a_device_is_out_for_as_long_as_any_opt_out_bars_it_its_own_or_that_of_a_group() -> None:
+    """Out by its feeder, at the console and at its end-point: whichever is taken back, the others stand, and bar it."""
+    words = (("owner:feeder-1", "feeder-1"), ("owner:r0", "r0"), ("ven:r0", "r0"))
+
+    async def play(order: tuple[int, ...]) -> tuple[list[list[bool]], list[list[bool]], list[bool]]:
+        stage = batteries(0, 0.0)
+        flags, gates = [], []
+        for _ in range(2):  # said twice is said once
+            for source, resource in words:
+                stage.clock.ns += 1
+                gate = {"source": source, "quantity": Quantity.CONNECT, "end_ns": stage.clock.ns + HOUR_NS}
+                await stage.desk.ask(stage.ask("owner", Level.OWNER_NEED, resource, ClaimKind.GATE, **gate))
+        for at in order:
+            await stage.desk.withdraw(words[at][0], "p", words[at][1], Quantity.CONNECT, "f")
+            flags.append(stage.state.opted_out.tolist())
+            gates.append((stage.state.claims.arbitrate(stage.clock.ns, ROWS).barred >= 0).tolist())
+        return flags, gates, stage.replayed(Ledger()).opted_out.tolist()
+
+    for order in permutations(range(3)):
+        flags, gates, replayed = asyncio.run(play(order))
+        assert flags == gates
+        assert flags[-1] == replayed == [False] * 6
+        assert [row[0] for row in flags] == [True, True, False]

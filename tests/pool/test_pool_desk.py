@@ -170,7 +170,7 @@ def test_a_load_that_pays_back_a_call_counts_against_the_pool() -> None:
     state.base_w[:] = -1_000.0
     state.fleet.column("power_w")[:] = [-3_000.0, -3_000.0]
     state.rebounds_until_ns[0] = NIGHT + tracking.REBOUND_NS
-    counted = tracking.counted_w(state, rows, np.zeros(2), NIGHT)
+    counted = tracking.counted_w(state, rows, np.zeros(2), 1.0, NIGHT)
     assert counted.tolist() == [-2_000.0, 0.0]
     found = tracking.causes(state, rows, np.zeros(2), counted, 2e3, {}, 1.0, holds(state, rows, np.zeros(2)))
     assert found == {"rebound": 2_000.0}

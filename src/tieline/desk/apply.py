@@ -10,11 +10,11 @@ import numpy as np
 from tieline.desk import charging, facts, prices
 from tieline.desk.asks import key_of
 from tieline.desk.ends import end_w, last_end_w
-from tieline.desk.ports import Granted
+from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.redispatch import SOURCE
 from tieline.desk.release import LATEST_NS
-from tieline.desk.state import LAPSED, DeskState, EndedAsk, LiveAsk
+from tieline.desk.state import LAPSED, AskKey, DeskState, EndedAsk, LiveAsk
 from tieline.fleet.claims import ClaimBatch, Floats, Rows
 from tieline.fleet.columns import among
 from tieline.fleet.holding import timers
@@ -42,6 +42,8 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
     state.claims.expire(at_ns)
     if isinstance(fact, facts.AskWithdrawn | facts.AskLapsed):
         _note_ended(state, record_id, fact, at_ns)
+    if isinstance(fact, facts.AuthorityChanged) and fact.what == "kill":
+        state.kill_moved_ns = at_ns
     change = _CHANGES.get(type(fact))
     if change is not None:
         change(state, record_id, fact)
@@ -127,7 +129,7 @@ def _ask_granted(state: DeskState, record_id: str, fact: facts.AskGranted) -> No
     state.ended.pop(key, None)
     state.versions[key] = fact.ask.version
     state.answers[record_id] = Granted(fact.claim, state.revision + 1)
-    _note_opt_out(state, fact.ask.level, fact.ask.kind, fact.ask.resource, True)
+    _note_opt_out(state, key, fact.ask)
 
 
 def _ask_refused(state: DeskState, record_id: str, fact: facts.AskRefused) -> None:
@@ -135,9 +137,9 @@ def _ask_refused(state: DeskState, record_id: str, fact: facts.AskRefused) -> No
 
 
 def _ask_withdrawn(state: DeskState, record_id: str, fact: facts.AskWithdrawn) -> None:
-    live = state.asks.pop((fact.source, fact.program, fact.resource, fact.quantity), None)
-    if live is not None:
-        _note_opt_out(state, live.ask.level, live.ask.kind, fact.resource, False)
+    key = (fact.source, fact.program, fact.resource, fact.quantity)
+    if state.asks.pop(key, None) is not None:
+        _note_opt_out(state, key, None)
 
 
 def _ask_lapsed(state: DeskState, record_id: str, fact: facts.AskLapsed) -> None:
@@ -159,9 +161,20 @@ def _note_ended(state: DeskState, record_id: str, fact: facts.AskWithdrawn | fac
         state.ended.pop(next(iter(state.ended)))
 
 
-def _note_opt_out(state: DeskState, level: Level, kind: ClaimKind, resource: str, out: bool) -> None:
-    if level is Level.OWNER_NEED and kind is ClaimKind.GATE:
-        state.opted_out[state.fleet.leaves(resource)] = out
+def _note_opt_out(state: DeskState, key: AskKey, ask: Ask | None) -> None:
+    """Note who is out now that an ask stands in a place, or none does: whoever an opt-out bars that stands.
+
+    A device may be out by its own word and by that of a group, at the console and at its end-point: each is taken back
+    by itself.
+    """
+    before = state.outs.pop(key, None)
+    if before is not None:
+        state.outs_of[before] -= 1
+        state.opted_out[before] = state.outs_of[before] > 0
+    if ask is not None and ask.level is Level.OWNER_NEED and ask.kind is ClaimKind.GATE:
+        rows = state.outs[key] = state.fleet.leaves(ask.resource)
+        state.outs_of[rows] += 1
+        state.opted_out[rows] = True
 
 
 def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -> None:

@@ -97,15 +97,16 @@ def _could_w(state: DeskState, rows: Rows, hours: float, kept_frac: Floats) -> t
     return np.maximum(np.minimum(up_w, sustained_w), 0.0), np.maximum(down_w, 0.0)
 
 
-DNO_LIMIT, OWN_LIMIT, BY_MODE = "dno_limit", "own_limit", "feeder_mode"
+DNO_LIMIT, OWN_LIMIT, BY_MODE, BY_KILL = "dno_limit", "own_limit", "feeder_mode", "kill_switch"
 """What binds a row: the grid's operator (levels 1 to 3), or its owner, a stronger program or its own timer;
-and what the mode of its feeder bars."""
+what the mode of its feeder bars; and the kill switch, behind which none can be called."""
 
 
 def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hours: float, now_ns: int) -> LostW:
     """Return what took headroom away on the side that is owed (W, by cause), a row counted at its first cause.
 
     A limit takes the difference that it makes; an opt-out, a silent row and one left out after a miss take all of it.
+    While the kill switch is pressed it comes first, and takes all that could be called without it.
     """
     free = unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
     kept_w = _could_w(state, rows, hours, np.zeros(len(rows)))[0 if side >= 0 else 1] - free
@@ -135,7 +136,8 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
         DNO_LIMIT: float((by_rating_w - by_dno_w)[left].sum()),
         OWN_LIMIT: float((by_dno_w - by_all_w + kept_w)[left].sum()),  # what owners keep in their stores is theirs
     }
-    return {**limits, **found}
+    stopped = {BY_KILL: float(by_all_w[left].sum())} if state.is_killed else {}
+    return {**stopped, **limits, **found}
 
 
 def allocate(room: Headroom, owed_w: float) -> Allocation:

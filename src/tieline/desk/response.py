@@ -92,17 +92,21 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
         rows: Those of a pool.
         share_w: What each of them is called for (W); shape as `rows`.
         now_ns: Now.
+
+    Behind the kill switch no command reaches anybody: nobody is judged while it is pressed, nor for so long after it
+    was released as a row's kind takes to give.
     """
     responses, asked = state.responses, np.abs(share_w) > ASKED_W
-    if not asked.any():
+    if state.is_killed or not asked.any():
         responses.called[rows] = False
-        return asked
+        return np.zeros(len(rows), np.bool_)
     fleet, commands = state.fleet, state.commands
     need_w, moved_w = np.abs(share_w), np.sign(share_w) * above_base_w(state, rows)
     since_ns, stage = now_ns - commands.at_ns[rows], commands.stage[rows]
     # Who was held back by the fleet limiter a moment ago was not told yet: what it holds is the command before.
     told = now_ns - state.held_ns[rows] > HELD_NS
     soon_s = seconds_to_reach(state, rows)
+    told &= now_ns - state.kill_moved_ns > np.maximum(MISS_AFTER_NS, soon_s * SECOND_NS)
     still = moved_w < MOVES_FRAC * need_w
     # An engine that warms up is no miss: it is held to what it gives by then. Nor is one that gives what it was called
     # for, whatever its link read back while it began.

@@ -132,6 +132,7 @@ class DeskState:
     responses: Responses
     idle_ns: Instants  # when a load that may run was last seen not to (0: it ran since); measured
     held_ns: Instants  # when the fleet limiter last held back what a row is to be told; measured
+    outs_of: NDArray[np.int32]  # how many opt-outs stand for each row
     derated: dict[str, tuple[float, int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
@@ -145,6 +146,7 @@ class DeskState:
     ended: dict[AskKey, EndedAsk] = field(default_factory=dict)  # the last end of each, until it is asked anew
     answers: dict[str, Granted | Refusal] = field(default_factory=dict)
     versions: dict[AskKey, int] = field(default_factory=dict)
+    outs: dict[AskKey, NDArray[np.int32]] = field(default_factory=dict)  # rows of each opt-out that stands
     events: dict[str, ProgramEvent] = field(default_factory=dict)
     event_bookings: dict[str, list[str]] = field(default_factory=dict)
     event_tracked: dict[str, tuple[float, float]] = field(default_factory=dict)  # asked, delivered (Wh) so far
@@ -167,6 +169,7 @@ class DeskState:
     prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
     price_facts: int = 0
     offer_answers: dict[str, Refusal | None] = field(default_factory=dict)
+    kill_moved_ns: int = 0  # when the kill switch was pressed or released last
     epoch: int = 1
     seq: int = 0
     revision: int = 0
@@ -193,6 +196,7 @@ class DeskState:
             Responses.empty(count),
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
+            np.zeros(count, np.int32),
         )
 
     def may_serve(self, program: str, rows: NDArray[np.int32]) -> NDArray[np.bool_]:

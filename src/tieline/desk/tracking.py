@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.obligation import DISPATCH_STEP_NS
-from tieline.desk.redispatch import DNO_LIMIT, OWN_LIMIT
+from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
@@ -120,11 +120,22 @@ def above_base_w(state: DeskState, rows: Rows, base_w: Floats | None = None) -> 
     return np.where(unfit | np.isnan(fleet.power_w[rows]), 0.0, delta_w)
 
 
-def counted_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats:
+def counted_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
     """Return what each row adds to the pool's delivery now (W): rows that are called, and those that pay back a call.
 
-    A load that was called and let go takes back what it missed; that is the pool's doing and counts against it.
+    A load that was called and let go takes back what it missed; that is the pool's doing and counts against it. Where
+    the pool calls nobody, what its rows still give on the side (1.0 or -1.0) that is owed is no delivery: nobody asks
+    for it. `side` 0.0: nothing is owed.
     """
+    moved_w = _moved_w(state, rows, share_w, now_ns)
+    if (np.abs(share_w) > 1.0).any():
+        return moved_w
+    pays_w: Floats = side * np.minimum(side * moved_w, 0.0)
+    return pays_w
+
+
+def _moved_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats:
+    """Return what each row gives above its base that is called, or was within the hour (W)."""
     counts = (np.abs(share_w) > 1.0) | (state.rebounds_until_ns[rows] > now_ns)
     delta_w: Floats = np.where(counts, above_base_w(state, rows), 0.0)
     return delta_w
@@ -132,7 +143,7 @@ def counted_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Flo
 
 def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> float:
     """Return what rows that are not called take of a pool's delivery now, as they pay back a call (W, 0 or more)."""
-    left_w = np.where(np.abs(share_w) > 1.0, 0.0, side * counted_w(state, rows, share_w, now_ns))
+    left_w = np.where(np.abs(share_w) > 1.0, 0.0, side * _moved_w(state, rows, share_w, now_ns))
     return float(np.maximum(-left_w, 0.0).sum())
 
 
@@ -142,14 +153,15 @@ def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns
     It goes on as it was told until then, and counts for the pool: others need not give that as well.
     """
     waits = (np.abs(share_w) <= 1.0) & (state.release_at_ns[rows] > now_ns)
-    gives_w: Floats = np.where(waits, np.maximum(side * counted_w(state, rows, share_w, now_ns), 0.0), 0.0)
+    gives_w: Floats = np.where(waits, np.maximum(side * _moved_w(state, rows, share_w, now_ns), 0.0), 0.0)
     return gives_w
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Holds:
     """What holds rows to less than they were asked for: who opted out, whom a network operator's limit binds, which
-    shares it, or any stronger limit, is in the way of, and whose command the fleet limiter held back.
+    shares it, or any stronger limit, is in the way of, whose command the fleet limiter held back, and who stands behind
+    the kill switch.
     """
 
     opted_out: NDArray[np.bool_]
@@ -157,6 +169,7 @@ class Holds:
     by_dno: NDArray[np.bool_]
     limited: NDArray[np.bool_]
     paced: NDArray[np.bool_]
+    stopped: NDArray[np.bool_]
 
     @staticmethod
     def of(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Holds:
@@ -168,7 +181,8 @@ class Holds:
         by_dno = bound & ((wish_w > dno_high_w + 1.0) | (wish_w < dno_low_w - 1.0))
         limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
         paced = state.held_ns[rows] > now_ns - MINUTE_NS
-        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited, paced)
+        stopped = np.full(len(rows), state.is_killed)
+        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited, paced, stopped)
 
 
 def causes(
@@ -192,6 +206,7 @@ def causes(
     unfit = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     stage, bound = state.commands.stage[rows], holds.bound
     reasons = (
+        (BY_KILL, holds.stopped),
         ("opt_out", holds.opted_out),
         (DNO_LIMIT, holds.by_dno),
         (OWN_LIMIT, holds.limited),

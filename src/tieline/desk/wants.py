@@ -66,11 +66,13 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     # A charger knows what its car would take; a car that came under the limit has no base.
     takes_w = np.maximum(draw_w, 0.0) + np.nan_to_num(fleet.available_down_w[rows])
     wants_w = np.where(kept_down & (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]), takes_w, wants_w)
-    # One that is told a power wants that, and no more while it is called. What a store gives for an award makes no room
-    # for its neighbours, or the limit would press it to go on: it counts as at rest.
+    # One that is told a power wants that, and no more while it is called.
     told_w = -last.target_w[rows]
     called = alive & np.isfinite(told_w) & ~staged
-    wants_w = np.where(called, np.where(stores, np.maximum(told_w, 0.0), np.minimum(wants_w, told_w)), wants_w)
+    wants_w = np.where(called, np.where(stores, told_w, np.minimum(wants_w, told_w)), wants_w)
+    # What a store gives makes no room for its neighbours, or the limit would press it to go on, called or not: it
+    # counts as at rest.
+    wants_w = np.where(stores, np.maximum(wants_w, 0.0), wants_w)
     at = np.flatnonzero(IS_SWITCHED[fleet.kinds[rows]])
     size_w, since_ns = absorb_w[at], last.since_ns[rows[at]]
     serves = called[at] & (told_w[at] < 0.5 * size_w)

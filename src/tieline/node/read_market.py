@@ -18,7 +18,7 @@ from tieline.desk.desk_views import (
     StatementView,
 )
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from_record
-from tieline.desk.obligation import ENERGY, owed
+from tieline.desk.obligation import ENERGY, awarded_w, owed
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import counted_w
 from tieline.desk.views import Commitment, Overview
@@ -88,15 +88,16 @@ def spread_of(intervals: list[IntervalTracked]) -> tuple[float, float]:
 def delivery(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[float | None, float | None, float | None]:
     """Return what a pool owes now, what it delivers (W) and the price ($/MWh); None: nothing, unknown.
 
-    Delivered is what the record of the interval counts: called devices, less what those take back that were let go.
-    Where nobody of the called is seen, delivery is unknown and not 0.
+    Delivered is what the record of the interval counts: called devices, less what those take back that were let go,
+    and that alone where nobody is called. Where nobody of the called is seen, delivery is unknown and not 0.
     """
     debt = owed(state, pool.pool, now_ns)
     called = np.abs(pool.share_w) > 1.0
     fit = (state.fleet.quality[pool.rows] & int(UNFIT_FOR_DISPATCH)) == 0
     gave_w = None
     if (fit[called] if called.any() else fit).any():
-        gave_w = float(counted_w(state, pool.rows, pool.share_w, now_ns).sum()) if called.any() else 0.0
+        side = 0.0 if debt is None else float(np.sign(debt.power_w or awarded_w(state, pool.pool, now_ns) or 0.0))
+        gave_w = float(counted_w(state, pool.rows, pool.share_w, side, now_ns).sum())
     return (None if debt is None else debt.power_w, gave_w, None if debt is None else debt.price_per_mwh)
 
 

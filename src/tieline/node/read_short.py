@@ -22,7 +22,8 @@ SLOW_BEATS = 3.0
 """A desk beats at least once a minute of its own clock; with fewer than so many in five it can't follow that clock."""
 WORDS = {
     "opt_out": "opt-outs", "offline": "late or lost telemetry", "dno_limit": "a grid operator's limit",
-    "own_limit": "owners' or programs' limits", "feeder_mode": "a feeder's mode", "unavailable": "nothing more to call",
+    "own_limit": "owners' or programs' limits", "feeder_mode": "a feeder's mode", "kill_switch": "the kill switch",
+    "unavailable": "nothing more to call",
     "rebound": "rebound of what was let go", "paced": "the fleet limiter",
 }  # fmt: skip
 NOT_RESPONDING = "devices not responding"

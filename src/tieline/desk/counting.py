@@ -1,0 +1,175 @@
+"""What each pool delivers, interval by interval: counted at each beat, closed with the causes of what lacks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk import redispatch, tracking
+from tieline.desk.desk import Desk
+from tieline.desk.entry import Entry
+from tieline.desk.facts import IntervalTracked
+from tieline.desk.obligation import DISPATCH_STEP_NS, awarded_w, called_last_ns, owed
+from tieline.desk.packed import Packed
+from tieline.desk.response import judge
+from tieline.desk.state import DeskState
+from tieline.desk.upward import least_said_w
+from tieline.ids import derive
+from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
+
+if TYPE_CHECKING:
+    from tieline.desk.cycle import PoolDesk
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+MISS_FOR_NS = 15 * MINUTE_NS
+LONGEST_S = 900.0
+"""A stretch between two beats counts for so long at most: a desk that stood still for longer knows nothing of it."""
+TRIM_GAIN, TRIM_MOST = 0.5, 0.3
+"""What a pool gave too little or too much in one interval is made good by so much in the next, and by so much of what
+is owed at most, beside what is known to be paid back."""
+OURS_FRAC = 0.02
+"""An instruction as near to what was declared follows from that: it is rounded to the ISO's steps."""
+LOST_H = 1 / 12
+"""Headroom that a store lost is what it could have given for so long: a dispatch interval."""
+
+
+async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None:
+    """Count the stretch since the last beat, each part into its own interval, closing what is over.
+
+    A beat on a clock that runs comes a moment after the mark that it was due at: were all of its minute put to the
+    new interval, the first minute after an award would be asked what the last of the award was.
+    """
+    state = desk.state
+    since_ns = now_ns - round(min(seconds, LONGEST_S) * SECOND_NS)
+    paced = state.held_ns[pool.rows] >= since_ns  # whom the fleet limiter held back at the last beat
+    for begins_ns, ends_ns in tracking.parts(since_ns, now_ns):
+        start_ns = floor_ns(ends_ns - 1, DISPATCH_STEP_NS)
+        if pool.tally is None or pool.tally.start_ns != start_ns:
+            if pool.tally is not None and pool.tally.seconds > 0:
+                await _close(desk, pool, pool.tally, now_ns)
+            pool.tally = tracking.Tally.begin(pool.rows, start_ns, start_ns + DISPATCH_STEP_NS)
+        if ends_ns == begins_ns:
+            continue
+        debt = pool.obligation
+        if debt is None or debt.end_ns <= begins_ns:  # the last beat knew nothing of this part
+            debt = owed(state, pool.pool, begins_ns)
+        asked_w = 0.0 if debt is None else debt.power_w
+        sold_w = awarded_w(state, pool.pool, start_ns)
+        sold_w = asked_w if sold_w is None else sold_w
+        if debt is not None:
+            pool.tally.is_owed, pool.tally.because = True, debt.because
+        row_w = tracking.counted_w(state, pool.rows, pool.share_w, float(np.sign(asked_w or sold_w)), now_ns)
+        pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
+        if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
+            pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
+        _count_lack(state, pool, pool.tally, asked_w, row_w, paced, (ends_ns - begins_ns) / SECOND_NS)
+
+
+def _count_lack(
+    state: DeskState,
+    pool: PoolDesk,
+    tally: tracking.Tally,
+    asked_w: float,
+    row_w: Floats,
+    paced: Mask,
+    seconds: float,
+) -> None:
+    """Put what lacked in a stretch to its causes of then."""
+    side = float(np.sign(asked_w))
+    lacking_w = side * (asked_w - float(row_w.sum()))
+    if lacking_w <= 1.0 or pool.holds is None:
+        return
+    rows = pool.rows
+    # The last beat noted what holds rows before it told them anything: whom the limiter held back came after.
+    holds = replace(pool.holds, paced=paced)
+    why = tracking.causes(state, rows, pool.share_w, row_w, lacking_w, pool.lost_now, side, holds)
+    tally.add_lack(why, seconds)
+
+
+def note_holds(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
+    """Note what holds a pool's rows from now on, where it owes anything."""
+    pool.holds, pool.lost_now = None, {}
+    if pool.obligation is not None:
+        side = float(np.sign(pool.obligation.power_w))
+        pool.holds = tracking.Holds.of(state, pool.rows, pool.share_w, now_ns)
+        pool.lost_now = _lost_w(state, pool, side, now_ns)
+
+
+def _lost_w(state: DeskState, pool: PoolDesk, side: float, now_ns: int) -> redispatch.LostW:
+    """Return what took headroom away from a pool (W, by cause), beside what the kill switch keeps of its shares."""
+    lost_w = redispatch.lost_headroom(state, pool.rows, pool.eligible, side, LOST_H, now_ns)
+    if redispatch.BY_KILL in lost_w:
+        shared_w = float(np.abs(pool.share_w).sum())
+        lost_w[redispatch.BY_KILL] = max(lost_w[redispatch.BY_KILL] - shared_w, 0.0)
+    return lost_w
+
+
+async def _close(desk: Desk, pool: PoolDesk, tally: tracking.Tally, now_ns: int) -> None:
+    if not tally.is_owed:
+        return
+    asked_w, _, _, row_w = tally.means()
+    delivered_w = float(row_w.sum())
+    why, withheld = _why(desk.state, pool, tally, delivered_w, now_ns)
+    if pool.obligation is not None:
+        error_w = tally.taught_ws / max(tally.seconds, 1e-9)
+        most_w = TRIM_MOST * abs(pool.obligation.power_w)
+        pool.trim_w = float(np.clip(pool.trim_w + TRIM_GAIN * error_w, -most_w, most_w))
+    gave = np.abs(row_w) > 1.0
+    fact = IntervalTracked(
+        pool.pool, tally.start_ns, tally.end_ns, asked_w, delivered_w, why, Packed.of(pool.rows[gave]),
+        Packed.of(row_w[gave]), tally.samples, withheld,
+    )  # fmt: skip
+    causes = tuple(
+        dict.fromkeys(c for c in (tally.because, *pool.causes[-40:], *_command_causes(desk.state, now_ns)) if c)
+    )
+    await desk.commit([Entry(derive("interval", pool.pool, tally.start_ns), fact, pool.pool, causes)])
+
+
+def _why(
+    state: DeskState, pool: PoolDesk, tally: tracking.Tally, delivered_w: float, now_ns: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the causes of what lacks of the asked, and of what was asked below the award (W each)."""
+    asked_w, awarded_w, share_w, row_w = tally.means()
+    side = float(np.sign(asked_w or awarded_w))
+    lacking_w, below_w = side * (asked_w - delivered_w), side * (awarded_w - asked_w)
+    # As the interval's last beat noted it: of one that its authority renews as it ends nothing is to be found then.
+    then_ns = min(now_ns, tally.end_ns - 1)
+    lost_w = pool.lost_now or _lost_w(state, pool, side, then_ns)
+    # What is paid back was taken off what was declared; of a lack it is counted by rows.
+    whole_w = {**lost_w, tracking.REBOUND: abs(pool.back_w)}
+    before, pool.lost = pool.lost, (*pool.lost[-1:], whole_w)
+    if max(lacking_w, below_w) <= 1.0:
+        return {}, {}
+    # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
+    # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
+    told_w = {cause: max((lost.get(cause, 0.0) for lost in before), default=0.0) for cause in whole_w}
+    # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
+    called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
+    is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
+    otherwise = tracking.UNAVAILABLE if is_ours else tracking.BY_ISO
+    withheld = tracking.fill(below_w, told_w, otherwise) if below_w > 1.0 else {}
+    left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
+    why = {}
+    if lacking_w > 1.0:
+        holds = pool.holds or tracking.Holds.of(state, pool.rows, share_w, then_ns)
+        why = tally.lack_by_cause(lacking_w) or tracking.causes(
+            state, pool.rows, share_w, row_w, lacking_w, left_w, side, holds
+        )
+    return why, withheld
+
+
+def _command_causes(state: DeskState, now_ns: int) -> list[str]:
+    """Return the batches of commands that are in force on any row, newest last."""
+    columns = state.commands
+    live = np.unique(columns.batch[columns.valid_until_ns > now_ns])
+    return [state.command_batches[int(b)] for b in live[-40:] if b >= 0]
+
+
+def note_misses(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
+    """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates."""
+    missed = judge(state, pool.rows, pool.share_w, now_ns)
+    state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS

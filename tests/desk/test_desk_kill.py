@@ -1,0 +1,107 @@
+"""Behind the kill switch nobody is blamed, and what is lost is put to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from test_desk_declares import HOUR, Pool
+from test_desk_last_hop import kill
+
+from tieline.desk.facts import IntervalTracked, from_record
+from tieline.desk.ports import Instruction
+from tieline.desk.response import unresponsive
+from tieline.market.settlement import shortfall_causes
+from tieline.node.read_market import delivery
+from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.level import Level
+from tieline.times import HOUR_NS, MINUTE_NS
+
+
+class Pressed(Pool):
+    """The pool of ten batteries, that owes 40 kW and gives none of it: the switch was pressed before the hour."""
+
+    async def press(self, out: int = 0) -> None:
+        for row in range(out):
+            gate = {"quantity": Quantity.CONNECT, "end_ns": HOUR + HOUR_NS}
+            await self.desk.ask(self.ask("owner", Level.OWNER_NEED, f"r{row}", ClaimKind.GATE, **gate))
+        await kill(self, True, "ada")
+
+    def instruct(self, power_w: float) -> None:
+        call = Instruction("i", "b", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, power_w, 50.0, 1)
+        self.state.instructions["pool-1", "ENERGY"] = {HOUR: call}
+
+    async def minutes(self, count: int, power_w: float = 0.0) -> None:
+        """Beat so often, while each device gives so much whatever it is called for."""
+        for _ in range(count):
+            self.heard()
+            self.state.fleet.power_w[:], self.state.base_w[:] = power_w, 0.0
+            self.state.fleet.available_up_w[:] = 5_000.0 - power_w
+            await self.cycle.beat(self.clock.ns)
+            self.clock.ns += MINUTE_NS
+
+    def intervals(self) -> list[IntervalTracked]:
+        return [fact for r in self.journal.records if isinstance(fact := from_record(r), IntervalTracked)]
+
+
+@pytest.mark.parametrize(("out", "by_kill_w", "by_owners_w"), [(0, 40_000.0, 0.0), (3, 35_000.0, 5_000.0)])
+@pytest.mark.parametrize("is_instructed", [True, False])
+def test_what_is_lost_while_the_switch_is_pressed_is_put_to_it_as_far_as_the_pool_had_it_without(
+    out: int, by_kill_w: float, by_owners_w: float, is_instructed: bool
+) -> None:
+    """Withheld where the ISO called nothing as nothing was declared, a lack where the award itself was owed."""
+
+    async def play() -> tuple[dict[str, float], dict[str, float]]:
+        stage = Pressed()
+        await stage.press(out)
+        if is_instructed:
+            stage.instruct(0.0)
+        await stage.minutes(12)
+        last = stage.intervals()[-1]
+        return last.withheld, last.causes
+
+    withheld, causes = asyncio.run(play())
+    expected = {cause: w for cause, w in (("kill_switch", by_kill_w), ("opt_out", by_owners_w)) if w}
+    assert (withheld, causes)[0 if is_instructed else 1] == pytest.approx(expected)
+    assert (withheld, causes)[1 if is_instructed else 0] == {}
+    assert not shortfall_causes()["kill_switch"].excused
+
+
+def test_nobody_is_judged_while_the_switch_is_pressed_nor_before_a_kind_had_its_time_after_the_release() -> None:
+    """Batteries that were told before the press stand still for half an hour, and for three minutes more."""
+
+    async def play() -> tuple[list[bool], bool, int]:
+        stage = Pressed()
+        await stage.minutes(2)
+        await stage.press()
+        await stage.minutes(30)
+        missed = [bool((stage.state.missed_until_ns > 0).any())]
+        await kill(stage, False, "ada", "bo")
+        await stage.minutes(4)
+        missed.append(bool((stage.state.missed_until_ns > 0).any()))
+        is_struck = bool((stage.state.responses.strikes > 0).any())
+        await stage.minutes(2)
+        left_out = int((stage.state.missed_until_ns > stage.clock.ns).sum())
+        return missed, is_struck or bool(unresponsive(stage.state.responses, stage.clock.ns).any()), left_out
+
+    missed, is_blamed, left_out = asyncio.run(play())
+    assert missed == [False, False]
+    assert not is_blamed
+    assert left_out == 8, "who still stands still then has missed"
+
+
+@pytest.mark.parametrize(("power_w", "delivered_w"), [(3_000.0, 0.0), (-500.0, -4_000.0)])
+def test_screen_and_record_have_one_figure_where_the_pool_calls_nobody(power_w: float, delivered_w: float) -> None:
+    """Eight that were called go on giving 3 kW each as no command reaches them, or take back 500 W."""
+
+    async def play() -> tuple[float | None, float]:
+        stage = Pressed()
+        await stage.minutes(2, 4_000.0)
+        await stage.press()
+        stage.instruct(0.0)
+        await stage.minutes(10, power_w)
+        return delivery(stage.state, stage.pool, stage.clock.ns - 1)[1], stage.intervals()[-1].delivered_w
+
+    shown_w, recorded_w = asyncio.run(play())
+    assert shown_w == pytest.approx(delivered_w)
+    assert recorded_w == pytest.approx(delivered_w)
