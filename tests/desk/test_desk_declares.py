@@ -163,6 +163,8 @@ def test_what_the_iso_does_not_call_as_we_declared_no_more_is_ours_and_not_its_i
 
     assert asyncio.run(causes(10_000.0)) == pytest.approx({"unavailable": 30_000.0})
     assert asyncio.run(causes(50_000.0)) == pytest.approx({"iso_instruction": 30_000.0})
+    in_part = asyncio.run(causes(25_000.0))
+    assert in_part == pytest.approx({"unavailable": 15_000.0, "iso_instruction": 15_000.0})
 
 
 def test_a_lease_of_minutes_that_is_renewed_again_and_again_is_one_derating_a_while() -> None:

@@ -149,9 +149,12 @@ def _why(
     told_w = {cause: max((lost.get(cause, 0.0) for lost in before), default=0.0) for cause in whole_w}
     # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
     called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
-    is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
-    otherwise = tracking.UNAVAILABLE if is_ours else tracking.BY_ISO
-    withheld = tracking.fill(below_w, told_w, otherwise) if below_w > 1.0 else {}
+    said_w = least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
+    is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * said_w
+    ours_w = below_w if is_ours else min(below_w, max(abs(awarded_w) - said_w, 0.0))
+    withheld = tracking.fill(ours_w, told_w, tracking.UNAVAILABLE) if ours_w > 1.0 else {}
+    if below_w - ours_w > 1.0:  # below what was declared it is the ISO's own, whoever was out meanwhile
+        withheld[tracking.BY_ISO] = below_w - ours_w
     left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
     why = {}
     if lacking_w > 1.0:
