@@ -9,7 +9,7 @@ export class Problem extends Error {
   /** Return the problem in one line, with field, value and limit. */
   says(): string {
     const { detail, field, value, limit, holder } = this.body;
-    return [detail, field && `${field}${value ? ` = ${value}` : ''}`, limit && `limit ${limit}`, holder && `held by ${holder}`]
+    return [detail, field && !(detail ?? '').startsWith(`${field}:`) && `${field}${value ? ` = ${value}` : ''}`, limit && `limit ${limit}`, holder && `held by ${holder}`]
       .filter(Boolean).join('; ');
   }
 }

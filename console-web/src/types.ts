@@ -117,7 +117,7 @@ export interface Settlement {
     currency: string; lines: { id: string; start_ns: number; end_ns: number; kind: string; energy_wh: number; amount: string; cause: string }[];
     by_cause: Record<string, string>; body: { days?: string[]; excluded?: [string, string][]; factor?: number; source?: string; operator?: string; shares?: Record<string, string> };
   }[];
-  intervals: { start_ns: number; end_ns: number; asked_w: number; delivered_w: number; causes: Record<string, number>; record: string }[];
+  intervals: { start_ns: number; end_ns: number; awarded_w: Num; asked_w: number; delivered_w: number; causes: Record<string, number>; withheld: Record<string, number>; record: string }[];
 }
 export interface Audit {
   last_seq: number; chain_hash: string; checked: boolean; bad_seq: Num; kinds: string[]; next_before: number;

@@ -173,6 +173,29 @@ def test_bad_input_is_a_problem_that_names_the_field(running: Running, path, bod
     assert answer.json().get("field", "") == field
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"power_w": None}, "power_w: give a number, not null"),
+        ({"power_w": "abc"}, "power_w: give a number, not text"),
+        ({"start_ns": 1.5}, "start_ns: give a whole number, not a number"),
+        ({"group": 5}, "group: give text, not a whole number"),
+        ({"program": None}, "program: give text, not null"),
+        ({"power": 1}, "power: is unknown here"),
+        ({"power_w": ...}, "power_w: is missing"),
+    ],
+)
+def test_a_field_of_a_wrong_kind_is_told_in_its_own_words_and_not_the_decoder_s(
+    running: Running, changes: dict, says: str
+) -> None:
+    wish = {"program": "p", "group": "feeder-01", "start_ns": 1, "end_ns": 2, "power_w": 1.0} | changes
+    with running.client("ann") as client:
+        sent = {key: value for key, value in wish.items() if value is not ...}
+        answer = client.post("/api/v1/events/preview", json=sent)
+    assert (answer.status_code, answer.json()["detail"]) == (422, says)
+    assert answer.json()["field"] == next(iter(changes))
+
+
 @pytest.mark.parametrize("query", ["at=-1", "count=0", "count=x", "count=99999999999999999999"])
 def test_a_number_outside_its_limits_is_refused_with_the_limits(running: Running, query: str) -> None:
     with running.client("ann") as client:

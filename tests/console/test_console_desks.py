@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 
 import msgspec
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from console_stage import Running, left_over
 
-from tieline.desk.facts import StatementMade, to_record
+from tieline.desk.facts import StatementMade, from_record, to_record
 from tieline.desk.ports import LinkHealth, Session
 from tieline.desk.reach import PRODUCTS
 from tieline.desk.redispatch import headroom
@@ -254,6 +255,48 @@ def test_the_device_tree_leads_down_to_every_device_once(running: Running) -> No
             else:
                 seen += part.devices
     assert seen == len(fleet.leaves(top))
+
+
+def test_a_feeder_s_list_begins_with_what_is_wrong_and_the_grid_keeps_its_order(running: Running) -> None:
+    """An alarm's way leads to the list: the feeder's last battery, which is out, stands before any that is normal."""
+    fleet = running.stage.node.state.fleet
+    rows = sorted(fleet.leaves("feeder-01").tolist())
+    last = [name for row in rows if (name := fleet.id_of(row)).startswith("battery")][-1]
+    path = "/api/v1/groups/feeder-01/members?count=1000"
+    with running.client("ann") as ann:
+        try:
+            ann.post(f"/api/v1/resources/{last}/opt-out").raise_for_status()
+            deadline = time.monotonic() + 30
+            while True:  # a view is made anew at most every so often
+                listed, as_grid = ann.get(path).json(), ann.get(path + "&order=grid").json()
+                if next(one for one in listed if one["resource"] == last)["state"] == 5:
+                    break
+                assert time.monotonic() < deadline
+            wrong = ann.get(path + "&order=id")
+        finally:
+            ann.post(f"/api/v1/resources/{last}/opt-in").raise_for_status()
+    gravity = [(3, 2, 4, 6, 5, 1, 0).index(member["state"]) for member in listed]
+    assert gravity == sorted(gravity)
+    assert gravity[-1] == 6, "there are normal ones behind it"
+    assert [member["resource"] for member in as_grid] == [fleet.id_of(row) for row in rows]
+    assert {member["resource"] for member in listed} == {member["resource"] for member in as_grid}
+    assert (wrong.status_code, wrong.json()["limit"]) == (422, "one of worst, grid")
+
+
+def test_an_interval_tells_what_was_awarded_instructed_delivered_and_withheld_and_why(running: Running) -> None:
+    """What was instructed below the award is withheld with its causes; award by award from what the market gave."""
+    state, facts = running.stage.node.state, running.stage.node.journal.of_kind("IntervalTracked")
+    held_back = {fact.start_ns: fact.withheld for record in facts if (fact := from_record(record)) and fact.withheld}
+    assert held_back, "the stage has an interval that was instructed below its award"
+    with running.client("ann") as ann:
+        shown = {one["start_ns"]: one for one in ann.get("/api/v1/settlement").json()["intervals"]}
+    for start_ns, withheld in held_back.items():
+        assert shown[start_ns]["withheld"] == pytest.approx(withheld)
+    for start_ns, one in shown.items():
+        owed_w = sum(a.power_w for a in state.awards.values() if a.start_ns <= start_ns < a.end_ns)
+        assert one["awarded_w"] == pytest.approx(owed_w)
+        if one["asked_w"] <= owed_w - 1.0:
+            assert one["asked_w"] + sum(one["withheld"].values()) == pytest.approx(owed_w, abs=1.0)
 
 
 def test_views_are_encoded_as_they_are_described(running: Running) -> None:

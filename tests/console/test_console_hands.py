@@ -44,6 +44,22 @@ def test_a_limit_may_be_of_the_lower_end_alone_and_the_focus_goes_back_to_what_o
     page.context.close()
 
 
+def test_a_power_that_is_no_number_is_told_by_the_name_that_stands_beside_its_field(running: Running, browser) -> None:
+    page = _page(browser, running, running.cookies["ann"])
+    page.goto(f"{running.url}/events")
+    page.get_by_label("Program").fill("Words")
+    page.get_by_label("Power, kW").fill("abc")
+    page.get_by_role("button", name="Preview").click()
+    said = page.get_by_role("alert").inner_text(timeout=60_000)
+    assert said == 'Power, kW into the grid: "abc" is no number; give one such as 500'
+    page.get_by_label("Power, kW").fill("12")
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("button", name="Submit for approval").wait_for(timeout=60_000)
+    assert page.get_by_text("is no number").count() == 0
+    assert page.errors == []
+    page.context.close()
+
+
 def test_the_focus_stays_near_where_a_preview_was_submitted(running: Running, browser) -> None:
     page = _page(browser, running, running.cookies["ann"])
     page.goto(f"{running.url}/events")

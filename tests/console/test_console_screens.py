@@ -145,6 +145,29 @@ def test_a_day_that_cant_be_settled_yet_stands_with_what_it_lacks(seen: _Seen, r
 
 
 @needs_chromium
+def test_the_settlement_screen_shows_an_award_beside_what_was_withheld_of_it_and_why(
+    seen: _Seen, running: Running
+) -> None:
+    with running.client("ann") as client:
+        told = client.get("/api/v1/settlement").json()["intervals"]
+    held_back = next(one for one in told if max(one["withheld"].values(), default=0.0) > 1_000.0)
+    seen.show("/settlement", "Asked against delivered")
+    table = seen.page.locator("[aria-label=Intervals] table")
+    heads = table.locator("th").all_inner_texts()
+    assert heads == ["Interval", "Awarded", "Instructed", "Delivered", "Withheld, by cause", "Lacking, by cause"]
+    row = table.locator("tr", has=seen.page.locator(f"a[href='/trace/{held_back['record'].replace(':', '%3A')}']"))
+    cells = dict(zip(heads, row.locator("td").all_inner_texts(), strict=True))
+    for cause, watts in held_back["withheld"].items():
+        if watts > 1_000.0:
+            assert f"{cause.replace('_', ' ')} {_kw(watts)}" in cells["Withheld, by cause"]
+    assert [cells["Awarded"], cells["Instructed"]] == [_kw(held_back["awarded_w"]), _kw(held_back["asked_w"])]
+
+
+def _kw(watts: float) -> str:
+    return f"{watts / 1e3:.0f} kW" if watts >= 1e5 else f"{watts / 1e3:.1f} kW"
+
+
+@needs_chromium
 @pytest.mark.parametrize("shown", ["acts", "all"])
 def test_renewals_are_one_line_of_the_audit_until_they_are_opened(seen: _Seen, shown: str) -> None:
     seen.show("/audit", SCREENS["/audit"])

@@ -39,6 +39,7 @@ def test_every_python_block_runs(page: Path, code: str, tmp_path: Path, monkeypa
 def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> None:
     """Lines that begin with `$ ` are run in one folder; each must exit 0. `make` lines must name a target.
 
+    Lines under one are what it prints, each whole and in this order, others may stand between; `...` is anything.
     A block that names a file behind its language is written there in its turn, as a reader does who copies the page.
     """
     targets = MAKE_TARGETS.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
@@ -51,17 +52,60 @@ def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path)
 
 
 def run_lines(page: Path, block: str, tmp_path: Path, targets: list[str], env: dict[str, str]) -> None:
-    for line in block.splitlines():
-        if not line.startswith("$ "):
-            continue
-        words = shlex.split(line[2:], comments=True)
+    for line, shown in asked_and_shown(block):
+        words = shlex.split(line, comments=True)
         if words[0] == "make":
             assert words[1] in targets, f"{page.name}: `make {words[1]}` is no target"
             continue
         if words[0] == "tieline":
             words = [sys.executable, "-m", "tieline", *words[1:]]
-        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False)
-        assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
+        done = subprocess.run(
+            words, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}"
+        missing = not_printed(shown, done.stdout)
+        assert missing is None, f"{page.name}: {line}\ndoes not print {missing!r}, but\n{done.stdout}"
+
+
+def asked_and_shown(block: str) -> list[tuple[str, list[str]]]:
+    """Return each command of a block with the lines that the page shows under it."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        elif line.strip():
+            assert found, f"{line!r} stands under no command"
+            found[-1][1].append(line)
+    return found
+
+
+def not_printed(shown: list[str], printed: str) -> str | None:
+    """Return the first line shown that is not printed after those before it; `...` in it stands for anything."""
+    lines = iter(printed.splitlines())
+    for line in shown:
+        form = re.compile(".*".join(re.escape(part) for part in line.rstrip().split("...")))
+        if not any(form.fullmatch(printed_line.rstrip()) for printed_line in lines):
+            return line
+    return None
+
+
+@pytest.mark.parametrize(
+    ("shown", "missing"),
+    [
+        ([], None),
+        (["  limit: 0 W", "b"], None),
+        (["a ... z"], None),
+        (["limit: 0 W"], "limit: 0 W"),
+        (["b", "  limit: 0 W"], "  limit: 0 W"),
+        (["a", "a"], "a"),
+        (["a ... y"], "a ... y"),
+    ],
+)
+def test_a_line_that_a_page_shows_counts_only_where_it_is_printed_whole_and_in_its_turn(
+    shown: list[str], missing: str | None
+) -> None:
+    assert not_printed(shown, "a\n  limit: 0 W\nb\na to z\n") == missing
 
 
 @pytest.mark.parametrize(("page", "code"), blocks("toml"))

@@ -79,6 +79,12 @@ def test_an_instant_that_is_none_is_refused_with_its_value_and_what_would_do(day
         day.why("battery-000001", at=at)
 
 
+@pytest.mark.parametrize("duration", [90, 1.5, None, True, b"90m"])
+def test_a_length_that_is_no_text_is_refused_with_its_value_and_what_would_do(day, duration: object) -> None:
+    with pytest.raises(ConfigError, match=r"duration = .*: give text such as '90m' or '1d'"):
+        day.run(duration)
+
+
 def test_equal_runs_have_equal_reports_here_and_as_json(day) -> None:
     """NaN is equal to nothing: where JSON has null, Python has None."""
     import json

@@ -25,7 +25,7 @@ from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.network import Network
 from tieline.simulate.territory import GENERATION
 from tieline.store.journal import SqliteJournal
-from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso, parse_iso
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,19 @@ def test_award_payment_truth_and_telemetry_lead_to_each_other(played: tuple) -> 
     )
     seen = gap["telemetered_kwh"] + gap["own_base_error_kwh"] + gap["uncounted_kwh"]
     assert seen == pytest.approx(gap["true_kwh"], abs=0.05)
+    awarded = {at for one in played[0]["awards"] for at in called_steps(one)}
+    by_interval = [row["delivered_mw"] for row in played[0]["dispatch"] if row["start"] in awarded]
+    assert played[0]["settlement"]["telemetered_kwh"] == gap["telemetered_kwh"]
+    assert gap["telemetered_kwh"] == pytest.approx(sum(by_interval) * 1e3 / 12, abs=0.05)
     lacks = sum(gap["telemetry_withheld_kwh"].values()) + sum(gap["telemetry_short_kwh"].values())
     assert gap["telemetered_kwh"] + lacks - gap["telemetry_over_kwh"] == pytest.approx(gap["awarded_kwh"], abs=0.05)
     assert sum(gap["own_base_error_by_kind_kwh"].values()) == pytest.approx(gap["own_base_error_kwh"], abs=0.1)
     assert played[0]["settlement"]["performance"] == pytest.approx(gap["paid_kwh"] / gap["awarded_kwh"], abs=1e-3)
+
+
+def called_steps(award: dict) -> list[str]:
+    start_ns, end_ns = parse_iso(award["start"]), parse_iso(award["end"])
+    return [iso(at_ns) for at_ns in range(start_ns, end_ns, 5 * MINUTE_NS)]
 
 
 @pytest.mark.parametrize("minutes", [60, 90, 240])

@@ -181,7 +181,7 @@ export function Fleet({ height = 380 }: { height?: number }) {
     return null;
   };
   const open = async (group: string, at: number) => {
-    const [member] = await get<Member[]>(`/groups/${group}/members?at=${at}&count=1`);
+    const [member] = await get<Member[]>(`/groups/${group}/members?at=${at}&count=1&order=grid`);
     if (member) go(`/resource/${member.resource}`);
   };
   const say = (block: Block, at: number): string => {

@@ -92,6 +92,8 @@ function Extend({ event, onProblem }: { event: ProgramEvent; onProblem: (said: s
   );
 }
 
+const FIGURES = [['kw', 'Power, kW into the grid'], ['inMin', 'Starts in, minutes'], ['forMin', 'Lasts, minutes']] as const;
+
 function Compose() {
   const [form, setForm] = useState({ program: 'Peak relief', group: 'pool-1', kw: '500', inMin: '15', forMin: '60', why: '' });
   const [preview, setPreview] = useState<Preview | null>(null);
@@ -102,7 +104,12 @@ function Compose() {
     const start = now + Number(form.inMin) * 60e9;
     return { program: form.program, group: form.group, start_ns: Math.round(start), end_ns: Math.round(start + Number(form.forMin) * 60e9), power_w: Number(form.kw) * 1e3, why: form.why };
   };
-  const look = (e: Event) => { e.preventDefault(); post<Preview>('/events/preview', wish()).then((got) => { setPreview(got); setProblem(''); }, (e) => { setPreview(null); setProblem(says(e)); }); };
+  const look = (e: Event) => {
+    e.preventDefault();
+    const wrong = FIGURES.filter(([key]) => !form[key].trim() || !Number.isFinite(Number(form[key])));
+    if (wrong.length) { setPreview(null); setProblem(wrong.map(([key, label]) => `${label}: "${form[key]}" is no number; give one such as ${key === 'kw' ? '500' : '15'}`).join('. ')); return; }
+    post<Preview>('/events/preview', wish()).then((got) => { setPreview(got); setProblem(''); }, (e) => { setPreview(null); setProblem(says(e)); });
+  };
   const compose = () => post<ProgramEvent>('/events', wish()).then((event) => post(`/events/${encodeURIComponent(event.id)}/submit`)).then(() => { setPreview(null); toast.value = 'Submitted. A second person must approve it.'; }, (e) => setProblem(says(e)));
   return (
     <section class="panel">

@@ -172,7 +172,7 @@ function Members({ name, count }: { name: string; count: number }) {
   void get;
   return (
     <section class="panel">
-      <h2>Devices <small>{at + 1} to {Math.min(at + 50, count)} of {count}</small>
+      <h2>Devices <small>abnormal first, {at + 1} to {Math.min(at + 50, count)} of {count}</small>
         <button class="plain" disabled={at === 0} onClick={() => setAt(Math.max(at - 50, 0))}>Before</button><button class="plain" disabled={at + 50 >= count} onClick={() => setAt(at + 50)}>Next</button></h2>
       <div class="scroll tall" tabIndex={0} role="region" aria-label="Devices">
         <table><thead><tr><th>Device</th><th>Kind</th><th>State</th><th class="n">Power</th><th>Age</th></tr></thead>

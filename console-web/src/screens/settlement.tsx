@@ -9,6 +9,7 @@ export function SettlementScreen() {
   const { view, problem } = useView<View>('/settlement', 30);
   if (problem) return <p class="problem pad">{problem}</p>;
   if (!view) return <p class="empty">Adding up …</p>;
+  const twice = (of: (i: View['intervals'][number]) => number | null) => view.intervals.flatMap((i) => { const w = of(i); return w === null ? [null, null] : [w / 1e3, w / 1e3]; });
   return (
     <div class="screen">
       <h1 class="hidden">Settlement</h1>
@@ -36,17 +37,22 @@ export function SettlementScreen() {
         </section>
       ))}
       <section class="panel">
-        <h2>Asked against delivered <small>each dispatch interval of the last day</small></h2>
+        <h2>Asked against delivered <small>each dispatch interval of the last day, beside its award</small></h2>
         {!view.intervals.length && <p class="quiet pad">No interval was dispatched in the last day.</p>}
-        {view.intervals.length > 1 && <Chart at={view.intervals.flatMap((i) => [i.start_ns / 1e9, i.end_ns / 1e9 - 1])} unit="kW" height={200} label="Asked against delivered by interval"
-          lines={[{ label: 'asked', values: view.intervals.flatMap((i) => [i.asked_w / 1e3, i.asked_w / 1e3]), colour: '--entered', dash: [6, 3] }, { label: 'delivered', values: view.intervals.flatMap((i) => [i.delivered_w / 1e3, i.delivered_w / 1e3]), colour: '--ink' }]} />}
+        {view.intervals.length > 1 && <Chart at={view.intervals.flatMap((i) => [i.start_ns / 1e9, i.end_ns / 1e9 - 1])} unit="kW" height={200} label="Awarded, instructed and delivered by interval"
+          lines={[{ label: 'awarded', values: twice((i) => i.awarded_w), colour: '--quiet', dash: [2, 3] }, { label: 'instructed', values: twice((i) => i.asked_w), colour: '--entered', dash: [6, 3] }, { label: 'delivered', values: twice((i) => i.delivered_w), colour: '--ink' }]} />}
         {view.intervals.length > 0 && <div class="scroll tall" tabIndex={0} role="region" aria-label="Intervals">
-          <table><thead><tr><th>Interval</th><th class="n">Asked</th><th class="n">Delivered</th><th>What was lacking, by cause</th></tr></thead>
-            <tbody>{[...view.intervals].reverse().map((i) => <tr key={i.record}><td><a href={`/trace/${encodeURIComponent(i.record)}`}>{clock(i.start_ns, false)} to {clock(i.end_ns, false)}</a></td><td class="n">{power(i.asked_w)}</td><td class="n">{power(i.delivered_w)}</td><td>{Object.entries(i.causes).map(([cause, w]) => <span class="chip" key={cause}>{spaced(cause)} {power(w)}</span>)}</td></tr>)}</tbody></table>
+          <table><thead><tr><th>Interval</th><th class="n">Awarded</th><th class="n">Instructed</th><th class="n">Delivered</th><th title="What was instructed below the award">Withheld, by cause</th><th title="What was delivered below the instruction">Lacking, by cause</th></tr></thead>
+            <tbody>{[...view.intervals].reverse().map((i) => <tr key={i.record}><td><a href={`/trace/${encodeURIComponent(i.record)}`}>{clock(i.start_ns, false)} to {clock(i.end_ns, false)}</a></td><td class="n">{i.awarded_w === null ? <span class="quiet">none</span> : power(i.awarded_w)}</td><td class="n">{power(i.asked_w)}</td><td class="n">{power(i.delivered_w)}</td><td><Causes of={i.withheld} /></td><td><Causes of={i.causes} /></td></tr>)}</tbody></table>
         </div>}
       </section>
     </div>
   );
+}
+
+/** Causes with their power, the largest first. */
+function Causes({ of }: { of: Record<string, number> }) {
+  return <>{Object.entries(of).sort((a, b) => b[1] - a[1]).map(([cause, w]) => <span class="chip" key={cause}>{spaced(cause)} {power(w)}</span>)}</>;
 }
 
 const STATE: Record<string, string> = { running: 'runs: settled when its last hour is over and its meters are in', settled: 'settled', waiting: 'waits' };

@@ -31,7 +31,7 @@ from tieline.console.live import Live
 from tieline.console.metrics import Metrics
 from tieline.console.oidc_api import ways_in
 from tieline.console.openapi import document
-from tieline.console.problems import Problem, good
+from tieline.console.problems import Problem, good, malformed
 from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
 from tieline.desk.screens import Intake, Operator, Reader, Trader
@@ -221,16 +221,9 @@ def _decoded(decoder: Any, body: bytes, content_type: str) -> Any:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise Problem(422, str(error), field=_field_of(str(error))) from error
+        raise malformed(str(error)) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise Problem(400, f"not JSON: {error}") from error
-
-
-def _field_of(said: str) -> str:
-    """Return the path of the field that msgspec's words name: "... field `x` - at `$.y`" is `y.x`."""
-    text, _, path = said.partition(" - at `")
-    inner = text.split("field `", 1)[1].partition("`")[0] if "field `" in text else ""
-    return ".".join(part for part in (path.rstrip("`").removeprefix("$").lstrip("."), inner) if part)
 
 
 def _set_cookie(response: Response, cookie: str, is_secure: bool) -> None:

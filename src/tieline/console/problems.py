@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -13,6 +14,12 @@ TITLES = {
     400: "Not understood", 401: "Not signed in", 403: "Not allowed", 404: "Not found", 405: "Not that way",
     409: "Refused", 413: "Too large", 415: "Not JSON", 422: "Not valid", 429: "Too many tries", 500: "Our fault",
     503: "Not now",
+}  # fmt: skip
+
+_EXPECTED = re.compile(r"Expected `(?P<want>[^`]+)`, got `(?P<got>[^`]+)`")
+_KINDS = {
+    "float": "a number", "int": "a whole number", "str": "text", "bool": "true or false", "null": "null",
+    "array": "a list", "object": "an object",
 }  # fmt: skip
 
 
@@ -32,6 +39,22 @@ class Problem(Exception):
         return Response(
             msgspec.json.encode(body), self.status, media_type="application/problem+json", headers=self.headers
         )
+
+
+def malformed(said: str) -> Problem:
+    """Return what msgspec says of a body ("Expected `float`, got `null` - at `$.y`") in words of its field."""
+    text, _, path = said.partition(" - at `")
+    inner = text.split("field `", 1)[1].partition("`")[0] if "field `" in text else ""
+    field = ".".join(part for part in (path.rstrip("`").removeprefix("$").lstrip("."), inner) if part)
+    if match := _EXPECTED.fullmatch(text):
+        text = f"give {_named(match['want'])}, not {_named(match['got'])}"
+    elif inner:
+        text = "is missing" if "missing" in text else "is unknown here"
+    return Problem(422, f"{field}: {text}" if field else text, field=field)
+
+
+def _named(kinds: str) -> str:
+    return " or ".join(_KINDS.get(kind, kind) for kind in kinds.split(" | "))
 
 
 def good(answer: Any) -> Any:

@@ -23,6 +23,7 @@ from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, I
 from tieline.errors import Error
 from tieline.resource.claim import Refusal
 
+MEMBER_ORDERS = ("worst", "grid")
 PROTOCOLS = ("dnp3", "iso_web", "modbus", "mqtt", "openadr")
 """What the protocol monitor can show alone."""
 
@@ -64,7 +65,7 @@ async def _fleet(call: Call) -> v.FleetGrid:
 
 async def _members(call: Call) -> list[v.Member]:
     at, count = call.number("at", 0, 0, 10_000_000), call.number("count", 100, 1, 1_000)
-    return call.desk.reader.members(call.path("group"), at, count)
+    return call.desk.reader.members(call.path("group"), at, count, call.word("order", MEMBER_ORDERS) or "worst")
 
 
 async def _resource(call: Call) -> v.ResourceView:
@@ -248,7 +249,10 @@ async def _drop(call: Call) -> Done:
 
 
 _A = "/api/v1"
-_PAGE = (("at", "First cell, 0 or more"), ("count", "1 to 1000"))
+_PAGE = (
+    ("at", "First device, 0 or more"), ("count", "1 to 1000"),
+    ("order", "`worst` (default): abnormal first, as devices are now; `grid`: the order of the fleet's cells"),
+)  # fmt: skip
 _AUDIT = (
     ("before", "Records before this number; 0: the newest"), ("count", "1 to 500"),
     ("kind", "Each record of this kind"),
@@ -263,7 +267,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_A}/series", Action.SEE_GRID, _series, "Instructed and delivered, a day by the minute", v.Series),
     Route("GET", f"{_A}/fleet", Action.SEE_GRID, _fleet, "State and loading of every device, in bytes", v.FleetGrid),
     Route(
-        "GET", f"{_A}/groups/{{group}}/members", Action.SEE_GRID, _members, "Devices of a group, in grid order",
+        "GET", f"{_A}/groups/{{group}}/members", Action.SEE_GRID, _members, "Devices of a group, abnormal first",
         list[v.Member], query=_PAGE,
     ),
     Route(

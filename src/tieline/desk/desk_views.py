@@ -258,13 +258,18 @@ class StatementView(View, frozen=True):
 
 
 class IntervalView(View, frozen=True):
-    """Asked against delivered over one dispatch interval, with the cause of each watt lacking."""
+    """What was awarded, asked and delivered over one dispatch interval, with the cause of each watt lacking.
+
+    `causes` splits what lacks of what was asked, `withheld` what was asked below the award (W, by cause).
+    """
 
     start_ns: int
     end_ns: int
+    awarded_w: float | None
     asked_w: float
     delivered_w: float
     causes: dict[str, float]
+    withheld: dict[str, float]
     record: str
 
 

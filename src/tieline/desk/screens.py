@@ -152,8 +152,8 @@ class Reader(Protocol):
         """Return the cells of the whole fleet."""
         ...
 
-    def members(self, group: str, at: int, count: int) -> list[Member]:
-        """Return devices [at, at + count) of a group, in the order of the grid's cells."""
+    def members(self, group: str, at: int, count: int, order: str = "worst") -> list[Member]:
+        """Return devices [at, at + count) of a group: the `worst` first, or in the order of the `grid`'s cells."""
         ...
 
     def resource(self, resource: str) -> ResourceView:

@@ -16,11 +16,13 @@ are called and for an hour after, not those that pay back later or are moved by 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.facts import IntervalTracked
 from tieline.desk.settle import Settlement
 from tieline.fleet.columns import KINDS
 from tieline.market.settlement import DAY_AHEAD, REAL_TIME, SHORTFALL
@@ -55,6 +57,11 @@ def gap_of(stage: Stage, settlement: Settlement) -> dict[str, Any]:
     return {name: _rounded(value) for name, value in found.items()}
 
 
+def telemetered_wh(facts: Iterable[IntervalTracked]) -> float:
+    """Return what telemetry saw in intervals (Wh); one in which devices took back more than others gave counts less."""
+    return math.fsum(fact.delivered_w * (fact.end_ns - fact.start_ns) / 3.6e12 for fact in facts)
+
+
 def _seen(stage: Stage, called: list[int], owed_wh: float) -> dict[str, Any]:
     """Return what telemetry saw, and how the rest of the award came about (Wh)."""
     facts = [fact for start_ns, fact in tracked_of(stage).items() if start_ns in set(called)]
@@ -64,7 +71,7 @@ def _seen(stage: Stage, called: list[int], owed_wh: float) -> dict[str, Any]:
         for into, causes in ((withheld, fact.withheld), (short, fact.causes)):
             for cause, watts in causes.items():
                 into[cause] = into.get(cause, 0.0) + watts * STEP_H
-    seen_wh = math.fsum(fact.delivered_w * STEP_H for fact in facts)
+    seen_wh = telemetered_wh(facts)
     over_wh = seen_wh + math.fsum(withheld.values()) + math.fsum(short.values()) - owed_wh
     return {
         "telemetered_kwh": seen_wh, "telemetry_withheld_kwh": withheld, "telemetry_short_kwh": short,

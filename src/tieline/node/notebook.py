@@ -49,6 +49,8 @@ class Day:
 
     def run(self, duration: str = "1d") -> dict[str, Any]:
         """Play the day and return its report. Raises ConfigError for a wrong duration; the last run stands then."""
+        if not isinstance(duration, str):
+            raise ConfigError(f"duration = {duration!r}: give text such as '90m' or '1d'")
         quiet()
         devices, seed, scenario = self._how
         length_ns = parse_duration(duration)

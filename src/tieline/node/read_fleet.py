@@ -24,6 +24,8 @@ BEYOND_W, BEYOND_FRAC = 300.0, 0.25
 KEEPS_NS = 5 * MINUTE_NS
 """How long a device has to keep a limit: a compressor's own timer counts three minutes, thermostats take four."""
 NORMAL, LIMITED, SLOW, FAILED, STALE, OUT, UNKNOWN = range(7)
+_GRAVITY = np.argsort([FAILED, SLOW, STALE, UNKNOWN, OUT, LIMITED, NORMAL])
+"""Place of each state, the gravest 0."""
 Rows = NDArray[np.int32]
 
 
@@ -93,9 +95,7 @@ def beyond(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
 
 def grid_of(state: DeskState, order: Order, cells: NDArray[np.uint8], now_ns: int) -> FleetGrid:
     """Return the fleet grid."""
-    fleet = state.fleet
-    rated_w = np.maximum(np.maximum(fleet.max_inject_w, fleet.max_absorb_w), 1.0)
-    loading = np.clip(np.abs(np.nan_to_num(fleet.power_w)) / rated_w * 255.0, 0, 255).astype(np.uint8)
+    loading = _loading(state.fleet)
     counts = np.bincount(order.group_of.astype(np.int64) * 8 + cells, minlength=8 * len(order.names)).reshape(-1, 8)
     groups = tuple(
         FleetGroup(
@@ -107,17 +107,29 @@ def grid_of(state: DeskState, order: Order, cells: NDArray[np.uint8], now_ns: in
     return FleetGrid(state.revision, now_ns, groups, cells[order.rows].tobytes(), loading[order.rows].tobytes())
 
 
-def members_of(
-    state: DeskState, order: Order, cells: NDArray[np.uint8], group: str, at: int, count: int, now_ns: int
-) -> list[Member]:
-    """Return devices [at, at + count) of a group. Raises KeyError where there is no such group."""
-    if group in order.names:
-        place = order.names.index(group)
-        rows = order.rows[order.first[place] : order.first[place + 1]]
-    else:
-        rows = state.fleet.leaves(group)
+def _loading(fleet: Fleet) -> NDArray[np.uint8]:
+    rated_w = np.maximum(np.maximum(fleet.max_inject_w, fleet.max_absorb_w), 1.0)
+    return np.clip(np.abs(np.nan_to_num(fleet.power_w)) / rated_w * 255.0, 0, 255).astype(np.uint8)
+
+
+def rows_of(fleet: Fleet, order: Order, group: str) -> Rows:
+    """Return the devices of a group, those of a feeder in grid order. Raises KeyError where there is no such group."""
+    if group not in order.names:
+        return fleet.leaves(group)
+    place = order.names.index(group)
+    return order.rows[order.first[place] : order.first[place + 1]]
+
+
+def worst_first(fleet: Fleet, rows: Rows, cells: NDArray[np.uint8]) -> Rows:
+    """Return rows by gravity as the grid paints them, of one state those first that move most of their rating."""
+    key = _GRAVITY[cells[rows]].astype(np.uint16) * 256 + (255 - _loading(fleet)[rows])
+    return rows[np.argsort(key, kind="stable")]
+
+
+def members_of(state: DeskState, rows: Rows, cells: NDArray[np.uint8], now_ns: int) -> list[Member]:
+    """Return devices as a list shows them, in the order of their rows."""
     fleet, found = state.fleet, list[Member]()
-    for row in rows[at : at + count].tolist():
+    for row in rows.tolist():
         power_w, taken_ns = float(fleet.power_w[row]), int(fleet.taken_at_ns[row])
         age_s = (now_ns - taken_ns) / SECOND_NS if taken_ns else None
         kind = KINDS[fleet.kinds[row]].value

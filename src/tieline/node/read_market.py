@@ -185,9 +185,12 @@ def settlement_view(state: DeskState, journal: Records, now_ns: int, tracked: Tr
                 )
             )  # fmt: skip
     intervals = tuple(
-        IntervalView(i.start_ns, i.end_ns, i.asked_w, i.delivered_w, i.causes, derive("interval", i.pool, i.start_ns))
+        IntervalView(
+            i.start_ns, i.end_ns, awarded_w(state, i.pool, i.start_ns), i.asked_w, i.delivered_w, i.causes, i.withheld,
+            derive("interval", i.pool, i.start_ns),
+        )
         for i in (tracked.since(now_ns - DAY_NS, now_ns)[-MOST_INTERVALS:] if tracked else ())
-    )
+    )  # fmt: skip
     return SettlementView(state.revision, now_ns, tuple(statements), intervals)
 
 

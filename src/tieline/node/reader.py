@@ -142,7 +142,8 @@ class NodeReader:
         key = (self.node.state.revision, self.node.clock.now_ns() // SECOND_NS)
         now_s = _loop_s()
         # A view of a million devices costs 0.15 s: it is made anew at most every 2 s, one of 10,000 every 20 ms.
-        if self._kept.key != key and not now_s - self._kept.made_s < len(self.node.state.fleet) / 500_000:
+        # Seconds that run backwards are another loop's (a day was played before it is served): they keep nothing.
+        if self._kept.key != key and not 0 <= now_s - self._kept.made_s < len(self.node.state.fleet) / 500_000:
             self._kept = _Kept(key, now_s)
         if name not in self._kept.views:
             self._kept.views[name] = make()
@@ -244,10 +245,12 @@ class NodeReader:
         assert isinstance(view, v.FleetGrid)
         return view
 
-    def members(self, group: str, at: int, count: int) -> list[v.Member]:
-        """Return devices [at, at + count) of a group. Raises KeyError where there is none."""
-        now_ns = self.node.clock.now_ns()
-        return read_fleet.members_of(self.node.state, self._order, self._cells(), group, at, count, now_ns)
+    def members(self, group: str, at: int, count: int, order: str = "worst") -> list[v.Member]:
+        """Return devices [at, at + count) of a group, gravest first or in `grid` order. Raises KeyError for none."""
+        fleet, cells = self.node.state.fleet, self._cells()
+        rows = read_fleet.rows_of(fleet, self._order, group)
+        rows = rows if order == "grid" else read_fleet.worst_first(fleet, rows, cells)
+        return read_fleet.members_of(self.node.state, rows[at : at + count], cells, self.node.clock.now_ns())
 
     def resource(self, resource: str) -> v.ResourceView:
         """Return one resource in both views. Raises KeyError where there is none."""

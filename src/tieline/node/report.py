@@ -267,10 +267,9 @@ def _money(stage: Stage, settlement: Settlement | None) -> dict[str, Any]:
         lines[line.kind] = lines.get(line.kind, Decimal("0.00")) + line.amount
     shares = settlement.shares
     gave = settlement.delivered_wh / 1e3
-    called = {line.start_ns for line in settlement.lines}
-    seen = [fact for start_ns, fact in tracked_of(stage).items() if start_ns in called]
+    gap = gap_of(stage, settlement)
     # Two measures of one delivery: meters less a baseline of like days (paid), telemetry above what devices would do.
-    telemetered = round(math.fsum(abs(f.delivered_w) * (f.end_ns - f.start_ns) / 3.6e15 for f in seen), 3)
+    telemetered = gap["telemetered_kwh"]
     owed_wh = math.fsum(line.energy_wh for line in settlement.lines if line.kind == "day_ahead")
     return {
         "statement": settlement.statement,
@@ -285,7 +284,7 @@ def _money(stage: Stage, settlement: Settlement | None) -> dict[str, Any]:
         "awarded_kwh": round(owed_wh / 1e3, 3),
         "delivered_kwh": round(settlement.delivered_wh / 1e3, 3),
         "telemetered_kwh": telemetered, "baseline_less_telemetry_kwh": round(gave - telemetered, 3),
-        "gap": gap_of(stage, settlement),
+        "gap": gap,
         "performance": round(settlement.performance_frac, 4),
         "performance_excused": round(settlement.performance_excused_frac, 4),
         "operator_share": str(shares.operator),
