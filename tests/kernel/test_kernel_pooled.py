@@ -39,7 +39,7 @@ def sell(ledger: Ledger, hour: float, hours: float, up_w: float, down_w: float =
 
 
 def test_what_can_give_back_is_a_store_and_sun_can_be_called_to_no_more() -> None:
-    assert pool() == Capacity(125_000.0, 161_000.0, stores=Stores(200_000.0, 100_000.0, 100_000.0, 25_000.0, 61_000.0))
+    assert pool() == Capacity(261_000.0, 261_000.0, stores=Stores(200_000.0, 100_000.0, 100_000.0, 25_000.0, 61_000.0))
 
 
 def test_hours_in_a_row_are_sold_until_the_stores_are_empty_and_again_once_they_can_be_full() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from offers_made import MODELS, good
@@ -23,7 +23,7 @@ def columns(rows) -> tuple[np.ndarray, np.ndarray]:
     return np.array([kw * 1e3 for kw, _ in rows]), np.array([float(price) for _, price in rows])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(
     at=st.integers(0, len(MODELS) - 1), rows=members, risk=risks, sold_kw=st.integers(0, 3_000),
     cases=st.lists(st.integers(0, 60_000), min_size=1, max_size=40),

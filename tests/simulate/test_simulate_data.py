@@ -9,7 +9,7 @@ from tieline.simulate import datasets
 from tieline.simulate.territory import UPPER_LOADS, build
 
 DATA = Path(datasets.__file__).parent / "data"
-ALLOWED = {"MIT", "CC BY 4.0", "ODbL 1.0", "public domain"}
+ALLOWED = {"BSD-3-Clause", "MIT", "CC BY 4.0", "ODbL 1.0", "public domain"}
 
 
 def rows() -> dict[str, str]:

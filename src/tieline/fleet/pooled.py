@@ -15,17 +15,16 @@ Rows = NDArray[np.int32]
 def capacity_of(fleet: Fleet, rows: Rows) -> Capacity:
     """Return what the rows of a pool that may serve can promise together.
 
-    Upward a store gives from rest, a load leaves what it may draw, an engine starts; sun can be called to no more than
-    it gives. Downward all that is drawn or held back counts.
+    Power both ways is what they can swing. Of what lasts upward sun is no part: it gives what it gives.
     """
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
-    held_wh = fleet.energy_wh[rows]
+    most_w, held_wh = float(inject_w.sum() + absorb_w.sum()), fleet.energy_wh[rows]
     has_store = (held_wh > 0) & (inject_w > 0)  # a car or a tank that gives nothing back can wait as long as a load
     is_sun = fleet.kinds[rows] == KIND_CODE[Kind.PV]
     other_up_w = float(np.where(has_store | is_sun, 0.0, inject_w + absorb_w).sum())
     other_down_w = float(np.where(has_store, 0.0, inject_w + absorb_w).sum())
     give_w, take_w = float(inject_w[has_store].sum()), float(absorb_w[has_store].sum())
     if not has_store.any():
-        return Capacity(other_up_w, other_down_w)
+        return Capacity(most_w, most_w)
     stores = Stores(float(held_wh[has_store].sum()), give_w, take_w, other_up_w, other_down_w)
-    return Capacity(other_up_w + give_w, other_down_w + take_w, stores=stores)
+    return Capacity(most_w, most_w, stores=stores)
