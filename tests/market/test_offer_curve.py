@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from offers_made import MODELS, good
 
-from tieline.market.curve import Cases, Normal, Risk, fit_steps, marginal_price, offer_curve, stack_cost
+from tieline.market.curve import MOST_BLOCKS, Cases, Normal, Risk, fit_steps, marginal_price, offer_curve, stack_cost
 from tieline.market.offer_rules import check_with
 from tieline.market.participation import versions_of
 
@@ -23,7 +23,21 @@ def columns(rows) -> tuple[np.ndarray, np.ndarray]:
     return np.array([kw * 1e3 for kw, _ in rows]), np.array([float(price) for _, price in rows])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+def dearest_of_least(model, power_w, price, available, risk, sold_w: float) -> float:
+    """Return what the blocks up to the least that a market takes must earn; inf where there is not so much."""
+    unit_w, least_w = model.watts("step_mw") or 1.0, model.watts("min_mw") or 0.0
+    most_w = min(float(power_w.sum()) - sold_w, model.watts("max_mw") or np.inf)
+    count = int((most_w + 1e-3) // unit_w)
+    if count < 1 or count * unit_w < least_w - 1e-3:
+        return np.inf
+    block = -(-count // MOST_BLOCKS)
+    need = max(int(np.ceil((least_w - 1e-3) / unit_w)), 1)
+    end_w = min(-(-need // block) * block, count) * unit_w
+    at_w = sold_w + np.array([end_w])
+    return float(marginal_price(stack_cost(power_w, price, at_w), available.short_frac(at_w), risk)[0])
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     at=st.integers(0, len(MODELS) - 1), rows=members, risk=risks, sold_kw=st.integers(0, 3_000),
     cases=st.lists(st.integers(0, 60_000), min_size=1, max_size=40),
@@ -31,8 +45,15 @@ def columns(rows) -> tuple[np.ndarray, np.ndarray]:
 def test_a_curve_that_is_made_for_a_market_is_taken_by_its_validator(at, rows, risk, sold_kw, cases) -> None:
     market, model = MODELS[at]
     power_w, price = columns(rows)
-    steps = offer_curve(model, power_w, price, Cases(np.array(cases) * 1e3), risk, sold_kw * 1e3)
-    assume(steps)
+    available = Cases(np.array(cases) * 1e3)
+    steps = offer_curve(model, power_w, price, available, risk, sold_kw * 1e3)
+    if not steps:
+        cap = model.number("price_cap")
+        dearest = dearest_of_least(model, power_w, price, available, risk, sold_kw * 1e3)
+        assert np.isposinf(dearest) or (cap is not None and dearest > cap), (
+            "an empty curve where something would be taken"
+        )
+        return
     offer, now_ns = good(market, model)
     offer = replace(offer, steps=steps, curve="steps" if len(steps) > 1 else offer.curve)
     offer = replace(offer, behind=replace(offer.behind, energy_wh=1e12, telemetry_s=1.0))
