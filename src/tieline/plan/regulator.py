@@ -36,7 +36,8 @@ GAIN_S, BIAS_S = 240.0, 24.0
 GAIN_LOW, GAIN_HIGH = 0.6, 1.3
 CHARGE_PULL = 0.1
 DOUBT_FRAC = 0.01
-"""How much of a store is kept free above its reserve and below its top for what gauges err."""
+"""How much of a store is kept free above its reserve and below its top for what gauges err: one that has no more free
+rests, as each reading above the truth would let it give a little that is not there."""
 HOLD_S = 300.0
 
 
@@ -181,15 +182,19 @@ class Regulator:
         count = len(fleet.down_w)
         is_store = fleet.most_wh > 0
         open_wh = fleet.most_wh - fleet.reserve_wh
-        doubt_wh = np.minimum(np.float32(DOUBT_FRAC) * fleet.most_wh, np.float32(0.25) * open_wh)
+        doubt_wh = np.minimum(np.float32(DOUBT_FRAC) * fleet.most_wh, np.float32(0.5) * open_wh)
+        rests = is_store & (open_wh <= np.float32(2 * DOUBT_FRAC) * fleet.most_wh)
+        self._down_w, self._up_w = (np.where(rests, np.float32(0), w) for w in (fleet.down_w, fleet.up_w))
         self._floor_wh = np.where(is_store, fleet.reserve_wh + doubt_wh, np.float32(0)).astype(np.float32)
         # A store that is all reserve keeps a size, hardly any: without one it would be no store to the follower.
         room_wh = np.where(is_store, np.maximum(fleet.most_wh - doubt_wh - self._floor_wh, np.float32(1e-6)), 0)
         held_wh = np.clip(fleet.stored_wh - self._floor_wh, 0, room_wh).astype(np.float32)
-        span_w = np.maximum(fleet.down_w, fleet.up_w)
+        # Of a store beneath its floor is kept how far: cut off at 0, each reading that errs upward would be a gift.
+        self._below_wh = np.where(is_store, np.maximum(self._floor_wh - fleet.stored_wh, 0), 0).astype(np.float32)
+        span_w = np.maximum(self._down_w, self._up_w)
         none = np.zeros(count, np.float32)
         self._devices = Devices(
-            -fleet.down_w, fleet.up_w.copy(), np.maximum(span_w, np.float32(1e-3)), np.float32(0.02) * span_w, held_wh,
+            -self._down_w, self._up_w.copy(), np.maximum(span_w, np.float32(1e-3)), np.float32(0.02) * span_w, held_wh,
             room_wh.astype(np.float32), fleet.charge_frac, fleet.discharge_frac, np.zeros(count, np.bool_), none,
             hold_s=self._hold_s(is_store, span_w),
         )  # fmt: skip
@@ -263,8 +268,11 @@ class Regulator:
             told = d.told_w[gauged]
             flow_w = np.where(told > 0, told / d.discharge_frac[gauged], told * d.charge_frac[gauged])
             since_h = (self._now_s - heard.measured_s[gauged]) / 3600.0
-            now_wh = np.clip(stored - self._floor_wh[gauged] - flow_w * since_h, 0, d.most_wh[gauged])
-            d.stored_wh[gauged] += (CHARGE_PULL * (now_wh - d.stored_wh[gauged])).astype(np.float32)
+            now_wh = stored - self._floor_wh[gauged] - flow_w * since_h
+            thought_wh = d.stored_wh[gauged] - self._below_wh[gauged]
+            thought_wh += (CHARGE_PULL * (np.minimum(now_wh, d.most_wh[gauged]) - thought_wh)).astype(np.float32)
+            d.stored_wh[gauged] = np.clip(thought_wh, 0, d.most_wh[gauged])
+            self._below_wh[gauged] = np.maximum(-thought_wh, 0)
 
     def _correct(self, seconds: float, is_silent: Mask) -> None:
         heard = self._heard
@@ -287,8 +295,8 @@ class Regulator:
         """Set what each may be told, by its ramp; the silent go home when their lease ends. Returns their sum (W)."""
         d, fleet = self._devices, self.fleet
         reach_w = fleet.ramp_w_s * np.float32(seconds)
-        np.maximum(-fleet.down_w, d.told_w - reach_w, out=d.low_w)
-        np.minimum(fleet.up_w, d.told_w + reach_w, out=d.high_w)
+        np.maximum(-self._down_w, d.told_w - reach_w, out=d.low_w)
+        np.minimum(self._up_w, d.told_w + reach_w, out=d.high_w)
         rows = np.flatnonzero(is_silent)
         told_w = d.told_w[rows]
         home_w = np.sign(told_w) * np.maximum(np.abs(told_w) - reach_w[rows], 0)
