@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tieline.grid.envelope import envelope
+from tieline.grid.envelope import sweep
 from tieline.grid.network import GridNetwork
 from tieline.grid.powerflow import FeederFlow
 from tieline.simulate.datasets import feeder
@@ -63,7 +63,7 @@ def test_at_the_envelope_nothing_is_broken_and_just_beyond_something_is(seed: in
     base_w = -rng.uniform(0, 2e3, 13)
     device_w = sign * rng.uniform(0, 5e3, 13) * size
     room_w = sign * rng.uniform(2e3, 20e3, 13)
-    found = envelope(solver, base_w, device_w, room_w)
+    found = sweep(solver, base_w, device_w, room_w).within()
     bound_w = found.high_w if sign > 0 else found.low_w
 
     def broken(total_w: float) -> bool:
@@ -82,4 +82,4 @@ def test_at_the_envelope_nothing_is_broken_and_just_beyond_something_is(seed: in
 
 def test_room_of_both_signs_is_refused() -> None:
     with pytest.raises(ValueError, match="both signs"):
-        envelope(FeederFlow(RURAL), np.zeros(13), np.zeros(13), np.array([1.0, -1.0] + [0.0] * 11))
+        sweep(FeederFlow(RURAL), np.zeros(13), np.zeros(13), np.array([1.0, -1.0] + [0.0] * 11))

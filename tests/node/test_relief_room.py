@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from py1815.control import CommandStatus
 
-from tieline.node.relief import EASES_TO, REACHES, SETTLES_NS, UNLIMITED, Dno, Relief, envelope_of, room_of
+from tieline.node.relief import SETTLES_NS, UNLIMITED, Dno, Relief
+from tieline.node.relief_room import EASES_TO, REACHES, Rooms
 from tieline.simulate.territory import GENERATION, build
 from tieline.simulate.world import World
 from tieline.times import MINUTE_NS, parse_iso
@@ -72,9 +73,9 @@ def test_room_is_looked_for_beyond_the_limit_and_what_is_found_bears_the_devices
 ) -> None:
     """By an oracle: the feeder solved with its devices where the room is said to end, each by the same factor."""
     stage = stage_of(base_w, -share * bound_w)
-    room_w = room_of(stage, 0, True, -bound_w, EASES_TO)
+    room_w = Rooms(stage).room(0, True, -bound_w, EASES_TO)
     assert np.isfinite(room_w)
-    found, looked_w = envelope_of(stage, 0, True, EASES_TO, -REACHES * bound_w)
+    found, looked_w = Rooms(stage).envelope(0, True, EASES_TO, -REACHES * bound_w)
     assert looked_w <= -REACHES * bound_w + 1.0
     if np.isinf(found.low_w):
         assert room_w <= -REACHES * bound_w + 1.0, "nothing breaks however far it was looked: there is much room"
@@ -88,7 +89,7 @@ def test_more_room_than_could_be_looked_at_widens_a_limit_step_by_step_until_it_
 
     async def play() -> tuple[SimpleNamespace, Relief]:
         stage = stage_of(100.0, first_w)
-        assert np.isinf(envelope_of(stage, 0, True, EASES_TO)[0].low_w)
+        assert np.isinf(Rooms(stage).envelope(0, True, EASES_TO)[0].low_w)
         dno = Dno(stage, (0, 0))
         made = Relief(stage.territory.feeders[0], EVENING_NS, first_w, True, "loading", 1.1, first_w, ["SUCCESS"])
         for _ in range(60):

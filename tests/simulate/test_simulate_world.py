@@ -117,7 +117,7 @@ def test_on_a_cloudy_day_pv_falls_and_climbs_within_minutes_and_gives_less() -> 
 
 def test_stores_called_at_once_overload_a_farm_and_their_limit_relieves_it() -> None:
     """What the market calls a rural feeder can't bear; held to its operating envelope it does: loading before, after."""
-    from tieline.grid.envelope import envelope
+    from tieline.grid.envelope import sweep
 
     free = list(live("cloud", range(14, 15), store_w=1e5))[-1]
     rural = np.array([free.territory.models[k].name == RURAL for k in free.territory.model_of_feeder])
@@ -135,10 +135,10 @@ def test_stores_called_at_once_overload_a_farm_and_their_limit_relieves_it() -> 
     place = int((t.model_of_feeder[:feeder] == t.model_of_feeder[feeder]).sum())
     solver, flow = world.network.flow_of(world.grid, feeder)
     before = float(world.grid.loading[feeder])
-    found = envelope(
+    found = sweep(
         solver, -world.base_load_w[sites], devices, np.maximum(devices, 0.0) + 1.0, native[place],
-        float(flow.voltage_pu[0, solver.model.source]), 0.95,
-    )  # fmt: skip
+        float(flow.voltage_pu[0, solver.model.source]),
+    ).within(0.95)  # fmt: skip
     rows = np.flatnonzero(t.feeder_of == feeder)
     assert found.high_w < world.power_w[rows].sum()
     share = (found.high_w - np.minimum(world.power_w[rows], 0).sum()) / np.maximum(world.power_w[rows], 0).sum()

@@ -273,8 +273,12 @@ def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsRep
     if fact.link == WATCHDOG:
         keep = np.flatnonzero(ours)  # it speaks of the last command of each row, of whatever batch
     else:
-        meant = [code for code in set(columns.batch[rows[ours]].tolist()) if state.command_batches[code] == fact.batch]
-        keep = np.flatnonzero(ours & np.isin(columns.batch[rows], meant))
+        batch = columns.batch[rows]
+        meant = [code for code in set(batch[ours].tolist()) if state.command_batches[code] == fact.batch]
+        is_meant = np.zeros(len(rows), np.bool_)
+        for code in meant:  # one, as a rule: np.isin costs more than all that follows
+            is_meant |= batch == code
+        keep = np.flatnonzero(is_meant)
     stage = fact.stage.array()
     legal = MAY_FOLLOW[columns.stage[rows[keep]], stage[keep]]
     state.late_reports += int((~legal).sum())

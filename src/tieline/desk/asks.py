@@ -58,6 +58,17 @@ def decide_ask(
     return entries, Granted(batch, state.revision + 1)
 
 
+def renews(state: DeskState, ask: Ask, now_ns: int) -> bool:
+    """Return whether a limit says of now only what its source's live one says, for no shorter: it moves nobody."""
+    live = state.asks.get(key_of(ask))
+    if live is None or ask.kind is not ClaimKind.LIMIT:
+        return False
+    if not live.ask.start_ns <= now_ns < live.ask.end_ns <= ask.end_ns:
+        return False
+    same = ("principal", "level", "kind", "low", "high", "value", "primacy", "reservation_id", "randomise_s")
+    return ask.start_ns <= now_ns and all(getattr(live.ask, name) == getattr(ask, name) for name in same)
+
+
 def _recordable(ask: Ask) -> Ask:
     """Return an ask whose integers fit a journal: what was out of range is named in the refusal beside it."""
     least, most = -(2**63), 2**63 - 1

@@ -152,8 +152,10 @@ class Desk:
     async def ask(self, ask: Ask) -> Granted | Refusal:
         """Admit or refuse one wish; durable before it is answered."""
         principal = self._principals.get(ask.principal)
-        entries, answer = asks.decide_ask(self.state, ask, principal, self._clock.now_ns())
-        if isinstance(answer, Granted) and entries:
+        now_ns = self._clock.now_ns()
+        entries, answer = asks.decide_ask(self.state, ask, principal, now_ns)
+        # A control room says its limits again each few minutes: what is only said again waits for the minute's beat.
+        if isinstance(answer, Granted) and entries and not asks.renews(self.state, ask, now_ns):
             self._because(answer.claim)
         await self.commit(entries)
         return answer

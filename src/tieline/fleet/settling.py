@@ -184,11 +184,14 @@ class Settling:
         value = np.concatenate([live.batch.value for live in ranked])
         levels = np.array([live.batch.level for live in ranked], np.int32)
         of = np.repeat(np.arange(len(ranked)), sizes)
-        remote = np.isin(levels, [int(each) for each in REMOTE_LEVELS])[of]
+        remote = np.array([live.batch.level in REMOTE_LEVELS for live in ranked], np.bool_)[of]
         at = np.where(remote, self._where(Level.RELIABILITY)[rows], self.place[rows])
         asked = np.flatnonzero(alive & (at >= 0))
-        places, first = np.unique(at[asked], return_index=True)  # the strongest of each row decides
-        decides = asked[first]
+        # The strongest of each row decides: laid down last, it stays.
+        strongest = np.full(len(self.rows), -1, np.int64)
+        strongest[at[asked[::-1]]] = asked[::-1]
+        places = np.flatnonzero(strongest >= 0)
+        decides = strongest[places]
         closed = value[decides] == 0.0
         serials = np.array([live.serial for live in ranked], np.int32)
         level = np.full(len(self.rows), OPEN, np.int32)

@@ -23,20 +23,48 @@ class Envelope:
     binds: str
 
 
-def envelope(
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A feeder solved at places along the way that its devices could go, from standing still to as far as they could.
+
+    `power_w`: all devices together at each place (W), shape (places,); `loading`: the highest of a place (1: the
+    rating), `voltage_ok`: whether every voltage of a place is within its limits. None of it where the feeder has no
+    solution at the far end.
+    """
+
+    power_w: Floats
+    loading: Floats
+    voltage_ok: NDArray[np.bool_]
+    rises: bool
+
+    def within(self, most: float = 1.0) -> Envelope:
+        """Return how far the devices may move where such a loading is still allowed.
+
+        The farthest place that breaks nothing is the bound: nearer ones may break the opposite limit, which moving
+        this way relieves. If even the present breaks a limit, the bound lies on this side of it; if nothing helps, it
+        is where the devices stand still.
+        """
+        if not len(self.power_w):
+            return Envelope(0.0, 0.0, "the feeder has no solution at the far end")
+        loading_ok = self.loading <= most
+        fits = np.flatnonzero(self.voltage_ok & loading_ok)
+        last = int(fits[-1]) if len(fits) else 0
+        if last == STEPS - 1:
+            return Envelope(-np.inf, np.inf, "nothing")
+        bound_w = float(self.power_w[last])
+        binds = "loading" if not loading_ok[last + 1] else "voltage"
+        return Envelope(-np.inf, bound_w, binds) if self.rises else Envelope(bound_w, np.inf, binds)
+
+
+def sweep(
     solver: FeederFlow,
     base_w: Floats,
     device_w: Floats,
     room_w: Floats,
     native_w: Floats | None = None,
     source_pu: float | None = None,
-    most: float = 1.0,
-) -> Envelope:
-    """Return how far the devices may move along `room_w` from where they are.
-
-    Every device moves by the same share of its room, the whole feeder is solved at each of 64 places, and the farthest
-    place that breaks nothing is the bound. If even the present breaks a limit, the bound lies on this side of it; if
-    nothing helps, it is where the devices stand still.
+) -> Sweep:
+    """Solve a feeder at 64 places, every device having moved by the same share of its room at each.
 
     Args:
         solver: The feeder.
@@ -45,14 +73,13 @@ def envelope(
         room_w: How far they could move at most (W; all of one sign); shape (sites,).
         native_w: What the plants give that listen to nobody (W).
         source_pu: Voltage of the upstream grid (pu).
-        most: Loading that is still allowed; a DNO keeps a little in hand.
 
     Raises:
         ValueError: `room_w` has both signs.
     """
     if room_w.min(initial=0.0) < 0.0 < room_w.max(initial=0.0):
         raise ValueError("room_w has both signs: give how far the devices could rise, or how far they could fall")
-    rises = room_w.sum() >= 0
+    rises = bool(room_w.sum() >= 0)
     # From as far back as the devices can go (standing still) to as far as they could go.
     back_w = np.where(device_w > 0, -device_w, 0.0) if rises else np.where(device_w < 0, -device_w, 0.0)
     share = np.linspace(0.0, 1.0, STEPS)[:, None]
@@ -64,15 +91,8 @@ def envelope(
     try:
         flow = solver.solve(site_w, np.tile(reactive, (STEPS, 1)), natives, source)
     except Infeasible:
-        return Envelope(0.0, 0.0, "the feeder has no solution at the far end")
+        return Sweep(np.zeros(0), np.zeros(0), np.zeros(0, np.bool_), rises)
     low, high = solver.model.min_pu, solver.model.max_pu
-    voltage_ok = ((flow.voltage_pu >= low) & (flow.voltage_pu <= high)).all(axis=1)
-    loading_ok = np.maximum(flow.line_frac.max(axis=1), flow.trafo_frac) <= most
-    fits = voltage_ok & loading_ok
-    # The farthest place that fits: nearer ones may break the opposite limit, which moving this way relieves.
-    last = int(np.flatnonzero(fits)[-1]) if fits.any() else 0
-    if last == STEPS - 1:
-        return Envelope(-np.inf, np.inf, "nothing")
-    bound_w = float(places_w[last].sum())
-    binds = "loading" if not loading_ok[last + 1] else "voltage"
-    return Envelope(-np.inf, bound_w, binds) if rises else Envelope(bound_w, np.inf, binds)
+    voltage_ok = np.all((flow.voltage_pu >= low) & (flow.voltage_pu <= high), axis=1).astype(np.bool_)
+    loading = np.maximum(flow.line_frac.max(axis=1), flow.trafo_frac)
+    return Sweep(places_w.sum(axis=1), loading, voltage_ok, rises)

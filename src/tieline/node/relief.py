@@ -16,8 +16,8 @@ import numpy as np
 from py1815.control import CommandStatus
 
 from tieline.errors import LinkDown
-from tieline.grid.envelope import Envelope, envelope
 from tieline.node.fallback import Fallback
+from tieline.node.relief_room import EASES_TO, KEEPS_FRAC, Rooms
 from tieline.node.stage import Stage
 from tieline.simulate.territory import GENERATION
 from tieline.times import MINUTE_NS, iso
@@ -39,16 +39,12 @@ SETTLES_NS = 6 * MINUTE_NS
 BORNE_LOOKS = 12
 """For an hour a feeder must have borne what its devices would do without: a cloud that hides their sun for half an hour
 ends nothing."""
-KEEPS_FRAC = 0.95
-"""A DNO limits to a little below the rating, as the base load moves on."""
 EASY_FRAC, EASY_LOOKS = 0.6, 4
 """A limit binds nobody where the devices stay below this share of it for so many looks."""
-EASES_TO, EASES_BY = 0.9, 0.5
-"""And widens a limit no further than to this, and by this part of the way at a look: by then others draw than did."""
+EASES_BY = 0.5
+"""A limit is widened by this part of the way to `EASES_TO` at a look: by then others draw than did."""
 EASES_FRAC = 0.05
 """A limit is widened where other load leaves this share more room: each move costs an operate and many commands."""
-REACHES = 1.5
-"""Where nothing breaks half beyond what devices draw, room is looked for up to so many times a limit on it."""
 
 
 @dataclass
@@ -113,7 +109,7 @@ class Dno:
     def __init__(self, stage: Stage, works: tuple[int, int]) -> None:
         """Make a DNO; while its works go on (ns) it notes what the feeders would bear had nobody commanded a device."""
         self.stage, self.trail, self._works = stage, Trail(), works
-        self.fallback = Fallback()
+        self.fallback, self._rooms = Fallback(), Rooms(stage)
         self.reliefs: list[Relief] = []
         self.refused = 0
         """How often the outstation would not take a limit."""
@@ -183,7 +179,7 @@ class Dno:
         if told_w is None:
             return False
         at = self.stage.territory.feeders.index(relief.feeder)
-        bounds_w = [relief.bound_w, room_of(self.stage, at, relief.imports, relief.bound_w)]
+        bounds_w = [relief.bound_w, self._rooms.room(at, relief.imports, relief.bound_w)]
         if not relief.imports:
             return told_w <= max(bounds_w)
         gives_w = self.stage.scada.analog(self.stage.group_at(relief.feeder + GENERATION))
@@ -220,7 +216,7 @@ class Dno:
         if loading > KEEPS_FRAC:
             found, relief.is_wider = self._bound(at, relief.imports), False
             return None if found is None or toward * (found[0] - relief.bound_w) >= 0.0 else found[0]
-        room_w, was_wider = room_of(self.stage, at, relief.imports, relief.bound_w, EASES_TO), relief.is_wider
+        room_w, was_wider = self._rooms.room(at, relief.imports, relief.bound_w, EASES_TO), relief.is_wider
         relief.is_wider = toward * (room_w - relief.bound_w) > EASES_FRAC * abs(relief.bound_w)
         return room_w if relief.is_wider and was_wider else None
 
@@ -251,7 +247,7 @@ class Dno:
 
     def _bound(self, at: int, imports: bool) -> tuple[float, str] | None:
         """Return how far a feeder's devices may go (W) for a loading, and what binds; None where nothing does."""
-        found, _ = envelope_of(self.stage, at, imports)
+        found, _ = self._rooms.envelope(at, imports)
         bound_w = found.low_w if imports else found.high_w
         if not np.isfinite(bound_w):
             return None
@@ -273,48 +269,6 @@ class Dno:
             return  # the next look tries again
         if is_taken(statuses):
             relief.ends_ns = ends_ns
-
-
-def envelope_of(
-    stage: Stage, at: int, imports: bool, keeps: float = KEEPS_FRAC, reach_w: float | None = None
-) -> tuple[Envelope, float]:
-    """Return how far the devices of a feeder may go now, towards drawing or towards giving, and how far was looked (W).
-
-    That is half beyond what they do, or to `reach_w` where this is farther: all of them by the same factor.
-    """
-    world, territory = stage.world, stage.territory
-    assert world.network is not None and world.grid is not None
-    solver, flow = world.network.flow_of(world.grid, at)
-    sites = world.network.sites(at)
-    device_w = np.bincount(territory.site_of, world.power_w, len(territory.feeder_of_site))[sites].astype(np.float64)
-    model = int(territory.model_of_feeder[at])
-    place = int((territory.model_of_feeder[:at] == model).sum())
-    toward_w = np.minimum(device_w, 0.0) if imports else np.maximum(device_w, 0.0)
-    room_w = 0.5 * toward_w + (-1.0 if imports else 1.0)
-    if reach_w is not None:
-        room_w *= max(1.0, (reach_w - float(device_w.sum())) / float(room_w.sum()))
-    source_pu = float(flow.voltage_pu[0, solver.model.source])
-    base_w, native_w = -world.base_load_w[sites], world.native_w(model)[place]
-    return envelope(solver, base_w, device_w, room_w, native_w, source_pu, keeps), float((device_w + room_w).sum())
-
-
-def room_of(stage: Stage, at: int, imports: bool, bound_w: float, keeps: float = KEEPS_FRAC) -> float:
-    """Return how far the devices of a feeder may go from under a limit (W), or to where that was looked for.
-
-    That nothing breaks says that there is more room than was looked at, not that there is none. What is given is not
-    looked for beyond half more than now: with the sun that is behind a cloud, what listens to nobody comes back, too.
-    """
-    found, end_w = envelope_of(stage, at, imports, keeps)
-    bound = found.low_w if imports else found.high_w
-    if np.isfinite(bound):
-        return float(np.ceil(bound) if imports else np.floor(bound))
-    if imports and end_w > REACHES * bound_w:
-        farther, farther_w = envelope_of(stage, at, imports, keeps, REACHES * bound_w)
-        if not np.isfinite(farther.low_w):
-            end_w = farther_w
-        elif farther.low_w < end_w:  # else the feeder has no solution so far out, which says nothing of what is nearer
-            end_w = farther.low_w
-    return float(np.trunc(end_w))
 
 
 async def firmly(stage: Stage, act: Callable[[], Awaitable[list[CommandStatus]]]) -> tuple[int, list[CommandStatus]]:

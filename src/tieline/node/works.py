@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.facts import PositionChanged, from_record
-from tieline.node.relief import KEEPS_FRAC
+from tieline.node.relief_room import KEEPS_FRAC
 from tieline.node.stage import POOL, Stage, shown_of
 from tieline.resource.claim import ClaimKind
 from tieline.resource.level import Level

@@ -165,8 +165,8 @@ class ColumnsLink:
 
     def _arrive(self, batch: CommandBatch, picks: Picks) -> None:
         """Let devices take what came, and answer; what came too late, or after a newer one, had no effect."""
-        taken, now_ns = self._obey(batch, picks), self._clock.now_ns()
-        missed = np.setdiff1d(picks, taken)
+        takes, now_ns = self._obey(batch, picks), self._clock.now_ns()
+        taken, missed = picks[takes], picks[~takes]
         if len(missed):
             self._report(batch, missed, Stage.UNCONFIRMED, now_ns)
         if not len(taken):
@@ -180,15 +180,15 @@ class ColumnsLink:
         """Let devices take what came without anybody hearing of it: a doubled command, or one whose answer is lost."""
         self._obey(batch, picks)
 
-    def _obey(self, batch: CommandBatch, picks: Picks) -> Picks:
-        """Let the devices take a command that is in time and newer than what they have seen; returns who took it."""
+    def _obey(self, batch: CommandBatch, picks: Picks) -> NDArray[np.bool_]:
+        """Let the devices take a command that is in time and newer than what they have seen; returns which did."""
         rows = batch.rows[picks]
         in_time = batch.valid_until_ns + self.skew_ns[rows] > self._clock.now_ns()
         self.seen["stale"] += int((~in_time).sum())
         stamp = _stamp(batch)
         newer = self._seen[rows] < stamp
         self.duplicates += int((~newer).sum())
-        takes = newer & in_time
+        takes: NDArray[np.bool_] = newer & in_time
         picks, rows = picks[takes], rows[takes]
         obeys = ~self.ignores[rows]
         heard = rows[obeys]
@@ -196,7 +196,7 @@ class ColumnsLink:
         self.low_w[heard], self.high_w[heard] = batch.low_w[picks[obeys]], batch.high_w[picks[obeys]]
         self.until_ns[heard] = batch.valid_until_ns
         self._seen[rows] = stamp
-        return picks
+        return takes
 
     def _observe(self, batch: CommandBatch, picks: NDArray[np.int64]) -> None:
         """Read back: done where the power is what was asked, or as near as its limits allow; else unconfirmed."""

@@ -10,7 +10,7 @@ import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 MARKER = (0x5375, 0x6E53)  # "SunS"
@@ -37,6 +37,8 @@ class Field:
     size: int
     kind: str
     scale: str | int | None
+    scale_at: int | None = None
+    """The register of its scale factor; None: it has none, or a fixed one."""
     bits: int = field(init=False)
     is_signed: bool = field(init=False)
     absent: int | None = field(init=False)
@@ -85,9 +87,18 @@ def parse_model(text: str) -> Model:
                     name = f"{inner['name']}.{point['name']}"
                     fields[name] = Field(name, offset, point["size"], point["type"], point.get("sf"))
                     offset += point["size"]
-        return Model(int(whole["id"]), group["name"], offset, fields)
+        return Model(int(whole["id"]), group["name"], offset, _with_scales(fields))
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"not a model definition: {error}") from error
+
+
+def _with_scales(fields: Mapping[str, Field]) -> dict[str, Field]:
+    """Return the points with the register of each one's scale factor."""
+    named = {name: point for name, point in fields.items() if isinstance(point.scale, str) and point.scale in fields}
+    return {
+        **fields,
+        **{name: replace(point, scale_at=fields[str(point.scale)].offset) for name, point in named.items()},
+    }
 
 
 def integer(point: Field, registers: Sequence[int]) -> int | None:
@@ -138,7 +149,12 @@ def scale_of(model: Model, point: Field, registers: Sequence[int]) -> int | None
     """
     if point.scale is None:
         return 0
-    exponent = point.scale if isinstance(point.scale, int) else integer(model.field(point.scale), registers)
+    exponent: int | None
+    if point.scale_at is not None and point.scale_at < len(registers):
+        raw = registers[point.scale_at]
+        exponent = None if raw == _NOT_THERE["sunssf"] else raw - 0x10000 if raw & 0x8000 else raw
+    else:
+        exponent = point.scale if isinstance(point.scale, int) else integer(model.field(point.scale), registers)
     if exponent is not None and abs(exponent) > MOST_SCALE:
         raise ModelError(f"model {model.id}: {point.scale} = {exponent}: -{MOST_SCALE} to {MOST_SCALE} is asked for")
     return exponent

@@ -99,8 +99,8 @@ class Image:
     def _set_analog(
         self, index: int, point: AnalogPoint, of: Input, seen: Measured | None, now_ns: int, record: bool
     ) -> None:
-        self._tables[_AI][index] = point
-        if not of.event_class:
+        shown, self._tables[_AI][index] = self._tables[_AI].get(index), point
+        if not of.event_class or point == shown:  # that was told, or is known: most points stand still for most beats
             return
         if not record:
             self._events.prime_analog(index, point)
@@ -116,8 +116,8 @@ class Image:
     def _set_binary(
         self, index: int, point: BinaryPoint, event_class: int, seen: Measured | None, now_ns: int, record: bool
     ) -> None:
-        self._tables[_BI][index] = point
-        if not event_class:
+        shown, self._tables[_BI][index] = self._tables[_BI].get(index), point
+        if not event_class or point == shown:
             return
         if not record:
             self._events.prime_binary(index, point)
