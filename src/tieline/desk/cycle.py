@@ -161,11 +161,16 @@ class Cycle:
         # Nor is anybody called there to make good what others pay back, or what was learnt.
         most_w = 0.0 if obligation is None or state.is_killed else counting.TRIM_MOST * abs(obligation.power_w)
         pool.trim_w = min(max(pool.trim_w, -most_w), most_w)  # what was learnt of a larger one is no help to this
-        if obligation is None:
-            pool.share_w = np.zeros(len(pool.rows))
-            await self.desk.commit(self._release(pool, now_ns))
+        if obligation is None or state.is_killed:
+            # Pressed, the switch ends what the market called: what leads to the safe power would leave, and only that.
+            why = cause or "the kill switch is pressed" if state.is_killed else f"nothing owed by {pool.pool}"
+            entries, split = self._release(pool, now_ns, why)
+            pool.share_w, pool.back_w = split.share_w, 0.0
+            await self.desk.commit(entries)
+            if obligation is not None and cause:
+                self._tell_upward(pool, obligation, split, before, former_w, cause, now_ns)
             return
-        pool.back_w = 0.0 if state.is_killed else back_w[0] if obligation.power_w >= 0 else -back_w[1]
+        pool.back_w = back_w[0] if obligation.power_w >= 0 else -back_w[1]
         split = self._split(pool, obligation, room, now_ns)
         reason = cause or obligation.because
         pool.share_w = split.share_w
@@ -206,12 +211,12 @@ class Cycle:
         serves = redispatch.serving(state, rows, pool.eligible, now_ns)
         return redispatch.headroom(state, rows, serves, pool.price, hours, now_ns)
 
-    def _release(self, pool: PoolDesk, now_ns: int) -> list[Entry]:
-        """Return the facts that end the pool's market claims once nothing is owed."""
+    def _release(self, pool: PoolDesk, now_ns: int, why: str) -> tuple[list[Entry], redispatch.Allocation]:
+        """Return the facts that end the pool's market claims, and that nobody gives anything."""
         idle = Obligation(pool.pool, 0.0, now_ns, now_ns, "", 0.0, False)
         nothing = np.zeros(len(pool.rows))
         split = redispatch.Allocation(pool.rows, self.desk.state.base_w[pool.rows], nothing, 0.0, 0.0)
-        return redispatch.decide_claims(self.desk.state, idle, split, now_ns, f"nothing owed by {pool.pool}")
+        return redispatch.decide_claims(self.desk.state, idle, split, now_ns, why), split
 
     def _tell_upward(
         self,

@@ -179,10 +179,12 @@ class NodeOperator:
         )  # fmt: skip
 
     async def kill(self, pressed: bool, by: str) -> Refusal | None:
-        """Press or release the kill switch."""
+        """Press or release the kill switch: the beat that follows ends or begins what the market calls, and tells it."""
         now_ns = self.node.clock.now_ns()
         entries, refusal = decide_kill(self.node.state, pressed, by, names_in(by), now_ns)
         await self.node.desk.commit(entries)
+        if entries:
+            self.node.desk.changed(entries[0].id)
         return refusal
 
     async def set_mode(self, feeder: str, mode: str, because: str, by: str) -> Refusal | None:
