@@ -136,7 +136,7 @@ def test_what_stands_as_not_responding_is_what_the_world_makes_so(name: str, dev
         when = living(date.fromisoformat(what.day), 5 * HOUR_NS)
         clock = VirtualClock(loop, when.opens_ns)
         supervisor = Supervisor(np.random.default_rng(5))
-        stage = await raise_stage(what, devices, 1, clock, supervisor, tmp_path, history_days=1)
+        stage = await raise_stage(what, devices, 1, clock, supervisor, tmp_path)
         NodeReader(stage.node, stage_sources(stage))
         guilty = stage.link.ignores | stage.link.unsteady
 

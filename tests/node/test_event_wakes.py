@@ -35,7 +35,7 @@ def test_an_event_begins_and_ends_within_a_second_of_its_time_wherever_in_the_mi
     async def main(loop: asyncio.AbstractEventLoop) -> None:
         clock = VirtualClock(loop, when.opens_ns)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
-            stage = await raise_stage(what, 40, 1, clock, supervisor, tmp_path, 1)
+            stage = await raise_stage(what, 40, 1, clock, supervisor, tmp_path)
             operator = NodeOperator(stage.node, NodeReader(stage.node, stage_sources(stage)))
             stage.node.start()
             await asyncio.sleep(300)

@@ -33,7 +33,7 @@ def test_a_lapse_is_told_within_seconds_of_its_lease_wherever_in_the_minute_that
     async def main(loop: asyncio.AbstractEventLoop) -> None:
         clock = VirtualClock(loop, when.opens_ns)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
-            stage = await raise_stage(what, 40, 1, clock, supervisor, tmp_path, 1)
+            stage = await raise_stage(what, 40, 1, clock, supervisor, tmp_path)
             operator = NodeOperator(stage.node, NodeReader(stage.node, stage_sources(stage)))
             stage.node.start()
             await asyncio.sleep(60 + second)

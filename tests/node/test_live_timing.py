@@ -32,7 +32,7 @@ def test_the_gate_of_the_first_day_follows_the_storys_opening_however_early_the_
     async def main(loop: asyncio.AbstractEventLoop) -> None:
         clock = VirtualClock(loop, when.opens_ns - early_min * MINUTE_NS)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
-            stage = await raise_stage(what, 60, 1, clock, supervisor, tmp_path, 1, story_ns=when.opens_ns)
+            stage = await raise_stage(what, 60, 1, clock, supervisor, tmp_path, story_ns=when.opens_ns)
             gates.append(stage.iso.gate_ns(stage.day))
 
     run_virtual(main)

@@ -38,8 +38,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, lis
         when = Timing(opens_ns, offer_ns + MINUTE_NS, offer_ns, sold_from_ns, *[FOREVER_NS] * 5)
         clock = VirtualClock(loop, when.opens_ns)
         async with Supervisor(np.random.default_rng(3)) as supervisor:
-            stage = await raise_stage(scenario("heatwave"), 40, 1, clock, supervisor, folder, history_days=1)
-            MarketDays(stage, 1, said.append).start()
+            stage = await raise_stage(scenario("heatwave"), 40, 1, clock, supervisor, folder)
+            MarketDays(stage, said.append).start()
             await Story(stage, when, said.append).play()
             while clock.now_ns() < market_day(SECOND, ZONE).end_ns + 30 * MINUTE_NS:
                 gates.append((clock.now_ns(), next_gate(stage)))
@@ -160,7 +160,7 @@ def test_a_days_own_auction_is_on_the_day_and_every_others_on_its_eve() -> None:
 
 def test_where_the_prices_end_it_is_said_once_and_nothing_is_offered(lived: tuple) -> None:
     stage, said = lived[0], list[str]()
-    days = MarketDays(stage, 1, said.append)
+    days = MarketDays(stage, said.append)
     days.offers_next = last_day(POINT) + timedelta(days=1)
     offers = len(stage.node.state.offers)
 

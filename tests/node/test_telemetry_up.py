@@ -42,7 +42,7 @@ def test_a_change_between_two_beats_is_published_within_five_seconds_and_never_a
     async def main(loop: asyncio.AbstractEventLoop) -> None:
         clock = VirtualClock(loop, when.opens_ns)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
-            stage = await raise_stage(what, 40, 1, clock, supervisor, tmp_path, 1)
+            stage = await raise_stage(what, 40, 1, clock, supervisor, tmp_path)
             node, fleet = stage.node, stage.node.state.fleet
             node.publishers.append(seen)
             node.start(tells=True)

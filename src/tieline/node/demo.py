@@ -69,6 +69,7 @@ def run_headless(
                 if (home / "journal.db").exists():
                     raise ConfigError(f"--data {home}: holds a journal already: give a new folder")
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
+                stage.past.begin()
                 stage.twin = Twin(stage.world, stage.meters)
                 if words := shown_words(stage.territory):
                     say(f"the outstation: {words}")

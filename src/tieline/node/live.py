@@ -49,7 +49,7 @@ async def live(
     async with Supervisor(np.random.default_rng([seed, 91])) as supervisor:
         with tempfile.TemporaryDirectory(prefix="tieline-") as folder:
             say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")
-            stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), 1, speed, when.opens_ns)
+            stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), speed, when.opens_ns)
             console = await serve_console(
                 stage.node,
                 "127.0.0.1",
@@ -74,7 +74,7 @@ async def live(
 
 async def _play(stage: Stage, when: Timing, seed: int, say: Callable[[str], None]) -> None:
     keep_owners(stage, seed)
-    MarketDays(stage, seed, say).start()
+    MarketDays(stage, say).start()
     try:
         await Story(stage, when, say).play()
     except LinkDown as error:
@@ -99,6 +99,7 @@ async def play_on_wire(
     async with Supervisor(np.random.default_rng([seed, 90])) as supervisor:
         stage = await raise_stage(what, devices, seed, clock, supervisor, folder, speed=speed)
         stage.twin = Twin(stage.world, stage.meters)
+        stage.past.begin()
         clock.go()
         say(f"over real sockets for {(when.ends_ns - when.opens_ns) / SECOND_NS / speed:.0f} s of wall time")
         story, owners = Story(stage, when, say), keep_owners(stage, seed)

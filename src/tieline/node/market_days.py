@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
-from functools import cache, partial
+from functools import cache
 from types import MappingProxyType
 
 import numpy as np
@@ -27,7 +27,6 @@ from tieline.plan.forecast import like_days
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Kind
 from tieline.simulate.iso.prices import ZONE, last_day, prices_of
-from tieline.simulate.world import World, history_w
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, market_day
 
 Floats = NDArray[np.float64]
@@ -38,7 +37,6 @@ STORED_FRAC = 0.8
 BEFORE_GATE_NS, AGAIN_NS = 10 * MINUTE_NS, MINUTE_NS
 AFTER_DAY_NS = 10 * MINUTE_NS
 """How long after midnight a day is settled: its last interval must have been tracked and metered."""
-HISTORY_DAYS = 15
 
 
 @cache
@@ -103,10 +101,9 @@ def _typical_up(stage: Stage) -> Floats:
 class MarketDays:
     """Offers each day after the story's before its gate, and settles each day that is over, the story's first."""
 
-    def __init__(self, stage: Stage, seed: int, say: Callable[[str], None]) -> None:
-        self.stage, self._seed, self._say = stage, seed, say
+    def __init__(self, stage: Stage, say: Callable[[str], None]) -> None:
+        self.stage, self._say = stage, say
         self.offers_next, self.settles_next = stage.day + timedelta(days=1), stage.day
-        self._has_history = False
 
     def start(self) -> None:
         """Begin; what breaks is begun anew with the day that it broke at."""
@@ -147,26 +144,12 @@ class MarketDays:
         while True:
             day = self.settles_next
             await self._until(market_day(day, ZONE).end_ns + AFTER_DAY_NS)
-            await self._know_history()
             statement = await settle(self.stage, day)
             if isinstance(statement, Refusal):
                 self._say(f"{day} not settled: {statement}")
             elif statement is not None:
                 self._say(f"{day} settled: {statement.total} USD, {len(statement.shares.owners)} owners")
             self.settles_next = day + timedelta(days=1)
-
-    async def _know_history(self) -> None:
-        """Meter the baseline's days before the opening, by a world of the same seed.
-
-        Only now, as nobody should wait for it at the start.
-        """
-        if self._has_history:
-            return
-        stage = self.stage
-        past = World(stage.territory, np.random.default_rng([self._seed, 1]), stage.scenario.climate)
-        work = partial(history_w, past, stage.opens_ns, HISTORY_DAYS, 300, 300, stage.meters.read)
-        stage.history_starts, stage.history = await asyncio.get_running_loop().run_in_executor(None, work)
-        self._has_history = True
 
     async def _until(self, instant_ns: int) -> None:
         while (wait_ns := instant_ns - self.stage.node.clock.now_ns()) > 0:

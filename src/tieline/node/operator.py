@@ -179,7 +179,7 @@ class NodeOperator:
         )  # fmt: skip
 
     async def kill(self, pressed: bool, by: str) -> Refusal | None:
-        """Press or release the kill switch: the beat that follows ends or begins what the market calls, and tells it."""
+        """Press or release the kill switch; the beat that follows ends what the market calls, or calls again."""
         now_ns = self.node.clock.now_ns()
         entries, refusal = decide_kill(self.node.state, pressed, by, names_in(by), now_ns)
         await self.node.desk.commit(entries)

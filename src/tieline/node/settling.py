@@ -37,11 +37,12 @@ def tracked_of(stage: Stage) -> dict[int, IntervalTracked]:
     return tracked_in(stage.node.journal, POOL)
 
 
-def metered_of(stage: Stage, day: date, awards: Sequence[Award]) -> Metered:
+async def metered_of(stage: Stage, day: date, awards: Sequence[Award]) -> Metered:
     """Return what the stage's meters say of a day's called hours (see `measured_day`)."""
+    before, before_w = await stage.past_w()
     keys = sorted(stage.metered)
-    starts = np.concatenate([stage.history_starts, np.array(keys, np.int64)])
-    seen_w = np.concatenate([stage.history, np.array([stage.metered[k] for k in keys]).reshape(-1, 3)])
+    starts = np.concatenate([before, np.array(keys, np.int64)])
+    seen_w = np.concatenate([before_w, np.array([stage.metered[k] for k in keys]).reshape(-1, 3)])
     called = frozenset(day_of(award.start_ns) for award in stage.node.state.awards.values())
     rules = {LOAD: LOAD_RULE, GENERATOR: GENERATOR_RULE}
     seen = measured_day(day, ZONE, awards, starts, seen_w, rules, called, stage.iso.prices(day))
@@ -72,8 +73,9 @@ async def settle(stage: Stage, day: date, *, ends: bool = False) -> Settlement |
         return await _refuse(stage, start_ns, end_ns, Refusal(DAY_NOT_OVER, "now", iso(now_ns), iso(end_ns)))
     # An interval is recorded once it is over: nothing of the day was before its first award began.
     tracked = tracked_in(stage.node.journal, POOL, start_ns)
+    metered = await metered_of(stage, day, awards)
     try:
-        made = settle_day(POOL, awards, tracked, metered_of(stage, day, awards), owners_of(stage))
+        made = settle_day(POOL, awards, tracked, metered, owners_of(stage))
     except ValueError as error:
         return await _refuse(stage, start_ns, end_ns, Refusal(str(error), "day", str(day)))
     return await record_statement(stage.node, POOL, made, awards)

@@ -29,6 +29,7 @@ from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.asked import require_devices as require_devices
 from tieline.node.asked import require_scenario
 from tieline.node.metering import Meters
+from tieline.node.past import Metering, Past, warm_up
 from tieline.node.runtime import Node, replayed
 from tieline.node.stage_devices import FEW, KEPT_S, MANY, MOST_FOR_MANY, raise_modbus, raise_mqtt, raise_openadr
 from tieline.node.twin import Twin
@@ -50,7 +51,7 @@ from tieline.simulate.loop import VirtualLoop
 from tieline.simulate.scada import Scada
 from tieline.simulate.sky import Climate
 from tieline.simulate.territory import GENERATION, Territory, build
-from tieline.simulate.world import World, history_w
+from tieline.simulate.world import World
 from tieline.store.journal import SqliteJournal
 from tieline.times import MINUTE_NS, SECOND_NS, Clock, from_ns, to_ns
 
@@ -118,8 +119,7 @@ class Stage:
     outstation: Dnp3Outstation
     scada: Scada
     meters: Meters
-    history_starts: NDArray[np.int64]
-    history: Floats
+    past: Metering
     refused_rows: dict[str, int]
     eligible: NDArray[np.bool_]
     opens_ns: int
@@ -131,6 +131,13 @@ class Stage:
     watched: NDArray[np.int32] | None = None
     watch_trail: list[tuple[int, Floats, NDArray[np.bool_]]] = field(default_factory=list)
     """Of rows that are watched, each minute: when, power (W), and which can't obey: lost, or on their timer (R12)."""
+    history: tuple[NDArray[np.int64], Floats] | None = None
+
+    async def past_w(self) -> tuple[NDArray[np.int64], Floats]:
+        """Return what the meters saw in the days before the opening: starts (ns), and W; shapes (n,) and (n, 3)."""
+        if self.history is None:
+            self.history = await asyncio.get_running_loop().run_in_executor(None, self.past.metered)
+        return self.history
 
     async def sleep(self, seconds: float) -> None:
         """Sleep so many seconds of the stage's clock."""
@@ -175,7 +182,6 @@ async def raise_stage(
     clock: Clock,
     supervisor: Supervisor,
     folder: Path,
-    history_days: int = 15,
     speed: float = 1.0,
     story_ns: int = 0,
     is_thrown_away: bool = False,
@@ -197,7 +203,7 @@ async def raise_stage(
     enrolments = {p: enrol(kinds, territory.fuel, territory.jurisdiction, p) for p in PROGRAMS}
     eligible, refused = enrolments["energy"].may_serve, enrolments["energy"].refused
     meters = Meters.of(territory, eligible)
-    starts, history = history_w(world, opens_ns, history_days, 300, 300, meters.read)
+    warm_up(world, opens_ns)
     loop = asyncio.get_running_loop()
     is_virtual = isinstance(loop, VirtualLoop)
     node = _node(territory, enrolments, eligible, clock, supervisor, folder, speed, is_virtual, is_thrown_away)
@@ -221,9 +227,10 @@ async def raise_stage(
     outstation, scada = await _raise_dnp3(territory, node, clock, supervisor, speed)
     stage = Stage(
         what, territory, world, node, link, modbus, openadr, mqtt, market, iso_link, outstation, scada,
-        meters, starts, history, refused, eligible, opens_ns, day, {}, [], speed,
+        meters, Metering(Past(devices, seed, what.climate, opens_ns)), refused, eligible, opens_ns, day, {}, [], speed,
     )  # fmt: skip
     node.before_beat.append(_mover(stage))
+    supervisor.at_end(stage.past.end)
     return stage
 
 
