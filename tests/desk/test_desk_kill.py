@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 from test_desk_declares import HOUR, Pool
 from test_desk_last_hop import kill
 
 from tieline.desk.facts import IntervalTracked, from_record
 from tieline.desk.ports import Instruction
+from tieline.desk.redispatch import SOURCE
 from tieline.desk.response import unresponsive
 from tieline.market.settlement import shortfall_causes
 from tieline.node.read_market import delivery
@@ -105,3 +107,47 @@ def test_screen_and_record_have_one_figure_where_the_pool_calls_nobody(power_w: 
     shown_w, recorded_w = asyncio.run(play())
     assert shown_w == pytest.approx(delivered_w)
     assert recorded_w == pytest.approx(delivered_w)
+
+
+@pytest.mark.parametrize("minutes_before", [5, 20])
+def test_of_an_award_that_begins_while_the_switch_is_pressed_the_first_interval_is_put_to_it_too(
+    minutes_before: int,
+) -> None:
+    """The ISO was told by then that nothing is to be had, and calls nothing of it."""
+
+    async def play() -> list[dict[str, float]]:
+        stage = Pressed()
+        stage.clock.ns -= minutes_before * MINUTE_NS
+        await stage.press()
+        stage.instruct(0.0)
+        await stage.minutes(minutes_before + 12)
+        return [fact.withheld for fact in stage.intervals() if fact.start_ns >= HOUR]
+
+    first, *others = asyncio.run(play())
+    assert others
+    for withheld in (first, *others):
+        assert withheld == pytest.approx({"kill_switch": 40_000.0})
+
+
+def test_what_the_market_called_ends_as_the_switch_is_pressed_and_an_award_alone_calls_nobody_behind_it() -> None:
+    """Without an instruction the award itself is owed; loads that are to be shed would end nearer to their safe power."""
+
+    async def play() -> tuple[int, list[int], int]:
+        stage = Pressed()
+        await stage.minutes(3, 4_000.0)
+        called = int(np.isfinite(stage.state.claims.target_of(stage.pool.rows, SOURCE, "pool-1", Quantity.P)[0]).sum())
+        await stage.press()
+        counts = []
+        for _ in range(8):
+            await stage.minutes(1, 4_000.0)
+            held_w, _ = stage.state.claims.target_of(stage.pool.rows, SOURCE, "pool-1", Quantity.P)
+            counts.append(int(np.isfinite(held_w).sum()))
+        await kill(stage, False, "ada", "bo")
+        await stage.minutes(1, 0.0)
+        held_w, _ = stage.state.claims.target_of(stage.pool.rows, SOURCE, "pool-1", Quantity.P)
+        return called, counts, int(np.isfinite(held_w).sum())
+
+    called, counts, after = asyncio.run(play())
+    assert called == 8
+    assert set(counts) == {0}
+    assert after == 8

@@ -141,7 +141,10 @@ def _why(
     lost_w = pool.lost_now or _lost_w(state, pool, side, then_ns)
     # What is paid back was taken off what was declared; of a lack it is counted by rows.
     whole_w = {**lost_w, tracking.REBOUND: abs(pool.back_w)}
-    before, pool.lost = pool.lost, (*pool.lost[-1:], whole_w)
+    # Of an award's first interval the intervals before tell nothing: none was counted, or long ago.
+    adjoins = pool.lost_until_ns == tally.start_ns
+    before = pool.lost if adjoins else (whole_w,)
+    pool.lost, pool.lost_until_ns = (*(pool.lost[-1:] if adjoins else ()), whole_w), tally.end_ns
     if max(lacking_w, below_w) <= 1.0:
         return {}, {}
     # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
