@@ -253,6 +253,9 @@ def _start_timers(state: DeskState, rows: Rows, target_w: Floats, now_ns: int) -
     columns, fleet = state.commands, state.fleet
     former_w = np.where(columns.valid_until_ns[rows] > now_ns, columns.target_w[rows], np.nan)
     starts, low_w, high_w = timers(fleet, rows, target_w, former_w)
+    # What a running timer holds on or off has not been switched since, whatever it was told or let do meanwhile.
+    holds = state.claims.holds
+    starts &= ~((holds.until_ns[rows] > now_ns) & (target_w >= holds.low_w[rows]) & (target_w <= holds.high_w[rows]))
     if starts.any():
         until_ns = now_ns + (fleet.min_hold_s[rows[starts]] * SECOND_NS).astype(np.int64)
         state.claims.hold(rows[starts], low_w[starts], high_w[starts], until_ns)
