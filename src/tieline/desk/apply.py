@@ -106,8 +106,9 @@ def _sync_deltas(state: DeskState, reservation: str) -> None:
 def _derated(state: DeskState, record_id: str, fact: facts.CapacityDerated) -> None:
     capacity = state.ledger.capacities.get(fact.pool)
     if capacity is not None:
-        frac = fact.up_w / capacity.up_w if capacity.up_w > 0 else 1.0
-        state.derated[fact.pool] = (frac, fact.end_ns)
+        up_frac = fact.up_w / capacity.up_w if capacity.up_w > 0 else 1.0
+        down_frac = fact.down_w / capacity.down_w if capacity.down_w > 0 else 1.0
+        state.derated[fact.pool] = ((up_frac, down_frac), fact.end_ns)
         state.ledger.derate(fact.pool, fact.up_w, fact.down_w, fact.start_ns, fact.start_ns, fact.end_ns)
 
 
