@@ -24,6 +24,21 @@ def claims_of(running: Running, device: str) -> list[tuple[float, float]]:
     return [(claim["low_w"], claim["high_w"]) for claim in view["claims"] if claim["source"] == "console"]
 
 
+def composing(running: Running, browser, program: str):
+    """Return the page of an event's form, its program filled in."""
+    page = _page(browser, running, running.cookies["ann"])
+    page.goto(f"{running.url}/events")
+    page.get_by_label("Program").fill(program)
+    return page
+
+
+def previewed(page, power: str):
+    """Ask for a preview of a power; return the button that submits what is previewed."""
+    page.get_by_label("Power, kW").fill(power)
+    page.get_by_role("button", name="Preview").click()
+    return page.get_by_role("button", name="Submit for approval")
+
+
 def test_a_limit_may_be_of_the_lower_end_alone_and_the_focus_goes_back_to_what_opened_the_form(
     running: Running, browser, device: str
 ) -> None:
@@ -45,32 +60,24 @@ def test_a_limit_may_be_of_the_lower_end_alone_and_the_focus_goes_back_to_what_o
 
 
 def test_a_power_that_is_no_number_is_told_by_the_name_that_stands_beside_its_field(running: Running, browser) -> None:
-    page = _page(browser, running, running.cookies["ann"])
-    page.goto(f"{running.url}/events")
-    page.get_by_label("Program").fill("Words")
-    page.get_by_label("Power, kW").fill("abc")
-    page.get_by_role("button", name="Preview").click()
+    page = composing(running, browser, "Words")
+    previewed(page, "abc")
     said = page.get_by_role("alert").inner_text(timeout=60_000)
     assert said == 'Power, kW into the grid: "abc" is no number; give one such as 500'
-    page.get_by_label("Power, kW").fill("12")
-    page.get_by_role("button", name="Preview").click()
-    page.get_by_role("button", name="Submit for approval").wait_for(timeout=60_000)
+    previewed(page, "12").wait_for(timeout=60_000)
     assert page.get_by_text("is no number").count() == 0
     assert page.errors == []
     page.context.close()
 
 
 def test_the_focus_stays_near_where_a_preview_was_submitted(running: Running, browser) -> None:
-    page = _page(browser, running, running.cookies["ann"])
-    page.goto(f"{running.url}/events")
-    page.get_by_label("Program").fill("Focus")
-    page.get_by_label("Power, kW").fill("12")
-    page.get_by_role("button", name="Preview").click()
-    page.get_by_role("button", name="Submit for approval").wait_for(timeout=60_000)
-    page.get_by_role("button", name="Submit for approval").focus()
+    page = composing(running, browser, "Focus")
+    submit = previewed(page, "12")
+    submit.wait_for(timeout=60_000)
+    submit.focus()
     page.keyboard.press("Enter")
     page.get_by_text("A second person must approve it").first.wait_for(timeout=60_000)
-    page.get_by_role("button", name="Submit for approval").wait_for(state="detached", timeout=60_000)
+    submit.wait_for(state="detached", timeout=60_000)
     assert not page.evaluate(FOCUSED).startswith("BODY")
     assert page.errors == []
     page.context.close()

@@ -179,6 +179,21 @@ def test_a_lease_of_minutes_that_is_renewed_again_and_again_is_one_derating_a_wh
     assert asyncio.run(play()) <= 3
 
 
+def test_a_limit_that_lets_a_store_give_nothing_takes_all_that_it_promises_upward_and_nothing_downward() -> None:
+    """One of ten. By the swing it would take half of it either way, and the other half would be sold on."""
+
+    async def play() -> list[tuple[float, float]]:
+        stage = Pool()
+        await stage.beats(1)
+        limit = stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=-5e4, high=0.0)
+        stage.cycle.because((await stage.desk.ask(limit)).claim)
+        await stage.beats(1)
+        facts = [from_record(record) for record in stage.journal.records]
+        return [(fact.up_w, fact.down_w) for fact in facts if isinstance(fact, CapacityDerated)]
+
+    assert asyncio.run(play()) == [(pytest.approx(0.9e6), 1e6)]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(KINDS), st.floats(-5_000.0, 5_000.0), MAYBE, MAYBE, MAYBE, MAYBE), min_size=1)
 )

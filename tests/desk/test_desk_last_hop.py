@@ -282,6 +282,43 @@ def test_an_engine_that_was_started_runs_its_least_time_unless_safety_says_no() 
     asyncio.run(play())
 
 
+def test_an_engine_in_its_least_time_is_told_a_grid_operators_limit_as_it_is() -> None:
+    """It idles behind its open breaker: at the least that its timer demands it would feed in for as long as that."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.CHP]))
+        stage.state.limiter.feeder_w[:] = stage.state.limiter.system_w = np.inf
+        await stage.desk.ask(stage.ask("market", Level.MARKET, "r0", value=4_000.0))
+        await stage.desk.settle()
+        stage.state.fleet.power_w[:] = 4_000.0
+        stage.clock.ns += 60 * SECOND_NS
+        await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=-5e4, high=0.0))
+        await stage.desk.settle()
+        assert (stage.devices.target_w[0], stage.devices.high_w[0]) == (0.0, 0.0)
+
+    asyncio.run(play())
+
+
+def test_a_timer_that_runs_is_begun_anew_by_nothing_that_leaves_its_engine_on() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.CHP]))
+        stage.state.limiter.feeder_w[:] = stage.state.limiter.system_w = np.inf
+        await stage.desk.ask(stage.ask("market", Level.MARKET, "r0", value=4_000.0))
+        await stage.desk.settle()
+        until_ns = int(stage.state.claims.holds.until_ns[0])
+        for power_w in (3_000.0, 2_000.0):
+            stage.clock.ns += 60 * SECOND_NS
+            await stage.desk.withdraw("test:market", "p", "r0", Quantity.P, "f")
+            await stage.desk.settle()
+            stage.clock.ns += 60 * SECOND_NS
+            await stage.desk.ask(stage.ask("market", Level.MARKET, "r0", value=power_w, version=stage.clock.ns))
+            await stage.desk.settle()
+            assert stage.devices.target_w[0] == power_w
+        assert stage.state.claims.holds.until_ns[0] == until_ns
+
+    asyncio.run(play())
+
+
 # --- two people -------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tieline.fleet.columns import KIND_CODE, Fleet
 from tieline.fleet.ledger import Capacity, Ledger, Stores
-from tieline.fleet.pooled import capacity_of
+from tieline.fleet.pooled import capacity_of, from_rest
 from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS, MINUTE_NS, iso
 
@@ -39,7 +39,69 @@ def sell(ledger: Ledger, hour: float, hours: float, up_w: float, down_w: float =
 
 
 def test_what_can_give_back_is_a_store_and_sun_can_be_called_to_no_more() -> None:
-    assert pool() == Capacity(261_000.0, 261_000.0, stores=Stores(200_000.0, 100_000.0, 100_000.0, 25_000.0, 61_000.0))
+    assert pool() == Capacity(125_000.0, 161_000.0, stores=Stores(200_000.0, 100_000.0, 100_000.0, 25_000.0, 61_000.0))
+
+
+def told(kind: Kind, inject_w: int, absorb_w: int, uncalled_w: int, target_w: int) -> int:
+    """What a device does that is told a target (W), by its kind and by what it does uncalled; watts, whole.
+
+    Nobody makes the sun shine, so a plant gives no more than uncalled; an engine gives or stands; an interruptible load
+    draws no more than it does uncalled.
+    """
+    within_w = min(max(target_w, -absorb_w), inject_w)
+    if kind is Kind.PV:
+        return min(max(within_w, 0), uncalled_w)
+    if kind in (Kind.BIOMASS, Kind.BACKUP_GENERATOR, Kind.CHP):
+        return max(within_w, 0)
+    return max(within_w, uncalled_w) if kind is Kind.INTERRUPTIBLE_LOAD else within_w
+
+
+def uncalled(kind: Kind, inject_w: int, absorb_w: int, is_store: bool) -> range:
+    """What a device may be doing when nobody calls it: stores and engines rest, sun and loads are anywhere."""
+    rests = is_store or kind in (Kind.BIOMASS, Kind.BACKUP_GENERATOR, Kind.CHP)
+    return range(1) if rests else range(0 if kind is Kind.PV else -absorb_w, inject_w + 1)
+
+
+def moved(device: tuple[Kind, int, int, bool], low_w: int, high_w: int) -> tuple[int, int]:
+    """The most that calls move a device up and down within limits, by trying whatever it may do and be told."""
+    kind, inject_w, absorb_w, holds = device
+    found = [0, 0]
+    for own_w in uncalled(kind, inject_w, absorb_w, holds and inject_w > 0):
+        limited_w = told(kind, inject_w, absorb_w, own_w, min(max(own_w, low_w), high_w))
+        for target_w in range(low_w, high_w + 1):
+            by_w = told(kind, inject_w, absorb_w, own_w, target_w) - limited_w
+            found = [max(found[0], by_w), max(found[1], -by_w)]
+    return found[0], found[1]
+
+
+RATED = st.integers(0, 4)
+DEVICES = st.one_of(
+    st.tuples(st.sampled_from([Kind.BATTERY, Kind.HYBRID_SITE]), st.integers(1, 4), RATED, st.just(True)),
+    st.tuples(st.sampled_from([Kind.PV, Kind.BIOMASS, Kind.CHP, Kind.BACKUP_GENERATOR]), RATED, st.just(0), st.just(False)),
+    st.tuples(st.sampled_from([Kind.WATER_HEATER, Kind.INTERRUPTIBLE_LOAD]), st.just(0), RATED, st.just(False)),
+    st.tuples(st.just(Kind.EV_CHARGER), st.just(0), RATED, st.just(True)),
+    st.tuples(st.just(Kind.EV_CHARGER), RATED, RATED, st.just(False)),
+)  # fmt: skip
+
+
+def fleet_of(drawn: list[tuple[Kind, int, int, bool]]) -> Fleet:
+    codes = np.array([KIND_CODE[kind] for kind, *_ in drawn], np.uint8)
+    inject_w, absorb_w, holds = (np.array([each[k] for each in drawn], np.float64) for k in (1, 2, 3))
+    none = np.zeros(len(drawn))
+    return Fleet([f"r{k}" for k in range(len(drawn))], codes, inject_w, absorb_w, holds * 10, none, none.copy(), [], {})
+
+
+@given(st.lists(st.tuples(DEVICES, st.integers(-5, 5), st.integers(-5, 5)), min_size=1, max_size=5))
+def test_a_pool_promises_what_the_best_plan_delivers_beside_what_it_does_uncalled(drawn: list) -> None:
+    """By trying every whole watt that each may do uncalled, and every one that it can be told within its limits."""
+    fleet, rows = fleet_of([device for device, _, _ in drawn]), np.arange(len(drawn), dtype=np.int32)
+    found = capacity_of(fleet, rows)
+    free = [moved(device, -5, 5) for device, _, _ in drawn]
+    assert (found.up_w, found.down_w) == tuple(np.sum(free, axis=0))
+    low, high = ([pick(one, other) for _, one, other in drawn] for pick in (min, max))
+    within = [moved(device, low[k], high[k]) for k, (device, _, _) in enumerate(drawn)]
+    up_w, down_w = from_rest(fleet, rows, np.array(low, np.float64), np.array(high, np.float64))
+    assert list(zip(up_w, down_w, strict=True)) == within
 
 
 def test_hours_in_a_row_are_sold_until_the_stores_are_empty_and_again_once_they_can_be_full() -> None:

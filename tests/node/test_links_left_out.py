@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from data_folder import data_folder
 
 from tieline.desk.ports import LinkHealth, Session
 from tieline.node.cli import main
@@ -17,7 +18,6 @@ from tieline.node.reader import NodeReader, Sources
 from tieline.node.serve import node_of
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.command import Stage
-from tieline.rim.certificates import Authority
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.times import HOUR_NS
@@ -55,15 +55,9 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.mktemp("left-out")
-    folder, run = base / "works", CliRunner()
-    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
-    (base / "devices.csv").write_text(TABLE)
-    assert run.invoke(main, ["import", str(base / "devices.csv"), "--data", str(folder)]).exit_code == 0
-    authority = Authority(folder, SystemClock())
-    for name in ("we", "mixed", "locked"):
+    folder, authority = data_folder(tmp_path_factory.mktemp("left-out"), TABLE)
+    for name in ("mixed", "locked"):
         authority.issue(name, "127.0.0.1")
-    authority.issue("old", "127.0.0.1", days=-1, begins_days=-30)
     (folder / "mixed.key").write_bytes((folder / "we.key").read_bytes())
     lock(folder / "locked.key")
     for name in ("x.pem", "x.key"):

@@ -15,7 +15,7 @@ from tieline.node.promises_grid import calm_after, limit_held, opted_out, reliev
 from tieline.node.relief import SETTLES_NS, Relief
 from tieline.node.story import Told
 from tieline.node.works import Held
-from tieline.times import HOUR_NS, MINUTE_NS
+from tieline.times import HOUR_NS, MINUTE_NS, iso
 
 AT = 1_660_000_000_000_000_000
 
@@ -71,28 +71,36 @@ def test_a_lack_must_show_that_nobody_else_could_have(taken_w, feasible_w, count
 
 
 @pytest.mark.parametrize(
-    ("gives_w", "lost_until", "expected"),
+    ("gives_until", "lost_until", "timer_until", "expected"),
     [
-        (0.0, 0, (True, True)),
-        (3_000.0, 0, (False, True)),  # in reach, and gives
-        (3_000.0, 20, (True, True)),  # lost for as long as its lease
-        (3_000.0, 40, (False, True)),  # nobody isolated it: once its lease is over it counts like the others
+        (0, 0, 0, (True, True)),
+        (40, 0, 0, (False, True)),  # in reach, and gives
+        (40, 0, 40, (False, True)),  # a timer of its own is no excuse for what a command can reach
+        (20, 20, 20, (True, True)),  # lost for as long as its lease
+        (35, 40, 35, (True, True)),  # an engine's own least time is longer than a lease: it lasts as long as that
+        (40, 40, 20, (False, True)),  # nobody isolated it: once its own timer is over it counts like the others
+        (40, 20, 40, (False, True)),  # back in reach it counts like the others, whatever its timer says
     ],
 )
-def test_a_limit_is_broken_by_what_gives_but_for_a_lease_out_of_reach(gives_w, lost_until, expected) -> None:
+def test_a_limit_is_broken_by_what_gives_but_for_own_timers_out_of_reach(
+    gives_until, lost_until, timer_until, expected
+) -> None:
     rows = np.arange(4, dtype=np.int32)
     trail = [
-        (AT + minute * MINUTE_NS, np.array([gives_w if minute < (lost_until or 40) else 0.0, 0, 0, 0.0]),
-         np.array([minute < lost_until, False, False, False]))
+        (AT + minute * MINUTE_NS, np.array([3_000.0 if minute < gives_until else 0.0, 0, 0, 0.0]),
+         np.array([AT + timer_until * MINUTE_NS if minute < lost_until else 0, 0, 0, 0]))
         for minute in range(41)
     ]  # fmt: skip
-    fleet = SimpleNamespace(leaves=lambda group: rows, max_inject_w=np.full(4, 25_000.0))
+    fleet = SimpleNamespace(leaves=lambda group: rows, max_inject_w=np.full(4, 25_000.0), id_of=lambda row: f"r{row}")
     stage = SimpleNamespace(
         watch_trail=trail, node=SimpleNamespace(state=SimpleNamespace(fleet=fleet)),
         territory=SimpleNamespace(fleet=fleet),
     )  # fmt: skip
     works = {"when_ns": AT, "group": "g", "giving_before_w": 9_000.0, "limit_high_w": 0.0, "isolated": []}
-    assert verdict(limit_held(stage, Told(override=works))) == expected
+    told = limit_held(stage, Told(override=works))
+    assert verdict(told) == expected
+    excused = f"r0 3.0 kW until {iso(AT + timer_until * MINUTE_NS)}"
+    assert (excused in told["evidence"]) == (lost_until > 0), "who gives beyond reach is named, with how long"
 
 
 # --- restored -----------------------------------------------------------------------------------------------------------

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from data_folder import data_folder
 
 from tieline.node.cli import main
-from tieline.rim.certificates import Authority
-from tieline.rim.clock import SystemClock
 
 TABLE = """id,kind,max_inject_w,max_absorb_w,energy_wh,feeder,site,pool
 battery-1,battery,5000,5000,10000,feeder-1,site-1,pool-1
@@ -132,13 +131,7 @@ BAD = {
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("start")
-    folder, run = base / "works", CliRunner()
-    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
-    (base / "devices.csv").write_text(TABLE)
-    assert run.invoke(main, ["import", str(base / "devices.csv"), "--data", str(folder)]).exit_code == 0
-    authority = Authority(folder, SystemClock())
-    authority.issue("we", "127.0.0.1")
-    authority.issue("old", "127.0.0.1", days=-1, begins_days=-30)
+    folder, _ = data_folder(base, TABLE)
     shutil.copytree(folder, base / "pki", ignore=lambda _, names: [n for n in names if n.endswith((".db", ".toml"))])
     (folder / "x.pem").write_text("no certificate")
     (folder / "modbus.csv").write_text(

@@ -88,7 +88,7 @@ def asked(name: str, hour: int, power_w: float = 400_000.0) -> AskOffer:
 def test_an_offer_that_a_silent_market_did_not_hear_is_held_and_sent_again_by_the_same_id(tmp_path: Path) -> None:
     async def scene(trader: NodeTrader, market: Market) -> None:
         market.is_silent = True
-        view, beyond = await trader.offer([asked("a", 2), asked("b", 3, 2_000_000.0)])
+        view, beyond = await trader.offer([asked("a", 2), asked("b", 3, 600_000.0)])
         assert (beyond.state, beyond.field) == ("refused", "up_w")
         assert view.state == "held"
         assert "the market did not answer, send it again: no answer within 30 s" in view.reason
@@ -106,11 +106,11 @@ def test_what_the_market_refuses_is_free_again_and_the_id_stays_refused(tmp_path
     async def scene(trader: NodeTrader, market: Market) -> None:
         market.says = Refusal("after the gate", "bidUID", "a")
         for _ in range(2):
-            (view,) = await trader.offer([asked("a", 2, 1_000_000.0)])
+            (view,) = await trader.offer([asked("a", 2, 500_000.0)])
             assert (view.state, view.reason) == ("refused", "after the gate")
         assert market.heard == ["a"]
         market.says = None
-        (view,) = await trader.offer([asked("b", 2, 1_000_000.0)])
+        (view,) = await trader.offer([asked("b", 2, 500_000.0)])
         assert view.state == "offered", "the whole pool is free to be sold again"
 
     play(tmp_path, scene)
@@ -118,7 +118,7 @@ def test_what_the_market_refuses_is_free_again_and_the_id_stays_refused(tmp_path
 
 def test_a_list_is_answered_row_by_row_and_a_second_sale_names_its_holder(tmp_path: Path) -> None:
     async def scene(trader: NodeTrader, market: Market) -> None:
-        reserve = asked("r", 2, 700_000.0)
+        reserve = asked("r", 2, 300_000.0)
         sold = AskOffer("s", "pool-1", reserve.start_ns, reserve.end_ns, reserve.segments, "SPIN")
         views = await trader.offer([reserve, asked("r", 3), sold, asked("t", 4)])
         assert [view.state for view in views] == ["offered", "refused", "refused", "offered"]
@@ -144,12 +144,12 @@ def test_an_offer_that_stands_in_a_list_twice_is_answered_twice_and_made_once(tm
 
 
 def test_no_more_is_sold_than_devices_that_the_rules_let_serve(tmp_path: Path) -> None:
-    """The CHP unit's fuel is unknown: its 300 kW are not in the pool's million."""
+    """The CHP unit's fuel is unknown: its 300 kW are not in what the pool gives from rest, the battery's 500 kW."""
 
     async def scene(trader: NodeTrader, market: Market) -> None:
-        (view,) = await trader.offer([asked("a", 2, 1_000_001.0)])
+        (view,) = await trader.offer([asked("a", 2, 500_001.0)])
         assert (view.state, view.field) == ("refused", "up_w")
-        assert "of 1000000 W" in view.limit
+        assert "of 500000 W" in view.limit
 
     play(tmp_path, scene)
 

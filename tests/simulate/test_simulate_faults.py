@@ -142,6 +142,24 @@ def test_a_device_out_of_reach_falls_back_at_the_end_of_its_lease(name: str) -> 
     assert honest.sum() > 0.5 * COUNT
 
 
+def test_only_a_lost_device_has_a_timer_of_its_own_to_go_by_and_an_engines_is_its_least_time() -> None:
+    scene = Scene(DeviceFaults(out_of_reach=1.0))
+    world = scene.link._world
+    scene.send(100.0, valid_s=900.0)
+    scene.turn(5)
+    assert (scene.link.alone_until_ns(scene.rows, scene.now_ns) == 0).all(), "all are in reach"
+    runs = world.engine_rows[:1]
+    world.engines.is_on[:], world.engines.held_s[:] = False, 1e6
+    world.engines.is_on[0], world.engines.held_s[0] = True, world.engines.min_hold_s[0] - 3_000.0
+    scene.link.disturb(True)
+    until_s = (scene.link.alone_until_ns(scene.rows, scene.now_ns) - scene.now_ns) / SECOND_NS
+    assert until_s[runs] == pytest.approx([3_000.0])
+    assert np.delete(until_s, runs) == pytest.approx(895.0), "what it was told ends 900 s after it was"
+    scene.turn(1_000)
+    until_s = (scene.link.alone_until_ns(scene.rows, scene.now_ns) - scene.now_ns) / SECOND_NS
+    assert (np.delete(until_s, runs) <= 0).all()
+
+
 def test_a_timer_that_lies_holds_on() -> None:
     scene = Scene(DeviceFaults(no_timer=1.0))
     scene.send(100.0, valid_s=60.0)

@@ -106,8 +106,9 @@ def _sync_deltas(state: DeskState, reservation: str) -> None:
 def _derated(state: DeskState, record_id: str, fact: facts.CapacityDerated) -> None:
     capacity = state.ledger.capacities.get(fact.pool)
     if capacity is not None:
-        frac = fact.up_w / capacity.up_w if capacity.up_w > 0 else 1.0
-        state.derated[fact.pool] = (frac, fact.end_ns)
+        up_frac = fact.up_w / capacity.up_w if capacity.up_w > 0 else 1.0
+        down_frac = fact.down_w / capacity.down_w if capacity.down_w > 0 else 1.0
+        state.derated[fact.pool] = ((up_frac, down_frac), fact.end_ns)
         state.ledger.derate(fact.pool, fact.up_w, fact.down_w, fact.start_ns, fact.start_ns, fact.end_ns)
 
 
@@ -253,6 +254,9 @@ def _start_timers(state: DeskState, rows: Rows, target_w: Floats, now_ns: int) -
     columns, fleet = state.commands, state.fleet
     former_w = np.where(columns.valid_until_ns[rows] > now_ns, columns.target_w[rows], np.nan)
     starts, low_w, high_w = timers(fleet, rows, target_w, former_w)
+    # What a running timer holds on or off has not been switched since, whatever it was told or let do meanwhile.
+    holds = state.claims.holds
+    starts &= ~((holds.until_ns[rows] > now_ns) & (target_w >= holds.low_w[rows]) & (target_w <= holds.high_w[rows]))
     if starts.any():
         until_ns = now_ns + (fleet.min_hold_s[rows[starts]] * SECOND_NS).astype(np.int64)
         state.claims.hold(rows[starts], low_w[starts], high_w[starts], until_ns)

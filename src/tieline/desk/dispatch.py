@@ -112,8 +112,13 @@ def _was_limited(state: DeskState, rows: Rows) -> Mask:
 
 
 def wanted(settled: Settled) -> Floats:
-    """Return the target of each row (W), or NaN where nobody wants one: it runs freely within its limits."""
-    target: Floats = np.where(settled.winner >= 0, settled.target_w, np.nan)
+    """Return the target of each row (W), or NaN where nobody wants one: it runs freely within its limits.
+
+    Where a device's timer (R12) stands against a limit it is told the limit all the same. What it can do it does: an
+    engine that has to run opens its breaker and idles; a compressor stops as soon as its timer lets it.
+    """
+    within_w = np.minimum(np.maximum(settled.target_w, settled.told_low_w), settled.told_high_w)
+    target: Floats = np.where(settled.winner >= 0, within_w, np.nan)
     return target
 
 

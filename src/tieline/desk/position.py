@@ -15,6 +15,7 @@ from tieline.desk.modes import barred
 from tieline.desk.state import DeskState
 from tieline.fleet.firm import firm_w
 from tieline.fleet.ledger import SLOT_NS, Ledger, Shortfall
+from tieline.fleet.pooled import from_rest
 from tieline.ids import derive
 from tieline.resource.claim import ClaimKind
 from tieline.resource.level import Level
@@ -38,12 +39,14 @@ def learn_reach(state: DeskState, passed_ns: int) -> None:
 
 def keep_firm(state: DeskState, pool: str, rows: Rows, eligible: Mask) -> None:
     """Tell the book what the pool's leaves can be counted on for (P95): new promises keep within it."""
-    fleet = state.fleet
-    span_w = np.where(eligible, fleet.max_inject_w[rows] + fleet.max_absorb_w[rows], 0.0)
     capacity = state.ledger.capacities.get(pool)
-    if capacity is not None and span_w.sum() > 0:
-        frac = firm_w(span_w, state.reach_frac[rows]) / float(span_w.sum())
-        state.ledger.set_firm(pool, frac * capacity.up_w, frac * capacity.down_w)
+    if capacity is not None:
+        reach_frac = state.reach_frac[rows[eligible]]
+        up_frac, down_frac = (
+            firm_w(side_w, reach_frac) / float(side_w.sum()) if side_w.sum() > 0 else 1.0
+            for side_w in from_rest(state.fleet, rows[eligible])
+        )
+        state.ledger.set_firm(pool, up_frac * capacity.up_w, down_frac * capacity.down_w)
 
 
 def decide_derating(state: DeskState, pool: str, rows: Rows, eligible: Mask, cause: str, now_ns: int) -> list[Entry]:
@@ -51,23 +54,34 @@ def decide_derating(state: DeskState, pool: str, rows: Rows, eligible: Mask, cau
     capacity = state.ledger.capacities.get(pool)
     if capacity is None:
         return []
-    fleet = state.fleet
-    low_w, high_w = state.claims.bounds_above(rows, Level.RELIABILITY, now_ns, with_timers=False)
-    span_w = np.where(eligible, fleet.max_inject_w[rows] + fleet.max_absorb_w[rows], 0.0)
-    left_w = np.where(eligible & ~state.opted_out[rows] & ~barred(state)[rows], high_w - low_w, 0.0)
-    frac = float(left_w.sum()) / float(span_w.sum()) if span_w.sum() > 0 else 1.0
-    before, until_ns = state.derated.get(pool, (1.0, FOREVER_NS))
+    fracs = _left_fracs(state, rows, eligible, now_ns)
+    before, until_ns = state.derated.get(pool, ((1.0, 1.0), FOREVER_NS))
     end_ns = _until_ns(state, rows, now_ns)
-    size_w = max(capacity.up_w, capacity.down_w)
-    least_w = max(MOVED_W, MOVED_FRAC * size_w)
-    runs_out = (1.0 - frac) * size_w >= MOVED_W and until_ns - now_ns < SLOT_NS and end_ns > until_ns
-    ends = frac >= 1.0 and before < 1.0
-    if abs(frac - before) * size_w < least_w and not (runs_out or ends):
+    sizes_w = (capacity.up_w, capacity.down_w)
+    least_w = max(MOVED_W, MOVED_FRAC * max(sizes_w))
+    lost_w = max((1.0 - frac) * size_w for frac, size_w in zip(fracs, sizes_w, strict=True))
+    moved_w = max(abs(frac - was) * size_w for frac, was, size_w in zip(fracs, before, sizes_w, strict=True))
+    runs_out = lost_w >= MOVED_W and until_ns - now_ns < SLOT_NS and end_ns > until_ns
+    ends = min(fracs) >= 1.0 and min(before) < 1.0
+    if moved_w < least_w and not (runs_out or ends):
         return []
-    up_w, down_w = frac * capacity.up_w, frac * capacity.down_w
+    up_w, down_w = fracs[0] * capacity.up_w, fracs[1] * capacity.down_w
     short = shortened(state.ledger, pool, up_w, down_w, now_ns, end_ns)
     fact = CapacityDerated(pool, cause, up_w, down_w, now_ns, end_ns, short)
     return [Entry(derive("derated", pool, cause, now_ns), fact, pool, (cause,) if cause else ())]
+
+
+def _left_fracs(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> tuple[float, float]:
+    """Return the shares of what a pool gives from rest, up and down, that authorities above the market leave to it."""
+    mine = rows[eligible]
+    low_w, high_w = state.claims.bounds_above(rows, Level.RELIABILITY, now_ns, with_timers=False)
+    free = ~state.opted_out[mine] & ~barred(state)[mine]
+    whole, left = from_rest(state.fleet, mine), from_rest(state.fleet, mine, low_w[eligible], high_w[eligible])
+    up, down = (
+        float(left_w[free].sum()) / float(whole_w.sum()) if whole_w.sum() > 0 else 1.0
+        for whole_w, left_w in zip(whole, left, strict=True)
+    )
+    return up, down
 
 
 def _until_ns(state: DeskState, rows: Rows, now_ns: int) -> int:

@@ -133,7 +133,7 @@ class DeskState:
     idle_ns: Instants  # when a load that may run was last seen not to (0: it ran since); measured
     held_ns: Instants  # when the fleet limiter last held back what a row is to be told; measured
     outs_of: NDArray[np.int32]  # how many opt-outs stand for each row
-    derated: dict[str, tuple[float, int]] = field(default_factory=dict)
+    derated: dict[str, tuple[tuple[float, float], int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)

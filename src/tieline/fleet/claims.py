@@ -300,8 +300,6 @@ class ClaimBook:
         if not (holds.until_ns[rows] > now_ns).any():
             return settled
         low_w, high_w = Settling(self._fleet, rows, self.is_local, quantity).bounds(active, None, now_ns)
-        # Where a timer stands against a limit the device can't keep it: what it is told contains where it must stay.
-        low_w, high_w = np.minimum(low_w, settled.target_w), np.maximum(high_w, settled.target_w)
         return replace(settled, told_low_w=low_w, told_high_w=high_w)
 
     # --- explaining ----------------------------------------------------------------------------------------------

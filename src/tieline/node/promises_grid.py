@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tieline.desk.dispatch import LEASE_NS
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, IntervalTracked, PositionChanged, from_record
 from tieline.flow.record import Record
 from tieline.node.promise import Promise, promise, untested
@@ -47,9 +46,10 @@ def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override:
 def limit_held(stage: Stage, told: Told) -> Promise:
     """Nothing on the feeder fed in, as a mean over ten minutes, from six minutes after the limit came.
 
-    What could not be reached when the limit came, and was shown so to the DNO, its crew isolated by hand. What is lost
-    later may do what it was told before until that lease ends (R16), and what was switched a moment ago what its own
-    timer demands (R12: an engine that was just started); from then on both count like the others.
+    What could not be reached when the limit came, and was shown so to the DNO, its crew isolated by hand. What else has
+    lost its line may do what it did before for as long as its own timer runs that was set before the loss: that of its
+    lease (R16), or of an engine's least time (R12). Whom a command can reach has no excuse: an engine that must run on
+    opens its breaker. What comes back into reach, or whose timer has ended, has as long as any to settle.
     """
     since_ns, until_ns = int(told.override["when_ns"]) + SETTLES_NS, int(told.restored.get("when_ns", 2**63 - 1))
     seen = [each for each in stage.watch_trail if since_ns <= each[0] <= until_ns]
@@ -57,23 +57,31 @@ def limit_held(stage: Stage, told: Told) -> Promise:
         return promise(LIMIT_HOLDS, True, "not tested: the limit was too short to judge", tested=False)
     rows = stage.node.state.fleet.leaves(told.override["group"])
     giving_w = np.maximum(np.stack([power_w for _, power_w, _ in seen]), 0.0)
-    lost = np.stack([is_lost for _, _, is_lost in seen])
-    # From then on it has as long as any device to settle.
-    lost = np.stack([lost[max(at - SETTLES_NS // MINUTE_NS, 0) : at + 1].any(axis=0) for at in range(len(lost))])
-    leased = np.array([when < since_ns - SETTLES_NS + LEASE_NS + SETTLES_NS for when, _, _ in seen])
-    excused = lost & leased[:, None]
-    counted_w = np.where(excused, 0.0, giving_w).sum(axis=1)
+    alone = np.stack([until_ns > when for when, _, until_ns in seen])
+    alone = np.stack([alone[max(at - SETTLES_NS // MINUTE_NS, 0) : at + 1].any(axis=0) for at in range(len(alone))])
+    counted_w = np.where(alone, 0.0, giving_w).sum(axis=1)
     worst_w = float(np.convolve(counted_w, np.full(WINDOW, 1 / WINDOW), "valid").max())
-    before_w, leased_w = float(told.override["giving_before_w"]), float((giving_w * excused).sum(axis=1).max())
+    before_w = float(told.override["giving_before_w"])
     limit_w, size_w = float(told.override["limit_high_w"]), float(stage.territory.fleet.max_inject_w[rows].sum())
     evidence = (
         f"{len(rows)} devices gave {before_w / 1e3:.1f} kW before, at worst {worst_w / 1e3:.2f} kW under a limit of "
         f"{limit_w / 1e3:.1f} kW; tolerance {SLACK_FRAC:.0%} of their {size_w / 1e3:.0f} kW; "
-        f"{int(excused.any(axis=0).sum())} out of reach or on own timers gave {leased_w / 1e3:.1f} kW meanwhile; "
+        f"{_alone(stage, rows, giving_w * alone, np.stack([until_ns for _, _, until_ns in seen]))}; "
         f"{len(told.override['isolated'])} that the DNO saw not reporting were isolated by hand"
     )
     tested = before_w > limit_w
     return promise(LIMIT_HOLDS, worst_w - limit_w <= SLACK_FRAC * size_w, evidence, tested)
+
+
+def _alone(stage: Stage, rows: Any, gave_w: Any, until_ns: Any) -> str:
+    """Say what each device gave that nobody could reach (shape (minutes, rows)), and until when by its own timer."""
+    most_w, fleet = gave_w.max(axis=0), stage.node.state.fleet
+    found = [
+        f"{fleet.id_of(int(rows[at]))} {most_w[at] / 1e3:.1f} kW until {iso(int(until_ns[:, at].max()))}"
+        for at in np.argsort(-most_w, kind="stable")
+        if most_w[at] > 0
+    ]
+    return f"out of reach, on own timers: {', '.join(found) or 'none'}"
 
 
 def _told_name(stage: Stage) -> str:

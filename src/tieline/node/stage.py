@@ -129,8 +129,8 @@ class Stage:
     speed: float = 1.0
     twin: Twin | None = None
     watched: NDArray[np.int32] | None = None
-    watch_trail: list[tuple[int, Floats, NDArray[np.bool_]]] = field(default_factory=list)
-    """Of rows that are watched, each minute: when, power (W), and which can't obey: lost, or on their timer (R12)."""
+    watch_trail: list[tuple[int, Floats, NDArray[np.int64]]] = field(default_factory=list)
+    """Of rows that are watched, each minute: when, power (W), and until when those out of reach act by own timers."""
     history: tuple[NDArray[np.int64], Floats] | None = None
 
     async def past_w(self) -> tuple[NDArray[np.int64], Floats]:
@@ -278,9 +278,9 @@ def _mover(stage: Stage) -> Callable[[], None]:
             feeders = np.bincount(stage.territory.feeder_of, stage.world.power_w, count).astype(np.float64)
             stage.feeder_trail.append((last_ns, feeders))
             if stage.watched is not None:
-                rows, lost = stage.watched, stage.link.is_lost | stage.link.ignores
-                lost = lost | (stage.node.state.claims.holds.until_ns > last_ns)
-                stage.watch_trail.append((last_ns, stage.world.power_w[rows].copy(), lost[rows]))
+                rows = stage.watched
+                alone_ns = stage.link.alone_until_ns(rows, last_ns)
+                stage.watch_trail.append((last_ns, stage.world.power_w[rows].copy(), alone_ns))
             if stage.twin is not None:
                 counts = np.abs(pool.share_w) > 1.0
                 counts |= stage.node.state.rebounds_until_ns[pool.rows] > last_ns

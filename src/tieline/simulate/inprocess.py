@@ -84,6 +84,17 @@ class ColumnsLink:
             column[self.is_isolated] = 0.0
         return found
 
+    def alone_until_ns(self, rows: Rows, now_ns: int) -> NDArray[np.int64]:
+        """Return until when devices whose line is lost now do by their own timers what they began before; 0: in reach.
+
+        Such a timer ends what it was told last, or the least time of an engine that runs. No command comes to it later.
+        """
+        until_ns = self.until_ns + self.skew_ns
+        engines = self._world.engine_rows
+        runs_ns = now_ns + np.round(self._world.engines.must_run_s() * SECOND_NS).astype(np.int64)
+        until_ns[engines] = np.maximum(until_ns[engines], runs_ns)
+        return np.where(self.is_lost, until_ns, 0)[rows]
+
     def isolate(self, rows: Rows) -> None:
         """Open the isolators of devices at their sites, by hand: whatever they are told, they give and take nothing."""
         self.is_isolated[rows] = True

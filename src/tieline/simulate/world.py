@@ -66,8 +66,8 @@ class World:
         self.pv = making.make_pv(rated_w[rows[Kind.PV]], rng)
         self._hybrid = slice(len(self.stores) - len(rows[Kind.HYBRID_SITE]), len(self.stores))
         self.hybrid_pv = making.make_pv(0.6 * rated_w[rows[Kind.HYBRID_SITE]], rng)
-        self._engine_rows = np.concatenate([rows[kind] for kind in making.ENGINES])
-        self.engines = making.make_engines(territory, self._engine_rows)
+        self.engine_rows = np.concatenate([rows[kind] for kind in making.ENGINES])
+        self.engines = making.make_engines(territory, self.engine_rows)
         self._load_rows = np.concatenate([rows[kind] for kind in making.LOADS])
         self.loads = making.make_loads(territory, self._load_rows, rng)
         self.lines = making.make_lines(rated_w[rows[Kind.PROCESS_LINE]], rng)
@@ -105,7 +105,7 @@ class World:
         sun_frac = self.sky.output_frac(self.pv.plane, self.territory.feeder_of[rows])
         self.power_w[rows] = self.pv.step(*told(rows), sun_frac)
         self.up_w[rows], self.down_w[rows] = self.pv.headroom(self.power_w[rows])
-        rows = self._engine_rows
+        rows = self.engine_rows
         heat_frac = _heat_demand(self.sky.outdoor_c, second)
         self.power_w[rows] = self.engines.step(*told(rows), heat_frac, seconds)
         self.up_w[rows], self.down_w[rows] = self.engines.headroom(self.power_w[rows], heat_frac)
@@ -266,9 +266,9 @@ class World:
             (code("energy_available_wh"), stores, self.storage.available_wh()),
             (code("temperature_c"), self.rows[Kind.THERMOSTAT], self.hvac.temperature_c),
             (code("temperature_c"), self.rows[Kind.WATER_HEATER], self.heaters.temperature_c),
-            (code("run_hours_h"), self._engine_rows, self.engines.run_h),
-            (code("fuel_frac"), self._engine_rows, self.engines.fuel_frac),
-            (code("heat_w"), self._engine_rows, self.engines.heat_w),
+            (code("run_hours_h"), self.engine_rows, self.engines.run_h),
+            (code("fuel_frac"), self.engine_rows, self.engines.fuel_frac),
+            (code("heat_w"), self.engine_rows, self.engines.heat_w),
         ]
         if rows is not None:
             wanted = np.zeros(len(self.power_w), np.bool_)

@@ -133,6 +133,10 @@ class Engine:
         """How full the tanks are."""
         return self.fuel_wh / self.tank_fuel_wh
 
+    def must_run_s(self) -> Floats:
+        """Return for how long each that was started runs on whatever it is told (s; 0: it may stop, or stands)."""
+        return np.where(self.is_on, np.maximum(self.min_hold_s - self.held_s, 0.0), 0.0)
+
     def headroom(self, power_w: Floats, heat_demand: float) -> tuple[Floats, Floats]:
         """Return how far the power can rise and fall within a quarter of an hour, held for as long (W)."""
         free = self.held_s >= self.min_hold_s
