@@ -30,8 +30,10 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# On all cores, a file on each; then the browser's alone, as what it waits for must not wait for others.
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" --ignore=tests/console -n auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest -m "not long" tests/console
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q "uv==0.13.9"
