@@ -98,6 +98,35 @@ def test_a_command_is_held_against_what_the_claims_of_then_allow(stage: SimpleNa
     assert again.settled == 2, "a command without a target leaves nothing to hold against the claims"
 
 
+@pytest.mark.parametrize(
+    ("timer", "target_w", "beyond_w"),
+    [
+        ((300.0, 400.0), 350.0, 0.0),
+        ((300.0, 400.0), 250.0, 50.0),  # both could be kept, and the timer was not
+        ((300.0, 400.0), 700.0, 300.0),
+        ((900.0, 1_000.0), 500.0, 0.0),  # the limit stands against the timer, and is told
+        ((900.0, 1_000.0), 100.0, 0.0),
+        ((900.0, 1_000.0), 950.0, 450.0),  # and nothing beyond it, as if the timer had it so
+    ],
+)
+def test_a_command_keeps_the_limit_always_and_the_devices_timer_where_the_limit_leaves_it(
+    stage: SimpleNamespace, timer: tuple[float, float], target_w: float, beyond_w: float
+) -> None:
+    fleet, book = stage.territory.fleet, stage.node.state.claims
+    row = int(np.flatnonzero(fleet.max_inject_w > 2_000.0)[0])
+    rows, one = np.array([row], np.int32), np.ones(1)
+    book.place(
+        ClaimBatch(
+            "limit", "dno", "dno", "relief", Level.ENVELOPE, 0, Quantity.P, ClaimKind.LIMIT, "a limit", 1, START_NS,
+            START_NS, START_NS + HOUR_NS, rows, np.full(1, -1e9), np.full(1, 500.0), np.full(1, np.nan),
+        )
+    )  # fmt: skip
+    book.hold(rows, timer[0] * one, timer[1] * one, np.array([START_NS + HOUR_NS]))
+    again = Again(stage.node.state)
+    again.look(issued(rows, target_w))
+    assert again.worst_w == pytest.approx(beyond_w)
+
+
 def issued(rows: np.ndarray, target_w: float) -> CommandsIssued:
     one = np.ones(len(rows))
     low, high, revert = Packed.of(-5e3 * one), Packed.of(5e3 * one), Packed.of(0 * one)

@@ -332,9 +332,10 @@ class ClaimBook:
                 found.append(_claim(live.batch, int(k), resource))
         return found
 
-    def explain(self, row: int, now_ns: int) -> Arbitration:
-        """Return the whole arbitration of one row by the scalar twin."""
+    def explain(self, row: int, now_ns: int, *, timers: bool = True) -> Arbitration:
+        """Return the whole arbitration of one row by the scalar twin; `timers`: under the device's own (R12), too."""
         fleet, holds = self._fleet, self.holds
+        is_held = timers and holds.until_ns[row] > now_ns
         rating = Bounds(-float(fleet.max_absorb_w[row]), float(fleet.max_inject_w[row]))
         return arbitrate(
             rating,
@@ -344,7 +345,7 @@ class ClaimBook:
             safe_w=float(fleet.safe_w[row]),
             is_local=bool(self.is_local[row]),
             reserved_w=self.reserved_w,
-            hold=Bounds(float(holds.low_w[row]), float(holds.high_w[row])) if holds.until_ns[row] > now_ns else None,
+            hold=Bounds(float(holds.low_w[row]), float(holds.high_w[row])) if is_held else None,
         )
 
     def _begun(self, claim: Claim, now_ns: int) -> Claim:

@@ -40,11 +40,21 @@ class Again:
             row = int(rows[at])
             if self.state.claims.is_local[row]:
                 continue  # what a device reports of its own switch is no record
-            bounds = self.state.claims.explain(row, fact.issued_ns).setpoint.bounds
-            off_w = max(bounds.low_w - float(target_w[at]), float(target_w[at]) - bounds.high_w, 0.0)
+            off_w = self._beyond_w(row, float(target_w[at]), fact.issued_ns)
             self.settled += 1
             if off_w > self.worst_w:
                 self.worst_w, self.where = off_w, f"{self.state.fleet.id_of(row)} at {iso(fact.issued_ns)}"
+
+    def _beyond_w(self, row: int, target_w: float, now_ns: int) -> float:
+        """Return how far a target lies beyond what the claims of then allow (W), and beyond the device's own timer.
+
+        A timer against which a limit stands leaves nothing that keeps both: then the limit is told (R12).
+        """
+        timed, limited = (self.state.claims.explain(row, now_ns, timers=each).setpoint.bounds for each in (True, False))
+        by_limit_w = max(limited.low_w - target_w, target_w - limited.high_w, 0.0)
+        if timed.low_w > limited.high_w or timed.high_w < limited.low_w:
+            return by_limit_w
+        return max(by_limit_w, timed.low_w - target_w, target_w - timed.high_w)
 
 
 def read_again(stage: Stage) -> Again:
