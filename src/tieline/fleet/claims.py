@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tieline.fleet.columns import Fleet
 from tieline.fleet.kept import KeptBounds
 from tieline.fleet.modes import fit_apparent, settle_modes
-from tieline.fleet.settling import OPEN, ClaimBatch, Floats, Holds, Live, Mask, Rows, Settled, Settling
+from tieline.fleet.settling import OPEN, ClaimBatch, Floats, Gates, Holds, Live, Mask, Rows, Settled, Settling
 from tieline.resource.arbitrate import Arbitration, Held, arbitrate
 from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity
 from tieline.resource.level import Level
@@ -52,7 +52,7 @@ class ClaimBook:
         """What ended last on each row and was not told to it yet (-1: nothing); see `end_of`."""
         self._ends: list[tuple[str, ...]] = []
         self._moves = 0
-        self._bounds = KeptBounds()
+        self._bounds, self._gates = KeptBounds(), Gates()
 
     # --- placing and ending --------------------------------------------------------------------------------------
 
@@ -83,7 +83,7 @@ class ClaimBook:
                 self.ends[ClaimEnd.SUPERSEDED] += int((~fresh.alive).sum()) - over
                 over = int((~fresh.alive).sum())
         self._live[serial] = fresh
-        self._moves += 1
+        self._note_move(batch)
         self._soonest_end_ns = min(self._soonest_end_ns, batch.end_ns)
         self._by_key.setdefault(_key(batch), []).append(serial)
         self._dirty[batch.rows] = True
@@ -144,7 +144,7 @@ class ClaimBook:
 
     def _end(self, live: Live, mask: Mask, why: ClaimEnd, by: tuple[str, ...] = ()) -> int:
         rows = live.end(mask, why)
-        self._moves += 1
+        self._note_move(live.batch)
         self._dirty[rows] = True
         if len(rows):
             self.ended[rows] = len(self._ends)
@@ -152,6 +152,10 @@ class ClaimBook:
         self.ends[why] += len(rows)
         self._drop_if_over(live)
         return len(rows)
+
+    def _note_move(self, batch: ClaimBatch) -> None:
+        self._moves += 1
+        self._gates.moves += int(batch.quantity is Quantity.CONNECT)
 
     def _drop_if_over(self, live: Live) -> None:
         if not live.alive.any():
@@ -188,6 +192,7 @@ class ClaimBook:
         moved = is_local != self.is_local
         self.is_local = is_local.copy()
         self._moves += 1
+        self._gates.moves += int(moved.any())
         self._dirty |= moved
         return int(moved.sum())
 
@@ -206,7 +211,7 @@ class ClaimBook:
         if (found := self._bounds.of(asked, rows)) is not None:
             return found
         active = [x for x in self._in_force(now_ns, (Quantity.P, Quantity.CONNECT)) if x.batch.level < level]
-        settling = Settling(self._fleet, rows, self.is_local, Quantity.P)
+        settling = Settling(self._fleet, rows, self.is_local, Quantity.P, self._gates)
         low_w, high_w = settling.bounds(active, self.holds if with_timers else None, now_ns)
         return self._bounds.keep(asked, rows, low_w, high_w)
 
@@ -296,10 +301,12 @@ class ClaimBook:
     ) -> Settled:
         active = [x for x in self._in_force(now_ns, (quantity, Quantity.CONNECT)) if x.batch.level < below]
         holds = holds or self.holds
-        settled = Settling(self._fleet, rows, self.is_local, quantity).run(active, self.reserved_w, holds, now_ns)
+        settled = Settling(self._fleet, rows, self.is_local, quantity, self._gates).run(
+            active, self.reserved_w, holds, now_ns
+        )
         if not (holds.until_ns[rows] > now_ns).any():
             return settled
-        low_w, high_w = Settling(self._fleet, rows, self.is_local, quantity).bounds(active, None, now_ns)
+        low_w, high_w = Settling(self._fleet, rows, self.is_local, quantity, self._gates).bounds(active, None, now_ns)
         return replace(settled, told_low_w=low_w, told_high_w=high_w)
 
     # --- explaining ----------------------------------------------------------------------------------------------

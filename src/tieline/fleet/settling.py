@@ -109,11 +109,53 @@ class Holds:
         return Holds(np.zeros(count), np.zeros(count), np.zeros(count, np.int64))
 
 
+class Gates:
+    """Which rows stand behind a closed gate, and whose: found anew when gates come, go or change, not at each asking.
+
+    Whoever changes a gate's claims, or which devices are in LOCAL, counts `moves` on.
+    """
+
+    def __init__(self) -> None:
+        self.moves = 0
+        self._asked: tuple[int, ...] = ()
+        self._found = _closed((), np.zeros(0, np.bool_))
+
+    def closed(self, gates: Sequence[Live], is_local: Mask) -> tuple[Rows, NDArray[np.int32], Rows]:
+        """Return the rows behind a closed gate, the level of each one's gate, and the serial of its batch."""
+        asked = (self.moves, *(x.serial for x in gates))
+        if asked != self._asked:
+            ranked = sorted((x for x in gates if x.batch.kind is ClaimKind.GATE), key=lambda x: rank_key(x.batch))
+            self._asked, self._found = asked, _closed(ranked, is_local)
+        return self._found
+
+
+def _closed(ranked: Sequence[Live], is_local: Mask) -> tuple[Rows, NDArray[np.int32], Rows]:
+    """Find them of gates in order of rank; remote ones don't reach a device in LOCAL (R5)."""
+    if not ranked:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32)
+    # One pass over all gates: a territory has an opt-out a batch, and thousands of them.
+    rows = np.concatenate([live.batch.rows for live in ranked])
+    alive = np.concatenate([live.alive for live in ranked])
+    value = np.concatenate([live.batch.value for live in ranked])
+    of = np.repeat(np.arange(len(ranked)), [len(live.batch.rows) for live in ranked])
+    remote = np.array([live.batch.level in REMOTE_LEVELS for live in ranked], np.bool_)[of]
+    asked = np.flatnonzero(alive & ~(remote & is_local[rows]))
+    # The strongest of each row decides: laid down last, it stays.
+    strongest = np.full(len(is_local), -1, np.int64)
+    strongest[rows[asked[::-1]]] = asked[::-1]
+    decides = strongest[strongest >= 0]
+    decides = decides[value[decides] == 0.0]
+    levels = np.array([live.batch.level for live in ranked], np.int32)
+    serials = np.array([live.serial for live in ranked], np.int32)
+    return rows[decides], levels[of[decides]], serials[of[decides]]
+
+
 class Settling:
     """One settlement: `low_w` to `conflict` fill up as its steps are done; all of shape (m,)."""
 
-    def __init__(self, fleet: Fleet, rows: Rows, is_local: Mask, quantity: Quantity) -> None:
+    def __init__(self, fleet: Fleet, rows: Rows, is_local: Mask, quantity: Quantity, memo: Gates) -> None:
         count = len(rows)
+        self._memo = memo
         self.fleet, self.rows, self.quantity = fleet, rows, quantity
         self.place = np.full(len(fleet), -1, np.int32)
         self.place[rows] = np.arange(count, dtype=np.int32)
@@ -174,29 +216,13 @@ class Settling:
         return self._barred[int(level)]
 
     def _gates(self, gates: Sequence[Live]) -> None:
-        ranked = sorted((x for x in gates if x.batch.kind is ClaimKind.GATE), key=lambda x: rank_key(x.batch))
-        if not ranked:
+        if not any(x.batch.kind is ClaimKind.GATE for x in gates):
             return
-        # One pass over all gates: a territory has an opt-out a batch, and thousands of them.
-        sizes = [len(live.batch.rows) for live in ranked]
-        rows = np.concatenate([live.batch.rows for live in ranked])
-        alive = np.concatenate([live.alive for live in ranked])
-        value = np.concatenate([live.batch.value for live in ranked])
-        levels = np.array([live.batch.level for live in ranked], np.int32)
-        of = np.repeat(np.arange(len(ranked)), sizes)
-        remote = np.array([live.batch.level in REMOTE_LEVELS for live in ranked], np.bool_)[of]
-        at = np.where(remote, self._where(Level.RELIABILITY)[rows], self.place[rows])
-        asked = np.flatnonzero(alive & (at >= 0))
-        # The strongest of each row decides: laid down last, it stays.
-        strongest = np.full(len(self.rows), -1, np.int64)
-        strongest[at[asked[::-1]]] = asked[::-1]
-        places = np.flatnonzero(strongest >= 0)
-        decides = strongest[places]
-        closed = value[decides] == 0.0
-        serials = np.array([live.serial for live in ranked], np.int32)
+        rows, levels, serials = self._memo.closed(gates, self._is_local)
+        at = self.place[rows]
+        mine = at >= 0
         level = np.full(len(self.rows), OPEN, np.int32)
-        level[places[closed]] = levels[of[decides[closed]]]
-        self._gate_by[places[closed]] = serials[of[decides[closed]]]
+        level[at[mine]], self._gate_by[at[mine]] = levels[mine], serials[mine]
         self._gate_level = level
 
     # --- the rules -----------------------------------------------------------------------------------------------

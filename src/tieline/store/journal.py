@@ -120,7 +120,8 @@ class SqlJournal:
         keys = {name: key_of(name) for name in items}
         rows: list[tuple[Any, ...]] = []
         try:
-            self._indexed()
+            if not self._is_indexed or self._index.last != self._seq:
+                self._indexed()
             self._db.execute(self.begin)
             known = self._known_ids(keys)
             fresh = [item for name, item in items.items() if name not in known] if known else list(items.values())
