@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import product
 
 import numpy as np
 import pytest
@@ -114,3 +115,43 @@ def test_a_feeder_that_draws_too_much_at_noon_is_not_told_to_charge_for_the_end_
     assert min(net_w) >= -15_000.0 - 1.0
     batteries = feeder.stage.state.fleet.power_w[feeder.kinds == Kind.BATTERY]
     assert (batteries >= 0.0).all(), "no store was told to draw"
+
+
+def test_a_far_lower_end_makes_no_room_for_what_gives_as_loads_that_run_may_stop() -> None:
+    """Loads of 22 kW between -30 kW and 0 W: were batteries let give 7 kW, the feeder fed in 7 once the loads stop."""
+    kinds = [Kind.BATTERY] * 6 + [Kind.INTERRUPTIBLE_LOAD] * 5
+    free_w = np.array([0.0] * 6 + [-4_400.0] * 5)
+    for low_w in (-30_000.0, -9e9):
+        feeder = Feeder(kinds, free_w, 1_500.0)
+        asyncio.run(feeder.play(low_w, 0.0, 3))
+        assert feeder.stage.devices.high_w[:6].sum() == pytest.approx(0.0, abs=1e-6), low_w
+        assert feeder.net_w[-1] == pytest.approx(-22_000.0), "and no load is told to stop"
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from(MIX), st.integers(0, 50)), min_size=1, max_size=8),
+    st.integers(2, 6), st.integers(-4, 4), st.integers(3, 10), st.integers(-2, 2),
+)  # fmt: skip
+def test_both_ends_hold_whichever_loads_stop_but_for_what_the_lower_one_needs_of_those_that_give(
+    drawn: list, batteries: int, middle: int, half: int, called: int
+) -> None:
+    """Held against every subset of the loads, once devices have followed; process lines are those that can't be shed."""
+    kinds = [kind for kind, _ in drawn] + [Kind.BATTERY] * batteries
+    power_w = np.array([100.0 * n * (1 if kind is Kind.PV else -1) for kind, n in drawn] + [0.0] * batteries)
+    low_w, high_w = 5e3 * middle - 2e3 * half, 5e3 * middle + 2e3 * half
+    feeder = Feeder(kinds, power_w, 1_000.0 * called)
+    net_w = asyncio.run(feeder.play(low_w, high_w, 8))
+    fleet, told = feeder.stage.state.fleet, feeder.stage.devices
+    gives = fleet.max_inject_w > 0
+    if high_w < -float(fleet.max_absorb_w[gives].sum()) + 1e3:
+        return  # all that can charge is too little: loads must draw, and may not stop
+    runs_on_w = -float(feeder.free_w[feeder.kinds == Kind.PROCESS_LINE].sum())
+    needs_w = low_w + 0.01 * abs(low_w) + runs_on_w
+    slack_w = groups.MOVES_FRAC * float((fleet.max_inject_w + fleet.max_absorb_w).sum()) + 1.0
+    most_w = float(np.minimum(told.high_w, fleet.max_inject_w)[gives].sum())
+    draws_w = np.maximum(-fleet.power_w[~gives], 0.0)
+    for stops in product((False, True), repeat=len(draws_w)):
+        assert most_w - float(draws_w[~np.array(stops, np.bool_)].sum()) <= max(high_w, needs_w) + slack_w, stops
+    if needs_w + 1e3 <= 5e3 * int((feeder.kinds == Kind.BATTERY).sum()):
+        assert net_w[-1] >= low_w - 1.0

@@ -12,10 +12,10 @@ from tieline.desk import charging, events
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import ScheduleMade
 from tieline.desk.packed import Packed
-from tieline.desk.programs import ProgramEvent
+from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
 from tieline.fleet.ledger import SLOT_NS
-from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS
 
@@ -189,3 +189,27 @@ def test_a_reason_that_is_too_long_is_refused_and_never_cut_in_silence() -> None
     refusal = events.refusal_of(stage.state, wish, stage.clock.ns)
     assert refusal is not None
     assert (refusal.field, refusal.value, refusal.limit) == ("why", "401 characters", "up to 400")
+
+
+def test_a_refusal_names_instants_as_people_read_them() -> None:
+    """`START` is 2023-11-14T22:15:00Z."""
+
+    async def main() -> None:
+        stage = Programs()
+        ends_first = events.refusal_of(stage.state, ComposeEvent("peak", "pool-1", START, START - MINUTE_NS, 1e3), 0)
+        past = events.refusal_of(
+            stage.state, ComposeEvent("peak", "pool-1", START, START + HOUR_NS, 1e3), START + HOUR_NS
+        )
+        for refusal in (ends_first, past):
+            assert refusal is not None
+        assert (ends_first.value, ends_first.limit) == ("2023-11-14T22:14:00Z", "after 2023-11-14T22:15:00Z")
+        assert (past.value, past.limit) == ("2023-11-14T23:15:00Z", "after 2023-11-14T23:15:00Z")
+        event = await stage.compose(1_000.0)
+        assert isinstance(event, ProgramEvent)
+        await stage.step(event.id, EventState.SUBMITTED, "ada")
+        stage.clock.ns = START + HOUR_NS + MINUTE_NS
+        late = await stage.step(event.id, EventState.APPROVED)
+        assert isinstance(late, Refusal)
+        assert (late.value, late.limit) == ("2023-11-14T23:15:00Z", "after 2023-11-14T23:16:00Z")
+
+    asyncio.run(main())

@@ -39,8 +39,10 @@ class Called(Programs):
         gave = []
         for _ in range(count):
             self.state.fleet.taken_at_ns[:] = self.clock.ns
+            self.state.claims.expire(self.clock.ns)  # as a beat begins, and as any record does
             await self.desk.commit(self.tallies.count(self.state, self.clock.ns))
             await self.desk.commit(events.due(self.state, self.clock.ns))
+            self.tallies.note(self.state, self.clock.ns)
             await self.desk.settle()
             lives = self.devices.until_ns > self.clock.ns
             self.state.fleet.power_w[:] = np.where(lives, np.nan_to_num(self.devices.target_w), 0.0)

@@ -97,6 +97,8 @@ def test_wrong_prices_are_refused_whole_with_field_value_and_limit(change: dict,
     assert isinstance(answer, Refusal)
     assert (answer.field, answer.limit) == (field, limit)
     assert answer.value
+    if "up to 20" in limit:
+        assert answer.value == "2023-08-23T05:00:00Z", "as people read it"
 
 
 @pytest.mark.parametrize("day", [date(2022, 3, 13), date(2022, 11, 6), date(2022, 8, 17)])

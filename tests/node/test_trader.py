@@ -143,6 +143,18 @@ def test_an_offer_that_stands_in_a_list_twice_is_answered_twice_and_made_once(tm
     play(tmp_path, scene)
 
 
+def test_an_offer_of_half_an_hour_is_refused_by_instants_that_a_person_can_read(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        start_ns = asked("a", 2).start_ns
+        half = AskOffer("a", "pool-1", start_ns, start_ns + HOUR_NS // 2, [AskSegment(1e5, 40.0)])
+        (view,) = await trader.offer([half])
+        told = "2022-08-17T14:00:00Z to 2022-08-17T14:30:00Z"
+        assert (view.field, view.value) == ("start_ns, end_ns", told)
+        assert view.limit == "one hour from a five-minute mark on"
+
+    play(tmp_path, scene)
+
+
 def test_no_more_is_sold_than_devices_that_the_rules_let_serve(tmp_path: Path) -> None:
     """The CHP unit's fuel is unknown: its 300 kW are not in what the pool gives from rest, the battery's 500 kW."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tieline.desk import charging, facts, prices
+from tieline.desk import charging, event_stack, facts, prices
 from tieline.desk.asks import key_of
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.ports import Ask, Granted
@@ -185,29 +185,30 @@ def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -
         state.market_versions[fact.program] = fact.version
     elif fact.source == charging.SOURCE:
         state.scheduled_until_ns[fact.program] = fact.end_ns
-    state.claims.place(
-        ClaimBatch(
-            id=fact.batch,
-            source=fact.source,
-            principal=fact.principal,
-            program=fact.program,
-            level=Level(fact.level),
-            primacy=fact.primacy,
-            quantity=Quantity(fact.quantity),
-            kind=ClaimKind(fact.kind),
-            because=fact.because,
-            source_version=fact.version,
-            created_ns=fact.created_ns,
-            start_ns=fact.start_ns,
-            end_ns=fact.end_ns,
-            reservation_id=fact.reservation,
-            rows=fact.rows.array(),
-            low=fact.low.array(),
-            high=fact.high.array(),
-            value=fact.value.array(),
-            scope=fact.scope,
-        )
+    batch = ClaimBatch(
+        id=fact.batch,
+        source=fact.source,
+        principal=fact.principal,
+        program=fact.program,
+        level=Level(fact.level),
+        primacy=fact.primacy,
+        quantity=Quantity(fact.quantity),
+        kind=ClaimKind(fact.kind),
+        because=fact.because,
+        source_version=fact.version,
+        created_ns=fact.created_ns,
+        start_ns=fact.start_ns,
+        end_ns=fact.end_ns,
+        reservation_id=fact.reservation,
+        rows=fact.rows.array(),
+        low=fact.low.array(),
+        high=fact.high.array(),
+        value=fact.value.array(),
+        scope=fact.scope,
     )
+    state.claims.place(batch)
+    if fact.source == event_stack.SOURCE:
+        state.event_called[fact.program] = batch
 
 
 def _schedule_made(state: DeskState, record_id: str, fact: facts.ScheduleMade) -> None:
@@ -219,6 +220,8 @@ def _claims_ended(state: DeskState, record_id: str, fact: facts.ClaimsEnded) -> 
     state.claims.cancel(
         fact.source, fact.program, Quantity(fact.quantity), rows, ClaimEnd(fact.why), fact.scope, record_id
     )
+    if fact.source == event_stack.SOURCE and event_stack.newest(state, fact.program) is None:
+        state.event_called.pop(fact.program, None)
 
 
 def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssued) -> None:

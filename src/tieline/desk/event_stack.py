@@ -34,11 +34,17 @@ class Layer:
     value_w: Floats
 
 
-def layers(state: DeskState, apart_from: Iterable[str] = ()) -> list[Layer]:
-    """Return what the events that run ask of their devices, some of them left out."""
-    left_out, found = set(apart_from), []
+def layers(state: DeskState, apart_from: Iterable[str] = (), over: Iterable[str] = ()) -> list[Layer]:
+    """Return what the events that run ask of their devices, some of them left out.
+
+    Of those that are `over`, what they asked till then: their claims may have run out with them.
+    """
+    left_out, ended, found = set(apart_from), set(over), []
     for name, event in state.events.items():
-        if event.state is EventState.IN_PROGRESS and name not in left_out and (held := newest(state, name)) is not None:
+        if event.state is not EventState.IN_PROGRESS or name in left_out:
+            continue
+        held = newest(state, name) or (state.event_called.get(name) if name in ended else None)
+        if held is not None:
             found.append(Layer(name, held.id, float(np.sign(event.power_w)), held.primacy, held.rows, held.value))
     return found
 

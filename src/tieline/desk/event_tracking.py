@@ -9,6 +9,8 @@ moves, or a stronger limit takes, is given for that one and not for the event: n
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,92 +31,89 @@ from tieline.resource.level import Level
 from tieline.times import SECOND_NS, floor_ns
 
 Rows = NDArray[np.int32]
-OUTRANKED = "outranked"
+OPTED_OUT, OUTRANKED = "opt_out", "outranked"
 SHORT_H = 1 / 12
 """What a store can give for five minutes counts as what it could have given."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Called:
-    """What an event calls its rows for: from where, what lies beneath it, their shares (W), and which it moves."""
+    """What an event calls its rows for: from where, what lies beneath it, their shares (W), and who decides on each."""
 
-    batch: ClaimBatch
+    rows: Rows
     from_w: tracking.Floats
     under_w: tracking.Floats
     share_w: tracking.Floats
     moves: NDArray[np.bool_]
+    opted_out: NDArray[np.bool_]
 
 
 class EventTallies:
-    """The running intervals of all events; `count` is called at each beat."""
+    """The running intervals of all events.
+
+    A stretch is counted by the claims that stood as it began: what ends or changes them calls for a beat at once, and
+    by then they are gone. So `count` comes before whatever ends an event, `note` after whatever changes its claims.
+    """
 
     def __init__(self) -> None:
         self._called: dict[str, _Called] = {}
         self._tallies: dict[str, tracking.Tally] = {}
-        self._taken_ws: dict[str, tracking.Floats] = {}
+        self._taken_ws: dict[str, dict[str, tracking.Floats]] = {}
         self._until_ns: dict[str, int] = {}
         self._last_ns = 0
 
-    def count(self, state: DeskState, now_ns: int) -> list[Entry]:
-        """Count the stretch since the last beat, and return the facts of the intervals that are over.
+    def note(self, state: DeskState, now_ns: int) -> None:
+        """Take down what the events that run call their rows for from now on."""
+        stack = layers(state)
+        self._called = {event: _call(state, event, stack, now_ns) for event in _running(state)}
 
-        Called before events that are due end, so that their last stretch still counts.
+    def count(self, state: DeskState, now_ns: int) -> list[Entry]:
+        """Count the stretch since the last time, and return the facts of the intervals that are over.
+
+        Called at each beat before events that are due end, and before one is cancelled: its last stretch counts, too.
         """
         last_ns, self._last_ns = self._last_ns or now_ns, now_ns
         start_ns = floor_ns(now_ns - 1, DISPATCH_STEP_NS)
         entries: list[Entry] = []
         stack = layers(state)
-        called = {event: self._batch(state, event, now_ns) for event in _running(state)}
-        self._called = {event: kept for event, kept in self._called.items() if event in called}
+        called = {
+            event: self._called[event] if event in self._called else _call(state, event, stack, now_ns)
+            for event in _running(state)
+        }
         for event, tally in list(self._tallies.items()):
-            goes_on = event in called and np.array_equal(tally.rows, _rows(called[event]))
+            goes_on = event in called and np.array_equal(tally.rows, called[event].rows)
             if tally.start_ns != start_ns or not goes_on:
                 del self._tallies[event]
                 entries += self._closed(
                     state, event, tally, self._taken_ws.pop(event), self._until_ns.pop(event), now_ns
                 )
-        for event, batch in called.items():
-            rows, power_w = _rows(batch), state.events[event].power_w
+        for event, call in called.items():
+            power_w = state.events[event].power_w
             if event not in self._tallies:
-                self._tallies[event] = tracking.Tally.begin(rows, start_ns, start_ns + DISPATCH_STEP_NS)
-                self._taken_ws[event] = np.zeros(len(rows))
-            tally = self._tallies[event]
-            # An event that has no device yet lacks all that was approved, and that counts as well.
-            share_w = row_w = np.zeros(0)
+                self._tallies[event] = tracking.Tally.begin(call.rows, start_ns, start_ns + DISPATCH_STEP_NS)
+                self._taken_ws[event] = {name: np.zeros(len(call.rows)) for name in (OPTED_OUT, OUTRANKED)}
             until_ns = min(now_ns, state.events[event].end_ns)
             seconds = min(max(until_ns - last_ns, 0) / SECOND_NS, 300.0)
-            if batch is not None:
-                side = float(np.sign(power_w))
-                call = self._call(state, event, batch, stack, now_ns)
-                share_w = call.share_w
-                given_w = _given_w(tracking.above_base_w(state, rows, call.from_w), share_w, power_w)
-                row_w = np.where(call.moves & ((call.under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
-                self._taken_ws[event] += np.where(call.moves, 0.0, np.abs(share_w)) * seconds
+            side = float(np.sign(power_w))
+            given_w = _given_w(tracking.above_base_w(state, call.rows, call.from_w), call.share_w, power_w)
+            row_w = np.where(call.moves & ((call.under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
+            for name, mask in ((OPTED_OUT, call.opted_out), (OUTRANKED, ~call.opted_out)):
+                self._taken_ws[event][name] += np.where(mask & ~call.moves, np.abs(call.share_w), 0.0) * seconds
             self._until_ns[event] = until_ns
-            # What it was called for is what was approved, not what the reachable devices were shared out.
-            tally.add(power_w, power_w, share_w, row_w, seconds)
+            # What it was called for is what was approved, not what the reachable devices were shared out; an event that
+            # has no device yet lacks all of it, and that counts as well.
+            self._tallies[event].add(power_w, power_w, call.share_w, row_w, seconds)
+        self.note(state, now_ns)
         return entries
 
-    def _batch(self, state: DeskState, event: str, now_ns: int) -> ClaimBatch | None:
-        """Return an event's newest claims; of one that is over those that it had, as they ran out with it."""
-        batch, kept = newest(state, event), self._called.get(event)
-        return kept.batch if batch is None and kept is not None and now_ns >= state.events[event].end_ns else batch
-
-    def _call(self, state: DeskState, event: str, batch: ClaimBatch, stack: list[Layer], now_ns: int) -> _Called:
-        """Return what an event calls its rows for now; in its last stretch that of the beat before."""
-        kept = self._called.get(event)
-        if kept is not None and kept.batch is batch and now_ns >= state.events[event].end_ns:
-            return kept
-        side, rows = float(np.sign(state.events[event].power_w)), batch.rows
-        base_w = tracking.bounded_base_w(state, rows, Level.PROGRAM, now_ns)
-        under_w = beneath_w(stack, rows, base_w, side, batch.primacy)  # the first watts are the earlier events'
-        from_w = base_w + side * under_w
-        call = _Called(batch, from_w, under_w, batch.value - from_w, obeys(state, batch, now_ns, stack))
-        self._called[event] = call
-        return call
-
     def _closed(
-        self, state: DeskState, event: str, tally: tracking.Tally, taken_ws: tracking.Floats, until_ns: int, now_ns: int
+        self,
+        state: DeskState,
+        event: str,
+        tally: tracking.Tally,
+        taken_ws: Mapping[str, tracking.Floats],
+        until_ns: int,
+        now_ns: int,
     ) -> list[Entry]:
         if tally.seconds <= 0:
             return []
@@ -123,14 +122,17 @@ class EventTallies:
         lacking_w = side * (asked_w - delivered_w)
         why: dict[str, float] = {}
         if lacking_w > 1.0:
-            taken_w = taken_ws / tally.seconds
-            outranked_w = min(float(taken_w.sum()), lacking_w)
-            rest_w = share_w - side * np.minimum(taken_w, np.abs(share_w))
+            taken_w = {name: float(each.sum()) / tally.seconds for name, each in taken_ws.items()}
+            most_w = math.fsum(taken_w.values())
+            part = min(1.0, lacking_w / most_w) if most_w > 0.0 else 0.0
+            each_w = sum(taken_ws.values(), np.zeros(len(tally.rows))) / tally.seconds
+            rest_w = share_w - side * np.minimum(each_w, np.abs(share_w))
             lost_w = _lost_w(state, state.events[event].group, tally.rows, side, now_ns)
             holds = tracking.Holds.of(state, tally.rows, rest_w, now_ns)
-            why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - outranked_w, lost_w, side, holds)
-            if outranked_w > 1.0:
-                why[OUTRANKED] = why.get(OUTRANKED, 0.0) + outranked_w
+            why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - part * most_w, lost_w, side, holds)
+            for name, watts in taken_w.items():
+                if part * watts > 1.0:
+                    why[name] = why.get(name, 0.0) + part * watts
         start_ns = until_ns - round(tally.seconds * SECOND_NS)
         fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
         cause = derive("claims", SOURCE, event)
@@ -153,7 +155,7 @@ def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int
     lost_w = lost_headroom(state, rows, may, side, SHORT_H, now_ns)
     taken_w = float(np.maximum(-side * state.base_w[rows[held]], 0.0).sum())
     winner = state.claims.arbitrate(now_ns, rows).winner
-    outranked = may & (winner >= 0) & (state.claims.level_of(winner) <= int(Level.PROGRAM))
+    outranked = may & ~state.opted_out[rows] & (winner >= 0) & (state.claims.level_of(winner) <= int(Level.PROGRAM))
     free_w = unlimited(state, rows, SHORT_H, now_ns)[0 if side > 0 else 1]
     return {**lost_w, DNO_LIMIT: taken_w + lost_w[DNO_LIMIT], OUTRANKED: float(free_w[outranked].sum())}
 
@@ -168,8 +170,18 @@ def _given_w(row_w: tracking.Floats, share_w: tracking.Floats, power_w: float) -
     return given_w
 
 
-def _rows(batch: ClaimBatch | None) -> Rows:
-    return np.zeros(0, np.int32) if batch is None else batch.rows
+def _call(state: DeskState, event: str, stack: list[Layer], now_ns: int) -> _Called:
+    """Return what an event calls its rows for now, by its newest claims; nobody where it has none."""
+    batch = newest(state, event)
+    if batch is None:
+        none_w, nobody = np.zeros(0), np.zeros(0, np.bool_)
+        return _Called(np.zeros(0, np.int32), none_w, none_w, none_w, nobody, nobody)
+    side, rows = float(np.sign(state.events[event].power_w)), batch.rows
+    base_w = tracking.bounded_base_w(state, rows, Level.PROGRAM, now_ns)
+    under_w = beneath_w(stack, rows, base_w, side, batch.primacy)  # the first watts are the earlier events'
+    from_w = base_w + side * under_w
+    moves = obeys(state, batch, now_ns, stack)
+    return _Called(rows, from_w, under_w, batch.value - from_w, moves, state.opted_out[rows].copy())
 
 
 def obeys(state: DeskState, batch: ClaimBatch, now_ns: int, stack: list[Layer]) -> NDArray[np.bool_]:

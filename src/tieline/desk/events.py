@@ -351,7 +351,7 @@ def _called_later(state: DeskState, event: ProgramEvent, now_ns: int) -> list[En
 
 def _left(state: DeskState, over: set[str], now_ns: int) -> tuple[list[Entry], list[Layer]]:
     """Return the claims of events that go on where they stood upon some that are over, and what is asked then."""
-    stack, entries = layers(state), []
+    stack, entries = layers(state, over=over), []
     left = [layer for layer in stack if layer.event not in over]
     if not over:
         return [], left

@@ -7,11 +7,11 @@ site's meter of a few seconds (R17) it counts at what it draws. A leaf that can'
 its leased cap, its default and its base. A load that is on or off has a cap of all or nothing: as many are let on as
 fit, and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation
 counts what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may
-feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one leaves to those that
-give what the loads that run now need so that the group stands in the middle: none is made to draw against loads that
-might stop while they hold the group beyond its other end. A store whose owner opted out is pressed to charge, or to
-give, last: once all others are at their least. When caps move, those that sink are placed at once; one that grows waits
-until what another gave up is acknowledged, as a command may be lost on its way.
+feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one holds though any loads
+stop, but for what the lower one needs once all loads are shed that may be: so much those that give may give, and none
+gives less before the loads draw less. A store whose owner opted out is pressed to charge, or to give, last: once all
+others are at their least. When caps move, those that sink are placed at once; one that grows waits until what another
+gave up is acknowledged, as a command may be lost on its way.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.desk.response import IS_SWITCHED
 from tieline.desk.scopes import scope_of
+from tieline.desk.shared_caps import charge_or_not, share_out, share_sparing
 from tieline.desk.state import DeskState, LiveAsk
 from tieline.desk.wants import beyond_w, note_idle, wants, would_w
 from tieline.fleet.columns import KIND_CODE, KINDS
@@ -92,24 +93,38 @@ def caps(
     least_up_w, least_down_w = _reach_w(state, rows)
     spared = state.opted_out[rows]
     limits_high, limits_low = high_w < float(inject_w.sum()), low_w > -float(absorb_w.sum())
-    if limits_high:
-        most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
-        gives_w = np.where(blind, inject_w, now_w)
+    gives_w, draws_w = np.where(blind, inject_w, now_w), np.where(blind, absorb_w, -now_w)
+    # Who can't be reached: the most that he may give, and draw.
+    most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
+    least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
+    loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
+    beyond = beyond_w(state, rows, draws_w, now_ns) if limits_low else 0.0
+    lowest_w += beyond + float(least_w[lost].sum())
+
+    def highs(floor_w: float) -> Floats:
         counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
-        middle_w = 0.5 * (low_w + high_w) if limits_low else -math.inf
-        high = _highs(high_w, gives_w, counted_w, least_down_w, inject_w, most_w, spared, middle_w)
+        return _highs(high_w, gives_w, counted_w, least_down_w, inject_w, most_w, spared, floor_w)
+
+    needs_w = lowest_w + float(np.maximum(least_up_w[loads], 0.0).sum()) if limits_low else -math.inf
+    if limits_high:
+        high = highs(needs_w)
     if limits_low:
-        least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
         draw_w = np.where(blind, absorb_w, -np.minimum(now_w, np.maximum(high, 0.0)))
         wanted = wants(state, rows, draw_w, now_ns)
         least_charge_w = np.where(
             fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER], np.minimum(LEAST_CHARGE_W, absorb_w), 0.0
         )
-        left_w = -low_w - beyond_w(state, rows, draw_w, now_ns)
+        least_up_w = np.where(np.isfinite(high), np.maximum(least_up_w, -high), least_up_w)  # who must draw may
+        left_w = -low_w - beyond
         low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wanted, least_charge_w, spared)
     if limits_low and limits_high:
+        gone_w = float(most_w[lost].sum()) + MARGIN_FRAC * min(float(inject_w.sum()), abs(high_w))
+        drawn_w, stays_w = float(draws_w[loads].sum()), float(np.minimum(draws_w, -low)[loads].sum())
+        # Nobody gives less before the loads draw less: till then the group would stand further beyond its lower end.
+        goes_on_w = min(float(gives_w[~loads & ~lost].sum()), lowest_w + drawn_w, high_w - gone_w + stays_w)
+        high = highs(max(needs_w, goes_on_w))
         # Where they cross the end decides that the group is nearer to.
-        is_low = float(now_w.sum()) < middle_w
+        is_low = float(now_w.sum()) < 0.5 * (low_w + high_w)
         low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
     return low, high
 
@@ -139,22 +154,24 @@ def _highs(
     most_w: Floats,
     alone_w: Floats,
     spared: NDArray[np.bool_],
-    middle_w: float = -math.inf,
+    floor_w: float = -math.inf,
 ) -> Floats:
     """Return upper caps (W) that keep the sum of what gives within the limit.
 
     What can't give (`most_w` is 0) is counted at `counted_w` and left free, so that a load may stop. Only what is
-    beyond all stores and generators at their least is laid on the loads, as a draw that they must keep. They may always
-    give what brings the group, as all others stand now, to `middle_w`.
+    beyond all stores and generators at their least is laid on the loads, as a draw that they must keep. What the other
+    end needs (`floor_w`) they may always give: where that is more, no store is told to draw before all others are at
+    their least, as it would draw against loads that only might stop.
     """
     lost = np.isfinite(alone_w)
     holds, loads = (most_w > 0) & ~lost, (most_w <= 0) & ~lost
     # No wider than the limit: a margin below 0 W would tell a store to draw.
     margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(counted_w[loads].sum())
-    left_w = max(left_w, middle_w - float(now_w[~holds].sum()))
+    if floor_w > left_w:
+        left_w, spared = floor_w, spared | (least_w < 0)
     high = np.where(lost, np.nan_to_num(alone_w), most_w)
-    high[holds] = _share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds)
+    high[holds] = share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds)
     lack_w = float(least_w[holds].sum()) - left_w
     if lack_w > 0:
         draws_w = np.clip(now_w, least_w, most_w)[loads]
@@ -188,7 +205,7 @@ def _ceilings(
     # Nobody can make the sun shine: what can't draw has no cap below 0, which would tell it to give.
     ceiling = np.where(lost, np.nan_to_num(alone_w), np.clip(base_w, 0.0, most_w))
     wants_w, turns = np.clip(wanted[0], least_w, most_w), wanted[1]
-    ceiling[holds] = _share_sparing(left_w, wants_w, least_w, most_w, spared, holds)
+    ceiling[holds] = share_sparing(left_w, wants_w, least_w, most_w, spared, holds)
     if len(on_or_off := turns[holds[turns]]):
         parts = holds.copy()
         parts[on_or_off] = False
@@ -196,20 +213,12 @@ def _ceilings(
         whole_w = max(float(ceiling[on_or_off].sum()), left_w - float(wants_w[parts].sum()))
         fits_w = split_whole(whole_w, most_w[on_or_off], np.arange(len(on_or_off)))
         ceiling[on_or_off] = fits_w
-        ceiling[parts] = _share_sparing(left_w - float(fits_w.sum()), wants_w, least_w, most_w, spared, parts)
-    _charge_or_not(ceiling, wants_w, least_charge_w)
+        ceiling[parts] = share_sparing(left_w - float(fits_w.sum()), wants_w, least_w, most_w, spared, parts)
+    charge_or_not(ceiling, wants_w, least_charge_w)
     spare_w = left_w - float(ceiling[holds].sum())
     room_w = np.where(others, most_w - ceiling, 0.0)
     whole_w = float(room_w.sum())
     return ceiling + room_w * min(1.0, spare_w / whole_w) if spare_w > 0 and whole_w > 0 else ceiling
-
-
-def _charge_or_not(ceiling_w: Floats, wants_w: Floats, least_charge_w: Floats) -> None:
-    """Give what is too little for a car to charge at all to as many as it suffices for, those who want most first."""
-    at = np.flatnonzero((least_charge_w > 0) & (ceiling_w < least_charge_w) & (ceiling_w > 0))
-    if len(at):
-        order = np.lexsort((at, -wants_w[at]))
-        ceiling_w[at] = split_whole(float(ceiling_w[at].sum()), least_charge_w[at], order)
 
 
 def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
@@ -224,43 +233,6 @@ def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]
         np.where(alive, np.minimum(low_w, default_w), default_w),
         np.where(alive, np.maximum(high_w, default_w), default_w),
     )
-
-
-def share_out(limit_w: float, now_w: Floats, least_w: Floats, most_w: Floats) -> Floats:
-    """Return caps that sum to `limit_w` where that is feasible, each in [least, most], as near to `now_w` as can be.
-
-    Where there is room above `now_w` it is given in proportion to what is left up to `most_w`; where there is too
-    little, each gives way in proportion to what it can.
-
-    >>> share_out(3.0, np.array([4.0, 2.0]), np.array([0.0, 0.0]), np.array([5.0, 5.0]))
-    array([2., 1.])
-    """
-    total_w = float(now_w.sum())
-    if limit_w >= total_w:
-        room_w = most_w - now_w
-        whole = float(room_w.sum())
-        return now_w + room_w * min(1.0, (limit_w - total_w) / whole) if whole > 0 else now_w.copy()
-    give_w = now_w - least_w
-    whole = float(give_w.sum())
-    return now_w - give_w * min(1.0, (total_w - limit_w) / whole) if whole > 0 else now_w.copy()
-
-
-def _share_sparing(
-    limit_w: float,
-    now_w: Floats,
-    least_w: Floats,
-    most_w: Floats,
-    spared: NDArray[np.bool_],
-    among: NDArray[np.bool_],
-) -> Floats:
-    """Return the caps of `share_out` for some rows, where who is spared goes below 0 W only once all others can't.
-
-    A limit of the grid stands above an owner's opt-out, so that it is used where nothing else keeps it, and no sooner.
-    """
-    now_w, least_w, most_w, spared = now_w[among], least_w[among], most_w[among], spared[among]
-    soft_w = np.where(spared, np.maximum(least_w, np.minimum(now_w, 0.0)), least_w)
-    caps_w = share_out(limit_w, now_w, soft_w, most_w)
-    return share_out(limit_w, caps_w, least_w, most_w) if spared.any() else caps_w
 
 
 def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:

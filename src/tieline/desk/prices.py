@@ -105,7 +105,7 @@ def _no_step(sent: SendPrices, now_ns: int) -> Refusal | None:
             )
         if start_ns > now_ns + MOST_AHEAD_NS:
             limit = f"at most {MOST_AHEAD_NS // DAY_NS} days ahead, up to {iso(now_ns + MOST_AHEAD_NS)}"
-            return Refusal("too far ahead", f"start_ns[{at}]", str(start_ns), limit)
+            return Refusal("too far ahead", f"start_ns[{at}]", iso(start_ns), limit)
         if not abs(price) <= MOST_PRICE:
             limit = f"{-MOST_PRICE:g} to {MOST_PRICE:g} $/MWh"
             return Refusal("not a price", f"price_per_mwh[{at}]", f"{price:g}", limit)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Struct, structs
 
 from tieline.resource.claim import Refusal
+from tieline.times import iso
 
 
 class EventState(StrEnum):
@@ -61,7 +62,7 @@ def advance(event: ProgramEvent, to: EventState, by: str, now_ns: int) -> Progra
     if to in (EventState.APPROVED, EventState.DENIED) and by == event.composed_by:
         return Refusal("a second person must decide", "by", by, f"anyone but {event.composed_by}", rule="two people")
     if to is EventState.APPROVED and now_ns >= event.end_ns:
-        return Refusal("the event is over already", "end_ns", str(event.end_ns), f"after {now_ns}")
+        return Refusal("the event is over already", "end_ns", iso(event.end_ns), f"after {iso(now_ns)}")
     approver = by if to is EventState.APPROVED else event.approved_by
     return structs.replace(event, state=to, approved_by=approver)
 
@@ -69,9 +70,9 @@ def advance(event: ProgramEvent, to: EventState, by: str, now_ns: int) -> Progra
 def check(event: ProgramEvent, now_ns: int) -> Refusal | None:
     """Return why an event can't be composed, or None."""
     if event.end_ns <= event.start_ns:
-        return Refusal("an event ends after its start", "end_ns", str(event.end_ns), f"> {event.start_ns}")
+        return Refusal("an event ends after its start", "end_ns", iso(event.end_ns), f"after {iso(event.start_ns)}")
     if event.end_ns <= now_ns:
-        return Refusal("the event lies in the past", "end_ns", str(event.end_ns), f"> {now_ns}")
+        return Refusal("the event lies in the past", "end_ns", iso(event.end_ns), f"after {iso(now_ns)}")
     if not abs(event.power_w) < float("inf"):
         return Refusal("power must be a finite number", "power_w", str(event.power_w), "finite")
     return None

@@ -100,13 +100,17 @@ def refusal_of(state: DeskState, ask: AskOffer, pools: Mapping[str, object], now
 
 def _untimely(ask: AskOffer, now_ns: int) -> Refusal | None:
     if ask.start_ns % SLOT_NS or ask.end_ns - ask.start_ns != HOUR_NS:
-        given = f"{ask.start_ns} to {ask.end_ns}"
-        return Refusal("an offer covers one hour", "start_ns, end_ns", given, f"{HOUR_NS} ns on a five-minute mark")
+        given = f"{_told(ask.start_ns)} to {_told(ask.end_ns)}"
+        return Refusal("an offer covers one hour", "start_ns, end_ns", given, "one hour from a five-minute mark on")
     if not now_ns < ask.start_ns <= now_ns + AHEAD_NS:
         limit = f"after {iso(now_ns)}, within 8 days"
-        given = iso(ask.start_ns) if abs(ask.start_ns) < 2**62 else str(ask.start_ns)
-        return Refusal("the hour has begun, or is too far ahead", "start_ns", given, limit)
+        return Refusal("the hour has begun, or is too far ahead", "start_ns", _told(ask.start_ns), limit)
     return None
+
+
+def _told(instant_ns: int) -> str:
+    """Return an instant as people read it; what lies beyond all calendars as the number that it is."""
+    return iso(instant_ns) if abs(instant_ns) < 2**62 else f"{instant_ns} ns"
 
 
 def _no_curve(ask: AskOffer) -> Refusal | None:

@@ -56,6 +56,7 @@ class NodeOperator:
         entries = due(self.node.state, now_ns)
         if entries:
             await self.node.desk.commit(entries)
+            self._tallies.note(self.node.state, now_ns)
             await self.node.desk.settle()
 
     async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
@@ -74,9 +75,11 @@ class NodeOperator:
         if step not in BY_PEOPLE:
             allowed = ", ".join(state.value for state in BY_PEOPLE)
             return Refusal("no such step", "to", to, allowed)
-        entries, answer = decide_step(self.node.state, event, step, by, self.node.clock.now_ns())
-        await self.node.desk.commit(entries)
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        entries, answer = decide_step(state, event, step, by, now_ns)
         if entries:
+            # One that is cancelled is counted to this instant, while it still has its devices.
+            await self.node.desk.commit([*self._tallies.count(state, now_ns), *entries])
             await self._events_by_clock()
             await self.node.desk.settle()
             self.node.wake()

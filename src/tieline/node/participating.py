@@ -18,6 +18,7 @@ from tieline.market.participation import Model, model_at
 from tieline.node.trade_settings import ParticipationSettings, PoolSettings
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Kind
+from tieline.times import iso
 
 
 class Participation:
@@ -36,7 +37,7 @@ class Participation:
         try:
             market, model = model_at(part.model, offer.start_ns)
         except ConfigError as error:
-            return Refusal(str(error), "start_ns", str(offer.start_ns), "a day on which it holds", rule=part.model)
+            return Refusal(str(error), "start_ns", iso(offer.start_ns), "a day on which it holds", rule=part.model)
         if offer.product != model.product:
             reason = "not the product of the pool's participation"
             return Refusal(reason, "product", offer.product, model.product, rule=f"{model.id}/product")

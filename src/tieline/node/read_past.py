@@ -22,7 +22,7 @@ from tieline.node.reader import NodeReader
 from tieline.node.record import Frame, state_at
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
-from tieline.times import HOUR_NS
+from tieline.times import HOUR_NS, iso
 
 MOST_PAST = 4
 
@@ -157,8 +157,9 @@ class Past:
         """Return the reader of the last instant kept at or before `at_ns`; the replay runs beside the loop."""
         frame = self._live.record.before(at_ns)
         if frame is None:
-            span = self.span()
-            return Refusal("nothing was kept of that instant", "as_of", str(at_ns), f"{span.first_ns} or later")
+            first_ns = self.span().first_ns
+            kept = "none is kept yet" if first_ns is None else f"{iso(first_ns)} or later"
+            return Refusal("nothing was kept of that instant", "as_of", iso(at_ns), kept)
         made = self._made.get(frame.at_ns)
         if made is None or (made.done() and made.exception() is not None):
             while len(self._made) >= MOST_PAST:

@@ -28,7 +28,7 @@ from tieline.links.grid.iso_call import Busy, M, Refused, Unreadable, call
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Backoff
-from tieline.times import SECOND_NS, Clock, from_ns, to_ns
+from tieline.times import SECOND_NS, Clock, from_ns, iso, to_ns
 from tieline.wire.ads import messages as ads
 from tieline.wire.ads.codec import unpack
 from tieline.wire.ads.errors import Malformed
@@ -331,7 +331,7 @@ class IsoWeb:
         if offer.pool not in self._settings.pools:
             return Refusal("unknown pool", "pool", offer.pool)
         if offer.end_ns - offer.start_ns != _HOUR_NS:
-            return Refusal("an offer covers one hour", "end_ns", str(offer.end_ns), str(offer.start_ns + _HOUR_NS))
+            return Refusal("an offer covers one hour", "end_ns", iso(offer.end_ns), iso(offer.start_ns + _HOUR_NS))
         prices = [segment.price_per_mwh for segment in offer.segments]
         if prices != sorted(prices) or not prices or len(prices) > 10:
             return Refusal("a curve has 1 to 10 steps of rising prices", "segments", str(prices))
@@ -340,7 +340,7 @@ class IsoWeb:
         try:
             day, hour_ending, repeated = hour_of(offer.start_ns, self._zone)
         except Malformed as error:
-            return Refusal(str(error), "start_ns", str(offer.start_ns))
+            return Refusal(str(error), "start_ns", iso(offer.start_ns))
         segments = tuple(ads.BidSegment(s.power_w / _W_PER_MW, s.price_per_mwh) for s in offer.segments)
         resource = self._settings.pools[offer.pool]
         return ads.Bid(offer.id, resource, offer.product, day, hour_ending, repeated, segments)

@@ -1,0 +1,55 @@
+"""One bound in watts shared out as caps: by what each does, who is spared last, and cars that charge or don't."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.fleet.split import split_whole
+
+Floats = NDArray[np.float64]
+
+
+def share_out(limit_w: float, now_w: Floats, least_w: Floats, most_w: Floats) -> Floats:
+    """Return caps that sum to `limit_w` where that is feasible, each in [least, most], as near to `now_w` as can be.
+
+    Where there is room above `now_w` it is given in proportion to what is left up to `most_w`; where there is too
+    little, each gives way in proportion to what it can.
+
+    >>> share_out(3.0, np.array([4.0, 2.0]), np.array([0.0, 0.0]), np.array([5.0, 5.0]))
+    array([2., 1.])
+    """
+    total_w = float(now_w.sum())
+    if limit_w >= total_w:
+        room_w = most_w - now_w
+        whole = float(room_w.sum())
+        return now_w + room_w * min(1.0, (limit_w - total_w) / whole) if whole > 0 else now_w.copy()
+    give_w = now_w - least_w
+    whole = float(give_w.sum())
+    return now_w - give_w * min(1.0, (total_w - limit_w) / whole) if whole > 0 else now_w.copy()
+
+
+def share_sparing(
+    limit_w: float,
+    now_w: Floats,
+    least_w: Floats,
+    most_w: Floats,
+    spared: NDArray[np.bool_],
+    among: NDArray[np.bool_],
+) -> Floats:
+    """Return the caps of `share_out` for some rows, where who is spared goes below 0 W only once all others can't.
+
+    A limit of the grid stands above an owner's opt-out, so that it is used where nothing else keeps it, and no sooner.
+    """
+    now_w, least_w, most_w, spared = now_w[among], least_w[among], most_w[among], spared[among]
+    soft_w = np.where(spared, np.maximum(least_w, np.minimum(now_w, 0.0)), least_w)
+    caps_w = share_out(limit_w, now_w, soft_w, most_w)
+    return share_out(limit_w, caps_w, least_w, most_w) if spared.any() else caps_w
+
+
+def charge_or_not(ceiling_w: Floats, wants_w: Floats, least_charge_w: Floats) -> None:
+    """Give what is too little for a car to charge at all to as many as it suffices for, those who want most first."""
+    at = np.flatnonzero((least_charge_w > 0) & (ceiling_w < least_charge_w) & (ceiling_w > 0))
+    if len(at):
+        order = np.lexsort((at, -wants_w[at]))
+        ceiling_w[at] = split_whole(float(ceiling_w[at].sum()), least_charge_w[at], order)
