@@ -127,12 +127,27 @@ def test_the_mode_of_a_large_feeder_waits_for_a_second_person_and_what_would_be_
         state.two_people = before
 
 
+def test_a_kill_switch_that_is_not_pressed_is_released_by_nobody_and_that_is_said_at_once(running: Running) -> None:
+    with running.client("ann") as ann:
+        assert ann.get("/api/v1/shell").json()["is_killed"] is False
+        answer = ann.post("/api/v1/kill", json={"pressed": False, "because": "all clear"})
+        assert (answer.status_code, answer.json()["done"]) == (200, False)
+        assert answer.json()["says"] == "the kill switch is not pressed: nothing is released"
+        assert ann.get("/api/v1/waiting").json() == []
+
+
 def test_what_waits_can_be_dropped_and_then_never_happens(running: Running) -> None:
     with running.client("ann") as ann, running.client("ben") as ben:
+        assert ann.post("/api/v1/kill", json={"pressed": True, "because": "a drill"}).json()["done"] is True
         waits = ann.post("/api/v1/kill", json={"pressed": False, "because": "mistake"}).json()
         assert ben.post(f"/api/v1/waiting/{waits['id']}/drop").json()["done"] is True
         body = {"payload": waits["payload"]}
         assert ben.post(f"/api/v1/waiting/{waits['id']}/confirm", json=body).status_code == 404
+        assert ann.get("/api/v1/shell").json()["is_killed"] is True
+        waits = ann.post("/api/v1/kill", json={"pressed": False, "because": "the drill is over"}).json()
+        confirm = f"/api/v1/waiting/{waits['id']}/confirm"
+        assert ben.post(confirm, json={"payload": waits["payload"]}).json()["done"] is True
+        assert ann.get("/api/v1/shell").json()["is_killed"] is False
 
 
 def test_many_guesses_at_once_are_held_back_like_guesses_in_turn(running: Running) -> None:
@@ -150,6 +165,20 @@ def test_many_guesses_at_once_are_held_back_like_guesses_in_turn(running: Runnin
     assert statuses[401] <= FREE_TRIES + 1
     assert statuses[401] + statuses[429] == 60
     assert running.stage.node.journal.last_seq - before < 60
+
+
+def test_who_must_wait_for_less_than_a_second_is_told_a_second_and_never_none(running: Running) -> None:
+    accounts = running.console.accounts
+    real, accounts._monotonic_s = accounts._monotonic_s, lambda: 1_000.0
+    accounts._failures["name", "hasty"] = (FREE_TRIES, 999.3)  # the first wait is a second
+    try:
+        with running.client(None) as client:
+            answer = client.post("/api/v1/sign-in", json={"name": "hasty", "password": "another guess"})
+    finally:
+        accounts._monotonic_s = real
+        del accounts._failures["name", "hasty"]
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert answer.json()["detail"] == "too many wrong tries: wait 1 s"
 
 
 @pytest.mark.parametrize("path", ["/%00", "/" + "a" * 3_000, "/..%2f..%2fpyproject.toml", "/assets/%2e%2e/index.html"])

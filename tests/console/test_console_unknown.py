@@ -15,7 +15,7 @@ from tieline.desk.screens import AskLimit
 from tieline.fleet.columns import KIND_CODE, Fleet, Group
 from tieline.node.config import load_config, write_example
 from tieline.node.operator import NodeOperator
-from tieline.node.read_resource import _reached
+from tieline.node.read_reached import steps_reached
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
 from tieline.node.serve import node_of
@@ -164,7 +164,7 @@ def test_each_state_of_a_command_holds_within_the_one_before(tmp_path: Path) -> 
         commands.target_w[:] = np.where(rng.random(count) < 0.3, np.nan, 2_000.0)
         state.fleet.power_w[:] = rng.choice([0.0, 2_000.0, np.nan], count)
         state.fleet.quality[rng.random(count) < 0.1] = 0xFFFF
-        steps = _reached(state, np.arange(count, dtype=np.int32), clock.ns)
+        steps = steps_reached(state, np.arange(count, dtype=np.int32), clock.ns)
         for before, after in itertools.pairwise(steps):
             assert not (after & ~before).any()
         told = list(reader.resource("feeder-01").stages.values())

@@ -63,6 +63,12 @@ class RecordingDesk:
     async def awards(self, awards: Sequence[Award], frame: str) -> list[Refusal | None]:
         return [None] * len(awards)
 
+    async def unawarded(self, pools: Sequence[str], start_ns: int, end_ns: int) -> list[str]:
+        return []
+
+    async def cleared(self, offers: Sequence[str], frame: str) -> None:
+        pass
+
     async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
         await self._turn()
         self.last = str(max(int(self.last), int(batch.uid)))

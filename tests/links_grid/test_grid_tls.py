@@ -44,6 +44,12 @@ class Nobody:
     async def awards(self, awards: object, frame: str) -> list[None]:
         return []
 
+    async def unawarded(self, pools: object, start_ns: int, end_ns: int) -> list[str]:
+        return []
+
+    async def cleared(self, offers: object, frame: str) -> None:
+        assert not offers
+
     async def dispatch(self, batch: object) -> BatchAnswer:
         raise AssertionError("no batch was expected")
 

@@ -115,6 +115,9 @@ BAD = {
     "dnp3 host": (dnp3().replace("groups", 'host = " "\ngroups'), "$.links.dnp3[0].host"),
     "journal's url": ('[journal]\nurl = "sqlite:///x"\n', "$.journal.url"),
     "journal's password": ('[journal]\nurl = "postgresql://u:p@h/x"\n', "$.journal.url"),
+    "peer's resource": (
+        '[[peers]]\nname = "a"\nceiling = "MARKET"\nresources = ["pool-1", "feeder-99"]\n', "$.peers[0].resources[1]"
+    ),
     "dnp3 index": (dnp3(at=70000), "$.links.dnp3[0].groups[0].at"),
     "dnp3 master reads what is not shown": (dnp3(reads="feeder-2"), "$.links.dnp3[0].masters[0]"),
     "dnp3 ceiling": (dnp3(more=', ceiling = "SAFETY"'), "$.links.dnp3[0].masters[0]"),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
 
+from tieline.desk.entry import Entry
+from tieline.desk.facts import IntervalTracked
+from tieline.desk.packed import Packed
 from tieline.desk.screens import AskLimit
 from tieline.node.cli import main
 from tieline.node.config import load_config
@@ -81,3 +86,43 @@ def test_a_step_says_what_it_waits_for_its_turn_its_feeder_s_minute_or_that_of_a
         assert _waits(state, row, None, now_ns + HOUR_NS) == ""
 
     play(tmp_path, act)
+
+
+def asked(tmp_path: Path, resource: str, *more: str) -> str:
+    done = CliRunner().invoke(main, ["why", resource, "--data", str(tmp_path / "works"), *more])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_pressed_kill_switch_is_named_with_who_pressed_it_for_as_long_as_it_is(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        await operator.limit("home-1", AskLimit(-1e3, 1e3, 10, "works"), "ann")
+        await asyncio.sleep(60.0)
+        assert await operator.kill(True, "ann") is None
+        await asyncio.sleep(60.0)
+        assert await operator.kill(False, "ann with ben") is None
+
+    play(tmp_path, act)
+    told = "kill switch pressed at 2023-11-14T22:14:20Z by ann: only what leads to safe power is sent"
+    for resource in ("home-1", "pool-1"):
+        assert told in asked(tmp_path, resource, "--at", "2023-11-14T22:15:00Z")
+        pressed = json.loads(asked(tmp_path, resource, "--at", "2023-11-14T22:15:00Z", "--json"))["kill_switch"]
+        assert pressed == {"since": "2023-11-14T22:14:20Z", "by": "ann"}
+        for at in ("2023-11-14T22:14:00Z", "2023-11-14T22:16:00Z"):
+            assert "kill switch" not in asked(tmp_path, resource, "--at", at), at
+
+
+def test_what_a_device_gave_says_over_which_time(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        rows, now_ns = np.array([node.state.fleet.row("home-1")], np.int32), node.clock.now_ns()
+        fact = IntervalTracked(
+            "pool-1", now_ns - 5 * MINUTE_NS, now_ns, 1e3, 1e3, {}, Packed.of(rows), Packed.of(np.array([1e3])), 1
+        )
+        await node.desk.commit([Entry("interval:1", fact, "pool-1")])
+        await asyncio.sleep(9.5 * 3600.0)
+        await operator.kill(True, "ann")
+
+    play(tmp_path, act)
+    told = asked(tmp_path, "home-1")
+    over = "from 2023-11-14T22:08:20Z to 2023-11-14T22:13:20Z, the last interval of it that was counted by then"
+    assert f"gave 1000 W above its base {over}" in told and "delivered" not in told

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction
+from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.resource.claim import Refusal
 
 
@@ -17,11 +17,21 @@ class ScheduleDesk:
         self.last = "-1"
         self.refuse: dict[str, Refusal] = {}
         self.answers: dict[str, BatchAnswer] = {}
+        self.offered: list[Offer] = []
+        self.without: list[str] = []
 
     async def awards(self, awards: Sequence[Award], frame: str) -> list[Refusal | None]:
         known = {award.id for award in self.got}
         self.got += [award for award in awards if award.id not in known]
         return [None] * len(awards)
+
+    async def unawarded(self, pools: Sequence[str], start_ns: int, end_ns: int) -> list[str]:
+        told = {award.offer for award in self.got} | set(self.without)
+        mine = [one for one in self.offered if one.pool in pools and start_ns <= one.start_ns < end_ns]
+        return [one.id for one in mine if one.id not in told]
+
+    async def cleared(self, offers: Sequence[str], frame: str) -> None:
+        self.without += offers
 
     async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
         self.batches.append(batch)

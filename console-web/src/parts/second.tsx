@@ -48,7 +48,7 @@ export function KillSwitch() {
     // Closed at once, not with the answer: the new state may come first by the live socket, and whoever then opens the
     // form for the way back must not see it shut by the answer to the way there.
     setOpen(false);
-    post<{ done: boolean }>('/kill', { pressed: !pressed, because }).then((answer) => { setBecause(''); setProblem(''); toast.value = answer.done ? 'The kill switch is pressed.' : WAITS; }, (e) => { setOpen(true); setProblem(says(e)); });
+    post<{ done: boolean; says?: string }>('/kill', { pressed: !pressed, because }).then((answer) => { setBecause(''); setProblem(''); toast.value = answer.done ? 'The kill switch is pressed.' : answer.says || WAITS; }, (e) => { setOpen(true); setProblem(says(e)); });
   };
   return (
     <section class="panel">

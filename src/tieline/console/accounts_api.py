@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 
 from msgspec import Struct
 
@@ -142,7 +143,8 @@ async def _sign_in(call: Call) -> Me:
     if wait_s > 0:
         if call.desk.accounts.is_worth_telling(_peer(call)):
             await call.desk.operator.audited(body.name, "sign in", "", "held back", {"peer": _peer(call)})
-        raise Problem(429, f"too many wrong tries: wait {wait_s:.0f} s", {"retry-after": f"{max(wait_s, 1):.0f}"})
+        whole_s = math.ceil(wait_s)  # rounded down, it would be too early, or "0 s"
+        raise Problem(429, f"too many wrong tries: wait {whole_s} s", {"retry-after": str(whole_s)})
     account = await call.desk.accounts.check(body.name, body.password, _peer(call))
     await call.desk.operator.audited(body.name, "sign in", "", "done" if account else "refused", {"peer": _peer(call)})
     if account is None:

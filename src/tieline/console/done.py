@@ -19,7 +19,7 @@ KILLED = (
 class Done(Struct, frozen=True):
     """It is done and recorded; `claim` names what it became, where it became something.
 
-    `says` tells what keeps it from having its effect at once; empty: nothing does.
+    `says` tells what keeps it from having its effect at once, or why there was nothing to do; empty: nothing does.
     """
 
     done: bool

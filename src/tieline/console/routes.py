@@ -220,6 +220,8 @@ async def _opt_in(call: Call) -> Done:
 async def _kill(call: Call) -> Done:
     if not 0 < len(call.body.because.strip()) <= MOST_BECAUSE:
         raise Problem(422, "the switch moves with a reason", field="because", limit=f"1 to {MOST_BECAUSE} characters")
+    if not call.body.pressed and not call.desk.reader.shell().is_killed:
+        return Done(False, says="the kill switch is not pressed: nothing is released")
     return done(await call.desk.operator.kill(call.body.pressed, call.name))
 
 

@@ -41,4 +41,6 @@ def lasts_longer(call: Call) -> str:
 
 
 def releases(call: Call) -> str:
-    return "" if call.body.pressed else "the kill switch is released by two people"
+    """Return why the switch waits to be released; empty where it is not pressed: nobody confirms nothing."""
+    is_release = not call.body.pressed and call.desk.reader.shell().is_killed
+    return "the kill switch is released by two people" if is_release else ""

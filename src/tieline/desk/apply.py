@@ -69,6 +69,13 @@ def _offer_answered(state: DeskState, record_id: str, fact: facts.OfferAnswered)
         _sync_deltas(state, reservation)
 
 
+def _offer_unawarded(state: DeskState, record_id: str, fact: facts.OfferUnawarded) -> None:
+    reservation = derive("reservation", fact.offer)
+    state.unawarded[fact.offer] = record_id
+    state.ledger.release(reservation)
+    _sync_deltas(state, reservation)
+
+
 def _reserved(state: DeskState, record_id: str, fact: facts.CapacityReserved) -> None:
     if fact.refusal is not None:
         return
@@ -87,9 +94,11 @@ def _award_taken(state: DeskState, record_id: str, fact: facts.AwardTaken) -> No
         return
     award, reservation = fact.award, derive("reservation", fact.award.offer)
     state.awards[award.id] = award
+    state.unawarded.pop(award.offer, None)
     offer = state.offers.get(award.offer)
     whole = offer is not None and (award.start_ns, award.end_ns) == (offer.start_ns, offer.end_ns)
     up_w, down_w = (max(award.power_w, 0.0), max(-award.power_w, 0.0)) if whole else (None, None)
+    state.ledger.retake(reservation)
     state.ledger.commit(reservation, 0, up_w, down_w)  # the market decides: its award stands, late or not
     _sync_deltas(state, reservation)
 
@@ -339,6 +348,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.ResourceEnrolled: _enrolled,
     facts.OfferMade: _offer_made,
     facts.OfferAnswered: _offer_answered,
+    facts.OfferUnawarded: _offer_unawarded,
     facts.PricesTaken: prices.take,
     facts.CapacityReserved: _reserved,
     facts.CapacityDerated: _derated,

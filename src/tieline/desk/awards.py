@@ -8,28 +8,33 @@ from collections.abc import Sequence
 import numpy as np
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import AwardTaken, BatchTaken, CapacityReserved, OfferAnswered, OfferMade
+from tieline.desk.facts import AwardTaken, BatchTaken, CapacityReserved, OfferAnswered, OfferMade, OfferUnawarded
 from tieline.desk.obligation import LONGEST_NS, awards_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.desk.state import DeskState
+from tieline.fleet.ledger import Held
 from tieline.ids import derive
 from tieline.market.award import TOLERANCE_W, award_refusal
 from tieline.resource.claim import Refusal
-from tieline.times import HOUR_NS, iso
+from tieline.times import FOREVER_NS, HOUR_NS, iso
 
 PROGRAM_OF = {"ENERGY": "energy", "CAPACITY": "capacity", "REG": "ancillary", "SPIN": "ancillary", "NSPIN": "ancillary"}
 """Under which eligibility program each product is sold."""
+UNAWARDED = "the market cleared its day without it"
 
 
 def decide_offers(state: DeskState, offers: Sequence[Offer]) -> tuple[list[Entry], list[Refusal | None]]:
     """Return the facts of new offers, and for each whether its capacity can be held; a second sale is refused.
 
     The whole of an offer's power is held until the market answers: an award makes it firm, as far as it goes; a refusal
-    gives it back; without an answer the hold lapses with the interval.
+    gives it back, and so does a day that is cleared without it; without an answer the hold lapses with the interval.
     """
     entries: list[Entry] = []
     answers: list[Refusal | None] = []
     for offer in offers:
+        if offer.id in state.unawarded:
+            answers.append(Refusal(UNAWARDED, "id", offer.id, "an offer of a day to come"))
+            continue
         # The market was asked before a restart, or twice: what is held is held, and asking again sells nothing more.
         if offer.id in state.offers:
             answers.append(None)
@@ -94,25 +99,50 @@ def decide_offer_answers(state: DeskState, offers: Sequence[Offer], answers: Seq
     ]
 
 
-def decide_awards(state: DeskState, awards: Sequence[Award], frame: str) -> tuple[list[Entry], list[Refusal | None]]:
-    """Return the facts and answers of day-ahead awards, each matched to the offer that it answers."""
-    entries: list[Entry] = []
-    answers: list[Refusal | None] = []
-    # Of two awards for one offer in one frame the first binds, as it would had they come one after the other.
-    taken = list(state.awards.values())
-    for award in awards:
-        known = award.id in state.awards
-        refusal = None if known else award_refusal(award, state.offers.get(award.offer), taken)
-        answers.append(refusal)
-        if not known:
-            # A refused award is keyed by its frame too: the ISO may send a mended one under the same id.
-            record = derive("award", award.id) if refusal is None else derive("award-refused", award.id, frame)
-            entries.append(
-                Entry(record, AwardTaken(award, refusal, frame), award.pool, (derive("offer", award.offer),))
-            )
-            if refusal is None:
-                taken.append(award)
-    return entries, answers
+def waiting(state: DeskState, pools: Sequence[str], start_ns: int, end_ns: int) -> list[str]:
+    """Return the offers of pools that begin within an interval and of which the market has yet to say what they got."""
+    awarded = {award.offer for award in state.awards.values()}
+    return [
+        offer.id for offer in state.offers.values()
+        if offer.pool in pools and start_ns <= offer.start_ns < end_ns
+        and offer.id not in awarded and offer.id not in state.unawarded and state.offer_answers.get(offer.id) is None
+    ]  # fmt: skip
+
+
+def decide_cleared(state: DeskState, offers: Sequence[str], frame: str) -> list[Entry]:
+    """Return the facts of offers that the market cleared without: what they hold is free from then on."""
+    found = [state.offers[name] for name in dict.fromkeys(offers) if name in state.offers]
+    pools = {offer.pool for offer in found}
+    still = {name for pool in pools for name in waiting(state, (pool,), 0, FOREVER_NS)}
+    return [
+        Entry(derive("offer-unawarded", one.id), OfferUnawarded(one.id, frame), one.pool, (derive("offer", one.id),))
+        for one in found if one.id in still
+    ]  # fmt: skip
+
+
+def decide_award(state: DeskState, award: Award, frame: str) -> tuple[list[Entry], Refusal | None]:
+    """Return the facts and the answer of a day-ahead award, matched to the offer that it answers."""
+    if award.id in state.awards:
+        return [], None
+    refusal = award_refusal(award, state.offers.get(award.offer), state.awards.values()) or _resold(state, award)
+    # A refused award is keyed by its frame too: the ISO may send a mended one under the same id.
+    record = derive("award", award.id) if refusal is None else derive("award-refused", award.id, frame)
+    return [Entry(record, AwardTaken(award, refusal, frame), award.pool, (derive("offer", award.offer),))], refusal
+
+
+def _resold(state: DeskState, award: Award) -> Refusal | None:
+    """Return who holds what an offer gave back, where an award of it comes after all; None: it is free, or was kept.
+
+    A market's award stands, but no kW is sold twice: what was freed by its own word may be another's by now.
+    """
+    offer, booking = state.offers[award.offer], state.ledger.bookings.get(derive("reservation", award.offer))
+    if booking is None or booking.state is not Held.RELEASED:
+        return None
+    hours = (offer.end_ns - offer.start_ns) / HOUR_NS
+    return state.ledger.check(
+        offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w=max(award.power_w, 0.0),
+        down_w=max(-award.power_w, 0.0), energy_wh=award.power_w * hours,
+    )  # fmt: skip
 
 
 def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[list[Entry], BatchAnswer]:

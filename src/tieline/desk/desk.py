@@ -222,10 +222,21 @@ class Desk:
 
     async def awards(self, awarded: Sequence[Award], frame: str) -> list[Refusal | None]:
         """Take day-ahead awards; one answer a row."""
-        entries, answers = awards.decide_awards(self.state, awarded, frame)
-        await self.commit(entries)
+        answers: list[Refusal | None] = []
+        for award in awarded:  # one after the other: each sees what those before it took
+            entries, answer = awards.decide_award(self.state, award, frame)
+            await self.commit(entries)
+            answers.append(answer)
         self._on_change("")
         return answers
+
+    async def unawarded(self, pools: Sequence[str], start_ns: int, end_ns: int) -> list[str]:
+        """Return our offers of pools that begin within an interval and have no award, refusal or `cleared` yet."""
+        return awards.waiting(self.state, pools, start_ns, end_ns)
+
+    async def cleared(self, offers: Sequence[str], frame: str) -> None:
+        """Take that the market cleared without these offers; said again it has one effect."""
+        await self.commit(awards.decide_cleared(self.state, offers, frame))
 
     async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
         """Take a dispatch batch; the same batch twice has one effect and the same answer."""

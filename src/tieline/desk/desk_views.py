@@ -193,6 +193,10 @@ class EventView(View, frozen=True):
 class MarketHour(View, frozen=True):
     """One market interval: what was forecast, offered, awarded, and means of what was instructed, and came of it.
 
+    All its offers that were not refused add up, and all its awards, whatever their product. `offer_price_per_mwh` is
+    the dearest step of those, `price_per_mwh` the mean of the awards' prices by power. `awarded_w` is 0 where the
+    market cleared without us, None where it has said nothing. What was instructed is a mean by time.
+
     `telemetry_w` is the pool's measured power, `baseline_w` what its devices would do uncalled, at the same instants;
     all of these over what has passed of it; `imbalance_w` is delivered less instructed.
     """

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tieline.desk.packed import Causes, Packed
+from tieline.desk.packed import Causes, Packed, Shortened
 from tieline.desk.ports import Ask, Award, BatchAnswer, DispatchBatch, Offer
 from tieline.errors import InvariantError
 from tieline.flow.record import Record
@@ -48,6 +48,13 @@ class OfferAnswered(Fact, frozen=True):
 
     offer: str
     refusal: Refusal | None
+
+
+class OfferUnawarded(Fact, frozen=True):
+    """The market cleared an offer's day and gave it no award: what it held is free. `frame`: what the market said."""
+
+    offer: str
+    frame: str
 
 
 class AwardTaken(Fact, frozen=True):
@@ -190,16 +197,6 @@ class CapacityReserved(Fact, frozen=True):
     refusal: Refusal | None = None
     holds_until_ns: int = 0
     event: str = ""
-
-
-class Shortened(Struct, frozen=True):
-    """A promise that a derating left without cover over some slots (W at its worst)."""
-
-    reservation: str
-    start_ns: int
-    end_ns: int
-    up_w: float
-    down_w: float
 
 
 class CapacityDerated(Fact, frozen=True):

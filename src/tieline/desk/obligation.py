@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from tieline.desk.ports import Award, Instruction
 from tieline.desk.state import DeskState
@@ -55,10 +57,15 @@ def instruction_at(state: DeskState, pool: str, instant_ns: int, product: str = 
     Of several the highest revision holds, and of one revision what came last, wherever each begins: two never add. What
     it supersedes holds until then and, where that lasts longer, after it.
     """
-    told, found = state.instructions.get((pool, product), {}), None
-    for one in reversed(told.values()):  # the newest came last: those of past days are not gone through
-        if one.start_ns < instant_ns - LONGEST_NS:
-            break
+    told = reversed(state.instructions.get((pool, product), {}).values())
+    # The newest came last: those of past days are not gone through.
+    return holding(takewhile(lambda one: one.start_ns >= instant_ns - LONGEST_NS, told), instant_ns)
+
+
+def holding(newest_first: Iterable[Instruction], instant_ns: int) -> Instruction | None:
+    """Return which of a product's instructions, given from the newest on, holds at an instant; None: none does."""
+    found = None
+    for one in newest_first:
         if one.start_ns <= instant_ns < one.end_ns and (found is None or one.revision > found.revision):
             found = one
     return found

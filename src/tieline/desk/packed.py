@@ -1,4 +1,4 @@
-"""Columns inside a fact: an array as bytes, so that a dispatch of a million rows is one record."""
+"""What facts are made of: columns as bytes, so that a dispatch of a million rows is one record, and parts of others."""
 
 from __future__ import annotations
 
@@ -39,3 +39,13 @@ class Causes(Struct, frozen=True):
     def held_for(self, rows: NDArray[np.bool_]) -> frozenset[int]:
         """Return the places in `caused_by` of all that holds for some of the record's rows."""
         return frozenset(at for one in np.unique(self.of.array()[rows]).tolist() for at in self.sets[one])
+
+
+class Shortened(Struct, frozen=True):
+    """A promise that a derating left without cover over some slots (W at its worst)."""
+
+    reservation: str
+    start_ns: int
+    end_ns: int
+    up_w: float
+    down_w: float

@@ -279,6 +279,17 @@ class MarketInlet(Protocol):
         """Take day-ahead awards, each matched to our offer; one answer a row."""
         ...
 
+    async def unawarded(self, pools: Sequence[str], start_ns: int, end_ns: int) -> list[str]:
+        """Return our offers of pools that begin within an interval and have no award, refusal or `cleared` yet.
+
+        Asked before the market is: what is offered while it answers is none of what it cleared.
+        """
+        ...
+
+    async def cleared(self, offers: Sequence[str], frame: str) -> None:
+        """Take that the market cleared without these offers; said again it has one effect."""
+        ...
+
     async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
         """Take a dispatch batch; the same batch twice has one effect and the same answer."""
         ...

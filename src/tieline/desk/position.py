@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import CapacityDerated, Shortened
+from tieline.desk.facts import CapacityDerated
 from tieline.desk.modes import barred
+from tieline.desk.packed import Shortened
 from tieline.desk.state import DeskState
 from tieline.fleet.firm import firm_w
 from tieline.fleet.ledger import SLOT_NS, Ledger, Shortfall

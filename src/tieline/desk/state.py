@@ -170,6 +170,7 @@ class DeskState:
     prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
     price_facts: int = 0
     offer_answers: dict[str, Refusal | None] = field(default_factory=dict)
+    unawarded: dict[str, str] = field(default_factory=dict)  # offers that their market cleared without: the record
     kill_moved_ns: int = 0  # when the kill switch was pressed or released last
     epoch: int = 1
     seq: int = 0
@@ -224,6 +225,7 @@ class DeskState:
             digest.update(np.ascontiguousarray(column).tobytes())
         decided = (
             "offers",
+            "unawarded",
             "awards",
             "instructions",
             "batches",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, structs
 
-from tieline.desk.awards import PROGRAM_OF
+from tieline.desk.awards import PROGRAM_OF, UNAWARDED
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.state import DeskState
 from tieline.fleet.ledger import SLOT_NS
@@ -40,8 +40,9 @@ class AskOffer(Struct, frozen=True, forbid_unknown_fields=True):
 class OfferView(Struct, frozen=True):
     """An offer and what became of it.
 
-    `state` is `held` (the market has not answered yet), `offered`, `awarded`, `refused` or `lapsed`; of a refusal the
-    field, value and limit are named, and who holds the capacity.
+    `state` is `held` (the market has not answered yet), `offered`, `awarded`, `unawarded` (its day was cleared without
+    it: what it held is free), `refused` or `lapsed`; of a refusal the field, value and limit are named, and who holds
+    the capacity.
     """
 
     id: str
@@ -136,6 +137,8 @@ def view_of(state: DeskState, offer: Offer, now_ns: int, refusal: Refusal | None
         word = "refused"
     elif award is not None:
         word = "awarded"
+    elif offer.id in state.unawarded:
+        word = "unawarded"
     elif offer.end_ns <= now_ns:
         word = "lapsed"
     elif offer.id in state.offer_answers:
@@ -143,6 +146,8 @@ def view_of(state: DeskState, offer: Offer, now_ns: int, refusal: Refusal | None
     view = OfferView(offer.id, offer.pool, offer.product, offer.start_ns, offer.end_ns, offer.segments, word)
     if award is not None:
         view = structs.replace(view, award=award.id, awarded_w=award.power_w, price_per_mwh=award.price_per_mwh)
+    if word == "unawarded":
+        view = structs.replace(view, reason=UNAWARDED)
     if refusal is not None:
         view = structs.replace(
             view, reason=refusal.reason, field=refusal.field, value=refusal.value, limit=refusal.limit,

@@ -135,9 +135,7 @@ class Ledger:
             abs(energy_wh),
         )  # fmt: skip
         self.bookings[booking_id] = booking
-        self._by_resource.setdefault(resource, {})[booking_id] = booking
-        for slot in range(first, last):
-            self._by_slot.setdefault((resource, slot), {})[booking_id] = booking
+        self._index(booking)
 
     def commit(
         self, booking_id: str, now_ns: int, up_w: float | None = None, down_w: float | None = None
@@ -168,6 +166,16 @@ class Ledger:
         self._by_resource[booking.resource].pop(booking_id, None)
         for slot in range(booking.first, booking.last):
             self._by_slot[(booking.resource, slot)].pop(booking_id, None)
+        return True
+
+    def retake(self, booking_id: str) -> bool:
+        """Hold again what was given back, as the newest promise, and return whether it was; `check` says if it may."""
+        booking = self.bookings.get(booking_id)
+        if booking is None or booking.state is not Held.RELEASED:
+            return False
+        self._made += 1
+        booking.state, booking.made = Held.HOLD, self._made
+        self._index(booking)
         return True
 
     # --- what is left --------------------------------------------------------------------------------------------
@@ -260,6 +268,11 @@ class Ledger:
         return digest.hexdigest()
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _index(self, booking: Booking) -> None:
+        self._by_resource.setdefault(booking.resource, {})[booking.id] = booking
+        for slot in range(booking.first, booking.last):
+            self._by_slot.setdefault((booking.resource, slot), {})[booking.id] = booking
 
     def _at(self, resource: str, slot: int, now_ns: int) -> list[Booking]:
         return [b for b in self._by_slot.get((resource, slot), {}).values() if b.counts(now_ns)]

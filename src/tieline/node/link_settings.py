@@ -189,7 +189,7 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
     taken: dict[str, str] = {}
     for at, outstation in enumerate(links.dnp3):
         for k, group in enumerate(outstation.groups):
-            _known(fleet, group.resource, f"$.links.dnp3[{at}].groups[{k}].resource")
+            check_known(fleet, group.resource, f"$.links.dnp3[{at}].groups[{k}].resource")
         for k, master in enumerate(outstation.masters):
             if master.name not in principals:
                 path = f"$.links.dnp3[{at}].masters[{k}].name"
@@ -225,7 +225,8 @@ def count_links(links: LinkSettings) -> str:
     return ", ".join(found) or "none: this server speaks to nobody but its console"
 
 
-def _known(fleet: Fleet, name: str, path: str) -> None:
+def check_known(fleet: Fleet, name: str, path: str) -> None:
+    """Refuse a name that the registry does not have. Raises ConfigError naming the path."""
     try:
         fleet.kind_of(name)
     except KeyError:
@@ -233,7 +234,7 @@ def _known(fleet: Fleet, name: str, path: str) -> None:
 
 
 def _one_writer(fleet: Fleet, name: str, path: str, taken: dict[str, str]) -> None:
-    _known(fleet, name, path)
+    check_known(fleet, name, path)
     if name in taken:
         raise ConfigError(f"{path}: {name!r} is bound at {taken[name]} already: a resource has one writer")
     taken[name] = path

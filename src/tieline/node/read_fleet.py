@@ -15,6 +15,7 @@ from tieline.desk.state import DeskState
 from tieline.desk.views import FeederRow, FleetGrid, FleetGroup, Member
 from tieline.fleet.columns import KINDS, Fleet
 from tieline.grid.powerflow import Flow, Violation
+from tieline.node.read_reached import steps_reached
 from tieline.resource.command import Stage
 from tieline.resource.identity import Kind, Purpose
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -71,7 +72,9 @@ def states(state: DeskState, pools: Mapping[str, PoolDesk], now_ns: int) -> NDAr
     cells[in_force & (commands.high_w < fleet.power_w + 1.0) & (commands.high_w < fleet.max_inject_w)] = LIMITED
     failed = in_force & np.isin(commands.stage, (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
     rows = np.flatnonzero(failed).astype(np.int32)
-    cells[rows[~is_nearest(state, rows)]] = FAILED
+    # An answer that never came is no failure where the meter shows the command, as the device's own page says.
+    *_, is_verified = steps_reached(state, rows, now_ns)
+    cells[rows[~is_nearest(state, rows) & ~is_verified]] = FAILED
     cells[beyond(state, now_ns)] = FAILED
     cells[unresponsive(state.responses, now_ns)] = SLOW
     cells[(fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0] = STALE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +20,8 @@ from tieline.desk.desk_views import (
     StatementView,
 )
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from_record
-from tieline.desk.obligation import ENERGY, awarded_w, owed
+from tieline.desk.obligation import ENERGY, awarded_w, holding, owed
+from tieline.desk.ports import Award, Offer
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import counted_w
 from tieline.desk.views import Commitment, Overview
@@ -114,14 +117,15 @@ def market_view(
 ) -> MarketView:
     """Return the market desk: a row an hour from the day before to the day after."""
     seen = tracked.since(now_ns - DAY_NS, now_ns)
-    starts = {a.start_ns for a in state.awards.values()} | {o.start_ns for o in state.offers.values()}
-    starts |= means.keys()
+    made = [o for o in state.offers.values() if o.pool == pool and state.offer_answers.get(o.id) is None]
+    got = [a for a in state.awards.values() if a.pool == pool]
+    seen = [one for one in seen if one.pool == pool]
+    starts = {offer.start_ns for offer in made} | {award.start_ns for award in got} | means.keys()
     starts |= {at for at in forecast if now_ns - DAY_NS < at}
-    hours = [
-        _hour(state, pool, at, seen, forecast.get(at), means.get(at))
-        for at in sorted(starts)
-        if abs(at - now_ns) < 2 * DAY_NS
-    ]
+    hours = []
+    for at in sorted(at for at in starts if abs(at - now_ns) < 2 * DAY_NS):
+        of_hour = [o for o in made if o.start_ns == at], [a for a in got if a.start_ns == at]
+        hours.append(_hour(state, pool, at, of_hour, seen, forecast.get(at), means.get(at)))
     refused = [
         f"batch {uid}: {refusal}"
         for uid, answer in list(state.batches.items())[-50:]
@@ -138,29 +142,50 @@ def _hour(
     state: DeskState,
     pool: str,
     start_ns: int,
+    of_hour: tuple[list[Offer], list[Award]],
     seen: list[IntervalTracked],
     forecast: float | None,
     mean: HourMean | None,
 ) -> MarketHour:
     end_ns = start_ns + HOUR_NS
-    offer = next((o for o in state.offers.values() if o.pool == pool and o.start_ns == start_ns), None)
-    award = next((a for a in state.awards.values() if a.pool == pool and a.start_ns == start_ns), None)
-    told = [i for at, i in state.instructions.get((pool, ENERGY), {}).items() if start_ns <= at < end_ns]
+    offers, awards = of_hour
+    steps = [step for offer in offers for step in offer.segments]
+    awarded_w = math.fsum(award.power_w for award in awards) if awards else None
+    if not awards and offers and all(offer.id in state.unawarded for offer in offers):
+        awarded_w = 0.0  # said, not unknown: the hour is cleared without us
     gave = [i for i in seen if start_ns <= i.start_ns < end_ns]
     # Over the same intervals, so that the three agree on one line; before the first of them, what was told.
-    asked_w = [i.asked_w for i in gave] or [i.power_w for i in told]
-    delivered_w = sum(i.delivered_w for i in gave) / len(gave) if gave else None
-    instructed_w = sum(asked_w) / len(asked_w) if asked_w else None
+    asked = [(i.asked_w, i.end_ns - i.start_ns) for i in gave]
+    instructed_w = _mean(asked or _told(state, pool, start_ns, end_ns))
+    delivered_w = _mean([(i.delivered_w, i.end_ns - i.start_ns) for i in gave])
     imbalance_w = None if delivered_w is None or instructed_w is None else delivered_w - instructed_w
     return MarketHour(
-        start_ns, end_ns, forecast, award.price_per_mwh if award else None,
-        sum(s.power_w for s in offer.segments) if offer else None,
-        offer.segments[-1].price_per_mwh if offer and offer.segments else None,
-        award.power_w if award else None,
-        instructed_w, delivered_w,
+        start_ns, end_ns, forecast, _mean([(award.price_per_mwh, abs(award.power_w)) for award in awards]),
+        math.fsum(step.power_w for step in steps) if offers else None,
+        max((step.price_per_mwh for step in steps), default=None),
+        awarded_w, instructed_w, delivered_w,
         mean.base_w if mean else None, mean.power_w if mean else None,
         imbalance_w,
     )  # fmt: skip
+
+
+def _told(state: DeskState, pool: str, start_ns: int, end_ns: int) -> list[tuple[float, float]]:
+    """Return the powers instructed within an hour, and for how long each holds (ns) by what superseded it."""
+    told = [
+        one for one in reversed(state.instructions.get((pool, ENERGY), {}).values())
+        if one.start_ns < end_ns and one.end_ns > start_ns
+    ]  # fmt: skip
+    marks = sorted({min(max(at, start_ns), end_ns) for one in told for at in (one.start_ns, one.end_ns)})
+    pieces = ((holding(told, since_ns), until_ns - since_ns) for since_ns, until_ns in pairwise(marks))
+    return [(one.power_w, length_ns) for one, length_ns in pieces if one is not None]
+
+
+def _mean(weighted: Sequence[tuple[float, float]]) -> float | None:
+    """Return the mean of values by their weights, a plain one where all of these are 0; None where there are none."""
+    total = math.fsum(weight for _, weight in weighted)
+    if not weighted or total <= 0.0:
+        return math.fsum(value for value, _ in weighted) / len(weighted) if weighted else None
+    return math.fsum(value * weight for value, weight in weighted) / total
 
 
 def settlement_view(state: DeskState, journal: Records, now_ns: int, tracked: Tracked | None = None) -> SettlementView:

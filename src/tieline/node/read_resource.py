@@ -23,6 +23,7 @@ from tieline.desk.views import (
     ScadaSide,
 )
 from tieline.fleet.claims import ClaimBatch, Mask
+from tieline.node.read_reached import steps_reached
 from tieline.node.snapshot import worst_of
 from tieline.node.why import lapses
 from tieline.resource.arbitrate import Arbitration
@@ -31,12 +32,9 @@ from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.level import Level
 from tieline.resource.point import points
-from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
+from tieline.resource.quality import Quality
 from tieline.times import FOREVER_NS, SECOND_NS
 
-_DELIVERED = (Stage.SENT, Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE, Stage.UNCONFIRMED)
-_ACKNOWLEDGED = (Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE)
-_EFFECTIVE = (Stage.EXECUTING, Stage.DONE)
 WORDS = {
     Level.PHYSICS: "device physics",
     Level.SAFETY: "safety lock-out",
@@ -130,7 +128,7 @@ def _command(state: DeskState, row: int, now_ns: int) -> CommandView | None:
         return None
     stage, at_ns = Stage(int(commands.stage[row])), int(commands.at_ns[row])
     observed_w, target_w = number(commands.observed_w[row]), number(commands.target_w[row])
-    steps = [bool(mask[0]) for mask in _reached(state, np.array([row], np.int32), now_ns)]
+    steps = [bool(mask[0]) for mask in steps_reached(state, np.array([row], np.int32), now_ns)]
     reached = (True, steps[0], steps[1], steps[2], steps[3])
     instants = [at_ns if yes else None for yes in reached]
     if reached[4]:
@@ -161,32 +159,8 @@ def _readings(state: DeskState, row: int, now_ns: int) -> tuple[Reading, ...]:
 def _stages(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> dict[str, int]:
     live = rows[state.commands.valid_until_ns[rows] > now_ns]
     names = ("delivered", "acknowledged", "effective", "verified")
-    counts = {name: int(mask.sum()) for name, mask in zip(names, _reached(state, live, now_ns), strict=True)}
+    counts = {name: int(mask.sum()) for name, mask in zip(names, steps_reached(state, live, now_ns), strict=True)}
     return {"issued": len(live), **counts}
-
-
-def _reached(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> tuple[Mask, Mask, Mask, Mask]:
-    """Return which rows' commands were delivered, acknowledged, effective and verified; each holds within the last.
-
-    Verified is by the device's own meter, read after the command's last step: an older reading proves nothing of it. A
-    later step proves those before it, as many links never say them: a meter at its target shows a command that took
-    effect, and was taken, once it left. One that never left, was refused or ran out proves nothing: then the device
-    stands there by chance.
-    """
-    commands, fleet = state.commands, state.fleet
-    delivered, acknowledged, effective = (
-        np.isin(commands.stage[rows], [int(stage) for stage in group])
-        for group in (_DELIVERED, _ACKNOWLEDGED, _EFFECTIVE)
-    )
-    power_w, target_w = fleet.power_w[rows], commands.target_w[rows]
-    near_w = np.maximum(150.0, 0.1 * np.abs(np.nan_to_num(target_w)))
-    within = (power_w <= commands.high_w[rows] + near_w) & (power_w >= commands.low_w[rows] - near_w)
-    at_target = np.where(np.isnan(target_w), within, np.abs(power_w - target_w) <= near_w)
-    fit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    is_later = fleet.taken_at_ns[rows] >= commands.at_ns[rows]
-    verified = delivered & at_target & fit & is_later & (commands.valid_until_ns[rows] > now_ns)
-    effective = effective | verified
-    return delivered, acknowledged | effective, effective, verified
 
 
 def resource_view(

@@ -41,6 +41,8 @@ def says(record: Record) -> str:
             return f"offered {kw(sum(s.power_w for s in offer.segments))} of {offer.product}"
         case f.OfferAnswered(_, refusal):
             return "offer taken" if refusal is None else f"offer refused: {refusal}"
+        case f.OfferUnawarded():
+            return "no award: the market cleared its day without it"
         case f.AwardTaken(award, refusal):
             text = f"award {kw(award.power_w)} at {award.price_per_mwh:.2f} $/MWh"
             return text if refusal is None else f"{text} refused: {refusal}"

@@ -39,6 +39,7 @@ from tieline.node.link_settings import (
     MqttLinkSettings,
     OpenAdrSettings,
     TlsSettings,
+    check_known,
     check_links,
 )
 from tieline.node.principals import principals_of
@@ -99,6 +100,9 @@ def link_checks(settings: Settings, folder: Path, fleet: Fleet, port: int | None
     links = settings.links
     yield lambda: check_fleet(settings.pools, settings.limits, fleet)
     yield lambda: check_links(links, fleet, principals_of(settings))
+    for at, peer in enumerate(settings.peers):
+        for k, resource in enumerate(peer.resources):
+            yield partial(check_known, fleet, resource, f"$.peers[{at}].resources[{k}]")
     yield lambda: _check_ports(settings, port)
     for at, outstation in enumerate(links.dnp3):
         yield partial(_check_dnp3, outstation, fleet, f"$.links.dnp3[{at}]")

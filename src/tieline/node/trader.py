@@ -82,7 +82,8 @@ class NodeTrader:
             if refusal is not None:
                 refused[at] = refusal
         news = [at for at, ask in enumerate(asks) if first.get(ask.id) == at]
-        good = [at for at in news if at not in refused and asks[at].id not in state.offer_answers]
+        answered = state.offer_answers.keys() | state.unawarded.keys()
+        good = [at for at in news if at not in refused and asks[at].id not in answered]
         unheard, answers = "", list[Refusal | None]()
         try:
             answers = await self.node.desk.offer([offer_of(asks[at]) for at in good])

@@ -155,6 +155,8 @@ class Missing:
 
 def _tell(answer: dict[str, Any]) -> None:
     click.echo(f"{answer['resource']} ({answer['kind']}) at {answer['at']}, revision {answer['revision']}")
+    if kill := answer["kill_switch"]:
+        click.echo(f"  kill switch pressed at {kill['since']} by {kill['by']}: only what leads to safe power is sent")
     if "resources" in answer:
         _tell_group(answer)
         return
@@ -180,10 +182,12 @@ def _tell(answer: dict[str, Any]) -> None:
     _tell_ended(answer)
     if answer["feeder_mode"] not in (None, "Automatic"):
         click.echo(f"  its feeder {answer['feeder']} is {answer['feeder_mode']}")
-    for key in ("command", "delivered"):
-        if answer[key]:
-            told = (f"{name} {'free' if value is None else value}" for name, value in answer[key].items())
-            click.echo(f"  {key}: " + ", ".join(told))
+    if answer["command"]:
+        told = (f"{name} {'free' if value is None else value}" for name, value in answer["command"].items())
+        click.echo("  command: " + ", ".join(told))
+    if (gave := answer["delivered"]) is not None:
+        over = f"from {gave['start']} to {gave['end']}, the last interval of it that was counted by then"
+        click.echo(f"  gave {gave['above_base_w']:.0f} W above its base {over}")
     _tell_chain("", answer["chain"])
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from tieline.desk.apply import apply
 from tieline.desk.ends import end_w, last_end_w
-from tieline.desk.facts import ClaimsPlaced, CommandsIssued, CommandsReported, IntervalTracked, from_record
+from tieline.desk.facts import (
+    AuthorityChanged,
+    ClaimsPlaced,
+    CommandsIssued,
+    CommandsReported,
+    IntervalTracked,
+    from_record,
+)
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import awards_at, calls_at, owed
 from tieline.desk.state import LAPSED, DeskState, EndedAsk
@@ -43,6 +50,7 @@ class Known:
     placed: dict[str, ClaimsPlaced] = field(default_factory=dict)
     command: dict[str, Any] | None = None
     delivered: dict[str, Any] | None = None
+    kill: dict[str, Any] | None = None
 
 
 def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[str, Any]:
@@ -83,6 +91,8 @@ def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) ->
         apply(past.state, record.id, fact, record.recorded_at_ns)
         if isinstance(fact, ClaimsPlaced):
             past.placed[fact.batch] = fact
+        if isinstance(fact, AuthorityChanged) and fact.what == "kill":
+            past.kill = {"since": iso(record.recorded_at_ns), "by": fact.by} if past.state.is_killed else None
         if row is not None:
             past.command = command_of(fact, row, past.command)
             past.delivered = delivered_of(fact, row) or past.delivered
@@ -128,6 +138,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
         "gates": [_claim(placed.get(_batch(gate))) for gate in gates],
         "command": past.command,
+        "kill_switch": past.kill,
         "delivered": past.delivered,
         "chain": _chain(journal, winner),
         "chains": {batch: _chain(journal, batch) for batch in named if batch in placed},
@@ -250,6 +261,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "controlled_by": dict(by.most_common()),
         "free": int((~named).sum()),
         "opted_out": int(state.opted_out[rows].sum()),
+        "kill_switch": past.kill,
         "ended": _ended(state, resource, past.at_ns),
         "target_w": float(settled.target_w[named].sum()),
         "low_w": float(settled.low_w.sum()),

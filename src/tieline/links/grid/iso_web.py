@@ -5,7 +5,8 @@ as one may have been published late. Each is fetched, sorted (`iso_batches`), ha
 answer is kept and sent again until the ISO has it. What comes twice is answered from memory. One that can't be read is
 fetched again with every poll, however many newer ones came, and then declined whole. The first poll after a start looks
 further back, for what was shown to an earlier run and never answered. Awards of today and tomorrow are asked for until
-the ISO says that the day is cleared.
+the ISO says that the day is cleared; offers that were there before it was asked, and of which it then names none, got
+no award.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tieline.links.grid.iso_call import Busy, M, Refused, Unreadable, call
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Backoff
-from tieline.times import SECOND_NS, Clock, from_ns, iso, to_ns
+from tieline.times import SECOND_NS, Clock, from_ns, iso, market_day, to_ns
 from tieline.wire.ads import messages as ads
 from tieline.wire.ads.codec import unpack
 from tieline.wire.ads.errors import Malformed
@@ -232,15 +233,21 @@ class IsoWeb:
         for day in (today, today + timedelta(days=1)):
             if day in self._cleared:
                 continue
+            over = market_day(day, self._zone)
+            waiting = await self._inlet.unawarded(tuple(self._settings.pools), over.start_ns, over.end_ns)
             rows, body = await self._call(ads.GetAwards(day), ads.AwardRows)
             if not rows.cleared:
                 continue
+            frame = derive("frame", self.name, "awards", body)
             awards = [award for row in rows.awards if (award := self._award(row)) is not None]
-            answers = await self._inlet.awards(awards, derive("frame", self.name, "awards", body)) if awards else []
+            answers = await self._inlet.awards(awards, frame) if awards else []
             for award, refusal in zip(awards, answers, strict=True):
                 if refusal is not None:
                     self._counts["refused"] += 1
                     _log.warning("award refused", award=award.id, refusal=str(refusal))
+            # One that is named in a row that we could not read or take has an award all the same, by the ISO's books.
+            named = {row.bid_uid for row in rows.awards}
+            await self._inlet.cleared([offer for offer in waiting if offer not in named], frame)
             self._cleared = {each for each in self._cleared if each >= today} | {day}
 
     def _award(self, row: ads.AwardRow) -> Award | None:

@@ -1,0 +1,90 @@
+"""The hours of the market desk: what several offers, awards and instructions of one hour come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_trader import NOON_NS, Market, asked, play
+
+from tieline.desk.desk_views import MarketHour
+from tieline.desk.ports import Award, DispatchBatch, Instruction
+from tieline.desk.trading import AskOffer, AskSegment
+from tieline.node.reader import NodeReader, Sources
+from tieline.node.trader import NodeTrader
+from tieline.resource.claim import Refusal
+from tieline.times import HOUR_NS, MINUTE_NS
+
+HOUR = NOON_NS + 2 * HOUR_NS
+
+
+def hours(trader: NodeTrader) -> dict[int, MarketHour]:
+    reader = NodeReader(trader.node, Sources(utility="works", setting="LIVE", zone="UTC"))
+    return {hour.start_ns: hour for hour in reader.market().hours}
+
+
+async def award(trader: NodeTrader, offer: str, power_w: float, price: float) -> None:
+    made = Award(f"w-{offer}", offer, "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, power_w, price)
+    assert await trader.node.desk.awards([made], "f") == [None]
+
+
+async def told(trader: NodeTrader, *parts: tuple[float, float, float], revision: int = 1) -> None:
+    """Instruct powers (W) from and to so many minutes of the hour, each in a batch of its own."""
+    for n, (power_w, since, until) in enumerate(parts, start=10 * revision):
+        start_ns, end_ns = HOUR + int(since * MINUTE_NS), HOUR + int(until * MINUTE_NS)
+        one = Instruction(f"i{n}", str(n), "pool-1", "ENERGY", start_ns, end_ns, power_w, 60.0, revision)
+        batch = DispatchBatch(str(n), NOON_NS, NOON_NS, HOUR + HOUR_NS, (one,), "f")
+        assert (await trader.node.desk.dispatch(batch)).declined == ()
+
+
+def test_offers_and_awards_of_one_hour_add_up_and_their_price_is_the_mean_by_power(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        await trader.offer([asked("a", 2, 60_000.0), asked("b", 2, 20_000.0)])
+        dear = AskOffer("c", "pool-1", HOUR, HOUR + HOUR_NS, [AskSegment(50_000.0, 20.0), AskSegment(50_000.0, 90.0)])
+        await trader.offer([dear, asked("next", 3, 10_000.0)])
+        assert (hours(trader)[HOUR].offered_w, hours(trader)[HOUR].awarded_w) == (180_000.0, None)
+        await award(trader, "a", 60_000.0, 50.0)
+        await award(trader, "b", 20_000.0, 90.0)
+        hour = hours(trader)[HOUR]
+        assert (hour.offered_w, hour.offer_price_per_mwh) == (180_000.0, 90.0)
+        assert (hour.awarded_w, hour.price_per_mwh) == (80_000.0, 60.0)  # (60 x 50 + 20 x 90) / 80
+        assert hours(trader)[HOUR + HOUR_NS].offered_w == 10_000.0
+
+    play(tmp_path, scene)
+
+
+def test_what_was_instructed_counts_by_how_long_it_holds_and_a_revision_takes_its_own_part(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        await trader.offer([asked("a", 2, 60_000.0)])
+        await award(trader, "a", 60_000.0, 50.0)
+        await told(trader, (30_000.0, 0, 1), (50_000.0, 1, 2.5), (10_000.0, 2.5, 5), (40_000.0, 5, 10))
+        assert hours(trader)[HOUR].instructed_w == pytest.approx(33_000.0)
+        await told(trader, (20_000.0, 6, 7), (0.0, 50, 60), revision=2)
+        assert hours(trader)[HOUR].instructed_w == pytest.approx((330_000.0 - 20_000.0) / 20.0)
+
+    play(tmp_path, scene)
+
+
+def test_a_refused_offer_has_no_hour_and_counts_in_none(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        await trader.offer([asked("a", 2, 60_000.0)])
+        await award(trader, "a", 60_000.0, 50.0)
+        await told(trader, (30_000.0, 15, 20))
+        market.says = Refusal("not an hour of the market day", "bidUID", "b")
+        start_ns = HOUR + 15 * MINUTE_NS
+        odd = AskOffer("b", "pool-1", start_ns, start_ns + HOUR_NS, [AskSegment(1_000.0, 20.0)])
+        views = await trader.offer([odd, asked("c", 2, 5_000.0)])
+        assert [view.state for view in views] == ["refused", "refused"]
+        assert start_ns not in hours(trader) and hours(trader)[HOUR].offered_w == 60_000.0
+
+    play(tmp_path, scene)
+
+
+def test_an_hour_that_is_cleared_without_us_has_nothing_awarded_and_one_that_is_not_is_unknown(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        await trader.offer([asked("a", 2, 60_000.0), asked("b", 3, 60_000.0)])
+        await trader.node.desk.cleared(["a"], "rows")
+        assert [hours(trader)[HOUR + n * HOUR_NS].awarded_w for n in (0, 1)] == [0.0, None]
+        assert hours(trader)[HOUR].price_per_mwh is None
+
+    play(tmp_path, scene)
