@@ -69,6 +69,7 @@ class SunSpecDevice:
         self.registers[1] = build(self.models[1], {"Mn": "Tieline", "Md": "simulated", "SN": "1"})
         self.registers[702] = build(self.models[702], rating)
         self.registers[703] = build(self.models[703], {"ES": 1})
+        self._seen: dict[int, dict[str, float]] = {}
         self._measure()
         self._clear()
 
@@ -102,6 +103,9 @@ class SunSpecDevice:
     def _refresh(self, number: int) -> None:
         """Lay what the body measures now into the registers of a model: 701 or 713."""
         seen = self.body.read()
+        if seen == self._seen.get(number):
+            return
+        self._seen[number] = dict(seen)
         if number == 701:
             power_w = seen.get("power_w", 0.0)
             self._lay(701, "W", power_w)

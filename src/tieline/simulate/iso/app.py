@@ -107,7 +107,10 @@ async def serve_iso(app: IsoApp, host: str, port: int, tls: ssl.SSLContext | Non
     from uvicorn.server import ServerState
 
     # Participants poll every few seconds: an idle stream must outlive the pause between two polls.
-    config = Config(app, lifespan="off", log_config=None, server_header=False, date_header=False, timeout_keep_alive=75)
+    config = Config(
+        app, lifespan="off", log_config=None, server_header=False, date_header=False, timeout_keep_alive=75,
+        proxy_headers=False,
+    )  # fmt: skip
     config.load()
     make = partial(HttpToolsProtocol, config=config, server_state=ServerState(), app_state={})
     return await asyncio.get_running_loop().create_server(make, host, port, ssl=tls)

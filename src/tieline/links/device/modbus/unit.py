@@ -76,6 +76,8 @@ class Unit:
         self.frame = b""
         self.takes_blocks = takes_blocks
         self.seen: tuple[int, ...] = ()  # the controls as last read
+        self._read_last: dict[int, tuple[tuple[int, ...], dict[str, float]]] = {}
+        self._held_last: tuple[Sequence[int], Held] = (), FREE
 
     async def find(self) -> None:
         """Walk the chain of models from the SunSpec marker.
@@ -86,6 +88,7 @@ class Unit:
         """
         at = await self._base() + 2
         self.models, self.seen = {}, ()
+        self._read_last.clear()
         for _ in range(MOST_MODELS):
             number, length = await self._read(at, 2)
             if number == END:
@@ -132,18 +135,28 @@ class Unit:
             keys: Points of the catalogue; each says by its SunSpec reference which model and point hold it.
         """
         found: dict[str, float] = {}
-        for number, pairs in _by_model(tuple(keys)):
-            if number not in self.models:
-                continue
-            block = await self._read(*self.models[number])
-            for key, name in pairs:
-                try:
-                    value = read_value(model(number), name, block)
-                except ModelError as error:
-                    raise PeerError(f"unit {self.number}: {error}") from error
-                if isinstance(value, (int, float)):
-                    # SunSpec counts percent where the catalogue counts shares.
-                    found[key] = value / 100.0 if key == "soc_frac" else float(value)
+        for number, pairs, span in _by_model(tuple(keys)):
+            if number in self.models:
+                start, count = self.models[number]
+                block = await self._read(start, min(count, span))
+                found |= self._measured(number, pairs, block)
+        return found
+
+    def _measured(self, number: int, pairs: Sequence[tuple[str, str]], block: tuple[int, ...]) -> dict[str, float]:
+        """Return the points in the registers of a model; what stands as it stood at the last poll is not read anew."""
+        before, found = self._read_last.get(number, ((), {}))
+        if block == before:
+            return found
+        found = {}
+        for key, name in pairs:
+            try:
+                value = read_value(model(number), name, block)
+            except ModelError as error:
+                raise PeerError(f"unit {self.number}: {error}") from error
+            if isinstance(value, (int, float)):
+                # SunSpec counts percent where the catalogue counts shares.
+                found[key] = value / 100.0 if key == "soc_frac" else float(value)
+        self._read_last[number] = block, found
         return found
 
     async def tell(self, what: Held) -> None:
@@ -235,6 +248,13 @@ class Unit:
 
     def held(self, block: Sequence[int]) -> Held:
         """Return what the registers of its controls say that it holds. Raises PeerError where they can't be read."""
+        before, found = self._held_last
+        if block != before:
+            found = self._held(block)
+            self._held_last = block, found
+        return found
+
+    def _held(self, block: Sequence[int]) -> Held:
         try:
             value = {name: read_value(model(704), name, block) for name in _HOLDS}
         except ModelError as error:
@@ -255,11 +275,19 @@ _HOLDS = ("WSetEna", "WSet", "WSetRvrtTms", "WMaxLimPctEna", "WMaxLimPct", "WMax
 
 
 @cache
-def _by_model(keys: tuple[str, ...]) -> tuple[tuple[int, tuple[tuple[str, str], ...]], ...]:
-    """Return the models that points of the catalogue stand in, each with its (key, SunSpec name)."""
+def _by_model(keys: tuple[str, ...]) -> tuple[tuple[int, tuple[tuple[str, str], ...], int], ...]:
+    """Return the models that points of the catalogue stand in, each with its (key, SunSpec name) and how far to read.
+
+    That is to the last of them and of their scale factors: the text that ends model 701 would take a second request.
+    """
     wanted: dict[int, list[tuple[str, str]]] = {}
     for key in keys:
         where, _, name = points()[key].sunspec.partition(".")
         if where.isdigit():
             wanted.setdefault(int(where), []).append((key, name))
-    return tuple((number, tuple(pairs)) for number, pairs in wanted.items())
+    return tuple((number, tuple(pairs), _span(number, [name for _, name in pairs])) for number, pairs in wanted.items())
+
+
+def _span(number: int, names: Sequence[str]) -> int:
+    fields = [model(number).field(name) for name in names]
+    return max(max(field.offset + field.size, (field.scale_at or 0) + 1) for field in fields)
