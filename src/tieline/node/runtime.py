@@ -225,24 +225,28 @@ class Node:
     async def _beats(self) -> None:
         while True:
             now_ns = self.clock.now_ns()
-            # Who waits for what a lease held must not wait for the minute's mark as well: R18 gives us five seconds.
-            lapse_ns = next_end_ns(self.state, now_ns) + LAPSES_NS
-            again_ns = next_again_ns(self.state, now_ns)
-            room_ns = next_room_ns(self.state, now_ns)
-            mark_ns, call_ns = now_ns - now_ns % MINUTE_NS + MINUTE_NS, next_call_ns(self.state, now_ns)
-            others_ns = [ask(now_ns) for ask in self.next_due]
-            due_ns = min(mark_ns, lapse_ns, call_ns, again_ns, room_ns, *others_ns)
-            wait_s = (due_ns - now_ns) / SECOND_NS / self._speed
+            due_ns, again_ns = self._due_ns(now_ns), next_again_ns(self.state, now_ns)
+            wait_s = (min(due_ns, again_ns) - now_ns) / SECOND_NS / self._speed
             try:
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()
             except TimeoutError:
-                pass
+                # Who was to be told anew has answered meanwhile, as nearly all do: then nothing is due.
+                if again_ns < due_ns and next_again_ns(self.state, now_ns) > self.clock.now_ns():
+                    continue
             try:
                 await self.beat()
             except LinkDown:
                 await self.group.came_up.wait()
                 self._wake.set()  # what this beat would have done is still to do
+
+    def _due_ns(self, now_ns: int) -> int:
+        """Return the next instant after now that wants a beat whatever comes meanwhile: the minute's mark, or sooner."""
+        # Who waits for what a lease held must not wait for the minute's mark as well: R18 gives us five seconds.
+        lapse_ns = next_end_ns(self.state, now_ns) + LAPSES_NS
+        room_ns, call_ns = next_room_ns(self.state, now_ns), next_call_ns(self.state, now_ns)
+        mark_ns = now_ns - now_ns % MINUTE_NS + MINUTE_NS
+        return min(mark_ns, lapse_ns, call_ns, room_ns, *(ask(now_ns) for ask in self.next_due))
 
     async def beat(self) -> None:
         """Do what has to be done now: take causes, settle, send, publish. One that runs already is let end first."""
