@@ -241,7 +241,7 @@ class Node:
                 self._wake.set()  # what this beat would have done is still to do
 
     def _due_ns(self, now_ns: int) -> int:
-        """Return the next instant after now that wants a beat whatever comes meanwhile: the minute's mark, or sooner."""
+        """Return the next instant that wants a beat whatever comes meanwhile: the minute's mark, or one before it."""
         # Who waits for what a lease held must not wait for the minute's mark as well: R18 gives us five seconds.
         lapse_ns = next_end_ns(self.state, now_ns) + LAPSES_NS
         room_ns, call_ns = next_room_ns(self.state, now_ns), next_call_ns(self.state, now_ns)
