@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from typing import Any
 
 import httpx
 import pytest
@@ -134,6 +135,30 @@ def test_a_kill_switch_that_is_not_pressed_is_released_by_nobody_and_that_is_sai
         assert (answer.status_code, answer.json()["done"]) == (200, False)
         assert answer.json()["says"] == "the kill switch is not pressed: nothing is released"
         assert ann.get("/api/v1/waiting").json() == []
+
+
+def test_a_release_that_was_asked_of_one_press_releases_no_later_one(running: Running) -> None:
+    with running.client("ann") as ann, running.client("ben") as ben:
+
+        def asked(pressed: bool, because: str) -> dict[str, Any]:
+            return ann.post("/api/v1/kill", json={"pressed": pressed, "because": because}).json()
+
+        def confirmed(waits: dict[str, Any]) -> int:
+            return ben.post(f"/api/v1/waiting/{waits['id']}/confirm", json={"payload": waits["payload"]}).status_code
+
+        asked(True, "smoke at feeder 1")
+        first, left = asked(False, "all clear"), asked(False, "all clear, again")
+        assert confirmed(first) == 200
+        assert ben.get("/api/v1/waiting").json() == []
+        asked(True, "another emergency")
+        assert confirmed(left) == 404
+        assert ann.get("/api/v1/shell").json()["is_killed"] is True
+        for resource in ("battery-000001", "feeder-01"):
+            told = ann.get(f"/api/v1/resources/{resource}/why").json()["told"]["kill_switch"]
+            assert told["by"] == "ann"
+            assert told["since"] > "2022"
+        assert confirmed(asked(False, "over")) == 200
+        assert ann.get("/api/v1/resources/battery-000001/why").json()["told"]["kill_switch"] is None
 
 
 def test_what_waits_can_be_dropped_and_then_never_happens(running: Running) -> None:

@@ -151,3 +151,21 @@ def test_what_the_market_called_ends_as_the_switch_is_pressed_and_an_award_alone
     assert called == 8
     assert set(counts) == {0}
     assert after == 8
+
+
+def test_the_interval_in_which_the_switch_is_released_is_put_to_it_as_well_as_those_before() -> None:
+    """What the ISO took back it took back for what was declared: that the cause is gone by its end changes nothing."""
+
+    async def play() -> list[dict[str, float]]:
+        stage = Pressed()
+        stage.clock.ns -= 10 * MINUTE_NS
+        await stage.press()
+        stage.instruct(0.0)
+        await stage.minutes(21)
+        await kill(stage, False, "ada", "bo")
+        await stage.minutes(6)
+        return [fact.withheld for fact in stage.intervals() if fact.start_ns >= HOUR]
+
+    *_, last = intervals = asyncio.run(play())
+    assert len(intervals) == 3
+    assert last == pytest.approx({"kill_switch": 40_000.0})

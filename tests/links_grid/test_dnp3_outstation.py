@@ -12,7 +12,7 @@ from py1815.application import FunctionCode
 from py1815.control import CommandStatus, ControlRelayOutputBlock, OperationType
 from py1815.master.controls import analog, binary
 
-from tieline.desk.ports import GroupView, Measured, Snapshot
+from tieline.desk.ports import GroupView, Measured, Session, Snapshot
 from tieline.resource.claim import ClaimKind, Refusal
 from tieline.resource.level import Level
 from tieline.resource.quality import Quality
@@ -28,6 +28,18 @@ def test_an_integrity_poll_shows_every_point_of_the_groups_a_master_may_read() -
         assert dno.binary(NORTH) is True
         assert guest.analog(SOUTH) == 1e6
         assert guest.analog(NORTH) is None
+
+    play(scene)
+
+
+def test_since_when_a_session_stands_is_not_the_time_of_the_question() -> None:
+    async def scene(room: Room) -> None:
+        await room.master()
+        began_ns = room.clock.now_ns()
+        await asyncio.sleep(100)
+        first, last = room.outstation.health(), room.outstation.health()
+        assert first.session is last.session is Session.LIVE
+        assert first.since_ns == last.since_ns <= began_ns
 
     play(scene)
 

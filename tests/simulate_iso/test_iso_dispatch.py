@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -302,6 +303,29 @@ def test_an_iso_that_takes_calls_and_does_not_answer_keeps_the_desk_waiting_for_
                 await scene.link.declare("pool:north", 1.5e6, 0.0, "limit by the DNO")
             assert least_s <= (scene.clock.now_ns() - began_ns) / SECOND_NS <= most_s
             await asyncio.sleep(120)
+
+    play(act)
+
+
+def test_a_declaration_whose_connection_is_half_open_is_told_over_another_within_seconds() -> None:
+    async def act(scene: Scene) -> None:
+        calls = 0
+
+        async def half_open(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                await asyncio.Event().wait()
+            await scene.app(scope, receive, send)
+
+        await asyncio.sleep(60)
+        await serve_iso(half_open, "127.0.0.1", 8444)
+        scene.link._settings = replace(scene.link._settings, url="http://127.0.0.1:8444/")
+        began_ns = scene.clock.now_ns()
+        await scene.link.declare("pool:north", 1.5e6, 0.0, "limit by the DNO")
+        assert calls == 2
+        assert (scene.clock.now_ns() - began_ns) / SECOND_NS < 2.0
+        assert scene.market.seen.declared["TL_NORTH"][-1].up_mw == 1.5
 
     play(act)
 

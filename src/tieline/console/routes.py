@@ -222,7 +222,11 @@ async def _kill(call: Call) -> Done:
         raise Problem(422, "the switch moves with a reason", field="because", limit=f"1 to {MOST_BECAUSE} characters")
     if not call.body.pressed and not call.desk.reader.shell().is_killed:
         return Done(False, says="the kill switch is not pressed: nothing is released")
-    return done(await call.desk.operator.kill(call.body.pressed, call.name))
+    moves = call.body.pressed != call.desk.reader.shell().is_killed
+    made = done(await call.desk.operator.kill(call.body.pressed, call.name))
+    if moves:
+        call.desk.second.void(Action.KILL)  # a release that waited was asked of the press before
+    return made
 
 
 async def _set_mode(call: Call) -> Done:

@@ -149,7 +149,10 @@ def _why(
         return {}, {}
     # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
     # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
-    told_w = {cause: max((lost.get(cause, 0.0) for lost in before), default=0.0) for cause in whole_w}
+    told_w = {
+        cause: max(lost.get(cause, 0.0) for lost in before)
+        for cause in dict.fromkeys(cause for lost in (*reversed(before), whole_w) for cause in lost)
+    }
     # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
     called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
     said_w = least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)

@@ -10,7 +10,7 @@ last day of it (`last_day`): from then on nothing is offered, and that is said.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from types import MappingProxyType
@@ -34,7 +34,7 @@ POINT = "HB_NORTH"
 OFFER_HOURS, HOURS, LIKE_DAYS = 6, 24, 5
 STORED_FRAC = 0.8
 """How full a store is taken to be on the day: the desk fills it in the cheap hours before its award."""
-BEFORE_GATE_NS, AGAIN_NS = 10 * MINUTE_NS, MINUTE_NS
+BEFORE_GATE_NS, AGAIN_NS, LEAST_AGAIN_NS = 10 * MINUTE_NS, MINUTE_NS, 10 * SECOND_NS
 AFTER_DAY_NS = 10 * MINUTE_NS
 """How long after midnight a day is settled: its last interval must have been tracked and metered."""
 
@@ -98,6 +98,27 @@ def _typical_up(stage: Stage) -> Floats:
     return typical
 
 
+async def offered(stage: Stage, day: date, offers: Sequence[Offer]) -> list[Refusal | None]:
+    """Offer for a market day, again while its gate is open and the market does not answer; one answer a row.
+
+    What is held for an offer is held once, however often it is made.
+
+    Raises:
+        LinkDown: The gate came first, or was closed already.
+        PeerError: The gate came first.
+    """
+    gate_ns, clock = stage.iso.gate_ns(day), stage.node.clock
+    while (left_ns := gate_ns - clock.now_ns()) > 0:
+        try:
+            return await stage.node.desk.offer(offers)
+        except (LinkDown, PeerError):
+            again_ns = min(AGAIN_NS, max(left_ns // 8, LEAST_AGAIN_NS))
+            if left_ns <= again_ns:
+                raise
+            await stage.sleep(again_ns / SECOND_NS)
+    raise LinkDown("the desk came too late")
+
+
 class MarketDays:
     """Offers each day after the story's before its gate, and settles each day that is over, the story's first."""
 
@@ -121,23 +142,17 @@ class MarketDays:
         await asyncio.Event().wait()  # nothing is left to do, and whoever keeps this would begin it anew
 
     async def _offer(self, day: date) -> None:
-        stage, gate_ns = self.stage, self.stage.iso.gate_ns(day)
-        offers = offers_of(stage, day, market_day(day, ZONE).start_ns)
-        why = "the desk came too late"
-        while stage.node.clock.now_ns() < gate_ns:
-            try:
-                answers = await stage.node.desk.offer(offers)
-            except (LinkDown, PeerError) as error:
-                why = str(error)
-                await self._until(stage.node.clock.now_ns() + AGAIN_NS)
-                continue
-            good = [offer for offer, refusal in zip(offers, answers, strict=True) if refusal is None]
-            watts = max((sum(step.power_w for step in offer.segments) for offer in good), default=0.0)
-            refused = [str(refusal) for refusal in answers if refusal is not None]
-            last = f"; {len(refused)} refused: {refused[0]}" if refused else ""
-            self._say(f"offered {watts / 1e6:.2f} MW in {len(good)} hours of {day}{last}")
+        offers = offers_of(self.stage, day, market_day(day, ZONE).start_ns)
+        try:
+            answers = await offered(self.stage, day, offers)
+        except (LinkDown, PeerError) as error:
+            self._say(f"nothing offered for {day}: {error}")
             return
-        self._say(f"nothing offered for {day}: {why}")
+        good = [offer for offer, refusal in zip(offers, answers, strict=True) if refusal is None]
+        watts = max((sum(step.power_w for step in offer.segments) for offer in good), default=0.0)
+        refused = [str(refusal) for refusal in answers if refusal is not None]
+        last = f"; {len(refused)} refused: {refused[0]}" if refused else ""
+        self._say(f"offered {watts / 1e6:.2f} MW in {len(good)} hours of {day}{last}")
 
     async def settle_days(self) -> None:
         """Settle day after day, each once it is over."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tieline.desk.desk import Desk
 from tieline.desk.desk_views import TraceView
 from tieline.desk.facts import (
+    AuthorityChanged,
     ClaimsPlaced,
     CommandsIssued,
     CommandsReported,
@@ -22,7 +23,17 @@ from tieline.desk.facts import (
 from tieline.desk.state import DeskState
 from tieline.flow.record import Record, Records
 from tieline.node import read_words
-from tieline.node.why import Known, command_of, delivered_of, in_force, of_device, of_group, of_others, of_whole
+from tieline.node.why import (
+    Known,
+    command_of,
+    delivered_of,
+    in_force,
+    of_device,
+    of_group,
+    of_others,
+    of_whole,
+    pressed,
+)  # fmt: skip
 from tieline.resource.identity import GROUP_KINDS
 from tieline.store.trace import trace
 
@@ -71,12 +82,26 @@ def told_of(
     """
     if state.fleet.kind_of(resource) in GROUP_KINDS:
         whole = [batch.id for find in (of_whole, of_others) for batch, _ in find(state, resource, now_ns)]
-        return of_group(journal, Known(state, now_ns, _placed(journal, whole)), resource)
+        return of_group(journal, Known(state, now_ns, _placed(journal, whole), kill=_kill(state, journal)), resource)
     row = state.fleet.row(resource)
     claims = dict.fromkeys(claim.id.partition("/")[0] for claim in state.claims.claims_on(row))
     delivered = (told for fact in reversed(intervals) if (told := delivered_of(fact, row)))
-    known = Known(state, now_ns, _placed(journal, list(claims)), _command(state, journal, row), next(delivered, None))
+    known = Known(
+        state, now_ns, _placed(journal, list(claims)), _command(state, journal, row), next(delivered, None),
+        _kill(state, journal),
+    )  # fmt: skip
     return of_device(journal, known, resource)
+
+
+def _kill(state: DeskState, journal: Records) -> dict[str, Any] | None:
+    """Return since when the kill switch is pressed and by whom; None: it is not."""
+    moved_ns = state.kill_moved_ns
+    found = None
+    for record in journal.of_kind("AuthorityChanged", moved_ns, moved_ns) if state.is_killed else ():
+        fact = from_record(record)
+        if isinstance(fact, AuthorityChanged) and fact.what == "kill":
+            found = pressed(record, fact)
+    return found
 
 
 def _placed(journal: Records, batches: Sequence[str]) -> dict[str, ClaimsPlaced]:

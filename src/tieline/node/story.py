@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tieline.desk.ports import Ask, Granted, Offer, Segment
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
-from tieline.node.market_days import offers_of
+from tieline.node.market_days import offered, offers_of
 from tieline.node.relief import PAUSE_S, TRIES, Dno, firmly, is_taken, loading_of
 from tieline.node.stage import POOL, Stage
 from tieline.node.timing import Timing
@@ -126,7 +126,7 @@ class Story:
         """Offer the dearest hours of tomorrow by a forecast from past prices; then try to sell the same again."""
         stage = self.stage
         offers = offers_of(stage, stage.day, self.timing.sold_from_ns)
-        answers = await stage.node.desk.offer(offers)
+        answers = await offered(stage, stage.day, offers)
         self.told.offers = [o for o, answer in zip(offers, answers, strict=True) if answer is None]
         watts = sum(s.power_w for s in self.told.offers[0].segments) if self.told.offers else 0.0
         refused = [str(answer) for answer in answers if answer is not None]

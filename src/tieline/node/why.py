@@ -28,7 +28,7 @@ from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.settling import ClaimBatch
-from tieline.flow.record import Records
+from tieline.flow.record import Record, Records
 from tieline.node.frame import controllers
 from tieline.node.journals import journal_to_read
 from tieline.resource.claim import Claim, ClaimKind
@@ -78,6 +78,11 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
         journal.close()
 
 
+def pressed(record: Record, fact: AuthorityChanged) -> dict[str, Any] | None:
+    """Return since when the kill switch is pressed and by whom, as a record of its moves says; None: it is not."""
+    return {"since": iso(record.recorded_at_ns), "by": fact.by} if fact.value == "on" else None
+
+
 def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) -> Known:
     past = Known(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
     last = None if at_ns is None else journal.seq_at(at_ns)
@@ -92,7 +97,7 @@ def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) ->
         if isinstance(fact, ClaimsPlaced):
             past.placed[fact.batch] = fact
         if isinstance(fact, AuthorityChanged) and fact.what == "kill":
-            past.kill = {"since": iso(record.recorded_at_ns), "by": fact.by} if past.state.is_killed else None
+            past.kill = pressed(record, fact)
         if row is not None:
             past.command = command_of(fact, row, past.command)
             past.delivered = delivered_of(fact, row) or past.delivered

@@ -100,6 +100,10 @@ class SecondPerson:
         """Take an act back, and return whether it waited."""
         return self._held.pop(name, None) is not None
 
+    def void(self, action: Action) -> None:
+        """Forget what waits of an action: what it was asked of is no more."""
+        self._held = {name: held for name, held in self._held.items() if held.route.action is not action}
+
     def waiting(self) -> list[Waiting]:
         """Return what waits, the oldest first."""
         self._drop_old()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -38,6 +39,8 @@ from tieline.wire.ads.hours import hour_ns, hour_of
 _log = structlog.get_logger("tieline.iso")
 DECLARES_S = 4.0
 """For how long a declaration may keep the desk waiting: a lease that ends meanwhile is to be passed on, too (R18)."""
+PATIENCE_S = 1.3
+"""So much of that is given to the first try: a connection that is half open answers nobody, and another one may."""
 BUSY_TRIES = 3
 """So often in a row an ISO may ask us to come later (HTTP 429) before its link counts as degraded."""
 LOOK_BACK = 4096
@@ -305,15 +308,18 @@ class IsoWeb:
             available_down_w / _W_PER_MW,
             reason,
         )
-        # A market that is busy for a moment must still hear of it within seconds (rule R18).
+        # A market that is busy for a moment, or whose kept connection is half open, must still hear of it within
+        # seconds (rule R18). A connection whose call was given up is not used again.
         try:
             async with asyncio.timeout(DECLARES_S):
-                for _ in range(2):
-                    try:
-                        await self._call(message, ads.Acknowledged)
-                        return
-                    except (LinkDown, PeerError):
-                        await asyncio.sleep(1.0)
+                for patience_s in (PATIENCE_S, None):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(patience_s):
+                            try:
+                                await self._call(message, ads.Acknowledged)
+                                return
+                            except (LinkDown, PeerError):
+                                await asyncio.sleep(1.0)
                 await self._call(message, ads.Acknowledged)
         except TimeoutError:
             raise LinkDown(f"the ISO did not take a declaration within {DECLARES_S:g} s") from None

@@ -71,6 +71,7 @@ class Dnp3Outstation:
         self._associations: dict[int, Association] = {}
         self._counts = {"sent": 0, "received": 0, "errors": 0}
         self._last_error = ""
+        self._session, self._since_ns = Session.DOWN, clock.now_ns()
         self._refusals, self._held, self._ends = Refusals(), 0, asyncio.Event()
 
     async def start(self) -> None:
@@ -112,12 +113,14 @@ class Dnp3Outstation:
     def health(self) -> LinkHealth:
         """Return how the link is."""
         session = Session.LIVE if self._live else Session.LINK if self._server else Session.DOWN
+        if session is not self._session:
+            self._session, self._since_ns = session, self._clock.now_ns()
         refused = sum(association.refused for association in self._associations.values())
         return LinkHealth(
             self.name,
             "dnp3",
             session,
-            self._clock.now_ns(),
+            self._since_ns,
             peers=len(self._live),
             refused=refused,
             last_error=self._last_error,
@@ -134,8 +137,9 @@ class Dnp3Outstation:
         }
 
     def _tell(self) -> None:
+        health = self.health()
         if self._intake is not None:
-            self._intake.health(self.health())
+            self._intake.health(health)
 
     def _show(self, association: Association) -> None:
         association.show(self._snapshot)

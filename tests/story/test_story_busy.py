@@ -1,0 +1,49 @@
+"""An ISO that is busy as the story offers is asked again before its gate; the day that nothing was sold of is none."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from tieline.errors import LinkDown
+from tieline.node.demo import quiet
+from tieline.node.market_days import offered, offers_of
+from tieline.node.stage import raise_stage, scenario
+from tieline.node.timing import timing
+from tieline.rim.supervise import Supervisor
+from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.simulate.network import Network
+from tieline.times import MINUTE_NS, SECOND_NS
+
+
+@pytest.mark.parametrize(("busy_s", "is_sold"), [(0.0, True), (75.0, True), (1_000.0, False)])
+def test_what_was_offered_to_a_busy_iso_is_offered_again_until_its_gate(
+    tmp_path: Path, busy_s: float, is_sold: bool
+) -> None:
+    quiet()
+    what = scenario("cloud")
+    when = timing(date.fromisoformat(what.day), 90 * MINUTE_NS)
+
+    async def main(loop: VirtualLoop) -> tuple[float, float, int]:
+        clock = VirtualClock(loop, when.opens_ns)
+        async with Supervisor(np.random.default_rng(1)) as supervisor:
+            stage = await raise_stage(what, 40, 1, clock, supervisor, tmp_path)
+            faults, plain = stage.iso._faults, stage.iso._faults.menu
+            stage.node.start()
+            gate_s = (stage.iso.gate_ns(stage.day) - clock.now_ns()) / SECOND_NS
+            if busy_s:
+                faults.menu = structs.replace(plain, busy=1.0)
+                loop.call_later(busy_s, lambda: setattr(faults, "menu", plain))
+            try:
+                answers = await offered(stage, stage.day, offers_of(stage, stage.day, when.sold_from_ns))
+                sold = sum(answer is None for answer in answers)
+            except LinkDown:
+                sold = 0
+            return (clock.now_ns() - when.opens_ns) / SECOND_NS, gate_s, sold
+
+    took_s, gate_s, sold = run_virtual(main, Network())
+    assert took_s <= gate_s
+    assert (sold > 0) is is_sold
+    assert not is_sold or busy_s <= took_s <= busy_s + 40.0
