@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -142,6 +143,18 @@ class Stage:
     async def sleep(self, seconds: float) -> None:
         """Sleep so many seconds of the stage's clock."""
         await asyncio.sleep(seconds / self.speed)
+
+    def power_now_w(self, row: int) -> float:
+        """Return what a device's meter shows at this instant (W): the world stands at its last whole minute."""
+        now_ns, world = self.node.clock.now_ns(), self.world
+        since_s = (now_ns - self.opens_ns) % (STEP_S * SECOND_NS) / SECOND_NS
+        if since_s < 1.0:
+            return float(world.power_w[row])
+        shared = (world.territory, world.network, world.grid)  # replaced, never changed
+        moved: World = copy.deepcopy(world, {id(part): part for part in shared})
+        moved.network = None
+        moved.step(now_ns, since_s, *self.link.told(now_ns))
+        return float(moved.power_w[row])
 
     def group_at(self, group: str) -> int:
         """Return where the points of a feeder, or of its generation, begin on the DNP3 outstation.

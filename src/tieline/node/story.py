@@ -281,7 +281,7 @@ class Story:
         self.told.opt_out = {
             "resource": resource, "when_ns": now_ns, "granted": isinstance(answer, Granted), "power_before_w": before_w,
             "base_w": base_w, "target_after_60s_w": float(link.target_w[row]),
-            "power_after_60s_w": float(stage.world.power_w[row]), "row": row,
+            "power_after_60s_w": stage.power_now_w(row), "row": row,
             "rating_w": float(stage.territory.rated_w[row]),
             "waited_s": waited_s,
             "was_called": bool(called_w[row] > LEAST_CALLED_W and is_steady),
