@@ -48,7 +48,9 @@ class RecordingDesk:
     async def refuse(self, ask: Ask, refusal: Refusal) -> None:
         pass
 
-    async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
+    async def withdraw(
+        self, source: str, program: str, resource: str, quantity: Quantity, frame: str, why: str = "withdrawn"
+    ) -> bool:
         return True
 
     def select(

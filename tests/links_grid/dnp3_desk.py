@@ -21,6 +21,8 @@ class SmallDesk:
         self.claims: dict[tuple[str, str, str], Ask] = {}
         self.refusals: list[tuple[str, str, str]] = []
         self.withdrawn: list[tuple[str, str, str]] = []
+        self.why: list[str] = []
+        self.why: list[str] = []
         self.revision = 1
         self.refusing: Refusal | None = None
         self.fail = False
@@ -50,8 +52,12 @@ class SmallDesk:
     async def refuse(self, ask: Ask, refusal: Refusal) -> None:
         self.refusals.append((ask.resource, ask.program, refusal.value))
 
-    async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
+    async def withdraw(
+        self, source: str, program: str, resource: str, quantity: Quantity, frame: str, why: str = "withdrawn"
+    ) -> bool:
         self.withdrawn.append((source, program, resource))
+        self.why.append(why)
+        self.why.append(why)
         return self.claims.pop((source, program, resource), None) is not None
 
     def bounds(self, resource: str, now_ns: int) -> tuple[float, float]:

@@ -185,7 +185,9 @@ class Inlet(Protocol):
         """Record a refusal that a link gave by itself, by its access list or limits."""
         ...
 
-    async def withdraw(self, source: str, program: str, resource: str, quantity: Quantity, frame: str) -> bool:
+    async def withdraw(
+        self, source: str, program: str, resource: str, quantity: Quantity, frame: str, why: str = "withdrawn"
+    ) -> bool:
         """Cancel the live claim of a source; the next valid claim holds again. Returns whether there was one."""
         ...
 

@@ -21,6 +21,7 @@ from py1815.events import EventBuffers
 from py1815.session import DEFAULT_CONFIRM_TIMEOUT, DEFAULT_UNSOLICITED_CONFIRM_TIMEOUT, Control, Session
 
 from tieline.desk.ports import Ask, Granted, Selecting, Snapshot
+from tieline.desk.state import LAPSED
 from tieline.errors import Error
 from tieline.ids import derive
 from tieline.links.grid.dnp3.binding import Binding, Peer
@@ -320,9 +321,9 @@ class Association:
         self.waiting[slot[0]] = max(answer.revision, self.waiting.get(slot[0], 0))
         return answer
 
-    async def _withdraw(self, slot: Slot, frame: str) -> CommandStatus:
+    async def _withdraw(self, slot: Slot, frame: str, why: str = "withdrawn") -> CommandStatus:
         try:
-            await self._inlet.withdraw(self._source, slot[1], slot[0], Quantity.P, frame)
+            await self._inlet.withdraw(self._source, slot[1], slot[0], Quantity.P, frame, why)
         except Error as error:
             _log.error("withdrawal not taken", peer=self.peer.name, resource=slot[0], error=str(error))
             return CommandStatus.DOWNSTREAM_FAIL
@@ -332,7 +333,7 @@ class Association:
     async def _lapse(self, slot: Slot, ask: Ask) -> None:
         """End a latch whose master went silent (rule R3). The lease ends by itself where even this can't be told."""
         _log.warning("latch lapsed", peer=self.peer.name, resource=slot[0], function=slot[1])
-        await self._withdraw(slot, derive("frame", "lapse", ask.frame, ask.version))
+        await self._withdraw(slot, derive("frame", "lapse", ask.frame, ask.version), LAPSED)
         self._asked.pop(slot, None)
         self.panel.lapse(slot)
         self.lapsed.add(slot)
