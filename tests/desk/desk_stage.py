@@ -57,8 +57,8 @@ class Devices:
 
     name = "devices"
 
-    def __init__(self, count: int, clock: Hands) -> None:
-        self.clock = clock
+    def __init__(self, count: int, clock: Hands, switched: frozenset[int] = frozenset()) -> None:
+        self.clock, self.switched = clock, switched
         self.low_w, self.high_w = np.full(count, -np.inf), np.full(count, np.inf)
         self.target_w, self.until_ns = np.full(count, np.nan), np.zeros(count, np.int64)
         self.seen = np.zeros(count, np.int64)
@@ -124,7 +124,7 @@ def fleet_of(kinds: list[Kind], per_feeder: int = 1_000_000, rating_w: float = 5
 class Stage1:
     """A desk over a fleet with one link that carries all rows."""
 
-    def __init__(self, fleet: Fleet, ledger: Ledger | None = None) -> None:
+    def __init__(self, fleet: Fleet, ledger: Ledger | None = None, switched: frozenset[int] = frozenset()) -> None:
         self.clock, self.journal = Hands(), MemoryJournal()
         self.ledger = ledger or Ledger()
         if not self.ledger.capacities:
@@ -134,7 +134,7 @@ class Stage1:
         fleet.power_w[:] = 0.0
         fleet.taken_at_ns[:] = self.clock.ns
         self.desk = Desk(self.state, self.journal, self.clock, PEOPLE)
-        self.devices = Devices(len(fleet), self.clock)
+        self.devices = Devices(len(fleet), self.clock, switched)
         self.devices.desk = self.desk
         self.desk.bind(self.devices, "test", {row: fleet.id_of(row) for row in range(len(fleet))})
 

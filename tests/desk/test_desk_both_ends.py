@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 from desk_stage import Stage1, fleet_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tieline.desk import groups
@@ -19,20 +19,29 @@ from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS
 
-MIX = (Kind.BATTERY, Kind.PV, Kind.INTERRUPTIBLE_LOAD, Kind.THERMOSTAT, Kind.EV_CHARGER, Kind.PROCESS_LINE)
+MIX = (
+    Kind.BATTERY, Kind.PV, Kind.INTERRUPTIBLE_LOAD, Kind.THERMOSTAT, Kind.EV_CHARGER, Kind.PROCESS_LINE,
+    Kind.SHIFTABLE_LOAD,
+)  # fmt: skip
+SWITCHED = (Kind.THERMOSTAT, Kind.SHIFTABLE_LOAD)
 
 
 class Feeder:
-    """A feeder whose devices do what they would, within what they are told; process lines run on whatever that is."""
+    """A feeder whose devices do what they would, within what they are told; process lines run on whatever that is.
+
+    Shiftable loads stand behind plugs: their kind need not be on or off, their link says that they are.
+    """
 
     def __init__(self, kinds: list[Kind], free_w: np.ndarray, called_w: float = 0.0) -> None:
         ledger = Ledger()
         ledger.set_capacity("pool-1", Capacity(1e6, 1e6))
-        self.stage, self.kinds, self.called_w = Stage1(fleet_of(kinds), ledger), np.array(kinds), called_w
+        plugs = frozenset(row for row, kind in enumerate(kinds) if kind is Kind.SHIFTABLE_LOAD)
+        self.stage, self.kinds, self.called_w = Stage1(fleet_of(kinds), ledger, plugs), np.array(kinds), called_w
+        self.switched = np.isin(np.arange(len(kinds)), [row for row, kind in enumerate(kinds) if kind in SWITCHED])
         fleet = self.stage.state.fleet
         self.free_w = np.clip(free_w, -fleet.max_absorb_w, fleet.max_inject_w)
         self.free_w[self.kinds == Kind.BATTERY] = 0.0
-        self.free_w[self.kinds == Kind.THERMOSTAT] = np.round(self.free_w / 5e3)[self.kinds == Kind.THERMOSTAT] * 5e3
+        self.free_w[self.switched] = np.round(self.free_w / 5e3)[self.switched] * 5e3
         self.stage.state.base_w[:] = self.free_w
         self.told = np.zeros(len(kinds), np.bool_)
         self.net_w: list[float] = []
@@ -43,8 +52,7 @@ class Feeder:
         low_w = np.where(self.told, devices.low_w, -np.inf)
         power_w = np.where(self.told, np.clip(target_w, low_w, devices.high_w), target_w)
         # On or off: one whose floor lies above its whole draw may not run.
-        thermal = self.kinds == Kind.THERMOSTAT
-        power_w[thermal] = np.where(low_w[thermal] <= -0.5 * 5e3, self.free_w[thermal], 0.0)
+        power_w[self.switched] = np.where(low_w <= -5e3 + 0.01, self.free_w, 0.0)[self.switched]
         sun = self.kinds == Kind.PV
         power_w[sun] = np.minimum(power_w[sun], self.free_w[sun])
         runs_on = self.kinds == Kind.PROCESS_LINE
@@ -155,3 +163,40 @@ def test_both_ends_hold_whichever_loads_stop_but_for_what_the_lower_one_needs_of
         assert most_w - float(draws_w[~np.array(stops, np.bool_)].sum()) <= max(high_w, needs_w) + slack_w, stops
     if needs_w + 1e3 <= 5e3 * int((feeder.kinds == Kind.BATTERY).sum()):
         assert net_w[-1] >= low_w - 1.0
+
+
+def test_plugs_that_a_lower_end_turns_off_make_no_room_above_the_upper_one() -> None:
+    """Batteries give 100 kW, two plugs draw 40: turned off by a part of 20 kW each, they counted at that part."""
+    kinds = [Kind.BATTERY] * 20 + [Kind.SHIFTABLE_LOAD] * 8
+    for low_w in (-2_000.0, -10_000.0):
+        feeder = Feeder(kinds, np.array([0.0] * 20 + [-5_000.0] * 8), 5_000.0)
+        before_w, *net_w = asyncio.run(feeder.play(low_w, 30_000.0, 3))
+        assert before_w == 60_000.0
+        plugs = np.maximum(feeder.stage.devices.low_w[20:], -5_000.0)
+        assert set(plugs.tolist()) <= {-5_000.0, 0.0}, "no plug is told a part of its size"
+        assert max(net_w) <= 30_000.0, low_w
+        assert feeder.stage.devices.high_w[:20].sum() <= 30_000.0, "nor is more shown as the limit in force"
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.tuples(st.sampled_from((*MIX, Kind.BACKUP_GENERATOR)), st.integers(0, 50)), min_size=1, max_size=12),
+    st.integers(2, 8), st.integers(0, 4), st.integers(3, 10), st.integers(0, 5),
+)  # fmt: skip
+@example([(Kind.SHIFTABLE_LOAD, 50)] * 4, 8, 1, 3, 5)
+@example([(Kind.INTERRUPTIBLE_LOAD, 50)] * 3, 8, 0, 3, 3)
+def test_the_upper_end_holds_from_the_first_command_on_and_though_loads_stop_then_if_it_is_the_near_one(
+    drawn: list, batteries: int, middle: int, half: int, called: int
+) -> None:
+    kinds = [kind for kind, _ in drawn] + [Kind.BATTERY] * batteries
+    gives = np.array([kind in (Kind.PV, Kind.BACKUP_GENERATOR) for kind in kinds])
+    power_w = np.where(gives, 100.0, -100.0) * np.array([n for _, n in drawn] + [0] * batteries)
+    low_w, high_w = 5e3 * middle - 2e3 * half, 5e3 * middle + 2e3 * half
+    feeder = Feeder(kinds, power_w, 1_000.0 * called)
+    before_w, *net_w = asyncio.run(feeder.play(low_w, high_w, 1))
+    fleet, told = feeder.stage.state.fleet, feeder.stage.devices
+    runs_on_w = -float(feeder.free_w[feeder.kinds == Kind.PROCESS_LINE].sum())
+    most_w = max(high_w, low_w + 0.01 * abs(low_w) + runs_on_w) + 1.0
+    assert net_w[0] <= most_w
+    if before_w > 5e3 * middle:
+        assert float(np.minimum(told.high_w, fleet.max_inject_w)[fleet.max_inject_w > 0].sum()) <= most_w

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.desk.response import IS_SWITCHED
 from tieline.desk.state import DeskState
 from tieline.desk.wants import FOLLOWS_NS, PROBES_FRAC, wants
 from tieline.fleet.claims import ClaimBook
@@ -18,7 +17,8 @@ from tieline.times import HOUR_NS, SECOND_NS
 NOW_NS = 1_700_000_000 * SECOND_NS
 FLEET = build(400, np.random.default_rng(1)).fleet
 LOADS = np.flatnonzero(
-    ~IS_SWITCHED[FLEET.kinds] & (FLEET.energy_wh == 0) & (FLEET.max_absorb_w > 500.0) & (FLEET.kinds != KIND_CODE[Kind.EV_CHARGER])
+    ~DeskState.empty(FLEET, ClaimBook(FLEET), Ledger()).is_switched
+    & (FLEET.energy_wh == 0) & (FLEET.max_absorb_w > 500.0) & (FLEET.kinds != KIND_CODE[Kind.EV_CHARGER])
 )  # fmt: skip
 STORES = np.flatnonzero(FLEET.energy_wh > 0)
 

@@ -25,7 +25,6 @@ from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.packed import Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
 from tieline.desk.redispatch import unlimited
-from tieline.desk.response import IS_SWITCHED
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import bounded_base_w
@@ -145,7 +144,7 @@ def shares(
     gives_w, base_w = np.maximum(gives_w - under_w, 0.0), base_w + side * under_w
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
     rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
-    share_w = split_call(gives_w, IS_SWITCHED[fleet.kinds[rows]], abs(power_w))
+    share_w = split_call(gives_w, state.is_switched[rows], abs(power_w))
     called = share_w > 0
     share_w = side * share_w[called]
     return Shared(

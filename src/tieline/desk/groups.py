@@ -8,10 +8,10 @@ its leased cap, its default and its base. A load that is on or off has a cap of 
 fit, and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation
 counts what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may
 feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one holds though any loads
-stop, but for what the lower one needs once all loads are shed that may be: so much those that give may give, and none
-gives less before the loads draw less. A store whose owner opted out is pressed to charge, or to give, last: once all
-others are at their least. When caps move, those that sink are placed at once; one that grows waits until what another
-gave up is acknowledged, as a command may be lost on its way.
+stop, but for what the lower one needs once all loads are shed that may be: so much those that give may give, and near
+the lower end none gives less before the loads draw less. A store whose owner opted out is pressed to charge, or to
+give, last: once all others are at their least. When caps move, those that sink are placed at once; one that grows waits
+until what another gave up is acknowledged, as a command may be lost on its way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
-from tieline.desk.response import IS_SWITCHED
 from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import charge_or_not, share_out, share_sparing
 from tieline.desk.state import DeskState, LiveAsk
@@ -119,12 +118,15 @@ def caps(
         low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wanted, least_charge_w, spared)
     if limits_low and limits_high:
         gone_w = float(most_w[lost].sum()) + MARGIN_FRAC * min(float(inject_w.sum()), abs(high_w))
-        drawn_w, stays_w = float(draws_w[loads].sum()), float(np.minimum(draws_w, -low)[loads].sum())
-        # Nobody gives less before the loads draw less: till then the group would stand further beyond its lower end.
-        goes_on_w = min(float(gives_w[~loads & ~lost].sum()), lowest_w + drawn_w, high_w - gone_w + stays_w)
-        high = highs(max(needs_w, goes_on_w))
-        # Where they cross the end decides that the group is nearer to.
+        # The end decides that the group is nearer to: where caps cross, and who moves first.
         is_low = float(now_w.sum()) < 0.5 * (low_w + high_w)
+        if is_low:
+            # Nobody gives less before the loads draw less: till then the group would stand further beyond this end. Of
+            # those that stay what is on or off counts wholly or not at all.
+            goes = state.is_switched[rows] & (-low < absorb_w)
+            drawn_w, stays_w = float(draws_w[loads].sum()), np.where(goes, 0.0, np.minimum(draws_w, -low))[loads].sum()
+            goes_on_w = min(float(gives_w[~loads & ~lost].sum()), lowest_w + drawn_w, high_w - gone_w + float(stays_w))
+            high = highs(max(needs_w, goes_on_w))
         low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
     return low, high
 
@@ -328,8 +330,8 @@ def _grown_where_free(
         leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
         held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
         told_w = np.where(lapsed, held_w, last.low_w[rows])
-        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, IS_SWITCHED[fleet.kinds[rows]])
-    return _uncrossed(low, high, wish, IS_SWITCHED[fleet.kinds[rows]])
+        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, state.is_switched[rows])
+    return _uncrossed(low, high, wish, state.is_switched[rows])
 
 
 def _uncrossed(

@@ -71,7 +71,8 @@ class CommandLink(Protocol):
     """Carries commands down to devices or end-points; progress comes back through the `Intake`.
 
     One that can tell its devices more than active power and whether they may connect says so by an attribute
-    `carries: frozenset[Quantity]`; asks for what no link carries are refused.
+    `carries: frozenset[Quantity]`; asks for what no link carries are refused. One that can tell some rows no more than
+    on or off names them by an attribute `switched: frozenset[int]`: they get all of their size as a cap, or none.
     """
 
     name: str

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState, Responses
 from tieline.desk.tracking import above_base_w
-from tieline.fleet.columns import KIND_CODE, KINDS, among
+from tieline.fleet.columns import KINDS, among
 from tieline.resource.command import Stage
-from tieline.resource.hold import SWITCHED
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
@@ -55,10 +54,6 @@ READ_BACK_S = 300.0
 """Kinds that give within this time are judged by their link's read-back; slower ones by the clock alone."""
 
 
-IS_SWITCHED = among(KIND_CODE[kind] for kind in SWITCHED)
-"""Kinds that are on or off and nothing between: a target of half their power leaves them where they are."""
-
-
 _TAKEN = among((Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE), len(Stage))
 
 
@@ -74,7 +69,7 @@ def is_nearest(state: DeskState, rows: Rows) -> Mask:
     fleet = state.fleet
     away_w = np.abs(fleet.power_w[rows] - state.commands.target_w[rows])
     step_w = np.maximum(fleet.max_inject_w[rows], fleet.max_absorb_w[rows])
-    mask: Mask = IS_SWITCHED[fleet.kinds[rows]] & (away_w <= 0.5 * step_w + SLACK_W)
+    mask: Mask = state.is_switched[rows] & (away_w <= 0.5 * step_w + SLACK_W)
     return mask
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.ends import last_end_w
-from tieline.desk.response import IS_SWITCHED
 from tieline.desk.state import DeskState
 from tieline.desk.wants import STARTS_NS
 from tieline.fleet.columns import KIND_CODE
@@ -70,5 +69,5 @@ def _will_w(state: DeskState, draw_w: Floats) -> Floats:
     fleet = state.fleet
     takes_w = np.minimum(draw_w + np.nan_to_num(fleet.available_down_w), fleet.max_absorb_w)
     charger = fleet.kinds == KIND_CODE[Kind.EV_CHARGER]
-    will_w: Floats = np.where(IS_SWITCHED[fleet.kinds], fleet.max_absorb_w, np.where(charger, takes_w, -state.base_w))
+    will_w: Floats = np.where(state.is_switched, fleet.max_absorb_w, np.where(charger, takes_w, -state.base_w))
     return will_w

@@ -19,16 +19,18 @@ from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
 from tieline.fleet.claims import ClaimBatch, ClaimBook
-from tieline.fleet.columns import Fleet
+from tieline.fleet.columns import KIND_CODE, Fleet, among
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.limiter import FleetLimiter
 from tieline.resource.batch import AHEAD_NS
 from tieline.resource.claim import Quantity, Refusal
 from tieline.resource.command import Stage
+from tieline.resource.hold import SWITCHED
 from tieline.resource.selects import Selects
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
+_IS_SWITCHED = among(KIND_CODE[kind] for kind in SWITCHED)
 LAPSED = "its lease ended, and nobody renewed it"
 AskKey = tuple[str, str, str, str]  # source, program, resource, quantity
 
@@ -133,6 +135,7 @@ class DeskState:
     idle_ns: Instants  # when a load that may run was last seen not to (0: it ran since); measured
     held_ns: Instants  # when the fleet limiter last held back what a row is to be told; measured
     outs_of: NDArray[np.int32]  # how many opt-outs stand for each row
+    is_switched: NDArray[np.bool_]  # on or off and nothing between: by its kind, or as its link tells it
     derated: dict[str, tuple[tuple[float, float], int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
@@ -199,6 +202,7 @@ class DeskState:
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             np.zeros(count, np.int32),
+            _IS_SWITCHED[fleet.kinds],
         )
 
     def may_serve(self, program: str, rows: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -11,7 +11,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.response import IS_SWITCHED
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
 from tieline.resource.identity import Kind
@@ -73,7 +72,7 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     # What a store gives makes no room for its neighbours, or the limit would press it to go on, called or not: it
     # counts as at rest.
     wants_w = np.where(stores, np.maximum(wants_w, 0.0), wants_w)
-    at = np.flatnonzero(IS_SWITCHED[fleet.kinds[rows]])
+    at = np.flatnonzero(state.is_switched[rows])
     size_w, since_ns = absorb_w[at], last.since_ns[rows[at]]
     serves = called[at] & (told_w[at] < 0.5 * size_w)
     held_off = alive[at] & (last.low_w[rows[at]] > -0.5 * size_w) & ~serves
@@ -118,7 +117,7 @@ def beyond_w(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> float
 def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:
     """Note which of `rows`, that are on or off, may run and do not, though they had the time to begin."""
     fleet, last = state.fleet, state.commands
-    rows = rows[IS_SWITCHED[fleet.kinds[rows]]]
+    rows = rows[state.is_switched[rows]]
     size_w, draw_w = fleet.max_absorb_w[rows], -np.nan_to_num(fleet.power_w[rows])
     seen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     alive, may_run = last.valid_until_ns[rows] > now_ns, last.low_w[rows] <= -0.5 * size_w
@@ -194,7 +193,7 @@ def _held_off(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
     """
     fleet, last = state.fleet, state.commands
     size_w = fleet.max_absorb_w[rows]
-    held_off = IS_SWITCHED[fleet.kinds[rows]] & (last.valid_until_ns[rows] > now_ns)
+    held_off = state.is_switched[rows] & (last.valid_until_ns[rows] > now_ns)
     held_off &= (last.low_w[rows] > -0.5 * size_w) & (state.release_at_ns[rows] <= now_ns)
     known = (-state.base_w[rows] > WANTS_FRAC * size_w) & (now_ns - state.idle_ns[rows] >= RESTS_NS)
     return held_off & known

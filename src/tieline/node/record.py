@@ -126,7 +126,7 @@ def state_at(live: DeskState, journal: Records, frame: Frame) -> DeskState:
         if fact is not None:
             apply(state, record.id, fact, record.recorded_at_ns)
     state.claims.expire(frame.at_ns)
-    state.base_w[:] = frame.base_w
+    state.base_w[:], state.is_switched[:] = frame.base_w, live.is_switched
     state.responses.strikes[:], state.responses.last_ns[:] = frame.strikes, frame.struck_ns
     state.rebounds_until_ns[:] = frame.rebounds_until_ns
     state.health.update(frame.health)

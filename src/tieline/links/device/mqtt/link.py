@@ -106,6 +106,7 @@ class MqttLink:
             self.appliances[row] = appliance
             for topic in bound.topics:
                 self._of_topic.setdefault(topic, []).append(appliance)
+        self.switched = frozenset(row for row, one in self.appliances.items() if one.profile.told_by != "power")
 
     def start(self) -> None:
         """Keep the connection, and watch for devices that fall silent."""
