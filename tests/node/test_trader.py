@@ -119,13 +119,13 @@ def test_what_the_market_refuses_is_free_again_and_the_id_stays_refused(tmp_path
 def test_what_a_day_was_cleared_without_says_so_and_is_not_submitted_again(tmp_path: Path) -> None:
     async def scene(trader: NodeTrader, market: Market) -> None:
         desk, noon = trader.node.desk, NOON_NS
-        await trader.offer([asked("a", 2, 600_000.0)])
+        await trader.offer([asked("a", 2, 300_000.0)])
         market.is_silent = True
         await trader.offer([asked("b", 3)])
         await desk.cleared(await desk.unawarded(["pool-1"], noon, noon + 12 * HOUR_NS), "rows")
         market.is_silent = False
         assert [view.state for view in trader.offers("pool-1")] == ["unawarded", "unawarded"]
-        again = await trader.offer([asked("a", 2, 600_000.0), asked("b", 3), asked("c", 2, 800_000.0)])
+        again = await trader.offer([asked("a", 2, 300_000.0), asked("b", 3), asked("c", 2, 400_000.0)])
         assert [view.state for view in again] == ["unawarded", "unawarded", "offered"]
         assert again[0].reason == "the market cleared its day without it"
         assert market.heard == ["a", "c"], "nor what the market never heard of"

@@ -64,17 +64,23 @@ def order_of(fleet: Fleet) -> Order:
     return Order(names, group_of, rows, first.astype(np.int64))
 
 
-def states(state: DeskState, pools: Mapping[str, PoolDesk], now_ns: int) -> NDArray[np.uint8]:
-    """Return the cell state of each row; the gravest that holds."""
+def states(state: DeskState, pools: Mapping[str, PoolDesk], now_ns: int, *, by_meter: bool = True) -> NDArray[np.uint8]:
+    """Return the cell state of each row; the gravest that holds.
+
+    `by_meter`: a command without an answer is no failure where the meter shows it. Alarms count such all the same: that
+    answers are lost is told though devices obey.
+    """
     fleet, commands = state.fleet, state.commands
     cells = np.zeros(len(fleet), np.uint8)
     in_force = commands.valid_until_ns > now_ns
     cells[in_force & (commands.high_w < fleet.power_w + 1.0) & (commands.high_w < fleet.max_inject_w)] = LIMITED
     failed = in_force & np.isin(commands.stage, (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
     rows = np.flatnonzero(failed).astype(np.int32)
-    # An answer that never came is no failure where the meter shows the command, as the device's own page says.
-    *_, is_verified = steps_reached(state, rows, now_ns)
-    cells[rows[~is_nearest(state, rows) & ~is_verified]] = FAILED
+    rows = rows[~is_nearest(state, rows)]
+    if by_meter:
+        *_, is_verified = steps_reached(state, rows, now_ns)
+        rows = rows[~is_verified]
+    cells[rows] = FAILED
     cells[beyond(state, now_ns)] = FAILED
     cells[unresponsive(state.responses, now_ns)] = SLOW
     cells[(fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0] = STALE

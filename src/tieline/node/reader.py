@@ -149,9 +149,12 @@ class NodeReader:
             self._kept.views[name] = make()
         return self._kept.views[name]
 
-    def _cells(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    def _cells(self, *, by_meter: bool = True) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         node = self.node
-        cells = self._once("cells", lambda: read_fleet.states(node.state, node.cycle.pools, node.clock.now_ns()))
+        cells = self._once(
+            f"cells {by_meter}",
+            lambda: read_fleet.states(node.state, node.cycle.pools, node.clock.now_ns(), by_meter=by_meter),
+        )
         assert isinstance(cells, np.ndarray)
         return cells
 
@@ -385,7 +388,8 @@ class NodeReader:
         with suppress(LinkDown):
             intervals = self._tracked.since(now_ns - 2 * HOUR_NS, now_ns)
         seen = read_standing.Seen(
-            self._cells(), self.links(), self._exposure.see(self._grid, now_ns), intervals, node.desk._link_of_row,
+            self._cells(by_meter=False), self.links(), self._exposure.see(self._grid, now_ns), intervals,
+            node.desk._link_of_row,
             {code: str(link.name) for code, link in node.desk._links.items()}, self._exposure.passing, node.group.down,
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)
