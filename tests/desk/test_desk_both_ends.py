@@ -84,6 +84,16 @@ class Feeder:
         return self.net_w
 
 
+def drawn_feeder(
+    drawn: list, batteries: int, middle: int, half: int, called: int
+) -> tuple[list[Kind], Feeder, tuple[float, float]]:
+    """A feeder of drawn devices and batteries, its kinds, and the two ends of its limit (W)."""
+    kinds = [kind for kind, _ in drawn] + [Kind.BATTERY] * batteries
+    power_w = np.array([100.0 * n * (1 if kind is Kind.PV else -1) for kind, n in drawn] + [0.0] * batteries)
+    ends_w = 5e3 * middle - 2e3 * half, 5e3 * middle + 2e3 * half
+    return kinds, Feeder(kinds, power_w, 1_000.0 * called), ends_w
+
+
 def beyond_w(net_w: float, low_w: float, high_w: float) -> float:
     return max(low_w - net_w, net_w - high_w, 0.0)
 
@@ -97,10 +107,7 @@ def test_it_is_kept_wherever_batteries_can_and_never_makes_a_feeder_stand_furthe
     drawn: list, batteries: int, middle: int, half: int, called: int
 ) -> None:
     """The band is wider than what is on or off: no band of 4 kW is kept by loads of 5 that come and go."""
-    kinds = [kind for kind, _ in drawn] + [Kind.BATTERY] * batteries
-    power_w = np.array([100.0 * n * (1 if kind is Kind.PV else -1) for kind, n in drawn] + [0.0] * batteries)
-    low_w, high_w = 5e3 * middle - 2e3 * half, 5e3 * middle + 2e3 * half
-    feeder = Feeder(kinds, power_w, 1_000.0 * called)
+    kinds, feeder, (low_w, high_w) = drawn_feeder(drawn, batteries, middle, half, called)
     before_w, *net_w = asyncio.run(feeder.play(low_w, high_w, 6))
     worst = max(beyond_w(before_w, low_w, high_w), beyond_w(float(feeder.free_w.sum()), low_w, high_w))
     slack_w = 1.0
@@ -145,10 +152,7 @@ def test_both_ends_hold_whichever_loads_stop_but_for_what_the_lower_one_needs_of
     drawn: list, batteries: int, middle: int, half: int, called: int
 ) -> None:
     """Held against every subset of the loads, once devices have followed; process lines are those that can't be shed."""
-    kinds = [kind for kind, _ in drawn] + [Kind.BATTERY] * batteries
-    power_w = np.array([100.0 * n * (1 if kind is Kind.PV else -1) for kind, n in drawn] + [0.0] * batteries)
-    low_w, high_w = 5e3 * middle - 2e3 * half, 5e3 * middle + 2e3 * half
-    feeder = Feeder(kinds, power_w, 1_000.0 * called)
+    _, feeder, (low_w, high_w) = drawn_feeder(drawn, batteries, middle, half, called)
     net_w = asyncio.run(feeder.play(low_w, high_w, 8))
     fleet, told = feeder.stage.state.fleet, feeder.stage.devices
     gives = fleet.max_inject_w > 0

@@ -261,14 +261,20 @@ def test_hold_timers_in_columns_say_what_the_scalar_rule_says(drawn: list) -> No
         assert (low[k], high[k]) == pytest.approx((expected.low_w, expected.high_w))
 
 
+async def started() -> Stage1:
+    """A desk whose only device is an engine that the market started a minute ago."""
+    stage = Stage1(fleet_of([Kind.CHP]))
+    stage.state.limiter.feeder_w[:] = stage.state.limiter.system_w = np.inf
+    await stage.desk.ask(stage.ask("market", Level.MARKET, "r0", value=4_000.0))
+    await stage.desk.settle()
+    stage.state.fleet.power_w[:] = 4_000.0
+    stage.clock.ns += 60 * SECOND_NS
+    return stage
+
+
 def test_an_engine_that_was_started_runs_its_least_time_unless_safety_says_no() -> None:
     async def play() -> None:
-        stage = Stage1(fleet_of([Kind.CHP]))
-        stage.state.limiter.feeder_w[:] = stage.state.limiter.system_w = np.inf
-        await stage.desk.ask(stage.ask("market", Level.MARKET, "r0", value=4_000.0))
-        await stage.desk.settle()
-        stage.state.fleet.power_w[:] = 4_000.0
-        stage.clock.ns += 60 * SECOND_NS
+        stage = await started()
         await stage.desk.ask(stage.ask("dso", Level.GRID_EMERGENCY, "r0", value=0.0))
         await stage.desk.settle()
         assert stage.devices.target_w[0] == 250.0, "held on at its least by its timer (R12)"
@@ -286,12 +292,7 @@ def test_an_engine_in_its_least_time_is_told_a_grid_operators_limit_as_it_is() -
     """It idles behind its open breaker: at the least that its timer demands it would feed in for as long as that."""
 
     async def play() -> None:
-        stage = Stage1(fleet_of([Kind.CHP]))
-        stage.state.limiter.feeder_w[:] = stage.state.limiter.system_w = np.inf
-        await stage.desk.ask(stage.ask("market", Level.MARKET, "r0", value=4_000.0))
-        await stage.desk.settle()
-        stage.state.fleet.power_w[:] = 4_000.0
-        stage.clock.ns += 60 * SECOND_NS
+        stage = await started()
         await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=-5e4, high=0.0))
         await stage.desk.settle()
         assert (stage.devices.target_w[0], stage.devices.high_w[0]) == (0.0, 0.0)
