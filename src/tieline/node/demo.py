@@ -27,7 +27,7 @@ from tieline.node.stage import raise_stage, scenario, shown_words
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.story import Story
 from tieline.node.timing import timing
-from tieline.node.twin import Twin
+from tieline.node.twin_aside import Waiting
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import STREAM_FAULTS, faulty_route
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -68,9 +68,12 @@ def run_headless(
                 home.mkdir(parents=True, exist_ok=True)
                 if (home / "journal.db").exists():
                     raise ConfigError(f"--data {home}: holds a journal already: give a new folder")
+                waiting = Waiting()
+                supervisor.at_end(waiting.end)
+                waiting.begin()
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
                 stage.past.begin()
-                stage.twin = Twin(stage.world, stage.meters)
+                stage.twin = waiting.twin(stage.world, stage.meters)
                 if words := shown_words(stage.territory):
                     say(f"the outstation: {words}")
                 save(stage.territory.fleet, home / "registry.bin")

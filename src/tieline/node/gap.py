@@ -82,7 +82,8 @@ def _seen(stage: Stage, called: list[int], owed_wh: float) -> dict[str, Any]:
 def _true(stage: Stage, settlement: Settlement, called: list[int]) -> dict[str, Any]:
     """Return what was truly given, and by how much each measure of it errs (Wh)."""
     assert stage.twin is not None
-    gaps = [stage.twin.gaps[start_ns] for start_ns in called]
+    twin_gaps = stage.twin.gaps()
+    gaps = [twin_gaps[start_ns] for start_ns in called]
     metered_w = np.array([stage.metered[start_ns] for start_ns in called])
     alone_w = np.array([gap.meters_w for gap in gaps])
     both = [LOAD, GENERATOR]

@@ -164,7 +164,7 @@ class Dno:
         """Return the loading of feeders without what the pool does (NaN: not asked, not known)."""
         stage = self.stage
         if stage.twin is not None and is_asked:
-            without = stage.world.grid_with(stage.twin.world.power_w - stage.world.power_w, now_ns)
+            without = stage.world.grid_with(stage.twin.power_w() - stage.world.power_w, now_ns)
             if without is not None:
                 return without.loading.copy()
         return np.full(feeders, np.nan)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +32,7 @@ from tieline.node.metering import Meters
 from tieline.node.past import Metering, Past, warm_up
 from tieline.node.runtime import Node, replayed
 from tieline.node.stage_devices import FEW, KEPT_S, MANY, MOST_FOR_MANY, raise_modbus, raise_mqtt, raise_openadr
-from tieline.node.twin import Twin
+from tieline.node.twin import Leaving
 from tieline.pool.merit import merit_price
 from tieline.resource.admission import Principal
 from tieline.resource.identity import Kind
@@ -128,7 +127,7 @@ class Stage:
     metered: dict[int, Floats]
     feeder_trail: list[tuple[int, Floats]]
     speed: float = 1.0
-    twin: Twin | None = None
+    twin: Leaving | None = None
     watched: NDArray[np.int32] | None = None
     watch_trail: list[tuple[int, Floats, NDArray[np.int64]]] = field(default_factory=list)
     """Of rows that are watched, each minute: when, power (W), and until when those out of reach act by own timers."""
@@ -150,9 +149,7 @@ class Stage:
         since_s = (now_ns - self.opens_ns) % (STEP_S * SECOND_NS) / SECOND_NS
         if since_s < 1.0:
             return float(world.power_w[row])
-        shared = (world.territory, world.network, world.grid)  # replaced, never changed
-        moved: World = copy.deepcopy(world, {id(part): part for part in shared})
-        moved.network = None
+        moved = world.apart()
         moved.step(now_ns, since_s, *self.link.told(now_ns))
         return float(moved.power_w[row])
 

@@ -274,7 +274,7 @@ class Story:
         waited_s = 59.0 if stage.speed == 1.0 else max(59.0, 3.0 * stage.speed)
         await stage.sleep(waited_s)
         if stage.twin is not None:  # the desk's own base may have been learnt while nobody could reach the device
-            base_w = float(stage.twin.world.power_w[row])
+            base_w = float(stage.twin.power_w()[row])
         ends_w = state.claims.limits_above(np.array([row], np.int32), Level.OWNER_NEED, stage.node.clock.now_ns())
         base_w = float(np.clip(base_w, ends_w[0][0], ends_w[1][0]))
         is_steady = row in np.concatenate([stage.world.rows[kind] for kind in STEADY])

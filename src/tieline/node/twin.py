@@ -8,8 +8,9 @@ against it. It solves no power flow of its own, which would cost as much again a
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from tieline.simulate.world import World
 from tieline.times import MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 STEP_NS = 5 * MINUTE_NS
 
 
@@ -32,20 +34,10 @@ class Gap:
     uncounted_w: float = 0.0
 
 
-class Twin:
-    """A world that nobody commands, beside one that is commanded."""
+class Leaving(Protocol):
+    """A world that nobody commands, beside one that is commanded: here, or in a process of its own (`twin_aside`)."""
 
-    def __init__(self, world: World, meters: Meters) -> None:
-        self._meters, self._pool = meters, meters.loads | meters.generators
-        shared = (world.territory, world.network, world.grid)  # replaced, never changed
-        self.world: World = copy.deepcopy(world, {id(part): part for part in shared})
-        self.world.network = None
-        count = len(world.power_w)
-        self._free = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)
-        self._grid = world.grid
-        self.gaps: dict[int, Gap] = {}
-
-    def step(self, now_ns: int, seconds: float, commanded: World, counts: NDArray[np.bool_]) -> None:
+    def step(self, now_ns: int, seconds: float, commanded: World, counts: Mask) -> None:
         """Move to where the commanded world has just been moved, and note how far the two lie apart.
 
         Args:
@@ -54,14 +46,50 @@ class Twin:
             commanded: The world that went before.
             counts: Rows whose power the desk counts as the pool's delivery; shape (n,).
         """
-        self.world.grid = self._grid
-        self._grid = commanded.grid  # a step sees the voltages that the one before it left
+        ...
+
+    def power_w(self) -> Floats:
+        """Return what each device does there (W); shape (n,)."""
+        ...
+
+    def gaps(self) -> Mapping[int, Gap]:
+        """Return how far the two lay apart in each interval, by its start (ns)."""
+        ...
+
+
+class Twin:
+    """A `Leaving` in line."""
+
+    def __init__(self, world: World, meters: Meters) -> None:
+        self._meters, self._pool = meters, meters.loads | meters.generators
+        self.world = world.apart()
+        count = len(world.power_w)
+        self._free = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)
+        self._site_pu = world.site_pu
+        self._gaps: dict[int, Gap] = {}
+
+    def step(self, now_ns: int, seconds: float, commanded: World, counts: Mask) -> None:
+        """See `Leaving.step`."""
+        self.move(now_ns, seconds, commanded.site_pu, commanded.power_w, counts)
+
+    def move(self, now_ns: int, seconds: float, site_pu: Floats | None, power_w: Floats, counts: Mask) -> None:
+        """Move, given what the commanded world's step left: the voltage of each site and the power of each device."""
+        self.world.site_pu = self._site_pu
+        self._site_pu = site_pu  # a step sees the voltages that the one before it left
         self.world.step(now_ns, seconds, *self._free)
         start_ns = (now_ns - 1) // STEP_NS * STEP_NS
-        gap = self.gaps.setdefault(start_ns, Gap(np.zeros(3), np.zeros(len(KINDS))))
+        gap = self._gaps.setdefault(start_ns, Gap(np.zeros(3), np.zeros(len(KINDS))))
         share = seconds * SECOND_NS / STEP_NS
         gap.meters_w += self._meters.read(self.world) * share
-        gave_w = commanded.power_w - self.world.power_w
+        gave_w = power_w - self.world.power_w
         kinds, mine = self.world.territory.fleet.kinds, counts & self._pool
         gap.counted_w += np.bincount(kinds[mine], gave_w[mine], len(KINDS)) * share
         gap.uncounted_w += float(gave_w[~counts & self._pool].sum()) * share
+
+    def power_w(self) -> Floats:
+        """See `Leaving.power_w`."""
+        return self.world.power_w
+
+    def gaps(self) -> Mapping[int, Gap]:
+        """See `Leaving.gaps`."""
+        return self._gaps

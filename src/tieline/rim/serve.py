@@ -18,7 +18,7 @@ async def serve_asgi(
     host: str,
     port: int,
     tls: ssl.SSLContext | None = None,
-    keep_alive_s: int = 75,
+    keep_alive_s: int = 150,
     fingerprints: Set[str] = frozenset(),
 ) -> asyncio.Server:
     """Return a server that answers for an ASGI application over HTTP/1.1 and WebSocket. Port 0 picks a free one.

@@ -9,6 +9,7 @@ before; the base load; the power flow, whose voltages the next step sees.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,7 @@ class World:
         self.sky = Sky.over(len(territory.feeders), climate or Climate(), rng)
         self.network: GridNetwork | None = territory.network() if with_grid else None
         self.grid: GridState | None = None
+        self.site_pu: Floats | None = None
         self.collapsed = 0
         self.frequency_hz = NOMINAL_HZ
         self.base_load_w = np.zeros(len(territory.feeder_of_site))
@@ -118,6 +120,13 @@ class World:
         self.base_load_w = self.sites.load_w(now_ns)
         self._solve_grid(now_ns)
 
+    def apart(self) -> World:
+        """Return a copy, with the state of its random stream, that solves no power flow: its voltages stay."""
+        shared = (self.territory, self.network, self.grid, self.site_pu)  # replaced, never changed
+        copied = copy.deepcopy(self, {id(part): part for part in shared})
+        copied.network = copied.grid = None
+        return copied
+
     def _drift(self, seconds: float) -> None:
         """Let the frequency wander about its nominal value, as an interconnection's does (12 mHz)."""
         keeps = math.exp(-seconds / FREQUENCY_MEMORY_S)
@@ -126,9 +135,9 @@ class World:
 
     def voltage_pu(self, rows: Rows) -> Floats:
         """Return the voltage at the terminals of some rows (pu), as the last power flow left it."""
-        if self.grid is None:
+        if self.site_pu is None:
             return np.ones(len(rows))
-        result: Floats = self.grid.site_pu[self.territory.site_of[rows]]
+        result: Floats = self.site_pu[self.territory.site_of[rows]]
         return result
 
     def _by_inverter(self, target_w: Floats, low_w: Floats, high_w: Floats, seconds: float) -> Told:
@@ -214,6 +223,7 @@ class World:
         upper_w, upper_native_w = self.sites.upper_w(self.network.upper, now_ns, self.sky)
         try:
             self.grid = self.network.solve(self.site_w(), self.site_var(), native_w, upper_w, upper_native_w)
+            self.site_pu = self.grid.site_pu
         except Infeasible:
             # Nothing in the story may end the world: protection would have opened; the last voltages stay.
             self.collapsed += 1
