@@ -42,12 +42,15 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     fleet.take_readings(readings)
     watts = readings.values[power]
     passed_s = np.maximum(readings.taken_at_ns[power] - before_ns, 0) / SECOND_NS
-    _fade(state, rows, watts, np.where(before_ns == 0, 0.0, passed_s), now_ns)
-    free = is_free(state, rows, now_ns) & np.isfinite(watts)
+    free = is_free(state, rows, now_ns)
+    _fade(state, rows, watts, np.where(before_ns == 0, 0.0, passed_s), free, now_ns)
+    free &= np.isfinite(watts)
     rows, watts, before_ns, passed_s = rows[free], watts[free], before_ns[free], passed_s[free]
     settles_s = np.where(_IS_SLOW[fleet.kinds[rows]], SLOW_S, FAST_S)
-    at_once = np.where(still_holds(state, rows, watts, now_ns), 0.0, 1.0)
-    blend = np.where(before_ns == 0, at_once, -np.expm1(-passed_s / settles_s))
+    blend = -np.expm1(-passed_s / settles_s)
+    first = before_ns == 0
+    if first.any():
+        blend[first] = np.where(still_holds(state, rows[first], watts[first], now_ns), 0.0, 1.0)
     state.base_w[rows] += blend * (watts - state.base_w[rows])
 
 
@@ -56,13 +59,14 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
     fleet, commands = state.fleet, state.commands
     fit = ((readings.points == fleet.power_code) & ((readings.quality & OUT_OF_RANGE) == 0)).tolist()
     at_power = [at for at, is_fit in enumerate(fit) if is_fit]
-    rows = [int(readings.rows[at]) for at in at_power]
-    before_ns = [int(fleet.taken_at_ns[row]) for row in rows]
+    all_rows, values, taken_ns = readings.rows.tolist(), readings.values.tolist(), readings.taken_at_ns.tolist()
+    rows = [all_rows[at] for at in at_power]
+    before_ns = fleet.taken_at_ns[rows].tolist()
     fleet.take_readings(readings)
     for at, row, seen_ns in zip(at_power, rows, before_ns, strict=True):
-        watts = float(readings.values[at])
+        watts = values[at]
         limited = commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]
-        passed_s = max(int(readings.taken_at_ns[at]) - seen_ns, 0) / SECOND_NS
+        passed_s = max(taken_ns[at] - seen_ns, 0) / SECOND_NS
         kind = int(fleet.kinds[row])
         called = state.rebounds_until_ns[row] > now_ns
         let_go = math.isnan(commands.target_w[row]) and not limited and commands.stage[row] >= Stage.DONE
@@ -72,7 +76,7 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
             state.base_w[row] *= math.exp(-passed_s / FINITE_S[kind])
         if not (free and math.isfinite(watts)) or (called and kind in PAY_BACK):
             continue
-        settles_s = SLOW_S if fleet.kinds[row] in SLOW_KINDS else FAST_S
+        settles_s = SLOW_S if kind in SLOW_KINDS else FAST_S
         holds = seen_ns == 0 and still_holds(state, np.array([row]), np.array([watts]), now_ns)[0]
         blend = float(not holds) if seen_ns == 0 else -math.expm1(-passed_s / settles_s)
         state.base_w[row] += blend * (watts - state.base_w[row])
@@ -112,11 +116,14 @@ def _fade(
     rows: NDArray[np.int32],
     watts: NDArray[np.float64],
     passed_s: NDArray[np.float64],
+    free: NDArray[np.bool_],
     now_ns: int,
 ) -> None:
     """Let the base of rows fade that are held back, by a call or a limit, and whose need would have ended."""
-    called = (state.rebounds_until_ns[rows] > now_ns) | ~is_free(state, rows, now_ns)
+    called = (state.rebounds_until_ns[rows] > now_ns) | ~free
     held = called & (watts - state.base_w[rows] > HELD_W)
+    if not held.any():
+        return
     for kind, settles_s in FINITE_S.items():
         mine = held & (state.fleet.kinds[rows] == kind)
         state.base_w[rows[mine]] *= np.exp(-passed_s[mine] / settles_s)

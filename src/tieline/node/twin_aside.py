@@ -52,7 +52,7 @@ class TwinAside:
         try:
             pickle.dump(what, pipe, pickle.HIGHEST_PROTOCOL)
             pipe.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # broken, or closed by us
             raise InvariantError(f"the twin's process has ended ({self._child.poll()}): {error}") from error
 
     def _asked(self, what: str) -> Any:
