@@ -71,8 +71,10 @@ class PoolDesk:
     feeders: tuple[str, ...] = ()
     by_feeder: Available | None = None
     lost: tuple[redispatch.LostW, ...] = ()
+    passed: tuple[redispatch.LostW, ...] = ()
     lost_until_ns: int = 0
-    """What took headroom away in the last two intervals that were owed in a row, and the end of the last of them."""
+    """What took headroom away at the ends of the last two intervals that were owed in a row, the most that each cause
+    took within them, and the end of the last of them."""
     holds: tracking.Holds | None = None
     """What holds its rows since the last beat: what ends meanwhile is gone from the state when that is counted."""
     lost_now: redispatch.LostW = field(default_factory=dict)
