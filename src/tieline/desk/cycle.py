@@ -244,6 +244,7 @@ class Cycle:
         """See to it that a declaration that telemetry has made untrue is renewed, where it matters for what is sold.
 
         Beyond what is sold it says nothing that the market acts on; and what moves back at the next beat is no news.
+        Behind the kill switch nothing moves: what is sold meanwhile is told at once, and that it is the switch.
         """
         sold_w = sold_ahead_w(self.desk.state, pool.pool, now_ns)
         declared = self.desk.state.declared.get(pool.pool, ())
@@ -256,8 +257,9 @@ class Cycle:
             return
         unsure = pool.pool in self.upward.unsure and any(sold_w)
         pool.differs = pool.differs + 1 if unsure or any(matters) else 0
-        if pool.differs >= DECLARES_BEATS and not pool.undeclared:
-            pool.undeclared = TELEMETRY + pool.pool
+        is_killed = self.desk.state.is_killed
+        if pool.differs >= (1 if is_killed else DECLARES_BEATS) and not pool.undeclared:
+            pool.undeclared = redispatch.BY_KILL if is_killed else TELEMETRY + pool.pool
 
     def _is_fresh(self, now_ns: int) -> bool:
         """Whether the desk was started so short ago that devices had no time to be heard since."""
