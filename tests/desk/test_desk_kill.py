@@ -169,3 +169,21 @@ def test_the_interval_in_which_the_switch_is_released_is_put_to_it_as_well_as_th
     *_, last = intervals = asyncio.run(play())
     assert len(intervals) == 3
     assert last == pytest.approx({"kill_switch": 40_000.0})
+
+
+def test_what_the_iso_takes_back_for_a_switch_that_came_and_went_within_an_interval_is_put_to_it() -> None:
+    """Pressed for two minutes; the ISO, that was told so, calls nothing of the next interval."""
+
+    async def play() -> dict[str, float]:
+        stage = Pressed()
+        await stage.minutes(6, 4_000.0)
+        await stage.press()
+        await stage.minutes(2)
+        await kill(stage, False, "ada", "bo")
+        start_ns = HOUR + 10 * MINUTE_NS
+        call = Instruction("i", "b", "pool-1", "ENERGY", start_ns, start_ns + 5 * MINUTE_NS, 0.0, 50.0, 1)
+        stage.state.instructions["pool-1", "ENERGY"] = {start_ns: call}
+        await stage.minutes(9)
+        return next(fact for fact in stage.intervals() if fact.start_ns == start_ns).withheld
+
+    assert asyncio.run(play()) == pytest.approx({"kill_switch": 40_000.0})

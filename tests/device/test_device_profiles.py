@@ -42,6 +42,7 @@ def test_the_package_has_a_profile_of_every_way_to_be_told() -> None:
         ('"power_w"]', '"power_kw"]', r"\$\.measures = power_kw"),
         ("shiftable_load", "feeder", r"\$\.kind"),
         ("shiftable_load", "toaster", r"\$\.kind"),
+        ("told_by", 'also = ["thermostat", "feeder"]\ntold_by', r"\$\.also\[1\] = feeder"),
         ("frac = 0.02", "frac = 2", r"\$\.near"),
         ("frac = 0.02", "frac = nan", r"\$\.near"),
         ("frac = 0.02", "frac = 0.02\n[limits]\nabsorb_frac = 1.5", r"\$\.limits\.absorb_frac"),

@@ -11,6 +11,7 @@ from py1815.application import FunctionCode
 from py1815.control import CommandStatus
 from py1815.master.controls import analog
 
+from tieline.desk.authority import decide_kill
 from tieline.desk.desk import Desk
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.state import DeskState
@@ -133,6 +134,38 @@ def test_an_award_and_its_dispatch_pass_the_desk_and_are_accepted() -> None:
         assert {each.response for each in replies} == {"ACCEPT"}
         uids = [record.id for record in journal.records if record.id.startswith("batch:")]
         assert len(uids) == len(set(uids)) == len(market.seen.replies)
+
+    play(scene)
+
+
+def test_behind_the_kill_switch_the_iso_is_declined_every_call_and_told_that_it_is_the_switch() -> None:
+    """Pressed until half an hour of the first of two awarded hours is over; its calls of then are accepted."""
+
+    async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
+        faults = Faults(FaultMenu(), np.random.default_rng(1))
+        market = IsoMarket(clock, np.random.default_rng(2), faults, gate=time(23), clears_at=time(23, 30))
+        server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 8443)
+        how = IsoSettings("http://127.0.0.1:8443/", "America/Chicago", {"pool:north": "TL_NORTH"}, poll_s=20)
+        async with HttpClient() as client:
+            link = IsoWeb(how, client, desk, clock, np.random.default_rng(3), desk)
+            desk.market = link
+            task = supervisor.keep("iso", link.run)
+            over = market_day(DAY, CHICAGO).steps(HOUR_NS)[0]
+            offer = Offer("o", "pool:north", "energy", over.start_ns, over.end_ns, (Segment(5e4, -100.0),))
+            assert await desk.offer([offer]) == [None]
+            await desk.commit(decide_kill(desk.state, True, "ada", ["ada"], clock.now_ns())[0])
+            await asyncio.sleep((over.start_ns + HOUR_NS // 2 - clock.now_ns()) / 1e9)
+            stopped = [each for reply in market.seen.replies.values() for each in reply.replies]
+            await desk.commit(decide_kill(desk.state, False, "ada", ["ada", "bo"], clock.now_ns())[0])
+            await asyncio.sleep((over.end_ns - clock.now_ns()) / 1e9)
+            task.cancel()
+        server.close()
+        assert [award.power_w for award in desk.state.awards.values()] == [5e4], "what was sold stays sold"
+        assert len(stopped) >= 6
+        assert {each.response for each in stopped} == {"DECLINE"}
+        assert all(each.reason.startswith("kill_switch: ") for each in stopped)
+        after = [each for reply in market.seen.replies.values() for each in reply.replies][len(stopped) :]
+        assert after and {each.response for each in after} == {"ACCEPT"}
 
     play(scene)
 

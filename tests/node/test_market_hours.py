@@ -86,5 +86,23 @@ def test_an_hour_that_is_cleared_without_us_has_nothing_awarded_and_one_that_is_
         await trader.node.desk.cleared(["a"], "rows")
         assert [hours(trader)[HOUR + n * HOUR_NS].awarded_w for n in (0, 1)] == [0.0, None]
         assert hours(trader)[HOUR].price_per_mwh is None
+        hour, other = hours(trader)[HOUR], hours(trader)[HOUR + HOUR_NS]
+        assert (hour.offered_w, hour.offer_price_per_mwh) == (0.0, None)
+        assert (other.offered_w, other.offer_price_per_mwh) == (60_000.0, 40.0), "not cleared, and offered as before"
+
+    play(tmp_path, scene)
+
+
+def test_of_an_hour_that_is_cleared_only_what_was_awarded_is_still_offered(tmp_path: Path) -> None:
+    """One offer is awarded in part, one not at all; of the first the rest may be called in real time."""
+
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        dear = AskOffer("dear", "pool-1", HOUR, HOUR + HOUR_NS, [AskSegment(20_000.0, 90.0)])
+        await trader.offer([asked("a", 2, 60_000.0), dear])
+        assert (hours(trader)[HOUR].offered_w, hours(trader)[HOUR].offer_price_per_mwh) == (80_000.0, 90.0)
+        await award(trader, "a", 40_000.0, 50.0)
+        await trader.node.desk.cleared(["dear"], "rows")
+        hour = hours(trader)[HOUR]
+        assert (hour.offered_w, hour.offer_price_per_mwh, hour.awarded_w) == (60_000.0, 40.0, 40_000.0)
 
     play(tmp_path, scene)

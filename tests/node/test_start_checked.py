@@ -68,6 +68,23 @@ BAD = {
     "modbus address without a port": (modbus("10.0.0.5"), f"{UNIT}.address"),
     "modbus address with unit 0": (modbus("10.0.0.5:502/0"), f"{UNIT}.address"),
     "modbus profile": (modbus("10.0.0.5:502/1", "toaster"), f"{UNIT}.profile"),
+    "modbus profile of another kind than the registry's": (
+        modbus("10.0.0.5:502/1", name="heater-1"), "$.links.modbus[0].devices.heater-1.profile"
+    ),
+    "modbus profile that the table leaves to its default": (
+        '[[links.modbus]]\ntable = "heater.csv"\n', "$.links.modbus[0].devices.heater-1.profile"
+    ),
+    "modbus device that is a feeder": (
+        modbus("10.0.0.5:502/1", name="feeder-1"), "$.links.modbus[0].devices.feeder-1.profile"
+    ),
+    "mqtt profile of another kind than the registry's": (
+        MQTT + 'devices = { battery-1 = { device = "b", profile = "water_heater" } }\n',
+        "$.links.mqtt[0].devices.battery-1.profile",
+    ),
+    "mqtt profile that is not told over a broker": (
+        MQTT + 'devices = { battery-1 = { device = "b", profile = "battery_inverter" } }\n',
+        "$.links.mqtt[0].devices.battery-1.profile",
+    ),
     "modbus device that there isn't": (modbus("10.0.0.5:502/1", name="battery-9"), "$.links.modbus[0].devices"),
     "modbus pace": (modbus("10.0.0.5:502/1") + "poll_s = 0.0\n", "$.links.modbus[0].poll_s"),
     "modbus in flight": (modbus("10.0.0.5:502/1") + "in_flight = 0\n", "$.links.modbus[0].in_flight"),
@@ -140,6 +157,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "modbus.csv").write_text(
         "id,address,profile\nbattery-1,10.0.0.5:502/1,\nbattery-2,10.0.0.6,battery_inverter\n"
     )
+    (folder / "heater.csv").write_text("id,address,profile\nbattery-1,10.0.0.5:502/1,\nheater-1,10.0.0.6:502/1,\n")
     return folder
 
 
@@ -181,6 +199,8 @@ FIT = {
     + TLS.replace('"we', '"../pki/we').replace('"authority', '"../pki/authority'),
     "a vtn over TLS": VTN + CLIENT + TLS + 'host = "0.0.0.0"\n',
     "devices": modbus("127.0.0.1:9/1") + MQTT + HEATER,
+    "a heater behind a plug": MQTT + HEATER.replace("water_heater", "plug"),
+    "a battery behind a hybrid inverter": modbus("127.0.0.1:9/1", "hybrid_inverter"),
 }
 
 
@@ -191,6 +211,14 @@ def test_what_doctor_calls_healthy_starts(works: Path, text: str) -> None:
     assert (code, found["healthy"]) == (0, True), found
     done = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
     assert done.exit_code == 0, done.output
+
+
+def test_a_profile_that_is_not_the_resources_is_refused_with_those_that_would_do(works: Path) -> None:
+    settings(works, modbus("10.0.0.5:502/1") + MQTT + HEATER.replace("water_heater", "ev_charger"))
+    _, found = asked("doctor", "--data", str(works), "--json")
+    (fault,) = found["links"]["faults"]
+    assert fault["value"] == "ev_charger"
+    assert "'heater-1' is water_heater in the registry: give plug or water_heater" in fault["error"]
 
 
 def test_doctor_names_every_fault_and_serve_says_how_many_more_there_are(works: Path) -> None:

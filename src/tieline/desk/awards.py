@@ -11,6 +11,7 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import AwardTaken, BatchTaken, CapacityReserved, OfferAnswered, OfferMade, OfferUnawarded
 from tieline.desk.obligation import LONGEST_NS, awards_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
+from tieline.desk.redispatch import BY_KILL
 from tieline.desk.state import DeskState
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
@@ -202,7 +203,19 @@ def _instruction_refusal(
         return Refusal(
             "a newer revision is in force", "revision", str(instruction.revision), f"> {newest.revision}", newest.id
         )
-    return None
+    return _stopped(state, instruction)
+
+
+def _stopped(state: DeskState, instruction: Instruction) -> Refusal | None:
+    """Return why an instruction for power can't be followed behind the kill switch.
+
+    No command would reach a device, and nobody knows when two people will release it: to accept would be untrue. What
+    was owed without the instruction stays owed, and is recorded as lacking because of the switch.
+    """
+    if not state.is_killed or abs(instruction.power_w) <= TOLERANCE_W:
+        return None
+    given, limit = f"{instruction.power_w:.0f}", "0 W until two people release it"
+    return Refusal(f"{BY_KILL}: an operator stopped what markets call", "power_w", given, limit)
 
 
 def _newer(state: DeskState, instruction: Instruction) -> Instruction | None:

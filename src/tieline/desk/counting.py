@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tieline.desk.cycle import PoolDesk
 
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 MISS_FOR_NS = 15 * MINUTE_NS
 LONGEST_S = 900.0
 """A stretch between two beats counts for so long at most: a desk that stood still for longer knows nothing of it."""
@@ -66,28 +65,15 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
         if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
             pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
-        _count_lack(state, pool, pool.tally, asked_w, row_w, paced, (ends_ns - begins_ns) / SECOND_NS)
-
-
-def _count_lack(
-    state: DeskState,
-    pool: PoolDesk,
-    tally: tracking.Tally,
-    asked_w: float,
-    row_w: Floats,
-    paced: Mask,
-    seconds: float,
-) -> None:
-    """Put what lacked in a stretch to its causes of then."""
-    side = float(np.sign(asked_w))
-    lacking_w = side * (asked_w - float(row_w.sum()))
-    if lacking_w <= 1.0 or pool.holds is None:
-        return
-    rows = pool.rows
-    # The last beat noted what holds rows before it told them anything: whom the limiter held back came after.
-    holds = replace(pool.holds, paced=paced)
-    why = tracking.causes(state, rows, pool.share_w, row_w, lacking_w, pool.lost_now, side, holds)
-    tally.add_lack(why, seconds)
+        if pool.holds is not None:
+            pool.tally.lost_w = tracking.most_w(
+                ({**pool.lost_now, tracking.REBOUND: abs(pool.back_w)}, pool.tally.lost_w)
+            )
+            # The last beat noted what holds rows before it told them anything: whom the limiter held back came after.
+            holds = replace(pool.holds, paced=paced)
+            tracking.count_lack(
+                state, pool.tally, asked_w, pool.share_w, row_w, holds, pool.lost_now, (ends_ns - begins_ns) / SECOND_NS
+            )
 
 
 def note_holds(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
@@ -143,22 +129,21 @@ def _why(
     whole_w = {**lost_w, tracking.REBOUND: abs(pool.back_w)}
     # Of an award's first interval the intervals before tell nothing: none was counted, or long ago.
     adjoins = pool.lost_until_ns == tally.start_ns
-    before = pool.lost if adjoins else (whole_w,)
-    pool.lost, pool.lost_until_ns = (*(pool.lost[-1:] if adjoins else ()), whole_w), tally.end_ns
+    before = (pool.lost, pool.passed) if adjoins else ((whole_w,), (tally.lost_w,))
+    pool.lost = (*(pool.lost[-1:] if adjoins else ()), whole_w)
+    pool.passed = (*(pool.passed[-1:] if adjoins else ()), tally.lost_w)
+    pool.lost_until_ns = tally.end_ns
     if max(lacking_w, below_w) <= 1.0:
         return {}, {}
     # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
     # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
-    told_w = {
-        cause: max(lost.get(cause, 0.0) for lost in before)
-        for cause in dict.fromkeys(cause for lost in (*reversed(before), whole_w) for cause in lost)
-    }
+    told_w, passed_w = (tracking.most_w(reversed(losses)) for losses in before)
     # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
     called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
     said_w = least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
     is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * said_w
     ours_w = below_w if is_ours else min(below_w, max(abs(awarded_w) - said_w, 0.0))
-    withheld = tracking.fill(ours_w, told_w, tracking.UNAVAILABLE) if ours_w > 1.0 else {}
+    withheld = _withheld(ours_w, told_w, passed_w) if ours_w > 1.0 else {}
     if below_w - ours_w > 1.0:  # below what was declared it is the ISO's own, whoever was out meanwhile
         withheld[tracking.BY_ISO] = below_w - ours_w
     left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
@@ -169,6 +154,18 @@ def _why(
             state, pool.rows, share_w, row_w, lacking_w, left_w, side, holds
         )
     return why, withheld
+
+
+def _withheld(ours_w: float, told_w: redispatch.LostW, passed_w: redispatch.LostW) -> dict[str, float]:
+    """Return what was taken back for what we declared (W, by cause): put to what was lost at the intervals' ends, and
+    only what that leaves to what came and went within them, as the ISO was told of it, too.
+    """
+    found = tracking.fill(ours_w, told_w, tracking.UNAVAILABLE)
+    left_w = found.pop(tracking.UNAVAILABLE, 0.0)
+    more_w = {cause: watts - found.get(cause, 0.0) for cause, watts in passed_w.items()}
+    for cause, watts in tracking.fill(left_w, more_w, tracking.UNAVAILABLE).items():
+        found[cause] = found.get(cause, 0.0) + watts
+    return found
 
 
 def _command_causes(state: DeskState, now_ns: int) -> list[str]:

@@ -71,8 +71,10 @@ class PoolDesk:
     feeders: tuple[str, ...] = ()
     by_feeder: Available | None = None
     lost: tuple[redispatch.LostW, ...] = ()
+    passed: tuple[redispatch.LostW, ...] = ()
     lost_until_ns: int = 0
-    """What took headroom away in the last two intervals that were owed in a row, and the end of the last of them."""
+    """What took headroom away at the ends of the last two intervals that were owed in a row, the most that each cause
+    took within them, and the end of the last of them."""
     holds: tracking.Holds | None = None
     """What holds its rows since the last beat: what ends meanwhile is gone from the state when that is counted."""
     lost_now: redispatch.LostW = field(default_factory=dict)
@@ -242,6 +244,7 @@ class Cycle:
         """See to it that a declaration that telemetry has made untrue is renewed, where it matters for what is sold.
 
         Beyond what is sold it says nothing that the market acts on; and what moves back at the next beat is no news.
+        Behind the kill switch nothing moves: what is sold meanwhile is told at once, and that it is the switch.
         """
         sold_w = sold_ahead_w(self.desk.state, pool.pool, now_ns)
         declared = self.desk.state.declared.get(pool.pool, ())
@@ -254,8 +257,9 @@ class Cycle:
             return
         unsure = pool.pool in self.upward.unsure and any(sold_w)
         pool.differs = pool.differs + 1 if unsure or any(matters) else 0
-        if pool.differs >= DECLARES_BEATS and not pool.undeclared:
-            pool.undeclared = TELEMETRY + pool.pool
+        is_killed = self.desk.state.is_killed
+        if pool.differs >= (1 if is_killed else DECLARES_BEATS) and not pool.undeclared:
+            pool.undeclared = redispatch.BY_KILL if is_killed else TELEMETRY + pool.pool
 
     def _is_fresh(self, now_ns: int) -> bool:
         """Whether the desk was started so short ago that devices had no time to be heard since."""

@@ -193,9 +193,11 @@ class EventView(View, frozen=True):
 class MarketHour(View, frozen=True):
     """One market interval: what was forecast, offered, awarded, and means of what was instructed, and came of it.
 
-    All its offers that were not refused add up, and all its awards, whatever their product. `offer_price_per_mwh` is
-    the dearest step of those, `price_per_mwh` the mean of the awards' prices by power. `awarded_w` is 0 where the
-    market cleared without us, None where it has said nothing. What was instructed is a mean by time.
+    All its offers that stand add up, and all its awards, whatever their product. One that was refused, or that its day
+    was cleared without, stands no more; one that was awarded in part stands whole, as in real time its rest may be
+    called. `offer_price_per_mwh` is the dearest step of those, `price_per_mwh` the mean of the awards' prices by power.
+    `offered_w` and `awarded_w` are 0 where the market cleared without us; None: nothing was offered, it has said
+    nothing. What was instructed is a mean by time.
 
     `telemetry_w` is the pool's measured power, `baseline_w` what its devices would do uncalled, at the same instants;
     all of these over what has passed of it; `imbalance_w` is delivered less instructed.

@@ -9,9 +9,7 @@ moves, or a stronger limit takes, is given for that one and not for the event: n
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,21 +29,23 @@ from tieline.resource.level import Level
 from tieline.times import SECOND_NS, floor_ns
 
 Rows = NDArray[np.int32]
-OPTED_OUT, OUTRANKED = "opt_out", "outranked"
 SHORT_H = 1 / 12
 """What a store can give for five minutes counts as what it could have given."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Called:
-    """What an event calls its rows for: from where, what lies beneath it, their shares (W), and who decides on each."""
+    """What an event calls its rows for: from where, what lies beneath it, their shares (W), on which its claim decides,
+    what holds them, and what took headroom from it (W, by cause).
+    """
 
     rows: Rows
     from_w: tracking.Floats
     under_w: tracking.Floats
     share_w: tracking.Floats
     moves: NDArray[np.bool_]
-    opted_out: NDArray[np.bool_]
+    holds: tracking.Holds
+    lost_w: LostW
 
 
 class EventTallies:
@@ -58,7 +58,6 @@ class EventTallies:
     def __init__(self) -> None:
         self._called: dict[str, _Called] = {}
         self._tallies: dict[str, tracking.Tally] = {}
-        self._taken_ws: dict[str, dict[str, tracking.Floats]] = {}
         self._until_ns: dict[str, int] = {}
         self._last_ns = 0
 
@@ -84,59 +83,38 @@ class EventTallies:
             goes_on = event in called and np.array_equal(tally.rows, called[event].rows)
             if tally.start_ns != start_ns or not goes_on:
                 del self._tallies[event]
-                entries += self._closed(
-                    state, event, tally, self._taken_ws.pop(event), self._until_ns.pop(event), now_ns
-                )
+                entries += _closed(state, event, tally, self._until_ns.pop(event))
         for event, call in called.items():
             power_w = state.events[event].power_w
             if event not in self._tallies:
                 self._tallies[event] = tracking.Tally.begin(call.rows, start_ns, start_ns + DISPATCH_STEP_NS)
-                self._taken_ws[event] = {name: np.zeros(len(call.rows)) for name in (OPTED_OUT, OUTRANKED)}
             until_ns = min(now_ns, state.events[event].end_ns)
             seconds = min(max(until_ns - last_ns, 0) / SECOND_NS, 300.0)
             side = float(np.sign(power_w))
             given_w = _given_w(tracking.above_base_w(state, call.rows, call.from_w), call.share_w, power_w)
             row_w = np.where(call.moves & ((call.under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
-            for name, mask in ((OPTED_OUT, call.opted_out), (OUTRANKED, ~call.opted_out)):
-                self._taken_ws[event][name] += np.where(mask & ~call.moves, np.abs(call.share_w), 0.0) * seconds
             self._until_ns[event] = until_ns
             # What it was called for is what was approved, not what the reachable devices were shared out; an event that
             # has no device yet lacks all of it, and that counts as well.
             self._tallies[event].add(power_w, power_w, call.share_w, row_w, seconds)
+            holds = replace(call.holds, paced=state.held_ns[call.rows] >= last_ns)
+            tracking.count_lack(state, self._tallies[event], power_w, call.share_w, row_w, holds, call.lost_w, seconds)
         self.note(state, now_ns)
         return entries
 
-    def _closed(
-        self,
-        state: DeskState,
-        event: str,
-        tally: tracking.Tally,
-        taken_ws: Mapping[str, tracking.Floats],
-        until_ns: int,
-        now_ns: int,
-    ) -> list[Entry]:
-        if tally.seconds <= 0:
-            return []
-        asked_w, _, share_w, row_w = tally.means()
-        delivered_w, side = float(row_w.sum()), float(np.sign(asked_w))
-        lacking_w = side * (asked_w - delivered_w)
-        why: dict[str, float] = {}
-        if lacking_w > 1.0:
-            taken_w = {name: float(each.sum()) / tally.seconds for name, each in taken_ws.items()}
-            most_w = math.fsum(taken_w.values())
-            part = min(1.0, lacking_w / most_w) if most_w > 0.0 else 0.0
-            each_w = sum(taken_ws.values(), np.zeros(len(tally.rows))) / tally.seconds
-            rest_w = share_w - side * np.minimum(each_w, np.abs(share_w))
-            lost_w = _lost_w(state, state.events[event].group, tally.rows, side, now_ns)
-            holds = tracking.Holds.of(state, tally.rows, rest_w, now_ns)
-            why = tracking.causes(state, tally.rows, rest_w, row_w, lacking_w - part * most_w, lost_w, side, holds)
-            for name, watts in taken_w.items():
-                if part * watts > 1.0:
-                    why[name] = why.get(name, 0.0) + part * watts
-        start_ns = until_ns - round(tally.seconds * SECOND_NS)
-        fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
-        cause = derive("claims", SOURCE, event)
-        return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
+
+def _closed(state: DeskState, event: str, tally: tracking.Tally, until_ns: int) -> list[Entry]:
+    """Return the fact of an interval that is over; none where no second of it was counted."""
+    if tally.seconds <= 0:
+        return []
+    asked_w, _, _, row_w = tally.means()
+    delivered_w = float(row_w.sum())
+    lacking_w = float(np.sign(asked_w)) * (asked_w - delivered_w)
+    why = tally.lack_by_cause(lacking_w) if lacking_w > 1.0 else {}
+    start_ns = until_ns - round(tally.seconds * SECOND_NS)
+    fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
+    cause = derive("claims", SOURCE, event)
+    return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
 
 
 def _running(state: DeskState) -> list[str]:
@@ -157,7 +135,7 @@ def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int
     winner = state.claims.arbitrate(now_ns, rows).winner
     outranked = may & ~state.opted_out[rows] & (winner >= 0) & (state.claims.level_of(winner) <= int(Level.PROGRAM))
     free_w = unlimited(state, rows, SHORT_H, now_ns)[0 if side > 0 else 1]
-    return {**lost_w, DNO_LIMIT: taken_w + lost_w[DNO_LIMIT], OUTRANKED: float(free_w[outranked].sum())}
+    return {**lost_w, DNO_LIMIT: taken_w + lost_w[DNO_LIMIT], tracking.OUTRANKED: float(free_w[outranked].sum())}
 
 
 def _given_w(row_w: tracking.Floats, share_w: tracking.Floats, power_w: float) -> tracking.Floats:
@@ -173,15 +151,18 @@ def _given_w(row_w: tracking.Floats, share_w: tracking.Floats, power_w: float) -
 def _call(state: DeskState, event: str, stack: list[Layer], now_ns: int) -> _Called:
     """Return what an event calls its rows for now, by its newest claims; nobody where it has none."""
     batch = newest(state, event)
+    side, group = float(np.sign(state.events[event].power_w)), state.events[event].group
+    rows = np.zeros(0, np.int32) if batch is None else batch.rows
+    lost_w = _lost_w(state, group, rows, side, now_ns)
     if batch is None:
         none_w, nobody = np.zeros(0), np.zeros(0, np.bool_)
-        return _Called(np.zeros(0, np.int32), none_w, none_w, none_w, nobody, nobody)
-    side, rows = float(np.sign(state.events[event].power_w)), batch.rows
+        return _Called(rows, none_w, none_w, none_w, nobody, tracking.Holds.of(state, rows, none_w, now_ns), lost_w)
     base_w = tracking.bounded_base_w(state, rows, Level.PROGRAM, now_ns)
     under_w = beneath_w(stack, rows, base_w, side, batch.primacy)  # the first watts are the earlier events'
     from_w = base_w + side * under_w
-    moves = obeys(state, batch, now_ns, stack)
-    return _Called(rows, from_w, under_w, batch.value - from_w, moves, state.opted_out[rows].copy())
+    share_w, moves = batch.value - from_w, obeys(state, batch, now_ns, stack)
+    holds = replace(tracking.Holds.of(state, rows, share_w, now_ns), outranked=~moves)
+    return _Called(rows, from_w, under_w, share_w, moves, holds, lost_w)
 
 
 def obeys(state: DeskState, batch: ClaimBatch, now_ns: int, stack: list[Layer]) -> NDArray[np.bool_]:

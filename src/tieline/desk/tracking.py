@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ Rows = NDArray[np.int32]
 
 
 UNAVAILABLE, BY_ISO, REBOUND, PACED = "unavailable", "iso_instruction", "rebound", "paced"
+OPTED_OUT, OUTRANKED = "opt_out", "outranked"
 REBOUND_NS = 60 * MINUTE_NS
 """How long after its last call a row still counts: long enough for a house or a car to take back what it missed."""
 
@@ -49,6 +50,8 @@ class Tally:
     """Error that a trim can mend: what nobody could give, and what is on its way, teaches nothing."""
     lack_ws: dict[str, float] = field(default_factory=dict)
     """What lacked in each stretch, by its cause then: a limit that came and went within the interval has its part."""
+    lost_w: dict[str, float] = field(default_factory=dict)
+    """The most that each cause took of headroom in any stretch (W)."""
 
     @staticmethod
     def begin(rows: Rows, start_ns: int, end_ns: int) -> Tally:
@@ -159,12 +162,13 @@ def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Holds:
-    """What holds rows to less than they were asked for: who opted out, whom a network operator's limit binds, which
-    shares it, or any stronger limit, is in the way of, whose command the fleet limiter held back, and who stands behind
-    the kill switch.
+    """What holds rows to less than they were asked for: who opted out, whom a stronger claim moves instead, whom a
+    network operator's limit binds, which shares it, or any stronger limit, is in the way of, whose command the fleet
+    limiter held back, and who stands behind the kill switch.
     """
 
     opted_out: NDArray[np.bool_]
+    outranked: NDArray[np.bool_]
     bound: NDArray[np.bool_]
     by_dno: NDArray[np.bool_]
     limited: NDArray[np.bool_]
@@ -173,7 +177,7 @@ class Holds:
 
     @staticmethod
     def of(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Holds:
-        """Return what holds rows now, given their shares (W)."""
+        """Return what holds rows now, given their shares (W); whose claim is another's, its asker says."""
         fleet, wish_w = state.fleet, state.base_w[rows] + share_w
         dno_low_w, dno_high_w = state.claims.limits_above(rows, Level.OWNER_NEED, now_ns)
         low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
@@ -182,7 +186,28 @@ class Holds:
         limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
         paced = state.held_ns[rows] > now_ns - MINUTE_NS
         stopped = np.full(len(rows), state.is_killed)
-        return Holds(state.opted_out[rows].copy(), bound, by_dno, limited, paced, stopped)
+        mine = np.zeros(len(rows), np.bool_)
+        return Holds(state.opted_out[rows].copy(), mine, bound, by_dno, limited, paced, stopped)
+
+
+def count_lack(
+    state: DeskState,
+    tally: Tally,
+    asked_w: float,
+    share_w: Floats,
+    row_w: Floats,
+    holds: Holds,
+    lost_w: Mapping[str, float],
+    seconds: float,
+) -> None:
+    """Put what lacked in a stretch to what held the rows, and took headroom, as it began.
+
+    Not as its interval is closed: an owner who opts out at the end of one has no part in what lacked before.
+    """
+    side = float(np.sign(asked_w))
+    lacking_w = side * (asked_w - float(row_w.sum()))
+    if lacking_w > 1.0:
+        tally.add_lack(causes(state, tally.rows, share_w, row_w, lacking_w, lost_w, side, holds), seconds)
 
 
 def causes(
@@ -206,8 +231,9 @@ def causes(
     unfit = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     stage, bound = state.commands.stage[rows], holds.bound
     reasons = (
+        (OPTED_OUT, holds.opted_out),
+        (OUTRANKED, holds.outranked),  # who is out, or another's, would give nothing without the switch either
         (BY_KILL, holds.stopped),
-        ("opt_out", holds.opted_out),
         (DNO_LIMIT, holds.by_dno),
         (OWN_LIMIT, holds.limited),
         ("offline", unfit),
@@ -236,6 +262,19 @@ def causes(
         return {name: watts * lacking_w / given for name, watts in found.items()}
     for name, watts in fill(lacking_w - given, lost_w, UNAVAILABLE).items():
         found[name] = found.get(name, 0.0) + watts
+    return found
+
+
+def most_w(losses: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the most that each cause took in any of some losses (W), in the order in which they are first named.
+
+    >>> most_w([{"opt_out": 1.0}, {"dno_limit": 3.0, "opt_out": 2.0}])
+    {'opt_out': 2.0, 'dno_limit': 3.0}
+    """
+    found: dict[str, float] = {}
+    for lost_w in losses:
+        for cause, watts in lost_w.items():
+            found[cause] = max(found.get(cause, 0.0), watts)
     return found
 
 

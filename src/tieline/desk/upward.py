@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AvailabilityDeclared, PositionChanged
+from tieline.desk.redispatch import BY_KILL
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TELEMETRY = "telemetry of "
 """Before the pool's name: the cause of a declaration that no record made necessary."""
+UNRECORDED = (TELEMETRY, BY_KILL)
+"""What begins the cause of a declaration that stands in no record: of what is sold behind the switch, the switch is."""
 ACTS_NS = 10 * MINUTE_NS
 """For how long the market may still instruct by what it was told before."""
 
@@ -115,7 +118,7 @@ class Upward:
         pool.undeclared, pool.differs = "", 0
         self.unsure.discard(pool.pool)
         fact = AvailabilityDeclared(pool.pool, cause, now_ns, *told)
-        causes = () if cause.startswith(TELEMETRY) else (cause,)
+        causes = () if cause.startswith(UNRECORDED) else (cause,)
         await self.desk.commit([Entry(derive("declared", pool.pool, cause, now_ns), fact, pool.pool, causes)])
         return True
 

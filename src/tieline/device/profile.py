@@ -54,6 +54,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     """One kind of device.
 
     `told_by`: an active power, a switch, or an offset of its temperature. `offset_c` and `mode` are the temperature's.
+    `also` are the kinds beside its own that a device of this profile may be registered as.
     `retries` is how often we write again when somebody else changed what we set: never more than once, and never
     against an occupant.
     """
@@ -70,6 +71,12 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     offset_c: float = 0.0
     retries: int = 0
     over: tuple[Literal["sunspec", "mqtt"], ...] = ()
+    also: tuple[Kind, ...] = ()
+
+    @property
+    def serves(self) -> frozenset[Kind]:
+        """The kinds of resource that a device of this profile can be."""
+        return frozenset((self.kind, *self.also))
 
 
 def parse_profile(name: str, text: str) -> Profile:
@@ -94,6 +101,9 @@ def _clashes(profile: Profile) -> list[tuple[str, object, str]]:
     found: list[tuple[str, object, str]] = []
     if profile.kind in GROUP_KINDS:
         found.append(("$.kind", profile.kind.value, "give a kind of device, not of group"))
+    for at, kind in enumerate(profile.also):
+        if kind in GROUP_KINDS:
+            found.append((f"$.also[{at}]", kind.value, "give kinds of device, not of group"))
     for key in profile.measures:
         if key not in points():
             found.append(("$.measures", key, "give points of points.toml"))

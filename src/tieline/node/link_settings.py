@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from tieline.device.profile import profile_of
+from tieline.device.profile import profile_of, profiles
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
 from tieline.links.device.modbus.link import parse_address
@@ -231,6 +231,26 @@ def check_known(fleet: Fleet, name: str, path: str) -> None:
         fleet.kind_of(name)
     except KeyError:
         raise ConfigError(f"{path}: {name!r} is not in the registry: `tieline import` it first") from None
+
+
+def check_profile(fleet: Fleet, name: str, profile: str, over: Literal["sunspec", "mqtt"], path: str) -> None:
+    """Refuse a profile that is not told over this link, or not of what the registry says that the resource is.
+
+    A heater that is taken for a battery's inverter would be sold for what it can't do, and told what it does not know.
+
+    Raises:
+        ConfigError: Naming the path, the profile, and those that would do.
+    """
+    if not fleet.holds(name) or profile not in profiles():
+        return  # named by `check_links`, or by the unit's own check
+    kind = fleet.kind_of(name)
+    if over in profiles()[profile].over and kind in profiles()[profile].serves:
+        return
+    fitting = [each.name for each in profiles().values() if over in each.over and kind in each.serves]
+    fault = f"{path}.profile = {profile!r}: {name!r} is {kind.value} in the registry"
+    if not fitting:
+        raise ConfigError(f"{fault}, and no profile over {over} serves that: leave it out here")
+    raise ConfigError(f"{fault}: give {' or '.join(fitting)}")
 
 
 def _one_writer(fleet: Fleet, name: str, path: str, taken: dict[str, str]) -> None:

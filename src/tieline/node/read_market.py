@@ -149,9 +149,11 @@ def _hour(
 ) -> MarketHour:
     end_ns = start_ns + HOUR_NS
     offers, awards = of_hour
-    steps = [step for offer in offers for step in offer.segments]
+    # What its market cleared without stands for nothing any more, as it holds nothing: nobody can call it.
+    standing = [offer for offer in offers if offer.id not in state.unawarded]
+    steps = [step for offer in standing for step in offer.segments]
     awarded_w = math.fsum(award.power_w for award in awards) if awards else None
-    if not awards and offers and all(offer.id in state.unawarded for offer in offers):
+    if not awards and offers and not standing:
         awarded_w = 0.0  # said, not unknown: the hour is cleared without us
     gave = [i for i in seen if start_ns <= i.start_ns < end_ns]
     # Over the same intervals, so that the three agree on one line; before the first of them, what was told.

@@ -41,6 +41,7 @@ from tieline.node.link_settings import (
     TlsSettings,
     check_known,
     check_links,
+    check_profile,
 )
 from tieline.node.principals import principals_of
 from tieline.node.trade_settings import check_fleet
@@ -287,6 +288,7 @@ def modbus_settings_of(settings: ModbusLinkSettings, fleet: Fleet) -> ModbusSett
 def _check_modbus(settings: ModbusLinkSettings, fleet: Fleet, path: str) -> None:
     for name, unit in settings.devices.items():
         unit.check(f"{path}.devices.{name}")
+        check_profile(fleet, name, unit.profile, "sunspec", f"{path}.devices.{name}")
     _told_by(lambda: check_modbus(modbus_settings_of(settings, fleet)), {"$.modbus": path})
 
 
@@ -329,6 +331,7 @@ def _check_mqtt(settings: MqttLinkSettings, fleet: Fleet, folder: Path, path: st
     for name, unit in settings.devices.items():
         where = f"{path}.devices.{name}"
         unit.check(where)
+        check_profile(fleet, name, unit.profile, "mqtt", where)
         words = {"mqtt device": f"{where}.device =", "mqtt prefix": f"{path}.prefix ="}
         _told_by(partial(Bound, contract_of(settings.contract), settings.prefix, unit.device), words)
 

@@ -4,9 +4,10 @@ Theory of operation. Every few seconds the batches after the last known UID are 
 as one may have been published late. Each is fetched, sorted (`iso_batches`), handed to the desk, and answered; the
 answer is kept and sent again until the ISO has it. What comes twice is answered from memory. One that can't be read is
 fetched again with every poll, however many newer ones came, and then declined whole. The first poll after a start looks
-further back, for what was shown to an earlier run and never answered. Awards of today and tomorrow are asked for until
-the ISO says that the day is cleared; offers that were there before it was asked, and of which it then names none, got
-no award.
+further back, for what was shown to an earlier run and never answered. Awards of today and tomorrow are asked for every
+`awards_s`: until the ISO says that the day is cleared, and then again, as it corrects them; a look at a day that was
+read never keeps dispatch waiting. Offers that were there before it first said so, and of which it named none, got no
+award.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import numpy as np
 import structlog
 from msgspec import Struct
 
-from tieline.desk.ports import Award, Intake, LinkHealth, MarketInlet, Offer, Session
+from tieline.desk.ports import Intake, LinkHealth, MarketInlet, Offer, Session
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
+from tieline.links.grid.iso_awards import AwardDays
 from tieline.links.grid.iso_batches import Batches, number
 from tieline.links.grid.iso_call import Busy, M, Refused, Unreadable, call
 from tieline.resource.claim import Refusal
@@ -34,7 +36,7 @@ from tieline.times import SECOND_NS, Clock, from_ns, iso, market_day, to_ns
 from tieline.wire.ads import messages as ads
 from tieline.wire.ads.codec import unpack
 from tieline.wire.ads.errors import Malformed
-from tieline.wire.ads.hours import hour_ns, hour_of
+from tieline.wire.ads.hours import hour_of
 
 _log = structlog.get_logger("tieline.iso")
 DECLARES_S = 4.0
@@ -104,12 +106,11 @@ class IsoWeb:
         self.name = name
         self._settings, self._client, self._inlet, self._clock = settings, client, inlet, clock
         self._rng, self._intake = rng, intake
-        self._pool_of = {theirs: ours for ours, theirs in settings.pools.items()}
         self._batches = Batches(settings.pools)
         self._unsent: dict[str, ads.RespondDispatchBatch] = {}
         self._unreadable: dict[str, int] = {}
         self._has_looked_back = False
-        self._cleared: set[date] = set()
+        self._days = AwardDays(settings.pools, self._zone)
         self._awards_due_ns = 0
         self._counts = {"sent": 0, "received": 0, "refused": 0, "errors": 0}
         self._session, self._since_ns, self._last_error = Session.DOWN, clock.now_ns(), ""
@@ -233,40 +234,38 @@ class IsoWeb:
 
     async def _take_awards(self) -> None:
         today = from_ns(self._clock.now_ns()).astimezone(self._zone).date()
-        for day in (today, today + timedelta(days=1)):
-            if day in self._cleared:
+        for day in sorted((today, today + timedelta(days=1)), key=self._days.is_read):
+            if not self._days.is_read(day):
+                await self._take_day(day, today)
                 continue
-            over = market_day(day, self._zone)
-            waiting = await self._inlet.unawarded(tuple(self._settings.pools), over.start_ns, over.end_ns)
-            rows, body = await self._call(ads.GetAwards(day), ads.AwardRows)
-            if not rows.cleared:
-                continue
-            frame = derive("frame", self.name, "awards", body)
-            awards = [award for row in rows.awards if (award := self._award(row)) is not None]
-            answers = await self._inlet.awards(awards, frame) if awards else []
-            for award, refusal in zip(awards, answers, strict=True):
-                if refusal is not None:
-                    self._counts["refused"] += 1
-                    _log.warning("award refused", award=award.id, refusal=str(refusal))
-            # One that is named in a row that we could not read or take has an award all the same, by the ISO's books.
-            named = {row.bid_uid for row in rows.awards}
-            await self._inlet.cleared([offer for offer in waiting if offer not in named], frame)
-            self._cleared = {each for each in self._cleared if each >= today} | {day}
+            # What was read stands. Whatever comes of another look, the next is as late as any other.
+            self._awards_due_ns = self._clock.now_ns() + int(self._settings.awards_s * SECOND_NS)
+            try:
+                await self._take_day(day, today)
+            except PeerError as error:
+                self._counts["errors"] += 1
+                self._last_error = str(error)
 
-    def _award(self, row: ads.AwardRow) -> Award | None:
-        try:
-            start_ns, end_ns = hour_ns(row.market_date, row.hour_ending, row.repeated_hour, self._zone)
-        except Malformed as error:
-            self._counts["errors"] += 1
-            self._last_error = f"award {row.award_uid}: {error}"
-            return None
-        pool = self._pool_of.get(row.resource)
-        if pool is None:
-            self._counts["errors"] += 1
-            self._last_error = f"award {row.award_uid}: unknown resource {row.resource}"
-            return None
-        power_w = row.mw * _W_PER_MW
-        return Award(row.award_uid, row.bid_uid, pool, row.product, start_ns, end_ns, power_w, row.price)
+    async def _take_day(self, day: date, today: date) -> None:
+        over, is_first = market_day(day, self._zone), not self._days.is_read(day)
+        waiting = await self._inlet.unawarded(tuple(self._settings.pools), over.start_ns, over.end_ns)
+        rows, body = await self._call(ads.GetAwards(day), ads.AwardRows)
+        awards, faults = self._days.unread(rows)
+        if not rows.cleared or not (is_first or awards or faults):
+            return
+        self._counts["errors"] += len(faults)
+        self._last_error = faults[-1] if faults else self._last_error
+        frame = derive("frame", self.name, "awards", body)
+        answers = await self._inlet.awards(awards, frame) if awards else []
+        for award, refusal in zip(awards, answers, strict=True):
+            if refusal is not None:
+                self._counts["refused"] += 1
+                _log.warning("award refused", award=award.id, refusal=str(refusal))
+        # One that is named in a row that we could not read or take has an award all the same, by the ISO's books.
+        named = {row.bid_uid for row in rows.awards}
+        if is_first:
+            await self._inlet.cleared([offer for offer in waiting if offer not in named], frame)
+        self._days.note(rows, today)
 
     # --- our side of the business -------------------------------------------------------------------------------------
 

@@ -1,0 +1,59 @@
+"""The awards of market days as an ISO tells them: what each row means to us, and which rows were brought to the desk.
+
+A day that is cleared is read again until its delivery is over: an ISO corrects its awards, and what it sold of ours in
+the second reading is owed as well. Only rows that no reading before had are brought to the desk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from tieline.desk.ports import Award
+from tieline.wire.ads.errors import Malformed
+from tieline.wire.ads.hours import hour_ns
+from tieline.wire.ads.messages import AwardRow, AwardRows
+
+_W_PER_MW = 1e6
+
+
+class AwardDays:
+    """What this link remembers of market days that are cleared."""
+
+    def __init__(self, pools: Mapping[str, str], zone: ZoneInfo) -> None:
+        """Make an empty memory; `pools` are ours and what the ISO calls them."""
+        self._pool_of, self._zone = {theirs: ours for ours, theirs in pools.items()}, zone
+        self._read: dict[date, frozenset[AwardRow]] = {}
+
+    def is_read(self, day: date) -> bool:
+        """Whether a day was cleared when it was read, and its rows were brought to the desk."""
+        return day in self._read
+
+    def unread(self, rows: AwardRows) -> tuple[list[Award], list[str]]:
+        """Return the awards that no reading of their day before had, and what is wrong with new rows that are none."""
+        known = self._read.get(rows.market_date, frozenset())
+        awards, faults = list[Award](), list[str]()
+        for row in rows.awards:
+            if row in known:
+                continue
+            try:
+                awards.append(self._award(row))
+            except Malformed as error:
+                faults.append(f"award {row.award_uid}: {error}")
+        return awards, faults
+
+    def note(self, rows: AwardRows, today: date) -> None:
+        """Remember that these rows were brought to the desk; days that are over are forgotten."""
+        known = self._read.get(rows.market_date, frozenset())
+        self._read[rows.market_date] = known | frozenset(rows.awards)
+        self._read = {day: seen for day, seen in self._read.items() if day >= today}
+
+    def _award(self, row: AwardRow) -> Award:
+        """Return what a row means, in W and UTC. Raises Malformed for an hour or a resource that there isn't."""
+        start_ns, end_ns = hour_ns(row.market_date, row.hour_ending, row.repeated_hour, self._zone)
+        pool = self._pool_of.get(row.resource)
+        if pool is None:
+            raise Malformed(f"unknown resource {row.resource}")
+        power_w = row.mw * _W_PER_MW
+        return Award(row.award_uid, row.bid_uid, pool, row.product, start_ns, end_ns, power_w, row.price)
