@@ -5,6 +5,7 @@ export interface Waiting {
   id: string; action: string; subject: string; by: string; why: string; payload: string; body: Record<string, string>;
   left_minutes: number; done: boolean;
 }
+export interface Became { state: 'waiting' | 'confirmed' | 'failed' | 'refused' | 'over'; by: string; says: string }
 export interface Alarm {
   id: string; priority: number; subject: string; title: string; consequence: string; action: string; respond_s: number;
   link: string; count: number; since_ns: number; is_acknowledged: boolean; acknowledged_by: string;

@@ -10,6 +10,7 @@ from console_stage import Running, left_over
 
 from tieline.console.routes import ROUTES
 from tieline.desk.facts import KINDS
+from tieline.desk.people import TwoPeople
 from tieline.node import read_audit
 from tieline.times import iso
 
@@ -23,7 +24,21 @@ def _filled(running: Running, path: str) -> str:
         "record": running.stage.node.journal.of_kind("AwardTaken").__next__().id, "event": "event:none",
         "account": "nobody",
     }  # fmt: skip
-    return path.format(**found)
+    return path.format(**found, waiting=_taken_back(running) if "{waiting}" in path else "")
+
+
+def _taken_back(running: Running) -> str:
+    """The id of an act that waited for a second person, and was taken back."""
+    state = running.stage.node.state
+    before, state.two_people = state.two_people, TwoPeople(devices=2)
+    wish = {"low_w": -9e5, "high_w": 9e5, "minutes": 5, "because": "to be taken back"}
+    try:
+        with running.client("ann") as ann:
+            waits = ann.post("/api/v1/resources/feeder-01/limit", json=wish).json()["id"]
+            assert ann.post(f"/api/v1/waiting/{waits}/drop").json()["done"] is True
+    finally:
+        state.two_people = before
+    return str(waits)
 
 
 @pytest.mark.parametrize("route", READS, ids=lambda route: route.path)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tieline.console.auth.accounts import FREE_TRIES
 from tieline.console.auth.roles import Action
-from tieline.console.auth.second import LASTS_S, MOST_WAITING, Held, SecondPerson, Waiting
+from tieline.console.auth.second import LASTS_S, MOST_ENDED, MOST_WAITING, Became, Held, SecondPerson, Waiting
 from tieline.console.routes import ROUTES, Pressed
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.resource.claim import Refusal
@@ -61,6 +61,39 @@ def test_acts_that_wait_are_bounded_and_end_by_themselves() -> None:
     time.now_s += LASTS_S
     assert book.waiting() == []
     _asked(book)
+
+
+def test_what_became_of_an_act_that_waited_is_known_for_a_while() -> None:
+    time = _Time()
+    book = _book(time)
+    one, two, late, void = (_asked(book) for _ in range(4))
+    assert book.became(one.id) == Became("waiting")
+    book.take(one.id, one.payload, "ben", "two")
+    assert book.became(one.id) == Became("waiting"), "taken, and not done yet"
+    book.decided(one.id, "ben")
+    book.take(two.id, two.payload, "ben", "two")
+    book.decided(two.id, "ben", "the desk says no")
+    assert book.drop(void.id, "ben") and not book.drop(void.id, "ben")
+    time.now_s += LASTS_S
+    assert [book.became(w.id) for w in (one, two, void, late)] == [
+        Became("confirmed", "ben"), Became("failed", "ben", "the desk says no"), Became("refused", "ben"),
+        Became("over", says="nobody confirmed it in time"),
+    ]  # fmt: skip
+    assert book.became("act-never") is None
+    for _ in range(MOST_ENDED):
+        book.drop(_asked(book).id, "ann")
+    assert book.became(one.id) is None, "the list has an end"
+
+
+def test_who_asked_is_told_what_another_decided(running: Running) -> None:
+    with running.client("ann") as ann, running.client("ben") as ben:
+        assert ann.get("/api/v1/waiting/nobody-asked").status_code == 404
+        ann.post("/api/v1/kill", json={"pressed": True, "because": "drill"}).raise_for_status()
+        waits = ann.post("/api/v1/kill", json={"pressed": False, "because": "the drill is over"}).json()
+        told = f"/api/v1/waiting/{waits['id']}"
+        assert ann.get(told).json()["state"] == "waiting"
+        ben.post(f"{told}/confirm", json={"payload": waits["payload"]}).raise_for_status()
+        assert ann.get(told).json() == {"state": "confirmed", "by": "ben", "says": ""}
 
 
 @pytest.mark.parametrize(

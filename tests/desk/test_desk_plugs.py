@@ -2,31 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import pytest
 from desk_stage import PEOPLE, Hands, MemoryJournal, Stage1, fleet_of
 
 from tieline.desk import groups
 from tieline.desk.desk import Desk
+from tieline.desk.ports import CommandLink
 from tieline.desk.state import DeskState
+from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.ledger import Ledger
+from tieline.links.device.modbus.link import ModbusLink, ModbusSettings
 from tieline.links.device.mqtt.link import MqttDevice, MqttLink, MqttSettings
+from tieline.links.endpoint.openadr.access import Tokens
+from tieline.links.endpoint.openadr.book import Book
+from tieline.links.endpoint.openadr.link import OpenAdrLink
+from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSettings
+from tieline.links.endpoint.openadr.vtn import Vtn
+from tieline.node.left_out import LeftOut
 from tieline.resource.identity import Kind, Rating
+from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
+from tieline.store.group import GroupCommit
+from tieline.store.journal import SqliteJournal
 
 LOAD = Kind.SHIFTABLE_LOAD
+RATING = Rating(max_absorb_w=5_000.0)
+Made = Callable[[Desk, Hands, np.random.Generator], CommandLink]
 
 
-def test_a_load_behind_a_plug_is_on_or_off_and_one_of_its_kind_that_takes_a_power_is_not() -> None:
-    fleet, clock = fleet_of([Kind.BATTERY, LOAD, LOAD, Kind.EV_CHARGER, Kind.THERMOSTAT]), Hands()
+def mqtt(desk: Desk, clock: Hands, rng: np.random.Generator) -> CommandLink:
+    devices = {1: MqttDevice("pump", "plug", RATING), 3: MqttDevice("car", "ev_charger", RATING)}
+    return MqttLink(MqttSettings("127.0.0.1", 1883, devices), desk, clock, Supervisor(rng), rng)
+
+
+def openadr(desk: Desk, clock: Hands, rng: np.random.Generator) -> CommandLink:
+    supervisor, http = Supervisor(rng), HttpClient()
+    group = GroupCommit(SqliteJournal(Path(":memory:")), supervisor.spawn)
+    vtn = Vtn(Book(group, clock), Tokens({}, b"k" * 32, clock), supervisor, http, (), clock, rng)
+    who = {1: EndPointName("pump", "pump", is_switched=True), 3: EndPointName("car", "car")}
+    return OpenAdrLink(OpenAdrSettings(who), vtn, desk, clock, supervisor)
+
+
+def left_out(desk: Desk, clock: Hands, rng: np.random.Generator) -> CommandLink:
+    return LeftOut("mqtt", "mqtt", "x.pem: give a certificate", desk, clock, frozenset({1}))
+
+
+def modbus(desk: Desk, clock: Hands, rng: np.random.Generator) -> CommandLink:
+    link = ModbusLink(
+        ModbusSettings({1: "127.0.0.1:502/1", 3: "127.0.0.1:502/2"}, {}), desk, clock, Supervisor(rng), rng
+    )
+    assert link.switched == frozenset()
+    return link
+
+
+def caps_bound_to(made: Made) -> tuple[list[bool], list[float]]:
+    """Return which rows are on or off once a link is bound, and the low caps (W) of a limit of -13 kW on all."""
+    fleet, clock = fleet_of([Kind.BATTERY, LOAD, LOAD, LOAD, Kind.THERMOSTAT]), Hands()
     desk = Desk(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), MemoryJournal(), clock, PEOPLE)
     assert desk.state.is_switched.tolist() == [False, False, False, False, True]
-    rating = Rating(max_absorb_w=5_000.0)
-    devices = {1: MqttDevice("pump", "plug", rating), 3: MqttDevice("car", "ev_charger", rating)}
+    desk.bind(made(desk, clock, np.random.default_rng(1)), "link", {1: "pump", 3: "car"})
+    fleet.quality[:], fleet.taken_at_ns[:] = 0, clock.ns
+    fleet.power_w[:] = [0.0, -5_000.0, -5_000.0, -5_000.0, -5_000.0]
+    low, _ = groups.caps(desk.state, np.arange(5, dtype=np.int32), -13_000.0, 9e9, clock.ns)
+    return desk.state.is_switched.tolist(), low.tolist()
+
+
+@pytest.mark.parametrize("made", [mqtt, openadr, left_out])
+def test_a_load_behind_a_switch_is_on_or_off_and_one_of_its_kind_that_takes_a_power_is_not(made: Made) -> None:
+    is_switched, low = caps_bound_to(made)
+    assert is_switched == [False, True, False, False, True]
+    assert {low[1], low[4]} <= {-5_000.0, 0.0}, "all of its size, or none"
+    assert -5_000.0 < low[2] < 0.0 and -5_000.0 < low[3] < 0.0, "who takes a part has one"
+    assert low == caps_bound_to(mqtt)[1], "a limit treats it the same whatever link serves it"
+
+
+def test_what_is_bound_over_sunspec_takes_a_power_and_what_does_not_is_refused_there() -> None:
+    is_switched, _ = caps_bound_to(modbus)
+    assert is_switched == [False, False, False, False, True]
+    desk = Desk(
+        DeskState.empty(fleet_of([LOAD]), ClaimBook(fleet_of([LOAD])), Ledger()), MemoryJournal(), Hands(), PEOPLE
+    )
     rng = np.random.default_rng(1)
-    link = MqttLink(MqttSettings("127.0.0.1", 1883, devices), desk, clock, Supervisor(rng), rng)
-    desk.bind(link, "mqtt", {row: device.device for row, device in devices.items()})
-    assert desk.state.is_switched.tolist() == [False, True, False, False, True]
+    for profile in ("plug", "water_heater", "thermostat_cooling"):
+        settings = ModbusSettings({0: "127.0.0.1:502/1"}, {}, profiles={0: profile})
+        with pytest.raises(ConfigError, match=f"{profile}.*not told over sunspec: give one of .*battery_inverter"):
+            ModbusLink(settings, desk, Hands(), Supervisor(rng), rng)
 
 
 def test_an_import_limit_lets_as_many_plugs_run_as_fit_and_gives_the_rest_to_what_takes_a_part() -> None:

@@ -78,9 +78,9 @@ def test_columns_write_the_octets_of_the_readable_version_or_leave_the_row_to_it
 ) -> None:
     profile, rating = profile_of("battery_inverter"), Rating(max_inject_w=rated[0], max_absorb_w=rated[1])
     arrays = [np.array([value]) for value in (*rated, *ask)]
-    target_w, limit_frac, is_sane = asked_of_rows(profile, *arrays)
+    wished, is_sane = asked_of_rows(profile, *arrays)
     registers = np.array([seen], np.uint16)
-    image, fits = laid(registers, target_w, limit_frac, max(round(left_s), 1))
+    image, told_rows, fits = laid(registers, wished, max(round(left_s), 1))
     columns = requests(np.array([start]), registers, image)[0]
 
     what = told(profile, rating, *ask)
@@ -90,12 +90,17 @@ def test_columns_write_the_octets_of_the_readable_version_or_leave_the_row_to_it
     paper = Paper()
     unit = Unit(paper, 1)
     unit.models[704], unit.seen = (start, SIZE), seen
+    held = asked_of(what, rating.max_inject_w, left_s)
     try:
-        asyncio.run(unit.tell(asked_of(what, rating.max_inject_w, left_s)))
+        asyncio.run(unit.tell(held))
     except PeerError:
         assert not fits[0]
-    else:
-        assert fits[0] and columns == paper.pdus
+        return
+    assert fits[0] and columns == paper.pdus
+    in_steps = unit.rounded(held)
+    found = tuple(float(one[0]) for one in told_rows)
+    assert found[1:3] == (in_steps.low_w, in_steps.high_w)
+    assert (found[0], found[3]) == pytest.approx((in_steps.target_w, in_steps.limit_frac), nan_ok=True)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The Modbus link and our device against peers by other hands, over real sockets."""
 
 import asyncio
+import math
 
 import numpy as np
 import pytest
@@ -132,43 +133,51 @@ def test_the_link_runs_on_uvloop_over_real_sockets() -> None:
     assert log.last("power_w")[0] == -1_000.0
 
 
-@pytest.mark.interop
-def test_the_link_works_a_device_that_a_pymodbus_server_holds() -> None:
-    """The registers are ours, laid once; who serves and takes them is pymodbus."""
+async def _told_on_pymodbus(names: tuple[str, ...], target_w: float, high_w: float) -> tuple[Log, dict]:
+    """Command a device of 5,000 W whose registers are ours, laid once; who serves and takes them is pymodbus."""
     from pymodbus.client import AsyncModbusTcpClient
     from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
     from pymodbus.server import ModbusTcpServer
 
     from tieline.rim.clock import SystemClock
 
-    async def main() -> tuple:
-        clock, log = SystemClock(), Log()
-        body = Battery(clock, target_w=1_234.0, until_ns=2**62)
-        size = len(MARKER) + sum(MODELS[n].size for n in MODELS) + 2
-        image = [*SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock).read(0, size)]
-        block = ModbusSequentialDataBlock(1, [0] * 40_000 + image + [0] * 200)
-        context = ModbusServerContext(devices=ModbusDeviceContext(hr=block), single=True)
-        server = ModbusTcpServer(context, address=("127.0.0.1", 0))
-        await server.serve_forever(background=True)
-        port = server.transport.sockets[0].getsockname()[1]
-        async with Supervisor(np.random.default_rng(1)) as supervisor:
-            settings = ModbusSettings({7: f"127.0.0.1:{port}/1"}, {7: 5_000.0}, poll_s=0.2)
-            link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
-            link.start()
-            await Room(clock, None, None, body, link, log, None).command(-2_500.0)
-        at = 40_002 + sum(MODELS[n].size for n in (1, 701, 702, 703))
-        names = ("WSet", "WSetEna", "WSetRvrtTms")
-        held = {}
-        async with AsyncModbusTcpClient("127.0.0.1", port=port) as client:
-            for name in names:
-                field_ = MODELS[704].field(name)
-                answer = await client.read_holding_registers(at + field_.offset, count=field_.size, device_id=1)
-                held[name] = answer.registers
-        await server.shutdown()
-        return log, held
+    clock, log = SystemClock(), Log()
+    body = Battery(clock, target_w=1_234.0, until_ns=2**62)
+    size = len(MARKER) + sum(MODELS[n].size for n in MODELS) + 2
+    image = [*SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock).read(0, size)]
+    block = ModbusSequentialDataBlock(1, [0] * 40_000 + image + [0] * 200)
+    context = ModbusServerContext(devices=ModbusDeviceContext(hr=block), single=True)
+    server = ModbusTcpServer(context, address=("127.0.0.1", 0))
+    await server.serve_forever(background=True)
+    port = server.transport.sockets[0].getsockname()[1]
+    async with Supervisor(np.random.default_rng(1)) as supervisor:
+        settings = ModbusSettings({7: f"127.0.0.1:{port}/1"}, {7: 5_000.0}, poll_s=0.2)
+        link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
+        link.start()
+        await Room(clock, None, None, body, link, log, None).command(target_w, high_w=high_w)
+    at = 40_002 + sum(MODELS[n].size for n in (1, 701, 702, 703))
+    held = {}
+    async with AsyncModbusTcpClient("127.0.0.1", port=port) as client:
+        for name in names:
+            field_ = MODELS[704].field(name)
+            answer = await client.read_holding_registers(at + field_.offset, count=field_.size, device_id=1)
+            held[name] = answer.registers
+    await server.shutdown()
+    return log, held
 
-    log, held = asyncio.run(main())
+
+@pytest.mark.interop
+def test_the_link_works_a_device_that_a_pymodbus_server_holds() -> None:
+    log, held = asyncio.run(_told_on_pymodbus(("WSet", "WSetEna", "WSetRvrtTms"), -2_500.0, math.inf))
     assert log.stages == [(7, Stage.SENT), (7, Stage.ACCEPTED), (7, Stage.DONE)]
     assert log.last("power_w")[0] == 1_234.0
     assert (held["WSet"], held["WSetEna"]) == ([0xFFFF, 0xF63C], [1])
     assert 598 <= held["WSetRvrtTms"][1] <= 600
+
+
+@pytest.mark.interop
+def test_a_pymodbus_server_holds_no_wider_limit_than_was_commanded() -> None:
+    """2,503 W of 5,000 are 50.06 %, in steps of 0.1 %; the nearest step would let 2,505 W flow."""
+    log, held = asyncio.run(_told_on_pymodbus(("WMaxLimPct", "WMaxLimPctEna", "WSet"), 3_000.0, 2_503.4))
+    assert log.stages[-1] == (7, Stage.DONE)
+    assert (held["WMaxLimPct"], held["WMaxLimPctEna"], held["WSet"]) == ([500], [1], [0, 2_503])

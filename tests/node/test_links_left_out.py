@@ -92,8 +92,9 @@ def test_a_link_whose_file_cant_be_used_is_named_by_doctor_and_by_a_server_that_
 
 def test_the_others_run_and_an_alarm_names_file_and_remedy(works: Path) -> None:
     more = '[[links.openadr]]\nname = "other"\nport = 0\nresources = ["battery-2"]\n'
-    more += f'clients = [{{ id = "battery-2", secret_sha256 = "{GOOD}" }}]\n'
-    (works / "tieline.toml").write_text("port = 0\n" + VTN + TLS.format("x", "authority") + more)
+    more += f'clients = [{{ id = "battery-2", secret_sha256 = "{GOOD}" }}]\nswitched = ["battery-2"]\n'
+    switched = 'switched = ["battery-1"]\n'
+    (works / "tieline.toml").write_text("port = 0\n" + VTN + switched + TLS.format("x", "authority") + more)
 
     async def play() -> None:
         settings = load_config(works / "tieline.toml")
@@ -101,6 +102,10 @@ def test_the_others_run_and_an_alarm_names_file_and_remedy(works: Path) -> None:
             node = node_of(works, settings, supervisor, None)
             links = await raise_links(settings.links, works, node, supervisor, np.random.default_rng(2))
             reader = NodeReader(node, Sources(utility="works", setting="LIVE", zone="UTC"))
+            fleet = node.state.fleet
+            assert {fleet.id_of(int(row)) for row in np.flatnonzero(node.state.is_switched)} == {
+                "battery-1", "battery-2", "heater-1"
+            }, "what can be on or off alone is that too while its link is left out"  # fmt: skip
             node.start()
             await node.beat()
             seen = {one.name: (one.state, one.last_error.startswith(NOT_STARTED)) for one in reader.links()}

@@ -85,6 +85,7 @@ BAD = {
         MQTT + 'devices = { battery-1 = { device = "b", profile = "battery_inverter" } }\n',
         "$.links.mqtt[0].devices.battery-1.profile",
     ),
+    "modbus profile of another wire": (modbus("10.0.0.5:502/1", "plug"), f"{UNIT}.profile"),
     "modbus device that there isn't": (modbus("10.0.0.5:502/1", name="battery-9"), "$.links.modbus[0].devices"),
     "modbus pace": (modbus("10.0.0.5:502/1") + "poll_s = 0.0\n", "$.links.modbus[0].poll_s"),
     "modbus in flight": (modbus("10.0.0.5:502/1") + "in_flight = 0\n", "$.links.modbus[0].in_flight"),
@@ -119,6 +120,9 @@ BAD = {
     ),
     "client pinned in the clear": (
         VTN + CLIENT.replace(" }", f', certificate = "sha256:{GOOD}" }}'), "$.links.openadr[0].clients[0].certificate"
+    ),
+    "switched end-point that there isn't": (
+        VTN + CLIENT + 'switched = ["heater-1"]\n', "$.links.openadr[0].switched"
     ),
     "nobody speaks for a resource": (VTN + "clients = []\n", "$.links.openadr[0].clients"),
     "iso in the clear": (ISO + 'url = "http://iso.example/"\npools = { pool-1 = "X" }\n', "$.links.iso[0].url"),

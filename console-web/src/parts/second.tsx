@@ -1,11 +1,38 @@
 // What waits for a second person, and the kill switch.
 import { useState } from 'preact/hooks';
-import { may, me, post, Problem, shell, toast, views } from '../api';
-import type { Waiting } from '../types';
+import { get, may, me, post, Problem, shell, toast, views } from '../api';
+import type { Became, ProgramEvent, Waiting } from '../types';
 import { spaced } from '../words';
 import { Mark } from './mark';
 
-export const WAITS = 'Nothing has happened yet: a second person must confirm it within 10 minutes, on the Alarms screen.';
+const WAITS = 'Nothing has happened yet: a second person must confirm it within 10 minutes, on the Alarms screen.';
+const LOOKS_MS = 2000;
+let looking = 0;
+
+/** Say something that holds until `look` knows more; what is closed, or said since, ends the looking. */
+function until(text: string, look: () => Promise<string>): void {
+  const mine = ++looking;
+  toast.value = text;
+  const again = () => setTimeout(() => {
+    if (mine !== looking || toast.value !== text) return;
+    look().catch((e) => (e instanceof Problem && e.status === 404 ? 'It waits no more: nobody knows here what became of it.' : ''))
+      .then((said) => { if (mine !== looking || toast.value !== text) return; if (said) toast.value = said; else again(); });
+  }, LOOKS_MS);
+  again();
+}
+
+const outcome = ({ state, by, says }: Became): string => state === 'waiting' ? '' : state === 'confirmed' ? `It is done: ${by} confirmed it.`
+  : state === 'failed' ? `${by} confirmed it, and it was refused: ${says}.` : state === 'refused' ? `It will not happen: ${by === me.value?.name ? 'you' : by} took it back or refused it.` : `Nothing has happened: ${says}.`;
+
+/** Say that an act waits for a second person, until it is known what became of it. */
+export const tellWaiting = (id: string): void => until(WAITS, () => get<Became>(`/waiting/${encodeURIComponent(id)}`).then(outcome));
+
+/** Say that an event was submitted, until somebody decides. */
+export const tellSubmitted = (id: string): void => until('Submitted. A second person must approve it.', () => get<ProgramEvent[]>('/events').then((events) => {
+  const event = events.find((one) => one.id === id);
+  return event?.state === 'Submitted' ? '' : `The event is ${event?.state ?? 'gone'}.`;
+}));
+
 const says = (e: unknown): string => (e instanceof Problem ? e.says() : String(e));
 
 export function WaitingList() {
@@ -48,7 +75,7 @@ export function KillSwitch() {
     // Closed at once, not with the answer: the new state may come first by the live socket, and whoever then opens the
     // form for the way back must not see it shut by the answer to the way there.
     setOpen(false);
-    post<{ done: boolean; says?: string }>('/kill', { pressed: !pressed, because }).then((answer) => { setBecause(''); setProblem(''); toast.value = answer.done ? 'The kill switch is pressed.' : answer.says || WAITS; }, (e) => { setOpen(true); setProblem(says(e)); });
+    post<{ done: boolean; says?: string; id?: string }>('/kill', { pressed: !pressed, because }).then((answer) => { setBecause(''); setProblem(''); if (answer.id) tellWaiting(answer.id); else toast.value = answer.done ? 'The kill switch is pressed.' : answer.says ?? ''; }, (e) => { setOpen(true); setProblem(says(e)); });
   };
   return (
     <section class="panel">

@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { may, me, post, Problem, shell, show, toast, views } from '../api';
 import type { Preview, ProgramEvent } from '../types';
 import { Mark } from '../parts/mark';
-import { WaitingList, WAITS } from '../parts/second';
+import { tellSubmitted, tellWaiting, WaitingList } from '../parts/second';
 import type { Overview } from '../types';
 import { bound, clock, day, energy, money, power, spaced } from '../words';
 
@@ -82,7 +82,7 @@ function Extend({ event, onProblem }: { event: ProgramEvent; onProblem: (said: s
   const [minutes, setMinutes] = useState('');
   const ask = (e: Event) => {
     e.preventDefault();
-    post(`/events/${encodeURIComponent(event.id)}/extend`, { minutes: Number(minutes) }).then(() => { setMinutes(''); onProblem(''); toast.value = WAITS; }, (e) => onProblem(says(e)));
+    post<{ id: string }>(`/events/${encodeURIComponent(event.id)}/extend`, { minutes: Number(minutes) }).then((waits) => { setMinutes(''); onProblem(''); tellWaiting(waits.id); }, (e) => onProblem(says(e)));
   };
   return (
     <form class="inline" onSubmit={ask}>
@@ -110,7 +110,7 @@ function Compose() {
     if (wrong.length) { setPreview(null); setProblem(wrong.map(([key, label]) => `${label}: "${form[key]}" is no number; give one such as ${key === 'kw' ? '500' : '15'}`).join('. ')); return; }
     post<Preview>('/events/preview', wish()).then((got) => { setPreview(got); setProblem(''); }, (e) => { setPreview(null); setProblem(says(e)); });
   };
-  const compose = () => post<ProgramEvent>('/events', wish()).then((event) => post(`/events/${encodeURIComponent(event.id)}/submit`)).then(() => { setPreview(null); toast.value = 'Submitted. A second person must approve it.'; }, (e) => setProblem(says(e)));
+  const compose = () => post<ProgramEvent>('/events', wish()).then((event) => post<ProgramEvent>(`/events/${encodeURIComponent(event.id)}/submit`)).then((event) => { setPreview(null); tellSubmitted(event.id); }, (e) => setProblem(says(e)));
   return (
     <section class="panel">
       <h2>Compose <small>choose, preview, then submit; nothing happens before a second person approves</small></h2>

@@ -3,7 +3,7 @@ import { get, may, post, Problem, show, toast, views } from '../api';
 import { Bar, Figure } from '../parts/figure';
 import { Mark } from '../parts/mark';
 import { useView } from '../parts/load';
-import { WAITS } from '../parts/second';
+import { tellWaiting } from '../parts/second';
 import type { Feeder as View, Member } from '../types';
 import { age, bound, clock, power, spaced, STATES } from '../words';
 import { LimitOf, over } from './overview';
@@ -58,7 +58,7 @@ export function FeederScreen({ name }: { name: string }) {
 function limitSays(row: View['row']): string {
   if (over(row) > 0) return `over by ${power(over(row))}`;
   if (row.limit_given_w !== null) return `its devices give ${power(row.given_w)}; what they draw is free`;
-  return row.limit_low_w === null || row.limit_high_w === null ? '' : `and \u2265 ${bound(row.limit_low_w)}`;
+  return '';
 }
 
 /** What was asked for the feeder as a whole, tightest first; then what reaches its devices by other ways. */
@@ -96,7 +96,7 @@ function Mode({ view }: { view: View }) {
   const [problem, setProblem] = useState('');
   const act = (e: Event) => {
     e.preventDefault();
-    post<{ payload?: string }>(`/feeders/${encodeURIComponent(view.id)}/mode`, { mode: to, because }).then((answer) => { toast.value = answer.payload ? WAITS : `${view.id} is ${to}; recorded.`; setTo(''); setBecause(''); setProblem(''); }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
+    post<{ payload?: string; id?: string }>(`/feeders/${encodeURIComponent(view.id)}/mode`, { mode: to, because }).then((answer) => { if (answer.payload) tellWaiting(answer.id!); else toast.value = `${view.id} is ${to}; recorded.`; setTo(''); setBecause(''); setProblem(''); }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
   };
   return (
     <div class="acts">

@@ -53,11 +53,13 @@ function Figures({ view }: { view: View }) {
   const most = Math.max(Math.abs(asked ?? 0), Math.abs(gave ?? 0), view.available_up_w ?? 0, 1) * 1.15;
   const share = asked && gave !== null ? gave / asked : null;
   const short = share !== null && share < 0.9;
+  // Of 0 W, as behind the kill switch, there is no share: that is known, and not worth a word.
+  const said = share !== null ? `${Math.round(share * 100)} %` : asked === 0 && gave !== null ? '' : UNKNOWN;
   return (
     <div class="figures">
       <Figure label="Delivered / instructed" title="Power above what the devices would do by themselves"
         value={asked === null ? <>nothing owed{gave !== null && Math.abs(gave) > 1000 ? ` (${power(gave)})` : ''}</> : <>{short && <Mark priority={2} />} {power(gave)} <small>/ {power(asked)}</small></>}
-        note={asked === null ? 'no award or instruction holds now' : `${share === null ? UNKNOWN : `${Math.round(share * 100)} %`}${view.owed_until_ns ? ` · until ${clock(view.owed_until_ns, false)}` : ''}${view.price_per_mwh !== null ? ` · ${money(view.price_per_mwh)} $/MWh` : ''}`}>
+        note={asked === null ? 'no award or instruction holds now' : [said, view.owed_until_ns && `until ${clock(view.owed_until_ns, false)}`, view.price_per_mwh !== null && `${money(view.price_per_mwh)} $/MWh`].filter(Boolean).join(' · ')}>
         <Bar value={gave} target={asked} low={Math.min(0, -0.05 * most)} high={most} label={`delivered ${power(gave)}, instructed ${power(asked)}`} />
       </Figure>
       <Available view={view} />

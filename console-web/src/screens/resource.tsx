@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { get, may, post, Problem, show, toast, views } from '../api';
 import { Bar } from '../parts/figure';
 import { Mark } from '../parts/mark';
-import { WAITS } from '../parts/second';
+import { tellWaiting } from '../parts/second';
 import { TraceList } from '../parts/tracelist';
 import type { Claim, Resource as View, Trace } from '../types';
 import { age, bound, clock, energy, money, power, spaced, UNKNOWN, volume } from '../words';
@@ -219,8 +219,8 @@ function Acts({ view }: { view: View }) {
   const [minutes, setMinutes] = useState('60');
   const [because, setBecause] = useState('');
   const [problem, setProblem] = useState('');
-  const act = (path: string, body?: unknown, done?: string) => post<{ done?: boolean; payload?: string; says?: string }>(`/resources/${encodeURIComponent(view.id)}/${path}`, body)
-    .then((answer) => { setOpen(false); setProblem(''); toast.value = answer.payload ? WAITS : answer.says ? `Recorded; ${answer.says}.` : done ?? 'Done and recorded.'; }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
+  const act = (path: string, body?: unknown, done?: string) => post<{ done?: boolean; payload?: string; id?: string; says?: string }>(`/resources/${encodeURIComponent(view.id)}/${path}`, body)
+    .then((answer) => { setOpen(false); setProblem(''); if (answer.payload) tellWaiting(answer.id!); else toast.value = answer.says ? `Recorded; ${answer.says}.` : done ?? 'Done and recorded.'; }, (e) => setProblem(e instanceof Problem ? e.says() : String(e)));
   const mine = view.claims.some((claim) => claim.source === 'console');
   return (
     <div class="acts">

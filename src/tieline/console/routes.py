@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import Struct
 
 from tieline.console import twice
 from tieline.console.accounts_api import ACCOUNT_ROUTES
-from tieline.console.auth.roles import Action, may
-from tieline.console.auth.second import Held, Waiting
-from tieline.console.auth.sessions import Who
+from tieline.console.auth.roles import Action
 from tieline.console.done import Done, done, done_to_devices
 from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
 from tieline.console.trading_api import TRADING_ROUTES
 from tieline.console.twice import MOST_BECAUSE
+from tieline.console.waiting_api import WAITING_ROUTES
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
 from tieline.desk.facts import KINDS
@@ -32,12 +29,6 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
     """A step of an event's life: Submitted, Approved, Denied or Canceled."""
 
     to: str
-
-
-class Confirm(Struct, frozen=True, forbid_unknown_fields=True):
-    """The SHA-256 of the act as it was shown: what was asked and nothing else is done."""
-
-    payload: str
 
 
 class Pressed(Struct, frozen=True, forbid_unknown_fields=True):
@@ -234,26 +225,6 @@ async def _set_mode(call: Call) -> Done:
     return done(await call.desk.operator.set_mode(feeder, body.mode, body.because, call.name))
 
 
-async def _waiting(call: Call) -> list[Waiting]:
-    return call.desk.second.waiting()
-
-
-async def _confirm(call: Call) -> Any:
-    """Do what waits, in the names of both; who confirms must be allowed the act itself."""
-    assert call.who is not None
-    waits = call.path("waiting")
-    named = next((w for w in call.desk.second.waiting() if w.id == waits), None)
-    if named is not None and not may(call.who.roles, Action(named.action), named.subject, call.who.scope):
-        raise Problem(403, "your roles don't allow this", field="action", value=named.action)
-    held: Held = good(call.desk.second.take(waits, call.body.payload, call.name, call.who.session))
-    both = Who(f"{held.by} with {call.name}", call.who.roles, call.who.scope, call.who.session)
-    return await held.route.handler(Call(call.desk, call.request, both, held.body, names=held.path))
-
-
-async def _drop(call: Call) -> Done:
-    return Done(call.desk.second.drop(call.path("waiting")))
-
-
 _A = "/api/v1"
 _PAGE = (
     ("at", "First device, 0 or more"), ("count", "1 to 1000"),
@@ -375,13 +346,5 @@ ROUTES: tuple[Route, ...] = (
         "POST", f"{_A}/kill", Action.KILL, _kill, "Press the kill switch; two people release it", Done, Pressed,
         two=twice.releases,
     ),
-    Route("GET", f"{_A}/waiting", Action.CONFIRM, _waiting, "Acts that wait for a second person", list[Waiting]),
-    Route(
-        "POST", f"{_A}/waiting/{{waiting}}/confirm", Action.CONFIRM, _confirm, "Confirm as the second person", Done,
-        Confirm, subject="waiting",
-    ),
-    Route(
-        "POST", f"{_A}/waiting/{{waiting}}/drop", Action.CONFIRM, _drop, "Take back or refuse what waits", Done,
-        subject="waiting", act="drop",
-    ),
+    *WAITING_ROUTES,
 )  # fmt: skip

@@ -91,7 +91,7 @@ class Desk:
         for quantity in getattr(link, "carries", CARRIED):
             able = self.state.carries.setdefault(quantity, np.zeros(len(self.state.fleet), np.bool_))
             able[rows] = True
-        self.state.is_switched[[row for row in getattr(link, "switched", ()) if row in addresses]] = True
+        self.state.is_switched[[row for row in link.switched if row in addresses]] = True
         self._addresses.setdefault(protocol, {}).update(addresses)
 
     def row(self, resource: str) -> int:

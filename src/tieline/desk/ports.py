@@ -71,11 +71,14 @@ class CommandLink(Protocol):
     """Carries commands down to devices or end-points; progress comes back through the `Intake`.
 
     One that can tell its devices more than active power and whether they may connect says so by an attribute
-    `carries: frozenset[Quantity]`; asks for what no link carries are refused. One that can tell some rows no more than
-    on or off names them by an attribute `switched: frozenset[int]`: they get all of their size as a cap, or none.
+    `carries: frozenset[Quantity]`; asks for what no link carries are refused.
+
+    `switched` are the rows that it can tell no more than on or off: they get all of their size as a cap, or none,
+    whatever their kind. Those of a kind that is always so (a thermostat, a water heater) need not be among them.
     """
 
     name: str
+    switched: frozenset[int]
 
     async def send(self, batch: CommandBatch) -> None:
         """Start to carry out the rows of the batch that are bound to this link. Returns when they are handed over.

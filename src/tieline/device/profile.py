@@ -78,6 +78,11 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
         """The kinds of resource that a device of this profile can be."""
         return frozenset((self.kind, *self.also))
 
+    @property
+    def is_switched(self) -> bool:
+        """Whether it can be told no more than on or off: an offset of a temperature stops it too."""
+        return self.told_by != "power"
+
 
 def parse_profile(name: str, text: str) -> Profile:
     """Return the profile in a TOML text.
@@ -142,3 +147,12 @@ def profile_of(name: str) -> Profile:
     if name not in profiles():
         raise ConfigError(f"device profile {name!r} is unknown: give one of {', '.join(profiles())}")
     return profiles()[name]
+
+
+def profile_over(name: str, wire: Literal["sunspec", "mqtt"]) -> Profile:
+    """Return a profile whose devices can be told over a wire. Raises ConfigError naming those that can."""
+    profile = profile_of(name)
+    if wire not in profile.over:
+        known = ", ".join(known for known, one in profiles().items() if wire in one.over)
+        raise ConfigError(f"device profile {name!r} is not told over {wire}: give one of {known}")
+    return profile

@@ -15,8 +15,17 @@ NOT_STARTED = "not started: "
 class LeftOut:
     """Stands in a link's place: what is commanded over it is refused at once, so that others can stand in."""
 
-    def __init__(self, name: str, protocol: str, fault: str, intake: Intake, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        protocol: str,
+        fault: str,
+        intake: Intake,
+        clock: Clock,
+        switched: frozenset[int] = frozenset(),
+    ) -> None:
         """Make one; `fault` names the file, what is wrong with it and what would do."""
+        self.switched = switched
         self.name, self._protocol, self._says = name, protocol, NOT_STARTED + fault
         self._intake, self._clock, self._since_ns = intake, clock, clock.now_ns()
         self._refused = 0

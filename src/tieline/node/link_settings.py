@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from tieline.device.profile import profile_of, profiles
+from tieline.device.profile import profile_of, profile_over, profiles
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
 from tieline.links.device.modbus.link import parse_address
@@ -78,11 +79,13 @@ class OpenAdrClient(Struct, frozen=True, forbid_unknown_fields=True):
 class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """An OpenADR 3.1 VTN, its clients, and the resources that are dispatched by its events.
 
-    `callbacks` are the origins that webhooks may be sent to, as `https://ven.example:8443/`; none: no webhooks.
+    `switched` are those of them that can be on or off alone: a limit lets them run wholly or not at all. `callbacks`
+    are the origins that webhooks may be sent to, as `https://ven.example:8443/`; none: no webhooks.
     """
 
     clients: tuple[OpenAdrClient, ...]
     resources: tuple[str, ...] = ()
+    switched: tuple[str, ...] = ()
     name: str = "openadr"
     host: str = "127.0.0.1"
     port: int = 8081
@@ -99,7 +102,7 @@ class ModbusUnit(Struct, frozen=True, forbid_unknown_fields=True):
     def check(self, path: str) -> None:
         """Refuse an address or profile that can't be. Raises ConfigError naming where it stands and what would do."""
         _check_unit(path, "address", self.address, parse_address)
-        _check_unit(path, "profile", self.profile, profile_of)
+        _check_unit(path, "profile", self.profile, partial(profile_over, wire="sunspec"))
 
 
 class ModbusLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,6 +117,11 @@ class ModbusLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     grace_s: float = 10.0
     writes: Literal["block", "steps"] = "block"
 
+    @property
+    def switched(self) -> tuple[str, ...]:
+        """The devices that can be on or off alone."""
+        return _switched(self.devices)
+
 
 class MqttUnit(Struct, frozen=True, forbid_unknown_fields=True):
     """A device behind a broker: its name in the topics, and its profile."""
@@ -123,7 +131,7 @@ class MqttUnit(Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self, path: str) -> None:
         """Refuse a profile that there isn't. Raises ConfigError naming where it stands and which there are."""
-        _check_unit(path, "profile", self.profile, profile_of)
+        _check_unit(path, "profile", self.profile, partial(profile_over, wire="mqtt"))
 
 
 class MqttLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,6 +155,11 @@ class MqttLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     stale_s: float = 900.0
     rate_per_s: float = 50.0
 
+    @property
+    def switched(self) -> tuple[str, ...]:
+        """The devices that can be on or off alone."""
+        return _switched(self.devices)
+
 
 class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """All links of a server."""
@@ -156,6 +169,10 @@ class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     openadr: tuple[OpenAdrSettings, ...] = ()
     modbus: tuple[ModbusLinkSettings, ...] = ()
     mqtt: tuple[MqttLinkSettings, ...] = ()
+
+
+def _switched(devices: Mapping[str, ModbusUnit | MqttUnit]) -> tuple[str, ...]:
+    return tuple(name for name, unit in devices.items() if profile_of(unit.profile).is_switched)
 
 
 def _check_unit(path: str, key: str, value: str, read: Callable[[str], object]) -> None:
@@ -210,6 +227,10 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
             if len(spoken_for) != 1:
                 path = f"$.links.openadr[{at}].clients"
                 raise ConfigError(f"{path}: {len(spoken_for)} speak for {name!r}: give one with `resource = {name!r}`")
+        for name in vtn.switched:
+            if name not in vtn.resources:
+                path = f"$.links.openadr[{at}].switched"
+                raise ConfigError(f"{path}: {name!r} is none of its resources: give some of those, or leave it out")
     for at, modbus in enumerate(links.modbus):
         for name in modbus.devices:
             _one_writer(fleet, name, f"$.links.modbus[{at}].devices", taken)

@@ -105,7 +105,8 @@ def _leave_out(settings: LinkSettings, folder: Path, node: Node, links: Links) -
     for kind in settings.__struct_fields__:
         mine, protocol = getattr(settings, kind), "iso_web" if kind == "iso" else kind
         for link in (one for one in mine if one.name in broken):
-            made = LeftOut(link.name, protocol, broken[link.name], node.desk, node.clock)
+            switched = frozenset(fleet.row(name) for name in getattr(link, "switched", ()))
+            made = LeftOut(link.name, protocol, broken[link.name], node.desk, node.clock, switched)
             held = getattr(link, "resources", ()) or getattr(link, "devices", ())
             if held:
                 node.desk.bind(made, protocol, {fleet.row(name): name for name in held})

@@ -247,7 +247,10 @@ def end_points_of(settings: OpenAdrSettings, fleet: Fleet) -> EndPoints:
     """Return who speaks for each row: the client of its resource."""
     speaks = {client.resource or client.id: client.id for client in settings.clients}
     known = [name for name in settings.resources if fleet.holds(name)]
-    return EndPoints({fleet.row(name): EndPointName(name, speaks.get(name, "")) for name in known})
+    switched = frozenset(settings.switched)
+    return EndPoints(
+        {fleet.row(name): EndPointName(name, speaks.get(name, ""), is_switched=name in switched) for name in known}
+    )
 
 
 def _check_openadr(settings: OpenAdrSettings, path: str) -> None:

@@ -45,7 +45,7 @@ class ColumnsLink:
         rng: np.random.Generator,
         name: str = "columns",
     ) -> None:
-        self.name = name
+        self.name, self.switched = name, frozenset[int]()  # its world knows on and off by kind alone
         self.rows = rows
         self.last_hop: LastHop | None = None
         self._world, self._intake, self._clock, self._later, self._rng = world, intake, clock, later, rng

@@ -1,6 +1,7 @@
 """Dangerous acts wait for a second person: another name, another session, exactly what was asked, within ten minutes.
 
-An act that waits has done nothing yet. It is kept in memory: a restart forgets it, which is the safe direction.
+An act that waits has done nothing yet. It is kept in memory: a restart forgets it, which is the safe direction. What
+became of those that wait no more is known for a while, so that who asked is told.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,7 @@ from msgspec import Struct
 from tieline.console.auth.roles import Action
 from tieline.resource.claim import Refusal
 
-LASTS_S, MOST_WAITING = 600.0, 100
+LASTS_S, MOST_WAITING, MOST_ENDED = 600.0, 100, 1_000
 _RULE = "two people"
 
 
@@ -32,6 +33,14 @@ class Waiting(Struct, frozen=True):
     body: dict[str, str]
     left_minutes: int
     done: bool = False
+
+
+class Became(Struct, frozen=True):
+    """What became of an act that waited: `by` is who decided; `says` why it was not done though it was confirmed."""
+
+    state: Literal["waiting", "confirmed", "failed", "refused", "over"]
+    by: str = ""
+    says: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class SecondPerson:
         """
         self._monotonic_s, self._secret = monotonic_s, secret
         self._held: dict[str, Held] = {}
+        self._ended: dict[str, Became] = {}  # the oldest first
 
     def ask(
         self, route: Any, path: Mapping[str, str], subject: str, body: Any, by: str, session: str, why: str
@@ -82,7 +92,10 @@ class SecondPerson:
         return self._told(name, held)
 
     def take(self, name: str, payload: str, by: str, session: str) -> Held | Refusal:
-        """Return the act for a second person to do now, and let it wait no longer; or why it stays."""
+        """Return the act for a second person to do now, and let it wait no longer; or why it stays.
+
+        `became` tells of it what `decided` is told next.
+        """
         self._drop_old()
         held = self._held.get(name)
         if held is None:
@@ -93,16 +106,29 @@ class SecondPerson:
             return Refusal("a second person must confirm it", "by", by, f"anyone but {held.by}", rule=_RULE)
         if payload != held.payload:
             return Refusal("not what was asked", "payload", payload[:64], held.payload, rule=_RULE)
-        del self._held[name]
+        self._end(name, Became("waiting"))
         return held
 
-    def drop(self, name: str) -> bool:
+    def decided(self, name: str, by: str, says: str = "") -> None:
+        """Note that an act that was confirmed is done; or why it was not (`says`)."""
+        self._end(name, Became("failed" if says else "confirmed", by, says))
+
+    def drop(self, name: str, by: str) -> bool:
         """Take an act back, and return whether it waited."""
-        return self._held.pop(name, None) is not None
+        waited = name in self._held
+        if waited:
+            self._end(name, Became("refused", by))
+        return waited
 
     def void(self, action: Action) -> None:
         """Forget what waits of an action: what it was asked of is no more."""
-        self._held = {name: held for name, held in self._held.items() if held.route.action is not action}
+        for name in [name for name, held in self._held.items() if held.route.action is action]:
+            self._end(name, Became("over", says="what it was asked of is no more"))
+
+    def became(self, name: str) -> Became | None:
+        """Return what became of an act; None: it is not known (any more)."""
+        self._drop_old()
+        return Became("waiting") if name in self._held else self._ended.get(name)
 
     def waiting(self) -> list[Waiting]:
         """Return what waits, the oldest first."""
@@ -112,7 +138,13 @@ class SecondPerson:
     def _drop_old(self) -> None:
         now_s = self._monotonic_s()
         for name in [name for name, held in self._held.items() if now_s >= held.until_s]:
-            del self._held[name]
+            self._end(name, Became("over", says="nobody confirmed it in time"))
+
+    def _end(self, name: str, became: Became) -> None:
+        self._held.pop(name, None)
+        self._ended[name] = became
+        while len(self._ended) > MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
 
     def _told(self, name: str, held: Held) -> Waiting:
         body = (

@@ -87,13 +87,15 @@ def _lay_out(burst: Burst, profile: Profile, rows: list[tuple[Device, int]], lef
     inject_w = np.array([device.rating.max_inject_w for device, _ in good], np.float64)
     absorb_w = np.array([device.rating.max_absorb_w for device, _ in good], np.float64)
     powers = batch.target_w[ats], batch.low_w[ats], batch.high_w[ats]
-    target_w, limit_frac, is_sane = asked_of_rows(profile, inject_w, absorb_w, *powers)
-    image, fits = laid(seen, target_w, limit_frac, max(round(left_s), 1))
+    wished, is_sane = asked_of_rows(profile, inject_w, absorb_w, *powers)
+    image, told, fits = laid(seen, wished, max(round(left_s), 1))
     pdus = requests(start, seen, image)
-    columns = zip(good, target_w.tolist(), limit_frac.tolist(), (is_sane & fits).tolist(), pdus, strict=True)
-    for (device, at), one_w, share, can_be, of_device in columns:
+    values = zip(*(one.tolist() for one in told), strict=True)
+    for (device, at), (target_w, low_w, high_w, share), can_be, of_device in zip(
+        good, values, (is_sane & fits).tolist(), pdus, strict=True
+    ):
         if can_be:
-            burst.add(device, Held(one_w, share, left_s), of_device)
+            burst.add(device, Held(target_w, share, left_s, low_w, high_w), of_device)
         else:
             others.append((device, at))
     return others

@@ -6,10 +6,13 @@ holds these here to the same octets. Ten thousand devices are laid out in some t
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.device.profile import Profile
+from tieline.device.steps import steps_within_rows
 from tieline.links.device.modbus.unit import FUNCTIONS
 from tieline.links.device.sunspec_models import model
 from tieline.wire.modbus.pdu import WRITE_MANY
@@ -18,15 +21,27 @@ from tieline.wire.sunspec.models import MOST_SCALE
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Registers = NDArray[np.uint16]
-_NO_SCALE = -0x8000  # sunssf "not implemented"
 _TENS = np.array([10.0**exponent for exponent in range(-MOST_SCALE, MOST_SCALE + 1)])
 _MOST_INT32, _MOST_UINT16 = (1 << 31) - 1, (1 << 16) - 2
 
 
+class Asked(NamedTuple):
+    """What many devices are asked, each array of shape (n,).
+
+    `target_w` (W; NaN: none) is within `low_w` and `high_w` where those bind (W; infinite: they don't), `limit_frac` is
+    a share of the rating (1: none).
+    """
+
+    target_w: Floats
+    low_w: Floats
+    high_w: Floats
+    limit_frac: Floats
+
+
 def asked_of_rows(
     profile: Profile, inject_w: Floats, absorb_w: Floats, target_w: Floats, low_w: Floats, high_w: Floats
-) -> tuple[Floats, Floats, Bools]:
-    """Return of each row the target (W; NaN: none), the limit (share of the rating; 1: none), and whether it is sane.
+) -> tuple[Asked, Bools]:
+    """Return what each row is asked, and whether it is sane.
 
     target = clip(target, low, high), where absorption is bound and nothing is asked: min(max(0, low), high);
     limit = high / rating where it binds. All arrays have shape (n,).
@@ -42,23 +57,30 @@ def asked_of_rows(
         held_w = np.minimum(np.maximum(low, 0.0), np.where(binds_high, high, np.inf))
         target = np.where(np.isnan(target_w) & (binds_low | (binds_high & (high < 0.0))), held_w, power_w)
         share = np.clip(high / inject_w, 0.0, 1.0)
-    return target, np.where(binds_high & (inject_w > 0), share, 1.0), is_sane
+    limit_frac = np.where(binds_high & (inject_w > 0), share, 1.0)
+    return Asked(target, np.where(binds_low, low, -np.inf), np.where(binds_high, high, np.inf), limit_frac), is_sane
 
 
-def laid(seen: Registers, target_w: Floats, limit_frac: Floats, seconds: int) -> tuple[Registers, Bools]:
-    """Return the controls with the wished values laid in, and which rows can hold them in their scale.
+def laid(seen: Registers, asked: Asked, seconds: int) -> tuple[Registers, Asked, Bools]:
+    """Return the controls with the wished values laid in, these as they are told, and which rows can hold them.
 
     Args:
         seen: The controls of each unit as last read, shape (n, registers of model 704).
-        target_w: Shape (n,); NaN: the target is switched off.
-        limit_frac: Shape (n,); 1 or more: the limit is switched off.
+        asked: What is wished; it is told in the steps of each unit's scale factors, and no limit is wider for it.
         seconds: The reversion timer (s).
     """
     image = seen.copy()
-    sets, limits = ~np.isnan(target_w), limit_frac < 1.0
-    raw_w, fits = _scaled(seen, "WSet_SF", target_w, -_MOST_INT32, _MOST_INT32)
+    step_w, has_step_w = _steps_of(seen, "WSet_SF")
+    step_percent, has_step_percent = _steps_of(seen, "WMaxLimPct_SF")
+    count_w = steps_within_rows(asked.target_w, step_w, asked.low_w, asked.high_w)
+    most_percent = 100.0 * np.maximum(asked.limit_frac, 0.0)
+    count_percent = steps_within_rows(most_percent, step_percent, np.full(len(seen), -np.inf), most_percent)
+    in_steps = has_step_percent & (asked.limit_frac < 1.0)
+    limit_frac = np.where(in_steps, count_percent * step_percent / 100.0, asked.limit_frac)
+    sets, limits = ~np.isnan(asked.target_w), limit_frac < 1.0
+    raw_w, fits = _raw(count_w, has_step_w, -_MOST_INT32, _MOST_INT32)
     fits |= ~sets
-    percent, fits_percent = _scaled(seen, "WMaxLimPct_SF", 100.0 * np.maximum(limit_frac, 0.0), 0, _MOST_UINT16)
+    percent, fits_percent = _raw(count_percent, has_step_percent, 0, _MOST_UINT16)
     fits &= fits_percent | ~limits
     _put(image, "WSetEna", 1, sets)
     _put(image, "WSetEna", 0, ~sets)
@@ -71,7 +93,7 @@ def laid(seen: Registers, target_w: Floats, limit_frac: Floats, seconds: int) ->
     _put(image, "WMaxLimPct", percent, limits)
     for name, value in (("WMaxLimPctEnaRvrt", 0), ("WMaxLimPctRvrtTms", seconds)):
         _put(image, name, value, limits & _has(seen, name))
-    return image, fits
+    return image, asked._replace(target_w=count_w * step_w, limit_frac=limit_frac), fits
 
 
 def requests(start: NDArray[np.int64], seen: Registers, image: Registers) -> list[list[bytes]]:
@@ -97,14 +119,18 @@ def requests(start: NDArray[np.int64], seen: Registers, image: Registers) -> lis
     return found
 
 
-def _scaled(seen: Registers, scale: str, value: Floats, least: int, most: int) -> tuple[NDArray[np.int64], Bools]:
-    """Return values as integers of their scale, and which of them its registers can hold."""
+def _steps_of(seen: Registers, scale: str) -> tuple[Floats, Bools]:
+    """Return the step of each unit by a scale factor, and which of them have one (others: 1)."""
     exponent = seen[:, model(704).field(scale).offset].astype(np.int16).astype(np.int64)
     known = np.abs(exponent) <= MOST_SCALE  # and so not "not implemented", which is far below
+    return _TENS[np.where(known, exponent, 0) + MOST_SCALE], known
+
+
+def _raw(count: Floats, known: Bools, least: int, most: int) -> tuple[NDArray[np.int64], Bools]:
+    """Return counts as integers, and which of them registers can hold."""
     with np.errstate(invalid="ignore"):
-        raw = np.rint(value / _TENS[np.where(known, exponent, 0) + MOST_SCALE])
-        fits = known & (raw >= least) & (raw <= most)
-    return np.where(fits, raw, 0.0).astype(np.int64), fits
+        fits = known & (count >= least) & (count <= most)
+    return np.where(fits, count, 0.0).astype(np.int64), fits
 
 
 def _has(seen: Registers, name: str) -> Bools:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tieline.device.profile import Profile
@@ -150,6 +150,7 @@ class Commanded:
         except (LinkDown, PeerError) as error:
             self.confirmed(live, error)
             raise
+        live.held = unit.rounded(live.held)  # what its registers can't hold is not looked for in them
         self.confirmed(live, held)
 
     def refused(self, live: Live, error: LinkDown | PeerError) -> bool:
@@ -212,6 +213,7 @@ class Commanded:
             return
         try:
             held = await unit.read_back()
+            live.held = unit.rounded(live.held)
             if held.is_free or not held.same(live.held):
                 self._live = None  # it let go, or is somebody else's by now
                 return
@@ -235,13 +237,15 @@ class Commanded:
 
     async def look(self, unit: Unit) -> None:
         """Compare what the device holds with what we wrote, and answer another controller by one more write at most."""
-        self._see(await unit.read_back())
-        live = self._live
+        held, live = await unit.read_back(), self._live
+        if live is not None:
+            live.held = unit.rounded(live.held)
+        self._see(held)
         if live is not None and live.retries == 1 and not self.is_contended:
             live.retries = 2
             left_s = self.life.left_s(live)
             if left_s > 1.0 and self.life.may_leave(live):
-                await unit.tell(Held(live.held.target_w, live.held.limit_frac, left_s))
+                await unit.tell(replace(live.held, revert_s=left_s))
 
     def _see(self, held: Held) -> None:
         live = self._live
@@ -278,4 +282,4 @@ def asked_of(what: Told, most_w: float, left_s: float) -> Held:
         target_w = min(max(0.0, what.low_w), what.high_w)
     is_limited = not math.isinf(what.high_w) and most_w > 0
     limit_frac = min(max(what.high_w / most_w, 0.0), 1.0) if is_limited else 1.0
-    return Held(target_w, limit_frac, left_s)
+    return Held(target_w, limit_frac, left_s, what.low_w, what.high_w)

@@ -20,7 +20,7 @@ import structlog
 from msgspec import Struct
 
 from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
-from tieline.device.profile import profile_of
+from tieline.device.profile import profile_over
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.device.modbus.burst import tell
 from tieline.links.device.modbus.client import Client
@@ -142,10 +142,11 @@ class ModbusLink:
             endpoint = self._endpoints.setdefault((host, port), _Endpoint(host, port))
             inject_w = settings.max_inject_w.get(row, 0.0)
             rating = Rating(max_inject_w=inject_w, max_absorb_w=settings.max_absorb_w.get(row, inject_w))
-            profile = profile_of(settings.profiles.get(row, "battery_inverter"))
+            profile = profile_over(settings.profiles.get(row, "battery_inverter"), "sunspec")
             device = Device(row, text, number, profile, rating, self, rng)
             endpoint.devices.append(device)
             self.devices[row] = device
+        self.switched = frozenset(row for row, device in self.devices.items() if device.profile.is_switched)
 
     def start(self) -> None:
         """Keep every connection, and serve its rows."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
+from tieline.device.steps import steps_within
 from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Client
 from tieline.links.device.sunspec_models import model
@@ -21,7 +22,7 @@ from tieline.wire.modbus.pdu import (
     Refused,
     Write,
 )
-from tieline.wire.sunspec.models import END, MARKER, ModelError, integer, read_value, write_value
+from tieline.wire.sunspec.models import END, MARKER, ModelError, integer, read_value, scale_of, write_value
 
 BASES = (40000, 50000, 0)
 NEEDED = (701, 704)
@@ -42,19 +43,25 @@ class Rejected(PeerError):
 class Held:
     """What a device holds: a target (W; NaN: none) and an upper limit (share of its rating; 1: none).
 
-    `revert_s` is the timer that it was given (s; NaN: it has none).
+    `revert_s` is the timer that it was given (s; NaN: it has none). `low_w` and `high_w` are what a target was asked
+    within (W): its registers may not round it beyond them.
     """
 
     target_w: float
     limit_frac: float
     revert_s: float = math.nan
+    low_w: float = -math.inf
+    high_w: float = math.inf
 
     def same(self, other: Held) -> bool:
-        """Return whether both hold the same power and limit, within what registers round to."""
+        """Return whether a device holds what another says that it was told, within what devices round to.
+
+        A limit may be narrower by a hundredth and is not wider.
+        """
         targets = self.target_w, other.target_w
         near_w = max(10.0, 0.01 * abs(other.target_w)) if not math.isnan(other.target_w) else 0.0
         equal = all(map(math.isnan, targets)) or abs(targets[0] - targets[1]) <= near_w
-        return equal and abs(self.limit_frac - other.limit_frac) <= 0.01
+        return equal and -0.01 <= self.limit_frac - other.limit_frac <= 0.0005
 
     @property
     def is_free(self) -> bool:
@@ -162,9 +169,10 @@ class Unit:
     async def tell(self, what: Held) -> None:
         """Set a power and an upper limit, and the timer after which the device lets go by itself.
 
-        A function's registers go out in one request (function 16, which a device carries out as a whole), by the scale
-        factors that were read before; a function that is off and stays off is not written. A device that refuses
-        that is told value by value, enabling last, from then on. A timer that it does not implement is left out.
+        It is told in the steps of its scale factors, as `rounded` says. A function's registers go out in one request
+        (function 16, which a device carries out as a whole), by the scale factors that were read before; a function
+        that is off and stays off is not written. A device that refuses that is told value by value, enabling last, from
+        then on. A timer that it does not implement is left out.
 
         Raises:
             Rejected: The device refused.
@@ -211,6 +219,7 @@ class Unit:
 
     def _steps(self, block: Sequence[int], what: Held) -> list[tuple[str, float]]:
         """Return what to write, in order: values, the timer, and what switches them on last."""
+        what = _rounded(block, what)
         seconds = 0.0 if math.isnan(what.revert_s) else max(round(what.revert_s), 1)
         steps: list[tuple[str, float]] = []
         if math.isnan(what.target_w):
@@ -246,6 +255,17 @@ class Unit:
         _, block = await self._controls()
         return self.held(block)
 
+    def rounded(self, what: Held) -> Held:
+        """Return what it is told for a wish, in the steps of its controls as last read: a limit is never wider.
+
+        Raises:
+            PeerError: A scale factor that SunSpec doesn't know.
+        """
+        try:
+            return _rounded(self.seen, what)
+        except ModelError as error:
+            raise PeerError(f"unit {self.number}: {error}") from error
+
     def held(self, block: Sequence[int]) -> Held:
         """Return what the registers of its controls say that it holds. Raises PeerError where they can't be read."""
         before, found = self._held_last
@@ -267,6 +287,22 @@ class Unit:
         running = [number.get(name, 0.0) for name, is_used in timers if is_used]
         revert_s = min(running) if running and min(running) > 0 else math.nan
         return Held(target_w, limit_frac, revert_s)
+
+
+def _rounded(block: Sequence[int], what: Held) -> Held:
+    """Return a wish in the steps of the controls in `block`; what has no scale factor stays as it is."""
+    target_w, limit_frac = what.target_w, max(what.limit_frac, 0.0)
+    if math.isfinite(target_w) and (step_w := _step(block, "WSet")) is not None:
+        target_w = steps_within(target_w, step_w, what.low_w, what.high_w) * step_w
+    if limit_frac < 1.0 and (step := _step(block, "WMaxLimPct")) is not None:
+        percent = 100.0 * limit_frac
+        limit_frac = steps_within(percent, step, high=percent) * step / 100.0
+    return replace(what, target_w=target_w, limit_frac=limit_frac)
+
+
+def _step(block: Sequence[int], name: str) -> float | None:
+    exponent = scale_of(model(704), model(704).field(name), block)
+    return None if exponent is None else 10.0**exponent
 
 
 # Of model 704: from the first to after the last register that is written of each function; its switch is the first.

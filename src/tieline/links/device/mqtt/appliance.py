@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 from tieline.device.profile import Profile
+from tieline.device.steps import NOISE
 from tieline.device.told import Told, Unable, complies, told
 from tieline.errors import LinkDown
 from tieline.links.device.mqtt.carrier import Carrier
@@ -255,7 +256,7 @@ class Appliance:
     # --- small things -----------------------------------------------------------------------------------------------
 
     def _settings(self, what: Told) -> dict[str, float]:
-        """Return what is told, by key of the contract; what the device has no topic for is left out."""
+        """Return what is told, by key of the contract, in its steps; what the device has no topic for is left out."""
         found: dict[str, float] = {}
         if self.profile.told_by == "switch":
             found["is_on"] = float(bool(what.is_on))
@@ -264,7 +265,18 @@ class Appliance:
         else:
             power_w = -self.rating.max_absorb_w if math.isnan(what.power_w) else what.power_w
             found["target_w"] = min(max(power_w, what.low_w), what.high_w)
-        return {key: value for key, value in found.items() if self.bound.can_tell(key)}
+        return {key: self._in_steps(key, value, what) for key, value in found.items() if self.bound.can_tell(key)}
+
+    def _in_steps(self, key: str, value: float, what: Told) -> float:
+        """Return a setting in the steps of its contract: within its limits, and no further from the owner's."""
+        if key == "target_w":
+            return self.bound.rounded(key, value, what.low_w, what.high_w)
+        own_c = self.telemetry.own_c
+        if key != "setpoint_c" or value == own_c:
+            return value
+        low, high = min(own_c, value), max(own_c, value)
+        found = self.bound.rounded(key, value, low, high)
+        return found if low - NOISE <= found <= high + NOISE else own_c
 
     def _write(self, settings: dict[str, float]) -> None:
         try:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tieline.device.steps import steps_within
 from tieline.errors import ConfigError, PeerError
 from tieline.resource.point import points
 from tieline.wire.mqtt.packets import PacketError
@@ -154,10 +155,10 @@ class Bound:
         found = _pick(topic, payload, _document(topic, payload), field) if is_json else _text(topic, payload)
         return Heard(values, None if found is None else _number(topic, field, found) == 1.0)
 
-    def rounded(self, key: str, value: float) -> float:
-        """Return a setting as the device can hold it, at its step."""
+    def rounded(self, key: str, value: float, low: float = -math.inf, high: float = math.inf) -> float:
+        """Return a setting as the device can hold it, at its step and within limits."""
         step = self.fields[key].step
-        return round(value / step) * step if step else value
+        return steps_within(value, step, low, high) * step if step else value
 
     def slack(self, key: str) -> float:
         """Return how far an echo may lie from a setting and still be it."""
@@ -174,7 +175,7 @@ class Bound:
             if field.field and not field.told_on:
                 documents.setdefault(topic, {})[field.field] = theirs
             else:
-                found.append((topic, theirs.encode() if isinstance(theirs, str) else f"{theirs:g}".encode()))
+                found.append((topic, theirs.encode() if isinstance(theirs, str) else f"{theirs:.12g}".encode()))
         return found + [(topic, msgspec.json.encode(document)) for topic, document in documents.items()]
 
     def ask(self, keys: list[str]) -> list[tuple[str, bytes]]:

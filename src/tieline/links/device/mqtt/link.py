@@ -21,7 +21,7 @@ import structlog
 from msgspec import Struct
 
 from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
-from tieline.device.profile import profile_of
+from tieline.device.profile import profile_over
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.device.mqtt.appliance import Appliance
 from tieline.links.device.mqtt.carrier import Counts
@@ -100,13 +100,13 @@ class MqttLink:
         self._of_topic: dict[str, list[Appliance]] = {}
         contract = contract_of(settings.contract)
         for row, device in settings.devices.items():
-            profile = profile_of(device.profile)
+            profile = profile_over(device.profile, "mqtt")
             bound = Bound(contract, settings.prefix, device.device, profile.mode)
             appliance = Appliance(row, device.device, profile, device.rating, bound, self)
             self.appliances[row] = appliance
             for topic in bound.topics:
                 self._of_topic.setdefault(topic, []).append(appliance)
-        self.switched = frozenset(row for row, one in self.appliances.items() if one.profile.told_by != "power")
+        self.switched = frozenset(row for row, one in self.appliances.items() if one.profile.is_switched)
 
     def start(self) -> None:
         """Keep the connection, and watch for devices that fall silent."""

@@ -65,6 +65,7 @@ class OpenAdrLink:
         self._intake, self.teller = intake, Teller(name, intake, clock, gather_s=0.0)
         self._vtn, self._supervisor = vtn, supervisor
         self.end_points = {row: EndPoint(row, who, self) for row, who in settings.end_points.items()}
+        self.switched = frozenset(row for row, who in settings.end_points.items() if who.is_switched)
         self._of_client: dict[str, list[EndPoint]] = {}
         for end_point in self.end_points.values():
             self._of_client.setdefault(end_point.name.client, []).append(end_point)

@@ -8,11 +8,15 @@ from tieline.errors import ConfigError
 
 
 class EndPointName(Struct, frozen=True, forbid_unknown_fields=True):
-    """The VEN and the resource behind it that a row is, and the only OAuth client that may speak for it."""
+    """The VEN and the resource behind it that a row is, and the only OAuth client that may speak for it.
+
+    `is_switched`: it can be on or off alone. No payload of the standard says so, so its operator does.
+    """
 
     ven: str
     client: str
     resource: str = ""
+    is_switched: bool = False
 
     @property
     def resource_name(self) -> str:
