@@ -92,7 +92,7 @@ def test_others_on_a_feeder_give_the_room_that_one_who_ignores_its_cap_takes() -
             given_w = float(fleet.power_w.sum())
             if given_w > LIMIT_W + 1e-6:
                 over.append(minute)
-        assert max(over, default=0) <= 15, "an ignored cap is found, and worked around, for as long as it is ignored"
+        assert max(over, default=0) <= 3, "the others give way within minutes, for as long as the cap is ignored"
         assert given_w > 0.9 * LIMIT_W, "no more room is given up than is taken"
 
     asyncio.run(play())

@@ -14,7 +14,6 @@ from tieline.desk.response import seconds_to_reach
 from tieline.desk.state import DeskState
 from tieline.resource.command import Stage
 from tieline.resource.obedience import SLACK_W, astray_w
-from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS, SECOND_NS
 
 Rows = NDArray[np.int32]
@@ -30,17 +29,7 @@ def beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     Where its link read the power back a device has the time of its kind, and no more. Rule R12: a machine that a timer
     of its own holds where it is has not disobeyed; but none has to feed in where nothing may: it can open its breaker.
     """
-    holds, fleet = state.claims.holds, state.fleet
-    power_w = np.nan_to_num(fleet.power_w[rows])
-    is_timed = (holds.until_ns[rows] > now_ns) & (power_w >= holds.low_w[rows]) & (power_w <= holds.high_w[rows])
-    is_timed &= ~((power_w > 0) & (state.commands.high_w[rows] <= 0))
-    stands: Mask = stands_beyond(state, rows, now_ns) & ~is_timed
-    return stands
-
-
-def stands_beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
-    """Return the same, with those that a timer of their own holds there: what they give or draw is there as well."""
-    fleet, commands = state.fleet, state.commands
+    fleet, commands, holds = state.fleet, state.commands, state.claims.holds
     power_w, free = np.nan_to_num(fleet.power_w[rows]), np.full(len(rows), np.nan)
     low_w = np.maximum(commands.low_w[rows], -fleet.max_absorb_w[rows])
     high_w = np.minimum(commands.high_w[rows], fleet.max_inject_w[rows])
@@ -48,7 +37,9 @@ def stands_beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     stands = np.abs(off_w) > np.maximum(SLACK_W, BEYOND_FRAC * np.abs(power_w - off_w))
     since_ns = fleet.taken_at_ns[rows] - commands.since_ns[rows]
     had_time = (since_ns >= KEEPS_NS) | (is_read_back(state, rows) & (since_ns >= soon_ns(state, rows)))
-    found: Mask = stands & had_time & (commands.valid_until_ns[rows] > now_ns)
+    is_timed = (holds.until_ns[rows] > now_ns) & (power_w >= holds.low_w[rows]) & (power_w <= holds.high_w[rows])
+    is_timed &= (power_w <= 0.0) | (high_w > 0.0)
+    found: Mask = stands & had_time & ~is_timed & (commands.valid_until_ns[rows] > now_ns)
     return found
 
 
@@ -63,14 +54,3 @@ def is_read_back(state: DeskState, rows: Rows) -> Mask:
     commands = state.commands
     mask: Mask = (commands.stage[rows] == int(Stage.UNCONFIRMED)) & np.isfinite(commands.observed_w[rows])
     return mask
-
-
-def ignoring(state: DeskState, rows: Rows, now_ns: int) -> Mask:
-    """Return which of `rows` give more than they may: a cap holds those no more than it did.
-
-    What they report now tells; who can't be reached is counted otherwise (R16).
-    """
-    commands, fleet = state.commands, state.fleet
-    heard = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    mask: Mask = heard & (fleet.power_w[rows] > np.maximum(commands.high_w[rows], 0.0))
-    return mask & stands_beyond(state, rows, now_ns) if mask.any() else mask
