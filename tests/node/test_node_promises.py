@@ -11,6 +11,7 @@ import pytest
 from tieline.desk.facts import ClaimsPlaced, to_record
 from tieline.desk.packed import Packed
 from tieline.flow.record import Record
+from tieline.node.crew import Disobeyed
 from tieline.node.promises_grid import calm_after, limit_held, opted_out, relieved, restored, substituted
 from tieline.node.relief import SETTLES_NS, Relief
 from tieline.node.story import Told
@@ -101,6 +102,52 @@ def test_a_limit_is_broken_by_what_gives_but_for_own_timers_out_of_reach(
     assert verdict(told) == expected
     excused = f"r0 3.0 kW until {iso(AT + timer_until * MINUTE_NS)}"
     assert (excused in told["evidence"]) == (lost_until > 0), "who gives beyond reach is named, with how long"
+
+
+def works_with(gives_until: int, gave_w: float, found: Disobeyed | None, high_w: float = 0.0) -> dict:
+    rows = np.arange(4, dtype=np.int32)
+    trail = [
+        (
+            AT + minute * MINUTE_NS,
+            np.array([gave_w if minute <= gives_until else 0.0, 0, 0, 0.0]),
+            np.zeros(4, np.int64),
+        )
+        for minute in range(41)
+    ]
+    fleet = SimpleNamespace(leaves=lambda group: rows, max_inject_w=np.full(4, 100_000.0), id_of=lambda row: f"r{row}")
+    stage = SimpleNamespace(
+        watch_trail=trail, node=SimpleNamespace(state=SimpleNamespace(fleet=fleet)),
+        territory=SimpleNamespace(fleet=fleet),
+    )  # fmt: skip
+    works = {"when_ns": AT, "group": "g", "giving_before_w": 9_000.0, "limit_high_w": high_w, "isolated": []}
+    return limit_held(stage, Told(override=works, disobeyed={} if found is None else {0: found}))
+
+
+@pytest.mark.parametrize(
+    ("gives_until", "gave_w", "isolated_at", "held"),
+    [
+        (40, 3_815.0, None, False),  # half of what 2 % of the nameplate would let pass, and nobody knows of it
+        (40, 200.0, None, True),  # what a meter may be off by
+        (9, 3_815.0, 9, True),  # named and isolated nine minutes after the limit came
+        (20, 3_815.0, 20, False),  # named, but isolated too late
+        (40, 3_815.0, 9, False),  # isolated, as they say, and feeds in all the same
+        (40, 3_815.0, 0, False),  # named, and nobody went there
+    ],
+)
+def test_a_device_that_ignores_a_limit_of_0_w_is_isolated_in_time_or_breaks_the_promise_however_large_its_feeder(
+    gives_until: int, gave_w: float, isolated_at: int | None, held: bool
+) -> None:
+    isolated_ns = 0 if not isolated_at else AT + isolated_at * MINUTE_NS
+    found = None if isolated_at is None else Disobeyed("r0", gave_w, AT + 3 * MINUTE_NS, isolated_ns)
+    told = works_with(gives_until, gave_w, found)
+    assert told["held"] is held
+    assert ("found to disobey: none" in told["evidence"]) is (gave_w < 250.0)
+    assert ("r0 3.8 kW" in told["evidence"]) is (gave_w > 250.0)
+    assert ("not isolated in time" in told["evidence"]) is not held
+
+
+def test_under_a_limit_above_0_w_the_sum_alone_is_held_to_it() -> None:
+    assert works_with(40, 3_815.0, None, high_w=4_000.0)["held"]
 
 
 # --- restored -----------------------------------------------------------------------------------------------------------

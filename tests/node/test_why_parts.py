@@ -11,7 +11,7 @@ import numpy as np
 from click.testing import CliRunner
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import IntervalTracked
+from tieline.desk.facts import CommandsReported, IntervalTracked
 from tieline.desk.packed import Packed
 from tieline.desk.screens import AskLimit
 from tieline.node.cli import main
@@ -20,8 +20,9 @@ from tieline.node.operator import NodeOperator
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
 from tieline.node.serve import node_of
-from tieline.node.why import _waits, of_others, of_whole
+from tieline.node.why import _waits, command_of, of_others, of_whole
 from tieline.resource.claim import Refusal
+from tieline.resource.command import Stage
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
@@ -126,3 +127,18 @@ def test_what_a_device_gave_says_over_which_time(tmp_path: Path) -> None:
     told = asked(tmp_path, "home-1")
     over = "from 2023-11-14T22:08:20Z to 2023-11-14T22:13:20Z, the last interval of it that was counted by then"
     assert f"gave 1000 W above its base {over}" in told and "delivered" not in told
+
+
+def test_what_the_watchdog_saw_in_the_meter_is_the_last_word_on_a_command() -> None:
+    rows, batch = Packed.of(np.zeros(1, np.int32)), {"batch": "batch-7", "stage": "DONE", "observed_w": 0.0}
+
+    def said(link: str, of: str) -> dict[str, object] | None:
+        fact = CommandsReported(
+            of, link, rows, Packed.of(np.array([Stage.UNCONFIRMED], np.uint8)), Packed.of(np.array([START_NS])),
+            Packed.of(np.zeros(1, np.uint8)), Packed.of(np.array([3_815.0])), (), (),
+        )  # fmt: skip
+        return command_of(fact, 0, batch)
+
+    told = said("watchdog", "")
+    assert told is not None and (told["stage"], told["observed_w"]) == ("UNCONFIRMED", 3_815.0)
+    assert said("columns", "batch-6") == batch, "a report of an older command says nothing of this one"

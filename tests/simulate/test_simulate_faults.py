@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tieline.errors import ConfigError
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import Stage
+from tieline.resource.identity import Kind
 from tieline.simulate.faults import DEVICE_FAULTS, STREAM_FAULTS, DeviceFaults, FaultyPath, StreamFaults, faulty_route
 from tieline.simulate.inprocess import ColumnsLink
 from tieline.simulate.loop import VirtualLoop, run_virtual
@@ -31,7 +32,7 @@ class Scene:
         self.now_ns, self.timers, self.stages, self.seq = 1_000 * SECOND_NS, [], {}, 0
         world = World(build(COUNT, np.random.default_rng(1)), np.random.default_rng(2), with_grid=False)
         clock = SimpleNamespace(now_ns=lambda: self.now_ns)
-        self.rows = np.arange(COUNT, dtype=np.int32)
+        self.rows, self.observed_w = np.arange(COUNT, dtype=np.int32), np.full(COUNT, np.nan)
         self.link = ColumnsLink(world, self.rows, self, clock, self.later, faults, np.random.default_rng(seed))
 
     def later(self, seconds: float, act) -> None:
@@ -40,13 +41,14 @@ class Scene:
     def reports(self, found) -> None:
         for row, stage in zip(found.rows.tolist(), found.stage.tolist(), strict=True):
             self.stages.setdefault(row, []).append(Stage(stage))
+        self.observed_w[found.rows] = found.observed_w
 
-    def send(self, target_w: float, valid_s: float = 900.0) -> None:
+    def send(self, target_w: float, valid_s: float = 900.0, low_w: float = -np.inf, high_w: float = np.inf) -> None:
         self.seq += 1
         full = np.full(COUNT, float(target_w))
         end_ns = self.now_ns + round(valid_s * SECOND_NS)
         batch = CommandBatch(
-            f"batch-{self.seq}", self.rows, full, np.full(COUNT, -np.inf), np.full(COUNT, np.inf), np.zeros(COUNT),
+            f"batch-{self.seq}", self.rows, full, np.full(COUNT, low_w), np.full(COUNT, high_w), np.zeros(COUNT),
             self.now_ns, self.now_ns, end_ns, 1, self.seq, (),
         )  # fmt: skip
         asyncio.run(self.link.send(batch))
@@ -117,6 +119,24 @@ def test_a_lost_answer_ends_unconfirmed_though_the_device_obeys() -> None:
     scene.turn(120)
     assert (scene.obeyed() == 100.0).all()
     assert all(stages == [Stage.SENT, Stage.UNCONFIRMED] for stages in scene.stages.values())
+
+
+def test_a_limit_that_the_meter_contradicts_ends_unconfirmed_with_what_the_meter_shows() -> None:
+    scene = Scene(DeviceFaults())
+    world = scene.link._world
+    gives, draws, engine, obeys = (int(row) for row in world.rows[Kind.PV][:4])
+    for row, power_w, up_w, down_w in (
+        (gives, 3_815.0, 0.0, 3_815.0),
+        (draws, -3_000.0, 3_000.0, 0.0),
+        (engine, 3_000.0, 1_000.0, 0.0),  # it can't go lower now: in its least time, or at its least
+        (obeys, -100.0, 100.0, 100.0),
+    ):
+        world.power_w[row], world.up_w[row], world.down_w[row] = power_w, up_w, down_w
+    scene.send(math.nan, low_w=-500.0, high_w=0.0)
+    scene.turn(100)
+    ends = {row: scene.stages[row][-1] for row in (gives, draws, engine, obeys)}
+    assert ends == {gives: Stage.UNCONFIRMED, draws: Stage.UNCONFIRMED, engine: Stage.DONE, obeys: Stage.DONE}
+    assert scene.observed_w[[gives, draws]].tolist() == [3_815.0, -3_000.0]
 
 
 def test_a_device_that_started_anew_runs_free() -> None:

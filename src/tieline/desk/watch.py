@@ -1,10 +1,16 @@
-"""The watchdog: device timers lie, so we check that each device fell back when its command ran out."""
+"""The watchdog: what devices said is held against their meters.
+
+Their timers lie, so we check that each fell back when its command ran out; and a limit that was taken may be ignored.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tieline.desk.apply import WATCHDOG
 from tieline.desk.base import NEAR_FRAC, NEAR_W
+from tieline.desk.disobedience import beyond
 from tieline.desk.dispatch import LEASE_NS, issued
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsReported
@@ -38,7 +44,7 @@ def decide_reverts(state: DeskState, now_ns: int) -> tuple[list[Entry], CommandB
     rows = rows[holds & fit]
     if not len(rows):
         return [], None
-    entries = [_unconfirmed(state, rows, now_ns)]
+    entries = [unconfirmed(state, rows, "held its command after its time", now_ns)]
     count = len(rows)
     free, low_w, high_w = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)
     batch = CommandBatch(
@@ -49,12 +55,26 @@ def decide_reverts(state: DeskState, now_ns: int) -> tuple[list[Entry], CommandB
     return entries, batch
 
 
-def _unconfirmed(state: DeskState, rows: np.ndarray[tuple[int], np.dtype[np.int32]], now_ns: int) -> Entry:
+def decide_contradicted(state: DeskState, now_ns: int) -> list[Entry]:
+    """Return the fact that revises commands which count as done while the meter shows another power than they allow.
+
+    It says so once of each command: it is not sent again, as the device has it.
+    """
+    fleet, commands = state.fleet, state.commands
+    done = (commands.stage == int(Stage.DONE)) & (commands.valid_until_ns > now_ns)
+    done &= (fleet.taken_at_ns >= commands.at_ns) & ((fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0)
+    rows = np.flatnonzero(done).astype(np.int32)
+    rows = rows[beyond(state, rows, now_ns)]
+    return [unconfirmed(state, rows, "stands beyond the limit that it took", now_ns)] if len(rows) else []
+
+
+def unconfirmed(state: DeskState, rows: NDArray[np.int32], native: str, now_ns: int) -> Entry:
+    """Return the fact that the meters of rows contradict what their last commands were reported as."""
     commands, count = state.commands, len(rows)
     batches = sorted({state.command_batches[int(b)] for b in commands.batch[rows] if b >= 0})
     fact = CommandsReported(
-        "", "watchdog", Packed.of(rows), Packed.of(np.full(count, Stage.UNCONFIRMED, np.uint8)),
+        "", WATCHDOG, Packed.of(rows), Packed.of(np.full(count, Stage.UNCONFIRMED, np.uint8)),
         Packed.of(np.full(count, now_ns, np.int64)), Packed.of(np.full(count, RejectWord.TIMEOUT, np.uint8)),
-        Packed.of(state.fleet.power_w[rows]), ("held its command after its time",), (),
+        Packed.of(state.fleet.power_w[rows]), (native,), (),
     )  # fmt: skip
-    return Entry(derive("watchdog", now_ns, rows.tobytes()), fact, "", tuple(batches))
+    return Entry(derive(WATCHDOG, native, now_ns, rows.tobytes()), fact, "", tuple(batches))

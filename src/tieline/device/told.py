@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from tieline.device.profile import Profile
 from tieline.resource.identity import Rating
+from tieline.resource.obedience import astray
 
 
 class Told(Struct, frozen=True):
@@ -99,7 +100,5 @@ def complies(profile: Profile, rating: Rating, what: Told, power_w: float) -> bo
     if what.is_release:
         return True
     near_w = max(profile.near.power_w, profile.near.frac * max(rating.max_absorb_w, rating.max_inject_w))
-    if profile.told_by == "power":
-        asked_w = power_w if math.isnan(what.power_w) else what.power_w
-        return abs(power_w - asked_w) <= near_w and what.low_w - near_w <= power_w <= what.high_w + near_w
-    return not what.rests or power_w >= -near_w
+    low_w = 0.0 if what.rests else what.low_w
+    return abs(astray(power_w, what.power_w, low_w, what.high_w)) <= near_w

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, IntervalTracked, PositionChanged, from_record
 from tieline.flow.record import Record
@@ -14,11 +15,14 @@ from tieline.node.stage import Stage
 from tieline.node.story import Told
 from tieline.node.works import Held
 from tieline.resource.claim import ClaimKind
+from tieline.resource.obedience import SLACK_W
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 SETTLES_NS = 6 * MINUTE_NS
 WINDOW = 10
 SLACK_FRAC = 0.02
+ACTS_NS = 10 * MINUTE_NS
+"""Within so long of feeding in under a limit of 0 W a device that ignores it must be isolated."""
 TOLD_S = 5.0
 FREED_W, FREED_FRAC = 100.0, 0.03
 LIMIT_HOLDS = "the DNO's limit holds"
@@ -49,28 +53,66 @@ def limit_held(stage: Stage, told: Told) -> Promise:
     What could not be reached when the limit came, and was shown so to the DNO, its crew isolated by hand. What else has
     lost its line may do what it did before for as long as its own timer runs that was set before the loss: that of its
     lease (R16), or of an engine's least time (R12). Whom a command can reach has no excuse: an engine that must run on
-    opens its breaker. What comes back into reach, or whose timer has ended, has as long as any to settle.
+    opens its breaker. What comes back into reach, or whose timer has ended, has as long as any to settle. Where the
+    limit is 0 W devices are looked at one by one, as one that ignores it would be little of its feeder's nameplate: it
+    must have been found, named and isolated within ten minutes of when it fed in without a break.
     """
     since_ns, until_ns = int(told.override["when_ns"]) + SETTLES_NS, int(told.restored.get("when_ns", 2**63 - 1))
     seen = [each for each in stage.watch_trail if since_ns <= each[0] <= until_ns]
     if len(seen) < WINDOW:
         return promise(LIMIT_HOLDS, True, "not tested: the limit was too short to judge", tested=False)
-    rows = stage.node.state.fleet.leaves(told.override["group"])
+    fleet = stage.node.state.fleet
+    rows = fleet.leaves(told.override["group"])
     giving_w = np.maximum(np.stack([power_w for _, power_w, _ in seen]), 0.0)
     alone = np.stack([until_ns > when for when, _, until_ns in seen])
     alone = np.stack([alone[max(at - SETTLES_NS // MINUTE_NS, 0) : at + 1].any(axis=0) for at in range(len(alone))])
-    counted_w = np.where(alone, 0.0, giving_w).sum(axis=1)
-    worst_w = float(np.convolve(counted_w, np.full(WINDOW, 1 / WINDOW), "valid").max())
+    each_w = np.where(alone | _acted_on(stage, told, rows, [when for when, *_ in seen]), 0.0, giving_w)
+    worst_w = float(np.convolve(each_w.sum(axis=1), np.full(WINDOW, 1 / WINDOW), "valid").max())
     before_w = float(told.override["giving_before_w"])
     limit_w, size_w = float(told.override["limit_high_w"]), float(stage.territory.fleet.max_inject_w[rows].sum())
     evidence = (
         f"{len(rows)} devices gave {before_w / 1e3:.1f} kW before, at worst {worst_w / 1e3:.2f} kW under a limit of "
         f"{limit_w / 1e3:.1f} kW; tolerance {SLACK_FRAC:.0%} of their {size_w / 1e3:.0f} kW; "
         f"{_alone(stage, rows, giving_w * alone, np.stack([until_ns for _, _, until_ns in seen]))}; "
-        f"{len(told.override['isolated'])} that the DNO saw not reporting were isolated by hand"
+        f"{len(told.override['isolated'])} that the DNO saw not reporting were isolated by hand; "
     )
+    most_w = sliding_window_view(each_w, WINDOW, axis=0).mean(axis=-1).max(axis=0)
+    feeds = most_w > SLACK_W if limit_w <= 0.0 else np.zeros(len(rows), np.bool_)
+    evidence += _disobeyed(told, {fleet.id_of(int(rows[at])): float(most_w[at]) for at in np.flatnonzero(feeds)})
     tested = before_w > limit_w
-    return promise(LIMIT_HOLDS, worst_w - limit_w <= SLACK_FRAC * size_w, evidence, tested)
+    return promise(LIMIT_HOLDS, worst_w - limit_w <= SLACK_FRAC * size_w and not feeds.any(), evidence, tested)
+
+
+def _acted_on(stage: Stage, told: Told, rows: Any, at_ns: list[int]) -> Any:
+    """Return when who ignored the limit is excused, shape (instants, rows): till it was isolated, if soon enough."""
+    excused = np.zeros((len(at_ns), len(rows)), np.bool_)
+    trail = [each for each in stage.watch_trail if each[0] >= int(told.override["when_ns"])]
+    for at, row in enumerate(rows.tolist()):
+        found = told.disobeyed.get(row)
+        if found is None or not found.isolated_ns:
+            continue
+        begins_ns = found.isolated_ns
+        for when_ns, power_w, until_ns in reversed(trail):
+            if when_ns <= found.isolated_ns:
+                if power_w[at] <= SLACK_W or until_ns[at] > when_ns:
+                    break
+                begins_ns = when_ns
+        if found.isolated_ns - begins_ns <= ACTS_NS:
+            excused[:, at] = [begins_ns <= when_ns <= found.isolated_ns for when_ns in at_ns]
+    return excused
+
+
+def _disobeyed(told: Told, feeds: dict[str, float]) -> str:
+    """Say who ignored the limit and how much it gave: who was isolated, and who fed in and was not, or too late."""
+    limited_ns = int(told.override["when_ns"])
+    found = [
+        f"{each.resource} {each.power_w / 1e3:.1f} kW, isolated {(each.isolated_ns - limited_ns) / MINUTE_NS:.0f} min "
+        "after the limit came"
+        for each in told.disobeyed.values()
+        if each.isolated_ns and each.resource not in feeds
+    ]
+    found += [f"{name} {power_w / 1e3:.1f} kW, not isolated in time" for name, power_w in feeds.items()]
+    return f"found to disobey: {', '.join(found) or 'none'}"
 
 
 def _alone(stage: Stage, rows: Any, gave_w: Any, until_ns: Any) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.alarms import FLEET
 from tieline.desk.cycle import PoolDesk
+from tieline.desk.disobedience import beyond
 from tieline.desk.response import is_nearest, unresponsive
 from tieline.desk.state import DeskState
 from tieline.desk.views import FeederRow, FleetGrid, FleetGroup, Member
@@ -19,11 +20,8 @@ from tieline.node.read_reached import steps_reached
 from tieline.resource.command import Stage
 from tieline.resource.identity import Kind, Purpose
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import MINUTE_NS, SECOND_NS
+from tieline.times import SECOND_NS
 
-BEYOND_W, BEYOND_FRAC = 300.0, 0.25
-KEEPS_NS = 5 * MINUTE_NS
-"""How long a device has to keep a limit: a compressor's own timer counts three minutes, thermostats take four."""
 NORMAL, LIMITED, SLOW, FAILED, STALE, OUT, UNKNOWN = range(7)
 _GRAVITY = np.argsort([FAILED, SLOW, STALE, UNKNOWN, OUT, LIMITED, NORMAL])
 """Place of each state, the gravest 0."""
@@ -81,25 +79,12 @@ def states(state: DeskState, pools: Mapping[str, PoolDesk], now_ns: int, *, by_m
         *_, is_verified = steps_reached(state, rows, now_ns)
         rows = rows[~is_verified]
     cells[rows] = FAILED
-    cells[beyond(state, now_ns)] = FAILED
+    cells[beyond(state, np.arange(len(fleet), dtype=np.int32), now_ns)] = FAILED
     cells[unresponsive(state.responses, now_ns)] = SLOW
     cells[(fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0] = STALE
     cells[state.opted_out] = OUT
     cells[fleet.taken_at_ns == 0] = UNKNOWN
     return cells
-
-
-def beyond(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
-    """Return which rows stand beyond a limit that they were told, and had time to keep, whatever they answered."""
-    fleet, commands = state.fleet, state.commands
-    power_w = np.nan_to_num(fleet.power_w)
-    low_w = np.maximum(commands.low_w, -fleet.max_absorb_w)
-    high_w = np.minimum(commands.high_w, fleet.max_inject_w)
-    over = power_w - high_w > np.maximum(BEYOND_W, BEYOND_FRAC * np.abs(high_w))
-    under = low_w - power_w > np.maximum(BEYOND_W, BEYOND_FRAC * np.abs(low_w))
-    told = (commands.valid_until_ns > now_ns) & (fleet.taken_at_ns - commands.since_ns >= KEEPS_NS)
-    stands: NDArray[np.bool_] = told & (over | under)
-    return stands
 
 
 def grid_of(state: DeskState, order: Order, cells: NDArray[np.uint8], now_ns: int) -> FleetGrid:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.disobedience import beyond, is_read_back
 from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
 from tieline.node.read_alarms import Since
-from tieline.node.read_fleet import FAILED, Order, beyond
+from tieline.node.read_fleet import FAILED, Order
 from tieline.resource.command import Stage
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS
@@ -72,18 +73,17 @@ def own_way(
     is_told = np.array([derive("alarm", "failed", name) in ids for name in order.names], np.bool_)[order.group_of]
     is_told |= derive("alarm", "failed", above) in ids
     heard = (state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
-    ignores = (cells == FAILED) & beyond(state, now_ns) & _took(state) & heard & ~is_told
+    ignores = (cells == FAILED) & takes_and_ignores(state, now_ns) & heard & ~is_told
     # An owner who opted out at the device is local too, and by right.
     foreign = state.claims.is_local & ~state.opted_out & heard & (state.commands.valid_until_ns > now_ns)
     return [*_told(state, IGNORES, ignores, since, now_ns), *_told(state, FOREIGN, foreign, since, now_ns)]
 
 
-def _took(state: DeskState) -> Rows:
-    """Return which rows acknowledged their command: taken, or read back as something else."""
-    commands = state.commands
-    read_back = (commands.stage == int(Stage.UNCONFIRMED)) & np.isfinite(commands.observed_w)
-    took: Rows = np.isin(commands.stage, _TOOK) | read_back
-    return took
+def takes_and_ignores(state: DeskState, now_ns: int) -> Rows:
+    """Return which rows acknowledged their command, as taken or read back as something else, and stand beyond it."""
+    rows = np.arange(len(state.fleet), dtype=np.int32)
+    took: Rows = np.isin(state.commands.stage, _TOOK) | is_read_back(state, rows)
+    return took & beyond(state, rows, now_ns)
 
 
 def _told(state: DeskState, way: Way, mask: Rows, since: Since, now_ns: int) -> Found:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import Mask
 from tieline.resource.command import Stage
+from tieline.resource.obedience import astray_w
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 _DELIVERED = (Stage.SENT, Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE, Stage.UNCONFIRMED)
@@ -30,8 +31,8 @@ def steps_reached(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> tup
     )
     power_w, target_w = fleet.power_w[rows], commands.target_w[rows]
     near_w = np.maximum(150.0, 0.1 * np.abs(np.nan_to_num(target_w)))
-    within = (power_w <= commands.high_w[rows] + near_w) & (power_w >= commands.low_w[rows] - near_w)
-    at_target = np.where(np.isnan(target_w), within, np.abs(power_w - target_w) <= near_w)
+    off_w = astray_w(power_w, target_w, commands.low_w[rows], commands.high_w[rows])
+    at_target = (np.abs(off_w) <= near_w) & np.isfinite(power_w)
     fit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     is_later = fleet.taken_at_ns[rows] >= commands.at_ns[rows]
     verified = delivered & at_target & fit & is_later & (commands.valid_until_ns[rows] > now_ns)

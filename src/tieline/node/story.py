@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tieline.desk.ports import Ask, Granted, Offer, Segment
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
+from tieline.node.crew import Crew, Disobeyed
 from tieline.node.market_days import offered, offers_of
 from tieline.node.relief import PAUSE_S, TRIES, Dno, firmly, is_taken, loading_of
 from tieline.node.stage import POOL, Stage
@@ -47,6 +48,8 @@ class Told:
     spare: dict[str, Any] = field(default_factory=dict)
     unplayed: dict[str, str] = field(default_factory=dict)
     """Scenes that could not be played, and why."""
+    disobeyed: dict[int, Disobeyed] = field(default_factory=dict)
+    """Who was found to feed in though it took the limit, by row."""
     held: tuple[Held, Held, Held] | None = None
     """What held the devices under the override: before it came, under it, and after it was cancelled."""
 
@@ -57,6 +60,8 @@ class Story:
     def __init__(self, stage: Stage, timing: Timing, say: Callable[[str], None]) -> None:
         self.stage, self.timing, self.told = stage, timing, Told()
         self.dno = Dno(stage, (timing.override_ns - 15 * MINUTE_NS, timing.cancel_ns + 10 * MINUTE_NS))
+        self.crew = Crew(stage, self._note)
+        self.told.disobeyed = self.crew.disobeyed
         self._held: Held | None = None
         self._say = say
 
@@ -205,6 +210,7 @@ class Story:
         }  # fmt: skip
         self._note(f"the DNO lets nothing on {site.feeder} feed in, for works, over DNP3: {statuses[0].name}")
         self._isolate(group, rows)
+        self.crew.begin(rows)
         await self._spare(site.group)
 
     def _isolate(self, group: int, rows: Rows) -> None:
@@ -300,7 +306,7 @@ class Story:
         try:
             at_ns, statuses = await firmly(stage, lambda: stage.scada.cancel(at))
         finally:
-            stage.link.rejoin()  # crews close their isolators, whatever the line does
+            self.crew.end()  # crews close their isolators, whatever the line does
         await stage.sleep(5)
         assert self._held is not None
         self.told.held = (self._held, under, held_of(stage, rows))
@@ -308,6 +314,7 @@ class Story:
         self.told.override |= {
             "loading_held": self._loading(feeder, since_ns, at_ns), "giving_held_w": giving_w,
             "loading_without_pool": loading_of(self.dno, feeder, since_ns, at_ns, alone=True),
+            "disobeyed": [each.told() for each in self.crew.disobeyed.values()],
         }  # fmt: skip
         self.told.restored = {
             "when_ns": at_ns, "status": [status.name for status in statuses], "feeder": feeder, "group": group,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.apply import apply
+from tieline.desk.apply import WATCHDOG, apply
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.facts import (
     AuthorityChanged,
@@ -348,7 +348,12 @@ def command_of(fact: object, row: int, last: dict[str, Any] | None) -> dict[str,
                 "issued": iso(fact.issued_ns), "valid_until": iso(fact.valid_until_ns), "stage": Stage.QUEUED.name,
                 "observed_w": None,
             }  # fmt: skip
-    if isinstance(fact, CommandsReported) and last is not None and fact.batch == last["batch"]:
+    # The watchdog speaks of the last command of each row, of whatever batch.
+    if (
+        isinstance(fact, CommandsReported)
+        and last is not None
+        and (fact.link == WATCHDOG or fact.batch == last["batch"])
+    ):
         at = np.flatnonzero(fact.rows.array() == row)
         if len(at):
             seen_w = float(fact.observed_w.array()[at[0]])

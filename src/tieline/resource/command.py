@@ -3,8 +3,9 @@
 A link may pass over stages that it does not see: an end-point that accepts an event never says that it was sent. So a
 report is true of a command when the table leads from the stage it is at to the stage reported, over whatever lies
 between; any other report is late or out of order, is counted, and changes nothing. Terminal means that nothing is
-awaited any more. One thing revises a terminal stage: a device that was DONE and still holds its command after its time
-has not ended it, whatever it said; the watchdog, which sees that in the meter and releases it, records UNCONFIRMED.
+awaited any more. The meter alone revises a terminal stage: a device that was DONE and still holds its command after its
+time has not ended it, and one that stands beyond the limit that it took has not kept it, whatever they said; the
+watchdog, which sees that in the meter (and releases the first), records UNCONFIRMED.
 """
 
 from __future__ import annotations

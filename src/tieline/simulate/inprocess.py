@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.command import RejectWord, Stage
+from tieline.resource.obedience import astray_w, slack_w
 from tieline.resource.point import code
 from tieline.resource.quality import Quality
 from tieline.simulate.faults import DeviceFaults
@@ -210,7 +211,7 @@ class ColumnsLink:
         return takes
 
     def _observe(self, batch: CommandBatch, picks: NDArray[np.int64]) -> None:
-        """Read back: done where the power is what was asked, or as near as its limits allow; else unconfirmed."""
+        """Read back: done where the meter shows what was asked, or as near as the device can be; else unconfirmed."""
         rows = batch.rows[picks]
         live = self._seen[rows] == _stamp(batch)
         if not live.all():
@@ -218,12 +219,12 @@ class ColumnsLink:
         picks, rows = picks[live], rows[live]
         if not len(rows):
             return
-        now_w, wanted_w = self._world.power_w[rows], batch.target_w[picks]
-        slack_w = np.maximum(250.0, 0.15 * np.abs(wanted_w))
-        near = np.isnan(wanted_w) | (np.abs(now_w - wanted_w) <= slack_w)
-        spent = (self._world.up_w[rows] < slack_w) & (now_w < wanted_w)
-        spent |= (self._world.down_w[rows] < slack_w) & (now_w > wanted_w)
-        done = near | spent
+        now_w, world = self._world.power_w[rows], self._world
+        off_w = astray_w(now_w, batch.target_w[picks], batch.low_w[picks], batch.high_w[picks])
+        near_w = slack_w(now_w, off_w)
+        # What has nowhere to go is as near as it can be: a store that is empty, an engine or a compressor in its time.
+        room_w = np.where(off_w < 0, world.up_w[rows], world.down_w[rows])
+        done = (np.abs(off_w) <= near_w) | (room_w < near_w)
         self.observed += int(done.sum())
         for mask, stage in ((done, Stage.DONE), (~done, Stage.UNCONFIRMED)):
             if mask.any():

@@ -21,6 +21,7 @@ from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSetting
 from tieline.links.life import KILLED, Course, Life
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import RejectWord, Stage
+from tieline.resource.obedience import astray
 from tieline.resource.quality import Quality
 from tieline.times import SECOND_NS
 
@@ -226,14 +227,11 @@ class EndPoint:
         """Return whether a power is what was asked, within what the end-point said that its owner allows."""
         settings = self._carrier.settings
         target_w, low_w, high_w = live.powers_w
+        near_w = settings.near_w
         if math.isfinite(target_w):
             target_w = target_w if math.isnan(live.setpoint_w) else live.setpoint_w
-            near_w = settings.near_w + settings.near_frac * abs(target_w)
-            return abs(power_w - target_w) <= near_w
-        slack_w = settings.near_w
-        return (
-            (math.isinf(low_w) and math.isinf(high_w)) or low_w - slack_w <= power_w <= high_w + slack_w
-        )  # fmt: skip
+            near_w += settings.near_frac * abs(target_w)
+        return abs(astray(power_w, target_w, low_w, high_w)) <= near_w
 
     # --- small things ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,98 @@
+"""A limit that a device took and does not keep: it is found by the meter, recorded, and worked around."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from desk_stage import Stage1, fleet_of
+
+from tieline.desk import groups
+from tieline.desk.disobedience import KEEPS_NS, beyond
+from tieline.desk.watch import decide_contradicted
+from tieline.resource.claim import ClaimKind
+from tieline.resource.command import Stage
+from tieline.resource.identity import Kind
+from tieline.resource.level import Level
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+
+LIMIT_W = 9_000.0
+
+
+async def limited(stage: Stage1, high_w: float) -> None:
+    """Put a limit into force at each device, done by its own word, and let the time pass that it has to keep it."""
+    for row in range(len(stage.state.fleet)):
+        ask = stage.ask(
+            "dso", Level.ENVELOPE, f"r{row}", ClaimKind.LIMIT, low=-5e3, high=high_w, end_ns=stage.clock.ns + HOUR_NS
+        )
+        await stage.desk.ask(ask)
+    stage.devices.report(await stage.desk.settle(), Stage.DONE)
+    await stage.desk.flush()
+    stage.clock.ns += KEEPS_NS
+    stage.state.fleet.taken_at_ns[:] = stage.clock.ns
+
+
+def test_a_command_that_was_done_and_that_the_meter_contradicts_is_recorded_once_and_not_sent_again() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.PV] * 3))
+        await limited(stage, 0.0)
+        stage.state.fleet.power_w[:] = (3_815.0, 0.0, 200.0)
+        sent = len(stage.devices.batches)
+        await stage.desk.commit(decide_contradicted(stage.state, stage.clock.ns))
+        commands = stage.state.commands
+        assert [Stage(int(x)) for x in commands.stage] == [Stage.UNCONFIRMED, Stage.DONE, Stage.DONE]
+        assert commands.observed_w[0] == 3_815.0
+        stage.clock.ns += MINUTE_NS
+        stage.state.fleet.taken_at_ns[:] = stage.clock.ns
+        assert decide_contradicted(stage.state, stage.clock.ns) == []
+        assert await stage.desk.settle() is None and len(stage.devices.batches) == sent
+        assert int(stage.replayed(stage.ledger).commands.stage[0]) == Stage.UNCONFIRMED
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(("power_w", "high_w", "is_found"), [(4_000.0, 2_000.0, False), (4_000.0, 0.0, True)])
+def test_a_machine_in_a_timer_of_its_own_has_not_disobeyed_but_none_has_to_feed_in_where_nothing_may(
+    power_w: float, high_w: float, is_found: bool
+) -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BIOMASS]))
+        await limited(stage, high_w)
+        stage.state.fleet.power_w[:] = power_w
+        rows, one = np.zeros(1, np.int32), np.ones(1)
+        assert beyond(stage.state, rows, stage.clock.ns).all()
+        stage.state.claims.hold(rows, 250.0 * one, 5_000.0 * one, np.array([stage.clock.ns + 10 * MINUTE_NS]))
+        assert beyond(stage.state, rows, stage.clock.ns).tolist() == [is_found]
+
+    asyncio.run(play())
+
+
+def test_others_on_a_feeder_give_the_room_that_one_who_ignores_its_cap_takes() -> None:
+    """Six batteries are called for all that they have; one gives 5 kW whatever it is told."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 6))
+        devices, fleet = stage.devices, stage.state.fleet
+        until_ns = stage.clock.ns + 40 * HOUR_NS
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-3e4, high=LIMIT_W, end_ns=until_ns)
+        )
+        for row in range(6):
+            await stage.desk.ask(stage.ask("market", Level.MARKET, f"r{row}", value=5_000.0, end_ns=until_ns))
+        over, given_w = [], 0.0
+        for minute in range(60):
+            await stage.desk.commit(groups.decide_regulation(stage.state, stage.clock.ns))
+            await stage.desk.settle()
+            await stage.desk.flush()
+            stage.clock.ns += 60 * SECOND_NS
+            fleet.power_w[:] = np.where(np.isnan(devices.target_w), 0.0, np.minimum(devices.target_w, devices.high_w))
+            fleet.power_w[0] = 5_000.0
+            fleet.taken_at_ns[:] = stage.clock.ns
+            given_w = float(fleet.power_w.sum())
+            if given_w > LIMIT_W + 1e-6:
+                over.append(minute)
+        assert max(over, default=0) <= 3, "the others give way within minutes, for as long as the cap is ignored"
+        assert given_w > 0.9 * LIMIT_W, "no more room is given up than is taken"
+
+    asyncio.run(play())
