@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from functools import cache
 from importlib.resources import as_file, files
@@ -17,12 +17,8 @@ POINTS = ("HB_NORTH", "LZ_HOUSTON")
 
 
 @cache
-def day_ahead(point: str) -> Mapping[int, float]:
-    """Return the day-ahead price ($/MWh) of each hour, by its start in UTC ns.
-
-    Raises:
-        ConfigError: There are no prices of that settlement point.
-    """
+def _rows(point: str) -> Mapping[str, list[tuple[int, bool, float]]]:
+    """Return the (hour ending, repeated, price) of each market day's hours. Raises ConfigError for no such point."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -32,11 +28,27 @@ def day_ahead(point: str) -> Mapping[int, float]:
     with as_file(place) as path:
         table = pq.read_table(path)
     rows = table.filter(pc.equal(table["settlement_point"], point)).to_pydict()
-    prices: dict[int, float] = {}
+    found: dict[str, list[tuple[int, bool, float]]] = {}
     columns = rows["delivery_date"], rows["hour_ending"], rows["repeated_hour"], rows["spp"]
     for day, hour_ending, repeated, price in zip(*columns, strict=True):
-        start_ns, _ = hour_ns(date.fromisoformat(day), int(hour_ending[:2]), repeated == "Y", ZONE)
-        prices[start_ns] = price
+        found.setdefault(day, []).append((int(hour_ending[:2]), repeated == "Y", price))
+    return found
+
+
+def _priced(day: date, rows: Iterable[tuple[int, bool, float]]) -> dict[int, float]:
+    return {hour_ns(day, hour_ending, repeated, ZONE)[0]: price for hour_ending, repeated, price in rows}
+
+
+@cache
+def day_ahead(point: str) -> Mapping[int, float]:
+    """Return the day-ahead price ($/MWh) of each hour, by its start in UTC ns.
+
+    Raises:
+        ConfigError: There are no prices of that settlement point.
+    """
+    prices: dict[int, float] = {}
+    for day, rows in _rows(point).items():
+        prices |= _priced(date.fromisoformat(day), rows)
     return prices
 
 
@@ -50,5 +62,4 @@ def last_day(point: str) -> date:
 
 def prices_of(point: str, day: date) -> dict[int, float]:
     """Return the prices of one market day by hour start: 23, 24 or 25 of them; none outside 2021-2022."""
-    known = day_ahead(point)
-    return {start: known[start] for _, _, start, _ in hours_of(day, ZONE) if start in known}
+    return _priced(day, sorted(_rows(point).get(day.isoformat(), ())))
