@@ -188,7 +188,7 @@ class Desk:
     ) -> bool:
         """Cancel the live claim of a source, in words that say who did; the next valid claim holds again."""
         key = (source, program, resource, quantity.value)
-        entries = asks.decide_withdraw(self.state, key, frame, why)
+        entries = asks.decide_withdraw(self.state, key, frame, why, self._clock.now_ns())
         if entries:
             self._because(entries[-1].id)
         await self.commit(entries)

@@ -5,6 +5,7 @@ An act that waits has done nothing yet. It is kept in memory: a restart forgets 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -118,5 +119,5 @@ class SecondPerson:
         body = (
             {} if held.body is None else {key: str(value) for key, value in msgspec.structs.asdict(held.body).items()}
         )
-        left = int((held.until_s - self._monotonic_s()) // 60) + 1
+        left = math.ceil(round(held.until_s - self._monotonic_s(), 3) / 60)
         return Waiting(name, held.route.action.value, held.subject, held.by, held.why, held.payload, body, left)
