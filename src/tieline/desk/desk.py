@@ -102,6 +102,10 @@ class Desk:
         """Return the id of the resource in a row."""
         return self.state.fleet.id_of(row)
 
+    def now_ns(self) -> int:
+        """Return the instant of the desk's clock."""
+        return self._clock.now_ns()
+
     def addresses(self, protocol: str) -> Mapping[int, str]:
         """Return the address of every row bound to a protocol."""
         return self._addresses.get(protocol, {})
