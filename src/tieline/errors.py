@@ -10,7 +10,9 @@ class PeerError(Error):
 
 
 class LinkDown(Error):
-    """The connection is gone: wait and retry."""
+    """The connection is gone: wait and retry, after so many seconds where the peer asked for that (`after_s`)."""
+
+    after_s: float | None = None
 
 
 class ConfigError(Error):

@@ -191,9 +191,11 @@ def test_bad_input_is_a_problem_that_names_the_field(running: Running, path, bod
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"power_w": None}, "power_w: give a number, not null"),
+        ({"power_w": None}, "power_w: give a finite number, not null"),
         ({"power_w": "abc"}, "power_w: give a number, not text"),
-        ({"start_ns": 1.5}, "start_ns: give a whole number, not a number"),
+        ({"start_ns": 1.5}, "start_ns: give a whole number, not 1.5"),
+        ({"end_ns": 0.001}, "end_ns: give a whole number, not 0.001"),
+        ({"end_ns": 1e30}, "end_ns: give a whole number, not 1e+30"),
         ({"group": 5}, "group: give text, not a whole number"),
         ({"program": None}, "program: give text, not null"),
         ({"power": 1}, "power: is unknown here"),
@@ -209,6 +211,13 @@ def test_a_field_of_a_wrong_kind_is_told_in_its_own_words_and_not_the_decoder_s(
         answer = client.post("/api/v1/events/preview", json=sent)
     assert (answer.status_code, answer.json()["detail"]) == (422, says)
     assert answer.json()["field"] == next(iter(changes))
+
+
+def test_a_number_beyond_all_floats_is_told_to_be_finite(running: Running) -> None:
+    body = b'{"program": "p", "group": "feeder-01", "start_ns": 1, "end_ns": 2, "power_w": 1e400}'
+    with running.client("ann") as client:
+        answer = client.post("/api/v1/events/preview", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "power_w: give a finite number")
 
 
 @pytest.mark.parametrize("query", ["at=-1", "count=0", "count=x", "count=99999999999999999999"])

@@ -52,6 +52,18 @@ def test_only_another_person_in_another_session_in_time_confirms_exactly_what_wa
         assert isinstance(book.take(waits.id, waits.payload, by, session), Refusal)  # once
 
 
+@pytest.mark.parametrize(("passed_s", "minutes"), [(0.0, 10), (0.5, 10), (60.0, 9), (61.0, 9), (599.5, 1)])
+def test_a_waiting_act_says_the_minutes_that_it_has_left_and_never_more_than_the_rule(passed_s: float, minutes: int):
+    time = _Time()
+    time.now_s = 1964.2955866018053  # 600 s on in floats is a little more than 600 s away
+    book = _book(time)
+    asked = _asked(book)
+    assert asked.left_minutes == 10
+    time.now_s += passed_s
+    (waits,) = book.waiting()
+    assert waits.left_minutes == minutes
+
+
 def test_acts_that_wait_are_bounded_and_end_by_themselves() -> None:
     time = _Time()
     book = _book(time)

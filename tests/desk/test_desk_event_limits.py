@@ -9,6 +9,7 @@ import pytest
 from programs_stage import START, Programs
 
 from tieline.desk import charging, events
+from tieline.desk.event_split import shares
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import ScheduleMade
 from tieline.desk.packed import Packed
@@ -53,7 +54,7 @@ def test_a_limit_that_is_far_off_bars_nobody_though_one_device_stands_at_its_cap
         await stage.desk.ask(limit)
         stage.state.base_w[0] = fleet.power_w[0] = -5_000.0
         assert stage.state.claims.limits_above(np.arange(5), Level.PROGRAM, START)[0][0] > -5_000.0
-        found = events.shares(stage.state, "pool-1", 10_000.0, START)
+        found = shares(stage.state, "pool-1", 10_000.0, START)
         assert set(range(5)) <= set(found.rows.tolist())
         assert found.limited == 0
         seen = events.preview(stage.state, ComposeEvent("x", "pool-1", START, START + HOUR_NS, 10_000.0), START)
@@ -61,7 +62,7 @@ def test_a_limit_that_is_far_off_bars_nobody_though_one_device_stands_at_its_cap
         tight = stage.ask("dso", Level.ENVELOPE, "feeder-2", ClaimKind.LIMIT, low=-10_000.0, high=25_000.0,
                           start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
         await stage.desk.ask(tight)
-        assert events.shares(stage.state, "pool-1", 10_000.0, START).limited == 5
+        assert shares(stage.state, "pool-1", 10_000.0, START).limited == 5
 
     asyncio.run(main())
 
@@ -77,7 +78,7 @@ def test_an_event_calls_nobody_where_a_stronger_limit_bites_and_a_limit_takes_it
                           start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
         stage.clock.ns = START
         await stage.desk.ask(limit)
-        found = events.shares(stage.state, "pool-1", 5_000.0, START)
+        found = shares(stage.state, "pool-1", 5_000.0, START)
         assert sorted(found.rows.tolist()) == [5, 6, 7, 8, 9]
         assert found.share_w.sum() == pytest.approx(5_000.0)
         assert found.target_w == pytest.approx([-4_000.0] * 5)
@@ -113,10 +114,10 @@ def test_a_feeder_that_draws_far_less_than_its_limit_serves_an_event_whatever_it
                           start_ns=START, end_ns=START + HOUR_NS)  # fmt: skip
         await stage.desk.ask(limit)
         await stage.desk.settle()
-        assert events.shares(stage.state, "feeder-1", 3_000.0, START).limited == 5
+        assert shares(stage.state, "feeder-1", 3_000.0, START).limited == 5
         fleet.power_w[:5] = [-3_000.0, 0.0, 0.0, 0.0, 0.0]
         assert stage.state.base_w[:5].sum() == -25_000.0
-        found = events.shares(stage.state, "feeder-1", 3_000.0, START)
+        found = shares(stage.state, "feeder-1", 3_000.0, START)
         assert found.limited == 0
         assert found.share_w.sum() == pytest.approx(3_000.0)
 

@@ -9,12 +9,14 @@ from msgspec.structs import replace
 
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.facts import AskLapsed, from_record
+from tieline.desk.state import LAPSED
 from tieline.fleet.ledger import Ledger
 from tieline.flow.record import Record
+from tieline.node.read_words import says
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
-from tieline.times import MINUTE_NS
+from tieline.times import MINUTE_NS, iso
 
 LEASE_NS = 5 * MINUTE_NS
 
@@ -96,3 +98,25 @@ def test_what_lapsed_can_be_asked_anew_and_is_no_lapse_then() -> None:
     assert len(room.lapses()) == 1
     assert [live.ask.version for live in room.stage.state.asks.values()] == [2]
     assert not room.stage.state.ended
+
+
+def test_a_source_that_falls_silent_lapses_in_the_same_record_and_words_as_one_that_is_not_renewed() -> None:
+    room = raised()
+    stage, at_ns = room.stage, START_NS + MINUTE_NS
+
+    async def play() -> None:
+        await room.ask(0, 1)
+        stage.clock.ns = at_ns
+        assert await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "frame", LAPSED)
+        assert not await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "frame", LAPSED)
+        await room.beat(2 * MINUTE_NS)
+
+    asyncio.run(play())
+    (record,) = room.lapses()
+    fact = from_record(record)
+    assert fact == AskLapsed("test:dso", "p", "feeder-1", "P", at_ns)
+    assert says(record) == f"P claim of test:dso (p) lapsed at {iso(at_ns)}: {LAPSED}"
+    assert "AskWithdrawn" not in {one.kind for one in stage.journal.records}
+    assert not list(stage.state.claims.batches()), "its limit is gone at once, before its lease is over"
+    (ended,) = stage.replayed(Ledger()).ended.values()
+    assert (ended.at_ns, ended.why) == (at_ns, LAPSED)

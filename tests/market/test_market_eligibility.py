@@ -138,7 +138,7 @@ def test_a_reservation_that_counts_on_prohibited_engines_is_refused_by_rule() ->
 
 
 def test_dispatch_and_program_events_pass_prohibited_rows_by() -> None:
-    from tieline.desk.events import shares
+    from tieline.desk.event_split import shares
     from tieline.desk.redispatch import allocate, headroom
 
     state = two_engines_and_a_battery()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tieline.desk.facts import EventTracked, from_record
+from tieline.desk.facts import EventChanged, EventTracked, from_record
 from tieline.desk.programs import EventState
 from tieline.desk.screens import ComposeEvent
 from tieline.node.operator import NodeOperator
@@ -144,6 +144,35 @@ def test_an_event_between_two_beats_is_credited_what_its_devices_gave(
     assert fact.delivered_w == pytest.approx(POWER_W, rel=0.05), fact
     assert "outranked" not in fact.causes
     assert "offline" not in fact.causes
+
+
+@pytest.mark.parametrize(("first", "last"), [(10.0, 30.0), (30.0, 330.0), (275.0, 300.0), (0.0, 300.0)])
+def test_an_event_never_reads_as_completed_without_what_it_asked_and_got(
+    tmp_path: Path, first: float, last: float
+) -> None:
+    """Also where it ends at a mark of five minutes; and no part of the journal has its end without its sums."""
+    event: list[str] = []
+    seen: list[tuple[float, float]] = []
+
+    async def play(desk: Desk) -> None:
+        event.append(await desk.approved(first, last))
+        for hundredth in range(100):  # the first second after its end
+            await desk.until(last + hundredth / 100)
+            view = next(e for e in desk.operator._reader.events() if e.id == event[0])
+            if view.state == EventState.COMPLETED.value:
+                seen.append((view.asked_wh, view.delivered_wh))
+
+    desk = played(tmp_path, play)
+    assert len(seen) >= 90
+    ((asked_wh, delivered_wh),) = set(seen)
+    assert asked_wh == pytest.approx(POWER_W * (last - first) / 3600, rel=2e-3)
+    assert (asked_wh, delivered_wh) == pytest.approx(wh(desk.told(event[0])))
+    assert desk.spans(event[0])[-1][1] == pytest.approx(last, abs=0.05)
+    assert len(desk.told(event[0])) == (2 if first < 300.0 < last else 1), "one fact an interval"
+    facts = [from_record(record) for record in desk.stage.node.journal.replay()]
+    steps = [fact for fact in facts if isinstance(fact, EventTracked | EventChanged) and fact.event == event[0]]
+    assert isinstance(steps[-1], EventChanged)
+    assert steps[-1].state == EventState.COMPLETED.value
 
 
 @pytest.mark.parametrize("others", [(15.0, 45.0), (15.0, 20.0), (15.0, 25.0), (5.0, 45.0)])

@@ -307,6 +307,17 @@ def test_an_iso_that_takes_calls_and_does_not_answer_keeps_the_desk_waiting_for_
     play(act)
 
 
+def test_a_declaration_that_an_iso_is_too_busy_for_says_when_the_iso_asked_to_be_told() -> None:
+    async def act(scene: Scene) -> None:
+        await asyncio.sleep(60)
+        scene.faults.menu = FaultMenu(busy=1.0, retry_after_s=2)
+        with pytest.raises(LinkDown) as caught:
+            await scene.link.declare("pool:north", 1.5e6, 0.0, "limit by the DNO")
+        assert caught.value.after_s == 2.0
+
+    play(act)
+
+
 def test_a_declaration_whose_connection_is_half_open_is_told_over_another_within_seconds() -> None:
     async def act(scene: Scene) -> None:
         calls = 0

@@ -221,7 +221,7 @@ def _decoded(decoder: Any, body: bytes, content_type: str) -> Any:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise malformed(str(error)) from error
+        raise malformed(str(error), body) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise Problem(400, f"not JSON: {error}") from error
 

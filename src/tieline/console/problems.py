@@ -41,16 +41,33 @@ class Problem(Exception):
         )
 
 
-def malformed(said: str) -> Problem:
+def malformed(said: str, body: bytes = b"") -> Problem:
     """Return what msgspec says of a body ("Expected `float`, got `null` - at `$.y`") in words of its field."""
     text, _, path = said.partition(" - at `")
     inner = text.split("field `", 1)[1].partition("`")[0] if "field `" in text else ""
     field = ".".join(part for part in (path.rstrip("`").removeprefix("$").lstrip("."), inner) if part)
     if match := _EXPECTED.fullmatch(text):
         text = f"give {_named(match['want'])}, not {_named(match['got'])}"
+        if match["want"] == "int" and isinstance(value := _value(body, path), float):
+            text = f"give a whole number, not {value!r}"
+        elif match["want"] == "float" and match["got"] == "null":
+            text = "give a finite number, not null"  # what a browser makes of one that is infinite
+    elif text == "Number out of range":
+        text = "give a finite number"
     elif inner:
         text = "is missing" if "missing" in text else "is unknown here"
     return Problem(422, f"{field}: {text}" if field else text, field=field)
+
+
+def _value(body: bytes, path: str) -> Any:
+    """Return what stands at a path of msgspec's (`$.y[2]`) in a body; None where it can't be found."""
+    try:
+        found = msgspec.json.decode(body)
+        for name, at in re.findall(r"\.([^.\[\]`]+)|\[(\d+)\]", path):
+            found = found[int(at)] if at else found[name]
+    except (msgspec.DecodeError, RecursionError, LookupError, TypeError):
+        return None
+    return found
 
 
 def _named(kinds: str) -> str:

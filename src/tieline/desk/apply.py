@@ -43,7 +43,7 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
     if isinstance(fact, facts.AskWithdrawn | facts.AskLapsed):
         _note_ended(state, record_id, fact, at_ns)
     if isinstance(fact, facts.AuthorityChanged) and fact.what == "kill":
-        state.kill_moved_ns = at_ns
+        state.kill_moved_ns, state.kill_record = at_ns, record_id
     change = _CHANGES.get(type(fact))
     if change is not None:
         change(state, record_id, fact)

@@ -21,7 +21,7 @@ from tieline.desk.packed import Packed
 from tieline.desk.people import SCREENS, lacks_second
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.scopes import scope_of
-from tieline.desk.state import AskKey, DeskState
+from tieline.desk.state import LAPSED, AskKey, DeskState
 from tieline.fleet.ledger import SLOT_NS
 from tieline.ids import derive
 from tieline.resource.admission import Principal, admit
@@ -246,22 +246,28 @@ def _kept(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> tuple[Floats, 
     return None if np.isnan(low).any() else (low, high)
 
 
-def decide_withdraw(state: DeskState, key: AskKey, frame: str, why: str) -> list[Entry]:
-    """Return the facts that end a source's live claim; none where there is no such claim."""
+def decide_withdraw(state: DeskState, key: AskKey, frame: str, why: str, now_ns: int) -> list[Entry]:
+    """Return the facts that end a source's live claim; none where there is no such claim.
+
+    One whose source fell silent (`LAPSED`) lapses before its lease is over: nobody withdrew it.
+    """
     live = state.asks.get(key)
     if live is None:
         return []
     source, program, resource, quantity = key
-    record_id = derive("withdraw", *key, live.claims)
+    is_lapse = why == LAPSED
+    record_id = derive("lapsed" if is_lapse else "withdraw", *key, live.claims)
+    withdrawn = AskWithdrawn(source, program, resource, quantity, frame, why)
+    end_ns = min(now_ns, live.ask.end_ns)
     return [
-        Entry(record_id, AskWithdrawn(source, program, resource, quantity, frame, why), resource, (live.record,)),
+        Entry(record_id, AskLapsed(*key, end_ns) if is_lapse else withdrawn, resource, (live.record,)),
         Entry(
             derive("ended", live.claims),
             ClaimsEnded(
                 source,
                 program,
                 quantity,
-                ClaimEnd.CANCELLED.value,
+                (ClaimEnd.EXPIRED if is_lapse else ClaimEnd.CANCELLED).value,
                 live.claims,
                 live_rows(state, resource),
                 scope_of(state, live.ask),
@@ -283,7 +289,7 @@ def decide_opt_ins(state: DeskState, now_ns: int) -> list[Entry]:
     for key in over:
         live = state.asks[key]
         if live.ask.level is Level.OWNER_NEED and live.ask.kind is ClaimKind.GATE:
-            entries += decide_withdraw(state, key, "", "its time is over")
+            entries += decide_withdraw(state, key, "", "its time is over", now_ns)
         else:
             lapsed = AskLapsed(*key, live.ask.end_ns)
             entries.append(Entry(derive("lapsed", live.claims), lapsed, live.ask.resource, (live.record, live.claims)))

@@ -102,6 +102,10 @@ class Desk:
         """Return the id of the resource in a row."""
         return self.state.fleet.id_of(row)
 
+    def now_ns(self) -> int:
+        """Return the instant of the desk's clock."""
+        return self._clock.now_ns()
+
     def addresses(self, protocol: str) -> Mapping[int, str]:
         """Return the address of every row bound to a protocol."""
         return self._addresses.get(protocol, {})
@@ -188,7 +192,7 @@ class Desk:
     ) -> bool:
         """Cancel the live claim of a source, in words that say who did; the next valid claim holds again."""
         key = (source, program, resource, quantity.value)
-        entries = asks.decide_withdraw(self.state, key, frame, why)
+        entries = asks.decide_withdraw(self.state, key, frame, why, self._clock.now_ns())
         if entries:
             self._because(entries[-1].id)
         await self.commit(entries)

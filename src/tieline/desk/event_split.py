@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
+
+from tieline.desk.charging import planned
+from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers
+from tieline.desk.event_tracking import SHORT_H
+from tieline.desk.groups import held_by_limits
+from tieline.desk.modes import barred
+from tieline.desk.redispatch import unlimited
+from tieline.desk.state import DeskState
+from tieline.desk.tracking import bounded_base_w
+from tieline.fleet.columns import KIND_CODE, among
+from tieline.resource.identity import Kind
+from tieline.resource.level import Level
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
+
+NEVER = among((KIND_CODE[Kind.BACKUP_GENERATOR],))
+NOBODY = np.zeros(0, np.int32)
 
 
 def split_call(gives_w: NDArray[np.float64], is_switched: NDArray[np.bool_], wanted_w: float) -> NDArray[np.float64]:
@@ -23,3 +40,73 @@ def split_call(gives_w: NDArray[np.float64], is_switched: NDArray[np.bool_], wan
     if rest_w > 0:
         share_w = np.where(is_switched, share_w, gives_w * min(1.0, left_w / rest_w))
     return share_w
+
+
+class Shared(Struct, frozen=True):
+    """Who serves an event: rows, each one's share and target (W), the most they could give, and who was passed over."""
+
+    rows: NDArray[np.int32]
+    share_w: NDArray[np.float64]
+    target_w: NDArray[np.float64]
+    most_w: float
+    opted_out: int
+    unseen: int
+    limited: int
+    scheduled: int
+
+
+def shares(
+    state: DeskState,
+    group: str,
+    power_w: float,
+    now_ns: int,
+    until_ns: int = 0,
+    apart_from: NDArray[np.int32] = NOBODY,
+    stack: list[Layer] | None = None,
+) -> Shared:
+    """Return how an event's power is shared out over the devices of its group, apart from some that it has.
+
+    Stores that are to fill up for awards before `until_ns` are the market's then, and are passed over as well.
+
+    What a device gives is counted from its base within stronger limits, as it is measured later. Devices that a
+    stronger claim moves, or a limit holds, are passed over: what they give is that claim's. What other events call is
+    theirs (`stack`; None: those that run): this one stands upon it. A switched load gives all or nothing, so some give
+    all of it.
+    """
+    fleet, side = state.fleet, float(np.sign(power_w))
+    rows = fleet.leaves(group)
+    unseen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    out = state.opted_out[rows]
+    base_w = bounded_base_w(state, rows, Level.PROGRAM, now_ns)
+    gives_w = _gives_w(state, rows, base_w, side, now_ns)
+    settled = state.claims.arbitrate(now_ns, rows)
+    is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
+    may = state.may_serve("demand_response", rows) & ~NEVER[fleet.kinds[rows]] & ~barred(state, SOURCE)[rows]
+    limited = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
+    scheduled = np.isin(rows, planned(state, now_ns, until_ns))
+    is_taken |= limited | scheduled
+    # A cap of a stronger claim may leave a device nothing to give, without a group's limit that bites.
+    free_w = unlimited(state, rows, SHORT_H, now_ns)[0 if side > 0 else 1]
+    limited |= (free_w > 1.0) & (gives_w <= 1.0) & may
+    under_w = beneath_w(layers(state) if stack is None else stack, rows, base_w, side)
+    gives_w, base_w = np.maximum(gives_w - under_w, 0.0), base_w + side * under_w
+    serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
+    rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
+    share_w = split_call(gives_w, state.is_switched[rows], abs(power_w))
+    called = share_w > 0
+    share_w = side * share_w[called]
+    return Shared(
+        rows[called], share_w, base_w[called] + share_w, float(gives_w.sum()), int(out.sum()), int(unseen.sum()),
+        int(limited.sum()), int(scheduled.sum()),
+    )  # fmt: skip
+
+
+def _gives_w(
+    state: DeskState, rows: NDArray[np.int32], base_w: NDArray[np.float64], side: float, now_ns: int
+) -> NDArray[np.float64]:
+    """Return how far each row can move from its bounded base on a side within what stronger levels allow (W)."""
+    up_w, down_w = unlimited(state, rows, SHORT_H, now_ns)
+    low_w, high_w = state.claims.bounds_above(rows, Level.PROGRAM, now_ns)
+    least_w, most_w = state.base_w[rows] - down_w, state.base_w[rows] + up_w
+    free_w = np.minimum(most_w, high_w) - base_w if side > 0 else base_w - np.maximum(least_w, low_w)
+    return np.maximum(free_w, 0.0)

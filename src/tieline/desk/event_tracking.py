@@ -9,6 +9,7 @@ moves, or a stronger limit takes, is given for that one and not for the event: n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,9 +27,11 @@ from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBatch
 from tieline.ids import derive
 from tieline.resource.level import Level
-from tieline.times import SECOND_NS, floor_ns
+from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
 
 Rows = NDArray[np.int32]
+LONGEST_NS = 5 * MINUTE_NS
+"""A stretch between two beats counts for so long at most: a desk that stood still for longer knows nothing of it."""
 SHORT_H = 1 / 12
 """What a store can give for five minutes counts as what it could have given."""
 
@@ -66,45 +69,57 @@ class EventTallies:
         stack = layers(state)
         self._called = {event: _call(state, event, stack, now_ns) for event in _running(state)}
 
-    def count(self, state: DeskState, now_ns: int) -> list[Entry]:
+    def count(self, state: DeskState, now_ns: int, ended: Iterable[str] = ()) -> list[Entry]:
         """Count the stretch since the last time, and return the facts of the intervals that are over.
 
-        Called at each beat before events that are due end, and before one is cancelled: its last stretch counts, too.
+        Called at each beat before events that are due end, and before one is cancelled (`ended`): its last stretch
+        counts, too. The last interval of both is among the facts, to be recorded together with the end.
         """
         last_ns, self._last_ns = self._last_ns or now_ns, now_ns
-        start_ns = floor_ns(now_ns - 1, DISPATCH_STEP_NS)
         entries: list[Entry] = []
-        stack = layers(state)
+        stack, over = layers(state), set(ended)
         called = {
             event: self._called[event] if event in self._called else _call(state, event, stack, now_ns)
             for event in _running(state)
         }
-        for event, tally in list(self._tallies.items()):
-            goes_on = event in called and np.array_equal(tally.rows, called[event].rows)
-            if tally.start_ns != start_ns or not goes_on:
-                del self._tallies[event]
-                entries += _closed(state, event, tally, self._until_ns.pop(event))
         for event, call in called.items():
-            power_w = state.events[event].power_w
-            if event not in self._tallies:
-                self._tallies[event] = tracking.Tally.begin(call.rows, start_ns, start_ns + DISPATCH_STEP_NS)
             until_ns = min(now_ns, state.events[event].end_ns)
-            seconds = min(max(until_ns - last_ns, 0) / SECOND_NS, 300.0)
-            side = float(np.sign(power_w))
-            given_w = _given_w(tracking.above_base_w(state, call.rows, call.from_w), call.share_w, power_w)
-            row_w = np.where(call.moves & ((call.under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
-            self._until_ns[event] = until_ns
-            # What it was called for is what was approved, not what the reachable devices were shared out; an event that
-            # has no device yet lacks all of it, and that counts as well.
-            self._tallies[event].add(power_w, power_w, call.share_w, row_w, seconds)
-            holds = replace(call.holds, paced=state.held_ns[call.rows] >= last_ns)
-            tracking.count_lack(state, self._tallies[event], power_w, call.share_w, row_w, holds, call.lost_w, seconds)
+            begins_ns = max(min(last_ns, until_ns), until_ns - LONGEST_NS)
+            call = replace(call, holds=replace(call.holds, paced=state.held_ns[call.rows] >= last_ns))
+            for since_ns, to_ns in tracking.parts(begins_ns, until_ns):
+                entries += self._counted(state, event, call, since_ns, to_ns)
+            if event in over or state.events[event].end_ns <= now_ns:
+                entries += self._closed(state, event)
+        for event in [event for event in self._tallies if event not in called]:
+            entries += self._closed(state, event)
         self.note(state, now_ns)
         return entries
 
+    def _counted(self, state: DeskState, event: str, call: _Called, since_ns: int, until_ns: int) -> list[Entry]:
+        """Count a stretch of an event within one interval, and return the fact of the interval before that is over."""
+        start_ns, tally = floor_ns(until_ns - 1, DISPATCH_STEP_NS), self._tallies.get(event)
+        goes_on = tally is not None and tally.start_ns == start_ns and np.array_equal(tally.rows, call.rows)
+        entries = [] if goes_on else self._closed(state, event)
+        if not goes_on:
+            self._tallies[event] = tracking.Tally.begin(call.rows, start_ns, start_ns + DISPATCH_STEP_NS)
+        tally, power_w = self._tallies[event], state.events[event].power_w
+        seconds, side = (until_ns - since_ns) / SECOND_NS, float(np.sign(power_w))
+        given_w = _given_w(tracking.above_base_w(state, call.rows, call.from_w), call.share_w, power_w)
+        row_w = np.where(call.moves & ((call.under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
+        self._until_ns[event] = until_ns
+        # What it was called for is what was approved, not what the reachable devices were shared out; an event that
+        # has no device yet lacks all of it, and that counts as well.
+        tally.add(power_w, power_w, call.share_w, row_w, seconds)
+        tracking.count_lack(state, tally, power_w, call.share_w, row_w, call.holds, call.lost_w, seconds)
+        return entries
 
-def _closed(state: DeskState, event: str, tally: tracking.Tally, until_ns: int) -> list[Entry]:
-    """Return the fact of an interval that is over; none where no second of it was counted."""
+    def _closed(self, state: DeskState, event: str) -> list[Entry]:
+        """End the interval of an event, and return its fact; none where no second of it was counted."""
+        tally = self._tallies.pop(event, None)
+        return [] if tally is None else _fact(state, event, tally, self._until_ns.pop(event))
+
+
+def _fact(state: DeskState, event: str, tally: tracking.Tally, until_ns: int) -> list[Entry]:
     if tally.seconds <= 0:
         return []
     asked_w, _, _, row_w = tally.means()

@@ -9,44 +9,37 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from msgspec import Struct, structs
+from msgspec import structs
 from numpy.typing import NDArray
 
-from tieline.desk.charging import planned
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
 from tieline.desk.event_reserve import booked, decide_reserve, room
-from tieline.desk.event_split import split_call
+from tieline.desk.event_split import NOBODY, Shared, shares
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest, sunk, top
-from tieline.desk.event_tracking import SHORT_H
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
-from tieline.desk.groups import held_by_limits
 from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.packed import Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
-from tieline.desk.redispatch import unlimited
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import bounded_base_w
 from tieline.fleet.able import stored_wh
-from tieline.fleet.columns import KIND_CODE, KINDS, among
+from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.ids import derive
 from tieline.pool.merit import merit_price
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
-from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, iso
 
 MAX_HOURS = 12
 MOST_WHY = 400
-NEVER = among((KIND_CODE[Kind.BACKUP_GENERATOR],))
 REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0.5, Kind.SHIFTABLE_LOAD: 0.8}
 """Share of the power withheld that comes back when a called device is released (thermal and shifted load)."""
 SECOND_PERSON_DEVICES = 1
 LACKS_FRAC = 0.05
 """More devices are called later where those called lack more than this share of what was approved: bases drift."""
-NOBODY = np.zeros(0, np.int32)
 
 
 def view_of(state: DeskState, event: ProgramEvent) -> EventView:
@@ -92,76 +85,6 @@ def _event(wish: ComposeEvent, name: str, by: str) -> ProgramEvent:
         name, wish.program.strip(), wish.group, wish.strategy, wish.start_ns, wish.end_ns, wish.power_w, by,
         why=wish.why,
     )  # fmt: skip
-
-
-class Shared(Struct, frozen=True):
-    """Who serves an event: rows, each one's share and target (W), the most they could give, and who was passed over."""
-
-    rows: NDArray[np.int32]
-    share_w: NDArray[np.float64]
-    target_w: NDArray[np.float64]
-    most_w: float
-    opted_out: int
-    unseen: int
-    limited: int
-    scheduled: int
-
-
-def shares(
-    state: DeskState,
-    group: str,
-    power_w: float,
-    now_ns: int,
-    until_ns: int = 0,
-    apart_from: NDArray[np.int32] = NOBODY,
-    stack: list[Layer] | None = None,
-) -> Shared:
-    """Return how an event's power is shared out over the devices of its group, apart from some that it has.
-
-    Stores that are to fill up for awards before `until_ns` are the market's then, and are passed over as well.
-
-    What a device gives is counted from its base within stronger limits, as it is measured later. Devices that a
-    stronger claim moves, or a limit holds, are passed over: what they give is that claim's. What other events call is
-    theirs (`stack`; None: those that run): this one stands upon it. A switched load gives all or nothing, so some give
-    all of it.
-    """
-    fleet, side = state.fleet, float(np.sign(power_w))
-    rows = fleet.leaves(group)
-    unseen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
-    out = state.opted_out[rows]
-    base_w = bounded_base_w(state, rows, Level.PROGRAM, now_ns)
-    gives_w = _gives_w(state, rows, base_w, side, now_ns)
-    settled = state.claims.arbitrate(now_ns, rows)
-    is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
-    may = state.may_serve("demand_response", rows) & ~NEVER[fleet.kinds[rows]] & ~barred(state, SOURCE)[rows]
-    limited = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
-    scheduled = np.isin(rows, planned(state, now_ns, until_ns))
-    is_taken |= limited | scheduled
-    # A cap of a stronger claim may leave a device nothing to give, without a group's limit that bites.
-    free_w = unlimited(state, rows, SHORT_H, now_ns)[0 if side > 0 else 1]
-    limited |= (free_w > 1.0) & (gives_w <= 1.0) & may
-    under_w = beneath_w(layers(state) if stack is None else stack, rows, base_w, side)
-    gives_w, base_w = np.maximum(gives_w - under_w, 0.0), base_w + side * under_w
-    serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
-    rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
-    share_w = split_call(gives_w, state.is_switched[rows], abs(power_w))
-    called = share_w > 0
-    share_w = side * share_w[called]
-    return Shared(
-        rows[called], share_w, base_w[called] + share_w, float(gives_w.sum()), int(out.sum()), int(unseen.sum()),
-        int(limited.sum()), int(scheduled.sum()),
-    )  # fmt: skip
-
-
-def _gives_w(
-    state: DeskState, rows: NDArray[np.int32], base_w: NDArray[np.float64], side: float, now_ns: int
-) -> NDArray[np.float64]:
-    """Return how far each row can move from its bounded base on a side within what stronger levels allow (W)."""
-    up_w, down_w = unlimited(state, rows, SHORT_H, now_ns)
-    low_w, high_w = state.claims.bounds_above(rows, Level.PROGRAM, now_ns)
-    least_w, most_w = state.base_w[rows] - down_w, state.base_w[rows] + up_w
-    free_w = np.minimum(most_w, high_w) - base_w if side > 0 else base_w - np.maximum(least_w, low_w)
-    return np.maximum(free_w, 0.0)
 
 
 def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview | Refusal:
@@ -302,31 +225,55 @@ def due(state: DeskState, now_ns: int) -> list[Entry]:
         if event.state is EventState.IN_PROGRESS and event.end_ns <= now_ns
     }  # fmt: skip
     entries, stack = _left(state, over, now_ns)
-    for event in list(state.events.values()):
+    for event in sorted(state.events.values(), key=lambda event: event.start_ns):  # who began first is served first
         if event.state is EventState.SCHEDULED and event.start_ns <= now_ns:
             if now_ns >= event.end_ns:
                 entries.append(_changed(structs.replace(event, state=EventState.CANCELED), "clock", now_ns))
                 continue
             running = structs.replace(event, state=EventState.IN_PROGRESS)
             begun = _changed(running, "clock", now_ns)
-            found = shares(state, event.group, event.power_w, now_ns, event.end_ns, stack=stack)
-            entries += [begun, _placed(state, running, found.rows, found.target_w, now_ns, begun.id, top(stack))]
-            stack.append(
-                Layer(event.id, "", float(np.sign(event.power_w)), top(stack), found.rows, found.target_w)
-            )  # two that begin at one instant stand upon each other, too
+            rows, value_w = _first_called(state, event, stack, now_ns)
+            entries += [begun, _placed(state, running, rows, value_w, now_ns, begun.id, top(stack))]
+            # Two that begin at one instant stand upon each other, too.
+            stack.append(Layer(event.id, "", float(np.sign(event.power_w)), top(stack), rows, value_w))
         elif event.state is EventState.IN_PROGRESS and event.end_ns <= now_ns:
             done = [_changed(structs.replace(event, state=EventState.COMPLETED), "clock", now_ns)]
             entries += [*done, _ended(event, ClaimEnd.COMPLETED, done)]
+        elif event.state is EventState.IN_PROGRESS and state.is_killed:
+            entries += _stopped(state, event)
         elif event.state is EventState.IN_PROGRESS:
-            entries += _called_later(state, event, now_ns)
+            entries += _called_later(state, event, stack, now_ns)
     return entries
 
 
-def _called_later(state: DeskState, event: ProgramEvent, now_ns: int) -> list[Entry]:
+def _first_called(
+    state: DeskState, event: ProgramEvent, stack: list[Layer], now_ns: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return whom an event calls as it begins, and the target of each (W); nobody behind the kill switch."""
+    if state.is_killed:
+        return NOBODY, np.zeros(0)
+    found = shares(state, event.group, event.power_w, now_ns, event.end_ns, stack=stack)
+    return found.rows, found.target_w
+
+
+def _stopped(state: DeskState, event: ProgramEvent) -> list[Entry]:
+    """Return the end of what an event calls as the kill switch is pressed: released, it calls again while it runs."""
+    held = newest(state, event.id)
+    if held is None:
+        return []
+    why = state.kill_record
+    fact = ClaimsEnded(SOURCE, event.id, Quantity.P.value, ClaimEnd.CANCELLED.value, why)
+    return [Entry(derive("ended", held.id, why), fact, event.group, (why, held.id))]
+
+
+def _called_later(state: DeskState, event: ProgramEvent, running: list[Layer], now_ns: int) -> list[Entry]:
     """Return the claims on devices that were a stronger claim's, or out of sight, as it began, and are free now.
 
     Those that it has keep what they were asked; where a stronger claim moves one of them, no other is called for it.
+    What it asks is added to what those that are `running` ask: whose turn is next stands upon it.
     """
+    if any(layer.event == event.id and not layer.batch for layer in running):
+        return []  # what it asks was just placed anew, as one beneath it ended
     rows, value_w = _called(state, event)
     side = float(np.sign(event.power_w))
     base_w, held = bounded_base_w(state, rows, Level.PROGRAM, now_ns), newest(state, event.id)
@@ -334,7 +281,8 @@ def _called_later(state: DeskState, event: ProgramEvent, now_ns: int) -> list[En
     lacks_w = abs(event.power_w) - float(np.maximum(side * (value_w - base_w) - under_w, 0.0).sum())
     if lacks_w <= LACKS_FRAC * abs(event.power_w):
         return []
-    stack, primacy = layers(state, {event.id}), 0 if held is None else held.primacy
+    stack = [layer for layer in running if layer.event != event.id]
+    primacy = top(stack) if held is None else held.primacy
     # Where another event stands upon what it would call, that one's target would no longer hold it.
     above = [layer.rows for layer in stack if held is not None and layer.primacy < primacy]
     apart = np.unique(np.concatenate([rows, *above])).astype(np.int32)
@@ -345,7 +293,8 @@ def _called_later(state: DeskState, event: ProgramEvent, now_ns: int) -> list[En
     all_w = np.concatenate((value_w, found.target_w))
     order = np.argsort(all_rows, kind="stable")
     cause = derive("claims", SOURCE, event.id)
-    return [_placed(state, event, all_rows[order], all_w[order], now_ns, cause, top(stack))]
+    running[:] = [*stack, Layer(event.id, "", side, primacy, all_rows[order], all_w[order])]
+    return [_placed(state, event, all_rows[order], all_w[order], now_ns, cause, primacy)]
 
 
 def _left(state: DeskState, over: set[str], now_ns: int) -> tuple[list[Entry], list[Layer]]:

@@ -87,7 +87,7 @@ class AskRefused(Fact, frozen=True):
 
 
 class AskWithdrawn(Fact, frozen=True):
-    """A source took its claim back, or its association fell silent."""
+    """A source took its claim back."""
 
     source: str
     program: str
@@ -98,7 +98,7 @@ class AskWithdrawn(Fact, frozen=True):
 
 
 class AskLapsed(Fact, frozen=True):
-    """Nobody renewed or withdrew a claim, and its lease ended at `end_ns`; what was weaker holds again."""
+    """Nobody renewed or withdrew a claim, and its lease ended at `end_ns`, or its association fell silent by then."""
 
     source: str
     program: str

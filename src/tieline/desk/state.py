@@ -174,7 +174,8 @@ class DeskState:
     price_facts: int = 0
     offer_answers: dict[str, Refusal | None] = field(default_factory=dict)
     unawarded: dict[str, str] = field(default_factory=dict)  # offers that their market cleared without: the record
-    kill_moved_ns: int = 0  # when the kill switch was pressed or released last
+    kill_moved_ns: int = 0  # when the kill switch was pressed or released last, and the record that says so
+    kill_record: str = ""
     epoch: int = 1
     seq: int = 0
     revision: int = 0

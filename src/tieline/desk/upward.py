@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ TELEMETRY = "telemetry of "
 """Before the pool's name: the cause of a declaration that no record made necessary."""
 UNRECORDED = (TELEMETRY, BY_KILL)
 """What begins the cause of a declaration that stands in no record: of what is sold behind the switch, the switch is."""
+AGAIN_S = 2.0, 60.0
+"""A market that asks to be told later is told then, within these."""
 ACTS_NS = 10 * MINUTE_NS
 """For how long the market may still instruct by what it was told before."""
 
@@ -51,12 +53,16 @@ class Upward:
         """Make an empty queue; `is_heard` says whether a pool's devices were heard, so that its power is known."""
         self.desk, self._is_heard = desk, is_heard
         self.spawn: Callable[[Coroutine[Any, Any, None], str], object] | None = None
+        self.sleep: Callable[[float], Awaitable[None]] | None = None
+        """Waits for so many seconds; none: what a market did not take waits for the next beat."""
         self.unsure = set(desk.state.declared)
         """Pools that an earlier run spoke for: its last word may have gone out unrecorded, so one more is said."""
         self._waiting: deque[tuple[PoolDesk, str, int, Moved | None]] = deque()
         self._runs = False
         self._is_away = False
         """It did not take a word of this round: what waits behind is recorded, and said again at the next beat."""
+        self._untold: dict[str, PoolDesk] = {}
+        self._is_asked_later = False
 
     def later(self, pool: PoolDesk, cause: str, now_ns: int, moved: Moved | None = None) -> None:
         """Note that a pool is to be declared (R18: within 5 s); what waits for it already says the newest, too."""
@@ -103,13 +109,15 @@ class Upward:
         if market is None:
             return False
         if self._is_away or not self._is_heard(pool):
-            pool.undeclared = cause
+            pool.undeclared = self._untold_yet(pool, cause)
             return False
         told = pool.available
         try:
             await market.declare(pool.pool, told[0], told[1], cause)
-        except (LinkDown, PeerError):
-            pool.undeclared, self._is_away = cause, True
+        except (LinkDown, PeerError) as error:
+            pool.undeclared, self._is_away = self._untold_yet(pool, cause), True
+            if isinstance(error, LinkDown) and error.after_s is not None:
+                self._ask_later(error.after_s)
             return False
         except ConfigError:  # a pool that this market does not know: there is nobody to tell
             pool.undeclared, pool.differs = "", 0
@@ -121,6 +129,28 @@ class Upward:
         causes = () if cause.startswith(UNRECORDED) else (cause,)
         await self.desk.commit([Entry(derive("declared", pool.pool, cause, now_ns), fact, pool.pool, causes)])
         return True
+
+    def _untold_yet(self, pool: PoolDesk, cause: str) -> str:
+        self._untold[pool.pool] = pool
+        return cause
+
+    def _ask_later(self, after_s: float) -> None:
+        """Have what the market did not take told when it asked for that; one such wait at a time."""
+        if self.spawn is None or self.sleep is None or self._is_asked_later:
+            return
+        self._is_asked_later = True
+        self.spawn(self._tell_later(self.sleep, min(max(after_s, AGAIN_S[0]), AGAIN_S[1])), "declarations")
+
+    async def _tell_later(self, sleep: Callable[[float], Awaitable[None]], after_s: float) -> None:
+        try:
+            await sleep(after_s)
+        finally:
+            self._is_asked_later = False
+        untold, self._untold = self._untold, {}
+        for pool in untold.values():
+            if pool.undeclared:
+                self.later(pool, pool.undeclared, self.desk.now_ns())
+        await self.flush()
 
 
 def least_said_w(state: DeskState, pool: str, side: int, called_ns: int) -> float:

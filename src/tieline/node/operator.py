@@ -51,12 +51,13 @@ class NodeOperator:
         return min(edges, default=FOREVER_NS)
 
     async def _events_by_clock(self) -> None:
-        now_ns = self.node.clock.now_ns()
-        await self.node.desk.commit(self._tallies.count(self.node.state, now_ns))
-        entries = due(self.node.state, now_ns)
+        await self.node.desk.flush()  # a journal that is away refuses here: what is counted below would be lost
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        # In one commit: no event reads as completed without its last interval, nor is one left so by a crash.
+        counted, entries = self._tallies.count(state, now_ns), due(state, now_ns)
+        await self.node.desk.commit([*counted, *entries])
         if entries:
-            await self.node.desk.commit(entries)
-            self._tallies.note(self.node.state, now_ns)
+            self._tallies.note(state, now_ns)
             await self.node.desk.settle()
 
     async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
@@ -79,7 +80,7 @@ class NodeOperator:
         entries, answer = decide_step(state, event, step, by, now_ns)
         if entries:
             # One that is cancelled is counted to this instant, while it still has its devices.
-            await self.node.desk.commit([*self._tallies.count(state, now_ns), *entries])
+            await self.node.desk.commit([*self._tallies.count(state, now_ns, (event,)), *entries])
             await self._events_by_clock()
             await self.node.desk.settle()
             self.node.wake()

@@ -9,7 +9,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.desk.desk_views import EventPreview, FeederEffect
-from tieline.desk.events import shares
+from tieline.desk.event_split import shares
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.node.read_fleet import GridReading, Order, known_sum, limits_on_groups

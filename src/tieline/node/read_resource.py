@@ -25,7 +25,7 @@ from tieline.desk.views import (
 from tieline.fleet.claims import ClaimBatch, Mask
 from tieline.node.read_reached import steps_reached
 from tieline.node.snapshot import worst_of
-from tieline.node.why import lapses
+from tieline.node.why import lapses, on_last_command, stands_until_ns
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
@@ -33,7 +33,7 @@ from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.level import Level
 from tieline.resource.point import points
 from tieline.resource.quality import Quality
-from tieline.times import FOREVER_NS, SECOND_NS
+from tieline.times import FOREVER_NS, SECOND_NS, iso
 
 WORDS = {
     Level.PHYSICS: "device physics",
@@ -107,11 +107,12 @@ def _gate_says(claim: Claim) -> str:
     return f"holds out targets weaker than {WORDS[claim.level]} (level {int(claim.level)})"
 
 
-def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool) -> str:
+def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool, stands_ns: int) -> str:
     held = settled.setpoint.limited_by
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
     if winner is None:
-        text = "Nobody commands it: it runs freely within its limits"
+        runs = f"its last command stands until {iso(stands_ns)}" if stands_ns else "it runs freely within its limits"
+        text = f"Nobody commands it: {runs}"
         if limiter is None and (named := [level for level, _, _ in settled.limits if level > Level.PHYSICS]):
             # What it does by itself lies within them now; who set them is what an operator asks next.
             text += f", those of {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in named)}"
@@ -181,9 +182,11 @@ def resource_view(
         LevelLimit(int(level), WORDS[level], number(bounds.low_w), number(bounds.high_w), holder)
         for level, bounds, holder in settled.limits
     )  # fmt: skip
+    stands_ns = 0 if is_group else stands_until_ns(state, row, now_ns)
     controls = (
-        _group_controls(state, rows, now_ns) if settled is None else _controls(winner, settled, gated, state.is_killed)
-    )
+        _group_controls(state, rows, now_ns) if settled is None
+        else _controls(winner, settled, gated, state.is_killed, stands_ns)
+    )  # fmt: skip
     controls += lapses(state, resource, now_ns)
     command = None if is_group else _command(state, row, now_ns)
     return ResourceView(
@@ -198,9 +201,10 @@ def resource_view(
 
 def _group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> str:
     settled = state.claims.arbitrate(now_ns, rows)
-    named = settled.winner >= 0
+    named, held = settled.winner >= 0, int(on_last_command(state, rows, now_ns).sum())
+    after = f", of whom {held:,} go on as they were told last" if held else ""
     if not named.any():
-        return "Nobody commands its devices now" + (KILLED if state.is_killed else "")
+        return "Nobody commands its devices now" + after + (KILLED if state.is_killed else "")
     batches = {batch.id: batch for batch, _ in state.claims.batches()}
     by_level: dict[str, int] = {}
     serials, counts = np.unique(settled.winner[named], return_counts=True)
@@ -212,7 +216,7 @@ def _group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> s
     return (
         f"Of {len(rows):,} devices: "
         + ", ".join(parts)
-        + f", free {int((~named).sum()):,}"
+        + f", free {int((~named).sum()):,}{after}"
         + (KILLED if state.is_killed else "")
     )
 

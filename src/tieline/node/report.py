@@ -235,7 +235,7 @@ def _operates_seen(records: list[Record]) -> int:
     last: dict[str, tuple[float, float] | None] = {}
     count = 0
     for record in records:
-        if record.kind not in ("AskGranted", "AskWithdrawn") or not _is_dnp3(record):
+        if record.kind not in ("AskGranted", "AskWithdrawn", "AskLapsed") or not _is_dnp3(record):
             continue
         fact = from_record(record)
         wish = (fact.ask.low, fact.ask.high) if isinstance(fact, AskGranted) else None

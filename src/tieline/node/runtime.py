@@ -79,7 +79,7 @@ class Node:
         self.desk = Desk(state, self.group, clock, principals, self._changed)
         self.desk.on_pending = self._told.set
         self.cycle = Cycle(self.desk, pools)
-        self.cycle.upward.spawn = supervisor.spawn
+        self.cycle.upward.spawn, self.cycle.upward.sleep = supervisor.spawn, asyncio.sleep
         self.publishers: list[Publisher] = []
         self.published: Sequence[str] = ()
         self.snapshot: Snapshot | None = None

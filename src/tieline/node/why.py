@@ -138,6 +138,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
         "waits": _waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
+        "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
         "ended": _ended(state, resource, past.at_ns),
         "feeder": feeder or None,
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
@@ -156,6 +157,9 @@ def _waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> s
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     goal_w = end_w(state, rows, np.array([np.nan if target_w is None else target_w]), low_w, high_w)
     moves_w = float(np.abs(goal_w - last_end_w(state, rows, now_ns))[0])
+    if state.is_killed and (until_ns := stands_until_ns(state, row, now_ns)):
+        stands = f"its last command ({state.commands.target_w[row]:.0f} W) stands until {iso(until_ns)}"
+        return f"{stands}: the kill switch holds back what lets it go"
     if state.release_at_ns[row] > now_ns:
         return f"it comes back in turn, at {iso(int(state.release_at_ns[row]))}"
     if moves_w <= 1.0:
@@ -167,6 +171,23 @@ def _waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> s
     if spent_w + moves_w > limiter.system_w:
         return f"its step waits: {spent_w:.0f} W of {limiter.system_w:.0f} W a minute were moved in all"
     return ""
+
+
+def on_last_command(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
+    """Return which rows nobody commands any more and who were not let go yet: they go on as they were told last.
+
+    Their turn to come back is later, or the kill switch holds back what leads away from their safe power.
+    """
+    last = state.commands
+    free = state.claims.arbitrate(now_ns, rows).winner < 0
+    held: NDArray[np.bool_] = free & np.isfinite(last.target_w[rows]) & (last.valid_until_ns[rows] > now_ns)
+    return held
+
+
+def stands_until_ns(state: DeskState, row: int, now_ns: int) -> int:
+    """Return until when a device that nobody commands goes on as it was told last; 0: it runs by itself, or is told."""
+    held = on_last_command(state, np.array([row], np.int32), now_ns)[0]
+    return int(state.commands.valid_until_ns[row]) if held else 0
 
 
 def in_force(state: DeskState, row: int, now_ns: int) -> list[str]:
@@ -265,6 +286,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "resources": len(rows),
         "controlled_by": dict(by.most_common()),
         "free": int((~named).sum()),
+        "on_last_command": int(on_last_command(state, rows, past.at_ns).sum()),
         "opted_out": int(state.opted_out[rows].sum()),
         "kill_switch": past.kill,
         "ended": _ended(state, resource, past.at_ns),

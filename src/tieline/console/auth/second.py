@@ -6,6 +6,7 @@ became of those that wait no more is known for a while, so that who asked is tol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -150,5 +151,5 @@ class SecondPerson:
         body = (
             {} if held.body is None else {key: str(value) for key, value in msgspec.structs.asdict(held.body).items()}
         )
-        left = int((held.until_s - self._monotonic_s()) // 60) + 1
+        left = math.ceil(round(held.until_s - self._monotonic_s(), 3) / 60)
         return Waiting(name, held.route.action.value, held.subject, held.by, held.why, held.payload, body, left)

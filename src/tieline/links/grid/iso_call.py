@@ -19,6 +19,8 @@ M = TypeVar("M", bound=Message)
 class Busy(LinkDown):
     """The ISO asks us to come back later (HTTP 429 or 503)."""
 
+    after_s: float
+
     def __init__(self, after_s: float) -> None:
         super().__init__(f"the ISO is busy: again after {after_s:g} s")
         self.after_s = after_s

@@ -1,0 +1,75 @@
+"""A device that nobody controls any more, and whose last command stands, is not said to run by itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_why_parts import START_NS, asked, play
+
+from tieline.desk.ports import Ask
+from tieline.node.operator import NodeOperator
+from tieline.node.read_resource import resource_view
+from tieline.node.read_trace import told_of
+from tieline.node.runtime import Node
+from tieline.resource.batch import Readings
+from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.level import Level
+from tieline.resource.point import code
+from tieline.times import MINUTE_NS, iso
+
+
+def ask(node: Node, value_w: float) -> Ask:
+    now_ns = node.clock.now_ns()
+    return Ask(
+        "console", "operator", "test", Level.GRID_EMERGENCY, "home-1", Quantity.P, ClaimKind.SET, now_ns, now_ns,
+        now_ns + 60 * MINUTE_NS, value=value_w, because="a test", people=("ann", "ben"),
+    )  # fmt: skip
+
+
+def draws(node: Node, power_w: float) -> None:
+    row, now = np.array([node.state.fleet.row("home-1")], np.int32), np.array([node.clock.now_ns()])
+    points, none = np.array([code("power_w")], np.uint16), np.zeros(1, np.uint32)
+    node.desk.readings(Readings(row, points, np.array([power_w]), none, now, now, "meter"))
+
+
+@pytest.mark.parametrize("is_pressed", [True, False])
+def test_a_load_that_the_switch_keeps_off_is_said_to_go_on_as_it_was_told_and_until_when(
+    tmp_path: Path, is_pressed: bool
+) -> None:
+    """It draws 3 kW uncalled and was told to stop: let go it would draw again, which leads away from its safe power."""
+    over_api, on_screen = [], []
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        draws(node, -3_000.0)
+        assert await node.desk.ask(ask(node, 0.0))
+        await node.desk.settle()
+        draws(node, 0.0)
+        if is_pressed:
+            assert await operator.kill(True, "ann") is None
+        assert await node.desk.withdraw("console", "test", "home-1", Quantity.P, "frame:test")
+        await node.desk.settle()
+        now_ns = node.clock.now_ns()
+        over_api.append(told_of(node.state, node.journal, [], "home-1", now_ns))
+        over_api.append(told_of(node.state, node.journal, [], "pool-1", now_ns))
+        on_screen.extend(resource_view(node.state, {}, name, {}, now_ns).controls for name in ("home-1", "pool-1"))
+
+    play(tmp_path, act)
+    device, group = asked(tmp_path, "home-1"), asked(tmp_path, "pool-1")
+    until = iso(START_NS + 20 * MINUTE_NS)
+    stands = f"its last command (0 W) stands until {until}: the kill switch holds back what lets it go"
+    assert ("nobody controls it: it goes on as it was told last" in device) is is_pressed
+    assert ("nobody controls it: it runs by itself" in device) is not is_pressed
+    assert (stands in device) is is_pressed
+    held = "2 run by themselves, 1 go on as they were told last" if is_pressed else "3 run by themselves, 0 opted out"
+    assert held in group
+    assert on_screen[0].startswith(
+        f"Nobody commands it: its last command stands until {until}" if is_pressed else
+        "Nobody commands it: it runs freely"
+    )  # fmt: skip
+    assert ("of whom 1 go on as they were told last" in on_screen[1]) is is_pressed
+    for told, name in zip(over_api, ("home-1", "pool-1"), strict=True):
+        assert {**told, "missing": []} == json.loads(asked(tmp_path, name, "--json"))
+    assert over_api[0]["stands_until"] == (until if is_pressed else None)
