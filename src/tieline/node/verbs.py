@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -114,6 +113,7 @@ def why(ctx: click.Context, resource: str, at: str | None, data: Path, as_json: 
     """
     from tieline.node.journals import tell_cut
     from tieline.node.why import why as ask
+    from tieline.node.why_words import tell
     from tieline.store.registry import load
     from tieline.times import parse_iso
 
@@ -130,7 +130,7 @@ def why(ctx: click.Context, resource: str, at: str | None, data: Path, as_json: 
     if as_json:
         show({**answer, "missing": missing.says}, True)
     else:
-        _tell(answer)
+        tell(answer)
     missing.end(ctx)
 
 
@@ -151,92 +151,6 @@ class Missing:
         """End with code 1 where something is missing: a script that reads only the answer would take it for whole."""
         if self.says:
             ctx.exit(1)
-
-
-def _tell(answer: dict[str, Any]) -> None:
-    click.echo(f"{answer['resource']} ({answer['kind']}) at {answer['at']}, revision {answer['revision']}")
-    if kill := answer["kill_switch"]:
-        click.echo(f"  kill switch pressed at {kill['since']} by {kill['by']}: only what leads to safe power is sent")
-    if "resources" in answer:
-        _tell_group(answer)
-        return
-    winner = answer["winner"]
-    if winner is None and answer["limited_by"]:
-        click.echo(f"  nobody names a power: it runs by itself, within a limit {_by(answer['limited_by'])}")
-    elif winner is None:
-        click.echo("  nobody controls it: it runs by itself")
-    else:
-        click.echo(f"  controlled by {winner['source']} ({winner['level']}): {answer['target_w']:.0f} W")
-        click.echo(f"  because of {winner['because']}, since {winner['from']}")
-    click.echo(f"  allowed: {answer['low_w']:.0f} W to {answer['high_w']:.0f} W")
-    if answer["waits"]:
-        click.echo(f"  {answer['waits']}")
-    for limit in answer["limits"]:
-        ends = f"{limit['low_w']:.0f} W to {limit['high_w']:.0f} W"
-        click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}")
-    for lost in answer["losers"]:
-        click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
-    for gate in answer["gates"]:
-        opted = gate is not None and gate["level"] == "OWNER_NEED"
-        click.echo(f"  {'its owner has opted out' if opted else 'what is weaker is held out'} {_by(gate)}")
-    _tell_ended(answer)
-    if answer["feeder_mode"] not in (None, "Automatic"):
-        click.echo(f"  its feeder {answer['feeder']} is {answer['feeder_mode']}")
-    if answer["command"]:
-        told = (f"{name} {'free' if value is None else value}" for name, value in answer["command"].items())
-        click.echo("  command: " + ", ".join(told))
-    if (gave := answer["delivered"]) is not None:
-        over = f"from {gave['start']} to {gave['end']}, the last interval of it that was counted by then"
-        click.echo(f"  gave {gave['above_base_w']:.0f} W above its base {over}")
-    _tell_chain("", answer["chain"])
-    for batch, chain in answer["chains"].items():
-        _tell_chain(batch, chain)
-
-
-def _tell_group(answer: dict[str, Any]) -> None:
-    for who, count in answer["controlled_by"].items():
-        click.echo(f"  {count} of {answer['resources']} devices controlled by {who}")
-    click.echo(f"  {answer['free']} run by themselves, {answer['opted_out']} opted out")
-    click.echo(
-        f"  asked of those {answer['target_w']:.0f} W; all may do {answer['low_w']:.0f} W to {answer['high_w']:.0f} W"
-    )
-    for limit in answer["limits"]:
-        ends = " to ".join("open" if limit[end] is None else f"{limit[end]:.0f} W" for end in ("low_w", "high_w"))
-        whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
-        click.echo(f"  limit on {limit['resources']} of them{whole}: {ends} {_by(limit['by'])}")
-    _tell_ended(answer)
-    for award in answer["awards"]:
-        price = f"at {award['price_per_mwh']:.2f} a MWh until {award['to']} ({award['id']} of {award['offer']})"
-        click.echo(f"  awarded {award['power_w']:.0f} W of {award['product']} {price}")
-    for called in answer["instructions"]:
-        click.echo(
-            f"  instructed {called['power_w']:.0f} W of {called['product']} until {called['to']} ({called['id']})"
-        )
-    for batch, chain in answer["chains"].items():
-        _tell_chain(batch, chain)
-
-
-def _tell_ended(answer: dict[str, Any]) -> None:
-    for ended in answer["ended"]:
-        whose = f"{ended['source']} ({ended['level']}, {ended['program']}) on {ended['resource']}"
-        until = f" until {ended['until']}" if ended["until"] else ""
-        how = f"lapsed at {ended['ended']}" if ended["lapsed"] else f"ended at {ended['ended']}: {ended['why']}"
-        because = f": {ended['because']}" if ended["because"] else ""
-        click.echo(f"  {how}: {ended['kind']} granted to {whose} from {ended['from']}{until}{because}")
-
-
-def _by(claim: dict[str, Any] | None) -> str:
-    if claim is None:
-        return ""
-    until = f" until {claim['until']}" if claim["until"] else ""
-    return f"by {claim['source']} ({claim['level']}) since {claim['from']}{until}: {claim['because']}"
-
-
-def _tell_chain(batch: str, chain: list[dict[str, Any]]) -> None:
-    if batch and chain:
-        click.echo(f"  {batch}:")
-    for step in chain:
-        click.echo(f"  <- {step['at']} {step['kind']} {step['id']}")
 
 
 @main.command()
