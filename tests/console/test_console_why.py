@@ -10,6 +10,7 @@ from tieline.desk.ports import Ask
 from tieline.node.why import why
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.level import Level
+from tieline.store.learnt import About, names_of, save
 from tieline.times import HOUR_NS, SECOND_NS, iso, parse_iso
 
 
@@ -23,6 +24,8 @@ def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running
         for _ in range(40):
             await running.console.reader.caught_up()
             over_api = running.console.reader.why(name).told
+            kept = {"strikes": node.state.responses.strikes.copy(), "last_ns": node.state.responses.last_ns.copy()}
+            save(folder / "learnt.bin", kept, About(node.clock.now_ns(), len(fleet), names_of(fleet.ids, len(fleet))))
             of_journal = why(folder, fleet, name, parse_iso(over_api["at"]))
             if over_api == of_journal:
                 break

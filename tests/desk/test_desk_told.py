@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 from desk_stage import Stage1, fleet_of
 
 from tieline.desk.authority import decide_kill
+from tieline.node.read_fleet import FAILED, SLOW, states
 from tieline.node.read_resource import SETTLES_NS, resource_view
-from tieline.resource.claim import ClaimKind
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
-from tieline.times import SECOND_NS
+from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 
 def told(stage: Stage1, resource: str = "r0"):
@@ -63,3 +65,84 @@ def test_who_limits_a_device_that_runs_by_itself_and_that_the_kill_switch_is_pre
         assert told(stage, "feeder-1").controls.endswith("only what leads to the safe power is sent")
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        (
+            (2_500.0, 5_000.0),
+            "Nobody names a power: it is told to give at least 2.5 kW, by operating envelope (level 3)",
+        ),
+        ((-5e3, -1_000.0), "Nobody names a power: it is told to draw at least 1.0 kW, by operating envelope (level 3)"),
+    ],
+)
+def test_a_limit_that_makes_a_device_give_or_draw_does_not_read_as_running_freely(
+    ends: tuple[float, float], words: str
+) -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY]))
+        low_w, high_w = ends
+        await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=low_w, high=high_w))
+        assert told(stage).controls == words
+
+    asyncio.run(play())
+
+
+def test_a_device_that_may_draw_nothing_and_draws_is_told_nought_without_a_sign() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.WATER_HEATER]))
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=-0.0, high=0.0, end_ns=stage.clock.ns + HOUR_NS)
+        )
+        await stage.desk.settle()
+        stage.clock.ns += 10 * MINUTE_NS
+        stage.state.fleet.power_w[:], stage.state.fleet.taken_at_ns[:] = -4_400.0, stage.clock.ns
+        assert told(stage).mismatch == "Told 0.0 kW at least, measured -4.4 kW"
+
+    asyncio.run(play())
+
+
+def test_a_device_that_comes_back_in_turn_says_when_and_is_neither_failed_nor_at_odds_with_what_it_was_told() -> None:
+    """One water heater of thirty draws again before its turn: no limit holds it any more."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.WATER_HEATER] * 30))
+        fleet, state = stage.state.fleet, stage.state
+        state.base_w[:] = -1_500.0
+        end_ns = stage.clock.ns + 3 * HOUR_NS
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=0.0, high=9e9, end_ns=end_ns)
+        )
+        await stage.desk.settle()
+        stage.devices.report(stage.devices.batches[-1], Stage.DONE)
+        await stage.desk.flush()
+        stage.clock.ns += 10 * MINUTE_NS
+        fleet.power_w[:], fleet.taken_at_ns[:] = -4_400.0, stage.clock.ns
+        assert (states(state, {}, stage.clock.ns) == FAILED).all()
+        assert told(stage).mismatch == "Told 0.0 kW at least, measured -4.4 kW" and not told(stage).waits
+        await stage.desk.withdraw("test:dso", "p", "feeder-1", Quantity.P, "f")
+        await stage.desk.settle()
+        stage.clock.ns += MINUTE_NS
+        (waiting,) = np.nonzero(state.release_at_ns > stage.clock.ns)
+        assert len(waiting) > 20
+        for row in waiting.tolist():
+            view = told(stage, f"r{row}")
+            assert view.waits == f"it comes back in turn, at {iso(int(state.release_at_ns[row]))}"
+            assert view.mismatch == ""
+        assert not (states(state, {}, stage.clock.ns)[waiting] == FAILED).any()
+
+    asyncio.run(play())
+
+
+def test_a_device_that_does_not_respond_says_how_often_it_stood_still_and_until_when_that_counts() -> None:
+    stage = Stage1(fleet_of([Kind.BATTERY] * 2))
+    responses, last_ns = stage.state.responses, stage.clock.ns - 8 * HOUR_NS
+    responses.strikes[:], responses.last_ns[:] = (2, 1), last_ns
+    assert (states(stage.state, {}, stage.clock.ns) == SLOW).tolist() == [True, False]
+    silent = told(stage).unresponsive
+    assert silent is not None
+    assert (silent.strikes, silent.last_ns, silent.until_ns) == (2, last_ns, last_ns + DAY_NS)
+    assert told(stage, "r1").unresponsive is None
+    stage.clock.ns = silent.until_ns
+    assert told(stage).unresponsive is None

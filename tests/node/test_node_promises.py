@@ -30,7 +30,7 @@ def verdict(promise: dict) -> tuple[bool, bool]:
 OUT = {
     "resource": "battery-000001", "when_ns": AT, "granted": True, "power_before_w": 2_400.0, "base_w": -10.0,
     "target_after_60s_w": float("nan"), "power_after_60s_w": -10.0, "rating_w": 6_000.0, "was_called": True, "waited_s": 59.0,
-    "device_was_in_reach": True,
+    "device_was_in_reach": True, "is_steady": True,
 }  # fmt: skip
 
 
@@ -47,6 +47,20 @@ OUT = {
 )
 def test_an_opt_out_is_judged_by_the_devices_own_meter(change: dict, expected: tuple) -> None:
     assert verdict(opted_out(Told(opt_out={**OUT, **change}))) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"device_was_in_reach": False, "was_called": False}, "who was called most was out of reach"),
+        ({"was_called": False}, "nobody in reach was called by more than 500 W and gave it"),
+        ({"is_steady": False}, "of nobody called in reach is it known what he would do uncalled"),
+    ],
+)
+def test_an_opt_out_that_proves_nothing_says_why(change: dict, reason: str) -> None:
+    found = opted_out(Told(opt_out={**OUT, **change}))
+    assert verdict(found) == (True, False)
+    assert found["evidence"].startswith(f"not tested: {reason}; battery-000001: ")
 
 
 # --- substitutes --------------------------------------------------------------------------------------------------------

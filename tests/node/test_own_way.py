@@ -8,12 +8,15 @@ import pytest
 from click.testing import CliRunner
 
 from tieline.desk.views import AlarmView
+from tieline.fleet.claims import ClaimBatch
 from tieline.node.cli import main
 from tieline.node.config import load_config
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
 from tieline.node.serve import node_of
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
+from tieline.resource.level import Level
 from tieline.rim.supervise import Supervisor
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -48,8 +51,19 @@ def node(tmp_path: Path) -> Iterator[Node]:
     made.journal.close()
 
 
+def claimed(node: Node, rows: list[int], low_w: float, high_w: float) -> None:
+    """Let a grid operator claim a limit on rows."""
+    one = np.ones(len(rows))
+    limit = ClaimBatch(
+        f"limit:{low_w}:{high_w}", "dno", "dno", "works", Level.ENVELOPE, 0, Quantity.P, ClaimKind.LIMIT, "works", 1, START_NS,
+        START_NS, START_NS + HOUR_NS, np.array(rows, np.int32), low_w * one, high_w * one, np.nan * one,
+    )  # fmt: skip
+    node.state.claims.place(limit)
+
+
 def limited(node: Node, rows: list[int], stage: Stage, high_w: float = 2_000.0, power_w: float = 4_000.0) -> None:
     """Put a limit into force at rows that stand beyond it ten minutes later."""
+    claimed(node, rows, -5_000.0, high_w)
     commands, fleet = node.state.commands, node.state.fleet
     commands.low_w[rows], commands.high_w[rows] = -5_000.0, high_w
     commands.valid_until_ns[rows], commands.since_ns[rows] = START_NS + HOUR_NS, START_NS - 10 * MINUTE_NS
@@ -93,6 +107,7 @@ def test_who_keeps_a_limit_or_never_took_it_is_no_such_alarm(
 
 def test_a_limit_of_absorption_counts_as_well_and_one_that_was_told_just_now_does_not(node: Node) -> None:
     limited(node, [3], Stage.DONE, 5_000.0, -4_000.0)
+    claimed(node, [3], -1_000.0, 5_000.0)
     node.state.commands.low_w[3] = -1_000.0
     assert [alarm.subject for alarm in stood(node)] == ["home-3"]
     node.state.commands.since_ns[3] = START_NS - MINUTE_NS
@@ -114,3 +129,16 @@ def test_a_device_that_goes_back_by_itself_or_that_another_writes_to_is_an_alarm
     node.state.commands.valid_until_ns[[4, 5]] = START_NS + HOUR_NS
     (alarm,) = stood(node)
     assert alarm.title == "Does what somebody else set, or goes back by itself: home-4"
+
+
+@pytest.mark.parametrize(("holds", "names"), [(None, []), (3_500.0, []), (2_500.0, ["home-7"])])
+def test_who_comes_back_in_turn_breaks_no_limit_that_is_over_but_any_that_still_holds(
+    node: Node, holds: float | None, names: list[str]
+) -> None:
+    """Its limit of 2 kW was released, and it gives 4 kW before its turn: one of 2.5 kW that stays it breaks."""
+    limited(node, [7], Stage.DONE)
+    node.state.claims.cancel("dno", "works", Quantity.P)
+    if holds is not None:
+        claimed(node, [7], -5_000.0, holds)
+    node.state.release_at_ns[7] = START_NS + 40 * MINUTE_NS
+    assert [alarm.subject for alarm in stood(node)] == names

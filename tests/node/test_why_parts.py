@@ -17,14 +17,16 @@ from tieline.desk.screens import AskLimit
 from tieline.node.cli import main
 from tieline.node.config import load_config
 from tieline.node.operator import NodeOperator
+from tieline.node.read_wait import waits
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
 from tieline.node.serve import node_of
-from tieline.node.why import _waits, command_of, of_others, of_whole
+from tieline.node.why import command_of, of_others, of_whole
 from tieline.resource.claim import Refusal
 from tieline.resource.command import Stage
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.store.learnt import About, names_of, save
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 START_NS = 1_700_000_000 * SECOND_NS
@@ -73,18 +75,18 @@ def test_a_step_says_what_it_waits_for_its_turn_its_feeder_s_minute_or_that_of_a
     async def act(node: Node, operator: NodeOperator) -> None:
         state, now_ns = node.state, node.clock.now_ns()
         row, limiter = state.fleet.row("home-1"), state.limiter
-        assert _waits(state, row, 3_000.0, now_ns) == ""
+        assert waits(state, row, 3_000.0, now_ns) == ""
         limiter.feeder_w[:], limiter.system_w = 4_000.0, 6_000.0
         limiter.note(np.array([row], np.int32), np.array([2_000.0]), now_ns)
-        told = _waits(state, row, 3_000.0, now_ns)
+        told = waits(state, row, 3_000.0, now_ns)
         assert told == "its step waits: 2000 W of 4000 W a minute were moved on its feeder"
         other = state.fleet.row("home-3")
         limiter.note(np.array([other], np.int32), np.array([3_500.0]), now_ns)
-        assert _waits(state, row, 1_000.0, now_ns) == "its step waits: 5500 W of 6000 W a minute were moved in all"
-        assert _waits(state, row, 1_000.0, now_ns + 2 * MINUTE_NS) == ""  # another minute
+        assert waits(state, row, 1_000.0, now_ns) == "its step waits: 5500 W of 6000 W a minute were moved in all"
+        assert waits(state, row, 1_000.0, now_ns + 2 * MINUTE_NS) == ""  # another minute
         state.release_at_ns[row] = now_ns + 90 * SECOND_NS
-        assert _waits(state, row, None, now_ns) == "it comes back in turn, at 2023-11-14T22:14:50Z"
-        assert _waits(state, row, None, now_ns + HOUR_NS) == ""
+        assert waits(state, row, None, now_ns) == "it comes back in turn, at 2023-11-14T22:14:50Z"
+        assert waits(state, row, None, now_ns + HOUR_NS) == ""
 
     play(tmp_path, act)
 
@@ -142,3 +144,24 @@ def test_what_the_watchdog_saw_in_the_meter_is_the_last_word_on_a_command() -> N
     told = said("watchdog", "")
     assert told is not None and (told["stage"], told["observed_w"]) == ("UNCONFIRMED", 3_815.0)
     assert said("columns", "batch-6") == batch, "a report of an older command says nothing of this one"
+
+
+def test_why_says_of_a_device_that_does_not_respond_since_when_by_what_the_server_had_learnt(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        await operator.limit("home-1", AskLimit(-1e3, 1e3, 10, "works"), "ann")
+        await asyncio.sleep(60.0)
+        ids, count = node.state.fleet.ids, len(node.state.fleet)
+        columns = {"strikes": np.array([2, 0, 1], np.uint8), "last_ns": np.full(count, START_NS - 10 * SECOND_NS)}
+        about = About(node.clock.now_ns(), count, names_of(ids, count))
+        save(tmp_path / "works" / "learnt.bin", columns, about)
+
+    play(tmp_path, act)
+    told = asked(tmp_path, "home-1")
+    assert "it does not respond: called and able, it stood still in 2 calls running, the last" in told
+    assert "at 2023-11-14T22:13:10Z; it counts so until it follows one, or until 2023-11-15T22:13:10Z" in told
+    answer = json.loads(asked(tmp_path, "home-1", "--json"))["unresponsive"]
+    assert answer == {"strikes": 2, "last": "2023-11-14T22:13:10Z", "until": "2023-11-15T22:13:10Z"}
+    for resource, at in (("home-1", "2023-11-14T22:13:05Z"), ("home-2", None), ("home-3", None)):
+        assert "respond" not in asked(tmp_path, resource, *(() if at is None else ("--at", at))), resource
+    (tmp_path / "works" / "learnt.bin").write_bytes(b"torn")
+    assert "respond" not in asked(tmp_path, "home-1")

@@ -20,6 +20,8 @@ export function ResourceScreen({ name }: { name: string }) {
         <h1>{view.id} <small>{spaced(view.kind)}{view.is_group ? `, ${view.devices.toLocaleString('en-US')} devices` : ''} · {ratings(view)} · revision {view.revision}</small></h1>
         <p class="controls"><b>In control now:</b> {view.controls}.</p>
         {view.feeder_mode && view.feeder_mode !== 'Automatic' && <p class="entered">Its feeder is {view.feeder_mode}: {view.feeder_mode === 'Manual' ? 'people, their events and the grid operator move it; machines don\u2019t' : 'only the grid operator and stronger levels move it'}.</p>}
+        {view.waits && <p class="entered">Its command is not yet what is in force: {view.waits}.</p>}
+        {view.unresponsive && <p class="bad"><Mark priority={3} /> Not responding: called and able, it stood still in {view.unresponsive.strikes} calls running, the last at {clock(view.unresponsive.last_ns)}. It counts so until it follows one, or until {clock(view.unresponsive.until_ns)}.</p>}
         {view.mismatch && <p class="bad" role="alert"><Mark priority={2} /> The two views disagree: {view.mismatch}.</p>}
         <Acts view={view} />
       </header>

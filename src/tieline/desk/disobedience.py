@@ -16,6 +16,7 @@ from tieline.resource.command import Stage
 from tieline.resource.obedience import SLACK_W, astray_w
 from tieline.times import MINUTE_NS, SECOND_NS
 
+Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 BEYOND_FRAC = 0.25
@@ -24,23 +25,46 @@ KEEPS_NS = 5 * MINUTE_NS
 
 
 def beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
-    """Return which rows stand beyond a limit that they were told, and had time to keep, whatever they answered.
+    """Return which rows stand beyond a limit that they were told, that still holds, and that they had time to keep.
 
-    Where its link read the power back a device has the time of its kind, and no more. Rule R12: a machine that a timer
-    of its own holds where it is has not disobeyed; but none has to feed in where nothing may: it can open its breaker.
+    It counts whatever they answered. Where its link read the power back a device has the time of its kind, and no more.
+    Rule R12: a machine that a timer of its own holds where it is has not disobeyed; but none has to feed in where
+    nothing may: it can open its breaker.
     """
-    fleet, commands, holds = state.fleet, state.commands, state.claims.holds
-    power_w, free = np.nan_to_num(fleet.power_w[rows]), np.full(len(rows), np.nan)
-    low_w = np.maximum(commands.low_w[rows], -fleet.max_absorb_w[rows])
-    high_w = np.minimum(commands.high_w[rows], fleet.max_inject_w[rows])
-    off_w = astray_w(power_w, free, low_w, high_w)
-    stands = np.abs(off_w) > np.maximum(SLACK_W, BEYOND_FRAC * np.abs(power_w - off_w))
+    fleet, commands = state.fleet, state.commands
     since_ns = fleet.taken_at_ns[rows] - commands.since_ns[rows]
     had_time = (since_ns >= KEEPS_NS) | (is_read_back(state, rows) & (since_ns >= soon_ns(state, rows)))
+    found: Mask = had_time & (commands.valid_until_ns[rows] > now_ns)
+    found &= _stands_beyond(state, rows, commands.low_w[rows], commands.high_w[rows], now_ns)
+    at = np.flatnonzero(found)
+    if len(at):  # few: who claims what is asked of those alone
+        found[at] = _stands_beyond(state, rows[at], *_still_hold(state, rows[at], now_ns), now_ns)
+    return found
+
+
+def _stands_beyond(state: DeskState, rows: Rows, low_w: Floats, high_w: Floats, now_ns: int) -> Mask:
+    """Return which rows stand beyond bounds, but where a timer of their own may hold them."""
+    fleet, holds = state.fleet, state.claims.holds
+    power_w, free = np.nan_to_num(fleet.power_w[rows]), np.full(len(rows), np.nan)
+    low_w, high_w = np.maximum(low_w, -fleet.max_absorb_w[rows]), np.minimum(high_w, fleet.max_inject_w[rows])
+    off_w = astray_w(power_w, free, low_w, high_w)
+    stands: Mask = np.abs(off_w) > np.maximum(SLACK_W, BEYOND_FRAC * np.abs(power_w - off_w))
     is_timed = (holds.until_ns[rows] > now_ns) & (power_w >= holds.low_w[rows]) & (power_w <= holds.high_w[rows])
     is_timed &= (power_w <= 0.0) | (high_w > 0.0)
-    found: Mask = stands & had_time & ~is_timed & (commands.valid_until_ns[rows] > now_ns)
-    return found
+    return stands & ~is_timed
+
+
+def _still_hold(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
+    """Return what rows were told as far as a limit in force asks for it still (W).
+
+    Who comes back in turn holds the command of a limit that is over, for up to an hour: it breaks none by coming
+    sooner. A limit that came since counts once it was told. One that doesn't reach a device in LOCAL (R5) was told it
+    before, and stands.
+    """
+    told_low_w, told_high_w = state.commands.low_w[rows], state.commands.high_w[rows]
+    settled, is_local = state.claims.arbitrate(now_ns, rows), state.claims.is_local[rows]
+    low_w = np.where(is_local, told_low_w, np.minimum(told_low_w, settled.told_low_w))
+    return low_w, np.where(is_local, told_high_w, np.maximum(told_high_w, settled.told_high_w))
 
 
 def soon_ns(state: DeskState, rows: Rows) -> NDArray[np.float64]:

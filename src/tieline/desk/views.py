@@ -310,6 +310,14 @@ class MarketSide(View, frozen=True):
     eligible: bool
 
 
+class Unresponsive(View, frozen=True):
+    """A device that was called and able, and stood still time after time: how often, when last, how long it counts."""
+
+    strikes: int
+    last_ns: int
+    until_ns: int
+
+
 class Part(View, frozen=True):
     """One step down the device tree: a group or device beneath a resource, with what it gives now."""
 
@@ -379,3 +387,5 @@ class ResourceView(View, frozen=True):
     parts: tuple[Part, ...] = ()
     part_count: int = 0
     feeder_mode: str = ""
+    waits: str = ""
+    unresponsive: Unresponsive | None = None

@@ -21,7 +21,7 @@ from tieline.node.config import write_example
 from tieline.node.frame import write_resources
 from tieline.node.plain import finite
 from tieline.node.relief import grid_report
-from tieline.node.report import broke, journal_end, losses, report
+from tieline.node.report import broke, ended, losses, report
 from tieline.node.settling import settle
 from tieline.node.stage import raise_stage, scenario, shown_words
 from tieline.node.stage_owners import keep_owners, owners_report
@@ -95,7 +95,7 @@ def run_headless(
                 await stage.outstation.stop()
                 await asyncio.sleep(1)
                 await stage.node.group.drained()  # what devices answered last is recorded, too
-                result |= journal_end(stage)
+                result = ended(stage, result)
                 stage.node.journal.close()
                 return dict(finite(result))
 

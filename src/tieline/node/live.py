@@ -15,7 +15,7 @@ import structlog
 from tieline.errors import LinkDown
 from tieline.node.market_days import MarketDays
 from tieline.node.relief import grid_report
-from tieline.node.report import broke, journal_end, losses, report
+from tieline.node.report import broke, ended, losses, report
 from tieline.node.settling import settle
 from tieline.node.stage import Stage, raise_stage, require_devices, scenario, shown_words
 from tieline.node.stage_owners import keep_owners, owners_report
@@ -114,4 +114,4 @@ async def play_on_wire(
         await stage.outstation.stop()
         await asyncio.sleep(0.2)
         await stage.node.group.drained()
-        return result | journal_end(stage)
+        return ended(stage, result)

@@ -36,21 +36,27 @@ def promises(
     traced: float,
     override: dict[str, Any],
 ) -> list[Promise]:
-    """Return every promise with whether it held; `tested` is false where nothing happened that could have broken it."""
-    again = read_again(stage)
+    """Return each promise of the day with whether it held; `tested` is false where nothing could have broken it."""
+    return [
+        _commands_end(stage),
+        _devices_fall_back(stage, dno.fallback),
+        _refused(told, "second sale", "holder"),
+        _refused(told, "backup generator", "rule"),
+        *of_grid(stage, told, dno, records, override),
+        *_of_money(settled, traced),
+    ]
+
+
+def of_journal(stage: Stage) -> list[Promise]:
+    """Return each promise on the journal as a whole; to be asked once nothing is recorded any more."""
+    records, again = list(stage.node.journal.replay()), read_again(stage)
     return [
         _one_effect(stage, records),
         within_bounds(stage, records, again),
         _never_prohibited(stage, records),
         _claims_end_once(stage, again.state),
-        _commands_end(stage),
-        _devices_fall_back(stage, dno.fallback),
         _replay_is_equal(stage, again.state),
         _journal_is_whole(stage),
-        _refused(told, "second sale", "holder"),
-        _refused(told, "backup generator", "rule"),
-        *of_grid(stage, told, dno, records, override),
-        *_of_money(settled, traced),
     ]
 
 

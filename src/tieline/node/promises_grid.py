@@ -12,7 +12,7 @@ from tieline.flow.record import Record
 from tieline.node.promise import Promise, promise, untested
 from tieline.node.relief import Dno
 from tieline.node.stage import Stage
-from tieline.node.story import Told
+from tieline.node.story import LEAST_CALLED_W, Told
 from tieline.node.works import Held
 from tieline.resource.claim import ClaimKind
 from tieline.resource.obedience import SLACK_W
@@ -172,7 +172,10 @@ def substituted(told: Told, records: list[Record], override: dict[str, Any]) -> 
 
 
 def opted_out(told: Told) -> Promise:
-    """Its measured power is back at its own base; a device out of reach, or one that was not called, proves nothing."""
+    """Its measured power is back at its own base.
+
+    A device out of reach, one that was not called, or one whose power uncalled nobody knows proves nothing.
+    """
     seen = told.opt_out
     off_w = abs(seen["power_after_60s_w"] - seen["base_w"])
     whose = " of the story's clock, 3 s of the wall's," if seen["waited_s"] > 60.0 else ""
@@ -181,11 +184,20 @@ def opted_out(told: Told) -> Promise:
         f"{seen['power_after_60s_w'] / 1e3:.2f} kW at its meter {seen['waited_s']:.0f} s{whose} after, "
         f"its own base {seen['base_w'] / 1e3:.2f} kW"
     )
-    if not (seen["device_was_in_reach"] and seen["was_called"]):
-        return promise(OPTED_OUT, True, f"not tested: nobody called was in reach; {evidence}", tested=False)
+    if why := _shows_nothing(seen):
+        return promise(OPTED_OUT, True, f"not tested: {why}; {evidence}", tested=False)
     is_free = not np.isfinite(seen["target_after_60s_w"])
     back = off_w <= max(FREED_W, FREED_FRAC * seen["rating_w"])
     return promise(OPTED_OUT, seen["granted"] and is_free and back, evidence)
+
+
+def _shows_nothing(seen: dict[str, Any]) -> str:
+    """Return why an opt-out proves nothing; empty: it does."""
+    if not seen["device_was_in_reach"]:
+        return "who was called most was out of reach"
+    if not seen["was_called"]:
+        return f"nobody in reach was called by more than {LEAST_CALLED_W:.0f} W and gave it"
+    return "" if seen["is_steady"] else "of nobody called in reach is it known what he would do uncalled"
 
 
 def restored(told: Told, records: list[Record]) -> Promise:

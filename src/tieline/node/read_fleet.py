@@ -74,7 +74,8 @@ def states(state: DeskState, pools: Mapping[str, PoolDesk], now_ns: int, *, by_m
     cells[in_force & (commands.high_w < fleet.power_w + 1.0) & (commands.high_w < fleet.max_inject_w)] = LIMITED
     failed = in_force & np.isin(commands.stage, (int(Stage.REJECTED), int(Stage.UNCONFIRMED)))
     rows = np.flatnonzero(failed).astype(np.int32)
-    rows = rows[~is_nearest(state, rows)]
+    # Who comes back in turn does so soon, whatever it does meanwhile: a limit that still holds is looked at below.
+    rows = rows[~is_nearest(state, rows) & (state.release_at_ns[rows] <= now_ns)]
     if by_meter:
         *_, is_verified = steps_reached(state, rows, now_ns)
         rows = rows[~is_verified]

@@ -24,8 +24,9 @@ from tieline.desk.views import (
 )
 from tieline.fleet.claims import ClaimBatch, Mask
 from tieline.node.read_reached import steps_reached
+from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, waits
 from tieline.node.snapshot import worst_of
-from tieline.node.why import lapses, on_last_command, stands_until_ns
+from tieline.node.why import lapses
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
@@ -108,9 +109,14 @@ def _gate_says(claim: Claim) -> str:
 
 
 def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool, stands_ns: int) -> str:
-    held = settled.setpoint.limited_by
+    held, ends = settled.setpoint.limited_by, settled.setpoint.bounds
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
-    if winner is None:
+    pushed = f"give at least {_kw(ends.low_w)}" if ends.low_w > 0 else ""
+    pushed = f"draw at least {_kw(-ends.high_w)}" if ends.high_w < 0 else pushed
+    pushed = pushed if winner is None and limiter is not None else ""
+    if pushed:
+        text = f"Nobody names a power: it is told to {pushed}"
+    elif winner is None:
         runs = f"its last command stands until {iso(stands_ns)}" if stands_ns else "it runs freely within its limits"
         text = f"Nobody commands it: {runs}"
         if limiter is None and (named := [level for level, _, _ in settled.limits if level > Level.PHYSICS]):
@@ -119,7 +125,7 @@ def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool, is_ki
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
     if limiter is not None:
-        text += f", held back by {WORDS[limiter]} (level {int(limiter)})"
+        text += f", {'by' if pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"
     return text + ("; its owner has opted out" if gated else "") + (KILLED if is_killed else "")
 
 
@@ -189,13 +195,16 @@ def resource_view(
     )  # fmt: skip
     controls += lapses(state, resource, now_ns)
     command = None if is_group else _command(state, row, now_ns)
+    target_w = settled.setpoint.target_w if settled and winner else None
+    kept = "" if is_group else waits(state, row, target_w, now_ns)
     return ResourceView(
         resource, fleet.kind_of(resource).value, is_group, state.revision, now_ns, len(rows),
         float(fleet.max_inject_w[rows].sum()), float(fleet.max_absorb_w[rows].sum()),
         float(fleet.energy_wh[rows].sum()), _ancestors(state, resource, row, is_group), market, scada,
-        _mismatch(market, scada, command), controls, winner, tuple(settled_views), limits,
+        _mismatch(market, scada, command, bool(kept)), controls, winner, tuple(settled_views), limits,
         settled.conflicts if settled else (), command, _stages(state, rows, now_ns),
         () if is_group else _readings(state, row, now_ns), feeder_mode=_feeder_mode(state, resource, row, is_group),
+        waits=kept, unresponsive=None if is_group else no_response(state.responses, row, now_ns),
     )  # fmt: skip
 
 
@@ -349,8 +358,12 @@ def _told_once(parts: list[tuple[ClaimBatch, Mask]], size: int) -> ClaimView:
     )  # fmt: skip
 
 
-def _mismatch(market: MarketSide, scada: ScadaSide, command: CommandView | None) -> str:
-    """Return in words where the two views disagree, or nothing."""
+def _kw(value_w: float) -> str:
+    return f"{round(value_w / 1e3, 1) + 0.0:.1f} kW"  # a nought has no sign
+
+
+def _mismatch(market: MarketSide, scada: ScadaSide, command: CommandView | None, waits_yet: bool) -> str:
+    """Return in words where the two views disagree, or nothing; who `waits_yet` holds what is in force no more."""
     if market.share_w and market.opted_out and abs(market.share_w) > 200:
         return "The market counts on it, but its owner has opted out"
     if market.share_w and scada.quality and abs(market.share_w) > 200:
@@ -360,11 +373,13 @@ def _mismatch(market: MarketSide, scada: ScadaSide, command: CommandView | None)
     if scada.taken_ns - command.issued_ns <= SETTLES_NS:
         return ""
     # What a device read back is what it was told; what it does is in its meter. An empty store has done what it could.
-    told_w = command.target_w
+    told_w = None if waits_yet else command.target_w
     if told_w is not None and not command.reached[4] and abs(scada.power_w - told_w) > max(300.0, 0.25 * abs(told_w)):
-        return f"Told {told_w / 1e3:.1f} kW, measured {scada.power_w / 1e3:.1f} kW"
-    for end_w, side in ((command.high_w, 1.0), (command.low_w, -1.0)):
-        if end_w is not None and side * (scada.power_w - end_w) > max(300.0, 0.25 * abs(end_w)):
-            most = "most" if side > 0 else "least"
-            return f"Told {end_w / 1e3:.1f} kW at {most}, measured {scada.power_w / 1e3:.1f} kW"
+        return f"Told {_kw(told_w)}, measured {_kw(scada.power_w)}"
+    ends = ((command.high_w, scada.high_w, 1.0), (command.low_w, scada.low_w, -1.0))
+    for end_w, holds_w, side in ends:
+        # Who is let go breaks no limit by what only its last command says: one that is in force must say so, too.
+        over_w = 0.0 if end_w is None else min(side * (scada.power_w - end_w), side * (scada.power_w - holds_w))
+        if end_w is not None and over_w > max(300.0, 0.25 * abs(end_w)):
+            return f"Told {_kw(end_w)} at {'most' if side > 0 else 'least'}, measured {_kw(scada.power_w)}"
     return ""

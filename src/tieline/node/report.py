@@ -17,7 +17,7 @@ from tieline.links.life import Counts
 from tieline.market.baseline import Baseline
 from tieline.node.gap import gap_of
 from tieline.node.lineage import followed
-from tieline.node.promises import promises
+from tieline.node.promises import of_journal, promises
 from tieline.node.settling import tracked_of
 from tieline.node.stage import POLL_S, POOL, Stage
 from tieline.node.story import Story, Told
@@ -57,7 +57,6 @@ def report(stage: Stage, story: Story, settled: Settlement | Refusal | None, see
         "trace": {"share": share, "chains": chain},
         "settlement": {"unsettled": str(settled)} if isinstance(settled, Refusal) else _money(stage, settlement),
         "promises": kept,
-        "held": all(promise["held"] for promise in kept),
     }
 
 
@@ -76,12 +75,17 @@ def losses(supervisor: Supervisor, outstation: Dnp3Outstation) -> dict[str, int]
     return {**supervisor.losses, **{f"lapsed: {name}": count for name, count in outstation.lapses().items()}}
 
 
-def journal_end(stage: Stage) -> dict[str, Any]:
-    """Return how many records the journal holds and the hash of the last, which stands for all before it.
+def ended(stage: Stage, result: dict[str, Any]) -> dict[str, Any]:
+    """Return a report with the promises on the journal, how many records it holds, and the hash of the last.
 
-    To be asked once nothing is recorded any more: `tieline replay` prints the same of the folder that is left.
+    To be asked once nothing is recorded any more, so that all of them count the same records: `tieline replay` prints
+    the same of the folder that is left. The last hash stands for all before it.
     """
-    return {"records": stage.node.journal.last_seq, "digest": stage.node.journal.last_hash.hex()}
+    kept = [*of_journal(stage), *result["promises"]]
+    return result | {
+        "promises": kept, "held": all(promise["held"] for promise in kept),
+        "records": stage.node.journal.last_seq, "digest": stage.node.journal.last_hash.hex(),
+    }  # fmt: skip
 
 
 def _awards(stage: Stage) -> list[dict[str, Any]]:

@@ -31,8 +31,12 @@ Rows = NDArray[np.int32]
 LEAST_CALLED_W = 500.0
 _REPORTING, _TOTAL = 6, 15
 """AI of the binding's layout: how many devices of a group report, and how many there are."""
-STEADY = (Kind.BATTERY, Kind.MECHANICAL_STORAGE)
-"""Kinds that go back to a known power when they are let go, likeliest first."""
+STEADY = (Kind.BATTERY, Kind.MECHANICAL_STORAGE, Kind.INTERRUPTIBLE_LOAD)
+"""Kinds that go back to a known power when they are let go, likeliest first.
+
+A store stands by, a load that owes nothing draws what it draws in the world left alone; a process line that waited is
+at another step of its recipe than that one's.
+"""
 
 
 @dataclass
@@ -248,7 +252,7 @@ class Story:
     async def _opt_out(self) -> None:
         """An owner in reach whose device is called takes it out; a minute later its own meter is read.
 
-        A store where one is called, as its base is known to the watt: it stands by. Read at its terminals, as what has
+        One of `STEADY` where one is called, as its base is known to the watt. Read at its terminals, as what has
         reached the desk of a device that is polled may be half a minute old.
         """
         stage, link = self.stage, self.stage.link
@@ -267,7 +271,7 @@ class Story:
                 for rows in (stage.world.rows[kind] for kind in STEADY)
                 if called_w[rows].max(initial=0.0) > LEAST_CALLED_W
             ),
-            int(np.argmax(np.abs(pool.share_w))),
+            int(np.argmax(called_w if called_w.max(initial=0.0) > LEAST_CALLED_W else np.abs(pool.share_w))),
         )
         resource, now_ns = fleet.id_of(row), stage.node.clock.now_ns()
         ask = Ask(
@@ -290,7 +294,7 @@ class Story:
             "power_after_60s_w": stage.power_now_w(row), "row": row,
             "rating_w": float(stage.territory.rated_w[row]),
             "waited_s": waited_s,
-            "was_called": bool(called_w[row] > LEAST_CALLED_W and is_steady),
+            "was_called": bool(called_w[row] > LEAST_CALLED_W), "is_steady": bool(is_steady),
             "device_was_in_reach": bool(~link.is_lost[row] & ~link.ignores[row]),
         }  # fmt: skip
         self._note(f"{resource} opted out")

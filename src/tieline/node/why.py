@@ -1,4 +1,4 @@
-"""`tieline why`: who controls a device or a group of them at an instant, and why, from the journal alone."""
+"""`tieline why`: who controls a device or a group of them at an instant, and why, from its data folder alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.apply import WATCHDOG, apply
-from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.facts import (
     AuthorityChanged,
     ClaimsPlaced,
@@ -31,6 +30,7 @@ from tieline.fleet.settling import ClaimBatch
 from tieline.flow.record import Record, Records
 from tieline.node.frame import controllers
 from tieline.node.journals import journal_to_read
+from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, take_responses, waits
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
@@ -73,7 +73,10 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
     journal = journal_to_read(folder)
     try:
         past = _past(journal, fleet, None if is_group else fleet.row(resource), at_ns)
-        return of_group(journal, past, resource) if is_group else of_device(journal, past, resource)
+        if is_group:
+            return of_group(journal, past, resource)
+        take_responses(folder, past.state)
+        return of_device(journal, past, resource)
     finally:
         journal.close()
 
@@ -137,8 +140,9 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         ],
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
-        "waits": _waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
+        "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
+        "unresponsive": _silent(state, row, past.at_ns),
         "ended": _ended(state, resource, past.at_ns),
         "feeder": feeder or None,
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
@@ -151,43 +155,11 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> str:
-    """Return why a device was not told yet what is in force; empty: it was, or nothing holds it back."""
-    rows = np.array([row], np.int32)
-    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
-    goal_w = end_w(state, rows, np.array([np.nan if target_w is None else target_w]), low_w, high_w)
-    moves_w = float(np.abs(goal_w - last_end_w(state, rows, now_ns))[0])
-    if state.is_killed and (until_ns := stands_until_ns(state, row, now_ns)):
-        stands = f"its last command ({state.commands.target_w[row]:.0f} W) stands until {iso(until_ns)}"
-        return f"{stands}: the kill switch holds back what lets it go"
-    if state.release_at_ns[row] > now_ns:
-        return f"it comes back in turn, at {iso(int(state.release_at_ns[row]))}"
-    if moves_w <= 1.0:
-        return ""
-    limiter, feeder = state.limiter, int(state.limiter.feeder_of[row])
-    (spent_feeder_w, spent_w), most_w = limiter.spent(now_ns), float(limiter.feeder_w[feeder])
-    if spent_feeder_w[feeder] + moves_w > most_w:
-        return f"its step waits: {spent_feeder_w[feeder]:.0f} W of {most_w:.0f} W a minute were moved on its feeder"
-    if spent_w + moves_w > limiter.system_w:
-        return f"its step waits: {spent_w:.0f} W of {limiter.system_w:.0f} W a minute were moved in all"
-    return ""
-
-
-def on_last_command(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
-    """Return which rows nobody commands any more and who were not let go yet: they go on as they were told last.
-
-    Their turn to come back is later, or the kill switch holds back what leads away from their safe power.
-    """
-    last = state.commands
-    free = state.claims.arbitrate(now_ns, rows).winner < 0
-    held: NDArray[np.bool_] = free & np.isfinite(last.target_w[rows]) & (last.valid_until_ns[rows] > now_ns)
-    return held
-
-
-def stands_until_ns(state: DeskState, row: int, now_ns: int) -> int:
-    """Return until when a device that nobody commands goes on as it was told last; 0: it runs by itself, or is told."""
-    held = on_last_command(state, np.array([row], np.int32), now_ns)[0]
-    return int(state.commands.valid_until_ns[row]) if held else 0
+def _silent(state: DeskState, row: int, now_ns: int) -> dict[str, Any] | None:
+    silent = no_response(state.responses, row, now_ns)
+    if silent is None:
+        return None
+    return {"strikes": silent.strikes, "last": iso(silent.last_ns), "until": iso(silent.until_ns)}
 
 
 def in_force(state: DeskState, row: int, now_ns: int) -> list[str]:
@@ -350,8 +322,6 @@ def _source(placed: dict[str, ClaimsPlaced], claim: str) -> str | None:
 def _claim(fact: ClaimsPlaced | None) -> dict[str, Any] | None:
     if fact is None:
         return None
-    from tieline.resource.level import Level
-
     return {
         "claim": fact.batch, "source": fact.source, "program": fact.program, "level": Level(fact.level).name,
         "because": fact.because, "from": iso(fact.start_ns), "asked": iso(fact.created_ns),

@@ -16,7 +16,11 @@ def tell(answer: dict[str, Any]) -> None:
         _tell_group(answer)
         return
     winner, runs = answer["winner"], "goes on as it was told last" if answer["stands_until"] else "runs by itself"
-    if winner is None and answer["limited_by"]:
+    if winner is None and answer["limited_by"] and (answer["low_w"] > 0.0 or answer["high_w"] < 0.0):
+        gives = answer["low_w"] > 0.0
+        pushed = f"give at least {answer['low_w']:.0f}" if gives else f"draw at least {-answer['high_w']:.0f}"
+        click.echo(f"  nobody names a power: it is told to {pushed} W by a limit {_by(answer['limited_by'])}")
+    elif winner is None and answer["limited_by"]:
         click.echo(f"  nobody names a power: it {runs}, within a limit {_by(answer['limited_by'])}")
     elif winner is None:
         click.echo(f"  nobody controls it: it {runs}")
@@ -26,6 +30,11 @@ def tell(answer: dict[str, Any]) -> None:
     click.echo(f"  allowed: {answer['low_w']:.0f} W to {answer['high_w']:.0f} W")
     if answer["waits"]:
         click.echo(f"  {answer['waits']}")
+    if still := answer["unresponsive"]:
+        click.echo(
+            f"  it does not respond: called and able, it stood still in {still['strikes']} calls running, the last"
+        )
+        click.echo(f"    at {still['last']}; it counts so until it follows one, or until {still['until']}")
     for limit in answer["limits"]:
         ends = f"{limit['low_w']:.0f} W to {limit['high_w']:.0f} W"
         click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}")

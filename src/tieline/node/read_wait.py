@@ -1,0 +1,82 @@
+"""What keeps a device from what is in force: its turn to come back, its step's minute, or that it doesn't respond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.ends import end_w, last_end_w
+from tieline.desk.response import FORGETS_NS, unresponsive
+from tieline.desk.state import DeskState, Responses
+from tieline.desk.views import Unresponsive
+from tieline.resource.level import Level
+from tieline.times import iso
+
+
+def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> str:
+    """Return why a device was not told yet what is in force; empty: it was, or nothing holds it back."""
+    rows = np.array([row], np.int32)
+    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
+    goal_w = end_w(state, rows, np.array([np.nan if target_w is None else target_w]), low_w, high_w)
+    moves_w = float(np.abs(goal_w - last_end_w(state, rows, now_ns))[0])
+    if state.is_killed and (until_ns := stands_until_ns(state, row, now_ns)):
+        stands = f"its last command ({state.commands.target_w[row]:.0f} W) stands until {iso(until_ns)}"
+        return f"{stands}: the kill switch holds back what lets it go"
+    if state.release_at_ns[row] > now_ns:
+        return f"it comes back in turn, at {iso(int(state.release_at_ns[row]))}"
+    if moves_w <= 1.0:
+        return ""
+    limiter, feeder = state.limiter, int(state.limiter.feeder_of[row])
+    (spent_feeder_w, spent_w), most_w = limiter.spent(now_ns), float(limiter.feeder_w[feeder])
+    if spent_feeder_w[feeder] + moves_w > most_w:
+        return f"its step waits: {spent_feeder_w[feeder]:.0f} W of {most_w:.0f} W a minute were moved on its feeder"
+    if spent_w + moves_w > limiter.system_w:
+        return f"its step waits: {spent_w:.0f} W of {limiter.system_w:.0f} W a minute were moved in all"
+    return ""
+
+
+def on_last_command(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
+    """Return which rows nobody commands any more and who were not let go yet: they go on as they were told last.
+
+    Their turn to come back is later, or the kill switch holds back what leads away from their safe power.
+    """
+    last = state.commands
+    free = state.claims.arbitrate(now_ns, rows).winner < 0
+    held: NDArray[np.bool_] = free & np.isfinite(last.target_w[rows]) & (last.valid_until_ns[rows] > now_ns)
+    return held
+
+
+def stands_until_ns(state: DeskState, row: int, now_ns: int) -> int:
+    """Return until when a device that nobody commands goes on as it was told last; 0: it runs by itself, or is told."""
+    held = on_last_command(state, np.array([row], np.int32), now_ns)[0]
+    return int(state.commands.valid_until_ns[row]) if held else 0
+
+
+def no_response(responses: Responses, row: int, now_ns: int) -> Unresponsive | None:
+    """Return how often and when a device stood still though it was called and able; None: it responds."""
+    if responses.last_ns[row] > now_ns or not unresponsive(responses, now_ns)[row]:
+        return None
+    last_ns = int(responses.last_ns[row])
+    return Unresponsive(int(responses.strikes[row]), last_ns, last_ns + FORGETS_NS)
+
+
+def take_responses(folder: Path, state: DeskState) -> None:
+    """Take up how devices answered their calls from what a server saved of it: measured, no journal has it.
+
+    A file that can't be read tells nothing, as none does: the server says so at its start.
+    """
+    path = folder / "learnt.bin"
+    if not path.exists():
+        return
+    from tieline.store.learnt import load  # few ask, and a library of tables takes its time to load
+
+    try:
+        found = load(path, state.fleet.ids)
+    except ValueError:
+        return
+    if found is not None and {"strikes", "last_ns"} <= found[1].keys():
+        about, columns = found
+        state.responses.strikes[: about.count] = columns["strikes"]
+        state.responses.last_ns[: about.count] = columns["last_ns"]

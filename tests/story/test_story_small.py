@@ -1,0 +1,46 @@
+"""A territory of a street: what is promised is tried there, too."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tieline.desk.facts import CommandsIssued, from_record
+from tieline.node.demo import quiet, run_headless
+from tieline.node.promises_replay import WITHIN
+from tieline.store.journal import SqliteJournal
+from tieline.times import MINUTE_NS
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+    quiet()
+    folder = tmp_path_factory.mktemp("street") / "data"
+    return run_headless(40, 204, "cloud", 90 * MINUTE_NS, lambda line: None, folder), folder
+
+
+def evidence(result: dict, name: str) -> int:
+    """Return the count with which the evidence of a promise begins."""
+    (found,) = [p["evidence"] for p in result["promises"] if p["name"] == name]
+    return int(re.match(r"\d+", found).group())
+
+
+def test_what_the_evidence_counts_is_what_the_journal_holds_in_the_end(played: tuple[dict, Path]) -> None:
+    result, folder = played
+    journal = SqliteJournal(folder / "journal.db")
+    records = list(journal.replay())
+    journal.close()
+    issued = [fact for record in records if isinstance(fact := from_record(record), CommandsIssued)]
+    assert evidence(result, "the journal's chain is whole") == result["records"] == len(records)
+    assert evidence(result, WITHIN) == sum(len(fact.rows.array()) for fact in issued)
+
+
+def test_where_no_store_is_called_an_opt_out_is_tried_on_a_load_whose_own_power_is_known(
+    played: tuple[dict, Path],
+) -> None:
+    result, _ = played
+    (promise,) = [p for p in result["promises"] if "opt-out" in p["name"]]
+    assert promise["tested"] and promise["held"], promise["evidence"]
+    told = result["opt_out"]
+    assert told["resource"].startswith("interruptible-load") and told["is_steady"]
+    assert abs(told["power_before_w"] - told["base_w"]) > 0.5 * told["rating_w"], "it had been called"
