@@ -28,7 +28,7 @@ from tieline.node.snapshot import worst_of
 from tieline.node.why import lapses
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
-from tieline.resource.command import Stage
+from tieline.resource.command import HELD, Stage
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.level import Level
 from tieline.resource.point import points
@@ -107,11 +107,15 @@ def _gate_says(claim: Claim) -> str:
     return f"holds out targets weaker than {WORDS[claim.level]} (level {int(claim.level)})"
 
 
-def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool) -> str:
+def _controls(
+    winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool, held_w: float = math.nan
+) -> str:
     held = settled.setpoint.limited_by
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
     if winner is None:
         text = "Nobody commands it: it runs freely within its limits"
+        if math.isfinite(held_w):
+            text = f"Nobody names a power: it is {HELD}, at {held_w:,.0f} W"
         if limiter is None and (named := [level for level, _, _ in settled.limits if level > Level.PHYSICS]):
             # What it does by itself lies within them now; who set them is what an operator asks next.
             text += f", those of {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in named)}"
@@ -182,8 +186,9 @@ def resource_view(
         for level, bounds, holder in settled.limits
     )  # fmt: skip
     controls = (
-        _group_controls(state, rows, now_ns) if settled is None else _controls(winner, settled, gated, state.is_killed)
-    )
+        _group_controls(state, rows, now_ns) if settled is None
+        else _controls(winner, settled, gated, state.is_killed, float(state.commands.held_now_w(now_ns)[rows[0]]))
+    )  # fmt: skip
     controls += lapses(state, resource, now_ns)
     command = None if is_group else _command(state, row, now_ns)
     return ResourceView(

@@ -10,6 +10,7 @@ import click
 
 from tieline.errors import ConfigError
 from tieline.node.cli import PORT, main, show
+from tieline.resource.command import HELD
 
 DATA = click.option(
     "--data",
@@ -161,7 +162,9 @@ def _tell(answer: dict[str, Any]) -> None:
         _tell_group(answer)
         return
     winner = answer["winner"]
-    if winner is None and answer["limited_by"]:
+    if answer["held_w"] is not None:
+        click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:.0f} W")
+    elif winner is None and answer["limited_by"]:
         click.echo(f"  nobody names a power: it runs by itself, within a limit {_by(answer['limited_by'])}")
     elif winner is None:
         click.echo("  nobody controls it: it runs by itself")
