@@ -98,7 +98,6 @@ def caps(
     least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
     beyond = beyond_w(state, rows, draws_w, now_ns) if limits_low else 0.0
-    lowest_w = min(lowest_w, max(low_w, high_w))  # its margin never asks for more than the upper end lets
     lowest_w += beyond + float(least_w[lost].sum())
 
     def highs(floor_w: float) -> Floats:
