@@ -113,12 +113,12 @@ def _controls(
     held = settled.setpoint.limited_by
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
     if winner is None:
-        text = "Nobody commands it: it runs freely within its limits"
+        text, whose = "Nobody commands it: it runs freely within its limits", "those of"
         if math.isfinite(held_w):
-            text = f"Nobody names a power: it is {HELD}, at {held_w:,.0f} W"
+            text, whose = f"Nobody names a power: it is {HELD}, at {held_w:,.0f} W", "that of"
         if limiter is None and (named := [level for level, _, _ in settled.limits if level > Level.PHYSICS]):
             # What it does by itself lies within them now; who set them is what an operator asks next.
-            text += f", those of {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in named)}"
+            text += f", {whose} {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in named)}"
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
     if limiter is not None:
