@@ -309,8 +309,8 @@ def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsRep
     columns.leased_low_w[heard], columns.leased_high_w[heard] = columns.low_w[heard], columns.high_w[heard]
     columns.at_ns[rows] = fact.at_ns.array()[keep]
     columns.observed_w[rows] = fact.observed_w.array()[keep]
-    if fact.native:
-        holds = keep[[fact.native[at] == HELD for at in keep]]
+    if HELD in fact.native:  # a word a row then; the desk's own reports have one for all
+        holds = keep[np.array([fact.native[at] == HELD for at in keep], np.bool_)]
         columns.held_w[fact.rows.array()[holds]] = fact.observed_w.array()[holds]
 
 
