@@ -81,13 +81,13 @@ class Devices:
         if len(heard) and self.desk is not None:
             self.report(heard, Stage.ACCEPTED)
 
-    def report(self, batch: CommandBatch, stage: Stage, observed_w: float = np.nan) -> None:
+    def report(self, batch: CommandBatch, stage: Stage, observed_w: float = np.nan, native: str = "") -> None:
         count = len(batch)
         self.desk.reports(
             CommandReports(
                 batch.id, self.name, batch.rows, np.full(count, stage, np.uint8),
                 np.full(count, self.clock.ns, np.int64), np.full(count, RejectWord.NONE, np.uint8),
-                np.full(count, observed_w), (), (),
+                np.full(count, observed_w), (native,) * count if native else (), (),
             )
         )  # fmt: skip
 

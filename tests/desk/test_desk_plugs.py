@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +25,15 @@ from tieline.links.endpoint.openadr.link import OpenAdrLink
 from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSettings
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.node.left_out import LeftOut
+from tieline.node.snapshot import Groups, snapshot_of
+from tieline.resource.claim import ClaimKind
 from tieline.resource.identity import Kind, Rating
+from tieline.resource.level import Level
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.store.group import GroupCommit
 from tieline.store.journal import SqliteJournal
+from tieline.times import HOUR_NS
 
 LOAD = Kind.SHIFTABLE_LOAD
 RATING = Rating(max_absorb_w=5_000.0)
@@ -101,3 +106,28 @@ def test_an_import_limit_lets_as_many_plugs_run_as_fit_and_gives_the_rest_to_wha
     assert set(low[:4].tolist()) == {-5_000.0, 0.0}, "all of its size, or none"
     assert (low[4:] > -5_000.0).all() and (low[4:] < 0.0).all(), "who takes a part has one"
     assert -23_000.0 <= low.sum() < -22_500.0
+
+
+@pytest.mark.parametrize(("low_w", "high_w"), [(-2_000.0, -2_000.0), (-2_000.0, 1_000.0), (-2_000.0, 9e9)])
+@pytest.mark.parametrize("power_w", [0.0, -5_000.0])
+def test_the_limit_that_is_shown_of_plugs_is_the_one_that_was_operated_or_tighter(
+    low_w: float, high_w: float, power_w: float
+) -> None:
+    """Plugs that run whole are told what lies beyond it: -1,980 W were shown for -2,000, or 0 where they ran."""
+
+    async def play() -> tuple[dict[str, float], dict[str, float]]:
+        stage = Stage1(fleet_of([Kind.SHIFTABLE_LOAD] * 3), switched=frozenset(range(3)))
+        stage.state.fleet.power_w[:] = power_w
+        hour_ns = stage.clock.ns + HOUR_NS
+        ends = {"low": low_w, "high": high_w, "end_ns": hour_ns}
+        await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, **ends))
+        await stage.desk.settle()
+        return shown(stage, stage.clock.ns), shown(stage, hour_ns)
+
+    def shown(stage: Stage1, now_ns: int) -> dict[str, float]:
+        (view,) = snapshot_of(stage.state, Groups(stage.state.fleet, ["feeder-1"]), now_ns).groups
+        return {key: measured.value for key, measured in view.values.items()}
+
+    during, after = asyncio.run(play())
+    assert low_w <= during["limit_low_w"] <= during["limit_high_w"] <= high_w
+    assert (after["limit_low_w"], after["limit_high_w"]) == (-15_000.0, 0.0), "nor is one shown that is over"

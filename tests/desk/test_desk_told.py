@@ -12,7 +12,7 @@ from tieline.desk.authority import decide_kill
 from tieline.node.read_fleet import FAILED, SLOW, states
 from tieline.node.read_resource import SETTLES_NS, resource_view
 from tieline.resource.claim import ClaimKind, Quantity
-from tieline.resource.command import Stage
+from tieline.resource.command import HELD, Stage
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso
@@ -146,3 +146,39 @@ def test_a_device_that_does_not_respond_says_how_often_it_stood_still_and_until_
     assert told(stage, "r1").unresponsive is None
     stage.clock.ns = silent.until_ns
     assert told(stage).unresponsive is None
+
+
+def test_a_device_that_a_limit_alone_holds_is_said_to_be_held_until_it_names_a_power_or_ends() -> None:
+    async def play() -> None:
+        stage, held_w = Stage1(fleet_of([Kind.BATTERY])), []
+
+        async def limit(low: float, native: str, observed_w: float) -> str:
+            ask = stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=low, high=9e9, end_ns=hour_ns)
+            await stage.desk.ask(ask)
+            await stage.desk.settle()
+            if stage.devices.batches[-1] is not reported[-1]:
+                reported.append(stage.devices.batches[-1])
+                stage.devices.report(reported[-1], Stage.DONE, observed_w, native)
+                await stage.desk.flush()
+            held_w.append(float(stage.state.commands.held_now_w(stage.clock.ns)[0]))
+            stage.clock.ns += 60 * SECOND_NS
+            return told(stage).controls
+
+        reported, hour_ns = [None], stage.clock.ns + HOUR_NS
+        assert await limit(-4_000.0, HELD, 3_000.0) == (
+            "Nobody names a power: it is held by its limit, as its registers know no lower one, at 3,000 W, "
+            "that of operating envelope (level 3)"
+        )
+        assert stage.replayed(stage.ledger).commands.held_w.tolist() == [3_000.0]
+        assert "held by its limit" in await limit(-2_000.0, HELD, 3_000.0)
+        await stage.desk.ask(
+            stage.ask("market", Level.MARKET, "r0", value=500.0, end_ns=stage.clock.ns + 90 * SECOND_NS)
+        )
+        await limit(-2_000.0, "", 500.0)
+        stage.clock.ns += 60 * SECOND_NS
+        await limit(-2_000.0, HELD, 3_000.0)
+        await limit(-9e9, "", np.nan)
+        assert held_w == pytest.approx([3_000.0, 3_000.0, np.nan, 3_000.0, np.nan], nan_ok=True)
+        assert told(stage).controls.startswith("Nobody commands it: it runs freely within its limits")
+
+    asyncio.run(play())

@@ -27,7 +27,7 @@ MODELS = {number: model(number) for number in (1, 701, 702, 703, 704, 713)}
 
 @dataclass
 class Battery:
-    """A battery that follows what it is told, with its own timer."""
+    """A battery that follows what it is told, with its own timer, and else does `own_w` by itself."""
 
     clock: object
     power_w: float = 0.0
@@ -35,10 +35,11 @@ class Battery:
     until_ns: int = 0
     soc_frac: float = 0.5
     held: list = field(default_factory=list)
+    own_w: float = 0.0
 
     def read(self) -> dict:
         over = self.clock.now_ns() >= self.until_ns
-        self.power_w = 0.0 if over or math.isnan(self.target_w) else self.target_w
+        self.power_w = self.own_w if over or math.isnan(self.target_w) else self.target_w
         return {"power_w": self.power_w, "soc_frac": self.soc_frac, "energy_available_wh": 5_000.0}
 
     def hold(self, target_w: float, high_w: float, until_ns: int) -> None:
@@ -86,13 +87,15 @@ class Room:
     loop: VirtualLoop
     seq: int = 0
 
-    async def command(self, target_w: float, seconds: float = 600.0, high_w: float = math.inf) -> CommandBatch:
+    async def command(
+        self, target_w: float, seconds: float = 600.0, high_w: float = math.inf, low_w: float = -math.inf
+    ) -> CommandBatch:
         self.seq += 1
         now = self.clock.now_ns()
         until = now + int(seconds * SECOND_NS)
         one = np.ones(1)
         batch = CommandBatch(
-            f"c{self.seq}", np.array([7], np.int32), target_w * one, -np.inf * one, high_w * one, 0 * one, now, now,
+            f"c{self.seq}", np.array([7], np.int32), target_w * one, low_w * one, high_w * one, 0 * one, now, now,
             until, 1, self.seq, (),
         )  # fmt: skip
         await self.link.send(batch)

@@ -72,12 +72,13 @@ def controls(draw: st.DrawFn) -> tuple[int, ...]:
     rated=st.tuples(st.floats(0, 1e5), st.floats(0, 1e5)),
     left_s=st.floats(0.1, 1e5),
     start=st.integers(0, 60_000),
+    own_w=st.floats(-20_000, 20_000) | st.just(math.nan),
 )
 def test_columns_write_the_octets_of_the_readable_version_or_leave_the_row_to_it(
-    seen: tuple[int, ...], ask: tuple, rated: tuple, left_s: float, start: int
+    seen: tuple[int, ...], ask: tuple, rated: tuple, left_s: float, start: int, own_w: float
 ) -> None:
     profile, rating = profile_of("battery_inverter"), Rating(max_inject_w=rated[0], max_absorb_w=rated[1])
-    arrays = [np.array([value]) for value in (*rated, *ask)]
+    arrays = [np.array([value]) for value in (*rated, *ask, own_w)]
     wished, is_sane = asked_of_rows(profile, *arrays)
     registers = np.array([seen], np.uint16)
     image, told_rows, fits = laid(registers, wished, max(round(left_s), 1))
@@ -90,7 +91,7 @@ def test_columns_write_the_octets_of_the_readable_version_or_leave_the_row_to_it
     paper = Paper()
     unit = Unit(paper, 1)
     unit.models[704], unit.seen = (start, SIZE), seen
-    held = asked_of(what, rating.max_inject_w, left_s)
+    held = asked_of(what, rating.max_inject_w, left_s, own_w)
     try:
         asyncio.run(unit.tell(held))
     except PeerError:

@@ -70,11 +70,11 @@ def held_after(device: SunSpecDevice, asked: Held, takes_blocks: bool) -> tuple[
     return asyncio.run(tell())
 
 
-def burst_of(device: SunSpecDevice, rating: Rating, powers: tuple[float, float, float]) -> None:
+def burst_of(device: SunSpecDevice, rating: Rating, powers: tuple[float, float, float], own_w: float) -> None:
     """Tell a device what a burst would."""
     size, start = MODELS[704].size, BASE + 2 + sum(MODELS[n].size for n in (1, 701, 702, 703))
     seen = np.array([device.read(start - BASE, size)], np.uint16)
-    arrays = [np.array([value]) for value in (rating.max_inject_w, rating.max_absorb_w, *powers)]
+    arrays = [np.array([value]) for value in (rating.max_inject_w, rating.max_absorb_w, *powers, own_w)]
     wished, is_sane = asked_of_rows(BATTERY, *arrays)
     image, _, fits = laid(seen, wished, 600)
     assert is_sane[0] and fits[0]
@@ -87,10 +87,11 @@ def burst_of(device: SunSpecDevice, rating: Rating, powers: tuple[float, float, 
 @given(
     st.floats(500.0, 200_000.0), st.integers(-2, 1), st.integers(-1, 2), st.floats(-1.1, 1.1), st.floats(-1.1, 1.1),
     st.one_of(st.just(math.nan), st.floats(-1.1, 1.1)), st.sampled_from(["blocks", "steps", "burst"]),
+    st.one_of(st.just(math.nan), st.floats(-1.1, 1.1)),
 )  # fmt: skip
-@example(16_700.0, -1, 0, -1.0, 5_000.0 / 16_700.0, math.nan, "burst")
+@example(16_700.0, -1, 0, -1.0, 5_000.0 / 16_700.0, math.nan, "burst", math.nan)
 def test_no_device_holds_more_than_its_upper_limit_or_less_than_its_lower_one_whatever_its_scale(
-    rated_w: float, percent: int, watts: int, one: float, other: float, target: float, how: str
+    rated_w: float, percent: int, watts: int, one: float, other: float, target: float, how: str, own: float
 ) -> None:
     """But where no step of its power lies between the two."""
     low_w, high_w = sorted((one * rated_w, other * rated_w))
@@ -99,9 +100,9 @@ def test_no_device_holds_more_than_its_upper_limit_or_less_than_its_lower_one_wh
     what = told(BATTERY, rating, *powers)
     assert not isinstance(what, Unable)
     if how == "burst":
-        burst_of(device, rating, powers)
+        burst_of(device, rating, powers, own * rated_w)
     else:
-        held, in_steps = held_after(device, asked_of(what, rated_w, 600.0), how == "blocks")
+        held, in_steps = held_after(device, asked_of(what, rated_w, 600.0, own * rated_w), how == "blocks")
         assert held.same(in_steps)
         assert held.limit_frac <= in_steps.limit_frac + 1e-9, "what is read back is what was told"
     set_w, cap_w = device.body.held[-1] if device.body.held else (math.nan, math.inf)

@@ -16,14 +16,16 @@ from tieline.desk.packed import Packed
 from tieline.desk.screens import AskLimit
 from tieline.node.cli import main
 from tieline.node.config import load_config
+from tieline.node.links import remembered
 from tieline.node.operator import NodeOperator
 from tieline.node.read_wait import waits
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
 from tieline.node.serve import node_of
 from tieline.node.why import command_of, of_others, of_whole
+from tieline.resource.batch import CommandReports
 from tieline.resource.claim import Refusal
-from tieline.resource.command import Stage
+from tieline.resource.command import HELD, Stage
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.store.learnt import About, names_of, save
@@ -165,3 +167,33 @@ def test_why_says_of_a_device_that_does_not_respond_since_when_by_what_the_serve
         assert "respond" not in asked(tmp_path, resource, *(() if at is None else ("--at", at))), resource
     (tmp_path / "works" / "learnt.bin").write_bytes(b"torn")
     assert "respond" not in asked(tmp_path, "home-1")
+
+
+def test_a_battery_that_a_limit_alone_holds_is_told_as_held_and_by_whom(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        row, state = node.state.fleet.row("home-1"), node.state
+        said = await operator.limit("feeder-1", AskLimit(-9e3, 9e9, 10, "works"), "ann")
+        assert not isinstance(said, Refusal), str(said)
+        await node.desk.settle()
+        one, now_ns = np.ones(1), node.clock.now_ns()
+        for stage, native, seen_w in ((Stage.SENT, "", np.nan), (Stage.ACCEPTED, "", np.nan), (Stage.DONE, HELD, 4e3)):
+            node.desk.reports(
+                CommandReports(
+                    state.command_batches[int(state.commands.batch[row])], "modbus", np.array([row], np.int32),
+                    np.array([stage], np.uint8), np.array([now_ns]), np.zeros(1, np.uint8), seen_w * one,
+                    (native,) if native else (), (),
+                )
+            )  # fmt: skip
+            await node.desk.flush()
+        assert len(remembered(state, [row], now_ns)) == 1
+        state.commands.stage[row] = int(Stage.SENT)  # the server goes while a renewal is on its way
+        assert len(remembered(state, [row], now_ns)) == 1, "and it is known to the next"
+
+    play(tmp_path, act)
+    told, answer = asked(tmp_path, "home-1"), json.loads(asked(tmp_path, "home-1", "--json"))
+    assert "nobody names a power: held by its limit, as its registers know no lower one, at 4000 W" in told
+    assert "it runs by itself" not in told
+    assert "  limit ENVELOPE: " in told and "works" in told
+    assert "<- 2023-11-14T22:13:20Z ClaimsPlaced" in told, "with its cause"
+    assert answer["held_w"] == 4_000.0 and answer["command"]["target_w"] is None
+    assert json.loads(asked(tmp_path, "home-2", "--json"))["held_w"] is None

@@ -21,7 +21,7 @@ from tieline.fleet.holding import timers
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
-from tieline.resource.command import Stage, follows
+from tieline.resource.command import HELD, Stage, follows
 from tieline.resource.identity import Purpose
 from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, HOUR_NS, SECOND_NS
@@ -250,6 +250,10 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
     same = (target_w == columns.target_w[rows]) | (np.isnan(target_w) & np.isnan(columns.target_w[rows]))
     same &= (low_w == columns.low_w[rows]) & (high_w == columns.high_w[rows])
     columns.since_ns[rows[~same]] = fact.issued_ns
+    held_on = (columns.valid_until_ns[rows] > fact.issued_ns) & (
+        (low_w > -state.fleet.max_absorb_w[rows]) | (high_w < 0)
+    )
+    columns.held_w[rows[~held_on]] = np.nan
     columns.target_w[rows] = target_w
     columns.low_w[rows] = low_w
     columns.high_w[rows] = high_w
@@ -305,6 +309,9 @@ def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsRep
     columns.leased_low_w[heard], columns.leased_high_w[heard] = columns.low_w[heard], columns.high_w[heard]
     columns.at_ns[rows] = fact.at_ns.array()[keep]
     columns.observed_w[rows] = fact.observed_w.array()[keep]
+    if HELD in fact.native:  # a word a row then; the desk's own reports have one for all
+        holds = keep[np.array([fact.native[at] == HELD for at in keep], np.bool_)]
+        columns.held_w[fact.rows.array()[holds]] = fact.observed_w.array()[holds]
 
 
 def _declared(state: DeskState, record_id: str, fact: facts.AvailabilityDeclared) -> None:

@@ -41,7 +41,8 @@ class CommandColumns:
 
     `leased_low_w` and `leased_high_w` are the loosest limits that the device may still hold: those of the last command
     once that is acknowledged, till then those of all that it may have heard (R16). It is told the same since
-    `since_ns`: a renewal leaves that as it is.
+    `since_ns`: a renewal leaves that as it is. `held_w` is what a limit alone was last said to hold it at, where its
+    registers know no such limit; NaN once none is among what it is told.
     """
 
     target_w: Floats
@@ -55,6 +56,7 @@ class CommandColumns:
     leased_low_w: Floats
     leased_high_w: Floats
     since_ns: Instants
+    held_w: Floats
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -72,7 +74,15 @@ class CommandColumns:
             np.full(count, -np.inf),
             np.full(count, np.inf),
             np.zeros(count, np.int64),
+            nothing.copy(),
         )
+
+    def held_now_w(self, now_ns: int) -> Floats:
+        """Return what a limit alone holds each row at (W; NaN: none does): named no power, and not known to fail."""
+        failed = (self.stage == int(Stage.REJECTED)) | (self.stage == int(Stage.UNCONFIRMED))
+        holds = np.isnan(self.target_w) & (self.valid_until_ns > now_ns) & ~failed
+        found: Floats = np.where(holds, self.held_w, np.nan)
+        return found
 
 
 @dataclass

@@ -197,7 +197,7 @@ def _raise_modbus(
     made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name)
     node.desk.bind(made, "modbus", how.addresses)
     for batch in remembered(node.state, list(how.addresses), node.clock.now_ns()):
-        made.remember(batch)
+        made.remember(batch, node.state.commands.held_w[batch.rows])
     node.desk.health(made.health())
     made.start()
     links.says.append(f"{settings.name}: {len(how.addresses)} SunSpec devices over Modbus TCP")
@@ -206,14 +206,14 @@ def _raise_modbus(
 def remembered(state: DeskState, rows: list[int], now_ns: int) -> list[CommandBatch]:
     """Return what rows were told before this start and said they do, as a command each: some may do so still.
 
+    So it is with one that a limit alone holds, whatever became of its last renewal.
     What ran out more than a day ago is left out, as is what let a device run by itself.
     """
     told, fleet, found = state.commands, state.fleet, []
     for row in rows:
         bounded = told.low_w[row] > -fleet.max_absorb_w[row] or told.high_w[row] < fleet.max_inject_w[row]
-        is_done = (
-            told.batch[row] >= 0 and told.stage[row] == int(Stage.DONE) and told.valid_until_ns[row] > now_ns - DAY_NS
-        )
+        did = told.stage[row] == int(Stage.DONE) or np.isfinite(told.held_w[row])
+        is_done = told.batch[row] >= 0 and did and told.valid_until_ns[row] > now_ns - DAY_NS
         if is_done and (bounded or np.isfinite(told.target_w[row])):
             at = np.array([row], np.int32)
             found.append(

@@ -29,7 +29,7 @@ from tieline.node.snapshot import worst_of
 from tieline.node.why import lapses
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
-from tieline.resource.command import Stage
+from tieline.resource.command import HELD, Stage
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.level import Level
 from tieline.resource.point import points
@@ -108,24 +108,37 @@ def _gate_says(claim: Claim) -> str:
     return f"holds out targets weaker than {WORDS[claim.level]} (level {int(claim.level)})"
 
 
-def _controls(winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool, stands_ns: int) -> str:
-    held, ends = settled.setpoint.limited_by, settled.setpoint.bounds
+def _unnamed(settled: Arbitration, limiter: Level | None, stands_ns: int, held_w: float) -> str:
+    """Return what a device does whose power nobody names."""
+    ends, whose = settled.setpoint.bounds, "those of"
+    if math.isfinite(held_w):
+        text, whose = f"Nobody names a power: it is {HELD}, at {held_w:,.0f} W", "that of"
+    elif limiter is not None and ends.low_w > 0:
+        text = f"Nobody names a power: it is told to give at least {_kw(ends.low_w)}"
+    elif limiter is not None and ends.high_w < 0:
+        text = f"Nobody names a power: it is told to draw at least {_kw(-ends.high_w)}"
+    elif stands_ns:
+        text = f"Nobody commands it: its last command stands until {iso(stands_ns)}"
+    else:
+        text = "Nobody commands it: it runs freely within its limits"
+    if limiter is None and (named := [level for level, _, _ in settled.limits if level > Level.PHYSICS]):
+        # What it does by itself lies within them now; who set them is what an operator asks next.
+        text += f", {whose} {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in named)}"
+    return text
+
+
+def _controls(
+    winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool, stands_ns: int, held_w: float
+) -> str:
+    held = settled.setpoint.limited_by
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
-    pushed = f"give at least {_kw(ends.low_w)}" if ends.low_w > 0 else ""
-    pushed = f"draw at least {_kw(-ends.high_w)}" if ends.high_w < 0 else pushed
-    pushed = pushed if winner is None and limiter is not None else ""
-    if pushed:
-        text = f"Nobody names a power: it is told to {pushed}"
-    elif winner is None:
-        runs = f"its last command stands until {iso(stands_ns)}" if stands_ns else "it runs freely within its limits"
-        text = f"Nobody commands it: {runs}"
-        if limiter is None and (named := [level for level, _, _ in settled.limits if level > Level.PHYSICS]):
-            # What it does by itself lies within them now; who set them is what an operator asks next.
-            text += f", those of {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in named)}"
+    if winner is None:
+        text = _unnamed(settled, limiter, stands_ns, held_w)
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
     if limiter is not None:
-        text += f", {'by' if pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"
+        is_pushed = winner is None and (settled.setpoint.bounds.low_w > 0 or settled.setpoint.bounds.high_w < 0)
+        text += f", {'by' if is_pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"
     return text + ("; its owner has opted out" if gated else "") + (KILLED if is_killed else "")
 
 
@@ -191,7 +204,9 @@ def resource_view(
     stands_ns = 0 if is_group else stands_until_ns(state, row, now_ns)
     controls = (
         _group_controls(state, rows, now_ns) if settled is None
-        else _controls(winner, settled, gated, state.is_killed, stands_ns)
+        else _controls(
+            winner, settled, gated, state.is_killed, stands_ns, float(state.commands.held_now_w(now_ns)[rows[0]])
+        )
     )  # fmt: skip
     controls += lapses(state, resource, now_ns)
     command = None if is_group else _command(state, row, now_ns)

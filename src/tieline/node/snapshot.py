@@ -13,7 +13,7 @@ from tieline.desk.state import DeskState
 from tieline.desk.wants import unlimited_w
 from tieline.fleet.able import able_w
 from tieline.fleet.columns import Fleet
-from tieline.resource.claim import ClaimKind
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 
@@ -67,12 +67,16 @@ def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     """Return what every interface shows of some groups: the same values, qualities and times."""
     sums = _sums(state, groups, now_ns)
     quality, taken_ns, fit = _worst(state.fleet, groups, now_ns)
-    limits = _limits(state)
+    limits, in_force = _limits(state), _limits(state, now_ns)
     views = []
     for at, name in enumerate(groups.names):
         numbers = {key: float(column[at]) for key, column in sums.items()}
         if (limit := limits.get(name)) is not None:
             numbers["unlimited_w"] = unlimited_w(state, groups.leaves[at], *limit, now_ns)
+        # Caps of devices that run whole, or can't be reached, may lie beyond it: it is no wider for that.
+        least_w, most_w = in_force.get(name, (-math.inf, math.inf))
+        numbers["limit_high_w"] = min(numbers["limit_high_w"], most_w)
+        numbers["limit_low_w"] = min(max(numbers["limit_low_w"], least_w), numbers["limit_high_w"])
         numbers["resources_reporting"], numbers["is_connected"] = float(fit[at]), float(fit[at] > 0)
         shown, when_ns = quality[at] | Quality.CALCULATED, int(taken_ns[at])
         values = {key: Measured(value, shown, when_ns) for key, value in numbers.items()}
@@ -125,10 +129,12 @@ def _worst(fleet: Fleet, groups: Groups, now_ns: int) -> tuple[list[Quality], In
     return qualities, taken_ns, fit
 
 
-def _limits(state: DeskState) -> dict[str, tuple[float, float]]:
-    """Return the tightest limit that is asked of each resource."""
+def _limits(state: DeskState, now_ns: int | None = None) -> dict[str, tuple[float, float]]:
+    """Return the tightest limit that is asked of the power of each resource, of those in force at an instant or all."""
     limits: dict[str, tuple[float, float]] = {}
     for ask in (live.ask for live in state.asks.values() if live.ask.kind is ClaimKind.LIMIT):
+        if ask.quantity is not Quantity.P or (now_ns is not None and not ask.start_ns <= now_ns < ask.end_ns):
+            continue
         low, high = limits.get(ask.resource, (-math.inf, math.inf))
         limits[ask.resource] = max(low, ask.low), min(high, ask.high)
     return limits

@@ -126,6 +126,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "low_w": told.setpoint.bounds.low_w,
         "high_w": told.setpoint.bounds.high_w,
         "winner": _claim(placed.get(winner or "")),
+        "held_w": _number(state.commands.held_now_w(past.at_ns)[row]) if winner is None else None,
         "limited_by": _claim(placed.get((told.setpoint.limited_by or "").partition("/")[0])),
         "losers": [
             {"claim": lost.claim, "level": lost.level.name, "why": lost.why, "by": _source(placed, lost.claim)}
@@ -303,6 +304,10 @@ def _wish(state: DeskState, batch: ClaimBatch, group: str) -> dict[str, float | 
                 "high_w": ask.high if np.isfinite(ask.high) else None,
             }
     return {"low_w": _sum(batch.low), "high_w": _sum(batch.high)}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _sum(ends_w: NDArray[np.float64]) -> float | None:

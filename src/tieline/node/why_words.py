@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from tieline.resource.command import HELD
+
 
 def tell(answer: dict[str, Any]) -> None:
     """Say who controls a resource and why, a line each, on standard output."""
@@ -16,7 +18,9 @@ def tell(answer: dict[str, Any]) -> None:
         _tell_group(answer)
         return
     winner, runs = answer["winner"], "goes on as it was told last" if answer["stands_until"] else "runs by itself"
-    if winner is None and answer["limited_by"] and (answer["low_w"] > 0.0 or answer["high_w"] < 0.0):
+    if answer["held_w"] is not None:
+        click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:.0f} W")
+    elif winner is None and answer["limited_by"] and (answer["low_w"] > 0.0 or answer["high_w"] < 0.0):
         gives = answer["low_w"] > 0.0
         pushed = f"give at least {answer['low_w']:.0f}" if gives else f"draw at least {-answer['high_w']:.0f}"
         click.echo(f"  nobody names a power: it is told to {pushed} W by a limit {_by(answer['limited_by'])}")

@@ -83,6 +83,10 @@ def markdown() -> str:
     return "\n".join(rows) + "\n"
 
 
+HELD = "held by its limit, as its registers know no lower one"
+"""What a link says of a device that is named no power and held at one all the same, at what was read back."""
+
+
 class RejectWord(IntEnum):
     """Why a command was rejected; the native code is kept beside it."""
 

@@ -11,6 +11,7 @@ command; a device that refuses a function in one request goes back to its own ta
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ import numpy as np
 from tieline.device.profile import Profile
 from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Answer, Client, Failure, Question
-from tieline.links.device.modbus.columns import asked_of_rows, laid, requests
+from tieline.links.device.modbus.columns import asked_of_rows, bound_rows, laid, requests
 from tieline.links.device.modbus.commanded import Carrier, Live
 from tieline.links.device.modbus.device import Device
 from tieline.links.device.modbus.unit import NO_BLOCKS, Held, Rejected, Unit
@@ -87,15 +88,24 @@ def _lay_out(burst: Burst, profile: Profile, rows: list[tuple[Device, int]], lef
     inject_w = np.array([device.rating.max_inject_w for device, _ in good], np.float64)
     absorb_w = np.array([device.rating.max_absorb_w for device, _ in good], np.float64)
     powers = batch.target_w[ats], batch.low_w[ats], batch.high_w[ats]
-    wished, is_sane = asked_of_rows(profile, inject_w, absorb_w, *powers)
+    bound = bound_rows(profile, inject_w, absorb_w, *powers[1:])
+    held = bound & np.isnan(powers[0])
+    own_w = np.full(len(good), math.nan)
+    for n in np.flatnonzero(bound).tolist():
+        own_w[n] = good[n][0].commanded.own_w()
+    wished, is_sane = asked_of_rows(profile, inject_w, absorb_w, *powers, own_w)
     image, told, fits = laid(seen, wished, max(round(left_s), 1))
     pdus = requests(start, seen, image)
     values = zip(*(one.tolist() for one in told), strict=True)
-    for (device, at), (target_w, low_w, high_w, share), can_be, of_device in zip(
-        good, values, (is_sane & fits).tolist(), pdus, strict=True
+    # One that a limit is to hold at what it does is measured first, where that is not known.
+    can_be = is_sane & fits & ~(held & np.isnan(own_w))
+    of_limits = zip(held.tolist(), bound.tolist(), own_w.tolist(), strict=True)
+    for (device, at), (target_w, low_w, high_w, share), is_for_it, of_device, of_limit in zip(
+        good, values, can_be.tolist(), pdus, of_limits, strict=True
     ):
-        if can_be:
-            burst.add(device, Held(target_w, share, left_s, low_w, high_w), of_device)
+        if is_for_it:
+            live = burst.add(device, Held(target_w, share, left_s, low_w, high_w), of_device)
+            device.commanded.holds(live, *of_limit)
         else:
             others.append((device, at))
     return others
@@ -112,14 +122,15 @@ class Burst:
         self._is_patient = True
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, device: Device, asked: Held, pdus: list[bytes]) -> None:
-        """Take a device in."""
+    def add(self, device: Device, asked: Held, pdus: list[bytes]) -> Live:
+        """Take a device in, and return its command."""
         assert device.unit is not None
         device.lend()
         live = device.commanded.begun()
         # All are told SENT at once in `begin`: one call for ten thousand rows, not one each.
         live.held, live.stage = asked, Stage.SENT
         self._told.append(_Told(self, device, device.unit, live, pdus))
+        return live
 
     def begin(self) -> None:
         """Put every write."""

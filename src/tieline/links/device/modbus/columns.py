@@ -38,13 +38,27 @@ class Asked(NamedTuple):
     limit_frac: Floats
 
 
+def bound_rows(profile: Profile, inject_w: Floats, absorb_w: Floats, low_w: Floats, high_w: Floats) -> Bools:
+    """Return which rows are bound by a limit that model 704 doesn't know: to draw no more, or to draw."""
+    least_w, most_w = -absorb_w * profile.limits.absorb_frac, inject_w * profile.limits.inject_frac
+    high = np.maximum(np.minimum(high_w, most_w), least_w)
+    bound: Bools = (np.minimum(low_w, most_w) > least_w) | ((high < most_w) & (high < 0.0))
+    return bound
+
+
 def asked_of_rows(
-    profile: Profile, inject_w: Floats, absorb_w: Floats, target_w: Floats, low_w: Floats, high_w: Floats
+    profile: Profile,
+    inject_w: Floats,
+    absorb_w: Floats,
+    target_w: Floats,
+    low_w: Floats,
+    high_w: Floats,
+    own_w: Floats,
 ) -> tuple[Asked, Bools]:
     """Return what each row is asked, and whether it is sane.
 
-    target = clip(target, low, high), where absorption is bound and nothing is asked: min(max(0, low), high);
-    limit = high / rating where it binds. All arrays have shape (n,).
+    target = clip(target, low, high), where such a limit binds and nothing is asked clip(own, low, high), the power that
+    it has by itself (NaN: not known, as if 0); limit = high / rating where it binds. All arrays have shape (n,).
     """
     is_sane = (low_w <= high_w) & ~np.isinf(target_w)  # a NaN of a limit compares false
     most_w = inject_w * profile.limits.inject_frac
@@ -54,8 +68,10 @@ def asked_of_rows(
         low = np.minimum(np.maximum(low_w, least_w), most_w)
         binds_low, binds_high = low > least_w, high < most_w
         power_w = np.minimum(np.maximum(target_w, low), high)
-        held_w = np.minimum(np.maximum(low, 0.0), np.where(binds_high, high, np.inf))
-        target = np.where(np.isnan(target_w) & (binds_low | (binds_high & (high < 0.0))), held_w, power_w)
+        held_w = np.maximum(np.nan_to_num(own_w), np.where(binds_low, low, -np.inf))
+        held_w = np.minimum(held_w, np.where(binds_high, high, np.inf))
+        bound = bound_rows(profile, inject_w, absorb_w, low_w, high_w)
+        target = np.where(np.isnan(target_w) & bound, held_w, power_w)
         share = np.clip(high / inject_w, 0.0, 1.0)
     limit_frac = np.where(binds_high & (inject_w > 0), share, 1.0)
     return Asked(target, np.where(binds_low, low, -np.inf), np.where(binds_high, high, np.inf), limit_frac), is_sane

@@ -21,10 +21,11 @@ from tieline.device.profile import Profile
 from tieline.device.told import Told, Unable, told
 from tieline.errors import LinkDown, PeerError
 from tieline.links import life
+from tieline.links.device.modbus.own_power import FRESH_POLLS, OwnPower, held_w
 from tieline.links.device.modbus.unit import FREE, Held, Rejected, Unit
 from tieline.links.life import KILLED, Course, Life
 from tieline.resource.batch import CommandBatch
-from tieline.resource.command import RejectWord, Stage
+from tieline.resource.command import HELD, RejectWord, Stage
 from tieline.resource.identity import Rating
 
 _WORDS = {1: RejectWord.NOT_SUPPORTED, 2: RejectWord.NOT_SUPPORTED, 3: RejectWord.RANGE, 4: RejectWord.HARDWARE}
@@ -57,9 +58,10 @@ class Carrier(life.Carrier, Protocol):
 
 @dataclass(eq=False)
 class Live(Course):
-    """One command; `held` is what the device was told for it."""
+    """One command; `held` is what the device was told for it, `is_hold`: a power that nobody asked for, by a limit."""
 
     held: Held = FREE
+    is_hold: bool = False
     is_confirmed: bool = False
     is_timed: bool = False
     is_remembered: bool = False
@@ -76,6 +78,12 @@ class Commanded:
         self.over_due_s = math.inf
         self.is_contended = False
         self.lies = False
+        most_w, least_w = (
+            rating.max_inject_w * profile.limits.inject_frac,
+            rating.max_absorb_w * profile.limits.absorb_frac,
+        )
+        self.own = OwnPower(-least_w, most_w, FRESH_POLLS * carrier.poll_s)
+        self._ran_free = True  # as last read back: it was told no power
         self._carrier = carrier
         self._live: Live | None = None  # the newest command that was written
         self._left: Held | None = None  # what was found at first sight: it may be our own, from before a restart
@@ -117,12 +125,31 @@ class Commanded:
             else:  # it was told SENT already
                 self.life.end(live, Stage.REJECTED, RejectWord.BLOCKED, KILLED)
         elif self.pending is not None:
-            live = self.begun()
-            if self._begins(live):
+            await self._know(unit)
+            if self.pending is not None and self._begins(live := self.begun()):
                 await self._write(unit, live)
         elif asyncio.get_running_loop().time() >= self.over_due_s:
             self.over_due_s = math.inf
             await self._check_timer(unit)
+
+    async def _know(self, unit: Unit) -> None:
+        """Measure what a device does by itself that a limit alone is to hold, where that is not known yet."""
+        assert self.pending is not None
+        what = told(self.profile, self.rating, *self.pending.powers_w)
+        if isinstance(what, Unable) or not is_held(what) or not math.isnan(self.own_w()):
+            return
+        self._ran_free = math.isnan((await unit.read_back()).target_w)
+        if not self._ran_free:
+            return  # what it does is what it was told
+        try:
+            values = await unit.measure(("power_w",))
+        except PeerError:  # crooked registers are no reason to leave a limit untold
+            return
+        self.own.see(values.get("power_w", math.nan), asyncio.get_running_loop().time())
+
+    def own_w(self) -> float:
+        """Return what the device does by itself (W; NaN: not known)."""
+        return self.own.known_w(self._carrier.clock.now_ns(), asyncio.get_running_loop().time())
 
     def _begins(self, live: Live) -> bool:
         """Lay out what to write and say that it is sent; False where the command has ended already."""
@@ -132,9 +159,17 @@ class Commanded:
         if isinstance(what, Unable):
             self.life.end(live, Stage.REJECTED, RejectWord.RANGE, what.why)
             return False
-        live.held = asked_of(what, self.rating.max_inject_w, self.life.left_s(live))
+        own_w = self.own_w()
+        live.held = asked_of(what, self.rating.max_inject_w, self.life.left_s(live), own_w)
+        self.holds(live, is_held(what), is_bound(what), own_w)
         self.life.sent(live)
         return True
+
+    def holds(self, live: Live, is_hold: bool, is_bound: bool, own_w: float) -> None:
+        """Take that a command goes out: one that holds the device by a limit alone, or one that such a limit bounds."""
+        live.is_hold = is_hold
+        found_w = 0.0 if is_hold and math.isnan(own_w) else own_w
+        self.own.told(found_w if is_bound else math.nan, live.batch.valid_until_ns)
 
     async def _write(self, unit: Unit, live: Live) -> None:
         """Write one command and read it back."""
@@ -171,13 +206,14 @@ class Commanded:
         self._live = live
         self._left, self.is_contended = FREE, False
         if isinstance(held, Held):
+            self._ran_free = math.isnan(held.target_w)
             live.is_timed = not math.isnan(held.revert_s) and held.revert_s <= live.held.revert_s + 1.0
             live.is_confirmed = held.same(live.held)
         self._watch(live)
         if not isinstance(held, Held):
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, str(held))
         elif live.is_confirmed:
-            self.life.end(live, Stage.DONE, observed_w=held.target_w)
+            self.life.end(live, Stage.DONE, native=HELD if live.is_hold else "", observed_w=held.target_w)
         else:
             native = f"holds {held.target_w:g} W, limit {held.limit_frac:.0%}"
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.NONE, native, held.target_w)
@@ -186,12 +222,16 @@ class Commanded:
         """Carry a command on that was begun in one request and must be told value by value."""
         self._resumed = live
 
-    def remember(self, batch: CommandBatch, at: int) -> None:
-        """Take up a command that was done before a restart of ours: whether its device lets go is still to be seen."""
+    def remember(self, batch: CommandBatch, at: int, held_w: float) -> None:
+        """Take up a command that was done before a restart of ours: whether its device lets go is still to be seen.
+
+        `held_w` is what a limit alone held it at (W; NaN: none did).
+        """
         live = Live(batch, at, Stage.DONE, is_timed=True, is_remembered=True)
         what = told(self.profile, self.rating, *live.powers_w)
         if not isinstance(what, Unable):
-            live.held = asked_of(what, self.rating.max_inject_w, self.life.left_s(live))
+            live.held = asked_of(what, self.rating.max_inject_w, self.life.left_s(live), held_w)
+            self.holds(live, is_held(what), is_bound(what), held_w)
             self._live = live
             self._watch(live)
 
@@ -235,9 +275,15 @@ class Commanded:
             self.over_due_s = 0.0  # the safe side: again when it answers
             raise
 
-    async def look(self, unit: Unit) -> None:
-        """Compare what the device holds with what we wrote, and answer another controller by one more write at most."""
+    async def look(self, unit: Unit, power_w: float) -> None:
+        """Compare what the device holds with what we wrote, and answer another controller by one more write at most.
+
+        `power_w` is what it has just measured (W; NaN: nothing).
+        """
         held, live = await unit.read_back(), self._live
+        ran_free, self._ran_free = self._ran_free, math.isnan(held.target_w)
+        if ran_free and self._ran_free:  # before the measurement and after it
+            self.own.see(power_w, asyncio.get_running_loop().time())
         if live is not None:
             live.held = unit.rounded(live.held)
         self._see(held)
@@ -269,17 +315,26 @@ class Commanded:
             self.is_contended = True
 
 
-def asked_of(what: Told, most_w: float, left_s: float) -> Held:
+def is_bound(what: Told) -> bool:
+    """Return whether a limit is among it that model 704 doesn't know, which limits what is given alone."""
+    return not math.isinf(what.low_w) or what.high_w < 0.0
+
+
+def is_held(what: Told) -> bool:
+    """Return whether it is such a limit alone: a device is held at a power then that nobody asked for."""
+    return math.isnan(what.power_w) and is_bound(what)
+
+
+def asked_of(what: Told, most_w: float, left_s: float, own_w: float = math.nan) -> Held:
     """Return what to write. Model 704 limits what is given alone: that a device must draw, or how much, is a target.
 
     Args:
         what: What the device is told.
         most_w: The greatest power it can inject (W), of which its limit is a share.
         left_s: For how long (s).
+        own_w: What it does by itself (W; NaN: not known).
     """
-    target_w = what.power_w
-    if math.isnan(target_w) and (not math.isinf(what.low_w) or what.high_w < 0.0):
-        target_w = min(max(0.0, what.low_w), what.high_w)
+    target_w = held_w(own_w, what.low_w, what.high_w) if is_held(what) else what.power_w
     is_limited = not math.isinf(what.high_w) and most_w > 0
     limit_frac = min(max(what.high_w / most_w, 0.0), 1.0) if is_limited else 1.0
     return Held(target_w, limit_frac, left_s, what.low_w, what.high_w)

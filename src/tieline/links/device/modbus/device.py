@@ -8,6 +8,7 @@ at rest, and the task waits until it has ended.
 from __future__ import annotations
 
 import asyncio
+import math
 
 import numpy as np
 
@@ -180,7 +181,7 @@ class Device:
 
     async def _poll(self, unit: Unit) -> None:
         values = await unit.measure(self.profile.measures)
-        await self.commanded.look(unit)
+        await self.commanded.look(unit, values.get("power_w", math.nan))
         is_contended = self.commanded.is_contended
         values |= able(self.profile, self.rating, values, is_contended)
         values["is_local"] = float(is_contended)

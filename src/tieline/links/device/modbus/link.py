@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 import structlog
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.device.profile import profile_over
@@ -154,11 +155,14 @@ class ModbusLink:
             where = f"{self.name} {endpoint.host}:{endpoint.port}"
             self._supervisor.keep(where, lambda e=endpoint: self._serve(e), Backoff(1.0, 60.0))  # type: ignore[misc]
 
-    def remember(self, batch: CommandBatch) -> None:
-        """Take up commands that were done before a restart of ours: a device that still holds one is let go."""
+    def remember(self, batch: CommandBatch, held_w: NDArray[np.float64]) -> None:
+        """Take up commands that were done before a restart of ours: a device that still holds one is let go.
+
+        `held_w` is what limits alone held each at (W; NaN: none did): there it stays while they last.
+        """
         for at, row in enumerate(batch.rows.tolist()):
             if row in self.devices:
-                self.devices[row].commanded.remember(batch, at)
+                self.devices[row].commanded.remember(batch, at, float(held_w[at]))
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""
