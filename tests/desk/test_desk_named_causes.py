@@ -90,3 +90,25 @@ def test_what_was_declared_less_as_loads_paid_back_is_withheld_by_the_rebound() 
         return facts[1].withheld
 
     assert asyncio.run(play()) == pytest.approx({"rebound": 4_000.0})
+
+
+def test_what_rows_gave_adds_up_to_what_was_delivered_however_little_each_gave() -> None:
+    """Two rows that pay back a call take 0.9 W each, which makes 1.8 W together."""
+
+    async def play() -> list[IntervalTracked]:
+        stage = Pool()
+        state = stage.state
+        state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 20_000.0, 50.0)
+        stage.pool.eligible[8:] = False
+        for _ in range(12):
+            stage.heard()
+            state.rebounds_until_ns[8:] = stage.clock.ns + HOUR_NS
+            state.base_w[8:], state.fleet.power_w[8:] = 0.0, -0.9
+            await stage.cycle.beat(stage.clock.ns)
+            stage.clock.ns += MINUTE_NS
+        return [fact for r in stage.journal.records if isinstance(fact := from_record(r), IntervalTracked)]
+
+    facts = asyncio.run(play())
+    assert facts
+    for fact in facts:
+        assert float(fact.row_w.array().sum()) == pytest.approx(fact.delivered_w, abs=1e-3)

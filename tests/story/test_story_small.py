@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tieline.desk.facts import CommandsIssued, from_record
+from tieline.desk.facts import CommandsIssued, IntervalTracked, from_record
 from tieline.node.demo import quiet, run_headless
 from tieline.node.promises_replay import WITHIN
 from tieline.store.journal import SqliteJournal
-from tieline.times import MINUTE_NS
+from tieline.times import MINUTE_NS, iso
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,16 @@ def test_what_the_evidence_counts_is_what_the_journal_holds_in_the_end(played: t
     issued = [fact for record in records if isinstance(fact := from_record(record), CommandsIssued)]
     assert evidence(result, "the journal's chain is whole") == result["records"] == len(records)
     assert evidence(result, WITHIN) == sum(len(fact.rows.array()) for fact in issued)
+
+
+def test_what_rows_gave_in_an_interval_adds_up_to_what_the_pool_delivered(played: tuple[dict, Path]) -> None:
+    _, folder = played
+    journal = SqliteJournal(folder / "journal.db")
+    tracked = [fact for record in journal.replay() if isinstance(fact := from_record(record), IntervalTracked)]
+    journal.close()
+    assert len(tracked) >= 16
+    for fact in tracked:
+        assert float(fact.row_w.array().sum()) == pytest.approx(fact.delivered_w, abs=1e-3), iso(fact.start_ns)
 
 
 def test_where_no_store_is_called_an_opt_out_is_tried_on_a_load_whose_own_power_is_known(
