@@ -158,10 +158,7 @@ def test_a_high_voltage_makes_inverters_absorb_and_then_give_less() -> None:
     rows = world.rows[Kind.PV]
     world.network = None
     for pu, frac in ((1.0, 1.0), (1.08, 0.6)):
-        world.grid = type(world.grid)(
-            np.full(len(world.territory.feeder_of_site), pu), *(getattr(world.grid, name) for name in (
-                "low_pu", "high_pu", "loading", "flows", "upper")),
-        )  # fmt: skip
+        world.site_pu = np.full(len(world.territory.feeder_of_site), pu)
         free = np.full(len(world.power_w), np.nan)
         low, high = np.full(len(free), -np.inf), np.full(len(free), np.inf)
         world.step(parse_iso("2022-08-17T13:30:00-05:00"), 60.0, free, low, high)

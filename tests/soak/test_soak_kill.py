@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from tieline.console.auth.accounts import Accounts
@@ -20,11 +19,12 @@ from tieline.desk.facts import AskGranted, AwardTaken, BatchTaken, from_record
 from tieline.fleet.columns import KIND_CODE, Fleet, Group
 from tieline.node.config import write_example
 from tieline.resource.identity import Kind, Purpose
+from tieline.resource.point import points
 from tieline.rim.clock import SystemClock
 from tieline.store import registry
 from tieline.store.journal import SqliteJournal
-from tieline.store.segment import read_segment
-from tieline.store.series import SCHEMA, Wal
+from tieline.store.series import Historian, Wal
+from tieline.times import HOUR_NS
 
 SERVER = Path(__file__).with_name("soak_server.py")
 ROWS = 20
@@ -154,9 +154,9 @@ def check(folder: Path, seen: Acknowledged) -> str:
     asks = [int(fact.ask.high) for fact in facts if isinstance(fact, AskGranted)]
     awards = [fact.award.id for fact in facts if isinstance(fact, AwardTaken) and fact.refusal is None]
     batches = [fact.batch.uid for fact in facts if isinstance(fact, BatchTaken)]
-    kept = pa.concat_tables(
-        [SCHEMA.empty_table(), *(read_segment(path) for path in Wal(folder / "readings").segments())]
-    )
+    historian = Historian(folder / "historian")
+    historian.compact(Wal(folder / "readings"))  # at a full hour the server began to, and was killed in it or not
+    kept = historian.read(range(ROWS), range(len(points())), 0, HOUR_NS)
     rows = Counter(zip(kept["row"].to_pylist(), kept["taken_at_ns"].to_pylist(), strict=True))
     for found in (Counter(asks), Counter(awards), Counter(batches), rows):
         assert max(found.values()) == 1, "doubled"
