@@ -96,3 +96,58 @@ def test_others_on_a_feeder_give_the_room_that_one_who_ignores_its_cap_takes() -
         assert given_w > 0.9 * LIMIT_W, "no more room is given up than is taken"
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(("follows", "is_found"), [(False, True), (True, False)])
+def test_a_limit_that_moves_at_each_beat_gives_nobody_new_time_and_who_follows_a_beat_late_keeps_it(
+    follows: bool, is_found: bool
+) -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY]))
+        found, told_w = [], [700.0 + 400.0 * beat for beat in range(8)]
+        for before_w, low_w in zip([0.0, *told_w], told_w, strict=False):
+            end_ns = stage.clock.ns + HOUR_NS
+            await stage.desk.ask(
+                stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=low_w, high=5e3, end_ns=end_ns)
+            )
+            stage.devices.report(await stage.desk.settle(), Stage.DONE)
+            await stage.desk.flush()
+            stage.clock.ns += 80 * SECOND_NS
+            stage.state.fleet.power_w[:] = before_w if follows else -10.0
+            stage.state.fleet.taken_at_ns[:] = stage.clock.ns
+            found.append(bool(beyond(stage.state, np.zeros(1, np.int32), stage.clock.ns)[0]))
+        assert found == [False] * 3 + [is_found] * 5
+        columns, again = stage.state.commands, stage.replayed(stage.ledger).commands
+        assert (columns.eased_low_w == again.eased_low_w).all() and (columns.eased_ns == again.eased_ns).all()
+
+    asyncio.run(play())
+
+
+def test_a_cap_that_is_ignored_is_not_widened_so_that_the_other_makes_room_and_the_one_is_found() -> None:
+    """Two batteries behind a limit of 1 kW: one gives 5 kW whatever it is told, the other may charge as much."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 2))
+        devices, fleet, rows = stage.devices, stage.state.fleet, np.arange(2, dtype=np.int32)
+        end_ns = stage.clock.ns + 2 * HOUR_NS
+        fleet.power_w[:], stage.state.base_w[:] = (5_000.0, 0.0), (5_000.0, 0.0)
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-1e4, high=1_000.0, end_ns=end_ns)
+        )
+        over, found = [], []
+        for minute in range(12):
+            await stage.desk.commit(groups.decide_regulation(stage.state, stage.clock.ns))
+            batch = await stage.desk.settle()
+            if batch is not None:
+                devices.report(batch, Stage.DONE)
+            await stage.desk.flush()
+            stage.clock.ns += 60 * SECOND_NS
+            fleet.power_w[:] = (5_000.0, np.clip(0.0, devices.low_w[1], devices.high_w[1]))
+            fleet.taken_at_ns[:] = stage.clock.ns
+            over.append(minute) if float(fleet.power_w.sum()) > 1_000.0 else None
+            found.append(beyond(stage.state, rows, stage.clock.ns).tolist())
+        assert max(over, default=0) <= 2
+        assert found[-1] == [True, False]
+        assert found.index([True, False]) <= 7
+
+    asyncio.run(play())

@@ -14,6 +14,7 @@ from tieline.desk.response import seconds_to_reach
 from tieline.desk.state import DeskState
 from tieline.resource.command import Stage
 from tieline.resource.obedience import SLACK_W, astray_w
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
@@ -27,15 +28,22 @@ KEEPS_NS = 5 * MINUTE_NS
 def beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     """Return which rows stand beyond a limit that they were told, that still holds, and that they had time to keep.
 
-    It counts whatever they answered. Where its link read the power back a device has the time of its kind, and no more.
+    It counts whatever they answered. A limit whose share moves at each beat gives nobody new time: who stands beyond
+    the loosest of all that he was told meanwhile has had his. Where its link read the power back a device has the time
+    of its kind, and no more.
     Rule R12: a machine that a timer of its own holds where it is has not disobeyed; but none has to feed in where
     nothing may: it can open its breaker.
     """
     fleet, commands = state.fleet, state.commands
     since_ns = fleet.taken_at_ns[rows] - commands.since_ns[rows]
     had_time = (since_ns >= KEEPS_NS) | (is_read_back(state, rows) & (since_ns >= soon_ns(state, rows)))
-    found: Mask = had_time & (commands.valid_until_ns[rows] > now_ns)
+    found: Mask = commands.valid_until_ns[rows] > now_ns
     found &= _stands_beyond(state, rows, commands.low_w[rows], commands.high_w[rows], now_ns)
+    at = np.flatnonzero(found & ~had_time)
+    if len(at):
+        eased = fleet.taken_at_ns[rows[at]] - commands.eased_ns[rows[at]] >= KEEPS_NS
+        loosest_w = commands.eased_low_w[rows[at]], commands.eased_high_w[rows[at]]
+        found[at] = eased & _stands_beyond(state, rows[at], *loosest_w, now_ns)
     at = np.flatnonzero(found)
     if len(at):  # few: who claims what is asked of those alone
         found[at] = _stands_beyond(state, rows[at], *_still_hold(state, rows[at], now_ns), now_ns)
@@ -65,6 +73,23 @@ def _still_hold(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floa
     settled, is_local = state.claims.arbitrate(now_ns, rows), state.claims.is_local[rows]
     low_w = np.where(is_local, told_low_w, np.minimum(told_low_w, settled.told_low_w))
     return low_w, np.where(is_local, told_high_w, np.maximum(told_high_w, settled.told_high_w))
+
+
+def ignoring(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return which rows give more than the cap that they were told, though the time of their kind is over.
+
+    A share that widened towards what they do would hide them, and leave what they take to nobody else. Nothing is said
+    of them yet: an alarm waits for `beyond`. Who can't be reached is counted otherwise (R16).
+    """
+    commands, fleet = state.commands, state.fleet
+    mask: Mask = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    mask &= (fleet.power_w[rows] > np.maximum(commands.high_w[rows], 0.0)) & (commands.valid_until_ns[rows] > now_ns)
+    at = np.flatnonzero(mask)
+    if len(at):
+        low_w, high_w, told = commands.low_w[rows[at]], commands.high_w[rows[at]], commands.since_ns[rows[at]]
+        had_time = fleet.taken_at_ns[rows[at]] - told >= soon_ns(state, rows[at])
+        mask[at] = had_time & _stands_beyond(state, rows[at], low_w, high_w, now_ns)
+    return mask
 
 
 def soon_ns(state: DeskState, rows: Rows) -> NDArray[np.float64]:

@@ -4,10 +4,11 @@ Only what can hold a power takes part: against an upper limit stores and generat
 loads. Against a lower limit the others are counted at what they do. Against an upper one a load counts for nothing, as
 it may stop at any moment: none is told that it must draw, unless the limit is below what all others can take; behind a
 site's meter of a few seconds (R17) it counts at what it draws. A leaf that can't be reached counts at the largest of
-its leased cap, its default and its base. A load that is on or off has a cap of all or nothing: as many are let on as
-fit, and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation
-counts what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may
-feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one holds though any loads
+its leased cap, its default and its base. One that was found to give more than its cap counts at what it gives, and
+keeps its cap: the others make room. A load that is on or off has a cap of all or nothing: as many are let on as fit,
+and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation counts
+what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may feed in
+(IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one holds though any loads
 stop, but for what the lower one needs once all loads are shed that may be: so much those that give may give, and near
 the lower end none gives less before the loads draw less. A store whose owner opted out is pressed to charge, or to
 give, last: once all others are at their least. When caps move, those that sink are placed at once; one that grows waits
@@ -21,6 +22,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.disobedience import ignoring
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.packed import Packed
@@ -66,12 +68,13 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
     low, high = np.full(len(rows), low_w if low_w > 0 else -math.inf), np.full(len(rows), math.inf)
     if high_w < float(inject_w.sum()):
         now_w = np.maximum(np.nan_to_num(state.fleet.power_w[rows]), 0.0)
-        lost = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+        lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, ignoring(state, rows, now_ns)
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
-        alone_w = np.where(lost, np.maximum(_alone_w(state, rows, now_ns)[1], 0.0), 0.0)
-        most_w = np.where(lost, 0.0, inject_w)
+        alone_w = np.where(lost, np.maximum(_alone_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
+        most_w = np.where(lost | ignores, 0.0, inject_w)
         left_w = max(high_w * (1.0 - MARGIN_FRAC) - float(alone_w.sum()), 0.0)
         high = np.where(lost, np.minimum(alone_w, max(high_w, 0.0)), share_out(left_w, now_w, 0.0 * now_w, most_w))
+        high = np.where(ignores, np.clip(state.commands.high_w[rows], 0.0, max(high_w, 0.0)), high)
     return low, high
 
 
@@ -100,9 +103,13 @@ def caps(
     beyond = beyond_w(state, rows, draws_w, now_ns) if limits_low else 0.0
     lowest_w += beyond + float(least_w[lost].sum())
 
+    ignores = ignoring(state, rows, now_ns) & ~lost
+    alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
+
     def highs(floor_w: float) -> Floats:
         counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
-        return _highs(high_w, gives_w, counted_w, least_down_w, inject_w, most_w, spared, floor_w)
+        found = _highs(high_w, gives_w, counted_w, least_down_w, inject_w, alone_w, spared, floor_w)
+        return np.where(ignores, np.minimum(state.commands.high_w[rows], inject_w), found)
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads], 0.0).sum()) if limits_low else -math.inf
     if limits_high:

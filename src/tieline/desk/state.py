@@ -27,10 +27,12 @@ from tieline.resource.claim import Quantity, Refusal
 from tieline.resource.command import Stage
 from tieline.resource.hold import SWITCHED
 from tieline.resource.selects import Selects
+from tieline.times import MINUTE_NS
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
 _IS_SWITCHED = among(KIND_CODE[kind] for kind in SWITCHED)
+EASED_NS = 10 * MINUTE_NS
 LAPSED = "its lease ended, and nobody renewed it"
 AskKey = tuple[str, str, str, str]  # source, program, resource, quantity
 
@@ -42,7 +44,9 @@ class CommandColumns:
     `leased_low_w` and `leased_high_w` are the loosest limits that the device may still hold: those of the last command
     once that is acknowledged, till then those of all that it may have heard (R16). It is told the same since
     `since_ns`: a renewal leaves that as it is. `held_w` is what a limit alone was last said to hold it at, where its
-    registers know no such limit; NaN once none is among what it is told.
+    registers know no such limit; NaN once none is among what it is told. `eased_low_w` and `eased_high_w` are the
+    loosest limits that it was told since `eased_ns`, five to ten minutes or more ago: where a limit moves at each beat,
+    who stands beyond these keeps none of them.
     """
 
     target_w: Floats
@@ -57,6 +61,9 @@ class CommandColumns:
     leased_high_w: Floats
     since_ns: Instants
     held_w: Floats
+    eased_low_w: Floats
+    eased_high_w: Floats
+    eased_ns: Instants
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -75,7 +82,22 @@ class CommandColumns:
             np.full(count, np.inf),
             np.zeros(count, np.int64),
             nothing.copy(),
+            np.full(count, -np.inf),
+            np.full(count, np.inf),
+            np.zeros(count, np.int64),
         )
+
+    def ease(self, rows: NDArray[np.int32], low_w: Floats, high_w: Floats, at_ns: int) -> None:
+        """Note the limits of a command that follows the last one; before that is overwritten."""
+        last_low_w, last_high_w = self.low_w[rows], self.high_w[rows]
+        bound = (self.valid_until_ns[rows] > at_ns) & (np.isfinite(last_low_w) | np.isfinite(last_high_w))
+        over = at_ns - self.eased_ns[rows] > EASED_NS
+        low_before_w = np.where(over, last_low_w, self.eased_low_w[rows])
+        high_before_w = np.where(over, last_high_w, self.eased_high_w[rows])
+        began_ns = np.where(over, self.since_ns[rows], self.eased_ns[rows])
+        self.eased_low_w[rows] = np.where(bound, np.minimum(low_before_w, low_w), low_w)
+        self.eased_high_w[rows] = np.where(bound, np.maximum(high_before_w, high_w), high_w)
+        self.eased_ns[rows] = np.where(bound, began_ns, at_ns)
 
     def held_now_w(self, now_ns: int) -> Floats:
         """Return what a limit alone holds each row at (W; NaN: none does): named no power, and not known to fail."""

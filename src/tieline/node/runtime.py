@@ -87,7 +87,7 @@ class Node:
         self.before_beat: list[Callable[[], None]] = []
         self.after_beat: list[Callable[[], Awaitable[None]]] = []
         self.next_due: list[Callable[[int], int]] = []
-        """Asked after each beat for the next instant after now that wants one, before the minute's mark."""
+        """Asked after each beat for the next instant after a given one that wants a beat, before the minute's mark."""
         self._speed = speed
         self.on_kept: list[Callable[[Readings], None]] = []
         """Told of readings that have just been kept."""
@@ -179,6 +179,7 @@ class Node:
         warm()
         if tells:
             self.supervisor.keep("telemetry", self._tells)
+        self._looked_ns = self.clock.now_ns()
         self.supervisor.keep("beat", self._beats)
         self.supervisor.keep("answers", self._answers)
         self.supervisor.keep("without a journal", self._outages)
@@ -225,7 +226,8 @@ class Node:
     async def _beats(self) -> None:
         while True:
             now_ns = self.clock.now_ns()
-            due_ns, again_ns = self._due_ns(now_ns), next_again_ns(self.state, now_ns)
+            # Asked from where the last beat looked: what fell due while it went on has had no beat of its own.
+            due_ns, again_ns = self._due_ns(min(self._looked_ns, now_ns)), next_again_ns(self.state, now_ns)
             wait_s = (min(due_ns, again_ns) - now_ns) / SECOND_NS / self._speed
             try:
                 async with asyncio.timeout(wait_s):
@@ -255,6 +257,7 @@ class Node:
 
     async def _beat(self) -> None:
         self._wake.clear()
+        self._looked_ns = self.clock.now_ns()
         for prepare in self.before_beat:
             prepare()
         now_ns = self.clock.now_ns()
