@@ -123,16 +123,18 @@ def test_a_limit_that_moves_at_each_beat_gives_nobody_new_time_and_who_follows_a
     asyncio.run(play())
 
 
-def test_a_cap_that_is_ignored_is_not_widened_so_that_the_other_makes_room_and_the_one_is_found() -> None:
-    """Two batteries behind a limit of 1 kW: one gives 5 kW whatever it is told, the other may charge as much."""
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_cap_that_is_ignored_is_not_moved_so_that_the_other_makes_room_and_the_one_is_found(side: float) -> None:
+    """Two batteries behind a limit of 1 kW: one gives (or draws) 5 kW whatever it is told, the other may move as much."""
 
     async def play() -> None:
         stage = Stage1(fleet_of([Kind.BATTERY] * 2))
         devices, fleet, rows = stage.devices, stage.state.fleet, np.arange(2, dtype=np.int32)
         end_ns = stage.clock.ns + 2 * HOUR_NS
-        fleet.power_w[:], stage.state.base_w[:] = (5_000.0, 0.0), (5_000.0, 0.0)
+        fleet.power_w[:], stage.state.base_w[:] = (side * 5_000.0, 0.0), (side * 5_000.0, 0.0)
+        low_w, high_w = sorted((side * 1_000.0, side * -1e4))
         await stage.desk.ask(
-            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=-1e4, high=1_000.0, end_ns=end_ns)
+            stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=low_w, high=high_w, end_ns=end_ns)
         )
         over, found = [], []
         for minute in range(12):
@@ -142,9 +144,10 @@ def test_a_cap_that_is_ignored_is_not_widened_so_that_the_other_makes_room_and_t
                 devices.report(batch, Stage.DONE)
             await stage.desk.flush()
             stage.clock.ns += 60 * SECOND_NS
-            fleet.power_w[:] = (5_000.0, np.clip(0.0, devices.low_w[1], devices.high_w[1]))
+            fleet.power_w[:] = (side * 5_000.0, np.clip(0.0, devices.low_w[1], devices.high_w[1]))
             fleet.taken_at_ns[:] = stage.clock.ns
-            over.append(minute) if float(fleet.power_w.sum()) > 1_000.0 else None
+            if side * float(fleet.power_w.sum()) > 1_000.0:
+                over.append(minute)
             found.append(beyond(stage.state, rows, stage.clock.ns).tolist())
         assert max(over, default=0) <= 2
         assert found[-1] == [True, False]

@@ -1,4 +1,4 @@
-"""The kill switch ends what a program event calls when it is pressed, wherever in a minute that is."""
+"""A program event is called when it starts and let go when the kill switch is pressed, wherever in a minute that is."""
 
 from __future__ import annotations
 
@@ -57,3 +57,33 @@ def test_an_events_stores_are_let_go_within_a_second_of_the_press_and_called_wit
     assert pressed == 0
     assert released > 0
     assert set(states) == {EventState.IN_PROGRESS.value}
+
+
+def test_an_event_that_starts_while_a_beat_goes_on_is_begun_with_the_next_and_not_at_the_minutes_mark(
+    tmp_path: Path,
+) -> None:
+    states: list[EventState] = []
+
+    async def scene(stage: Stage, operator: NodeOperator, clock: VirtualClock) -> None:
+        async def slow() -> None:
+            await asyncio.sleep(0.05)  # what follows a beat takes its time: the second event starts within it
+
+        stage.node.after_beat.append(slow)
+        await asyncio.sleep(300)
+        mark_ns = clock.now_ns() // MINUTE_NS * MINUTE_NS + MINUTE_NS
+        pool, made = stage.node.state.fleet.groups[0].id, []
+        for at in range(2):
+            start_ns = mark_ns + 10 * SECOND_NS + at * SECOND_NS // 50
+            event = await operator.compose(
+                ComposeEvent("summer", pool, start_ns, start_ns + 3 * SECOND_NS, 1_000.0), "ann"
+            )
+            assert not isinstance(event, Refusal), str(event)
+            for to, by in ((EventState.SUBMITTED, "ann"), (EventState.APPROVED, "bob")):
+                assert not isinstance(await operator.advance(event.id, to.value, by), Refusal)
+            made.append(event.id)
+        for second in (11, 14):
+            await asyncio.sleep((mark_ns + second * SECOND_NS - clock.now_ns()) / SECOND_NS)
+            states.extend(stage.node.state.events[event].state for event in made)
+
+    live(tmp_path, scene)
+    assert states == [EventState.IN_PROGRESS] * 2 + [EventState.COMPLETED] * 2

@@ -75,21 +75,24 @@ def _still_hold(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floa
     return low_w, np.where(is_local, told_high_w, np.maximum(told_high_w, settled.told_high_w))
 
 
-def ignoring(state: DeskState, rows: Rows, now_ns: int) -> Mask:
-    """Return which rows give more than the cap that they were told, though the time of their kind is over.
+def ignoring(state: DeskState, rows: Rows, now_ns: int) -> tuple[Mask, Mask]:
+    """Return which rows give more, and which draw more, than they were told, though the time of their kind is over.
 
     A share that widened towards what they do would hide them, and leave what they take to nobody else. Nothing is said
     of them yet: an alarm waits for `beyond`. Who can't be reached is counted otherwise (R16).
     """
     commands, fleet = state.commands, state.fleet
-    mask: Mask = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    mask &= (fleet.power_w[rows] > np.maximum(commands.high_w[rows], 0.0)) & (commands.valid_until_ns[rows] > now_ns)
-    at = np.flatnonzero(mask)
+    low_w, high_w, power_w = commands.low_w[rows], commands.high_w[rows], fleet.power_w[rows]
+    told = (commands.valid_until_ns[rows] > now_ns) & ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0)
+    gives: Mask = told & (power_w > np.maximum(high_w, 0.0))
+    draws: Mask = told & (power_w < np.minimum(low_w, 0.0))
+    at = np.flatnonzero(gives | draws)
     if len(at):
-        low_w, high_w, told = commands.low_w[rows[at]], commands.high_w[rows[at]], commands.since_ns[rows[at]]
-        had_time = fleet.taken_at_ns[rows[at]] - told >= soon_ns(state, rows[at])
-        mask[at] = had_time & _stands_beyond(state, rows[at], low_w, high_w, now_ns)
-    return mask
+        had_time = fleet.taken_at_ns[rows[at]] - commands.since_ns[rows[at]] >= soon_ns(state, rows[at])
+        stands = had_time & _stands_beyond(state, rows[at], low_w[at], high_w[at], now_ns)
+        gives[at] &= stands
+        draws[at] &= stands
+    return gives, draws
 
 
 def soon_ns(state: DeskState, rows: Rows) -> NDArray[np.float64]:

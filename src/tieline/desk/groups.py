@@ -4,7 +4,7 @@ Only what can hold a power takes part: against an upper limit stores and generat
 loads. Against a lower limit the others are counted at what they do. Against an upper one a load counts for nothing, as
 it may stop at any moment: none is told that it must draw, unless the limit is below what all others can take; behind a
 site's meter of a few seconds (R17) it counts at what it draws. A leaf that can't be reached counts at the largest of
-its leased cap, its default and its base. One that was found to give more than its cap counts at what it gives, and
+its leased cap, its default and its base. One that gives, or draws, more than it was told counts at what it does, and
 keeps its cap: the others make room. A load that is on or off has a cap of all or nothing: as many are let on as fit,
 and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation counts
 what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may feed in
@@ -68,7 +68,7 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
     low, high = np.full(len(rows), low_w if low_w > 0 else -math.inf), np.full(len(rows), math.inf)
     if high_w < float(inject_w.sum()):
         now_w = np.maximum(np.nan_to_num(state.fleet.power_w[rows]), 0.0)
-        lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, ignoring(state, rows, now_ns)
+        lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, ignoring(state, rows, now_ns)[0]
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
         alone_w = np.where(lost, np.maximum(_alone_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
         most_w = np.where(lost | ignores, 0.0, inject_w)
@@ -100,11 +100,11 @@ def caps(
     most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
     least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
-    beyond = beyond_w(state, rows, draws_w, now_ns) if limits_low else 0.0
-    lowest_w += beyond + float(least_w[lost].sum())
-
-    ignores = ignoring(state, rows, now_ns) & ~lost
+    ignores, ignores_low = (mask & ~lost for mask in ignoring(state, rows, now_ns))
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
+    draws_alone_w = np.where(ignores_low, np.maximum(draws_w, 0.0), least_w)
+    beyond = beyond_w(state, rows[~ignores_low], draws_w[~ignores_low], now_ns) if limits_low else 0.0
+    lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum())
 
     def highs(floor_w: float) -> Floats:
         counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
@@ -122,7 +122,8 @@ def caps(
         )
         least_up_w = np.where(np.isfinite(high), np.maximum(least_up_w, -high), least_up_w)  # who must draw may
         left_w = -low_w - beyond
-        low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, least_w, wanted, least_charge_w, spared)
+        low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, least_charge_w, spared)
+        low = np.where(ignores_low, np.maximum(state.commands.low_w[rows], -absorb_w), low)
     if limits_low and limits_high:
         gone_w = float(most_w[lost].sum()) + MARGIN_FRAC * min(float(inject_w.sum()), abs(high_w))
         # The end decides that the group is nearer to: where caps cross, and who moves first.
