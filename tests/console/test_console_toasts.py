@@ -9,12 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from console_stage import CHROMIUM, Running, left_over
+from console_stage import CHROMIUM, Running, left_over, opened
 
 from tieline.desk.people import TwoPeople
 
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium: apt-get install chromium")
 WAITS = "a second person must confirm it within 10 minutes"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A desk of its own: on one where other tests have booked and called what there is, an event may be refused."""
+    with opened(tmp_path_factory.mktemp("toasts")) as found:
+        yield found
 
 
 @contextmanager
