@@ -155,3 +155,16 @@ class Stage1:
             if fact is not None:
                 apply(again, record.id, fact, record.recorded_at_ns)
         return again
+
+
+def with_generation(kinds: list[Kind]) -> Stage1:
+    """A desk whose feeder has a group of what gives, as a limit on generation alone needs it."""
+    plain = fleet_of(kinds)
+    gives = plain.max_inject_w > 0
+    parents = {**plain.parents, Purpose.CURTAILMENT: np.where(gives, len(plain.groups), -1).astype(np.int32)}
+    made = [*plain.groups, Group("feeder-1-generation", Kind.GENERATION, Purpose.CURTAILMENT, -1)]
+    fleet = Fleet(
+        plain.ids, plain.kinds, plain.max_inject_w, plain.max_absorb_w, plain.energy_wh, plain.default_w, plain.safe_w,
+        made, parents,
+    )  # fmt: skip
+    return Stage1(fleet)

@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from desk_stage import Stage1, fleet_of
+from desk_stage import Stage1, fleet_of, with_generation
 
 from tieline.desk import groups
 from tieline.desk.disobedience import KEEPS_NS, beyond
@@ -159,5 +159,34 @@ def test_a_cap_that_is_ignored_is_not_moved_so_that_the_other_makes_room_and_the
         assert max(over, default=0) <= early + 3
         assert found[-1] == [True, False]
         assert found.index([True, False]) <= early + 8
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("high_w", [4_000.0, 5_500.0])
+def test_what_one_gives_beyond_its_cap_is_made_good_under_a_limit_on_generation_however_near_it_is(
+    high_w: float,
+) -> None:
+    """Two PV plants may give so much together: one gives 3 kW whatever it is told, the other up to that."""
+
+    async def play() -> None:
+        stage = with_generation([Kind.PV] * 2)
+        devices, fleet, over = stage.devices, stage.state.fleet, []
+        fleet.power_w[:] = stage.state.base_w[:] = 3_000.0
+        end_ns, group = stage.clock.ns + 2 * HOUR_NS, "feeder-1-generation"
+        await stage.desk.ask(
+            stage.ask("dso", Level.ENVELOPE, group, ClaimKind.LIMIT, low=-1e6, high=high_w, end_ns=end_ns)
+        )
+        for minute in range(15):
+            await stage.desk.commit(groups.decide_regulation(stage.state, stage.clock.ns))
+            await stage.desk.settle()
+            await stage.desk.flush()
+            stage.clock.ns += 60 * SECOND_NS
+            fleet.power_w[:] = (3_000.0, min(3_000.0, float(devices.high_w[1])))
+            fleet.taken_at_ns[:] = stage.clock.ns
+            if float(fleet.power_w.sum()) > high_w:
+                over.append(minute)
+        assert max(over, default=0) <= 9
+        assert float(fleet.power_w.sum()) > 0.9 * high_w
 
     asyncio.run(play())

@@ -6,19 +6,18 @@ import asyncio
 
 import numpy as np
 import pytest
-from desk_stage import Stage1, fleet_of
+from desk_stage import Stage1, fleet_of, with_generation
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.desk import groups
-from tieline.fleet.columns import Fleet, Group
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole
 from tieline.resource.batch import Readings
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.grouplimit import moved_caps as moved_caps_scalar
 from tieline.resource.hold import LEAST_CHARGE_W
-from tieline.resource.identity import Kind, Purpose
+from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.point import code
 from tieline.resource.split import split_whole as split_whole_scalar
@@ -105,21 +104,9 @@ def test_the_same_limit_lets_the_same_loads_on_in_a_replay() -> None:
 # --- generation -------------------------------------------------------------------------------------------------------
 
 
-def _with_generation(kinds: list[Kind]) -> Stage1:
-    plain = fleet_of(kinds)
-    gives = plain.max_inject_w > 0
-    parents = {**plain.parents, Purpose.CURTAILMENT: np.where(gives, len(plain.groups), -1).astype(np.int32)}
-    made = [*plain.groups, Group("feeder-1-generation", Kind.GENERATION, Purpose.CURTAILMENT, -1)]
-    fleet = Fleet(
-        plain.ids, plain.kinds, plain.max_inject_w, plain.max_absorb_w, plain.energy_wh, plain.default_w, plain.safe_w,
-        made, parents,
-    )  # fmt: skip
-    return Stage1(fleet)
-
-
 def test_while_crews_work_nothing_gives_and_what_draws_is_left_alone() -> None:
     async def play() -> None:
-        stage = _with_generation([Kind.PV, Kind.BATTERY, Kind.BATTERY, Kind.THERMOSTAT, Kind.BIOMASS])
+        stage = with_generation([Kind.PV, Kind.BATTERY, Kind.BATTERY, Kind.THERMOSTAT, Kind.BIOMASS])
         fleet = stage.state.fleet
         fleet.power_w[:] = [4_000.0, 3_000.0, -5_000.0, -5_000.0, 2_000.0]
         works = stage.ask(
@@ -137,7 +124,7 @@ def test_while_crews_work_nothing_gives_and_what_draws_is_left_alone() -> None:
 
 @given(st.lists(st.integers(-5, 5).map(lambda n: n * 1e3), min_size=1, max_size=10), st.integers(0, 60).map(float))
 def test_what_one_takes_never_makes_good_what_another_gives(powers: list, kilowatts: float) -> None:
-    stage = _with_generation([Kind.BATTERY] * len(powers))
+    stage = with_generation([Kind.BATTERY] * len(powers))
     stage.state.fleet.power_w[:] = powers
     rows, limit_w = np.arange(len(powers), dtype=np.int32), kilowatts * 1e3
     low, high = groups.caps_of(stage.state, "feeder-1-generation", rows, (-9e9, limit_w), stage.clock.ns)

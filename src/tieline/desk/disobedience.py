@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 BEYOND_FRAC = 0.25
+NOISE_W, NOISE_FRAC = 50.0, 0.03
+"""So far off is who obeys by his own meter: what it and his steps are off by."""
 KEEPS_NS = 5 * MINUTE_NS
 """How long a device has to keep a limit: a compressor's own timer counts three minutes, thermostats take four."""
 
@@ -78,20 +80,23 @@ def _still_hold(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floa
 def ignoring(state: DeskState, rows: Rows, now_ns: int) -> tuple[Mask, Mask]:
     """Return which rows give more, and which draw more, than they were told, though the time of their kind is over.
 
-    A share that widened towards what they do would hide them, and leave what they take to nobody else. Nothing is said
-    of them yet: an alarm waits for `beyond`. Who can't be reached is counted otherwise (R16).
+    Their group counts them at what they do, be it little: a share that moved towards that would hide them, and leave
+    what they take to nobody else. Nothing is said of them yet: an alarm waits for `beyond`, and for more than this.
+    Who can't be reached is counted otherwise (R16).
     """
     commands, fleet = state.commands, state.fleet
     low_w, high_w, power_w = commands.low_w[rows], commands.high_w[rows], fleet.power_w[rows]
     told = (commands.valid_until_ns[rows] > now_ns) & ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0)
-    gives: Mask = told & (power_w > np.maximum(high_w, 0.0))
-    draws: Mask = told & (power_w < np.minimum(low_w, 0.0))
+    gives: Mask = told & (power_w > np.maximum(high_w, 0.0) + NOISE_W)
+    draws: Mask = told & (power_w < np.minimum(low_w, 0.0) - NOISE_W)
     at = np.flatnonzero(gives | draws)
     if len(at):
-        had_time = fleet.taken_at_ns[rows[at]] - commands.since_ns[rows[at]] >= soon_ns(state, rows[at])
-        stands = had_time & _stands_beyond(state, rows[at], low_w[at], high_w[at], now_ns)
-        gives[at] &= stands
-        draws[at] &= stands
+        off_w = np.maximum(power_w[at] - high_w[at], low_w[at] - power_w[at])
+        end_w = np.where(gives[at], high_w[at], low_w[at])
+        ignores = off_w > NOISE_FRAC * np.abs(end_w)
+        ignores &= fleet.taken_at_ns[rows[at]] - commands.since_ns[rows[at]] >= soon_ns(state, rows[at])
+        gives[at] &= ignores
+        draws[at] &= ignores
     return gives, draws
 
 

@@ -30,7 +30,7 @@ from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import charge_or_not, share_out, share_sparing
 from tieline.desk.state import DeskState, LiveAsk
-from tieline.desk.wants import FOLLOWS_NS, beyond_w, note_idle, wants, would_w
+from tieline.desk.wants import beyond_w, note_idle, wants, would_w
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole
@@ -72,8 +72,10 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
         alone_w = np.where(lost, np.maximum(_alone_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
         most_w = np.where(lost | ignores, 0.0, inject_w)
+        holds = ~(lost | ignores)
+        told_w = np.where(holds, _as_told(state, rows, now_w, holds, now_ns), 0.0)
         left_w = max(high_w * (1.0 - MARGIN_FRAC) - float(alone_w.sum()), 0.0)
-        high = np.where(lost, np.minimum(alone_w, max(high_w, 0.0)), share_out(left_w, now_w, 0.0 * now_w, most_w))
+        high = np.where(lost, np.minimum(alone_w, max(high_w, 0.0)), share_out(left_w, told_w, 0.0 * now_w, most_w))
         high = np.where(ignores, np.clip(state.commands.high_w[rows], 0.0, max(high_w, 0.0)), high)
     return low, high
 
@@ -102,14 +104,14 @@ def caps(
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
     ignores, ignores_low = (mask & ~lost for mask in ignoring(state, rows, now_ns))
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
-    told_w, over_w = _as_told(state, rows, gives_w, ~(lost | blind | ignores) & (inject_w > 0), now_ns)
+    told_w = _as_told(state, rows, gives_w, ~(lost | blind | ignores) & (inject_w > 0), now_ns)
     draws_alone_w = np.where(ignores_low, np.maximum(draws_w, 0.0), least_w)
     beyond = beyond_w(state, rows[~ignores_low], draws_w[~ignores_low], now_ns) if limits_low else 0.0
     lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum())
 
     def highs(floor_w: float) -> Floats:
         counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
-        found = _highs(high_w - over_w, told_w, counted_w, least_down_w, inject_w, alone_w, spared, floor_w)
+        found = _highs(high_w, told_w, counted_w, least_down_w, inject_w, alone_w, spared, floor_w)
         return np.where(ignores, np.minimum(state.commands.high_w[rows], inject_w), found)
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads], 0.0).sum()) if limits_low else -math.inf
@@ -140,18 +142,14 @@ def caps(
     return low, high
 
 
-def _as_told(
-    state: DeskState, rows: Rows, gives_w: Floats, holds: NDArray[np.bool_], now_ns: int
-) -> tuple[Floats, float]:
-    """Return what rows give as far as their caps let them (W), and what they give beyond though they had time (W).
+def _as_told(state: DeskState, rows: Rows, gives_w: Floats, holds: NDArray[np.bool_], now_ns: int) -> Floats:
+    """Return what rows give as far as their caps let them (W): by that room is shared.
 
-    Room is shared by the first: by what it does, one that gives more than its cap would have that widened at each beat.
+    Shared by what it does, one that gives more than its cap would have that widened at each beat until it is found.
     """
     last = state.commands
     alive = holds & (last.valid_until_ns[rows] > now_ns)
-    told_w = np.where(alive, np.minimum(gives_w, last.high_w[rows]), gives_w)
-    had_time = now_ns - last.since_ns[rows] >= FOLLOWS_NS
-    return told_w, float((gives_w - told_w)[had_time].sum())
+    return np.where(alive, np.minimum(gives_w, last.high_w[rows]), gives_w)
 
 
 def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
