@@ -249,3 +249,34 @@ def test_after_our_clock_was_set_back_the_next_reading_holds(count: int) -> None
         )  # fmt: skip
     assert (fleet.power_w[:count] == 5.0).all()
     assert fleet.late == 0
+
+
+_ONE = st.tuples(
+    st.integers(0, 7), st.sampled_from(["power_w", "soc_frac"]), st.integers(1, 6), st.integers(1, 6), st.booleans()
+)
+
+
+@given(st.lists(st.lists(_ONE, min_size=1, max_size=60), min_size=1, max_size=3))
+def test_a_batch_leaves_what_its_readings_would_leave_if_they_came_one_by_one_in_the_order_they_were_taken(
+    batches: list,
+) -> None:
+    def batch(ones: list) -> Readings:
+        rows, keys, when, received, odd = zip(*ones, strict=True)
+        quality = np.where(odd, np.uint32(int(Quality.OUT_OF_RANGE)), np.uint32(0)).astype(np.uint32)
+        values = np.arange(len(ones), dtype=np.float64)
+        return Readings(
+            np.array(rows, np.int32), np.array([code(key) for key in keys], np.uint16), values, quality,
+            np.array(when, np.int64), np.array(received, np.int64), "x",
+        )  # fmt: skip
+
+    whole, single = plain_fleet(8), plain_fleet(8)
+    for ones in batches:
+        readings = batch(ones)
+        whole.take_readings(readings)
+        for at in np.argsort(readings.taken_at_ns, kind="stable"):
+            single.take_readings(readings.only(np.array([at])))
+    for key in ("power_w", "soc_frac"):
+        assert np.array_equal(whole.column(key), single.column(key), equal_nan=True)
+    assert whole.late == single.late
+    for name in ("quality", "taken_at_ns", "received_at_ns"):
+        assert np.array_equal(getattr(whole, name), getattr(single, name))

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.fleet.beneath import Beneath
-from tieline.resource.batch import Readings
+from tieline.fleet.taking import take_in_order
+from tieline.resource.batch import Codes, Readings
 from tieline.resource.hold import MIN_HOLD_S
 from tieline.resource.identity import GROUP_KINDS, Fuel, Kind, Purpose
 from tieline.resource.point import by_code, code, ends_by_code
@@ -266,28 +267,24 @@ class Fleet:
         """
         if len(readings.rows) <= FEW:
             return self._take_few(readings)
-        late = 0
-        for point in np.unique(readings.points):
-            column = self._column(int(point))
-            taken = self._taken[int(point)]
-            mine = readings.points == point
-            if point != self.power_code:
-                mine &= (readings.quality & OUT_OF_RANGE) == 0
-            rows, when = readings.rows[mine], readings.taken_at_ns[mine]
-            order = np.argsort(when, kind="stable")
-            rows, when = rows[order], when[order]
-            # What we hold was taken after this one came: our clock was set back since, and the older one is newer.
-            fresh = (when >= taken[rows]) | (taken[rows] > readings.received_at_ns[mine][order])
-            late += int((~fresh).sum())
-            rows, when = rows[fresh], when[fresh]
-            column[rows] = readings.values[mine][order][fresh]
-            taken[rows] = when
-            if point == self.power_code:
-                self.quality[rows] = readings.quality[mine][order][fresh]
-                self.taken_at_ns[rows] = when
-                self.received_at_ns[rows] = readings.received_at_ns[mine][order][fresh]
+        late = sum(self._take_of(point, readings) for point in _each(readings.points))
         self.late += late
         return late
+
+    def _take_of(self, point: int, readings: Readings) -> int:
+        mine = readings.points == point
+        is_power = point == self.power_code
+        if not is_power:
+            mine &= (readings.quality & OUT_OF_RANGE) == 0
+        if not mine.all():
+            readings = readings.only(mine)
+        when = readings.taken_at_ns
+        if len(when) > 1 and (when[1:] < when[:-1]).any():
+            readings = readings.only(np.argsort(when, kind="stable"))
+        read = (readings.values, readings.taken_at_ns, readings.received_at_ns, readings.quality)
+        beside = (self.taken_at_ns, self.received_at_ns, self.quality)
+        column = self._column(point)
+        return int(take_in_order(readings.rows, read, column, self._taken[point], beside, is_power))
 
     def _take_few(self, readings: Readings) -> int:
         """Take a handful, one by one: a device's own frame costs less so than by twenty numpy calls."""
@@ -325,6 +322,12 @@ class Fleet:
             *self.parents.values(), *self._columns.values(), *self._taken.values(),
         ]  # fmt: skip
         return sum(array.nbytes for array in arrays) / max(len(self.ids), 1)
+
+
+def _each(points: Codes) -> list[int]:
+    """Return the points of a batch, nearly always one, each once."""
+    first = int(points[0])
+    return [first] if (points == first).all() else [int(point) for point in np.unique(points)]
 
 
 def implied_fuels(kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:

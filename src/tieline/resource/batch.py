@@ -38,6 +38,13 @@ class Readings:
     source: str
     frame: str = ""
 
+    def only(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Readings:
+        """Return the readings that a mask or an order chooses."""
+        return Readings(
+            self.rows[chosen], self.points[chosen], self.values[chosen], self.quality[chosen],
+            self.taken_at_ns[chosen], self.received_at_ns[chosen], self.source, self.frame,
+        )  # fmt: skip
+
     def in_time(self, ahead_ns: int = AHEAD_NS) -> Readings:
         """Return the readings, none of them taken after it was received.
 

@@ -21,22 +21,24 @@ _NAMES = msgspec.json.Decoder(list[str])
 _ODD = -1
 
 
+_SEED, _PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
+
+
 @compiled
-def _hashed(text: Bytes, start: int, end: int) -> np.uint64:
-    """FNV-1a with a last mixing, so that the low bits of near names differ."""
-    found = np.uint64(14695981039346656037)
-    for at in range(start, end):
-        found = (found ^ np.uint64(text[at])) * np.uint64(1099511628211)
+def _mixed(found: np.uint64) -> np.uint64:
+    """Return a FNV-1a sum mixed once more, so that the low bits of near names differ."""
     found ^= found >> np.uint64(32)
     found *= np.uint64(0x9E3779B97F4A7C15)
     return found ^ (found >> np.uint64(29))
 
 
 @compiled
-def _find(text: Bytes, start: int, end: int, names: Bytes, ends: NDArray[np.int64], table: Rows) -> np.int64:
+def _find(
+    hashed: np.uint64, text: Bytes, start: int, end: int, names: Bytes, ends: NDArray[np.int64], table: Rows
+) -> np.int64:
     """Return the slot of a name: its row is there, or the slot is free."""
     mask = np.int64(len(table) - 1)
-    slot = np.int64(_hashed(text, start, end) & np.uint64(mask))  # signed: numba makes a float of mixed signs
+    slot = np.int64(hashed & np.uint64(mask))  # signed: numba makes a float of mixed signs
     while table[slot] >= 0:
         row = table[slot]
         first = ends[row]
@@ -53,12 +55,18 @@ def _find(text: Bytes, start: int, end: int, names: Bytes, ends: NDArray[np.int6
 @compiled
 def _fill(names: Bytes, ends: NDArray[np.int64], table: Rows) -> None:
     for row in range(len(ends) - 1):
-        table[_find(names, ends[row], ends[row + 1], names, ends, table)] = row
+        found = _SEED
+        for at in range(ends[row], ends[row + 1]):
+            found = (found ^ np.uint64(names[at])) * _PRIME
+        table[_find(_mixed(found), names, ends[row], ends[row + 1], names, ends, table)] = row
 
 
 @compiled
-def _split(text: Bytes, starts: Rows, ends: Rows) -> int:
-    """Fill where each name of a JSON list of plain strings starts and ends; return how many, -1: it is no such list."""
+def _split(text: Bytes, starts: Rows, stops: Rows, hashes: NDArray[np.uint64]) -> int:
+    """Fill where each name of a JSON list of plain strings starts and stops, and its hash, in one pass.
+
+    Return how many, -1: it is no such list.
+    """
     count, at, size = 0, 1, len(text)
     if size < 2 or text[0] != 91 or text[size - 1] != 93:  # [ ]
         return _ODD
@@ -69,13 +77,16 @@ def _split(text: Bytes, starts: Rows, ends: Rows) -> int:
             return _ODD
         at += 1
         starts[count] = at
+        found = _SEED
         while at < size and text[at] != 34:
             if text[at] == 92 or text[at] < 32:  # an escape or a control character
                 return _ODD
+            found = (found ^ np.uint64(text[at])) * _PRIME
             at += 1
         if at + 1 >= size:
             return _ODD
-        ends[count] = at
+        stops[count] = at
+        hashes[count] = _mixed(found)
         count += 1
         if text[at + 1] == 93 and at + 2 == size:
             return count
@@ -87,23 +98,24 @@ def _split(text: Bytes, starts: Rows, ends: Rows) -> int:
 
 
 @compiled
-def _look_up(text: Bytes, starts: Rows, stops: Rows, names: Bytes, ends: NDArray[np.int64], table: Rows) -> Rows:
+def _look_up(
+    text: Bytes, starts: Rows, stops: Rows, hashes: NDArray[np.uint64], known: tuple[Bytes, NDArray[np.int64], Rows]
+) -> Rows:
     """Return the row of each name, -1: unknown.
 
-    The first three loops only touch what the last will read: a short loop without branches has many cache misses under
+    The first two loops only touch what the last will read: a short loop without branches has many cache misses under
     way at once, where the last loop alone would wait for three in a row for each name.
     """
+    names, ends, table = known
     count, mask = len(starts), np.uint64(len(table) - 1)
     rows = np.empty(count, np.int32)
     for at in range(count):
-        rows[at] = np.int64(_hashed(text, starts[at], stops[at]) & mask)
-    for at in range(count):
-        rows[at] = max(table[rows[at]], 0)
+        rows[at] = max(table[np.int64(hashes[at] & mask)], 0)
     touched = 0
     for at in range(count):
         touched += names[ends[rows[at]]]
     for at in range(count):
-        rows[at] = table[_find(text, starts[at], stops[at], names, ends, table)]
+        rows[at] = table[_find(hashes[at], text, starts[at], stops[at], names, ends, table)]
     return rows if touched >= 0 else rows[:0]
 
 
@@ -128,11 +140,12 @@ class Names:
             msgspec.MsgspecError: It is no list of strings.
         """
         text = np.frombuffer(listed, np.uint8)
-        starts, stops = np.empty((2, min(most, len(text) // 3 + 1) + 1), np.int32)
-        count = _split(text, starts, stops)
+        longest = min(most, len(text) // 3 + 1) + 1
+        starts, stops = np.empty((2, longest), np.int32)
+        hashes = np.empty(longest, np.uint64)
+        count = _split(text, starts, stops, hashes)
         if count != _ODD:
-            found: NDArray[np.int32] = _look_up(
-                text, starts[:count], stops[:count], self._text, self._ends, self._table
-            )
+            known = (self._text, self._ends, self._table)
+            found: NDArray[np.int32] = _look_up(text, starts[:count], stops[:count], hashes[:count], known)
             return found
         return np.array([self._rows.get(name, -1) for name in _NAMES.decode(listed)], np.int32)
