@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.desk import charging, event_stack, facts, prices
 from tieline.desk.asks import key_of
@@ -289,30 +290,33 @@ def _release_staged(state: DeskState, record_id: str, fact: facts.ReleaseStaged)
 
 
 def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsReported) -> None:
-    rows, columns = fact.rows.array(), state.commands
-    ours = columns.batch[rows] >= 0
-    if fact.link == WATCHDOG:
-        keep = np.flatnonzero(ours)  # it speaks of the last command of each row, of whatever batch
-    else:
-        batch = columns.batch[rows]
-        meant = [code for code in set(batch[ours].tolist()) if state.command_batches[code] == fact.batch]
-        is_meant = np.zeros(len(rows), np.bool_)
-        for code in meant:  # one, as a rule: np.isin costs more than all that follows
-            is_meant |= batch == code
-        keep = np.flatnonzero(is_meant)
-    stage = fact.stage.array()
-    legal = MAY_FOLLOW[columns.stage[rows[keep]], stage[keep]]
-    state.late_reports += int((~legal).sum())
-    keep = keep[legal]
-    rows = rows[keep]
-    columns.stage[rows] = stage[keep]
-    heard = rows[HEARD[stage[keep]]]
+    rows, stage, columns = fact.rows.array(), fact.stage.array(), state.commands
+    meant = _is_meant(state, fact, rows)
+    legal = meant & MAY_FOLLOW[columns.stage[rows], stage]
+    at_ns, observed_w = fact.at_ns.array(), fact.observed_w.array()
+    if not legal.all():
+        state.late_reports += int((meant & ~legal).sum())
+        rows, stage, at_ns, observed_w = rows[legal], stage[legal], at_ns[legal], observed_w[legal]
+    columns.stage[rows] = stage
+    heard = rows[HEARD[stage]]
     columns.leased_low_w[heard], columns.leased_high_w[heard] = columns.low_w[heard], columns.high_w[heard]
-    columns.at_ns[rows] = fact.at_ns.array()[keep]
-    columns.observed_w[rows] = fact.observed_w.array()[keep]
+    columns.at_ns[rows], columns.observed_w[rows] = at_ns, observed_w
     if HELD in fact.native:  # a word a row then; the desk's own reports have one for all
-        holds = keep[np.array([fact.native[at] == HELD for at in keep], np.bool_)]
-        columns.held_w[fact.rows.array()[holds]] = fact.observed_w.array()[holds]
+        holds = np.array([word == HELD for word in fact.native], np.bool_)[legal]
+        columns.held_w[rows[holds]] = observed_w[holds]
+
+
+def _is_meant(state: DeskState, fact: facts.CommandsReported, rows: Rows) -> NDArray[np.bool_]:
+    """Return which rows' last command the report speaks of: one of its batch, or whichever for the watchdog."""
+    batch = state.commands.batch[rows]
+    if fact.link == WATCHDOG:
+        ours: NDArray[np.bool_] = batch >= 0
+        return ours
+    meant = np.zeros(len(rows), np.bool_)
+    for code in set(batch.tolist()):  # one, as a rule: np.isin costs more than all that follows
+        if code >= 0 and state.command_batches[code] == fact.batch:
+            meant |= batch == code
+    return meant
 
 
 def _declared(state: DeskState, record_id: str, fact: facts.AvailabilityDeclared) -> None:

@@ -94,17 +94,18 @@ class FaultyPath:
 
     def __init__(self, menu: StreamFaults, rng: np.random.Generator, seen: Counter[str]) -> None:
         self._menu, self._rng, self._seen = menu, rng, seen
-        self._draws: list[tuple[float, float]] = []
+        self._draws: list[float | tuple[float, float]] = []
         self._upset = menu.half_open + menu.cut + menu.stall
 
     def delay_s(self, now_s: float, size: int) -> float | None:
         """Return how long these bytes take (s); `inf`: they and all after them never arrive; None: it is cut."""
-        if not self._draws:  # many at once: a day has half a million of them
-            random, jitter_s = self._rng.random(DRAWN), self._rng.exponential(self._menu.jitter_s, DRAWN)
-            self._draws = list(zip(random.tolist(), jitter_s.tolist(), strict=True))
-        menu, (draw, jitter) = self._menu, self._draws.pop()
-        delay = menu.latency_s + jitter
-        if size == 0 or draw >= self._upset:  # the handshake: only delayed
+        if not self._draws:
+            self._draw()
+        drawn = self._draws.pop()
+        if isinstance(drawn, float):
+            return drawn
+        menu, (draw, delay) = self._menu, drawn
+        if size == 0:  # the handshake: only delayed
             return delay
         if draw < menu.half_open:
             self._seen["half_open"] += 1
@@ -114,6 +115,15 @@ class FaultyPath:
             return None
         self._seen["stall"] += 1
         return delay + float(self._rng.exponential(menu.stall_s))
+
+    def _draw(self) -> None:
+        """Draw many at once, as a day has half a million: a delay alone where nothing else goes wrong."""
+        random, jitter_s = self._rng.random(DRAWN), self._rng.exponential(self._menu.jitter_s, DRAWN)
+        delays_s = (self._menu.latency_s + jitter_s).tolist()
+        self._draws = [
+            delay if draw >= self._upset else (draw, delay)
+            for draw, delay in zip(random.tolist(), delays_s, strict=True)
+        ]
 
 
 def faulty_route(menu: StreamFaults, seed: int, seen: Counter[str]) -> Callable[[str, int], Path]:

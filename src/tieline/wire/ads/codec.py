@@ -35,7 +35,8 @@ _HEAD = "<?xml version='1.0' encoding='utf-8'?>\n"
 _XMLNS = f' xmlns="{NAMESPACE}"'
 _ESCAPED = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 """What a reader would else make a blank of (XML 1.0, 3.3.3)."""
-SMALL_BYTES = 2_048
+SMALL_BYTES = 16_384
+"""Up to this an answer is remembered: the awards of a day are, which are read again each minute and seldom change."""
 
 
 def encode(message: Message) -> bytes:
@@ -101,7 +102,7 @@ def _open(data: bytes, kinds: tuple[type[Message], ...]) -> Message:
 
 
 # A poll asks the same each few seconds, and is told the same: nothing new. Messages can't be changed.
-_opened = lru_cache(maxsize=256)(_open)
+_opened = lru_cache(maxsize=64)(_open)
 
 
 def pack(batch: DispatchBatch) -> str:

@@ -36,6 +36,9 @@ class Image:
         self._events = events
         self._primed = self._was_read = False
         self._tables: dict[int, dict[int, AnalogPoint | BinaryPoint]] = {_BI: {}, _BO: {}, _AI: {}, _AO: {}}
+        # What is shown already, as most stands still for most beats: inputs by table and index, and outputs.
+        self._seen: dict[tuple[int, int], tuple[float, Quality] | None] = {}
+        self._outputs: Outputs | None = None
         self.show(None, {}, frozenset(), 0)
 
     def show(
@@ -56,7 +59,9 @@ class Image:
         for group in self._groups:
             marks = {"@pending": group.resource in pending, "@lapsed": group.resource in lapsed}
             self._show_inputs(group, snapshot, views.get(group.resource), marks, now_ns, record)
-            self._show_outputs(group, outputs, now_ns, record)
+            if outputs != self._outputs:
+                self._show_outputs(group, outputs, now_ns, record)
+        self._outputs = dict(outputs)
         # A master learns the first values from its integrity poll: no event tells of a change that never was. One that
         # polled before we knew them, as we had just begun, learns from events that what it saw as unknown is known.
         self._primed = self._primed or snapshot is not None
@@ -71,18 +76,29 @@ class Image:
         record: bool,
     ) -> None:
         revision = float((snapshot.revision if snapshot else 0) % 2**31)
-        own = {name: Measured(float(value), Quality.GOOD, now_ns) for name, value in marks.items()}
-        own["@revision"] = Measured(revision, Quality.GOOD, now_ns)
+        values = dict(view.values) if view else {}
+        values |= {name: Measured(float(value), Quality.GOOD, now_ns) for name, value in marks.items()}
+        values["@revision"] = Measured(revision, Quality.GOOD, now_ns)
         for point in self._binding.analog:
-            seen = own.get(point.shows) or (view.values.get(point.shows) if view else None)
-            flags = analog_flags(seen.quality) if seen else UNKNOWN_FLAGS
-            counts = seen.value / point.resolution if seen else 0.0
-            self._set_analog(group.at + point.offset, AnalogPoint(counts, flags), point, seen, now_ns, record)
+            index, seen = group.at + point.offset, values.get(point.shows)
+            if not self._is_shown(_AI, index, seen):
+                flags = analog_flags(seen.quality) if seen else UNKNOWN_FLAGS
+                counts = seen.value / point.resolution if seen else 0.0
+                self._set_analog(index, AnalogPoint(counts, flags), point, seen, now_ns, record)
         for point in self._binding.binary:
-            seen = own.get(point.shows) or (view.values.get(point.shows) if view else None)
-            flags = binary_flags(seen.quality) if seen else UNKNOWN_FLAGS
-            state = BinaryPoint(bool(seen and seen.value), flags)
-            self._set_binary(group.at + point.offset, state, point.event_class, seen, now_ns, record)
+            index, seen = group.at + point.offset, values.get(point.shows)
+            if not self._is_shown(_BI, index, seen):
+                flags = binary_flags(seen.quality) if seen else UNKNOWN_FLAGS
+                state = BinaryPoint(bool(seen and seen.value), flags)
+                self._set_binary(index, state, point.event_class, seen, now_ns, record)
+
+    def _is_shown(self, table: int, index: int, seen: Measured | None) -> bool:
+        """Return whether a point shows this value and quality already, and note that from now on it does."""
+        value = (seen.value, seen.quality) if seen else None
+        if self._seen.get((table, index), ()) == value:
+            return True
+        self._seen[table, index] = value
+        return False
 
     def _show_outputs(self, group: Group, outputs: Outputs, now_ns: int, record: bool) -> None:
         for output in self._binding.outputs:
