@@ -8,10 +8,11 @@ the same run to the bit.
 from __future__ import annotations
 
 import asyncio
+import math
 from asyncio import base_events
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
@@ -22,11 +23,43 @@ from tieline.times import SECOND_NS
 T = TypeVar("T")
 
 
+class Turn:
+    """A callback that waits for its turn, or for its instant (s): what asyncio's handles are, made in one step."""
+
+    __slots__ = ("_args", "_callback", "_cancelled", "_context", "_loop", "_when")
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context, when: float, loop: VirtualLoop
+    ) -> None:
+        self._callback, self._args, self._context = callback, args, context
+        self._when, self._loop, self._cancelled = when, loop, False
+
+    def cancel(self) -> None:
+        """Never run it."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback, self._args = _nothing, ()
+            self._loop.note_cancelled(self)
+
+    def cancelled(self) -> bool:
+        """Return whether it will never run."""
+        return self._cancelled
+
+    def when(self) -> float:
+        """Return its instant (s)."""
+        return self._when
+
+
+def _nothing() -> None:
+    """What is left of a callback that was cancelled."""
+
+
 class VirtualLoop(base_events.BaseEventLoop):
     """An event loop on virtual time with a network in memory.
 
     A simulated day is a million callbacks, and turning the loop is a tenth of its cost. So the turn is our own: timers
-    stand in the heap as tuples, which compare in C, and those of one instant run in the order in which they were set.
+    stand in the heap as tuples, which compare in C, and those of one instant run in the order in which they were set;
+    and what waits is a `Turn`.
     """
 
     # What asyncio's own loop and handles keep, and no typeshed names.
@@ -46,20 +79,36 @@ class VirtualLoop(base_events.BaseEventLoop):
         """Return virtual seconds since the start."""
         return self._now_s
 
-    def call_at(  # type: ignore[override]  # typeshed types the arguments by the callback
+    # Their turn stands for asyncio's handle: it has all that anybody asks one for.
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Turn:
+        """Run a callback with the next turn."""
+        self._check_closed()
+        turn = Turn(callback, args, copy_context() if context is None else context, math.nan, self)
+        self._ready.append(turn)
+        return turn
+
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Turn:
         """Run a callback at an instant of the loop's clock (s); what is due already runs with the next turn."""
         self._check_closed()
-        handle: Any = asyncio.TimerHandle(when, callback, args, self, context)
-        handle._scheduled = True
+        timer = Turn(callback, args, copy_context() if context is None else context, when, self)
         self._set += 1
-        heappush(self._timers, (when, self._set, handle))
-        timer: asyncio.TimerHandle = handle
+        heappush(self._timers, (when, self._set, timer))
         return timer
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Turn:
+        """Run a callback so many seconds from now."""
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def note_cancelled(self, turn: Turn) -> None:
         """Count a timer that nobody waits for; it stays in the heap until its time, or until most there are such."""
+        if math.isnan(turn.when()):
+            return
         self._dropped += 1
         if self._dropped > 1_000 and 2 * self._dropped > len(self._timers):
             self._timers = [entry for entry in self._timers if not entry[2]._cancelled]
@@ -77,9 +126,7 @@ class VirtualLoop(base_events.BaseEventLoop):
                 raise InvariantError("every task waits for something that no timer will bring: the simulation is stuck")
             self._now_s = max(self._now_s, timers[0][0])
         while timers and timers[0][0] <= self._now_s:
-            handle = heappop(timers)[2]
-            handle._scheduled = False
-            ready.append(handle)
+            ready.append(heappop(timers)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle._cancelled:
