@@ -147,6 +147,8 @@ class Dnp3Outstation:
         # While a request is being answered the news waits its turn: the answer goes first.
         if connection is not None and not connection.busy:
             connection.push(association.session.initiate())
+            due_s = association.session.initiate_after()
+            connection.wake_within(math.inf if due_s is None else max(due_s / self._pace, 0.05))
 
     async def _tend(self) -> None:
         while True:
@@ -237,14 +239,22 @@ class Dnp3Outstation:
                 if not await self._answer(connection, association, frame):
                     return
             await self._send(connection, association.session.initiate())
-            due_s = association.session.initiate_after()
-            # A session that says "now" and then sends nothing must not be asked again at once.
-            wait_s = look_s if due_s is None else min(max(due_s, 0.05), look_s)
+            wait_s = self._wait_s(connection, association, look_s)
             connection.busy = False
             frames = await connection.frames(wait_s)
             connection.busy = True
             if not frames and not await self._alive(connection, association):
                 return
+
+    def _wait_s(self, connection: _Connection, association: Association, look_s: float) -> float:
+        """Return how long a connection may be left alone: till its session or its master's silence asks for more."""
+        if connection.unanswered:
+            return look_s
+        quiet_s = (self._binding.keep_alive_s - association.silent_s) / self._pace
+        due_s = association.session.initiate_after()
+        # A session that says "now" and then sends nothing must not be asked again at once.
+        soon_s = math.inf if due_s is None else max(due_s / self._pace, 0.05)
+        return min(soon_s, max(quiet_s + 0.001, look_s))
 
     async def _alive(self, connection: _Connection, association: Association) -> bool:
         """Ask a master that said nothing for a keep-alive for its link status; False once it is silent for a lease."""
@@ -286,6 +296,7 @@ class _Connection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.busy, self.unanswered = True, 0
+        self._patience: asyncio.Timeout | None = None
         self._reader, self._writer = reader, writer
         self._frames = link.FrameReader()
         self._reassembler = Reassembler()
@@ -310,13 +321,21 @@ class _Connection:
             ConnectionResetError: The peer closed.
         """
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(within_s) as self._patience:
                 data = await self._reader.read(4096)
         except TimeoutError:
             return []
+        finally:
+            self._patience = None
         if not data:
             raise ConnectionResetError("closed by the master")
         return self._frames.feed(data)
+
+    def wake_within(self, seconds: float) -> None:
+        """Let who waits for frames wait no longer than that: what was sent meanwhile may need to be sent again."""
+        until_s = asyncio.get_running_loop().time() + seconds
+        if self._patience is not None and until_s < (self._patience.when() or 0.0) and not self._patience.expired():
+            self._patience.reschedule(until_s)
 
     def follow(self, frame: link.LinkFrame, octets: bytes) -> tuple[int | None, str]:
         """Return the function of the fragment that this frame ends (None: none), and the hex of all its frames."""
