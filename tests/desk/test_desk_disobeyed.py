@@ -68,6 +68,17 @@ def test_a_machine_in_a_timer_of_its_own_has_not_disobeyed_but_none_has_to_feed_
     asyncio.run(play())
 
 
+def test_of_a_device_without_a_meter_nothing_is_found() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY]))
+        await limited(stage, -2_000.0)
+        for power_w, is_found in ((np.nan, False), (0.0, True)):
+            stage.state.fleet.power_w[:] = power_w
+            assert beyond(stage.state, np.zeros(1, np.int32), stage.clock.ns).tolist() == [is_found]
+
+    asyncio.run(play())
+
+
 def test_others_on_a_feeder_give_the_room_that_one_who_ignores_its_cap_takes() -> None:
     """Six batteries are called for all that they have; one gives 5 kW whatever it is told."""
 

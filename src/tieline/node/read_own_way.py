@@ -1,7 +1,9 @@
-"""Alarms of devices that go their own way: they took a limit and stand beyond it, or somebody else controls them.
+"""Alarms of devices that go their own way: they stand beyond a limit, or somebody else controls them.
 
-A feeder's trouble is told where many of its devices have it. These two are told of a single device as well: a limit
-that is acknowledged and ignored is one that nobody keeps, and two controllers of one device end in a tug-of-war.
+A feeder's trouble is told where many of its devices have it. These are told of a single device as well: a limit that is
+ignored is one that nobody keeps, and two controllers of one device end in a tug-of-war. Whether it acknowledged the
+limit or never answered, its meter says that it doesn't keep it. Of what has no meter, as some plugs, nothing does: that
+it never answered is told of a feeder with many such, and no limit counts on it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
 from tieline.node.read_alarms import Since
-from tieline.node.read_fleet import FAILED, Order
+from tieline.node.read_fleet import FAILED, NORMAL, Order
 from tieline.resource.command import Stage
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS
@@ -25,6 +27,7 @@ from tieline.times import MINUTE_NS
 LASTS_NS = MINUTE_NS
 NAMED = 3
 _TOOK = (int(Stage.ACCEPTED), int(Stage.EXECUTING), int(Stage.DONE))
+_ON_ITS_WAY = (int(Stage.QUEUED), int(Stage.SENT))
 Found = list[tuple[AlarmView, int]]
 Rows = NDArray[np.bool_]
 
@@ -42,6 +45,10 @@ class Way:
 IGNORES = Way(
     "ignoring", "Beyond a limit that it took", "The limit is not kept there, though it was acknowledged",
     "Call the site, or have it switched off there",
+)  # fmt: skip
+UNANSWERED = Way(
+    "unanswered", "Beyond a limit that it never confirmed", "The limit is not kept there, and its link has no answer",
+    "See whether commands reach it, then call the site",
 )  # fmt: skip
 FOREIGN = Way(
     "foreign", "Does what somebody else set, or goes back by itself", "Our command does not hold there",
@@ -73,17 +80,39 @@ def own_way(
     is_told = np.array([derive("alarm", "failed", name) in ids for name in order.names], np.bool_)[order.group_of]
     is_told |= derive("alarm", "failed", above) in ids
     heard = (state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
-    ignores = (cells == FAILED) & takes_and_ignores(state, now_ns) & heard & ~is_told
+    among = (cells != NORMAL) & heard & ~(is_told & (cells == FAILED))
+    ignores, unanswered = _ignoring(state, among, since, now_ns)
     # An owner who opted out at the device is local too, and by right.
     foreign = state.claims.is_local & ~state.opted_out & heard & (state.commands.valid_until_ns > now_ns)
-    return [*_told(state, IGNORES, ignores, since, now_ns), *_told(state, FOREIGN, foreign, since, now_ns)]
+    ways = ((IGNORES, ignores), (UNANSWERED, unanswered), (FOREIGN, foreign))
+    return [alarm for way, mask in ways for alarm in _told(state, way, mask, since, now_ns)]
+
+
+def _ignoring(state: DeskState, among: Rows, since: Since, now_ns: int) -> tuple[Rows, Rows]:
+    """Return which rows of some took a limit and stand beyond it, and which stand beyond it without an answer.
+
+    A limit binds those as well that don't respond to calls, or whose owner opted out of them.
+    A command on its way says neither: a share that moves is told anew at each beat, and what never answered is told
+    again. Meanwhile a device is what is told already.
+    """
+    rows = np.arange(len(state.fleet), dtype=np.int32)
+    stands, stage = among & beyond(state, rows, now_ns), state.commands.stage
+    took = _took(state, rows)
+    never, waits = (stage == int(Stage.UNCONFIRMED)) & ~took, np.isin(stage, _ON_ITS_WAY)
+    as_took = waits & (derive("alarm", IGNORES.key) in since)
+    as_never = waits & ~as_took & (derive("alarm", UNANSWERED.key) in since)
+    return stands & (took | as_took), stands & (never | as_never)
 
 
 def takes_and_ignores(state: DeskState, now_ns: int) -> Rows:
     """Return which rows acknowledged their command, as taken or read back as something else, and stand beyond it."""
     rows = np.arange(len(state.fleet), dtype=np.int32)
-    took: Rows = np.isin(state.commands.stage, _TOOK) | is_read_back(state, rows)
-    return took & beyond(state, rows, now_ns)
+    return _took(state, rows) & beyond(state, rows, now_ns)
+
+
+def _took(state: DeskState, rows: NDArray[np.int32]) -> Rows:
+    took: Rows = np.isin(state.commands.stage[rows], _TOOK) | is_read_back(state, rows)
+    return took
 
 
 def _told(state: DeskState, way: Way, mask: Rows, since: Since, now_ns: int) -> Found:
