@@ -10,6 +10,7 @@ from desk_stage import Stage1, fleet_of, with_generation
 
 from tieline.desk import groups
 from tieline.desk.disobedience import KEEPS_NS, beyond
+from tieline.desk.state import TOOK
 from tieline.desk.watch import decide_contradicted
 from tieline.resource.claim import ClaimKind
 from tieline.resource.command import Stage
@@ -130,6 +131,7 @@ def test_a_limit_that_moves_at_each_beat_gives_nobody_new_time_and_who_follows_a
         assert found == [False] * 3 + [is_found] * 5
         columns, again = stage.state.commands, stage.replayed(stage.ledger).commands
         assert (columns.eased_low_w == again.eased_low_w).all() and (columns.eased_ns == again.eased_ns).all()
+        assert columns.answer.tolist() == again.answer.tolist() == [TOOK]
 
     asyncio.run(play())
 

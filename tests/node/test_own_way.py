@@ -106,6 +106,8 @@ def test_who_does_not_respond_to_calls_or_is_out_of_them_is_named_all_the_same(n
 def test_who_is_told_anew_meanwhile_is_named_as_before(node: Node, stage: Stage, says: str, waits: Stage) -> None:
     limited(node, [7], stage)
     node.state.commands.observed_w[7] = np.nan
+    node.state.commands.batch[7] = 0
+    node.state.commands.note_answers(np.array([7], np.int32), START_NS)
     reader = NodeReader(node, Sources(utility="works", setting="LIVE", zone="UTC"))
     titles = []
     for look in range(12):

@@ -50,11 +50,11 @@ def fleet() -> Fleet:
 
 
 def looked(
-    folder: Path, fault: MqttFault, low_w: float = -1_000.0, mends_s: float = 1e9, has_meter: bool = True
+    folder: Path, fault: MqttFault, mends_s: float = 1e9, has_meter: bool = True, next_fault: MqttFault | None = None
 ) -> tuple[list[list[str]], set[Stage]]:
     """Return the titles of the alarms of devices every five seconds while a limit holds, and the stages of `plug-0`.
 
-    All draw as it comes; all but `plug-0` do what they are told, and that one once it is mended.
+    All draw as it comes. `plug-0` has a fault until it is mended, `plug-1` may have one; the others do as they are told.
     """
 
     async def main(loop: VirtualLoop) -> tuple[list[list[str]], set[Stage]]:
@@ -70,7 +70,8 @@ def looked(
             made = MqttUnit if has_meter else UnmeteredUnit
             units = [
                 made("plug-0", PlugBody(RATED_W), fault=fault),
-                *(MqttUnit(f"plug-{n}", PlugBody(RATED_W)) for n in range(1, PLUGS)),
+                MqttUnit("plug-1", PlugBody(RATED_W), fault=next_fault or MqttFault()),
+                *(MqttUnit(f"plug-{n}", PlugBody(RATED_W)) for n in range(2, PLUGS)),
             ]
             MqttDevices(units, supervisor, "127.0.0.1", 1883).start()
             await asyncio.sleep(1)
@@ -99,7 +100,7 @@ def looked(
                 1,
                 now_ns,
                 now_ns + HOUR_NS,
-                low_w,
+                -1_000.0,
                 1e6,
             )
             assert not isinstance(await node.desk.ask(limit), Refusal)
@@ -126,6 +127,12 @@ def test_a_plug_that_ignores_a_limit_is_named_within_minutes_and_for_as_long_as_
     first = next(at for at, found in enumerate(titles) if found)
     assert first * LOOK_S <= 480
     assert titles[first:] == [[title]] * (len(titles) - first), "without a break, however often it is told again"
+
+
+def test_of_two_plugs_each_is_named_for_what_it_does_however_often_it_is_told_again(tmp_path: Path) -> None:
+    titles, _ = looked(tmp_path, MqttFault(ignores=True), next_fault=MqttFault(only_says=True))
+    later = titles[600 // LOOK_S :]
+    assert later == [[NEVER, TOOK.replace("plug-0", "plug-1")]] * len(later)
 
 
 def test_a_plug_that_obeys_at_last_is_named_no_longer(tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ Instants = NDArray[np.int64]
 _IS_SWITCHED = among(KIND_CODE[kind] for kind in SWITCHED)
 EASED_NS = 6 * MINUTE_NS
 """What a device has to keep a limit (`disobedience.KEEPS_NS`), and the age of a reading."""
+TOOK, SILENT, UNSAID = 1, -1, 0
+"""What a row made of a command: it took it, or was read back; it never answered; neither is known, or it refused."""
+_ANSWERS = np.full(len(Stage), UNSAID, np.int8)
+_ANSWERS[[Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE]], _ANSWERS[Stage.UNCONFIRMED] = TOOK, SILENT
 LAPSED = "its lease ended, and nobody renewed it"
 AskKey = tuple[str, str, str, str]  # source, program, resource, quantity
 
@@ -48,7 +52,8 @@ class CommandColumns:
     registers know no such limit; NaN once none is among what it is told. `eased_low_w` and `eased_high_w` are the
     loosest limits that it was told since `eased_ns`, six minutes ago or more: where a limit moves at each beat, who
     stands beyond these keeps none of them. `easing_low_w`, `easing_high_w` and `easing_ns` are the same of a window
-    that began later, and follows once it is as old: so there is no moment at which none is old enough.
+    that began later, and follows once it is as old: so there is no moment at which none is old enough. `answer` is what
+    it made of the command before, while that held.
     """
 
     target_w: Floats
@@ -69,6 +74,7 @@ class CommandColumns:
     easing_low_w: Floats
     easing_high_w: Floats
     easing_ns: Instants
+    answer: NDArray[np.int8]
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -93,7 +99,20 @@ class CommandColumns:
             np.full(count, -np.inf),
             np.full(count, np.inf),
             np.zeros(count, np.int64),
+            np.full(count, UNSAID, np.int8),
         )
+
+    def answers(self, rows: NDArray[np.int32]) -> NDArray[np.int8]:
+        """Return what each row made of its last command; while that is on its way, of the one before."""
+        stage = self.stage[rows]
+        read_back = (stage == int(Stage.UNCONFIRMED)) & np.isfinite(self.observed_w[rows])
+        found: NDArray[np.int8] = np.where(read_back, np.int8(TOOK), _ANSWERS[stage])
+        return np.where(stage < int(Stage.ACCEPTED), self.answer[rows], found)
+
+    def note_answers(self, rows: NDArray[np.int32], at_ns: int) -> None:
+        """Note what rows made of the command that another follows; before that is overwritten."""
+        holds = (self.batch[rows] >= 0) & (self.valid_until_ns[rows] > at_ns)
+        self.answer[rows] = np.where(holds, self.answers(rows), UNSAID)
 
     def ease(self, rows: NDArray[np.int32], low_w: Floats, high_w: Floats, at_ns: int) -> None:
         """Note the limits of a command that follows the last one; before that is overwritten."""

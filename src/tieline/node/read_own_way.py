@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.disobedience import beyond, is_read_back
-from tieline.desk.state import DeskState
+from tieline.desk.state import SILENT, TOOK, DeskState
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
 from tieline.node.read_alarms import Since
@@ -27,7 +27,6 @@ from tieline.times import MINUTE_NS
 LASTS_NS = MINUTE_NS
 NAMED = 3
 _TOOK = (int(Stage.ACCEPTED), int(Stage.EXECUTING), int(Stage.DONE))
-_ON_ITS_WAY = (int(Stage.QUEUED), int(Stage.SENT))
 Found = list[tuple[AlarmView, int]]
 Rows = NDArray[np.bool_]
 
@@ -81,38 +80,29 @@ def own_way(
     is_told |= derive("alarm", "failed", above) in ids
     heard = (state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
     among = (cells != NORMAL) & heard & ~(is_told & (cells == FAILED))
-    ignores, unanswered = _ignoring(state, among, since, now_ns)
+    ignores, unanswered = _ignoring(state, among, now_ns)
     # An owner who opted out at the device is local too, and by right.
     foreign = state.claims.is_local & ~state.opted_out & heard & (state.commands.valid_until_ns > now_ns)
     ways = ((IGNORES, ignores), (UNANSWERED, unanswered), (FOREIGN, foreign))
     return [alarm for way, mask in ways for alarm in _told(state, way, mask, since, now_ns)]
 
 
-def _ignoring(state: DeskState, among: Rows, since: Since, now_ns: int) -> tuple[Rows, Rows]:
+def _ignoring(state: DeskState, among: Rows, now_ns: int) -> tuple[Rows, Rows]:
     """Return which rows of some took a limit and stand beyond it, and which stand beyond it without an answer.
 
-    A limit binds those as well that don't respond to calls, or whose owner opted out of them.
-    A command on its way says neither: a share that moves is told anew at each beat, and what never answered is told
-    again. Meanwhile a device is what is told already.
+    A limit binds those as well that don't respond to calls, or whose owner opted out of them. A command on its way says
+    neither: a share that moves is told anew at each beat, and what never answered is told again.
     """
     rows = np.arange(len(state.fleet), dtype=np.int32)
-    stands, stage = among & beyond(state, rows, now_ns), state.commands.stage
-    took = _took(state, rows)
-    never, waits = (stage == int(Stage.UNCONFIRMED)) & ~took, np.isin(stage, _ON_ITS_WAY)
-    as_took = waits & (derive("alarm", IGNORES.key) in since)
-    as_never = waits & ~as_took & (derive("alarm", UNANSWERED.key) in since)
-    return stands & (took | as_took), stands & (never | as_never)
+    stands, answers = among & beyond(state, rows, now_ns), state.commands.answers(rows)
+    return stands & (answers == TOOK), stands & (answers == SILENT)
 
 
 def takes_and_ignores(state: DeskState, now_ns: int) -> Rows:
     """Return which rows acknowledged their command, as taken or read back as something else, and stand beyond it."""
     rows = np.arange(len(state.fleet), dtype=np.int32)
-    return _took(state, rows) & beyond(state, rows, now_ns)
-
-
-def _took(state: DeskState, rows: NDArray[np.int32]) -> Rows:
-    took: Rows = np.isin(state.commands.stage[rows], _TOOK) | is_read_back(state, rows)
-    return took
+    took: Rows = np.isin(state.commands.stage, _TOOK) | is_read_back(state, rows)
+    return took & beyond(state, rows, now_ns)
 
 
 def _told(state: DeskState, way: Way, mask: Rows, since: Since, now_ns: int) -> Found:
