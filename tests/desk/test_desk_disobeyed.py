@@ -10,6 +10,7 @@ from desk_stage import Stage1, fleet_of, with_generation
 
 from tieline.desk import groups
 from tieline.desk.disobedience import KEEPS_NS, beyond
+from tieline.desk.state import TOOK
 from tieline.desk.watch import decide_contradicted
 from tieline.resource.claim import ClaimKind
 from tieline.resource.command import Stage
@@ -68,6 +69,17 @@ def test_a_machine_in_a_timer_of_its_own_has_not_disobeyed_but_none_has_to_feed_
     asyncio.run(play())
 
 
+def test_of_a_device_without_a_meter_nothing_is_found() -> None:
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY]))
+        await limited(stage, -2_000.0)
+        for power_w, is_found in ((np.nan, False), (0.0, True)):
+            stage.state.fleet.power_w[:] = power_w
+            assert beyond(stage.state, np.zeros(1, np.int32), stage.clock.ns).tolist() == [is_found]
+
+    asyncio.run(play())
+
+
 def test_others_on_a_feeder_give_the_room_that_one_who_ignores_its_cap_takes() -> None:
     """Six batteries are called for all that they have; one gives 5 kW whatever it is told."""
 
@@ -119,6 +131,36 @@ def test_a_limit_that_moves_at_each_beat_gives_nobody_new_time_and_who_follows_a
         assert found == [False] * 3 + [is_found] * 5
         columns, again = stage.state.commands, stage.replayed(stage.ledger).commands
         assert (columns.eased_low_w == again.eased_low_w).all() and (columns.eased_ns == again.eased_ns).all()
+        assert columns.answer.tolist() == again.answer.tolist() == [TOOK]
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("beat_s", [15, 60, 80, 100, 240])
+@pytest.mark.parametrize("age_s", [0, 55])
+def test_who_ignores_a_limit_that_moves_is_found_until_it_obeys_though_the_limit_stood_still_meanwhile(
+    beat_s: int, age_s: int
+) -> None:
+    """The limit grows for half an hour, stands still for half an hour, and grows again; readings may be a beat old."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY]))
+        began_ns, row, found, low_w = stage.clock.ns, np.zeros(1, np.int32), list[bool](), 0.0
+        while (since_s := (stage.clock.ns - began_ns) / SECOND_NS) < 5_700.0:
+            if since_s < 1_800.0 or since_s > 3_600.0:
+                low_w += 0.3 * beat_s
+            ends = {"low": 700.0 + low_w, "high": 5e3, "end_ns": stage.clock.ns + HOUR_NS}
+            await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, **ends))
+            if (batch := await stage.desk.settle()) is not None:
+                stage.devices.report(batch, Stage.DONE)
+            await stage.desk.flush()
+            stage.clock.ns += beat_s * SECOND_NS
+            stage.state.fleet.power_w[:] = -10.0 if since_s < 5_400.0 else 700.0 + low_w
+            stage.state.fleet.taken_at_ns[:] = stage.clock.ns - age_s * SECOND_NS
+            found.append(bool(beyond(stage.state, row, stage.clock.ns)[0]))
+        first, obeys = found.index(True), -(-5_400 // beat_s)
+        assert first * beat_s <= 480
+        assert all(found[first:obeys]) and not any(found[obeys:])
 
     asyncio.run(play())
 

@@ -122,13 +122,13 @@ def test_beyond_the_data_nothing_is_expected() -> None:
 
 
 class At:
-    """A clock that stands."""
+    """A clock that stands where it is put."""
 
     def __init__(self, day: date, hour: int, minute: int = 0) -> None:
-        self._ns = to_ns(datetime.combine(day, time(hour, minute), tzinfo=ZONE))
+        self.ns = to_ns(datetime.combine(day, time(hour, minute), tzinfo=ZONE))
 
     def now_ns(self) -> int:
-        return self._ns
+        return self.ns
 
 
 def bid_of(market: IsoMarket, day: date) -> ads.BidResult:
@@ -156,6 +156,46 @@ def test_a_days_own_auction_is_on_the_day_and_every_others_on_its_eve() -> None:
     late = IsoMarket(At(DAY, 13, 49), rng, Faults(FaultMenu(), rng), same_day=own, gate=time(23))
     assert bid_of(late, DAY).status == "REJECTED"
     assert "2022-08-17 13:49" in bid_of(late, DAY).reason
+
+
+@pytest.mark.parametrize(
+    ("bids", "gate", "clears"),
+    [
+        ((13, 31), (13, 49), (13, 50)),  # in time: nothing moves
+        ((13, 34), (13, 49), (13, 50)),
+        ((13, 40), (13, 55), (13, 56)),
+        ((15, 7), (15, 22), (15, 23)),
+        ((22, 58), (23, 0), (23, 1)),  # nothing could be sold of what is left then
+    ],
+)
+def test_a_days_own_auction_waits_for_its_first_bid_and_for_no_other(
+    bids: tuple[int, int], gate: tuple[int, int], clears: tuple[int, int]
+) -> None:
+    rng, clock = np.random.default_rng(1), At(DAY, 13, 29)
+    own = SameDay(DAY, time(13, 49), time(13, 50), 15 * MINUTE_NS)
+    market = IsoMarket(clock, rng, Faults(FaultMenu(), rng), same_day=own, gate=time(23))
+    clock.ns = At(DAY, *bids).now_ns()
+    market.advance()
+    assert DAY not in market.awards, "it does not clear while nobody has bid"
+    assert market.gate_ns(DAY) == At(DAY, *gate).now_ns()
+    assert bid_of(market, DAY).status == "SUBMITTED"
+    clock.ns = At(DAY, *gate).now_ns() - SECOND_NS
+    assert bid_of(market, DAY).status == "SUBMITTED"
+    assert market.gate_ns(DAY) == clock.ns + SECOND_NS, "who bids again moves nothing"
+    clock.ns += SECOND_NS
+    assert bid_of(market, DAY).status == "REJECTED"
+    assert market.clears_ns(DAY) == At(DAY, *clears).now_ns()
+    clock.ns = At(DAY, *clears).now_ns()
+    market.advance()
+    assert len(market.awards[DAY]) == 1
+    assert (market.gate_ns(SECOND), market.gate_ns(THIRD)) == (At(DAY, 23).now_ns(), At(SECOND, 23).now_ns())
+
+
+def test_a_day_on_which_nobody_bid_takes_none_once_nothing_can_be_sold() -> None:
+    rng, clock = np.random.default_rng(1), At(DAY, 23)
+    own = SameDay(DAY, time(13, 49), time(13, 50), 15 * MINUTE_NS)
+    market = IsoMarket(clock, rng, Faults(FaultMenu(), rng), same_day=own, gate=time(23))
+    assert bid_of(market, DAY).status == "REJECTED"
 
 
 def test_where_the_prices_end_it_is_said_once_and_nothing_is_offered(lived: tuple) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tieline.desk.response import STRIKES
 from tieline.desk.views import AlarmView
 from tieline.fleet.claims import ClaimBatch
 from tieline.node.cli import main
@@ -88,6 +89,33 @@ def test_one_device_that_takes_a_limit_and_stands_beyond_it_is_an_alarm_that_nam
     assert (alarm.subject, alarm.count, alarm.link) == ("home-7", 1, "/resource/home-7")
     assert alarm.title == "Beyond a limit that it took: home-7"
     assert alarm.action and alarm.priority == 2
+
+
+@pytest.mark.parametrize("is_out", [False, True])
+def test_who_does_not_respond_to_calls_or_is_out_of_them_is_named_all_the_same(node: Node, is_out: bool) -> None:
+    limited(node, [7], Stage.DONE)
+    if is_out:
+        node.state.opted_out[7] = True
+    else:
+        node.state.responses.strikes[7], node.state.responses.last_ns[7] = STRIKES, START_NS
+    assert [alarm.title for alarm in stood(node)] == ["Beyond a limit that it took: home-7"]
+
+
+@pytest.mark.parametrize("waits", [Stage.QUEUED, Stage.SENT])
+@pytest.mark.parametrize(("stage", "says"), [(Stage.DONE, "took"), (Stage.UNCONFIRMED, "never confirmed")])
+def test_who_is_told_anew_meanwhile_is_named_as_before(node: Node, stage: Stage, says: str, waits: Stage) -> None:
+    limited(node, [7], stage)
+    node.state.commands.observed_w[7] = np.nan
+    node.state.commands.batch[7] = 0
+    node.state.commands.note_answers(np.array([7], np.int32), START_NS)
+    reader = NodeReader(node, Sources(utility="works", setting="LIVE", zone="UTC"))
+    titles = []
+    for look in range(12):
+        node.clock.ns = START_NS + look * 30 * SECOND_NS  # type: ignore[attr-defined]
+        node.state.commands.stage[7] = int(waits if look % 3 == 2 else stage)
+        titles.append([alarm.title for alarm in reader.alarms() if alarm.subject == "home-7"])
+    first = next(at for at, found in enumerate(titles) if found)
+    assert first <= 4 and titles[first:] == [[f"Beyond a limit that it {says}: home-7"]] * (12 - first)
 
 
 @pytest.mark.parametrize(

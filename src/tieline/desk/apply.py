@@ -251,6 +251,7 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
     same = (target_w == columns.target_w[rows]) | (np.isnan(target_w) & np.isnan(columns.target_w[rows]))
     same &= (low_w == columns.low_w[rows]) & (high_w == columns.high_w[rows])
     columns.ease(rows, low_w, high_w, fact.issued_ns)
+    columns.note_answers(rows, fact.issued_ns)
     columns.since_ns[rows[~same]] = fact.issued_ns
     held_on = (columns.valid_until_ns[rows] > fact.issued_ns) & (
         (low_w > -state.fleet.max_absorb_w[rows]) | (high_w < 0)

@@ -32,14 +32,14 @@ def beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
 
     It counts whatever they answered. A limit whose share moves at each beat gives nobody new time: who stands beyond
     the loosest of all that he was told meanwhile has had his. Where its link read the power back a device has the time
-    of its kind, and no more.
+    of its kind, and no more. Of one whose power nobody knows, as it has no meter, nothing is found.
     Rule R12: a machine that a timer of its own holds where it is has not disobeyed; but none has to feed in where
     nothing may: it can open its breaker.
     """
     fleet, commands = state.fleet, state.commands
     since_ns = fleet.taken_at_ns[rows] - commands.since_ns[rows]
     had_time = (since_ns >= KEEPS_NS) | (is_read_back(state, rows) & (since_ns >= soon_ns(state, rows)))
-    found: Mask = commands.valid_until_ns[rows] > now_ns
+    found: Mask = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(fleet.power_w[rows])
     found &= _stands_beyond(state, rows, commands.low_w[rows], commands.high_w[rows], now_ns)
     at = np.flatnonzero(found & ~had_time)
     if len(at):

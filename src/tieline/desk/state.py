@@ -32,7 +32,12 @@ from tieline.times import MINUTE_NS
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
 _IS_SWITCHED = among(KIND_CODE[kind] for kind in SWITCHED)
-EASED_NS = 10 * MINUTE_NS
+EASED_NS = 6 * MINUTE_NS
+"""What a device has to keep a limit (`disobedience.KEEPS_NS`), and the age of a reading."""
+TOOK, SILENT, UNSAID = 1, -1, 0
+"""What a row made of a command: it took it, or was read back; it never answered; neither is known, or it refused."""
+_ANSWERS = np.full(len(Stage), UNSAID, np.int8)
+_ANSWERS[[Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE]], _ANSWERS[Stage.UNCONFIRMED] = TOOK, SILENT
 LAPSED = "its lease ended, and nobody renewed it"
 AskKey = tuple[str, str, str, str]  # source, program, resource, quantity
 
@@ -45,8 +50,10 @@ class CommandColumns:
     once that is acknowledged, till then those of all that it may have heard (R16). It is told the same since
     `since_ns`: a renewal leaves that as it is. `held_w` is what a limit alone was last said to hold it at, where its
     registers know no such limit; NaN once none is among what it is told. `eased_low_w` and `eased_high_w` are the
-    loosest limits that it was told since `eased_ns`, five to ten minutes or more ago: where a limit moves at each beat,
-    who stands beyond these keeps none of them.
+    loosest limits that it was told since `eased_ns`, six minutes ago or more: where a limit moves at each beat, who
+    stands beyond these keeps none of them. `easing_low_w`, `easing_high_w` and `easing_ns` are the same of a window
+    that began later, and follows once it is as old: so there is no moment at which none is old enough. `answer` is what
+    it made of the command before, while that held.
     """
 
     target_w: Floats
@@ -64,6 +71,10 @@ class CommandColumns:
     eased_low_w: Floats
     eased_high_w: Floats
     eased_ns: Instants
+    easing_low_w: Floats
+    easing_high_w: Floats
+    easing_ns: Instants
+    answer: NDArray[np.int8]
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -85,19 +96,40 @@ class CommandColumns:
             np.full(count, -np.inf),
             np.full(count, np.inf),
             np.zeros(count, np.int64),
+            np.full(count, -np.inf),
+            np.full(count, np.inf),
+            np.zeros(count, np.int64),
+            np.full(count, UNSAID, np.int8),
         )
+
+    def answers(self, rows: NDArray[np.int32]) -> NDArray[np.int8]:
+        """Return what each row made of its last command; while that is on its way, of the one before."""
+        stage = self.stage[rows]
+        read_back = (stage == int(Stage.UNCONFIRMED)) & np.isfinite(self.observed_w[rows])
+        found: NDArray[np.int8] = np.where(read_back, np.int8(TOOK), _ANSWERS[stage])
+        return np.where(stage < int(Stage.ACCEPTED), self.answer[rows], found)
+
+    def note_answers(self, rows: NDArray[np.int32], at_ns: int) -> None:
+        """Note what rows made of the command that another follows; before that is overwritten."""
+        holds = (self.batch[rows] >= 0) & (self.valid_until_ns[rows] > at_ns)
+        self.answer[rows] = np.where(holds, self.answers(rows), UNSAID)
 
     def ease(self, rows: NDArray[np.int32], low_w: Floats, high_w: Floats, at_ns: int) -> None:
         """Note the limits of a command that follows the last one; before that is overwritten."""
-        last_low_w, last_high_w = self.low_w[rows], self.high_w[rows]
-        bound = (self.valid_until_ns[rows] > at_ns) & (np.isfinite(last_low_w) | np.isfinite(last_high_w))
-        over = at_ns - self.eased_ns[rows] > EASED_NS
-        low_before_w = np.where(over, last_low_w, self.eased_low_w[rows])
-        high_before_w = np.where(over, last_high_w, self.eased_high_w[rows])
-        began_ns = np.where(over, self.since_ns[rows], self.eased_ns[rows])
-        self.eased_low_w[rows] = np.where(bound, np.minimum(low_before_w, low_w), low_w)
-        self.eased_high_w[rows] = np.where(bound, np.maximum(high_before_w, high_w), high_w)
-        self.eased_ns[rows] = np.where(bound, began_ns, at_ns)
+        is_limited = np.isfinite(self.low_w[rows]) | np.isfinite(self.high_w[rows])
+        bound = (self.valid_until_ns[rows] > at_ns) & is_limited
+        eased = self.eased_low_w, self.eased_high_w, self.eased_ns
+        easing = self.easing_low_w, self.easing_high_w, self.easing_ns
+        last = self.low_w, self.high_w, self.since_ns
+        follows = rows[at_ns - self.easing_ns[rows] > EASED_NS]
+        stood = rows[at_ns - self.since_ns[rows] > EASED_NS]  # the last one alone was told for long enough
+        for older, later, told in zip(eased, easing, last, strict=True):
+            older[follows], later[follows] = later[follows], told[follows]
+            older[stood] = told[stood]
+        for low, high, began_ns in (eased, easing):
+            low[rows] = np.where(bound, np.minimum(low[rows], low_w), low_w)
+            high[rows] = np.where(bound, np.maximum(high[rows], high_w), high_w)
+            began_ns[rows[~bound]] = at_ns
 
     def held_now_w(self, now_ns: int) -> Floats:
         """Return what a limit alone holds each row at (W; NaN: none does): named no power, and not known to fail."""

@@ -1,7 +1,9 @@
-"""Alarms of devices that go their own way: they took a limit and stand beyond it, or somebody else controls them.
+"""Alarms of devices that go their own way: they stand beyond a limit, or somebody else controls them.
 
-A feeder's trouble is told where many of its devices have it. These two are told of a single device as well: a limit
-that is acknowledged and ignored is one that nobody keeps, and two controllers of one device end in a tug-of-war.
+A feeder's trouble is told where many of its devices have it. These are told of a single device as well: a limit that is
+ignored is one that nobody keeps, and two controllers of one device end in a tug-of-war. Whether it acknowledged the
+limit or never answered, its meter says that it doesn't keep it. Of what has no meter, as some plugs, nothing does: that
+it never answered is told of a feeder with many such, and no limit counts on it.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.disobedience import beyond, is_read_back
-from tieline.desk.state import DeskState
+from tieline.desk.state import SILENT, TOOK, DeskState
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
 from tieline.node.read_alarms import Since
-from tieline.node.read_fleet import FAILED, Order
+from tieline.node.read_fleet import FAILED, NORMAL, Order
 from tieline.resource.command import Stage
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS
@@ -42,6 +44,10 @@ class Way:
 IGNORES = Way(
     "ignoring", "Beyond a limit that it took", "The limit is not kept there, though it was acknowledged",
     "Call the site, or have it switched off there",
+)  # fmt: skip
+UNANSWERED = Way(
+    "unanswered", "Beyond a limit that it never confirmed", "The limit is not kept there, and its link has no answer",
+    "See whether commands reach it, then call the site",
 )  # fmt: skip
 FOREIGN = Way(
     "foreign", "Does what somebody else set, or goes back by itself", "Our command does not hold there",
@@ -73,10 +79,23 @@ def own_way(
     is_told = np.array([derive("alarm", "failed", name) in ids for name in order.names], np.bool_)[order.group_of]
     is_told |= derive("alarm", "failed", above) in ids
     heard = (state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
-    ignores = (cells == FAILED) & takes_and_ignores(state, now_ns) & heard & ~is_told
+    among = (cells != NORMAL) & heard & ~(is_told & (cells == FAILED))
+    ignores, unanswered = _ignoring(state, among, now_ns)
     # An owner who opted out at the device is local too, and by right.
     foreign = state.claims.is_local & ~state.opted_out & heard & (state.commands.valid_until_ns > now_ns)
-    return [*_told(state, IGNORES, ignores, since, now_ns), *_told(state, FOREIGN, foreign, since, now_ns)]
+    ways = ((IGNORES, ignores), (UNANSWERED, unanswered), (FOREIGN, foreign))
+    return [alarm for way, mask in ways for alarm in _told(state, way, mask, since, now_ns)]
+
+
+def _ignoring(state: DeskState, among: Rows, now_ns: int) -> tuple[Rows, Rows]:
+    """Return which rows of some took a limit and stand beyond it, and which stand beyond it without an answer.
+
+    A limit binds those as well that don't respond to calls, or whose owner opted out of them. A command on its way says
+    neither: a share that moves is told anew at each beat, and what never answered is told again.
+    """
+    rows = np.arange(len(state.fleet), dtype=np.int32)
+    stands, answers = among & beyond(state, rows, now_ns), state.commands.answers(rows)
+    return stands & (answers == TOOK), stands & (answers == SILENT)
 
 
 def takes_and_ignores(state: DeskState, now_ns: int) -> Rows:

@@ -199,9 +199,10 @@ async def raise_stage(
     """Build everything and connect it over the running loop's network (memory or sockets).
 
     `speed` is how many seconds of the clock pass in one of the loop's. A story that opens on the market day itself has
-    an intraday auction: its gate is four minutes after the opening (twenty over sockets), and it clears a minute later.
-    It opens at `story_ns`, or as the clock shows now where that is later. Of a folder that is thrown away as the story
-    ends no commit waits for the disk: nobody could read there what a power cut left.
+    an intraday auction: its gate is four minutes after the opening (twenty over sockets), or two after our first bid
+    (fifteen) where that is later, and it clears a minute later. It opens at `story_ns`, or as the clock shows now where
+    that is later. Of a folder that is thrown away as the story ends no commit waits for the disk: nobody could read
+    there what a power cut left.
     """
     require_devices(devices)
     day = date.fromisoformat(what.day)
@@ -331,10 +332,10 @@ async def _raise_iso(
     local = from_ns(max(clock.now_ns(), story_ns)).astimezone(ZONE)
     same_day = local.date() == date.fromisoformat(what.day)
     # Sixty times as fast as the wall clock four minutes are four seconds: too few for sockets on a busy machine.
-    minutes = 4 if keys is None else 20
+    minutes, notice = (4, 2) if keys is None else (20, 15)
     gate, clears = local + timedelta(minutes=minutes), local + timedelta(minutes=minutes + 1)
-    # The first day's own auction, where its eve is over; every other day's is on its eve.
-    own = SameDay(local.date(), gate.time(), clears.time()) if same_day else None
+    # The first day's own auction, where its eve is over, waits for our first bid; every other day's is on its eve.
+    own = SameDay(local.date(), gate.time(), clears.time(), notice * MINUTE_NS) if same_day else None
     market = IsoMarket(clock, rng, faults, seed_prices=seed, same_day=own, gate=time(23), clears_at=time(23, 30))
     theirs, ours = (None, None) if keys is None else _tls(keys)
     server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 0, theirs)

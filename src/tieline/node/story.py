@@ -29,6 +29,8 @@ from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Rows = NDArray[np.int32]
 LEAST_CALLED_W = 500.0
+AWARDED_NS = 4 * MINUTE_NS
+"""How long after an auction clears its awards are fetched and planned."""
 _REPORTING, _TOTAL = 6, 15
 """AI of the binding's layout: how many devices of a group report, and how many there are."""
 STEADY = (Kind.BATTERY, Kind.MECHANICAL_STORAGE, Kind.INTERRUPTIBLE_LOAD)
@@ -134,7 +136,9 @@ class Story:
     async def _offer(self) -> None:
         """Offer the dearest hours of tomorrow by a forecast from past prices; then try to sell the same again."""
         stage = self.stage
-        offers = offers_of(stage, stage.day, self.timing.sold_from_ns)
+        # Of an auction that waited for a late desk no hour is left that begins before its awards are here.
+        left_ns = -floor_ns(-(stage.iso.clears_ns(stage.day) + AWARDED_NS), HOUR_NS)
+        offers = offers_of(stage, stage.day, max(self.timing.sold_from_ns, left_ns))
         answers = await offered(stage, stage.day, offers)
         self.told.offers = [o for o, answer in zip(offers, answers, strict=True) if answer is None]
         watts = sum(s.power_w for s in self.told.offers[0].segments) if self.told.offers else 0.0

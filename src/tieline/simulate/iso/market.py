@@ -56,11 +56,16 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class SameDay:
-    """The auction of a day that is held on the day itself: its gate and when it clears, by local time."""
+    """The auction of a day that is held on the day itself: its gate and when it clears, by local time.
+
+    With a notice it waits for its first bid, and its gate is no sooner than so long after that: who is late by what a
+    busy machine takes has an auction all the same. With none it waits for nobody.
+    """
 
     day: date
     gate: time
     clears_at: time
+    notice_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -96,6 +101,7 @@ class IsoMarket:
         self._point, self._zone, self._gate, self._clears_at = point, zone, gate, clears_at
         self._lead_ns = int(lead_s * SECOND_NS)
         self._same_day = same_day
+        self._first_bid_ns: int | None = None  # when the first bid of the day with an auction of its own came
         self._seed_prices = seed_prices
         self.bids: dict[str, ads.Bid] = {}
         self.awards: dict[date, tuple[ads.AwardRow, ...]] = {}
@@ -150,20 +156,35 @@ class IsoMarket:
         why = rejection(bid, self._participation, self._zone) if self._participation else ""
         if why:
             return ads.BidResult(bid.bid_uid, "REJECTED", why)
+        if self._same_day and bid.market_date == self._same_day.day and self._first_bid_ns is None:
+            self._first_bid_ns = self._clock.now_ns()
         self.bids[bid.bid_uid] = bid
         return ads.BidResult(bid.bid_uid, "SUBMITTED")
 
     def gate_ns(self, day: date) -> int:
         """Return when the gate of a market day closes."""
         own = self._same_day
-        return self._on(day, own.gate) if own and own.day == day else self._on(day - timedelta(days=1), self._gate)
+        if own and own.day == day:
+            return self._on(day, own.gate) + self._put_off_ns(own)
+        return self._on(day - timedelta(days=1), self._gate)
 
     def clears_ns(self, day: date) -> int:
         """Return when a market day is cleared."""
         own = self._same_day
         if own and own.day == day:
-            return self._on(day, own.clears_at)
+            return self._on(day, own.clears_at) + self._put_off_ns(own)
         return self._on(day - timedelta(days=1), self._clears_at)
+
+    def _put_off_ns(self, own: SameDay) -> int:
+        """Return by how much a day's own auction is put off, as its first bid came late or is still to come.
+
+        At most until the day's last hour begins: of what is left then nothing can be sold.
+        """
+        if not own.notice_ns:
+            return 0
+        heard_ns = self._clock.now_ns() if self._first_bid_ns is None else self._first_bid_ns
+        last_ns = self._on(own.day + timedelta(days=1), time(0)) - HOUR_NS
+        return max(min(heard_ns + own.notice_ns, last_ns) - self._on(own.day, own.gate), 0)
 
     def _on(self, day: date, local: time) -> int:
         return to_ns(datetime.combine(day, local, tzinfo=self._zone))
