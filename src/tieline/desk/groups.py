@@ -85,7 +85,8 @@ def caps(
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a group's limit; an end beyond all ratings binds none, stays open.
 
-    Behind a site's connection a reading older than 10 s is none: the worst load is assumed (R17).
+    Behind a site's connection a reading older than 10 s is none: the worst load is assumed (R17), but no worse than the
+    caps that hold there, or none would ever suffice.
     """
     fleet = state.fleet
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
@@ -97,7 +98,8 @@ def caps(
     least_up_w, least_down_w = _reach_w(state, rows)
     spared = state.opted_out[rows]
     limits_high, limits_low = high_w < float(inject_w.sum()), low_w > -float(absorb_w.sum())
-    gives_w, draws_w = np.where(blind, inject_w, now_w), np.where(blind, absorb_w, -now_w)
+    worst_gives_w, worst_draws_w = _worst_w(state, rows, now_ns)
+    gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
     # Who can't be reached: the most that he may give, and draw.
     most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
     least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
@@ -242,6 +244,16 @@ def _ceilings(
     room_w = np.where(others, most_w - ceiling, 0.0)
     whole_w = float(room_w.sum())
     return ceiling + room_w * min(1.0, spare_w / whole_w) if spare_w > 0 and whole_w > 0 else ceiling
+
+
+def _worst_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
+    """Return the most (W) that a leaf may give, and draw, which was not heard just now: all that its caps let it."""
+    fleet, last = state.fleet, state.commands
+    alive = last.valid_until_ns[rows] > now_ns
+    gives_w, draws_w = (
+        np.where(alive, told_w, np.inf) for told_w in (last.leased_high_w[rows], -last.leased_low_w[rows])
+    )
+    return np.minimum(gives_w, fleet.max_inject_w[rows]), np.minimum(draws_w, fleet.max_absorb_w[rows])
 
 
 def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
