@@ -95,7 +95,7 @@ export interface ProgramEvent {
   id: string; program: string; group: string; strategy: string; start_ns: number; end_ns: number; power_w: number;
   state: string; composed_by: string; approved_by: string; why: string; next: string[];
   reserved_w: number; reserved_wh: number; asked_wh: number; delivered_wh: number;
-  called: number; opted_out: number; lacks_wh: Record<string, number>;
+  called: number; opted_out: number; lacks_wh: Record<string, number>; over_wh: number;
 }
 export interface Preview {
   group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;

@@ -47,7 +47,7 @@ def parse_quantity(text: str, unit: str) -> float:
 
 
 def format_power(power_w: float) -> str:
-    """Return a power with the prefix that a person would choose.
+    """Return a power with the prefix that a person would choose; a nought has no sign.
 
     >>> format_power(-4.5e6)
     '-4.500 MW'
@@ -57,4 +57,4 @@ def format_power(power_w: float) -> str:
         return f"{power_w / 1e6:.3f} MW"
     if size >= 1e3:
         return f"{power_w / 1e3:.2f} kW"
-    return f"{power_w:.0f} W"
+    return f"{power_w:z.0f} W"

@@ -110,3 +110,13 @@ def test_a_journal_that_takes_no_records_is_an_alarm_after_ten_seconds_and_none_
         assert await titles() == []
 
     on_node(tmp_path, _fleet(2, 10), act)
+
+
+def test_a_call_without_fields_takes_none(running: Running) -> None:
+    with running.client("ann") as admin:
+        for body in ({"name": "x", "lasts": 1}, [1], "text"):
+            answer = admin.post("/api/v1/accounts/admin/tokens", json=body)
+            assert answer.status_code == 422, answer.text
+            assert answer.json()["limit"] == "an empty body"
+        assert admin.post("/api/v1/accounts/admin/tokens", content=b"{").status_code == 400
+        assert admin.post("/api/v1/accounts/admin/tokens", json={}).status_code == 200

@@ -386,16 +386,6 @@ def test_a_parameter_that_would_be_passed_over_is_refused(running: Running, path
     assert answer.json()["limit"].startswith(limit)
 
 
-def test_a_call_without_fields_takes_none(running: Running) -> None:
-    with running.client("ann") as admin:
-        for body in ({"name": "x", "lasts": 1}, [1], "text"):
-            answer = admin.post("/api/v1/accounts/admin/tokens", json=body)
-            assert answer.status_code == 422, answer.text
-            assert answer.json()["limit"] == "an empty body"
-        assert admin.post("/api/v1/accounts/admin/tokens", content=b"{").status_code == 400
-        assert admin.post("/api/v1/accounts/admin/tokens", json={}).status_code == 200
-
-
 def test_every_kind_of_record_can_be_asked_for(running: Running) -> None:
     """A kind that the journal holds and the list lacks could be neither exported nor filtered."""
     held = {record.kind for record in running.stage.node.journal.replay()}

@@ -139,3 +139,23 @@ def test_delivered_and_causes_are_what_was_asked_whatever_came_and_went(
         else:
             assert fact.causes == {}
         assert all(watts > 0.0 for watts in fact.causes.values())
+
+
+def test_asked_less_delivered_is_all_that_lacked_less_what_other_intervals_gave_beyond_the_asked() -> None:
+    """Bases drift down by 1 kW after five minutes: to stay where they were told is then 3 kW of each, 2 were asked."""
+
+    async def play(stage: Called) -> None:
+        for _ in range(5):
+            await stage.minute(HALF)
+        stage.state.base_w[:] -= EACH_W / 2
+        await stage.beat()
+        for _ in range(6):
+            await stage.minute([EACH_W] * COUNT)
+        (event,) = stage.state.events
+        view = stage.seen(event)
+        assert view.over_wh == pytest.approx(10_000.0 / 12), "half of the asked, for five minutes"
+        assert view.lacks_wh == pytest.approx({"underperformed": 10_000.0 / 12})
+        closes_wh = sum(view.lacks_wh.values()) - view.over_wh
+        assert view.asked_wh - view.delivered_wh == pytest.approx(closes_wh, abs=1e-6)
+
+    assert [fact.delivered_w for fact in played(play)[:2]] == pytest.approx([10_000.0, 30_000.0])

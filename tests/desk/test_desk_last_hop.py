@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.desk.authority import decide_kill, may_pass
-from tieline.desk.people import GROUP_DEVICES
 from tieline.fleet.holding import timers
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.limiter import FleetLimiter
@@ -316,33 +315,6 @@ def test_a_timer_that_runs_is_begun_anew_by_nothing_that_leaves_its_engine_on() 
             await stage.desk.settle()
             assert stage.devices.target_w[0] == power_w
         assert stage.state.claims.holds.until_ns[0] == until_ns
-
-    asyncio.run(play())
-
-
-# --- two people -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("people", "level", "refused"),
-    [
-        (("ada",), Level.ENVELOPE, True),
-        (("ada", "bo"), Level.ENVELOPE, False),
-        (("ada", " ada"), Level.ENVELOPE, True),
-        ((), Level.GRID_EMERGENCY, True),
-    ],
-)
-def test_the_desk_itself_wants_two_people_for_a_dangerous_ask(people: tuple, level: Level, refused: bool) -> None:
-    async def play() -> None:
-        stage = Stage1(fleet_of([Kind.BATTERY] * GROUP_DEVICES))
-        ask = stage.ask("operator", level, "pool-1", ClaimKind.LIMIT, low=-1e6, high=0.0, people=people)
-        answer = await stage.desk.ask(ask)
-        assert isinstance(answer, Refusal) == refused
-        if refused:
-            assert (answer.field, answer.rule) == ("people", "two people")
-            assert stage.state.claims.count() == 0
-        one = stage.ask("operator", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=-1e3, high=0.0, people=("ada",))
-        assert not isinstance(await stage.desk.ask(one), Refusal), "one device is one person's"
 
     asyncio.run(play())
 

@@ -69,6 +69,19 @@ def test_what_an_event_lacks_as_the_market_had_its_devices_before_is_outranked()
     assert fact.causes == pytest.approx({"outranked": 20_000.0})
 
 
+async def paid_back(stage: Pool, each_w: float) -> list[IntervalTracked]:
+    """Play twelve minutes in which the last two rows pay back a call, and return what was tracked."""
+    state = stage.state
+    stage.pool.eligible[8:] = False
+    for _ in range(12):
+        stage.heard()
+        state.rebounds_until_ns[8:] = stage.clock.ns + HOUR_NS
+        state.base_w[8:], state.fleet.power_w[8:] = 0.0, -each_w
+        await stage.cycle.beat(stage.clock.ns)
+        stage.clock.ns += MINUTE_NS
+    return [fact for r in stage.journal.records if isinstance(fact := from_record(r), IntervalTracked)]
+
+
 def test_what_was_declared_less_as_loads_paid_back_is_withheld_by_the_rebound() -> None:
     """Eight can give 40 kW; two pay back 4 kW together: 36 are declared, and the ISO calls those of 40."""
 
@@ -79,15 +92,7 @@ def test_what_was_declared_less_as_loads_paid_back_is_withheld_by_the_rebound() 
         call = Instruction("i", "b", "pool-1", "ENERGY", HOUR, HOUR + 10 * MINUTE_NS, 36_000.0, 50.0, 1)
         state.instructions["pool-1", "ENERGY"] = {HOUR: call}
         state.declared["pool-1"] = ((HOUR - HOUR_NS, (36_000.0, 0.0)),)
-        stage.pool.eligible[8:] = False
-        for _ in range(12):
-            stage.heard()
-            state.rebounds_until_ns[8:] = stage.clock.ns + HOUR_NS
-            state.base_w[8:], state.fleet.power_w[8:] = 0.0, -2_000.0
-            await stage.cycle.beat(stage.clock.ns)
-            stage.clock.ns += MINUTE_NS
-        facts = [fact for r in stage.journal.records if isinstance(fact := from_record(r), IntervalTracked)]
-        return facts[1].withheld
+        return (await paid_back(stage, 2_000.0))[1].withheld
 
     assert asyncio.run(play()) == pytest.approx({"rebound": 4_000.0})
 
@@ -97,16 +102,8 @@ def test_what_rows_gave_adds_up_to_what_was_delivered_however_little_each_gave()
 
     async def play() -> list[IntervalTracked]:
         stage = Pool()
-        state = stage.state
-        state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 20_000.0, 50.0)
-        stage.pool.eligible[8:] = False
-        for _ in range(12):
-            stage.heard()
-            state.rebounds_until_ns[8:] = stage.clock.ns + HOUR_NS
-            state.base_w[8:], state.fleet.power_w[8:] = 0.0, -0.9
-            await stage.cycle.beat(stage.clock.ns)
-            stage.clock.ns += MINUTE_NS
-        return [fact for r in stage.journal.records if isinstance(fact := from_record(r), IntervalTracked)]
+        stage.state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 20_000.0, 50.0)
+        return await paid_back(stage, 0.9)
 
     facts = asyncio.run(play())
     assert facts

@@ -89,6 +89,18 @@ def test_a_limit_that_makes_a_device_give_or_draw_does_not_read_as_running_freel
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("kind", [Kind.BATTERY, Kind.WATER_HEATER])
+def test_a_device_that_its_limit_leaves_one_power_alone_does_not_read_as_running_freely(kind: Kind) -> None:
+    """Its default lies within the limit and moves nothing, so that no limit holds a target back; it can't move."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([kind]))
+        await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=-0.0, high=0.0))
+        assert told(stage).controls == "Nobody names a power: it is held at 0.0 kW, by operating envelope (level 3)"
+
+    asyncio.run(play())
+
+
 def test_a_device_that_may_draw_nothing_and_draws_is_told_nought_without_a_sign() -> None:
     async def play() -> None:
         stage = Stage1(fleet_of([Kind.WATER_HEATER]))

@@ -56,6 +56,7 @@ class Log:
     sessions: list = field(default_factory=list)
     rejects: list = field(default_factory=list)
     natives: list = field(default_factory=list)
+    errors: list = field(default_factory=list)
 
     def reports(self, reports: CommandReports) -> None:
         self.stages += [(int(row), Stage(int(stage))) for row, stage in zip(reports.rows, reports.stage, strict=True)]
@@ -67,6 +68,7 @@ class Log:
 
     def health(self, health: LinkHealth) -> None:
         self.sessions.append(health.session)
+        self.errors.append(health.last_error)
 
     def last(self, key: str) -> tuple:
         for batch in reversed(self.readings_):

@@ -133,8 +133,13 @@ def test_the_link_runs_on_uvloop_over_real_sockets() -> None:
     assert log.last("power_w")[0] == -1_000.0
 
 
-async def _told_on_pymodbus(names: tuple[str, ...], target_w: float, high_w: float) -> tuple[Log, dict]:
-    """Command a device of 5,000 W whose registers are ours, laid once; who serves and takes them is pymodbus."""
+async def _told_on_pymodbus(
+    names: tuple[str, ...], target_w: float, high_w: float, own_w: float = 5_000.0
+) -> tuple[Log, dict]:
+    """Command a device that the registry has with 5,000 W; its registers are ours, laid once, and tell of `own_w`.
+
+    Who serves and takes them is pymodbus.
+    """
     from pymodbus.client import AsyncModbusTcpClient
     from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
     from pymodbus.server import ModbusTcpServer
@@ -144,7 +149,7 @@ async def _told_on_pymodbus(names: tuple[str, ...], target_w: float, high_w: flo
     clock, log = SystemClock(), Log()
     body = Battery(clock, target_w=1_234.0, until_ns=2**62)
     size = len(MARKER) + sum(MODELS[n].size for n in MODELS) + 2
-    image = [*SunSpecDevice(body, 5_000.0, 10_000.0, MODELS, clock).read(0, size)]
+    image = [*SunSpecDevice(body, own_w, 10_000.0, MODELS, clock).read(0, size)]
     block = ModbusSequentialDataBlock(1, [0] * 40_000 + image + [0] * 200)
     context = ModbusServerContext(devices=ModbusDeviceContext(hr=block), single=True)
     server = ModbusTcpServer(context, address=("127.0.0.1", 0))
@@ -181,3 +186,14 @@ def test_a_pymodbus_server_holds_no_wider_limit_than_was_commanded() -> None:
     log, held = asyncio.run(_told_on_pymodbus(("WMaxLimPct", "WMaxLimPctEna", "WSet"), 3_000.0, 2_503.4))
     assert log.stages[-1] == (7, Stage.DONE)
     assert (held["WMaxLimPct"], held["WMaxLimPctEna"], held["WSet"]) == ([500], [1], [0, 2_503])
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize(("own_w", "tenths"), [(10_000.0, 250), (61_000.0, 40), (4_000.0, 625), (5_200.0, 480)])
+def test_a_limit_is_told_to_a_pymodbus_server_as_a_share_of_its_own_wmax(own_w: float, tenths: int) -> None:
+    """2,500 W: half of what the registry says would let 5 kW flow from a device of 10 kW. 61 kW stand in tens of W."""
+    log, held = asyncio.run(_told_on_pymodbus(("WMaxLimPct", "WMaxLimPctEna"), math.nan, 2_500.0, own_w))
+    assert log.stages[-1] == (7, Stage.DONE)
+    assert (held["WMaxLimPct"], held["WMaxLimPctEna"]) == ([tenths], [1])
+    said = f"its WMax is {own_w:.0f} W, the registry says 5000 W"
+    assert any(said in error for error in log.errors) is (own_w != 5_200.0), "up to 5 % is no mismatch"

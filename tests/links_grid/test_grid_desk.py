@@ -1,7 +1,8 @@
 """Both grid links against the real desk: what a control room and an ISO say ends in commands of the devices."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,9 @@ from py1815.control import CommandStatus
 from py1815.master.controls import analog
 
 from tieline.desk.authority import decide_kill
+from tieline.desk.awards import CHANGED
 from tieline.desk.desk import Desk
+from tieline.desk.facts import AwardTaken, from_record
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBook
@@ -91,6 +94,24 @@ def play(scene: Callable[[Desk, VirtualClock, Supervisor, Kept], Awaitable[None]
     run_virtual(main)
 
 
+@contextlib.asynccontextmanager
+async def trading(
+    desk: Desk, clock: VirtualClock, supervisor: Supervisor, menu: FaultMenu
+) -> AsyncIterator[tuple[IsoMarket, IsoWeb]]:
+    """Have a link bring the desk what an ISO that misbehaves as `menu` says clears and calls."""
+    faults = Faults(menu, np.random.default_rng(1))
+    market = IsoMarket(clock, np.random.default_rng(2), faults, gate=time(23), clears_at=time(23, 30))
+    server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 8443)
+    how = IsoSettings("http://127.0.0.1:8443/", "America/Chicago", {"pool:north": "TL_NORTH"}, poll_s=20)
+    async with HttpClient() as client:
+        link = IsoWeb(how, client, desk, clock, np.random.default_rng(3), desk)
+        desk.market = link
+        task = supervisor.keep("iso", link.run)
+        yield market, link
+        task.cancel()
+    server.close()
+
+
 def test_a_limit_of_the_control_room_bounds_every_device_and_cancel_frees_them() -> None:
     async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
         outstation = Dnp3Outstation(BINDING, desk, clock, supervisor)
@@ -113,21 +134,12 @@ def test_a_limit_of_the_control_room_bounds_every_device_and_cancel_frees_them()
 
 def test_an_award_and_its_dispatch_pass_the_desk_and_are_accepted() -> None:
     async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
-        faults = Faults(FaultMenu(duplicate=0.2, reorder=0.1), np.random.default_rng(1))
-        market = IsoMarket(clock, np.random.default_rng(2), faults, gate=time(23), clears_at=time(23, 30))
-        server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 8443)
-        how = IsoSettings("http://127.0.0.1:8443/", "America/Chicago", {"pool:north": "TL_NORTH"}, poll_s=20)
-        async with HttpClient() as client:
-            link = IsoWeb(how, client, desk, clock, np.random.default_rng(3), desk)
-            desk.market = link
-            task = supervisor.keep("iso", link.run)
+        async with trading(desk, clock, supervisor, FaultMenu(duplicate=0.2, reorder=0.1)) as (market, _):
             over = market_day(DAY, CHICAGO).steps(HOUR_NS)[:2]
             curve = (Segment(5e4, -100.0),)
             made = [Offer(f"o{h.start_ns}", "pool:north", "energy", h.start_ns, h.end_ns, curve) for h in over]
             assert await desk.offer(made) == [None, None]
             await asyncio.sleep((over[0].end_ns - clock.now_ns()) / 1e9)
-            task.cancel()
-        server.close()
         assert [award.power_w for award in desk.state.awards.values()] == [5e4, 5e4]
         replies = [each for reply in market.seen.replies.values() for each in reply.replies]
         assert len(replies) >= 12
@@ -142,14 +154,7 @@ def test_behind_the_kill_switch_the_iso_is_declined_every_call_and_told_that_it_
     """Pressed until half an hour of the first of two awarded hours is over; its calls of then are accepted."""
 
     async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
-        faults = Faults(FaultMenu(), np.random.default_rng(1))
-        market = IsoMarket(clock, np.random.default_rng(2), faults, gate=time(23), clears_at=time(23, 30))
-        server = await serve_iso(IsoApp(market, faults), "127.0.0.1", 8443)
-        how = IsoSettings("http://127.0.0.1:8443/", "America/Chicago", {"pool:north": "TL_NORTH"}, poll_s=20)
-        async with HttpClient() as client:
-            link = IsoWeb(how, client, desk, clock, np.random.default_rng(3), desk)
-            desk.market = link
-            task = supervisor.keep("iso", link.run)
+        async with trading(desk, clock, supervisor, FaultMenu()) as (market, _):
             over = market_day(DAY, CHICAGO).steps(HOUR_NS)[0]
             offer = Offer("o", "pool:north", "energy", over.start_ns, over.end_ns, (Segment(5e4, -100.0),))
             assert await desk.offer([offer]) == [None]
@@ -158,14 +163,38 @@ def test_behind_the_kill_switch_the_iso_is_declined_every_call_and_told_that_it_
             stopped = [each for reply in market.seen.replies.values() for each in reply.replies]
             await desk.commit(decide_kill(desk.state, False, "ada", ["ada", "bo"], clock.now_ns())[0])
             await asyncio.sleep((over.end_ns - clock.now_ns()) / 1e9)
-            task.cancel()
-        server.close()
         assert [award.power_w for award in desk.state.awards.values()] == [5e4], "what was sold stays sold"
         assert len(stopped) >= 6
         assert {each.response for each in stopped} == {"DECLINE"}
         assert all(each.reason.startswith("kill_switch: ") for each in stopped)
         after = [each for reply in market.seen.replies.values() for each in reply.replies][len(stopped) :]
         assert after and {each.response for each in after} == {"ACCEPT"}
+
+    play(scene)
+
+
+def test_an_award_that_the_iso_changes_under_the_same_uid_is_refused_by_name_and_journalled_and_the_first_stands() -> (
+    None
+):
+    """With another power and price, in a later reading of its day; said once, however often the day is read."""
+
+    async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
+        async with trading(desk, clock, supervisor, FaultMenu()) as (market, link):
+            over = market_day(DAY, CHICAGO).steps(HOUR_NS)[0]
+            offer = Offer("o", "pool:north", "energy", over.start_ns, over.end_ns, (Segment(5e4, -100.0),))
+            assert await desk.offer([offer]) == [None]
+            await asyncio.sleep((over.start_ns - clock.now_ns()) / 1e9)
+            (row,) = market.awards[DAY]
+            (first,) = desk.state.awards.values()
+            market.awards[DAY] = (msgspec.structs.replace(row, mw=row.mw / 2, price=row.price + 7.0),)
+            await asyncio.sleep(600)
+        assert list(desk.state.awards.values()) == [first]
+        facts = [fact for record in journal.records if isinstance(fact := from_record(record), AwardTaken)]
+        (refusal,) = [fact.refusal for fact in facts if fact.refusal is not None]
+        assert (refusal.reason, refusal.field, refusal.holder) == (CHANGED, "power_w, price_per_mwh", first.id)
+        assert refusal.value == f"25000.0, {first.price_per_mwh + 7.0}"
+        assert refusal.limit.startswith(f"50000.0, {first.price_per_mwh}")
+        assert link.health().last_error == f"award {first.id}: {refusal}"
 
     play(scene)
 

@@ -12,7 +12,7 @@ from tieline.fleet.claims import ClaimBatch, ClaimBook
 from tieline.fleet.ledger import Ledger
 from tieline.grid.powerflow import Violation
 from tieline.node.fallback import GRACE_NS, HARM_W, Fallback
-from tieline.node.promises_replay import Again
+from tieline.node.promises_replay import Looked
 from tieline.node.read_standing import _passing
 from tieline.node.relief import EASY_LOOKS, Relief
 from tieline.resource.claim import ClaimKind, Quantity
@@ -89,13 +89,13 @@ def test_a_command_is_held_against_what_the_claims_of_then_allow(stage: SimpleNa
         START_NS, START_NS + HOUR_NS, rows, np.full(1, -1e9), np.full(1, 500.0), np.full(1, np.nan),
     )  # fmt: skip
     book.place(limit)
-    again = Again(stage.node.state)
+    looked, state = Looked(), stage.node.state
     for target_w, worst_w in ((400.0, 0.0), (1_750.0, 1_250.0)):
-        again.look(issued(rows, target_w))
-        assert again.worst_w == pytest.approx(worst_w)
-    assert again.settled == 2 and again.where == f"{fleet.id_of(row)} at 2022-08-17T17:00:00Z"
-    again.look(issued(rows, float("nan")))
-    assert again.settled == 2, "a command without a target leaves nothing to hold against the claims"
+        looked.look(state, issued(rows, target_w))
+        assert looked.worst_w == pytest.approx(worst_w)
+    assert looked.settled == 2 and looked.where == f"{fleet.id_of(row)} at 2022-08-17T17:00:00Z"
+    looked.look(state, issued(rows, float("nan")))
+    assert looked.settled == 2, "a command without a target leaves nothing to hold against the claims"
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_a_command_keeps_the_limit_always_and_the_devices_timer_where_the_limit_
         )
     )  # fmt: skip
     book.hold(rows, timer[0] * one, timer[1] * one, np.array([START_NS + HOUR_NS]))
-    again = Again(stage.node.state)
-    again.look(issued(rows, target_w))
-    assert again.worst_w == pytest.approx(beyond_w)
+    looked, state = Looked(), stage.node.state
+    looked.look(state, issued(rows, target_w))
+    assert looked.worst_w == pytest.approx(beyond_w)
 
 
 def issued(rows: np.ndarray, target_w: float) -> CommandsIssued:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from test_why_parts import START_NS, asked, play
 
-from tieline.desk.ports import Ask
+from tieline.desk.ports import Ask, Granted
 from tieline.node.operator import NodeOperator
 from tieline.node.read_resource import resource_view
 from tieline.node.read_trace import told_of
@@ -73,3 +74,23 @@ def test_a_load_that_the_switch_keeps_off_is_said_to_go_on_as_it_was_told_and_un
     for told, name in zip(over_api, ("home-1", "pool-1"), strict=True):
         assert {**told, "missing": []} == json.loads(asked(tmp_path, name, "--json"))
     assert over_api[0]["stands_until"] == (until if is_pressed else None)
+
+
+def test_a_device_that_a_limit_leaves_no_power_is_said_to_be_held_by_it_and_a_nought_has_no_sign(
+    tmp_path: Path,
+) -> None:
+    async def act(node: Node, _: NodeOperator) -> None:
+        wish = structs.replace(
+            ask(node, 0.0), source="dso", level=Level.ENVELOPE, kind=ClaimKind.LIMIT, value=0.0, low=-0.0, high=0.0,
+            people=(),
+        )  # fmt: skip
+        assert isinstance(await node.desk.ask(wish), Granted)
+        await node.desk.settle()
+
+    play(tmp_path, act)
+    device = asked(tmp_path, "home-1")
+    assert "nobody names a power: it is held at 0 W by a limit by dso (ENVELOPE) since" in device
+    assert "allowed: 0 W to 0 W" in device
+    assert "-0 W" not in device
+    assert "runs by itself" not in device
+    assert "-0 W" not in asked(tmp_path, "pool-1")

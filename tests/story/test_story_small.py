@@ -1,11 +1,14 @@
 """A territory of a street: what is promised is tried there, too."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tieline.desk.facts import CommandsIssued, IntervalTracked, from_record
+from tieline.node.cli import main
 from tieline.node.demo import quiet, run_headless
 from tieline.node.promises_replay import WITHIN
 from tieline.store.journal import SqliteJournal
@@ -33,6 +36,21 @@ def test_what_the_evidence_counts_is_what_the_journal_holds_in_the_end(played: t
     issued = [fact for record in records if isinstance(fact := from_record(record), CommandsIssued)]
     assert evidence(result, "the journal's chain is whole") == result["records"] == len(records)
     assert evidence(result, WITHIN) == sum(len(fact.rows.array()) for fact in issued)
+
+
+def test_the_state_that_the_promise_of_a_replay_names_is_the_one_that_the_replay_of_its_folder_prints(
+    played: tuple[dict, Path],
+) -> None:
+    """Deratings among it: how much a pool can promise stands in no record, and is read from registry and settings."""
+    result, folder = played
+    (promise,) = [p for p in result["promises"] if p["name"].startswith("replay of the journal")]
+    assert promise["held"] and promise["tested"]
+    told = json.loads(CliRunner().invoke(main, ["replay", "--data", str(folder), "--json"]).stdout)
+    assert promise["evidence"].split()[0] == told["state"]
+    assert (told["records"], told["digest"]) == (result["records"], result["digest"])
+    journal = SqliteJournal(folder / "journal.db")
+    assert any(True for _ in journal.of_kind("CapacityDerated"))
+    journal.close()
 
 
 def test_what_rows_gave_in_an_interval_adds_up_to_what_the_pool_delivered(played: tuple[dict, Path]) -> None:

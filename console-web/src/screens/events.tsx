@@ -23,7 +23,7 @@ export function EventsScreen() {
         {problem && <p class="problem pad" role="alert">{problem}</p>}
         {!events ? <p class="empty">Waiting …</p> : !events.length ? <p class="quiet pad">No events yet. Compose one above.</p> : (
           <div class="scroll" tabIndex={0} role="region" aria-label="Events">
-            <table><thead><tr><th>Program</th><th>Group</th><th>When</th><th class="n">Asks</th><th class="n" title="In the reservation book: nobody can be promised it a second time">Booked</th><th class="n" title="Energy above their base, of what was asked since it began">Delivered of asked</th><th title="What lacks of the asked, by cause">Lacks</th><th class="n" title="Devices that it calls now">Devices</th><th>State</th><th>Steps</th><th title="Who composed it, and who approved it">By</th></tr></thead>
+            <table><thead><tr><th>Program</th><th>Group</th><th>When</th><th class="n">Asks</th><th class="n" title="In the reservation book: nobody can be promised it a second time">Booked</th><th class="n" title="Energy above their base, of what was asked since it began">Delivered of asked</th><th title="What lacked of the asked in each five minutes, by cause; what others gave beyond it stands apart: asked less delivered is all that lacks less what is over">Lacks</th><th class="n" title="Devices that it calls now">Devices</th><th>State</th><th>Steps</th><th title="Who composed it, and who approved it">By</th></tr></thead>
               <tbody>{events.map((event) => (
                 <tr key={event.id} class={event.state === 'In Progress' ? 'on' : ''}>
                   <td>{event.program}{event.why && <div class="quiet small">{event.why}</div>}</td><td><a href={event.group.startsWith('feeder') ? `/feeder/${event.group}` : `/resource/${event.group}`}>{event.group}</a></td>
@@ -56,11 +56,12 @@ function Course({ event }: { event: ProgramEvent }) {
   return <>{share < 0.9 && <Mark priority={2} />} {energy(event.delivered_wh)} <span class="quiet">of {energy(event.asked_wh)}, {Math.round(share * 100)} %</span></>;
 }
 
-/** What lacks of the asked, the largest cause first. */
+/** What lacks of the asked, the largest cause first, and what was given beyond it in other intervals: so the sum closes. */
 function Lacks({ event }: { event: ProgramEvent }) {
   const causes = Object.entries(event.lacks_wh).filter(([, wh]) => Math.abs(wh) >= 50).sort((a, b) => b[1] - a[1]);
-  if (!causes.length) return <span class="quiet">{event.asked_wh ? 'nothing' : '–'}</span>;
-  return <>{causes.map(([cause, wh]) => <span class="chip" key={cause}>{spaced(cause)} {energy(wh)}</span>)}</>;
+  const over = event.over_wh >= 50 && <span class="chip" title="Given beyond what was asked, in intervals that had enough">over {energy(event.over_wh)}</span>;
+  if (!causes.length) return <><span class="quiet">{event.asked_wh ? 'nothing' : '–'}</span>{over && <> {over}</>}</>;
+  return <>{causes.map(([cause, wh]) => <span class="chip" key={cause}>{spaced(cause)} {energy(wh)}</span>)}{over}</>;
 }
 
 /** One click ends what nobody feels yet; a running event is asked about once, as its devices all move when it ends. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -339,8 +340,12 @@ def _event_changed(state: DeskState, record_id: str, fact: facts.EventChanged) -
 
 def _event_tracked(state: DeskState, record_id: str, fact: facts.EventTracked) -> None:
     hours = (fact.end_ns - fact.start_ns) / HOUR_NS
-    asked_wh, delivered_wh = state.event_tracked.get(fact.event, (0.0, 0.0))
-    state.event_tracked[fact.event] = asked_wh + fact.asked_w * hours, delivered_wh + fact.delivered_w * hours
+    asked_wh, delivered_wh, over_wh = state.event_tracked.get(fact.event, (0.0, 0.0, 0.0))
+    # What one interval gave beyond the asked is no lack of another made good: it stands on a line of its own.
+    over_w = max(math.copysign(1.0, fact.asked_w) * (fact.delivered_w - fact.asked_w), 0.0)
+    state.event_tracked[fact.event] = (
+        asked_wh + fact.asked_w * hours, delivered_wh + fact.delivered_w * hours, over_wh + over_w * hours,
+    )  # fmt: skip
     lacks_wh = state.event_lacks.setdefault(fact.event, {})
     for cause, watts in fact.causes.items():
         lacks_wh[cause] = lacks_wh.get(cause, 0.0) + watts * hours

@@ -21,6 +21,7 @@ from tieline.times import FOREVER_NS, HOUR_NS, iso
 
 PROGRAM_OF = {"ENERGY": "energy", "CAPACITY": "capacity", "REG": "ancillary", "SPIN": "ancillary", "NSPIN": "ancillary"}
 """Under which eligibility program each product is sold."""
+CHANGED = "an award that was taken has changed: the first stands"
 UNAWARDED = "the market cleared its day without it"
 
 
@@ -123,12 +124,27 @@ def decide_cleared(state: DeskState, offers: Sequence[str], frame: str) -> list[
 
 def decide_award(state: DeskState, award: Award, frame: str) -> tuple[list[Entry], Refusal | None]:
     """Return the facts and the answer of a day-ahead award, matched to the offer that it answers."""
-    if award.id in state.awards:
+    taken = state.awards.get(award.id)
+    if taken == award:
         return [], None
-    refusal = award_refusal(award, state.offers.get(award.offer), state.awards.values()) or _resold(state, award)
+    if taken is not None:
+        refusal: Refusal | None = _changed(taken, award)
+    else:
+        refusal = award_refusal(award, state.offers.get(award.offer), state.awards.values()) or _resold(state, award)
     # A refused award is keyed by its frame too: the ISO may send a mended one under the same id.
     record = derive("award", award.id) if refusal is None else derive("award-refused", award.id, frame)
     return [Entry(record, AwardTaken(award, refusal, frame), award.pool, (derive("offer", award.offer),))], refusal
+
+
+def _changed(taken: Award, award: Award) -> Refusal:
+    """Return that an award has changed since it was taken: what was dispatched and sold by it can't be taken back.
+
+    The first stands, and people settle the difference with the market: to pass over it would hide what the market's
+    books say, and to take it would put another obligation in the place of one that may be over.
+    """
+    names = [name for name in award.__struct_fields__ if getattr(award, name) != getattr(taken, name)]
+    now, before = (", ".join(str(getattr(one, name)) for name in names) for one in (award, taken))
+    return Refusal(CHANGED, ", ".join(names), now, f"{before}, as it was taken", award.id)
 
 
 def _resold(state: DeskState, award: Award) -> Refusal | None:

@@ -166,7 +166,8 @@ class EventPreview(View, frozen=True):
 class EventView(View, frozen=True):
     """A program event with the steps that it may take now, what it has booked, and what it asked and got so far.
 
-    `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacks of the asked, by cause.
+    `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacked of the asked in each
+    interval, by cause, and `over_wh` what others gave beyond it: asked - delivered = all lacks - over (as amounts).
     """
 
     id: str
@@ -188,6 +189,7 @@ class EventView(View, frozen=True):
     called: int = 0
     opted_out: int = 0
     lacks_wh: dict[str, float] = {}
+    over_wh: float = 0.0
 
 
 class MarketHour(View, frozen=True):

@@ -45,14 +45,14 @@ LACKS_FRAC = 0.05
 def view_of(state: DeskState, event: ProgramEvent) -> EventView:
     """Return an event for a screen."""
     reserved_w, reserved_wh = booked(state, event.id)
-    asked_wh, delivered_wh = state.event_tracked.get(event.id, (0.0, 0.0))
+    asked_wh, delivered_wh, over_wh = state.event_tracked.get(event.id, (0.0, 0.0, 0.0))
     called = newest(state, event.id)
     rows = np.zeros(0, np.int32) if called is None else called.rows
     return EventView(
         event.id, event.program, event.group, event.strategy, event.start_ns, event.end_ns, event.power_w,
         event.state.value, event.composed_by, event.approved_by, event.why,
         tuple(sorted(step.value for step in NEXT[event.state])), reserved_w, reserved_wh, asked_wh, delivered_wh,
-        len(rows), int(state.opted_out[rows].sum()), dict(state.event_lacks.get(event.id, {})),
+        len(rows), int(state.opted_out[rows].sum()), dict(state.event_lacks.get(event.id, {})), over_wh,
     )  # fmt: skip
 
 

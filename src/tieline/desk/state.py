@@ -217,7 +217,8 @@ class DeskState:
     events: dict[str, ProgramEvent] = field(default_factory=dict)
     event_bookings: dict[str, list[str]] = field(default_factory=dict)
     event_called: dict[str, ClaimBatch] = field(default_factory=dict)  # what each that runs placed last
-    event_tracked: dict[str, tuple[float, float]] = field(default_factory=dict)  # asked, delivered (Wh) so far
+    event_tracked: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    """Asked, delivered, and delivered beyond the asked of intervals that had enough (Wh) so far, by event."""
     event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)

@@ -336,7 +336,7 @@ class ClaimBook:
         found: list[Claim] = []
         for live in self._live.values():
             for k in np.flatnonzero((live.batch.rows == row) & live.alive):
-                found.append(_claim(live.batch, int(k), resource))
+                found.append(live.batch.claim_of(int(k), resource))
         return found
 
     def explain(self, row: int, now_ns: int, *, timers: bool = True) -> Arbitration:
@@ -375,30 +375,6 @@ class ClaimBook:
             digest.update(live.batch.id.encode())
             digest.update(live.alive.tobytes())
         return digest.hexdigest()
-
-
-def _claim(batch: ClaimBatch, k: int, resource: str) -> Claim:
-    return Claim(
-        id=f"{batch.id}/{resource}",
-        source=batch.source,
-        principal=batch.principal,
-        program=batch.program,
-        level=batch.level,
-        resource=resource,
-        quantity=batch.quantity,
-        kind=batch.kind,
-        start_ns=batch.start_ns,
-        created_ns=batch.created_ns,
-        because=batch.because,
-        end_ns=batch.end_ns,
-        low=float(batch.low[k]),
-        high=float(batch.high[k]),
-        value=float(batch.value[k]),
-        primacy=batch.primacy,
-        source_version=batch.source_version,
-        reservation_id=batch.reservation_id,
-        scope=batch.scope,
-    )
 
 
 def _key(batch: ClaimBatch) -> _Key:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tieline.fleet import settle
 from tieline.fleet.columns import Fleet
 from tieline.resource.arbitrate import ABOVE_TIMERS, LOCKS_OUT, NOTHING_HELD, REMOTE_LEVELS, Held
-from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
+from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity
 from tieline.resource.level import Level
 
 Rows = NDArray[np.int32]
@@ -49,6 +49,30 @@ class ClaimBatch:
     value: Floats
     reservation_id: str | None = None
     scope: str = ""
+
+    def claim_of(self, k: int, resource: str) -> Claim:
+        """Return the claim of one row, the k-th, on its resource."""
+        return Claim(
+            id=f"{self.id}/{resource}",
+            source=self.source,
+            principal=self.principal,
+            program=self.program,
+            level=self.level,
+            resource=resource,
+            quantity=self.quantity,
+            kind=self.kind,
+            start_ns=self.start_ns,
+            created_ns=self.created_ns,
+            because=self.because,
+            end_ns=self.end_ns,
+            low=float(self.low[k]),
+            high=float(self.high[k]),
+            value=float(self.value[k]),
+            primacy=self.primacy,
+            source_version=self.source_version,
+            reservation_id=self.reservation_id,
+            scope=self.scope,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -101,8 +101,12 @@ class ModbusUnit(Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self, path: str) -> None:
         """Refuse an address or profile that can't be. Raises ConfigError naming where it stands and what would do."""
-        _check_unit(path, "address", self.address, parse_address)
+        self.check_address(path)
         _check_unit(path, "profile", self.profile, partial(profile_over, wire="sunspec"))
+
+    def check_address(self, path: str) -> None:
+        """Refuse an address that can't be: all that is known of a unit without the registry. Raises like `check`."""
+        _check_unit(path, "address", self.address, parse_address)
 
 
 class ModbusLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -255,20 +259,22 @@ def check_known(fleet: Fleet, name: str, path: str) -> None:
 
 
 def check_profile(fleet: Fleet, name: str, profile: str, over: Literal["sunspec", "mqtt"], path: str) -> None:
-    """Refuse a profile that is not told over this link, or not of what the registry says that the resource is.
+    """Refuse a profile that is none, not told over this link, or not of what the registry says that the resource is.
 
     A heater that is taken for a battery's inverter would be sold for what it can't do, and told what it does not know.
+    To be asked before the unit's own check, which knows of no registry and would name profiles that don't fit.
 
     Raises:
         ConfigError: Naming the path, the profile, and those that would do.
     """
-    if not fleet.holds(name) or profile not in profiles():
-        return  # named by `check_links`, or by the unit's own check
+    if not fleet.holds(name):
+        return  # named by `check_links`
     kind = fleet.kind_of(name)
-    if over in profiles()[profile].over and kind in profiles()[profile].serves:
-        return
     fitting = [each.name for each in profiles().values() if over in each.over and kind in each.serves]
-    fault = f"{path}.profile = {profile!r}: {name!r} is {kind.value} in the registry"
+    if profile in fitting:
+        return
+    known = "" if profile in profiles() else "there is no such profile, and "
+    fault = f"{path}.profile = {profile!r}: {known}{name!r} is {kind.value} in the registry"
     if not fitting:
         raise ConfigError(f"{fault}, and no profile over {over} serves that: leave it out here")
     raise ConfigError(f"{fault}: give {' or '.join(fitting)}")

@@ -274,10 +274,11 @@ def read_units(path: Path, of: type[U]) -> dict[str, U]:
             if not name or name in found:
                 raise ConfigError(f"{path}: row {number}: id = {name!r}: give each device an id of its own")
             try:
-                found[name] = msgspec.convert({key: value for key, value in row.items() if value}, of)
+                unit = found[name] = msgspec.convert({key: value for key, value in row.items() if value}, of)
             except (msgspec.ValidationError, TypeError) as error:
                 raise ConfigError(f"{path}: row {number}: {error}") from None
-            found[name].check(f"{path}: row {number}: {name}")
+            if isinstance(unit, ModbusUnit):  # profiles wait for the registry, which says what a device is
+                unit.check_address(f"{path}: row {number}: {name}")
     return found
 
 

@@ -14,7 +14,7 @@ from tieline.flow.record import Record
 from tieline.node.fallback import Fallback
 from tieline.node.promise import Promise, promise, untested
 from tieline.node.promises_grid import of_grid
-from tieline.node.promises_replay import read_again, within_bounds
+from tieline.node.promises_replay import Again, read_again, within_bounds
 from tieline.node.relief import Dno
 from tieline.node.settling import DAY_NOT_OVER
 from tieline.node.stage import Stage
@@ -55,7 +55,7 @@ def of_journal(stage: Stage) -> list[Promise]:
         within_bounds(stage, records, again),
         _never_prohibited(stage, records),
         _claims_end_once(stage, again.state),
-        _replay_is_equal(stage, again.state),
+        _replay_is_equal(stage, again),
         _journal_is_whole(stage),
     ]
 
@@ -140,13 +140,14 @@ def _devices_fall_back(stage: Stage, seen: Fallback) -> Promise:
     return promise(FALLS_BACK, not seen.harm, evidence + (f": {ids}" if ids else ""), bool(seen.over))
 
 
-def _replay_is_equal(stage: Stage, again: DeskState) -> Promise:
-    live = stage.node.state
+def _replay_is_equal(stage: Stage, read: Again) -> Promise:
+    """The live state is the one that the journal tells; its hash is shown as at the last record, as a replay has it."""
+    live, again = stage.node.state, read.state
     now_ns = stage.node.clock.now_ns()  # one instant for both: over sockets the clock runs on meanwhile
     again.claims.expire(now_ns)
     live.claims.expire(now_ns)
     one, two = live.digest(), again.digest()
-    evidence = f"{one} and {two}"
+    evidence = f"{read.digest} by the journal, and the live state is the same"
     if one != two:  # name the part, as two hashes tell nobody where to look
         parts = [name for name in ("claims", "ledger") if getattr(live, name).digest() != getattr(again, name).digest()]
         for name in ("target_w", "low_w", "high_w", "valid_until_ns"):
@@ -154,7 +155,7 @@ def _replay_is_equal(stage: Stage, again: DeskState) -> Promise:
             rows = np.flatnonzero(~np.isclose(*pair, rtol=0.0, atol=0.0, equal_nan=True))
             parts += [f"{name} of {len(rows)} rows, first {live.fleet.id_of(int(rows[0]))}"] if len(rows) else []
         parts += claims_apart(live.claims, again.claims)
-        evidence += f"; apart in {', '.join(parts) or 'what is decided besides'}"
+        evidence = f"{one} live and {two} by the journal; apart in {', '.join(parts) or 'what is decided besides'}"
     return promise("replay of the journal gives the same state", one == two, evidence)
 
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tieline.desk.apply import apply
-from tieline.desk.facts import CommandsIssued, from_record
+from tieline.desk.facts import CommandsIssued, Fact, from_record
 from tieline.desk.state import DeskState
-from tieline.fleet.claims import ClaimBook
-from tieline.fleet.ledger import Ledger
 from tieline.flow.record import Record
 from tieline.node.promise import Promise, promise
-from tieline.node.stage import POOL, Stage
+from tieline.node.rebuilt import state_of
+from tieline.node.stage import Stage
 from tieline.times import iso
 
 MOST_BATCHES, ROWS_OF_BATCH = 200, 3
@@ -22,64 +20,68 @@ WITHIN = "no command leaves rating or stronger limits"
 
 
 @dataclass(slots=True)
-class Again:
-    """The state that the journal tells, and how far commands stood from what the claims of then allowed (W)."""
+class Looked:
+    """How far commands stood from what the claims of then allowed (W); every so many batches are settled anew."""
 
-    state: DeskState
+    every: int = 1
+    issued: int = 0
     settled: int = 0
     worst_w: float = 0.0
     where: str = ""
 
-    def look(self, fact: CommandsIssued) -> None:
+    def look(self, state: DeskState, fact: Fact) -> None:
         """Settle some rows of a batch by the scalar rule, from the claims alone, and hold the commands against it."""
+        if not isinstance(fact, CommandsIssued):
+            return
+        self.issued += 1
+        if self.issued % self.every:
+            return
         rows, target_w = fact.rows.array(), fact.target_w.array()
         named = np.flatnonzero(np.isfinite(target_w))
         for at in (
             np.unique(named[np.linspace(0, len(named) - 1, ROWS_OF_BATCH).astype(np.int64)]) if len(named) else ()
         ):
             row = int(rows[at])
-            if self.state.claims.is_local[row]:
+            if state.claims.is_local[row]:
                 continue  # what a device reports of its own switch is no record
-            off_w = self._beyond_w(row, float(target_w[at]), fact.issued_ns)
+            off_w = _beyond_w(state, row, float(target_w[at]), fact.issued_ns)
             self.settled += 1
             if off_w > self.worst_w:
-                self.worst_w, self.where = off_w, f"{self.state.fleet.id_of(row)} at {iso(fact.issued_ns)}"
+                self.worst_w, self.where = off_w, f"{state.fleet.id_of(row)} at {iso(fact.issued_ns)}"
 
-    def _beyond_w(self, row: int, target_w: float, now_ns: int) -> float:
-        """Return how far a target lies beyond what the claims of then allow (W), and beyond the device's own timer.
 
-        A timer against which a limit stands leaves nothing that keeps both: then the limit is told (R12).
-        """
-        timed, limited = (self.state.claims.explain(row, now_ns, timers=each).setpoint.bounds for each in (True, False))
-        by_limit_w = max(limited.low_w - target_w, target_w - limited.high_w, 0.0)
-        if timed.low_w > limited.high_w or timed.high_w < limited.low_w:
-            return by_limit_w
-        return max(by_limit_w, timed.low_w - target_w, target_w - timed.high_w)
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The state that the journal tells, its hash as at the last record, and what was looked at on the way."""
+
+    state: DeskState
+    digest: str
+    looked: Looked
+
+
+def _beyond_w(state: DeskState, row: int, target_w: float, now_ns: int) -> float:
+    """Return how far a target lies beyond what the claims of then allow (W), and beyond the device's own timer.
+
+    A timer against which a limit stands leaves nothing that keeps both: then the limit is told (R12).
+    """
+    timed, limited = (state.claims.explain(row, now_ns, timers=each).setpoint.bounds for each in (True, False))
+    by_limit_w = max(limited.low_w - target_w, target_w - limited.high_w, 0.0)
+    if timed.low_w > limited.high_w or timed.high_w < limited.low_w:
+        return by_limit_w
+    return max(by_limit_w, timed.low_w - target_w, target_w - timed.high_w)
 
 
 def read_again(stage: Stage) -> Again:
     """Replay the journal into an empty state, and look at commands on the way."""
-    live, fleet = stage.node.state, stage.territory.fleet
-    ledger = Ledger(share_classes=dict(live.ledger.share_classes))
-    most = live.ledger.capacities[POOL]
-    ledger.set_capacity(POOL, most)
-    again = Again(DeskState.empty(fleet, ClaimBook(fleet), ledger))
-    every = max(sum(1 for _ in stage.node.journal.of_kind("CommandsIssued")) // MOST_BATCHES, 1)
-    issued = 0
-    for record in stage.node.journal.replay():
-        fact = from_record(record)
-        if isinstance(fact, CommandsIssued):
-            issued += 1
-            if issued % every == 0:
-                again.look(fact)
-        if fact is not None:
-            apply(again.state, record.id, fact, record.recorded_at_ns)
-    return again
+    journal, place = stage.node.journal, stage.territory
+    looked = Looked(max(sum(1 for _ in journal.of_kind("CommandsIssued")) // MOST_BATCHES, 1))
+    state = state_of(place.fleet, place.jurisdiction, journal, looked.look)
+    return Again(state, state.digest(), looked)
 
 
 def within_bounds(stage: Stage, records: list[Record], again: Again) -> Promise:
     """No command leaves the rating or the limits that it carries; nor, where settled anew, those of stronger claims."""
-    fleet, worst_w, count = stage.territory.fleet, 0.0, 0
+    fleet, worst_w, count, looked = stage.territory.fleet, 0.0, 0, again.looked
     for record in records:
         fact = from_record(record)
         if not isinstance(fact, CommandsIssued):
@@ -92,7 +94,7 @@ def within_bounds(stage: Stage, records: list[Record], again: Again) -> Promise:
         worst_w = max(worst_w, float(off_w.max(initial=0.0)))
         count += len(rows)
     evidence = (
-        f"{count} commands, worst {worst_w} W; {again.settled} of them settled anew from their claims, "
-        f"worst {again.worst_w:.3g} W {again.where}".rstrip()
+        f"{count} commands, worst {worst_w} W; {looked.settled} of them settled anew from their claims, "
+        f"worst {looked.worst_w:.3g} W {looked.where}".rstrip()
     )
-    return promise(WITHIN, worst_w <= 1e-6 and again.worst_w <= 1.0, evidence, count > 0)
+    return promise(WITHIN, worst_w <= 1e-6 and looked.worst_w <= 1.0, evidence, count > 0)

@@ -18,8 +18,9 @@ from tieline.desk.desk_views import (
 from tieline.desk.state import DeskState
 from tieline.desk.views import FeederRow
 from tieline.grid.feeder import FeederModel, layout
+from tieline.node.read_control import WORDS
 from tieline.node.read_fleet import GridReading, Order, feeder_limited
-from tieline.node.read_resource import WORDS, _group_asks, number
+from tieline.node.read_resource import _group_asks, number
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Purpose
 from tieline.times import FOREVER_NS

@@ -23,33 +23,21 @@ from tieline.desk.views import (
     ScadaSide,
 )
 from tieline.fleet.claims import ClaimBatch, Mask
+from tieline.node.read_control import WORDS, controls_of, group_controls
 from tieline.node.read_reached import steps_reached
-from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, waits
+from tieline.node.read_wait import no_response, stands_until_ns, waits
+from tieline.node.read_words import kw
 from tieline.node.snapshot import worst_of
 from tieline.node.why import lapses
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
-from tieline.resource.command import HELD, Stage
+from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.level import Level
 from tieline.resource.point import points
 from tieline.resource.quality import Quality
-from tieline.times import FOREVER_NS, SECOND_NS, iso
+from tieline.times import FOREVER_NS, SECOND_NS
 
-WORDS = {
-    Level.PHYSICS: "device physics",
-    Level.SAFETY: "safety lock-out",
-    Level.GRID_EMERGENCY: "grid emergency",
-    Level.ENVELOPE: "operating envelope",
-    Level.OWNER_NEED: "owner's need",
-    Level.RELIABILITY: "reliability dispatch",
-    Level.UTILITY: "utility optimisation",
-    Level.MARKET: "market schedule",
-    Level.PROGRAM: "program event",
-    Level.PRICE: "price response",
-    Level.LOCAL: "local default",
-}
-KILLED = "; the kill switch is pressed: only what leads to the safe power is sent"
 SETTLES_NS = 180 * SECOND_NS
 """How long after a command a device is given before its meter counts against it."""
 
@@ -106,40 +94,6 @@ def _gate_says(claim: Claim) -> str:
     if claim.level is Level.OWNER_NEED:
         return "the owner is out: the market may not call it"
     return f"holds out targets weaker than {WORDS[claim.level]} (level {int(claim.level)})"
-
-
-def _unnamed(settled: Arbitration, limiter: Level | None, stands_ns: int, held_w: float) -> str:
-    """Return what a device does whose power nobody names."""
-    ends, whose = settled.setpoint.bounds, "those of"
-    if math.isfinite(held_w):
-        text, whose = f"Nobody names a power: it is {HELD}, at {held_w:,.0f} W", "that of"
-    elif limiter is not None and ends.low_w > 0:
-        text = f"Nobody names a power: it is told to give at least {_kw(ends.low_w)}"
-    elif limiter is not None and ends.high_w < 0:
-        text = f"Nobody names a power: it is told to draw at least {_kw(-ends.high_w)}"
-    elif stands_ns:
-        text = f"Nobody commands it: its last command stands until {iso(stands_ns)}"
-    else:
-        text = "Nobody commands it: it runs freely within its limits"
-    if limiter is None and (named := [level for level, _, _ in settled.limits if level > Level.PHYSICS]):
-        # What it does by itself lies within them now; who set them is what an operator asks next.
-        text += f", {whose} {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in named)}"
-    return text
-
-
-def _controls(
-    winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool, stands_ns: int, held_w: float
-) -> str:
-    held = settled.setpoint.limited_by
-    limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
-    if winner is None:
-        text = _unnamed(settled, limiter, stands_ns, held_w)
-    else:
-        text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
-    if limiter is not None:
-        is_pushed = winner is None and (settled.setpoint.bounds.low_w > 0 or settled.setpoint.bounds.high_w < 0)
-        text += f", {'by' if is_pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"
-    return text + ("; its owner has opted out" if gated else "") + (KILLED if is_killed else "")
 
 
 def _command(state: DeskState, row: int, now_ns: int) -> CommandView | None:
@@ -203,8 +157,8 @@ def resource_view(
     )  # fmt: skip
     stands_ns = 0 if is_group else stands_until_ns(state, row, now_ns)
     controls = (
-        _group_controls(state, rows, now_ns) if settled is None
-        else _controls(
+        group_controls(state, rows, now_ns) if settled is None
+        else controls_of(
             winner, settled, gated, state.is_killed, stands_ns, float(state.commands.held_now_w(now_ns)[rows[0]])
         )
     )  # fmt: skip
@@ -221,28 +175,6 @@ def resource_view(
         () if is_group else _readings(state, row, now_ns), feeder_mode=_feeder_mode(state, resource, row, is_group),
         waits=kept, unresponsive=None if is_group else no_response(state.responses, row, now_ns),
     )  # fmt: skip
-
-
-def _group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> str:
-    settled = state.claims.arbitrate(now_ns, rows)
-    named, held = settled.winner >= 0, int(on_last_command(state, rows, now_ns).sum())
-    after = f", of whom {held:,} go on as they were told last" if held else ""
-    if not named.any():
-        return "Nobody commands its devices now" + after + (KILLED if state.is_killed else "")
-    batches = {batch.id: batch for batch, _ in state.claims.batches()}
-    by_level: dict[str, int] = {}
-    serials, counts = np.unique(settled.winner[named], return_counts=True)
-    for serial, count in zip(serials, counts, strict=True):
-        (name,) = state.claims.batch_ids(np.array([serial], np.int32))
-        word = WORDS[batches[name].level] if name in batches else "a claim that has ended"
-        by_level[word] = by_level.get(word, 0) + int(count)
-    parts = [f"{word} {count:,}" for word, count in sorted(by_level.items(), key=lambda item: -item[1])]
-    return (
-        f"Of {len(rows):,} devices: "
-        + ", ".join(parts)
-        + f", free {int((~named).sum()):,}{after}"
-        + (KILLED if state.is_killed else "")
-    )
 
 
 def in_control(state: DeskState, now_ns: int) -> dict[str, int]:
@@ -373,10 +305,6 @@ def _told_once(parts: list[tuple[ClaimBatch, Mask]], size: int) -> ClaimView:
     )  # fmt: skip
 
 
-def _kw(value_w: float) -> str:
-    return f"{round(value_w / 1e3, 1) + 0.0:.1f} kW"  # a nought has no sign
-
-
 def _mismatch(market: MarketSide, scada: ScadaSide, command: CommandView | None, waits_yet: bool) -> str:
     """Return in words where the two views disagree, or nothing; who `waits_yet` holds what is in force no more."""
     if market.share_w and market.opted_out and abs(market.share_w) > 200:
@@ -390,11 +318,11 @@ def _mismatch(market: MarketSide, scada: ScadaSide, command: CommandView | None,
     # What a device read back is what it was told; what it does is in its meter. An empty store has done what it could.
     told_w = None if waits_yet else command.target_w
     if told_w is not None and not command.reached[4] and abs(scada.power_w - told_w) > max(300.0, 0.25 * abs(told_w)):
-        return f"Told {_kw(told_w)}, measured {_kw(scada.power_w)}"
+        return f"Told {kw(told_w)}, measured {kw(scada.power_w)}"
     ends = ((command.high_w, scada.high_w, 1.0), (command.low_w, scada.low_w, -1.0))
     for end_w, holds_w, side in ends:
         # Who is let go breaks no limit by what only its last command says: one that is in force must say so, too.
         over_w = 0.0 if end_w is None else min(side * (scada.power_w - end_w), side * (scada.power_w - holds_w))
         if end_w is not None and over_w > max(300.0, 0.25 * abs(end_w)):
-            return f"Told {_kw(end_w)} at {'most' if side > 0 else 'least'}, measured {_kw(scada.power_w)}"
+            return f"Told {kw(end_w)} at {'most' if side > 0 else 'least'}, measured {kw(scada.power_w)}"
     return ""

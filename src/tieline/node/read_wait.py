@@ -22,7 +22,7 @@ def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> st
     goal_w = end_w(state, rows, np.array([np.nan if target_w is None else target_w]), low_w, high_w)
     moves_w = float(np.abs(goal_w - last_end_w(state, rows, now_ns))[0])
     if state.is_killed and (until_ns := stands_until_ns(state, row, now_ns)):
-        stands = f"its last command ({state.commands.target_w[row]:.0f} W) stands until {iso(until_ns)}"
+        stands = f"its last command ({state.commands.target_w[row]:z.0f} W) stands until {iso(until_ns)}"
         return f"{stands}: the kill switch holds back what lets it go"
     if state.release_at_ns[row] > now_ns:
         return f"it comes back in turn, at {iso(int(state.release_at_ns[row]))}"

@@ -27,10 +27,10 @@ OPENADR, ACCOUNT = "OpenAdrObject", "AccountChanged"
 
 
 def kw(power_w: float) -> str:
-    """Return a power in words: `open` where it is infinite."""
+    """Return a power in words: `open` where it is infinite, a nought without a sign."""
     if abs(power_w) == float("inf"):
         return "open"
-    return f"{power_w / 1e6:.2f} MW" if abs(power_w) >= 1e6 else f"{power_w / 1e3:.1f} kW"
+    return f"{power_w / 1e6:.2f} MW" if abs(power_w) >= 1e6 else f"{power_w / 1e3:z.1f} kW"
 
 
 def says(record: Record) -> str:

@@ -58,6 +58,7 @@ from tieline.node.runtime import Node
 from tieline.node.sources import Sources as Sources
 from tieline.resource.claim import Refusal
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
+from tieline.rim.clock import loop_s
 from tieline.times import HOUR_NS, SECOND_NS
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class NodeReader:
 
     def _once(self, name: str, make: Callable[[], object]) -> object:
         key = (self.node.state.revision, self.node.clock.now_ns() // SECOND_NS)
-        now_s = _loop_s()
+        now_s = loop_s()
         # A view of a million devices costs 0.15 s: it is made anew at most every 2 s, one of 10,000 every 20 ms.
         # Seconds that run backwards are another loop's (a day was played before it is served): they keep nothing.
         if self._kept.key != key and not 0 <= now_s - self._kept.made_s < len(self.node.state.fleet) / 500_000:
@@ -394,11 +395,3 @@ class NodeReader:
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)
         return read_standing.stand(self._book, seen, node.state, pool, self._order, above, now_ns)
-
-
-def _loop_s() -> float:
-    """Return the running loop's seconds; without a loop (a notebook) every call counts as later."""
-    try:
-        return asyncio.get_running_loop().time()
-    except RuntimeError:
-        return float("inf")

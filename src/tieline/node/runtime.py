@@ -14,7 +14,7 @@ from tieline.desk.base import learn
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.desk import Desk
 from tieline.desk.dispatch import next_again_ns, next_room_ns
-from tieline.desk.facts import from_record
+from tieline.desk.facts import Fact, from_record
 from tieline.desk.obligation import next_call_ns
 from tieline.desk.ports import Publisher, Snapshot
 from tieline.desk.state import DeskState
@@ -49,12 +49,19 @@ ANSWERS_S = 1.0
 """So long devices' answers gather before they are recorded: hundreds come at once, and each commit is an fsync."""
 
 
-def replayed(fleet: Fleet, ledger: Ledger, journal: Journal) -> DeskState:
-    """Return the state that the journal tells: start-up and recovery are this one path."""
+def replayed(
+    fleet: Fleet, ledger: Ledger, journal: Journal, look: Callable[[DeskState, Fact], None] | None = None
+) -> DeskState:
+    """Return the state that the journal tells: start-up and recovery are this one path.
+
+    `look` is shown each fact, and the state before it.
+    """
     state = DeskState.empty(fleet, ClaimBook(fleet), ledger)
     for record in journal.replay():
         fact = from_record(record)
         if fact is not None:
+            if look is not None:
+                look(state, fact)
             apply(state, record.id, fact, record.recorded_at_ns)
     return state
 

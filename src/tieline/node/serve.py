@@ -13,15 +13,11 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
 from tieline.contract.eligibility import enrol
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
-from tieline.fleet.columns import FUELS, KINDS, Fleet
-from tieline.fleet.ledger import Ledger
-from tieline.fleet.pooled import capacity_of
 from tieline.ids import derive
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
@@ -33,6 +29,7 @@ from tieline.node.link_settings import check_links
 from tieline.node.links import listening, raise_links, with_tables
 from tieline.node.participating import Participation
 from tieline.node.principals import principals_of
+from tieline.node.rebuilt import kinds_and_fuels, ledger_of, members_of
 from tieline.node.runtime import Node, replayed
 from tieline.node.starting import console_context, oidc_of, require_startable
 from tieline.node.trade_settings import apply_limits, check_fleet
@@ -61,15 +58,16 @@ def node_of(
 ) -> Node:
     """Return the node of a data folder, its state rebuilt from the journal; its clock is the system's unless given."""
     fleet = registry.load(folder / "registry.bin")
-    ledger = Ledger()
-    pools = {group.id: _pool(fleet, group.id, settings.jurisdiction) for group in fleet.groups_of(Kind.POOL)}
-    for name, pool in pools.items():
-        ledger.set_capacity(name, capacity_of(fleet, pool.rows[pool.eligible]))
+    members = members_of(fleet, settings.jurisdiction)
+    pools = {
+        name: PoolDesk(name, rows, merit_price(fleet.kinds[rows]), may_serve, np.zeros(len(rows)))
+        for name, (rows, may_serve) in members.items()
+    }
     journal = journal_to_write(folder, settings.journal)
     principals = principals_of(settings)
     check_links(settings.links, fleet, principals)  # for those who make a node without a server's start
     check_fleet(settings.pools, settings.limits, fleet)
-    state = replayed(fleet, ledger, journal)
+    state = replayed(fleet, ledger_of(fleet, members), journal)
     kinds, fuels = kinds_and_fuels(fleet)
     apply_limits(settings.limits, state)
     state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
@@ -78,18 +76,6 @@ def node_of(
     node.desk.admission = Participation(settings.pools, pools, fleet)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
     return node
-
-
-def _pool(fleet: Fleet, name: str, jurisdiction: str) -> PoolDesk:
-    rows = fleet.leaves(name)
-    kinds, fuels = kinds_and_fuels(fleet)
-    eligible = enrol(kinds[rows], fuels[rows], jurisdiction, "energy").may_serve
-    return PoolDesk(name, rows, merit_price(fleet.kinds[rows]), eligible, np.zeros(len(rows)))
-
-
-def kinds_and_fuels(fleet: Fleet) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    """Return kind and fuel of each row as the words that eligibility's rules use."""
-    return np.array([kind.value for kind in KINDS])[fleet.kinds], np.array(FUELS)[fleet.fuels]
 
 
 def trader_of(node: Node, settings: Settings, kept: KeptReadings) -> NodeTrader:

@@ -290,8 +290,8 @@ def modbus_settings_of(settings: ModbusLinkSettings, fleet: Fleet) -> ModbusSett
 
 def _check_modbus(settings: ModbusLinkSettings, fleet: Fleet, path: str) -> None:
     for name, unit in settings.devices.items():
-        unit.check(f"{path}.devices.{name}")
         check_profile(fleet, name, unit.profile, "sunspec", f"{path}.devices.{name}")
+        unit.check(f"{path}.devices.{name}")
     _told_by(lambda: check_modbus(modbus_settings_of(settings, fleet)), {"$.modbus": path})
 
 
@@ -333,8 +333,8 @@ def _check_mqtt(settings: MqttLinkSettings, fleet: Fleet, folder: Path, path: st
     _told_by(lambda: contract_of(settings.contract), {}, f"{path}.contract: ")
     for name, unit in settings.devices.items():
         where = f"{path}.devices.{name}"
-        unit.check(where)
         check_profile(fleet, name, unit.profile, "mqtt", where)
+        unit.check(where)
         words = {"mqtt device": f"{where}.device =", "mqtt prefix": f"{path}.prefix ="}
         _told_by(partial(Bound, contract_of(settings.contract), settings.prefix, unit.device), words)
 

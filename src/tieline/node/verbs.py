@@ -175,9 +175,8 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
     Every record is held against the chain of hashes; one that was changed or is missing at the end is named, and the
     exit code is 1.
     """
-    from tieline.fleet.ledger import Ledger
     from tieline.node.journals import journal_to_read
-    from tieline.node.runtime import replayed
+    from tieline.node.rebuilt import jurisdiction_of, state_of
     from tieline.store.opening import changed_says
     from tieline.store.registry import load
 
@@ -188,8 +187,8 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
         fault = changed_says(changed) + (f"; {fault}" if fault else "")
     if fault:
         click.echo(f"warning: {fault}", err=True)
-    state = replayed(fleet, Ledger(), journal)
-    # The digest is the journal's, as a demonstration's report has it: the hash of its last record stands for all.
+    state = state_of(fleet, jurisdiction_of(data), journal)
+    # Both as a demonstration's report has them: the journal's is the hash of its last record, which stands for all.
     answer = {"records": journal.last_seq, "digest": journal.last_hash.hex(), "claims": state.claims.count()}
     show({**answer, "state": state.digest(), "end": fault or "whole"}, as_json)
     if changed is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tieline.resource.command import HELD
+from tieline.resource.level import Level
 
 
 def tell(answer: dict[str, Any]) -> None:
@@ -19,19 +20,21 @@ def tell(answer: dict[str, Any]) -> None:
         return
     winner, runs = answer["winner"], "goes on as it was told last" if answer["stands_until"] else "runs by itself"
     if answer["held_w"] is not None:
-        click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:.0f} W")
+        click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:z.0f} W")
+    elif winner is None and (by := _only_power(answer)):
+        click.echo(f"  nobody names a power: it is held at {answer['low_w']:z.0f} W by {by}")
     elif winner is None and answer["limited_by"] and (answer["low_w"] > 0.0 or answer["high_w"] < 0.0):
         gives = answer["low_w"] > 0.0
-        pushed = f"give at least {answer['low_w']:.0f}" if gives else f"draw at least {-answer['high_w']:.0f}"
+        pushed = f"give at least {answer['low_w']:z.0f}" if gives else f"draw at least {-answer['high_w']:z.0f}"
         click.echo(f"  nobody names a power: it is told to {pushed} W by a limit {_by(answer['limited_by'])}")
     elif winner is None and answer["limited_by"]:
         click.echo(f"  nobody names a power: it {runs}, within a limit {_by(answer['limited_by'])}")
     elif winner is None:
         click.echo(f"  nobody controls it: it {runs}")
     else:
-        click.echo(f"  controlled by {winner['source']} ({winner['level']}): {answer['target_w']:.0f} W")
+        click.echo(f"  controlled by {winner['source']} ({winner['level']}): {answer['target_w']:z.0f} W")
         click.echo(f"  because of {winner['because']}, since {winner['from']}")
-    click.echo(f"  allowed: {answer['low_w']:.0f} W to {answer['high_w']:.0f} W")
+    click.echo(f"  allowed: {answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W")
     if answer["waits"]:
         click.echo(f"  {answer['waits']}")
     if still := answer["unresponsive"]:
@@ -40,7 +43,7 @@ def tell(answer: dict[str, Any]) -> None:
         )
         click.echo(f"    at {still['last']}; it counts so until it follows one, or until {still['until']}")
     for limit in answer["limits"]:
-        ends = f"{limit['low_w']:.0f} W to {limit['high_w']:.0f} W"
+        ends = f"{limit['low_w']:z.0f} W to {limit['high_w']:z.0f} W"
         click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}")
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
@@ -55,10 +58,19 @@ def tell(answer: dict[str, Any]) -> None:
         click.echo("  command: " + ", ".join(told))
     if (gave := answer["delivered"]) is not None:
         over = f"from {gave['start']} to {gave['end']}, the last interval of it that was counted by then"
-        click.echo(f"  gave {gave['above_base_w']:.0f} W above its base {over}")
+        click.echo(f"  gave {gave['above_base_w']:z.0f} W above its base {over}")
     _tell_chain("", answer["chain"])
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)
+
+
+def _only_power(answer: dict[str, Any]) -> str:
+    """Return whose limits leave a device one power alone; empty: it may choose, or only its own rating binds it."""
+    claimed = [limit for limit in answer["limits"] if limit["level"] != Level.PHYSICS.name]
+    if not claimed or answer["low_w"] != answer["high_w"]:
+        return ""
+    by = answer["limited_by"] or (claimed[0]["by"] if len(claimed) == 1 else None)
+    return f"a limit {_by(by)}" if by else "its limits"
 
 
 def _tell_group(answer: dict[str, Any]) -> None:
@@ -67,20 +79,19 @@ def _tell_group(answer: dict[str, Any]) -> None:
     held = answer["on_last_command"]
     goes_on = f"{held} go on as they were told last, " if held else ""
     click.echo(f"  {answer['free'] - held} run by themselves, {goes_on}{answer['opted_out']} opted out")
-    click.echo(
-        f"  asked of those {answer['target_w']:.0f} W; all may do {answer['low_w']:.0f} W to {answer['high_w']:.0f} W"
-    )
+    may = f"{answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W"
+    click.echo(f"  asked of those {answer['target_w']:z.0f} W; all may do {may}")
     for limit in answer["limits"]:
-        ends = " to ".join("open" if limit[end] is None else f"{limit[end]:.0f} W" for end in ("low_w", "high_w"))
+        ends = " to ".join("open" if limit[end] is None else f"{limit[end]:z.0f} W" for end in ("low_w", "high_w"))
         whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
         click.echo(f"  limit on {limit['resources']} of them{whole}: {ends} {_by(limit['by'])}")
     _tell_ended(answer)
     for award in answer["awards"]:
         price = f"at {award['price_per_mwh']:.2f} a MWh until {award['to']} ({award['id']} of {award['offer']})"
-        click.echo(f"  awarded {award['power_w']:.0f} W of {award['product']} {price}")
+        click.echo(f"  awarded {award['power_w']:z.0f} W of {award['product']} {price}")
     for called in answer["instructions"]:
         click.echo(
-            f"  instructed {called['power_w']:.0f} W of {called['product']} until {called['to']} ({called['id']})"
+            f"  instructed {called['power_w']:z.0f} W of {called['product']} until {called['to']} ({called['id']})"
         )
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)

@@ -45,3 +45,11 @@ class PacedClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep so many seconds of this clock."""
         await asyncio.sleep(seconds / self._speed)
+
+
+def loop_s() -> float:
+    """Return the running loop's seconds; without a loop (a notebook) every call counts as later."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return float("inf")

@@ -68,10 +68,22 @@ class SunSpecDevice:
         rating = {"WMaxRtg": self.rated_w, "WMax": self.rated_w, "W_SF": 1 if self.rated_w > 60_000 else 0}
         self.registers[1] = build(self.models[1], {"Mn": "Tieline", "Md": "simulated", "SN": "1"})
         self.registers[702] = build(self.models[702], rating)
+        self._take_full()
         self.registers[703] = build(self.models[703], {"ES": 1})
         self._seen: dict[int, dict[str, float]] = {}
         self._measure()
         self._clear()
+
+    def set_full(self, full_w: float) -> None:
+        """Have an installer set another WMax (W)."""
+        self._lay(702, "WMax", full_w)
+        self._take_full()
+        self._obey()
+
+    def _take_full(self) -> None:
+        """Take WMax as its registers hold it: what it limits is a share of what it tells."""
+        told_w = read_value(self.models[702], "WMax", self.registers[702])
+        self.full_w = float(told_w) if isinstance(told_w, (int, float)) else self.rated_w
 
     def reboot(self) -> None:
         """Start afresh: nothing that was told is remembered."""
@@ -179,7 +191,7 @@ class SunSpecDevice:
     def _obey(self) -> None:
         target_w = self._value("WSet") if self._value("WSetEna") == 1 else math.nan
         limited = self._value("WMaxLimPctEna") == 1
-        high_w = self.rated_w * self._value("WMaxLimPct") / 100 if limited else math.inf
+        high_w = self.full_w * self._value("WMaxLimPct") / 100 if limited else math.inf
         ends_ns = [end_ns for end_ns in self._ends_ns.values() if end_ns]
         self.body.hold(target_w, high_w, min(ends_ns) if ends_ns and not self.lies else 2**62)
 

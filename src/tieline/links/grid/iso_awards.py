@@ -1,7 +1,8 @@
 """The awards of market days as an ISO tells them: what each row means to us, and which rows were brought to the desk.
 
 A day that is cleared is read again until its delivery is over: an ISO corrects its awards, and what it sold of ours in
-the second reading is owed as well. Only rows that no reading before had are brought to the desk.
+the second reading is owed as well. Only rows that no reading before had are brought to the desk. One that was taken and
+has another power or price by now is such a row: the desk has no correction of what was sold, and refuses it by name.
 """
 
 from __future__ import annotations

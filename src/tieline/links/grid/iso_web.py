@@ -260,6 +260,7 @@ class IsoWeb:
         for award, refusal in zip(awards, answers, strict=True):
             if refusal is not None:
                 self._counts["refused"] += 1
+                self._last_error = f"award {award.id}: {refusal}"
                 _log.warning("award refused", award=award.id, refusal=str(refusal))
         # One that is named in a row that we could not read or take has an award all the same, by the ISO's books.
         named = {row.bid_uid for row in rows.awards}

@@ -87,13 +87,14 @@ def _lay_out(burst: Burst, profile: Profile, rows: list[tuple[Device, int]], lef
     ats = [at for _, at in good]
     inject_w = np.array([device.rating.max_inject_w for device, _ in good], np.float64)
     absorb_w = np.array([device.rating.max_absorb_w for device, _ in good], np.float64)
+    full_w = np.array([device.commanded.full_w for device, _ in good], np.float64)
     powers = batch.target_w[ats], batch.low_w[ats], batch.high_w[ats]
     bound = bound_rows(profile, inject_w, absorb_w, *powers[1:])
     held = bound & np.isnan(powers[0])
     own_w = np.full(len(good), math.nan)
     for n in np.flatnonzero(bound).tolist():
         own_w[n] = good[n][0].commanded.own_w()
-    wished, is_sane = asked_of_rows(profile, inject_w, absorb_w, *powers, own_w)
+    wished, is_sane = asked_of_rows(profile, inject_w, absorb_w, full_w, *powers, own_w)
     image, told, fits = laid(seen, wished, max(round(left_s), 1))
     pdus = requests(start, seen, image)
     values = zip(*(one.tolist() for one in told), strict=True)

@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     """What many devices are asked, each array of shape (n,).
 
     `target_w` (W; NaN: none) is within `low_w` and `high_w` where those bind (W; infinite: they don't), `limit_frac` is
-    a share of the rating (1: none).
+    a share of each one's own WMax (1: none).
     """
 
     target_w: Floats
@@ -50,6 +50,7 @@ def asked_of_rows(
     profile: Profile,
     inject_w: Floats,
     absorb_w: Floats,
+    full_w: Floats,
     target_w: Floats,
     low_w: Floats,
     high_w: Floats,
@@ -58,7 +59,8 @@ def asked_of_rows(
     """Return what each row is asked, and whether it is sane.
 
     target = clip(target, low, high), where such a limit binds and nothing is asked clip(own, low, high), the power that
-    it has by itself (NaN: not known, as if 0); limit = high / rating where it binds. All arrays have shape (n,).
+    it has by itself (NaN: not known, as if 0); limit = high / full where it binds, `full_w` being each one's own WMax.
+    All arrays have shape (n,).
     """
     is_sane = (low_w <= high_w) & ~np.isinf(target_w)  # a NaN of a limit compares false
     most_w = inject_w * profile.limits.inject_frac
@@ -72,8 +74,8 @@ def asked_of_rows(
         held_w = np.minimum(held_w, np.where(binds_high, high, np.inf))
         bound = bound_rows(profile, inject_w, absorb_w, low_w, high_w)
         target = np.where(np.isnan(target_w) & bound, held_w, power_w)
-        share = np.clip(high / inject_w, 0.0, 1.0)
-    limit_frac = np.where(binds_high & (inject_w > 0), share, 1.0)
+        share = np.clip(high / full_w, 0.0, 1.0)
+    limit_frac = np.where(binds_high & (full_w > 0), share, 1.0)
     return Asked(target, np.where(binds_low, low, -np.inf), np.where(binds_high, high, np.inf), limit_frac), is_sane
 
 

@@ -28,6 +28,8 @@ from tieline.resource.batch import CommandBatch
 from tieline.resource.command import HELD, RejectWord, Stage
 from tieline.resource.identity import Rating
 
+MISMATCH_FRAC = 0.05
+"""By more than this share of the registry's rating a device's own WMax is a mismatch that people are told of."""
 _WORDS = {1: RejectWord.NOT_SUPPORTED, 2: RejectWord.NOT_SUPPORTED, 3: RejectWord.RANGE, 4: RejectWord.HARDWARE}
 _WORDS |= {5: RejectWord.BUSY, 6: RejectWord.BUSY, 10: RejectWord.TIMEOUT, 11: RejectWord.TIMEOUT}
 
@@ -73,6 +75,7 @@ class Commanded:
 
     def __init__(self, row: int, name: str, profile: Profile, rating: Rating, carrier: Carrier) -> None:
         self.row, self.name, self.profile, self.rating = row, name, profile, rating
+        self.full_w = rating.max_inject_w  # the power of which its limit is a share, until the device tells its own
         self.life = Life(row, name, carrier)
         self.pending: Live | None = None
         self.over_due_s = math.inf
@@ -88,6 +91,25 @@ class Commanded:
         self._live: Live | None = None  # the newest command that was written
         self._left: Held | None = None  # what was found at first sight: it may be our own, from before a restart
         self._resumed: Live | None = None
+
+    def measure_by(self, own_w: float) -> None:
+        """Take the WMax that the device tells (W; NaN: none) as the power of which its limit is a share.
+
+        The registry's stands where it tells none, and for a device that gives nothing. What it holds was told as a
+        share of the former: the share of the new one is looked for from now on, and told if the device has another.
+        """
+        rated_w, live = self.rating.max_inject_w, self._live
+        full_w = own_w if rated_w > 0.0 and own_w > 0.0 else rated_w
+        if full_w == self.full_w:
+            return
+        self.full_w = full_w
+        if abs(full_w - rated_w) > MISMATCH_FRAC * rated_w:
+            limits = "limits are told as shares of its own; correct the registry, or the device"
+            self._carrier.alarm(f"{self.name}: its WMax is {full_w:.0f} W, the registry says {rated_w:.0f} W: {limits}")
+        if live is not None:
+            what = told(self.profile, self.rating, *live.powers_w)
+            if not isinstance(what, Unable):
+                live.held = replace(live.held, limit_frac=share_of(what, full_w))
 
     def take(self, batch: CommandBatch, at: int) -> bool:
         """Take the command in row `at` of a batch; an older (epoch, seq), or the same again, is passed over: False."""
@@ -160,7 +182,7 @@ class Commanded:
             self.life.end(live, Stage.REJECTED, RejectWord.RANGE, what.why)
             return False
         own_w = self.own_w()
-        live.held = asked_of(what, self.rating.max_inject_w, self.life.left_s(live), own_w)
+        live.held = asked_of(what, self.full_w, self.life.left_s(live), own_w)
         self.holds(live, is_held(what), is_bound(what), own_w)
         self.life.sent(live)
         return True
@@ -230,7 +252,7 @@ class Commanded:
         live = Live(batch, at, Stage.DONE, is_timed=True, is_remembered=True)
         what = told(self.profile, self.rating, *live.powers_w)
         if not isinstance(what, Unable):
-            live.held = asked_of(what, self.rating.max_inject_w, self.life.left_s(live), held_w)
+            live.held = asked_of(what, self.full_w, self.life.left_s(live), held_w)
             self.holds(live, is_held(what), is_bound(what), held_w)
             self._live = live
             self._watch(live)
@@ -325,16 +347,20 @@ def is_held(what: Told) -> bool:
     return math.isnan(what.power_w) and is_bound(what)
 
 
-def asked_of(what: Told, most_w: float, left_s: float, own_w: float = math.nan) -> Held:
+def share_of(what: Told, full_w: float) -> float:
+    """Return the upper limit as a share of a device's own WMax (W); 1: none."""
+    is_limited = not math.isinf(what.high_w) and full_w > 0
+    return min(max(what.high_w / full_w, 0.0), 1.0) if is_limited else 1.0
+
+
+def asked_of(what: Told, full_w: float, left_s: float, own_w: float = math.nan) -> Held:
     """Return what to write. Model 704 limits what is given alone: that a device must draw, or how much, is a target.
 
     Args:
         what: What the device is told.
-        most_w: The greatest power it can inject (W), of which its limit is a share.
+        full_w: The device's own WMax (W), of which its limit is a share.
         left_s: For how long (s).
         own_w: What it does by itself (W; NaN: not known).
     """
     target_w = held_w(own_w, what.low_w, what.high_w) if is_held(what) else what.power_w
-    is_limited = not math.isinf(what.high_w) and most_w > 0
-    limit_frac = min(max(what.high_w / most_w, 0.0), 1.0) if is_limited else 1.0
-    return Held(target_w, limit_frac, left_s, what.low_w, what.high_w)
+    return Held(target_w, share_of(what, full_w), left_s, what.low_w, what.high_w)

@@ -24,6 +24,8 @@ from tieline.resource.quality import Quality
 from tieline.rim.supervise import Backoff
 
 _AGAIN = Backoff(2.0, 120.0)
+RATED_S = 600.0
+"""So often a device is asked for its WMax again: an installer may set another while it runs."""
 
 
 class Device:
@@ -45,7 +47,7 @@ class Device:
         self.unit: Unit | None = None
         self.is_found = False
         self._carrier, self._rng = carrier, rng
-        self._poll_due_s = 0.0
+        self._poll_due_s = self._rate_due_s = 0.0
         self._wake = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._last: dict[str, float] = {}
@@ -132,6 +134,7 @@ class Device:
             raise trouble
         if not self.is_found:
             await unit.find()
+            await self._rate(unit)
             self.is_found = True
             self._carrier.changed()
         await self.commanded.act(unit)
@@ -139,6 +142,16 @@ class Device:
         if loop.time() >= self._poll_due_s:
             await self._poll(unit)
             self._poll_due_s = loop.time() + self._carrier.poll_s * (0.95 + 0.1 * float(self._rng.random()))
+
+    async def _rate(self, unit: Unit) -> None:
+        """Ask the device for its own WMax; where it can't be read the registry's stands for it, and people are told."""
+        self._rate_due_s = asyncio.get_running_loop().time() + RATED_S
+        try:
+            full_w = await unit.full_w()
+        except PeerError as error:
+            full_w = math.nan
+            self._carrier.alarm(f"{self.name}: its WMax can't be read, limits are told by the registry's: {error}")
+        self.commanded.measure_by(full_w)
 
     async def _pause(self, seconds: float) -> None:
         """Wait so long, or until there is something to do; it may end early. An alarm that is due by then is kept."""
@@ -180,6 +193,8 @@ class Device:
             self._alarm = None
 
     async def _poll(self, unit: Unit) -> None:
+        if asyncio.get_running_loop().time() >= self._rate_due_s:
+            await self._rate(unit)
         values = await unit.measure(self.profile.measures)
         await self.commanded.look(unit, values.get("power_w", math.nan))
         is_contended = self.commanded.is_contended

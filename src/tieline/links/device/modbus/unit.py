@@ -41,7 +41,7 @@ class Rejected(PeerError):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a device holds: a target (W; NaN: none) and an upper limit (share of its rating; 1: none).
+    """What a device holds: a target (W; NaN: none) and an upper limit (share of its own WMax; 1: none).
 
     `revert_s` is the timer that it was given (s; NaN: it has none). `low_w` and `high_w` are what a target was asked
     within (W): its registers may not round it beyond them.
@@ -115,6 +115,23 @@ class Unit:
         except ModelError as error:
             raise PeerError(f"unit {self.number}: {error}") from error
         return found if isinstance(found, str) else ""
+
+    async def full_w(self) -> float:
+        """Return the power of which its limit is a share (W; NaN: it tells none): its WMax as set, or else as rated.
+
+        Raises:
+            PeerError: Its registers can't be read.
+            LinkDown: No answer.
+        """
+        if 702 not in self.models:
+            return math.nan
+        start, count = self.models[702]
+        block = await self._read(start, min(count, _span(702, _FULL)))
+        try:
+            values = [read_value(model(702), name, block) for name in _FULL]
+        except ModelError as error:
+            raise PeerError(f"unit {self.number}: {error}") from error
+        return next((float(value) for value in values if isinstance(value, (int, float)) and value > 0), math.nan)
 
     async def _base(self) -> int:
         for base in BASES:
@@ -307,6 +324,7 @@ def _step(block: Sequence[int], name: str) -> float | None:
 
 # Of model 704: from the first to after the last register that is written of each function; its switch is the first.
 FUNCTIONS = ((22, 33), (14, 20))
+_FULL = ("WMax", "WMaxRtg")
 _HOLDS = ("WSetEna", "WSet", "WSetRvrtTms", "WMaxLimPctEna", "WMaxLimPct", "WMaxLimPctRvrtTms")
 
 

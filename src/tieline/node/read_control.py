@@ -1,0 +1,94 @@
+"""Who controls a device or a group, in words."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.state import DeskState
+from tieline.desk.views import ClaimView
+from tieline.node.read_wait import on_last_command
+from tieline.node.read_words import kw
+from tieline.resource.arbitrate import Arbitration
+from tieline.resource.command import HELD
+from tieline.resource.level import Level
+from tieline.times import iso
+
+WORDS = {
+    Level.PHYSICS: "device physics",
+    Level.SAFETY: "safety lock-out",
+    Level.GRID_EMERGENCY: "grid emergency",
+    Level.ENVELOPE: "operating envelope",
+    Level.OWNER_NEED: "owner's need",
+    Level.RELIABILITY: "reliability dispatch",
+    Level.UTILITY: "utility optimisation",
+    Level.MARKET: "market schedule",
+    Level.PROGRAM: "program event",
+    Level.PRICE: "price response",
+    Level.LOCAL: "local default",
+}
+KILLED = "; the kill switch is pressed: only what leads to the safe power is sent"
+
+
+def _unnamed(settled: Arbitration, limiter: Level | None, stands_ns: int, held_w: float) -> str:
+    """Return what a device does whose power nobody names."""
+    ends, whose = settled.setpoint.bounds, "those of"
+    claimed = [level for level, _, _ in settled.limits if level > Level.PHYSICS]
+    if math.isfinite(held_w):
+        text, whose = f"Nobody names a power: it is {HELD}, at {held_w:z,.0f} W", "that of"
+    elif claimed and ends.low_w == ends.high_w:
+        # A limit that leaves it one power alone names that as a target would: it doesn't run by itself.
+        text, whose = f"Nobody names a power: it is held at {kw(ends.low_w)}", "by"
+    elif limiter is not None and ends.low_w > 0:
+        text = f"Nobody names a power: it is told to give at least {kw(ends.low_w)}"
+    elif limiter is not None and ends.high_w < 0:
+        text = f"Nobody names a power: it is told to draw at least {kw(-ends.high_w)}"
+    elif stands_ns:
+        text = f"Nobody commands it: its last command stands until {iso(stands_ns)}"
+    else:
+        text = "Nobody commands it: it runs freely within its limits"
+    if limiter is None and claimed:
+        # What it does by itself lies within them now; who set them is what an operator asks next.
+        text += f", {whose} {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in claimed)}"
+    return text
+
+
+def controls_of(
+    winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool, stands_ns: int, held_w: float
+) -> str:
+    """Return who controls a device: the winner of its claims, or what it does where nobody names its power."""
+    held, ends = settled.setpoint.limited_by, settled.setpoint.bounds
+    limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
+    if winner is None:
+        text = _unnamed(settled, limiter, stands_ns, held_w)
+    else:
+        text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
+    if limiter is not None:
+        is_pushed = winner is None and (ends.low_w > 0 or ends.high_w < 0 or ends.low_w == ends.high_w)
+        text += f", {'by' if is_pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"
+    return text + ("; its owner has opted out" if gated else "") + (KILLED if is_killed else "")
+
+
+def group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> str:
+    """Return how many devices of a group each authority sets, and how many nobody does."""
+    settled = state.claims.arbitrate(now_ns, rows)
+    named, held = settled.winner >= 0, int(on_last_command(state, rows, now_ns).sum())
+    after = f", of whom {held:,} go on as they were told last" if held else ""
+    if not named.any():
+        return "Nobody commands its devices now" + after + (KILLED if state.is_killed else "")
+    batches = {batch.id: batch for batch, _ in state.claims.batches()}
+    by_level: dict[str, int] = {}
+    serials, counts = np.unique(settled.winner[named], return_counts=True)
+    for serial, count in zip(serials, counts, strict=True):
+        (name,) = state.claims.batch_ids(np.array([serial], np.int32))
+        word = WORDS[batches[name].level] if name in batches else "a claim that has ended"
+        by_level[word] = by_level.get(word, 0) + int(count)
+    parts = [f"{word} {count:,}" for word, count in sorted(by_level.items(), key=lambda item: -item[1])]
+    return (
+        f"Of {len(rows):,} devices: "
+        + ", ".join(parts)
+        + f", free {int((~named).sum()):,}{after}"
+        + (KILLED if state.is_killed else "")
+    )
