@@ -30,7 +30,7 @@ from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import charge_or_not, share_out, share_sparing
 from tieline.desk.state import DeskState, LiveAsk
-from tieline.desk.wants import beyond_w, note_idle, wants, would_w
+from tieline.desk.wants import beyond_w, note_idle, tried_charger, wants, would_w
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole
@@ -47,6 +47,8 @@ Rows = NDArray[np.int32]
 _GIVES_WAY = np.array([kind in SWITCHED or kind is Kind.EV_CHARGER for kind in KINDS])
 SITE_STALE_NS = 10 * SECOND_NS
 MARGIN_FRAC = 0.01
+LEAST_TRIED = 3.0
+"""Only of so many times what a car needs at least is a part kept for one that may have come: else it would stop others."""
 MOVES_FRAC, SWAPS_FRAC = 0.005, 0.05
 """Caps are placed afresh when their sum moves by the first share of the group's rating, or when by the second share of
 that sum they change places: then one leaf lies idle below its cap while another is held at its own."""
@@ -127,6 +129,9 @@ def caps(
         )
         least_up_w = np.where(np.isfinite(high), np.maximum(least_up_w, -high), least_up_w)  # who must draw may
         left_w = -low_w - beyond
+        at = tried_charger(state, rows, draw_w, now_ns)
+        if at is not None and left_w - float(np.maximum(least_up_w, 0.0).sum()) >= LEAST_TRIED * LEAST_CHARGE_W:
+            least_up_w[at] = max(least_up_w[at], least_charge_w[at])
         low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, least_charge_w, spared)
         low = np.where(ignores_low, np.maximum(state.commands.low_w[rows], -absorb_w), low)
     if limits_low and limits_high:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
+from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS, SECOND_NS
@@ -29,6 +30,8 @@ WANTS_FRAC = 0.25
 TURNS_FRAC, TRIES_FRAC = 0.4, 0.1
 """Of what is on so much may be let on in turn at once, as what gives way stops at once and who follows needs a minute;
 and so much of what may have no need to run may be tried at a time."""
+TRY_NS, TRIED_NS = 10 * MINUTE_NS, 3 * MINUTE_NS
+"""Every so often another charger that charges nothing is let charge, for so long: a poll or two, and a car's start."""
 FOLLOWS_NS = 90 * SECOND_NS
 """What a device was told shows at its meter by then."""
 SOON_NS = 30 * MINUTE_NS
@@ -112,6 +115,21 @@ def beyond_w(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> float
     last = state.commands
     told = (last.valid_until_ns[rows] > now_ns) & (now_ns - last.since_ns[rows] >= FOLLOWS_NS)
     return float(np.where(told, np.maximum(draw_w + last.low_w[rows], 0.0), 0.0).sum())
+
+
+def tried_charger(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> int | None:
+    """Return which of `rows` (its place) is let charge for a while now, to see whether a car came; None: none is.
+
+    A charger that is held off can't show a car, and few tell of one. So those that charge nothing take turns.
+    """
+    if now_ns % TRY_NS >= TRIED_NS:
+        return None
+    fleet, last = state.fleet, state.commands
+    idle = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (draw_w < 0.5 * LEAST_CHARGE_W)
+    idle &= ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & np.isnan(last.target_w[rows])
+    idle &= np.nan_to_num(fleet.available_down_w[rows]) < 0.5 * LEAST_CHARGE_W  # else that is what it wants
+    places = np.flatnonzero(idle)
+    return int(places[now_ns // TRY_NS % len(places)]) if len(places) else None
 
 
 def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:

@@ -10,6 +10,8 @@ from tieline.resource.identity import Rating
 
 SUSTAIN_H = 1.0 / 12.0  # what is declared must last for one market interval of five minutes
 NEARLY = 0.995
+IDLE_FRAC = 0.02
+"""A charger that draws no more of its rating than this charges no car: its own electronics draw as much."""
 
 
 def able(profile: Profile, rating: Rating, values: Mapping[str, float], is_local: bool = False) -> dict[str, float]:
@@ -28,6 +30,8 @@ def able(profile: Profile, rating: Rating, values: Mapping[str, float], is_local
         return {"available_up_w": 0.0, "available_down_w": 0.0}
     most_w = rating.max_inject_w * profile.limits.inject_frac
     least_w = -rating.max_absorb_w * profile.limits.absorb_frac
+    if profile.draws_up_to_set and power_w > -IDLE_FRAC * rating.max_absorb_w:
+        least_w = power_w  # as far as anybody knows there is no car
     soc_frac, stored_wh = values.get("soc_frac", math.nan), values.get("energy_available_wh", math.nan)
     if not math.isnan(stored_wh):
         most_w = min(most_w, max(stored_wh, 0.0) / SUSTAIN_H)

@@ -79,6 +79,11 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
         return frozenset((self.kind, *self.also))
 
     @property
+    def draws_up_to_set(self) -> bool:
+        """Whether what it is told is the most that it draws: a charger gives a car no more, and a car takes what it needs."""
+        return self.kind is Kind.EV_CHARGER
+
+    @property
     def is_switched(self) -> bool:
         """Whether it can be told no more than on or off: an offset of a temperature stops it too."""
         return self.told_by != "power"

@@ -170,7 +170,12 @@ class Commanded:
         self.own.see(values.get("power_w", math.nan), asyncio.get_running_loop().time())
 
     def own_w(self) -> float:
-        """Return what the device does by itself (W; NaN: not known)."""
+        """Return what the device does by itself (W; NaN: not known).
+
+        A charger would take all that it may: what it is set is the most that a car gets, and a car may come at any time.
+        """
+        if self.profile.draws_up_to_set:
+            return -self.rating.max_absorb_w * self.profile.limits.absorb_frac
         return self.own.known_w(self._carrier.clock.now_ns(), asyncio.get_running_loop().time())
 
     def _begins(self, live: Live) -> bool:
@@ -189,7 +194,7 @@ class Commanded:
 
     def holds(self, live: Live, is_hold: bool, is_bound: bool, own_w: float) -> None:
         """Take that a command goes out: one that holds the device by a limit alone, or one that such a limit bounds."""
-        live.is_hold = is_hold
+        live.is_hold = is_hold and not self.profile.draws_up_to_set
         found_w = 0.0 if is_hold and math.isnan(own_w) else own_w
         self.own.told(found_w if is_bound else math.nan, live.batch.valid_until_ns)
 
@@ -252,8 +257,9 @@ class Commanded:
         live = Live(batch, at, Stage.DONE, is_timed=True, is_remembered=True)
         what = told(self.profile, self.rating, *live.powers_w)
         if not isinstance(what, Unable):
-            live.held = asked_of(what, self.full_w, self.life.left_s(live), held_w)
-            self.holds(live, is_held(what), is_bound(what), held_w)
+            own_w = self.own_w() if self.profile.draws_up_to_set else held_w
+            live.held = asked_of(what, self.full_w, self.life.left_s(live), own_w)
+            self.holds(live, is_held(what), is_bound(what), own_w)
             self._live = live
             self._watch(live)
 
