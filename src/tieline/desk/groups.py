@@ -28,8 +28,9 @@ from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
-from tieline.desk.shared_caps import charge_or_not, share_out, share_sparing
+from tieline.desk.shared_caps import charge_or_not, share_held, share_out, share_sparing
 from tieline.desk.state import DeskState, LiveAsk
+from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import beyond_w, note_idle, tried_charger, wants, would_w
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.fleet.grouplimit import moved_caps
@@ -48,7 +49,7 @@ _GIVES_WAY = np.array([kind in SWITCHED or kind is Kind.EV_CHARGER for kind in K
 SITE_STALE_NS = 10 * SECOND_NS
 MARGIN_FRAC = 0.01
 LEAST_TRIED = 3.0
-"""Only of so many times what a car needs at least is a part kept for one that may have come: else it would stop others."""
+"""Of so many times what a car needs at least, or more, a part is kept for one that may have come: else others stop."""
 MOVES_FRAC, SWAPS_FRAC = 0.005, 0.05
 """Caps are placed afresh when their sum moves by the first share of the group's rating, or when by the second share of
 that sum they change places: then one leaf lies idle below its cap while another is held at its own."""
@@ -75,9 +76,12 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
         alone_w = np.where(lost, np.maximum(_alone_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
         most_w = np.where(lost | ignores, 0.0, inject_w)
         holds = ~(lost | ignores)
-        told_w = np.where(holds, _as_told(state, rows, now_w, holds, now_ns), 0.0)
+        told_w, held = as_told(state, rows, now_w, inject_w, holds, now_ns)
+        told_w = np.where(holds, told_w, 0.0)
         left_w = max(high_w * (1.0 - MARGIN_FRAC) - float(alone_w.sum()), 0.0)
-        high = np.where(lost, np.minimum(alone_w, max(high_w, 0.0)), share_out(left_w, told_w, 0.0 * now_w, most_w))
+        high = np.where(
+            lost, np.minimum(alone_w, max(high_w, 0.0)), share_held(left_w, told_w, 0.0 * now_w, most_w, held)
+        )
         high = np.where(ignores, np.clip(state.commands.high_w[rows], 0.0, max(high_w, 0.0)), high)
     return low, high
 
@@ -108,14 +112,16 @@ def caps(
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
     ignores, ignores_low = (mask & ~lost for mask in ignoring(state, rows, now_ns))
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
-    told_w = _as_told(state, rows, gives_w, ~(lost | blind | ignores) & (inject_w > 0), now_ns)
+    holds = ~(lost | blind | ignores) & (inject_w > 0)
+    # The other end may need what one gives that is told to: nobody is lifted at his cost then.
+    told_w, held = as_told(state, rows, gives_w, inject_w, holds, now_ns, lifts=not limits_low)
     draws_alone_w = np.where(ignores_low, np.maximum(draws_w, 0.0), least_w)
     beyond = beyond_w(state, rows[~ignores_low], draws_w[~ignores_low], now_ns) if limits_low else 0.0
     lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum())
 
     def highs(floor_w: float) -> Floats:
         counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
-        found = _highs(high_w, told_w, counted_w, least_down_w, inject_w, alone_w, spared, floor_w)
+        found = _highs(high_w, (told_w, held), counted_w, least_down_w, inject_w, alone_w, spared, floor_w)
         return np.where(ignores, np.minimum(state.commands.high_w[rows], inject_w), found)
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads], 0.0).sum()) if limits_low else -math.inf
@@ -149,16 +155,6 @@ def caps(
     return low, high
 
 
-def _as_told(state: DeskState, rows: Rows, gives_w: Floats, holds: NDArray[np.bool_], now_ns: int) -> Floats:
-    """Return what rows give as far as their caps let them (W): by that room is shared.
-
-    Shared by what it does, one that gives more than its cap would have that widened at each beat until it is found.
-    """
-    last = state.commands
-    alive = holds & (last.valid_until_ns[rows] > now_ns)
-    return np.where(alive, np.minimum(gives_w, last.high_w[rows]), gives_w)
-
-
 def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
     """Return how little each row can draw, and how little it can give, now (W, below 0: it does the contrary).
 
@@ -178,7 +174,7 @@ def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
 
 def _highs(
     limit_w: float,
-    now_w: Floats,
+    told: tuple[Floats, NDArray[np.bool_]],
     counted_w: Floats,
     least_w: Floats,
     most_w: Floats,
@@ -193,7 +189,7 @@ def _highs(
     end needs (`floor_w`) they may always give: where that is more, no store is told to draw before all others are at
     their least, as it would draw against loads that only might stop.
     """
-    lost = np.isfinite(alone_w)
+    (now_w, held), lost = told, np.isfinite(alone_w)
     holds, loads = (most_w > 0) & ~lost, (most_w <= 0) & ~lost
     # No wider than the limit: a margin below 0 W would tell a store to draw.
     margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
@@ -201,7 +197,7 @@ def _highs(
     if floor_w > left_w:
         left_w, spared = floor_w, spared | (least_w < 0)
     high = np.where(lost, np.nan_to_num(alone_w), most_w)
-    high[holds] = share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds)
+    high[holds] = share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds, held)
     lack_w = float(least_w[holds].sum()) - left_w
     if lack_w > 0:
         draws_w = np.clip(now_w, least_w, most_w)[loads]
@@ -320,6 +316,7 @@ def held_by_limits(state: DeskState, side: float, level: Level, now_ns: int) -> 
 def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     ask, rows = live.ask, state.fleet.leaves(live.ask.resource)
     note_idle(state, rows, now_ns)
+    note_unused(state, rows, now_ns)
     scope = scope_of(state, ask)
     old_low, old_high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope)
     if np.isnan(old_low).any():

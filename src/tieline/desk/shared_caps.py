@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from tieline.fleet.split import split_whole
 
 Floats = NDArray[np.float64]
+STEP_FRAC = 0.1
+"""So much of its rating more than it does may one that its cap doesn't hold back, before others that are held."""
 
 
 def share_out(limit_w: float, now_w: Floats, least_w: Floats, most_w: Floats) -> Floats:
@@ -29,6 +31,19 @@ def share_out(limit_w: float, now_w: Floats, least_w: Floats, most_w: Floats) ->
     return now_w - give_w * min(1.0, (total_w - limit_w) / whole) if whole > 0 else now_w.copy()
 
 
+def share_held(limit_w: float, now_w: Floats, least_w: Floats, most_w: Floats, held: NDArray[np.bool_]) -> Floats:
+    """Return the caps of `share_out`, where room goes to those first that their caps hold back.
+
+    The others get a step more than they do, so that they may grow; what is over then is everybody's.
+
+    >>> share_held(6.0, np.array([0.0, 1.0]), np.array([0.0, 0.0]), np.array([5.0, 5.0]), np.array([False, True]))
+    array([0.5, 5. ])
+    """
+    narrow_w = np.where(held, most_w, np.minimum(now_w + STEP_FRAC * np.maximum(most_w, 0.0), most_w))
+    caps_w = share_out(limit_w, now_w, least_w, narrow_w)
+    return share_out(limit_w, caps_w, least_w, most_w)
+
+
 def share_sparing(
     limit_w: float,
     now_w: Floats,
@@ -36,14 +51,17 @@ def share_sparing(
     most_w: Floats,
     spared: NDArray[np.bool_],
     among: NDArray[np.bool_],
+    held: NDArray[np.bool_] | None = None,
 ) -> Floats:
     """Return the caps of `share_out` for some rows, where who is spared goes below 0 W only once all others can't.
 
     A limit of the grid stands above an owner's opt-out, so that it is used where nothing else keeps it, and no sooner.
+    Where it is known who is `held` by his cap the room is shared as by `share_held`.
     """
     now_w, least_w, most_w, spared = now_w[among], least_w[among], most_w[among], spared[among]
+    first = np.ones(len(now_w), np.bool_) if held is None else held[among]
     soft_w = np.where(spared, np.maximum(least_w, np.minimum(now_w, 0.0)), least_w)
-    caps_w = share_out(limit_w, now_w, soft_w, most_w)
+    caps_w = share_held(limit_w, now_w, soft_w, most_w, first)
     return share_out(limit_w, caps_w, least_w, most_w) if spared.any() else caps_w
 
 

@@ -80,7 +80,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def draws_up_to_set(self) -> bool:
-        """Whether what it is told is the most that it draws: a charger gives a car no more, and a car takes what it needs."""
+        """Whether what it is told is the most that it draws: a car takes what it needs, and no more than that."""
         return self.kind is Kind.EV_CHARGER
 
     @property

@@ -172,7 +172,7 @@ class Commanded:
     def own_w(self) -> float:
         """Return what the device does by itself (W; NaN: not known).
 
-        A charger would take all that it may: what it is set is the most that a car gets, and a car may come at any time.
+        A charger would take all that it may: what it is set is the most that a car gets, and one may come at any time.
         """
         if self.profile.draws_up_to_set:
             return -self.rating.max_absorb_w * self.profile.limits.absorb_frac
