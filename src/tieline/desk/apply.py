@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk import charging, event_stack, facts, prices
-from tieline.desk.asks import key_of
+from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import EventState, ProgramEvent
@@ -44,6 +44,8 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
     state.claims.expire(at_ns)
     if isinstance(fact, facts.AskWithdrawn | facts.AskLapsed):
         _note_ended(state, record_id, fact, at_ns)
+    if isinstance(fact, facts.AskGranted):
+        _note_live(state, record_id, fact, at_ns)
     if isinstance(fact, facts.AuthorityChanged) and fact.what == "kill":
         state.kill_moved_ns, state.kill_record = at_ns, record_id
     change = _CHANGES.get(type(fact))
@@ -137,11 +139,15 @@ def _batch_taken(state: DeskState, record_id: str, fact: facts.BatchTaken) -> No
 
 def _ask_granted(state: DeskState, record_id: str, fact: facts.AskGranted) -> None:
     key = key_of(fact.ask)
-    state.asks[key] = LiveAsk(fact.ask, fact.claim, record_id)
     state.ended.pop(key, None)
     state.versions[key] = fact.ask.version
     state.answers[record_id] = Granted(fact.claim, state.revision + 1)
     _note_opt_out(state, key, fact.ask)
+
+
+def _note_live(state: DeskState, record_id: str, fact: facts.AskGranted, at_ns: int) -> None:
+    since = first_asked(state, fact.ask, at_ns)
+    state.asks[key_of(fact.ask)] = LiveAsk(fact.ask, fact.claim, record_id, *since)
 
 
 def _ask_refused(state: DeskState, record_id: str, fact: facts.AskRefused) -> None:
@@ -165,9 +171,9 @@ def _note_ended(state: DeskState, record_id: str, fact: facts.AskWithdrawn | fac
         return
     match fact:
         case facts.AskLapsed():
-            ended = EndedAsk(live.ask, fact.end_ns, LAPSED, record_id)
+            ended = EndedAsk(live.ask, live.start_ns, fact.end_ns, LAPSED, record_id)
         case facts.AskWithdrawn():
-            ended = EndedAsk(live.ask, at_ns, fact.why, record_id)
+            ended = EndedAsk(live.ask, live.start_ns, at_ns, fact.why, record_id)
     state.ended[key] = ended  # not there yet: a grant takes it out
     if len(state.ended) > MOST_ENDED:
         state.ended.pop(next(iter(state.ended)))

@@ -63,10 +63,22 @@ def renews(state: DeskState, ask: Ask, now_ns: int) -> bool:
     live = state.asks.get(key_of(ask))
     if live is None or ask.kind is not ClaimKind.LIMIT:
         return False
-    if not live.ask.start_ns <= now_ns < live.ask.end_ns <= ask.end_ns:
-        return False
+    return live.ask.end_ns <= ask.end_ns and _goes_on(live.ask, ask, now_ns)
+
+
+def first_asked(state: DeskState, ask: Ask, now_ns: int) -> tuple[int, int]:
+    """Return when an ask that is granted now was asked first, and since when it holds: what it only says again did."""
+    live = state.asks.get(key_of(ask))
+    if live is None or not _goes_on(live.ask, ask, now_ns):
+        return now_ns, ask.start_ns
+    return live.asked_ns, live.start_ns
+
+
+def _goes_on(live: Ask, ask: Ask, now_ns: int) -> bool:
+    """Return whether an ask says of now what a live one of its source says."""
     same = ("principal", "level", "kind", "low", "high", "value", "primacy", "reservation_id", "randomise_s")
-    return ask.start_ns <= now_ns and all(getattr(live.ask, name) == getattr(ask, name) for name in same)
+    is_running = live.start_ns <= now_ns < live.end_ns and ask.start_ns <= now_ns
+    return is_running and all(getattr(live, name) == getattr(ask, name) for name in same)
 
 
 def _recordable(ask: Ask) -> Ask:

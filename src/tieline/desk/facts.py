@@ -344,7 +344,7 @@ class SettlementRefused(Fact, frozen=True):
 
 
 class AlarmChanged(Fact, frozen=True):
-    """An alarm was raised, acknowledged or cleared."""
+    """Somebody acknowledged an alarm; that one comes and goes follows from what is measured, and is no record."""
 
     alarm: str
     state: str

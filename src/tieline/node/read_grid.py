@@ -15,6 +15,7 @@ from tieline.desk.desk_views import (
     FeederView,
     ViolationView,
 )
+from tieline.desk.scopes import key_of_ask
 from tieline.desk.state import DeskState
 from tieline.desk.views import FeederRow
 from tieline.grid.feeder import FeederModel, layout
@@ -76,23 +77,24 @@ def _asked(state: DeskState, order: Order, feeder: str, now_ns: int) -> tuple[tu
     """Return the limits in force on a feeder or its generation, tightest first, and the claims that hold them."""
     found, claims = list[AskedLimit](), set[str]()
     place = order.names.index(feeder)
-    batches = {batch.id: (batch, alive) for batch, alive in state.claims.batches()}
-    for live in state.asks.values():
+    # Caps that moved are claims of another id than those that the ask became.
+    shares = {key_of_ask(batch): (batch, alive) for batch, alive in state.claims.batches() if alive.any()}
+    for key, live in state.asks.items():
         ask = live.ask
         is_giving = feeder_limited(state, order, ask.resource) == place
         if ask.kind is not ClaimKind.LIMIT or ask.quantity is not Quantity.P or not ask.start_ns <= now_ns < ask.end_ns:
             continue
         if ask.resource != feeder and not is_giving:
             continue
-        claims.add(live.claims)
-        batch, alive = batches.get(live.claims, (None, np.zeros(0, np.bool_)))
+        batch, alive = shares.get(key, (None, np.zeros(0, np.bool_)))
+        claims.add(live.claims if batch is None else batch.id)
         low_w, high_w = (
             (None, None) if batch is None else (number(batch.low[alive].sum()), number(batch.high[alive].sum()))
         )
         found.append(
             AskedLimit(
                 ask.resource, "generation" if is_giving else "net power", int(ask.level), WORDS[ask.level], ask.source,
-                number(ask.low), number(ask.high), ask.start_ns, None if ask.end_ns == FOREVER_NS else ask.end_ns,
+                number(ask.low), number(ask.high), live.start_ns, None if ask.end_ns == FOREVER_NS else ask.end_ns,
                 ask.because, live.record, len(state.fleet.leaves(ask.resource)), low_w, high_w,
             )
         )  # fmt: skip

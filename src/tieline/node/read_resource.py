@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import owed
+from tieline.desk.scopes import since_ns
 from tieline.desk.state import DeskState
 from tieline.desk.views import (
     ClaimView,
@@ -28,7 +29,7 @@ from tieline.node.read_reached import steps_reached
 from tieline.node.read_wait import no_response, stands_until_ns, waits
 from tieline.node.read_words import kw
 from tieline.node.snapshot import worst_of
-from tieline.node.why import lapses
+from tieline.node.why_ended import lapses
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
@@ -52,18 +53,18 @@ def flags(quality: int) -> tuple[str, ...]:
     return tuple(flag.name.lower().replace("_", " ") for flag in Quality if flag and flag & quality and flag.name)
 
 
-def claim_view(claim: Claim, outcome: str, why: str) -> ClaimView:
+def claim_view(state: DeskState, claim: Claim, outcome: str, why: str) -> ClaimView:
     """Return a claim for a screen."""
     is_limit = claim.kind is ClaimKind.LIMIT
     return ClaimView(
         claim.id, claim.source, claim.program, int(claim.level), WORDS[claim.level], claim.kind.value,
         number(claim.low) if is_limit else None, number(claim.high) if is_limit else None,
-        None if is_limit else number(claim.value), claim.start_ns,
+        None if is_limit else number(claim.value), since_ns(state, claim),
         None if claim.end_ns == FOREVER_NS else claim.end_ns, claim.because, outcome, why,
     )  # fmt: skip
 
 
-def _claims(claims: list[Claim], settled: Arbitration) -> list[ClaimView]:
+def _claims(state: DeskState, claims: list[Claim], settled: Arbitration) -> list[ClaimView]:
     lost = {loser.claim: loser.why for loser in settled.losers}
     holders = {settled.setpoint.limited_by} | {holder for _, _, holder in settled.limits}
     found = []
@@ -78,7 +79,7 @@ def _claims(claims: list[Claim], settled: Arbitration) -> list[ClaimView]:
             outcome, why = "limits", "bounds what any weaker claim may ask"
         else:
             outcome, why = "holds", "within what stronger limits leave"
-        found.append(claim_view(claim, outcome, why))
+        found.append(claim_view(state, claim, outcome, why))
     return sorted(found, key=lambda view: (view.level, view.outcome != "wins", view.id))
 
 
@@ -240,7 +241,7 @@ def _scada_side(
 ) -> tuple[ScadaSide, list[ClaimView], Arbitration | None]:
     fleet, commands, row = state.fleet, state.commands, int(rows[0])
     settled = None if is_group else state.claims.explain(row, now_ns)
-    views = _claims(state.claims.claims_on(row), settled) if settled else _group_asks(state, rows, now_ns)
+    views = _claims(state, state.claims.claims_on(row), settled) if settled else _group_asks(state, rows, now_ns)
     column = state.claims.arbitrate(now_ns, rows)
     power = fleet.power_w[rows]
     seen = fleet.taken_at_ns[rows] > 0
@@ -279,10 +280,10 @@ def _group_asks(
         hits = mine[batch.rows] & alive
         if batch.end_ns > now_ns and batch.id not in told_already and hits.any():
             told.setdefault((int(batch.level), batch.source, batch.kind.value), []).append((batch, hits))
-    return [_told_once(parts, len(rows)) for _, parts in sorted(told.items())]
+    return [_told_once(state, parts, len(rows)) for _, parts in sorted(told.items())]
 
 
-def _told_once(parts: list[tuple[ClaimBatch, Mask]], size: int) -> ClaimView:
+def _told_once(state: DeskState, parts: list[tuple[ClaimBatch, Mask]], size: int) -> ClaimView:
     """Return one view of what a source claims in several decisions; the newest gives its id and reason.
 
     A device that several of them reach counts once: limits meet, and of targets the newest stands.
@@ -300,7 +301,7 @@ def _told_once(parts: list[tuple[ClaimBatch, Mask]], size: int) -> ClaimView:
     return ClaimView(
         newest.id, newest.source, newest.program, int(newest.level), WORDS[newest.level], newest.kind.value,
         number(float(low_w.sum())) if is_limit else None, number(float(high_w.sum())) if is_limit else None,
-        None if is_limit else number(float(value_w.sum())), min(batch.start_ns for batch, _ in parts),
+        None if is_limit else number(float(value_w.sum())), min(since_ns(state, batch) for batch, _ in parts),
         None if end_ns == FOREVER_NS else end_ns, newest.because, "holds", why,
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from tieline.desk.facts import (
 )
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import awards_at, calls_at, owed
-from tieline.desk.state import LAPSED, DeskState, EndedAsk
+from tieline.desk.scopes import live_ask
+from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
@@ -31,14 +32,14 @@ from tieline.flow.record import Record, Records
 from tieline.node.frame import controllers
 from tieline.node.journals import journal_to_read
 from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, take_responses, waits
+from tieline.node.why_ended import told_ended
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
 from tieline.resource.level import Level
+from tieline.resource.mode import Mode
 from tieline.store.trace import trace
-from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, iso
-
-MOST_ENDED = 5
+from tieline.times import FOREVER_NS, iso
 
 
 @dataclass
@@ -125,9 +126,9 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "target_w": told.setpoint.target_w if winner else None,
         "low_w": told.setpoint.bounds.low_w,
         "high_w": told.setpoint.bounds.high_w,
-        "winner": _claim(placed.get(winner or "")),
+        "winner": _claim(state, placed.get(winner or "")),
         "held_w": _number(state.commands.held_now_w(past.at_ns)[row]) if winner is None else None,
-        "limited_by": _claim(placed.get((told.setpoint.limited_by or "").partition("/")[0])),
+        "limited_by": _claim(state, placed.get((told.setpoint.limited_by or "").partition("/")[0])),
         "losers": [
             {"claim": lost.claim, "level": lost.level.name, "why": lost.why, "by": _source(placed, lost.claim)}
             for lost in told.losers
@@ -135,7 +136,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "limits": [
             {
                 "level": level.name, "low_w": bounds.low_w, "high_w": bounds.high_w, "claim": claim,
-                "by": _claim(fact),
+                "by": _claim(state, fact),
             }
             for level, bounds, claim, fact in limits
         ],
@@ -144,10 +145,10 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
         "unresponsive": _silent(state, row, past.at_ns),
-        "ended": _ended(state, resource, past.at_ns),
+        "ended": told_ended(state, resource, past.at_ns),
         "feeder": feeder or None,
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
-        "gates": [_claim(placed.get(_batch(gate))) for gate in gates],
+        "gates": [_claim(state, placed.get(_batch(gate))) for gate in gates],
         "command": past.command,
         "kill_switch": past.kill,
         "delivered": past.delivered,
@@ -172,46 +173,6 @@ def in_force(state: DeskState, row: int, now_ns: int) -> list[str]:
     names = [told.setpoint.by or "", *(claim for _, _, claim in told.limits), *(g.id for g in _gates(state, row))]
     known = {batch.id for batch, _ in state.claims.batches()}
     return [name for name in dict.fromkeys(name.partition("/")[0] for name in names) if name in known]
-
-
-def ended_on(state: DeskState, resource: str, now_ns: int) -> list[EndedAsk]:
-    """Return the asks of all devices beneath a resource that ended in the last day, the newest first.
-
-    One whose lease is over counts also in the moment before a beat notes it.
-    """
-    rows = state.fleet.leaves(resource)
-    over = [
-        EndedAsk(live.ask, live.ask.end_ns, LAPSED, live.record)
-        for live in state.asks.values() if live.ask.end_ns <= now_ns
-    ]  # fmt: skip
-    found = [
-        ended for ended in (*state.ended.values(), *over)
-        if now_ns - DAY_NS < ended.at_ns <= now_ns and np.isin(rows, state.fleet.leaves(ended.ask.resource)).all()
-    ]  # fmt: skip
-    return sorted(found, key=lambda ended: (-ended.at_ns, ended.record))[:MOST_ENDED]
-
-
-def lapses(state: DeskState, resource: str, now_ns: int) -> str:
-    """Return in words which claims lapsed in the last hour: whose they were, and until when they were granted."""
-    lapsed = [ended for ended in ended_on(state, resource, now_ns) if ended.why == LAPSED]
-    return "".join(
-        f"; lapsed at {iso(ended.at_ns)}: the {ended.ask.kind.value} of {ended.ask.source}"
-        + ("" if ended.ask.resource == resource else f" on {ended.ask.resource}")
-        for ended in lapsed if now_ns - ended.at_ns < HOUR_NS
-    )  # fmt: skip
-
-
-def _ended(state: DeskState, resource: str, now_ns: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "source": ended.ask.source, "program": ended.ask.program, "level": ended.ask.level.name,
-            "resource": ended.ask.resource, "kind": ended.ask.kind.value, "quantity": ended.ask.quantity.value,
-            "because": ended.ask.because, "from": iso(ended.ask.start_ns),
-            "until": None if ended.ask.end_ns >= FOREVER_NS else iso(ended.ask.end_ns),
-            "ended": iso(ended.at_ns), "lapsed": ended.why == LAPSED, "why": ended.why, "record": ended.record,
-        }
-        for ended in ended_on(state, resource, now_ns)
-    ]  # fmt: skip
 
 
 def of_whole(state: DeskState, group: str, now_ns: int) -> list[tuple[ClaimBatch, NDArray[np.bool_]]]:
@@ -262,18 +223,14 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "on_last_command": int(on_last_command(state, rows, past.at_ns).sum()),
         "opted_out": int(state.opted_out[rows].sum()),
         "kill_switch": past.kill,
-        "ended": _ended(state, resource, past.at_ns),
+        "ended": told_ended(state, resource, past.at_ns),
         "target_w": float(settled.target_w[named].sum()),
         "low_w": float(settled.low_w.sum()),
         "high_w": float(settled.high_w.sum()),
-        "limits": [
-            {
-                "on": batch.scope, **_wish(state, batch, batch.scope), "resources": int(alive.sum()),
-                "caps_low_w": _sum(batch.low[alive]), "caps_high_w": _sum(batch.high[alive]),
-                "by": _claim(past.placed.get(batch.id)),
-            }
-            for batch, alive in [*own, *others]
-        ],
+        "limits": [_whole(past, *one) for one in [*own, *others] if one[0].kind is ClaimKind.LIMIT],
+        "targets": [_whole(past, *one) for one in own if one[0].kind in (ClaimKind.SET, ClaimKind.DELTA)],
+        "gates": [_whole(past, *one) for one in own if one[0].kind is ClaimKind.GATE],
+        "modes": [_whole(past, *one) for one in own if one[0].kind is ClaimKind.MODE],
         "owed_w": None if debt is None else debt.power_w,
         "awards": [
             {
@@ -294,16 +251,26 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _wish(state: DeskState, batch: ClaimBatch, group: str) -> dict[str, float | None]:
-    """Return what was asked of a group as a whole; the caps of its devices move so that their meters keep it."""
-    for live in state.asks.values():
-        ask = live.ask
-        if (ask.resource, ask.source, ask.program) == (group, batch.source, batch.program):
-            return {
-                "low_w": ask.low if np.isfinite(ask.low) else None,
-                "high_w": ask.high if np.isfinite(ask.high) else None,
-            }
-    return {"low_w": _sum(batch.low), "high_w": _sum(batch.high)}
+def _whole(past: Known, batch: ClaimBatch, alive: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what was asked of a group as a whole; the caps of its devices move so that their meters keep a limit."""
+    live, told = live_ask(past.state, batch), {"on": batch.scope, "quantity": batch.quantity.value}
+    by = {"resources": int(alive.sum()), "by": _claim(past.state, past.placed.get(batch.id))}
+    match batch.kind:
+        case ClaimKind.LIMIT:
+            ends = _sum(batch.low), _sum(batch.high)
+            low_w, high_w = ends if live is None else (_number(live.ask.low), _number(live.ask.high))
+            caps = {"caps_low_w": _sum(batch.low[alive]), "caps_high_w": _sum(batch.high[alive])}
+            return {**told, "low_w": low_w, "high_w": high_w, **caps, **by}
+        case ClaimKind.SET | ClaimKind.DELTA:
+            # What was asked; devices that a mode bars, or whose owners are out, have no share in it.
+            value = _sum(batch.value) if live is None else live.ask.value
+            return {**told, "kind": batch.kind.value, "value": value, "share": _sum(batch.value[alive]), **by}
+        case ClaimKind.MODE:
+            return {**told, "mode": Mode(int(batch.value[0])).name, **by}
+        case ClaimKind.GATE:
+            return {**told, **by}
+        case _ as never:
+            assert_never(never)
 
 
 def _number(value: float) -> float | None:
@@ -324,12 +291,14 @@ def _source(placed: dict[str, ClaimsPlaced], claim: str) -> str | None:
     return None if fact is None else f"{fact.source}: {fact.because}"
 
 
-def _claim(fact: ClaimsPlaced | None) -> dict[str, Any] | None:
+def _claim(state: DeskState, fact: ClaimsPlaced | None) -> dict[str, Any] | None:
     if fact is None:
         return None
+    live = live_ask(state, fact)
+    start_ns, asked_ns = (fact.start_ns, fact.created_ns) if live is None else (live.start_ns, live.asked_ns)
     return {
         "claim": fact.batch, "source": fact.source, "program": fact.program, "level": Level(fact.level).name,
-        "because": fact.because, "from": iso(fact.start_ns), "asked": iso(fact.created_ns),
+        "because": fact.because, "from": iso(start_ns), "asked": iso(asked_ns),
         "until": None if fact.end_ns >= FOREVER_NS else iso(fact.end_ns), "version": fact.version,
     }  # fmt: skip
 

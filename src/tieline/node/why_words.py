@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import HELD
 from tieline.resource.level import Level
 
@@ -48,8 +49,7 @@ def tell(answer: dict[str, Any]) -> None:
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
-        opted = gate is not None and gate["level"] == "OWNER_NEED"
-        click.echo(f"  {'its owner has opted out' if opted else 'what is weaker is held out'} {_by(gate)}")
+        click.echo(f"  {_gate_says(gate)}")
     _tell_ended(answer)
     if answer["feeder_mode"] not in (None, "Automatic"):
         click.echo(f"  its feeder {answer['feeder']} is {answer['feeder_mode']}")
@@ -85,6 +85,14 @@ def _tell_group(answer: dict[str, Any]) -> None:
         ends = " to ".join("open" if limit[end] is None else f"{limit[end]:z.0f} W" for end in ("low_w", "high_w"))
         whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
         click.echo(f"  limit on {limit['resources']} of them{whole}: {ends} {_by(limit['by'])}")
+    for target in answer["targets"]:
+        value, unit = target["value"], "var" if target["quantity"] == Quantity.Q.value else "W"
+        asked = f"{value:z.0f} {unit}" if target["kind"] == ClaimKind.SET.value else f"{value:+z.0f} {unit} beside it"
+        click.echo(f"  target on {target['resources']} of them: {asked} {_by(target['by'])}")
+    for mode in answer["modes"]:
+        click.echo(f"  mode on {mode['resources']} of them: {mode['mode']} {_by(mode['by'])}")
+    for gate in answer["gates"]:
+        click.echo(f"  on {gate['resources']} of them {_gate_says(gate['by'])}")
     _tell_ended(answer)
     for award in answer["awards"]:
         price = f"at {award['price_per_mwh']:.2f} a MWh until {award['to']} ({award['id']} of {award['offer']})"
@@ -95,6 +103,11 @@ def _tell_group(answer: dict[str, Any]) -> None:
         )
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)
+
+
+def _gate_says(gate: dict[str, Any] | None) -> str:
+    opted = gate is not None and gate["level"] == "OWNER_NEED"
+    return f"{'its owner has opted out' if opted else 'what is weaker is held out'} {_by(gate)}"
 
 
 def _tell_ended(answer: dict[str, Any]) -> None:

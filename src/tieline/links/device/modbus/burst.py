@@ -203,6 +203,7 @@ class _Told:
             self.unit.client.ask((self.write(),))
         elif failure is None:
             self.unit.frame = frame
+            commanded.heard(self.live, self.live.held.revert_s)
             commanded.life.accepted(self.live, frame.hex())
             self.burst.written(self)
         elif commanded.refused(self.live, failure):

@@ -27,6 +27,7 @@ from tieline.links.life import KILLED, Course, Life
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import HELD, RejectWord, Stage
 from tieline.resource.identity import Rating
+from tieline.times import SECOND_NS
 
 MISMATCH_FRAC = 0.05
 """By more than this share of the registry's rating a device's own WMax is a mismatch that people are told of."""
@@ -60,13 +61,18 @@ class Carrier(life.Carrier, Protocol):
 
 @dataclass(eq=False)
 class Live(Course):
-    """One command; `held` is what the device was told for it, `is_hold`: a power that nobody asked for, by a limit."""
+    """One command; `held` is what the device was told for it, `is_hold`: a power that nobody asked for, by a limit.
+
+    `lets_go_ns` is when the device's own timer ends at the latest (0: not known): it starts when the device hears the
+    write, which is no later than its answer, and behind devices that are slow to answer a write waits its turn.
+    """
 
     held: Held = FREE
     is_hold: bool = False
     is_confirmed: bool = False
     is_timed: bool = False
     is_remembered: bool = False
+    lets_go_ns: int = 0
     retries: int = 0
 
 
@@ -206,6 +212,7 @@ class Commanded:
             if self.refused(live, error):
                 return
         else:
+            self.heard(live, live.held.revert_s)
             self.life.accepted(live, unit.frame.hex())
         try:
             held = await unit.read_back()
@@ -214,6 +221,10 @@ class Commanded:
             raise
         live.held = unit.rounded(live.held)  # what its registers can't hold is not looked for in them
         self.confirmed(live, held)
+
+    def heard(self, live: Live, revert_s: float) -> None:
+        """Take that a device has heard by now what it was told for so long (s): its timer started no later."""
+        live.lets_go_ns = self._carrier.clock.now_ns() + int(revert_s * SECOND_NS)
 
     def refused(self, live: Live, error: LinkDown | PeerError) -> bool:
         """Take that a write failed; False where it is not known whether it was taken: read back, never send again."""
@@ -236,6 +247,8 @@ class Commanded:
             self._ran_free = math.isnan(held.target_w)
             live.is_timed = not math.isnan(held.revert_s) and held.revert_s <= live.held.revert_s + 1.0
             live.is_confirmed = held.same(live.held)
+            if not live.lets_go_ns:  # its write was never answered; what was asked after it now was
+                self.heard(live, live.held.revert_s)
         self._watch(live)
         if not isinstance(held, Held):
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, str(held))
@@ -270,9 +283,11 @@ class Commanded:
         self.over_due_s = math.inf
         if not live.held.is_free:
             # A device whose timer we trust gets a little longer to let go by itself; without one we are the timer.
-            grace_s = self._carrier.grace_s if live.is_timed and not self.lies else 0.0
-            wait_s = (self.life.left_s(live) + grace_s) / self._carrier.speed
-            self.over_due_s = asyncio.get_running_loop().time() + wait_s
+            wait_s = self.life.left_s(live)
+            if live.is_timed and not self.lies:
+                timer_s = (live.lets_go_ns - self._carrier.clock.now_ns()) / SECOND_NS
+                wait_s = max(wait_s, timer_s) + self._carrier.grace_s
+            self.over_due_s = asyncio.get_running_loop().time() + wait_s / self._carrier.speed
 
     async def _check_timer(self, unit: Unit) -> None:
         """Let go of what a command left behind. Releasing is absolute, so that twice does no harm."""
@@ -320,6 +335,8 @@ class Commanded:
             left_s = self.life.left_s(live)
             if left_s > 1.0 and self.life.may_leave(live):
                 await unit.tell(replace(live.held, revert_s=left_s))
+                self.heard(live, left_s)
+                self._watch(live)
 
     def _see(self, held: Held) -> None:
         live = self._live
