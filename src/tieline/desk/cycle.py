@@ -113,7 +113,6 @@ class Cycle:
         state.claims.set_local(state.fleet.column("is_local") > 0.5)  # NaN, never read, is not LOCAL
         self._last_ns = now_ns
         state.claims.expire(now_ns)
-        state.claims.see_holds(now_ns)
         await self.desk.commit(asks.decide_opt_ins(state, now_ns))
         await self.desk.commit(groups.decide_regulation(state, now_ns))
         for pool in self.pools.values():

@@ -59,7 +59,7 @@ def _stands_beyond(state: DeskState, rows: Rows, low_w: Floats, high_w: Floats, 
     low_w, high_w = np.maximum(low_w, -fleet.max_absorb_w[rows]), np.minimum(high_w, fleet.max_inject_w[rows])
     off_w = astray_w(power_w, free, low_w, high_w)
     stands: Mask = np.abs(off_w) > np.maximum(SLACK_W, BEYOND_FRAC * np.abs(power_w - off_w))
-    is_timed = holds.runs(rows, now_ns) & (power_w >= holds.low_w[rows]) & (power_w <= holds.high_w[rows])
+    is_timed = (holds.until_ns[rows] > now_ns) & (power_w >= holds.low_w[rows]) & (power_w <= holds.high_w[rows])
     is_timed &= (power_w <= 0.0) | (high_w > 0.0)
     return stands & ~is_timed
 

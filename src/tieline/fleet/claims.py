@@ -14,7 +14,6 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from tieline.fleet import holding
 from tieline.fleet.columns import Fleet
 from tieline.fleet.kept import KeptBounds
 from tieline.fleet.modes import fit_apparent, settle_modes
@@ -200,15 +199,8 @@ class ClaimBook:
     def hold(self, rows: Rows, low_w: Floats, high_w: Floats, until_ns: NDArray[np.int64]) -> None:
         """Start hold timers: what the devices themselves allow until then (R12)."""
         self.holds.low_w[rows], self.holds.high_w[rows], self.holds.until_ns[rows] = low_w, high_w, until_ns
-        self.holds.kept[rows] = self.holds.left[rows] = False
         self._moves += 1
         self._dirty[rows] = True
-
-    def see_holds(self, now_ns: int) -> None:
-        """Let go of hold timers that their devices are seen to have left."""
-        if len(gone := holding.see(self._fleet, self.holds, now_ns)):
-            self._moves += 1
-            self._dirty[gone] = True
 
     def bounds_above(self, rows: Rows, level: Level, now_ns: int, with_timers: bool = True) -> tuple[Floats, Floats]:
         """Return the bounds (W) that levels stronger than `level` leave on each row, with or without hold timers.
@@ -312,7 +304,7 @@ class ClaimBook:
         settled = Settling(self._fleet, rows, self.is_local, quantity, self._gates).run(
             active, self.reserved_w, holds, now_ns
         )
-        if not holds.runs(rows, now_ns).any():
+        if not (holds.until_ns[rows] > now_ns).any():
             return settled
         low_w, high_w = Settling(self._fleet, rows, self.is_local, quantity, self._gates).bounds(active, None, now_ns)
         return replace(settled, told_low_w=low_w, told_high_w=high_w)
@@ -350,7 +342,7 @@ class ClaimBook:
     def explain(self, row: int, now_ns: int, *, timers: bool = True) -> Arbitration:
         """Return the whole arbitration of one row by the scalar twin; `timers`: under the device's own (R12), too."""
         fleet, holds = self._fleet, self.holds
-        is_held = timers and bool(holds.runs(np.array([row]), now_ns)[0])
+        is_held = timers and holds.until_ns[row] > now_ns
         rating = Bounds(-float(fleet.max_absorb_w[row]), float(fleet.max_inject_w[row]))
         return arbitrate(
             rating,

@@ -1,7 +1,4 @@
-"""Hold timers in columns: which commands start one, what it leaves, and whom his meter shows to have left it (R12).
-
-The column twin of `resource.hold`.
-"""
+"""Hold timers in columns: which commands start one, and what it leaves; the column twin of `resource.hold` (R12)."""
 
 from __future__ import annotations
 
@@ -9,10 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.fleet.columns import Fleet
-from tieline.fleet.settling import Holds
 from tieline.resource.hold import ON_FRAC
-from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import SECOND_NS
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -41,29 +35,3 @@ def timers(fleet: Fleet, rows: Rows, target_w: Floats, former_w: Floats) -> tupl
     low_w = np.where(on, np.where(target_w > 0, ON_FRAC * inject_w, -absorb_w), 0.0)
     high_w = np.where(on, np.where(target_w > 0, inject_w, -ON_FRAC * absorb_w), 0.0)
     return starts, low_w, high_w
-
-
-def contradicts(power_w: Floats, low_w: Floats, high_w: Floats, inject_w: Floats, absorb_w: Floats) -> Mask:
-    """Return which measured powers are none of a machine that a timer with these ends (W) holds; shape (n,) each."""
-    on = is_on(power_w, inject_w, absorb_w)
-    found: Mask = np.where((low_w == 0.0) & (high_w == 0.0), on, ~on | ((power_w > 0) != (high_w > 0)))
-    return found
-
-
-def see(fleet: Fleet, holds: Holds, now_ns: int) -> Rows:
-    """Note by their meters who keeps a timer and who has left one, and return the rows that have left theirs now.
-
-    A timer is assumed from what a machine was told. One that was seen to keep it and is then seen to have switched
-    back has none, or a shorter one: it holds no more. One that was never seen to keep it is on its way, or disobeys.
-    """
-    rows = np.flatnonzero((holds.until_ns > now_ns) & ~holds.left).astype(np.int32)
-    began_ns = holds.until_ns[rows] - (fleet.min_hold_s[rows] * SECOND_NS).astype(np.int64)
-    is_fit = np.isfinite(fleet.power_w[rows]) & ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0)
-    rows = rows[is_fit & (fleet.taken_at_ns[rows] > began_ns)]
-    off = contradicts(
-        fleet.power_w[rows], holds.low_w[rows], holds.high_w[rows], fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
-    )
-    holds.kept[rows[~off]] = True
-    gone: Rows = rows[off & holds.kept[rows]]
-    holds.left[gone] = True
-    return gone

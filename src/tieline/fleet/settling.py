@@ -121,28 +121,16 @@ def rank_key(batch: ClaimBatch) -> tuple[int, int, int, str, str]:
 
 @dataclass(slots=True, eq=False)
 class Holds:
-    """The hold timers of a fleet; shape (n,) each. A row whose `until_ns` is over has none.
-
-    `kept` are those that were seen to keep theirs, `left` those that were seen to have left it since: measured, not
-    decided, so that no decision of the journal hangs on it, and learnt anew after a start.
-    """
+    """The hold timers of a fleet; shape (n,) each. A row whose `until_ns` is over has none."""
 
     low_w: Floats
     high_w: Floats
     until_ns: Instants
-    kept: Mask
-    left: Mask
-
-    def runs(self, rows: Rows, now_ns: int) -> Mask:
-        """Return which rows a timer holds."""
-        found: Mask = (self.until_ns[rows] > now_ns) & ~self.left[rows]
-        return found
 
     @staticmethod
     def none(count: int) -> Holds:
         """Return timers of which none runs."""
-        nobody = np.zeros(count, np.bool_)
-        return Holds(np.zeros(count), np.zeros(count), np.zeros(count, np.int64), nobody, nobody.copy())
+        return Holds(np.zeros(count), np.zeros(count), np.zeros(count, np.int64))
 
 
 class Gates:
@@ -269,7 +257,7 @@ class Settling:
         level_low_by, level_high_by = np.full(count, NOBODY, np.int32), np.full(count, NOBODY, np.int32)
         held: Mask | bool = False
         if holds is not None and self.quantity is Quantity.P:
-            held = holds.runs(self.rows, now_ns)
+            held = holds.until_ns[self.rows] > now_ns
         levels = {x.batch.level for x in limits}
         if self._gate_level is not None:
             levels |= {Level(level) for level in LOCKS_OUT if (self._gate_level == level).any()}

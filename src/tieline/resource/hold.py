@@ -57,20 +57,6 @@ def held_within(power_w: float, rating: Bounds) -> Bounds:
     return Bounds(rating.low_w, max(ON_FRAC * rating.low_w, rating.low_w))
 
 
-def contradicts(power_w: float, hold: Bounds, rating: Bounds) -> bool:
-    """Return whether a measured power is none of a machine that its timer holds: one held off runs, or one held on not.
-
-    >>> contradicts(4_700.0, Bounds(0.0, 0.0), Bounds(0.0, 10_000.0))
-    True
-    >>> contradicts(120.0, Bounds(0.0, 0.0), Bounds(0.0, 10_000.0))
-    False
-    """
-    on = is_on(power_w, rating)
-    if hold.low_w == hold.high_w == 0.0:
-        return on
-    return not on or (power_w > 0) != (hold.high_w > 0)
-
-
 def switches(power_w: float, former_w: float | None, rating: Bounds) -> bool:
     """Return whether a command to `power_w` starts the timer; `former_w` is the one before it (None: it ran free)."""
     return former_w is None or is_on(power_w, rating) != is_on(former_w, rating) or power_w * former_w < 0
