@@ -29,6 +29,8 @@ from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Rows = NDArray[np.int32]
 LEAST_CALLED_W = 500.0
+LOOKS = 8
+"""So often, ten seconds apart, the DNO looks whether its points tell of all that report nothing: a beat and more."""
 AWARDED_NS = 4 * MINUTE_NS
 """How long after an auction clears its awards are fetched and planned."""
 _REPORTING, _TOTAL = 6, 15
@@ -217,22 +219,27 @@ class Story:
             "status": [status.name for status in statuses],
         }  # fmt: skip
         self._note(f"the DNO lets nothing on {site.feeder} feed in, for works, over DNP3: {statuses[0].name}")
-        self._isolate(group, rows)
+        await self._isolate(group, rows)
         self.crew.begin(rows)
         await self._spare(site.group)
 
-    def _isolate(self, group: int, rows: Rows) -> None:
+    async def _isolate(self, group: int, rows: Rows) -> None:
         """Let the crew open the isolators of devices that nobody can reach, where the DNO's own points tell of some.
 
         No lease ever reached those, so only a hand holds what they do alone (R16); who is in reach is left to us.
-        Crews make sure of every source behind them before they begin (EN 50110-1, 6.2).
+        Crews make sure of every source behind them before they begin (EN 50110-1, 6.2). Points are as old as the last
+        beat: where a device fell silent since, what the DNO is told waits for the next one; the hand does not.
         """
         stage = self.stage
-        reporting, total = (stage.scada.analog(group + at) for at in (_REPORTING, _TOTAL))
-        out = rows[(stage.node.state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0]
-        if reporting is None or total is None or reporting >= total:
-            out = out[:0]
-        stage.link.isolate(out)
+        for _ in range(LOOKS):
+            reporting, total = (stage.scada.analog(group + at) for at in (_REPORTING, _TOTAL))
+            out = rows[(stage.node.state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0]
+            silent = 0.0 if reporting is None or total is None else total - reporting
+            out = out[:0] if silent <= 0.0 else out
+            stage.link.isolate(out)
+            if len(out) == silent:
+                break
+            await stage.sleep(max(10.0, 0.1 * stage.speed))
         self.told.override |= {
             "reporting": reporting, "reporting_of": total,
             "isolated": [stage.node.state.fleet.id_of(int(row)) for row in out],
