@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.plan import reach
+from tieline.plan.executor import Executor, Here
 from tieline.plan.interior import Floats, Point, Program, Spread, shards, solve
+from tieline.plan.pool_large import plan_large
 from tieline.plan.pool_plan import Gave, PoolPlan, better, judged
 from tieline.plan.pool_scaled import (
     Band,
@@ -39,6 +41,8 @@ from tieline.plan.storage import Stores
 
 __all__ = ["Course", "GaveWay", "PoolPlan", "Stores", "Terms", "plan_pool"]
 
+MOST_AT_ONCE = 100_000
+"""So many storages are planned by the interior point as a whole, in 2.4 GB; more by a sample and passes."""
 BURNS = 1e-5
 """A storage that takes and gives at once by more than this share of its rating burns energy."""
 ONE_WAY_TRIES = 3
@@ -51,7 +55,9 @@ def plan_pool(
     hours: float,
     course: Course | None = None,
     tolerance: float = 1e-8,
-    spread: Spread = map,
+    spread: Spread | None = None,
+    executor: Executor | None = None,
+    seed: int = 0,
 ) -> PoolPlan:
     """Return the cheapest schedule of all storages together, with its gap, prices and what gave way.
 
@@ -65,7 +71,9 @@ def plan_pool(
         hours: Length of a step.
         course: What changes with time at each storage.
         tolerance: Relative gap at which to stop; 1e-10 to 1e-2.
-        spread: How to go over shards: `map`, or the `map` of a `ThreadPoolExecutor`.
+        spread: How to go over shards: `map`, or the `map` of a `ThreadPoolExecutor`; None: as the executor does.
+        executor: Where the shards of more than `MOST_AT_ONCE` storages are worked on (None: in the caller's thread).
+        seed: Whose draw decides the sample of so many, and how they are told apart.
 
     Raises:
         ConfigError: A value that is no number or makes no sense; the message names the field, the value and the limit.
@@ -79,7 +87,11 @@ def plan_pool(
     steps, band = checked_terms(terms, hours, tolerance)
     checked_stores(stores)
     checked_course(course, len(stores.start_wh), steps)
+    workers = executor or Here()
     units = units_of(stores, band[0], band[1], hours)
+    if len(stores.start_wh) > MOST_AT_ONCE:
+        return plan_large(stores, course, scaled_band(terms, band, units), units, workers, seed)
+    spread = spread or workers.spread
     scaled, within = scaled_stores(stores, course, steps, units), scaled_band(terms, band, units)
     program = program_of(scaled, within)
     point = solve(program, tolerance, spread)
