@@ -1,16 +1,17 @@
 """The schedule of a pool of hundreds of thousands of storages or millions: prices from a sample, then a few passes.
 
-Theory of operation. An interior point plans a sample (`plan.pool_sample`); its prices are corrected on a larger sample
-and on the whole, by passes of the exact kernel over storages one by one (`plan.pool_pass`, `plan.pool_price`). Every
-storage is then planned by itself at the last of these prices, but for the first sample: that is a reserve, which the
-interior point plans once more with what all others do as its base, so that the band is held to the last watt. One pass
-at the same prices, without draw or habit, is the Lagrangian dual, which no schedule undercuts. All sums go over shards
-in their order: the same bits on whatever the executor works.
+Theory of operation. An interior point plans a sample (`plan.pool_sample`); its prices are corrected on a larger sample,
+by passes of the exact kernel over storages one by one (`plan.pool_pass`, `plan.pool_price`). One pass over all shows by
+how much that sample is off, and prices are corrected once more, on the sample and what it lacks. Every storage is then
+planned by itself at the last of these prices, but for the first sample: that is a reserve, which the interior point
+plans once more with what all others do as its base, so that the band is held to the last watt. One pass without draw or
+habit is the Lagrangian dual, which no schedule undercuts. All sums go over shards in their order: the same bits on
+whatever the executor works.
 
 Two things keep storages from moving as one, without which what they do jumps with the price. Each sees a price that is
-off by a little of its own; that parts those to whom two steps come to the same. And each keeps to the plan of the one in
-the sample that is most like it where leaving that brings less than a little; so storages that are all alike do together
-what the sample does.
+off by a little of its own; that parts those to whom two steps come to the same. And each keeps to the plan of the one
+in the sample that is most like it where leaving that brings less than a little; so storages that are all alike do
+together what the sample does.
 """
 
 from __future__ import annotations
@@ -37,10 +38,8 @@ Floats = NDArray[np.float64]
 WIDTH, STAY = 5e-4, 5e-4
 """How far off its own price may be, and what a storage lets go to keep to a plan, as parts of the dearest price."""
 TRUST = 0.02
-SAMPLE_PASSES, SAMPLE_MET = 30, 2e-4
-"""How often a sample is asked at most, and how far off (as a part of all ratings) it may be."""
-PASSES, MET = 2, 0.5
-"""How often all are asked at most, and how far off they may be, as a part of the reserve's rating."""
+PASSES, MET = 30, 2e-4
+"""How often a sample is asked at most, and how far off it may be, as a part of what all can take and give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,39 @@ class Sizes:
     """How many storages the interior point plans and keeps as a reserve, and on how many prices are corrected first."""
 
     reserve: int = 2_048
-    sample: int = 32_768
+    sample: int = 16_384
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """Storages that an executor holds, and what the pool makes of what they do."""
+
+    executor: Executor
+    held: Any
+    count: int
+    pool: Segments
+
+    def sums(self, ask: Ask) -> Sums:
+        """Return what all of them answer, added in the order of shards."""
+        whole = Sums(0.0, np.zeros(len(ask.price)), np.zeros(len(ask.price)))
+        for more in self.executor.over(answered, self.held, [(*part, ask) for part in parts(self.count)]):
+            whole = whole + more
+        return whole
+
+    def climb(self, at: Climb, ask: Ask, more: Sums | None = None) -> Climb:
+        """Return where the climb from `at` ends; `more` is what they lack of what all do, seen at those prices."""
+
+        def asked(price: Floats) -> Sums:
+            sums = self.sums(replace(ask, price=price))
+            if more is None:
+                return sums
+            moved = float((more.takes - more.gives) @ (price - at.price))  # the slope of the dual is what is taken
+            return sums + replace(more, value=more.value + moved)
+
+        sums = asked(at.price) if more is None else at.sums
+        off = off_by(self.pool, at.price, sums.gives - sums.takes)
+        met = MET * float(self.pool.lengths.sum(axis=0).max())
+        return climbed(replace(at, sums=sums, off=off, passes=at.passes + 1), self.pool, asked, met, PASSES)
 
 
 @dataclass(slots=True, eq=False)
@@ -86,23 +117,27 @@ def plan_large(
     told(f"sample of {len(sample.rows):,} planned in {found.rounds} rounds")
     ask = Ask(found.price, WIDTH, STAY, seed, units, np.full(steps, np.nan))
     extra = {"like": sample.like, "plan": found.plan}
-    at, proving, ask = _corrected(
-        stores, course, drawn(stores, sizes.sample, seed + 1), extra, pool, found.curve, ask, executor
-    )
-    told(f"prices corrected in {at.passes} passes of a larger sample")
-
-    held = executor.put(columns_of(stores, course) | extra)
+    larger = drawn(stores, sizes.sample, seed + 1)
+    few = columns_of(*picked(stores, course, larger.rows), larger.weight) | extra
+    some = _Asked(executor, executor.put(few | {"like": sample.like[larger.rows]}), len(larger.rows), pool)
+    every = _Asked(executor, executor.put(columns_of(stores, course) | extra), count, pool)
     try:
-        met = MET * float(np.maximum(stores.charge_w, stores.discharge_w)[sample.rows].sum()) / units.watts
-        at = _climbed(executor, held, count, pool, replace(at, trust=max(at.trust, TRUST)), ask, met, PASSES)
-        told(f"all asked, {at.off * units.watts / max(rated, 1e-300):.1e} of all ratings off")
-        schedule = _scheduled(executor, held, count, replace(ask, price=at.price))
-        told("all scheduled")
+        at, proving, ask = _corrected(some, found.curve, ask)
+        told(f"prices corrected in {at.passes} passes of a larger sample")
+        whole = every.sums(replace(ask, price=at.price))
+        lacks = Sums(whole.value - at.sums.value, whole.takes - at.sums.takes, whole.gives - at.sums.gives)
+        at = some.climb(replace(at, sums=whole, trust=TRUST), ask, lacks)
+        told(f"and in {at.passes} by what that lacks of the whole")
+        schedule = _scheduled(every, replace(ask, price=at.price))
+        off = off_by(pool, at.price, schedule.net) * units.watts / max(rated, 1e-300)
+        told(f"all scheduled, {off:.1e} of all ratings off")
         price = at.price if proving is None else proving
         free = Ask(price, 0.0, 0.0, seed, units, np.full(steps, np.nan))
-        bound = _summed(executor, held, count, free).value + pool.dual(price)
+        bound = every.sums(free).value + pool.dual(price)
+        told("bound proven")
     finally:
-        executor.drop(held)
+        executor.drop(some.held)
+        executor.drop(every.held)
     rounds = _reserved(stores, course, sample, band, units, schedule, executor.spread)
     return judged(
         schedule.power, schedule.stored, band.base + schedule.net, schedule.worn, bound, price, schedule.gave,
@@ -120,65 +155,30 @@ def _measured(stores: Stores, course: Course | None, steps: int) -> tuple[float,
     return float(rated.sum()), both[0], both[1]
 
 
-def _summed(executor: Executor, held: Any, count: int, ask: Ask) -> Sums:
-    """Return what all storages answer, added in the order of shards."""
-    whole = Sums(0.0, np.zeros(len(ask.price)), np.zeros(len(ask.price)))
-    for more in executor.over(answered, held, [(*part, ask) for part in parts(count)]):
-        whole = whole + more
-    return whole
-
-
-def _climbed(
-    executor: Executor, held: Any, count: int, pool: Segments, at: Climb, ask: Ask, met: float, passes: int
-) -> Climb:
-    """Ask at the prices of a climb, and go on with it for as many passes."""
-
-    def asked(price: Floats) -> Sums:
-        return _summed(executor, held, count, replace(ask, price=price))
-
-    sums = asked(at.price)
-    off = off_by(pool, at.price, sums.gives - sums.takes)
-    return climbed(replace(at, sums=sums, off=off, passes=at.passes + 1), pool, asked, met, passes - 1)
-
-
-def _corrected(
-    stores: Stores, course: Course | None, sample: Drawn, extra: dict[str, NDArray[Any]], pool: Segments, curve: Floats,
-    ask: Ask, executor: Executor,
-) -> tuple[Climb, Floats | None, Ask]:  # fmt: skip
+def _corrected(some: _Asked, curve: Floats, ask: Ask) -> tuple[Climb, Floats | None, Ask]:
     """Return the climb on a larger sample; the prices that prove the bound, if others; and what to ask from then on.
 
     Where a price is below 0 storages would burn energy by taking and giving at once. There each is given one direction,
     so that as much is taken and given as before, and the climb goes on; the freer prices prove the bound.
     """
-    rows = sample.rows
-    few = columns_of(*picked(stores, course, rows), sample.weight) | extra | {"like": extra["like"][rows]}
-    held = executor.put(few)
-    try:
-        met = SAMPLE_MET * float(pool.lengths.sum(axis=0).max()) / 2
-        start = Climb(ask.price, Sums(0.0, 0.0 * ask.price, 0.0 * ask.price), curve, TRUST, np.inf, 0)
-        at = _climbed(executor, held, len(rows), pool, start, ask, met, SAMPLE_PASSES)
-        takes, gives = at.sums.takes, at.sums.gives
-        burns = (at.price < 0.0) & (takes > 0.0) & (gives > 0.0)
-        if not burns.any():
-            return at, None, ask
-        taking = np.where(burns, takes / np.maximum(takes + gives, 1e-300), np.nan)
-        single = replace(ask, taking=taking)
-        again = _climbed(
-            executor, held, len(rows), pool, replace(at, curve=curve, trust=TRUST), single, met, SAMPLE_PASSES
-        )
-        return again, at.price, single
-    finally:
-        executor.drop(held)
+    zero = np.zeros(len(ask.price))
+    at = some.climb(Climb(ask.price, Sums(0.0, zero, zero), curve, TRUST, np.inf, 0), ask)
+    takes, gives = at.sums.takes, at.sums.gives
+    burns = (at.price < 0.0) & (takes > 0.0) & (gives > 0.0)
+    if not burns.any():
+        return at, None, ask
+    single = replace(ask, taking=np.where(burns, takes / np.maximum(takes + gives, 1e-300), np.nan))
+    return some.climb(replace(at, curve=curve, trust=TRUST), single), at.price, single
 
 
-def _scheduled(executor: Executor, held: Any, count: int, ask: Ask) -> _Schedule:
+def _scheduled(every: _Asked, ask: Ask) -> _Schedule:
     """Return what each storage does at a price."""
-    steps = len(ask.price)
+    steps, count = len(ask.price), every.count
     gave = Gave(np.zeros(count), np.zeros(count, np.int64), np.zeros(count))
     whole = _Schedule(np.empty((count, steps)), np.empty((count, steps)), np.zeros(steps), 0.0, gave)
     shards = parts(count)
     for (first, last), rows in zip(
-        shards, executor.over(scheduled, held, [(*part, ask) for part in shards]), strict=True
+        shards, every.executor.over(scheduled, every.held, [(*part, ask) for part in shards]), strict=True
     ):
         part = slice(first, last)
         whole.power[part], whole.stored[part] = rows.power, rows.stored

@@ -1,8 +1,8 @@
 """One pass over a large pool: what each storage does by itself at a price, shard by shard, and the sums of it.
 
-Each storage faces the price plus a little of its own, drawn from its row, the step and a seed: storages alike don't move
-as one, and what they do together changes smoothly with the price. What a storage does is a function of its row, the
-price, that width and the seed alone, so nothing but sums is kept until the last pass.
+Each storage faces the price plus a little of its own, drawn from its row, the step and a seed: storages alike don't
+move as one, and what they do together changes smoothly with the price. What a storage does is a function of its row,
+the price, that width and the seed alone, so nothing but sums is kept until the last pass.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SHARD = 4_096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask:
-    """What storages are asked: `price` (T,), how far around it each may see its own (`width`), and whose draw (`seed`).
+    """What storages are asked: `price` (T,), how far around it each may see its own (`width`), and by whose draw.
 
-    A storage keeps to the plan of the one in the sample that is most like it where leaving that brings less than `stay`.
+    A storage keeps to the plan of the one in the sample that is like it where leaving that brings less than `stay`.
     `taking` (T,) is the share of storages that may only take at a step while the others may only give; NaN: both.
     """
 
@@ -211,9 +211,8 @@ def respond(
                 break
         total += weight[n] * (own + cost)
         _add(
-            n, weight[n], gain[n], loss[n], keep[n], drift[n], low[n], high[n], charge[n], discharge[n], least, length, moves,
-            is_burning, takes,
-            gives, power, stored,
+            n, weight[n], gain[n], loss[n], keep[n], drift[n], low[n], high[n], charge[n], discharge[n], least, length,
+            moves, is_burning, takes, gives, power, stored,
         )  # fmt: skip
     return total
 
@@ -238,8 +237,8 @@ def _anchor(
 @compiled
 def _add(
     n: int, weight: float, gain: float, loss: float, keep: float, drift: Floats, low: Floats, high: Floats,
-    charge: Floats, discharge: Floats, least: Floats, length: Floats, moves: Floats, is_burning: NDArray[np.bool_], takes: Floats, gives: Floats,
-    power: Floats, stored: Floats,
+    charge: Floats, discharge: Floats, least: Floats, length: Floats, moves: Floats, is_burning: NDArray[np.bool_],
+    takes: Floats, gives: Floats, power: Floats, stored: Floats,
 ) -> None:  # fmt: skip
     """Split each move into what is taken and given, and note what the storage then does and holds."""
     now = 0.0

@@ -1,9 +1,9 @@
 """The price of a large pool's power: a few steps up its dual, on a model that learns from each pass.
 
-The dual is what the storages cost at a price, each by itself, and what the pool's own segments cost at it: concave, with
-the sum of powers as its slope. The storages' part is modelled by a parabola, whose curvature begins as the interior
-point's of a sample and is corrected by what passes show (BFGS); the pool's part is exact, with its kinks. A step is the
-top of that model within a region of trust; one that doesn't climb is taken back.
+The dual is what the storages cost at a price, each by itself, and what the pool's own segments cost at it: concave,
+with the sum of powers as its slope. The storages' part is modelled by a parabola, whose curvature begins as that of a
+sample's interior point and is corrected by what passes show (BFGS); the pool's part is exact, with its kinks. A step is
+the top of that model within a region of trust; one that doesn't climb is taken back.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _ascend(
 
 
 def _learnt(curve: Floats, step: Floats, change: Floats) -> Floats:
-    """Return the curvature after a step was seen to change powers so (BFGS; what shows no curvature teaches nothing)."""
+    """Return the curvature after a step that changed powers so (BFGS; what shows none teaches nothing)."""
     along, bent = float(step @ change), curve @ step
     before = float(step @ bent)
     if along <= 1e-12 * float(np.linalg.norm(step) * np.linalg.norm(change)) or before <= 0.0:
