@@ -9,7 +9,8 @@ where energy(g) is what is drawn times the buying price less what is fed in time
 with the storages eliminated one by one (`plan.interior`, `plan.newton`) finds schedules and the price of the pool's
 power at each step. The schedule is then made one that each device can follow to the last bit; at the prices found, the
 exact kernel (`plan.storage`) plans each storage by itself, which is the Lagrangian dual: no schedule costs less. The
-difference is the gap. Units: W positive into the grid, Wh, any currency; kW and kWh serve as well if used throughout.
+difference is the gap. More than 100,000 storages are planned by the prices of a sample and passes (`plan.pool_large`).
+Units: W positive into the grid, Wh, any currency; kW and kWh serve as well if used throughout.
 """
 
 from __future__ import annotations
@@ -58,22 +59,26 @@ def plan_pool(
     spread: Spread | None = None,
     executor: Executor | None = None,
     seed: int = 0,
+    at_once: int = MOST_AT_ONCE,
 ) -> PoolPlan:
     """Return the cheapest schedule of all storages together, with its gap, prices and what gave way.
 
     There is always one: what the band can't hold is slack at its price, and a bound of a storage that no schedule keeps
     (an end that can't be reached in time) gives way to the nearest that one does. Same input, same bits, on any number
-    of threads.
+    and kind of workers.
 
     Args:
         stores: Who; shape (n,); n may be 0. `end_wh` is the least stored at the end.
         terms: Prices and band.
         hours: Length of a step.
         course: What changes with time at each storage.
-        tolerance: Relative gap at which to stop; 1e-10 to 1e-2.
-        spread: How to go over shards: `map`, or the `map` of a `ThreadPoolExecutor`; None: as the executor does.
-        executor: Where the shards of more than `MOST_AT_ONCE` storages are worked on (None: in the caller's thread).
-        seed: Whose draw decides the sample of so many, and how they are told apart.
+        tolerance: Relative gap at which to stop; 1e-10 to 1e-2. Of more than `at_once` storages it is not kept: the
+            gap is what it is, some 1e-4.
+        spread: How the interior point goes over shards: `map`, or the `map` of a `ThreadPoolExecutor` (None: as the
+            executor does).
+        executor: Where shards are worked on (`tieline.rim.executors`; None: in the caller's thread).
+        seed: Whose draw decides who is in the samples of more than `at_once` storages, and how they are told apart.
+        at_once: More storages than this are planned by samples and passes (`plan.pool_large`).
 
     Raises:
         ConfigError: A value that is no number or makes no sense; the message names the field, the value and the limit.
@@ -89,7 +94,7 @@ def plan_pool(
     checked_course(course, len(stores.start_wh), steps)
     workers = executor or Here()
     units = units_of(stores, band[0], band[1], hours)
-    if len(stores.start_wh) > MOST_AT_ONCE:
+    if len(stores.start_wh) > at_once:
         return plan_large(stores, course, scaled_band(terms, band, units), units, workers, seed)
     spread = spread or workers.spread
     scaled, within = scaled_stores(stores, course, steps, units), scaled_band(terms, band, units)

@@ -38,8 +38,9 @@ Floats = NDArray[np.float64]
 WIDTH, STAY = 5e-4, 5e-4
 """How far off its own price may be, and what a storage lets go to keep to a plan, as parts of the dearest price."""
 TRUST = 0.02
-PASSES, MET = 30, 2e-4
-"""How often a sample is asked at most, and how far off it may be, as a part of what all can take and give."""
+PASSES = 30
+NEAR, MET = 2e-3, 2e-4
+"""How far off a sample may be, as a part of what all can take and give: before the whole corrects it, and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class _Asked:
 
         sums = asked(at.price) if more is None else at.sums
         off = off_by(self.pool, at.price, sums.gives - sums.takes)
-        met = MET * float(self.pool.lengths.sum(axis=0).max())
+        met = (NEAR if more is None else MET) * float(self.pool.lengths.sum(axis=0).max())
         return climbed(replace(at, sums=sums, off=off, passes=at.passes + 1), self.pool, asked, met, PASSES)
 
 

@@ -19,7 +19,7 @@ from tieline.plan.pool_pass import Sums
 from tieline.plan.pool_scaled import Segments
 
 Floats = NDArray[np.float64]
-SWEEPS = 4_000
+SWEEPS = 1_000
 FLAT = 1e-6
 """Curvature that is taken for none, as a part of the greatest: directions in which storages don't mind the price."""
 
@@ -111,7 +111,7 @@ def _ascend(
             change = best - now[t]
             if change != 0.0:
                 for other in range(len(price)):
-                    slope[other] += curve[other, t] * change
+                    slope[other] += curve[t, other] * change
                 now[t] = best
                 moved = max(moved, abs(change))
         if moved <= 1e-10:

@@ -62,17 +62,18 @@ def drawn(stores: Stores, count: int, seed: int) -> Drawn:
     is_alone = rating > whole / count
     alone, rest = np.flatnonzero(is_alone), np.flatnonzero(~is_alone)
     room = np.maximum(stores.most_wh - stores.least_wh, 1e-300)[rest]
-    filled = (stores.start_wh - stores.least_wh)[rest] / room
-    lasts = room / np.maximum(rating[rest], 1e-300)
+    filled = np.clip((stores.start_wh - stores.least_wh)[rest] / room, -1.0, 2.0)
+    lasts = np.log(room) - np.log(np.maximum(rating[rest], 1e-300))
     order = np.lexsort([_tenth(column) for column in (filled, stores.wear_per_wh[rest], lasts)])
-    few = max(count - len(alone), 1)
-    picks = ((np.arange(few) + np.random.default_rng(seed).random(few)) * len(rest) / few).astype(np.int64)
+    few = min(max(count - len(alone), 1), len(rest))
+    edges = np.arange(few + 1) * len(rest) // max(few, 1)
+    picks = edges[:-1] + (np.random.default_rng(seed).random(few) * np.diff(edges)).astype(np.int64)
     chosen = rest[order[picks]]
     share = float(rating[rest].sum()) / max(float(rating[chosen].sum()), 1e-300)
     rows, weight = np.concatenate([alone, chosen]), np.concatenate([np.ones(len(alone)), np.full(few, share)])
     like = np.zeros(size, np.int64)
     like[alone] = np.arange(len(alone))
-    like[rest[order]] = len(alone) + np.minimum(np.searchsorted(picks, np.arange(len(rest)), "right"), few - 1)
+    like[rest[order]] = len(alone) + np.minimum(np.searchsorted(picks, np.arange(len(rest))), few - 1)
     return Drawn(rows, weight, like)
 
 

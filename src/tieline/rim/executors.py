@@ -156,6 +156,8 @@ class RayWorkers(_Closing):
             raise ConfigError("executor ray: Ray is not installed: give `pip install 'tieline[ray]'`") from error
         self._ray: Any = ray
         self._workers = _checked(workers)
+        # Ray reports its use to its makers by default; a control room's must not.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         here = {"num_cpus": self._workers, "include_dashboard": False} if address is None else {"address": address}
         ray.init(log_to_driver=False, logging_level="error", **here)
         self._task = ray.remote(_called)
