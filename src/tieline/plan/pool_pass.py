@@ -175,15 +175,17 @@ def respond(
     what the dual of a linear program counts. In `power` and `stored` it does what that comes to.
 
     Args:
-        weight: For how many each storage stands; shape (n,).
+        weight: For how many each storage stands; shape (n,); storages as in `reach.cheapest`.
         first: The row of the first.
         taking: As in `Ask`; a storage that can't keep its bounds so may do both.
         takes: Added to; shape (T,), as `gives`.
         power: Filled; shape (n, T), as `stored`, or empty.
+        like: Whose `plan` (per unit of rating, shape (K, T)) it keeps to, with `rated` as its own rating; shape (n,).
     """
     count, total = len(price), 0.0
     pieces = 3 if stay > 0.0 else 2
-    length, slope, least = np.zeros((count, pieces)), np.zeros((count, pieces)), np.zeros(count)
+    length, slope = np.zeros((count, pieces)), np.zeros((count, pieces))
+    least, most = np.zeros(count), np.zeros(count)
     work, levels, moves = np.zeros((2, pieces * count + 4)), np.zeros((count, pieces)), np.zeros(count)
     is_burning = np.zeros(count, np.bool_)
     for n in range(len(low)):
@@ -194,15 +196,14 @@ def respond(
                 side = _side(first + n, t, taking[t]) if is_free == 0 else 0
                 most_give, most_take = (0.0 if side > 0 else discharge[n, t]), (0.0 if side < 0 else charge[n, t])
                 seen = price[t] + (width * noise(seed, first + n, t) if width > 0.0 else 0.0)
-                give, take = (seen - wear[n]) / loss[n], seen / gain[n]
-                is_burning[t] = give > take
-                one = 1 if is_burning[t] else 0
-                length[t, one], slope[t, one] = loss[n] * most_give, give
-                length[t, 1 - one], slope[t, 1 - one] = gain[n] * most_take, take
-                least[t] = -loss[n] * most_give
+                least[t], most[t] = -loss[n] * most_give, gain[n] * most_take
+                is_burning[t] = _lay(
+                    -least[t], (seen - wear[n]) / loss[n], most[t], seen / gain[n], length[t], slope[t]
+                )
                 if stay > 0.0:
                     kept = min(max(plan[like[n], t] * rated[n], -most_take), most_give)
-                    _anchor(length[t], slope[t], is_burning[t], kept, stay, gain[n], loss[n])
+                    kept *= -loss[n] if kept > 0.0 else -gain[n]
+                    _anchor(length[t], slope[t], kept - least[t], stay)
                 own += (wear[n] - seen) * most_give
             cost, _ = plan_store(
                 0.0, keep[n], drift[n], low[n], high[n], least, length, slope, 0.0, work, levels, moves
@@ -211,33 +212,39 @@ def respond(
                 break
         total += weight[n] * (own + cost)
         _add(
-            n, weight[n], gain[n], loss[n], keep[n], drift[n], low[n], high[n], charge[n], discharge[n], least, length,
+            n, weight[n], gain[n], loss[n], keep[n], drift[n], low[n], high[n], charge[n], discharge[n], least, most,
             moves, is_burning, takes, gives, power, stored,
         )  # fmt: skip
     return total
 
 
 @compiled
-def _anchor(
-    length: Floats, slope: Floats, is_burning: bool, kept: float, stay: float, gain: float, loss: float
-) -> None:
-    """Cut the segments where a storage keeps to a plan: less is dearer by `stay` a unit, and so is more."""
-    if is_burning:
-        length[2], slope[2] = 0.0, slope[1]
-    elif kept > 0.0:
-        length[2], slope[2] = length[1], slope[1] + stay / gain
-        length[1], slope[1] = loss * kept, slope[0] + stay / loss
-        length[0], slope[0] = length[0] - loss * kept, slope[0] - stay / loss
+def _lay(give: float, gives_at: float, take: float, takes_at: float, length: Floats, slope: Floats) -> bool:
+    """Lay the two segments in the order of their slopes; return whether taking comes first: that burns energy."""
+    one = 1 if gives_at > takes_at else 0
+    length[one], slope[one] = give, gives_at
+    length[1 - one], slope[1 - one] = take, takes_at
+    return one == 1
+
+
+@compiled
+def _anchor(length: Floats, slope: Floats, kept: float, stay: float) -> None:
+    """Cut the segments where a storage keeps to a plan, `kept` along them: less is dearer by `stay`, and so is more."""
+    first, second = length[0], length[1]
+    if kept <= first:
+        length[0], length[1], length[2] = kept, first - kept, second
+        slope[2] = slope[1] + stay
+        slope[1], slope[0] = slope[0] + stay, slope[0] - stay
     else:
-        length[2], slope[2] = length[1] + gain * kept, slope[1] + stay / gain
-        slope[0] -= stay / loss
-        length[1], slope[1] = -gain * kept, max(slope[1] - stay / gain, slope[0])
+        length[1], length[2] = kept - first, first + second - kept
+        slope[2] = slope[1] + stay
+        slope[0], slope[1] = slope[0] - stay, slope[1] - stay
 
 
 @compiled
 def _add(
     n: int, weight: float, gain: float, loss: float, keep: float, drift: Floats, low: Floats, high: Floats,
-    charge: Floats, discharge: Floats, least: Floats, length: Floats, moves: Floats, is_burning: NDArray[np.bool_],
+    charge: Floats, discharge: Floats, least: Floats, most: Floats, moves: Floats, is_burning: NDArray[np.bool_],
     takes: Floats, gives: Floats, power: Floats, stored: Floats,
 ) -> None:  # fmt: skip
     """Split each move into what is taken and given, and note what the storage then does and holds."""
@@ -245,8 +252,8 @@ def _add(
     for t in range(len(low)):
         if is_burning[t]:
             filled = moves[t] - least[t]
-            taken = min(filled, length[t, 0])
-            given = length[t, 1] - (filled - taken)
+            taken = min(filled, most[t])
+            given = -least[t] - (filled - taken)
         else:
             given, taken = max(-moves[t], 0.0), max(moves[t], 0.0)
         takes[t] += weight * taken / gain
