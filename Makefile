@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender clean
+.PHONY: demo test system peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -67,7 +67,7 @@ test-pythons: $(VENV)/.dev
 	$(BIN)/python tests/pythons.py $(VENV)
 
 # Peers by other hands, each in an environment of its own; then the tests that speak to them.
-peers: peers-tested peers-opendsm
+peers: peers-tested peers-opendsm peers-ray
 
 # Those that `make test` meets; the others are for `make long` and the benches.
 peers-tested: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-opender
@@ -133,6 +133,15 @@ $(VENV)-peers-opender/bin/python:
 
 $(VENV)-peers-opender/.one: $(VENV)-peers-opender/bin/python
 	$< -m pip install -q "opender==2.2.0" "numpy==2.4.6" "pandas==3.1.1" && touch $@
+
+# Ray, on which `tieline.rim.executors` may work: a venv of its own, as it is large.
+peers-ray: $(VENV)-peers-ray/.one
+
+$(VENV)-peers-ray/bin/python: $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-peers-ray
+
+$(VENV)-peers-ray/.one: $(VENV)-peers-ray/bin/python
+	$(BIN)/uv pip install -q --python $(VENV)-peers-ray/bin/python -e ".[ray]" && touch $@
 
 # The other Pythons that the package is for; the world must be the same to the bit in all of them.
 pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python

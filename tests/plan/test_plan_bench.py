@@ -1,5 +1,7 @@
 """The benches of planning and pay hold their answers against others', at any speed."""
 
+from typing import Any
+
 import pytest
 
 from tieline.bench.figure import measure
@@ -11,12 +13,25 @@ def test_the_kernel_of_the_bench_is_the_optimum_that_highs_finds() -> None:
     assert found["off_optimum"][1_000] <= 5e-7
 
 
-def test_the_coupled_pool_of_the_bench_is_the_optimum_that_highs_finds() -> None:
-    found = measure("pool", 1, True, lambda line: None)
+@pytest.fixture(scope="module")
+def pool() -> dict[str, Any]:
+    return measure("pool", 1, True, lambda line: None)
+
+
+def test_the_coupled_pool_of_the_bench_is_the_optimum_that_highs_finds(pool: dict[str, Any]) -> None:
+    found = pool
     assert found["off_highs"] <= 1e-6
     assert found["off_optimum"] <= 1e-6
     assert 0 <= found["gap"] <= 1e-6
     assert found["band_held"]
+
+
+def test_the_pool_of_the_bench_that_is_planned_by_passes_is_within_its_gap_and_its_band(pool: dict[str, Any]) -> None:
+    found = pool
+    assert 0 <= found["million"]["gap"] <= found["million"]["bar_gap"]
+    assert found["million"]["beyond_band"] <= found["million"]["bar_beyond_band"]
+    assert found["large"]["gap_is_true"]
+    assert -1e-7 <= found["large"]["passes_dearer"] <= found["large"]["passes_gap"] + 1e-7
 
 
 @pytest.mark.parametrize(

@@ -9,93 +9,45 @@ where energy(g) is what is drawn times the buying price less what is fed in time
 with the storages eliminated one by one (`plan.interior`, `plan.newton`) finds schedules and the price of the pool's
 power at each step. The schedule is then made one that each device can follow to the last bit; at the prices found, the
 exact kernel (`plan.storage`) plans each storage by itself, which is the Lagrangian dual: no schedule costs less. The
-difference is the gap. Units: W positive into the grid, Wh, any currency; kW and kWh serve as well if used throughout.
+difference is the gap. More than 100,000 storages are planned by the prices of a sample and passes (`plan.pool_large`).
+Units: W positive into the grid, Wh, any currency; kW and kWh serve as well if used throughout.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.plan import reach
+from tieline.plan.executor import Executor, Here
 from tieline.plan.interior import Floats, Point, Program, Spread, shards, solve
+from tieline.plan.pool_large import plan_large
+from tieline.plan.pool_plan import Gave, PoolPlan, better, judged
+from tieline.plan.pool_scaled import (
+    Band,
+    Scaled,
+    Units,
+    floor,
+    program_of,
+    ratings,
+    scaled_band,
+    scaled_stores,
+    units_of,
+)
 from tieline.plan.pool_terms import Course, Terms, checked_course, checked_stores, checked_terms
-from tieline.plan.pool_words import GaveWay, pool_words, store_words
+from tieline.plan.pool_words import GaveWay
 from tieline.plan.storage import Stores
 
 __all__ = ["Course", "GaveWay", "PoolPlan", "Stores", "Terms", "plan_pool"]
 
-DEAREST = 1000.0
-"""Price of a Wh beyond the band where none is given: so many times the dearest price of energy or wear.
-
-At 20 times one pool in ten bought some slack where a chain of losses would have cost more; at 1,000 none did."""
+MOST_AT_ONCE = 100_000
+"""So many storages are planned by the interior point as a whole, in 2.4 GB; more by a sample and passes."""
 BURNS = 1e-5
 """A storage that takes and gives at once by more than this share of its rating burns energy."""
 ONE_WAY_TRIES = 3
 """How often at most the plan is made anew by a rule, since it may come to burn elsewhere."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PoolPlan:
-    """A schedule that every storage can follow, and what is proven of it.
-
-    `power_w` (n, T) is positive where a storage gives, `stored_wh` (n, T) what it holds after each step, `net_w` (T,)
-    the pool's power with its base. `cost` counts energy, wear and slack; `slack_cost` is the slack's part. No schedule
-    within the bounds of the storages (those that gave way as they did) costs less than `bound`; `gap` is the difference
-    and `gap_frac` its share of the cost (of a thousandth of what all ratings move in a step, at the dearest price,
-    where the cost is less). `price_per_wh` (T,) is what one more Wh asked of the pool at a step would cost;
-    `low_price_per_wh` and `high_price_per_wh` (0 or more) are what one more W of room below or above would save, per
-    hour. `over_w` and `under_w` (T,) lie beyond the band; `gave_way` says in words what could not be kept.
-    """
-
-    power_w: Floats
-    stored_wh: Floats
-    net_w: Floats
-    cost: float
-    slack_cost: float
-    bound: float
-    gap: float
-    gap_frac: float
-    price_per_wh: Floats
-    low_price_per_wh: Floats
-    high_price_per_wh: Floats
-    over_w: Floats
-    under_w: Floats
-    gave_way: tuple[GaveWay, ...]
-    rounds: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scaled:
-    """Storages in units of the pool's middling rating, a step and the dearest price; terms in arrays."""
-
-    gain: Floats
-    loss: Floats
-    keep: Floats
-    wear: Floats
-    charge: Floats
-    discharge: Floats
-    drift: Floats
-    low: Floats
-    high: Floats
-    gave: Floats
-    where: NDArray[np.int64]
-    watts: float
-    price: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Band:
-    """The terms in arrays, shape (T,), scaled."""
-
-    buy: Floats
-    sell: Floats
-    low: Floats
-    high: Floats
-    base: Floats
-    slack: float
 
 
 def plan_pool(
@@ -104,21 +56,29 @@ def plan_pool(
     hours: float,
     course: Course | None = None,
     tolerance: float = 1e-8,
-    spread: Spread = map,
+    spread: Spread | None = None,
+    executor: Executor | None = None,
+    seed: int = 0,
+    at_once: int = MOST_AT_ONCE,
 ) -> PoolPlan:
     """Return the cheapest schedule of all storages together, with its gap, prices and what gave way.
 
     There is always one: what the band can't hold is slack at its price, and a bound of a storage that no schedule keeps
     (an end that can't be reached in time) gives way to the nearest that one does. Same input, same bits, on any number
-    of threads.
+    and kind of workers.
 
     Args:
         stores: Who; shape (n,); n may be 0. `end_wh` is the least stored at the end.
         terms: Prices and band.
         hours: Length of a step.
         course: What changes with time at each storage.
-        tolerance: Relative gap at which to stop; 1e-10 to 1e-2.
-        spread: How to go over shards: `map`, or the `map` of a `ThreadPoolExecutor`.
+        tolerance: Relative gap at which to stop; 1e-10 to 1e-2. Of more than `at_once` storages it is not kept: the
+            gap is what it is, some 1e-4.
+        spread: How the interior point goes over shards: `map`, or the `map` of a `ThreadPoolExecutor` (None: as the
+            executor does).
+        executor: Where shards are worked on (`tieline.rim.executors`; None: in the caller's thread).
+        seed: Whose draw decides who is in the samples of more than `at_once` storages, and how they are told apart.
+        at_once: More storages than this are planned by samples and passes (`plan.pool_large`).
 
     Raises:
         ConfigError: A value that is no number or makes no sense; the message names the field, the value and the limit.
@@ -132,10 +92,15 @@ def plan_pool(
     steps, band = checked_terms(terms, hours, tolerance)
     checked_stores(stores)
     checked_course(course, len(stores.start_wh), steps)
-    scaled, within = _scaled(stores, course, terms, band, hours)
-    program = _program(scaled, within)
+    workers = executor or Here()
+    units = units_of(stores, band[0], band[1], hours)
+    if len(stores.start_wh) > at_once:
+        return plan_large(stores, course, scaled_band(terms, band, units), units, workers, seed)
+    spread = spread or workers.spread
+    scaled, within = scaled_stores(stores, course, steps, units), scaled_band(terms, band, units)
+    program = program_of(scaled, within)
     point = solve(program, tolerance, spread)
-    plan = _plan(scaled, within, program, point, hours, spread)
+    plan = _plan(scaled, within, program, point, units, spread)
     # Linear programs burn energy where power is worth less than nothing. There each storage is given one direction, by
     # either of two rules, and the rest is planned anew; the bound of the freer problem holds for it too.
     for taking in (_by_net, _spread_out):
@@ -146,8 +111,8 @@ def plan_pool(
                 break
             freer = replace(freer, width=_one_way(freer, burns | (at.price < 0.0)[None, :], taking(freer, at)))
             at = solve(freer, tolerance, spread)
-            again = _plan(scaled, within, freer, at, hours, spread)
-            plan = _better(plan, again, _floor(scaled) * scaled.watts * hours * scaled.price)
+            again = _plan(scaled, within, freer, at, units, spread)
+            plan = better(plan, again, floor(ratings(scaled)) * units.money)
     return plan
 
 
@@ -177,91 +142,7 @@ def _spread_out(program: Program, point: Point) -> NDArray[np.bool_]:
     return is_taking
 
 
-def _better(first: PoolPlan, again: PoolPlan, floor: float) -> PoolPlan:
-    """Return the cheaper plan with the higher bound; prices stay those that prove the bound."""
-    plan = again if again.cost < first.cost else first
-    bound = max(first.bound, again.bound)
-    gap = max(plan.cost - bound, 0.0)
-    return replace(
-        plan, bound=bound, gap=gap, gap_frac=gap / max(abs(plan.cost), floor), rounds=first.rounds + again.rounds,
-        price_per_wh=first.price_per_wh, low_price_per_wh=first.low_price_per_wh,
-        high_price_per_wh=first.high_price_per_wh,
-    )  # fmt: skip
-
-
-def _floor(scaled: _Scaled) -> float:
-    """Return the cost below which a share means nothing: a thousandth of a step of all ratings at the dearest price."""
-    ratings = np.maximum(scaled.charge, scaled.discharge).max(axis=1, initial=0.0)
-    return 1e-3 * max(float(ratings.sum()), 1.0)
-
-
-def _scaled(
-    stores: Stores, course: Course | None, terms: Terms, band: tuple[Floats, ...], hours: float
-) -> tuple[_Scaled, _Band]:
-    """Return storages and terms in units in which a middling storage, a step and a dear price are all 1."""
-    course = course or Course()
-    steps, count = len(band[0]), len(stores.start_wh)
-    buy, sell, low_w, high_w, base_w = band
-    wear_most = float(stores.wear_per_wh.max(initial=0.0))
-    price = max(float(np.abs(buy).max()), float(np.abs(sell).max()), wear_most) or 1.0
-    ratings = np.maximum(stores.charge_w, stores.discharge_w)
-    watts = float(np.median(ratings[ratings > 0])) if (ratings > 0).any() else 1.0
-    unit = watts * hours
-
-    def column(given: Floats | None, column: Floats, by: float) -> Floats:
-        return np.ascontiguousarray(np.broadcast_to(column[:, None] if given is None else given, (count, steps))) / by
-
-    charge, discharge = (
-        column(course.charge_w, stores.charge_w, watts),
-        column(course.discharge_w, stores.discharge_w, watts),
-    )
-    low, high = column(course.least_wh, stores.least_wh, unit), column(course.most_wh, stores.most_wh, unit)
-    low[:, -1] = np.maximum(low[:, -1], stores.end_wh / unit)
-    keep = np.ones(count) if course.keep_frac is None else course.keep_frac.astype(float)
-    drift = column(course.inflow_wh, np.zeros(count), unit)
-    drift[:, 0] += keep * stores.start_wh / unit
-    gain, loss = stores.charge_frac.astype(float), 1.0 / stores.discharge_frac
-    gave, where = np.zeros(count), np.zeros(count, np.int64)
-    reach.tighten(gain, loss, keep, charge, discharge, drift, low, high, gave, where)
-    wear = stores.wear_per_wh / price
-    scaled = _Scaled(gain, loss, keep, wear, charge, discharge, drift, low, high, gave, where, watts, price)
-    slack = DEAREST if terms.slack_per_wh is None else terms.slack_per_wh / price
-    return scaled, _Band(buy / price, sell / price, low_w / watts, high_w / watts, base_w / watts, slack)
-
-
-def _program(scaled: _Scaled, band: _Band) -> Program:
-    width = np.stack([scaled.charge, scaled.discharge, scaled.high - scaled.low], axis=1)
-    reachable = np.maximum(np.abs(scaled.high), np.abs(scaled.low))
-    width[:, 2][width[:, 2] <= 1e-11 * np.maximum(reachable, 1e-3)] = 0.0
-    weight = np.maximum(width[:, :2].max(axis=(1, 2), initial=0.0), 1e-6)
-    row = np.stack([scaled.gain, scaled.loss, scaled.keep, scaled.wear, weight], axis=1)
-    down, up = scaled.charge.sum(axis=0), scaled.discharge.sum(axis=0)
-    spare = 0.05 * (down + up) + 0.1
-    first, last = band.base - down - spare, band.base + up + spare
-    cuts = np.sort(
-        np.stack([first, *(np.clip(cut, first, last) for cut in (band.low, 0 * first, band.high)), last]), axis=0
-    )
-    rates = _slope((cuts[:-1] + cuts[1:]) / 2, band)
-    offset = float((_energy(first, band) + band.slack * sum(_beyond(first, band))).sum())
-    return Program(width, scaled.low, scaled.drift, row, first - band.base, np.diff(cuts, axis=0), rates, offset)
-
-
-def _slope(net: Floats, band: _Band) -> Floats:
-    """Return what one more unit fed in costs: energy, and slack beyond the band."""
-    slope: Floats = -np.where(net < 0, band.buy, band.sell)
-    return slope + band.slack * ((net > band.high).astype(float) - (net < band.low))
-
-
-def _energy(net: Floats, band: _Band) -> Floats:
-    return band.buy * np.maximum(-net, 0.0) - band.sell * np.maximum(net, 0.0)
-
-
-def _beyond(net: Floats, band: _Band) -> tuple[Floats, Floats]:
-    """Return how far net power lies above and below the band."""
-    return np.maximum(net - band.high, 0.0), np.maximum(band.low - net, 0.0)
-
-
-def _bound(scaled: _Scaled, program: Program, price: Floats, spread: Spread) -> float:
+def _bound(scaled: Scaled, program: Program, price: Floats, spread: Spread) -> float:
     """Return the Lagrangian dual at these prices: what each storage and the pool would do by themselves."""
 
     def one(part: slice) -> float:
@@ -275,7 +156,7 @@ def _bound(scaled: _Scaled, program: Program, price: Floats, spread: Spread) -> 
     return float(storages + pool + program.offset)
 
 
-def _plan(scaled: _Scaled, band: _Band, program: Program, point: Point, hours: float, spread: Spread) -> PoolPlan:
+def _plan(scaled: Scaled, band: Band, program: Program, point: Point, units: Units, spread: Spread) -> PoolPlan:
     """Return the schedule that each storage can follow, its cost, and the bound at the prices found."""
     power, stored = np.zeros(scaled.low.shape), np.zeros(scaled.low.shape)
     reach.follow(
@@ -283,34 +164,10 @@ def _plan(scaled: _Scaled, band: _Band, program: Program, point: Point, hours: f
         point.state[:, 2] + scaled.low, power, stored,
     )  # fmt: skip
     net = band.base + power.sum(axis=0)
-    over, under = _beyond(net, band)
-    money, unit = scaled.watts * hours * scaled.price, scaled.watts * hours
-    slack_cost = float(band.slack * (over + under).sum()) * money
     worn = float(scaled.wear @ np.maximum(power, 0.0).sum(axis=1))
-    cost = (float(_energy(net, band).sum()) + worn) * money + slack_cost
-    bound = _bound(scaled, program, point.price, spread) * money
-    low_price, high_price = _band_prices(point.price, band)
-    met = 1e-6 * max(1.0, float(np.abs(net).max(initial=0.0)))
-    words = pool_words(
-        net * scaled.watts, band.low * scaled.watts, band.high * scaled.watts, met * scaled.watts, hours,
-        band.slack * scaled.price,
+    bound = _bound(scaled, program, point.price, spread)
+    gave = Gave(scaled.gave, scaled.where, np.abs(scaled.high).max(axis=1, initial=0.0))
+    return judged(
+        power * units.watts, stored * units.energy_wh, net, worn, bound, point.price, gave, ratings(scaled),
+        point.rounds, band, units,
     )  # fmt: skip
-    size = np.maximum(np.abs(scaled.high).max(axis=1, initial=0.0), 1.0) * unit
-    words += store_words(scaled.gave * unit, scaled.where, 1e-9 * size)
-    gap = max(cost - bound, 0.0)
-    gap_frac = gap / max(abs(cost), _floor(scaled) * money)
-    return PoolPlan(
-        power * scaled.watts, stored * unit, net * scaled.watts, cost, slack_cost, bound, gap, gap_frac,
-        point.price * scaled.price, low_price * scaled.price, high_price * scaled.price, over * scaled.watts,
-        under * scaled.watts, words, point.rounds,
-    )  # fmt: skip
-
-
-def _band_prices(price: Floats, band: _Band) -> tuple[Floats, Floats]:
-    """Return what the band adds to the price of energy: at its low end upwards, at its high end downwards.
-
-    Slack caps both: beyond the band the rest of the price is that of energy.
-    """
-    low = np.clip(price - np.where(band.low > 0, band.sell, band.buy), 0.0, band.slack)
-    high = np.clip(np.where(band.high < 0, band.buy, band.sell) - price, 0.0, band.slack)
-    return low, high
