@@ -34,7 +34,7 @@ from tieline.plan.home_search import (
 from tieline.plan.home_terms import Home, flat
 
 Floats = NDArray[np.float64]
-ROUNDS, MORE_ROUNDS = 6, 10
+ROUNDS, MORE_ROUNDS = 6, 24
 """Rounds of prices and answers by the average, as many by the blend, and how many more where the gap is wide."""
 HOPES, BETTER = 8, 1e-7
 """How many changes of a sweep are costed, and by how much one must be better to count."""

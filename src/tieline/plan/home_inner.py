@@ -110,9 +110,10 @@ def _inverted(whole: Floats, inverse: Floats) -> None:
                 whole[i, k] = whole[k, i] = inverse[i, k] = 0.0
             whole[i, i] = 1.0
             continue
+        to_one = 1.0 / pivot
         for k in range(size):
-            whole[i, k] /= pivot
-            inverse[i, k] /= pivot
+            whole[i, k] *= to_one
+            inverse[i, k] *= to_one
         for r in range(size):
             factor = whole[r, i]
             if r != i and factor != 0.0:
