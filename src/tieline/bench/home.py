@@ -15,7 +15,7 @@ from tieline.plan.home_program import HomeProgram
 from tieline.plan.home_terms import Home
 
 BAR = 100.0
-UNIT = "times HiGHS"
+UNIT = "times HiGHS, over the whole set"
 WHAT = "homes with battery, sun, car, heater and appliance behind one meter, 96 steps; HiGHS on the same program"
 BAR_OFF = 1e-3
 HOMES, BATCH, TURNS = 9, 2_000, 3
@@ -33,18 +33,22 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
     rows = [_one(home, 10.0 if quick else LIMIT_S, progress) for home in homes]
     ratios, gaps = np.array([row["ratio"] for row in rows]), np.array([row["gap"] for row in rows])
     ours_s, highs_s = (np.array([row[name] for row in rows]) for name in ("ours_s", "highs_s"))
-    worst, ratio = max(row["off"] for row in rows), float(np.median(ratios))
+    worst, ratio = max(row["off"] for row in rows), float(highs_s.sum() / ours_s.sum())
     batch = _batch(60 if quick else BATCH, seed + 1, progress)
     return {
         "value": round(ratio, 1), "ok": bool((quick or ratio >= BAR) and worst <= BAR_OFF), "homes": len(rows),
-        "ours_ms": round(float(np.median(ours_s)) * 1e3, 2), "worst_off": worst, "bar_off": BAR_OFF,
+        "ours_ms": round(float(ours_s.mean()) * 1e3, 2), "worst_off": worst, "bar_off": BAR_OFF,
         "closed_by_highs": sum(row["is_closed"] for row in rows),
         "worst_off_bound_of_closed": max((row["off_bound"] for row in rows if row["is_closed"]), default=None),
         "worst_gap_proven": float(gaps.max()), "median_gap_proven": float(np.median(gaps)),
-        "least_ratio": round(float(ratios.min()), 1), "ratio_of_sums": round(float(highs_s.sum() / ours_s.sum()), 1),
-        "peer": f"HiGHS 1.15.1 to a gap of {BAR_OFF:g}, the same program", "ratio": round(ratio, 1),
-        "peer_value": round(float(np.median(highs_s)), 3), "peer_unit": "s of processor time a home",
-        "rows": rows, **batch,
+        "median_ratio": round(float(np.median(ratios)), 1), "least_ratio": round(float(ratios.min()), 1),
+        "median_ratio_by_heater": {
+            kind: round(float(np.median([row["ratio"] for row in rows if row["has"] == kind])), 1)
+            for kind in sorted({row["has"] for row in rows})
+        },
+        "peer": f"HiGHS 1.15.1 to a gap of {BAR_OFF:g}, the same program, at most {LIMIT_S:g} s a home",
+        "peer_value": round(float(highs_s.mean()), 3), "peer_unit": "s of processor time a home",
+        "ratio": round(ratio, 1), "rows": rows, **batch,
     }  # fmt: skip
 
 
