@@ -1,7 +1,7 @@
 """What is tried around the best schedule of a home: shifted runs and starts, and answers to prices near its own.
 
-A change is costed only where it may pay: the cost of the rest of the home is convex in what its devices draw, so that a
-change whose draw at today's prices is dearer than the best by more than what is lacking can't win.
+A change is costed only where it may pay: the cost of the rest of the home is convex in what its devices draw, so that
+each schedule that was costed bounds by its prices what any other costs.
 """
 
 from __future__ import annotations
@@ -63,15 +63,18 @@ def near(s: Search, best: Costed) -> list[tuple[float, Choice]]:
 
 
 def hopeful(s: Search, best: Costed, choices: list[Choice]) -> list[tuple[float, Choice]]:
-    """Return the choices that may cost less than the best, those with most hope first."""
-    mine = load_of(s, best.choice)
-    floor = best.cost - start_cost(s, best.choice)
-    found = []
-    for choice in choices:
-        least = floor + float(best.price[:, 0] @ (load_of(s, choice) - mine)) + start_cost(s, choice)
-        if least < best.cost - 1e-9:
-            found.append((least, choice))
-    return sorted(found, key=lambda each: each[0])
+    """Return the choices that may cost less than the best, those with most hope first.
+
+    The cost of the rest of the home is convex in what devices draw: each choice that was costed bounds all others.
+    """
+    if not choices:
+        return []
+    loads, begun = np.array([load_of(s, each) for each in choices]), np.array([start_cost(s, each) for each in choices])
+    own = best.cost - start_cost(s, best.choice) - float(best.price[:, 0] @ load_of(s, best.choice))
+    prices = np.array([best.price[:, 0], *(price for price, _ in s.cuts)])
+    least = (loads @ prices.T + np.array([own, *(rest for _, rest in s.cuts)])).max(axis=1) + begun
+    order = np.argsort(least, kind="stable")
+    return [(float(least[k]), choices[k]) for k in order if least[k] < best.cost - 1e-7]
 
 
 def _runs_moved(on: Floats) -> list[Floats]:

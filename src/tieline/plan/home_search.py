@@ -58,6 +58,8 @@ class Search:
     kw: list[float]
     spans: list[tuple[Floats, NDArray[np.int64]]]
     seen: dict[bytes, Costed] = field(default_factory=dict)
+    cuts: list[tuple[Floats, float]] = field(default_factory=list)
+    """Prices of a kW and what is added to them: whatever devices draw, the rest of the home costs no less."""
 
 
 def search_of(home: Home) -> Search:
@@ -189,7 +191,9 @@ def _solved(
 ) -> Costed:
     c = s.base
     x, price = np.zeros(width.shape), np.zeros(right.shape)
-    cost, _, _ = home_inner.least_cost(c.power, c.store, c.gain, c.keep, c.cost, width, right, TOLERANCE, x, price)
+    cost, least, _ = home_inner.least_cost(c.power, c.store, c.gain, c.keep, c.cost, width, right, TOLERANCE, x, price)
+    if charges is None:
+        s.cuts.append((price[:, 0], least - float(price[:, 0] @ (right[:, 0] - c.right[:, 0]))))
     return Costed(choice, x, price, cost + (start_cost(s, choice) if len(choice.on) else 0.0), charges)
 
 
