@@ -25,7 +25,9 @@ def main() -> None:
     step = pd.Timedelta(hours=asked["hours"])
     end = START + step * len(asked["price"])
     app = Flask("peer")
-    app.config.update(FLEXMEASURES_LP_SOLVER=asked["solver"], LOGGING_LEVEL="INFO")
+    app.config.update(
+        FLEXMEASURES_LP_SOLVER=asked["solver"], LOGGING_LEVEL="INFO", FLEXMEASURES_LP_SOLVER_OPTIONS=asked["options"]
+    )
     took = []
     with app.app_context():
         for _ in range(asked["turns"]):
