@@ -18,7 +18,7 @@ BAR = 100.0
 UNIT = "times HiGHS, over the whole set"
 WHAT = "homes with battery, sun, car, heater and appliance behind one meter, 96 steps; HiGHS on the same program"
 BAR_OFF = 1e-3
-HOMES, BATCH, TURNS = 9, 2_000, 3
+HOMES, BATCH, TURNS = 9, 1_000, 3
 LIMIT_S = 60.0
 """How long HiGHS may take for a home; one that it has not closed by then counts with this time."""
 CLOSE = 1e-4
