@@ -89,6 +89,8 @@ def by_search(home: Home) -> Found:
     proven = bound(s, price, COARSE)
     starts = 1
     if best.cost - proven > WIDE * abs(best.cost):
+        proven = max(proven, bound(s, price, FINE))
+    if best.cost - proven > WIDE * abs(best.cost):
         _blended(s, met, MORE_ROUNDS)
         best, price, starts = met.best(), met.price, STARTS
         proven = max(proven, bound(s, price, FINE))
