@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray clean
+.PHONY: demo test system peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -142,6 +142,20 @@ $(VENV)-peers-ray/bin/python: $(VENV)/bin/python
 
 $(VENV)-peers-ray/.one: $(VENV)-peers-ray/bin/python
 	$(BIN)/uv pip install -q --python $(VENV)-peers-ray/bin/python -e ".[ray]" && touch $@
+
+# FlexMeasures and EMHASS, home schedulers beside which `tieline bench schedulers` stands: a venv each, for the bench
+# alone. Both were tried on 3.12.
+peers-flexmeasures: $(VENV)-peers-flexmeasures/.one
+
+$(VENV)-peers-flexmeasures/.one:
+	$(PYTHON_3_12) -m venv $(VENV)-peers-flexmeasures && \
+	$(VENV)-peers-flexmeasures/bin/python -m pip install -q "flexmeasures==1.0.1" && touch $@
+
+peers-emhass: $(VENV)-peers-emhass/.one
+
+$(VENV)-peers-emhass/.one:
+	$(PYTHON_3_12) -m venv $(VENV)-peers-emhass && \
+	$(VENV)-peers-emhass/bin/python -m pip install -q "emhass==0.18.7" && touch $@
 
 # The other Pythons that the package is for; the world must be the same to the bit in all of them.
 pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python

@@ -54,3 +54,20 @@ def test_the_regulated_fleet_of_the_bench_keeps_reserves_and_its_live_score_is_t
     assert found["live_off"] <= 1e-9
     assert found["value"] > found["without_foresight"] > 0.9
     assert found["armed_30_s"] >= 0.98
+
+
+def test_homes_of_the_bench_are_as_good_as_highs_finds_them_and_a_batch_is_planned() -> None:
+    found = measure("home", 1, True, lambda line: None)
+    assert found["worst_off"] <= found["bar_off"]
+    assert found["batch"]["refused"] == 0
+    assert found["batch"]["gap"] <= 0.03
+    assert all(0 <= row["gap"] <= 0.05 for row in found["rows"])
+
+
+def test_flexmeasures_and_emhass_find_the_cost_that_ours_finds() -> None:
+    found = measure("schedulers", 1, True, lambda line: None)
+    met = [peer for peer in found["peers"] if "off" in peer]
+    if not met:
+        pytest.skip("neither is installed: make peers-flexmeasures peers-emhass")
+    assert all(peer["off"] <= found["bar_off"] for peer in met)
+    assert all(peer["ended"].lower() == "optimal" for peer in met)

@@ -75,7 +75,7 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
         "one_us": round(one_us, 2), "bar_one_us": BAR_ONE_US, "off_optimum": errors, "off_highs": peer_error,
         "peer": "HiGHS 1.15.1, the same linear program, one battery", "peer_value": round(peer_us, 1),
         "peer_unit": "us", "ratio": round(peer_us / one_us, 1),
-        "peers_left_out": "FlexMeasures and EMHASS: no environment of theirs is made yet",
+        "peers_elsewhere": "FlexMeasures and EMHASS: tieline bench schedulers",
     }  # fmt: skip
 
 
