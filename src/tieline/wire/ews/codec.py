@@ -126,13 +126,19 @@ def payload_tree(payload: Payload) -> Tree:
     return made
 
 
+def check_fault(body: Tree) -> None:
+    """Raise Fault where a body holds one."""
+    for inner in body:
+        if name_of(inner) == (ns.SOAP, "Fault"):
+            code, words = inner.findtext("faultcode") or "Fault", inner.findtext("faultstring") or "no words"
+            raise Fault(code[:100], words[:500])
+
+
 def _inner(body: Tree) -> Tree:
+    check_fault(body)
     if len(body) != 1:
         raise Malformed(f"{len(body)} elements in the body: give one")
-    inner = body[0]
-    if name_of(inner) == (ns.SOAP, "Fault"):
-        raise Fault((inner.findtext("faultcode") or "Fault")[:100], (inner.findtext("faultstring") or "no words")[:500])
-    return inner
+    return body[0]
 
 
 def _told(message: Tree) -> Told:

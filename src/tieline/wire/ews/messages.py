@@ -6,6 +6,7 @@ beyond these fields is passed over when it is read: the service grows, and its n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -234,6 +235,18 @@ class BidSet(Element, frozen=True, kw_only=True):
     def rows(self) -> tuple[Cop | ThreePartOffer | AsOffer | EnergyOnlyOffer, ...]:
         """All rows, of whichever kind."""
         return (*self.plans, *self.three_part, *self.reserves, *self.energy_only)
+
+
+def bid_set(day: date, rows: Iterable[Cop | ThreePartOffer | AsOffer | EnergyOnlyOffer]) -> BidSet:
+    """Return rows as a bid set, which is valid where they are of one kind."""
+    every = tuple(rows)
+    return BidSet(
+        trading_date=day,
+        plans=tuple(row for row in every if isinstance(row, Cop)),
+        three_part=tuple(row for row in every if isinstance(row, ThreePartOffer)),
+        reserves=tuple(row for row in every if isinstance(row, AsOffer)),
+        energy_only=tuple(row for row in every if isinstance(row, EnergyOnlyOffer)),
+    )
 
 
 # --- what the market says ---------------------------------------------------------------------------------------------
