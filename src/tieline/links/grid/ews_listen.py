@@ -75,7 +75,7 @@ class EwsListener:
         self.taken += 1
         if isinstance(told.payload, ews.Event):
             event = told.payload
-            _log.info("notice", link=self.link.name, event=event.id, priority=event.priority, summary=event.summary)
+            _log.info("notice", link=self.link.name, alert=event.id, priority=event.priority, summary=event.summary)
             self.events = [*self.events[-MOST_EVENTS + 1 :], event]
         self.link.noticed(told.header.noun)
 
