@@ -32,18 +32,20 @@ class Held:
 
 
 @cache
-def held(name: str, by: str = "", *, is_authority: bool = False, curve: bool = False, ends_days: int = 30) -> Held:
-    """Return a certificate of a name, signed by the authority `by`, or by itself."""
+def held(
+    name: str, by: str = "", *, is_authority: bool = False, curve: bool = False, ends_days: int = 30, at: datetime = NOW
+) -> Held:
+    """Return a certificate of a name, signed by the authority `by`, or by itself; valid around `at`."""
     key = ec.generate_private_key(ec.SECP256R1()) if curve else rsa.generate_private_key(65537, 2048)
-    above = held(by, is_authority=True) if by else None
+    above = held(by, is_authority=True, at=at) if by else None
     made = (
         x509.CertificateBuilder()
         .subject_name(named(name))
         .issuer_name(named(by or name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - timedelta(days=60))
-        .not_valid_after(NOW + timedelta(days=ends_days))
+        .not_valid_before(at - timedelta(days=60))
+        .not_valid_after(at + timedelta(days=ends_days))
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .sign(above.key if above else key, hashes.SHA256())
     )

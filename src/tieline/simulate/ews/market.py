@@ -121,19 +121,22 @@ class EwsMarket:
 
     def status(self, ids: tuple[str, ...]) -> ews.BidSet | None:
         """Return what became of rows by their keys; None: none of them is known."""
-        found = [(name, self.kept[name]) for name in ids if name in self.kept]
-        if not found:
-            return None
-        return self._told(found)
+        found = self._found(ids)
+        return self._told(found) if found else None
 
     def cancel(self, ids: tuple[str, ...]) -> ews.BidSet | None:
         """Withdraw rows whose gate is open, and return what became of each; None: none of them is known."""
-        found = [(name, self.kept[name]) for name in ids if name in self.kept]
+        found = self._found(ids)
         for name, kept in found:
             if self.iso.now_ns < self.iso.gate_ns(kept.bid.market_date):
                 kept.is_canceled = True
                 self.iso.bids.pop(name, None)
         return self._told(found, asked_to_cancel=True) if found else None
+
+    def _found(self, ids: tuple[str, ...]) -> list[tuple[str, Kept]]:
+        """Return the hours of rows that keys name; a key without an hour names all of its row's."""
+        asked = frozenset(ids)
+        return [(name, kept) for name, kept in self.kept.items() if asked & {name, name.rpartition(".")[0]}]
 
     def _told(self, found: list[tuple[str, Kept]], asked_to_cancel: bool = False) -> ews.BidSet:
         rows: list[Rowed] = []
