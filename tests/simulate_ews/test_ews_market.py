@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from datetime import date, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tieline.errors import LinkDown, PeerError
 from tieline.links.grid.ews_offers import sold_as
 from tieline.links.grid.ews_settings import EwsPool
 from tieline.resource.claim import Refusal
+from tieline.rim.serve import serve_asgi
 from tieline.simulate.iso.faults import FaultMenu
 from tieline.times import HOUR_NS, MINUTE_NS, market_day, to_ns
 
@@ -289,6 +291,40 @@ def test_a_market_that_takes_calls_and_does_not_answer_keeps_the_desk_waiting_fo
         with pytest.raises(LinkDown):
             await mute.declare(POOL, 1e6, 0.0, "limit")
         assert (scene.clock.now_ns() - began_ns) / 1e9 <= 5.0
+
+    play(act)
+
+
+def test_a_plan_whose_connection_is_half_open_is_told_over_another_within_seconds() -> None:
+    async def act(scene: Scene) -> None:
+        calls = 0
+
+        async def half_open(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                await asyncio.Event().wait()
+            await scene.app(scope, receive, send)
+
+        await asyncio.sleep(60)
+        server = await serve_asgi(half_open, "127.0.0.1", 8447)
+        link = scene.another(url="http://127.0.0.1:8447/")
+        began_ns = scene.clock.now_ns()
+        await link.declare(POOL, 1e6, 0.0, "limit")
+        assert calls >= 2 and (scene.clock.now_ns() - began_ns) / 1e9 < 2.0
+        assert scene.market.plans["TL_NORTH", DAY].limits[0].hsl == 1.0
+        server.close()
+
+    play(act)
+
+
+def test_a_plan_that_a_market_is_too_busy_for_says_when_the_market_asked_to_be_told() -> None:
+    async def act(scene: Scene) -> None:
+        await asyncio.sleep(60)
+        scene.faults.menu = FaultMenu(busy=1.0, retry_after_s=2)
+        with pytest.raises(LinkDown) as caught:
+            await scene.link.declare(POOL, 1e6, 0.0, "limit")
+        assert caught.value.after_s == 2.0
 
     play(act)
 

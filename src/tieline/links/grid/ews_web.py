@@ -45,6 +45,8 @@ ASKS_S = 2.0
 """How long an offer that waits to be taken is left before the market is asked again."""
 DECLARES_S = 4.0
 """For how long a declaration may keep the desk waiting, as the ISO's own link has it (rule R18)."""
+PATIENCE_S = 1.3
+"""So much of that is given to a first try: a connection that is half open answers nobody, and another one may."""
 _W_PER_MW = 1e6
 
 
@@ -361,6 +363,9 @@ class EwsWeb(Poller):
     async def _plan(self, plan: ews.BidSet) -> None:
         """Submit a plan, once more where the market was busy for a moment or the kept connection was half open."""
         try:
+            async with asyncio.timeout(PATIENCE_S):
+                told = await self._ask("create", "BidSet", payload=plan)
+        except TimeoutError:
             told = await self._ask("create", "BidSet", payload=plan)
         except (LinkDown, PeerError):
             await asyncio.sleep(1.0)
