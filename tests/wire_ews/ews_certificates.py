@@ -31,17 +31,32 @@ class Held:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-@cache
 def held(
     name: str, by: str = "", *, is_authority: bool = False, curve: bool = False, ends_days: int = 30, at: datetime = NOW
 ) -> Held:
     """Return a certificate of a name, signed by the authority `by`, or by itself; valid around `at`."""
+    return _made(name, by, is_authority, curve, ends_days, at)
+
+
+@cache
+def _made(name: str, by: str, is_authority: bool, curve: bool, ends_days: int, at: datetime) -> Held:
+    return signed(name, held(by, is_authority=True, at=at) if by else None, is_authority, curve, ends_days, at)
+
+
+def signed(
+    name: str,
+    above: Held | None,
+    is_authority: bool = False,
+    curve: bool = False,
+    ends_days: int = 30,
+    at: datetime = NOW,
+) -> Held:
+    """Return a certificate of a name that is signed by the key of `above`, whatever that one may do, or by its own."""
     key = ec.generate_private_key(ec.SECP256R1()) if curve else rsa.generate_private_key(65537, 2048)
-    above = held(by, is_authority=True, at=at) if by else None
     made = (
         x509.CertificateBuilder()
         .subject_name(named(name))
-        .issuer_name(named(by or name))
+        .issuer_name(above.certificate.subject if above else named(name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(at - timedelta(days=60))

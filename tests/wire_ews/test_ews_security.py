@@ -4,7 +4,7 @@ import copy
 from datetime import timedelta
 
 import pytest
-from ews_certificates import NOW, held
+from ews_certificates import NOW, held, signed
 from lxml import etree
 
 from tieline.wire.ews import names as ns
@@ -100,7 +100,9 @@ def test_the_market_s_name_by_an_authority_that_is_not_ours_is_refused() -> None
 
 
 def test_a_participant_s_certificate_vouches_for_nobody() -> None:
-    middle, leaf = held("QSE", "root"), held("MARKET", "QSE-as-authority")
+    middle = held("QSE", "root")
+    leaf = signed("MARKET", middle)
+    leaf.certificate.verify_directly_issued_by(middle.certificate)
     bundle = Trust((held("root", is_authority=True).certificate, middle.certificate), "MARKET")
     assert "no authority of ours" in refused(sealed(signer_of(leaf.pem, leaf.key_pem)), bundle)
 
