@@ -130,6 +130,25 @@ def test_a_notice_that_is_forged_old_or_changed_has_no_effect_and_one_that_is_ri
     play(act, poll_s=3600.0)
 
 
+def test_a_reference_that_is_used_again_is_another_instruction_and_the_desk_is_asked_anew() -> None:
+    """The desk keeps answers for good, and a market counts its references as it likes."""
+
+    async def act(scene: Scene) -> None:
+        for turn in range(2):
+            at = from_ns(scene.clock.now_ns())
+            details = ews.VdiDetails(
+                ercot_operator_name="o", instruction_type="AT_PQ_LEV", vdi_ref_num="689", notification_time=at,
+                completion_time=at + timedelta(minutes=30), final_opr_level=1.0 + turn,
+            )  # fmt: skip
+            vdi = ews.Vdi(resource="TL_NORTH", details=details)
+            for _ in range(2):
+                await scene.link._take(vdi)
+            await asyncio.sleep(86_400)
+        assert [batch.instructions[0].power_w for batch in scene.desk.batches] == [1e6, 2e6]
+
+    play(act, poll_s=80_000.0)
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_no_bytes_do_more_to_the_listener_than_be_refused(data: bytes) -> None:

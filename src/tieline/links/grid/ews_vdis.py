@@ -17,6 +17,17 @@ HOLDS = "AT_PQ_LEV"
 PRODUCT = "ENERGY"
 
 
+def uid_of(vdi: ews.Vdi) -> str:
+    """Return the one name of an instruction: a reference may be used again, another day for another instruction.
+
+    The second of its notification comes first, so that names of references of up to eight digits order as they came.
+    """
+    told = vdi.details
+    second = to_ns(told.notification_time) // 10**9
+    reference = told.vdi_ref_num
+    return f"{second}{reference:0>8}" if reference.isascii() and reference.isdigit() else f"{second}-{reference}"
+
+
 def batch_of(vdi: ews.Vdi) -> DispatchBatch | Refusal:
     """Return an instruction as a batch of one, or why it is none; a later notification supersedes an earlier."""
     told = vdi.details
@@ -28,9 +39,10 @@ def batch_of(vdi: ews.Vdi) -> DispatchBatch | Refusal:
         return Refusal("says no end", "completionTime", "", "an instant")
     start = told.initiation_time or told.notification_time
     segment = Segment(start, told.completion_time, told.final_opr_level)
-    one = Instruction(told.vdi_ref_num, vdi.resource or "?", PRODUCT, 0.0, (segment,))
+    uid = uid_of(vdi)
+    one = Instruction(uid, vdi.resource or "?", PRODUCT, 0.0, (segment,))
     return DispatchBatch(
-        told.vdi_ref_num, "VDI", "ACTIVE", told.notification_time, told.completion_time, "VDI", start, "NORMAL", True,
+        uid, "VDI", "ACTIVE", told.notification_time, told.completion_time, "VDI", start, "NORMAL", True,
         to_ns(told.notification_time) // 10**9, (one,),
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ from tieline.links.grid.ews_awards import Won, prices_of, won
 from tieline.links.grid.ews_call import EwsCaller, Seal
 from tieline.links.grid.ews_offers import Sold, plans_of, sold_as
 from tieline.links.grid.ews_settings import EwsSettings, check_ews, zone_of
-from tieline.links.grid.ews_vdis import batch_of, said_back
+from tieline.links.grid.ews_vdis import batch_of, said_back, uid_of
 from tieline.links.grid.iso_batches import Batches, number
 from tieline.links.grid.iso_call import Refused
 from tieline.links.grid.polling import Poller
@@ -96,7 +96,7 @@ class EwsWeb(Poller):
         for reference, why in told.faults:
             self._not_read(reference, why)
         rows = told.payload.rows if isinstance(told.payload, ews.Vdis) else ()
-        for vdi in sorted(rows, key=lambda one: (one.details.notification_time, number(one.details.vdi_ref_num))):
+        for vdi in sorted(rows, key=lambda one: (one.details.notification_time, number(uid_of(one)))):
             await self._take(vdi)
         await self._send_back()
         await self._watch()
@@ -116,7 +116,7 @@ class EwsWeb(Poller):
 
     async def _take(self, vdi: ews.Vdi) -> None:
         """Bring one instruction to the desk, and keep what is said back for sending."""
-        uid = vdi.details.vdi_ref_num
+        uid = uid_of(vdi)
         known = self._batches.answer(uid)
         if known is not None:
             self._keep(vdi, known)
@@ -139,16 +139,17 @@ class EwsWeb(Poller):
         self._batches.remember(answer)
         declined = [reply for reply in answer.replies if reply.response == "DECLINE"]
         self._counts["refused"] += len(declined)
+        reference = vdi.details.vdi_ref_num
         for reply in declined:
             # Where the market is not told, its operator asks: who is asked must find why.
-            _log.warning("instruction not followed", link=self.name, reference=reply.instruction_uid, why=reply.reason)
-            self._last_error = f"instruction {reply.instruction_uid}: {reply.reason}"
+            _log.warning("instruction not followed", link=self.name, reference=reference, why=reply.reason)
+            self._last_error = f"instruction {reference}: {reply.reason}"
         self._keep(vdi, answer)
 
     def _keep(self, vdi: ews.Vdi, answer: RespondDispatchBatch) -> None:
         back = said_back(vdi, answer)
         if back.status == "ACKNOWLEDGED" or self._settings.declined == "answered":
-            self._unsent[vdi.details.vdi_ref_num] = back
+            self._unsent[uid_of(vdi)] = back
 
     def _not_read(self, reference: str, why: str) -> None:
         """Count an instruction that could not be read; it is listed again with each poll until somebody mends it."""
