@@ -29,6 +29,7 @@ FOLDER = Path(os.environ["EWS_FOLDER"])
 M = "http://www.ercot.com/schema/2007-06/nodal/ews/message"
 E = "http://www.ercot.com/schema/2007-06/nodal/ews"
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
+NOTIFIED = datetime.now(UTC)
 
 
 def stamp(envelope):
@@ -122,10 +123,10 @@ class Market(BaseHTTPRequestHandler):
     def payload(self, verb, noun, now):
         if (verb, noun) != ("get", "VDIs"):
             return ""
-        end = (now + timedelta(minutes=5)).isoformat()
+        end = (NOTIFIED + timedelta(minutes=5)).isoformat()
         rows = "".join(
             f"<VDI><resource>{resource}</resource><Details><ercotOperatorName>o</ercotOperatorName><instructionType>"
-            f"AT_PQ_LEV</instructionType><notificationTime>{now.isoformat()}</notificationTime><completionTime>{end}"
+            f"AT_PQ_LEV</instructionType><notificationTime>{NOTIFIED.isoformat()}</notificationTime><completionTime>{end}"
             f"</completionTime><vdiRefNum>{at}</vdiRefNum><finalOprLevel>2.5</finalOprLevel></Details></VDI>"
             for at, resource in ((1, "TL_NORTH"), (2, "ELSEWHERE"))
         )
