@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass clean
+.PHONY: demo test system peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -70,7 +70,7 @@ test-pythons: $(VENV)/.dev
 peers: peers-tested peers-opendsm peers-ray
 
 # Those that `make test` meets; the others are for `make long` and the benches.
-peers-tested: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-opender
+peers-tested: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-opender peers-ews
 
 interop: $(VENV)/.dev peers
 	$(BIN)/python -m pytest -m interop
@@ -156,6 +156,15 @@ peers-emhass: $(VENV)-peers-emhass/.one
 $(VENV)-peers-emhass/.one:
 	$(PYTHON_3_12) -m venv $(VENV)-peers-emhass && \
 	$(VENV)-peers-emhass/bin/python -m pip install -q "emhass==0.18.7" && touch $@
+
+# zeep and xmlsec, the SOAP client and the signatures of another make that the market's signed web service meets.
+peers-ews: $(VENV)-peers-ews/.signed
+
+$(VENV)-peers-ews/bin/python:
+	$(PYTHON) -m venv $(VENV)-peers-ews
+
+$(VENV)-peers-ews/.signed: $(VENV)-peers-ews/bin/python
+	$< -m pip install -q "zeep==4.3.2" "xmlsec==1.3.17" "lxml==6.1.3" && touch $@
 
 # The other Pythons that the package is for; the world must be the same to the bit in all of them.
 pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python

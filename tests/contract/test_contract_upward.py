@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from harness_dnp3 import Dnp3Harness
+from harness_ews import EwsHarness
 from harness_iso import IsoHarness
 from upward import Answer, RecordingDesk, UpwardHarness
 
@@ -19,7 +20,7 @@ from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.times import SECOND_NS
 
-UPWARD: dict[str, Callable[[], UpwardHarness]] = {"dnp3": Dnp3Harness, "iso": IsoHarness}
+UPWARD: dict[str, Callable[[], UpwardHarness]] = {"dnp3": Dnp3Harness, "ews": EwsHarness, "iso": IsoHarness}
 every_link = pytest.mark.parametrize("name", sorted(UPWARD))
 
 

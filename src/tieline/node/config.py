@@ -117,6 +117,18 @@ ceiling = "GRID_EMERGENCY"
 # pools = { pool-1 = "TIELINE_1" }
 # tls = { certificate = "iso.pem", key = "iso.key", authority = "iso-ca.pem" }
 #
+# [[links.ews]]                       # or a market over signed SOAP, in the manner of ERCOT's EWS
+# url = "https://market.example/ews"
+# zone = "America/Chicago"
+# qse = "QTIELINE"
+# pools = { pool-1 = { resource = "TIELINE_1", settlement_point = "LZ_NORTH" } }
+# tls = { certificate = "qse.pem", key = "qse.key", authority = "market-ca.pem" }
+#
+# [[links.oasis]]                     # price reports in the manner of CAISO's OASIS: price zone = node
+# url = "https://prices.example/oasisapi/SingleZip"
+# zone = "America/Los_Angeles"
+# nodes = { system = "TH_NP15_GEN-APND" }
+#
 # [[links.openadr]]                   # a VTN for end-points; `tieline credential ven-1` makes a client
 # port = 8081
 # resources = ["site-battery-1"]

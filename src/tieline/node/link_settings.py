@@ -15,6 +15,7 @@ from tieline.fleet.columns import Fleet
 from tieline.links.device.modbus.link import parse_address
 from tieline.links.endpoint.openadr.access import check_client
 from tieline.links.grid.dnp3.binding import Peer as Dnp3Peer
+from tieline.links.grid.ews_settings import EwsPool
 from tieline.resource.identity import Kind
 
 
@@ -59,6 +60,48 @@ class IsoLink(Struct, frozen=True, forbid_unknown_fields=True):
     poll_s: float = 5.0
     awards_s: float = 60.0
     tls: TlsSettings | None = None
+
+
+class EwsLink(Struct, frozen=True, forbid_unknown_fields=True):
+    """A market's signed web service in the manner of ERCOT's EWS, and what it calls us and our pools.
+
+    `market` is the common name that the market signs as. `listen_port`: where its notices come in; none: it is only
+    asked. `declined`: what becomes of an instruction that we don't follow. `answers` that are not signed are believed
+    over TLS alone where that is said here; `takes_sha1`: signatures with SHA-1 count, ours are made with `signs_with`.
+    """
+
+    url: str
+    zone: str
+    qse: str
+    pools: dict[str, EwsPool]
+    tls: TlsSettings
+    name: str = "ews"
+    market: str = "ERCOT"
+    user_id: str = ""
+    poll_s: float = 10.0
+    awards_s: float = 60.0
+    accept_s: float = 20.0
+    declined: Literal["unacknowledged", "answered"] = "unacknowledged"
+    answers: Literal["signed", "tls"] = "signed"
+    signs_with: Literal["sha256", "sha512", "sha1"] = "sha256"
+    takes_sha1: bool = False
+    listen_host: str = "127.0.0.1"
+    listen_port: int | None = None
+
+
+class OasisLink(Struct, frozen=True, forbid_unknown_fields=True):
+    """A service of price reports in the manner of CAISO's OASIS, and which node each price zone of ours is there."""
+
+    url: str
+    zone: str
+    nodes: dict[str, str]
+    name: str = "oasis"
+    markets: tuple[Literal["day_ahead", "real_time"], ...] = ("day_ahead", "real_time")
+    form: Literal["csv", "xml"] = "csv"
+    version: int = 1
+    poll_s: float = 300.0
+    spacing_s: float = 6.0
+    look_back_h: float = 24.0
 
 
 class OpenAdrClient(Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,6 +213,8 @@ class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     dnp3: tuple[Dnp3Settings, ...] = ()
     iso: tuple[IsoLink, ...] = ()
+    ews: tuple[EwsLink, ...] = ()
+    oasis: tuple[OasisLink, ...] = ()
     openadr: tuple[OpenAdrSettings, ...] = ()
     modbus: tuple[ModbusLinkSettings, ...] = ()
     mqtt: tuple[MqttLinkSettings, ...] = ()
@@ -201,12 +246,12 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
     Raises:
         ConfigError: Naming the path, the value and what would do.
     """
-    names = [link.name for kind in (links.dnp3, links.iso, links.openadr, links.modbus, links.mqtt) for link in kind]
+    names = [link.name for kind in links.__struct_fields__ for link in getattr(links, kind)]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"$.links: two links are named {name!r}: give each a name of its own")
-    if len(links.iso) > 1:
-        raise ConfigError(f"$.links.iso: {len(links.iso)} services: a server answers to one ISO")
+    if (count := len(links.iso) + len(links.ews)) > 1:
+        raise ConfigError(f"$.links.{'iso' if links.iso else 'ews'}: {count} services: a server answers to one ISO")
     taken: dict[str, str] = {}
     for at, outstation in enumerate(links.dnp3):
         for k, group in enumerate(outstation.groups):
@@ -216,12 +261,14 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
                 path = f"$.links.dnp3[{at}].masters[{k}].name"
                 raise ConfigError(f"{path} = {master.name!r}: give it a [[peers]] entry with its ceiling")
     pools = {group.id for group in fleet.groups_of(Kind.POOL)}
+    markets = [(f"$.links.{kind}", one) for kind in ("iso", "ews") for one in getattr(links, kind)]
     for at, iso in enumerate(links.iso):
         check_zone(iso.zone, f"$.links.iso[{at}].zone")
-        for pool in iso.pools:
+    for path, market in markets:
+        for pool in market.pools:
             if pool not in pools:
                 have = ", ".join(sorted(pools)) or "(the registry has none)"
-                raise ConfigError(f"$.links.iso.pools: {pool!r} is no pool: give one of {have}")
+                raise ConfigError(f"{path}.pools: {pool!r} is no pool: give one of {have}")
     for at, vtn in enumerate(links.openadr):
         for k, client in enumerate(vtn.clients):
             check_client(client.id, client.secret_sha256, f"$.links.openadr[{at}].clients[{k}]")

@@ -25,6 +25,7 @@ from tieline.links.endpoint.openadr.listen import serve_vtn
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoWeb
+from tieline.links.grid.oasis_web import PriceInlet
 from tieline.node.left_out import LeftOut
 from tieline.node.link_settings import (
     Dnp3Settings,
@@ -36,6 +37,7 @@ from tieline.node.link_settings import (
     MqttUnit,
     OpenAdrSettings,
 )
+from tieline.node.market_links import raise_ews, raise_oasis
 from tieline.node.runtime import Node
 from tieline.node.starting import (
     binding_of,
@@ -73,9 +75,14 @@ class Links:
 
 
 async def raise_links(
-    settings: LinkSettings, folder: Path, node: Node, supervisor: Supervisor, rng: np.random.Generator
+    settings: LinkSettings,
+    folder: Path,
+    node: Node,
+    supervisor: Supervisor,
+    rng: np.random.Generator,
+    prices: PriceInlet | None = None,
 ) -> Links:
-    """Start every link of the settings on a node; paths are taken from the data folder.
+    """Start every link of the settings on a node; paths are taken from the data folder; `prices` takes what is read.
 
     A link whose certificate, key or password can't be used is left out: it is listed as down with the fault, which the
     operator is told of, and the others start.
@@ -89,6 +96,17 @@ async def raise_links(
         await _raise_dnp3(outstation, folder, node, supervisor, links)
     for iso in settings.iso:
         _raise_iso(iso, folder, node, supervisor, rng, links)
+    for market in settings.ews:
+        made = raise_ews(market, folder, node, supervisor, rng)
+        says, stops = await listening(made, f"$.links.ews {market.name}", market.listen_host, market.listen_port or 0)
+        links.says += says
+        links.stops += stops
+    for reader in settings.oasis:
+        if prices is None:
+            raise ConfigError("$.links.oasis: nobody here takes prices: leave it out")
+        told, stop = raise_oasis(reader, node, prices, supervisor, rng)
+        links.says.append(told)
+        links.stops.append(stop)
     for vtn in settings.openadr:
         await _raise_openadr(vtn, folder, node, supervisor, rng, links)
     for modbus in settings.modbus:

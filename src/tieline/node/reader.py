@@ -184,7 +184,7 @@ class NodeReader:
     def is_market_live(self) -> bool:
         """Return whether a market is there and its link is live: one answer for every screen that says so."""
         market = self.node.desk.market
-        links = [link for link in self.links() if link.protocol == "iso_web"]
+        links = [link for link in self.links() if link.protocol in ("iso_web", "ews")]
         return market is not None and bool(links) and all(link.state == "live" for link in links)
 
     def links(self) -> list[v.LinkView]:

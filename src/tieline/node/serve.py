@@ -231,7 +231,7 @@ async def serve(
             intake = node.keep_readings(wal, historian, beside, keep_ns)
             learnt.keep(node, beside)
             trader = trader_of(node, settings, KeptReadings(wal, historian, beside, node.state.fleet))
-            links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng())
+            links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng(), trader)
             for line in links.says:
                 say(line)
             ClockWatch(node)

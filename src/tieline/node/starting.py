@@ -43,6 +43,8 @@ from tieline.node.link_settings import (
     check_links,
     check_profile,
 )
+from tieline.node.market_links import listeners as market_listeners
+from tieline.node.market_links import seal_of, setting_checks
 from tieline.node.principals import principals_of
 from tieline.node.trade_settings import check_fleet
 from tieline.resource.identity import Rating
@@ -109,6 +111,8 @@ def link_checks(settings: Settings, folder: Path, fleet: Fleet, port: int | None
         yield partial(_check_dnp3, outstation, fleet, f"$.links.dnp3[{at}]")
     for at, iso in enumerate(links.iso):
         yield partial(_check_iso, iso, f"$.links.iso[{at}]")
+    for check, theirs, path in setting_checks(links, settings.pools):
+        yield partial(_told_by, check, {theirs: path})
     for at, vtn in enumerate(links.openadr):
         yield partial(_check_openadr, vtn, f"$.links.openadr[{at}]")
     yield lambda: _check_addresses(links)
@@ -128,6 +132,9 @@ def file_checks(links: LinkSettings, folder: Path, fleet: Fleet, clock: Clock) -
         yield outstation.name, partial(_check_tls, outstation.tls, folder, f"$.links.dnp3[{at}]")
     for at, iso in enumerate(links.iso):
         yield iso.name, partial(_check_tls, iso.tls, folder, f"$.links.iso[{at}]", clock)
+    for at, market in enumerate(links.ews):
+        yield market.name, partial(_check_tls, market.tls, folder, f"$.links.ews[{at}]", clock)
+        yield market.name, partial(seal_of, market, folder, f"$.links.ews[{at}]")
     for at, vtn in enumerate(links.openadr):
         yield vtn.name, partial(_check_tls, vtn.tls, folder, f"$.links.openadr[{at}]")
     for at, mqtt in enumerate(links.mqtt):
@@ -136,8 +143,11 @@ def file_checks(links: LinkSettings, folder: Path, fleet: Fleet, clock: Clock) -
 
 def broken_files(links: LinkSettings, folder: Path, fleet: Fleet, clock: Clock) -> dict[str, str]:
     """Return what is wrong with the files of each link that can't start for that, by its name."""
-    found = {name: faults(iter([check])) for name, check in file_checks(links, folder, fleet, clock)}
-    return {name: said[0] for name, said in found.items() if said}
+    found: dict[str, str] = {}
+    for name, check in file_checks(links, folder, fleet, clock):
+        for said in faults(iter([check])):
+            found.setdefault(name, said)
+    return found
 
 
 # --- the console ------------------------------------------------------------------------------------------------------
@@ -182,6 +192,7 @@ def _check_ports(settings: Settings, port: int | None) -> None:
     taken: list[tuple[str, int, str]] = [(settings.host, settings.port if port is None else port, "$.port")]
     listeners = [(one.host, one.port, f"$.links.dnp3[{at}].port") for at, one in enumerate(links.dnp3)]
     listeners += [(one.host, one.port, f"$.links.openadr[{at}].port") for at, one in enumerate(links.openadr)]
+    listeners += market_listeners(links)
     _check_host(settings.host, "$.host")
     for host, wanted, path in listeners:
         _check_host(host, path.removesuffix("port") + "host")
