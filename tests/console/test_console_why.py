@@ -37,22 +37,29 @@ def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running
     for name in [*named, *fleet.ids[:60:7], "feeder-01"]:
         mine, theirs = asyncio.run_coroutine_threadsafe(both(name), running.loop).result(60)
         assert mine == theirs
-    with running.client("ann") as client:
-        told = client.get(f"/api/v1/resources/{named[0]}/why").json()["told"]
-        assert told["winner"]["because"]
+
+    def asks(program: str, level: Level, because: str) -> None:
         now_ns = running.now_ns
-        stronger = Ask(
-            "console", "operator", "test", Level.GRID_EMERGENCY, named[0], Quantity.P, ClaimKind.SET, now_ns, now_ns,
-            now_ns + HOUR_NS, because="a test of losers", people=("ann", "ben"),
+        wish = Ask(
+            "console", "operator", program, level, named[0], Quantity.P, ClaimKind.SET, now_ns, now_ns,
+            now_ns + HOUR_NS, because=because, people=("ann", "ben"),
         )  # fmt: skip
-        asyncio.run_coroutine_threadsafe(node.desk.ask(stronger), running.loop).result(60)
+        asyncio.run_coroutine_threadsafe(node.desk.ask(wish), running.loop).result(60)
+
+    with running.client("ann") as client:
+        # One that lasts: what a dispatch asks of it may end at any beat.
+        asks("before", Level.ENVELOPE, "a test of winners")
+        told = client.get(f"/api/v1/resources/{named[0]}/why").json()["told"]
+        assert told["winner"]["because"] == "a test of winners"
+        asks("test", Level.GRID_EMERGENCY, "a test of losers")
         mine, theirs = asyncio.run_coroutine_threadsafe(both(named[0]), running.loop).result(60)
         over = client.get(f"/api/v1/resources/{named[0]}/why").json()["told"]
-        gone = node.desk.withdraw("console", "test", named[0], Quantity.P, "frame:test")
-        assert asyncio.run_coroutine_threadsafe(gone, running.loop).result(60)
+        for program in ("test", "before"):
+            gone = node.desk.withdraw("console", program, named[0], Quantity.P, "frame:test")
+            assert asyncio.run_coroutine_threadsafe(gone, running.loop).result(60)
     assert mine == theirs
     assert over["winner"]["because"] == "a test of losers"
-    (loser,) = over["losers"]
+    (loser,) = [each for each in over["losers"] if each["claim"].partition("/")[0] == told["winner"]["claim"]]
     assert (loser["claim"].partition("/")[0], loser["by"] is not None) == (told["winner"]["claim"], True)
     assert loser["why"]
     assert {"losers", "limits", "gates", "command", "delivered", "chain", "chains"} <= set(told)
