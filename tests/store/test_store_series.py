@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.bench.arbitrate import plain_fleet
+from tieline.fleet.columns import FEW
 from tieline.resource.batch import Readings
 from tieline.resource.claim import Refusal
 from tieline.resource.point import code
@@ -256,7 +257,7 @@ _ONE = st.tuples(
 )
 
 
-@given(st.lists(st.lists(_ONE, min_size=1, max_size=60), min_size=1, max_size=3))
+@given(st.lists(st.lists(_ONE, min_size=FEW + 1, max_size=60), min_size=1, max_size=3))
 def test_a_batch_leaves_what_its_readings_would_leave_if_they_came_one_by_one_in_the_order_they_were_taken(
     batches: list,
 ) -> None:
