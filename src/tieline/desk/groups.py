@@ -3,16 +3,17 @@
 Only what can hold a power takes part: against an upper limit stores and generators, against a lower one stores and
 loads. Against a lower limit the others are counted at what they do. Against an upper one a load counts for nothing, as
 it may stop at any moment: none is told that it must draw, unless the limit is below what all others can take; behind a
-site's meter of a few seconds (R17) it counts at what it draws. A leaf that can't be reached counts at the largest of
-its leased cap, its default and its base. One that gives, or draws, more than it was told counts at what it does, and
-keeps its cap: the others make room. A load that is on or off has a cap of all or nothing: as many are let on as fit,
-and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation counts
-what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may feed in
-(IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one holds though any loads
-stop, but for what the lower one needs once all loads are shed that may be: so much those that give may give, and near
-the lower end none gives less before the loads draw less. A store whose owner opted out is pressed to charge, or to
-give, last: once all others are at their least. When caps move, those that sink are placed at once; one that grows waits
-until what another gave up is acknowledged, as a command may be lost on its way.
+site's meter of a few seconds (R17) it counts at what it draws. A leaf that can't be reached counts at the larger of its
+leased cap and its default, and once no cap that it acknowledged holds at its base too, if more. One that gives, or
+draws, more than it was told counts at what it does, and keeps its cap: the others make room. A load that is on or off
+has a cap of all or nothing: as many are let on as fit, and they take turns, so that none stands still for as long as a
+limit lasts. A limit on a feeder's generation counts what each device gives, and no taking of another makes it good, as
+where crews work on a live line nothing may feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on
+both ends the upper one holds though any loads stop, but for what the lower one needs once all loads are shed that may
+be: so much those that give may give, and near the lower end none gives less before the loads draw less. A store whose
+owner opted out is pressed to charge, or to give, last: once all others are at their least. When caps move, those that
+sink are placed at once; one that grows waits until what another gave up is acknowledged, as a command may be lost on
+its way.
 """
 
 from __future__ import annotations
@@ -100,6 +101,11 @@ def caps(
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
     alone_low_w, alone_high_w = _alone_w(state, rows, now_ns)
+    ignores, ignores_low = ignoring(state, rows, now_ns)
+    # A cap holds as long as the command that it came with; who knows of none, or keeps none, does as it likes.
+    last, over = state.commands, state.commands.leased_until_ns[rows] <= now_ns
+    free_low = over | ignores_low | (last.leased_low_w[rows] <= -absorb_w)
+    free_high = over | ignores | (last.leased_high_w[rows] >= inject_w)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
     least_up_w, least_down_w = _reach_w(state, rows)
     spared = state.opted_out[rows]
@@ -107,10 +113,12 @@ def caps(
     worst_gives_w, worst_draws_w = _worst_w(state, rows, now_ns)
     gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
     # Who can't be reached: the most that he may give, and draw.
-    most_w = np.where(lost, np.maximum(np.maximum(alone_high_w, base_w), 0.0), np.nan)
-    least_w = np.where(lost, np.maximum(np.maximum(-alone_low_w, -base_w), 0.0), np.nan)
+    most_w = np.where(
+        lost, np.maximum(np.where(free_high, np.maximum(alone_high_w, base_w), alone_high_w), 0.0), np.nan
+    )
+    least_w = np.where(lost, np.maximum(-np.where(free_low, np.minimum(alone_low_w, base_w), alone_low_w), 0.0), np.nan)
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
-    ignores, ignores_low = (mask & ~lost for mask in ignoring(state, rows, now_ns))
+    ignores, ignores_low = ignores & ~lost, ignores_low & ~lost
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
     holds = ~(lost | blind | ignores) & (inject_w > 0)
     # The other end may need what one gives that is told to: nobody is lifted at his cost then.

@@ -47,7 +47,8 @@ class CommandColumns:
     """The last command of each row; shape (n,) each.
 
     `leased_low_w` and `leased_high_w` are the loosest limits that the device may still hold: those of the last command
-    once that is acknowledged, till then those of all that it may have heard (R16). It is told the same since
+    once that is acknowledged, till then those of all that it may have heard (R16); the last one that it acknowledged
+    holds until `leased_until_ns`. It is told the same since
     `since_ns`: a renewal leaves that as it is. `held_w` is what a limit alone was last said to hold it at, where its
     registers know no such limit; NaN once none is among what it is told. `eased_low_w` and `eased_high_w` are the
     loosest limits that it was told since `eased_ns`, six minutes ago or more: where a limit moves at each beat, who
@@ -66,6 +67,7 @@ class CommandColumns:
     batch: NDArray[np.int32]
     leased_low_w: Floats
     leased_high_w: Floats
+    leased_until_ns: Instants
     since_ns: Instants
     held_w: Floats
     eased_low_w: Floats
@@ -91,6 +93,7 @@ class CommandColumns:
             np.full(count, -1, np.int32),
             np.full(count, -np.inf),
             np.full(count, np.inf),
+            np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             nothing.copy(),
             np.full(count, -np.inf),
