@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.desk import groups
-from tieline.fleet.columns import Fleet, Group
+from tieline.fleet.columns import KIND_CODE, Fleet, Group
 from tieline.resource.claim import ClaimKind
 from tieline.resource.identity import Kind, Purpose
 from tieline.resource.level import Level
@@ -33,10 +33,13 @@ def at_site(kinds: list[Kind]) -> Stage1:
     )  # fmt: skip
 
 
-def sums_w(kinds: list[Kind], free_w: list[float], low_w: float, high_w: float, minutes: int) -> list[float]:
+def sums_w(
+    kinds: list[Kind], free_w: list[float], low_w: float, high_w: float, minutes: int, *, tells: bool = False
+) -> list[float]:
     """Return what a site gives (W), minute by minute: its devices do what they would by themselves within their caps.
 
-    A meter is read once a minute, and looked at ten seconds before and half a minute after.
+    A meter is read once a minute, and looked at ten seconds before and half a minute after. Chargers that tell
+    (`tells`) say with each reading what more their cars would take.
     """
     found: list[float] = []
 
@@ -56,6 +59,9 @@ def sums_w(kinds: list[Kind], free_w: list[float], low_w: float, high_w: float, 
             power_w = np.clip(free, devices.low_w, devices.high_w)
             if half % 2:
                 fleet.power_w[:], fleet.taken_at_ns[:] = power_w, stage.clock.ns - 20 * SECOND_NS
+                if tells:
+                    cars = fleet.kinds == KIND_CODE[Kind.EV_CHARGER]
+                    fleet.available_down_w[cars] = np.maximum(power_w - free, 0.0)[cars]
                 found.append(float(power_w.sum()))
 
     asyncio.run(play())
@@ -80,6 +86,23 @@ def test_an_import_limit_on_a_site_that_is_read_once_a_minute_is_used_and_switch
 ) -> None:
     sums = sums_w(kinds, free_w, low_w, 1e6, 12)
     assert all(low_w <= power_w <= 0.8 * low_w for power_w in sums[3:]), sums
+
+
+@pytest.mark.parametrize(
+    ("kinds", "free_w", "low_w", "high_w", "least_w"),
+    [
+        ([Kind.EV_CHARGER] * 4, [-5_000.0, 0.0, 0.0, 0.0], -5_500.0, 1e6, 4_500.0),
+        ([Kind.EV_CHARGER] * 4, [-5_000.0, -5_000.0, 0.0, 0.0], -9_000.0, 1e6, 8_000.0),
+        ([Kind.EV_CHARGER, Kind.WATER_HEATER, Kind.BATTERY], [-5_000.0, -5_000.0, 0.0], -12_000.0, 1e6, 9_900.0),
+        ([Kind.PV, Kind.PV, Kind.BATTERY], [4_000.0, 300.0, 0.0], -1e6, 3_500.0, 3_200.0),
+    ],
+)
+def test_who_was_heard_to_do_nothing_holds_no_room_of_a_site_that_is_read_once_a_minute(
+    kinds: list[Kind], free_w: list[float], low_w: float, high_w: float, least_w: float
+) -> None:
+    sums = sums_w(kinds, free_w, low_w, high_w, 30, tells=True)
+    assert all(low_w <= power_w <= high_w for power_w in sums[3:]), sums
+    assert np.mean(np.abs(sums[6:])) >= least_w, sums
 
 
 KINDS = st.sampled_from([Kind.BATTERY, Kind.PV, Kind.CHP, Kind.EV_CHARGER, Kind.WATER_HEATER, Kind.HYBRID_SITE])

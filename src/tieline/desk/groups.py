@@ -120,9 +120,11 @@ def caps(
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
     ignores, ignores_low = ignores & ~lost, ignores_low & ~lost
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
-    holds = ~(lost | blind | ignores) & (inject_w > 0)
+    # Who can hold a cap is safe by it, whatever it does unheard: the caps go by what each was last heard to do.
+    holds = ~(lost | ignores) & (inject_w > 0)
+    told_gives_w = np.where(blind & holds, now_w, gives_w)
     # The other end may need what one gives that is told to: nobody is lifted at his cost then.
-    told_w, held = as_told(state, rows, gives_w, inject_w, holds, now_ns, lifts=not limits_low)
+    told_w, held = as_told(state, rows, told_gives_w, inject_w, holds, now_ns, lifts=not limits_low)
     draws_alone_w = np.where(ignores_low, np.maximum(draws_w, 0.0), least_w)
     beyond = beyond_w(state, rows[~ignores_low], draws_w[~ignores_low], now_ns) if limits_low else 0.0
     lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum())
@@ -136,14 +138,15 @@ def caps(
     if limits_high:
         high = highs(needs_w)
     if limits_low:
-        draw_w = np.where(blind, absorb_w, -np.minimum(now_w, np.maximum(high, 0.0)))
-        wanted = wants(state, rows, draw_w, now_ns)
+        heard_w = -np.minimum(now_w, np.maximum(high, 0.0))
+        draw_w = np.where(blind, absorb_w, heard_w)
+        wanted = wants(state, rows, heard_w, now_ns)
         least_charge_w = np.where(
             fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER], np.minimum(LEAST_CHARGE_W, absorb_w), 0.0
         )
         least_up_w = np.where(np.isfinite(high), np.maximum(least_up_w, -high), least_up_w)  # who must draw may
         left_w = -low_w - beyond
-        at = tried_charger(state, rows, draw_w, now_ns)
+        at = tried_charger(state, rows, heard_w, now_ns)
         if at is not None and left_w - float(np.maximum(least_up_w, 0.0).sum()) >= LEAST_TRIED * LEAST_CHARGE_W:
             least_up_w[at] = max(least_up_w[at], least_charge_w[at])
         low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, least_charge_w, spared)
