@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tieline.desk import tracking
 from tieline.desk.entry import Entry
+from tieline.desk.event_makeup import LEAST_S, Shown
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest
 from tieline.desk.facts import EventTracked
 from tieline.desk.groups import held_by_limits
@@ -63,6 +64,8 @@ class EventTallies:
         self._tallies: dict[str, tracking.Tally] = {}
         self._until_ns: dict[str, int] = {}
         self._last_ns = 0
+        self.shown: dict[str, Shown] = {}
+        """What the meters showed of each event that runs over its last whole interval."""
 
     def note(self, state: DeskState, now_ns: int) -> None:
         """Take down what the events that run call their rows for from now on."""
@@ -92,6 +95,7 @@ class EventTallies:
                 entries += self._closed(state, event)
         for event in [event for event in self._tallies if event not in called]:
             entries += self._closed(state, event)
+        self.shown = {event: shown for event, shown in self.shown.items() if event in called}
         self.note(state, now_ns)
         return entries
 
@@ -116,7 +120,12 @@ class EventTallies:
     def _closed(self, state: DeskState, event: str) -> list[Entry]:
         """End the interval of an event, and return its fact; none where no second of it was counted."""
         tally = self._tallies.pop(event, None)
-        return [] if tally is None else _fact(state, event, tally, self._until_ns.pop(event))
+        if tally is None:
+            return []
+        entries = _fact(state, event, tally, self._until_ns.pop(event))
+        if entries and tally.seconds >= LEAST_S:
+            self.shown[event] = Shown(entries[0].id, tally.rows, tally.means()[3])
+        return entries
 
 
 def _fact(state: DeskState, event: str, tally: tracking.Tally, until_ns: int) -> list[Entry]:

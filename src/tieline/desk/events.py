@@ -7,6 +7,7 @@ proportion to what each has to give. It stands at level PROGRAM: whatever is str
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from msgspec import structs
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
+from tieline.desk.event_makeup import NOTHING, Shown, counted_w, let_go
 from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.event_split import NOBODY, Shared, shares
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest, sunk, top
@@ -218,8 +220,11 @@ def decide_extend(
     return [step, *reserved, _placed(state, longer, rows, value_w, now_ns, step.id)], longer
 
 
-def due(state: DeskState, now_ns: int) -> list[Entry]:
-    """Return the facts that the time brings: scheduled events begin with their claims, running ones end."""
+def due(state: DeskState, now_ns: int, shown: Mapping[str, Shown] = NOTHING) -> list[Entry]:
+    """Return the facts that the time brings: scheduled events begin with their claims, running ones end.
+
+    Those that run call others for what they lack by their meters (`shown`, by event).
+    """
     over = {
         name for name, event in state.events.items()
         if event.state is EventState.IN_PROGRESS and event.end_ns <= now_ns
@@ -242,7 +247,7 @@ def due(state: DeskState, now_ns: int) -> list[Entry]:
         elif event.state is EventState.IN_PROGRESS and state.is_killed:
             entries += _stopped(state, event)
         elif event.state is EventState.IN_PROGRESS:
-            entries += _called_later(state, event, stack, now_ns)
+            entries += _called_later(state, event, stack, now_ns, shown.get(event.id))
     return entries
 
 
@@ -266,11 +271,14 @@ def _stopped(state: DeskState, event: ProgramEvent) -> list[Entry]:
     return [Entry(derive("ended", held.id, why), fact, event.group, (why, held.id))]
 
 
-def _called_later(state: DeskState, event: ProgramEvent, running: list[Layer], now_ns: int) -> list[Entry]:
-    """Return the claims on devices that were a stronger claim's, or out of sight, as it began, and are free now.
+def _called_later(
+    state: DeskState, event: ProgramEvent, running: list[Layer], now_ns: int, shown: Shown | None
+) -> list[Entry]:
+    """Return the claims on devices that are called beside those that an event has, as they don't give what was asked.
 
-    Those that it has keep what they were asked; where a stronger claim moves one of them, no other is called for it.
-    What it asks is added to what those that are `running` ask: whose turn is next stands upon it.
+    Those that it has keep what they were asked. Where it gets too much, as who was out of sight or a stronger claim's
+    comes back, some are let go. What it asks is added to what those that are `running` ask: whose turn is next stands
+    upon it.
     """
     if any(layer.event == event.id and not layer.batch for layer in running):
         return []  # what it asks was just placed anew, as one beneath it ended
@@ -278,23 +286,38 @@ def _called_later(state: DeskState, event: ProgramEvent, running: list[Layer], n
     side = float(np.sign(event.power_w))
     base_w, held = bounded_base_w(state, rows, Level.PROGRAM, now_ns), newest(state, event.id)
     under_w = beneath_w(layers(state), rows, base_w, side, None if held is None else held.primacy)
-    lacks_w = abs(event.power_w) - float(np.maximum(side * (value_w - base_w) - under_w, 0.0).sum())
-    if lacks_w <= LACKS_FRAC * abs(event.power_w):
+    counts_w = counted_w(rows, np.maximum(side * (value_w - base_w) - under_w, 0.0), side, shown)
+    lacks_w = abs(event.power_w) - float(counts_w.sum())
+    if abs(lacks_w) <= LACKS_FRAC * abs(event.power_w):
         return []
+    cause = derive("claims", SOURCE, event.id) if shown is None else shown.record
     stack = [layer for layer in running if layer.event != event.id]
     primacy = top(stack) if held is None else held.primacy
     # Where another event stands upon what it would call, that one's target would no longer hold it.
-    above = [layer.rows for layer in stack if held is not None and layer.primacy < primacy]
-    apart = np.unique(np.concatenate([rows, *above])).astype(np.int32)
-    found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, apart, stack)
-    if not len(found.rows):
-        return []
-    all_rows = np.concatenate((rows, found.rows))
-    all_w = np.concatenate((value_w, found.target_w))
+    above = np.concatenate([NOBODY, *(layer.rows for layer in stack if held is not None and layer.primacy < primacy)])
+    gone, ended = np.zeros(len(rows), np.bool_), list[Entry]()
+    if lacks_w < 0:
+        # One that is on or off stays: it would come back on at once, and another could not fill its place.
+        gone = let_go(counts_w, ~state.is_switched[rows] & ~np.isin(rows, above), -lacks_w)
+        if not gone.any():
+            return []
+        ended = [_let_go(event, rows[gone], now_ns, cause)]
+        found_rows, found_w = NOBODY, np.zeros(0)
+    else:
+        found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, np.union1d(rows, above), stack)
+        found_rows, found_w = found.rows, found.target_w
+        if not len(found_rows):
+            return []
+    all_rows = np.concatenate((rows[~gone], found_rows))
+    all_w = np.concatenate((value_w[~gone], found_w))
     order = np.argsort(all_rows, kind="stable")
-    cause = derive("claims", SOURCE, event.id)
     running[:] = [*stack, Layer(event.id, "", side, primacy, all_rows[order], all_w[order])]
-    return [_placed(state, event, all_rows[order], all_w[order], now_ns, cause, primacy)]
+    return [*ended, _placed(state, event, all_rows[order], all_w[order], now_ns, cause, primacy)]
+
+
+def _let_go(event: ProgramEvent, rows: NDArray[np.int32], now_ns: int, cause: str) -> Entry:
+    fact = ClaimsEnded(SOURCE, event.id, Quantity.P.value, ClaimEnd.SUPERSEDED.value, cause, Packed.of(rows))
+    return Entry(derive("ended", SOURCE, event.id, now_ns, cause), fact, event.group, (cause,))
 
 
 def _left(state: DeskState, over: set[str], now_ns: int) -> tuple[list[Entry], list[Layer]]:

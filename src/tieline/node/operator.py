@@ -54,7 +54,8 @@ class NodeOperator:
         await self.node.desk.flush()  # a journal that is away refuses here: what is counted below would be lost
         state, now_ns = self.node.state, self.node.clock.now_ns()
         # In one commit: no event reads as completed without its last interval, nor is one left so by a crash.
-        counted, entries = self._tallies.count(state, now_ns), due(state, now_ns)
+        counted = self._tallies.count(state, now_ns)
+        entries = due(state, now_ns, self._tallies.shown)
         await self.node.desk.commit([*counted, *entries])
         if entries:
             self._tallies.note(state, now_ns)
