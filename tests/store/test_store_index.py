@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tieline.errors import InvariantError
 from tieline.flow.record import Record
 from tieline.store import journal as journal_module
-from tieline.store.index import Index, key_of, read_run
+from tieline.store.index import Index, key_of, keys_of, read_run
 from tieline.store.journal import SqliteJournal
 
 BATCHES = st.lists(st.lists(st.lists(st.integers(0, 60), max_size=3), min_size=1, max_size=12), min_size=1, max_size=20)
@@ -28,7 +28,10 @@ def filled(folder: Path, batches: list, spill: int) -> tuple[Index, dict, list]:
         ]
         names |= {key: seq + n + 1 for n, key in enumerate(keys)}
         effects += [(effect, cause) for cause, effect in pairs]
-        index.add(seq + 1, keys, pairs, bytes([len(batch)]) * 16)
+        by_cause: dict[int, list[int]] = {}
+        for cause, effect in pairs:
+            by_cause.setdefault(cause, []).append(effect)
+        index.add(seq + 1, keys, by_cause, bytes([len(batch)]) * 16)
         index.save()
         seq += len(batch)
     return index, names, sorted(effects)
@@ -52,10 +55,15 @@ def test_it_finds_what_a_scan_finds_before_and_after_a_restart(batches: list, sp
         assert again.effects(wanted, 10_000) == [pair for pair in effects if pair[0] <= reach]
 
 
+@given(st.lists(st.text(), unique=True, max_size=30))
+def test_keys_of_many_ids_are_those_of_each(ids: list) -> None:
+    assert keys_of(ids) == {name: key_of(name) for name in ids}
+
+
 def test_runs_stay_few_while_the_journal_grows(tmp_path: Path) -> None:
     index = Index(tmp_path, 8)
     for n in range(1_000):
-        index.add(8 * n + 1, list(range(8 * n, 8 * n + 8)), [], b"h" * 16)
+        index.add(8 * n + 1, list(range(8 * n, 8 * n + 8)), {}, b"h" * 16)
         assert len(index.runs) <= 14
     index.save()
     assert sum(run.count for run in index.runs) == 8_000
@@ -118,7 +126,7 @@ def test_a_reader_sees_what_the_writer_appended_after_it_was_opened(tmp_path: Pa
 
 
 def test_two_ids_that_share_a_key_are_never_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "key_of", lambda name: 7)
+    monkeypatch.setattr(journal_module, "keys_of", lambda ids: dict.fromkeys(ids, 7))
     journal = SqliteJournal(tmp_path / "j")
     with pytest.raises(InvariantError, match="shares a key"):
         journal.append(facts(0, 2))
@@ -152,5 +160,5 @@ def test_sorted_runs_keep_the_order_of_one_causes_effects(tmp_path: Path) -> Non
     rng = np.random.default_rng(1)
     for n in range(50):
         keys = [int(k) for k in rng.integers(-(2**62), 2**62, 4)]
-        index.add(4 * n + 1, keys, [(9, 4 * n + 1 + k) for k in range(4)], b"h" * 16)
+        index.add(4 * n + 1, keys, {9: [4 * n + 1 + k for k in range(4)]}, b"h" * 16)
     assert [seq for seq, _ in index.effects([9], 1_000)] == list(range(1, 201))

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,28 @@ def test_the_same_record_twice_has_one_effect(tmp_path: Path) -> None:
     journal.append([fact("a"), fact("a", body=b"other")])
     assert journal.append([fact("a"), fact("b")]) == 2
     assert [r.body for r in journal.replay()] == [b"x", b"x"]
+
+
+@given(st.lists(st.integers(0, 230), min_size=1, max_size=4), st.integers(1, 400), st.randoms(use_true_random=False))
+def test_a_batch_of_any_size_leaves_what_its_records_leave_one_by_one(sizes: list, names: int, random: Random) -> None:
+    whole, single = SqliteJournal(":memory:"), SqliteJournal(":memory:")
+    for size in sizes:
+        batch = [
+            fact(f"r{random.randrange(names)}", *(f"r{random.randrange(names)}" for _ in range(random.randrange(4))),
+                 body=random.randbytes(random.randrange(9)))
+            for _ in range(size)
+        ]  # fmt: skip
+        for record in batch:
+            single.append([record])
+        assert whole.append(batch) == single.last_seq
+    rows = [journal._db.execute("SELECT * FROM record ORDER BY seq").fetchall() for journal in (whole, single)]
+    types = {tuple(map(type, row)) for row in rows[0]}
+    assert rows[0] == rows[1]
+    assert types <= {(int, str, str, str, int, bytes, bytes, bytes)}
+    assert whole.verify() is None
+    asked = [f"r{n}" for n in range(names)]
+    assert whole.effects_of(asked, 10_000) == single.effects_of(asked, 10_000)
+    assert whole.many(asked) == single.many(asked)
 
 
 @given(st.data())

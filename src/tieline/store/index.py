@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -34,6 +34,12 @@ _MAGIC = b"TLINDEX1"
 def key_of(record_id: str) -> int:
     """Return 64 bits of an id's hash, signed."""
     return int.from_bytes(blake2b(record_id.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def keys_of(ids: Collection[str]) -> dict[str, int]:
+    """Return the key of each id, as `key_of` does one by one."""
+    digests = b"".join([blake2b(name.encode(), digest_size=8).digest() for name in ids])
+    return dict(zip(ids, np.frombuffer(digests, ">i8").tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +151,14 @@ class Index:
         self.runs, self.last = tuple(found), at
         self._young, self._effects = {}, {}
 
-    def add(self, first: int, keys: Sequence[int], effects: Iterable[tuple[int, int]], last_hash: bytes) -> None:
-        """Take records numbered from `first` on: their keys, (cause key, effect seq) pairs, the hash of the last."""
+    def add(self, first: int, keys: Collection[int], effects: Mapping[int, list[int]], last_hash: bytes) -> None:
+        """Take records numbered from `first` on: their keys, the numbers by cause key, and the hash of the last."""
         self._young.update(zip(keys, range(first, first + len(keys)), strict=True))
-        for cause, seq in effects:
-            self._effects.setdefault(cause, []).append(seq)
+        for cause, seqs in effects.items():
+            if cause in self._effects:
+                self._effects[cause] += seqs
+            else:
+                self._effects[cause] = seqs
         self.last = first + len(keys) - 1
         if len(self._young) >= self._spill_at:
             self._spill(last_hash)

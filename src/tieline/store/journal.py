@@ -11,19 +11,30 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from tieline.errors import ConfigError, Error, InvariantError, LinkDown
 from tieline.flow.record import Record
 from tieline.store.head import Head, Mark, cut_says
-from tieline.store.index import Index, key_of
-from tieline.store.rows import GENESIS, causes_in, chain, chained, effects_in, parts, record_of, row_of
+from tieline.store.index import Index, key_of, keys_of
+from tieline.store.rows import (
+    COLUMNS,
+    GENESIS,
+    INSERT,
+    Chained,
+    Connection,
+    causes_in,
+    chain,
+    effects_in,
+    insert_by_hundreds,
+    parts,
+    record_of,
+    row_of,
+)
 from tieline.store.schema import ddl
 
-_COLUMNS = "seq,id,kind,subject,recorded_at_ns,caused_by,body"
-_INSERT = f"INSERT INTO record ({_COLUMNS},hash) VALUES (?,?,?,?,?,?,?,?)"
 INDEX_STEP = 10_000
 STEP = 2_000
 """Records read at a time: a client of a database server holds a whole answer in memory."""
@@ -55,22 +66,6 @@ def unreadable(name: str, error: Exception) -> StoreError:
         f"{name} = '{error}': the file is damaged: stop the server, keep a copy of it, and put it back from a backup "
         f"together with its journal.head"
     )
-
-
-class Connection(Protocol):
-    """What the journal needs of a connection; sqlite3's and apsw's have it."""
-
-    def execute(self, sql: str, bindings: Sequence[Any] = ..., /) -> Any:
-        """Run one statement and return its rows."""
-        ...
-
-    def executemany(self, sql: str, bindings: Iterable[Sequence[Any]], /) -> Any:
-        """Run one statement for each row of bindings."""
-        ...
-
-    def close(self) -> None:
-        """Close it."""
-        ...
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -117,16 +112,16 @@ class SqlJournal:
         items: dict[str, Record] = {}
         for item in records:  # of one id the first counts
             items.setdefault(item.id, item)
-        keys = {name: key_of(name) for name in items}
-        rows: list[tuple[Any, ...]] = []
+        keys = keys_of(items)
+        fresh: list[Record] = []
         try:
             if not self._is_indexed or self._index.last != self._seq:
                 self._indexed()
             self._db.execute(self.begin)
             known = self._known_ids(keys)
             fresh = [item for name, item in items.items() if name not in known] if known else list(items.values())
-            rows, last = chained(fresh, self._seq, self._hash)
-            self._db.executemany(_INSERT, rows)
+            rows = Chained(fresh, self._seq, self._hash)
+            self._insert(rows)
             self._db.execute("COMMIT")
         except (InvariantError, StoreDown):
             self._roll_back()
@@ -135,10 +130,13 @@ class SqlJournal:
             self._roll_back()
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
                 raise StoreDown(f"{self.name}: {error}: free space, or end what holds it") from error
-            raise StoreError(f"{self.name}: {error}: nothing of {len(rows)} records was kept") from error
-        if rows:
-            self._took(fresh, keys, last)
+            raise StoreError(f"{self.name}: {error}: nothing of {len(fresh)} records was kept") from error
+        if fresh:
+            self._took(fresh, keys, rows.last)
         return self._seq
+
+    def _insert(self, rows: Chained) -> None:
+        self._db.executemany(INSERT, rows)
 
     def _keep_head(self) -> None:
         """Move the head on; where it tells of records that aren't here it stays, so that the loss stays seen."""
@@ -186,7 +184,8 @@ class SqlJournal:
         with self._lock:
             before, self._seq, self._hash = self._seq, self._seq + len(fresh), last
             if self._index.last == before:  # else who read meanwhile has found the records already
-                self._index.add(before + 1, [keys[item.id] for item in fresh], effects_in(fresh, before, keys), last)
+                new = keys.values() if len(keys) == len(fresh) else [keys[item.id] for item in fresh]
+                self._index.add(before + 1, new, effects_in(fresh, before, keys), last)
             if self._index.is_unsaved:
                 try:
                     self._index.save()
@@ -196,13 +195,13 @@ class SqlJournal:
 
     def _known_ids(self, keys: dict[str, int]) -> set[str]:
         """Return which ids are there already. Raises InvariantError where two ids share a key."""
+        found = self._index.find(list(keys.values()))
+        if not found and len(set(keys.values())) == len(keys):  # nearly always
+            return set()
         names = {key: name for name, key in keys.items()}
         if len(names) != len(keys):
             twins = [name for name, key in keys.items() if names[key] != name]
             raise InvariantError(f"id {twins[0]!r} shares a key with another of its batch")
-        found = self._index.find(list(names))
-        if not found:
-            return set()
         held = dict(self._of_seqs("seq, id", list(found.values())))
         for key, seq in found.items():
             if held.get(seq) != names[key]:
@@ -222,7 +221,10 @@ class SqlJournal:
                 self._index.load(self._hash_of)
                 self._is_indexed = True
             while rows := self._read(sql, (self._index.last,)):
-                effects = [(key_of(cause), int(row[0])) for row in rows for cause in dict.fromkeys(causes_in(row[2]))]
+                effects: dict[int, list[int]] = {}
+                for row in rows:
+                    for cause in dict.fromkeys(causes_in(row[2])):
+                        effects.setdefault(key_of(cause), []).append(int(row[0]))
                 self._index.add(self._index.last + 1, [key_of(row[1]) for row in rows], effects, bytes(rows[-1][3]))
         return self._index
 
@@ -255,12 +257,12 @@ class SqlJournal:
         """Return the records of some ids, in the order of the journal; those that are not there are left out."""
         names = set(ids)
         found = self._indexed().find([key_of(name) for name in names])
-        records = map(record_of, self._of_seqs(_COLUMNS, list(found.values())))
+        records = map(record_of, self._of_seqs(COLUMNS, list(found.values())))
         return [record for record in records if record.id in names]
 
     def replay(self, after_seq: int = 0) -> Iterator[Record]:
         """Yield what was recorded after a number, oldest first."""
-        sql = f"SELECT {_COLUMNS} FROM record WHERE seq>? ORDER BY seq LIMIT {STEP}"
+        sql = f"SELECT {COLUMNS} FROM record WHERE seq>? ORDER BY seq LIMIT {STEP}"
         while rows := self._read(sql, (after_seq,)):
             yield from map(record_of, rows)
             after_seq = int(rows[-1][0])
@@ -270,13 +272,13 @@ class SqlJournal:
     ) -> list[Record]:
         """Return the records about a resource, pool or peer, oldest first."""
         where = "subject=? AND recorded_at_ns>=? AND recorded_at_ns<=?"
-        rows = self._read(f"SELECT {_COLUMNS} FROM record WHERE {where} ORDER BY seq", (subject, since_ns, until_ns))
+        rows = self._read(f"SELECT {COLUMNS} FROM record WHERE {where} ORDER BY seq", (subject, since_ns, until_ns))
         return [record for record in map(record_of, rows) if not kinds or record.kind in kinds]
 
     def of_kind(self, kind: str, since_ns: int = 0, until_ns: int = 2**63 - 1, after_seq: int = 0) -> Iterator[Record]:
         """Yield the records of a kind after a number, oldest first."""
         where = "kind=? AND recorded_at_ns>=? AND recorded_at_ns<=? AND seq>?"
-        sql = f"SELECT {_COLUMNS} FROM record WHERE {where} ORDER BY seq LIMIT {STEP}"
+        sql = f"SELECT {COLUMNS} FROM record WHERE {where} ORDER BY seq LIMIT {STEP}"
         while rows := self._read(sql, (kind, since_ns, until_ns, after_seq)):
             yield from map(record_of, rows)
             after_seq = int(rows[-1][0])
@@ -298,7 +300,7 @@ class SqlJournal:
         names = {key_of(name): name for name in ids}
         pairs = self._indexed().effects(list(names), limit)
         seqs = sorted({seq for seq, _ in pairs})
-        records = {record.seq: record for record in map(record_of, self._of_seqs(_COLUMNS, seqs))}
+        records = {record.seq: record for record in map(record_of, self._of_seqs(COLUMNS, seqs))}
         found = ((names[key], records[seq]) for seq, key in pairs if seq in records)
         return [(cause, record) for cause, record in found if cause in record.caused_by]
 
@@ -312,7 +314,7 @@ class SqlJournal:
         """
         mark = self.head  # before the last number: a server that appends meanwhile moves both on
         before, expected = GENESIS, 0
-        sql = f"SELECT {_COLUMNS}, hash FROM record WHERE seq>? AND seq<=? ORDER BY seq LIMIT {STEP}"
+        sql = f"SELECT {COLUMNS}, hash FROM record WHERE seq>? AND seq<=? ORDER BY seq LIMIT {STEP}"
         try:
             through = max(self._seq, self._read("SELECT max(seq) FROM record")[0][0] or 0)
             while rows := self._read(sql, (expected, through)):
@@ -334,7 +336,7 @@ class SqlJournal:
     def _first_unreadable(self, after_seq: int) -> int:
         """Return the number of the first record after another that can't be read."""
         try:
-            for row in self._db.execute(f"SELECT {_COLUMNS} FROM record WHERE seq>? ORDER BY seq", (after_seq,)):
+            for row in self._db.execute(f"SELECT {COLUMNS} FROM record WHERE seq>? ORDER BY seq", (after_seq,)):
                 after_seq = int(row[0])
         except sqlite3.DatabaseError as error:
             del error
@@ -379,6 +381,9 @@ class SqliteJournal(SqlJournal):
             raise
         except Exception as error:
             raise ConfigError(f"{path}: not a journal that can be opened: {error}") from error
+
+    def _insert(self, rows: Chained) -> None:
+        insert_by_hundreds(self._db, rows)
 
     def reader(self) -> SqliteJournal:
         """Return another connection to the same file."""
