@@ -64,6 +64,8 @@ def test_a_power_that_is_no_number_is_told_by_the_name_that_stands_beside_its_fi
     previewed(page, "abc")
     said = page.get_by_role("alert").inner_text(timeout=60_000)
     assert said == 'Power, kW into the grid: "abc" is no number; give one such as 500'
+    page.get_by_label("Power, kW").fill("")
+    assert page.get_by_text("is no number").count() == 0, "what is said of a figure goes with the figure"
     previewed(page, "12").wait_for(timeout=60_000)
     assert page.get_by_text("is no number").count() == 0
     assert page.errors == []

@@ -99,7 +99,7 @@ function Compose() {
   const [form, setForm] = useState({ program: 'Peak relief', group: 'pool-1', kw: '500', inMin: '15', forMin: '60', why: '' });
   const [preview, setPreview] = useState<Preview | null>(null);
   const [problem, setProblem] = useState('');
-  const set = (key: keyof typeof form) => (e: { currentTarget: HTMLInputElement }) => { setForm({ ...form, [key]: e.currentTarget.value }); setPreview(null); };
+  const set = (key: keyof typeof form) => (e: { currentTarget: HTMLInputElement }) => { setForm({ ...form, [key]: e.currentTarget.value }); setPreview(null); setProblem(''); };
   const wish = () => {
     const now = shell.value?.now_ns ?? 0;
     const start = now + Number(form.inMin) * 60e9;
