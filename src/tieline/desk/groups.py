@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from tieline.desk.disobedience import ignoring
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
+from tieline.desk.nested import beside, covers_of, in_force
 from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
@@ -39,7 +40,7 @@ from tieline.fleet.split import split_whole
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind
 from tieline.resource.hold import LEAST_CHARGE_W, SWITCHED
-from tieline.resource.identity import GROUP_KINDS, Kind
+from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import SECOND_NS
@@ -51,19 +52,29 @@ SITE_STALE_NS = 10 * SECOND_NS
 MARGIN_FRAC = 0.01
 LEAST_TRIED = 3.0
 """Of so many times what a car needs at least, or more, a part is kept for one that may have come: else others stop."""
-MOVES_FRAC, SWAPS_FRAC = 0.005, 0.05
+MOVES_FRAC, SWAPS_FRAC, NESTED_FRAC = 0.005, 0.05, 0.0002
 """Caps are placed afresh when their sum moves by the first share of the group's rating, or when by the second share of
-that sum they change places: then one leaf lies idle below its cap while another is held at its own."""
+that sum they change places: then one leaf lies idle below its cap while another is held at its own. Where groups share
+devices the third share is enough."""
 
 
 def caps_of(
-    state: DeskState, resource: str, rows: Rows, ends: tuple[float, float], now_ns: int
+    state: DeskState,
+    resource: str,
+    rows: Rows,
+    ends: tuple[float, float],
+    now_ns: int,
+    within: tuple[Floats, Floats] | None = None,
 ) -> tuple[Floats, Floats]:
-    """Return the leaves' low and high caps (W) for a limit (low, high) on a group, by what kind of group it is."""
+    """Return the leaves' low and high caps (W) for a limit (low, high) on a group, by what kind of group it is.
+
+    A limit that has just come knows of no other (`within`, of `beside`), or the order in which they come would count:
+    the beat that it calls for brings them together, before any device is told.
+    """
     kind = state.fleet.kind_of(resource)
     if kind is Kind.GENERATION:
         return _giving(state, rows, ends, now_ns)
-    return caps(state, rows, *ends, now_ns, kind is Kind.SITE)
+    return caps(state, rows, *ends, now_ns, kind is Kind.SITE, within)
 
 
 def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int) -> tuple[Floats, Floats]:
@@ -88,9 +99,17 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
 
 
 def caps(
-    state: DeskState, rows: Rows, low_w: float, high_w: float, now_ns: int, is_site: bool = False
+    state: DeskState,
+    rows: Rows,
+    low_w: float,
+    high_w: float,
+    now_ns: int,
+    is_site: bool = False,
+    within: tuple[Floats, Floats] | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a group's limit; an end beyond all ratings binds none, stays open.
+
+    What limits of other groups leave to each (`within`, W) is what it does, whatever its meter showed before they came.
 
     Behind a site's connection a reading older than 10 s is none: the worst load is assumed (R17), but no worse than the
     caps that hold there, or none would ever suffice.
@@ -98,6 +117,7 @@ def caps(
     fleet = state.fleet
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
     now_w, base_w = np.nan_to_num(fleet.power_w[rows]), state.base_w[rows]
+    now_w = now_w if within is None else np.minimum(np.maximum(now_w, within[0]), within[1])
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
     alone_low_w, alone_high_w = _alone_w(state, rows, now_ns)
@@ -108,8 +128,15 @@ def caps(
     free_high = over | ignores | (last.leased_high_w[rows] >= inject_w)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
     least_up_w, least_down_w = _reach_w(state, rows)
+    if within is not None:
+        least_up_w, least_down_w = np.maximum(least_up_w, -within[1]), np.maximum(least_down_w, within[0])
     spared = state.opted_out[rows]
     limits_high, limits_low = high_w < float(inject_w.sum()), low_w > -float(absorb_w.sum())
+    if within is not None:
+        # What another limit leaves a store is what it is: 1 W is little enough, and none makes it a load.
+        inject_w = np.minimum(inject_w, np.maximum(within[1], 1.0))
+        absorb_w = np.minimum(absorb_w, np.maximum(-within[0], 1.0))
+        least_up_w, least_down_w = np.minimum(least_up_w, absorb_w), np.minimum(least_down_w, inject_w)
     worst_gives_w, worst_draws_w = _worst_w(state, rows, now_ns)
     gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
     # Who can't be reached: the most that he may give, and draw.
@@ -282,26 +309,24 @@ def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]
     )
 
 
-def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:
-    """Return the facts that move the caps of group limits to where the meters say that they must be."""
-    entries: list[Entry] = []
-    for live in state.asks.values():
-        ask = live.ask
-        limits = ask.kind is ClaimKind.LIMIT and ask.start_ns <= now_ns < ask.end_ns
-        if limits and state.fleet.kind_of(ask.resource) in GROUP_KINDS:
-            entries += _moved(state, live, now_ns)
-    return entries
+def decide_regulation(state: DeskState, now_ns: int, *, nested: bool = False) -> list[Entry]:
+    """Return the facts that move the caps of group limits to where the meters say that they must be.
+
+    Args:
+        state: The desk's.
+        now_ns: The instant.
+        nested: Only those that share devices with another, once that one's caps have moved.
+    """
+    found = in_force(state, now_ns)
+    if nested:
+        covers = covers_of(state, found)
+        found = [live for live in found if (covers[state.fleet.leaves(live.ask.resource)] > 1).any()]
+    return [entry for live in found for entry in _moved(state, live, now_ns)]
 
 
 def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
     """Return which rows a limit on a group holds together; shape (n,)."""
-    held = np.zeros(len(state.fleet), np.bool_)
-    for live in state.asks.values():
-        ask = live.ask
-        limits = ask.kind is ClaimKind.LIMIT and ask.start_ns <= now_ns < ask.end_ns
-        if limits and state.fleet.kind_of(ask.resource) in GROUP_KINDS:
-            held[state.fleet.leaves(ask.resource)] = True
-    return held
+    return covers_of(state, in_force(state, now_ns)) > 0
 
 
 def held_by_limits(state: DeskState, side: float, level: Level, now_ns: int) -> Rows:
@@ -332,14 +357,17 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     old_low, old_high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope)
     if np.isnan(old_low).any():
         return []
-    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns)
+    others = beside(state, ask, rows, now_ns)
+    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others)
     low, high = _grown_where_free(state, rows, ask, wish, now_ns)
     size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
     pairs = [(new[np.isfinite(new)], old[np.isfinite(new)]) for new, old in ((low, old_low), (high, old_high))]
     shift_w = math.fsum(abs(float(new.sum()) - float(old.sum())) for new, old in pairs)
     swap_w = math.fsum(float(np.abs(new - old).sum()) for new, old in pairs)
     caps_w = math.fsum(float(np.abs(old).sum()) for _, old in pairs)
-    if shift_w < MOVES_FRAC * size_w and swap_w < max(SWAPS_FRAC * caps_w, MOVES_FRAC * size_w):
+    # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.
+    least_w = size_w * (MOVES_FRAC if others is None else NESTED_FRAC)
+    if shift_w < least_w and swap_w < max(SWAPS_FRAC * caps_w, least_w):
         return []
     # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.
     batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, state.revision)

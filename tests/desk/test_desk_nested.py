@@ -1,0 +1,109 @@
+"""Limits on groups that share devices are kept together within a beat: a site behind a limited feeder, and the feeder."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+from desk_stage import Stage1, fleet_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tieline.desk.cycle import Cycle
+from tieline.desk.ports import Granted
+from tieline.fleet.columns import Fleet, Group
+from tieline.resource.claim import ClaimKind
+from tieline.resource.identity import Kind, Purpose
+from tieline.resource.level import Level
+from tieline.times import HOUR_NS, SECOND_NS
+
+
+def with_sites(kinds: list[Kind], site_of: list[int]) -> Stage1:
+    """Devices on one feeder, each at a site."""
+    plain, sites = fleet_of(kinds), max(site_of) + 1
+    first = len(plain.groups)
+    made = [*plain.groups, *(Group(f"site-{n}", Kind.SITE, Purpose.SITE, -1) for n in range(sites))]
+    parents = {**plain.parents, Purpose.SITE: (first + np.array(site_of)).astype(np.int32)}
+    return Stage1(
+        Fleet(
+            plain.ids, plain.kinds, plain.max_inject_w, plain.max_absorb_w, plain.energy_wh, plain.default_w,
+            plain.safe_w, made, parents,
+        )
+    )  # fmt: skip
+
+
+def sums_w(stage: Stage1, free_w: np.ndarray, limits: list[tuple[int, str, float, float]], looks: int) -> np.ndarray:
+    """Return what each device does (W) after each beat and half a minute before it; shape (looks, devices).
+
+    `limits`: at which look a limit comes, on whom, and its ends. A meter is heard five seconds before each beat.
+    """
+    found = []
+
+    async def play() -> None:
+        cycle, fleet, devices = Cycle(stage.desk, {}), stage.state.fleet, stage.devices
+        fleet.power_w[:] = stage.state.base_w[:] = free_w
+        end_ns = stage.clock.ns + 4 * HOUR_NS
+        for look in range(looks):
+            for at, group, low_w, high_w in limits:
+                if at == look:
+                    ask = stage.ask(
+                        "dso", Level.ENVELOPE, group, ClaimKind.LIMIT, low=low_w, high=high_w, end_ns=end_ns
+                    )
+                    assert isinstance(await stage.desk.ask(ask), Granted)
+            await cycle.beat(stage.clock.ns)
+            await stage.desk.flush()
+            found.append(np.clip(free_w, devices.low_w, devices.high_w))
+            stage.clock.ns += 25 * SECOND_NS
+            fleet.power_w[:], fleet.taken_at_ns[:] = found[-1], stage.clock.ns
+            stage.clock.ns += 5 * SECOND_NS
+
+    asyncio.run(play())
+    return np.array(found)
+
+
+HOME = [Kind.BATTERY, Kind.PV, Kind.EV_CHARGER]
+
+
+def test_a_limit_on_the_feeder_leaves_a_site_within_its_own_at_once() -> None:
+    """The car carries what the roof gives; as the feeder's limit cuts the car, the roof must give less too."""
+    kinds = [*HOME, Kind.WATER_HEATER, Kind.EV_CHARGER]
+    stage = with_sites(kinds, [0, 0, 0, 1, 1])
+    free_w = np.array([1_500.0, 4_500.0, -5_000.0, -5_000.0, -5_000.0])
+    does_w = sums_w(stage, free_w, [(0, "site-0", -4_000.0, 1_500.0), (6, "feeder-1", -1_500.0, 12_000.0)], 20)
+    sites_w = does_w[:, :3].sum(axis=1)
+    assert (sites_w[2:] <= 1_500.0).all(), sites_w
+    assert (does_w[6:].sum(axis=1) >= -1_500.0 - 1.0).all(), does_w.sum(axis=1)
+
+
+KINDS = st.sampled_from([Kind.BATTERY, Kind.PV, Kind.EV_CHARGER, Kind.WATER_HEATER])
+PART = st.floats(0.2, 1.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.tuples(PART, PART, PART), st.lists(st.tuples(KINDS, st.floats(-1, 1)), max_size=5),
+    st.integers(1, 6), st.integers(1, 6), st.integers(2, 9), st.booleans(),
+)  # fmt: skip
+def test_whatever_shares_a_feeder_a_home_and_the_feeder_keep_their_limits_from_the_first_beat_on(
+    home, others, home_kw, home_low_kw, feeder_kw, feeder_first
+) -> None:
+    """A home whose roof feeds its car, and what else is on the feeder; either limit comes first."""
+    kinds = [*HOME, *(kind for kind, _ in others)]
+    stage = with_sites(kinds, [0] * len(HOME) + [1] * len(others))
+    fleet = stage.state.fleet
+    parts = [home[0], home[1], -home[2], *(part for _, part in others)]
+    free_w = np.clip(5_000.0 * np.array(parts), -fleet.max_absorb_w, fleet.max_inject_w)
+    low_w, high_w, feeder_w = -1e3 * home_low_kw, 1e3 * home_kw, -1e3 * feeder_kw
+    first, later = (6, 0) if feeder_first else (0, 6)
+    does_w = sums_w(stage, free_w, [(first, "site-0", low_w, high_w), (later, "feeder-1", feeder_w, 1e6)], 14)
+    home_w = does_w[7:, : len(HOME)].sum(axis=1)
+    assert (home_w <= high_w + 25.0).all(), (home_w, high_w)
+    assert (home_w >= low_w - 25.0).all(), (home_w, low_w)
+    assert (does_w[7:].sum(axis=1) >= feeder_w - 25.0).all(), (does_w.sum(axis=1), feeder_w)
+
+
+def test_limits_of_two_homes_that_share_nothing_are_kept_beside_each_other() -> None:
+    stage = with_sites([*HOME, *HOME], [0, 0, 0, 1, 1, 1])
+    free_w = np.array([0.0, 4_000.0, -5_000.0] * 2)
+    does_w = sums_w(stage, free_w, [(0, "site-0", -4_000.0, 1_500.0), (0, "site-1", -2_000.0, 1_500.0)], 6)
+    assert (does_w[3:, :3].sum(axis=1) >= -4_000.0).all() and (does_w[3:, 3:].sum(axis=1) >= -2_000.0).all()
