@@ -63,7 +63,9 @@ def test_two_processes_give_the_bits_that_the_callers_own_thread_gives(alone: di
 @pytest.mark.skipif(not RAY.exists(), reason="no Ray: run `make peers-ray`")
 def test_two_workers_of_ray_give_the_bits_that_the_callers_own_thread_gives(alone: dict[str, str]) -> None:
     script = str(Path(__file__).parent / "ray_worker_run.py")
-    done = subprocess.run([RAY, script, str(COUNT), str(SAMPLE)], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [RAY, script, str(COUNT), str(SAMPLE)], capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr[-2_000:]
     assert json.loads(done.stdout.splitlines()[-1]) == alone
 

@@ -28,7 +28,7 @@ from tieline.links.grid.ews_offers import Sold, plans_of, sold_as
 from tieline.links.grid.ews_settings import EwsSettings, check_ews, zone_of
 from tieline.links.grid.ews_vdis import batch_of, said_back, uid_of
 from tieline.links.grid.iso_batches import Batches, number
-from tieline.links.grid.iso_call import Refused
+from tieline.links.grid.market_call import Refused
 from tieline.links.grid.polling import Poller
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient
