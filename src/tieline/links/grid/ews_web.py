@@ -69,7 +69,7 @@ class EwsWeb(Poller):
         self._settings, self._inlet = settings, inlet
         self._zone = zone_of(settings.zone, "$.ews.zone")
         self._caller = EwsCaller(settings, client, seal, clock, rng)
-        self._batches = Batches({mine: pool.resource for mine, pool in settings.pools.items()})
+        self._batches = Batches({mine: pool.resource for mine, pool in settings.pools.items()}, name, "ews")
         self._unsent: dict[str, ews.Vdi] = {}
         self._unreadable: dict[str, int] = {}
         self._watched: dict[str, Sold] = {}

@@ -104,7 +104,7 @@ class IsoWeb(Poller):
             raise ConfigError(f"$.iso.zone = {settings.zone!r}: give an IANA zone such as America/Chicago") from None
         super().__init__(name, "iso_web", settings.poll_s, clock, rng, intake)
         self._settings, self._client, self._inlet = settings, client, inlet
-        self._batches = Batches(settings.pools)
+        self._batches = Batches(settings.pools, name, "iso_web")
         self._unsent: dict[str, ads.RespondDispatchBatch] = {}
         self._unreadable: dict[str, int] = {}
         self._has_looked_back = False
