@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
+.PHONY: demo test system checks peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
 
-test: $(VENV)/.dev system lint types peers-if-possible unit
+test: $(VENV)/.dev system checks unit
+
+# All at once: the peers wait for the network while the checks want a core.
+checks: $(VENV)/.dev
+	@$(MAKE) --no-print-directory -j4 lint types peers-if-possible
 
 # What the tests need of the machine: a browser, a protocol analyser, a broker and a database by other hands. Without them those tests are skipped, and say so.
 system:
@@ -72,99 +76,85 @@ peers: peers-tested peers-opendsm peers-ray
 # Those that `make test` meets; the others are for `make long` and the benches.
 peers-tested: peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-opender peers-ews
 
+# A peer's environment, made anew: which Python, whose name, what it holds. By uv, which unpacks once what several want.
+peer = $(BIN)/uv venv -q --clear --python "$(1)" $(VENV)-peers-$(2) && $(BIN)/uv pip install -q --python $(VENV)-peers-$(2)/bin/python $(3)
+
 interop: $(VENV)/.dev peers
 	$(BIN)/python -m pytest -m interop
 
 peers-openadr: $(VENV)-peers-openadr/bin/python
 
 PYTHON_3_12 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12*/bin/python3.12) $(shell command -v python3.12 2>/dev/null))
-$(VENV)-peers-openadr/bin/python:
-	$(PYTHON_3_12) -m venv $(VENV)-peers-openadr && $(VENV)-peers-openadr/bin/python -m pip install -q "openadr3-client==2.4.2"
+$(VENV)-peers-openadr/bin/python: | $(VENV)/bin/python
+	$(call peer,$(PYTHON_3_12),openadr,"openadr3-client==2.4.2")
 
 # A second OpenADR client, and the tester that makes calls up from an interface's own description.
 peers-oa3: $(VENV)-peers-oa3/bin/schemathesis
 
-$(VENV)-peers-oa3/bin/schemathesis:
-	$(PYTHON) -m venv $(VENV)-peers-oa3 && $(VENV)-peers-oa3/bin/python -m pip install -q \
-	"python-oa3-client==0.5.0" "openadr3==0.5.0" "flask==3.1.3" "schemathesis==4.32.5" "jsonschema==4.26.0"
+$(VENV)-peers-oa3/bin/schemathesis: | $(VENV)/bin/python
+	$(call peer,$(PYTHON),oa3,"python-oa3-client==0.5.0" "openadr3==0.5.0" "flask==3.1.3" "schemathesis==4.32.5" \
+	"jsonschema==4.26.0")
 
 # opendnp3 (C++), the independent DNP3 master of the interop tests: a process and a venv of its own.
 peers-dnp3: $(VENV)-peers-dnp3/bin/python
 
-$(VENV)-peers-dnp3/bin/python:
-	$(PYTHON) -m venv $(VENV)-peers-dnp3 && $@ -m pip install -q "yadnp3==3.2.1.4"
+$(VENV)-peers-dnp3/bin/python: | $(VENV)/bin/python
+	$(call peer,$(PYTHON),dnp3,"yadnp3==3.2.1.4")
 
 # pandapower and OpenDSS, the independent power flows that feeders are checked against: a process and a venv of their own.
 peers-grid: $(VENV)-peers-grid/.two
 
-$(VENV)-peers-grid/bin/python:
-	$(PYTHON) -m venv $(VENV)-peers-grid
-
-$(VENV)-peers-grid/.two: $(VENV)-peers-grid/bin/python
-	$< -m pip install -q "pandapower==3.5.6" "dss-python==0.15.7" && touch $@
+$(VENV)-peers-grid/.two: | $(VENV)/bin/python
+	$(call peer,$(PYTHON),grid,"pandapower==3.5.6" "dss-python==0.15.7") && touch $@
 
 # Published schemas of ISO 20022 payments, which a package for SEPA carries: a venv of its own.
 peers-pay: $(VENV)-peers-pay/bin/python
 
-$(VENV)-peers-pay/bin/python:
-	$(PYTHON) -m venv $(VENV)-peers-pay && $@ -m pip install -q --no-deps "sepaxml==2.7.0"
+$(VENV)-peers-pay/bin/python: | $(VENV)/bin/python
+	$(call peer,$(PYTHON),pay,--no-deps "sepaxml==2.7.0")
 
 # statsforecast, beside which `tieline bench forecast` stands: a venv of its own, for the bench alone.
 peers-forecast: $(VENV)-peers-forecast/bin/python
 
-$(VENV)-peers-forecast/bin/python:
-	$(PYTHON) -m venv $(VENV)-peers-forecast && $@ -m pip install -q "statsforecast==2.1.1"
+$(VENV)-peers-forecast/bin/python: | $(VENV)/bin/python
+	$(call peer,$(PYTHON),forecast,"statsforecast==2.1.1")
 
 # OpenDSM, whose hourly model stands beside ours on its own sample meters: a process and a venv of its own. What it needs
 # of multimethod is older than the newest, which it does not say.
 peers-opendsm: $(VENV)-peers-opendsm/.fit
 
-$(VENV)-peers-opendsm/bin/python:
-	$(PYTHON) -m venv $(VENV)-peers-opendsm
-
-$(VENV)-peers-opendsm/.fit: $(VENV)-peers-opendsm/bin/python
-	$< -m pip install -q "opendsm==1.2.7" "multimethod==1.12" && touch $@
+$(VENV)-peers-opendsm/.fit: | $(VENV)/bin/python
+	$(call peer,$(PYTHON),opendsm,"opendsm==1.2.7" "multimethod==1.12") && touch $@
 
 # OpenDER, EPRI's model of one DER under IEEE 1547-2018, which our inverters are held to step by step: a venv of its own.
 peers-opender: $(VENV)-peers-opender/.one
 
-$(VENV)-peers-opender/bin/python:
-	$(PYTHON) -m venv $(VENV)-peers-opender
-
-$(VENV)-peers-opender/.one: $(VENV)-peers-opender/bin/python
-	$< -m pip install -q "opender==2.2.0" "numpy==2.4.6" "pandas==3.1.1" && touch $@
+$(VENV)-peers-opender/.one: | $(VENV)/bin/python
+	$(call peer,$(PYTHON),opender,"opender==2.2.0" "numpy==2.4.6" "pandas==3.1.1") && touch $@
 
 # Ray, on which `tieline.rim.executors` may work: a venv of its own, as it is large.
 peers-ray: $(VENV)-peers-ray/.one
 
-$(VENV)-peers-ray/bin/python: $(VENV)/bin/python
-	$(PYTHON) -m venv $(VENV)-peers-ray
-
-$(VENV)-peers-ray/.one: $(VENV)-peers-ray/bin/python
-	$(BIN)/uv pip install -q --python $(VENV)-peers-ray/bin/python -e ".[ray]" && touch $@
+$(VENV)-peers-ray/.one: | $(VENV)/bin/python
+	$(call peer,$(PYTHON),ray,-e ".[ray]") && touch $@
 
 # FlexMeasures and EMHASS, home schedulers beside which `tieline bench schedulers` stands: a venv each, for the bench
 # alone. Both were tried on 3.12.
 peers-flexmeasures: $(VENV)-peers-flexmeasures/.one
 
-$(VENV)-peers-flexmeasures/.one:
-	$(PYTHON_3_12) -m venv $(VENV)-peers-flexmeasures && \
-	$(VENV)-peers-flexmeasures/bin/python -m pip install -q "flexmeasures==1.0.1" && touch $@
+$(VENV)-peers-flexmeasures/.one: | $(VENV)/bin/python
+	$(call peer,$(PYTHON_3_12),flexmeasures,"flexmeasures==1.0.1") && touch $@
 
 peers-emhass: $(VENV)-peers-emhass/.one
 
-$(VENV)-peers-emhass/.one:
-	$(PYTHON_3_12) -m venv $(VENV)-peers-emhass && \
-	$(VENV)-peers-emhass/bin/python -m pip install -q "emhass==0.18.7" && touch $@
+$(VENV)-peers-emhass/.one: | $(VENV)/bin/python
+	$(call peer,$(PYTHON_3_12),emhass,"emhass==0.18.7") && touch $@
 
 # zeep and xmlsec, the SOAP client and the signatures of another make that the market's signed web service meets.
 peers-ews: $(VENV)-peers-ews/.signed
 
-$(VENV)-peers-ews/bin/python:
-	$(PYTHON) -m venv $(VENV)-peers-ews
-
-$(VENV)-peers-ews/.signed: $(VENV)-peers-ews/bin/python
-	$< -m pip install -q "zeep==4.3.2" "xmlsec==1.3.17" "lxml==6.1.3" && touch $@
+$(VENV)-peers-ews/.signed: | $(VENV)/bin/python
+	$(call peer,$(PYTHON),ews,"zeep==4.3.2" "xmlsec==1.3.17" "lxml==6.1.3") && touch $@
 
 # The other Pythons that the package is for; the world must be the same to the bit in all of them.
 pythons: $(VENV)-3.12/bin/python $(VENV)-3.13/bin/python

@@ -375,7 +375,7 @@ def test_a_check_of_the_whole_chain_runs_beside_the_loop(running: Running, monke
         ("overview?bogus=1", "bogus", "one of as_of"),
         ("search?txt=bat", "txt", "one of text, count, as_of"),
         ("sign-in/ways?x=1", "x", "no parameters"),
-        ("messages?protocol=zzz", "protocol", "one of dnp3, iso_web, modbus, mqtt, openadr"),
+        ("messages?protocol=zzz", "protocol", "one of dnp3, ews, iso_web, modbus, mqtt, openadr"),
         ("audit?kind=Nothing", "kind", "one of AccountChanged"),
     ],
 )

@@ -10,7 +10,7 @@ from tieline.rim.executors import RayWorkers
 
 if __name__ == "__main__":
     with RayWorkers(2) as workers:
-        plan = large(reference(int(sys.argv[1])), 64, 5_000, executor=workers)
+        plan = large(reference(int(sys.argv[1])), 64, int(sys.argv[2]), executor=workers)
     print(json.dumps({
         "cost": plan.cost.hex(), "bound": plan.bound.hex(),
         "bits": hashlib.sha256(plan.power_w.tobytes() + plan.stored_wh.tobytes()).hexdigest(),

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 RAY = ROOT / ".venv-peers-ray" / "bin" / "python"
 COUNT = 2 * SHARD + 300
 """Three shards: more than there are workers, and the last is short."""
+SAMPLE = 1_000
 
 
 def bits(plan: PoolPlan) -> dict[str, str]:
@@ -32,7 +33,7 @@ def bits(plan: PoolPlan) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def alone() -> dict[str, str]:
-    return bits(large(reference(COUNT), 64, 5_000))
+    return bits(large(reference(COUNT), 64, SAMPLE))
 
 
 def total(columns: Mapping[str, np.ndarray], part: tuple[int, int]) -> float:
@@ -51,18 +52,20 @@ def failing(columns: Mapping[str, np.ndarray], shard: int) -> int:
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_threads_give_the_bits_that_the_callers_own_gives(alone: dict[str, str], workers: int) -> None:
     with Threads(workers) as executor:
-        assert bits(large(reference(COUNT), 64, 5_000, executor=executor)) == alone
+        assert bits(large(reference(COUNT), 64, SAMPLE, executor=executor)) == alone
 
 
 def test_two_processes_give_the_bits_that_the_callers_own_thread_gives(alone: dict[str, str]) -> None:
     with Processes(2) as executor:
-        assert bits(large(reference(COUNT), 64, 5_000, executor=executor)) == alone
+        assert bits(large(reference(COUNT), 64, SAMPLE, executor=executor)) == alone
 
 
 @pytest.mark.skipif(not RAY.exists(), reason="no Ray: run `make peers-ray`")
 def test_two_workers_of_ray_give_the_bits_that_the_callers_own_thread_gives(alone: dict[str, str]) -> None:
     script = str(Path(__file__).parent / "ray_worker_run.py")
-    done = subprocess.run([RAY, script, str(COUNT)], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [RAY, script, str(COUNT), str(SAMPLE)], capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr[-2_000:]
     assert json.loads(done.stdout.splitlines()[-1]) == alone
 

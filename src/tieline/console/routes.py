@@ -21,7 +21,7 @@ from tieline.errors import Error
 from tieline.resource.claim import Refusal
 
 MEMBER_ORDERS = ("worst", "grid")
-PROTOCOLS = ("dnp3", "iso_web", "modbus", "mqtt", "openadr")
+PROTOCOLS = ("dnp3", "ews", "iso_web", "modbus", "mqtt", "openadr")
 """What the protocol monitor can show alone."""
 
 

@@ -268,6 +268,8 @@ class DispatchBatch(Struct, frozen=True):
     instructions: tuple[Instruction, ...]
     frame: str
     native: str = ""
+    link: str = "iso"  # what a record says of neither came by the only market link there was
+    protocol: str = "iso_web"
 
 
 class BatchAnswer(Struct, frozen=True):

@@ -58,7 +58,7 @@ def _views(record: Record) -> Iterator[MessageView]:
         source, raw = fact.ask.source, fact.ask.native
         yield _view(record, source.partition(":")[0], source, "in", raw)
     elif isinstance(fact, f.BatchTaken) and fact.batch.native:
-        yield _view(record, "iso_web", "iso", "in", fact.batch.native)
+        yield _view(record, fact.batch.protocol, fact.batch.link, "in", fact.batch.native)
     elif isinstance(fact, f.CommandsReported):
         for raw in list(dict.fromkeys(fact.frames))[:PER_RECORD]:
             protocol = _protocol_of(raw)

@@ -8,9 +8,7 @@ import numpy as np
 
 from tieline.errors import LinkDown, PeerError
 from tieline.links.grid.ews_settings import EwsSettings
-
-# What HTTP may answer, and in which words a broken connection is told, is one thing for both of an ISO's services.
-from tieline.links.grid.iso_call import Refused, Unreadable, _post, _words
+from tieline.links.grid.market_call import Refused, Unreadable, post, words
 from tieline.rim.http import CutOff, HttpClient, TooLong, Unanswered
 from tieline.times import Clock, from_ns
 from tieline.wire.ews import messages as ews
@@ -18,7 +16,7 @@ from tieline.wire.ews.codec import asking, check_fault, told_in
 from tieline.wire.ews.errors import EwsError, Fault
 from tieline.wire.ews.names import ACTION, INFO, TRANSACTIONS
 from tieline.wire.ews.security import Signer, Trust, body_of, seal, trusted_body
-from tieline.wire.ews.tree import parse, serialise
+from tieline.wire.ews.tree import MOST_BYTES, parse, serialise
 
 OPERATION = {"BidSet": TRANSACTIONS, "VDIs": TRANSACTIONS, "AwardSet": INFO, "SPPs": INFO}
 
@@ -80,14 +78,14 @@ class EwsCaller:
         url, now_ns = self._settings.url, self._clock.now_ns()
         try:
             try:
-                status, body = await _post(self._client, url, content, headers, now_ns)
+                status, body = await post(self._client, url, content, headers, now_ns, MOST_BYTES)
             except CutOff:
                 # A kept stream that the server closed just now. A row sent again overwrites itself: again is safe.
-                status, body = await _post(self._client, url, content, headers, now_ns)
+                status, body = await post(self._client, url, content, headers, now_ns, MOST_BYTES)
         except TooLong as error:
             raise PeerError(str(error)) from error
         except Unanswered as error:
-            raise LinkDown(_words(error, url)) from error
+            raise LinkDown(words(error, url)) from error
         if status not in (200, 500):  # SOAP 1.1, 6.2: a fault comes with 500
             raise PeerError(f"{noun}: HTTP {status}")
         return body

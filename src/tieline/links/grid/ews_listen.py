@@ -7,12 +7,11 @@ says of awards, offers or instructions is not taken from it but asked for; an al
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 import structlog
 
 from tieline.links.grid.ews_web import EwsWeb
+from tieline.rim.soap import Receive, Scope, Send, body_within, send_envelope
 from tieline.times import HOUR_NS, Clock, from_ns
 from tieline.wire.ews import messages as ews
 from tieline.wire.ews.codec import acknowledging, faulting, notified_in
@@ -20,9 +19,6 @@ from tieline.wire.ews.errors import EwsError, Malformed
 from tieline.wire.ews.security import Trust, trusted_body
 from tieline.wire.ews.tree import Tree, parse, serialise
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _log = structlog.get_logger("tieline.ews")
 MOST_BYTES = 1 << 20
 MOST_NONCES = 100_000
@@ -42,16 +38,8 @@ class EwsListener:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        body, more = bytearray(), True
-        while more and len(body) <= MOST_BYTES:
-            event = await receive()
-            body += event.get("body", b"")
-            more = event.get("more_body", False)
-        status, answer = self.answer(bytes(body))
-        data = serialise(answer)
-        head = [(b"content-type", b"text/xml; charset=utf-8"), (b"content-length", str(len(data)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": head})
-        await send({"type": "http.response.body", "body": data})
+        status, answer = self.answer(await body_within(receive, MOST_BYTES))
+        await send_envelope(send, status, serialise(answer))
 
     def answer(self, body: bytes) -> tuple[int, Tree]:
         """Return the HTTP status and the envelope that a Notify is answered with."""

@@ -28,7 +28,7 @@ from tieline.links.grid.ews_offers import Sold, plans_of, sold_as
 from tieline.links.grid.ews_settings import EwsSettings, check_ews, zone_of
 from tieline.links.grid.ews_vdis import batch_of, said_back, uid_of
 from tieline.links.grid.iso_batches import Batches, number
-from tieline.links.grid.iso_call import Refused
+from tieline.links.grid.market_call import Refused
 from tieline.links.grid.polling import Poller
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient
@@ -69,7 +69,7 @@ class EwsWeb(Poller):
         self._settings, self._inlet = settings, inlet
         self._zone = zone_of(settings.zone, "$.ews.zone")
         self._caller = EwsCaller(settings, client, seal, clock, rng)
-        self._batches = Batches({mine: pool.resource for mine, pool in settings.pools.items()})
+        self._batches = Batches({mine: pool.resource for mine, pool in settings.pools.items()}, name, "ews")
         self._unsent: dict[str, ews.Vdi] = {}
         self._unreadable: dict[str, int] = {}
         self._watched: dict[str, Sold] = {}

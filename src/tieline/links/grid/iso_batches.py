@@ -34,7 +34,8 @@ class Sorted:
 class Batches:
     """What this link remembers of batches: answers given, and who spoke last for which time."""
 
-    def __init__(self, pools: Mapping[str, str]) -> None:
+    def __init__(self, pools: Mapping[str, str], link: str, protocol: str) -> None:
+        self._link, self._protocol = link, protocol
         self._pool_of = {theirs: ours for ours, theirs in pools.items()}
         self._answers: OrderedDict[str, RespondDispatchBatch] = OrderedDict()
         self._spoken: dict[tuple[str, str], list[tuple[Interval, Rank]]] = {}
@@ -72,7 +73,7 @@ class Batches:
             instructions += found
         instructions = [part for part in instructions if any(part.id in ids for ids in parts.values())]
         batch = DispatchBatch(
-            wire.batch_uid, sent_ns, now_ns, expires_ns, tuple(instructions), frame=frame, native=native
+            wire.batch_uid, sent_ns, now_ns, expires_ns, tuple(instructions), frame, native, self._link, self._protocol
         )
         return Sorted(batch if instructions else None, parts, declined)
 

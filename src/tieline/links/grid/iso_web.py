@@ -23,15 +23,16 @@ import numpy as np
 import structlog
 from msgspec import Struct
 
-from tieline.desk.ports import Intake, LinkHealth, MarketInlet, Offer, Session
+from tieline.desk.ports import Intake, MarketInlet, Offer, Session
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
 from tieline.links.grid.iso_awards import AwardDays
 from tieline.links.grid.iso_batches import Batches, number
-from tieline.links.grid.iso_call import Busy, M, Refused, Unreadable, call
+from tieline.links.grid.iso_call import M, call
+from tieline.links.grid.market_call import Refused, Unreadable
+from tieline.links.grid.polling import Poller
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient
-from tieline.rim.supervise import Backoff
 from tieline.times import SECOND_NS, Clock, from_ns, iso, market_day, to_ns
 from tieline.wire.ads import messages as ads
 from tieline.wire.ads.codec import unpack
@@ -43,8 +44,6 @@ DECLARES_S = 4.0
 """For how long a declaration may keep the desk waiting: a lease that ends meanwhile is to be passed on, too (R18)."""
 PATIENCE_S = 1.3
 """So much of that is given to the first try: a connection that is half open answers nobody, and another one may."""
-BUSY_TRIES = 3
-"""So often in a row an ISO may ask us to come later (HTTP 429) before its link counts as degraded."""
 LOOK_BACK = 4096
 """So many batches before the last known are looked at after a start: two weeks of one every five minutes."""
 _W_PER_MW = 1e6
@@ -85,7 +84,7 @@ def _check_url(url: str) -> None:
         raise ConfigError(f"$.iso.url = {url!r}: give https, as dispatch goes over TLS or loopback alone")
 
 
-class IsoWeb:
+class IsoWeb(Poller):
     """Our side of the ISO's web service. A `desk.ports.MarketLink`; run it with `Supervisor.keep(name, link.run)`."""
 
     def __init__(
@@ -103,35 +102,16 @@ class IsoWeb:
             self._zone = ZoneInfo(settings.zone)
         except (KeyError, ValueError):
             raise ConfigError(f"$.iso.zone = {settings.zone!r}: give an IANA zone such as America/Chicago") from None
-        self.name = name
-        self._settings, self._client, self._inlet, self._clock = settings, client, inlet, clock
-        self._rng, self._intake = rng, intake
-        self._batches = Batches(settings.pools)
+        super().__init__(name, "iso_web", settings.poll_s, clock, rng, intake)
+        self._settings, self._client, self._inlet = settings, client, inlet
+        self._batches = Batches(settings.pools, name, "iso_web")
         self._unsent: dict[str, ads.RespondDispatchBatch] = {}
         self._unreadable: dict[str, int] = {}
         self._has_looked_back = False
         self._days = AwardDays(settings.pools, self._zone)
         self._awards_due_ns = 0
-        self._counts = {"sent": 0, "received": 0, "refused": 0, "errors": 0}
-        self._session, self._since_ns, self._last_error = Session.DOWN, clock.now_ns(), ""
 
     # --- polling ----------------------------------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Poll for ever: every `poll_s`, later after an error or when the ISO asks for it."""
-        backoff, tries = Backoff(1.0, 60.0), 0
-        while True:
-            try:
-                await self.poll()
-                tries, wait_s = 0, self._settings.poll_s * (0.9 + 0.2 * float(self._rng.random()))
-            except (LinkDown, PeerError) as error:
-                tries += 1
-                wait_s = backoff.delay_s(tries, self._rng)
-                if isinstance(error, Busy):
-                    wait_s += error.after_s
-                if not isinstance(error, Busy) or tries >= BUSY_TRIES or self._session is not Session.LIVE:
-                    self._lost(error)
-            await asyncio.sleep(wait_s)
 
     async def poll(self) -> None:
         """Ask once for batches, and for awards when they are due.
@@ -201,8 +181,7 @@ class IsoWeb:
 
     def _not_read(self, uid: str, why: str) -> None:
         """Count a batch that could not be read; after some tries decline it whole, as no fetch will mend it."""
-        self._counts["errors"] += 1
-        self._last_error = f"batch {uid}: {why}"
+        self._fault(f"batch {uid}: {why}")
         tries = self._unreadable[uid] = self._unreadable.get(uid, 0) + 1
         if tries < self._settings.read_tries:
             return
@@ -363,37 +342,10 @@ class IsoWeb:
             raise ConfigError(f"$.iso.pools: no ISO name for pool {pool!r}")
         return self._settings.pools[pool]
 
-    # --- calls and health ---------------------------------------------------------------------------------------------
+    # --- calls --------------------------------------------------------------------------------------------------------
 
     async def _call(self, message: ads.Message, kind: type[M]) -> tuple[M, bytes]:
         self._counts["sent"] += 1
         answer = await call(self._client, self._settings.url, message, kind, self._clock.now_ns())
         self._counts["received"] += 1
         return answer
-
-    def _lost(self, error: Exception) -> None:
-        self._counts["errors"] += 1
-        self._become(Session.DEGRADED if isinstance(error, (Busy, PeerError)) else Session.DOWN, str(error))
-
-    def _become(self, session: Session, error: str) -> None:
-        if error:
-            self._last_error = error
-        if session is not self._session:
-            self._session, self._since_ns = session, self._clock.now_ns()
-            _log.info("session", link=self.name, session=session.name, error=error)
-            if self._intake is not None:
-                self._intake.health(self.health())
-
-    def health(self) -> LinkHealth:
-        """Return how the link is."""
-        peers = int(self._session is Session.LIVE)
-        return LinkHealth(
-            self.name,
-            "iso_web",
-            self._session,
-            self._since_ns,
-            peers=peers,
-            last_error=self._last_error,
-            awaits=False,  # it is we who call
-            **self._counts,
-        )

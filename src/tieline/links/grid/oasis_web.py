@@ -24,7 +24,7 @@ from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.grid.ews_settings import check_address, zone_of
 
 # What HTTP may answer, and in which words a broken connection is told, is one thing for all of an ISO's services.
-from tieline.links.grid.iso_call import Busy, Unreadable, _retry_after_s, _words
+from tieline.links.grid.market_call import Busy, Unreadable, retry_after_s, words
 from tieline.links.grid.polling import Poller
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient, TooLong, Unanswered
@@ -186,11 +186,11 @@ class OasisWeb(Poller):
         except TooLong as error:
             raise PeerError(str(error)) from error
         except Unanswered as error:
-            raise LinkDown(_words(error, self._settings.url)) from error
+            raise LinkDown(words(error, self._settings.url)) from error
         finally:
             self._last_call_ns = self._clock.now_ns()
         if answer.status in (429, 503):
-            raise Busy(_retry_after_s(answer.headers.get("Retry-After", ""), self._clock.now_ns()))
+            raise Busy(retry_after_s(answer.headers.get("Retry-After", ""), self._clock.now_ns()))
         if answer.status != 200:
             raise PeerError(f"{query.name}: HTTP {answer.status}")
         self._counts["received"] += 1

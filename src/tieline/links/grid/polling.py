@@ -10,7 +10,7 @@ import structlog
 
 from tieline.desk.ports import Intake, LinkHealth, Session
 from tieline.errors import LinkDown, PeerError
-from tieline.links.grid.iso_call import Busy
+from tieline.links.grid.market_call import Busy
 from tieline.rim.supervise import Backoff
 from tieline.times import Clock
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tieline.rim.soap import Receive, Scope, Send, body_within, send_envelope
 from tieline.simulate.ews.market import EwsMarket
-from tieline.simulate.iso.app import Receive, Scope, Send
 from tieline.times import Clock, from_ns
 from tieline.wire.ews import messages as ews
 from tieline.wire.ews import names as ns
@@ -35,15 +35,8 @@ class EwsApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        body, more = bytearray(), True
-        while more and len(body) <= MOST_BYTES:
-            event = await receive()
-            body += event.get("body", b"")
-            more = event.get("more_body", False)
-        status, headers, answer = self.answer(bytes(body))
-        head = [(b"content-type", b"text/xml; charset=utf-8"), (b"content-length", str(len(answer)).encode()), *headers]
-        await send({"type": "http.response.start", "status": status, "headers": head})
-        await send({"type": "http.response.body", "body": answer})
+        status, headers, answer = self.answer(await body_within(receive, MOST_BYTES))
+        await send_envelope(send, status, answer, headers)
 
     def answer(self, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Return (status, headers, body) for a request's body."""

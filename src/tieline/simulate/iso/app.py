@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
 
+from tieline.rim.soap import Receive, Scope, Send, body_within, send_envelope
 from tieline.simulate.iso.market import IsoMarket
 from tieline.times import from_ns, to_ns
 from tieline.wire.ads import messages as ads
 from tieline.wire.ads.codec import MOST_BYTES, envelope, fault, open_envelope
 from tieline.wire.ads.errors import AdsError, Fault
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class IsoApp:
@@ -29,15 +25,8 @@ class IsoApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        body, more = bytearray(), True
-        while more and len(body) <= MOST_BYTES:
-            event = await receive()
-            body += event.get("body", b"")
-            more = event.get("more_body", False)
-        status, headers, answer = self.answer(bytes(body))
-        head = [(b"content-type", b"text/xml; charset=utf-8"), (b"content-length", str(len(answer)).encode()), *headers]
-        await send({"type": "http.response.start", "status": status, "headers": head})
-        await send({"type": "http.response.body", "body": answer})
+        status, headers, answer = self.answer(await body_within(receive, MOST_BYTES))
+        await send_envelope(send, status, answer, headers)
 
     def answer(self, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Return (status, headers, body) for a request's body."""

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tieline.simulate.iso.app import Receive, Scope, Send
+from tieline.rim.soap import Receive, Scope, Send
 from tieline.simulate.iso.prices import POINTS, ZONE, prices_of
 from tieline.simulate.iso.real_time import STEP_NS, real_time
 from tieline.times import HOUR_NS, SECOND_NS, Clock, from_ns, to_ns
