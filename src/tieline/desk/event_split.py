@@ -6,10 +6,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from tieline.desk.beside import held_by_limits, left_beside
 from tieline.desk.charging import planned
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers
 from tieline.desk.event_tracking import SHORT_H
-from tieline.desk.groups import held_by_limits
 from tieline.desk.modes import barred
 from tieline.desk.redispatch import unlimited
 from tieline.desk.state import DeskState
@@ -117,4 +117,5 @@ def _gives_w(
         free_w = np.where(
             state.fleet.kinds[rows] == KIND_CODE[Kind.PV], np.minimum(free_w, able_w(state.fleet, rows)[0]), free_w
         )
+        free_w = left_beside(state, rows, np.maximum(free_w, 0.0), Level.PROGRAM, now_ns)
     return np.maximum(free_w, 0.0)

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk import tracking
+from tieline.desk.beside import held_by_limits
 from tieline.desk.entry import Entry
 from tieline.desk.event_makeup import LEAST_S, Shown
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest
 from tieline.desk.facts import EventTracked
-from tieline.desk.groups import held_by_limits
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.programs import EventState
 from tieline.desk.redispatch import DNO_LIMIT, LostW, lost_headroom, unlimited

@@ -11,9 +11,10 @@ limit lasts. A limit on a feeder's generation counts what each device gives, and
 where crews work on a live line nothing may feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on
 both ends the upper one holds though any loads stop, but for what the lower one needs once all loads are shed that may
 be: so much those that give may give, and near the lower end none gives less before the loads draw less. A store whose
-owner opted out is pressed to charge, or to give, last: once all others are at their least. When caps move, those that
-sink are placed at once; one that grows waits until what another gave up is acknowledged, as a command may be lost on
-its way.
+owner opted out is pressed to charge, or to give, last: once all others are at their least. Who is called to give has
+the room beside what the others give by themselves (`desk.beside`), but near the lower end of both. When caps move,
+those that sink are placed at once; one that grows waits until what another gave up is acknowledged, as a command may be
+lost on its way.
 """
 
 from __future__ import annotations
@@ -23,25 +24,25 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.beside import called_up, giving_way, own_w
 from tieline.desk.disobedience import ignoring
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
-from tieline.desk.nested import beside, covers_of, in_force
+from tieline.desk.nested import covers_of, in_force, left_by_others
 from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import charge_or_not, share_held, share_out, share_sparing
 from tieline.desk.state import DeskState, LiveAsk
 from tieline.desk.told import as_told, note_unused
-from tieline.desk.wants import beyond_w, note_idle, tried_charger, wants, would_w
+from tieline.desk.wants import beyond_w, note_idle, tried_charger, wants
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole
 from tieline.ids import derive
-from tieline.resource.claim import ClaimEnd, ClaimKind
+from tieline.resource.claim import ClaimEnd
 from tieline.resource.hold import LEAST_CHARGE_W, SWITCHED
 from tieline.resource.identity import Kind
-from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import SECOND_NS
 
@@ -68,7 +69,7 @@ def caps_of(
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a limit (low, high) on a group, by what kind of group it is.
 
-    A limit that has just come knows of no other (`within`, of `beside`), or the order in which they come would count:
+    A limit that has just come knows of no other (`within`), or the order in which they come would count:
     the beat that it calls for brings them together, before any device is told.
     """
     kind = state.fleet.kind_of(resource)
@@ -91,6 +92,8 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
         told_w, held = as_told(state, rows, now_w, inject_w, holds, now_ns)
         told_w = np.where(holds, told_w, 0.0)
         left_w = max(high_w * (1.0 - MARGIN_FRAC) - float(alone_w.sum()), 0.0)
+        own_by_w = np.where(holds, np.maximum(own_w(state, rows, now_ns), 0.0), 0.0)
+        told_w = giving_way(left_w, told_w, own_by_w, holds & called_up(state, rows, now_ns))
         high = np.where(
             lost, np.minimum(alone_w, max(high_w, 0.0)), share_held(left_w, told_w, 0.0 * now_w, most_w, held)
         )
@@ -152,13 +155,18 @@ def caps(
     told_gives_w = np.where(blind & holds, now_w, gives_w)
     # The other end may need what one gives that is told to: nobody is lifted at his cost then.
     told_w, held = as_told(state, rows, told_gives_w, inject_w, holds, now_ns, lifts=not limits_low)
+    own_by_w, called = own_w(state, rows, now_ns), holds & called_up(state, rows, now_ns)
+    if limits_low and float(now_w.sum()) < 0.5 * (low_w + high_w):
+        called = np.zeros(len(rows), np.bool_)  # near its other end the group needs what they give
     draws_alone_w = np.where(ignores_low, np.maximum(draws_w, 0.0), least_w)
     beyond = beyond_w(state, rows[~ignores_low], draws_w[~ignores_low], now_ns) if limits_low else 0.0
     lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum())
 
     def highs(floor_w: float) -> Floats:
         counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
-        found = _highs(high_w, (told_w, held), counted_w, least_down_w, inject_w, alone_w, spared, floor_w)
+        found = _highs(
+            high_w, (told_w, held, own_by_w, called), counted_w, least_down_w, inject_w, alone_w, spared, floor_w
+        )
         return np.where(ignores, np.minimum(state.commands.high_w[rows], inject_w), found)
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads], 0.0).sum()) if limits_low else -math.inf
@@ -212,7 +220,7 @@ def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
 
 def _highs(
     limit_w: float,
-    told: tuple[Floats, NDArray[np.bool_]],
+    told: tuple[Floats, NDArray[np.bool_], Floats, NDArray[np.bool_]],
     counted_w: Floats,
     least_w: Floats,
     most_w: Floats,
@@ -227,7 +235,7 @@ def _highs(
     end needs (`floor_w`) they may always give: where that is more, no store is told to draw before all others are at
     their least, as it would draw against loads that only might stop.
     """
-    (now_w, held), lost = told, np.isfinite(alone_w)
+    (now_w, held, own_by_w, called), lost = told, np.isfinite(alone_w)
     holds, loads = (most_w > 0) & ~lost, (most_w <= 0) & ~lost
     # No wider than the limit: a margin below 0 W would tell a store to draw.
     margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
@@ -235,6 +243,8 @@ def _highs(
     if floor_w > left_w:
         left_w, spared = floor_w, spared | (least_w < 0)
     high = np.where(lost, np.nan_to_num(alone_w), most_w)
+    now_w = now_w.copy()
+    now_w[holds] = giving_way(left_w, now_w[holds], own_by_w[holds], called[holds])
     high[holds] = share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds, held)
     lack_w = float(least_w[holds].sum()) - left_w
     if lack_w > 0:
@@ -329,26 +339,6 @@ def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
     return covers_of(state, in_force(state, now_ns)) > 0
 
 
-def held_by_limits(state: DeskState, side: float, level: Level, now_ns: int) -> Rows:
-    """Return the rows of group limits stronger than a level that bite, on the side of what would be asked of them.
-
-    Such a group would draw more than its import limit (asked for more power into the grid: side above 0), or give more
-    than its export limit, by itself: what one device gives up is room for its neighbours, and the group gives nothing.
-    Under a limit that is far off, or with a cap that binds one device alone, the others give what they give.
-    What a group would do is what its meters say, and what those want beside it that are held at their caps.
-    """
-    found = [np.zeros(0, np.int32)]
-    for batch, alive in state.claims.batches():
-        is_limit = batch.kind is ClaimKind.LIMIT and batch.level < level and len(batch.rows) > 1
-        if not is_limit or not batch.start_ns <= now_ns < batch.end_ns:
-            continue
-        rows = batch.rows[alive]
-        cap_w = side * (batch.low[alive] if side > 0 else batch.high[alive])
-        if would_w(state, rows, side, now_ns) > float(np.maximum(-cap_w, 0.0).sum()) + 1.0:
-            found.append(rows)
-    return np.unique(np.concatenate(found))
-
-
 def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     ask, rows = live.ask, state.fleet.leaves(live.ask.resource)
     note_idle(state, rows, now_ns)
@@ -357,7 +347,7 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     old_low, old_high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope)
     if np.isnan(old_low).any():
         return []
-    others = beside(state, ask, rows, now_ns)
+    others = left_by_others(state, ask, rows, now_ns)
     wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others)
     low, high = _grown_where_free(state, rows, ask, wish, now_ns)
     size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())

@@ -36,7 +36,7 @@ def covers_of(state: DeskState, limits: list[LiveAsk]) -> NDArray[np.int16]:
     return found
 
 
-def beside(state: DeskState, ask: Ask, rows: Rows, now_ns: int) -> tuple[Floats, Floats] | None:
+def left_by_others(state: DeskState, ask: Ask, rows: Rows, now_ns: int) -> tuple[Floats, Floats] | None:
     """Return what limits of other groups leave to each row (W); None where no other holds any of them.
 
     A limit on what a feeder generates is none of them: it says nothing of what its devices draw.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.beside import left_beside
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.modes import barred
@@ -63,7 +64,8 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
     base_w = state.base_w[rows]
     up_w, down_w = unlimited(state, rows, hours, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
-    up_w = np.minimum(up_w, np.maximum(high_w - base_w, 0.0))
+    up_w = np.where(may_serve, np.minimum(up_w, np.maximum(high_w - base_w, 0.0)), 0.0)
+    up_w = left_beside(state, rows, up_w, Level.MARKET, now_ns)
     down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
     return Headroom(rows, base_w, up_w, down_w, price, may_serve)
 
@@ -131,7 +133,13 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
         left &= ~mask
     by_rating_w = within_w((-state.fleet.max_absorb_w[rows], state.fleet.max_inject_w[rows]))
     by_dno_w = within_w(state.claims.limits_above(rows, Level.OWNER_NEED, now_ns))
-    by_all_w = np.minimum(by_dno_w, within_w(state.claims.bounds_above(rows, Level.MARKET, now_ns)))
+    by_all_w = within_w(state.claims.bounds_above(rows, Level.MARKET, now_ns))
+    if side >= 0:
+        by_dno_w, by_all_w = (
+            left_beside(state, rows, np.where(left, found_w, 0.0), level, now_ns)
+            for found_w, level in ((by_dno_w, Level.OWNER_NEED), (by_all_w, Level.MARKET))
+        )
+    by_all_w = np.minimum(by_dno_w, by_all_w)
     limits = {
         DNO_LIMIT: float((by_rating_w - by_dno_w)[left].sum()),
         OWN_LIMIT: float((by_dno_w - by_all_w + kept_w)[left].sum()),  # what owners keep in their stores is theirs

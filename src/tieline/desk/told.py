@@ -36,7 +36,7 @@ def as_told(
         now_ns: Now.
         lifts: Whether room is to go to those first that are held back; else all count as that, by what they do.
     """
-    last = state.commands
+    fleet, last = state.fleet, state.commands
     alive = holds & (last.valid_until_ns[rows] > now_ns)
     cap_w = np.minimum(last.high_w[rows], most_w)
     told_w = np.where(alive, np.minimum(gives_w, cap_w), gives_w)
@@ -46,6 +46,8 @@ def as_told(
     size_w = float(most_w[held].sum())
     if size_w > 0.0:
         part_w = PART_FRAC * max(float(told_w[held].sum()) / size_w, 0.0) * most_w
+        # A store at rest by itself has no need of a part: it would be taken from what gives.
+        part_w = np.where(fleet.energy_wh[rows] > 0.0, np.minimum(part_w, state.base_w[rows]), part_w)
         lifted = held & (told_w < part_w) & (now_ns - state.idle_ns[rows] >= RESTS_NS)
         told_w = np.where(lifted, part_w, told_w)
     return told_w, held
