@@ -93,7 +93,7 @@ def test_rooms_that_grow_warm_are_made_up_by_others_after_the_interval_that_show
         given = await stage.minutes(12)
         assert min(given[-5:]) >= 0.94 * ASKED_W, given
         assert (stage.called() & ~at_first).any(), "others are called"
-        assert stage.called()[at_first].all(), "those that it has keep what they were asked"
+        assert stage.called()[at_first].all(), "those that it has are asked no less"
 
     asyncio.run(play())
 
@@ -154,18 +154,43 @@ def test_an_event_that_nothing_is_lacking_of_places_no_claims_anew() -> None:
     asyncio.run(play())
 
 
+def test_who_is_called_for_a_part_is_asked_for_more_where_another_gives_nothing() -> None:
+    """Ten stores are called for 1 kW each; three never give, and nobody else is free."""
+
+    async def play() -> None:
+        stage = Territory([Kind.BATTERY] * 10)
+        event = await stage.approved(10_000.0)
+        assert isinstance(event, ProgramEvent)
+        stage.clock.ns = START
+        stage.state.fleet.taken_at_ns[:] = START
+        await stage.beat()
+        assert stage.devices.target_w.tolist() == pytest.approx([1_000.0] * 10)
+        stage.warm[:3] = True  # these do as they did
+        given = await stage.minutes(20)
+        assert given[3] == pytest.approx(7_000.0)
+        assert given[-1] == pytest.approx(10_000.0, rel=0.06), given
+        assert stage.devices.target_w[:3].tolist() == pytest.approx([1_000.0] * 3), "who gives nothing is asked no more"
+
+    asyncio.run(play())
+
+
 WATTS = st.floats(-5_000, 5_000)
 
 
-@given(st.lists(st.tuples(st.floats(0, 5_000), WATTS, st.booleans()), max_size=20), st.sampled_from([1.0, -1.0]))
-def test_a_row_counts_for_no_more_than_its_share_nor_than_it_gave(drawn: list, side: float) -> None:
+@given(
+    st.lists(st.tuples(st.floats(0, 5_000), st.floats(0, 5_000), WATTS, st.booleans()), max_size=20),
+    st.sampled_from([1.0, -1.0]),
+)
+def test_a_row_counts_for_no_more_than_its_share_nor_than_it_gave_and_was_called_for_since(
+    drawn: list, side: float
+) -> None:
     rows = np.arange(len(drawn), dtype=np.int32)
-    share_w, given_w = np.array([d[0] for d in drawn]), np.array([side * d[1] for d in drawn])
-    seen = np.array([d[2] for d in drawn], np.bool_)
-    shown = Shown("interval", rows[seen], given_w[seen])
+    share_w, called_w = np.array([d[0] for d in drawn]), np.array([d[1] for d in drawn])
+    given_w, seen = np.array([d[2] for d in drawn]), np.array([d[3] for d in drawn], np.bool_)
+    shown = Shown("interval", rows[seen], side * called_w[seen], side * given_w[seen])
     found = counted_w(rows, share_w, side, shown)
     assert (found <= share_w).all()
-    assert (found[seen] <= side * given_w[seen] + 1e-9).all()
+    assert (found <= given_w + np.maximum(share_w - called_w, 0.0) + 1e-9)[seen].all()
     assert (found[~seen] == share_w[~seen]).all()
     assert (counted_w(rows, share_w, side, None) == share_w).all()
 

@@ -1,7 +1,8 @@
 """What a program event lacks by its meters: others are called for it, and stores let go where it gets too much.
 
 What each called device gave over the last whole interval counts, and not what it was asked: a room that grew too warm
-cools again whatever it was told, and a plant that does not start gives nothing. One called since counts at its share.
+cools again whatever it was told, and a plant that does not start gives nothing. What each is called for since counts as
+given.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ LEAST_S = 150.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """What the meters showed of an event over an interval: mean power of each row for it (W), and the record of it."""
+    """What the meters showed of an event over an interval: what each row was called for and gave (W, means), and the
+    record of it."""
 
     record: str
     rows: Rows
+    called_w: Floats
     given_w: Floats
 
 
@@ -42,7 +45,8 @@ def counted_w(rows: Rows, share_w: Floats, side: float, shown: Shown | None) -> 
     found = share_w.copy()
     if shown is not None:
         _, mine, its = np.intersect1d(rows, shown.rows, assume_unique=True, return_indices=True)
-        found[mine] = np.minimum(share_w[mine], side * shown.given_w[its])
+        since_w = np.maximum(share_w[mine] - side * shown.called_w[its], 0.0)
+        found[mine] = np.minimum(share_w[mine], side * shown.given_w[its] + since_w)
     return found
 
 

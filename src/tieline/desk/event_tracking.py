@@ -124,7 +124,7 @@ class EventTallies:
             return []
         entries = _fact(state, event, tally, self._until_ns.pop(event))
         if entries and tally.seconds >= LEAST_S:
-            self.shown[event] = Shown(entries[0].id, tally.rows, tally.means()[3])
+            self.shown[event] = Shown(entries[0].id, tally.rows, *tally.means()[2:])
         return entries
 
 

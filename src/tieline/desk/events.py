@@ -40,8 +40,8 @@ MOST_WHY = 400
 REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0.5, Kind.SHIFTABLE_LOAD: 0.8}
 """Share of the power withheld that comes back when a called device is released (thermal and shifted load)."""
 SECOND_PERSON_DEVICES = 1
-LACKS_FRAC = 0.05
-"""More devices are called later where those called lack more than this share of what was approved: bases drift."""
+LACKS_FRAC, GIVES_FRAC = 0.05, 0.9
+"""More is called later where those called lack more than this share of what was approved: bases drift."""
 
 
 def view_of(state: DeskState, event: ProgramEvent) -> EventView:
@@ -276,9 +276,9 @@ def _called_later(
 ) -> list[Entry]:
     """Return the claims on devices that are called beside those that an event has, as they don't give what was asked.
 
-    Those that it has keep what they were asked. Where it gets too much, as who was out of sight or a stronger claim's
-    comes back, some are let go. What it asks is added to what those that are `running` ask: whose turn is next stands
-    upon it.
+    Those that it has are asked no less, and those that do it may be asked for more. Where it gets too much, as who was
+    out of sight or a stronger claim's comes back, some are let go. What it asks is added to what those that are
+    `running` ask: whose turn is next stands upon it.
     """
     if any(layer.event == event.id and not layer.batch for layer in running):
         return []  # what it asks was just placed anew, as one beneath it ended
@@ -286,7 +286,8 @@ def _called_later(
     side = float(np.sign(event.power_w))
     base_w, held = bounded_base_w(state, rows, Level.PROGRAM, now_ns), newest(state, event.id)
     under_w = beneath_w(layers(state), rows, base_w, side, None if held is None else held.primacy)
-    counts_w = counted_w(rows, np.maximum(side * (value_w - base_w) - under_w, 0.0), side, shown)
+    share_w = np.maximum(side * (value_w - base_w) - under_w, 0.0)
+    counts_w = counted_w(rows, share_w, side, shown)
     lacks_w = abs(event.power_w) - float(counts_w.sum())
     if abs(lacks_w) <= LACKS_FRAC * abs(event.power_w):
         return []
@@ -304,10 +305,15 @@ def _called_later(
         ended = [_let_go(event, rows[gone], now_ns, cause)]
         found_rows, found_w = NOBODY, np.zeros(0)
     else:
-        found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, np.union1d(rows, above), stack)
+        # Who gives what he was asked for may be asked for more; that stands upon what he is asked for already.
+        may_more = ~state.is_switched[rows] & (counts_w >= GIVES_FRAC * share_w)
+        own = [] if held is None else [Layer(event.id, held.id, side, primacy, rows, value_w)]
+        apart = np.union1d(rows[~may_more], above)
+        found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, apart, [*stack, *own])
         found_rows, found_w = found.rows, found.target_w
         if not len(found_rows):
             return []
+        gone = np.isin(rows, found_rows)
     all_rows = np.concatenate((rows[~gone], found_rows))
     all_w = np.concatenate((value_w[~gone], found_w))
     order = np.argsort(all_rows, kind="stable")
