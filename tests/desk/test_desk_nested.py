@@ -75,6 +75,17 @@ def test_a_limit_on_the_feeder_leaves_a_site_within_its_own_at_once() -> None:
     assert (does_w[6:].sum(axis=1) >= -1_500.0 - 1.0).all(), does_w.sum(axis=1)
 
 
+def test_a_home_that_stands_at_its_export_limit_goes_on_with_its_car_while_others_suffice() -> None:
+    """What the car draws less the roof must give less: the feeder gains nothing, and the sun is lost."""
+    stage = with_sites([*HOME, Kind.EV_CHARGER, Kind.EV_CHARGER], [0, 0, 0, 1, 1])
+    free_w = np.array([1_500.0, 4_500.0, -5_000.0, -5_000.0, -5_000.0])
+    does_w = sums_w(stage, free_w, [(0, "site-0", -4_000.0, 1_500.0), (6, "feeder-1", -6_000.0, 1e6)], 30)
+    assert (does_w[6:, :3].sum(axis=1) <= 1_500.0).all(), does_w[:, :3].sum(axis=1)
+    assert (does_w[6:].sum(axis=1) >= -6_000.0).all(), does_w.sum(axis=1)
+    assert (does_w[6:, 1] >= 3_500.0).all(), does_w[:, 1]
+    assert (does_w[6:, 2] <= -3_500.0).all(), does_w[:, 2]
+
+
 KINDS = st.sampled_from([Kind.BATTERY, Kind.PV, Kind.EV_CHARGER, Kind.WATER_HEATER])
 PART = st.floats(0.2, 1.0)
 

@@ -28,7 +28,7 @@ from tieline.desk.beside import called_up, giving_way, own_w
 from tieline.desk.disobedience import ignoring
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
-from tieline.desk.nested import covers_of, in_force, left_by_others
+from tieline.desk.nested import Within, covers_of, in_force, left_by_others
 from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
@@ -65,7 +65,7 @@ def caps_of(
     rows: Rows,
     ends: tuple[float, float],
     now_ns: int,
-    within: tuple[Floats, Floats] | None = None,
+    within: Within | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a limit (low, high) on a group, by what kind of group it is.
 
@@ -108,7 +108,7 @@ def caps(
     high_w: float,
     now_ns: int,
     is_site: bool = False,
-    within: tuple[Floats, Floats] | None = None,
+    within: Within | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a group's limit; an end beyond all ratings binds none, stays open.
 
@@ -120,7 +120,7 @@ def caps(
     fleet = state.fleet
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
     now_w, base_w = np.nan_to_num(fleet.power_w[rows]), state.base_w[rows]
-    now_w = now_w if within is None else np.minimum(np.maximum(now_w, within[0]), within[1])
+    now_w = now_w if within is None else np.minimum(np.maximum(now_w, within.low), within.high)
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
     alone_low_w, alone_high_w = _alone_w(state, rows, now_ns)
@@ -132,13 +132,13 @@ def caps(
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
     least_up_w, least_down_w = _reach_w(state, rows)
     if within is not None:
-        least_up_w, least_down_w = np.maximum(least_up_w, -within[1]), np.maximum(least_down_w, within[0])
+        least_up_w, least_down_w = np.maximum(least_up_w, -within.high), np.maximum(least_down_w, within.low)
     spared = state.opted_out[rows]
     limits_high, limits_low = high_w < float(inject_w.sum()), low_w > -float(absorb_w.sum())
     if within is not None:
         # What another limit leaves a store is what it is: 1 W is little enough, and none makes it a load.
-        inject_w = np.minimum(inject_w, np.maximum(within[1], 1.0))
-        absorb_w = np.minimum(absorb_w, np.maximum(-within[0], 1.0))
+        inject_w = np.minimum(inject_w, np.maximum(within.high, 1.0))
+        absorb_w = np.minimum(absorb_w, np.maximum(-within.low, 1.0))
         least_up_w, least_down_w = np.minimum(least_up_w, absorb_w), np.minimum(least_down_w, inject_w)
     worst_gives_w, worst_draws_w = _worst_w(state, rows, now_ns)
     gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
@@ -171,6 +171,8 @@ def caps(
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads], 0.0).sum()) if limits_low else -math.inf
     if limits_high:
+        if within is not None:
+            least_down_w = _kept_on(within.give_on & holds, gives_w, least_down_w, high_w)
         high = highs(needs_w)
     if limits_low:
         heard_w = -np.minimum(now_w, np.maximum(high, 0.0))
@@ -181,6 +183,8 @@ def caps(
         )
         least_up_w = np.where(np.isfinite(high), np.maximum(least_up_w, -high), least_up_w)  # who must draw may
         left_w = -low_w - beyond
+        if within is not None:
+            least_up_w = _kept_on(within.draw_on & ~lost, heard_w, least_up_w, left_w)
         at = tried_charger(state, rows, heard_w, now_ns)
         if at is not None and left_w - float(np.maximum(least_up_w, 0.0).sum()) >= LEAST_TRIED * LEAST_CHARGE_W:
             least_up_w[at] = max(least_up_w[at], least_charge_w[at])
@@ -199,6 +203,14 @@ def caps(
             high = highs(max(needs_w, goes_on_w))
         low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
     return low, high
+
+
+def _kept_on(keeps: NDArray[np.bool_], does_w: Floats, least_w: Floats, limit_w: float) -> Floats:
+    """Return the least that each can do (W) where some go on, as what they do less gains nothing, if others suffice."""
+    keeps = keeps & (does_w > 0.0)
+    others_w = float(np.maximum(does_w - least_w, 0.0)[~keeps].sum())
+    suffice = others_w >= float(does_w.sum()) - limit_w * (1.0 - MARGIN_FRAC)
+    return np.where(keeps, np.maximum(least_w, does_w), least_w) if suffice else least_w
 
 
 def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
