@@ -48,7 +48,9 @@ def own_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
     gives_w = now_w + np.where(sun, np.nan_to_num(fleet.available_up_w[rows]), 0.0)
     back_w = np.where(sun, np.minimum(base_w, now_w + STEP_FRAC * inject_w), now_w)
     gives_w = np.maximum(gives_w, np.where(held, base_w, back_w))
-    own: Floats = np.where(called_up(state, rows, now_ns), base_w, np.minimum(gives_w, np.maximum(inject_w, now_w)))
+    # An engine or a store that was called a while ago may still be on its way down: that is the call's, not its own.
+    is_others = called_up(state, rows, now_ns) | ((state.rebounds_until_ns[rows] > now_ns) & ~sun)
+    own: Floats = np.where(is_others, base_w, np.minimum(gives_w, np.maximum(inject_w, now_w)))
     return own
 
 
@@ -100,24 +102,39 @@ def left_beside(state: DeskState, rows: Rows, up_w: Floats, level: Level, now_ns
     for batch, alive in state.claims.batches():
         is_limit = batch.kind is ClaimKind.LIMIT and batch.level < level and batch.quantity is Quantity.P
         if is_limit and len(batch.rows) > 1 and batch.start_ns <= now_ns < batch.end_ns:
-            mine, room_w = _room_w(state, batch, alive, now_ns)
-            asked_w = float(whole_w[mine].sum())
+            mine, room_w, draws_w = _room_w(state, batch, alive, now_ns)
+            # Who only draws less gives nothing yet; and what an engine's own timer makes it give it gives at any rate.
+            stops_w = np.minimum(whole_w[mine], draws_w + _held_up_w(state, mine, now_ns))
+            asked_w = float((whole_w[mine] - stops_w).sum())
             if asked_w > room_w:
-                whole_w[mine] *= room_w / asked_w
+                whole_w[mine] = stops_w + (whole_w[mine] - stops_w) * (room_w / asked_w)
     return whole_w[rows]
 
 
-def _room_w(state: DeskState, batch: ClaimBatch, alive: Mask, now_ns: int) -> tuple[Rows, float]:
-    """Return whom a group's upper limit binds together, and the power that it leaves to call of them (W; inf: any)."""
+def _held_up_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
+    """Return what each row must give above its base by its own timer (W)."""
+    holds = state.claims.holds
+    low_w = np.where(holds.until_ns[rows] > now_ns, holds.low_w[rows], -np.inf)
+    held_w: Floats = np.maximum(low_w - state.base_w[rows], 0.0)
+    return held_w
+
+
+def _room_w(state: DeskState, batch: ClaimBatch, alive: Mask, now_ns: int) -> tuple[Rows, float, Floats]:
+    """Return whom a group's upper limit binds together, the power that it leaves to call of them (W; inf: any), and
+    what of each row's draw it says nothing of (W)."""
     fleet, most_w = state.fleet, state.fleet.max_inject_w[batch.rows]
     bound = alive & (most_w > 0.0)
     rows, cap_w = batch.rows[bound], np.minimum(batch.high, most_w)[bound]
     if not (cap_w < most_w[bound]).any():
-        return rows, np.inf
+        return rows, np.inf, np.zeros(len(rows))
     kind = fleet.kind_of(batch.scope) if fleet.holds(batch.scope) else None
     by_w = own_w(state, rows, now_ns)
-    by_w = np.maximum(by_w, 0.0) if kind is Kind.GENERATION else by_w
+    draws_w = np.maximum(-by_w, 0.0) if kind is Kind.GENERATION else np.zeros(len(rows))
+    by_w = by_w + draws_w
     # One that can't be reached has its cap, whatever it does.
     by_w = np.where((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, cap_w, by_w)
     # Behind a site's meter a load that stops takes the room that it made.
-    return batch.rows[alive] if kind is Kind.SITE else rows, max(float(cap_w.sum() - by_w.sum()), 0.0)
+    room_w = max(float(cap_w.sum() - by_w.sum()), 0.0)
+    if kind is Kind.SITE:
+        return batch.rows[alive], room_w, np.zeros(int(alive.sum()))
+    return rows, room_w, draws_w
