@@ -340,10 +340,10 @@ def decide_regulation(state: DeskState, now_ns: int, *, nested: bool = False) ->
         nested: Only those that share devices with another, once that one's caps have moved.
     """
     found = in_force(state, now_ns)
-    if nested:
-        covers = covers_of(state, found)
-        found = [live for live in found if (covers[state.fleet.leaves(live.ask.resource)] > 1).any()]
-    return [entry for live in found for entry in _moved(state, live, now_ns)]
+    covers = covers_of(state, found)
+    shares = [bool((covers[state.fleet.leaves(live.ask.resource)] > 1).any()) for live in found]
+    chosen = [(live, shared) for live, shared in zip(found, shares, strict=True) if shared or not nested]
+    return [entry for live, shared in chosen for entry in _moved(state, live, now_ns, shared)]
 
 
 def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
@@ -351,7 +351,7 @@ def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
     return covers_of(state, in_force(state, now_ns)) > 0
 
 
-def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
+def _moved(state: DeskState, live: LiveAsk, now_ns: int, shared: bool) -> list[Entry]:
     ask, rows = live.ask, state.fleet.leaves(live.ask.resource)
     note_idle(state, rows, now_ns)
     note_unused(state, rows, now_ns)
@@ -359,7 +359,7 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     old_low, old_high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope)
     if np.isnan(old_low).any():
         return []
-    others = left_by_others(state, ask, rows, now_ns)
+    others = left_by_others(state, ask, rows, now_ns) if shared else None
     wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others)
     low, high = _grown_where_free(state, rows, ask, wish, now_ns)
     size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
