@@ -19,15 +19,20 @@ from tieline.simulate.loop import VirtualClock, run_virtual
 from tieline.times import HOUR_NS
 
 
-def live(folder: Path, scene: Callable[[Stage, NodeOperator, VirtualClock], Awaitable[None]]) -> None:
-    """Play a scene on a cloudy day of forty devices whose node runs."""
-    what = scenario("cloud")
+def live(
+    folder: Path,
+    scene: Callable[[Stage, NodeOperator, VirtualClock], Awaitable[None]],
+    name: str = "cloud",
+    devices: int = 40,
+) -> None:
+    """Play a scene on a cloudy day of forty devices, or another scenario and size, whose node runs."""
+    what = scenario(name)
     when = living(date.fromisoformat(what.day), 2 * HOUR_NS)
 
     async def main(loop: asyncio.AbstractEventLoop) -> None:
         clock = VirtualClock(loop, when.opens_ns)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
-            stage = await raise_stage(what, 40, 1, clock, supervisor, folder)
+            stage = await raise_stage(what, devices, 1, clock, supervisor, folder)
             operator = NodeOperator(stage.node, NodeReader(stage.node, stage_sources(stage)))
             stage.node.start()
             await scene(stage, operator, clock)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from tieline.desk.beside import called_up, giving_way, own_w
 from tieline.desk.disobedience import ignoring
 from tieline.desk.entry import Entry
+from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.nested import Within, covers_of, in_force, left_by_others
 from tieline.desk.packed import Packed
@@ -36,19 +37,18 @@ from tieline.desk.shared_caps import charge_or_not, share_held, share_out, share
 from tieline.desk.state import DeskState, LiveAsk
 from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import beyond_w, note_idle, tried_charger, wants
-from tieline.fleet.columns import KIND_CODE, KINDS
+from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd
-from tieline.resource.hold import LEAST_CHARGE_W, SWITCHED
+from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
-_GIVES_WAY = np.array([kind in SWITCHED or kind is Kind.EV_CHARGER for kind in KINDS])
 SITE_STALE_NS = 10 * SECOND_NS
 MARGIN_FRAC = 0.01
 LEAST_TRIED = 3.0
@@ -86,7 +86,7 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
         now_w = np.maximum(np.nan_to_num(state.fleet.power_w[rows]), 0.0)
         lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, ignoring(state, rows, now_ns)[0]
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
-        alone_w = np.where(lost, np.maximum(_alone_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
+        alone_w = np.where(lost, np.maximum(by_itself_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
         most_w = np.where(lost | ignores, 0.0, inject_w)
         holds = ~(lost | ignores)
         told_w, held = as_told(state, rows, now_w, inject_w, holds, now_ns)
@@ -123,14 +123,8 @@ def caps(
     now_w = now_w if within is None else np.minimum(np.maximum(now_w, within.low), within.high)
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
-    alone_low_w, alone_high_w = _alone_w(state, rows, now_ns)
-    ignores, ignores_low = ignoring(state, rows, now_ns)
-    # A cap holds as long as the command that it came with; who knows of none, or keeps none, does as it likes.
-    last, over = state.commands, state.commands.leased_until_ns[rows] <= now_ns
-    free_low = over | ignores_low | (last.leased_low_w[rows] <= -absorb_w)
-    free_high = over | ignores | (last.leased_high_w[rows] >= inject_w)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
-    least_up_w, least_down_w = _reach_w(state, rows)
+    least_up_w, least_down_w = reach_w(state, rows)
     if within is not None:
         least_up_w, least_down_w = np.maximum(least_up_w, -within.high), np.maximum(least_down_w, within.low)
     spared = state.opted_out[rows]
@@ -140,15 +134,12 @@ def caps(
         inject_w = np.minimum(inject_w, np.maximum(within.high, 1.0))
         absorb_w = np.minimum(absorb_w, np.maximum(-within.low, 1.0))
         least_up_w, least_down_w = np.minimum(least_up_w, absorb_w), np.minimum(least_down_w, inject_w)
-    worst_gives_w, worst_draws_w = _worst_w(state, rows, now_ns)
+    worst_gives_w, worst_draws_w = worst_w(state, rows, now_ns)
     gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
     # Who can't be reached: the most that he may give, and draw.
-    most_w = np.where(
-        lost, np.maximum(np.where(free_high, np.maximum(alone_high_w, base_w), alone_high_w), 0.0), np.nan
-    )
-    least_w = np.where(lost, np.maximum(-np.where(free_low, np.minimum(alone_low_w, base_w), alone_low_w), 0.0), np.nan)
+    most_w, least_w = (np.where(lost, found_w, np.nan) for found_w in unheard_w(state, rows, now_ns))
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
-    ignores, ignores_low = ignores & ~lost, ignores_low & ~lost
+    ignores, ignores_low = (mask & ~lost for mask in ignoring(state, rows, now_ns))
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
     # Who can hold a cap is safe by it, whatever it does unheard: the caps go by what each was last heard to do.
     holds = ~(lost | ignores) & (inject_w > 0)
@@ -211,23 +202,6 @@ def _kept_on(keeps: NDArray[np.bool_], does_w: Floats, least_w: Floats, limit_w:
     others_w = float(np.maximum(does_w - least_w, 0.0)[~keeps].sum())
     suffice = others_w >= float(does_w.sum()) - limit_w * (1.0 - MARGIN_FRAC)
     return np.where(keeps, np.maximum(least_w, does_w), least_w) if suffice else least_w
-
-
-def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
-    """Return how little each row can draw, and how little it can give, now (W, below 0: it does the contrary).
-
-    By its rating, and by what it says that it can move: an empty battery is no help to a feeder that draws too much,
-    nor is the part of a load that can't be cut. A car's need and a room's comfort give way to a limit, so what those
-    say is passed over.
-    """
-    fleet = state.fleet
-    now_w = np.nan_to_num(fleet.power_w[rows])
-    gives_way = _GIVES_WAY[fleet.kinds[rows]]
-    up_w, down_w = fleet.available_up_w[rows], fleet.available_down_w[rows]
-    inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
-    up_w = np.where(gives_way | np.isnan(up_w), np.inf, up_w)
-    down_w = np.where(gives_way | np.isnan(down_w), np.inf, down_w)
-    return np.maximum(-inject_w, -now_w - up_w), np.maximum(-absorb_w, now_w - down_w)
 
 
 def _highs(
@@ -305,30 +279,6 @@ def _ceilings(
     room_w = np.where(others, most_w - ceiling, 0.0)
     whole_w = float(room_w.sum())
     return ceiling + room_w * min(1.0, spare_w / whole_w) if spare_w > 0 and whole_w > 0 else ceiling
-
-
-def _worst_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
-    """Return the most (W) that a leaf may give, and draw, which was not heard just now: all that its caps let it."""
-    fleet, last = state.fleet, state.commands
-    alive = last.valid_until_ns[rows] > now_ns
-    gives_w, draws_w = (
-        np.where(alive, told_w, np.inf) for told_w in (last.leased_high_w[rows], -last.leased_low_w[rows])
-    )
-    return np.minimum(gives_w, fleet.max_inject_w[rows]), np.minimum(draws_w, fleet.max_absorb_w[rows])
-
-
-def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
-    """Return the least and most (W) that a leaf that can't be reached may be at: its leased cap, or its default."""
-    fleet, last, default_w = state.fleet, state.commands, state.fleet.default_w[rows]
-    alive = last.valid_until_ns[rows] > now_ns
-    target_w = np.where(np.isfinite(last.target_w[rows]), last.target_w[rows], default_w)
-    low_w, high_w = last.leased_low_w[rows], last.leased_high_w[rows]
-    low_w = np.where(low_w > -fleet.max_absorb_w[rows], low_w, target_w)
-    high_w = np.where(high_w < fleet.max_inject_w[rows], high_w, target_w)
-    return (
-        np.where(alive, np.minimum(low_w, default_w), default_w),
-        np.where(alive, np.maximum(high_w, default_w), default_w),
-    )
 
 
 def decide_regulation(state: DeskState, now_ns: int, *, nested: bool = False) -> list[Entry]:
