@@ -27,32 +27,35 @@ from numpy.typing import NDArray
 from tieline.desk.beside import called_up, giving_way, own_w
 from tieline.desk.disobedience import ignoring
 from tieline.desk.entry import Entry
+from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
-from tieline.desk.nested import covers_of, in_force, left_by_others
+from tieline.desk.growing import grown_where_free
+from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, in_force, layers_of, left_by_others
 from tieline.desk.packed import Packed
-from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import charge_or_not, share_held, share_out, share_sparing
 from tieline.desk.state import DeskState, LiveAsk
+from tieline.desk.together import does_together_w
 from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import beyond_w, note_idle, tried_charger, wants
-from tieline.fleet.columns import KIND_CODE, KINDS
-from tieline.fleet.grouplimit import moved_caps
+from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.split import split_whole
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd
-from tieline.resource.hold import LEAST_CHARGE_W, SWITCHED
+from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
-_GIVES_WAY = np.array([kind in SWITCHED or kind is Kind.EV_CHARGER for kind in KINDS])
+Held = tuple[Layer, LiveAsk, Rows]
+"""A limit in force, in its layer, and whom it holds."""
 SITE_STALE_NS = 10 * SECOND_NS
-MARGIN_FRAC = 0.01
 LEAST_TRIED = 3.0
 """Of so many times what a car needs at least, or more, a part is kept for one that may have come: else others stop."""
+NESTED_PASSES = 40
+"""So often limits that share devices look at what the others made of them."""
 MOVES_FRAC, SWAPS_FRAC, NESTED_FRAC = 0.005, 0.05, 0.0002
 """Caps are placed afresh when their sum moves by the first share of the group's rating, or when by the second share of
 that sum they change places: then one leaf lies idle below its cap while another is held at its own. Where groups share
@@ -65,7 +68,7 @@ def caps_of(
     rows: Rows,
     ends: tuple[float, float],
     now_ns: int,
-    within: tuple[Floats, Floats] | None = None,
+    within: Within | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a limit (low, high) on a group, by what kind of group it is.
 
@@ -86,7 +89,7 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
         now_w = np.maximum(np.nan_to_num(state.fleet.power_w[rows]), 0.0)
         lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, ignoring(state, rows, now_ns)[0]
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
-        alone_w = np.where(lost, np.maximum(_alone_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
+        alone_w = np.where(lost, np.maximum(by_itself_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
         most_w = np.where(lost | ignores, 0.0, inject_w)
         holds = ~(lost | ignores)
         told_w, held = as_told(state, rows, now_w, inject_w, holds, now_ns)
@@ -108,7 +111,7 @@ def caps(
     high_w: float,
     now_ns: int,
     is_site: bool = False,
-    within: tuple[Floats, Floats] | None = None,
+    within: Within | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a group's limit; an end beyond all ratings binds none, stays open.
 
@@ -120,33 +123,25 @@ def caps(
     fleet = state.fleet
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
     now_w, base_w = np.nan_to_num(fleet.power_w[rows]), state.base_w[rows]
-    now_w = now_w if within is None else np.minimum(np.maximum(now_w, within[0]), within[1])
+    now_w = now_w if within is None else within.does_w
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
-    alone_low_w, alone_high_w = _alone_w(state, rows, now_ns)
     ignores, ignores_low = ignoring(state, rows, now_ns)
-    # A cap holds as long as the command that it came with; who knows of none, or keeps none, does as it likes.
-    last, over = state.commands, state.commands.leased_until_ns[rows] <= now_ns
-    free_low = over | ignores_low | (last.leased_low_w[rows] <= -absorb_w)
-    free_high = over | ignores | (last.leased_high_w[rows] >= inject_w)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
-    least_up_w, least_down_w = _reach_w(state, rows)
+    least_up_w, least_down_w = reach_w(state, rows)
     if within is not None:
-        least_up_w, least_down_w = np.maximum(least_up_w, -within[1]), np.maximum(least_down_w, within[0])
+        least_up_w, least_down_w = np.maximum(least_up_w, -within.high_w), np.maximum(least_down_w, within.low_w)
     spared = state.opted_out[rows]
     limits_high, limits_low = high_w < float(inject_w.sum()), low_w > -float(absorb_w.sum())
     if within is not None:
         # What another limit leaves a store is what it is: 1 W is little enough, and none makes it a load.
-        inject_w = np.minimum(inject_w, np.maximum(within[1], 1.0))
-        absorb_w = np.minimum(absorb_w, np.maximum(-within[0], 1.0))
+        inject_w = np.minimum(inject_w, np.maximum(within.high_w, 1.0))
+        absorb_w = np.minimum(absorb_w, np.maximum(-within.low_w, 1.0))
         least_up_w, least_down_w = np.minimum(least_up_w, absorb_w), np.minimum(least_down_w, inject_w)
-    worst_gives_w, worst_draws_w = _worst_w(state, rows, now_ns)
+    worst_gives_w, worst_draws_w = worst_w(state, rows, now_ns)
     gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
     # Who can't be reached: the most that he may give, and draw.
-    most_w = np.where(
-        lost, np.maximum(np.where(free_high, np.maximum(alone_high_w, base_w), alone_high_w), 0.0), np.nan
-    )
-    least_w = np.where(lost, np.maximum(-np.where(free_low, np.minimum(alone_low_w, base_w), alone_low_w), 0.0), np.nan)
+    most_w, least_w = (np.where(lost, unheard, np.nan) for unheard in unheard_w(state, rows, now_ns))
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
     ignores, ignores_low = ignores & ~lost, ignores_low & ~lost
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
@@ -163,7 +158,9 @@ def caps(
     lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum())
 
     def highs(floor_w: float) -> Floats:
-        counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
+        # Behind a site's meter who may no longer draw, by the lower end, makes no room for the others.
+        goes = (low > -math.inf) & (state.is_switched[rows] & (-low < absorb_w))
+        counted_w = np.where(goes, 0.0, np.maximum(gives_w, low)) if is_site else np.maximum(gives_w, 0.0)
         found = _highs(
             high_w, (told_w, held, own_by_w, called), counted_w, least_down_w, inject_w, alone_w, spared, floor_w
         )
@@ -197,25 +194,10 @@ def caps(
             drawn_w, stays_w = float(draws_w[loads].sum()), np.where(goes, 0.0, np.minimum(draws_w, -low))[loads].sum()
             goes_on_w = min(float(gives_w[~loads & ~lost].sum()), lowest_w + drawn_w, high_w - gone_w + float(stays_w))
             high = highs(max(needs_w, goes_on_w))
+        elif is_site:
+            high = highs(needs_w)
         low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
     return low, high
-
-
-def _reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
-    """Return how little each row can draw, and how little it can give, now (W, below 0: it does the contrary).
-
-    By its rating, and by what it says that it can move: an empty battery is no help to a feeder that draws too much,
-    nor is the part of a load that can't be cut. A car's need and a room's comfort give way to a limit, so what those
-    say is passed over.
-    """
-    fleet = state.fleet
-    now_w = np.nan_to_num(fleet.power_w[rows])
-    gives_way = _GIVES_WAY[fleet.kinds[rows]]
-    up_w, down_w = fleet.available_up_w[rows], fleet.available_down_w[rows]
-    inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
-    up_w = np.where(gives_way | np.isnan(up_w), np.inf, up_w)
-    down_w = np.where(gives_way | np.isnan(down_w), np.inf, down_w)
-    return np.maximum(-inject_w, -now_w - up_w), np.maximum(-absorb_w, now_w - down_w)
 
 
 def _highs(
@@ -295,70 +277,80 @@ def _ceilings(
     return ceiling + room_w * min(1.0, spare_w / whole_w) if spare_w > 0 and whole_w > 0 else ceiling
 
 
-def _worst_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
-    """Return the most (W) that a leaf may give, and draw, which was not heard just now: all that its caps let it."""
-    fleet, last = state.fleet, state.commands
-    alive = last.valid_until_ns[rows] > now_ns
-    gives_w, draws_w = (
-        np.where(alive, told_w, np.inf) for told_w in (last.leased_high_w[rows], -last.leased_low_w[rows])
-    )
-    return np.minimum(gives_w, fleet.max_inject_w[rows]), np.minimum(draws_w, fleet.max_absorb_w[rows])
-
-
-def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
-    """Return the least and most (W) that a leaf that can't be reached may be at: its leased cap, or its default."""
-    fleet, last, default_w = state.fleet, state.commands, state.fleet.default_w[rows]
-    alive = last.valid_until_ns[rows] > now_ns
-    target_w = np.where(np.isfinite(last.target_w[rows]), last.target_w[rows], default_w)
-    low_w, high_w = last.leased_low_w[rows], last.leased_high_w[rows]
-    low_w = np.where(low_w > -fleet.max_absorb_w[rows], low_w, target_w)
-    high_w = np.where(high_w < fleet.max_inject_w[rows], high_w, target_w)
-    return (
-        np.where(alive, np.minimum(low_w, default_w), default_w),
-        np.where(alive, np.maximum(high_w, default_w), default_w),
-    )
-
-
-def decide_regulation(state: DeskState, now_ns: int, *, nested: bool = False) -> list[Entry]:
+def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:
     """Return the facts that move the caps of group limits to where the meters say that they must be.
 
-    Args:
-        state: The desk's.
-        now_ns: The instant.
-        nested: Only those that share devices with another, once that one's caps have moved.
+    Limits that share devices are gone through, inner ones first, until none moves what another leaves; what comes of it
+    is placed once.
     """
-    found = in_force(state, now_ns)
-    if nested:
-        covers = covers_of(state, found)
-        found = [live for live in found if (covers[state.fleet.leaves(live.ask.resource)] > 1).any()]
-    return [entry for live in found for entry in _moved(state, live, now_ns)]
+    layers = layers_of(state, in_force(state, now_ns))
+    held = [(layer, live, state.fleet.leaves(live.ask.resource)) for layer in layers for live in layer.limits]
+    was = {live.record: (layer.low[rows], layer.high[rows]) for layer, live, rows in held}
+    held = [one for one in held if not np.isnan(was[one[1].record][0]).any()]
+    for _, _, rows in held:
+        note_idle(state, rows, now_ns)
+        note_unused(state, rows, now_ns)
+    _share_out(state, layers, held, now_ns)
+    return [entry for layer, live, rows in held for entry in _moved(state, layer, live, rows, was[live.record], now_ns)]
 
 
-def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
-    """Return which rows a limit on a group holds together; shape (n,)."""
-    return covers_of(state, in_force(state, now_ns)) > 0
+def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: int) -> None:
+    """Share out limits in force anew: the caps of their layers move, those that share devices knowing of each other."""
+    covers = np.sum([layer.of >= 0 for layer in layers], axis=0)
+    nested = [(covers[rows] > 1).any() for _, _, rows in held]
+    does_w = does_together_w(state, layers, now_ns) if any(nested) else np.zeros(0)
+    for (layer, _, rows), is_nested in zip(held, nested, strict=True):
+        if is_nested:  # what was placed before they knew of each other holds nobody back from what he is to do
+            layer.low[rows] = np.minimum(layer.low[rows], does_w[rows])
+            layer.high[rows] = np.maximum(layer.high[rows], does_w[rows])
+    # Each is due at first, and again whenever another moved what it leaves to one of its rows.
+    due = {id(layer): np.ones(len(layer.limits), np.bool_) for layer in layers}
+    for _ in range(NESTED_PASSES):
+        for layer, live, rows in held:
+            at = layer.of[rows[0]]
+            if due[id(layer)][at]:
+                due[id(layer)][at] = False
+                moved = rows[_shared_anew(state, layers, (layer, live, rows), does_w, now_ns)]
+                for other in layers:
+                    due[id(other)][other.of[moved][other.of[moved] >= 0]] |= other is not layer
+        if not any(mask.any() for mask in due.values()):
+            break
 
 
-def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
-    ask, rows = live.ask, state.fleet.leaves(live.ask.resource)
-    note_idle(state, rows, now_ns)
-    note_unused(state, rows, now_ns)
-    scope = scope_of(state, ask)
-    old_low, old_high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope)
-    if np.isnan(old_low).any():
-        return []
-    others = left_by_others(state, ask, rows, now_ns)
+def _shared_anew(state: DeskState, layers: list[Layer], held: Held, does_w: Floats, now_ns: int) -> NDArray[np.bool_]:
+    """Share out one limit beside the others, and return which of its caps moved: none, if all but little."""
+    layer, live, rows = held
+    ask, others = live.ask, left_by_others(layers, layer, rows, does_w)
     wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others)
-    low, high = _grown_where_free(state, rows, ask, wish, now_ns)
-    size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
-    pairs = [(new[np.isfinite(new)], old[np.isfinite(new)]) for new, old in ((low, old_low), (high, old_high))]
-    shift_w = math.fsum(abs(float(new.sum()) - float(old.sum())) for new, old in pairs)
-    swap_w = math.fsum(float(np.abs(new - old).sum()) for new, old in pairs)
-    caps_w = math.fsum(float(np.abs(old).sum()) for _, old in pairs)
+    new, old = grown_where_free(state, rows, ask, wish, now_ns), (layer.low[rows], layer.high[rows])
     # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.
-    least_w = size_w * (MOVES_FRAC if others is None else NESTED_FRAC)
-    if shift_w < least_w and swap_w < max(SWAPS_FRAC * caps_w, least_w):
+    if not _differ(state, rows, new, old, MOVES_FRAC if others is None else NESTED_FRAC):
+        return np.zeros(len(rows), np.bool_)
+    layer.low[rows], layer.high[rows] = new
+    moved: NDArray[np.bool_] = (new[0] != old[0]) | (new[1] != old[1])
+    return moved
+
+
+def _differ(
+    state: DeskState, rows: Rows, new: tuple[Floats, Floats], old: tuple[Floats, Floats], least_frac: float
+) -> bool:
+    """Return whether caps differ from others by so much that they are to be placed anew."""
+    size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
+    pairs = [(to[np.isfinite(to)], was[np.isfinite(to)]) for to, was in zip(new, old, strict=True)]
+    shift_w = math.fsum(abs(float(to.sum()) - float(was.sum())) for to, was in pairs)
+    swap_w = math.fsum(float(np.abs(to - was).sum()) for to, was in pairs)
+    caps_w = math.fsum(float(np.abs(was).sum()) for _, was in pairs)
+    return shift_w >= least_frac * size_w or swap_w >= max(SWAPS_FRAC * caps_w, least_frac * size_w)
+
+
+def _moved(
+    state: DeskState, layer: Layer, live: LiveAsk, rows: Rows, was: tuple[Floats, Floats], now_ns: int
+) -> list[Entry]:
+    """Return the facts that place the caps of a limit that are no longer those that were."""
+    ask, low, high = live.ask, layer.low[rows], layer.high[rows]
+    if not _differ(state, rows, (low, high), was, NESTED_FRAC):
         return []
+    scope = scope_of(state, ask)
     # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.
     batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, state.revision)
     ended = ClaimsEnded(
@@ -375,49 +367,6 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int) -> list[Entry]:
     ]
 
 
-def _grown_where_free(
-    state: DeskState, rows: Rows, ask: Ask, wish: tuple[Floats, Floats], now_ns: int
-) -> tuple[Floats, Floats]:
-    """Return caps that sink at once and grow only into what no leaf may still hold (R16).
-
-    One that no command holds, as when a limit has just come, holds what it does: it need not stop before it may go on.
-    """
-    low, high = wish
-    fleet, last = state.fleet, state.commands
-    lapsed, default_w, now_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows], fleet.power_w[rows]
-    if np.isfinite(high).all():
-        leased_w = np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows])
-        held_w = np.where(lapsed, np.fmax(default_w, now_w), leased_w)
-        told_w = np.where(lapsed, held_w, last.high_w[rows])
-        high = moved_caps(max(ask.high, float(high.sum())), high, held_w, told_w)
-    if np.isfinite(low).all():
-        leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
-        held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
-        told_w = np.where(lapsed, held_w, last.low_w[rows])
-        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, state.is_switched[rows])
-    return _uncrossed(low, high, wish, state.is_switched[rows])
-
-
-def _uncrossed(
-    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: NDArray[np.bool_]
-) -> tuple[Floats, Floats]:
-    """Return caps of which none is crossed: a limit on both ends may ask a leaf to draw that may not grow to draw yet.
-
-    It stays where the end that may not grow holds it, and the others make up for it, as far as they can, or the group
-    would stand beyond its limit until that end has grown. What is on or off (`is_whole`) can't make up a part.
-    """
-    crossed = low > high
-    if not crossed.any():
-        return low, high
-    by_low = crossed & (low > wish[0])
-    to_high, to_low = np.where(by_low, low, high), np.where(crossed & ~by_low, high, low)
-    made_low = -_made_up(-to_low, -low, -to_high, is_whole)
-    return made_low, _made_up(to_high, high, made_low, is_whole)
-
-
-def _made_up(caps: Floats, wished: Floats, least: Floats, is_whole: NDArray[np.bool_]) -> Floats:
-    """Return caps whose sum is no more than that of `wished`, by what others can sink down to their least."""
-    over_w, can_w = np.where(np.isfinite(caps), np.maximum(caps - wished, 0.0), 0.0), np.maximum(caps - least, 0.0)
-    can_w = np.where(np.isfinite(can_w) & (over_w <= 0.0) & ~is_whole, can_w, 0.0)
-    whole_w = float(can_w.sum())
-    return caps - can_w * min(1.0, float(over_w.sum()) / whole_w) if whole_w > 0 else caps
+def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
+    """Return which rows a limit on a group holds together; shape (n,)."""
+    return covers_of(state, in_force(state, now_ns)) > 0
