@@ -10,7 +10,7 @@ from desk_stage import Stage1, fleet_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tieline.desk import groups
+from tieline.desk import groups, growing
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.facts import CapacityDerated, from_record
 from tieline.fleet.grouplimit import moved_caps
@@ -43,7 +43,7 @@ def test_caps_on_both_ends_are_never_crossed_and_add_up_to_no_more_than_they_did
     wish_low, wish_high, low, high = (np.array(x) for x in zip(*drawn, strict=True))
     wish_low, wish_high = np.minimum(wish_low, wish_high), np.maximum(wish_low, wish_high)
     low, high = np.maximum(low, wish_low), np.minimum(high, wish_high)  # neither is wider than wished
-    made_low, made_high = groups._uncrossed(low, high, (wish_low, wish_high), np.zeros(len(low), np.bool_))
+    made_low, made_high = growing.uncrossed(low, high, (wish_low, wish_high), np.zeros(len(low), np.bool_))
     assert (made_low <= made_high + 1e-9).all()
     assert (made_low >= np.minimum(low, high) - 1e-9).all()
     assert (made_high <= np.maximum(low, high) + 1e-9).all()

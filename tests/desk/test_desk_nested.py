@@ -118,3 +118,51 @@ def test_limits_of_two_homes_that_share_nothing_are_kept_beside_each_other() -> 
     free_w = np.array([0.0, 4_000.0, -5_000.0] * 2)
     does_w = sums_w(stage, free_w, [(0, "site-0", -4_000.0, 1_500.0), (0, "site-1", -2_000.0, 1_500.0)], 6)
     assert (does_w[3:, :3].sum(axis=1) >= -4_000.0).all() and (does_w[3:, 3:].sum(axis=1) >= -2_000.0).all()
+
+
+def test_a_feeder_that_feeds_in_too_much_is_no_reason_for_a_home_to_draw_too_much() -> None:
+    """The feeder cuts the roof that the home's store lives on: other stores charge then, not that one on and on."""
+    kinds = [*HOME, Kind.WATER_HEATER, *HOME, Kind.PV, Kind.EV_CHARGER]
+    stage = with_sites(kinds, [0, 0, 0, 0, 1, 1, 1, 2, 2])
+    free_w = np.array([-3_593.0, 3_555.0, 0.0, -5_000.0, -677.0, 4_930.0, 0.0, 4_611.0, 0.0])
+    does_w = sums_w(stage, free_w, [(0, "site-0", -890.0, 5_881.0), (3, "feeder-1", -13_245.0, 2_376.0)], 6)
+    assert (does_w[3:, :4].sum(axis=1) >= -890.0).all(), does_w[:, :4].sum(axis=1)
+    assert (does_w[3:].sum(axis=1) <= 2_376.0).all(), does_w.sum(axis=1)
+
+
+def test_a_third_limit_over_the_same_devices_is_kept_beside_two_others() -> None:
+    kinds = [*HOME, Kind.EV_CHARGER, Kind.BATTERY, *HOME, Kind.WATER_HEATER, Kind.BATTERY, Kind.BATTERY, Kind.PV]
+    stage = with_sites(kinds, [0] * 5 + [1] * 4 + [2] * 3)
+    free_w = np.array(
+        [-3_648.0, 4_282.0, -2_538.0, 0.0, -4_816.0, 1_881.0, 4_490.0, -4_916.0, 0.0, 3_247.0, 389.0, 1_903.0]
+    )
+    limits = [(0, "feeder-1", -20_152.0, 12_828.0), (3, "pool-1", -2_526.0, 1_678.0), (6, "site-0", -3_941.0, 5_749.0)]
+    does_w = sums_w(stage, free_w, limits, 10)
+    whole_w = does_w[3:].sum(axis=1)
+    assert (whole_w >= -2_526.0).all() and (whole_w <= 1_678.0).all(), whole_w
+    assert (does_w[6:, :5].sum(axis=1) >= -3_941.0).all(), does_w[:, :5].sum(axis=1)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    st.lists(st.tuples(PART, PART, PART, st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=3),
+    st.lists(st.tuples(st.sampled_from(HOME), st.floats(-1, 1)), max_size=4), st.integers(2, 9),
+    st.booleans(),
+)  # fmt: skip
+def test_homes_keep_both_their_ends_from_the_beat_on_that_their_feeders_limit_comes_in(
+    homes, others, feeder_kw, imports
+):
+    """All at rest would keep every limit, so each can be kept."""
+    kinds = HOME * len(homes) + [kind for kind, _ in others]
+    stage = with_sites(kinds, [n for n in range(len(homes)) for _ in HOME] + [len(homes)] * len(others))
+    fleet = stage.state.fleet
+    parts = [part for store, roof, car, *_ in homes for part in (store, roof, -car)] + [part for _, part in others]
+    free_w = np.clip(5_000.0 * np.array(parts), -fleet.max_absorb_w, fleet.max_inject_w)
+    limits = [(0, f"site-{n}", -1e3 * low_kw, 1e3 * high_kw) for n, (*_, low_kw, high_kw) in enumerate(homes)]
+    ends = (-1e3 * feeder_kw, 1e6) if imports else (-1e6, 1e3 * feeder_kw)
+    does_w = sums_w(stage, free_w, [*limits, (6, "feeder-1", *ends)], 9)[6:]
+    for n, (_, _, low_w, high_w) in enumerate(limits):
+        home_w = does_w[:, 3 * n : 3 * n + 3].sum(axis=1)
+        assert (home_w >= low_w - 25.0).all() and (home_w <= high_w + 25.0).all(), (n, home_w, low_w, high_w)
+    sums = does_w.sum(axis=1)
+    assert (sums >= ends[0] - 25.0).all() and (sums <= ends[1] + 25.0).all(), (sums, ends)

@@ -35,8 +35,6 @@ STALE_NS = 3 * MINUTE_NS
 KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
 was, so many of the devices that are called must have been heard before a pool is split by what is known of them."""
-NESTED_PASSES = 12
-"""So often in a beat limits that share devices look at what the others made of them; each pass moves caps by less."""
 SETTLES_FRAC = 0.1
 """Devices are on their way where a split moves by this share of what is owed."""
 DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
@@ -117,10 +115,6 @@ class Cycle:
         state.claims.expire(now_ns)
         await self.desk.commit(asks.decide_opt_ins(state, now_ns))
         await self.desk.commit(groups.decide_regulation(state, now_ns))
-        for _ in range(NESTED_PASSES):  # what one limit takes of a device another that holds it must know
-            if not (moved := groups.decide_regulation(state, now_ns, nested=True)):
-                break
-            await self.desk.commit(moved)
         for pool in self.pools.values():
             await counting.count(self.desk, pool, now_ns, seconds)
             counting.note_misses(state, pool, now_ns)

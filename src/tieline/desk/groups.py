@@ -29,16 +29,16 @@ from tieline.desk.disobedience import ignoring
 from tieline.desk.entry import Entry
 from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
-from tieline.desk.nested import Within, covers_of, in_force, left_by_others
+from tieline.desk.growing import grown_where_free
+from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, in_force, layers_of, left_by_others
 from tieline.desk.packed import Packed
-from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import charge_or_not, share_held, share_out, share_sparing
 from tieline.desk.state import DeskState, LiveAsk
+from tieline.desk.together import KEPT_W, does_together_w
 from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import beyond_w, note_idle, tried_charger, wants
 from tieline.fleet.columns import KIND_CODE
-from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.split import split_whole
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd
@@ -49,10 +49,13 @@ from tieline.times import SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+Held = tuple[Layer, LiveAsk, Rows]
+"""A limit in force, in its layer, and whom it holds."""
 SITE_STALE_NS = 10 * SECOND_NS
-MARGIN_FRAC = 0.01
 LEAST_TRIED = 3.0
 """Of so many times what a car needs at least, or more, a part is kept for one that may have come: else others stop."""
+NESTED_PASSES = 40
+"""So often limits that share devices look at what the others made of them."""
 MOVES_FRAC, SWAPS_FRAC, NESTED_FRAC = 0.005, 0.05, 0.0002
 """Caps are placed afresh when their sum moves by the first share of the group's rating, or when by the second share of
 that sum they change places: then one leaf lies idle below its cap while another is held at its own. Where groups share
@@ -120,26 +123,27 @@ def caps(
     fleet = state.fleet
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
     now_w, base_w = np.nan_to_num(fleet.power_w[rows]), state.base_w[rows]
-    now_w = now_w if within is None else np.minimum(np.maximum(now_w, within.low), within.high)
+    now_w = now_w if within is None else within.does_w
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
+    ignores, ignores_low = ignoring(state, rows, now_ns)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
     least_up_w, least_down_w = reach_w(state, rows)
     if within is not None:
-        least_up_w, least_down_w = np.maximum(least_up_w, -within.high), np.maximum(least_down_w, within.low)
+        least_up_w, least_down_w = np.maximum(least_up_w, -within.high_w), np.maximum(least_down_w, within.low_w)
     spared = state.opted_out[rows]
     limits_high, limits_low = high_w < float(inject_w.sum()), low_w > -float(absorb_w.sum())
     if within is not None:
         # What another limit leaves a store is what it is: 1 W is little enough, and none makes it a load.
-        inject_w = np.minimum(inject_w, np.maximum(within.high, 1.0))
-        absorb_w = np.minimum(absorb_w, np.maximum(-within.low, 1.0))
+        inject_w = np.minimum(inject_w, np.maximum(within.high_w, 1.0))
+        absorb_w = np.minimum(absorb_w, np.maximum(-within.low_w, 1.0))
         least_up_w, least_down_w = np.minimum(least_up_w, absorb_w), np.minimum(least_down_w, inject_w)
     worst_gives_w, worst_draws_w = worst_w(state, rows, now_ns)
     gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
     # Who can't be reached: the most that he may give, and draw.
-    most_w, least_w = (np.where(lost, found_w, np.nan) for found_w in unheard_w(state, rows, now_ns))
+    most_w, least_w = (np.where(lost, unheard, np.nan) for unheard in unheard_w(state, rows, now_ns))
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
-    ignores, ignores_low = (mask & ~lost for mask in ignoring(state, rows, now_ns))
+    ignores, ignores_low = ignores & ~lost, ignores_low & ~lost
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
     # Who can hold a cap is safe by it, whatever it does unheard: the caps go by what each was last heard to do.
     holds = ~(lost | ignores) & (inject_w > 0)
@@ -154,7 +158,9 @@ def caps(
     lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum())
 
     def highs(floor_w: float) -> Floats:
-        counted_w = gives_w if is_site else np.maximum(gives_w, 0.0)
+        # Behind a site's meter who may no longer draw, by the lower end, makes no room for the others.
+        goes = (low > -math.inf) & (state.is_switched[rows] & (-low < absorb_w))
+        counted_w = np.where(goes, 0.0, np.maximum(gives_w, low)) if is_site else np.maximum(gives_w, 0.0)
         found = _highs(
             high_w, (told_w, held, own_by_w, called), counted_w, least_down_w, inject_w, alone_w, spared, floor_w
         )
@@ -162,8 +168,6 @@ def caps(
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads], 0.0).sum()) if limits_low else -math.inf
     if limits_high:
-        if within is not None:
-            least_down_w = _kept_on(within.give_on & holds, gives_w, least_down_w, high_w)
         high = highs(needs_w)
     if limits_low:
         heard_w = -np.minimum(now_w, np.maximum(high, 0.0))
@@ -175,7 +179,7 @@ def caps(
         least_up_w = np.where(np.isfinite(high), np.maximum(least_up_w, -high), least_up_w)  # who must draw may
         left_w = -low_w - beyond
         if within is not None:
-            least_up_w = _kept_on(within.draw_on & ~lost, heard_w, least_up_w, left_w)
+            least_up_w = _kept_on(~state.is_switched[rows] & ~lost & ~blind, -within.wants_w, least_up_w, left_w)
         at = tried_charger(state, rows, heard_w, now_ns)
         if at is not None and left_w - float(np.maximum(least_up_w, 0.0).sum()) >= LEAST_TRIED * LEAST_CHARGE_W:
             least_up_w[at] = max(least_up_w[at], least_charge_w[at])
@@ -192,6 +196,8 @@ def caps(
             drawn_w, stays_w = float(draws_w[loads].sum()), np.where(goes, 0.0, np.minimum(draws_w, -low))[loads].sum()
             goes_on_w = min(float(gives_w[~loads & ~lost].sum()), lowest_w + drawn_w, high_w - gone_w + float(stays_w))
             high = highs(max(needs_w, goes_on_w))
+        elif is_site:
+            high = highs(needs_w)
         low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
     return low, high
 
@@ -200,7 +206,7 @@ def _kept_on(keeps: NDArray[np.bool_], does_w: Floats, least_w: Floats, limit_w:
     """Return the least that each can do (W) where some go on, as what they do less gains nothing, if others suffice."""
     keeps = keeps & (does_w > 0.0)
     others_w = float(np.maximum(does_w - least_w, 0.0)[~keeps].sum())
-    suffice = others_w >= float(does_w.sum()) - limit_w * (1.0 - MARGIN_FRAC)
+    suffice = others_w + KEPT_W >= float(does_w.sum()) - limit_w * (1.0 - MARGIN_FRAC)
     return np.where(keeps, np.maximum(least_w, does_w), least_w) if suffice else least_w
 
 
@@ -281,46 +287,82 @@ def _ceilings(
     return ceiling + room_w * min(1.0, spare_w / whole_w) if spare_w > 0 and whole_w > 0 else ceiling
 
 
-def decide_regulation(state: DeskState, now_ns: int, *, nested: bool = False) -> list[Entry]:
+def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:
     """Return the facts that move the caps of group limits to where the meters say that they must be.
 
-    Args:
-        state: The desk's.
-        now_ns: The instant.
-        nested: Only those that share devices with another, once that one's caps have moved.
+    Limits that share devices are gone through, inner ones first, until none moves what another leaves; what comes of it
+    is placed once.
     """
-    found = in_force(state, now_ns)
-    covers = covers_of(state, found)
-    shares = [bool((covers[state.fleet.leaves(live.ask.resource)] > 1).any()) for live in found]
-    chosen = [(live, shared) for live, shared in zip(found, shares, strict=True) if shared or not nested]
-    return [entry for live, shared in chosen for entry in _moved(state, live, now_ns, shared)]
+    layers = layers_of(state, in_force(state, now_ns))
+    held = [(layer, live, state.fleet.leaves(live.ask.resource)) for layer in layers for live in layer.limits]
+    was = {live.record: (layer.low[rows], layer.high[rows]) for layer, live, rows in held}
+    held = [one for one in held if not np.isnan(was[one[1].record][0]).any()]
+    for _, _, rows in held:
+        note_idle(state, rows, now_ns)
+        note_unused(state, rows, now_ns)
+    _share_out(state, layers, held, now_ns)
+    return [entry for layer, live, rows in held for entry in _moved(state, layer, live, rows, was[live.record], now_ns)]
 
 
-def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
-    """Return which rows a limit on a group holds together; shape (n,)."""
-    return covers_of(state, in_force(state, now_ns)) > 0
+def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: int) -> None:
+    """Share out limits in force anew: the caps of their layers move, those that share devices knowing of each other."""
+    covers = np.sum([layer.of >= 0 for layer in layers], axis=0)
+    nested = [(covers[rows] > 1).any() for _, _, rows in held]
+    does_w = does_together_w(state, layers, now_ns) if any(nested) else (np.zeros(0), np.zeros(0))
+    for (layer, _, rows), is_nested in zip(held, nested, strict=True):
+        if is_nested:  # what was placed before they knew of each other holds nobody back from what he is to do
+            layer.low[rows] = np.minimum(layer.low[rows], np.minimum(does_w[0], does_w[1])[rows])
+            layer.high[rows] = np.maximum(layer.high[rows], np.maximum(does_w[0], does_w[1])[rows])
+    # Each is due at first, and again whenever another moved what it leaves to one of its rows.
+    due = {id(layer): np.ones(len(layer.limits), np.bool_) for layer in layers}
+    for _ in range(NESTED_PASSES):
+        for layer, live, rows in held:
+            at = layer.of[rows[0]]
+            if due[id(layer)][at]:
+                due[id(layer)][at] = False
+                moved = rows[_shared_anew(state, layers, (layer, live, rows), does_w, now_ns)]
+                for other in layers:
+                    due[id(other)][other.of[moved][other.of[moved] >= 0]] |= other is not layer
+        if not any(mask.any() for mask in due.values()):
+            break
 
 
-def _moved(state: DeskState, live: LiveAsk, now_ns: int, shared: bool) -> list[Entry]:
-    ask, rows = live.ask, state.fleet.leaves(live.ask.resource)
-    note_idle(state, rows, now_ns)
-    note_unused(state, rows, now_ns)
-    scope = scope_of(state, ask)
-    old_low, old_high = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope)
-    if np.isnan(old_low).any():
-        return []
-    others = left_by_others(state, ask, rows, now_ns) if shared else None
+def _shared_anew(
+    state: DeskState, layers: list[Layer], held: Held, does_w: tuple[Floats, Floats], now_ns: int
+) -> NDArray[np.bool_]:
+    """Share out one limit beside the others, and return which of its caps moved: none, if all but little."""
+    layer, live, rows = held
+    ask, others = live.ask, left_by_others(layers, layer, rows, does_w)
     wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others)
-    low, high = _grown_where_free(state, rows, ask, wish, now_ns)
-    size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
-    pairs = [(new[np.isfinite(new)], old[np.isfinite(new)]) for new, old in ((low, old_low), (high, old_high))]
-    shift_w = math.fsum(abs(float(new.sum()) - float(old.sum())) for new, old in pairs)
-    swap_w = math.fsum(float(np.abs(new - old).sum()) for new, old in pairs)
-    caps_w = math.fsum(float(np.abs(old).sum()) for _, old in pairs)
+    new, old = grown_where_free(state, rows, ask, wish, now_ns), (layer.low[rows], layer.high[rows])
     # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.
-    least_w = size_w * (MOVES_FRAC if others is None else NESTED_FRAC)
-    if shift_w < least_w and swap_w < max(SWAPS_FRAC * caps_w, least_w):
+    if not _differ(state, rows, new, old, MOVES_FRAC if others is None else NESTED_FRAC):
+        return np.zeros(len(rows), np.bool_)
+    layer.low[rows], layer.high[rows] = new
+    moved: NDArray[np.bool_] = (new[0] != old[0]) | (new[1] != old[1])
+    return moved
+
+
+def _differ(
+    state: DeskState, rows: Rows, new: tuple[Floats, Floats], old: tuple[Floats, Floats], least_frac: float
+) -> bool:
+    """Return whether caps differ from others by so much that they are to be placed anew."""
+    size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
+    pairs = [(to[np.isfinite(to)], was[np.isfinite(to)]) for to, was in zip(new, old, strict=True)]
+    shift_w = math.fsum(abs(float(to.sum()) - float(was.sum())) for to, was in pairs)
+    swap_w = math.fsum(float(np.abs(to - was).sum()) for to, was in pairs)
+    caps_w = math.fsum(float(np.abs(was).sum()) for _, was in pairs)
+    return shift_w >= least_frac * size_w or swap_w >= max(SWAPS_FRAC * caps_w, least_frac * size_w)
+
+
+def _moved(
+    state: DeskState, layer: Layer, live: LiveAsk, rows: Rows, was: tuple[Floats, Floats], now_ns: int
+) -> list[Entry]:
+    """Return the facts that place the caps of a limit that are no longer those that were."""
+    ask, low, high = live.ask, layer.low[rows], layer.high[rows]
+    if not _differ(state, rows, (low, high), was, NESTED_FRAC):
         return []
+    scope = scope_of(state, ask)
     # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.
     batch = derive("claims", ask.source, ask.program, ask.resource, ask.quantity.value, ask.version, state.revision)
     ended = ClaimsEnded(
@@ -337,49 +379,6 @@ def _moved(state: DeskState, live: LiveAsk, now_ns: int, shared: bool) -> list[E
     ]
 
 
-def _grown_where_free(
-    state: DeskState, rows: Rows, ask: Ask, wish: tuple[Floats, Floats], now_ns: int
-) -> tuple[Floats, Floats]:
-    """Return caps that sink at once and grow only into what no leaf may still hold (R16).
-
-    One that no command holds, as when a limit has just come, holds what it does: it need not stop before it may go on.
-    """
-    low, high = wish
-    fleet, last = state.fleet, state.commands
-    lapsed, default_w, now_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows], fleet.power_w[rows]
-    if np.isfinite(high).all():
-        leased_w = np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows])
-        held_w = np.where(lapsed, np.fmax(default_w, now_w), leased_w)
-        told_w = np.where(lapsed, held_w, last.high_w[rows])
-        high = moved_caps(max(ask.high, float(high.sum())), high, held_w, told_w)
-    if np.isfinite(low).all():
-        leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
-        held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
-        told_w = np.where(lapsed, held_w, last.low_w[rows])
-        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, state.is_switched[rows])
-    return _uncrossed(low, high, wish, state.is_switched[rows])
-
-
-def _uncrossed(
-    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: NDArray[np.bool_]
-) -> tuple[Floats, Floats]:
-    """Return caps of which none is crossed: a limit on both ends may ask a leaf to draw that may not grow to draw yet.
-
-    It stays where the end that may not grow holds it, and the others make up for it, as far as they can, or the group
-    would stand beyond its limit until that end has grown. What is on or off (`is_whole`) can't make up a part.
-    """
-    crossed = low > high
-    if not crossed.any():
-        return low, high
-    by_low = crossed & (low > wish[0])
-    to_high, to_low = np.where(by_low, low, high), np.where(crossed & ~by_low, high, low)
-    made_low = -_made_up(-to_low, -low, -to_high, is_whole)
-    return made_low, _made_up(to_high, high, made_low, is_whole)
-
-
-def _made_up(caps: Floats, wished: Floats, least: Floats, is_whole: NDArray[np.bool_]) -> Floats:
-    """Return caps whose sum is no more than that of `wished`, by what others can sink down to their least."""
-    over_w, can_w = np.where(np.isfinite(caps), np.maximum(caps - wished, 0.0), 0.0), np.maximum(caps - least, 0.0)
-    can_w = np.where(np.isfinite(can_w) & (over_w <= 0.0) & ~is_whole, can_w, 0.0)
-    whole_w = float(can_w.sum())
-    return caps - can_w * min(1.0, float(over_w.sum()) / whole_w) if whole_w > 0 else caps
+def shared_out(state: DeskState, now_ns: int) -> NDArray[np.bool_]:
+    """Return which rows a limit on a group holds together; shape (n,)."""
+    return covers_of(state, in_force(state, now_ns)) > 0

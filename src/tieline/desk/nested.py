@@ -1,23 +1,46 @@
-"""Limits on groups that share devices: which are in force, and what the others leave to each device of one."""
+"""Limits on groups that share devices: which are in force, in layers, and what others leave to each device of one."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import DeskState, LiveAsk
-from tieline.resource.claim import ClaimKind
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import GROUP_KINDS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
-NEAR_LEAST_W, NEAR_FRAC = 50.0, 0.05
-"""A group stands at an end of its limit so near to it."""
+Mask = NDArray[np.bool_]
+MARGIN_FRAC = 0.01
+
+
+class Within(NamedTuple):
+    """What limits of other groups leave to each row of one (W), and what it does then: by its meter, or as it wants."""
+
+    low_w: Floats
+    high_w: Floats
+    does_w: Floats
+    wants_w: Floats
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Limits on one quantity of which no two share a device, and the caps by which they hold each row (W; NaN: none).
+
+    The caps are written anew as they are shared out, before they are placed.
+    """
+
+    quantity: Quantity
+    limits: list[LiveAsk]
+    of: Rows
+    """Which of them holds each row; -1: none."""
+    low: Floats
+    high: Floats
 
 
 def in_force(state: DeskState, now_ns: int) -> list[LiveAsk]:
@@ -39,52 +62,33 @@ def covers_of(state: DeskState, limits: list[LiveAsk]) -> NDArray[np.int16]:
     return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Within:
-    """What limits of other groups leave to each row of one: `low` and `high` (W); shape (n,) each.
-
-    Rows that `draw_on` are part of a smaller group that stands at its upper end: what they would draw less that one
-    must give less, and the larger group gains nothing by it. Rows that `give_on` are so at a lower end.
-    """
-
-    low: Floats
-    high: Floats
-    draw_on: NDArray[np.bool_]
-    give_on: NDArray[np.bool_]
-
-
-def left_by_others(state: DeskState, ask: Ask, rows: Rows, now_ns: int) -> Within | None:
-    """Return what limits of other groups leave to each row; None where no other holds any of them.
-
-    A limit on what a feeder generates is none of them: it says nothing of what its devices draw.
-    """
-    low, high, is_any = np.full(len(rows), -math.inf), np.full(len(rows), math.inf), False
-    draw_on, give_on = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
-    mine = np.zeros(len(state.fleet), np.bool_)
-    mine[rows] = True
-    for live in in_force(state, now_ns):
-        other, its = live.ask, state.fleet.leaves(live.ask.resource)
-        its_own = (other.source, other.program, other.resource) == (ask.source, ask.program, ask.resource)
-        if its_own or other.quantity is not ask.quantity or not mine[its].any():
-            continue
-        scope = scope_of(state, other)
-        other_low, other_high = state.claims.limits_of(rows, other.source, other.program, other.quantity, scope)
-        low, high, is_any = np.fmax(low, other_low), np.fmin(high, other_high), True
-        if len(its) < len(rows):
-            at_low, at_high = _stands_at(state, other, its)
-            draw_on |= at_high & np.isfinite(other_high)
-            give_on |= at_low & np.isfinite(other_low)
-    return Within(np.minimum(low, high), high, draw_on, give_on) if is_any else None
+def layers_of(state: DeskState, limits: list[LiveAsk]) -> list[Layer]:
+    """Return limits in layers, those of the smallest groups first, with the caps that are placed."""
+    layers: list[Layer] = []
+    size, of_rows = len(state.fleet), [state.fleet.leaves(live.ask.resource) for live in limits]
+    for at in sorted(range(len(limits)), key=lambda at: len(of_rows[at])):
+        ask, rows = limits[at].ask, of_rows[at]
+        free = (layer for layer in layers if layer.quantity is ask.quantity and (layer.of[rows] < 0).all())
+        layer = next(free, None)
+        if layer is None:
+            nothing = np.full(size, np.nan)
+            layer = Layer(ask.quantity, [], np.full(size, -1, np.int32), nothing, nothing.copy())
+            layers.append(layer)
+        layer.of[rows] = len(layer.limits)
+        layer.limits.append(limits[at])
+        scope = scope_of(state, ask)
+        layer.low[rows], layer.high[rows] = state.claims.limits_of(rows, ask.source, ask.program, ask.quantity, scope)
+    return layers
 
 
-def _stands_at(state: DeskState, ask: Ask, rows: Rows) -> tuple[bool, bool]:
-    """Whether a limited group stands at its lower, and at its upper end, by its meters and what all limits leave it."""
-    low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
-    for batch, alive in state.claims.batches():
-        if batch.kind is ClaimKind.LIMIT and batch.quantity is ask.quantity and len(batch.rows) > 1:
-            _, mine, its = np.intersect1d(rows, batch.rows[alive], assume_unique=True, return_indices=True)
-            low[mine] = np.maximum(low[mine], batch.low[alive][its])
-            high[mine] = np.minimum(high[mine], batch.high[alive][its])
-    does_w = float(np.minimum(np.maximum(np.nan_to_num(state.fleet.power_w[rows]), low), high).sum())
-    near_w = (NEAR_LEAST_W + NEAR_FRAC * abs(end_w) for end_w in (ask.low, ask.high))
-    return does_w <= ask.low + next(near_w), does_w >= ask.high - next(near_w)
+def left_by_others(layers: list[Layer], own: Layer, rows: Rows, does_w: tuple[Floats, Floats]) -> Within | None:
+    """Return what limits of other layers leave to each row of a group (W); None where no other holds any of them."""
+    low, high, is_any = np.full(len(rows), -np.inf), np.full(len(rows), np.inf), False
+    for layer in layers:
+        if layer is not own and layer.quantity is own.quantity and (layer.of[rows] >= 0).any():
+            low, high, is_any = np.fmax(low, layer.low[rows]), np.fmin(high, layer.high[rows]), True
+    if not is_any:
+        return None
+    low = np.minimum(low, high)
+    does, wants = (np.minimum(np.maximum(found_w[rows], low), high) for found_w in does_w)
+    return Within(low, high, does, wants)

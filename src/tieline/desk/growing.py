@@ -1,0 +1,61 @@
+"""Caps of a group's limit that sink at once, and grow only into what no device may still hold (R16)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.ports import Ask
+from tieline.desk.state import DeskState
+from tieline.fleet.grouplimit import moved_caps
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int32]
+
+
+def grown_where_free(
+    state: DeskState, rows: Rows, ask: Ask, wish: tuple[Floats, Floats], now_ns: int
+) -> tuple[Floats, Floats]:
+    """Return caps that sink at once and grow only into what no leaf may still hold (R16).
+
+    One that no command holds, as when a limit has just come, holds what it does: it need not stop before it may go on.
+    """
+    low, high = wish
+    fleet, last = state.fleet, state.commands
+    lapsed, default_w, now_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows], fleet.power_w[rows]
+    if np.isfinite(high).all():
+        leased_w = np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows])
+        held_w = np.where(lapsed, np.fmax(default_w, now_w), leased_w)
+        told_w = np.where(lapsed, held_w, last.high_w[rows])
+        high = moved_caps(max(ask.high, float(high.sum())), high, held_w, told_w)
+    if np.isfinite(low).all():
+        leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
+        held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
+        told_w = np.where(lapsed, held_w, last.low_w[rows])
+        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, state.is_switched[rows])
+    return uncrossed(low, high, wish, state.is_switched[rows])
+
+
+def uncrossed(
+    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Return caps of which none is crossed: a limit on both ends may ask a leaf to draw that may not grow to draw yet.
+
+    It stays where the end that may not grow holds it, and the others make up for it, as far as they can, or the group
+    would stand beyond its limit until that end has grown. What is on or off (`is_whole`) can't make up a part.
+    """
+    crossed = low > high
+    if not crossed.any():
+        return low, high
+    by_low = crossed & (low > wish[0])
+    to_high, to_low = np.where(by_low, low, high), np.where(crossed & ~by_low, high, low)
+    made_low = -_made_up(-to_low, -low, -to_high, is_whole)
+    return made_low, _made_up(to_high, high, made_low, is_whole)
+
+
+def _made_up(caps: Floats, wished: Floats, least: Floats, is_whole: NDArray[np.bool_]) -> Floats:
+    """Return caps whose sum is no more than that of `wished`, by what others can sink down to their least."""
+    over_w, can_w = np.where(np.isfinite(caps), np.maximum(caps - wished, 0.0), 0.0), np.maximum(caps - least, 0.0)
+    can_w = np.where(np.isfinite(can_w) & (over_w <= 0.0) & ~is_whole, can_w, 0.0)
+    whole_w = float(can_w.sum())
+    return caps - can_w * min(1.0, float(over_w.sum()) / whole_w) if whole_w > 0 else caps
