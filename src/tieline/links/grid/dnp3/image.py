@@ -55,11 +55,11 @@ class Image:
         Each change beyond its deadband becomes an event at its source's time.
         """
         views = {view.resource: view for view in snapshot.groups} if snapshot else {}
-        record = self._primed or self._was_read
+        record, moved = self._primed or self._was_read, outputs != self._outputs
         for group in self._groups:
             marks = {"@pending": group.resource in pending, "@lapsed": group.resource in lapsed}
             self._show_inputs(group, snapshot, views.get(group.resource), marks, now_ns, record)
-            if outputs != self._outputs:
+            if moved:
                 self._show_outputs(group, outputs, now_ns, record)
         self._outputs = dict(outputs)
         # A master learns the first values from its integrity poll: no event tells of a change that never was. One that
