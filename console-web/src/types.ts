@@ -110,6 +110,11 @@ export interface Market {
     baseline_w: Num; telemetry_w: Num; imbalance_w: Num;
   }[];
   available_up_w: Num; available_down_w: Num; refusals: string[]; is_stopped: boolean; unstopped_up_w: Num; unstopped_down_w: Num;
+  schedule: Schedule | null;
+}
+export interface Schedule {
+  made_ns: number; devices: number; cost: number; bound: number; gap_frac: number;
+  steps: { start_ns: number; end_ns: number; award_w: number; lacks_w: number; price_per_mwh: number }[];
 }
 export interface Settlement {
   revision: number; now_ns: number;

@@ -87,7 +87,8 @@ def played(
     async def main(loop: asyncio.AbstractEventLoop) -> None:
         clock = VirtualClock(loop, when.opens_ns)
         async with Supervisor(np.random.default_rng(5)) as supervisor:
-            stage = await raise_stage(what, 400, 1, clock, supervisor, folder)
+            # No feeder of this territory comes near its rating: an overload would be an alarm of its own.
+            stage = await raise_stage(what, 400, 2, clock, supervisor, folder)
             place, reader, begins_ns = Place(stage, route, network), None, when.opens_ns + AT_MIN * MINUTE_NS
             reader, known = NodeReader(stage.node, stage_sources(stage)), set[str]()
             before(place)

@@ -3,7 +3,7 @@ import { show, views } from '../api';
 import { Chart } from '../parts/chart';
 import { Figure } from '../parts/figure';
 import { Mark } from '../parts/mark';
-import type { Market as View } from '../types';
+import type { Market as View, Schedule } from '../types';
 import { Available } from './overview';
 import { age, clock, day, money, power } from '../words';
 
@@ -24,6 +24,7 @@ export function MarketScreen() {
         <Figure label="This hour awarded" value={power(hour?.awarded_w ?? null)} note={hour?.price_per_mwh != null ? `at ${money(hour.price_per_mwh)} $/MWh` : 'no award'} />
         <Figure label="Imbalance this hour" value={<>{gap !== null && hour && gap * Math.sign(hour.instructed_w ?? 1) < -0.1 * Math.abs(hour.instructed_w ?? 0) && <Mark priority={2} />} {power(gap)}</>} note={gap === null ? 'no interval of it was instructed' : 'mean delivered less instructed'} />
         <Available view={view} />
+        {view.schedule && <Scheduled schedule={view.schedule} now={view.now_ns} />}
         <Figure label="Market link" value={view.is_live ? 'live' : <><Mark priority={2} /> down</>} note={`last batch ${view.last_batch}`} />
         <Figure label="Declined" value={view.refusals.length} note="instructions, lately" />
       </div>
@@ -45,6 +46,25 @@ export function MarketScreen() {
         {view.refusals.map((text) => <p class="pad" key={text}><Mark priority={3} /> {text}</p>)}
       </section>
     </div>
+  );
+}
+
+/** The schedule that awards are given by: what is proven of it, and where what is awarded can't be had. */
+function Scheduled({ schedule, now }: { schedule: Schedule; now: number }) {
+  const step = schedule.steps.find((s) => s.start_ns <= now && now < s.end_ns) ?? schedule.steps[0];
+  const short = schedule.steps.filter((s) => s.lacks_w > 0.001 * s.award_w + 1_000);
+  const worst = Math.max(0, ...short.map((s) => s.lacks_w));
+  const gap = schedule.gap_frac * 100;
+  return (
+    <Figure
+      label="Award schedule"
+      value={<>{short.length > 0 && <Mark priority={2} />} gap {gap < 0.001 ? '< 0.001' : gap.toPrecision(2)} %</>}
+      note={<>
+        {schedule.devices.toLocaleString('en')} devices at {clock(schedule.made_ns, false)}; the next MWh {money(step.price_per_mwh)} $
+        {short.length > 0 && <>; lacks up to {power(worst)} from {clock(short[0].start_ns, false)} to {clock(short[short.length - 1].end_ns, false)}</>}
+      </>}
+      title={`It costs ${money(schedule.cost)} $ by merit prices; no schedule of these devices costs less than ${money(schedule.bound)} $`}
+    />
   );
 }
 

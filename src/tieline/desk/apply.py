@@ -228,8 +228,9 @@ def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -
         state.event_called[fact.program] = batch
 
 
-def _schedule_made(state: DeskState, record_id: str, fact: facts.ScheduleMade) -> None:
-    state.schedules[fact.pool] = fact
+def _planned(state: DeskState, record_id: str, fact: facts.ScheduleMade | facts.AwardPlanned) -> None:
+    table: dict[str, Any] = state.schedules if isinstance(fact, facts.ScheduleMade) else state.award_plans
+    table[fact.pool] = fact
 
 
 def _claims_ended(state: DeskState, record_id: str, fact: facts.ClaimsEnded) -> None:
@@ -384,7 +385,8 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AskWithdrawn: _ask_withdrawn,
     facts.AskLapsed: _ask_lapsed,
     facts.ClaimsPlaced: _claims_placed,
-    facts.ScheduleMade: _schedule_made,
+    facts.ScheduleMade: _planned,
+    facts.AwardPlanned: _planned,
     facts.AvailabilityDeclared: _declared,
     facts.ClaimsEnded: _claims_ended,
     facts.CommandsIssued: _commands_issued,

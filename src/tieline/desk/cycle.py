@@ -23,9 +23,11 @@ from tieline.desk.obligation import (
     owed,
     sold_ahead_w,
 )
+from tieline.desk.planned import Planned
 from tieline.desk.release import spread_s
 from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.desk.wants import FOLLOWS_NS
+from tieline.fleet.able import SUSTAIN_H
 from tieline.pool.availability import Available, by_group
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -79,6 +81,8 @@ class PoolDesk:
     """What holds its rows since the last beat: what ends meanwhile is gone from the state when that is counted."""
     lost_now: redispatch.LostW = field(default_factory=dict)
     """And what that took away of its headroom."""
+    planned: Planned | None = None
+    """The schedule that its awards are given by; None: by merit."""
     heard: int = 0
     """How many of the causes that wait this pool was split by."""
 
@@ -195,7 +199,13 @@ class Cycle:
         side = math.copysign(1.0, obligation.power_w)
         waiting_w = tracking.waiting_w(self.desk.state, pool.rows, pool.share_w, side, now_ns)
         wanted_w, staged = obligation.power_w + pool.back_w + pool.trim_w, spread_s(self.desk.state, pool.rows) > 0.0
-        split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
+        planned_w = pool.planned.of(pool.rows, now_ns) if pool.planned is not None and wanted_w > 0.0 else None
+        if planned_w is None:
+            split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
+        else:
+            free = self.room(pool, now_ns, SUSTAIN_H)
+            stores = np.isfinite(redispatch.left_wh(self.desk.state, pool.rows, now_ns))
+            split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores)
         waits = np.abs(split.share_w) <= 1.0
         pool.gives_w, pool.short_w = side * float(waiting_w[waits].sum()), split.shortfall_w
         if abs(float((split.share_w - pool.share_w).sum())) > SETTLES_FRAC * abs(obligation.power_w):

@@ -219,6 +219,27 @@ class MarketHour(View, frozen=True):
     imbalance_w: float | None = None
 
 
+class ScheduleStep(View, frozen=True):
+    """What a schedule of awards has at one step (W); the price is what one more MWh would cost."""
+
+    start_ns: int
+    end_ns: int
+    award_w: float
+    lacks_w: float
+    price_per_mwh: float
+
+
+class ScheduleView(View, frozen=True):
+    """How what is awarded is to be given: no schedule of its devices costs less than `bound`."""
+
+    made_ns: int
+    devices: int
+    cost: float
+    bound: float
+    gap_frac: float
+    steps: tuple[ScheduleStep, ...]
+
+
 class MarketView(View, frozen=True):
     """The market desk; what is available is 0 where dispatch is stopped, as in `Overview`."""
 
@@ -235,6 +256,7 @@ class MarketView(View, frozen=True):
     is_stopped: bool = False
     unstopped_up_w: float | None = None
     unstopped_down_w: float | None = None
+    schedule: ScheduleView | None = None
 
 
 class StatementLine(View, frozen=True):

@@ -267,6 +267,26 @@ class ScheduleMade(Fact, frozen=True):
     power_w: Packed
 
 
+class AwardPlanned(Fact, frozen=True):
+    """How a pool is to give what was awarded: asked, lacking and what one more MWh costs at each step; and the proof.
+
+    `rows` devices were scheduled for `cost` in all; no schedule costs less than `bound`.
+    """
+
+    pool: str
+    awards: tuple[str, ...]
+    made_ns: int
+    start_ns: int
+    step_ns: int
+    rows: int
+    award_w: Packed
+    lacks_w: Packed
+    price_per_mwh: Packed
+    cost: float
+    bound: float
+    gap_frac: float
+
+
 class PricesTaken(Fact, frozen=True):
     """Prices of a market zone came in ($/MWh, one a step); later ones take the place of earlier."""
 

@@ -93,10 +93,20 @@ def _could_w(state: DeskState, rows: Rows, hours: float, kept_frac: Floats) -> t
     moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
     able_up_w, able_down_w = able_w(fleet, rows)
     up_w, down_w = able_up_w + moved_w, able_down_w - moved_w
-    energy_wh = np.maximum(stored_wh(fleet, rows) - kept_frac * fleet.energy_wh[rows], 0.0)
-    stores = np.isfinite(energy_wh) & (fleet.energy_wh[rows] > 0)
-    sustained_w = np.where(stores, np.nan_to_num(energy_wh) / max(hours, 1 / 12), np.inf)
+    sustained_w = _left_wh(state, rows, kept_frac) / max(hours, 1 / 12)
     return np.maximum(np.minimum(up_w, sustained_w), 0.0), np.maximum(down_w, 0.0)
+
+
+def left_wh(state: DeskState, rows: Rows, now_ns: int) -> Floats:
+    """Return what each row can give in all, above what its owner keeps back (Wh; inf: no store, or untold)."""
+    return _left_wh(state, rows, np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0))
+
+
+def _left_wh(state: DeskState, rows: Rows, kept_frac: Floats) -> Floats:
+    size_wh = state.fleet.energy_wh[rows]
+    energy_wh = np.maximum(stored_wh(state.fleet, rows) - kept_frac * size_wh, 0.0)
+    found: Floats = np.where(np.isfinite(energy_wh) & (size_wh > 0), np.nan_to_num(energy_wh), np.inf)
+    return found
 
 
 DNO_LIMIT, OWN_LIMIT, BY_MODE, BY_KILL = "dno_limit", "own_limit", "feeder_mode", "kill_switch"
@@ -175,6 +185,37 @@ def allocate_beside(room: Headroom, owed_w: float, waiting_w: Floats, staged: Ma
     feasible_w = float(share_w.sum())
     lacks_w = max(abs(owed_w) - abs(feasible_w) - gives_w, 0.0)
     return Allocation(room.rows, room.base_w + share_w, share_w, feasible_w, math.copysign(lacks_w, owed_w))
+
+
+def allocate_planned(
+    room: Headroom, free: Headroom, owed_w: float, waiting_w: Floats, staged: Mask, planned_w: Floats, stores: Mask
+) -> Allocation:
+    """Split what is owed: stores by a schedule, the rest by merit over all others, and what that lacks by merit.
+
+    Args:
+        room: How far each row can move for as long as the commitment lasts.
+        free: How far it can move now: a schedule may ask more of a store in a dear hour, as it asks less later.
+        owed_w: Above 0.
+        waiting_w: What rows give that wait for their turn to come back (W).
+        staged: Which rows wait for a turn when they are let go.
+        planned_w: What the schedule asks of each row now (W, 0 or more).
+        stores: Which rows hold energy: what one gives now it can't give later.
+    """
+    holds = stores & room.may_serve & (waiting_w <= 0.0)
+    share_w = np.where(holds, np.minimum(np.maximum(planned_w, 0.0), free.up_w), 0.0)
+    asked_w, needs_w = float(share_w.sum()), max(owed_w - float(waiting_w.sum()), 0.0)
+    if asked_w > needs_w:
+        share_w = split_merit(needs_w, share_w, room.price)  # a few rest: less of each is a command each
+        return Allocation(room.rows, room.base_w + share_w, share_w, needs_w, 0.0)
+    others = replace(room, up_w=np.where(stores, 0.0, room.up_w))
+    more = allocate_beside(others, owed_w - asked_w, waiting_w, staged)
+    share_w = share_w + more.share_w
+    lacks_w = more.shortfall_w
+    if lacks_w > 0.0:
+        left_w = np.where(holds, np.maximum(room.up_w - share_w, 0.0), 0.0)
+        last_w = split_merit(lacks_w, left_w, room.price)
+        share_w, lacks_w = share_w + last_w, lacks_w - float(last_w.sum())
+    return Allocation(room.rows, room.base_w + share_w, share_w, float(share_w.sum()), lacks_w)
 
 
 def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, now_ns: int, cause: str) -> list[Entry]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.contract.eligibility import Enrolment
-from tieline.desk.facts import ScheduleMade
+from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
@@ -240,6 +240,7 @@ class DeskState:
     market_versions: dict[str, int] = field(default_factory=dict)
     late_reports: int = 0
     schedules: dict[str, ScheduleMade] = field(default_factory=dict)
+    award_plans: dict[str, AwardPlanned] = field(default_factory=dict)
     scheduled_until_ns: dict[str, int] = field(default_factory=dict)
     declared: dict[str, tuple[tuple[int, tuple[float, float]], ...]] = field(default_factory=dict)
     """What the market was told of each pool, and when (ns; W up, W down): the last ten times."""
@@ -313,6 +314,7 @@ class DeskState:
             "events",
             "authority",
             "schedules",
+            "award_plans",
             "declared",
         )
         for name in (*decided, "prices"):

@@ -148,6 +148,7 @@ ceiling = "GRID_EMERGENCY"
 # generator_rule = "caiso-meter-generator-output"
 # operator_frac = 0.2                 # of what is earned; the rest is the owners'
 # readings_wait_h = 72.0              # so long a day waits for readings that lack
+# dispatch = "schedule"               # awards are given by a schedule over all that is sold; or by "merit"
 #
 # Limits of the desk itself, whoever asks.
 # [limits]

@@ -16,9 +16,9 @@ from tieline.store.journal import JournalDamaged
 
 FOLLOWS = frozenset(
     {
-        "AvailabilityDeclared", "CapacityDerated", "CapacityReserved", "ClaimsEnded", "ClaimsPlaced", "CommandsIssued",
-        "CommandsReported", "EventTracked", "IntervalTracked", "LineSettled", "PositionChanged", "ReleaseStaged",
-        "ScheduleMade",
+        "AvailabilityDeclared", "AwardPlanned", "CapacityDerated", "CapacityReserved", "ClaimsEnded", "ClaimsPlaced",
+        "CommandsIssued", "CommandsReported", "EventTracked", "IntervalTracked", "LineSettled", "PositionChanged",
+        "ReleaseStaged", "ScheduleMade",
     }
 )  # fmt: skip
 """What the desk records by itself, beat by beat, of what somebody asked: caps that are placed anew each minute,

@@ -15,6 +15,8 @@ from tieline.desk.desk_views import (
     IntervalView,
     MarketHour,
     MarketView,
+    ScheduleStep,
+    ScheduleView,
     SettlementView,
     StatementLine,
     StatementView,
@@ -134,8 +136,23 @@ def market_view(
     return MarketView(
         state.revision, now_ns, pool, is_live, gate_ns, state.last_batch_uid, tuple(hours),
         seen_now.available_up_w, seen_now.available_down_w, tuple(refused[-8:]), seen_now.is_stopped,
-        seen_now.unstopped_up_w, seen_now.unstopped_down_w,
+        seen_now.unstopped_up_w, seen_now.unstopped_down_w, schedule_view(state, pool, now_ns),
     )  # fmt: skip
+
+
+def schedule_view(state: DeskState, pool: str, now_ns: int) -> ScheduleView | None:
+    """Return the schedule that a pool's awards are given by; None: there is none, or it is over."""
+    made = state.award_plans.get(pool)
+    if made is None:
+        return None
+    columns = (part.array().tolist() for part in (made.award_w, made.lacks_w, made.price_per_mwh))
+    steps = tuple(
+        ScheduleStep(made.start_ns + at * made.step_ns, made.start_ns + (at + 1) * made.step_ns, *values)
+        for at, values in enumerate(zip(*columns, strict=True))
+    )
+    if steps[-1].end_ns <= now_ns:
+        return None
+    return ScheduleView(made.made_ns, made.rows, made.cost, made.bound, made.gap_frac, steps)
 
 
 def _hour(

@@ -62,6 +62,8 @@ def says(record: Record) -> str:
             return f"the event asked {kw(fact.asked_w)}, got {kw(fact.delivered_w)}"
         case f.ScheduleMade():
             return f"{len(fact.rows.array())} stores planned over {fact.steps} steps"
+        case f.AwardPlanned():
+            return f"{fact.rows} devices scheduled for awards, at most {fact.gap_frac:.1e} above any schedule's cost"
         case f.EventChanged():
             return f"event is {fact.state}, by {fact.by}"
         case f.StatementMade():

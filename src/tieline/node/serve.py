@@ -19,6 +19,7 @@ from tieline.desk.cycle import PoolDesk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
 from tieline.ids import derive
+from tieline.node.award_planner import AwardPlanner
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
 from tieline.node.journals import journal_to_read, journal_to_write
@@ -32,7 +33,7 @@ from tieline.node.principals import principals_of
 from tieline.node.rebuilt import kinds_and_fuels, ledger_of, members_of
 from tieline.node.runtime import Node, replayed
 from tieline.node.starting import console_context, oidc_of, require_startable
-from tieline.node.trade_settings import apply_limits, check_fleet
+from tieline.node.trade_settings import BY_SCHEDULE, apply_limits, check_fleet
 from tieline.node.trader import NodeTrader, terms_of
 from tieline.node.web import serve_console
 from tieline.pool.merit import merit_price
@@ -234,6 +235,7 @@ async def serve(
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng(), trader)
             for line in links.says:
                 say(line)
+            AwardPlanner(node, [name for name, terms in trader.terms.items() if terms.settings.dispatch == BY_SCHEDULE])
             ClockWatch(node)
             node.start(tells=True)
             supervisor.keep("settlement", trader.days.run)

@@ -28,6 +28,7 @@ from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
 from tieline.node.asked import require_devices as require_devices
 from tieline.node.asked import require_scenario
+from tieline.node.award_planner import AwardPlanner
 from tieline.node.metering import Meters
 from tieline.node.past import Metering, Past, warm_up
 from tieline.node.runtime import Node, replayed
@@ -269,6 +270,7 @@ def _node(
     node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool}, speed, executor)
     shown = shown_of(territory)
     node.published = [POOL, *shown, *(feeder + GENERATION for feeder in shown)]
+    AwardPlanner(node, [POOL], is_virtual=is_virtual)
     return node
 
 

@@ -19,6 +19,8 @@ from tieline.market.participation import model_names, versions_of
 from tieline.market.rule import baseline_rules
 from tieline.resource.identity import GROUP_KINDS, Kind
 
+BY_SCHEDULE, BY_MERIT = "schedule", "merit"
+
 
 class ParticipationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """By which participation model a pool's offers are held before they leave (`tieline markets list`).
@@ -37,7 +39,8 @@ class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How a pool is priced and settled. A day waits `readings_wait_h` hours for readings that lack, then does without.
 
     `operator_frac` of what a day earns is the operator's, the rest its owners'. `load_rule` and `generator_rule` are
-    baseline rules.
+    baseline rules. What is awarded is given by `dispatch`: a "schedule" over all that is sold, or by "merit" at each
+    moment, which spreads a store's energy evenly over it.
     """
 
     price_zone: str = "system"
@@ -45,6 +48,7 @@ class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
     generator_rule: str = "caiso-meter-generator-output"
     operator_frac: float = 0.2
     readings_wait_h: float = 72.0
+    dispatch: str = BY_SCHEDULE
     participation: ParticipationSettings | None = None
 
     @property
@@ -79,6 +83,8 @@ def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
                 raise ConfigError(f"{path}: {key} {rule!r} at {at}.{key}: give one of {', '.join(sorted(rules))}")
         if not 0.0 <= pool.operator_frac <= 1.0:
             raise ConfigError(f"{path}: operator_frac {pool.operator_frac:g} at {at}.operator_frac: give 0 to 1")
+        if pool.dispatch not in (BY_SCHEDULE, BY_MERIT):
+            raise ConfigError(f"{path}: {pool.dispatch!r} at {at}.dispatch: give {BY_SCHEDULE} or {BY_MERIT}")
         wait_h = pool.readings_wait_h
         if not 0.0 <= wait_h <= 24.0 * 60:
             raise ConfigError(f"{path}: readings_wait_h {wait_h:g} at {at}.readings_wait_h: give 0 to 1440")
