@@ -7,10 +7,15 @@ from numpy.typing import NDArray
 
 from tieline.desk.ports import Ask
 from tieline.desk.state import DeskState
+from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.grouplimit import moved_caps
+from tieline.resource.hold import LEAST_CHARGE_W
+from tieline.resource.identity import Kind
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+STARTS_FRAC = 1.1
+"""A charger whose cap rises to no more than this share of what a car needs at least is let begin, and no more."""
 
 
 def grown_where_free(
@@ -32,7 +37,11 @@ def grown_where_free(
         leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
         held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
         told_w = np.where(lapsed, held_w, last.low_w[rows])
-        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, state.is_switched[rows])
+        # A part of what a car needs at least is nothing to it: others that grow as well must not have it.
+        starts = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (-told_w < LEAST_CHARGE_W)
+        starts &= (-low >= LEAST_CHARGE_W) & (-low <= STARTS_FRAC * LEAST_CHARGE_W)
+        whole, most_w = state.is_switched[rows] | starts, max(-ask.low, float(-low.sum()))
+        low = -moved_caps(most_w, np.where(starts, LEAST_CHARGE_W, -low), -held_w, -told_w, whole)
     return uncrossed(low, high, wish, state.is_switched[rows])
 
 

@@ -32,6 +32,8 @@ TURNS_FRAC, TRIES_FRAC = 0.4, 0.1
 and so much of what may have no need to run may be tried at a time."""
 TRY_NS, TRIED_NS = 10 * MINUTE_NS, 3 * MINUTE_NS
 """Every so often another charger that charges nothing is let charge, for so long: a poll or two, and a car's start."""
+LEAST_TRIED = 3.0
+"""Of so many times what a car needs at least, or more, a part is kept for one that may have come: else others stop."""
 FOLLOWS_NS = 90 * SECOND_NS
 """What a device was told shows at its meter by then."""
 SOON_NS = 30 * MINUTE_NS
