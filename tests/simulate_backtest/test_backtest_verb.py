@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from tieline.errors import ConfigError
 from tieline.node.analysis_backtest import backtest_of
 from tieline.node.cli import main
+from tieline.simulate.backtest.asked import BacktestTerms, parse
 
 STORM = {"devices": 300, "first": date(2021, 2, 13), "last": date(2021, 2, 19)}
 
@@ -38,6 +39,31 @@ def test_an_answer_says_profit_by_its_parts_by_day_and_whole_and_what_to_judge_i
     assert float(found["before_owners"]) < found["bound_before_owners"]
     assert found["refused"] == {"us-rice-emergency": 6}
     assert found["real_time_prices"].startswith("none")
+
+
+def test_february_2021_comes_out_as_the_page_tells_it() -> None:
+    """The golden run: its figures stand in docs/do/backtest.md, and any change of them is one of the product's."""
+    found = backtest_of("ercot-february-2021")
+    page = (Path(__file__).parents[2] / "docs" / "do" / "backtest.md").read_text(encoding="utf-8")
+    parts = ("day_ahead", "real_time", "penalties", "fuel", "owner_pay", "margin")
+    cells = [f"{float(found['whole'][name]):,.2f}" for name in parts]
+    assert f"| **all** | {' | '.join(cells)} | **{float(found['before_owners']):,.2f}** |" in page
+    for one, words in zip(found["beside"], ("by yesterday's prices", "by foresight of the prices"), strict=True):
+        cells = [f"{float(one[name]):,.2f}" for name in (*parts, "before_owners")]
+        assert f"| {words} | {' | '.join(cells)} |" in page
+    assert f"| {found['bound_before_owners']:,.2f} |" in page
+    storm = [day for day in found["days"] if "2021-02-13" <= day["day"] <= "2021-02-19"]
+    cells = [f"{sum(float(day[name]) for day in storm):,.2f}" for name in parts]
+    assert f"| the seven days of the storm | {' | '.join(cells)} |" in page
+
+
+@pytest.mark.long
+def test_august_2020_comes_out_as_the_page_tells_it() -> None:
+    found = backtest_of("sgip-august-2020")
+    page = (Path(__file__).parents[2] / "docs" / "do" / "backtest.md").read_text(encoding="utf-8")
+    by = [found["avoided_tonnes"], *(one["avoided_tonnes"] for one in found["beside"]), found["bound_tonnes"]]
+    assert f"**{by[0]:.3f}**" in page and all(f"| {tonnes:.3f} |" in page for tonnes in by[1:])
+    assert f"{found['own_way_tonnes']:.3f} t" in page
 
 
 def test_nobody_earns_nothing_and_avoids_nothing() -> None:
@@ -139,6 +165,12 @@ def test_an_hour_without_a_price_is_named(tmp_path: Path) -> None:
 def test_days_and_names_that_are_not_there_are_refused(name: str, options: dict, says: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(ConfigError, match=says):
         backtest_of(name, **options)
+
+
+def test_the_file_that_the_page_shows_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "do" / "backtest.md").read_text(encoding="utf-8")
+    shown = page.split("```text mine.toml\n")[1].split("```")[0]
+    assert parse(shown, "mine.toml").terms == BacktestTerms()
 
 
 def test_a_toml_with_an_unknown_key_is_refused_with_its_name(tmp_path: Path) -> None:

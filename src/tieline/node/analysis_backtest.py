@@ -79,7 +79,11 @@ def _energy(asked: Backtest) -> dict[str, Any]:
         "lacks_mwh": _lacks(played), "lines": sum(len(of_day) for of_day in played.lines),
         "missed_kwh": round(sum(wh for day in played.played for wh, _ in day.missed) / 1e3, 3),
         "beside": [
-            {"by": one.mind, **_profit(one.whole), "before_owners": str(one.whole.before_owners)} for one in beside
+            {
+                "by": one.mind, **_profit(one.whole), "before_owners": str(one.whole.before_owners),
+                "by_kind": _by_kind(one, fleet),
+            }
+            for one in beside
         ],
         "bound_before_owners": round(bound_of(asked, fleet, line, prices), 2),
     }  # fmt: skip

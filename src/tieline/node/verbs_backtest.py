@@ -48,6 +48,8 @@ def _tell_energy(found: dict[str, Any]) -> None:
     click.echo(f"{'all':42}" + _money(found["whole"]))
     for one in found["beside"]:
         click.echo(f"{'by ' + one['by']:42}" + _money(one))
+    kinds = ", ".join(f"{kind} {worth:,.0f}" for kind, worth in found["by_kind"].items())
+    click.echo(f"worth at the day-ahead price, fuel not taken off: {kinds or 'nothing'}")
     before = f"{float(found['before_owners']):,.2f}"
     click.echo(f"before owners: {before}; no run can beat {found['bound_before_owners']:,.2f}")
     lacks = ", ".join(f"{cause} {mwh:.3f} MWh" for cause, mwh in found["lacks_mwh"].items())
@@ -70,6 +72,8 @@ def _tell_carbon(found: dict[str, Any]) -> None:
         told = f"avoided {day['avoided_kg']:9.1f} kg  by moving {day['shifted_kwh']:9.1f} kWh"
         click.echo(f"{day['day']}  {told}  with foresight {day['foresight_kg']:9.1f} kg")
     click.echo(f"avoided {found['avoided_tonnes']:.3f} t; doing nothing causes {found['own_way_tonnes']:.3f} t")
+    kinds = ", ".join(f"{kind} {tonnes:.3f}" for kind, tonnes in found["by_kind_tonnes"].items())
+    click.echo(f"of it, before what cars and stores lacked: {kinds or 'nothing'}")
     for one in found["beside"]:
         click.echo(f"by {one['by']}: {one['avoided_tonnes']:.3f} t")
     click.echo(f"no run can beat {found['bound_tonnes']:.3f} t; cars left without {found['missed_kwh']:.1f} kWh")

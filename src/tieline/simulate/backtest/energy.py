@@ -158,7 +158,7 @@ def _played(
     state.before, state.wanted_before = state.held, wanted
     off, meant = _stores_go(fleet, span, wanted, made.own_wh, out.either[:count], state)
     cars, missed = _cars_go(fleet, line, prices, at, out, price, state)
-    sun, chp = _plants_go(fleet, span, out, price, asked.terms, made.awarded_w(price))
+    sun, chp = _plants_go(fleet, span, out, price, asked.terms, made.sold_w(price))
     whole = np.concatenate([off, cars, sun, chp])
     lacks = np.maximum(meant - off, 0.0)
     given = np.maximum(whole, 0.0).sum(axis=1)
@@ -213,14 +213,14 @@ def _cars_go(
 
 
 def _plants_go(
-    fleet: MixedFleet, span: slice, out: Out, price: Floats, terms: BacktestTerms, awarded_w: Floats
+    fleet: MixedFleet, span: slice, out: Out, price: Floats, terms: BacktestTerms, sold_w: Floats
 ) -> tuple[Floats, Floats]:
     """Return what sun and engines give; the sun rests at a price below 0, engines below their fuel's."""
     first = len(fleet.stores) + len(fleet.cars)
     sun_in = ~out.offline[first : first + len(fleet.sun_wh)]
     chp_in = ~out.offline[first + len(fleet.sun_wh) :]
     sun = fleet.sun_wh[:, span] * sun_in[:, None] * (price >= 0)[None, :]
-    chp = (fleet.chp_wh * chp_in)[:, None] * ((price >= terms.fuel_per_mwh) & (awarded_w > 0))[None, :]
+    chp = (fleet.chp_wh * chp_in)[:, None] * ((price >= terms.fuel_per_mwh) & (sold_w > 0))[None, :]
     return sun, chp
 
 

@@ -57,9 +57,13 @@ class DayOffers:
 
     def awarded_w(self, price: Floats) -> Floats:
         """Return what the market takes at its prices: given less taken; shape (hours,)."""
-        sold = [sum(step.power_w for step in steps if step.price <= p) for steps, p in zip(self.up, price, strict=True)]
         bought = [sum(s.power_w for s in steps if s.price >= p) for steps, p in zip(self.down, price, strict=True)]
-        return np.array(sold, np.float64) - np.array(bought, np.float64)
+        return self.sold_w(price) - np.array(bought, np.float64)
+
+    def sold_w(self, price: Floats) -> Floats:
+        """Return what the market takes of the offers to give alone; shape (hours,)."""
+        sold = [sum(step.power_w for step in steps if step.price <= p) for steps, p in zip(self.up, price, strict=True)]
+        return np.array(sold, np.float64)
 
     def wanted_wh(self, price: Floats) -> Floats:
         """Return what each store is to give at the day's prices: its plan where that pays, else as by itself (NaN)."""
