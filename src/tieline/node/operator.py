@@ -110,6 +110,9 @@ class NodeOperator:
             return Refusal("no such device", "resource", resource, "a device of the registry")
         row = fleet.row(resource)
         lowest_w, highest_w = -float(fleet.max_absorb_w[row]), float(fleet.max_inject_w[row])
+        wrong = refusal_of_ends(ask.low_w, ask.high_w)
+        if wrong is not None:
+            return wrong
         if not lowest_w <= ask.low_w <= ask.high_w <= highest_w:
             given = f"{ask.low_w:g}, {ask.high_w:g}"
             return Refusal("beyond what it can do", "low_w, high_w", given, f"{lowest_w:g} to {highest_w:g} W")
@@ -135,10 +138,9 @@ class NodeOperator:
         """Limit a resource at the level of an operating envelope."""
         if not 1 <= ask.minutes <= MOST_MINUTES:
             return Refusal("a limit is a lease", "minutes", str(ask.minutes), f"1 to {MOST_MINUTES}")
-        if not (np.isfinite(ask.low_w) and np.isfinite(ask.high_w) and ask.low_w <= ask.high_w):
-            return Refusal(
-                "both ends are finite, low first", "low_w, high_w", f"{ask.low_w}, {ask.high_w}", "low <= high"
-            )
+        wrong = refusal_of_ends(ask.low_w, ask.high_w)
+        if wrong is not None:
+            return wrong
         if not ask.because.strip():
             return Refusal("a limit has a reason", "because", ask.because, "some words")
         now_ns = self.node.clock.now_ns()
@@ -207,3 +209,10 @@ class NodeOperator:
         detail = ", ".join(f"{key}={value}" for key, value in sorted(body.items()))[:400]
         name = derive("audit", by, action, subject, self.node.clock.now_ns(), self._acts)
         await self.node.desk.commit([Entry(name, Audited(by, action, outcome, detail), subject)])
+
+
+def refusal_of_ends(low_w: float, high_w: float) -> Refusal | None:
+    """Return why two powers (W) are no ends of a limit, whoever sets it; None where they are."""
+    if np.isfinite(low_w) and np.isfinite(high_w) and low_w <= high_w:
+        return None
+    return Refusal("both ends are finite, low first", "low_w, high_w", f"{low_w}, {high_w}", "low <= high")
