@@ -181,6 +181,12 @@ def test_a_running_event_is_made_longer_by_two_people_and_keeps_its_devices(runn
             return [b for b, alive in node.state.claims.batches() if b.program == event["id"] and alive.any()]
 
         (before,) = held()
+        most = 12 * 60 - 61  # it began a second before its hour
+        for minutes in (most + 1, 1_000_000):
+            refused = ann.post(f"{path}/extend", json={"minutes": minutes})
+            assert (refused.status_code, refused.json()["field"]) == (409, "minutes"), "no second person is asked"
+            assert (refused.json()["value"], refused.json()["limit"]) == (str(minutes), f"1 to {most}")
+        assert ann.get("/api/v1/waiting").json() == []
         asked = ann.post(f"{path}/extend", json={"minutes": 30})
         assert asked.status_code == 202
         assert held() == [before]
