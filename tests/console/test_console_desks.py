@@ -191,6 +191,9 @@ def test_a_running_event_is_made_longer_by_two_people_and_keeps_its_devices(runn
         assert asked.status_code == 202
         assert held() == [before]
         waits = asked.json()
+        same = ben.post(f"{path}/extend", json={"minutes": 30})
+        assert (same.status_code, same.json()["field"], same.json()["value"]) == (409, "waiting", waits["id"])
+        assert [one["id"] for one in ann.get("/api/v1/waiting").json()] == [waits["id"]]
         assert ann.post(f"/api/v1/waiting/{waits['id']}/confirm", json={"payload": waits["payload"]}).status_code == 403
         done = ben.post(f"/api/v1/waiting/{waits['id']}/confirm", json={"payload": waits["payload"]})
         assert done.json()["end_ns"] == event["end_ns"] + 30 * MINUTE_NS
