@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from tieline.contract.program import AnyProgram, Window
+from tieline.contract.program import AnyProgram, Budget, Window
 from tieline.ids import derive
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, SECOND_NS, from_ns, iso
@@ -74,14 +74,11 @@ def call_refusal(
     other = next((one for one in calls if one.start_ns < call.end_ns and call.start_ns < one.end_ns), None)
     if other is not None:
         return Refusal("it overlaps another call", "start", iso(call.start_ns), f"not {iso(other.start_ns)}", rule=rule)
-    return _budget_refusal(program, calls, call, zone, rule)
+    return budget_refusal(program.budget, calls, call, zone, rule)
 
 
-def _budget_refusal(
-    program: AnyProgram, calls: Sequence[Call], call: Call, zone: ZoneInfo, rule: str
-) -> Refusal | None:
-    budget = program.budget
-    assert budget is not None
+def budget_refusal(budget: Budget, calls: Sequence[Call], call: Call, zone: ZoneInfo, rule: str) -> Refusal | None:
+    """Return why one more call does not fit a budget beside those that were made, or None; `rule` says whose it is."""
 
     def day_of(one: Call) -> date:
         return from_ns(one.start_ns).astimezone(zone).date()

@@ -46,6 +46,12 @@ class Location(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     node: str = ""
     scheduling_coordinator: Name | None = None
     is_disadvantaged: bool = False
+    resources: tuple[Name, ...] = ()
+
+    @property
+    def stands(self) -> tuple[str, ...]:
+        """Which devices or groups of the registry stand here; none named: the site of the same id."""
+        return self.resources or (self.id,)
 
     @property
     def place(self) -> str:
@@ -151,6 +157,15 @@ class Contract(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             if why := self.refusal(product, at_ns):
                 return why
         return None
+
+    def next_change_ns(self, after_ns: int) -> int:
+        """Return the first instant after one at which what is agreed may be other; `FOREVER_NS`: there is none."""
+        return min((one for one in self._joints() if one > after_ns), default=FOREVER_NS)
+
+    def agreed(self, at_ns: int) -> tuple[str, ...]:
+        """Return the products for which an arbitration at an instant may call."""
+        terms = self.terms_at(at_ns)
+        return () if terms is None else tuple(one for one in terms.products if self.refusal(one, at_ns) is None)
 
     def _joints(self) -> Iterator[int]:
         """Yield every instant at which something of it begins or ends."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import charging, event_stack, facts, prices
+from tieline.desk import called, charging, event_stack, facts, prices
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.ports import Ask, Granted
@@ -48,6 +48,8 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
         _note_live(state, record_id, fact, at_ns)
     if isinstance(fact, facts.AuthorityChanged) and fact.what == "kill":
         state.kill_moved_ns, state.kill_record = at_ns, record_id
+    if isinstance(fact, facts.EventChanged | facts.ConsentChanged):
+        called.note(state, record_id, fact, at_ns)
     change = _CHANGES.get(type(fact))
     if change is not None:
         change(state, record_id, fact)
@@ -226,6 +228,7 @@ def _claims_placed(state: DeskState, record_id: str, fact: facts.ClaimsPlaced) -
     state.claims.place(batch)
     if fact.source == event_stack.SOURCE:
         state.event_called[fact.program] = batch
+        called.note_placed(state, fact)
 
 
 def _planned(state: DeskState, record_id: str, fact: facts.ScheduleMade | facts.AwardPlanned) -> None:
@@ -396,4 +399,5 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.EventTracked: _event_tracked,
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
+    facts.ConsentChanged: lambda *_: None,  # noted by `called.note`, as it counts from when it was recorded
 }

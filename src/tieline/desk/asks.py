@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from tieline.desk.engines import barred_engines, refusal_by_rule
+from tieline.desk.engines import barred_engines, refusal_by_contract, refusal_by_rule, unagreed
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AskGranted, AskLapsed, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced
 from tieline.desk.groups import caps_of
@@ -106,7 +106,7 @@ def _refusal(state: DeskState, ask: Ask, principal: Principal | None, now_ns: in
     if refusal is None and principal is not None and (principal.is_person or ask.source in SCREENS):
         refusal = lacks_second(ask.people, ask.level, len(rows), len(state.fleet), state.two_people)
     refusal = refusal or refusal_by_mode(state, rows, ask.level, ask.kind, ask.source)
-    refusal = refusal or refusal_by_rule(state, ask, rows)
+    refusal = refusal or refusal_by_rule(state, ask, rows) or refusal_by_contract(state, ask, rows)
     return refusal or _not_carried(state, ask, rows) or _selected(state, ask, now_ns) or _beyond_reserve(state, ask)
 
 
@@ -187,6 +187,7 @@ def placed_by(state: DeskState, ask: Ask, batch: str, now_ns: int) -> ClaimsPlac
     if ask.level > Level.UTILITY and ask.kind is not ClaimKind.LIMIT:
         rows = rows[~barred(state, ask.source)[rows]]  # devices of a feeder whose mode bars it are left out
     rows = rows[~barred_engines(state, ask, rows)]
+    rows = rows[~unagreed(state, ask, rows)]
     low, high, value = _shares(state, ask, rows, now_ns)
     return ClaimsPlaced(
         batch,

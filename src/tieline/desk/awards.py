@@ -70,11 +70,12 @@ def _hold(state: DeskState, offer: Offer, entries: list[Entry]) -> Refusal | Non
 
 def _ineligible(state: DeskState, offer: Offer, power_w: float) -> Refusal | None:
     """Return why an offer can't be held where the rules leave too few of its resources, naming the rule."""
-    if not state.enrolments or not state.fleet.holds(offer.pool):
+    if not (state.enrolments or state.agreed) or not state.fleet.holds(offer.pool):
         return None
     fleet, rows = state.fleet, state.fleet.leaves(offer.pool)
     program = PROGRAM_OF.get(offer.product, offer.product)
-    may = state.may_serve(program, rows)
+    agrees = state.agrees((program,), rows)
+    may = state.may_serve(program, rows) & agrees
     most_w = float((fleet.max_inject_w + fleet.max_absorb_w)[rows[may]].sum())
     # Bounded by the eligible ratings alone, as availability of a day ahead is the forecast's business.
     if power_w <= most_w + TOLERANCE_W:
@@ -84,6 +85,9 @@ def _ineligible(state: DeskState, offer: Offer, power_w: float) -> Refusal | Non
     if enrolled is not None:
         denied = [enrolled.verdicts[at] for at in np.unique(enrolled.verdict_of[rows[~may]]).tolist()]
         rule = ", ".join(sorted({f"{each.rule} {each.version}" for each in denied})) or "rating"
+    if state.agreed is not None and not agrees.all():
+        names = state.agreed.of_rows(rows[~agrees])
+        rule = ", ".join([rule, f"contracts {', '.join(names[:3])}" if names else "contracts.without"])
     limit = f"{most_w:.0f} W of eligible resources"
     return Refusal("more than what the rules let serve", "power_w", f"{power_w:.0f}", limit, rule=rule)
 

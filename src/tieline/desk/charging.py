@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.agreed import ENERGY
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsPlaced, ScheduleMade
 from tieline.desk.modes import barred
@@ -113,7 +114,7 @@ def _stores(state: DeskState, rows: Rows) -> Stores:
     fleet, nothing = state.fleet, np.zeros(len(rows))
     held_wh, room_wh = usable_wh(state, rows)
     seen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    charge_w = np.where(seen & ~state.opted_out[rows], fleet.max_absorb_w[rows], 0.0)
+    charge_w = np.where(seen & ~state.out_of(ENERGY, rows), fleet.max_absorb_w[rows], 0.0)
     frac, wear = np.full(len(rows), ONE_WAY_FRAC), np.full(len(rows), WEAR_PER_WH)
     most_wh = held_wh + room_wh
     return Stores(held_wh, nothing, most_wh, nothing, charge_w, fleet.max_inject_w[rows], frac, frac, wear)
@@ -160,7 +161,7 @@ def decide_charging(state: DeskState, pool: str, now_ns: int) -> list[Entry]:
         return []
     rows = known.rows.array()
     power_w = known.power_w.array().reshape(len(rows), known.steps)[:, at].astype(np.float64)
-    takes = (power_w < -LEAST_W) & ~barred(state)[rows]
+    takes = (power_w < -LEAST_W) & ~barred(state)[rows] & state.agrees(ENERGY, rows)
     if not takes.any():
         return []
     rows, value = rows[takes], power_w[takes]

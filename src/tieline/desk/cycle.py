@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import asks, charging, counting, groups, position, redispatch, tracking
+from tieline.desk import asks, charging, consents, counting, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.obligation import (
@@ -118,6 +118,7 @@ class Cycle:
         self._last_ns = now_ns
         state.claims.expire(now_ns)
         await self.desk.commit(asks.decide_opt_ins(state, now_ns))
+        await self._keep_contracts(now_ns)
         await self.desk.commit(groups.decide_regulation(state, now_ns))
         for pool in self.pools.values():
             await counting.count(self.desk, pool, now_ns, seconds)
@@ -136,6 +137,13 @@ class Cycle:
         await self.desk.settle()
         await self.upward.flush()
         self.beats += 1
+
+    async def _keep_contracts(self, now_ns: int) -> None:
+        """Set aside what no contract agrees to any more; the market is told anew because of it."""
+        entries = consents.decide_agreed(self.desk.state, now_ns)
+        if entries:
+            self.because(entries[0].id)
+        await self.desk.commit(entries)
 
     async def _derate(self, pool: PoolDesk, now_ns: int, cause: str) -> None:
         """Tell the reservation book what authorities above the market left, before anything is split by it (R18)."""

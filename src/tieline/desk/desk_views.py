@@ -136,7 +136,8 @@ class EventPreview(View, frozen=True):
     through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
     event can still have; `held_out` counts devices whose feeder is Disabled, `limited` those under a group's limit that
     takes what they would give. `warning` says why it would get nothing ("": it gets some); `scheduled` counts
-    stores that fill up for awards meanwhile.
+    stores that fill up for awards meanwhile; `unagreed` those that their contracts keep from it, mostly for
+    `unagreed_why`, which names the contract or program.
     """
 
     group: str
@@ -161,6 +162,8 @@ class EventPreview(View, frozen=True):
     limited: int = 0
     warning: str = ""
     scheduled: int = 0
+    unagreed: int = 0
+    unagreed_why: str = ""
 
 
 class EventView(View, frozen=True):

@@ -54,6 +54,7 @@ class Shared(Struct, frozen=True):
     unseen: int
     limited: int
     scheduled: int
+    unagreed: int = 0
 
 
 def shares(
@@ -64,8 +65,11 @@ def shares(
     until_ns: int = 0,
     apart_from: NDArray[np.int32] = NOBODY,
     stack: list[Layer] | None = None,
+    barred_by_contract: NDArray[np.bool_] | None = None,
 ) -> Shared:
     """Return how an event's power is shared out over the devices of its group, apart from some that it has.
+
+    Those that their contracts don't let it call (`barred_by_contract`, of the group's; None: none) are passed over.
 
     Stores that are to fill up for awards before `until_ns` are the market's then, and are passed over as well.
 
@@ -78,11 +82,13 @@ def shares(
     rows = fleet.leaves(group)
     unseen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     out = state.opted_out[rows]
+    unagreed = np.zeros(len(rows), np.bool_) if barred_by_contract is None else barred_by_contract
     base_w = bounded_base_w(state, rows, Level.PROGRAM, now_ns)
     gives_w = _gives_w(state, rows, base_w, side, now_ns)
     settled = state.claims.arbitrate(now_ns, rows)
     is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
     may = state.may_serve("demand_response", rows) & ~NEVER[fleet.kinds[rows]] & ~barred(state, SOURCE)[rows]
+    may &= ~unagreed
     limited = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     scheduled = np.isin(rows, planned(state, now_ns, until_ns))
     is_taken |= limited | scheduled
@@ -98,7 +104,7 @@ def shares(
     share_w = side * share_w[called]
     return Shared(
         rows[called], share_w, base_w[called] + share_w, float(gives_w.sum()), int(out.sum()), int(unseen.sum()),
-        int(limited.sum()), int(scheduled.sum()),
+        int(limited.sum()), int(scheduled.sum()), int((unagreed & ~out).sum()),
     )  # fmt: skip
 
 

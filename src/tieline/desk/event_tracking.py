@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tieline.desk import tracking
 from tieline.desk.beside import held_by_limits
 from tieline.desk.entry import Entry
+from tieline.desk.event_contracts import products_of_event
 from tieline.desk.event_makeup import LEAST_S, Shown
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest
 from tieline.desk.facts import EventTracked
@@ -145,7 +146,7 @@ def _running(state: DeskState) -> list[str]:
     return [event for event, it in state.events.items() if it.state is EventState.IN_PROGRESS]
 
 
-def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int) -> LostW:
+def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int, products: tuple[str, ...]) -> LostW:
     """Return what took from an event those of its group that it did not call (W, by cause, a row at its first cause).
 
     Under a limit that bites a device's whole draw is the limit's; one that another claim moves is that claim's; the
@@ -154,7 +155,7 @@ def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int
     rows = np.setdiff1d(state.fleet.leaves(group), called)
     held = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     may = state.may_serve("demand_response", rows) & ~held
-    lost_w = lost_headroom(state, rows, may, side, SHORT_H, now_ns)
+    lost_w = lost_headroom(state, rows, may, side, SHORT_H, now_ns, products)
     taken_w = float(np.maximum(-side * state.base_w[rows[held]], 0.0).sum())
     winner = state.claims.arbitrate(now_ns, rows).winner
     outranked = may & ~state.opted_out[rows] & (winner >= 0) & (state.claims.level_of(winner) <= int(Level.PROGRAM))
@@ -177,7 +178,7 @@ def _call(state: DeskState, event: str, stack: list[Layer], now_ns: int) -> _Cal
     batch = newest(state, event)
     side, group = float(np.sign(state.events[event].power_w)), state.events[event].group
     rows = np.zeros(0, np.int32) if batch is None else batch.rows
-    lost_w = _lost_w(state, group, rows, side, now_ns)
+    lost_w = _lost_w(state, group, rows, side, now_ns, products_of_event(state.events[event]))
     if batch is None:
         none_w, nobody = np.zeros(0), np.zeros(0, np.bool_)
         return _Called(rows, none_w, none_w, none_w, nobody, tracking.Holds.of(state, rows, none_w, now_ns), lost_w)

@@ -13,8 +13,10 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from tieline.desk.agreed import first_of
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
+from tieline.desk.event_contracts import barred_rows, dropped, refusal_of_all, refusal_of_longer
 from tieline.desk.event_makeup import NOTHING, Shown, counted_w, let_go
 from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.event_split import NOBODY, Shared, shares
@@ -78,6 +80,7 @@ def refusal_of(state: DeskState, wish: ComposeEvent, now_ns: int) -> Refusal | N
     wished = _event(wish, "", "")
     refusal = check(wished, now_ns)
     refusal = refusal or refusal_by_mode(state, state.fleet.leaves(wish.group), Level.PROGRAM, ClaimKind.SET, SOURCE)
+    refusal = refusal or refusal_of_all(state, wished, now_ns)
     # Compared when it is composed, so that nobody waits for an approval that can't be; booked when it is approved.
     return refusal or decide_reserve(state, wished, wish.start_ns, wish.end_ns, now_ns)[1]
 
@@ -95,7 +98,8 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     if refusal is not None:
         return refusal
     left = room(state, _event(wish, "", ""), now_ns)
-    found = shares(state, wish.group, wish.power_w, now_ns, wish.end_ns)
+    bars, refused = barred_rows(state, _event(wish, "", ""), now_ns)
+    found = shares(state, wish.group, wish.power_w, now_ns, wish.end_ns, barred_by_contract=bars)
     rows, share_w = found.rows, found.share_w
     expected_w = float(share_w.sum())
     hours = (wish.end_ns - wish.start_ns) / HOUR_NS
@@ -113,6 +117,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     text = "no thermal or shifted load is called: no rebound" if rebound_w < 1 else (
         f"up to {rebound_w / 1e3:.0f} kW comes back after release; it is spread over 30 to 60 min"
     )  # fmt: skip
+    why = first_of(refused)
     return EventPreview(
         wish.group, len(rows), wish.power_w, float(np.sign(wish.power_w)) * found.most_w, expected_w,
         found.opted_out, found.unseen,
@@ -121,7 +126,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
         int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited,
         _warning(found, wish.power_w, state.is_killed),
-        found.scheduled,
+        found.scheduled, found.unagreed, "" if why is None else f"{why.reason} ({why.rule})",
     )  # fmt: skip
 
 
@@ -139,6 +144,7 @@ def _warning(found: Shared, asked_w: float, is_killed: bool) -> str:
         for count, words in (
             (found.limited, "under a limit that takes what they would give"),
             (found.scheduled, "that fill up for awards meanwhile"), (found.opted_out, "opted out"),
+            (found.unagreed, "whose contracts don't let it call them"),
             (found.unseen, "out of reach"),
         )
         if count
@@ -180,6 +186,9 @@ def decide_step(
         return [], after
     entries = [_changed(after, by, now_ns)]
     if after.state is EventState.APPROVED:
+        refusal = refusal_of_all(state, after, now_ns)
+        if refusal is not None:
+            return [], refusal
         booked_by, refusal = decide_reserve(state, after, after.start_ns, after.end_ns, now_ns, (entries[0].id,))
         if refusal is not None:
             return [], refusal
@@ -216,12 +225,15 @@ def decide_extend(
         derive("event-extended", event.id, longer.end_ns, now_ns), EventChanged(event.id, event.state.value, by, body),
         event.group,
     )  # fmt: skip
+    rows, value_w = _called(state, event)
+    refusal = refusal_of_longer(state, longer, rows, now_ns)
+    if refusal is not None:
+        return [], refusal
     reserved, refusal = decide_reserve(state, longer, event.end_ns, longer.end_ns, now_ns, (step.id,))
     if refusal is not None:
         return [], refusal
     if event.state is EventState.SCHEDULED:
         return [step, *reserved], longer
-    rows, value_w = _called(state, event)
     return [step, *reserved, _placed(state, longer, rows, value_w, now_ns, step.id)], longer
 
 
@@ -262,7 +274,8 @@ def _first_called(
     """Return whom an event calls as it begins, and the target of each (W); nobody behind the kill switch."""
     if state.is_killed:
         return NOBODY, np.zeros(0)
-    found = shares(state, event.group, event.power_w, now_ns, event.end_ns, stack=stack)
+    bars, _ = barred_rows(state, event, now_ns)
+    found = shares(state, event.group, event.power_w, now_ns, event.end_ns, stack=stack, barred_by_contract=bars)
     return found.rows, found.target_w
 
 
@@ -294,7 +307,8 @@ def _called_later(
     share_w = np.maximum(side * (value_w - base_w) - under_w, 0.0)
     counts_w = counted_w(rows, share_w, side, shown)
     lacks_w = abs(event.power_w) - float(counts_w.sum())
-    if abs(lacks_w) <= LACKS_FRAC * abs(event.power_w):
+    fewer = held is not None and len(rows) < len(held.rows)  # contracts have set some aside: it has them no more
+    if abs(lacks_w) <= LACKS_FRAC * abs(event.power_w) and not fewer:
         return []
     cause = derive("claims", SOURCE, event.id) if shown is None else shown.record
     stack = [layer for layer in running if layer.event != event.id]
@@ -305,18 +319,19 @@ def _called_later(
     if lacks_w < 0:
         # One that is on or off stays: it would come back on at once, and another could not fill its place.
         gone = let_go(counts_w, ~state.is_switched[rows] & ~np.isin(rows, above), -lacks_w)
-        if not gone.any():
+        if not gone.any() and not fewer:
             return []
-        ended = [_let_go(event, rows[gone], now_ns, cause)]
+        ended = [_let_go(event, rows[gone], now_ns, cause)] if gone.any() else []
         found_rows, found_w = NOBODY, np.zeros(0)
     else:
         # Who gives what he was asked for may be asked for more; that stands upon what he is asked for already.
         may_more = ~state.is_switched[rows] & (counts_w >= GIVES_FRAC * share_w)
         own = [] if held is None else [Layer(event.id, held.id, side, primacy, rows, value_w)]
         apart = np.union1d(rows[~may_more], above)
-        found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, apart, [*stack, *own])
+        bars, _ = barred_rows(state, event, now_ns)
+        found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, apart, [*stack, *own], bars)
         found_rows, found_w = found.rows, found.target_w
-        if not len(found_rows):
+        if not len(found_rows) and not fewer:
             return []
         gone = np.isin(rows, found_rows)
     all_rows = np.concatenate((rows[~gone], found_rows))
@@ -348,7 +363,10 @@ def _left(state: DeskState, over: set[str], now_ns: int) -> tuple[list[Entry], l
 def _called(state: DeskState, event: ProgramEvent) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return the rows that an event has called, and the target of each (W)."""
     held = newest(state, event.id)
-    return (NOBODY, np.zeros(0)) if held is None else (held.rows, held.value)
+    if held is None:
+        return NOBODY, np.zeros(0)
+    stays = ~dropped(state, event, held.rows)
+    return held.rows[stays], held.value[stays]
 
 
 def _placed(
@@ -366,6 +384,8 @@ def _placed(
     version = 1 if is_first else 2 if held is None else held.source_version + 1
     batch = first if is_first else derive("claims", SOURCE, event.id, version, now_ns)
     primacy = primacy if held is None else held.primacy  # it keeps its place among events
+    stays = ~dropped(state, event, rows)
+    rows, value_w = rows[stays], value_w[stays]
     count = len(rows)
     fact = ClaimsPlaced(
         batch, SOURCE, event.composed_by, event.id, int(Level.PROGRAM), primacy, Quantity.P.value, ClaimKind.SET.value,

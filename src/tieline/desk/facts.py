@@ -380,6 +380,20 @@ class AuthorityChanged(Fact, frozen=True):
     by: str
 
 
+class ConsentChanged(Fact, frozen=True):
+    """An owner took the consent of a contract back for some products, or gave a new one.
+
+    `evidence`: the hashes of the consents that were taken back, or of what proves the new one.
+    """
+
+    contract: str
+    products: tuple[str, ...]
+    is_given: bool
+    evidence: tuple[str, ...]
+    by: str
+    because: str
+
+
 class Audited(Fact, frozen=True):
     """Somebody did something at a screen or through the API."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.agreed import ENERGY
 from tieline.desk.beside import left_beside
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
@@ -73,7 +74,7 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
 def serving(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
     """Return which rows the market can call now: eligible, seen, in, not left out, not barred by mode."""
     seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    left_in = ~state.opted_out[rows] & (state.missed_until_ns[rows] <= now_ns)
+    left_in = ~state.out_of(ENERGY, rows) & (state.missed_until_ns[rows] <= now_ns)
     mask: Mask = eligible & seen & left_in & ~barred(state)[rows]
     return mask
 
@@ -83,28 +84,33 @@ def unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[
 
     What an owner keeps back of a store is no part of it.
     """
-    kept_frac = np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0)
-    return _could_w(state, rows, hours, kept_frac)
+    return _could_w(state, rows, hours, kept_frac(state, rows, now_ns))
 
 
-def _could_w(state: DeskState, rows: Rows, hours: float, kept_frac: Floats) -> tuple[Floats, Floats]:
+def kept_frac(state: DeskState, rows: Rows, now_ns: int) -> Floats:
+    """Return what an owner keeps back of each store (0 to 1): by his own word now, or by his contract."""
+    own = np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0)
+    return own if state.agreed is None else np.maximum(own, state.agreed.reserve_frac[rows])
+
+
+def _could_w(state: DeskState, rows: Rows, hours: float, keeps_frac: Floats) -> tuple[Floats, Floats]:
     """Return how far each row could move from its base (W) while its store keeps so much (0 to 1)."""
     fleet = state.fleet
     moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
     able_up_w, able_down_w = able_w(fleet, rows)
     up_w, down_w = able_up_w + moved_w, able_down_w - moved_w
-    sustained_w = _left_wh(state, rows, kept_frac) / max(hours, 1 / 12)
+    sustained_w = _left_wh(state, rows, keeps_frac) / max(hours, 1 / 12)
     return np.maximum(np.minimum(up_w, sustained_w), 0.0), np.maximum(down_w, 0.0)
 
 
 def left_wh(state: DeskState, rows: Rows, now_ns: int) -> Floats:
     """Return what each row can give in all, above what its owner keeps back (Wh; inf: no store, or untold)."""
-    return _left_wh(state, rows, np.maximum(state.claims.most_low(rows, Quantity.SOC_RESERVE, now_ns), 0.0))
+    return _left_wh(state, rows, kept_frac(state, rows, now_ns))
 
 
-def _left_wh(state: DeskState, rows: Rows, kept_frac: Floats) -> Floats:
+def _left_wh(state: DeskState, rows: Rows, keeps_frac: Floats) -> Floats:
     size_wh = state.fleet.energy_wh[rows]
-    energy_wh = np.maximum(stored_wh(state.fleet, rows) - kept_frac * size_wh, 0.0)
+    energy_wh = np.maximum(stored_wh(state.fleet, rows) - keeps_frac * size_wh, 0.0)
     found: Floats = np.where(np.isfinite(energy_wh) & (size_wh > 0), np.nan_to_num(energy_wh), np.inf)
     return found
 
@@ -114,7 +120,10 @@ DNO_LIMIT, OWN_LIMIT, BY_MODE, BY_KILL = "dno_limit", "own_limit", "feeder_mode"
 what the mode of its feeder bars; and the kill switch, behind which none can be called."""
 
 
-def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hours: float, now_ns: int) -> LostW:
+def lost_headroom(
+    state: DeskState, rows: Rows, eligible: Mask, side: float, hours: float, now_ns: int,
+    products: tuple[str, ...] = ENERGY,
+) -> LostW:  # fmt: skip
     """Return what took headroom away on the side that is owed (W, by cause), a row counted at its first cause.
 
     A limit takes the difference that it makes; an opt-out, a silent row and one left out after a miss take all of it.
@@ -135,7 +144,7 @@ def lost_headroom(state: DeskState, rows: Rows, eligible: Mask, side: float, hou
         found[BY_MODE] = float(free[left & held_out].sum())
         left &= ~held_out
     for cause, mask in (
-        ("opt_out", state.opted_out[rows]),
+        ("opt_out", state.out_of(products, rows)),
         ("offline", unseen),
         ("unresponsive", state.missed_until_ns[rows] > now_ns),
     ):

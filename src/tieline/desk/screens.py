@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tieline.desk.contract_views import ContractView
 from tieline.desk.desk_views import (
     AuditView,
     DayView,
@@ -223,6 +224,14 @@ class Reader(Protocol):
         """Return the newest messages that carried decisions, of a protocol (empty: all), newest first."""
         ...
 
+    def contracts(self, resource: str) -> list[ContractView]:
+        """Return the contracts of a device or group (empty: all), by name."""
+        ...
+
+    def is_under(self, contract: str, devices: frozenset[str], all_of_it: bool) -> bool:
+        """Return whether a contract is on one of some devices, or with all of its devices among them."""
+        ...
+
     def earned(self, resource: str) -> list[OwnerMoney]:
         """Return what a device's owner has earned, the newest statement first."""
         ...
@@ -265,6 +274,12 @@ class Operator(Protocol):
 
     async def opt(self, resource: str, out: bool, by: str) -> Granted | Refusal | None:
         """Take a device out for its owner, or back in."""
+        ...
+
+    async def consent(
+        self, contract: str, products: tuple[str, ...], evidence: str | None, by: str, because: str
+    ) -> Refusal | None:
+        """Take consent to products of a contract back (none: to all), or with evidence give it anew."""
         ...
 
     async def kill(self, pressed: bool, by: str) -> Refusal | None:

@@ -13,7 +13,10 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.contract.consent import Word
 from tieline.contract.eligibility import Enrolment
+from tieline.desk.agreed import Agreements
+from tieline.desk.called import Called
 from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
@@ -231,6 +234,9 @@ class DeskState:
     """Asked, delivered, and delivered beyond the asked of intervals that had enough (Wh) so far, by event."""
     event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
+    agreed: Agreements | None = None  # what contracts let it call; None: the folder holds none
+    consents: dict[str, list[Word]] = field(default_factory=dict)  # said since the contracts were written, by contract
+    called: dict[str, Called] = field(default_factory=dict)  # whom each event called and when, for budgets
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)
     health: dict[str, LinkHealth] = field(default_factory=dict)
@@ -294,6 +300,15 @@ class DeskState:
         enrolled = self.enrolments.get(program)
         return np.zeros(len(rows), np.bool_) if enrolled is None else enrolled.may_serve[rows]
 
+    def agrees(self, products: tuple[str, ...], rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which rows contracts let be called under any of some products; all, where there are no contracts."""
+        return np.ones(len(rows), np.bool_) if self.agreed is None else self.agreed.agrees(products)[rows]
+
+    def out_of(self, products: tuple[str, ...], rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which rows nobody may call under some products: their owners opted out, or never agreed to it."""
+        mask: NDArray[np.bool_] = self.opted_out[rows] | ~self.agrees(products, rows)
+        return mask
+
     def cut_off(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which rows' last command was on its way as the desk ended: no link waits for its answer any more."""
         last = self.commands
@@ -324,6 +339,7 @@ class DeskState:
             "schedules",
             "award_plans",
             "declared",
+            "consents",
         )
         for name in (*decided, "prices"):
             table: dict[object, object] = getattr(self, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -58,6 +58,17 @@ class ReadingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ahead_s: float = AHEAD_NS / SECOND_NS
 
 
+class ContractSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Contracts with owners (TOML, in the data folder), and the programs whose hours and budgets count (none: ours).
+
+    `without` says whether markets and programs may call a device that has no contract: `refuse` or `serve`.
+    """
+
+    file: str
+    programs: str | None = None
+    without: Literal["refuse", "serve"] = "refuse"
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of a server."""
 
@@ -74,6 +85,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     oidc: OidcSettings | None = None
     journal: JournalSettings = JournalSettings()
     readings: ReadingSettings = ReadingSettings()
+    contracts: ContractSettings | None = None
 
 
 _EXAMPLE = """# Settings of a Tieline server. Unknown keys are refused with their path.
@@ -149,6 +161,12 @@ ceiling = "GRID_EMERGENCY"
 # operator_frac = 0.2                 # of what is earned; the rest is the owners'
 # readings_wait_h = 72.0              # so long a day waits for readings that lack
 # dispatch = "schedule"               # awards are given by a schedule over all that is sold; or by "merit"
+#
+# Contracts with owners: who may be called for what, how often, and what is kept back (docs/do/contracts.md).
+# [contracts]
+# file = "contracts.toml"
+# programs = "programs.toml"           # their hours, notice and budgets; left out: Tieline's own samples
+# without = "refuse"                   # devices without a contract are not called; or "serve"
 #
 # Limits of the desk itself, whoever asks.
 # [limits]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tieline.desk.authority import decide_kill
+from tieline.desk.consents import decide_agreed, decide_word
 from tieline.desk.desk_views import EventView
 from tieline.desk.entry import Entry
 from tieline.desk.event_tracking import EventTallies
@@ -201,6 +202,19 @@ class NodeOperator:
                 because=f"the owner opted out ({by})",
             )
         )  # fmt: skip
+
+    async def consent(
+        self, contract: str, products: tuple[str, ...], evidence: str | None, by: str, because: str
+    ) -> Refusal | None:
+        """Take consent back or give it: what follows is decided before it is answered, and told with the next beat."""
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        entries, refusal = decide_word(state, contract, products, evidence, by, because, now_ns)
+        if refusal is not None:
+            return refusal
+        await self.node.desk.commit(entries)
+        await self.node.desk.commit(decide_agreed(state, now_ns))
+        self.node.desk.changed(entries[0].id)
+        return None
 
     async def kill(self, pressed: bool, by: str) -> Refusal | None:
         """Press or release the kill switch; the beat that follows ends what the market calls, or calls again."""

@@ -17,6 +17,7 @@ from tieline.desk.ports import LinkHealth
 from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmView
 from tieline.flow.record import Record, Records
+from tieline.node.contracting import bind
 from tieline.node.read_hours import Hours
 from tieline.node.reader import NodeReader
 from tieline.node.record import Frame, state_at
@@ -107,6 +108,8 @@ class PastReader(NodeReader):
             state: What had been decided then, from `state_at`.
         """
         node = live.node
+        agreed = node.state.agreed
+        bind(state, None if agreed is None else agreed.anew(), frame.at_ns)
         pools = {
             name: replace(pool, share_w=frame.shares[name].astype(np.float64), available=frame.available[name])
             for name, pool in node.cycle.pools.items()

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from tieline.desk import views as v
+from tieline.desk.contract_views import ContractView
 from tieline.desk.desk_views import (
     AuditView,
     EventPreview,
@@ -39,6 +40,7 @@ from tieline.node import (
     event_starts,
     read_alarms,
     read_audit,
+    read_contracts,
     read_effects,
     read_fleet,
     read_grid,
@@ -347,6 +349,16 @@ class NodeReader:
     def kept(self) -> KeptSpan:
         """Return from when until when past instants can be shown."""
         return self._pasts().span()
+
+    def contracts(self, resource: str) -> list[ContractView]:
+        """Return the contracts of a device or group (empty: all), by name. Raises KeyError where there is none."""
+        if resource and not self.node.state.fleet.holds(resource):
+            raise KeyError(resource)
+        return read_contracts.contract_views(self.node.state, self.node.clock.now_ns(), resource)
+
+    def is_under(self, contract: str, devices: frozenset[str], all_of_it: bool) -> bool:
+        """Return whether a contract is on one of some devices, or with all of its devices among them."""
+        return read_contracts.is_under(self.node.state, contract, devices, all_of_it)
 
     async def at(self, at_ns: int) -> NodeReader | Refusal:
         """Return the reader of a past instant."""

@@ -22,6 +22,7 @@ from tieline.ids import derive
 from tieline.node.award_planner import AwardPlanner
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
+from tieline.node.contracting import agreements_of, bind, next_change_ns, told_at_start
 from tieline.node.journals import journal_to_read, journal_to_write
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.last_readings import take_last
@@ -73,8 +74,11 @@ def node_of(
     apply_limits(settings.limits, state)
     state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
     state.enrolments = {p: enrol(kinds, fuels, settings.jurisdiction, p) for p in PROGRAMS}
-    node = Node(state, journal, clock or SystemClock(), supervisor, principals, pools, 1.0, executor)
+    clock = clock or SystemClock()
+    bind(state, agreements_of(settings, folder, fleet), clock.now_ns())
+    node = Node(state, journal, clock, supervisor, principals, pools, 1.0, executor)
     node.desk.admission = Participation(settings.pools, pools, fleet)
+    node.next_due.append(lambda now_ns: next_change_ns(state))
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
     return node
 
@@ -225,6 +229,8 @@ async def serve(
         async with Supervisor(np.random.default_rng()) as supervisor:
             node = node_of(folder, settings, supervisor, executor, clock)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
+            if contracts := told_at_start(node.state):
+                say(contracts)
             await look_over(node, folder, supervisor, say)
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
             wal, historian = opened(folder, say)

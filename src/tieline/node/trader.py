@@ -11,6 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from tieline.desk import prices as price_book
+from tieline.desk.agreed import ENERGY
 from tieline.desk.awards import decide_offers
 from tieline.desk.desk_views import DayView, StatementView
 from tieline.desk.offering import day_ahead_offers, what_it_gives
@@ -141,7 +142,7 @@ class NodeTrader:
             return Proposal(pool, wanted.isoformat(), (), why)
         price = np.where(to_come, price, -np.inf)
         may_serve = np.zeros(len(node.state.fleet), np.bool_)
-        may_serve[desk.rows] = desk.eligible
+        may_serve[desk.rows] = desk.eligible & node.state.agrees(ENERGY, desk.rows)
         cost = merit_price(node.state.fleet.kinds)
         offers = day_ahead_offers(pool, "ENERGY", over, price, *what_it_gives(node.state.fleet, may_serve), cost, hours)
         why = "" if offers else "no hour is dearer than what its devices ask, or they have less than 10 kW to give"

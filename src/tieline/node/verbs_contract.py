@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -307,43 +307,13 @@ def _types(found: tuple[AnyProgram, ...]) -> dict[str, int]:
     return dict(sorted(Counter(str(one.__struct_config__.tag) for one in found).items()))
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8: {error}") from None
-
-
 def _contracts(path: Path) -> Contracts:
-    from tieline.contract.party import parse_contracts
+    from tieline.node.contracting import contracts_in
 
-    return parse_contracts(_text(path), str(path))
+    return contracts_in(path)
 
 
 def _programs(path: Path | None) -> tuple[AnyProgram, ...]:
-    """Return the programs of a file, or Tieline's; names of other rules in them have to be rules.
+    from tieline.node.contracting import programs_in
 
-    Raises:
-        ConfigError: A program is faulty, or names a baseline, ladder or minimum that there isn't.
-    """
-    from tieline.contract.minimum import size_rules
-    from tieline.contract.programs import parse_programs, sample_programs
-    from tieline.contract.strict import Faulty
-    from tieline.market.product import Ladder, product_rules
-    from tieline.market.rule import baseline_rules
-
-    found = sample_programs() if path is None else parse_programs(_text(path), str(path))
-    names: dict[str, Any] = {
-        "baseline": baseline_rules(),
-        "ladder": {rule.id for rule in product_rules() if isinstance(rule, Ladder)},
-        "minimum": size_rules(),
-    }
-    faults = [
-        f"{path}: $.program[{at}].{field} = {value!r}: give one of {', '.join(sorted(known))}"
-        for at, one in enumerate(found)
-        for field, known in names.items()
-        if (value := getattr(one, field, None)) is not None and value not in known
-    ]
-    if faults:
-        raise Faulty(str(path), faults)
-    return found
+    return programs_in(path)

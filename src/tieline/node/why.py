@@ -29,8 +29,10 @@ from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.settling import ClaimBatch
 from tieline.flow.record import Record, Records
+from tieline.node.contracting import bound_by
 from tieline.node.frame import controllers
 from tieline.node.journals import journal_to_read
+from tieline.node.read_contracts import contracts_of
 from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, take_responses, waits
 from tieline.node.why_ended import told_ended
 from tieline.resource.claim import Claim, ClaimKind
@@ -74,6 +76,7 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
     journal = journal_to_read(folder)
     try:
         past = _past(journal, fleet, None if is_group else fleet.row(resource), at_ns)
+        bound_by(folder, past.state, past.at_ns)
         if is_group:
             return of_group(journal, past, resource)
         take_responses(folder, past.state)
@@ -142,6 +145,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         ],
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
+        "contracts": contracts_of(state, row, past.at_ns),
         "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
         "unresponsive": _silent(state, row, past.at_ns),

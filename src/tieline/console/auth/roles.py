@@ -42,6 +42,8 @@ class Action(StrEnum):
     CANCEL_EVENT = "cancel_event"
     LIMIT = "limit"
     OPT = "opt"
+    SEE_CONTRACTS = "see_contracts"
+    CONSENT = "consent"
     KILL = "kill"
     SET_MODE = "set_mode"
     CONFIRM = "confirm"
@@ -72,6 +74,10 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.CANCEL_EVENT: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
     Action.LIMIT: frozenset({Role.OPERATOR}),
     Action.OPT: frozenset({Role.OPERATOR, Role.OWNER}),
+    Action.SEE_CONTRACTS: frozenset(
+        {Role.OPERATOR, Role.DISPATCHER, Role.TRADER, Role.PROGRAM_MANAGER, Role.AUDITOR, Role.OWNER}
+    ),
+    Action.CONSENT: frozenset({Role.PROGRAM_MANAGER, Role.OWNER}),
     Action.KILL: frozenset({Role.OPERATOR}),
     Action.SET_MODE: frozenset({Role.DISPATCHER}),
     Action.CONFIRM: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
@@ -79,6 +85,10 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.MAKE_TOKEN: frozenset({Role.ADMIN}),
 }
 """Who may do each action; an action that is not here is nobody's."""
+
+
+OWN = frozenset({Action.SIGN_OUT, Action.SEE_CONTRACTS, Action.CONSENT})
+"""What an owner does with no resource named: the answer holds what is his alone."""
 
 
 def may(roles: Iterable[Role], action: Action, resource: str = "", scope: frozenset[str] = frozenset()) -> bool:
@@ -90,6 +100,6 @@ def may(roles: Iterable[Role], action: Action, resource: str = "", scope: frozen
     for role in roles:
         if role not in allowed:
             continue
-        if role is not Role.OWNER or action is Action.SIGN_OUT or resource in scope:
+        if role is not Role.OWNER or action in OWN or resource in scope:
             return True
     return False

@@ -1,0 +1,84 @@
+"""Which devices each program event has called and when, for budgets; and what owners said of their contracts.
+
+All of it comes from the facts of events, so that a restart counts the same; nothing is a running total.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.contract.budget import Call
+from tieline.contract.consent import Word
+from tieline.desk.facts import ClaimsPlaced, ConsentChanged, EventChanged
+from tieline.desk.programs import EventState
+from tieline.times import DAY_NS
+
+if TYPE_CHECKING:
+    from tieline.desk.state import DeskState
+
+KEPT_NS = 800 * DAY_NS
+"""No budget reaches further back than a season of a year and the one that it is compared with."""
+
+
+@dataclass
+class Called:
+    """One event's calls: `known_ns` is when it was decided, `rows` whom it called so far, a bit a row of the fleet."""
+
+    program: str
+    start_ns: int
+    end_ns: int
+    known_ns: int = 0
+    rows: bytes = b""
+
+    @property
+    def call(self) -> Call:
+        """Return it as a budget counts it."""
+        return Call(self.start_ns, self.end_ns)
+
+    def has(self, count: int) -> NDArray[np.bool_]:
+        """Return which of a fleet's rows it called; shape (count,)."""
+        if not self.rows:
+            return np.zeros(count, np.bool_)
+        return np.unpackbits(np.frombuffer(self.rows, np.uint8), count=count).astype(np.bool_)
+
+
+def note(state: DeskState, record_id: str, fact: EventChanged | ConsentChanged, at_ns: int) -> None:
+    """Note when an event was decided and how long it lasted, or what an owner said of a contract."""
+    match fact:
+        case EventChanged():
+            _note_event(state, fact, at_ns)
+        case ConsentChanged():
+            said = Word(fact.products, fact.is_given, at_ns, fact.evidence, fact.by, fact.because, record_id)
+            words = state.consents.setdefault(fact.contract, [])
+            words.append(said)
+            if state.agreed is not None:
+                state.agreed.hear(fact.contract, words)
+
+
+def _note_event(state: DeskState, fact: EventChanged, at_ns: int) -> None:
+    body = fact.body
+    known = state.called.get(fact.event)
+    if known is None:
+        if fact.state != EventState.SCHEDULED.value:
+            return
+        known = state.called[fact.event] = Called(
+            str(body["program"]), int(body["start_ns"]), int(body["end_ns"]), at_ns
+        )
+        for name in [name for name, one in state.called.items() if one.end_ns < at_ns - KEPT_NS]:
+            del state.called[name]
+    known.end_ns = int(body["end_ns"])
+    if fact.state == EventState.CANCELED.value:
+        known.end_ns = max(min(known.end_ns, at_ns), known.start_ns)
+
+
+def note_placed(state: DeskState, fact: ClaimsPlaced) -> None:
+    """Note whom an event calls, as its claims are placed."""
+    known = state.called.get(fact.program)
+    if known is not None:
+        has = known.has(len(state.fleet))
+        has[fact.rows.array()] = True
+        known.rows = np.packbits(has).tobytes()

@@ -1,0 +1,113 @@
+"""The contracts of a data folder: read, joined to its registry, and given to the desk that they bind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tieline.contract.minimum import size_rules
+from tieline.contract.party import Contracts, parse_contracts
+from tieline.contract.program import AnyProgram
+from tieline.contract.programs import parse_programs, sample_programs
+from tieline.contract.strict import Faulty
+from tieline.desk.agreed import Agreements
+from tieline.desk.state import DeskState
+from tieline.errors import ConfigError
+from tieline.fleet.columns import Fleet
+from tieline.market.product import Ladder, product_rules
+from tieline.market.rule import baseline_rules
+from tieline.node.config import Settings, load_config
+from tieline.times import FOREVER_NS
+
+
+def contracts_in(path: Path) -> Contracts:
+    """Return the contracts of a file. Raises ConfigError with every fault, each with its path."""
+    return parse_contracts(_text(path), str(path))
+
+
+def programs_in(path: Path | None) -> tuple[AnyProgram, ...]:
+    """Return the programs of a file, or Tieline's; names of other rules in them have to be rules.
+
+    Raises:
+        ConfigError: A program is faulty, or names a baseline, ladder or minimum that there isn't.
+    """
+    found = sample_programs() if path is None else parse_programs(_text(path), str(path))
+    names: dict[str, Any] = {
+        "baseline": baseline_rules(),
+        "ladder": {rule.id for rule in product_rules() if isinstance(rule, Ladder)},
+        "minimum": size_rules(),
+    }
+    faults = [
+        f"{path}: $.program[{at}].{field} = {value!r}: give one of {', '.join(sorted(known))}"
+        for at, one in enumerate(found)
+        for field, known in names.items()
+        if (value := getattr(one, field, None)) is not None and value not in known
+    ]
+    if faults:
+        raise Faulty(str(path), faults)
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}: give a file that can be read") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: {error}") from None
+
+
+def agreements_of(settings: Settings, folder: Path, fleet: Fleet) -> Agreements | None:
+    """Return what the contracts of a folder let its desk call; None: the settings name none.
+
+    Raises:
+        ConfigError: A file can't be read or is faulty, or a location names what the registry doesn't hold.
+    """
+    given = settings.contracts
+    if given is None:
+        return None
+    path = folder / given.file
+    book = contracts_in(path)
+    programs = programs_in(None if given.programs is None else folder / given.programs)
+    faults = [
+        f"{path}: $.location[{at}].{'resources' if place.resources else 'id'} = {resource!r}: give a resource of the "
+        "registry"
+        for at, place in enumerate(book.locations.values())
+        for resource in place.stands
+        if not fleet.holds(resource)
+    ]
+    if faults:
+        raise Faulty(str(path), faults)
+    return Agreements(book, fleet, settings.zone, programs, given.without == "serve")
+
+
+def bind(state: DeskState, agreed: Agreements | None, now_ns: int) -> None:
+    """Give a desk's state its contracts, with all that its journal knows of what owners said of them since."""
+    state.agreed = agreed
+    if agreed is None:
+        return
+    for name, words in state.consents.items():
+        agreed.hear(name, words)
+    agreed.tick(now_ns)
+
+
+def next_change_ns(state: DeskState) -> int:
+    """Return when time alone changes what contracts let a desk call: it beats then."""
+    return FOREVER_NS if state.agreed is None else state.agreed.next_change_ns()
+
+
+def told_at_start(state: DeskState) -> str:
+    """Return what to say of a folder's contracts as its server starts; empty: it holds none."""
+    agreed = state.agreed
+    if agreed is None:
+        return ""
+    left = int((~agreed.covered & ~agreed.agrees(())).sum())
+    rest = f"; {left:,} devices have none and are not called" if left else ""
+    return f"{len(agreed.names):,} contracts on {int(agreed.covered.sum()):,} devices{rest}"
+
+
+def bound_by(folder: Path, state: DeskState, now_ns: int) -> None:
+    """Give a state that was read from a folder's journal the contracts of that folder's settings."""
+    path = folder / "tieline.toml"
+    if path.is_file():
+        bind(state, agreements_of(load_config(path), folder, state.fleet), now_ns)

@@ -1,0 +1,91 @@
+"""Contracts as people see them: what each lets be called now, what of its budgets is used, and what was said of it."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tieline.contract.budget import Call, season_of
+from tieline.contract.consent import Word
+from tieline.contract.party import Contract
+from tieline.desk.agreed import Made, told
+from tieline.desk.consents import made_before
+from tieline.desk.contract_views import ContractView, ProductView, WordView
+from tieline.desk.state import DeskState
+from tieline.times import from_ns, iso, to_ns
+
+MOST_NAMED = 20
+
+
+def contract_views(state: DeskState, now_ns: int, resource: str = "") -> list[ContractView]:
+    """Return the contracts of a desk, or those of a device (a group: of all beneath it), by name."""
+    agreed = state.agreed
+    if agreed is None:
+        return []
+    agreed.tick(now_ns)
+    names = agreed.names if not resource else agreed.of_rows(state.fleet.leaves(resource))
+    made = made_before(state, "")
+    return [_view(state, name, made, now_ns) for name in names]
+
+
+def _view(state: DeskState, name: str, made: list[Made], now_ns: int) -> ContractView:
+    agreed = state.agreed
+    assert agreed is not None
+    contract, rows = agreed.contract(name), agreed.rows_of(name)
+    assert contract is not None
+    terms, calls = contract.terms_at(now_ns), this_season(agreed.zone, [x for x in made if x.rows[rows].any()], now_ns)
+    products = () if terms is None else tuple(
+        ProductView(one, not (why := told(contract, one, now_ns)), why) for one in terms.products
+    )  # fmt: skip
+    out = "" if any(one.may_call for one in products) else (products[0].why if products else "no terms hold now")
+    return ContractView(
+        name, contract.owner, contract.manager, len(rows),
+        tuple(state.fleet.id_of(row) for row in rows[:MOST_NAMED].tolist()),
+        None if terms is None else terms.version, None if terms is None else to_ns(terms.effective_from),
+        None if terms is None or terms.effective_to is None else to_ns(terms.effective_to), products,
+        0 if terms is None else terms.notice_s, len(calls), None if terms is None else terms.calls_a_season,
+        sum(one.hours for one in calls), None if terms is None else terms.hours_a_season,
+        None if terms is None else terms.hours_a_call, 0.0 if terms is None else terms.least_reserve_frac,
+        None if terms is None else terms.owner_share_frac, "" if terms is None else terms.currency,
+        tuple(_word(word) for word in state.consents.get(name, ())), out,
+    )  # fmt: skip
+
+
+def this_season(zone: ZoneInfo, made: list[Made], now_ns: int) -> list[Call]:
+    """Return the calls of the season of an instant: a calendar year, as a contract names no other."""
+    year = season_of(from_ns(now_ns).astimezone(zone).date(), 1)
+    return [x.call for x in made if season_of(from_ns(x.call.start_ns).astimezone(zone).date(), 1) == year]
+
+
+def _word(word: Word) -> WordView:
+    return WordView(word.at_ns, word.is_given, word.products, word.by, word.because, word.record)
+
+
+def contracts_of(state: DeskState, row: int, at_ns: int) -> list[dict[str, Any]]:
+    """Return the contracts of a device as `tieline why` tells them: what each bars, and by whose word."""
+    if state.agreed is None:
+        return []
+    state.agreed.tick(at_ns)
+    return [_told(state, one, at_ns) for one in state.agreed.of_row(row)]
+
+
+def _told(state: DeskState, contract: Contract, at_ns: int) -> dict[str, Any]:
+    terms, words = contract.terms_at(at_ns), state.consents.get(contract.id, [])
+    last = words[-1] if words else None
+    return {
+        "contract": contract.id, "owner": contract.owner, "manager": contract.manager,
+        "terms": None if terms is None else terms.version,
+        "products": {one: told(contract, one, at_ns) or "may be called" for one in (terms.products if terms else ())},
+        "said": None if last is None else {
+            "at": iso(last.at_ns), "by": last.by, "because": last.because, "record": last.record,
+            "what": f"consent {'given to' if last.is_given else 'taken back for'} {', '.join(last.products)}",
+        },
+    }  # fmt: skip
+
+
+def is_under(state: DeskState, contract: str, devices: frozenset[str], all_of_it: bool) -> bool:
+    """Return whether a contract is on one of some devices, or with all of its devices among them."""
+    if state.agreed is None or state.agreed.contract(contract) is None:
+        return False
+    mine = [state.fleet.id_of(row) in devices for row in state.agreed.rows_of(contract).tolist()]
+    return bool(mine) and (all(mine) if all_of_it else any(mine))
