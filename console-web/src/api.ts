@@ -42,7 +42,7 @@ export const toast = signal('');
 
 /** The past instant that every screen shows (ns, as text: it has more digits than a number holds); null: now. */
 export const past = signal<string | null>(null);
-const ACTS = new Set(['acknowledge', 'compose_event', 'decide_event', 'cancel_event', 'limit', 'opt', 'kill', 'set_mode', 'confirm', 'manage_accounts', 'make_token']);
+const ACTS = new Set(['acknowledge', 'compose_event', 'decide_event', 'cancel_event', 'limit', 'opt', 'kill', 'set_mode', 'consent', 'confirm', 'manage_accounts', 'make_token']);
 
 /** Whether who is signed in may do this; in the past nobody does anything. */
 export const may = (action: string): boolean => !!me.value?.may.includes(action) && (past.value === null || !ACTS.has(action));

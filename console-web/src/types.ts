@@ -27,6 +27,12 @@ export interface Reach { product: string; says: string; reach_s: number; hold_s:
 export interface AlarmRate { starts_ns: number[]; new: number[]; by_priority: [number, number, number] }
 export interface Part { id: string; kind: string; devices: number; power_w: Num; abnormal: number }
 export interface OwnerMoney { statement: string; owner: string; start_ns: number; end_ns: number; amount: string; currency: string; version: number }
+export interface Contract {
+  id: string; owner: string; manager: string; devices: number; resources: string[]; terms_version: number | null; from_ns: number | null;
+  to_ns: number | null; products: { product: string; may_call: boolean; why: string }[]; notice_s: number; calls: number; most_calls: number | null;
+  hours: number; most_hours: number | null; most_hours_a_call: number | null; least_reserve_frac: number; owner_share_frac: number | null;
+  currency: string; words: { at_ns: number; is_given: boolean; products: string[]; by: string; because: string; record: string }[]; out_because: string;
+}
 export interface Message { seq: number; record: string; at_ns: number; protocol: string; link: string; direction: string; says: string; fields: [string, string][]; raw: string; is_hex: boolean }
 export interface Effect {
   feeder: string; devices: number; power_w: Num; after_w: Num; limit_high_w: Num; is_over: boolean; loading_frac: Num;
@@ -100,7 +106,7 @@ export interface ProgramEvent {
 export interface Preview {
   group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;
   unreachable: number; energy_wh: number; rebound_w: number; rebound_says: string; needs_second_person: boolean;
-  by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; held_out: number; limited: number; scheduled: number; warning: string; effects: Effect[];
+  by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; held_out: number; limited: number; scheduled: number; unagreed: number; unagreed_why: string; warning: string; effects: Effect[];
 }
 export interface Market {
   revision: number; now_ns: number; pool: string; is_live: boolean; gate_ns: Num; last_batch: string;

@@ -1,6 +1,7 @@
 // The owner's page, for a phone first: what happens now, why, and one tap to leave or come back.
 import { useEffect, useState } from 'preact/hooks';
 import { me, post, Problem, show, toast, views } from '../api';
+import { Contracts } from '../parts/contracts';
 import { Bar } from '../parts/figure';
 import { useView } from '../parts/load';
 import type { OwnerMoney, Resource } from '../types';
@@ -56,6 +57,7 @@ function Device({ id }: { id: string }) {
         {problem && <p class="problem" role="alert">{problem}</p>}
         <Earned id={id} />
         <Limits view={got} act={act} />
+        <Contracts resource={id} />
         {out ? <button class="wide" onClick={() => act('opt-in')}>Take part again</button>
           : !asks ? <button class="wide" onClick={() => setAsks(true)}>Opt out</button>
             : <div class="asks"><p>Out at once, until you come back. Safety limits of the grid still hold.</p><button class="wide" onClick={() => act('opt-out')}>Yes, opt out</button><button class="wide" onClick={() => setAsks(false)}>Stay in</button></div>}

@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { get, may, post, Problem, show, toast, views } from '../api';
 import { Bar } from '../parts/figure';
+import { Contracts } from '../parts/contracts';
 import { Mark } from '../parts/mark';
 import { tellWaiting } from '../parts/second';
 import { TraceList } from '../parts/tracelist';
@@ -30,6 +31,7 @@ export function ResourceScreen({ name }: { name: string }) {
         <ScadaSide view={view} />
       </div>
       <Why view={view} />
+      {may('see_contracts') && !view.is_group && <Contracts resource={view.id} />}
       <div class="two">
         <Command view={view} />
         {view.is_group ? <Stages view={view} /> : <Readings view={view} />}

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from tieline.console.auth.roles import Action, Role
+from tieline.console.auth.roles import ALLOWED, Action, Role
 from tieline.console.done import Done, done
 from tieline.console.problems import Problem
 from tieline.console.table import Call, Route
 from tieline.console.twice import MOST_BECAUSE
 from tieline.desk.contract_views import ContractView, GiveConsent, TakeBack
 
-
-def _seen(call: Call) -> list[ContractView]:
-    """Return the contracts that somebody may see: an owner those on a device of his."""
-    found = call.desk.reader.contracts(call.text("resource", 128))
-    if call.who is None or set(call.who.roles) - {Role.OWNER}:
-        return found
-    scope = call.who.scope
-    return [one for one in found if call.desk.reader.is_under(one.id, scope, all_of_it=False)]
+_SEES_ALL = ALLOWED[Action.SEE_CONTRACTS] - {Role.OWNER}
 
 
 async def _contracts(call: Call) -> list[ContractView]:
-    return _seen(call)
+    """Return the contracts that somebody may see: an owner those on a device of his."""
+    assert call.who is not None
+    mine = None if set(call.who.roles) & _SEES_ALL else call.who.scope
+    at, count = call.number("at", 0, 0, 10_000_000), call.number("count", 100, 1, 1_000)
+    return call.desk.reader.contracts(call.text("resource", 128), mine, at, count)
 
 
 async def _take_back(call: Call) -> Done:
@@ -39,7 +36,7 @@ def _own(call: Call) -> str:
     if len(call.body.because) > MOST_BECAUSE:
         raise Problem(422, "a reason is short", field="because", limit=f"up to {MOST_BECAUSE} characters")
     name, manages = call.path("contract"), bool(set(call.who.roles) & {Role.PROGRAM_MANAGER})
-    if not manages and not call.desk.reader.is_under(name, call.who.scope, all_of_it=True):
+    if not manages and not call.desk.reader.is_under(name, call.who.scope):
         raise KeyError(name)
     return name
 
@@ -48,7 +45,10 @@ _A = "/api/v1"
 CONTRACT_ROUTES: tuple[Route, ...] = (
     Route(
         "GET", f"{_A}/contracts", Action.SEE_CONTRACTS, _contracts, "Contracts, what each lets be called, and budgets",
-        list[ContractView], query=(("resource", "Only those of this device or group"),),
+        list[ContractView], query=(
+            ("resource", "Only those of this device or group"), ("at", "First contract, 0 or more"),
+            ("count", "1 to 1000; left out: 100"),
+        ),
     ),
     Route(
         "POST", f"{_A}/contracts/{{contract}}/withdraw", Action.CONSENT, _take_back,

@@ -175,9 +175,15 @@ class Agreements:
 
     def nothing_of(self, resource: str) -> str:
         """Return why nothing at all may be called of what stands at a resource; empty: something may."""
+        return self._nothing([self._contracts[at] for at in self.stands.get(resource, ())])
+
+    def nothing_of_row(self, row: int) -> str:
+        """Return why nothing at all may be called of a device; empty: something may, or it has no contract."""
+        return self._nothing(self.of_row(row))
+
+    def _nothing(self, contracts: Sequence[Contract]) -> str:
         whys = []
-        for at in self.stands.get(resource, ()):
-            contract = self._contracts[at]
+        for contract in contracts:
             if contract.agreed(self.at_ns):
                 return ""
             terms = contract.terms_at(self.at_ns)

@@ -224,12 +224,12 @@ class Reader(Protocol):
         """Return the newest messages that carried decisions, of a protocol (empty: all), newest first."""
         ...
 
-    def contracts(self, resource: str) -> list[ContractView]:
-        """Return the contracts of a device or group (empty: all), by name."""
+    def contracts(self, resource: str, devices: frozenset[str] | None, at: int, count: int) -> list[ContractView]:
+        """Return contracts [at, at + count) of a device or group (empty: all); only on some devices (None: on any)."""
         ...
 
-    def is_under(self, contract: str, devices: frozenset[str], all_of_it: bool) -> bool:
-        """Return whether a contract is on one of some devices, or with all of its devices among them."""
+    def is_under(self, contract: str, devices: frozenset[str]) -> bool:
+        """Return whether all devices of a contract are among some."""
         ...
 
     def earned(self, resource: str) -> list[OwnerMoney]:

@@ -191,6 +191,10 @@ class NodeOperator:
             )
             if not found and (source_of(resource), PROGRAM, resource, Quantity.CONNECT.value) in self.node.state.asks:
                 return Refusal("its owner is out at the end-point", "resource", resource, "the owner's word there")
+            if not found and self.node.state.agreed is not None and self.node.state.fleet.holds(resource):
+                why = self.node.state.agreed.nothing_of_row(self.node.state.fleet.row(resource))
+                if why:
+                    return Refusal("its contract keeps it out", "resource", resource, why, rule="consent")
             return None if found else Refusal("it has not opted out", "resource", resource, "a device that is out")
         no_device = self._refusal_of_group(resource)
         if no_device is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from tieline.contract.budget import Call, season_of
 from tieline.contract.consent import Word
 from tieline.contract.party import Contract
@@ -17,15 +19,45 @@ from tieline.times import from_ns, iso, to_ns
 MOST_NAMED = 20
 
 
-def contract_views(state: DeskState, now_ns: int, resource: str = "") -> list[ContractView]:
-    """Return the contracts of a desk, or those of a device (a group: of all beneath it), by name."""
+def contract_views(
+    state: DeskState, now_ns: int, resource: str = "", devices: frozenset[str] | None = None
+) -> Contracts:
+    """Return the contracts of a desk, made as they are looked at.
+
+    Args:
+        state: What is known.
+        now_ns: Now.
+        resource: Only those of a device, or of all devices beneath a group; empty: of all.
+        devices: Only those on some of these; None: on any.
+
+    Raises:
+        KeyError: There is no such resource.
+    """
     agreed = state.agreed
+    if resource and not state.fleet.holds(resource):
+        raise KeyError(resource)
     if agreed is None:
-        return []
+        return Contracts(state, (), now_ns)
     agreed.tick(now_ns)
-    names = agreed.names if not resource else agreed.of_rows(state.fleet.leaves(resource))
-    made = made_before(state, "")
-    return [_view(state, name, made, now_ns) for name in names]
+    names = list(agreed.names) if not resource else agreed.of_rows(state.fleet.leaves(resource))
+    if devices is not None:
+        mine = [state.fleet.row(one) for one in sorted(devices) if state.fleet.holds(one)]
+        his = set(agreed.of_rows(np.array(mine, np.int32)))
+        names = [name for name in names if name in his]
+    return Contracts(state, tuple(names), now_ns)
+
+
+class Contracts:
+    """Contracts by name, each seen only once it is asked for."""
+
+    def __init__(self, state: DeskState, names: tuple[str, ...], now_ns: int) -> None:
+        """Look at contracts of a state."""
+        self._state, self.names, self._now_ns = state, names, now_ns
+
+    def __getitem__(self, part: slice) -> list[ContractView]:
+        """Return those of a part."""
+        made = made_before(self._state, "") if self.names[part] else []
+        return [_view(self._state, name, made, self._now_ns) for name in self.names[part]]
 
 
 def _view(state: DeskState, name: str, made: list[Made], now_ns: int) -> ContractView:
@@ -83,9 +115,9 @@ def _told(state: DeskState, contract: Contract, at_ns: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def is_under(state: DeskState, contract: str, devices: frozenset[str], all_of_it: bool) -> bool:
-    """Return whether a contract is on one of some devices, or with all of its devices among them."""
+def is_under(state: DeskState, contract: str, devices: frozenset[str]) -> bool:
+    """Return whether all devices of a contract are among some."""
     if state.agreed is None or state.agreed.contract(contract) is None:
         return False
     mine = [state.fleet.id_of(row) in devices for row in state.agreed.rows_of(contract).tolist()]
-    return bool(mine) and (all(mine) if all_of_it else any(mine))
+    return bool(mine) and all(mine)

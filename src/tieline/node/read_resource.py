@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.consents import SOURCE as CONTRACT
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import owed
@@ -93,6 +94,8 @@ def _feeder_mode(state: DeskState, resource: str, row: int, is_group: bool) -> s
 
 def _gate_says(claim: Claim) -> str:
     if claim.level is Level.OWNER_NEED:
+        if claim.source == CONTRACT:
+            return f"no contract lets it be called: {claim.because}"
         return "the owner is out: the market may not call it"
     return f"holds out targets weaker than {WORDS[claim.level]} (level {int(claim.level)})"
 

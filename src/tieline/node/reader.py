@@ -350,15 +350,14 @@ class NodeReader:
         """Return from when until when past instants can be shown."""
         return self._pasts().span()
 
-    def contracts(self, resource: str) -> list[ContractView]:
-        """Return the contracts of a device or group (empty: all), by name. Raises KeyError where there is none."""
-        if resource and not self.node.state.fleet.holds(resource):
-            raise KeyError(resource)
-        return read_contracts.contract_views(self.node.state, self.node.clock.now_ns(), resource)
+    def contracts(self, resource: str, devices: frozenset[str] | None, at: int, count: int) -> list[ContractView]:
+        """Return contracts of a device or group (empty: all), only on some devices (None: on any)."""
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        return read_contracts.contract_views(state, now_ns, resource, devices)[at : at + count]
 
-    def is_under(self, contract: str, devices: frozenset[str], all_of_it: bool) -> bool:
-        """Return whether a contract is on one of some devices, or with all of its devices among them."""
-        return read_contracts.is_under(self.node.state, contract, devices, all_of_it)
+    def is_under(self, contract: str, devices: frozenset[str]) -> bool:
+        """Return whether all devices of a contract are among some."""
+        return read_contracts.is_under(self.node.state, contract, devices)
 
     async def at(self, at_ns: int) -> NodeReader | Refusal:
         """Return the reader of a past instant."""

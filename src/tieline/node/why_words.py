@@ -50,6 +50,7 @@ def tell(answer: dict[str, Any]) -> None:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
         click.echo(f"  {_gate_says(gate)}")
+    _tell_contracts(answer)
     _tell_ended(answer)
     if answer["feeder_mode"] not in (None, "Automatic"):
         click.echo(f"  its feeder {answer['feeder']} is {answer['feeder_mode']}")
@@ -105,7 +106,18 @@ def _tell_group(answer: dict[str, Any]) -> None:
         _tell_chain(batch, chain)
 
 
+def _tell_contracts(answer: dict[str, Any]) -> None:
+    for one in answer["contracts"]:
+        products = "; ".join(f"{name}: {says}" for name, says in one["products"].items()) or "no terms hold now"
+        click.echo(f"  contract {one['contract']} of {one['owner']} with {one['manager']}: {products}")
+        if said := one["said"]:
+            because = f": {said['because']}" if said["because"] else ""
+            click.echo(f"    {said['what']} at {said['at']} by {said['by']}{because} ({said['record']})")
+
+
 def _gate_says(gate: dict[str, Any] | None) -> str:
+    if gate is not None and gate["source"] == "contract":
+        return f"no contract lets it be called {_by(gate)}"
     opted = gate is not None and gate["level"] == "OWNER_NEED"
     return f"{'its owner has opted out' if opted else 'what is weaker is held out'} {_by(gate)}"
 
