@@ -30,6 +30,7 @@ ENERGY, DEMAND_RESPONSE = ("energy",), ("demand_response",)
 """Under which product of a contract a pool's devices are called, and those of a program event or a control room whose
 own name no contract has."""
 YEAR_H = 8_784.0
+MOST_NAMES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Agreements:
         self.names = tuple(book.contracts)
         self._contracts = list(book.contracts.values())
         self._at_of = {name: at for at, name in enumerate(self.names)}
-        self.zone, self._count = ZoneInfo(zone), len(fleet)
+        self.zone, self._fleet, self._count = ZoneInfo(zone), fleet, len(fleet)
         self.stands: dict[str, tuple[int, ...]] = {}
         """The contracts of each device or group that a location names."""
         pairs = []
@@ -139,6 +140,9 @@ class Agreements:
         if found is None:
             bits = self._agrees.get(products)
             if bits is None:
+                if len(self._agrees) >= MOST_NAMES:  # names of programs are anybody's words
+                    self._agrees.clear()
+                    self._masks.clear()
                 bits = np.array([self._any(one, products) for one in self._contracts], np.bool_)
                 self._agrees[products] = bits
             found = self._others.copy()
@@ -150,6 +154,15 @@ class Agreements:
         """Return a contract as it stands, or None."""
         at = self._at_of.get(name)
         return None if at is None else self._contracts[at]
+
+    def places(self) -> dict[tuple[str, str], Rows]:
+        """Return the devices of each kind of place: its jurisdiction, and what eligibility calls its location."""
+        found: dict[tuple[str, str], list[Rows]] = {}
+        for name in self.names:
+            for one in (self.book.locations[place] for place in self.book.contracts[name].locations):
+                rows = [self._fleet.leaves(resource) for resource in one.stands]
+                found.setdefault((one.jurisdiction, one.place), []).extend(rows)
+        return {where: np.unique(np.concatenate(parts)).astype(np.int32) for where, parts in found.items()}
 
     def of_row(self, row: int) -> list[Contract]:
         """Return the contracts of a device as they stand."""

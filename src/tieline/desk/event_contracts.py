@@ -1,4 +1,4 @@
-"""Whom contracts keep from a program event: without consent or notice, or with their calls and hours spent."""
+"""Whom rules and contracts keep from a program event: no consent or notice, or their calls and hours are spent."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tieline.desk.programs import ProgramEvent
 from tieline.desk.state import DeskState
 from tieline.resource.claim import Refusal
 
+RULES = DEMAND_RESPONSE[0]
+"""By which program's rules of eligibility events call."""
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int32]
 
@@ -36,7 +38,10 @@ def barred_rows(state: DeskState, event: ProgramEvent, now_ns: int) -> tuple[Mas
 
 
 def refusal_of_all(state: DeskState, event: ProgramEvent, now_ns: int) -> Refusal | None:
-    """Return why contracts let an event call nobody of its group; None where they let it call somebody."""
+    """Return why rules or contracts let an event call nobody of its group; None where they let it call somebody."""
+    enrolled, rows = state.enrolments.get(RULES), state.fleet.leaves(event.group)
+    if enrolled is not None and len(rows) and not enrolled.may_serve[rows].any():
+        return enrolled.refusal(int(rows[0]))
     barred, refused = barred_rows(state, event, now_ns)
     if barred is None or not len(barred) or not barred.all():
         return None

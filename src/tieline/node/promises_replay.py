@@ -10,7 +10,7 @@ from tieline.desk.facts import CommandsIssued, Fact, from_record
 from tieline.desk.state import DeskState
 from tieline.flow.record import Record
 from tieline.node.promise import Promise, promise
-from tieline.node.rebuilt import state_of
+from tieline.node.rebuilt import Law, state_of
 from tieline.node.stage import Stage
 from tieline.times import iso
 
@@ -75,7 +75,7 @@ def read_again(stage: Stage) -> Again:
     """Replay the journal into an empty state, and look at commands on the way."""
     journal, place = stage.node.journal, stage.territory
     looked = Looked(max(sum(1 for _ in journal.of_kind("CommandsIssued")) // MOST_BATCHES, 1))
-    state = state_of(place.fleet, place.jurisdiction, journal, looked.look)
+    state = state_of(place.fleet, Law(place.jurisdiction), journal, looked.look)
     return Again(state, state.digest(), looked)
 
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
-from tieline.contract.eligibility import enrol
+from tieline.contract.eligibility import Enrolment, enrol
+from tieline.desk.agreed import Agreements
 from tieline.desk.facts import Fact
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import Mask, Rows
@@ -21,8 +23,20 @@ from tieline.fleet.ledger import Ledger
 from tieline.fleet.pooled import capacity_of
 from tieline.flow.record import Journal
 from tieline.node.config import Settings, load_config
+from tieline.node.contracting import agreements_of
 from tieline.node.runtime import replayed
 from tieline.resource.identity import Kind
+
+
+class Law(Struct, frozen=True):
+    """By whose rules devices serve: a jurisdiction, and the places of contracts that have one of their own.
+
+    Each of `places` is rows, their jurisdiction, and what eligibility calls their location.
+    """
+
+    jurisdiction: str
+    places: tuple[tuple[Rows, str, str], ...] = ()
+
 
 Members = Mapping[str, tuple[Rows, Mask]]
 """The rows of each pool, and which of them may serve energy."""
@@ -33,14 +47,24 @@ def kinds_and_fuels(fleet: Fleet) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
     return np.array([kind.value for kind in KINDS])[fleet.kinds], np.array(FUELS)[fleet.fuels]
 
 
-def members_of(fleet: Fleet, jurisdiction: str) -> Members:
-    """Return the members of each pool of a registry, and who of them may serve by the rules of a place."""
+def enrolled(fleet: Fleet, law: Law, program: str) -> Enrolment:
+    """Return who of a registry may serve a program, each by the rules of where it stands."""
     kinds, fuels = kinds_and_fuels(fleet)
+    whole = enrol(kinds, fuels, law.jurisdiction, program)
+    may_serve, verdict_of = whole.may_serve.copy(), whole.verdict_of.copy()
+    verdicts, cases = whole.verdicts, whole.cases
+    for rows, jurisdiction, place in law.places:
+        part = enrol(kinds[rows], fuels[rows], jurisdiction, program, place)
+        may_serve[rows], verdict_of[rows] = part.may_serve, part.verdict_of + len(verdicts)
+        verdicts, cases = (*verdicts, *part.verdicts), (*cases, *part.cases)
+    return Enrolment(program, may_serve, verdict_of, verdicts, cases)
+
+
+def members_of(fleet: Fleet, law: Law) -> Members:
+    """Return the members of each pool of a registry, and who of them may serve by the rules of where it stands."""
+    may_serve = enrolled(fleet, law, "energy").may_serve
     rows_of = {group.id: fleet.leaves(group.id) for group in fleet.groups_of(Kind.POOL)}
-    return {
-        name: (rows, enrol(kinds[rows], fuels[rows], jurisdiction, "energy").may_serve)
-        for name, rows in rows_of.items()
-    }
+    return {name: (rows, may_serve[rows]) for name, rows in rows_of.items()}
 
 
 def ledger_of(fleet: Fleet, members: Members) -> Ledger:
@@ -52,13 +76,22 @@ def ledger_of(fleet: Fleet, members: Members) -> Ledger:
 
 
 def state_of(
-    fleet: Fleet, jurisdiction: str, journal: Journal, look: Callable[[DeskState, Fact], None] | None = None
+    fleet: Fleet, law: Law, journal: Journal, look: Callable[[DeskState, Fact], None] | None = None
 ) -> DeskState:
     """Return the state of a place's registry and journal, as at its last record."""
-    return replayed(fleet, ledger_of(fleet, members_of(fleet, jurisdiction)), journal, look)
+    return replayed(fleet, ledger_of(fleet, members_of(fleet, law)), journal, look)
 
 
-def jurisdiction_of(folder: Path) -> str:
+def law_of(settings: Settings, agreed: Agreements | None) -> Law:
+    """Return by whose rules devices serve: those of the settings, and of the locations of contracts."""
+    places = () if agreed is None else tuple(
+        (rows, *where) for where, rows in agreed.places().items() if where != (settings.jurisdiction, "")
+    )  # fmt: skip
+    return Law(settings.jurisdiction, places)
+
+
+def law_in(folder: Path, fleet: Fleet) -> Law:
     """Return by whose rules a folder's devices serve; one without settings by those that stand where none is named."""
     path = folder / "tieline.toml"
-    return (load_config(path) if path.is_file() else Settings()).jurisdiction
+    settings = load_config(path) if path.is_file() else Settings()
+    return law_of(settings, agreements_of(settings, folder, fleet))

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from tieline.contract.eligibility import enrol
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
@@ -31,7 +30,7 @@ from tieline.node.link_settings import check_links
 from tieline.node.links import listening, raise_links, with_tables
 from tieline.node.participating import Participation
 from tieline.node.principals import principals_of
-from tieline.node.rebuilt import kinds_and_fuels, ledger_of, members_of
+from tieline.node.rebuilt import enrolled, law_of, ledger_of, members_of
 from tieline.node.runtime import Node, replayed
 from tieline.node.starting import console_context, oidc_of, require_startable
 from tieline.node.trade_settings import apply_limits, check_fleet
@@ -60,7 +59,9 @@ def node_of(
 ) -> Node:
     """Return the node of a data folder, its state rebuilt from the journal; its clock is the system's unless given."""
     fleet = registry.load(folder / "registry.bin")
-    members = members_of(fleet, settings.jurisdiction)
+    agreed = agreements_of(settings, folder, fleet)
+    law = law_of(settings, agreed)
+    members = members_of(fleet, law)
     pools = {
         name: PoolDesk(name, rows, merit_price(fleet.kinds[rows]), may_serve, np.zeros(len(rows)))
         for name, (rows, may_serve) in members.items()
@@ -70,12 +71,11 @@ def node_of(
     check_links(settings.links, fleet, principals)  # for those who make a node without a server's start
     check_fleet(settings.pools, settings.limits, fleet)
     state = replayed(fleet, ledger_of(fleet, members), journal)
-    kinds, fuels = kinds_and_fuels(fleet)
     apply_limits(settings.limits, state)
     state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
-    state.enrolments = {p: enrol(kinds, fuels, settings.jurisdiction, p) for p in PROGRAMS}
+    state.enrolments = {p: enrolled(fleet, law, p) for p in PROGRAMS}
     clock = clock or SystemClock()
-    bind(state, agreements_of(settings, folder, fleet), clock.now_ns())
+    bind(state, agreed, clock.now_ns())
     node = Node(state, journal, clock, supervisor, principals, pools, 1.0, executor)
     node.desk.admission = Participation(settings.pools, pools, fleet)
     node.next_due.append(lambda now_ns: next_change_ns(state))

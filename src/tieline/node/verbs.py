@@ -176,7 +176,7 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
     exit code is 1.
     """
     from tieline.node.journals import journal_to_read
-    from tieline.node.rebuilt import jurisdiction_of, state_of
+    from tieline.node.rebuilt import law_in, state_of
     from tieline.store.opening import changed_says
     from tieline.store.registry import load
 
@@ -187,7 +187,7 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
         fault = changed_says(changed) + (f"; {fault}" if fault else "")
     if fault:
         click.echo(f"warning: {fault}", err=True)
-    state = state_of(fleet, jurisdiction_of(data), journal)
+    state = state_of(fleet, law_in(data, fleet), journal)
     # Both as a demonstration's report has them: the journal's is the hash of its last record, which stands for all.
     answer = {"records": journal.last_seq, "digest": journal.last_hash.hex(), "claims": state.claims.count()}
     show({**answer, "state": state.digest(), "end": fault or "whole"}, as_json)

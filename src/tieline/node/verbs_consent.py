@@ -119,10 +119,11 @@ def _writing(data: Path) -> Iterator[SqlJournal]:
 
 def _state(data: Path, journal: Any, now_ns: int) -> DeskState:
     from tieline.node.contracting import bound_by
-    from tieline.node.rebuilt import jurisdiction_of, state_of
+    from tieline.node.rebuilt import law_in, state_of
     from tieline.store.registry import load
 
-    state = state_of(load(data / "registry.bin"), jurisdiction_of(data), journal)
+    fleet = load(data / "registry.bin")
+    state = state_of(fleet, law_in(data, fleet), journal)
     bound_by(data, state, now_ns)
     if state.agreed is None:
         raise ConfigError(f"{data / 'tieline.toml'}: holds no contracts: give [contracts] with file")
