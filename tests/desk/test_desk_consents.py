@@ -6,10 +6,11 @@ import asyncio
 
 import numpy as np
 import pytest
-from contracts_stage import NEW, Agreed, evidence_of
+from contracts_stage import NEW, Agreed, book, evidence_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tieline.desk.agreed import Agreements
 from tieline.desk.consents import decide_agreed
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsPlaced
@@ -205,3 +206,18 @@ def test_a_store_keeps_what_its_contract_keeps_back() -> None:
     stage = Agreed(2, terms="least_reserve_frac = 0.4")
     stage.state.fleet.column("soc_frac")[:] = 0.5  # of 10 kWh
     assert left_wh(stage.state, ROWS[:2], stage.clock.ns) == pytest.approx([1_000.0, 1_000.0])
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_who_was_out_by_a_contract_that_is_gone_comes_back_only_where_none_is_needed(serves: bool) -> None:
+    async def play() -> None:
+        stage = Agreed()
+        await stage.says("c3")
+        assert stage.state.opted_out[3]
+        stage.state.agreed = Agreements(book(3), stage.state.fleet, "UTC", serves_others=serves)
+        stage.clock.ns += 10**9
+        await stage.beat()
+        assert bool(stage.state.opted_out[3]) is not serves
+        assert serving(stage.state, ROWS, np.ones(4, np.bool_), stage.clock.ns).tolist() == [True] * 3 + [serves]
+
+    asyncio.run(play())

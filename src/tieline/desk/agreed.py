@@ -64,6 +64,7 @@ class Agreements:
         """
         self._made_of = book, fleet, zone, tuple(programs), serves_others
         self.book, self.programs = book, {one.id: one for one in self._made_of[3]}
+        self.serves_others = serves_others
         self.names = tuple(book.contracts)
         self._contracts = list(book.contracts.values())
         self._at_of = {name: at for at, name in enumerate(self.names)}

@@ -88,10 +88,12 @@ def _gates(state: DeskState, out: NDArray[np.bool_], now_ns: int) -> list[Entry]
     """Return the gates that close and open, one for each place of which nothing may be called; `out` becomes who is."""
     agreed, entries = state.agreed, list[Entry]()
     assert agreed is not None
-    for resource in agreed.stands:
+    left = [key[2] for key in state.asks if key[:2] == (SOURCE, PROGRAM) and key[2] not in agreed.stands]
+    # Of one that no contract names any more nothing is known: it comes back only where none is needed.
+    for resource in [*agreed.stands, *(left if agreed.serves_others else ())]:
         key: AskKey = (SOURCE, PROGRAM, resource, Quantity.CONNECT.value)
         why, live = agreed.nothing_of(resource), state.asks.get(key)
-        causes = tuple(_said(state, agreed.names[at]) for at in agreed.stands[resource])
+        causes = tuple(_said(state, agreed.names[at]) for at in agreed.stands.get(resource, ()))
         causes = tuple(one for one in causes if one)
         if why and live is None:
             version = max(now_ns, state.versions.get(key, 0) + 1)
@@ -103,7 +105,8 @@ def _gates(state: DeskState, out: NDArray[np.bool_], now_ns: int) -> list[Entry]
             entries += [structs.replace(first, caused_by=(*first.caused_by, *causes)), *rest]
             out[state.fleet.leaves(resource)] = True
         elif not why and live is not None:
-            first, *rest = decide_withdraw(state, key, "", "a contract agrees again", now_ns)
+            again = "a contract agrees again" if resource in agreed.stands else "it has no contract, and needs none"
+            first, *rest = decide_withdraw(state, key, "", again, now_ns)
             entries += [structs.replace(first, caused_by=(*first.caused_by, *causes)), *rest]
             rows = state.fleet.leaves(resource)
             out[rows] = state.outs_of[rows] > 1  # an owner who is out by himself stays so
