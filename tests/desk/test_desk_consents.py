@@ -134,11 +134,12 @@ def test_a_contract_that_ends_lets_go_at_its_end_and_not_before() -> None:
     async def play() -> None:
         stage = Agreed()
         end_ns = parse_iso("2024-01-01T00:00:00Z")
-        assert stage.state.agreed.next_change_ns() == end_ns
+        assert stage.state.agreed.next_change_ns() == end_ns - HOUR_NS, "a pool lets go before"
         stage.clock.ns = end_ns - 60 * 10**9
         await stage.desk.ask(stage.ask("dso", Level.UTILITY, "r0", value=2_000.0))
         await stage.beat()
         assert winners(stage)[0] == Level.UTILITY
+        assert stage.state.agreed.next_change_ns() == end_ns
         stage.clock.ns = end_ns
         await stage.beat()
         assert winners(stage)[0] > Level.LOCAL
@@ -221,3 +222,12 @@ def test_who_was_out_by_a_contract_that_is_gone_comes_back_only_where_none_is_ne
         assert serving(stage.state, ROWS, np.ones(4, np.bool_), stage.clock.ns).tolist() == [True] * 3 + [serves]
 
     asyncio.run(play())
+
+
+def test_a_pool_lets_go_of_who_is_agreed_for_no_more_than_an_hour_yet() -> None:
+    """At its own pace: at the end itself many contracts end, and an opt-out is neither staged nor limited."""
+    stage, end_ns = Agreed(), parse_iso("2024-01-01T00:00:00Z")
+    for at_ns, serves in ((end_ns - HOUR_NS - 1, True), (end_ns - HOUR_NS, False), (end_ns - 1, False)):
+        stage.state.agreed.tick(at_ns)
+        assert serving(stage.state, ROWS, np.ones(4, np.bool_), at_ns).all() == serves, (at_ns - end_ns) / HOUR_NS
+        assert stage.state.agrees(("energy",), ROWS).all(), "its claims stand till then"

@@ -22,7 +22,7 @@ from tieline.contract.program import AnyProgram, Budget
 from tieline.fleet.columns import Fleet
 from tieline.resource.claim import Refusal
 from tieline.resource.level import Level
-from tieline.times import FOREVER_NS, SECOND_NS, iso, to_ns
+from tieline.times import FOREVER_NS, HOUR_NS, SECOND_NS, iso, to_ns
 
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
@@ -31,6 +31,8 @@ ENERGY, DEMAND_RESPONSE = ("energy",), ("demand_response",)
 own name no contract has."""
 YEAR_H = 8_784.0
 MOST_NAMES = 64
+ENDS_NS = HOUR_NS
+"""So long before what is agreed ends a pool no longer counts on it: a staged release takes as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Agreements:
         self._next_ns = np.zeros(len(self.names), np.int64)
         self._agrees: dict[tuple[str, ...], Mask] = {}
         self._masks: dict[tuple[str, ...], Mask] = {}
+        self._lasts: dict[tuple[str, ...], Mask] = {}
+        self._lasting_masks: dict[tuple[str, ...], Mask] = {}
         self._reserve = np.zeros(len(self.names))
         self.reserve_frac = np.zeros(len(fleet))
         """What contracts keep in each store (0 to 1)."""
@@ -124,16 +128,24 @@ class Agreements:
         for at in changed:
             contract = self._contracts[at]
             terms = contract.terms_at(self.at_ns)
-            self._next_ns[at] = contract.next_change_ns(self.at_ns)
+            ahead_ns = contract.next_change_ns(self.at_ns + ENDS_NS) - ENDS_NS  # what ends is let go before
+            self._next_ns[at] = min(contract.next_change_ns(self.at_ns), ahead_ns)
             self._reserve[at] = 0.0 if terms is None else terms.least_reserve_frac
             for products, agrees in self._agrees.items():
                 agrees[at] = self._any(contract, products)
+            for products, lasts in self._lasts.items():
+                lasts[at] = self._lasting(contract, products)
         self._masks.clear()
+        self._lasting_masks.clear()
         self.reserve_frac[:] = 0.0
         np.maximum.at(self.reserve_frac, self._rows, self._reserve[self._of])
 
     def _any(self, contract: Contract, products: tuple[str, ...]) -> bool:
         return any(contract.refusal(one, self.at_ns) is None for one in products)
+
+    def _lasting(self, contract: Contract, products: tuple[str, ...]) -> bool:
+        until_ns = self.at_ns + ENDS_NS + 1
+        return any(contract.refusal_over(one, self.at_ns, until_ns) is None for one in products)
 
     def agrees(self, products: tuple[str, ...]) -> Mask:
         """Return which devices may be called under any of some products; shape (n,). Nobody may write into it."""
@@ -149,6 +161,22 @@ class Agreements:
             found = self._others.copy()
             found[self._rows[bits[self._of]]] = True
             self._masks[products] = found
+        return found
+
+    def lasts(self, products: tuple[str, ...]) -> Mask:
+        """Return which devices may be called under any of some products for more than an hour yet; shape (n,).
+
+        Who may not is let go in time: contracts of many end at one instant, and what they hold back would come at once.
+        """
+        found = self._lasting_masks.get(products)
+        if found is None:
+            bits = self._lasts.get(products)
+            if bits is None:
+                bits = np.array([self._lasting(one, products) for one in self._contracts], np.bool_)
+                self._lasts[products] = bits
+            found = self._others.copy()
+            found[self._rows[bits[self._of]]] = True
+            self._lasting_masks[products] = found
         return found
 
     def contract(self, name: str) -> Contract | None:

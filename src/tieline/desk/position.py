@@ -77,7 +77,7 @@ def _left_fracs(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> tu
     """Return the shares of what a pool gives from rest, up and down, that authorities above the market leave to it."""
     mine = rows[eligible]
     low_w, high_w = state.claims.bounds_above(rows, Level.RELIABILITY, now_ns, with_timers=False)
-    free = ~state.out_of(ENERGY, mine) & ~barred(state)[mine]
+    free = ~state.opted_out[mine] & state.lasts(ENERGY, mine) & ~barred(state)[mine]
     whole, left = from_rest(state.fleet, mine), from_rest(state.fleet, mine, low_w[eligible], high_w[eligible])
     up, down = (
         float(left_w[free].sum()) / float(whole_w.sum()) if whole_w.sum() > 0 else 1.0

@@ -74,7 +74,7 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
 def serving(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
     """Return which rows the market can call now: eligible, seen, in, not left out, not barred by mode."""
     seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    left_in = ~state.out_of(ENERGY, rows) & (state.missed_until_ns[rows] <= now_ns)
+    left_in = ~state.opted_out[rows] & state.lasts(ENERGY, rows) & (state.missed_until_ns[rows] <= now_ns)
     mask: Mask = eligible & seen & left_in & ~barred(state)[rows]
     return mask
 

@@ -304,6 +304,10 @@ class DeskState:
         """Return which rows contracts let be called under any of some products; all, where there are no contracts."""
         return np.ones(len(rows), np.bool_) if self.agreed is None else self.agreed.agrees(products)[rows]
 
+    def lasts(self, products: tuple[str, ...], rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which rows contracts let be called under some products for more than an hour yet."""
+        return np.ones(len(rows), np.bool_) if self.agreed is None else self.agreed.lasts(products)[rows]
+
     def out_of(self, products: tuple[str, ...], rows: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which rows nobody may call under some products: their owners opted out, or never agreed to it."""
         mask: NDArray[np.bool_] = self.opted_out[rows] | ~self.agrees(products, rows)
