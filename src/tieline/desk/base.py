@@ -69,7 +69,7 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
         passed_s = max(taken_ns[at] - seen_ns, 0) / SECOND_NS
         kind = int(fleet.kinds[row])
         called = state.rebounds_until_ns[row] > now_ns
-        let_go = math.isnan(commands.target_w[row]) and not limited and commands.stage[row] >= Stage.DONE
+        let_go = math.isnan(commands.target_w[row]) and not limited and commands.stage[row] == Stage.DONE
         free = commands.valid_until_ns[row] <= now_ns or let_go
         is_held = watts - state.base_w[row] > HELD_W and (called or not free)
         if is_held and kind in FINITE_S and seen_ns:
@@ -85,15 +85,16 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
 def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
     """Return which rows run freely: no target in force, and no limit that bites.
 
-    One that is let go runs freely once its answer is there: back from an outage, it may hold the command before.
+    One that is let go runs freely once it said so: back from an outage, it may hold the command before. One that never
+    answered, that refused, or that its meter contradicts (UNCONFIRMED) may hold it until its lease is over.
     """
     commands, fleet = state.commands, state.fleet
     over = commands.valid_until_ns[rows] <= now_ns
-    waits = commands.stage[rows] < Stage.DONE
+    unsure = commands.stage[rows] != Stage.DONE
     limited = (commands.low_w[rows] > -fleet.max_absorb_w[rows]) | (commands.high_w[rows] < fleet.max_inject_w[rows])
     # What pays back a call is not what it would do without us.
     pays_back = (state.rebounds_until_ns[rows] > now_ns) & _PAYS_BACK[fleet.kinds[rows]]
-    free: NDArray[np.bool_] = (over | (np.isnan(commands.target_w[rows]) & ~limited & ~waits)) & ~pays_back
+    free: NDArray[np.bool_] = (over | (np.isnan(commands.target_w[rows]) & ~limited & ~unsure)) & ~pays_back
     return free
 
 
