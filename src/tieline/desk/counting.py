@@ -16,6 +16,7 @@ from tieline.desk.obligation import DISPATCH_STEP_NS, awarded_w, called_last_ns,
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
 from tieline.desk.state import DeskState
+from tieline.desk.unseen import goes_on_w
 from tieline.desk.upward import least_said_w
 from tieline.ids import derive
 from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
@@ -43,6 +44,8 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
     new interval, the first minute after an award would be asked what the last of the award was.
     """
     state = desk.state
+    began_w = float(pool.unseen_w.sum())
+    pool.unseen_w = goes_on_w(state, pool.pool, pool.rows, pool.eligible, pool.share_w, now_ns)
     since_ns = now_ns - round(min(seconds, LONGEST_S) * SECOND_NS)
     paced = state.held_ns[pool.rows] >= since_ns  # whom the fleet limiter held back at the last beat
     for begins_ns, ends_ns in tracking.parts(since_ns, now_ns):
@@ -64,7 +67,9 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         row_w = tracking.counted_w(state, pool.rows, pool.share_w, float(np.sign(asked_w or sold_w)), now_ns)
         pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
         if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
-            pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
+            # What is given unseen as a stretch begins, or ends, is no error that a call of others could mend.
+            excused_w = pool.short_w + max(began_w, float(pool.unseen_w.sum()), key=abs)
+            pool.tally.teach(asked_w - float(row_w.sum()), excused_w, (ends_ns - begins_ns) / SECOND_NS)
         if pool.holds is not None:
             pool.tally.lost_w = tracking.most_w(
                 ({**pool.lost_now, tracking.REBOUND: abs(pool.back_w)}, pool.tally.lost_w)
@@ -178,4 +183,5 @@ def _command_causes(state: DeskState, now_ns: int) -> list[str]:
 def note_misses(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
     """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates."""
     missed = judge(state, pool.rows, pool.share_w, now_ns)
+    missed &= pool.unseen_w == 0.0  # who can't be seen, and took its call, is no miss
     state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS
