@@ -181,10 +181,19 @@ def test_a_running_event_is_made_longer_by_two_people_and_keeps_its_devices(runn
             return [b for b, alive in node.state.claims.batches() if b.program == event["id"] and alive.any()]
 
         (before,) = held()
+        most = 12 * 60 - 61  # it began a second before its hour
+        for minutes in (most + 1, 1_000_000):
+            refused = ann.post(f"{path}/extend", json={"minutes": minutes})
+            assert (refused.status_code, refused.json()["field"]) == (409, "minutes"), "no second person is asked"
+            assert (refused.json()["value"], refused.json()["limit"]) == (str(minutes), f"1 to {most}")
+        assert ann.get("/api/v1/waiting").json() == []
         asked = ann.post(f"{path}/extend", json={"minutes": 30})
         assert asked.status_code == 202
         assert held() == [before]
         waits = asked.json()
+        same = ben.post(f"{path}/extend", json={"minutes": 30})
+        assert (same.status_code, same.json()["field"], same.json()["value"]) == (409, "waiting", waits["id"])
+        assert [one["id"] for one in ann.get("/api/v1/waiting").json()] == [waits["id"]]
         assert ann.post(f"/api/v1/waiting/{waits['id']}/confirm", json={"payload": waits["payload"]}).status_code == 403
         done = ben.post(f"/api/v1/waiting/{waits['id']}/confirm", json={"payload": waits["payload"]})
         assert done.json()["end_ns"] == event["end_ns"] + 30 * MINUTE_NS

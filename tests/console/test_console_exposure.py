@@ -129,6 +129,39 @@ def test_one_cause_on_many_feeders_is_one_alarm_that_names_the_worst_and_leads_t
     assert len(book.raised) == 2
 
 
+def _warm(value: float, place: str) -> list[Violation]:
+    """What `Exposure` tells of a feeder that was above its rating and is below it again."""
+    return [Violation(0, place, "loading", value, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "over", [Violation(0, "line 2", "loading", 1.01, 1.0), Violation(0, "bus 1", "voltage low", 0.94, 0.95)]
+)
+def test_the_worst_of_many_feeders_is_one_beyond_its_limit_though_another_is_farther_within(over: Violation) -> None:
+    broken = {f"feeder-{n}": _warm(0.853, "line 5") for n in range(3)} | {"feeder-3": [over]}
+    (alarm,) = limit_alarms(broken, "sub", {}, 0)
+    assert alarm.priority == 1
+    assert alarm.title == (
+        f"Limits broken on 4 feeders; worst: feeder-3, {over.what} {over.value:.3f} against {over.limit:.3f} at {over.place}"
+    )
+
+
+def test_feeders_that_only_have_to_cool_say_that_heat_is_why_they_are_told() -> None:
+    exposure, hot = Exposure(), {f"feeder-{n}": _reading(1.3) for n in range(4)}
+    assert len(exposure.see(hot, 0)) == 4
+    told = exposure.see({name: _reading(0.853 + int(name[-1]) / 1_000) for name in hot}, MINUTE)
+    (alarm,) = limit_alarms(told, "sub", {}, 0)
+    assert alarm.title == (
+        "4 feeders within their limits again; most loaded: feeder-3, "
+        "line 1 is warm from an overload: told until it has cooled, loading 0.856 against 1.000 now"
+    )
+    (one,) = limit_alarms({"feeder-0": told["feeder-0"]}, "sub", {}, 0)
+    assert one.title == "line 1 is warm from an overload: told until it has cooled, loading 0.853 against 1.000 now"
+    assert {(each.priority, each.consequence, each.action) for each in (alarm, one)} == {
+        (3, "Its equipment is warm from an overload", "Keep it below its rating meanwhile")
+    }
+
+
 def test_three_feeders_with_causes_of_their_own_are_three_alarms() -> None:
     assert {alarm.link for alarm in _raised(AlarmBook(), 3, 0)} == {f"/feeder/feeder-{n}" for n in range(3)}
 

@@ -33,8 +33,8 @@ def _book(time: _Time) -> SecondPerson:
     return SecondPerson(lambda: time.now_s, lambda: f"act-{next(names)}")
 
 
-def _asked(book: SecondPerson, by: str = "ann", session: str = "one") -> Waiting:
-    waits = book.ask(KILL, {}, "", ASKED, by, session, "why")
+def _asked(book: SecondPerson, asked: Pressed = ASKED) -> Waiting:
+    waits = book.ask(KILL, {}, "", asked, "ann", "one", "why")
     assert isinstance(waits, Waiting)
     return waits
 
@@ -67,18 +67,38 @@ def test_a_waiting_act_says_the_minutes_that_it_has_left_and_never_more_than_the
 def test_acts_that_wait_are_bounded_and_end_by_themselves() -> None:
     time = _Time()
     book = _book(time)
-    for _ in range(MOST_WAITING):
-        _asked(book)
+    for n in range(MOST_WAITING):
+        _asked(book, Pressed(False, f"fault {n} is cleared"))
     assert isinstance(book.ask(KILL, {}, "", ASKED, "ann", "one", "why"), Refusal)
     time.now_s += LASTS_S
     assert book.waiting() == []
     _asked(book)
 
 
+@given(st.sampled_from([("ann", "one"), ("ben", "two")]), st.sampled_from(["taken", "dropped", "over"]))
+def test_what_waits_already_is_not_kept_again_and_may_be_asked_anew_once_it_is_decided(who, how) -> None:
+    """Each of two that wait would be done by itself: an event made longer by each would last twice as much longer."""
+    time = _Time()
+    book = _book(time)
+    waits = _asked(book)
+    again = book.ask(KILL, {}, "", ASKED, *who, "why")
+    assert isinstance(again, Refusal)
+    assert (again.field, again.value) == ("waiting", waits.id) and "asked by ann" in again.reason
+    assert [one.id for one in book.waiting()] == [waits.id]
+    assert isinstance(book.ask(KILL, {}, "", Pressed(False, "another reason"), *who, "why"), Waiting)
+    if how == "taken":
+        assert isinstance(book.take(waits.id, waits.payload, "ben", "two"), Held)
+    elif how == "dropped":
+        assert book.drop(waits.id, "ben")
+    else:
+        time.now_s += LASTS_S
+    assert isinstance(book.ask(KILL, {}, "", ASKED, *who, "why"), Waiting)
+
+
 def test_what_became_of_an_act_that_waited_is_known_for_a_while() -> None:
     time = _Time()
     book = _book(time)
-    one, two, late, void = (_asked(book) for _ in range(4))
+    one, two, late, void = (_asked(book, Pressed(False, f"fault {n} is cleared")) for n in range(4))
     assert book.became(one.id) == Became("waiting")
     book.take(one.id, one.payload, "ben", "two")
     assert book.became(one.id) == Became("waiting"), "taken, and not done yet"

@@ -37,13 +37,13 @@ def test_caps_that_move_never_add_up_to_more_than_the_limit_with_what_may_still_
     assert (caps[wish <= least] == wish[wish <= least]).all(), "what sinks sinks at once"
 
 
-@given(st.lists(st.tuples(CAP, CAP, CAP, CAP), min_size=1, max_size=10))
+@given(st.lists(st.tuples(CAP, CAP, CAP, CAP, st.booleans()), min_size=1, max_size=10))
 def test_caps_on_both_ends_are_never_crossed_and_add_up_to_no_more_than_they_did(drawn: list) -> None:
     """Wishes are in order; what may not grow yet stands apart from them, and may cross the other end."""
-    wish_low, wish_high, low, high = (np.array(x) for x in zip(*drawn, strict=True))
+    wish_low, wish_high, low, high, is_load = (np.array(x) for x in zip(*drawn, strict=True))
     wish_low, wish_high = np.minimum(wish_low, wish_high), np.maximum(wish_low, wish_high)
     low, high = np.maximum(low, wish_low), np.minimum(high, wish_high)  # neither is wider than wished
-    made_low, made_high = growing.uncrossed(low, high, (wish_low, wish_high), np.zeros(len(low), np.bool_))
+    made_low, made_high = growing.uncrossed(low, high, (wish_low, wish_high), np.zeros(len(low), np.bool_), is_load)
     assert (made_low <= made_high + 1e-9).all()
     assert (made_low >= np.minimum(low, high) - 1e-9).all()
     assert (made_high <= np.maximum(low, high) + 1e-9).all()

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tieline.desk.cycle import Cycle
 from tieline.desk.ports import Granted
-from tieline.fleet.columns import Fleet, Group
+from tieline.fleet.columns import KIND_CODE, Fleet, Group
 from tieline.resource.claim import ClaimKind
+from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind, Purpose
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, SECOND_NS
@@ -32,16 +33,25 @@ def with_sites(kinds: list[Kind], site_of: list[int]) -> Stage1:
     )  # fmt: skip
 
 
-def sums_w(stage: Stage1, free_w: np.ndarray, limits: list[tuple[int, str, float, float]], looks: int) -> np.ndarray:
+def sums_w(
+    stage: Stage1,
+    free_w: np.ndarray,
+    limits: list[tuple[int, str, float, float]],
+    looks: int,
+    later: dict[int, np.ndarray] | None = None,
+) -> np.ndarray:
     """Return what each device does (W) after each beat and half a minute before it; shape (looks, devices).
 
-    `limits`: at which look a limit comes, on whom, and its ends. A meter is heard five seconds before each beat.
+    `limits`: at which look a limit comes, on whom, and its ends. `later`: from which look on devices would do something
+    else than `free_w`. A charger charges with what a car needs at least, or not. A meter is heard five seconds before
+    each beat.
     """
     found = []
+    is_car = stage.state.fleet.kinds == KIND_CODE[Kind.EV_CHARGER]
 
     async def play() -> None:
         cycle, fleet, devices = Cycle(stage.desk, {}), stage.state.fleet, stage.devices
-        fleet.power_w[:] = stage.state.base_w[:] = free_w
+        fleet.power_w[:] = stage.state.base_w[:] = would_w = free_w
         end_ns = stage.clock.ns + 4 * HOUR_NS
         for look in range(looks):
             for at, group, low_w, high_w in limits:
@@ -52,7 +62,9 @@ def sums_w(stage: Stage1, free_w: np.ndarray, limits: list[tuple[int, str, float
                     assert isinstance(await stage.desk.ask(ask), Granted)
             await cycle.beat(stage.clock.ns)
             await stage.desk.flush()
-            found.append(np.clip(free_w, devices.low_w, devices.high_w))
+            would_w = (later or {}).get(look, would_w)
+            does_w = np.clip(would_w, devices.low_w, devices.high_w)
+            found.append(np.where(is_car & (does_w > -LEAST_CHARGE_W), 0.0, does_w))
             stage.clock.ns += 25 * SECOND_NS
             fleet.power_w[:], fleet.taken_at_ns[:] = found[-1], stage.clock.ns
             stage.clock.ns += 5 * SECOND_NS
@@ -84,6 +96,56 @@ def test_a_home_that_stands_at_its_export_limit_goes_on_with_its_car_while_other
     assert (does_w[6:].sum(axis=1) >= -6_000.0).all(), does_w.sum(axis=1)
     assert (does_w[6:, 1] >= 3_500.0).all(), does_w[:, 1]
     assert (does_w[6:, 2] <= -3_500.0).all(), does_w[:, 2]
+
+
+def homes_of_one_feeder() -> Stage1:
+    """Two homes with limits of their own, two cars, a charger without a car, a heater, and a third home, as rated."""
+    kinds = [
+        *HOME, Kind.PV, Kind.EV_CHARGER, Kind.BATTERY, Kind.EV_CHARGER, Kind.EV_CHARGER, Kind.EV_CHARGER,
+        Kind.WATER_HEATER, Kind.BATTERY, Kind.PV,
+    ]  # fmt: skip
+    stage = with_sites(kinds, [0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4])
+    ratings = {
+        Kind.BATTERY: (5_000, 5_000),
+        Kind.PV: (6_000, 0),
+        Kind.EV_CHARGER: (0, 7_200),
+        Kind.WATER_HEATER: (0, 3_000),
+    }
+    for row, kind in enumerate(kinds):
+        stage.state.fleet.max_inject_w[row], stage.state.fleet.max_absorb_w[row] = ratings[kind]
+    return stage
+
+
+OF_ONE_FEEDER_W = np.array([3e3, 5e3, -7.2e3, 5e3, -3.6e3, 0.0, -7.2e3, -7.2e3, 0.0, -3e3, -3e3, 3e3])
+AT_HOME = [(0, "site-0", -4_000.0, 1_500.0), (0, "site-1", -6_000.0, 1_400.0)]
+ROOFS, CARS = [1, 3, 11], [2, 4]
+
+
+def test_homes_that_give_by_themselves_keep_their_sun_and_most_of_their_cars_power_under_a_feeders_limit() -> None:
+    limits = [*AT_HOME, (6, "feeder-1", -8_000.0, 12_000.0)]
+    does_w = sums_w(homes_of_one_feeder(), OF_ONE_FEEDER_W, limits, 30)
+    assert (does_w[7:].sum(axis=1) >= -8_000.0).all(), does_w.sum(axis=1)
+    assert (does_w[7:, :3].sum(axis=1) <= 1_500.0).all() and (does_w[7:, 3:6].sum(axis=1) <= 1_400.0).all()
+    assert (does_w[20:, ROOFS] >= 0.85 * OF_ONE_FEEDER_W[ROOFS]).all(), does_w[-1]
+    assert (does_w[20:, CARS] <= 0.8 * OF_ONE_FEEDER_W[CARS]).all(), does_w[-1]
+
+
+def test_a_home_gets_its_sun_and_power_back_as_the_feeders_limit_is_widened() -> None:
+    limits = [*AT_HOME, (6, "feeder-1", -5_000.0, 12_000.0), (14, "feeder-1", -30_000.0, 12_000.0)]
+    does_w = sums_w(homes_of_one_feeder(), OF_ONE_FEEDER_W, limits, 40)
+    assert (does_w[7:14].sum(axis=1) >= -5_000.0).all(), does_w.sum(axis=1)
+    assert (does_w[30:, ROOFS] >= 0.8 * OF_ONE_FEEDER_W[ROOFS]).all(), does_w[-1]
+    assert (does_w[30:, CARS] <= 0.8 * OF_ONE_FEEDER_W[CARS]).all(), does_w[-1]
+
+
+def test_a_car_that_comes_under_two_full_limits_is_let_charge_in_its_turn() -> None:
+    stage = with_sites([*HOME, Kind.EV_CHARGER, Kind.EV_CHARGER, Kind.EV_CHARGER], [0, 0, 0, 1, 1, 2])
+    free_w = np.array([3_000.0, 5_000.0, -5_000.0, -5_000.0, -5_000.0, 0.0])
+    comes_w = free_w - [0.0, 0.0, 0.0, 0.0, 0.0, 5_000.0]
+    limits = [(0, "site-0", -4_000.0, 1_500.0), (6, "feeder-1", -8_000.0, 1e6)]
+    does_w = sums_w(stage, free_w, limits, 60, {12: comes_w})
+    assert (does_w[7:].sum(axis=1) >= -8_000.0).all(), does_w.sum(axis=1)
+    assert does_w[:, 5].min() <= -LEAST_CHARGE_W, does_w[:, 5]
 
 
 KINDS = st.sampled_from([Kind.BATTERY, Kind.PV, Kind.EV_CHARGER, Kind.WATER_HEATER])

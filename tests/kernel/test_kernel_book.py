@@ -63,7 +63,7 @@ def test_a_row_is_held_in_all_of_its_slots_or_in_none_and_others_go_on() -> None
     assert holds.word.tolist() == [1, 0] and holds.slot.tolist() == [2, -1] and holds.count == 1
     assert book.taken_w[0].tolist() == [[0, 0, 0], [100, 100, 100]]
     assert str(book.refusal(holds, 0, "a", wanted)) == (
-        "that capacity is sold or beyond the rating; up_w = 101; limit 100 W free of 100 W at 1970-01-01T00:10:00Z"
+        "that is beyond the rating; up_w = 101; limit 100 W free of 100 W at 1970-01-01T00:10:00Z"
     )
     again = book.hold("b", np.ones((2, 3), np.int32))
     assert again.word.tolist() == [0, 1]

@@ -29,6 +29,32 @@ def test_a_second_sale_is_refused_naming_the_holder() -> None:
     assert ledger.check("pool-1", "spin", SLOT_NS, 2 * SLOT_NS, 300.0, 0.0) is None
 
 
+@pytest.mark.parametrize(
+    ("firm_w", "derated_w", "says"),
+    [
+        (None, None, "that is beyond the rating; down_w = 5000; limit 600 W free of 600 W at"),
+        (450.0, None, "that is beyond what its leaves can be counted on for; down_w = 5000; limit 450 W free of 450 W"),
+        (None, 100.0, "that is beyond what a stronger authority has left; down_w = 5000; limit 100 W free of 100 W"),
+    ],
+)
+def test_who_holds_nothing_on_the_side_asked_is_in_nobodys_way(
+    firm_w: float | None, derated_w: float | None, says: str
+) -> None:
+    ledger = book()
+    ledger.reserve("sold", "pool-1", "energy", 0, SLOT_NS, 800.0, 0.0)
+    if firm_w is not None:
+        ledger.set_firm("pool-1", 1_000.0, firm_w)
+    if derated_w is not None:
+        ledger.derate("pool-1", 1_000.0, derated_w, 0)
+    refusal = ledger.check("pool-1", "spin", 0, SLOT_NS, 0.0, 5_000.0)
+    assert refusal is not None
+    assert refusal.holder == ""
+    assert str(refusal).startswith(says)
+    ledger.reserve("also", "pool-1", "regulation", 0, SLOT_NS, 0.0, 50.0)
+    again = ledger.check("pool-1", "spin", 0, SLOT_NS, 0.0, 5_000.0)
+    assert again is not None and again.holder == "regulation (also)"
+
+
 def test_within_a_share_class_promises_overlap() -> None:
     ledger = book()
     ledger.reserve("da", "pool-1", "energy", 0, SLOT_NS, 800.0, 0.0)

@@ -131,6 +131,13 @@ def test_downward_calls_fill_what_upward_ones_empty() -> None:
     assert sell(ledger, 2, 1, 125_000.0) == "", "upward is another matter"
 
 
+def test_who_sold_the_other_way_is_not_named_as_in_the_way_of_the_stores() -> None:
+    ledger = Ledger({"pool": pool()})
+    assert sell(ledger, 0, 1, 125_000.0) == ""
+    why = sell(ledger, 4, 4, 0.0, 161_000.0)
+    assert "used up" in why and "b0" not in why
+
+
 def test_a_pool_without_stores_promises_for_as_long_as_it_likes() -> None:
     ledger = Ledger({"pool": Capacity(5_000.0, 5_000.0)})
     assert sell(ledger, 0, 100, 5_000.0) == ""

@@ -74,3 +74,19 @@ def test_beside_the_beat_the_same_schedule_is_made(tmp_path: Path) -> None:
         assert again.gap_frac < 1e-4 and abs(again.cost - within.cost) < 0.02 * within.cost
 
     live(tmp_path, scene, "heatwave", 100)
+
+
+def test_where_no_schedule_can_be_made_the_award_is_given_by_merit(tmp_path: Path) -> None:
+    async def scene(stage: Stage, operator: NodeOperator, clock: VirtualClock) -> None:
+        await asyncio.sleep(600)
+        pool = stage.node.cycle.pools[POOL]
+        kept, pool.price = pool.price, np.full(len(pool.price), np.inf)  # what no program can weigh
+        awarded(stage, clock.now_ns() // HOUR_NS * HOUR_NS, 2)
+        await stage.node.beat()
+        assert pool.planned is None and POOL not in stage.node.state.award_plans
+        assert float(pool.share_w.sum()) > 0.5 * AWARD_W
+        pool.price = kept
+        await stage.node.beat()
+        assert pool.planned is not None
+
+    live(tmp_path, scene, "heatwave", 100)

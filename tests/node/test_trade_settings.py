@@ -10,7 +10,7 @@ from tieline.desk.ports import Ask
 from tieline.errors import ConfigError
 from tieline.node.config import load_config
 from tieline.node.runtime import Node
-from tieline.node.serve import node_of
+from tieline.node.serve import node_of, trader_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
 from tieline.rim.supervise import Supervisor
@@ -136,3 +136,13 @@ def test_a_wrong_setting_refuses_the_start_and_names_its_path(tmp_path: Path, se
     with pytest.raises(ConfigError) as raised:
         served(tmp_path, settings + "\n", scene)
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(("settings", "scheduled"), [("", ["pool-1"]), ("[pools.pool-1]\ndispatch = 'merit'", [])])
+def test_awards_are_given_by_schedule_unless_a_pool_goes_by_merit(
+    settings: str, scheduled: list[str], tmp_path: Path
+) -> None:
+    async def scene(node: Node, clock: Hands) -> None:
+        assert trader_of(node, load_config(tmp_path / "tieline.toml"), None).by_schedule() == scheduled
+
+    served(tmp_path, settings, scene)

@@ -64,10 +64,25 @@ def test_homes_of_the_bench_are_as_good_as_highs_finds_them_and_a_batch_is_plann
     assert all(0 <= row["gap"] <= 0.05 for row in found["rows"])
 
 
-def test_flexmeasures_and_emhass_find_the_cost_that_ours_finds() -> None:
-    found = measure("schedulers", 1, True, lambda line: None)
-    met = [peer for peer in found["peers"] if "off" in peer]
+@pytest.fixture(scope="module")
+def schedulers() -> dict[str, Any]:
+    return measure("schedulers", 1, True, lambda line: None)
+
+
+def test_flexmeasures_and_emhass_find_the_cost_that_ours_finds(schedulers: dict[str, Any]) -> None:
+    met = [peer for peer in schedulers["peers"] if "off" in peer]
     if not met:
         pytest.skip("neither is installed: make peers-flexmeasures peers-emhass")
-    assert all(peer["off"] <= found["bar_off"] for peer in met)
+    assert all(peer["off"] <= schedulers["bar_off"] for peer in met)
     assert all(peer["ended"].lower() == "optimal" for peer in met)
+
+
+def test_flexmeasures_finds_the_cost_of_batteries_under_one_cap_that_ours_finds(schedulers: dict[str, Any]) -> None:
+    if "off" not in schedulers["peers"][0]:
+        pytest.skip("it is not installed: make peers-flexmeasures")
+    (pool,) = schedulers["pools"]
+    assert pool["batteries"] == 10
+    assert pool["peer_ended"]
+    assert pool["off"] <= schedulers["bar_off"]
+    assert pool["beyond_cap"] <= schedulers["bar_off"]
+    assert pool["uncapped_cost"] < pool["cost"] - 0.01 * abs(pool["cost"]), "the cap binds"

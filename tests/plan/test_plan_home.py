@@ -59,9 +59,9 @@ def test_of_random_homes_ninety_in_a_hundred_are_planned_at_the_optimum() -> Non
     assert np.median(off) <= 1e-6
 
 
-@pytest.mark.parametrize("at", [1, 2, 4])
-def test_a_home_of_the_bench_is_within_a_thousandth_of_the_optimum(at: int) -> None:
-    home = home_set(5, 1)[at]
+@pytest.mark.parametrize(("seed", "at"), [(1, 1), (1, 2), (1, 4), (2, 8)])
+def test_a_home_of_the_bench_is_within_a_thousandth_of_the_optimum(seed: int, at: int) -> None:
+    home = home_set(9, seed)[at]
     plan = plan_home(home)
     assert faults(home, plan) == []
     best, bound = by_highs(home, 1e-4)

@@ -87,6 +87,17 @@ def test_columns_and_the_scalar_twin_are_the_linear_programs_optimum(seed: int, 
     assert worth == pytest.approx(twin.value, abs=1e-9)
 
 
+def test_a_leaky_store_of_a_month_of_hours_is_planned_as_exactly_as_one_of_a_day() -> None:
+    """A house loses a fifth of its warmth an hour: what rounding leaves over must not grow by that each step."""
+    rng = np.random.default_rng(5)
+    steps = [Step(-float(needs), 0.0, 1.0, 0.0, ((1.5, float(rate)),)) for needs, rate in rng.random((700, 2))]
+    twin = schedule(0.5, 0.8, steps, 0.0)
+    cost, worth, moves = in_columns(0.5, 0.8, steps, 0.0)
+    assert cost == pytest.approx(twin.cost, abs=1e-9)
+    assert moves == pytest.approx(twin.moves, abs=1e-9)
+    assert worth == pytest.approx(twin.value, abs=1e-9)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 24))
 def test_the_schedule_keeps_every_bound(seed: int, count: int) -> None:

@@ -22,7 +22,8 @@ BAR = 1_000.0
 UNIT = "times the faster of the two"
 WHAT = "the day of one battery, 96 steps, through the batch of 20,000; FlexMeasures' and EMHASS' optimisation of it"
 BAR_POOL, BAR_OFF = 200.0, 1e-6
-MANY, POOLS, SHARE = 20_000, (10, 100), 0.25
+MANY, POOLS, SHARE = 20_000, (10, 45, 100), 0.25
+"""FlexMeasures ends in time for 45 batteries, not for a hundred: the one is held against in cost, both in time."""
 LIMIT_S = 240.0
 """How long FlexMeasures may take for the pool; where it has not ended by then its processor time so far counts."""
 ROOT = Path(__file__).parents[3]
@@ -34,7 +35,7 @@ NAMES = {"start": "start_wh", "least": "least_wh", "most": "most_wh", "end": "en
 
 
 def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str, object]:
-    """Plan the reference day's first battery by all three, and a hundred under one cap by FlexMeasures and ours."""
+    """Plan the first battery of the reference day by all three, and up to a hundred under one cap by two of them."""
     price, stores = reference_price(), _unworn(MANY)
     one = _unworn(1)
     plan_stores(one, price, price, HOURS)
@@ -48,11 +49,15 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
         progress(f"{peer['peer']}: {peer.get('ms')} ms, {peer.get('off')} off our cost")
     times = [peer["ms"] for peer in peers if "ms" in peer]
     ratio = min(times) * 1e3 / ours_us if times else None
-    pools = [] if quick or "ms" not in peers[0] else [_pool(count, price, progress) for count in POOLS]
+    counts = POOLS[:1] if quick else POOLS
+    pools = [_pool(count, price, progress) for count in counts] if "ms" in peers[0] else []
     is_same = all(each["off"] <= BAR_OFF for each in (*peers, *pools) if each.get("off") is not None)
     is_met = len(times) == len(peers) and ratio is not None and ratio >= BAR
+    if not quick:
+        ended = [each for each in pools if each["peer_ended"]]
+        is_met = is_met and all(each["ratio"] >= BAR_POOL for each in (*ended[-1:], *pools[-1:]))
     return {
-        "value": ratio and round(ratio), "ok": bool(is_same and is_met and (quick or pools[-1]["ratio"] >= BAR_POOL)),
+        "value": ratio and round(ratio), "ok": bool(is_same and is_met),
         "ours_us": round(ours_us, 2), "ours_sum": round(float(costs.sum()), 6), "bar_off": BAR_OFF, "peers": peers,
         "bar_pool": BAR_POOL, "pools": pools,
     }  # fmt: skip
@@ -125,8 +130,12 @@ def _pool(count: int, price: Floats, progress: Callable[[str], None]) -> dict[st
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     peer_s = after.ru_utime - before.ru_utime if told is None else told["took"][0]
     off = None if told is None else abs(told["cost"] - plan.cost) / abs(plan.cost)
+    # Both must keep the cap, and the cap must cost something: else a hundred batteries by themselves were compared.
+    nets = [plan.net_w] if told is None else [plan.net_w, np.array(told["power"]).sum(axis=0) / HOURS]
+    free = float(plan_stores(stores, price, price, HOURS)[1].sum())
     progress(f"{count} batteries under one cap: {ours_s:.3f} s, FlexMeasures {peer_s:.1f} s ({off} apart)")
     return {
         "batteries": count, "s": round(ours_s, 4), "gap": plan.gap_frac, "peer_s": round(peer_s, 2),
         "peer_ended": told is not None, "off": off, "ratio": round(peer_s / ours_s, 1),
+        "beyond_cap": max(float(np.abs(net).max()) / cap - 1 for net in nets), "cost": plan.cost, "uncapped_cost": free,
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tieline.console.table import Call
+from tieline.desk.events import most_longer
 from tieline.desk.modes import FeederMode
 
 MOST_BECAUSE = 400
@@ -36,7 +37,9 @@ def wide_mode(call: Call) -> str:
 def lasts_longer(call: Call) -> str:
     """Return why an extension waits; empty where it would be refused anyway, so that nobody confirms nothing."""
     found = next((event for event in call.desk.reader.events() if event.id == call.path("event")), None)
-    may_last = found is not None and found.state in ("Scheduled", "In Progress") and call.body.minutes >= 1
+    if found is None or found.state not in ("Scheduled", "In Progress"):
+        return ""
+    may_last = 1 <= call.body.minutes <= most_longer(found.start_ns, found.end_ns)
     return "an event is made longer by two people, as it is approved" if may_last else ""
 
 

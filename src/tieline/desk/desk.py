@@ -59,6 +59,7 @@ class Desk:
         on_change: Callable[[str], None] = lambda cause: None,
     ) -> None:
         self.state = state
+        state.inherited = len(state.command_batches)
         self.market: MarketLink | None = None
         self.admission: Admission | None = None
         """What holds every offer before it leaves; none: the market alone says what it takes."""

@@ -257,15 +257,18 @@ def _unheard(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     """Return which rows report, but never answered their last command: they may hold an older one, that ends sooner.
 
     What they are told then is a new command, newer than the first and as absolute (R14): if both come, the second
-    changes nothing. One that can't be reached is left alone until it is.
+    changes nothing. One that can't be reached is left alone until it is. Of what was told before the desk
+    began no link waits for an answer any more: it is told anew as soon as its device is heard.
     """
     last = state.commands
     out = state.opted_out[rows]
     silent = (last.stage[rows] == int(Stage.UNCONFIRMED)) & np.isnan(last.observed_w[rows])
     silent |= out & (last.stage[rows] < Stage.ACCEPTED)  # one that is still on its way may come too late for a person
+    silent |= state.cut_off(rows)
     reports = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     told_ns = last.valid_until_ns[rows] - LEASE_NS
     waited = np.where(out, now_ns - told_ns >= OUT_AGAIN_NS, now_ns - last.at_ns[rows] >= AGAIN_NS)
+    waited |= last.batch[rows] < state.inherited
     mask: Mask = silent & reports & waited
     return mask
 

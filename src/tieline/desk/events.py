@@ -192,6 +192,11 @@ def decide_step(
     return entries, after
 
 
+def most_longer(start_ns: int, end_ns: int) -> int:
+    """Return by how many minutes an event may last longer at most."""
+    return (MAX_HOURS * HOUR_NS - (end_ns - start_ns)) // MINUTE_NS
+
+
 def decide_extend(
     state: DeskState, event_id: str, minutes: int, by: str, now_ns: int
 ) -> tuple[list[Entry], ProgramEvent | Refusal]:
@@ -202,7 +207,7 @@ def decide_extend(
     if event.state not in (EventState.SCHEDULED, EventState.IN_PROGRESS):
         return [], Refusal("only an event that is to come or runs lasts longer", "state", event.state.value,
                            "Scheduled or In Progress")  # fmt: skip
-    most = (MAX_HOURS * HOUR_NS - (event.end_ns - event.start_ns)) // MINUTE_NS
+    most = most_longer(event.start_ns, event.end_ns)
     if not 1 <= minutes <= most:
         return [], Refusal("the event can't last that much longer", "minutes", str(minutes), f"1 to {most}")
     longer = structs.replace(event, end_ns=event.end_ns + minutes * MINUTE_NS)

@@ -37,7 +37,7 @@ from tieline.desk.shared_caps import charge_or_not, share_held, share_out, share
 from tieline.desk.state import DeskState, LiveAsk
 from tieline.desk.together import KEPT_W, does_together_w
 from tieline.desk.told import as_told, note_unused
-from tieline.desk.wants import beyond_w, note_idle, tried_charger, wants
+from tieline.desk.wants import LEAST_TRIED, beyond_w, note_idle, tried_charger, wants
 from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.split import split_whole
 from tieline.ids import derive
@@ -52,8 +52,6 @@ Rows = NDArray[np.int32]
 Held = tuple[Layer, LiveAsk, Rows]
 """A limit in force, in its layer, and whom it holds."""
 SITE_STALE_NS = 10 * SECOND_NS
-LEAST_TRIED = 3.0
-"""Of so many times what a car needs at least, or more, a part is kept for one that may have come: else others stop."""
 NESTED_PASSES = 40
 """So often limits that share devices look at what the others made of them."""
 MOVES_FRAC, SWAPS_FRAC, NESTED_FRAC = 0.005, 0.05, 0.0002
@@ -168,6 +166,9 @@ def caps(
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads], 0.0).sum()) if limits_low else -math.inf
     if limits_high:
+        if within is not None:
+            does_w = gives_w if is_site else np.maximum(gives_w, np.where(loads, 0.0, gives_w))
+            least_down_w = _kept_on(holds & ~blind, does_w, within.wants_w, least_down_w, high_w)
         high = highs(needs_w)
     if limits_low:
         heard_w = -np.minimum(now_w, np.maximum(high, 0.0))
@@ -178,11 +179,12 @@ def caps(
         )
         least_up_w = np.where(np.isfinite(high), np.maximum(least_up_w, -high), least_up_w)  # who must draw may
         left_w = -low_w - beyond
-        if within is not None:
-            least_up_w = _kept_on(~state.is_switched[rows] & ~lost & ~blind, -within.wants_w, least_up_w, left_w)
         at = tried_charger(state, rows, heard_w, now_ns)
         if at is not None and left_w - float(np.maximum(least_up_w, 0.0).sum()) >= LEAST_TRIED * LEAST_CHARGE_W:
             least_up_w[at] = max(least_up_w[at], least_charge_w[at])
+        if within is not None:
+            whole = state.is_switched[rows] | lost | blind
+            least_up_w = _kept_on(~whole, heard_w, -within.wants_w, least_up_w, left_w)
         low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, least_charge_w, spared)
         low = np.where(ignores_low, np.maximum(state.commands.low_w[rows], -absorb_w), low)
     if limits_low and limits_high:
@@ -202,12 +204,20 @@ def caps(
     return low, high
 
 
-def _kept_on(keeps: NDArray[np.bool_], does_w: Floats, least_w: Floats, limit_w: float) -> Floats:
-    """Return the least that each can do (W) where some go on, as what they do less gains nothing, if others suffice."""
-    keeps = keeps & (does_w > 0.0)
-    others_w = float(np.maximum(does_w - least_w, 0.0)[~keeps].sum())
-    suffice = others_w + KEPT_W >= float(does_w.sum()) - limit_w * (1.0 - MARGIN_FRAC)
-    return np.where(keeps, np.maximum(least_w, does_w), least_w) if suffice else least_w
+def _kept_on(keeps: NDArray[np.bool_], does_w: Floats, wishes_w: Floats, least_w: Floats, limit_w: float) -> Floats:
+    """Return the least that each can do (W): so much of what it wishes, within all limits, as what all do has room for.
+
+    What one wishes less than it does, as another came, is room for that one; the rest of `least_w` stands.
+    """
+    keeps = keeps & (wishes_w > 0.0)
+    base_w = np.where(keeps, np.minimum(wishes_w, does_w), does_w)
+    room_w = limit_w - MARGIN_FRAC * abs(limit_w) - float(base_w.sum())
+    if room_w < -KEPT_W:
+        return least_w
+    more_w = np.where(keeps, wishes_w - base_w, 0.0)
+    whole_w = float(more_w.sum())
+    more_w *= min(1.0, max(room_w, 0.0) / whole_w) if whole_w > 0.0 else 0.0
+    return np.where(keeps, np.maximum(least_w, base_w + more_w), least_w)
 
 
 def _highs(

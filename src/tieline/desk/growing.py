@@ -7,10 +7,16 @@ from numpy.typing import NDArray
 
 from tieline.desk.ports import Ask
 from tieline.desk.state import DeskState
+from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.grouplimit import moved_caps
+from tieline.resource.hold import LEAST_CHARGE_W
+from tieline.resource.identity import Kind
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+STARTS_FRAC = 1.1
+"""A charger whose cap rises to no more than this share of what a car needs at least is let begin, and no more."""
 
 
 def grown_where_free(
@@ -32,30 +38,44 @@ def grown_where_free(
         leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
         held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
         told_w = np.where(lapsed, held_w, last.low_w[rows])
-        low = -moved_caps(max(-ask.low, float(-low.sum())), -low, -held_w, -told_w, state.is_switched[rows])
-    return uncrossed(low, high, wish, state.is_switched[rows])
+        # A part of what a car needs at least is nothing to it: others that grow as well must not have it.
+        starts = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (-told_w < LEAST_CHARGE_W)
+        starts &= (-low >= LEAST_CHARGE_W) & (-low <= STARTS_FRAC * LEAST_CHARGE_W)
+        whole, most_w = state.is_switched[rows] | starts, max(-ask.low, float(-low.sum()))
+        low = -moved_caps(most_w, np.where(starts, LEAST_CHARGE_W, -low), -held_w, -told_w, whole)
+    return uncrossed(low, high, wish, state.is_switched[rows], fleet.max_inject_w[rows] <= 0.0)
 
 
 def uncrossed(
-    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: NDArray[np.bool_]
+    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: Mask, is_load: Mask
 ) -> tuple[Floats, Floats]:
     """Return caps of which none is crossed: a limit on both ends may ask a leaf to draw that may not grow to draw yet.
 
     It stays where the end that may not grow holds it, and the others make up for it, as far as they can, or the group
-    would stand beyond its limit until that end has grown. What is on or off (`is_whole`) can't make up a part.
+    would stand beyond its limit until that end has grown. What is on or off (`is_whole`) can't make up a part, and what
+    loads are told to draw they may stop to draw: they make up for what others give too much once nobody else can.
+
+    >>> low, high = np.array([-0.5, -5.0, -4.0]), np.array([-1.5, -1.0, 0.0])
+    >>> none, is_load = np.zeros(3, np.bool_), np.array([False, False, True])
+    >>> uncrossed(low, high, (np.array([-2.0, -5.0, -4.0]), high), none, is_load)[1]
+    array([-0.5, -2. ,  0. ])
     """
     crossed = low > high
     if not crossed.any():
         return low, high
     by_low = crossed & (low > wish[0])
     to_high, to_low = np.where(by_low, low, high), np.where(crossed & ~by_low, high, low)
-    made_low = -_made_up(-to_low, -low, -to_high, is_whole)
-    return made_low, _made_up(to_high, high, made_low, is_whole)
+    made_low = -_made_up(-to_low, -low, -to_high, is_whole, np.zeros(len(low), np.bool_))
+    return made_low, _made_up(to_high, high, made_low, is_whole, is_load)
 
 
-def _made_up(caps: Floats, wished: Floats, least: Floats, is_whole: NDArray[np.bool_]) -> Floats:
-    """Return caps whose sum is no more than that of `wished`, by what others can sink down to their least."""
+def _made_up(caps: Floats, wished: Floats, least: Floats, is_whole: Mask, last: Mask) -> Floats:
+    """Return caps whose sum is no more than that of `wished`, by what others can sink to their least, some last."""
     over_w, can_w = np.where(np.isfinite(caps), np.maximum(caps - wished, 0.0), 0.0), np.maximum(caps - least, 0.0)
     can_w = np.where(np.isfinite(can_w) & (over_w <= 0.0) & ~is_whole, can_w, 0.0)
-    whole_w = float(can_w.sum())
-    return caps - can_w * min(1.0, float(over_w.sum()) / whole_w) if whole_w > 0 else caps
+    left_w = float(over_w.sum())
+    for sinks_w in (np.where(last, 0.0, can_w), np.where(last, can_w, 0.0)):
+        whole_w = float(sinks_w.sum())
+        part = min(1.0, left_w / whole_w) if whole_w > 0.0 else 0.0
+        caps, left_w = caps - sinks_w * part, left_w - whole_w * part
+    return caps

@@ -262,6 +262,8 @@ class DeskState:
     epoch: int = 1
     seq: int = 0
     revision: int = 0
+    inherited: int = 0
+    """How many batches of commands there were as the desk began. Not decided: a replay alone begins no desk."""
 
     @staticmethod
     def empty(fleet: Fleet, claims: ClaimBook, ledger: Ledger) -> DeskState:
@@ -298,6 +300,12 @@ class DeskState:
             return np.ones(len(rows), np.bool_)
         enrolled = self.enrolments.get(program)
         return np.zeros(len(rows), np.bool_) if enrolled is None else enrolled.may_serve[rows]
+
+    def cut_off(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which rows' last command was on its way as the desk ended: no link waits for its answer any more."""
+        last = self.commands
+        mask: NDArray[np.bool_] = (last.batch[rows] < self.inherited) & (last.stage[rows] < Stage.ACCEPTED)
+        return mask
 
     @property
     def is_killed(self) -> bool:

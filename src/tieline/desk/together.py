@@ -15,12 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.beside import own_w
 from tieline.desk.disobedience import ignoring
 from tieline.desk.extents import reach_w, unheard_w
 from tieline.desk.nested import MARGIN_FRAC, Floats, Layer, Mask
 from tieline.desk.state import DeskState
-from tieline.desk.wants import wants
+from tieline.desk.wants import LEAST_TRIED, tried_charger, wants
 from tieline.resource.claim import Quantity
+from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
@@ -59,7 +61,7 @@ def does_together_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple
     span = _span_of(state, now_ns)
     binding = [_bound_of(state, layer) for layer in layers if layer.quantity is Quantity.P]
     does_w = _brought_within(binding, np.nan_to_num(state.fleet.power_w), span)
-    return does_w, _brought_within(binding, _wanted_w(state, now_ns), span)
+    return does_w, _brought_within(binding, _wanted_w(state, layers, now_ns), span)
 
 
 def _brought_within(binding: list[_Bound], does_w: Floats, span: _Span) -> Floats:
@@ -73,11 +75,25 @@ def _brought_within(binding: list[_Bound], does_w: Floats, span: _Span) -> Float
     return does_w
 
 
-def _wanted_w(state: DeskState, now_ns: int) -> Floats:
-    """Return what each row does (W), or would draw if no cap held it: who came last has his part too."""
-    rows, does_w = np.arange(len(state.fleet), dtype=np.int32), np.nan_to_num(state.fleet.power_w)
+def _wanted_w(state: DeskState, layers: list[Layer], now_ns: int) -> Floats:
+    """Return what each row does (W), or would draw, or give, if no cap held it: who came last has his part too.
+
+    A charger that is let charge for a while, to see whether a car came, wants what a car needs at least.
+    """
+    fleet = state.fleet
+    rows, does_w = np.arange(len(fleet), dtype=np.int32), np.nan_to_num(fleet.power_w)
     wants_w, _ = wants(state, rows, -does_w, now_ns)
-    return np.where(state.is_switched, does_w, np.minimum(does_w, -wants_w))
+    by_itself_w = own_w(state, rows, now_ns)
+    gives = (fleet.max_inject_w > 0.0) & (by_itself_w > 0.0)
+    wished_w = np.where(gives, np.maximum(does_w, by_itself_w), np.minimum(does_w, -wants_w))
+    wished_w = np.where(state.is_switched, does_w, wished_w)
+    for live in (live for layer in layers for live in layer.limits if layer.quantity is Quantity.P):
+        mine = fleet.leaves(live.ask.resource)
+        at = tried_charger(state, mine, -does_w[mine], now_ns)
+        if at is not None and live.ask.low <= -LEAST_TRIED * LEAST_CHARGE_W:
+            least_w = (1.0 + MARGIN_FRAC) * LEAST_CHARGE_W  # a watt less than a car needs is nothing to it
+            wished_w[mine[at]] = min(wished_w[mine[at]], -min(least_w, float(fleet.max_absorb_w[mine[at]])))
+    return wished_w
 
 
 def _span_of(state: DeskState, now_ns: int) -> _Span:

@@ -32,6 +32,8 @@ TURNS_FRAC, TRIES_FRAC = 0.4, 0.1
 and so much of what may have no need to run may be tried at a time."""
 TRY_NS, TRIED_NS = 10 * MINUTE_NS, 3 * MINUTE_NS
 """Every so often another charger that charges nothing is let charge, for so long: a poll or two, and a car's start."""
+LEAST_TRIED = 3.0
+"""Of so many times what a car needs at least, or more, a part is kept for one that may have come: else others stop."""
 FOLLOWS_NS = 90 * SECOND_NS
 """What a device was told shows at its meter by then."""
 SOON_NS = 30 * MINUTE_NS
@@ -65,8 +67,10 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     probes_w = np.where(stores, draw_w, np.minimum(draw_w + PROBES_FRAC * absorb_w, absorb_w))
     held_w = np.maximum(probes_w, -state.base_w[rows])
     wants_w = np.select([kept_down & bites, waits], [held_w, np.maximum(cap_w, draw_w)], draw_w)
-    # A charger knows what its car would take; a car that came under the limit has no base.
+    # A charger knows what its car may take; a car that came under the limit has no base. Whether one that charges takes
+    # more shows step by step: all of it at once would stop others for room that nobody uses.
     takes_w = np.maximum(draw_w, 0.0) + np.nan_to_num(fleet.available_down_w[rows])
+    takes_w = np.where(draw_w >= LEAST_CHARGE_W, np.minimum(takes_w, np.where(bites, probes_w, draw_w)), takes_w)
     wants_w = np.where(kept_down & (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]), takes_w, wants_w)
     # One that is told a power wants that, and no more while it is called.
     told_w = -last.target_w[rows]

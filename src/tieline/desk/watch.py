@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tieline.desk.apply import WATCHDOG
 from tieline.desk.base import NEAR_FRAC, NEAR_W
 from tieline.desk.disobedience import beyond
-from tieline.desk.dispatch import LEASE_NS, issued
+from tieline.desk.dispatch import AGAIN_NS, LEASE_NS, issued
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsReported
 from tieline.desk.packed import Packed
@@ -44,7 +44,7 @@ def decide_reverts(state: DeskState, now_ns: int) -> tuple[list[Entry], CommandB
     rows = rows[holds & fit]
     if not len(rows):
         return [], None
-    entries = [unconfirmed(state, rows, "held its command after its time", now_ns)]
+    entries = [unconfirmed(state, rows, "held its command after its time", now_ns, fleet.power_w[rows])]
     count = len(rows)
     free, low_w, high_w = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)
     batch = CommandBatch(
@@ -65,16 +65,33 @@ def decide_contradicted(state: DeskState, now_ns: int) -> list[Entry]:
     done &= (fleet.taken_at_ns >= commands.at_ns) & ((fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0)
     rows = np.flatnonzero(done).astype(np.int32)
     rows = rows[beyond(state, rows, now_ns)]
-    return [unconfirmed(state, rows, "stands beyond the limit that it took", now_ns)] if len(rows) else []
+    if not len(rows):
+        return []
+    return [unconfirmed(state, rows, "stands beyond the limit that it took", now_ns, fleet.power_w[rows])]
 
 
-def unconfirmed(state: DeskState, rows: NDArray[np.int32], native: str, now_ns: int) -> Entry:
-    """Return the fact that the meters of rows contradict what their last commands were reported as."""
+def decide_given_up(state: DeskState, now_ns: int) -> list[Entry]:
+    """Return the fact that ends commands which were on their way as the desk ended, and had time to be answered.
+
+    Devices that are heard were told anew by the beat that this follows; the others are as soon as they are heard.
+    """
+    last = state.commands
+    rows = np.flatnonzero(now_ns - last.at_ns >= AGAIN_NS).astype(np.int32)
+    rows = rows[state.cut_off(rows)]
+    if not len(rows):
+        return []
+    return [unconfirmed(state, rows, "the server ended before it was answered", now_ns, np.full(len(rows), np.nan))]
+
+
+def unconfirmed(
+    state: DeskState, rows: NDArray[np.int32], native: str, now_ns: int, seen_w: NDArray[np.float64]
+) -> Entry:
+    """Return the fact that rows do not what their last commands were reported as; `seen_w`: by their meters (W)."""
     commands, count = state.commands, len(rows)
     batches = sorted({state.command_batches[int(b)] for b in commands.batch[rows] if b >= 0})
     fact = CommandsReported(
         "", WATCHDOG, Packed.of(rows), Packed.of(np.full(count, Stage.UNCONFIRMED, np.uint8)),
         Packed.of(np.full(count, now_ns, np.int64)), Packed.of(np.full(count, RejectWord.TIMEOUT, np.uint8)),
-        Packed.of(state.fleet.power_w[rows]), (native,), (),
+        Packed.of(seen_w), (native,), (),
     )  # fmt: skip
     return Entry(derive(WATCHDOG, native, now_ns, rows.tobytes()), fact, "", tuple(batches))

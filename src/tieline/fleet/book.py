@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.compiled import compiled
-from tieline.fleet.booking import SLOT_NS
+from tieline.fleet.booking import DERATED, SLOT_NS, SOLD, UNSOLD
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, iso
 
@@ -157,7 +157,7 @@ class Book:
         lost = int(self.derated_w[row, slot]) if self.derated_w.shape[0] > 1 else 0
         room_w = int(self.nameplate_w[row]) - lost
         limit = f"{max(room_w - sum(others.values()), 0)} W free of {room_w} W at {when}"
-        return Refusal("that capacity is sold or beyond the rating", "up_w", asked, limit, holder)
+        return Refusal(SOLD if holder else UNSOLD[DERATED if lost > 0 else ""], "up_w", asked, limit, holder)
 
     def free_w(self) -> Watts:
         """Return what is free of each resource in each slot; shape (n, slots), W."""

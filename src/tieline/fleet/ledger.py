@@ -19,8 +19,12 @@ from hashlib import blake2b
 import numpy as np
 
 from tieline.fleet.booking import (
+    DERATED,
+    FIRM,
     MOST_SLOTS,
     SLOT_NS,
+    SOLD,
+    UNSOLD,
     Balance,
     Booking,
     Calls,
@@ -100,9 +104,8 @@ class Ledger:
                 free_w = most_w - others
                 # Within a class promises overlap: ours counts at its largest. 1e-6 W is rounding, not a second sale.
                 if max(wanted, own) > free_w + 1e-6 and wanted > 0:
-                    at = iso(slot * SLOT_NS)
-                    limit = f"{max(free_w, 0.0):.0f} W free of {most_w:.0f} W{why} at {at}"
-                    return Refusal("that capacity is sold or beyond the rating", side, f"{wanted:.0f}", limit, holder)
+                    limit = f"{max(free_w, 0.0):.0f} W free of {most_w:.0f} W{why} at {iso(slot * SLOT_NS)}"
+                    return Refusal(SOLD if holder else UNSOLD[why], side, f"{wanted:.0f}", limit, holder)
         # Booked on trial: energy must hold with all that is promised already, not by itself.
         asked = Booking(
             "", resource, product, share, first, last, up_w, down_w, Held.COMMITTED, FOREVER_NS, 0, abs(energy_wh)
@@ -286,18 +289,19 @@ class Ledger:
         derated_w = self._derated(resource, slot, side)
         firm_w = self.firm[resource][side == "down_w"] if resource in self.firm else nameplate_w
         if firm_w < nameplate_w - derated_w:
-            return firm_w, " that its leaves can be counted on for"
-        return nameplate_w - derated_w, " left by a stronger authority" if derated_w > 0 else ""
+            return firm_w, FIRM
+        return nameplate_w - derated_w, DERATED if derated_w > 0 else ""
 
     def _taken(self, resource: str, share: str, slot: int, side: str, now_ns: int) -> tuple[float, float, str]:
-        """Return what other share classes hold, what our own holds (W), and the largest other holder."""
+        """Return what other share classes hold, what our own holds (W), and who else holds most ("": nobody)."""
         by_class: dict[str, tuple[float, str]] = {}
         for booking in self._at(resource, slot, now_ns):
             power_w: float = getattr(booking, side)
             best = by_class.get(booking.share_class, (0.0, ""))
             by_class[booking.share_class] = max(best, (power_w, f"{booking.product} ({booking.id})"))
         own = by_class.pop(share, (0.0, ""))[0]
-        holder = max(by_class.values(), default=(0.0, ""))[1]
+        most_w, holder = max(by_class.values(), default=(0.0, ""))
+        holder = holder if most_w > 0 else ""  # what it holds the other way is in nobody's way here
         return math.fsum(power_w for power_w, _ in by_class.values()), own, holder
 
     def _energy_refusal(self, asked: Booking, c: Capacity, now_ns: int) -> Refusal | None:
@@ -349,7 +353,8 @@ class Ledger:
                 free_w = lasting_w - called_w if called_w > 0.0 else math.inf
                 left_wh = min(left_wh + min(free_w, back_w) * hours, stores.energy_wh)
                 if left_wh < -1e-6 and slot >= since:
-                    most = max(live, key=lambda b: float(getattr(b, side)) * (b.last - b.first), default=None)
+                    own = [b for b in live if getattr(b, side) > 0]
+                    most = max(own, key=lambda b: float(getattr(b, side)) * (b.last - b.first), default=None)
                     holder = "" if most is None else f"{most.product} ({most.id})"
                     limit = f"the stores' {stores.energy_wh:.0f} Wh are used up at {iso((slot + 1) * SLOT_NS)}"
                     reason = "what is promised in a row needs more energy than the stores hold"

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from tieline.desk.award_plan import asked, decide_planned, planned
-from tieline.errors import LinkDown
+from tieline.errors import ConfigError, LinkDown
 from tieline.node.runtime import Node
 from tieline.plan.executor import Executor, Here
 from tieline.rim.executors import Threads
@@ -72,5 +72,7 @@ class AwardPlanner:
                 node.wake()
         except LinkDown:
             pass  # it is made again once the journal is back
+        except ConfigError as error:
+            _log.error("no schedule of awards: they are given by merit", pools=sorted(pools), error=str(error))
         finally:
             self._busy = False

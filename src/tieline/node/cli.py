@@ -119,7 +119,9 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
 
 @main.command()
 @click.option("--devices", type=int, help="How many DERs; left out: 10,000, with --wire 200.")
-@click.option("--speed", default=60.0, show_default=True, help="How many times faster than the wall clock.")
+@click.option(
+    "--speed", type=float, help="How many times faster than the wall clock; left out: 60, of over 200,000 devices 20."
+)
 @click.option("--seed", default=1, show_default=True, type=SEED, help="Seed of everything random.")
 @click.option("--scenario", default="heatwave", show_default=True, help="heatwave, cloud or comms-loss.")
 @click.option("--port", default=8080, show_default=True, type=PORT, help="Port of the console; 0 picks a free one.")
@@ -132,7 +134,7 @@ def bench(ctx: click.Context, name: str | None, listing: bool, seed: int, quick:
 def demo(
     ctx: click.Context,
     devices: int | None,
-    speed: float,
+    speed: float | None,
     seed: int,
     scenario: str,
     port: int,
@@ -143,10 +145,11 @@ def demo(
     as_json: bool,
 ) -> None:
     """Open a living territory; or play its day headless and check every promise."""
-    from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, require_playable
+    from tieline.node.asked import MOST_SPEED, MOST_SPEED_ON_WIRE, require_playable, speed_of
 
     _fitting(ctx, headless, wire)
     devices = (200 if wire else 10_000) if devices is None else devices
+    speed = speed_of(devices) if speed is None else speed
     paced, most = (speed if wire or not headless else None), MOST_SPEED_ON_WIRE if wire else MOST_SPEED
     require_playable(devices, scenario, duration if headless else None, paced, most, wire)
     from tieline.node import demo as player  # seconds of it: what is refused, is refused before
@@ -201,6 +204,7 @@ def _fitting(ctx: click.Context, headless: bool, wire: bool) -> None:
 
 from tieline.node import verbs as _verbs  # noqa: E402, F401  registers the other verbs on `main`
 from tieline.node import verbs_accuracy as _verbs_accuracy  # noqa: E402, F401
+from tieline.node import verbs_backtest as _verbs_backtest  # noqa: E402, F401
 from tieline.node import verbs_capability as _verbs_capability  # noqa: E402, F401
 from tieline.node import verbs_contract as _verbs_contract  # noqa: E402, F401
 from tieline.node import verbs_forecast as _verbs_forecast  # noqa: E402, F401

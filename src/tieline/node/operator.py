@@ -21,6 +21,7 @@ from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.node.ven_owners import PROGRAM, source_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
+from tieline.resource.identity import GROUP_KINDS
 from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, MINUTE_NS
 
@@ -106,10 +107,14 @@ class NodeOperator:
             )
             return None if found else Refusal("the owner has set no limit", "resource", resource, "a limited device")
         fleet = self.node.state.fleet
-        if resource not in fleet.ids:
-            return Refusal("no such device", "resource", resource, "a device of the registry")
+        no_device = self._refusal_of_group(resource)
+        if no_device is not None:
+            return no_device
         row = fleet.row(resource)
         lowest_w, highest_w = -float(fleet.max_absorb_w[row]), float(fleet.max_inject_w[row])
+        wrong = refusal_of_ends(ask.low_w, ask.high_w)
+        if wrong is not None:
+            return wrong
         if not lowest_w <= ask.low_w <= ask.high_w <= highest_w:
             given = f"{ask.low_w:g}, {ask.high_w:g}"
             return Refusal("beyond what it can do", "low_w, high_w", given, f"{lowest_w:g} to {highest_w:g} W")
@@ -120,6 +125,18 @@ class NodeOperator:
                 high=ask.high_w, because=f"the owner's limit ({by})",
             )
         )  # fmt: skip
+
+    def _refusal_of_group(self, resource: str) -> Refusal | None:
+        """Return why nothing is asked of a resource in its owner's name; None where it is a device.
+
+        A group is many owners': what all of its devices are to do is an operator's limit, which two people set.
+        """
+        fleet = self.node.state.fleet
+        if not fleet.holds(resource):
+            return Refusal("no such device", "resource", resource[:64], "a device of the registry")
+        if fleet.kind_of(resource) in GROUP_KINDS:
+            return Refusal("an owner's wish is of his device, not of a group", "resource", resource, "a device")
+        return None
 
     async def acknowledge(self, alarm: str, by: str) -> Refusal | None:
         """Acknowledge an alarm that stands."""
@@ -135,10 +152,9 @@ class NodeOperator:
         """Limit a resource at the level of an operating envelope."""
         if not 1 <= ask.minutes <= MOST_MINUTES:
             return Refusal("a limit is a lease", "minutes", str(ask.minutes), f"1 to {MOST_MINUTES}")
-        if not (np.isfinite(ask.low_w) and np.isfinite(ask.high_w) and ask.low_w <= ask.high_w):
-            return Refusal(
-                "both ends are finite, low first", "low_w, high_w", f"{ask.low_w}, {ask.high_w}", "low <= high"
-            )
+        wrong = refusal_of_ends(ask.low_w, ask.high_w)
+        if wrong is not None:
+            return wrong
         if not ask.because.strip():
             return Refusal("a limit has a reason", "because", ask.because, "some words")
         now_ns = self.node.clock.now_ns()
@@ -175,6 +191,9 @@ class NodeOperator:
             if not found and (source_of(resource), PROGRAM, resource, Quantity.CONNECT.value) in self.node.state.asks:
                 return Refusal("its owner is out at the end-point", "resource", resource, "the owner's word there")
             return None if found else Refusal("it has not opted out", "resource", resource, "a device that is out")
+        no_device = self._refusal_of_group(resource)
+        if no_device is not None:
+            return no_device
         return await self.node.desk.ask(
             Ask(
                 source, "owner", "opt-out", Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE,
@@ -207,3 +226,10 @@ class NodeOperator:
         detail = ", ".join(f"{key}={value}" for key, value in sorted(body.items()))[:400]
         name = derive("audit", by, action, subject, self.node.clock.now_ns(), self._acts)
         await self.node.desk.commit([Entry(name, Audited(by, action, outcome, detail), subject)])
+
+
+def refusal_of_ends(low_w: float, high_w: float) -> Refusal | None:
+    """Return why two powers (W) are no ends of a limit, whoever sets it; None where they are."""
+    if np.isfinite(low_w) and np.isfinite(high_w) and low_w <= high_w:
+        return None
+    return Refusal("both ends are finite, low first", "low_w, high_w", f"{low_w}, {high_w}", "low <= high")

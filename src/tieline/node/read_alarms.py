@@ -38,6 +38,8 @@ LEAK = 4
 """Trouble that is there for a fifth of the time or more is told at last: it leaks a quarter as fast as it fills."""
 EXPLAINED = (SLOW, FAILED, STALE, UNKNOWN)
 BROKEN = "Equipment or customers are outside their limits"
+COOLING = 3, "Its equipment is warm from an overload", "Keep it below its rating meanwhile"
+"""What is told of a feeder whose loads are within their limits again, and whose equipment still has to cool."""
 
 
 class Bucket:
@@ -234,16 +236,20 @@ def limit_alarms(broken: Mapping[str, Sequence[Violation]], above: str, since: S
         since: When each standing alarm began, by id.
         now_ns: Now.
     """
-    worst = {feeder: max(found, key=lambda v: abs(v.value - v.limit)) for feeder, found in broken.items()}
+    worst = {feeder: max(found, key=_beyond) for feeder, found in broken.items()}
     told_of_all = derive("alarm", "limit", above)
     if len(broken) > alarms.WIDE_GROUPS or (told_of_all in since and len(broken) > 1):
-        feeder = max(worst, key=lambda name: abs(worst[name].value - worst[name].limit))
-        title = f"Limits broken on {len(broken)} feeders; worst: {_words(worst[feeder])} of {feeder}"
+        feeder = max(worst, key=lambda name: _beyond(worst[name]))
+        priority, what, act = 1, BROKEN, "Limit the worst feeders first, or dispatch against it"
+        title = f"Limits broken on {len(broken)} feeders; worst: {feeder}, {_words(worst[feeder])}"
+        if _is_cooling(worst[feeder]):  # then all of them are within their limits again
+            priority, what, act = COOLING
+            title = f"{len(broken)} feeders within their limits again; most loaded: {feeder}, {_words(worst[feeder])}"
         count = sum(len(found) for found in broken.values())
         return [
             AlarmView(
-                told_of_all, 1, above, title, BROKEN, "Limit the worst feeders first, or dispatch against it", 600,
-                "/feeders", count, since.get(told_of_all, now_ns),
+                told_of_all, priority, above, title, what, act, 600, "/feeders", count,
+                since.get(told_of_all, now_ns),
             )
         ]  # fmt: skip
     return each_limit(broken, since, now_ns)
@@ -253,10 +259,10 @@ def each_limit(broken: Mapping[str, Sequence[Violation]], since: Since, now_ns: 
     """Return an alarm for each feeder with broken limits, however many there are."""
     found = []
     for feeder, violations in broken.items():
-        name, worst = derive("alarm", "limit", feeder), max(violations, key=lambda v: abs(v.value - v.limit))
+        name, worst = derive("alarm", "limit", feeder), max(violations, key=_beyond)
         priority, what, act = 1, BROKEN, "Limit the feeder or dispatch against it"
         if _is_cooling(worst):
-            priority, what, act = 3, "Its equipment is warm from an overload", "Keep it below its rating meanwhile"
+            priority, what, act = COOLING
         found.append(
             AlarmView(
                 name, priority, feeder, _words(worst), what, act, 600, f"/feeder/{feeder}", len(violations),
@@ -267,8 +273,16 @@ def each_limit(broken: Mapping[str, Sequence[Violation]], since: Since, now_ns: 
 
 
 def _words(violation: Violation) -> str:
-    text = f"{violation.what} {violation.value:.3f} against {violation.limit:.3f} at {violation.place}"
-    return text + (", still warm" if _is_cooling(violation) else "")
+    text = f"{violation.what} {violation.value:.3f} against {violation.limit:.3f}"
+    if _is_cooling(violation):
+        return f"{violation.place} is warm from an overload: told until it has cooled, {text} now"
+    return f"{text} at {violation.place}"
+
+
+def _beyond(violation: Violation) -> float:
+    """Return how far a value is beyond its limit; below 0 where it is within it again, and only warm."""
+    over = violation.value - violation.limit
+    return -over if violation.what == "voltage low" else over
 
 
 def _is_cooling(violation: Violation) -> bool:

@@ -21,6 +21,10 @@ def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> st
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     goal_w = end_w(state, rows, np.array([np.nan if target_w is None else target_w]), low_w, high_w)
     moves_w = float(np.abs(goal_w - last_end_w(state, rows, now_ns))[0])
+    last, fleet = state.commands, state.fleet
+    if target_w is not None and (last.valid_until_ns[row] <= now_ns or np.isnan(last.target_w[row])):
+        # What it does by itself no journal tells: it goes there from rest, or stops from all that it can.
+        moves_w = float(abs(goal_w[0])) or float(max(fleet.max_inject_w[row], fleet.max_absorb_w[row]))
     if state.is_killed and (until_ns := stands_until_ns(state, row, now_ns)):
         stands = f"its last command ({state.commands.target_w[row]:z.0f} W) stands until {iso(until_ns)}"
         return f"{stands}: the kill switch holds back what lets it go"

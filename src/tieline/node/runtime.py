@@ -18,7 +18,7 @@ from tieline.desk.facts import Fact, from_record
 from tieline.desk.obligation import next_call_ns
 from tieline.desk.ports import Publisher, Snapshot
 from tieline.desk.state import DeskState
-from tieline.desk.watch import decide_contradicted, decide_reverts
+from tieline.desk.watch import decide_contradicted, decide_given_up, decide_reverts
 from tieline.errors import LinkDown
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
@@ -270,7 +270,7 @@ class Node:
         now_ns = self.clock.now_ns()
         await self.cycle.beat(now_ns)
         entries, batch = decide_reverts(self.state, now_ns)
-        await self.desk.commit(entries + decide_contradicted(self.state, now_ns))
+        await self.desk.commit(entries + decide_contradicted(self.state, now_ns) + decide_given_up(self.state, now_ns))
         if batch is not None:
             await self.desk.send(batch)
         await self._show(now_ns)

@@ -33,7 +33,7 @@ from tieline.node.principals import principals_of
 from tieline.node.rebuilt import kinds_and_fuels, ledger_of, members_of
 from tieline.node.runtime import Node, replayed
 from tieline.node.starting import console_context, oidc_of, require_startable
-from tieline.node.trade_settings import BY_SCHEDULE, apply_limits, check_fleet
+from tieline.node.trade_settings import apply_limits, check_fleet
 from tieline.node.trader import NodeTrader, terms_of
 from tieline.node.web import serve_console
 from tieline.pool.merit import merit_price
@@ -235,7 +235,7 @@ async def serve(
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng(), trader)
             for line in links.says:
                 say(line)
-            AwardPlanner(node, [name for name, terms in trader.terms.items() if terms.settings.dispatch == BY_SCHEDULE])
+            AwardPlanner(node, trader.by_schedule())
             ClockWatch(node)
             node.start(tells=True)
             supervisor.keep("settlement", trader.days.run)

@@ -22,7 +22,7 @@ from tieline.node import read_market
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.runtime import Node
 from tieline.node.settlement_days import RUNNING, SETTLED, Key, SettlementDays, Standing, Terms
-from tieline.node.trade_settings import PoolSettings
+from tieline.node.trade_settings import BY_SCHEDULE, PoolSettings
 from tieline.pool.merit import merit_price
 from tieline.resource.claim import Refusal
 from tieline.times import DAY_NS, HOUR_NS, market_day
@@ -62,6 +62,10 @@ class NodeTrader:
             expected = price_book.forecast(self.node.state, terms.settings.price_zone, terms.zone, now_ns)
             if expected and pool in self.node.cycle.pools:
                 self.node.cycle.pools[pool].forecast = expected
+
+    def by_schedule(self) -> list[str]:
+        """Return the pools whose awards are given by a schedule."""
+        return [pool for pool, terms in self.terms.items() if terms.settings.dispatch == BY_SCHEDULE]
 
     def forecast(self) -> Mapping[int, float]:
         """Return what the first pool's hours are expected to cost ($/MWh), for the market desk."""

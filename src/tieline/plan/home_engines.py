@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from tieline.errors import Infeasible
 from tieline.plan import switched
+from tieline.plan.home_answers import answers_near, shaken
+from tieline.plan.home_around import BETTER, around, beside, lower_bound
+from tieline.plan.home_cars import with_cars
 from tieline.plan.home_columns import OVER, WATTS
 from tieline.plan.home_finish import Meter, battery_kw, energy_cost, meter_of, settled
-from tieline.plan.home_moves import answers_near, hopeful, near, recharged, shaken
 from tieline.plan.home_program import HomeProgram
 from tieline.plan.home_reach import followed_w
 from tieline.plan.home_search import (
@@ -29,23 +31,41 @@ from tieline.plan.home_search import (
     load_of,
     patterned,
     search_of,
-    with_cars,
 )
 from tieline.plan.home_terms import Home, flat
 
 Floats = NDArray[np.float64]
 ROUNDS, MORE_ROUNDS = 6, 24
 """Rounds of prices and answers by the average, as many by the blend, and how many more where the gap is wide."""
-HOPES, BETTER = 8, 1e-7
-"""How many changes of a sweep are costed, and by how much one must be better to count."""
-STARTS, WIDE = 4, 0.012
-"""From how many schedules the search starts where the gap is wide, that is from which share of the cost on."""
+WIDE, WIDER = 0.012, 0.025
+"""From which share of the cost on a gap is wide, so that more is searched, or very wide."""
 COARSE, FINE = 600, 3_000
 """Bins of a heater's level in the bound, at first and where the gap is wide."""
-CARS_FRAC, CARS_TRIED = 1e-4, 10
-"""What a charger's least power may cost, as a share, before more is tried, and with how many choices at most."""
+CARS_FRAC = 1e-4
+"""What a charger's least power may cost, as a share, before more choices are tried."""
 MILP_S = 20.0
 """How long HiGHS may take for a home that only it can plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long is searched: from `starts` schedules, `costed` of what lies beside each.
+
+    Of all choices `tried` are costed with cars whole, and the best `places` are gone on with. Prices are shaken `kicks`
+    times; `closed` are the shares of a car's steps of little power that are closed at once.
+    """
+
+    starts: int
+    costed: int
+    tried: int
+    places: int
+    kicks: int
+    closed: tuple[float, ...]
+
+
+NARROW = Effort(1, 12, 10, 2, 0, (0.5,))
+MORE = Effort(4, 12, 10, 2, 1, (0.5,))
+MOST = Effort(8, 40, 40, 6, 0, (0.5, 0.25))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,19 +103,17 @@ def by_search(home: Home) -> Found:
     first = first_prices(s)
     if not s.heaters and not home.appliances:
         free = costed(s, answer(s, first[:, 0])[0])
-        return _finished(s, _with_cars(s, free), bound(s, free.price, COARSE))
+        return _finished(s, around(s, with_cars(s, free), NARROW.costed), bound(s, free.price, COARSE))
     met = _answered(s, first)
-    best, price = met.best(), met.price
-    proven = bound(s, price, COARSE)
-    starts = 1
-    if best.cost - proven > WIDE * abs(best.cost):
-        proven = max(proven, bound(s, price, FINE))
-    if best.cost - proven > WIDE * abs(best.cost):
+    proven, effort = bound(s, met.price, COARSE), NARROW
+    if met.best().cost - proven > WIDE * abs(met.best().cost):
+        proven = max(proven, bound(s, met.price, FINE))
+    if met.best().cost - proven > WIDE * abs(met.best().cost):
         _blended(s, met, MORE_ROUNDS)
-        best, price, starts = met.best(), met.price, STARTS
-        proven = max(proven, bound(s, price, FINE))
-    best = min((_improved(s, each, price) for each in met.apart(starts)), key=lambda each: each.cost)
-    return _finished(s, _with_cars(s, best), proven)
+        proven = max(proven, bound(s, met.price, FINE))
+        is_wider = met.best().cost - proven > WIDER * abs(met.best().cost)
+        effort = MOST if is_wider else MORE
+    return _finished(s, _around(s, met, effort), proven)
 
 
 @dataclass(slots=True)
@@ -152,49 +170,55 @@ def _heard(s: Search, met: _Met, price: Floats) -> Costed:
     return met.costed[-1]
 
 
-def _with_cars(s: Search, best: Costed) -> Costed:
+def _around(s: Search, met: _Met, effort: Effort) -> Costed:
+    """Return the best around the best schedules met, first with chargers free, then from their least on."""
+    rng = np.random.default_rng(0)
+    free = min((around(s, each, effort.costed) for each in met.apart(effort.starts)), key=_cost)
+    free = _kicked(s, free, met.mean, rng, effort)
+    return _kicked(s, _whole(s, free, effort), met.mean, rng, effort)
+
+
+def _kicked(s: Search, best: Costed, mean: Floats, rng: np.random.Generator, effort: Effort) -> Costed:
+    """Return the best around answers to prices that chance moves, as long as that pays."""
+    for turn in range(effort.kicks):
+        before = best
+        tried = []
+        for choice in [*(answers_near(s, best, mean) if not turn else []), *shaken(s, best, rng)]:
+            if lower_bound(s, best, choice) < best.cost - BETTER:
+                tried.append(costed(s, choice) if best.charges is None else patterned(s, choice, best.charges))
+        for each in sorted(tried, key=_cost)[: effort.places]:
+            best = min(best, around(s, each, effort.costed), key=_cost)
+        if best is before and turn:
+            break
+    return best
+
+
+def _whole(s: Search, free: Costed, effort: Effort) -> Costed:
     """Return the best with cars that charge from their least on.
 
     A choice costs at least what it does with free chargers: those that cost less so than the best costs whole are tried
-    in that order, then pattern and choice are changed in turn.
+    in that order, those beside the best free one as well.
     """
-    whole = with_cars(s, best)
-    for each in sorted(s.seen.values(), key=lambda found: found.cost)[:CARS_TRIED]:
-        if each.cost >= whole.cost - CARS_FRAC * abs(whole.cost):
-            break
-        tried = with_cars(s, each)
-        whole = tried if tried.cost < whole.cost else whole
-    while whole.cost > best.cost + CARS_FRAC * abs(best.cost):
-        before = whole.cost
-        for charges in recharged(s, whole)[:HOPES]:
-            tried = patterned(s, whole.choice, charges)
-            whole = tried if tried.cost < whole.cost - BETTER else whole
-        whole = _swept(s, whole, near(s, whole))
-        if whole.cost >= before - BETTER:
-            break
-    return whole
+    found: dict[bytes, Costed] = {}
+    for turn in range(2):
+        for each in sorted(s.seen.values(), key=_cost)[: effort.tried * (turn + 1)]:
+            least = min(map(_cost, found.values()), default=np.inf)
+            if each.cost >= least - BETTER or least - free.cost < CARS_FRAC * abs(least):
+                break
+            if each.choice.key() not in found:
+                found[each.choice.key()] = with_cars(s, each)
+        if not turn:
+            for _ in beside(s, free, effort.costed, min(map(_cost, found.values()))):
+                pass
+    places = [
+        min(each, with_cars(s, s.seen[each.choice.key()], effort.closed), key=_cost)
+        for each in sorted(found.values(), key=_cost)[: effort.places]
+    ]
+    return min((around(s, each, effort.costed) for each in places), key=_cost)
 
 
-def _improved(s: Search, best: Costed, mean: Floats) -> Costed:
-    """Return the best after changes around it: moved runs and starts first, then answers to prices near its own."""
-    rng = np.random.default_rng(0)
-    while True:
-        before = best.cost
-        best = _swept(s, best, near(s, best))
-        if best.cost < before - BETTER:
-            continue
-        best = _swept(s, best, hopeful(s, best, [*answers_near(s, best, mean), *shaken(s, best, rng)]))
-        if best.cost >= before - BETTER:
-            return best
-
-
-def _swept(s: Search, best: Costed, hopes: list[tuple[float, Choice]]) -> Costed:
-    """Return the best of a choice and those that may cost less, at most so many of them costed."""
-    for least, choice in sorted(hopes, key=lambda each: each[0])[:HOPES]:
-        if least < best.cost - BETTER and (best.charges is not None or choice.key() not in s.seen):
-            tried = costed(s, choice) if best.charges is None else patterned(s, choice, best.charges)
-            best = tried if tried.cost < best.cost else best
-    return best
+def _cost(found: Costed) -> float:
+    return found.cost
 
 
 def _finished(s: Search, found: Costed, proven: float) -> Found:

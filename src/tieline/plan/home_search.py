@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tieline.errors import Infeasible
 from tieline.plan import home_inner, switched
 from tieline.plan.home_columns import DRAW, FIRST, WATTS, Columns, columns_of, ratings_w
+from tieline.plan.home_cuts import Cut, cut_of
 from tieline.plan.home_terms import Car, Heater, Home, flat
 from tieline.plan.storage import plan_store
 from tieline.plan.switched import Switched
@@ -45,6 +46,7 @@ class Costed:
     x: Floats
     price: Floats
     cost: float
+    cut: Cut
     charges: NDArray[np.bool_] | None = None
 
 
@@ -58,8 +60,7 @@ class Search:
     kw: list[float]
     spans: list[tuple[Floats, NDArray[np.int64]]]
     seen: dict[bytes, Costed] = field(default_factory=dict)
-    cuts: list[tuple[Floats, float]] = field(default_factory=list)
-    """Prices of a kW and what is added to them: whatever devices draw, the rest of the home costs no less."""
+    cuts: list[Cut] = field(default_factory=list)
 
 
 def search_of(home: Home) -> Search:
@@ -182,26 +183,25 @@ def costed(s: Search, choice: Choice) -> Costed:
     if key not in s.seen:
         right = s.base.right.copy()
         right[:, 0] += load_of(s, choice)
-        s.seen[key] = _solved(s, choice, s.base.width, right)
+        s.seen[key] = solved(s, choice, s.base.width, right)
     return s.seen[key]
 
 
-def _solved(
-    s: Search, choice: Choice, width: Floats, right: Floats, charges: NDArray[np.bool_] | None = None
-) -> Costed:
+def solved(s: Search, choice: Choice, width: Floats, right: Floats, charges: NDArray[np.bool_] | None = None) -> Costed:
+    """Return a choice with the cheapest rest of the home within widths (T, J + n), its rows at `right` (T, n + 1)."""
     c = s.base
     x, price = np.zeros(width.shape), np.zeros(right.shape)
-    cost, least, _ = home_inner.least_cost(c.power, c.store, c.gain, c.keep, c.cost, width, right, TOLERANCE, x, price)
-    if charges is None:
-        s.cuts.append((price[:, 0], least - float(price[:, 0] @ (right[:, 0] - c.right[:, 0]))))
-    return Costed(choice, x, price, cost + (start_cost(s, choice) if len(choice.on) else 0.0), charges)
+    cost, _, _ = home_inner.least_cost(c.power, c.store, c.gain, c.keep, c.cost, width, right, TOLERANCE, x, price)
+    cut = cut_of(s.home, c, price)
+    s.cuts.append(cut)
+    return Costed(choice, x, price, cost + (start_cost(s, choice) if len(choice.on) else 0.0), cut, charges)
 
 
 def blend_prices(s: Search, load_kw: Floats) -> Floats:
     """Return the prices (T, rows of the base) at which heaters and appliances together draw a blend of schedules."""
     right = s.base.right.copy()
     right[:, 0] += load_kw
-    return _solved(s, Choice(np.zeros((0, len(right))), ()), s.base.width, right).price
+    return solved(s, Choice(np.zeros((0, len(right))), ()), s.base.width, right).price
 
 
 def first_prices(s: Search) -> Floats:
@@ -260,39 +260,11 @@ def _least_free(d: Switched, price: Floats) -> float:
     return -np.inf if np.isnan(cost) else float(cost)
 
 
-def with_cars(s: Search, found: Costed) -> Costed:
-    """Return a choice with cars that charge with nothing or from their least on.
-
-    Steps at which the free optimum charges with less than the least are rounded, as many of them up as their energy
-    fills, those with most energy first.
-    """
-    if not any(car.least_w > 0 for car in s.home.cars):
-        return found
-    rows = zip(s.home.cars, car_kw(s, found.x), strict=True)
-    charges = np.array([_pattern(car, kw, found.price[:, 0], s.home.hours) for car, kw in rows])
-    return patterned(s, found.choice, charges)
-
-
 def car_kw(s: Search, x: Floats) -> Floats:
     """Return what each car takes over its least where it charges by a pattern (kW); shape (cars, T)."""
     first = FIRST + 2 * s.base.battery
     power: Floats = x[:, first : first + s.base.cars].T
     return power
-
-
-def _pattern(car: Car, kw: Floats, price: Floats, hours: float) -> NDArray[np.bool_]:
-    """Return at which steps a car charges: where the free optimum takes most, so many as its energy fills and lets."""
-    least, here = car.least_w / WATTS, np.zeros(len(kw), bool)
-    here[car.arrives : car.leaves] = True
-    if least == 0.0:
-        return here
-    is_full = here & (kw >= least * (1 - 1e-6))
-    wanted = int(is_full.sum()) + round(float(kw[here & ~is_full].sum()) / least)
-    fewest, most = charging_steps(car, hours)
-    order = np.lexsort((price, -np.where(here, kw.round(6), -1.0)))
-    charges = np.zeros(len(kw), bool)
-    charges[order[: min(max(wanted, fewest), most)]] = True
-    return charges
 
 
 def charging_steps(car: Car, hours: float) -> tuple[int, int]:
@@ -314,4 +286,4 @@ def patterned(s: Search, choice: Choice, charges: NDArray[np.bool_]) -> Costed:
         width[:, first + k] = np.where(charges[k], width[:, first + k] - least, 0.0)
         right[:, 0] += least * charges[k]
         right[:, c.battery + k + 1] -= c.gain[:, first + k] * least * charges[k]
-    return _solved(s, choice, width, right, charges)
+    return solved(s, choice, width, right, charges)

@@ -198,7 +198,10 @@ def plan_store(
         left = (left - least[at] - total - inflow[at]) / keep
         right = (right - least[at] - inflow[at]) / keep
         if keep != 1.0:
-            work[0, :size] /= keep
+            # Lengths add up to the span again at each step: what rounding left over would grow by 1 / keep from here
+            # on, and rule the schedule after some hundred steps of a leaky store.
+            total = work[0, :size].sum()
+            work[0, :size] *= (right - left) / total if total > 0.0 else 0.0
             work[1, :size] *= keep
     slack = 1e-9 * max(1.0, abs(left), abs(right))
     if start < left - slack or start > right + slack:

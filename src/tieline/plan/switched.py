@@ -19,7 +19,7 @@ from tieline.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-BINS = 160
+BINS = 400
 SPANS = 24
 """Intervals kept for a mode and step; the shortest beyond that are given up."""
 SLACK = 1e-9
@@ -51,6 +51,29 @@ def next_mode(mode: int, turns_on: bool, least_on: int, least_off: int) -> int:
     if not turns_on:
         return min(mode + 1, least_on + least_off - 1)
     return 0 if mode == least_on + least_off - 1 else -1
+
+
+@compiled
+def kept(
+    gain: Floats, flow: Floats, low: Floats, high: Floats, keep: float, start: float, least_on: int, least_off: int,
+    mode: int, on: Floats,
+) -> bool:  # fmt: skip
+    """Return whether a schedule keeps levels and least times."""
+    level = start
+    for t in range(len(on)):
+        mode = next_mode(mode, on[t] > 0.5, least_on, least_off)
+        if mode < 0:
+            return False
+        level = keep * level + flow[t] + (gain[t] if on[t] > 0.5 else 0.0)
+        if level < low[t] - SLACK or level > high[t] + SLACK:
+            return False
+    return True
+
+
+def keeps(d: Switched, on: Floats) -> bool:
+    """Return whether a schedule keeps a device's levels and least times."""
+    found: bool = kept(d.gain, d.flow, d.low, d.high, d.keep, d.start, d.least_on, d.least_off, d.mode, on)
+    return found
 
 
 @compiled
@@ -154,17 +177,24 @@ def switched(
                 extra, drift = (price[t], flow[t] + gain[t]) if turns_on else (0.0, flow[t])
                 if turns_on and m >= least_on:
                     extra += start_cost
+                many, ends = counts[t + 1, after], spans[t + 1, after]
+                least = max(low[t], ends[0, 0]) - SLACK
+                most = min(high[t], ends[many - 1, 1]) + SLACK
+                of, at, to, into, back = (
+                    cost[now, m],
+                    level[now, m],
+                    cost[then, after],
+                    level[then, after],
+                    came[t, after],
+                )
                 for b in range(BINS):
-                    if cost[now, m, b] == np.inf:
+                    s = keep * at[b] + drift
+                    if of[b] == np.inf or s < least or s > most:
                         continue
-                    s = keep * level[now, m, b] + drift
-                    if s < low[t] - SLACK or s > high[t] + SLACK:
-                        continue
-                    total = cost[now, m, b] + extra
+                    total = of[b] + extra
                     place = min(max(int((s - bottom) * per), 0), BINS - 1)
-                    if total < cost[then, after, place] and _is_in(s, spans[t + 1, after], counts[t + 1, after]):
-                        cost[then, after, place], level[then, after, place] = total, s
-                        came[t, after, place] = m * BINS + b
+                    if total < to[place] and (many == 1 or _is_in(s, ends, many)):
+                        to[place], into[place], back[place] = total, s, m * BINS + b
         now = then
     best, at_m, at_b = np.inf, 0, 0
     for m in range(modes):

@@ -82,11 +82,16 @@ class SecondPerson:
     def ask(
         self, route: Any, path: Mapping[str, str], subject: str, body: Any, by: str, session: str, why: str
     ) -> Waiting | Refusal:
-        """Keep an act until a second person confirms it, and return what waits."""
+        """Keep an act until a second person confirms it, and return what waits; asked again, it names what waits."""
         self._drop_old()
+        payload = payload_hash(route.action, subject, body)
+        for name, held in self._held.items():
+            # Kept beside it, either would be done by itself: made 30 minutes longer twice, an event lasts an hour more.
+            if held.payload == payload and held.route.path == route.path and held.path == path:
+                reason = f"the same act waits already, asked by {held.by}: a second person confirms that one"
+                return Refusal(reason, "waiting", name, "an act that doesn't wait yet")
         if len(self._held) >= MOST_WAITING:
             return Refusal("too many acts wait already", "waiting", str(len(self._held)), str(MOST_WAITING), rule=_RULE)
-        payload = payload_hash(route.action, subject, body)
         held = Held(route, dict(path), subject, body, by, session, why, payload, self._monotonic_s() + LASTS_S)
         name = self._secret()
         self._held[name] = held
