@@ -373,9 +373,7 @@ class NodeReader:
         """Return the standing alarms, worst first; at most ten, however much is wrong."""
         standing = self._once("alarms", self._alarms)
         assert isinstance(standing, list)
-        known = self.node.state.alarms.items()
-        acknowledged = {key: body for key, body in known if body.get("state") == "acknowledged"}
-        return [read_alarms.acknowledged_as(alarm, acknowledged) for alarm in standing]
+        return [read_alarms.acknowledged_as(alarm, self.node.state.alarms) for alarm in standing]
 
     def suppressed(self) -> list[v.SuppressedAlarm]:
         """Return the alarms that are found and not shown, and why; of a past instant nothing is known of them."""
