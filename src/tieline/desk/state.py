@@ -307,6 +307,21 @@ class DeskState:
         mask: NDArray[np.bool_] = (last.batch[rows] < self.inherited) & (last.stage[rows] < Stage.ACCEPTED)
         return mask
 
+    def owes_release(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which rows were let go and never answered that: they may hold what they were told before.
+
+        For as long as it takes, as not every device has a timer of its own that ends it: the lease of a hand-back is
+        over long before some outages are.
+        """
+        last, fleet, stage = self.commands, self.fleet, self.commands.stage[rows]
+        expired = stage == int(Stage.EXPIRED)  # its link could not even send it
+        found, at = np.zeros(len(rows), np.bool_), np.flatnonzero(expired | (stage == int(Stage.UNCONFIRMED)))
+        some = rows[at]
+        limited = (last.low_w[some] > -fleet.max_absorb_w[some]) | (last.high_w[some] < fleet.max_inject_w[some])
+        unheard = expired[at] | np.isnan(last.observed_w[some])
+        found[at] = np.isnan(last.target_w[some]) & ~limited & unheard
+        return found
+
     @property
     def is_killed(self) -> bool:
         """Whether the kill switch is pressed: then only safe-direction commands pass."""
