@@ -12,8 +12,9 @@ from test_desk_declares import HOUR
 
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.facts import IntervalTracked, from_record
-from tieline.desk.ports import Award
+from tieline.desk.ports import Award, Instruction
 from tieline.desk.unseen import goes_on_w
+from tieline.fleet.columns import KIND_CODE
 from tieline.resource.identity import Kind
 from tieline.resource.quality import Quality
 from tieline.times import HOUR_NS, MINUTE_NS
@@ -35,13 +36,13 @@ class Seen:
 class Stores(Stage1):
     """Six stores of 5 kW that owe 12 kW, of which the first can be lost; they rest when nobody commands them."""
 
-    def __init__(self, side: float = 1.0) -> None:
+    def __init__(self, side: float = 1.0, award_w: float = AWARD_W) -> None:
         super().__init__(fleet_of([Kind.BATTERY] * 6))
         self.state.fleet.energy_available_wh[:] = 5_000.0
         rows = self.state.fleet.leaves("pool-1")
         self.pool = PoolDesk("pool-1", rows, np.zeros(6), np.ones(6, np.bool_), np.zeros(6))
         self.cycle = Cycle(self.desk, {"pool-1": self.pool})
-        self.state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, side * AWARD_W, 50.0)
+        self.state.awards["a"] = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, side * award_w, 50.0)
         self.clock.ns = HOUR
         self.lost = self.deaf = self.broken = False
         self.devices.hears = self.in_reach
@@ -142,3 +143,44 @@ def test_of_one_that_may_have_heard_that_it_was_let_go_nothing_is_counted_on() -
     assert seen.share_w[4, 0] == pytest.approx(RATED_W)
     assert (seen.share_w[9:, 0] == 0.0).all()
     assert seen.share_w[9:].sum(axis=1) == pytest.approx(np.full(5, AWARD_W), rel=0.01)
+
+
+def test_of_a_thermostat_less_is_counted_on_the_longer_it_is_lost_and_it_is_told_no_less() -> None:
+    """Its room may call it back: half of it counts after ten minutes, and others give the rest."""
+    stage = Stores()
+    stage.state.fleet.kinds[0] = KIND_CODE[Kind.THERMOSTAT]
+    seen = asyncio.run(stage.play(16, range(5, 16)))
+    gone = np.arange(1, 12)
+    assert seen.share_w[5:, 0] == pytest.approx(np.full(11, RATED_W)), "its claim stays as it is"
+    others_w = seen.share_w[5:, 1:].sum(axis=1)
+    assert others_w == pytest.approx(AWARD_W - RATED_W * 0.5 ** (gone / 10.0), abs=60.0)
+    told_w = [float(b.target_w[b.rows == 0][0]) for b in stage.devices.batches if (b.rows == 0).any()]
+    assert set(told_w) == {RATED_W}
+
+
+@pytest.mark.parametrize(
+    ("told_w", "asked_w", "others_w"),
+    [
+        (25_000.0, 25_000.0, 23_000.0),  # all that it was told of: it knows of nothing that is out of sight
+        (25_000.0, 24_600.0, 23_000.0),  # and as near to that as its steps are
+        (30_000.0, 20_000.0, 15_000.0),  # less than it was told of, of its own
+        (23_500.0, 20_000.0, 19_500.0),  # in part
+    ],
+)
+def test_what_a_market_asks_less_as_less_was_declared_is_not_taken_off_once_more(
+    told_w: float, asked_w: float, others_w: float
+) -> None:
+    """An award of 28 kW, of which the lost one goes on giving 5."""
+
+    async def play() -> Seen:
+        stage = Stores(award_w=28_000.0)
+        await stage.play(4, range(0))
+        start_ns = HOUR + 5 * MINUTE_NS
+        stage.clock.ns, stage.state.declared["pool-1"] = start_ns, ((HOUR, (told_w, 0.0)),)
+        call = Instruction("i", "b", "pool-1", "ENERGY", start_ns, start_ns + 5 * MINUTE_NS, asked_w, 50.0, 1)
+        stage.state.instructions["pool-1", "ENERGY"] = {"i": call}
+        return await stage.play(3, range(3))
+
+    seen = asyncio.run(play())
+    assert seen.share_w[:, 1:].sum(axis=1) == pytest.approx(np.full(3, others_w), abs=30.0)
+    assert seen.true_w[1:].sum(axis=1) == pytest.approx(np.full(2, others_w + RATED_W), abs=30.0)

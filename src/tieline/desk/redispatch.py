@@ -222,10 +222,9 @@ def allocate_planned(
     return Allocation(room.rows, room.base_w + share_w, share_w, float(share_w.sum()), lacks_w)
 
 
-def beside_unseen(split: Allocation, unseen_w: Floats) -> Allocation:
-    """Return a split with what rows out of sight go on giving (W, signed) beside it."""
-    share_w = split.share_w + unseen_w
-    feasible_w = split.feasible_w + float(unseen_w.sum())
+def beside_unseen(split: Allocation, unseen_w: Floats, given_w: float) -> Allocation:
+    """Return a split with what rows out of sight are held to (W, signed), and likely give in all, beside it."""
+    share_w, feasible_w = split.share_w + unseen_w, split.feasible_w + given_w
     return Allocation(split.rows, split.target_w + unseen_w, share_w, feasible_w, split.shortfall_w)
 
 
