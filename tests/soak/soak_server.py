@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from tieline.desk.ports import Award, DispatchBatch, Instruction, Offer, Segment
@@ -60,6 +61,8 @@ def main(folder: Path) -> None:
 
     Names(["battery-1"]).rows_of(b'["battery-1"]', 1)  # compiled once, not in each life
 
+    # Standard output is the nest's own; at a full hour a server logs.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
     gc.freeze()
     while sys.stdin.readline():
         child = os.fork()
