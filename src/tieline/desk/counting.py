@@ -12,11 +12,10 @@ from tieline.desk import redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked
-from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, awarded_w, called_last_ns, owed
+from tieline.desk.obligation import DISPATCH_STEP_NS, awarded_w, called_last_ns, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
 from tieline.desk.state import DeskState
-from tieline.desk.unseen import goes_on_w, likely_w
 from tieline.desk.upward import least_said_w
 from tieline.ids import derive
 from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
@@ -44,9 +43,6 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
     new interval, the first minute after an award would be asked what the last of the award was.
     """
     state = desk.state
-    began_w = pool.likely_w
-    pool.unseen_w = goes_on_w(state, pool.pool, pool.rows, pool.eligible, pool.share_w, now_ns)
-    pool.likely_w = float(likely_w(state, pool.rows, pool.unseen_w, now_ns).sum())
     since_ns = now_ns - round(min(seconds, LONGEST_S) * SECOND_NS)
     paced = state.held_ns[pool.rows] >= since_ns  # whom the fleet limiter held back at the last beat
     for begins_ns, ends_ns in tracking.parts(since_ns, now_ns):
@@ -68,9 +64,7 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         row_w = tracking.counted_w(state, pool.rows, pool.share_w, float(np.sign(asked_w or sold_w)), now_ns)
         pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
         if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
-            # What is given unseen as a stretch begins, or ends, is no error that a call of others could mend.
-            excused_w = pool.short_w + max(began_w, pool.likely_w, key=abs)
-            pool.tally.teach(asked_w - float(row_w.sum()), excused_w, (ends_ns - begins_ns) / SECOND_NS)
+            pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
         if pool.holds is not None:
             pool.tally.lost_w = tracking.most_w(
                 ({**pool.lost_now, tracking.REBOUND: abs(pool.back_w)}, pool.tally.lost_w)
@@ -145,7 +139,10 @@ def _why(
     # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
     told_w, passed_w = (tracking.most_w(reversed(losses)) for losses in before)
     # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
-    ours_w = _ours_w(state, pool.pool, asked_w, awarded_w, (tally.start_ns, tally.end_ns))
+    called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
+    said_w = least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
+    is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * said_w
+    ours_w = below_w if is_ours else min(below_w, max(abs(awarded_w) - said_w, 0.0))
     withheld = _withheld(ours_w, told_w, passed_w) if ours_w > 1.0 else {}
     if below_w - ours_w > 1.0:  # below what was declared it is the ISO's own, whoever was out meanwhile
         withheld[tracking.BY_ISO] = below_w - ours_w
@@ -157,24 +154,6 @@ def _why(
             state, pool.rows, share_w, row_w, lacking_w, left_w, side, holds
         )
     return why, withheld
-
-
-def taken_back_w(state: DeskState, pool: str, obligation: Obligation, now_ns: int) -> float:
-    """Return how much less than was awarded is asked now because we declared no more (W, 0 or more)."""
-    start_ns = floor_ns(now_ns, DISPATCH_STEP_NS)
-    sold_w = awarded_w(state, pool, start_ns)
-    if sold_w is None or sold_w * obligation.power_w < 0.0:
-        return 0.0
-    return max(_ours_w(state, pool, obligation.power_w, sold_w, (start_ns, start_ns + DISPATCH_STEP_NS)), 0.0)
-
-
-def _ours_w(state: DeskState, pool: str, asked_w: float, sold_w: float, over_ns: tuple[int, int]) -> float:
-    """Return how much of what was asked below an award in an interval was taken back for what we declared (W)."""
-    side = float(np.sign(asked_w or sold_w))
-    below_w, called_ns = side * (sold_w - asked_w), called_last_ns(state, pool, *over_ns)
-    said_w = least_said_w(state, pool, 0 if side >= 0 else 1, called_ns)
-    is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * said_w
-    return below_w if is_ours else min(below_w, max(abs(sold_w) - said_w, 0.0))
 
 
 def _withheld(ours_w: float, told_w: redispatch.LostW, passed_w: redispatch.LostW) -> dict[str, float]:
@@ -199,5 +178,4 @@ def _command_causes(state: DeskState, now_ns: int) -> list[str]:
 def note_misses(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
     """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates."""
     missed = judge(state, pool.rows, pool.share_w, now_ns)
-    missed &= pool.unseen_w == 0.0  # who can't be seen, and took its call, is no miss
     state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS

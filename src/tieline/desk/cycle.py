@@ -25,11 +25,9 @@ from tieline.desk.obligation import (
 )
 from tieline.desk.planned import Planned
 from tieline.desk.release import spread_s
-from tieline.desk.unseen import likely_w
 from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.desk.wants import FOLLOWS_NS
 from tieline.fleet.able import SUSTAIN_H
-from tieline.fleet.split import split_merit
 from tieline.pool.availability import Available, by_group
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -63,10 +61,6 @@ class PoolDesk:
     """What rows that wait for their turn to come back give beside those that are called (W)."""
     short_w: float = 0.0
     """What the last split could not share out (W)."""
-    unseen_w: Floats = field(default_factory=lambda: np.zeros(0))
-    """What each row out of sight is held to by its call (W, signed), as the beat found it; no meter says so."""
-    likely_w: float = 0.0
-    """How much of that is to be expected (W)."""
     settles_ns: int = 0
     """Until when devices are on their way as it moved so far: what they lack till then teaches no trim."""
     available: tuple[float, float] = (0.0, 0.0)
@@ -205,11 +199,6 @@ class Cycle:
         side = math.copysign(1.0, obligation.power_w)
         waiting_w = tracking.waiting_w(self.desk.state, pool.rows, pool.share_w, side, now_ns)
         wanted_w, staged = obligation.power_w + pool.back_w + pool.trim_w, spread_s(self.desk.state, pool.rows) > 0.0
-        unseen_w = side * split_merit(max(side * wanted_w, 0.0), np.maximum(side * pool.unseen_w, 0.0), pool.price)
-        given_w = float(likely_w(self.desk.state, pool.rows, unseen_w, now_ns).sum())
-        # Nobody is called for what is given unseen, but where that was taken off what is asked already.
-        taken_w = counting.taken_back_w(self.desk.state, pool.pool, obligation, now_ns)
-        wanted_w -= side * max(side * given_w - taken_w, 0.0)
         planned_w = pool.planned.of(pool.rows, now_ns) if pool.planned is not None and wanted_w > 0.0 else None
         if planned_w is None:
             split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
@@ -217,7 +206,6 @@ class Cycle:
             free = self.room(pool, now_ns, SUSTAIN_H)
             stores = np.isfinite(redispatch.left_wh(self.desk.state, pool.rows, now_ns))
             split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores)
-        split = redispatch.beside_unseen(split, unseen_w, given_w)
         waits = np.abs(split.share_w) <= 1.0
         pool.gives_w, pool.short_w = side * float(waiting_w[waits].sum()), split.shortfall_w
         if abs(float((split.share_w - pool.share_w).sum())) > SETTLES_FRAC * abs(obligation.power_w):

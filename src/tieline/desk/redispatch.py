@@ -72,13 +72,9 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
 
 def serving(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
     """Return which rows the market can call now: eligible, seen, in, not left out, not barred by mode."""
-    seen: Mask = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
-    return seen & left_in(state, rows, eligible, now_ns)
-
-
-def left_in(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
-    """Return which rows the market could call now if it saw them."""
-    mask: Mask = eligible & ~state.opted_out[rows] & (state.missed_until_ns[rows] <= now_ns) & ~barred(state)[rows]
+    seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    left_in = ~state.opted_out[rows] & (state.missed_until_ns[rows] <= now_ns)
+    mask: Mask = eligible & seen & left_in & ~barred(state)[rows]
     return mask
 
 
@@ -220,12 +216,6 @@ def allocate_planned(
         last_w = split_merit(lacks_w, left_w, room.price)
         share_w, lacks_w = share_w + last_w, lacks_w - float(last_w.sum())
     return Allocation(room.rows, room.base_w + share_w, share_w, float(share_w.sum()), lacks_w)
-
-
-def beside_unseen(split: Allocation, unseen_w: Floats, given_w: float) -> Allocation:
-    """Return a split with what rows out of sight are held to (W, signed), and likely give in all, beside it."""
-    share_w, feasible_w = split.share_w + unseen_w, split.feasible_w + given_w
-    return Allocation(split.rows, split.target_w + unseen_w, share_w, feasible_w, split.shortfall_w)
 
 
 def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, now_ns: int, cause: str) -> list[Entry]:
