@@ -49,6 +49,16 @@ def test_a_limit_holds_for_every_kind_within_its_hold_time() -> None:
         assert (power[w.rows[kind]] >= -1e-9).all(), kind
 
 
+def test_what_is_on_or_off_is_off_where_a_limit_is_less_than_it_draws() -> None:
+    """A thermostat held to 60 % of its draw ran at all of it: it knows no part."""
+    w = world(400)
+    power = run(w, 40, low=-0.6 * w.territory.rated_w)[-1]
+    free = run(world(400), 40, low=-1.0 * w.territory.rated_w)[-1]
+    for kind in (Kind.THERMOSTAT, Kind.WATER_HEATER):
+        assert (power[w.rows[kind]] >= -1e-9).all(), kind
+        assert (free[w.rows[kind]] < 0).any(), kind
+
+
 def test_comfort_outranks_a_wish_to_stay_off() -> None:
     w = world(400)
     run(w, 8 * 60, target=0.0)
