@@ -205,6 +205,15 @@ def test_who_is_let_go_and_called_again_is_so_in_turn() -> None:
     assert len(seen) == 100, "the same twenty would be switched each time"
 
 
+def test_who_has_no_weight_is_never_called_and_stands_at_rest_however_wide_his_band() -> None:
+    never, other = One(-60, 0, 0, 0, 0, rest_w=-3), One(-20, 3, 1, 0, 0)
+    stack = made([never, other], 0.05)
+    told = stack.step(0.0, 4.0)
+    assert stack.devices.told_w.tolist() == [-3, 3] and told.lacks_w == 0.0
+    stack.step(-15.0, 4.0)
+    assert stack.devices.told_w.tolist() == [-3, -12]
+
+
 def test_an_engine_is_not_asked_for_less_than_its_least_power_and_others_make_room() -> None:
     engine = One(0, 1_000, 1, 0, 0, on_w=600)
     store = One(-1_000, 1_000, 1, 1, 1, most_wh=2_000, stored_wh=1_000)
