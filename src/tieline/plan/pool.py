@@ -109,7 +109,7 @@ def plan_pool(
             burns = np.minimum(at.state[:, 0], at.state[:, 1]) > BURNS * freer.width[:, :2].max(axis=1)
             if plan.gap_frac <= 10 * tolerance or not burns.any():
                 break
-            freer = replace(freer, width=_one_way(freer, burns | (at.price < 0.0)[None, :], taking(freer, at)))
+            freer = replace(freer, width=_one_way(freer, burns | (at.price[0] < 0.0)[None, :], taking(freer, at)))
             at = solve(freer, tolerance, spread)
             again = _plan(scaled, within, freer, at, units, spread)
             plan = better(plan, again, floor(ratings(scaled)) * units.money)
@@ -152,7 +152,7 @@ def _bound(scaled: Scaled, program: Program, price: Floats, spread: Spread) -> f
         ))  # fmt: skip
 
     storages = sum(spread(one, shards(len(scaled.gain))))
-    pool = (np.minimum(program.rates + price, 0.0) * program.lengths).sum() + price @ program.target
+    pool = (np.minimum(program.rates[0] + price, 0.0) * program.lengths[0]).sum() + price @ program.target[0]
     return float(storages + pool + program.offset)
 
 
@@ -165,9 +165,9 @@ def _plan(scaled: Scaled, band: Band, program: Program, point: Point, units: Uni
     )  # fmt: skip
     net = band.base + power.sum(axis=0)
     worn = float(scaled.wear @ np.maximum(power, 0.0).sum(axis=1))
-    bound = _bound(scaled, program, point.price, spread)
+    bound = _bound(scaled, program, point.price[0], spread)
     gave = Gave(scaled.gave, scaled.where, np.abs(scaled.high).max(axis=1, initial=0.0))
     return judged(
-        power * units.watts, stored * units.energy_wh, net, worn, bound, point.price, gave, ratings(scaled),
+        power * units.watts, stored * units.energy_wh, net, worn, bound, point.price[0], gave, ratings(scaled),
         point.rounds, band, units,
     )  # fmt: skip
