@@ -88,6 +88,23 @@ def test_stores_alone_under_nested_feeders_are_planned_to_the_optimum(seed: int)
     assert plan.bound == pytest.approx(cost, abs=2e-6 * max(abs(cost), moved, 1.0))
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=SEEDS)
+def test_negative_prices_are_planned_without_burning_energy_and_the_gap_says_what_that_leaves(seed: int) -> None:
+    problem = random_mix(seed)
+    terms = replace(
+        problem.terms, buy_per_wh=problem.terms.buy_per_wh - 0.2, sell_per_wh=problem.terms.buy_per_wh - 0.25
+    )
+    problem = replace(problem, terms=terms)
+    plan = planned(problem)
+    assert plan.bound <= plan.cost + 1e-6 * max(abs(plan.cost), 1.0)
+    assert not [says for says in broken(problem, plan) if "store" in says or "stores" in says]
+    cost, bound, is_found = MixedProgram(problem.mix, terms, problem.hours, problem.feeders).solved(1e-7, 20.0)
+    if is_found:  # a program that may burn energy costs less than any device can do
+        assert plan.bound <= cost + 1e-6 * max(abs(cost), 1.0)
+        assert plan.cost >= bound - 1e-6 * max(abs(bound), 1.0)
+
+
 @pytest.mark.parametrize("is_nested", [False, True])
 def test_reference_problem_r3_is_the_same_where_the_cap_is_a_feeders(is_nested: bool) -> None:
     """Origin: 8-planning.md section 8, R3 coupled, N = 100; the cap is that of one feeder, or of one above two others."""

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from tieline.plan.executor import Executor, Here
 from tieline.plan.interior import Spread
 from tieline.plan.mixed_bands import bands_of
-from tieline.plan.mixed_devices import Devices, Schedule, devices_of
+from tieline.plan.mixed_devices import COARSE, Devices, Schedule, devices_of
+from tieline.plan.mixed_exchange import exchanged
 from tieline.plan.mixed_plan import MixedPlan, device_words
-from tieline.plan.mixed_price import climbed
+from tieline.plan.mixed_price import climbed, lifted
 from tieline.plan.mixed_rows import relaxed
 from tieline.plan.mixed_terms import Contracts, Feeders, Gensets, Heaters, Mix, checked_mix, count_of, fair_adders
 from tieline.plan.pool_scaled import floor, scaled_band, units_of
@@ -44,8 +45,7 @@ PASSES, REPAIRS = 40, 6
 STIFF = (0.3, 0.03, 3.0)
 """How dear it is to be off what a band counts on, in turn: a part of the dearest price, where all its devices are."""
 GAINS = 1e-6
-EXCHANGES = 200
-"""How often at most one device of a small pool is planned anew; a quarter of that with 24 stores."""
+LIFTS = 300
 
 
 def plan_mixed(
@@ -86,11 +86,14 @@ def plan_mixed(
     start = devices.relaxed_plan(spread)
     own = devices.own()
     enough = 0.1 * tolerance * devices.rated
-    price, bound, asked = climbed(start.price, start.curve, own, devices.answers, passes, enough)
-    bound = devices.proven(price, own)
+    price, _, asked = climbed(start.price, start.curve, own, devices.answers, passes, enough)
     best, rounds = _scheduled(devices, price, start.means, tolerance, spread, repairs)
-    if (again := devices.proven(best.price, own)) > bound:
-        price, bound = best.price, again
+    if devices.is_small:
+        price, more = lifted(price, own, devices.answers, best.cost, LIFTS, enough)
+        asked += more
+    if devices.proven(best.price, own, COARSE) > devices.proven(price, own, COARSE):
+        price = best.price
+    bound = devices.proven(price, own, devices.fine)
     return _told(mix, devices, best, price, bound, start.rounds + rounds, asked)
 
 
@@ -106,40 +109,20 @@ def _scheduled(
         again = devices.stored(devices.chosen(price, stiff, means), tolerance, spread)
         rounds += again.rounds
         best = again if again.cost < best.cost else best
-    stiff = STIFF[0]
+    stiff, idle = STIFF[0], 0
     for turn in range(repairs):
         # In turn at the marginal prices of what is planned, and half way to those of the dual, which see beyond it.
         seen = best.price if turn % 2 == 0 else 0.5 * (best.price + price)
         again = devices.stored(devices.chosen(seen, stiff, best.power), tolerance, spread)
-        rounds += again.rounds
+        rounds, idle = rounds + again.rounds, idle + 1
         if again.cost < best.cost - GAINS * abs(best.cost):
-            best = again
+            best, idle = again, 0
         else:
             stiff *= 3.0
-    return _exchanged(devices, best, price, rounds, tolerance, spread)
-
-
-def _exchanged(
-    devices: Devices, best: Schedule, price: Floats, rounds: int, tolerance: float, spread: Spread
-) -> tuple[Schedule, int]:
-    """Return what becomes of a small pool's schedule when devices are planned anew one by one, stores after each.
-
-    A large pool is spared: there no device matters, and each trial plans all stores.
-    """
-    tries, since, at = EXCHANGES // (1 + len(best.stores) // 8), 0, 0
-    ways = [(0.5, 1.0), (0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 10.0)]
-    while tries > 0 and since < len(devices.band) * len(ways):
-        only, (share, stiff) = at % len(devices.band), ways[at // len(devices.band) % len(ways)]
-        seen = share * price + (1.0 - share) * best.price
-        chosen = devices.chosen(seen, stiff, best.power, best, only)
-        at, since = at + 1, since + 1
-        if np.array_equal(chosen.runs, best.runs) and np.allclose(chosen.power, best.power, rtol=0.0, atol=1e-9):
-            continue
-        again = devices.stored(chosen, tolerance, spread)
-        tries, rounds = tries - 1, rounds + again.rounds
-        if again.cost < best.cost - GAINS * abs(best.cost):
-            best, since = again, 0
-    return best, rounds
+        if idle == 2:
+            break
+    best, more = exchanged(devices, best, price, tolerance, spread)
+    return best, rounds + more
 
 
 def _told(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tieline.plan.mixed_heaters import Heater, heaters_of
 from tieline.plan.mixed_price import Answers
 from tieline.plan.mixed_rows import feeders_of
 from tieline.plan.mixed_terms import Mix, count_of
+from tieline.plan.pool_one_way import burning, by_net, one_way, spread_out
 from tieline.plan.pool_pass import respond
 from tieline.plan.pool_plan import Gave
 from tieline.plan.pool_scaled import Scaled, Units, ratings, scaled_stores
@@ -29,8 +30,9 @@ Bools = NDArray[np.bool_]
 ROUGH = 1e-3
 """Gap to which all devices as stores are planned: for prices to begin with, and for how powers change with them."""
 SHARD = 64
-BURNS = 1e-5
-"""A store that takes and gives at once by more than this share of its rating burns energy."""
+MOST_SMALL = 100
+COARSE, FINEST, FINE_WORK = 400, 20_000, 4_000_000
+"""Bins of a heater's levels: to tell prices apart, at most to prove a bound, and of all heaters together for that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +95,11 @@ class Devices:
         """Return whether anything is on or off."""
         return len(self.band) > 0
 
+    @property
+    def is_small(self) -> bool:
+        """Return whether so few are on or off that each matters, and may be planned by itself."""
+        return 0 < len(self.band) <= MOST_SMALL
+
     def own(self) -> Own:
         """Return the bands' part of the dual, with nothing fixed."""
         count, zero = len(self.bands.each), np.zeros((len(self.bands.each), self.all_rows.low.shape[1]))
@@ -126,14 +133,19 @@ class Devices:
         value += self._blocks_at(price, chosen) + sum(self.spread(self._heater_at(price, chosen), self._shards()))
         return Answers(value, power + by_band(chosen.power, self.band, len(power)))
 
-    def proven(self, price: Floats, own: Own) -> float:
-        """Return the dual at prices: what no schedule costs less than."""
+    @property
+    def fine(self) -> int:
+        """Return how finely heaters' levels are told apart in what is proven: as finely as some seconds allow."""
+        return min(max(FINE_WORK // max(len(self.heaters), 1), COARSE), FINEST)
+
+    def proven(self, price: Floats, own: Own, bins: int) -> float:
+        """Return the dual at prices: what no schedule costs less than; the more bins of levels, the higher."""
         count = len(self.blocks.idle)
         chosen = Chosen(np.zeros((count, price.shape[1])), np.zeros((count, price.shape[1]), np.bool_))
         value = self._stores_at(price)[0] + self._blocks_at(price, chosen) + own.dual(price)
 
         def least(rows: Sequence[int]) -> float:
-            return sum(self.heaters[row].bound(price[self.band[count + row]]) for row in rows)
+            return sum(self.heaters[row].bound(price[self.band[count + row]], bins) for row in rows)
 
         return value + sum(self.spread(least, self._shards()))
 
@@ -236,7 +248,23 @@ class Devices:
         does = by_band(chosen.power, self.band, bands)
         fixed = self.bands.through(does)
         own = own_of(self.bands, fixed, by_band(s.charge, band, bands), by_band(s.discharge, band, bands))
-        point = interior.solve(program_under(s, self.ends, own), tolerance, spread)
+        program = program_under(s, self.ends, own)
+        point = interior.solve(program, tolerance, spread)
+        rounds, best = point.rounds, self._followed(chosen, does, band, point)
+        burns = burning(program, point)
+        if burns.any():
+            # A linear program burns energy where power is worth less than nothing: there each store is given one way.
+            where = burns | (point.price[band] < 0.0)
+            for taking in (by_net, spread_out):
+                single = replace(program, width=one_way(program, where, taking(program, point)))
+                again = interior.solve(single, tolerance, spread)
+                rounds, tried = rounds + again.rounds, self._followed(chosen, does, band, again)
+                best = tried if tried.cost < best.cost else best
+        return replace(best, price=point.price, rounds=rounds)
+
+    def _followed(self, chosen: Chosen, does: Floats, band: Ints, point: interior.Point) -> Schedule:
+        """Return the schedule in which stores follow what the interior point found."""
+        s, bands = self.stores, len(self.bands.each)
         power, held = np.zeros(s.low.shape), np.zeros(s.low.shape)
         reach.follow(
             s.gain, s.loss, s.keep, s.charge, s.discharge, s.drift, s.low, s.high, point.state[:, 2] + s.low, power,

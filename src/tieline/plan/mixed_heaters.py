@@ -14,8 +14,6 @@ from tieline.plan.walks import engine_mode
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-PROOF_BINS = 400
-"""How finely levels are told apart in what no schedule costs less than."""
 DOUBLINGS, HALVINGS = 60, 12
 
 
@@ -41,12 +39,12 @@ class Heater:
         )  # fmt: skip
         return cost
 
-    def bound(self, price: Floats) -> float:
+    def bound(self, price: Floats, bins: int) -> float:
         """Return what no schedule of it costs less than at these prices; shape (T,)."""
         d = self.device
         least: float = least_switched(
             d.gain, d.flow, d.low, d.high, d.keep, d.start, d.least_on, d.least_off, d.mode, d.start_cost,
-            self.power * price, PROOF_BINS,
+            self.power * price, bins,
         )  # fmt: skip
         return least
 

@@ -121,3 +121,48 @@ def _ascend(
         if moved <= 1e-9:
             break
     return now
+
+
+def lifted(
+    price: Floats, own: Own, asked: Callable[[Floats], Answers], above: float, passes: int, close: float
+) -> tuple[Floats, int]:
+    """Return prices with a higher dual, and how often devices were asked: steps along its slope, of Polyak's length.
+
+    Where few devices are on or off the dual has edges that a parabola doesn't know; a schedule that is known says how
+    far it can rise, and so how far to go. The aim is halved where steps bring nothing.
+
+    Args:
+        price: Where it begins; shape (B, T).
+        own: The bands' part of the dual.
+        asked: What all devices answer.
+        above: What a schedule costs: the dual rises no higher.
+        passes: How often to ask.
+        close: A dual this near below `above` is high enough.
+    """
+    tree = own.tree
+    added = best = tree.across(price)
+    value, share, idle, along = -np.inf, 1.0, 0, np.zeros(price.shape)
+    for count in range(passes):
+        at = tree.summed(added)
+        answers = asked(at)
+        now = answers.value + own.dual(at)
+        if now > value + 1e-3 * (above - value):
+            idle = 0
+        else:
+            idle += 1
+        if now > value:
+            value, best = now, added
+        if above - value <= close:
+            return tree.summed(best), count + 1
+        if idle == 10:
+            share, idle, added, along = 0.5 * share, 0, best, np.zeros(price.shape)
+            continue
+        through = answers.power.copy()
+        tree.passed_on(through, through)
+        slope = own.target + (own.lengths * (own.rates + tree.across(at)[:, None] < 0.0)).sum(axis=1) - through
+        along = slope + 0.7 * along
+        size = float((along * along).sum())
+        if size <= 1e-18:
+            break
+        added = added + share * max(above - now, 0.0) / size * along
+    return tree.summed(best), passes
