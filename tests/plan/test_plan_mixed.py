@@ -138,6 +138,33 @@ def test_a_hundred_mixed_devices_on_feeders_are_proven_to_within_a_few_percent()
     assert broken(problem, plan) == []
 
 
+def test_gensets_that_are_all_alike_do_not_move_as_one() -> None:
+    problem = random_mix(2, (0, 1, 0, 0), 8)
+    assert problem.mix.gensets is not None
+    columns = type(problem.mix.gensets).__slots__
+    alike = type(problem.mix.gensets)(**{name: getattr(problem.mix.gensets, name).repeat(200) for name in columns})
+    alike = replace(alike, fuel=np.full(200, np.inf), least_w=0.8 * alike.most_w, lasted=np.full(200, -9))
+    need = np.where(np.arange(8) < 3, -np.inf, 0.45 * float(alike.most_w.sum()))
+    plan = plan_mixed(Mix(gensets=alike), Terms(0.01 * np.ones(8), low_w=need), 1.0)
+    runs = (plan.gensets_w > 0).sum(axis=0)
+    assert (runs[3:] >= 90).all() and (runs[3:] <= 115).all()
+    assert not plan.gave_way
+    assert plan.gap_frac <= 0.02
+
+
+def test_a_contract_of_next_to_no_power_does_not_rule_the_scale_of_prices() -> None:
+    problem = random_mix(8, (4, 0, 3, 0), 12)
+    assert problem.mix.contracts is not None
+    power = problem.mix.contracts.power_w.copy()
+    power[0] *= 1e-9
+    tiny = replace(problem, mix=replace(problem.mix, contracts=replace(problem.mix.contracts, power_w=power)))
+    cost, _, is_found = MixedProgram(tiny.mix, tiny.terms, tiny.hours, tiny.feeders).solved(1e-7, 20.0)
+    plan = planned(tiny)
+    assert is_found
+    assert plan.bound <= cost + 1e-6 * abs(cost)
+    assert plan.cost == pytest.approx(cost, rel=0.02)
+
+
 def test_a_pool_of_nobody_pays_for_its_base() -> None:
     plan = plan_mixed(Mix(), Terms(np.array([0.5, 0.25]), base_w=-2.0), 1.0)
     assert plan.cost == pytest.approx(1.5)

@@ -30,7 +30,7 @@ from tieline.plan.mixed_plan import MixedPlan, device_words
 from tieline.plan.mixed_price import climbed, lifted
 from tieline.plan.mixed_rows import relaxed
 from tieline.plan.mixed_terms import Contracts, Feeders, Gensets, Heaters, Mix, checked_mix, count_of, fair_adders
-from tieline.plan.pool_scaled import floor, scaled_band, units_of
+from tieline.plan.pool_scaled import DEAREST, floor, scaled_band, units_of
 from tieline.plan.pool_terms import Course, Terms, checked_terms
 from tieline.plan.pool_words import GaveWay, pool_words, store_words
 from tieline.plan.storage import Stores
@@ -79,8 +79,9 @@ def plan_mixed(
     steps, band = checked_terms(terms, hours, tolerance)
     checked_mix(mix, steps, 0 if feeders is None else len(feeders.low_w))
     spread = (executor or Here()).spread
-    rows = relaxed(mix, steps, hours)
-    units = units_of(rows[0], band[0], band[1], hours)
+    dear = float(max(np.abs(band[0]).max(), np.abs(band[1]).max()))
+    rows = relaxed(mix, steps, hours, DEAREST * dear)
+    units = units_of(relaxed(mix, steps, hours, dear)[0], band[0], band[1], hours)
     bands = bands_of(feeders, scaled_band(terms, band, units), units)
     devices = devices_of(mix, rows, bands, steps, units, spread)
     start = devices.relaxed_plan(spread)
@@ -94,7 +95,7 @@ def plan_mixed(
     if devices.proven(best.price, own, COARSE) > devices.proven(price, own, COARSE):
         price = best.price
     bound = devices.proven(price, own, devices.fine)
-    return _told(mix, devices, best, price, bound, start.rounds + rounds, asked)
+    return _told(mix, devices, best, price, bound, start.rounds + rounds, asked, tolerance)
 
 
 def _scheduled(
@@ -126,7 +127,14 @@ def _scheduled(
 
 
 def _told(
-    mix: Mix, devices: Devices, schedule: Schedule, price: Floats, bound: float, rounds: int, asked: int
+    mix: Mix,
+    devices: Devices,
+    schedule: Schedule,
+    price: Floats,
+    bound: float,
+    rounds: int,
+    asked: int,
+    tolerance: float,
 ) -> MixedPlan:
     """Return the plan of a schedule in the caller's units and order."""
     units, bands, tree = devices.units, devices.bands, devices.bands.tree
@@ -142,18 +150,19 @@ def _told(
         devices.heated(schedule) * units.energy_wh, (bands.each[0].base + through[0]) * watts, through[order] * watts,
         schedule.cost * money, schedule.slack * money, schedule.adder * money, bound * money, gap * money,
         gap / max(abs(schedule.cost), floor(devices.rated)), price[0] * units.price, across[order],
-        _words(devices, schedule), rounds, asked,
+        _words(devices, schedule, tolerance), rounds, asked,
     )  # fmt: skip
 
 
-def _words(devices: Devices, schedule: Schedule) -> tuple[GaveWay, ...]:
+def _words(devices: Devices, schedule: Schedule, tolerance: float) -> tuple[GaveWay, ...]:
     units, bands = devices.units, devices.bands
     watts, wh = units.watts, units.energy_wh
     found: tuple[GaveWay, ...] = ()
     for feeder in range(-1, len(bands.each) - 1):
         at = 0 if feeder < 0 else int(bands.band_of[feeder])
         band, net = bands.each[at], schedule.through[at] + bands.each[at].base
-        met = 1e-6 * max(1.0, float(np.abs(net).max(initial=0.0)))
+        # What the interior point leaves is small beside all ratings, not beside a small feeder's own.
+        met = max(1e-6 * max(1.0, float(np.abs(net).max(initial=0.0))), tolerance * devices.rated)
         found += pool_words(
             net * watts, band.low * watts, band.high * watts, met * watts, units.hours, band.slack * units.price,
             None if feeder < 0 else feeder,

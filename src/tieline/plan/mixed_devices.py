@@ -212,13 +212,14 @@ class Devices:
 
         Args:
             price: Of each band.
-            stiff: How much dearer power becomes where a band is off by what all its devices are rated at.
+            stiff: How much dearer power becomes where a band is off by what all its devices are rated at: as a part of
+                the dearest price of energy, or of the mean of `price` where that is more.
             means: What each is counted on for; shape (n, T).
             best: What all do that are not asked.
             only: The only device that is asked (None: all).
         """
         count, (bands, steps) = len(self.blocks.idle), price.shape
-        near = stiff / np.maximum(self._rated_below(bands), 1e-9)
+        near = stiff * max(1.0, float(np.abs(price).mean())) / np.maximum(self._rated_below(bands), 1e-9)
         dev, chosen = np.zeros((bands, steps)), Chosen(np.zeros(means.shape), np.zeros(means.shape, np.bool_))
         if best is not None and only is not None:
             chosen = Chosen(best.power.copy(), best.runs.copy())

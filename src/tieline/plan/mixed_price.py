@@ -20,6 +20,8 @@ from tieline.plan.pool_price import FLAT, SWEEPS, corrected
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 TRUST = 0.05
+UNMOVED = 0.1
+"""Devices that do less than this part of what a parabola foresaw did not mind the step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +56,26 @@ def climbed(
         there = asked(price + step)
         count += 1
         for b in range(len(step)):
-            curve[b] = corrected(curve[b], step[b], there.power[b] - at.power[b])
+            curve[b] = _seen(curve[b], step[b], there.power[b] - at.power[b])
         now = there.value + own.dual(price + step)
         gained, far = now - value, float(np.abs(step).max())
         trust = 2.0 * trust if gained > 0.7 * hoped else trust if gained > 0.2 * hoped else 0.4 * far
         if gained > 0.0:
             price, at, value = price + step, there, now
     return price, value, count
+
+
+def _seen(curve: Floats, step: Floats, change: Floats) -> Floats:
+    """Return a band's curvature after a step; where devices did not mind it there is little left along it.
+
+    Devices that are all alike mind a price not at all, and then all at once.
+    """
+    bent = curve @ step
+    before, along = float(step @ bent), float(step @ change)
+    if before > 0.0 and along <= UNMOVED * before:
+        flatter: Floats = curve - (1.0 - UNMOVED) * np.outer(bent, bent) / before
+        return flatter
+    return corrected(curve, step, change)
 
 
 def _top(price: Floats, power: Floats, curve: Floats, own: Own, trust: float) -> Floats:

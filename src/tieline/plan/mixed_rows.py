@@ -6,6 +6,8 @@ together give; a heater what it is, at any power up to its own. No schedule of t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,8 +20,12 @@ Ints = NDArray[np.int64]
 _Rows = tuple[Stores, Course]
 
 
-def relaxed(mix: Mix, steps: int, hours: float) -> _Rows:
-    """Return all devices as storages, in the order of `KINDS`."""
+def relaxed(mix: Mix, steps: int, hours: float, dear: float) -> _Rows:
+    """Return all devices as storages, in the order of `KINDS`.
+
+    What is dearer than `dear` (per Wh; 0: no limit) counts as that here, unless it is a store: else one contract of
+    next to no power would rule the scale of all prices by what a call of it costs.
+    """
     parts: list[_Rows] = []
     if mix.stores is not None:
         parts.append((mix.stores, mix.course or Course()))
@@ -34,6 +40,9 @@ def relaxed(mix: Mix, steps: int, hours: float) -> _Rows:
         np.concatenate([none, *(np.asarray(getattr(part[0], name), float) for part in parts)])
         for name in Stores.__slots__
     ))  # fmt: skip
+    if dear > 0.0:
+        least = np.where(np.arange(len(stores.start_wh)) < count_of(mix, "stores"), np.inf, dear)
+        stores = replace(stores, wear_per_wh=np.minimum(stores.wear_per_wh, least))
 
     def whole(name: str) -> Floats:
         own = {"charge_w": "charge_w", "discharge_w": "discharge_w", "least_wh": "least_wh", "most_wh": "most_wh"}
