@@ -45,7 +45,9 @@ PASSES, REPAIRS = 40, 6
 STIFF = (0.3, 0.03, 3.0)
 """How dear it is to be off what a band counts on, in turn: a part of the dearest price, where all its devices are."""
 GAINS = 1e-6
+"""What cheaper must be by at least, as a part of the cost."""
 LIFTS = 300
+"""How often a small pool's devices are asked once more for prices that prove more."""
 
 
 def plan_mixed(
@@ -120,7 +122,8 @@ def _scheduled(
             best, idle = again, 0
         else:
             stiff *= 3.0
-        if idle == 2:
+        # A large pool is not planned anew once that brought nothing: each time all stores are planned.
+        if idle == (2 if devices.is_small else 1):
             break
     best, more = exchanged(devices, best, price, tolerance, spread)
     return best, rounds + more
