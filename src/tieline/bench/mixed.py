@@ -104,9 +104,10 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
         "bar_gap": BAR_GAP, "cost": plan.cost, "bound": plan.bound, "slack_cost": plan.slack_cost,
         "gave_way": len(plan.gave_way), "passes": plan.passes, "rounds": plan.rounds, "bounds_are_true": bool(is_true),
         "peer": f"HiGHS 1.15.1, the same as one mixed-integer program: {devices} devices, to {PEER_GAP:g}",
-        "peer_value": round(peer_took, 2), "peer_unit": "s", "peer_gap": abs(cost - bound) / max(abs(cost), 1e-9),
+        "peer_value": round(peer_took, 2), "peer_unit": "s", "peer_found": is_found,
+        "peer_gap": abs(cost - bound) / max(abs(cost), 1e-9) if is_found else None,
         "small_s": round(small_took, 2), "ratio": round(peer_took / small_took, 1), "small_gap": small.gap_frac,
-        "small_dearer": (small.cost - cost) / max(abs(cost), 1e-9),
+        "small_dearer": (small.cost - cost) / max(abs(cost), 1e-9) if is_found else None,
     }  # fmt: skip
 
 
