@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tieline.desk.capability_views import AskCapability, CapabilityView
 from tieline.desk.desk_views import (
     AuditView,
     DayView,
@@ -162,6 +163,10 @@ class Reader(Protocol):
 
     async def caught_up(self) -> None:
         """Return once the records hold what the state does, or after a second where they are away."""
+        ...
+
+    async def capability(self, asked: AskCapability) -> list[CapabilityView]:
+        """Return what a resource, or each pool or feeder, can be called for; KeyError where there is no such one."""
         ...
 
     def trace(self, record: str) -> TraceView:
