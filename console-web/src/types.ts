@@ -32,6 +32,10 @@ export interface Capability {
   resource: string; kind: string; revision: number; now_ns: number; devices: number; can_be_called: number; base_w: number;
   called_w: number; is_stopped: boolean; confidence_frac: number; up: Noticed[]; down: Noticed[];
 }
+export interface LoadForecast {
+  pool: string; kind: string; day: string; known_at_ns: number; readings_until_ns: number; model: string; starts_ns: number[];
+  mean_w: number[]; low_w: Num[]; high_w: Num[]; skill: Num; wape: Record<string, Num>; coverage_90: Num;
+}
 export interface OwnerMoney { statement: string; owner: string; start_ns: number; end_ns: number; amount: string; currency: string; version: number }
 export interface Message { seq: number; record: string; at_ns: number; protocol: string; link: string; direction: string; says: string; fields: [string, string][]; raw: string; is_hex: boolean }
 export interface Effect {

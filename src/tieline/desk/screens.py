@@ -24,7 +24,7 @@ from tieline.desk.desk_views import (
 )
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
-from tieline.desk.trading import AskOffer, OfferView, Proposal
+from tieline.desk.trading import AskOffer, LoadForecastView, OfferView, Proposal
 from tieline.desk.views import (
     AlarmView,
     FleetGrid,
@@ -123,6 +123,10 @@ class Trader(Protocol):
 
     async def prices(self, sent: SendPrices, by: str) -> TakenPrices | Refusal:
         """Take prices of a zone; the same prices twice have one effect."""
+        ...
+
+    async def load_forecasts(self, pool: str, at_ns: int | None) -> list[LoadForecastView]:
+        """Return what was known at an instant (None: now) of the loads of a pool (empty: all), from its day on."""
         ...
 
     def settlements(self, pool: str) -> list[DayView]:

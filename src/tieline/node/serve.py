@@ -27,6 +27,7 @@ from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
 from tieline.node.link_settings import check_links
 from tieline.node.links import listening, raise_links, with_tables
+from tieline.node.load_forecasts import LoadForecasts
 from tieline.node.participating import Participation
 from tieline.node.principals import principals_of
 from tieline.node.rebuilt import enrolments_of, ledger_of, members_of
@@ -227,11 +228,13 @@ async def serve(
             learnt = taken_up(node, folder, wal, historian, say)
             intake = node.keep_readings(wal, historian, beside, keep_ns)
             learnt.keep(node, beside)
-            trader = trader_of(node, settings, KeptReadings(wal, historian, beside, node.state.fleet))
+            kept = KeptReadings(wal, historian, beside, node.state.fleet)
+            trader = trader_of(node, settings, kept)
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng(), trader)
             for line in links.says:
                 say(line)
             AwardPlanner(node, trader.by_schedule())
+            trader.loads = LoadForecasts(node, kept, trader.terms, folder / "forecasts")
             ClockWatch(node)
             node.start(tells=True)
             supervisor.keep("settlement", trader.days.run)
