@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from console_stage import Running
+from console_stage import CHROMIUM, Running
 
 from tieline.times import iso
 
@@ -65,3 +67,19 @@ def test_an_unknown_resource_is_missing_and_a_stranger_sees_nothing(running: Run
         assert http.get("/api/v1/resources/none/capability").status_code == 404
     with running.client(None) as http:
         assert http.get("/api/v1/capability").status_code == 401
+
+
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium: apt-get install chromium")
+def test_the_page_of_a_pool_shows_what_it_can_be_called_for_by_length(running: Running, browser) -> None:
+    context = browser.new_context()
+    context.add_cookies([{"name": "tieline_session", "value": running.cookies["ann"], "url": running.url}])
+    page = context.new_page()
+    page.goto(f"{running.url}/resource/pool-1")
+    panel = page.locator("section", has=page.get_by_role("heading", name="Can be called for"))
+    panel.wait_for(timeout=60_000)
+    with running.client("ann") as http:
+        view = http.get("/api/v1/resources/pool-1/capability").json()
+    assert f"{view['can_be_called']} of {view['devices']} can be called" in panel.inner_text()
+    assert [row.split("\t")[0] for row in panel.locator("tbody").inner_text().splitlines()] == ["15 min", "1 h", "4 h"]
+    assert "W" in panel.locator("tbody tr").first.inner_text()
+    context.close()
