@@ -24,7 +24,6 @@ def test_feeders_add_up_to_the_fleet_and_a_pool_is_what_its_page_says(running: R
         first = http.get("/api/v1/capability", params={**ALL, "by": "feeder", "count": 1, "at": 1}).json()
     assert len(feeders) > 1 and sum(one["devices"] for one in feeders) == 200
     assert [one["resource"] for one in first] == [feeders[1]["resource"]]
-    assert powers(first[0]) == pytest.approx(powers(feeders[1]), rel=0.2)
     assert 0 < pool["can_be_called"] <= pool["devices"] and powers(own)[0] > 0
     more, less = powers(pool), powers(pool, "down")
     assert more == sorted(more, reverse=True) and less == sorted(less, reverse=True)

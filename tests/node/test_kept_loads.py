@@ -137,6 +137,8 @@ def test_a_folder_that_a_server_fills_is_foretold_beside_it_and_afterwards(tmp_p
     after = told("--data", folder, "--of", "load-1", "--of", "feeder-1", "--level", "meter")
     load, battery = after["series"]
     assert (load["series"], battery["series"]) == ("load-1", "feeder-1")
+    score = told("score", "--data", folder, "--days", "16")
+    assert score["days"] == 16 and score["wape"]["chosen"] < 0.05 and score["meters"] == 1
     over = market_day(today, ZONE)
     expected = [shape_w(at) / 1e3 for at in range(over.start_ns, over.end_ns, HOUR_NS)]
     assert [row["kwh"] for row in load["intervals"]] == pytest.approx(expected, rel=0.02)

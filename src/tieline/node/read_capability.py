@@ -42,7 +42,7 @@ async def _views(
         return []
     fleet, share_w = state.fleet, np.zeros(len(state.fleet))
     for pool in pools.values():
-        share_w[pool.rows] = pool.share_w
+        share_w[pool.rows] += pool.share_w  # one that is in a pool within a pool may serve both
     rows = np.unique(np.concatenate([np.zeros(0, np.int32), *beside])).astype(np.int32)
     can = able(state, rows, asked.lasts_s, now_ns)
     heads = [_head(state, name, each, can, share_w) for name, each in zip(names, members, strict=True)]
