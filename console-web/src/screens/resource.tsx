@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { get, may, post, Problem, show, toast, views } from '../api';
+import { CanBeCalled } from '../parts/capability';
 import { Bar } from '../parts/figure';
 import { Mark } from '../parts/mark';
 import { tellWaiting } from '../parts/second';
@@ -29,6 +30,7 @@ export function ResourceScreen({ name }: { name: string }) {
         <MarketSide view={view} />
         <ScadaSide view={view} />
       </div>
+      <CanBeCalled name={view.id} />
       <Why view={view} />
       <div class="two">
         <Command view={view} />

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from tieline.desk import views as v
+from tieline.desk.capability_views import AskCapability, CapabilityView
 from tieline.desk.desk_views import (
     AuditView,
     EventPreview,
@@ -39,6 +40,7 @@ from tieline.node import (
     event_starts,
     read_alarms,
     read_audit,
+    read_capability,
     read_effects,
     read_fleet,
     read_grid,
@@ -263,6 +265,11 @@ class NodeReader:
         view = read_resource.resource_view(node.state, node.cycle.pools, resource, links, node.clock.now_ns())
         parts, count = read_parts.parts_of(node.state, resource, self._cells())
         return msgspec.structs.replace(view, parts=parts, part_count=count)
+
+    async def capability(self, asked: AskCapability) -> list[CapabilityView]:
+        """Return what a resource, or each pool or feeder, can be called for. Raises KeyError where there is none."""
+        node = self.node
+        return await read_capability.of(node.state, node.cycle.pools, asked, node.clock.now_ns())
 
     def earned(self, resource: str) -> list[v.OwnerMoney]:
         """Return what a device's owner has earned, the newest first. Raises KeyError where there is no such device."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.contract.eligibility import enrol
+from tieline.contract.eligibility import Enrolment, enrol
 from tieline.desk.facts import Fact
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import Mask, Rows
@@ -26,6 +26,7 @@ from tieline.resource.identity import Kind
 
 Members = Mapping[str, tuple[Rows, Mask]]
 """The rows of each pool, and which of them may serve energy."""
+PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
 
 
 def kinds_and_fuels(fleet: Fleet) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
@@ -41,6 +42,12 @@ def members_of(fleet: Fleet, jurisdiction: str) -> Members:
         name: (rows, enrol(kinds[rows], fuels[rows], jurisdiction, "energy").may_serve)
         for name, rows in rows_of.items()
     }
+
+
+def enrolments_of(fleet: Fleet, jurisdiction: str) -> dict[str, Enrolment]:
+    """Return who may serve each program by the rules of a place."""
+    kinds, fuels = kinds_and_fuels(fleet)
+    return {program: enrol(kinds, fuels, jurisdiction, program) for program in PROGRAMS}
 
 
 def ledger_of(fleet: Fleet, members: Members) -> Ledger:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from tieline.contract.eligibility import enrol
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
@@ -28,9 +27,10 @@ from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
 from tieline.node.link_settings import check_links
 from tieline.node.links import listening, raise_links, with_tables
+from tieline.node.load_forecasts import LoadForecasts
 from tieline.node.participating import Participation
 from tieline.node.principals import principals_of
-from tieline.node.rebuilt import kinds_and_fuels, ledger_of, members_of
+from tieline.node.rebuilt import enrolments_of, ledger_of, members_of
 from tieline.node.runtime import Node, replayed
 from tieline.node.starting import console_context, oidc_of, require_startable
 from tieline.node.trade_settings import apply_limits, check_fleet
@@ -46,8 +46,6 @@ from tieline.store.lock import FolderLock
 from tieline.store.segment import Segment, damage_of, damage_says, faults_of
 from tieline.store.series import Historian, Wal, hour_faults
 from tieline.times import DAY_NS, SECOND_NS, Clock
-
-PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
 
 
 def node_of(
@@ -69,10 +67,9 @@ def node_of(
     check_links(settings.links, fleet, principals)  # for those who make a node without a server's start
     check_fleet(settings.pools, settings.limits, fleet)
     state = replayed(fleet, ledger_of(fleet, members), journal)
-    kinds, fuels = kinds_and_fuels(fleet)
     apply_limits(settings.limits, state)
     state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
-    state.enrolments = {p: enrol(kinds, fuels, settings.jurisdiction, p) for p in PROGRAMS}
+    state.enrolments = enrolments_of(fleet, settings.jurisdiction)
     node = Node(state, journal, clock or SystemClock(), supervisor, principals, pools, 1.0, executor)
     node.desk.admission = Participation(settings.pools, pools, fleet)
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
@@ -231,11 +228,13 @@ async def serve(
             learnt = taken_up(node, folder, wal, historian, say)
             intake = node.keep_readings(wal, historian, beside, keep_ns)
             learnt.keep(node, beside)
-            trader = trader_of(node, settings, KeptReadings(wal, historian, beside, node.state.fleet))
+            kept = KeptReadings(wal, historian, beside, node.state.fleet)
+            trader = trader_of(node, settings, kept)
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng(), trader)
             for line in links.says:
                 say(line)
             AwardPlanner(node, trader.by_schedule())
+            trader.loads = LoadForecasts(node, kept, trader.terms, folder / "forecasts")
             ClockWatch(node)
             node.start(tells=True)
             supervisor.keep("settlement", trader.days.run)
