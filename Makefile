@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system checks peers-if-possible peers-tested lint types unit console reference interop long soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
+.PHONY: demo test system checks peers-if-possible peers-tested lint types unit console reference interop long month soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
@@ -62,6 +62,10 @@ reference: $(VENV)/.dev
 # Everything that takes minutes: a million claims, a million ledger operations, 200 kills.
 long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long
+
+# A month of simulated operation with faults, told day by day: a quarter of an hour. `make test` lives a day of it.
+month: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long tests/month -s
 
 soak-kill: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long tests/soak -s

@@ -26,6 +26,16 @@ export interface FeederRow {
 export interface Reach { product: string; says: string; reach_s: number; hold_s: number; minutes: number[]; up_w: number[]; down_w: number[] }
 export interface AlarmRate { starts_ns: number[]; new: number[]; by_priority: [number, number, number] }
 export interface Part { id: string; kind: string; devices: number; power_w: Num; abnormal: number }
+export interface Held { lasts_s: number; power_w: number; firm_w: number; rebound_wh: number }
+export interface Noticed { notice_s: number; resources: number; energy_wh: Num; ramped_s: Num; held: Held[] }
+export interface Capability {
+  resource: string; kind: string; revision: number; now_ns: number; devices: number; can_be_called: number; base_w: number;
+  called_w: number; is_stopped: boolean; confidence_frac: number; up: Noticed[]; down: Noticed[];
+}
+export interface LoadForecast {
+  pool: string; kind: string; day: string; known_at_ns: number; readings_until_ns: number; model: string; starts_ns: number[];
+  mean_w: number[]; low_w: Num[]; high_w: Num[]; skill: Num; wape: Record<string, Num>; coverage_90: Num;
+}
 export interface OwnerMoney { statement: string; owner: string; start_ns: number; end_ns: number; amount: string; currency: string; version: number }
 export interface Contract {
   id: string; owner: string; manager: string; devices: number; resources: string[]; terms_version: number | null; from_ns: number | null;

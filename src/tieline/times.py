@@ -102,6 +102,27 @@ def market_day(day: date, zone: ZoneInfo) -> Interval:
     return Interval(to_ns(start), to_ns(end))
 
 
+def lengths_s(text: str) -> list[float]:
+    """Return lengths of time such as `4s,15m,1h,1d` in seconds, rising, each once.
+
+    Raises:
+        ValueError: One is no such length, or not above 0 and at most a year; it says what would do.
+
+    >>> lengths_s("1h,15m")
+    [900.0, 3600.0]
+    """
+    units, found = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}, set[float]()
+    for word in text.split(","):
+        try:
+            length_s = float(word.strip()[:-1]) * units[word.strip()[-1:]]
+        except (ValueError, KeyError):
+            raise ValueError("give lengths such as 4s,15m,1h,1d") from None
+        if not 0 < length_s <= 366 * units["d"]:
+            raise ValueError("give more than 0 and at most a year")
+        found.add(length_s)
+    return sorted(found)
+
+
 def floor_ns(instant_ns: int, step_ns: int) -> int:
     """Return the last multiple of the step (since the epoch) that is not after the instant."""
     return instant_ns - instant_ns % step_ns

@@ -168,3 +168,17 @@ def with_generation(kinds: list[Kind]) -> Stage1:
         made, parents,
     )  # fmt: skip
     return Stage1(fleet)
+
+
+def with_sites(kinds: list[Kind], site_of: list[int]) -> Stage1:
+    """Devices on one feeder, each at a site."""
+    plain, sites = fleet_of(kinds), max(site_of) + 1
+    first = len(plain.groups)
+    made = [*plain.groups, *(Group(f"site-{n}", Kind.SITE, Purpose.SITE, -1) for n in range(sites))]
+    parents = {**plain.parents, Purpose.SITE: (first + np.array(site_of)).astype(np.int32)}
+    return Stage1(
+        Fleet(
+            plain.ids, plain.kinds, plain.max_inject_w, plain.max_absorb_w, plain.energy_wh, plain.default_w,
+            plain.safe_w, made, parents,
+        )
+    )  # fmt: skip

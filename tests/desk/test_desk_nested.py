@@ -5,32 +5,18 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
-from desk_stage import Stage1, fleet_of
+from desk_stage import Stage1, with_sites
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.desk.cycle import Cycle
 from tieline.desk.ports import Granted
-from tieline.fleet.columns import KIND_CODE, Fleet, Group
+from tieline.fleet.columns import KIND_CODE
 from tieline.resource.claim import ClaimKind
 from tieline.resource.hold import LEAST_CHARGE_W
-from tieline.resource.identity import Kind, Purpose
+from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, SECOND_NS
-
-
-def with_sites(kinds: list[Kind], site_of: list[int]) -> Stage1:
-    """Devices on one feeder, each at a site."""
-    plain, sites = fleet_of(kinds), max(site_of) + 1
-    first = len(plain.groups)
-    made = [*plain.groups, *(Group(f"site-{n}", Kind.SITE, Purpose.SITE, -1) for n in range(sites))]
-    parents = {**plain.parents, Purpose.SITE: (first + np.array(site_of)).astype(np.int32)}
-    return Stage1(
-        Fleet(
-            plain.ids, plain.kinds, plain.max_inject_w, plain.max_absorb_w, plain.energy_wh, plain.default_w,
-            plain.safe_w, made, parents,
-        )
-    )  # fmt: skip
 
 
 def sums_w(

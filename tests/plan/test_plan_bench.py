@@ -34,6 +34,14 @@ def test_the_pool_of_the_bench_that_is_planned_by_passes_is_within_its_gap_and_i
     assert -1e-7 <= found["large"]["passes_dearer"] <= found["large"]["passes_gap"] + 1e-7
 
 
+def test_the_mixed_pool_of_the_bench_is_within_its_gap_and_no_bound_is_crossed() -> None:
+    found = measure("mixed", 1, True, lambda line: None)
+    assert found["bounds_are_true"]
+    assert 0 <= found["gap"] <= found["bar_gap"]
+    assert 0 <= found["small_gap"] <= 0.01
+    assert abs(found["slack_cost"]) <= 1e-6
+
+
 @pytest.mark.parametrize(
     ("name", "field"),
     [

@@ -105,7 +105,8 @@ def test_a_pool_of_one_step_sells_as_much_as_its_segment_takes() -> None:
     one = np.ones((1, 1))
     program = Program(
         width=np.array([[[0.0], [1.0], [2.0]]]), low=0 * one, drift=2 * one, row=np.array([[1.0, 1.0, 1.0, 0.1, 1.0]]),
-        target=np.zeros(1), lengths=np.array([[0.4], [2.0]]), rates=np.array([[-1.0], [5.0]]), offset=0.0,
+        target=np.zeros((1, 1)), lengths=np.array([[[0.4], [2.0]]]), rates=np.array([[[-1.0], [5.0]]]), offset=0.0,
+        parent=np.array([-1]), ends=np.array([1]),
     )  # fmt: skip
     point = solve(program, 1e-9)
     assert point.state[0, 1, 0] == pytest.approx(0.4, abs=1e-7)

@@ -20,7 +20,7 @@ from tieline.simulate.loop import VirtualLoop, run_virtual
 from tieline.simulate.network import Network
 from tieline.simulate.territory import build
 from tieline.simulate.world import World
-from tieline.times import SECOND_NS
+from tieline.times import FOREVER_NS, SECOND_NS
 
 COUNT = 200
 
@@ -73,6 +73,16 @@ def test_without_faults_every_command_arrives_once_and_is_answered() -> None:
     assert (scene.obeyed() == 100.0).all()
     assert all(stages == [Stage.SENT, Stage.ACCEPTED] for stages in scene.stages.values())
     assert scene.link.duplicates == 0
+
+
+def test_what_holds_without_end_holds_by_every_clock() -> None:
+    """A plug has no timer: by a clock that goes ahead its command was over at once, and its heater ran though off."""
+    scene = Scene(DeviceFaults(skew_s=3.0))
+    link = scene.link
+    link.target_w[:], link.until_ns[:] = 0.0, FOREVER_NS
+    assert (link.skew_ns > 0).any() and (scene.obeyed() == 0.0).all()
+    link.is_lost[:] = True
+    assert (link.alone_until_ns(scene.rows, scene.now_ns) == FOREVER_NS).all()
 
 
 def test_a_doubled_command_has_one_effect_and_one_answer() -> None:

@@ -1,10 +1,13 @@
 """The world keeps to physics: energy is conserved, limits hold, comfort holds, a seed fixes it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.resource.identity import Kind
+from tieline.simulate.mqtt_world import WorldSwitch
 from tieline.simulate.territory import MIX, build
 from tieline.simulate.world import World
 from tieline.times import SECOND_NS, parse_iso
@@ -47,6 +50,32 @@ def test_a_limit_holds_for_every_kind_within_its_hold_time() -> None:
     power = run(w, 40, low=0.0)[-1]
     for kind in (Kind.THERMOSTAT, Kind.WATER_HEATER, Kind.EV_CHARGER):
         assert (power[w.rows[kind]] >= -1e-9).all(), kind
+
+
+def test_what_is_on_or_off_is_off_where_a_limit_is_less_than_it_draws() -> None:
+    """A thermostat held to 60 % of its draw ran at all of it: it knows no part."""
+    w = world(400)
+    power = run(w, 40, low=-0.6 * w.territory.rated_w)[-1]
+    free = run(world(400), 40, low=-1.0 * w.territory.rated_w)[-1]
+    for kind in (Kind.THERMOSTAT, Kind.WATER_HEATER):
+        assert (power[w.rows[kind]] >= -1e-9).all(), kind
+        assert (free[w.rows[kind]] < 0).any(), kind
+
+
+def test_behind_a_plug_that_is_off_nothing_flows_however_cold_the_tank() -> None:
+    w = world(100)
+    count, rows = len(w.power_w), w.rows[Kind.WATER_HEATER]
+    told = SimpleNamespace(
+        target_w=np.full(count, np.nan), low_w=np.full(count, -np.inf), high_w=np.full(count, np.inf),
+        until_ns=np.zeros(count, np.int64),
+    )  # fmt: skip
+    plugs = [WorldSwitch(w.power_w, told, int(row)) for row in rows]
+    w.heaters.temperature_c[:] = 20.0
+    for is_on in (1.0, 0.0):
+        for plug in plugs:
+            plug.set("is_on", is_on)
+        power = run(w, 10, told.target_w, told.low_w, told.high_w)[-1]
+        assert (power[rows] < -1.0).all() if is_on else (power[rows] == 0.0).all()
 
 
 def test_comfort_outranks_a_wish_to_stay_off() -> None:

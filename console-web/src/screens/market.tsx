@@ -2,6 +2,7 @@ import { useEffect, useMemo } from 'preact/hooks';
 import { show, views } from '../api';
 import { Chart } from '../parts/chart';
 import { Figure } from '../parts/figure';
+import { Loads } from '../parts/loads';
 import { Mark } from '../parts/mark';
 import type { Market as View, Schedule } from '../types';
 import { Available } from './overview';
@@ -32,6 +33,7 @@ export function MarketScreen() {
         <h2>Hour by hour <small>{view.pool}</small></h2>
         <Hours view={view} />
       </section>
+      <Loads />
       <section class="panel">
         <h2>Forecast, offer, award, instruction, delivery, imbalance, baseline, telemetry <small>hours with an offer, and those around now; means</small></h2>
         <div class="scroll tall" tabIndex={0} role="region" aria-label="Market hours">

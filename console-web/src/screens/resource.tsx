@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { get, may, post, Problem, show, toast, views } from '../api';
+import { CanBeCalled } from '../parts/capability';
 import { Bar } from '../parts/figure';
 import { Contracts } from '../parts/contracts';
 import { Mark } from '../parts/mark';
@@ -30,6 +31,7 @@ export function ResourceScreen({ name }: { name: string }) {
         <MarketSide view={view} />
         <ScadaSide view={view} />
       </div>
+      <CanBeCalled name={view.id} />
       <Why view={view} />
       {may('see_contracts') && !view.is_group && <Contracts resource={view.id} />}
       <div class="two">

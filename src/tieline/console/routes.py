@@ -7,6 +7,7 @@ from msgspec import Struct
 from tieline.console import twice
 from tieline.console.accounts_api import ACCOUNT_ROUTES
 from tieline.console.auth.roles import Action
+from tieline.console.capability_api import CAPABILITY_ROUTES
 from tieline.console.contracts_api import CONTRACT_ROUTES
 from tieline.console.done import Done, done, done_to_devices
 from tieline.console.problems import Problem, good
@@ -240,6 +241,7 @@ _AUDIT = (
 ROUTES: tuple[Route, ...] = (
     *ACCOUNT_ROUTES,
     *TRADING_ROUTES,
+    *CAPABILITY_ROUTES,
     *CONTRACT_ROUTES,
     Route("GET", f"{_A}/shell", Action.SEE_GRID, _shell, "What stands on every page", v.Shell),
     Route("GET", f"{_A}/overview", Action.SEE_GRID, _overview, "The first screen", v.Overview),

@@ -8,7 +8,7 @@ from tieline.console.table import Call, Route
 from tieline.desk.desk_views import DayView
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.screens import Trader
-from tieline.desk.trading import HELD, AskOffer, OfferView, Proposal
+from tieline.desk.trading import HELD, AskOffer, LoadForecastView, OfferView, Proposal
 
 
 def _trader(call: Call) -> Trader:
@@ -48,6 +48,12 @@ async def _prices(call: Call) -> TakenPrices:
     return answer
 
 
+async def _forecasts(call: Call) -> list[LoadForecastView]:
+    asked = next((key for key in ("at", "as_of") if key in call.request.query_params), None)
+    at_ns = None if asked is None else call.instant(asked)
+    return await _trader(call).load_forecasts(call.text("pool", 200), at_ns)
+
+
 async def _settlements(call: Call) -> list[DayView]:
     return _trader(call).settlements(call.text("pool", 200))
 
@@ -67,6 +73,10 @@ TRADING_ROUTES: tuple[Route, ...] = (
     Route(
         "GET", f"{_A}/offers/proposal", Action.OFFER, _proposal, "Offers of the dearest hours, to look at and send",
         Proposal, query=(("pool", "Left out: the first"), ("day", "Left out: tomorrow"), ("hours", "1 to 25")),
+    ),
+    Route(
+        "GET", f"{_A}/forecasts", Action.SEE_MARKET, _forecasts, "Loads foretold of today and tomorrow, their worth",
+        list[LoadForecastView], query=(*_POOL, ("at", "What was known at this instant; left out: now")),
     ),
     Route(
         "POST", f"{_A}/prices", Action.SEND_PRICES, _prices, "Send prices of a zone; durable when it answers",

@@ -42,7 +42,7 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     fleet.take_readings(readings)
     watts = readings.values[power]
     passed_s = np.maximum(readings.taken_at_ns[power] - before_ns, 0) / SECOND_NS
-    free = is_free(state, rows, now_ns)
+    free = is_free(state, rows, now_ns) & ~holds_on(state, rows, watts)
     _fade(state, rows, watts, np.where(before_ns == 0, 0.0, passed_s), free, now_ns)
     free &= np.isfinite(watts)
     rows, watts, before_ns, passed_s = rows[free], watts[free], before_ns[free], passed_s[free]
@@ -62,23 +62,24 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
     all_rows, values, taken_ns = readings.rows.tolist(), readings.values.tolist(), readings.taken_at_ns.tolist()
     rows = [all_rows[at] for at in at_power]
     before_ns = fleet.taken_at_ns[rows].tolist()
+    held_on = holds_on(state, np.array(rows, np.int32), np.array([values[at] for at in at_power])).tolist()
     fleet.take_readings(readings)
-    for at, row, seen_ns in zip(at_power, rows, before_ns, strict=True):
+    for at, row, seen_ns, holds in zip(at_power, rows, before_ns, held_on, strict=True):
         watts = values[at]
         limited = commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]
         passed_s = max(taken_ns[at] - seen_ns, 0) / SECOND_NS
         kind = int(fleet.kinds[row])
         called = state.rebounds_until_ns[row] > now_ns
         let_go = math.isnan(commands.target_w[row]) and not limited and commands.stage[row] == Stage.DONE
-        free = commands.valid_until_ns[row] <= now_ns or let_go
+        free = (commands.valid_until_ns[row] <= now_ns and not holds) or let_go
         is_held = watts - state.base_w[row] > HELD_W and (called or not free)
         if is_held and kind in FINITE_S and seen_ns:
             state.base_w[row] *= math.exp(-passed_s / FINITE_S[kind])
         if not (free and math.isfinite(watts)) or (called and kind in PAY_BACK):
             continue
         settles_s = SLOW_S if kind in SLOW_KINDS else FAST_S
-        holds = seen_ns == 0 and still_holds(state, np.array([row]), np.array([watts]), now_ns)[0]
-        blend = float(not holds) if seen_ns == 0 else -math.expm1(-passed_s / settles_s)
+        stands = seen_ns == 0 and still_holds(state, np.array([row]), np.array([watts]), now_ns)[0]
+        blend = float(not stands) if seen_ns == 0 else -math.expm1(-passed_s / settles_s)
         state.base_w[row] += blend * (watts - state.base_w[row])
 
 
@@ -110,6 +111,18 @@ def still_holds(
     near_w = np.maximum(NEAR_W, NEAR_FRAC * np.abs(np.nan_to_num(last.target_w[rows])))
     mask: NDArray[np.bool_] = over & (np.abs(power_w - last.target_w[rows]) < near_w)
     return mask
+
+
+def holds_on(state: DeskState, rows: NDArray[np.int32], power_w: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows could not hear that they were let go and stand where they were told, or may as a limit has it.
+
+    One without a timer of its own does so for as long as it takes, and that is no base.
+    """
+    found, at = np.zeros(len(rows), np.bool_), np.flatnonzero(state.owes_release(rows))
+    leased_w = state.commands.leased_w[rows[at]]
+    near_w = np.maximum(NEAR_W, NEAR_FRAC * np.abs(leased_w))
+    found[at] = np.isnan(leased_w) | (np.abs(power_w[at] - leased_w) < near_w)
+    return found
 
 
 def _fade(

@@ -90,7 +90,8 @@ def due(state: DeskState, now_ns: int) -> Rows:
     last = state.commands
     held = last.valid_until_ns > state.claims.latest_ns  # those that had lapsed before were seen to then
     everyone = np.arange(len(held), dtype=np.int32)
-    return everyone[held & (_is_due(last.valid_until_ns - now_ns) | _unheard(state, everyone, now_ns))]
+    unheard = _unheard(state, everyone, now_ns) & (held | state.owes_release(everyone))
+    return everyone[(held & _is_due(last.valid_until_ns - now_ns)) | unheard]
 
 
 def _differs(new: Floats, old: Floats) -> Mask:
@@ -257,14 +258,15 @@ def _unheard(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     """Return which rows report, but never answered their last command: they may hold an older one, that ends sooner.
 
     What they are told then is a new command, newer than the first and as absolute (R14): if both come, the second
-    changes nothing. One that can't be reached is left alone until it is. Of what was told before the desk
-    began no link waits for an answer any more: it is told anew as soon as its device is heard.
+    changes nothing. One that can't be reached is left alone until it is, and is owed its hand-back however long that
+    takes. Of what was told before the desk began no link waits for an answer any more: it is told anew as soon as its
+    device is heard.
     """
     last = state.commands
     out = state.opted_out[rows]
     silent = (last.stage[rows] == int(Stage.UNCONFIRMED)) & np.isnan(last.observed_w[rows])
     silent |= out & (last.stage[rows] < Stage.ACCEPTED)  # one that is still on its way may come too late for a person
-    silent |= state.cut_off(rows)
+    silent |= state.cut_off(rows) | state.owes_release(rows)
     reports = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     told_ns = last.valid_until_ns[rows] - LEASE_NS
     waited = np.where(out, now_ns - told_ns >= OUT_AGAIN_NS, now_ns - last.at_ns[rows] >= AGAIN_NS)

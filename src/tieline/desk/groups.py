@@ -31,6 +31,7 @@ from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.growing import grown_where_free
 from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, in_force, layers_of, left_by_others
+from tieline.desk.overlap import keep_together
 from tieline.desk.packed import Packed
 from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import charge_or_not, share_held, share_out, share_sparing
@@ -335,6 +336,8 @@ def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: 
                     due[id(other)][other.of[moved][other.of[moved] >= 0]] |= other is not layer
         if not any(mask.any() for mask in due.values()):
             break
+    if any(nested):
+        keep_together(state, layers, now_ns)
 
 
 def _shared_anew(

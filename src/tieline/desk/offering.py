@@ -7,6 +7,8 @@ the forecast (`plan.storage`), less losses and wear.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,8 @@ from tieline.times import HOUR_NS, Interval
 
 Floats = NDArray[np.float64]
 MARGIN = 0.25
+LOADS = (Kind.THERMOSTAT, Kind.INTERRUPTIBLE_LOAD, Kind.SHIFTABLE_LOAD)
+"""Kinds that give by drawing less: no more than they draw."""
 MOST_SEGMENTS = 8
 MIN_SEGMENT_W = 10_000.0
 ROUND_TO = 5.0
@@ -34,7 +38,7 @@ TYPICAL_SHARE = {
     Kind.MECHANICAL_STORAGE: 1.0,
     Kind.HYBRID_SITE: 1.0,
 }
-"""What share of its rating each kind can be expected to give through six dear hours.
+"""What share of its rating each kind can be expected to give through six dear hours, where no load is foretold.
 
 A house that may grow 2 degC warmer saves about 2/22 of its rating for as long as that lasts, and what its walls hold at
 first: 0.15 on average over six hours. Loads that come and go by themselves are not counted on.
@@ -42,7 +46,15 @@ first: 0.15 on average over six hours. Loads that come and go by themselves are 
 
 
 def day_ahead_offers(
-    pool: str, product: str, day: Interval, price: Floats, power_w: Floats, energy_wh: Floats, cost: Floats, hours: int
+    pool: str,
+    product: str,
+    day: Interval,
+    price: Floats,
+    power_w: Floats,
+    energy_wh: Floats,
+    cost: Floats,
+    hours: int,
+    frac: Callable[[int], Floats] | None = None,
 ) -> list[Offer]:
     """Return one offer for each of the dearest hours of a market day.
 
@@ -58,6 +70,7 @@ def day_ahead_offers(
         energy_wh: What each row has stored for it (Wh; inf: no store); shape (n,).
         cost: What each row asks ($/MWh); shape (n,).
         hours: At most so many hours are offered.
+        frac: What part of `power_w` each row can give in an hour of the day, as loads are foretold; None: all.
     """
     chosen = best_hours(price, hours, float(np.min(cost)) if len(cost) else 0.0)
     if not len(chosen):
@@ -69,10 +82,12 @@ def day_ahead_offers(
         cost[stores], water_price(price[int(chosen[0]) :], energy_wh[stores], sustained_w[stores])
     )
     segments = curve(sustained_w, asks)
-    if not segments:
-        return []
     offers = []
     for hour in chosen:
+        if frac is not None:
+            segments = curve(sustained_w * frac(int(hour)), asks)
+        if not segments:
+            continue
         start_ns = day.start_ns + int(hour) * HOUR_NS
         offers.append(
             Offer(derive("offer-id", pool, product, start_ns), pool, product, start_ns, start_ns + HOUR_NS, segments)
@@ -115,6 +130,28 @@ def curve(power_w: Floats, cost: Floats) -> tuple[Segment, ...]:
     return tuple(
         Segment(float(np.floor(s.power_w / 1_000.0) * 1_000.0), s.price_per_mwh) for s in found if s.power_w >= 1_000
     )
+
+
+def by_load(fleet: Fleet, power_w: Floats, drawn_w: Mapping[Kind, Floats]) -> Floats:
+    """Return what part of its power each kind can give in each hour, by what its devices are foretold to draw.
+
+    A load that is interrupted gives all that it draws; a thermostat or a load that is put off no more than that, and no
+    more than it typically can. Where nothing is foretold (NaN) it is what it typically can. Shape (hours, kinds).
+
+    Args:
+        fleet: Whose devices.
+        power_w: What each row typically can give (W); shape (n,).
+        drawn_w: What all rows of a kind that can give are foretold to draw together, hour by hour (W).
+    """
+    hours = max((len(watts) for watts in drawn_w.values()), default=0)
+    frac = np.ones((hours, len(KINDS)))
+    for kind, watts in drawn_w.items():
+        typical_w = float(power_w[fleet.kinds == KIND_CODE[kind]].sum())
+        if typical_w > 0:
+            part = np.maximum(watts, 0.0) / typical_w
+            part = part if kind is Kind.INTERRUPTIBLE_LOAD else np.minimum(part, 1.0)
+            frac[:, KIND_CODE[kind]] = np.where(np.isfinite(part), part, 1.0)
+    return frac
 
 
 def what_it_gives(fleet: Fleet, may_serve: NDArray[np.bool_]) -> tuple[Floats, Floats]:

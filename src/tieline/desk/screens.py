@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from tieline.desk.capability_views import AskCapability, CapabilityView
 from tieline.desk.contract_views import ContractView
 from tieline.desk.desk_views import (
     AuditView,
@@ -24,7 +25,7 @@ from tieline.desk.desk_views import (
 )
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
-from tieline.desk.trading import AskOffer, OfferView, Proposal
+from tieline.desk.trading import AskOffer, LoadForecastView, OfferView, Proposal
 from tieline.desk.views import (
     AlarmView,
     FleetGrid,
@@ -125,6 +126,10 @@ class Trader(Protocol):
         """Take prices of a zone; the same prices twice have one effect."""
         ...
 
+    async def load_forecasts(self, pool: str, at_ns: int | None) -> list[LoadForecastView]:
+        """Return what was known at an instant (None: now) of the loads of a pool (empty: all), from its day on."""
+        ...
+
     def settlements(self, pool: str) -> list[DayView]:
         """Return the award days of a pool (empty: all), the newest first, with what each lacks or came to."""
         ...
@@ -163,6 +168,10 @@ class Reader(Protocol):
 
     async def caught_up(self) -> None:
         """Return once the records hold what the state does, or after a second where they are away."""
+        ...
+
+    async def capability(self, asked: AskCapability) -> list[CapabilityView]:
+        """Return what a resource, or each pool or feeder, can be called for; KeyError where there is no such one."""
         ...
 
     def trace(self, record: str) -> TraceView:

@@ -51,7 +51,7 @@ class CommandColumns:
 
     `leased_low_w` and `leased_high_w` are the loosest limits that the device may still hold: those of the last command
     once that is acknowledged, till then those of all that it may have heard (R16); the last one that it acknowledged
-    holds until `leased_until_ns`. It is told the same since
+    holds until `leased_until_ns`, and has it at `leased_w` (NaN: at none). It is told the same since
     `since_ns`: a renewal leaves that as it is. `held_w` is what a limit alone was last said to hold it at, where its
     registers know no such limit; NaN once none is among what it is told. `eased_low_w` and `eased_high_w` are the
     loosest limits that it was told since `eased_ns`, six minutes ago or more: where a limit moves at each beat, who
@@ -71,6 +71,7 @@ class CommandColumns:
     leased_low_w: Floats
     leased_high_w: Floats
     leased_until_ns: Instants
+    leased_w: Floats
     since_ns: Instants
     held_w: Floats
     eased_low_w: Floats
@@ -97,6 +98,7 @@ class CommandColumns:
             np.full(count, -np.inf),
             np.full(count, np.inf),
             np.zeros(count, np.int64),
+            nothing.copy(),
             np.zeros(count, np.int64),
             nothing.copy(),
             np.full(count, -np.inf),
@@ -107,6 +109,11 @@ class CommandColumns:
             np.zeros(count, np.int64),
             np.full(count, UNSAID, np.int8),
         )
+
+    def acknowledge(self, rows: NDArray[np.int32]) -> None:
+        """Note that rows took their last command: it is what they hold, and till when."""
+        self.leased_low_w[rows], self.leased_high_w[rows] = self.low_w[rows], self.high_w[rows]
+        self.leased_until_ns[rows], self.leased_w[rows] = self.valid_until_ns[rows], self.target_w[rows]
 
     def answers(self, rows: NDArray[np.int32]) -> NDArray[np.int8]:
         """Return what each row made of its last command; while that is on its way, of the one before."""
@@ -318,6 +325,21 @@ class DeskState:
         last = self.commands
         mask: NDArray[np.bool_] = (last.batch[rows] < self.inherited) & (last.stage[rows] < Stage.ACCEPTED)
         return mask
+
+    def owes_release(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return which rows were let go and never answered that: they may hold what they were told before.
+
+        For as long as it takes, as not every device has a timer of its own that ends it: the lease of a hand-back is
+        over long before some outages are.
+        """
+        last, fleet, stage = self.commands, self.fleet, self.commands.stage[rows]
+        expired = stage == int(Stage.EXPIRED)  # its link could not even send it
+        found, at = np.zeros(len(rows), np.bool_), np.flatnonzero(expired | (stage == int(Stage.UNCONFIRMED)))
+        some = rows[at]
+        limited = (last.low_w[some] > -fleet.max_absorb_w[some]) | (last.high_w[some] < fleet.max_inject_w[some])
+        unheard = expired[at] | np.isnan(last.observed_w[some])
+        found[at] = np.isnan(last.target_w[some]) & ~limited & unheard
+        return found
 
     @property
     def is_killed(self) -> bool:

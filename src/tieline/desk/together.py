@@ -31,7 +31,7 @@ ROUNDS, KEPT_W = 60, 1.0
 
 
 @dataclass(frozen=True)
-class _Span:
+class Span:
     """Between what each device can be (W), and what one that can't be reached, or doesn't obey, counts at."""
 
     least_w: Floats
@@ -43,7 +43,7 @@ class _Span:
 
 
 @dataclass(frozen=True, eq=False)
-class _Bound:
+class Bound:
     """A layer's limits: the rows that they hold, and which holds each; their ends (W; infinite: binds none), and which
     are sites', or say what a feeder generates."""
 
@@ -58,13 +58,13 @@ class _Bound:
 def does_together_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple[Floats, Floats]:
     """Return what each row of the fleet would do (W) with the limits of all layers kept, as far as they can be: by what
     the meters say, and by what each wants to draw."""
-    span = _span_of(state, now_ns)
-    binding = [_bound_of(state, layer) for layer in layers if layer.quantity is Quantity.P]
-    does_w = _brought_within(binding, np.nan_to_num(state.fleet.power_w), span)
-    return does_w, _brought_within(binding, _wanted_w(state, layers, now_ns), span)
+    span = span_of(state, now_ns)
+    binding = [bound_of(state, layer) for layer in layers if layer.quantity is Quantity.P]
+    does_w = brought_within(binding, np.nan_to_num(state.fleet.power_w), span)
+    return does_w, brought_within(binding, _wanted_w(state, layers, now_ns), span)
 
 
-def _brought_within(binding: list[_Bound], does_w: Floats, span: _Span) -> Floats:
+def brought_within(binding: list[Bound], does_w: Floats, span: Span) -> Floats:
     for _ in range(ROUNDS):
         before_w = does_w
         for bound in binding:
@@ -96,7 +96,7 @@ def _wanted_w(state: DeskState, layers: list[Layer], now_ns: int) -> Floats:
     return wished_w
 
 
-def _span_of(state: DeskState, now_ns: int) -> _Span:
+def span_of(state: DeskState, now_ns: int) -> Span:
     fleet, rows = state.fleet, np.arange(len(state.fleet), dtype=np.int32)
     now_w = np.nan_to_num(fleet.power_w)
     least_up_w, least_w = reach_w(state, rows)
@@ -111,13 +111,13 @@ def _span_of(state: DeskState, now_ns: int) -> _Span:
     least_w = np.where(spared, np.maximum(least_w, np.minimum(now_w, 0.0)), least_w)
     most_w = np.where(spared, np.minimum(most_w, np.maximum(now_w, 0.0)), most_w)
     gives_w, draws_w = unheard_w(state, rows, now_ns)
-    return _Span(
+    return Span(
         np.where(fixed, now_w, np.minimum(least_w, now_w)), np.where(fixed, now_w, np.maximum(most_w, now_w)),
         is_load, fixed, np.where(lost, gives_w, now_w), np.where(lost, -draws_w, now_w),
     )  # fmt: skip
 
 
-def _bound_of(state: DeskState, layer: Layer) -> _Bound:
+def bound_of(state: DeskState, layer: Layer) -> Bound:
     """Return the ends of each limit of a layer, less what caps keep as a margin; infinite where an end binds none."""
     count, at = len(layer.limits), np.flatnonzero(layer.of >= 0)
     inject_w, absorb_w = (
@@ -129,10 +129,10 @@ def _bound_of(state: DeskState, layer: Layer) -> _Bound:
     low_end_w = np.where(low_w > -absorb_w, low_w + MARGIN_FRAC * np.minimum(absorb_w, np.abs(low_w)), -np.inf)
     high_end_w = np.where(high_w < inject_w, high_w - MARGIN_FRAC * np.minimum(inject_w, np.abs(high_w)), np.inf)
     sites = np.array([kind is Kind.SITE for kind in kinds])
-    return _Bound(at, layer.of[at], np.where(makes, -np.inf, low_end_w), high_end_w, sites, makes)
+    return Bound(at, layer.of[at], np.where(makes, -np.inf, low_end_w), high_end_w, sites, makes)
 
 
-def _gives_w(bound: _Bound, does_w: Floats, span: _Span) -> Floats:
+def gives_w(bound: Bound, does_w: Floats, span: Span) -> Floats:
     """Return what each row of a layer counts at beneath an upper end (W).
 
     A load counts behind a site's meter alone, as elsewhere it may stop; and nothing that is taken where giving is
@@ -144,42 +144,42 @@ def _gives_w(bound: _Bound, does_w: Floats, span: _Span) -> Floats:
     return np.where(is_free, np.maximum(counted_w, 0.0), counted_w)
 
 
-def _takes_w(bound: _Bound, does_w: Floats, span: _Span) -> Floats:
+def takes_w(bound: Bound, does_w: Floats, span: Span) -> Floats:
     """Return what each row of a layer counts at above a lower end (W)."""
     return np.where(span.fixed[bound.at], span.worst_draws_w[bound.at], does_w[bound.at])
 
 
-def _lowered(bound: _Bound, does_w: Floats, span: _Span, others: list[_Bound]) -> Floats:
+def _lowered(bound: Bound, does_w: Floats, span: Span, others: list[Bound]) -> Floats:
     """Return what rows do once none of a layer's limits is beyond its upper end."""
     if not np.isfinite(bound.high_w).any():
         return does_w
     at, of, can_w = bound.at, bound.of, np.zeros(len(does_w))
     least_w = np.where(bound.makes[of], np.maximum(span.least_w[at], 0.0), span.least_w[at])
     can_w[at] = np.where(span.fixed[at], 0.0, np.maximum(does_w[at] - least_w, 0.0))
-    over_w = np.bincount(of, _gives_w(bound, does_w, span), len(bound.high_w)) - bound.high_w
+    over_w = np.bincount(of, gives_w(bound, does_w, span), len(bound.high_w)) - bound.high_w
     freely_w = can_w
     for other in others:
-        room_w = np.bincount(other.of, _takes_w(other, does_w, span), len(other.low_w)) - other.low_w
+        room_w = np.bincount(other.of, takes_w(other, does_w, span), len(other.low_w)) - other.low_w
         freely_w = np.minimum(freely_w, _within(other, can_w, room_w, np.ones(len(other.at), np.bool_)))
     return does_w - _shared(bound, over_w, freely_w, can_w)
 
 
-def _lifted(bound: _Bound, does_w: Floats, span: _Span, others: list[_Bound]) -> Floats:
+def _lifted(bound: Bound, does_w: Floats, span: Span, others: list[Bound]) -> Floats:
     """Return what rows do once none of a layer's limits is beyond its lower end."""
     if not np.isfinite(bound.low_w).any():
         return does_w
     at, of, can_w = bound.at, bound.of, np.zeros(len(does_w))
     can_w[at] = np.where(span.fixed[at], 0.0, np.maximum(span.most_w[at] - does_w[at], 0.0))
-    under_w = bound.low_w - np.bincount(of, _takes_w(bound, does_w, span), len(bound.low_w))
+    under_w = bound.low_w - np.bincount(of, takes_w(bound, does_w, span), len(bound.low_w))
     freely_w = can_w
     for other in others:
-        room_w = other.high_w - np.bincount(other.of, _gives_w(other, does_w, span), len(other.high_w))
+        room_w = other.high_w - np.bincount(other.of, gives_w(other, does_w, span), len(other.high_w))
         counts = ~span.is_load[other.at] | other.sites[other.of]
         freely_w = np.minimum(freely_w, _within(other, can_w, room_w, counts))
     return does_w + _shared(bound, under_w, freely_w, can_w)
 
 
-def _within(other: _Bound, can_w: Floats, room_w: Floats, counts: Mask) -> Floats:
+def _within(other: Bound, can_w: Floats, room_w: Floats, counts: Mask) -> Floats:
     """Return how far each row can move (W) within what each limit of another layer leaves to those that count there."""
     asked_w = np.where(counts, can_w[other.at], 0.0)
     whole_w = np.bincount(other.of, asked_w, len(room_w))
@@ -190,7 +190,7 @@ def _within(other: _Bound, can_w: Floats, room_w: Floats, counts: Mask) -> Float
     return within_w
 
 
-def _shared(bound: _Bound, by_w: Floats, freely_w: Floats, can_w: Floats) -> Floats:
+def _shared(bound: Bound, by_w: Floats, freely_w: Floats, can_w: Floats) -> Floats:
     """Return by how much each row moves (W) so that those of each limit move by so much together, as far as they can:
     first as far as they can freely, then as far as they can at all."""
     moved_w = np.zeros(len(can_w))

@@ -72,6 +72,29 @@ class Proposal(Struct, frozen=True):
     why: str = ""
 
 
+class LoadForecastView(Struct, frozen=True):
+    """What the devices of a kind are foretold to draw on a day (W, a mean and the quantiles of 5 and 95 % by hour).
+
+    It was known since `known_at_ns` and never changed after; `readings_until_ns` is up to when readings were looked at.
+    `model` spoke as it had the least error of late; `wape` is what each was worth, `skill` how much better than the
+    same day a week ago what was spoken was, `coverage_90` what the band held: of the newest, None for older ones.
+    """
+
+    pool: str
+    kind: str
+    day: str
+    known_at_ns: int
+    readings_until_ns: int
+    model: str
+    starts_ns: tuple[int, ...]
+    mean_w: tuple[float, ...]
+    low_w: tuple[float | None, ...]
+    high_w: tuple[float | None, ...]
+    skill: float | None = None
+    wape: dict[str, float | None] = {}
+    coverage_90: float | None = None
+
+
 def offer_of(ask: AskOffer) -> Offer:
     """Return the offer that an ask means."""
     segments = tuple(Segment(one.power_w, one.price_per_mwh) for one in ask.segments)

@@ -1,7 +1,8 @@
-"""What resources, pools and feeders can do, from a table of devices; and whether they can meet a request."""
+"""What resources, pools and feeders can do, from a table of devices or a served folder; can they meet a request?"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tieline.desk.envelopes import able
 from tieline.errors import ConfigError
 from tieline.fleet.capability import Capability, Envelopes, envelopes, follow, lacks_wh
+from tieline.node.seen_folder import seen
+from tieline.resource.identity import Kind
 from tieline.store.meter_files import HEAD, STEPS_NS, read_instants, read_numbers, read_table
 from tieline.times import MINUTE_NS, SECOND_NS, iso
 
@@ -49,14 +53,59 @@ def capability_of(
     place = {key: at for at, key in enumerate(keys)}
     of = np.array([place.get(key, -1) for key in wanted], np.int64)
     ways = {way: _way(device_file, columns, way) for way in ("up", "down")}
-    told: list[dict[str, Any]] = [{"group": key} for key in keys]
-    for way, can in ways.items():
-        found = envelopes(can, of, len(keys), lasts_s, notices_s)
-        for k, row in enumerate(told):
-            row[way] = [_cell(found, k, m) for m in range(len(notices_s))]
-    answer: dict[str, Any] = {"resources": len(names), "by": by, "groups": told}
+    found = {way: envelopes(can, of, len(keys), lasts_s, notices_s) for way, can in ways.items()}
+    return _told(len(names), by, keys, found, ways, request_file)
+
+
+def capability_of_folder(
+    data: Path,
+    by: str,
+    lasts_s: list[float],
+    notices_s: list[float],
+    request_file: Path | None,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return the same of what a served folder's devices could be called for at its newest reading.
+
+    Args:
+        data: The folder; a server may run there.
+        by: `all`, `resource`, `pool` or `feeder`.
+        lasts_s, notices_s, request_file: As in `capability_of`.
+        say: Hears what of the folder can't be read.
+
+    Raises:
+        ConfigError: It holds no journal, no readings, or no such groups.
+    """
+    state, at_ns = seen(data, say)
+    fleet = state.fleet
+    keys = {"all": ["all"], "resource": fleet.ids}.get(by) or [group.id for group in fleet.groups_of(Kind(by))]
+    every = np.arange(len(fleet), dtype=np.int32)
+    if by in GROUPS and not keys:
+        raise ConfigError(f"{data}: holds no {by}: give another --by")
+    members = [every] if by == "all" else [fleet.leaves(key) for key in keys]
+    can = able(state, every, lasts_s, at_ns)
+    ways = {"up": can.up[0], "down": can.down}
+    told = _told(len(fleet), by, keys, can.of_groups(members, notices_s), ways, request_file)
+    return {"at": iso(at_ns), "can_be_called": int(can.may_serve.sum()), "is_stopped": state.is_killed, **told}
+
+
+def _told(
+    count: int,
+    by: str,
+    keys: Sequence[str],
+    found: Mapping[str, Envelopes],
+    ways: Mapping[str, Capability],
+    request_file: Path | None,
+) -> dict[str, Any]:
+    """Return what is printed; a request is held against the devices behind the envelopes."""
+    notices = range(len(found["up"].notices_s))
+    rows = [
+        {"group": key, **{way: [_cell(each, k, m) for m in notices] for way, each in found.items()}}
+        for k, key in enumerate(keys)
+    ]
+    answer: dict[str, Any] = {"resources": count, "by": by, "groups": rows}
     if request_file is not None:
-        answer["request"] = _request(request_file, ways, max(notices_s))
+        answer["request"] = _request(request_file, ways, float(found["up"].notices_s.max()))
     return answer
 
 
@@ -115,7 +164,7 @@ def _way(path: Path, columns: dict[str, Floats], way: str) -> Capability:
     )  # fmt: skip
 
 
-def _request(path: Path, ways: dict[str, Capability], notice_s: float) -> dict[str, Any]:
+def _request(path: Path, ways: Mapping[str, Capability], notice_s: float) -> dict[str, Any]:
     """Return whether a request of one direction can be met, by how much not, and who could give it."""
     table = read_table(path, ("start", "kw"), ())
     starts_ns, kw = read_instants(path, table["start"]), read_numbers(path, table["kw"], "kw")

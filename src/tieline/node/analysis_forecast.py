@@ -23,7 +23,7 @@ from tieline.forecast.ridge import LEAST_DAYS
 from tieline.forecast.score import coverage, pinball, skill, wape
 from tieline.forecast.weather import weather_error
 from tieline.market.calendar import nerc_holidays
-from tieline.store.meter_files import read_instants, read_meters, read_numbers, read_table
+from tieline.store.meter_files import MeterSeries, read_instants, read_meters, read_numbers, read_table
 from tieline.times import from_ns, iso, market_day
 
 Floats = NDArray[np.float64]
@@ -48,6 +48,7 @@ class Asked:
         holidays: `none` or `nerc`.
         without: Days that say nothing of a usual load, such as those with events.
         models: Of these one is chosen by what each was worth lately; the first is the floor.
+        meters: What was read elsewhere already, in a served folder; `meter_file` is then where.
     """
 
     meter_file: Path
@@ -58,6 +59,7 @@ class Asked:
     holidays: str
     without: Sequence[date]
     models: Sequence[str]
+    meters: Sequence[MeterSeries] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,7 +211,7 @@ def _read(asked: Asked, day: date | None, looks_back: int, is_ahead: bool = True
     zone = zone_of(asked.zone_name)
     if not 1 <= asked.lead <= MOST_LEAD:
         raise ConfigError(f"--lead {asked.lead}: give 1 to {MOST_LEAD} days")
-    meters = read_meters(asked.meter_file)
+    meters = list(asked.meters) or read_meters(asked.meter_file)
     if len({one.step_ns for one in meters}) > 1:
         raise ConfigError(f"{asked.meter_file}: meters have intervals of different lengths: give one length in a file")
     step_ns = meters[0].step_ns

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,14 @@ PIECES = HOLDS_NS // STEP_NS + 1
 CHUNK, FEW = 20_000, 1_000
 
 
+class Hours(Protocol):
+    """Where readings are read from: the historian, or whoever stands before it."""
+
+    def read(self, rows: Sequence[int], points: Sequence[int], start_ns: int, end_ns: int) -> pa.Table:
+        """Return the readings of rows and points in [start, end), sorted by row, point and time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class KeptReadings:
     """The log and the historian of a server, read beside its work."""
@@ -49,31 +58,8 @@ class KeptReadings:
 
     async def seen(self, rows: Rows, start_ns: int, end_ns: int) -> Seen:
         """Return what each row's meter saw in each interval, and how many readings nobody may settle by."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._seen, rows, start_ns, end_ns)
-
-    def _seen(self, rows: Rows, start_ns: int, end_ns: int) -> Seen:
-        parts = [self._of(rows[at : at + CHUNK], start_ns, end_ns) for at in range(0, len(rows), CHUNK)]
-        if not parts:
-            return Seen(np.zeros((0, (end_ns - start_ns) // STEP_NS)), np.zeros((0, 2), np.int64))
-        return Seen(np.concatenate([p.power_w for p in parts]), np.concatenate([p.left_out for p in parts]))
-
-    def _of(self, rows: Rows, start_ns: int, end_ns: int) -> Seen:
-        table = self.historian.read(rows.tolist(), [code("power_w")], start_ns - HOLDS_NS, end_ns)
-        row, quality = table["row"].to_numpy(), table["quality"].to_numpy()
-        beyond = self.fleet.is_beyond_rating(row, table["value"].to_numpy())
-        quality = np.where(beyond, quality | np.uint32(Quality.OUT_OF_RANGE), quality)
-        table = table.set_column(table.schema.get_field_index("quality"), "quality", pa.array(quality))
-        unfit = ((quality & int(UNFIT_FOR_SETTLEMENT)) != 0) & (table["taken_at_ns"].to_numpy() >= start_ns)
-        beyond = (quality & int(Quality.OUT_OF_RANGE)) != 0
-        at = np.searchsorted(rows, row)
-        left_out = np.stack([np.bincount(at[mask], minlength=len(rows)) for mask in (unfit, unfit & beyond)], 1)
-        # A few rows at a time: one pass over all of them would hold up the server beside it.
-        parts = []
-        for begin in range(0, len(rows), FEW):
-            few = rows[begin : begin + FEW]
-            first, last = np.searchsorted(row, few[0]), np.searchsorted(row, few[-1], "right")
-            parts.append(interval_means(table.slice(first, last - first), few, start_ns, end_ns))
-        return Seen(np.concatenate(parts), left_out)
+        hours = self.historian
+        return await asyncio.get_running_loop().run_in_executor(None, means, hours, self.fleet, rows, start_ns, end_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +72,33 @@ class Seen:
 
     power_w: Floats
     left_out: Counts
+
+
+def means(hours: Hours, fleet: Fleet, rows: Rows, start_ns: int, end_ns: int) -> Seen:
+    """Return what each row's meter saw in each interval; `rows` rise."""
+    parts = [_means(hours, fleet, rows[at : at + CHUNK], start_ns, end_ns) for at in range(0, len(rows), CHUNK)]
+    if not parts:
+        return Seen(np.zeros((0, (end_ns - start_ns) // STEP_NS)), np.zeros((0, 2), np.int64))
+    return Seen(np.concatenate([p.power_w for p in parts]), np.concatenate([p.left_out for p in parts]))
+
+
+def _means(hours: Hours, fleet: Fleet, rows: Rows, start_ns: int, end_ns: int) -> Seen:
+    table = hours.read(rows.tolist(), [code("power_w")], start_ns - HOLDS_NS, end_ns)
+    row, quality = table["row"].to_numpy(), table["quality"].to_numpy()
+    beyond = fleet.is_beyond_rating(row, table["value"].to_numpy())
+    quality = np.where(beyond, quality | np.uint32(Quality.OUT_OF_RANGE), quality)
+    table = table.set_column(table.schema.get_field_index("quality"), "quality", pa.array(quality))
+    unfit = ((quality & int(UNFIT_FOR_SETTLEMENT)) != 0) & (table["taken_at_ns"].to_numpy() >= start_ns)
+    beyond = (quality & int(Quality.OUT_OF_RANGE)) != 0
+    at = np.searchsorted(rows, row)
+    left_out = np.stack([np.bincount(at[mask], minlength=len(rows)) for mask in (unfit, unfit & beyond)], 1)
+    # A few rows at a time: one pass over all of them would hold up the server beside it.
+    parts = []
+    for begin in range(0, len(rows), FEW):
+        few = rows[begin : begin + FEW]
+        first, last = np.searchsorted(row, few[0]), np.searchsorted(row, few[-1], "right")
+        parts.append(interval_means(table.slice(first, last - first), few, start_ns, end_ns))
+    return Seen(np.concatenate(parts), left_out)
 
 
 def unfit_says(names: Sequence[str], left_out: Counts) -> str:

@@ -16,6 +16,7 @@ from tieline.desk.views import AlarmRate, AlarmView, LinkView, SuppressedAlarm
 from tieline.fleet.columns import Fleet
 from tieline.grid.powerflow import Violation
 from tieline.ids import derive
+from tieline.node.alarm_names import Acknowledged, Names, is_acknowledged
 from tieline.node.left_out import NOT_STARTED
 from tieline.node.read_fleet import FAILED, NORMAL, SLOW, STALE, UNKNOWN, given_w, known_sum, limits_on_groups
 from tieline.resource.identity import GROUP_KINDS, Kind
@@ -86,8 +87,19 @@ class AlarmBook:
         self.since: dict[str, int] = {}
         self.raised: deque[int] = deque(maxlen=1_000)
         self._seen_ns: dict[str, int] = {}
-        self._bucket = Bucket()
+        self._bucket, self._names = Bucket(), Names()
         self.suppressed: list[SuppressedAlarm] = []
+
+    def standing(self) -> dict[str, int]:
+        """Return since when each alarm stands, by the id that it has by its subject, whatever it is shown as."""
+        return self._names.standing(self.since)
+
+    def follow(
+        self, found: Sequence[tuple[AlarmView, int]], names: Sequence[str], above: str, acknowledged: Acknowledged
+    ) -> None:
+        """Let alarms of devices that are told wider or narrower than before stay the same: see `Names.follow`."""
+        ids = dict.fromkeys(alarm.id for alarm, _ in found)
+        self._names.follow(names, above, ids, self.since, acknowledged)
 
     def keep(
         self, found: Sequence[tuple[AlarmView, int]], now_ns: int, parts: Sequence[SuppressedAlarm] = ()
@@ -95,13 +107,15 @@ class AlarmBook:
         """Return the fewest alarms that say what was found and has lasted, and remember them.
 
         Args:
-            found: Each alarm, and for how long its trouble must last before a person is called (ns).
+            found: Each alarm, by its subject's id, and for how long its trouble must last before a person is called
+                (ns).
             now_ns: Now.
             parts: What those that were found tell as one already.
         """
+        found = [(self._names.shown(alarm, self.since), after_ns) for alarm, after_ns in found]
         told = self._bucket.lasting(found, now_ns)
         kept = alarms.fewest(told)
-        self.suppressed = [*self._held_back(found, told, kept), *parts]
+        self.suppressed = [*self._held_back(found, told, kept), *(self._names.held_back(part) for part in parts)]
         for alarm in kept:
             if alarm.id not in self.since:
                 self.raised.append(now_ns)
@@ -351,9 +365,9 @@ def rate(raised: Iterable[int], standing: Sequence[AlarmView], now_ns: int) -> A
     return AlarmRate(starts, tuple(new), (one, two, three))
 
 
-def acknowledged_as(alarm: AlarmView, acknowledged: Mapping[str, Mapping[str, object]]) -> AlarmView:
+def acknowledged_as(alarm: AlarmView, acknowledged: Acknowledged) -> AlarmView:
     """Return an alarm with who acknowledged it, if that was since it began."""
-    body = acknowledged.get(alarm.id)
-    if body is None or body.get("since_ns") != alarm.since_ns:
+    if not is_acknowledged(alarm.id, alarm.since_ns, acknowledged):
         return alarm
-    return msgspec.structs.replace(alarm, is_acknowledged=True, acknowledged_by=str(body.get("by", "")))
+    by = str(acknowledged[alarm.id].get("by", ""))
+    return msgspec.structs.replace(alarm, is_acknowledged=True, acknowledged_by=by)

@@ -50,12 +50,13 @@ def stand(
     now_ns: int,
 ) -> list[AlarmView]:
     """Return the alarms that stand, worst first, and leave in the book which are held back, and why."""
-    since = book.since
+    since = book.standing()
     named = {link.name for link in seen.links if link.state in ("down", "waiting")}
     down = {code: name for code, name in seen.link_names.items() if name in named}
     cells, silent = read_alarms.behind(seen.cells, seen.link_of_row, down)
     counts = alarms.abnormal_counts(cells, order.group_of, len(order.names))
     found = alarms.troubles_found(order.names, counts, above, since, now_ns)
+    book.follow(found, order.names, above, state.alarms)
     parts = alarms.rolled_up([alarm for alarm, _ in found], order.names, counts, above, now_ns)
     limits = read_alarms.limit_alarms(seen.broken, above, since, now_ns)
     parts += _limits_of(limits, seen.broken, above, now_ns) + _passing(seen.passing, since, now_ns)

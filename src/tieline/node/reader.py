@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from tieline.desk import views as v
+from tieline.desk.capability_views import AskCapability, CapabilityView
 from tieline.desk.contract_views import ContractView
 from tieline.desk.desk_views import (
     AuditView,
@@ -40,6 +41,7 @@ from tieline.node import (
     event_starts,
     read_alarms,
     read_audit,
+    read_capability,
     read_contracts,
     read_effects,
     read_fleet,
@@ -266,6 +268,11 @@ class NodeReader:
         parts, count = read_parts.parts_of(node.state, resource, self._cells())
         return msgspec.structs.replace(view, parts=parts, part_count=count)
 
+    async def capability(self, asked: AskCapability) -> list[CapabilityView]:
+        """Return what a resource, or each pool or feeder, can be called for. Raises KeyError where there is none."""
+        node = self.node
+        return await read_capability.of(node.state, node.cycle.pools, asked, node.clock.now_ns())
+
     def earned(self, resource: str) -> list[v.OwnerMoney]:
         """Return what a device's owner has earned, the newest first. Raises KeyError where there is no such device."""
         return read_parts.earned(self.node.state, self.journal, resource)
@@ -384,9 +391,7 @@ class NodeReader:
         """Return the standing alarms, worst first; at most ten, however much is wrong."""
         standing = self._once("alarms", self._alarms)
         assert isinstance(standing, list)
-        known = self.node.state.alarms.items()
-        acknowledged = {key: body for key, body in known if body.get("state") == "acknowledged"}
-        return [read_alarms.acknowledged_as(alarm, acknowledged) for alarm in standing]
+        return [read_alarms.acknowledged_as(alarm, self.node.state.alarms) for alarm in standing]
 
     def suppressed(self) -> list[v.SuppressedAlarm]:
         """Return the alarms that are found and not shown, and why; of a past instant nothing is known of them."""

@@ -40,6 +40,7 @@ class Law(Struct, frozen=True):
 
 Members = Mapping[str, tuple[Rows, Mask]]
 """The rows of each pool, and which of them may serve energy."""
+PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
 
 
 def kinds_and_fuels(fleet: Fleet) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
@@ -65,6 +66,11 @@ def members_of(fleet: Fleet, law: Law) -> Members:
     may_serve = enrolled(fleet, law, "energy").may_serve
     rows_of = {group.id: fleet.leaves(group.id) for group in fleet.groups_of(Kind.POOL)}
     return {name: (rows, may_serve[rows]) for name, rows in rows_of.items()}
+
+
+def enrolments_of(fleet: Fleet, law: Law) -> dict[str, Enrolment]:
+    """Return who may serve each program, each by the rules of where it stands."""
+    return {program: enrolled(fleet, law, program) for program in PROGRAMS}
 
 
 def ledger_of(fleet: Fleet, members: Members) -> Ledger:

@@ -29,7 +29,7 @@ from tieline.node.read_fleet import GridReading
 from tieline.times import MINUTE_NS
 
 BUDGET_BYTES = 256 * 2**20
-BYTES_A_ROW = 49
+BYTES_A_ROW = 53
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +45,7 @@ class Frame:
     quality: NDArray[np.uint32]
     taken_s: NDArray[np.float32]
     base_w: NDArray[np.float32]
+    reach_frac: NDArray[np.float32]
     strikes: NDArray[np.uint8]
     struck_ns: NDArray[np.int64]
     rebounds_until_ns: NDArray[np.int64]
@@ -86,8 +87,8 @@ class Recorder:
                 now_ns, seq, fleet.power_w.astype(small), fleet.available_up_w.astype(small),
                 fleet.available_down_w.astype(small), fleet.energy_available_wh.astype(small), fleet.quality.copy(),
                 np.where(fleet.taken_at_ns > 0, (now_ns - fleet.taken_at_ns) / 1e9, np.nan).astype(small),
-                state.base_w.astype(small), state.responses.strikes.copy(), state.responses.last_ns.copy(),
-                state.rebounds_until_ns.copy(),
+                state.base_w.astype(small), state.reach_frac.astype(small), state.responses.strikes.copy(),
+                state.responses.last_ns.copy(), state.rebounds_until_ns.copy(),
                 {name: pool.share_w.astype(small) for name, pool in pools.items()},
                 {name: pool.available for name, pool in pools.items()}, grid, dict(state.health), tuple(alarms),
             )
@@ -107,7 +108,7 @@ def state_at(live: DeskState, journal: Records, frame: Frame) -> DeskState:
     """Return the desk's state as it was: decisions up to the frame's record, measurements of the frame.
 
     Args:
-        live: The state now; its registry is shared, nothing else.
+        live: The state now; its registry and the rules of who may serve are shared, nothing else.
         journal: A connection of its own.
         frame: What was measured.
     """
@@ -127,6 +128,7 @@ def state_at(live: DeskState, journal: Records, frame: Frame) -> DeskState:
             apply(state, record.id, fact, record.recorded_at_ns)
     state.claims.expire(frame.at_ns)
     state.base_w[:], state.is_switched[:] = frame.base_w, live.is_switched
+    state.reach_frac[:], state.enrolments = frame.reach_frac, live.enrolments
     state.responses.strikes[:], state.responses.last_ns[:] = frame.strikes, frame.struck_ns
     state.rebounds_until_ns[:] = frame.rebounds_until_ns
     state.health.update(frame.health)
@@ -138,5 +140,5 @@ def _same_registry(fleet: Fleet) -> Fleet:
         fleet.ids, fleet.kinds, fleet.max_inject_w, fleet.max_absorb_w, fleet.energy_wh, fleet.default_w, fleet.safe_w,
         fleet.groups, fleet.parents,
     )  # fmt: skip
-    same.fuels = fleet.fuels
+    same.fuels, same.ramp_w_per_s = fleet.fuels, fleet.ramp_w_per_s
     return same

@@ -28,9 +28,10 @@ from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
 from tieline.node.link_settings import check_links
 from tieline.node.links import listening, raise_links, with_tables
+from tieline.node.load_forecasts import LoadForecasts
 from tieline.node.participating import Participation
 from tieline.node.principals import principals_of
-from tieline.node.rebuilt import enrolled, law_of, ledger_of, members_of
+from tieline.node.rebuilt import enrolments_of, law_of, ledger_of, members_of
 from tieline.node.runtime import Node, replayed
 from tieline.node.starting import console_context, oidc_of, require_startable
 from tieline.node.trade_settings import apply_limits, check_fleet
@@ -46,8 +47,6 @@ from tieline.store.lock import FolderLock
 from tieline.store.segment import Segment, damage_of, damage_says, faults_of
 from tieline.store.series import Historian, Wal, hour_faults
 from tieline.times import DAY_NS, SECOND_NS, Clock
-
-PROGRAMS = ("energy", "capacity", "demand_response", "ancillary")
 
 
 def node_of(
@@ -73,7 +72,7 @@ def node_of(
     state = replayed(fleet, ledger_of(fleet, members), journal)
     apply_limits(settings.limits, state)
     state.ahead_ns = round(settings.readings.ahead_s * SECOND_NS)
-    state.enrolments = {p: enrolled(fleet, law, p) for p in PROGRAMS}
+    state.enrolments = enrolments_of(fleet, law)
     clock = clock or SystemClock()
     bind(state, agreed, clock.now_ns())
     node = Node(state, journal, clock, supervisor, principals, pools, 1.0, executor)
@@ -237,11 +236,13 @@ async def serve(
             learnt = taken_up(node, folder, wal, historian, say)
             intake = node.keep_readings(wal, historian, beside, keep_ns)
             learnt.keep(node, beside)
-            trader = trader_of(node, settings, KeptReadings(wal, historian, beside, node.state.fleet))
+            kept = KeptReadings(wal, historian, beside, node.state.fleet)
+            trader = trader_of(node, settings, kept)
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng(), trader)
             for line in links.says:
                 say(line)
             AwardPlanner(node, trader.by_schedule())
+            trader.loads = LoadForecasts(node, kept, trader.terms, folder / "forecasts")
             ClockWatch(node)
             node.start(tells=True)
             supervisor.keep("settlement", trader.days.run)

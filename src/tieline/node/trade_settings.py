@@ -20,6 +20,7 @@ from tieline.market.rule import baseline_rules
 from tieline.resource.identity import GROUP_KINDS, Kind
 
 BY_SCHEDULE, BY_MERIT = "schedule", "merit"
+BY_FORECAST, TYPICAL = "forecast", "typical"
 
 
 class ParticipationSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +41,8 @@ class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     `operator_frac` of what a day earns is the operator's, the rest its owners'. `load_rule` and `generator_rule` are
     baseline rules. What is awarded is given by `dispatch`: a "schedule" over all that is sold, or by "merit" at each
-    moment, which spreads a store's energy evenly over it.
+    moment, which spreads a store's energy evenly over it. What loads can give a day ahead goes by what they are
+    foretold to draw (`loads` "forecast", once two weeks of readings are there), or by a "typical" share of ratings.
     """
 
     price_zone: str = "system"
@@ -49,6 +51,7 @@ class PoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
     operator_frac: float = 0.2
     readings_wait_h: float = 72.0
     dispatch: str = BY_SCHEDULE
+    loads: str = BY_FORECAST
     participation: ParticipationSettings | None = None
 
     @property
@@ -85,6 +88,8 @@ def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
             raise ConfigError(f"{path}: operator_frac {pool.operator_frac:g} at {at}.operator_frac: give 0 to 1")
         if pool.dispatch not in (BY_SCHEDULE, BY_MERIT):
             raise ConfigError(f"{path}: {pool.dispatch!r} at {at}.dispatch: give {BY_SCHEDULE} or {BY_MERIT}")
+        if pool.loads not in (BY_FORECAST, TYPICAL):
+            raise ConfigError(f"{path}: {pool.loads!r} at {at}.loads: give {BY_FORECAST} or {TYPICAL}")
         wait_h = pool.readings_wait_h
         if not 0.0 <= wait_h <= 24.0 * 60:
             raise ConfigError(f"{path}: readings_wait_h {wait_h:g} at {at}.readings_wait_h: give 0 to 1440")

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from tieline.desk import prices as price_book
 from tieline.desk.agreed import ENERGY
 from tieline.desk.awards import decide_offers
 from tieline.desk.desk_views import DayView, StatementView
-from tieline.desk.offering import day_ahead_offers, what_it_gives
+from tieline.desk.offering import by_load, day_ahead_offers, what_it_gives
 from tieline.desk.ports import Award, Offer
 from tieline.desk.prices import SendPrices, TakenPrices
-from tieline.desk.trading import HELD, MOST_OFFERS, AskOffer, OfferView, Proposal, ask_of, offer_of, refusal_of, view_of
+from tieline.desk.trading import (
+    HELD,
+    MOST_OFFERS,
+    AskOffer,
+    LoadForecastView,
+    OfferView,
+    Proposal,
+    ask_of,
+    offer_of,
+    refusal_of,
+    view_of,
+)
 from tieline.errors import LinkDown, PeerError
 from tieline.node import read_market
 from tieline.node.kept_readings import KeptReadings
+from tieline.node.load_forecasts import LoadForecasts
 from tieline.node.runtime import Node
 from tieline.node.settlement_days import RUNNING, SETTLED, Key, SettlementDays, Standing, Terms
 from tieline.node.trade_settings import BY_SCHEDULE, PoolSettings
@@ -29,6 +42,7 @@ from tieline.resource.claim import Refusal
 from tieline.times import DAY_NS, HOUR_NS, market_day
 
 SHOWN_NS = 8 * DAY_NS
+Floats = NDArray[np.float64]
 
 
 def terms_of(
@@ -47,6 +61,7 @@ class NodeTrader:
         """Make a trader; `kept` is where readings are, None: nowhere, so that no day is settled here."""
         self.node, self.terms = node, terms
         self.days = SettlementDays(node, kept, terms)
+        self.loads: LoadForecasts | None = None
         self._hour = -1
         node.after_beat.append(self._each_hour)
 
@@ -144,11 +159,24 @@ class NodeTrader:
         may_serve = np.zeros(len(node.state.fleet), np.bool_)
         may_serve[desk.rows] = desk.eligible & node.state.agrees(ENERGY, desk.rows)
         cost = merit_price(node.state.fleet.kinds)
-        offers = day_ahead_offers(pool, "ENERGY", over, price, *what_it_gives(node.state.fleet, may_serve), cost, hours)
+        gives = what_it_gives(node.state.fleet, may_serve)
+        frac = self._by_load(pool, wanted, gives[0])
+        offers = day_ahead_offers(pool, "ENERGY", over, price, *gives, cost, hours, frac)
         why = "" if offers else "no hour is dearer than what its devices ask, or they have less than 10 kW to give"
         offers, refused = self._admitted(offers, now_ns)
         why = refused if refused and not offers else why
         return Proposal(pool, wanted.isoformat(), tuple(ask_of(offer) for offer in offers), why)
+
+    def _by_load(self, pool: str, day: date, power_w: Floats) -> Callable[[int], Floats] | None:
+        """Return what part of its power each row can give in an hour of a day, or None where no load is foretold."""
+        drawn_w = {} if self.loads is None else self.loads.drawn_w(pool, day)
+        fleet = self.node.state.fleet
+        parts = by_load(fleet, power_w, drawn_w)
+        return (lambda hour: parts[hour, fleet.kinds]) if drawn_w else None
+
+    async def load_forecasts(self, pool: str, at_ns: int | None) -> list[LoadForecastView]:
+        """Return what was known at an instant (None: now) of the loads of a pool (empty: all), from its day on."""
+        return [] if self.loads is None else await self.loads.known(pool, at_ns)
 
     def _admitted(self, offers: Sequence[Offer], now_ns: int) -> tuple[list[Offer], str]:
         """Return offers as the pool's market takes them, and why others are left out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ def forecast() -> None:
 def _files(function: Callable[..., None]) -> Callable[..., None]:
     """Give a verb the files and terms of a forecast."""
     terms = [
-        click.argument("meter_file", type=FILE),
-        click.option("--timezone", "zone", required=True, help="On whose clock days begin, an IANA name."),
+        click.argument("meter_file", type=FILE, required=False),
+        click.option("--data", "data", type=FILE, help="A served folder, instead of a file: what its devices drew."),
+        click.option("--of", "of", multiple=True, help="With --data: a pool, feeder or device; left out: each pool."),
+        click.option("--timezone", "zone", help="On whose clock days begin, an IANA name; left out: the folder's."),
         click.option("--temperature", "temperature_file", type=FILE, help="start,celsius; days to come as forecast."),
         click.option("--lead", default=1, show_default=True, help="Days after the last that is looked at, 1 to 14."),
         click.option("--level", type=click.Choice(["pool", "meter"]), default="pool", show_default=True),
@@ -51,14 +54,26 @@ def _files(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _asked(terms: dict[str, Any]) -> Any:
-    from tieline.node.analysis_forecast import Asked
+    from tieline.node.analysis_forecast import Asked, zone_of
 
     models = ["week", *(name for name in MODEL[1:] if name in (terms["models"] or MODEL[1:4]))]
     without = [_day("--without", text) for text in terms["without"]]
-    return Asked(
-        terms["meter_file"], terms["zone"], terms["temperature_file"], terms["lead"], terms["level"],
-        terms["holidays"], without, models,
-    )  # fmt: skip
+    file, data, zone = terms["meter_file"], terms["data"], terms["zone"]
+    if (file is None) == (data is None):
+        raise ConfigError("METER_FILE, --data: give a file of meters or a served folder, one of the two")
+    if data is None and terms["of"]:
+        raise ConfigError(f"--of {terms['of'][0]!r}: belongs to --data: give a folder, too")
+    if data is None and zone is None:
+        raise ConfigError("--timezone: is missing: give an IANA name such as America/Los_Angeles")
+    rest = (terms["temperature_file"], terms["lead"], terms["level"], terms["holidays"], without, models)
+    if data is None:
+        return Asked(file, zone, *rest)
+    from tieline.node.kept_loads import folder_series
+    from tieline.rim.clock import SystemClock
+
+    say = partial(click.echo, err=True)
+    meters, by = folder_series(data, terms["of"], None if zone is None else zone_of(zone), SystemClock(), say)
+    return Asked(data, by.key, *rest, meters)
 
 
 @forecast.command("day")
@@ -69,7 +84,8 @@ def _asked(terms: dict[str, Any]) -> Any:
 def day_verb(day: str | None, out: Path | None, at: str | None, as_json: bool, **terms: Any) -> None:
     """Forecast a day: the mean for bids, and quantiles that hold what they say.
 
-    METER_FILE is CSV or Parquet with start,kwh and meter where there are several; see docs/do/forecast.md.
+    METER_FILE is CSV or Parquet with start,kwh and meter where there are several; --data takes what the devices of a
+    served folder drew instead. See docs/do/forecast.md.
     """
     from dataclasses import replace
 

@@ -18,12 +18,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tieline.plan import reach
 from tieline.plan.executor import Executor, Here
 from tieline.plan.interior import Floats, Point, Program, Spread, shards, solve
 from tieline.plan.pool_large import plan_large
+from tieline.plan.pool_one_way import burning, by_net, one_way, spread_out
 from tieline.plan.pool_plan import Gave, PoolPlan, better, judged
 from tieline.plan.pool_scaled import (
     Band,
@@ -44,8 +44,6 @@ __all__ = ["Course", "GaveWay", "PoolPlan", "Stores", "Terms", "plan_pool"]
 
 MOST_AT_ONCE = 100_000
 """So many storages are planned by the interior point as a whole, in 2.4 GB; more by a sample and passes."""
-BURNS = 1e-5
-"""A storage that takes and gives at once by more than this share of its rating burns energy."""
 ONE_WAY_TRIES = 3
 """How often at most the plan is made anew by a rule, since it may come to burn elsewhere."""
 
@@ -103,43 +101,17 @@ def plan_pool(
     plan = _plan(scaled, within, program, point, units, spread)
     # Linear programs burn energy where power is worth less than nothing. There each storage is given one direction, by
     # either of two rules, and the rest is planned anew; the bound of the freer problem holds for it too.
-    for taking in (_by_net, _spread_out):
+    for taking in (by_net, spread_out):
         freer, at = program, point
         for _ in range(ONE_WAY_TRIES):
-            burns = np.minimum(at.state[:, 0], at.state[:, 1]) > BURNS * freer.width[:, :2].max(axis=1)
+            burns = burning(freer, at)
             if plan.gap_frac <= 10 * tolerance or not burns.any():
                 break
-            freer = replace(freer, width=_one_way(freer, burns | (at.price < 0.0)[None, :], taking(freer, at)))
+            freer = replace(freer, width=one_way(freer, burns | (at.price[0] < 0.0)[None, :], taking(freer, at)))
             at = solve(freer, tolerance, spread)
             again = _plan(scaled, within, freer, at, units, spread)
             plan = better(plan, again, floor(ratings(scaled)) * units.money)
     return plan
-
-
-def _one_way(program: Program, chosen: NDArray[np.bool_], is_taking: NDArray[np.bool_]) -> Floats:
-    """Return widths in which the chosen storages and steps (n, T) only take, or only give."""
-    single = program.width.copy()
-    single[:, 1][chosen & is_taking] = 0.0
-    single[:, 0][chosen & ~is_taking] = 0.0
-    return single
-
-
-def _by_net(program: Program, point: Point) -> NDArray[np.bool_]:
-    """Return who takes: those whose stored energy grows by what they do."""
-    takes: NDArray[np.bool_] = program.row[:, :1] * point.state[:, 0] > program.row[:, 1:2] * point.state[:, 1]
-    return takes
-
-
-def _spread_out(program: Program, point: Point) -> NDArray[np.bool_]:
-    """Return who takes: of those alike as many as the plan's share of taking, evenly over storages and steps.
-
-    A pool burns energy by some giving while others take. The even sequence is the plastic number's (R2).
-    """
-    takes, both = point.state[:, 0], point.state[:, 0] + point.state[:, 1]
-    count, steps = takes.shape
-    even = (np.arange(count)[:, None] * 0.7548776662466927 + np.arange(steps)[None, :] * 0.5698402909980532) % 1.0
-    is_taking: NDArray[np.bool_] = takes > even * both
-    return is_taking
 
 
 def _bound(scaled: Scaled, program: Program, price: Floats, spread: Spread) -> float:
@@ -152,7 +124,7 @@ def _bound(scaled: Scaled, program: Program, price: Floats, spread: Spread) -> f
         ))  # fmt: skip
 
     storages = sum(spread(one, shards(len(scaled.gain))))
-    pool = (np.minimum(program.rates + price, 0.0) * program.lengths).sum() + price @ program.target
+    pool = (np.minimum(program.rates[0] + price, 0.0) * program.lengths[0]).sum() + price @ program.target[0]
     return float(storages + pool + program.offset)
 
 
@@ -165,9 +137,9 @@ def _plan(scaled: Scaled, band: Band, program: Program, point: Point, units: Uni
     )  # fmt: skip
     net = band.base + power.sum(axis=0)
     worn = float(scaled.wear @ np.maximum(power, 0.0).sum(axis=1))
-    bound = _bound(scaled, program, point.price, spread)
+    bound = _bound(scaled, program, point.price[0], spread)
     gave = Gave(scaled.gave, scaled.where, np.abs(scaled.high).max(axis=1, initial=0.0))
     return judged(
-        power * units.watts, stored * units.energy_wh, net, worn, bound, point.price, gave, ratings(scaled),
+        power * units.watts, stored * units.energy_wh, net, worn, bound, point.price[0], gave, ratings(scaled),
         point.rounds, band, units,
     )  # fmt: skip

@@ -64,7 +64,7 @@ def climbed(at: Climb, pool: Segments, asked: Callable[[Floats], Sums], met: flo
             break
         there = asked(price + step)
         passes += 1
-        curve = _learnt(curve, step, there.gives - there.takes - power)
+        curve = corrected(curve, step, there.gives - there.takes - power)
         gained = there.value + pool.dual(price + step) - value
         far = float(np.abs(step).max())
         trust = 2.0 * trust if gained > 0.7 * hoped else trust if gained > 0.2 * hoped else 0.4 * far
@@ -119,7 +119,7 @@ def _ascend(
     return now
 
 
-def _learnt(curve: Floats, step: Floats, change: Floats) -> Floats:
+def corrected(curve: Floats, step: Floats, change: Floats) -> Floats:
     """Return the curvature after a step that changed powers so (BFGS; what shows none teaches nothing)."""
     along, bent = float(step @ change), curve @ step
     before = float(step @ bent)

@@ -105,8 +105,8 @@ def learnt(stores: Stores, course: Course | None, sample: Drawn, band: Band, uni
     )
     rough = interior.solve(program, ROUGH, spread)
     schur, right = np.zeros((steps, steps)), np.zeros(steps)
-    newton.eliminate(rough.state, program.width, program.low, program.drift, program.row, rough.price, schur, right)
+    newton.eliminate(rough.state, program.width, program.low, program.drift, program.row, rough.price[0], schur, right)
     fine = interior.solve(program, FINE, spread)
     rating = np.maximum(stores.charge_w, stores.discharge_w)[rows] / units.watts * weight / scale
     plan = (fine.state[:, 1] - fine.state[:, 0]) / np.maximum(rating, 1e-300)[:, None]
-    return Learnt(fine.price, (schur + np.triu(schur, 1).T) * scale, plan, rough.rounds + fine.rounds)
+    return Learnt(fine.price[0], (schur + np.triu(schur, 1).T) * scale, plan, rough.rounds + fine.rounds)

@@ -135,13 +135,25 @@ def floor(rated: float) -> float:
 
 def program_of(scaled: Scaled, band: Band) -> Program:
     """Return the linear program that the interior point solves."""
+    pool = segments(band, scaled.charge.sum(axis=0), scaled.discharge.sum(axis=0))
+    return Program(
+        *store_rows(scaled), pool.target[None], pool.lengths[None], pool.rates[None], pool.offset, np.array([-1]),
+        np.array([len(scaled.low)]),
+    )  # fmt: skip
+
+
+def store_rows(scaled: Scaled) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the storages' part of that program: `width`, `low`, `drift` and `row`."""
     width = np.stack([scaled.charge, scaled.discharge, scaled.high - scaled.low], axis=1)
     reachable = np.maximum(np.abs(scaled.high), np.abs(scaled.low))
     width[:, 2][width[:, 2] <= 1e-11 * np.maximum(reachable, 1e-3)] = 0.0
     weight = np.maximum(width[:, :2].max(axis=(1, 2), initial=0.0), 1e-6)
-    row = np.stack([scaled.gain, scaled.loss, scaled.keep, scaled.wear, weight], axis=1)
-    pool = segments(band, scaled.charge.sum(axis=0), scaled.discharge.sum(axis=0))
-    return Program(width, scaled.low, scaled.drift, row, pool.target, pool.lengths, pool.rates, pool.offset)
+    return (
+        width,
+        scaled.low,
+        scaled.drift,
+        np.stack([scaled.gain, scaled.loss, scaled.keep, scaled.wear, weight], axis=1),
+    )
 
 
 def segments(band: Band, down: Floats, up: Floats) -> Segments:

@@ -54,8 +54,8 @@ def checked_terms(terms: Terms, hours: float, tolerance: float) -> tuple[int, tu
     Raises:
         ConfigError: A price or power is no number, shapes differ, a band is empty, or selling pays more than buying.
     """
-    _within("hours", np.array([hours]), 0.0, np.inf, above=True)
-    _within("tolerance", np.array([tolerance]), 1e-10, 1e-2)
+    within("hours", np.array([hours]), 0.0, np.inf, above=True)
+    within("tolerance", np.array([tolerance]), 1e-10, 1e-2)
     buy = np.asarray(terms.buy_per_wh, float)
     if buy.ndim != 1 or not len(buy):
         raise ConfigError(f"buy_per_wh has shape {buy.shape}: give one price a step, at least one")
@@ -63,15 +63,15 @@ def checked_terms(terms: Terms, hours: float, tolerance: float) -> tuple[int, tu
     given: dict[str, Any] = {"sell_per_wh": sell, "low_w": terms.low_w, "high_w": terms.high_w, "base_w": terms.base_w}
     columns = {"buy_per_wh": buy} | {name: _broadcast(name, column, buy.shape) for name, column in given.items()}
     for name in ("buy_per_wh", "sell_per_wh", "base_w"):
-        _within(name, columns[name], -np.inf, np.inf)
+        within(name, columns[name], -np.inf, np.inf)
     for name in ("low_w", "high_w"):
-        _refuse(name, columns[name], np.isnan(columns[name]), "a number, or infinity for no bound")
-    _refuse("low_w", columns["low_w"], columns["low_w"] == np.inf, "a number below infinity")
-    _refuse("high_w", columns["high_w"], columns["high_w"] == -np.inf, "a number above minus infinity")
-    _refuse("low_w", columns["low_w"], columns["low_w"] > columns["high_w"], "at most high_w")
-    _refuse("sell_per_wh", columns["sell_per_wh"], columns["sell_per_wh"] > buy, "at most buy_per_wh of its step")
+        refuse(name, columns[name], np.isnan(columns[name]), "a number, or infinity for no bound")
+    refuse("low_w", columns["low_w"], columns["low_w"] == np.inf, "a number below infinity")
+    refuse("high_w", columns["high_w"], columns["high_w"] == -np.inf, "a number above minus infinity")
+    refuse("low_w", columns["low_w"], columns["low_w"] > columns["high_w"], "at most high_w")
+    refuse("sell_per_wh", columns["sell_per_wh"], columns["sell_per_wh"] > buy, "at most buy_per_wh of its step")
     if terms.slack_per_wh is not None:
-        _within("slack_per_wh", np.array([terms.slack_per_wh]), 0.0, np.inf, above=True)
+        within("slack_per_wh", np.array([terms.slack_per_wh]), 0.0, np.inf, above=True)
     return len(buy), tuple(columns.values())
 
 
@@ -90,9 +90,9 @@ def checked_stores(stores: Stores) -> None:
             )
         is_share = name.endswith("_frac")
         least = 0.0 if name in ("charge_w", "discharge_w", "wear_per_wh") or is_share else -np.inf
-        _within(f"stores.{name}", column, least, 1.0 if is_share else np.inf, above=is_share)
-    _refuse("stores.least_wh", stores.least_wh, stores.least_wh > stores.most_wh, "at most most_wh")
-    _refuse("stores.end_wh", stores.end_wh, stores.end_wh > stores.most_wh, "at most most_wh")
+        within(f"stores.{name}", column, least, 1.0 if is_share else np.inf, above=is_share)
+    refuse("stores.least_wh", stores.least_wh, stores.least_wh > stores.most_wh, "at most most_wh")
+    refuse("stores.end_wh", stores.end_wh, stores.end_wh > stores.most_wh, "at most most_wh")
 
 
 def checked_course(course: Course | None, count: int, steps: int) -> None:
@@ -106,13 +106,13 @@ def checked_course(course: Course | None, count: int, steps: int) -> None:
     for name in ("charge_w", "discharge_w", "least_wh", "most_wh", "inflow_wh"):
         column = getattr(course, name)
         if column is not None:
-            _shaped(f"course.{name}", column, (count, steps))
-            _within(f"course.{name}", column, 0.0 if name.endswith("charge_w") else -np.inf, np.inf)
+            shaped(f"course.{name}", column, (count, steps))
+            within(f"course.{name}", column, 0.0 if name.endswith("charge_w") else -np.inf, np.inf)
     if course.least_wh is not None and course.most_wh is not None:
-        _refuse("course.least_wh", course.least_wh, course.least_wh > course.most_wh, "at most most_wh")
+        refuse("course.least_wh", course.least_wh, course.least_wh > course.most_wh, "at most most_wh")
     if course.keep_frac is not None:
-        _shaped("course.keep_frac", course.keep_frac, (count,))
-        _within("course.keep_frac", course.keep_frac, 0.0, 1.0, above=True)
+        shaped("course.keep_frac", course.keep_frac, (count,))
+        within("course.keep_frac", course.keep_frac, 0.0, 1.0, above=True)
 
 
 def _broadcast(name: str, given: Floats | float, shape: tuple[int, ...]) -> Floats:
@@ -122,22 +122,37 @@ def _broadcast(name: str, given: Floats | float, shape: tuple[int, ...]) -> Floa
     return np.broadcast_to(column, shape).copy()
 
 
-def _shaped(name: str, column: Floats, shape: tuple[int, ...]) -> None:
+def shaped(name: str, column: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Check the shape of a column.
+
+    Raises:
+        ConfigError: It is another; the message names the field.
+    """
     if column.shape != shape:
         raise ConfigError(f"{name} has shape {column.shape}: give {shape}")
 
 
-def _within(name: str, column: Floats, least: float, most: float, above: bool = False) -> None:
+def within(name: str, column: Floats, least: float, most: float, above: bool = False) -> None:
+    """Check that values are finite and within limits (`above`: the lower one itself is not allowed).
+
+    Raises:
+        ConfigError: One is not; the message names it and the limit.
+    """
     is_low = column <= least if above else column < least
     limit = (
         "a finite number"
         if np.isinf(least) and np.isinf(most)
         else f"{'above' if above else 'from'} {least:g} to {most:g}"
     )
-    _refuse(name, column, ~np.isfinite(column) | is_low | (column > most), limit)
+    refuse(name, column, ~np.isfinite(column) | is_low | (column > most), limit)
 
 
-def _refuse(name: str, column: Floats, is_wrong: NDArray[np.bool_], limit: str) -> None:
+def refuse(name: str, column: NDArray[Any], is_wrong: NDArray[np.bool_], limit: str) -> None:
+    """Refuse the first value that is wrong.
+
+    Raises:
+        ConfigError: There is one; the message names it and says what to give.
+    """
     if is_wrong.any():
         at = tuple(int(axis[0]) for axis in np.nonzero(is_wrong))
         raise ConfigError(f"{name}[{', '.join(map(str, at))}] = {column[at]:g}: give {limit}")

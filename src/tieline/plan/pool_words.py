@@ -14,7 +14,8 @@ Floats = NDArray[np.float64]
 class GaveWay:
     """One bound that could not be kept.
 
-    `what` is `low_w` or `high_w` of the band, or `least_wh` or `most_wh` of storage `store`; steps `first` to `last`
+    `what` is `low_w` or `high_w` of the band (of feeder `feeder`, or the pool's where that is None), or `least_wh` or
+    `most_wh` of storage `store` (what else can give way of another device: `says` names it); steps `first` to `last`
     are where. `most` is how far beyond at its worst (W for the band, Wh for a storage), `energy_wh` all of it, `cost`
     what the plan counts for it, `says` the sentence.
     """
@@ -27,13 +28,15 @@ class GaveWay:
     energy_wh: float
     cost: float
     says: str
+    feeder: int | None = None
 
 
 def pool_words(
-    net_w: Floats, low_w: Floats, high_w: Floats, met_w: float, hours: float, slack_per_wh: float
-) -> tuple[GaveWay, ...]:
+    net_w: Floats, low_w: Floats, high_w: Floats, met_w: float, hours: float, slack_per_wh: float,
+    feeder: int | None = None,
+) -> tuple[GaveWay, ...]:  # fmt: skip
     """Return where net power leaves its band by more than `met_w`, a run of steps each; shape (T,) throughout."""
-    found = []
+    found, whose = [], "" if feeder is None else f"feeder {feeder}: "
     for what, beyond, limit, side in (
         ("high_w", net_w - high_w, high_w, "above the highest"),
         ("low_w", low_w - net_w, low_w, "below the lowest"),
@@ -43,10 +46,12 @@ def pool_words(
             worst = first + int(part.argmax())
             energy = float(part.sum()) * hours
             says = (
-                f"{_steps(first, last)}: net power of {net_w[worst]:.6g} W at step {worst} is {part.max():.6g} W "
-                f"{side} allowed, {limit[worst]:.6g} W; {energy:.6g} Wh lie beyond, at {slack_per_wh:.6g} per Wh"
+                f"{whose}{_steps(first, last)}: net power of {net_w[worst]:.6g} W at step {worst} is {part.max():.6g} "
+                f"W {side} allowed, {limit[worst]:.6g} W; {energy:.6g} Wh lie beyond, at {slack_per_wh:.6g} per Wh"
             )
-            found.append(GaveWay(what, None, first, last, float(part.max()), energy, energy * slack_per_wh, says))
+            found.append(
+                GaveWay(what, None, first, last, float(part.max()), energy, energy * slack_per_wh, says, feeder)
+            )
     return tuple(sorted(found, key=lambda one: (one.first, one.what)))
 
 

@@ -23,7 +23,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.compiled import compiled
+from tieline.compiled import compiled, compiled_unchecked
 from tieline.errors import ConfigError
 
 F32 = NDArray[np.float32]
@@ -110,7 +110,7 @@ class Follower:
         self._fair = np.zeros(count, np.float32)
         # What is taken out of a store for a Wh given, and what a Wh more in it costs: a division for each, once.
         self._taken, self._filled = np.float32(1.0) / devices.discharge_frac, np.float32(1.0) / devices.charge_frac
-        self._moves = np.zeros(count, np.bool_)
+        self._moves, self._may_switch = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         edges = [count * k // SHARDS for k in range(SHARDS + 1)]
         self._shards = [(a, b) for a, b in pairwise(edges) if b > a] or [(0, 0)]
         self._level, self._next = 0.0, 0
@@ -128,13 +128,18 @@ class Follower:
         if not math.isfinite(target_w) or not (math.isfinite(seconds) and seconds >= 0):
             raise ConfigError(f"target_w = {target_w}, seconds = {seconds}: give finite numbers, the time 0 or more")
         d = self.devices
-        least_w, most_w, may_switch, *first = self._pass(
+        self._pass(
             lambda a, b: _bounds(
-                a, b, np.float32(seconds), np.float32(d.hold_s), self._level, d.low_w, d.high_w, d.weight, d.stored_wh,
-                d.most_wh, d.charge_frac, d.discharge_frac, self._taken, self._filled, d.whole, d.least_s, d.told_w,
-                d.age_s, self._low, self._high,
-            )
+                np.float32(seconds), np.float32(d.hold_s),
+                *(column[a:b] for column in (
+                    d.low_w, d.high_w, d.stored_wh, d.most_wh, d.charge_frac, d.discharge_frac, self._taken,
+                    self._filled, d.whole, d.least_s, d.told_w, d.age_s, self._low, self._high, self._may_switch,
+                )),
+            ) or ()
         )  # fmt: skip
+        least_w, most_w, may_switch, *first = self._pass(
+            lambda a, b: _summed(a, b, self._level, d.weight, self._low, self._high, self._may_switch)
+        )
         within_w = min(max(target_w, least_w), most_w)
         level, rounds = self._solve(within_w, max(abs(least_w), abs(most_w)), (first[0], first[1]))
         if may_switch:
@@ -148,8 +153,10 @@ class Follower:
         self._level = level
         sums = self._pass(
             lambda a, b: _tell(
-                a, b, level, d.weight, d.whole, d.band_w, d.told_w, d.age_s, self._low, self._high, self._fair,
-                self._moves,
+                level,
+                *(column[a:b] for column in (
+                    d.weight, d.whole, d.band_w, d.told_w, d.age_s, self._low, self._high, self._fair, self._moves,
+                )),
             )
         )  # fmt: skip
         told_w, self._next = _make_up(
@@ -199,19 +206,18 @@ class Follower:
 # Without branches inside the loops: what a device is can't be foretold, and a wrong guess costs more than both ways.
 
 
-@compiled
+@compiled_unchecked
 def _bounds(  # type: ignore[no-untyped-def]
-    a, b, seconds, hold_s, level, low_w, high_w, weight, stored, most, charge, discharge, taken, filled, whole, least_s,
-    told, age, low, high,
+    seconds, hold_s, low_w, high_w, stored, most, charge, discharge, taken, filled, whole, least_s, told, age, low,
+    high, may_switch,
 ):  # fmt: skip
-    """Advance stores and ages, and find what each may be told now.
+    """Advance stores and ages, and find what each may be told now, and who may switch.
 
-    Returns the sums of both ends, how many may switch, and the sum and slope of the shares at the last level.
+    Without sums: so the compiler makes it of eight rows at a time.
     """
-    least_w, most_w, may_switch, sum_w, slope = 0.0, 0.0, 0, 0.0, 0.0
-    hours, per_h = np.float32(seconds / 3600.0), np.float32(3600.0 / max(hold_s, 1e-3))
-    none, at = np.float32(0.0), np.float32(level)
-    for i in range(a, b):
+    hours, per_h = np.float32(seconds / np.float32(3600.0)), np.float32(3600.0) / max(hold_s, np.float32(1e-3))
+    none = np.float32(0.0)
+    for i in range(len(low)):
         lo, hi, power, full = low_w[i], high_w[i], told[i], most[i]
         moved = power * (taken[i] if power > none else charge[i])
         held = min(max(stored[i] - moved * hours, none), full)
@@ -219,17 +225,24 @@ def _bounds(  # type: ignore[no-untyped-def]
         is_store = full > none
         hi = min(hi, max(held * discharge[i] * per_h, min(lo, none))) if is_store else hi
         lo = min(max(lo, (held - full) * filled[i] * per_h), hi) if is_store else lo
-        age[i] += seconds
-        stays = whole[i] & (age[i] < least_s[i])
-        lo, hi = (power if stays else lo), (power if stays else hi)
-        may_switch += whole[i] & ~stays
-        low[i], high[i] = lo, hi
+        since = age[i] + seconds
+        age[i] = since
+        stays = whole[i] & (since < least_s[i])
+        low[i], high[i], may_switch[i] = (power if stays else lo), (power if stays else hi), whole[i] & ~stays
+
+
+@compiled
+def _summed(a, b, level, weight, low, high, may_switch):  # type: ignore[no-untyped-def]
+    """Return the sums of both ends, how many may switch, and the sum and slope of the shares at the last level."""
+    least_w, most_w, count, sum_w, slope, at = 0.0, 0.0, 0, 0.0, 0.0, np.float32(level)
+    for i in range(a, b):
+        lo, hi, share = low[i], high[i], weight[i] * at
+        count += may_switch[i]
         least_w += np.float64(lo)
         most_w += np.float64(hi)
-        share = weight[i] * at
         sum_w += np.float64(min(max(share, lo), hi))
         slope += np.float64(weight[i]) if (share > lo) & (share < hi) else 0.0
-    return least_w, most_w, float(may_switch), sum_w, slope
+    return least_w, most_w, float(count), sum_w, slope
 
 
 @compiled
@@ -259,16 +272,17 @@ def _ends(a, b, level, weight, whole, told, low, high):  # type: ignore[no-untyp
 
 
 @compiled
-def _tell(a, b, level, weight, whole, band, told, age, low, high, fair, moves):  # type: ignore[no-untyped-def]
+def _tell(level, weight, whole, band, told, age, low, high, fair, moves):  # type: ignore[no-untyped-def]
     """Move those whose share left its band or whose bounds left them; returns the sum of what all are told then."""
     sum_w, at = 0.0, np.float32(level)
-    for i in range(a, b):
+    for i in range(len(told)):
         share, was = min(max(weight[i] * at, low[i]), high[i]), told[i]
         move = (was < low[i]) | (was > high[i]) | (abs(share - was) > band[i])
         now = share if move else was
         fair[i], moves[i], told[i] = share, move, now
         age[i] = np.float32(0.0) if whole[i] & (now != was) else age[i]
-        sum_w += np.float64(now)
+    for i in range(len(told)):
+        sum_w += np.float64(told[i])
     return (sum_w,)
 
 

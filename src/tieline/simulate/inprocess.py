@@ -23,7 +23,7 @@ from tieline.resource.point import code
 from tieline.resource.quality import Quality
 from tieline.simulate.faults import DeviceFaults
 from tieline.simulate.world import World
-from tieline.times import SECOND_NS, Clock
+from tieline.times import FOREVER_NS, SECOND_NS, Clock
 
 Rows = NDArray[np.int32]
 Picks = NDArray[np.int64]
@@ -75,7 +75,7 @@ class ColumnsLink:
 
     def told(self, now_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return what the devices obey now: targets (NaN: none), low and high limits (W); over means fallen back."""
-        over = (self.until_ns + self.skew_ns <= now_ns) & ~self.no_timer
+        over = (self.until_ns <= now_ns - self.skew_ns) & ~self.no_timer
         found = (
             np.where(over, np.nan, self.target_w),
             np.where(over, -np.inf, self.low_w),
@@ -90,7 +90,7 @@ class ColumnsLink:
 
         Such a timer ends what it was told last, or the least time of an engine that runs. No command comes to it later.
         """
-        until_ns = self.until_ns + self.skew_ns
+        until_ns = np.where(self.until_ns < FOREVER_NS, self.until_ns + self.skew_ns, FOREVER_NS)
         engines = self._world.engine_rows
         runs_ns = now_ns + np.round(self._world.engines.must_run_s() * SECOND_NS).astype(np.int64)
         until_ns[engines] = np.maximum(until_ns[engines], runs_ns)
@@ -195,7 +195,7 @@ class ColumnsLink:
     def _obey(self, batch: CommandBatch, picks: Picks) -> NDArray[np.bool_]:
         """Let the devices take a command that is in time and newer than what they have seen; returns which did."""
         rows = batch.rows[picks]
-        in_time = batch.valid_until_ns + self.skew_ns[rows] > self._clock.now_ns()
+        in_time = batch.valid_until_ns > self._clock.now_ns() - self.skew_ns[rows]
         self.seen["stale"] += int((~in_time).sum())
         stamp = _stamp(batch)
         newer = self._seen[rows] < stamp

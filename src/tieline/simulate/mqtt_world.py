@@ -42,7 +42,8 @@ class WorldSwitch:
         """Turn it on or off."""
         if name == "is_on":
             self.is_on = value == 1.0
-            _obey(self.controls, self.row, math.nan if self.is_on else 0.0)
+            # Off, nothing flows, however cold the tank: a limit, as a thermostat's comfort outranks a mere wish.
+            _obey(self.controls, self.row, math.nan if self.is_on else 0.0, -math.inf if self.is_on else 0.0)
 
 
 @dataclass
@@ -73,8 +74,8 @@ class WorldThermostat:
             _obey(self.controls, self.row, math.nan)
 
 
-def _obey(controls: Controls, row: int, target_w: float) -> None:
+def _obey(controls: Controls, row: int, target_w: float, low_w: float = -math.inf) -> None:
     """Hold a target from now on: a plug has no timer, whoever told it must let it go."""
     controls.target_w[row] = target_w
-    controls.low_w[row], controls.high_w[row] = -math.inf, math.inf
+    controls.low_w[row], controls.high_w[row] = low_w, math.inf
     controls.until_ns[row] = FOREVER_NS

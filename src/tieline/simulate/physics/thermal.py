@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+HELD_FRAC = 0.99
+"""A limit that is this share of what it draws or more lets it run: nearer no meter tells the two apart."""
 
 
 @dataclass(eq=False)
@@ -59,7 +61,8 @@ class Thermal:
         own = self._own_wish()
         asked = np.where(np.isnan(wanted_w), own, wanted_w < -0.5 * self.rated_w)
         asked = np.where(self._must_run(), True, np.where(self._must_rest(), False, asked))
-        asked = np.where(low_w > -0.5 * self.rated_w, False, asked).astype(np.bool_)
+        # It knows no part: held to less than it draws it is off.
+        asked = np.where(low_w > -HELD_FRAC * self.rated_w, False, asked).astype(np.bool_)
         may_switch = self.held_s >= self.min_hold_s
         switches = (asked != self.is_on) & may_switch
         self.is_on = np.where(switches, asked, self.is_on)
