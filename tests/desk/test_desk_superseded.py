@@ -104,7 +104,7 @@ def test_what_is_on_or_off_is_called_for_all_it_can_or_nothing_and_the_others_ma
     number, nothing = np.arange(len(rows), dtype=np.int32), np.zeros(len(rows))
     room = redispatch.Headroom(number, nothing, up_w, nothing, price, np.ones(len(rows), np.bool_))
     plain = redispatch.allocate(room, owed_w)
-    split = redispatch.whole(plain, room, switched, ~switched, owed_w)
+    split = redispatch.whole(plain, room, switched, ~switched)
     assert (split.share_w >= -1e-6).all() and (split.share_w <= up_w + 1e-6).all()
     assert split.target_w == pytest.approx(split.share_w)
     on = switched & (split.share_w > 1e-6)
@@ -132,3 +132,26 @@ def test_a_heater_told_a_part_that_leaves_it_off_is_held_off_by_its_timer_and_on
     low_w, high_w = stage.state.claims.bounds_above(np.arange(2, dtype=np.int32), Level.MARKET, now_ns)
     assert (low_w[0], high_w[0]) == (0.0, 0.0)
     assert low_w[1] == -3_000.0 and high_w[1] < 0.0
+
+
+HELD = st.lists(
+    st.tuples(st.sampled_from([35.0, 42.0, 48.0]), st.floats(0.0, 5_000.0), st.floats(0.0, 1.0)), min_size=1, max_size=4
+)
+
+
+@given(HELD, st.floats(1.0, 15_000.0), st.sampled_from([1.0, -1.0]))
+def test_what_rows_are_held_to_give_and_what_others_are_called_for_is_what_is_owed(
+    rows: list[tuple[float, float, float]], most_w: float, side: float
+) -> None:
+    price, can_w, frac = (np.array(column) for column in zip(*rows, strict=True))
+    number, nothing, held_w = np.arange(len(rows), dtype=np.int32), np.zeros(len(rows)), frac * can_w
+    serves, owed_w = np.ones(len(rows), np.bool_), min(most_w, float(can_w.sum()))
+    up_w, down_w = (can_w, nothing) if side > 0 else (nothing, can_w)
+    room = redispatch.Headroom(number, nothing, up_w, down_w, price, serves)
+    split = redispatch.beside_held(redispatch.allocate, room, side * owed_w, held_w)
+    called_w = side * split.share_w
+    assert (called_w >= 0.0).all()
+    gives_w = np.where(called_w > 1.0, np.maximum(called_w, held_w), held_w)
+    assert float(gives_w.sum()) == pytest.approx(max(owed_w, float(held_w.sum())), abs=1.0 * len(rows) + 1.0)
+    if owed_w > 1.0 * len(rows):
+        assert (called_w > 1.0).any() or held_w.max() <= 1.0, "somebody is asked for it"

@@ -206,25 +206,24 @@ class Cycle:
         waiting_w = tracking.waiting_w(state, pool.rows, pool.share_w, side, now_ns)
         held_w = np.maximum(side * tracking.held_w(state, pool.rows, pool.share_w, now_ns), 0.0)
         held_w = np.where(waiting_w > 0.0, 0.0, held_w)
-        asked_w = max(side * (obligation.power_w + pool.back_w + pool.trim_w), 0.0)
-        wanted_w, staged = side * max(asked_w - float(held_w.sum()), 0.0), spread_s(state, pool.rows) > 0.0
+        wanted_w, staged = obligation.power_w + pool.back_w + pool.trim_w, spread_s(state, pool.rows) > 0.0
         planned_w = pool.planned.of(pool.rows, now_ns) if pool.planned is not None and wanted_w > 0.0 else None
-        room = redispatch.beyond(room, side, held_w)
-        if planned_w is None:
-            split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
-        else:
-            free = redispatch.beyond(self.room(pool, now_ns, SUSTAIN_H), side, held_w)
-            stores = np.isfinite(redispatch.left_wh(state, pool.rows, now_ns))
-            split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w - held_w, stores)
-        if wanted_w > 0.0:
-            is_switched, chargers = state.is_switched[pool.rows], state.fleet.kinds[pool.rows] == CHARGER
-            split = redispatch.whole(split, room, is_switched, ~(is_switched | chargers), wanted_w)
-        if held_w.any():
-            split = redispatch.with_held(split, room.price, side, held_w, asked_w - float(waiting_w.sum()))
+        is_switched, chargers = state.is_switched[pool.rows], state.fleet.kinds[pool.rows] == CHARGER
+
+        def share_out(room: redispatch.Headroom, wanted_w: float) -> redispatch.Allocation:
+            if planned_w is None:
+                split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
+            else:
+                free = self.room(pool, now_ns, SUSTAIN_H)
+                stores = np.isfinite(redispatch.left_wh(state, pool.rows, now_ns))
+                split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores)
+            return redispatch.whole(split, room, is_switched, ~(is_switched | chargers)) if side > 0.0 else split
+
+        split = redispatch.beside_held(share_out, room, wanted_w, held_w)
+        uncalled = np.abs(split.share_w) <= 1.0
         least_w = SETTLES_FRAC * abs(obligation.power_w)
-        pool.frees_ns = tracking.frees_ns(state, pool.rows, held_w, least_w, now_ns)
-        waits = np.abs(split.share_w) <= 1.0
-        pool.gives_w = side * float((waiting_w + held_w)[waits].sum())
+        pool.frees_ns = tracking.frees_ns(state, pool.rows[uncalled], held_w[uncalled], least_w, now_ns)
+        pool.gives_w = side * float((waiting_w + held_w)[uncalled].sum())
         pool.short_w = split.shortfall_w
         if abs(float((split.share_w - pool.share_w).sum())) > SETTLES_FRAC * abs(obligation.power_w):
             pool.settles_ns = now_ns + FOLLOWS_NS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,8 @@ LostW = dict[str, float]
 SOURCE = "desk.market"
 MOVED_W = 25.0
 MOVED_FRAC = 0.02
+ROUNDS = 4
+"""So often a split is tried again at most as others turn out to be held to more than it calls them for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,8 +221,8 @@ def allocate_planned(
     return Allocation(room.rows, room.base_w + share_w, share_w, float(share_w.sum()), lacks_w)
 
 
-def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask, owed_w: float) -> Allocation:
-    """Return a split of what is owed (W, above 0) in which what is on or off gives all it can, or nothing.
+def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask) -> Allocation:
+    """Return a split of what is owed, upward, in which what is on or off gives all it can, or nothing.
 
     Told a part it would go to the nearer of both, and the pool would give as much more or less. So others that are
     called give less beside it, the dearest first; or, where they give no more than it would too much, those that cost
@@ -234,7 +237,7 @@ def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask,
         rises_w = np.where(cheap, np.maximum(up_w - share_w, 0.0), 0.0)
         left_over_w = max(over_w - float(sinks_w.sum()), 0.0)
         left_lack_w = max(lack_w - float(rises_w.sum()), 0.0)
-        is_small = lack_w <= max(MOVED_W, MOVED_FRAC * owed_w)
+        is_small = lack_w <= max(MOVED_W, MOVED_FRAC * split.feasible_w)
         if not is_small and (left_over_w, over_w) <= (left_lack_w, lack_w):
             share_w -= split_merit(over_w - left_over_w, sinks_w, -room.price)
             share_w[at] = up_w[at]
@@ -248,25 +251,32 @@ def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask,
     return replace(split, target_w=base_w + share_w, share_w=share_w, feasible_w=feasible_w, shortfall_w=lacks_w)
 
 
-def beyond(room: Headroom, side: float, held_w: Floats) -> Headroom:
-    """Return how far rows can move on a side (1.0 or -1.0) beyond what holds them there already (W, 0 or more)."""
-    if side >= 0.0:
-        return replace(room, up_w=np.maximum(room.up_w - held_w, 0.0))
-    return replace(room, down_w=np.maximum(room.down_w - held_w, 0.0))
+def beside_held(
+    share_out: Callable[[Headroom, float], Allocation], room: Headroom, owed_w: float, held_w: Floats
+) -> Allocation:
+    """Split what is owed by `share_out`, beside what rows are held to give whether they are called or not.
 
+    Who is called for as much as he is held to is called as anybody. Of the others what they give is taken off what is
+    asked of the rest; where that leaves nothing to ask, it is a share: somebody gives what is owed.
 
-def with_held(split: Allocation, price: Floats, side: float, held_w: Floats, owed_w: float) -> Allocation:
-    """Return a split of what `beyond` leaves with what holds its rows in their shares.
-
-    Where what holds them gives all that is owed (W, 0 or more) it is theirs as a share: somebody is asked for it.
+    Args:
+        share_out: Splits so much over those of some headroom that may serve.
+        room: How far each row can move.
+        owed_w: What is owed, either way.
+        held_w: What each row is held to give on that side (W, 0 or more).
     """
-    is_called = np.abs(split.share_w) > 1e-6
-    if not is_called.any():
-        share_w = side * split_merit(owed_w, held_w, price)
-    else:
-        share_w = np.where(is_called, split.share_w + side * held_w, 0.0)
-    base_w = split.target_w - split.share_w
-    return replace(split, target_w=base_w + share_w, share_w=share_w, feasible_w=float(share_w.sum()))
+    side, uncalled = math.copysign(1.0, owed_w), np.zeros(len(held_w), np.bool_)
+    for _ in range(ROUNDS):
+        left_w = side * max(abs(owed_w) - float(held_w[uncalled].sum()), 0.0)
+        split = share_out(replace(room, may_serve=room.may_serve & ~uncalled), left_w)
+        more = ~uncalled & (held_w > np.abs(split.share_w) + 1.0)
+        if not more.any():
+            break
+        uncalled |= more
+    if not uncalled.any() or (np.abs(split.share_w) > 1.0).any():
+        return split
+    share_w = side * split_merit(abs(owed_w), np.where(uncalled, held_w, 0.0), room.price)
+    return Allocation(room.rows, room.base_w + share_w, share_w, float(share_w.sum()), 0.0)
 
 
 def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, now_ns: int, cause: str) -> list[Entry]:
