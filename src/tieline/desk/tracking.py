@@ -175,11 +175,11 @@ def frees_ns(state: DeskState, rows: Rows, held_w: Floats, least_w: float, now_n
 def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> float:
     """Return what rows that can't be called, or are not, take of a pool's delivery now (W, 0 or more).
 
-    Those that pay back a call tell it by their meters; those that are held tell it by what holds them.
+    Those that pay back a call tell it by their meters; those that are held to it take no less than what holds them.
     """
-    moved_w = np.where(_tells_of_before(state, rows, now_ns), 0.0, _moved_w(state, rows, share_w, now_ns))
-    held = held_w(state, rows, share_w, now_ns)
-    left_w = side * np.where(np.abs(held) > 1.0, held, np.where(np.abs(share_w) > 1.0, 0.0, moved_w))
+    silent = (np.abs(share_w) > 1.0) | _tells_of_before(state, rows, now_ns)
+    moved_w = np.where(silent, 0.0, side * _moved_w(state, rows, share_w, now_ns))
+    left_w = np.minimum(moved_w, side * held_w(state, rows, share_w, now_ns))
     return float(np.maximum(-left_w, 0.0).sum())
 
 
