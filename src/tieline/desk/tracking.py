@@ -184,11 +184,13 @@ def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_
 
 
 def _tells_of_before(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
-    """Return which rows' meters tell what a command made them do that is over, or is not the last one."""
+    """Return which stores' meters tell what a command made them do that is over, or is not the last one."""
     last, base_w = state.commands, state.base_w[rows]
     by_cap = (base_w < last.low_w[rows]) | (base_w > last.high_w[rows])
     unread = state.fleet.taken_at_ns[rows] <= last.since_ns[rows]
-    mask: NDArray[np.bool_] = (last.valid_until_ns[rows] > now_ns) & (by_cap | unread)
+    # Stores alone: what a house or a car takes after a call is its pay back, whatever was told it meanwhile.
+    stores = state.fleet.energy_wh[rows] > 0
+    mask: NDArray[np.bool_] = stores & (last.valid_until_ns[rows] > now_ns) & (by_cap | unread)
     return mask
 
 
