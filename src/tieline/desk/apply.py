@@ -19,7 +19,7 @@ from tieline.desk.release import LATEST_NS
 from tieline.desk.state import LAPSED, AskKey, DeskState, EndedAsk, LiveAsk
 from tieline.fleet.claims import ClaimBatch, Floats, Rows
 from tieline.fleet.columns import among
-from tieline.fleet.holding import timers
+from tieline.fleet.holding import nearest_w, timers
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
@@ -281,11 +281,12 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
 
 
 def _start_timers(state: DeskState, rows: Rows, target_w: Floats, now_ns: int) -> None:
-    columns, fleet = state.commands, state.fleet
+    columns, fleet, holds = state.commands, state.fleet, state.claims.holds
     former_w = np.where(columns.valid_until_ns[rows] > now_ns, columns.target_w[rows], np.nan)
+    of = fleet.max_absorb_w[rows], state.is_switched[rows]
+    target_w, former_w = nearest_w(target_w, *of), nearest_w(former_w, *of)
     starts, low_w, high_w = timers(fleet, rows, target_w, former_w)
     # What a running timer holds on or off has not been switched since, whatever it was told or let do meanwhile.
-    holds = state.claims.holds
     starts &= ~((holds.until_ns[rows] > now_ns) & (target_w >= holds.low_w[rows]) & (target_w <= holds.high_w[rows]))
     if starts.any():
         until_ns = now_ns + (fleet.min_hold_s[rows[starts]] * SECOND_NS).astype(np.int64)

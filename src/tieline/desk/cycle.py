@@ -28,11 +28,14 @@ from tieline.desk.release import spread_s
 from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.desk.wants import FOLLOWS_NS
 from tieline.fleet.able import SUSTAIN_H
+from tieline.fleet.columns import KIND_CODE
 from tieline.pool.availability import Available, by_group
-from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+from tieline.resource.identity import Kind
+from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+CHARGER = KIND_CODE[Kind.EV_CHARGER]
 STALE_NS = 3 * MINUTE_NS
 KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
@@ -61,6 +64,8 @@ class PoolDesk:
     """What rows that wait for their turn to come back give beside those that are called (W)."""
     short_w: float = 0.0
     """What the last split could not share out (W)."""
+    frees_ns: int = FOREVER_NS
+    """When a share of what is owed is let go that rows are held to give by their own timers; `FOREVER_NS`: never."""
     settles_ns: int = 0
     """Until when devices are on their way as it moved so far: what they lack till then teaches no trim."""
     available: tuple[float, float] = (0.0, 0.0)
@@ -173,7 +178,7 @@ class Cycle:
         former_w = pool.share_w
         if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
             pool.trim_w = 0.0
-        pool.obligation = obligation
+        pool.obligation, pool.frees_ns = obligation, FOREVER_NS
         # Nor is anybody called there to make good what others pay back, or what was learnt.
         most_w = 0.0 if obligation is None or state.is_killed else counting.TRIM_MOST * abs(obligation.power_w)
         pool.trim_w = min(max(pool.trim_w, -most_w), most_w)  # what was learnt of a larger one is no help to this
@@ -203,22 +208,38 @@ class Cycle:
     def _split(
         self, pool: PoolDesk, obligation: Obligation, room: redispatch.Headroom, now_ns: int
     ) -> redispatch.Allocation:
-        """Return who gives what is owed, what is paid back and what was learnt, beside those that wait to come back."""
-        side = math.copysign(1.0, obligation.power_w)
-        waiting_w = tracking.waiting_w(self.desk.state, pool.rows, pool.share_w, side, now_ns)
-        wanted_w, staged = obligation.power_w + pool.back_w + pool.trim_w, spread_s(self.desk.state, pool.rows) > 0.0
+        """Return who gives what is owed, what is paid back and what was learnt, beside those that wait to come back and
+        what others are held to give."""
+        state, side = self.desk.state, math.copysign(1.0, obligation.power_w)
+        waiting_w = tracking.waiting_w(state, pool.rows, pool.share_w, side, now_ns)
+        held_w = np.maximum(side * tracking.held_w(state, pool.rows, pool.share_w, now_ns), 0.0)
+        held_w = np.where(waiting_w > 0.0, 0.0, held_w)
+        wanted_w, staged = obligation.power_w + pool.back_w + pool.trim_w, spread_s(state, pool.rows) > 0.0
         planned_w = pool.planned.of(pool.rows, now_ns) if pool.planned is not None and wanted_w > 0.0 else None
-        if planned_w is None:
-            split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
-        else:
-            free = self.room(pool, now_ns, SUSTAIN_H)
-            stores = np.isfinite(redispatch.left_wh(self.desk.state, pool.rows, now_ns))
-            split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores)
-        waits = np.abs(split.share_w) <= 1.0
-        pool.gives_w, pool.short_w = side * float(waiting_w[waits].sum()), split.shortfall_w
+        is_switched, chargers = state.is_switched[pool.rows], state.fleet.kinds[pool.rows] == CHARGER
+
+        def share_out(room: redispatch.Headroom, wanted_w: float) -> redispatch.Allocation:
+            if planned_w is None:
+                split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
+            else:
+                free = self.room(pool, now_ns, SUSTAIN_H)
+                stores = np.isfinite(redispatch.left_wh(state, pool.rows, now_ns))
+                split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores)
+            return redispatch.whole(split, room, is_switched, ~(is_switched | chargers)) if side > 0.0 else split
+
+        split = redispatch.beside_held(share_out, room, wanted_w, held_w)
+        uncalled = np.abs(split.share_w) <= 1.0
+        least_w = SETTLES_FRAC * abs(obligation.power_w)
+        pool.frees_ns = tracking.frees_ns(state, pool.rows[uncalled], held_w[uncalled], least_w, now_ns)
+        pool.gives_w = side * float((waiting_w + held_w)[uncalled].sum())
+        pool.short_w = split.shortfall_w
         if abs(float((split.share_w - pool.share_w).sum())) > SETTLES_FRAC * abs(obligation.power_w):
             pool.settles_ns = now_ns + FOLLOWS_NS
         return split
+
+    def next_freed_ns(self, now_ns: int) -> int:
+        """Return when timers of devices next let go of so much that a pool is to be split anew; `FOREVER_NS`: never."""
+        return min((pool.frees_ns for pool in self.pools.values() if pool.frees_ns > now_ns), default=FOREVER_NS)
 
     async def _charge(self, pool: PoolDesk, now_ns: int) -> None:
         """Fill the pool's stores in cheap hours for its awards."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +32,8 @@ LostW = dict[str, float]
 SOURCE = "desk.market"
 MOVED_W = 25.0
 MOVED_FRAC = 0.02
+ROUNDS = 4
+"""So often a split is tried again at most as others turn out to be held to more than it calls them for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,6 +228,64 @@ def allocate_planned(
         last_w = split_merit(lacks_w, left_w, room.price)
         share_w, lacks_w = share_w + last_w, lacks_w - float(last_w.sum())
     return Allocation(room.rows, room.base_w + share_w, share_w, float(share_w.sum()), lacks_w)
+
+
+def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask) -> Allocation:
+    """Return a split of what is owed, upward, in which what is on or off gives all it can, or nothing.
+
+    Told a part it would go to the nearer of both, and the pool would give as much more or less. So others that are
+    called give less beside it, the dearest first; or, where they give no more than it would too much, those that cost
+    no more make up for it, as far as they can. A lack that is too small for a command of its own is left.
+    """
+    share_w, up_w = split.share_w.copy(), room.up_w
+    parts = np.flatnonzero(is_switched & (share_w > 1e-6) & (share_w < up_w - 1.0))
+    for at in parts:
+        lack_w, over_w = float(share_w[at]), float(up_w[at] - share_w[at])
+        sinks_w = np.where(is_smooth, share_w, 0.0)
+        cheap = is_smooth & room.may_serve & (room.price <= room.price[at])
+        rises_w = np.where(cheap, np.maximum(up_w - share_w, 0.0), 0.0)
+        left_over_w = max(over_w - float(sinks_w.sum()), 0.0)
+        left_lack_w = max(lack_w - float(rises_w.sum()), 0.0)
+        is_small = lack_w <= max(MOVED_W, MOVED_FRAC * split.feasible_w)
+        if not is_small and (left_over_w, over_w) <= (left_lack_w, lack_w):
+            share_w -= split_merit(over_w - left_over_w, sinks_w, -room.price)
+            share_w[at] = up_w[at]
+        else:
+            share_w[at] = 0.0
+            share_w += split_merit(lack_w - left_lack_w, rises_w, room.price)
+    if not len(parts):
+        return split
+    base_w, feasible_w = split.target_w - split.share_w, float(share_w.sum())
+    lacks_w = max(split.shortfall_w + float(split.share_w.sum()) - feasible_w, 0.0)
+    return replace(split, target_w=base_w + share_w, share_w=share_w, feasible_w=feasible_w, shortfall_w=lacks_w)
+
+
+def beside_held(
+    share_out: Callable[[Headroom, float], Allocation], room: Headroom, owed_w: float, held_w: Floats
+) -> Allocation:
+    """Split what is owed by `share_out`, beside what rows are held to give whether they are called or not.
+
+    Who is called for as much as he is held to is called as anybody. Of the others what they give is taken off what is
+    asked of the rest; where that leaves nothing to ask, it is a share: somebody gives what is owed.
+
+    Args:
+        share_out: Splits so much over those of some headroom that may serve.
+        room: How far each row can move.
+        owed_w: What is owed, either way.
+        held_w: What each row is held to give on that side (W, 0 or more).
+    """
+    side, uncalled = math.copysign(1.0, owed_w), np.zeros(len(held_w), np.bool_)
+    for _ in range(ROUNDS):
+        left_w = side * max(abs(owed_w) - float(held_w[uncalled].sum()), 0.0)
+        split = share_out(replace(room, may_serve=room.may_serve & ~uncalled), left_w)
+        more = ~uncalled & (held_w > np.abs(split.share_w) + 1.0)
+        if not more.any():
+            break
+        uncalled |= more
+    if not uncalled.any() or (np.abs(split.share_w) > 1.0).any():
+        return split
+    share_w = side * split_merit(abs(owed_w), np.where(uncalled, held_w, 0.0), room.price)
+    return Allocation(room.rows, room.base_w + share_w, share_w, float(share_w.sum()), 0.0)
 
 
 def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, now_ns: int, cause: str) -> list[Entry]:

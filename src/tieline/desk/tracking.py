@@ -16,7 +16,7 @@ from tieline.desk.state import DeskState
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import MINUTE_NS
+from tieline.times import FOREVER_NS, MINUTE_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -139,15 +139,59 @@ def counted_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns
 
 def _moved_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats:
     """Return what each row gives above its base that is called, or was within the hour (W)."""
-    counts = (np.abs(share_w) > 1.0) | (state.rebounds_until_ns[rows] > now_ns)
-    delta_w: Floats = np.where(counts, above_base_w(state, rows), 0.0)
+    delta_w: Floats = np.where(_counts(state, rows, share_w, now_ns), above_base_w(state, rows), 0.0)
     return delta_w
 
 
+def _counts(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> NDArray[np.bool_]:
+    """Return which rows are called, or were within the hour."""
+    mask: NDArray[np.bool_] = (np.abs(share_w) > 1.0) | (state.rebounds_until_ns[rows] > now_ns)
+    return mask
+
+
+def held_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats:
+    """Return what each row that counts gives above its base (W; below 0: less) as something stronger holds it there.
+
+    A car that a limit leaves half of its draw gives the other half, called or not; a battery that a limit has charge
+    can't be called and takes that of what the others give; a heater that went off stays so until its own timer lets it.
+    What holds it is known as it begins and as it ends, a poll before its meter tells.
+    """
+    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
+    base_w, unfit = state.base_w[rows], (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    by_w = np.minimum(np.maximum(base_w, low_w), high_w) - base_w
+    held: Floats = np.where(_counts(state, rows, share_w, now_ns) & ~unfit, by_w, 0.0)
+    return held
+
+
+def frees_ns(state: DeskState, rows: Rows, held_w: Floats, least_w: float, now_ns: int) -> int:
+    """Return when timers have let go of rows that are held to give so much together (W); `FOREVER_NS`: never."""
+    until_ns = state.claims.holds.until_ns[rows]
+    order = np.argsort(until_ns, kind="stable")
+    order = order[(until_ns[order] > now_ns) & (held_w[order] > 0.0)]
+    enough = np.flatnonzero(np.cumsum(held_w[order]) > least_w)
+    return int(until_ns[order[enough[0]]]) if len(enough) else FOREVER_NS
+
+
 def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> float:
-    """Return what rows that are not called take of a pool's delivery now, as they pay back a call (W, 0 or more)."""
-    left_w = np.where(np.abs(share_w) > 1.0, 0.0, side * _moved_w(state, rows, share_w, now_ns))
+    """Return what rows that can't be called, or are not, take of a pool's delivery now (W, 0 or more).
+
+    Those that pay back a call tell it by their meters; those that are held to it take no less than what holds them.
+    """
+    silent = (np.abs(share_w) > 1.0) | _tells_of_before(state, rows, now_ns)
+    moved_w = np.where(silent, 0.0, side * _moved_w(state, rows, share_w, now_ns))
+    left_w = np.minimum(moved_w, side * held_w(state, rows, share_w, now_ns))
     return float(np.maximum(-left_w, 0.0).sum())
+
+
+def _tells_of_before(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
+    """Return which stores' meters tell what a command made them do that is over, or is not the last one."""
+    last, base_w = state.commands, state.base_w[rows]
+    by_cap = (base_w < last.low_w[rows]) | (base_w > last.high_w[rows])
+    unread = state.fleet.taken_at_ns[rows] <= last.since_ns[rows]
+    # Stores alone: what a house or a car takes after a call is its pay back, whatever was told it meanwhile.
+    stores = state.fleet.energy_wh[rows] > 0
+    mask: NDArray[np.bool_] = stores & (last.valid_until_ns[rows] > now_ns) & (by_cap | unread)
+    return mask
 
 
 def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:

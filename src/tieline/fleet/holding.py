@@ -19,6 +19,17 @@ def is_on(power_w: Floats, inject_w: Floats, absorb_w: Floats) -> Mask:
     return on
 
 
+def nearest_w(target_w: Floats, absorb_w: Floats, is_switched: Mask) -> Floats:
+    """Return where rows stand that are told a power (W; NaN: none), as what is on or off goes to the nearer of both.
+
+    >>> nearest_w(np.array([-2900.0, -800.0, -800.0]), np.full(3, 3000.0), np.array([True, True, False]))
+    array([-3000.,     0.,  -800.])
+    """
+    whole_w = np.where(target_w < -0.5 * absorb_w, -absorb_w, 0.0)
+    found: Floats = np.where(is_switched & np.isfinite(target_w), whole_w, target_w)
+    return found
+
+
 def timers(fleet: Fleet, rows: Rows, target_w: Floats, former_w: Floats) -> tuple[Mask, Floats, Floats]:
     """Return which commands start a hold timer, and the low and high end (W) that it leaves; shape (n,) each.
 

@@ -255,7 +255,8 @@ class Node:
         lapse_ns = next_end_ns(self.state, now_ns) + LAPSES_NS
         room_ns, call_ns = next_room_ns(self.state, now_ns), next_call_ns(self.state, now_ns)
         mark_ns = now_ns - now_ns % MINUTE_NS + MINUTE_NS
-        return min(mark_ns, lapse_ns, call_ns, room_ns, *(ask(now_ns) for ask in self.next_due))
+        freed_ns = self.cycle.next_freed_ns(now_ns)
+        return min(mark_ns, lapse_ns, call_ns, room_ns, freed_ns, *(ask(now_ns) for ask in self.next_due))
 
     async def beat(self) -> None:
         """Do what has to be done now: take causes, settle, send, publish. One that runs already is let end first."""
