@@ -153,6 +153,18 @@ def test_a_schedule_is_made_anew_each_quarter_and_as_awards_come_and_for_no_othe
     assert more is not None and more.awards == ("a0", "a1", "late") and len(more.award_w) == 11
 
 
+def test_after_the_clock_was_set_back_a_schedule_is_made_for_what_it_says_now() -> None:
+    evening = Evening((3_000.0, 8_000.0))
+    stage, pool = evening.stage, evening.pool
+    stage.clock.ns += 50 * MINUTE_NS
+    evening.schedule()
+    stage.clock.ns -= 40 * MINUTE_NS
+    again = asked(stage.state, pool, stage.clock.ns)
+    assert again is not None and again.awards == ("a0", "a1") and again.made_ns == stage.clock.ns
+    evening.schedule()
+    assert asked(stage.state, pool, stage.clock.ns) is None
+
+
 def test_an_award_to_draw_more_and_one_that_is_far_off_are_not_scheduled() -> None:
     evening = Evening((-3_000.0, -3_000.0))
     assert asked(evening.stage.state, evening.pool, evening.stage.clock.ns) is None

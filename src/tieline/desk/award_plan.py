@@ -77,7 +77,8 @@ def asked(state: DeskState, pool: PoolDesk, now_ns: int) -> Asked | None:
     awards = tuple(sorted(a.id for a in mine if a.start_ns < end_ns))
     known = pool.planned
     # One that was made before the award began is made again as it begins: who can serve has changed since.
-    holds = known is not None and set(awards) <= set(known.awards) and floor_ns(now_ns, ANEW_NS) <= known.made_ns
+    holds = known is not None and set(awards) <= set(known.awards)
+    holds &= known is not None and floor_ns(now_ns, ANEW_NS) <= known.made_ns <= now_ns  # later: the clock was set back
     if holds and known is not None and now_ns < known.end_ns:
         return None
     start_ns = floor_ns(first_ns, STEP_NS)
