@@ -11,7 +11,7 @@ from pool_programs import random_pool
 from tieline.bench.kernel import reference_stores
 from tieline.plan import reach
 from tieline.plan.pool_pass import Ask, Sums, answered, columns_of, scheduled
-from tieline.plan.pool_price import _learnt, _top, off_by
+from tieline.plan.pool_price import _top, corrected, off_by
 from tieline.plan.pool_scaled import Segments, scaled_stores, units_of
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -138,10 +138,10 @@ def test_the_curvature_agrees_with_the_last_step_and_bends_no_other_way(seed: in
     step = rng.normal(size=len(curve))
     half = rng.normal(size=(len(curve), len(curve)))
     change = (half @ half.T + 0.1 * np.eye(len(curve))) @ step
-    learnt = _learnt(curve, step, change)
+    learnt = corrected(curve, step, change)
     assert learnt @ step == pytest.approx(change, rel=1e-6, abs=1e-8)
     assert np.linalg.eigvalsh(learnt).min() > -1e-9 * np.linalg.norm(learnt)
-    assert (_learnt(curve, step, 0.0 * step) == curve).all()
+    assert (corrected(curve, step, 0.0 * step) == curve).all()
 
 
 def test_powers_are_off_by_what_the_pool_would_not_take_at_these_prices() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tieline.contract.eligibility import enrol
 from tieline.errors import ConfigError
 from tieline.fleet.columns import FUELS, KIND_CODE, Fleet
-from tieline.node.serve import kinds_and_fuels
+from tieline.node.rebuilt import kinds_and_fuels
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.store.importing import read_fleet
 from tieline.store.merging import merge
