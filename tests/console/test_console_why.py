@@ -20,8 +20,9 @@ def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running
     fleet, folder = node.state.fleet, node.journal.path.parent
 
     async def both(name: str) -> tuple[dict, dict]:
-        # What is decided stands in memory a moment before it is durable: then the two are held together again.
-        for _ in range(40):
+        # What is decided stands in memory a moment before it is durable: then the two are held together again. So they are
+        # for a minute where the fleet's steps are used up: how far a device would move is measured, no journal has it.
+        for _ in range(1_200):
             await running.console.reader.caught_up()
             over_api = running.console.reader.why(name).told
             kept = {"strikes": node.state.responses.strikes.copy(), "last_ns": node.state.responses.last_ns.copy()}
@@ -35,7 +36,7 @@ def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running
     settled = node.state.claims.arbitrate(running.now_ns, fleet.leaves("feeder-01"))
     named = [fleet.id_of(int(row)) for row in settled.rows[settled.winner >= 0][:4]]
     for name in [*named, *fleet.ids[:60:7], "feeder-01"]:
-        mine, theirs = asyncio.run_coroutine_threadsafe(both(name), running.loop).result(60)
+        mine, theirs = asyncio.run_coroutine_threadsafe(both(name), running.loop).result(120)
         assert mine == theirs
 
     def asks(program: str, level: Level, because: str) -> None:
@@ -52,7 +53,7 @@ def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running
         told = client.get(f"/api/v1/resources/{named[0]}/why").json()["told"]
         assert told["winner"]["because"] == "a test of winners"
         asks("test", Level.GRID_EMERGENCY, "a test of losers")
-        mine, theirs = asyncio.run_coroutine_threadsafe(both(named[0]), running.loop).result(60)
+        mine, theirs = asyncio.run_coroutine_threadsafe(both(named[0]), running.loop).result(120)
         over = client.get(f"/api/v1/resources/{named[0]}/why").json()["told"]
         for program in ("test", "before"):
             gone = node.desk.withdraw("console", program, named[0], Quantity.P, "frame:test")
