@@ -106,6 +106,26 @@ def test_what_was_booked_is_free_again_when_the_event_does_not_happen(last: Even
     asyncio.run(play())
 
 
+@pytest.mark.parametrize(("first", "then"), [(1, 1), (1, 10), (4, 30), (7, 3)])
+def test_an_event_that_holds_most_of_its_pool_is_prolonged_beside_its_own_booking(first: int, then: int) -> None:
+    async def play() -> None:
+        stage = Programs()
+        event = await stage.approved(60_000.0)
+        assert isinstance(event, ProgramEvent)
+        end_ns = event.end_ns
+        for minutes in (first, then):
+            entries, longer = events.decide_extend(stage.state, event.id, minutes, "ada", stage.clock.ns)
+            assert isinstance(longer, ProgramEvent), longer
+            await stage.desk.commit(entries)
+            end_ns += minutes * MINUTE_NS
+        assert stage.seen(event.id).end_ns == end_ns
+        for at in range(event.start_ns, end_ns, MINUTE_NS):
+            assert stage.ledger.free_w("pool-1", at)[0] == 40_000.0, "what it gives, once"
+        assert stage.ledger.free_w("pool-1", -(-end_ns // SLOT_NS) * SLOT_NS)[0] == 100_000.0
+
+    asyncio.run(play())
+
+
 def test_an_event_is_not_prolonged_into_an_hour_that_is_sold() -> None:
     async def play() -> None:
         stage = Programs()

@@ -71,11 +71,20 @@ def room(state: DeskState, event: ProgramEvent, now_ns: int) -> Room:
 def decide_reserve(
     state: DeskState, event: ProgramEvent, start_ns: int, end_ns: int, now_ns: int, causes: tuple[str, ...] = ()
 ) -> tuple[list[Entry], Refusal | None]:
-    """Return the facts that book an event's capacity over an interval, or the fact and words of the first refusal."""
+    """Return the facts that book an event's capacity over an interval, or the fact and words of the first refusal.
+
+    An interval that goes on from the event's end is booked from the next step of the book on: that which holds the end
+    is booked whole.
+    """
     entries: list[Entry] = []
+    hours = (end_ns - start_ns) / HOUR_NS
+    if start_ns > event.start_ns:
+        start_ns = -(-start_ns // SLOT_NS) * SLOT_NS
+    if start_ns >= end_ns:
+        return [], None
     for pool, power_w in parts(state, event.group, event.power_w).items():
         up_w, down_w = max(power_w, 0.0), max(-power_w, 0.0)
-        energy_wh = abs(power_w) * (end_ns - start_ns) / HOUR_NS
+        energy_wh = abs(power_w) * hours
         product = product_of(event)
         refusal = state.ledger.check(pool, product, start_ns, end_ns, up_w, down_w, energy_wh, now_ns)
         name = derive("reservation", event.id, pool, start_ns)
