@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from desk_stage import Stage1, fleet_of
 
-from tieline.desk.dispatch import AGAIN_NS, LEASE_NS
+from tieline.desk.dispatch import AGAIN_NS
+from tieline.desk.state import LEASE_NS
 from tieline.desk.watch import decide_reverts
 from tieline.fleet.columns import FEW
 from tieline.fleet.ledger import Ledger

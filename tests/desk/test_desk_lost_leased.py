@@ -36,7 +36,7 @@ def powers_w(sign: float, lost_from: int, minutes: int, obeys: bool = True) -> t
         for minute in range(minutes):
             lost = minute >= lost_from
             if lost:
-                devices.hears = devices.answers = lambda n: np.arange(n) > 0
+                devices.hears = lambda n: devices.batches[-1].rows > 0
             fleet.quality[0] = int(Quality.NOT_TOPICAL) if lost else 0
             await stage.desk.commit(groups.decide_regulation(stage.state, stage.clock.ns))
             await stage.desk.settle()

@@ -17,9 +17,8 @@ from click.testing import CliRunner
 from tieline.bench.arbitrate import plain_fleet
 from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.roles import Role
-from tieline.desk.dispatch import LEASE_NS
 from tieline.desk.facts import AskGranted, Audited, CommandsIssued, from_record
-from tieline.desk.state import DeskState
+from tieline.desk.state import LEASE_NS, DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.ledger import Ledger

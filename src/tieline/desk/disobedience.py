@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.response import seconds_to_reach
-from tieline.desk.state import DeskState
+from tieline.desk.state import LEASE_NS, DeskState
 from tieline.resource.command import Stage
 from tieline.resource.obedience import SLACK_W, astray_w
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -82,11 +82,29 @@ def ignoring(state: DeskState, rows: Rows, now_ns: int) -> tuple[Mask, Mask]:
 
     Their group counts them at what they do, be it little: a share that moved towards that would hide them, and leave
     what they take to nobody else. Nothing is said of them yet: an alarm waits for `beyond`, and for more than this.
-    Who can't be reached is counted otherwise (R16).
+    Who can't be reached is counted otherwise (R16): see `ignored`.
     """
     commands, fleet = state.commands, state.fleet
-    low_w, high_w, power_w = commands.low_w[rows], commands.high_w[rows], fleet.power_w[rows]
     told = (commands.valid_until_ns[rows] > now_ns) & ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0)
+    return _ignores(state, rows, told, (commands.low_w[rows], commands.high_w[rows]), commands.since_ns[rows])
+
+
+def ignored(state: DeskState, rows: Rows, now_ns: int) -> tuple[Mask, Mask]:
+    """Return which rows gave more, and which drew more, as they were heard last, than the command that they took lets
+    them that they hold still: no cap holds them, though nobody hears what they do now.
+
+    What they may have heard since is no time anew: the loosest of all counts.
+    """
+    commands = state.commands
+    ends_w, took_ns = (commands.leased_low_w[rows], commands.leased_high_w[rows]), commands.leased_until_ns[rows]
+    return _ignores(state, rows, took_ns > now_ns, ends_w, took_ns - LEASE_NS)
+
+
+def _ignores(
+    state: DeskState, rows: Rows, told: Mask, ends_w: tuple[Floats, Floats], since_ns: NDArray[np.int64]
+) -> tuple[Mask, Mask]:
+    """Return which of those that were told stood above, and which below, the ends (W) that they had since then."""
+    (low_w, high_w), power_w = ends_w, state.fleet.power_w[rows]
     gives: Mask = told & (power_w > np.maximum(high_w, 0.0) + NOISE_W)
     draws: Mask = told & (power_w < np.minimum(low_w, 0.0) - NOISE_W)
     at = np.flatnonzero(gives | draws)
@@ -94,7 +112,7 @@ def ignoring(state: DeskState, rows: Rows, now_ns: int) -> tuple[Mask, Mask]:
         off_w = np.maximum(power_w[at] - high_w[at], low_w[at] - power_w[at])
         end_w = np.where(gives[at], high_w[at], low_w[at])
         ignores = off_w > NOISE_FRAC * np.abs(end_w)
-        ignores &= fleet.taken_at_ns[rows[at]] - commands.since_ns[rows[at]] >= soon_ns(state, rows[at])
+        ignores &= state.fleet.taken_at_ns[rows[at]] - since_ns[at] >= soon_ns(state, rows[at])
         gives[at] &= ignores
         draws[at] &= ignores
     return gives, draws

@@ -21,7 +21,7 @@ from tieline.desk.groups import shared_out
 from tieline.desk.packed import Causes, Packed
 from tieline.desk.reasons import Told, Why
 from tieline.desk.release import decide_release
-from tieline.desk.state import DeskState
+from tieline.desk.state import LEASE_NS, DeskState
 from tieline.fleet.claims import Settled
 from tieline.fleet.limiter import WINDOW_NS
 from tieline.ids import derive
@@ -33,7 +33,6 @@ from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.resource.ramp import EMERGENCY
 from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS
 
-LEASE_NS = 20 * MINUTE_NS
 RENEW_NS = 8 * MINUTE_NS
 AGAIN_NS, OUT_AGAIN_NS = 2 * MINUTE_NS, 25 * SECOND_NS
 """So long after a command ended without an answer its row is told anew; and so long after it was told one whose owner

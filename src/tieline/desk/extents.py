@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.disobedience import ignoring
+from tieline.desk.disobedience import ignored
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KINDS
 from tieline.resource.hold import SWITCHED
@@ -44,17 +44,22 @@ def worst_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
 
 
 def by_itself_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
-    """Return the least and most (W) that a leaf that can't be reached may be at: its leased cap, or its default."""
+    """Return the least and most (W) that a leaf that can't be reached may be at: its leased cap, or its default.
+
+    Or where the command leaves it that it took last, for as long as that holds: a later one it may not have heard. So
+    one that is called, or pressed by a limit, and lost before it is let go goes on.
+    """
     fleet, last, default_w = state.fleet, state.commands, state.fleet.default_w[rows]
     alive = last.valid_until_ns[rows] > now_ns
     target_w = np.where(np.isfinite(last.target_w[rows]), last.target_w[rows], default_w)
     low_w, high_w = last.leased_low_w[rows], last.leased_high_w[rows]
     low_w = np.where(low_w > -fleet.max_absorb_w[rows], low_w, target_w)
     high_w = np.where(high_w < fleet.max_inject_w[rows], high_w, target_w)
-    return (
-        np.where(alive, np.minimum(low_w, default_w), default_w),
-        np.where(alive, np.maximum(high_w, default_w), default_w),
-    )
+    low_w, high_w = np.where(alive, low_w, default_w), np.where(alive, high_w, default_w)
+    took_w = np.where(np.isfinite(last.leased_w[rows]), last.leased_w[rows], default_w)
+    took_w = np.minimum(np.maximum(took_w, last.took_low_w[rows]), last.took_high_w[rows])
+    took_w = np.where(last.leased_until_ns[rows] > now_ns, took_w, default_w)
+    return np.minimum.reduce([low_w, default_w, took_w]), np.maximum.reduce([high_w, default_w, took_w])
 
 
 def unheard_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
@@ -62,7 +67,7 @@ def unheard_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats
     inject_w, absorb_w = state.fleet.max_inject_w[rows], state.fleet.max_absorb_w[rows]
     base_w = state.base_w[rows]
     alone_low_w, alone_high_w = by_itself_w(state, rows, now_ns)
-    ignores, ignores_low = ignoring(state, rows, now_ns)
+    ignores, ignores_low = ignored(state, rows, now_ns)
     # A cap holds as long as the command that it came with; who knows of none, or keeps none, does as it likes.
     last, over = state.commands, state.commands.leased_until_ns[rows] <= now_ns
     free_low = over | ignores_low | (last.leased_low_w[rows] <= -absorb_w)

@@ -3,18 +3,18 @@
 Only what can hold a power takes part: against an upper limit stores and generators, against a lower one stores and
 loads. Against a lower limit the others are counted at what they do. Against an upper one a load counts for nothing, as
 it may stop at any moment: none is told that it must draw, unless the limit is below what all others can take; behind a
-site's meter of a few seconds (R17) it counts at what it draws. A leaf that can't be reached counts at the larger of its
-leased cap and its default, and once no cap that it acknowledged holds at its base too, if more. One that gives, or
-draws, more than it was told counts at what it does, and keeps its cap: the others make room. A load that is on or off
-has a cap of all or nothing: as many are let on as fit, and they take turns, so that none stands still for as long as a
-limit lasts. A limit on a feeder's generation counts what each device gives, and no taking of another makes it good, as
-where crews work on a live line nothing may feed in (IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on
-both ends the upper one holds though any loads stop, but for what the lower one needs once all loads are shed that may
-be: so much those that give may give, and near the lower end none gives less before the loads draw less. A store whose
-owner opted out is pressed to charge, or to give, last: once all others are at their least. Who is called to give has
-the room beside what the others give by themselves (`desk.beside`), but near the lower end of both. When caps move,
-those that sink are placed at once; one that grows waits until what another gave up is acknowledged, as a command may be
-lost on its way.
+site's meter of a few seconds (R17) it counts at what it draws. A leaf that can't be reached counts at the largest of
+its leased cap, its default and, while that lasts, where the command leaves it that it took last; once no cap that it
+acknowledged holds at its base too, if more. One that gives, or draws, more than it was told counts at what it does, and
+keeps its cap: the others make room. A load that is on or off has a cap of all or nothing: as many are let on as fit,
+and they take turns, so that none stands still for as long as a limit lasts. A limit on a feeder's generation counts
+what each device gives, and no taking of another makes it good, as where crews work on a live line nothing may feed in
+(IEEE 1547-2018, 4.6.2; IEEE 2030.5 opModGenLimW). Of a limit on both ends the upper one holds though any loads stop,
+but for what the lower one needs once all loads are shed that may be: so much those that give may give, and near the
+lower end none gives less before the loads draw less. A store whose owner opted out is pressed to charge, or to give,
+last: once all others are at their least. Who is called to give has the room beside what the others give by themselves
+(`desk.beside`), but near the lower end of both. When caps move, those that sink are placed at once; one that grows
+waits until what another gave up is acknowledged, as a command may be lost on its way.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ def caps(
     if limits_low and float(now_w.sum()) < 0.5 * (low_w + high_w):
         called = np.zeros(len(rows), np.bool_)  # near its other end the group needs what they give
     draws_alone_w = np.where(ignores_low, np.maximum(draws_w, 0.0), least_w)
-    beyond = beyond_w(state, rows[~ignores_low], draws_w[~ignores_low], now_ns) if limits_low else 0.0
+    # Who can't be reached counts at what he may draw, and not once more by what his meter said last.
+    heard = ~(lost | ignores_low)
+    beyond = beyond_w(state, rows[heard], draws_w[heard], now_ns) if limits_low else 0.0
     lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum())
 
     def highs(floor_w: float) -> Floats:

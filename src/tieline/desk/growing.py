@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.extents import unheard_w
 from tieline.desk.ports import Ask
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.grouplimit import moved_caps
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
+from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -25,18 +27,22 @@ def grown_where_free(
     """Return caps that sink at once and grow only into what no leaf may still hold (R16).
 
     One that no command holds, as when a limit has just come, holds what it does: it need not stop before it may go on.
+    One that can't be reached holds what its limit counts it at: of a cap that it never acknowledged nobody would
+    hear that it is over, and the others would wait for that as long as it is away.
     """
     low, high = wish
     fleet, last = state.fleet, state.commands
     lapsed, default_w, now_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows], fleet.power_w[rows]
+    lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
+    gives_w, draws_w = unheard_w(state, rows, now_ns)
     if np.isfinite(high).all():
         leased_w = np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows])
-        held_w = np.where(lapsed, np.fmax(default_w, now_w), leased_w)
+        held_w = np.where(lost, gives_w, np.where(lapsed, np.fmax(default_w, now_w), leased_w))
         told_w = np.where(lapsed, held_w, last.high_w[rows])
         high = moved_caps(max(ask.high, float(high.sum())), high, held_w, told_w)
     if np.isfinite(low).all():
         leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
-        held_w = np.where(lapsed, np.fmin(default_w, now_w), leased_w)
+        held_w = np.where(lost, -draws_w, np.where(lapsed, np.fmin(default_w, now_w), leased_w))
         told_w = np.where(lapsed, held_w, last.low_w[rows])
         # A part of what a car needs at least is nothing to it: others that grow as well must not have it.
         starts = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (-told_w < LEAST_CHARGE_W)

@@ -35,6 +35,8 @@ from tieline.times import MINUTE_NS
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
 _IS_SWITCHED = among(KIND_CODE[kind] for kind in SWITCHED)
+LEASE_NS = 20 * MINUTE_NS
+"""For how long a command holds, unless another follows."""
 EASED_NS = 6 * MINUTE_NS
 """What a device has to keep a limit (`disobedience.KEEPS_NS`), and the age of a reading."""
 UNHEARD = frozenset((int(Stage.EXPIRED), int(Stage.UNCONFIRMED)))
@@ -53,7 +55,8 @@ class CommandColumns:
 
     `leased_low_w` and `leased_high_w` are the loosest limits that the device may still hold: those of the last command
     once that is acknowledged, till then those of all that it may have heard (R16); the last one that it acknowledged
-    holds until `leased_until_ns`, and has it at `leased_w` (NaN: at none). It is told the same since
+    holds until `leased_until_ns`, and has it at `leased_w` (NaN: at none) between `took_low_w` and `took_high_w`. It is
+    told the same since
     `since_ns`: a renewal leaves that as it is. `held_w` is what a limit alone was last said to hold it at, where its
     registers know no such limit; NaN once none is among what it is told. `eased_low_w` and `eased_high_w` are the
     loosest limits that it was told since `eased_ns`, six minutes ago or more: where a limit moves at each beat, who
@@ -74,6 +77,8 @@ class CommandColumns:
     leased_high_w: Floats
     leased_until_ns: Instants
     leased_w: Floats
+    took_low_w: Floats
+    took_high_w: Floats
     since_ns: Instants
     held_w: Floats
     eased_low_w: Floats
@@ -101,6 +106,8 @@ class CommandColumns:
             np.full(count, np.inf),
             np.zeros(count, np.int64),
             nothing.copy(),
+            np.full(count, -np.inf),
+            np.full(count, np.inf),
             np.zeros(count, np.int64),
             nothing.copy(),
             np.full(count, -np.inf),
@@ -116,6 +123,7 @@ class CommandColumns:
         """Note that rows took their last command: it is what they hold, and till when."""
         self.leased_low_w[rows], self.leased_high_w[rows] = self.low_w[rows], self.high_w[rows]
         self.leased_until_ns[rows], self.leased_w[rows] = self.valid_until_ns[rows], self.target_w[rows]
+        self.took_low_w[rows], self.took_high_w[rows] = self.low_w[rows], self.high_w[rows]
 
     def answers(self, rows: NDArray[np.int32]) -> NDArray[np.int8]:
         """Return what each row made of its last command; while that is on its way, of the one before."""

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from tieline.desk.apply import WATCHDOG
 from tieline.desk.base import NEAR_FRAC, NEAR_W
 from tieline.desk.disobedience import beyond
-from tieline.desk.dispatch import AGAIN_NS, LEASE_NS, issued
+from tieline.desk.dispatch import AGAIN_NS, issued
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsReported
 from tieline.desk.packed import Packed
-from tieline.desk.state import DeskState
+from tieline.desk.state import LEASE_NS, DeskState
 from tieline.ids import derive
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import RejectWord, Stage
