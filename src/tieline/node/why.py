@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, assert_never
@@ -31,8 +32,10 @@ from tieline.fleet.settling import ClaimBatch
 from tieline.flow.record import Record, Records
 from tieline.node.contracting import bound_by
 from tieline.node.frame import controllers
+from tieline.node.heard import heard_by
 from tieline.node.journals import journal_to_read
 from tieline.node.read_contracts import contracts_of
+from tieline.node.read_held import Heard, held_off, out_of_reach, share_of
 from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, take_responses, waits
 from tieline.node.why_ended import told_ended
 from tieline.resource.claim import Claim, ClaimKind
@@ -46,7 +49,10 @@ from tieline.times import FOREVER_NS, iso
 
 @dataclass
 class Known:
-    """What is known at an instant: the state, the claims that were placed, and what was told of one row."""
+    """What is known at an instant: the state, the claims that were placed, and what was told of one row.
+
+    `heard`: when its device was heard last, where the state's columns don't have it.
+    """
 
     state: DeskState
     at_ns: int
@@ -54,9 +60,12 @@ class Known:
     command: dict[str, Any] | None = None
     delivered: dict[str, Any] | None = None
     kill: dict[str, Any] | None = None
+    heard: Heard | None = None
 
 
-def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[str, Any]:
+def why(
+    folder: Path, fleet: Fleet, resource: str, at_ns: int | None, tell: Callable[[str], None] | None = None
+) -> dict[str, Any]:
     """Return winner, losers with reasons, limits, the chain to each cause, and what was delivered.
 
     Args:
@@ -64,6 +73,7 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
         fleet: Its fleet.
         resource: A device or group of it.
         at_ns: When; None: at the last record.
+        tell: Hears of what the folder's files lack.
 
     Raises:
         ConfigError: No journal is there, or no such resource.
@@ -80,6 +90,7 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
         if is_group:
             return of_group(journal, past, resource)
         take_responses(folder, past.state)
+        past.heard = heard_by(folder, fleet.row(resource), past.at_ns, tell)
         return of_device(journal, past, resource)
     finally:
         journal.close()
@@ -139,10 +150,12 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "limits": [
             {
                 "level": level.name, "low_w": bounds.low_w, "high_w": bounds.high_w, "claim": claim,
-                "by": _claim(state, fact),
+                "by": _claim(state, fact), "on": None if fact is None else fact.scope or resource,
             }
             for level, bounds, claim, fact in limits
         ],
+        "share": None if winner else share_of(state, row, told.setpoint.bounds.low_w, past.at_ns),
+        "out_of_reach": out_of_reach(state, row, past.heard or Heard.of(state, row), past.at_ns),
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
         "contracts": contracts_of(state, row, past.at_ns),
@@ -210,7 +223,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     state, fleet = past.state, past.state.fleet
     rows = fleet.leaves(resource)
     settled = state.claims.arbitrate(past.at_ns, rows)
-    named = settled.winner >= 0
+    named, goes_on = settled.winner >= 0, on_last_command(state, rows, past.at_ns)
     by = Counter(word for word in controllers(state, settled.winner) if word is not None)
     own = of_whole(state, resource, past.at_ns)
     others = of_others(state, resource, past.at_ns)
@@ -224,7 +237,8 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "resources": len(rows),
         "controlled_by": dict(by.most_common()),
         "free": int((~named).sum()),
-        "on_last_command": int(on_last_command(state, rows, past.at_ns).sum()),
+        "held_off": int((held_off(state, rows, settled.low_w) & ~named & ~goes_on).sum()),
+        "on_last_command": int(goes_on.sum()),
         "opted_out": int(state.opted_out[rows].sum()),
         "kill_switch": past.kill,
         "ended": told_ended(state, resource, past.at_ns),
