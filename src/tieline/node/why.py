@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.apply import WATCHDOG, apply
+from tieline.desk.called import SET_ASIDE
 from tieline.desk.facts import (
     AuthorityChanged,
     ClaimsPlaced,
@@ -131,7 +132,11 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     limits = [(level, bounds, claim, placed.get(claim.partition("/")[0])) for level, bounds, claim in told.limits]
     gates = _gates(state, row)
     named = [name for name in in_force(state, row, past.at_ns) if name != winner]
-    feeder = feeder_of(state, row)
+    feeder, contracts = feeder_of(state, row), contracts_of(state, row, past.at_ns)
+    ended = told_ended(state, resource, past.at_ns)
+    # What it isn't called for any more leads to the owner's word as what it is called for does to its cause.
+    said = [one["said"]["record"] for one in contracts if one["said"]]
+    said += [one["record"] for one in ended if one["why"].startswith(SET_ASIDE)]
     return {
         "resource": resource,
         "kind": state.fleet.kind_of(resource).value,
@@ -158,11 +163,11 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "out_of_reach": out_of_reach(state, row, past.heard or Heard.of(state, row), past.at_ns),
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
-        "contracts": contracts_of(state, row, past.at_ns),
+        "contracts": contracts,
         "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
         "unresponsive": _silent(state, row, past.at_ns),
-        "ended": told_ended(state, resource, past.at_ns),
+        "ended": ended,
         "feeder": feeder or None,
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
         "gates": [_claim(state, placed.get(_batch(gate))) for gate in gates],
@@ -170,7 +175,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "kill_switch": past.kill,
         "delivered": past.delivered,
         "chain": _chain(journal, winner),
-        "chains": {batch: _chain(journal, batch) for batch in named if batch in placed},
+        "chains": {name: _chain(journal, name) for name in [*(one for one in named if one in placed), *said]},
     }  # fmt: skip
 
 
