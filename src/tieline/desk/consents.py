@@ -67,7 +67,7 @@ def decide_word(
 
 def _all(contract: Contract, is_given: bool, now_ns: int) -> tuple[str, ...]:
     """Return the products of a contract's terms that are to be consented to, or those that are."""
-    terms = contract.terms_at(now_ns)
+    terms = contract.terms_to_consent(now_ns)
     if is_given:
         return () if terms is None else terms.products
     return tuple(dict.fromkeys(one for consent in contract.consents for one in consent.products))
