@@ -13,6 +13,7 @@ from tieline.node.config import load_config
 from tieline.node.contracting import agreements_of, bind
 from tieline.node.operator import NodeOperator
 from tieline.node.plain import finite
+from tieline.node.read_resource import resource_view
 from tieline.node.read_trace import told_of
 from tieline.node.runtime import Node
 from tieline.resource.claim import ClaimKind, Quantity
@@ -94,3 +95,22 @@ def test_a_product_that_is_taken_back_is_in_the_chain_and_what_was_called_under_
     assert "ConsentChanged" in kinds and "AskGranted" in kinds and kinds[-1] == "ClaimsEnded"
     later = asked(tmp_path, "home-2", "--json")
     assert json.loads(later)["ended"] == [], "another device's is not told"
+
+
+@pytest.mark.parametrize("without", ["refuse", "serve"])
+def test_of_a_device_that_no_contract_covers_is_said_that_this_is_why_nobody_calls_it(
+    tmp_path: Path, without: str
+) -> None:
+    screens = []
+
+    async def act(node: Node, _: NodeOperator) -> None:
+        under_contract(node, tmp_path / "works", without)
+        now_ns = node.clock.now_ns()
+        screens.extend(resource_view(node.state, {}, name, {}, now_ns).controls for name in ("home-1", "home-2"))
+
+    play(tmp_path, act)
+    says = 'no contract covers it ([contracts] without = "refuse"): markets and programs don\'t call it'
+    assert (says in asked(tmp_path, "home-2")) is (without == "refuse")
+    assert json.loads(asked(tmp_path, "home-2", "--json"))["not_covered"] == (says if without == "refuse" else None)
+    assert says not in asked(tmp_path, "home-1")
+    assert [says in screen for screen in screens] == [False, without == "refuse"]

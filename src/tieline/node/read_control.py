@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
 from tieline.desk.views import ClaimView
+from tieline.node.read_contracts import not_covered
 from tieline.node.read_held import Heard, lost_says, out_of_reach, share_of
 from tieline.node.read_wait import on_last_command
 from tieline.node.read_words import kw
@@ -85,6 +86,7 @@ def controls_of(
     if share is not None and share["waits_for_turn"]:
         text += f"; its share of the limit on {share['on']} holds it off, and it waits for its turn"
     text += lost_says(lost) if lost else ""
+    text += f"; {why}" if (why := not_covered(state, row)) else ""
     return text + ("; its owner has opted out" if state.opted_out[row] else "") + (KILLED if state.is_killed else "")
 
 

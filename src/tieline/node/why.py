@@ -35,7 +35,7 @@ from tieline.node.contracting import bound_by
 from tieline.node.frame import controllers
 from tieline.node.heard import heard_by
 from tieline.node.journals import journal_to_read
-from tieline.node.read_contracts import contracts_of
+from tieline.node.read_contracts import contracts_of, not_covered
 from tieline.node.read_held import Heard, held_off, out_of_reach, share_of
 from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, take_responses, waits
 from tieline.node.why_ended import told_ended
@@ -164,6 +164,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
         "contracts": contracts,
+        "not_covered": not_covered(state, row) or None,
         "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
         "unresponsive": _silent(state, row, past.at_ns),

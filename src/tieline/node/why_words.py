@@ -139,6 +139,8 @@ def _tell_group(answer: dict[str, Any]) -> None:
 
 
 def _tell_contracts(answer: dict[str, Any]) -> None:
+    if answer["not_covered"]:
+        click.echo(f"  {answer['not_covered']}")
     for one in answer["contracts"]:
         products = "; ".join(f"{name}: {says}" for name, says in one["products"].items()) or "no terms hold now"
         click.echo(f"  contract {one['contract']} of {one['owner']} with {one['manager']}: {products}")
