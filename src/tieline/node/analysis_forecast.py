@@ -164,7 +164,7 @@ def score_of(asked: Asked, last_days: int, weather_error_c: float, seed: int) ->
 def _silence(asked: Asked, read: _Read, target: int) -> str:
     """Return why no meter can be foretold: at which time of day which of them was read on none of the days."""
     load, days = read.past.load, min(read.known, LOOKS_BACK_DAYS)
-    unread: NDArray[np.bool_] = ~np.isfinite(load[:, read.known - days : read.known]).any(axis=1)
+    unread = np.logical_and.reduce(np.isnan(load[:, read.known - days : read.known]), axis=1)
     at = unread.any(axis=0).argmax()  # the first time of day that somebody lacks
     minutes = int(at) * read.clock.step_ns // MINUTE_NS
     whose = named([name for k, name in enumerate(read.names) if unread[k, at]] or read.names)

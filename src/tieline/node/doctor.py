@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from tieline.errors import ConfigError
+from tieline.fleet.columns import Fleet
 from tieline.node.config import Settings, load_config
+from tieline.node.contracting import agreements_of, contract_checks
 from tieline.node.faults import fields_of
 from tieline.node.journals import journal_to_read, require_moved
 from tieline.node.link_settings import count_links
@@ -45,11 +47,16 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
     found["settings"] = _finding(settings.name, faults(console_checks(settings, data)))
     if fleet is None:
         found["links"] = {"ok": None, "says": "not looked at: mend the registry first"}
+        if settings.contracts is not None:
+            found["contracts"] = {"ok": None, "says": "not looked at: mend the registry first"}
     elif (links := _read(found, "links", lambda: with_tables(settings.links, data))) is not None:
         whole = replace(settings, links=links)
         files = (check for _, check in file_checks(links, data, fleet, clock))
         wrong = [*faults(link_checks(whole, data, fleet)), *faults(files)]
         found["links"] = _finding(count_links(links), wrong)
+    if fleet is not None and settings.contracts is not None:
+        wrong = faults(contract_checks(settings, data, fleet))
+        found["contracts"] = _finding("" if wrong else _contracts(settings, data, fleet), wrong)
     if (says := _read(found, "journal", lambda: _journal(data, settings))) is not None:
         found["journal"] = _finding(says, [])
     if (says := _read(found, "readings", lambda: _readings(data, settings))) is not None:
@@ -73,6 +80,13 @@ def _read(found: dict[str, Finding], name: str, read: Callable[[], T]) -> T | No
     except ConfigError as error:
         found[name] = _finding("", [str(error)])
         return None
+
+
+def _contracts(settings: Settings, data: Path, fleet: Fleet) -> str:
+    """Say how many contracts there are, and on how many devices."""
+    agreed = agreements_of(settings, data, fleet)
+    count, on = (0, 0) if agreed is None else (len(agreed.names), int(agreed.covered.sum()))
+    return f"{count} contracts on {on} of {len(fleet)} devices"
 
 
 def _journal(data: Path, settings: Settings) -> str:
