@@ -171,7 +171,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "ended": ended,
         "feeder": feeder or None,
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
-        "gates": [_claim(state, placed.get(_batch(gate))) for gate in gates],
+        "gates": [_gate(state, placed.get(_batch(gate)), resource) for gate in gates],
         "command": past.command,
         "kill_switch": past.kill,
         "delivered": past.delivered,
@@ -325,6 +325,11 @@ def _claim(state: DeskState, fact: ClaimsPlaced | None) -> dict[str, Any] | None
         "because": fact.because, "from": iso(start_ns), "asked": iso(asked_ns),
         "until": None if fact.end_ns >= FOREVER_NS else iso(fact.end_ns), "version": fact.version,
     }  # fmt: skip
+
+
+def _gate(state: DeskState, fact: ClaimsPlaced | None, resource: str) -> dict[str, Any] | None:
+    told = _claim(state, fact)
+    return None if told is None or fact is None else {**told, "on": fact.scope or resource}
 
 
 def command_of(fact: object, row: int, last: dict[str, Any] | None) -> dict[str, Any] | None:

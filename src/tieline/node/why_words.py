@@ -59,7 +59,7 @@ def tell(answer: dict[str, Any]) -> None:
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
-        click.echo(f"  {_gate_says(gate)}")
+        click.echo(f"  {_gate_says(gate, gate['on'] if gate and gate['on'] != answer['resource'] else '')}")
     _tell_contracts(answer)
     _tell_ended(answer)
     if answer["feeder_mode"] not in (None, "Automatic"):
@@ -149,11 +149,13 @@ def _tell_contracts(answer: dict[str, Any]) -> None:
             click.echo(f"    {said['what']} at {said['at']} by {said['by']}{because} ({said['record']})")
 
 
-def _gate_says(gate: dict[str, Any] | None) -> str:
+def _gate_says(gate: dict[str, Any] | None, on: str = "") -> str:
+    """Return what a gate does; `on`: the group that it stands on as a whole, where that is another resource."""
     if gate is not None and gate["source"] == "contract":
         return f"no contract lets it be called {_by(gate)}"
     opted = gate is not None and gate["level"] == "OWNER_NEED"
-    return f"{'its owner has opted out' if opted else 'what is weaker is held out'} {_by(gate)}"
+    whole = f" of all of {on}" if on else ""
+    return f"{'its owner has opted out' if opted else 'what is weaker is held out'}{whole} {_by(gate)}"
 
 
 def _tell_ended(answer: dict[str, Any]) -> None:
