@@ -86,7 +86,7 @@ def why(
     is_group = fleet.kind_of(resource) in GROUP_KINDS
     journal = journal_to_read(folder)
     try:
-        past = _past(journal, fleet, None if is_group else fleet.row(resource), at_ns)
+        past = _past(journal, fleet, resource, None if is_group else fleet.row(resource), at_ns)
         bound_by(folder, past.state, past.at_ns)
         if is_group:
             return of_group(journal, past, resource)
@@ -102,7 +102,7 @@ def pressed(record: Record, fact: AuthorityChanged) -> dict[str, Any] | None:
     return {"since": iso(record.recorded_at_ns), "by": fact.by} if fact.value == "on" else None
 
 
-def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) -> Known:
+def _past(journal: Records, fleet: Fleet, resource: str, row: int | None, at_ns: int | None) -> Known:
     past = Known(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
     last = None if at_ns is None else journal.seq_at(at_ns)
     for record in journal.replay():
@@ -117,7 +117,9 @@ def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) ->
             past.placed[fact.batch] = fact
         if isinstance(fact, AuthorityChanged) and fact.what == "kill":
             past.kill = pressed(record, fact)
-        if row is not None:
+        if row is None:
+            past.delivered = pool_delivered(fact, resource) or past.delivered
+        else:
             past.command = command_of(fact, row, past.command)
             past.delivered = delivered_of(fact, row) or past.delivered
     return past
@@ -270,6 +272,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
             }
             for call in calls
         ],
+        "delivered": past.delivered,
         "feeder_mode": mode_of(state, resource).value if fleet.kind_of(resource) is Kind.FEEDER else None,
         "chains": {name: _chain(journal, name) for name in [*because, *(batch.id for batch, _ in [*own, *others])]},
     }  # fmt: skip
@@ -365,6 +368,16 @@ def delivered_of(fact: object, row: int) -> dict[str, Any] | None:
     if not len(at):
         return None
     return {"start": iso(fact.start_ns), "end": iso(fact.end_ns), "above_base_w": float(fact.row_w.array()[at[0]])}
+
+
+def pool_delivered(fact: object, pool: str) -> dict[str, Any] | None:
+    """Return what a pool was asked and gave in a tracked interval, and why it lacked; None: it is of no such."""
+    if not isinstance(fact, IntervalTracked) or fact.pool != pool:
+        return None
+    return {
+        "start": iso(fact.start_ns), "end": iso(fact.end_ns), "asked_w": fact.asked_w, "delivered_w": fact.delivered_w,
+        "causes": fact.causes, "withheld": fact.withheld, "devices": len(fact.rows.array()),
+    }  # fmt: skip
 
 
 def _chain(journal: Records, claim: str | None) -> list[dict[str, Any]]:

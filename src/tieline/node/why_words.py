@@ -6,9 +6,13 @@ from typing import Any
 
 import click
 
+from tieline.node.read_short import NOT_RESPONDING, WORDS
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import HELD
 from tieline.resource.level import Level
+
+_STILL = ("unresponsive", "refused", "unconfirmed", "underperformed")
+CAUSES = {**WORDS, **{cause: f"{NOT_RESPONDING} ({cause})" for cause in _STILL}}
 
 
 def tell(answer: dict[str, Any]) -> None:
@@ -134,6 +138,13 @@ def _tell_group(answer: dict[str, Any]) -> None:
         click.echo(
             f"  instructed {called['power_w']:z.0f} W of {called['product']} until {called['to']} ({called['id']})"
         )
+    if (gave := answer["delivered"]) is not None:
+        over = f"from {gave['start']} to {gave['end']}, the last interval of it that was counted by then"
+        click.echo(f"  gave {gave['delivered_w']:z.0f} W of {gave['asked_w']:z.0f} W asked {over}")
+        for word, split in (("lacks", gave["causes"]), ("was asked less", gave["withheld"])):
+            if split:
+                told = ", ".join(f"{CAUSES.get(cause, cause)} {watts:z.0f} W" for cause, watts in split.items())
+                click.echo(f"    {word}, by cause: {told}")
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)
 
