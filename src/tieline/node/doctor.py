@@ -20,9 +20,10 @@ from tieline.node.starting import console_checks, faults, file_checks, link_chec
 from tieline.store import registry
 from tieline.store.journal import JournalDamaged, StoreError
 from tieline.store.learnt import load
+from tieline.store.lock import held_since_ns
 from tieline.store.segment import faults_of
 from tieline.store.series import Historian, hour_faults
-from tieline.times import HOUR_NS, Clock, iso
+from tieline.times import HOUR_NS, SECOND_NS, Clock, iso
 
 T = TypeVar("T")
 Finding = dict[str, Any]
@@ -61,6 +62,8 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
         found["journal"] = _finding(says, [])
     if (says := _read(found, "readings", lambda: _readings(data, settings))) is not None:
         found["readings"] = _finding(says, _damage(data))
+    if (since_ns := held_since_ns(data)) is not None:
+        found["server"] = {"ok": True, "says": _server(data, settings, since_ns)}
     if fleet is not None:
         ids = fleet.ids
         says = _read(found, "learnt", lambda: _learnt(data / "learnt.bin", ids))
@@ -80,6 +83,22 @@ def _read(found: dict[str, Finding], name: str, read: Callable[[], T]) -> T | No
     except ConfigError as error:
         found[name] = _finding("", [str(error)])
         return None
+
+
+def _server(data: Path, settings: Settings, since_ns: int) -> str:
+    """Say since when a process holds the folder, and what of it that a start reads was changed since."""
+    named = {
+        data / "tieline.toml",
+        data / "registry.bin",
+        *data.glob("*.pem"),
+        *data.glob("*.key"),
+        *data.glob("*.csv"),
+    }
+    contracts = settings.contracts
+    named |= set() if contracts is None else {data / contracts.file, data / (contracts.programs or contracts.file)}
+    later = sorted(path.name for path in named if path.exists() and path.stat().st_mtime_ns > since_ns)
+    restart = f": start it again for what was changed since: {', '.join(later[:5])}" if later else ""
+    return f"in use since {iso(since_ns // SECOND_NS * SECOND_NS)}{restart}"
 
 
 def _contracts(settings: Settings, data: Path, fleet: Fleet) -> str:
