@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tieline.contract.consent import Word
 from tieline.contract.eligibility import Enrolment
 from tieline.desk.agreed import Agreements
-from tieline.desk.called import Called
+from tieline.desk.called import Called, SetAside
 from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
@@ -253,6 +253,7 @@ class DeskState:
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     agreed: Agreements | None = None  # what contracts let it call; None: the folder holds none
     consents: dict[str, list[Word]] = field(default_factory=dict)  # said since the contracts were written, by contract
+    set_aside: list[SetAside] = field(default_factory=list)  # claims that contracts ended in the last day
     called: dict[str, Called] = field(default_factory=dict)  # whom each event called and when, for budgets
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)

@@ -101,6 +101,14 @@ def contracts_of(state: DeskState, row: int, at_ns: int) -> list[dict[str, Any]]
     return [_told(state, one, at_ns) for one in state.agreed.of_row(row)]
 
 
+def not_covered(state: DeskState, row: int) -> str:
+    """Return why a device that no contract covers isn't called; empty: one covers it, or none is needed."""
+    agreed = state.agreed
+    if agreed is None or agreed.serves_others or agreed.covered[row]:
+        return ""
+    return 'no contract covers it ([contracts] without = "refuse"): markets and programs don\'t call it'
+
+
 def _told(state: DeskState, contract: Contract, at_ns: int) -> dict[str, Any]:
     terms, words = contract.terms_at(at_ns), state.consents.get(contract.id, [])
     last = words[-1] if words else None
