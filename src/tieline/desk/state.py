@@ -37,6 +37,8 @@ Instants = NDArray[np.int64]
 _IS_SWITCHED = among(KIND_CODE[kind] for kind in SWITCHED)
 EASED_NS = 6 * MINUTE_NS
 """What a device has to keep a limit (`disobedience.KEEPS_NS`), and the age of a reading."""
+UNHEARD = frozenset((int(Stage.EXPIRED), int(Stage.UNCONFIRMED)))
+"""The stages at which a hand-back may not have been heard: its link could not send it, or no answer came."""
 TOOK, SILENT, UNSAID = 1, -1, 0
 """What a row made of a command: it took it, or was read back; it never answered; neither is known, or it refused."""
 _ANSWERS = np.full(len(Stage), UNSAID, np.int8)
@@ -336,6 +338,8 @@ class DeskState:
         last, fleet, stage = self.commands, self.fleet, self.commands.stage[rows]
         expired = stage == int(Stage.EXPIRED)  # its link could not even send it
         found, at = np.zeros(len(rows), np.bool_), np.flatnonzero(expired | (stage == int(Stage.UNCONFIRMED)))
+        if not len(at):
+            return found
         some = rows[at]
         limited = (last.low_w[some] > -fleet.max_absorb_w[some]) | (last.high_w[some] < fleet.max_inject_w[some])
         unheard = expired[at] | np.isnan(last.observed_w[some])
