@@ -113,17 +113,26 @@ def by_the_wall(at_ns: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("day", "hours_of_day", "called_hour"),
+    ("day", "hours_of_day", "called_hour", "zone"),
     [
-        (date(2022, 3, 13), 23, 16),  # 17 o'clock: two in the morning is not there
-        (date(2022, 11, 6), 25, 18),  # 17 o'clock, an hour later on the clock that runs
-        (date(2022, 11, 6), 25, 2),  # one in the morning, the second time
-        (date(2022, 8, 17), 24, 17),
+        (date(2022, 3, 13), 23, 16, "America/Chicago"),  # 17 o'clock: two in the morning is not there
+        (date(2022, 11, 6), 25, 18, "America/Chicago"),  # 17 o'clock, an hour later on the clock that runs
+        (date(2022, 11, 6), 25, 2, "America/Chicago"),  # one in the morning, the second time
+        (date(2022, 8, 17), 24, 17, "America/Chicago"),
+        (date(2026, 3, 8), 23, 16, "America/New_York"),
+        (date(2026, 11, 1), 25, 18, "America/New_York"),
+        (date(2026, 11, 1), 25, 2, "America/New_York"),
+        (date(2026, 3, 29), 23, 16, "Europe/Berlin"),
+        (date(2026, 10, 25), 25, 18, "Europe/Berlin"),
+        (date(2026, 10, 25), 25, 3, "Europe/Berlin"),  # two in the morning, the second time
+        (date(2026, 3, 29), 23, 1, "Europe/London"),  # the first hour of summer: one in the morning is not there
     ],
 )
 def test_a_day_of_any_length_is_settled_when_it_is_over_and_against_like_hours(
-    tmp_path: Path, day: date, hours_of_day: int, called_hour: int
+    tmp_path: Path, day: date, hours_of_day: int, called_hour: int, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(globals(), "ZONE", ZoneInfo(zone))
+    monkeypatch.setitem(globals(), "SETTINGS", SETTINGS.replace("America/Chicago", zone))
     over = market_day(day, ZONE)
     assert over.end_ns - over.start_ns == hours_of_day * HOUR_NS
     start_ns = over.start_ns + called_hour * HOUR_NS

@@ -61,7 +61,6 @@ from tieline.node.record import Recorder
 from tieline.node.runtime import Node
 from tieline.node.sources import Sources as Sources
 from tieline.resource.claim import Refusal
-from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.rim.clock import loop_s
 from tieline.times import HOUR_NS, SECOND_NS
@@ -369,11 +368,7 @@ class NodeReader:
 
     def is_site_of(self, resource: str, devices: frozenset[str]) -> bool:
         """Return whether a resource is a site with devices, all of them among some."""
-        fleet = self.node.state.fleet
-        if not fleet.holds(resource) or fleet.kind_of(resource) is not Kind.SITE:
-            return False
-        mine = [fleet.id_of(int(row)) in devices for row in fleet.leaves(resource)]
-        return bool(mine) and all(mine)
+        return read_contracts.is_site_of(self.node.state.fleet, resource, devices)
 
     async def at(self, at_ns: int) -> NodeReader | Refusal:
         """Return the reader of a past instant."""
