@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from tieline.desk import opting
@@ -23,7 +24,7 @@ from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
-from tieline.times import FOREVER_NS, MINUTE_NS
+from tieline.times import FOREVER_NS, MINUTE_NS, iso
 
 MOST_MINUTES = 48 * 60
 STEPS = {state.value: state for state in EventState}
@@ -146,7 +147,8 @@ class NodeOperator:
         if not ask.because.strip():
             return Refusal("a limit has a reason", "because", ask.because, "some words")
         now_ns = self.node.clock.now_ns()
-        return await self.node.desk.ask(
+        before = self.node.state.asks.get(("console", "limit", resource, Quantity.P.value))
+        granted = await self.node.desk.ask(
             Ask(
                 "console", "operator", "limit", Level.ENVELOPE, resource, Quantity.P, ClaimKind.LIMIT,
                 self._version("console", "limit", resource, Quantity.P), now_ns,
@@ -154,6 +156,14 @@ class NodeOperator:
                 people=names_in(by),
             )
         )  # fmt: skip
+        if isinstance(granted, Refusal) or before is None or before.ask.end_ns <= now_ns:
+            return granted
+        was = before.ask
+        words = (
+            f"it takes the place of the limit of {was.low:.0f} to {was.high:.0f} W until {iso(was.end_ns)} "
+            f"({was.because}), which does not come back: people at the desk are one asker, and their newest limit holds"
+        )
+        return msgspec.structs.replace(granted, replaces=words)
 
     def _version(self, source: str, program: str, resource: str, quantity: Quantity) -> int:
         """Return a version above the last one of the same wish (R4), even where the clock was set back since."""
