@@ -290,7 +290,7 @@ def _ceilings(
         parts[on_or_off] = False
         # What nobody is known to want is theirs first: who is off can't show that it would run.
         whole_w = max(float(ceiling[on_or_off].sum()), left_w - float(wants_w[parts].sum()))
-        fits_w = split_whole(whole_w, most_w[on_or_off], np.arange(len(on_or_off)))
+        fits_w = split_whole(whole_w + 1e-6, most_w[on_or_off], np.arange(len(on_or_off)))  # sums are rounded
         ceiling[on_or_off] = fits_w
         ceiling[parts] = share_sparing(left_w - float(fits_w.sum()), wants_w, least_w, most_w, spared, parts)
     charge_or_not(ceiling, wants_w, least_charge_w)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.extents import unheard_w
+from tieline.desk.nested import MARGIN_FRAC
 from tieline.desk.ports import Ask
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
@@ -47,7 +48,9 @@ def grown_where_free(
         # A part of what a car needs at least is nothing to it: others that grow as well must not have it.
         starts = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (-told_w < LEAST_CHARGE_W)
         starts &= (-low >= LEAST_CHARGE_W) & (-low <= STARTS_FRAC * LEAST_CHARGE_W)
-        whole, most_w = state.is_switched[rows] | starts, max(-ask.low, float(-low.sum()))
+        # What the caps keep as a margin is the limit's: where a watt lacks a heater would else wait for good.
+        margin_w = MARGIN_FRAC * min(float(fleet.max_absorb_w[rows].sum()), abs(ask.low))
+        whole, most_w = state.is_switched[rows] | starts, max(-ask.low, float(-low.sum()) + margin_w)
         low = -moved_caps(most_w, np.where(starts, LEAST_CHARGE_W, -low), -held_w, -told_w, whole)
     return uncrossed(low, high, wish, state.is_switched[rows], fleet.max_inject_w[rows] <= 0.0)
 

@@ -10,7 +10,7 @@ must give less, and the feeder would gain nothing by it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from tieline.desk.disobedience import ignoring
 from tieline.desk.extents import reach_w, unheard_w
 from tieline.desk.nested import MARGIN_FRAC, Floats, Layer, Mask
 from tieline.desk.state import DeskState
-from tieline.desk.wants import LEAST_TRIED, tried_charger, wants
+from tieline.desk.wants import LEAST_TRIED, TURN_NS, may_take_w, tried_charger, wants
 from tieline.resource.claim import Quantity
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
@@ -61,7 +61,36 @@ def does_together_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple
     span = span_of(state, now_ns)
     binding = [bound_of(state, layer) for layer in layers if layer.quantity is Quantity.P]
     does_w = brought_within(binding, np.nan_to_num(state.fleet.power_w), span)
-    return does_w, brought_within(binding, _wanted_w(state, layers, now_ns), span)
+    wished_w, tried, waits_w, turns = _wanted_w(state, layers, now_ns)
+    wants_w = brought_within(binding, wished_w, replace(span, most_w=np.where(tried, wished_w, span.most_w)))
+    begins_w = _begins_w(binding, wants_w, waits_w, turns, span)
+    wants_w = wants_w - begins_w
+    # What nobody is known to want takes nothing from those who do, nor, for a turn, from a load that just made room.
+    stands = (waits_w > begins_w) & (now_ns - state.commands.since_ns < TURN_NS)
+    more_w = may_take_w(state, np.arange(len(wants_w), dtype=np.int32), -wants_w, now_ns)
+    for bound in binding:
+        awaited = np.bincount(bound.of, stands[bound.at], len(bound.low_w)) > 0
+        more_w[bound.at[awaited[bound.of]]] = 0.0
+    if not more_w.any():
+        return does_w, wants_w
+    left = replace(span, least_w=np.where(more_w > 0.0, span.least_w, wants_w), most_w=wants_w)
+    return does_w, brought_within(binding, wants_w - more_w, left)
+
+
+def _begins_w(binding: list[Bound], does_w: Floats, waits_w: Floats, turns: NDArray[np.int64], span: Span) -> Floats:
+    """Return what loads draw that wait to be on (W, each wholly or not at all): as many, in turn, as all limits that
+    hold them have room for beside what all do."""
+    begins, rank = waits_w > KEPT_W, np.empty(len(does_w), np.int64)
+    rank[:], rank[turns] = len(turns), np.arange(len(turns))
+    for bound in binding:
+        room_w = np.bincount(bound.of, takes_w(bound, does_w, span), len(bound.low_w)) - bound.low_w
+        places = np.flatnonzero(begins[bound.at])
+        places = places[np.lexsort((rank[bound.at[places]], bound.of[places]))]
+        rows, of = bound.at[places], bound.of[places]
+        whole_w = np.cumsum(waits_w[rows])
+        before_w = (whole_w - waits_w[rows])[np.searchsorted(of, of)]
+        begins[rows[whole_w - before_w > room_w[of] + KEPT_W]] = False
+    return np.where(begins, waits_w, 0.0)
 
 
 def brought_within(binding: list[Bound], does_w: Floats, span: Span) -> Floats:
@@ -75,25 +104,32 @@ def brought_within(binding: list[Bound], does_w: Floats, span: Span) -> Floats:
     return does_w
 
 
-def _wanted_w(state: DeskState, layers: list[Layer], now_ns: int) -> Floats:
-    """Return what each row does (W), or would draw, or give, if no cap held it: who came last has his part too.
+def _wanted_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple[Floats, Mask, Floats, NDArray[np.int64]]:
+    """Return what each row does (W), or would draw, or give, if no cap held it: who came last has his part too; which
+    chargers are let charge to see whether a car came; and what loads draw that wait for their turn to be on, with it.
 
-    A charger that is let charge for a while, to see whether a car came, wants what a car needs at least.
+    A charger that is tried wants what a car needs at least, and no part of that.
     """
     fleet = state.fleet
     rows, does_w = np.arange(len(fleet), dtype=np.int32), np.nan_to_num(fleet.power_w)
-    wants_w, _ = wants(state, rows, -does_w, now_ns)
+    wants_w, turns = wants(state, rows, -does_w, now_ns)
     by_itself_w = own_w(state, rows, now_ns)
     gives = (fleet.max_inject_w > 0.0) & (by_itself_w > 0.0)
     wished_w = np.where(gives, np.maximum(does_w, by_itself_w), np.minimum(does_w, -wants_w))
+    waits = state.is_switched & (wants_w > 0.0) & (does_w > -0.5 * fleet.max_absorb_w)
+    waits_w = np.where(waits, fleet.max_absorb_w + does_w, 0.0)
     wished_w = np.where(state.is_switched, does_w, wished_w)
+    tried, tight = np.zeros(len(fleet), np.bool_), np.zeros(len(fleet), np.bool_)
     for live in (live for layer in layers for live in layer.limits if layer.quantity is Quantity.P):
         mine = fleet.leaves(live.ask.resource)
         at = tried_charger(state, mine, -does_w[mine], now_ns)
-        if at is not None and live.ask.low <= -LEAST_TRIED * LEAST_CHARGE_W:
+        if live.ask.low > -LEAST_TRIED * LEAST_CHARGE_W:
+            tight[mine] = True
+        elif at is not None:
             least_w = (1.0 + MARGIN_FRAC) * LEAST_CHARGE_W  # a watt less than a car needs is nothing to it
             wished_w[mine[at]] = min(wished_w[mine[at]], -min(least_w, float(fleet.max_absorb_w[mine[at]])))
-    return wished_w
+            tried[mine[at]] = True
+    return wished_w, tried & ~tight, waits_w, turns
 
 
 def span_of(state: DeskState, now_ns: int) -> Span:

@@ -32,6 +32,8 @@ TURNS_FRAC, TRIES_FRAC = 0.4, 0.1
 and so much of what may have no need to run may be tried at a time."""
 TRY_NS, TRIED_NS = 10 * MINUTE_NS, 3 * MINUTE_NS
 """Every so often another charger that charges nothing is let charge, for so long: a poll or two, and a car's start."""
+CHARGES_NS = 20 * SECOND_NS
+"""A car takes what its charger lets it within five seconds (IEC 61851-1), and its meter shows it by then."""
 LEAST_TRIED = 3.0
 """Of so many times what a car needs at least, or more, a part is kept for one that may have come: else others stop."""
 FOLLOWS_NS = 90 * SECOND_NS
@@ -75,7 +77,10 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     # One that is told a power wants that, and no more while it is called.
     told_w = -last.target_w[rows]
     called = alive & np.isfinite(told_w) & ~staged
-    wants_w = np.where(called, np.where(stores, told_w, np.minimum(wants_w, told_w)), wants_w)
+    # Told as much as its cap, a charger is held by that: how far its call would let it go shows as the cap grows.
+    by_cap = kept_down & (told_w >= cap_w - 1.0) & (now_ns - state.idle_ns[rows] >= TRY_NS)
+    by_cap &= fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]
+    wants_w = np.where(called & ~by_cap, np.where(stores, told_w, np.minimum(wants_w, told_w)), wants_w)
     # What a store gives makes no room for its neighbours, or the limit would press it to go on, called or not: it
     # counts as at rest.
     wants_w = np.where(stores, np.maximum(wants_w, 0.0), wants_w)
@@ -104,6 +109,21 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     wants_w[at] = np.select([on | due, group <= 4], [size_w, mean_w], 0.0)
     order: NDArray[np.int64] = at[np.lexsort((lot, group))]
     return wants_w, order
+
+
+def may_take_w(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> Floats:
+    """Return what each of `rows` may draw more than it is known to want (W, 0 or more): a guess, and no need.
+
+    A charger that charges at its cap and doesn't tell what its car would take shows it as it is let; who did not use
+    what it was let take is asked again after a while.
+    """
+    fleet, last = state.fleet, state.commands
+    absorb_w, cap_w = fleet.max_absorb_w[rows], np.minimum(-last.low_w[rows], fleet.max_absorb_w[rows])
+    asks = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & np.isnan(fleet.available_down_w[rows])
+    asks &= (last.valid_until_ns[rows] > now_ns) & (state.release_at_ns[rows] <= now_ns)
+    asks &= (draw_w >= LEAST_CHARGE_W) & (draw_w >= NEAR_FRAC * cap_w) & (now_ns - state.idle_ns[rows] >= TRY_NS)
+    more_w: Floats = np.where(asks, np.clip(absorb_w - draw_w, 0.0, PROBES_FRAC * absorb_w), 0.0)
+    return more_w
 
 
 @lru_cache(maxsize=2)
@@ -139,6 +159,7 @@ def tried_charger(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> 
 def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:
     """Note which of `rows`, that are on or off, may run and do not, though they had the time to begin."""
     fleet, last = state.fleet, state.commands
+    _note_full(state, rows[fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]], now_ns)
     rows = rows[state.is_switched[rows]]
     size_w, draw_w = fleet.max_absorb_w[rows], -np.nan_to_num(fleet.power_w[rows])
     seen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
@@ -146,6 +167,15 @@ def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:
     may_run &= np.isnan(last.target_w[rows]) & (now_ns - last.since_ns[rows] >= STARTS_NS)
     state.idle_ns[rows[seen & alive & may_run & (draw_w < 0.5 * size_w)]] = now_ns
     state.idle_ns[rows[seen & (draw_w >= 0.5 * size_w)]] = 0
+
+
+def _note_full(state: DeskState, rows: Rows, now_ns: int) -> None:
+    """Note which chargers charge a car with less than a limit lets them, though it had the time to take more."""
+    fleet, last = state.fleet, state.commands
+    draw_w, may_w = -np.nan_to_num(fleet.power_w[rows]), np.minimum(-last.low_w[rows], fleet.max_absorb_w[rows])
+    seen = ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & (last.valid_until_ns[rows] > now_ns)
+    seen &= fleet.taken_at_ns[rows] - last.since_ns[rows] >= CHARGES_NS
+    state.idle_ns[rows[seen & (draw_w >= LEAST_CHARGE_W) & (draw_w < NEAR_FRAC * may_w)]] = now_ns
 
 
 def _first_part(
