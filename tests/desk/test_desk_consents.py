@@ -149,6 +149,31 @@ def test_a_contract_that_ends_lets_go_at_its_end_and_not_before() -> None:
     asyncio.run(play())
 
 
+def test_consent_that_is_taken_back_before_the_terms_begin_can_be_given_back_before_they_do() -> None:
+    async def play() -> None:
+        stage = Agreed()
+        begins_ns, ends_ns = parse_iso("2023-01-01T00:00:00Z"), parse_iso("2024-01-01T00:00:00Z")
+        stage.clock.ns = begins_ns - 10 * 24 * HOUR_NS
+        stage.state.agreed.tick(stage.clock.ns)
+        await stage.beat()
+        assert await stage.says("c0") is None
+        stage.clock.ns += 24 * HOUR_NS
+        refused = await stage.says("c0", "heat", evidence=NEW)
+        assert isinstance(refused, Refusal) and refused.limit == "energy, demand_response, peak"
+        assert await stage.says("c0", evidence=NEW) is None
+        assert stage.state.consents["c0"][-1].products == ("energy", "demand_response", "peak")
+        assert stage.state.opted_out[0], "it counts from when the terms begin"
+        stage.clock.ns = begins_ns
+        await stage.beat()
+        assert not stage.state.opted_out[0]
+        assert stage.state.agreed.contract("c0").agreed(begins_ns) == ("energy", "demand_response", "peak")
+        stage.clock.ns = ends_ns
+        over = await stage.says("c0", evidence="c" * 64)
+        assert isinstance(over, Refusal) and over.reason == "no terms hold then or begin later"
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize(("serves", "served"), [(False, [True, True, False, False]), (True, [True] * 4)])
 def test_a_device_without_a_contract_is_called_only_where_that_is_set(serves: bool, served: list[bool]) -> None:
     stage = Agreed(4, covered=2, serves_others=serves)

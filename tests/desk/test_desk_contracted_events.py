@@ -193,6 +193,41 @@ def test_who_takes_his_consent_to_a_program_back_is_let_go_and_another_is_called
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("beats", [1, 6])
+def test_for_who_takes_all_consent_back_others_are_called_with_the_next_beat_and_too_many_are_let_go_as_he_is_back(
+    beats: int,
+) -> None:
+    """No meter has to show the lack first, as it has to of an opt-out."""
+
+    def asked_w(stage: Contracted, event: str) -> float:
+        held, now_ns = newest(stage.state, event), stage.clock.ns
+        winner = stage.state.claims.arbitrate(now_ns, held.rows).winner
+        return float(held.value[winner >= 0].sum())
+
+    async def play() -> None:
+        stage = Contracted()
+        event = await stage.approved(20_000.0)
+        await stage.at(START)
+        gone = stage.called(event.id)[0]
+        assert asked_w(stage, event.id) == pytest.approx(20_000.0)
+        stage.clock.ns += MINUTE_NS
+        entries, refusal = decide_word(stage.state, f"c{gone}", (), None, "olga", "", stage.clock.ns)
+        assert refusal is None
+        await stage.desk.commit(entries)
+        for _ in range(beats):
+            await stage.at(stage.clock.ns + 10**9)
+            assert asked_w(stage, event.id) == pytest.approx(20_000.0, rel=0.06)
+        assert stage.state.opted_out[gone]
+        entries, refusal = decide_word(stage.state, f"c{gone}", (), NEW, "olga", "", stage.clock.ns)
+        assert refusal is None
+        await stage.desk.commit(entries)
+        for _ in range(beats):
+            await stage.at(stage.clock.ns + 10**9)
+            assert asked_w(stage, event.id) == pytest.approx(20_000.0, rel=0.06)
+
+    asyncio.run(play())
+
+
 def test_an_event_is_not_made_longer_than_the_contracts_of_those_it_called_bear() -> None:
     async def play() -> None:
         stage = Contracted("hours_a_call = 1.5")

@@ -132,6 +132,21 @@ def test_a_limit_of_the_control_room_bounds_every_device_and_cancel_frees_them()
     play(scene)
 
 
+def test_nothing_that_the_control_room_asks_meanwhile_comes_between_its_select_and_its_operate() -> None:
+    async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
+        outstation = Dnp3Outstation(BINDING, desk, clock, supervisor)
+        await outstation.start()
+        scada = Scada("tieline", 20000, master=1, outstation=10, spawn=supervisor.spawn)
+        await scada.connect()
+        first, _, second = await asyncio.gather(
+            scada.limit(0, -2e4, 3e4, select=True), scada.poll(), scada.limit(0, -2e4, 2e4, select=True)
+        )
+        assert first == second == [CommandStatus.SUCCESS] * 3
+        await outstation.stop()
+
+    play(scene)
+
+
 def test_an_award_and_its_dispatch_pass_the_desk_and_are_accepted() -> None:
     async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
         async with trading(desk, clock, supervisor, FaultMenu(duplicate=0.2, reorder=0.1)) as (market, _):

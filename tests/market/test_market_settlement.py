@@ -106,6 +106,16 @@ def test_every_line_names_its_rule_inputs_data_and_causes_and_a_second_run_is_bi
             assert entry.fact.kind == "day_ahead" or entry.caused_by[1].startswith("interval:")
 
 
+@given(st.sets(st.integers(0, 4)))
+def test_who_has_no_readings_of_the_day_has_no_part_and_the_others_have_all(without: set[int]) -> None:
+    made = settled(meters=metered(unmetered=frozenset(without)))
+    assert made.adds_up
+    for row in range(5):
+        assert (made.row_milli_wh[row] == 0) == (row in without)
+    assert (made.loose_milli_wh == 0) == (len(without) < 5)  # nobody else can be named: then it is nobody's
+    assert (made.basis.input_hash == settled().basis.input_hash) == (not without)
+
+
 CHANGES = {
     "price": lambda: settled(meters=metered(prices=[57, *PRICES[1:]])),
     "performance": lambda: settled(meters=metered(DELIVERED + 1e5)),

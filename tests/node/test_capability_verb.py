@@ -89,3 +89,9 @@ def test_what_is_wrong_is_refused_by_row_value_and_limit(table: Path, tmp_path: 
     assert "row 2: ramp_kw_per_s = 0: give more than 0" in refused(table)
     table.write_text("resource,up_kw\na,-5\n")
     assert "row 2: up_kw = -5: give 0 or more" in refused(table)
+
+
+@pytest.mark.parametrize(("cell", "told"), [("", "''"), ('""', "''"), ('"  "', "'  '"), ("\t", "'\\t'")])
+def test_a_row_that_names_no_device_is_refused_whatever_its_cell_is_made_of(table: Path, cell: str, told: str) -> None:
+    table.write_text(f"resource,up_kw\na,5\n{cell},5\n")
+    assert f"row 3: resource = {told}: give the name of a device" in refused(table)

@@ -152,6 +152,8 @@ def test_what_is_wrong_is_refused_by_name_value_and_limit(files: tuple[Path, Pat
     holes.write_text(holes.read_text().replace(",15.0", ",150.0", 1))
     assert "row 2: celsius = 150: give -90 to 65 degC" in refused(meter, *ZONE, "--temperature", holes)
     assert refused("score", meter, "--timezone", "UTC", "--days", "14", "--lead", "14").endswith("give at least 56")
+    said = refused("score", meter, "--timezone", "UTC", "--days", "14", "--lead", "14")
+    assert "home-3: --days 14 leaves 14 days to be foretold: give at least 28; of whole days of readings, 75 " in said
 
 
 def test_gaps_and_silent_meters_stop_nothing_and_are_named(tmp_path: Path) -> None:
@@ -171,7 +173,9 @@ def test_gaps_and_silent_meters_stop_nothing_and_are_named(tmp_path: Path) -> No
             line for line in text.splitlines() if not line.endswith(("home-0", "home-1", "home-2", "home-3", "home-4"))
         )
     )
-    assert "no meter has readings at all times of day" in refused(meter, *ZONE)
+    said = refused(meter, *ZONE)
+    assert "no meter has readings at all times of day" in said
+    assert said.endswith("home-5: readings at 00:00 = 0 in 76 days: give at least 1 for every time of day"), said
 
 
 def test_half_an_hour_off_midnight_is_no_grid(tmp_path: Path) -> None:

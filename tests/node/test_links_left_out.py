@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from tieline.resource.batch import CommandBatch, CommandReports, Readings
 from tieline.resource.command import Stage
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
+from tieline.store.lock import FolderLock
 from tieline.times import HOUR_NS
 
 TABLE = """id,kind,max_inject_w,max_absorb_w,energy_wh,feeder,site,pool
@@ -116,6 +118,30 @@ def test_the_others_run_and_an_alarm_names_file_and_remedy(works: Path) -> None:
         node.journal.close()
 
     asyncio.run(play())
+
+
+def test_doctor_says_in_one_line_that_a_server_that_runs_has_to_start_again_for_what_was_mended(works: Path) -> None:
+    def told() -> dict[str, dict[str, object]]:
+        return json.loads(CliRunner().invoke(main, ["doctor", "--data", str(works), "--json"]).stdout)
+
+    (works / "tieline.toml").write_text("port = 0\n" + VTN + TLS.format("x", "authority"))
+    assert "server" not in told(), "nobody holds the folder"
+    held = FolderLock(works)
+    try:
+        began_ns = (works / "lock").stat().st_mtime_ns
+        for name in ("tieline.toml", "registry.bin", *(path.name for path in works.glob("*.[pk]e[my]"))):
+            os.utime(works / name, ns=(began_ns - 1, began_ns - 1))
+        assert str(told()["server"]["says"]).startswith("in use since ")
+        assert "start it again" not in str(told()["server"]["says"])
+        (works / "tieline.toml").write_text("port = 0\n" + VTN + TLS.format("we", "authority"))
+        os.utime(works / "tieline.toml", ns=(began_ns + 10**9, began_ns + 10**9))
+        found = told()
+        assert found["links"]["ok"] and str(found["server"]["says"]).endswith(
+            "start it again for what was changed since: tieline.toml"
+        )
+    finally:
+        held.release()
+    assert "server" not in told()
 
 
 class Intake:

@@ -172,7 +172,19 @@ def test_a_server_does_not_start_on_contracts_that_are_wrong(tmp_path: Path, old
         agreements_of(settings, folder, fleet)
     assert says in str(error.value)
     found = CliRunner().invoke(main, ["doctor", "--data", str(folder), "--json"])
-    assert found.exit_code == 1 and says.split(":")[0] in json.loads(found.output)["links"]["says"]
+    told = json.loads(found.output)
+    assert found.exit_code == 1 and says.split(":")[0] in told["contracts"]["says"]
+    assert told["links"]["ok"], "what is wrong with contracts is no fault of a link"
+
+
+def test_doctor_counts_the_contracts_of_a_folder_under_a_heading_of_their_own(tmp_path: Path) -> None:
+    def told(folder: Path) -> dict[str, dict[str, object]]:
+        return json.loads(CliRunner().invoke(main, ["doctor", "--data", str(folder), "--json"]).output)
+
+    folder = made(tmp_path, 9)
+    assert "contracts" not in told(folder)
+    found = told(contracted(folder))["contracts"]
+    assert found["ok"] is True and str(found["says"]).startswith("1 contracts on 1 of ")
 
 
 def test_settings_of_contracts_refuse_what_they_do_not_know(tmp_path: Path) -> None:

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tieline.desk.entry import Entry
+from tieline.desk.facts import IntervalTracked
+from tieline.desk.packed import Packed
 from tieline.desk.ports import Award, Offer, Segment
 from tieline.desk.prices import SendPrices
 from tieline.desk.screens import DayView
+from tieline.ids import derive
 from tieline.node.config import load_config
 from tieline.node.kept_readings import HOLDS_NS, STEP_NS, KeptReadings, interval_means
 from tieline.node.runtime import Node
@@ -109,17 +113,26 @@ def by_the_wall(at_ns: int) -> float:
 
 
 @pytest.mark.parametrize(
-    ("day", "hours_of_day", "called_hour"),
+    ("day", "hours_of_day", "called_hour", "zone"),
     [
-        (date(2022, 3, 13), 23, 16),  # 17 o'clock: two in the morning is not there
-        (date(2022, 11, 6), 25, 18),  # 17 o'clock, an hour later on the clock that runs
-        (date(2022, 11, 6), 25, 2),  # one in the morning, the second time
-        (date(2022, 8, 17), 24, 17),
+        (date(2022, 3, 13), 23, 16, "America/Chicago"),  # 17 o'clock: two in the morning is not there
+        (date(2022, 11, 6), 25, 18, "America/Chicago"),  # 17 o'clock, an hour later on the clock that runs
+        (date(2022, 11, 6), 25, 2, "America/Chicago"),  # one in the morning, the second time
+        (date(2022, 8, 17), 24, 17, "America/Chicago"),
+        (date(2026, 3, 8), 23, 16, "America/New_York"),
+        (date(2026, 11, 1), 25, 18, "America/New_York"),
+        (date(2026, 11, 1), 25, 2, "America/New_York"),
+        (date(2026, 3, 29), 23, 16, "Europe/Berlin"),
+        (date(2026, 10, 25), 25, 18, "Europe/Berlin"),
+        (date(2026, 10, 25), 25, 3, "Europe/Berlin"),  # two in the morning, the second time
+        (date(2026, 3, 29), 23, 1, "Europe/London"),  # the first hour of summer: one in the morning is not there
     ],
 )
 def test_a_day_of_any_length_is_settled_when_it_is_over_and_against_like_hours(
-    tmp_path: Path, day: date, hours_of_day: int, called_hour: int
+    tmp_path: Path, day: date, hours_of_day: int, called_hour: int, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(globals(), "ZONE", ZoneInfo(zone))
+    monkeypatch.setitem(globals(), "SETTINGS", SETTINGS.replace("America/Chicago", zone))
     over = market_day(day, ZONE)
     assert over.end_ns - over.start_ns == hours_of_day * HOUR_NS
     start_ns = over.start_ns + called_hour * HOUR_NS
@@ -179,6 +192,32 @@ def test_a_day_waits_for_readings_by_name_and_then_does_without_them(tmp_path: P
         # 50 kW more than awarded, at 100 $/MWh: 0.4167 $ in each interval, paid in whole cents.
         assert again.statements[1].total == "10.04"
         assert (await served.day()).statements == again.statements, "what does not change is not settled anew"
+
+    play(tmp_path, scene)
+
+
+def test_who_is_paid_nothing_for_want_of_readings_has_no_share_until_they_come(tmp_path: Path) -> None:
+    over = market_day(date(2022, 8, 17), ZONE)
+    start_ns, first_ns = over.start_ns + 17 * HOUR_NS, market_day(date(2022, 8, 2), ZONE).start_ns
+    gave, each_w = Packed.of(np.array([0, 1], np.int32)), Packed.of(np.array([30_000.0, 70_000.0]))
+
+    async def scene(served: Served, clock: Hands) -> None:
+        clock.at_ns = over.start_ns
+        await served.awarded(start_ns, 100_000.0)
+        await served.priced(start_ns, 100.0)
+        for at in range(start_ns, start_ns + HOUR_NS, STEP_NS):
+            seen = IntervalTracked("pool-1", at, at + STEP_NS, 1e5, 1e5, {}, gave, each_w, 1, {})
+            await served.node.desk.commit([Entry(derive("interval", "pool-1", at), seen, "pool-1", ())])
+        called = range(start_ns, start_ns + HOUR_NS)
+        served.read(0, first_ns, over.end_ns, lambda at: -2e5 if at in called else -3e5)
+        served.read(1, first_ns, start_ns, lambda at: -3e5)
+        clock.at_ns = over.end_ns + 24 * HOUR_NS
+        (statement,) = (await served.day()).statements
+        assert "without readings of the called hours, paid nothing: load-2" in statement.body["flags"]
+        assert (statement.total, statement.body["shares"]) == ("5.00", {"ann": "4.00"})
+        served.read(1, start_ns, over.end_ns, lambda at: -2e5 if at in called else -3e5, received_ns=1)
+        again = (await served.day()).statements[-1]
+        assert (again.version, again.body["shares"]) == (2, {"ann": "3.59", "bob": "8.38"})
 
     play(tmp_path, scene)
 

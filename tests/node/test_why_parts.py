@@ -18,6 +18,8 @@ from tieline.node.cli import main
 from tieline.node.config import load_config
 from tieline.node.links import remembered
 from tieline.node.operator import NodeOperator
+from tieline.node.plain import finite
+from tieline.node.read_trace import told_of
 from tieline.node.read_wait import waits
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
@@ -131,6 +133,33 @@ def test_what_a_device_gave_says_over_which_time(tmp_path: Path) -> None:
     told = asked(tmp_path, "home-1")
     over = "from 2023-11-14T22:08:20Z to 2023-11-14T22:13:20Z, the last interval of it that was counted by then"
     assert f"gave 1000 W above its base {over}" in told and "delivered" not in told
+
+
+def test_a_pool_says_what_was_asked_and_given_in_its_last_interval_and_what_it_lacked_by_cause(tmp_path: Path) -> None:
+    over_api = []
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        rows, now_ns = np.array([node.state.fleet.row("home-1")], np.int32), node.clock.now_ns()
+        facts = [
+            IntervalTracked(
+                "pool-1", now_ns - (6 - at) * 5 * MINUTE_NS, now_ns - (5 - at) * 5 * MINUTE_NS, 5e3, given_w, causes,
+                Packed.of(rows), Packed.of(np.array([given_w])), 1, withheld,
+            )
+            for at, (given_w, causes, withheld) in enumerate(
+                [(5e3, {}, {}), (3e3, {"opt_out": 1_500.0, "unresponsive": 500.0}, {"dno_limit": 200.0})]
+            )
+        ]  # fmt: skip
+        await node.desk.commit([Entry(f"interval:{at}", fact, "pool-1") for at, fact in enumerate(facts)])
+        over_api.append(told_of(node.state, node.journal, facts, "pool-1", node.clock.now_ns()))
+
+    play(tmp_path, act)
+    told = asked(tmp_path, "pool-1")
+    over = "from 2023-11-14T21:48:20Z to 2023-11-14T21:53:20Z, the last interval of it that was counted by then"
+    assert f"gave 3000 W of 5000 W asked {over}" in told
+    assert "lacks, by cause: opt-outs 1500 W, devices not responding (unresponsive) 500 W" in told
+    assert "was asked less, by cause: a grid operator's limit 200 W" in told
+    assert finite({**over_api[0], "missing": []}) == json.loads(asked(tmp_path, "pool-1", "--json"))
+    assert "gave" not in asked(tmp_path, "feeder-1"), "a feeder is no party to it"
 
 
 def test_what_the_watchdog_saw_in_the_meter_is_the_last_word_on_a_command() -> None:

@@ -92,6 +92,21 @@ def test_a_limit_whose_caps_have_moved_is_told_since_it_was_asked(tmp_path: Path
         assert {(by["from"], by["asked"]) for by in limits} == {(iso(ASKED_NS), iso(ASKED_NS))}
 
 
+def test_a_limit_in_the_place_of_another_that_people_asked_for_says_so(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        measured(node, 0.0, 0.0, 0.0)
+        first = await operator.limit("feeder-1", AskLimit(-9e6, 4e3, 60, "crew at work"), "ann")
+        second = await operator.limit("feeder-1", AskLimit(-9e6, 9e6, 5, "a look"), "bob")
+        assert isinstance(first, Granted) and isinstance(second, Granted)
+        assert first.replaces == ""
+        assert "-9000000 to 4000 W" in second.replaces and "crew at work (ann)" in second.replaces
+        assert await operator.release("feeder-1", "bob") is True
+        third = await operator.limit("feeder-1", AskLimit(-9e6, 4e3, 60, "crew at work"), "ann")
+        assert isinstance(third, Granted) and third.replaces == "", "what was released is replaced by nothing"
+
+    play(tmp_path, act)
+
+
 def test_a_limit_that_its_master_renews_is_told_since_it_was_asked_and_anew_when_it_says_something_else(
     tmp_path: Path,
 ) -> None:

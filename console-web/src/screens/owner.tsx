@@ -14,8 +14,43 @@ export function OwnerScreen() {
     <div class="owner">
       <h1>{mine.length === 1 ? 'Your device' : `Your ${mine.length} devices`}</h1>
       {!mine.length && <p class="quiet">No device is yours yet. Ask {me.value?.utility || 'your utility'} for a link that names them.</p>}
+      {sitesOf(mine).map(([site, ids]) => <Site site={site} ids={ids} key={site} />)}
       {mine.slice(0, 14).map((id) => <Device id={id} key={id} />)}
     </div>
+  );
+}
+
+const seen = (id: string) => views.value[`resource:${id}`] as (Resource & { problem?: string }) | undefined;
+
+/** Return the sites behind which several of these devices stand, each with them. */
+function sitesOf(mine: string[]): [string, string[]][] {
+  const found = new Map<string, string[]>();
+  for (const id of mine.slice(0, 14)) {
+    const site = seen(id)?.ancestors?.find((above) => above.kind === 'site')?.id;
+    if (site) found.set(site, [...(found.get(site) ?? []), id]);
+  }
+  return [...found].filter(([, ids]) => ids.length > 1);
+}
+
+/** All devices behind one site, out and back in by one tap: whoever is out by himself stays so. */
+function Site({ site, ids }: { site: string; ids: string[] }) {
+  const [asks, setAsks] = useState(false);
+  const [problem, setProblem] = useState('');
+  const out = ids.some((id) => seen(id)?.claims?.some((claim) => claim.source === `owner:${site}`));
+  const act = (to: string) => post(`/resources/${encodeURIComponent(site)}/${to}`).then(
+    () => { setAsks(false); setProblem(''); toast.value = SAID[to] ?? 'Done.'; },
+    (e) => setProblem(e instanceof Problem ? e.says() : String(e)),
+  );
+  return (
+    <section class="panel" aria-label={`All of ${site}`}>
+      <h2>All of {site} <small>{ids.length} devices</small></h2>
+      <div class="pad">
+        {problem && <p class="problem" role="alert">{problem}</p>}
+        {out ? <><p>You have opted out of all of it.</p><button class="wide" onClick={() => act('opt-in')}>Take part again with all of it</button></>
+          : !asks ? <button class="wide" onClick={() => setAsks(true)}>Opt out of all of it</button>
+            : <div class="asks"><p>All devices of {site} are out at once, until you come back. Safety limits of the grid still hold.</p><button class="wide" onClick={() => act('opt-out')}>Yes, all of it</button><button class="wide" onClick={() => setAsks(false)}>Stay in</button></div>}
+      </div>
+    </section>
   );
 }
 

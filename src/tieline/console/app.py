@@ -133,7 +133,10 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
     if route.action is not None:
         if who is None:
             raise Problem(401, "sign in first", {"www-authenticate": "Bearer"})
-        if not may(who.roles, route.action, subject if route.subject == "resource" else "", who.scope):
+        scope = who.scope
+        if route.action is Action.OPT and desk.reader.is_site_of(subject, scope):
+            scope |= {subject}  # all that stands behind it is his: he speaks for it as for each
+        if not may(who.roles, route.action, subject if route.subject == "resource" else "", scope):
             if acts:
                 await desk.operator.audited(who.name, route.audited_as, subject, "not allowed", {})
             raise Problem(403, "your roles don't allow this", field="action", value=route.action.value)

@@ -268,12 +268,14 @@ ROUTES: tuple[Route, ...] = (
         subject="resource", act="release_limit",
     ),
     Route(
-        "POST", f"{_A}/resources/{{resource}}/opt-out", Action.OPT, _opt_out, "Take a device out for its owner", Done,
-        subject="resource", act="opt_out",
+        "POST", f"{_A}/resources/{{resource}}/opt-out", Action.OPT, _opt_out,
+        "Take a device, or all behind a site of one owner, out for its owner", Done, subject="resource", act="opt_out",
+        two=twice.wide_out,
     ),
     Route(
-        "POST", f"{_A}/resources/{{resource}}/opt-in", Action.OPT, _opt_in, "Take a device back in", Done,
-        subject="resource", act="opt_in",
+        "POST", f"{_A}/resources/{{resource}}/opt-in", Action.OPT, _opt_in,
+        "Take a device back in, or all behind a site that was taken out as one", Done, subject="resource",
+        act="opt_in",
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/owner-limit", Action.OPT, _owner_limit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tieline.console.auth.roles import Role
 from tieline.console.table import Call
 from tieline.desk.events import most_longer
 from tieline.desk.modes import FeederMode
@@ -20,6 +21,16 @@ def wide(call: Call) -> str:
     except KeyError:
         return ""
     return reader.needs_two(devices)
+
+
+def wide_out(call: Call) -> str:
+    """Return why an opt-out needs a second person: of a large site, by who is not its owner; empty: it needs none."""
+    if call.who is None or Role.OPERATOR not in call.who.roles:
+        return ""
+    try:
+        return call.desk.reader.needs_two(call.desk.reader.resource(call.path("resource")).devices)
+    except KeyError:
+        return ""
 
 
 def wide_mode(call: Call) -> str:

@@ -72,10 +72,10 @@ def taking_back(contract: Contract, products: tuple[str, ...], at_ns: int) -> tu
 
 
 def giving(contract: Contract, products: tuple[str, ...], evidence: str, at_ns: int) -> Refusal | None:
-    """Return why a new consent to some products can't be taken, or None."""
-    terms = contract.terms_at(at_ns)
+    """Return why a new consent to some products can't be taken, or None; it may be given before the terms begin."""
+    terms = contract.terms_to_consent(at_ns)
     if terms is None:
-        return Refusal("no terms hold then", "at", iso(at_ns), "terms in force", rule=contract.id)
+        return Refusal("no terms hold then or begin later", "at", iso(at_ns), "terms to agree to", rule=contract.id)
     unknown = [one for one in products if one not in terms.products]
     if unknown or not products:
         rule, told = f"{contract.id} terms {terms.version}", ", ".join(unknown) or "none"

@@ -138,6 +138,12 @@ class Contract(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 return terms
         return None
 
+    def terms_to_consent(self, at_ns: int) -> Terms | None:
+        """Return the terms that an owner may agree to at an instant: those that hold, else the next to come."""
+        ends_ns = FOREVER_NS if self.termination.ends_at is None else to_ns(self.termination.ends_at)
+        coming = (one for one in self.terms if at_ns < to_ns(one.effective_from) < ends_ns)
+        return self.terms_at(at_ns) or min(coming, key=lambda one: one.effective_from, default=None)
+
     def refusal(self, product: str, at_ns: int) -> Refusal | None:
         """Return why an arbitration at an instant may not call for a product, or None."""
         terms = self.terms_at(at_ns)

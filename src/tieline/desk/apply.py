@@ -48,6 +48,8 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
         _note_live(state, record_id, fact, at_ns)
     if isinstance(fact, facts.AuthorityChanged) and fact.what == "kill":
         state.kill_moved_ns, state.kill_record = at_ns, record_id
+    if isinstance(fact, facts.ClaimsEnded):
+        called.note_aside(state, record_id, fact, at_ns)
     if isinstance(fact, facts.EventChanged | facts.ConsentChanged):
         called.note(state, record_id, fact, at_ns)
     change = _CHANGES.get(type(fact))

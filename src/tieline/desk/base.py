@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.state import DeskState
+from tieline.desk.state import UNHEARD, DeskState
 from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE, among
 from tieline.resource.batch import Readings
 from tieline.resource.command import Stage
@@ -62,15 +62,16 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
     all_rows, values, taken_ns = readings.rows.tolist(), readings.values.tolist(), readings.taken_at_ns.tolist()
     rows = [all_rows[at] for at in at_power]
     before_ns = fleet.taken_at_ns[rows].tolist()
-    held_on = holds_on(state, np.array(rows, np.int32), np.array([values[at] for at in at_power])).tolist()
+    stages = commands.stage[rows].tolist()
     fleet.take_readings(readings)
-    for at, row, seen_ns, holds in zip(at_power, rows, before_ns, held_on, strict=True):
+    for at, row, seen_ns, stage in zip(at_power, rows, before_ns, stages, strict=True):
         watts = values[at]
+        holds = stage in UNHEARD and bool(holds_on(state, np.array([row], np.int32), np.array([watts]))[0])
         limited = commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]
         passed_s = max(taken_ns[at] - seen_ns, 0) / SECOND_NS
         kind = int(fleet.kinds[row])
         called = state.rebounds_until_ns[row] > now_ns
-        let_go = math.isnan(commands.target_w[row]) and not limited and commands.stage[row] == Stage.DONE
+        let_go = math.isnan(commands.target_w[row]) and not limited and stage == Stage.DONE
         free = (commands.valid_until_ns[row] <= now_ns and not holds) or let_go
         is_held = watts - state.base_w[row] > HELD_W and (called or not free)
         if is_held and kind in FINITE_S and seen_ns:

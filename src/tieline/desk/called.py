@@ -13,13 +13,18 @@ from numpy.typing import NDArray
 
 from tieline.contract.budget import Call
 from tieline.contract.consent import Word
-from tieline.desk.facts import ClaimsPlaced, ConsentChanged, EventChanged
+from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, ConsentChanged, EventChanged
 from tieline.desk.programs import EventState
+from tieline.fleet.claims import ClaimBatch
 from tieline.times import DAY_NS
 
 if TYPE_CHECKING:
     from tieline.desk.state import DeskState
 
+SET_ASIDE = "set aside"
+"""How the end of claims begins that no contract lets stand."""
+ASIDE_NS, MOST_ASIDE = DAY_NS, 4_096
+"""For how long what was set aside is told of, and of how many ends at most."""
 KEPT_NS = 800 * DAY_NS
 """No budget reaches further back than a season of a year and the one that it is compared with."""
 
@@ -44,6 +49,31 @@ class Called:
         if not self.rows:
             return np.zeros(count, np.bool_)
         return np.unpackbits(np.frombuffer(self.rows, np.uint8), count=count).astype(np.bool_)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetAside:
+    """Claims on some rows that were set aside by contracts: what stood, on whom, when it ended and by which record."""
+
+    batch: ClaimBatch
+    rows: NDArray[np.int32]
+    at_ns: int
+    why: str
+    record: str
+
+
+def note_aside(state: DeskState, record_id: str, fact: ClaimsEnded, at_ns: int) -> None:
+    """Note which claims are set aside, before they end: `tieline why` tells of them for a day."""
+    if not fact.because.startswith(SET_ASIDE) or fact.rows is None:
+        return
+    key, rows = (fact.source, fact.program, fact.quantity, fact.scope), fact.rows.array()
+    for batch, alive in state.claims.batches():
+        if (batch.source, batch.program, batch.quantity.value, batch.scope) == key:
+            mine = np.intersect1d(batch.rows[alive], rows).astype(np.int32)
+            if len(mine):
+                state.set_aside.append(SetAside(batch, mine, at_ns, fact.because, record_id))
+    kept = [one for one in state.set_aside if one.at_ns > at_ns - ASIDE_NS]
+    state.set_aside[:] = kept[-MOST_ASIDE:]
 
 
 def note(state: DeskState, record_id: str, fact: EventChanged | ConsentChanged, at_ns: int) -> None:

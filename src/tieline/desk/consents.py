@@ -18,6 +18,7 @@ from tieline.contract.party import Contract
 from tieline.desk import charging, event_stack, redispatch
 from tieline.desk.agreed import DEMAND_RESPONSE, ENERGY, Made, products_of_ask
 from tieline.desk.asks import decide_ask, decide_withdraw
+from tieline.desk.called import SET_ASIDE
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ConsentChanged
 from tieline.desk.packed import Packed
@@ -66,7 +67,7 @@ def decide_word(
 
 def _all(contract: Contract, is_given: bool, now_ns: int) -> tuple[str, ...]:
     """Return the products of a contract's terms that are to be consented to, or those that are."""
-    terms = contract.terms_at(now_ns)
+    terms = contract.terms_to_consent(now_ns)
     if is_given:
         return () if terms is None else terms.products
     return tuple(dict.fromkeys(one for consent in contract.consents for one in consent.products))
@@ -139,7 +140,7 @@ def _ended(state: DeskState, batch: ClaimBatch, rows: NDArray[np.int32]) -> Entr
     assert agreed is not None
     names = sorted({one.id for row in rows[:50].tolist() for one in agreed.of_row(row)})
     causes = tuple(one for one in (_said(state, name) for name in names) if one)
-    because = f"set aside by contract {', '.join(names[:3])}" if names else "set aside: it has no contract"
+    because = f"{SET_ASIDE} by contract {', '.join(names[:3])}" if names else f"{SET_ASIDE}: it has no contract"
     fact = ClaimsEnded(
         batch.source, batch.program, batch.quantity.value, ClaimEnd.CANCELLED.value, because, Packed.of(rows),
         batch.scope,

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from tieline.desk.agreed import first_of
 from tieline.desk.desk_views import EventPreview, EventView
 from tieline.desk.entry import Entry
-from tieline.desk.event_contracts import barred_rows, dropped, refusal_of_all, refusal_of_longer
+from tieline.desk.event_contracts import (
+    barred_rows,
+    dropped,
+    products_of_event,
+    refusal_of_all,
+    refusal_of_longer,
+)
 from tieline.desk.event_makeup import NOTHING, Shown, counted_w, let_go
 from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.event_split import NOBODY, Shared, shares
@@ -305,7 +311,9 @@ def _called_later(
     base_w, held = bounded_base_w(state, rows, Level.PROGRAM, now_ns), newest(state, event.id)
     under_w = beneath_w(layers(state), rows, base_w, side, None if held is None else held.primacy)
     share_w = np.maximum(side * (value_w - base_w) - under_w, 0.0)
-    counts_w = counted_w(rows, share_w, side, shown)
+    # Whom no contract lets it call gives nothing from now on, whatever the last interval shows: it is no opt-out of
+    # some hours, so that others are called at once.
+    counts_w = counted_w(rows, share_w, side, shown) * state.agrees(products_of_event(event), rows)
     lacks_w = abs(event.power_w) - float(counts_w.sum())
     fewer = held is not None and len(rows) < len(held.rows)  # contracts have set some aside: it has them no more
     if abs(lacks_w) <= LACKS_FRAC * abs(event.power_w) and not fewer:

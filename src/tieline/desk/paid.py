@@ -23,6 +23,8 @@ class Metered:
     """What the meters say of a day, by interval start (W): a missing or not finite value is zero performance.
 
     `prohibited_w` is what resources put out that may not serve, `claimed_w` what other markets were paid for.
+    `unmetered` are the rows of which a called interval lacks readings: none of this is theirs, whatever they were
+    seen to give.
     """
 
     performance_w: Mapping[int, float]
@@ -30,6 +32,7 @@ class Metered:
     baselines: tuple[Baseline, ...]
     prohibited_w: Mapping[int, float] = field(default_factory=dict)
     claimed_w: Mapping[int, float] = field(default_factory=dict)
+    unmetered: frozenset[int] = frozenset()
 
     @property
     def data_version(self) -> str:

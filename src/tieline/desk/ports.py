@@ -172,10 +172,14 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Granted(Struct, frozen=True):
-    """An accepted ask: the claim that it became, and the revision from which every read shows it."""
+    """An accepted ask: the claim that it became, and the revision from which every read shows it.
+
+    `replaces` tells in words what still held that it takes the place of; empty: nothing.
+    """
 
     claim: str
     revision: int
+    replaces: str = ""
 
 
 class Inlet(Protocol):

@@ -241,6 +241,10 @@ class Reader(Protocol):
         """Return whether all devices of a contract are among some."""
         ...
 
+    def is_site_of(self, resource: str, devices: frozenset[str]) -> bool:
+        """Return whether a resource is a site with devices, all of them among some."""
+        ...
+
     def earned(self, resource: str) -> list[OwnerMoney]:
         """Return what a device's owner has earned, the newest statement first."""
         ...
@@ -282,7 +286,7 @@ class Operator(Protocol):
         ...
 
     async def opt(self, resource: str, out: bool, by: str) -> Granted | Refusal | None:
-        """Take a device out for its owner, or back in."""
+        """Take a device, or all behind a site of one owner, out for its owner, or back in."""
         ...
 
     async def consent(

@@ -162,7 +162,7 @@ def settle_day(
             basis, derive("award", award.id), award.start_ns, award.end_ns, award.power_w, award.price_per_mwh, steps
         )
         lines += mine
-        row_milli, loose_milli = _to_rows(mine, steps, tracked, len(rows))
+        row_milli, loose_milli = _to_rows(mine, steps, tracked, metered.unmetered, len(rows))
         rows, loose = rows + row_milli, loose + loose_milli
     total = sum((line.amount for line in lines), NOTHING)
     # What an owner's devices gave is summed signed, then cut off at 0: one device's gain pays for another's loss.
@@ -200,12 +200,17 @@ def _measured(
 
 
 def _to_rows(
-    lines: Sequence[Line], steps: Sequence[Measured], tracked: Mapping[int, IntervalTracked], count: int
+    lines: Sequence[Line],
+    steps: Sequence[Measured],
+    tracked: Mapping[int, IntervalTracked],
+    unmetered: frozenset[int],
+    count: int,
 ) -> tuple[Ints, int]:
     """Return each row's part of what the pool delivered (mWh), in proportion to what it was seen to give, and the rest.
 
     The pool's energy is what its lines say: a share of the day-ahead quantity and the deviation. It stays loose (nobody
-    can be named) in intervals in which no row was seen to give anything.
+    can be named) in intervals in which no row was seen to give anything. Rows without readings of the day have no part:
+    the pool's energy is what the meters of the others sum to.
     """
     first = lines[0]
     awarded = round(first.energy_wh * MILLI)
@@ -213,11 +218,13 @@ def _to_rows(
     off: dict[int, int] = {}
     for line in lines[1:]:
         off[line.start_ns] = off.get(line.start_ns, 0) + round(line.energy_wh * MILLI)
-    rows, loose = np.zeros(count, np.int64), 0
+    rows, loose, without = np.zeros(count, np.int64), 0, np.array(sorted(unmetered), np.int64)
     for at, step in enumerate(steps):
         milli = part + (1 if at < left else 0) + off.get(step.start_ns, 0)
         fact = tracked.get(step.start_ns)
         weights = np.zeros(0) if fact is None else np.maximum(fact.row_w.array() * np.sign(fact.asked_w or 1.0), 0.0)
+        if fact is not None and len(without):
+            weights = np.where(np.isin(fact.rows.array(), without), 0.0, weights)
         if fact is None or not weights.sum() > 0:
             loose += milli
             continue
@@ -247,6 +254,8 @@ def _input_hash(
                 told = (fact.asked_w, fact.delivered_w, sorted(fact.causes.items()), sorted(fact.withheld.items()))
                 digest.update(repr(told).encode() + fact.rows.data + fact.row_w.data)
     digest.update(repr([(b.rule, b.version, b.input_hash) for b in metered.baselines]).encode())
+    if metered.unmetered:
+        digest.update(repr(sorted(metered.unmetered)).encode())
     digest.update(owners.owner_of.tobytes() + repr(list(owners.names)).encode() + str(owners.operator_frac).encode())
     return digest.hexdigest()
 

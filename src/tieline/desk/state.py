@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tieline.contract.consent import Word
 from tieline.contract.eligibility import Enrolment
 from tieline.desk.agreed import Agreements
-from tieline.desk.called import Called
+from tieline.desk.called import Called, SetAside
 from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
@@ -39,6 +39,8 @@ LEASE_NS = 20 * MINUTE_NS
 """For how long a command holds, unless another follows."""
 EASED_NS = 6 * MINUTE_NS
 """What a device has to keep a limit (`disobedience.KEEPS_NS`), and the age of a reading."""
+UNHEARD = frozenset((int(Stage.EXPIRED), int(Stage.UNCONFIRMED)))
+"""The stages at which a hand-back may not have been heard: its link could not send it, or no answer came."""
 TOOK, SILENT, UNSAID = 1, -1, 0
 """What a row made of a command: it took it, or was read back; it never answered; neither is known, or it refused."""
 _ANSWERS = np.full(len(Stage), UNSAID, np.int8)
@@ -251,6 +253,7 @@ class DeskState:
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     agreed: Agreements | None = None  # what contracts let it call; None: the folder holds none
     consents: dict[str, list[Word]] = field(default_factory=dict)  # said since the contracts were written, by contract
+    set_aside: list[SetAside] = field(default_factory=list)  # claims that contracts ended in the last day
     called: dict[str, Called] = field(default_factory=dict)  # whom each event called and when, for budgets
     alarms: dict[str, dict[str, object]] = field(default_factory=dict)
     authority: dict[str, str] = field(default_factory=dict)
@@ -343,6 +346,8 @@ class DeskState:
         last, fleet, stage = self.commands, self.fleet, self.commands.stage[rows]
         expired = stage == int(Stage.EXPIRED)  # its link could not even send it
         found, at = np.zeros(len(rows), np.bool_), np.flatnonzero(expired | (stage == int(Stage.UNCONFIRMED)))
+        if not len(at):
+            return found
         some = rows[at]
         limited = (last.low_w[some] > -fleet.max_absorb_w[some]) | (last.high_w[some] < fleet.max_inject_w[some])
         unheard = expired[at] | np.isnan(last.observed_w[some])

@@ -125,9 +125,11 @@ def _cell(found: Envelopes, group: int, notice: int) -> dict[str, Any]:
 
 def _devices(path: Path) -> tuple[list[str], dict[str, Floats], dict[str, list[str]]]:
     table = read_table(path, ("resource",), (*NUMBERS, *GROUPS), only=True)
-    names = [str(name) for name in table["resource"].to_pylist()]
+    names = ["" if name is None else str(name) for name in table["resource"].to_pylist()]
     seen: dict[str, int] = {}
     for row, name in enumerate(names):
+        if not name.strip():
+            raise ConfigError(f"{path}: row {row + HEAD}: resource = {name!r}: give the name of a device")
         if name in seen:
             raise ConfigError(
                 f"{path}: row {row + HEAD}: resource = {name!r}: stands in row {seen[name]}, too: keep one"

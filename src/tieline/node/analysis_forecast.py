@@ -23,8 +23,9 @@ from tieline.forecast.ridge import LEAST_DAYS
 from tieline.forecast.score import coverage, pinball, skill, wape
 from tieline.forecast.weather import weather_error
 from tieline.market.calendar import nerc_holidays
+from tieline.node.kept_readings import named
 from tieline.store.meter_files import MeterSeries, read_instants, read_meters, read_numbers, read_table
-from tieline.times import from_ns, iso, market_day
+from tieline.times import MINUTE_NS, from_ns, iso, market_day
 
 Floats = NDArray[np.float64]
 
@@ -89,9 +90,7 @@ def forecast_of(asked: Asked, day: date | None) -> tuple[dict[str, Any], Issue]:
     silent = ~np.isfinite(each[:, -1]).all(axis=(0, 2))
     flags = [f"meter {read.names[k]}: left out: no reading at some time of day lately" for k in np.flatnonzero(silent)]
     if silent.all():
-        raise ConfigError(
-            f"{asked.meter_file}: no meter has readings at all times of day before {clock.day(target)}: give some"
-        )
+        raise ConfigError(_silence(asked, read, target))
     made, actual = _levels(asked, each[:, :, ~silent], past.load[:, list(days)][~silent])
     chosen = choose(np.abs(made - actual).sum(axis=-1), lead=lead)
     mean = spoken(made, chosen)
@@ -136,8 +135,10 @@ def score_of(asked: Asked, last_days: int, weather_error_c: float, seed: int) ->
     past, lead, until = read.past, asked.lead, read.known
     first = max(LEAST_DAYS + lead - 1, until - last_days)
     if until - first < LEAST_ERRORS + lead:
+        least = LEAST_DAYS + LEAST_ERRORS + 2 * lead
         raise ConfigError(
-            f"{asked.meter_file}: readings of {until} days: give at least {LEAST_DAYS + LEAST_ERRORS + 2 * lead}"
+            f"{asked.meter_file}: {named(read.names)}: --days {last_days} leaves {until - first} days to be foretold: "
+            f"give at least {LEAST_ERRORS + lead}; of whole days of readings, {until} here, give at least {least}"
         )
     if past.celsius is not None and weather_error_c > 0:
         off = weather_error((len(past.celsius), past.celsius.shape[1]), weather_error_c, seed)
@@ -158,6 +159,19 @@ def score_of(asked: Asked, last_days: int, weather_error_c: float, seed: int) ->
         "chosen": {name: int((chosen == k).sum()) for k, name in enumerate(asked.models)},
         "seed": seed, "flags": list(read.flags),
     }  # fmt: skip
+
+
+def _silence(asked: Asked, read: _Read, target: int) -> str:
+    """Return why no meter can be foretold: at which time of day which of them was read on none of the days."""
+    load, days = read.past.load, min(read.known, LOOKS_BACK_DAYS)
+    unread = np.logical_and.reduce(np.isnan(load[:, read.known - days : read.known]), axis=1)
+    at = unread.any(axis=0).argmax()  # the first time of day that somebody lacks
+    minutes = int(at) * read.clock.step_ns // MINUTE_NS
+    whose = named([name for k, name in enumerate(read.names) if unread[k, at]] or read.names)
+    return (
+        f"{asked.meter_file}: no meter has readings at all times of day before {read.clock.day(target)}: {whose}: "
+        f"readings at {minutes // 60:02}:{minutes % 60:02} = 0 in {days} days: give at least 1 for every time of day"
+    )
 
 
 def _inner(quantiles: Floats) -> tuple[Floats, Floats]:

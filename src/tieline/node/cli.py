@@ -213,6 +213,7 @@ from tieline.node import verbs_green_button as _verbs_green_button  # noqa: E402
 from tieline.node import verbs_ledger as _verbs_ledger  # noqa: E402, F401
 from tieline.node import verbs_market as _verbs_market  # noqa: E402, F401
 from tieline.node import verbs_offer as _verbs_offer  # noqa: E402, F401
+from tieline.node import verbs_opt as _verbs_opt  # noqa: E402, F401
 from tieline.node import verbs_performance as _verbs_performance  # noqa: E402, F401
 from tieline.node import verbs_placebo as _verbs_placebo  # noqa: E402, F401
 from tieline.node import verbs_statements as _verbs_statements  # noqa: E402, F401

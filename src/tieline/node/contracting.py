@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,12 @@ def agreements_of(settings: Settings, folder: Path, fleet: Fleet) -> Agreements 
     if faults:
         raise Faulty(str(path), faults)
     return Agreements(book, fleet, settings.zone, programs, given.without == "serve")
+
+
+def contract_checks(settings: Settings, folder: Path, fleet: Fleet) -> Iterator[Callable[[], object]]:
+    """Yield the checks of the contracts that the settings name, and of their programs; none where they name none."""
+    if settings.contracts is not None:
+        yield lambda: agreements_of(settings, folder, fleet)
 
 
 def bind(state: DeskState, agreed: Agreements | None, now_ns: int) -> None:

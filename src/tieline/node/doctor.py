@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from tieline.errors import ConfigError
+from tieline.fleet.columns import Fleet
 from tieline.node.config import Settings, load_config
+from tieline.node.contracting import agreements_of, contract_checks
 from tieline.node.faults import fields_of
 from tieline.node.journals import journal_to_read, require_moved
 from tieline.node.link_settings import count_links
@@ -18,9 +20,10 @@ from tieline.node.starting import console_checks, faults, file_checks, link_chec
 from tieline.store import registry
 from tieline.store.journal import JournalDamaged, StoreError
 from tieline.store.learnt import load
+from tieline.store.lock import held_since_ns
 from tieline.store.segment import faults_of
 from tieline.store.series import Historian, hour_faults
-from tieline.times import HOUR_NS, Clock, iso
+from tieline.times import HOUR_NS, SECOND_NS, Clock, iso
 
 T = TypeVar("T")
 Finding = dict[str, Any]
@@ -45,15 +48,22 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
     found["settings"] = _finding(settings.name, faults(console_checks(settings, data)))
     if fleet is None:
         found["links"] = {"ok": None, "says": "not looked at: mend the registry first"}
+        if settings.contracts is not None:
+            found["contracts"] = {"ok": None, "says": "not looked at: mend the registry first"}
     elif (links := _read(found, "links", lambda: with_tables(settings.links, data))) is not None:
         whole = replace(settings, links=links)
         files = (check for _, check in file_checks(links, data, fleet, clock))
         wrong = [*faults(link_checks(whole, data, fleet)), *faults(files)]
         found["links"] = _finding(count_links(links), wrong)
+    if fleet is not None and settings.contracts is not None:
+        wrong = faults(contract_checks(settings, data, fleet))
+        found["contracts"] = _finding("" if wrong else _contracts(settings, data, fleet), wrong)
     if (says := _read(found, "journal", lambda: _journal(data, settings))) is not None:
         found["journal"] = _finding(says, [])
     if (says := _read(found, "readings", lambda: _readings(data, settings))) is not None:
         found["readings"] = _finding(says, _damage(data))
+    if (since_ns := held_since_ns(data)) is not None:
+        found["server"] = {"ok": True, "says": _server(data, settings, since_ns)}
     if fleet is not None:
         ids = fleet.ids
         says = _read(found, "learnt", lambda: _learnt(data / "learnt.bin", ids))
@@ -73,6 +83,29 @@ def _read(found: dict[str, Finding], name: str, read: Callable[[], T]) -> T | No
     except ConfigError as error:
         found[name] = _finding("", [str(error)])
         return None
+
+
+def _server(data: Path, settings: Settings, since_ns: int) -> str:
+    """Say since when a process holds the folder, and what of it that a start reads was changed since."""
+    named = {
+        data / "tieline.toml",
+        data / "registry.bin",
+        *data.glob("*.pem"),
+        *data.glob("*.key"),
+        *data.glob("*.csv"),
+    }
+    contracts = settings.contracts
+    named |= set() if contracts is None else {data / contracts.file, data / (contracts.programs or contracts.file)}
+    later = sorted(path.name for path in named if path.exists() and path.stat().st_mtime_ns > since_ns)
+    restart = f": start it again for what was changed since: {', '.join(later[:5])}" if later else ""
+    return f"in use since {iso(since_ns // SECOND_NS * SECOND_NS)}{restart}"
+
+
+def _contracts(settings: Settings, data: Path, fleet: Fleet) -> str:
+    """Say how many contracts there are, and on how many devices."""
+    agreed = agreements_of(settings, data, fleet)
+    count, on = (0, 0) if agreed is None else (len(agreed.names), int(agreed.covered.sum()))
+    return f"{count} contracts on {on} of {len(fleet)} devices"
 
 
 def _journal(data: Path, settings: Settings) -> str:

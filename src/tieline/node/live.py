@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 
 from tieline.errors import LinkDown
+from tieline.node.config import write_example
 from tieline.node.market_days import MarketDays
 from tieline.node.relief import grid_report
 from tieline.node.report import broke, ended, losses, report
@@ -27,6 +28,8 @@ from tieline.node.web import DESK_ROLES, serve_console
 from tieline.rim.clock import PacedClock
 from tieline.rim.supervise import Supervisor
 from tieline.rim.terminal import at_enter
+from tieline.store.lock import FolderLock
+from tieline.store.registry import save
 from tieline.times import HOUR_NS, SECOND_NS
 
 _log = structlog.get_logger("tieline.live")
@@ -50,6 +53,7 @@ async def live(
         with tempfile.TemporaryDirectory(prefix="tieline-") as folder:
             say(f"raising {devices:,} devices on {what.day} ({what.name}), {speed:g} times as fast as the clock")
             stage = await raise_stage(what, devices, seed, clock, supervisor, Path(folder), speed, when.opens_ns)
+            lock = _as_data_folder(stage, Path(folder))
             console = await serve_console(
                 stage.node,
                 "127.0.0.1",
@@ -60,6 +64,7 @@ async def live(
                 say=say,
             )
             say(f"DNP3 outstation on 127.0.0.1:{stage.outstation.port}; Ctrl-C ends it, nothing is left behind")
+            say(f"what is recorded, while it runs: tieline why pool-1 --data {folder}")
             if words := shown_words(stage.territory):
                 say(f"the outstation: {words}")
             supervisor.spawn(_play(stage, when, seed, say), "story")
@@ -70,6 +75,17 @@ async def live(
                     await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
                 await console.stop()
+                lock.release()
+
+
+def _as_data_folder(stage: Stage, folder: Path) -> FolderLock:
+    """Make a demonstration's folder one that `tieline why`, `replay` and `doctor` read, and return who holds it.
+
+    Nobody else writes there: the verbs that do find it held, also by a server.
+    """
+    save(stage.territory.fleet, folder / "registry.bin")
+    write_example(folder / "tieline.toml")
+    return FolderLock(folder)
 
 
 async def _play(stage: Stage, when: Timing, seed: int, say: Callable[[str], None]) -> None:

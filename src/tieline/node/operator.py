@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
+from tieline.desk import opting
 from tieline.desk.authority import decide_kill
 from tieline.desk.consents import decide_agreed, decide_word
 from tieline.desk.desk_views import EventView
@@ -20,11 +22,9 @@ from tieline.ids import derive
 from tieline.node.event_starts import refusal_of_start
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
-from tieline.node.ven_owners import PROGRAM, source_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
-from tieline.resource.identity import GROUP_KINDS
 from tieline.resource.level import Level
-from tieline.times import FOREVER_NS, MINUTE_NS
+from tieline.times import FOREVER_NS, MINUTE_NS, iso
 
 MOST_MINUTES = 48 * 60
 STEPS = {state.value: state for state in EventState}
@@ -108,7 +108,7 @@ class NodeOperator:
             )
             return None if found else Refusal("the owner has set no limit", "resource", resource, "a limited device")
         fleet = self.node.state.fleet
-        no_device = self._refusal_of_group(resource)
+        no_device = opting.refusal_of_group(self.node.state, resource)
         if no_device is not None:
             return no_device
         row = fleet.row(resource)
@@ -126,18 +126,6 @@ class NodeOperator:
                 high=ask.high_w, because=f"the owner's limit ({by})",
             )
         )  # fmt: skip
-
-    def _refusal_of_group(self, resource: str) -> Refusal | None:
-        """Return why nothing is asked of a resource in its owner's name; None where it is a device.
-
-        A group is many owners': what all of its devices are to do is an operator's limit, which two people set.
-        """
-        fleet = self.node.state.fleet
-        if not fleet.holds(resource):
-            return Refusal("no such device", "resource", resource[:64], "a device of the registry")
-        if fleet.kind_of(resource) in GROUP_KINDS:
-            return Refusal("an owner's wish is of his device, not of a group", "resource", resource, "a device")
-        return None
 
     async def acknowledge(self, alarm: str, by: str) -> Refusal | None:
         """Acknowledge an alarm that stands."""
@@ -159,7 +147,8 @@ class NodeOperator:
         if not ask.because.strip():
             return Refusal("a limit has a reason", "because", ask.because, "some words")
         now_ns = self.node.clock.now_ns()
-        return await self.node.desk.ask(
+        before = self.node.state.asks.get(("console", "limit", resource, Quantity.P.value))
+        granted = await self.node.desk.ask(
             Ask(
                 "console", "operator", "limit", Level.ENVELOPE, resource, Quantity.P, ClaimKind.LIMIT,
                 self._version("console", "limit", resource, Quantity.P), now_ns,
@@ -167,6 +156,14 @@ class NodeOperator:
                 people=names_in(by),
             )
         )  # fmt: skip
+        if isinstance(granted, Refusal) or before is None or before.ask.end_ns <= now_ns:
+            return granted
+        was = before.ask
+        words = (
+            f"it takes the place of the limit of {was.low:.0f} to {was.high:.0f} W until {iso(was.end_ns)} "
+            f"({was.because}), which does not come back: people at the desk are one asker, and their newest limit holds"
+        )
+        return msgspec.structs.replace(granted, replaces=words)
 
     def _version(self, source: str, program: str, resource: str, quantity: Quantity) -> int:
         """Return a version above the last one of the same wish (R4), even where the clock was set back since."""
@@ -181,31 +178,15 @@ class NodeOperator:
         return await self.node.desk.withdraw("console", "limit", resource, Quantity.P, frame, f"released ({by})")
 
     async def opt(self, resource: str, out: bool, by: str) -> Granted | Refusal | None:
-        """Take a device out for its owner, or back in (None: it was in)."""
-        now_ns = self.node.clock.now_ns()
-        source = f"owner:{resource}"
-        if not out:
-            frame = derive("opt", by, now_ns)
-            found = await self.node.desk.withdraw(
-                source, "opt-out", resource, Quantity.CONNECT, frame, f"the owner opted in ({by})"
-            )
-            if not found and (source_of(resource), PROGRAM, resource, Quantity.CONNECT.value) in self.node.state.asks:
-                return Refusal("its owner is out at the end-point", "resource", resource, "the owner's word there")
-            if not found and self.node.state.agreed is not None and self.node.state.fleet.holds(resource):
-                why = self.node.state.agreed.nothing_of_row(self.node.state.fleet.row(resource))
-                if why:
-                    return Refusal("its contract keeps it out", "resource", resource, why, rule="consent")
-            return None if found else Refusal("it has not opted out", "resource", resource, "a device that is out")
-        no_device = self._refusal_of_group(resource)
-        if no_device is not None:
-            return no_device
-        return await self.node.desk.ask(
-            Ask(
-                source, "owner", "opt-out", Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE,
-                self._version(source, "opt-out", resource, Quantity.CONNECT), now_ns, FOREVER_NS,
-                because=f"the owner opted out ({by})",
-            )
-        )  # fmt: skip
+        """Take a device, or all behind a site, out for its owner, or back in (None: it is in now)."""
+        state, now_ns = self.node.state, self.node.clock.now_ns()
+        if out:
+            ask = opting.ask_out(state, resource, by, now_ns)
+            return ask if isinstance(ask, Refusal) else await self.node.desk.ask(ask)
+        source, program, _, _ = opting.key_of_out(resource)
+        frame, why = derive("opt", by, now_ns), f"the owner opted in ({by})"
+        found = await self.node.desk.withdraw(source, program, resource, Quantity.CONNECT, frame, why)
+        return None if found else opting.refusal_of_in(state, resource)
 
     async def consent(
         self, contract: str, products: tuple[str, ...], evidence: str | None, by: str, because: str

@@ -14,6 +14,8 @@ from tieline.desk.agreed import Made, told
 from tieline.desk.consents import made_before
 from tieline.desk.contract_views import ContractView, ProductView, WordView
 from tieline.desk.state import DeskState
+from tieline.fleet.columns import Fleet
+from tieline.resource.identity import Kind
 from tieline.times import from_ns, iso, to_ns
 
 MOST_NAMED = 20
@@ -101,6 +103,14 @@ def contracts_of(state: DeskState, row: int, at_ns: int) -> list[dict[str, Any]]
     return [_told(state, one, at_ns) for one in state.agreed.of_row(row)]
 
 
+def not_covered(state: DeskState, row: int) -> str:
+    """Return why a device that no contract covers isn't called; empty: one covers it, or none is needed."""
+    agreed = state.agreed
+    if agreed is None or agreed.serves_others or agreed.covered[row]:
+        return ""
+    return 'no contract covers it ([contracts] without = "refuse"): markets and programs don\'t call it'
+
+
 def _told(state: DeskState, contract: Contract, at_ns: int) -> dict[str, Any]:
     terms, words = contract.terms_at(at_ns), state.consents.get(contract.id, [])
     last = words[-1] if words else None
@@ -120,4 +130,12 @@ def is_under(state: DeskState, contract: str, devices: frozenset[str]) -> bool:
     if state.agreed is None or state.agreed.contract(contract) is None:
         return False
     mine = [state.fleet.id_of(row) in devices for row in state.agreed.rows_of(contract).tolist()]
+    return bool(mine) and all(mine)
+
+
+def is_site_of(fleet: Fleet, resource: str, devices: frozenset[str]) -> bool:
+    """Return whether a resource is a site with devices, all of them among some."""
+    if not fleet.holds(resource) or fleet.kind_of(resource) is not Kind.SITE:
+        return False
+    mine = [fleet.id_of(int(row)) in devices for row in fleet.leaves(resource)]
     return bool(mine) and all(mine)

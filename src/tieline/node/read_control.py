@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
 from tieline.desk.views import ClaimView
+from tieline.node.read_contracts import not_covered
+from tieline.node.read_held import Heard, lost_says, out_of_reach, share_of
 from tieline.node.read_wait import on_last_command
 from tieline.node.read_words import kw
 from tieline.resource.arbitrate import Arbitration
@@ -32,7 +34,7 @@ WORDS = {
 KILLED = "; the kill switch is pressed: only what leads to the safe power is sent"
 
 
-def _unnamed(settled: Arbitration, limiter: Level | None, stands_ns: int, held_w: float) -> str:
+def _unnamed(settled: Arbitration, limiter: Level | None, stands_ns: int, held_w: float, is_lost: bool) -> str:
     """Return what a device does whose power nobody names."""
     ends, whose = settled.setpoint.bounds, "those of"
     claimed = [level for level, _, _ in settled.limits if level > Level.PHYSICS]
@@ -47,6 +49,8 @@ def _unnamed(settled: Arbitration, limiter: Level | None, stands_ns: int, held_w
         text = f"Nobody names a power: it is told to draw at least {kw(-ends.high_w)}"
     elif stands_ns:
         text = f"Nobody commands it: its last command stands until {iso(stands_ns)}"
+    elif is_lost:
+        text = "Nobody commands it: nobody hears what it does, nor whether it keeps its limits"
     else:
         text = "Nobody commands it: it runs freely within its limits"
     if limiter is None and claimed:
@@ -56,19 +60,34 @@ def _unnamed(settled: Arbitration, limiter: Level | None, stands_ns: int, held_w
 
 
 def controls_of(
-    winner: ClaimView | None, settled: Arbitration, gated: bool, is_killed: bool, stands_ns: int, held_w: float
+    state: DeskState, row: int, winner: ClaimView | None, settled: Arbitration, stands_ns: int, now_ns: int
 ) -> str:
-    """Return who controls a device: the winner of its claims, or what it does where nobody names its power."""
+    """Return who controls a device: the winner of its claims, or what it does where nobody names its power.
+
+    Args:
+        state: The desk's.
+        row: The device.
+        winner: The claim that names its power.
+        settled: What all of its claims come to.
+        stands_ns: Until when its last command stands though nobody asks for it any more; 0: it doesn't.
+        now_ns: Now.
+    """
+    lost, held_w = out_of_reach(state, row, Heard.of(state, row), now_ns), float(state.commands.held_now_w(now_ns)[row])
     held, ends = settled.setpoint.limited_by, settled.setpoint.bounds
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
     if winner is None:
-        text = _unnamed(settled, limiter, stands_ns, held_w)
+        text = _unnamed(settled, limiter, stands_ns, held_w, lost is not None)
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
     if limiter is not None:
         is_pushed = winner is None and (ends.low_w > 0 or ends.high_w < 0 or ends.low_w == ends.high_w)
         text += f", {'by' if is_pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"
-    return text + ("; its owner has opted out" if gated else "") + (KILLED if is_killed else "")
+    share = None if winner is not None else share_of(state, row, ends.low_w, now_ns)
+    if share is not None and share["waits_for_turn"]:
+        text += f"; its share of the limit on {share['on']} holds it off, and it waits for its turn"
+    text += lost_says(lost) if lost else ""
+    text += f"; {why}" if (why := not_covered(state, row)) else ""
+    return text + ("; its owner has opted out" if state.opted_out[row] else "") + (KILLED if state.is_killed else "")
 
 
 def group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> str:

@@ -153,7 +153,6 @@ def resource_view(
     market = _market_side(state, pools, resource, rows, now_ns)
     scada, settled_views, settled = _scada_side(state, rows, is_group, link_of, now_ns)
     row = int(rows[0])
-    gated = bool(state.opted_out[rows].all())
     winner = next((view for view in settled_views if view.outcome == "wins"), None)
     limits = () if settled is None else tuple(
         LevelLimit(int(level), WORDS[level], number(bounds.low_w), number(bounds.high_w), holder)
@@ -162,9 +161,7 @@ def resource_view(
     stands_ns = 0 if is_group else stands_until_ns(state, row, now_ns)
     controls = (
         group_controls(state, rows, now_ns) if settled is None
-        else controls_of(
-            winner, settled, gated, state.is_killed, stands_ns, float(state.commands.held_now_w(now_ns)[rows[0]])
-        )
+        else controls_of(state, row, winner, settled, stands_ns, now_ns)
     )  # fmt: skip
     controls += lapses(state, resource, now_ns)
     command = None if is_group else _command(state, row, now_ns)

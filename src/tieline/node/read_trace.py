@@ -32,6 +32,7 @@ from tieline.node.why import (
     of_group,
     of_others,
     of_whole,
+    pool_delivered,
     pressed,
 )  # fmt: skip
 from tieline.resource.identity import GROUP_KINDS
@@ -82,7 +83,11 @@ def told_of(
     """
     if state.fleet.kind_of(resource) in GROUP_KINDS:
         whole = [batch.id for find in (of_whole, of_others) for batch, _ in find(state, resource, now_ns)]
-        return of_group(journal, Known(state, now_ns, _placed(journal, whole), kill=_kill(state, journal)), resource)
+        gave = (told for fact in reversed(intervals) if (told := pool_delivered(fact, resource)))
+        known = Known(
+            state, now_ns, _placed(journal, whole), delivered=next(gave, None), kill=_kill(state, journal)
+        )  # fmt: skip
+        return of_group(journal, known, resource)
     row = state.fleet.row(resource)
     claims = dict.fromkeys(claim.id.partition("/")[0] for claim in state.claims.claims_on(row))
     delivered = (told for fact in reversed(intervals) if (told := delivered_of(fact, row)))

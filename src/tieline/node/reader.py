@@ -366,6 +366,10 @@ class NodeReader:
         """Return whether all devices of a contract are among some."""
         return read_contracts.is_under(self.node.state, contract, devices)
 
+    def is_site_of(self, resource: str, devices: frozenset[str]) -> bool:
+        """Return whether a resource is a site with devices, all of them among some."""
+        return read_contracts.is_site_of(self.node.state.fleet, resource, devices)
+
     async def at(self, at_ns: int) -> NodeReader | Refusal:
         """Return the reader of a past instant."""
         return await self._pasts().at(at_ns)

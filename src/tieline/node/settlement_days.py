@@ -175,6 +175,7 @@ class SettlementDays:
             return await self._waits(pool, awards, missing, waits_ns if now_ns < waits_ns else 0)
         try:
             metered = await self._metered(pool, day, awards, meters, rows[whole], lacks)
+            metered = replace(metered, unmetered=frozenset(rows[~whole].tolist()))
             made = settle_day(
                 pool, awards, tracked_in(self.node.journal, pool, over.start_ns), metered, self._owners(pool)
             )

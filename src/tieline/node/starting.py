@@ -31,7 +31,7 @@ from tieline.links.endpoint.openadr.settings import OpenAdrSettings as EndPoints
 from tieline.links.grid.dnp3.binding import MAX_ADDRESS, Binding, Group, check_binding
 from tieline.links.grid.iso_web import IsoSettings, check_iso
 from tieline.node.config import LOOPBACK, ConsoleTls, Settings
-from tieline.node.contracting import agreements_of
+from tieline.node.contracting import contract_checks
 from tieline.node.link_settings import (
     Dnp3Settings,
     IsoLink,
@@ -76,7 +76,11 @@ def require_startable(settings: Settings, folder: Path, fleet: Fleet, port: int 
     Raises:
         ConfigError: The first fault, and how many more `tieline doctor` will name.
     """
-    found = [*faults(console_checks(settings, folder)), *faults(link_checks(settings, folder, fleet, port))]
+    checks = (
+        console_checks(settings, folder), contract_checks(settings, folder, fleet),
+        link_checks(settings, folder, fleet, port),
+    )  # fmt: skip
+    found = [fault for each in checks for fault in faults(each)]
     if found:
         more = f" (and {len(found) - 1} more: see `tieline doctor --data {folder}`)" if found[1:] else ""
         raise ConfigError(found[0] + more)
@@ -102,7 +106,6 @@ def _safe(url: str, path: str) -> None:
 def link_checks(settings: Settings, folder: Path, fleet: Fleet, port: int | None = None) -> Iterator[Check]:
     """Yield the checks of pools, limits and links (tables read already) against the registry and each other."""
     links = settings.links
-    yield lambda: agreements_of(settings, folder, fleet)
     yield lambda: check_fleet(settings.pools, settings.limits, fleet)
     yield lambda: check_links(links, fleet, principals_of(settings))
     for at, peer in enumerate(settings.peers):

@@ -126,7 +126,7 @@ def why(ctx: click.Context, resource: str, at: str | None, data: Path, as_json: 
     missing = Missing()
     fleet = load(data / "registry.bin")
     tell_cut(data, missing)
-    answer = ask(data, fleet, resource, at_ns)
+    answer = ask(data, fleet, resource, at_ns, missing)
     if as_json:
         show({**answer, "missing": missing.says}, True)
     else:

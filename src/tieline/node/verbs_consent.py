@@ -5,8 +5,6 @@ A server that runs takes the same words over its API; one journal has one writer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,6 @@ from tieline.node.verbs_contract import contracts
 
 if TYPE_CHECKING:
     from tieline.desk.state import DeskState
-    from tieline.store.journal import SqlJournal
 
 PRODUCT = click.option("--product", "products", multiple=True, help="Of this product alone; left out: of all.")
 BECAUSE = click.option("--because", default="", help="Why, in a few words; recorded.")
@@ -80,9 +77,10 @@ def _say(
 ) -> None:
     from tieline.desk.apply import apply
     from tieline.desk.consents import decide_agreed, decide_word
+    from tieline.node.stopped import writing
 
     now_ns = instant(None)
-    with _writing(data) as journal:
+    with writing(data) as journal:
         state = _state(data, journal, now_ns)
         entries, refusal = decide_word(state, contract, products, evidence, by, because, now_ns)
         granted(refusal)
@@ -99,32 +97,10 @@ def _say(
     show(told, as_json)
 
 
-@contextmanager
-def _writing(data: Path) -> Iterator[SqlJournal]:
-    from tieline.node.config import load_config
-    from tieline.node.journals import journal_to_write
-    from tieline.store.lock import FolderLock
-
-    settings = load_config(data / "tieline.toml")
-    lock = FolderLock(data)
-    try:
-        journal = journal_to_write(data, settings.journal)
-        try:
-            yield journal
-        finally:
-            journal.close()
-    finally:
-        lock.release()
-
-
 def _state(data: Path, journal: Any, now_ns: int) -> DeskState:
-    from tieline.node.contracting import bound_by
-    from tieline.node.rebuilt import law_in, state_of
-    from tieline.store.registry import load
+    from tieline.node.stopped import state_in
 
-    fleet = load(data / "registry.bin")
-    state = state_of(fleet, law_in(data, fleet), journal)
-    bound_by(data, state, now_ns)
+    state = state_in(data, journal, now_ns)
     if state.agreed is None:
         raise ConfigError(f"{data / 'tieline.toml'}: holds no contracts: give [contracts] with file")
     return state

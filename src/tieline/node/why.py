@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, assert_never
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.apply import WATCHDOG, apply
+from tieline.desk.called import SET_ASIDE
 from tieline.desk.facts import (
     AuthorityChanged,
     ClaimsPlaced,
@@ -31,8 +33,10 @@ from tieline.fleet.settling import ClaimBatch
 from tieline.flow.record import Record, Records
 from tieline.node.contracting import bound_by
 from tieline.node.frame import controllers
+from tieline.node.heard import heard_by
 from tieline.node.journals import journal_to_read
-from tieline.node.read_contracts import contracts_of
+from tieline.node.read_contracts import contracts_of, not_covered
+from tieline.node.read_held import Heard, held_off, out_of_reach, share_of
 from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, take_responses, waits
 from tieline.node.why_ended import told_ended
 from tieline.resource.claim import Claim, ClaimKind
@@ -46,7 +50,10 @@ from tieline.times import FOREVER_NS, iso
 
 @dataclass
 class Known:
-    """What is known at an instant: the state, the claims that were placed, and what was told of one row."""
+    """What is known at an instant: the state, the claims that were placed, and what was told of one row.
+
+    `heard`: when its device was heard last, where the state's columns don't have it.
+    """
 
     state: DeskState
     at_ns: int
@@ -54,9 +61,12 @@ class Known:
     command: dict[str, Any] | None = None
     delivered: dict[str, Any] | None = None
     kill: dict[str, Any] | None = None
+    heard: Heard | None = None
 
 
-def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[str, Any]:
+def why(
+    folder: Path, fleet: Fleet, resource: str, at_ns: int | None, tell: Callable[[str], None] | None = None
+) -> dict[str, Any]:
     """Return winner, losers with reasons, limits, the chain to each cause, and what was delivered.
 
     Args:
@@ -64,6 +74,7 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
         fleet: Its fleet.
         resource: A device or group of it.
         at_ns: When; None: at the last record.
+        tell: Hears of what the folder's files lack.
 
     Raises:
         ConfigError: No journal is there, or no such resource.
@@ -75,11 +86,12 @@ def why(folder: Path, fleet: Fleet, resource: str, at_ns: int | None) -> dict[st
     is_group = fleet.kind_of(resource) in GROUP_KINDS
     journal = journal_to_read(folder)
     try:
-        past = _past(journal, fleet, None if is_group else fleet.row(resource), at_ns)
+        past = _past(journal, fleet, resource, None if is_group else fleet.row(resource), at_ns)
         bound_by(folder, past.state, past.at_ns)
         if is_group:
             return of_group(journal, past, resource)
         take_responses(folder, past.state)
+        past.heard = heard_by(folder, fleet.row(resource), past.at_ns, tell)
         return of_device(journal, past, resource)
     finally:
         journal.close()
@@ -90,7 +102,7 @@ def pressed(record: Record, fact: AuthorityChanged) -> dict[str, Any] | None:
     return {"since": iso(record.recorded_at_ns), "by": fact.by} if fact.value == "on" else None
 
 
-def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) -> Known:
+def _past(journal: Records, fleet: Fleet, resource: str, row: int | None, at_ns: int | None) -> Known:
     past = Known(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
     last = None if at_ns is None else journal.seq_at(at_ns)
     for record in journal.replay():
@@ -105,7 +117,9 @@ def _past(journal: Records, fleet: Fleet, row: int | None, at_ns: int | None) ->
             past.placed[fact.batch] = fact
         if isinstance(fact, AuthorityChanged) and fact.what == "kill":
             past.kill = pressed(record, fact)
-        if row is not None:
+        if row is None:
+            past.delivered = pool_delivered(fact, resource) or past.delivered
+        else:
             past.command = command_of(fact, row, past.command)
             past.delivered = delivered_of(fact, row) or past.delivered
     return past
@@ -120,7 +134,11 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     limits = [(level, bounds, claim, placed.get(claim.partition("/")[0])) for level, bounds, claim in told.limits]
     gates = _gates(state, row)
     named = [name for name in in_force(state, row, past.at_ns) if name != winner]
-    feeder = feeder_of(state, row)
+    feeder, contracts = feeder_of(state, row), contracts_of(state, row, past.at_ns)
+    ended = told_ended(state, resource, past.at_ns)
+    # What it isn't called for any more leads to the owner's word as what it is called for does to its cause.
+    said = [one["said"]["record"] for one in contracts if one["said"]]
+    said += [one["record"] for one in ended if one["why"].startswith(SET_ASIDE)]
     return {
         "resource": resource,
         "kind": state.fleet.kind_of(resource).value,
@@ -139,25 +157,28 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "limits": [
             {
                 "level": level.name, "low_w": bounds.low_w, "high_w": bounds.high_w, "claim": claim,
-                "by": _claim(state, fact),
+                "by": _claim(state, fact), "on": None if fact is None else fact.scope or resource,
             }
             for level, bounds, claim, fact in limits
         ],
+        "share": None if winner else share_of(state, row, told.setpoint.bounds.low_w, past.at_ns),
+        "out_of_reach": out_of_reach(state, row, past.heard or Heard.of(state, row), past.at_ns),
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
-        "contracts": contracts_of(state, row, past.at_ns),
+        "contracts": contracts,
+        "not_covered": not_covered(state, row) or None,
         "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
         "unresponsive": _silent(state, row, past.at_ns),
-        "ended": told_ended(state, resource, past.at_ns),
+        "ended": ended,
         "feeder": feeder or None,
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
-        "gates": [_claim(state, placed.get(_batch(gate))) for gate in gates],
+        "gates": [_gate(state, placed.get(_batch(gate)), resource) for gate in gates],
         "command": past.command,
         "kill_switch": past.kill,
         "delivered": past.delivered,
         "chain": _chain(journal, winner),
-        "chains": {batch: _chain(journal, batch) for batch in named if batch in placed},
+        "chains": {name: _chain(journal, name) for name in [*(one for one in named if one in placed), *said]},
     }  # fmt: skip
 
 
@@ -210,7 +231,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     state, fleet = past.state, past.state.fleet
     rows = fleet.leaves(resource)
     settled = state.claims.arbitrate(past.at_ns, rows)
-    named = settled.winner >= 0
+    named, goes_on = settled.winner >= 0, on_last_command(state, rows, past.at_ns)
     by = Counter(word for word in controllers(state, settled.winner) if word is not None)
     own = of_whole(state, resource, past.at_ns)
     others = of_others(state, resource, past.at_ns)
@@ -224,7 +245,8 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "resources": len(rows),
         "controlled_by": dict(by.most_common()),
         "free": int((~named).sum()),
-        "on_last_command": int(on_last_command(state, rows, past.at_ns).sum()),
+        "held_off": int((held_off(state, rows, settled.low_w) & ~named & ~goes_on).sum()),
+        "on_last_command": int(goes_on.sum()),
         "opted_out": int(state.opted_out[rows].sum()),
         "kill_switch": past.kill,
         "ended": told_ended(state, resource, past.at_ns),
@@ -250,6 +272,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
             }
             for call in calls
         ],
+        "delivered": past.delivered,
         "feeder_mode": mode_of(state, resource).value if fleet.kind_of(resource) is Kind.FEEDER else None,
         "chains": {name: _chain(journal, name) for name in [*because, *(batch.id for batch, _ in [*own, *others])]},
     }  # fmt: skip
@@ -307,6 +330,11 @@ def _claim(state: DeskState, fact: ClaimsPlaced | None) -> dict[str, Any] | None
     }  # fmt: skip
 
 
+def _gate(state: DeskState, fact: ClaimsPlaced | None, resource: str) -> dict[str, Any] | None:
+    told = _claim(state, fact)
+    return None if told is None or fact is None else {**told, "on": fact.scope or resource}
+
+
 def command_of(fact: object, row: int, last: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return a row's command after a fact, given what it was before."""
     if isinstance(fact, CommandsIssued):
@@ -340,6 +368,16 @@ def delivered_of(fact: object, row: int) -> dict[str, Any] | None:
     if not len(at):
         return None
     return {"start": iso(fact.start_ns), "end": iso(fact.end_ns), "above_base_w": float(fact.row_w.array()[at[0]])}
+
+
+def pool_delivered(fact: object, pool: str) -> dict[str, Any] | None:
+    """Return what a pool was asked and gave in a tracked interval, and why it lacked; None: it is of no such."""
+    if not isinstance(fact, IntervalTracked) or fact.pool != pool:
+        return None
+    return {
+        "start": iso(fact.start_ns), "end": iso(fact.end_ns), "asked_w": fact.asked_w, "delivered_w": fact.delivered_w,
+        "causes": fact.causes, "withheld": fact.withheld, "devices": len(fact.rows.array()),
+    }  # fmt: skip
 
 
 def _chain(journal: Records, claim: str | None) -> list[dict[str, Any]]:

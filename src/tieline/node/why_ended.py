@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tieline.desk.called import SetAside
 from tieline.desk.state import LAPSED, DeskState, EndedAsk
 from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, iso
 
@@ -40,14 +41,33 @@ def lapses(state: DeskState, resource: str, now_ns: int) -> str:
 
 
 def told_ended(state: DeskState, resource: str, now_ns: int) -> list[dict[str, Any]]:
-    """Return the same as `tieline why` tells it."""
-    return [
-        {
-            "source": ended.ask.source, "program": ended.ask.program, "level": ended.ask.level.name,
-            "resource": ended.ask.resource, "kind": ended.ask.kind.value, "quantity": ended.ask.quantity.value,
-            "because": ended.ask.because, "from": iso(ended.start_ns),
-            "until": None if ended.ask.end_ns >= FOREVER_NS else iso(ended.ask.end_ns),
-            "ended": iso(ended.at_ns), "lapsed": ended.why == LAPSED, "why": ended.why, "record": ended.record,
-        }
-        for ended in ended_on(state, resource, now_ns)
+    """Return the same as `tieline why` tells it, and with it the claims that contracts ended, by their records."""
+    rows = state.fleet.leaves(resource)
+    asks = [(ended.at_ns, ended.record, _told_ask(ended)) for ended in ended_on(state, resource, now_ns)]
+    aside = [
+        (one.at_ns, one.record, _told_aside(one, resource)) for one in state.set_aside
+        if now_ns - DAY_NS < one.at_ns <= now_ns and np.isin(rows, one.rows).all()
     ]  # fmt: skip
+    found = sorted([*asks, *aside], key=lambda one: (-one[0], one[1]))[:MOST_ENDED]
+    return [told for _, _, told in found]
+
+
+def _told_ask(ended: EndedAsk) -> dict[str, Any]:
+    ask = ended.ask
+    return {
+        "source": ask.source, "program": ask.program, "level": ask.level.name, "resource": ask.resource,
+        "kind": ask.kind.value, "quantity": ask.quantity.value, "because": ask.because, "from": iso(ended.start_ns),
+        "until": None if ask.end_ns >= FOREVER_NS else iso(ask.end_ns),
+        "ended": iso(ended.at_ns), "lapsed": ended.why == LAPSED, "why": ended.why, "record": ended.record,
+    }  # fmt: skip
+
+
+def _told_aside(one: SetAside, resource: str) -> dict[str, Any]:
+    batch = one.batch
+    return {
+        "source": batch.source, "program": batch.program, "level": batch.level.name,
+        "resource": batch.scope or resource, "kind": batch.kind.value, "quantity": batch.quantity.value,
+        "because": batch.because, "from": iso(batch.start_ns),
+        "until": None if batch.end_ns >= FOREVER_NS else iso(batch.end_ns),
+        "ended": iso(one.at_ns), "lapsed": False, "why": one.why, "record": one.record,
+    }  # fmt: skip

@@ -6,9 +6,13 @@ from typing import Any
 
 import click
 
+from tieline.node.read_short import NOT_RESPONDING, WORDS
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import HELD
 from tieline.resource.level import Level
+
+_STILL = ("unresponsive", "refused", "unconfirmed", "underperformed")
+CAUSES = {**WORDS, **{cause: f"{NOT_RESPONDING} ({cause})" for cause in _STILL}}
 
 
 def tell(answer: dict[str, Any]) -> None:
@@ -19,9 +23,14 @@ def tell(answer: dict[str, Any]) -> None:
     if "resources" in answer:
         _tell_group(answer)
         return
-    winner, runs = answer["winner"], "goes on as it was told last" if answer["stands_until"] else "runs by itself"
+    winner, share, lost = answer["winner"], answer["share"], answer["out_of_reach"]
+    runs = "is out of reach" if lost else "runs by itself"
+    runs = "goes on as it was told last" if answer["stands_until"] else runs
     if answer["held_w"] is not None:
         click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:z.0f} W")
+    elif winner is None and share is not None and share["waits_for_turn"]:
+        whose = f"its share of a limit on {share['on']}"
+        click.echo(f"  nobody names a power: {whose} holds it off, and it waits for its turn: {_by(_holder(answer))}")
     elif winner is None and (by := _only_power(answer)):
         click.echo(f"  nobody names a power: it is held at {answer['low_w']:z.0f} W by {by}")
     elif winner is None and answer["limited_by"] and (answer["low_w"] > 0.0 or answer["high_w"] < 0.0):
@@ -30,12 +39,17 @@ def tell(answer: dict[str, Any]) -> None:
         click.echo(f"  nobody names a power: it is told to {pushed} W by a limit {_by(answer['limited_by'])}")
     elif winner is None and answer["limited_by"]:
         click.echo(f"  nobody names a power: it {runs}, within a limit {_by(answer['limited_by'])}")
+    elif winner is None and share is not None and (by := _by(_holder(answer))):
+        part = f"its share of a limit on {share['on']}" if share["is_share"] else "a limit"
+        click.echo(f"  nobody controls it: it {runs}, within {part} {by}")
     elif winner is None:
         click.echo(f"  nobody controls it: it {runs}")
     else:
         click.echo(f"  controlled by {winner['source']} ({winner['level']}): {answer['target_w']:z.0f} W")
         click.echo(f"  because of {winner['because']}, since {winner['from']}")
     click.echo(f"  allowed: {answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W")
+    if lost:
+        _tell_lost(lost)
     if answer["waits"]:
         click.echo(f"  {answer['waits']}")
     if still := answer["unresponsive"]:
@@ -49,7 +63,7 @@ def tell(answer: dict[str, Any]) -> None:
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
-        click.echo(f"  {_gate_says(gate)}")
+        click.echo(f"  {_gate_says(gate, gate['on'] if gate and gate['on'] != answer['resource'] else '')}")
     _tell_contracts(answer)
     _tell_ended(answer)
     if answer["feeder_mode"] not in (None, "Automatic"):
@@ -65,6 +79,27 @@ def tell(answer: dict[str, Any]) -> None:
         _tell_chain(batch, chain)
 
 
+def _holder(answer: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the claim that a device has its share of."""
+    claim = answer["share"]["claim"]
+    return next((limit["by"] for limit in answer["limits"] if limit["by"] and limit["by"]["claim"] == claim), None)
+
+
+def _tell_lost(lost: dict[str, Any]) -> None:
+    """Say since when a device is out of reach, what it took last, and until when that holds."""
+    took, own = lost["took"], f"it goes by its own default, {lost['default_w']:z.0f} W"
+    click.echo(f"  out of reach: not heard since {lost['since']}")
+    if took is None:
+        click.echo(f"    it took no command yet: {own}")
+    else:
+        what = "none" if took["target_w"] is None else f"{took['target_w']:z.0f} W"
+        ends = " to ".join("open" if took[end] is None else f"{took[end]:z.0f} W" for end in ("low_w", "high_w"))
+        how = f"holds until {took['until']}" if took["holds"] else f"ended at {took['until']}: {own}"
+        click.echo(f"    the last command that it took (power: {what}; limits: {ends}) {how}")
+    if lost["told_until"]:
+        click.echo(f"    what it was told since, until {lost['told_until']}, it has not answered")
+
+
 def _only_power(answer: dict[str, Any]) -> str:
     """Return whose limits leave a device one power alone; empty: it may choose, or only its own rating binds it."""
     claimed = [limit for limit in answer["limits"] if limit["level"] != Level.PHYSICS.name]
@@ -77,9 +112,10 @@ def _only_power(answer: dict[str, Any]) -> str:
 def _tell_group(answer: dict[str, Any]) -> None:
     for who, count in answer["controlled_by"].items():
         click.echo(f"  {count} of {answer['resources']} devices controlled by {who}")
-    held = answer["on_last_command"]
+    held, off = answer["on_last_command"], answer["held_off"]
     goes_on = f"{held} go on as they were told last, " if held else ""
-    click.echo(f"  {answer['free'] - held} run by themselves, {goes_on}{answer['opted_out']} opted out")
+    goes_on += f"{off} are held off by a limit, " if off else ""
+    click.echo(f"  {answer['free'] - held - off} run by themselves, {goes_on}{answer['opted_out']} opted out")
     may = f"{answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W"
     click.echo(f"  asked of those {answer['target_w']:z.0f} W; all may do {may}")
     for limit in answer["limits"]:
@@ -102,11 +138,20 @@ def _tell_group(answer: dict[str, Any]) -> None:
         click.echo(
             f"  instructed {called['power_w']:z.0f} W of {called['product']} until {called['to']} ({called['id']})"
         )
+    if (gave := answer["delivered"]) is not None:
+        over = f"from {gave['start']} to {gave['end']}, the last interval of it that was counted by then"
+        click.echo(f"  gave {gave['delivered_w']:z.0f} W of {gave['asked_w']:z.0f} W asked {over}")
+        for word, split in (("lacks", gave["causes"]), ("was asked less", gave["withheld"])):
+            if split:
+                told = ", ".join(f"{CAUSES.get(cause, cause)} {watts:z.0f} W" for cause, watts in split.items())
+                click.echo(f"    {word}, by cause: {told}")
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)
 
 
 def _tell_contracts(answer: dict[str, Any]) -> None:
+    if answer["not_covered"]:
+        click.echo(f"  {answer['not_covered']}")
     for one in answer["contracts"]:
         products = "; ".join(f"{name}: {says}" for name, says in one["products"].items()) or "no terms hold now"
         click.echo(f"  contract {one['contract']} of {one['owner']} with {one['manager']}: {products}")
@@ -115,11 +160,13 @@ def _tell_contracts(answer: dict[str, Any]) -> None:
             click.echo(f"    {said['what']} at {said['at']} by {said['by']}{because} ({said['record']})")
 
 
-def _gate_says(gate: dict[str, Any] | None) -> str:
+def _gate_says(gate: dict[str, Any] | None, on: str = "") -> str:
+    """Return what a gate does; `on`: the group that it stands on as a whole, where that is another resource."""
     if gate is not None and gate["source"] == "contract":
         return f"no contract lets it be called {_by(gate)}"
     opted = gate is not None and gate["level"] == "OWNER_NEED"
-    return f"{'its owner has opted out' if opted else 'what is weaker is held out'} {_by(gate)}"
+    whole = f" of all of {on}" if on else ""
+    return f"{'its owner has opted out' if opted else 'what is weaker is held out'}{whole} {_by(gate)}"
 
 
 def _tell_ended(answer: dict[str, Any]) -> None:

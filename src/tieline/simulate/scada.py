@@ -135,12 +135,16 @@ class Scada:
         return await self.operate([binary(at + 2, True)])
 
     async def operate(self, controls: list[Command], *, select: bool = False) -> list[CommandStatus]:
-        """Operate controls directly, or select them first and operate only where all were selected."""
-        if select:
-            selected = await self.command(FunctionCode.SELECT, controls)
-            if any(status is not CommandStatus.SUCCESS for status in selected):
-                return selected
-        return await self.command(FunctionCode.OPERATE if select else FunctionCode.DIRECT_OPERATE, controls)
+        """Operate controls directly, or select them first and operate only where all were selected.
+
+        Both are one turn: any other request between them would take the select back (IEEE 1815-2012, 4.4.4).
+        """
+        async with self._turn:
+            if select:
+                selected = await self._command(FunctionCode.SELECT, controls)
+                if any(status is not CommandStatus.SUCCESS for status in selected):
+                    return selected
+            return await self._command(FunctionCode.OPERATE if select else FunctionCode.DIRECT_OPERATE, controls)
 
     async def command(self, function: FunctionCode, controls: list[Command]) -> list[CommandStatus]:
         """Send one control request as it is and return the outstation's status for each control.
@@ -148,9 +152,14 @@ class Scada:
         Raises:
             PeerError: The outstation's echo is not the request's.
         """
+        async with self._turn:
+            return await self._command(function, controls)
+
+    async def _command(self, function: FunctionCode, controls: list[Command]) -> list[CommandStatus]:
+        """Send one control request in the turn that its caller has."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        exchange = await self.request(function, encode(controls))
+        exchange = await self._request(function, encode(controls))
         if function is not FunctionCode.SELECT:
             self.controls += 1
             self.delays_s.append(loop.time() - began_s)
@@ -180,14 +189,18 @@ class Scada:
             LinkDown: No connection, or no whole answer in time. A control is never sent again by itself.
         """
         async with self._turn:
-            if self._writer is None or self._writer.is_closing():
-                raise LinkDown("not connected to the outstation")
-            # Of this line to the end: another may be dialled meanwhile.
-            writer, association = self._writer, self._association
-            octets = association.request(function, body)
-            self.sent.append(octets)
-            writer.write(octets)
-            exchange = await self._finish(writer, association)
+            return await self._request(function, body)
+
+    async def _request(self, function: FunctionCode, body: bytes) -> Exchange:
+        """Make one exchange in the turn that its caller has."""
+        if self._writer is None or self._writer.is_closing():
+            raise LinkDown("not connected to the outstation")
+        # Of this line to the end: another may be dialled meanwhile.
+        writer, association = self._writer, self._association
+        octets = association.request(function, body)
+        self.sent.append(octets)
+        writer.write(octets)
+        exchange = await self._finish(writer, association)
         if exchange.outcome not in (Outcome.COMPLETE, Outcome.SENT):
             raise LinkDown(f"{function.name}: {exchange.outcome.name.lower()}")
         return exchange

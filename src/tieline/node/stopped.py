@@ -1,0 +1,40 @@
+"""A data folder whose server is stopped, for verbs that write a word into its journal: one journal has one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tieline.desk.state import DeskState
+from tieline.flow.record import Journal
+from tieline.node.config import load_config
+from tieline.node.contracting import bound_by
+from tieline.node.journals import journal_to_write
+from tieline.node.rebuilt import law_in, state_of
+from tieline.store.journal import SqlJournal
+from tieline.store.lock import FolderLock
+from tieline.store.registry import load
+
+
+@contextmanager
+def writing(data: Path) -> Iterator[SqlJournal]:
+    """Give a folder's journal to write into. Raises ConfigError where a server holds the folder."""
+    settings = load_config(data / "tieline.toml")
+    lock = FolderLock(data)
+    try:
+        journal = journal_to_write(data, settings.journal)
+        try:
+            yield journal
+        finally:
+            journal.close()
+    finally:
+        lock.release()
+
+
+def state_in(data: Path, journal: Journal, now_ns: int) -> DeskState:
+    """Return what a folder's journal tells, under its contracts."""
+    fleet = load(data / "registry.bin")
+    state = state_of(fleet, law_in(data, fleet), journal)
+    bound_by(data, state, now_ns)
+    return state
