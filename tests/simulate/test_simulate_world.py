@@ -216,15 +216,15 @@ def test_the_world_is_the_same_to_the_bit_in_every_python(name: str) -> None:
     assert found.stdout.strip() == digest(7)
 
 
-def test_a_day_of_a_thousand_devices_takes_seconds() -> None:
-    """1,440 steps with weather, physics, inverters and the power flow of every feeder each minute."""
-    import time
+def test_in_a_day_of_a_thousand_devices_drivers_get_nearly_all_that_they_want() -> None:
+    """1,440 steps with weather, physics, inverters and the power flow of every feeder each minute.
 
+    How long they take is `in_process_day_s` of `tieline bench world`.
+    """
     world = World(build(1_000, np.random.default_rng(1)), np.random.default_rng(2), Climate(6.0))
     free, low, high = np.full(1_000, np.nan), np.full(1_000, -np.inf), np.full(1_000, np.inf)
-    begin_ns, began = parse_iso("2022-08-17T04:00:00-05:00"), time.process_time()
+    begin_ns = parse_iso("2022-08-17T04:00:00-05:00")
     for k in range(1, 1_441):
         world.step(begin_ns + k * 60 * SECOND_NS, 60.0, free, low, high)
-    assert time.process_time() - began < 10.0
     served = world.charging.unserved_wh.sum() / world.charging.energy_wh.sum()
     assert served < 0.1  # drivers who were left alone got nearly all that they wanted
