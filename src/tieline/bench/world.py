@@ -13,6 +13,8 @@ from tieline.simulate.world import World
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, parse_iso
 
 BAR = 60.0
+IN_PROCESS_BAR_S = 10.0
+"""The same day with no desk above: a thousand devices with their feeders' power flow each minute."""
 UNIT = "s"
 WHAT = (
     "a simulated day, 1,000 devices, wire faults on; run twice and compared by the journal's hash; what is compiled "
@@ -49,10 +51,10 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
     in_process_s, million_s = in_process(1_000, 1_440, seed), in_process(20_000 if quick else 1_000_000, 3, seed) / 3
     progress(f"in process: a day of 1,000 in {in_process_s:.1f} s; a step of a million in {1e3 * million_s:.0f} ms")
     value = max(took)
-    same = digests[0] == digests[1]
+    same, in_time = digests[0] == digests[1], quick or in_process_s <= IN_PROCESS_BAR_S
     return {
-        "value": round(value, 2), "ok": value <= BAR and same and held, "identical": same, "promises_held": held,
-        "compiling_s": round(before_s, 2),
-        "devices": devices, "digest": digests[0], "in_process_day_s": round(in_process_s, 2),
+        "value": round(value, 2), "ok": value <= BAR and in_time and same and held, "identical": same,
+        "promises_held": held, "compiling_s": round(before_s, 2), "devices": devices, "digest": digests[0],
+        "in_process_day_s": round(in_process_s, 2), "in_process_bar_s": IN_PROCESS_BAR_S,
         "step_of_a_million_s": round(million_s, 3),
     }  # fmt: skip
