@@ -112,37 +112,40 @@ async def trading(
     server.close()
 
 
+@contextlib.asynccontextmanager
+async def controlled(desk: Desk, clock: VirtualClock, supervisor: Supervisor) -> AsyncIterator[Scada]:
+    """Have a control room on the line of the desk's outstation."""
+    outstation = Dnp3Outstation(BINDING, desk, clock, supervisor)
+    await outstation.start()
+    scada = Scada("tieline", 20000, master=1, outstation=10, spawn=supervisor.spawn)
+    await scada.connect()
+    yield scada
+    await outstation.stop()
+
+
 def test_a_limit_of_the_control_room_bounds_every_device_and_cancel_frees_them() -> None:
     async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
-        outstation = Dnp3Outstation(BINDING, desk, clock, supervisor)
-        await outstation.start()
-        scada = Scada("tieline", 20000, master=1, outstation=10, spawn=supervisor.spawn)
-        await scada.connect()
-        await desk.settle()
-        assert await scada.limit(0, -2e4, 3e4) == [CommandStatus.SUCCESS] * 3
-        assert "dnp3:dno" in b"".join(record.body for record in journal.records).decode("latin-1")
-        batch = await desk.settle()
-        assert batch is not None and len(batch) == COUNT
-        assert batch.high_w.sum() <= 3e4 + 1e-6 and batch.low_w.sum() >= -2e4 - 1e-6
-        assert await scada.cancel(0) == [CommandStatus.SUCCESS]
-        batch = await desk.settle()
-        assert batch is not None and batch.high_w.sum() == COUNT * 1e4
-        await outstation.stop()
+        async with controlled(desk, clock, supervisor) as scada:
+            await desk.settle()
+            assert await scada.limit(0, -2e4, 3e4) == [CommandStatus.SUCCESS] * 3
+            assert "dnp3:dno" in b"".join(record.body for record in journal.records).decode("latin-1")
+            batch = await desk.settle()
+            assert batch is not None and len(batch) == COUNT
+            assert batch.high_w.sum() <= 3e4 + 1e-6 and batch.low_w.sum() >= -2e4 - 1e-6
+            assert await scada.cancel(0) == [CommandStatus.SUCCESS]
+            batch = await desk.settle()
+            assert batch is not None and batch.high_w.sum() == COUNT * 1e4
 
     play(scene)
 
 
 def test_nothing_that_the_control_room_asks_meanwhile_comes_between_its_select_and_its_operate() -> None:
     async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
-        outstation = Dnp3Outstation(BINDING, desk, clock, supervisor)
-        await outstation.start()
-        scada = Scada("tieline", 20000, master=1, outstation=10, spawn=supervisor.spawn)
-        await scada.connect()
-        first, _, second = await asyncio.gather(
-            scada.limit(0, -2e4, 3e4, select=True), scada.poll(), scada.limit(0, -2e4, 2e4, select=True)
-        )
-        assert first == second == [CommandStatus.SUCCESS] * 3
-        await outstation.stop()
+        async with controlled(desk, clock, supervisor) as scada:
+            first, _, second = await asyncio.gather(
+                scada.limit(0, -2e4, 3e4, select=True), scada.poll(), scada.limit(0, -2e4, 2e4, select=True)
+            )
+            assert first == second == [CommandStatus.SUCCESS] * 3
 
     play(scene)
 
@@ -229,21 +232,17 @@ def test_a_limit_beyond_the_principal_s_power_is_refused_by_the_desk_over_the_wi
 
 def test_a_select_on_the_wire_is_the_desk_s_lease_and_keeps_out_an_ask_of_the_same_interface_and_level() -> None:
     async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
-        outstation = Dnp3Outstation(BINDING, desk, clock, supervisor)
-        await outstation.start()
-        scada = Scada("tieline", 20000, master=1, outstation=10, spawn=supervisor.spawn)
-        await scada.connect()
-        controls = [analog(1, -2e4, 1), analog(2, 3e4, 1)]
-        assert await scada.command(FunctionCode.SELECT, controls) == [CommandStatus.SUCCESS] * 2
-        lease = ("pool:north", Quantity.P, Level.ENVELOPE)
-        refusal = desk.select("dnp3:other", *lease)
-        assert refusal is not None
-        assert (refusal.holder, refusal.rule) == ("dnp3:dno", "R13")
-        assert desk.select("dnp3:other", "pool:north", Quantity.P, Level.GRID_EMERGENCY) is None, "stronger"
-        assert desk.select("console:ada", *lease) is None, "another interface"
-        await asyncio.sleep(5.1)
-        assert desk.select("dnp3:other", *lease) is None
-        assert await scada.command(FunctionCode.SELECT, controls) == [CommandStatus.BLOCKED_OTHER_MASTER] * 2
-        await outstation.stop()
+        async with controlled(desk, clock, supervisor) as scada:
+            controls = [analog(1, -2e4, 1), analog(2, 3e4, 1)]
+            assert await scada.command(FunctionCode.SELECT, controls) == [CommandStatus.SUCCESS] * 2
+            lease = ("pool:north", Quantity.P, Level.ENVELOPE)
+            refusal = desk.select("dnp3:other", *lease)
+            assert refusal is not None
+            assert (refusal.holder, refusal.rule) == ("dnp3:dno", "R13")
+            assert desk.select("dnp3:other", "pool:north", Quantity.P, Level.GRID_EMERGENCY) is None, "stronger"
+            assert desk.select("console:ada", *lease) is None, "another interface"
+            await asyncio.sleep(5.1)
+            assert desk.select("dnp3:other", *lease) is None
+            assert await scada.command(FunctionCode.SELECT, controls) == [CommandStatus.BLOCKED_OTHER_MASTER] * 2
 
     play(scene)

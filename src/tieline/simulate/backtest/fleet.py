@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,7 @@ def batteries(n: int, line: Timeline, rng: np.random.Generator) -> StoreColumns:
     )  # fmt: skip
 
 
-def exp_same(values: Floats) -> Floats:
+def exp_same(values: NDArray[np.floating[Any]]) -> Floats:
     """Return e to the power of values, shape (n,), the same on every processor.
 
     numpy's own differs in the last bit where the processor has AVX-512; a plan with ties is another by that, and a
