@@ -384,6 +384,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.CapacityDerated: _derated,
     facts.AwardTaken: _award_taken,
     facts.BatchTaken: _batch_taken,
+    facts.BatchChanged: lambda *_: None,  # for whoever reads the record: the first stands
     facts.AskGranted: _ask_granted,
     facts.AskRefused: _ask_refused,
     facts.AskWithdrawn: _ask_withdrawn,

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import AwardTaken, BatchTaken, CapacityReserved, OfferAnswered, OfferMade, OfferUnawarded
+from tieline.desk.facts import (
+    AwardTaken,
+    BatchChanged,
+    BatchTaken,
+    CapacityReserved,
+    OfferAnswered,
+    OfferMade,
+    OfferUnawarded,
+)
 from tieline.desk.obligation import LONGEST_NS, awards_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.desk.redispatch import BY_KILL
@@ -186,6 +194,11 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
     answer = BatchAnswer(batch.uid, tuple(accepted), tuple(declined))
     subject = batch.instructions[0].pool if batch.instructions else ""
     return [Entry(derive("batch", batch.uid), BatchTaken(batch, answer), subject, tuple(causes))], answer
+
+
+def decide_corrected(uid: str, refusal: Refusal, frame: str) -> list[Entry]:
+    """Return the fact that a batch reads otherwise than when it was answered, once for each way in which it reads."""
+    return [Entry(derive("batch-changed", uid, frame), BatchChanged(uid, refusal, frame), "", (derive("batch", uid),))]
 
 
 def _contradiction(batch: DispatchBatch, instruction: Instruction) -> Refusal | None:

@@ -306,6 +306,10 @@ class MarketInlet(Protocol):
         """Take a dispatch batch; the same batch twice has one effect and the same answer."""
         ...
 
+    async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
+        """Take that a batch reads otherwise than when it was answered; what was answered stands."""
+        ...
+
     async def answered(self, uid: str) -> BatchAnswer | None:
         """Return what was answered to a batch before, in this run or an earlier one; None: it never came here."""
         ...
