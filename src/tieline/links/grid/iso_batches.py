@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from tieline.desk.ports import BatchAnswer, DispatchBatch, Instruction
+from tieline.desk.ports import BatchAnswer, DispatchBatch, Instruction, number
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, Interval, iso, to_ns
 from tieline.wire.ads.messages import DispatchBatch as WireBatch
@@ -176,6 +176,7 @@ class Batches:
                 mw * _W_PER_MW,
                 one.price,
                 wire.revision_no,
+                "" if alone else one.instruction_uid,
             )
             for at, (piece, mw) in enumerate(left)
         ]
@@ -193,12 +194,6 @@ def without(over: Interval, taken: list[Interval]) -> list[Interval]:
     for other in taken:
         left = [piece for each in left for piece in _minus(each, other)]
     return left
-
-
-def number(uid: str) -> int:
-    """Return a batch UID as the number that orders it; -1 for one that is none."""
-    # 18 digits fit 63 bits; a UID that is no number orders before all that are.
-    return int(uid) if uid.isascii() and uid.isdigit() and len(uid) <= 18 else -1
 
 
 def _said(wire: WireBatch, name: str) -> str:

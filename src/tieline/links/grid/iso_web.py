@@ -23,11 +23,11 @@ import numpy as np
 import structlog
 from msgspec import Struct
 
-from tieline.desk.ports import Intake, MarketInlet, Offer, Session
+from tieline.desk.ports import Intake, MarketInlet, Offer, Session, number
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
 from tieline.links.grid.iso_awards import AwardDays
-from tieline.links.grid.iso_batches import Batches, number
+from tieline.links.grid.iso_batches import Batches
 from tieline.links.grid.iso_call import M, call
 from tieline.links.grid.market_call import Refused, Unreadable
 from tieline.links.grid.polling import Poller
