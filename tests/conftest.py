@@ -3,14 +3,30 @@
 import atexit
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
 
+LONGEST = (
+    "docs/test_docs_blocks.py", "story/test_story.py", "node/test_alarm_faults.py", "plan/test_plan_bench.py",
+    "node/test_market_days.py", "month/test_simulated_month.py", "desk/test_desk_response.py",
+    "plan/test_plan_large.py", "links_endpoint/test_openadr_interop.py", "node/test_past.py",
+    "node/test_serve_links.py", "node/test_load_forecasts.py", "node/test_serve_restart.py",
+    "node/test_serve_record.py", "grid/test_grid_peer.py", "story/test_story_busy.py",
+)  # fmt: skip
+"""Files that take a minute and more: begun first, so that no worker is left alone with one at the end."""
+
 settings.register_profile("tieline", deadline=None, derandomize=True)
 settings.load_profile("tieline")
 gc.disable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    place = {Path(__file__).parent / name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 def pytest_collection_finish() -> None:
