@@ -258,6 +258,25 @@ def test_a_path_never_leaves_the_bundle(running: Running) -> None:
             assert b"create_app" not in answer.content
 
 
+@pytest.mark.parametrize("bad", ["\0", "works\b", "a\x7fb", "a\x85b"])
+def test_a_control_character_in_a_text_is_refused_by_field_and_code_and_umlauts_and_lines_stand(
+    running: Running, bad: str
+) -> None:
+    wish = {"low_w": -9e5, "high_w": 9e5, "minutes": 5, "because": bad}
+    with running.client("ann") as client:
+        before = running.stage.node.journal.last_seq
+        answer = client.post("/api/v1/resources/feeder-01/limit", json=wish)
+        assert answer.status_code == 422
+        assert answer.json()["field"] == "because" and answer.json()["value"].startswith("U+00")
+        said = [
+            r for r in running.stage.node.journal.replay(before) if r.kind == "AskGranted" and r.subject == "feeder-01"
+        ]
+        assert said == []
+        fine = client.post("/api/v1/resources/feeder-01/limit", json={**wish, "because": "Gerät 10 °C\n\tmorgen"})
+        assert fine.status_code == 200
+        client.post("/api/v1/resources/feeder-01/release")
+
+
 def test_another_sites_request_is_refused(running: Running) -> None:
     with running.client("ann") as client:
         answer = client.post("/api/v1/events", json=_wish(running), headers={"origin": "http://evil.example"})

@@ -81,6 +81,9 @@ class RecordingDesk:
             self._take(one.power_w, batch.frame, batch.native)
         return BatchAnswer(batch.uid, ids, ())
 
+    async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
+        raise AssertionError("no batch was corrected")
+
     async def answered(self, uid: str) -> BatchAnswer | None:
         return None
 

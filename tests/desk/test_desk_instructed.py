@@ -17,7 +17,10 @@ from tieline.desk.obligation import owed
 from tieline.desk.ports import Award, DispatchBatch, Instruction, Offer, Segment
 from tieline.desk.tracking import counted_w
 from tieline.fleet.ledger import Ledger
+from tieline.ids import derive
 from tieline.node.read_market import delivery
+from tieline.node.read_words import says
+from tieline.resource.claim import Refusal
 from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS, MINUTE_NS
 
@@ -158,3 +161,23 @@ def test_what_a_screen_calls_delivered_is_what_the_interval_s_record_counts() ->
     assert gave_w == counted_w(state, pool.rows, share_w, 1.0, now_ns).sum()
     pool.share_w = np.zeros(5)
     assert delivery(state, pool, now_ns)[1] == -3_000.0, "while nobody is called nothing is delivered, only taken back"
+
+
+def test_a_batch_that_reads_otherwise_later_is_recorded_once_beside_what_was_answered_and_changes_nothing() -> None:
+    stage = Stage1(fleet_of([Kind.BATTERY] * 4))
+    stage.state.offers["o"], stage.state.awards["a"] = OFFER, AWARD
+    one = Instruction("i", "7", "pool-1", "ENERGY", HOUR, HOUR + 5 * MINUTE_NS, 5_000.0, 60.0, 1)
+    refusal = Refusal("reads otherwise", "instructions", "9 MW", "5 MW, as it was answered")
+
+    async def act() -> None:
+        await stage.desk.dispatch(DispatchBatch("7", EARLY, EARLY, HOUR + HOUR_NS, (one,), "f"))
+        told, answer = dict(stage.state.instructions), stage.state.batches["7"]
+        for frame in ("g", "g", "h"):
+            await stage.desk.corrected("7", refusal, frame)
+        assert (dict(stage.state.instructions), stage.state.batches["7"]) == (told, answer)
+
+    asyncio.run(act())
+    records = [record for record in stage.journal.records if record.kind == "BatchChanged"]
+    assert len({record.id for record in records}) == 2  # a record is kept once by its id
+    assert {record.caused_by for record in records} == {(derive("batch", "7"),)}
+    assert "9 MW" in says(records[0])

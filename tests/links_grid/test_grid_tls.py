@@ -53,6 +53,9 @@ class Nobody:
     async def dispatch(self, batch: object) -> BatchAnswer:
         raise AssertionError("no batch was expected")
 
+    async def corrected(self, uid: str, refusal: object, frame: str) -> None:
+        raise AssertionError("no batch was expected")
+
     async def answered(self, uid: str) -> None:
         return None
 

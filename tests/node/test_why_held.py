@@ -22,7 +22,7 @@ from tieline.resource.claim import Refusal
 from tieline.resource.command import Stage
 from tieline.resource.point import code
 from tieline.store.series import Historian, Wal
-from tieline.times import MINUTE_NS, iso
+from tieline.times import MINUTE_NS, iso, parse_iso
 
 TABLE = """id,kind,max_inject_w,max_absorb_w,energy_wh,feeder,site,pool
 heater-1,water_heater,0,3000,0,feeder-1,site-1,pool-1
@@ -120,7 +120,9 @@ def test_a_lost_store_is_said_to_be_out_of_reach_since_when_and_until_when_what_
     assert "out of reach" not in asked(tmp_path, "store-1", "--at", str(found["at"]))
     for name in ("store-2", "heater-1", "feeder-1"):
         over_command = json.loads(asked(tmp_path, name, "--at", str(found["at"]), "--json"))
-        assert finite({**found[name], "missing": []}) == over_command  # type: ignore[dict-item]
+        ends = over_command["recorded_until"]  # the served desk knows until now, the files until their last record
+        assert START_NS < parse_iso(ends) < parse_iso(str(found["at"]))
+        assert finite({**found[name], "missing": [], "recorded_until": ends}) == over_command  # type: ignore[dict-item]
 
 
 def test_what_was_never_heard_is_not_said_to_be_lost_nor_what_was_heard_at_the_instant_that_is_asked_for(

@@ -24,7 +24,7 @@ from tieline.resource.batch import Readings
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.level import Level
 from tieline.resource.point import code
-from tieline.times import MINUTE_NS, SECOND_NS, iso
+from tieline.times import MINUTE_NS, SECOND_NS, iso, parse_iso
 
 ASKED_NS = START_NS + 2 * SECOND_NS
 NAMES = ("feeder-1", "home-1")
@@ -186,3 +186,23 @@ def test_what_stands_on_a_group_as_a_whole_and_is_no_limit_is_told_as_what_it_is
     (found,) = answer["gates" if is_gate else "targets"]
     assert (found["on"], found["resources"], found["by"]["from"]) == ("feeder-1", 2, iso(ASKED_NS))
     assert is_gate or found["value"] == found["share"] == 3_000.0
+
+
+def test_an_instant_after_the_last_record_is_answered_with_until_when_anything_is_recorded(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        assert isinstance(await node.desk.ask(of_master(node)), Granted)
+        await node.desk.settle()
+        await asyncio.sleep(60)
+        assert isinstance(await node.desk.ask(of_master(node)), Granted)
+        await node.desk.settle()
+
+    play(tmp_path, act)
+    for name in NAMES:
+        last = json.loads(asked(tmp_path, name, "--json"))
+        assert last["recorded_until"] is None
+        ends = last["at"]
+        for at_ns, until in ((parse_iso(ends), ends), (parse_iso(ends) - 30 * SECOND_NS, None), (START_NS * 2, ends)):
+            answer = json.loads(asked(tmp_path, name, "--at", iso(at_ns), "--json"))
+            assert answer["recorded_until"] == until
+            said = f"nothing is recorded after {ends}" in asked(tmp_path, name, "--at", iso(at_ns))
+            assert said is (until is not None)

@@ -19,6 +19,7 @@ class ScheduleDesk:
         self.answers: dict[str, BatchAnswer] = {}
         self.offered: list[Offer] = []
         self.without: list[str] = []
+        self.disputed: list[tuple[str, Refusal]] = []
 
     async def awards(self, awards: Sequence[Award], frame: str) -> list[Refusal | None]:
         known = {award.id for award in self.got}
@@ -45,6 +46,9 @@ class ScheduleDesk:
             self.schedule.append(one)
             accepted.append(one.id)
         return self.answers.setdefault(batch.uid, BatchAnswer(batch.uid, tuple(accepted), tuple(declined)))
+
+    async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
+        self.disputed.append((uid, refusal))
 
     async def answered(self, uid: str) -> BatchAnswer | None:
         return self.answers.get(uid)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from iso_desk import ScheduleDesk
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from tieline.links.grid.iso_web import IsoSettings, IsoWeb
@@ -183,3 +184,46 @@ def test_an_instruction_that_stands_twice_in_a_batch_is_declined_by_its_uid_and_
         assert found == [("a", "ACCEPT", ""), ("b", "DECLINE", why), ("b", "DECLINE", why)]
 
     play(act)
+
+
+def revised(rig: Rig, uid: str, mw: float | None = None) -> None:
+    """Have the ISO send a batch again under its own UID: as it was, or with another power."""
+    made = rig.market.batches[uid]
+    batch = replace(made.batch, batch_sent=from_ns(rig.clock.now_ns()))
+    if mw is not None:
+        (one,) = batch.instructions
+        batch = replace(batch, instructions=(replace(one, segments=(replace(one.segments[0], mw=mw),)),))
+    rig.market.batches[uid] = Published(batch, made.shown_at_ns, pack(batch))
+
+
+def test_a_batch_that_is_corrected_under_its_own_uid_is_refused_by_name_once_and_the_first_stands() -> None:
+    async def act(rig: Rig) -> None:
+        rig.show()
+        uid = rig.show()
+        await rig.polls(2)
+        revised(rig, uid)
+        await rig.polls(2)
+        assert rig.desk.disputed == []
+        revised(rig, uid, 2.5)
+        await rig.polls(3)
+
+    rig = play(act)
+    (uid, refusal) = rig.desk.disputed.pop()
+    assert (rig.desk.disputed, uid, refusal.field) == ([], "2", "instructions")
+    assert "TL_NORTH 2.5 MW" in str(refusal) and "TL_NORTH 1 MW" in str(refusal)
+    health = rig.link.health()
+    assert health.refused == 1 and "batch 2" in health.last_error and "a batch UID of its own" in health.last_error
+    assert [one.power_w for one in rig.desk.schedule] == [1e6, 1e6]
+    assert set(rig.desk.effects.values()) == {1}
+
+
+def test_a_batch_that_is_corrected_and_then_sent_as_it_was_is_disputed_once() -> None:
+    async def act(rig: Rig) -> None:
+        uid = rig.show()
+        await rig.polls(2)
+        revised(rig, uid, 2.5)
+        await rig.polls(1)
+        revised(rig, uid, 1.0)
+        await rig.polls(1)
+
+    assert len(play(act).desk.disputed) == 1

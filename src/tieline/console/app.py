@@ -31,7 +31,7 @@ from tieline.console.live import Live
 from tieline.console.metrics import Metrics
 from tieline.console.oidc_api import ways_in
 from tieline.console.openapi import document
-from tieline.console.problems import Problem, good, malformed
+from tieline.console.problems import Problem, good, malformed, refuse_control
 from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
 from tieline.desk.screens import Intake, Operator, Reader, Trader
@@ -222,7 +222,9 @@ def _decoded(decoder: Any, body: bytes, content_type: str) -> Any:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "send application/json", field="content-type", value=content_type[:80])
     try:
-        return decoder.decode(body)
+        made = decoder.decode(body)
+        refuse_control(body)
+        return made
     except msgspec.ValidationError as error:
         raise malformed(str(error), body) from error
     except (msgspec.DecodeError, RecursionError) as error:

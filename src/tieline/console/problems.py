@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -21,6 +23,10 @@ _KINDS = {
     "float": "a number", "int": "a whole number", "str": "text", "bool": "true or false", "null": "null",
     "array": "a list", "object": "an object",
 }  # fmt: skip
+
+
+_ESCAPED = re.compile(rb"\\[ubf]|\x7f|\xc2")
+PLAIN = "text without control characters (tab and end of line may stand)"
 
 
 class Problem(Exception):
@@ -57,6 +63,41 @@ def malformed(said: str, body: bytes = b"") -> Problem:
     elif inner:
         text = "is missing" if "missing" in text else "is unknown here"
     return Problem(422, f"{field}: {text}" if field else text, field=field)
+
+
+def refuse_control(body: bytes) -> None:
+    """Refuse text with a control character other than a tab or an end of line: logs, files and databases choke on it.
+
+    JSON holds them as escapes alone, so that a body without one is not searched.
+
+    Raises:
+        Problem: 422 naming the field and the character.
+    """
+    if (
+        b"\\u00" not in body
+        and b"\\b" not in body
+        and b"\\f" not in body
+        and b"\x7f" not in body
+        and b"\xc2" not in body
+    ):
+        return
+    for path, text in _texts(msgspec.json.decode(body), ""):
+        bad = next((one for one in text if unicodedata.category(one) == "Cc" and one not in "\t\n\r"), None)
+        if bad is not None:
+            raise Problem(422, f"{path}: holds a control character", field=path, value=f"U+{ord(bad):04X}", limit=PLAIN)
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield (path, text) of each text in what JSON made, names of fields too."""
+    if isinstance(value, str):
+        yield path or "body", value
+    elif isinstance(value, list):
+        for at, each in enumerate(value):
+            yield from _texts(each, f"{path}[{at}]")
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield path or "body", name
+            yield from _texts(each, f"{path}.{name}" if path else name)
 
 
 def _value(body: bytes, path: str) -> Any:

@@ -137,8 +137,7 @@ def _batch_taken(state: DeskState, record_id: str, fact: facts.BatchTaken) -> No
         if instruction.id in accepted:
             of = instruction.pool, instruction.product
             told = state.instructions.setdefault(of, {})
-            told.pop(instruction.start_ns, None)  # what came last stands last, also where it revises
-            told[instruction.start_ns] = instruction
+            told[instruction.batch, instruction.id] = instruction  # in the order in which they came
 
 
 def _ask_granted(state: DeskState, record_id: str, fact: facts.AskGranted) -> None:
@@ -384,6 +383,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.CapacityDerated: _derated,
     facts.AwardTaken: _award_taken,
     facts.BatchTaken: _batch_taken,
+    facts.BatchChanged: lambda *_: None,  # for whoever reads the record: the first stands
     facts.AskGranted: _ask_granted,
     facts.AskRefused: _ask_refused,
     facts.AskWithdrawn: _ask_withdrawn,

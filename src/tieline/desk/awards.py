@@ -8,7 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import AwardTaken, BatchTaken, CapacityReserved, OfferAnswered, OfferMade, OfferUnawarded
+from tieline.desk.facts import (
+    AwardTaken,
+    BatchChanged,
+    BatchTaken,
+    CapacityReserved,
+    OfferAnswered,
+    OfferMade,
+    OfferUnawarded,
+)
 from tieline.desk.obligation import LONGEST_NS, awards_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.desk.redispatch import BY_KILL
@@ -174,8 +182,9 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
     accepted: list[str] = []
     declined: list[tuple[str, Refusal]] = []
     causes: list[str] = []
+    refusals = _refusals(state, batch, now_ns)
     for instruction in batch.instructions:
-        refusal = _contradiction(batch, instruction) or _instruction_refusal(state, batch, instruction, now_ns)
+        refusal = refusals.get(_whole(instruction))
         if refusal is None:
             accepted.append(instruction.id)
         else:
@@ -186,6 +195,28 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
     answer = BatchAnswer(batch.uid, tuple(accepted), tuple(declined))
     subject = batch.instructions[0].pool if batch.instructions else ""
     return [Entry(derive("batch", batch.uid), BatchTaken(batch, answer), subject, tuple(causes))], answer
+
+
+def _refusals(state: DeskState, batch: DispatchBatch, now_ns: int) -> dict[str, Refusal]:
+    """Return why instructions of a batch are declined, by the ISO's own: one piece that can't be followed declines all.
+
+    The ISO is answered for the whole, and counts on all of it or on nothing.
+    """
+    refusals: dict[str, Refusal] = {}
+    for instruction in batch.instructions:
+        refusal = _contradiction(batch, instruction) or _instruction_refusal(state, batch, instruction, now_ns)
+        if refusal is not None:
+            refusals.setdefault(_whole(instruction), refusal)
+    return refusals
+
+
+def _whole(instruction: Instruction) -> str:
+    return instruction.whole or instruction.id
+
+
+def decide_corrected(uid: str, refusal: Refusal, frame: str) -> list[Entry]:
+    """Return the fact that a batch reads otherwise than when it was answered, once for each way in which it reads."""
+    return [Entry(derive("batch-changed", uid, frame), BatchChanged(uid, refusal, frame), "", (derive("batch", uid),))]
 
 
 def _contradiction(batch: DispatchBatch, instruction: Instruction) -> Refusal | None:
@@ -221,7 +252,11 @@ def _instruction_refusal(
     newest = _newer(state, instruction)
     if newest is not None:
         return Refusal(
-            "a newer revision is in force", "revision", str(instruction.revision), f"> {newest.revision}", newest.id
+            "a newer revision is in force",
+            "revision",
+            str(instruction.revision),
+            _above(newest, instruction),
+            newest.id,
         )
     return _stopped(state, instruction)
 
@@ -240,17 +275,20 @@ def _stopped(state: DeskState, instruction: Instruction) -> Refusal | None:
 
 def _newer(state: DeskState, instruction: Instruction) -> Instruction | None:
     """Return what leaves an instruction no time to hold: batches may overtake each other on their way."""
-    told = state.instructions.get((instruction.pool, instruction.product), {})
-    same = told.get(instruction.start_ns)
-    if same is not None and same.revision >= instruction.revision:
-        return same
-    for one in reversed(told.values()):
+    for one in reversed(state.instructions.get((instruction.pool, instruction.product), {}).values()):
         if one.start_ns < instruction.start_ns - LONGEST_NS:
             break
         covers = one.start_ns <= instruction.start_ns and one.end_ns >= instruction.end_ns
-        if covers and one.revision > instruction.revision:
+        if covers and one.rank > instruction.rank:
             return one
     return None
+
+
+def _above(newest: Instruction, instruction: Instruction) -> str:
+    """Return what an instruction would need to come before another."""
+    if newest.revision > instruction.revision:
+        return f"> {newest.revision}"
+    return f"> {newest.revision}, or a batch UID above {newest.batch}"
 
 
 def _overlap(one: Instruction, other: Instruction) -> bool:

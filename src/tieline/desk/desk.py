@@ -252,6 +252,10 @@ class Desk:
             self._on_change("")
         return answer
 
+    async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
+        """Take that a batch reads otherwise than when it was answered; what was answered stands."""
+        await self.commit(awards.decide_corrected(uid, refusal, frame))
+
     async def answered(self, uid: str) -> BatchAnswer | None:
         """Return what was answered to a batch before, in this run or an earlier one; None: it never came here."""
         return self.state.batches.get(uid)

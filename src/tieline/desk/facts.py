@@ -72,6 +72,14 @@ class BatchTaken(Fact, frozen=True):
     answer: BatchAnswer
 
 
+class BatchChanged(Fact, frozen=True):
+    """A batch that was answered reads otherwise now, under the same UID: refused, the first stands."""
+
+    uid: str
+    refusal: Refusal
+    frame: str
+
+
 class AskGranted(Fact, frozen=True):
     """A wish from a northbound interface was admitted and became a claim."""
 

@@ -54,8 +54,9 @@ def awarded_w(state: DeskState, pool: str, instant_ns: int) -> float | None:
 def instruction_at(state: DeskState, pool: str, instant_ns: int, product: str = ENERGY) -> Instruction | None:
     """Return the instruction of a product that covers an instant; None: none does.
 
-    Of several the highest revision holds, and of one revision what came last, wherever each begins: two never add. What
-    it supersedes holds until then and, where that lasts longer, after it.
+    Of several the highest revision holds, of one revision the later batch by its UID, and where that is no number what
+    came last, wherever each begins: two never add. What it supersedes holds until then and, where that lasts longer,
+    after it.
     """
     told = reversed(state.instructions.get((pool, product), {}).values())
     # The newest came last: those of past days are not gone through.
@@ -66,7 +67,7 @@ def holding(newest_first: Iterable[Instruction], instant_ns: int) -> Instruction
     """Return which of a product's instructions, given from the newest on, holds at an instant; None: none does."""
     found = None
     for one in newest_first:
-        if one.start_ns <= instant_ns < one.end_ns and (found is None or one.revision > found.revision):
+        if one.start_ns <= instant_ns < one.end_ns and (found is None or one.rank > found.rank):
             found = one
     return found
 
@@ -86,7 +87,7 @@ def owed(state: DeskState, pool: str, instant_ns: int) -> Obligation | None:
     calls = [call for call in calls_at(state, pool, instant_ns) if call.product != ENERGY]
     if not calls:
         return energy
-    newest = max(calls, key=lambda call: (call.start_ns, call.revision))
+    newest = max(calls, key=lambda call: (call.start_ns, *call.rank))
     parts: list[Instruction | Obligation] = [*calls, *([] if energy is None else [energy])]
     return Obligation(
         pool, math.fsum(part.power_w for part in parts), max(part.start_ns for part in parts),

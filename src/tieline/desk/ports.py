@@ -249,7 +249,10 @@ class Award(Struct, frozen=True):
 
 
 class Instruction(Struct, frozen=True):
-    """One real-time dispatch: hold this power (W above baseline, positive into the grid) over the interval."""
+    """One real-time dispatch: hold this power (W above baseline, positive into the grid) over the interval.
+
+    `whole`: the ISO's instruction of which it is a piece, where that came in several; they are followed all or none.
+    """
 
     id: str
     batch: str
@@ -260,6 +263,18 @@ class Instruction(Struct, frozen=True):
     power_w: float
     price_per_mwh: float
     revision: int
+    whole: str = ""
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """What decides between two for one time: the revision, and of one revision the later batch by its UID."""
+        return self.revision, number(self.batch)
+
+
+def number(uid: str) -> int:
+    """Return a batch UID as the number that orders it; -1 for one that is none."""
+    # 18 digits fit 63 bits; a UID that is no number orders before all that are.
+    return int(uid) if uid.isascii() and uid.isdigit() and len(uid) <= 18 else -1
 
 
 class DispatchBatch(Struct, frozen=True):
@@ -304,6 +319,10 @@ class MarketInlet(Protocol):
 
     async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
         """Take a dispatch batch; the same batch twice has one effect and the same answer."""
+        ...
+
+    async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
+        """Take that a batch reads otherwise than when it was answered; what was answered stands."""
         ...
 
     async def answered(self, uid: str) -> BatchAnswer | None:

@@ -235,8 +235,8 @@ class DeskState:
     carries: dict[Quantity, NDArray[np.bool_]] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     awards: dict[str, Award] = field(default_factory=dict)
-    instructions: dict[tuple[str, str], dict[int, Instruction]] = field(default_factory=dict)
-    """By pool and product, the newest of each start."""
+    instructions: dict[tuple[str, str], dict[tuple[str, str], Instruction]] = field(default_factory=dict)
+    """By pool and product, then by batch and id, as they came."""
     batches: dict[str, BatchAnswer] = field(default_factory=dict)
     last_batch_uid: str = "-1"
     asks: dict[AskKey, LiveAsk] = field(default_factory=dict)

@@ -49,6 +49,8 @@ def says(record: Record) -> str:
         case f.BatchTaken(batch, answer):
             watts = ", ".join(kw(i.power_w) for i in batch.instructions[:3])
             return f"dispatch batch {batch.uid}: {watts}; {len(answer.declined)} declined"
+        case f.BatchChanged(uid, refusal):
+            return f"dispatch batch {uid} came again with other contents, which are not followed: {refusal}"
         case f.CapacityReserved():
             what = f"{kw(fact.up_w)} up of {fact.resource} for {fact.product}"
             return f"reserved {what}" if fact.refusal is None else f"refused to reserve {what}: {fact.refusal.reason}"

@@ -52,7 +52,8 @@ from tieline.times import FOREVER_NS, iso
 class Known:
     """What is known at an instant: the state, the claims that were placed, and what was told of one row.
 
-    `heard`: when its device was heard last, where the state's columns don't have it.
+    `heard`: when its device was heard last, where the state's columns don't have it. `recorded_until`: when the last of
+    all records was made, where what is asked lies after it: nobody knows what was decided since.
     """
 
     state: DeskState
@@ -62,6 +63,7 @@ class Known:
     delivered: dict[str, Any] | None = None
     kill: dict[str, Any] | None = None
     heard: Heard | None = None
+    recorded_until: str | None = None
 
 
 def why(
@@ -105,9 +107,11 @@ def pressed(record: Record, fact: AuthorityChanged) -> dict[str, Any] | None:
 def _past(journal: Records, fleet: Fleet, resource: str, row: int | None, at_ns: int | None) -> Known:
     past = Known(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
     last = None if at_ns is None else journal.seq_at(at_ns)
+    made_ns = past.at_ns
     for record in journal.replay():
         if last is not None and record.seq > last:
-            break
+            return past
+        made_ns = record.recorded_at_ns
         fact = from_record(record)
         if fact is None:
             continue
@@ -122,6 +126,8 @@ def _past(journal: Records, fleet: Fleet, resource: str, row: int | None, at_ns:
         else:
             past.command = command_of(fact, row, past.command)
             past.delivered = delivered_of(fact, row) or past.delivered
+    if at_ns is not None:
+        past.recorded_until = iso(made_ns)
     return past
 
 
@@ -143,6 +149,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "resource": resource,
         "kind": state.fleet.kind_of(resource).value,
         "at": iso(past.at_ns),
+        "recorded_until": past.recorded_until,
         "revision": state.revision,
         "target_w": told.setpoint.target_w if winner else None,
         "low_w": told.setpoint.bounds.low_w,
@@ -241,6 +248,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "resource": resource,
         "kind": fleet.kind_of(resource).value,
         "at": iso(past.at_ns),
+        "recorded_until": past.recorded_until,
         "revision": state.revision,
         "resources": len(rows),
         "controlled_by": dict(by.most_common()),

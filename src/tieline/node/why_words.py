@@ -18,6 +18,8 @@ CAUSES = {**WORDS, **{cause: f"{NOT_RESPONDING} ({cause})" for cause in _STILL}}
 def tell(answer: dict[str, Any]) -> None:
     """Say who controls a resource and why, a line each, on standard output."""
     click.echo(f"{answer['resource']} ({answer['kind']}) at {answer['at']}, revision {answer['revision']}")
+    if until := answer["recorded_until"]:
+        click.echo(f"  nothing is recorded after {until}: so it would stand by what was known then")
     if kill := answer["kill_switch"]:
         click.echo(f"  kill switch pressed at {kill['since']} by {kill['by']}: only what leads to safe power is sent")
     if "resources" in answer:

@@ -19,7 +19,7 @@ from datetime import date, timedelta
 import numpy as np
 import structlog
 
-from tieline.desk.ports import Award, Intake, MarketInlet, Offer, Session
+from tieline.desk.ports import Award, Intake, MarketInlet, Offer, Session, number
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
 from tieline.links.grid.ews_awards import Won, prices_of, won
@@ -27,7 +27,7 @@ from tieline.links.grid.ews_call import EwsCaller, Seal
 from tieline.links.grid.ews_offers import Sold, plans_of, sold_as
 from tieline.links.grid.ews_settings import EwsSettings, check_ews, zone_of
 from tieline.links.grid.ews_vdis import batch_of, said_back, uid_of
-from tieline.links.grid.iso_batches import Batches, number
+from tieline.links.grid.iso_batches import Batches
 from tieline.links.grid.market_call import Refused
 from tieline.links.grid.polling import Poller
 from tieline.resource.claim import Refusal

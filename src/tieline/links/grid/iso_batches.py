@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from tieline.desk.ports import BatchAnswer, DispatchBatch, Instruction
+from tieline.desk.ports import BatchAnswer, DispatchBatch, Instruction, number
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, Interval, iso, to_ns
 from tieline.wire.ads.messages import DispatchBatch as WireBatch
 from tieline.wire.ads.messages import Instruction as WireInstruction
 from tieline.wire.ads.messages import Reply, RespondDispatchBatch
 
+CHANGED = "batch differs from the one that was answered under its UID"
 _MOST_REMEMBERED = 4096
+_MOST_READ = 256
+"""So many batches are kept whole, to know one that is corrected under its own UID: an ISO lists the newest again."""
 _W_PER_MW = 1e6
 Rank = tuple[int, int]
 
@@ -39,6 +43,7 @@ class Batches:
         self._pool_of = {theirs: ours for ours, theirs in pools.items()}
         self._answers: OrderedDict[str, RespondDispatchBatch] = OrderedDict()
         self._spoken: dict[tuple[str, str], list[tuple[Interval, Rank]]] = {}
+        self._read: OrderedDict[str, tuple[WireBatch, datetime]] = OrderedDict()
 
     def answer(self, uid: str) -> RespondDispatchBatch | None:
         """Return what was answered to a batch, or None."""
@@ -49,6 +54,27 @@ class Batches:
         self._answers[answer.batch_uid] = answer
         while len(self._answers) > _MOST_REMEMBERED:
             self._answers.popitem(last=False)
+
+    def note(self, wire: WireBatch, sent: datetime) -> Refusal | None:
+        """Keep how a batch reads and as sent when; a refusal where it was answered in this run and reads otherwise now.
+
+        What was answered stands: it may be commanded and sold by now, and the answer can't be taken back.
+        """
+        uid = wire.batch_uid
+        before, _ = self._read.get(uid, (wire, sent)) if uid in self._answers else (wire, sent)
+        self._read[uid] = before, sent
+        while len(self._read) > _MOST_READ:
+            self._read.popitem(last=False)
+        names = [name for name in wire.__struct_fields__ if getattr(wire, name) != getattr(before, name)]
+        names = [name for name in names if name != "batch_sent"]
+        if not names:
+            return None
+        now, then = (", ".join(_said(one, name) for name in names) for one in (wire, before))
+        return Refusal(CHANGED, ", ".join(names), now, f"{then}, as it was answered", uid)
+
+    def is_stale(self, uid: str, sent: datetime) -> bool:
+        """Whether a batch that was answered in this run is shown with another time of sending than before."""
+        return uid in self._answers and uid in self._read and self._read[uid][1] != sent
 
     def sort(self, wire: WireBatch, frame: str, native: str, now_ns: int) -> Sorted:
         """Return what is to be followed of a batch, in W and UTC, and what is not."""
@@ -150,6 +176,7 @@ class Batches:
                 mw * _W_PER_MW,
                 one.price,
                 wire.revision_no,
+                "" if alone else one.instruction_uid,
             )
             for at, (piece, mw) in enumerate(left)
         ]
@@ -169,10 +196,12 @@ def without(over: Interval, taken: list[Interval]) -> list[Interval]:
     return left
 
 
-def number(uid: str) -> int:
-    """Return a batch UID as the number that orders it; -1 for one that is none."""
-    # 18 digits fit 63 bits; a UID that is no number orders before all that are.
-    return int(uid) if uid.isascii() and uid.isdigit() and len(uid) <= 18 else -1
+def _said(wire: WireBatch, name: str) -> str:
+    """Return what a batch says in a field, for people: of its instructions what each resource is to give."""
+    if name != "instructions":
+        return f"{name} {getattr(wire, name)}"
+    parts = [f"{one.resource} {part.mw:g} MW" for one in wire.instructions for part in one.segments]
+    return f"{'; '.join(parts[:5])}{'; ...' if len(parts) > 5 else ''}"
 
 
 def _is_part(part: str, uid: str) -> bool:

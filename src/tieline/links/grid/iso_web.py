@@ -23,12 +23,12 @@ import numpy as np
 import structlog
 from msgspec import Struct
 
-from tieline.desk.ports import Intake, MarketInlet, Offer, Session
+from tieline.desk.ports import Intake, MarketInlet, Offer, Session, number
 from tieline.desk.trading import LEAST_STEP_W, MOST_STEP_W
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
 from tieline.links.grid.iso_awards import AwardDays
-from tieline.links.grid.iso_batches import Batches, number
+from tieline.links.grid.iso_batches import Batches
 from tieline.links.grid.iso_call import M, call
 from tieline.links.grid.market_call import Refused, Unreadable
 from tieline.links.grid.polling import Poller
@@ -132,6 +132,9 @@ class IsoWeb(Poller):
         for uid in sorted(uids, key=number):
             if self._batches.answer(uid) is None and (number(uid) > near or await self._is_open(uid)):
                 await self._take(uid)
+        for header in found.batches:
+            if self._batches.is_stale(header.batch_uid, header.batch_sent):
+                await self._compare(header)
         self._has_looked_back = True
         await self._send_answers()
         if self._clock.now_ns() >= self._awards_due_ns:
@@ -166,6 +169,7 @@ class IsoWeb(Poller):
             self._not_read(uid, str(error))
             return
         frame = derive("frame", self.name, uid, packed.payload)
+        self._batches.note(wire, wire.batch_sent)
         if not wire.binding_flag:
             self._batches.remember(ads.RespondDispatchBatch(uid))
             return
@@ -179,6 +183,23 @@ class IsoWeb(Poller):
             self._counts["refused"] += sum(each.response == "DECLINE" for each in reply.replies)
         self._keep(reply)
         await self._call(ads.ValidateDispatchBatch(uid), ads.Acknowledged)
+
+    async def _compare(self, header: ads.BatchHeader) -> None:
+        """Fetch an answered batch that the ISO sent again, and refuse by name what it corrects under the same UID."""
+        uid = header.batch_uid
+        try:
+            packed, _ = await self._call(ads.GetDispatchBatch(uid), ads.PackedBatch)
+            wire, _ = unpack(packed.payload)
+        except (Malformed, Refused, Unreadable) as error:
+            self._fault(f"batch {uid}, sent again: {error}")
+            return
+        refusal = self._batches.note(wire, header.batch_sent) if wire.batch_uid == uid else None
+        if refusal is None:
+            return
+        await self._inlet.corrected(uid, refusal, derive("frame", self.name, uid, packed.payload))
+        self._counts["refused"] += 1
+        self._fault(f"batch {uid}: {refusal}; a correction needs a batch UID of its own and a higher revision")
+        _log.warning("a corrected batch is not followed", batch=uid, refusal=str(refusal))
 
     def _not_read(self, uid: str, why: str) -> None:
         """Count a batch that could not be read; after some tries decline it whole, as no fetch will mend it."""
