@@ -151,6 +151,32 @@ def test_what_the_limiter_held_back_follows_minute_by_minute_until_all_is_there(
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("ratings_w", [(5_000.0,), (5_000.0, 300.0), (5_000.0, 100.0, 100.0)])
+@pytest.mark.parametrize("kind", [Kind.BATTERY, Kind.INTERRUPTIBLE_LOAD])
+def test_a_device_that_is_most_of_its_feeder_is_moved_all_the_way_and_let_go_within_a_minute_each(
+    kind: Kind, ratings_w: tuple[float, ...]
+) -> None:
+    async def play() -> None:
+        fleet = fleet_of([kind] * len(ratings_w))
+        fleet.max_absorb_w[:] = ratings_w
+        fleet.max_inject_w[:] = ratings_w if kind is Kind.BATTERY else 0.0
+        stage = Stage1(fleet)
+        state, ends = stage.state, (-5_000.0, 5_000.0) if kind is Kind.BATTERY else (-5_000.0, 0.0)
+        fleet.power_w[:] = state.base_w[:] = -np.array(ratings_w)
+        for turn, value in enumerate((*ends, *ends), 1):
+            await stage.desk.ask(stage.ask("market", Level.MARKET, "r0", value=value, version=turn))
+            await stage.desk.settle()
+            assert stage.devices.target_w[0] == value, turn
+            fleet.power_w[0] = value
+            stage.clock.ns += 61 * SECOND_NS
+            fleet.taken_at_ns[:] = stage.clock.ns
+        await stage.desk.withdraw("test:market", "p", "r0", Quantity.P, "f")
+        await stage.desk.settle()
+        assert np.isnan(stage.devices.target_w[0])
+
+    asyncio.run(play())
+
+
 def test_a_tightening_by_the_grid_is_never_held_back() -> None:
     async def play() -> None:
         stage = Stage1(fleet_of([Kind.BATTERY] * 20, per_feeder=10))

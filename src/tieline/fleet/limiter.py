@@ -43,16 +43,21 @@ class FleetLimiter:
 
         Args:
             fleet: Whose rows.
-            system_w: Most that all commands of 60 s may move together (W); None: half the span of all ratings.
+            system_w: Most that all commands of 60 s may move together (W); None: half the span of all ratings, and no
+                less than one device may move.
             feeder_w: The same for each feeder, in the order of `feeders`, and last for rows of none; None: three
-                quarters of each one's span.
+                quarters of each one's span, and no less than one device may move.
         """
         self.feeders = [group.id for group in fleet.groups_of(Kind.FEEDER)]
         self.feeder_of = _feeder_of(fleet)
         span_w = fleet.max_inject_w + fleet.max_absorb_w
         spans_w = self._by_feeder(self.feeder_of, span_w)
-        self.system_w = SYSTEM_FRAC * float(span_w.sum()) if system_w is None else system_w
-        self.feeder_w: Floats = FEEDER_FRAC * spans_w if feeder_w is None else feeder_w
+        # A device that is all of its feeder, or most of it, must be able to go from one end to the other, and back.
+        alone_w = np.zeros(len(self.feeders) + 1)
+        np.maximum.at(alone_w, self.feeder_of, span_w)
+        most_w = max(SYSTEM_FRAC * float(span_w.sum()), float(alone_w.max(initial=0.0)))
+        self.system_w = most_w if system_w is None else system_w
+        self.feeder_w: Floats = np.maximum(FEEDER_FRAC * spans_w, alone_w) if feeder_w is None else feeder_w
         self._moved: deque[Moved] = deque()
 
     def _by_feeder(self, feeder: NDArray[np.int64], values: Floats) -> Floats:
