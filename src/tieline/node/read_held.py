@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
+from tieline.resource.arbitrate import rank
 from tieline.resource.claim import Claim, ClaimKind, Quantity
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import GROUP_KINDS, Kind
@@ -31,13 +32,19 @@ class Heard(NamedTuple):
         return Heard(int(state.fleet.taken_at_ns[row]), int(state.fleet.quality[row]))
 
 
-def binding(state: DeskState, row: int, now_ns: int) -> Claim | None:
-    """Return the limit that leaves a device least of its rating, a group's or its own; None: none takes any of it."""
-    absorb_w, inject_w = float(state.fleet.max_absorb_w[row]), float(state.fleet.max_inject_w[row])
+def limits_on(state: DeskState, row: int, now_ns: int) -> list[Claim]:
+    """Return the limits on a device's power that are in force, its own and its caps of groups', the strongest first."""
     limits = [
         claim for claim in state.claims.claims_on(row)
         if claim.kind is ClaimKind.LIMIT and claim.quantity is Quantity.P and state.claims.holds_at(claim, now_ns)
     ]  # fmt: skip
+    return sorted(limits, key=rank)
+
+
+def binding(state: DeskState, row: int, now_ns: int) -> Claim | None:
+    """Return the limit that leaves a device least of its rating, a group's or its own; None: none takes any of it."""
+    absorb_w, inject_w = float(state.fleet.max_absorb_w[row]), float(state.fleet.max_inject_w[row])
+    limits = limits_on(state, row, now_ns)
 
     def takes_w(claim: Claim) -> float:
         return max(claim.low + absorb_w, 0.0) + max(inject_w - claim.high, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -60,8 +61,10 @@ def tell(answer: dict[str, Any]) -> None:
         )
         click.echo(f"    at {still['last']}; it counts so until it follows one, or until {still['until']}")
     for limit in answer["limits"]:
-        ends = f"{limit['low_w']:z.0f} W to {limit['high_w']:z.0f} W"
-        click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}")
+        of = limit["on"] if limit["on"] != answer["resource"] else None
+        ends = _ends(limit) + (f" (its share of a limit on {of})" if of else "")
+        yields = f"; {limit['why']}" if limit["why"] else ""
+        click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}{yields}")
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
@@ -87,6 +90,11 @@ def _holder(answer: dict[str, Any]) -> dict[str, Any] | None:
     return next((limit["by"] for limit in answer["limits"] if limit["by"] and limit["by"]["claim"] == claim), None)
 
 
+def _ends(limit: dict[str, Any]) -> str:
+    low_w, high_w = limit["low_w"], limit["high_w"]
+    return " to ".join("open" if end is None or math.isinf(end) else f"{end:z.0f} W" for end in (low_w, high_w))
+
+
 def _tell_lost(lost: dict[str, Any]) -> None:
     """Say since when a device is out of reach, what it took last, and until when that holds."""
     took, own = lost["took"], f"it goes by its own default, {lost['default_w']:z.0f} W"
@@ -95,9 +103,8 @@ def _tell_lost(lost: dict[str, Any]) -> None:
         click.echo(f"    it took no command yet: {own}")
     else:
         what = "none" if took["target_w"] is None else f"{took['target_w']:z.0f} W"
-        ends = " to ".join("open" if took[end] is None else f"{took[end]:z.0f} W" for end in ("low_w", "high_w"))
         how = f"holds until {took['until']}" if took["holds"] else f"ended at {took['until']}: {own}"
-        click.echo(f"    the last command that it took (power: {what}; limits: {ends}) {how}")
+        click.echo(f"    the last command that it took (power: {what}; limits: {_ends(took)}) {how}")
     if lost["told_until"]:
         click.echo(f"    what it was told since, until {lost['told_until']}, it has not answered")
 
@@ -121,9 +128,8 @@ def _tell_group(answer: dict[str, Any]) -> None:
     may = f"{answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W"
     click.echo(f"  asked of those {answer['target_w']:z.0f} W; all may do {may}")
     for limit in answer["limits"]:
-        ends = " to ".join("open" if limit[end] is None else f"{limit[end]:z.0f} W" for end in ("low_w", "high_w"))
         whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
-        click.echo(f"  limit on {limit['resources']} of them{whole}: {ends} {_by(limit['by'])}")
+        click.echo(f"  limit on {limit['resources']} of them{whole}: {_ends(limit)} {_by(limit['by'])}")
     for target in answer["targets"]:
         value, unit = target["value"], "var" if target["quantity"] == Quantity.Q.value else "W"
         asked = f"{value:z.0f} {unit}" if target["kind"] == ClaimKind.SET.value else f"{value:+z.0f} {unit} beside it"
