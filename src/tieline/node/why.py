@@ -35,10 +35,11 @@ from tieline.node.contracting import bound_by
 from tieline.node.frame import controllers
 from tieline.node.heard import heard_by
 from tieline.node.journals import journal_to_read
+from tieline.node.on_or_off import take_on_or_off
 from tieline.node.read_contracts import contracts_of, not_covered
-from tieline.node.read_held import Heard, held_off, out_of_reach, share_of
+from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
 from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, take_responses, waits
-from tieline.node.why_claims import batch_of, claim_told, gate_told, limits_told, source_of
+from tieline.node.why_claims import claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
@@ -88,7 +89,9 @@ def why(
     is_group = fleet.kind_of(resource) in GROUP_KINDS
     journal = journal_to_read(folder)
     try:
-        past = _past(journal, fleet, resource, None if is_group else fleet.row(resource), at_ns)
+        state = DeskState.empty(fleet, ClaimBook(fleet), Ledger())
+        take_on_or_off(folder, state, tell)
+        past = _past(journal, state, resource, None if is_group else fleet.row(resource), at_ns)
         bound_by(folder, past.state, past.at_ns)
         if is_group:
             return of_group(journal, past, resource)
@@ -104,8 +107,8 @@ def pressed(record: Record, fact: AuthorityChanged) -> dict[str, Any] | None:
     return {"since": iso(record.recorded_at_ns), "by": fact.by} if fact.value == "on" else None
 
 
-def _past(journal: Records, fleet: Fleet, resource: str, row: int | None, at_ns: int | None) -> Known:
-    past = Known(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
+def _past(journal: Records, state: DeskState, resource: str, row: int | None, at_ns: int | None) -> Known:
+    past = Known(state, at_ns or 0)
     last = None if at_ns is None else journal.seq_at(at_ns)
     made_ns = past.at_ns
     for record in journal.replay():

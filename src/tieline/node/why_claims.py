@@ -7,18 +7,13 @@ from typing import Any
 from tieline.desk.facts import ClaimsPlaced
 from tieline.desk.scopes import live_ask
 from tieline.desk.state import DeskState
-from tieline.node.read_held import limits_on
+from tieline.node.read_held import batch_of, limits_on
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim
 from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, iso
 
 Placed = dict[str, ClaimsPlaced]
-
-
-def batch_of(claim: str) -> str:
-    """Return the id of the batch that a claim's id names."""
-    return claim.partition("/")[0]
 
 
 def source_of(placed: Placed, claim: str) -> str | None:

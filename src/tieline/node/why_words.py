@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tieline.node.read_held import off_says
 from tieline.node.read_short import NOT_RESPONDING, WORDS
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import HELD
@@ -31,11 +32,12 @@ def tell(answer: dict[str, Any]) -> None:
     runs = "goes on as it was told last" if answer["stands_until"] else runs
     if answer["held_w"] is not None:
         click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:z.0f} W")
-    elif winner is None and share is not None and share["waits_for_turn"]:
-        whose = f"its share of a limit on {share['on']}"
-        click.echo(f"  nobody names a power: {whose} holds it off, and it waits for its turn: {_by(_holder(answer))}")
+    elif winner is None and share is not None and (share["waits_for_turn"] or share["too_small"]):
+        _tell_off(answer)
     elif winner is None and (by := _only_power(answer)):
         click.echo(f"  nobody names a power: it is held at {answer['low_w']:z.0f} W by {by}")
+    elif winner is None and share is not None and share["off"]:
+        _tell_off(answer)
     elif winner is None and answer["limited_by"] and (answer["low_w"] > 0.0 or answer["high_w"] < 0.0):
         gives = answer["low_w"] > 0.0
         pushed = f"give at least {answer['low_w']:z.0f}" if gives else f"draw at least {-answer['high_w']:z.0f}"
@@ -82,6 +84,16 @@ def tell(answer: dict[str, Any]) -> None:
     _tell_chain("", answer["chain"])
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)
+
+
+def _tell_off(answer: dict[str, Any]) -> None:
+    """Say what holds a load off, who placed each limit that does, and whether it waits for its turn."""
+    share = answer["share"]
+    names = {one["claim"] for one in share["held_by"]} or {share["claim"]}
+    click.echo(f"  nobody names a power: {off_says(share, answer['resource'])}")
+    for limit in answer["limits"]:
+        if limit["by"] and limit["by"]["claim"] in names:
+            click.echo(f"    the limit on {limit['on']} is {_by(limit['by'])}")
 
 
 def _holder(answer: dict[str, Any]) -> dict[str, Any] | None:
