@@ -87,7 +87,9 @@ def controls_of(
     if limiter is not None:
         is_pushed = winner is None and (ends.low_w > 0 or ends.high_w < 0 or ends.low_w == ends.high_w)
         text += f", {'by' if is_pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"
-    if share is not None and share["off"]:
+    # Its own limit that leaves it one power alone was named with that power.
+    is_told = ends.low_w == ends.high_w and share is not None and not (share["waits_for_turn"] or share["too_small"])
+    if share is not None and share["off"] and not is_told:
         text += f"; {off_says(share, state.fleet.id_of(row))}"
     text += lost_says(lost) if lost else ""
     text += f"; {why}" if (why := not_covered(state, row)) else ""
