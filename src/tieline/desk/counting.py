@@ -61,7 +61,8 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         sold_w = asked_w if sold_w is None else sold_w
         if debt is not None:
             pool.tally.is_owed, pool.tally.because = True, debt.because
-        row_w = tracking.counted_w(state, pool.rows, pool.share_w, float(np.sign(asked_w or sold_w)), now_ns)
+        side = float(np.sign(asked_w or sold_w))
+        row_w = tracking.counted_w(state, pool.rows, pool.share_w, side, now_ns, pool.by_program)
         pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
         if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
             pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
@@ -77,8 +78,9 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
 
 
 def note_holds(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
-    """Note what holds a pool's rows from now on, where it owes anything."""
+    """Note what holds a pool's rows from now on, where it owes anything, and which of them a program event moves."""
     pool.holds, pool.lost_now = None, {}
+    pool.by_program = tracking.moved_by_program(state, pool.rows, now_ns)
     if pool.obligation is not None:
         side = float(np.sign(pool.obligation.power_w))
         pool.holds = tracking.Holds.of(state, pool.rows, pool.share_w, now_ns)

@@ -86,6 +86,8 @@ class PoolDesk:
     """What holds its rows since the last beat: what ends meanwhile is gone from the state when that is counted."""
     lost_now: redispatch.LostW = field(default_factory=dict)
     """And what that took away of its headroom."""
+    by_program: NDArray[np.bool_] | None = None
+    """Which of its rows a program event moves since the last beat: what they give is counted for that."""
     planned: Planned | None = None
     """The schedule that its awards are given by; None: by merit."""
     heard: int = 0

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
+from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -20,6 +21,7 @@ from tieline.times import FOREVER_NS, MINUTE_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
 
 
 UNAVAILABLE, BY_ISO, REBOUND, PACED = "unavailable", "iso_instruction", "rebound", "paced"
@@ -123,30 +125,52 @@ def above_base_w(state: DeskState, rows: Rows, base_w: Floats | None = None) -> 
     return np.where(unfit | np.isnan(fleet.power_w[rows]), 0.0, delta_w)
 
 
-def counted_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
+def counted_w(
+    state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int, by_program: Mask | None = None
+) -> Floats:
     """Return what each row adds to the pool's delivery now (W): rows that are called, and those that pay back a call.
 
     A load that was called and let go takes back what it missed; that is the pool's doing and counts against it. Where
     the pool calls nobody, what its rows still give on the side (1.0 or -1.0) that is owed is no delivery: nobody asks
-    for it. `side` 0.0: nothing is owed.
+    for it. What a program event moves is the event's (`by_program`: who they were then; None: who they are now).
+    `side` 0.0: nothing is owed.
     """
-    moved_w = _moved_w(state, rows, share_w, now_ns)
+    moved_w = _moved_w(state, rows, share_w, now_ns, by_program)
     if (np.abs(share_w) > 1.0).any():
         return moved_w
     pays_w: Floats = side * np.minimum(side * moved_w, 0.0)
     return pays_w
 
 
-def _moved_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats:
+def moved_by_program(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return which rows a program event names the power of: the market's claim stands above it where both call one.
+
+    What such a row gives is counted for the event (`EventTracked`), and no watt for two services.
+    """
+    called = np.zeros(len(state.fleet), np.bool_)
+    for batch, alive in state.claims.batches():
+        is_call = batch.level is Level.PROGRAM and batch.kind is ClaimKind.SET and batch.quantity is Quantity.P
+        if is_call and state.claims.holds_at(batch, now_ns):
+            called[batch.rows[alive]] = True
+    mask = called[rows]
+    if mask.any():
+        winner = state.claims.arbitrate(now_ns, rows[mask]).winner
+        mask[mask] = (winner >= 0) & (state.claims.level_of(winner) == int(Level.PROGRAM))
+    return mask
+
+
+def _moved_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int, by_program: Mask | None = None) -> Floats:
     """Return what each row gives above its base that is called, or was within the hour (W)."""
-    delta_w: Floats = np.where(_counts(state, rows, share_w, now_ns), above_base_w(state, rows), 0.0)
+    counts = counted_rows(state, rows, share_w, now_ns, by_program)
+    delta_w: Floats = np.where(counts, above_base_w(state, rows), 0.0)
     return delta_w
 
 
-def _counts(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> NDArray[np.bool_]:
-    """Return which rows are called, or were within the hour."""
-    mask: NDArray[np.bool_] = (np.abs(share_w) > 1.0) | (state.rebounds_until_ns[rows] > now_ns)
-    return mask
+def counted_rows(state: DeskState, rows: Rows, share_w: Floats, now_ns: int, by_program: Mask | None = None) -> Mask:
+    """Return which rows are called, or were within the hour and are no program event's by now."""
+    by_program = moved_by_program(state, rows, now_ns) if by_program is None else by_program
+    mask: Mask = (np.abs(share_w) > 1.0) | (state.rebounds_until_ns[rows] > now_ns)
+    return mask & ~by_program
 
 
 def held_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats:
@@ -159,7 +183,7 @@ def held_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     base_w, unfit = state.base_w[rows], (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     by_w = np.minimum(np.maximum(base_w, low_w), high_w) - base_w
-    held: Floats = np.where(_counts(state, rows, share_w, now_ns) & ~unfit, by_w, 0.0)
+    held: Floats = np.where(counted_rows(state, rows, share_w, now_ns) & ~unfit, by_w, 0.0)
     return held
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tieline.desk.state import DeskState
 from tieline.desk.views import ClaimView
 from tieline.node.read_contracts import not_covered
-from tieline.node.read_held import Heard, lost_says, out_of_reach, share_of
+from tieline.node.read_held import Heard, lost_says, off_says, out_of_reach, share_of
 from tieline.node.read_wait import on_last_command
 from tieline.node.read_words import kw
 from tieline.resource.arbitrate import Arbitration
@@ -34,7 +34,9 @@ WORDS = {
 KILLED = "; the kill switch is pressed: only what leads to the safe power is sent"
 
 
-def _unnamed(settled: Arbitration, limiter: Level | None, stands_ns: int, held_w: float, is_lost: bool) -> str:
+def _unnamed(
+    settled: Arbitration, limiter: Level | None, stands_ns: int, held_w: float, is_lost: bool, is_off: bool
+) -> str:
     """Return what a device does whose power nobody names."""
     ends, whose = settled.setpoint.bounds, "those of"
     claimed = [level for level, _, _ in settled.limits if level > Level.PHYSICS]
@@ -51,6 +53,8 @@ def _unnamed(settled: Arbitration, limiter: Level | None, stands_ns: int, held_w
         text = f"Nobody commands it: its last command stands until {iso(stands_ns)}"
     elif is_lost:
         text = "Nobody commands it: nobody hears what it does, nor whether it keeps its limits"
+    elif is_off:
+        text = "Nobody commands it, and it may not run"
     else:
         text = "Nobody commands it: it runs freely within its limits"
     if limiter is None and claimed:
@@ -75,16 +79,18 @@ def controls_of(
     lost, held_w = out_of_reach(state, row, Heard.of(state, row), now_ns), float(state.commands.held_now_w(now_ns)[row])
     held, ends = settled.setpoint.limited_by, settled.setpoint.bounds
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
+    share = None if winner is not None else share_of(state, row, ends.low_w, now_ns)
     if winner is None:
-        text = _unnamed(settled, limiter, stands_ns, held_w, lost is not None)
+        text = _unnamed(settled, limiter, stands_ns, held_w, lost is not None, share is not None and share["off"])
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
     if limiter is not None:
         is_pushed = winner is None and (ends.low_w > 0 or ends.high_w < 0 or ends.low_w == ends.high_w)
         text += f", {'by' if is_pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"
-    share = None if winner is not None else share_of(state, row, ends.low_w, now_ns)
-    if share is not None and share["waits_for_turn"]:
-        text += f"; its share of the limit on {share['on']} holds it off, and it waits for its turn"
+    # Its own limit that leaves it one power alone was named with that power.
+    is_told = ends.low_w == ends.high_w and share is not None and not (share["waits_for_turn"] or share["too_small"])
+    if share is not None and share["off"] and not is_told:
+        text += f"; {off_says(share, state.fleet.id_of(row))}"
     text += lost_says(lost) if lost else ""
     text += f"; {why}" if (why := not_covered(state, row)) else ""
     return text + ("; its owner has opted out" if state.opted_out[row] else "") + (KILLED if state.is_killed else "")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tieline.contract.eligibility import Enrolment, enrol
 from tieline.desk.cycle import PoolDesk
+from tieline.desk.tracking import counted_rows
 from tieline.errors import LinkDown
 from tieline.fleet.columns import KINDS
 from tieline.fleet.ledger import Ledger
@@ -295,10 +296,8 @@ def _mover(stage: Stage) -> Callable[[], None]:
                 alone_ns = stage.link.alone_until_ns(rows, last_ns)
                 stage.watch_trail.append((last_ns, stage.world.power_w[rows].copy(), alone_ns))
             if stage.twin is not None:
-                counts = np.abs(pool.share_w) > 1.0
-                counts |= stage.node.state.rebounds_until_ns[pool.rows] > last_ns
                 counted = np.zeros(len(stage.world.power_w), np.bool_)
-                counted[pool.rows] = counts
+                counted[pool.rows] = counted_rows(stage.node.state, pool.rows, pool.share_w, last_ns)
                 stage.twin.step(last_ns, float(STEP_S), stage.world, counted)
             stage.link.tell()
 

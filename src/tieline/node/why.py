@@ -35,17 +35,18 @@ from tieline.node.contracting import bound_by
 from tieline.node.frame import controllers
 from tieline.node.heard import heard_by
 from tieline.node.journals import journal_to_read
+from tieline.node.on_or_off import take_on_or_off
 from tieline.node.read_contracts import contracts_of, not_covered
-from tieline.node.read_held import Heard, held_off, out_of_reach, share_of
+from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
 from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, take_responses, waits
+from tieline.node.why_claims import claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
-from tieline.resource.level import Level
 from tieline.resource.mode import Mode
 from tieline.store.trace import trace
-from tieline.times import FOREVER_NS, iso
+from tieline.times import iso
 
 
 @dataclass
@@ -88,7 +89,9 @@ def why(
     is_group = fleet.kind_of(resource) in GROUP_KINDS
     journal = journal_to_read(folder)
     try:
-        past = _past(journal, fleet, resource, None if is_group else fleet.row(resource), at_ns)
+        state = DeskState.empty(fleet, ClaimBook(fleet), Ledger())
+        take_on_or_off(folder, state, tell)
+        past = _past(journal, state, resource, None if is_group else fleet.row(resource), at_ns)
         bound_by(folder, past.state, past.at_ns)
         if is_group:
             return of_group(journal, past, resource)
@@ -104,8 +107,8 @@ def pressed(record: Record, fact: AuthorityChanged) -> dict[str, Any] | None:
     return {"since": iso(record.recorded_at_ns), "by": fact.by} if fact.value == "on" else None
 
 
-def _past(journal: Records, fleet: Fleet, resource: str, row: int | None, at_ns: int | None) -> Known:
-    past = Known(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), at_ns or 0)
+def _past(journal: Records, state: DeskState, resource: str, row: int | None, at_ns: int | None) -> Known:
+    past = Known(state, at_ns or 0)
     last = None if at_ns is None else journal.seq_at(at_ns)
     made_ns = past.at_ns
     for record in journal.replay():
@@ -137,9 +140,9 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     row = state.fleet.row(resource)
     told = state.claims.explain(row, past.at_ns)
     winner = told.setpoint.by.partition("/")[0] if told.setpoint.by else None
-    limits = [(level, bounds, claim, placed.get(claim.partition("/")[0])) for level, bounds, claim in told.limits]
-    gates = _gates(state, row)
-    named = [name for name in in_force(state, row, past.at_ns) if name != winner]
+    limits, gates = limits_told(state, row, told, placed, past.at_ns), _gates(state, row)
+    named = [*in_force(state, row, past.at_ns), *(batch_of(limit["claim"]) for limit in limits)]
+    named = [name for name in dict.fromkeys(named) if name != winner]
     feeder, contracts = feeder_of(state, row), contracts_of(state, row, past.at_ns)
     ended = told_ended(state, resource, past.at_ns)
     # What it isn't called for any more leads to the owner's word as what it is called for does to its cause.
@@ -154,20 +157,14 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "target_w": told.setpoint.target_w if winner else None,
         "low_w": told.setpoint.bounds.low_w,
         "high_w": told.setpoint.bounds.high_w,
-        "winner": _claim(state, placed.get(winner or "")),
+        "winner": claim_told(state, placed.get(winner or "")),
         "held_w": _number(state.commands.held_now_w(past.at_ns)[row]) if winner is None else None,
-        "limited_by": _claim(state, placed.get((told.setpoint.limited_by or "").partition("/")[0])),
+        "limited_by": claim_told(state, placed.get(batch_of(told.setpoint.limited_by or ""))),
         "losers": [
-            {"claim": lost.claim, "level": lost.level.name, "why": lost.why, "by": _source(placed, lost.claim)}
+            {"claim": lost.claim, "level": lost.level.name, "why": lost.why, "by": source_of(placed, lost.claim)}
             for lost in told.losers
         ],
-        "limits": [
-            {
-                "level": level.name, "low_w": bounds.low_w, "high_w": bounds.high_w, "claim": claim,
-                "by": _claim(state, fact), "on": None if fact is None else fact.scope or resource,
-            }
-            for level, bounds, claim, fact in limits
-        ],
+        "limits": limits,
         "share": None if winner else share_of(state, row, told.setpoint.bounds.low_w, past.at_ns),
         "out_of_reach": out_of_reach(state, row, past.heard or Heard.of(state, row), past.at_ns),
         "conflicts": [list(pair) for pair in told.conflicts],
@@ -180,7 +177,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "ended": ended,
         "feeder": feeder or None,
         "feeder_mode": mode_of(state, feeder).value if feeder else None,
-        "gates": [_gate(state, placed.get(_batch(gate)), resource) for gate in gates],
+        "gates": [gate_told(state, placed.get(batch_of(gate.id)), resource) for gate in gates],
         "command": past.command,
         "kill_switch": past.kill,
         "delivered": past.delivered,
@@ -289,7 +286,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
 def _whole(past: Known, batch: ClaimBatch, alive: NDArray[np.bool_]) -> dict[str, Any]:
     """Return what was asked of a group as a whole; the caps of its devices move so that their meters keep a limit."""
     live, told = live_ask(past.state, batch), {"on": batch.scope, "quantity": batch.quantity.value}
-    by = {"resources": int(alive.sum()), "by": _claim(past.state, past.placed.get(batch.id))}
+    by = {"resources": int(alive.sum()), "by": claim_told(past.state, past.placed.get(batch.id))}
     match batch.kind:
         case ClaimKind.LIMIT:
             ends = _sum(batch.low), _sum(batch.high)
@@ -315,32 +312,6 @@ def _number(value: float) -> float | None:
 def _sum(ends_w: NDArray[np.float64]) -> float | None:
     total = float(ends_w.sum())
     return total if np.isfinite(total) else None
-
-
-def _batch(claim: Claim) -> str:
-    return claim.id.partition("/")[0]
-
-
-def _source(placed: dict[str, ClaimsPlaced], claim: str) -> str | None:
-    fact = placed.get(claim.partition("/")[0])
-    return None if fact is None else f"{fact.source}: {fact.because}"
-
-
-def _claim(state: DeskState, fact: ClaimsPlaced | None) -> dict[str, Any] | None:
-    if fact is None:
-        return None
-    live = live_ask(state, fact)
-    start_ns, asked_ns = (fact.start_ns, fact.created_ns) if live is None else (live.start_ns, live.asked_ns)
-    return {
-        "claim": fact.batch, "source": fact.source, "program": fact.program, "level": Level(fact.level).name,
-        "because": fact.because, "from": iso(start_ns), "asked": iso(asked_ns),
-        "until": None if fact.end_ns >= FOREVER_NS else iso(fact.end_ns), "version": fact.version,
-    }  # fmt: skip
-
-
-def _gate(state: DeskState, fact: ClaimsPlaced | None, resource: str) -> dict[str, Any] | None:
-    told = _claim(state, fact)
-    return None if told is None or fact is None else {**told, "on": fact.scope or resource}
 
 
 def command_of(fact: object, row: int, last: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
 
+from tieline.node.read_held import off_says
 from tieline.node.read_short import NOT_RESPONDING, WORDS
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import HELD
@@ -30,11 +32,12 @@ def tell(answer: dict[str, Any]) -> None:
     runs = "goes on as it was told last" if answer["stands_until"] else runs
     if answer["held_w"] is not None:
         click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:z.0f} W")
-    elif winner is None and share is not None and share["waits_for_turn"]:
-        whose = f"its share of a limit on {share['on']}"
-        click.echo(f"  nobody names a power: {whose} holds it off, and it waits for its turn: {_by(_holder(answer))}")
+    elif winner is None and share is not None and (share["waits_for_turn"] or share["too_small"]):
+        _tell_off(answer)
     elif winner is None and (by := _only_power(answer)):
         click.echo(f"  nobody names a power: it is held at {answer['low_w']:z.0f} W by {by}")
+    elif winner is None and share is not None and share["off"]:
+        _tell_off(answer)
     elif winner is None and answer["limited_by"] and (answer["low_w"] > 0.0 or answer["high_w"] < 0.0):
         gives = answer["low_w"] > 0.0
         pushed = f"give at least {answer['low_w']:z.0f}" if gives else f"draw at least {-answer['high_w']:z.0f}"
@@ -60,8 +63,10 @@ def tell(answer: dict[str, Any]) -> None:
         )
         click.echo(f"    at {still['last']}; it counts so until it follows one, or until {still['until']}")
     for limit in answer["limits"]:
-        ends = f"{limit['low_w']:z.0f} W to {limit['high_w']:z.0f} W"
-        click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}")
+        of = limit["on"] if limit["on"] != answer["resource"] else None
+        ends = _ends(limit) + (f" (its share of a limit on {of})" if of else "")
+        yields = f"; {limit['why']}" if limit["why"] else ""
+        click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}{yields}")
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
@@ -81,10 +86,25 @@ def tell(answer: dict[str, Any]) -> None:
         _tell_chain(batch, chain)
 
 
+def _tell_off(answer: dict[str, Any]) -> None:
+    """Say what holds a load off, who placed each limit that does, and whether it waits for its turn."""
+    share = answer["share"]
+    names = {one["claim"] for one in share["held_by"]} or {share["claim"]}
+    click.echo(f"  nobody names a power: {off_says(share, answer['resource'])}")
+    for limit in answer["limits"]:
+        if limit["by"] and limit["by"]["claim"] in names:
+            click.echo(f"    the limit on {limit['on']} is {_by(limit['by'])}")
+
+
 def _holder(answer: dict[str, Any]) -> dict[str, Any] | None:
     """Return the claim that a device has its share of."""
     claim = answer["share"]["claim"]
     return next((limit["by"] for limit in answer["limits"] if limit["by"] and limit["by"]["claim"] == claim), None)
+
+
+def _ends(limit: dict[str, Any]) -> str:
+    low_w, high_w = limit["low_w"], limit["high_w"]
+    return " to ".join("open" if end is None or math.isinf(end) else f"{end:z.0f} W" for end in (low_w, high_w))
 
 
 def _tell_lost(lost: dict[str, Any]) -> None:
@@ -95,9 +115,8 @@ def _tell_lost(lost: dict[str, Any]) -> None:
         click.echo(f"    it took no command yet: {own}")
     else:
         what = "none" if took["target_w"] is None else f"{took['target_w']:z.0f} W"
-        ends = " to ".join("open" if took[end] is None else f"{took[end]:z.0f} W" for end in ("low_w", "high_w"))
         how = f"holds until {took['until']}" if took["holds"] else f"ended at {took['until']}: {own}"
-        click.echo(f"    the last command that it took (power: {what}; limits: {ends}) {how}")
+        click.echo(f"    the last command that it took (power: {what}; limits: {_ends(took)}) {how}")
     if lost["told_until"]:
         click.echo(f"    what it was told since, until {lost['told_until']}, it has not answered")
 
@@ -121,9 +140,8 @@ def _tell_group(answer: dict[str, Any]) -> None:
     may = f"{answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W"
     click.echo(f"  asked of those {answer['target_w']:z.0f} W; all may do {may}")
     for limit in answer["limits"]:
-        ends = " to ".join("open" if limit[end] is None else f"{limit[end]:z.0f} W" for end in ("low_w", "high_w"))
         whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
-        click.echo(f"  limit on {limit['resources']} of them{whole}: {ends} {_by(limit['by'])}")
+        click.echo(f"  limit on {limit['resources']} of them{whole}: {_ends(limit)} {_by(limit['by'])}")
     for target in answer["targets"]:
         value, unit = target["value"], "var" if target["quantity"] == Quantity.Q.value else "W"
         asked = f"{value:z.0f} {unit}" if target["kind"] == ClaimKind.SET.value else f"{value:+z.0f} {unit} beside it"

@@ -1,0 +1,60 @@
+"""`why` names every limit that stands on a device, each with its holder: those that a tighter one leaves no effect too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from msgspec import structs
+from test_why_parts import asked, play
+
+from tieline.desk.ports import Ask, Granted
+from tieline.desk.screens import AskLimit
+from tieline.node.operator import NodeOperator
+from tieline.node.plain import finite
+from tieline.node.read_resource import resource_view
+from tieline.node.read_trace import told_of
+from tieline.node.runtime import Node
+from tieline.resource.claim import ClaimKind, Quantity, Refusal
+from tieline.resource.level import Level
+from tieline.times import MINUTE_NS
+
+
+def limit_by(node: Node, source: str, low_w: float, high_w: float, level: Level = Level.ENVELOPE) -> Ask:
+    now_ns = node.clock.now_ns()
+    return Ask(
+        source, "operator", source, level, "home-1", Quantity.P, ClaimKind.LIMIT, now_ns, now_ns, now_ns + 10 * MINUTE_NS,
+        low=low_w, high=high_w, because=f"for {source}",
+    )  # fmt: skip
+
+
+def test_every_limit_on_a_device_is_listed_with_its_holder_and_what_leaves_it_no_effect(tmp_path: Path) -> None:
+    found: dict[str, dict[str, object]] = {}
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        for source, low_w, high_w, level in (
+            ("tight", -1_000.0, 112.0, Level.ENVELOPE), ("wide", -4_000.0, 900.0, Level.ENVELOPE),
+            ("rated", -5_000.0, 5_000.0, Level.ENVELOPE), ("weaker", 300.0, 400.0, Level.UTILITY),
+        ):  # fmt: skip
+            assert isinstance(await node.desk.ask(limit_by(node, source, low_w, high_w, level)), Granted)
+        said = await operator.limit("feeder-1", AskLimit(-3_000.0, 1e6, 10, "a hot day"), "ann")
+        assert not isinstance(said, Refusal), str(said)
+        await node.desk.settle()
+        now_ns = node.clock.now_ns()
+        found["api"] = told_of(node.state, node.journal, [], "home-1", now_ns)
+        found["screen"] = structs.asdict(resource_view(node.state, {}, "home-1", {}, now_ns))
+
+    play(tmp_path, act)
+    over_command, told = json.loads(asked(tmp_path, "home-1", "--json")), asked(tmp_path, "home-1")
+    assert over_command["limits"] == finite({"limits": found["api"]["limits"]})["limits"]
+    why_of = {limit["by"]["source"]: limit["why"] for limit in over_command["limits"]}
+    assert why_of == {
+        "tight": "", "wide": "a tighter one holds", "console": "a tighter one holds",
+        "rated": "the device can do no more", "weaker": "as near as a stronger one lets it come",
+    }  # fmt: skip
+    on_page = {view.id for view in found["screen"]["claims"] if view.kind == "limit"}  # type: ignore[attr-defined]
+    assert {limit["claim"] for limit in over_command["limits"]} == on_page, "as the resource's page has it"
+    assert "limit ENVELOPE: -4000 W to 900 W by wide (ENVELOPE)" in told and "for wide; a tighter one holds" in told
+    assert " W to open (its share of a limit on feeder-1) by console (ENVELOPE)" in told
+    assert "allowed: 112 W to 112 W" in told, "the weakest asks for more"
+    assert all(limit["by"]["claim"] in over_command["chains"] for limit in over_command["limits"])
