@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system checks peers-if-possible peers-tested lint types unit console reference interop long month soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
+.PHONY: demo test system checks peers-if-possible peers-tested lint types gathered unit console reference interop long month soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
 
-test: $(VENV)/.dev system checks unit
+# What waits for the network runs beside the linters, and mypy, which wants one core, beside the tests, which want all.
+test: $(VENV)/.dev
+	@$(MAKE) --no-print-directory -j4 system lint peers-if-possible gathered
+	@$(MAKE) --no-print-directory -j2 types unit
 
 # All at once: the peers wait for the network while the checks want a core.
 checks: $(VENV)/.dev
@@ -34,9 +37,16 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-# On all cores, a file on each; then the browser's alone, as what it waits for must not wait for others.
+# What pytest makes of the tests' files before it runs them is made once and kept, so that no worker makes it again. A
+# file that can't be read is told of by the tests.
+gathered: $(VENV)/.dev
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq > /dev/null 2>&1 || true
+
+# A file on each worker, the longest first, one worker more than cores: some wait for a server or a clock. Then the
+# browser's alone, as what it waits for must not wait for others.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not long" --ignore=tests/console -n auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest -m "not long" --ignore=tests/console -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m "not long" tests/console
 
 $(VENV)/bin/python:

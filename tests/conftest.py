@@ -1,13 +1,44 @@
 """Settings for all tests: the same examples every time, and no deadline that a busy machine could miss."""
 
+import atexit
+import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
 
+LONGEST = (
+    "docs/test_docs_blocks.py", "story/test_story.py", "node/test_alarm_faults.py", "plan/test_plan_bench.py",
+    "node/test_market_days.py", "month/test_simulated_month.py", "desk/test_desk_response.py",
+    "plan/test_plan_large.py", "links_endpoint/test_openadr_interop.py", "node/test_past.py",
+    "node/test_serve_links.py", "node/test_load_forecasts.py", "node/test_serve_restart.py",
+    "node/test_serve_record.py", "grid/test_grid_peer.py", "story/test_story_busy.py",
+)  # fmt: skip
+"""Files that take a minute and more: begun first, so that no worker is left alone with one at the end."""
+
 settings.register_profile("tieline", deadline=None, derandomize=True)
 settings.load_profile("tieline")
+gc.disable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    place = {Path(__file__).parent / name: at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    """Take what was collected out of the garbage collector's rounds: it lives as long as the session.
+
+    Five thousand tests and what they import are a million objects, and every full round would look at all of them,
+    while they are collected and until a story settles its heap (`rim.heap`). The last round, at the end, sees them.
+    """
+    gc.enable()
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -21,8 +23,10 @@ from tieline.rim.supervise import Supervisor
 from tieline.store import registry
 from tieline.store.segment import read_segment
 from tieline.store.series import Historian, Wal
+from tieline.times import MINUTE_NS, SECOND_NS
 
-GOOD = {"point": "power_w", "resource": ["battery-0", "battery-3"], "value": [5.0, -2.0], "taken_at_ns": [10, 20]}
+TAKEN_NS = [time.time_ns() - MINUTE_NS, time.time_ns() - SECOND_NS]
+GOOD = {"point": "power_w", "resource": ["battery-0", "battery-3"], "value": [5.0, -2.0], "taken_at_ns": TAKEN_NS}
 
 
 def asked(folder: Path, calls: list[tuple[str | None, object]], sync=None) -> tuple[list[httpx.Response], dict]:
@@ -69,7 +73,7 @@ def test_a_gateway_sends_and_its_readings_are_on_disk_with_value_quality_and_tim
     (answer,), held = asked(tmp_path, [("gateway", {**GOOD, "quality": [0, 4]})])
     assert (answer.status_code, answer.json()) == (200, {"taken": 2, "refused": []})
     found = [(r["row"], r["value"], r["quality"], r["taken_at_ns"]) for r in held["rows"]]
-    assert found == [(0, 5.0, 0, 10), (3, -2.0, 4, 20)]
+    assert found == [(0, 5.0, 0, TAKEN_NS[0]), (3, -2.0, 4, TAKEN_NS[1])]
     assert held["power"][[0, 3]].tolist() == [5.0, -2.0]
     assert held["recorded"] == 0
 
@@ -85,12 +89,12 @@ def test_bad_rows_are_named_and_the_good_ones_are_taken(tmp_path: Path) -> None:
 def test_a_value_that_its_quantity_cannot_be_is_named_with_its_range_and_its_neighbours_are_taken(
     tmp_path: Path,
 ) -> None:
-    def body(point: str, values: list[float], taken_ns: tuple[int, int] = (10, 20)) -> dict:
+    def body(point: str, values: list[float], taken_ns: Sequence[int] = TAKEN_NS) -> dict:
         return {**GOOD, "point": point, "value": values, "taken_at_ns": taken_ns}
 
     bodies = [
         body("soc_frac", [7.0, 1.0]), body("soc_frac", [-0.1, 0.0]), body("power_w", [1e300, 3.0]),
-        body("operating_state", [9.0, 2.0]), body("power_factor", [-1.5, -1.0]), body("power_w", [1.0, 2.0], (-5, 30)),
+        body("operating_state", [9.0, 2.0]), body("power_factor", [-1.5, -1.0]), body("power_w", [1.0, 2.0], (-5, TAKEN_NS[0])),
     ]  # fmt: skip
     answers, held = asked(tmp_path, [("gateway", one) for one in bodies])
     assert [answer.json()["refused"] for answer in answers] == [

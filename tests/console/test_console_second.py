@@ -166,6 +166,14 @@ def test_the_kill_switch_is_pressed_by_one_and_released_by_two_with_reasons_in_t
     assert "ann with ben" in said
 
 
+def test_a_mode_that_is_none_is_refused_by_its_name_with_the_words_that_are(running: Running) -> None:
+    with running.client("ann") as ann:
+        refused = ann.post("/api/v1/feeders/feeder-02/mode", json={"mode": "Off", "because": "x"})
+    told = refused.json()
+    assert (refused.status_code, told["field"], told["value"]) == (422, "mode", "Off")
+    assert told["limit"] == "Disabled, Manual, Automatic"
+
+
 def test_the_mode_of_a_large_feeder_waits_for_a_second_person_and_what_would_be_refused_waits_for_nobody(
     running: Running,
 ) -> None:
@@ -177,8 +185,9 @@ def test_the_mode_of_a_large_feeder_waits_for_a_second_person_and_what_would_be_
             def mode() -> str:
                 return ann.get("/api/v1/feeders/feeder-02").json()["mode"]
 
-            for odd, status in (({"mode": "Off", "because": "x"}, 404), ({"mode": "Disabled", "because": " "}, 409)):
-                assert ann.post(path, json=odd).status_code == status
+            for odd, status in (({"mode": "Off", "because": "x"}, 422), ({"mode": "Disabled", "because": " "}, 409)):
+                refused = ann.post(path, json=odd)
+                assert refused.status_code == status
             assert ann.post(path, json={"mode": "Automatic", "because": "is so"}).status_code == 200
             assert ann.post("/api/v1/feeders/none/mode", json={"mode": "Manual", "because": "x"}).status_code == 404
             for asked in ("Disabled", "Automatic"):

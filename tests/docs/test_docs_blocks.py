@@ -19,12 +19,19 @@ MAKE_TARGETS = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
 
 def blocks(language: str) -> list:
-    found = []
+    """Return the blocks of a language; one of Python that imports nothing goes on with what the one above it made."""
+    found: list[tuple[Path, str, str]] = []
     for page in PAGES:
         for number, match in enumerate(BLOCK.finditer(page.read_text(encoding="utf-8"))):
-            if match[1] == language:
-                found.append(pytest.param(page, match[2], id=f"{page.relative_to(ROOT)}-{number}"))
-    return found
+            if match[1] != language:
+                continue
+            if language == "python" and "import " not in match[2]:
+                assert found and found[-1][0] == page, f"{page.name}: a block without imports goes on from none"
+                page, code, name = found.pop()
+                found.append((page, f"{code}\n{match[2]}", f"{name}-{number}"))
+            else:
+                found.append((page, match[2], f"{page.relative_to(ROOT)}-{number}"))
+    return [pytest.param(page, code, id=name) for page, code, name in found]
 
 
 @pytest.mark.parametrize(("page", "code"), blocks("python"))

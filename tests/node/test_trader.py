@@ -1,10 +1,12 @@
 """A served pool's offers at a market that answers, refuses or is silent, and its stores filled for what it sold."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tieline.desk.charging import LEAST_W
 from tieline.desk.facts import ScheduleMade, from_record
@@ -168,6 +170,19 @@ def test_an_offer_of_half_an_hour_is_refused_by_instants_that_a_person_can_read(
         told = "2022-08-17T14:00:00Z to 2022-08-17T14:30:00Z"
         assert (view.field, view.value) == ("start_ns, end_ns", told)
         assert view.limit == "one hour from a five-minute mark on"
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("power_w", [5e-324, 1e-320, 0.5, 0.0, -1.0, math.nan, 2e12])
+def test_a_step_of_less_than_a_watt_is_refused_at_the_door_and_no_market_hears_of_it(
+    tmp_path: Path, power_w: float
+) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        (view,) = await trader.offer([asked("a", 2, power_w)])
+        told = view.state, view.field, view.value, view.limit
+        assert told == ("refused", "segments[0].power_w", f"{power_w:g}", "1 to 1e+12 W")
+        assert (market.heard, trader.node.state.offers) == ([], {})
 
     play(tmp_path, scene)
 

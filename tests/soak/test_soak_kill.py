@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from tieline.times import HOUR_NS
 
 SERVER = Path(__file__).with_name("soak_server.py")
 ROWS = 20
+FIRST_NS = time.time_ns() // HOUR_NS * HOUR_NS - HOUR_NS
+"""What is sent was taken so many nanoseconds after this as its turn is: within the hour before this one."""
 
 
 def fleet() -> Fleet:
@@ -86,7 +89,7 @@ async def readings(client: httpx.AsyncClient, token: str, seen: Acknowledged) ->
     while True:
         n = next(seen.turn)
         names = [f"battery-{k}" for k in range(ROWS)]
-        body = {"point": "power_w", "resource": names, "value": [float(n)] * ROWS, "taken_at_ns": [n] * ROWS}
+        body = {"point": "power_w", "resource": names, "value": [float(n)] * ROWS, "taken_at_ns": [FIRST_NS + n] * ROWS}
         answer = await client.post("/api/v1/readings", json=body, headers={"authorization": f"Bearer {token}"})
         assert answer.json() == {"taken": ROWS, "refused": []}, answer.text
         seen.readings.add(n)
@@ -156,15 +159,15 @@ def check(folder: Path, seen: Acknowledged) -> str:
     batches = [fact.batch.uid for fact in facts if isinstance(fact, BatchTaken)]
     historian = Historian(folder / "historian")
     historian.compact(Wal(folder / "readings"))  # at a full hour the server began to, and was killed in it or not
-    kept = historian.read(range(ROWS), range(len(points())), 0, HOUR_NS)
+    kept = historian.read(range(ROWS), range(len(points())), FIRST_NS, FIRST_NS + HOUR_NS)
     rows = Counter(zip(kept["row"].to_pylist(), kept["taken_at_ns"].to_pylist(), strict=True))
     for found in (Counter(asks), Counter(awards), Counter(batches), rows):
         assert max(found.values()) == 1, "doubled"
     assert seen.limits <= set(asks)
     assert {f"a{n}" for n in seen.trades} <= set(awards)
     assert {f"u{n}" for n in seen.trades} <= set(batches)
-    assert {(row, n) for n in seen.readings for row in range(ROWS)} <= set(rows)
-    assert kept["value"].to_pylist() == [float(n) for n in kept["taken_at_ns"].to_pylist()]
+    assert {(row, FIRST_NS + n) for n in seen.readings for row in range(ROWS)} <= set(rows)
+    assert kept["value"].to_pylist() == [float(at_ns - FIRST_NS) for at_ns in kept["taken_at_ns"].to_pylist()]
     assert seen.limits
     assert seen.trades
     assert seen.readings

@@ -82,6 +82,17 @@ def test_each_version_is_its_lines_and_adjustments_and_owners_get_the_difference
     assert len(mine) == 2 and sum(Decimal(row["amount"]) for row in mine) == round(whole * Decimal("0.8") / 2, 2)
 
 
+def test_every_owners_paper_is_written_under_his_name_and_is_the_one_that_is_written_alone(
+    tieline: Tieline, data: Path
+) -> None:
+    served = ("statements", "served", "--data", str(data), "--for", "owner")
+    assert tieline(*served, "--out", "all-{owner}.csv")["written"] == 2
+    for owner in ("east", "west"):
+        tieline(*served, "--owner", owner, "--out", f"{owner}.csv")
+        assert Path(f"all-{owner}.csv").read_bytes() == Path(f"{owner}.csv").read_bytes()
+    assert "give --owner NAME, or" in tieline(*served, "--owner", "east", "--out", "x-{owner}.csv", code=2)["error"]
+
+
 def test_a_former_version_says_that_it_was_superseded(tieline: Tieline, data: Path) -> None:
     first = settled(3e6)
     tieline("statements", "served", first.statement, "--data", str(data), "--out", "first.html")
@@ -107,7 +118,11 @@ def test_lines_that_do_not_come_to_the_total_are_not_printed(tieline: Tieline, t
         (("2022-08-18",), "give newest, a day, or one of statement:"),
         (("yesterday",), "give newest, a day such as"),
         (("--for", "owner", "--owner", "north"), "give one of east, west"),
-        (("--for", "owner"), "give it with --for owner"),
+        (
+            ("--for", "owner"),
+            "--for owner: give --owner NAME, or for everybody {owner} in the name of --out, not x.csv",
+        ),
+        (("--owner", "east"), "go with --for owner alone"),
     ],
 )
 def test_what_was_not_settled_is_refused(tieline: Tieline, data: Path, words: tuple[str, ...], says: str) -> None:

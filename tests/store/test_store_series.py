@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tieline.bench.arbitrate import plain_fleet
 from tieline.fleet.columns import FEW
-from tieline.resource.batch import Readings
+from tieline.resource.batch import BEHIND_NS, Readings
 from tieline.resource.claim import Refusal
 from tieline.resource.point import code
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
@@ -71,18 +71,21 @@ def test_the_log_moves_into_hours_sorted_and_a_second_time_changes_nothing(tmp_p
 
 
 class Fixed:
+    def __init__(self, at_ns: int = 1_000) -> None:
+        self._at_ns = at_ns
+
     def now_ns(self) -> int:
-        return 1_000
+        return self._at_ns
 
 
-def accept(body: bytes) -> tuple:
+def accept(body: bytes, at_ns: int = 1_000) -> tuple:
     fleet, kept = plain_fleet(4), []
 
     async def keep(batch: list) -> int:
         kept.extend(batch)
         return len(kept)
 
-    answer = asyncio.run(Ingest(fleet, fleet.take_readings, keep, Fixed()).accept(body))
+    answer = asyncio.run(Ingest(fleet, fleet.take_readings, keep, Fixed(at_ns)).accept(body))
     return answer, fleet, kept
 
 
@@ -207,6 +210,34 @@ def test_no_reading_was_taken_after_it_came_and_only_one_of_a_wrong_clock_is_que
     found = came.in_time(30 * SECOND_NS)
     assert (found.taken_at_ns == np.minimum(taken, received)).all()
     assert ((found.quality == int(Quality.QUESTIONABLE)) == (taken > received + 30 * SECOND_NS)).all()
+
+
+NOW_NS = 1_795_900_000 * SECOND_NS
+
+
+@given(st.lists(st.integers(0, NOW_NS), min_size=1, max_size=60))
+@example([NOW_NS - BEHIND_NS, NOW_NS - BEHIND_NS - 1, 0, 1])
+@example([9_000_000 * SECOND_NS])
+def test_a_reading_of_ten_years_ago_or_more_is_questionable_and_of_when_it_came(taken: list[int]) -> None:
+    """By a handful and by the column alike; an instant of 0 says that nothing was read, and stays so."""
+    rows, old = np.arange(len(taken), dtype=np.int32), [0 < at < NOW_NS - BEHIND_NS for at in taken]
+    came = Readings(
+        rows, np.full(len(taken), code("soc_frac"), np.uint16), np.zeros(len(taken)), np.zeros(len(taken), np.uint32),
+        np.array(taken, np.int64), np.full(len(taken), NOW_NS, np.int64), "x",
+    )  # fmt: skip
+    found = plain_fleet(len(taken)).checked(came, 30 * SECOND_NS)
+    assert found.taken_at_ns.tolist() == [NOW_NS if is_old else at for at, is_old in zip(taken, old, strict=True)]
+    assert (found.quality == int(Quality.QUESTIONABLE)).tolist() == old
+
+
+def test_a_row_that_says_it_was_taken_in_1970_is_refused_with_what_may_be_said() -> None:
+    sent = {"point": "power_w", "resource": ["battery-0", "battery-1"], "value": [1.0, 2.0]}
+    answer, _, kept = accept(json.dumps({**sent, "taken_at_ns": [9_000_000 * SECOND_NS, NOW_NS]}).encode(), NOW_NS)
+    oldest_ns = NOW_NS - BEHIND_NS
+    (refused,) = answer.refused
+    assert (answer.taken, refused[0]) == (1, 0)
+    assert refused[1].startswith(f"taken_at_ns {9_000_000 * SECOND_NS}: give {oldest_ns} (")
+    assert [batch.taken_at_ns.tolist() for batch in kept] == [[NOW_NS]]
 
 
 @pytest.mark.parametrize("count", [1, 40])

@@ -34,7 +34,7 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
     ratios, gaps = np.array([row["ratio"] for row in rows]), np.array([row["gap"] for row in rows])
     ours_s, highs_s = (np.array([row[name] for row in rows]) for name in ("ours_s", "highs_s"))
     worst, ratio = max(row["off"] for row in rows), float(highs_s.sum() / ours_s.sum())
-    batch = _batch(60 if quick else BATCH, seed + 1, progress)
+    batch = _batch(20 if quick else BATCH, seed + 1, progress)
     return {
         "value": round(ratio, 1), "ok": bool((quick or ratio >= BAR) and worst <= BAR_OFF), "homes": len(rows),
         "ours_ms": round(float(ours_s.mean()) * 1e3, 2), "worst_off": worst, "bar_off": BAR_OFF,

@@ -18,6 +18,7 @@ from tieline.console.waiting_api import WAITING_ROUTES
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
 from tieline.desk.facts import KINDS
+from tieline.desk.modes import FeederMode
 from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit, SetMode
 from tieline.errors import Error
 from tieline.resource.claim import Refusal
@@ -224,6 +225,8 @@ async def _kill(call: Call) -> Done:
 
 async def _set_mode(call: Call) -> Done:
     feeder, body = call.path("feeder"), call.body
+    if body.mode not in set(FeederMode):
+        raise Problem(422, "not a mode", field="mode", value=body.mode[:40], limit=", ".join(FeederMode))
     return done(await call.desk.operator.set_mode(feeder, body.mode, body.because, call.name))
 
 

@@ -105,10 +105,28 @@ def left_beside(state: DeskState, rows: Rows, up_w: Floats, level: Level, now_ns
             mine, room_w, draws_w = _room_w(state, batch, alive, now_ns)
             # Who only draws less gives nothing yet; and what an engine's own timer makes it give it gives at any rate.
             stops_w = np.minimum(whole_w[mine], draws_w + _held_up_w(state, mine, now_ns))
-            asked_w = float((whole_w[mine] - stops_w).sum())
-            if asked_w > room_w:
-                whole_w[mine] = stops_w + (whole_w[mine] - stops_w) * (room_w / asked_w)
+            rises_w = whole_w[mine] - stops_w
+            if float(rises_w.sum()) > room_w:
+                whole_w[mine] = stops_w + _within(state, mine, rises_w, room_w, now_ns)
     return whole_w[rows]
+
+
+def _within(state: DeskState, rows: Rows, rises_w: Floats, room_w: float, now_ns: int) -> Floats:
+    """Return how far rows may rise (W) within room that they share: what is on or off all that it can, or nothing.
+
+    Told a part it would go off, and give more than there is room for. So those that can give a part have the room
+    first, and of what they leave whole loads as many as fit: first those that are called, so that none goes on and off.
+    """
+    switched = state.is_switched[rows] & (rises_w > 0.0)
+    smooth_w = np.where(switched, 0.0, rises_w)
+    found_w = smooth_w * min(1.0, room_w / max(float(smooth_w.sum()), 1e-9))
+    left_w = room_w - float(found_w.sum())
+    at = np.flatnonzero(switched)
+    for k in at[np.argsort(~called_up(state, rows[at], now_ns), kind="stable")].tolist():
+        if rises_w[k] <= left_w + 1.0:
+            found_w[k] = rises_w[k]
+            left_w -= float(rises_w[k])
+    return found_w
 
 
 def _held_up_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
@@ -133,8 +151,11 @@ def _room_w(state: DeskState, batch: ClaimBatch, alive: Mask, now_ns: int) -> tu
     by_w = by_w + draws_w
     # One that can't be reached has its cap, whatever it does.
     by_w = np.where((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, cap_w, by_w)
-    # Behind a site's meter a load that stops takes the room that it made.
-    room_w = max(float(cap_w.sum() - by_w.sum()), 0.0)
-    if kind is Kind.SITE:
-        return batch.rows[alive], room_w, np.zeros(int(alive.sum()))
-    return rows, room_w, draws_w
+    room_w = float(cap_w.sum() - by_w.sum())
+    if kind is not Kind.SITE:
+        return rows, max(room_w, 0.0), draws_w
+    # Behind a site's meter a load that stops takes the room that it made: the caps go by what it draws now, and what
+    # it would draw uncalled is what it rises from.
+    loads = batch.rows[alive & (most_w <= 0.0)]
+    room_w += float((np.nan_to_num(fleet.power_w[loads]) - own_w(state, loads, now_ns)).sum())
+    return batch.rows[alive], max(room_w, 0.0), np.zeros(int(alive.sum()))

@@ -183,6 +183,15 @@ class CommandsReported(Fact, frozen=True):
     frames: tuple[str, ...]
 
 
+class SetpointsKept(Fact, frozen=True):
+    """What the owners of thermostats have set (degC), and what we may have written over it: before that is sent."""
+
+    link: str
+    rows: Packed
+    own_c: Packed
+    ours: tuple[tuple[float, ...], ...]
+
+
 class ReleaseStaged(Fact, frozen=True, omit_defaults=True):
     """Rows that are let go keep their command until their turn (ns; 0: no turn is set any more)."""
 

@@ -95,7 +95,7 @@ def decide_mode(
     if not state.fleet.holds(feeder) or state.fleet.kind_of(feeder) is not Kind.FEEDER:
         return [], Refusal("no such feeder", "feeder", feeder, "a feeder of the registry")
     if mode not in set(FeederMode):
-        return [], Refusal("no such mode", "mode", mode[:40], ", ".join(FeederMode))
+        return [], Refusal("not a mode", "mode", mode[:40], ", ".join(FeederMode))
     if not 0 < len(because.strip()) <= 400:
         return [], Refusal("a mode is set with a reason", "because", because[:40], "1 to 400 characters")
     before, after = mode_of(state, feeder), FeederMode(mode)

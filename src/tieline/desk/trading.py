@@ -15,6 +15,8 @@ from tieline.times import DAY_NS, HOUR_NS, iso
 
 MOST_OFFERS, MOST_SEGMENTS = 500, 10
 MOST_PRICE = 20_000.0
+LEAST_STEP_W, MOST_STEP_W = 1.0, 1e12
+"""What a step of a curve may offer: powers of less than 1 W apart are one to us, and the wire's megawatts end there."""
 AHEAD_NS = 8 * DAY_NS
 HELD = "held"
 
@@ -142,8 +144,9 @@ def _no_curve(ask: AskOffer) -> Refusal | None:
         return Refusal("a curve has steps", "segments", str(len(ask.segments)), f"1 to {MOST_SEGMENTS}")
     before = -MOST_PRICE
     for at, one in enumerate(ask.segments):
-        if not 0.0 < one.power_w <= 1e12:
-            return Refusal("a step offers power", f"segments[{at}].power_w", f"{one.power_w:g}", "over 0 to 1e12 W")
+        if not LEAST_STEP_W <= one.power_w <= MOST_STEP_W:
+            limit = f"{LEAST_STEP_W:g} to {MOST_STEP_W:g} W"
+            return Refusal("a step offers power", f"segments[{at}].power_w", f"{one.power_w:g}", limit)
         if not before <= one.price_per_mwh <= MOST_PRICE:
             limit = f"{before:g} to {MOST_PRICE:g} $/MWh: a curve rises"
             return Refusal("not a price of a curve", f"segments[{at}].price_per_mwh", f"{one.price_per_mwh:g}", limit)

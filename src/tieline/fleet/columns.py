@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tieline.fleet.beneath import Beneath
 from tieline.fleet.taking import take_in_order
-from tieline.resource.batch import Codes, Readings
+from tieline.resource.batch import BEHIND_NS, Codes, Readings
 from tieline.resource.hold import MIN_HOLD_S
 from tieline.resource.identity import GROUP_KINDS, Fuel, Kind, Purpose
 from tieline.resource.point import by_code, code, ends_by_code
@@ -227,7 +227,7 @@ class Fleet:
             readings.rows.tolist(), readings.points.tolist(), readings.values.tolist(),
             readings.taken_at_ns.tolist(), readings.received_at_ns.tolist(), strict=True,
         ):  # fmt: skip
-            if taken_ns > received_ns or not low[point] <= value <= high[point]:
+            if not received_ns - BEHIND_NS <= taken_ns <= received_ns or not low[point] <= value <= high[point]:
                 return False
             if point == power_code and not -self.max_absorb_w[row] <= value <= self.max_inject_w[row]:
                 return False  # perhaps within the slack, or without any rating: to be looked at in full

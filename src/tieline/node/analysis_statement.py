@@ -20,6 +20,7 @@ from tieline.market.settlement import shortfall_causes, split_lack
 from tieline.node.analysis_settle import EventFiles, EventSettled, settle_event
 from tieline.node.event_terms import owner_terms
 from tieline.node.known_causes import otherwise
+from tieline.pool.document import Document
 from tieline.pool.settled import Part, Settled, Step
 from tieline.pool.statement import owner_statements
 from tieline.pool.statement_book import Series
@@ -246,7 +247,15 @@ def write_owners(series: Series, issued: Issued, out: Path) -> int:
     Raises:
         ConfigError: An owner's name is none that a file can have; then nothing was written.
     """
-    made = list(owner_statements(series, issued))
+    return write_each(list(owner_statements(series, issued)), out)
+
+
+def write_each(made: Sequence[tuple[str, Document]], out: Path) -> int:
+    """Write the document of every owner, `{owner}` in the file's name being his; return how many.
+
+    Raises:
+        ConfigError: An owner's name is none that a file can have; then nothing was written.
+    """
     if odd := next((owner for owner, _ in made if not is_name(owner)), None):
         raise ConfigError(f"--out {out}: owner = {odd!r}: a file is named by {NAME}: write this one with --owner")
     for owner, document in made:

@@ -18,6 +18,7 @@ from tieline.desk.state import LAPSED, DeskState
 from tieline.errors import ConfigError
 from tieline.links.device.modbus.link import ModbusLink
 from tieline.links.device.mqtt.link import MqttLink
+from tieline.links.device.mqtt.setpoints import KeptSetpoints
 from tieline.links.endpoint.openadr.access import Client, Tokens
 from tieline.links.endpoint.openadr.book import Book
 from tieline.links.endpoint.openadr.link import OpenAdrLink
@@ -57,6 +58,8 @@ from tieline.rim.supervise import Supervisor
 from tieline.times import DAY_NS
 
 Stop = Callable[[], Awaitable[None]]
+UNTAKEN = frozenset((int(Stage.REJECTED), int(Stage.EXPIRED), int(Stage.CANCELLED)))
+"""Stages of a command that its device never had."""
 T = TypeVar("T")
 U = TypeVar("U", ModbusUnit, MqttUnit)
 
@@ -233,24 +236,47 @@ def remembered(state: DeskState, rows: list[int], now_ns: int) -> list[CommandBa
         did = told.stage[row] == int(Stage.DONE) or np.isfinite(told.held_w[row])
         is_done = told.batch[row] >= 0 and did and told.valid_until_ns[row] > now_ns - DAY_NS
         if is_done and (bounded or np.isfinite(told.target_w[row])):
-            at = np.array([row], np.int32)
-            found.append(
-                CommandBatch(
-                    state.command_batches[int(told.batch[row])], at, told.target_w[at], told.low_w[at], told.high_w[at],
-                    fleet.default_w[at], int(told.at_ns[row]), int(told.at_ns[row]), int(told.valid_until_ns[row]),
-                    state.epoch, state.seq, (),
-                )
-            )  # fmt: skip
+            found.append(_last_of(state, row))
     return found
+
+
+def unended(state: DeskState, rows: list[int], may_hold: Callable[[int], bool]) -> list[CommandBatch]:
+    """Return what rows were told before this start and may do still, as a command each: no timer of theirs ends it.
+
+    So it stands however long ago it ran out. What a row refused, or was never sent, is left out unless it may hold an
+    older one by what its link kept; so is what let a device run by itself.
+    """
+    told, fleet = state.commands, state.fleet
+    found = []
+    for row in rows:
+        bounded = told.low_w[row] > -fleet.max_absorb_w[row] or told.high_w[row] < fleet.max_inject_w[row]
+        was_told = told.batch[row] >= 0 and (bounded or np.isfinite(told.target_w[row]))
+        if was_told and (int(told.stage[row]) not in UNTAKEN or may_hold(row)):
+            found.append(_last_of(state, row))
+    return found
+
+
+def _last_of(state: DeskState, row: int) -> CommandBatch:
+    """Return the last command of a row."""
+    told, at = state.commands, np.array([row], np.int32)
+    return CommandBatch(
+        state.command_batches[int(told.batch[row])], at, told.target_w[at], told.low_w[at], told.high_w[at],
+        state.fleet.default_w[at], int(told.at_ns[row]), int(told.at_ns[row]), int(told.valid_until_ns[row]),
+        state.epoch, state.seq, (),
+    )  # fmt: skip
 
 
 def _raise_mqtt(
     settings: MqttLinkSettings, folder: Path, node: Node, supervisor: Supervisor, rng: np.random.Generator, links: Links
 ) -> None:
     how = mqtt_settings_of(settings, node.state.fleet, folder)
-    made = MqttLink(how, node.desk, node.clock, supervisor, rng, settings.name)
+    setpoints = KeptSetpoints(settings.name, node.group, node.clock, supervisor.spawn)
+    setpoints.restore(node.journal)
+    made = MqttLink(how, node.desk, node.clock, supervisor, rng, settings.name, setpoints=setpoints)
     node.desk.bind(made, "mqtt", {row: device.device for row, device in how.devices.items()})
     node.desk.health(made.health())
+    for batch in unended(node.state, list(how.devices), lambda row: bool(setpoints.at(row).ours)):
+        made.remember(batch)
     made.start()
     links.says.append(f"{settings.name}: {len(how.devices)} devices behind {settings.host}:{settings.port}")
 

@@ -36,12 +36,13 @@ def warm_up(world: World, opens_ns: int) -> None:
 
 
 class Past(Struct, frozen=True):
-    """Which days: those of a territory of so many devices and a seed, under a climate, up to an instant."""
+    """Which days: so many of a territory of so many devices and a seed, under a climate, up to an instant."""
 
     devices: int
     seed: int
     climate: Climate
     ends_ns: int
+    days: int = DAYS
 
     def metered(self) -> tuple[Instants, Floats]:
         """Return the start of each interval (ns) and the mean of each meter over it (W); shapes (n,) and (n, 3)."""
@@ -49,7 +50,7 @@ class Past(Struct, frozen=True):
         kinds = np.array([kind.value for kind in KINDS])[territory.fleet.kinds]
         eligible = enrol(kinds, territory.fuel, territory.jurisdiction, "energy").may_serve
         world = World(territory, np.random.default_rng([self.seed, 1]), self.climate)
-        return history_w(world, self.ends_ns, DAYS, STEP_S, STEP_S, Meters.of(territory, eligible).read)
+        return history_w(world, self.ends_ns, self.days, STEP_S, STEP_S, Meters.of(territory, eligible).read)
 
 
 class Metering:

@@ -18,7 +18,7 @@ FOLLOWS = frozenset(
     {
         "AvailabilityDeclared", "AwardPlanned", "CapacityDerated", "CapacityReserved", "ClaimsEnded", "ClaimsPlaced",
         "CommandsIssued", "CommandsReported", "EventTracked", "IntervalTracked", "LineSettled", "PositionChanged",
-        "ReleaseStaged", "ScheduleMade",
+        "ReleaseStaged", "ScheduleMade", "SetpointsKept",
     }
 )  # fmt: skip
 """What the desk records by itself, beat by beat, of what somebody asked: caps that are placed anew each minute,

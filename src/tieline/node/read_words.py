@@ -124,6 +124,10 @@ def _says_rarer(fact: f.Fact | None) -> str:
         case f.ReleaseStaged():
             waits = int((fact.at_ns.array() > 0).sum())
             return f"{waits} devices are let go at random, each at its turn; {len(fact.rows.array()) - waits} at once"
+        case f.SetpointsKept():
+            return (
+                f"setpoints of the owners of {len(fact.rows.array())} thermostats kept over what {fact.link} tells them"
+            )
         case f.FleetLoaded():
             return f"registry of {fact.count:,} devices read, digest {fact.digest[:12]}"
         case f.ResourceEnrolled():

@@ -91,6 +91,11 @@ class Served:
         notes = tuple(str(flag) for flag in body.get("flags", ()))
         return Document(made.statement, f"Statement for the {audience}", head, tuple(tables), notes)
 
+    def owners(self, made: StatementMade) -> list[tuple[str, Document]]:
+        """Return the statement of each owner that has a share in one. Raises ConfigError as `document` does."""
+        shares: dict[str, str] = made.body.get("shares", {})
+        return [(owner, self.document(made, "owner", owner)) for owner in sorted(shares)]
+
 
 def _row(version: int, line: LineSettled) -> tuple[Cell, ...]:
     excused = "" if not line.cause else "yes" if line.excused else "no"

@@ -160,6 +160,16 @@ def list_statements(book: Path, as_json: bool) -> None:
     click.echo(f"{len(rows)} statements, {len(waiting)} open disputes")
 
 
+def one_or_each(audience: AUDIENCE, owner: str, out: Path) -> bool:
+    """Return whether every owner's statement is meant. Raises ConfigError where neither one nor all are named."""
+    each = "{owner}" in out.name
+    if (audience == "owner") == (bool(owner) or each) and not (owner and each):
+        return each
+    if audience == "owner":
+        raise ConfigError(f"--for owner: give --owner NAME, or for everybody {{owner}} in the name of --out, not {out}")
+    raise ConfigError(f"--for {audience}: --owner and {{owner}} in --out go with --for owner alone")
+
+
 @statements.command()
 @click.argument("statement")
 @BOOK
@@ -178,11 +188,7 @@ def write(statement: str, book: Path, audience: AUDIENCE, owner: str, out: Path,
     statement = named(held, statement)
     if statement not in held.of:
         raise ConfigError(f"statement = {statement!r}: give the id of one in the book (`tieline statements list`)")
-    each = "{owner}" in out.name
-    if (audience == "owner") != (bool(owner) or each) or (owner and each):
-        raise ConfigError(
-            f"--owner {owner!r}: give it with --for owner, or {{owner}} in the name of --out for everybody"
-        )
+    each = one_or_each(audience, owner, out)
     series, issued = held.of[statement]
     if each:
         count = write_owners(series, issued, out)
@@ -321,19 +327,23 @@ def finalise(statement: str, book: Path, by: str, at: str | None, as_json: bool)
 @click.argument("statement", default="newest")
 @click.option("--data", type=FILE, required=True, help="The data folder of a server, or of `tieline demo --data`.")
 @click.option("--for", "audience", type=click.Choice(get_args(AUDIENCE)), default="market", show_default=True)
-@click.option("--owner", default="", help="Whose, with --for owner.")
+@click.option("--owner", default="", help="Whose, with --for owner; left out: everybody's, {owner} in --out.")
 @click.option("--out", type=FILE, required=True, help="Where to: .html, .pdf, .xlsx or .csv says in which form.")
 @JSON
 def served(statement: str, data: Path, audience: AUDIENCE, owner: str, out: Path, as_json: bool) -> None:
     """Write a statement that a server settled: `newest`, that of a day, or of an id; its journal is only read."""
+    from tieline.node.analysis_statement import write_each
     from tieline.node.served_documents import Served, require_day_or_id
     from tieline.store.document_files import write_document
 
-    if (audience == "owner") != bool(owner):
-        raise ConfigError(f"--owner {owner!r}: give it with --for owner, and only then")
+    each = one_or_each(audience, owner, out)
     require_day_or_id(statement)
     held = Served(data)
     made = held.find(statement)
+    if each:
+        count = write_each(held.owners(made), out)
+        show({"statement": made.statement, "for": "owners", "out": str(out), "written": count}, as_json)
+        return
     document = held.document(made, audience, owner)
     write_document(document, out)
     show({"statement": made.statement, "for": owner or audience, "out": str(out), **dict(document.head[-1:])}, as_json)

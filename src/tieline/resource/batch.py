@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tieline.resource.point import ends_by_code
 from tieline.resource.quality import Quality
-from tieline.times import SECOND_NS
+from tieline.times import DAY_NS, SECOND_NS
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float64]
@@ -19,6 +19,9 @@ Flags = NDArray[np.uint32]
 Bytes = NDArray[np.uint8]
 AHEAD_NS = 30 * SECOND_NS
 """How far a device's clock may be ahead before its readings are questionable: as old as a direct operate may be."""
+BEHIND_NS = 10 * 366 * DAY_NS
+"""How long ago a reading may have been taken: ten years, longer than meters keep and markets settle any. A clock that
+lost its battery begins in 1970 or 2000."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,14 +52,21 @@ class Readings:
         """Return the readings, none of them taken after it was received.
 
         A time that is still to come is no time of taking: that of receiving stands for it, or no later reading would be
-        newer. Beyond `ahead_ns` the device's clock is wrong, and so the reading's quality is QUESTIONABLE.
+        newer. Beyond `ahead_ns` the device's clock is wrong, and so the reading's quality is QUESTIONABLE. It is wrong
+        more than `BEHIND_NS` back, too: when such a reading came is all that is known.
         """
-        early = self.taken_at_ns > self.received_at_ns
-        if not early.any():
+        early, late = self.taken_at_ns > self.received_at_ns, self.is_ancient()
+        if not (early | late).any():
             return self
-        wrong = early & (self.taken_at_ns - ahead_ns > self.received_at_ns)
+        wrong = late | (early & (self.taken_at_ns - ahead_ns > self.received_at_ns))
         quality = np.where(wrong, self.quality | np.uint32(Quality.QUESTIONABLE), self.quality)
-        return replace(self, taken_at_ns=np.where(early, self.received_at_ns, self.taken_at_ns), quality=quality)
+        return replace(self, taken_at_ns=np.where(early | late, self.received_at_ns, self.taken_at_ns), quality=quality)
+
+    def is_ancient(self) -> NDArray[np.bool_]:
+        """Return which readings say that they were taken before any that is kept could have been."""
+        # An instant of 0 is none: a device that was never read has nothing that its clock could be wrong about.
+        ancient: NDArray[np.bool_] = (self.taken_at_ns < self.received_at_ns - BEHIND_NS) & (self.taken_at_ns > 0)
+        return ancient
 
     def in_range(self) -> Readings:
         """Return the readings, marked OUT_OF_RANGE where a value is none that its quantity can be.

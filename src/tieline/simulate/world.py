@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,18 @@ FREQUENCY_SPREAD_HZ, FREQUENCY_MEMORY_S = 0.012, 300.0
 Told = tuple[Floats, Floats, Floats]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moved:
+    """Of a step, what headroom is found from: second of the day, heat wanted; of stores their power, of hybrid sites
+    the sun and what is kept of it (W)."""
+
+    second: int
+    heat_frac: float
+    store_w: Floats
+    sun_w: Floats
+    kept_w: Floats
+
+
 class World:
     """All devices of a territory in columns; `power_w` is what flows at each terminal (W, positive into the grid)."""
 
@@ -56,7 +69,8 @@ class World:
         self.territory, self._rng = territory, rng
         count = len(territory.fleet)
         self.power_w, self.reactive_var = np.zeros(count), np.zeros(count)
-        self.up_w, self.down_w = np.zeros(count), np.zeros(count)
+        self._up_w, self._down_w = np.zeros(count), np.zeros(count)
+        self._moved: _Moved | None = None
         self.rows = rows = territory.by_kind
         self.stores = np.concatenate([rows[Kind.BATTERY], rows[Kind.MECHANICAL_STORAGE], rows[Kind.HYBRID_SITE]])
         self.storage = making.make_storage(territory, self.stores, rng)
@@ -98,27 +112,70 @@ class World:
         def told(rows: Rows) -> Told:
             return target_w[rows], low_w[rows], high_w[rows]
 
-        self._step_stores(told(self.stores), seconds)
+        heat_frac = _heat_demand(self.sky.outdoor_c, second)
+        self._moved = _Moved(second, heat_frac, *self._step_stores(told(self.stores), seconds))
         self._step_heat(told, second, seconds)
         rows = self.rows[Kind.EV_CHARGER]
         self.power_w[rows] = self.charging.step(*told(rows), float(second), seconds, is_weekend(now_ns))
-        self.up_w[rows], self.down_w[rows] = self.charging.headroom(self.power_w[rows], float(second))
         rows = self.rows[Kind.PV]
         sun_frac = self.sky.output_frac(self.pv.plane, self.territory.feeder_of[rows])
         self.power_w[rows] = self.pv.step(*told(rows), sun_frac)
-        self.up_w[rows], self.down_w[rows] = self.pv.headroom(self.power_w[rows])
         rows = self.engine_rows
-        heat_frac = _heat_demand(self.sky.outdoor_c, second)
         self.power_w[rows] = self.engines.step(*told(rows), heat_frac, seconds)
-        self.up_w[rows], self.down_w[rows] = self.engines.headroom(self.power_w[rows], heat_frac)
         rows = self._load_rows
         self.power_w[rows] = self.loads.step(*told(rows), float(second), seconds)
-        self.up_w[rows], self.down_w[rows] = self.loads.headroom(float(second))
         rows = self.rows[Kind.PROCESS_LINE]
         self.power_w[rows] = self.lines.step(*told(rows), float(second), seconds)
-        self.up_w[rows], self.down_w[rows] = self.lines.headroom()
         self.base_load_w = self.sites.load_w(now_ns)
         self._solve_grid(now_ns)
+
+    # --- how far it could move -------------------------------------------------------------------------------------
+
+    @property
+    def up_w(self) -> Floats:
+        """How far the power of each can rise now (W); shape (n,)."""
+        self._look_ahead()
+        return self._up_w
+
+    @property
+    def down_w(self) -> Floats:
+        """How far the power of each can fall now (W); shape (n,)."""
+        self._look_ahead()
+        return self._down_w
+
+    def _look_ahead(self) -> None:
+        """Find the headroom of all, once after a step: a world that nobody asks, a past or a twin, goes without."""
+        moved, self._moved = self._moved, None
+        if moved is None:
+            return
+        second, up_w, down_w, power_w = float(moved.second), self._up_w, self._down_w, self.power_w
+        rows = self.stores
+        up_w[rows], down_w[rows] = self._store_headroom(moved)
+        rows = self.rows[Kind.THERMOSTAT]
+        up_w[rows], down_w[rows] = self.hvac.headroom()
+        rows = self.rows[Kind.WATER_HEATER]
+        up_w[rows], down_w[rows] = self.heaters.headroom()
+        rows = self.rows[Kind.EV_CHARGER]
+        up_w[rows], down_w[rows] = self.charging.headroom(power_w[rows], second)
+        rows = self.rows[Kind.PV]
+        up_w[rows], down_w[rows] = self.pv.headroom(power_w[rows])
+        rows = self.engine_rows
+        up_w[rows], down_w[rows] = self.engines.headroom(power_w[rows], moved.heat_frac)
+        rows = self._load_rows
+        up_w[rows], down_w[rows] = self.loads.headroom(second)
+        rows = self.rows[Kind.PROCESS_LINE]
+        up_w[rows], down_w[rows] = self.lines.headroom()
+
+    def _store_headroom(self, moved: _Moved) -> tuple[Floats, Floats]:
+        """Return how far the stores can rise and fall (W); a hybrid site's sun and battery share one inverter."""
+        store, h = self.storage, self._hybrid
+        up_w, down_w = store.headroom(300.0)
+        now_w = moved.store_w + store.standby_w
+        up_w, down_w = np.maximum(up_w - now_w, 0.0), np.maximum(down_w + now_w, 0.0)
+        room_w = np.maximum(store.discharge_w[h] - self.power_w[self.stores[h]], 0.0)
+        up_w[h] = np.minimum(up_w[h] + moved.sun_w - moved.kept_w, room_w)
+        down_w[h] += moved.kept_w
+        return up_w, down_w
 
     def apart(self) -> World:
         """Return a copy, with the state of its random stream, that solves no power flow: its voltages stay."""
@@ -161,8 +218,11 @@ class World:
             low_w[rows] = np.maximum(low_w[rows], np.where(inverters.is_tripped, 0.0, -inverters.rated_w))
         return target_w, low_w, high_w
 
-    def _step_stores(self, told: Told, seconds: float) -> None:
-        """Move the stores. A hybrid site's terminal shows sun and battery together, within one inverter's rating."""
+    def _step_stores(self, told: Told, seconds: float) -> tuple[Floats, Floats, Floats]:
+        """Move the stores; returns what `_Moved` has of them.
+
+        A hybrid site's terminal shows sun and battery together, within one inverter's rating.
+        """
         target_w, low_w, high_w = told
         rows, h, store = self.stores, self._hybrid, self.storage
         rated_w = store.discharge_w[h]
@@ -182,12 +242,7 @@ class World:
         kept_w = np.clip(most_w - power_w[h] - store.standby_w[h], 0.0, sun_w)
         behind_w[h] = kept_w
         self.power_w[rows] = power_w + behind_w
-        up_w, down_w = store.headroom(300.0)
-        now_w = power_w + store.standby_w
-        up_w, down_w = np.maximum(up_w - now_w, 0.0), np.maximum(down_w + now_w, 0.0)
-        up_w[h] = np.minimum(up_w[h] + sun_w - kept_w, np.maximum(rated_w - self.power_w[rows[h]], 0.0))
-        down_w[h] += kept_w
-        self.up_w[rows], self.down_w[rows] = up_w, down_w
+        return power_w, sun_w, kept_w
 
     def _step_heat(self, told: Callable[[Rows], Told], second: int, seconds: float) -> None:
         """Move rooms and tanks: walls, sun and people heat the rooms; water drawn and replaced cools the tanks."""
@@ -196,14 +251,12 @@ class World:
         gains_w = self.hvac.rated_w * (0.12 + 0.0004 * self.sky.level_w_per_m2)
         cooling = 1.0 - LESS_PER_C * max(outdoor_c - RATED_OUTDOOR_C, 0.0)
         self.power_w[rows] = self.hvac.step(*told(rows), outdoor_c, gains_w, seconds, 0.0, 0.0, cooling)
-        self.up_w[rows], self.down_w[rows] = self.hvac.headroom()
         rows = self.rows[Kind.WATER_HEATER]
         litres_per_h = 60.0 * self._draws(len(rows), second)
         # Mains water follows the year more than the day: between the year's mean and the weather.
         inlet_c = 0.5 * (16.0 + min(max(outdoor_c, 5.0), 30.0))
         flow = making.WH_PER_LITRE_C * litres_per_h
         self.power_w[rows] = self.heaters.step(*told(rows), ROOM_C, 0.0, seconds, flow, inlet_c)
-        self.up_w[rows], self.down_w[rows] = self.heaters.headroom()
 
     def _draws(self, count: int, second: int) -> Floats:
         """Return the hot water drawn from each tank (l/min): mornings and evenings, in bursts; about 200 l a day."""

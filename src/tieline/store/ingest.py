@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from tieline.desk.screens import Ingested
 from tieline.fleet.columns import Fleet
-from tieline.resource.batch import AHEAD_NS, Readings, Rows
+from tieline.resource.batch import AHEAD_NS, BEHIND_NS, Readings, Rows
 from tieline.resource.claim import Refusal
 from tieline.resource.point import Point, ends_by_code, points
 from tieline.store.names import Names
-from tieline.times import Clock
+from tieline.times import SECOND_NS, Clock, iso
 
 MOST_ROWS = 100_000
 
@@ -93,13 +93,15 @@ class Ingest:
             return Refusal("a time or quality is out of range", "taken_at_ns, quality", "too large", "64 and 32 bits")
         low, high = (float(ends[code]) for ends in ends_by_code())
         # NaN is in no range; an instant of 0 means that nothing was ever read.
-        good = allowed & (values >= low) & (values <= high) & (taken_ns > 0)
+        oldest_ns = max(self._clock.now_ns() - BEHIND_NS, 1)
+        good = allowed & (values >= low) & (values <= high) & (taken_ns >= oldest_ns)
         if good.all():  # the common case needs no second copy
             now_ns = np.full(count, self._clock.now_ns(), np.int64)
             readings = Readings(rows, np.full(count, code, np.uint16), values, quality, taken_ns, now_ns, "http")
             return await self._keep_all(readings, ())
         refused = tuple(
-            (int(k), _why(point, rows[k], allowed[k], float(values[k]), taken_ns[k])) for k in np.flatnonzero(~good)
+            (int(k), _why(point, rows[k], allowed[k], float(values[k]), int(taken_ns[k]), oldest_ns))
+            for k in np.flatnonzero(~good)
         )
         now_ns = np.full(int(good.sum()), self._clock.now_ns(), np.int64)
         codes = np.full(len(now_ns), code, np.uint16)
@@ -114,7 +116,7 @@ class Ingest:
         return Ingested(len(readings.rows), refused)
 
 
-def _why(point: Point, row: int, is_allowed: bool, value: float, taken_ns: int) -> str:
+def _why(point: Point, row: int, is_allowed: bool, value: float, taken_ns: int, oldest_ns: int) -> str:
     if row < 0:
         return "unknown resource"
     if not is_allowed:
@@ -123,5 +125,7 @@ def _why(point: Point, row: int, is_allowed: bool, value: float, taken_ns: int) 
         return "not a number"
     if taken_ns <= 0:
         return f"taken_at_ns {taken_ns}: not after 1970"
+    if taken_ns < oldest_ns:
+        return f"taken_at_ns {taken_ns}: give {oldest_ns} ({iso(oldest_ns // SECOND_NS * SECOND_NS)}) or later"
     unit = "" if point.unit == "1" else f" {point.unit}"
     return f"{point.key} {value:g}: give {point.ends[0]:g} to {point.ends[1]:g}{unit}"

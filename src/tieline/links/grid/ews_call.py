@@ -8,7 +8,7 @@ import numpy as np
 
 from tieline.errors import LinkDown, PeerError
 from tieline.links.grid.ews_settings import EwsSettings
-from tieline.links.grid.market_call import Refused, Unreadable, post, words
+from tieline.links.grid.market_call import Refused, Unreadable, Unserved, UnservedCall, post, words
 from tieline.rim.http import CutOff, HttpClient, TooLong, Unanswered
 from tieline.times import Clock, from_ns
 from tieline.wire.ews import messages as ews
@@ -47,12 +47,13 @@ class EwsCaller:
             LinkDown: It can't be reached; the words name a certificate where that is why.
             Refused: It answered with a fault, or with an error and no rows.
             Unreadable: Its answer is no envelope, is not signed by it, or holds something else.
-            PeerError: It answered with another HTTP status, or with too much.
+            Unserved: It answered with another HTTP status; UnservedCall with HTTP 500 and no fault.
+            PeerError: It answered with too much.
         """
         asked = ews.Asked(header=self._header(verb, noun), request=request, payload=payload)
         now = from_ns(self._clock.now_ns())
         content = serialise(seal(asking(asked), self._seal.signer, now))
-        body = await self._answer(noun, content)
+        status, body = await self._answer(noun, content)
         try:
             envelope = parse(body)
             check_fault(body_of(envelope))  # that it failed is believed of whoever says so: nothing was taken
@@ -62,6 +63,8 @@ class EwsCaller:
         except Fault as fault:
             raise Refused(f"{verb} {noun}: {fault}") from fault
         except EwsError as error:
+            if status == 500:
+                raise UnservedCall(f"{verb} {noun}: HTTP 500 without a fault: {error}") from error
             raise Unreadable(f"{verb} {noun}: {error}") from error
         code = "OK" if told.reply is None else told.reply.reply_code
         if code.upper() != "OK" and told.payload is None:
@@ -69,7 +72,7 @@ class EwsCaller:
             raise Refused(f"{verb} {noun}: {code}: {said or 'no words'}")
         return told
 
-    async def _answer(self, noun: str, content: bytes) -> bytes:
+    async def _answer(self, noun: str, content: bytes) -> tuple[int, bytes]:
         headers = {
             "Content-Type": "text/xml; charset=utf-8",
             "SOAPAction": f'"{ACTION}{OPERATION.get(noun, INFO)}"',
@@ -87,8 +90,8 @@ class EwsCaller:
         except Unanswered as error:
             raise LinkDown(words(error, url)) from error
         if status not in (200, 500):  # SOAP 1.1, 6.2: a fault comes with 500
-            raise PeerError(f"{noun}: HTTP {status}")
-        return body
+            raise Unserved(f"{noun}: HTTP {status}")
+        return status, body
 
     def _header(self, verb: str, noun: str) -> ews.Header:
         nonce = f"{int(self._rng.integers(10**15)):015d}"

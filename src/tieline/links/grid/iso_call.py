@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from tieline.errors import LinkDown, PeerError
-from tieline.links.grid.market_call import Refused, Unreadable, post, words
+from tieline.links.grid.market_call import Refused, Unreadable, Unserved, UnservedCall, post, words
 from tieline.rim.http import CutOff, HttpClient, TooLong, Unanswered
 from tieline.wire.ads.codec import MOST_BYTES, envelope, open_envelope
 from tieline.wire.ads.errors import Fault, Malformed
@@ -22,7 +22,8 @@ async def call(client: HttpClient, url: str, message: Message, kind: type[M], no
         LinkDown: It can't be reached; the words name a certificate where that is why.
         Refused: It answered with a fault.
         Unreadable: Its answer is no envelope, or holds something else than the protocol says.
-        PeerError: It answered with another HTTP status, or with too much.
+        Unserved: It answered with another HTTP status; UnservedCall with HTTP 500 and no fault.
+        PeerError: It answered with too much.
     """
     headers = {
         "Content-Type": "text/xml; charset=utf-8",
@@ -42,12 +43,14 @@ async def call(client: HttpClient, url: str, message: Message, kind: type[M], no
     except Unanswered as error:
         raise LinkDown(words(error, url)) from error
     if status not in (200, 500):  # SOAP 1.1, 6.2: a fault comes with 500
-        raise PeerError(f"{type(message).__name__}: HTTP {status}")
+        raise Unserved(f"{type(message).__name__}: HTTP {status}")
     try:
         answer = open_envelope(body, (kind,))
     except Fault as fault:
         raise Refused(f"{type(message).__name__}: {fault}") from fault
     except Malformed as error:
+        if status == 500:
+            raise UnservedCall(f"{type(message).__name__}: HTTP 500 without a fault: {error}") from error
         raise Unreadable(f"{type(message).__name__}: {error}") from error
     assert isinstance(answer, kind)
     return answer, body

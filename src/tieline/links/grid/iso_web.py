@@ -24,6 +24,7 @@ import structlog
 from msgspec import Struct
 
 from tieline.desk.ports import Intake, MarketInlet, Offer, Session, number
+from tieline.desk.trading import LEAST_STEP_W, MOST_STEP_W
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
 from tieline.links.grid.iso_awards import AwardDays
@@ -348,8 +349,10 @@ class IsoWeb(Poller):
         prices = [segment.price_per_mwh for segment in offer.segments]
         if prices != sorted(prices) or not prices or len(prices) > 10:
             return Refusal("a curve has 1 to 10 steps of rising prices", "segments", str(prices))
-        if any(not 0 < segment.power_w <= 1e12 for segment in offer.segments):
-            return Refusal("a step is more than 0 W", "segments", str([s.power_w for s in offer.segments]))
+        powers_w = [segment.power_w for segment in offer.segments]
+        if any(not LEAST_STEP_W <= power_w <= MOST_STEP_W for power_w in powers_w):
+            limit = f"{LEAST_STEP_W:g} to {MOST_STEP_W:g} W"
+            return Refusal("a step offers power", "power_w", str(powers_w), limit)
         try:
             day, hour_ending, repeated = hour_of(offer.start_ns, self._zone)
         except Malformed as error:

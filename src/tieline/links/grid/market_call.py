@@ -28,6 +28,14 @@ class Unreadable(PeerError):
     """The ISO's answer is no message that this call can have."""
 
 
+class Unserved(PeerError):
+    """What answered is an HTTP status without a message: a proxy or a broken server, and not the service itself."""
+
+
+class UnservedCall(Unserved, Unreadable):
+    """An HTTP 500 without the fault that comes with one (SOAP 1.1, 6.2): of this call, or of every one."""
+
+
 async def post(
     client: HttpClient, url: str, content: bytes, headers: dict[str, str], now_ns: int, most_bytes: int
 ) -> tuple[int, bytes]:

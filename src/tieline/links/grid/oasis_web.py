@@ -24,7 +24,7 @@ from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.grid.ews_settings import check_address, zone_of
 
 # What HTTP may answer, and in which words a broken connection is told, is one thing for all of an ISO's services.
-from tieline.links.grid.market_call import Busy, Unreadable, retry_after_s, words
+from tieline.links.grid.market_call import Busy, Unreadable, Unserved, retry_after_s, words
 from tieline.links.grid.polling import Poller
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient, TooLong, Unanswered
@@ -192,6 +192,6 @@ class OasisWeb(Poller):
         if answer.status in (429, 503):
             raise Busy(retry_after_s(answer.headers.get("Retry-After", ""), self._clock.now_ns()))
         if answer.status != 200:
-            raise PeerError(f"{query.name}: HTTP {answer.status}")
+            raise Unserved(f"{query.name}: HTTP {answer.status}")
         self._counts["received"] += 1
         return answer.body

@@ -10,7 +10,7 @@ import structlog
 
 from tieline.desk.ports import Intake, LinkHealth, Session
 from tieline.errors import LinkDown, PeerError
-from tieline.links.grid.market_call import Busy
+from tieline.links.grid.market_call import Busy, Unserved
 from tieline.rim.supervise import Backoff
 from tieline.times import Clock
 
@@ -43,6 +43,7 @@ class Poller:
         """Poll for ever."""
         backoff, tries = Backoff(1.0, 60.0), 0
         while True:
+            heard = self._counts["received"]
             try:
                 self._woken.clear()
                 await self.poll()
@@ -53,7 +54,7 @@ class Poller:
                 if isinstance(error, Busy):
                     wait_s += error.after_s
                 if not isinstance(error, Busy) or tries >= BUSY_TRIES or self._session is not Session.LIVE:
-                    self._lost(error)
+                    self._lost(error, self._counts["received"] > heard)
             if tries:
                 await asyncio.sleep(wait_s)
                 continue
@@ -61,9 +62,11 @@ class Poller:
                 async with asyncio.timeout(wait_s):
                     await self._woken.wait()
 
-    def _lost(self, error: Exception) -> None:
+    def _lost(self, error: Exception, answers_in_part: bool) -> None:
+        """Say how much is lost: a peer that answers in words is there; a status without a message is nobody's word."""
         self._counts["errors"] += 1
-        self._become(Session.DEGRADED if isinstance(error, (Busy, PeerError)) else Session.DOWN, str(error))
+        is_there = isinstance(error, (Busy, PeerError)) and (answers_in_part or not isinstance(error, Unserved))
+        self._become(Session.DEGRADED if is_there else Session.DOWN, str(error))
 
     def _fault(self, said: str) -> None:
         """Count what went wrong without the session being lost, and keep it for whoever looks."""

@@ -6,6 +6,9 @@ it: DONE). No echo: the device is asked once for its state, and without an answe
 never sent again. When a command runs out, a device without a timer of its own is handed back by us, and one that does
 not follow is named. A setting that somebody else changes is contention: an occupant's hand stands, any other is
 answered by one more write at most.
+
+What it was told before a restart of ours is remembered: its time is still ours to end, and its owner's setpoint is kept
+over it (`setpoints`), as no offset leaves before that would outlive us.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class _Live(Course):
     is_asked: bool = False
     is_echoed: bool = False
     is_contended: bool = False
+    is_remembered: bool = False
     retries: int = 0
 
 
@@ -77,14 +81,35 @@ class Appliance:
         """Queue what waits, if the device can be reached and its own least times on and off allow."""
         if not (self._release_due or self._pending) or not self._carrier.is_live:
             return
-        if self.telemetry.is_available is not False:
+        if self.telemetry.is_available is not False and self._is_known() and self._is_safe():
             self._carrier.queue(self.row, self._speak)
+
+    def _is_known(self) -> bool:
+        """Return whether it said since our start what it holds: its owner may have changed it while we were away."""
+        live = self._live
+        if self._pending is None and live is not None and live.is_remembered:
+            return all(key in self.telemetry.values for key in live.settings)
+        return self.profile.told_by != "temperature" or self.telemetry.is_own_heard
+
+    def _is_safe(self) -> bool:
+        """Return whether its owner's setpoint would outlive us if what waits went out now; else have it kept first."""
+        course = self._pending
+        what = None if course is None else told(self.profile, self.rating, *course.powers_w, self.telemetry.own_c)
+        if what is None or isinstance(what, Unable):
+            return True
+        setpoint_c = self._settings(what).get("setpoint_c")
+        if setpoint_c is None or self.telemetry.is_kept(setpoint_c):
+            return True
+        self.telemetry.keep(setpoint_c, self.go)
+        return False
 
     def _speak(self) -> None:
         course = self._pending
         if course is None:
             if self._release_due:
                 self._release()
+            return
+        if not self._is_safe():  # its owner turned it while it waited for its turn
             return
         what = told(self.profile, self.rating, *course.powers_w, self.telemetry.own_c)
         settings = {} if isinstance(what, Unable) else self._settings(what)
@@ -148,7 +173,7 @@ class Appliance:
             live = self._live
             is_local = live is not None and live.is_contended and not live.what.is_release
             is_ours = live is not None and not is_local and not (live.what.is_release and live.is_echoed)
-            telemetry.learn(heard.values, is_ours, is_local)
+            telemetry.learn(heard.values, is_ours and not (live and live.is_remembered), is_local)
             self._check()
         self.go()
 
@@ -156,6 +181,9 @@ class Appliance:
         """Move the command on by what the device last said."""
         live = self._live
         if live is None:
+            return
+        if live.is_remembered:
+            self._recall(live)
             return
         echoes = self.telemetry.shows(live.settings)
         if live.stage is Stage.SENT and echoes:
@@ -169,6 +197,8 @@ class Appliance:
         elif live.is_over and live.is_echoed and not echoes and not live.what.is_release:
             self._contend(live)
         live.is_echoed = live.is_echoed or echoes
+        if live.is_echoed and live.what.is_release:
+            self.telemetry.disown()
 
     def _contend(self, live: _Live) -> None:
         """Somebody else changed what we set: say so, write once more where the profile allows, and leave it then."""
@@ -180,11 +210,34 @@ class Appliance:
         if live.is_contended:
             # What it holds now is its owner's wish; keep it when the command ends.
             self.telemetry.own_c = self.telemetry.values.get("setpoint_c", self.telemetry.own_c)
+            self.telemetry.disown()
             self.telemetry.learn({}, False, True)
             return
         live.retries, live.is_echoed = live.retries + 1, False
         if self.life.may_leave(live):
             self._write(live.settings)
+
+    # --- after a restart of ours --------------------------------------------------------------------------------------
+
+    def remember(self, batch: CommandBatch, at: int) -> None:
+        """Take up what it was told before a restart of ours: where nothing follows, its time is ours to end."""
+        course, telemetry = Course(batch, at), self.telemetry
+        what = told(self.profile, self.rating, *course.powers_w, telemetry.own_c)
+        is_offset = self.profile.told_by == "temperature"
+        if isinstance(what, Unable) or what.is_release or (is_offset and not telemetry.ours):
+            return
+        settings = self._settings(what)
+        self._live = _Live(batch, at, Stage.DONE, what=what, settings=settings, is_remembered=True)
+        self.life.later("until", self.life.left_s(course), self._over)
+
+    def _recall(self, live: _Live) -> None:
+        """Hold what was told before a restart against what the device says; its owner may have turned it meanwhile."""
+        telemetry = self.telemetry
+        if not all(key in telemetry.values for key in live.settings):
+            return
+        if not telemetry.ours and not telemetry.shows(live.settings):
+            self._live = None  # it is its owner's by now, or never took what we told it
+            self.life.cancel("until")
 
     # --- when time passes -------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tieline.links import life
+from tieline.links.device.mqtt.setpoints import Setpoints
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Carrier(life.Carrier, Protocol):
 
     counts: Counts
     ack_s: float
+    setpoints: Setpoints
 
     @property
     def is_live(self) -> bool:

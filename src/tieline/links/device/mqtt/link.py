@@ -26,6 +26,7 @@ from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.device.mqtt.appliance import Appliance
 from tieline.links.device.mqtt.carrier import Counts
 from tieline.links.device.mqtt.contract import Bound, contract_of
+from tieline.links.device.mqtt.setpoints import Setpoints
 from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
 from tieline.resource.identity import Rating
@@ -81,9 +82,14 @@ class MqttLink:
         rng: np.random.Generator,
         name: str = "mqtt",
         speed: float = 1.0,
+        setpoints: Setpoints | None = None,
     ) -> None:
-        """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting."""
+        """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting.
+
+        `setpoints` keeps what owners had set over a restart; None: in memory alone.
+        """
         self.name, self.clock, self.speed = name, clock, speed
+        self.setpoints = setpoints or Setpoints()
         check(settings)
         if not 0 < speed < 1e6:
             raise ConfigError(f"$.speed = {speed:g}: give above 0")
@@ -112,6 +118,12 @@ class MqttLink:
         """Keep the connection, and watch for devices that fall silent."""
         self._supervisor.keep(self.name, self._serve, Backoff(1.0, 60.0))
         self._supervisor.keep(f"{self.name} staleness", self._watch_staleness)
+
+    def remember(self, batch: CommandBatch) -> None:
+        """Take up commands that were told before a restart of ours: they still end when they run out."""
+        for at, row in enumerate(batch.rows.tolist()):
+            if row in self.appliances:
+                self.appliances[row].remember(batch, at)
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""
