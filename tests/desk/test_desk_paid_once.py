@@ -86,6 +86,18 @@ def test_what_they_gave_before_the_event_called_them_is_the_pools() -> None:
     assert given[9] == pytest.approx(EVENT_W * 3 / 5, rel=0.01), "three minutes before the call"
 
 
+def test_what_devices_stray_from_their_base_that_nobody_calls_any_more_is_told_apart() -> None:
+    async def play() -> IntervalTracked:
+        stage = Both()
+        stage.does_w[8] = 2_669.0
+        await stage.minutes(7)
+        return stage.tracked[0]
+
+    fact = asyncio.run(play())
+    assert fact.uncalled_w == pytest.approx(2_669.0)
+    assert fact.delivered_w - fact.uncalled_w == pytest.approx(float(fact.row_w.array()[fact.rows.array() != 8].sum()))
+
+
 @given(st.lists(st.floats(-5_000.0, 5_000.0), min_size=10, max_size=10), st.sets(st.integers(0, 9)))
 def test_every_watt_of_a_device_is_counted_for_the_pool_or_for_the_event_and_never_for_both(
     does_w: list[float], named: set[int]

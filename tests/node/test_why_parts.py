@@ -143,7 +143,7 @@ def test_a_pool_says_what_was_asked_and_given_in_its_last_interval_and_what_it_l
         facts = [
             IntervalTracked(
                 "pool-1", now_ns - (6 - at) * 5 * MINUTE_NS, now_ns - (5 - at) * 5 * MINUTE_NS, 5e3, given_w, causes,
-                Packed.of(rows), Packed.of(np.array([given_w])), 1, withheld,
+                Packed.of(rows), Packed.of(np.array([given_w])), 1, withheld, 120.0 * at,
             )
             for at, (given_w, causes, withheld) in enumerate(
                 [(5e3, {}, {}), (3e3, {"opt_out": 1_500.0, "unresponsive": 500.0}, {"dno_limit": 200.0})]
@@ -156,6 +156,7 @@ def test_a_pool_says_what_was_asked_and_given_in_its_last_interval_and_what_it_l
     told = asked(tmp_path, "pool-1")
     over = "from 2023-11-14T21:48:20Z to 2023-11-14T21:53:20Z, the last interval of it that was counted by then"
     assert f"gave 3000 W of 5000 W asked {over}" in told
+    assert "of that 120 W by devices not called then, but within the hour before" in told
     assert "lacks, by cause: opt-outs 1500 W, devices not responding (unresponsive) 500 W" in told
     assert "was asked less, by cause: a grid operator's limit 200 W" in told
     assert finite({**over_api[0], "missing": []}) == json.loads(asked(tmp_path, "pool-1", "--json"))

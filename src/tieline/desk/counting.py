@@ -99,7 +99,8 @@ def _lost_w(state: DeskState, pool: PoolDesk, side: float, now_ns: int) -> redis
 async def _close(desk: Desk, pool: PoolDesk, tally: tracking.Tally, now_ns: int) -> None:
     if not tally.is_owed:
         return
-    asked_w, _, _, row_w = tally.means()
+    asked_w, _, share_w, row_w = tally.means()
+    uncalled_w = float(row_w[np.abs(share_w) <= 1.0].sum())
     delivered_w = float(row_w.sum())
     why, withheld = _why(desk.state, pool, tally, delivered_w, now_ns)
     if pool.obligation is not None:
@@ -109,7 +110,7 @@ async def _close(desk: Desk, pool: PoolDesk, tally: tracking.Tally, now_ns: int)
     gave = row_w != 0.0  # however little: what rows gave adds up to what the pool delivered
     fact = IntervalTracked(
         pool.pool, tally.start_ns, tally.end_ns, asked_w, delivered_w, why, Packed.of(pool.rows[gave]),
-        Packed.of(row_w[gave]), tally.samples, withheld,
+        Packed.of(row_w[gave]), tally.samples, withheld, uncalled_w,
     )  # fmt: skip
     causes = tuple(
         dict.fromkeys(c for c in (tally.because, *pool.causes[-40:], *_command_causes(desk.state, now_ns)) if c)

@@ -256,7 +256,8 @@ class AvailabilityDeclared(Fact, frozen=True):
 class IntervalTracked(Fact, frozen=True):
     """What a pool was asked and delivered over one interval, and why it fell short.
 
-    `causes` splits what lacks of what was asked, `withheld` what was asked below the award (W, by cause).
+    `causes` splits what lacks of what was asked, `withheld` what was asked below the award (W, by cause). `uncalled_w`
+    is the part of the delivered of devices that were not called in it, but within the hour: what strays from its base.
     """
 
     pool: str
@@ -269,6 +270,7 @@ class IntervalTracked(Fact, frozen=True):
     row_w: Packed
     readings: int
     withheld: dict[str, float] = {}
+    uncalled_w: float = 0.0
 
 
 class ScheduleMade(Fact, frozen=True):

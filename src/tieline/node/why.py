@@ -355,7 +355,8 @@ def pool_delivered(fact: object, pool: str) -> dict[str, Any] | None:
         return None
     return {
         "start": iso(fact.start_ns), "end": iso(fact.end_ns), "asked_w": fact.asked_w, "delivered_w": fact.delivered_w,
-        "causes": fact.causes, "withheld": fact.withheld, "devices": len(fact.rows.array()),
+        "causes": fact.causes, "withheld": fact.withheld, "uncalled_w": fact.uncalled_w,
+        "devices": len(fact.rows.array()),
     }  # fmt: skip
 
 

@@ -161,6 +161,10 @@ def _tell_group(answer: dict[str, Any]) -> None:
     if (gave := answer["delivered"]) is not None:
         over = f"from {gave['start']} to {gave['end']}, the last interval of it that was counted by then"
         click.echo(f"  gave {gave['delivered_w']:z.0f} W of {gave['asked_w']:z.0f} W asked {over}")
+        if gave["uncalled_w"] * gave["asked_w"] > 0.0 and abs(gave["uncalled_w"]) > 1.0:
+            click.echo(
+                f"    of that {gave['uncalled_w']:z.0f} W by devices not called then, but within the hour before"
+            )
         for word, split in (("lacks", gave["causes"]), ("was asked less", gave["withheld"])):
             if split:
                 told = ", ".join(f"{CAUSES.get(cause, cause)} {watts:z.0f} W" for cause, watts in split.items())
