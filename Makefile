@@ -42,9 +42,9 @@ types: $(VENV)/.dev
 gathered: $(VENV)/.dev
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq > /dev/null 2>&1 || true
 
-# A file on each worker, the longest first, one worker more than cores: some wait for a server or a clock. Then the
-# browser's alone, as what it waits for must not wait for others.
-WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
+# A file on each worker, the longest first, a worker for each core: with one more, what waits for a served process waits
+# for others instead. Then the browser's alone, for the same reason.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() or 1))")
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not long" --ignore=tests/console -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m "not long" tests/console
