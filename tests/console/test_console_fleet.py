@@ -52,12 +52,14 @@ def _page(browser, running: Running, frame: bytes):
 
 @pytest.mark.parametrize("groups", [100, 2_500])
 def test_a_million_devices_stay_one_picture_that_repaints_in_ten_ms(running: Running, browser, groups: int) -> None:
-    """Time is that of a whole redraw (sort, layout, paint), the best of a hundred: the machine has others at work, and
-    the browser compiles what it sees again and again."""
+    """Time is that of a whole redraw (sort, layout, paint), the best of ten: the machine has others at work. Before
+    them as many are drawn as the browser's compiler takes to be done with it, as on a screen that lives."""
     page = _page(browser, running, _frame(groups, 1_000_000))
     high = page.evaluate("document.querySelector('.cells canvas').height")
     repaint = "(() => { dispatchEvent(new Event('theme')); return window.fleetPaintMs; })()"
-    times = [page.evaluate(repaint) for _ in range(100)]
+    for _ in range(60):
+        page.evaluate(repaint)
+    times = [page.evaluate(repaint) for _ in range(10)]
     assert high <= MOST_HIGH_PX
     assert min(times) <= MOST_REPAINT_MS, times
     page.context.close()
