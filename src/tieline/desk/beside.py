@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.shared_caps import STEP_FRAC
 from tieline.desk.state import DeskState
+from tieline.desk.stopping import stopping_w
 from tieline.desk.wants import NEAR_FRAC, would_w
 from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.settling import ClaimBatch
@@ -92,6 +93,12 @@ def held_by_limits(state: DeskState, side: float, level: Level, now_ns: int) -> 
     return np.unique(np.concatenate(found))
 
 
+def whole_or_none(state: DeskState, rows: Rows, up_w: Floats, free_w: Floats) -> Floats:
+    """Return how far each of `rows` can rise (W), of `up_w`: what is on or off by all of `free_w`, or not at all."""
+    found: Floats = np.where(state.is_switched[rows] & (up_w < free_w - 1.0), 0.0, up_w)
+    return found
+
+
 def left_beside(state: DeskState, rows: Rows, up_w: Floats, level: Level, now_ns: int) -> Floats:
     """Return how far each of `rows` can rise (W), of `up_w`, by what limits on groups above a level leave together.
 
@@ -154,8 +161,9 @@ def _room_w(state: DeskState, batch: ClaimBatch, alive: Mask, now_ns: int) -> tu
     room_w = float(cap_w.sum() - by_w.sum())
     if kind is not Kind.SITE:
         return rows, max(room_w, 0.0), draws_w
-    # Behind a site's meter a load that stops takes the room that it made: the caps go by what it draws now, and what
-    # it would draw uncalled is what it rises from.
+    # Behind a site's meter a load that stops takes the room that it made: the caps go by what it draws now, or was told
+    # to at most, and what it would draw uncalled is what it rises from.
     loads = batch.rows[alive & (most_w <= 0.0)]
-    room_w += float((np.nan_to_num(fleet.power_w[loads]) - own_w(state, loads, now_ns)).sum())
+    counted_w = np.maximum(np.nan_to_num(fleet.power_w[loads]), stopping_w(state, loads, now_ns))
+    room_w += float((counted_w - own_w(state, loads, now_ns)).sum())
     return batch.rows[alive], max(room_w, 0.0), np.zeros(int(alive.sum()))

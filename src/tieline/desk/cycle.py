@@ -141,6 +141,7 @@ class Cycle:
             self._causes.clear()
             for pool in self.pools.values():
                 pool.heard = 0
+        await self.desk.commit(groups.decide_beside_calls(state, now_ns))
         await self.desk.settle()
         await self.upward.flush()
         self.beats += 1

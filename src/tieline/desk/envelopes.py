@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.beside import left_beside
+from tieline.desk.beside import left_beside, whole_or_none
 from tieline.desk.capability_views import HeldView, NoticedView
 from tieline.desk.events import REBOUND_FRAC
 from tieline.desk.redispatch import left_wh, serving, unlimited
@@ -86,9 +86,10 @@ def able(state: DeskState, rows: Rows, lasts_s: Sequence[float], now_ns: int) ->
 def _each_w(state: DeskState, rows: Rows, may_serve: Mask, now_ns: int) -> tuple[Floats, Floats]:
     """Return how far each row can move by itself (W), as `headroom` has it before groups' limits are shared out."""
     base_w = state.base_w[rows]
-    up_w, down_w = unlimited(state, rows, SUSTAIN_H, now_ns)
+    free_w, down_w = unlimited(state, rows, SUSTAIN_H, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
-    up_w = np.where(may_serve, np.minimum(up_w, np.maximum(high_w - base_w, 0.0)), 0.0)
+    up_w = whole_or_none(state, rows, np.minimum(free_w, np.maximum(high_w - base_w, 0.0)), free_w)
+    up_w = np.where(may_serve, up_w, 0.0)
     return up_w, np.where(may_serve, np.minimum(down_w, np.maximum(base_w - low_w, 0.0)), 0.0)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from tieline.desk.beside import held_by_limits, left_beside
+from tieline.desk.beside import held_by_limits, left_beside, whole_or_none
 from tieline.desk.charging import planned
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers
 from tieline.desk.event_tracking import SHORT_H
@@ -123,5 +123,6 @@ def _gives_w(
         free_w = np.where(
             state.fleet.kinds[rows] == KIND_CODE[Kind.PV], np.minimum(free_w, able_w(state.fleet, rows)[0]), free_w
         )
-        free_w = left_beside(state, rows, np.maximum(free_w, 0.0), Level.PROGRAM, now_ns)
+        free_w = whole_or_none(state, rows, np.maximum(free_w, 0.0), most_w - base_w)
+        free_w = left_beside(state, rows, free_w, Level.PROGRAM, now_ns)
     return np.maximum(free_w, 0.0)

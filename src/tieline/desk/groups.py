@@ -31,16 +31,17 @@ from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.growing import grown_where_free
 from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, in_force, layers_of, left_by_others
+from tieline.desk.one_end import kept_on, lower_caps, upper_caps
 from tieline.desk.overlap import keep_together
 from tieline.desk.packed import Packed
 from tieline.desk.scopes import scope_of
-from tieline.desk.shared_caps import charge_or_not, share_held, share_out, share_sparing
+from tieline.desk.shared_caps import share_held
 from tieline.desk.state import DeskState, LiveAsk
-from tieline.desk.together import KEPT_W, does_together_w
+from tieline.desk.stopping import about_to_stop, stopping_w
+from tieline.desk.together import does_together_w
 from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import LEAST_TRIED, beyond_w, note_idle, tried_charger, wants
 from tieline.fleet.columns import KIND_CODE
-from tieline.fleet.split import split_whole
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd
 from tieline.resource.hold import LEAST_CHARGE_W
@@ -68,6 +69,7 @@ def caps_of(
     ends: tuple[float, float],
     now_ns: int,
     within: Within | None = None,
+    stops_w: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a limit (low, high) on a group, by what kind of group it is.
 
@@ -77,7 +79,7 @@ def caps_of(
     kind = state.fleet.kind_of(resource)
     if kind is Kind.GENERATION:
         return _giving(state, rows, ends, now_ns)
-    return caps(state, rows, *ends, now_ns, kind is Kind.SITE, within)
+    return caps(state, rows, *ends, now_ns, kind is Kind.SITE, within, stops_w)
 
 
 def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int) -> tuple[Floats, Floats]:
@@ -111,10 +113,12 @@ def caps(
     now_ns: int,
     is_site: bool = False,
     within: Within | None = None,
+    stops_w: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a group's limit; an end beyond all ratings binds none, stays open.
 
     What limits of other groups leave to each (`within`, W) is what it does, whatever its meter showed before they came.
+    A load makes no more room above than it was told to draw (`stops_w`, each row of the fleet; None: by its command).
 
     Behind a site's connection a reading older than 10 s is none: the worst load is assumed (R17), but no worse than the
     caps that hold there, or none would ever suffice.
@@ -143,6 +147,8 @@ def caps(
     most_w, least_w = (np.where(lost, unheard, np.nan) for unheard in unheard_w(state, rows, now_ns))
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
     ignores, ignores_low = ignores & ~lost, ignores_low & ~lost
+    stops_w = np.where(loads, stopping_w(state, rows, now_ns) if stops_w is None else stops_w[rows], -math.inf)
+    gives_w = np.maximum(gives_w, stops_w)
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
     # Who can hold a cap is safe by it, whatever it does unheard: the caps go by what each was last heard to do.
     holds = ~(lost | ignores) & (inject_w > 0)
@@ -162,7 +168,7 @@ def caps(
         # Behind a site's meter who may no longer draw, by the lower end, makes no room for the others.
         goes = (low > -math.inf) & (state.is_switched[rows] & (-low < absorb_w))
         counted_w = np.where(goes, 0.0, np.maximum(gives_w, low)) if is_site else np.maximum(gives_w, 0.0)
-        found = _highs(
+        found = upper_caps(
             high_w, (told_w, held, own_by_w, called), counted_w, least_down_w, inject_w, alone_w, spared, floor_w
         )
         return np.where(ignores, np.minimum(state.commands.high_w[rows], inject_w), found)
@@ -171,7 +177,7 @@ def caps(
     if limits_high:
         if within is not None:
             does_w = gives_w if is_site else np.maximum(gives_w, np.where(loads, 0.0, gives_w))
-            least_down_w = _kept_on(holds & ~blind, does_w, within.wants_w, least_down_w, high_w)
+            least_down_w = kept_on(holds & ~blind, does_w, within.wants_w, least_down_w, high_w)
         high = highs(needs_w)
     if limits_low:
         heard_w = -np.minimum(now_w, np.maximum(high, 0.0))
@@ -187,8 +193,8 @@ def caps(
             least_up_w[at] = max(least_up_w[at], least_charge_w[at])
         if within is not None:
             whole = state.is_switched[rows] | lost | blind
-            least_up_w = _kept_on(~whole, heard_w, -within.wants_w, least_up_w, left_w)
-        low = -_ceilings(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, least_charge_w, spared)
+            least_up_w = kept_on(~whole, heard_w, -within.wants_w, least_up_w, left_w)
+        low = -lower_caps(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, least_charge_w, spared)
         low = np.where(ignores_low, np.maximum(state.commands.low_w[rows], -absorb_w), low)
     if limits_low and limits_high:
         gone_w = float(most_w[lost].sum()) + MARGIN_FRAC * min(float(inject_w.sum()), abs(high_w))
@@ -198,106 +204,14 @@ def caps(
             # Nobody gives less before the loads draw less: till then the group would stand further beyond this end. Of
             # those that stay what is on or off counts wholly or not at all.
             goes = state.is_switched[rows] & (-low < absorb_w)
-            drawn_w, stays_w = float(draws_w[loads].sum()), np.where(goes, 0.0, np.minimum(draws_w, -low))[loads].sum()
-            goes_on_w = min(float(gives_w[~loads & ~lost].sum()), lowest_w + drawn_w, high_w - gone_w + float(stays_w))
+            stays_w = float(np.where(goes, 0.0, np.minimum.reduce([draws_w, -low, -stops_w]))[loads].sum())
+            needed_w = lowest_w + float(draws_w[loads].sum())
+            goes_on_w = min(float(gives_w[~loads & ~lost].sum()), needed_w, high_w - gone_w + stays_w)
             high = highs(max(needs_w, goes_on_w))
         elif is_site:
             high = highs(needs_w)
         low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
     return low, high
-
-
-def _kept_on(keeps: NDArray[np.bool_], does_w: Floats, wishes_w: Floats, least_w: Floats, limit_w: float) -> Floats:
-    """Return the least that each can do (W): so much of what it wishes, within all limits, as what all do has room for.
-
-    What one wishes less than it does, as another came, is room for that one; the rest of `least_w` stands.
-    """
-    keeps = keeps & (wishes_w > 0.0)
-    base_w = np.where(keeps, np.minimum(wishes_w, does_w), does_w)
-    room_w = limit_w - MARGIN_FRAC * abs(limit_w) - float(base_w.sum())
-    if room_w < -KEPT_W:
-        return least_w
-    more_w = np.where(keeps, wishes_w - base_w, 0.0)
-    whole_w = float(more_w.sum())
-    more_w *= min(1.0, max(room_w, 0.0) / whole_w) if whole_w > 0.0 else 0.0
-    return np.where(keeps, np.maximum(least_w, base_w + more_w), least_w)
-
-
-def _highs(
-    limit_w: float,
-    told: tuple[Floats, NDArray[np.bool_], Floats, NDArray[np.bool_]],
-    counted_w: Floats,
-    least_w: Floats,
-    most_w: Floats,
-    alone_w: Floats,
-    spared: NDArray[np.bool_],
-    floor_w: float = -math.inf,
-) -> Floats:
-    """Return upper caps (W) that keep the sum of what gives within the limit.
-
-    What can't give (`most_w` is 0) is counted at `counted_w` and left free, so that a load may stop. Only what is
-    beyond all stores and generators at their least is laid on the loads, as a draw that they must keep. What the other
-    end needs (`floor_w`) they may always give: where that is more, no store is told to draw before all others are at
-    their least, as it would draw against loads that only might stop.
-    """
-    (now_w, held, own_by_w, called), lost = told, np.isfinite(alone_w)
-    holds, loads = (most_w > 0) & ~lost, (most_w <= 0) & ~lost
-    # No wider than the limit: a margin below 0 W would tell a store to draw.
-    margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
-    left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(counted_w[loads].sum())
-    if floor_w > left_w:
-        left_w, spared = floor_w, spared | (least_w < 0)
-    high = np.where(lost, np.nan_to_num(alone_w), most_w)
-    now_w = now_w.copy()
-    now_w[holds] = giving_way(left_w, now_w[holds], own_by_w[holds], called[holds])
-    high[holds] = share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds, held)
-    lack_w = float(least_w[holds].sum()) - left_w
-    if lack_w > 0:
-        draws_w = np.clip(now_w, least_w, most_w)[loads]
-        high[loads] = share_out(float(counted_w[loads].sum()) - lack_w, draws_w, least_w[loads], most_w[loads])
-    return high
-
-
-def _ceilings(
-    limit_w: float,
-    now_w: Floats,
-    base_w: Floats,
-    least_w: Floats,
-    most_w: Floats,
-    alone_w: Floats,
-    wanted: tuple[Floats, NDArray[np.int64]],
-    least_charge_w: Floats,
-    spared: NDArray[np.bool_],
-) -> Floats:
-    """Return the most that each may draw (W, positive: drawn), so that the sum keeps the limit.
-
-    Rows that can't draw (`most_w` is 0) follow their base and are counted at what they do; where room is left when all
-    others are at their most, they get it too. `wanted` is what each wants, which comes before room for more, and the
-    rows that are on or off in order of their turn: what they would get in parts goes to as many as fit, and what is
-    over to those that can take a part.
-    """
-    lost = np.isfinite(alone_w)
-    holds = (most_w > 0) & ~lost
-    others = ~holds & ~lost
-    margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
-    left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(now_w[others].sum())
-    # Nobody can make the sun shine: what can't draw has no cap below 0, which would tell it to give.
-    ceiling = np.where(lost, np.nan_to_num(alone_w), np.clip(base_w, 0.0, most_w))
-    wants_w, turns = np.clip(wanted[0], least_w, most_w), wanted[1]
-    ceiling[holds] = share_sparing(left_w, wants_w, least_w, most_w, spared, holds)
-    if len(on_or_off := turns[holds[turns]]):
-        parts = holds.copy()
-        parts[on_or_off] = False
-        # What nobody is known to want is theirs first: who is off can't show that it would run.
-        whole_w = max(float(ceiling[on_or_off].sum()), left_w - float(wants_w[parts].sum()))
-        fits_w = split_whole(whole_w + 1e-6, most_w[on_or_off], np.arange(len(on_or_off)))  # sums are rounded
-        ceiling[on_or_off] = fits_w
-        ceiling[parts] = share_sparing(left_w - float(fits_w.sum()), wants_w, least_w, most_w, spared, parts)
-    charge_or_not(ceiling, wants_w, least_charge_w)
-    spare_w = left_w - float(ceiling[holds].sum())
-    room_w = np.where(others, most_w - ceiling, 0.0)
-    whole_w = float(room_w.sum())
-    return ceiling + room_w * min(1.0, spare_w / whole_w) if spare_w > 0 and whole_w > 0 else ceiling
 
 
 def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:
@@ -306,18 +220,42 @@ def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:
     Limits that share devices are gone through, inner ones first, until none moves what another leaves; what comes of it
     is placed once.
     """
-    layers = layers_of(state, in_force(state, now_ns))
+    return _regulated(state, in_force(state, now_ns), now_ns)
+
+
+def decide_beside_calls(state: DeskState, now_ns: int) -> list[Entry]:
+    """Return the facts that move caps beside loads which a beat's calls are about to stop, before any is told."""
+    limits = in_force(state, now_ns)
+    among = [state.fleet.leaves(live.ask.resource) for live in limits if _counts_loads(state, live)]
+    if not among:
+        return []
+    rows, stops_w = about_to_stop(state, np.unique(np.concatenate(among)), now_ns)
+    return _regulated(state, limits, now_ns, (rows, stops_w)) if len(rows) else []
+
+
+def _counts_loads(state: DeskState, live: LiveAsk) -> bool:
+    """Whether what loads draw may make room for what others give beneath a limit's upper end."""
+    is_site = state.fleet.kind_of(live.ask.resource) is Kind.SITE
+    return math.isfinite(live.ask.high) and (is_site or math.isfinite(live.ask.low))
+
+
+def _regulated(
+    state: DeskState, limits: list[LiveAsk], now_ns: int, stops: tuple[Rows, Floats] | None = None
+) -> list[Entry]:
+    """Return the facts that move caps: all, or (`stops`: who is about to stop, what all are told) of who holds one."""
+    layers = layers_of(state, limits)
     held = [(layer, live, state.fleet.leaves(live.ask.resource)) for layer in layers for live in layer.limits]
     was = {live.record: (layer.low[rows], layer.high[rows]) for layer, live, rows in held}
     held = [one for one in held if not np.isnan(was[one[1].record][0]).any()]
     for _, _, rows in held:
         note_idle(state, rows, now_ns)
         note_unused(state, rows, now_ns)
-    _share_out(state, layers, held, now_ns)
+    mine = held if stops is None else [one for one in held if np.isin(stops[0], one[2]).any()]
+    _share_out(state, layers, mine, now_ns, None if stops is None else stops[1])
     return [entry for layer, live, rows in held for entry in _moved(state, layer, live, rows, was[live.record], now_ns)]
 
 
-def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: int) -> None:
+def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: int, stops_w: Floats | None) -> None:
     """Share out limits in force anew: the caps of their layers move, those that share devices knowing of each other."""
     covers = np.sum([layer.of >= 0 for layer in layers], axis=0)
     nested = [(covers[rows] > 1).any() for _, _, rows in held]
@@ -333,7 +271,7 @@ def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: 
             at = layer.of[rows[0]]
             if due[id(layer)][at]:
                 due[id(layer)][at] = False
-                moved = rows[_shared_anew(state, layers, (layer, live, rows), does_w, now_ns)]
+                moved = rows[_shared_anew(state, layers, (layer, live, rows), does_w, now_ns, stops_w)]
                 for other in layers:
                     due[id(other)][other.of[moved][other.of[moved] >= 0]] |= other is not layer
         if not any(mask.any() for mask in due.values()):
@@ -343,12 +281,17 @@ def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: 
 
 
 def _shared_anew(
-    state: DeskState, layers: list[Layer], held: Held, does_w: tuple[Floats, Floats], now_ns: int
+    state: DeskState,
+    layers: list[Layer],
+    held: Held,
+    does_w: tuple[Floats, Floats],
+    now_ns: int,
+    stops_w: Floats | None,
 ) -> NDArray[np.bool_]:
     """Share out one limit beside the others, and return which of its caps moved: none, if all but little."""
     layer, live, rows = held
     ask, others = live.ask, left_by_others(layers, layer, rows, does_w)
-    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others)
+    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w)
     new, old = grown_where_free(state, rows, ask, wish, now_ns), (layer.low[rows], layer.high[rows])
     # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.
     if not _differ(state, rows, new, old, MOVES_FRAC if others is None else NESTED_FRAC):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.agreed import ENERGY
-from tieline.desk.beside import left_beside
+from tieline.desk.beside import left_beside, whole_or_none
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.modes import barred
@@ -66,9 +66,10 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
     above what an owner keeps back is spread over the commitment, so that no battery is empty before its end.
     """
     base_w = state.base_w[rows]
-    up_w, down_w = unlimited(state, rows, hours, now_ns)
+    free_w, down_w = unlimited(state, rows, hours, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
-    up_w = np.where(may_serve, np.minimum(up_w, np.maximum(high_w - base_w, 0.0)), 0.0)
+    up_w = whole_or_none(state, rows, np.minimum(free_w, np.maximum(high_w - base_w, 0.0)), free_w)
+    up_w = np.where(may_serve, up_w, 0.0)
     up_w = left_beside(state, rows, up_w, Level.MARKET, now_ns)
     down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
     return Headroom(rows, base_w, up_w, down_w, price, may_serve)
@@ -138,7 +139,8 @@ def lost_headroom(
 
     def within_w(bounds: tuple[Floats, Floats]) -> Floats:
         low_w, high_w = bounds
-        return np.minimum(free, np.maximum(high_w - base_w if side >= 0 else base_w - low_w, 0.0))
+        found_w = np.minimum(free, np.maximum(high_w - base_w if side >= 0 else base_w - low_w, 0.0))
+        return whole_or_none(state, rows, found_w, free) if side >= 0 else found_w
 
     unseen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     left, found = eligible.copy(), {}

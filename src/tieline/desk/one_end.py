@@ -1,0 +1,109 @@
+"""The caps that keep one end of a group's limit: what each may give at most, and what each may draw."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.beside import giving_way
+from tieline.desk.nested import MARGIN_FRAC
+from tieline.desk.shared_caps import charge_or_not, share_out, share_sparing
+from tieline.desk.together import KEPT_W
+from tieline.fleet.split import split_whole
+
+Floats = NDArray[np.float64]
+
+
+def kept_on(keeps: NDArray[np.bool_], does_w: Floats, wishes_w: Floats, least_w: Floats, limit_w: float) -> Floats:
+    """Return the least that each can do (W): so much of what it wishes, within all limits, as what all do has room for.
+
+    What one wishes less than it does, as another came, is room for that one; the rest of `least_w` stands.
+    """
+    keeps = keeps & (wishes_w > 0.0)
+    base_w = np.where(keeps, np.minimum(wishes_w, does_w), does_w)
+    room_w = limit_w - MARGIN_FRAC * abs(limit_w) - float(base_w.sum())
+    if room_w < -KEPT_W:
+        return least_w
+    more_w = np.where(keeps, wishes_w - base_w, 0.0)
+    whole_w = float(more_w.sum())
+    more_w *= min(1.0, max(room_w, 0.0) / whole_w) if whole_w > 0.0 else 0.0
+    return np.where(keeps, np.maximum(least_w, base_w + more_w), least_w)
+
+
+def upper_caps(
+    limit_w: float,
+    told: tuple[Floats, NDArray[np.bool_], Floats, NDArray[np.bool_]],
+    counted_w: Floats,
+    least_w: Floats,
+    most_w: Floats,
+    alone_w: Floats,
+    spared: NDArray[np.bool_],
+    floor_w: float = -math.inf,
+) -> Floats:
+    """Return upper caps (W) that keep the sum of what gives within the limit.
+
+    What can't give (`most_w` is 0) is counted at `counted_w` and left free, so that a load may stop. Only what is
+    beyond all stores and generators at their least is laid on the loads, as a draw that they must keep. What the other
+    end needs (`floor_w`) they may always give: where that is more, no store is told to draw before all others are at
+    their least, as it would draw against loads that only might stop.
+    """
+    (now_w, held, own_by_w, called), lost = told, np.isfinite(alone_w)
+    holds, loads = (most_w > 0) & ~lost, (most_w <= 0) & ~lost
+    # No wider than the limit: a margin below 0 W would tell a store to draw.
+    margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
+    left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(counted_w[loads].sum())
+    if floor_w > left_w:
+        left_w, spared = floor_w, spared | (least_w < 0)
+    high = np.where(lost, np.nan_to_num(alone_w), most_w)
+    now_w = now_w.copy()
+    now_w[holds] = giving_way(left_w, now_w[holds], own_by_w[holds], called[holds])
+    high[holds] = share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds, held)
+    lack_w = float(least_w[holds].sum()) - left_w
+    if lack_w > 0:
+        draws_w = np.clip(now_w, least_w, most_w)[loads]
+        high[loads] = share_out(float(counted_w[loads].sum()) - lack_w, draws_w, least_w[loads], most_w[loads])
+    return high
+
+
+def lower_caps(
+    limit_w: float,
+    now_w: Floats,
+    base_w: Floats,
+    least_w: Floats,
+    most_w: Floats,
+    alone_w: Floats,
+    wanted: tuple[Floats, NDArray[np.int64]],
+    least_charge_w: Floats,
+    spared: NDArray[np.bool_],
+) -> Floats:
+    """Return the most that each may draw (W, positive: drawn), so that the sum keeps the limit.
+
+    Rows that can't draw (`most_w` is 0) follow their base and are counted at what they do; where room is left when all
+    others are at their most, they get it too. `wanted` is what each wants, which comes before room for more, and the
+    rows that are on or off in order of their turn: what they would get in parts goes to as many as fit, and what is
+    over to those that can take a part.
+    """
+    lost = np.isfinite(alone_w)
+    holds = (most_w > 0) & ~lost
+    others = ~holds & ~lost
+    margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
+    left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(now_w[others].sum())
+    # Nobody can make the sun shine: what can't draw has no cap below 0, which would tell it to give.
+    ceiling = np.where(lost, np.nan_to_num(alone_w), np.clip(base_w, 0.0, most_w))
+    wants_w, turns = np.clip(wanted[0], least_w, most_w), wanted[1]
+    ceiling[holds] = share_sparing(left_w, wants_w, least_w, most_w, spared, holds)
+    if len(on_or_off := turns[holds[turns]]):
+        parts = holds.copy()
+        parts[on_or_off] = False
+        # What nobody is known to want is theirs first: who is off can't show that it would run.
+        whole_w = max(float(ceiling[on_or_off].sum()), left_w - float(wants_w[parts].sum()))
+        fits_w = split_whole(whole_w + 1e-6, most_w[on_or_off], np.arange(len(on_or_off)))  # sums are rounded
+        ceiling[on_or_off] = fits_w
+        ceiling[parts] = share_sparing(left_w - float(fits_w.sum()), wants_w, least_w, most_w, spared, parts)
+    charge_or_not(ceiling, wants_w, least_charge_w)
+    spare_w = left_w - float(ceiling[holds].sum())
+    room_w = np.where(others, most_w - ceiling, 0.0)
+    whole_w = float(room_w.sum())
+    return ceiling + room_w * min(1.0, spare_w / whole_w) if spare_w > 0 and whole_w > 0 else ceiling
