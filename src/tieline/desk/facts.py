@@ -423,8 +423,10 @@ class Audited(Fact, frozen=True):
 
 
 FACTS: tuple[type[Fact], ...] = tuple(Fact.__subclasses__())
-KINDS: tuple[str, ...] = tuple(sorted([*(fact.__name__ for fact in FACTS), "AccountChanged", "OpenAdrObject"]))
-"""All kinds of record that a journal holds: the desk's facts, accounts, and what the VTN keeps for its clients."""
+OTHERS = ("AccountChanged", "OpenAdrObject", "SessionChanged")
+"""Kinds that are not the desk's: accounts, what the VTN keeps for its clients, and who is signed in."""
+KINDS: tuple[str, ...] = tuple(sorted([*(fact.__name__ for fact in FACTS), *OTHERS]))
+"""All kinds of record that a journal holds."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODERS = {fact.__name__: msgspec.msgpack.Decoder(fact) for fact in FACTS}
