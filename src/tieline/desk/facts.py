@@ -184,7 +184,7 @@ class CommandsReported(Fact, frozen=True):
 
 
 class SetpointsKept(Fact, frozen=True):
-    """What the owners of thermostats have set (degC), and what we may have written over it: before that is sent."""
+    """What owners have set (degC; a switch 1: on, 0: off), and what we may have written over it: before it is sent."""
 
     link: str
     rows: Packed

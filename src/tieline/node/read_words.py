@@ -128,7 +128,7 @@ def _says_rarer(fact: f.Fact | None) -> str:
             return f"{waits} devices are let go at random, each at its turn; {len(fact.rows.array()) - waits} at once"
         case f.SetpointsKept():
             return (
-                f"setpoints of the owners of {len(fact.rows.array())} thermostats kept over what {fact.link} tells them"
+                f"what the owners of {len(fact.rows.array())} devices have set is kept over what {fact.link} tells them"
             )
         case f.FleetLoaded():
             return f"registry of {fact.count:,} devices read, digest {fact.digest[:12]}"
