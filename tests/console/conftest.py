@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from console_stage import ARGS, CHROMIUM, Running, opened
+from console_stage import Running, opened
+
+from tieline.bench.redraw import ARGS, CHROMIUM
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +25,7 @@ def browser() -> Iterator:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGS))
         yield found
         found.close()
 

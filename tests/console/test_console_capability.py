@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from console_stage import CHROMIUM, Running
+from console_stage import Running
 
+from tieline.bench.redraw import CHROMIUM
 from tieline.times import iso
 
 ALL = {"lasts": "5m,1h,4h", "notice": "1m,1d"}

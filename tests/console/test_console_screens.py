@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from console_stage import CHROMIUM, Running
+from console_stage import Running
 
+from tieline.bench.redraw import CHROMIUM
 from tieline.times import HOUR_NS
 
 STATIC = Path(__file__).parents[2] / "src" / "tieline" / "console" / "static"

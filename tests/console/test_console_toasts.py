@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from console_stage import CHROMIUM, Running, left_over
+from console_stage import Running, left_over
 
+from tieline.bench.redraw import CHROMIUM
 from tieline.desk.people import TwoPeople
 
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium: apt-get install chromium")
