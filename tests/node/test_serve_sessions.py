@@ -4,19 +4,14 @@ import asyncio
 from pathlib import Path
 
 import httpx
-from click.testing import CliRunner
+from data_folder import folder_with
 from test_serve_trades import PASSWORD, process
-
-from tieline.node.cli import main
 
 TABLE = "id,kind,max_inject_w,max_absorb_w\nb1,battery,5000,5000\n"
 
 
 def test_a_kill_of_the_server_signs_out_nobody_and_signs_in_nobody(tmp_path: Path) -> None:
-    run, folder = CliRunner(), tmp_path / "works"
-    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
-    (tmp_path / "devices.csv").write_text(TABLE)
-    assert run.invoke(main, ["import", str(tmp_path / "devices.csv"), "--data", str(folder)]).exit_code == 0
+    folder = folder_with(tmp_path, TABLE)
     first = ("-m", "tieline", "serve", "--data", str(folder), "--port", "0")
     again = (str(Path(__file__).parent / "later_server.py"), str(folder), "0")
 

@@ -152,11 +152,13 @@ def narrow_moves(limits: LimitSettings, fleet: Fleet) -> list[str]:
     """Return what is to be said of limits that are below the step of one device: from one end to the other (W)."""
     made, says = FleetLimiter(fleet), []
     step_w = fleet.max_inject_w + fleet.max_absorb_w
-    moves = [("fleet_move_w", limits.fleet_move_w, np.arange(len(fleet)))]
+    moves = []
+    if limits.fleet_move_w is not None:
+        moves.append(("fleet_move_w", limits.fleet_move_w, np.arange(len(fleet))))
     for name, value in limits.feeder_move_w.items():
         moves.append((f"feeder_move_w.{name}", value, np.flatnonzero(made.feeder_of == made.feeders.index(name))))
     for key, value, rows in moves:
-        wide = rows[step_w[rows] > value] if value is not None else rows[:0]
+        wide = rows[step_w[rows] > value]
         if len(wide):
             most = int(wide[step_w[wide].argmax()])
             others = f" and {len(wide) - 1} more" if len(wide) > 1 else ""
