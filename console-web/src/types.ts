@@ -74,7 +74,7 @@ export interface Resource {
   };
   scada: {
     power_w: Num; quality: string[]; age_s: Num; taken_ns: Num; target_w: number; low_w: number; high_w: number;
-    available_up_w: Num; available_down_w: Num; is_local: boolean; mode: string; link: string;
+    available_up_w: Num; available_down_w: Num; is_local: boolean; mode: string; link: string; target_of: string;
   };
   mismatch: string; waits: string; unresponsive: { strikes: number; last_ns: number; until_ns: number } | null; feeder_mode: string; controls: string; winner: Claim | null; claims: Claim[];
   limits: { level: number; level_name: string; low_w: Num; high_w: Num; holder: string }[];

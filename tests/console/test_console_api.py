@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -275,6 +276,20 @@ def test_a_control_character_in_a_text_is_refused_by_field_and_code_and_umlauts_
         fine = client.post("/api/v1/resources/feeder-01/limit", json={**wish, "because": "Gerät 10 °C\n\tmorgen"})
         assert fine.status_code == 200
         client.post("/api/v1/resources/feeder-01/release")
+
+
+@pytest.mark.parametrize("ascii_alone", [True, False])
+@pytest.mark.parametrize("bad", list("\u2028\u2029\u202a\u202e\u2066\u2069\u061c\u200e\u200f"))
+def test_a_mark_of_direction_or_a_line_separator_in_a_reason_is_refused_by_field_and_code(
+    running: Running, bad: str, ascii_alone: bool
+) -> None:
+    """Turned around, a reason reads as another than the record has; with a separator it reads as two."""
+    wish = {"low_w": -9e5, "high_w": 9e5, "minutes": 5, "because": f"skrow {bad}on"}
+    body, head = json.dumps(wish, ensure_ascii=ascii_alone).encode(), {"content-type": "application/json"}
+    with running.client("ann") as client:
+        answer = client.post("/api/v1/resources/feeder-01/limit", content=body, headers=head)
+    assert (answer.status_code, answer.json()["field"]) == (422, "because")
+    assert answer.json()["value"] == f"U+{ord(bad):04X}"
 
 
 def test_another_sites_request_is_refused(running: Running) -> None:

@@ -16,7 +16,7 @@ from tieline.fleet.columns import Fleet, Group
 from tieline.flow.record import Record
 from tieline.node.operator import NodeOperator
 from tieline.node.read_market import Tracked
-from tieline.node.read_words import ACCOUNT, OPENADR, says
+from tieline.node.read_words import ACCOUNT, OPENADR, SESSION, says
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.resource.admission import Principal
@@ -167,8 +167,15 @@ def test_words_of_an_account_tell_its_roles_and_none_of_its_hashes() -> None:
     assert says(Record("a", ACCOUNT, "ann", 1, (), body)) == "account ann: viewer; 1 API tokens"
 
 
+def test_words_of_a_session_tell_whose_it_is_and_nothing_of_its_cookie() -> None:
+    kept = {"session_hash": "ab12", "name": "ann", "closings": 0, "until_s": 1_700_000_000.5, "used_s": 0.0}
+    told = [says(Record("s", SESSION, "ann", 1, (), msgspec.msgpack.encode({**kept, "is_over": is_over})))
+            for is_over in (False, True)]  # fmt: skip
+    assert told == ["session of ann in use, until 2023-11-14T22:13:20Z at most", "session of ann ended"]
+
+
 def test_every_kind_of_record_is_offered_as_a_filter() -> None:
-    assert {*KINDS} == {*(fact.__name__ for fact in FACTS), OPENADR, ACCOUNT}
+    assert {*KINDS} == {*(fact.__name__ for fact in FACTS), OPENADR, ACCOUNT, SESSION}
 
 
 def test_no_record_of_a_lived_day_is_told_by_the_name_of_its_class(running) -> None:

@@ -18,7 +18,7 @@ from tieline.desk.ports import Award, DispatchBatch, Instruction, Offer, Segment
 from tieline.desk.tracking import counted_w
 from tieline.fleet.ledger import Ledger
 from tieline.ids import derive
-from tieline.node.read_market import delivery
+from tieline.node.read_market import declines, delivery
 from tieline.node.read_words import says
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Kind
@@ -101,6 +101,19 @@ def test_a_batch_whose_instructions_of_one_pool_overlap_is_declined_for_both_whe
     within = replace(one, id="b", start_ns=HOUR + 5 * MINUTE_NS, power_w=4_000.0)
     after = replace(one, id="c", start_ns=HOUR + 10 * MINUTE_NS, end_ns=HOUR + 15 * MINUTE_NS)
     assert batch_of(state, one, within, after) == [("a", "start"), ("b", "start"), ("c", "")]
+
+
+def test_an_instruction_that_was_cut_in_pieces_and_declined_is_listed_once_with_its_reason() -> None:
+    stage = Stage1(fleet_of([Kind.BATTERY] * 4))
+    stage.state.offers["o"], stage.state.awards["a"], five = OFFER, AWARD, 5 * MINUTE_NS
+    first = Instruction("u/1", "7", "pool-1", "ENERGY", HOUR, HOUR + five, 99_000.0, 60.0, 1, whole="u")
+    last = replace(first, id="u/2", start_ns=HOUR + 2 * five, end_ns=HOUR + 3 * five)
+    other = replace(first, id="v/1", start_ns=HOUR + 3 * five, end_ns=HOUR + 4 * five, product="SPIN", whole="v")
+    batch = DispatchBatch("7", HOUR, HOUR, HOUR + HOUR_NS, (first, last, other), "f")
+    assert len(asyncio.run(stage.desk.dispatch(batch)).declined) == 3, "the ISO is answered piece by piece"
+    told = declines(stage.state)
+    assert len(told) == 2
+    assert "power_w" in told[0] and "product" in told[1]
 
 
 def test_a_newer_instruction_that_began_before_an_older_one_holds_over_it_and_they_never_add() -> None:

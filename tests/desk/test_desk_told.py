@@ -89,6 +89,31 @@ def test_a_limit_that_makes_a_device_give_or_draw_does_not_read_as_running_freel
     asyncio.run(play())
 
 
+def test_the_target_of_a_device_is_what_holds_it_and_says_whose_it_is() -> None:
+    """Held at -10 W by its limit it read "Target 500 W", its base, beside "held at -10 W"."""
+
+    async def play() -> None:
+        stage = Stage1(fleet_of([Kind.BATTERY] * 2))
+        stage.state.base_w[:] = 500.0
+        free = told(stage).scada
+        assert (free.target_w, free.target_of, free.mode) == (500.0, "its base: nobody names one", "free running")
+        await stage.desk.ask(stage.ask("dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=-4_900.0, high=5_000.0))
+        await stage.desk.settle()
+        stage.devices.report(stage.devices.batches[-1], Stage.DONE, -10.0, HELD)
+        await stage.desk.flush()
+        held = told(stage)
+        assert "at -10 W" in held.controls
+        assert (held.scada.target_w, held.scada.target_of) == (-10.0, "its limit holds it there")
+        assert held.scada.mode == "held by its limit"
+        await stage.desk.ask(stage.ask("dso", Level.UTILITY, "r0", value=-4_000.0, program="q"))
+        await stage.desk.settle()
+        named, both = told(stage).scada, told(stage, "feeder-1").scada
+        assert (named.target_w, named.target_of, named.mode) == (-4_000.0, "its command's", "dispatched")
+        assert (both.target_w, both.target_of) == (-3_500.0, "1 of 2 devices by command, the others' base")
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize("kind", [Kind.BATTERY, Kind.WATER_HEATER])
 def test_a_device_that_its_limit_leaves_one_power_alone_does_not_read_as_running_freely(kind: Kind) -> None:
     """Its default lies within the limit and moves nothing, so that no limit holds a target back; it can't move."""

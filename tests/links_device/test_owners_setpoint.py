@@ -1,4 +1,4 @@
-"""What the owner of a thermostat had set outlives us, wherever we die: ours is never taken for it."""
+"""What the owner of a thermostat or a plug had set outlives us, wherever we die: ours is never taken for it."""
 
 import asyncio
 import math
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mqtt_room import ROOM, Log, Scene
+from mqtt_room import PLUG, ROOM, Log, Scene
 from mqtt_room import settings as mqtt
 
 from tieline.errors import LinkDown
@@ -75,19 +75,28 @@ class House:
             link.stop()
 
     @property
+    def plug(self) -> MqttUnit:
+        return self.devices.units["plug"]
+
+    @property
+    def is_on(self) -> bool:
+        return self.plug.body.read()["is_on"] == 1.0
+
+    @property
     def setpoint_c(self) -> float:
         return self.unit.body.read()["setpoint_c"]
 
 
-def live(scene: Callable[[House], Awaitable[None]]) -> House:
+def live(scene: Callable[[House], Awaitable[None]], is_on: bool = True) -> House:
     async def main(loop: VirtualLoop) -> House:
         clock, broker = VirtualClock(loop, 1_700_000_000 * SECOND_NS), MqttBroker()
         await broker.start(port=1883)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
             room = MqttUnit("room", RoomBody(clock, 2_000.0, OWN_C, 35.0), "cool")
             room.fault.late_s = LATE_S
-            units = [MqttUnit("plug", PlugBody(2_000.0)), room]
-            devices = MqttDevices(units, supervisor, "127.0.0.1", 1883, every_s=60.0)
+            plug = MqttUnit("plug", PlugBody(2_000.0, is_on))
+            plug.fault.late_s = LATE_S
+            devices = MqttDevices([plug, room], supervisor, "127.0.0.1", 1883, every_s=60.0)
             devices.start()
             house = House(clock, loop, broker, devices, room, Records())
             await scene(house)
@@ -96,10 +105,10 @@ def live(scene: Callable[[House], Awaitable[None]]) -> House:
     return run_virtual(main)
 
 
-def told(target_w: float, wait_s: float) -> Callable[[Scene], Awaitable[None]]:
+def told(target_w: float, wait_s: float, row: int = ROOM) -> Callable[[Scene], Awaitable[None]]:
     async def scene(s: Scene) -> None:
         await asyncio.sleep(1.0)
-        await s.command(ROOM, target_w, wait_s=wait_s)
+        await s.command(row, target_w, wait_s=wait_s)
 
     return scene
 
@@ -216,3 +225,85 @@ def test_a_call_of_a_restart_is_one_record_and_its_end_another(count: int) -> No
         await house.serve(told(math.nan, 5.0))
 
     assert len(live(scene).journal.kept) == 2
+
+
+# --- what is behind a switch ------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.booleans(),
+    st.lists(st.tuples(st.floats(0.0, 0.5), st.sampled_from([0.0, -2_000.0])), min_size=1, max_size=4),
+)
+@example(False, [(0.5, 0.0)])
+@example(True, [(0.5, 0.0)])
+@example(False, [(0.5, -2_000.0), (0.5, 0.0)])
+def test_wherever_a_server_dies_a_plug_is_handed_back_as_its_owner_had_it(
+    is_on: bool, lives: list[tuple[float, float]]
+) -> None:
+    async def scene(house: House) -> None:
+        for dies_s, target_w in lives:
+            await house.serve(told(target_w, dies_s, PLUG))
+            await asyncio.sleep(1.0)
+        await house.serve(told(math.nan, 5.0, PLUG))
+
+    assert live(scene, is_on).is_on is is_on
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("dies", [True, False])
+@pytest.mark.parametrize("target_w", [0.0, -2_000.0])
+def test_as_its_command_runs_out_a_plug_is_as_its_owner_had_it(is_on: bool, dies: bool, target_w: float) -> None:
+    async def scene(house: House) -> None:
+        batches: list[CommandBatch] = []
+
+        async def call(s: Scene) -> None:
+            await asyncio.sleep(1.0)
+            batches.append(s.batch(PLUG, target_w, seconds=60.0))
+            await s.link.send(batches[0])
+            await asyncio.sleep(5.0 if dies else 120.0)
+
+        await house.serve(call)
+        if dies:
+            await asyncio.sleep(200.0)
+            assert house.is_on is (target_w < 0.0)
+            await house.serve(lambda s: asyncio.sleep(5.0), batches[0])
+
+    assert live(scene, is_on).is_on is is_on
+
+
+def test_a_plug_that_its_owner_turned_off_between_two_calls_is_not_turned_on_by_the_end_of_the_second() -> None:
+    async def scene(house: House) -> None:
+        async def twice(s: Scene) -> None:
+            await told(0.0, 5.0, PLUG)(s)
+            await s.command(PLUG, math.nan, wait_s=5.0)
+            assert house.is_on
+            house.plug.body.set("is_on", 0.0)
+            await asyncio.sleep(61.0)  # it tells its state each minute
+            await s.command(PLUG, 0.0, wait_s=5.0)
+
+        await house.serve(twice)
+        house.plug.heard.clear()
+        await house.serve(told(math.nan, 5.0, PLUG))
+
+    house = live(scene)
+    assert (house.is_on, b'{"state":"ON"}' in house.plug.heard) == (False, False)
+
+
+def test_a_plug_that_an_older_version_turned_off_is_handed_back_by_being_turned_on() -> None:
+    """Nothing was kept of its owner then."""
+
+    async def scene(house: House) -> None:
+        batches: list[CommandBatch] = []
+
+        async def call(s: Scene) -> None:
+            await asyncio.sleep(1.0)
+            batches.append(s.batch(PLUG, 0.0, seconds=60.0))
+            await s.link.send(batches[0])
+            await asyncio.sleep(5.0)
+
+        await house.serve(call)
+        house.journal.kept.clear()
+        await house.serve(lambda s: asyncio.sleep(120.0), batches[0])
+
+    assert live(scene).is_on

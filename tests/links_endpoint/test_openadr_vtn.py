@@ -2,8 +2,10 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openadr_calls import event, grant, program, subscription
@@ -80,6 +82,32 @@ def test_a_ven_that_takes_another_s_name_gets_neither_its_targets_nor_its_events
     assert found["events"][1] == []
     assert [v["venName"] for v in found["vens"][1]] == ["Site-5"]
     assert found["owner"] == "site-5"
+
+
+@pytest.mark.parametrize("name", ["site-5", "battery-9"])
+def test_no_ven_and_no_resource_is_named_after_a_device_that_its_client_does_not_speak_for(name: str) -> None:
+    """`battery-9` is another's, over another link: no VEN of it is there to be in the way."""
+    found: dict[str, Any] = {}
+
+    async def scene(room: Room) -> None:
+        room.vtn.is_device = {"site-5", "battery-9"}.__contains__
+        status, other = await room.call("site-6", "POST", "/vens", {"venName": "mine"})
+        assert status == 201
+        body = {"resourceName": name, "venID": other["id"]}
+        found["ven"] = await room.call("site-6", "POST", "/vens", {"venName": name})
+        found["renamed"] = await room.call("site-6", "PUT", f"/vens/{other['id']}", {"venName": name})
+        found["resource"] = await room.call("site-6", "POST", "/resources", body)
+        own = room.vtn.book.named("vens", "site-5")
+        fine = {"resourceName": "site-5", "venID": own["id"]}
+        assert (await room.call("site-5", "POST", "/resources", fine))[0] == 201
+        assert (await room.call("site-5", "PUT", f"/vens/{own['id']}", {"venName": "site-5"}))[0] == 200
+        assert (await room.call("site-6", "POST", "/resources", {**body, "resourceName": "roof"}))[0] == 201
+        await room.command(1_000.0)
+
+    play(scene, keep_ven=False)
+    assert {key: status for key, (status, _) in found.items()} == dict.fromkeys(found, 403)
+    assert found["ven"][1]["detail"] == f"$.venName: {name!r} is a device that this client doesn't speak for"
+    assert found["resource"][1]["detail"].startswith("$.resourceName: ")
 
 
 def test_what_was_granted_to_another_before_the_link_came_is_taken_back_and_its_own_ven_comes_home(

@@ -8,13 +8,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from data_folder import folder_with
 from test_serve_restart import signed_in
 from test_serve_trades import PASSWORD, process
 
 from patience import until
 from tieline.links.device.sunspec_models import model
-from tieline.node.cli import main
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.mqtt_broker import MqttBroker
@@ -53,17 +52,6 @@ class Battery:
         self.high_w = min(high_w, target_w if math.isfinite(target_w) else math.inf)
 
 
-def made(tmp_path: Path, modbus: int, mqtt: int) -> Path:
-    run, folder = CliRunner(), tmp_path / "works"
-    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
-    (tmp_path / "devices.csv").write_text(TABLE)
-    done = run.invoke(main, ["import", str(tmp_path / "devices.csv"), "--data", str(folder)])
-    assert done.exit_code == 0, done.output
-    with (folder / "tieline.toml").open("a") as settings:
-        settings.write(LINKS.format(modbus=modbus, mqtt=mqtt))
-    return folder
-
-
 @pytest.mark.parametrize(("device", "is_released"), [("battery-1", True), ("battery-1", False)])
 def test_what_a_device_was_told_as_the_server_was_killed_reaches_it_from_the_next_one(
     tmp_path: Path, device: str, is_released: bool
@@ -77,7 +65,7 @@ def test_what_a_device_was_told_as_the_server_was_killed_reaches_it_from_the_nex
         units, broker, plug = SunSpecServer({1: inverter}), MqttBroker(), MqttUnit("plug-1", body)
         await units.start()
         await broker.start()
-        folder = made(tmp_path, units.port, broker.port)
+        folder = folder_with(tmp_path, TABLE, LINKS.format(modbus=units.port, mqtt=broker.port))
         async with Supervisor(np.random.default_rng(1)) as supervisor:
             devices = MqttDevices([plug], supervisor, "127.0.0.1", broker.port, every_s=1.0)
             devices.start()

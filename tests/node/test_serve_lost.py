@@ -7,12 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from click.testing import CliRunner
+from data_folder import folder_with
 from test_serve_trades import PASSWORD, process
 
 from patience import until
 from tieline.links.device.sunspec_models import model
-from tieline.node.cli import main
 from tieline.rim.clock import SystemClock
 from tieline.simulate.sunspec_device import SunSpecDevice, SunSpecServer
 
@@ -41,17 +40,6 @@ class Battery:
         self.power_w = min(target_w if math.isfinite(target_w) else 0.0, high_w)
 
 
-def made(tmp_path: Path, port: int) -> Path:
-    run, folder = CliRunner(), tmp_path / "works"
-    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
-    (tmp_path / "devices.csv").write_text(TABLE)
-    done = run.invoke(main, ["import", str(tmp_path / "devices.csv"), "--data", str(folder)])
-    assert done.exit_code == 0, done.output
-    with (folder / "tieline.toml").open("a") as settings:
-        settings.write(LINKS.format(port=port))
-    return folder
-
-
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_what_a_lost_store_goes_on_giving_or_drawing_another_of_its_feeder_takes_as_soon_as_a_limit_comes(
     tmp_path: Path, sign: float
@@ -62,7 +50,7 @@ def test_what_a_lost_store_goes_on_giving_or_drawing_another_of_its_feeder_takes
         units = [SunSpecDevice(battery, RATED_W, 10_000.0, models, SystemClock()) for battery in batteries]
         server = SunSpecServer(dict(enumerate(units, 1)))
         await server.start()
-        folder = made(tmp_path, server.port)
+        folder = folder_with(tmp_path, TABLE, LINKS.format(port=server.port))
         async with (
             process("-m", "tieline", "serve", "--data", str(folder), "--port", "0") as (_, url, secret),
             httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=60) as http,

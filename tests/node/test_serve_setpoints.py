@@ -9,12 +9,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from data_folder import folder_with
 from test_serve_restart import signed_in
 from test_serve_trades import PASSWORD, process
 
 from patience import until
-from tieline.node.cli import main
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.mqtt_broker import MqttBroker
@@ -34,17 +33,6 @@ SERVER = str(Path(__file__).parent / "later_server.py")
 OWN_C, OFFSET_C = 24.0, 2.0
 
 
-def made(tmp_path: Path, mqtt: int) -> Path:
-    run, folder = CliRunner(), tmp_path / "works"
-    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
-    (tmp_path / "devices.csv").write_text(TABLE)
-    done = run.invoke(main, ["import", str(tmp_path / "devices.csv"), "--data", str(folder)])
-    assert done.exit_code == 0, done.output
-    with (folder / "tieline.toml").open("a") as settings:
-        settings.write(LINKS.format(mqtt=mqtt))
-    return folder
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to end"])
 def test_an_owner_gets_his_own_setpoint_back_however_often_the_server_ended(
     tmp_path: Path, how: signal.Signals
@@ -54,7 +42,7 @@ def test_an_owner_gets_his_own_setpoint_back_however_often_the_server_ended(
     async def play() -> None:
         broker, body = MqttBroker(), RoomBody(SystemClock(), 2_000.0, OWN_C, 35.0)
         await broker.start()
-        folder = made(tmp_path, broker.port)
+        folder = folder_with(tmp_path, TABLE, LINKS.format(mqtt=broker.port))
 
         def setpoint_c() -> float:
             return float(body.read()["setpoint_c"])

@@ -217,6 +217,20 @@ def test_what_doctor_calls_healthy_starts(works: Path, text: str) -> None:
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.parametrize("key", ["fleet_move_w", "feeder_move_w.feeder-1"])
+def test_a_limit_of_moves_below_a_devices_own_step_is_named_with_the_device_by_doctor_and_at_the_start(
+    works: Path, key: str
+) -> None:
+    for power_w, is_named in ((9_999.0, True), (10_000.0, False)):  # a battery of 5 kW goes 10 kW from end to end
+        settings(works, f"limits.{key} = {power_w}\n")
+        code, found = asked("doctor", "--data", str(works), "--json")
+        assert (code, found["healthy"], "limits" in found) == (0, True, is_named), found
+        done = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
+        assert done.exit_code == 0, done.output
+        assert (f"$.limits.{key} = {power_w:g} W is below the step of battery-1 (10000 W)" in done.output) is is_named
+        assert not is_named or "battery-1 (10000 W)" in found["limits"]["says"]
+
+
 def test_a_profile_that_is_not_the_resources_is_refused_with_those_that_would_do(works: Path) -> None:
     settings(works, modbus("10.0.0.5:502/1") + MQTT + HEATER.replace("water_heater", "ev_charger"))
     _, found = asked("doctor", "--data", str(works), "--json")

@@ -240,6 +240,17 @@ def test_a_row_that_says_it_was_taken_in_1970_is_refused_with_what_may_be_said()
     assert [batch.taken_at_ns.tolist() for batch in kept] == [[NOW_NS]]
 
 
+def test_a_row_that_says_it_was_taken_decades_from_now_is_refused_with_what_may_be_said() -> None:
+    sent = {"point": "power_w", "resource": ["battery-0", "battery-1", "battery-2"], "value": [1.0, 2.0, 3.0]}
+    far_ns, latest_ns = NOW_NS + 31 * 365 * DAY_NS, NOW_NS + BEHIND_NS
+    body = json.dumps({**sent, "taken_at_ns": [far_ns, latest_ns, latest_ns + 1]}).encode()
+    answer, _, kept = accept(body, NOW_NS)
+    assert [row for row, _ in answer.refused] == [0, 2]
+    assert answer.refused[0][1].startswith(f"taken_at_ns {far_ns}: give {latest_ns} (")
+    assert answer.refused[0][1].endswith(") or earlier")
+    assert [batch.taken_at_ns.tolist() for batch in kept] == [[NOW_NS]], "its clock is wrong, and when it came is known"
+
+
 @pytest.mark.parametrize("count", [1, 40])
 def test_a_reading_of_next_year_does_not_stand_in_the_way_of_the_next_one(count: int) -> None:
     """Ten years ahead, then now: the later one holds, by a handful and by the column alike."""

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from tieline.console.auth.accounts import Account
 from tieline.console.auth.roles import Role
+from tieline.console.auth.sessions import KeptSession
 from tieline.desk.facts import CommandsIssued
 from tieline.desk.packed import Packed
 from tieline.errors import ConfigError
@@ -163,15 +164,17 @@ def test_accounts_and_vtn_objects_are_exported_without_their_secrets(folder: Pat
             ),
         ]
     )
+    session = KeptSession("c0ffee", "ann", 0, 9.0, 8.0)
+    journal.append([Record("s1", "SessionChanged", "ann", 8, (), msgspec.msgpack.encode(session))])
     journal.close()
-    for kind, name in (("AccountChanged", "a1"), ("OpenAdrObject", "o1")):
+    for kind, name in (("AccountChanged", "a1"), ("OpenAdrObject", "o1"), ("SessionChanged", "s1")):
         target = tmp_path / f"{kind}.json"
         done = run("export", kind, str(target), "--data", str(folder), "--json")
         assert json.loads(done.stdout)["records"] == 1, done.stderr
         text = target.read_text()
         assert json.loads(text)[0]["id"] == name
         assert "held back" in text
-        assert not any(secret in text for secret in ("argon2id", "abc", "hush"))
+        assert not any(secret in text for secret in ("argon2id", "abc", "hush", "c0ffee"))
 
 
 def test_commands_are_exported_with_the_name_of_each_device_and_what_it_was_told(folder: Path, tmp_path: Path) -> None:

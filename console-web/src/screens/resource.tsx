@@ -84,7 +84,7 @@ function ScadaSide({ view }: { view: View }) {
       <h2>SCADA view <small>OT</small></h2>
       <dl>
         <Row label="Measured" value={<span class={stale ? 'staleword' : ''}>{power(s.power_w)}{s.age_s !== null && <small> {age(s.age_s)} old</small>}</span>} />
-        <Row label="Target" title="What the winning claim asks, clamped" value={power(s.target_w)} />
+        <Row label="Target" title="What it is to do: by its command, or by itself within its limits" value={<>{power(s.target_w)} <small>{s.target_of}</small></>} />
         <Row label="Limits in force" value={`${bound(s.low_w)} to ${bound(s.high_w)}`} />
         <Row label="" value={<Bar value={s.power_w} target={s.target_w} low={lowest} high={Math.max(highest, 1)} label={`measured ${power(s.power_w)}, target ${power(s.target_w)}`} />} />
         <Row label="Can add / take" value={`${power(s.available_up_w)} / ${power(s.available_down_w)}`} />

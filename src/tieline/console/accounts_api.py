@@ -149,7 +149,7 @@ async def _sign_in(call: Call) -> Me:
     await call.desk.operator.audited(body.name, "sign in", "", "done" if account else "refused", {"peer": _peer(call)})
     if account is None:
         raise Problem(401, "name or password is wrong")
-    call.cookie = call.desk.sessions.open(account.name)
+    call.cookie = await call.desk.sessions.open(account.name)
     return _me(call, Who(account.name, account.roles, frozenset(account.scope)))
 
 
@@ -176,14 +176,14 @@ async def _enrol(call: Call) -> Me:
         await call.desk.operator.audited("", "enrol", "", "refused", {"peer": _peer(call)})
         raise _spent(call)
     await call.desk.operator.audited(account.name, "enrol", account.name, "done", {"peer": _peer(call)})
-    call.cookie = call.desk.sessions.open(account.name)
+    call.cookie = await call.desk.sessions.open(account.name)
     return _me(call, Who(account.name, account.roles, frozenset(account.scope)))
 
 
 async def _sign_out(call: Call) -> Me:
     from tieline.console.auth.sessions import COOKIE
 
-    call.desk.sessions.end(call.request.cookies.get(COOKIE, ""))
+    await call.desk.sessions.end(call.request.cookies.get(COOKIE, ""))
     call.cookie = ""
     account = call.desk.accounts.get(call.name)
     if call.desk.renew is not None and account is not None and not account.password_hash:

@@ -55,6 +55,7 @@ def create_app(
     trader: Trader | None = None,
     oidc: OidcLogin | None = None,
     routes: tuple[Route, ...] = ROUTES,
+    sessions: Sessions | None = None,
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -68,10 +69,11 @@ def create_app(
         trader: Where offers and prices are put; None: nowhere.
         oidc: The identity provider's way in; None: local accounts alone.
         routes: The rows to serve.
+        sessions: Who is signed in; None: nobody yet, and in memory alone.
     """
     second = SecondPerson(monotonic_s, accounts.secret)
     label = oidc.settings.label if oidc is not None else ""
-    sessions = Sessions(accounts, monotonic_s)
+    sessions = sessions or Sessions(accounts, monotonic_s)
     desk = Desk(reader, operator, accounts, sessions, second, is_secure, intake, label, trader)
     metrics = Metrics(reader)
     live = Live(desk, metrics)
@@ -125,6 +127,8 @@ def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:
 
 async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Response:
     who = who_asks(desk, request.headers, request.cookies)
+    if who is not None:
+        await desk.sessions.used(who)
     subject = str(request.path_params.get(route.subject, "")) if route.subject else ""
     acts = route.method != "GET"
     if acts and not same_origin(request.headers):

@@ -100,6 +100,7 @@ class Live:
             if who is None:
                 await socket.close(4401)
                 return
+            await self._desk.sessions.used(who)
             for topic in topics:
                 body = self._made(topic, who)
                 if sent.get(topic) == body:

@@ -55,9 +55,8 @@ def _callback(desk: Desk, oidc: OidcLogin) -> Handler:
             return _sorry(who)
         await desk.operator.audited(who.name, "sign in by provider", "", "done", peer)
         response = RedirectResponse("/", 303, {"cache-control": "no-store"})
-        response.set_cookie(
-            COOKIE, desk.sessions.open(who.name, who), httponly=True, samesite="strict", secure=desk.is_secure, path="/"
-        )
+        cookie = await desk.sessions.open(who.name, who)
+        response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=desk.is_secure, path="/")
         response.delete_cookie(oidc_login.COOKIE, path=PATH)
         return response
 

@@ -25,8 +25,11 @@ _KINDS = {
 }  # fmt: skip
 
 
-_ESCAPED = re.compile(rb"\\[ubf]|\x7f|\xc2")
-PLAIN = "text without control characters (tab and end of line may stand)"
+PLAIN = "text without control characters, line separators and marks of direction (tab and end of line may stand)"
+TURNS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters with Unicode's property Bidi_Control: marks, embeddings, overrides and isolates."""
+_SIGNS = rb"\u00", rb"\u06", rb"\u20", rb"\b", rb"\f", b"\x7f", b"\xc2", b"\xd8", b"\xe2\x80", b"\xe2\x81"
+"""One of these stands in each body that holds such a character, escaped or not."""
 
 
 class Problem(Exception):
@@ -68,23 +71,27 @@ def malformed(said: str, body: bytes = b"") -> Problem:
 def refuse_control(body: bytes) -> None:
     """Refuse text with a control character other than a tab or an end of line: logs, files and databases choke on it.
 
-    JSON holds them as escapes alone, so that a body without one is not searched.
+    So are Unicode's line and paragraph separators, which break a line where the record has one, and what turns the
+    direction of writing (UAX #9): "works" could be read as another reason than the one that was recorded.
 
     Raises:
         Problem: 422 naming the field and the character.
     """
-    if (
-        b"\\u00" not in body
-        and b"\\b" not in body
-        and b"\\f" not in body
-        and b"\x7f" not in body
-        and b"\xc2" not in body
-    ):
+    if not any(sign in body for sign in _SIGNS):  # a body of plain ASCII is not read again
         return
     for path, text in _texts(msgspec.json.decode(body), ""):
-        bad = next((one for one in text if unicodedata.category(one) == "Cc" and one not in "\t\n\r"), None)
+        bad = next((one for one in text if is_control(one)), None)
         if bad is not None:
             raise Problem(422, f"{path}: holds a control character", field=path, value=f"U+{ord(bad):04X}", limit=PLAIN)
+
+
+def is_control(one: str) -> bool:
+    """Return whether a character controls how others are read.
+
+    >>> [is_control(one) for one in ("\\x07", "\\u202e", "\\u2028", "\\t", "é")]
+    [True, True, True, False, False]
+    """
+    return one not in "\t\n\r" and (unicodedata.category(one) in ("Cc", "Zl", "Zp") or one in TURNS)
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from tieline.desk.ports import Ask, Granted
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import LAPSED, AskKey, DeskState
 from tieline.fleet.ledger import SLOT_NS
+from tieline.fleet.split import split_beside
 from tieline.ids import derive
 from tieline.resource.admission import Principal, admit
 from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity, Refusal
@@ -247,7 +248,20 @@ def _shares(state: DeskState, ask: Ask, rows: NDArray[np.int32], now_ns: int) ->
     size = inject_w if ask.value >= 0 else absorb_w
     total = float(size.sum())
     value = ask.value * size / total if total > 0 else np.zeros(count)
+    if ask.kind is ClaimKind.SET and ask.quantity is Quantity.P and -total < ask.value < 0.0:
+        value = -_drawn_w(state, rows, -ask.value)
     return np.full(count, -math.inf), np.full(count, math.inf), value
+
+
+def _drawn_w(state: DeskState, rows: NDArray[np.int32], target_w: float) -> Floats:
+    """Return what each row is to draw of what a group is to (W): told a part, what is on or off would miss it.
+
+    Who draws already goes on, so that no more loads are switched than must.
+    """
+    whole = state.is_switched[rows]
+    at = np.flatnonzero(whole)
+    order = at[np.argsort(np.nan_to_num(state.fleet.power_w[rows[at]]) >= 0.0, kind="stable")]
+    return split_beside(target_w, state.fleet.max_absorb_w[rows], whole, order)
 
 
 def _kept(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> tuple[Floats, Floats] | None:

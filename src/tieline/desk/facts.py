@@ -184,7 +184,7 @@ class CommandsReported(Fact, frozen=True):
 
 
 class SetpointsKept(Fact, frozen=True):
-    """What the owners of thermostats have set (degC), and what we may have written over it: before that is sent."""
+    """What owners have set (degC; a switch 1: on, 0: off), and what we may have written over it: before it is sent."""
 
     link: str
     rows: Packed
@@ -423,8 +423,10 @@ class Audited(Fact, frozen=True):
 
 
 FACTS: tuple[type[Fact], ...] = tuple(Fact.__subclasses__())
-KINDS: tuple[str, ...] = tuple(sorted([*(fact.__name__ for fact in FACTS), "AccountChanged", "OpenAdrObject"]))
-"""All kinds of record that a journal holds: the desk's facts, accounts, and what the VTN keeps for its clients."""
+OTHERS = ("AccountChanged", "OpenAdrObject", "SessionChanged")
+"""Kinds that are not the desk's: accounts, what the VTN keeps for its clients, and who is signed in."""
+KINDS: tuple[str, ...] = tuple(sorted([*(fact.__name__ for fact in FACTS), *OTHERS]))
+"""All kinds of record that a journal holds."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODERS = {fact.__name__: msgspec.msgpack.Decoder(fact) for fact in FACTS}

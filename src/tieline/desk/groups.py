@@ -31,9 +31,10 @@ from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.growing import grown_where_free
 from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, in_force, layers_of, left_by_others
-from tieline.desk.one_end import kept_on, lower_caps, upper_caps
+from tieline.desk.one_end import drawn_less, kept_on, lower_caps, upper_caps
 from tieline.desk.overlap import keep_together
 from tieline.desk.packed import Packed
+from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import share_held
 from tieline.desk.state import DeskState, LiveAsk
@@ -155,6 +156,8 @@ def caps(
     told_gives_w = np.where(blind & holds, now_w, gives_w)
     # The other end may need what one gives that is told to: nobody is lifted at his cost then.
     told_w, held = as_told(state, rows, told_gives_w, inject_w, holds, now_ns, lifts=not limits_low)
+    if limits_low and limits_high:
+        told_w = drawn_less(told_w, holds, low_w - float(told_w.sum()))
     own_by_w, called = own_w(state, rows, now_ns), holds & called_up(state, rows, now_ns)
     if limits_low and float(now_w.sum()) < 0.5 * (low_w + high_w):
         called = np.zeros(len(rows), np.bool_)  # near its other end the group needs what they give
@@ -294,7 +297,7 @@ def _shared_anew(
     wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w)
     new, old = grown_where_free(state, rows, ask, wish, now_ns), (layer.low[rows], layer.high[rows])
     # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.
-    if not _differ(state, rows, new, old, MOVES_FRAC if others is None else NESTED_FRAC):
+    if not _is_worth(state, ask, rows, new, old, MOVES_FRAC if others is None else NESTED_FRAC):
         return np.zeros(len(rows), np.bool_)
     layer.low[rows], layer.high[rows] = new
     moved: NDArray[np.bool_] = (new[0] != old[0]) | (new[1] != old[1])
@@ -302,15 +305,41 @@ def _shared_anew(
 
 
 def _differ(
-    state: DeskState, rows: Rows, new: tuple[Floats, Floats], old: tuple[Floats, Floats], least_frac: float
+    state: DeskState,
+    rows: Rows,
+    new: tuple[Floats, Floats],
+    old: tuple[Floats, Floats],
+    least_frac: float,
+    swaps_frac: float = SWAPS_FRAC,
 ) -> bool:
-    """Return whether caps differ from others by so much that they are to be placed anew."""
+    """Return whether caps differ from others by so much, and by 1 W, that they are to be placed anew."""
     size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
     pairs = [(to[np.isfinite(to)], was[np.isfinite(to)]) for to, was in zip(new, old, strict=True)]
     shift_w = math.fsum(abs(float(to.sum()) - float(was.sum())) for to, was in pairs)
     swap_w = math.fsum(float(np.abs(to - was).sum()) for to, was in pairs)
     caps_w = math.fsum(float(np.abs(was).sum()) for _, was in pairs)
-    return shift_w >= least_frac * size_w or swap_w >= max(SWAPS_FRAC * caps_w, least_frac * size_w)
+    if shift_w >= max(least_frac * size_w, 1.0):
+        return True
+    return swap_w >= max(swaps_frac * caps_w, least_frac * size_w, 1.0)
+
+
+def _is_worth(
+    state: DeskState, ask: Ask, rows: Rows, new: tuple[Floats, Floats], old: tuple[Floats, Floats], least_frac: float
+) -> bool:
+    """Return whether caps of a limit are to be placed anew: beyond its limit by any difference, else by a share."""
+    if _differ(state, rows, new, old, least_frac):
+        return True
+    return _stands_beyond(state, ask, rows) and _differ(state, rows, new, old, 0.0, 0.0)
+
+
+def _stands_beyond(state: DeskState, ask: Ask, rows: Rows) -> bool:
+    """Return whether a site stands beyond its limit by its meters: then a little of its caps is not too little.
+
+    A limit of 0 W leaves no margin, and what its caps are off by for less than `MOVES_FRAC` would stay for good.
+    """
+    stands_w = float(np.nan_to_num(state.fleet.power_w[rows]).sum())
+    is_beyond = stands_w > ask.high + 1.0 or stands_w < ask.low - 1.0
+    return is_beyond and state.fleet.kind_of(ask.resource) is Kind.SITE
 
 
 def _moved(
@@ -318,7 +347,7 @@ def _moved(
 ) -> list[Entry]:
     """Return the facts that place the caps of a limit that are no longer those that were."""
     ask, low, high = live.ask, layer.low[rows], layer.high[rows]
-    if not _differ(state, rows, (low, high), was, NESTED_FRAC):
+    if not _is_worth(state, ask, rows, (low, high), was, NESTED_FRAC):
         return []
     scope = scope_of(state, ask)
     # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.

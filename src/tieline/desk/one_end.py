@@ -32,6 +32,21 @@ def kept_on(keeps: NDArray[np.bool_], does_w: Floats, wishes_w: Floats, least_w:
     return np.where(keeps, np.maximum(least_w, base_w + more_w), least_w)
 
 
+def drawn_less(does_w: Floats, holds: NDArray[np.bool_], lack_w: float) -> Floats:
+    """Return what each does (W) once stores draw as much less as the group lacks to its lower end, as far as they can.
+
+    What they draw beyond that end makes no room below the upper one: who was told to go on drawing for others that then
+    give nothing would hold the group there.
+
+    >>> drawn_less(np.array([-3.0, -1.0, 0.0]), np.array([True, True, False]), 2.0)
+    array([-1.5, -0.5,  0. ])
+    """
+    draws_w = np.where(holds, np.maximum(-does_w, 0.0), 0.0)
+    whole_w = float(draws_w.sum())
+    part = min(max(lack_w, 0.0) / whole_w, 1.0) if whole_w > 0.0 else 0.0
+    return does_w + draws_w * part
+
+
 def upper_caps(
     limit_w: float,
     told: tuple[Floats, NDArray[np.bool_], Floats, NDArray[np.bool_]],

@@ -344,7 +344,7 @@ class OwnerMoney(View, frozen=True):
 
 
 class ScadaSide(View, frozen=True):
-    """How OT sees it: measured power, limits, mode, quality, state of its link."""
+    """How OT sees it: measured power, limits, mode, quality, state of its link; `target_of` says what the target is."""
 
     power_w: float | None
     quality: tuple[str, ...]
@@ -358,6 +358,7 @@ class ScadaSide(View, frozen=True):
     is_local: bool
     mode: str
     link: str
+    target_of: str = ""
 
 
 class ResourceView(View, frozen=True):

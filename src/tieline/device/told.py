@@ -33,7 +33,7 @@ class Unable(Struct, frozen=True):
 
 
 def told(
-    profile: Profile, rating: Rating, target_w: float, low_w: float, high_w: float, own_c: float = math.nan
+    profile: Profile, rating: Rating, target_w: float, low_w: float, high_w: float, own: float = math.nan
 ) -> Told | Unable:
     """Return what to tell a device.
 
@@ -43,7 +43,7 @@ def told(
         target_w: Wanted power (W; NaN: it runs freely within its limits).
         low_w: Least power allowed (W).
         high_w: Greatest power allowed (W).
-        own_c: Setpoint of its owner (degC; NaN: not known), for a device told by temperature.
+        own: What its owner has set (NaN: not known): degC of a device told by temperature, 1 or 0 of a switch.
     """
     if math.isnan(low_w) or math.isnan(high_w) or low_w > high_w or math.isinf(target_w):
         return Unable(f"target {target_w:g} W within {low_w:g} W to {high_w:g} W: give finite, ordered powers")
@@ -51,16 +51,17 @@ def told(
         return _power(profile, rating, target_w, low_w, high_w)
     runs = _runs(rating.max_absorb_w, target_w, low_w, high_w)
     if profile.told_by == "switch":
-        return Told(is_release=runs is None, rests=runs is False, is_on=runs is not False)
-    if math.isnan(own_c):
+        # Handed back it is as its owner had it; one that nobody knows of was on, as most are.
+        return Told(is_release=runs is None, rests=runs is False, is_on=own != 0.0 if runs is None else runs)
+    if math.isnan(own):
         return Unable("its owner's setpoint is not known yet")
     if runs is None:
-        return Told(is_release=True, setpoint_c=own_c)
+        return Told(is_release=True, setpoint_c=own)
     limits, warmer = profile.limits, (profile.mode == "cool") != runs
     if warmer:  # a limit may cut the offset short, but never turns it round
-        setpoint_c = max(own_c, min(own_c + profile.offset_c, limits.setpoint_high_c))
+        setpoint_c = max(own, min(own + profile.offset_c, limits.setpoint_high_c))
     else:
-        setpoint_c = min(own_c, max(own_c - profile.offset_c, limits.setpoint_low_c))
+        setpoint_c = min(own, max(own - profile.offset_c, limits.setpoint_low_c))
     return Told(rests=not runs, setpoint_c=setpoint_c)
 
 

@@ -9,6 +9,7 @@ from tieline.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 def split_merit(target_w: float, headroom_w: Floats, price: Floats, order: Ints | None = None) -> Floats:
@@ -111,3 +112,63 @@ def _fit(target_w: float, size_w: Floats, order: Ints) -> Floats:
             share_w[k] = size_w[k]
             left_w -= size_w[k]
     return share_w
+
+
+MOST_CHOSEN, PARTS = 64, 2**20
+"""Of so many loads around the last that goes on all choices are looked at; sizes are told apart by a millionth."""
+
+
+def split_beside(target_w: float, size_w: Floats, is_whole: Mask, order: Ints) -> Floats:
+    """Share a target out so that its sum comes as near as can be: some rows have all of their size or none of it.
+
+    What those have is as near to their part as leaves a rest that the others can take, each by its size; where nobody
+    can take a rest, whichever sum of whole sizes is nearest. Who is first in turn goes first.
+
+    Args:
+        target_w: What they are to have together (W, 0 or more; no more than all sizes).
+        size_w: The most that each can have (W, 0 or more); shape (n,).
+        is_whole: Who has all of its size or nothing; shape (n,).
+        order: The whole rows, who is first in turn first.
+
+    >>> split_beside(5000.0, np.array([2000.0, 2000.0, 4000.0]), np.array([True, True, False]), np.array([0, 1]))
+    array([2000.,    0., 3000.])
+    """
+    share_w, smooth_w = np.zeros(len(size_w)), np.where(is_whole, 0.0, size_w)
+    whole_w, rest_w = float(size_w[order].sum()), float(smooth_w.sum())
+    if whole_w + rest_w <= 0.0:
+        return share_w
+    wants_w = target_w * whole_w / (whole_w + rest_w)
+    ends_w = np.cumsum(size_w[order])
+    first = max(min(int(np.searchsorted(ends_w, wants_w)) - MOST_CHOSEN // 2, len(order) - MOST_CHOSEN), 0)
+    on_w = float(size_w[order[:first]].sum())
+    among = order[first : first + MOST_CHOSEN]
+    chosen = _nearest_sum(size_w[among], wants_w - on_w, (target_w - rest_w - on_w, target_w - on_w))
+    share_w[order[:first]], share_w[among[chosen]] = size_w[order[:first]], size_w[among[chosen]]
+    left_w = min(max(target_w - float(share_w.sum()), 0.0), rest_w)
+    return share_w + (smooth_w * (left_w / rest_w) if rest_w > 0.0 else 0.0)
+
+
+def _nearest_sum(size_w: Floats, wants_w: float, within_w: tuple[float, float]) -> Mask:
+    """Return whose sizes add up to what lies nearest to an interval (W), and then to a power in it; the first first."""
+    part_w = float(size_w.sum()) / PARTS
+    chosen = np.zeros(len(size_w), np.bool_)
+    if part_w <= 0.0:
+        return chosen
+    parts, sums = np.rint(size_w / part_w).astype(np.int64).tolist(), [1]  # bit k of a sum: k parts can be had
+    for size in parts:
+        sums.append(sums[-1] | sums[-1] << size)
+    at = max(int(wants_w / part_w), 0)
+    below = (sums[-1] & ((1 << at + 1) - 1)).bit_length() - 1
+    above = sums[-1] >> at + 1
+    found = [below, *([at + (above & -above).bit_length()] if above else [])]
+
+    def misses(sum_: int) -> tuple[float, float]:
+        far_w = max(within_w[0] - sum_ * part_w, sum_ * part_w - within_w[1], 0.0)
+        # What sizes were rounded by is no miss, or it would decide between two that are as near.
+        return (0.0 if far_w < len(parts) * part_w else far_w), abs(sum_ * part_w - wants_w)
+
+    left = min(found, key=misses)
+    for k in range(len(parts) - 1, -1, -1):
+        if not sums[k] >> left & 1:
+            chosen[k], left = True, left - parts[k]
+    return chosen

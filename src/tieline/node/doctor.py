@@ -17,6 +17,7 @@ from tieline.node.journals import journal_to_read, require_moved
 from tieline.node.link_settings import count_links
 from tieline.node.links import with_tables
 from tieline.node.starting import console_checks, faults, file_checks, link_checks
+from tieline.node.trade_settings import narrow_moves
 from tieline.store import registry
 from tieline.store.journal import JournalDamaged, StoreError
 from tieline.store.learnt import load
@@ -55,6 +56,8 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
         files = (check for _, check in file_checks(links, data, fleet, clock))
         wrong = [*faults(link_checks(whole, data, fleet)), *faults(files)]
         found["links"] = _finding(count_links(links), wrong)
+        if not wrong and (narrow := narrow_moves(settings.limits, fleet)):
+            found["limits"] = {"ok": True, "says": "; ".join(f"warning: {one}" for one in narrow)}
     if fleet is not None and settings.contracts is not None:
         wrong = faults(contract_checks(settings, data, fleet))
         found["contracts"] = _finding("" if wrong else _contracts(settings, data, fleet), wrong)

@@ -20,7 +20,7 @@ from tieline.store.registry import load
 from tieline.store.segment import Tell
 from tieline.times import FOREVER_NS, iso, parse_iso
 
-SECRETS = frozenset({"password_hash", "token_hashes", "bearerToken"})
+SECRETS = frozenset({"password_hash", "token_hashes", "session_hash", "bearerToken"})
 """What a file for others doesn't hold: hashes of passwords and tokens, and the bearer of webhooks."""
 
 

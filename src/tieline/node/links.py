@@ -194,6 +194,7 @@ async def _raise_openadr(
     rows = {row: end_point.ven for row, end_point in end_points.end_points.items()}
     link = OpenAdrLink(end_points, vtn, node.desk, node.clock, supervisor, settings.name)
     await link.start()
+    vtn.is_device = node.state.fleet.holds
     node.desk.bind(link, "openadr", rows)
     VenOwners(node, link)
 

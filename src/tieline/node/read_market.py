@@ -128,16 +128,21 @@ def market_view(
     for at in sorted(at for at in starts if abs(at - now_ns) < 2 * DAY_NS):
         of_hour = [o for o in made if o.start_ns == at], [a for a in got if a.start_ns == at]
         hours.append(_hour(state, pool, at, of_hour, seen, forecast.get(at), means.get(at)))
-    refused = [
-        f"batch {uid}: {refusal}"
-        for uid, answer in list(state.batches.items())[-50:]
-        for _, refusal in answer.declined
-    ]  # fmt: skip
     return MarketView(
         state.revision, now_ns, pool, is_live, gate_ns, state.last_batch_uid, tuple(hours),
-        seen_now.available_up_w, seen_now.available_down_w, tuple(refused[-8:]), seen_now.is_stopped,
+        seen_now.available_up_w, seen_now.available_down_w, declines(state), seen_now.is_stopped,
         seen_now.unstopped_up_w, seen_now.unstopped_down_w, schedule_view(state, pool, now_ns),
     )  # fmt: skip
+
+
+def declines(state: DeskState) -> tuple[str, ...]:
+    """Return why instructions of the last batches were declined, the newest last: of one in pieces each reason once."""
+    told = [
+        f"batch {uid}: {refusal}"
+        for uid, answer in list(state.batches.items())[-50:]
+        for refusal in dict.fromkeys(refusal for _, refusal in answer.declined)
+    ]
+    return tuple(told[-8:])
 
 
 def schedule_view(state: DeskState, pool: str, now_ns: int) -> ScheduleView | None:

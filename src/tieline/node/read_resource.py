@@ -248,18 +248,33 @@ def _scada_side(
     taken_ns = int(fleet.taken_at_ns[rows][seen].min()) if seen.any() else None
     quality = int(worst_of(fleet, rows, now_ns)[0]) if is_group else int(fleet.quality[row])
     live = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(commands.target_w[rows])
+    held_w = commands.held_now_w(now_ns)[rows]
+    holds = np.isfinite(held_w) & ~live
     # What no command sets follows its base, but within its limits: nobody asks a device that may give nothing for more.
-    asked = np.where(live, commands.target_w[rows], np.clip(state.base_w[rows], column.low_w, column.high_w))
-    asked_w = float(asked.sum())
+    # What a limit holds at a power, as its registers know no limit, stands there.
+    freely_w = np.where(holds, held_w, np.clip(state.base_w[rows], column.low_w, column.high_w))
+    asked_w = float(np.where(live, commands.target_w[rows], freely_w).sum())
     is_local = bool(state.claims.is_local[rows].any())
-    mode = "local" if is_local else "dispatched" if live.any() else "free running"
+    mode = "dispatched" if live.any() else "held by its limit" if holds.any() else "free running"
+    mode = "local" if is_local else mode
     side = ScadaSide(
         float(np.nansum(power)) if np.isfinite(power).any() else None, flags(quality),
         None if taken_ns is None else (now_ns - taken_ns) / SECOND_NS, taken_ns, asked_w,
         float(column.low_w.sum()), float(column.high_w.sum()), _known_sum(fleet.available_up_w[rows]),
         _known_sum(fleet.available_down_w[rows]), is_local, mode, link_of.get(row, "unbound"),
+        _target_of(live, holds, is_group),
     )  # fmt: skip
     return side, views, settled
+
+
+def _target_of(live: Mask, holds: Mask, is_group: bool) -> str:
+    """Return what the target of a resource is: who or what named it."""
+    if is_group:
+        named = int((live | holds).sum())
+        return f"{named:,} of {len(live):,} devices by command, the others' base" if named else "its devices' base"
+    return (
+        "its command's" if live.any() else "its limit holds it there" if holds.any() else "its base: nobody names one"
+    )
 
 
 def _known_sum(values: NDArray[np.float64]) -> float | None:

@@ -19,10 +19,10 @@ from tieline.resource.claim import Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.store.trace import Trace
-from tieline.times import FOREVER_NS, iso
+from tieline.times import FOREVER_NS, SECOND_NS, iso
 
 MOST_NODES = 400
-OPENADR, ACCOUNT = "OpenAdrObject", "AccountChanged"
+OPENADR, ACCOUNT, SESSION = "OpenAdrObject", "AccountChanged", "SessionChanged"
 """The kinds of record that a journal may hold."""
 
 
@@ -80,6 +80,8 @@ def says(record: Record) -> str:
             return _openadr(msgspec.msgpack.decode(record.body))
         case None if record.kind == ACCOUNT:
             return _account(msgspec.msgpack.decode(record.body))
+        case None if record.kind == SESSION:
+            return _session(msgspec.msgpack.decode(record.body))
         case _:
             return _says_of_control(fact) or _says_rarer(fact) or _spaced(record.kind)
 
@@ -126,7 +128,7 @@ def _says_rarer(fact: f.Fact | None) -> str:
             return f"{waits} devices are let go at random, each at its turn; {len(fact.rows.array()) - waits} at once"
         case f.SetpointsKept():
             return (
-                f"setpoints of the owners of {len(fact.rows.array())} thermostats kept over what {fact.link} tells them"
+                f"what the owners of {len(fact.rows.array())} devices have set is kept over what {fact.link} tells them"
             )
         case f.FleetLoaded():
             return f"registry of {fact.count:,} devices read, digest {fact.digest[:12]}"
@@ -179,6 +181,13 @@ def _account(body: dict[str, Any]) -> str:
     scope, tokens = body.get("scope") or (), len(body.get("token_hashes") or ())
     of = f" of {', '.join(scope[:3])}" if scope else ""
     return f"account {body['name']}: {', '.join(body.get('roles') or ())}{of}; {tokens} API tokens"
+
+
+def _session(body: dict[str, Any]) -> str:
+    """Return until when somebody is signed in; never the hash of the cookie."""
+    if body["is_over"]:
+        return f"session of {body['name']} ended"
+    return f"session of {body['name']} in use, until {iso(int(body['until_s']) * SECOND_NS)} at most"
 
 
 def _ask(ask: object) -> str:

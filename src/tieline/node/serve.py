@@ -34,7 +34,7 @@ from tieline.node.principals import principals_of
 from tieline.node.rebuilt import enrolments_of, law_of, ledger_of, members_of
 from tieline.node.runtime import Node, replayed
 from tieline.node.starting import console_context, oidc_of, require_startable
-from tieline.node.trade_settings import apply_limits, check_fleet
+from tieline.node.trade_settings import apply_limits, check_fleet, narrow_moves
 from tieline.node.trader import NodeTrader, terms_of
 from tieline.node.web import serve_console
 from tieline.pool.merit import merit_price
@@ -230,6 +230,8 @@ async def serve(
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
             if contracts := told_at_start(node.state):
                 say(contracts)
+            for narrow in narrow_moves(settings.limits, node.state.fleet):
+                say(f"warning: {narrow}")
             await look_over(node, folder, supervisor, say)
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
             wal, historian = opened(folder, say)

@@ -65,7 +65,8 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     `fleet_move_w` is the most that all commands of any 60 s may move together (none: half the span of all ratings),
     `feeder_move_w` the same for a feeder (three quarters of its span). `ramp_frac_per_min` is how much of its rating a
-    device of a kind may move in a minute.
+    device of a kind may move in a minute. A limit below one device's own step, from end to end, is warned of: what is
+    on or off may then not be switched at all.
     """
 
     fleet_move_w: float | None = None
@@ -145,6 +146,27 @@ def check_fleet(pools: Mapping[str, PoolSettings], limits: LimitSettings, fleet:
         if name not in feeders:
             few = ", ".join(feeders[:10]) or "(none)"
             raise ConfigError(f"$.limits.feeder_move_w: {name!r} is no feeder: give one of {few}")
+
+
+def narrow_moves(limits: LimitSettings, fleet: Fleet) -> list[str]:
+    """Return what is to be said of limits that are below the step of one device: from one end to the other (W)."""
+    made, says = FleetLimiter(fleet), []
+    step_w = fleet.max_inject_w + fleet.max_absorb_w
+    moves = []
+    if limits.fleet_move_w is not None:
+        moves.append(("fleet_move_w", limits.fleet_move_w, np.arange(len(fleet))))
+    for name, value in limits.feeder_move_w.items():
+        moves.append((f"feeder_move_w.{name}", value, np.flatnonzero(made.feeder_of == made.feeders.index(name))))
+    for key, value, rows in moves:
+        wide = rows[step_w[rows] > value]
+        if len(wide):
+            most = int(wide[step_w[wide].argmax()])
+            others = f" and {len(wide) - 1} more" if len(wide) > 1 else ""
+            says.append(
+                f"$.limits.{key} = {value:g} W is below the step of {fleet.id_of(most)} ({step_w[most]:g} W){others}: "
+                f"what takes a part moves by so much a minute, what is on or off may not be switched at all"
+            )
+    return says
 
 
 def apply_limits(limits: LimitSettings, state: DeskState) -> None:

@@ -15,6 +15,7 @@ from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.oidc import OidcSettings
 from tieline.console.auth.oidc_login import OidcLogin
 from tieline.console.auth.roles import Role
+from tieline.console.auth.sessions import RECORD, Keeps, Sessions
 from tieline.desk.screens import Intake
 from tieline.node.operator import NodeOperator
 from tieline.node.reader import NodeReader, Sources
@@ -115,10 +116,15 @@ async def serve_console(
     loop = asyncio.get_running_loop()
     accounts = Accounts(node.group.append, node.clock, loop.time, random_bytes)
     accounts.replay(node.journal.of_kind("AccountChanged"))
+    sessions = Sessions(accounts, loop.time, Keeps(node.group.append, node.clock, SystemClock()))
+    sessions.restore(node.journal.of_kind(RECORD))
     # Tokens of a provider live on wall time, whatever time the desk plays.
     way = OidcLogin(oidc, SystemClock(), loop.time, accounts.secret) if oidc is not None else None
     is_secure = tls is not None
-    app = create_app(reader, operator, accounts, loop.time, is_secure=is_secure, intake=intake, trader=trader, oidc=way)
+    app = create_app(
+        reader, operator, accounts, loop.time, is_secure=is_secure, intake=intake, trader=trader, oidc=way,
+        sessions=sessions,
+    )  # fmt: skip
     server = await serve_asgi(app, host, port, tls)
     bound = server.sockets[0].getsockname()[1]
     url = f"{'https' if tls else 'http'}://{host if host not in ('0.0.0.0', '::') else '127.0.0.1'}:{bound}"

@@ -93,19 +93,20 @@ class Ingest:
             return Refusal("a time or quality is out of range", "taken_at_ns, quality", "too large", "64 and 32 bits")
         low, high = (float(ends[code]) for ends in ends_by_code())
         # NaN is in no range; an instant of 0 means that nothing was ever read.
-        oldest_ns = max(self._clock.now_ns() - BEHIND_NS, 1)
-        good = allowed & (values >= low) & (values <= high) & (taken_ns >= oldest_ns)
+        now_ns = self._clock.now_ns()
+        span_ns = max(now_ns - BEHIND_NS, 1), now_ns + BEHIND_NS
+        good = allowed & (values >= low) & (values <= high) & (taken_ns >= span_ns[0]) & (taken_ns <= span_ns[1])
         if good.all():  # the common case needs no second copy
-            now_ns = np.full(count, self._clock.now_ns(), np.int64)
-            readings = Readings(rows, np.full(count, code, np.uint16), values, quality, taken_ns, now_ns, "http")
+            came_ns = np.full(count, now_ns, np.int64)
+            readings = Readings(rows, np.full(count, code, np.uint16), values, quality, taken_ns, came_ns, "http")
             return await self._keep_all(readings, ())
         refused = tuple(
-            (int(k), _why(point, rows[k], allowed[k], float(values[k]), int(taken_ns[k]), oldest_ns))
+            (int(k), _why(point, rows[k], allowed[k], float(values[k]), int(taken_ns[k]), span_ns))
             for k in np.flatnonzero(~good)
         )
-        now_ns = np.full(int(good.sum()), self._clock.now_ns(), np.int64)
-        codes = np.full(len(now_ns), code, np.uint16)
-        readings = Readings(rows[good], codes, values[good], quality[good], taken_ns[good], now_ns, "http")
+        came_ns = np.full(int(good.sum()), now_ns, np.int64)
+        codes = np.full(len(came_ns), code, np.uint16)
+        readings = Readings(rows[good], codes, values[good], quality[good], taken_ns[good], came_ns, "http")
         return await self._keep_all(readings, refused)
 
     async def _keep_all(self, readings: Readings, refused: tuple[tuple[int, str], ...]) -> Ingested:
@@ -116,7 +117,7 @@ class Ingest:
         return Ingested(len(readings.rows), refused)
 
 
-def _why(point: Point, row: int, is_allowed: bool, value: float, taken_ns: int, oldest_ns: int) -> str:
+def _why(point: Point, row: int, is_allowed: bool, value: float, taken_ns: int, span_ns: tuple[int, int]) -> str:
     if row < 0:
         return "unknown resource"
     if not is_allowed:
@@ -125,7 +126,8 @@ def _why(point: Point, row: int, is_allowed: bool, value: float, taken_ns: int, 
         return "not a number"
     if taken_ns <= 0:
         return f"taken_at_ns {taken_ns}: not after 1970"
-    if taken_ns < oldest_ns:
-        return f"taken_at_ns {taken_ns}: give {oldest_ns} ({iso(oldest_ns // SECOND_NS * SECOND_NS)}) or later"
+    if not span_ns[0] <= taken_ns <= span_ns[1]:
+        end_ns, word = (span_ns[0], "later") if taken_ns < span_ns[0] else (span_ns[1], "earlier")
+        return f"taken_at_ns {taken_ns}: give {end_ns} ({iso(end_ns // SECOND_NS * SECOND_NS)}) or {word}"
     unit = "" if point.unit == "1" else f" {point.unit}"
     return f"{point.key} {value:g}: give {point.ends[0]:g} to {point.ends[1]:g}{unit}"

@@ -82,6 +82,7 @@ class Accounts:
         """
         self._append, self._clock, self._monotonic_s, self._random = append, clock, monotonic_s, random_bytes
         self._accounts: dict[str, Account] = {}
+        self._closings: dict[str, int] = {}
         self._links: dict[str, Enrolment] = {}
         self._tokens: dict[str, str] = {}
         self._failures: dict[tuple[str, str], tuple[int, float]] = {}
@@ -98,6 +99,8 @@ class Accounts:
         if is_of_provider(account.name):  # one from before such names were refused: who used it, no record can tell
             account = msgspec.structs.replace(account, is_active=False, token_hashes=())
         self._accounts[account.name] = account
+        if not account.is_active:
+            self._closings[account.name] = self.closings(account.name) + 1
         self._tokens = {key: name for key, name in self._tokens.items() if name != account.name}
         self._tokens.update((key, account.name) for key in account.token_hashes)
 
@@ -125,6 +128,10 @@ class Accounts:
     def held(self, name: str) -> Account | None:
         """Return the account of a name, open or closed; None: there never was one."""
         return self._accounts.get(name)
+
+    def closings(self, name: str) -> int:
+        """Return how often the account of a name was closed: what it had open before goes on no more."""
+        return self._closings.get(name, 0)
 
     # --- links -----------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ never sent again. When a command runs out, a device without a timer of its own i
 not follow is named. A setting that somebody else changes is contention: an occupant's hand stands, any other is
 answered by one more write at most.
 
-What it was told before a restart of ours is remembered: its time is still ours to end, and its owner's setpoint is kept
-over it (`setpoints`), as no offset leaves before that would outlive us.
+What it was told before a restart of ours is remembered: its time is still ours to end, and its owner's setpoint, or
+whether he had it on, is kept over it (`setpoints`), as nothing leaves before that would outlive us.
 """
 
 from __future__ import annotations
@@ -89,18 +89,18 @@ class Appliance:
         live = self._live
         if self._pending is None and live is not None and live.is_remembered:
             return all(key in self.telemetry.values for key in live.settings)
-        return self.profile.told_by != "temperature" or self.telemetry.is_own_heard
+        return self.telemetry.is_own_heard
 
     def _is_safe(self) -> bool:
-        """Return whether its owner's setpoint would outlive us if what waits went out now; else have it kept first."""
+        """Return whether its owner's setting would outlive us if what waits went out now; else have it kept first."""
         course = self._pending
-        what = None if course is None else told(self.profile, self.rating, *course.powers_w, self.telemetry.own_c)
+        what = None if course is None else told(self.profile, self.rating, *course.powers_w, self.telemetry.own)
         if what is None or isinstance(what, Unable):
             return True
-        setpoint_c = self._settings(what).get("setpoint_c")
-        if setpoint_c is None or self.telemetry.is_kept(setpoint_c):
+        value = self._settings(what).get(self.telemetry.key)
+        if value is None or self.telemetry.is_kept(value):
             return True
-        self.telemetry.keep(setpoint_c, self.go)
+        self.telemetry.keep(value, self.go)
         return False
 
     def _speak(self) -> None:
@@ -111,7 +111,7 @@ class Appliance:
             return
         if not self._is_safe():  # its owner turned it while it waited for its turn
             return
-        what = told(self.profile, self.rating, *course.powers_w, self.telemetry.own_c)
+        what = told(self.profile, self.rating, *course.powers_w, self.telemetry.own)
         settings = {} if isinstance(what, Unable) else self._settings(what)
         if not self.life.begins(course):
             pass
@@ -209,7 +209,7 @@ class Appliance:
         live.is_contended = live.retries >= self.profile.retries
         if live.is_contended:
             # What it holds now is its owner's wish; keep it when the command ends.
-            self.telemetry.own_c = self.telemetry.values.get("setpoint_c", self.telemetry.own_c)
+            self.telemetry.own = self.telemetry.values.get(self.telemetry.key, self.telemetry.own)
             self.telemetry.disown()
             self.telemetry.learn({}, False, True)
             return
@@ -222,11 +222,14 @@ class Appliance:
     def remember(self, batch: CommandBatch, at: int) -> None:
         """Take up what it was told before a restart of ours: where nothing follows, its time is ours to end."""
         course, telemetry = Course(batch, at), self.telemetry
-        what = told(self.profile, self.rating, *course.powers_w, telemetry.own_c)
-        is_offset = self.profile.told_by == "temperature"
-        if isinstance(what, Unable) or what.is_release or (is_offset and not telemetry.ours):
+        what = told(self.profile, self.rating, *course.powers_w, telemetry.own)
+        # What was kept says that all is its owner's. Of a switch told by an older version nothing was.
+        is_own = self.profile.told_by == "temperature" or (telemetry.key and not math.isnan(telemetry.own))
+        if isinstance(what, Unable) or what.is_release or (is_own and not telemetry.ours):
             return
         settings = self._settings(what)
+        if telemetry.key in settings and not telemetry.ours:
+            telemetry.hold_for_ours(settings[telemetry.key])
         self._live = _Live(batch, at, Stage.DONE, what=what, settings=settings, is_remembered=True)
         self.life.later("until", self.life.left_s(course), self._over)
 
@@ -282,7 +285,7 @@ class Appliance:
         live = self._live
         if live is None or live.is_contended:
             return  # what it holds is already its owner's
-        free = told(self.profile, self.rating, math.nan, -math.inf, math.inf, self.telemetry.own_c)
+        free = told(self.profile, self.rating, math.nan, -math.inf, math.inf, self.telemetry.own)
         if isinstance(free, Unable):
             return
         self._live = _Live(live.batch, live.at, Stage.DONE, what=free, settings=self._settings(free))
@@ -324,7 +327,7 @@ class Appliance:
         """Return a setting in the steps of its contract: within its limits, and no further from the owner's."""
         if key == "target_w":
             return self.bound.rounded(key, value, what.low_w, what.high_w)
-        own_c = self.telemetry.own_c
+        own_c = self.telemetry.own
         if key != "setpoint_c" or value == own_c:
             return value
         low, high = min(own_c, value), max(own_c, value)

@@ -1,4 +1,6 @@
-"""Owners' setpoints that outlive us: what a thermostat's owner wants, and which setpoints we may have put over it.
+"""Owners' settings that outlive us: what a device's owner wants, and what we may have put over it.
+
+A thermostat's is its setpoint (degC), that of what is behind a switch whether it is on (1) or off (0).
 
 Theory of operation. A thermostat that is told an offset no longer says what its owner had set, and we may die at any
 instant after the offset went out. So a record goes before it: the owner's setpoint, and all that we may have written
@@ -32,9 +34,9 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]]
 
 
 class Owned(Struct, frozen=True):
-    """Setpoint of a device's owner (degC; NaN: not known), and those that we may have written over it (degC)."""
+    """What a device's owner has set (degC, or 1: on, 0: off; NaN: not known), and what we may have written over it."""
 
-    own_c: float = math.nan
+    own: float = math.nan
     ours: tuple[float, ...] = ()
 
 
@@ -84,7 +86,7 @@ class KeptSetpoints(Setpoints):
     def is_kept(self, row: int, owned: Owned) -> bool:
         """Return whether the journal has it: the owner's setpoint itself, and of what is ours no less."""
         kept = self._durable.get(row)
-        return kept is not None and kept.own_c == owned.own_c and set(owned.ours) <= set(kept.ours)
+        return kept is not None and kept.own == owned.own and set(owned.ours) <= set(kept.ours)
 
     def keep(self, row: int, owned: Owned, then: Callable[[], None] | None = None) -> None:
         """Keep what is known of a device, and call `then` once the journal has it; the newest of a row holds."""
@@ -123,7 +125,7 @@ class KeptSetpoints(Setpoints):
         fact = SetpointsKept(
             self._link,
             Packed.of(np.array(list(kept), np.int32)),
-            Packed.of(np.array([one.own_c for one in kept.values()])),
+            Packed.of(np.array([one.own for one in kept.values()])),
             tuple(one.ours for one in kept.values()),
         )
         now_ns = self._clock.now_ns()

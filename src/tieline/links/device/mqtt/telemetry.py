@@ -1,4 +1,4 @@
-"""What one device behind a broker last said: values, quality, its owner's setpoint, and when it last switched."""
+"""What one device behind a broker last said: values, quality, its owner's setting, and when it last switched."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from tieline.resource.identity import Rating
 from tieline.resource.point import points
 from tieline.resource.quality import Quality
 
+OWN = {"temperature": "setpoint_c", "switch": "is_on"}
+"""What of a device is its owner's to set, by how it is told."""
+
 
 class Telemetry:
     """The last values of one device, and who they come from."""
@@ -26,7 +29,8 @@ class Telemetry:
         self.taken_ns = 0
         self.is_available: bool | None = None
         kept = carrier.setpoints.at(row)
-        self.own_c, self.ours = kept.own_c, kept.ours  # degC; what we may have written over it
+        self.key = OWN.get(profile.told_by, "")
+        self.own, self.ours = kept.own, kept.ours  # the owner's, and what we may have written over it
         self.was_on: bool | None = None
         self.switched_ns = 0
 
@@ -40,7 +44,7 @@ class Telemetry:
 
         Args:
             values: By point or setting (SI).
-            is_ours: Its setpoint is one that we wrote, so that it says nothing of its owner's.
+            is_ours: Its setting is one that we wrote, so that it says nothing of its owner's.
             is_local: Somebody at the device has overruled us: it then offers nothing.
         """
         self.values.update(values)
@@ -53,51 +57,63 @@ class Telemetry:
             if self.was_on is not None and is_on != self.was_on:
                 self.switched_ns = self.taken_ns
             self.was_on = is_on
-        if "setpoint_c" in values and not is_ours:
-            self._learn_own(values["setpoint_c"])
+        if self.key in values and not is_ours:
+            self._learn_own(values[self.key])
         told |= able(self._profile, self._rating, self.values, is_local)
         told["is_local"] = float(is_local)
         self._carrier.teller.bring(self.row, told, Quality.GOOD, self.taken_ns)
 
-    def _learn_own(self, setpoint_c: float) -> None:
+    def _learn_own(self, value: float) -> None:
         """Take what a device holds for its owner's, unless it is what we wrote and nobody has turned it since."""
-        if self.holds_ours or (self.ours and self._is_near(setpoint_c, self.own_c)):
-            return  # after a start: it holds our offset yet, or never took it, and may take it late
-        self.own_c = setpoint_c
+        if self.holds_ours or (self.ours and self._is_near(value, self.own)):
+            return  # after a start: it holds our setting yet, or never took it, and may take it late
+        self.own = value
         self.disown()
 
-    def _is_near(self, setpoint_c: float, other_c: float) -> bool:
-        return abs(setpoint_c - other_c) <= self.bound.slack("setpoint_c")
+    def _is_near(self, value: float, other: float) -> bool:
+        return abs(value - other) <= self.bound.slack(self.key)
 
     @property
     def holds_ours(self) -> bool:
-        """Whether the setpoint that it last told is one that we may have written."""
-        return "setpoint_c" in self.values and any(self._is_near(self.values["setpoint_c"], one) for one in self.ours)
+        """Whether the setting that it last told is one that we may have written."""
+        return self.key in self.values and any(self._is_near(self.values[self.key], one) for one in self.ours)
 
     @property
     def is_own_heard(self) -> bool:
-        """Whether the owner's setpoint needs no waiting for: what was kept of one is held against the device's word."""
-        return math.isnan(self.own_c) or "setpoint_c" in self.values
+        """Whether the owner's setpoint needs no waiting for: what was kept of one is held against the device's word.
 
-    def is_kept(self, setpoint_c: float) -> bool:
-        """Return whether a setpoint may go out: it is the owner's, or would be known for ours after a restart."""
-        return setpoint_c == self.own_c or self._carrier.setpoints.is_kept(self.row, self._with(setpoint_c))
+        A switch is not waited for: it may tell nothing, and a limit on it must not wait.
+        """
+        return self.key != "setpoint_c" or math.isnan(self.own) or "setpoint_c" in self.values
 
-    def keep(self, setpoint_c: float, then: Callable[[], None]) -> None:
-        """Keep that a setpoint is ours, and call `then` once that is durable."""
-        owned = self._with(setpoint_c)
-        self.ours = owned.ours
+    def is_kept(self, value: float) -> bool:
+        """Return whether a setting may go out: it is the owner's, or would be known for ours after a restart.
+
+        What a switch is told is often what its owner has: that it is his is then kept, too.
+        """
+        is_same = self.key != "is_on" and value == self.own
+        return is_same or self._carrier.setpoints.is_kept(self.row, self._with(value))
+
+    def keep(self, value: float, then: Callable[[], None]) -> None:
+        """Keep that a setting is ours, and call `then` once that is durable."""
+        owned = self._with(value)
+        self.own, self.ours = owned.own, owned.ours
         self._carrier.setpoints.keep(self.row, owned, then)
 
-    def _with(self, setpoint_c: float) -> Owned:
-        ours = self.ours if setpoint_c in self.ours else (*self.ours, setpoint_c)
-        return Owned(self.own_c, ours)
+    def _with(self, value: float) -> Owned:
+        # A switch that was never heard counts as on, as most are.
+        own = 1.0 if self.key == "is_on" and math.isnan(self.own) else self.own
+        return Owned(own, self.ours if value in (own, *self.ours) else (*self.ours, value))
+
+    def hold_for_ours(self, value: float) -> None:
+        """Take what a device was told before a start for ours where nothing was kept of its owner's: he had it on."""
+        self.own, self.ours = 1.0, (value,)
 
     def disown(self) -> None:
         """Note that nothing which we wrote is left at the device: what it holds from now on is its owner's."""
         if self.ours:
             self.ours = ()
-            self._carrier.setpoints.keep(self.row, Owned(self.own_c))
+            self._carrier.setpoints.keep(self.row, Owned(self.own))
 
     def flag(self, quality: Quality) -> None:
         """Say once of all points that they are lost or stale, with their last value and source time."""

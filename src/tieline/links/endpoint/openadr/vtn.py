@@ -87,6 +87,7 @@ class Vtn:
         self._turns = Buckets(self._limits.rate_per_s, self._limits.burst)
         self.watchers: list[Watcher] = []
         self.reserved: dict[str, str] = {}  # targets of the dispatch, each of one client alone
+        self.is_device: Callable[[str], bool] = lambda name: False  # whether a name is that of a device of ours
         self.withheld: set[str] = set()  # events on their way out: nobody reads them any more
         self.refused = self.failed = 0
         for revoked, at_ns in book.revoked_ns.items():
@@ -303,6 +304,11 @@ class Vtn:
             return problem(403, "forbidden", "$.targets: only the business logic writes targets")
         if found.clientID not in (None, bearer.client) or found.objectType == REQUESTS[kind][1]:
             return problem(403, "forbidden", "$.clientID, $.objectType: a VEN writes its own objects only")
+        field = "venName" if kind == "vens" else "resourceName"
+        name = getattr(found, field)
+        if self.is_device(name) and self.reserved.get(name) != bearer.client:
+            # Who reads a list of VENs, a report or the record would take it for the device.
+            return problem(403, "forbidden", f"$.{field}: {name!r} is a device that this client doesn't speak for")
         return None
 
     # --- telling ---------------------------------------------------------------------------------------------------
