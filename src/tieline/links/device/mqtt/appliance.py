@@ -4,8 +4,8 @@ Three states that other stacks take for one are kept apart: **accepted by the br
 **acknowledged by the device** (its state echoes the settings: ACCEPTED) and **observed in telemetry** (its power shows
 it: DONE). No echo: the device is asked once for its state, and without an answer the command ends UNCONFIRMED; it is
 never sent again. When a command runs out, a device without a timer of its own is handed back by us, and one that does
-not follow is named. A setting that somebody else changes (`setting` tells whose it is) is contention: an occupant's hand stands, any other is
-answered by one more write at most.
+not follow is named. Whose a setting is, as echoes come late, `setting` tells. One that somebody else changes is
+contention: an occupant's hand stands, any other is answered by one more write at most.
 
 What it was told before a restart of ours is remembered: its time is still ours to end, and its owner's setpoint, or
 whether he had it on, is kept over it (`setpoints`), as nothing leaves before that would outlive us.
