@@ -133,10 +133,11 @@ def _only_power(answer: dict[str, Any]) -> str:
 def _tell_group(answer: dict[str, Any]) -> None:
     for who, count in answer["controlled_by"].items():
         click.echo(f"  {count} of {answer['resources']} devices controlled by {who}")
-    held, off = answer["on_last_command"], answer["held_off"]
+    held, off, limited = answer["on_last_command"], answer["held_off"], answer["at_limit"]
     goes_on = f"{held} go on as they were told last, " if held else ""
     goes_on += f"{off} are held off by a limit, " if off else ""
-    click.echo(f"  {answer['free'] - held - off} run by themselves, {goes_on}{answer['opted_out']} opted out")
+    goes_on += f"{limited} are held by a limit, " if limited else ""
+    click.echo(f"  {answer['free'] - held - off - limited} run by themselves, {goes_on}{answer['opted_out']} opted out")
     may = f"{answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W"
     click.echo(f"  asked of those {answer['target_w']:z.0f} W; all may do {may}")
     for limit in answer["limits"]:
