@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import test_why_parts
 from msgspec import structs
 from test_why_parts import START_NS, asked, play
 
@@ -101,3 +104,37 @@ def test_a_device_that_a_limit_leaves_no_power_is_said_to_be_held_by_it_and_a_no
     assert "-0 W" not in device
     assert "runs by itself" not in device
     assert "-0 W" not in asked(tmp_path, "pool-1")
+
+
+def test_a_charger_that_goes_on_as_told_under_a_limit_that_holds_it_off_is_said_to_go_on_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own limit leaves it 1 kW, less than six amperes; its last command, to stop, stands behind the kill switch."""
+    table = test_why_parts.TABLE.replace("home-1,battery,5000,5000,10000", "home-1,ev_charger,0,7000,40000")
+    monkeypatch.setattr(test_why_parts, "TABLE", table)
+    over_api, on_screen, on_overview = dict[str, Any](), list[str](), dict[str, int]()
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        draws(node, -6_000.0)
+        assert await node.desk.ask(ask(node, 0.0))
+        limit = {"source": "dso", "level": Level.ENVELOPE, "kind": ClaimKind.LIMIT, "people": ()}
+        wish = structs.replace(ask(node, 0.0), value=0.0, low=-1_000.0, high=math.inf, **limit)
+        assert isinstance(await node.desk.ask(wish), Granted)
+        await node.desk.settle()
+        draws(node, 0.0)
+        assert await operator.kill(True, "ann") is None
+        assert await node.desk.withdraw("console", "test", "home-1", Quantity.P, "frame:test")
+        await node.desk.settle()
+        now_ns = node.clock.now_ns()
+        over_api.update(told_of(node.state, node.journal, [], "home-1", now_ns))
+        on_screen.append(resource_view(node.state, {}, "home-1", {}, now_ns).controls)
+        on_overview.update(in_control(node.state, now_ns))
+
+    play(tmp_path, act)
+    device, group = asked(tmp_path, "home-1"), asked(tmp_path, "pool-1")
+    assert over_api["stands_until"] and over_api["share"]["off"]
+    assert on_overview == {"goes on as told last": 1, "runs freely": 2, "limited by operating envelope": 1}
+    assert "2 run by themselves, 1 go on as they were told last, 0 opted out" in group
+    assert on_screen[0].startswith("Nobody commands it: its last command stands until")
+    assert "it goes on as it was told last, within a limit by dso (ENVELOPE) since" in device
+    assert "holds it off" not in device

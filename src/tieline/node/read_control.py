@@ -107,8 +107,8 @@ def controls_of(
 def group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> str:
     """Return how many devices of a group each authority sets, and how many nobody does."""
     settled = state.claims.arbitrate(now_ns, rows)
-    named, counts = settled.winner >= 0, counts_of(runs_of(state, settled, now_ns))
-    told = ", ".join(f"{counts[way]:,} {says}" for way, says in GROUP_SAYS.items() if way in counts)
+    named, runs = settled.winner >= 0, counts_of(runs_of(state, settled, now_ns))
+    told = ", ".join(f"{runs[way]:,} {says}" for way, says in GROUP_SAYS.items() if way in runs)
     after = f", of whom {told}" if told else ""
     if not named.any():
         return "Nobody commands its devices now" + after + (KILLED if state.is_killed else "")

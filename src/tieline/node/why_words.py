@@ -30,13 +30,15 @@ def tell(answer: dict[str, Any]) -> None:
     winner, share, lost = answer["winner"], answer["share"], answer["out_of_reach"]
     runs = "is out of reach" if lost else "runs by itself"
     runs = "goes on as it was told last" if answer["stands_until"] else runs
+    # As `read_runs` has it: whose last command stands goes on by that, though a limit would hold it off.
+    is_off = winner is None and share is not None and not answer["stands_until"]
     if answer["held_w"] is not None:
         click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:z.0f} W")
-    elif winner is None and share is not None and (share["waits_for_turn"] or share["too_small"]):
+    elif is_off and (share["waits_for_turn"] or share["too_small"]):
         _tell_off(answer)
     elif winner is None and (by := _only_power(answer)):
         click.echo(f"  nobody names a power: it is held at {answer['low_w']:z.0f} W by {by}")
-    elif winner is None and share is not None and share["off"]:
+    elif is_off and share["off"]:
         _tell_off(answer)
     elif winner is None and answer["limited_by"] and (answer["low_w"] > 0.0 or answer["high_w"] < 0.0):
         gives = answer["low_w"] > 0.0
