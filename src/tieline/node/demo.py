@@ -28,6 +28,7 @@ from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.story import Story
 from tieline.node.timing import timing
 from tieline.node.twin_aside import Waiting
+from tieline.rim import heap
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import STREAM_FAULTS, faulty_route
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -99,7 +100,8 @@ def run_headless(
                 stage.node.journal.close()
                 return dict(finite(result))
 
-    return run_virtual(main, Network(faulty_route(STREAM_FAULTS[what.name], seed, seen)))
+    with heap.seldom():
+        return run_virtual(main, Network(faulty_route(STREAM_FAULTS[what.name], seed, seen)))
 
 
 def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: int, wall_s: float | None = None) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.grid.inverter.settings import NOMINAL_HZ, Settings
+from tieline.simulate.physics.within import within
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -44,7 +45,7 @@ def volt_var_frac(voltage_pu: Floats) -> Floats:
 def volt_watt_frac(voltage_pu: Floats, least_frac: Floats | float = 0.0) -> Floats:
     """Return the most active power as a share of the rating (5.4.2): down to `least_frac` at the upper voltage."""
     low, high = VOLT_WATT_PU
-    result: Floats = 1.0 - (1.0 - least_frac) * np.clip((voltage_pu - low) / (high - low), 0.0, 1.0)
+    result: Floats = 1.0 - (1.0 - least_frac) * within((voltage_pu - low) / (high - low), 0.0, 1.0)
     return result
 
 
@@ -128,6 +129,6 @@ class Inverters:
         the active power bounds it.
         """
         left_va = np.sqrt(np.maximum(self.nameplate_va**2 - power_w**2, 0.0))
-        var = np.clip(volt_var_frac(voltage_pu) * self.nameplate_va, -left_va, left_va)
+        var = within(volt_var_frac(voltage_pu) * self.nameplate_va, -left_va, left_va)
         self.var = np.where(self.is_tripped, 0.0, var)
         return self.var
