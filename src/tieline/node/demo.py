@@ -34,6 +34,10 @@ from tieline.simulate.faults import STREAM_FAULTS, faulty_route
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.network import Network
 from tieline.store.registry import save
+from tieline.times import HOUR_NS
+
+ASIDE_NS = 12 * HOUR_NS
+"""Of a shorter story the twin moves in line: to begin a process costs more than its steps do."""
 
 
 def quiet(least: int = logging.ERROR) -> None:
@@ -71,7 +75,8 @@ def run_headless(
                     raise ConfigError(f"--data {home}: holds a journal already: give a new folder")
                 waiting = Waiting()
                 supervisor.at_end(waiting.end)
-                waiting.begin()
+                if duration_ns >= ASIDE_NS:
+                    waiting.begin()
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
                 stage.past.begin()
                 stage.twin = waiting.twin(stage.world, stage.meters)

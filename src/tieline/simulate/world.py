@@ -98,7 +98,8 @@ class World:
         self.site_pu: Floats | None = None
         self.collapsed = 0
         self.frequency_hz = NOMINAL_HZ
-        self.base_load_w = np.zeros(len(territory.feeder_of_site))
+        self._base_load_w = np.zeros(len(territory.feeder_of_site))
+        self._loads_ns: int | None = None
         self._before_w = np.zeros(len(self._inverter_rows))
         self._was_free = np.zeros(len(self._inverter_rows), np.bool_)
 
@@ -128,8 +129,15 @@ class World:
         self.power_w[rows] = self.loads.step(*told(rows), float(second), seconds)
         rows = self.rows[Kind.PROCESS_LINE]
         self.power_w[rows] = self.lines.step(*told(rows), float(second), seconds)
-        self.base_load_w = self.sites.load_w(now_ns)
+        self._loads_ns = now_ns
         self._solve_grid(now_ns)
+
+    @property
+    def base_load_w(self) -> Floats:
+        """What each site draws beside its devices (W); found once after a step, where somebody asks."""
+        if self._loads_ns is not None:
+            self._base_load_w, self._loads_ns = self.sites.load_w(self._loads_ns), None
+        return self._base_load_w
 
     # --- how far it could move -------------------------------------------------------------------------------------
 
@@ -270,6 +278,8 @@ class World:
     # --- the grid --------------------------------------------------------------------------------------------------
 
     def _solve_grid(self, now_ns: int) -> None:
+        if self.network is None and self.site_pu is None:
+            return  # at nominal voltage nobody is to give any reactive power
         rows = self._inverter_rows
         self.reactive_var[rows] = self.inverters.react(self.power_w[rows], self.voltage_pu(rows))
         if self.network is None:

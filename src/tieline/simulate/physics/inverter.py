@@ -91,12 +91,14 @@ class Inverters:
 
     def watch(self, voltage_pu: Floats, frequency_hz: float, seconds: float) -> None:
         """Trip what has seen too much for too long, and let back in what has seen a sound grid long enough."""
-        outside = [voltage_pu > pu for pu, _ in OVER_VOLTAGE] + [voltage_pu < pu for pu, _ in UNDER_VOLTAGE]
         off = [frequency_hz > hz for hz, _ in OVER_FREQUENCY] + [frequency_hz < hz for hz, _ in UNDER_FREQUENCY]
-        if not (self.is_tripped.any() or self.seen_s.any() or any(off) or any(mask.any() for mask in outside)):
+        low_pu, high_pu = voltage_pu.min(initial=1.0), voltage_pu.max(initial=1.0)
+        is_off = any(high_pu > pu for pu, _ in OVER_VOLTAGE) or any(low_pu < pu for pu, _ in UNDER_VOLTAGE)
+        if not (self.is_tripped.any() or self.seen_s.any() or any(off) or is_off):
             if self.ramp_frac.min(initial=1.0) < 1.0:
                 self._ramp(seconds)
             return
+        outside = [voltage_pu > pu for pu, _ in OVER_VOLTAGE] + [voltage_pu < pu for pu, _ in UNDER_VOLTAGE]
         times = [s for _, s in (*OVER_VOLTAGE, *UNDER_VOLTAGE, *OVER_FREQUENCY, *UNDER_FREQUENCY)]
         everywhere = [np.full(len(self.rated_w), flag) for flag in off]
         trips = np.zeros(len(self.rated_w), np.bool_)
