@@ -14,7 +14,7 @@ from tieline.fleet.claims import ClaimBook
 from tieline.fleet.ledger import Ledger
 from tieline.node.read_past import JournalThen
 from tieline.node.record import BYTES_A_ROW, Recorder, state_at
-from tieline.times import MINUTE_NS
+from tieline.times import MINUTE_NS, iso
 
 
 def test_a_past_instant_is_known_as_it_was(running: Running) -> None:
@@ -69,6 +69,29 @@ def test_nothing_is_done_in_the_past_and_nothing_shown_that_was_not_kept(running
         act = client.post("/api/v1/kill", params={"as_of": str(first_ns)}, json={"pressed": True, "because": "not now"})
         assert (act.status_code, act.json()["field"]) == (422, "as_of")
         assert client.get("/api/v1/shell").json()["is_killed"] is False
+
+
+def test_why_of_a_past_instant_is_asked_for_by_the_name_of_the_command_line_as_well(running: Running) -> None:
+    """`at` is another name of `as_of` there, and refused where it is none; two different instants are no question."""
+    frames = running.console.reader.record.frames
+    first_ns, at_ns = frames[0].at_ns, frames[len(frames) // 2].at_ns
+    path = f"/api/v1/resources/{running.stage.node.state.fleet.ids[5]}/why"
+    with running.client("ann") as client:
+        then = client.get(path, params={"as_of": str(at_ns)}).json()
+        assert then["told"]["at"] == iso(at_ns)
+        for asked in ({"at": str(at_ns)}, {"at": iso(at_ns)}, {"at": iso(at_ns), "as_of": str(at_ns)}):
+            assert client.get(path, params=asked).json() == then
+        two = client.get(path, params={"at": str(at_ns), "as_of": str(first_ns)})
+        assert (two.status_code, two.json()["field"]) == (422, "as_of and at")
+        for text, status in (("x", 422), (str(first_ns - 1), 409)):
+            refused = client.get(path, params={"at": text})
+            assert (refused.status_code, refused.json()["field"]) == (status, "at")
+        for elsewhere, limit in (("overview", "one of as_of"), ("resources/nobody/why?bogus=1", "one of at, as_of")):
+            unknown = client.get(f"/api/v1/{elsewhere}", params={"bogus": "1"} if "?" in elsewhere else {"at": "1"})
+            assert (unknown.status_code, unknown.json()["limit"]) == (422, limit)
+        api = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/resources/{resource}/why"]["get"]
+        named = {one["name"]: one["description"] for one in api["parameters"] if one["in"] == "query"}
+        assert list(named) == ["at", "as_of"] and "as_of" in named["at"]
 
 
 def test_the_decisions_of_then_are_those_of_a_replay_cut_at_its_record(running: Running) -> None:

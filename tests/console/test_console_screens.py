@@ -207,6 +207,7 @@ def test_an_event_is_composed_previewed_and_submitted_by_hand(seen: _Seen, runni
     page.get_by_label("Power, kW").fill("20")
     page.get_by_role("button", name="Preview").click()
     page.get_by_text("Devices called").wait_for(timeout=60_000)
+    page.get_by_text("No contract knows the program 'Evening relief'").wait_for(timeout=60_000)
     page.get_by_role("button", name="Submit for approval").click()
     row = page.locator("tr", has_text="Evening relief")
     row.get_by_text("a second person decides").wait_for(timeout=60_000)

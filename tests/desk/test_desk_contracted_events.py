@@ -7,6 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 from contracts_stage import NEW, book
+from desk_stage import Stage1, fleet_of
 from programs_stage import COUNT, START, Programs
 
 from tieline.contract.budget import Call
@@ -14,11 +15,14 @@ from tieline.contract.programs import parse_programs
 from tieline.desk import events
 from tieline.desk.agreed import Agreements
 from tieline.desk.consents import decide_agreed, decide_word
+from tieline.desk.desk_views import EventPreview
 from tieline.desk.event_stack import newest
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
+from tieline.desk.state import DeskState
 from tieline.fleet.ledger import Ledger
 from tieline.resource.claim import Refusal
+from tieline.resource.identity import Kind
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS
 
 PROGRAM = """
@@ -164,6 +168,37 @@ def test_a_preview_counts_whom_contracts_keep_from_it_and_says_why() -> None:
     assert (shown.devices, shown.unagreed) == (4, 6)
     other = events.preview(stage.state, ComposeEvent("heat", "pool-1", START, START + HOUR_NS, 1e4), stage.clock.ns)
     assert other.devices > 0, "demand response is agreed to, whatever the program calls itself"
+
+
+def test_a_preview_says_that_no_contract_knows_its_program_and_how_many_of_which_kind_it_calls() -> None:
+    """Any text is a program's name, and `own-thermostat` calls batteries: where no contract names it, nothing bars them."""
+
+    def said(state: DeskState, program: str) -> str:
+        wish = ComposeEvent(program, "pool-1", START, START + HOUR_NS, 40_000.0)
+        shown = events.preview(state, wish, START)
+        assert isinstance(shown, EventPreview) and shown.devices == 10
+        return shown.unknown_program
+
+    assert said(Programs().state, "own-thermostat") == (
+        "no contract knows the program 'own-thermostat': there are none here, and everything eligible in pool-1 is "
+        "called whatever its kind: 10 battery"
+    )
+    stage = Contracted()
+    assert (said(stage.state, "peak"), said(stage.state, " demand_response ")) == ("", "")
+    assert said(stage.state, "own-thermostat") == (
+        "no contract in pool-1 knows the program 'own-thermostat': everything is called that a contract lets be called "
+        "for demand_response, whatever its kind: 10 battery"
+    )
+    others = Stage1(fleet_of([Kind.BATTERY] * 2 + [Kind.INTERRUPTIBLE_LOAD], rating_w=20_000.0))
+    others.state.fleet.power_w[2] = others.state.base_w[2] = -10_000.0
+    others.state.fleet.available_up_w[:2], others.state.fleet.energy_available_wh[:2] = 20_000.0, 1e5
+    others.state.agreed = Agreements(book(1), others.state.fleet, "UTC", serves_others=True)
+    others.state.agreed.tick(START)
+    wish = ComposeEvent("heat", "pool-1", START, START + HOUR_NS, 40_000.0)
+    shown = events.preview(others.state, wish, START)
+    assert "for demand_response or that has none, whatever its kind: " in shown.unknown_program
+    kinds = {"battery": 2, "interruptible_load": 1}
+    assert shown.by_kind == kinds and shown.unknown_program.endswith(": 2 battery, 1 interruptible load")
 
 
 def test_who_takes_his_consent_to_a_program_back_is_let_go_and_another_is_called_for_him() -> None:

@@ -14,7 +14,7 @@ from test_why_parts import START_NS, asked, play
 from tieline.desk.screens import AskLimit
 from tieline.node.operator import NodeOperator
 from tieline.node.plain import finite
-from tieline.node.read_resource import resource_view
+from tieline.node.read_resource import in_control, resource_view
 from tieline.node.read_trace import told_of
 from tieline.node.runtime import Node
 from tieline.resource.batch import CommandReports, Readings
@@ -70,6 +70,7 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int, is_move
         for name in ("heater-1", "heater-2", "heater-3", "store-1", "store-2", "feeder-1"):
             found[name] = told_of(node.state, node.journal, [], name, now_ns)
             found[f"screen {name}"] = resource_view(node.state, {}, name, {}, now_ns).controls
+        found["overview"] = in_control(node.state, now_ns)
         found["at"] = iso(now_ns)
         wal.close()
         if is_moved:
@@ -95,6 +96,10 @@ def test_a_heater_that_its_share_of_a_limit_holds_off_is_said_to_wait_for_its_tu
         tmp_path, off[0]
     )
     assert "it runs by itself, within its share of a limit on feeder-1 by console" in asked(tmp_path, "store-1")
+    # The overview counts each device as its own page has it; the limit leaves one power to whom it holds off.
+    assert found["overview"] == {
+        "held by a limit": len(off), "out of reach": 1, "runs freely": 4 - len(off), "limited by operating envelope": 5,
+    }  # fmt: skip
     assert f"{5 - len(off)} run by themselves, {len(off)} are held off by a limit" in asked(tmp_path, "feeder-1")
 
 

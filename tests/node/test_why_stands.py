@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import test_why_parts
 from msgspec import structs
 from test_why_parts import START_NS, asked, play
 
 from tieline.desk.ports import Ask, Granted
 from tieline.node.operator import NodeOperator
-from tieline.node.read_resource import resource_view
+from tieline.node.read_resource import in_control, resource_view
 from tieline.node.read_trace import told_of
 from tieline.node.runtime import Node
 from tieline.resource.batch import Readings
@@ -41,7 +44,7 @@ def test_a_load_that_the_switch_keeps_off_is_said_to_go_on_as_it_was_told_and_un
     tmp_path: Path, is_pressed: bool
 ) -> None:
     """It draws 3 kW uncalled and was told to stop: let go it would draw again, which leads away from its safe power."""
-    over_api, on_screen = [], []
+    over_api, on_screen, on_overview = [], [], dict[str, int]()
 
     async def act(node: Node, operator: NodeOperator) -> None:
         draws(node, -3_000.0)
@@ -56,6 +59,7 @@ def test_a_load_that_the_switch_keeps_off_is_said_to_go_on_as_it_was_told_and_un
         over_api.append(told_of(node.state, node.journal, [], "home-1", now_ns))
         over_api.append(told_of(node.state, node.journal, [], "pool-1", now_ns))
         on_screen.extend(resource_view(node.state, {}, name, {}, now_ns).controls for name in ("home-1", "pool-1"))
+        on_overview.update(in_control(node.state, now_ns))
 
     play(tmp_path, act)
     device, group = asked(tmp_path, "home-1"), asked(tmp_path, "pool-1")
@@ -71,6 +75,7 @@ def test_a_load_that_the_switch_keeps_off_is_said_to_go_on_as_it_was_told_and_un
         "Nobody commands it: it runs freely"
     )  # fmt: skip
     assert ("of whom 1 go on as they were told last" in on_screen[1]) is is_pressed
+    assert on_overview == ({"goes on as told last": 1, "runs freely": 2} if is_pressed else {"runs freely": 3})
     for told, name in zip(over_api, ("home-1", "pool-1"), strict=True):
         assert {**told, "missing": []} == json.loads(asked(tmp_path, name, "--json"))
     assert over_api[0]["stands_until"] == (until if is_pressed else None)
@@ -79,6 +84,8 @@ def test_a_load_that_the_switch_keeps_off_is_said_to_go_on_as_it_was_told_and_un
 def test_a_device_that_a_limit_leaves_no_power_is_said_to_be_held_by_it_and_a_nought_has_no_sign(
     tmp_path: Path,
 ) -> None:
+    on_overview = dict[str, int]()
+
     async def act(node: Node, _: NodeOperator) -> None:
         wish = structs.replace(
             ask(node, 0.0), source="dso", level=Level.ENVELOPE, kind=ClaimKind.LIMIT, value=0.0, low=-0.0, high=0.0,
@@ -86,11 +93,48 @@ def test_a_device_that_a_limit_leaves_no_power_is_said_to_be_held_by_it_and_a_no
         )  # fmt: skip
         assert isinstance(await node.desk.ask(wish), Granted)
         await node.desk.settle()
+        on_overview.update(in_control(node.state, node.clock.now_ns()))
 
     play(tmp_path, act)
     device = asked(tmp_path, "home-1")
     assert "nobody names a power: it is held at 0 W by a limit by dso (ENVELOPE) since" in device
     assert "allowed: 0 W to 0 W" in device
+    assert on_overview == {"held by a limit": 1, "runs freely": 2, "limited by operating envelope": 1}
+    assert "2 run by themselves, 1 are held by a limit, 0 opted out" in asked(tmp_path, "pool-1")
     assert "-0 W" not in device
     assert "runs by itself" not in device
     assert "-0 W" not in asked(tmp_path, "pool-1")
+
+
+def test_a_charger_that_goes_on_as_told_under_a_limit_that_holds_it_off_is_said_to_go_on_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own limit leaves it 1 kW, less than six amperes; its last command, to stop, stands behind the kill switch."""
+    table = test_why_parts.TABLE.replace("home-1,battery,5000,5000,10000", "home-1,ev_charger,0,7000,40000")
+    monkeypatch.setattr(test_why_parts, "TABLE", table)
+    over_api, on_screen, on_overview = dict[str, Any](), list[str](), dict[str, int]()
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        draws(node, -6_000.0)
+        assert await node.desk.ask(ask(node, 0.0))
+        limit = {"source": "dso", "level": Level.ENVELOPE, "kind": ClaimKind.LIMIT, "people": ()}
+        wish = structs.replace(ask(node, 0.0), value=0.0, low=-1_000.0, high=math.inf, **limit)
+        assert isinstance(await node.desk.ask(wish), Granted)
+        await node.desk.settle()
+        draws(node, 0.0)
+        assert await operator.kill(True, "ann") is None
+        assert await node.desk.withdraw("console", "test", "home-1", Quantity.P, "frame:test")
+        await node.desk.settle()
+        now_ns = node.clock.now_ns()
+        over_api.update(told_of(node.state, node.journal, [], "home-1", now_ns))
+        on_screen.append(resource_view(node.state, {}, "home-1", {}, now_ns).controls)
+        on_overview.update(in_control(node.state, now_ns))
+
+    play(tmp_path, act)
+    device, group = asked(tmp_path, "home-1"), asked(tmp_path, "pool-1")
+    assert over_api["stands_until"] and over_api["share"]["off"]
+    assert on_overview == {"goes on as told last": 1, "runs freely": 2, "limited by operating envelope": 1}
+    assert "2 run by themselves, 1 go on as they were told last, 0 opted out" in group
+    assert on_screen[0].startswith("Nobody commands it: its last command stands until")
+    assert "it goes on as it was told last, within a limit by dso (ENVELOPE) since" in device
+    assert "holds it off" not in device

@@ -103,7 +103,7 @@ function Why({ view }: { view: View }) {
   return (
     <section class="panel">
       <h2>Who asks what, and who wins <small>a lower level is stronger; limits meet, targets compete</small></h2>
-      {!view.claims.length && <p class="quiet pad">No claims: it runs freely between {bound(view.scada.low_w)} and {bound(view.scada.high_w)}.</p>}
+      {!view.claims.length && <p class="quiet pad">No claims: nobody names a power or a limit; it may do {bound(view.scada.low_w)} to {bound(view.scada.high_w)}.</p>}
       {view.claims.length > 0 && <div class="scroll" tabIndex={0} role="region" aria-label="Claims">
         <table>
           <thead><tr><th class="n">Level</th><th>Authority</th><th>From</th><th>Wants</th><th>Holds</th><th>Outcome</th><th>Why</th></tr></thead>

@@ -36,6 +36,7 @@ from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
 from tieline.desk.screens import Intake, Operator, Reader, Trader
 from tieline.errors import InvariantError, LinkDown
+from tieline.resource.claim import Refusal
 
 _log = structlog.get_logger("tieline.console")
 STATIC = Path(str(files("tieline.console"))) / "static"
@@ -145,7 +146,7 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
                 await desk.operator.audited(who.name, route.audited_as, subject, "not allowed", {})
             raise Problem(403, "your roles don't allow this", field="action", value=route.action.value)
     _check_query(route, request)
-    call = Call(await _as_of(desk, request, acts), request, who)
+    call = Call(await _as_of(desk, route, request), request, who)
     if decoder is None and acts and not route.is_raw:
         _require_nothing(await request.body())
     if decoder is not None:
@@ -182,14 +183,18 @@ def _require_nothing(body: bytes) -> None:
         raise Problem(422, "this call takes no fields", field=field[:80], limit="an empty body")
 
 
-async def _as_of(desk: Desk, request: Request, acts: bool) -> Desk:
+async def _as_of(desk: Desk, route: Route, request: Request) -> Desk:
     """Return the desk, or where `as_of` names a past instant the desk as it was known then."""
-    if "as_of" not in request.query_params:
-        return desk
-    if acts:
+    if route.method != "GET" and "as_of" in request.query_params:
         raise Problem(422, "the past can't be changed", field="as_of")
-    at_ns = Call(desk, request, None).instant("as_of")
-    return dataclasses.replace(desk, reader=good(await desk.reader.at(at_ns)))
+    asked = Call(desk, request, None).asked_of(route.instants)
+    if asked is None:
+        return desk
+    name, at_ns = asked
+    then = await desk.reader.at(at_ns)
+    if isinstance(then, Refusal) and then.field == "as_of":
+        then = msgspec.structs.replace(then, field=name)
+    return dataclasses.replace(desk, reader=good(then))
 
 
 async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:

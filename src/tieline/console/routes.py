@@ -11,7 +11,7 @@ from tieline.console.capability_api import CAPABILITY_ROUTES
 from tieline.console.contracts_api import CONTRACT_ROUTES
 from tieline.console.done import Done, done, done_to_devices
 from tieline.console.problems import Problem, good
-from tieline.console.table import Call, Route
+from tieline.console.table import AT, Call, Route
 from tieline.console.trading_api import TRADING_ROUTES
 from tieline.console.twice import MOST_BECAUSE
 from tieline.console.waiting_api import WAITING_ROUTES
@@ -260,7 +260,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", f"{_A}/resources/{{resource}}/why", Action.SEE_TRACE, _why, "Who controls it, and the chain behind",
-        d.WhyView, subject="resource",
+        d.WhyView, query=(AT,), subject="resource",
     ),
     Route(
         "POST", f"{_A}/resources/{{resource}}/limit", Action.LIMIT, _limit, "Limit a resource for a while", Done,

@@ -85,6 +85,19 @@ class Call:
                 return at_ns
         raise Problem(422, f"{key} is no instant", field=key, value=text[:80], limit=limit)
 
+    def asked_of(self, names: Sequence[str]) -> tuple[str, int] | None:
+        """Return which of these names of one parameter was given, the first such, and its instant; None: none was.
+
+        Raises:
+            Problem: 422 naming one that is no instant, or both where two say different ones.
+        """
+        given = [(name, self.instant(name)) for name in names if name in self.request.query_params]
+        if len({at_ns for _, at_ns in given}) > 1:
+            both = " and ".join(name for name, _ in given)
+            value = " and ".join(self.request.query_params[name][:80] for name, _ in given)
+            raise Problem(422, f"{both} say different instants", field=both, value=value, limit="give one of them")
+        return given[0] if given else None
+
     def word(self, key: str, words: Sequence[str]) -> str:
         """Return a word of the query, empty where it is missing. Raises Problem 422 where it is none of them."""
         value = self.request.query_params.get(key, "")
@@ -98,6 +111,10 @@ class Call:
         if len(value) > most:
             raise Problem(422, f"{key} is too long", field=key, value=value[:80], limit=f"{most} characters")
         return value
+
+
+AT = ("at", "Another name of `as_of`, that of `tieline why --at`")
+"""What a route has in its query where `at` is an instant: on those that list page by page it is where a page begins."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +138,11 @@ class Route:
     two: Callable[[Call], str] | None = None
     is_raw: bool = False
     act: str = ""
+
+    @property
+    def instants(self) -> tuple[str, ...]:
+        """Names of the parameter that asks for the view of a past instant; on some routes `at` is another thing."""
+        return ("as_of", AT[0]) if AT in self.query else ("as_of",)
 
     @property
     def audited_as(self) -> str:

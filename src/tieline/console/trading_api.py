@@ -49,9 +49,8 @@ async def _prices(call: Call) -> TakenPrices:
 
 
 async def _forecasts(call: Call) -> list[LoadForecastView]:
-    asked = next((key for key in ("at", "as_of") if key in call.request.query_params), None)
-    at_ns = None if asked is None else call.instant(asked)
-    return await _trader(call).load_forecasts(call.text("pool", 200), at_ns)
+    asked = call.asked_of(("at", "as_of"))
+    return await _trader(call).load_forecasts(call.text("pool", 200), None if asked is None else asked[1])
 
 
 async def _settlements(call: Call) -> list[DayView]:

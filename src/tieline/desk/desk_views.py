@@ -137,7 +137,8 @@ class EventPreview(View, frozen=True):
     event can still have; `held_out` counts devices whose feeder is Disabled, `limited` those under a group's limit that
     takes what they would give. `warning` says why it would get nothing ("": it gets some); `scheduled` counts
     stores that fill up for awards meanwhile; `unagreed` those that their contracts keep from it, mostly for
-    `unagreed_why`, which names the contract or program.
+    `unagreed_why`, which names the contract or program. `unknown_program` says that no contract there knows the
+    program, and how many of which kind it calls all the same ("": one knows it).
     """
 
     group: str
@@ -164,6 +165,7 @@ class EventPreview(View, frozen=True):
     scheduled: int = 0
     unagreed: int = 0
     unagreed_why: str = ""
+    unknown_program: str = ""
 
 
 class EventView(View, frozen=True):

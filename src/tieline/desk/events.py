@@ -25,7 +25,8 @@ from tieline.desk.event_contracts import (
 )
 from tieline.desk.event_makeup import NOTHING, Shown, counted_w, let_go
 from tieline.desk.event_reserve import booked, decide_reserve, room
-from tieline.desk.event_split import NOBODY, Shared, shares
+from tieline.desk.event_says import says_unknown, warning_of
+from tieline.desk.event_split import NOBODY, shares
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest, sunk, top
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
 from tieline.desk.modes import barred, refusal_by_mode
@@ -131,34 +132,10 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         len(rows) >= SECOND_PERSON_DEVICES, by_kind, tuple(per_minute),
         float((np.abs(share_w) * merit_price(kinds)).sum()) / 1e6 * hours, (), left.owed_w, left.free_w, left.free_wh,
         int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited,
-        _warning(found, wish.power_w, state.is_killed),
+        warning_of(found, wish.power_w, state.is_killed),
         found.scheduled, found.unagreed, "" if why is None else f"{why.reason} ({why.rule})",
+        says_unknown(state, _event(wish, "", ""), by_kind),
     )  # fmt: skip
-
-
-def _warning(found: Shared, asked_w: float, is_killed: bool) -> str:
-    """Return what to tell who would submit an event that gets nothing by what is known now, or "" where it gets some.
-
-    It may still be submitted: devices that are a limit's or another's now may be free when it begins.
-    """
-    if is_killed:
-        return "the kill switch is pressed: nothing that it asks reaches a device"
-    if len(found.rows):
-        return ""
-    why = [
-        f"{count} {words}"
-        for count, words in (
-            (found.limited, "under a limit that takes what they would give"),
-            (found.scheduled, "that fill up for awards meanwhile"), (found.opted_out, "opted out"),
-            (found.unagreed, "whose contracts don't let it call them"),
-            (found.unseen, "out of reach"),
-        )
-        if count
-    ]  # fmt: skip
-    return (
-        f"nobody could give any of the {abs(asked_w) / 1e3:.1f} kW now: "
-        f"{', '.join(why) or 'none of the group has anything to give'}"
-    )
 
 
 def _changed(event: ProgramEvent, by: str, now_ns: int, causes: tuple[str, ...] = ()) -> Entry:

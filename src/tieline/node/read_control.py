@@ -11,11 +11,12 @@ from tieline.desk.state import DeskState
 from tieline.desk.views import ClaimView
 from tieline.node.read_contracts import not_covered
 from tieline.node.read_held import Heard, lost_says, off_says, out_of_reach, share_of
-from tieline.node.read_wait import on_last_command
+from tieline.node.read_runs import GROUP_SAYS, Runs, counts_of, runs_of
 from tieline.node.read_words import kw
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.command import HELD
 from tieline.resource.level import Level
+from tieline.resource.setpoint import Bounds
 from tieline.times import iso
 
 WORDS = {
@@ -34,33 +35,38 @@ WORDS = {
 KILLED = "; the kill switch is pressed: only what leads to the safe power is sent"
 
 
-def _unnamed(
-    settled: Arbitration, limiter: Level | None, stands_ns: int, held_w: float, is_lost: bool, is_off: bool
-) -> str:
+def _unnamed(settled: Arbitration, limiter: Level | None, runs: Runs, stands_ns: int, held_w: float) -> str:
     """Return what a device does whose power nobody names."""
     ends, whose = settled.setpoint.bounds, "those of"
     claimed = [level for level, _, _ in settled.limits if level > Level.PHYSICS]
-    if math.isfinite(held_w):
-        text, whose = f"Nobody names a power: it is {HELD}, at {held_w:z,.0f} W", "that of"
-    elif claimed and ends.low_w == ends.high_w:
-        # A limit that leaves it one power alone names that as a target would: it doesn't run by itself.
-        text, whose = f"Nobody names a power: it is held at {kw(ends.low_w)}", "by"
-    elif limiter is not None and ends.low_w > 0:
-        text = f"Nobody names a power: it is told to give at least {kw(ends.low_w)}"
-    elif limiter is not None and ends.high_w < 0:
-        text = f"Nobody names a power: it is told to draw at least {kw(-ends.high_w)}"
-    elif stands_ns:
-        text = f"Nobody commands it: its last command stands until {iso(stands_ns)}"
-    elif is_lost:
-        text = "Nobody commands it: nobody hears what it does, nor whether it keeps its limits"
-    elif is_off:
-        text = "Nobody commands it, and it may not run"
-    else:
-        text = "Nobody commands it: it runs freely within its limits"
+    match runs:
+        case Runs.AT_LIMIT:
+            text = _at_limit(ends, held_w)
+            whose = "that of" if math.isfinite(held_w) else "by"
+        case Runs.ON_LAST:
+            text = f"Nobody commands it: its last command stands until {iso(stands_ns)}"
+        case Runs.LOST:
+            text = "Nobody commands it: nobody hears what it does, nor whether it keeps its limits"
+        case Runs.OFF:
+            text = "Nobody commands it, and it may not run"
+        case _:
+            text = "Nobody commands it: it runs freely within its limits"
     if limiter is None and claimed:
         # What it does by itself lies within them now; who set them is what an operator asks next.
         text += f", {whose} {' and '.join(f'{WORDS[level]} (level {int(level)})' for level in claimed)}"
     return text
+
+
+def _at_limit(ends: Bounds, held_w: float) -> str:
+    """Return the power that a limit leaves a device, or pushes it to."""
+    if math.isfinite(held_w):
+        return f"Nobody names a power: it is {HELD}, at {held_w:z,.0f} W"
+    if ends.low_w == ends.high_w:
+        # A limit that leaves it one power alone names that as a target would: it doesn't run by itself.
+        return f"Nobody names a power: it is held at {kw(ends.low_w)}"
+    if ends.low_w > 0:
+        return f"Nobody names a power: it is told to give at least {kw(ends.low_w)}"
+    return f"Nobody names a power: it is told to draw at least {kw(-ends.high_w)}"
 
 
 def controls_of(
@@ -81,7 +87,9 @@ def controls_of(
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
     share = None if winner is not None else share_of(state, row, ends.low_w, now_ns)
     if winner is None:
-        text = _unnamed(settled, limiter, stands_ns, held_w, lost is not None, share is not None and share["off"])
+        rows = np.array([row], np.int32)
+        runs = Runs(int(runs_of(state, state.claims.arbitrate(now_ns, rows), now_ns)[0]))
+        text = _unnamed(settled, limiter, runs, stands_ns, held_w)
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
     if limiter is not None:
@@ -99,8 +107,9 @@ def controls_of(
 def group_controls(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> str:
     """Return how many devices of a group each authority sets, and how many nobody does."""
     settled = state.claims.arbitrate(now_ns, rows)
-    named, held = settled.winner >= 0, int(on_last_command(state, rows, now_ns).sum())
-    after = f", of whom {held:,} go on as they were told last" if held else ""
+    named, runs = settled.winner >= 0, counts_of(runs_of(state, settled, now_ns))
+    told = ", ".join(f"{runs[way]:,} {says}" for way, says in GROUP_SAYS.items() if way in runs)
+    after = f", of whom {told}" if told else ""
     if not named.any():
         return "Nobody commands its devices now" + after + (KILLED if state.is_killed else "")
     batches = {batch.id: batch for batch, _ in state.claims.batches()}

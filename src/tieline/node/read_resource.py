@@ -27,6 +27,7 @@ from tieline.desk.views import (
 from tieline.fleet.claims import ClaimBatch, Mask
 from tieline.node.read_control import WORDS, controls_of, group_controls
 from tieline.node.read_reached import steps_reached
+from tieline.node.read_runs import SAYS, Runs, counts_of, runs_of
 from tieline.node.read_wait import no_response, stands_until_ns, waits
 from tieline.node.read_words import kw
 from tieline.node.snapshot import worst_of
@@ -179,23 +180,17 @@ def resource_view(
 
 
 def in_control(state: DeskState, now_ns: int) -> dict[str, int]:
-    """Return how many devices each authority sets, how many limits hold beside that, and how many run freely."""
-    free = np.ones(len(state.fleet), np.bool_)
-    best = np.full(len(state.fleet), len(Level), np.uint8)
+    """Return how many devices each authority sets, how many go by what else, and how many limits hold beside that."""
+    settled = state.claims.arbitrate(now_ns, np.arange(len(state.fleet), dtype=np.int32))
+    named = np.bincount(state.claims.level_of(settled.winner[settled.winner >= 0]), minlength=len(Level))
+    found = {WORDS[level]: int(named[level]) for level in Level if named[level]}
+    counts = {Runs.FREELY: 0, **counts_of(runs_of(state, settled, now_ns))}
     limited: dict[str, int] = {}
     for batch, alive in state.claims.batches():
-        if not state.claims.holds_at(batch, now_ns):
-            continue
-        rows = batch.rows[alive]
-        if batch.kind is ClaimKind.SET:
-            best[rows] = np.minimum(best[rows], int(batch.level))
-            free[rows] = False
-        elif batch.kind is ClaimKind.LIMIT:
+        if batch.kind is ClaimKind.LIMIT and state.claims.holds_at(batch, now_ns):
             word = f"limited by {WORDS[batch.level]}"
-            limited[word] = limited.get(word, 0) + len(rows)
-    counts = np.bincount(best, minlength=len(Level))
-    found = {WORDS[level]: int(counts[level]) for level in Level if counts[level]}
-    return {**found, "runs freely": int(free.sum()), **limited}
+            limited[word] = limited.get(word, 0) + int(alive.sum())
+    return {**found, **{says: counts[way] for way, says in SAYS.items() if way in counts}, **limited}
 
 
 def _ancestors(state: DeskState, resource: str, row: int, is_group: bool) -> tuple[GroupRef, ...]:

@@ -26,8 +26,8 @@ def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> st
         # What it does by itself no journal tells: it goes there from rest, or stops from all that it can.
         moves_w = float(abs(goal_w[0])) or float(max(fleet.max_inject_w[row], fleet.max_absorb_w[row]))
     if state.is_killed and (until_ns := stands_until_ns(state, row, now_ns)):
-        stands = f"its last command ({state.commands.target_w[row]:z.0f} W) stands until {iso(until_ns)}"
-        return f"{stands}: the kill switch holds back what lets it go"
+        said = f"its last command ({state.commands.target_w[row]:z.0f} W) stands until {iso(until_ns)}"
+        return f"{said}: the kill switch holds back what lets it go"
     if state.release_at_ns[row] > now_ns:
         return f"it comes back in turn, at {iso(int(state.release_at_ns[row]))}"
     if moves_w <= 1.0:
@@ -41,20 +41,21 @@ def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> st
     return ""
 
 
-def on_last_command(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
+def stands(state: DeskState, rows: NDArray[np.int32], is_free: NDArray[np.bool_], now_ns: int) -> NDArray[np.bool_]:
     """Return which rows nobody commands any more and who were not let go yet: they go on as they were told last.
 
-    Their turn to come back is later, or the kill switch holds back what leads away from their safe power.
+    Their turn to come back is later, or the kill switch holds back what leads away from their safe power. `is_free` are
+    those whom nobody names a power for; shape (n,) of `rows`.
     """
     last = state.commands
-    free = state.claims.arbitrate(now_ns, rows).winner < 0
-    held: NDArray[np.bool_] = free & np.isfinite(last.target_w[rows]) & (last.valid_until_ns[rows] > now_ns)
+    held: NDArray[np.bool_] = is_free & np.isfinite(last.target_w[rows]) & (last.valid_until_ns[rows] > now_ns)
     return held
 
 
 def stands_until_ns(state: DeskState, row: int, now_ns: int) -> int:
     """Return until when a device that nobody commands goes on as it was told last; 0: it runs by itself, or is told."""
-    held = on_last_command(state, np.array([row], np.int32), now_ns)[0]
+    rows = np.array([row], np.int32)
+    held = stands(state, rows, state.claims.arbitrate(now_ns, rows).winner < 0, now_ns)[0]
     return int(state.commands.valid_until_ns[row]) if held else 0
 
 

@@ -38,7 +38,8 @@ from tieline.node.journals import journal_to_read
 from tieline.node.on_or_off import take_on_or_off
 from tieline.node.read_contracts import contracts_of, not_covered
 from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
-from tieline.node.read_wait import no_response, on_last_command, stands_until_ns, take_responses, waits
+from tieline.node.read_runs import Runs, runs_of
+from tieline.node.read_wait import no_response, stands_until_ns, take_responses, waits
 from tieline.node.why_claims import claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
 from tieline.resource.claim import Claim, ClaimKind
@@ -235,7 +236,9 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     state, fleet = past.state, past.state.fleet
     rows = fleet.leaves(resource)
     settled = state.claims.arbitrate(past.at_ns, rows)
-    named, goes_on = settled.winner >= 0, on_last_command(state, rows, past.at_ns)
+    named, runs = settled.winner >= 0, runs_of(state, settled, past.at_ns)
+    # Who is out of reach is in no journal: of a group the files don't tell, so that nobody does here.
+    off = held_off(state, rows, settled.low_w) & ~named & (runs != Runs.ON_LAST)
     by = Counter(word for word in controllers(state, settled.winner) if word is not None)
     own = of_whole(state, resource, past.at_ns)
     others = of_others(state, resource, past.at_ns)
@@ -250,8 +253,9 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "resources": len(rows),
         "controlled_by": dict(by.most_common()),
         "free": int((~named).sum()),
-        "held_off": int((held_off(state, rows, settled.low_w) & ~named & ~goes_on).sum()),
-        "on_last_command": int(goes_on.sum()),
+        "held_off": int(off.sum()),
+        "at_limit": int(((runs == Runs.AT_LIMIT) & ~off).sum()),
+        "on_last_command": int((runs == Runs.ON_LAST).sum()),
         "opted_out": int(state.opted_out[rows].sum()),
         "kill_switch": past.kill,
         "ended": told_ended(state, resource, past.at_ns),

@@ -30,13 +30,15 @@ def tell(answer: dict[str, Any]) -> None:
     winner, share, lost = answer["winner"], answer["share"], answer["out_of_reach"]
     runs = "is out of reach" if lost else "runs by itself"
     runs = "goes on as it was told last" if answer["stands_until"] else runs
+    # As `read_runs` has it: whose last command stands goes on by that, though a limit would hold it off.
+    is_off = winner is None and share is not None and not answer["stands_until"]
     if answer["held_w"] is not None:
         click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:z.0f} W")
-    elif winner is None and share is not None and (share["waits_for_turn"] or share["too_small"]):
+    elif is_off and (share["waits_for_turn"] or share["too_small"]):
         _tell_off(answer)
     elif winner is None and (by := _only_power(answer)):
         click.echo(f"  nobody names a power: it is held at {answer['low_w']:z.0f} W by {by}")
-    elif winner is None and share is not None and share["off"]:
+    elif is_off and share["off"]:
         _tell_off(answer)
     elif winner is None and answer["limited_by"] and (answer["low_w"] > 0.0 or answer["high_w"] < 0.0):
         gives = answer["low_w"] > 0.0
@@ -133,10 +135,11 @@ def _only_power(answer: dict[str, Any]) -> str:
 def _tell_group(answer: dict[str, Any]) -> None:
     for who, count in answer["controlled_by"].items():
         click.echo(f"  {count} of {answer['resources']} devices controlled by {who}")
-    held, off = answer["on_last_command"], answer["held_off"]
+    held, off, limited = answer["on_last_command"], answer["held_off"], answer["at_limit"]
     goes_on = f"{held} go on as they were told last, " if held else ""
     goes_on += f"{off} are held off by a limit, " if off else ""
-    click.echo(f"  {answer['free'] - held - off} run by themselves, {goes_on}{answer['opted_out']} opted out")
+    goes_on += f"{limited} are held by a limit, " if limited else ""
+    click.echo(f"  {answer['free'] - held - off - limited} run by themselves, {goes_on}{answer['opted_out']} opted out")
     may = f"{answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W"
     click.echo(f"  asked of those {answer['target_w']:z.0f} W; all may do {may}")
     for limit in answer["limits"]:
