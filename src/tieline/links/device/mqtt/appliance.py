@@ -4,8 +4,8 @@ Three states that other stacks take for one are kept apart: **accepted by the br
 **acknowledged by the device** (its state echoes the settings: ACCEPTED) and **observed in telemetry** (its power shows
 it: DONE). No echo: the device is asked once for its state, and without an answer the command ends UNCONFIRMED; it is
 never sent again. When a command runs out, a device without a timer of its own is handed back by us, and one that does
-not follow is named. A setting that somebody else changes is contention: an occupant's hand stands, any other is
-answered by one more write at most.
+not follow is named. Whose a setting is, as echoes come late, `setting` tells. One that somebody else changes is
+contention: an occupant's hand stands, any other is answered by one more write at most.
 
 What it was told before a restart of ours is remembered: its time is still ours to end, and its owner's setpoint, or
 whether he had it on, is kept over it (`setpoints`), as nothing leaves before that would outlive us.
@@ -140,6 +140,7 @@ class Appliance:
             self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, str(error))
             return
         live.frame = " ".join(frames)
+        self.telemetry.wrote(live.settings)
         self.life.wait("ack", self._carrier.ack_s, self._unheard)
         self.life.later("until", self.life.left_s(live), self._over)
 
@@ -162,8 +163,11 @@ class Appliance:
 
     # --- from the device --------------------------------------------------------------------------------------------
 
-    def hear(self, topic: str, payload: bytes) -> None:
-        """Take a message of the device. Raises PeerError where it can't be read; nothing of it is then taken."""
+    def hear(self, topic: str, payload: bytes, is_retained: bool = False) -> None:
+        """Take a message of the device, or one that its broker had kept.
+
+        Raises PeerError where it can't be read; nothing of it is then taken.
+        """
         heard, telemetry = self.bound.read(topic, payload), self.telemetry
         if heard.is_available is not None:
             telemetry.is_available = heard.is_available
@@ -172,19 +176,30 @@ class Appliance:
         if heard.values:
             live = self._live
             is_local = live is not None and live.is_contended and not live.what.is_release
-            is_ours = live is not None and not is_local and not (live.what.is_release and live.is_echoed)
-            telemetry.learn(heard.values, is_ours and not (live and live.is_remembered), is_local)
+            telemetry.learn(heard.values, is_local, is_retained)
             self._check()
+            if telemetry.setting.is_doubted and not self.life.is_waiting("doubt"):
+                self.life.wait("doubt", self._carrier.ack_s, self._judge)
         self.go()
+
+    def _judge(self) -> None:
+        self.telemetry.judge()
+        self._check()
 
     def _check(self) -> None:
         """Move the command on by what the device last said."""
-        live = self._live
-        if live is None:
-            return
-        if live.is_remembered:
+        live, telemetry = self._live, self.telemetry
+        if telemetry.setting.is_overwritten:
+            self._give_back()
+        elif live is not None and live.is_remembered:
             self._recall(live)
-            return
+        elif live is not None:
+            self._follow(live)
+        live = self._live
+        if live is None or live.is_contended or live.what.is_release:
+            telemetry.disown(live is not None and live.what.is_release)
+
+    def _follow(self, live: _Live) -> None:
         echoes = self.telemetry.shows(live.settings)
         if live.stage is Stage.SENT and echoes:
             self.life.accepted(live)
@@ -194,11 +209,14 @@ class Appliance:
         is_blind = "power_w" not in self.bound.fields
         if live.stage is Stage.ACCEPTED and (is_blind or complies(self.profile, self.rating, live.what, power_w)):
             self._end(live, Stage.DONE, observed_w=power_w)
-        elif live.is_over and live.is_echoed and not echoes and not live.what.is_release:
+        elif live.is_over and not echoes and not live.what.is_release and self._is_changed(live):
             self._contend(live)
         live.is_echoed = live.is_echoed or echoes
-        if live.is_echoed and live.what.is_release:
-            self.telemetry.disown()
+
+    def _is_changed(self, live: _Live) -> bool:
+        """Return whether the device left what it was told, and not by a write of ours that is on its way."""
+        setting = self.telemetry.setting
+        return setting.is_settled and (live.is_echoed or setting.is_turned)
 
     def _contend(self, live: _Live) -> None:
         """Somebody else changed what we set: say so, write once more where the profile allows, and leave it then."""
@@ -206,16 +224,30 @@ class Appliance:
             return
         self._carrier.counts.contended += 1
         self._carrier.alarm(f"{self.name}: {self.telemetry.said(live.settings)} was set by somebody else")
-        live.is_contended = live.retries >= self.profile.retries
-        if live.is_contended:
-            # What it holds now is its owner's wish; keep it when the command ends.
-            self.telemetry.own = self.telemetry.values.get(self.telemetry.key, self.telemetry.own)
-            self.telemetry.disown()
-            self.telemetry.learn({}, False, True)
+        if live.retries >= self.profile.retries:
+            self._yield(live)
             return
         live.retries, live.is_echoed = live.retries + 1, False
         if self.life.may_leave(live):
             self._write(live.settings)
+
+    def _yield(self, live: _Live) -> None:
+        """Leave a device to whoever set it: what it holds now is its owner's wish, to be kept when the command ends."""
+        live.is_contended = True
+        self.telemetry.learn({}, True)
+
+    def _give_back(self) -> None:
+        """Write what its owner set while ours was on its way, as ours then landed over it: his hand stands."""
+        live, own = self._live, self.telemetry.own
+        self._carrier.counts.contended += 1
+        self._carrier.alarm(f"{self.name}: {self.telemetry.key} = {own:g} was set by somebody else")
+        if live is not None and not live.what.is_release:
+            if not live.is_over:
+                self._end(live, Stage.UNCONFIRMED, native=f"its owner set {own:g} meanwhile")
+            self._yield(live)
+        elif live is not None:
+            live.settings = {self.telemetry.key: own}
+        self._write({self.telemetry.key: own})
 
     # --- after a restart of ours --------------------------------------------------------------------------------------
 
@@ -238,7 +270,7 @@ class Appliance:
         telemetry = self.telemetry
         if not all(key in telemetry.values for key in live.settings):
             return
-        if not telemetry.ours and not telemetry.shows(live.settings):
+        if telemetry.setting.is_turned or (not telemetry.ours and not telemetry.shows(live.settings)):
             self._live = None  # it is its owner's by now, or never took what we told it
             self.life.cancel("until")
 
@@ -246,6 +278,7 @@ class Appliance:
 
     def _unheard(self) -> None:
         """No echo came in time: ask once, then give up. Never send again."""
+        self._check()
         live = self._live
         if live is None or live.stage not in (Stage.QUEUED, Stage.SENT):
             return
@@ -283,7 +316,7 @@ class Appliance:
         """Write the owner's own settings: absolute, so that twice does no harm."""
         self._release_due = False
         live = self._live
-        if live is None or live.is_contended:
+        if live is None or (live.is_contended and not self.telemetry.setting.holds_ours):
             return  # what it holds is already its owner's
         free = told(self.profile, self.rating, math.nan, -math.inf, math.inf, self.telemetry.own)
         if isinstance(free, Unable):
@@ -293,6 +326,8 @@ class Appliance:
         self.life.wait("released", self._carrier.ack_s, lambda: self._released(1))
 
     def _released(self, tries: int) -> None:
+        live = self._live
+        self._check()
         live = self._live
         if live is None or not live.what.is_release:
             return
@@ -338,6 +373,7 @@ class Appliance:
         try:
             for topic, payload in self.bound.write(settings):
                 self._carrier.publish(topic, payload)
+            self.telemetry.wrote(settings)
         except LinkDown as error:
             self._carrier.counts.last_error = str(error)
 

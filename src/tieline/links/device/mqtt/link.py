@@ -183,7 +183,7 @@ class MqttLink:
         self.counts.received += 1
         for appliance in self._of_topic.get(message.topic, []):
             try:
-                appliance.hear(message.topic, message.payload)
+                appliance.hear(message.topic, message.payload, message.retain)
             except PeerError as error:
                 self.counts.unread += 1
                 self.counts.last_error = str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
 
@@ -10,6 +11,7 @@ from tieline.device.profile import Profile
 from tieline.links.device.mqtt.carrier import Carrier
 from tieline.links.device.mqtt.contract import Bound
 from tieline.links.device.mqtt.setpoints import Owned
+from tieline.links.device.mqtt.setting import Setting
 from tieline.resource.identity import Rating
 from tieline.resource.point import points
 from tieline.resource.quality import Quality
@@ -28,9 +30,12 @@ class Telemetry:
         self.quality = Quality.COMM_LOST
         self.taken_ns = 0
         self.is_available: bool | None = None
-        kept = carrier.setpoints.at(row)
         self.key = OWN.get(profile.told_by, "")
-        self.own, self.ours = kept.own, kept.ours  # the owner's, and what we may have written over it
+        told_key = self.key or "target_w"
+        field = bound.fields.get(told_key)
+        slack, step = (0.0, 0.0) if field is None else (bound.slack(told_key), field.step)
+        self.setting = Setting(carrier.setpoints.at(row), slack, step, carrier.ack_s, bool(self.key))
+        self._told_key = told_key
         self.was_on: bool | None = None
         self.switched_ns = 0
 
@@ -39,13 +44,23 @@ class Telemetry:
         """Last power (W, positive into the grid); NaN: never heard."""
         return self.values.get("power_w", math.nan)
 
-    def learn(self, values: Mapping[str, float], is_ours: bool, is_local: bool) -> None:
+    @property
+    def own(self) -> float:
+        """What its owner has set; NaN: not known."""
+        return self.setting.own
+
+    @property
+    def ours(self) -> tuple[float, ...]:
+        """What we may have written over that."""
+        return self.setting.ours
+
+    def learn(self, values: Mapping[str, float], is_local: bool, is_retained: bool = False) -> None:
         """Take values as of now.
 
         Args:
             values: By point or setting (SI).
-            is_ours: Its setting is one that we wrote, so that it says nothing of its owner's.
             is_local: Somebody at the device has overruled us: it then offers nothing.
+            is_retained: Its broker had kept them, for who knows how long.
         """
         self.values.update(values)
         self.taken_ns = self._carrier.clock.now_ns()
@@ -57,26 +72,35 @@ class Telemetry:
             if self.was_on is not None and is_on != self.was_on:
                 self.switched_ns = self.taken_ns
             self.was_on = is_on
-        if self.key in values and not is_ours:
-            self._learn_own(values[self.key])
+        if self._told_key in values:
+            before = self._owned
+            self.setting.hear(values[self._told_key], _now_s(), is_retained)
+            self._keep_change(before)
         told |= able(self._profile, self._rating, self.values, is_local)
         told["is_local"] = float(is_local)
         self._carrier.teller.bring(self.row, told, Quality.GOOD, self.taken_ns)
 
-    def _learn_own(self, value: float) -> None:
-        """Take what a device holds for its owner's, unless it is what we wrote and nobody has turned it since."""
-        if self.holds_ours or (self.ours and self._is_near(value, self.own)):
-            return  # after a start: it holds our setting yet, or never took it, and may take it late
-        self.own = value
-        self.disown()
+    def judge(self) -> None:
+        """Believe what the device said of its setting a while ago, if it did not take it back."""
+        before = self._owned
+        self.setting.judge(_now_s())
+        self._keep_change(before)
 
-    def _is_near(self, value: float, other: float) -> bool:
-        return abs(value - other) <= self.bound.slack(self.key)
+    def wrote(self, settings: Mapping[str, float]) -> None:
+        """Note that settings went out."""
+        for key, value in settings.items():
+            if key == self.key:
+                self._take(self._with(value))
+            self.setting.wrote(self.bound.rounded(key, value), _now_s())
 
     @property
-    def holds_ours(self) -> bool:
-        """Whether the setting that it last told is one that we may have written."""
-        return self.key in self.values and any(self._is_near(self.values[self.key], one) for one in self.ours)
+    def _owned(self) -> Owned:
+        return Owned(self.own, self.ours)
+
+    def _keep_change(self, before: Owned) -> None:
+        """Keep what was learnt of its owner where something of ours was over it: else a start hears it again."""
+        if (before.ours or self.ours) and self._owned != before:
+            self._carrier.setpoints.keep(self.row, self._owned)
 
     @property
     def is_own_heard(self) -> bool:
@@ -97,8 +121,11 @@ class Telemetry:
     def keep(self, value: float, then: Callable[[], None]) -> None:
         """Keep that a setting is ours, and call `then` once that is durable."""
         owned = self._with(value)
-        self.own, self.ours = owned.own, owned.ours
+        self._take(owned)
         self._carrier.setpoints.keep(self.row, owned, then)
+
+    def _take(self, owned: Owned) -> None:
+        self.setting.own, self.setting.ours = owned.own, owned.ours
 
     def _with(self, value: float) -> Owned:
         # A switch that was never heard counts as on, as most are.
@@ -107,13 +134,17 @@ class Telemetry:
 
     def hold_for_ours(self, value: float) -> None:
         """Take what a device was told before a start for ours where nothing was kept of its owner's: he had it on."""
-        self.own, self.ours = 1.0, (value,)
+        self.setting.own, self.setting.ours = 1.0, (value,)
 
-    def disown(self) -> None:
-        """Note that nothing which we wrote is left at the device: what it holds from now on is its owner's."""
-        if self.ours:
-            self.ours = ()
-            self._carrier.setpoints.keep(self.row, Owned(self.own))
+    def disown(self, is_release: bool) -> None:
+        """Note that nothing of ours is left at the device, where that is certain: what it holds is its owner's.
+
+        What was handed back is its owner's at once; what we were overruled in, once no old word of it can come.
+        """
+        is_certain = self.setting.is_back if is_release else self.setting.is_free
+        if is_certain(_now_s()):
+            self.setting.disown()
+            self._carrier.setpoints.keep(self.row, self._owned)
 
     def flag(self, quality: Quality) -> None:
         """Say once of all points that they are lost or stale, with their last value and source time."""
@@ -124,12 +155,14 @@ class Telemetry:
         self._carrier.teller.bring(self.row, known, quality, self.taken_ns)
 
     def shows(self, settings: Mapping[str, float]) -> bool:
-        """Return whether what the device says of itself is what the settings are, within its steps."""
-        return all(
-            key in self.values and abs(self.values[key] - self.bound.rounded(key, value)) <= self.bound.slack(key)
-            for key, value in settings.items()
-        )
+        """Return whether the device holds what it was told, within its steps, and nothing earlier is on its way."""
+        return all(self.setting.shows(self.bound.rounded(key, value), _now_s()) for key, value in settings.items())
 
     def said(self, settings: Mapping[str, float]) -> str:
         """Return the device's own values of some settings, in words."""
         return ", ".join(f"{key} = {self.values.get(key, math.nan):g}" for key in settings)
+
+
+def _now_s() -> float:
+    """Return the time (s) of the loop, in which echoes are waited for."""
+    return asyncio.get_running_loop().time()
