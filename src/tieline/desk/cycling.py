@@ -54,8 +54,10 @@ class Cycles:
     @staticmethod
     def empty(count: int) -> Cycles:
         """Return columns of rows of which nothing was seen."""
-        nothing = [np.zeros(count) for _ in range(6)]
-        return Cycles(*nothing[:2], np.zeros(count, np.bool_), *nothing[2:], np.zeros(count, np.int64))
+        return Cycles(
+            np.zeros(count), np.zeros(count), np.zeros(count, np.bool_), np.zeros(count), np.zeros(count),
+            np.zeros(count), np.zeros(count), np.zeros(count, np.int64),
+        )  # fmt: skip
 
     def drop(self, rows: Rows) -> None:
         """Throw away what runs of rows."""
