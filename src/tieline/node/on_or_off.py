@@ -39,10 +39,10 @@ def take_on_or_off(folder: Path, state: DeskState, tell: Callable[[str], None] |
 
 def take_least_times(settings: LinkSettings, fleet: Fleet) -> None:
     """Note how long what is on or off stays so at least, as the profiles of its links say it; else its kind tells."""
-    for link in (*settings.modbus, *settings.mqtt):
-        for name, least_s in least_times_s(link.devices).items():
-            if fleet.holds(name):
-                fleet.min_hold_s[fleet.row(name)] = least_s
+    told = [least_times_s(link.devices) for link in settings.modbus]
+    told += [least_times_s(link.devices) for link in settings.mqtt]
+    for name, least_s in (item for one in told for item in one.items() if fleet.holds(item[0])):
+        fleet.min_hold_s[fleet.row(name)] = least_s
 
 
 def _with_tables(settings: LinkSettings, folder: Path) -> LinkSettings:
