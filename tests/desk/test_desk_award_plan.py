@@ -136,6 +136,48 @@ def test_what_all_together_lack_is_recorded_by_step() -> None:
     assert abs(lacks_wh - (16_000.0 - 6_000.0 - BATTERY_WH)) < 1.0, "two hours of heater, and the batteries once"
 
 
+def test_what_meters_lack_of_a_call_is_scheduled_for_and_no_more_declared_as_what_can_be_called() -> None:
+    """A heater that gives half of what its size says leaves the rest to batteries that hold just enough without it."""
+    evening = Evening((6_000.0, 6_000.0))
+    evening.schedule()
+    assert evening.stage.state.award_plans["pool-1"].lacks_w.array().max() < 1.0
+    evening.beat()
+    declared_w = evening.pool.available[0]
+    evening.pool.trim_w = 1_500.0
+    evening.beat()
+    assert abs(declared_w - evening.pool.available[0] - 1_500.0) < 1.0
+    evening.stage.clock.ns += 15 * MINUTE_NS
+    evening.schedule()
+    made = evening.stage.state.award_plans["pool-1"]
+    lacks_wh, asked_wh = (float(each.array().sum()) * HOURS for each in (made.lacks_w, made.award_w))
+    assert abs(asked_wh - 1.75 * 7_500.0) < 1.0
+    assert abs(lacks_wh - (1.75 * 4_500.0 - BATTERY_WH)) < 1.0, "the heater counts as able to give its 3 kW"
+
+
+def test_a_lack_is_known_while_the_stores_that_make_up_for_it_still_give() -> None:
+    """By its meter a heater gives half of what it is asked: the schedule says so half an hour before all is empty."""
+    evening = Evening((6_000.0, 6_000.0))
+    stage, pool, fleet = evening.stage, evening.pool, evening.stage.state.fleet
+    began_ns, known_ns, empty_ns = stage.clock.ns, 0, 0
+    while not empty_ns:
+        if asked(stage.state, pool, stage.clock.ns) is not None:
+            evening.schedule()
+            lacks_w = stage.state.award_plans["pool-1"].lacks_w.array()
+            known_ns = known_ns or (stage.clock.ns if lacks_w.max() > 500.0 else 0)
+        evening.beat()
+        fleet.power_w[:2] = np.minimum(pool.share_w[:2], fleet.energy_available_wh[:2] * 60.0)
+        fleet.power_w[2] = -3_000.0 + pool.share_w[2] / 2
+        fleet.energy_available_wh[:2] -= fleet.power_w[:2] / 60.0
+        fleet.available_up_w[:2] = np.minimum(5_000.0, fleet.energy_available_wh[:2] * 12.0) - fleet.power_w[:2]
+        fleet.available_up_w[2] = -fleet.power_w[2]
+        stage.clock.ns += MINUTE_NS
+        fleet.taken_at_ns[:] = stage.clock.ns
+        if float(fleet.energy_available_wh[:2].sum()) < 0.02 * BATTERY_WH:
+            empty_ns = stage.clock.ns
+        assert stage.clock.ns < began_ns + 2 * HOUR_NS, "they are empty before the awards are over"
+    assert known_ns and empty_ns - known_ns >= 30 * MINUTE_NS
+
+
 def test_a_schedule_is_made_anew_each_quarter_and_as_awards_come_and_for_no_other_reason() -> None:
     evening = Evening((3_000.0, 8_000.0))
     stage, pool = evening.stage, evening.pool

@@ -25,7 +25,7 @@ from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop
-from tieline.times import HOUR_NS, MINUTE_NS
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 START_NS = 1_660_000_000_000_000_000
 ROW = np.zeros(1, np.int32)
@@ -74,6 +74,40 @@ def test_two_calls_with_room_and_no_movement_make_it_unresponsive_until_it_follo
     state.fleet.column("power_w")[:] = 0.0
     _call(state, now_ns, 0.0, 0.0)
     assert not unresponsive(state.responses, now_ns + HOUR_NS).any()
+
+
+@given(st.sampled_from(list(Kind)), st.integers(0, 60), st.integers(0, 2))
+def test_who_is_called_by_a_command_that_stands_for_long_has_time_from_his_call_on(kind, held_minutes, late_minutes):
+    """A load that a limit holds off runs on by its own timer, and goes off a moment after the market counts on it."""
+    state = _desk(kind)
+    state.commands.target_w[:], state.commands.stage[:], state.commands.at_ns[:] = 0.0, Stage.DONE, START_NS
+    for call in range(3):
+        called_ns = START_NS + (call + 1) * HOUR_NS + held_minutes * MINUTE_NS
+        state.fleet.column("power_w")[:], state.fleet.column("available_up_w")[:] = -3_000.0, 0.0
+        judge(state, ROW, np.zeros(1), called_ns)
+        state.fleet.column("available_up_w")[:] = 3_000.0
+        for minute in range(1, late_minutes + 1):
+            assert not judge(state, ROW, np.array([3_000.0]), called_ns + minute * MINUTE_NS).any()
+        state.fleet.column("power_w")[:], state.fleet.column("available_up_w")[:] = 0.0, 0.0
+        assert not judge(state, ROW, np.array([3_000.0]), called_ns + 3 * MINUTE_NS).any()
+        judge(state, ROW, np.zeros(1), called_ns + 4 * MINUTE_NS)
+    assert not state.responses.strikes.any()
+
+
+@given(
+    st.sampled_from([kind for kind, soon_s in SECONDS_TO_REACH.items() if 60.0 <= soon_s <= 300.0]), st.integers(1, 59)
+)
+def test_what_a_link_read_back_before_a_kind_can_have_given_is_no_miss(kind, seconds):
+    state = _desk(kind)
+    state.commands.target_w[:], state.commands.stage[:] = 0.0, Stage.UNCONFIRMED
+    state.commands.observed_w[:], state.fleet.column("available_up_w")[:] = -3_000.0, 3_000.0
+    soon_ns = int(SECONDS_TO_REACH[kind]) * SECOND_NS
+    for call in range(2):
+        called_ns = state.commands.at_ns[0] = START_NS + call * HOUR_NS
+        judge(state, ROW, np.zeros(1), called_ns)
+        assert not judge(state, ROW, np.array([3_000.0]), called_ns + seconds * SECOND_NS).any()
+        assert not state.responses.strikes.any()
+    assert judge(state, ROW, np.array([3_000.0]), called_ns + soon_ns).all() and state.responses.strikes.any()
 
 
 def _judged(kind: Kind, stage: Stage, minutes: int, gives_frac: float) -> bool:

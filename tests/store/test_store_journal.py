@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, inspect
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
@@ -20,6 +20,7 @@ from tieline.store.journal import JournalDamaged, SqliteJournal, StoreDown, Stor
 from tieline.store.lock import FolderLock
 from tieline.store.migrate import migrate
 from tieline.store.schema import ddl, metadata
+from tieline.store.schema_sqlite import STATEMENTS
 from tieline.store.trace import trace
 
 
@@ -240,6 +241,10 @@ def test_the_schema_is_one_for_sqlite_and_postgresql(tmp_path: Path) -> None:
         )
     }
     assert direct <= migrated
+
+
+def test_the_schema_as_it_is_written_out_for_sqlite_is_the_one_that_is_declared() -> None:
+    assert [text.split() for text in STATEMENTS] == [text.split() for text in ddl(sqlite.dialect())]
 
 
 @given(st.data())

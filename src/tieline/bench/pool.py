@@ -30,8 +30,8 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
         _planned(8, price, threads)
         plan, took = _planned(count, price, threads)
         progress(f"{count:,} batteries: {took:.2f} s, {plan.rounds} rounds, gap {plan.gap_frac:.1e}")
-        large = _large(3_000 if quick else LARGE, price, threads, progress)
-    million, is_million = _million(4_000 if quick else MILLION, price, seed, progress)
+        large = _large(2_200 if quick else LARGE, price, threads, progress)
+    million, is_million = _million(2_500 if quick else MILLION, price, seed, progress)
     peer_cost, peer_took = _peer(count, price, {})
     progress(f"HiGHS: {peer_took:.1f} s")
     # Its interior point without crossover answers less exactly, as ours does: the fairer of the two to be held against.

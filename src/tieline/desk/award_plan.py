@@ -7,7 +7,8 @@ together what is awarded, or as much as they can at a price for what lacks. Disp
 schedule says; what loads and engines add to it is the same at any step, and goes by merit as before, as does what
 meters, limits and outages of the moment ask beside it (`redispatch.allocate_planned`). Where nothing is known of what a
 row will be able to do later it counts as able to do what it can now; so the schedule is made anew every quarter of an
-hour.
+hour. What meters have shown to be given too little is asked beside the award at every step, as dispatch will ask it:
+else stores that make up for it would be empty before their schedule knew.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Asked:
     """What a schedule is made from, copied, so that the desk goes on meanwhile.
 
     `up_w` and `cost_per_wh` of each row, `left_wh` what it can give in all (inf: no store); shape (n,). `award_w` of
-    each step from `start_ns` on; shape (T,).
+    each step from `start_ns` on, with what is asked beside it; shape (T,).
     """
 
     pool: str
@@ -92,8 +93,19 @@ def asked(state: DeskState, pool: PoolDesk, now_ns: int) -> Asked | None:
     rows = pool.rows[can]
     return Asked(
         pool.pool, awards, start_ns, now_ns, rows, room.up_w[can], left_wh(state, rows, now_ns), pool.price[can] / 1e6,
-        np.maximum(award_w, 0.0),
+        np.maximum(award_w, 0.0) + _beside_w(pool, award_w),
     )  # fmt: skip
+
+
+def _beside_w(pool: PoolDesk, award_w: Floats) -> Floats:
+    """Return what is asked beside the award (W, 0 or more, of each step): what is given too little of it by the meters
+    at any step, as a share of it; what rows pay back after a call at the first alone, as it is soon over."""
+    debt = pool.obligation
+    if debt is None or debt.power_w <= 0.0:
+        return np.zeros(len(award_w))
+    beside_w: Floats = max(pool.trim_w, 0.0) / debt.power_w * np.maximum(award_w, 0.0)
+    beside_w[0] += max(pool.back_w, 0.0) if award_w[0] > 0.0 else 0.0
+    return beside_w
 
 
 def _is_mine(award: Award, pool: str) -> bool:

@@ -192,18 +192,23 @@ class Cycle:
         if pool.feeder_of is not None:
             rows = room.up_w, room.down_w, room.may_serve
             pool.by_feeder = by_group(*rows, pool.feeder_of, len(pool.feeders))
-        # What rows pay back now is taken off what the others can give: the market is told what comes of a call.
-        back_w = [tracking.pays_back_w(state, pool.rows, pool.share_w, side, now_ns) for side in (1.0, -1.0)]
-        able_w = (max(_sum(room.up_w, room) - back_w[0], 0.0), max(_sum(room.down_w, room) - back_w[1], 0.0))
-        # Behind the kill switch nothing can be called: the market is told.
-        before, pool.available = pool.available, (0.0, 0.0) if state.is_killed else able_w
-        former_w = pool.share_w
         if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
             pool.trim_w = 0.0
-        pool.obligation, pool.frees_ns = obligation, FOREVER_NS
         # Nor is anybody called there to make good what others pay back, or what was learnt.
         most_w = 0.0 if obligation is None or state.is_killed else counting.TRIM_MOST * abs(obligation.power_w)
         pool.trim_w = min(max(pool.trim_w, -most_w), most_w)  # what was learnt of a larger one is no help to this
+        # What rows pay back now, and what their meters lack of what they are asked, is taken off what the others can
+        # give: the market is told what comes of a call.
+        back_w = [tracking.pays_back_w(state, pool.rows, pool.share_w, side, now_ns) for side in (1.0, -1.0)]
+        side = math.copysign(1.0, obligation.power_w) if obligation is not None else 0.0
+        off_w = [
+            back + max(s * pool.trim_w if s == side else 0.0, 0.0) for s, back in zip((1.0, -1.0), back_w, strict=True)
+        ]
+        able_w = (max(_sum(room.up_w, room) - off_w[0], 0.0), max(_sum(room.down_w, room) - off_w[1], 0.0))
+        # Behind the kill switch nothing can be called: the market is told.
+        before, pool.available = pool.available, (0.0, 0.0) if state.is_killed else able_w
+        former_w = pool.share_w
+        pool.obligation, pool.frees_ns = obligation, FOREVER_NS
         if obligation is None or state.is_killed:
             # Pressed, the switch ends what the market called: what leads to the safe power would leave, and only that.
             why = cause or "the kill switch is pressed" if state.is_killed else f"nothing owed by {pool.pool}"

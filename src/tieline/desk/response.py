@@ -92,12 +92,17 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     was released as a row's kind takes to give.
     """
     responses, asked = state.responses, np.abs(share_w) > ASKED_W
-    if state.is_killed or not asked.any():
+    if state.is_killed:
+        asked = np.zeros(len(rows), np.bool_)
+    responses.uncalled_ns[rows[~asked]] = now_ns
+    if not asked.any():
         responses.called[rows] = False
         return np.zeros(len(rows), np.bool_)
     fleet, commands = state.fleet, state.commands
     need_w, moved_w = np.abs(share_w), np.sign(share_w) * above_base_w(state, rows)
-    since_ns, stage = now_ns - commands.at_ns[rows], commands.stage[rows]
+    # What it was told may be older than its call: a limit that holds it, or one call that follows another's.
+    since_ns = now_ns - np.maximum(commands.at_ns[rows], responses.uncalled_ns[rows])
+    stage = commands.stage[rows]
     # Who was held back by the fleet limiter a moment ago was not told yet: what it holds is the command before.
     told = now_ns - state.held_ns[rows] > HELD_NS
     soon_s = seconds_to_reach(state, rows)
@@ -106,7 +111,9 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     # An engine that warms up is no miss: it is held to what it gives by then. Nor is one that gives what it was called
     # for, whatever its link read back while it began.
     rises = moved_w >= MOVES_FRAC * need_w * np.minimum(since_ns / (soon_s * SECOND_NS), 1.0)
-    unseen = (stage == int(Stage.UNCONFIRMED)) & (soon_s <= READ_BACK_S) & (moved_w < FOLLOWS_FRAC * need_w)
+    # Nor is a heater whose link read back what it drew a moment before its relay went.
+    is_read = (stage == int(Stage.UNCONFIRMED)) & (soon_s <= READ_BACK_S) & (since_ns >= soon_s * SECOND_NS)
+    unseen = is_read & (moved_w < FOLLOWS_FRAC * need_w)
     failed = (stage == int(Stage.REJECTED)) | unseen
     missed: Mask = asked & told & (((since_ns > MISS_AFTER_NS) & ~rises) | failed)
 
@@ -115,7 +122,7 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     able = fit & ~still | fit & (np.isnan(room_w) | (room_w >= MOVES_FRAC * need_w))
     able &= ~is_nearest(state, rows)
     able &= responses.able[rows] | ~responses.called[rows]
-    read_back = (stage == int(Stage.UNCONFIRMED)) & np.isfinite(commands.observed_w[rows]) & (soon_s <= READ_BACK_S)
+    read_back = is_read & np.isfinite(commands.observed_w[rows])
     taken = _TAKEN[stage]
     had_time = taken & (since_ns > np.maximum(MISS_AFTER_NS, soon_s * SECOND_NS))
     strike = missed & still & able & (read_back | had_time)

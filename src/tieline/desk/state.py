@@ -174,19 +174,20 @@ class CommandColumns:
 class Responses:
     """What is known of how each row answers calls; shape (n,) each. Measured, not decided: learnt anew after a start.
 
-    `able`: it had room by its own word at every beat since it was called.
+    `able`: it had room by its own word at every beat since it was called. `uncalled_ns`: when it was last not called.
     """
 
     called: NDArray[np.bool_]
     able: NDArray[np.bool_]
+    uncalled_ns: NDArray[np.int64]
     strikes: NDArray[np.uint8]
     last_ns: NDArray[np.int64]
 
     @staticmethod
     def empty(count: int) -> Responses:
         """Return columns of rows that were never called."""
-        nobody = np.zeros(count, np.bool_)
-        return Responses(nobody, nobody.copy(), np.zeros(count, np.uint8), np.zeros(count, np.int64))
+        nobody, never = np.zeros(count, np.bool_), np.zeros(count, np.int64)
+        return Responses(nobody, nobody.copy(), never, np.zeros(count, np.uint8), never.copy())
 
 
 @dataclass

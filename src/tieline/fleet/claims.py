@@ -335,8 +335,9 @@ class ClaimBook:
         resource = self._fleet.id_of(row)
         found: list[Claim] = []
         for live in self._live.values():
-            for k in np.flatnonzero((live.batch.rows == row) & live.alive):
-                found.append(live.batch.claim_of(int(k), resource))
+            for k in (live.batch.rows == row).nonzero()[0].tolist():
+                if live.alive[k]:
+                    found.append(live.batch.claim_of(k, resource))
         return found
 
     def explain(self, row: int, now_ns: int, *, timers: bool = True) -> Arbitration:

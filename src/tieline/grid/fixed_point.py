@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from tieline.compiled import compiled, compiled_by
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
@@ -22,7 +23,7 @@ UNROLLED = 4
 HOPELESS_ROUND, HOPELESS_STEP = 10, 0.2
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "arcp", "nsz"}, inline="always")
+@compiled_by(fastmath={"contract", "arcp", "nsz"}, inline="always")
 def _currents(pr: Any, pi: Any, vr: Any, vi: Any, goes: Any, per_v: Any, bends: bool, cr: Any, ci: Any) -> None:
     """Set the currents that loads draw: conj(S / V), times |V| to the power that each goes with."""
     for i in range(pr.shape[0]):
@@ -37,7 +38,7 @@ def _currents(pr: Any, pi: Any, vr: Any, vi: Any, goes: Any, per_v: Any, bends: 
                 ci[i, k] *= bent
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, inline="always")
+@compiled_by(fastmath={"contract", "nsz"}, inline="always")
 def _dropped(zr: Any, zi: Any, i: int, cr: Any, ci: Any, dr: Any, di: Any) -> None:
     """Set `d` to row i of Z times the currents; columns are a multiple of four."""
     for k in range(WIDE):
@@ -57,7 +58,7 @@ def _dropped(zr: Any, zi: Any, i: int, cr: Any, ci: Any, dr: Any, di: Any) -> No
             di[k] = imag + fr * ci[j + 3, k] + fi * cr[j + 3, k]
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+@compiled_by(fastmath={"contract", "nsz"})
 def _coarse(
     zr: Any, zi: Any, pr: Any, pi: Any, sr: Any, si: Any, goes: Any, per_v: Any, bends: bool, vr: Any, vi: Any
 ) -> None:
@@ -73,7 +74,7 @@ def _coarse(
                 vi[i, k] = si[i, k] - di[k]
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+@compiled_by(fastmath={"contract", "nsz"})
 def _fine(
     zr: Any, zi: Any, pr: Any, pi: Any, sr: Any, si: Any, goes: Any, load_per_v: Any, per_v: Any, bends: bool, vr: Any,
     vi: Any, tolerance: float, cr: Any, ci: Any, left: Any,
@@ -105,7 +106,7 @@ def _fine(
             break
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def fixed_point(
     zr: Floats, zi: Floats, u0: Complexes, scale: Floats, drawn: Complexes, goes: Floats, load_per_v: Floats,
     per_v: Floats, tolerance: float, currents: Complexes, volts: Complexes, left: Floats,
@@ -154,7 +155,7 @@ def fixed_point(
                 volts[first + k, i] = complex(vr[i, k], vi[i, k])
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled_by(fastmath={"contract", "reassoc", "nsz"})
 def largest_share(reach: Complexes, idle: Complexes, scale: Floats, currents: Complexes) -> Floats:
     """Return the largest of `|idle scale + reach i|` over rows, of each scenario's load currents; shape (k,)."""
     largest = np.zeros(len(currents))

@@ -28,11 +28,16 @@ from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.story import Story
 from tieline.node.timing import timing
 from tieline.node.twin_aside import Waiting
+from tieline.rim import heap
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import STREAM_FAULTS, faulty_route
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.simulate.network import Network
 from tieline.store.registry import save
+from tieline.times import HOUR_NS
+
+ASIDE_NS = 12 * HOUR_NS
+"""Of a shorter story the twin moves in line: to begin a process costs more than its steps do."""
 
 
 def quiet(least: int = logging.ERROR) -> None:
@@ -70,7 +75,8 @@ def run_headless(
                     raise ConfigError(f"--data {home}: holds a journal already: give a new folder")
                 waiting = Waiting()
                 supervisor.at_end(waiting.end)
-                waiting.begin()
+                if duration_ns >= ASIDE_NS:
+                    waiting.begin()
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
                 stage.past.begin()
                 stage.twin = waiting.twin(stage.world, stage.meters)
@@ -99,7 +105,8 @@ def run_headless(
                 stage.node.journal.close()
                 return dict(finite(result))
 
-    return run_virtual(main, Network(faulty_route(STREAM_FAULTS[what.name], seed, seen)))
+    with heap.seldom():
+        return run_virtual(main, Network(faulty_route(STREAM_FAULTS[what.name], seed, seen)))
 
 
 def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: int, wall_s: float | None = None) -> None:

@@ -15,7 +15,6 @@ from tieline.desk.facts import KINDS
 from tieline.desk.packed import Packed
 from tieline.errors import ConfigError
 from tieline.node.journals import journal_to_read
-from tieline.store.looking import write_readings
 from tieline.store.registry import load
 from tieline.store.segment import Tell
 from tieline.times import FOREVER_NS, iso, parse_iso
@@ -59,6 +58,8 @@ def export_readings(data: Path, since: str | None, until: str | None, target: Pa
             span.append(left_out if text is None else parse_iso(text))
         except ValueError as error:
             raise ConfigError(f"{name} {text!r}: give ISO 8601 with an offset ({error})") from None
+    from tieline.store.looking import write_readings
+
     return write_readings(data, load(data / "registry.bin"), span[0], span[1], target, tell)
 
 

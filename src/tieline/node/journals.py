@@ -12,7 +12,6 @@ from tieline.node.config import JournalSettings, load_config
 from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
-from tieline.store.looking import look, names_readings, names_records
 from tieline.store.opening import changed_of, cut_of, open_journal, require_journal, require_records
 from tieline.store.segment import Tell
 from tieline.times import Clock
@@ -149,6 +148,8 @@ def ask_folder(
     Raises:
         ConfigError: Nothing is there, or the query is faulty, would write, or took too long.
     """
+    from tieline.store.looking import look, names_readings, names_records
+
     if not names_readings(query) or names_records(query):
         tell_cut(folder, tell, env)
     if names_readings(query):

@@ -116,6 +116,7 @@ def _columns_of(state: DeskState) -> dict[str, NDArray[np.generic]]:
         "missed_until_ns": state.missed_until_ns,
         "called": responses.called,
         "able": responses.able,
+        "uncalled_ns": responses.uncalled_ns,
         "strikes": responses.strikes,
         "last_ns": responses.last_ns,
         "whole_ws": cycles.whole_ws,

@@ -64,7 +64,10 @@ def _beyond_w(state: DeskState, row: int, target_w: float, now_ns: int) -> float
 
     A timer against which a limit stands leaves nothing that keeps both: then the limit is told (R12).
     """
-    timed, limited = (state.claims.explain(row, now_ns, timers=each).setpoint.bounds for each in (True, False))
+    claims = state.claims
+    timed = claims.explain(row, now_ns).setpoint.bounds
+    has_timer = claims.holds.until_ns[row] > now_ns
+    limited = claims.explain(row, now_ns, timers=False).setpoint.bounds if has_timer else timed
     by_limit_w = max(limited.low_w - target_w, target_w - limited.high_w, 0.0)
     if timed.low_w > limited.high_w or timed.high_w < limited.low_w:
         return by_limit_w

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from tieline.contract.eligibility import EventKind, Order
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
 from tieline.node.verbs_products import OUT, settle, write_out
+
+if TYPE_CHECKING:
+    from tieline.contract.eligibility import EventKind, Order
 
 FILE = click.Path(path_type=Path)
 MOST_DAYS = 45

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import atexit
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 YOUNG = 50_000
 """So many objects more than were freed start a round over the youngest: a beat makes tens of thousands that die at its
 end, and CPython's own 700 would look a hundred times in between."""
+OLD, SELDOM = 50, 1_000
+"""So many rounds over the middle-aged start one over all."""
 
 
 def settle() -> None:
@@ -22,6 +26,17 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, 20, 50)
+    gc.set_threshold(YOUNG, 20, max(OLD, gc.get_threshold()[2]))
     atexit.unregister(gc.unfreeze)  # a process that settles twice thaws once
     atexit.register(gc.unfreeze)
+
+
+@contextmanager
+def seldom() -> Iterator[None]:
+    """Look at all objects next to never while it lasts: a run that ends within the hour leaves few in cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(YOUNG, 20, SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

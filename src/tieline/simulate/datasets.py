@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from io import BytesIO
 from zoneinfo import ZoneInfo
@@ -106,6 +106,7 @@ def profiles() -> dict[str, Floats]:
     return {name.removesuffix("_p_frac").removesuffix("_frac"): _column(table, name) for name in table.column_names}
 
 
+@lru_cache(2)
 def wall_clock(instant_ns: int) -> datetime:
     """Return the wall clock of the territory, without its zone."""
     return from_ns(instant_ns).astimezone(ZONE).replace(tzinfo=None)

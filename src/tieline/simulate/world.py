@@ -27,13 +27,14 @@ from tieline.resource.point import code
 from tieline.simulate import making
 from tieline.simulate.datasets import is_weekend, second_of_day
 from tieline.simulate.physics.inverter import Inverters, droop_frac
+from tieline.simulate.physics.within import within
 from tieline.simulate.sites import Sites
 from tieline.simulate.sky import Climate, Sky
 from tieline.simulate.territory import Territory
 from tieline.times import SECOND_NS
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.int32]
+Rows = NDArray[np.integer[Any]]
 ROOM_C, RATED_OUTDOOR_C, LESS_PER_C = 21.0, 35.0, 0.022
 """Where the tank stands; and how an air conditioner's cooling falls above its rating point (AHRI 210/240: 35 degC)."""
 FREQUENCY_SPREAD_HZ, FREQUENCY_MEMORY_S = 0.012, 300.0
@@ -71,7 +72,8 @@ class World:
         self.power_w, self.reactive_var = np.zeros(count), np.zeros(count)
         self._up_w, self._down_w = np.zeros(count), np.zeros(count)
         self._moved: _Moved | None = None
-        self.rows = rows = territory.by_kind
+        # As numpy looks rows up: narrower numbers are made wide at each use, thirty times a step.
+        self.rows = rows = {kind: mine.astype(np.intp) for kind, mine in territory.by_kind.items()}
         self.stores = np.concatenate([rows[Kind.BATTERY], rows[Kind.MECHANICAL_STORAGE], rows[Kind.HYBRID_SITE]])
         self.storage = making.make_storage(territory, self.stores, rng)
         rated_w = territory.rated_w
@@ -96,7 +98,8 @@ class World:
         self.site_pu: Floats | None = None
         self.collapsed = 0
         self.frequency_hz = NOMINAL_HZ
-        self.base_load_w = np.zeros(len(territory.feeder_of_site))
+        self._base_load_w = np.zeros(len(territory.feeder_of_site))
+        self._loads_ns: int | None = None
         self._before_w = np.zeros(len(self._inverter_rows))
         self._was_free = np.zeros(len(self._inverter_rows), np.bool_)
 
@@ -126,8 +129,15 @@ class World:
         self.power_w[rows] = self.loads.step(*told(rows), float(second), seconds)
         rows = self.rows[Kind.PROCESS_LINE]
         self.power_w[rows] = self.lines.step(*told(rows), float(second), seconds)
-        self.base_load_w = self.sites.load_w(now_ns)
+        self._loads_ns = now_ns
         self._solve_grid(now_ns)
+
+    @property
+    def base_load_w(self) -> Floats:
+        """What each site draws beside its devices (W); found once after a step, where somebody asks."""
+        if self._loads_ns is not None:
+            self._base_load_w, self._loads_ns = self.sites.load_w(self._loads_ns), None
+        return self._base_load_w
 
     # --- how far it could move -------------------------------------------------------------------------------------
 
@@ -232,14 +242,14 @@ class World:
         frac = self.sky.output_frac(self.hybrid_pv.plane, self.territory.feeder_of[rows[h]])
         sun_w = self.hybrid_pv.step(nothing, -open_w, open_w, frac)
         free_w = np.minimum(sun_w, most_w)
-        terminal_w = np.where(np.isnan(target_w[h]), free_w, np.clip(target_w[h], np.minimum(low_w[h], most_w), most_w))
+        terminal_w = np.where(np.isnan(target_w[h]), free_w, within(target_w[h], np.minimum(low_w[h], most_w), most_w))
         behind_w = np.zeros(len(rows))
         behind_w[h] = sun_w
         wanted_w = target_w.copy()
         wanted_w[h] = terminal_w
         power_w = store.step(wanted_w - behind_w, low_w - behind_w, high_w - behind_w, seconds)
         # What neither the battery takes nor the terminal may give, the panels leave on the roof.
-        kept_w = np.clip(most_w - power_w[h] - store.standby_w[h], 0.0, sun_w)
+        kept_w = within(most_w - power_w[h] - store.standby_w[h], 0.0, sun_w)
         behind_w[h] = kept_w
         self.power_w[rows] = power_w + behind_w
         return power_w, sun_w, kept_w
@@ -268,6 +278,8 @@ class World:
     # --- the grid --------------------------------------------------------------------------------------------------
 
     def _solve_grid(self, now_ns: int) -> None:
+        if self.network is None and self.site_pu is None:
+            return  # at nominal voltage nobody is to give any reactive power
         rows = self._inverter_rows
         self.reactive_var[rows] = self.inverters.react(self.power_w[rows], self.voltage_pu(rows))
         if self.network is None:
@@ -353,7 +365,7 @@ def _heat_demand(outdoor_c: float, second: int) -> float:
     """Return the share of full heat that the CHP's customers want: cold and daytime raise it."""
     hour = second / 3600.0
     by_day = 0.25 if 6 <= hour < 22 else 0.1
-    return float(np.clip(by_day + (18.0 - outdoor_c) / 40.0, 0.05, 1.0))
+    return min(max(by_day + (18.0 - outdoor_c) / 40.0, 0.05), 1.0)
 
 
 def history_w(

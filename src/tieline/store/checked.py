@@ -6,7 +6,7 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
-from tieline.store.series import sync_folder
+from tieline.store.whole_file import sync_folder
 
 _SUM_BYTES = 16
 

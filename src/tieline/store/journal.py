@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.dialects import sqlite as sqlite_dialect
-
 from tieline.errors import ConfigError, Error, InvariantError, LinkDown
 from tieline.flow.record import Record
 from tieline.store.head import Head, Mark, cut_says
@@ -33,7 +31,7 @@ from tieline.store.rows import (
     record_of,
     row_of,
 )
-from tieline.store.schema import ddl
+from tieline.store.schema_sqlite import STATEMENTS
 
 INDEX_STEP = 10_000
 STEP = 2_000
@@ -371,7 +369,7 @@ class SqliteJournal(SqlJournal):
                             "busy_timeout=10000", "wal_autocheckpoint=4096"):  # fmt: skip
                 db.execute(f"PRAGMA {setting}")
             _bring_up(db)
-            for statement in ddl(sqlite_dialect.dialect()):
+            for statement in STATEMENTS:
                 db.execute(statement)
             is_kept = str(path) != ":memory:"
             folder = self.path.with_name(f"{self.path.stem}.index") if is_kept else None

@@ -22,18 +22,10 @@ import pyarrow.parquet as pq
 from tieline.resource.batch import Readings
 from tieline.store.journal import StoreError
 from tieline.store.segment import ASIDE, SCHEMA, Tell, aside_says, joined, look_at, set_aside, sum_of
+from tieline.store.whole_file import sync_folder
 from tieline.times import HOUR_NS
 
 SEGMENT_BYTES = 64 * 1024 * 1024
-
-
-def sync_folder(folder: Path, sync: Callable[[int], None] = os.fsync) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        sync(handle)
-    finally:
-        os.close(handle)
 
 
 class Wal:

@@ -1,13 +1,22 @@
-"""A file that is asked for is written whole, or the former one stays as it is."""
+"""A file that is asked for is written whole, or the former one stays as it is; names in a folder are made durable."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tieline.errors import ConfigError
+
+
+def sync_folder(folder: Path, sync: Callable[[int], None] = os.fsync) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        sync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 from msgspec import Struct
 
 from tieline.console.auth.accounts import OF_PROVIDER
@@ -58,6 +55,10 @@ def verify(token: str, settings: OidcSettings, jwks: Mapping[str, Any], *, nonce
         nonce: What we put into the request; a token of another request is not taken.
         now_ns: Now.
     """
+    from joserfc import jwt
+    from joserfc.errors import JoseError
+    from joserfc.jwk import KeySet
+
     try:
         keys = KeySet.import_key_set(jwks)  # type: ignore[arg-type]
         claims = jwt.decode(token, keys, algorithms=ALGORITHMS).claims

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.resource.hold import LEAST_CHARGE_W
+from tieline.simulate.physics.within import within
 
 Floats = NDArray[np.float64]
 TAPER_FRAC = 0.15
@@ -58,7 +59,7 @@ class Charging:
         takes_w = self._takes()
         left_h = (self.declared_s - since_s) / 3600.0
         must_w = np.where(self.needed_wh >= self.rated_w * (left_h - seconds / 3600.0), self.rated_w, 0.0)
-        asked_w = np.where(np.isnan(wanted_w), self.rated_w, np.clip(-wanted_w, 0.0, self.rated_w))
+        asked_w = np.where(np.isnan(wanted_w), self.rated_w, within(-wanted_w, 0.0, self.rated_w))
         offered_w = np.maximum(asked_w, np.where(plugged, must_w, 0.0))
         offered_w = np.minimum(np.maximum(offered_w, np.maximum(-high_w, 0.0)), np.maximum(-low_w, 0.0))
         offered_w = np.where(offered_w < np.minimum(LEAST_CHARGE_W, self.rated_w), 0.0, offered_w)
@@ -70,7 +71,7 @@ class Charging:
     def _takes(self) -> Floats:
         """Return what each car would take now (W)."""
         near_full = self.needed_wh / np.maximum(TAPER_FRAC * self.energy_wh, 1.0)
-        result: Floats = np.where(self.is_plugged, self.rated_w * np.clip(near_full, 0.3, 1.0), 0.0)
+        result: Floats = np.where(self.is_plugged, self.rated_w * within(near_full, 0.3, 1.0), 0.0)
         return result
 
     def headroom(self, power_w: Floats, second_of_day: float) -> tuple[Floats, Floats]:

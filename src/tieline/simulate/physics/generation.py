@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.simulate.physics.within import within
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -23,7 +25,7 @@ class Pv:
         """Return the power (W): what the sun gives, unless less is wanted or allowed."""
         self.available_w = self.rated_w * output_frac
         power_w = np.where(np.isnan(wanted_w), self.available_w, np.minimum(wanted_w, self.available_w))
-        result: Floats = np.clip(np.minimum(power_w, high_w), 0.0, self.available_w)
+        result: Floats = within(np.minimum(power_w, high_w), 0.0, self.available_w)
         return result
 
     def headroom(self, power_w: Floats) -> tuple[Floats, Floats]:
@@ -69,8 +71,8 @@ class Engine:
         hours = seconds / 3600.0
         least_w, most_w, follow_w = self._by_heat(heat_demand, hours)
         own_w = np.where(self.heat_ratio > 0, follow_w, 0.0)
-        asked_w = np.clip(np.where(np.isnan(wanted_w), own_w, wanted_w), least_w, most_w)
-        asked_w = np.clip(asked_w, 0.0, np.minimum(self.rated_w, np.maximum(high_w, 0.0)))
+        asked_w = within(np.where(np.isnan(wanted_w), own_w, wanted_w), least_w, most_w)
+        asked_w = within(asked_w, 0.0, np.minimum(self.rated_w, np.maximum(high_w, 0.0)))
         has_fuel = self.fuel_wh >= self._fuel_w(self.min_w) * hours
         wants_on = (asked_w >= 0.5 * self.min_w) & (asked_w > 0)
         switches = (wants_on != self.is_on) & (self.held_s >= self.min_hold_s) & (has_fuel | self.is_on)
@@ -78,8 +80,8 @@ class Engine:
         self.is_on = np.where(switches, wants_on & has_fuel, self.is_on)
         self.starts += switches & self.is_on
         self.held_s = np.where(switches, 0.0, self.held_s) + seconds
-        warm = np.clip(self.held_s / np.maximum(self.start_s, 1e-9), 0.0, 1.0)
-        power_w = np.where(self.is_on, np.clip(asked_w, self.min_w, self.rated_w) * warm, 0.0)
+        warm = within(self.held_s / np.maximum(self.start_s, 1e-9), 0.0, 1.0)
+        power_w = np.where(self.is_on, within(asked_w, self.min_w, self.rated_w) * warm, 0.0)
         power_w = np.minimum(power_w, self._power_from(self.fuel_wh / hours))
         # Nothing may be fed in: its breaker opens at once (IEEE 1547-2018, 4.6.1), the engine idles out its time.
         power_w = np.where(high_w <= 0.0, 0.0, power_w)
@@ -96,9 +98,9 @@ class Engine:
         follow_w = (demand_w + (0.5 * self.tank_heat_wh - self.heat_wh) / 2.0) / ratio
         hot = self.heat_ratio > 0
         return (
-            np.where(hot, np.clip(least_w, 0.0, self.rated_w), 0.0),
-            np.where(hot, np.clip(most_w, 0.0, self.rated_w), self.rated_w),
-            np.clip(follow_w, 0.0, self.rated_w),
+            np.where(hot, within(least_w, 0.0, self.rated_w), 0.0),
+            np.where(hot, within(most_w, 0.0, self.rated_w), self.rated_w),
+            within(follow_w, 0.0, self.rated_w),
         )
 
     def _fuel_w(self, power_w: Floats) -> Floats:
@@ -110,7 +112,7 @@ class Engine:
     def _power_from(self, fuel_w: Floats) -> Floats:
         """Return the most power (W) that a fuel flow gives."""
         full_w = self.rated_w / self.efficiency_frac
-        result: Floats = self.rated_w * np.clip((fuel_w / full_w - self.idle_frac) / (1.0 - self.idle_frac), 0.0, 1.0)
+        result: Floats = self.rated_w * within((fuel_w / full_w - self.idle_frac) / (1.0 - self.idle_frac), 0.0, 1.0)
         return result
 
     def _book(self, power_w: Floats, heat_demand: float, hours: float) -> None:
@@ -126,7 +128,7 @@ class Engine:
         self.boiler_wh += np.maximum(-stored_wh, 0.0)
         # A minimum load or time may overfill the tank; the dry cooler takes what is over.
         self.vented_wh += np.maximum(stored_wh - self.tank_heat_wh, 0.0)
-        self.heat_wh = np.clip(stored_wh, 0.0, self.tank_heat_wh)
+        self.heat_wh = within(stored_wh, 0.0, self.tank_heat_wh)
 
     @property
     def fuel_frac(self) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.grid.inverter.settings import NOMINAL_HZ, Settings
+from tieline.simulate.physics.within import within
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -44,7 +45,7 @@ def volt_var_frac(voltage_pu: Floats) -> Floats:
 def volt_watt_frac(voltage_pu: Floats, least_frac: Floats | float = 0.0) -> Floats:
     """Return the most active power as a share of the rating (5.4.2): down to `least_frac` at the upper voltage."""
     low, high = VOLT_WATT_PU
-    result: Floats = 1.0 - (1.0 - least_frac) * np.clip((voltage_pu - low) / (high - low), 0.0, 1.0)
+    result: Floats = 1.0 - (1.0 - least_frac) * within((voltage_pu - low) / (high - low), 0.0, 1.0)
     return result
 
 
@@ -90,12 +91,14 @@ class Inverters:
 
     def watch(self, voltage_pu: Floats, frequency_hz: float, seconds: float) -> None:
         """Trip what has seen too much for too long, and let back in what has seen a sound grid long enough."""
-        outside = [voltage_pu > pu for pu, _ in OVER_VOLTAGE] + [voltage_pu < pu for pu, _ in UNDER_VOLTAGE]
         off = [frequency_hz > hz for hz, _ in OVER_FREQUENCY] + [frequency_hz < hz for hz, _ in UNDER_FREQUENCY]
-        if not (self.is_tripped.any() or self.seen_s.any() or any(off) or any(mask.any() for mask in outside)):
+        low_pu, high_pu = voltage_pu.min(initial=1.0), voltage_pu.max(initial=1.0)
+        is_off = any(high_pu > pu for pu, _ in OVER_VOLTAGE) or any(low_pu < pu for pu, _ in UNDER_VOLTAGE)
+        if not (self.is_tripped.any() or self.seen_s.any() or any(off) or is_off):
             if self.ramp_frac.min(initial=1.0) < 1.0:
                 self._ramp(seconds)
             return
+        outside = [voltage_pu > pu for pu, _ in OVER_VOLTAGE] + [voltage_pu < pu for pu, _ in UNDER_VOLTAGE]
         times = [s for _, s in (*OVER_VOLTAGE, *UNDER_VOLTAGE, *OVER_FREQUENCY, *UNDER_FREQUENCY)]
         everywhere = [np.full(len(self.rated_w), flag) for flag in off]
         trips = np.zeros(len(self.rated_w), np.bool_)
@@ -128,6 +131,6 @@ class Inverters:
         the active power bounds it.
         """
         left_va = np.sqrt(np.maximum(self.nameplate_va**2 - power_w**2, 0.0))
-        var = np.clip(volt_var_frac(voltage_pu) * self.nameplate_va, -left_va, left_va)
+        var = within(volt_var_frac(voltage_pu) * self.nameplate_va, -left_va, left_va)
         self.var = np.where(self.is_tripped, 0.0, var)
         return self.var

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.simulate.physics.within import within
+
 Floats = NDArray[np.float64]
 
 
@@ -41,8 +43,8 @@ class Load:
         makes_up_w = np.where(self.owes, np.minimum(self.owed_wh / max(hours, 1e-9), self.rated_w - own_w), 0.0)
         free_w = own_w + np.maximum(makes_up_w, 0.0)
         floor_w = np.minimum(self.rated_w * self.firm_frac, own_w)
-        draw_w = np.where(np.isnan(wanted_w), free_w, np.clip(-wanted_w, floor_w, self.rated_w))
-        draw_w = np.clip(draw_w, np.maximum(-high_w, 0.0), np.maximum(-low_w, floor_w))
+        draw_w = np.where(np.isnan(wanted_w), free_w, within(-wanted_w, floor_w, self.rated_w))
+        draw_w = within(draw_w, np.maximum(-high_w, 0.0), np.maximum(-low_w, floor_w))
         moves = np.abs(draw_w - self.last_w) > 0.01 * self.rated_w
         stays = moves & (self.held_s < self.dwell_s)
         draw_w = np.where(stays, np.minimum(self.last_w, self.rated_w), draw_w)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.simulate.physics.within import within
+
 Floats = NDArray[np.float64]
 TAPER_FRAC = 0.1
 """A cell charges at constant voltage over the last tenth, so its current falls; near empty it is held back likewise."""
@@ -39,9 +41,9 @@ class Storage:
         hours = seconds / 3600.0
         up_w, down_w = self.headroom(seconds)
         power_w = np.where(np.isnan(wanted_w), 0.0, wanted_w)
-        power_w = np.clip(np.clip(power_w, low_w, high_w), -down_w, up_w)
+        power_w = within(within(power_w, low_w, high_w), -down_w, up_w)
         out_wh = np.where(power_w > 0, power_w / self.discharge_frac, power_w * self.charge_frac) * hours
-        self.soc_frac = np.clip(self.soc_frac - out_wh / self.energy_wh, 0.0, 1.0)
+        self.soc_frac = within(self.soc_frac - out_wh / self.energy_wh, 0.0, 1.0)
         self.loss_wh += out_wh - power_w * hours + self.standby_w * hours
         result: Floats = power_w - self.standby_w
         return result
@@ -58,7 +60,7 @@ class Storage:
 
     def _taper(self, left_frac: Floats) -> Floats:
         """Return the share of its power that is left to each at a distance from empty (or from full)."""
-        share = np.clip(left_frac / TAPER_FRAC, LEAST_TAPER_FRAC, 1.0)
+        share = within(left_frac / TAPER_FRAC, LEAST_TAPER_FRAC, 1.0)
         result: Floats = np.where(self.tapers, share, 1.0)
         return result
 

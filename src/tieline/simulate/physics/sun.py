@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.simulate.physics.within import within
+
 Floats = NDArray[np.float64]
 ALBEDO = 0.2
 FULL_SUN_W_PER_M2 = 1000.0
@@ -75,7 +77,7 @@ def output_frac(plane_w: Floats, outdoor_c: float, wind_m_per_s: float) -> Float
     wind = (8.91 + 2.0 * 1.0) / (8.91 + 2.0 * max(wind_m_per_s, 0.0))
     cell_c = outdoor_c + (NOCT_C - 20.0) / 800.0 * plane_w * wind
     share = plane_w / FULL_SUN_W_PER_M2 * SYSTEM_FRAC * (1.0 + PER_C * (cell_c - 25.0))
-    result: Floats = np.clip(share, 0.0, 1.0)
+    result: Floats = within(share, 0.0, 1.0)
     return result
 
 

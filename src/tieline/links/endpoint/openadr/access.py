@@ -14,9 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
 from msgspec import Struct
 
 from tieline.errors import ConfigError
@@ -109,6 +106,8 @@ class Tokens:
     def __init__(self, clients: Mapping[str, Client], key: bytes, clock: Clock, issuer: str = "tieline-vtn") -> None:
         for name, client in clients.items():
             check_client(client.id, client.secret_sha256, f"$.clients.{name}")
+        from joserfc.jwk import OctKey
+
         self._clients, self._key, self._clock, self._issuer = dict(clients), OctKey.import_key(key), clock, issuer
         self._made = 0
         self._ours: dict[str, Thing] = {}
@@ -155,6 +154,8 @@ class Tokens:
         }  # fmt: skip
         if shown:
             claims["cnf"] = {"x5t#S256": _thumbprint(shown)}  # RFC 8705, 3.1
+        from joserfc import jwt
+
         return Granted(jwt.encode({"alg": "HS256"}, claims, self._key), scopes)
 
     def revoke(self, client_id: str, at_ns: int) -> None:
@@ -172,7 +173,7 @@ class Tokens:
             over_ns, made_ns = int(claims["exp"]) * SECOND_NS, int(claims["ns"])
             client, scopes = str(claims["sub"]), frozenset(str(claims["scope"]).split())
             bound = str(claims["cnf"]["x5t#S256"]) if "cnf" in claims else ""
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
         if claims.get("iss") != self._issuer or claims.get("aud") != self._issuer:
             return None
@@ -187,11 +188,17 @@ class Tokens:
         return Bearer(client, scopes & self._clients[client].scopes)
 
     def _read(self, token: str) -> Thing:
-        """Return what a token says; whether that still counts is another question. Raises JoseError: it is not ours."""
+        """Return what a token says; whether that still counts is another matter. Raises ValueError: not ours."""
         claims = self._ours.get(token)
         if claims is None:
-            # The algorithm is ours to say, never the token's own header (RFC 8725, 3.1).
-            claims = jwt.decode(token, self._key, algorithms=["HS256"]).claims
+            from joserfc import jwt
+            from joserfc.errors import JoseError
+
+            try:
+                # The algorithm is ours to say, never the token's own header (RFC 8725, 3.1).
+                claims = jwt.decode(token, self._key, algorithms=["HS256"]).claims
+            except JoseError as error:
+                raise ValueError(str(error)) from error
             if len(self._ours) >= MOST_KNOWN:
                 self._ours.clear()
             self._ours[token] = claims
