@@ -265,6 +265,7 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
     columns.ease(rows, low_w, high_w, fact.issued_ns)
     columns.note_answers(rows, fact.issued_ns)
     columns.since_ns[rows[~same]] = fact.issued_ns
+    columns.note_let_go(rows, target_w, fact.issued_ns)
     held_on = (columns.valid_until_ns[rows] > fact.issued_ns) & (
         (low_w > -state.fleet.max_absorb_w[rows]) | (high_w < 0)
     )

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.cycling import LONGEST_S, PAYS_BACK_NS
 from tieline.desk.state import UNHEARD, DeskState
 from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE, among
 from tieline.resource.batch import Readings
@@ -14,6 +15,9 @@ from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
 from tieline.times import SECOND_NS
 
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
 SLOW_KINDS = (KIND_CODE[Kind.THERMOSTAT], KIND_CODE[Kind.WATER_HEATER])
 HELD_W = 100.0
 NEAR_FRAC, NEAR_W = 0.1, 150.0
@@ -23,8 +27,9 @@ ENGINES = (KIND_CODE[Kind.BIOMASS], KIND_CODE[Kind.CHP])
 PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LOAD], *ENGINES)
 _IS_SLOW, _PAYS_BACK = among(SLOW_KINDS), among(PAY_BACK)
 SLOW_S, FAST_S = 1_800.0, 120.0
-"""A thermostat switches on and off, so its base is a mean over cycles; others follow their power closely."""
-FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 4_800.0, KIND_CODE[Kind.SHIFTABLE_LOAD]: 7_200.0}
+"""What goes on and off by itself has its mean over whole cycles as its base (`desk.cycling`), and until one is known,
+that of what was seen. Others follow their power closely."""
+FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 4_800.0}
 """A car that is held back would have been done by and by: its base fades with this time constant while it is held. Else
 it would count as 7 kW given for as long as that lasts, though its session would have ended. Of the recorded sessions
 that charge at one moment of an afternoon 0.48 of the power is left an hour later and 0.24 after two."""
@@ -38,20 +43,60 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     fleet = state.fleet
     power = (readings.points == fleet.power_code) & ((readings.quality & OUT_OF_RANGE) == 0)
     rows = readings.rows[power]
-    before_ns = fleet.taken_at_ns[rows].copy()
+    before_ns, was_w = fleet.taken_at_ns[rows].copy(), fleet.power_w[rows].copy()
     fleet.take_readings(readings)
     watts = readings.values[power]
     passed_s = np.maximum(readings.taken_at_ns[power] - before_ns, 0) / SECOND_NS
     free = is_free(state, rows, now_ns) & ~holds_on(state, rows, watts)
     _fade(state, rows, watts, np.where(before_ns == 0, 0.0, passed_s), free, now_ns)
     free &= np.isfinite(watts)
-    rows, watts, before_ns, passed_s = rows[free], watts[free], before_ns[free], passed_s[free]
-    settles_s = np.where(_IS_SLOW[fleet.kinds[rows]], SLOW_S, FAST_S)
-    blend = -np.expm1(-passed_s / settles_s)
+    _note_held(state, rows, free, now_ns)
+    rows, watts, before_ns = rows[free], watts[free], before_ns[free]
+    was_w, passed_s = was_w[free], passed_s[free]
+    on_off = _IS_SLOW[fleet.kinds[rows]] | state.is_switched[rows]
+    if on_off.any():
+        mine = rows[on_off]
+        state.cycles.take(mine, was_w[on_off], watts[on_off], fleet.max_absorb_w[mine], passed_s[on_off])
+    blend = _blend(state, rows, passed_s)
     first = before_ns == 0
     if first.any():
         blend[first] = np.where(still_holds(state, rows[first], watts[first], now_ns), 0.0, 1.0)
     state.base_w[rows] += blend * (watts - state.base_w[rows])
+    if on_off.any():
+        mine = mine[_by_cycles(state, mine)]
+        state.base_w[mine] = state.cycles.mean_w(mine)
+
+
+def _note_held(state: DeskState, rows: Rows, free: Mask, now_ns: int) -> None:
+    """Take who pays back what was held from him out of `free` (shape as `rows`); what runs of others is no cycle."""
+    cycles, last, fleet = state.cycles, state.commands, state.fleet
+    slow = _IS_SLOW[fleet.kinds[rows]]
+    at = np.flatnonzero(slow)
+    if len(at):
+        mine = rows[at]
+        bound = (last.low_w[mine] > -fleet.max_absorb_w[mine]) | (last.high_w[mine] < fleet.max_inject_w[mine])
+        bound = (last.valid_until_ns[mine] > now_ns) & (bound | np.isfinite(last.target_w[mine]))
+        cycles.own_from_ns[mine[bound]] = now_ns + PAYS_BACK_NS
+        # One that was never seen to run freely has no base at all: what it pays back tells more than nothing.
+        free[at] &= (cycles.own_from_ns[mine] <= now_ns) | (cycles.seen_s[mine] <= 0.0)
+    cycles.drop(rows[~free & (slow | state.is_switched[rows])])
+
+
+def _blend(state: DeskState, rows: Rows, passed_s: Floats) -> Floats:
+    """Return how much of a reading goes into the base of each row (0 to 1)."""
+    slow = _IS_SLOW[state.fleet.kinds[rows]]
+    blend: Floats = -np.expm1(-passed_s / np.where(slow, SLOW_S, FAST_S))
+    if slow.any():  # of what was seen for a while only each minute counts alike
+        seen_s = np.maximum(state.cycles.seen_s[rows[slow]], 1e-9)
+        blend[slow] = np.maximum(blend[slow], np.minimum(passed_s[slow] / seen_s, 1.0))
+    return blend
+
+
+def _by_cycles(state: DeskState, rows: Rows) -> Mask:
+    """Return which rows have their mean over whole cycles as their base: of kinds that need not cycle, short ones."""
+    cycles = state.cycles
+    mask: Mask = cycles.known(rows) & (_IS_SLOW[state.fleet.kinds[rows]] | (cycles.length_s[rows] <= LONGEST_S))
+    return mask
 
 
 def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
@@ -61,10 +106,10 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
     at_power = [at for at, is_fit in enumerate(fit) if is_fit]
     all_rows, values, taken_ns = readings.rows.tolist(), readings.values.tolist(), readings.taken_at_ns.tolist()
     rows = [all_rows[at] for at in at_power]
-    before_ns = fleet.taken_at_ns[rows].tolist()
+    before_ns, was_w = fleet.taken_at_ns[rows].tolist(), fleet.power_w[rows].tolist()
     stages = commands.stage[rows].tolist()
     fleet.take_readings(readings)
-    for at, row, seen_ns, stage in zip(at_power, rows, before_ns, stages, strict=True):
+    for at, row, seen_ns, before_w, stage in zip(at_power, rows, before_ns, was_w, stages, strict=True):
         watts = values[at]
         holds = stage in UNHEARD and bool(holds_on(state, np.array([row], np.int32), np.array([watts]))[0])
         limited = commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]
@@ -72,16 +117,56 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
         kind = int(fleet.kinds[row])
         called = state.rebounds_until_ns[row] > now_ns
         let_go = math.isnan(commands.target_w[row]) and not limited and stage == Stage.DONE
-        free = (commands.valid_until_ns[row] <= now_ns and not holds) or let_go
+        over = commands.valid_until_ns[row] <= now_ns
+        free = (over and not holds) or let_go
         is_held = watts - state.base_w[row] > HELD_W and (called or not free)
         if is_held and kind in FINITE_S and seen_ns:
             state.base_w[row] *= math.exp(-passed_s / FINITE_S[kind])
-        if not (free and math.isfinite(watts)) or (called and kind in PAY_BACK):
+        free = free and math.isfinite(watts) and not (called and kind in PAY_BACK)
+        if kind in SLOW_KINDS or state.is_switched[row]:
+            bound = not over and (limited or math.isfinite(commands.target_w[row]))
+            free = _cycles_few(state, row, free, bound, (before_w, watts, passed_s), now_ns)
+        if not free:
             continue
-        settles_s = SLOW_S if kind in SLOW_KINDS else FAST_S
         stands = seen_ns == 0 and still_holds(state, np.array([row]), np.array([watts]), now_ns)[0]
-        blend = float(not stands) if seen_ns == 0 else -math.expm1(-passed_s / settles_s)
+        blend = float(not stands) if seen_ns == 0 else _blend_few(state, row, kind, passed_s)
         state.base_w[row] += blend * (watts - state.base_w[row])
+        if (kind in SLOW_KINDS or state.is_switched[row]) and _by_cycles(state, np.array([row]))[0]:
+            state.base_w[row] = state.cycles.mean_w(np.array([row]))[0]
+
+
+def _cycles_few(
+    state: DeskState, row: int, free: bool, bound: bool, read: tuple[float, float, float], now_ns: int
+) -> bool:
+    """Take a reading of what goes on and off into its cycles, and return whether it teaches its base.
+
+    Args:
+        state: What is known.
+        row: Whose.
+        free: Whether it runs freely.
+        bound: Whether a command holds it.
+        read: What it was read at before and now (W), and how long that took (s).
+        now_ns: Now.
+    """
+    cycles = state.cycles
+    if int(state.fleet.kinds[row]) in SLOW_KINDS:
+        if bound:
+            cycles.own_from_ns[row] = now_ns + PAYS_BACK_NS
+        free = free and bool(cycles.own_from_ns[row] <= now_ns or cycles.seen_s[row] <= 0.0)
+    at = np.array([row], np.int32)
+    if not free:
+        cycles.drop(at)
+    else:
+        was_w, watts, passed_s = (np.array([number]) for number in read)
+        cycles.take(at, was_w, watts, state.fleet.max_absorb_w[at], passed_s)
+    return free
+
+
+def _blend_few(state: DeskState, row: int, kind: int, passed_s: float) -> float:
+    if kind not in SLOW_KINDS:
+        return -math.expm1(-passed_s / FAST_S)
+    part = min(passed_s / max(float(state.cycles.seen_s[row]), 1e-9), 1.0)
+    return max(-math.expm1(-passed_s / SLOW_S), part)
 
 
 def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:

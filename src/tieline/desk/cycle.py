@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tieline.desk import asks, charging, consents, counting, groups, position, redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
+from tieline.desk.least_times import just_let_go
 from tieline.desk.obligation import (
     Obligation,
     committed_until,
@@ -40,6 +41,8 @@ STALE_NS = 3 * MINUTE_NS
 KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
 was, so many of the devices that are called must have been heard before a pool is split by what is known of them."""
+TURN_PRICE = 1e-3
+"""So much dearer ($/MWh) counts an on-off load that is not called beside one that is: no tie is worth a switch."""
 SETTLES_FRAC = 0.1
 """Devices are on their way where a split moves by this share of what is owed."""
 DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
@@ -99,7 +102,7 @@ class Cycle:
 
     def __init__(self, desk: Desk, pools: Mapping[str, PoolDesk]) -> None:
         self.desk, self.pools = desk, dict(pools)
-        self._last_ns, self._began_ns = 0, 0
+        self._last_ns, self._began_ns, self._counted_ns = 0, 0, 0
         self.beats = 0
         self._causes: list[str] = []
         self.upward = Upward(desk, self._is_heard)
@@ -119,7 +122,7 @@ class Cycle:
         self._began_ns = self._began_ns or now_ns
         state.fleet.mark_stale(now_ns, STALE_NS + KEPT_NS if self._is_fresh(now_ns) else STALE_NS)
         passed_ns = max(now_ns - self._last_ns, 0) if self._last_ns else 0  # a clock that was set back counts nothing
-        seconds = passed_ns / SECOND_NS
+        seconds = self._uncounted_s(now_ns)
         position.learn_reach(state, passed_ns)
         state.claims.set_local(state.fleet.column("is_local") > 0.5)  # NaN, never read, is not LOCAL
         self._last_ns = now_ns
@@ -145,6 +148,22 @@ class Cycle:
         await self.desk.settle()
         await self.upward.flush()
         self.beats += 1
+
+    def _uncounted_s(self, now_ns: int) -> float:
+        """Return how long ago it was counted last (s; a clock that was set back counts nothing), and that it is now."""
+        passed_ns = max(now_ns - self._counted_ns, 0) if self._counted_ns else 0
+        self._counted_ns = now_ns
+        return passed_ns / SECOND_NS
+
+    async def hand_over(self, now_ns: int) -> None:
+        """Count till now, and from now on by whom program events move: they have just changed that.
+
+        Left to the next beat, what such a device gives would count for the event and for its pool until then.
+        """
+        seconds = self._uncounted_s(now_ns)
+        for pool in self.pools.values():
+            await counting.count(self.desk, pool, now_ns, seconds)
+            pool.by_program = tracking.moved_by_program(self.desk.state, pool.rows, now_ns)
 
     async def _keep_contracts(self, now_ns: int) -> None:
         """Set aside what no contract agrees to any more; the market is told anew because of it."""
@@ -235,7 +254,17 @@ class Cycle:
                 split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores)
             return redispatch.whole(split, room, is_switched, ~(is_switched | chargers)) if side > 0.0 else split
 
+        back_w = tracking.takes_back_w(state, pool.rows, pool.share_w, side, now_ns)
+        # At one price who is called goes on, and who takes back what he missed is called last.
+        turn = np.where(is_switched & (np.abs(pool.share_w) <= 1.0), 1.0 + (back_w > 1.0), 0.0)
+        may_serve = room.may_serve & ~just_let_go(state, pool.rows, now_ns)
+        room = replace(room, may_serve=may_serve, price=room.price + TURN_PRICE * turn)
         split = redispatch.beside_held(share_out, room, wanted_w, held_w)
+        if (ends := (np.abs(split.share_w) > 1.0) & (back_w > 1.0)).any():
+            # Who is called takes nothing back any more: nobody is called for that as well.
+            less_w = min(float(back_w[ends].sum()), abs(pool.back_w))
+            fewer = redispatch.beside_held(share_out, room, wanted_w - side * less_w, held_w)
+            split = fewer if (np.abs(fewer.share_w) > 1.0)[ends].all() else split
         uncalled = np.abs(split.share_w) <= 1.0
         least_w = SETTLES_FRAC * abs(obligation.power_w)
         pool.frees_ns = tracking.frees_ns(state, pool.rows[uncalled], held_w[uncalled], least_w, now_ns)

@@ -18,6 +18,7 @@ from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsIssued, ReleaseStaged
 from tieline.desk.groups import shared_out
+from tieline.desk.least_times import stays_told
 from tieline.desk.packed import Causes, Packed
 from tieline.desk.reasons import Told, Why
 from tieline.desk.release import decide_release
@@ -181,6 +182,7 @@ def _kept(state: DeskState, wish: Wish, why: Why, now_ns: int) -> list[Entry]:
         # A cap that grows as a limit is shared out afresh lets nobody go: the limit bounds what comes back together.
         lets_go &= had_target | ~shared_out(state, now_ns)[rows]
     entries, waits = decide_release(state, why, alive & lets_go, now_ns)
+    waits |= alive & lets_go & had_target & stays_told(state, rows, now_ns) & ~state.opted_out[rows]
     at = np.flatnonzero(waits)
     if len(at):
         kept, low_w, high_w = rows[at], wish.low_w[at], wish.high_w[at]

@@ -10,6 +10,7 @@ from tieline.desk.beside import held_by_limits, left_beside, whole_or_none
 from tieline.desk.charging import planned
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers
 from tieline.desk.event_tracking import SHORT_H
+from tieline.desk.least_times import just_let_go
 from tieline.desk.modes import barred
 from tieline.desk.redispatch import unlimited
 from tieline.desk.state import DeskState
@@ -98,6 +99,7 @@ def shares(
     under_w = beneath_w(layers(state) if stack is None else stack, rows, base_w, side)
     gives_w, base_w = np.maximum(gives_w - under_w, 0.0), base_w + side * under_w
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
+    serves &= ~just_let_go(state, rows, now_ns)
     rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
     share_w = split_call(gives_w, state.is_switched[rows], abs(power_w))
     called = share_w > 0

@@ -23,6 +23,7 @@ from tieline.desk.event_makeup import LEAST_S, Shown
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest
 from tieline.desk.facts import EventTracked
 from tieline.desk.obligation import DISPATCH_STEP_NS
+from tieline.desk.packed import Packed
 from tieline.desk.programs import EventState
 from tieline.desk.redispatch import DNO_LIMIT, LostW, lost_headroom, unlimited
 from tieline.desk.state import DeskState
@@ -137,7 +138,11 @@ def _fact(state: DeskState, event: str, tally: tracking.Tally, until_ns: int) ->
     lacking_w = float(np.sign(asked_w)) * (asked_w - delivered_w)
     why = tally.lack_by_cause(lacking_w) if lacking_w > 1.0 else {}
     start_ns = until_ns - round(tally.seconds * SECOND_NS)
-    fact = EventTracked(event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples)
+    gave = row_w != 0.0
+    fact = EventTracked(
+        event, start_ns, until_ns, asked_w, delivered_w, why, tally.samples, Packed.of(tally.rows[gave]),
+        Packed.of(row_w[gave]),
+    )  # fmt: skip
     cause = derive("claims", SOURCE, event)
     return [Entry(derive("event-interval", event, start_ns), fact, state.events[event].group, (cause,))]
 

@@ -328,7 +328,10 @@ class EventChanged(Fact, frozen=True):
 
 
 class EventTracked(Fact, frozen=True):
-    """What a program event asked and got over one interval, and why it fell short (W, by cause)."""
+    """What a program event asked and got over one interval, and why it fell short (W, by cause).
+
+    `rows` are the devices that gave of it, and `row_w` what each gave (W): no market is told that as its own as well.
+    """
 
     event: str
     start_ns: int
@@ -337,6 +340,8 @@ class EventTracked(Fact, frozen=True):
     delivered_w: float
     causes: dict[str, float]
     readings: int
+    rows: Packed | None = None
+    row_w: Packed | None = None
 
 
 class StatementMade(Fact, frozen=True):

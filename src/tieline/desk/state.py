@@ -17,6 +17,7 @@ from tieline.contract.consent import Word
 from tieline.contract.eligibility import Enrolment
 from tieline.desk.agreed import Agreements
 from tieline.desk.called import Called, SetAside
+from tieline.desk.cycling import Cycles
 from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
@@ -62,7 +63,7 @@ class CommandColumns:
     loosest limits that it was told since `eased_ns`, six minutes ago or more: where a limit moves at each beat, who
     stands beyond these keeps none of them. `easing_low_w`, `easing_high_w` and `easing_ns` are the same of a window
     that began later, and follows once it is as old: so there is no moment at which none is old enough. `answer` is what
-    it made of the command before, while that held.
+    it made of the command before, while that held. It was let go of a power that it was told at `let_go_ns`.
     """
 
     target_w: Floats
@@ -88,6 +89,7 @@ class CommandColumns:
     easing_high_w: Floats
     easing_ns: Instants
     answer: NDArray[np.int8]
+    let_go_ns: Instants
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -117,6 +119,7 @@ class CommandColumns:
             np.full(count, np.inf),
             np.zeros(count, np.int64),
             np.full(count, UNSAID, np.int8),
+            np.zeros(count, np.int64),
         )
 
     def acknowledge(self, rows: NDArray[np.int32]) -> None:
@@ -136,6 +139,11 @@ class CommandColumns:
         """Note what rows made of the command that another follows; before that is overwritten."""
         holds = (self.batch[rows] >= 0) & (self.valid_until_ns[rows] > at_ns)
         self.answer[rows] = np.where(holds, self.answers(rows), UNSAID)
+
+    def note_let_go(self, rows: NDArray[np.int32], target_w: Floats, at_ns: int) -> None:
+        """Note which rows are let go by a command; before the one before is overwritten."""
+        told = np.isfinite(self.target_w[rows]) & (self.valid_until_ns[rows] > at_ns)
+        self.let_go_ns[rows[told & np.isnan(target_w)]] = at_ns
 
     def ease(self, rows: NDArray[np.int32], low_w: Floats, high_w: Floats, at_ns: int) -> None:
         """Note the limits of a command that follows the last one; before that is overwritten."""
@@ -230,6 +238,7 @@ class DeskState:
     idle_ns: Instants  # when a load that may run was last seen not to (0: it ran since); measured
     held_ns: Instants  # when the fleet limiter last held back what a row is to be told; measured
     outs_of: NDArray[np.int32]  # how many opt-outs stand for each row
+    cycles: Cycles  # what goes on and off by itself: measured
     is_switched: NDArray[np.bool_]  # on or off and nothing between: by its kind, or as its link tells it
     derated: dict[str, tuple[tuple[float, float], int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
@@ -306,6 +315,7 @@ class DeskState:
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             np.zeros(count, np.int32),
+            Cycles.empty(count),
             _IS_SWITCHED[fleet.kinds],
         )
 

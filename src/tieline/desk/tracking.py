@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.least_times import stays_told
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
@@ -200,11 +201,23 @@ def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_
     """Return what rows that can't be called, or are not, take of a pool's delivery now (W, 0 or more).
 
     Those that pay back a call tell it by their meters; those that are held to it take no less than what holds them.
+    What goes on and off by itself draws its mean on the whole: who runs is set off against who rests meanwhile.
     """
-    silent = (np.abs(share_w) > 1.0) | _tells_of_before(state, rows, now_ns)
+    takes_w = takes_back_w(state, rows, share_w, side, now_ns)
+    on_off = state.is_switched[rows]
+    return float(np.maximum(takes_w[~on_off], 0.0).sum() + max(float(takes_w[on_off].sum()), 0.0))
+
+
+def takes_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
+    """Return what each row that is not called takes of a pool's delivery now (W); below 0 one that is on or off, runs
+    freely and rests."""
+    last, silent = state.commands, (np.abs(share_w) > 1.0) | _tells_of_before(state, rows, now_ns)
     moved_w = np.where(silent, 0.0, side * _moved_w(state, rows, share_w, now_ns))
-    left_w = np.minimum(moved_w, side * held_w(state, rows, share_w, now_ns))
-    return float(np.maximum(-left_w, 0.0).sum())
+    by_hold_w = side * held_w(state, rows, share_w, now_ns)
+    rests = state.is_switched[rows] & (by_hold_w == 0.0)
+    rests &= np.isnan(last.target_w[rows]) | (last.valid_until_ns[rows] <= now_ns)
+    takes_w: Floats = -np.where(rests, moved_w, np.minimum(moved_w, by_hold_w))
+    return takes_w
 
 
 def _tells_of_before(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
@@ -219,11 +232,12 @@ def _tells_of_before(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bo
 
 
 def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
-    """Return what each row gives that is not called and waits for its turn to come back (W, 0 or more).
+    """Return what each row gives that is not called and waits for its turn, or its least time, to come back (W, 0 or
+    more).
 
     It goes on as it was told until then, and counts for the pool: others need not give that as well.
     """
-    waits = (np.abs(share_w) <= 1.0) & (state.release_at_ns[rows] > now_ns)
+    waits = (np.abs(share_w) <= 1.0) & ((state.release_at_ns[rows] > now_ns) | stays_told(state, rows, now_ns))
     gives_w: Floats = np.where(waits, np.maximum(side * _moved_w(state, rows, share_w, now_ns), 0.0), 0.0)
     return gives_w
 

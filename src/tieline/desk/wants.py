@@ -51,9 +51,10 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     """Return what each of `rows` would draw under no limit (W), and those that are on or off in order of their turn.
 
     What a limit keeps down wants its base; what nothing keeps down, or waits for its turn to come back, wants what it
-    draws, and so does what stays below its cap. First in turn are those that were held off for a turn, as far as they
-    are a small part of those that ran for one; those that are on stay on, as a compressor must not be switched each
-    minute; then come held off ones, by lot. Of one that was no load as the limit came nobody knows: a few at a time may
+    draws, and so does what stays below its cap. First in turn are those that have just begun, or may; then those that
+    were held off for a turn, as far as they are a small part of those that ran for one; those that are on stay on, as a
+    compressor must not be switched each minute; then come held off ones, by lot, but none that was held off for less
+    than its least time. Of one that was no load as the limit came nobody knows: a few at a time may
     begin, and make room where they do not. The lot follows from the turn and the row alone: a replay has the same.
     """
     fleet, last = state.fleet, state.commands
@@ -99,10 +100,13 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     ran_w = float(size_w[on & has_waited].sum())
     due = _first_part(held_off & known & has_waited, since_ns, lot, size_w, min(TURNS_FRAC * on_w, ran_w - 1.0))
     due |= _first_part(held_off & ~known & has_waited, since_ns, lot, size_w, TRIES_FRAC * on_w - tried_w)
+    least_ns = (fleet.min_hold_s[rows[at]] * SECOND_NS).astype(np.int64)
+    rests = held_off & (now_ns - since_ns < least_ns)
     kinds_of_turn = (
-        serves, staged[at], due, fresh | (on & ~has_waited), on, held_off & known, held_off & has_waited, ~held_off,
+        serves, staged[at], due, fresh | (on & ~has_waited), on, rests, held_off & known, held_off & has_waited,
+        ~held_off,
     )  # fmt: skip
-    group = np.select(kinds_of_turn, [8, 7, 0, 1, 2, 3, 4, 5], 6)
+    group = np.select(kinds_of_turn, [8, 7, 1, 0, 2, 6, 3, 4, 5], 6)
     # What is off wants its mean, not its size: of all that want to run not all do so at once. What is tried wants
     # nothing yet: it must not take from those who do.
     mean_w = np.where(known, np.clip(-state.base_w[rows[at]], 0.0, size_w), 0.0)

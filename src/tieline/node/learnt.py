@@ -107,7 +107,7 @@ class Learnt:
 
 def _columns_of(state: DeskState) -> dict[str, NDArray[np.generic]]:
     """Return the columns themselves, shape (n,) each."""
-    responses = state.responses
+    responses, cycles = state.responses, state.cycles
     return {
         "base_w": state.base_w,
         "reach_frac": state.reach_frac,
@@ -119,4 +119,9 @@ def _columns_of(state: DeskState) -> dict[str, NDArray[np.generic]]:
         "uncalled_ns": responses.uncalled_ns,
         "strikes": responses.strikes,
         "last_ns": responses.last_ns,
+        "whole_ws": cycles.whole_ws,
+        "whole_s": cycles.whole_s,
+        "length_s": cycles.length_s,
+        "seen_s": cycles.seen_s,
+        "own_from_ns": cycles.own_from_ns,
     }

@@ -220,6 +220,17 @@ class LinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     mqtt: tuple[MqttLinkSettings, ...] = ()
 
 
+def least_times_s(devices: Mapping[str, ModbusUnit | MqttUnit]) -> dict[str, float]:
+    """Return the least time of each device that is on or off alone, as its profile has it (s); others are left out."""
+    found = {}
+    for name, unit in devices.items():
+        profile = profile_of(unit.profile)
+        least_s = max(profile.hold.min_on_s, profile.hold.min_off_s)
+        if profile.is_switched and least_s > 0.0:
+            found[name] = least_s
+    return found
+
+
 def _switched(devices: Mapping[str, ModbusUnit | MqttUnit]) -> tuple[str, ...]:
     return tuple(name for name, unit in devices.items() if profile_of(unit.profile).is_switched)
 

@@ -39,6 +39,7 @@ from tieline.node.link_settings import (
     OpenAdrSettings,
 )
 from tieline.node.market_links import raise_ews, raise_oasis
+from tieline.node.on_or_off import take_least_times
 from tieline.node.runtime import Node
 from tieline.node.starting import (
     binding_of,
@@ -94,6 +95,7 @@ async def raise_links(
         ConfigError: A port that is taken, named; all else was refused by `require_startable`.
     """
     links = Links()
+    take_least_times(settings, node.state.fleet)
     settings = _leave_out(settings, folder, node, links)
     for outstation in settings.dnp3:
         await _raise_dnp3(outstation, folder, node, supervisor, links)

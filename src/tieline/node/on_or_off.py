@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
+from tieline.fleet.columns import Fleet
 from tieline.node.config import load_config
-from tieline.node.link_settings import LinkSettings
+from tieline.node.link_settings import LinkSettings, least_times_s
 
 
 def take_on_or_off(folder: Path, state: DeskState, tell: Callable[[str], None] | None = None) -> None:
@@ -33,6 +34,15 @@ def take_on_or_off(folder: Path, state: DeskState, tell: Callable[[str], None] |
     for links in (settings.openadr, settings.modbus, settings.mqtt):
         for link in links:
             state.is_switched[[state.fleet.row(name) for name in link.switched if state.fleet.holds(name)]] = True
+    take_least_times(settings, state.fleet)
+
+
+def take_least_times(settings: LinkSettings, fleet: Fleet) -> None:
+    """Note how long what is on or off stays so at least, as the profiles of its links say it; else its kind tells."""
+    told = [least_times_s(link.devices) for link in settings.modbus]
+    told += [least_times_s(link.devices) for link in settings.mqtt]
+    for name, least_s in (item for one in told for item in one.items() if fleet.holds(item[0])):
+        fleet.min_hold_s[fleet.row(name)] = least_s
 
 
 def _with_tables(settings: LinkSettings, folder: Path) -> LinkSettings:

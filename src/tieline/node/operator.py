@@ -61,6 +61,7 @@ class NodeOperator:
         await self.node.desk.commit([*counted, *entries])
         if entries:
             self._tallies.note(state, now_ns)
+            await self.node.cycle.hand_over(now_ns)
             await self.node.desk.settle()
 
     async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.ends import end_w, last_end_w
+from tieline.desk.least_times import stays_told
 from tieline.desk.response import FORGETS_NS, unresponsive
 from tieline.desk.state import DeskState, Responses
 from tieline.desk.views import Unresponsive
@@ -30,6 +31,10 @@ def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> st
         return f"{said}: the kill switch holds back what lets it go"
     if state.release_at_ns[row] > now_ns:
         return f"it comes back in turn, at {iso(int(state.release_at_ns[row]))}"
+    if target_w is None and stays_told(state, rows, now_ns)[0]:
+        until = iso(int(state.claims.holds.until_ns[row]))
+        told = f"it was told {state.commands.target_w[row]:z.0f} W a short time ago"
+        return f"{told}: it is let go once its least time is over, at {until}"
     if moves_w <= 1.0:
         return ""
     limiter, feeder = state.limiter, int(state.limiter.feeder_of[row])

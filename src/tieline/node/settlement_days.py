@@ -29,7 +29,7 @@ from tieline.market.rule import baseline_rule
 from tieline.node.kept_readings import KeptReadings, named, unfit_says
 from tieline.node.metering import GENERATOR, LOAD, PROHIBITED, Meters
 from tieline.node.runtime import Node
-from tieline.node.statements import STEP_NS, measured_day, record_refusal, record_statement, tracked_in
+from tieline.node.statements import STEP_NS, measured_day, moved_by_events, record_refusal, record_statement, tracked_in
 from tieline.node.trade_settings import PoolSettings
 from tieline.resource.batch import Readings
 from tieline.resource.claim import Refusal
@@ -227,7 +227,10 @@ class SettlementDays:
         called = frozenset(day for name, day in self.days() if name == pool)
         prices = self.node.state.prices.get((terms.settings.price_zone, REAL_TIME), {})
         paid = {at: prices[at] for award in awards for at in range(award.start_ns, award.end_ns, STEP_NS)}
-        seen = measured_day(day, terms.zone, awards, np.concatenate(starts), np.concatenate(sums), rules, called, paid)
+        over = market_day(day, terms.zone)
+        by_events = moved_by_events(self.node.journal, rows, over.start_ns, over.end_ns)
+        metered_w = np.concatenate(sums)
+        seen = measured_day(day, terms.zone, awards, np.concatenate(starts), metered_w, rules, called, paid, by_events)
         flags = [f"without readings of the called hours, paid nothing: {named(lost)}"] if lost else []
         if unfit := unfit_says([self.node.state.fleet.id_of(int(row)) for row in rows], left_out):
             flags.append(unfit)

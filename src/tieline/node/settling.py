@@ -16,7 +16,7 @@ from tieline.desk.ports import Award
 from tieline.desk.settle import Owners, Settlement, settle_day
 from tieline.node.metering import GENERATOR, LOAD
 from tieline.node.stage import POOL, Stage
-from tieline.node.statements import measured_day, record_refusal, record_statement, tracked_in
+from tieline.node.statements import measured_day, moved_by_events, record_refusal, record_statement, tracked_in
 from tieline.resource.claim import Refusal
 from tieline.simulate.iso.prices import ZONE
 from tieline.times import from_ns, iso
@@ -45,7 +45,9 @@ async def metered_of(stage: Stage, day: date, awards: Sequence[Award]) -> Metere
     seen_w = np.concatenate([before_w, np.array([stage.metered[k] for k in keys]).reshape(-1, 3)])
     called = frozenset(day_of(award.start_ns) for award in stage.node.state.awards.values())
     rules = {LOAD: LOAD_RULE, GENERATOR: GENERATOR_RULE}
-    seen = measured_day(day, ZONE, awards, starts, seen_w, rules, called, stage.iso.prices(day))
+    first_ns, last_ns = min(award.start_ns for award in awards), max(award.end_ns for award in awards)
+    by_events = moved_by_events(stage.node.journal, stage.node.cycle.pools[POOL].rows, first_ns, last_ns)
+    seen = measured_day(day, ZONE, awards, starts, seen_w, rules, called, stage.iso.prices(day), by_events)
     ran_w = {start_ns: watts for start_ns, watts in seen.prohibited_w.items() if start_ns in stage.metered}
     return replace(seen, prohibited_w=ran_w)
 

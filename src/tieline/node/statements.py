@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.entry import Entry
-from tieline.desk.facts import IntervalTracked, LineSettled, SettlementRefused, StatementMade, from_record
+from tieline.desk.facts import EventTracked, IntervalTracked, LineSettled, SettlementRefused, StatementMade, from_record
 from tieline.desk.paid import Metered
 from tieline.desk.ports import Award
 from tieline.desk.settle import Former, Settlement, amend, entries_of, line_of
@@ -25,9 +25,10 @@ from tieline.market.rule import baseline_rule
 from tieline.node.metering import PROHIBITED
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
-from tieline.times import MINUTE_NS, market_day
+from tieline.times import MINUTE_NS, floor_ns, market_day
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int32]
 STEP_NS = 5 * MINUTE_NS
 PER_HOUR = 12
 
@@ -42,6 +43,23 @@ def tracked_in(journal: Records, pool: str, since_ns: int = 0) -> dict[int, Inte
     return found
 
 
+def moved_by_events(journal: Records, rows: Rows, start_ns: int, end_ns: int) -> dict[int, float]:
+    """Return what program events moved of some rows over an interval, by the start of each step (W, a mean, 0 or more).
+
+    It is the events' and paid there: the meters of a pool show it all the same. What they had devices take is no part.
+    """
+    found: dict[int, float] = {}
+    for record in journal.of_kind("EventTracked", start_ns):
+        fact = from_record(record)
+        if not isinstance(fact, EventTracked) or fact.rows is None or fact.row_w is None:
+            continue
+        at_ns = floor_ns(fact.start_ns, STEP_NS)
+        if start_ns <= at_ns < end_ns:
+            gave_w = float(fact.row_w.array()[np.isin(fact.rows.array(), rows)].sum())
+            found[at_ns] = found.get(at_ns, 0.0) + gave_w * (fact.end_ns - fact.start_ns) / STEP_NS
+    return {at_ns: watts for at_ns, watts in found.items() if watts > 0.0}
+
+
 def measured_day(
     day: date,
     zone: ZoneInfo,
@@ -51,6 +69,7 @@ def measured_day(
     rules: Mapping[int, str],
     called: frozenset[date],
     rt_price: Mapping[int, float],
+    by_events: Mapping[int, float] | None = None,
 ) -> Metered:
     """Return what meters say of a day's called hours, each against its baseline from the days before.
 
@@ -63,6 +82,7 @@ def measured_day(
         rules: Which baseline rule holds for which meter; one that is left out has no devices.
         called: All days with awards: none of them stands for another.
         rt_price: Real-time price of each interval ($/MWh).
+        by_events: What program events moved of the same devices (W, by interval); see `moved_by_events`.
 
     Raises:
         ValueError: Too few like days are metered for a rule.
@@ -85,7 +105,7 @@ def measured_day(
     performance = {first_ns + k * STEP_NS: float(gained_w[k]) for k in range(len(gained_w))}
     ran = dict(zip(starts.tolist(), seen_w[:, PROHIBITED].tolist(), strict=True))
     ran_w = {start_ns: ran[start_ns] for start_ns in performance if np.isfinite(ran.get(start_ns, np.nan))}
-    return Metered(performance, rt_price, tuple(bases), ran_w)
+    return Metered(performance, rt_price, tuple(bases), ran_w, dict(by_events or {}))
 
 
 def former_of(journal: Records, pool: str, start_ns: int, end_ns: int) -> Former | None:
