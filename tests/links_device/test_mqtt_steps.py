@@ -80,6 +80,24 @@ def test_a_room_is_offset_by_no_more_than_it_was_told() -> None:
     assert seen == [24.5]
 
 
+@pytest.mark.parametrize("own_c", [22.8, 23.3, 24.3])
+def test_an_owners_setpoint_between_our_steps_is_given_back_as_he_had_it(own_c: float) -> None:
+    """A device of tenths, or of degrees Fahrenheit, is told halves: its owner's own setting is none of ours to round."""
+    seen: list[float] = []
+
+    async def scene(s: Scene) -> None:
+        s.unit(ROOM).body.set("setpoint_c", own_c)
+        s.devices.tell(s.unit(ROOM))
+        await asyncio.sleep(1)
+        for _ in range(3):
+            await s.command(ROOM, 0.0, wait_s=60.0)
+            await s.command(ROOM, math.nan, wait_s=60.0)
+            seen.append(s.unit(ROOM).body.read()["setpoint_c"])
+
+    play(scene)
+    assert seen == [own_c] * 3
+
+
 def test_a_large_power_is_written_to_the_watt() -> None:
     bound = Bound(contract_of("homeassistant"), "ha", "depot")
     [(_, payload)] = bound.write({"target_w": -1_234_567.0})

@@ -166,12 +166,15 @@ class Bound:
         return max(0.51 * self.fields[key].step, 1e-3)
 
     def write(self, settings: Mapping[str, float]) -> list[tuple[str, bytes]]:
-        """Return the messages (topic, payload) that tell settings; those of one topic share one JSON document."""
+        """Return the messages (topic, payload) that tell settings; those of one topic share one JSON document.
+
+        What we ask is in the device's steps already (`rounded`); what its owner had set goes back as it told that.
+        """
         documents: dict[str, dict[str, Any]] = {}
         found: list[tuple[str, bytes]] = []
         for key, value in settings.items():
             field, topic = self.fields[key], self._commands[key]
-            theirs = _word(field, bool(value)) if field.on else self.rounded(key, value) / field.scale
+            theirs = _word(field, bool(value)) if field.on else float(f"{value / field.scale:.12g}")
             if field.field and not field.told_on:
                 documents.setdefault(topic, {})[field.field] = theirs
             else:

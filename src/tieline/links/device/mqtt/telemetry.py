@@ -91,7 +91,7 @@ class Telemetry:
         for key, value in settings.items():
             if key == self.key:
                 self._take(self._with(value))
-            self.setting.wrote(self.bound.rounded(key, value), _now_s())
+            self.setting.wrote(value, _now_s())
 
     @property
     def _owned(self) -> Owned:
@@ -156,7 +156,7 @@ class Telemetry:
 
     def shows(self, settings: Mapping[str, float]) -> bool:
         """Return whether the device holds what it was told, within its steps, and nothing earlier is on its way."""
-        return all(self.setting.shows(self.bound.rounded(key, value), _now_s()) for key, value in settings.items())
+        return all(self.setting.shows(value, _now_s()) for key, value in settings.items())
 
     def said(self, settings: Mapping[str, float]) -> str:
         """Return the device's own values of some settings, in words."""
