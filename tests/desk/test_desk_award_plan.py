@@ -29,8 +29,9 @@ def asked_of(up_w: list[float], left_wh: list[float], cost: list[float], award_w
     """What a schedule is made from; costs in $/MWh."""
     rows = np.arange(len(up_w), dtype=np.int32)
     return Asked(
-        "pool-1", ("a",), 0, 0, rows, np.array(up_w), np.array(left_wh), np.array(cost) / 1e6, np.array(award_w)
-    )
+        "pool-1", ("a",), 0, 0, rows, np.array(up_w), np.array(left_wh), np.array(cost) / 1e6, np.array(award_w),
+        np.zeros(len(award_w)),
+    )  # fmt: skip
 
 
 ROWS = st.lists(
@@ -149,8 +150,8 @@ def test_what_meters_lack_of_a_call_is_scheduled_for_and_no_more_declared_as_wha
     evening.stage.clock.ns += 15 * MINUTE_NS
     evening.schedule()
     made = evening.stage.state.award_plans["pool-1"]
-    lacks_wh, asked_wh = (float(each.array().sum()) * HOURS for each in (made.lacks_w, made.award_w))
-    assert abs(asked_wh - 1.75 * 7_500.0) < 1.0
+    lacks_wh, award_wh = (float(each.array().sum()) * HOURS for each in (made.lacks_w, made.award_w))
+    assert abs(award_wh - 1.75 * 6_000.0) < 1.0
     assert abs(lacks_wh - (1.75 * 4_500.0 - BATTERY_WH)) < 1.0, "the heater counts as able to give its 3 kW"
 
 

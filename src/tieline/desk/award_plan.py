@@ -50,7 +50,7 @@ class Asked:
     """What a schedule is made from, copied, so that the desk goes on meanwhile.
 
     `up_w` and `cost_per_wh` of each row, `left_wh` what it can give in all (inf: no store); shape (n,). `award_w` of
-    each step from `start_ns` on, with what is asked beside it; shape (T,).
+    each step from `start_ns` on, `beside_w` what is asked beside it; shape (T,).
     """
 
     pool: str
@@ -62,6 +62,7 @@ class Asked:
     left_wh: Floats
     cost_per_wh: Floats
     award_w: Floats
+    beside_w: Floats
 
 
 def asked(state: DeskState, pool: PoolDesk, now_ns: int) -> Asked | None:
@@ -93,7 +94,7 @@ def asked(state: DeskState, pool: PoolDesk, now_ns: int) -> Asked | None:
     rows = pool.rows[can]
     return Asked(
         pool.pool, awards, start_ns, now_ns, rows, room.up_w[can], left_wh(state, rows, now_ns), pool.price[can] / 1e6,
-        np.maximum(award_w, 0.0) + _beside_w(pool, award_w),
+        np.maximum(award_w, 0.0), _beside_w(pool, award_w),
     )  # fmt: skip
 
 
@@ -127,7 +128,7 @@ def planned(of: Asked, executor: Executor) -> tuple[Planned, PoolPlan]:
     nothing, whole = np.zeros(len(up_w)), np.ones(len(up_w))
     cost = np.concatenate([of.cost_per_wh[holds], level])
     stores = Stores(energy_wh, nothing, energy_wh, nothing, nothing, up_w, whole, whole, cost)
-    terms = Terms(np.zeros(steps), low_w=of.award_w, slack_per_wh=SLACK_PER_WH)
+    terms = Terms(np.zeros(steps), low_w=of.award_w + of.beside_w, slack_per_wh=SLACK_PER_WH)
     found = plan_pool(stores, terms, hours, executor=executor, tolerance=TOLERANCE)
     power_w = np.ascontiguousarray(found.power_w[: int(holds.sum())].T.astype(np.float32))
     return Planned(of.awards, of.start_ns, STEP_NS, of.made_ns, of.rows[holds], power_w), found

@@ -289,7 +289,7 @@ class ScheduleMade(Fact, frozen=True):
 class AwardPlanned(Fact, frozen=True):
     """How a pool is to give what was awarded: asked, lacking and what one more MWh costs at each step; and the proof.
 
-    `award_w` is what is asked of the devices: what was awarded, and beside it what the meters have shown to lack.
+    Of `award_w` there lacks what the rows can't give, with what the meters have shown that they give too little.
     `rows` devices were scheduled for `cost` in all; no schedule costs less than `bound`.
     """
 
