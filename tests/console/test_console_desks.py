@@ -17,7 +17,10 @@ from tieline.desk.ports import LinkHealth, Session
 from tieline.desk.reach import PRODUCTS
 from tieline.desk.redispatch import headroom
 from tieline.desk.response import SECONDS_TO_REACH
+from tieline.desk.screens import ComposeEvent
 from tieline.fleet.columns import KINDS
+from tieline.node.read_effects import with_effects
+from tieline.node.stage_web import stage_grid
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 MINUTE_NS = 60 * 10**9
@@ -168,6 +171,25 @@ def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(runnin
     for small in none["effects"]:
         moved_w = abs(small["after_w"] - small["power_w"])
         assert moved_w > 1_000 or abs(small["loading_after_frac"] - small["loading_frac"]) < 0.01
+
+
+def test_a_preview_holds_an_event_against_this_moment_and_not_against_the_last_power_flow(running: Running) -> None:
+    group, _ = left_over(running)
+    reader, stage = node_reader(running), running.stage
+    wish = msgspec.convert(_wish(running, group=group), ComposeEvent)
+
+    def effects():
+        view, now_ns = reader.preview(wish), stage.node.clock.now_ns()
+        old = stage_grid(stage, np.full(len(stage.node.state.fleet), 2_000.0))
+        again = with_effects(
+            stage.node.state, view, wish, reader._order, old, lambda added_w: stage_grid(stage, added_w), now_ns
+        )
+        return again.effects, stage_grid(stage, np.zeros(len(stage.node.state.fleet))), old
+
+    found, at_once, old = _on_loop(running, effects)
+    effect = next(one for one in found if one.feeder == group)
+    assert effect.loading_frac == pytest.approx(float(at_once[group].flow.worst()[2][0]), rel=1e-6)
+    assert effect.loading_frac != pytest.approx(float(old[group].flow.worst()[2][0]), rel=1e-3)
 
 
 def test_a_running_event_is_made_longer_by_two_people_and_keeps_its_devices(running: Running) -> None:

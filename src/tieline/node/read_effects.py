@@ -35,7 +35,7 @@ def with_effects(
         view: The preview so far.
         wish: The event.
         order: Which feeder each row belongs to.
-        grid: The last power flow of each feeder.
+        grid: The last power flow of each feeder, which stands for now where there is no model.
         what_if: Gives the power flow with so much more power at each row (W); None: there is no model.
         now_ns: Now.
     """
@@ -44,7 +44,10 @@ def with_effects(
     added_w = np.zeros(len(state.fleet))
     # From where each device stands to where the event puts it.
     added_w[rows] = found_shares.target_w - np.nan_to_num(state.fleet.power_w[rows])
-    after = what_if(added_w) if what_if is not None and len(rows) else {}
+    # Both as things stand now: beside a flow of a minute ago an event would seem to do what the minute did.
+    before, after = (
+        (what_if(np.zeros_like(added_w)), what_if(added_w)) if what_if is not None and len(rows) else (grid, {})
+    )
     limits = limits_on_groups(state, now_ns)
     touched = np.bincount(order.group_of[rows], minlength=len(order.names))
     found = []
@@ -55,7 +58,7 @@ def with_effects(
         then_w = None if power_w is None else power_w + float(added_w[mine].sum())
         high_w = limits.get(name, (None, None))[1]
         is_over = high_w is not None and then_w is not None and then_w > high_w + 1_000.0
-        now, then = _worst(grid.get(name)), _worst(after.get(name))
+        now, then = _worst(before.get(name)), _worst(after.get(name))
         found.append(
             FeederEffect(
                 name, int(touched[at]), power_w, then_w, high_w, is_over,
