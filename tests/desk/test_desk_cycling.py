@@ -7,13 +7,16 @@ import asyncio
 import numpy as np
 import pytest
 from cycling_stage import Cycling
+from desk_stage import Stage1, fleet_of
 from test_desk_paid_once import Both
 
 from tieline.desk import events
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import EventTracked, from_record
+from tieline.desk.least_times import just_let_go
 from tieline.desk.programs import EventState
 from tieline.desk.screens import ComposeEvent
+from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS, SECOND_NS
 
 SEEDS = range(1, 6)
@@ -172,3 +175,13 @@ def test_what_passes_from_the_pool_to_an_event_is_counted_for_one_of_them_at_a_t
     pool_wh, event_wh = asyncio.run(play())
     assert pool_wh == pytest.approx(1_500.0 * 2.5 / 60.0, rel=0.01)
     assert pool_wh + event_wh == pytest.approx(1_500.0 * 5.0 / 60.0, rel=0.01)
+
+
+def test_after_the_clock_was_set_back_rooms_are_called_and_learnt_as_before() -> None:
+    stage = Stage1(fleet_of([Kind.THERMOSTAT]))
+    state, rows, now_ns = stage.state, np.zeros(1, np.int32), stage.clock.ns
+    state.is_switched[:], state.fleet.min_hold_s[:] = True, 180.0
+    state.cycles.own_from_ns[:], state.commands.let_go_ns[:] = now_ns + HOUR_NS, now_ns
+    assert state.cycles.pays_back(rows, now_ns).all() and just_let_go(state, rows, now_ns).all()
+    assert not state.cycles.pays_back(rows, now_ns - HOUR_NS).any(), "held for an hour, not for as long as it was ahead"
+    assert not just_let_go(state, rows, now_ns - HOUR_NS).any()

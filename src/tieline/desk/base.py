@@ -78,7 +78,7 @@ def _note_held(state: DeskState, rows: Rows, free: Mask, now_ns: int) -> None:
         bound = (last.valid_until_ns[mine] > now_ns) & (bound | np.isfinite(last.target_w[mine]))
         cycles.own_from_ns[mine[bound]] = now_ns + PAYS_BACK_NS
         # One that was never seen to run freely has no base at all: what it pays back tells more than nothing.
-        free[at] &= (cycles.own_from_ns[mine] <= now_ns) | (cycles.seen_s[mine] <= 0.0)
+        free[at] &= ~cycles.pays_back(mine, now_ns) | (cycles.seen_s[mine] <= 0.0)
     cycles.drop(rows[~free & (slow | state.is_switched[rows])])
 
 
@@ -152,7 +152,7 @@ def _cycles_few(
     if int(state.fleet.kinds[row]) in SLOW_KINDS:
         if bound:
             cycles.own_from_ns[row] = now_ns + PAYS_BACK_NS
-        free = free and bool(cycles.own_from_ns[row] <= now_ns or cycles.seen_s[row] <= 0.0)
+        free = free and bool(~cycles.pays_back(np.array([row]), now_ns)[0] or cycles.seen_s[row] <= 0.0)
     at = np.array([row], np.int32)
     if not free:
         cycles.drop(at)

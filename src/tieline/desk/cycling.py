@@ -64,6 +64,12 @@ class Cycles:
         self.open_ws[rows] = self.open_s[rows] = 0.0
         self.has_begun[rows] = False
 
+    def pays_back(self, rows: Rows, now_ns: int) -> Mask:
+        """Return which rows take back what was held from them; what lies further ahead is of a clock set back since."""
+        ahead_ns = self.own_from_ns[rows] - now_ns
+        mask: Mask = (ahead_ns > 0) & (ahead_ns <= PAYS_BACK_NS)
+        return mask
+
     def mean_w(self, rows: Rows) -> Floats:
         """Return the mean power of rows over the cycles that are over (W); of rows that are known by them."""
         found: Floats = self.whole_ws[rows] / self.whole_s[rows]

@@ -30,5 +30,6 @@ def just_let_go(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     last = state.commands
     least_ns = (state.fleet.min_hold_s[rows] * SECOND_NS).astype(np.int64)
     runs = np.isnan(last.target_w[rows]) | (last.valid_until_ns[rows] <= now_ns)
-    mask: Mask = state.is_switched[rows] & runs & (now_ns - last.let_go_ns[rows] < least_ns)
+    since_ns = now_ns - last.let_go_ns[rows]  # below 0: the clock was set back
+    mask: Mask = state.is_switched[rows] & runs & (since_ns >= 0) & (since_ns < least_ns)
     return mask
