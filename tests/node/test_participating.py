@@ -110,10 +110,10 @@ def test_an_offer_that_no_market_heard_before_its_gate_is_not_sent_after_it_and_
 ) -> None:
     async def scene(trader: NodeTrader, market: Market, clock: Hands) -> None:
         market.is_silent = True
-        (view,) = await trader.offer([asked("a", 3, 900_000.0)])
+        (view,) = await trader.offer([asked("a", 3, 700_000.0)])
         assert view.state == "held"
         market.is_silent, clock.at_ns = False, NOON_NS + 2 * HOUR_NS
-        (view,) = await trader.offer([asked("a", 3, 900_000.0)])
+        (view,) = await trader.offer([asked("a", 3, 700_000.0)])
         assert (view.state, view.rule, market.heard) == ("refused", "ercot-ader/gate", [])
         up_w, _ = trader.node.state.ledger.free_w("pool-1", NOON_NS + 3 * HOUR_NS, clock.at_ns)
         assert up_w == 900_000.0, "the batteries give half a megawatt from rest, the load leaves 0.4"

@@ -6,7 +6,7 @@ import { Fleet } from '../parts/fleetgrid';
 import { Mark } from '../parts/mark';
 import type { Alarm, FeederRow, Overview as View, Series } from '../types';
 import { AlarmRates } from '../parts/alarmrate';
-import { age, bound, clock, money, power, UNKNOWN } from '../words';
+import { age, bound, clock, money, power, spaced, UNKNOWN } from '../words';
 
 export function Overview() {
   useEffect(() => show('overview', 'series', 'fleet'), []);
@@ -124,7 +124,7 @@ function Delivery({ view }: { view: View }) {
       { label: 'likely least', values: low, colour: '--quiet', dash: [2, 3], width: 1 },
       { label: 'likely most', values: high, colour: '--quiet', dash: [2, 3], width: 1 },
     ] };
-  }, [series, view.commitments.length]);
+  }, [series, view.commitments.map((c) => `${c.low_w} ${c.high_w}`).join()]);
   if (data.at.length < 2) return <p class="empty">The chart begins with the second minute.</p>;
   return <Chart at={data.at} lines={data.lines} unit="kW" height={270} now={view.now_ns / 1e9} label="Delivered against instructed power" />;
 }
@@ -134,11 +134,11 @@ function Commitments({ view }: { view: View }) {
   return (
     <div class="scroll short" tabIndex={0} role="region" aria-label="Commitments in the next 24 hours">
       <table>
-        <thead><tr><th>Committed, next 24 h</th><th class="n">Power</th><th class="n">Likely</th><th class="n">Price $/MWh</th></tr></thead>
+        <thead><tr><th>Committed, next 24 h</th><th class="n">Power</th><th class="n" title="What the pool can give then of what is asked, on the mean over what is left; below: what in 5 and in 95 of 100 cases is less">Likely</th><th class="n">Price $/MWh</th></tr></thead>
         <tbody>{view.commitments.map((c) => (
           <tr key={c.start_ns} class={c.start_ns <= view.now_ns ? 'on' : ''}>
             <td>{clock(c.start_ns, false)} to {clock(c.end_ns, false)}{c.start_ns <= view.now_ns ? ' · now' : ''}</td><td class="n">{power(c.power_w)}</td>
-            <td class="n">{power(c.low_w)} to {power(c.high_w)}</td><td class="n">{money(c.price_per_mwh)}</td>
+            <td class="n">{power(c.likely_w)}<br /><span class="quiet">{power(c.low_w)} to {power(c.high_w)}</span>{Object.entries(c.lacks_w).sort((a, b) => b[1] - a[1]).map(([cause, w]) => <span class="chip" key={cause} title="Lacks of the award">{spaced(cause)} {power(w)}</span>)}</td><td class="n">{money(c.price_per_mwh)}</td>
           </tr>
         ))}</tbody>
       </table>

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -33,8 +33,11 @@ CHANGED = "an award that was taken has changed: the first stands"
 UNAWARDED = "the market cleared its day without it"
 
 
-def decide_offers(state: DeskState, offers: Sequence[Offer]) -> tuple[list[Entry], list[Refusal | None]]:
-    """Return the facts of new offers, and for each whether its capacity can be held; a second sale is refused.
+def decide_offers(
+    state: DeskState, offers: Sequence[Offer], foreseen_w: Callable[[Offer], float] = lambda offer: math.inf
+) -> tuple[list[Entry], list[Refusal | None]]:
+    """Return the facts of new offers, and for each whether its capacity can be held; a second sale is refused, and what
+    is beyond what its pool can be counted on to give then (`foreseen_w`).
 
     The whole of an offer's power is held until the market answers: an award makes it firm, as far as it goes; a refusal
     gives it back, and so does a day that is cleared without it; without an answer the hold lapses with the interval.
@@ -49,21 +52,22 @@ def decide_offers(state: DeskState, offers: Sequence[Offer]) -> tuple[list[Entry
         if offer.id in state.offers:
             answers.append(None)
             continue
-        refusal = _hold(state, offer, entries)
+        refusal = _hold(state, offer, entries, foreseen_w(offer))
         answers.append(refusal)
         if refusal is None:
             entries.append(Entry(derive("offer", offer.id), OfferMade(offer), offer.pool))
     return entries, answers
 
 
-def _hold(state: DeskState, offer: Offer, entries: list[Entry]) -> Refusal | None:
+def _hold(state: DeskState, offer: Offer, entries: list[Entry], foreseen_w: float) -> Refusal | None:
     power_w = math.fsum(segment.power_w for segment in offer.segments)
     up_w, down_w = max(power_w, 0.0), max(-power_w, 0.0)
     hours = (offer.end_ns - offer.start_ns) / HOUR_NS
     reservation = derive("reservation", offer.id)
     refusal = state.ledger.check(
-        offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w=up_w, down_w=down_w, energy_wh=power_w * hours
-    )
+        offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w=up_w, down_w=down_w, energy_wh=power_w * hours,
+        foreseen_w=foreseen_w,
+    )  # fmt: skip
     # What the book knows says more than a rule, and a rule more than that the book knows nothing of it.
     if refusal is None or offer.pool not in state.ledger.capacities:
         refusal = _ineligible(state, offer, abs(power_w)) or refusal

@@ -27,6 +27,7 @@ from tieline.desk.ports import (
     BatchAnswer,
     CommandLink,
     DispatchBatch,
+    Foresight,
     Granted,
     LinkHealth,
     MarketLink,
@@ -63,6 +64,8 @@ class Desk:
         self.market: MarketLink | None = None
         self.admission: Admission | None = None
         """What holds every offer before it leaves; none: the market alone says what it takes."""
+        self.foresight: Foresight | None = None
+        """What offers are held against beside ratings; none: nothing is foreseen here."""
         self._recorder, self._clock = recorder, clock
         self._principals = principals
         self._on_change = on_change
@@ -212,7 +215,7 @@ class Desk:
                 await self.commit(awards.decide_offer_answers(self.state, [offer], [fault]) if known else [])
                 held.append(fault)
                 continue
-            entries, answers = awards.decide_offers(self.state, [offer])
+            entries, answers = self.decide_offer(offer)
             await self.commit(entries)
             held += answers
         good = [offer for offer, refusal in zip(offers, held, strict=True) if refusal is None]
@@ -222,6 +225,13 @@ class Desk:
         await self.commit(awards.decide_offer_answers(self.state, good, said))
         answer_of = dict(zip((offer.id for offer in good), said, strict=True))
         return [refusal or answer_of.get(offer.id) for offer, refusal in zip(offers, held, strict=True)]
+
+    def decide_offer(self, offer: Offer) -> tuple[list[Entry], list[Refusal | None]]:
+        """Return the facts of an offer, and whether it can be held against what is foreseen for its hour."""
+        foresight, now_ns = self.foresight, self._clock.now_ns()
+        if foresight is None:
+            return awards.decide_offers(self.state, [offer])
+        return awards.decide_offers(self.state, [offer], lambda each: foresight.most_w(each, now_ns))
 
     def _not_admitted(self, offer: Offer) -> Refusal | None:
         return None if self.admission is None else self.admission.refusal(offer, self._clock.now_ns())

@@ -80,7 +80,7 @@ def able(state: DeskState, rows: Rows, lasts_s: Sequence[float], now_ns: int) ->
         # As `headroom` of that length, whose other parts are the same for each: of a million devices they take long.
         held_w = np.minimum(up_w, gives_wh * (HOUR_S / last_s))
         up.append(Capability(left_beside(state, rows, held_w, Level.MARKET, now_ns), gives_wh, *whens, *shares))
-    return Able(rows, tuple(lasts_s), tuple(up), Capability(down_w, _takes_wh(state, rows), *whens, *shares), may_serve)
+    return Able(rows, tuple(lasts_s), tuple(up), Capability(down_w, takes_wh(state, rows), *whens, *shares), may_serve)
 
 
 def _each_w(state: DeskState, rows: Rows, may_serve: Mask, now_ns: int) -> tuple[Floats, Floats]:
@@ -93,7 +93,7 @@ def _each_w(state: DeskState, rows: Rows, may_serve: Mask, now_ns: int) -> tuple
     return up_w, np.where(may_serve, np.minimum(down_w, np.maximum(base_w - low_w, 0.0)), 0.0)
 
 
-def _takes_wh(state: DeskState, rows: Rows) -> Floats:
+def takes_wh(state: DeskState, rows: Rows) -> Floats:
     """Return what each row's store can take until it is full (Wh; inf: no store, or nobody knows)."""
     size_wh, held_wh = state.fleet.energy_wh[rows], stored_wh(state.fleet, rows)
     known = (size_wh > 0) & np.isfinite(held_wh)

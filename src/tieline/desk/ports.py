@@ -360,6 +360,14 @@ class Admission(Protocol):
         ...
 
 
+class Foresight(Protocol):
+    """Says how much of a pool may be offered for an hour."""
+
+    def most_w(self, offer: Offer, now_ns: int) -> float:
+        """Return the most that may be promised of a pool in all, upwards, in an offer's hour (W)."""
+        ...
+
+
 # --- bindings -------------------------------------------------------------------------------------------------------
 
 

@@ -99,7 +99,12 @@ class Series(View, frozen=True):
 
 
 class Commitment(View, frozen=True):
-    """What is owed over an interval; `low_w` and `high_w` span what delivery may be, by what was delivered before."""
+    """What is owed over an interval, and what is likely to be delivered of it over what is left of that (W, a mean).
+
+    `likely_w` is what the pool can give then of what is asked, `low_w` and `high_w` what in 5 and in 95 of 100 cases is
+    less. `lacks_w` says why it is less than was awarded (W by cause, amounts): `stored_energy` where stores would be
+    empty, all others as they lack in an interval.
+    """
 
     start_ns: int
     end_ns: int
@@ -107,6 +112,8 @@ class Commitment(View, frozen=True):
     price_per_mwh: float
     low_w: float
     high_w: float
+    likely_w: float
+    lacks_w: dict[str, float] = {}
 
 
 class FeederRow(View, frozen=True):

@@ -12,12 +12,14 @@ SLOT_NS = 5 * MINUTE_NS
 MOST_SLOTS = 12 * 24 * 400
 """The longest promise: something over a year."""
 FIRM, DERATED = " that its leaves can be counted on for", " left by a stronger authority"
+FORESEEN = " that it can be counted on to give then"
 """What binds a promise where that is not the nameplate, as a refusal's limit says it."""
 SOLD = "that capacity is sold or beyond the rating"
 UNSOLD = {
     "": "that is beyond the rating",
     FIRM: "that is beyond what its leaves can be counted on for",
     DERATED: "that is beyond what a stronger authority has left",
+    FORESEEN: "that is beyond what it can be counted on to give then",
 }
 """Why a promise is refused where nobody holds any of it: by what binds it."""
 

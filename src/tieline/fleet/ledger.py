@@ -21,6 +21,7 @@ import numpy as np
 from tieline.fleet.booking import (
     DERATED,
     FIRM,
+    FORESEEN,
     MOST_SLOTS,
     SLOT_NS,
     SOLD,
@@ -78,10 +79,12 @@ class Ledger:
         down_w: float,
         energy_wh: float = 0.0,
         now_ns: int = 0,
+        foreseen_w: float = math.inf,
     ) -> Refusal | None:
         """Return why so much can't be promised, naming the holder of what is in the way; None where it can.
 
-        `energy_wh` bounds what will be called of it in all (0: no bound but power times time).
+        `energy_wh` bounds what will be called of it in all (0: no bound but power times time), `foreseen_w` what may be
+        promised upwards at all.
         """
         if not (np.isfinite(up_w) and np.isfinite(down_w) and up_w >= 0 and down_w >= 0):
             return Refusal("power must be finite and 0 or more", "up_w, down_w", f"{up_w}, {down_w}", ">= 0")
@@ -99,7 +102,7 @@ class Ledger:
         share = self.share_classes.get(product, "")
         for slot in range(first, last):
             for side, wanted, nameplate_w in (("up_w", up_w, capacity.up_w), ("down_w", down_w, capacity.down_w)):
-                most_w, why = self._most_w(resource, slot, side, nameplate_w)
+                most_w, why = self._most_w(resource, slot, side, nameplate_w, foreseen_w)
                 others, own, holder = self._taken(resource, share, slot, side, now_ns)
                 free_w = most_w - others
                 # Within a class promises overlap: ours counts at its largest. 1e-6 W is rounding, not a second sale.
@@ -187,6 +190,23 @@ class Ledger:
         """Return what is free up and down (W) in the slot that holds an instant."""
         up, down = (self.balance(resource, slot_ns, side, now_ns) for side in ("up_w", "down_w"))
         return up.free_w, down.free_w
+
+    def free_for(
+        self, resource: str, product: str, start_ns: int, end_ns: int, foreseen_w: float, now_ns: int = 0
+    ) -> float:
+        """Return how much more may be promised upwards of a product in all slots of an interval (W), as `check` has it:
+        within a share class that is beside what others hold."""
+        share, left_w = self.share_classes.get(product, ""), math.inf
+        nameplate_w = self.capacities[resource].up_w
+        for slot in range(*_slots(start_ns, end_ns)):
+            most_w, _ = self._most_w(resource, slot, "up_w", nameplate_w, foreseen_w)
+            left_w = min(left_w, most_w - self._taken(resource, share, slot, "up_w", now_ns)[0])
+        return max(left_w, 0.0)
+
+    def promised_w(self, resource: str, slot: int, side: str, now_ns: int = 0) -> float:
+        """Return what is promised in a slot on a side ("up_w" or "down_w") in all (W)."""
+        others_w, own_w, _ = self._taken(resource, "", slot, side, now_ns)
+        return others_w + own_w
 
     def held_w(self, booking_id: str, at_ns: int, now_ns: int) -> tuple[float, float]:
         """Return what a committed promise holds up and down (W) at an instant; nothing where it does not stand then."""
@@ -284,10 +304,14 @@ class Ledger:
         lost = self.deratings.get(resource, ())
         return math.fsum(float(getattr(d, side)) for d in lost if d.first <= slot < d.last)
 
-    def _most_w(self, resource: str, slot: int, side: str, nameplate_w: float) -> tuple[float, str]:
+    def _most_w(
+        self, resource: str, slot: int, side: str, nameplate_w: float, foreseen_w: float = math.inf
+    ) -> tuple[float, str]:
         """Return the most that may be promised, and what binds it where that is not the nameplate."""
         derated_w = self._derated(resource, slot, side)
         firm_w = self.firm[resource][side == "down_w"] if resource in self.firm else nameplate_w
+        if side == "up_w" and foreseen_w < min(firm_w, nameplate_w - derated_w):
+            return foreseen_w, FORESEEN
         if firm_w < nameplate_w - derated_w:
             return firm_w, FIRM
         return nameplate_w - derated_w, DERATED if derated_w > 0 else ""

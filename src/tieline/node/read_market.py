@@ -26,7 +26,7 @@ from tieline.desk.obligation import ENERGY, awarded_w, holding, owed
 from tieline.desk.ports import Award, Offer
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import counted_w
-from tieline.desk.views import Commitment, Overview
+from tieline.desk.views import Overview
 from tieline.flow.record import Records
 from tieline.ids import derive
 from tieline.node.read_hours import HourMean
@@ -69,25 +69,6 @@ class Tracked:
         while self._kept and self._kept[0][0] < now_ns - DAY_NS:
             self._kept.popleft()
         return [fact for at_ns, fact in self._kept if at_ns >= since_ns]
-
-
-def commitments(state: DeskState, pool: str, now_ns: int, spread: tuple[float, float]) -> tuple[Commitment, ...]:
-    """Return what is owed in the next 24 hours; `spread` is the least and most share delivered before (1 = all)."""
-    awards = [a for a in state.awards.values() if a.pool == pool and now_ns < a.end_ns <= now_ns + DAY_NS + HOUR_NS]
-    return tuple(
-        Commitment(
-            a.start_ns, a.end_ns, a.power_w, a.price_per_mwh, a.power_w * spread[0], a.power_w * spread[1]
-        )
-        for a in sorted(awards, key=lambda a: a.start_ns)
-    )  # fmt: skip
-
-
-def spread_of(intervals: list[IntervalTracked]) -> tuple[float, float]:
-    """Return the 5th and 95th percentile of delivered over asked; (0.9, 1.05) is assumed below six intervals."""
-    shares = sorted(i.delivered_w / i.asked_w for i in intervals if abs(i.asked_w) > 1_000.0)
-    if len(shares) < 6:
-        return 0.9, 1.05
-    return shares[int(0.05 * (len(shares) - 1))], shares[int(0.95 * (len(shares) - 1))]
 
 
 def delivery(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[float | None, float | None, float | None]:

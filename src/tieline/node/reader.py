@@ -54,6 +54,7 @@ from tieline.node import (
     read_standing,
     read_trace,
 )
+from tieline.node.read_commitments import Commitments
 from tieline.node.read_exposure import Exposure
 from tieline.node.read_fleet import GridReading
 from tieline.node.read_hours import Hours
@@ -103,7 +104,7 @@ class NodeReader:
             read_alarms.AlarmBook(),
             read_market.Tracked(self.journal, lambda: node.journal.last_seq),
         )
-        self._kept, self._spread = _Kept(), read_market.spread_of([])
+        self._kept, self._commitments = _Kept(), Commitments(self._tracked)
         self._grid: Mapping[str, GridReading] = {}
         self._exposure = Exposure()
         self._next_flow_s = float("-inf")
@@ -212,7 +213,6 @@ class NodeReader:
         debt = owed(state, name, now_ns) if name else None
         counts = np.bincount(cells, minlength=7)
         fit = int(((state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0).sum())
-        spread = self._delivered_spread(now_ns)
         recent = sum(1 for at in self._book.raised if at > now_ns - read_alarms.TEN_NS)
         rows = read_fleet.feeder_rows(state, self._order, cells, self._grid, now_ns)
         free = available_of(state, pool, now_ns)
@@ -222,19 +222,13 @@ class NodeReader:
             read_fleet.known_sum(state.fleet.power_w), len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
             int(counts[read_fleet.LIMITED]), recent,
-            read_market.commitments(state, name, now_ns, spread),
+            self._commitments.of(state, pool, now_ns, node.cycle.beats, node.load_frac.get(name)),
             tuple(rows[:MOST_FEEDERS]), len(self._order.names),
             read_resource.in_control(state, now_ns), free.reach,
             read_alarms.rate(self._book.raised, self.alarms(), now_ns),
             sum(len(reading.violations) for reading in self._grid.values()) if self._grid else None,
             free.is_stopped, free.unstopped_up_w, free.unstopped_down_w,
         )  # fmt: skip
-
-    def _delivered_spread(self, now_ns: int) -> tuple[float, float]:
-        """Return the least and most share delivered of late; that of before while the journal is away."""
-        with suppress(LinkDown):
-            self._spread = read_market.spread_of(self._tracked.since(now_ns - 6 * HOUR_NS, now_ns))
-        return self._spread
 
     def series(self) -> v.Series:
         """Return the last day of instructed and delivered power, a sample a minute."""

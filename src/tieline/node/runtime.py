@@ -15,7 +15,9 @@ from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.desk import Desk
 from tieline.desk.dispatch import next_again_ns, next_room_ns
 from tieline.desk.facts import Fact, from_record
+from tieline.desk.foreseen import LoadFrac
 from tieline.desk.obligation import next_call_ns
+from tieline.desk.offerable import Offerable
 from tieline.desk.ports import Publisher, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.watch import decide_contradicted, decide_given_up, decide_reverts
@@ -86,6 +88,10 @@ class Node:
         self.desk = Desk(state, self.group, clock, principals, self._changed)
         self.desk.on_pending = self._told.set
         self.cycle = Cycle(self.desk, pools)
+        self.load_frac: dict[str, LoadFrac] = {}
+        """Says of a pool what part of what it typically gives each row can give at an instant, as loads are told."""
+        self.offerable = Offerable(state, self.cycle.pools, self.load_frac)
+        self.desk.foresight = self.offerable
         self.cycle.upward.spawn, self.cycle.upward.sleep = supervisor.spawn, asyncio.sleep
         self.publishers: list[Publisher] = []
         self.published: Sequence[str] = ()

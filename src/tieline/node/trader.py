@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 
 from tieline.desk import prices as price_book
 from tieline.desk.agreed import ENERGY
-from tieline.desk.awards import decide_offers
 from tieline.desk.desk_views import DayView, StatementView
 from tieline.desk.offering import by_load, day_ahead_offers, what_it_gives
 from tieline.desk.ports import Award, Offer
@@ -43,6 +43,7 @@ from tieline.times import DAY_NS, HOUR_NS, market_day
 
 SHOWN_NS = 8 * DAY_NS
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 def terms_of(
@@ -63,6 +64,7 @@ class NodeTrader:
         self.days = SettlementDays(node, kept, terms)
         self.loads: LoadForecasts | None = None
         self._hour = -1
+        node.load_frac.update({pool: partial(self._load_frac_at, pool) for pool in terms})
         node.after_beat.append(self._each_hour)
 
     async def _each_hour(self) -> None:
@@ -109,7 +111,7 @@ class NodeTrader:
             answers = await self.node.desk.offer([offer_of(asks[at]) for at in good])
         except (LinkDown, PeerError) as error:
             # Held all the same, but for what the book refuses: sent again it is submitted again.
-            answers = [decide_offers(state, [offer_of(asks[at])])[1][0] for at in good]
+            answers = [self.node.desk.decide_offer(offer_of(asks[at]))[1][0] for at in good]
             if any(no is None and asks[at].id not in state.offers for at, no in zip(good, answers, strict=True)):
                 raise  # it was not the market that is silent: nothing was recorded
             unheard = f"the market did not answer, send it again: {error}"
@@ -156,10 +158,8 @@ class NodeTrader:
             why = f"no price is expected: give today or tomorrow, and a whole day of prices of {zone}"
             return Proposal(pool, wanted.isoformat(), (), why)
         price = np.where(to_come, price, -np.inf)
-        may_serve = np.zeros(len(node.state.fleet), np.bool_)
-        may_serve[desk.rows] = desk.eligible & node.state.agrees(ENERGY, desk.rows)
         cost = merit_price(node.state.fleet.kinds)
-        gives = what_it_gives(node.state.fleet, may_serve)
+        gives = what_it_gives(node.state.fleet, self._may_serve(pool))
         frac = self._by_load(pool, wanted, gives[0])
         offers = day_ahead_offers(pool, "ENERGY", over, price, *gives, cost, hours, frac)
         why = "" if offers else "no hour is dearer than what its devices ask, or they have less than 10 kW to give"
@@ -167,25 +167,42 @@ class NodeTrader:
         why = refused if refused and not offers else why
         return Proposal(pool, wanted.isoformat(), tuple(ask_of(offer) for offer in offers), why)
 
+    def _may_serve(self, pool: str) -> Mask:
+        """Return which rows of the fleet a pool may offer."""
+        desk, state = self.node.cycle.pools[pool], self.node.state
+        may_serve = np.zeros(len(state.fleet), np.bool_)
+        may_serve[desk.rows] = desk.eligible & state.agrees(ENERGY, desk.rows)
+        return may_serve
+
     def _by_load(self, pool: str, day: date, power_w: Floats) -> Callable[[int], Floats] | None:
         """Return what part of its power each row can give in an hour of a day, or None where no load is foretold."""
         drawn_w = {} if self.loads is None else self.loads.drawn_w(pool, day)
         fleet = self.node.state.fleet
         parts = by_load(fleet, power_w, drawn_w)
-        return (lambda hour: parts[hour, fleet.kinds]) if drawn_w else None
+        return (lambda hour: parts[min(hour, len(parts) - 1), fleet.kinds]) if drawn_w else None
+
+    def _load_frac_at(self, pool: str, at_ns: int) -> Floats | None:
+        """Return what part of what it typically gives each row can give at an instant; None: no load is foretold."""
+        day = self.days.day_of(pool, at_ns)
+        gives_w, _ = what_it_gives(self.node.state.fleet, self._may_serve(pool))
+        frac = self._by_load(pool, day, gives_w)
+        return None if frac is None else frac((at_ns - market_day(day, self.terms[pool].zone).start_ns) // HOUR_NS)
 
     async def load_forecasts(self, pool: str, at_ns: int | None) -> list[LoadForecastView]:
         """Return what was known at an instant (None: now) of the loads of a pool (empty: all), from its day on."""
         return [] if self.loads is None else await self.loads.known(pool, at_ns)
 
     def _admitted(self, offers: Sequence[Offer], now_ns: int) -> tuple[list[Offer], str]:
-        """Return offers as the pool's market takes them, and why others are left out."""
+        """Return offers as they would be taken, cut to what is foreseen for their hours beside those before them and to
+        what the pool's market takes, and why others are left out."""
         admission, found, why = self.node.desk.admission, list[Offer](), ""
-        if admission is None:
-            return list(offers), ""
         for offer in offers:
-            made = admission.fitted(offer)
-            refusal = None if made is None else admission.refusal(made, now_ns)
+            made = self.node.offerable.fitted(offer, now_ns, found)
+            if made is None:
+                why = "nothing is left of what its devices can be counted on to give in those hours"
+                continue
+            made = made if admission is None else admission.fitted(made)
+            refusal = None if made is None or admission is None else admission.refusal(made, now_ns)
             if made is not None and refusal is None:
                 found.append(made)
             else:
