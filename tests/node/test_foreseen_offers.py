@@ -69,8 +69,10 @@ def test_hours_in_a_row_share_what_a_store_holds_and_an_hour_after_cheap_ones_is
         first, second = await trader.offer([asked("a", 2, 200_000.0), asked("b", 3, 200_000.0)])
         assert (first.state, second.state) == ("offered", "refused")
         assert second.limit.startswith("100000 W free of 100000 W"), "200 of its 300 kWh are sold for the hour before"
-        await trader.prices(cheap_before(NOON_NS + 6 * HOUR_NS), "ann")
-        (later,) = await trader.offer([asked("c", 6, 500_000.0)])
+        (later,) = await trader.offer([asked("c", 8, 200_000.0)])
+        assert later.state == "refused", "nothing fills it meanwhile that is known of"
+        await trader.prices(cheap_before(NOON_NS + 8 * HOUR_NS), "ann")
+        (later,) = await trader.offer([asked("d", 8, 500_000.0)])
         assert later.state == "offered", "half a megawatt fills it in two cheap hours"
 
     play(tmp_path, scene)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.charging import FULL_FRAC, ONE_WAY_FRAC
-from tieline.desk.foreseen import HOUSE, LOADS_FRAC, Foreseen, LoadFrac, foreseen
+from tieline.desk.foreseen import HOUSE, LOADS_FRAC, NEAR_NS, Foreseen, LoadFrac, foreseen
 from tieline.desk.obligation import DISPATCH_STEP_NS, ENERGY, awarded_w, owed
 from tieline.desk.ports import Award
 from tieline.desk.redispatch import left_wh, lost_headroom
@@ -28,6 +28,7 @@ from tieline.desk.state import DeskState
 from tieline.desk.tracking import BY_ISO, UNAVAILABLE, fill
 from tieline.fleet.capability import HOUR_S, lacks_wh
 from tieline.fleet.firm import Z95
+from tieline.resource.level import Level
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 if TYPE_CHECKING:
@@ -87,6 +88,24 @@ class _Asked:
         return slice(*(max(-(-(at - self.start_ns) // STEP_NS), 0) for at in (award.start_ns, award.end_ns)))
 
 
+@dataclass(slots=True, eq=False)
+class _Lacking:
+    """What lacks of what is asked over a run, in each case; worked out once for awards that are foreseen alike."""
+
+    asked: _Asked
+    held: Sequence[Floats]
+    _found: dict[tuple[int, int], tuple[Floats, Floats]] = field(default_factory=dict)
+
+    def of(self, seen: Foreseen, at: int, wanted_w: Floats | None = None) -> tuple[Floats, Floats]:
+        """Return what lacks in the case `at` at each step as too few can give, and as stores are empty (W each)."""
+        if wanted_w is not None:
+            return _lacks_w(wanted_w, *_there(seen, CASES[at], self.held[at]))
+        key = id(seen), at
+        if key not in self._found:
+            self._found[key] = _lacks_w(self.asked.wanted_w, *_there(seen, CASES[at], self.held[at]))
+        return self._found[key]
+
+
 def likely(
     state: DeskState, pool: PoolDesk, follows: Follows, now_ns: int, load_frac: LoadFrac | None = None
 ) -> dict[str, Likely]:
@@ -95,24 +114,35 @@ def likely(
     found: dict[str, Likely] = {}
     held, held_ns = list[Floats](), now_ns
     for run in _runs(sorted(mine, key=lambda a: (a.start_ns, a.id))):
-        asked = _asked(state, pool, run, now_ns)
-        by_start: dict[int, Foreseen] = {}
+        asked, seen_at = _asked(state, pool, run, now_ns), dict[tuple[object, ...], Foreseen]()
+        of = []
         for award in run:
             start_ns = max(award.start_ns, now_ns)
-            if start_ns not in by_start:
-                by_start[start_ns] = foreseen(state, pool, start_ns, asked.end_ns, now_ns, load_frac, asked.side)
-        first = next(iter(by_start.values()))
+            key = _alike(state, start_ns, now_ns, load_frac)
+            if key not in seen_at:  # of a million devices each takes a while
+                seen_at[key] = foreseen(state, pool, start_ns, asked.end_ns, now_ns, load_frac, asked.side)
+            of.append(seen_at[key])
         if not held:
-            held = [_stored(state, pool, first, now_ns)] * len(CASES)
+            held = [_stored(state, pool, of[0], now_ns)] * len(CASES)
         held = [_charged(state, pool, each, held_ns, asked.start_ns) for each in held]
-        can = held if asked.side > 0.0 else [first.energy_wh] * len(CASES)  # to take, there is what room stores have
-        for award in run:
-            seen = by_start[max(award.start_ns, now_ns)]
-            found[award.id] = _likely(state, pool, award, asked, seen, can, follows)
+        can = held if asked.side > 0.0 else [of[0].energy_wh] * len(CASES)  # to take, there is what room stores have
+        lacking = _Lacking(asked, can)
+        for award, seen in zip(run, of, strict=True):
+            found[award.id] = _likely(state, pool, award, asked, seen, lacking, follows)
         if asked.side > 0.0:
-            held = [_drawn(asked, first, case, each) for case, each in zip(CASES, held, strict=True)]
+            held = [_drawn(asked, of[0], at, held[at], lacking) for at in range(len(CASES))]
         held_ns = asked.end_ns
     return found
+
+
+def _alike(state: DeskState, start_ns: int, now_ns: int, load_frac: LoadFrac | None) -> tuple[object, ...]:
+    """Return what two starts have in common that are foreseen alike: the limits that hold, and what is foretold."""
+    if start_ns - now_ns < NEAR_NS or load_frac is not None:
+        return (start_ns,)
+    claims = state.claims
+    return tuple(
+        batch.id for batch, _ in claims.batches() if batch.level < Level.MARKET and claims.holds_at(batch, start_ns)
+    )
 
 
 def _runs(awards: Sequence[Award]) -> Iterator[list[Award]]:
@@ -188,21 +218,21 @@ def _lacks_w(wanted_w: Floats, power_w: Floats, energy_wh: Floats) -> tuple[Floa
 
 
 def _likely(
-    state: DeskState, pool: PoolDesk, award: Award, asked: _Asked, seen: Foreseen, held: Sequence[Floats],
+    state: DeskState, pool: PoolDesk, award: Award, asked: _Asked, seen: Foreseen, lacking: _Lacking,
     follows: Follows,
 ) -> Likely:  # fmt: skip
     mine, whole_w = asked.of(award), abs(award.power_w)
-    wanted_w, own_w = asked.wanted_w, asked.owed_w[mine] * _part(state, award)
+    part = _part(state, award) if award.product == ENERGY else 1.0
+    wanted_w, own_w = None, asked.owed_w[mine] * part
     if award.product != ENERGY:  # an instruction calls it, on top of what is owed: what came of that
         own_w = np.full(len(own_w), whole_w)
-        wanted_w = wanted_w.copy()
+        wanted_w = asked.wanted_w.copy()
         wanted_w[mine] += whole_w
-    part = own_w / np.maximum(asked.owed_w[mine], 1e-9) if award.product == ENERGY else 1.0
     given, emptied_w = [], 0.0
-    for case, held_wh in zip(CASES, held, strict=True):
-        short_w, empty_w = (each[mine] for each in _lacks_w(wanted_w, *_there(seen, case, held_wh)))
+    for at in range(len(CASES)):
+        short_w, empty_w = (each[mine] for each in lacking.of(seen, at, wanted_w))
         given.append(float(np.maximum(own_w - part * (short_w + empty_w), 0.0).mean()))
-        emptied_w = float((part * empty_w).mean()) if case == 0.0 else emptied_w
+        emptied_w = emptied_w if at else part * float(empty_w.mean())
     asked_w = float(own_w.mean())
     if state.is_killed:  # nobody knows when two people will release it
         given[:2] = 0.0, 0.0
@@ -245,11 +275,11 @@ def _spread(
     return Likely(side * middle_w, ends[0], ends[1], lacks_w)
 
 
-def _drawn(asked: _Asked, seen: Foreseen, case: float, held_wh: Floats) -> Floats:
+def _drawn(asked: _Asked, seen: Foreseen, at: int, held_wh: Floats, lacking: _Lacking) -> Floats:
     """Return what stores hold once a run is over: what loads and engines could not give is drawn from all alike."""
-    power_w, energy_wh = _there(seen, case, held_wh)
+    power_w, energy_wh = _there(seen, CASES[at], held_wh)
     stores = np.isfinite(held_wh)
-    short_w, empty_w = _lacks_w(asked.wanted_w, power_w, energy_wh)
+    short_w, empty_w = lacking.of(seen, at)
     gave_w = np.maximum(asked.wanted_w - short_w - empty_w - float(power_w[~stores].sum()), 0.0)
     whole_wh = float(energy_wh[stores].sum())
     left_frac = 1.0 - min(float(gave_w.sum()) * STEP_S / HOUR_S / whole_wh, 1.0) if whole_wh > 0.0 else 1.0

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 SLOT_S = SLOT_NS / SECOND_NS
-MOST_SLOTS = 24 * HOUR_NS // SLOT_NS
-"""What is promised in a row is looked at for a day before an hour, and one after."""
+MOST_SLOTS, FILLED_SLOTS = 24 * HOUR_NS // SLOT_NS, 4 * HOUR_NS // SLOT_NS
+"""What is promised is looked at for a day before an hour, and one after; up to a gap in which stores are filled, where
+they are: most take no longer."""
 ROUNDS, NEAR_W = 60, 0.1
 WHOLE_W = 1_000.0
 """A curve's step is offered in whole kilowatts."""
@@ -52,11 +53,11 @@ class Offerable:
         pool = self.pools.get(offer.pool)
         if pool is None:
             return np.inf
-        seen = foreseen(
-            self.state, pool, offer.start_ns, offer.end_ns, now_ns, self.load_frac.get(offer.pool)
-        )  # fmt: skip
+        load_frac = self.load_frac.get(offer.pool)
+        seen = foreseen(self.state, pool, offer.start_ns, offer.end_ns, now_ns, load_frac)
         power_w, energy_wh = _firm(seen, (offer.end_ns - offer.start_ns) / HOUR_NS)
-        promised_w, mine = _promised(self.state, offer, now_ns, beside)
+        gap = FILLED_SLOTS if pool.forecast else MOST_SLOTS
+        promised_w, mine = _promised(self.state, offer, now_ns, beside, gap)
         return float(promised_w[mine].max(initial=0.0)) + _room_w(promised_w, mine, power_w, energy_wh)
 
     def fitted(self, offer: Offer, now_ns: int, beside: Sequence[Offer] = ()) -> Offer | None:
@@ -93,10 +94,12 @@ def _overlap(one: Offer, other: Offer) -> bool:
     return one.pool == other.pool and max(one.start_ns, other.start_ns) < min(one.end_ns, other.end_ns)
 
 
-def _promised(state: DeskState, offer: Offer, now_ns: int, beside: Sequence[Offer]) -> tuple[Floats, slice]:
-    """Return what is promised upwards in each slot of a run without a gap around an offer's hour (W), and where it is.
+def _promised(
+    state: DeskState, offer: Offer, now_ns: int, beside: Sequence[Offer], most_gap: int
+) -> tuple[Floats, slice]:
+    """Return what is promised upwards in each slot around an offer's hour (W), and where the hour is in it.
 
-    What is promised after a gap is another run: stores are filled in between.
+    It begins and ends where nothing is promised for `most_gap` slots: what lies beyond, stores are filled for anew.
     """
     first, last = offer.start_ns // SLOT_NS, -(-offer.end_ns // SLOT_NS)
 
@@ -107,14 +110,17 @@ def _promised(state: DeskState, offer: Offer, now_ns: int, beside: Sequence[Offe
         )  # fmt: skip
         return state.ledger.promised_w(offer.pool, slot, "up_w", now_ns) + more_w
 
-    before, after = list[float](), list[float]()
-    while len(before) < MOST_SLOTS and first - len(before) > now_ns // SLOT_NS:
-        if (watts := at(first - len(before) - 1)) <= 0.0:
-            break
-        before.append(watts)
-    while len(after) < MOST_SLOTS and (watts := at(last + len(after))) > 0.0:
-        after.append(watts)
-    own = [at(slot) for slot in range(first, last)]
+    def until(slots: range) -> list[float]:
+        found, gap = list[float](), 0
+        for slot in slots:
+            found.append(at(slot))
+            gap = gap + 1 if found[-1] <= 0.0 else 0
+            if gap >= most_gap:
+                break
+        return found
+
+    before = until(range(first - 1, max(first - MOST_SLOTS, now_ns // SLOT_NS) - 1, -1))
+    own, after = [at(slot) for slot in range(first, last)], until(range(last, last + MOST_SLOTS))
     return np.array([*reversed(before), *own, *after]), slice(len(before), len(before) + len(own))
 
 
