@@ -40,6 +40,8 @@ STEP_FRAC_PER_S = 0.1 / 60.0
 OWN_S, OWN_FRACS = 600.0, (0.05, 5.0)
 """Within so long what a roof gives beside others is learnt: the sun goes round it by two degrees, and clouds' edges
 pass. It is held to within these shares."""
+LATELY_S = 3_600.0
+"""What a plant gave before a cloud is forgotten with this time constant."""
 LEAST_FRAC = 0.02
 """Of plants that give less of their ratings together nothing can be told of others: it is night, or they are out."""
 
@@ -50,17 +52,18 @@ class Suns:
 
     `tells`: its meter says what the sun would let it give. `is_known`: its last reading, if there was one, told
     what it would give. `own_frac` is what it gives of its rating, as a share of what its neighbours give of theirs:
-    roofs differ (NaN: never seen).
+    roofs differ (NaN: never seen). `lately_w` is what it gave at most lately: what it may come back to from a cloud.
     """
 
     tells: Mask
     is_known: Mask
     own_frac: Floats
+    lately_w: Floats
 
     @staticmethod
     def empty(count: int) -> Suns:
         """Return columns of rows of which nothing was seen."""
-        return Suns(np.zeros(count, np.bool_), np.ones(count, np.bool_), np.full(count, np.nan))
+        return Suns(np.zeros(count, np.bool_), np.ones(count, np.bool_), np.full(count, np.nan), np.zeros(count))
 
 
 def take(state: DeskState, rows: Rows, watts: Floats, free: Mask, now_ns: int) -> None:
@@ -123,6 +126,7 @@ def follow(state: DeskState, seconds: float, now_ns: int) -> None:
     _note_own(state, known, sky, seconds)
     if len(held):
         _follow(state, held, sky, seconds, now_ns)
+    suns.lately_w[rows] = np.maximum(state.base_w[rows], suns.lately_w[rows] * np.exp(-seconds / LATELY_S))
 
 
 def _note_own(state: DeskState, known: Rows, sky: _Sky, seconds: float) -> None:
