@@ -29,7 +29,7 @@ PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LO
 _IS_SLOW, _PAYS_BACK = among(SLOW_KINDS), among(PAY_BACK)
 SLOW_S, FAST_S = 1_800.0, 120.0
 """What goes on and off by itself has its mean over whole cycles as its base (`desk.cycling`), and until one is known,
-that of what was seen. Others follow their power closely."""
+that of what was seen. Others follow their power closely, and what the sun drives at once (`desk.sun`)."""
 FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 4_800.0}
 """A car that is held back would have been done by and by: its base fades with this time constant while it is held. Else
 it would count as 7 kW given for as long as that lasts, though its session would have ended. Of the recorded sessions
