@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk import sun
 from tieline.desk.cycling import LONGEST_S, PAYS_BACK_NS
 from tieline.desk.state import UNHEARD, DeskState
 from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE, among
@@ -28,7 +29,7 @@ PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LO
 _IS_SLOW, _PAYS_BACK = among(SLOW_KINDS), among(PAY_BACK)
 SLOW_S, FAST_S = 1_800.0, 120.0
 """What goes on and off by itself has its mean over whole cycles as its base (`desk.cycling`), and until one is known,
-that of what was seen. Others follow their power closely."""
+that of what was seen. Others follow their power closely, and what the sun drives at once (`desk.sun`)."""
 FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 4_800.0}
 """A car that is held back would have been done by and by: its base fades with this time constant while it is held. Else
 it would count as 7 kW given for as long as that lasts, though its session would have ended. Of the recorded sessions
@@ -50,6 +51,10 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     free = is_free(state, rows, now_ns) & ~holds_on(state, rows, watts)
     _fade(state, rows, watts, np.where(before_ns == 0, 0.0, passed_s), free, now_ns)
     free &= np.isfinite(watts)
+    by_sun = sun.IS_SUN[fleet.kinds[rows]]
+    if by_sun.any():
+        _take_sun(state, rows[by_sun], watts[by_sun], free[by_sun], before_ns[by_sun] == 0, now_ns)
+        free &= ~by_sun
     _note_held(state, rows, free, now_ns)
     rows, watts, before_ns = rows[free], watts[free], before_ns[free]
     was_w, passed_s = was_w[free], passed_s[free]
@@ -65,6 +70,13 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     if on_off.any():
         mine = mine[_by_cycles(state, mine)]
         state.base_w[mine] = state.cycles.mean_w(mine)
+
+
+def _take_sun(state: DeskState, rows: Rows, watts: Floats, free: Mask, first: Mask, now_ns: int) -> None:
+    """Take readings of rows that the sun drives; one seen first where a command left it may be held by that yet."""
+    if first.any():
+        free = free & ~(first & still_holds(state, rows, watts, now_ns))
+    sun.take(state, rows, watts, free, now_ns)
 
 
 def _note_held(state: DeskState, rows: Rows, free: Mask, now_ns: int) -> None:
@@ -109,8 +121,11 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
     before_ns, was_w = fleet.taken_at_ns[rows].tolist(), fleet.power_w[rows].tolist()
     stages = commands.stage[rows].tolist()
     fleet.take_readings(readings)
+    _take_sun_few(state, at_power, all_rows, values, before_ns, now_ns)
     for at, row, seen_ns, before_w, stage in zip(at_power, rows, before_ns, was_w, stages, strict=True):
         watts = values[at]
+        if sun.IS_SUN[fleet.kinds[row]]:
+            continue
         holds = stage in UNHEARD and bool(holds_on(state, np.array([row], np.int32), np.array([watts]))[0])
         limited = commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]
         passed_s = max(taken_ns[at] - seen_ns, 0) / SECOND_NS
@@ -133,6 +148,23 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
         state.base_w[row] += blend * (watts - state.base_w[row])
         if (kind in SLOW_KINDS or state.is_switched[row]) and _by_cycles(state, np.array([row]))[0]:
             state.base_w[row] = state.cycles.mean_w(np.array([row]))[0]
+
+
+def _take_sun_few(
+    state: DeskState, at_power: list[int], all_rows: list[int], values: list[float], before_ns: list[int], now_ns: int
+) -> None:
+    """Take what was read of rows that the sun drives, if there are any in a handful."""
+    kinds = state.fleet.kinds
+    found = [
+        (all_rows[at], values[at], was)
+        for at, was in zip(at_power, before_ns, strict=True)
+        if sun.IS_SUN[kinds[all_rows[at]]]
+    ]
+    if not found:
+        return
+    rows, watts = np.array([row for row, _, _ in found], np.int32), np.array([power for _, power, _ in found])
+    free = is_free(state, rows, now_ns) & ~holds_on(state, rows, watts) & np.isfinite(watts)
+    _take_sun(state, rows, watts, free, np.array([was == 0 for _, _, was in found]), now_ns)
 
 
 def _cycles_few(

@@ -37,8 +37,8 @@ def called_up(state: DeskState, rows: Rows, now_ns: int) -> Mask:
 def own_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
     """Return what each of `rows` would give if nobody called it, and no upper limit held it (W).
 
-    A plant that stands at its cap gives what its meter says that the sun would let it, or what it gave before the
-    limit. One that stays below its cap may come back by a step.
+    A plant that stands at its cap gives what its meter says that the sun would let it, or what it gave lately. One that
+    stays below its cap may come back to that by a step.
     """
     fleet, last, base_w = state.fleet, state.commands, state.base_w[rows]
     inject_w, now_w = fleet.max_inject_w[rows], np.nan_to_num(fleet.power_w[rows])
@@ -47,8 +47,9 @@ def own_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
     held &= now_w >= cap_w - (1.0 - NEAR_FRAC) * np.abs(cap_w)
     sun = fleet.kinds[rows] == KIND_CODE[Kind.PV]
     gives_w = now_w + np.where(sun, np.nan_to_num(fleet.available_up_w[rows]), 0.0)
-    back_w = np.where(sun, np.minimum(base_w, now_w + STEP_FRAC * inject_w), now_w)
-    gives_w = np.maximum(gives_w, np.where(held, base_w, back_w))
+    lately_w = np.where(sun, np.maximum(base_w, state.suns.lately_w[rows]), base_w)
+    back_w = np.where(sun, np.minimum(lately_w, now_w + STEP_FRAC * inject_w), now_w)
+    gives_w = np.maximum(gives_w, np.where(held & ~state.suns.tells[rows], lately_w, np.where(held, base_w, back_w)))
     # An engine or a store that was called a while ago may still be on its way down: that is the call's, not its own.
     is_others = called_up(state, rows, now_ns) | ((state.rebounds_until_ns[rows] > now_ns) & ~sun)
     own: Floats = np.where(is_others, base_w, np.minimum(gives_w, np.maximum(inject_w, now_w)))

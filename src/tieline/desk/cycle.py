@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import asks, charging, consents, counting, groups, position, redispatch, tracking
+from tieline.desk import asks, charging, consents, counting, groups, position, redispatch, sun, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.least_times import just_let_go
@@ -123,6 +123,7 @@ class Cycle:
         state.fleet.mark_stale(now_ns, STALE_NS + KEPT_NS if self._is_fresh(now_ns) else STALE_NS)
         passed_ns = max(now_ns - self._last_ns, 0) if self._last_ns else 0  # a clock that was set back counts nothing
         seconds = self._uncounted_s(now_ns)
+        sun.follow(state, passed_ns / SECOND_NS, now_ns)
         position.learn_reach(state, passed_ns)
         state.claims.set_local(state.fleet.column("is_local") > 0.5)  # NaN, never read, is not LOCAL
         self._last_ns = now_ns

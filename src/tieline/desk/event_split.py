@@ -15,7 +15,6 @@ from tieline.desk.modes import barred
 from tieline.desk.redispatch import unlimited
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import bounded_base_w
-from tieline.fleet.able import able_w
 from tieline.fleet.columns import KIND_CODE, among
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -113,18 +112,12 @@ def shares(
 def _gives_w(
     state: DeskState, rows: NDArray[np.int32], base_w: NDArray[np.float64], side: float, now_ns: int
 ) -> NDArray[np.float64]:
-    """Return how far each row can move from its bounded base on a side within what stronger levels allow (W).
-
-    A plant that gives more than it did before has more sun: nobody can call it to go on, unless it is held.
-    """
+    """Return how far each row can move from its bounded base on a side within what stronger levels allow (W)."""
     up_w, down_w = unlimited(state, rows, SHORT_H, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.PROGRAM, now_ns)
     least_w, most_w = state.base_w[rows] - down_w, state.base_w[rows] + up_w
     free_w = np.minimum(most_w, high_w) - base_w if side > 0 else base_w - np.maximum(least_w, low_w)
     if side > 0:
-        free_w = np.where(
-            state.fleet.kinds[rows] == KIND_CODE[Kind.PV], np.minimum(free_w, able_w(state.fleet, rows)[0]), free_w
-        )
         free_w = whole_or_none(state, rows, np.maximum(free_w, 0.0), most_w - base_w)
         free_w = left_beside(state, rows, free_w, Level.PROGRAM, now_ns)
     return np.maximum(free_w, 0.0)

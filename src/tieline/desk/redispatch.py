@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.agreed import ENERGY
+from tieline.desk.base import is_free
 from tieline.desk.beside import left_beside, whole_or_none
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
@@ -17,10 +18,13 @@ from tieline.desk.modes import barred
 from tieline.desk.obligation import Obligation, committed_until
 from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
+from tieline.desk.sun import IS_PLANT
 from tieline.fleet.able import able_w, stored_wh
+from tieline.fleet.columns import KIND_CODE, among
 from tieline.fleet.split import split_merit
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
+from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS
@@ -32,6 +36,9 @@ LostW = dict[str, float]
 SOURCE = "desk.market"
 MOVED_W = 25.0
 MOVED_FRAC = 0.02
+_IS_CAR = among((KIND_CODE[Kind.EV_CHARGER],))
+LEAST_W = 100.0
+"""A charger that draws no more than this charges nobody."""
 ROUNDS = 4
 """So often a split is tried again at most as others turn out to be held to more than it calls them for."""
 
@@ -88,7 +95,7 @@ def unlimited(state: DeskState, rows: Rows, hours: float, now_ns: int) -> tuple[
 
     What an owner keeps back of a store is no part of it.
     """
-    return _could_w(state, rows, hours, kept_frac(state, rows, now_ns))
+    return _could_w(state, rows, hours, kept_frac(state, rows, now_ns), now_ns)
 
 
 def kept_frac(state: DeskState, rows: Rows, now_ns: int) -> Floats:
@@ -97,14 +104,29 @@ def kept_frac(state: DeskState, rows: Rows, now_ns: int) -> Floats:
     return own if state.agreed is None else np.maximum(own, state.agreed.reserve_frac[rows])
 
 
-def _could_w(state: DeskState, rows: Rows, hours: float, keeps_frac: Floats) -> tuple[Floats, Floats]:
-    """Return how far each row could move from its base (W) while its store keeps so much (0 to 1)."""
+def _could_w(state: DeskState, rows: Rows, hours: float, keeps_frac: Floats, now_ns: int) -> tuple[Floats, Floats]:
+    """Return how far each row could move from its base (W) while its store keeps so much (0 to 1).
+
+    A plant rises no further than the sun has it do by itself: its base is that. It is called to less alone. Nor does a
+    car give what it drew a minute ago that has left or is full by now: that it draws nothing is its own doing.
+    """
     fleet = state.fleet
     moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
     able_up_w, able_down_w = able_w(fleet, rows)
     up_w, down_w = able_up_w + moved_w, able_down_w - moved_w
+    up_w = np.where(IS_PLANT[fleet.kinds[rows]] | _is_done(state, rows, able_up_w, now_ns), 0.0, up_w)
     sustained_w = _left_wh(state, rows, keeps_frac) / max(hours, 1 / 12)
     return np.maximum(np.minimum(up_w, sustained_w), 0.0), np.maximum(down_w, 0.0)
+
+
+def _is_done(state: DeskState, rows: Rows, able_up_w: Floats, now_ns: int) -> Mask:
+    """Return which rows are cars that nobody holds and that draw nothing."""
+    mask: Mask = _IS_CAR[state.fleet.kinds[rows]] & (able_up_w <= 1.0)
+    at = np.flatnonzero(mask)
+    if len(at):
+        idle = np.abs(np.nan_to_num(state.fleet.power_w[rows[at]])) <= LEAST_W
+        mask[at] = idle & is_free(state, rows[at], now_ns)
+    return mask
 
 
 def left_wh(state: DeskState, rows: Rows, now_ns: int) -> Floats:
@@ -134,7 +156,7 @@ def lost_headroom(
     While the kill switch is pressed it comes first, and takes all that could be called without it.
     """
     free = unlimited(state, rows, hours, now_ns)[0 if side >= 0 else 1]
-    kept_w = _could_w(state, rows, hours, np.zeros(len(rows)))[0 if side >= 0 else 1] - free
+    kept_w = _could_w(state, rows, hours, np.zeros(len(rows)), now_ns)[0 if side >= 0 else 1] - free
     base_w = state.base_w[rows]
 
     def within_w(bounds: tuple[Floats, Floats]) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState, Responses
+from tieline.desk.sun import keeps_down
 from tieline.desk.tracking import above_base_w
 from tieline.fleet.columns import KINDS, among
 from tieline.resource.command import Stage
@@ -115,6 +116,8 @@ def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     is_read = (stage == int(Stage.UNCONFIRMED)) & (soon_s <= READ_BACK_S) & (since_ns >= soon_s * SECOND_NS)
     unseen = is_read & (moved_w < FOLLOWS_FRAC * need_w)
     failed = (stage == int(Stage.REJECTED)) | unseen
+    # Nor is a plant from which a cloud took what it was to hold back.
+    told &= ~keeps_down(state, rows, share_w)
     missed: Mask = asked & told & (((since_ns > MISS_AFTER_NS) & ~rises) | failed)
 
     room_w = np.where(share_w > 0, fleet.available_up_w[rows], fleet.available_down_w[rows])

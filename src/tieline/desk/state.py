@@ -22,6 +22,7 @@ from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
+from tieline.desk.sun import Suns
 from tieline.fleet.claims import ClaimBatch, ClaimBook
 from tieline.fleet.columns import KIND_CODE, Fleet, among
 from tieline.fleet.ledger import Ledger
@@ -239,6 +240,7 @@ class DeskState:
     held_ns: Instants  # when the fleet limiter last held back what a row is to be told; measured
     outs_of: NDArray[np.int32]  # how many opt-outs stand for each row
     cycles: Cycles  # what goes on and off by itself: measured
+    suns: Suns  # what the sun drives: measured
     is_switched: NDArray[np.bool_]  # on or off and nothing between: by its kind, or as its link tells it
     derated: dict[str, tuple[tuple[float, float], int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
@@ -297,27 +299,12 @@ class DeskState:
         """Return the state of a fleet about which nothing was decided yet."""
         count = len(fleet)
         return DeskState(
-            fleet,
-            claims,
-            ledger,
-            CommandColumns.empty(count),
-            np.zeros(count),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.bool_),
-            np.zeros(count, np.int64),
-            np.full(count, -1, np.int32),
-            np.zeros(count, np.int64),
-            np.zeros(count),
-            FleetLimiter(fleet),
-            np.ones(count),
-            np.zeros(count, np.int64),
-            Responses.empty(count),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.int32),
-            Cycles.empty(count),
-            _IS_SWITCHED[fleet.kinds],
-        )
+            fleet, claims, ledger, CommandColumns.empty(count), np.zeros(count), np.zeros(count, np.int64),
+            np.zeros(count, np.bool_), np.zeros(count, np.int64), np.full(count, -1, np.int32),
+            np.zeros(count, np.int64), np.zeros(count), FleetLimiter(fleet), np.ones(count), np.zeros(count, np.int64),
+            Responses.empty(count), np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int32),
+            Cycles.empty(count), Suns.empty(count), _IS_SWITCHED[fleet.kinds],
+        )  # fmt: skip
 
     def may_serve(self, program: str, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which rows the rules let serve a program; a program that nobody is enrolled in has none.

@@ -14,6 +14,7 @@ from tieline.desk.least_times import stays_told
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
+from tieline.desk.sun import keeps_down
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
@@ -322,6 +323,7 @@ def causes(
         (PACED, holds.paced),
         ("refused", stage == Stage.REJECTED),
         ("unconfirmed", stage == Stage.UNCONFIRMED),
+        (UNAVAILABLE, keeps_down(state, rows, share_w)),  # a cloud took the sun that was to be held back
         ("underperformed", np.ones(len(rows), np.bool_)),
     )
     # Each row is put to its first reason alone, so that the causes add up to the lack and no watt is told twice.

@@ -208,7 +208,7 @@ def would_w(state: DeskState, rows: Rows, side: float, now_ns: int, *, at_once: 
     else:
         high_w = np.minimum(last.high_w[rows], fleet.max_inject_w[rows])
         held = (last.valid_until_ns[rows] > now_ns) & (now_w >= high_w - (1.0 - NEAR_FRAC) * np.abs(high_w))
-        # A plant that is held knows what the sun would give; its base is that of the cloud that the limit came under.
+        # A plant that is held knows what the sun would give, or its neighbours do: its base is that.
         # Of one that is called up to its cap nobody knows how far it would be called: it counts at all that it can. So
         # does a store at its cap while an award asks for power, as the market calls it once the limit is gone.
         more = (fleet.kinds[rows] == KIND_CODE[Kind.PV]) | np.isfinite(last.target_w[rows])
