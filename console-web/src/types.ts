@@ -53,7 +53,7 @@ export interface Overview {
   revision: number; now_ns: number; pool: string; instructed_w: Num; delivered_w: Num; price_per_mwh: Num;
   owed_until_ns: Num; because: string; available_up_w: Num; available_down_w: Num; net_w: Num; devices: number;
   reporting: number; opt_outs: number; not_responding: number; failed: number; limited: number; alarms_10min: number;
-  commitments: { start_ns: number; end_ns: number; power_w: number; price_per_mwh: number; low_w: number; high_w: number; likely_w: number; lacks_w: Record<string, number> }[];
+  commitments: { start_ns: number; end_ns: number; power_w: number; price_per_mwh: number; low_w: Num; high_w: Num; likely_w: Num; lacks_w: Record<string, number> }[];
   feeders: FeederRow[]; feeder_count: number; controls: Record<string, number>;
   reach: Reach[]; alarm_rate: AlarmRate | null; violations: Num; is_stopped: boolean; unstopped_up_w: Num; unstopped_down_w: Num;
 }

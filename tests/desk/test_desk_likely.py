@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ from likely_stage import Case, Promised, play
 
 from tieline.desk.offerable import Offerable
 from tieline.desk.ports import Offer, Segment
+from tieline.node.read_commitments import EACH_NS, Commitments
+from tieline.node.read_market import Tracked
+from tieline.store.journal import SqliteJournal
 from tieline.times import HOUR_NS
 
 SOON, LATER = [-5.0, 2.0], [20.0, 40.0]
@@ -128,6 +132,25 @@ def test_what_may_be_offered_of_the_next_hour_is_given_in_it_though_ratings_and_
     most_w = asyncio.run(scene())
     assert pool.true_wh() > 0.93 * most_w
     assert pool.state.fleet.max_absorb_w.sum() > 2.0 * most_w
+
+
+def test_of_a_large_pool_it_is_made_piece_by_piece_and_comes_to_the_same(tmp_path: Path) -> None:
+    pool = Promised(7, 4, 6, 6, 5_000.0)
+    for hour in range(3):
+        pool.award(15_000.0 + 4_000.0 * hour, 60 * hour + 30 * (hour == 2), 60, name=f"a{hour}")
+    asyncio.run(pool.until(-30))
+    journal = SqliteJournal(tmp_path / "journal.db")
+    tracked = Tracked(journal, lambda: journal.last_seq)
+    state, now_ns, wait_ns = pool.state, pool.clock.ns, len(pool.pool.rows) * EACH_NS
+    whole = Commitments(tracked).of(state, pool.pool, now_ns, 1, None)
+    by_pieces = Commitments(tracked, many=0)
+    shown = [by_pieces.of(state, pool.pool, now_ns + turn * wait_ns, 1, None) for turn in range(9)]
+    assert by_pieces.of(state, pool.pool, now_ns + 9 * wait_ns - 1, 1, None) == shown[-1], "no sooner"
+    known = [sum(each.likely_w is not None for each in one) for one in shown]
+    assert known[0] == 0 and known == sorted(known) and max(np.diff(known)) == 1 and known[-1] == 3
+    assert [(each.start_ns, each.power_w) for each in shown[0]] == [(each.start_ns, each.power_w) for each in whole]
+    assert shown[-1] == whole
+    journal.close()
 
 
 @pytest.mark.long

@@ -113,7 +113,7 @@ function Delivery({ view }: { view: View }) {
     const low: (number | null)[] = none(at.length), high: (number | null)[] = none(at.length), plan: (number | null)[] = none(at.length);
     for (const c of ahead) {
       for (const t of [Math.max(c.start_ns, view.now_ns + 1e9), c.end_ns - 1e9]) {
-        at.push(t / 1e9); asked.push(null); gave.push(null); plan.push(c.power_w / 1e3); low.push(c.low_w / 1e3); high.push(c.high_w / 1e3);
+        at.push(t / 1e9); asked.push(null); gave.push(null); plan.push(c.power_w / 1e3); low.push(kw(c.low_w)); high.push(kw(c.high_w));
       }
       at.push(c.end_ns / 1e9); asked.push(null); gave.push(null); plan.push(null); low.push(null); high.push(null);
     }
@@ -138,7 +138,7 @@ function Commitments({ view }: { view: View }) {
         <tbody>{view.commitments.map((c) => (
           <tr key={c.start_ns} class={c.start_ns <= view.now_ns ? 'on' : ''}>
             <td>{clock(c.start_ns, false)} to {clock(c.end_ns, false)}{c.start_ns <= view.now_ns ? ' · now' : ''}</td><td class="n">{power(c.power_w)}</td>
-            <td class="n">{power(c.likely_w)}<br /><span class="quiet">{power(c.low_w)} to {power(c.high_w)}</span>{Object.entries(c.lacks_w).sort((a, b) => b[1] - a[1]).map(([cause, w]) => <span class="chip" key={cause} title="Lacks of the award">{spaced(cause)} {power(w)}</span>)}</td><td class="n">{money(c.price_per_mwh)}</td>
+            <td class="n">{power(c.likely_w)}<br />{c.likely_w !== null && <span class="quiet">{power(c.low_w)} to {power(c.high_w)}</span>}{Object.entries(c.lacks_w).sort((a, b) => b[1] - a[1]).map(([cause, w]) => <span class="chip" key={cause} title="Lacks of the award">{spaced(cause)} {power(w)}</span>)}</td><td class="n">{money(c.price_per_mwh)}</td>
           </tr>
         ))}</tbody>
       </table>

@@ -110,8 +110,14 @@ def likely(
     state: DeskState, pool: PoolDesk, follows: Follows, now_ns: int, load_frac: LoadFrac | None = None
 ) -> dict[str, Likely]:
     """Return of each award of a pool that is not over, and ends within 25 hours, what is likely to come of its rest."""
+    return dict(one for one in by_award(state, pool, follows, now_ns, load_frac) if one is not None)
+
+
+def by_award(
+    state: DeskState, pool: PoolDesk, follows: Follows, now_ns: int, load_frac: LoadFrac | None = None
+) -> Iterator[tuple[str, Likely] | None]:
+    """Yield each award with what is likely to come of it; None as a piece of work is done that may take long."""
     mine = (a for a in state.awards.values() if a.pool == pool.pool and now_ns < a.end_ns <= now_ns + AHEAD_NS)
-    found: dict[str, Likely] = {}
     held, held_ns = list[Floats](), now_ns
     for run in _runs(sorted(mine, key=lambda a: (a.start_ns, a.id))):
         asked, seen_at = _asked(state, pool, run, now_ns), dict[tuple[object, ...], Foreseen]()
@@ -121,6 +127,7 @@ def likely(
             key = _alike(state, start_ns, now_ns, load_frac)
             if key not in seen_at:  # of a million devices each takes a while
                 seen_at[key] = foreseen(state, pool, start_ns, asked.end_ns, now_ns, load_frac, asked.side)
+                yield None
             of.append(seen_at[key])
         if not held:
             held = [_stored(state, pool, of[0], now_ns)] * len(CASES)
@@ -128,11 +135,10 @@ def likely(
         can = held if asked.side > 0.0 else [of[0].energy_wh] * len(CASES)  # to take, there is what room stores have
         lacking = _Lacking(asked, can)
         for award, seen in zip(run, of, strict=True):
-            found[award.id] = _likely(state, pool, award, asked, seen, lacking, follows)
+            yield award.id, _likely(state, pool, award, asked, seen, lacking, follows)
         if asked.side > 0.0:
             held = [_drawn(asked, of[0], at, held[at], lacking) for at in range(len(CASES))]
         held_ns = asked.end_ns
-    return found
 
 
 def _alike(state: DeskState, start_ns: int, now_ns: int, load_frac: LoadFrac | None) -> tuple[object, ...]:

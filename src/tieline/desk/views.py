@@ -103,16 +103,16 @@ class Commitment(View, frozen=True):
 
     `likely_w` is what the pool can give then of what is asked, `low_w` and `high_w` what in 5 and in 95 of 100 cases is
     less. `lacks_w` says why it is less than was awarded (W by cause, amounts): `stored_energy` where stores would be
-    empty, all others as they lack in an interval.
+    empty, all others as they lack in an interval. None: not worked out yet, of a pool of very many devices.
     """
 
     start_ns: int
     end_ns: int
     power_w: float
     price_per_mwh: float
-    low_w: float
-    high_w: float
-    likely_w: float
+    low_w: float | None
+    high_w: float | None
+    likely_w: float | None
     lacks_w: dict[str, float] = {}
 
 

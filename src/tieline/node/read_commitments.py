@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.foreseen import LoadFrac
-from tieline.desk.likely import Follows, likely
+from tieline.desk.likely import AHEAD_NS, Follows, Likely, by_award, likely
+from tieline.desk.ports import Award
 from tieline.desk.redispatch import BY_KILL, BY_MODE, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import OPTED_OUT, UNAVAILABLE
@@ -27,14 +28,25 @@ FORESEEN = (DNO_LIMIT, OWN_LIMIT, BY_MODE, BY_KILL, OPTED_OUT, UNAVAILABLE)
 LATELY_NS = 6 * HOUR_NS
 
 
-class Commitments:
-    """What pools owe and what is likely to come of it, made once a beat: of a million devices it takes a while."""
+MANY, EACH_NS = 50_000, 10_000
+"""Of a pool of more devices it is made by pieces, of which one may take half a second of a million devices: one each
+time that so many ns have gone by for each device."""
+Told = Mapping[str, Likely]
 
-    def __init__(self, tracked: Tracked) -> None:
-        """Make it; `tracked` is where the intervals of late are."""
-        self._tracked, self._follows = tracked, Follows()
+
+class Commitments:
+    """What pools owe and what is likely to come of it, made once a beat while somebody looks.
+
+    Of a large pool it is made by pieces, so that no command waits for it, and may be some minutes old.
+    """
+
+    def __init__(self, tracked: Tracked, many: int = MANY) -> None:
+        """Make it; `tracked` is where the intervals of late are, and pools of more than `many` devices are large."""
+        self._tracked, self._many, self._follows = tracked, many, Follows()
         self._key: tuple[object, ...] = ()
-        self._made: tuple[Commitment, ...] = ()
+        self._pool, self._told = "", dict[str, Likely]()
+        self._pieces: Iterator[tuple[str, Likely] | None] = iter(())
+        self._last_ns: int | None = None
 
     def of(
         self, state: DeskState, pool: PoolDesk | None, now_ns: int, beat: int, load_frac: LoadFrac | None
@@ -42,28 +54,47 @@ class Commitments:
         """Return what a pool owes now; by what it followed before while the journal is away."""
         if pool is None:
             return ()
-        key = pool.pool, beat, now_ns // MINUTE_NS, len(state.awards), state.is_killed
-        if key != self._key:
-            with suppress(LinkDown):
-                seen = self._tracked.since(now_ns - LATELY_NS, now_ns)
-                self._follows = follows_of([one for one in seen if one.pool == pool.pool])
-            self._key, self._made = key, commitments(state, pool, now_ns, self._follows, load_frac)
-        return self._made
+        if pool.pool != self._pool:
+            self._pool, self._key, self._told, self._pieces, self._last_ns = pool.pool, (), {}, iter(()), None
+        if len(pool.rows) > self._many:
+            self._go_on(state, pool, now_ns, load_frac)
+        elif (key := (beat, now_ns // MINUTE_NS, len(state.awards), state.is_killed)) != self._key:
+            self._key = key
+            self._told = likely(state, pool, self._followed(pool, now_ns), now_ns, load_frac)
+        return commitments(state, pool.pool, self._told, now_ns)
+
+    def _go_on(self, state: DeskState, pool: PoolDesk, now_ns: int, load_frac: LoadFrac | None) -> None:
+        """Do the next piece, if it is time."""
+        if self._last_ns is not None and 0 <= now_ns - self._last_ns < len(pool.rows) * EACH_NS:
+            return
+        self._last_ns = now_ns
+        try:
+            found = next(self._pieces)
+        except StopIteration:
+            self._told = {name: one for name, one in self._told.items() if name in state.awards}
+            self._pieces = by_award(state, pool, self._followed(pool, now_ns), now_ns, load_frac)
+            found = next(self._pieces, None)
+        if found is not None:
+            self._told[found[0]] = found[1]
+
+    def _followed(self, pool: PoolDesk, now_ns: int) -> Follows:
+        with suppress(LinkDown):
+            seen = self._tracked.since(now_ns - LATELY_NS, now_ns)
+            self._follows = follows_of([one for one in seen if one.pool == pool.pool])
+        return self._follows
 
 
-def commitments(
-    state: DeskState, pool: PoolDesk, now_ns: int, follows: Follows, load_frac: LoadFrac | None = None
-) -> tuple[Commitment, ...]:
-    """Return what is owed in the next 24 hours, and what is likely to come of it."""
-    told = likely(state, pool, follows, now_ns, load_frac)
-    awards = sorted((state.awards[name] for name in told), key=lambda a: (a.start_ns, a.id))
-    return tuple(
-        Commitment(
-            a.start_ns, a.end_ns, a.power_w, a.price_per_mwh, told[a.id].low_w, told[a.id].high_w,
-            told[a.id].likely_w, dict(told[a.id].lacks_w),
-        )
-        for a in awards
-    )  # fmt: skip
+def commitments(state: DeskState, pool: str, told: Told, now_ns: int) -> tuple[Commitment, ...]:
+    """Return what is owed in the next day, and what is likely to come of it as far as that is worked out."""
+    mine = (a for a in state.awards.values() if a.pool == pool and now_ns < a.end_ns <= now_ns + AHEAD_NS)
+    return tuple(_commitment(award, told.get(award.id)) for award in sorted(mine, key=lambda a: (a.start_ns, a.id)))
+
+
+def _commitment(award: Award, told: Likely | None) -> Commitment:
+    start_ns, end_ns, power_w, price = award.start_ns, award.end_ns, award.power_w, award.price_per_mwh
+    if told is None:
+        return Commitment(start_ns, end_ns, power_w, price, None, None, None)
+    return Commitment(start_ns, end_ns, power_w, price, told.low_w, told.high_w, told.likely_w, dict(told.lacks_w))
 
 
 def follows_of(intervals: Sequence[IntervalTracked]) -> Follows:
