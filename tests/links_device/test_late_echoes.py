@@ -15,6 +15,8 @@ from test_owners_setpoint import Records
 from tieline.desk.facts import SetpointsKept, from_record
 from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.device.mqtt.setpoints import KeptSetpoints
+from tieline.resource.batch import CommandBatch
+from tieline.resource.command import Stage
 from tieline.resource.point import code
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -38,6 +40,8 @@ class Run:
         name, key = {ROOM: ("room", "occupied_cooling_setpoint"), PLUG: ("plug", "state")}[row]
         self.device = LateDevice(name, key, manner, np.random.default_rng(seed), own)
         self.seq, self.quiet_until_s = 0, -math.inf
+        self.last: CommandBatch | None = None
+        self.took = False
         self.local: list[float] = []
         self.turns = [float(value) for value in self.device.rng.permutation(TURNS)]
 
@@ -63,6 +67,8 @@ class Run:
             kept, log = KeptSetpoints("mqtt", self.journal, clock, supervisor.spawn), Log()
             kept.restore(self.journal)
             link = MqttLink(mqtt(), log, clock, supervisor, np.random.default_rng(2), setpoints=kept)
+            if self.last is not None:
+                link.remember(self.last, np.full(1, self.took))
             link.start()
             await asyncio.sleep(0.5)
             self.device.is_heard = True
@@ -73,7 +79,8 @@ class Run:
                     await asyncio.sleep(max(self.quiet_until_s - loop.time(), 0.0))
                     break
                 if deed in (CALL, FREE):
-                    await link.send(scene.batch(self.row, 0.0 if deed == CALL else math.nan))
+                    self.last = scene.batch(self.row, 0.0 if deed == CALL else math.nan)
+                    await link.send(self.last)
                 elif deed == CUT:
                     broker.stop()
                     self.device.dies(loop.time())
@@ -90,6 +97,8 @@ class Run:
                 await asyncio.sleep(DEAD_S)
             self.device.dies(loop.time())
             self.quiet_until_s = loop.time() + DEAD_S
+            lives = log.stages.get((self.last.id, self.row), []) if self.last is not None else []
+            self.took = bool(lives) and lives[-1] in (Stage.ACCEPTED, Stage.DONE) if lives else self.took
             self.seq, self.contended = scene.seq, self.contended + link.counts.contended
             self.local += [
                 float(value)
