@@ -75,6 +75,16 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
     return Headroom(rows, base_w, up_w, down_w, price, may_serve)
 
 
+def standing_w(state: DeskState, pool: str, rows: Rows) -> Floats:
+    """Return what a pool's market claims that stand ask of its rows (W from base; 0: none does), as before a start."""
+    value_w = np.full(len(state.fleet), np.nan)
+    for batch, alive in state.claims.batches():  # none holds for a row beside a newer one
+        if batch.source == SOURCE and batch.program == pool:
+            value_w[batch.rows[alive]] = batch.value[alive]
+    share_w: Floats = np.nan_to_num(value_w[rows] - state.base_w[rows])
+    return share_w
+
+
 def serving(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
     """Return which rows the market can call now: eligible, seen, in, not left out, not barred by mode."""
     seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
