@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import test_late_echoes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from late_device import LateDevice, Manner
@@ -175,11 +176,24 @@ def test_words_that_come_again_cost_no_owner_his_setting(
         Manner, acts_s=late, tells_s=late, is_last_only=st.booleans(), rounds_to=st.sampled_from([0.0, 1.0]),
         most=st.sampled_from([24.0, 24.5, 25.0]), every_s=st.just(2.0),
     ),
-    seeds, deeds(),
+    seeds, deeds(DIE),
 )  # fmt: skip
 @example(Manner(most=24.5, every_s=2.0), 1, ROUNDS)
+@example(Manner(most=24.5, every_s=2.0, tells_s=8.0), 1, [(FREE, 3.0), (CALL, 0.4), (DIE, 8.0), (FREE, 8.0)])
 def test_what_a_device_makes_of_a_setpoint_that_it_cant_hold_is_not_its_owners(
     manner: Manner, seed: int, done: list[tuple[str, float]]
 ) -> None:
     run = Run(ROOM, manner, seed).play(done)
     assert (run.device.value, run.contended) == (OWN_C, 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_hand_that_a_dead_servers_hand_back_lands_over_stands_where_it_was_heard(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was on its way as the server died; the owner turned the knob before it came."""
+    monkeypatch.setattr(test_late_echoes, "DEAD_S", 0.0)
+    manner = Manner(acts_s=8.0, tells_s=0.1, every_s=2.0)
+    deeds = [(FREE, 3.0), (CALL, 30.0), (FREE, 0.1), (DIE, 0.1), (TURN, 30.0)]
+    device = Run(ROOM, manner, seed).play(deeds).device
+    assert device.value in device.chosen
