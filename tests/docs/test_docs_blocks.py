@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"```\w+ (\S+)\n")
+QUICK_BENCH = re.compile(r"tieline bench (\S+) --quick --json")
+Ran = Callable[[str], subprocess.CompletedProcess[str]]
 MAKE_TARGETS = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
 
@@ -43,7 +46,7 @@ def test_every_python_block_runs(page: Path, code: str, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if "```console" in p.read_text(encoding="utf-8")], ids=lambda p: p.name
 )
-def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> None:
+def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path, quick_bench: Ran) -> None:
     """Lines that begin with `$ ` are run in one folder; each must exit 0. `make` lines must name a target.
 
     Lines under one are what it prints, each whole and in this order, others may stand between; `...` is anything.
@@ -55,14 +58,21 @@ def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path)
         if file := NAMED.match(block[0]):
             (tmp_path / file[1]).write_text(block[2], encoding="utf-8")
         if block[1] == "console":
-            run_lines(page, block[2], tmp_path, targets, env)
+            run_lines(page, block[2], tmp_path, targets, env, quick_bench)
 
 
-def run_lines(page: Path, block: str, tmp_path: Path, targets: list[str], env: dict[str, str]) -> None:
+def run_lines(
+    page: Path, block: str, tmp_path: Path, targets: list[str], env: dict[str, str], quick_bench: Ran
+) -> None:
     for line, shown in asked_and_shown(block):
         words = shlex.split(line, comments=True)
         if words[0] == "make":
             assert words[1] in targets, f"{page.name}: `make {words[1]}` is no target"
+            continue
+        if bench := QUICK_BENCH.fullmatch(line):
+            done = quick_bench(bench[1])
+            assert done.returncode == 0, f"{page.name}: {line}\n{done.stderr}{done.stdout}"
+            assert not shown, f"{page.name}: {line}: figures differ from run to run"
             continue
         if words[0] == "tieline":
             words = [sys.executable, "-m", "tieline", *words[1:]]

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from tieline.contract.eligibility import enrol
 from tieline.fleet.columns import KINDS
 from tieline.node.metering import Meters
+from tieline.simulate.history import history_w
 from tieline.simulate.sky import Climate
 from tieline.simulate.territory import build
-from tieline.simulate.world import World, history_w
+from tieline.simulate.world import World
 
 _log = structlog.get_logger("tieline.past")
 Floats = NDArray[np.float64]
