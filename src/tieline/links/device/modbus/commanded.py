@@ -62,7 +62,8 @@ class Carrier(life.Carrier, Protocol):
 
 @dataclass(eq=False)
 class Live(Course):
-    """One command; `held` is what the device was told for it, `is_hold`: a power that nobody asked for, by a limit.
+    """One command; `held` is what the device was told for it, `made` what it made of that where it can't hold it,
+    `is_hold`: a power that nobody asked for, by a limit.
 
     Of one that is remembered from before a start `is_taken` says that the device was seen to hold it.
     `lets_go_ns` is when the device's own timer ends at the latest (0: not known): it starts when the device hears the
@@ -70,6 +71,7 @@ class Live(Course):
     """
 
     held: Held = FREE
+    made: Held = FREE
     is_hold: bool = False
     is_confirmed: bool = False
     is_timed: bool = False
@@ -100,6 +102,7 @@ class Commanded:
         self._live: Live | None = None  # the newest command that was written
         self._left: Held | None = None  # what was found at first sight: it may be our own, from before a restart
         self._resumed: Live | None = None
+        self._seen = FREE  # as last read back
 
     def measure_by(self, own_w: float) -> None:
         """Take the WMax that the device tells (W; NaN: none) as the power of which its limit is a share.
@@ -254,6 +257,9 @@ class Commanded:
             self._ran_free = math.isnan(held.target_w)
             live.is_timed = not math.isnan(held.revert_s) and held.revert_s <= live.held.revert_s + 1.0
             live.is_confirmed = held.same(live.held)
+            if not live.is_confirmed and live.stage is Stage.ACCEPTED and not held.same(self._seen):
+                live.made = held  # cut short at its own limit, or rounded: it was answered, and read at once
+            self._seen = held
             if not live.lets_go_ns:  # its write was never answered; what was asked after it now was
                 self.heard(live, live.held.revert_s)
         self._watch(live)
@@ -304,7 +310,7 @@ class Commanded:
         try:
             held = await unit.read_back()
             live.held = unit.rounded(live.held)
-            if held.is_free or not held.same(live.held):
+            if held.is_free or not (held.same(live.held) or held.same(live.made)):
                 self._live = None  # it let go, or is somebody else's by now
                 return
             if live.is_remembered and math.isnan(held.revert_s):
@@ -356,7 +362,7 @@ class Commanded:
             live.retries = self.profile.retries
 
     def _see(self, held: Held) -> None:
-        live = self._live
+        live, self._seen = self._live, held
         if live is not None and live.is_taken:
             self._recall(live, held)
         is_running = live is not None and live.is_confirmed and self.life.left_s(live) > self._carrier.grace_s
