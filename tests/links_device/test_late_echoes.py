@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import test_late_echoes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from late_device import LateDevice, Manner
@@ -15,6 +16,8 @@ from test_owners_setpoint import Records
 from tieline.desk.facts import SetpointsKept, from_record
 from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.device.mqtt.setpoints import KeptSetpoints
+from tieline.resource.batch import CommandBatch
+from tieline.resource.command import Stage
 from tieline.resource.point import code
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -38,6 +41,8 @@ class Run:
         name, key = {ROOM: ("room", "occupied_cooling_setpoint"), PLUG: ("plug", "state")}[row]
         self.device = LateDevice(name, key, manner, np.random.default_rng(seed), own)
         self.seq, self.quiet_until_s = 0, -math.inf
+        self.last: CommandBatch | None = None
+        self.took = False
         self.local: list[float] = []
         self.turns = [float(value) for value in self.device.rng.permutation(TURNS)]
 
@@ -63,6 +68,8 @@ class Run:
             kept, log = KeptSetpoints("mqtt", self.journal, clock, supervisor.spawn), Log()
             kept.restore(self.journal)
             link = MqttLink(mqtt(), log, clock, supervisor, np.random.default_rng(2), setpoints=kept)
+            if self.last is not None:
+                link.remember(self.last, np.full(1, self.took))
             link.start()
             await asyncio.sleep(0.5)
             self.device.is_heard = True
@@ -73,7 +80,8 @@ class Run:
                     await asyncio.sleep(max(self.quiet_until_s - loop.time(), 0.0))
                     break
                 if deed in (CALL, FREE):
-                    await link.send(scene.batch(self.row, 0.0 if deed == CALL else math.nan))
+                    self.last = scene.batch(self.row, 0.0 if deed == CALL else math.nan)
+                    await link.send(self.last)
                 elif deed == CUT:
                     broker.stop()
                     self.device.dies(loop.time())
@@ -90,6 +98,8 @@ class Run:
                 await asyncio.sleep(DEAD_S)
             self.device.dies(loop.time())
             self.quiet_until_s = loop.time() + DEAD_S
+            lives = log.stages.get((self.last.id, self.row), []) if self.last is not None else []
+            self.took = bool(lives) and lives[-1] in (Stage.ACCEPTED, Stage.DONE) if lives else self.took
             self.seq, self.contended = scene.seq, self.contended + link.counts.contended
             self.local += [
                 float(value)
@@ -166,11 +176,24 @@ def test_words_that_come_again_cost_no_owner_his_setting(
         Manner, acts_s=late, tells_s=late, is_last_only=st.booleans(), rounds_to=st.sampled_from([0.0, 1.0]),
         most=st.sampled_from([24.0, 24.5, 25.0]), every_s=st.just(2.0),
     ),
-    seeds, deeds(),
+    seeds, deeds(DIE),
 )  # fmt: skip
 @example(Manner(most=24.5, every_s=2.0), 1, ROUNDS)
+@example(Manner(most=24.5, every_s=2.0, tells_s=8.0), 1, [(FREE, 3.0), (CALL, 0.4), (DIE, 8.0), (FREE, 8.0)])
 def test_what_a_device_makes_of_a_setpoint_that_it_cant_hold_is_not_its_owners(
     manner: Manner, seed: int, done: list[tuple[str, float]]
 ) -> None:
     run = Run(ROOM, manner, seed).play(done)
     assert (run.device.value, run.contended) == (OWN_C, 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_hand_that_a_dead_servers_hand_back_lands_over_stands_where_it_was_heard(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was on its way as the server died; the owner turned the knob before it came."""
+    monkeypatch.setattr(test_late_echoes, "DEAD_S", 0.0)
+    manner = Manner(acts_s=8.0, tells_s=0.1, every_s=2.0)
+    deeds = [(FREE, 3.0), (CALL, 30.0), (FREE, 0.1), (DIE, 0.1), (TURN, 30.0)]
+    device = Run(ROOM, manner, seed).play(deeds).device
+    assert device.value in device.chosen

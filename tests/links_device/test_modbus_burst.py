@@ -14,8 +14,8 @@ from modbus_room import MODELS, Battery
 from tieline.device.profile import profile_of
 from tieline.device.told import Unable, told
 from tieline.errors import PeerError
+from tieline.links.device.modbus.asking import asked_of
 from tieline.links.device.modbus.columns import asked_of_rows, laid, requests
-from tieline.links.device.modbus.commanded import asked_of
 from tieline.links.device.modbus.link import ModbusLink, ModbusSettings
 from tieline.links.device.modbus.unit import Unit
 from tieline.resource.batch import CommandBatch, CommandReports

@@ -56,7 +56,7 @@ def test_a_car_that_comes_under_a_limit_charges_within_it_and_what_is_free_is_to
             async with Supervisor(np.random.default_rng(1)) as supervisor:
                 link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
                 if last is not None:
-                    link.remember(last, math.nan * one)
+                    link.remember(last, math.nan * one, np.ones(1, np.bool_))
                 link.start()
                 await asyncio.sleep(25)
                 assert log.last("power_w")[0] == (0.0 if seq == 1 else -2_640.0)

@@ -150,7 +150,7 @@ def test_a_restart_of_ours_moves_no_hold_that_lasts_over_it(lasts: bool) -> None
             async with Supervisor(np.random.default_rng(1)) as supervisor:
                 link = ModbusLink(settings, Log(), clock, supervisor, np.random.default_rng(2))
                 if last is not None:
-                    link.remember(last, 3_000.0 * one)
+                    link.remember(last, 3_000.0 * one, np.ones(1, np.bool_))
                 link.start()
                 await asyncio.sleep(12 if last is None else 0)
                 now_ns, until_ns = clock.now_ns(), clock.now_ns() + (300 if lasts else 60) * SECOND_NS

@@ -15,8 +15,8 @@ from modbus_room import MODELS, Battery
 from tieline.device.profile import profile_of
 from tieline.device.steps import steps_within, steps_within_rows
 from tieline.device.told import Unable, told
+from tieline.links.device.modbus.asking import asked_of
 from tieline.links.device.modbus.columns import asked_of_rows, laid, requests
-from tieline.links.device.modbus.commanded import asked_of
 from tieline.links.device.modbus.unit import Held, Unit
 from tieline.resource.identity import Rating
 from tieline.simulate.sunspec_device import BASE, SunSpecDevice

@@ -184,7 +184,7 @@ def test_a_device_that_holds_on_over_a_restart_of_ours_is_let_go_and_recorded_un
             async with Supervisor(np.random.default_rng(1)) as supervisor:
                 link = ModbusLink(settings, log, clock, supervisor, np.random.default_rng(2))
                 if log is logs[1]:
-                    link.remember(batch, np.full(1, math.nan))
+                    link.remember(batch, np.full(1, math.nan), np.ones(1, np.bool_))
                 link.start()
                 await asyncio.sleep(12)
                 if log is logs[0]:

@@ -60,14 +60,16 @@ class House:
     seq: int = 0
     setpoints: list[float] = field(default_factory=list)
 
-    async def serve(self, scene: Callable[[Scene], Awaitable[None]], last: CommandBatch | None = None) -> None:
+    async def serve(
+        self, scene: Callable[[Scene], Awaitable[None]], last: CommandBatch | None = None, took: bool = True
+    ) -> None:
         """Run a link till the scene is over, and let it die there; `last` is what was told before it."""
         async with Supervisor(np.random.default_rng(1)) as supervisor:
             kept = KeptSetpoints("mqtt", self.journal, self.clock, supervisor.spawn)
             kept.restore(self.journal)
             link = MqttLink(mqtt(), Log(), self.clock, supervisor, np.random.default_rng(2), setpoints=kept)
             if last is not None:
-                link.remember(last)
+                link.remember(last, np.full(1, took))
             link.start()
             one = Scene(self.clock, self.loop, self.broker, self.devices, link, link._intake, self.seq)
             await scene(one)

@@ -131,7 +131,7 @@ function Compose() {
           <div class="two">
             <dl>
               <dt>Devices called</dt><dd><b>{preview.devices.toLocaleString('en-US')}</b></dd>
-              <dt>Asked</dt><dd>{power(preview.asked_w)}</dd>
+              <dt>Asked</dt><dd>{power(preview.asked_w)} <span class="quiet">{preview.asks}</span></dd>
               <dt>Can give now</dt><dd>{power(preview.can_give_w)}</dd>
               <dt>Expected at start</dt><dd><b>{power(preview.expected_w)}</b>{Math.abs(preview.expected_w) < 0.95 * Math.abs(preview.asked_w) && <span class="bad">, which is less than asked</span>}</dd>
               {(preview.owed_w !== 0 || preview.free_w !== 0) && <><dt title="What its pools have promised in their fullest quarter hour of the event">Promised already</dt><dd>{power(preview.owed_w)}</dd>

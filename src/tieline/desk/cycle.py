@@ -41,6 +41,8 @@ STALE_NS = 3 * MINUTE_NS
 KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
 was, so many of the devices that are called must have been heard before a pool is split by what is known of them."""
+SCHEDULED_NS = 15 * SECOND_NS
+"""So long after a start what stands of an award that goes by a schedule waits for the first to be made."""
 TURN_PRICE = 1e-3
 """So much dearer ($/MWh) counts an on-off load that is not called beside one that is: no tie is worth a switch."""
 SETTLES_FRAC = 0.1
@@ -85,6 +87,8 @@ class PoolDesk:
     lost_until_ns: int = 0
     """What took headroom away at the ends of the last two intervals that were owed in a row, the most that each cause
     took within them, and the end of the last of them."""
+    is_scheduled: bool = False
+    """Whether its awards go by schedules that are made beside the beat."""
     holds: tracking.Holds | None = None
     """What holds its rows since the last beat: what ends meanwhile is gone from the state when that is counted."""
     lost_now: redispatch.LostW = field(default_factory=dict)
@@ -119,7 +123,10 @@ class Cycle:
         """Do one beat."""
         state = self.desk.state
         await self.desk.flush()
-        self._began_ns = self._began_ns or now_ns
+        if not self._began_ns:
+            self._began_ns = now_ns
+            for pool in self.pools.values():  # split anew as if nobody were called, others would be
+                pool.share_w = redispatch.standing_w(state, pool.pool, pool.rows)
         state.fleet.mark_stale(now_ns, STALE_NS + KEPT_NS if self._is_fresh(now_ns) else STALE_NS)
         passed_ns = max(now_ns - self._last_ns, 0) if self._last_ns else 0  # a clock that was set back counts nothing
         seconds = self._uncounted_s(now_ns)
@@ -188,6 +195,8 @@ class Cycle:
         obligation = owed(state, pool.pool, now_ns)
         if obligation is not None and not self._is_heard(pool):
             return  # what stands, stands: that nobody was heard since the start says nothing of who serves
+        if obligation is not None and self._waits(pool, obligation, now_ns):
+            return
         until_ns = max(committed_until(state, pool.pool, now_ns), obligation.end_ns if obligation else now_ns)
         room = self.room(pool, now_ns, (until_ns - now_ns) / HOUR_NS)
         if pool.feeder_of is not None:
@@ -337,6 +346,15 @@ class Cycle:
         is_killed = self.desk.state.is_killed
         if pool.differs >= (1 if is_killed else DECLARES_BEATS) and not pool.undeclared:
             pool.undeclared = redispatch.BY_KILL if is_killed else TELEMETRY + pool.pool
+
+    def _waits(self, pool: PoolDesk, obligation: Obligation, now_ns: int) -> bool:
+        """Whether what a pool was told before the start stands till the first schedule is made: by merit it would move
+        twice. Not where something else is asked of it by now, or the switch is pressed."""
+        if not pool.is_scheduled or pool.planned is not None or obligation.power_w <= 0.0 or self.desk.state.is_killed:
+            return False
+        asked_w = float(pool.share_w.sum())
+        as_before = pool.obligation is None and abs(asked_w - obligation.power_w) <= SETTLES_FRAC * obligation.power_w
+        return as_before and 0 <= now_ns - self._began_ns < SCHEDULED_NS
 
     def _is_fresh(self, now_ns: int) -> bool:
         """Whether the desk was started so short ago that devices had no time to be heard since."""

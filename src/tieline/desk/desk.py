@@ -311,6 +311,7 @@ class Desk:
         await self.flush()
         now_ns = self._clock.now_ns()  # a journal that was away may have kept us waiting
         self.state.claims.expire(now_ns)
+        self._note_local()
         if rows is None:
             self.state.claims.touch(dispatch.due(self.state, now_ns))
         settled = self.state.claims.arbitrate(now_ns, rows)
@@ -319,6 +320,13 @@ class Desk:
         if batch is not None:
             await self.send(batch)
         return batch
+
+    def _note_local(self) -> None:
+        """Take down which devices say by now that they are in LOCAL, or no more: no beat is waited for."""
+        known, said = self.state.claims.is_local, self.state.fleet.column("is_local")
+        is_local = np.where(np.isnan(said), known, said > 0.5)
+        if (is_local != known).any():
+            self.state.claims.set_local(is_local)
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand each link its rows of a durable batch; what the kill switch bars by now ends CANCELLED."""

@@ -135,10 +135,10 @@ class EventPreview(View, frozen=True):
     `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
     through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
     event can still have; `held_out` counts devices whose feeder is Disabled, `limited` those under a group's limit that
-    takes what they would give. `warning` says why it would get nothing ("": it gets some); `scheduled` counts
-    stores that fill up for awards meanwhile; `unagreed` those that their contracts keep from it, mostly for
-    `unagreed_why`, which names the contract or program. `unknown_program` says that no contract there knows the
-    program, and how many of which kind it calls all the same ("": one knows it).
+    takes what they would give. `warning` says why it would get nothing ("": it gets some); `scheduled` counts stores
+    that fill up for awards meanwhile; `unagreed` those that their contracts keep from it, mostly for `unagreed_why`.
+    `unknown_program` says that no contract there knows the program, and how many of which kind it calls all the same
+    ("": one knows it). `asks` is its amount in words.
     """
 
     group: str
@@ -166,10 +166,11 @@ class EventPreview(View, frozen=True):
     unagreed: int = 0
     unagreed_why: str = ""
     unknown_program: str = ""
+    asks: str = ""
 
 
 class EventView(View, frozen=True):
-    """A program event with the steps that it may take now, what it has booked, and what it asked and got so far.
+    """A program event with the steps that it may take now, what it `asks`, has booked, and asked and got so far.
 
     `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacked of the asked in each
     interval, by cause, and `over_wh` what others gave beyond it: asked - delivered = all lacks - over (as amounts).
@@ -195,6 +196,7 @@ class EventView(View, frozen=True):
     opted_out: int = 0
     lacks_wh: dict[str, float] = {}
     over_wh: float = 0.0
+    asks: str = ""
 
 
 class MarketHour(View, frozen=True):

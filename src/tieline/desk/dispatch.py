@@ -26,6 +26,7 @@ from tieline.desk.state import LEASE_NS, DeskState
 from tieline.fleet.claims import Settled
 from tieline.fleet.limiter import WINDOW_NS
 from tieline.ids import derive
+from tieline.resource.arbitrate import REMOTE_LEVELS
 from tieline.resource.batch import CommandBatch
 from tieline.resource.claim import Quantity
 from tieline.resource.command import Stage
@@ -75,7 +76,23 @@ def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     in_force = ~frees | _is_limited(state, settled)
     runs_out = (in_force & _is_due(last.valid_until_ns[rows] - now_ns)) | _unheard(state, rows, now_ns)
     moved_mask: Mask = moved | (limits & (in_force | _was_limited(state, rows))) | runs_out
-    return moved_mask
+    return moved_mask & (in_force | ~is_left(state, rows, now_ns))
+
+
+def is_left(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return which rows are in LOCAL while somebody calls them, and not by their owner's opt-out.
+
+    Rule R5: who calls one is held, and its hand-back would be written over the hand of whoever set it. What binds there
+    is told all the same; and once nobody calls it any more it is told so.
+    """
+    mask: Mask = state.claims.is_local[rows] & ~state.opted_out[rows]
+    if mask.any():
+        called = np.zeros(len(state.fleet), np.bool_)
+        for batch, alive in state.claims.batches():
+            if batch.level in REMOTE_LEVELS and state.claims.holds_at(batch, now_ns):
+                called[batch.rows[alive]] = True
+        mask &= called[rows]
+    return mask
 
 
 def due(state: DeskState, now_ns: int) -> Rows:

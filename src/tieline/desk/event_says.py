@@ -1,4 +1,4 @@
-"""What the preview of a program event tells in sentences: that it gets nothing, and whom an unknown program calls."""
+"""What a program event tells in sentences: which way it asks, that it gets nothing, whom an unknown program calls."""
 
 from __future__ import annotations
 
@@ -8,6 +8,32 @@ from tieline.desk.agreed import DEMAND_RESPONSE
 from tieline.desk.event_split import Shared
 from tieline.desk.programs import ProgramEvent
 from tieline.desk.state import DeskState
+
+
+def says_asked(power_w: float) -> str:
+    """Return in words what an event asks for: its amount has a sign, and no word for the direction.
+
+    >>> says_asked(-1000.0)
+    'asks for 1,000 W more consumption, or as much less generation'
+    >>> says_asked(25.5)
+    'asks for 25.5 W less consumption, or as much more generation'
+    """
+    amount = f"{abs(power_w):,.1f}".removesuffix(".0")
+    load, makes = ("less", "more") if power_w > 0 else ("more", "less")
+    return f"asks for {amount} W {load} consumption, or as much {makes} generation"
+
+
+def says_rebound(rebound_w: float, power_w: float) -> str:
+    """Return in words what comes of thermal and shifted loads once an event lets them go.
+
+    Args:
+        rebound_w: How much at most (W, 0 or more).
+        power_w: What it asks (W); below 0 they have had more, and then draw less.
+    """
+    if rebound_w < 1:
+        return "no thermal or shifted load is called: no rebound"
+    how = "comes back" if power_w > 0 else "less is drawn"
+    return f"up to {rebound_w / 1e3:.0f} kW {how} after release; it is spread over 30 to 60 min"
 
 
 def says_unknown(state: DeskState, event: ProgramEvent, by_kind: Mapping[str, int]) -> str:
@@ -44,10 +70,13 @@ def warning_of(found: Shared, asked_w: float, is_killed: bool) -> str:
         return "the kill switch is pressed: nothing that it asks reaches a device"
     if len(found.rows):
         return ""
+    verb, by_limit, nothing = ("give", "takes what they would give", "has anything to give")
+    if asked_w < 0:
+        verb, by_limit, nothing = ("take", "keeps them from it", "can draw any more or give any less")
     why = [
         f"{count} {words}"
         for count, words in (
-            (found.limited, "under a limit that takes what they would give"),
+            (found.limited, f"under a limit that {by_limit}"),
             (found.scheduled, "that fill up for awards meanwhile"), (found.opted_out, "opted out"),
             (found.unagreed, "whose contracts don't let it call them"),
             (found.unseen, "out of reach"),
@@ -55,6 +84,6 @@ def warning_of(found: Shared, asked_w: float, is_killed: bool) -> str:
         if count
     ]  # fmt: skip
     return (
-        f"nobody could give any of the {abs(asked_w) / 1e3:.1f} kW now: "
-        f"{', '.join(why) or 'none of the group has anything to give'}"
+        f"nobody could {verb} any of the {abs(asked_w) / 1e3:.1f} kW now: "
+        f"{', '.join(why) or f'none of the group {nothing}'}"
     )

@@ -192,6 +192,7 @@ def _call(state: DeskState, event: str, stack: list[Layer], now_ns: int) -> _Cal
     from_w = base_w + side * under_w
     share_w, moves = batch.value - from_w, obeys(state, batch, now_ns, stack)
     holds = replace(tracking.Holds.of(state, rows, share_w, now_ns), outranked=~moves)
+    moves |= tracking.by_owner(state, rows, now_ns)  # what comes by his hand is given, and no lack
     return _Called(rows, from_w, under_w, share_w, moves, holds, lost_w)
 
 

@@ -25,7 +25,7 @@ from tieline.desk.event_contracts import (
 )
 from tieline.desk.event_makeup import NOTHING, Shown, counted_w, let_go
 from tieline.desk.event_reserve import booked, decide_reserve, room
-from tieline.desk.event_says import says_unknown, warning_of
+from tieline.desk.event_says import says_asked, says_rebound, says_unknown, warning_of
 from tieline.desk.event_split import NOBODY, shares
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest, sunk, top
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
@@ -64,6 +64,7 @@ def view_of(state: DeskState, event: ProgramEvent) -> EventView:
         event.state.value, event.composed_by, event.approved_by, event.why,
         tuple(sorted(step.value for step in NEXT[event.state])), reserved_w, reserved_wh, asked_wh, delivered_wh,
         len(rows), int(state.opted_out[rows].sum()), dict(state.event_lacks.get(event.id, {})), over_wh,
+        says_asked(event.power_w),
     )  # fmt: skip
 
 
@@ -121,9 +122,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     rebound_w = math.fsum(
         frac * float(np.abs(share_w[kinds == KIND_CODE[kind]]).sum()) for kind, frac in REBOUND_FRAC.items()
     )
-    text = "no thermal or shifted load is called: no rebound" if rebound_w < 1 else (
-        f"up to {rebound_w / 1e3:.0f} kW comes back after release; it is spread over 30 to 60 min"
-    )  # fmt: skip
+    text = says_rebound(rebound_w, wish.power_w)
     why = first_of(refused)
     return EventPreview(
         wish.group, len(rows), wish.power_w, float(np.sign(wish.power_w)) * found.most_w, expected_w,
@@ -134,7 +133,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         int(barred(state, SOURCE)[state.fleet.leaves(wish.group)].sum()), found.limited,
         warning_of(found, wish.power_w, state.is_killed),
         found.scheduled, found.unagreed, "" if why is None else f"{why.reason} ({why.rule})",
-        says_unknown(state, _event(wish, "", ""), by_kind),
+        says_unknown(state, _event(wish, "", ""), by_kind), says_asked(wish.power_w),
     )  # fmt: skip
 
 

@@ -82,6 +82,16 @@ def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours
     return Headroom(rows, base_w, up_w, down_w, price, may_serve)
 
 
+def standing_w(state: DeskState, pool: str, rows: Rows) -> Floats:
+    """Return what a pool's market claims that stand ask of its rows (W from base; 0: none does), as before a start."""
+    value_w = np.full(len(state.fleet), np.nan)
+    for batch, alive in state.claims.batches():  # none holds for a row beside a newer one
+        if batch.source == SOURCE and batch.program == pool:
+            value_w[batch.rows[alive]] = batch.value[alive]
+    share_w: Floats = np.nan_to_num(value_w[rows] - state.base_w[rows])
+    return share_w
+
+
 def serving(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> Mask:
     """Return which rows the market can call now: eligible, seen, in, not left out, not barred by mode."""
     seen = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
@@ -170,9 +180,12 @@ def lost_headroom(
     if held_out.any():
         found[BY_MODE] = float(free[left & held_out].sum())
         left &= ~held_out
+    is_local = state.claims.is_local[rows]
+    free = np.where(is_local, _by_hand_w(state, rows, side), free)
     for cause, mask in (
         ("opt_out", state.out_of(products, rows)),
         ("offline", unseen),
+        ("foreign_control", is_local),
         ("unresponsive", state.missed_until_ns[rows] > now_ns),
     ):
         found[cause] = float(free[left & mask].sum())
@@ -192,6 +205,14 @@ def lost_headroom(
     }
     stopped = {BY_KILL: float(by_all_w[left].sum())} if state.is_killed else {}
     return {**stopped, **limits, **found}
+
+
+def _by_hand_w(state: DeskState, rows: Rows, side: float) -> Floats:
+    """Return how far rows that somebody else set could move from their base without that (W): none says so itself."""
+    fleet, base_w = state.fleet, state.base_w[rows]
+    most_w = np.where(fleet.energy_wh[rows] > 0.0, fleet.max_inject_w[rows], np.maximum(base_w, 0.0))
+    found: Floats = np.maximum(most_w - base_w if side >= 0 else base_w + fleet.max_absorb_w[rows], 0.0)
+    return found
 
 
 def allocate(room: Headroom, owed_w: float) -> Allocation:

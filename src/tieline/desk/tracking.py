@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -27,7 +27,7 @@ Mask = NDArray[np.bool_]
 
 
 UNAVAILABLE, BY_ISO, REBOUND, PACED = "unavailable", "iso_instruction", "rebound", "paced"
-OPTED_OUT, OUTRANKED = "opt_out", "outranked"
+OPTED_OUT, OUTRANKED, FOREIGN = "opt_out", "outranked", "foreign_control"
 REBOUND_NS = 60 * MINUTE_NS
 """How long after its last call a row still counts: long enough for a house or a car to take back what it missed."""
 
@@ -149,16 +149,35 @@ def moved_by_program(state: DeskState, rows: Rows, now_ns: int) -> Mask:
 
     What such a row gives is counted for the event (`EventTracked`), and no watt for two services.
     """
-    called = np.zeros(len(state.fleet), np.bool_)
-    for batch, alive in state.claims.batches():
-        is_call = batch.level is Level.PROGRAM and batch.kind is ClaimKind.SET and batch.quantity is Quantity.P
-        if is_call and state.claims.holds_at(batch, now_ns):
-            called[batch.rows[alive]] = True
-    mask = called[rows]
+    mask = _called(state, (Level.PROGRAM,), now_ns)[rows]
     if mask.any():
         winner = state.claims.arbitrate(now_ns, rows[mask]).winner
-        mask[mask] = (winner >= 0) & (state.claims.level_of(winner) == int(Level.PROGRAM))
+        is_its = (winner >= 0) & (state.claims.level_of(winner) == int(Level.PROGRAM))
+        mask[mask] = is_its | by_owner(state, rows[mask], now_ns)
     return mask
+
+
+def by_owner(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return which rows their owner moves, by his claim or at the device, and no service stronger than events calls.
+
+    Nobody else is given what comes of that, so an event that calls one counts it.
+    """
+    winner, is_local = state.claims.arbitrate(now_ns, rows).winner, state.claims.is_local[rows]
+    mask: Mask = np.where(winner < 0, is_local, state.claims.level_of(winner) == int(Level.OWNER_NEED))
+    if mask.any():
+        stronger = [level for level in Level if level < Level.PROGRAM and level is not Level.OWNER_NEED]
+        mask &= ~_called(state, stronger, now_ns)[rows]
+    return mask
+
+
+def _called(state: DeskState, levels: Collection[Level], now_ns: int) -> Mask:
+    """Return of whom claims of some levels name the power; shape of the fleet."""
+    called = np.zeros(len(state.fleet), np.bool_)
+    for batch, alive in state.claims.batches():
+        is_call = batch.level in levels and batch.kind is ClaimKind.SET and batch.quantity is Quantity.P
+        if is_call and state.claims.holds_at(batch, now_ns):
+            called[batch.rows[alive]] = True
+    return called
 
 
 def _moved_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int, by_program: Mask | None = None) -> Floats:
@@ -315,6 +334,7 @@ def causes(
     stage, bound = state.commands.stage[rows], holds.bound
     reasons = (
         (OPTED_OUT, holds.opted_out),
+        (FOREIGN, state.claims.is_local[rows]),
         (OUTRANKED, holds.outranked),  # who is out, or another's, would give nothing without the switch either
         (BY_KILL, holds.stopped),
         (DNO_LIMIT, holds.by_dno),

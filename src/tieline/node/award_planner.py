@@ -20,12 +20,16 @@ _log = structlog.get_logger("tieline.node.award_planner")
 class AwardPlanner:
     """Schedules the awards of pools, and has dispatch follow.
 
-    Until the first schedule of an award is there, and where one fails, its pool is dispatched by merit.
+    Until the first schedule of an award is there, and where one fails, its pool is dispatched by merit; after a start
+    what it was told stands for a moment till then.
     """
 
     def __init__(self, node: Node, pools: Collection[str], *, is_virtual: bool = False) -> None:
         """Begin to schedule `pools` after each beat; `is_virtual`: within it, as virtual time waits for no thread."""
         self.node, self.pools = node, pools
+        for name in pools:
+            if name in node.cycle.pools:
+                node.cycle.pools[name].is_scheduled = True
         self._busy = False
         self.making: asyncio.Task[None] | None = None
         """The task that makes schedules beside the beat, or made the last."""

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from tieline.desk.state import LAPSED, DeskState
+from tieline.desk.state import LAPSED, TOOK, DeskState
 from tieline.errors import ConfigError
 from tieline.links.device.modbus.link import ModbusLink
 from tieline.links.device.mqtt.link import MqttLink
@@ -221,7 +221,8 @@ def _raise_modbus(
     made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name)
     node.desk.bind(made, "modbus", how.addresses)
     for batch in remembered(node.state, list(how.addresses), node.clock.now_ns()):
-        made.remember(batch, node.state.commands.held_w[batch.rows])
+        told = node.state.commands
+        made.remember(batch, told.held_w[batch.rows], told.stage[batch.rows] == int(Stage.DONE))
     node.desk.health(made.health())
     made.start()
     links.says.append(f"{settings.name}: {len(how.addresses)} SunSpec devices over Modbus TCP")
@@ -279,7 +280,7 @@ def _raise_mqtt(
     node.desk.bind(made, "mqtt", {row: device.device for row, device in how.devices.items()})
     node.desk.health(made.health())
     for batch in unended(node.state, list(how.devices), lambda row: bool(setpoints.at(row).ours)):
-        made.remember(batch)
+        made.remember(batch, node.state.commands.answers(batch.rows) == TOOK)
     made.start()
     links.says.append(f"{settings.name}: {len(how.devices)} devices behind {settings.host}:{settings.port}")
 

@@ -35,7 +35,9 @@ WORDS = {
 KILLED = "; the kill switch is pressed: only what leads to the safe power is sent"
 
 
-def _unnamed(settled: Arbitration, limiter: Level | None, runs: Runs, stands_ns: int, held_w: float) -> str:
+def _unnamed(
+    settled: Arbitration, limiter: Level | None, runs: Runs, stands_ns: int, held_w: float, timer_ns: int
+) -> str:
     """Return what a device does whose power nobody names."""
     ends, whose = settled.setpoint.bounds, "those of"
     claimed = [level for level, _, _ in settled.limits if level > Level.PHYSICS]
@@ -49,6 +51,10 @@ def _unnamed(settled: Arbitration, limiter: Level | None, runs: Runs, stands_ns:
             text = "Nobody commands it: nobody hears what it does, nor whether it keeps its limits"
         case Runs.OFF:
             text = "Nobody commands it, and it may not run"
+        case Runs.BY_TIMER:
+            text = f"Nobody commands it: its own timer holds it off until {iso(timer_ns)}"
+        case Runs.BY_HAND:
+            text = "Nobody commands it: somebody else set it, and what is weaker than a limit of the grid is held"
         case _:
             text = "Nobody commands it: it runs freely within its limits"
     if limiter is None and claimed:
@@ -85,11 +91,12 @@ def controls_of(
     lost, held_w = out_of_reach(state, row, Heard.of(state, row), now_ns), float(state.commands.held_now_w(now_ns)[row])
     held, ends = settled.setpoint.limited_by, settled.setpoint.bounds
     limiter = next((level for level, _, holder in settled.limits if holder == held), None) if held else None
-    share = None if winner is not None else share_of(state, row, ends.low_w, now_ns)
+    column = state.claims.arbitrate(now_ns, np.array([row], np.int32))
+    # Its own timer is no limit of anybody: what it alone holds off has no share of one.
+    share = None if winner is not None else share_of(state, row, float(column.told_low_w[0]), now_ns)
     if winner is None:
-        rows = np.array([row], np.int32)
-        runs = Runs(int(runs_of(state, state.claims.arbitrate(now_ns, rows), now_ns)[0]))
-        text = _unnamed(settled, limiter, runs, stands_ns, held_w)
+        runs, timer_ns = Runs(int(runs_of(state, column, now_ns)[0])), int(state.claims.holds.until_ns[row])
+        text = _unnamed(settled, limiter, runs, stands_ns, held_w, timer_ns)
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
     if limiter is not None:

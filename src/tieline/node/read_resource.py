@@ -249,7 +249,8 @@ def _scada_side(
     # What a limit holds at a power, as its registers know no limit, stands there.
     freely_w = np.where(holds, held_w, np.clip(state.base_w[rows], column.low_w, column.high_w))
     asked_w = float(np.where(live, commands.target_w[rows], freely_w).sum())
-    is_local = bool(state.claims.is_local[rows].any())
+    said = fleet.column("is_local")[rows]  # newer than what the last beat settled by
+    is_local = bool(np.where(np.isnan(said), state.claims.is_local[rows], said > 0.5).any())
     mode = "dispatched" if live.any() else "held by its limit" if holds.any() else "free running"
     mode = "local" if is_local else mode
     side = ScadaSide(

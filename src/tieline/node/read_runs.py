@@ -23,20 +23,24 @@ class Runs(IntEnum):
 
     NAMED = 0
     AT_LIMIT = 1
-    ON_LAST = 2
-    LOST = 3
-    OFF = 4
-    FREELY = 5
+    BY_HAND = 2
+    ON_LAST = 3
+    LOST = 4
+    OFF = 5
+    BY_TIMER = 6
+    FREELY = 7
 
 
 SAYS = {
     Runs.ON_LAST: "goes on as told last", Runs.AT_LIMIT: "held by a limit", Runs.OFF: "held off by a limit",
+    Runs.BY_TIMER: "held off by its own timer", Runs.BY_HAND: "set by somebody else",
     Runs.LOST: "out of reach", Runs.FREELY: "runs freely",
 }  # fmt: skip
 """Of those whom nobody names a power for, in the order in which an operator is told."""
 GROUP_SAYS = {
     Runs.ON_LAST: "go on as they were told last", Runs.AT_LIMIT: "are held by a limit",
-    Runs.OFF: "are held off by a limit", Runs.LOST: "are out of reach",
+    Runs.OFF: "are held off by a limit", Runs.BY_TIMER: "are held off by their own timers",
+    Runs.BY_HAND: "are set by somebody else", Runs.LOST: "are out of reach",
 }  # fmt: skip
 """The same of several: of a group's free devices those that don't run freely."""
 
@@ -51,12 +55,20 @@ def runs_of(state: DeskState, settled: Settled, now_ns: int) -> NDArray[np.uint8
     at_limit |= np.isfinite(state.commands.held_now_w(now_ns)[rows])
     is_free = settled.winner < 0
     is_lost = (fleet.taken_at_ns[rows] > 0) & ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0)
-    off = held_off(state, rows, settled.low_w)
+    off, by_timer = held_off(state, rows, low_w), off_by_timer(state, settled)
     found = np.full(len(rows), int(Runs.FREELY), np.uint8)
-    ways = (Runs.OFF, off), (Runs.LOST, is_lost), (Runs.ON_LAST, stands(state, rows, is_free, now_ns))
-    for way, mask in (*ways, (Runs.AT_LIMIT, at_limit), (Runs.NAMED, ~is_free)):
+    ways = (Runs.BY_TIMER, by_timer), (Runs.OFF, off), (Runs.LOST, is_lost)
+    told = (Runs.ON_LAST, stands(state, rows, is_free, now_ns)), (Runs.BY_HAND, state.claims.is_local[rows])
+    for way, mask in (*ways, *told, (Runs.AT_LIMIT, at_limit), (Runs.NAMED, ~is_free)):
         found[mask] = int(way)
     return found
+
+
+def off_by_timer(state: DeskState, settled: Settled) -> NDArray[np.bool_]:
+    """Return which loads of a settlement their own timers hold off, and no limit of anybody (R12); shape (m,)."""
+    rows = settled.rows
+    mask: NDArray[np.bool_] = held_off(state, rows, settled.low_w) & ~held_off(state, rows, settled.told_low_w)
+    return mask
 
 
 def counts_of(found: NDArray[np.uint8]) -> dict[Runs, int]:

@@ -23,7 +23,7 @@ SLOW_BEATS = 3.0
 WORDS = {
     "opt_out": "opt-outs", "offline": "late or lost telemetry", "dno_limit": "a grid operator's limit",
     "own_limit": "owners' or programs' limits", "feeder_mode": "a feeder's mode", "kill_switch": "the kill switch",
-    "unavailable": "nothing more to call",
+    "unavailable": "nothing more to call", "foreign_control": "somebody else's hand at the devices",
     "rebound": "rebound of what was let go", "paced": "the fleet limiter",
 }  # fmt: skip
 NOT_RESPONDING = "devices not responding"

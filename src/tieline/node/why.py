@@ -38,7 +38,7 @@ from tieline.node.journals import journal_to_read
 from tieline.node.on_or_off import take_on_or_off
 from tieline.node.read_contracts import contracts_of, not_covered
 from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
-from tieline.node.read_runs import Runs, runs_of
+from tieline.node.read_runs import Runs, off_by_timer, runs_of
 from tieline.node.read_wait import no_response, stands_until_ns, take_responses, waits
 from tieline.node.why_claims import claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
@@ -139,7 +139,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     """Return who controls a device."""
     state, placed = past.state, past.placed
     row = state.fleet.row(resource)
-    told = state.claims.explain(row, past.at_ns)
+    told, column = state.claims.explain(row, past.at_ns), state.claims.arbitrate(past.at_ns, np.array([row], np.int32))
     winner = told.setpoint.by.partition("/")[0] if told.setpoint.by else None
     limits, gates = limits_told(state, row, told, placed, past.at_ns), _gates(state, row)
     named = [*in_force(state, row, past.at_ns), *(batch_of(limit["claim"]) for limit in limits)]
@@ -166,7 +166,8 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
             for lost in told.losers
         ],
         "limits": limits,
-        "share": None if winner else share_of(state, row, told.setpoint.bounds.low_w, past.at_ns),
+        "share": None if winner else share_of(state, row, float(column.told_low_w[0]), past.at_ns),
+        "held_by_timer": iso(int(state.claims.holds.until_ns[row])) if off_by_timer(state, column)[0] else None,
         "out_of_reach": out_of_reach(state, row, past.heard or Heard.of(state, row), past.at_ns),
         "conflicts": [list(pair) for pair in told.conflicts],
         "opted_out": bool(state.opted_out[row]),
@@ -238,7 +239,8 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     settled = state.claims.arbitrate(past.at_ns, rows)
     named, runs = settled.winner >= 0, runs_of(state, settled, past.at_ns)
     # Who is out of reach is in no journal: of a group the files don't tell, so that nobody does here.
-    off = held_off(state, rows, settled.low_w) & ~named & (runs != Runs.ON_LAST)
+    may, by_timer = ~named & (runs != Runs.ON_LAST), off_by_timer(state, settled)
+    off = held_off(state, rows, settled.told_low_w) & may
     by = Counter(word for word in controllers(state, settled.winner) if word is not None)
     own = of_whole(state, resource, past.at_ns)
     others = of_others(state, resource, past.at_ns)
@@ -254,7 +256,8 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "controlled_by": dict(by.most_common()),
         "free": int((~named).sum()),
         "held_off": int(off.sum()),
-        "at_limit": int(((runs == Runs.AT_LIMIT) & ~off).sum()),
+        "held_by_timer": int((by_timer & may).sum()),
+        "at_limit": int(((runs == Runs.AT_LIMIT) & ~off & ~by_timer).sum()),
         "on_last_command": int((runs == Runs.ON_LAST).sum()),
         "opted_out": int(state.opted_out[rows].sum()),
         "kill_switch": past.kill,

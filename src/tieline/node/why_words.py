@@ -34,6 +34,8 @@ def tell(answer: dict[str, Any]) -> None:
     is_off = winner is None and share is not None and not answer["stands_until"]
     if answer["held_w"] is not None:
         click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:z.0f} W")
+    elif winner is None and not answer["stands_until"] and answer["held_by_timer"]:
+        click.echo(f"  nobody names a power: its own timer holds it off until {answer['held_by_timer']}")
     elif is_off and (share["waits_for_turn"] or share["too_small"]):
         _tell_off(answer)
     elif winner is None and (by := _only_power(answer)):
@@ -136,10 +138,13 @@ def _tell_group(answer: dict[str, Any]) -> None:
     for who, count in answer["controlled_by"].items():
         click.echo(f"  {count} of {answer['resources']} devices controlled by {who}")
     held, off, limited = answer["on_last_command"], answer["held_off"], answer["at_limit"]
+    timed = answer["held_by_timer"]
     goes_on = f"{held} go on as they were told last, " if held else ""
     goes_on += f"{off} are held off by a limit, " if off else ""
+    goes_on += f"{timed} are held off by their own timers, " if timed else ""
     goes_on += f"{limited} are held by a limit, " if limited else ""
-    click.echo(f"  {answer['free'] - held - off - limited} run by themselves, {goes_on}{answer['opted_out']} opted out")
+    freely = answer["free"] - held - off - timed - limited
+    click.echo(f"  {freely} run by themselves, {goes_on}{answer['opted_out']} opted out")
     may = f"{answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W"
     click.echo(f"  asked of those {answer['target_w']:z.0f} W; all may do {may}")
     for limit in answer["limits"]:

@@ -1,6 +1,6 @@
 """What many devices are told, in columns: setpoints to the registers of model 704, and to the requests that write them.
 
-The readable versions are `device.told`, `commanded.asked_of` and `Unit.tell`, one device at a time; a property test
+The readable versions are `device.told`, `asking.asked_of` and `Unit.tell`, one device at a time; a property test
 holds these here to the same octets. Ten thousand devices are laid out in some ten milliseconds.
 """
 

@@ -4,7 +4,7 @@ A command is ACCEPTED when its writes were answered, DONE when the read-back sho
 its code, UNCONFIRMED when no answer came (read back once, never sent again). Afterwards two things are watched. **The
 timer**: a device that still holds a command after its own timer is let go by us and the command reported UNCONFIRMED;
 from then on its timers are not trusted. **Another controller**: values that we did not write are an alarm, are answered
-by one more write at most, and while they stand the device offers nothing.
+by one more write at most, and while they stand the device offers nothing, and no hand-back is written over them.
 
 `act` is the readable course of one command, as a coroutine. `burst` carries the same steps for many devices by
 callbacks; both end in `refused` and `confirmed` here, so that nothing is judged in two places.
@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tieline.device.profile import Profile
-from tieline.device.told import Told, Unable, told
+from tieline.device.told import Unable, told
 from tieline.errors import LinkDown, PeerError
 from tieline.links import life
-from tieline.links.device.modbus.own_power import FRESH_POLLS, OwnPower, held_w
+from tieline.links.device.modbus.asking import asked_of, is_bound, is_held, share_of
+from tieline.links.device.modbus.own_power import FRESH_POLLS, OwnPower
 from tieline.links.device.modbus.unit import FREE, Held, Rejected, Unit
 from tieline.links.life import KILLED, Course, Life
 from tieline.resource.batch import CommandBatch
@@ -61,17 +62,21 @@ class Carrier(life.Carrier, Protocol):
 
 @dataclass(eq=False)
 class Live(Course):
-    """One command; `held` is what the device was told for it, `is_hold`: a power that nobody asked for, by a limit.
+    """One command; `held` is what the device was told for it, `made` what it made of that where it can't hold it,
+    `is_hold`: a power that nobody asked for, by a limit.
 
+    Of one that is remembered from before a start `is_taken` says that the device was seen to hold it.
     `lets_go_ns` is when the device's own timer ends at the latest (0: not known): it starts when the device hears the
     write, which is no later than its answer, and behind devices that are slow to answer a write waits its turn.
     """
 
     held: Held = FREE
+    made: Held = FREE
     is_hold: bool = False
     is_confirmed: bool = False
     is_timed: bool = False
     is_remembered: bool = False
+    is_taken: bool = False
     lets_go_ns: int = 0
     retries: int = 0
 
@@ -97,6 +102,7 @@ class Commanded:
         self._live: Live | None = None  # the newest command that was written
         self._left: Held | None = None  # what was found at first sight: it may be our own, from before a restart
         self._resumed: Live | None = None
+        self._seen = FREE  # as last read back
 
     def measure_by(self, own_w: float) -> None:
         """Take the WMax that the device tells (W; NaN: none) as the power of which its limit is a share.
@@ -192,6 +198,10 @@ class Commanded:
         if isinstance(what, Unable):
             self.life.end(live, Stage.REJECTED, RejectWord.RANGE, what.why)
             return False
+        if what.is_release and self.is_contended:  # what it holds is somebody else's: there is nothing to hand back
+            self.life.sent(live)
+            self.life.end(live, Stage.DONE)
+            return False
         own_w = self.own_w()
         live.held = asked_of(what, self.full_w, self.life.left_s(live), own_w)
         self.holds(live, is_held(what), is_bound(what), own_w)
@@ -247,6 +257,9 @@ class Commanded:
             self._ran_free = math.isnan(held.target_w)
             live.is_timed = not math.isnan(held.revert_s) and held.revert_s <= live.held.revert_s + 1.0
             live.is_confirmed = held.same(live.held)
+            if not live.is_confirmed and live.stage is Stage.ACCEPTED and not held.same(self._seen):
+                live.made = held  # cut short at its own limit, or rounded: it was answered, and read at once
+            self._seen = held
             if not live.lets_go_ns:  # its write was never answered; what was asked after it now was
                 self.heard(live, live.held.revert_s)
         self._watch(live)
@@ -262,12 +275,12 @@ class Commanded:
         """Carry a command on that was begun in one request and must be told value by value."""
         self._resumed = live
 
-    def remember(self, batch: CommandBatch, at: int, held_w: float) -> None:
+    def remember(self, batch: CommandBatch, at: int, held_w: float, is_taken: bool) -> None:
         """Take up a command that was done before a restart of ours: whether its device lets go is still to be seen.
 
-        `held_w` is what a limit alone held it at (W; NaN: none did).
+        `held_w` is what a limit alone held it at (W; NaN: none did). `is_taken`: it was seen to hold the command.
         """
-        live = Live(batch, at, Stage.DONE, is_timed=True, is_remembered=True)
+        live = Live(batch, at, Stage.DONE, is_timed=True, is_remembered=True, is_taken=is_taken)
         what = told(self.profile, self.rating, *live.powers_w)
         if not isinstance(what, Unable):
             own_w = self.own_w() if self.profile.draws_up_to_set else held_w
@@ -297,7 +310,7 @@ class Commanded:
         try:
             held = await unit.read_back()
             live.held = unit.rounded(live.held)
-            if held.is_free or not held.same(live.held):
+            if held.is_free or not (held.same(live.held) or held.same(live.made)):
                 self._live = None  # it let go, or is somebody else's by now
                 return
             if live.is_remembered and math.isnan(held.revert_s):
@@ -338,8 +351,20 @@ class Commanded:
                 self.heard(live, left_s)
                 self._watch(live)
 
+    def _recall(self, live: Live, held: Held) -> None:
+        """Hold what was told before a restart against what the device holds now, as it is seen first.
+
+        Who took it and holds something else was told that by somebody else meanwhile: his hand is not written over. One
+        that holds nothing may only have rebooted.
+        """
+        live.is_confirmed, live.is_taken = True, False
+        if not held.same(live.held) and not held.is_free:
+            live.retries = self.profile.retries
+
     def _see(self, held: Held) -> None:
-        live = self._live
+        live, self._seen = self._live, held
+        if live is not None and live.is_taken:
+            self._recall(live, held)
         is_running = live is not None and live.is_confirmed and self.life.left_s(live) > self._carrier.grace_s
         if self._left is None or held.is_free:
             self._left = held
@@ -358,32 +383,3 @@ class Commanded:
             live.retries = 1
         else:
             self.is_contended = True
-
-
-def is_bound(what: Told) -> bool:
-    """Return whether a limit is among it that model 704 doesn't know, which limits what is given alone."""
-    return not math.isinf(what.low_w) or what.high_w < 0.0
-
-
-def is_held(what: Told) -> bool:
-    """Return whether it is such a limit alone: a device is held at a power then that nobody asked for."""
-    return math.isnan(what.power_w) and is_bound(what)
-
-
-def share_of(what: Told, full_w: float) -> float:
-    """Return the upper limit as a share of a device's own WMax (W); 1: none."""
-    is_limited = not math.isinf(what.high_w) and full_w > 0
-    return min(max(what.high_w / full_w, 0.0), 1.0) if is_limited else 1.0
-
-
-def asked_of(what: Told, full_w: float, left_s: float, own_w: float = math.nan) -> Held:
-    """Return what to write. Model 704 limits what is given alone: that a device must draw, or how much, is a target.
-
-    Args:
-        what: What the device is told.
-        full_w: The device's own WMax (W), of which its limit is a share.
-        left_s: For how long (s).
-        own_w: What it does by itself (W; NaN: not known).
-    """
-    target_w = held_w(own_w, what.low_w, what.high_w) if is_held(what) else what.power_w
-    return Held(target_w, share_of(what, full_w), left_s, what.low_w, what.high_w)

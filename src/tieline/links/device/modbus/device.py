@@ -77,8 +77,15 @@ class Device:
     @property
     def is_at_rest(self) -> bool:
         """Whether a burst may tell it: it lives, its controls were read, takes a function at once, and does nothing."""
-        unit = self.unit
-        if unit is None or not self.is_live or self._is_busy or self._is_lent or self._trouble is not None:
+        unit, is_contended = self.unit, self.commanded.is_contended
+        if (
+            unit is None
+            or is_contended
+            or not self.is_live
+            or self._is_busy
+            or self._is_lent
+            or self._trouble is not None
+        ):
             return False
         return unit.takes_blocks and bool(unit.seen) and unit.client.is_open
 

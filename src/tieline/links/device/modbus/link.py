@@ -155,14 +155,15 @@ class ModbusLink:
             where = f"{self.name} {endpoint.host}:{endpoint.port}"
             self._supervisor.keep(where, lambda e=endpoint: self._serve(e), Backoff(1.0, 60.0))  # type: ignore[misc]
 
-    def remember(self, batch: CommandBatch, held_w: NDArray[np.float64]) -> None:
+    def remember(self, batch: CommandBatch, held_w: NDArray[np.float64], took: NDArray[np.bool_]) -> None:
         """Take up commands that were done before a restart of ours: a device that still holds one is let go.
 
-        `held_w` is what limits alone held each at (W; NaN: none did): there it stays while they last.
+        `held_w` is what limits alone held each at (W; NaN: none did): there it stays while they last. `took`: who was
+        seen to hold its command; who holds another by now was told that by somebody else.
         """
         for at, row in enumerate(batch.rows.tolist()):
             if row in self.devices:
-                self.devices[row].commanded.remember(batch, at, float(held_w[at]))
+                self.devices[row].commanded.remember(batch, at, float(held_w[at]), bool(took[at]))
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""

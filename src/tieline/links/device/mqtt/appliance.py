@@ -5,10 +5,12 @@ Three states that other stacks take for one are kept apart: **accepted by the br
 it: DONE). No echo: the device is asked once for its state, and without an answer the command ends UNCONFIRMED; it is
 never sent again. When a command runs out, a device without a timer of its own is handed back by us, and one that does
 not follow is named. Whose a setting is, as echoes come late, `setting` tells. One that somebody else changes is
-contention: an occupant's hand stands, any other is answered by one more write at most.
+contention: an occupant's hand stands, any other is answered by one more write at most. Where it stands the device is in
+LOCAL for as long as what it overruled would have lasted, or until it is told anything else.
 
 What it was told before a restart of ours is remembered: its time is still ours to end, and its owner's setpoint, or
-whether he had it on, is kept over it (`setpoints`), as nothing leaves before that would outlive us.
+whether he had it on, is kept over it (`setpoints`), as nothing leaves before that would outlive us. Who had taken it
+and is found apart from it was moved by somebody else meanwhile, and keeps that.
 """
 
 from __future__ import annotations
@@ -17,23 +19,23 @@ import math
 from dataclasses import dataclass
 
 from tieline.device.profile import Profile
-from tieline.device.steps import NOISE
 from tieline.device.told import Told, Unable, complies, told
 from tieline.errors import LinkDown
 from tieline.links.device.mqtt.carrier import Carrier
 from tieline.links.device.mqtt.contract import SETTINGS, Bound
 from tieline.links.device.mqtt.telemetry import Telemetry
+from tieline.links.device.mqtt.wording import settings_of
 from tieline.links.life import Course, Life
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import RejectWord, Stage
 from tieline.resource.identity import Rating
 from tieline.resource.quality import Quality
-from tieline.times import SECOND_NS
 
 
 @dataclass(eq=False, kw_only=True)
 class _Live(Course):
-    """The newest command, or the handing back that followed it."""
+    """The newest command, or the handing back that followed it; of one from before a start whether its device had taken
+    it (`is_taken`), and may have to be handed back (`is_owed`)."""
 
     what: Told
     settings: dict[str, float]
@@ -42,6 +44,8 @@ class _Live(Course):
     is_echoed: bool = False
     is_contended: bool = False
     is_remembered: bool = False
+    is_taken: bool = False
+    is_owed: bool = True
     retries: int = 0
 
 
@@ -56,6 +60,7 @@ class Appliance:
         self._pending: Course | None = None
         self._live: _Live | None = None
         self._release_due = False
+        self._local_until_ns = 0
 
     # --- towards the device ------------------------------------------------------------------------------------------
 
@@ -120,7 +125,7 @@ class Appliance:
         elif not settings:
             why = f"no topic tells it by {self.profile.told_by}"
             self.life.end(course, Stage.REJECTED, RejectWord.NOT_SUPPORTED, why)
-        elif (hold_s := self._hold_s(what)) > 0:
+        elif (hold_s := self.telemetry.hold_s(what.is_on)) > 0:
             # Rule R12: the least times on and off of the device outrank whoever asks.
             self.life.later("hold", hold_s, self.go)
             return
@@ -131,7 +136,7 @@ class Appliance:
         self.life.cancel("expire")
 
     def _send(self, live: _Live) -> None:
-        self._live = live
+        self._live, self._local_until_ns = live, 0
         messages = self.bound.write(live.settings)
         live.waits_for = len(messages)
         try:
@@ -174,9 +179,7 @@ class Appliance:
             if not heard.is_available:
                 telemetry.flag(Quality.COMM_LOST)
         if heard.values:
-            live = self._live
-            is_local = live is not None and live.is_contended and not live.what.is_release
-            telemetry.learn(heard.values, is_local, is_retained)
+            telemetry.learn(heard.values, self._is_local, is_retained)
             self._check()
             if telemetry.setting.is_doubted and not self.life.is_waiting("doubt"):
                 self.life.wait("doubt", self._carrier.ack_s, self._judge)
@@ -195,8 +198,7 @@ class Appliance:
             self._recall(live)
         elif live is not None:
             self._follow(live)
-        live = self._live
-        if live is None or live.is_contended or live.what.is_release:
+        if (live := self._live) is None or live.is_contended or live.what.is_release:
             telemetry.disown(live is not None and live.what.is_release)
 
     def _follow(self, live: _Live) -> None:
@@ -209,38 +211,48 @@ class Appliance:
         is_blind = "power_w" not in self.bound.fields
         if live.stage is Stage.ACCEPTED and (is_blind or complies(self.profile, self.rating, live.what, power_w)):
             self._end(live, Stage.DONE, observed_w=power_w)
-        elif live.is_over and not echoes and not live.what.is_release and self._is_changed(live):
+        elif not echoes and not live.what.is_release and self._is_changed(live):
             self._contend(live)
         live.is_echoed = live.is_echoed or echoes
 
     def _is_changed(self, live: _Live) -> bool:
         """Return whether the device left what it was told, and not by a write of ours that is on its way."""
-        setting = self.telemetry.setting
-        return setting.is_settled and (live.is_echoed or setting.is_turned)
+        setting, is_taken = self.telemetry.setting, live.is_over or live.stage is Stage.ACCEPTED
+        return is_taken and setting.is_settled and (live.is_echoed or setting.is_turned)
 
     def _contend(self, live: _Live) -> None:
         """Somebody else changed what we set: say so, write once more where the profile allows, and leave it then."""
         if live.is_contended:
             return
-        self._carrier.counts.contended += 1
-        self._carrier.alarm(f"{self.name}: {self.telemetry.said(live.settings)} was set by somebody else")
+        self._name_other(self.telemetry.said(live.settings))
         if live.retries >= self.profile.retries:
+            if not live.is_over:
+                self._end(live, Stage.UNCONFIRMED, native="set by somebody else", observed_w=self.telemetry.power_w)
             self._yield(live)
             return
         live.retries, live.is_echoed = live.retries + 1, False
         if self.life.may_leave(live):
             self._write(live.settings)
 
+    def _name_other(self, said: str) -> None:
+        self._carrier.counts.contended += 1
+        self._carrier.alarm(f"{self.name}: {said} was set by somebody else")
+
     def _yield(self, live: _Live) -> None:
         """Leave a device to whoever set it: what it holds now is its owner's wish, to be kept when the command ends."""
-        live.is_contended = True
-        self.telemetry.learn({}, True)
+        live.is_contended, self._local_until_ns = True, live.batch.valid_until_ns
+        self.life.later("local", self.life.left_s(live), lambda: self.telemetry.learn({}, self._is_local))
+        self.telemetry.learn({}, self._is_local)
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether somebody else's hand stands there."""
+        return self._carrier.clock.now_ns() < self._local_until_ns
 
     def _give_back(self) -> None:
         """Write what its owner set while ours was on its way, as ours then landed over it: his hand stands."""
         live, own = self._live, self.telemetry.own
-        self._carrier.counts.contended += 1
-        self._carrier.alarm(f"{self.name}: {self.telemetry.key} = {own:g} was set by somebody else")
+        self._name_other(f"{self.telemetry.key} = {own:g}")
         if live is not None and not live.what.is_release:
             if not live.is_over:
                 self._end(live, Stage.UNCONFIRMED, native=f"its owner set {own:g} meanwhile")
@@ -251,26 +263,40 @@ class Appliance:
 
     # --- after a restart of ours --------------------------------------------------------------------------------------
 
-    def remember(self, batch: CommandBatch, at: int) -> None:
-        """Take up what it was told before a restart of ours: where nothing follows, its time is ours to end."""
+    def remember(self, batch: CommandBatch, at: int, is_taken: bool) -> None:
+        """Take up what it was told before a restart of ours: where nothing follows, its time is ours to end.
+
+        `is_taken`: it had taken it; else that may be on its way yet, or never have come.
+        """
         course, telemetry = Course(batch, at), self.telemetry
         what = told(self.profile, self.rating, *course.powers_w, telemetry.own)
-        # What was kept says that all is its owner's. Of a switch told by an older version nothing was.
-        is_own = self.profile.told_by == "temperature" or (telemetry.key and not math.isnan(telemetry.own))
-        if isinstance(what, Unable) or what.is_release or (is_own and not telemetry.ours):
+        if isinstance(what, Unable) or what.is_release:
             return
+        # What was kept says that all is its owner's; of a switch told by an older version nothing was.
+        is_own = self.profile.told_by == "temperature" or (telemetry.key and not math.isnan(telemetry.own))
+        is_owed = not is_own or bool(telemetry.ours)
         settings = self._settings(what)
-        if telemetry.key in settings and not telemetry.ours:
+        if telemetry.key in settings and not telemetry.ours and is_owed:
             telemetry.hold_for_ours(settings[telemetry.key])
-        self._live = _Live(batch, at, Stage.DONE, what=what, settings=settings, is_remembered=True)
+        self._live = _Live(
+            batch, at, Stage.DONE, what=what, settings=settings, is_remembered=True, is_taken=is_taken, is_owed=is_owed
+        )
+        if not is_taken and telemetry.key in settings and is_owed:
+            telemetry.recall(settings[telemetry.key])
         self.life.later("until", self.life.left_s(course), self._over)
 
     def _recall(self, live: _Live) -> None:
         """Hold what was told before a restart against what the device says; its owner may have turned it meanwhile."""
-        telemetry = self.telemetry
+        telemetry, setting = self.telemetry, self.telemetry.setting
         if not all(key in telemetry.values for key in live.settings):
             return
-        if telemetry.setting.is_turned or (not telemetry.ours and not telemetry.shows(live.settings)):
+        if telemetry.shows(live.settings):
+            live.is_remembered, live.is_echoed = False, True  # from now on it is as any other
+        elif live.is_taken and self.life.left_s(live) > 0.0:
+            live.is_remembered = False
+            self._name_other(telemetry.said(live.settings))
+            self._yield(live)
+        elif setting.is_turned or not telemetry.ours or (live.is_taken and not setting.holds_ours):
             self._live = None  # it is its owner's by now, or never took what we told it
             self.life.cancel("until")
 
@@ -309,6 +335,9 @@ class Appliance:
             return
         if not live.is_over:
             self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, "its time ran out before it was seen")
+        if not live.is_owed:
+            self._live = None
+            return
         self._release_due = True
         self.go()
 
@@ -347,27 +376,7 @@ class Appliance:
     # --- small things -----------------------------------------------------------------------------------------------
 
     def _settings(self, what: Told) -> dict[str, float]:
-        """Return what is told, by key of the contract, in its steps; what the device has no topic for is left out."""
-        found: dict[str, float] = {}
-        if self.profile.told_by == "switch":
-            found["is_on"] = float(bool(what.is_on))
-        elif self.profile.told_by == "temperature":
-            found["setpoint_c"] = what.setpoint_c
-        else:
-            power_w = -self.rating.max_absorb_w if math.isnan(what.power_w) else what.power_w
-            found["target_w"] = min(max(power_w, what.low_w), what.high_w)
-        return {key: self._in_steps(key, value, what) for key, value in found.items() if self.bound.can_tell(key)}
-
-    def _in_steps(self, key: str, value: float, what: Told) -> float:
-        """Return a setting in the steps of its contract: within its limits, and no further from the owner's."""
-        if key == "target_w":
-            return self.bound.rounded(key, value, what.low_w, what.high_w)
-        own_c = self.telemetry.own
-        if key != "setpoint_c" or value == own_c:
-            return value
-        low, high = min(own_c, value), max(own_c, value)
-        found = self.bound.rounded(key, value, low, high)
-        return found if low - NOISE <= found <= high + NOISE else own_c
+        return settings_of(self.profile, self.rating, self.bound, self.telemetry.own, what)
 
     def _write(self, settings: dict[str, float]) -> None:
         try:
@@ -376,15 +385,6 @@ class Appliance:
             self.telemetry.wrote(settings)
         except LinkDown as error:
             self._carrier.counts.last_error = str(error)
-
-    def _hold_s(self, what: Told) -> float:
-        """Return how long the least time on or off of a switched device still runs (s)."""
-        was_on = self.telemetry.was_on
-        if self.profile.told_by != "switch" or was_on is None or what.is_on == was_on:
-            return 0.0
-        least_s = self.profile.hold.min_on_s if was_on else self.profile.hold.min_off_s
-        since_s = (self._carrier.clock.now_ns() - self.telemetry.switched_ns) / SECOND_NS
-        return max(least_s - since_s, 0.0)
 
     def _end(
         self,

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.device.profile import profile_over
@@ -119,11 +120,14 @@ class MqttLink:
         self._supervisor.keep(self.name, self._serve, Backoff(1.0, 60.0))
         self._supervisor.keep(f"{self.name} staleness", self._watch_staleness)
 
-    def remember(self, batch: CommandBatch) -> None:
-        """Take up commands that were told before a restart of ours: they still end when they run out."""
+    def remember(self, batch: CommandBatch, took: NDArray[np.bool_]) -> None:
+        """Take up commands that were told before a restart of ours: they still end when they run out.
+
+        `took` (shape of its rows): who had taken it; who is found apart from it was moved by somebody else since.
+        """
         for at, row in enumerate(batch.rows.tolist()):
             if row in self.appliances:
-                self.appliances[row].remember(batch, at)
+                self.appliances[row].remember(batch, at, bool(took[at]))
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""

@@ -212,9 +212,10 @@ class Setting:
 
     def _own(self, value: float, now_s: float) -> None:
         """Take its owner's hand."""
-        self.own = value
+        before, self.own = self.own, value
         if self._may_land(now_s):
             self.is_turned = True
-            for write in self._on_way:  # what was his before may land as ours
-                if not self._is_near(write.value, value) and not self._is_ours(write.value):
-                    self.ours = (*self.ours, write.value)
+            lost = () if now_s >= self._unsure_until_s or math.isnan(before) else (before,)
+            for may_land in (*(write.value for write in self._on_way), *lost):  # what was his before may land as ours
+                if not self._is_near(may_land, value) and not self._is_ours(may_land):
+                    self.ours = (*self.ours, may_land)

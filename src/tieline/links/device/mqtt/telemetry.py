@@ -15,6 +15,7 @@ from tieline.links.device.mqtt.setting import Setting
 from tieline.resource.identity import Rating
 from tieline.resource.point import points
 from tieline.resource.quality import Quality
+from tieline.times import SECOND_NS
 
 OWN = {"temperature": "setpoint_c", "switch": "is_on"}
 """What of a device is its owner's to set, by how it is told."""
@@ -93,6 +94,10 @@ class Telemetry:
                 self._take(self._with(value))
             self.setting.wrote(value, _now_s())
 
+    def recall(self, value: float) -> None:
+        """Note that a setting may be on its way that went out before a start."""
+        self.setting.wrote(value, _now_s())
+
     @property
     def _owned(self) -> Owned:
         return Owned(self.own, self.ours)
@@ -153,6 +158,14 @@ class Telemetry:
         self.quality = quality
         known = {key: value for key, value in self.values.items() if key in points()}
         self._carrier.teller.bring(self.row, known, quality, self.taken_ns)
+
+    def hold_s(self, is_on: bool | None) -> float:
+        """Return how long the least time on or off of a switched device still runs against a change (s)."""
+        hold, was_on = self._profile.hold, self.was_on
+        if self._profile.told_by != "switch" or was_on is None or is_on == was_on:
+            return 0.0
+        since_s = (self._carrier.clock.now_ns() - self.switched_ns) / SECOND_NS
+        return max((hold.min_on_s if was_on else hold.min_off_s) - since_s, 0.0)
 
     def shows(self, settings: Mapping[str, float]) -> bool:
         """Return whether the device holds what it was told, within its steps, and nothing earlier is on its way."""

@@ -1,0 +1,42 @@
+"""An event's amount has a sign and no word for its direction: preview and answer say in words what it asks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from programs_stage import START, Programs
+
+from tieline.desk.desk_views import EventPreview
+from tieline.desk.events import preview, view_of
+from tieline.desk.programs import ProgramEvent
+from tieline.desk.screens import ComposeEvent
+from tieline.times import HOUR_NS
+
+
+@pytest.mark.parametrize(
+    ("power_w", "asks"),
+    [
+        (1_000.0, "asks for 1,000 W less consumption, or as much more generation"),
+        (-1_000.0, "asks for 1,000 W more consumption, or as much less generation"),
+    ],
+)
+def test_what_an_event_asks_is_said_in_words_by_its_preview_and_by_the_answer_to_it(power_w: float, asks: str) -> None:
+    async def play() -> None:
+        stage = Programs()
+        made = await stage.approved(power_w)
+        assert isinstance(made, ProgramEvent)
+        wish = ComposeEvent(made.program, made.group, START, START + HOUR_NS, power_w)
+        shown = preview(stage.state, wish, stage.clock.ns)
+        assert isinstance(shown, EventPreview), str(shown)
+        assert (shown.asks, view_of(stage.state, made).asks) == (asks, asks)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(("power_w", "says"), [(8_000.0, "could give any of"), (-8_000.0, "could take any of")])
+def test_who_can_move_no_further_that_way_is_warned_of_in_its_words(power_w: float, says: str) -> None:
+    stage = Programs()
+    stage.state.fleet.quality[:] = 64
+    shown = preview(stage.state, ComposeEvent("p", "pool-1", START, START + HOUR_NS, power_w), stage.clock.ns)
+    assert isinstance(shown, EventPreview) and f"nobody {says} the 8.0 kW now" in shown.warning
