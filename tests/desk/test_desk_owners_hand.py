@@ -9,6 +9,7 @@ import pytest
 from desk_stage import Stage1, fleet_of
 from test_desk_event_causes import ASKED_W, COUNT, EACH_W, Called, played
 
+from tieline.desk.redispatch import lost_headroom
 from tieline.resource.claim import ClaimKind
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -85,3 +86,14 @@ def test_who_is_in_local_is_told_no_hand_back_but_every_limit_that_binds_there_a
         assert devices.target_w[0] == 1_000.0
 
     asyncio.run(play())
+
+
+def test_what_a_hand_takes_of_a_pools_headroom_is_told_as_its_own_cause() -> None:
+    """A device in LOCAL says that it can move nowhere; what it could without that hand is what the hand took."""
+    stage = Stage1(fleet_of([Kind.BATTERY] * 2))
+    fleet, rows = stage.state.fleet, np.arange(2, dtype=np.int32)
+    fleet.energy_available_wh[:] = fleet.energy_wh
+    fleet.column("available_up_w")[0] = 0.0
+    stage.state.claims.set_local(np.array([True, False]))
+    lost_w = lost_headroom(stage.state, rows, np.ones(2, np.bool_), 1.0, 1 / 12, stage.clock.ns)
+    assert {cause: watts for cause, watts in lost_w.items() if watts} == {"foreign_control": 5_000.0}

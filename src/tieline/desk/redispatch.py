@@ -185,7 +185,7 @@ def lost_headroom(
     for cause, mask in (
         ("opt_out", state.out_of(products, rows)),
         ("offline", unseen),
-        ("foreign_control", is_local),
+        *((("foreign_control", is_local),) if is_local.any() else ()),
         ("unresponsive", state.missed_until_ns[rows] > now_ns),
     ):
         found[cause] = float(free[left & mask].sum())
