@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.facts import PositionChanged, from_record
+from tieline.desk.least_times import just_let_go
 from tieline.node.relief_room import KEEPS_FRAC
 from tieline.node.stage import POOL, Stage, shown_of
 from tieline.resource.claim import ClaimKind
@@ -121,9 +122,10 @@ def taken_of(stage: Stage, claim: str) -> PositionChanged | None:
 def spare_of(stage: Stage) -> dict[str, Any]:
     """Return what nobody was asked for though he could have given it now, by the devices' own physics (W, up).
 
-    Counted are rows that are enrolled, in reach, not opted out, and not left out after a miss: how far the device
-    itself says that it can rise from where it is, within all stronger limits, and stored energy spread over what is
-    still owed. `spare_w` is what is left of that beyond the shares; `out_w` what the others could have given.
+    Counted are rows that are enrolled, in reach, not opted out, not left out after a miss, and not let go so short a
+    time ago that their compressors may not be held off again yet: how far the device itself says that it can rise from
+    where it is, within all stronger limits, and stored energy spread over what is still owed. `spare_w` is what is left
+    of that beyond the shares; `out_w` what the others could have given.
     """
     state, pool, now_ns = stage.node.state, stage.node.cycle.pools[POOL], stage.node.clock.now_ns()
     rows, world = pool.rows, stage.world
@@ -139,6 +141,7 @@ def spare_of(stage: Stage) -> dict[str, Any]:
         "opted_out": state.opted_out[rows],
         "out_of_reach": ((state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0) | stage.link.is_lost[rows],
         "left_out_after_a_miss": state.missed_until_ns[rows] > now_ns,
+        "in_their_least_time": just_let_go(state, rows, now_ns),
     }
     may, could_w = pool.eligible.copy(), {}
     for name, mask in out.items():
