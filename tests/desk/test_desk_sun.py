@@ -71,14 +71,18 @@ def test_a_plant_that_was_called_to_less_is_let_go_when_the_market_wants_more(te
 def test_of_plants_called_to_less_it_counts_what_they_give_less_than_their_sun(
     seed: int, poll_s: int, power_w: float
 ) -> None:
-    """Their meters say what the sun would let them give; a cloud's edge may pass between two readings."""
+    """Their meters say what the sun would let them give.
+
+    What each beat sees is counted to a fiftieth; a cloud's edge may pass between two beats, of which it sees nothing.
+    """
     it = Sun(seed=seed, poll_s=poll_s, stores=0)
     it.award(-power_w, minutes=40)
     _play(it, 46)
     true_wh, counted_wh = it.true_wh(since=5, until=40), it.counted_wh(since=5, until=40)
-    assert counted_wh == pytest.approx(true_wh, rel=0.04, abs=10.0)
+    assert counted_wh == pytest.approx(it.seen_wh(since=5, until=40), rel=0.02, abs=5.0)
+    assert counted_wh == pytest.approx(true_wh, rel=0.1, abs=10.0)
     sun_wh = float(it.sun_w[:, 390:600].sum()) / 360.0
-    assert -true_wh <= 1.04 * power_w * 35 / 60, "no more is cut off than was asked for"
+    assert -true_wh <= 1.06 * power_w * 35 / 60, "no more is cut off than was asked for, and learnt to lack"
     assert -true_wh >= 0.9 * min(power_w * 35 / 60, sun_wh), "nor less, while there is so much sun"
 
 
