@@ -105,3 +105,32 @@ def test_no_hand_back_is_written_over_what_somebody_else_set(is_cut: bool) -> No
         assert room.log.last("is_local")[0] == 1.0
 
     play(scene)
+
+
+@pytest.mark.parametrize("is_released", [True, False], ids=["released", "run out"])
+def test_a_limit_that_binds_what_somebody_else_set_leaves_his_power_as_it_is(is_released: bool, writes: str) -> None:
+    """Before, the limit was told with no power: his was ended, and as the limit was over a program took the device."""
+
+    async def scene(room: Room) -> None:
+        def told() -> tuple[float, ...]:
+            return tuple(room.device._value(name) for name in ("WSet", "WSetEna", "WMaxLimPctEna", "WMaxLimPct"))
+
+        await room.command(2_000.0)
+        for _ in range(2):
+            room.device.turn(3_000.0)
+            await asyncio.sleep(40.0)
+        assert told()[:3] == (3_000.0, 1.0, 0.0)
+        await room.command(math.nan, high_w=1_000.0, seconds=300.0)
+        await asyncio.sleep(40.0)
+        assert told() == (3_000.0, 1.0, 1.0, 20.0)
+        assert room.log.last("is_local")[0] == 1.0
+        if is_released:
+            await room.command(math.nan)
+        await asyncio.sleep(40.0 if is_released else 400.0)
+        assert told()[:3] == (3_000.0, 1.0, 0.0)
+        assert room.log.last("is_local")[0] == 1.0
+        room.device.reboot()
+        await asyncio.sleep(40.0)
+        assert room.log.last("is_local")[0] == 0.0
+
+    play(scene)

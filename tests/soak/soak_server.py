@@ -20,13 +20,16 @@ from tieline.times import HOUR_NS, MINUTE_NS
 
 
 async def trade(node: Node, n: int) -> bool:
-    """Offer, be awarded and be dispatched; the same number twice is the same message twice."""
+    """Offer, be awarded and be dispatched; the same number twice is the same message twice.
+
+    To take power: nobody is heard here, and to give any such a pool can be counted on for less with each beat.
+    """
     start = (1_900_000_000_000_000_000 // HOUR_NS + n) * HOUR_NS
-    offer = Offer(f"o{n}", "pool-1", "ENERGY", start, start + HOUR_NS, (Segment(1e3, 10.0),))
+    offer = Offer(f"o{n}", "pool-1", "ENERGY", start, start + HOUR_NS, (Segment(-1e3, 10.0),))
     await node.desk.offer([offer])
-    award = Award(f"a{n}", f"o{n}", "pool-1", "ENERGY", start, start + HOUR_NS, 1e3, 20.0)
+    award = Award(f"a{n}", f"o{n}", "pool-1", "ENERGY", start, start + HOUR_NS, -1e3, 20.0)
     await node.desk.awards([award], f"f{n}")
-    one = Instruction(f"i{n}", f"u{n}", "pool-1", "ENERGY", start, start + 5 * MINUTE_NS, 900.0, 20.0, 1)
+    one = Instruction(f"i{n}", f"u{n}", "pool-1", "ENERGY", start, start + 5 * MINUTE_NS, -900.0, 20.0, 1)
     batch = DispatchBatch(f"u{n}", node.clock.now_ns(), node.clock.now_ns(), start + HOUR_NS, (one,), f"f{n}")
     return len((await node.desk.dispatch(batch)).accepted) == 1
 

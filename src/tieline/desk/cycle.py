@@ -127,6 +127,7 @@ class Cycle:
             self._began_ns = now_ns
             for pool in self.pools.values():  # split anew as if nobody were called, others would be
                 pool.share_w = redispatch.standing_w(state, pool.pool, pool.rows)
+                state.responses.uncalled_ns[pool.rows] = now_ns  # nobody saw what they did before
         state.fleet.mark_stale(now_ns, STALE_NS + KEPT_NS if self._is_fresh(now_ns) else STALE_NS)
         passed_ns = max(now_ns - self._last_ns, 0) if self._last_ns else 0  # a clock that was set back counts nothing
         seconds = self._uncounted_s(now_ns)

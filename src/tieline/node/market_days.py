@@ -74,7 +74,8 @@ def next_gate(stage: Stage) -> int | None:
 def offers_of(stage: Stage, day: date, sold_from_ns: int) -> list[Offer]:
     """Return offers of the dearest hours of a market day that begin at `sold_from_ns` or later.
 
-    The pool is told what its hours are expected to cost: by that it charges its stores for the awards.
+    They are cut to what the pool can be counted on to give then. The pool is told what its hours are expected to cost:
+    by that it charges its stores for the awards.
     """
     fleet, pool = stage.territory.fleet, stage.node.cycle.pools[POOL]
     over = market_day(day, ZONE)
@@ -86,7 +87,12 @@ def offers_of(stage: Stage, day: date, sold_from_ns: int) -> list[Offer]:
     rows = np.concatenate([stage.world.rows[k] for k in (Kind.BATTERY, Kind.MECHANICAL_STORAGE, Kind.HYBRID_SITE)])
     energy_wh[rows] = STORED_FRAC * fleet.energy_wh[rows]
     worth = np.array([cost if at >= sold_from_ns else -np.inf for at, cost in price.items()])
-    return day_ahead_offers(POOL, PRODUCT, over, worth, power_w, energy_wh, pool.price, OFFER_HOURS)
+    found = list[Offer]()
+    for offer in day_ahead_offers(POOL, PRODUCT, over, worth, power_w, energy_wh, pool.price, OFFER_HOURS):
+        made = stage.node.offerable.fitted(offer, now_ns, found)
+        if made is not None:
+            found.append(made)
+    return found
 
 
 def _typical_up(stage: Stage) -> Floats:

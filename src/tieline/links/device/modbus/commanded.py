@@ -198,15 +198,24 @@ class Commanded:
         if isinstance(what, Unable):
             self.life.end(live, Stage.REJECTED, RejectWord.RANGE, what.why)
             return False
-        if what.is_release and self.is_contended:  # what it holds is somebody else's: there is nothing to hand back
-            self.life.sent(live)
+        if what.is_release and self.is_contended and not self._has_limit():
+            self.life.sent(live)  # what it holds is somebody else's: there is nothing to hand back
             self.life.end(live, Stage.DONE)
             return False
         own_w = self.own_w()
         live.held = asked_of(what, self.full_w, self.life.left_s(live), own_w)
+        if self.is_contended and math.isnan(
+            live.held.target_w
+        ):  # a limit binds there too; his power is not ours to end
+            live.held = replace(live.held, leaves_power=True)
         self.holds(live, is_held(what), is_bound(what), own_w)
         self.life.sent(live)
         return True
+
+    def _has_limit(self) -> bool:
+        """Whether a limit of ours stands on it beside somebody else's power."""
+        live = self._live
+        return live is not None and live.held.leaves_power and live.held.limit_frac < 1.0
 
     def holds(self, live: Live, is_hold: bool, is_bound: bool, own_w: float) -> None:
         """Take that a command goes out: one that holds the device by a limit alone, or one that such a limit bounds."""
@@ -252,8 +261,9 @@ class Commanded:
     def confirmed(self, live: Live, held: Held | LinkDown | PeerError) -> None:
         """Take what was read back (or why nothing was): the command has ended, and its time is watched."""
         self._live = live
-        self._left, self.is_contended = FREE, False
+        self._left, self.is_contended = FREE, self.is_contended and live.held.leaves_power
         if isinstance(held, Held):
+            self.is_contended &= not math.isnan(held.target_w)
             self._ran_free = math.isnan(held.target_w)
             live.is_timed = not math.isnan(held.revert_s) and held.revert_s <= live.held.revert_s + 1.0
             live.is_confirmed = held.same(live.held)
@@ -263,6 +273,8 @@ class Commanded:
             if not live.lets_go_ns:  # its write was never answered; what was asked after it now was
                 self.heard(live, live.held.revert_s)
         self._watch(live)
+        if live.held.leaves_power and live.held.is_free:
+            self._live = None  # nothing of ours stands there any more
         if not isinstance(held, Held):
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, str(held))
         elif live.is_confirmed:
@@ -323,8 +335,8 @@ class Commanded:
                 self._carrier.alarm(f"{self.name}: held its command after its own timer; its timers are not trusted")
                 native = "held its command after its timer"
                 self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, native, held.target_w)
-            await unit.tell(FREE)
-            if not (await unit.read_back()).is_free:
+            await unit.tell(free := replace(FREE, leaves_power=live.held.leaves_power))
+            if not (await unit.read_back()).same(free):
                 self._carrier.alarm(f"{self.name}: does not let go of a command that has run out")
             self._live = None
         except (LinkDown, PeerError):
@@ -372,7 +384,7 @@ class Commanded:
         if live is not None and not is_running:
             return  # its end is the timer's, and what an unconfirmed one left is not known
         if held.same(expected):
-            self.is_contended = False
+            self.is_contended = expected.leaves_power and not math.isnan(held.target_w)
             return
         if self.is_contended:
             return

@@ -44,7 +44,8 @@ class Held:
     """What a device holds: a target (W; NaN: none) and an upper limit (share of its own WMax; 1: none).
 
     `revert_s` is the timer that it was given (s; NaN: it has none). `low_w` and `high_w` are what a target was asked
-    within (W): its registers may not round it beyond them.
+    within (W): its registers may not round it beyond them. `leaves_power`: whatever power it was set is somebody else's
+    and stays as it is; the limit alone is told, and looked for.
     """
 
     target_w: float
@@ -52,6 +53,7 @@ class Held:
     revert_s: float = math.nan
     low_w: float = -math.inf
     high_w: float = math.inf
+    leaves_power: bool = False
 
     def same(self, other: Held) -> bool:
         """Return whether a device holds what another says that it was told, within what devices round to.
@@ -60,7 +62,7 @@ class Held:
         """
         targets = self.target_w, other.target_w
         near_w = max(10.0, 0.01 * abs(other.target_w)) if not math.isnan(other.target_w) else 0.0
-        equal = all(map(math.isnan, targets)) or abs(targets[0] - targets[1]) <= near_w
+        equal = other.leaves_power or all(map(math.isnan, targets)) or abs(targets[0] - targets[1]) <= near_w
         return equal and -0.01 <= self.limit_frac - other.limit_frac <= 0.0005
 
     @property
@@ -210,7 +212,7 @@ class Unit:
                 image[field.offset : field.offset + field.size] = self._raw(self.seen, name, value)
         except ModelError as error:
             raise PeerError(f"unit {self.number}: {error}") from error
-        for first, end in FUNCTIONS:
+        for first, end in FUNCTIONS[1:] if what.leaves_power else FUNCTIONS:
             if not image[first] and not self.seen[first]:
                 continue
             write = Write(start + first, tuple(image[first:end]))
@@ -240,7 +242,7 @@ class Unit:
         seconds = 0.0 if math.isnan(what.revert_s) else max(round(what.revert_s), 1)
         steps: list[tuple[str, float]] = []
         if math.isnan(what.target_w):
-            steps.append(("WSetEna", 0))
+            steps += [] if what.leaves_power else [("WSetEna", 0)]
         else:
             wished = [("WSetMod", 1.0), ("WSet", what.target_w), ("WSetRvrt", 0.0), ("WSetEnaRvrt", 0.0)]
             wished.append(("WSetRvrtTms", seconds))
