@@ -29,7 +29,7 @@ from tieline.node.read_fleet import GridReading
 from tieline.times import MINUTE_NS
 
 BUDGET_BYTES = 256 * 2**20
-BYTES_A_ROW = 53
+BYTES_A_ROW = 54
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +50,8 @@ class Frame:
     struck_ns: NDArray[np.int64]
     rebounds_until_ns: NDArray[np.int64]
     """Until when a row that was called pays back: what it takes meanwhile counts against the pool."""
+    is_local: NDArray[np.bool_]
+    """Whom somebody else had set by hand (R5)."""
     shares: dict[str, NDArray[np.float32]]
     available: dict[str, tuple[float, float]]
     grid: Mapping[str, GridReading]
@@ -88,7 +90,7 @@ class Recorder:
                 fleet.available_down_w.astype(small), fleet.energy_available_wh.astype(small), fleet.quality.copy(),
                 np.where(fleet.taken_at_ns > 0, (now_ns - fleet.taken_at_ns) / 1e9, np.nan).astype(small),
                 state.base_w.astype(small), state.reach_frac.astype(small), state.responses.strikes.copy(),
-                state.responses.last_ns.copy(), state.rebounds_until_ns.copy(),
+                state.responses.last_ns.copy(), state.rebounds_until_ns.copy(), state.claims.is_local.copy(),
                 {name: pool.share_w.astype(small) for name, pool in pools.items()},
                 {name: pool.available for name, pool in pools.items()}, grid, dict(state.health), tuple(alarms),
             )
@@ -126,6 +128,7 @@ def state_at(live: DeskState, journal: Records, frame: Frame) -> DeskState:
         fact = from_record(record)
         if fact is not None:
             apply(state, record.id, fact, record.recorded_at_ns)
+    state.claims.set_local(frame.is_local)
     state.claims.expire(frame.at_ns)
     state.base_w[:], state.is_switched[:] = frame.base_w, live.is_switched
     state.reach_frac[:], state.enrolments = frame.reach_frac, live.enrolments

@@ -34,6 +34,7 @@ from tieline.flow.record import Record, Records
 from tieline.node.contracting import bound_by
 from tieline.node.frame import controllers
 from tieline.node.heard import heard_by
+from tieline.node.heard_local import take_local
 from tieline.node.journals import journal_to_read
 from tieline.node.on_or_off import take_on_or_off
 from tieline.node.read_contracts import contracts_of, not_covered
@@ -55,7 +56,8 @@ class Known:
     """What is known at an instant: the state, the claims that were placed, and what was told of one row.
 
     `heard`: when its device was heard last, where the state's columns don't have it. `recorded_until`: when the last of
-    all records was made, where what is asked lies after it: nobody knows what was decided since.
+    all records was made, where what is asked lies after it: nobody knows what was decided since. `local_known`: whether
+    it is known who was in LOCAL then.
     """
 
     state: DeskState
@@ -66,6 +68,7 @@ class Known:
     kill: dict[str, Any] | None = None
     heard: Heard | None = None
     recorded_until: str | None = None
+    local_known: bool = True
 
 
 def why(
@@ -94,6 +97,7 @@ def why(
         take_on_or_off(folder, state, tell)
         past = _past(journal, state, resource, None if is_group else fleet.row(resource), at_ns)
         bound_by(folder, past.state, past.at_ns)
+        past.local_known = take_local(folder, past.state, fleet.leaves(resource), past.at_ns, tell)
         if is_group:
             return of_group(journal, past, resource)
         take_responses(folder, past.state)
@@ -170,6 +174,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "held_by_timer": iso(int(state.claims.holds.until_ns[row])) if off_by_timer(state, column)[0] else None,
         "out_of_reach": out_of_reach(state, row, past.heard or Heard.of(state, row), past.at_ns),
         "conflicts": [list(pair) for pair in told.conflicts],
+        "in_local": bool(state.claims.is_local[row]) if past.local_known else None,
         "opted_out": bool(state.opted_out[row]),
         "contracts": contracts,
         "not_covered": not_covered(state, row) or None,
@@ -239,7 +244,8 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     settled = state.claims.arbitrate(past.at_ns, rows)
     named, runs = settled.winner >= 0, runs_of(state, settled, past.at_ns)
     # Who is out of reach is in no journal: of a group the files don't tell, so that nobody does here.
-    may, by_timer = ~named & (runs != Runs.ON_LAST), off_by_timer(state, settled)
+    may = ~named & (runs != Runs.ON_LAST) & (runs != Runs.BY_HAND)
+    by_timer = off_by_timer(state, settled)
     off = held_off(state, rows, settled.told_low_w) & may
     by = Counter(word for word in controllers(state, settled.winner) if word is not None)
     own = of_whole(state, resource, past.at_ns)
@@ -259,6 +265,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "held_by_timer": int((by_timer & may).sum()),
         "at_limit": int(((runs == Runs.AT_LIMIT) & ~off & ~by_timer).sum()),
         "on_last_command": int((runs == Runs.ON_LAST).sum()),
+        "by_hand": int((runs == Runs.BY_HAND).sum()) if past.local_known else None,
         "opted_out": int(state.opted_out[rows].sum()),
         "kill_switch": past.kill,
         "ended": told_ended(state, resource, past.at_ns),

@@ -9,12 +9,15 @@ import click
 
 from tieline.node.read_held import off_says
 from tieline.node.read_short import NOT_RESPONDING, WORDS
+from tieline.resource.arbitrate import REMOTE_LEVELS
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import HELD
 from tieline.resource.level import Level
 
 _STILL = ("unresponsive", "refused", "unconfirmed", "underperformed")
 CAUSES = {**WORDS, **{cause: f"{NOT_RESPONDING} ({cause})" for cause in _STILL}}
+
+LOCAL_UNKNOWN = "whether somebody else set it (LOCAL) is not known, as no reading of then is kept"
 
 
 def tell(answer: dict[str, Any]) -> None:
@@ -30,11 +33,14 @@ def tell(answer: dict[str, Any]) -> None:
     winner, share, lost = answer["winner"], answer["share"], answer["out_of_reach"]
     runs = "is out of reach" if lost else "runs by itself"
     runs = "goes on as it was told last" if answer["stands_until"] else runs
-    # As `read_runs` has it: whose last command stands goes on by that, though a limit would hold it off.
-    is_off = winner is None and share is not None and not answer["stands_until"]
+    runs = "was set by somebody else (LOCAL)" if answer["in_local"] else runs
+    # As `read_runs` has it: whom somebody else set, or whose last command stands, goes on by that, though a limit would
+    # hold it off.
+    goes_on = bool(answer["in_local"] or answer["stands_until"])
+    is_off = winner is None and share is not None and not goes_on
     if answer["held_w"] is not None:
         click.echo(f"  nobody names a power: {HELD}, at {answer['held_w']:z.0f} W")
-    elif winner is None and not answer["stands_until"] and answer["held_by_timer"]:
+    elif winner is None and not goes_on and answer["held_by_timer"]:
         click.echo(f"  nobody names a power: its own timer holds it off until {answer['held_by_timer']}")
     elif is_off and (share["waits_for_turn"] or share["too_small"]):
         _tell_off(answer)
@@ -54,7 +60,9 @@ def tell(answer: dict[str, Any]) -> None:
     elif winner is None:
         click.echo(f"  nobody controls it: it {runs}")
     else:
-        click.echo(f"  controlled by {winner['source']} ({winner['level']}): {answer['target_w']:z.0f} W")
+        is_told = answer["in_local"] is not None or Level[winner["level"]] not in REMOTE_LEVELS
+        says = "controlled" if is_told else f"{LOCAL_UNKNOWN}: if nobody did, controlled"
+        click.echo(f"  {says} by {winner['source']} ({winner['level']}): {answer['target_w']:z.0f} W")
         click.echo(f"  because of {winner['because']}, since {winner['from']}")
     click.echo(f"  allowed: {answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W")
     if lost:
@@ -137,13 +145,16 @@ def _only_power(answer: dict[str, Any]) -> str:
 def _tell_group(answer: dict[str, Any]) -> None:
     for who, count in answer["controlled_by"].items():
         click.echo(f"  {count} of {answer['resources']} devices controlled by {who}")
+    if answer["by_hand"] is None:
+        click.echo(f"  of each of them {LOCAL_UNKNOWN}")
     held, off, limited = answer["on_last_command"], answer["held_off"], answer["at_limit"]
-    timed = answer["held_by_timer"]
+    timed, by_hand = answer["held_by_timer"], answer["by_hand"] or 0
     goes_on = f"{held} go on as they were told last, " if held else ""
     goes_on += f"{off} are held off by a limit, " if off else ""
     goes_on += f"{timed} are held off by their own timers, " if timed else ""
+    goes_on += f"{by_hand} are set by somebody else, " if by_hand else ""
     goes_on += f"{limited} are held by a limit, " if limited else ""
-    freely = answer["free"] - held - off - timed - limited
+    freely = answer["free"] - held - off - timed - by_hand - limited
     click.echo(f"  {freely} run by themselves, {goes_on}{answer['opted_out']} opted out")
     may = f"{answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W"
     click.echo(f"  asked of those {answer['target_w']:z.0f} W; all may do {may}")
