@@ -117,8 +117,8 @@ class PastReader(NodeReader):
         }
         journal = JournalThen(live.journal, frame.seq)
         then = SimpleNamespace(
-            state=state, journal=journal, clock=_Still(frame.at_ns), cycle=SimpleNamespace(pools=pools), desk=node.desk,
-            after_beat=[], group=node.group,
+            state=state, journal=journal, clock=_Still(frame.at_ns), cycle=SimpleNamespace(pools=pools, beats=0),
+            desk=node.desk, after_beat=[], group=node.group, load_frac={},
         )  # fmt: skip
         super().__init__(cast(Node, cast(Any, then)), replace(live.sources, what_if=None), journal)
         self._order, self._grid, self._stood = live._order, frame.grid, frame.alarms
