@@ -134,3 +134,19 @@ def test_a_limit_that_binds_what_somebody_else_set_leaves_his_power_as_it_is(is_
         assert room.log.last("is_local")[0] == 0.0
 
     play(scene)
+
+
+def test_a_limit_that_was_told_before_somebody_elses_hand_is_let_go_and_his_power_stays(writes: str) -> None:
+    async def scene(room: Room) -> None:
+        await room.command(2_000.0, high_w=2_500.0)
+        for _ in range(2):
+            room.device.turn(3_000.0)
+            await asyncio.sleep(40.0)
+        assert room.device._value("WMaxLimPctEna") == 1.0
+        await room.command(math.nan)
+        await asyncio.sleep(40.0)
+        told = [room.device._value(name) for name in ("WSet", "WSetEna", "WMaxLimPctEna")]
+        assert told == [3_000.0, 1.0, 0.0]
+        assert room.log.last("is_local")[0] == 1.0
+
+    play(scene)

@@ -213,9 +213,11 @@ class Commanded:
         return True
 
     def _has_limit(self) -> bool:
-        """Whether a limit of ours stands on it beside somebody else's power."""
-        live = self._live
-        return live is not None and live.held.leaves_power and live.held.limit_frac < 1.0
+        """Whether it was seen to hold a limit of ours, beside whatever power somebody else set."""
+        return self._live is not None and self._holds_limit(self._live, self._seen)
+
+    def _holds_limit(self, live: Live, held: Held) -> bool:
+        return live.held.limit_frac < 1.0 and held.same(replace(live.held, leaves_power=True))
 
     def holds(self, live: Live, is_hold: bool, is_bound: bool, own_w: float) -> None:
         """Take that a command goes out: one that holds the device by a limit alone, or one that such a limit bounds."""
@@ -322,7 +324,8 @@ class Commanded:
         try:
             held = await unit.read_back()
             live.held = unit.rounded(live.held)
-            if held.is_free or not (held.same(live.held) or held.same(live.made)):
+            his = self.is_contended and self._holds_limit(live, held)
+            if held.is_free or not (his or held.same(live.held) or held.same(live.made)):
                 self._live = None  # it let go, or is somebody else's by now
                 return
             if live.is_remembered and math.isnan(held.revert_s):
@@ -335,7 +338,7 @@ class Commanded:
                 self._carrier.alarm(f"{self.name}: held its command after its own timer; its timers are not trusted")
                 native = "held its command after its timer"
                 self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, native, held.target_w)
-            await unit.tell(free := replace(FREE, leaves_power=live.held.leaves_power))
+            await unit.tell(free := replace(FREE, leaves_power=his or live.held.leaves_power))
             if not (await unit.read_back()).same(free):
                 self._carrier.alarm(f"{self.name}: does not let go of a command that has run out")
             self._live = None
