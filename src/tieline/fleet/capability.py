@@ -138,6 +138,38 @@ def _firm(held_w: Floats, reach_frac: Floats, at: Places, groups: int, most_w: F
     return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Together:
+    """What resources can give together, laid out once for many requests: levels of power, the longest lasting first,
+    and the energy above each (Wh; inf: a level that never runs out); shape (n + 1,)."""
+
+    level_w: Floats
+    above_wh: Floats
+
+    @staticmethod
+    def of(power_w: Floats, energy_wh: Floats) -> Together:
+        """Lay it out of each resource's power, and its energy, inf where nothing runs out; shape (n,)."""
+        able = power_w > 0
+        lasts_h = energy_wh[able] / power_w[able]
+        order = np.argsort(-lasts_h, kind="stable")
+        lasts_h, power = lasts_h[order], power_w[able][order]
+        # Levels of P(t), rising: the longest last one gives the lowest level; above a level p its energy is E(p).
+        level_w = np.concatenate([[0.0], np.cumsum(power)])
+        finite_h = np.where(np.isfinite(lasts_h), lasts_h, 0.0)
+        above_wh = np.concatenate([np.cumsum((power * finite_h)[::-1])[::-1], [0.0]])
+        # What never runs out holds every level below its own: E is infinite there.
+        above_wh[: int(np.isinf(lasts_h).sum())] = np.inf
+        return Together(level_w, above_wh)
+
+    def lacks_wh(self, request_w: Floats, step_s: float) -> float:
+        """Return by how much a request is more than that; as `lacks_wh` does."""
+        wanted = np.sort(request_w)
+        tail = np.concatenate([np.cumsum(wanted[::-1])[::-1], [0.0]])
+        at = np.searchsorted(wanted, self.level_w, side="right")
+        asked_wh = (tail[at] - self.level_w * (len(wanted) - at)) * step_s / HOUR_S
+        return max(0.0, float((asked_wh - self.above_wh).max()))
+
+
 def lacks_wh(request_w: Floats, step_s: float, power_w: Floats, energy_wh: Floats) -> float:
     """Return by how much a request is more than resources can give together; 0: it can be met.
 
@@ -149,21 +181,7 @@ def lacks_wh(request_w: Floats, step_s: float, power_w: Floats, energy_wh: Float
         power_w: Of each resource; shape (n,).
         energy_wh: Of each resource, inf where nothing runs out; shape (n,).
     """
-    able = power_w > 0
-    lasts_h = energy_wh[able] / power_w[able]
-    order = np.argsort(-lasts_h, kind="stable")
-    lasts_h, power = lasts_h[order], power_w[able][order]
-    # Levels of P(t), rising: the longest last one gives the lowest level; above a level p its energy is E(p).
-    level_w = np.concatenate([[0.0], np.cumsum(power)])
-    finite_h = np.where(np.isfinite(lasts_h), lasts_h, 0.0)
-    above_wh = np.concatenate([np.cumsum((power * finite_h)[::-1])[::-1], [0.0]])
-    # What never runs out holds every level below its own: E is infinite there.
-    above_wh[: int(np.isinf(lasts_h).sum())] = np.inf
-    wanted = np.sort(request_w)
-    tail = np.concatenate([np.cumsum(wanted[::-1])[::-1], [0.0]])
-    at = np.searchsorted(wanted, level_w, side="right")
-    asked_wh = (tail[at] - level_w * (len(wanted) - at)) * step_s / HOUR_S
-    return max(0.0, float((asked_wh - above_wh).max()))
+    return Together.of(power_w, energy_wh).lacks_wh(request_w, step_s)
 
 
 def follow(request_w: Floats, step_s: float, power_w: Floats, energy_wh: Floats) -> Floats:
