@@ -84,6 +84,7 @@ class Sun:
         self.clock.ns = self.began_ns
         self.powers_w: list[np.ndarray] = []
         self.read_w, self.seen_w, self.seens_w = np.zeros(plants), np.zeros(plants), list[np.ndarray]()
+        self.read_sun_w, self.seen_sun_w, self.risen_w = np.zeros(plants), np.zeros(plants), list[float]()
         self.ceilings_w: list[np.ndarray] = []
         self.bases_w: list[np.ndarray] = []
         self.declared_w: list[tuple[float, float]] = []
@@ -121,6 +122,7 @@ class Sun:
         fleet.energy_available_wh[self.stores] = 9_000.0
         plants = due[due < self.plants.stop]
         self.read_w[plants] = self.power_w[plants] - self.sun_w[plants, self._at]
+        self.read_sun_w[plants] = self.sun_w[plants, self._at]
         up_w = self.sun_w[plants, self._at] - self.power_w[plants] if self.tells else np.zeros(len(plants))
         rows = np.concatenate([due, plants]).astype(np.int32)
         codes = np.concatenate(
@@ -132,7 +134,7 @@ class Sun:
 
     async def beat(self) -> None:
         """Do as the server does at a beat: pools first, then program events."""
-        self.seen_w = self.read_w.copy()
+        self.seen_w, self.seen_sun_w = self.read_w.copy(), self.read_sun_w.copy()
         await self.cycle.beat(self.clock.ns)
         await self.desk.flush()
         counted = self.tallies.count(self.state, self.clock.ns)
@@ -153,6 +155,7 @@ class Sun:
             self._obey()
             self.powers_w.append(self.power_w)
             self.seens_w.append(self.seen_w)
+            self.risen_w.append(float(np.maximum(self.sun_w[:, self._at] - self.seen_sun_w, 0.0).sum()))
             self.ceilings_w.append(self.ceiling_w)
             self.bases_w.append(self.state.base_w.copy())
             self.declared_w.append(self.pool.available)
@@ -191,6 +194,10 @@ class Sun:
     def seen_wh(self, since: float = 0, until: float = 60) -> float:
         """What plants gave above their sun by the readings that each beat saw, until the next (Wh)."""
         return float(np.array(self.seens_w[self._steps(since, until)]).sum()) * STEP_S / 3_600.0
+
+    def risen_wh(self, since: float = 0, until: float = 60) -> float:
+        """By how much the sun was above what the beat before saw of it: a ceiling stands until the next (Wh)."""
+        return float(np.sum(self.risen_w[self._steps(since, until)])) * STEP_S / 3_600.0
 
     def counted_wh(self, since: float = 0, until: float = 60) -> float:
         """What was counted of plants in intervals that begin in minutes after `HOUR` (Wh)."""
