@@ -84,7 +84,9 @@ async def serve(stage: Stage, reader: NodeReader, says: list[str]) -> tuple[Cons
     clock = PacedClock(node.clock.now_ns())
     node.clock = node.desk._clock = stage.link._clock = clock
     node.supervisor, node.group._spawn = supervisor, supervisor.spawn
-    node._wake = asyncio.Event()
+    node._wake, node._told, node._turn = asyncio.Event(), asyncio.Event(), asyncio.Lock()
+    node.group.went_down, node.group.came_up = asyncio.Event(), asyncio.Event()
+    node.group.came_up.set()
     node.publishers.clear()
     node.desk.market = None
     node.desk._links = dict.fromkeys(node.desk._links, stage.link)
