@@ -9,7 +9,7 @@ demo: $(VENV)/.run
 	$(BIN)/tieline demo
 
 # What waits for the network runs beside the linters and what the tests' workers would each make again. Then the tests,
-# which want all cores, and last the browser's, which leave one to mypy. All of it takes less than 20 minutes on two cores.
+# which want all cores, and last the browser's, which leave one to mypy. All of it stays below 20 minutes on two cores.
 test: $(VENV)/.dev
 	@$(MAKE) --no-print-directory -j5 system lint peers-if-possible gathered warmed
 	@$(MAKE) --no-print-directory unit
@@ -47,7 +47,7 @@ gathered: $(VENV)/.dev
 # What numba compiles is compiled once and kept, so that no two workers compile the same at the same time.
 warmed: $(VENV)/.dev
 	@$(BIN)/tieline demo --headless --devices 60 --for 60m > /dev/null 2>&1 || true
-	@$(BIN)/python -m pytest "tests/docs/test_docs_blocks.py::test_every_python_block_runs[docs/do/plan-a-home.md-0]" > /dev/null 2>&1 || true
+	@$(BIN)/python -m pytest tests/docs/test_docs_blocks.py -k "python_block and plan-a-home.md-0" > /dev/null 2>&1 || true
 
 # A file on each worker, the longest first, a worker for each core: with one more, what waits for a served process waits
 # for others instead.
@@ -84,7 +84,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/docs
 
 # Everything that takes minutes, and the cases of which `make test` runs the first alone: a million claims, a million
-# ledger operations, 200 kills, every fault of the menu, more seeds, larger stories, the docs' long calculations.
+# ledger operations, 200 kills, more seeds, more faults of a kind, the long calculations of the docs.
 long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long
 
