@@ -78,6 +78,7 @@ def test_settlement_of_a_large_event_is_that_of_a_sample_and_the_same_bits_again
     assert figure("settle-event")["same_bits"] is True
 
 
+@pytest.mark.long
 def test_the_regulated_fleet_of_the_bench_keeps_reserves_and_its_live_score_is_the_settled_one() -> None:
     found = measure("agc", 1, True, lambda line: None)
     assert found["below_reserve_wh"] == 0
