@@ -3,15 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system checks peers-if-possible peers-tested lint types gathered unit console reference interop long month soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
+.PHONY: demo test system checks peers-if-possible peers-tested lint types gathered warmed unit screens console reference docs interop long month soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo
 
-# What waits for the network runs beside the linters, and mypy, which wants one core, beside the tests, which want all.
+# What waits for the network runs beside the linters and what the tests' workers would each make again. Then the tests,
+# which want all cores, and last the browser's, which leave one to mypy. All of it stays below 20 minutes on two cores.
 test: $(VENV)/.dev
-	@$(MAKE) --no-print-directory -j4 system lint peers-if-possible gathered
-	@$(MAKE) --no-print-directory -j2 types unit
+	@$(MAKE) --no-print-directory -j5 system lint peers-if-possible gathered warmed
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory -j2 types screens
 
 # All at once: the peers wait for the network while the checks want a core.
 checks: $(VENV)/.dev
@@ -42,12 +44,20 @@ types: $(VENV)/.dev
 gathered: $(VENV)/.dev
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq > /dev/null 2>&1 || true
 
+# What numba compiles is compiled once and kept, so that no two workers compile the same at the same time.
+warmed: $(VENV)/.dev
+	@$(BIN)/tieline demo --headless --devices 60 --for 60m > /dev/null 2>&1 || true
+	@$(BIN)/python -m pytest tests/docs/test_docs_blocks.py -k "python_block and plan-a-home.md-0" > /dev/null 2>&1 || true
+
 # A file on each worker, the longest first, a worker for each core: with one more, what waits for a served process waits
-# for others instead. Then the browser's alone, for the same reason.
+# for others instead.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(4, os.cpu_count() or 1))")
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not long" --ignore=tests/console -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest -m "not long" tests/console
+	$(BIN)/python -m pytest -m "not long and not browser" -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
+
+# What drives a browser: one after another, so that no page waits for another's.
+screens: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "browser and not long" tests/console
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q "uv==0.13.9"
@@ -69,7 +79,12 @@ console:
 reference: $(VENV)/.dev
 	$(BIN)/python -m tieline.node.reference docs/reference
 
-# Everything that takes minutes: a million claims, a million ledger operations, 200 kills.
+# Every block of README and docs, those of long calculations too; `make test` runs all but these.
+docs: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/docs
+
+# Everything that takes minutes, and the cases of which `make test` runs the first alone: a million claims, a million
+# ledger operations, 200 kills, more seeds, more faults of a kind, the long calculations of the docs.
 long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long
 

@@ -15,13 +15,14 @@ import structlog
 from hypothesis import settings
 
 LONGEST = (
-    "docs/test_docs_blocks.py", "story/test_story.py", "node/test_alarm_faults.py", "plan/test_plan_bench.py",
-    "node/test_market_days.py", "month/test_simulated_month.py", "desk/test_desk_response.py",
-    "plan/test_plan_large.py", "links_endpoint/test_openadr_interop.py", "node/test_past.py",
-    "node/test_serve_links.py", "node/test_load_forecasts.py", "node/test_serve_restart.py",
-    "node/test_serve_record.py", "grid/test_grid_peer.py", "story/test_story_busy.py",
+    "docs/test_docs_blocks.py", "story/test_story.py", "node/test_alarm_faults.py", "plan/test_plan_large.py",
+    "month/test_simulated_month.py", "node/test_market_days.py", "plan/test_plan_bench.py",
+    "desk/test_desk_cycling.py", "node/test_load_forecasts_kept.py", "node/test_load_forecasts.py",
+    "desk/test_desk_response.py", "node/test_serve_record.py", "node/test_serve_restart.py",
+    "story/test_story_busy.py", "plan/test_plan_regulator.py", "desk/test_desk_likely.py",
+    "simulate_clearing/test_clearing_peer.py", "node/test_serve_links.py", "node/test_why_local.py",
 )  # fmt: skip
-"""Files that take a minute and more: begun first, so that no worker is left alone with one at the end."""
+"""Files that take ten seconds of a core and more: begun first, so that no worker is left alone with one at the end."""
 
 settings.register_profile("tieline", deadline=None, derandomize=True)
 settings.load_profile("tieline")

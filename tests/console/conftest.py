@@ -59,5 +59,8 @@ def browser() -> Iterator:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let requests at random come after all that looks at the same desk: they press switches and opt devices out."""
+    """Mark what drives a browser, and let requests at random come last: they press switches and opt devices out."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
     items.sort(key=lambda item: item.path.name == "test_console_fuzzed.py")

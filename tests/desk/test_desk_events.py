@@ -15,7 +15,7 @@ from programs_stage import COUNT, NAMEPLATE_W, START, Programs
 from tieline.desk import events
 from tieline.desk.desk_views import EventPreview
 from tieline.desk.event_reserve import PRODUCT
-from tieline.desk.event_split import split_call
+from tieline.desk.event_split import added_up_w, split_call
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import EventTracked, from_record
 from tieline.desk.programs import EventState, ProgramEvent
@@ -238,6 +238,15 @@ def test_a_split_gives_what_is_wanted_to_a_switched_load_and_switches_none_in_pa
         assert share_w.sum() <= wanted_w * (1 + 1e-9)
     if not is_switched.any():
         assert share_w.sum() == pytest.approx(min(wanted_w, gives_w.sum()))
+
+
+@given(st.lists(st.floats(1, 1e4), max_size=60), st.floats(1, 5e5))
+def test_what_a_split_comes_to_is_never_told_as_more_than_is_wanted(gives, wanted_w):
+    gives_w = np.array(gives)
+    share_w = split_call(gives_w, np.zeros(len(gives), np.bool_), wanted_w)
+    told_w = added_up_w(share_w, wanted_w)
+    assert told_w == pytest.approx(share_w.sum(), rel=1e-12)
+    assert told_w <= wanted_w
 
 
 def test_what_a_stronger_claim_moves_counts_for_that_claim_and_the_lack_is_named() -> None:

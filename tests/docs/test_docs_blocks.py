@@ -13,6 +13,10 @@ import pytest
 from tieline.node.config import load_config
 
 ROOT = Path(__file__).parents[2]
+LONG_BLOCKS = {"docs/do/backtest.md-3", "docs/do/clear-a-market.md-1", "docs/do/plan-a-pool.md-4"}
+LONG_CONSOLES = {"docs/do/backtest.md", "docs/explain/world.md"}
+LONG_BENCHES = {"home", "mixed", "pool"}
+"""What takes many seconds: `make docs` runs it with all the others, and so does `make long`."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"```\w+ (\S+)\n")
@@ -34,7 +38,11 @@ def blocks(language: str) -> list:
                 found.append((page, f"{code}\n{match[2]}", f"{name}-{number}"))
             else:
                 found.append((page, match[2], f"{page.relative_to(ROOT)}-{number}"))
-    return [pytest.param(page, code, id=name) for page, code, name in found]
+    return [pytest.param(page, code, id=name, marks=long_if(name in LONG_BLOCKS)) for page, code, name in found]
+
+
+def long_if(takes_long: bool) -> tuple[pytest.MarkDecorator, ...]:
+    return (pytest.mark.long,) if takes_long else ()
 
 
 @pytest.mark.parametrize(("page", "code"), blocks("python"))
@@ -44,11 +52,17 @@ def test_every_python_block_runs(page: Path, code: str, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if "```console" in p.read_text(encoding="utf-8")], ids=lambda p: p.name
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=long_if(str(page.relative_to(ROOT)) in LONG_CONSOLES))
+        for page in PAGES
+        if "```console" in page.read_text(encoding="utf-8")
+    ],
 )
-def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path, quick_bench: Ran) -> None:
+def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> None:
     """Lines that begin with `$ ` are run in one folder; each must exit 0. `make` lines must name a target.
 
+    A quick bench leaves nothing behind for the lines after it, and is run once, by a test of its own.
     Lines under one are what it prints, each whole and in this order, others may stand between; `...` is anything.
     A block that names a file behind its language is written there in its turn, as a reader does who copies the page.
     """
@@ -58,20 +72,16 @@ def test_every_console_block_of_a_page_runs_in_order(page: Path, tmp_path: Path,
         if file := NAMED.match(block[0]):
             (tmp_path / file[1]).write_text(block[2], encoding="utf-8")
         if block[1] == "console":
-            run_lines(page, block[2], tmp_path, targets, env, quick_bench)
+            run_lines(page, block[2], tmp_path, targets, env)
 
 
-def run_lines(
-    page: Path, block: str, tmp_path: Path, targets: list[str], env: dict[str, str], quick_bench: Ran
-) -> None:
+def run_lines(page: Path, block: str, tmp_path: Path, targets: list[str], env: dict[str, str]) -> None:
     for line, shown in asked_and_shown(block):
         words = shlex.split(line, comments=True)
         if words[0] == "make":
             assert words[1] in targets, f"{page.name}: `make {words[1]}` is no target"
             continue
-        if bench := QUICK_BENCH.fullmatch(line):
-            done = quick_bench(bench[1])
-            assert done.returncode == 0, f"{page.name}: {line}\n{done.stderr}{done.stdout}"
+        if QUICK_BENCH.fullmatch(line):
             assert not shown, f"{page.name}: {line}: figures differ from run to run"
             continue
         if words[0] == "tieline":
@@ -83,6 +93,22 @@ def run_lines(
         assert done.returncode == 0, f"{page.name}: {line}\n{done.stdout}"
         missing = not_printed(shown, done.stdout)
         assert missing is None, f"{page.name}: {line}\ndoes not print {missing!r}, but\n{done.stdout}"
+
+
+def quick_benches() -> list:
+    told = {
+        name
+        for page in PAGES
+        for name in re.findall(r"^\$ " + QUICK_BENCH.pattern + "$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert told > LONG_BENCHES
+    return [pytest.param(name, marks=long_if(name in LONG_BENCHES)) for name in sorted(told)]
+
+
+@pytest.mark.parametrize("name", quick_benches())
+def test_every_quick_bench_that_a_page_names_runs(name: str, quick_bench: Ran) -> None:
+    done = quick_bench(name)
+    assert done.returncode == 0, f"{name}\n{done.stderr}{done.stdout}"
 
 
 def asked_and_shown(block: str) -> list[tuple[str, list[str]]]:

@@ -97,6 +97,7 @@ def test_python_oa3_client_registers_subscribes_and_takes_our_webhooks(tmp_path:
     }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.interop
 @pytest.mark.skipif(not OA3.exists(), reason="no schemathesis: run `make peers-oa3`")
 def test_calls_made_up_from_our_own_description_meet_no_server_error_and_no_undescribed_answer(tmp_path: Path) -> None:

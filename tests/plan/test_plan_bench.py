@@ -35,6 +35,7 @@ def pool(figure: Figure) -> dict[str, Any]:
     return figure("pool")
 
 
+@pytest.mark.long
 def test_the_coupled_pool_of_the_bench_is_the_optimum_that_highs_finds(pool: dict[str, Any]) -> None:
     found = pool
     assert found["off_highs"] <= 1e-6
@@ -43,6 +44,7 @@ def test_the_coupled_pool_of_the_bench_is_the_optimum_that_highs_finds(pool: dic
     assert found["band_held"]
 
 
+@pytest.mark.long
 def test_the_pool_of_the_bench_that_is_planned_by_passes_is_within_its_gap_and_its_band(pool: dict[str, Any]) -> None:
     found = pool
     assert 0 <= found["million"]["gap"] <= found["million"]["bar_gap"]
@@ -51,6 +53,7 @@ def test_the_pool_of_the_bench_that_is_planned_by_passes_is_within_its_gap_and_i
     assert -1e-7 <= found["large"]["passes_dearer"] <= found["large"]["passes_gap"] + 1e-7
 
 
+@pytest.mark.long
 def test_the_mixed_pool_of_the_bench_is_within_its_gap_and_no_bound_is_crossed(figure: Figure) -> None:
     found = figure("mixed")
     assert found["bounds_are_true"]
@@ -75,6 +78,7 @@ def test_settlement_of_a_large_event_is_that_of_a_sample_and_the_same_bits_again
     assert figure("settle-event")["same_bits"] is True
 
 
+@pytest.mark.long
 def test_the_regulated_fleet_of_the_bench_keeps_reserves_and_its_live_score_is_the_settled_one() -> None:
     found = measure("agc", 1, True, lambda line: None)
     assert found["below_reserve_wh"] == 0
@@ -84,6 +88,7 @@ def test_the_regulated_fleet_of_the_bench_keeps_reserves_and_its_live_score_is_t
     assert found["armed_30_s"] >= 0.98
 
 
+@pytest.mark.long
 def test_homes_of_the_bench_are_as_good_as_highs_finds_them_and_a_batch_is_planned(figure: Figure) -> None:
     found = figure("home")
     assert found["worst_off"] <= found["bar_off"]

@@ -11,22 +11,42 @@ import numpy as np
 import pytest
 
 from tieline.bench import _pandapower as peer
-from tieline.simulate.clearing import Dispatcher, case118
+from tieline.simulate.clearing import Case, Dispatcher, Offer, case118
 
 pytestmark = [
     pytest.mark.interop,
     pytest.mark.skipif(not peer.is_there(), reason="no pandapower: run `make peers-grid`"),
 ]
 OFF = 1e-6
+LOAD_FRACS, RATING_FRACS = (0.93, 1.04), (1.0, 0.7, 0.6)
 
 
-def test_flows_are_those_of_another_dc_power_flow() -> None:
+def flows_asked() -> list[dict]:
     case, rng = case118(), np.random.default_rng(3)
     asked = []
     for load_frac in (1.0, 0.6, 1.2):
         given = {offer.bus: float(rng.uniform(0, 0.6) * offer.high_mw) for offer in case.offers}
         asked.append({"what": "flow", "load_frac": load_frac, "given_mw": given})
-    for question, answer in zip(asked, peer.answers(asked), strict=True):
+    return asked
+
+
+def limited_to(rating_frac: float) -> tuple[Case, list[Offer]]:
+    """Return the case with lower ratings, and its plants all on from 0 MW."""
+    case = case118()
+    limited = replace(case, network=replace(case.network, rating_mw=rating_frac * case.network.rating_mw))
+    return limited, [replace(o, low_mw=0.0, steps=((o.low_mw, o.steps[0][1]), *o.steps)) for o in case.offers]
+
+
+@pytest.fixture(scope="module")
+def answers() -> list[dict]:
+    """What one process of pandapower's answers to all that is asked here: to load it takes longer than to ask it."""
+    optima = [peer.optimal(*limited_to(frac), load) for frac in RATING_FRACS for load in LOAD_FRACS]
+    return peer.answers([*flows_asked(), *optima])
+
+
+def test_flows_are_those_of_another_dc_power_flow(answers: list[dict]) -> None:
+    case, asked = case118(), flows_asked()
+    for question, answer in zip(asked, answers[: len(asked)], strict=True):
         net = -question["load_frac"] * case.load_mw
         for bus, mw in question["given_mw"].items():
             net[case.network.row(bus)] += mw
@@ -35,16 +55,13 @@ def test_flows_are_those_of_another_dc_power_flow() -> None:
         assert case.network.flow_mw(net) == pytest.approx(theirs, rel=OFF, abs=OFF * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize("rating_frac", [1.0, 0.7, 0.6])
-def test_cost_powers_and_prices_are_those_of_another_optimal_flow(rating_frac: float) -> None:
+@pytest.mark.parametrize("rating_frac", RATING_FRACS)
+def test_cost_powers_and_prices_are_those_of_another_optimal_flow(rating_frac: float, answers: list[dict]) -> None:
     """All plants on from 0 MW; where ratings are lower, branches are full and prices differ by bus."""
-    case = case118()
-    limited = replace(case, network=replace(case.network, rating_mw=rating_frac * case.network.rating_mw))
-    offers = [replace(o, low_mw=0.0, steps=((o.low_mw, o.steps[0][1]), *o.steps)) for o in case.offers]
-    fracs = (0.93, 1.04)
-    answers = peer.answers([peer.optimal(limited, offers, frac) for frac in fracs])
+    case, (limited, offers) = case118(), limited_to(rating_frac)
+    first = len(flows_asked()) + RATING_FRACS.index(rating_frac) * len(LOAD_FRACS)
     dispatcher = Dispatcher(limited.network, offers)
-    for frac, answer in zip(fracs, answers, strict=True):
+    for frac, answer in zip(LOAD_FRACS, answers[first : first + len(LOAD_FRACS)], strict=True):
         cleared = dispatcher.clear(frac * case.load_mw)
         if rating_frac < 1.0:
             assert (cleared.branch_price > 1e-6).any(), "a branch is full"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from sampled import some
 from tieline.desk.facts import BatchTaken, from_record
 from tieline.node.cli import main
 from tieline.node.demo import parse_duration, quiet, run_headless
@@ -103,7 +104,7 @@ def called_steps(award: dict) -> list[str]:
     return [iso(at_ns) for at_ns in range(start_ns, end_ns, 5 * MINUTE_NS)]
 
 
-@pytest.mark.parametrize("minutes", [60, 90, 240])
+@pytest.mark.parametrize("minutes", some([60, 90, 240]))
 def test_a_short_story_is_a_whole_one(minutes: int) -> None:
     quiet()
     result = run_headless(60, 2, "heatwave", minutes * MINUTE_NS, lambda line: None)
@@ -112,7 +113,7 @@ def test_a_short_story_is_a_whole_one(minutes: int) -> None:
         assert result[part], part
 
 
-@pytest.mark.parametrize(("devices", "seed"), [(70, 7), (60, 10), (60, 4)])
+@pytest.mark.parametrize(("devices", "seed"), some([(70, 7), (60, 10), (60, 4)]))
 def test_a_limit_outlives_a_cut_line_a_device_out_of_reach_and_a_lost_renewal(devices: int, seed: int) -> None:
     quiet()
     result = run_headless(devices, seed, "comms-loss", 90 * MINUTE_NS, lambda line: None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -41,6 +43,12 @@ def split_call(gives_w: NDArray[np.float64], is_switched: NDArray[np.bool_], wan
     if rest_w > 0:
         share_w = np.where(is_switched, share_w, gives_w * min(1.0, left_w / rest_w))
     return share_w
+
+
+def added_up_w(share_w: NDArray[np.float64], wanted_w: float) -> float:
+    """Return what shares come to (W): what is wanted, where the rounding of so many parts alone stands between."""
+    sum_w = float(share_w.sum())
+    return wanted_w if math.isclose(sum_w, wanted_w, rel_tol=1e-12) else sum_w
 
 
 class Shared(Struct, frozen=True):

@@ -26,7 +26,7 @@ from tieline.desk.event_contracts import (
 from tieline.desk.event_makeup import NOTHING, Shown, counted_w, let_go
 from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.event_says import says_asked, says_rebound, says_unknown, warning_of
-from tieline.desk.event_split import NOBODY, shares
+from tieline.desk.event_split import NOBODY, added_up_w, shares
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest, sunk, top
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
 from tieline.desk.modes import barred, refusal_by_mode
@@ -109,7 +109,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
     bars, refused = barred_rows(state, _event(wish, "", ""), now_ns)
     found = shares(state, wish.group, wish.power_w, now_ns, wish.end_ns, barred_by_contract=bars)
     rows, share_w = found.rows, found.share_w
-    expected_w = float(share_w.sum())
+    expected_w = added_up_w(share_w, wish.power_w)
     hours = (wish.end_ns - wish.start_ns) / HOUR_NS
     energy_wh = stored_wh(state.fleet, rows)
     stores = state.fleet.energy_wh[rows] > 0
