@@ -12,6 +12,7 @@ from tieline.desk import redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked
+from tieline.desk.lost import fill, most_w
 from tieline.desk.obligation import DISPATCH_STEP_NS, awarded_w, called_last_ns, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
@@ -67,9 +68,7 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
             pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
         if pool.holds is not None:
-            pool.tally.lost_w = tracking.most_w(
-                ({**pool.lost_now, tracking.REBOUND: abs(pool.back_w)}, pool.tally.lost_w)
-            )
+            pool.tally.lost_w = most_w(({**pool.lost_now, tracking.REBOUND: abs(pool.back_w)}, pool.tally.lost_w))
             # The last beat noted what holds rows before it told them anything: whom the limiter held back came after.
             holds = replace(pool.holds, paced=paced)
             tracking.count_lack(
@@ -140,7 +139,7 @@ def _why(
         return {}, {}
     # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
     # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
-    told_w, passed_w = (tracking.most_w(reversed(losses)) for losses in before)
+    told_w, passed_w = (most_w(reversed(losses)) for losses in before)
     # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
     called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
     said_w = least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
@@ -163,10 +162,10 @@ def _withheld(ours_w: float, told_w: redispatch.LostW, passed_w: redispatch.Lost
     """Return what was taken back for what we declared (W, by cause): put to what was lost at the intervals' ends, and
     only what that leaves to what came and went within them, as the ISO was told of it, too.
     """
-    found = tracking.fill(ours_w, told_w, tracking.UNAVAILABLE)
+    found = fill(ours_w, told_w, tracking.UNAVAILABLE)
     left_w = found.pop(tracking.UNAVAILABLE, 0.0)
     more_w = {cause: watts - found.get(cause, 0.0) for cause, watts in passed_w.items()}
-    for cause, watts in tracking.fill(left_w, more_w, tracking.UNAVAILABLE).items():
+    for cause, watts in fill(left_w, more_w, tracking.UNAVAILABLE).items():
         found[cause] = found.get(cause, 0.0) + watts
     return found
 

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from tieline.desk.charging import FULL_FRAC, ONE_WAY_FRAC
 from tieline.desk.foreseen import HOUSE, LOADS_FRAC, NEAR_NS, Foreseen, LoadFrac, foreseen
+from tieline.desk.lost import fill
 from tieline.desk.obligation import DISPATCH_STEP_NS, ENERGY, awarded_w, owed
 from tieline.desk.ports import Award
 from tieline.desk.redispatch import left_wh, lost_headroom
 from tieline.desk.state import DeskState
-from tieline.desk.tracking import BY_ISO, UNAVAILABLE, fill
+from tieline.desk.tracking import BY_ISO, UNAVAILABLE
 from tieline.fleet.capability import HOUR_S, lacks_wh
 from tieline.fleet.firm import Z95
 from tieline.resource.level import Level

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.least_times import stays_told
+from tieline.desk.lost import fill
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
@@ -199,11 +200,13 @@ def held_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats
 
     A car that a limit leaves half of its draw gives the other half, called or not; a battery that a limit has charge
     can't be called and takes that of what the others give; a heater that went off stays so until its own timer lets it.
-    What holds it is known as it begins and as it ends, a poll before its meter tells.
+    What holds it is known as it begins and as it ends, a poll before its meter tells. Whom somebody else set (LOCAL)
+    nothing of ours holds, whatever its timer was to keep it at: it gives what its meter says.
     """
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     base_w, unfit = state.base_w[rows], (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     by_w = np.minimum(np.maximum(base_w, low_w), high_w) - base_w
+    by_w = np.where(state.claims.is_local[rows], above_base_w(state, rows), by_w)
     held: Floats = np.where(counted_rows(state, rows, share_w, now_ns) & ~unfit, by_w, 0.0)
     return held
 
@@ -366,34 +369,4 @@ def causes(
         return {name: watts * lacking_w / given for name, watts in found.items()}
     for name, watts in fill(lacking_w - given, lost_w, UNAVAILABLE).items():
         found[name] = found.get(name, 0.0) + watts
-    return found
-
-
-def most_w(losses: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the most that each cause took in any of some losses (W), in the order in which they are first named.
-
-    >>> most_w([{"opt_out": 1.0}, {"dno_limit": 3.0, "opt_out": 2.0}])
-    {'opt_out': 2.0, 'dno_limit': 3.0}
-    """
-    found: dict[str, float] = {}
-    for lost_w in losses:
-        for cause, watts in lost_w.items():
-            found[cause] = max(found.get(cause, 0.0), watts)
-    return found
-
-
-def fill(lacking_w: float, lost_w: Mapping[str, float], otherwise: str) -> dict[str, float]:
-    """Return a lack put to what was lost, in order, none for more than it took; the rest is `otherwise`.
-
-    >>> fill(5.0, {"dno_limit": 3.0, "opt_out": 0.0}, "unavailable")
-    {'dno_limit': 3.0, 'unavailable': 2.0}
-    """
-    found: dict[str, float] = {}
-    for name, most_w in lost_w.items():
-        watts = min(most_w, lacking_w)
-        if watts > 0:
-            found[name] = watts
-            lacking_w -= watts
-    if lacking_w > 0:
-        found[otherwise] = found.get(otherwise, 0.0) + lacking_w
     return found
