@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.least_times import stays_told
-from tieline.desk.lost import fill
+from tieline.desk.lost import fill_net
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
@@ -29,6 +29,7 @@ Mask = NDArray[np.bool_]
 
 UNAVAILABLE, BY_ISO, REBOUND, PACED = "unavailable", "iso_instruction", "rebound", "paced"
 OPTED_OUT, OUTRANKED, FOREIGN = "opt_out", "outranked", "foreign_control"
+NOTHING: Mapping[str, float] = {}
 REBOUND_NS = 60 * MINUTE_NS
 """How long after its last call a row still counts: long enough for a house or a car to take back what it missed."""
 
@@ -304,6 +305,7 @@ def count_lack(
     holds: Holds,
     lost_w: Mapping[str, float],
     seconds: float,
+    made_up_w: Mapping[str, float] = NOTHING,
 ) -> None:
     """Put what lacked in a stretch to what held the rows, and took headroom, as it began.
 
@@ -312,7 +314,7 @@ def count_lack(
     side = float(np.sign(asked_w))
     lacking_w = side * (asked_w - float(row_w.sum()))
     if lacking_w > 1.0:
-        tally.add_lack(causes(state, tally.rows, share_w, row_w, lacking_w, lost_w, side, holds), seconds)
+        tally.add_lack(causes(state, tally.rows, share_w, row_w, lacking_w, lost_w, side, holds, made_up_w), seconds)
 
 
 def causes(
@@ -324,11 +326,13 @@ def causes(
     lost_w: Mapping[str, float],
     side: float,
     holds: Holds,
+    made_up_w: Mapping[str, float] = NOTHING,
 ) -> dict[str, float]:
     """Return the watts lacking by cause, which add up to the lack.
 
     Rows that had a share and gave less come first; what nobody was asked for is put to whatever took headroom away
-    (`lost_w`, in its order: limits, opt-outs, rows out of sight, rows left out), and only then to want of resources.
+    (`lost_w`, in its order: limits, opt-outs, rows out of sight, rows left out), first to what others had not made up
+    for (`made_up_w`) while nothing lacked, and only then to want of resources.
     """
     if lacking_w <= 0:
         return {}
@@ -367,6 +371,6 @@ def causes(
     # Others gave more than their share: the causes are scaled to what is truly lacking.
     if given >= lacking_w:
         return {name: watts * lacking_w / given for name, watts in found.items()}
-    for name, watts in fill(lacking_w - given, lost_w, UNAVAILABLE).items():
+    for name, watts in fill_net(lacking_w - given, lost_w, made_up_w, UNAVAILABLE).items():
         found[name] = found.get(name, 0.0) + watts
     return found
