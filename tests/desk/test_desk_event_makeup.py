@@ -204,3 +204,27 @@ def test_never_more_is_let_go_than_is_too_much(drawn: list, over_w: float) -> No
     assert counts_w[gone].sum() <= over_w + 1e-6
     stays = may & ~gone & (counts_w > 0)
     assert (counts_w[stays] > over_w - counts_w[gone].sum() - 1e-6).all(), "what still fits would go too"
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["while it runs", "after a start"])
+def test_whom_somebody_turned_on_by_hand_counts_for_what_his_meter_says_and_others_are_called_at_once(
+    is_restarted: bool,
+) -> None:
+    """Not for what he gave in the minutes before, of which the last interval tells."""
+
+    async def play() -> None:
+        stage = Territory(MIXED)
+        await stage.begin()
+        at_first = stage.called()
+        await stage.minutes(7)
+        stage.warm = at_first & stage.rooms
+        assert stage.warm.sum() >= 3
+        stage.state.claims.set_local(stage.warm)
+        if is_restarted:
+            stage.tallies = EventTallies()
+        given = await stage.minutes(2)
+        assert given[0] < 0.9 * ASKED_W, "they had been called"
+        assert given[1] >= 0.94 * ASKED_W, given
+        assert stage.called()[at_first].all(), "let go of by hand, they are called as before"
+
+    asyncio.run(play())

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +121,22 @@ def test_devices_that_owners_moved_while_the_server_was_dead_are_in_local_and_le
                 await until(lambda: seen(http, lambda side: side["is_local"]), "not all are in LOCAL")
                 await asyncio.sleep(SEEN_S)
                 assert await seen(http, lambda side: side["mode"] == "local")
+                for name in DEVICES:  # the folder knows it as well, and did not wait for the minute's mark
+                    assert "set by somebody else (LOCAL)" in await why(name, folder), name
                 links = {row["name"]: row["last_error"] for row in (await http.get("/links")).json()}
                 assert "set by somebody else" in links["mqtt"] and "we did not write" in links["modbus"]
                 assert held() == moved
 
     asyncio.run(play())
+
+
+async def why(name: str, folder: Path) -> str:
+    """Return what another process tells of a device from the folder of a server that runs."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tieline", "why", name, "--data", str(folder), stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await child.communicate()
+    return told.decode()
 
 
 async def event(http: httpx.AsyncClient, url: str) -> None:

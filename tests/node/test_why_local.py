@@ -25,7 +25,7 @@ from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.level import Level
 from tieline.resource.point import code
 from tieline.store.series import Historian, Wal
-from tieline.times import HOUR_NS, SECOND_NS, iso
+from tieline.times import HOUR_NS, SECOND_NS, iso, parse_iso
 
 MINUTES = 6
 BY_HAND = range(2, 4)
@@ -121,3 +121,18 @@ def test_where_no_reading_of_then_is_kept_it_is_said_that_nobody_knows_who_was_i
     # A folder that never had readings, as that of a story on virtual time, tells of no devices that anybody moves.
     shutil.rmtree(tmp_path / "works" / "readings")
     assert PROGRAM in asked(tmp_path, "home-1", "--at", at) and "LOCAL" not in asked(tmp_path, "home-1", "--at", at)
+
+
+def test_a_hand_after_the_last_record_is_told_where_no_instant_is_asked_for(tmp_path: Path) -> None:
+    """Nobody decides anything as a device is moved: the last record knows nothing of it."""
+    at = list(story(tmp_path))[-1]
+    assert PROGRAM in asked(tmp_path, "home-1")
+    said_ns = np.array([parse_iso(at) + 20 * SECOND_NS])
+    wal = Wal(tmp_path / "works" / "readings")
+    codes, good = np.array([code("is_local")], np.uint16), np.zeros(1, np.uint32)
+    wal.append([Readings(np.zeros(1, np.int32), codes, np.ones(1), good, said_ns, said_ns, "meter")])
+    wal.close()
+    text = asked(tmp_path, "home-1")
+    assert "nobody controls it: it was set by somebody else (LOCAL)" in text and PROGRAM not in text
+    assert "1 are set by somebody else" in asked(tmp_path, "feeder-1")
+    assert PROGRAM in asked(tmp_path, "home-1", "--at", at), "at that instant nobody had"

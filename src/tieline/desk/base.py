@@ -14,6 +14,7 @@ from tieline.fleet.columns import FEW, KIND_CODE, OUT_OF_RANGE, among
 from tieline.resource.batch import Readings
 from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
+from tieline.resource.point import code
 from tieline.times import SECOND_NS
 
 Floats = NDArray[np.float64]
@@ -27,6 +28,7 @@ ENGINES = (KIND_CODE[Kind.BIOMASS], KIND_CODE[Kind.CHP])
 """Started by a call they run on for their least time, and a CHP leaves its tank full: neither is their own doing."""
 PAY_BACK = (*SLOW_KINDS, KIND_CODE[Kind.EV_CHARGER], KIND_CODE[Kind.SHIFTABLE_LOAD], *ENGINES)
 _IS_SLOW, _PAYS_BACK = among(SLOW_KINDS), among(PAY_BACK)
+_IS_LOCAL = code("is_local")
 SLOW_S, FAST_S = 1_800.0, 120.0
 """What goes on and off by itself has its mean over whole cycles as its base (`desk.cycling`), and until one is known,
 that of what was seen. Others follow their power closely, and what the sun drives at once (`desk.sun`)."""
@@ -34,6 +36,15 @@ FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 4_800.0}
 """A car that is held back would have been done by and by: its base fades with this time constant while it is held. Else
 it would count as 7 kW given for as long as that lasts, though its session would have ended. Of the recorded sessions
 that charge at one moment of an afternoon 0.48 of the power is left an hour later and 0.24 after two."""
+
+
+def tells_of_a_hand(state: DeskState, readings: Readings) -> bool:
+    """Return whether a device says that somebody else has it by now (LOCAL), or no more, other than as settled by."""
+    at = np.flatnonzero(readings.points == _IS_LOCAL)
+    at = at[(readings.quality[at] & OUT_OF_RANGE) == 0]
+    if not len(at):
+        return False
+    return bool(((readings.values[at] > 0.5) != state.claims.is_local[readings.rows[at]]).any())
 
 
 def learn(state: DeskState, readings: Readings, now_ns: int) -> None:

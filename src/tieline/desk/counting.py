@@ -12,6 +12,7 @@ from tieline.desk import redispatch, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked
+from tieline.desk.lost import fill, made_up, most_w, with_timers
 from tieline.desk.obligation import DISPATCH_STEP_NS, awarded_w, called_last_ns, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
@@ -32,6 +33,8 @@ TRIM_GAIN, TRIM_MOST = 0.5, 0.3
 is owed at most, beside what is known to be paid back."""
 OURS_FRAC = 0.02
 """An instruction as near to what was declared follows from that: it is rounded to the ISO's steps."""
+MADE_UP_FRAC = 0.1
+"""Shares that stand at a start give all that is owed where no more of it lacks: bases drift, and trims fade."""
 LOST_H = 1 / 12
 """Headroom that a store lost is what it could have given for so long: a dispatch interval."""
 
@@ -67,24 +70,39 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
             pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
         if pool.holds is not None:
-            pool.tally.lost_w = tracking.most_w(
-                ({**pool.lost_now, tracking.REBOUND: abs(pool.back_w)}, pool.tally.lost_w)
-            )
+            pool.tally.lost_w = most_w(({**pool.lost_now, tracking.REBOUND: abs(pool.back_w)}, pool.tally.lost_w))
             # The last beat noted what holds rows before it told them anything: whom the limiter held back came after.
             holds = replace(pool.holds, paced=paced)
             tracking.count_lack(
-                state, pool.tally, asked_w, pool.share_w, row_w, holds, pool.lost_now, (ends_ns - begins_ns) / SECOND_NS
-            )
+                state, pool.tally, asked_w, pool.share_w, row_w, holds, pool.out_now,
+                (ends_ns - begins_ns) / SECOND_NS, pool.made_up,
+            )  # fmt: skip
 
 
 def note_holds(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
     """Note what holds a pool's rows from now on, where it owes anything, and which of them a program event moves."""
-    pool.holds, pool.lost_now = None, {}
+    pool.holds, pool.lost_now, pool.out_now = None, {}, {}
     pool.by_program = tracking.moved_by_program(state, pool.rows, now_ns)
     if pool.obligation is not None:
         side = float(np.sign(pool.obligation.power_w))
         pool.holds = tracking.Holds.of(state, pool.rows, pool.share_w, now_ns)
         pool.lost_now = _lost_w(state, pool, side, now_ns)
+        mine = pool.rows, pool.eligible
+        pool.out_now = with_timers(state, *mine, side, LOST_H, pool.lost_now, now_ns)
+        pool.made_up = made_up(pool.made_up, pool.out_now, state.is_killed or abs(pool.short_w) > 1.0)
+    else:
+        pool.made_up = {}
+
+
+def note_made_up(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
+    """Note at a start what others had made up for before: what those take that nobody calls, if all that is owed is
+    shared out among those that are."""
+    debt = owed(state, pool.pool, now_ns)
+    if debt is None or abs(float(pool.share_w.sum())) < (1.0 - MADE_UP_FRAC) * abs(debt.power_w):
+        return
+    uncalled = pool.eligible & (np.abs(pool.share_w) <= 1.0)
+    side = float(np.sign(debt.power_w))
+    pool.made_up = redispatch.lost_headroom(state, pool.rows, uncalled, side, LOST_H, now_ns)
 
 
 def _lost_w(state: DeskState, pool: PoolDesk, side: float, now_ns: int) -> redispatch.LostW:
@@ -140,7 +158,7 @@ def _why(
         return {}, {}
     # What the ISO took back because we re-declared is put to the losses of then (it instructs up to ten minutes
     # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
-    told_w, passed_w = (tracking.most_w(reversed(losses)) for losses in before)
+    told_w, passed_w = (most_w(reversed(losses)) for losses in before)
     # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
     called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
     said_w = least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
@@ -163,10 +181,10 @@ def _withheld(ours_w: float, told_w: redispatch.LostW, passed_w: redispatch.Lost
     """Return what was taken back for what we declared (W, by cause): put to what was lost at the intervals' ends, and
     only what that leaves to what came and went within them, as the ISO was told of it, too.
     """
-    found = tracking.fill(ours_w, told_w, tracking.UNAVAILABLE)
+    found = fill(ours_w, told_w, tracking.UNAVAILABLE)
     left_w = found.pop(tracking.UNAVAILABLE, 0.0)
     more_w = {cause: watts - found.get(cause, 0.0) for cause, watts in passed_w.items()}
-    for cause, watts in tracking.fill(left_w, more_w, tracking.UNAVAILABLE).items():
+    for cause, watts in fill(left_w, more_w, tracking.UNAVAILABLE).items():
         found[cause] = found.get(cause, 0.0) + watts
     return found
 

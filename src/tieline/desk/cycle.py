@@ -93,6 +93,10 @@ class PoolDesk:
     """What holds its rows since the last beat: what ends meanwhile is gone from the state when that is counted."""
     lost_now: redispatch.LostW = field(default_factory=dict)
     """And what that took away of its headroom."""
+    out_now: redispatch.LostW = field(default_factory=dict)
+    """That with what waits for its own timers: what a lack may come of."""
+    made_up: redispatch.LostW = field(default_factory=dict)
+    """What of that was lost already as nothing lacked: others make up for it."""
     by_program: NDArray[np.bool_] | None = None
     """Which of its rows a program event moves since the last beat: what they give is counted for that."""
     planned: Planned | None = None
@@ -135,6 +139,9 @@ class Cycle:
         position.learn_reach(state, passed_ns)
         state.claims.set_local(state.fleet.column("is_local") > 0.5)  # NaN, never read, is not LOCAL
         self._last_ns = now_ns
+        if self._began_ns == now_ns:
+            for pool in self.pools.values():
+                counting.note_made_up(state, pool, now_ns)
         state.claims.expire(now_ns)
         await self.desk.commit(asks.decide_opt_ins(state, now_ns))
         await self._keep_contracts(now_ns)

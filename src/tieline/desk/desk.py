@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tieline.desk import asks, awards, dispatch
 from tieline.desk.apply import apply
 from tieline.desk.authority import may_pass
-from tieline.desk.base import learn
+from tieline.desk.base import learn, tells_of_a_hand
 from tieline.desk.entry import Entry, Recorder
 from tieline.desk.facts import AskRefused, CommandsReported
 from tieline.desk.packed import Packed
@@ -77,6 +77,8 @@ class Desk:
         """Told when something waits for the next flush."""
         self._broken = ""
         self.on_readings: Callable[[Readings], None] = lambda readings: None
+        self.on_hand: Callable[[], None] = lambda: None
+        """Told when a device says that somebody else has it (LOCAL), or no more: others stand in at the next beat."""
         self.last_reports: dict[int, CommandReports] = {}
 
     # --- bindings ------------------------------------------------------------------------------------------------
@@ -280,7 +282,13 @@ class Desk:
         """Take measurements into the columns, learn the base of rows that run freely, and pass them on."""
         readings = self.state.fleet.checked(readings, self.state.ahead_ns)
         self.on_readings(readings)
+        self.learn(readings)
+
+    def learn(self, readings: Readings) -> None:
+        """Take measurements that were checked into the columns, and say so where a hand at a device has moved."""
         learn(self.state, readings, self._clock.now_ns())
+        if tells_of_a_hand(self.state, readings):
+            self.on_hand()
 
     def reports(self, reports: CommandReports) -> None:
         """Take the progress of commands; it is recorded at the next flush."""

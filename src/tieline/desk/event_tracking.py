@@ -22,6 +22,7 @@ from tieline.desk.event_contracts import products_of_event
 from tieline.desk.event_makeup import LEAST_S, Shown
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest
 from tieline.desk.facts import EventTracked
+from tieline.desk.lost import with_timers
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.packed import Packed
 from tieline.desk.programs import EventState
@@ -161,6 +162,7 @@ def _lost_w(state: DeskState, group: str, called: Rows, side: float, now_ns: int
     held = np.isin(rows, held_by_limits(state, side, Level.PROGRAM, now_ns))
     may = state.may_serve("demand_response", rows) & ~held
     lost_w = lost_headroom(state, rows, may, side, SHORT_H, now_ns, products)
+    lost_w = with_timers(state, rows, may, side, SHORT_H, lost_w, now_ns)
     taken_w = float(np.maximum(-side * state.base_w[rows[held]], 0.0).sum())
     winner = state.claims.arbitrate(now_ns, rows).winner
     outranked = may & ~state.opted_out[rows] & (winner >= 0) & (state.claims.level_of(winner) <= int(Level.PROGRAM))

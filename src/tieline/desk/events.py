@@ -34,7 +34,7 @@ from tieline.desk.packed import Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
-from tieline.desk.tracking import bounded_base_w
+from tieline.desk.tracking import above_base_w, bounded_base_w
 from tieline.fleet.able import stored_wh
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.ids import derive
@@ -290,6 +290,9 @@ def _called_later(
     # Whom no contract lets it call gives nothing from now on, whatever the last interval shows: it is no opt-out of
     # some hours, so that others are called at once.
     counts_w = counted_w(rows, share_w, side, shown) * state.agrees(products_of_event(event), rows)
+    # Nor does the last interval tell what comes of a hand at the device: that stays as the meter says now.
+    now_w = np.clip(side * above_base_w(state, rows, base_w + side * under_w), 0.0, share_w)
+    counts_w = np.where(state.claims.is_local[rows], now_w, counts_w)
     lacks_w = abs(event.power_w) - float(counts_w.sum())
     fewer = held is not None and len(rows) < len(held.rows)  # contracts have set some aside: it has them no more
     if abs(lacks_w) <= LACKS_FRAC * abs(event.power_w) and not fewer:

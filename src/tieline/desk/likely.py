@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from tieline.desk.charging import FULL_FRAC, ONE_WAY_FRAC
 from tieline.desk.foreseen import HOUSE, LOADS_FRAC, NEAR_NS, Foreseen, LoadFrac, foreseen
+from tieline.desk.lost import fill
 from tieline.desk.obligation import DISPATCH_STEP_NS, ENERGY, awarded_w, owed
 from tieline.desk.ports import Award
-from tieline.desk.redispatch import left_wh, lost_headroom
+from tieline.desk.redispatch import BY_MODE, DNO_LIMIT, left_wh, lost_headroom
 from tieline.desk.state import DeskState
-from tieline.desk.tracking import BY_ISO, UNAVAILABLE, fill
+from tieline.desk.tracking import BY_ISO, FOREIGN, OPTED_OUT, UNAVAILABLE
 from tieline.fleet.capability import HOUR_S, lacks_wh
 from tieline.fleet.firm import Z95
 from tieline.resource.level import Level
@@ -49,8 +50,11 @@ are foretold. Further off, where they are not, it is between what they typically
 CYCLE_H, PHASE_FRAC = 0.5, 0.29
 """How long a house's cycle is, and how far its mean over a cut one is off: one deviation of its phase."""
 LOST_H = 1.0 / 12.0
+OUT, OUT_OF_REACH = frozenset({DNO_LIMIT, BY_MODE, OPTED_OUT, "unresponsive"}), frozenset({"offline", FOREIGN})
+"""Whom stores stand in for; those that can't be reached, or that somebody else has, only of what begins soon: further
+off they count as there."""
 STORED = "stored_energy"
-"""Lacks as stores would be empty; all other causes are those of `redispatch.lost_headroom`."""
+"""Lacks as stores would be empty though all are there; all other causes are those of `redispatch.lost_headroom`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +246,33 @@ def _likely(
     asked_w = float(own_w.mean())
     if state.is_killed:  # nobody knows when two people will release it
         given[:2] = 0.0, 0.0
-    lacks_w = {BY_ISO: whole_w - asked_w, STORED: min(emptied_w, asked_w - given[0])}
-    left_w = asked_w - given[0] - lacks_w[STORED]
-    if left_w > 1.0:
-        at_ns = max(award.start_ns, asked.start_ns)
-        lost_w = lost_headroom(state, pool.rows, pool.eligible, asked.side, LOST_H, at_ns)
-        for cause, watts in fill(left_w, lost_w, UNAVAILABLE).items():
-            lacks_w[cause] = lacks_w.get(cause, 0.0) + watts
+    emptied_w = min(emptied_w, asked_w - given[0])
+    lacks_w = {BY_ISO: whole_w - asked_w, **_by_cause(state, pool, award, asked, seen, emptied_w, asked_w - given[0])}
     lacks_w = {cause: watts for cause, watts in lacks_w.items() if watts > 1.0}
     rhythm_w = _rhythm_w(state, pool, seen, given[0], len(own_w) * STEP_S / HOUR_S)
     return _spread(asked.side, given, follows, rhythm_w, lacks_w)
+
+
+def _by_cause(
+    state: DeskState, pool: PoolDesk, award: Award, asked: _Asked, seen: Foreseen, emptied_w: float, lacking_w: float
+) -> dict[str, float]:
+    """Return what lacks of an award (W) by its causes; `emptied_w` of it as stores would be empty.
+
+    Where others are out stores are asked for more, and empty sooner: what those could give until the awards are over is
+    theirs, and only the rest is for want of energy.
+    """
+    at_ns, found = max(award.start_ns, asked.start_ns), dict[str, float]()
+    if emptied_w > 1.0:
+        hours = (asked.end_ns - at_ns) / HOUR_NS
+        lost_w = lost_headroom(state, pool.rows, pool.eligible, asked.side, hours, at_ns)
+        out = OUT | OUT_OF_REACH if seen.is_near else OUT
+        found = fill(emptied_w, {cause: watts for cause, watts in lost_w.items() if cause in out}, STORED)
+    if lacking_w - emptied_w > 1.0:
+        lost_w = lost_headroom(state, pool.rows, pool.eligible, asked.side, LOST_H, at_ns)
+        left_w = {cause: watts - found.get(cause, 0.0) for cause, watts in lost_w.items()}
+        for cause, watts in fill(lacking_w - emptied_w, left_w, UNAVAILABLE).items():
+            found[cause] = found.get(cause, 0.0) + watts
+    return found
 
 
 def _part(state: DeskState, award: Award) -> float:

@@ -181,7 +181,8 @@ def lost_headroom(
         found[BY_MODE] = float(free[left & held_out].sum())
         left &= ~held_out
     is_local = state.claims.is_local[rows]
-    free = np.where(is_local, _by_hand_w(state, rows, side), free)
+    # What he gives by his own hand serves, and is not lost.
+    free = np.where(is_local, np.maximum(_by_hand_w(state, rows, side) - free, 0.0), free)
     for cause, mask in (
         ("opt_out", state.out_of(products, rows)),
         ("offline", unseen),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.least_times import stays_told
+from tieline.desk.lost import fill_net
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
@@ -28,6 +29,7 @@ Mask = NDArray[np.bool_]
 
 UNAVAILABLE, BY_ISO, REBOUND, PACED = "unavailable", "iso_instruction", "rebound", "paced"
 OPTED_OUT, OUTRANKED, FOREIGN = "opt_out", "outranked", "foreign_control"
+NOTHING: Mapping[str, float] = {}
 REBOUND_NS = 60 * MINUTE_NS
 """How long after its last call a row still counts: long enough for a house or a car to take back what it missed."""
 
@@ -199,11 +201,13 @@ def held_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats
 
     A car that a limit leaves half of its draw gives the other half, called or not; a battery that a limit has charge
     can't be called and takes that of what the others give; a heater that went off stays so until its own timer lets it.
-    What holds it is known as it begins and as it ends, a poll before its meter tells.
+    What holds it is known as it begins and as it ends, a poll before its meter tells. Whom somebody else set (LOCAL)
+    nothing of ours holds, whatever its timer was to keep it at: it gives what its meter says.
     """
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     base_w, unfit = state.base_w[rows], (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     by_w = np.minimum(np.maximum(base_w, low_w), high_w) - base_w
+    by_w = np.where(state.claims.is_local[rows], above_base_w(state, rows), by_w)
     held: Floats = np.where(counted_rows(state, rows, share_w, now_ns) & ~unfit, by_w, 0.0)
     return held
 
@@ -301,6 +305,7 @@ def count_lack(
     holds: Holds,
     lost_w: Mapping[str, float],
     seconds: float,
+    made_up_w: Mapping[str, float] = NOTHING,
 ) -> None:
     """Put what lacked in a stretch to what held the rows, and took headroom, as it began.
 
@@ -309,7 +314,7 @@ def count_lack(
     side = float(np.sign(asked_w))
     lacking_w = side * (asked_w - float(row_w.sum()))
     if lacking_w > 1.0:
-        tally.add_lack(causes(state, tally.rows, share_w, row_w, lacking_w, lost_w, side, holds), seconds)
+        tally.add_lack(causes(state, tally.rows, share_w, row_w, lacking_w, lost_w, side, holds, made_up_w), seconds)
 
 
 def causes(
@@ -321,11 +326,13 @@ def causes(
     lost_w: Mapping[str, float],
     side: float,
     holds: Holds,
+    made_up_w: Mapping[str, float] = NOTHING,
 ) -> dict[str, float]:
     """Return the watts lacking by cause, which add up to the lack.
 
     Rows that had a share and gave less come first; what nobody was asked for is put to whatever took headroom away
-    (`lost_w`, in its order: limits, opt-outs, rows out of sight, rows left out), and only then to want of resources.
+    (`lost_w`, in its order: limits, opt-outs, rows out of sight, rows left out), first to what others had not made up
+    for (`made_up_w`) while nothing lacked, and only then to want of resources.
     """
     if lacking_w <= 0:
         return {}
@@ -364,36 +371,6 @@ def causes(
     # Others gave more than their share: the causes are scaled to what is truly lacking.
     if given >= lacking_w:
         return {name: watts * lacking_w / given for name, watts in found.items()}
-    for name, watts in fill(lacking_w - given, lost_w, UNAVAILABLE).items():
+    for name, watts in fill_net(lacking_w - given, lost_w, made_up_w, UNAVAILABLE).items():
         found[name] = found.get(name, 0.0) + watts
-    return found
-
-
-def most_w(losses: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the most that each cause took in any of some losses (W), in the order in which they are first named.
-
-    >>> most_w([{"opt_out": 1.0}, {"dno_limit": 3.0, "opt_out": 2.0}])
-    {'opt_out': 2.0, 'dno_limit': 3.0}
-    """
-    found: dict[str, float] = {}
-    for lost_w in losses:
-        for cause, watts in lost_w.items():
-            found[cause] = max(found.get(cause, 0.0), watts)
-    return found
-
-
-def fill(lacking_w: float, lost_w: Mapping[str, float], otherwise: str) -> dict[str, float]:
-    """Return a lack put to what was lost, in order, none for more than it took; the rest is `otherwise`.
-
-    >>> fill(5.0, {"dno_limit": 3.0, "opt_out": 0.0}, "unavailable")
-    {'dno_limit': 3.0, 'unavailable': 2.0}
-    """
-    found: dict[str, float] = {}
-    for name, most_w in lost_w.items():
-        watts = min(most_w, lacking_w)
-        if watts > 0:
-            found[name] = watts
-            lacking_w -= watts
-    if lacking_w > 0:
-        found[otherwise] = found.get(otherwise, 0.0) + lacking_w
     return found

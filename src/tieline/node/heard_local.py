@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from tieline.store.segment import Tell
 
 
-def take_local(folder: Path, state: DeskState, rows: NDArray[np.int32], at_ns: int, tell: Tell | None = None) -> bool:
+def take_local(
+    folder: Path,
+    state: DeskState,
+    rows: NDArray[np.int32],
+    at_ns: int,
+    tell: Tell | None = None,
+    *,
+    until_ns: int | None = None,
+) -> bool:
     """Note which of some devices had said by an instant that they are in LOCAL, and return whether that is known.
 
     No journal has that. One that said nothing of it in the day before is not in LOCAL, as the desk has it; only where
@@ -34,11 +42,14 @@ def take_local(folder: Path, state: DeskState, rows: NDArray[np.int32], at_ns: i
         rows: Which devices.
         at_ns: The instant.
         tell: Hears of a file of readings that is damaged.
+        until_ns: Until when what they said counts; None: until the instant. A hand at a device is no record, so what
+            stands by the last one is known better by what was said since.
     """
+    until_ns = at_ns if until_ns is None else until_ns
     if not any((folder / name).is_dir() for name in ("readings", "historian")):
         return True
     is_local, missing, is_kept = state.claims.is_local.copy(), rows, False
-    for table in _newest_first(folder, rows, at_ns, tell):
+    for table in _newest_first(folder, rows, at_ns, until_ns, tell):
         is_kept = is_kept or len(table) > 0
         found, says_local = _last_words(table)
         is_mine = np.isin(found, missing)
@@ -47,11 +58,14 @@ def take_local(folder: Path, state: DeskState, rows: NDArray[np.int32], at_ns: i
         if not len(missing):
             break
     state.claims.set_local(is_local)
-    return is_kept or _is_any_kept(folder, len(state.fleet), at_ns)
+    return is_kept or _is_any_kept(folder, len(state.fleet), at_ns, until_ns)
 
 
-def _newest_first(folder: Path, rows: NDArray[np.int32], at_ns: int, tell: Tell | None) -> Iterator[pa.Table]:
-    """Yield what was received by an instant and taken in the day before; of the historian whether rows are in LOCAL."""
+def _newest_first(
+    folder: Path, rows: NDArray[np.int32], at_ns: int, until_ns: int, tell: Tell | None
+) -> Iterator[pa.Table]:
+    """Yield what was received until then and taken from a day before an instant on; of the historian whether rows are
+    in LOCAL."""
     from tieline.store.segment import read_segment  # a library of tables takes its time to load
     from tieline.store.series import Historian
 
@@ -60,38 +74,40 @@ def _newest_first(folder: Path, rows: NDArray[np.int32], at_ns: int, tell: Tell 
             table = read_segment(path)
         except FileNotFoundError:  # a server moved it into the historian just now
             continue
-        yield _by_then(table, at_ns)
+        yield _by_then(table, at_ns, until_ns)
     if not (folder / "historian").is_dir():
         return
     historian, points = Historian(folder / "historian", tell), [code("is_local")]
-    for hour in _hours(at_ns):
-        yield _by_then(historian.read(rows.tolist(), points, hour * HOUR_NS, (hour + 1) * HOUR_NS), at_ns)
+    for hour in _hours(at_ns, until_ns):
+        found = historian.read(rows.tolist(), points, hour * HOUR_NS, (hour + 1) * HOUR_NS)
+        yield _by_then(found, at_ns, until_ns)
 
 
-def _is_any_kept(folder: Path, count: int, at_ns: int) -> bool:
+def _is_any_kept(folder: Path, count: int, at_ns: int, until_ns: int) -> bool:
     """Return whether the historian has a reading of anybody from the day before an instant."""
     from tieline.store.series import Historian
 
     if not (folder / "historian").is_dir():
         return False
     historian, points = Historian(folder / "historian"), sorted(by_code())
-    hours = (historian.read(range(count), points, hour * HOUR_NS, (hour + 1) * HOUR_NS) for hour in _hours(at_ns))
-    return any(len(_by_then(table, at_ns)) for table in hours)
+    spans = ((hour * HOUR_NS, (hour + 1) * HOUR_NS) for hour in _hours(at_ns, until_ns))
+    tables = (historian.read(range(count), points, *span) for span in spans)
+    return any(len(_by_then(table, at_ns, until_ns)) for table in tables)
 
 
-def _hours(at_ns: int) -> range:
-    """Return the hours of the day before an instant, the newest first.
+def _hours(at_ns: int, until_ns: int) -> range:
+    """Return the hours from a day before an instant on, the newest first.
 
     What is taken in one hour may come in the next; a clock of a device may run ahead by a minute.
     """
-    return range((at_ns + MINUTE_NS) // HOUR_NS, (at_ns - LOOKS_BACK_NS) // HOUR_NS - 1, -1)
+    return range((until_ns + MINUTE_NS) // HOUR_NS, (at_ns - LOOKS_BACK_NS) // HOUR_NS - 1, -1)
 
 
-def _by_then(table: pa.Table, at_ns: int) -> pa.Table:
+def _by_then(table: pa.Table, at_ns: int, until_ns: int) -> pa.Table:
     import pyarrow.compute as pc
 
     recent = pc.greater_equal(table["taken_at_ns"], at_ns - LOOKS_BACK_NS)
-    return table.filter(pc.and_(recent, pc.less_equal(table["received_at_ns"], at_ns)))
+    return table.filter(pc.and_(recent, pc.less_equal(table["received_at_ns"], until_ns)))
 
 
 def _last_words(table: pa.Table) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import IntervalTracked
-from tieline.desk.foreseen import LoadFrac
+from tieline.desk.foreseen import NEAR_NS, LoadFrac
 from tieline.desk.likely import AHEAD_NS, Follows, Likely, by_award, likely
 from tieline.desk.ports import Award
 from tieline.desk.redispatch import BY_KILL, BY_MODE, DNO_LIMIT, OWN_LIMIT
@@ -35,7 +35,8 @@ Told = Mapping[str, Likely]
 
 
 class Commitments:
-    """What pools owe and what is likely to come of it, made once a beat while somebody looks.
+    """What pools owe and what is likely to come of it, made once a beat while somebody looks, or one of
+    them is near.
 
     Of a large pool it is made by pieces, so that no command waits for it, and may be some minutes old.
     """
@@ -58,10 +59,23 @@ class Commitments:
             self._pool, self._key, self._told, self._pieces, self._last_ns = pool.pool, (), {}, iter(()), None
         if len(pool.rows) > self._many:
             self._go_on(state, pool, now_ns, load_frac)
-        elif (key := (beat, now_ns // MINUTE_NS, len(state.awards), state.is_killed)) != self._key:
+        elif (key := (beat, *_minute(state, now_ns))) != self._key:
             self._key = key
             self._told = likely(state, pool, self._followed(pool, now_ns), now_ns, load_frac)
         return commitments(state, pool.pool, self._told, now_ns)
+
+    def near(
+        self, state: DeskState, pool: PoolDesk | None, now_ns: int, beat: int, load_frac: LoadFrac | None
+    ) -> tuple[Commitment, ...]:
+        """Return the same, a minute old at most, where any of it runs or begins within the hour; else nothing: nobody
+        needs it then.
+        """
+        mine = (award for award in state.awards.values() if pool is not None and award.pool == pool.pool)
+        if not any(award.start_ns <= now_ns + NEAR_NS and now_ns < award.end_ns for award in mine):
+            return ()
+        if pool is not None and pool.pool == self._pool and self._key[1:] == _minute(state, now_ns):
+            return commitments(state, pool.pool, self._told, now_ns)
+        return self.of(state, pool, now_ns, beat, load_frac)
 
     def _go_on(self, state: DeskState, pool: PoolDesk, now_ns: int, load_frac: LoadFrac | None) -> None:
         """Do the next piece, if it is time."""
@@ -82,6 +96,11 @@ class Commitments:
             seen = self._tracked.since(now_ns - LATELY_NS, now_ns)
             self._follows = follows_of([one for one in seen if one.pool == pool.pool])
         return self._follows
+
+
+def _minute(state: DeskState, now_ns: int) -> tuple[object, ...]:
+    """Return what makes another minute of a desk: then what is likely is worked out anew."""
+    return now_ns // MINUTE_NS, len(state.awards), state.is_killed
 
 
 def commitments(state: DeskState, pool: str, told: Told, now_ns: int) -> tuple[Commitment, ...]:

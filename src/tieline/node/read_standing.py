@@ -12,11 +12,12 @@ from tieline.desk import alarms
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.state import DeskState
-from tieline.desk.views import AlarmView, LinkView, SuppressedAlarm
+from tieline.desk.views import AlarmView, Commitment, LinkView, SuppressedAlarm
 from tieline.grid.powerflow import Violation
 from tieline.ids import derive
 from tieline.node import read_alarms
 from tieline.node.read_fleet import Order
+from tieline.node.read_likely import likely_short, tells_of
 from tieline.node.read_own_way import own_way
 from tieline.node.read_short import INTERVALS, SLOW_BEATS, beats_of, under_delivery
 
@@ -38,6 +39,8 @@ class Seen:
     link_names: Mapping[int, str]
     passing: Mapping[str, tuple[Sequence[Violation], float]]
     journal_down: str = ""
+    commitments: Sequence[Commitment] = ()
+    """What the pool owes, with what is likely of it."""
 
 
 def stand(
@@ -65,7 +68,12 @@ def stand(
     short = under_delivery(seen.intervals, state, pool.pool, len(pool.rows), since, now_ns) if pool else []
     held_up = _held_up(short, [alarm for alarm, _ in links], seen, pool)
     found += [(alarm, 0) for alarm in (*limits, *([] if held_up else short))] + links
+    away = {name for name, count in silent.items() if count}
+    behind = [alarm for alarm, _ in links if away and alarm.subject in (*away, "links")]
+    causes = tells_of([alarm for alarm, _ in found], behind)
+    likely, told = likely_short(seen.commitments, pool.pool, short, since, now_ns, causes) if pool else ([], [])
     devices = [alarm for alarm, _ in found]
+    found, parts = found + likely, parts + told
     found += own_way(state, order, cells, devices, above, since, now_ns)
     found += read_alarms.over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.journal_down, len(state.fleet), since, now_ns)

@@ -10,7 +10,6 @@ import structlog
 
 from tieline.desk.apply import apply
 from tieline.desk.asks import next_end_ns
-from tieline.desk.base import learn
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.desk import Desk
 from tieline.desk.dispatch import next_again_ns, next_room_ns
@@ -40,6 +39,9 @@ from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, Clock
 _log = structlog.get_logger("tieline.node")
 Sleep = Callable[[float], Awaitable[None]]
 BEAT_S = 60.0
+HANDS_S = 1.0, 5.0
+"""So long hands at devices gather before the desk beats for them, and so long after it did that last: one device that
+goes in and out of LOCAL each second must not have it beat each second."""
 LAPSES_NS = SECOND_NS
 """So long leases that end gather before the desk beats for them: many owners come back in one minute."""
 TELLS_S, TELLS_SHARE = 4.0, 0.05
@@ -86,7 +88,8 @@ class Node:
         self.group = GroupCommit(journal, supervisor.spawn, executor)
         self._wake, self._told, self._turn = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self.desk = Desk(state, self.group, clock, principals, self._changed)
-        self.desk.on_pending = self._told.set
+        self.desk.on_pending, self.desk.on_hand = self._told.set, self._hand_moved
+        self._hands: asyncio.TimerHandle | None = None
         self.cycle = Cycle(self.desk, pools)
         self.load_frac: dict[str, LoadFrac] = {}
         """Says of a pool what part of what it typically gives each row can give at an instant, as loads are told."""
@@ -152,7 +155,7 @@ class Node:
         self.after_beat.append(flush)
 
         def take(readings: Readings) -> None:
-            learn(self.state, readings, self.clock.now_ns())
+            self.desk.learn(readings)
             self._tell_kept([readings])
 
         return Ingest(
@@ -186,6 +189,19 @@ class Node:
     def wake(self) -> None:
         """Have a beat now, as what is due next is another."""
         self._wake.set()
+
+    def _hand_moved(self) -> None:
+        """Have a beat soon, as somebody else has a device by now, or has let it go: nobody waits for the minute's mark
+        until others stand in."""
+        loop = asyncio.get_running_loop()
+        gathers_s, rests_s = (each / self._speed for each in HANDS_S)
+        if self._hands is None or self._hands.when() + rests_s < loop.time():
+            due_s = loop.time() + gathers_s
+        elif self._hands.when() <= loop.time():
+            due_s = self._hands.when() + rests_s
+        else:
+            return  # it comes already
+        self._hands = loop.call_at(due_s, self._wake.set)
 
     def start(self, *, tells: bool = False) -> None:
         """Begin to beat; `tells`: and to publish between beats what is measured (dear on virtual time)."""

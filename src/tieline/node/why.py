@@ -48,7 +48,10 @@ from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
 from tieline.resource.mode import Mode
 from tieline.store.trace import trace
-from tieline.times import iso
+from tieline.times import DAY_NS, iso
+
+SINCE_NS = DAY_NS
+"""Of the last record it is told who is in LOCAL by what was said so long after it: a hand at a device is no record."""
 
 
 @dataclass
@@ -80,7 +83,7 @@ def why(
         folder: The data folder.
         fleet: Its fleet.
         resource: A device or group of it.
-        at_ns: When; None: at the last record.
+        at_ns: When; None: at the last record, and who is in LOCAL by what devices said in the day after it, too.
         tell: Hears of what the folder's files lack.
 
     Raises:
@@ -97,7 +100,8 @@ def why(
         take_on_or_off(folder, state, tell)
         past = _past(journal, state, resource, None if is_group else fleet.row(resource), at_ns)
         bound_by(folder, past.state, past.at_ns)
-        past.local_known = take_local(folder, past.state, fleet.leaves(resource), past.at_ns, tell)
+        until_ns = past.at_ns + (SINCE_NS if at_ns is None else 0)
+        past.local_known = take_local(folder, past.state, fleet.leaves(resource), past.at_ns, tell, until_ns=until_ns)
         if is_group:
             return of_group(journal, past, resource)
         take_responses(folder, past.state)

@@ -1,0 +1,152 @@
+"""The alarm of a commitment that is likely to lack: while there is time to do something about it.
+
+`read_short` tells of an award once three intervals of it have lacked. This tells of one that runs, or begins within
+the hour, as soon as what is likely of its rest falls short by as much: owners can still be asked, and stores filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tieline.desk.foreseen import NEAR_NS
+from tieline.desk.likely import STORED
+from tieline.desk.redispatch import BY_KILL, BY_MODE, DNO_LIMIT, OWN_LIMIT
+from tieline.desk.tracking import BY_ISO, FOREIGN, OPTED_OUT, UNAVAILABLE
+from tieline.desk.views import AlarmView, Commitment, SuppressedAlarm
+from tieline.ids import derive
+from tieline.node.read_alarms import Since
+from tieline.node.read_short import LEAST_FRAC, NOT_RESPONDING, STAYS_FRAC, WORDS
+from tieline.times import MINUTE_NS, SECOND_NS, iso
+
+LASTS_NS = 2 * MINUTE_NS
+"""What a beat or two mend, as others step in, needs nobody."""
+LEAST_W = 1_000.0
+"""One that lacks less is nobody's errand: a device's step."""
+RESPOND_S = 600
+FOLLOWS = "it gave less of what it could of late"
+SAYS = {**WORDS, STORED: "stores that would be empty"}
+FIXES: Mapping[str, str] = {
+    OPTED_OUT: "Ask owners who are out to come in again, or offer less of the hours to come",
+    FOREIGN: "See who set the devices in LOCAL by hand, and ask to have them let go of",
+    DNO_LIMIT: "Ask the grid operator for how long the limit stands",
+    OWN_LIMIT: "See which owners' or programs' limits bind, and whether they may be eased",
+    BY_MODE: "Set the feeder to Automatic again once that is safe",
+    BY_KILL: "Release the kill switch once that is safe",
+    "offline": "See which link or feeder is out of reach, and mend that",
+    STORED: "Have stores filled before it, or offer less of the hours to come",
+    UNAVAILABLE: "Offer less of the hours to come, or enrol more devices",
+    "": "See which devices don't follow what they are told",
+}
+TROUBLES = {
+    "silent": ("offline",), "unheard": ("offline",),
+    "failed": ("unresponsive", ""), "unresponsive": ("unresponsive", ""),
+}  # fmt: skip
+"""Which causes of a lack each trouble of devices tells of (`desk.alarms`)."""
+NONE: Mapping[str, AlarmView] = {}
+Found = list[tuple[AlarmView, int]]
+
+
+def likely_short(
+    commitments: Sequence[Commitment],
+    pool: str,
+    short: Sequence[AlarmView],
+    since: Since,
+    now_ns: int,
+    causes: Mapping[str, AlarmView] = NONE,
+) -> tuple[Found, list[SuppressedAlarm]]:
+    """Return the alarm of a pool whose commitments are likely to lack over a tenth, or where it is held back, and for
+    how long that must be so.
+
+    One alarm a pool, however many lack; it names the one that lacks most. It goes once all are likely to be given to
+    92 %. Less that the market itself asks is no lack, and what an alarm of its own is told of asks for no second one.
+
+    Args:
+        commitments: What the pool owes; those that are not worked out yet tell nothing.
+        pool: Whose.
+        short: The alarms of an award that lacks already: the one that runs is told by that.
+        since: When each standing alarm began, by id.
+        now_ns: Now.
+        causes: The alarm that tells of a cause of a lack already ("": of who doesn't follow), by cause.
+    """
+    name = derive("alarm", "likely", pool)
+    least_frac = STAYS_FRAC if name in since else LEAST_FRAC
+
+    def is_short(one: Commitment, watts: float) -> bool:
+        return watts > max((1.0 - least_frac) * _owed_w(one), LEAST_W)
+
+    near = [one for one in commitments if one.start_ns <= now_ns + NEAR_NS and now_ns < one.end_ns]
+    lacking = [one for one in near if is_short(one, _lacks_w(one))]
+    if not lacking:
+        return [], []
+    later = [one for one in lacking if not short or one.start_ns > now_ns]
+    untold = [one for one in later if is_short(one, sum(w for c, w in _causes(one).items() if c not in causes))]
+    alarm = _alarm(untold or lacking, name, pool, since, now_ns)
+    if untold:
+        return [(alarm, LASTS_NS)], []
+    whole = _causes(max(lacking, key=_lacks_w))
+    told = next((causes[cause] for cause in sorted(whole, key=lambda each: -whole[each]) if cause in causes), None)
+    cause = short[0] if told is None or not later else told
+    return [], [SuppressedAlarm(alarm, "by_cause", f"its cause is told: {cause.title}", cause.id)]
+
+
+def tells_of(devices: Sequence[AlarmView], links: Sequence[AlarmView]) -> dict[str, AlarmView]:
+    """Return the alarm that tells of a cause of a lack, by cause ("": of who doesn't follow).
+
+    Args:
+        devices: Alarms of devices.
+        links: And of links that devices are out of reach for.
+    """
+    found = dict.fromkeys(("offline",), links[0]) if links else {}
+    for alarm in devices:
+        for key, cause in TROUBLES.items():
+            if alarm.id == derive("alarm", key, alarm.subject):
+                found |= dict.fromkeys(cause, alarm)
+    return found
+
+
+def _owed_w(one: Commitment) -> float:
+    """Return what a commitment asks by now (W, 0 or more): less than was awarded where the market says so."""
+    return max(abs(one.power_w) - one.lacks_w.get(BY_ISO, 0.0), 0.0)
+
+
+def _lacks_w(one: Commitment) -> float:
+    """Return what is likely to lack of that (W; 0: nothing, or it isn't known)."""
+    if one.likely_w is None:
+        return 0.0
+    gives_w = one.likely_w if one.power_w >= 0.0 else -one.likely_w
+    return max(_owed_w(one) - gives_w, 0.0)
+
+
+def _alarm(lacking: Sequence[Commitment], name: str, pool: str, since: Since, now_ns: int) -> AlarmView:
+    worst = max(lacking, key=_lacks_w)
+    runs = any(one.start_ns <= now_ns for one in lacking)
+    lacks = _causes(worst)
+    when = f"until {iso(worst.end_ns)}" if worst.start_ns <= now_ns else f"from {iso(worst.start_ns)}"
+    gives_w = _owed_w(worst) - _lacks_w(worst)
+    title = f"Likely to give {gives_w / 1e3:.1f} of {_owed_w(worst) / 1e3:.1f} kW {when}: {_words(lacks)}"
+    title += f" (and {len(lacking) - 1} more)" if lacking[1:] else ""
+    cause = max(lacks, key=lambda each: lacks[each], default="")
+    starts_s = (min(one.start_ns for one in lacking) - now_ns) // SECOND_NS
+    return AlarmView(
+        name, 2 if runs else 3, pool, title, "Imbalance will be charged and performance fall",
+        FIXES.get(cause, FIXES[""]), max(RESPOND_S, starts_s), "/market", len(lacking), since.get(name, now_ns),
+    )  # fmt: skip
+
+
+def _causes(one: Commitment) -> dict[str, float]:
+    """Return what a commitment is likely to lack by its causes (W); what none of them takes is how it follows ("")."""
+    lacks = {cause: watts for cause, watts in one.lacks_w.items() if cause != BY_ISO}
+    left_w = _lacks_w(one) - sum(lacks.values())
+    return lacks | ({"": left_w} if left_w > 0.0 else {})
+
+
+def _words(lacks: Mapping[str, float]) -> str:
+    """Return the two largest causes in words, with their shares of the lack; of one alone, that."""
+    total = sum(lacks.values())
+    worst = sorted(lacks.items(), key=lambda item: -item[1])[:2]
+    said = [
+        f"{SAYS.get(cause, NOT_RESPONDING) if cause else FOLLOWS} {watts / total:.0%}"
+        for cause, watts in worst
+        if watts >= 0.1 * total
+    ]
+    return ", ".join(said) or "cause unknown"

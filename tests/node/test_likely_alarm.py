@@ -1,0 +1,130 @@
+"""What is likely to lack of a commitment calls a person while there is time, says why, and goes as that is over."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_own_way import DEVICES, START_NS, Wall, node  # noqa: F401
+
+from tieline.desk.obligation import DISPATCH_STEP_NS
+from tieline.desk.ports import Award
+from tieline.desk.views import AlarmView, Commitment, SuppressedAlarm
+from tieline.ids import derive
+from tieline.node.read_alarms import AlarmBook
+from tieline.node.read_likely import FIXES, LASTS_NS, SAYS, likely_short, tells_of
+from tieline.node.read_short import LEAST_FRAC, STAYS_FRAC
+from tieline.node.reader import NodeReader, Sources
+from tieline.node.runtime import Node
+from tieline.times import HOUR_NS, MINUTE_NS, floor_ns
+
+AWARD_W = 60_000.0
+
+
+def sold(node: Node, starts_min: int = 0, power_w: float = AWARD_W) -> NodeReader:  # noqa: F811
+    """Sell an hour, which twenty batteries of 5 kW and 5 kWh have and to spare."""
+    state, start_ns = node.state, floor_ns(START_NS, DISPATCH_STEP_NS) + starts_min * MINUTE_NS
+    state.fleet.power_w[:] = 0.0
+    state.fleet.energy_available_wh[:] = 5_000.0
+    name = f"a{starts_min}"
+    state.awards[name] = Award(name, "o", "pool-1", "ENERGY", start_ns, start_ns + HOUR_NS, power_w, 50.0)
+    return NodeReader(node, Sources(utility="works", setting="LIVE", zone="UTC"))
+
+
+def told(reader: NodeReader, minute: float) -> list[AlarmView]:
+    """Return the alarms of commitments as of a minute."""
+    clock = reader.node.clock
+    assert isinstance(clock, Wall)
+    clock.ns = START_NS + int(minute * MINUTE_NS)
+    reader.node.state.fleet.taken_at_ns[:] = clock.ns
+    return [alarm for alarm in reader.alarms() if "Likely to give" in alarm.title]
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["opted out", "in LOCAL"])
+@pytest.mark.parametrize("starts_min", [0, 30])
+def test_one_that_runs_or_begins_within_the_hour_and_is_likely_to_lack_is_told_with_its_cause_and_its_fix(
+    node: Node,  # noqa: F811
+    starts_min: int,
+    by_hand: bool,
+) -> None:
+    reader = sold(node, starts_min)
+    assert not any(told(reader, minute) for minute in (0, 1, 2, 3))
+    state, out = node.state, np.arange(DEVICES) < 12
+    if by_hand:
+        state.claims.set_local(out)
+        state.fleet.available_up_w[out] = 0.0
+    else:
+        state.opted_out[out] = True
+    assert not told(reader, 4) and not told(reader, 5), "it has to last for two minutes"
+    (alarm,) = told(reader, 6)
+    assert alarm.title.startswith("Likely to give 40.0 of 60.0 kW " + ("from" if starts_min else "until"))
+    cause = "foreign_control" if by_hand else "opt_out"
+    assert SAYS[cause] in alarm.title and alarm.action == FIXES[cause]
+    assert (alarm.priority, alarm.subject, alarm.link) == (3 if starts_min else 2, "pool-1", "/market")
+    assert [each.id for each in told(reader, 8)] == [alarm.id]
+    state.claims.set_local(out & False)
+    state.opted_out[:] = False
+    state.fleet.available_up_w[:] = np.nan
+    assert not told(reader, 9)
+
+
+def test_what_begins_later_than_in_an_hour_or_is_likely_to_be_given_calls_nobody(node: Node) -> None:  # noqa: F811
+    reader = sold(node, 90)
+    node.state.opted_out[:12] = True
+    assert not any(told(reader, minute) for minute in range(25))
+    assert not told(reader, 31) and [told(reader, minute) for minute in (32, 33)][-1], "but once it is near"
+
+
+SHARES = st.lists(
+    st.floats(0.5, 1.1).filter(lambda share: min(abs(share - LEAST_FRAC), abs(share - STAYS_FRAC)) > 1e-9),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(SHARES)
+def test_it_comes_below_nine_tenths_goes_at_92_of_100_and_is_one_alarm_meanwhile(shares: list[float]) -> None:
+    """However what is likely wavers: between the two it stays as it was."""
+    book, stands, since, names = AlarmBook(), False, 0, set[str]()
+    for minute, share in enumerate(shares):
+        now_ns = START_NS + minute * MINUTE_NS
+        one = Commitment(START_NS, START_NS + HOUR_NS, AWARD_W, 50.0, 0.0, AWARD_W, share * AWARD_W, {"opt_out": 1.0})
+        found, parts = likely_short([one] * 3, "pool-1", [], book.standing(), now_ns)
+        kept = book.keep(found, now_ns, parts)
+        is_short = share < (STAYS_FRAC if book.standing() and stands else LEAST_FRAC)
+        names |= {alarm.id for alarm in kept}
+        assert len(kept) <= 1 and (not kept or share < STAYS_FRAC)
+        stands, since = bool(kept), since + 1 if is_short else 0
+        if since * MINUTE_NS > LASTS_NS + MINUTE_NS:
+            assert kept and kept[0].count == 3
+    assert len(names) <= 1
+
+
+def test_less_that_the_market_asks_is_no_lack_and_one_that_lacks_already_is_told_once() -> None:
+    asked = Commitment(START_NS, START_NS + HOUR_NS, AWARD_W, 50.0, 0.0, 9e4, 3e4, {"iso_instruction": 3e4})
+    assert likely_short([asked], "pool-1", [], {}, START_NS) == ([], [])
+    short = AlarmView("s", 2, "pool-1", "Delivered 60 %", "", "", 600, "/market", 1, START_NS)
+    now, later = (
+        Commitment(at_ns, at_ns + HOUR_NS, AWARD_W, 50.0, 0.0, 9e4, 3e4, {"opt_out": 3e4})
+        for at_ns in (START_NS, START_NS + 30 * MINUTE_NS)
+    )
+    found, (part,) = likely_short([now], "pool-1", [short], {}, START_NS)
+    assert found == [] and isinstance(part, SuppressedAlarm) and (part.how, part.into) == ("by_cause", "s")
+    ((alarm, _),), parts = likely_short([now, later], "pool-1", [short], {}, START_NS)
+    assert alarm.count == 1 and alarm.priority == 3 and parts == []
+
+
+def test_what_an_alarm_of_links_or_devices_tells_of_asks_for_no_second_one() -> None:
+    """Unless what else lacks would be one by itself."""
+    link = AlarmView("l", 2, "mqtt", "Link mqtt is down", "", "", 900, "/links", 9, START_NS)
+    still = AlarmView(
+        derive("alarm", "unresponsive", "fleet"), 3, "fleet", "Not responding", "", "", 9, "/", 9, START_NS
+    )
+    causes = tells_of([still], [link])
+    assert causes == {"offline": link, "unresponsive": still, "": still}
+    for lacks_w, is_told in (({"offline": 2e4}, True), ({"offline": 1e4, "opt_out": 1e4}, False), ({}, True)):
+        one = Commitment(START_NS, START_NS + HOUR_NS, AWARD_W, 50.0, 0.0, 9e4, 4e4, lacks_w)
+        found, parts = likely_short([one], "pool-1", [], {}, START_NS, causes)
+        assert (not found, len(parts)) == (is_told, is_told)
+        assert not is_told or parts[0].into == (link if lacks_w else still).id
