@@ -18,6 +18,7 @@ from tieline.contract.eligibility import Enrolment
 from tieline.desk.agreed import Agreements
 from tieline.desk.called import Called, SetAside
 from tieline.desk.cycling import Cycles
+from tieline.desk.event_counted import Counted
 from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
@@ -261,6 +262,7 @@ class DeskState:
     event_called: dict[str, ClaimBatch] = field(default_factory=dict)  # what each that runs placed last
     event_tracked: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     """Asked, delivered, and delivered beyond the asked of intervals that had enough (Wh) so far, by event."""
+    event_counted: dict[str, Counted] = field(default_factory=dict)  # over which of its time that is
     event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     agreed: Agreements | None = None  # what contracts let it call; None: the folder holds none
