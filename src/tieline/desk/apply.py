@@ -22,7 +22,7 @@ from tieline.fleet.holding import nearest_w, timers
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
-from tieline.resource.command import HELD, Stage, follows
+from tieline.resource.command import HELD, MADE, Stage, follows
 from tieline.resource.identity import Purpose
 from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, SECOND_NS
@@ -271,7 +271,7 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
         (low_w > -state.fleet.max_absorb_w[rows]) | (high_w < 0)
     )
     columns.held_w[rows[~held_on]] = np.nan
-    columns.target_w[rows] = target_w
+    columns.target_w[rows], columns.made_w[rows] = target_w, np.nan
     columns.low_w[rows] = low_w
     columns.high_w[rows] = high_w
     columns.valid_until_ns[rows] = fact.valid_until_ns
@@ -319,6 +319,9 @@ def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsRep
     if HELD in fact.native:  # a word a row then; the desk's own reports have one for all
         holds = np.array([word == HELD for word in fact.native], np.bool_)[legal]
         columns.held_w[rows[holds]] = observed_w[holds]
+    if len(fact.native) == len(legal) and any(word.startswith(MADE) for word in fact.native):
+        made = np.array([word.startswith(MADE) for word in fact.native], np.bool_)[legal]
+        columns.made_w[rows[made]] = observed_w[made]
 
 
 def _is_meant(state: DeskState, fact: facts.CommandsReported, rows: Rows) -> NDArray[np.bool_]:

@@ -66,6 +66,7 @@ class CommandColumns:
     stands beyond these keeps none of them. `easing_low_w`, `easing_high_w` and `easing_ns` are the same of a window
     that began later, and follows once it is as old: so there is no moment at which none is old enough. `answer` is what
     it made of the command before, while that held. It was let go of a power that it was told at `let_go_ns`.
+    `made_w` is what a device that can't hold it made of it (W; NaN: it holds it, or that isn't known).
     """
 
     target_w: Floats
@@ -92,6 +93,7 @@ class CommandColumns:
     easing_ns: Instants
     answer: NDArray[np.int8]
     let_go_ns: Instants
+    made_w: Floats
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -122,6 +124,7 @@ class CommandColumns:
             np.zeros(count, np.int64),
             np.full(count, UNSAID, np.int8),
             np.zeros(count, np.int64),
+            nothing.copy(),
         )
 
     def acknowledge(self, rows: NDArray[np.int32]) -> None:
