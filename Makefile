@@ -1,9 +1,12 @@
-# Two commands for a fresh machine: `make demo` and `make test`. Both make `.venv` in the checkout.
+# Three commands for a fresh machine: `make install`, `make demo` and `make test`. Each makes `.venv` in the checkout.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test system checks peers-if-possible peers-tested lint types gathered warmed unit screens console reference docs interop long month soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
+.PHONY: install demo test system checks peers-if-possible peers-tested lint types gathered warmed unit screens console reference docs interop long month soak-kill test-pythons peers peers-dnp3 peers-openadr peers-oa3 peers-grid peers-pay peers-forecast peers-opendsm peers-opender peers-ray peers-flexmeasures peers-emhass peers-ews clean
+
+install: $(VENV)/.run
+	@echo "tieline is installed: $(CURDIR)/$(BIN)/tieline"
 
 demo: $(VENV)/.run
 	$(BIN)/tieline demo

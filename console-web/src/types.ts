@@ -112,6 +112,7 @@ export interface ProgramEvent {
   state: string; composed_by: string; approved_by: string; why: string; next: string[];
   reserved_w: number; reserved_wh: number; asked_wh: number; delivered_wh: number;
   called: number; opted_out: number; lacks_wh: Record<string, number>; over_wh: number;
+  uncounted: [number, number][]; counted_to_ns: number;
 }
 export interface Preview {
   group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;

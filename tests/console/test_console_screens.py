@@ -11,9 +11,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from console_stage import Running
+from msgspec import structs
 
 from tieline.bench.redraw import CHROMIUM
-from tieline.times import HOUR_NS
+from tieline.desk.apply import apply
+from tieline.desk.facts import EventChanged, EventTracked, Fact
+from tieline.desk.programs import EventState, ProgramEvent
+from tieline.times import HOUR_NS, MINUTE_NS
 
 STATIC = Path(__file__).parents[2] / "src" / "tieline" / "console" / "static"
 WEB = Path(__file__).parents[2] / "console-web"
@@ -216,6 +220,32 @@ def test_an_event_is_composed_previewed_and_submitted_by_hand(seen: _Seen, runni
         assert event["state"] == "Submitted"
         ben.post(f"/api/v1/events/{event['id']}/deny")
     row.get_by_text("Denied").wait_for(timeout=60_000)
+
+
+@needs_chromium
+def test_what_no_server_counted_of_an_event_stands_beside_what_was_delivered(seen: _Seen, running: Running) -> None:
+    now_ns = running.now_ns
+    start_ns = now_ns - 40 * MINUTE_NS
+    whole = ProgramEvent("event:killed", "Killed relief", "pool-1", "share", start_ns, now_ns - MINUTE_NS, 2e4, "ann")
+    body = {key: value for key, value in structs.asdict(whole).items() if key != "state"}
+    facts: list[Fact] = [
+        EventChanged(whole.id, to.value, "clock", body) for to in (EventState.SCHEDULED, EventState.IN_PROGRESS)
+    ]
+    for first, last in ((0, 5), (15, 39)):
+        between = (start_ns + first * MINUTE_NS, start_ns + last * MINUTE_NS)
+        facts.append(EventTracked(whole.id, *between, 2e4, 1.9e4, {}, 1))
+    facts.append(EventChanged(whole.id, EventState.COMPLETED.value, "clock", body))
+
+    async def told() -> None:
+        for at, fact in enumerate(facts):
+            apply(running.stage.node.state, f"told:{at}", fact, start_ns if at < 2 else now_ns)
+
+    asyncio.run_coroutine_threadsafe(told(), running.loop).result(30)
+    seen.show("/events", SCREENS["/events"])
+    row = seen.page.locator("tr", has_text="Killed relief")
+    said = row.get_by_text("not counted:").inner_text(timeout=60_000)
+    assert len(re.findall(r"\d\d:\d\d:\d\d", said)) == 2, said
+    assert "95 %" in row.inner_text()
 
 
 @needs_chromium

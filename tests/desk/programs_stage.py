@@ -5,7 +5,7 @@ from __future__ import annotations
 from desk_stage import START_NS, Stage1, fleet_of
 
 from tieline.desk import events
-from tieline.desk.desk_views import EventView
+from tieline.desk.event_views import EventView
 from tieline.desk.ports import Award, Offer, Segment
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent

@@ -160,13 +160,21 @@ def test_no_echo_of_ours_is_taken_for_an_owners_hand(
 @pytest.mark.parametrize("row", [ROOM, PLUG], ids=["thermostat", "plug"])
 @settings(deadline=None, max_examples=40)
 @given(
-    st.builds(Manner, acts_s=late, tells_s=late, again_frac=st.just(0.3), is_last_only=st.booleans()), seeds, deeds()
-)
+    st.builds(
+        Manner, acts_s=late, tells_s=late, deaf_frac=st.sampled_from([0.0, 0.3]), again_frac=st.just(0.3),
+        is_last_only=st.booleans(), every_s=st.sampled_from([2.0, 20.0]),
+    ),
+    seeds, deeds(),
+)  # fmt: skip
 @example(Manner(again_frac=0.5), 1, ROUNDS)
+@example(
+    Manner(acts_s=8.0, deaf_frac=0.3, again_frac=0.3, is_last_only=True), 7,
+    [(FREE, 30.0), (CALL, 0.1), (CALL, 0.4), (FREE, 30.0), (CALL, 1.0), (FREE, 0.1), (FREE, 0.1), (CALL, 8.0)],
+)  # fmt: skip
 def test_words_that_come_again_cost_no_owner_his_setting(
     row: int, manner: Manner, seed: int, done: list[tuple[str, float]]
 ) -> None:
-    """Where no write is lost: a lost hand-back whose echo an old word looks like is told from it by nobody."""
+    """Also where a hand-back is lost, and an old word of what its owner had looks like its echo."""
     assert Run(row, manner, seed, own_of(row)).play(done).device.value == own_of(row)
 
 

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from modbus_room import MODELS, Battery, Log
@@ -12,7 +13,7 @@ from test_modbus_owners_hand import LASTS_S
 
 from tieline.links.device.modbus.link import ModbusLink, ModbusSettings
 from tieline.resource.batch import CommandBatch, CommandReports
-from tieline.resource.command import Stage
+from tieline.resource.command import MADE, Stage
 from tieline.resource.point import code
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -49,15 +50,18 @@ class Told(Log):
     """A log that knows how each batch stands."""
 
     stood: dict[str, Stage] = field(default_factory=dict)
+    made_w: dict[str, float] = field(default_factory=dict)
 
     def reports(self, reports: CommandReports) -> None:
         super().reports(reports)
         self.stood[reports.batch] = Stage(int(reports.stage[-1]))
+        if reports.native and reports.native[-1].startswith(MADE):
+            self.made_w[reports.batch] = float(reports.observed_w[-1])
 
 
-def play(manner: Manner, deeds: list[tuple[object, float]]) -> tuple[bool, set[float], int]:
+def play(manner: Manner, deeds: list[tuple[object, float]], ends: bool = True) -> tuple[bool, set[float], int]:
     """Play deeds, a number is a call (W); return whether it ends free, what it said of LOCAL, and how often that was
-    alarmed of."""
+    alarmed of. `ends`: it is calm and told to run free at the end."""
 
     async def main(loop: VirtualLoop) -> tuple[bool, set[float], int]:
         clock = VirtualClock(loop, 1_700_000_000 * SECOND_NS)
@@ -67,9 +71,10 @@ def play(manner: Manner, deeds: list[tuple[object, float]]) -> tuple[bool, set[f
             at = MODELS[704].field(name).offset
             device.registers[704][at : at + 2] = [0xFFFF, 0xFFFF]
         server, seq, last, took, left = SunSpecServer({1: device}), 0, None, False, list(deeds)
+        made_w = math.nan
         await server.start(port=502)
         how = ModbusSettings({7: "127.0.0.1:502/1"}, {7: 5_000.0}, poll_s=10.0)
-        local, contended, is_calm = set[float](), 0, False
+        local, contended, is_calm = set[float](), 0, not ends
         while left or not is_calm:
             if not left:
                 is_calm, device.late_s, device.is_silent = True, 0.0, False
@@ -77,8 +82,8 @@ def play(manner: Manner, deeds: list[tuple[object, float]]) -> tuple[bool, set[f
             async with Supervisor(np.random.default_rng(1)) as supervisor:
                 log = Told()
                 link = ModbusLink(how, log, clock, supervisor, np.random.default_rng(2))
-                if last is not None and took:
-                    link.remember(last, np.full(1, math.nan), np.ones(1, np.bool_))
+                if last is not None and (took or math.isfinite(made_w)):
+                    link.remember(last, np.full(1, math.nan), np.full(1, took), np.full(1, made_w))
                 link.start()
                 await asyncio.sleep(1.0)
                 while left:
@@ -99,7 +104,7 @@ def play(manner: Manner, deeds: list[tuple[object, float]]) -> tuple[bool, set[f
                         await link.send(last)
                     await asyncio.sleep(wait_s)
                 if last is not None and last.id in log.stood:
-                    took = log.stood[last.id] is Stage.DONE
+                    took, made_w = log.stood[last.id] is Stage.DONE, log.made_w.get(last.id, math.nan)
                 contended += link.counts.contended
                 local |= {float(v) for b in log.readings_ for v in b.values[b.points == code("is_local")]}
                 link.stop()
@@ -126,4 +131,17 @@ def test_what_a_device_makes_of_our_commands_is_nobodys_hand_and_it_ends_free(
     manner: Manner, done: list[tuple[object, float]]
 ) -> None:
     is_free, local, contended = play(manner, done)
+    assert (is_free, local - {0.0}, contended) == (True, set(), 0)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("calls", [1, 3])
+def test_what_a_device_without_a_timer_made_of_a_call_ends_with_it_also_where_its_server_died(
+    calls: int, dies: bool
+) -> None:
+    """Nobody tells it anything afterwards: its own limit is 1.5 kW, and it was told 2 kW, once or renewed."""
+    deeds: list[tuple[object, float]] = [(2_000.0, 30.0)] * calls
+    is_free, local, contended = play(
+        Manner(most_w=1_500.0, has_timer=False), [*deeds, *([(DIE, 0.0)] if dies else []), (None, 1_500.0)], ends=False
+    )
     assert (is_free, local - {0.0}, contended) == (True, set(), 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 
-from tieline.desk.desk_views import EventView
+from tieline.desk.event_views import EventView
 from tieline.desk.events import view_of
 from tieline.desk.programs import EventState
 from tieline.desk.screens import ComposeEvent

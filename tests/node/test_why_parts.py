@@ -27,7 +27,7 @@ from tieline.node.serve import node_of
 from tieline.node.why import command_of, of_others, of_whole
 from tieline.resource.batch import CommandReports
 from tieline.resource.claim import Refusal
-from tieline.resource.command import HELD, Stage
+from tieline.resource.command import HELD, MADE, Stage
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.store.learnt import About, names_of, save
@@ -227,3 +227,27 @@ def test_a_battery_that_a_limit_alone_holds_is_told_as_held_and_by_whom(tmp_path
     assert "<- 2023-11-14T22:13:20Z ClaimsPlaced" in told, "with its cause"
     assert answer["held_w"] == 4_000.0 and answer["command"]["target_w"] is None
     assert json.loads(asked(tmp_path, "home-2", "--json"))["held_w"] is None
+
+
+def test_what_a_device_made_of_a_command_that_it_cant_hold_is_known_to_the_next_server(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        row, state = node.state.fleet.row("home-1"), node.state
+        said = await operator.limit("feeder-1", AskLimit(-9e3, 9e9, 10, "works"), "ann")
+        assert not isinstance(said, Refusal), str(said)
+        await node.desk.settle()
+        now_ns = node.clock.now_ns()
+        assert remembered(state, [row], now_ns) == [], "of one that never answered nothing is known"
+        native = f"{MADE}holds 1500 W, limit 100%"
+        for stage, words in ((Stage.SENT, ()), (Stage.ACCEPTED, ()), (Stage.UNCONFIRMED, (native,))):
+            node.desk.reports(
+                CommandReports(
+                    state.command_batches[int(state.commands.batch[row])], "modbus", np.array([row], np.int32),
+                    np.array([stage], np.uint8), np.array([now_ns]), np.zeros(1, np.uint8), np.full(1, 1.5e3), words,
+                    (),
+                )
+            )  # fmt: skip
+            await node.desk.flush()
+        assert (len(remembered(state, [row], now_ns)), state.commands.made_w[row]) == (1, 1.5e3)
+        await node.desk.settle()
+
+    play(tmp_path, act)

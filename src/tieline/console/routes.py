@@ -17,6 +17,7 @@ from tieline.console.twice import MOST_BECAUSE
 from tieline.console.waiting_api import WAITING_ROUTES
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
+from tieline.desk.event_views import EventView
 from tieline.desk.facts import KINDS
 from tieline.desk.modes import FeederMode
 from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit, SetMode
@@ -101,7 +102,7 @@ async def _suppressed(call: Call) -> list[v.SuppressedAlarm]:
     return call.desk.reader.suppressed()
 
 
-async def _events(call: Call) -> list[d.EventView]:
+async def _events(call: Call) -> list[EventView]:
     return call.desk.reader.events()
 
 
@@ -149,26 +150,26 @@ async def _acknowledge(call: Call) -> Done:
     return done(await call.desk.operator.acknowledge(call.path("alarm"), call.name))
 
 
-async def _compose(call: Call) -> d.EventView:
-    answer: d.EventView = good(await call.desk.operator.compose(call.body, call.name))
+async def _compose(call: Call) -> EventView:
+    answer: EventView = good(await call.desk.operator.compose(call.body, call.name))
     return answer
 
 
-async def _submit(call: Call) -> d.EventView:
+async def _submit(call: Call) -> EventView:
     return await _step(call, "Submitted")
 
 
-async def _approve(call: Call) -> d.EventView:
+async def _approve(call: Call) -> EventView:
     return await _step(call, "Approved")
 
 
-async def _deny(call: Call) -> d.EventView:
+async def _deny(call: Call) -> EventView:
     return await _step(call, "Denied")
 
 
-async def _extend(call: Call) -> d.EventView:
+async def _extend(call: Call) -> EventView:
     minutes = call.body.minutes
-    answer: d.EventView = good(await call.desk.operator.extend(call.path("event"), minutes, call.name))
+    answer: EventView = good(await call.desk.operator.extend(call.path("event"), minutes, call.name))
     return answer
 
 
@@ -184,12 +185,12 @@ async def _earned(call: Call) -> list[v.OwnerMoney]:
     return call.desk.reader.earned(call.path("resource"))
 
 
-async def _cancel(call: Call) -> d.EventView:
+async def _cancel(call: Call) -> EventView:
     return await _step(call, "Canceled")
 
 
-async def _step(call: Call, to: str) -> d.EventView:
-    answer: d.EventView = good(await call.desk.operator.advance(call.path("event"), to, call.name))
+async def _step(call: Call, to: str) -> EventView:
+    answer: EventView = good(await call.desk.operator.advance(call.path("event"), to, call.name))
     return answer
 
 
@@ -318,31 +319,31 @@ ROUTES: tuple[Route, ...] = (
         "POST", f"{_A}/alarms/{{alarm}}/acknowledge", Action.ACKNOWLEDGE, _acknowledge, "Acknowledge an alarm", Done,
         subject="alarm",
     ),
-    Route("GET", f"{_A}/events", Action.SEE_EVENTS, _events, "Program events, the newest first", list[d.EventView]),
+    Route("GET", f"{_A}/events", Action.SEE_EVENTS, _events, "Program events, the newest first", list[EventView]),
     Route(
         "POST", f"{_A}/events/preview", Action.COMPOSE_EVENT, _preview, "What an event would do; nothing happens",
         d.EventPreview, ComposeEvent, act="preview_event",
     ),
-    Route("POST", f"{_A}/events", Action.COMPOSE_EVENT, _compose, "Compose an event", d.EventView, ComposeEvent),
+    Route("POST", f"{_A}/events", Action.COMPOSE_EVENT, _compose, "Compose an event", EventView, ComposeEvent),
     Route(
         "POST", f"{_A}/events/{{event}}/submit", Action.COMPOSE_EVENT, _submit, "Submit an event for approval",
-        d.EventView, subject="event", act="submit_event",
+        EventView, subject="event", act="submit_event",
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/approve", Action.DECIDE_EVENT, _approve, "Approve: a second person",
-        d.EventView, subject="event", act="approve_event",
+        EventView, subject="event", act="approve_event",
     ),
     Route(
-        "POST", f"{_A}/events/{{event}}/deny", Action.DECIDE_EVENT, _deny, "Deny: a second person", d.EventView,
+        "POST", f"{_A}/events/{{event}}/deny", Action.DECIDE_EVENT, _deny, "Deny: a second person", EventView,
         subject="event", act="deny_event",
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/cancel", Action.CANCEL_EVENT, _cancel, "Cancel; what held before holds again",
-        d.EventView, subject="event",
+        EventView, subject="event",
     ),
     Route(
         "POST", f"{_A}/events/{{event}}/extend", Action.DECIDE_EVENT, _extend, "Let an event last longer: two people",
-        d.EventView, ExtendEvent, subject="event", two=twice.lasts_longer, act="extend_event",
+        EventView, ExtendEvent, subject="event", two=twice.lasts_longer, act="extend_event",
     ),
     Route("GET", f"{_A}/market", Action.SEE_MARKET, _market, "The market desk", d.MarketView),
     Route("GET", f"{_A}/settlement", Action.SEE_MONEY, _settlement, "Statements and intervals", d.SettlementView),

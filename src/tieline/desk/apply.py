@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import called, charging, event_stack, facts, prices
+from tieline.desk import called, charging, event_counted, event_stack, facts, prices
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.ports import Ask, Granted
@@ -23,10 +22,10 @@ from tieline.fleet.holding import nearest_w, timers
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
-from tieline.resource.command import HELD, Stage, follows
+from tieline.resource.command import HELD, MADE, Stage, follows
 from tieline.resource.identity import Purpose
 from tieline.resource.level import Level
-from tieline.times import FOREVER_NS, HOUR_NS, SECOND_NS
+from tieline.times import FOREVER_NS, SECOND_NS
 
 WATCHDOG = "watchdog"
 MOST_ENDED = 4_096
@@ -52,6 +51,8 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
         called.note_aside(state, record_id, fact, at_ns)
     if isinstance(fact, facts.EventChanged | facts.ConsentChanged):
         called.note(state, record_id, fact, at_ns)
+    if isinstance(fact, facts.EventChanged):
+        event_counted.note_changed(state, fact, at_ns)
     change = _CHANGES.get(type(fact))
     if change is not None:
         change(state, record_id, fact)
@@ -270,7 +271,7 @@ def _commands_issued(state: DeskState, record_id: str, fact: facts.CommandsIssue
         (low_w > -state.fleet.max_absorb_w[rows]) | (high_w < 0)
     )
     columns.held_w[rows[~held_on]] = np.nan
-    columns.target_w[rows] = target_w
+    columns.target_w[rows], columns.made_w[rows] = target_w, np.nan
     columns.low_w[rows] = low_w
     columns.high_w[rows] = high_w
     columns.valid_until_ns[rows] = fact.valid_until_ns
@@ -318,6 +319,9 @@ def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsRep
     if HELD in fact.native:  # a word a row then; the desk's own reports have one for all
         holds = np.array([word == HELD for word in fact.native], np.bool_)[legal]
         columns.held_w[rows[holds]] = observed_w[holds]
+    if len(fact.native) == len(legal) and any(word.startswith(MADE) for word in fact.native):
+        made = np.array([word.startswith(MADE) for word in fact.native], np.bool_)[legal]
+        columns.made_w[rows[made]] = observed_w[made]
 
 
 def _is_meant(state: DeskState, fact: facts.CommandsReported, rows: Rows) -> NDArray[np.bool_]:
@@ -348,19 +352,6 @@ def _event_changed(state: DeskState, record_id: str, fact: facts.EventChanged) -
         elif body["state"] is EventState.COMPLETED:
             state.ledger.deliver(reservation)
         _sync_deltas(state, reservation)
-
-
-def _event_tracked(state: DeskState, record_id: str, fact: facts.EventTracked) -> None:
-    hours = (fact.end_ns - fact.start_ns) / HOUR_NS
-    asked_wh, delivered_wh, over_wh = state.event_tracked.get(fact.event, (0.0, 0.0, 0.0))
-    # What one interval gave beyond the asked is no lack of another made good: it stands on a line of its own.
-    over_w = max(math.copysign(1.0, fact.asked_w) * (fact.delivered_w - fact.asked_w), 0.0)
-    state.event_tracked[fact.event] = (
-        asked_wh + fact.asked_w * hours, delivered_wh + fact.delivered_w * hours, over_wh + over_w * hours,
-    )  # fmt: skip
-    lacks_wh = state.event_lacks.setdefault(fact.event, {})
-    for cause, watts in fact.causes.items():
-        lacks_wh[cause] = lacks_wh.get(cause, 0.0) + watts * hours
 
 
 def _alarm_changed(state: DeskState, record_id: str, fact: facts.AlarmChanged) -> None:
@@ -398,7 +389,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.CommandsReported: _commands_reported,
     facts.ReleaseStaged: _release_staged,
     facts.EventChanged: _event_changed,
-    facts.EventTracked: _event_tracked,
+    facts.EventTracked: event_counted.note_tracked,
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
     facts.ConsentChanged: lambda *_: None,  # noted by `called.note`, as it counts from when it was recorded

@@ -169,36 +169,6 @@ class EventPreview(View, frozen=True):
     asks: str = ""
 
 
-class EventView(View, frozen=True):
-    """A program event with the steps that it may take now, what it `asks`, has booked, and asked and got so far.
-
-    `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacked of the asked in each
-    interval, by cause, and `over_wh` what others gave beyond it: asked - delivered = all lacks - over (as amounts).
-    """
-
-    id: str
-    program: str
-    group: str
-    strategy: str
-    start_ns: int
-    end_ns: int
-    power_w: float
-    state: str
-    composed_by: str
-    approved_by: str
-    why: str
-    next: tuple[str, ...]
-    reserved_w: float = 0.0
-    reserved_wh: float = 0.0
-    asked_wh: float = 0.0
-    delivered_wh: float = 0.0
-    called: int = 0
-    opted_out: int = 0
-    lacks_wh: dict[str, float] = {}
-    over_wh: float = 0.0
-    asks: str = ""
-
-
 class MarketHour(View, frozen=True):
     """One market interval: what was forecast, offered, awarded, and means of what was instructed, and came of it.
 

@@ -14,7 +14,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from tieline.desk.agreed import first_of
-from tieline.desk.desk_views import EventPreview, EventView
+from tieline.desk.desk_views import EventPreview
 from tieline.desk.entry import Entry
 from tieline.desk.event_contracts import (
     barred_rows,
@@ -28,6 +28,7 @@ from tieline.desk.event_reserve import booked, decide_reserve, room
 from tieline.desk.event_says import says_asked, says_rebound, says_unknown, warning_of
 from tieline.desk.event_split import NOBODY, added_up_w, shares
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest, sunk, top
+from tieline.desk.event_views import EventView
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
 from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.packed import Packed
@@ -57,14 +58,15 @@ def view_of(state: DeskState, event: ProgramEvent) -> EventView:
     """Return an event for a screen."""
     reserved_w, reserved_wh = booked(state, event.id)
     asked_wh, delivered_wh, over_wh = state.event_tracked.get(event.id, (0.0, 0.0, 0.0))
-    called = newest(state, event.id)
+    called, counted = newest(state, event.id), state.event_counted.get(event.id)
     rows = np.zeros(0, np.int32) if called is None else called.rows
     return EventView(
         event.id, event.program, event.group, event.strategy, event.start_ns, event.end_ns, event.power_w,
         event.state.value, event.composed_by, event.approved_by, event.why,
         tuple(sorted(step.value for step in NEXT[event.state])), reserved_w, reserved_wh, asked_wh, delivered_wh,
         len(rows), int(state.opted_out[rows].sum()), dict(state.event_lacks.get(event.id, {})), over_wh,
-        says_asked(event.power_w),
+        says_asked(event.power_w), () if counted is None else counted.uncounted(),
+        0 if counted is None or not asked_wh else counted.to_ns,
     )  # fmt: skip
 
 

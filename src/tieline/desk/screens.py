@@ -13,7 +13,6 @@ from tieline.desk.desk_views import (
     AuditView,
     DayView,
     EventPreview,
-    EventView,
     FeederView,
     Found,
     KeptSpan,
@@ -23,6 +22,7 @@ from tieline.desk.desk_views import (
     TraceView,
     WhyView,
 )
+from tieline.desk.event_views import EventView
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.trading import AskOffer, LoadForecastView, OfferView, Proposal

@@ -18,6 +18,7 @@ from tieline.contract.eligibility import Enrolment
 from tieline.desk.agreed import Agreements
 from tieline.desk.called import Called, SetAside
 from tieline.desk.cycling import Cycles
+from tieline.desk.event_counted import Counted
 from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
@@ -65,6 +66,7 @@ class CommandColumns:
     stands beyond these keeps none of them. `easing_low_w`, `easing_high_w` and `easing_ns` are the same of a window
     that began later, and follows once it is as old: so there is no moment at which none is old enough. `answer` is what
     it made of the command before, while that held. It was let go of a power that it was told at `let_go_ns`.
+    `made_w` is what a device that can't hold it made of it (W; NaN: it holds it, or that isn't known).
     """
 
     target_w: Floats
@@ -91,6 +93,7 @@ class CommandColumns:
     easing_ns: Instants
     answer: NDArray[np.int8]
     let_go_ns: Instants
+    made_w: Floats
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -121,6 +124,7 @@ class CommandColumns:
             np.zeros(count, np.int64),
             np.full(count, UNSAID, np.int8),
             np.zeros(count, np.int64),
+            nothing.copy(),
         )
 
     def acknowledge(self, rows: NDArray[np.int32]) -> None:
@@ -261,6 +265,7 @@ class DeskState:
     event_called: dict[str, ClaimBatch] = field(default_factory=dict)  # what each that runs placed last
     event_tracked: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     """Asked, delivered, and delivered beyond the asked of intervals that had enough (Wh) so far, by event."""
+    event_counted: dict[str, Counted] = field(default_factory=dict)  # over which of its time that is
     event_lacks: dict[str, dict[str, float]] = field(default_factory=dict)  # lacking (Wh) so far, by cause
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
     agreed: Agreements | None = None  # what contracts let it call; None: the folder holds none

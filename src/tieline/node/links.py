@@ -197,6 +197,7 @@ async def _raise_openadr(
     link = OpenAdrLink(end_points, vtn, node.desk, node.clock, supervisor, settings.name)
     await link.start()
     vtn.is_device = node.state.fleet.holds
+    link.rated_w = node.state.fleet.rated_w_of
     node.desk.bind(link, "openadr", rows)
     VenOwners(node, link)
 
@@ -222,7 +223,8 @@ def _raise_modbus(
     node.desk.bind(made, "modbus", how.addresses)
     for batch in remembered(node.state, list(how.addresses), node.clock.now_ns()):
         told = node.state.commands
-        made.remember(batch, told.held_w[batch.rows], told.stage[batch.rows] == int(Stage.DONE))
+        rows, is_done = batch.rows, told.stage[batch.rows] == int(Stage.DONE)
+        made.remember(batch, told.held_w[rows], is_done, told.made_w[rows])
     node.desk.health(made.health())
     made.start()
     links.says.append(f"{settings.name}: {len(how.addresses)} SunSpec devices over Modbus TCP")
@@ -231,13 +233,13 @@ def _raise_modbus(
 def remembered(state: DeskState, rows: list[int], now_ns: int) -> list[CommandBatch]:
     """Return what rows were told before this start and said they do, as a command each: some may do so still.
 
-    So it is with one that a limit alone holds, whatever became of its last renewal.
-    What ran out more than a day ago is left out, as is what let a device run by itself.
+    So it is with one that a limit alone holds, whatever became of its last renewal, and with what one that can't hold
+    its command made of that. What ran out more than a day ago is left out, as is what let a device run by itself.
     """
     told, fleet, found = state.commands, state.fleet, []
     for row in rows:
         bounded = told.low_w[row] > -fleet.max_absorb_w[row] or told.high_w[row] < fleet.max_inject_w[row]
-        did = told.stage[row] == int(Stage.DONE) or np.isfinite(told.held_w[row])
+        did = told.stage[row] == int(Stage.DONE) or np.isfinite([told.held_w[row], told.made_w[row]]).any()
         is_done = told.batch[row] >= 0 and did and told.valid_until_ns[row] > now_ns - DAY_NS
         if is_done and (bounded or np.isfinite(told.target_w[row])):
             found.append(_last_of(state, row))

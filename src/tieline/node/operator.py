@@ -8,9 +8,9 @@ import numpy as np
 from tieline.desk import opting
 from tieline.desk.authority import decide_kill
 from tieline.desk.consents import decide_agreed, decide_word
-from tieline.desk.desk_views import EventView
 from tieline.desk.entry import Entry
 from tieline.desk.event_tracking import EventTallies
+from tieline.desk.event_views import EventView
 from tieline.desk.events import decide_compose, decide_extend, decide_step, due, view_of
 from tieline.desk.facts import AlarmChanged, Audited
 from tieline.desk.modes import decide_mode

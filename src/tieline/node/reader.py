@@ -18,7 +18,6 @@ from tieline.desk.contract_views import ContractView
 from tieline.desk.desk_views import (
     AuditView,
     EventPreview,
-    EventView,
     FeederView,
     Found,
     KeptSpan,
@@ -28,6 +27,7 @@ from tieline.desk.desk_views import (
     TraceView,
     WhyView,
 )
+from tieline.desk.event_views import EventView
 from tieline.desk.events import preview, view_of
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.modes import mode_of

@@ -86,6 +86,9 @@ def markdown() -> str:
 HELD = "held by its limit, as its registers know no lower one"
 """What a link says of a device that is named no power and held at one all the same, at what was read back."""
 
+MADE = "made of it: "
+"""How a link's word begins of a device that cut a command short or rounded it, beside what was read back at once."""
+
 
 class RejectWord(IntEnum):
     """Why a command was rejected; the native code is kept beside it."""

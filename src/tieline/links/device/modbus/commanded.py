@@ -26,7 +26,7 @@ from tieline.links.device.modbus.own_power import FRESH_POLLS, OwnPower
 from tieline.links.device.modbus.unit import FREE, Held, Rejected, Unit
 from tieline.links.life import KILLED, Course, Life
 from tieline.resource.batch import CommandBatch
-from tieline.resource.command import HELD, RejectWord, Stage
+from tieline.resource.command import HELD, MADE, RejectWord, Stage
 from tieline.resource.identity import Rating
 from tieline.times import SECOND_NS
 
@@ -92,10 +92,8 @@ class Commanded:
         self.over_due_s = math.inf
         self.is_contended = False
         self.lies = False
-        most_w, least_w = (
-            rating.max_inject_w * profile.limits.inject_frac,
-            rating.max_absorb_w * profile.limits.absorb_frac,
-        )
+        most_w = rating.max_inject_w * profile.limits.inject_frac
+        least_w = rating.max_absorb_w * profile.limits.absorb_frac
         self.own = OwnPower(-least_w, most_w, FRESH_POLLS * carrier.poll_s)
         self._ran_free = True  # as last read back: it was told no power
         self._carrier = carrier
@@ -204,9 +202,8 @@ class Commanded:
             return False
         own_w = self.own_w()
         live.held = asked_of(what, self.full_w, self.life.left_s(live), own_w)
-        if self.is_contended and math.isnan(
-            live.held.target_w
-        ):  # a limit binds there too; his power is not ours to end
+        # A limit binds there too; his power is not ours to end.
+        if self.is_contended and math.isnan(live.held.target_w):
             live.held = replace(live.held, leaves_power=True)
         self.holds(live, is_held(what), is_bound(what), own_w)
         self.life.sent(live)
@@ -262,14 +259,15 @@ class Commanded:
 
     def confirmed(self, live: Live, held: Held | LinkDown | PeerError) -> None:
         """Take what was read back (or why nothing was): the command has ended, and its time is watched."""
-        self._live = live
+        before, self._live = self._live, live
         self._left, self.is_contended = FREE, self.is_contended and live.held.leaves_power
         if isinstance(held, Held):
             self.is_contended &= not math.isnan(held.target_w)
             self._ran_free = math.isnan(held.target_w)
             live.is_timed = not math.isnan(held.revert_s) and held.revert_s <= live.held.revert_s + 1.0
             live.is_confirmed = held.same(live.held)
-            if not live.is_confirmed and live.stage is Stage.ACCEPTED and not held.same(self._seen):
+            is_new = not held.same(self._seen) or (before is not None and held.same(before.made))
+            if not live.is_confirmed and live.stage is Stage.ACCEPTED and is_new and not held.is_free:
                 live.made = held  # cut short at its own limit, or rounded: it was answered, and read at once
             self._seen = held
             if not live.lets_go_ns:  # its write was never answered; what was asked after it now was
@@ -282,23 +280,25 @@ class Commanded:
         elif live.is_confirmed:
             self.life.end(live, Stage.DONE, native=HELD if live.is_hold else "", observed_w=held.target_w)
         else:
-            native = f"holds {held.target_w:g} W, limit {held.limit_frac:.0%}"
+            native = f"{MADE if live.made is held else ''}holds {held.target_w:g} W, limit {held.limit_frac:.0%}"
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.NONE, native, held.target_w)
 
     def resume(self, live: Live) -> None:
         """Carry a command on that was begun in one request and must be told value by value."""
         self._resumed = live
 
-    def remember(self, batch: CommandBatch, at: int, held_w: float, is_taken: bool) -> None:
+    def remember(self, batch: CommandBatch, at: int, held_w: float, is_taken: bool, made_w: float) -> None:
         """Take up a command that was done before a restart of ours: whether its device lets go is still to be seen.
 
-        `held_w` is what a limit alone held it at (W; NaN: none did). `is_taken`: it was seen to hold the command.
+        `held_w` is what a limit alone held it at (W; NaN: none did). `is_taken`: it was seen to hold the command, or
+        `made_w` (W) of it (NaN: nothing else).
         """
         live = Live(batch, at, Stage.DONE, is_timed=True, is_remembered=True, is_taken=is_taken)
         what = told(self.profile, self.rating, *live.powers_w)
         if not isinstance(what, Unable):
             own_w = self.own_w() if self.profile.draws_up_to_set else held_w
             live.held = asked_of(what, self.full_w, self.life.left_s(live), own_w)
+            live.made = FREE if math.isnan(made_w) else replace(live.held, target_w=made_w)
             self.holds(live, is_held(what), is_bound(what), own_w)
             self._live = live
             self._watch(live)

@@ -11,6 +11,7 @@ with their last source time, and is made afresh with growing delays.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -155,15 +156,20 @@ class ModbusLink:
             where = f"{self.name} {endpoint.host}:{endpoint.port}"
             self._supervisor.keep(where, lambda e=endpoint: self._serve(e), Backoff(1.0, 60.0))  # type: ignore[misc]
 
-    def remember(self, batch: CommandBatch, held_w: NDArray[np.float64], took: NDArray[np.bool_]) -> None:
+    def remember(
+        self, batch: CommandBatch, held_w: NDArray[np.float64], took: NDArray[np.bool_],
+        made_w: NDArray[np.float64] | None = None,
+    ) -> None:  # fmt: skip
         """Take up commands that were done before a restart of ours: a device that still holds one is let go.
 
         `held_w` is what limits alone held each at (W; NaN: none did): there it stays while they last. `took`: who was
-        seen to hold its command; who holds another by now was told that by somebody else.
+        seen to hold its command; who holds another by now was told that by somebody else. `made_w`: what one that can't
+        hold it made of it (W; NaN: nothing else), which is let go of as the command would be.
         """
         for at, row in enumerate(batch.rows.tolist()):
             if row in self.devices:
-                self.devices[row].commanded.remember(batch, at, float(held_w[at]), bool(took[at]))
+                made = math.nan if made_w is None else float(made_w[at])
+                self.devices[row].commanded.remember(batch, at, float(held_w[at]), bool(took[at]), made)
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""

@@ -22,7 +22,7 @@ from tieline.device.profile import Profile
 from tieline.device.told import Told, Unable, complies, told
 from tieline.errors import LinkDown
 from tieline.links.device.mqtt.carrier import Carrier
-from tieline.links.device.mqtt.contract import SETTINGS, Bound
+from tieline.links.device.mqtt.contract import Bound
 from tieline.links.device.mqtt.telemetry import Telemetry
 from tieline.links.device.mqtt.wording import settings_of
 from tieline.links.life import Course, Life
@@ -159,12 +159,7 @@ class Appliance:
 
     def ask(self) -> None:
         """Ask the device for its state, where its contract has a topic for that."""
-        keys = [key for key in ("power_w", *SETTINGS) if key in self.bound.fields]
-        try:
-            for topic, payload in self.bound.ask(keys):
-                self._carrier.publish(topic, payload)
-        except LinkDown as error:
-            self._carrier.counts.last_error = str(error)
+        self.telemetry.ask()
 
     # --- from the device --------------------------------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ yet. So each write that has not come back is kept, in order. What the device say
   yet land over it.
 
 What it left shortly before, or what its broker had kept, may come again: it is doubted for as long as an echo is waited
-for, and is void if the device says again what it holds. A write that does not come back by `LATE` waits is given up.
+for, and is void if the device says again what it holds. So is the echo of a hand-back shortly after the call, as what
+its owner had before looks the same: the device is asked, and its next word tells. A write that does not come back by
+`LATE` waits is given up.
 What we may have written is forgotten (`is_free`) only where nothing of it may land any more: all has come back, or a
 long time has passed.
 """
@@ -20,6 +22,7 @@ long time has passed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -62,6 +65,7 @@ class Setting:
         self._version = math.nan
         self._left: list[tuple[float, float]] = []
         self._doubted, self._doubted_s = math.nan, math.inf
+        self._is_asked = self._is_answered = False
 
     # --- what is known ------------------------------------------------------------------------------------------------
 
@@ -74,6 +78,11 @@ class Setting:
     def is_doubted(self) -> bool:
         """Whether its last word may be an old one: `judge` it in a while."""
         return not math.isnan(self._doubted)
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether its last word is a hand-back's echo, or what its owner had before the call, and it was not asked."""
+        return self.is_doubted and not self._is_asked and bool(self._echoed(self._doubted))
 
     @property
     def holds_ours(self) -> bool:
@@ -143,9 +152,18 @@ class Setting:
             self._on_way, self._version = [], math.nan
             self._unsure_until_s = now_s + LONG * self._ack_s
 
-    def judge(self, now_s: float) -> None:
-        """Believe what was doubted and not taken back since."""
-        if self.is_doubted and now_s - self._doubted_s >= self._ack_s - 1e-3:
+    def asks(self) -> Callable[[], None]:
+        """Note that it is asked; call what is returned once its broker has that: words from then on are new."""
+        self._is_asked, doubted_s = True, self._doubted_s
+
+        def is_there() -> None:
+            self._is_answered = self._doubted_s == doubted_s
+
+        return is_there
+
+    def judge(self, now_s: float, can_ask: bool = True) -> None:
+        """Believe what was doubted and not taken back since; at once where nothing asks the device."""
+        if self.is_doubted and (not can_ask or now_s - self._doubted_s >= self._ack_s - 1e-3):
             self._believe(math.nan, now_s)
 
     def disown(self) -> None:
@@ -154,14 +172,21 @@ class Setting:
 
     def _is_old(self, value: float, now_s: float, is_retained: bool) -> bool:
         """Return whether a word may be an old one that came again or late; it is kept as doubted."""
-        if math.isnan(self.held) or any(self._is_near(value, write.value) for write in self._on_way):
+        echoed = self._echoed(value)
+        # A hand-back's echo is what its owner had, as is a word from before the call: the device is asked.
+        if math.isnan(self.held) or not all(self._is_near(write.value, write.own) for write in echoed):
             return False
         self._left = [(left, left_s) for left, left_s in self._left if now_s - left_s < LATE * self._ack_s]
         if not is_retained and not any(self._is_near(value, left) for left, _ in self._left):
             return False
         if not self._is_near(value, self._doubted):
             self._doubted, self._doubted_s = value, now_s
-        return now_s - self._doubted_s < self._ack_s
+            self._is_asked = self._is_answered = False
+        return now_s - self._doubted_s < self._ack_s and not (echoed and self._is_answered)
+
+    def _echoed(self, value: float) -> list[_Write]:
+        """Return the writes on their way of which a word would be the echo."""
+        return [write for write in self._on_way if self._is_near(value, write.value)]
 
     def _believe(self, value: float, now_s: float) -> None:
         """Take a new word (NaN: none), and before it the one that was doubted, as the device did not take it back."""

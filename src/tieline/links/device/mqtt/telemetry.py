@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 
 from tieline.device.able import able
 from tieline.device.profile import Profile
+from tieline.errors import LinkDown
 from tieline.links.device.mqtt.carrier import Carrier
-from tieline.links.device.mqtt.contract import Bound
+from tieline.links.device.mqtt.contract import SETTINGS, Bound
 from tieline.links.device.mqtt.setpoints import Owned
 from tieline.links.device.mqtt.setting import Setting
 from tieline.resource.identity import Rating
@@ -76,10 +77,22 @@ class Telemetry:
         if self._told_key in values:
             before = self._owned
             self.setting.hear(values[self._told_key], _now_s(), is_retained)
+            if self.setting.wants_answer and not self.ask(self.setting.asks()):
+                self.setting.judge(_now_s(), can_ask=False)
             self._keep_change(before)
         told |= able(self._profile, self._rating, self.values, is_local)
         told["is_local"] = float(is_local)
         self._carrier.teller.bring(self.row, told, Quality.GOOD, self.taken_ns)
+
+    def ask(self, on_ack: Callable[[], None] = lambda: None) -> bool:
+        """Ask the device for its state, and call `on_ack` once its broker has that; False where no topic does."""
+        messages = self.bound.ask([key for key in ("power_w", *SETTINGS) if key in self.bound.fields])
+        try:
+            for topic, payload in messages:
+                self._carrier.publish(topic, payload, on_ack)
+        except LinkDown as error:
+            self._carrier.counts.last_error = str(error)
+        return bool(messages)
 
     def judge(self) -> None:
         """Believe what the device said of its setting a while ago, if it did not take it back."""

@@ -27,6 +27,7 @@ from tieline.times import SECOND_NS
 
 Thing = dict[str, Any]
 _NOT_LOST = ("is_local",)
+_ROOM = ("available_up_w", "available_down_w")
 
 
 @dataclass(eq=False)
@@ -68,7 +69,8 @@ class EndPoint:
         self.live: Live | None = None
         self._carrier = carrier
         self._last: dict[str, float] = {}
-        self._taken_ns, self._heard_ns = 0, 0
+        self._taken_ns, self._stated_ns, self._heard_ns = 0, 0, 0
+        self._room: dict[str, float] = {}  # what it said that it could give, whoever is out
         self._is_out: bool | None = None
 
     # --- is it there? ----------------------------------------------------------------------------------------------
@@ -157,45 +159,61 @@ class EndPoint:
     def report(self, event: str, said: Mapping[str, Any], units: Mapping[str, str | None]) -> None:
         """Take what a report says of our resource; `event` is the one that it is on."""
         now_ns = self._carrier.clock.now_ns()
-        for interval in said["intervals"]:
+        for interval, at_ns in zip(said["intervals"], taken_ns(said, now_ns), strict=True):
             try:
                 values, quality = read_values(interval["payloads"], units)
-                at_ns = taken_ns(interval.get("intervalPeriod") or said.get("intervalPeriod"), now_ns)
             except (PeerError, ValueError) as error:
                 self._carrier.counts.unread += 1
                 self._carrier.counts.last_error = f"{self.name.ven}: {error}"
                 continue
             words = {p["type"]: p["values"][0] for p in interval["payloads"] if p["values"]}
             state = str(words.get("OPERATING_STATE", ""))
+            is_newest = bool(state) and at_ns >= self._stated_ns
             setpoint_w = values.pop("target_w", math.nan)
-            if at_ns >= self._taken_ns:  # a late report never overwrites a newer one
-                self._learn(values, state, quality, at_ns)
-            if state and self.live is not None and event == self.live.frame:
+            self._learn(values, state if is_newest else "", quality, at_ns)
+            # A late word may still say that an event was taken; that it was refused a newer one has answered already.
+            is_late_no = not is_newest and state in (*OPTED_OUT, *FAULTS)
+            if state and not is_late_no and self.live is not None and event == self.live.frame:
                 self._acknowledge(self.live, state, setpoint_w)
         self._compare()
 
     def _learn(self, values: dict[str, float], state: str, quality: Quality, at_ns: int) -> None:
+        """Take values that are no older than those before, and the state, which is the newest of all words on that.
+
+        Who measures and who knows the owner may be two: each is late by itself, and neither overwrites the other.
+        """
+        if at_ns < self._taken_ns:
+            values = {}
+        elif values:
+            self._taken_ns = at_ns
+            self._room |= {key: values[key] for key in _ROOM if key in values}
+        has_power = "power_w" in values
         if state:
-            is_out = state in OPTED_OUT
-            values["is_local"] = float(is_out)
-            if is_out is not self._is_out:
-                self._is_out = is_out
-                self._carrier.owner_said(self.row, is_out)
-            if is_out:  # an owner who opted out offers nothing
-                values |= {"available_up_w": 0.0, "available_down_w": 0.0}
-            # points.toml: 1 standby, 2 running, 5 fault; NORMAL says that nothing is asked, not whether it runs.
-            if state in FAULTS:
-                values["operating_state"] = 5.0
-            elif state.startswith(("RUNNING_", "IDLE_")):
-                values["operating_state"] = 2.0 if state.startswith("RUNNING_") else 1.0
+            self._stated_ns = at_ns
+            values |= self._state_points(state)
+        if self._is_out and (state or not values.keys().isdisjoint(_ROOM)):
+            values |= dict.fromkeys(_ROOM, 0.0)  # an owner who opted out offers nothing
         if not values:
             return
         self._last |= values
-        self._taken_ns = at_ns
         self._carrier.counts.received += 1
-        self._carrier.teller.bring(self.row, values, quality, at_ns)
-        if "power_w" in values:
+        self._carrier.teller.bring(self.row, values, quality, max(at_ns, self._taken_ns))
+        if has_power:
             self.hear(Session.LIVE)
+
+    def _state_points(self, state: str) -> dict[str, float]:
+        """Return what a state is as points, and say where its owner's word is another; who is in again offers."""
+        was_out, is_out = self._is_out, state in OPTED_OUT
+        self._is_out = is_out
+        if is_out is not was_out:
+            self._carrier.owner_said(self.row, is_out)
+        points = {"is_local": float(is_out)} | (self._room if was_out and not is_out else {})
+        # points.toml: 1 standby, 2 running, 5 fault; NORMAL says that nothing is asked, not whether it runs.
+        if state in FAULTS:
+            points["operating_state"] = 5.0
+        elif state.startswith(("RUNNING_", "IDLE_")):
+            points["operating_state"] = 2.0 if state.startswith("RUNNING_") else 1.0
+        return points
 
     def _acknowledge(self, live: Live, state: str, setpoint_w: float) -> None:
         if live.is_over:
