@@ -19,7 +19,7 @@ from tieline.desk.event_makeup import Shown, counted_w, let_go
 from tieline.desk.event_split import NOBODY, could_w, shares
 from tieline.desk.event_stack import Layer, beneath_w
 from tieline.desk.programs import ProgramEvent
-from tieline.desk.redispatch import CEILING_FRAC, MOVED_W
+from tieline.desk.redispatch import MOVED_W
 from tieline.desk.state import DeskState
 from tieline.desk.sun import IS_PLANT
 from tieline.desk.tracking import bounded_base_w
@@ -156,8 +156,6 @@ def _followed_w(
         found[plants] = room_w * min(wants_w / whole_w, 1.0) if whole_w > 0.0 else 0.0
     else:
         found[plants] = split_merit(wants_w, room_w, np.zeros(len(at)))
-    near = np.abs(found - share_w) <= np.maximum(MOVED_W, CEILING_FRAC * share_w)
-    found = np.where(near & (found > 0.0), share_w, found)
     off_w = abs(float((found - share_w).sum()))
     return found if off_w > max(MOVED_W, FOLLOWS_FRAC * abs(event.power_w)) else None
 

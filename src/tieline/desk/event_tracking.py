@@ -26,7 +26,7 @@ from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.packed import Packed
 from tieline.desk.programs import EventState
 from tieline.desk.redispatch import DNO_LIMIT, MOVED_W, LostW, lost_headroom, unlimited
-from tieline.desk.response import seconds_to_reach
+from tieline.desk.response import MISS_AFTER_NS, MOVES_FRAC, READ_BACK_S, seconds_to_reach
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBatch
 from tieline.ids import derive
@@ -138,7 +138,7 @@ class EventTallies:
         told = self._told.get(event)
         if told is not None and np.array_equal(told.rows, call.rows):
             lacks_w = np.maximum(side * (call.share_w - row_w), 0.0)
-            self._on_way_ws[event] += lacks_w * _on_way_s(state, told, since_ns, until_ns)
+            self._on_way_ws[event] += lacks_w * _on_way_s(state, told, call.share_w, row_w, since_ns, until_ns)
         return entries
 
     def _closed(self, state: DeskState, event: str) -> list[Entry]:
@@ -165,11 +165,20 @@ def _told(call: _Called, side: float, before: _Told | None, now_ns: int) -> _Tol
     return _Told(call.rows, value_w, since_ns)
 
 
-def _on_way_s(state: DeskState, told: _Told, begins_ns: int, ends_ns: int) -> tracking.Floats:
-    """Return for how much of a stretch each row was on its way (s), by its kind, from when it was told."""
+def _on_way_s(
+    state: DeskState, told: _Told, share_w: tracking.Floats, row_w: tracking.Floats, begins_ns: int, ends_ns: int
+) -> tracking.Floats:
+    """Return for how much of a stretch each row was on its way (s), by its kind, from when it was told.
+
+    What takes longer than a house's devices do, as an engine that warms up, has to show that it rises meanwhile.
+    """
+    soon_s = seconds_to_reach(state, told.rows)
     from_ns = np.maximum(told.since_ns, state.held_ns[told.rows])  # whom the fleet limiter held back was told later
-    there_ns = from_ns + (seconds_to_reach(state, told.rows) * SECOND_NS).astype(np.int64)
-    return np.maximum(np.minimum(ends_ns, there_ns) - begins_ns, 0) / SECOND_NS
+    passed_s = (ends_ns - from_ns) / SECOND_NS
+    rises = np.abs(row_w) >= MOVES_FRAC * np.abs(share_w) * np.minimum(passed_s / soon_s, 1.0)
+    waits = (soon_s <= READ_BACK_S) | (passed_s <= MISS_AFTER_NS / SECOND_NS) | rises
+    on_way_s: tracking.Floats = np.maximum(np.minimum(soon_s - passed_s, 0.0) + (ends_ns - begins_ns) / SECOND_NS, 0.0)
+    return np.where(waits, on_way_s, 0.0)
 
 
 def _fact(state: DeskState, event: str, tally: tracking.Tally, until_ns: int) -> list[Entry]:
