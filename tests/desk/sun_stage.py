@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from desk_stage import PEOPLE, START_NS, Stage1, fleet_of
 
 from tieline.desk import events
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.desk import Desk
+from tieline.desk.event_stack import newest
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import IntervalTracked, from_record
 from tieline.desk.ports import Award, Granted, Offer, Segment
+from tieline.desk.programs import EventState, ProgramEvent
+from tieline.desk.screens import ComposeEvent
 from tieline.pool.merit import merit_price
 from tieline.resource.batch import Readings
 from tieline.resource.claim import ClaimKind, Quantity
@@ -81,6 +86,8 @@ class Sun:
         self.desk.bind(self.devices, "test", {row: fleet.id_of(row) for row in range(count)})
         self.cycle, self.tallies, self.wakes = Cycle(self.desk, {"pool-1": self.pool}), EventTallies(), False
         self.began_ns = HOUR - HOUR_NS
+        self.looks: Callable[[], None] = lambda: None
+        """Called after each beat."""
         self.clock.ns = self.began_ns
         self.powers_w: list[np.ndarray] = []
         self.read_w, self.seen_w, self.seens_w = np.zeros(plants), np.zeros(plants), list[np.ndarray]()
@@ -144,6 +151,7 @@ class Sun:
             self.tallies.note(self.state, self.clock.ns)
             await self.cycle.hand_over(self.clock.ns)
             await self.desk.settle()
+        self.looks()
 
     async def until(self, minute: float) -> None:
         """Let time pass until so many minutes after `HOUR`."""
@@ -224,3 +232,27 @@ class Sun:
         over = self._steps(since, until)
         off_w = np.abs(np.array(self.bases_w[over])[:, self.plants] - self.sun_w[:, over].T)
         return float(off_w.sum() / self.sun_w[:, over].sum())
+
+    # --- program events ------------------------------------------------------------------------------------------
+
+    async def event(self, power_w: float, minutes: float = 60) -> str:
+        """Have two people decide an event of the whole pool that begins with `HOUR`; returns its name."""
+        wish = ComposeEvent("peak", "pool-1", HOUR, HOUR + int(minutes * MINUTE_NS), power_w)
+        entries, event = events.decide_compose(self.state, wish, "ada", self.clock.ns)
+        assert isinstance(event, ProgramEvent), event
+        await self.desk.commit(entries)
+        for to, by in ((EventState.SUBMITTED, "ada"), (EventState.APPROVED, "bo")):
+            entries, _ = events.decide_step(self.state, event.id, to, by, self.clock.ns)
+            await self.desk.commit(entries)
+        return event.id
+
+    def asked_w(self, event: str) -> np.ndarray:
+        """The target of each row by an event's claims (W; NaN: it calls it for none)."""
+        held, found = newest(self.state, event), np.full(len(self.state.fleet), np.nan)
+        if held is not None:
+            found[held.rows] = held.value
+        return found
+
+    def moved_w(self) -> float:
+        """What plants and stores do above what they would uncalled, at this moment (W)."""
+        return float((self.power_w[self.plants] - self.sun_w[:, self._at]).sum() + self.power_w[self.stores].sum())

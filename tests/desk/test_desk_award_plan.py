@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.desk import redispatch
-from tieline.desk.award_plan import LEAST_W, STEP_NS, Asked, asked, decide_planned, planned
+from tieline.desk.award_plan import LEAST_W, SETTLED_NS, STEP_NS, Asked, asked, decide_planned, follow, planned
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.obligation import ENERGY
 from tieline.desk.ports import Award
@@ -19,7 +19,7 @@ from tieline.fleet.ledger import Capacity, Ledger
 from tieline.plan.executor import Here
 from tieline.pool.merit import merit_price
 from tieline.resource.identity import Kind
-from tieline.times import HOUR_NS, MINUTE_NS
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 HOURS = STEP_NS / HOUR_NS
 POWER = st.floats(LEAST_W, 5_000.0)
@@ -230,3 +230,29 @@ def test_a_replay_knows_the_schedule_that_was_made() -> None:
     ledger.set_capacity("pool-1", Capacity(1e6, 1e6))
     again = evening.stage.replayed(ledger)
     assert again.award_plans == evening.stage.state.award_plans and again.award_plans
+
+
+@settings(deadline=None)
+@given(st.integers(0, 899))
+def test_a_schedule_that_comes_behind_a_split_waits_until_stores_have_followed_that(second: int) -> None:
+    """Where one is followed already it goes on till then."""
+    evening = Evening((8_000.0, 1_000.0))
+    evening.schedule()
+    evening.beat()
+    before, clock = evening.pool.planned, evening.stage.clock
+    evening.stage.state.awards["b"] = Award("b", "o", "pool-1", ENERGY, clock.ns, clock.ns + HOUR_NS, 500.0, 90.0)
+    clock.ns += second * SECOND_NS
+    of = asked(evening.stage.state, evening.pool, clock.ns)
+    assert of is not None
+    made, _ = planned(of, Here())
+    assert not follow(evening.pool, made, clock.ns), "no beat is to come for it"
+    assert evening.pool.planned is before and evening.pool.following is not None
+    from_ns = evening.pool.following.from_ns
+    assert from_ns % MINUTE_NS == 0 and clock.ns < from_ns <= clock.ns + SETTLED_NS + MINUTE_NS
+    is_ahead = from_ns % STEP_NS == 0 and from_ns - clock.ns <= MINUTE_NS
+    assert is_ahead or from_ns >= clock.ns + SETTLED_NS
+    evening.beat()
+    assert evening.pool.planned is before
+    clock.ns = from_ns
+    evening.beat()
+    assert evening.pool.planned is not before and evening.pool.following is None

@@ -40,3 +40,16 @@ def test_who_can_move_no_further_that_way_is_warned_of_in_its_words(power_w: flo
     stage.state.fleet.quality[:] = 64
     shown = preview(stage.state, ComposeEvent("p", "pool-1", START, START + HOUR_NS, power_w), stage.clock.ns)
     assert isinstance(shown, EventPreview) and f"nobody {says} the 8.0 kW now" in shown.warning
+
+
+@pytest.mark.parametrize("power_w", [8_000.0, -8_000.0])
+def test_what_is_free_in_the_book_is_said_beside_what_devices_can_move_now(power_w: float) -> None:
+    """Half of the devices can't move at all: of 100 kW that are promised to nobody 25 kW could be had now."""
+    stage = Programs()
+    stage.state.fleet.available_up_w[:5] = stage.state.fleet.available_down_w[:5] = 0.0
+    shown = preview(stage.state, ComposeEvent("peak", "pool-1", START, START + HOUR_NS, power_w), stage.clock.ns)
+    assert isinstance(shown, EventPreview), str(shown)
+    assert abs(shown.can_give_w) < shown.free_w
+    assert shown.free_says == (
+        "by ratings 100.0 kW are promised to nobody in its hours; of those devices could move 25.0 kW now"
+    )

@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 from living_stage import live
 
-from tieline.desk.facts import AwardPlanned, from_record
+from tieline.desk.facts import AwardPlanned, CommandsIssued, from_record
 from tieline.desk.ports import Award
 from tieline.node.award_planner import AwardPlanner
 from tieline.node.operator import NodeOperator
@@ -16,7 +17,7 @@ from tieline.node.reader import NodeReader
 from tieline.node.stage import POOL, Stage
 from tieline.node.stage_web import stage_sources
 from tieline.simulate.loop import VirtualClock
-from tieline.times import HOUR_NS, MINUTE_NS
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 AWARD_W = 20_000.0
 
@@ -88,5 +89,38 @@ def test_where_no_schedule_can_be_made_the_award_is_given_by_merit(tmp_path: Pat
         pool.price = kept
         await stage.node.beat()
         assert pool.planned is not None
+
+    live(tmp_path, scene, "heatwave", 100)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_at_the_steps_of_awards_a_store_is_told_once_and_not_again_before_it_could_follow(
+    seed: int, tmp_path: Path
+) -> None:
+    """Awards of half an hour each; each quarter of an hour the schedule is made anew."""
+    steps_w = np.random.default_rng(seed).uniform(0.4, 1.6, 3) * AWARD_W
+
+    async def scene(stage: Stage, operator: NodeOperator, clock: VirtualClock) -> None:
+        await asyncio.sleep(600)
+        step_ns = 30 * MINUTE_NS
+        start_ns = -(-clock.now_ns() // step_ns) * step_ns + step_ns
+        for at, power_w in enumerate(steps_w.tolist()):
+            begins_ns = start_ns + at * step_ns
+            award = Award(f"a{at}", "o", POOL, "ENERGY", begins_ns, begins_ns + step_ns, power_w, 90.0)
+            stage.node.state.awards[award.id] = award
+        await asyncio.sleep((start_ns - clock.now_ns()) / SECOND_NS + len(steps_w) * 1_800)
+        stores, last_ns = stage.node.state.fleet.energy_wh > 0, np.zeros(len(stage.node.state.fleet), np.int64)
+        least_ns, told = HOUR_NS, 0
+        for record in stage.node.journal.of_kind("CommandsIssued"):
+            fact = from_record(record)
+            assert isinstance(fact, CommandsIssued)
+            rows = fact.rows.array()
+            rows = rows[stores[rows]]
+            if fact.issued_ns >= start_ns and len(rows):
+                told += len(rows)
+                least_ns = min(least_ns, int((fact.issued_ns - last_ns[rows]).min()))
+            last_ns[rows] = fact.issued_ns
+        assert told > 20, "else nothing is shown"
+        assert least_ns >= 30 * SECOND_NS
 
     live(tmp_path, scene, "heatwave", 100)

@@ -101,6 +101,8 @@ class PoolDesk:
     """Which of its rows a program event moves since the last beat: what they give is counted for that."""
     planned: Planned | None = None
     """The schedule that its awards are given by; None: by merit."""
+    following: Planned | None = None
+    """The one that takes its place once it is to be followed."""
     heard: int = 0
     """How many of the causes that wait this pool was split by."""
 
@@ -260,6 +262,8 @@ class Cycle:
         held_w = np.maximum(side * tracking.held_w(state, pool.rows, pool.share_w, now_ns), 0.0)
         held_w = np.where(waiting_w > 0.0, 0.0, held_w)
         wanted_w, staged = obligation.power_w + pool.back_w + pool.trim_w, spread_s(state, pool.rows) > 0.0
+        if pool.following is not None and pool.following.from_ns <= now_ns:
+            pool.planned, pool.following = pool.following, None
         planned_w = pool.planned.of(pool.rows, now_ns) if pool.planned is not None and wanted_w > 0.0 else None
         is_switched, chargers = state.is_switched[pool.rows], state.fleet.kinds[pool.rows] == CHARGER
 

@@ -133,12 +133,13 @@ class EventPreview(View, frozen=True):
     """What an event would do, before anybody is bothered.
 
     `cost` is what the called devices ask for the energy by their merit order ($); `minutes` are powers at even steps
-    through the event; `owed_w` is what the pools have promised in their fullest slot, `free_w` and `free_wh` what an
-    event can still have; `held_out` counts devices whose feeder is Disabled, `limited` those under a group's limit that
-    takes what they would give. `warning` says why it would get nothing ("": it gets some); `scheduled` counts stores
-    that fill up for awards meanwhile; `unagreed` those that their contracts keep from it, mostly for `unagreed_why`.
-    `unknown_program` says that no contract there knows the program, and how many of which kind it calls all the same
-    ("": one knows it). `asks` is its amount in words.
+    through the event; `can_give_w` is what devices can move now; `owed_w` is what the pools have promised in their
+    fullest slot of it, `free_w` and `free_wh` what is promised to nobody there, by ratings: that may be more than
+    devices can move now (`free_says`). `held_out` counts devices whose feeder is Disabled, `limited` those under a
+    group's limit that takes what they would give. `warning` says why it would get nothing ("": it gets some);
+    `scheduled` counts stores that fill up for awards meanwhile; `unagreed` those that their contracts keep from it,
+    mostly for `unagreed_why`. `unknown_program` says that no contract there knows the program, and how many of which
+    kind it calls all the same ("": one knows it). `asks` is its amount in words.
     """
 
     group: str
@@ -167,6 +168,7 @@ class EventPreview(View, frozen=True):
     unagreed_why: str = ""
     unknown_program: str = ""
     asks: str = ""
+    free_says: str = ""
 
 
 class MarketHour(View, frozen=True):

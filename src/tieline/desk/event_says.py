@@ -23,6 +23,23 @@ def says_asked(power_w: float) -> str:
     return f"asks for {amount} W {load} consumption, or as much {makes} generation"
 
 
+def says_free(free_w: float, can_give_w: float) -> str:
+    """Return in words what is free in the book for an event: by ratings, which is not what devices can do now.
+
+    Args:
+        free_w: What is promised to nobody (W, 0 or more).
+        can_give_w: What devices can move now the way the event asks (W, as signed as the event).
+
+    >>> says_free(30_000.0, -12_500.0)
+    'by ratings 30.0 kW are promised to nobody in its hours; of those devices could move 12.5 kW now'
+    >>> says_free(2_000.0, 12_500.0)
+    'by ratings 2.0 kW are promised to nobody in its hours; devices could move 12.5 kW now'
+    """
+    of = "of those " if abs(can_give_w) < free_w else ""
+    book = f"by ratings {free_w / 1e3:,.1f} kW are promised to nobody in its hours"
+    return f"{book}; {of}devices could move {abs(can_give_w) / 1e3:,.1f} kW now"
+
+
 def says_rebound(rebound_w: float, power_w: float) -> str:
     """Return in words what comes of thermal and shifted loads once an event lets them go.
 

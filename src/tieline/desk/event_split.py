@@ -92,7 +92,7 @@ def shares(
     out = state.opted_out[rows]
     unagreed = np.zeros(len(rows), np.bool_) if barred_by_contract is None else barred_by_contract
     base_w = bounded_base_w(state, rows, Level.PROGRAM, now_ns)
-    gives_w = _gives_w(state, rows, base_w, side, now_ns)
+    gives_w = could_w(state, rows, base_w, side, now_ns)
     settled = state.claims.arbitrate(now_ns, rows)
     is_taken = (settled.winner >= 0) & (state.claims.level_of(settled.winner) < int(Level.PROGRAM))
     may = state.may_serve("demand_response", rows) & ~NEVER[fleet.kinds[rows]] & ~barred(state, SOURCE)[rows]
@@ -117,7 +117,7 @@ def shares(
     )  # fmt: skip
 
 
-def _gives_w(
+def could_w(
     state: DeskState, rows: NDArray[np.int32], base_w: NDArray[np.float64], side: float, now_ns: int
 ) -> NDArray[np.float64]:
     """Return how far each row can move from its bounded base on a side within what stronger levels allow (W)."""

@@ -26,7 +26,8 @@ from tieline.desk.lost import with_timers
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.packed import Packed
 from tieline.desk.programs import EventState
-from tieline.desk.redispatch import DNO_LIMIT, LostW, lost_headroom, unlimited
+from tieline.desk.redispatch import DNO_LIMIT, MOVED_W, LostW, lost_headroom, unlimited
+from tieline.desk.response import MISS_AFTER_NS, MOVES_FRAC, READ_BACK_S, seconds_to_reach
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBatch
 from tieline.ids import derive
@@ -55,6 +56,15 @@ class _Called:
     lost_w: LostW
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """Since when an event's devices are called for what they are called for now; shape (n,) each."""
+
+    rows: Rows
+    value_w: tracking.Floats
+    since_ns: NDArray[np.int64]
+
+
 class EventTallies:
     """The running intervals of all events.
 
@@ -67,6 +77,9 @@ class EventTallies:
         self._tallies: dict[str, tracking.Tally] = {}
         self._until_ns: dict[str, int] = {}
         self._last_ns = 0
+        self._told: dict[str, _Told] = {}
+        self._on_way_ws: dict[str, tracking.Floats] = {}
+        """What each row lacked of the running interval while it was on its way to what it had just been called for."""
         self.shown: dict[str, Shown] = {}
         """What the meters showed of each event that runs over its last whole interval."""
 
@@ -74,6 +87,10 @@ class EventTallies:
         """Take down what the events that run call their rows for from now on."""
         stack = layers(state)
         self._called = {event: _call(state, event, stack, now_ns) for event in _running(state)}
+        self._told = {
+            event: _told(call, float(np.sign(state.events[event].power_w)), self._told.get(event), now_ns)
+            for event, call in self._called.items()
+        }
 
     def count(self, state: DeskState, now_ns: int, ended: Iterable[str] = ()) -> list[Entry]:
         """Count the stretch since the last time, and return the facts of the intervals that are over.
@@ -109,6 +126,7 @@ class EventTallies:
         entries = [] if goes_on else self._closed(state, event)
         if not goes_on:
             self._tallies[event] = tracking.Tally.begin(call.rows, start_ns, start_ns + DISPATCH_STEP_NS)
+            self._on_way_ws[event] = np.zeros(len(call.rows))
         tally, power_w = self._tallies[event], state.events[event].power_w
         seconds, side = (until_ns - since_ns) / SECOND_NS, float(np.sign(power_w))
         given_w = _given_w(tracking.above_base_w(state, call.rows, call.from_w), call.share_w, power_w)
@@ -118,6 +136,10 @@ class EventTallies:
         # has no device yet lacks all of it, and that counts as well.
         tally.add(power_w, power_w, call.share_w, row_w, seconds)
         tracking.count_lack(state, tally, power_w, call.share_w, row_w, call.holds, call.lost_w, seconds)
+        told = self._told.get(event)
+        if told is not None and np.array_equal(told.rows, call.rows):
+            lacks_w = np.maximum(side * (call.share_w - row_w), 0.0)
+            self._on_way_ws[event] += lacks_w * _on_way_s(state, told, call.share_w, row_w, since_ns, until_ns)
         return entries
 
     def _closed(self, state: DeskState, event: str) -> list[Entry]:
@@ -127,8 +149,37 @@ class EventTallies:
             return []
         entries = _fact(state, event, tally, self._until_ns.pop(event))
         if entries and tally.seconds >= LEAST_S:
-            self.shown[event] = Shown(entries[0].id, tally.rows, *tally.means()[2:])
+            # Who had no time yet to give what he was just called for lacks nothing that others are to make up for.
+            side, (_, _, share_w, row_w) = float(np.sign(state.events[event].power_w)), tally.means()
+            row_w = row_w + side * self._on_way_ws[event] / tally.seconds
+            self.shown[event] = Shown(entries[0].id, tally.rows, share_w, row_w)
         return entries
+
+
+def _told(call: _Called, side: float, before: _Told | None, now_ns: int) -> _Told:
+    """Return since when rows are called for what they are: who is new, or is asked for more, since now."""
+    value_w, since_ns = call.from_w + call.share_w, np.full(len(call.rows), now_ns)
+    if before is not None:
+        _, mine, its = np.intersect1d(call.rows, before.rows, assume_unique=True, return_indices=True)
+        as_before = side * (value_w[mine] - before.value_w[its]) <= MOVED_W
+        since_ns[mine[as_before]] = before.since_ns[its[as_before]]
+    return _Told(call.rows, value_w, since_ns)
+
+
+def _on_way_s(
+    state: DeskState, told: _Told, share_w: tracking.Floats, row_w: tracking.Floats, begins_ns: int, ends_ns: int
+) -> tracking.Floats:
+    """Return for how much of a stretch each row was on its way (s), by its kind, from when it was told.
+
+    What takes longer than a house's devices do, as an engine that warms up, has to show that it rises meanwhile.
+    """
+    soon_s = seconds_to_reach(state, told.rows)
+    from_ns = np.maximum(told.since_ns, state.held_ns[told.rows])  # whom the fleet limiter held back was told later
+    passed_s = (ends_ns - from_ns) / SECOND_NS
+    rises = np.abs(row_w) >= MOVES_FRAC * np.abs(share_w) * np.minimum(passed_s / soon_s, 1.0)
+    waits = (soon_s <= READ_BACK_S) | (passed_s <= MISS_AFTER_NS / SECOND_NS) | rises
+    on_way_s: tracking.Floats = np.maximum(np.minimum(soon_s - passed_s, 0.0) + (ends_ns - begins_ns) / SECOND_NS, 0.0)
+    return np.where(waits, on_way_s, 0.0)
 
 
 def _fact(state: DeskState, event: str, tally: tracking.Tally, until_ns: int) -> list[Entry]:

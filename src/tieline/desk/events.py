@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from msgspec import structs
@@ -16,18 +17,18 @@ from numpy.typing import NDArray
 from tieline.desk.agreed import first_of
 from tieline.desk.desk_views import EventPreview
 from tieline.desk.entry import Entry
+from tieline.desk.event_anew import Asked, asked_anew, asked_first
 from tieline.desk.event_contracts import (
     barred_rows,
     dropped,
-    products_of_event,
     refusal_of_all,
     refusal_of_longer,
 )
-from tieline.desk.event_makeup import NOTHING, Shown, counted_w, let_go
+from tieline.desk.event_makeup import NOTHING, Shown
 from tieline.desk.event_reserve import booked, decide_reserve, room
-from tieline.desk.event_says import says_asked, says_rebound, says_unknown, warning_of
+from tieline.desk.event_says import says_asked, says_free, says_rebound, says_unknown, warning_of
 from tieline.desk.event_split import NOBODY, added_up_w, shares
-from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers, newest, sunk, top
+from tieline.desk.event_stack import SOURCE, Layer, layers, newest, sunk, top
 from tieline.desk.event_views import EventView
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
 from tieline.desk.modes import barred, refusal_by_mode
@@ -35,7 +36,7 @@ from tieline.desk.packed import Packed
 from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
-from tieline.desk.tracking import above_base_w, bounded_base_w
+from tieline.desk.tracking import bounded_base_w
 from tieline.fleet.able import stored_wh
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.ids import derive
@@ -50,8 +51,6 @@ MOST_WHY = 400
 REBOUND_FRAC = {Kind.THERMOSTAT: 0.6, Kind.WATER_HEATER: 0.7, Kind.EV_CHARGER: 0.5, Kind.SHIFTABLE_LOAD: 0.8}
 """Share of the power withheld that comes back when a called device is released (thermal and shifted load)."""
 SECOND_PERSON_DEVICES = 1
-LACKS_FRAC, GIVES_FRAC = 0.05, 0.9
-"""More is called later where those called lack more than this share of what was approved: bases drift."""
 
 
 def view_of(state: DeskState, event: ProgramEvent) -> EventView:
@@ -136,6 +135,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         warning_of(found, wish.power_w, state.is_killed),
         found.scheduled, found.unagreed, "" if why is None else f"{why.reason} ({why.rule})",
         says_unknown(state, _event(wish, "", ""), by_kind), says_asked(wish.power_w),
+        says_free(left.free_w, found.most_w),
     )  # fmt: skip
 
 
@@ -260,7 +260,8 @@ def _first_called(
         return NOBODY, np.zeros(0)
     bars, _ = barred_rows(state, event, now_ns)
     found = shares(state, event.group, event.power_w, now_ns, event.end_ns, stack=stack, barred_by_contract=bars)
-    return found.rows, found.target_w
+    first = asked_first(state, event, found.rows, found.target_w, stack, top(stack), now_ns)
+    return first.rows, first.value_w
 
 
 def _stopped(state: DeskState, event: ProgramEvent) -> list[Entry]:
@@ -278,56 +279,24 @@ def _called_later(
 ) -> list[Entry]:
     """Return the claims on devices that are called beside those that an event has, as they don't give what was asked.
 
-    Those that it has are asked no less, and those that do it may be asked for more. Where it gets too much, as who was
-    out of sight or a stronger claim's comes back, some are let go. What it asks is added to what those that are
-    `running` ask: whose turn is next stands upon it.
+    Its plants follow their sun, and where it gets too much some are let go (`event_anew`). What it asks is added to
+    what those that are `running` ask: whose turn is next stands upon it.
     """
     if any(layer.event == event.id and not layer.batch for layer in running):
         return []  # what it asks was just placed anew, as one beneath it ended
     rows, value_w = _called(state, event)
-    side = float(np.sign(event.power_w))
-    base_w, held = bounded_base_w(state, rows, Level.PROGRAM, now_ns), newest(state, event.id)
-    under_w = beneath_w(layers(state), rows, base_w, side, None if held is None else held.primacy)
-    share_w = np.maximum(side * (value_w - base_w) - under_w, 0.0)
-    # Whom no contract lets it call gives nothing from now on, whatever the last interval shows: it is no opt-out of
-    # some hours, so that others are called at once.
-    counts_w = counted_w(rows, share_w, side, shown) * state.agrees(products_of_event(event), rows)
-    # Nor does the last interval tell what comes of a hand at the device: that stays as the meter says now.
-    now_w = np.clip(side * above_base_w(state, rows, base_w + side * under_w), 0.0, share_w)
-    counts_w = np.where(state.claims.is_local[rows], now_w, counts_w)
-    lacks_w = abs(event.power_w) - float(counts_w.sum())
+    held, stack = newest(state, event.id), [layer for layer in running if layer.event != event.id]
+    primacy, side = top(stack) if held is None else held.primacy, float(np.sign(event.power_w))
+    own = Layer(event.id, "" if held is None else held.id, side, primacy, rows, value_w)
+    asked = asked_anew(state, event, own, stack, layers(state), shown, now_ns)
     fewer = held is not None and len(rows) < len(held.rows)  # contracts have set some aside: it has them no more
-    if abs(lacks_w) <= LACKS_FRAC * abs(event.power_w) and not fewer:
+    if asked is None and not fewer:
         return []
+    asked = Asked(rows, value_w, NOBODY) if asked is None else asked
     cause = derive("claims", SOURCE, event.id) if shown is None else shown.record
-    stack = [layer for layer in running if layer.event != event.id]
-    primacy = top(stack) if held is None else held.primacy
-    # Where another event stands upon what it would call, that one's target would no longer hold it.
-    above = np.concatenate([NOBODY, *(layer.rows for layer in stack if held is not None and layer.primacy < primacy)])
-    gone, ended = np.zeros(len(rows), np.bool_), list[Entry]()
-    if lacks_w < 0:
-        # One that is on or off stays: it would come back on at once, and another could not fill its place.
-        gone = let_go(counts_w, ~state.is_switched[rows] & ~np.isin(rows, above), -lacks_w)
-        if not gone.any() and not fewer:
-            return []
-        ended = [_let_go(event, rows[gone], now_ns, cause)] if gone.any() else []
-        found_rows, found_w = NOBODY, np.zeros(0)
-    else:
-        # Who gives what he was asked for may be asked for more; that stands upon what he is asked for already.
-        may_more = ~state.is_switched[rows] & (counts_w >= GIVES_FRAC * share_w)
-        own = [] if held is None else [Layer(event.id, held.id, side, primacy, rows, value_w)]
-        apart = np.union1d(rows[~may_more], above)
-        bars, _ = barred_rows(state, event, now_ns)
-        found = shares(state, event.group, side * lacks_w, now_ns, event.end_ns, apart, [*stack, *own], bars)
-        found_rows, found_w = found.rows, found.target_w
-        if not len(found_rows) and not fewer:
-            return []
-        gone = np.isin(rows, found_rows)
-    all_rows = np.concatenate((rows[~gone], found_rows))
-    all_w = np.concatenate((value_w[~gone], found_w))
-    order = np.argsort(all_rows, kind="stable")
-    running[:] = [*stack, Layer(event.id, "", side, primacy, all_rows[order], all_w[order])]
-    return [*ended, _placed(state, event, all_rows[order], all_w[order], now_ns, cause, primacy)]
+    ended = [_let_go(event, asked.gone, now_ns, cause)] if len(asked.gone) else []
+    running[:] = [*stack, replace(own, batch="", rows=asked.rows, value_w=asked.value_w)]
+    return [*ended, _placed(state, event, asked.rows, asked.value_w, now_ns, cause, primacy)]
 
 
 def _let_go(event: ProgramEvent, rows: NDArray[np.int32], now_ns: int, cause: str) -> Entry:

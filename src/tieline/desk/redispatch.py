@@ -36,6 +36,9 @@ LostW = dict[str, float]
 SOURCE = "desk.market"
 MOVED_W = 25.0
 MOVED_FRAC = 0.02
+CEILING_FRAC = 0.005
+"""A claim is placed anew where its target moves by so much, or this share of what it gives: the ceiling of a plant by
+less, as the sun under it moves by itself, and what the plant gives with it."""
 _IS_CAR = among((KIND_CODE[Kind.EV_CHARGER],))
 LEAST_W = 100.0
 """A charger that draws no more than this charges nobody."""
@@ -343,7 +346,8 @@ def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, n
     held_w, held_until_ns = state.claims.target_of(split.rows, SOURCE, pool, Quantity.P)
     has_share = np.abs(split.share_w) > 1e-6
     holds = np.isfinite(held_w)
-    moved = np.abs(split.target_w - np.nan_to_num(held_w)) > np.maximum(MOVED_W, MOVED_FRAC * np.abs(split.share_w))
+    near_frac = np.where(IS_PLANT[state.fleet.kinds[split.rows]], CEILING_FRAC, MOVED_FRAC)
+    moved = np.abs(split.target_w - np.nan_to_num(held_w)) > np.maximum(MOVED_W, near_frac * np.abs(split.share_w))
     ends_soon = held_until_ns < obligation.end_ns
     fresh = has_share & (~holds | moved | ends_soon)
     entries: list[Entry] = []

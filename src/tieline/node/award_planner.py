@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from tieline.desk.award_plan import asked, decide_planned, planned
+from tieline.desk.award_plan import asked, decide_planned, follow, planned
 from tieline.errors import ConfigError, LinkDown
 from tieline.node.runtime import Node
 from tieline.plan.executor import Executor, Here
@@ -20,8 +20,9 @@ _log = structlog.get_logger("tieline.node.award_planner")
 class AwardPlanner:
     """Schedules the awards of pools, and has dispatch follow.
 
-    Until the first schedule of an award is there, and where one fails, its pool is dispatched by merit; after a start
-    what it was told stands for a moment till then.
+    Until the first schedule of an award is followed, and where one fails, its pool is dispatched by merit; after a
+    start what it was told stands for a moment till then. One is made in the minute before it is to be followed; where
+    it came too late, it is followed from a minute's mark on (`award_plan.follow`): nobody is told twice at a step.
     """
 
     def __init__(self, node: Node, pools: Collection[str], *, is_virtual: bool = False) -> None:
@@ -72,8 +73,8 @@ class AwardPlanner:
                 else:
                     made, found = await loop.run_in_executor(self._aside, planned, of, self._work)
                 await node.desk.commit([decide_planned(of, found)])
-                pool.planned = made
-                node.wake()
+                if follow(pool, made, node.clock.now_ns()):
+                    node.wake()
         except LinkDown:
             pass  # it is made again once the journal is back
         except ConfigError as error:
