@@ -142,8 +142,9 @@ def _followed_w(
     """Return the share of each row once plants follow their sun (W, 0 or more); None: their ceilings are near enough.
 
     Plants have what the others leave of what was approved, each by what its sun has, as they were called. One that does
-    not do as it is told, that somebody else has, that opted out or is out of sight, is asked nothing else. Where all that could show the sun
-    are held, and their meters don't tell it, one after the other is held instead: one that is let go shows it.
+    not do as it is told, that somebody else has, that opted out or is out of sight, is asked nothing else. Where all
+    that could show the sun are held, and their meters don't tell it, one after the other is held instead: one that is
+    let go shows it.
     """
     side, fleet = float(np.sign(event.power_w)), state.fleet
     plants = IS_PLANT[fleet.kinds[rows]] & free & ~state.opted_out[rows] & ~state.claims.is_local[rows] & (side < 0.0)
