@@ -96,7 +96,7 @@ def test_readings_keep_their_own_time_quality_unit_and_sign_and_a_late_one_overw
         await say(3_600, DEMAND=2, DATA_QUALITY="BAD")
         assert room.log.last("power_w")[:2] == (-2.0, Quality.INVALID)
         assert room.log.last("power_w")[2] <= room.clock.now_ns()  # never from the future
-        await say(0, DEMAND="much")
+        await say(0, DEMAND="much")  # refused
         assert room.log.last("power_w")[0] == -2.0
 
     play(scene, keep_ven=False)
@@ -117,25 +117,29 @@ def test_an_operating_state_becomes_the_point_of_the_catalogue(word: str, state:
     assert seen == ([] if state is None else [state])
 
 
-def test_a_unit_that_is_no_power_is_counted_and_not_taken() -> None:
+def test_a_unit_that_is_no_power_is_refused_and_counted() -> None:
     async def scene(room: Room) -> None:
         telemetry = next(e["id"] for e in room.vtn.book.all("events") if e["eventName"] == "telemetry")
         units = {"payloadType": "DEMAND", "units": "HORSES"}
         body = {**report(telemetry, "x", "site-5", DEMAND=1.0), "payloadDescriptors": [units]}
-        assert (await room.call("site-5", "POST", "/reports", body))[0] == 201
+        assert (await room.call("site-5", "POST", "/reports", body))[0] == 400
 
     room = play(scene, keep_ven=False)
     assert room.log.seen == [] and room.link.counts.unread == 1 and "HORSES" in room.link.counts.last_error
 
 
 @pytest.mark.parametrize("value", [1e300, -2e9])
-def test_a_power_beyond_all_meters_is_counted_and_not_taken(value: float) -> None:
+def test_a_power_beyond_all_meters_is_refused_and_counted(value: float) -> None:
     async def scene(room: Room) -> None:
         telemetry = next(e["id"] for e in room.vtn.book.all("events") if e["eventName"] == "telemetry")
-        assert (await room.call("site-5", "POST", "/reports", report(telemetry, "x", "site-5", DEMAND=value)))[0] == 201
+        assert (await room.call("site-5", "POST", "/reports", report(telemetry, "x", "site-5", DEMAND=value)))[0] == 400
 
     room = play(scene, keep_ven=False)
-    assert room.log.seen == [] and room.link.counts.unread == 1 and "1e+12 W" in room.link.counts.last_error
+    assert (
+        room.log.seen == []
+        and room.link.counts.unread == 1
+        and "-1000000000 to 1000000000 KW" in room.link.counts.last_error
+    )
 
 
 def test_it_comes_up_by_steps_and_a_silent_end_point_s_points_are_lost_with_their_last_time() -> None:

@@ -131,6 +131,10 @@ class Fleet:
         """Return the row of a device. Raises KeyError where there is none."""
         return self._rows[resource]
 
+    def rated_w_of(self, row: int) -> float:
+        """Return the most that a device is rated to give or to take (W), whichever is more; 0 where none is known."""
+        return float(max(self.max_inject_w[row], self.max_absorb_w[row]))
+
     def rows_of(self, resources: Sequence[str]) -> Rows:
         """Return the rows of devices, -1 where an id is unknown."""
         find = self._rows.get

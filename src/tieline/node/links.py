@@ -197,6 +197,7 @@ async def _raise_openadr(
     link = OpenAdrLink(end_points, vtn, node.desk, node.clock, supervisor, settings.name)
     await link.start()
     vtn.is_device = node.state.fleet.holds
+    link.rated_w = node.state.fleet.rated_w_of
     node.desk.bind(link, "openadr", rows)
     VenOwners(node, link)
 

@@ -206,6 +206,7 @@ async def raise_openadr(
     answer_s, lost_s = max(60.0, 10.0 * speed), max(600.0, 30.0 * speed)
     waits = OpenAdrSettings(who, answer_s=answer_s, settle_s=180.0, lost_s=lost_s)
     link = OpenAdrLink(waits, vtn, node.desk, clock, supervisor, speed=speed)
+    link.rated_w = node.state.fleet.rated_w_of
     await link.start()
     node.desk.bind(link, "openadr", names)
     VenOwners(node, link)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +18,8 @@ from tieline.wire.openadr3.times import TimeError, instant_ns, seconds_of
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 ObjectId = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[a-zA-Z0-9_-]*$")]
-Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+MOST_WHOLE = 2**53
+Whole = Annotated[int, Meta(ge=-MOST_WHOLE, le=MOST_WHOLE)]
 Url = Annotated[str, Meta(pattern="^https?://", min_length=2, max_length=8000)]
 OPERATIONS = ("CREATE", "READ", "UPDATE", "DELETE")
 # 3.0.1 named operations by HTTP verb, and clients of 3.1 still do: both words are taken as the same wish.
@@ -25,7 +27,15 @@ VERBS = {"POST": "CREATE", "GET": "READ", "PUT": "UPDATE", "DELETE": "DELETE"}
 
 
 class ObjectError(ValueError):
-    """A body that is no such object; the text names the path."""
+    """A body that is no such object; the text names the path.
+
+    Where one thing in it is wrong, `field` is its path, `value` what stands there (as JSON, cut short) and `limit` what
+    would do; else all three are empty.
+    """
+
+    def __init__(self, said: str, field: str = "", value: str = "", limit: str = "") -> None:
+        super().__init__(said)
+        self.field, self.value, self.limit = field, value, limit
 
 
 class Point(Struct, frozen=True, forbid_unknown_fields=True):
@@ -212,25 +222,86 @@ def read_object(kind: str, body: bytes) -> Struct:
     Raises:
         ObjectError: It is none, or an interval or duration in it is not ISO 8601; the path is named.
     """
+    said = read_json(body)
     try:
-        found = msgspec.convert(read_json(body), KINDS[kind])
+        found = msgspec.convert(said, KINDS[kind])
     except (msgspec.ValidationError, OverflowError) as error:
-        raise ObjectError(str(error)) from None
+        limit, _, path = str(error).partition(" - at `")
+        field = path.rstrip("`")
+        raise ObjectError(str(error), field, shown(_at(said, field)), limit) from None
     try:
         _check(found, "$")
     except TimeError as error:
-        raise ObjectError(str(error)) from None
+        raise ObjectError(str(error), error.field, shown(error.value), error.limit) from None
     return found
+
+
+def shown(value: Any) -> str:
+    """Return a value as JSON for a text, cut short."""
+    return value.text if isinstance(value, _NoNumber) else json.dumps(value, ensure_ascii=False)[:40]
+
+
+class _NoNumber:
+    """What stands in a body as a number and can't be one, until its path is known."""
+
+    def __init__(self, text: str, limit: str) -> None:
+        self.text, self.limit = text[:40], limit
 
 
 def read_json(body: bytes) -> Any:
     """Return a JSON document. Raises ObjectError for NaN, infinities, a name given twice, or nesting without end."""
+    wrong: list[_NoNumber] = []
+
+    def no_number(text: str, limit: str) -> Any:
+        wrong.append(_NoNumber(text, limit))
+        return wrong[-1]
+
+    def never(text: str) -> Any:
+        return no_number(text, "is no JSON number")
+
+    def finite(text: str) -> Any:
+        value = float(text)
+        return value if math.isfinite(value) else no_number(text, "is beyond what a number may be")
+
+    def short(text: str) -> Any:
+        # Reading digits is quadratic; and RFC 8259, 6: whole numbers beyond 2**53 are not read alike by all.
+        value = None if len(text) > 20 else int(text)
+        if value is None or abs(value) > MOST_WHOLE:
+            return no_number(text, f"has too many digits for a whole number: at most {MOST_WHOLE}")
+        return value
+
     try:
-        return json.loads(body, object_pairs_hook=_once, parse_constant=_never, parse_float=_finite, parse_int=_short)
+        found = json.loads(body, object_pairs_hook=_once, parse_constant=never, parse_float=finite, parse_int=short)
+        path = _path_of(found, wrong[0], "$") if wrong else ""
     except ObjectError:
         raise
     except (ValueError, RecursionError) as error:
         raise ObjectError(f"not JSON: {error}") from None
+    if wrong:
+        raise ObjectError(f"{path}: {wrong[0].text} {wrong[0].limit}", path, wrong[0].text, wrong[0].limit)
+    return found
+
+
+def _path_of(said: Any, sought: _NoNumber, path: str) -> str:
+    """Return where a number stands that is none; empty where it is not beneath."""
+    if said is sought:
+        return path
+    items = said.items() if isinstance(said, dict) else enumerate(said) if isinstance(said, list) else ()
+    below = (_path_of(item, sought, f"{path}[{at}]" if isinstance(at, int) else f"{path}.{at}") for at, item in items)
+    return next((found for found in below if found), "")
+
+
+_STEP = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
+
+
+def _at(said: Any, path: str) -> Any:
+    """Return what stands at a path; None where it leads nowhere."""
+    for at, name in _STEP.findall(path):
+        try:
+            said = said[int(at)] if at else said[name]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return said
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -242,23 +313,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _never(word: str) -> Any:
-    raise ObjectError(f"{word} is no JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ObjectError(f"{text[:40]} is beyond what a number may be")
-    return value
-
-
-def _short(text: str) -> int:
-    if len(text) > 20:  # reading digits is quadratic, and 64 bits have 19
-        raise ObjectError(f"{text[:40]} has too many digits")
-    return int(text)
-
-
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
@@ -266,8 +320,9 @@ def _check(value: Any, path: str) -> None:
     if isinstance(value, IntervalPeriod):
         if value.start is not None:
             instant_ns(value.start, f"{path}.start")
-        seconds_of(value.duration or "PT0S", f"{path}.duration")
-        seconds_of(value.randomizeStart or "PT0S", f"{path}.randomizeStart")
+        for name in ("duration", "randomizeStart"):
+            if getattr(value, name) is not None:
+                seconds_of(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, Struct):
         if isinstance(value, Event) and value.duration is not None:
             seconds_of(value.duration, f"{path}.duration")

@@ -27,7 +27,11 @@ _DURATION = re.compile(
 
 
 class TimeError(ValueError):
-    """A text that is no instant or duration; it names the path."""
+    """A text that is no instant or duration; it names the path (`field`), the text (`value`) and what would do."""
+
+    def __init__(self, text: str, path: str, limit: str) -> None:
+        super().__init__(f"{text[:40]!r} at {path}: {limit}")
+        self.field, self.value, self.limit = path, text[:40], limit
 
 
 def seconds_of(text: str, path: str = "$") -> float:
@@ -35,7 +39,7 @@ def seconds_of(text: str, path: str = "$") -> float:
     match = _DURATION.match(text)
     # No sign: the official pattern lets one stand, but no span of time of an event is negative.
     if match is None or text == "P":
-        raise TimeError(f"{text[:40]!r} at {path}: give an ISO 8601 duration such as PT15M")
+        raise TimeError(text, path, "give an ISO 8601 duration such as PT15M")
     years, months, weeks, days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
     whole_days = 365 * years + 30 * months + 7 * weeks + days
     return min(whole_days * 86_400 + hours * 3600 + minutes * 60 + seconds, float(FOREVER_S))
@@ -48,11 +52,11 @@ def instant_ns(text: str, path: str = "$") -> int | None:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise TimeError(f"{text[:40]!r} at {path}: give ISO 8601 with an offset, as 2026-01-01T00:00:00Z") from None
+        raise TimeError(text, path, "give ISO 8601 with an offset, as 2026-01-01T00:00:00Z") from None
     if instant.tzinfo is None:
-        raise TimeError(f"{text[:40]!r} at {path}: give an offset, such as {text[:40]}Z")
+        raise TimeError(text, path, f"give an offset, such as {text[:40]}Z")
     if not 1970 <= instant.year <= _LAST_YEAR:  # what lies outside does not fit into 64 bits of ns
-        raise TimeError(f"{text[:40]!r} at {path}: give 1970 to {_LAST_YEAR}, or 0001-01-01 for now")
+        raise TimeError(text, path, f"give 1970 to {_LAST_YEAR}, or 0001-01-01 for now")
     delta = instant - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * SECOND_NS + delta.microseconds * 1_000
 

@@ -157,10 +157,9 @@ class EndPoint:
     def report(self, event: str, said: Mapping[str, Any], units: Mapping[str, str | None]) -> None:
         """Take what a report says of our resource; `event` is the one that it is on."""
         now_ns = self._carrier.clock.now_ns()
-        for interval in said["intervals"]:
+        for interval, at_ns in zip(said["intervals"], taken_ns(said, now_ns), strict=True):
             try:
                 values, quality = read_values(interval["payloads"], units)
-                at_ns = taken_ns(interval.get("intervalPeriod") or said.get("intervalPeriod"), now_ns)
             except (PeerError, ValueError) as error:
                 self._carrier.counts.unread += 1
                 self._carrier.counts.last_error = f"{self.name.ven}: {error}"

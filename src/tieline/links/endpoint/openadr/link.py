@@ -20,7 +20,7 @@ from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.errors import Error
 from tieline.links.endpoint.openadr.book import DESK, Conflict, Missing
 from tieline.links.endpoint.openadr.end_point import EndPoint, Live
-from tieline.links.endpoint.openadr.payloads import stamp_of, told
+from tieline.links.endpoint.openadr.payloads import stamp_of, told, without
 from tieline.links.endpoint.openadr.settings import OpenAdrSettings, check
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.links.life import Counts
@@ -76,7 +76,9 @@ class OpenAdrLink:
         self._withdrawn: OrderedDict[str, None] = OrderedDict()
         self._session, self._since_ns, self._was_called = Session.DOWN, clock.now_ns(), False
         self.counts = Counts()
+        self.rated_w: Callable[[int], float] = lambda row: 0.0  # what a row is rated (W); 0 where that isn't known
         vtn.watchers.append(self)
+        vtn.rated_of = self._rated_of
 
     async def start(self) -> None:
         """Make the program, the VENs and the standing event that asks for telemetry, or find them from before."""
@@ -221,15 +223,29 @@ class OpenAdrLink:
         # An event of the dispatch that was withdrawn meanwhile: a newer command took its place.
         return thing_id in self._withdrawn
 
+    def refused(self, client: str, kind: str, why: str) -> None:
+        """Count a report of an end-point that could not be: who watches the link is told of it."""
+        if kind == "reports" and client in self._of_client:
+            self.counts.unread += 1
+            self.counts.last_error = f"report of {client} refused: {why}"[:200]
+
+    def _rated_of(self, client: str, resource: str) -> float | None:
+        for end_point in self._of_client.get(client, ()):
+            if end_point.name.resource_name == resource:
+                return self.rated_w(end_point.row)
+        return None
+
     def changed(self, kind: str, operation: str, thing: Thing) -> None:
         """Take reports: of whom they are is the token's word (`clientID`), never the body's."""
         if kind != "reports" or operation == "DELETE":
             return
-        units = {d["payloadType"]: d.get("units") for d in thing.get("payloadDescriptors") or ()}
+        descriptors = thing.get("payloadDescriptors") or ()
+        units = {d["payloadType"]: d.get("units") for d in descriptors}
+        foretold = {d["payloadType"] for d in descriptors if str(d.get("readingType")).upper() == "FORECAST"}
         for end_point in self._of_client.get(thing["clientID"], ()):
             for said in thing["resources"]:
                 if said["resourceName"] == end_point.name.resource_name:
-                    end_point.report(thing["eventID"], said, units)
+                    end_point.report(thing["eventID"], without(said, foretold), units)
 
     # --- how it is --------------------------------------------------------------------------------------------------
 

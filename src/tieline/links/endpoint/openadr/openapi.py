@@ -35,6 +35,12 @@ def description() -> Doc:
             "detail": {"type": "string"},
         },
     }  # fmt: skip
+    of_field = ("field", "value", "limit")
+    schemas["WrongValue"] = {
+        "allOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "object", "required": list(of_field)}],
+        "description": "Of one field of a body: its path, what stands there as JSON (cut short), and what would do",
+        "properties": {name: {"type": "string"} for name in of_field},
+    }  # fmt: skip
     paths: Doc = {}
     for kind, struct in KINDS.items():
         request = {"$ref": f"#/components/schemas/{struct.__name__}"}

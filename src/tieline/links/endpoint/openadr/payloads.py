@@ -16,11 +16,11 @@ from tieline.resource.quality import Quality
 from tieline.resource.setpoint import Bounds
 from tieline.site.plan import LEAST_PRIORITY, Owner, Plan, Step
 from tieline.times import SECOND_NS
-from tieline.wire.openadr3.times import Span, TimeError, instant_ns, randomize_s, timeline
+from tieline.wire.openadr3.times import LAST_NS, Span, TimeError, instant_ns, randomize_s, seconds_of, timeline
 
 Thing = dict[str, Any]
-_W_OF = {"W": 1.0, "KW": 1e3, "MW": 1e6, "GW": 1e9}
-_WH_OF = {"WH": 1.0, "KWH": 1e3, "MWH": 1e6}
+W_OF = {"W": 1.0, "KW": 1e3, "MW": 1e6, "GW": 1e9}
+WH_OF = {"WH": 1.0, "KWH": 1e3, "MWH": 1e6}
 POWERS = ("DISPATCH_SETPOINT", "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT")
 READ = (*POWERS, "SIMPLE")
 MOST_STEPS = 20_000
@@ -56,9 +56,9 @@ def kw(power_w: float) -> float:
 
 def watts(value: float, units: str | None, path: str) -> float:
     """Return W of a value in its units (KW where none are given). Raises PeerError for units that are no power."""
-    factor = _W_OF.get((units or "KW").upper())
+    factor = W_OF.get((units or "KW").upper())
     if factor is None:
-        raise PeerError(f"{path}: units {units!r}: give one of {', '.join(_W_OF)}")
+        raise PeerError(f"{path}: units {units!r}: give one of {', '.join(W_OF)}")
     if not abs(value * factor) <= MOST_W:
         raise PeerError(f"{path}: {value:g} {units or 'KW'}: give -1e+12 to 1e+12 W")
     found = round(value * factor, 6)
@@ -185,10 +185,10 @@ def report_payloads(values: Mapping[str, float], quality: Quality) -> tuple[list
         if key in values and math.isfinite(values[key]):
             payloads.append({"type": name, "values": [sign * kw(values[key])]})
             descriptors.append(_descriptor(name, "KW"))
-    if "soc_frac" in values:
+    if math.isfinite(values.get("soc_frac", math.nan)):
         payloads.append({"type": "STORAGE_CHARGE_LEVEL", "values": [100.0 * values["soc_frac"]]})
         descriptors.append(_descriptor("STORAGE_CHARGE_LEVEL", "PERCENT"))
-    if "energy_imported_wh" in values:
+    if math.isfinite(values.get("energy_imported_wh", math.nan)):
         payloads.append({"type": "READING", "values": [values["energy_imported_wh"] / 1e3]})
         descriptors.append(_descriptor("READING", "KWH"))
     payloads.append({"type": "DATA_QUALITY", "values": [QUALITY_WORDS.get(quality, "BAD")]})
@@ -213,24 +213,51 @@ def read_values(
             quality |= _QUALITIES.get(str(value), Quality.QUESTIONABLE)
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             continue
+        elif name == "SETPOINT" and (units.get(name) or "KW").upper() not in W_OF:
+            continue  # "payload values are determined by application": a temperature, say
         elif name in _POWER_POINTS:
             key, sign = _POWER_POINTS[name]
             found[key] = sign * watts(value, units.get(name), name)
         elif name == "STORAGE_CHARGE_LEVEL":
             found["soc_frac"] = min(max(value / 100.0, 0.0), 1.0)
-        elif name == "READING" and (units.get(name) or "").upper() in _WH_OF:
-            energy_wh = value * _WH_OF[str(units[name]).upper()]
+        elif name == "READING" and (units.get(name) or "").upper() in WH_OF:
+            energy_wh = value * WH_OF[str(units[name]).upper()]
             if not math.isfinite(energy_wh):
                 raise PeerError(f"{name} = {value!r}: give a finite energy")
             found["energy_imported_wh"] = energy_wh
     return found, quality
 
 
-def taken_ns(period: Mapping[str, Any] | None, now_ns: int) -> int:
-    """Return when an interval of a report was measured: its start, where it says one that is not in the future."""
-    start = (period or {}).get("start")
-    told_ns = instant_ns(start) if start else None
-    return now_ns if told_ns is None else min(told_ns, now_ns)
+def without(said: Thing, kinds: Iterable[str]) -> Thing:
+    """Return what a report says of a resource without payloads of some types: what is foretold was not measured."""
+    left_out = frozenset(kinds)
+    if not left_out:
+        return said
+    intervals = [
+        {**each, "payloads": [p for p in each["payloads"] if p["type"] not in left_out]} for each in said["intervals"]
+    ]
+    return {**said, "intervals": intervals}
+
+
+def taken_ns(said: Mapping[str, Any], now_ns: int) -> list[int]:
+    """Return when each interval of a resource's report was measured: its start, and never in the future.
+
+    An interval without a start of its own follows the one before it, as those of events do (User Guide 7.3); where
+    none before it says how long it lasts, all begin with the report's own start, and else now.
+    """
+    default = said.get("intervalPeriod") or {}
+    told = default.get("start")
+    next_ns = instant_ns(told) if told else None
+    found = []
+    for interval in said["intervals"]:
+        own = interval.get("intervalPeriod") or {}
+        if own.get("start") is not None:
+            next_ns = instant_ns(own["start"]) or next_ns
+        found.append(now_ns if next_ns is None else min(next_ns, now_ns))
+        if next_ns is not None:
+            lasts_s = seconds_of(own.get("duration") or default.get("duration") or "PT0S")
+            next_ns += min(round(lasts_s * SECOND_NS), LAST_NS - next_ns)
+    return found
 
 
 def spread_ns(event: Mapping[str, Any], at: float) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -28,6 +29,7 @@ from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, 
 from tieline.links.endpoint.openadr.notify import Notifier, WebhookLimits
 from tieline.links.endpoint.openadr.openapi import description
 from tieline.links.endpoint.openadr.query import QueryError, find, find_one
+from tieline.links.endpoint.openadr.reported import check_report, private_in
 from tieline.links.endpoint.openadr.tokens_api import TokenDesk, shown_by
 from tieline.links.endpoint.openadr.words import json_of, problem
 from tieline.rim.http import HttpClient
@@ -54,6 +56,10 @@ class Watcher(Protocol):
 
     def bars(self, client: str, kind: str, thing_id: str) -> bool:
         """Whether an object may not go to a client any more; asked just before it leaves."""
+        ...
+
+    def refused(self, client: str, kind: str, why: str) -> None:
+        """A body of a client was refused, and nothing of it was taken."""
         ...
 
     def changed(self, kind: str, operation: str, thing: Thing) -> None:
@@ -88,6 +94,7 @@ class Vtn:
         self.watchers: list[Watcher] = []
         self.reserved: dict[str, str] = {}  # targets of the dispatch, each of one client alone
         self.is_device: Callable[[str], bool] = lambda name: False  # whether a name is that of a device of ours
+        self.rated_of: Callable[[str, str], float | None] = lambda client, resource: None  # as `reported.RatedOf`
         self.withheld: set[str] = set()  # events on their way out: nobody reads them any more
         self.refused = self.failed = 0
         for revoked, at_ns in book.revoked_ns.items():
@@ -142,7 +149,11 @@ class Vtn:
                 watcher.heard(bearer.client, kind)
             try:
                 answer: Response = await act(request, bearer, kind)
-            except (ObjectError, QueryError) as error:
+            except ObjectError as error:
+                for watcher in self.watchers:
+                    watcher.refused(bearer.client, kind, str(error))
+                return problem(400, "bad request", str(error), wrong=error)
+            except QueryError as error:
                 return problem(400, "bad request", str(error))
             except TooLarge as error:
                 return problem(413, "too large", str(error))
@@ -212,7 +223,14 @@ class Vtn:
         else:
             thing = await self.book.add(kind, found, bearer.client)
         self._tell(kind, "CREATE", thing)
+        if kind == "reports":
+            return json_of(thing, 201, self._private_in(found, bearer))
         return json_of(thing, 201, self._note_of(thing) if kind == "events" else None)
+
+    def _private_in(self, report: Any, bearer: Bearer) -> dict[str, str] | None:
+        """Return the header that says what of a report nobody here reads."""
+        note = private_in(report, partial(self.rated_of, bearer.client))
+        return {"tieline-note": note} if note else None
 
     def _note_of(self, event: Thing) -> dict[str, str] | None:
         """Return the header that says of an event which has begun that what is over of it is not made up for."""
@@ -244,10 +262,11 @@ class Vtn:
                 return problem(403, "forbidden", "$.venName, $.clientID, $.targets: this VEN is the dispatch's own")
         if kind == "reports":
             thing = self.book.keep_report(found, old["clientID"], is_new=False, thing_id=old["id"])
-        else:
-            # What business logic granted is not a VEN's to give up: targets stay where it may not write them.
-            keeps = ("targets",) if kind in ("vens", "resources") and not bearer.is_business else ()
-            thing = await self.book.put(kind, old["id"], found, keeps)
+            self._tell(kind, "UPDATE", thing)
+            return json_of(thing, 200, self._private_in(found, bearer))
+        # What business logic granted is not a VEN's to give up: targets stay where it may not write them.
+        keeps = ("targets",) if kind in ("vens", "resources") and not bearer.is_business else ()
+        thing = await self.book.put(kind, old["id"], found, keeps)
         self._tell(kind, "UPDATE", thing)
         return json_of(thing)
 
@@ -275,6 +294,8 @@ class Vtn:
         found: Any = read_object(kind, await read_body(request, self._limits.body_bytes))
         if kind == "events" and self.book.made_by.get(found.programID) == DESK:
             return problem(403, "forbidden", "programID: events of this program are the dispatch's own")
+        if kind == "reports":
+            check_report(found, partial(self.rated_of, bearer.client))
         if kind in REQUESTS:
             return self._refused_ven(found, bearer, kind) or found
         if kind == "subscriptions":
