@@ -30,6 +30,7 @@ class Served:
     def __init__(self, data: Path) -> None:
         """Read a data folder. Raises ConfigError where it holds no journal."""
         journal = journal_to_read(data)
+        self.end_fault = journal.end_fault()
         try:
             made = map(from_record, journal.of_kind("StatementMade"))
             self.statements = [fact for fact in made if isinstance(fact, StatementMade)]
