@@ -19,7 +19,7 @@ from tieline.links import life
 from tieline.links.endpoint.openadr.payloads import FAULTS, OPTED_OUT, read_values, taken_ns
 from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSettings
 from tieline.links.life import KILLED, Course, Life
-from tieline.resource.batch import CommandBatch
+from tieline.resource.batch import CommandBatch, stands_ns
 from tieline.resource.command import RejectWord, Stage
 from tieline.resource.obedience import astray
 from tieline.resource.quality import Quality
@@ -167,7 +167,7 @@ class EndPoint:
             words = {p["type"]: p["values"][0] for p in interval["payloads"] if p["values"]}
             state = str(words.get("OPERATING_STATE", ""))
             setpoint_w = values.pop("target_w", math.nan)
-            if at_ns >= self._taken_ns:  # a late report never overwrites a newer one
+            if stands_ns(at_ns, now_ns) >= self._taken_ns:  # a late report never overwrites a newer one
                 self._learn(values, state, quality, at_ns)
             if state and self.live is not None and event == self.live.frame:
                 self._acknowledge(self.live, state, setpoint_w)
@@ -190,7 +190,7 @@ class EndPoint:
         if not values:
             return
         self._last |= values
-        self._taken_ns = at_ns
+        self._taken_ns = stands_ns(at_ns, self._carrier.clock.now_ns())
         self._carrier.counts.received += 1
         self._carrier.teller.bring(self.row, values, quality, at_ns)
         if "power_w" in values:
