@@ -98,6 +98,7 @@ def issue(
     from tieline.market.rule import baseline_rule
     from tieline.node.analysis_settle import EventFiles
     from tieline.node.analysis_statement import Asked, keep_inputs, settled_of
+    from tieline.node.event_terms import left_open
     from tieline.pool import statement_book
     from tieline.store.statement_files import changing_statements, read_statements
 
@@ -109,6 +110,7 @@ def issue(
     asked = Asked(baseline_rule(rule), program, market, opened.operator, opened.currency, share, level, files,
                   sites=sites_file, contracts=contracts_file)  # fmt: skip
     settled, now_ns = settled_of(asked), instant(at)
+    notes = left_open(contracts_file, settled.terms, settled.by_owner(), program, settled.start_ns, share)
     with changing_statements(book, now_ns, by) as (held, append):
         made = granted(statement_book.issue(held, settled, now_ns, dispute))
         if made is not None:
@@ -121,7 +123,7 @@ def issue(
         "due": {"market": str(newest.due.market), "operator": str(newest.due.operator),
                 "owners": {owner: str(amount) for owner, amount in newest.due.owners.items()},
                 "undistributed": str(newest.due.undistributed)},
-        "changed_lines": len(newest.adjusting), "flags": list(settled.flags),
+        "changed_lines": len(newest.adjusting), "flags": [*settled.flags, *notes],
     }  # fmt: skip
     show(told, as_json)
 
