@@ -56,12 +56,14 @@ class Log:
     sessions: list = field(default_factory=list)
     rejects: list = field(default_factory=list)
     natives: list = field(default_factory=list)
+    observed_w: list = field(default_factory=list)
     errors: list = field(default_factory=list)
 
     def reports(self, reports: CommandReports) -> None:
         self.stages += [(int(row), Stage(int(stage))) for row, stage in zip(reports.rows, reports.stage, strict=True)]
         self.rejects += [RejectWord(int(word)) for word in reports.reject]
         self.natives += reports.native
+        self.observed_w += reports.observed_w.tolist()
 
     def readings(self, readings: Readings) -> None:
         self.readings_.append(readings)

@@ -269,3 +269,15 @@ def test_a_device_with_crooked_registers_is_in_trouble_alone(spoil: Callable[[Su
             return link.devices[1].is_live, supervisor.failures
 
     assert run_virtual(main) == (True, {})
+
+
+def test_a_device_that_ignores_its_release_is_told_with_the_power_that_its_register_still_holds() -> None:
+    async def scene(room: Room) -> None:
+        await room.command(-500.0)
+        await asyncio.sleep(5)
+        room.device.ignores = True
+        await room.command(math.nan)
+
+    room = play(scene)
+    assert room.log.stages[-1] == (7, Stage.UNCONFIRMED)
+    assert room.log.observed_w[-1] == -500.0

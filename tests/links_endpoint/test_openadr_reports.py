@@ -94,7 +94,7 @@ def test_readings_keep_their_own_time_quality_unit_and_sign_and_a_late_one_overw
         await say(-90, DEMAND=9_999)
         assert room.log.last("power_w")[0] == -1_500.0
         await say(3_600, DEMAND=2, DATA_QUALITY="BAD")
-        assert room.log.last("power_w")[:2] == (-2.0, Quality.INVALID)
+        assert room.log.last("power_w")[:2] == (-2.0, Quality.INVALID | Quality.QUESTIONABLE)
         assert room.log.last("power_w")[2] <= room.clock.now_ns()  # never from the future
         await say(0, DEMAND="much")  # refused
         assert room.log.last("power_w")[0] == -2.0

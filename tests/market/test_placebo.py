@@ -158,3 +158,27 @@ BAD = [
 @pytest.mark.parametrize(("words", "says"), BAD)
 def test_what_can_not_be_studied_is_refused(words: tuple[str, ...], says: str) -> None:
     assert says in run(*words, code=2)["error"]
+
+
+@pytest.mark.parametrize("verb", ["placebo", "accuracy"])
+def test_a_person_is_told_what_is_studied_and_how_far_it_is_and_a_program_reads_its_json_alone(verb: str) -> None:
+    words = [
+        verb,
+        "--rule",
+        "caiso-10-in-10",
+        "--rule",
+        "ercot-middle-8-of-10",
+        "--from",
+        "2016-10-03",
+        "--until",
+        "2016-10-05",
+    ]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    first, *each = done.stderr.splitlines()
+    assert first == "2 rules on 17 meters and 3 days: fewer by --rule, --from, --until"
+    assert each == ["1 of 2: caiso-10-in-10", "2 of 2: ercot-middle-8-of-10"]
+    assert "caiso-10-in-10" in done.stdout
+    as_json = CliRunner().invoke(main, [*words, "--json"])
+    assert (as_json.exit_code, as_json.stderr) == (0, "")
+    assert json.loads(as_json.stdout)["days"] == 3

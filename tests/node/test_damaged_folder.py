@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.desk.facts import Audited
+from tieline.desk.facts import Audited, from_record
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.node.cli import main
@@ -271,3 +271,65 @@ def test_without_its_head_an_empty_journal_begins_anew(folder: Path) -> None:
         if path.is_file():
             path.unlink()
     assert run("serve", "--data", str(folder), "--port", "0", "--for", "0.3s").exit_code == 0
+
+
+# --- verbs that write -------------------------------------------------------------------------------------------------
+
+WRITING = [("opt-out", "battery-1"), ("opt-in", "battery-1")]
+
+
+def _rows(folder: Path) -> list[tuple[object, ...]]:
+    with sqlite3.connect(folder / "journal.db") as db:
+        return db.execute("SELECT * FROM record ORDER BY seq").fetchall()
+
+
+@pytest.mark.parametrize("words", WRITING)
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("DELETE FROM record WHERE seq > 2900", "record 2901 is missing: journal.head knows 3000 records"),
+        ("DELETE FROM record WHERE seq = 1500", "record 1500 was changed, or is missing"),
+        ("UPDATE record SET subject = 'battery-2' WHERE seq = 1500", "record 1500 was changed, or is missing"),
+    ],
+)
+def test_no_verb_writes_into_a_journal_that_was_changed_or_cut_and_it_says_what_to_do(
+    folder: Path, words: tuple[str, ...], what: str, says: str
+) -> None:
+    with sqlite3.connect(folder / "journal.db") as db:
+        assert db.execute(what).rowcount
+    before = _rows(folder), (folder / "journal.head").read_bytes()
+    done = run(*words, "--data", str(folder), "--json")
+    assert (done.exit_code, done.stdout) == (2, "")
+    error = json.loads(done.stderr)["error"]
+    assert error.startswith(says) and error.endswith("; nothing was written")
+    assert (_rows(folder), (folder / "journal.head").read_bytes()) == before
+    found = json.loads(run("doctor", "--data", str(folder), "--json").stdout)["journal"]["says"]
+    assert found.split(":")[0] == says.split(":")[0]  # it names the same record as before
+
+
+def test_what_was_cut_off_is_given_up_on_purpose_and_the_loss_is_recorded_by_the_verb_as_by_a_start(
+    folder: Path,
+) -> None:
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.execute("DELETE FROM record WHERE seq > 2900")
+    (folder / "journal.head").rename(folder / "journal.head.away")
+    fault = "journal.head is missing beside 2900 records: whether their end was cut off can't be told"
+    done = run("opt-out", "battery-1", "--data", str(folder))
+    assert (done.exit_code, done.stderr) == (0, f"warning: {fault}\n")
+    journal = SqliteJournal(folder / "journal.db")
+    noted = [from_record(record) for record in journal.replay(2900)]
+    journal.close()
+    assert [fact.detail for fact in noted if isinstance(fact, Audited)] == [fault]
+    assert run("doctor", "--data", str(folder)).exit_code == 0
+    again = run("opt-in", "battery-1", "--data", str(folder))
+    assert (again.exit_code, again.stderr) == (0, "")
+
+
+def test_records_that_were_changed_are_not_moved_into_a_database(folder: Path) -> None:
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.execute("UPDATE record SET subject = 'battery-2' WHERE seq = 1500")
+    settings = folder / "tieline.toml"
+    settings.write_text(settings.read_text() + '\n[journal]\nurl = "postgresql://me@127.0.0.1:1/none"\n')
+    done = run("move", "--data", str(folder))
+    assert done.exit_code == 2
+    assert "record 1500 was changed, or is missing" in done.stderr and "nothing was written" in done.stderr

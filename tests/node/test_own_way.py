@@ -18,6 +18,7 @@ from tieline.node.serve import node_of
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
+from tieline.resource.quality import Quality
 from tieline.rim.supervise import Supervisor
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -71,6 +72,16 @@ def limited(node: Node, rows: list[int], stage: Stage, high_w: float = 2_000.0, 
     commands.stage[rows] = int(stage)
     commands.observed_w[rows] = power_w if stage is Stage.UNCONFIRMED else np.nan
     fleet.power_w[rows] = power_w
+
+
+def let_go(node: Node, row: int, holds_w: float, power_w: float) -> None:
+    """Release a row ten minutes ago, whose link reads back that it is set to a power still (NaN: no answer)."""
+    commands, fleet = node.state.commands, node.state.fleet
+    commands.target_w[row], commands.low_w[row], commands.high_w[row] = np.nan, -5_000.0, 5_000.0
+    commands.valid_until_ns[row] = START_NS + 5 * MINUTE_NS
+    commands.since_ns[row] = commands.at_ns[row] = START_NS - 10 * MINUTE_NS
+    commands.stage[row], commands.observed_w[row] = int(Stage.UNCONFIRMED), holds_w
+    fleet.power_w[row] = power_w
 
 
 def stood(node: Node, minutes: int = 2) -> list[AlarmView]:
@@ -157,6 +168,37 @@ def test_a_device_that_goes_back_by_itself_or_that_another_writes_to_is_an_alarm
     node.state.commands.valid_until_ns[[4, 5]] = START_NS + HOUR_NS
     (alarm,) = stood(node)
     assert alarm.title == "Does what somebody else set, or goes back by itself: home-4"
+
+
+@pytest.mark.parametrize("minutes", [2, 40])
+@pytest.mark.parametrize(("holds_w", "power_w"), [(-500.0, -500.0), (0.0, 3.0), (4_000.0, 3_900.0)])
+def test_one_device_that_holds_on_to_what_was_taken_back_is_an_alarm_within_two_minutes_of_its_time(
+    node: Node, holds_w: float, power_w: float, minutes: int
+) -> None:
+    let_go(node, 7, holds_w, power_w)
+    (alarm,) = stood(node, minutes)
+    assert alarm.title == "Holds what was taken back: home-7"
+    assert (alarm.subject, alarm.priority, alarm.link) == ("home-7", 2, "/resource/home-7")
+    assert alarm.action
+
+
+@pytest.mark.parametrize("holds_w", [-500.0, 0.0, 5_000.0])
+def test_who_was_let_go_and_moved_away_is_heard_no_more_or_was_never_read_back_is_no_such_alarm(
+    node: Node, holds_w: float
+) -> None:
+    let_go(node, 3, holds_w, holds_w - 1_500.0)  # it runs as it likes
+    let_go(node, 4, holds_w, holds_w)
+    node.state.fleet.quality[4] = int(Quality.COMM_LOST)
+    let_go(node, 5, np.nan, holds_w)  # told anew until it answers
+    let_go(node, 6, holds_w, holds_w)
+    node.state.commands.stage[6] = int(Stage.DONE)
+    assert "Holds what was taken back" not in [alarm.title.split(":")[0] for alarm in stood(node)]
+
+
+def test_who_was_let_go_has_the_time_of_its_kind(node: Node) -> None:
+    let_go(node, 7, -500.0, -500.0)
+    node.state.commands.at_ns[7] = START_NS
+    assert stood(node) == []
 
 
 @pytest.mark.parametrize(("holds", "names"), [(None, []), (3_500.0, []), (2_500.0, ["home-7"])])

@@ -65,7 +65,8 @@ def put(book: StatementBook, fact: Fact, at_ns: int = START_NS + DAY_NS) -> None
 
 
 def issued_in(book: StatementBook, settled: Settled, at_ns: int = START_NS + DAY_NS) -> Issued:
-    """Issue an event's next version in a book, and record it."""
+    """Issue an event's next version in a book, once it is over, and record it."""
+    at_ns = max(at_ns, settled.end_ns)
     if book.opened is None:
         put(book, OPENED, at_ns)
     made = issue(book, settled, at_ns)

@@ -143,3 +143,79 @@ def test_a_contract_that_does_not_fit_the_event_is_refused_by_name(
 ) -> None:
     (folder / "contracts.toml").write_text(CONTRACTS.replace(was, now))
     assert says in opened(*issue, "--contracts", "contracts.toml", "--at", "2024-08-02T00:00:00Z", code=2)["error"]
+
+
+CONSENT = """
+[[contract.consents]]
+products = ["peak"]
+granted_at = {since}
+{until}
+evidence_sha256 = "{evidence}"
+"""
+AT = ("--contracts", "contracts.toml", "--at", "2024-08-02T00:00:00Z")
+
+
+def consented(since: str, until: str = "", evidence: str = "a" * 64) -> str:
+    return CONSENT.format(since=since, until=until, evidence=evidence)
+
+
+def contracts_with(*consents: str) -> str:
+    head, _, tail = CONTRACTS.partition("[contract.termination]")
+    return head + "".join(consents) + "[contract.termination]" + tail
+
+
+@pytest.mark.parametrize(
+    "consents",
+    [
+        (consented("2024-01-01T00:00:00Z", "withdrawn_at = 2024-08-01T01:00:00Z"),),
+        (consented("2024-01-01T00:00:00Z", "expires_at = 2024-08-01T02:59:59Z"),),
+        (consented("2024-08-01T00:00:00Z"),),
+        (  # a new one, an hour after the first was taken back
+            consented("2024-01-01T00:00:00Z", "withdrawn_at = 2024-08-01T00:00:00Z"),
+            consented("2024-08-01T01:00:00Z", evidence="b" * 64),
+        ),
+    ],
+)
+def test_a_consent_that_begins_or_ends_within_the_event_is_refused(
+    opened: Tieline, issue: tuple[str, ...], folder: Path, consents: tuple[str, ...]
+) -> None:
+    """The event is from 23:00 to 03:00 UTC."""
+    (folder / "contracts.toml").write_text(contracts_with(*consents))
+    error = opened(*issue, *AT, code=2)["error"]
+    assert "c-north" in error and "consent to peak begins or ends within the event" in error
+
+
+def test_a_consent_that_goes_over_into_another_is_one_and_who_gave_none_is_named(
+    opened: Tieline, issue: tuple[str, ...], folder: Path
+) -> None:
+    whole = (
+        consented("2024-01-01T00:00:00Z", "withdrawn_at = 2024-08-01T01:00:00Z"),
+        consented("2024-08-01T01:00:00Z", evidence="b" * 64),
+    )
+    (folder / "contracts.toml").write_text(contracts_with(*whole))
+    assert not [flag for flag in opened(*issue, *AT)["flags"] if "consent" in flag]
+    over = consented("2024-01-01T00:00:00Z", "withdrawn_at = 2024-07-01T00:00:00Z")
+    for text in (contracts_with(over), CONTRACTS):
+        (folder / "contracts.toml").write_text(text)
+        flags = opened(*issue, *AT)["flags"]
+        assert [flag for flag in flags if "north: c-north holds no consent to peak" in flag], flags
+
+
+def test_owners_whom_no_contract_covers_are_named_with_the_share_that_they_get(
+    opened: Tieline, issue: tuple[str, ...], folder: Path
+) -> None:
+    (folder / "contracts.toml").write_text(CONTRACTS)
+    assert [flag for flag in opened(*issue, *AT)["flags"] if "no contract covers" in flag] == [
+        "south: no contract covers peak: shared by --operator-share 0.2"
+    ]
+    (folder / "contracts.toml").write_text(CONTRACTS.replace('["peak"]', '["energy"]'))
+    named = [flag.split(":")[0] for flag in opened(*issue, *AT)["flags"] if "no contract covers" in flag]
+    assert named == ["north", "south"]
+
+
+def test_terms_that_hold_only_in_the_midst_of_an_event_are_refused(
+    opened: Tieline, issue: tuple[str, ...], folder: Path
+) -> None:
+    text = CONTRACTS.replace("2024-01-01T00:00:00Z", "2024-08-01T00:00:00Z")
+    (folder / "contracts.toml").write_text(text.replace("2025-01-01T00:00:00Z", "2024-08-01T01:00:00Z"))
+    assert "within the event" in opened(*issue, *AT, code=2)["error"]

@@ -5,63 +5,25 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import lxml.html
-import numpy as np
 import pytest
+from served_made import AWARD, START, served_folder, settled
 
-from tieline.desk.facts import IntervalTracked
-from tieline.desk.packed import Packed
-from tieline.desk.paid import Metered
-from tieline.desk.ports import Award
-from tieline.desk.settle import Former, Owners, Settlement, amend, entries_of, settle_day
-from tieline.market.baseline import Event, compute
-from tieline.market.rule import baseline_rule
+from tieline.desk.facts import StatementMade
+from tieline.desk.settle import entries_of
 from tieline.store.journal import SqliteJournal
-from tieline.times import HOUR_NS, MINUTE_NS
 
 Tieline = Callable[..., dict[str, Any]]
-STEP = 5 * MINUTE_NS
-START = 1_660_762_800 * 10**9  # 2022-08-17T19:00:00Z
-AWARD = Award("a", "o", "pool", "ENERGY", START, START + HOUR_NS, 4e6, 62.15)
-
-
-def settled(gave_w: float) -> Settlement:
-    """Settle an hour in which a pool of three rows gave so much of four megawatts, at 100 $/MWh."""
-    load = {date(2022, 8, 17) - timedelta(days=back): np.full(24, 50.0) for back in range(20)}
-    base = compute(
-        baseline_rule("caiso-10-in-10"),
-        load,
-        Event(date(2022, 8, 17), 14, 15),
-        event_days=frozenset({date(2022, 8, 15)}),
-    )
-    rows, share = Packed.of(np.arange(3, dtype=np.int32)), Packed.of(np.array([1.0, 2.0, 3.0]))
-    when = [START + k * STEP for k in range(12)]
-    tracked = {
-        at: IntervalTracked("pool", at, at + STEP, 4e6, gave_w, {"opt_out": 1e9}, rows, share, 1, {}) for at in when
-    }
-    metered = Metered(dict.fromkeys(when, gave_w), dict.fromkeys(when, 100.0), (base,))
-    owners = Owners(np.array([0, 0, 1], np.int32), ["east", "west"], Decimal("0.20"))
-    return settle_day("pool", [AWARD], tracked, metered, owners)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A journal with two versions: 3 MW first, 3.5 after a correction."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    first = settled(3e6)
-    second = amend(Former(first.statement, 1, first.basis.input_hash, first.lines), settled(3.5e6))
-    assert second is not None
-    journal = SqliteJournal(folder / "journal.db")
-    for at, made in enumerate((first, second)):
-        journal.append([entry.record(START + (at + 1) * HOUR_NS) for entry in entries_of("pool", made, [AWARD])])
-    journal.close()
-    return folder
+    return served_folder(tmp_path)
 
 
 def test_each_version_is_its_lines_and_adjustments_and_owners_get_the_difference(tieline: Tieline, data: Path) -> None:
@@ -91,6 +53,48 @@ def test_every_owners_paper_is_written_under_his_name_and_is_the_one_that_is_wri
         tieline(*served, "--owner", owner, "--out", f"{owner}.csv")
         assert Path(f"all-{owner}.csv").read_bytes() == Path(f"{owner}.csv").read_bytes()
     assert "give --owner NAME, or" in tieline(*served, "--owner", "east", "--out", "x-{owner}.csv", code=2)["error"]
+
+
+def test_an_owners_paper_has_his_own_devices_and_nothing_of_what_the_pool_lacked(tieline: Tieline, data: Path) -> None:
+    """Rows 0 and 1 are east's, 2 is west's; they give as 1, 2 and 3, half of 3.5 MWh is east's."""
+    for owner, mine in (("east", {"0": 1 / 6, "1": 2 / 6}), ("west", {"2": 3 / 6})):
+        tieline("statements", "served", "--data", str(data), "--for", "owner", "--owner", owner, "--out", "o.csv")
+        rows = list(csv.DictReader(Path("o.csv").read_text().splitlines()))
+        gave = {row["meter"]: float(row["kwh"]) for row in rows if row["section"] == "device"}
+        assert gave == {name: pytest.approx(3_500 * part, abs=0.001) for name, part in mine.items()}
+        assert {row["section"] for row in rows} <= {"line", "device", "day", "note"}
+        assert not [row for row in rows if row.get("cause")] and "opt_out" not in Path("o.csv").read_text()
+        tieline("statements", "served", "--data", str(data), "--for", "owner", "--owner", owner, "--out", "o.html")
+        page = Path("o.html").read_text()
+        assert "took their devices out" not in page and "performance" not in page
+
+
+def test_of_a_statement_from_before_devices_were_recorded_an_owner_is_told_that_they_were_not(
+    tieline: Tieline, tmp_path: Path
+) -> None:
+    folder, made = tmp_path / "older", settled(3e6)
+    folder.mkdir()
+    journal = SqliteJournal(folder / "journal.db")
+    *lines, last = entries_of("pool", made, [AWARD])
+    assert isinstance(last.fact, StatementMade)
+    del last.fact.body["devices"]
+    journal.append([entry.record(START) for entry in [*lines, last]])
+    journal.close()
+    served = ("statements", "served", "--data", str(folder), "--for", "owner", "--owner", "east")
+    tieline(*served, "--out", "east.csv")
+    assert "which devices were counted for this owner was not recorded" in Path("east.csv").read_text()
+
+
+@pytest.mark.parametrize("words", [(), ("--for", "program"), ("--for", "owner", "--owner", "east")])
+def test_no_column_of_a_table_for_programs_has_the_name_of_another(
+    tieline: Tieline, data: Path, words: tuple[str, ...]
+) -> None:
+    tieline("statements", "served", "--data", str(data), *words, "--out", "x.csv")
+    names = next(csv.reader(Path("x.csv").read_text().splitlines()))
+    assert len(names) == len(set(names))
+    rows = list(csv.DictReader(Path("x.csv").read_text().splitlines()))
+    assert {row["statement"] for row in rows} == {rows[0]["statement"]}  # what each row is of, whatever its table tells
+    assert rows[0]["statement"].startswith("statement:")
 
 
 def test_a_former_version_says_that_it_was_superseded(tieline: Tieline, data: Path) -> None:

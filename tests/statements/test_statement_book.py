@@ -17,6 +17,7 @@ from tieline.pool import statement_book as books
 from tieline.pool.owner_lines import owner_lines
 from tieline.pool.statement_book import StatementBook
 from tieline.resource.claim import Refusal
+from tieline.store.statement_files import read_statements
 from tieline.times import DAY_NS
 
 Tieline = Callable[..., dict[str, Any]]
@@ -256,3 +257,24 @@ def test_a_registration_as_one_has_its_meters_causes_and_no_owners_and_says_so(
     lacks = opened("performance", "--book", "book")["all"]["lacks_kwh"]
     assert lacks["opt_out"] == pytest.approx(12.0) and lacks["dno_limit"] == pytest.approx(1.0)
     assert lacks["no_meter_data"] == pytest.approx(28.0)
+
+
+@pytest.mark.parametrize("at", ["2024-07-30T00:00:00Z", "2024-07-31T23:30:00Z", "2024-08-01T02:59:59Z"])
+def test_an_event_that_is_not_over_yet_has_no_statement(tieline: Tieline, issue: tuple[str, ...], at: str) -> None:
+    words = ("--operator", "manager", "--currency", "USD", "--at", "2024-07-01T00:00:00Z")
+    tieline("statements", "open", "book", *words)
+    told = tieline(*issue, "--at", at, code=2)
+    assert (told["field"], told["value"]) == ("at", at)
+    assert "the event is not over" in told["error"] and "2024-08-01T03:00:00Z" in told["limit"]
+    assert tieline(*issue, "--at", "2024-08-01T03:00:00Z")["is_new"]
+
+
+def test_an_instant_before_the_books_last_entry_is_refused_in_words_of_a_clock(
+    opened: Tieline, issue: tuple[str, ...]
+) -> None:
+    opened(*issue, "--at", "2024-08-02T00:00:00Z")
+    words = ("--party", "iso", "--says", "x", "--wanted", "1.00", "--at", "2024-08-01T12:00:00Z")
+    line = next(iter(read_statements(Path("book")).of.values()))[1].settled.lines[0].id
+    told = opened("statements", "dispute", "newest", line, *words, "--book", "book", code=2)
+    assert (told["field"], told["value"]) == ("--at", "2024-08-01T12:00:00Z")
+    assert told["limit"] == "the book's last entry is of 2024-08-02T00:00:00Z: give that or later"

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from settled_made import issued_in, put, settled_event
 
+from tieline.pool.document import Column, Document, Table
 from tieline.pool.owner_lines import owner_lines
 from tieline.pool.statement import market_statement, owner_statement, program_statement
 from tieline.pool.statement_book import StatementBook, adjust
 from tieline.pool.statement_facts import Adjusted
-from tieline.store.document_files import as_csv
+from tieline.store.document_files import HEAD, as_csv
 
 CENT = Decimal("0.01")
 MW = st.floats(-2, 9, allow_nan=False)
@@ -122,3 +123,23 @@ def require_exact(count: int, seed: int) -> None:
     assert made.settled.total == cents * CENT == document.tables[0].money()
     rows = csv.DictReader(io.StringIO(as_csv(document)))
     assert sum(round(Decimal(row["amount"]) / CENT) for row in rows if row["section"] == "line") == cents
+
+
+NAMES = st.sampled_from(["statement", "rule", "inputs", "meter_data", "section", "id", "kwh", "amount", "day"])
+TABLES = st.builds(
+    lambda section, names: Table(section, section, tuple(Column(n, n) for n in names), (tuple(map(str, names)),)),
+    st.sampled_from(["line", "baseline", "share"]), st.lists(NAMES, unique=True, min_size=1),
+)  # fmt: skip
+
+
+@given(st.lists(TABLES, min_size=1, max_size=4), st.sets(st.sampled_from(HEAD)))
+def test_no_csv_has_two_columns_of_one_name_and_none_of_its_cells_is_lost(tables, facts) -> None:
+    document = Document("d", "d", tuple((fact, f"the {fact}") for fact in sorted(facts)), tuple(tables))
+    rows = list(csv.reader(io.StringIO(as_csv(document))))
+    assert len(rows[0]) == len(set(rows[0])) and {len(row) for row in rows} == {len(rows[0])}
+    for table, row in zip(tables, csv.DictReader(io.StringIO(as_csv(document))), strict=True):
+        assert row["section"] == table.section
+        assert sorted(cell for cell in row.values() if cell) == sorted(
+            [table.section, *(c.name for c in table.columns), *(f"the {fact}" for fact in facts)]
+        )
+        assert all(row[fact.replace(" ", "_")] == f"the {fact}" for fact in facts)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tieline.desk.response import seconds_to_reach
 from tieline.desk.state import LEASE_NS, DeskState
 from tieline.resource.command import Stage
-from tieline.resource.obedience import SLACK_W, astray_w
+from tieline.resource.obedience import SLACK_FRAC, SLACK_W, astray_w
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS, SECOND_NS
 
@@ -116,6 +116,20 @@ def _ignores(
         gives[at] &= ignores
         draws[at] &= ignores
     return gives, draws
+
+
+def holds_on(state: DeskState, rows: Rows) -> Mask:
+    """Return which rows were let go, were read back as still set to a power, and stand at it by their meter.
+
+    Who is asked for nothing obeys with any power: only what a link reads in the device tells one that runs as it likes
+    from one that kept its last command. It has the time of its kind.
+    """
+    fleet, commands = state.fleet, state.commands
+    power_w, held_w = fleet.power_w[rows], commands.observed_w[rows]
+    found: Mask = np.isnan(commands.target_w[rows]) & is_read_back(state, rows)
+    found &= (commands.low_w[rows] <= -fleet.max_absorb_w[rows]) & (commands.high_w[rows] >= fleet.max_inject_w[rows])
+    found &= np.abs(power_w - held_w) <= np.maximum(SLACK_W, SLACK_FRAC * np.abs(held_w))
+    return found & (fleet.taken_at_ns[rows] - commands.at_ns[rows] >= soon_ns(state, rows))
 
 
 def soon_ns(state: DeskState, rows: Rows) -> NDArray[np.float64]:

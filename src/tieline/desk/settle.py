@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from hashlib import blake2b
 
@@ -66,6 +66,8 @@ class Settlement:
     baselines: tuple[Baseline, ...]
     adjusting: tuple[Line, ...] = ()
     former: str = ""
+    rows_of: Mapping[str, Ints] = field(default_factory=dict)
+    """The rows of each owner with a share that gave or took anything in awarded hours."""
 
     @property
     def total(self) -> Decimal:
@@ -169,7 +171,16 @@ def settle_day(
     by_owner = np.bincount(owners.owner_of, rows.astype(np.float64), len(owners.names))
     gave = {owners.names[at]: int(by_owner[at]) for at in np.flatnonzero(by_owner > 0).tolist()}
     shares = owner_shares(total, NOTHING, owners.operator_frac, gave)
-    return Settlement(statement, 1, basis, tuple(lines), shares, rows, loose, metered.baselines)
+    rows_of = {name: mine for name, mine in _by_owner(owners, np.flatnonzero(rows)).items() if name in gave}
+    return Settlement(statement, 1, basis, tuple(lines), shares, rows, loose, metered.baselines, rows_of=rows_of)
+
+
+def _by_owner(owners: Owners, rows: Ints) -> dict[str, Ints]:
+    """Return which of some rows are each owner's, in their order; owners of none are left out."""
+    order = np.argsort(owners.owner_of[rows], kind="stable")
+    mine, first = np.unique(owners.owner_of[rows][order], return_index=True)
+    pieces = np.split(rows[order], first[1:]) if len(mine) else []
+    return {owners.names[int(at)]: piece for at, piece in zip(mine, pieces, strict=True)}
 
 
 def _measured(
@@ -347,4 +358,7 @@ def _body(settlement: Settlement, row_names: Mapping[int, str]) -> dict[str, obj
         "shares": {owner: str(amount) for owner, amount in settlement.shares.owners.items()},
         "resources_milli_wh": {row_names.get(int(at), str(int(at))): int(settlement.row_milli_wh[at]) for at in rows},
         "loose_milli_wh": settlement.loose_milli_wh,
+        "devices": {
+            owner: [row_names.get(at, str(at)) for at in mine.tolist()] for owner, mine in settlement.rows_of.items()
+        },
     }

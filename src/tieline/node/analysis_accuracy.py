@@ -9,15 +9,18 @@ import numpy as np
 
 from tieline.errors import ConfigError
 from tieline.market.accuracy import Accuracy, accuracies, accuracy_tests, expected
-from tieline.node.analysis_placebo import Asked, from_files, rules_of, sample, study_of
+from tieline.node.analysis_placebo import Asked, each_told, from_files, rules_of, sample, study_of
+from tieline.store.segment import Tell
 
 MOST_SIZE = 10_000_000
 
 
 def accuracy_of(
-    asked: Asked, meter_file: Path | None, zone_name: str | None, temperature_file: Path | None
+    asked: Asked, meter_file: Path | None, zone_name: str | None, temperature_file: Path | None, say: Tell
 ) -> dict[str, Any]:
     """Return RRMSE and bias of each rule on each meter with the tests that it stands, and errors by portfolio size.
+
+    `say` hears what is studied and how far it is.
 
     Raises:
         ConfigError: A file or option is not what it should be, or no day can be settled.
@@ -31,7 +34,7 @@ def accuracy_of(
     bad = [size for size in asked.sizes if not 1 <= size <= MOST_SIZE]
     if bad:
         raise ConfigError(f"--size {bad[0]}: give 1 to {MOST_SIZE}")
-    found = accuracies(rules, homes, study)
+    found = [one for rule in each_told(rules, len(homes), study, say) for one in accuracies([rule], homes, study)]
     if not any(one.days for one in found):
         raise ConfigError(
             f"no day from {asked.first} to {asked.last} has like days enough before it: give more readings"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from tieline.market.calendar import hours_on_the_clock_of, nerc_holidays, on_the
 from tieline.market.placebo import Days, Study, Trial, by_size, chosen, study_rules
 from tieline.market.rule import BaselineRule, baseline_rule, baseline_rules
 from tieline.store.meter_files import read_celsius, read_meters, read_warmest
+from tieline.store.segment import Tell
 from tieline.times import HOUR_NS
 
 PLAIN = date(2024, 1, 2)
@@ -46,9 +47,11 @@ class Asked:
 
 
 def placebo_of(
-    asked: Asked, meter_file: Path | None, zone_name: str | None, temperature_file: Path | None
+    asked: Asked, meter_file: Path | None, zone_name: str | None, temperature_file: Path | None, say: Tell
 ) -> dict[str, Any]:
     """Return a study as `tieline placebo` prints it; the same files and seed give the same answer.
+
+    `say` hears what is studied and how far it is: all rules on a year of 17 homes take minutes.
 
     Raises:
         ConfigError: A file or option is not what it should be, or no day can be settled.
@@ -65,7 +68,7 @@ def placebo_of(
     bad = [size for size in asked.sizes if not 1 <= size <= len(homes)]
     if bad:
         raise ConfigError(f"--size {bad[0]}: give 1 to {len(homes)}, the number of meters")
-    trials = study_rules(rules, homes, study)
+    trials = [trial for rule in each_told(rules, len(homes), study, say) for trial in study_rules([rule], homes, study)]
     best = {level: chosen(trials, level) for level in ("meter", "registration")}
     if not any(one.events for one in trials):
         raise ConfigError(
@@ -82,6 +85,14 @@ def placebo_of(
         "chosen": {level: None if one is None else one.rule for level, one in best.items()},
         "by_size": [_told(one) for one in grown], "seed": asked.seed,
     }  # fmt: skip
+
+
+def each_told(rules: Sequence[BaselineRule], meters: int, study: Study, say: Tell) -> Iterator[BaselineRule]:
+    """Yield each rule, and say which it is: first of how many on what."""
+    say(f"{len(rules)} rules on {meters} meters and {len(study.days)} days: fewer by --rule, --from, --until")
+    for number, rule in enumerate(rules, 1):
+        say(f"{number} of {len(rules)}: {rule.id}")
+        yield rule
 
 
 @dataclass(frozen=True, slots=True, eq=False)

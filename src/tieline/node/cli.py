@@ -28,18 +28,19 @@ class _Verbs(click.Group):
     """Turns Tieline's own errors into one line (with `--json` one object) and exit code 2; a traceback by `--debug`."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        as_json = "--json" in [*ctx._protected_args, *ctx.args]
+        words = [*ctx._protected_args, *ctx.args]
+        as_json = "--json" in words
         try:
             return super().invoke(ctx)
         except Error as error:
             if ctx.params.get("debug"):
                 raise
-            _refuse(ctx, str(error), as_json, getattr(error, "faults", ()))
+            _refuse(ctx, str(error), as_json, self._valued(words), getattr(error, "faults", ()))
         except click.UsageError as error:
             if not as_json:
                 raise
             # A program that asked for JSON reads a misspelt option as it reads a wrong value.
-            click.echo(json.dumps(_usage(error)), err=True)
+            click.echo(json.dumps(_usage(error, self._valued(words))), err=True)
             ctx.exit(2)
         except BrokenPipeError:
             sys.stderr.close()
@@ -48,29 +49,42 @@ class _Verbs(click.Group):
             if ctx.params.get("debug"):
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            _refuse(ctx, f"{where}{error.strerror or error}", as_json)
+            _refuse(ctx, f"{where}{error.strerror or error}", as_json, self._valued(words))
+
+    def _valued(self, words: Sequence[str]) -> list[str]:
+        """Return the words of a call without its flags: what follows an option then is its value."""
+        flags: set[str] = set()
+        waiting: list[click.Command] = [self]
+        while waiting:
+            command = waiting.pop()
+            flags.update(name for param in command.params if getattr(param, "is_flag", False) for name in param.opts)
+            waiting += command.commands.values() if isinstance(command, click.Group) else ()
+        return [word for word in words if word not in flags]
 
 
-def _refuse(ctx: click.Context, text: str, as_json: bool, faults: Sequence[str] = ()) -> None:
+def _refuse(ctx: click.Context, text: str, as_json: bool, words: Sequence[str], faults: Sequence[str] = ()) -> None:
     """Say why not on standard error, as one line or as one JSON object, and end with code 2.
 
     Of several faults the object has field, value and limit of the first, and all of them in `faults`.
     """
-    from tieline.node.faults import fields_of
+    from tieline.node.faults import fields_of, refusal_of
 
-    said: dict[str, Any] = {**fields_of(faults[0] if faults else text), "error": text}
+    said: dict[str, Any] = {**refusal_of(faults[0] if faults else text, words), "error": text}
     if len(faults) > 1:
         said["faults"] = [fields_of(fault) for fault in faults]
     click.echo(json.dumps(said) if as_json else f"tieline: {text}", err=True)
     ctx.exit(2)
 
 
-def _usage(error: click.UsageError) -> dict[str, str | None]:
+def _usage(error: click.UsageError, words: Sequence[str]) -> dict[str, str | None]:
     """Return what is wrong with an option or argument."""
+    from tieline.node.faults import value_of
+
     name = getattr(error, "option_name", None)
     if isinstance(error, click.BadParameter) and error.param is not None:
         name = max([*error.param.opts, *error.param.secondary_opts], key=len)
-    return {"error": error.format_message(), "field": name, "value": None, "limit": error.message}
+    value = None if isinstance(error, click.MissingParameter) else value_of(name, error.message, words)
+    return {"error": error.format_message(), "field": name, "value": value, "limit": error.message}
 
 
 @click.group(cls=_Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from tieline.contract.party import Amount, Terms, parse_contracts
+from tieline.contract.party import Amount, Contract, Contracts, Terms, parse_contracts
 from tieline.errors import ConfigError
 from tieline.pool.owner_pay import NOTHING, OwnerTerms
 from tieline.store.meter_files import EventFile
@@ -22,25 +22,26 @@ def owner_terms(
     Without a file contracts say nothing.
 
     Raises:
-        ConfigError: An owner has two contracts for the program, or one that changes or ends within the event, or is in
-            another currency.
+        ConfigError: An owner has two contracts for the program, or one that changes or ends within the event, with its
+            consent or without, or is in another currency.
     """
     if path is None:
         return {}, []
-    try:
-        book = parse_contracts(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--contracts {path}: {error}: give contracts (TOML)") from None
+    book = _contracts(path)
     found: dict[str, OwnerTerms] = {}
     notes: list[str] = []
     for contract in book.contracts.values():
-        first, last = contract.terms_at(event.start_ns), contract.terms_at(event.end_ns - 1)
-        terms = next((each for each in (first, last) if each is not None and program in each.products), None)
+        held = [contract.terms_at(at_ns) for at_ns in _instants(contract, event)]
+        terms = next((each for each in held if each is not None and program in each.products), None)
         if contract.owner not in owners or terms is None:
             continue
         where = f"{path}: contract = {contract.id!r}"
-        if first != last:
+        if any(each != terms for each in held):
             raise ConfigError(f"{where}: begins, changes or ends within the event: give an event of one version")
+        if len({_is_agreed(contract, program, at_ns) for at_ns in _instants(contract, event)}) > 1:
+            raise ConfigError(
+                f"{where}: its consent to {program} begins or ends within the event: give an event beside that"
+            )
         if contract.owner in found:
             other = found[contract.owner].contract
             raise ConfigError(f"{where}: {contract.owner} has {other} for {program}, too: give one of them")
@@ -50,6 +51,59 @@ def owner_terms(
         later = sorted({one.per for one in (*terms.pay, *terms.penalties)} - set(OF_AN_EVENT))
         notes += [f"{contract.owner}: money per {per} is of no single event: not on this statement" for per in later]
     return found, notes
+
+
+def left_open(
+    path: Path | None,
+    terms: Mapping[str, OwnerTerms],
+    owners: Collection[str],
+    program: str,
+    start_ns: int,
+    frac: Decimal,
+) -> list[str]:
+    """Return what contracts leave open of an event that was settled by them, for whoever issues its statement.
+
+    An owner with none is paid by the operator's share, one without consent by his terms all the same: both are for a
+    person to know. It is told with the answer and is no part of the statement, whose bytes follow from its files.
+
+    Args:
+        path: The contracts; None: there are none, and nothing to say.
+        terms: What was found of them, by owner.
+        owners: Whose event it was.
+        program: Under which it was called.
+        start_ns: When it began.
+        frac: The operator's share of the others, 0 to 1.
+    """
+    if path is None:
+        return []
+    book = _contracts(path)
+    found = [
+        f"{owner}: no contract covers {program}: shared by --operator-share {frac}"
+        for owner in sorted(owners) if owner not in terms
+    ]  # fmt: skip
+    for owner, one in sorted(terms.items()):
+        if not _is_agreed(book.contracts[one.contract], program, start_ns):
+            found.append(f"{owner}: {one.contract} holds no consent to {program} then: paid by its terms all the same")
+    return found
+
+
+def _contracts(path: Path) -> Contracts:
+    try:
+        return parse_contracts(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--contracts {path}: {error}: give contracts (TOML)") from None
+
+
+def _instants(contract: Contract, event: EventFile) -> Iterator[int]:
+    """Yield the event's start, and every instant within it at which what is agreed may be other."""
+    at_ns = event.start_ns
+    while at_ns < event.end_ns:
+        yield at_ns
+        at_ns = contract.next_change_ns(at_ns)
+
+
+def _is_agreed(contract: Contract, program: str, at_ns: int) -> bool:
+    return any(consent.counts(program, at_ns) for consent in contract.consents)
 
 
 def _of(contract: str, terms: Terms) -> OwnerTerms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _VALUE = r"(?P<value>'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s:]+)"
 _FORMS = [
@@ -18,6 +19,7 @@ _FORMS = [
         r"(?:.*?: )?(?P<field>\$[^\s:]+)(?::| (?=is |holds ))(?P<limit>.*)",
     )
 ]
+_OF_A_VALUE = re.compile(r"(?:'(?P<quoted>[^']*)'|(?P<bare>-?\d[\w.]*)) is not ", re.DOTALL)
 
 
 def fields_of(text: str) -> dict[str, str | None]:
@@ -34,3 +36,47 @@ def fields_of(text: str) -> dict[str, str | None]:
             limit = parts["limit"].strip()
             return {"error": text, "field": parts["field"], "value": bare, "limit": limit}
     return {"error": text, "field": None, "value": None, "limit": None}
+
+
+def given_in(words: Sequence[str]) -> dict[str, str]:
+    """Return the value of each option in a verb's words; of one that is given twice the last.
+
+    >>> given_in(["served", "--data", "works", "--out=x.csv", "--json"])
+    {'--data': 'works', '--out': 'x.csv'}
+    """
+    found: dict[str, str] = {}
+    for at, word in enumerate(words):
+        name, joined, value = word.partition("=")
+        if not name.startswith("--"):
+            continue
+        if joined:
+            found[name] = value
+        elif at + 1 < len(words) and not words[at + 1].startswith("--"):
+            found[name] = words[at + 1]
+    return found
+
+
+def refusal_of(text: str, words: Sequence[str]) -> dict[str, str | None]:
+    """Return a refusal as `fields_of` does; where it begins with a path that was given, by its option and value.
+
+    >>> refusal_of("works/registry.bin: no registry", ["why", "x", "--data", "works"])["field"]
+    '--data'
+    """
+    said, given = fields_of(text), given_in(words)
+    if said["field"] is not None:
+        said["value"] = said["value"] if said["value"] is not None else given.get(said["field"])
+        return said
+    paths = {word: None for word in words if not word.startswith("--")} | {value: name for name, value in given.items()}
+    named = [path for path in paths if path and text.startswith((f"{path}:", f"{path.rstrip('/')}/"))]
+    if not named:
+        return said
+    path = max(named, key=len)
+    return {"error": text, "field": paths[path], "value": path, "limit": text[len(path) :].partition(": ")[2] or None}
+
+
+def value_of(option: str | None, message: str, words: Sequence[str]) -> str | None:
+    """Return what was given for an option or argument that can't be used, as its words or the message have it."""
+    if option is not None and option in (given := given_in(words)):
+        return given[option]
+    found = _OF_A_VALUE.match(message)
+    return None if found is None else found["quoted"] if found["quoted"] is not None else found["bare"]

@@ -6,13 +6,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from tieline.desk.entry import Entry
+from tieline.desk.facts import Audited
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
+from tieline.ids import derive
 from tieline.node.config import JournalSettings, load_config
 from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
-from tieline.store.opening import changed_of, cut_of, open_journal, require_journal, require_records
+from tieline.store.opening import faults_of, open_journal, require_journal, require_records
 from tieline.store.segment import Tell
 from tieline.times import Clock
 
@@ -68,7 +71,7 @@ def move_journal(folder: Path, settings: JournalSettings, env: Mapping[str, str]
     A copy that was interrupted goes on where it stopped: a record that is there already is passed over.
 
     Raises:
-        ConfigError: No URL is set, no file is there, or the database holds other records.
+        ConfigError: No URL is set, no file is there, its records were changed or cut, or the database holds others.
         StoreError: The database refused a record.
     """
     if not settings.url:
@@ -77,6 +80,8 @@ def move_journal(folder: Path, settings: JournalSettings, env: Mapping[str, str]
 
     lock = FolderLock(folder)
     try:
+        if faults := faults_of(folder / "journal.db"):
+            raise ConfigError(f"{'; '.join(faults)}; nothing was written")
         file = open_journal(folder)
         there = PostgresJournal(settings.url, folder, password_of(folder, settings, env))
         last = next(file.replay(there.last_seq - 1), None) if there.last_seq else None
@@ -129,15 +134,33 @@ def tell_cut(folder: Path, tell: Tell, env: Mapping[str, str] = os.environ) -> N
         ConfigError: All of them are gone, like `journal_to_read`.
     """
     if not journal_settings(folder).url:
-        fault = cut_of(folder / "journal.db")
-        if says := changed_of(folder / "journal.db"):
+        for says in faults_of(folder / "journal.db"):
             tell(says)
-    else:
-        journal = journal_to_read(folder, env)
-        fault = "" if journal.lost() is None else journal.end_fault()
-        journal.close()
+        return
+    journal = journal_to_read(folder, env)
+    fault = "" if journal.lost() is None else journal.end_fault()
+    journal.close()
     if fault:
         tell(fault)
+
+
+def end_noted(fault: str) -> Entry:
+    """Return the record of a fault that the journal's end had when it was opened: the next commit would cover it."""
+    return Entry(derive("end-fault", fault), Audited("server", "start", "found", fault), "journal")
+
+
+def require_whole(folder: Path, env: Mapping[str, str] = os.environ) -> None:
+    """Refuse a journal whose records were changed or are gone: what is decided on it would rest on what isn't true.
+
+    A server that starts goes on all the same, as devices need it, and records the loss; a verb can wait for the backup.
+
+    Raises:
+        ConfigError: It says what is wrong in the words of `tell_cut`, and that nothing was written.
+    """
+    faults: list[str] = []
+    tell_cut(folder, faults.append, env)
+    if faults:
+        raise ConfigError(f"{'; '.join(faults)}; nothing was written")
 
 
 def ask_folder(

@@ -22,7 +22,7 @@ from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
 from tieline.node.config import load_config
-from tieline.node.journals import journal_to_read
+from tieline.node.journals import journal_to_read, tell_cut
 from tieline.node.kept_readings import HOLDS_NS, STEP_NS, Hours, means
 from tieline.node.rebuilt import law_in, state_of
 from tieline.node.settlement_days import LEAST_PRESENT_FRAC
@@ -148,6 +148,7 @@ def folder_series(
     for name in names or ("",):
         if not fleet.holds(name) or not len(fleet.leaves(name)):
             raise ConfigError(f"--of {name!r}: holds no devices: give a pool, feeder or device of {folder}")
+    tell_cut(folder, say)
     journal = journal_to_read(folder)
     try:
         state = state_of(fleet, law_in(folder, fleet), journal)

@@ -1,4 +1,4 @@
-"""Alarms of devices that go their own way: they stand beyond a limit, or somebody else controls them.
+"""Alarms of devices that go their own way: beyond a limit, at what was taken back, or under somebody else's control.
 
 A feeder's trouble is told where many of its devices have it. These are told of a single device as well: a limit that is
 ignored is one that nobody keeps, and two controllers of one device end in a tug-of-war. Whether it acknowledged the
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.disobedience import beyond, is_read_back
+from tieline.desk.disobedience import beyond, holds_on, is_read_back
 from tieline.desk.state import SILENT, TOOK, DeskState
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
@@ -49,6 +49,10 @@ UNANSWERED = Way(
     "unanswered", "Beyond a limit that it never confirmed", "The limit is not kept there, and its link has no answer",
     "See whether commands reach it, then call the site",
 )  # fmt: skip
+HOLDS_ON = Way(
+    "holding", "Holds what was taken back", "It was let go, and its link reads our last setting there still",
+    "See whether it lets go by its own timer, then release it at the site",
+)  # fmt: skip
 FOREIGN = Way(
     "foreign", "Does what somebody else set, or goes back by itself", "Our command does not hold there",
     "See who else writes to it, and which of you is to",
@@ -79,11 +83,13 @@ def own_way(
     is_told = np.array([derive("alarm", "failed", name) in ids for name in order.names], np.bool_)[order.group_of]
     is_told |= derive("alarm", "failed", above) in ids
     heard = (state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
-    among = (cells != NORMAL) & heard & ~(is_told & (cells == FAILED))
-    ignores, unanswered = _ignoring(state, among, now_ns)
+    alone = heard & ~(is_told & (cells == FAILED))
+    ignores, unanswered = _ignoring(state, alone & (cells != NORMAL), now_ns)
     # An owner who opted out at the device is local too, and by right.
     foreign = state.claims.is_local & ~state.opted_out & heard & (state.commands.valid_until_ns > now_ns)
-    ways = ((IGNORES, ignores), (UNANSWERED, unanswered), (FOREIGN, foreign))
+    # Its release runs out as every command does, and what it holds stays there.
+    holds = alone & holds_on(state, np.arange(len(state.fleet), dtype=np.int32)) & ~foreign
+    ways = ((IGNORES, ignores), (UNANSWERED, unanswered), (HOLDS_ON, holds), (FOREIGN, foreign))
     return [alarm for way, mask in ways for alarm in _told(state, way, mask, since, now_ns)]
 
 

@@ -17,7 +17,7 @@ from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, bind
-from tieline.node.journals import journal_to_read
+from tieline.node.journals import journal_to_read, tell_cut
 from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
 from tieline.node.rebuilt import enrolments_of, law_of, state_of
@@ -31,6 +31,8 @@ from tieline.times import HOUR_NS, SECOND_NS
 def seen(folder: Path, say: Callable[[str], None]) -> tuple[DeskState, int]:
     """Return the state of a served folder and the instant of its newest reading, at which it stands.
 
+    `say` hears of records that were changed or are gone, and of readings that can't be read.
+
     Raises:
         ConfigError: It holds no journal or no readings.
     """
@@ -38,6 +40,7 @@ def seen(folder: Path, say: Callable[[str], None]) -> tuple[DeskState, int]:
     path = folder / "tieline.toml"
     settings = load_config(path) if path.is_file() else Settings()
     agreed = agreements_of(settings, folder, fleet)
+    tell_cut(folder, say)
     law, journal = law_of(settings, agreed), journal_to_read(folder)
     try:
         state = state_of(fleet, law, journal)

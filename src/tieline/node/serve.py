@@ -22,7 +22,7 @@ from tieline.node.award_planner import AwardPlanner
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, bind, next_change_ns, told_at_start
-from tieline.node.journals import journal_to_read, journal_to_write
+from tieline.node.journals import end_noted, journal_to_read, journal_to_write
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
@@ -95,8 +95,7 @@ async def note_end(node: Node, say: Callable[[str], None]) -> None:
     fault = node.journal.end_fault()
     if fault:
         say(f"warning: {fault}")
-        fact = Audited("server", "start", "found", fault)
-        await node.desk.commit([Entry(derive("end-fault", fault), fact, "journal")])
+        await node.desk.commit([end_noted(fault)])
 
 
 async def look_over(node: Node, folder: Path, supervisor: Supervisor, say: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tieline.desk.facts import LineSettled, StatementMade, from_record
 from tieline.errors import ConfigError
-from tieline.market.settlement import shortfall_causes
+from tieline.market.settlement import MILLI, shortfall_causes
 from tieline.node.journals import journal_to_read
 from tieline.pool.document import Cell, Column, Document, Table
 from tieline.times import from_ns, iso
@@ -23,6 +23,8 @@ LINES = (
     Column("excused", "excused"), Column("amount", "amount", "money"),
 )  # fmt: skip
 
+UNKNOWN_DEVICES = "which devices were counted for this owner was not recorded with this statement"
+
 
 class Served:
     """What a journal says was settled: statements, oldest first, and the lines of each."""
@@ -30,6 +32,7 @@ class Served:
     def __init__(self, data: Path) -> None:
         """Read a data folder. Raises ConfigError where it holds no journal."""
         journal = journal_to_read(data)
+        self.end_fault = journal.end_fault()
         try:
             made = map(from_record, journal.of_kind("StatementMade"))
             self.statements = [fact for fact in made if isinstance(fact, StatementMade)]
@@ -70,25 +73,30 @@ class Served:
         held = sum((Decimal(line.amount) for _, line in lines), Decimal("0.00"))
         if held != total:
             raise ConfigError(f"{made.statement}: lines come to {held}, not {total}: see `tieline doctor`")
+        body, newest = made.body, max(one.version for one in self.statements if _is_alike(one, made))
+        # An owner is shown what is his: what the pool lacked, and how it did, is between it and its market.
+        performance: tuple[tuple[str, str], ...] = (
+            ("performance", f"{float(body.get('performance', 0.0)):.4f}"),
+            ("performance with excused", f"{float(body.get('performance_excused', 0.0)):.4f}"),
+        )  # fmt: skip
+        notes = tuple(str(flag) for flag in body.get("flags", ()))
         if audience == "owner":
-            tables, total = [_share(versions, owner)], Decimal(_share_of(made, owner))
+            tables, total = [_share(versions, owner), *_devices(body, owner)], Decimal(_share_of(made, owner))
+            performance, notes = (), () if len(tables) > 1 else (UNKNOWN_DEVICES,)
         elif audience == "program":
             tables = [_kinds(lines, total), _shares(made, total)]
         else:
             tables = [Table("line", "Lines", LINES, tuple(_row(version, line) for version, line in lines), "", total)]
-        body = made.body
-        tables += [_causes([line for _, line in lines]), _bases(body), _days(body)]
-        newest = max(one.version for one in self.statements if one.pool == made.pool and one.start_ns == made.start_ns)
+        if audience != "owner":
+            tables += [_causes([line for _, line in lines]), _bases(body)]
+        tables.append(_days(body))
         head = (
             ("statement", made.statement), ("for", f"the {audience} {owner or made.pool}"),
             ("version", f"{made.version} ({'stands' if made.version == newest else 'superseded'})"),
             ("pool", made.pool), ("from", iso(made.start_ns)), ("to", iso(made.end_ns)), ("rule", made.rule),
             ("inputs", str(body.get("input_hash", ""))), ("meter data", str(body.get("data_version", ""))),
-            ("performance", f"{float(body.get('performance', 0.0)):.4f}"),
-            ("performance with excused", f"{float(body.get('performance_excused', 0.0)):.4f}"),
-            ("total", f"{total} {made.currency}"),
+            *performance, ("total", f"{total} {made.currency}"),
         )  # fmt: skip
-        notes = tuple(str(flag) for flag in body.get("flags", ()))
         return Document(made.statement, f"Statement for the {audience}", head, tuple(tables), notes)
 
     def owners(self, made: StatementMade) -> list[tuple[str, Document]]:
@@ -151,6 +159,20 @@ def _share(versions: Sequence[StatementMade], owner: str) -> Table:
         "By what the owner's devices gave.",
         Decimal(_share_of(versions[-1], owner)),
     )
+
+
+def _devices(body: dict[str, Any], owner: str) -> list[Table]:
+    """Return what each of an owner's devices gave in awarded hours; none where it was not recorded whose they are."""
+    if owner not in (mine := body.get("devices", {})):
+        return []
+    gave = body.get("resources_milli_wh", {})
+    rows = tuple((name, gave[name] / (MILLI * 1e3)) for name in mine[owner])
+    columns = (Column("meter", "device"), Column("kwh", "kWh", "number"))
+    return [Table("device", "What his devices gave", columns, rows, "Against their baseline; by it all owners share.")]
+
+
+def _is_alike(one: StatementMade, made: StatementMade) -> bool:
+    return one.pool == made.pool and one.start_ns == made.start_ns
 
 
 def _causes(lines: Sequence[LineSettled]) -> Table:

@@ -10,21 +10,31 @@ from tieline.desk.state import DeskState
 from tieline.flow.record import Journal
 from tieline.node.config import load_config
 from tieline.node.contracting import bound_by
-from tieline.node.journals import journal_to_write
+from tieline.node.journals import end_noted, journal_to_write, require_whole
 from tieline.node.rebuilt import law_in, state_of
 from tieline.store.journal import SqlJournal
 from tieline.store.lock import FolderLock
 from tieline.store.registry import load
+from tieline.store.segment import Tell
+from tieline.times import Clock
 
 
 @contextmanager
-def writing(data: Path) -> Iterator[SqlJournal]:
-    """Give a folder's journal to write into. Raises ConfigError where a server holds the folder."""
+def writing(data: Path, tell: Tell, clock: Clock) -> Iterator[SqlJournal]:
+    """Give a folder's journal to write into; a missing head is told and recorded, as a server's start does.
+
+    Raises:
+        ConfigError: A server holds the folder, or records of it were changed or are gone.
+    """
     settings = load_config(data / "tieline.toml")
     lock = FolderLock(data)
     try:
+        require_whole(data)
         journal = journal_to_write(data, settings.journal)
         try:
+            if fault := journal.end_fault():
+                tell(fault)
+                journal.append([end_noted(fault).record(clock.now_ns())])
             yield journal
         finally:
             journal.close()

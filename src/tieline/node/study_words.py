@@ -54,6 +54,11 @@ def study(temperature: str, hours: str, sizes: str) -> Callable[[Act], Callable[
     return with_words
 
 
+def progress(as_json: bool) -> Callable[[str], None]:
+    """Return what tells a person on standard error how far a study is; a program that asked for JSON hears nothing."""
+    return (lambda line: None) if as_json else (lambda line: click.echo(line, err=True))
+
+
 def _asked(
     hours: str,
     first: str,

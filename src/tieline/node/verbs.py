@@ -134,6 +134,11 @@ def why(ctx: click.Context, resource: str, at: str | None, data: Path, as_json: 
     missing.end(ctx)
 
 
+def warn(says: str) -> None:
+    """Say on standard error what is wrong."""
+    click.echo(f"warning: {says}", err=True)
+
+
 class Missing:
     """Hears what an answer lacks: said at once, kept for the answer's JSON, and told by the exit code."""
 
@@ -145,7 +150,7 @@ class Missing:
         """Say on standard error what is missing; the same thing once."""
         if says not in self.says:
             self.says.append(says)
-            click.echo(f"warning: {says}", err=True)
+            warn(says)
 
     def end(self, ctx: click.Context) -> None:
         """End with code 1 where something is missing: a script that reads only the answer would take it for whole."""
@@ -186,7 +191,7 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
     if changed is not None and changed != journal.lost():
         fault = changed_says(changed) + (f"; {fault}" if fault else "")
     if fault:
-        click.echo(f"warning: {fault}", err=True)
+        warn(fault)
     state = state_of(fleet, law_in(data, fleet), journal)
     # Both as a demonstration's report has them: the journal's is the hash of its last record, which stands for all.
     answer = {"records": journal.last_seq, "digest": journal.last_hash.hex(), "claims": state.claims.count()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tieline.node.cli import main, show
-from tieline.node.study_words import study
+from tieline.node.study_words import progress, study
 
 if TYPE_CHECKING:
     from tieline.node.analysis_placebo import Asked
@@ -29,7 +29,7 @@ def accuracy(
     """
     from tieline.node.analysis_accuracy import accuracy_of
 
-    found = accuracy_of(asked, meter_file, zone, temperature_file)
+    found = accuracy_of(asked, meter_file, zone, temperature_file, progress(as_json))
     if as_json:
         show(found, True)
         return

@@ -13,7 +13,7 @@ import click
 from tieline.errors import ConfigError
 from tieline.node.cli import show
 from tieline.node.verb_words import AT, BY, JSON, granted, instant
-from tieline.node.verbs import DATA
+from tieline.node.verbs import DATA, Missing, warn
 from tieline.node.verbs_contract import contracts
 
 if TYPE_CHECKING:
@@ -27,19 +27,27 @@ BECAUSE = click.option("--because", default="", help="Why, in a few words; recor
 @DATA
 @AT
 @JSON
-def list_contracts(data: Path, at: str | None, as_json: bool) -> None:
-    """List the contracts of a data folder: what each lets be called, what of its budgets is used, what was said."""
+@click.pass_context
+def list_contracts(ctx: click.Context, data: Path, at: str | None, as_json: bool) -> None:
+    """List the contracts of a data folder: what each lets be called, what of its budgets is used, what was said.
+
+    Where a record was changed or is gone that is said (with --json in `missing`), and the exit code is 1.
+    """
     import msgspec
 
-    from tieline.node.journals import journal_to_read
+    from tieline.node.journals import journal_to_read, tell_cut
     from tieline.node.read_contracts import contract_views
 
-    now_ns, journal = instant(at), journal_to_read(data)
+    now_ns, missing = instant(at), Missing()
+    tell_cut(data, missing)
+    journal = journal_to_read(data)
     try:
         state = _state(data, journal, now_ns)
     finally:
         journal.close()
-    show({"contracts": [msgspec.to_builtins(one) for one in contract_views(state, now_ns)[:]]}, as_json)
+    told = {"contracts": [msgspec.to_builtins(one) for one in contract_views(state, now_ns)[:]]}
+    show({**told, **({"missing": missing.says} if as_json else {})}, as_json)
+    missing.end(ctx)
 
 
 @contracts.command()
@@ -78,9 +86,10 @@ def _say(
     from tieline.desk.apply import apply
     from tieline.desk.consents import decide_agreed, decide_word
     from tieline.node.stopped import writing
+    from tieline.rim.clock import SystemClock
 
     now_ns = instant(None)
-    with writing(data) as journal:
+    with writing(data, warn, SystemClock()) as journal:
         state = _state(data, journal, now_ns)
         entries, refusal = decide_word(state, contract, products, evidence, by, because, now_ns)
         granted(refusal)

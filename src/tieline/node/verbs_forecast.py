@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import click
 from tieline.errors import ConfigError
 from tieline.node.cli import SEED, main, show
 from tieline.node.verb_words import FILE, JSON, instant
+from tieline.node.verbs import Missing
 
 MODEL = ("week", "day", "like", "ridge", "trees")
 
@@ -53,7 +53,7 @@ def _files(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def _asked(terms: dict[str, Any]) -> Any:
+def _asked(terms: dict[str, Any], missing: Missing) -> Any:
     from tieline.node.analysis_forecast import Asked, zone_of
 
     models = ["week", *(name for name in MODEL[1:] if name in (terms["models"] or MODEL[1:4]))]
@@ -71,8 +71,7 @@ def _asked(terms: dict[str, Any]) -> Any:
     from tieline.node.kept_loads import folder_series
     from tieline.rim.clock import SystemClock
 
-    say = partial(click.echo, err=True)
-    meters, by = folder_series(data, terms["of"], None if zone is None else zone_of(zone), SystemClock(), say)
+    meters, by = folder_series(data, terms["of"], None if zone is None else zone_of(zone), SystemClock(), missing)
     return Asked(data, by.key, *rest, meters)
 
 
@@ -93,13 +92,15 @@ def day_verb(day: str | None, out: Path | None, at: str | None, as_json: bool, *
 
     if at is not None and out is None:
         raise ConfigError(f"--at {at!r}: belongs to --out: give a folder, too")
-    found, issue = forecast_of(_asked(terms), None if day is None else _day("--day", day))
+    missing = Missing()
+    found, issue = forecast_of(_asked(terms, missing), None if day is None else _day("--day", day))
     if out is not None:
         from tieline.store.forecast_files import keep
 
         found["kept"] = str(keep(out, replace(issue, known_at_ns=instant(at))))
     if as_json:
-        show(found, True)
+        show({**found, "missing": missing.says}, True)
+        missing.end(click.get_current_context())
         return
     click.echo(f"{found['day']} {found['timezone']}, from readings until {found['readings_until']}")
     for one in found["series"]:
@@ -114,6 +115,7 @@ def day_verb(day: str | None, out: Path | None, at: str | None, as_json: bool, *
             click.echo(f"  {row['start']}  {row['kwh']:10.4f} kWh{band}")
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
+    missing.end(click.get_current_context())
 
 
 @forecast.command()
@@ -133,9 +135,11 @@ def score(last_days: int, weather_error: float, seed: int, as_json: bool, **term
     """Score models on past days, each foretold from what was known then: WAPE, skill over the floor, coverage."""
     from tieline.node.analysis_forecast import score_of
 
-    found = score_of(_asked(terms), last_days, weather_error, seed)
+    missing = Missing()
+    found = score_of(_asked(terms, missing), last_days, weather_error, seed)
     if as_json:
-        show(found, True)
+        show({**found, "missing": missing.says}, True)
+        missing.end(click.get_current_context())
         return
     click.echo(f"{found['meters']} meters, {found['days']} days from {found['from']} to {found['until']}")
     for name, value in found["wape"].items():
@@ -144,6 +148,7 @@ def score(last_days: int, weather_error: float, seed: int, as_json: bool, **term
     click.echo(f"bands: 90 % held {_percent(found['coverage_90'])}, 80 % held {_percent(found['coverage_80'])}")
     for flag in found["flags"]:
         click.echo(f"note: {flag}")
+    missing.end(click.get_current_context())
 
 
 @forecast.command()

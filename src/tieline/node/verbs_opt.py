@@ -12,7 +12,7 @@ import click
 
 from tieline.node.cli import main, show
 from tieline.node.verb_words import BY, JSON, granted, instant
-from tieline.node.verbs import DATA
+from tieline.node.verbs import DATA, warn
 
 
 @main.command(name="opt-out")
@@ -47,9 +47,10 @@ def _say(resource: str, by: str, data: Path, as_json: bool, *, is_out: bool) -> 
     from tieline.node.stopped import state_in, writing
     from tieline.resource.admission import Principal
     from tieline.resource.level import Level
+    from tieline.rim.clock import SystemClock
 
     now_ns = instant(None)
-    with writing(data) as journal:
+    with writing(data, warn, SystemClock()) as journal:
         state = state_in(data, journal, now_ns)
         if is_out:
             ask = granted(opting.ask_out(state, resource, by, now_ns))

@@ -10,6 +10,7 @@ import click
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
 from tieline.node.verb_words import AT, BOOK, BY, FILE, JSON, decimal_of, granted, instant, named
+from tieline.node.verbs import Missing, warn
 
 AUDIENCE = Literal["market", "program", "owner"]
 ANSWER = Literal["upheld", "rejected", "withdrawn"]
@@ -97,6 +98,7 @@ def issue(
     from tieline.market.rule import baseline_rule
     from tieline.node.analysis_settle import EventFiles
     from tieline.node.analysis_statement import Asked, keep_inputs, settled_of
+    from tieline.node.event_terms import left_open
     from tieline.pool import statement_book
     from tieline.store.statement_files import changing_statements, read_statements
 
@@ -108,6 +110,7 @@ def issue(
     asked = Asked(baseline_rule(rule), program, market, opened.operator, opened.currency, share, level, files,
                   sites=sites_file, contracts=contracts_file)  # fmt: skip
     settled, now_ns = settled_of(asked), instant(at)
+    notes = left_open(contracts_file, settled.terms, settled.by_owner(), program, settled.start_ns, share)
     with changing_statements(book, now_ns, by) as (held, append):
         made = granted(statement_book.issue(held, settled, now_ns, dispute))
         if made is not None:
@@ -120,7 +123,7 @@ def issue(
         "due": {"market": str(newest.due.market), "operator": str(newest.due.operator),
                 "owners": {owner: str(amount) for owner, amount in newest.due.owners.items()},
                 "undistributed": str(newest.due.undistributed)},
-        "changed_lines": len(newest.adjusting), "flags": list(settled.flags),
+        "changed_lines": len(newest.adjusting), "flags": [*settled.flags, *notes],
     }  # fmt: skip
     show(told, as_json)
 
@@ -330,20 +333,34 @@ def finalise(statement: str, book: Path, by: str, at: str | None, as_json: bool)
 @click.option("--owner", default="", help="Whose, with --for owner; left out: everybody's, {owner} in --out.")
 @click.option("--out", type=FILE, required=True, help="Where to: .html, .pdf, .xlsx or .csv says in which form.")
 @JSON
-def served(statement: str, data: Path, audience: AUDIENCE, owner: str, out: Path, as_json: bool) -> None:
-    """Write a statement that a server settled: `newest`, that of a day, or of an id; its journal is only read."""
+@click.pass_context
+def served(
+    ctx: click.Context, statement: str, data: Path, audience: AUDIENCE, owner: str, out: Path, as_json: bool
+) -> None:
+    """Write a statement that a server settled: `newest`, that of a day, or of an id; its journal is only read.
+
+    Where a record was changed or is gone that is said (with --json in `missing`), and the exit code is 1: what is
+    written can't be trusted then.
+    """
     from tieline.node.analysis_statement import write_each
+    from tieline.node.journals import tell_cut
     from tieline.node.served_documents import Served, require_day_or_id
     from tieline.store.document_files import write_document
 
     each = one_or_each(audience, owner, out)
     require_day_or_id(statement)
+    missing = Missing()
+    tell_cut(data, missing)
     held = Served(data)
+    if held.end_fault and not missing.says:
+        warn(held.end_fault)  # a head that is missing: nothing is known to be lost, and code 0 as of a replay
     made = held.find(statement)
+    told: dict[str, Any] = {"statement": made.statement, "for": owner or audience, "out": str(out)}
     if each:
-        count = write_each(held.owners(made), out)
-        show({"statement": made.statement, "for": "owners", "out": str(out), "written": count}, as_json)
-        return
-    document = held.document(made, audience, owner)
-    write_document(document, out)
-    show({"statement": made.statement, "for": owner or audience, "out": str(out), **dict(document.head[-1:])}, as_json)
+        told |= {"for": "owners", "written": write_each(held.owners(made), out)}
+    else:
+        document = held.document(made, audience, owner)
+        write_document(document, out)
+        told |= dict(document.head[-1:])
+    show({**told, **({"missing": missing.says} if as_json else {})}, as_json)
+    missing.end(ctx)

@@ -159,6 +159,9 @@ def issue(book: StatementBook, settled: Settled, at_ns: int, dispute: str = "") 
     if book.opened is None or settled.currency != book.opened.currency:
         wanted = f"give {book.opened.currency}" if book.opened else "open the book first"
         return Refusal("not the book's currency", "currency", settled.currency, wanted)
+    if at_ns < settled.end_ns:
+        end = iso(settled.end_ns)
+        return Refusal("the event is not over", "at", iso(at_ns), f"give {end}, its end, or later")
     series = book.series.get(series_of(settled))
     if series is None:
         if why := _overlap(book, settled):

@@ -24,6 +24,14 @@ BEHIND_NS = 10 * 366 * DAY_NS
 lost its battery begins in 1970 or 2000."""
 
 
+def stands_ns(taken_ns: int, received_ns: int) -> int:
+    """Return the instant (ns) for which a reading stands: when it was taken, or received where that can't be.
+
+    The rule of `Readings.in_time` for one reading, for links that have to know which of two is the newer.
+    """
+    return taken_ns if received_ns - BEHIND_NS <= taken_ns <= received_ns else received_ns
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
     """Measurements, one a row: which resource row, which point code, value (SI), quality bits, when.

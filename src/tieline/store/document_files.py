@@ -1,7 +1,7 @@
 """Writes a document as HTML, PDF, XLSX or CSV, whole or not at all; the same document gives the same bytes.
 
 CSV is one table for programs: a row a line, day or interval, told apart by `section`; the `amount` of the rows of
-`line` adds up to the statement.
+`line` adds up to the statement. Where a table has a column of the document's own name its section stands before it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tieline.errors import ConfigError
-from tieline.pool.document import Cell, Document
+from tieline.pool.document import Cell, Document, Table
 from tieline.store.whole_file import whole
 
 HEAD = ("statement", "rule", "inputs", "meter data")
@@ -56,20 +56,25 @@ def _forms() -> dict[str, Callable[[Document], bytes]]:
 
 def as_csv(document: Document) -> str:
     """Return a document as one CSV table: `section`, every column that any of its tables has, and its versions."""
-    names = list(dict.fromkeys(column.name for table in document.tables for column in table.columns))
     facts = dict(document.head)
+    names = list(dict.fromkeys(name for table in document.tables for name in _names(table)))
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["section", *names, *(word.replace(" ", "_") for word in HEAD if word in facts)])
     tail = [facts[word] for word in HEAD if word in facts]
     for table in document.tables:
-        at = {column.name: k for k, column in enumerate(table.columns)}
+        at = {name: k for k, name in enumerate(_names(table))}
         for row in table.rows:
             cells = [plain(row[at[name]]) if name in at else "" for name in names]
             writer.writerow([table.section, *cells, *tail])
     for note in document.notes:
         writer.writerow(["note", plain(note), *("" for _ in names[1:]), *tail])
     return out.getvalue()
+
+
+def _names(table: Table) -> list[str]:
+    own = ("section", *(word.replace(" ", "_") for word in HEAD))
+    return [f"{table.section}_{column.name}" if column.name in own else column.name for column in table.columns]
 
 
 def plain(cell: Cell) -> str:

@@ -87,6 +87,16 @@ def changed_of(path: Path) -> str:
         db.close()
 
 
+def faults_of(path: Path) -> list[str]:
+    """Return what to say of a journal's file whose records were changed or are gone; empty: it is whole.
+
+    Raises:
+        ConfigError, JournalDamaged: As `cut_of`.
+    """
+    cut = cut_of(path)
+    return [says for says in (changed_of(path), cut) if says]
+
+
 def open_journal(folder: Path) -> SqliteJournal:
     """Return the journal of a folder.
 

@@ -22,6 +22,7 @@ from tieline.errors import ConfigError
 from tieline.pool.settled import Settled
 from tieline.pool.statement_book import StatementBook, add, fold
 from tieline.pool.statement_facts import Entry, Fact
+from tieline.times import iso
 
 BOOK, HEAD, INPUTS = "book.jsonl", "book.head", "inputs"
 
@@ -123,7 +124,8 @@ def changing_statements(
 
         def append(fact: Fact) -> Entry:
             if book.entries and at_ns < book.entries[-1].at_ns:
-                raise ConfigError(f"--at {at_ns}: the book's last entry is later ({book.entries[-1].at_ns}): give now")
+                last_at = iso(book.entries[-1].at_ns)
+                raise ConfigError(f"--at {iso(at_ns)!r}: the book's last entry is of {last_at}: give that or later")
             entry = Entry(book.last_seq + 1, at_ns, by, fact)
             held[0] = _append(folder, entry, held[0])
             add(book, entry)

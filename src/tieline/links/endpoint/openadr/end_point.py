@@ -19,7 +19,7 @@ from tieline.links import life
 from tieline.links.endpoint.openadr.payloads import FAULTS, OPTED_OUT, read_values, taken_ns
 from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSettings
 from tieline.links.life import KILLED, Course, Life
-from tieline.resource.batch import CommandBatch
+from tieline.resource.batch import CommandBatch, stands_ns
 from tieline.resource.command import RejectWord, Stage
 from tieline.resource.obedience import astray
 from tieline.resource.quality import Quality
@@ -168,7 +168,7 @@ class EndPoint:
                 continue
             words = {p["type"]: p["values"][0] for p in interval["payloads"] if p["values"]}
             state = str(words.get("OPERATING_STATE", ""))
-            is_newest = bool(state) and at_ns >= self._stated_ns
+            is_newest = bool(state) and stands_ns(at_ns, now_ns) >= self._stated_ns
             setpoint_w = values.pop("target_w", math.nan)
             self._learn(values, state if is_newest else "", quality, at_ns)
             # A late word may still say that an event was taken; that it was refused a newer one has answered already.
@@ -182,14 +182,15 @@ class EndPoint:
 
         Who measures and who knows the owner may be two: each is late by itself, and neither overwrites the other.
         """
-        if at_ns < self._taken_ns:
+        stands = stands_ns(at_ns, self._carrier.clock.now_ns())
+        if stands < self._taken_ns:
             values = {}
         elif values:
-            self._taken_ns = at_ns
+            self._taken_ns = stands
             self._room |= {key: values[key] for key in _ROOM if key in values}
         has_power = "power_w" in values
         if state:
-            self._stated_ns = at_ns
+            self._stated_ns = stands
             values |= self._state_points(state)
         if self._is_out and (state or not values.keys().isdisjoint(_ROOM)):
             values |= dict.fromkeys(_ROOM, 0.0)  # an owner who opted out offers nothing
@@ -197,7 +198,7 @@ class EndPoint:
             return
         self._last |= values
         self._carrier.counts.received += 1
-        self._carrier.teller.bring(self.row, values, quality, max(at_ns, self._taken_ns))
+        self._carrier.teller.bring(self.row, values, quality, at_ns if stands >= self._taken_ns else self._taken_ns)
         if has_power:
             self.hear(Session.LIVE)
 

@@ -240,7 +240,9 @@ def without(said: Thing, kinds: Iterable[str]) -> Thing:
 
 
 def taken_ns(said: Mapping[str, Any], now_ns: int) -> list[int]:
-    """Return when each interval of a resource's report was measured: its start, and never in the future.
+    """Return when each interval of a resource's report was measured, as its sender's clock has it: at its start.
+
+    That may be in the future, or before anything that is kept: see `Readings.in_time`, the rule of all links.
 
     An interval without a start of its own follows the one before it, as those of events do (User Guide 7.3); where
     none before it says how long it lasts, all begin with the report's own start, and else now.
@@ -252,8 +254,9 @@ def taken_ns(said: Mapping[str, Any], now_ns: int) -> list[int]:
     for interval in said["intervals"]:
         own = interval.get("intervalPeriod") or {}
         if own.get("start") is not None:
-            next_ns = instant_ns(own["start"]) or next_ns
-        found.append(now_ns if next_ns is None else min(next_ns, now_ns))
+            own_ns = instant_ns(own["start"])
+            next_ns = next_ns if own_ns is None else own_ns
+        found.append(now_ns if next_ns is None else max(next_ns, 1))  # 0 is no instant, and 1970 a clock that is wrong
         if next_ns is not None:
             lasts_s = seconds_of(own.get("duration") or default.get("duration") or "PT0S")
             next_ns += min(round(lasts_s * SECOND_NS), LAST_NS - next_ns)
