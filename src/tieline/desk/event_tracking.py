@@ -43,12 +43,13 @@ SHORT_H = 1 / 12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Called:
-    """What an event calls its rows for: from where, what lies beneath it, their shares (W), on which its claim decides,
-    what holds them, and what took headroom from it (W, by cause).
+    """What an event calls its rows for: from where, and from where if no limit held them, what lies beneath it, their
+    shares (W), on which its claim decides, what holds them, and what took headroom from it (W, by cause).
     """
 
     rows: Rows
     from_w: tracking.Floats
+    free_w: tracking.Floats
     under_w: tracking.Floats
     share_w: tracking.Floats
     moves: NDArray[np.bool_]
@@ -130,6 +131,9 @@ class EventTallies:
         tally, power_w = self._tallies[event], state.events[event].power_w
         seconds, side = (until_ns - since_ns) / SECOND_NS, float(np.sign(power_w))
         given_w = _given_w(tracking.above_base_w(state, call.rows, call.from_w), call.share_w, power_w)
+        # Who gives more than a limit lets it is not credited for that: from where it would stand uncalled, no more.
+        most_w = np.maximum(side * tracking.above_base_w(state, call.rows, call.free_w), 0.0)
+        given_w = side * np.minimum(side * given_w, most_w)
         row_w = np.where(call.moves & ((call.under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
         self._until_ns[event] = until_ns
         # What it was called for is what was approved, not what the reachable devices were shared out; an event that
@@ -239,14 +243,17 @@ def _call(state: DeskState, event: str, stack: list[Layer], now_ns: int) -> _Cal
     lost_w = _lost_w(state, group, rows, side, now_ns, products_of_event(state.events[event]))
     if batch is None:
         none_w, nobody = np.zeros(0), np.zeros(0, np.bool_)
-        return _Called(rows, none_w, none_w, none_w, nobody, tracking.Holds.of(state, rows, none_w, now_ns), lost_w)
+        return _Called(
+            rows, none_w, none_w, none_w, none_w, nobody, tracking.Holds.of(state, rows, none_w, now_ns), lost_w
+        )
     base_w = tracking.bounded_base_w(state, rows, Level.PROGRAM, now_ns)
     under_w = beneath_w(stack, rows, base_w, side, batch.primacy)  # the first watts are the earlier events'
     from_w = base_w + side * under_w
     share_w, moves = batch.value - from_w, obeys(state, batch, now_ns, stack)
     holds = replace(tracking.Holds.of(state, rows, share_w, now_ns), outranked=~moves)
     moves |= tracking.by_owner(state, rows, now_ns)  # what comes by his hand is given, and no lack
-    return _Called(rows, from_w, under_w, share_w, moves, holds, lost_w)
+    free_w = state.base_w[rows] + side * under_w
+    return _Called(rows, from_w, free_w, under_w, share_w, moves, holds, lost_w)
 
 
 def obeys(state: DeskState, batch: ClaimBatch, now_ns: int, stack: list[Layer]) -> NDArray[np.bool_]:

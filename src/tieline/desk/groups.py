@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.beside import called_up, giving_way, own_w
+from tieline.desk.deaf import deaf
 from tieline.desk.disobedience import ignoring
 from tieline.desk.entry import Entry
 from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
@@ -89,7 +90,8 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
     low, high = np.full(len(rows), low_w if low_w > 0 else -math.inf), np.full(len(rows), math.inf)
     if high_w < float(inject_w.sum()):
         now_w = np.maximum(np.nan_to_num(state.fleet.power_w[rows]), 0.0)
-        lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, ignoring(state, rows, now_ns)[0]
+        lost, is_deaf = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, deaf(state, rows, now_ns)
+        ignores = ignoring(state, rows, now_ns)[0] | is_deaf
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
         alone_w = np.where(lost, np.maximum(by_itself_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
         most_w = np.where(lost | ignores, 0.0, inject_w)
@@ -102,7 +104,8 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
         high = np.where(
             lost, np.minimum(alone_w, max(high_w, 0.0)), share_held(left_w, told_w, 0.0 * now_w, most_w, held)
         )
-        high = np.where(ignores, np.clip(state.commands.high_w[rows], 0.0, max(high_w, 0.0)), high)
+        kept_w = np.minimum(state.commands.high_w[rows], np.where(is_deaf, now_w, np.inf))
+        high = np.where(ignores, np.clip(kept_w, 0.0, max(high_w, 0.0)), high)
     return low, high
 
 
@@ -127,12 +130,17 @@ def caps(
     fleet = state.fleet
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
     now_w, base_w = np.nan_to_num(fleet.power_w[rows]), state.base_w[rows]
-    now_w = now_w if within is None else within.does_w
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
+    is_deaf = deaf(state, rows, now_ns)
+    # Who keeps to no command at one end is no help at the other.
     ignores, ignores_low = ignoring(state, rows, now_ns)
+    away = is_deaf | ((ignores | ignores_low) & ~lost)
+    ignores, ignores_low = (ignores & ~lost) | (away & (inject_w > 0)), (ignores_low & ~lost) | (away & (absorb_w > 0))
+    now_w = now_w if within is None else np.where(away, now_w, within.does_w)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
     least_up_w, least_down_w = reach_w(state, rows)
+    least_down_w = np.where(is_deaf, np.nan_to_num(fleet.power_w[rows]), least_down_w)
     if within is not None:
         least_up_w, least_down_w = np.maximum(least_up_w, -within.high_w), np.maximum(least_down_w, within.low_w)
     spared = state.opted_out[rows]
@@ -147,7 +155,6 @@ def caps(
     # Who can't be reached: the most that he may give, and draw.
     most_w, least_w = (np.where(lost, unheard, np.nan) for unheard in unheard_w(state, rows, now_ns))
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
-    ignores, ignores_low = ignores & ~lost, ignores_low & ~lost
     stops_w = np.where(loads, stopping_w(state, rows, now_ns) if stops_w is None else stops_w[rows], -math.inf)
     gives_w = np.maximum(gives_w, stops_w)
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
@@ -165,7 +172,7 @@ def caps(
     # Who can't be reached counts at what he may draw, and not once more by what his meter said last.
     heard = ~(lost | ignores_low)
     beyond = beyond_w(state, rows[heard], draws_w[heard], now_ns) if limits_low else 0.0
-    lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum())
+    lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum()) - float(alone_w[ignores].sum())
 
     def highs(floor_w: float) -> Floats:
         # Behind a site's meter who may no longer draw, by the lower end, makes no room for the others.
@@ -174,9 +181,10 @@ def caps(
         found = upper_caps(
             high_w, (told_w, held, own_by_w, called), counted_w, least_down_w, inject_w, alone_w, spared, floor_w
         )
-        return np.where(ignores, np.minimum(state.commands.high_w[rows], inject_w), found)
+        kept_w = np.minimum(state.commands.high_w[rows], np.where(is_deaf, np.maximum(gives_w, 0.0), inject_w))
+        return np.where(ignores, kept_w, found)
 
-    needs_w = lowest_w + float(np.maximum(least_up_w[loads], 0.0).sum()) if limits_low else -math.inf
+    needs_w = lowest_w + float(np.maximum(least_up_w[loads & heard], 0.0).sum()) if limits_low else -math.inf
     if limits_high:
         if within is not None:
             does_w = gives_w if is_site else np.maximum(gives_w, np.where(loads, 0.0, gives_w))
@@ -198,9 +206,10 @@ def caps(
             whole = state.is_switched[rows] | lost | blind
             least_up_w = kept_on(~whole, heard_w, -within.wants_w, least_up_w, left_w)
         low = -lower_caps(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, least_charge_w, spared)
-        low = np.where(ignores_low, np.maximum(state.commands.low_w[rows], -absorb_w), low)
+        kept_w = np.where(is_deaf, np.maximum(draws_w, 0.0), absorb_w)
+        low = np.where(ignores_low, np.maximum(state.commands.low_w[rows], -kept_w), low)
     if limits_low and limits_high:
-        gone_w = float(most_w[lost].sum()) + MARGIN_FRAC * min(float(inject_w.sum()), abs(high_w))
+        gone_w = float(np.nansum(alone_w)) + MARGIN_FRAC * min(float(inject_w.sum()), abs(high_w))
         # The end decides that the group is nearer to: where caps cross, and who moves first.
         is_low = float(now_w.sum()) < 0.5 * (low_w + high_w)
         if is_low:
@@ -208,8 +217,8 @@ def caps(
             # those that stay what is on or off counts wholly or not at all.
             goes = state.is_switched[rows] & (-low < absorb_w)
             stays_w = float(np.where(goes, 0.0, np.minimum.reduce([draws_w, -low, -stops_w]))[loads].sum())
-            needed_w = lowest_w + float(draws_w[loads].sum())
-            goes_on_w = min(float(gives_w[~loads & ~lost].sum()), needed_w, high_w - gone_w + stays_w)
+            needed_w = lowest_w + float(draws_w[loads & heard].sum())
+            goes_on_w = min(float(gives_w[holds].sum()), needed_w, high_w - gone_w + stays_w)
             high = highs(max(needs_w, goes_on_w))
         elif is_site:
             high = highs(needs_w)
@@ -333,13 +342,16 @@ def _is_worth(
 
 
 def _stands_beyond(state: DeskState, ask: Ask, rows: Rows) -> bool:
-    """Return whether a site stands beyond its limit by its meters: then a little of its caps is not too little.
+    """Return whether a site, or a group with two ends, stands beyond its limit by its meters: then a little of its
+    caps is not too little.
 
-    A limit of 0 W leaves no margin, and what its caps are off by for less than `MOVES_FRAC` would stay for good.
+    A limit of 0 W leaves no margin, two ends leave little to each device, and what the caps are off by for less than
+    `MOVES_FRAC` would stay for good.
     """
     stands_w = float(np.nan_to_num(state.fleet.power_w[rows]).sum())
     is_beyond = stands_w > ask.high + 1.0 or stands_w < ask.low - 1.0
-    return is_beyond and state.fleet.kind_of(ask.resource) is Kind.SITE
+    has_two_ends = math.isfinite(ask.low) and math.isfinite(ask.high)
+    return is_beyond and (has_two_ends or state.fleet.kind_of(ask.resource) is Kind.SITE)
 
 
 def _moved(

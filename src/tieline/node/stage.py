@@ -329,7 +329,7 @@ async def _raise_iso(
     story_ns: int,
 ) -> tuple[IsoMarket, IsoWeb]:
     """Return the ISO and our link to it: over TLS with client certificates, or (`keys` is None) over memory alone."""
-    faults = Faults(what.iso, np.random.default_rng([seed, 31]))
+    faults = Faults(what.iso.paced(speed), np.random.default_rng([seed, 31]))
     local = from_ns(max(clock.now_ns(), story_ns)).astimezone(ZONE)
     same_day = local.date() == date.fromisoformat(what.day)
     # Sixty times as fast as the wall clock four minutes are four seconds: too few for sockets on a busy machine.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Literal, get_args
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tieline.errors import ConfigError
 
@@ -31,6 +33,16 @@ class FaultMenu(Struct, frozen=True, forbid_unknown_fields=True):
     skew_s: float = 0.0
     late_s: float = 40.0
     retry_after_s: int = 7
+
+    def paced(self, speed: float) -> FaultMenu:
+        """Return the menu of an ISO whose clock runs `speed` times as fast as that of who is to come back later.
+
+        Its pause is a part of a dispatch interval: in the seconds of the wall it would last for several of them.
+
+        >>> [FaultMenu().paced(speed).retry_after_s for speed in (1.0, 5.0, 60.0)]
+        [7, 2, 1]
+        """
+        return replace(self, retry_after_s=max(math.ceil(self.retry_after_s / max(speed, 1.0)), 1))
 
 
 class Faults:
