@@ -33,7 +33,7 @@ from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso, parse_iso
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     quiet()
     folder = tmp_path_factory.mktemp("story") / "data"
-    return run_headless(600, 13, "heatwave", DAY_NS, lambda line: None, folder), folder
+    return run_headless(600, 5, "heatwave", DAY_NS, lambda line: None, folder), folder
 
 
 def test_every_promise_is_kept(played: tuple) -> None:
