@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec import structs
 from programs_stage import START, Programs
 
 from tieline.desk.desk_views import EventPreview
 from tieline.desk.events import preview, view_of
+from tieline.desk.ports import Award
 from tieline.desk.programs import ProgramEvent
 from tieline.desk.screens import ComposeEvent
 from tieline.times import HOUR_NS
@@ -53,3 +55,29 @@ def test_what_is_free_in_the_book_is_said_beside_what_devices_can_move_now(power
     assert shown.free_says == (
         "by ratings 100.0 kW are promised to nobody in its hours; of those devices could move 25.0 kW now"
     )
+
+
+def test_awards_in_an_events_hours_are_said_with_what_they_may_take_of_it() -> None:
+    """The market goes before programs: its hours that touch the event count, those that only meet it don't."""
+    stage = Programs()
+    wish = ComposeEvent("peak", "pool-1", START, START + HOUR_NS, 20_000.0)
+
+    def says() -> str:
+        shown = preview(stage.state, wish, stage.clock.ns)
+        assert isinstance(shown, EventPreview), str(shown)
+        return shown.awards_say
+
+    def awarded(name: str, start_ns: int, power_w: float) -> None:
+        stage.state.awards[name] = Award(name, "o", "pool-1", "ENERGY", start_ns, start_ns + HOUR_NS, power_w, 50.0)
+
+    assert says() == ""
+    awarded("before", START - HOUR_NS, 90_000.0)
+    awarded("elsewhere", START, 90_000.0)
+    stage.state.awards["elsewhere"] = structs.replace(stage.state.awards["elsewhere"], pool="site-0")
+    assert says() == ""
+    awarded("small", START + HOUR_NS // 2, 6_000.0)
+    assert says().startswith(
+        "awards in its hours stand at up to 6.0 kW of pool-1 and go first: they may take up to 6.0 of"
+    )
+    awarded("large", START - HOUR_NS // 2, 158_000.0)
+    assert "up to 158.0 kW of pool-1" in says() and "may take up to 20.0 of the 20.0 kW" in says()

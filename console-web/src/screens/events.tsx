@@ -153,6 +153,7 @@ function Compose() {
           </div>
           <Effects preview={preview} />
           {preview.unknown_program && <p class="pad entered" role="status">{preview.unknown_program[0].toUpperCase() + preview.unknown_program.slice(1)}.</p>}
+          {preview.awards_say && <p class="pad entered" role="status">{preview.awards_say[0].toUpperCase() + preview.awards_say.slice(1)}.</p>}
           {preview.warning && <p class="problem pad" role="alert">It would get nothing: {preview.warning}. Devices may be free again when it begins.</p>}
           <p class="pad"><button onClick={compose}>{preview.warning ? 'Submit all the same' : 'Submit for approval'}</button> <span class="quiet">calls {preview.devices.toLocaleString('en-US')} devices for {power(preview.expected_w)}</span></p>
         </div>

@@ -139,7 +139,8 @@ class EventPreview(View, frozen=True):
     group's limit that takes what they would give. `warning` says why it would get nothing ("": it gets some);
     `scheduled` counts stores that fill up for awards meanwhile; `unagreed` those that their contracts keep from it,
     mostly for `unagreed_why`. `unknown_program` says that no contract there knows the program, and how many of which
-    kind it calls all the same ("": one knows it). `asks` is its amount in words.
+    kind it calls all the same ("": one knows it). `asks` is its amount in words, `awards_say` what awards in its hours
+    may take of it ("": none stands there).
     """
 
     group: str
@@ -169,6 +170,7 @@ class EventPreview(View, frozen=True):
     unknown_program: str = ""
     asks: str = ""
     free_says: str = ""
+    awards_say: str = ""
 
 
 class MarketHour(View, frozen=True):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tieline.desk.agreed import DEMAND_RESPONSE
 from tieline.desk.event_split import Shared
 from tieline.desk.programs import ProgramEvent
@@ -51,6 +54,33 @@ def says_rebound(rebound_w: float, power_w: float) -> str:
         return "no thermal or shifted load is called: no rebound"
     how = "comes back" if power_w > 0 else "less is drawn"
     return f"up to {rebound_w / 1e3:.0f} kW {how} after release; it is spread over 30 to 60 min"
+
+
+def says_awards(state: DeskState, event: ProgramEvent, rows: NDArray[np.int32], share_w: NDArray[np.float64]) -> str:
+    """Return how much of what an event would get awards in its hours may take, as the market goes first; "": none.
+
+    Args:
+        state: The desk's.
+        event: Its hours.
+        rows: Whom it would call; shape (n,).
+        share_w: What each would give of it (W); shape (n,).
+    """
+    runs = [a for a in state.awards.values() if a.start_ns < event.end_ns and a.end_ns > event.start_ns]
+    owed_w, mine = dict[str, float](), np.zeros(len(rows), np.bool_)
+    for award in runs:
+        known = state.fleet.holds(award.pool)
+        theirs = np.isin(rows, state.fleet.leaves(award.pool)) if known else np.zeros(len(rows), np.bool_)
+        if theirs.any():
+            owed_w[award.pool] = max(owed_w.get(award.pool, 0.0), abs(award.power_w))
+            mine |= theirs
+    if not owed_w:
+        return ""
+    whom = " and ".join(f"{watts / 1e3:,.1f} kW of {pool}" for pool, watts in sorted(owed_w.items()))
+    whole_w, taken_w = float(np.abs(share_w).sum()), min(float(np.abs(share_w[mine]).sum()), sum(owed_w.values()))
+    return (
+        f"awards in its hours stand at up to {whom} and go first: they may take up to {taken_w / 1e3:,.1f} of the "
+        f"{whole_w / 1e3:,.1f} kW, as {int(mine.sum()):,} of {len(rows):,} devices are theirs as well"
+    )
 
 
 def says_unknown(state: DeskState, event: ProgramEvent, by_kind: Mapping[str, int]) -> str:

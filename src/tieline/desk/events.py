@@ -26,7 +26,7 @@ from tieline.desk.event_contracts import (
 )
 from tieline.desk.event_makeup import NOTHING, Shown
 from tieline.desk.event_reserve import booked, decide_reserve, room
-from tieline.desk.event_says import says_asked, says_free, says_rebound, says_unknown, warning_of
+from tieline.desk.event_says import says_asked, says_awards, says_free, says_rebound, says_unknown, warning_of
 from tieline.desk.event_split import NOBODY, added_up_w, shares
 from tieline.desk.event_stack import SOURCE, Layer, layers, newest, sunk, top
 from tieline.desk.event_views import EventView
@@ -135,7 +135,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         warning_of(found, wish.power_w, state.is_killed),
         found.scheduled, found.unagreed, "" if why is None else f"{why.reason} ({why.rule})",
         says_unknown(state, _event(wish, "", ""), by_kind), says_asked(wish.power_w),
-        says_free(left.free_w, found.most_w),
+        says_free(left.free_w, found.most_w), says_awards(state, _event(wish, "", ""), rows, share_w),
     )  # fmt: skip
 
 
