@@ -71,6 +71,8 @@ def caps_bound_to(made: Made) -> tuple[list[bool], list[float]]:
     desk = Desk(DeskState.empty(fleet, ClaimBook(fleet), Ledger()), MemoryJournal(), clock, PEOPLE)
     assert desk.state.is_switched.tolist() == [False, False, False, False, True]
     desk.bind(made(desk, clock, np.random.default_rng(1)), "link", {1: "pump", 3: "car"})
+    others = LeftOut("modbus", "modbus", "x.pem: give a certificate", desk, clock, frozenset())
+    desk.bind(others, "others", {0: "store", 2: "oven", 4: "room"})  # whom no link serves has no part in a limit
     fleet.quality[:], fleet.taken_at_ns[:] = 0, clock.ns
     fleet.power_w[:] = [0.0, -5_000.0, -5_000.0, -5_000.0, -5_000.0]
     low, _ = groups.caps(desk.state, np.arange(5, dtype=np.int32), -13_000.0, 9e9, clock.ns)
