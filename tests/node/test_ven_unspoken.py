@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tieline.desk.entry import Entry
+from tieline.desk.facts import ClaimsPlaced
+from tieline.desk.packed import Packed
 from tieline.desk.screens import AskLimit
 from tieline.links.endpoint.openadr.access import secret_digest
 from tieline.node.cli import main
@@ -22,11 +25,12 @@ from tieline.node.operator import NodeOperator
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
 from tieline.node.serve import node_of
-from tieline.resource.claim import Refusal
+from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.command import Stage
+from tieline.resource.level import Level
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
-from tieline.times import SECOND_NS
+from tieline.times import HOUR_NS, SECOND_NS
 
 START_NS = 1_700_000_000 * SECOND_NS
 DRAWS_W = -7_600.0
@@ -160,3 +164,32 @@ def test_who_ignores_a_limit_and_says_nothing_of_it_is_named_within_six_minutes_
         assert found[first:] == [["Beyond a limit that it never confirmed: pump-1"]] * (40 - first)
 
     play(tmp_path, Pump(obeys=False, reads=reads), act)
+
+
+def called_to_rest(now_ns: int) -> Entry:
+    """Return the fact that a program names 0 W for the pump from now on."""
+    rows, at = np.zeros(1, np.int32), now_ns - SECOND_NS
+    low, high, value = (Packed.of(np.full(1, watts)) for watts in (-np.inf, np.inf, 0.0))
+    fact = ClaimsPlaced(
+        "batch-1", "program", "program", "saver", int(Level.PROGRAM), 0, Quantity.P.value, ClaimKind.SET.value, "an event", 1, at, at,
+        now_ns + HOUR_NS, Packed.of(rows), low, high, value,
+    )  # fmt: skip
+    return Entry("batch-1", fact, "program")
+
+
+@pytest.mark.parametrize(("obeys", "says"), [(True, "controlled by"), (False, "told by")])
+def test_nobody_is_said_to_control_a_device_whose_command_is_not_confirmed(
+    tmp_path: Path, obeys: bool, says: str
+) -> None:
+    async def act(works: Works) -> None:
+        await works.node.desk.commit([called_to_rest(works.node.clock.now_ns())])
+        await asyncio.sleep(170.0)
+        stage = Stage(works.node.state.commands.stage[0])
+        assert stage is (Stage.DONE if obeys else Stage.UNCONFIRMED)
+        screen = works.reader.resource("pump-1").controls
+        assert ("but its command was not confirmed" in screen) is not obeys, screen
+
+    play(tmp_path, Pump(obeys=obeys), act)
+    done = CliRunner().invoke(main, ["why", "pump-1", "--data", str(tmp_path / "works")])
+    (line,) = [line for line in done.output.splitlines() if "program (PROGRAM)" in line]
+    assert f"{says} program (PROGRAM)" in line and (", and not confirmed: 0 W" in line) is not obeys, done.output
