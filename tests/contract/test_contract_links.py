@@ -217,13 +217,16 @@ def test_silence_ends_unconfirmed_and_nothing_is_sent_again(name: str) -> None:
         batch = await s.command(s.harness.target_w, seconds=900.0, wait_s=3 * s.harness.answer_s)
         assert s.life(batch)[-1] is Stage.UNCONFIRMED
         assert s.intake.reports_[-1].word is RejectWord.TIMEOUT
-        # A VEN that hears and can't be heard has followed what it was told, until that was withdrawn as unconfirmed.
+        # A VEN that hears and can't be heard follows what it was told until the time of that is over: nothing frees it.
         followed = list(s.harness.effects())
         assert followed in ([], [s.harness.target_w] if name == "openadr" else [])
         s.harness.silence(False)
         await asyncio.sleep(600)
         assert s.harness.effects() == followed
+        assert not followed or s.harness.power_w() == s.harness.target_w, "kept, though nobody spoke of it"
+        await asyncio.sleep(200)
         assert not followed or s.harness.power_w() == 0.0, "let go"
+        assert s.harness.effects() == followed
         assert s.life(batch)[-1] is Stage.UNCONFIRMED
 
     play(name, scene)

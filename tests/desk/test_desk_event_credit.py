@@ -16,6 +16,7 @@ from tieline.desk.facts import EventTracked
 from tieline.desk.programs import ProgramEvent
 from tieline.fleet.ledger import SLOT_NS
 from tieline.resource.claim import ClaimKind
+from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS
 
@@ -23,7 +24,11 @@ WATTS = st.integers(-50, 50).map(lambda n: 100.0 * n)
 
 
 async def tracked(
-    event_w: float, base_w: np.ndarray, power_w: np.ndarray, ends: list[tuple[float, float]]
+    event_w: float,
+    base_w: np.ndarray,
+    power_w: np.ndarray,
+    ends: list[tuple[float, float]],
+    ended: Stage | None = None,
 ) -> EventTracked:
     """Five minutes of an event over ten batteries that each have a limit of their own soon after it began."""
     stage = Programs()
@@ -40,6 +45,9 @@ async def tracked(
                           start_ns=stage.clock.ns, end_ns=stage.clock.ns + HOUR_NS)  # fmt: skip
         await stage.desk.ask(limit)
     await stage.desk.settle()
+    if ended is not None:
+        stage.devices.report(stage.devices.batches[-1], ended)
+        await stage.desk.flush()
     tallies, facts, began_ns = EventTallies(), [], stage.clock.ns
     for minute in range(7):
         fleet.power_w[:], fleet.taken_at_ns[:] = power_w, began_ns + minute * MINUTE_NS
@@ -57,6 +65,25 @@ def test_who_ignores_a_limit_is_credited_with_no_more_than_it_gives_above_its_ba
     assert row_w[1] == pytest.approx(3_000.0)
 
 
+@pytest.mark.parametrize(
+    ("does_w", "ended", "because"),
+    [
+        (-5_000.0, Stage.UNCONFIRMED, "unconfirmed"),
+        (-5_000.0, Stage.DONE, "underperformed"),
+        (0.0, Stage.DONE, "dno_limit"),
+    ],
+)
+def test_what_an_event_lacks_by_one_that_ignores_its_limit_is_that_ones_and_a_limits_where_it_is_kept(
+    does_w: float, ended: Stage, because: str
+) -> None:
+    """Ten batteries that charge at 5 kW are called to rest; nine do, and the first has a limit of 0 W as well."""
+    ends = [(0.0, 5_000.0)] + [(-5_000.0, 5_000.0)] * (COUNT - 1)
+    power_w = np.array([does_w] + [0.0] * (COUNT - 1))
+    fact = asyncio.run(tracked(50_000.0, np.full(COUNT, -5_000.0), power_w, ends, ended))
+    assert fact.delivered_w == pytest.approx(45_000.0)
+    assert fact.causes == pytest.approx({because: 5_000.0})
+
+
 ROW = st.tuples(WATTS, WATTS, WATTS, WATTS)
 
 
@@ -64,6 +91,7 @@ ROW = st.tuples(WATTS, WATTS, WATTS, WATTS)
 @given(st.lists(ROW, min_size=COUNT, max_size=COUNT), st.sampled_from([-8_000.0, 8_000.0]))
 @example([(0.0, 1_500.0, -5_000.0, -900.0)] * COUNT, 8_000.0)
 @example([(0.0, -1_500.0, 900.0, 5_000.0)] * COUNT, -8_000.0)
+@example([(-5_000.0, -5_000.0, -100.0, 5_000.0)] * COUNT, 8_000.0)
 def test_no_limit_ever_makes_an_event_be_credited_with_more_than_a_meter_shows_above_its_base(
     rows: list, event_w: float
 ) -> None:
@@ -73,6 +101,7 @@ def test_no_limit_ever_makes_an_event_be_credited_with_more_than_a_meter_shows_a
     side, found_w = np.sign(event_w), np.zeros(COUNT)
     found_w[fact.rows.array()] = fact.row_w.array()
     assert (side * found_w <= np.maximum(side * (power_w - base_w), 0.0) + 1e-6).all()
+    assert (side * found_w >= np.minimum(side * (power_w - base_w), 0.0) - 1e-6).all(), "nor charged with more"
 
 
 @given(st.lists(ROW, min_size=COUNT, max_size=COUNT), st.sampled_from([-1.0, 1.0]))

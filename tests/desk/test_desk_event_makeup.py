@@ -17,7 +17,9 @@ from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import ClaimsPlaced, EventTracked, from_record
 from tieline.desk.programs import ProgramEvent
 from tieline.fleet.ledger import Capacity, Ledger
+from tieline.resource.claim import ClaimKind
 from tieline.resource.identity import Kind
+from tieline.resource.level import Level
 from tieline.times import MINUTE_NS
 
 SIZE_W, ASKED_W = 5_000.0, 50_000.0
@@ -130,6 +132,41 @@ def test_what_is_too_much_once_the_rooms_obey_again_is_let_go_and_no_more() -> N
         assert given[-1] < max(given) and given[-1] >= 0.9 * ASKED_W, given
         assert not gone[stage.rooms].any(), "who is on or off stays"
         assert np.isnan(stage.devices.target_w[gone]).all(), "who is let go is told so"
+
+    asyncio.run(play())
+
+
+def test_who_was_called_beside_one_that_ignored_its_limit_is_let_go_as_that_one_counts_again() -> None:
+    """Ten cars that draw 14 kW give 9; one of them ignores a limit of 0 W for a while, and the others make it up."""
+
+    async def play() -> None:
+        stage = Territory([Kind.EV_CHARGER] * 10)
+        fleet, base_w = stage.state.fleet, np.array([-5_000.0] + [-1_000.0] * 9)
+        fleet.power_w[:] = stage.state.base_w[:] = base_w
+        fleet.available_up_w[:], fleet.available_down_w[:] = -base_w, 0.0
+        event = await stage.approved(9_000.0)
+        assert isinstance(event, ProgramEvent), event
+        stage.clock.ns, given_w = START, []
+        fleet.taken_at_ns[:] = START
+        await stage.beat()
+        limit = stage.ask(
+            "dso", Level.ENVELOPE, "r0", ClaimKind.LIMIT, low=0.0, high=0.0, start_ns=START + 3 * MINUTE_NS,
+            end_ns=START + 23 * MINUTE_NS,
+        )  # fmt: skip
+        await stage.desk.ask(limit)
+        for minute in range(1, 31):
+            stage.clock.ns += MINUTE_NS
+            told_w = stage.devices.target_w
+            fleet.power_w[:] = np.where(np.isnan(told_w), base_w, np.nan_to_num(told_w))
+            if minute in range(4, 23):
+                fleet.power_w[0] = base_w[0]
+            fleet.taken_at_ns[:], stage.state.base_w[:] = stage.clock.ns, base_w
+            fleet.available_up_w[:] = -fleet.power_w
+            given_w.append(float((fleet.power_w - base_w).sum()))
+            await stage.beat()
+        assert given_w[20] == pytest.approx(9_000.0, rel=0.05), "the others make it up"
+        assert max(given_w[25:]) <= 1.1 * 9_000.0, given_w[20:]
+        assert min(given_w[25:]) >= 0.9 * 9_000.0, given_w[20:]
 
     asyncio.run(play())
 

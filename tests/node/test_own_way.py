@@ -133,7 +133,6 @@ def test_who_is_told_anew_meanwhile_is_named_as_before(node: Node, stage: Stage,
     ("stage", "high_w", "power_w"),
     [
         (Stage.DONE, 2_000.0, 2_400.0),  # within what meters and small devices are off by
-        (Stage.QUEUED, 2_000.0, 4_000.0),  # it never acknowledged: that is a command that failed
         (Stage.REJECTED, 2_000.0, 4_000.0),
     ],
 )
@@ -142,6 +141,14 @@ def test_who_keeps_a_limit_or_never_took_it_is_no_such_alarm(
 ) -> None:
     limited(node, [7], stage, high_w, power_w)
     assert stood(node) == []
+
+
+@pytest.mark.parametrize("stage", [Stage.QUEUED, Stage.SENT])
+def test_who_answered_nothing_for_as_long_as_a_limit_may_take_is_named_though_no_command_of_it_ended(
+    node: Node, stage: Stage
+) -> None:
+    limited(node, [7], stage)
+    assert [alarm.title for alarm in stood(node)] == ["Beyond a limit that it never confirmed: home-7"]
 
 
 def test_a_limit_of_absorption_counts_as_well_and_one_that_was_told_just_now_does_not(node: Node) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tieline.desk import tracking
 from tieline.desk.beside import held_by_limits
+from tieline.desk.disobedience import NOISE_W
 from tieline.desk.entry import Entry
 from tieline.desk.event_contracts import products_of_event
 from tieline.desk.event_makeup import LEAST_S, Shown
@@ -44,7 +45,8 @@ SHORT_H = 1 / 12
 @dataclass(frozen=True, slots=True, eq=False)
 class _Called:
     """What an event calls its rows for: from where, and from where if no limit held them, what lies beneath it, their
-    shares (W), on which its claim decides, what holds them, and what took headroom from it (W, by cause).
+    shares and what stronger limits take of what it would have of them (W), on which its claim decides, what holds them,
+    and what took headroom from it (W, by cause).
     """
 
     rows: Rows
@@ -52,6 +54,7 @@ class _Called:
     free_w: tracking.Floats
     under_w: tracking.Floats
     share_w: tracking.Floats
+    taken_w: tracking.Floats
     moves: NDArray[np.bool_]
     holds: tracking.Holds
     lost_w: LostW
@@ -132,14 +135,22 @@ class EventTallies:
         seconds, side = (until_ns - since_ns) / SECOND_NS, float(np.sign(power_w))
         given_w = _given_w(tracking.above_base_w(state, call.rows, call.from_w), call.share_w, power_w)
         # Who gives more than a limit lets it is not credited for that: from where it would stand uncalled, no more.
-        most_w = np.maximum(side * tracking.above_base_w(state, call.rows, call.free_w), 0.0)
-        given_w = side * np.minimum(side * given_w, most_w)
+        # Nor is the event charged with what one that ignores its limit takes there: by itself it would take that, too.
+        does_w = side * tracking.above_base_w(state, call.rows, call.free_w)
+        ends_w = np.minimum(does_w, 0.0), np.maximum(does_w, 0.0)
+        ignores = (call.taken_w > 0.0) & (side * given_w < -NOISE_W)
+        given_w = side * np.clip(side * given_w, *ends_w)
         row_w = np.where(call.moves & ((call.under_w <= 0.0) | (side * given_w > 0.0)), given_w, 0.0)
         self._until_ns[event] = until_ns
         # What it was called for is what was approved, not what the reachable devices were shared out; an event that
         # has no device yet lacks all of it, and that counts as well.
         tally.add(power_w, power_w, call.share_w, row_w, seconds)
-        tracking.count_lack(state, tally, power_w, call.share_w, row_w, call.holds, call.lost_w, seconds)
+        # A limit that a device ignores takes nothing from the event: that device gives it neither.
+        due_w = call.share_w + side * np.where(ignores, call.taken_w, 0.0)
+        holds = replace(call.holds, by_dno=call.holds.by_dno & ~ignores, limited=call.holds.limited & ~ignores)
+        kept_w = float(call.taken_w[call.holds.by_dno & call.moves & ~ignores].sum())
+        lost_w = {**call.lost_w, DNO_LIMIT: call.lost_w[DNO_LIMIT] + kept_w}
+        tracking.count_lack(state, tally, power_w, due_w, row_w, holds, lost_w, seconds)
         told = self._told.get(event)
         if told is not None and np.array_equal(told.rows, call.rows):
             lacks_w = np.maximum(side * (call.share_w - row_w), 0.0)
@@ -243,9 +254,8 @@ def _call(state: DeskState, event: str, stack: list[Layer], now_ns: int) -> _Cal
     lost_w = _lost_w(state, group, rows, side, now_ns, products_of_event(state.events[event]))
     if batch is None:
         none_w, nobody = np.zeros(0), np.zeros(0, np.bool_)
-        return _Called(
-            rows, none_w, none_w, none_w, none_w, nobody, tracking.Holds.of(state, rows, none_w, now_ns), lost_w
-        )
+        holds = tracking.Holds.of(state, rows, none_w, now_ns)
+        return _Called(rows, none_w, none_w, none_w, none_w, none_w, nobody, holds, lost_w)
     base_w = tracking.bounded_base_w(state, rows, Level.PROGRAM, now_ns)
     under_w = beneath_w(stack, rows, base_w, side, batch.primacy)  # the first watts are the earlier events'
     from_w = base_w + side * under_w
@@ -253,7 +263,8 @@ def _call(state: DeskState, event: str, stack: list[Layer], now_ns: int) -> _Cal
     holds = replace(tracking.Holds.of(state, rows, share_w, now_ns), outranked=~moves)
     moves |= tracking.by_owner(state, rows, now_ns)  # what comes by his hand is given, and no lack
     free_w = state.base_w[rows] + side * under_w
-    return _Called(rows, from_w, free_w, under_w, share_w, moves, holds, lost_w)
+    taken_w = np.clip(side * (from_w - free_w), 0.0, np.maximum(side * (batch.value - free_w), 0.0))
+    return _Called(rows, from_w, free_w, under_w, share_w, taken_w, moves, holds, lost_w)
 
 
 def obeys(state: DeskState, batch: ClaimBatch, now_ns: int, stack: list[Layer]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from tieline.node.read_held import Heard, lost_says, off_says, out_of_reach, sha
 from tieline.node.read_runs import GROUP_SAYS, Runs, counts_of, runs_of
 from tieline.node.read_words import kw
 from tieline.resource.arbitrate import Arbitration
-from tieline.resource.command import HELD
+from tieline.resource.command import HELD, Stage
 from tieline.resource.level import Level
 from tieline.resource.setpoint import Bounds
 from tieline.times import iso
@@ -75,6 +75,15 @@ def _at_limit(ends: Bounds, held_w: float) -> str:
     return f"Nobody names a power: it is told to draw at least {kw(-ends.high_w)}"
 
 
+NOT_IN_FORCE = {
+    Stage.UNCONFIRMED: "not confirmed",
+    Stage.REJECTED: "refused",
+    Stage.EXPIRED: "never delivered",
+    Stage.CANCELLED: "taken back",
+}
+"""How a command ended that nobody knows to be kept: who named its power doesn't control the device by that."""
+
+
 def controls_of(
     state: DeskState, row: int, winner: ClaimView | None, settled: Arbitration, stands_ns: int, now_ns: int
 ) -> str:
@@ -99,6 +108,9 @@ def controls_of(
         text = _unnamed(settled, limiter, runs, stands_ns, held_w, timer_ns)
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
+        last, ended = state.commands, NOT_IN_FORCE.get(Stage(int(state.commands.stage[row])))
+        if ended is not None and last.batch[row] >= 0 and last.valid_until_ns[row] > now_ns:
+            text += f", but its command was {ended}"
     if limiter is not None:
         is_pushed = winner is None and (ends.low_w > 0 or ends.high_w < 0 or ends.low_w == ends.high_w)
         text += f", {'by' if is_pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"

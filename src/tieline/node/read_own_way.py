@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.deaf import unlinked
 from tieline.desk.disobedience import beyond, holds_on, is_read_back
-from tieline.desk.state import SILENT, TOOK, DeskState
+from tieline.desk.state import SILENT, TOOK, UNSAID, DeskState
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
 from tieline.node.read_alarms import Since
@@ -97,11 +98,14 @@ def _ignoring(state: DeskState, among: Rows, now_ns: int) -> tuple[Rows, Rows]:
     """Return which rows of some took a limit and stand beyond it, and which stand beyond it without an answer.
 
     A limit binds those as well that don't respond to calls, or whose owner opted out of them. A command on its way says
-    neither: a share that moves is told anew at each beat, and what never answered is told again.
+    neither by itself: a share that moves is told anew at each beat, and what never answered is told again. But who had
+    the time to keep a limit, and answered nothing of what it was told in that, never confirmed it: where each command
+    takes the place of one on its way, or is offered to a peer that never fetches it, none ends without an answer.
     """
     rows = np.arange(len(state.fleet), dtype=np.int32)
     stands, answers = among & beyond(state, rows, now_ns), state.commands.answers(rows)
-    return stands & (answers == TOOK), stands & (answers == SILENT)
+    waits = (state.commands.stage < int(Stage.ACCEPTED)) & (answers == UNSAID) & ~unlinked(state, rows)
+    return stands & (answers == TOOK), stands & ((answers == SILENT) | waits)
 
 
 def takes_and_ignores(state: DeskState, now_ns: int) -> Rows:

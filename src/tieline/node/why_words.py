@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from tieline.node.read_control import NOT_IN_FORCE
 from tieline.node.read_held import off_says
 from tieline.node.read_short import NOT_RESPONDING, WORDS
 from tieline.resource.arbitrate import REMOTE_LEVELS
 from tieline.resource.claim import ClaimKind, Quantity
-from tieline.resource.command import HELD
+from tieline.resource.command import HELD, Stage
 from tieline.resource.level import Level
+from tieline.times import parse_iso
 
 _STILL = ("unresponsive", "refused", "unconfirmed", "underperformed")
 CAUSES = {**WORDS, **{cause: f"{NOT_RESPONDING} ({cause})" for cause in _STILL}}
@@ -61,8 +63,10 @@ def tell(answer: dict[str, Any]) -> None:
         click.echo(f"  nobody controls it: it {runs}")
     else:
         is_told = answer["in_local"] is not None or Level[winner["level"]] not in REMOTE_LEVELS
-        says = "controlled" if is_told else f"{LOCAL_UNKNOWN}: if nobody did, controlled"
-        click.echo(f"  {says} by {winner['source']} ({winner['level']}): {answer['target_w']:z.0f} W")
+        ended = _ended_as(answer["command"], answer["at"])
+        says = "told" if ended else "controlled"
+        says = says if is_told else f"{LOCAL_UNKNOWN}: if nobody did, {says}"
+        click.echo(f"  {says} by {winner['source']} ({winner['level']}){ended}: {answer['target_w']:z.0f} W")
         click.echo(f"  because of {winner['because']}, since {winner['from']}")
     click.echo(f"  allowed: {answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W")
     if lost:
@@ -96,6 +100,14 @@ def tell(answer: dict[str, Any]) -> None:
     _tell_chain("", answer["chain"])
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)
+
+
+def _ended_as(command: dict[str, Any] | None, at: str) -> str:
+    """Return how a command that is in force ended, where nobody knows that it is kept; else nothing."""
+    if command is None or parse_iso(command["valid_until"]) <= parse_iso(at):
+        return ""
+    ended = NOT_IN_FORCE.get(Stage[command["stage"]])
+    return f", and {ended}" if ended else ""
 
 
 def _tell_off(answer: dict[str, Any]) -> None:

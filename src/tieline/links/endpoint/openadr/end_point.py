@@ -28,6 +28,8 @@ from tieline.times import SECOND_NS
 Thing = dict[str, Any]
 _NOT_LOST = ("is_local",)
 _ROOM = ("available_up_w", "available_down_w")
+Powers = tuple[float, float, float]
+_NOTHING: Powers = (math.nan, -math.inf, math.inf)
 
 
 @dataclass(eq=False)
@@ -72,6 +74,8 @@ class EndPoint:
         self._taken_ns, self._stated_ns, self._heard_ns = 0, 0, 0
         self._room: dict[str, float] = {}  # what it said that it could give, whoever is out
         self._is_out: bool | None = None
+        self._had, self._had_before, self._had_ns = _NOTHING, _NOTHING, 0
+        """The powers (W) of the event that the VEN has, those before them, and since when it is to keep them."""
 
     # --- is it there? ----------------------------------------------------------------------------------------------
 
@@ -124,7 +128,11 @@ class EndPoint:
         live = self.live
         if live is not None and live.frame == event and live.stage is Stage.QUEUED:
             self.life.sent(live)
-            self.life.later("answer", self._carrier.settings.answer_s, lambda: self._unanswered(live))
+            now_ns, begins_ns = self._carrier.clock.now_ns(), live.batch.valid_from_ns
+            if not _is_same(live.powers_w, self._had):
+                self._had_before, self._had, self._had_ns = self._had, live.powers_w, max(now_ns, begins_ns)
+            until_s = max((begins_ns - now_ns) / SECOND_NS, 0.0)
+            self.life.later("answer", until_s + self._carrier.settings.answer_s, lambda: self._unanswered(live))
 
     def barred(self) -> bool:
         """End a command that no VEN has yet where it may not leave any more, and take its event back."""
@@ -147,12 +155,30 @@ class EndPoint:
     def _unanswered(self, live: Live) -> None:
         if live.is_over:
             return
-        if live.stage is Stage.SENT:
-            self._carrier.withdraw(live.frame)
-            self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, "the VEN did not report on the event")
-        else:
-            seen_w = self._last.get("power_w", math.nan)
+        seen_w = self._last.get("power_w", math.nan)
+        if live.stage is not Stage.SENT:
             self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, "telemetry does not show it", seen_w)
+        elif self._shows(live, seen_w):
+            self._end(live, Stage.DONE, observed_w=seen_w)
+        else:  # without a power: whether it has heard is not known
+            native = "the VEN did not report on the event, and telemetry does not show it"
+            self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, native)
+
+    def _shows(self, live: Live, power_w: float) -> bool:
+        """Return whether telemetry alone shows a command: taken since the VEN has it, and no older than who is lost.
+
+        Who is let go, or may do more than before, obeys with any power: that shows it only where the event before
+        would not have it there.
+        """
+        now_ns, lost_ns = self._carrier.clock.now_ns(), int(self._carrier.settings.lost_s * SECOND_NS)
+        if math.isnan(power_w) or self._taken_ns < max(self._had_ns, now_ns - lost_ns):
+            return False
+        (target_w, low_w, high_w), (was_w, was_low_w, was_high_w) = live.powers_w, self._had_before
+        if not self._complies(live, power_w):
+            return False
+        held_w = (was_w, was_low_w if was_low_w > low_w else math.nan, was_high_w if was_high_w < high_w else math.nan)
+        near_w = self._carrier.settings.near_w
+        return math.isfinite(target_w) or not any(abs(power_w - each_w) <= near_w for each_w in held_w)
 
     # --- what the VEN says -------------------------------------------------------------------------------------------
 
@@ -268,3 +294,8 @@ class EndPoint:
     def stop(self) -> None:
         """Let all timers go."""
         self.life.stop()
+
+
+def _is_same(one: Powers, other: Powers) -> bool:
+    """Return whether two commands ask for the same; where both name no power (NaN) that is the same, too."""
+    return all(a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(one, other, strict=True))
