@@ -65,7 +65,8 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         if debt is not None:
             pool.tally.is_owed, pool.tally.because = True, debt.because
         side = float(np.sign(asked_w or sold_w))
-        row_w = tracking.counted_w(state, pool.rows, pool.share_w, side, now_ns, pool.by_program)
+        beside_w = pool.gives_w if asked_w and not state.is_killed else 0.0
+        row_w = tracking.counted_w(state, pool.rows, pool.share_w, side, now_ns, pool.by_program, beside_w)
         pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
         if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
             pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)

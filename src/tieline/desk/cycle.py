@@ -25,7 +25,7 @@ from tieline.desk.obligation import (
     sold_ahead_w,
 )
 from tieline.desk.planned import Planned
-from tieline.desk.release import spread_s
+from tieline.desk.release import spread_s, takes_turns
 from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.desk.wants import FOLLOWS_NS
 from tieline.fleet.able import SUSTAIN_H
@@ -262,6 +262,7 @@ class Cycle:
         held_w = np.maximum(side * tracking.held_w(state, pool.rows, pool.share_w, now_ns), 0.0)
         held_w = np.where(waiting_w > 0.0, 0.0, held_w)
         wanted_w, staged = obligation.power_w + pool.back_w + pool.trim_w, spread_s(state, pool.rows) > 0.0
+        called = np.abs(pool.share_w) > 1.0
         if pool.following is not None and pool.following.from_ns <= now_ns:
             pool.planned, pool.following = pool.following, None
         planned_w = pool.planned.of(pool.rows, now_ns) if pool.planned is not None and wanted_w > 0.0 else None
@@ -269,11 +270,11 @@ class Cycle:
 
         def share_out(room: redispatch.Headroom, wanted_w: float) -> redispatch.Allocation:
             if planned_w is None:
-                split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged)
+                split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged, called)
             else:
                 free = self.room(pool, now_ns, SUSTAIN_H)
                 stores = np.isfinite(redispatch.left_wh(state, pool.rows, now_ns))
-                split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores)
+                split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores, called)
             return redispatch.whole(split, room, is_switched, ~(is_switched | chargers)) if side > 0.0 else split
 
         back_w = tracking.takes_back_w(state, pool.rows, pool.share_w, side, now_ns)
@@ -282,6 +283,14 @@ class Cycle:
         may_serve = room.may_serve & ~just_let_go(state, pool.rows, now_ns)
         room = replace(room, may_serve=may_serve, price=room.price + TURN_PRICE * turn)
         split = redispatch.beside_held(share_out, room, wanted_w, held_w)
+        for _ in range(redispatch.ROUNDS):
+            # Who is let go now and takes turns goes on as told from this very moment: others are let go instead.
+            goes = takes_turns(state, pool.rows, called & (np.abs(split.share_w) <= 1.0)) & (waiting_w <= 0.0)
+            if not goes.any():
+                break
+            waiting_w = np.where(goes, np.abs(pool.share_w), waiting_w)
+            held_w = np.where(goes, 0.0, held_w)
+            split = redispatch.beside_held(share_out, room, wanted_w, held_w)
         if (ends := (np.abs(split.share_w) > 1.0) & (back_w > 1.0)).any():
             # Who is called takes nothing back any more: nobody is called for that as well.
             less_w = min(float(back_w[ends].sum()), abs(pool.back_w))

@@ -222,17 +222,19 @@ def _by_hand_w(state: DeskState, rows: Rows, side: float) -> Floats:
 def allocate(room: Headroom, owed_w: float) -> Allocation:
     """Split what is owed over the rows by merit order; the lack, if any, is named, never hidden."""
     side_w = room.up_w if owed_w >= 0 else room.down_w
-    share_w = split_merit(abs(owed_w), np.where(room.may_serve, side_w, 0.0), room.price)
-    signed_w = np.sign(owed_w) * share_w
+    signed_w = np.sign(owed_w) * split_merit(abs(owed_w), np.where(room.may_serve, side_w, 0.0), room.price)
     feasible_w = float(signed_w.sum())
     return Allocation(room.rows, room.base_w + signed_w, signed_w, feasible_w, owed_w - feasible_w)
 
 
-def allocate_beside(room: Headroom, owed_w: float, waiting_w: Floats, staged: Mask) -> Allocation:
+def allocate_beside(
+    room: Headroom, owed_w: float, waiting_w: Floats, staged: Mask, called: Mask | None = None
+) -> Allocation:
     """Split what is owed beside what rows give that wait for their turn to come back (W, 0 or more, of each row).
 
     What those give is taken off the shares of rows that go back at once: one that is `staged` when it is let go would
-    wait and go on giving as well. Those that wait are called again only where the others can't give what is owed.
+    wait and go on giving as well. The rest of it is taken off staged rows that are not `called` yet (None: all are).
+    Those that wait are called again only where the others can't give what is owed.
     """
     gives_w = float(waiting_w.sum())
     if gives_w <= 0.0:
@@ -240,18 +242,22 @@ def allocate_beside(room: Headroom, owed_w: float, waiting_w: Floats, staged: Ma
     split = allocate(replace(room, may_serve=room.may_serve & (waiting_w <= 0.0)), owed_w)
     if abs(split.shortfall_w) > gives_w + 1.0:
         return allocate(room, owed_w)
-    quick_w = np.where(staged, 0.0, np.abs(split.share_w))
-    left_w = split_merit(max(float(quick_w.sum()) + abs(split.shortfall_w) - gives_w, 0.0), quick_w, room.price)
-    share_w = np.where(staged, split.share_w, np.sign(owed_w) * left_w)
+    share_w, over_w = np.abs(split.share_w), gives_w - abs(split.shortfall_w)
+    for goes in (~staged,) if called is None else (~staged, staged & ~called):
+        whole_w = float(share_w[goes].sum())
+        left_w = split_merit(min(max(whole_w - over_w, 0.0), whole_w), np.where(goes, share_w, 0.0), room.price)
+        share_w, over_w = np.where(goes, left_w, share_w), max(over_w - whole_w, 0.0)
+    share_w *= np.sign(owed_w)
     feasible_w = float(share_w.sum())
     lacks_w = max(abs(owed_w) - abs(feasible_w) - gives_w, 0.0)
     return Allocation(room.rows, room.base_w + share_w, share_w, feasible_w, math.copysign(lacks_w, owed_w))
 
 
 def allocate_planned(
-    room: Headroom, free: Headroom, owed_w: float, waiting_w: Floats, staged: Mask, planned_w: Floats, stores: Mask
-) -> Allocation:
-    """Split what is owed: stores by a schedule, the rest by merit over all others, and what that lacks by merit.
+    room: Headroom, free: Headroom, owed_w: float, waiting_w: Floats, staged: Mask, planned_w: Floats, stores: Mask,
+    called: Mask | None = None,
+) -> Allocation:  # fmt: skip
+    """Split what is owed: stores by a schedule, or less where others go on giving; the rest, and what lacks, by merit.
 
     Args:
         room: How far each row can move for as long as the commitment lasts.
@@ -261,6 +267,7 @@ def allocate_planned(
         staged: Which rows wait for a turn when they are let go.
         planned_w: What the schedule asks of each row now (W, 0 or more).
         stores: Which rows hold energy: what one gives now it can't give later.
+        called: Which rows are called by now; None: all.
     """
     holds = stores & room.may_serve & (waiting_w <= 0.0)
     share_w = np.where(holds, np.minimum(np.maximum(planned_w, 0.0), free.up_w), 0.0)
@@ -269,8 +276,9 @@ def allocate_planned(
         share_w = split_merit(needs_w, share_w, room.price)  # a few rest: less of each is a command each
         return Allocation(room.rows, room.base_w + share_w, share_w, needs_w, 0.0)
     others = replace(room, up_w=np.where(stores, 0.0, room.up_w))
-    more = allocate_beside(others, owed_w - asked_w, waiting_w, staged)
-    share_w = share_w + more.share_w
+    more = allocate_beside(others, owed_w - asked_w, waiting_w, staged, called)
+    rest_w = max(owed_w - more.feasible_w - float(waiting_w[more.share_w <= 0.0].sum()), 0.0)
+    share_w = more.share_w + (split_merit(rest_w, share_w, room.price) if rest_w < asked_w else share_w)
     lacks_w = more.shortfall_w
     if lacks_w > 0.0:
         left_w = np.where(holds, np.maximum(room.up_w - share_w, 0.0), 0.0)

@@ -63,8 +63,7 @@ def decide_release(state: DeskState, why: Why, loosens: Mask, now_ns: int) -> tu
     due_ns = state.release_at_ns[rows]
     waits = loosens & (due_ns > now_ns) & ~state.opted_out[rows]
     late = _without_room(state, rows, loosens & (due_ns > 0) & ~waits & ~state.opted_out[rows], now_ns)
-    fresh = loosens & (due_ns == 0) & (spread_s(state, rows) > 0.0) & ~state.opted_out[rows]
-    fresh &= _are_many(state, rows, fresh) | (state.spread_s[rows] > 0.0)
+    fresh = takes_turns(state, rows, loosens)
     gone = ~loosens & (due_ns > 0)  # somebody commands it again before its turn came
     if not (fresh.any() or gone.any() or late.any()):
         return [], waits
@@ -78,6 +77,15 @@ def decide_release(state: DeskState, why: Why, loosens: Mask, now_ns: int) -> tu
     waits[fresh] = at_ns > now_ns
     waits |= late
     return [Entry(derive("release", now_ns, changed.tobytes()), fact, "", caused_by)], waits
+
+
+def takes_turns(state: DeskState, rows: Rows, let_go: Mask) -> Mask:
+    """Return which rows would wait for their turn to come back, and go on as told, if some of them were let go now."""
+    fresh = let_go & (state.release_at_ns[rows] == 0) & (spread_s(state, rows) > 0.0) & ~state.opted_out[rows]
+    if not fresh.any():
+        return fresh
+    mask: Mask = fresh & (_are_many(state, rows, fresh) | (state.spread_s[rows] > 0.0))
+    return mask
 
 
 def _are_many(state: DeskState, rows: Rows, fresh: Mask) -> Mask:

@@ -130,17 +130,19 @@ def above_base_w(state: DeskState, rows: Rows, base_w: Floats | None = None) -> 
 
 
 def counted_w(
-    state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int, by_program: Mask | None = None
-) -> Floats:
+    state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int, by_program: Mask | None = None,
+    beside_w: float = 0.0,
+) -> Floats:  # fmt: skip
     """Return what each row adds to the pool's delivery now (W): rows that are called, and those that pay back a call.
 
     A load that was called and let go takes back what it missed; that is the pool's doing and counts against it. Where
     the pool calls nobody, what its rows still give on the side (1.0 or -1.0) that is owed is no delivery: nobody asks
-    for it. What a program event moves is the event's (`by_program`: who they were then; None: who they are now).
-    `side` 0.0: nothing is owed.
+    for it. But where nobody need be called, as rows that wait for their turn give so much of what is owed (`beside_w`,
+    W), that is how it is given. What a program event moves is the event's (`by_program`: who they were then; None: who
+    they are now). `side` 0.0: nothing is owed.
     """
     moved_w = _moved_w(state, rows, share_w, now_ns, by_program)
-    if (np.abs(share_w) > 1.0).any():
+    if (np.abs(share_w) > 1.0).any() or side * beside_w > 1.0:
         return moved_w
     pays_w: Floats = side * np.minimum(side * moved_w, 0.0)
     return pays_w

@@ -75,7 +75,8 @@ def delivery(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[float | Non
     """Return what a pool owes now, what it delivers (W) and the price ($/MWh); None: nothing, unknown.
 
     Delivered is what the record of the interval counts: called devices, less what those take back that were let go,
-    and that alone where nobody is called. Where nobody of the called is seen, delivery is unknown and not 0.
+    and that alone where nobody is called, nor need be for what others give that wait for their turn. Where nobody of
+    the called is seen, delivery is unknown and not 0.
     """
     debt = owed(state, pool.pool, now_ns)
     called = np.abs(pool.share_w) > 1.0
@@ -83,7 +84,8 @@ def delivery(state: DeskState, pool: PoolDesk, now_ns: int) -> tuple[float | Non
     gave_w = None
     if (fit[called] if called.any() else fit).any():
         side = 0.0 if debt is None else float(np.sign(debt.power_w or awarded_w(state, pool.pool, now_ns) or 0.0))
-        gave_w = float(counted_w(state, pool.rows, pool.share_w, side, now_ns).sum())
+        beside_w = pool.gives_w if debt is not None and debt.power_w and not state.is_killed else 0.0
+        gave_w = float(counted_w(state, pool.rows, pool.share_w, side, now_ns, beside_w=beside_w).sum())
     return (None if debt is None else debt.power_w, gave_w, None if debt is None else debt.price_per_mwh)
 
 
