@@ -58,7 +58,7 @@ TROUBLES = (
     ),
     Trouble(
         3, "failed", 2, 1, "Commands failed", "They don't follow the dispatch, or hold an old command",
-        "See which link refused, and what it said", 900, 0.01, 180,
+        "Open one of them: \"Link says\" of its command; Links has each link's last error", 900, 0.01, 180,
     ),
     Trouble(
         2, "unresponsive", 3, 3, "Not responding", "What they were asked is lacking unless others stand in for them",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tieline.desk import asks, charging, consents, counting, groups, position, redispatch, sun, tracking
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
+from tieline.desk.least_draw import followable, least_draw_w
 from tieline.desk.least_times import just_let_go
 from tieline.desk.obligation import (
     Obligation,
@@ -29,14 +30,11 @@ from tieline.desk.release import spread_s, takes_turns
 from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.desk.wants import FOLLOWS_NS
 from tieline.fleet.able import SUSTAIN_H
-from tieline.fleet.columns import KIND_CODE
 from tieline.pool.availability import Available, by_group
-from tieline.resource.identity import Kind
 from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
-CHARGER = KIND_CODE[Kind.EV_CHARGER]
 STALE_NS = 3 * MINUTE_NS
 KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
@@ -266,7 +264,8 @@ class Cycle:
         if pool.following is not None and pool.following.from_ns <= now_ns:
             pool.planned, pool.following = pool.following, None
         planned_w = pool.planned.of(pool.rows, now_ns) if pool.planned is not None and wanted_w > 0.0 else None
-        is_switched, chargers = state.is_switched[pool.rows], state.fleet.kinds[pool.rows] == CHARGER
+        is_switched, draws_w = state.is_switched[pool.rows], least_draw_w(state.fleet, pool.rows)
+        is_smooth = ~(is_switched | (draws_w > 0.0))
 
         def share_out(room: redispatch.Headroom, wanted_w: float) -> redispatch.Allocation:
             if planned_w is None:
@@ -275,7 +274,8 @@ class Cycle:
                 free = self.room(pool, now_ns, SUSTAIN_H)
                 stores = np.isfinite(redispatch.left_wh(state, pool.rows, now_ns))
                 split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores, called)
-            return redispatch.whole(split, room, is_switched, ~(is_switched | chargers)) if side > 0.0 else split
+            split = redispatch.whole(split, room, is_switched, is_smooth) if side > 0.0 else split
+            return followable(split, room, draws_w, is_smooth, side)
 
         back_w = tracking.takes_back_w(state, pool.rows, pool.share_w, side, now_ns)
         # At one price who is called goes on, and who takes back what he missed is called last.

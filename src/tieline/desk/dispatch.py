@@ -18,12 +18,14 @@ from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsIssued, ReleaseStaged
 from tieline.desk.groups import shared_out
+from tieline.desk.least_draw import drawable_w, is_between, least_draw_w
 from tieline.desk.least_times import stays_told
 from tieline.desk.packed import Causes, Packed
 from tieline.desk.reasons import Told, Why
 from tieline.desk.release import decide_release
 from tieline.desk.state import LEASE_NS, DeskState
 from tieline.fleet.claims import Settled
+from tieline.fleet.columns import Fleet
 from tieline.fleet.limiter import WINDOW_NS
 from tieline.ids import derive
 from tieline.resource.arbitrate import REMOTE_LEVELS
@@ -63,7 +65,7 @@ class Wish:
 def changed(state: DeskState, settled: Settled, now_ns: int) -> Mask:
     """Return which settled rows need a command: a moved target or limit, or one in force that would soon run out."""
     rows, last = settled.rows, state.commands
-    target_w = wanted(settled)
+    target_w = wanted(state.fleet, settled)
     # A command whose time is over holds nothing: the device has fallen back to its default by its own timer.
     was_w = np.where(last.valid_until_ns[rows] > now_ns, last.target_w[rows], np.nan)
     frees = np.isnan(target_w)
@@ -129,13 +131,15 @@ def _was_limited(state: DeskState, rows: Rows) -> Mask:
     return was
 
 
-def wanted(settled: Settled) -> Floats:
+def wanted(fleet: Fleet, settled: Settled) -> Floats:
     """Return the target of each row (W), or NaN where nobody wants one: it runs freely within its limits.
 
     Where a device's timer (R12) stands against a limit it is told the limit all the same. What it can do it does: an
-    engine that has to run opens its breaker and idles; a compressor stops as soon as its timer lets it.
+    engine that has to run opens its breaker and idles; a compressor stops as soon as its timer lets it. A charger that
+    is left less than a car needs is told to stop.
     """
     within_w = np.minimum(np.maximum(settled.target_w, settled.told_low_w), settled.told_high_w)
+    within_w = drawable_w(within_w, least_draw_w(fleet, settled.rows), settled.told_low_w, settled.told_high_w)
     target: Floats = np.where(settled.winner >= 0, within_w, np.nan)
     return target
 
@@ -145,7 +149,9 @@ def decide_commands(state: DeskState, settled: Settled, now_ns: int) -> tuple[li
     mask = changed(state, settled, now_ns)
     if not mask.any():
         return [], None
-    wish = Wish(settled.rows[mask], wanted(settled)[mask], settled.told_low_w[mask], settled.told_high_w[mask])
+    wish = Wish(
+        settled.rows[mask], wanted(state.fleet, settled)[mask], settled.told_low_w[mask], settled.told_high_w[mask]
+    )
     level = _deciding_level(state, settled)[mask]
     why = Why.of(state, settled, mask)
     entries = _kept(state, wish, why, now_ns)
@@ -238,11 +244,20 @@ def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) 
         step_w = from_w + np.clip(goal_w - from_w, -most_w, most_w)
         # A step outside the limits of now would be refused by the device: limits hold at once, ramps give way to them.
         wish.target_w[:] = np.where(short, np.minimum(np.maximum(step_w, wish.low_w), wish.high_w), wish.target_w)
+        _past_least(fleet, wish, goal_w, short)
         goal_w = np.where(short, wish.target_w, goal_w)
         state.claims.touch(rows[short])
     allowed = limiter.allows(rows, np.abs(goal_w - from_w), level, is_free, now_ns)
     state.held_ns[rows[~allowed]] = now_ns
     return allowed
+
+
+def _past_least(fleet: Fleet, wish: Wish, goal_w: Floats, short: Mask) -> None:
+    """Let steps that end where no car can follow go on to the next power that it can, on their way."""
+    least_w = least_draw_w(fleet, wish.rows)
+    between = short & is_between(wish.target_w, least_w)
+    next_w = np.where(goal_w <= -least_w, -least_w, 0.0)
+    wish.target_w[:] = np.where(between, np.minimum(np.maximum(next_w, wish.low_w), wish.high_w), wish.target_w)
 
 
 def _ramped_w(state: DeskState, rows: Rows, now_ns: int) -> Floats | float:

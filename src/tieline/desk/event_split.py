@@ -12,6 +12,7 @@ from tieline.desk.beside import held_by_limits, left_beside, whole_or_none
 from tieline.desk.charging import planned
 from tieline.desk.event_stack import SOURCE, Layer, beneath_w, layers
 from tieline.desk.event_tracking import SHORT_H
+from tieline.desk.least_draw import least_draw_w, whole_draws
 from tieline.desk.least_times import just_let_go
 from tieline.desk.modes import barred
 from tieline.desk.redispatch import unlimited
@@ -108,7 +109,9 @@ def shares(
     serves = ~unseen & ~out & ~is_taken & (gives_w > 1.0) & may & ~np.isin(rows, apart_from)
     serves &= ~just_let_go(state, rows, now_ns)
     rows, gives_w, base_w = rows[serves], gives_w[serves], base_w[serves]
-    share_w = split_call(gives_w, state.is_switched[rows], abs(power_w))
+    is_switched, least_w = state.is_switched[rows], least_draw_w(fleet, rows)
+    share_w = split_call(gives_w, is_switched, abs(power_w))
+    share_w = whole_draws(share_w, base_w, least_w, gives_w, side, np.where(is_switched, 0.0, gives_w), beyond_w=0.0)
     called = share_w > 0
     share_w = side * share_w[called]
     return Shared(

@@ -81,7 +81,7 @@ def decide_release(state: DeskState, why: Why, loosens: Mask, now_ns: int) -> tu
 
 def takes_turns(state: DeskState, rows: Rows, let_go: Mask) -> Mask:
     """Return which rows would wait for their turn to come back, and go on as told, if some of them were let go now."""
-    fresh = let_go & (state.release_at_ns[rows] == 0) & (spread_s(state, rows) > 0.0) & ~state.opted_out[rows]
+    fresh: Mask = let_go & (state.release_at_ns[rows] == 0) & (spread_s(state, rows) > 0.0) & ~state.opted_out[rows]
     if not fresh.any():
         return fresh
     mask: Mask = fresh & (_are_many(state, rows, fresh) | (state.spread_s[rows] > 0.0))

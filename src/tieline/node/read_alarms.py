@@ -19,6 +19,7 @@ from tieline.ids import derive
 from tieline.node.alarm_names import Acknowledged, Names, is_acknowledged
 from tieline.node.left_out import NOT_STARTED
 from tieline.node.read_fleet import FAILED, NORMAL, SLOW, STALE, UNKNOWN, given_w, known_sum, limits_on_groups
+from tieline.node.steady import Steady
 from tieline.resource.identity import GROUP_KINDS, Kind
 from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
 
@@ -89,6 +90,9 @@ class AlarmBook:
         self._seen_ns: dict[str, int] = {}
         self._bucket, self._names = Bucket(), Names()
         self.suppressed: list[SuppressedAlarm] = []
+        self.likely = Steady()
+        self.told: frozenset[str] = frozenset()
+        """Which were told at the last look."""
 
     def standing(self) -> dict[str, int]:
         """Return since when each alarm stands, by the id that it has by its subject, whatever it is shown as."""
@@ -114,7 +118,7 @@ class AlarmBook:
         """
         found = [(self._names.shown(alarm, self.since), after_ns) for alarm, after_ns in found]
         told = self._bucket.lasting(found, now_ns)
-        kept = alarms.fewest(told)
+        kept, self.told = alarms.fewest(told), frozenset(alarm.id for alarm in told)
         self.suppressed = [*self._held_back(found, told, kept), *(self._names.held_back(part) for part in parts)]
         for alarm in kept:
             if alarm.id not in self.since:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import IntervalTracked
@@ -23,6 +24,9 @@ from tieline.times import HOUR_NS, MINUTE_NS
 
 USUAL_INTERVALS, LEAST_W = 6, 1_000.0
 """As so many intervals counts what is usual of how a pool follows; and of so much power must one be to count."""
+LEAST_INTERVALS, FAR = 3, 3.0
+"""From so many intervals on what is in their middle is known; and so many deviations off that one is an outlier."""
+STEPPED_FRAC, STEPPED_COUNTS = 0.05, 0.25
 FORESEEN = (DNO_LIMIT, OWN_LIMIT, BY_MODE, BY_KILL, OPTED_OUT, UNAVAILABLE)
 """Causes of a lack that is foreseen as what the pool can give: how it follows that is another matter."""
 LATELY_NS = 6 * HOUR_NS
@@ -119,16 +123,40 @@ def _commitment(award: Award, told: Likely | None) -> Commitment:
 def follows_of(intervals: Sequence[IntervalTracked]) -> Follows:
     """Return how a pool followed what it could give: delivered over asked less what was foreseen to lack.
 
-    What is usual counts as `USUAL_INTERVALS` beside those that were tracked: a few tell little.
+    What is usual counts as `USUAL_INTERVALS` beside those that were tracked: a few tell little. What was an hour ago
+    counts half, and an interval in which what is asked stepped a quarter: devices were on their way. One that is far
+    from the others (`FAR` of their deviations) counts as if it were that far and no further, whichever way: what one
+    gave too much or too little, once, says nothing of the rest.
+
+    Args:
+        intervals: Those tracked of late, oldest first.
     """
-    usual, able_w = Follows(), [
+    usual = Follows()
+    able_w = np.array([
         abs(i.asked_w) - math.fsum(i.causes.get(cause, 0.0) for cause in FORESEEN) for i in intervals
-    ]  # fmt: skip
-    share = np.array([
-        math.copysign(1.0, i.asked_w) * i.delivered_w / watts
-        for i, watts in zip(intervals, able_w, strict=True) if watts > LEAST_W
     ])  # fmt: skip
-    count = USUAL_INTERVALS + len(share)
-    mean = (USUAL_INTERVALS * usual.mean_frac + float(share.sum())) / count
-    square = USUAL_INTERVALS * usual.deviation_frac**2 + float(((share - mean) ** 2).sum())
+    counts = able_w > LEAST_W
+    if not counts.any():
+        return usual
+    asked_w, gave_w = (np.array([getattr(i, name) for i in intervals]) for name in ("asked_w", "delivered_w"))
+    ends_ns = np.array([i.end_ns for i in intervals], np.int64)
+    before_w, follows_on = (
+        np.r_[asked_w[0], asked_w[:-1]],
+        np.r_[True, ends_ns[:-1] == ends_ns[1:] - _lengths(intervals)],
+    )
+    stepped = follows_on & (np.abs(asked_w - before_w) > STEPPED_FRAC * np.abs(asked_w))
+    weight = 0.5 ** ((ends_ns[-1] - ends_ns) / HOUR_NS) * np.where(stepped, STEPPED_COUNTS, 1.0)
+    share, weight = (np.sign(asked_w) * gave_w)[counts] / able_w[counts], weight[counts]
+    middle, spread = usual.mean_frac, usual.deviation_frac
+    if len(share) >= LEAST_INTERVALS:
+        middle = float(np.median(share))
+        spread = max(1.4826 * float(np.median(np.abs(share - middle))), spread)
+    share = np.clip(share, middle - FAR * spread, middle + FAR * spread)
+    count = USUAL_INTERVALS + float(weight.sum())
+    mean = (USUAL_INTERVALS * usual.mean_frac + float((weight * share).sum())) / count
+    square = USUAL_INTERVALS * usual.deviation_frac**2 + float((weight * (share - mean) ** 2).sum())
     return Follows(mean, math.sqrt(square / count))
+
+
+def _lengths(intervals: Sequence[IntervalTracked]) -> NDArray[np.int64]:
+    return np.array([i.end_ns - i.start_ns for i in intervals[1:]], np.int64)

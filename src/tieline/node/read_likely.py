@@ -2,24 +2,35 @@
 
 `read_short` tells of an award once three intervals of it have lacked. This tells of one that runs, or begins within
 the hour, as soon as what is likely of its rest falls short by as much: owners can still be asked, and stores filled.
+What is foreseen of an award that runs must show by then: while all of it is given, and dispatch finds enough devices to
+ask, nothing is told.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
+from tieline.desk.cycle import PoolDesk
+from tieline.desk.facts import IntervalTracked
 from tieline.desk.foreseen import NEAR_NS
 from tieline.desk.likely import STORED
+from tieline.desk.obligation import DISPATCH_STEP_NS, award_at
 from tieline.desk.redispatch import BY_KILL, BY_MODE, DNO_LIMIT, OWN_LIMIT
+from tieline.desk.state import DeskState
 from tieline.desk.tracking import BY_ISO, FOREIGN, OPTED_OUT, UNAVAILABLE
 from tieline.desk.views import AlarmView, Commitment, SuppressedAlarm
 from tieline.ids import derive
 from tieline.node.read_alarms import Since
+from tieline.node.read_market import delivery
 from tieline.node.read_short import LEAST_FRAC, NOT_RESPONDING, STAYS_FRAC, WORDS
 from tieline.times import MINUTE_NS, SECOND_NS, iso
 
-LASTS_NS = 2 * MINUTE_NS
+LASTS_NS = 3 * MINUTE_NS
 """What a beat or two mend, as others step in, needs nobody."""
+FRESH_NS = DISPATCH_STEP_NS + MINUTE_NS
 LEAST_W = 1_000.0
 """One that lacks less is nobody's errand: a device's step."""
 RESPOND_S = 600
@@ -53,6 +64,7 @@ def likely_short(
     since: Since,
     now_ns: int,
     causes: Mapping[str, AlarmView] = NONE,
+    shows_w: float | None = None,
 ) -> tuple[Found, list[SuppressedAlarm]]:
     """Return the alarm of a pool whose commitments are likely to lack over a tenth, or where it is held back, and for
     how long that must be so.
@@ -67,6 +79,7 @@ def likely_short(
         since: When each standing alarm began, by id.
         now_ns: Now.
         causes: The alarm that tells of a cause of a lack already ("": of who doesn't follow), by cause.
+        shows_w: What lacks of the award that runs by now (`shown_w`); None: that isn't known.
     """
     name = derive("alarm", "likely", pool)
     least_frac = STAYS_FRAC if name in since else LEAST_FRAC
@@ -75,6 +88,7 @@ def likely_short(
         return watts > max((1.0 - least_frac) * _owed_w(one), LEAST_W)
 
     near = [one for one in commitments if one.start_ns <= now_ns + NEAR_NS and now_ns < one.end_ns]
+    near = near if shows_w is None else as_shown(near, shows_w, now_ns)
     lacking = [one for one in near if is_short(one, _lacks_w(one))]
     if not lacking:
         return [], []
@@ -102,6 +116,50 @@ def tells_of(devices: Sequence[AlarmView], links: Sequence[AlarmView]) -> dict[s
             if alarm.id == derive("alarm", key, alarm.subject):
                 found |= dict.fromkeys(cause, alarm)
     return found
+
+
+def shown_w(state: DeskState, pool: PoolDesk, intervals: Sequence[IntervalTracked], now_ns: int) -> float | None:
+    """Return what lacks by now of what a pool owes (W, 0 or more): of what dispatch could ask of devices, or of what
+    they deliver now and did over the last interval; None: it owes nothing, or nothing of it is seen.
+
+    What one minute lacks the next may mend: that heaters go on and off is no lack.
+    """
+    owed_w, gave_w, _ = delivery(state, pool, now_ns)
+    if owed_w is None or gave_w is None:
+        return None
+    side, lacks_w = math.copysign(1.0, owed_w), [abs(owed_w) - math.copysign(1.0, owed_w) * gave_w]
+    award = award_at(state, pool.pool, now_ns)
+    last = next((one for one in reversed(intervals) if one.pool == pool.pool), None)
+    if last is not None and award is not None and last.start_ns >= award.start_ns and now_ns - last.end_ns <= FRESH_NS:
+        lacks_w.append(side * (last.asked_w - last.delivered_w))
+    return max(side * pool.short_w, min(lacks_w), 0.0)
+
+
+def as_shown(near: Sequence[Commitment], shows_w: float, now_ns: int) -> list[Commitment]:
+    """Return commitments of which no more lacks than shows by now: what is foreseen of one that runs, and isn't so, is
+    wrong of the next by as much.
+
+    What devices give together is worked out by what each is thought to have in store, over hours; where all that is
+    asked is given meanwhile, by those that others stand in for, that was too little.
+
+    Args:
+        near: Those that run, and those that begin soon.
+        shows_w: What lacks of those that run by now (W, 0 or more).
+        now_ns: Now.
+    """
+    runs = [_lacks_w(one) for one in near if one.start_ns <= now_ns]
+    wrong_w = max(max(runs) - shows_w, 0.0) if runs else 0.0
+    return [_lacking(one, max(_lacks_w(one) - wrong_w, 0.0)) for one in near]
+
+
+def _lacking(one: Commitment, lacks_w: float) -> Commitment:
+    """Return a commitment of which so much is likely to lack (W), of each cause alike."""
+    whole_w = _lacks_w(one)
+    if one.likely_w is None or lacks_w >= whole_w:
+        return one
+    part, gives_w = lacks_w / whole_w, _owed_w(one) - lacks_w
+    causes = {cause: watts * (1.0 if cause == BY_ISO else part) for cause, watts in one.lacks_w.items()}
+    return replace(one, likely_w=math.copysign(gives_w, one.power_w), lacks_w=causes)
 
 
 def _owed_w(one: Commitment) -> float:

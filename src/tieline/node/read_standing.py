@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from tieline.desk import alarms
 from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import IntervalTracked
+from tieline.desk.foreseen import NEAR_NS
 from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmView, Commitment, LinkView, SuppressedAlarm
 from tieline.grid.powerflow import Violation
 from tieline.ids import derive
 from tieline.node import read_alarms
 from tieline.node.read_fleet import Order
-from tieline.node.read_likely import likely_short, tells_of
+from tieline.node.read_likely import Found, likely_short, shown_w, tells_of
 from tieline.node.read_own_way import own_way
 from tieline.node.read_short import INTERVALS, SLOW_BEATS, beats_of, under_delivery
 
@@ -71,13 +72,32 @@ def stand(
     away = {name for name, count in silent.items() if count}
     behind = [alarm for alarm, _ in links if away and alarm.subject in (*away, "links")]
     causes = tells_of([alarm for alarm, _ in found], behind)
-    likely, told = likely_short(seen.commitments, pool.pool, short, since, now_ns, causes) if pool else ([], [])
+    likely, told = _likely(book, seen, state, pool, short, causes, now_ns) if pool else ([], [])
     devices = [alarm for alarm, _ in found]
     found, parts = found + likely, parts + told
     found += own_way(state, order, cells, devices, above, since, now_ns)
     found += read_alarms.over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.journal_down, len(state.fleet), since, now_ns)
     return book.keep(found, now_ns, parts + held_up)
+
+
+def _likely(
+    book: read_alarms.AlarmBook,
+    seen: Seen,
+    state: DeskState,
+    pool: PoolDesk,
+    short: Sequence[AlarmView],
+    causes: Mapping[str, AlarmView],
+    now_ns: int,
+) -> tuple[Found, list[SuppressedAlarm]]:
+    """Return what is likely to lack, as far as it shows, or may not go yet."""
+    shows_w = shown_w(state, pool, seen.intervals, now_ns)
+    found, parts = likely_short(seen.commitments, pool.pool, short, book.standing(), now_ns, causes, shows_w)
+    if parts:
+        return found, parts
+    ends_ns = max((one.end_ns for one in seen.commitments if one.start_ns <= now_ns + NEAR_NS), default=0)
+    is_told = derive("alarm", "likely", pool.pool) in book.told
+    return book.likely.keep(found, ends_ns, is_told, now_ns), parts
 
 
 def _held_up(
