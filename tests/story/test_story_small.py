@@ -12,7 +12,7 @@ from tieline.node.cli import main
 from tieline.node.demo import quiet, run_headless
 from tieline.node.promises_replay import WITHIN
 from tieline.store.journal import SqliteJournal
-from tieline.times import MINUTE_NS, iso
+from tieline.times import DAY_NS, MINUTE_NS, iso
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +72,13 @@ def test_where_no_store_is_called_an_opt_out_is_tried_on_a_load_whose_own_power_
     told = result["opt_out"]
     assert told["resource"].startswith("interruptible-load") and told["is_steady"]
     assert abs(told["power_before_w"] - told["base_w"]) > 0.5 * told["rating_w"], "it had been called"
+
+
+def test_what_is_told_to_lack_under_a_limit_leaves_out_the_pay_back_that_calls_have_ended() -> None:
+    """The limit calls those who were paying back: that pay-back is asked of nobody any more, and lacks nowhere.
+
+    It was told as 11.3 of 118.0 kW that lacked, beside 38.7 kW that nobody was asked for.
+    """
+    quiet()
+    result = run_headless(200, 1, "heatwave", DAY_NS, lambda line: None, None)
+    assert [p for p in result["promises"] if not p["held"]] == []

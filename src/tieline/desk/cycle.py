@@ -63,6 +63,8 @@ class PoolDesk:
     trim_w: float = 0.0
     back_w: float = 0.0
     """What is asked beside the owed for what rows pay back now: it goes when that goes, as no trim would."""
+    ends_back_w: float = 0.0
+    """What of that its last split did not ask, as it calls those who would pay it back."""
     gives_w: float = 0.0
     """What rows that wait for their turn to come back give beside those that are called (W)."""
     short_w: float = 0.0
@@ -282,7 +284,7 @@ class Cycle:
         turn = np.where(is_switched & (np.abs(pool.share_w) <= 1.0), 1.0 + (back_w > 1.0), 0.0)
         may_serve = room.may_serve & ~just_let_go(state, pool.rows, now_ns)
         room = replace(room, may_serve=may_serve, price=room.price + TURN_PRICE * turn)
-        split = redispatch.beside_held(share_out, room, wanted_w, held_w)
+        split, pool.ends_back_w = redispatch.beside_held(share_out, room, wanted_w, held_w), 0.0
         for _ in range(redispatch.ROUNDS):
             # Who is let go now and takes turns goes on as told from this very moment: others are let go instead.
             goes = takes_turns(state, pool.rows, called & (np.abs(split.share_w) <= 1.0)) & (waiting_w <= 0.0)
@@ -295,7 +297,8 @@ class Cycle:
             # Who is called takes nothing back any more: nobody is called for that as well.
             less_w = min(float(back_w[ends].sum()), abs(pool.back_w))
             fewer = redispatch.beside_held(share_out, room, wanted_w - side * less_w, held_w)
-            split = fewer if (np.abs(fewer.share_w) > 1.0)[ends].all() else split
+            if (np.abs(fewer.share_w) > 1.0)[ends].all():
+                split, pool.ends_back_w = fewer, side * less_w
         uncalled = np.abs(split.share_w) <= 1.0
         least_w = SETTLES_FRAC * abs(obligation.power_w)
         pool.frees_ns = tracking.frees_ns(state, pool.rows[uncalled], held_w[uncalled], least_w, now_ns)
@@ -343,7 +346,7 @@ class Cycle:
         rose = np.flatnonzero(np.abs(split.share_w) > np.abs(former_w) + redispatch.MOVED_W)
         gains = np.argsort(-np.abs(split.share_w[rose] - former_w[rose]), kind="stable")
         substitutes = tuple(self.desk.state.fleet.id_of(int(pool.rows[rose[k]])) for k in gains[:50])
-        feasible_w = split.feasible_w + pool.gives_w - pool.back_w - pool.trim_w
+        feasible_w = split.feasible_w + pool.gives_w - (pool.back_w - pool.ends_back_w) - pool.trim_w
         moved = Moved(before, pool.available, obligation.power_w, feasible_w, substitutes, obligation.because)
         self.upward.later(pool, cause, now_ns, moved)
 
