@@ -33,6 +33,7 @@ NO_NUMBER: tuple[Any, ...] = (
 )
 BEYOND = (1e300, -1e300, 50.5, -50.5, 1_500.0, 1e9)
 OTHERS = ("USAGE", "BASELINE", "DELTA_USAGE", "STORAGE_USABLE_CAPACITY", "STORAGE_MAX_CHARGE_POWER", "SIMPLE_LEVEL")
+ONE_VALUE = ("STORAGE_CHARGE_LEVEL", "OPERATING_STATE", "DATA_QUALITY")
 SIZES = ("STORAGE_USABLE_CAPACITY", "STORAGE_MAX_CHARGE_POWER", "STORAGE_MAX_DISCHARGE_POWER")
 STARTS = (
     "noon",
@@ -40,6 +41,8 @@ STARTS = (
     "2026-01-01T00:00:00",
     "1969-12-31T00:00:00Z",
     "9999-01-01T00:00:00Z",
+    "0000-00-00",
+    "0001-01-01T00:00:01Z",
     5,
     True,
 )
@@ -85,7 +88,11 @@ def _one(rng: np.random.Generator, values: Any) -> Any:
 
 def values_of(rng: np.random.Generator) -> tuple[str, Any, str]:
     """Return a standard payload, a value that it can't have, and a word of what it could be."""
-    match int(rng.integers(6)):
+    match int(rng.integers(7)):
+        case 6:
+            words = {"OPERATING_STATE": "RUNNING_CURTAILED", "DATA_QUALITY": "ESTIMATED"}
+            kind = _one(rng, tuple(words))
+            return kind, _one(rng, ("BANANA", "", "normal", "ok", "X" * 200)), words[kind]
         case 0:
             kind, value = _one(rng, (*POWERS, *ROOMS, *OTHERS, "READING", "STORAGE_CHARGE_LEVEL")), _one(rng, NO_NUMBER)
             return kind, value, "float" if value is None or value == [] else "number"
@@ -125,7 +132,7 @@ def broken(report: dict[str, Any], rng: np.random.Generator) -> Fault:
             return Fault(f"{path}.payloads[0].values", [], "number")
         case _:
             kind, value, limit = values_of(rng)
-            before = [1.0] * int(rng.integers(2)) if kind not in ("STORAGE_CHARGE_LEVEL",) else []
+            before = [1.0] * int(rng.integers(2)) if kind not in ONE_VALUE else []
             payloads.append({"type": kind, "values": [*before, value]})
             return Fault(f"{path}.payloads[{len(payloads) - 1}].values[{len(before)}]", value, limit)
 
@@ -229,6 +236,27 @@ def test_a_private_payload_and_a_resource_that_nobody_bound_are_kept_and_the_ans
         plain = await post(room, {"eventID": event, "clientName": "x", "resources": [{**said[0], "intervals": [
             {"id": 0, "payloads": payloads[:1]}]}]})  # fmt: skip
         assert plain.status_code == 201 and "tieline-note" not in plain.headers
+
+    rated(scene)
+
+
+def test_a_state_that_sender_and_link_agreed_on_is_taken_and_others_are_not() -> None:
+    async def scene(room: Room) -> None:
+        event, path = telemetry_of(room), "$.resources[0].intervals[0].payloads[1].values[0]"
+
+        async def say(word: str, resource: str = "site-5") -> Any:
+            payloads = [{"type": "DEMAND", "values": [1]}, {"type": "OPERATING_STATE", "values": [word]}]
+            said = [{"resourceName": resource, "intervals": [{"id": 0, "payloads": payloads}]}]
+            return await post(room, {"eventID": event, "clientName": "x", "resources": said})
+
+        answer = (await say("ON_HOLIDAY")).json()
+        assert (answer["field"], answer["status"]) == (path, 400) and "IDLE_OPTED_OUT" in answer["limit"]
+        room.vtn.private_states = ("ON_HOLIDAY",)
+        assert (await say("ON_HOLIDAY")).status_code == 201
+        assert [one[:2] for one in room.log.seen] == [("power_w", -1_000.0)]
+        answer = (await say("BANANA")).json()
+        assert answer["field"] == path and '"BANANA"' in answer["detail"] and "ON_HOLIDAY" in answer["limit"]
+        assert (await say("BANANA", "fridge")).status_code == 201  # its sender's own business, as all of it
 
     rated(scene)
 

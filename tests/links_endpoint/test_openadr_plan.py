@@ -48,6 +48,16 @@ def test_durations_and_instants_of_the_standard() -> None:
         instant_ns("2026-01-01T00:00:00")
 
 
+def test_now_is_said_in_the_two_ways_of_the_standard_and_in_no_other() -> None:
+    """User Guide 3.1.0, intervalPeriod.start; its changelog, 339: 0000-00-00 is no RFC 3339 date and went out of it."""
+    for text in ("0001-01-01", "0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000+00:00"):
+        assert instant_ns(text) is None
+    for text in ("0000-00-00", "0000-00-00T00:00:00Z", "0001-01-01T00:00:01Z", "0001-01-01banana", "0001-01-010"):
+        with pytest.raises(TimeError, match="0001-01-01 for now") as caught:
+            instant_ns(text, "$.intervalPeriod.start")
+        assert (caught.value.field, caught.value.value) == ("$.intervalPeriod.start", text)
+
+
 @given(st.sampled_from(sorted(TYPES)), st.binary(max_size=200))
 def test_any_body_is_an_object_or_the_declared_error(kind: str, body: bytes) -> None:
     try:

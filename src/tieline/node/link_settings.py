@@ -124,6 +124,7 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     `switched` are those of them that can be on or off alone: a limit lets them run wholly or not at all. `callbacks`
     are the origins that webhooks may be sent to, as `https://ven.example:8443/`; none: no webhooks.
+    `private_states` are operating states that its clients may report beside those of the standard.
     """
 
     clients: tuple[OpenAdrClient, ...]
@@ -133,6 +134,7 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: int = 8081
     callbacks: tuple[str, ...] = ()
+    private_states: tuple[str, ...] = ()
     tls: TlsSettings | None = None
 
 

@@ -262,11 +262,10 @@ def _check_iso(settings: IsoLink, path: str) -> None:
 def end_points_of(settings: OpenAdrSettings, fleet: Fleet) -> EndPoints:
     """Return who speaks for each row: the client of its resource."""
     speaks = {client.resource or client.id: client.id for client in settings.clients}
-    known = [name for name in settings.resources if fleet.holds(name)]
     switched = frozenset(settings.switched)
-    return EndPoints(
-        {fleet.row(name): EndPointName(name, speaks.get(name, ""), is_switched=name in switched) for name in known}
-    )
+    known = {fleet.row(name): name for name in settings.resources if fleet.holds(name)}
+    of = {row: EndPointName(name, speaks.get(name, ""), is_switched=name in switched) for row, name in known.items()}
+    return EndPoints(of, private_states=settings.private_states)
 
 
 def _check_openadr(settings: OpenAdrSettings, path: str) -> None:

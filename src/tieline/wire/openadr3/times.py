@@ -1,7 +1,8 @@
 """OpenADR 3.1's ways to say time: instants, durations, and the timeline that the intervals of an event make.
 
-User Guide 3.1.0, 7.3 to 7.6: an interval without a start of its own follows the one before it; 0001-01-01 means now;
-P9999Y means without end; an event's own duration cuts its intervals short or repeats them.
+User Guide 3.1.0, 7.3 to 7.6: an interval without a start of its own follows the one before it; 0001-01-01 means now
+(0000-00-00, as 3.0 had it, is no date of RFC 3339, and 3.1 took it out: changelog 3.1.0, 339); P9999Y means without
+end; an event's own duration cuts its intervals short or repeats them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ MOST_SPANS = 5_000
 _LAST_YEAR = 2200
 HORIZON_NS = 2 * 86_400 * SECOND_NS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOW = re.compile(r"^0001-01-01(?:T00:00:00(?:\.0{1,9})?(?:Z|[+-]00:00)?)?$", re.ASCII)
 _DURATION = re.compile(
     r"^P(?:(\d{1,9})Y)?(?:(\d{1,9})M)?(?:(\d{1,9})W)?(?:(\d{1,9})D)?"
     r"(?:T(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9}(?:\.\d{1,9})?)S)?)?$",
@@ -46,15 +48,17 @@ def seconds_of(text: str, path: str = "$") -> float:
 
 
 def instant_ns(text: str, path: str = "$") -> int | None:
-    """Return an ISO 8601 instant as UTC ns; None for 0001-01-01, which means now."""
-    if text.startswith(("0001-01-01", "0000-00-00")):
+    """Return an ISO 8601 instant as UTC ns; None for 0001-01-01 at midnight, which means now. Raises TimeError."""
+    if _NOW.match(text) is not None:
         return None
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise TimeError(text, path, "give ISO 8601 with an offset, as 2026-01-01T00:00:00Z") from None
+        raise TimeError(
+            text, path, "give ISO 8601 with an offset, as 2026-01-01T00:00:00Z, or 0001-01-01 for now"
+        ) from None
     if instant.tzinfo is None:
-        raise TimeError(text, path, f"give an offset, such as {text[:40]}Z")
+        raise TimeError(text, path, f"give an offset, such as {text[:40]}Z, or 0001-01-01 for now")
     if not 1970 <= instant.year <= _LAST_YEAR:  # what lies outside does not fit into 64 bits of ns
         raise TimeError(text, path, f"give 1970 to {_LAST_YEAR}, or 0001-01-01 for now")
     delta = instant - _EPOCH

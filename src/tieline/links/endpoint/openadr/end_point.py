@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from tieline.desk.ports import Session
 from tieline.errors import PeerError
 from tieline.links import life
-from tieline.links.endpoint.openadr.payloads import FAULTS, OPTED_OUT, read_values, taken_ns
+from tieline.links.endpoint.openadr.payloads import FAULTS, OPTED_OUT, STATES, read_values, taken_ns
 from tieline.links.endpoint.openadr.settings import EndPointName, OpenAdrSettings
 from tieline.links.life import KILLED, Course, Life
 from tieline.resource.batch import CommandBatch, stands_ns
@@ -229,7 +229,12 @@ class EndPoint:
             self.hear(Session.LIVE)
 
     def _state_points(self, state: str) -> dict[str, float]:
-        """Return what a state is as points, and say where its owner's word is another; who is in again offers."""
+        """Return what a state is as points, and say where its owner's word is another; who is in again offers.
+
+        A private one, which sender and link agreed on, says nothing of its owner: what stood before stands.
+        """
+        if state not in STATES:
+            return {}
         was_out, is_out = self._is_out, state in OPTED_OUT
         self._is_out = is_out
         if is_out is not was_out:

@@ -78,7 +78,7 @@ class OpenAdrLink:
         self.counts = Counts()
         self.rated_w: Callable[[int], float] = lambda row: 0.0  # what a row is rated (W); 0 where that isn't known
         vtn.watchers.append(self)
-        vtn.rated_of = self._rated_of
+        vtn.rated_of, vtn.private_states = self._rated_of, settings.private_states
 
     async def start(self) -> None:
         """Make the program, the VENs and the standing event that asks for telemetry, or find them from before."""

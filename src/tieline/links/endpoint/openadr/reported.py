@@ -3,7 +3,9 @@
 A body over HTTP has somebody to refuse to, unlike a device's own wire, so nothing that can't be is taken and marked:
 the whole report is refused, by the path, the value and what would do, and none of it is followed or kept. Payload types
 that are not the standard's, and resources that nobody here bound, are the sender's own business (Definition 3.1.0,
-"private" enumerations): they are kept as they came, and the answer says that nobody here reads them.
+"private" enumerations): they are kept as they came, and the answer says that nobody here reads them. A state of a
+resource that is bound here is one of the standard's, or one that the link was set to take: "a VTN and clients may agree
+on additional values" (Definition 3.1.0, Private Strings), and a word that nobody agreed on is a slip.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tieline.links.endpoint.openadr.payloads import W_OF, WH_OF
+from tieline.links.endpoint.openadr.payloads import STATES, W_OF, WH_OF
 from tieline.resource.point import points
 from tieline.wire.openadr3.objects import Descriptor, Interval, ObjectError, Report, ValuesMap, shown
 
@@ -47,16 +49,24 @@ STANDARD = {
     "IMPORT_RESERVATION_CAPACITY": _POWER_SIZE, "EXPORT_RESERVATION_CAPACITY": _POWER_SIZE,
     "IMPORT_RESERVATION_FEE": _NUMBER, "EXPORT_RESERVATION_FEE": _NUMBER,
 }  # fmt: skip
+QUALITIES = ("OK", "MISSING", "ESTIMATED", "BAD")
 _READ = ("DEMAND", "UP_REGULATION_AVAILABLE", "DOWN_REGULATION_AVAILABLE")
 
 
-def check_report(report: Report, rated_of: RatedOf) -> None:
+def check_report(report: Report, rated_of: RatedOf, private_states: Sequence[str] = ()) -> None:
     """Refuse a report that says what can't be.
 
+    Args:
+        report: As it came.
+        rated_of: Whom it may speak for.
+        private_states: Operating states beside the standard's that were agreed on.
+
     Raises:
-        ObjectError: A value is no number, or beyond what its quantity, or a device of its rating, can be; a unit is
-            none of what the payload measures; one payload type has two units. Path, value and limit are named.
+        ObjectError: A value is no number, or beyond what its quantity, or a device of its rating, can be; a word is
+            none of its enumeration; a unit is none of what the payload measures; one payload type has two units. Path,
+            value and limit are named.
     """
+    words = {"OPERATING_STATE": (*STATES, *private_states), "DATA_QUALITY": QUALITIES}
     described = _units_of(report.payloadDescriptors or ())
     for r, resource in enumerate(report.resources):
         rated_w = rated_of(resource.resourceName)
@@ -67,7 +77,10 @@ def check_report(report: Report, rated_of: RatedOf) -> None:
                 if payload.type in STANDARD:
                     path = f"$.resources[{r}].intervals[{i}].payloads[{p}].values"
                     units = described.get(payload.type, (0, None))[1]
-                    _check_values(payload, path, units, rated_w, _is_missing(interval))
+                    if rated_w is not None and payload.type in words:
+                        _check_word(payload, path, words[payload.type], _is_missing(interval))
+                    else:
+                        _check_values(payload, path, units, rated_w, _is_missing(interval))
 
 
 def private_in(report: Report, rated_of: RatedOf) -> str:
@@ -114,6 +127,15 @@ def _check_units(described: Mapping[str, tuple[int, str | None]]) -> None:
         known = _PERCENT if name == "STORAGE_CHARGE_LEVEL" else tuple(W_OF)
         if units and units.upper() not in known:
             raise _refusal(f"$.payloadDescriptors[{at}].units", units, f"one of {', '.join(known)}")
+
+
+def _check_word(payload: ValuesMap, path: str, known: Sequence[str], is_missing: bool) -> None:
+    limit = f"a word, one of {', '.join(known)}"
+    if not payload.values and not is_missing:
+        raise _refusal(path, payload.values, limit)
+    for at, value in enumerate(payload.values):
+        if not isinstance(value, str) or value not in known:
+            raise _refusal(f"{path}[{at}]", value, limit)
 
 
 def _check_values(payload: ValuesMap, path: str, units: str | None, rated_w: float | None, is_missing: bool) -> None:

@@ -28,7 +28,8 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """End-points by row; times in seconds of the clock.
 
     `answer_s`: how long after delivery an event must be taken; `settle_s`: how long after that the device must show it;
-    `lost_s`: how long a VEN may be silent; `near_w` and `near_frac`: how near to its setpoint a device counts as there.
+    `lost_s`: how long a VEN may be silent; `near_w` and `near_frac`: how near to its setpoint a device counts as there;
+    `private_states`: operating states beside the standard's that its VENs may report.
     """
 
     end_points: dict[int, EndPointName]
@@ -38,6 +39,7 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
     near_w: float = 50.0
     near_frac: float = 0.02
     priority: int = 0
+    private_states: tuple[str, ...] = ()
 
 
 def check(settings: OpenAdrSettings) -> None:
@@ -50,6 +52,9 @@ def check(settings: OpenAdrSettings) -> None:
         raise ConfigError(f"$.openadr.near_w, near_frac = {settings.near_w:g}, {settings.near_frac:g}: give 0 or more")
     if not 0 <= settings.priority < 2**31:
         raise ConfigError(f"$.openadr.priority = {settings.priority}: give 0 (the strongest) or more")
+    for at, word in enumerate(settings.private_states):
+        if not 1 <= len(word) <= 128:
+            raise ConfigError(f"$.openadr.private_states[{at}] = {word[:40]!r}: give 1 to 128 characters")
     # One writer a leaf resource: two rows behind one VEN would share a target, and each other's commands.
     seen: dict[str, int] = {}
     for row, end_point in settings.end_points.items():

@@ -95,6 +95,7 @@ class Vtn:
         self.reserved: dict[str, str] = {}  # targets of the dispatch, each of one client alone
         self.is_device: Callable[[str], bool] = lambda name: False  # whether a name is that of a device of ours
         self.rated_of: Callable[[str, str], float | None] = lambda client, resource: None  # as `reported.RatedOf`
+        self.private_states: tuple[str, ...] = ()
         self.withheld: set[str] = set()  # events on their way out: nobody reads them any more
         self.refused = self.failed = 0
         for revoked, at_ns in book.revoked_ns.items():
@@ -295,7 +296,7 @@ class Vtn:
         if kind == "events" and self.book.made_by.get(found.programID) == DESK:
             return problem(403, "forbidden", "programID: events of this program are the dispatch's own")
         if kind == "reports":
-            check_report(found, partial(self.rated_of, bearer.client))
+            check_report(found, partial(self.rated_of, bearer.client), self.private_states)
         if kind in REQUESTS:
             return self._refused_ven(found, bearer, kind) or found
         if kind == "subscriptions":
