@@ -53,6 +53,7 @@ class Device:
         self._last: dict[str, float] = {}
         self._taken_ns = 0
         self._is_lost = True
+        self._said_local = True  # it may have, before a start
         self._is_busy = self._is_lent = False
         self._trouble: Failure | None = None
 
@@ -199,14 +200,26 @@ class Device:
             self._alarm.cancel()
             self._alarm = None
 
+    def _local(self, panel: float) -> dict[str, float]:
+        """Return the word of LOCAL: of its panel (model 715; NaN: it has none), or of the hand that was found at it.
+
+        Who has neither is silent: a gateway beside this link may know, and a 0 would overwrite it. What this link said
+        last it takes back itself, once; as it starts, too, since what it said before its end is kept.
+        """
+        is_hand, is_panel = self.commanded.is_contended, panel > 0.5
+        if math.isnan(panel) and not is_hand and not self._said_local:
+            return {}
+        self._said_local = is_hand or is_panel
+        return {"is_local": float(self._said_local)}
+
     async def _poll(self, unit: Unit) -> None:
         if asyncio.get_running_loop().time() >= self._rate_due_s:
             await self._rate(unit)
-        values = await unit.measure(self.profile.measures)
+        values = await unit.measure((*self.profile.measures, "is_local"))
         await self.commanded.look(unit, values.get("power_w", math.nan))
-        is_contended = self.commanded.is_contended
-        values |= able(self.profile, self.rating, values, is_contended)
-        values["is_local"] = float(is_contended)
+        values |= self._local(values.pop("is_local", math.nan))
+        is_local = values.get("is_local", 0.0) > 0.5
+        values |= able(self.profile, self.rating, values, is_local)
         self._last, self._taken_ns = values, self._carrier.clock.now_ns()
         was_lost, self._is_lost = self._is_lost, False
         self._carrier.teller.bring(self.row, values, Quality.GOOD, self._taken_ns)
