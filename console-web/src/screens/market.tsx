@@ -22,7 +22,7 @@ export function MarketScreen() {
       <h1 class="hidden">Market desk</h1>
       <div class="figures">
         <Figure label="Gate closes" value={gate === null ? 'no gate known' : gate <= 0 ? 'closed' : `in ${age(gate)}`} note={view.gate_ns === null ? '' : `day-ahead, ${day(view.gate_ns)} ${clock(view.gate_ns, false)}`} />
-        <Figure label="This hour awarded" value={power(hour?.awarded_w ?? null)} note={hour?.price_per_mwh != null ? `at ${money(hour.price_per_mwh)} $/MWh` : 'no award'} />
+        <Figure label="This hour awarded" value={hour?.awarded_w == null ? 'nothing' : power(hour.awarded_w)} note={hour?.awarded_w == null ? 'no award' : hour.price_per_mwh == null ? 'its price is not known' : `at ${money(hour.price_per_mwh)} $/MWh`} />
         <Figure label="Imbalance this hour" value={<>{gap !== null && hour && gap * Math.sign(hour.instructed_w ?? 1) < -0.1 * Math.abs(hour.instructed_w ?? 0) && <Mark priority={2} />} {power(gap)}</>} note={gap === null ? 'no interval of it was instructed' : 'mean delivered less instructed'} />
         <Available view={view} />
         {view.schedule && <Scheduled schedule={view.schedule} now={view.now_ns} />}

@@ -140,7 +140,9 @@ function Command({ view }: { view: View }) {
             <Row label="Limits" value={`${bound(c.low_w)} to ${bound(c.high_w)}`} />
             <Row label="Link says" title="The last that its link reported of the command" value={['rejected', 'unconfirmed', 'expired'].includes(c.stage) ? <><Mark priority={2} /> {c.stage}</> : c.stage} />
             <Row label="Last step" value={clock(c.issued_ns)} />
-            <Row label="Holds until" value={`${clock(c.valid_until_ns)}, then falls back to ${power(c.revert_w)}`} />
+            {c.valid_until_ns !== null && c.valid_until_ns <= view.now_ns
+              ? <Row label="Held until" value={`${clock(c.valid_until_ns)}: its time is over`} />
+              : <Row label="Holds until" value={`${clock(c.valid_until_ns)}, then falls back to ${power(c.revert_w)}`} />}
             <Row label="Read back" title="What its link read back from the device after the command" value={c.observed_w === null ? 'its link reads nothing back' : power(c.observed_w)} />
             <Row label="By its meter" title="Verified is said by this, whatever the device reported" value={power(view.scada.power_w)} />
           </dl>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -131,6 +132,13 @@ class AlarmBook:
         self.since = {name: everything.get(name, self.since.get(name, now_ns)) for name in self._seen_ns}
         return kept
 
+    def _so_far(self, alarm: AlarmView, after_ns: int) -> str:
+        """Return how long a trouble has lasted of what it must; one that is new has lasted for nothing that counts."""
+        lasted_s, after_s = math.floor(self._bucket.lasted_s(alarm.id)), f"{after_ns / SECOND_NS:.0f} s"
+        if not lasted_s:
+            return f"has just been found: a person is called once it has lasted for {after_s}"
+        return f"has lasted for {lasted_s} s of {after_s} until a person is called"
+
     def _held_back(
         self, found: Sequence[tuple[AlarmView, int]], told: Sequence[AlarmView], kept: Sequence[AlarmView]
     ) -> list[SuppressedAlarm]:
@@ -140,8 +148,7 @@ class AlarmBook:
         held_back = []
         for alarm, after_ns in found:
             if alarm.id not in lasted:
-                so_far = f"{self._bucket.lasted_s(alarm.id):.0f} s of {after_ns / SECOND_NS:.0f} s"
-                held_back.append(SuppressedAlarm(alarm, "delayed", f"has lasted for {so_far} until a person is called"))
+                held_back.append(SuppressedAlarm(alarm, "delayed", self._so_far(alarm, after_ns)))
             elif alarm.id not in shown and more is not None:
                 held_back.append(SuppressedAlarm(alarm, "rolled_up", f"told as one of {more.title}", more.id))
         return held_back
