@@ -313,7 +313,10 @@ def test_what_was_cut_off_is_given_up_on_purpose_and_the_loss_is_recorded_by_the
     with sqlite3.connect(folder / "journal.db") as db:
         db.execute("DELETE FROM record WHERE seq > 2900")
     (folder / "journal.head").rename(folder / "journal.head.away")
-    fault = "journal.head is missing beside 2900 records: whether their end was cut off can't be told"
+    fault = (
+        "journal.head is missing beside 2900 records: whether their end was cut off can't be told; put journal.db and "
+        "journal.head back from a backup if it was"
+    )
     done = run("opt-out", "battery-1", "--data", str(folder))
     assert (done.exit_code, done.stderr) == (0, f"warning: {fault}\n")
     journal = SqliteJournal(folder / "journal.db")

@@ -215,11 +215,21 @@ def test_a_head_that_went_with_the_last_records_is_told_everywhere_and_stays_on_
     journal._db.execute(f"DELETE FROM record WHERE seq > {left}")
     journal.close()
     (folder / "journal.head").unlink()
-    fault = f"journal.head is missing beside {left} records: whether their end was cut off can't be told"
+    fault = (
+        f"journal.head is missing beside {left} records: whether their end was cut off can't be told; put journal.db and "
+        "journal.head back from a backup if it was"
+    )
     found = json.loads(run("doctor", *data, "--json", code=1))
     assert (found["journal"]["ok"], found["journal"]["says"]) == (False, fault)
     assert json.loads(run("replay", *data, "--json").splitlines()[-1])["end"] == fault
     assert f"warning: {fault}" in run("replay", *data)
+    for words in (
+        ("why", "battery-1"),
+        ("sql", "SELECT count(*) FROM record"),
+        ("export", "Audited", str(folder / "a.csv")),
+    ):
+        assert f"warning: {fault}" in run(*words, *data), words  # nothing is known to be lost: code 0, as of a replay
+        assert fault in run(*words, *data, "--json").splitlines()[-1], words
     assert f"warning: {fault}" in run("serve", *data, "--port", "0", "--for", "0.3s")
     assert json.loads(run("doctor", *data, "--json"))["journal"]["ok"]  # a new head begins, and the loss is a record
     assert "warning" not in run("serve", *data, "--port", "0", "--for", "0.3s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tieline.desk.envelopes import able
 from tieline.errors import ConfigError
 from tieline.fleet.capability import Capability, Envelopes, envelopes, follow, lacks_wh
+from tieline.node.journals import Hears
 from tieline.node.seen_folder import seen
 from tieline.resource.identity import Kind
 from tieline.store.meter_files import HEAD, STEPS_NS, read_instants, read_numbers, read_table
@@ -63,7 +64,7 @@ def capability_of_folder(
     lasts_s: list[float],
     notices_s: list[float],
     request_file: Path | None,
-    say: Callable[[str], None],
+    say: Hears,
 ) -> dict[str, Any]:
     """Return the same of what a served folder's devices could be called for at its newest reading.
 

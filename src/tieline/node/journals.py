@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
@@ -15,8 +16,7 @@ from tieline.node.config import JournalSettings, load_config
 from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
-from tieline.store.opening import faults_of, open_journal, require_journal, require_records
-from tieline.store.segment import Tell
+from tieline.store.opening import doubt_of, faults_of, open_journal, require_journal, require_records
 from tieline.times import Clock
 
 PASSWORD = "TIELINE_JOURNAL_PASSWORD"
@@ -127,21 +127,39 @@ def journal_to_read(folder: Path, env: Mapping[str, str] = os.environ) -> SqlJou
     return journal
 
 
-def tell_cut(folder: Path, tell: Tell, env: Mapping[str, str] = os.environ) -> None:
+class Hears(Protocol):
+    """Who is told what an answer lacks: called with what is known to be wrong."""
+
+    def __call__(self, says: str) -> None:
+        """Hear of records, or files of readings, that were changed or are gone."""
+        ...
+
+    def doubt(self, says: str) -> None:
+        """Hear that records may be gone, and nobody can tell."""
+        ...
+
+
+def tell_cut(folder: Path, tell: Hears, env: Mapping[str, str] = os.environ) -> None:
     """Tell of records that were changed or are gone: what is answered from the journal lacks them, or is not true.
 
     Raises:
         ConfigError: All of them are gone, like `journal_to_read`.
     """
+    faults, doubt = _faults_in(folder, env)
+    for says in faults:
+        tell(says)
+    if doubt:
+        tell.doubt(doubt)
+
+
+def _faults_in(folder: Path, env: Mapping[str, str]) -> tuple[list[str], str]:
+    """Return what is wrong with a folder's journal, and what nobody can tell of its end. Raises as `tell_cut`."""
     if not journal_settings(folder).url:
-        for says in faults_of(folder / "journal.db"):
-            tell(says)
-        return
+        return faults_of(folder / "journal.db"), doubt_of(folder / "journal.db")
     journal = journal_to_read(folder, env)
-    fault = "" if journal.lost() is None else journal.end_fault()
+    fault, is_lost = journal.end_fault(), journal.lost() is not None
     journal.close()
-    if fault:
-        tell(fault)
+    return ([fault], "") if fault and is_lost else ([], fault)
 
 
 def end_noted(fault: str) -> Entry:
@@ -157,14 +175,12 @@ def require_whole(folder: Path, env: Mapping[str, str] = os.environ) -> None:
     Raises:
         ConfigError: It says what is wrong in the words of `tell_cut`, and that nothing was written.
     """
-    faults: list[str] = []
-    tell_cut(folder, faults.append, env)
-    if faults:
+    if faults := _faults_in(folder, env)[0]:
         raise ConfigError(f"{'; '.join(faults)}; nothing was written")
 
 
 def ask_folder(
-    folder: Path, query: str, timeout_ns: int, clock: Clock, tell: Tell, env: Mapping[str, str] = os.environ
+    folder: Path, query: str, timeout_ns: int, clock: Clock, tell: Hears, env: Mapping[str, str] = os.environ
 ) -> Answer:
     """Return the answer to one SELECT over a folder's records, readings and resources; `tell` hears what is missing.
 

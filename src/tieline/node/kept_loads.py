@@ -7,7 +7,7 @@ by themselves: they stay gaps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -22,7 +22,7 @@ from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
 from tieline.node.config import load_config
-from tieline.node.journals import journal_to_read, tell_cut
+from tieline.node.journals import Hears, journal_to_read, tell_cut
 from tieline.node.kept_readings import HOLDS_NS, STEP_NS, Hours, means
 from tieline.node.rebuilt import law_in, state_of
 from tieline.node.settlement_days import LEAST_PRESENT_FRAC
@@ -135,7 +135,7 @@ def series_of(
 
 
 def folder_series(
-    folder: Path, names: Sequence[str], zone: ZoneInfo | None, clock: Clock, say: Callable[[str], None]
+    folder: Path, names: Sequence[str], zone: ZoneInfo | None, clock: Clock, say: Hears
 ) -> tuple[list[MeterSeries], ZoneInfo]:
     """Return the load of pools, feeders or devices of a served folder, and by whose clock; no name: each pool.
 

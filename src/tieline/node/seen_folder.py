@@ -6,7 +6,6 @@ then, and what a server that has ended could call is no news of today.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, bind
-from tieline.node.journals import journal_to_read, tell_cut
+from tieline.node.journals import Hears, journal_to_read, tell_cut
 from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
 from tieline.node.rebuilt import enrolments_of, law_of, state_of
@@ -28,7 +27,7 @@ from tieline.store.series import Historian, Wal
 from tieline.times import HOUR_NS, SECOND_NS
 
 
-def seen(folder: Path, say: Callable[[str], None]) -> tuple[DeskState, int]:
+def seen(folder: Path, say: Hears) -> tuple[DeskState, int]:
     """Return the state of a served folder and the instant of its newest reading, at which it stands.
 
     `say` hears of records that were changed or are gone, and of readings that can't be read.

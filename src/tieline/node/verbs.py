@@ -128,7 +128,7 @@ def why(ctx: click.Context, resource: str, at: str | None, data: Path, as_json: 
     tell_cut(data, missing)
     answer = ask(data, fleet, resource, at_ns, missing)
     if as_json:
-        show({**answer, "missing": missing.says}, True)
+        show({**answer, "missing": missing.told}, True)
     else:
         tell(answer)
     missing.end(ctx)
@@ -145,12 +145,24 @@ class Missing:
     def __init__(self) -> None:
         """Begin with nothing missing."""
         self.says: list[str] = []
+        self.doubts: list[str] = []
 
     def __call__(self, says: str) -> None:
         """Say on standard error what is missing; the same thing once."""
         if says not in self.says:
             self.says.append(says)
             warn(says)
+
+    def doubt(self, says: str) -> None:
+        """Say what may be missing, and keep it for the JSON; the code stays 0, as nothing is known to be."""
+        if says not in (*self.says, *self.doubts):
+            self.doubts.append(says)
+            warn(says)
+
+    @property
+    def told(self) -> list[str]:
+        """What is missing, or may be."""
+        return [*self.says, *self.doubts]
 
     def end(self, ctx: click.Context) -> None:
         """End with code 1 where something is missing: a script that reads only the answer would take it for whole."""
@@ -225,7 +237,7 @@ def sql(ctx: click.Context, query: str, timeout: str, data: Path, as_json: bool)
     answer = ask_folder(data, query, parse_duration(timeout, "--timeout"), SystemClock(), missing)
     if as_json:
         rows = [[_plain(value) for value in row] for row in answer.rows]
-        show({"columns": answer.columns, "rows": rows, "is_cut": answer.is_cut, "missing": missing.says}, True)
+        show({"columns": answer.columns, "rows": rows, "is_cut": answer.is_cut, "missing": missing.told}, True)
         missing.end(ctx)
         return
     click.echo("\t".join(answer.columns))
@@ -274,7 +286,7 @@ def export(
     else:
         made = {"records": export_records(data, kind, target)}
         tell_cut(data, missing)
-    show({**made, "file": str(target), **({"missing": missing.says} if as_json else {})}, as_json)
+    show({**made, "file": str(target), **({"missing": missing.told} if as_json else {})}, as_json)
     missing.end(ctx)
 
 

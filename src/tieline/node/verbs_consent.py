@@ -46,7 +46,7 @@ def list_contracts(ctx: click.Context, data: Path, at: str | None, as_json: bool
     finally:
         journal.close()
     told = {"contracts": [msgspec.to_builtins(one) for one in contract_views(state, now_ns)[:]]}
-    show({**told, **({"missing": missing.says} if as_json else {})}, as_json)
+    show({**told, **({"missing": missing.told} if as_json else {})}, as_json)
     missing.end(ctx)
 
 

@@ -99,7 +99,7 @@ def day_verb(day: str | None, out: Path | None, at: str | None, as_json: bool, *
 
         found["kept"] = str(keep(out, replace(issue, known_at_ns=instant(at))))
     if as_json:
-        show({**found, "missing": missing.says}, True)
+        show({**found, "missing": missing.told}, True)
         missing.end(click.get_current_context())
         return
     click.echo(f"{found['day']} {found['timezone']}, from readings until {found['readings_until']}")
@@ -138,7 +138,7 @@ def score(last_days: int, weather_error: float, seed: int, as_json: bool, **term
     missing = Missing()
     found = score_of(_asked(terms, missing), last_days, weather_error, seed)
     if as_json:
-        show({**found, "missing": missing.says}, True)
+        show({**found, "missing": missing.told}, True)
         missing.end(click.get_current_context())
         return
     click.echo(f"{found['meters']} meters, {found['days']} days from {found['from']} to {found['until']}")

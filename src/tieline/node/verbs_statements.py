@@ -10,7 +10,7 @@ import click
 from tieline.errors import ConfigError
 from tieline.node.cli import main, show
 from tieline.node.verb_words import AT, BOOK, BY, FILE, JSON, decimal_of, granted, instant, named
-from tieline.node.verbs import Missing, warn
+from tieline.node.verbs import Missing
 
 AUDIENCE = Literal["market", "program", "owner"]
 ANSWER = Literal["upheld", "rejected", "withdrawn"]
@@ -352,8 +352,6 @@ def served(
     missing = Missing()
     tell_cut(data, missing)
     held = Served(data)
-    if held.end_fault and not missing.says:
-        warn(held.end_fault)  # a head that is missing: nothing is known to be lost, and code 0 as of a replay
     made = held.find(statement)
     told: dict[str, Any] = {"statement": made.statement, "for": owner or audience, "out": str(out)}
     if each:
@@ -362,5 +360,5 @@ def served(
         document = held.document(made, audience, owner)
         write_document(document, out)
         told |= dict(document.head[-1:])
-    show({**told, **({"missing": missing.says} if as_json else {})}, as_json)
+    show({**told, **({"missing": missing.told} if as_json else {})}, as_json)
     missing.end(ctx)

@@ -34,6 +34,14 @@ def cut_says(name: str, lost: int, known: int, left: int) -> str:
     )
 
 
+def unsure_says(left: int) -> str:
+    """Say that a journal has no head: it may be whole."""
+    return (
+        f"journal.head is missing beside {left} records: whether their end was cut off can't be told; put journal.db "
+        f"and journal.head back from a backup if it was"
+    )
+
+
 class Head:
     """The head in one file."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tieline.errors import ConfigError, Error, InvariantError, LinkDown
 from tieline.flow.record import Record
-from tieline.store.head import Head, Mark, cut_says
+from tieline.store.head import Head, Mark, cut_says, unsure_says
 from tieline.store.index import Index, key_of, keys_of
 from tieline.store.rows import (
     COLUMNS,
@@ -166,7 +166,7 @@ class SqlJournal:
         A head that was missing when the journal was opened counts, though the next commit makes a new one.
         """
         if self._was_head_lost:
-            return f"journal.head is missing beside {self._seq} records: whether their end was cut off can't be told"
+            return unsure_says(self._seq)
         mark, lost = self.head, self.lost()
         if mark is None or lost is None:
             return ""

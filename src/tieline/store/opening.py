@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from tieline.errors import ConfigError
-from tieline.store.head import Head, cut_says, lost_says
+from tieline.store.head import Head, cut_says, lost_says, unsure_says
 from tieline.store.journal import SqliteJournal, SqlJournal, StoreError, unreadable
 
 MOST_CHECKED = 1_000_000
@@ -59,6 +59,25 @@ def cut_of(path: Path) -> str:
     if not left:
         raise ConfigError(lost_says(str(path), "empty", head[0]))
     return cut_says(str(path), min(left + 1, head[0]), head[0], left)
+
+
+def doubt_of(path: Path) -> str:
+    """Return what to say of a journal's file that has records and no head: whether its end is there nobody knows.
+
+    Empty: it has a head, or holds nothing; a file that can't be read is others' to tell (`cut_of`).
+    """
+    if not path.is_file() or Head(path.with_name("journal.head")).read() is not None:
+        return ""
+    try:
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            is_made = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'record'").fetchone()[0]
+            left = db.execute("SELECT max(seq) FROM record").fetchone()[0] or 0 if is_made else 0
+        finally:
+            db.close()
+    except sqlite3.DatabaseError:
+        return ""
+    return unsure_says(left) if left else ""
 
 
 def changed_says(number: int) -> str:
