@@ -21,7 +21,7 @@ from tieline.resource.point import points
 from tieline.store.asking import ALL_TABLES
 from tieline.store.importing import read_fleet
 from tieline.store.journal import SqliteJournal
-from tieline.store.looking import look, names_readings
+from tieline.store.looking import look, names_readings, names_records
 from tieline.store.registry import load, save
 from tieline.store.series import Historian, Wal
 from tieline.times import HOUR_NS, SECOND_NS, iso
@@ -78,6 +78,26 @@ def test_readings_of_log_and_historian_are_one_table(folder: Path) -> None:
     taken_ns = START_NS + 2 * (HOUR_NS // 3)
     at = iso(taken_ns).replace("T", " ").removesuffix("Z")
     assert found == [["heater-1", "power_w", "W", 2.0, 0, at, taken_ns, taken_ns + 5]]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM readings ORDER BY 4, 1 DESC, 7",
+        "SELECT r.* FROM readings AS r ORDER BY 4, 1 DESC, 7 -- by place",
+        "WITH r AS (SELECT * FROM readings) SELECT * FROM r ORDER BY 4, 1 DESC, 7",
+        "SELECT * FROM readings WHERE resource IN (SELECT id FROM resource) ORDER BY 4, 1 DESC, 7",
+    ],
+)
+def test_rows_of_all_columns_are_ordered_by_the_place_of_a_column(folder: Path, query: str) -> None:
+    """Before, no table was found in such a question, and the journal's database, which has no readings, was asked."""
+    assert names_readings(query) and not names_records(query)
+    rows = asked(folder, query)
+    named = asked(folder, "SELECT * FROM readings ORDER BY value, resource DESC, taken_at_ns")
+    assert rows == named and len(rows) > 1
+    assert names_records("SELECT * FROM record, resource ORDER BY 3") and not names_records(
+        "SELECT * FROM x ORDER BY 3"
+    )
 
 
 def test_readings_are_summed_by_group_and_joined_with_records(folder: Path) -> None:

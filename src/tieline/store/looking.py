@@ -8,6 +8,7 @@ the log is listed first, the hours after it, and what is in both is taken once.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -60,7 +61,27 @@ def _tables(query: str) -> set[str]:
         try:
             return {name.lower() for name in db.get_table_names(query)}
         except duckdb.Error:
+            pass  # to it `*` is one column, and ORDER BY 4 is out of its range
+        try:
+            (parsed,) = db.execute("SELECT json_serialize_sql(?)", [query]).fetchone() or ("{}",)
+        except duckdb.Error:
             return set()
+    made = set[str]()
+    found = {name.lower() for name in _named(json.loads(parsed), made)}
+    return found - {name.lower() for name in made}
+
+
+def _named(parsed: Any, made: set[str]) -> Iterator[str]:
+    """Yield the tables that a parsed question names; `made` gets those that it makes itself (WITH)."""
+    if isinstance(parsed, list):
+        for each in parsed:
+            yield from _named(each, made)
+    if isinstance(parsed, dict):
+        if parsed.get("type") == "BASE_TABLE":
+            yield str(parsed.get("table_name"))
+        made.update(str(each["key"]) for each in (parsed.get("cte_map") or {}).get("map") or ())
+        for each in parsed.values():
+            yield from _named(each, made)
 
 
 def look(
