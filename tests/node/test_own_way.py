@@ -113,7 +113,11 @@ def test_who_does_not_respond_to_calls_or_is_out_of_them_is_named_all_the_same(n
 
 
 @pytest.mark.parametrize("waits", [Stage.QUEUED, Stage.SENT])
-@pytest.mark.parametrize(("stage", "says"), [(Stage.DONE, "took"), (Stage.UNCONFIRMED, "never confirmed")])
+@pytest.mark.parametrize(("stage", "says"), [
+        (Stage.DONE, "Beyond a limit that it took"), (Stage.UNCONFIRMED, "Beyond a limit that it never confirmed"),
+        (Stage.REJECTED, "Refuses a limit"),
+    ],
+)  # fmt: skip
 def test_who_is_told_anew_meanwhile_is_named_as_before(node: Node, stage: Stage, says: str, waits: Stage) -> None:
     limited(node, [7], stage)
     node.state.commands.observed_w[7] = np.nan
@@ -126,20 +130,34 @@ def test_who_is_told_anew_meanwhile_is_named_as_before(node: Node, stage: Stage,
         node.state.commands.stage[7] = int(waits if look % 3 == 2 else stage)
         titles.append([alarm.title for alarm in reader.alarms() if alarm.subject == "home-7"])
     first = next(at for at, found in enumerate(titles) if found)
-    assert first <= 4 and titles[first:] == [[f"Beyond a limit that it {says}: home-7"]] * (12 - first)
+    assert first <= 4 and titles[first:] == [[f"{says}: home-7"]] * (12 - first)
 
 
 @pytest.mark.parametrize(
     ("stage", "high_w", "power_w"),
     [
         (Stage.DONE, 2_000.0, 2_400.0),  # within what meters and small devices are off by
-        (Stage.REJECTED, 2_000.0, 4_000.0),
+        (Stage.REJECTED, 2_000.0, 2_000.0),
     ],
 )
-def test_who_keeps_a_limit_or_never_took_it_is_no_such_alarm(
+def test_who_keeps_a_limit_whether_it_took_it_or_refused_is_no_such_alarm(
     node: Node, stage: Stage, high_w: float, power_w: float
 ) -> None:
     limited(node, [7], stage, high_w, power_w)
+    assert stood(node) == []
+
+
+@pytest.mark.parametrize("power_w", [4_000.0, np.nan], ids=["stands beyond it", "has no meter"])
+def test_one_device_that_refuses_a_limit_is_an_alarm_that_names_it(node: Node, power_w: float) -> None:
+    """Before, a refusal was told where many devices of a feeder had one, and of a single device not at all."""
+    limited(node, [7], Stage.REJECTED, power_w=power_w)
+    (alarm,) = stood(node)
+    assert (alarm.subject, alarm.count, alarm.priority) == ("home-7", 1, 2)
+    assert alarm.title == "Refuses a limit: home-7" and alarm.action
+
+
+def test_who_refuses_what_leaves_it_all_that_it_is_rated_is_no_such_alarm(node: Node) -> None:
+    limited(node, [7], Stage.REJECTED, high_w=5_000.0, power_w=np.nan)
     assert stood(node) == []
 
 

@@ -44,10 +44,11 @@ EASED_NS = 6 * MINUTE_NS
 """What a device has to keep a limit (`disobedience.KEEPS_NS`), and the age of a reading."""
 UNHEARD = frozenset((int(Stage.EXPIRED), int(Stage.UNCONFIRMED)))
 """The stages at which a hand-back may not have been heard: its link could not send it, or no answer came."""
-TOOK, SILENT, UNSAID = 1, -1, 0
-"""What a row made of a command: it took it, or was read back; it never answered; neither is known, or it refused."""
+TOOK, SILENT, UNSAID, REFUSED = 1, -1, 0, 2
+"""What a row made of a command: it took it, or was read back; it never answered; nothing is known; it refused."""
 _ANSWERS = np.full(len(Stage), UNSAID, np.int8)
 _ANSWERS[[Stage.ACCEPTED, Stage.EXECUTING, Stage.DONE]], _ANSWERS[Stage.UNCONFIRMED] = TOOK, SILENT
+_ANSWERS[Stage.REJECTED] = REFUSED
 LAPSED = "its lease ended, and nobody renewed it"
 AskKey = tuple[str, str, str, str]  # source, program, resource, quantity
 

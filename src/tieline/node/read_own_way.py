@@ -3,7 +3,8 @@
 A feeder's trouble is told where many of its devices have it. These are told of a single device as well: a limit that is
 ignored is one that nobody keeps, and two controllers of one device end in a tug-of-war. Whether it acknowledged the
 limit or never answered, its meter says that it doesn't keep it. Of what has no meter, as some plugs, nothing does: that
-it never answered is told of a feeder with many such, and no limit counts on it.
+it never answered is told of a feeder with many such, and no limit counts on it. One that refused a limit said so
+itself, and needs no meter for that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.deaf import unlinked
 from tieline.desk.disobedience import beyond, holds_on, is_read_back
-from tieline.desk.state import SILENT, TOOK, UNSAID, DeskState
+from tieline.desk.state import REFUSED, SILENT, TOOK, UNSAID, DeskState
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
 from tieline.node.read_alarms import Since
@@ -49,6 +50,10 @@ IGNORES = Way(
 UNANSWERED = Way(
     "unanswered", "Beyond a limit that it never confirmed", "The limit is not kept there, and its link has no answer",
     "See whether commands reach it, then call the site",
+)  # fmt: skip
+REFUSES = Way(
+    "refusing", "Refuses a limit", "The limit is not kept there: its link answered that it was not taken",
+    "See why in Links and at the device, or have it switched off there",
 )  # fmt: skip
 HOLDS_ON = Way(
     "holding", "Holds what was taken back", "It was let go, and its link reads our last setting there still",
@@ -85,17 +90,19 @@ def own_way(
     is_told |= derive("alarm", "failed", above) in ids
     heard = (state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
     alone = heard & ~(is_told & (cells == FAILED))
-    ignores, unanswered = _ignoring(state, alone & (cells != NORMAL), now_ns)
+    ignores, unanswered, refuses = _ignoring(state, alone & (cells != NORMAL), now_ns)
     # An owner who opted out at the device is local too, and by right.
     foreign = state.claims.is_local & ~state.opted_out & heard & (state.commands.valid_until_ns > now_ns)
     # Its release runs out as every command does, and what it holds stays there.
     holds = alone & holds_on(state, np.arange(len(state.fleet), dtype=np.int32)) & ~foreign
-    ways = ((IGNORES, ignores), (UNANSWERED, unanswered), (HOLDS_ON, holds), (FOREIGN, foreign))
+    ways = (
+        (IGNORES, ignores), (UNANSWERED, unanswered), (REFUSES, refuses), (HOLDS_ON, holds), (FOREIGN, foreign),
+    )  # fmt: skip
     return [alarm for way, mask in ways for alarm in _told(state, way, mask, since, now_ns)]
 
 
-def _ignoring(state: DeskState, among: Rows, now_ns: int) -> tuple[Rows, Rows]:
-    """Return which rows of some took a limit and stand beyond it, and which stand beyond it without an answer.
+def _ignoring(state: DeskState, among: Rows, now_ns: int) -> tuple[Rows, Rows, Rows]:
+    """Return which rows of some took a limit and stand beyond it, which do without an answer, and which refused it.
 
     A limit binds those as well that don't respond to calls, or whose owner opted out of them. A command on its way says
     neither by itself: a share that moves is told anew at each beat, and what never answered is told again. But who had
@@ -105,7 +112,16 @@ def _ignoring(state: DeskState, among: Rows, now_ns: int) -> tuple[Rows, Rows]:
     rows = np.arange(len(state.fleet), dtype=np.int32)
     stands, answers = among & beyond(state, rows, now_ns), state.commands.answers(rows)
     waits = (state.commands.stage < int(Stage.ACCEPTED)) & (answers == UNSAID) & ~unlinked(state, rows)
-    return stands & (answers == TOOK), stands & ((answers == SILENT) | waits)
+    refuses = (answers == REFUSED) & (stands | (among & _unmetered(state, now_ns)))
+    return stands & (answers == TOOK), stands & ((answers == SILENT) | waits), refuses
+
+
+def _unmetered(state: DeskState, now_ns: int) -> Rows:
+    """Return which rows were told a limit that holds still, and tell no power that would show that they keep it."""
+    fleet, commands = state.fleet, state.commands
+    binds = (commands.low_w > -fleet.max_absorb_w) | (commands.high_w < fleet.max_inject_w)
+    mask: Rows = binds & (commands.valid_until_ns > now_ns) & np.isnan(fleet.power_w)
+    return mask
 
 
 def takes_and_ignores(state: DeskState, now_ns: int) -> Rows:
