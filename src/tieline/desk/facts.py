@@ -9,18 +9,29 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
+from tieline.desk.fact import Fact as Fact
+from tieline.desk.market_facts import AvailabilityDeclared as AvailabilityDeclared
+from tieline.desk.market_facts import AwardPlanned as AwardPlanned
+from tieline.desk.market_facts import AwardTaken as AwardTaken
+from tieline.desk.market_facts import BatchChanged as BatchChanged
+from tieline.desk.market_facts import BatchTaken as BatchTaken
+from tieline.desk.market_facts import IntervalTracked as IntervalTracked
+from tieline.desk.market_facts import LineSettled as LineSettled
+from tieline.desk.market_facts import OfferAnswered as OfferAnswered
+from tieline.desk.market_facts import OfferMade as OfferMade
+from tieline.desk.market_facts import OfferUnawarded as OfferUnawarded
+from tieline.desk.market_facts import PositionChanged as PositionChanged
+from tieline.desk.market_facts import PricesTaken as PricesTaken
+from tieline.desk.market_facts import ScheduleMade as ScheduleMade
+from tieline.desk.market_facts import SettlementRefused as SettlementRefused
+from tieline.desk.market_facts import StatementMade as StatementMade
 from tieline.desk.packed import Causes, Packed, Shortened
-from tieline.desk.ports import Ask, Award, BatchAnswer, DispatchBatch, Offer
+from tieline.desk.ports import Ask
 from tieline.errors import InvariantError
 from tieline.flow.record import Record
 from tieline.resource.claim import Refusal
 from tieline.resource.identity import Resource
-
-
-class Fact(Struct, frozen=True, tag=True):
-    """Anything that the desk records; the struct's name is its kind in the journal."""
 
 
 class ResourceEnrolled(Fact, frozen=True):
@@ -35,49 +46,6 @@ class FleetLoaded(Fact, frozen=True):
 
     count: int
     digest: str
-
-
-class OfferMade(Fact, frozen=True):
-    """We bid."""
-
-    offer: Offer
-
-
-class OfferAnswered(Fact, frozen=True):
-    """The market took or refused an offer."""
-
-    offer: str
-    refusal: Refusal | None
-
-
-class OfferUnawarded(Fact, frozen=True):
-    """The market cleared an offer's day and gave it no award: what it held is free. `frame`: what the market said."""
-
-    offer: str
-    frame: str
-
-
-class AwardTaken(Fact, frozen=True):
-    """An award arrived and was matched, or refused."""
-
-    award: Award
-    refusal: Refusal | None
-    frame: str
-
-
-class BatchTaken(Fact, frozen=True):
-    """A dispatch batch arrived; with the answer that we gave."""
-
-    batch: DispatchBatch
-    answer: BatchAnswer
-
-
-class BatchChanged(Fact, frozen=True):
-    """A batch that was answered reads otherwise now, under the same UID: refused, the first stands."""
-
-    uid: str
-    refusal: Refusal
-    frame: str
 
 
 class AskGranted(Fact, frozen=True):
@@ -228,96 +196,6 @@ class CapacityDerated(Fact, frozen=True):
     short: tuple[Shortened, ...]
 
 
-class PositionChanged(Fact, frozen=True):
-    """What a pool can do changed for a cause that stands above the market; told upward."""
-
-    pool: str
-    cause: str
-    before_up_w: float
-    after_up_w: float
-    before_down_w: float
-    after_down_w: float
-    owed_w: float
-    feasible_w: float
-    substitutes: tuple[str, ...]
-    declared: bool
-
-
-class AvailabilityDeclared(Fact, frozen=True):
-    """The market was told what a pool can give (W), and took it; the instructions that follow rest on that."""
-
-    pool: str
-    cause: str
-    at_ns: int
-    up_w: float
-    down_w: float
-
-
-class IntervalTracked(Fact, frozen=True):
-    """What a pool was asked and delivered over one interval, and why it fell short.
-
-    `causes` splits what lacks of what was asked, `withheld` what was asked below the award (W, by cause). `uncalled_w`
-    is the part of the delivered of devices that were not called in it, but within the hour: what strays from its base.
-    """
-
-    pool: str
-    start_ns: int
-    end_ns: int
-    asked_w: float
-    delivered_w: float
-    causes: dict[str, float]
-    rows: Packed
-    row_w: Packed
-    readings: int
-    withheld: dict[str, float] = {}
-    uncalled_w: float = 0.0
-
-
-class ScheduleMade(Fact, frozen=True):
-    """What a pool's stores are to take between awards: a row of steps for each store (W, negative: it takes)."""
-
-    schedule: str
-    pool: str
-    start_ns: int
-    step_ns: int
-    steps: int
-    awards: tuple[str, ...]
-    rows: Packed
-    power_w: Packed
-
-
-class AwardPlanned(Fact, frozen=True):
-    """How a pool is to give what was awarded: asked, lacking and what one more MWh costs at each step; and the proof.
-
-    Of `award_w` there lacks what the rows can't give, with what the meters have shown that they give too little.
-    `rows` devices were scheduled for `cost` in all; no schedule costs less than `bound`.
-    """
-
-    pool: str
-    awards: tuple[str, ...]
-    made_ns: int
-    start_ns: int
-    step_ns: int
-    rows: int
-    award_w: Packed
-    lacks_w: Packed
-    price_per_mwh: Packed
-    cost: float
-    bound: float
-    gap_frac: float
-
-
-class PricesTaken(Fact, frozen=True):
-    """Prices of a market zone came in ($/MWh, one a step); later ones take the place of earlier."""
-
-    zone: str
-    market: str
-    step_ns: int
-    starts: Packed
-    prices: Packed
-    by: str
-
-
 class EventChanged(Fact, frozen=True):
     """A program event took a step in its life."""
 
@@ -342,50 +220,6 @@ class EventTracked(Fact, frozen=True):
     readings: int
     rows: Packed | None = None
     row_w: Packed | None = None
-
-
-class StatementMade(Fact, frozen=True):
-    """A settlement statement was computed; its lines are facts of their own."""
-
-    statement: str
-    pool: str
-    start_ns: int
-    end_ns: int
-    rule: str
-    version: int
-    total: str
-    currency: str
-    body: dict[str, Any] = {}
-
-
-class LineSettled(Fact, frozen=True):
-    """One line of a statement: money (decimal text) for an interval and cause; `of`: the kind of line it adjusts."""
-
-    statement: str
-    line: str
-    start_ns: int
-    end_ns: int
-    kind: str
-    energy_wh: float
-    amount: str
-    cause: str = ""
-    award: str = ""
-    of: str = ""
-    excused: bool = False
-    price_per_mwh: float = 0.0
-    rule: str = ""
-    rule_version: str = ""
-    input_hash: str = ""
-    data_version: str = ""
-
-
-class SettlementRefused(Fact, frozen=True):
-    """An awarded day could not be settled yet, and why; somebody has to know."""
-
-    pool: str
-    start_ns: int
-    end_ns: int
-    refusal: Refusal
 
 
 class AlarmChanged(Fact, frozen=True):

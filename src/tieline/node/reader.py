@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -58,12 +58,12 @@ from tieline.node.read_commitments import Commitments
 from tieline.node.read_exposure import Exposure
 from tieline.node.read_fleet import GridReading
 from tieline.node.read_hours import Hours
+from tieline.node.read_once import Kept
 from tieline.node.record import Recorder
 from tieline.node.runtime import Node
 from tieline.node.sources import Sources as Sources
 from tieline.resource.claim import Refusal
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.rim.clock import loop_s
 from tieline.times import HOUR_NS, SECOND_NS
 
 if TYPE_CHECKING:
@@ -82,15 +82,6 @@ class _Sample:
     price: float | None
 
 
-@dataclass
-class _Kept:
-    """What is made once a revision and instant, and shown to all."""
-
-    key: tuple[int, int] = (-1, -1)
-    made_s: float = float("-inf")
-    views: dict[str, object] = field(default_factory=dict)
-
-
 class NodeReader:
     """Implements `desk.screens.Reader` over a node."""
 
@@ -104,7 +95,7 @@ class NodeReader:
             read_alarms.AlarmBook(),
             read_market.Tracked(self.journal, lambda: node.journal.last_seq),
         )
-        self._kept, self._commitments = _Kept(), Commitments(self._tracked)
+        self._kept, self._commitments = Kept(), Commitments(self._tracked)
         self._grid: Mapping[str, GridReading] = {}
         self._exposure = Exposure()
         self._next_flow_s = float("-inf")
@@ -145,15 +136,7 @@ class NodeReader:
         return (None, None, None) if pool is None else read_market.delivery(self.node.state, pool, now_ns)
 
     def _once(self, name: str, make: Callable[[], object]) -> object:
-        key = (self.node.state.revision, self.node.clock.now_ns() // SECOND_NS)
-        now_s = loop_s()
-        # A view of a million devices costs 0.15 s: it is made anew at most every 2 s, one of 10,000 every 20 ms.
-        # Seconds that run backwards are another loop's (a day was played before it is served): they keep nothing.
-        if self._kept.key != key and not 0 <= now_s - self._kept.made_s < len(self.node.state.fleet) / 500_000:
-            self._kept = _Kept(key, now_s)
-        if name not in self._kept.views:
-            self._kept.views[name] = make()
-        return self._kept.views[name]
+        return self._kept.once(self.node.state, self.node.clock.now_ns(), name, make)
 
     def _cells(self, *, by_meter: bool = True) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
         node = self.node
