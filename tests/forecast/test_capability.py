@@ -49,6 +49,33 @@ def test_a_request_is_met_by_the_policy_exactly_where_any_schedule_meets_it(seed
     assert found.sum() * hours == pytest.approx(best, abs=1e-3)
 
 
+def most_over_all_levels_wh(request: np.ndarray, step_s: float, power: np.ndarray, energy: np.ndarray) -> float:
+    """What a request lacks by its definition: the most by which its energy above any level is more than theirs."""
+    order = sorted((at for at in range(len(power)) if power[at] > 0), key=lambda at: -energy[at] / power[at])
+    level_w, worst = 0.0, 0.0
+    for place in range(len(order) + 1):
+        above_wh = sum(energy[at] for at in order[place:])
+        worst = max(worst, np.maximum(request - level_w, 0.0).sum() * step_s / 3600 - above_wh)
+        level_w += power[order[place]] if place < len(order) else 0.0
+    return worst
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_what_a_request_lacks_is_the_most_over_all_levels(seed: int) -> None:
+    """Few levels are looked at; that no other lacks more is held against all of them."""
+    rng = np.random.default_rng(seed)
+    n, steps = int(rng.integers(0, 30)), int(rng.integers(1, 20))
+    power = np.round(rng.uniform(0.0, 5e3, n), int(rng.integers(-3, 2)))
+    energy = power * rng.integers(0, 9, n) / 4 if rng.random() < 0.3 else rng.uniform(0.0, 1e4, n)
+    energy = np.where(rng.random(n) < rng.random(), np.inf, energy)
+    request = np.round(rng.uniform(0.0, 1.2 * power.sum() + 1.0, steps), int(rng.integers(-3, 3)))
+    request *= rng.integers(0, 2, steps)
+    step_s = float(rng.choice([300.0, 900.0, 3600.0]))
+    expected = most_over_all_levels_wh(request, step_s, power, energy)
+    assert lacks_wh(request, step_s, power, energy) == pytest.approx(expected, rel=1e-9, abs=1e-6)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 100_000), st.sampled_from([300.0, 3600.0, 14400.0]))
 def test_sustained_power_can_be_held_and_a_watt_more_cannot(seed: int, last_s: float) -> None:

@@ -138,13 +138,18 @@ def _firm(held_w: Floats, reach_frac: Floats, at: Places, groups: int, most_w: F
     return found
 
 
+_NEAR = np.arange(-2, 3)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Together:
     """What resources can give together, laid out once for many requests: levels of power, the longest lasting first,
-    and the energy above each (Wh; inf: a level that never runs out); shape (n + 1,)."""
+    and the energy above each (Wh; inf: a level that never runs out); shape (n + 1,). `lasts_h` is how long each lasts
+    (h; inf: for ever), the longest first; shape (n,)."""
 
     level_w: Floats
     above_wh: Floats
+    lasts_h: Floats
 
     @staticmethod
     def of(power_w: Floats, energy_wh: Floats) -> Together:
@@ -159,15 +164,27 @@ class Together:
         above_wh = np.concatenate([np.cumsum((power * finite_h)[::-1])[::-1], [0.0]])
         # What never runs out holds every level below its own: E is infinite there.
         above_wh[: int(np.isinf(lasts_h).sum())] = np.inf
-        return Together(level_w, above_wh)
+        return Together(level_w, above_wh, lasts_h)
 
     def lacks_wh(self, request_w: Floats, step_s: float) -> float:
-        """Return by how much a request is more than that; as `lacks_wh` does."""
+        """Return by how much a request is more than that; as `lacks_wh` does.
+
+        Between two powers that are wanted what a level lacks rises while who makes the next one lasts for longer than
+        the steps that ask for it, and falls from there on: so of a million levels those at the turns are looked at.
+        """
         wanted = np.sort(request_w)
+        steps, hours = len(wanted), step_s / HOUR_S
         tail = np.concatenate([np.cumsum(wanted[::-1])[::-1], [0.0]])
-        at = np.searchsorted(wanted, self.level_w, side="right")
-        asked_wh = (tail[at] - self.level_w * (len(wanted) - at)) * step_s / HOUR_S
-        return max(0.0, float((asked_wh - self.above_wh).max()))
+        begins = np.concatenate([[0], np.searchsorted(self.level_w, wanted, side="left")])
+        ends = np.append(begins[1:], len(self.level_w)) - 1
+        asks_h = hours * np.arange(steps, -1, -1)
+        turns = len(self.lasts_h) - np.searchsorted(self.lasts_h[::-1], asks_h, side="right")
+        # Its neighbours, too: what is summed up to a level is off by what numbers are rounded to.
+        near = np.clip(turns[:, None] + _NEAR, begins[:, None], np.maximum(ends, begins)[:, None])
+        near = np.minimum(near, len(self.level_w) - 1)
+        at = np.searchsorted(wanted, self.level_w[near], side="right")
+        asked_wh = (tail[at] - self.level_w[near] * (steps - at)) * step_s / HOUR_S
+        return max(0.0, float((asked_wh - self.above_wh[near]).max()))
 
 
 def lacks_wh(request_w: Floats, step_s: float, power_w: Floats, energy_wh: Floats) -> float:
