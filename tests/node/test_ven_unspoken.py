@@ -12,42 +12,25 @@ import httpx
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from ven_stage import SECRET, URL, served, ven_folder
 
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsPlaced
 from tieline.desk.packed import Packed
 from tieline.desk.screens import AskLimit
-from tieline.links.endpoint.openadr.access import secret_digest
 from tieline.node.cli import main
-from tieline.node.config import load_config
-from tieline.node.links import raise_links
 from tieline.node.operator import NodeOperator
-from tieline.node.reader import NodeReader, Sources
+from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
-from tieline.node.serve import node_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
-from tieline.rim.supervise import Supervisor
-from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+from tieline.simulate.loop import VirtualLoop, run_virtual
 from tieline.times import HOUR_NS, SECOND_NS
 
-START_NS = 1_700_000_000 * SECOND_NS
 DRAWS_W = -7_600.0
 TABLE = """id,kind,max_inject_w,max_absorb_w,feeder,site,pool
 pump-1,ev_charger,0,7600,feeder-1,site-1,pool-1
-"""
-SETTINGS = """
-name = "works"
-zone = "America/Chicago"
-jurisdiction = "US-TX"
-port = 0
-
-[[links.openadr]]
-port = 8080
-resources = ["pump-1"]
-callbacks = ["http://127.0.0.1:*"]
-clients = [{{ id = "pump-1", secret_sha256 = "{digest}" }}]
 """
 
 
@@ -61,8 +44,8 @@ class Pump:
     most_w: float = 0.0
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(base_url="http://127.0.0.1:8080", timeout=30.0) as http:
-            form = {"grant_type": "client_credentials", "client_id": "pump-1", "client_secret": "s" * 40}
+        async with httpx.AsyncClient(base_url=URL, timeout=30.0) as http:
+            form = {"grant_type": "client_credentials", "client_id": "pump-1", "client_secret": SECRET}
             token = (await http.post("/auth/token", data=form)).json()["access_token"]
             http.headers["authorization"] = f"Bearer {token}"
             standing = next(e for e in (await http.get("/events")).json() if e.get("eventName") == "telemetry")
@@ -105,28 +88,16 @@ class Works:
 
 def play(tmp_path: Path, pump: Pump, act: Callable[[Works], Awaitable[None]]) -> None:
     """Serve a pump behind a VEN of its own on virtual time."""
-    folder, run = tmp_path / "works", CliRunner()
-    assert run.invoke(main, ["init", str(folder)]).exit_code == 0
-    (tmp_path / "devices.csv").write_text(TABLE)
-    assert run.invoke(main, ["import", str(tmp_path / "devices.csv"), "--data", str(folder)]).exit_code == 0
-    (folder / "tieline.toml").write_text(SETTINGS.format(digest=secret_digest("s" * 40)))
+    folder = ven_folder(tmp_path, TABLE, ["pump-1"])
 
     async def scene(loop: VirtualLoop) -> None:
-        clock, settings = VirtualClock(loop, START_NS), load_config(folder / "tieline.toml")
-        async with Supervisor(np.random.default_rng(1)) as supervisor:
-            node = node_of(folder, settings, supervisor, None, clock)
-            reader = NodeReader(node, Sources(utility="works", setting="LIVE", zone="UTC"))
-            operator = NodeOperator(node, reader)
-            links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng(2))
-            node.start()
+        async with served(folder, loop) as stage:
             runs = asyncio.ensure_future(pump.run())
             await asyncio.sleep(120.0)
-            assert node.state.fleet.power_w.tolist() == [DRAWS_W]
-            await act(Works(node, operator, reader, pump))
+            assert stage.node.state.fleet.power_w.tolist() == [DRAWS_W]
+            await act(Works(stage.node, stage.operator, stage.reader, pump))
             assert not runs.done()
             runs.cancel()
-            await links.stop()
-        node.journal.close()
 
     run_virtual(scene)
 

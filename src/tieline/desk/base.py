@@ -248,6 +248,8 @@ def holds_on(state: DeskState, rows: NDArray[np.int32], power_w: NDArray[np.floa
     One without a timer of its own does so for as long as it takes, and that is no base.
     """
     found, at = np.zeros(len(rows), np.bool_), np.flatnonzero(state.owes_release(rows))
+    if not len(at):
+        return found
     leased_w = state.commands.leased_w[rows[at]]
     near_w = np.maximum(NEAR_W, NEAR_FRAC * np.abs(leased_w))
     found[at] = np.isnan(leased_w) | (np.abs(power_w[at] - leased_w) < near_w)
