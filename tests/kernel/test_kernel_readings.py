@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import KIND_CODE, Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.resource.batch import Readings
+from tieline.resource.command import Stage
 from tieline.resource.identity import Kind
 from tieline.resource.point import code
 from tieline.resource.quality import Quality
@@ -85,3 +88,32 @@ def test_what_a_device_says_beyond_its_quantity_is_marked_and_trusted_by_nobody(
         soc = fleet.column("soc_frac")
         assert ((soc >= -1e-6) & (soc <= 1 + 1e-6) | np.isnan(soc)).all()
         assert (((fleet.quality & Quality.OUT_OF_RANGE) != 0) == (np.abs(fleet.power_w) > 1e12 + 1e-6)).all()
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_handful_of_what_the_sun_drives_leaves_to_the_bit_what_the_columns_leave(seed: int) -> None:
+    """Plants and hybrid sites, called, limited, refusing, unheard or free, that tell their sun or don't."""
+    left = []
+    for few in (16, 0):
+        rng = np.random.default_rng(seed)
+        state = a_state()
+        fleet, last = state.fleet, state.commands
+        fleet.kinds[:] = rng.choice([KIND_CODE[Kind.PV], KIND_CODE[Kind.HYBRID_SITE]], 4)
+        last.valid_until_ns[:] = rng.choice([0, 2**62], 4)
+        last.target_w[:] = rng.choice([np.nan, 0.0, 700.0], 4)
+        last.high_w[:] = rng.choice([np.inf, 500.0], 4)
+        last.stage[:] = rng.choice([int(stage) for stage in Stage], 4)
+        last.since_ns[:] = rng.integers(0, 60, 4) * SECOND_NS
+        last.leased_w[:], last.leased_until_ns[:] = last.target_w, rng.choice([0, 2**62], 4)
+        state.rebounds_until_ns[:] = rng.choice([0, 2**62], 4)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(columns, "FEW", few)
+            patch.setattr(base, "FEW", few)
+            for second in range(1, 60, 7):
+                rows = rng.permutation(4)[: int(rng.integers(1, 5))].tolist()
+                told = [(row, "power_w", float(rng.choice([0.0, 480.0, 650.0, 700.0, 900.0])), second) for row in rows]
+                told += [(row, "available_up_w", float(rng.choice([0.0, 40.0, 300.0])), second) for row in rows[::2]]
+                base.learn(state, replace(batch(told), quality=np.zeros(len(told), np.uint32)), second * SECOND_NS)
+        left.append((state.base_w.copy(), state.suns.tells.copy(), state.suns.is_known.copy()))
+    for one_by_one, in_columns in zip(*left, strict=True):
+        np.testing.assert_array_equal(one_by_one, in_columns)

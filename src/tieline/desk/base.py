@@ -132,7 +132,7 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
     before_ns, was_w = fleet.taken_at_ns[rows].tolist(), fleet.power_w[rows].tolist()
     stages = commands.stage[rows].tolist()
     fleet.take_readings(readings)
-    _take_sun_few(state, at_power, all_rows, values, before_ns, now_ns)
+    _take_sun_few(state, [(all_rows[at], values[at]) for at in at_power], before_ns, stages, now_ns)
     for at, row, seen_ns, before_w, stage in zip(at_power, rows, before_ns, was_w, stages, strict=True):
         watts = values[at]
         if sun.IS_SUN[fleet.kinds[row]]:
@@ -162,20 +162,31 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
 
 
 def _take_sun_few(
-    state: DeskState, at_power: list[int], all_rows: list[int], values: list[float], before_ns: list[int], now_ns: int
+    state: DeskState, read: list[tuple[int, float]], before_ns: list[int], stages: list[int], now_ns: int
 ) -> None:
-    """Take what was read of rows that the sun drives, if there are any in a handful."""
+    """Take what was read of rows that the sun drives (row, W), if there are any in a handful."""
     kinds = state.fleet.kinds
-    found = [
-        (all_rows[at], values[at], was)
-        for at, was in zip(at_power, before_ns, strict=True)
-        if sun.IS_SUN[kinds[all_rows[at]]]
-    ]
-    if not found:
-        return
-    rows, watts = np.array([row for row, _, _ in found], np.int32), np.array([power for _, power, _ in found])
-    free = is_free(state, rows, now_ns) & ~holds_on(state, rows, watts) & np.isfinite(watts)
-    _take_sun(state, rows, watts, free, np.array([was == 0 for _, _, was in found]), now_ns)
+    for (row, watts), was_ns, stage in zip(read, before_ns, stages, strict=True):
+        if not sun.IS_SUN[kinds[row]]:
+            continue
+        if was_ns and stage not in UNHEARD:
+            free = math.isfinite(watts) and _is_free_one(state, row, stage, now_ns)
+            sun.take_one(state, row, watts, free, now_ns)
+            continue
+        rows, power_w = np.array([row], np.int32), np.array([watts])
+        is_one_free = is_free(state, rows, now_ns) & ~holds_on(state, rows, power_w) & np.isfinite(power_w)
+        _take_sun(state, rows, power_w, is_one_free, np.array([was_ns == 0]), now_ns)
+
+
+def _is_free_one(state: DeskState, row: int, stage: int, now_ns: int) -> bool:
+    """Return what `is_free` says of one row."""
+    commands, fleet = state.commands, state.fleet
+    if state.rebounds_until_ns[row] > now_ns and _PAYS_BACK[fleet.kinds[row]]:
+        return False
+    if commands.valid_until_ns[row] <= now_ns:
+        return True
+    limited = commands.low_w[row] > -fleet.max_absorb_w[row] or commands.high_w[row] < fleet.max_inject_w[row]
+    return math.isnan(commands.target_w[row]) and not limited and stage == Stage.DONE
 
 
 def _cycles_few(
