@@ -49,7 +49,46 @@ def beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     at = np.flatnonzero(found)
     if len(at):  # few: who claims what is asked of those alone
         found[at] = _stands_beyond(state, rows[at], *_still_hold(state, rows[at], now_ns), now_ns)
-    return found
+    return found | _goes_its_own_way(state, rows, now_ns)
+
+
+def _goes_its_own_way(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return which rows were found to keep to no command (`desk.strays`) longer ago than a device has to keep a limit,
+    and stand beyond both what they were told then and their part of the limit, though not on their way there.
+
+    What such a one is told now is near its meter, so that the others need not move far should it begin to obey.
+    """
+    fleet, last, found = state.fleet, state.commands, state.strays
+    mask: Mask = (found.since_ns[rows] > 0) & (last.valid_until_ns[rows] > now_ns) & np.isfinite(fleet.power_w[rows])
+    mask &= fleet.taken_at_ns[rows] - found.since_ns[rows] >= KEEPS_NS
+    at = np.flatnonzero(mask)
+    if len(at):
+        some = rows[at]
+        low_w, high_w = (
+            np.minimum(found.low_w[some], found.part_low_w[some]),
+            np.maximum(found.high_w[some], found.part_high_w[some]),
+        )
+        mask[at] = _stands_beyond(state, some, low_w, high_w, now_ns) & ~follows(state, some, now_ns)
+    return mask
+
+
+def follows(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return which rows that were found to keep to no command keep what they are told now, and are off where they stood
+    by more than a meter may be."""
+    last, stood_w, fleet = state.commands, state.strays.stood_w[rows], state.fleet
+    low_w, high_w = (
+        np.maximum(last.low_w[rows], -fleet.max_absorb_w[rows]),
+        np.minimum(last.high_w[rows], fleet.max_inject_w[rows]),
+    )
+    mask: Mask = (last.valid_until_ns[rows] > now_ns) & is_within(fleet.power_w[rows], low_w, high_w)
+    return mask & ~is_within(stood_w, low_w, high_w)
+
+
+def is_within(power_w: Floats, low_w: Floats, high_w: Floats) -> Mask:
+    """Return which powers are within bounds (W), but for what a meter may be off by; no power is in none."""
+    off_w, end_w = np.maximum(power_w - high_w, low_w - power_w), np.where(power_w > high_w, high_w, low_w)
+    mask: Mask = off_w <= np.maximum(NOISE_W, NOISE_FRAC * np.abs(end_w))
+    return mask
 
 
 def _stands_beyond(state: DeskState, rows: Rows, low_w: Floats, high_w: Floats, now_ns: int) -> Mask:

@@ -25,8 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.beside import called_up, giving_way, own_w
-from tieline.desk.deaf import deaf
-from tieline.desk.disobedience import ignoring
 from tieline.desk.entry import Entry
 from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
@@ -40,6 +38,7 @@ from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import share_held
 from tieline.desk.state import DeskState, LiveAsk
 from tieline.desk.stopping import about_to_stop, stopping_w
+from tieline.desk.strays import forget_strays, kept_w, note_strays, shares_w, strays
 from tieline.desk.together import does_together_w
 from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import LEAST_TRIED, beyond_w, note_idle, tried_charger, wants
@@ -90,8 +89,7 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
     low, high = np.full(len(rows), low_w if low_w > 0 else -math.inf), np.full(len(rows), math.inf)
     if high_w < float(inject_w.sum()):
         now_w = np.maximum(np.nan_to_num(state.fleet.power_w[rows]), 0.0)
-        lost, is_deaf = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, deaf(state, rows, now_ns)
-        ignores = ignoring(state, rows, now_ns)[0] | is_deaf
+        lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, strays(state, rows, now_ns)
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
         alone_w = np.where(lost, np.maximum(by_itself_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
         most_w = np.where(lost | ignores, 0.0, inject_w)
@@ -104,8 +102,9 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
         high = np.where(
             lost, np.minimum(alone_w, max(high_w, 0.0)), share_held(left_w, told_w, 0.0 * now_w, most_w, held)
         )
-        kept_w = np.minimum(state.commands.high_w[rows], np.where(is_deaf, now_w, np.inf))
-        high = np.where(ignores, np.clip(kept_w, 0.0, max(high_w, 0.0)), high)
+        told_w = np.clip(np.minimum(state.commands.high_w[rows], inject_w), 0.0, None)
+        kept = np.minimum(kept_w(told_w, 0.0 * now_w, max(high_w, 0.0), ~lost), now_w)
+        high = np.where(ignores, np.minimum(kept, max(high_w, 0.0)), high)
     return low, high
 
 
@@ -132,15 +131,12 @@ def caps(
     now_w, base_w = np.nan_to_num(fleet.power_w[rows]), state.base_w[rows]
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
-    is_deaf = deaf(state, rows, now_ns)
     # Who keeps to no command at one end is no help at the other.
-    ignores, ignores_low = ignoring(state, rows, now_ns)
-    away = is_deaf | ((ignores | ignores_low) & ~lost)
-    ignores, ignores_low = (ignores & ~lost) | (away & (inject_w > 0)), (ignores_low & ~lost) | (away & (absorb_w > 0))
+    away = strays(state, rows, now_ns)
+    ignores, ignores_low = away & (inject_w > 0), away & (absorb_w > 0)
     now_w = now_w if within is None else np.where(away, now_w, within.does_w)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
     least_up_w, least_down_w = reach_w(state, rows)
-    least_down_w = np.where(is_deaf, np.nan_to_num(fleet.power_w[rows]), least_down_w)
     if within is not None:
         least_up_w, least_down_w = np.maximum(least_up_w, -within.high_w), np.maximum(least_down_w, within.low_w)
     spared = state.opted_out[rows]
@@ -174,6 +170,9 @@ def caps(
     beyond = beyond_w(state, rows[heard], draws_w[heard], now_ns) if limits_low else 0.0
     lowest_w += beyond + float(draws_alone_w[lost | ignores_low].sum()) - float(alone_w[ignores].sum())
 
+    told_high_w = np.minimum(state.commands.high_w[rows], inject_w)
+    kept_high_w = kept_w(told_high_w, -absorb_w, high_w, ~lost & (inject_w > 0))
+
     def highs(floor_w: float) -> Floats:
         # Behind a site's meter who may no longer draw, by the lower end, makes no room for the others.
         goes = (low > -math.inf) & (state.is_switched[rows] & (-low < absorb_w))
@@ -181,8 +180,7 @@ def caps(
         found = upper_caps(
             high_w, (told_w, held, own_by_w, called), counted_w, least_down_w, inject_w, alone_w, spared, floor_w
         )
-        kept_w = np.minimum(state.commands.high_w[rows], np.where(is_deaf, np.maximum(gives_w, 0.0), inject_w))
-        return np.where(ignores, kept_w, found)
+        return np.where(ignores, np.minimum(kept_high_w, np.maximum(gives_w, 0.0)), found)
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads & heard], 0.0).sum()) if limits_low else -math.inf
     if limits_high:
@@ -200,14 +198,16 @@ def caps(
         least_up_w = np.where(np.isfinite(high), np.maximum(least_up_w, -high), least_up_w)  # who must draw may
         left_w = -low_w - beyond
         at = tried_charger(state, rows, heard_w, now_ns)
-        if at is not None and left_w - float(np.maximum(least_up_w, 0.0).sum()) >= LEAST_TRIED * LEAST_CHARGE_W:
+        sure_w = float(np.maximum(least_up_w[heard], 0.0).sum()) + float(draws_alone_w[~heard].sum())
+        if at is not None and left_w - sure_w >= LEAST_TRIED * LEAST_CHARGE_W:
             least_up_w[at] = max(least_up_w[at], least_charge_w[at])
         if within is not None:
             whole = state.is_switched[rows] | lost | blind
             least_up_w = kept_on(~whole, heard_w, -within.wants_w, least_up_w, left_w)
         low = -lower_caps(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, least_charge_w, spared)
-        kept_w = np.where(is_deaf, np.maximum(draws_w, 0.0), absorb_w)
-        low = np.where(ignores_low, np.maximum(state.commands.low_w[rows], -kept_w), low)
+        told_draw_w = np.minimum(-state.commands.low_w[rows], absorb_w)
+        kept_low_w = -kept_w(told_draw_w, -inject_w, -low_w, ~lost & (absorb_w > 0))
+        low = np.where(ignores_low, np.maximum(kept_low_w, -np.maximum(draws_w, 0.0)), low)
     if limits_low and limits_high:
         gone_w = float(np.nansum(alone_w)) + MARGIN_FRAC * min(float(inject_w.sum()), abs(high_w))
         # The end decides that the group is nearer to: where caps cross, and who moves first.
@@ -223,6 +223,10 @@ def caps(
         elif is_site:
             high = highs(needs_w)
         low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
+        # What they do now counts as well: what is to sink may not have yet.
+        counted_low_w = np.where(lost, -np.nan_to_num(least_w), np.where(absorb_w <= 0, now_w, np.minimum(low, now_w)))
+        counted_high_w = np.where(lost, np.nan_to_num(most_w), np.where(inject_w <= 0, now_w, np.maximum(high, now_w)))
+        low, high = shares_w(state, rows, away, (low, high), (counted_low_w, counted_high_w), (low_w, high_w))
     return low, high
 
 
@@ -232,7 +236,9 @@ def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:
     Limits that share devices are gone through, inner ones first, until none moves what another leaves; what comes of it
     is placed once.
     """
-    return _regulated(state, in_force(state, now_ns), now_ns)
+    limits = in_force(state, now_ns)
+    forget_strays(state, covers_of(state, limits) > 0)
+    return _regulated(state, limits, now_ns)
 
 
 def decide_beside_calls(state: DeskState, now_ns: int) -> list[Entry]:
@@ -259,7 +265,8 @@ def _regulated(
     held = [(layer, live, state.fleet.leaves(live.ask.resource)) for layer in layers for live in layer.limits]
     was = {live.record: (layer.low[rows], layer.high[rows]) for layer, live, rows in held}
     held = [one for one in held if not np.isnan(was[one[1].record][0]).any()]
-    for _, _, rows in held:
+    for _, live, rows in held:
+        note_strays(state, rows, (live.ask.low, live.ask.high), now_ns)
         note_idle(state, rows, now_ns)
         note_unused(state, rows, now_ns)
     mine = held if stops is None else [one for one in held if np.isin(stops[0], one[2]).any()]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.deaf import goes_alone
 from tieline.desk.extents import unheard_w
 from tieline.desk.nested import MARGIN_FRAC
 from tieline.desk.ports import Ask
 from tieline.desk.state import DeskState
+from tieline.desk.strays import strays
 from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.grouplimit import moved_caps
 from tieline.resource.hold import LEAST_CHARGE_W
@@ -30,36 +30,39 @@ def grown_where_free(
 
     One that no command holds, as when a limit has just come, holds what it does: it need not stop before it may go on.
     One that can't be reached holds what its limit counts it at: of a cap that it never acknowledged nobody would
-    hear that it is over, and the others would wait for that as long as it is away. So does one that takes no command
-    (`desk.deaf`): nothing says that it holds, or ever held, what it was let do.
+    hear that it is over, and the others would wait for that as long as it is away. So does one that keeps to no command
+    (`desk.strays`): nothing says that it holds, or ever held, what it was let do; it may keep to what it is told now.
     """
     low, high = wish
     fleet, last = state.fleet, state.commands
     lapsed, default_w, now_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows], fleet.power_w[rows]
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     gives_w, draws_w = unheard_w(state, rows, now_ns)
-    alone, least_w, most_w = goes_alone(state, rows, now_ns)
-    alone &= ~lost
+    away = strays(state, rows, now_ns)
+    least_w, most_w = np.fmin(low, now_w), np.fmax(high, now_w)
     if np.isfinite(high).all():
         leased_w = np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows])
         held_w = np.where(lost, gives_w, np.where(lapsed, np.fmax(default_w, now_w), leased_w))
-        held_w = np.where(alone, most_w, held_w)
+        held_w = np.where(away, most_w, held_w)
         told_w = np.where(lapsed, held_w, last.high_w[rows])
-        limit_w = max(ask.high, float(np.where(alone, held_w, high).sum()))
-        high = moved_caps(limit_w, high, held_w, told_w)
+        counted_w, told_w = np.where(away, held_w, high), np.where(away, held_w, told_w)
+        grown = moved_caps(max(ask.high, float(counted_w.sum())), counted_w, held_w, told_w)
+        high = np.where(away, high, grown)
     if np.isfinite(low).all():
         leased_w = np.maximum(last.leased_low_w[rows], -fleet.max_absorb_w[rows])
         held_w = np.where(lost, -draws_w, np.where(lapsed, np.fmin(default_w, now_w), leased_w))
-        held_w = np.where(alone, least_w, held_w)
+        held_w = np.where(away, least_w, held_w)
         told_w = np.where(lapsed, held_w, last.low_w[rows])
         # A part of what a car needs at least is nothing to it: others that grow as well must not have it.
         starts = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (-told_w < LEAST_CHARGE_W)
-        starts &= (-low >= LEAST_CHARGE_W) & (-low <= STARTS_FRAC * LEAST_CHARGE_W)
+        starts &= ~away & (-low >= LEAST_CHARGE_W) & (-low <= STARTS_FRAC * LEAST_CHARGE_W)
         # What the caps keep as a margin is the limit's: where a watt lacks a heater would else wait for good.
         margin_w = MARGIN_FRAC * min(float(fleet.max_absorb_w[rows].sum()), abs(ask.low))
-        limit_w = max(-ask.low, float(-np.where(alone, held_w, low).sum()) + margin_w)
+        counted_w, told_w = np.where(away, held_w, low), np.where(away, held_w, told_w)
+        limit_w = max(-ask.low, float(-counted_w.sum()) + margin_w)
         whole = state.is_switched[rows] | starts
-        low = -moved_caps(limit_w, np.where(starts, LEAST_CHARGE_W, -low), -held_w, -told_w, whole)
+        grown = -moved_caps(limit_w, np.where(starts, LEAST_CHARGE_W, -counted_w), -held_w, -told_w, whole)
+        low = np.where(away, low, grown)
     return uncrossed(low, high, wish, state.is_switched[rows], fleet.max_inject_w[rows] <= 0.0)
 
 

@@ -23,6 +23,7 @@ from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
+from tieline.desk.stray_columns import Strays
 from tieline.desk.sun import Suns
 from tieline.fleet.claims import ClaimBatch, ClaimBook
 from tieline.fleet.columns import KIND_CODE, Fleet, among
@@ -246,6 +247,7 @@ class DeskState:
     outs_of: NDArray[np.int32]  # how many opt-outs stand for each row
     cycles: Cycles  # what goes on and off by itself: measured
     suns: Suns  # what the sun drives: measured
+    strays: Strays  # who keeps to no command: measured
     is_switched: NDArray[np.bool_]  # on or off and nothing between: by its kind, or as its link tells it
     derated: dict[str, tuple[tuple[float, float], int]] = field(default_factory=dict)
     selects: Selects = field(default_factory=Selects)
@@ -309,7 +311,7 @@ class DeskState:
             np.zeros(count, np.bool_), np.zeros(count, np.int64), np.full(count, -1, np.int32),
             np.zeros(count, np.int64), np.zeros(count), FleetLimiter(fleet), np.ones(count), np.zeros(count, np.int64),
             Responses.empty(count), np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int32),
-            Cycles.empty(count), Suns.empty(count), _IS_SWITCHED[fleet.kinds],
+            Cycles.empty(count), Suns.empty(count), Strays.empty(count), _IS_SWITCHED[fleet.kinds],
         )  # fmt: skip
 
     def may_serve(self, program: str, rows: NDArray[np.int32]) -> NDArray[np.bool_]:

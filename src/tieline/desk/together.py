@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.beside import own_w
-from tieline.desk.disobedience import ignoring
 from tieline.desk.extents import reach_w, unheard_w
 from tieline.desk.nested import MARGIN_FRAC, Floats, Layer, Mask
 from tieline.desk.state import DeskState
+from tieline.desk.strays import strays
 from tieline.desk.wants import LEAST_TRIED, TURN_NS, may_take_w, tried_charger, wants
 from tieline.resource.claim import Quantity
 from tieline.resource.hold import LEAST_CHARGE_W
@@ -141,8 +141,7 @@ def span_of(state: DeskState, now_ns: int) -> Span:
     least_w = np.where(is_load, now_w, least_w)
     most_w = np.where(is_sun, now_w, most_w)
     lost = (fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0
-    gives, draws = (mask & ~lost for mask in ignoring(state, rows, now_ns))
-    fixed, spared = lost | gives | draws, state.opted_out
+    fixed, spared = lost | strays(state, rows, now_ns), state.opted_out
     # Who is spared goes to the other side of 0 W by nobody's need but the last: the limit's own caps see to that.
     least_w = np.where(spared, np.maximum(least_w, np.minimum(now_w, 0.0)), least_w)
     most_w = np.where(spared, np.minimum(most_w, np.maximum(now_w, 0.0)), most_w)

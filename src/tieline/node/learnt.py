@@ -124,4 +124,5 @@ def _columns_of(state: DeskState) -> dict[str, NDArray[np.generic]]:
         "length_s": cycles.length_s,
         "seen_s": cycles.seen_s,
         "own_from_ns": cycles.own_from_ns,
+        **state.strays.by_name(),
     }

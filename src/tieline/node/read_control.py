@@ -12,6 +12,7 @@ from tieline.desk.views import ClaimView
 from tieline.node.read_contracts import not_covered
 from tieline.node.read_held import Heard, lost_says, off_says, out_of_reach, share_of
 from tieline.node.read_runs import GROUP_SAYS, Runs, counts_of, runs_of
+from tieline.node.read_wait import stray, stray_says
 from tieline.node.read_words import kw
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.command import HELD, Stage
@@ -119,6 +120,7 @@ def controls_of(
     if share is not None and share["off"] and not is_told:
         text += f"; {off_says(share, state.fleet.id_of(row))}"
     text += lost_says(lost) if lost else ""
+    text += f"; {stray_says(found)}" if (found := stray(state, row, now_ns)) else ""
     text += f"; {why}" if (why := not_covered(state, row)) else ""
     return text + ("; its owner has opted out" if state.opted_out[row] else "") + (KILLED if state.is_killed else "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,8 @@ def no_response(responses: Responses, row: int, now_ns: int) -> Unresponsive | N
 
 
 def take_responses(folder: Path, state: DeskState) -> None:
-    """Take up how devices answered their calls from what a server saved of it: measured, no journal has it.
+    """Take up how devices answered their calls, and who keeps to no command, from what a server saved of it: measured,
+    no journal has it.
 
     A file that can't be read tells nothing, as none does: the server says so at its start.
     """
@@ -86,7 +88,40 @@ def take_responses(folder: Path, state: DeskState) -> None:
         found = load(path, state.fleet.ids)
     except ValueError:
         return
-    if found is not None and {"strikes", "last_ns"} <= found[1].keys():
-        about, columns = found
+    if found is None:
+        return
+    about, columns = found
+    if {"strikes", "last_ns"} <= columns.keys():
         state.responses.strikes[: about.count] = columns["strikes"]
         state.responses.last_ns[: about.count] = columns["last_ns"]
+    for name, column in state.strays.by_name().items():
+        if name in columns:
+            column[: about.count] = columns[name]
+
+
+def stray(state: DeskState, row: int, now_ns: int) -> dict[str, Any] | None:
+    """Return since when a device keeps to no command, what it was told first and now, and where it stood; None: it
+    isn't known to."""
+    found, last, fleet = state.strays, state.commands, state.fleet
+    since_ns = int(found.since_ns[row])
+    if not 0 < since_ns <= now_ns < int(last.valid_until_ns[row]):
+        return None
+    return {
+        "since": iso(since_ns),
+        "told_first_low_w": float(found.low_w[row]),
+        "told_first_high_w": float(found.high_w[row]),
+        "told_low_w": float(max(last.low_w[row], -fleet.max_absorb_w[row])),
+        "told_high_w": float(min(last.high_w[row], fleet.max_inject_w[row])),
+        "stood_w": float(found.stood_w[row]),
+    }
+
+
+def stray_says(found: dict[str, Any]) -> str:
+    """Return it in words."""
+    first, now = (_span_says(found[f"{told}_low_w"], found[f"{told}_high_w"]) for told in ("told_first", "told"))
+    text = f"it kept to no command since {found['since']}: it was told {first} and stood at {found['stood_w']:z.0f} W"
+    return f"{text}; its limit counts it by its meter, the others make room, and it is told {now} now"
+
+
+def _span_says(low_w: float, high_w: float) -> str:
+    return f"{high_w:z.0f} W" if low_w == high_w else f"{low_w:z.0f} to {high_w:z.0f} W"

@@ -10,6 +10,7 @@ import click
 from tieline.node.read_control import NOT_IN_FORCE
 from tieline.node.read_held import off_says
 from tieline.node.read_short import NOT_RESPONDING, WORDS
+from tieline.node.read_wait import stray_says
 from tieline.resource.arbitrate import REMOTE_LEVELS
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import HELD, Stage
@@ -78,6 +79,8 @@ def tell(answer: dict[str, Any]) -> None:
             f"  it does not respond: called and able, it stood still in {still['strikes']} calls running, the last"
         )
         click.echo(f"    at {still['last']}; it counts so until it follows one, or until {still['until']}")
+    if found := answer["stray"]:
+        click.echo(f"  {stray_says(found)}")
     for limit in answer["limits"]:
         of = limit["on"] if limit["on"] != answer["resource"] else None
         ends = _ends(limit) + (f" (its share of a limit on {of})" if of else "")

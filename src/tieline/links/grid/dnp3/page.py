@@ -75,9 +75,8 @@ BO enables each. While a function is disabled its AOs only wait; the limit begin
 1. AO {low} (low) and AO {high} (high), or their twins in 0.1 % of WMax, AO {low_frac} and AO {high_frac}. An end that
    is left out stays as it was last set; at first that is the size of the group, which bounds nothing.
 2. BO {limit} LATCH_ON. From then on the limit holds, and BI {limit_echo} echoes it.
-3. While it is enabled, each AO acts at once; devices that ignored what the limit told them before are told the new
-   one as their lease is renewed ([limits](limits.md)). BO {limit} LATCH_OFF, or BO {cancel} LATCH_ON, gives it back:
-   what is next in force holds then.
+3. While it is enabled, each AO acts at once, also on devices that ignored what the limit told them before.
+   BO {limit} LATCH_OFF, or BO {cancel} LATCH_ON, gives it back: what is next in force holds then.
 
 A target likewise: AO {target}, then BO {enable_target}. All may stand in one request, in any order. Controls of one
 function act together or not at all. LATCH_ON, PULSE_ON with CLOSE and a bare PULSE_ON mean on; LATCH_OFF and PULSE_ON
