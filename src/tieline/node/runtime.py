@@ -47,6 +47,8 @@ LAPSES_NS = SECOND_NS
 TELLS_S, TELLS_SHARE = 4.0, 0.05
 """Every so many seconds of the wall's clock what is measured is published, unless that takes more than this share of
 them: a control room must not wait for the next beat, up to a minute, to see what a device told long ago."""
+MOVES_AGAIN_NS = 10 * MINUTE_NS
+"""After so long readings are moved to the historian again, where the disk did not take them."""
 SHOW_S = 5.0
 """Between two looks at what is measured while nothing can be recorded."""
 ANSWERS_S = 1.0
@@ -126,11 +128,11 @@ class Node:
         executor = executor or self.group.executor
         group: GroupCommit[Readings] = GroupCommit(wal, self.supervisor.spawn, executor)
         hour = self.clock.now_ns() // HOUR_NS
-        steady_ns = self._steady()
+        steady_ns, again_ns = self._steady(), 0
         self.desk.on_readings = waiting.append
 
         async def flush() -> None:
-            nonlocal hour
+            nonlocal hour, again_ns
             batch = waiting.copy()
             waiting.clear()
             if batch:
@@ -141,16 +143,25 @@ class Node:
                     self.lost_readings += sum(len(readings.rows) for readings in batch)
                     _log.error("readings not kept", error=str(error), lost=self.lost_readings)
             now_hour = self.clock.now_ns() // HOUR_NS
-            if now_hour != hour:  # a clock that was set back is followed, too
-                hour = now_hour
-                loop = asyncio.get_running_loop()
-                moved = await loop.run_in_executor(executor, historian.compact, wal)
-                _log.info("readings moved to the historian", count=moved)
-                if keep_ns is not None:
-                    # A clock that jumped ahead must not delete what it makes old.
-                    before_ns = min(self.clock.now_ns(), steady_ns()) - keep_ns
-                    gone = await loop.run_in_executor(executor, historian.forget, before_ns)
-                    _log.info("hours of readings deleted", count=gone, older_than_s=keep_ns // SECOND_NS)
+            # A clock that was set back is followed, too.
+            if now_hour != hour and steady_ns() >= again_ns:
+                try:
+                    await move()
+                except OSError as error:  # the log has them still: they are moved once the disk takes them
+                    again_ns = steady_ns() + MOVES_AGAIN_NS
+                    _log.error("readings not moved to the historian", error=str(error))
+                else:
+                    hour = now_hour
+
+        async def move() -> None:
+            loop = asyncio.get_running_loop()
+            moved = await loop.run_in_executor(executor, historian.compact, wal)
+            _log.info("readings moved to the historian", count=moved)
+            if keep_ns is not None:
+                # A clock that jumped ahead must not delete what it makes old.
+                before_ns = min(self.clock.now_ns(), steady_ns()) - keep_ns
+                gone = await loop.run_in_executor(executor, historian.forget, before_ns)
+                _log.info("hours of readings deleted", count=gone, older_than_s=keep_ns // SECOND_NS)
 
         self.after_beat.append(flush)
 
