@@ -20,7 +20,7 @@ from tieline.desk.offerable import Offerable
 from tieline.desk.ports import Publisher, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.watch import decide_contradicted, decide_given_up, decide_reverts
-from tieline.errors import LinkDown
+from tieline.errors import InvariantError, LinkDown
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
@@ -281,6 +281,10 @@ class Node:
             except LinkDown:
                 await self.group.came_up.wait()
                 self._wake.set()  # what this beat would have done is still to do
+            except InvariantError:
+                if self.desk.failed:  # nothing is decided until a restart, but what is measured is shown and kept
+                    await self._show(self.clock.now_ns())
+                raise
 
     def _due_ns(self, now_ns: int) -> int:
         """Return the next instant that wants a beat whatever comes meanwhile: the minute's mark, or one before it."""
@@ -317,6 +321,9 @@ class Node:
                 await follow()
             except LinkDown:
                 if not self.group.down:
+                    raise
+            except InvariantError:
+                if not self.desk.failed:
                     raise
 
     async def _publish(self, now_ns: int) -> None:
