@@ -246,6 +246,34 @@ def test_a_disk_that_is_full_at_the_full_hour_stops_no_beat_and_the_hour_is_move
     assert Wal(tmp_path / "w").segments() == []
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 99)), min_size=1, max_size=60))
+def test_of_readings_of_one_instant_in_one_body_the_last_is_shown_and_is_kept(
+    drawn: list[tuple[int, int, int]],
+) -> None:
+    """A head-end that corrects itself within a body: what is settled by is what was shown."""
+    import tempfile
+
+    row, at, value = (np.array(column) for column in zip(*drawn, strict=True))
+    when, came = 1 + at.astype(np.int64) * SECOND_NS, np.full(len(drawn), HOUR_NS - 1, np.int64)
+    codes, fit = np.full(len(drawn), code("power_w"), np.uint16), np.zeros(len(drawn), np.uint32)
+    sent = Readings(row.astype(np.int32), codes, value.astype(np.float64), fit, when, came, "http")
+    fleet = plain_fleet(3)
+    fleet.take_readings(sent)
+    last = {(row, at): float(value) for row, at, value in drawn}
+    with tempfile.TemporaryDirectory() as name:
+        wal, historian = Wal(Path(name) / "w"), Historian(Path(name) / "h")
+        wal.append([sent])
+        historian.compact(wal)
+        kept = historian.read([0, 1, 2], [code("power_w")], 0, HOUR_NS)
+    rows, times, values = (kept[of].to_pylist() for of in ("row", "taken_at_ns", "value"))
+    found = {(row, (at - 1) // SECOND_NS): value for row, at, value in zip(rows, times, values, strict=True)}
+    assert len(rows) == len(found)
+    assert found == last
+    for row in {row for row, _, _ in drawn}:
+        newest = max(at for each, at in last if each == row)
+        assert fleet.power_w[row] == last[row, newest]
+
+
 @given(st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)), min_size=1, max_size=30))
 def test_no_reading_was_taken_after_it_came_and_only_one_of_a_wrong_clock_is_questionable(drawn: list) -> None:
     taken, received = (np.array(x, np.int64) for x in zip(*drawn, strict=True))

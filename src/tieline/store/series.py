@@ -159,11 +159,12 @@ class Historian:
                 fresh = pa.concat_tables([before, fresh])
         whole = fresh.sort_by([("row", "ascending"), ("point", "ascending"), ("taken_at_ns", "ascending")])
         keys = np.rec.fromarrays([whole[name].to_numpy() for name in ("row", "point", "taken_at_ns", "received_at_ns")])
-        first = np.ones(len(keys), np.bool_)
-        first[1:] = keys[1:] != keys[:-1]
+        # Of two that one body says of one instant the last counts, as it does where it is shown (the sort is stable).
+        last = np.ones(len(keys), np.bool_)
+        last[:-1] = keys[1:] != keys[:-1]
         part = path.with_suffix(".part")
         try:
-            pq.write_table(whole.filter(pa.array(first)), part, compression="zstd", write_page_checksum=True)
+            pq.write_table(whole.filter(pa.array(last)), part, compression="zstd", write_page_checksum=True)
             with part.open("rb") as written:
                 os.fsync(written.fileno())  # the log goes only after its readings last here
             part.replace(path)
