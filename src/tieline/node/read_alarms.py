@@ -222,6 +222,16 @@ def journal_alarm(why: str, has_failed: bool, count: int, since: Since, now_ns: 
     return [(alarm, RECORDS_NS)]
 
 
+def unkept_alarm(unkept: str, count: int, since: Since, now_ns: int) -> list[tuple[AlarmView, int]]:
+    """Return the alarm of a log of readings that takes none (`unkept`: how many are lost, and why; empty: it does)."""
+    name = derive("alarm", "readings")
+    alarm = AlarmView(
+        name, 2, "readings", f"Readings are not kept: {unkept}", "Dispatch goes on; what is lost can't be settled by",
+        "Make room on the disk of the data folder", 900, "/audit", count, since.get(name, now_ns),
+    )  # fmt: skip
+    return [(alarm, RECORDS_NS)] if unkept else []
+
+
 def link_alarm(link: LinkView, since: Since, count: int) -> AlarmView:
     """Return the alarm of a link that is not live; `count` is how many devices are out of reach for that alone."""
     name = derive("alarm", "link", link.name)

@@ -405,7 +405,7 @@ class NodeReader:
         seen = read_standing.Seen(
             self._cells(by_meter=False), self.links(), self._exposure.see(self._grid, now_ns), intervals,
             node.desk._link_of_row, {code: str(link.name) for code, link in node.desk._links.items()},
-            self._exposure.passing, node.desk.failed or node.group.down, bool(node.desk.failed),
+            self._exposure.passing, node.desk.failed or node.group.down, bool(node.desk.failed), node.unkept,
             self._commitments.near(node.state, pool, now_ns, node.cycle.beats, node.load_frac.get(self._pool())),
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)

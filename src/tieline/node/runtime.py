@@ -110,6 +110,8 @@ class Node:
         self.on_kept: list[Callable[[Readings], None]] = []
         """Told of readings that have just been kept."""
         self.lost_readings = 0
+        self.unkept = ""
+        """How many readings were lost, and why, while the disk takes none; empty: it does."""
 
     def keep_readings(
         self, wal: Wal, historian: Historian, executor: Executor | None = None, keep_ns: int | None = None
@@ -139,8 +141,10 @@ class Node:
                 try:
                     await group.append(batch)
                     self._tell_kept(batch)
+                    self.unkept = ""
                 except StoreError as error:  # dispatch goes on without a log; what is not kept is said and counted
                     self.lost_readings += sum(len(readings.rows) for readings in batch)
+                    self.unkept = f"{self.lost_readings:,} so far: {getattr(error.__cause__, 'strerror', '') or error}"
                     _log.error("readings not kept", error=str(error), lost=self.lost_readings)
             now_hour = self.clock.now_ns() // HOUR_NS
             # A clock that was set back is followed, too.
