@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import numpy as np
 import pytest
 from console_stage import Running
 from test_console_unknown import HandClock, _fleet, _hear, on_node
 
 from tieline.console.auth.roles import Action, Role, may
+from tieline.errors import InvariantError
 from tieline.node.operator import NodeOperator
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
+from tieline.resource.batch import Readings
+from tieline.resource.point import code
+from tieline.store.segment import read_segment
+from tieline.store.series import Historian, Wal
 from tieline.times import MINUTE_NS, SECOND_NS, from_ns, iso, parse_iso
 
 LIMIT = {"low_w": -1e6, "high_w": 0.0, "minutes": 5, "because": "a test"}
@@ -107,6 +114,72 @@ def test_a_journal_that_takes_no_records_is_an_alarm_after_ten_seconds_and_none_
         journal._db.execute("PRAGMA max_page_count=1000000")
         await waits
         clock.ns += SECOND_NS
+        assert await titles() == []
+
+    on_node(tmp_path, _fleet(2, 10), act)
+
+
+def test_a_journal_that_failed_for_good_is_an_alarm_until_a_restart_and_what_is_measured_is_still_shown_and_kept(
+    tmp_path: Path,
+) -> None:
+    async def act(node: Node, reader: NodeReader, operator: NodeOperator, clock: HandClock) -> None:
+        wal = Wal(tmp_path / "readings")
+        node.keep_readings(wal, Historian(tmp_path / "historian"))
+        await _hear(node, 1_000.0)
+        node.journal._db.execute("CREATE TRIGGER none BEFORE INSERT ON record BEGIN SELECT raise(FAIL, 'broken'); END")
+        with pytest.raises(InvariantError, match="broken"):
+            await operator.audited("ann", "try", "feeder-01", "done", {"why": "x"})
+        node.journal._db.execute("DROP TRIGGER none")
+        node.start()
+        for _ in range(3):
+            clock.ns += 11 * SECOND_NS
+            await _hear(node, 2_000.0)
+            at_ns, codes = np.full(2, clock.ns, np.int64), np.full(2, code("power_w"), np.uint16)
+            values, fit = np.full(2, 2_000.0), np.zeros(2, np.uint32)
+            node.desk.readings(Readings(np.arange(2, dtype=np.int32), codes, values, fit, at_ns, at_ns, "test"))
+            node.wake()
+            await asyncio.sleep(1.5)
+        (alarm,) = reader.alarms()
+        assert alarm.priority == 1
+        assert alarm.title.startswith("Nothing can be recorded: ") and "broken" in alarm.title
+        assert alarm.action.startswith("Start the server again")
+        kept = [row for path in wal.segments() for row in read_segment(path)["value"].to_pylist()]
+        assert 2_000.0 in kept
+        assert node.snapshot is not None and node.snapshot.at_ns > clock.ns - MINUTE_NS
+
+    on_node(tmp_path, _fleet(2, 10), act)
+
+
+def test_readings_that_the_disk_does_not_take_are_an_alarm_until_it_does(tmp_path: Path) -> None:
+    async def act(node: Node, reader: NodeReader, operator: NodeOperator, clock: HandClock) -> None:
+        faults = [OSError(errno.ENOSPC, "No space left on device")] * 4
+
+        def sync(handle: int) -> None:
+            if faults:
+                raise faults.pop()
+
+        wal = Wal(tmp_path / "readings", sync)
+        node.keep_readings(wal, Historian(tmp_path / "historian"))
+
+        async def titles() -> list[str]:
+            await _hear(node, 2_000.0)
+            at_ns, codes = np.full(2, clock.ns, np.int64), np.full(2, code("power_w"), np.uint16)
+            values, fit = np.full(2, 2_000.0), np.zeros(2, np.uint32)
+            node.desk.readings(Readings(np.arange(2, dtype=np.int32), codes, values, fit, at_ns, at_ns, "test"))
+            await node.beat()
+            await asyncio.sleep(0.01)
+            return [alarm.title for alarm in reader.alarms()]
+
+        for _ in range(2):
+            clock.ns += SECOND_NS
+            assert await titles() == [], "it may be back in a moment"
+        for _ in range(2):
+            clock.ns += 11 * SECOND_NS
+            (title,) = await titles()
+            assert title in [f"Readings are not kept: {lost} so far: No space left on device" for lost in (2, 4, 6, 8)]
+        (alarm,) = reader.alarms()
+        assert (alarm.priority, alarm.subject) == (2, "readings")
+        clock.ns += 11 * SECOND_NS
         assert await titles() == []
 
     on_node(tmp_path, _fleet(2, 10), act)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import struct
 import time
+from contextlib import ExitStack
+from itertools import pairwise
 
 import pytest
 from console_stage import Running
@@ -12,6 +14,7 @@ from test_console_api import _wish
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from tieline.desk.desk_views import MarketView
 from tieline.node import read_fleet
 
 
@@ -107,3 +110,25 @@ def test_a_browser_that_takes_nothing_is_cut_off(running: Running, monkeypatch: 
     work = served.serve(WebSocket(scope, receive, send))
     asyncio.run_coroutine_threadsafe(work, running.loop).result(5)
     assert served.cut == before + 1
+
+
+def test_a_view_is_made_once_for_all_sockets_that_show_it(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, made = running.console.reader, []
+    make = reader.market
+
+    def counted() -> MarketView:
+        made.append(time.monotonic())
+        return make()
+
+    monkeypatch.setattr(reader, "market", counted)
+    with ExitStack() as sockets:
+        url = running.url.replace("http", "ws") + "/api/v1/live"
+        opened = [sockets.enter_context(connect(url, additional_headers=_cookie(running))) for _ in range(20)]
+        for socket in opened:
+            socket.send(json.dumps({"topics": ["market"]}))
+        for socket in opened:
+            assert json.loads(socket.recv(60))["topic"] == "market"
+        time.sleep(3.0)
+    # Twenty sockets turn twice a second: 120 turns in three seconds.
+    assert min(after - before for before, after in pairwise(made)) > 0.2
+    assert len(made) < 20

@@ -1,6 +1,7 @@
 """Webhooks: who is told what, in which order, how often, and what never leaks."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from starlette.routing import Route
 
 from tieline.links.endpoint.openadr.access import Client, Tokens, secret_digest
 from tieline.links.endpoint.openadr.book import Book
+from tieline.links.endpoint.openadr.callbacks import read_origins
 from tieline.links.endpoint.openadr.notify import Notifier, WebhookLimits
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import Stage
+from tieline.rim.http import Answer, TimedOut
 from tieline.rim.serve import serve_asgi
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
@@ -312,3 +315,42 @@ def test_telling_one_ven_does_not_look_at_all_the_others(vens: int) -> None:
 
     run_virtual(main)
     assert set(looked) == {1}
+
+
+def test_hundreds_that_never_answer_do_not_keep_waiting_who_does() -> None:
+    """A street without power: 400 end-points let each webhook run into its ten seconds, and one is there."""
+    told_at: dict[str, float] = {}
+
+    async def main(loop: VirtualLoop) -> None:
+        clock = VirtualClock(loop, 10**18)
+
+        class Fast:
+            async def append(self, records: Any) -> int:
+                return 0
+
+        class Street:
+            async def call(self, method: str, url: str, *, content: bytes, answer_s: float, **how: Any) -> Answer:
+                if "silent" in url:
+                    await asyncio.sleep(answer_s)
+                    raise TimedOut(url)
+                told_at[json.loads(content)["object"]["id"]] = loop.time()
+                return Answer(200, {}, b"")
+
+        async with Supervisor(np.random.default_rng(0)) as supervisor:
+            book, scopes = Book(Fast(), clock), frozenset({"read_targets", "read_ven_objects"})
+            names = [*(f"silent-{n}" for n in range(400)), "there"]
+            tokens = Tokens({name: Client(name, secret_digest("s"), scopes) for name in names}, b"k" * 32, clock)
+            for name in names:
+                wish = {"objects": ["EVENT"], "operations": ["CREATE"], "callbackUrl": f"http://127.0.0.1:9/{name}"}
+                body = json.dumps({"clientName": name, "objectOperations": [wish]}).encode()
+                await book.add("subscriptions", read_object("subscriptions", body), name)
+            origins = read_origins(("http://127.0.0.1:9/",))
+            rng = np.random.default_rng(0)
+            notifier = Notifier(book, tokens, supervisor, Street(), origins, rng, WebhookLimits())
+            for minute in range(20):
+                notifier.tell("events", "CREATE", {"id": f"e{minute}", "programID": "p"})
+                await asyncio.sleep(60)
+
+    run_virtual(main)
+    late_s = [told_at[f"e{minute}"] - 60 * minute for minute in range(20)]
+    assert max(late_s[2:]) < 1.0, late_s

@@ -55,6 +55,42 @@ def test_a_lapse_is_shown_to_its_master_once_it_is_back_until_it_operates_again(
     play(scene)
 
 
+@pytest.mark.parametrize("away_s", [10.0, 60.0, 79.0])
+def test_what_a_master_that_is_heard_holds_outlives_a_journal_that_is_away_for_less_than_its_lease(
+    away_s: float,
+) -> None:
+    """A full disk, a database that begins anew: nothing can be recorded for a while, a renewal among it."""
+
+    async def scene(room: Room) -> None:
+        dno, loop = await room.master(), asyncio.get_running_loop()
+        assert await dno.limit(NORTH, -1e6, 1e6) == [OK, OK, OK]
+        began = loop.time()
+        while loop.time() < began + 600.0:
+            room.desk.fail = 35.0 <= loop.time() - began < 35.0 + away_s
+            await asyncio.sleep(1.0)
+            if int(loop.time() - began) % 10 == 0:
+                await dno.poll()
+            assert room.desk.bounds("pool:north", room.clock.now_ns()) == (-1e6, 1e6)
+        assert (dno.binary(NORTH + 11), dno.binary(NORTH + 4)) == (True, False)
+        assert not any(room.outstation.lapses().values())
+
+    play(scene)
+
+
+def test_what_could_not_be_renewed_to_the_end_of_its_lease_is_shown_as_lapsed() -> None:
+    async def scene(room: Room) -> None:
+        dno, loop = await room.master(), asyncio.get_running_loop()
+        await dno.limit(NORTH, -1e6, 1e6)
+        room.desk.fail, began = True, loop.time()
+        while loop.time() < began + 180.0:
+            await asyncio.sleep(10.0)
+            await dno.poll()
+        assert room.desk.bounds("pool:north", room.clock.now_ns()) == (-5e6, 5e6)
+        assert (dno.binary(NORTH + 11), dno.binary(NORTH + 4)) == (False, True)
+
+    play(scene)
+
+
 @pytest.mark.parametrize("down_s", [2.0, 90.0, 200.0])
 def test_an_outstation_that_begins_anew_goes_on_with_what_its_master_operated(down_s: float) -> None:
     async def scene(room: Room) -> None:

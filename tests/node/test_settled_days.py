@@ -1,12 +1,14 @@
 """Award days of a served folder: settled when they are over and all is in, by the clock of the market, or named."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -192,6 +194,36 @@ def test_a_day_waits_for_readings_by_name_and_then_does_without_them(tmp_path: P
         # 50 kW more than awarded, at 100 $/MWh: 0.4167 $ in each interval, paid in whole cents.
         assert again.statements[1].total == "10.04"
         assert (await served.day()).statements == again.statements, "what does not change is not settled anew"
+
+    play(tmp_path, scene)
+
+
+def test_a_day_whose_readings_were_corrected_while_the_disk_was_full_is_settled_anew_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = market_day(date(2022, 8, 17), ZONE)
+    start_ns, first_ns = over.start_ns + 17 * HOUR_NS, market_day(date(2022, 8, 2), ZONE).start_ns
+
+    def full(table: object, where: Path, **how: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def scene(served: Served, clock: Hands) -> None:
+        clock.at_ns = over.start_ns
+        await served.awarded(start_ns, 100_000.0)
+        await served.priced(start_ns, 100.0)
+        for row in (0, 1):
+            served.read(row, first_ns, over.end_ns, lambda at: -2e5 if at // HOUR_NS == start_ns // HOUR_NS else -3e5)
+        clock.at_ns = over.end_ns
+        (first,) = (await served.day()).statements
+        with monkeypatch.context() as patched:
+            patched.setattr(pq, "write_table", full)
+            served.read(1, start_ns, start_ns + HOUR_NS, lambda at: -3e5, received_ns=1)
+            with pytest.raises(OSError, match="No space left"):
+                await served.day()
+        settled = await served.day()
+        assert [each.version for each in settled.statements] == [1, 2]
+        # 100 kW less for an hour at 100 $/MWh, in twelve intervals of 0.8333 $ that are paid in whole cents.
+        assert float(settled.statements[1].total) == pytest.approx(float(first.total) - 10.0, abs=0.06)
 
     play(tmp_path, scene)
 

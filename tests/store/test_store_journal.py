@@ -1,7 +1,10 @@
 """The journal keeps what it acknowledged: once, in order, and any changed bit is found."""
 
 import asyncio
+import resource
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from random import Random
@@ -133,6 +136,37 @@ def test_what_waits_while_the_disk_is_full_is_kept_once_there_is_room_and_who_co
     asyncio.run(main())
     assert journal.verify() is None
     assert [record.id for record in journal.replay()] == ["a", *(f"big{n}" for n in range(5)), "after"]
+
+
+GROWS_NO_MORE = """
+import os, resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_store_journal import fact
+from tieline.store.journal import SqliteJournal, StoreDown
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+journal = SqliteJournal(Path(sys.argv[1]))
+journal.append([fact("a")])
+size = os.path.getsize(sys.argv[1] + "-wal")
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+for _ in range(3):
+    try:
+        journal.append([fact("b")])
+    except StoreDown as error:
+        print("waits", error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(journal.append([fact("b")]), journal.verify(), [record.id for record in journal.replay()])
+"""
+
+
+def test_a_file_that_may_grow_no_more_is_a_full_disk_and_the_journal_goes_on_once_it_may(tmp_path: Path) -> None:
+    """A quota or a limit on files: SQLite calls it an I/O error, and the record is as little there."""
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    command = [sys.executable, "-c", GROWS_NO_MORE, str(tmp_path / "j"), str(Path(__file__).parent)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(said) == 4
+    assert all(line.startswith("waits") and "free space" in line for line in said[:3])
+    assert said[3] == "2 None ['a', 'b']"
 
 
 def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """Readings on disk: durable before acknowledged, a torn tail left out, moved to the historian once."""
 
 import asyncio
+import errno
 import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -197,6 +200,78 @@ def test_a_node_logs_what_its_links_bring_and_moves_it_each_hour(tmp_path: Path)
 
     run_virtual(main)
     assert Historian(tmp_path / "h").read([3], [code("power_w")], 0, HOUR_NS)["value"].to_pylist() == [4.5]
+
+
+def test_a_disk_that_is_full_at_the_full_hour_stops_no_beat_and_the_hour_is_moved_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tieline.desk.state import DeskState
+    from tieline.fleet.claims import ClaimBook
+    from tieline.fleet.ledger import Ledger
+    from tieline.node.runtime import Node
+    from tieline.rim.supervise import Supervisor
+    from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
+    from tieline.store.journal import SqliteJournal
+
+    write = pq.write_table
+
+    def full(table: pa.Table, where: Path, **how: object) -> None:
+        where.write_bytes(b"PAR1 half a file")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def main(loop: VirtualLoop) -> None:
+        fleet, clock, followed = plain_fleet(6), VirtualClock(loop, 0), []
+
+        async def follow() -> None:
+            followed.append(loop.time())
+
+        async with Supervisor(np.random.default_rng(0)) as supervisor:
+            state = DeskState.empty(fleet, ClaimBook(fleet), Ledger())
+            node = Node(state, SqliteJournal(tmp_path / "j"), clock, supervisor, {}, {})
+            node.keep_readings(Wal(tmp_path / "w"), Historian(tmp_path / "h"))
+            node.after_beat.append(follow)
+            node.start()
+            node.desk.readings(readings(0, 6, 5))
+            monkeypatch.setattr(pq, "write_table", full)
+            await asyncio.sleep(3_661)
+            assert not supervisor.failures
+            assert followed[-1] == pytest.approx(3_660, abs=1), "what follows a beat follows this one too"
+            assert sum(read_segment(path).num_rows for path in Wal(tmp_path / "w").segments()) == 6
+            assert list((tmp_path / "h").iterdir()) == [], "what was half written takes no room"
+            monkeypatch.setattr(pq, "write_table", write)
+            await asyncio.sleep(1_200)
+
+    run_virtual(main)
+    assert Historian(tmp_path / "h").read([3], [code("power_w")], 0, HOUR_NS)["value"].to_pylist() == [4.5]
+    assert Wal(tmp_path / "w").segments() == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 99)), min_size=1, max_size=60))
+def test_of_readings_of_one_instant_in_one_body_the_last_is_shown_and_is_kept(
+    drawn: list[tuple[int, int, int]],
+) -> None:
+    """A head-end that corrects itself within a body: what is settled by is what was shown."""
+    import tempfile
+
+    row, at, value = (np.array(column) for column in zip(*drawn, strict=True))
+    when, came = 1 + at.astype(np.int64) * SECOND_NS, np.full(len(drawn), HOUR_NS - 1, np.int64)
+    codes, fit = np.full(len(drawn), code("power_w"), np.uint16), np.zeros(len(drawn), np.uint32)
+    sent = Readings(row.astype(np.int32), codes, value.astype(np.float64), fit, when, came, "http")
+    fleet = plain_fleet(3)
+    fleet.take_readings(sent)
+    last = {(row, at): float(value) for row, at, value in drawn}
+    with tempfile.TemporaryDirectory() as name:
+        wal, historian = Wal(Path(name) / "w"), Historian(Path(name) / "h")
+        wal.append([sent])
+        historian.compact(wal)
+        kept = historian.read([0, 1, 2], [code("power_w")], 0, HOUR_NS)
+    rows, times, values = (kept[of].to_pylist() for of in ("row", "taken_at_ns", "value"))
+    found = {(row, (at - 1) // SECOND_NS): value for row, at, value in zip(rows, times, values, strict=True)}
+    assert len(rows) == len(found)
+    assert found == last
+    for row in {row for row, _, _ in drawn}:
+        newest = max(at for each, at in last if each == row)
+        assert fleet.power_w[row] == last[row, newest]
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)), min_size=1, max_size=30))

@@ -2,13 +2,15 @@
 
 Theory of operation. Each socket has a set of topics. A turn makes the views of its topics, sends those that changed,
 and waits. While a send is under way nothing is queued, so a slow reader skips what is older; one that takes no message
-for `CUT_S` is cut off. Views are made once for all sockets (the reader keeps them for a second). JSON as text; the
-fleet as bytes: 4 bytes with the length of a JSON head, the head, a state a cell, a loading a cell.
+for `CUT_S` is cut off. A view is made once for all sockets whose turn comes within `KEPT_S`: who may see a topic sees
+the same of it. JSON as text; the fleet as bytes: 4 bytes with the length of a JSON head, the head, a state a cell, a
+loading a cell.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,8 @@ from tieline.errors import LinkDown
 if TYPE_CHECKING:
     from tieline.console.metrics import Metrics
 
-CUT_S, TURN_S = 10.0, 0.5
+CUT_S, TURN_S, KEPT_S = 10.0, 0.5, 0.4
+MOST_KEPT = 256
 MOST_TOPICS, MOST_SOCKETS = 16, 500
 ENCODE = msgspec.json.Encoder().encode
 
@@ -63,6 +66,7 @@ class Live:
         self._desk, self._metrics = desk, metrics
         self.sockets = 0
         self.cut = 0
+        self._kept: dict[str, tuple[float, bytes]] = {}
 
     def _who(self, socket: WebSocket) -> Who | None:
         scheme, _, token = socket.headers.get("authorization", "").partition(" ")
@@ -120,6 +124,16 @@ class Live:
             return ENCODE({"topic": topic, "problem": f"there is no topic {topic[:80]!r}"})
         if not may(who.roles, action, name if word == "resource" else "", who.scope):
             return ENCODE({"topic": topic, "problem": "your roles don't allow this"})
+        now_s = asyncio.get_running_loop().time()
+        made_s, body = self._kept.get(topic, (-math.inf, b""))
+        if now_s - made_s >= KEPT_S:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept = {name: kept for name, kept in self._kept.items() if now_s - kept[0] < KEPT_S}
+            body = self._view(topic, word, name)
+            self._kept[topic] = now_s, body
+        return body
+
+    def _view(self, topic: str, word: str, name: str) -> bytes:
         reader = self._desk.reader
         if topic == "fleet":
             return packed(reader.fleet())

@@ -138,6 +138,11 @@ class Desk:
             self._broken = str(error)
             raise InvariantError(f"the journal failed: {error}") from error
 
+    @property
+    def failed(self) -> str:
+        """Why nothing is decided any more until a restart, as the journal failed; empty: it did not."""
+        return self._broken
+
     def _ready(self) -> None:
         """Do nothing where decisions can be recorded; who would lose what he holds asks before he decides."""
         if self._broken:

@@ -30,6 +30,8 @@ DOWN_NS, DEGRADED_NS = MINUTE_NS, 5 * MINUTE_NS
 """On-delays of links (ISA-18.2, 10): they dial again by themselves, and what that mends needs nobody."""
 RECORDS_NS = 10 * SECOND_NS
 """A database that fails over, or another that holds the file for a moment, is back by then."""
+MAKES_ROOM = "Make room on its disk, or bring its database back"
+RESTARTS = "Start the server again: it goes on from what was recorded. See to its disk or database first"
 OBEYS_NS = 5 * MINUTE_NS
 """A limit is obeyed once the slowest kind that it holds has moved: thermostats take four minutes, and a beat."""
 LEAST_OVER_W, MOST_OVER_W = 500.0, 5_000.0
@@ -207,23 +209,34 @@ def link_alarms(
     return found
 
 
-def journal_alarm(why: str, count: int, since: Since, now_ns: int) -> list[tuple[AlarmView, int]]:
+def journal_alarm(why: str, has_failed: bool, count: int, since: Since, now_ns: int) -> list[tuple[AlarmView, int]]:
     """Return the alarm of a journal that takes no records, and for how long that must be so; nothing where it does.
 
     Args:
         why: What its disk or database says; empty: it takes them.
+        has_failed: Whether it failed in a way that only a restart ends.
         count: How many devices are commanded from it.
         since: When each standing alarm began, by id.
         now_ns: Now.
     """
     if not why:
         return []
-    name = derive("alarm", "journal")
+    name, does = derive("alarm", "journal"), RESTARTS if has_failed else MAKES_ROOM
     alarm = AlarmView(
         name, 1, "journal", f"Nothing can be recorded: {why}", "Nothing is decided, and every act is refused",
-        "Make room on its disk, or bring its database back", 300, "/audit", count, since.get(name, now_ns),
+        does, 300, "/audit", count, since.get(name, now_ns),
     )  # fmt: skip
     return [(alarm, RECORDS_NS)]
+
+
+def unkept_alarm(unkept: str, count: int, since: Since, now_ns: int) -> list[tuple[AlarmView, int]]:
+    """Return the alarm of a log of readings that takes none (`unkept`: how many are lost, and why; empty: it does)."""
+    name = derive("alarm", "readings")
+    alarm = AlarmView(
+        name, 2, "readings", f"Readings are not kept: {unkept}", "Dispatch goes on; what is lost can't be settled by",
+        "Make room on the disk of the data folder", 900, "/audit", count, since.get(name, now_ns),
+    )  # fmt: skip
+    return [(alarm, RECORDS_NS)] if unkept else []
 
 
 def link_alarm(link: LinkView, since: Since, count: int) -> AlarmView:

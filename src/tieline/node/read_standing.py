@@ -29,7 +29,8 @@ class Seen:
 
     `link_of_row` holds the code of each row's link (-1: none), `link_names` the name of each code. `passing` are broken
     limits that need nobody yet, with how warm their feeder is (1: as warm as it may be). `journal_down` is why nothing
-    can be recorded now; empty: it can.
+    can be recorded now; empty: it can. With `has_failed` only a restart brings that back. `unkept` says
+    how many readings are lost as their log takes none.
     """
 
     cells: NDArray[np.uint8]
@@ -40,6 +41,8 @@ class Seen:
     link_names: Mapping[int, str]
     passing: Mapping[str, tuple[Sequence[Violation], float]]
     journal_down: str = ""
+    has_failed: bool = False
+    unkept: str = ""
     commitments: Sequence[Commitment] = ()
     """What the pool owes, with what is likely of it."""
 
@@ -77,7 +80,8 @@ def stand(
     found, parts = found + likely, parts + told
     found += own_way(state, order, cells, devices, above, since, now_ns)
     found += read_alarms.over_limit(state, order.names, since, now_ns)
-    found += read_alarms.journal_alarm(seen.journal_down, len(state.fleet), since, now_ns)
+    found += read_alarms.journal_alarm(seen.journal_down, seen.has_failed, len(state.fleet), since, now_ns)
+    found += read_alarms.unkept_alarm(seen.unkept, len(state.fleet), since, now_ns)
     return book.keep(found, now_ns, parts + held_up)
 
 

@@ -159,7 +159,7 @@ class NodeReader:
         links = tuple(self.links())
         return v.Shell(
             self.sources.utility, self.sources.setting, now_ns, self.sources.zone, self.sources.speed, state.revision,
-            age_s, links, node.journal.last_seq, not (node.desk._broken or node.group.down), self.is_market_live(),
+            age_s, links, node.journal.last_seq, not (node.desk.failed or node.group.down), self.is_market_live(),
             state.authority.get("desk", "this desk"), state.authority.get("mode", "Automatic"), state.is_killed,
             len(fleet), int(fit.sum()), tuple(self.alarms()[:3]),
         )  # fmt: skip
@@ -387,8 +387,8 @@ class NodeReader:
             intervals = self._tracked.since(now_ns - 2 * HOUR_NS, now_ns)
         seen = read_standing.Seen(
             self._cells(by_meter=False), self.links(), self._exposure.see(self._grid, now_ns), intervals,
-            node.desk._link_of_row,
-            {code: str(link.name) for code, link in node.desk._links.items()}, self._exposure.passing, node.group.down,
+            node.desk._link_of_row, {code: str(link.name) for code, link in node.desk._links.items()},
+            self._exposure.passing, node.desk.failed or node.group.down, bool(node.desk.failed), node.unkept,
             self._commitments.near(node.state, pool, now_ns, node.cycle.beats, node.load_frac.get(self._pool())),
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)

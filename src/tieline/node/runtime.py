@@ -20,7 +20,7 @@ from tieline.desk.offerable import Offerable
 from tieline.desk.ports import Publisher, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.watch import decide_contradicted, decide_given_up, decide_reverts
-from tieline.errors import LinkDown
+from tieline.errors import InvariantError, LinkDown
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import Fleet
 from tieline.fleet.ledger import Ledger
@@ -47,6 +47,8 @@ LAPSES_NS = SECOND_NS
 TELLS_S, TELLS_SHARE = 4.0, 0.05
 """Every so many seconds of the wall's clock what is measured is published, unless that takes more than this share of
 them: a control room must not wait for the next beat, up to a minute, to see what a device told long ago."""
+MOVES_AGAIN_NS = 10 * MINUTE_NS
+"""After so long readings are moved to the historian again, where the disk did not take them."""
 SHOW_S = 5.0
 """Between two looks at what is measured while nothing can be recorded."""
 ANSWERS_S = 1.0
@@ -108,6 +110,8 @@ class Node:
         self.on_kept: list[Callable[[Readings], None]] = []
         """Told of readings that have just been kept."""
         self.lost_readings = 0
+        self.unkept = ""
+        """How many readings were lost, and why, while the disk takes none; empty: it does."""
 
     def keep_readings(
         self, wal: Wal, historian: Historian, executor: Executor | None = None, keep_ns: int | None = None
@@ -126,31 +130,42 @@ class Node:
         executor = executor or self.group.executor
         group: GroupCommit[Readings] = GroupCommit(wal, self.supervisor.spawn, executor)
         hour = self.clock.now_ns() // HOUR_NS
-        steady_ns = self._steady()
+        steady_ns, again_ns = self._steady(), 0
         self.desk.on_readings = waiting.append
 
         async def flush() -> None:
-            nonlocal hour
+            nonlocal hour, again_ns
             batch = waiting.copy()
             waiting.clear()
             if batch:
                 try:
                     await group.append(batch)
                     self._tell_kept(batch)
+                    self.unkept = ""
                 except StoreError as error:  # dispatch goes on without a log; what is not kept is said and counted
                     self.lost_readings += sum(len(readings.rows) for readings in batch)
+                    self.unkept = f"{self.lost_readings:,} so far: {getattr(error.__cause__, 'strerror', '') or error}"
                     _log.error("readings not kept", error=str(error), lost=self.lost_readings)
             now_hour = self.clock.now_ns() // HOUR_NS
-            if now_hour != hour:  # a clock that was set back is followed, too
-                hour = now_hour
-                loop = asyncio.get_running_loop()
-                moved = await loop.run_in_executor(executor, historian.compact, wal)
-                _log.info("readings moved to the historian", count=moved)
-                if keep_ns is not None:
-                    # A clock that jumped ahead must not delete what it makes old.
-                    before_ns = min(self.clock.now_ns(), steady_ns()) - keep_ns
-                    gone = await loop.run_in_executor(executor, historian.forget, before_ns)
-                    _log.info("hours of readings deleted", count=gone, older_than_s=keep_ns // SECOND_NS)
+            # A clock that was set back is followed, too.
+            if now_hour != hour and steady_ns() >= again_ns:
+                try:
+                    await move()
+                except OSError as error:  # the log has them still: they are moved once the disk takes them
+                    again_ns = steady_ns() + MOVES_AGAIN_NS
+                    _log.error("readings not moved to the historian", error=str(error))
+                else:
+                    hour = now_hour
+
+        async def move() -> None:
+            loop = asyncio.get_running_loop()
+            moved = await loop.run_in_executor(executor, historian.compact, wal)
+            _log.info("readings moved to the historian", count=moved)
+            if keep_ns is not None:
+                # A clock that jumped ahead must not delete what it makes old.
+                before_ns = min(self.clock.now_ns(), steady_ns()) - keep_ns
+                gone = await loop.run_in_executor(executor, historian.forget, before_ns)
+                _log.info("hours of readings deleted", count=gone, older_than_s=keep_ns // SECOND_NS)
 
         self.after_beat.append(flush)
 
@@ -270,6 +285,10 @@ class Node:
             except LinkDown:
                 await self.group.came_up.wait()
                 self._wake.set()  # what this beat would have done is still to do
+            except InvariantError:
+                if self.desk.failed:  # nothing is decided until a restart, but what is measured is shown and kept
+                    await self._show(self.clock.now_ns())
+                raise
 
     def _due_ns(self, now_ns: int) -> int:
         """Return the next instant that wants a beat whatever comes meanwhile: the minute's mark, or one before it."""
@@ -306,6 +325,9 @@ class Node:
                 await follow()
             except LinkDown:
                 if not self.group.down:
+                    raise
+            except InvariantError:
+                if not self.desk.failed:
                     raise
 
     async def _publish(self, now_ns: int) -> None:

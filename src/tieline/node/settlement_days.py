@@ -116,19 +116,24 @@ class SettlementDays:
                 pass
 
     async def look(self) -> None:
-        """Look once at every day that is due."""
+        """Look once at every day that is due. Raises OSError or LinkDown: the disk or the journal took nothing."""
         self._wake.clear()
         dirty, self._dirty = self._dirty, set()
         now_ns = self.node.clock.now_ns()
         if not self.standing:
             self._remember(now_ns)
         due = {key: awards for key, awards in self.days().items() if key in dirty or self._is_due(key, now_ns)}
-        if any(market_day(day, self.terms[pool].zone).end_ns <= now_ns for pool, day in due) and self._kept:
-            await self._kept.gather()
-        for (pool, day), awards in due.items():
-            self.standing[pool, day] = found = await self._look_at(pool, day, awards, now_ns)
-            if found.state != RUNNING:
-                self._over_until_ns = max(self._over_until_ns, market_day(day, self.terms[pool].zone).end_ns)
+        undone = dirty & due.keys()
+        try:
+            if any(market_day(day, self.terms[pool].zone).end_ns <= now_ns for pool, day in due) and self._kept:
+                await self._kept.gather()
+            for (pool, day), awards in due.items():
+                self.standing[pool, day] = found = await self._look_at(pool, day, awards, now_ns)
+                undone.discard((pool, day))
+                if found.state != RUNNING:
+                    self._over_until_ns = max(self._over_until_ns, market_day(day, self.terms[pool].zone).end_ns)
+        finally:
+            self._dirty |= undone  # where a disk is full or a database away, what came in is looked at again
 
     def _remember(self, now_ns: int) -> None:
         """Take days that were settled long ago as settled: reckoning a year anew at each start would take minutes."""

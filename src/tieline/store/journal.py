@@ -39,6 +39,7 @@ STEP = 2_000
 
 
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_NO_ROOM = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)  # a quota, a limit on files: full, for all of us
 
 
 class StoreError(Error):
@@ -126,7 +127,8 @@ class SqlJournal:
             raise
         except Exception as error:
             self._roll_back()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+            code = getattr(error, "sqlite_errorcode", 0)
+            if code & 0xFF in _PASSING or code in _NO_ROOM:
                 raise StoreDown(f"{self.name}: {error}: free space, or end what holds it") from error
             raise StoreError(f"{self.name}: {error}: nothing of {len(fresh)} records was kept") from error
         if fresh:

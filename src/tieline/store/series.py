@@ -131,6 +131,9 @@ class Historian:
 
         A file is written whole beside its place and then renamed; a segment goes only after all its hours are there.
         The same reading twice (after a kill in between) is kept once. A segment that can't be read wholly is set aside.
+
+        Raises:
+            OSError: The disk is full or gone. Nothing is lost: what was not moved is in the log still.
         """
         wal.close()
         moved = 0
@@ -156,13 +159,17 @@ class Historian:
                 fresh = pa.concat_tables([before, fresh])
         whole = fresh.sort_by([("row", "ascending"), ("point", "ascending"), ("taken_at_ns", "ascending")])
         keys = np.rec.fromarrays([whole[name].to_numpy() for name in ("row", "point", "taken_at_ns", "received_at_ns")])
-        first = np.ones(len(keys), np.bool_)
-        first[1:] = keys[1:] != keys[:-1]
+        # Of two that one body says of one instant the last counts, as it does where it is shown (the sort is stable).
+        last = np.ones(len(keys), np.bool_)
+        last[:-1] = keys[1:] != keys[:-1]
         part = path.with_suffix(".part")
-        pq.write_table(whole.filter(pa.array(first)), part, compression="zstd", write_page_checksum=True)
-        with part.open("rb") as written:
-            os.fsync(written.fileno())  # the log goes only after its readings last here
-        part.replace(path)
+        try:
+            pq.write_table(whole.filter(pa.array(last)), part, compression="zstd", write_page_checksum=True)
+            with part.open("rb") as written:
+                os.fsync(written.fileno())  # the log goes only after its readings last here
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)  # on a full disk half an hour's file would take the room that is left
         sync_folder(self._folder)
 
     def _of_hour(self, path: Path, wanted: list[tuple[str, str, list[int]]] | None = None) -> pa.Table | None:

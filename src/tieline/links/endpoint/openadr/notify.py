@@ -3,9 +3,10 @@
 Theory of operation. A change finds its subscribers by what they subscribed to, whom they belong to and what their
 targets reach, not by asking all of them. Each callback URL of a subscription has one queue and one sender; a queue that
 is full lets its oldest go, and a message that could not be delivered in `tries` goes too: a poll brings the VEN up to
-date. Just before each try the message is asked whether it still may leave: what waited while the kill switch was
-pressed, or its event withdrawn, is dropped. Nothing of an answer is read but its status, redirects are not followed,
-and neither token nor body is ever logged.
+date. Who failed last time takes his turn among those who did: else all would wait for hundreds that never answer, as
+where a street is without power. Just before each try the message is asked whether it still may leave: what waited while
+the kill switch was pressed, or its event withdrawn, is dropped. Nothing of an answer is read but its status, redirects
+are not followed, and neither token nor body is ever logged.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from tieline.wire.openadr3.objects import TYPES
 _log = structlog.get_logger("tieline.vtn")
 Gate = Callable[[str, str, str], bool]
 """Whether an object of a kind may still go to a client: (client, kind, id)."""
-AT_ONCE = 64
+AT_ONCE, FAILING_AT_ONCE = 64, 32
+"""So many tries run at once, and so many beside them to callbacks whose last one failed."""
 MOST_ANSWER = 4_096
 
 
@@ -72,7 +74,8 @@ class Notifier:
         self._origins, self._rng, self._limits = origins, rng, limits
         self._backoff = Backoff(limits.first_s, limits.cap_s)
         self._waiting: dict[tuple[str, str], deque[_Message]] = {}
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places, self._failing_places = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(FAILING_AT_ONCE)
+        self._failing: set[tuple[str, str]] = set()
         self.delivered: list[Callable[[str, str, str], None]] = []
         self.notified = self.lost = self.barred = 0
 
@@ -132,16 +135,21 @@ class Notifier:
         try:
             while waiting and subscription in self._book.things["subscriptions"]:
                 message = waiting[0]
-                is_good = await self._post(url, message, headers, client)
+                places = self._failing_places if key in self._failing else self._places
+                is_good = await self._post(url, message, headers, client, places)
                 if waiting and waiting[0] is message and (is_good is not False or tries + 1 >= self._limits.tries):
                     waiting.popleft()
                 if is_good is not False:
                     tries = 0
                     if is_good:
+                        self._failing.discard(key)
                         self.notified += 1
                         for hear in self.delivered:
                             hear(client, message.kind, message.id)
                     continue
+                if key not in self._failing:
+                    self._failing = {each for each in self._failing if each[0] in self._book.things["subscriptions"]}
+                    self._failing.add(key)
                 # Order is kept: nothing behind a message goes out before it was taken or given up.
                 tries += 1
                 if tries >= self._limits.tries:
@@ -152,12 +160,14 @@ class Notifier:
         finally:
             del self._waiting[key]
 
-    async def _post(self, url: str, message: _Message, headers: dict[str, str], client: str) -> bool | None:
+    async def _post(
+        self, url: str, message: _Message, headers: dict[str, str], client: str, places: asyncio.Semaphore
+    ) -> bool | None:
         """Return whether a callback took a message; None where it may not leave any more."""
         if not is_allowed(url, self._origins):  # the list may have changed since the subscription was made
             return False
         try:
-            async with self._places:
+            async with places:
                 # The last hop: asked here, with nothing between it and the wire but the connection itself.
                 if not message.ends and not self._gate(client, message.kind, message.id):
                     self.barred += 1

@@ -166,7 +166,9 @@ class Association:
     @property
     def lapses_after_s(self) -> float:
         """How long until what this master asked lapses, if it stays silent (s of the binding's times)."""
-        return self._lease_s - self.silent_s if self._asked else math.inf
+        now_ns = self._clock.now_ns()
+        ends_s = ((ask.end_ns - now_ns) / SECOND_NS for ask, _ in self._asked.values())
+        return min(self._lease_s - self.silent_s, *ends_s) if self._asked else math.inf
 
     async def tend(self) -> bool:
         """Renew the leases of a master that we hear, withdraw those of one gone silent. Returns whether any lapsed."""
@@ -184,7 +186,10 @@ class Association:
                 # A master that spoke since the last ask renews it once a third of the lease is gone.
                 elif self.heard_s > asked_s and now_s - asked_s >= self._lease_s / 3:
                     again = await self._ask(slot, ask.native, ask.frame)
-                    if isinstance(again, CommandStatus):
+                    # What can't be recorded now may be soon, and the master is there: until the lease itself is over
+                    # its latch stands, and is tried again.
+                    is_away = again is CommandStatus.DOWNSTREAM_FAIL and ask.end_ns > self._clock.now_ns()
+                    if isinstance(again, CommandStatus) and not is_away:
                         await self._lapse(slot, ask)
         return self.lapses.total() > before
 
