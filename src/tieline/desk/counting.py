@@ -76,7 +76,7 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
             holds = replace(pool.holds, paced=paced)
             tracking.count_lack(
                 state, pool.tally, asked_w, pool.share_w, row_w, holds, pool.out_now,
-                (ends_ns - begins_ns) / SECOND_NS, pool.made_up,
+                (ends_ns - begins_ns) / SECOND_NS, pool.made_up, max(side * pool.short_w, 0.0),
             )  # fmt: skip
 
 
