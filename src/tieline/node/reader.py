@@ -67,6 +67,9 @@ from tieline.rim.clock import loop_s
 from tieline.times import HOUR_NS, SECOND_NS
 
 if TYPE_CHECKING:
+    from tieline.desk.cycle import PoolDesk
+    from tieline.desk.foreseen import LoadFrac
+    from tieline.desk.state import DeskState
     from tieline.node.read_past import Past
 
 SAMPLES = 24 * 60
@@ -123,9 +126,9 @@ class NodeReader:
         self._samples.append(_Sample(now_ns, asked_w, gave_w, price))
         self.hours.sample(self.node.state, self.node.cycle.pools.get(self._pool()), now_ns)
         self._solve()
-        stand = self.alarms()
+        await self._commitments.make(*self._owes(now_ns))
+        stand, node = self.alarms(), self.node
         if self.record.is_due(now_ns):
-            node = self.node
             self.record.keep(node.state, node.cycle.pools, self._grid, stand, node.journal.last_seq, now_ns)
 
     def _solve(self) -> None:
@@ -139,6 +142,10 @@ class NodeReader:
 
     def _pool(self) -> str:
         return next(iter(self.node.cycle.pools), "")
+
+    def _owes(self, now_ns: int) -> tuple[DeskState, PoolDesk | None, int, int, LoadFrac | None]:
+        node, name = self.node, self._pool()
+        return node.state, node.cycle.pools.get(name), now_ns, node.cycle.beats, node.load_frac.get(name)
 
     def _delivery(self, now_ns: int) -> tuple[float | None, float | None, float | None]:
         pool = self.node.cycle.pools.get(self._pool())
@@ -222,7 +229,7 @@ class NodeReader:
             read_fleet.known_sum(state.fleet.power_w), len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
             int(counts[read_fleet.LIMITED]), recent,
-            self._commitments.of(state, pool, now_ns, node.cycle.beats, node.load_frac.get(name)),
+            self._commitments.of(*self._owes(now_ns)),
             tuple(rows[:MOST_FEEDERS]), len(self._order.names),
             read_resource.in_control(state, now_ns), free.reach,
             read_alarms.rate(self._book.raised, self.alarms(), now_ns),
@@ -406,7 +413,7 @@ class NodeReader:
             self._cells(by_meter=False), self.links(), self._exposure.see(self._grid, now_ns), intervals,
             node.desk._link_of_row,
             {code: str(link.name) for code, link in node.desk._links.items()}, self._exposure.passing, node.group.down,
-            self._commitments.near(node.state, pool, now_ns, node.cycle.beats, node.load_frac.get(self._pool())),
+            self._commitments.near(*self._owes(now_ns)),
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)
         return read_standing.stand(self._book, seen, node.state, pool, self._order, above, now_ns)
