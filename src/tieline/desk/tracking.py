@@ -53,7 +53,8 @@ class Tally:
     is_owed: bool = False
     because: str = ""
     taught_ws: float = 0.0
-    """Error that a trim can mend: what nobody could give, and what is on its way, teaches nothing."""
+    """Error that a trim can mend: what nobody could give, or have come back sooner, and what is on its way, teaches
+    nothing."""
     lack_ws: dict[str, float] = field(default_factory=dict)
     """What lacked in each stretch, by its cause then: a limit that came and went within the interval has its part."""
     lost_w: dict[str, float] = field(default_factory=dict)
@@ -74,7 +75,7 @@ class Tally:
         self.samples += len(row_w)
 
     def teach(self, error_w: float, short_w: float, seconds: float) -> None:
-        """Count so many seconds of an error (W), of which nobody could give so much (W, signed alike)."""
+        """Count so many seconds of an error (W), of which nobody could give, or end, so much (W, signed alike)."""
         mends_w = error_w if error_w * short_w <= 0.0 else math.copysign(max(abs(error_w) - abs(short_w), 0.0), error_w)
         self.taught_ws += mends_w * seconds
 
