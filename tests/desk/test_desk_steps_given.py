@@ -56,8 +56,24 @@ def test_what_is_counted_as_delivered_is_what_devices_gave(seed: int, by_schedul
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_by_schedule_no_heater_is_called_and_let_go_again_between_two_steps(seed: int) -> None:
-    it, _ = played(seed, True, LARGE)
+@pytest.mark.parametrize("by_schedule", [True, False])
+def test_what_goes_on_as_it_was_told_while_less_is_asked_has_nobody_asked_for_less_at_the_next_step(
+    seed: int, by_schedule: bool
+) -> None:
+    """Nobody can have loads back before their turn: that too much came of them says nothing of what others give."""
+    it, powers_w = played(seed, by_schedule, LARGE)
+    found = []
+    for at, asked_w in enumerate(powers_w):
+        if at % 2:
+            start_ns = BEGINS_NS + (5 + at * STEP_MIN) * MINUTE_NS
+            found.append(it.mean_w(start_ns, start_ns + STEP_MIN * MINUTE_NS) / asked_w)
+    assert min(found) >= 0.97 and max(found) <= 1.03, np.round(found, 3).tolist()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("by_schedule", [True, False])
+def test_no_heater_is_called_and_let_go_again_between_two_steps(seed: int, by_schedule: bool) -> None:
+    it, _ = played(seed, by_schedule, LARGE)
     for at in range(STEPS):
         start_ns = BEGINS_NS + (5 + at * STEP_MIN) * MINUTE_NS
         marks = range(start_ns - MINUTE_NS, start_ns + STEP_MIN * MINUTE_NS, MINUTE_NS)

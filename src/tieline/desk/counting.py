@@ -69,15 +69,20 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         row_w = tracking.counted_w(state, pool.rows, pool.share_w, side, now_ns, pool.by_program, beside_w)
         pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
         if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
-            pool.tally.teach(asked_w - float(row_w.sum()), pool.short_w, (ends_ns - begins_ns) / SECOND_NS)
+            mends_no_w = pool.short_w - side * pool.over_w  # who waits for his turn gives it whatever others are asked
+            pool.tally.teach(asked_w - float(row_w.sum()), mends_no_w, (ends_ns - begins_ns) / SECOND_NS)
         if pool.holds is not None:
             pool.tally.lost_w = most_w(({**pool.lost_now, tracking.REBOUND: abs(pool.back_w)}, pool.tally.lost_w))
             # The last beat noted what holds rows before it told them anything: whom the limiter held back came after.
             holds = replace(pool.holds, paced=paced)
             tracking.count_lack(
                 state, pool.tally, asked_w, pool.share_w, row_w, holds, pool.out_now,
-                (ends_ns - begins_ns) / SECOND_NS, pool.made_up,
+                (ends_ns - begins_ns) / SECOND_NS, pool.made_up, max(side * pool.short_w, 0.0),
             )  # fmt: skip
+
+    if pool.tally is not None and pool.tally.seconds > 0 and pool.tally.end_ns <= now_ns:
+        await _close(desk, pool, pool.tally, now_ns)
+        pool.tally = tracking.Tally.begin(pool.rows, pool.tally.end_ns, pool.tally.end_ns + DISPATCH_STEP_NS)
 
 
 def note_holds(state: DeskState, pool: PoolDesk, now_ns: int) -> None:

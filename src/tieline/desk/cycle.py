@@ -19,19 +19,14 @@ from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.least_draw import followable, least_draw_w
 from tieline.desk.least_times import just_let_go
-from tieline.desk.obligation import (
-    Obligation,
-    committed_until,
-    owed,
-    sold_ahead_w,
-)
+from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, committed_until, owed, sold_ahead_w
 from tieline.desk.planned import Planned
 from tieline.desk.release import spread_s, takes_turns
 from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.desk.wants import FOLLOWS_NS
 from tieline.fleet.able import SUSTAIN_H
 from tieline.pool.availability import Available, by_group
-from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS
+from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -42,7 +37,8 @@ was, so many of the devices that are called must have been heard before a pool i
 SCHEDULED_NS = 15 * SECOND_NS
 """So long after a start what stands of an award that goes by a schedule waits for the first to be made."""
 TURN_PRICE = 1e-3
-"""So much dearer ($/MWh) counts an on-off load that is not called beside one that is: no tie is worth a switch."""
+"""So much dearer ($/MWh) counts an on-off load that is not called beside one that is, as no tie is worth a switch; and
+within an interval as dear as the dearest that is, as nothing is."""
 SETTLES_FRAC = 0.1
 """Devices are on their way where a split moves by this share of what is owed."""
 DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
@@ -69,6 +65,9 @@ class PoolDesk:
     """What rows that wait for their turn to come back give beside those that are called (W)."""
     short_w: float = 0.0
     """What the last split could not share out (W)."""
+    split_ns: int = 0  # when it was split last
+    over_w: float = 0.0
+    """What of `gives_w` is beyond what is asked: those who were let go are not back yet (W, 0 or more)."""
     frees_ns: int = FOREVER_NS
     """When a share of what is owed is let go that rows are held to give by their own timers; `FOREVER_NS`: never."""
     settles_ns: int = 0
@@ -132,7 +131,7 @@ class Cycle:
         if not self._began_ns:
             self._began_ns = now_ns
             for pool in self.pools.values():  # split anew as if nobody were called, others would be
-                pool.share_w = redispatch.standing_w(state, pool.pool, pool.rows)
+                pool.share_w, pool.split_ns = redispatch.standing_w(state, pool.pool, pool.rows), now_ns
                 state.responses.uncalled_ns[pool.rows] = now_ns  # nobody saw what they did before
         state.fleet.mark_stale(now_ns, STALE_NS + KEPT_NS if self._is_fresh(now_ns) else STALE_NS)
         passed_ns = max(now_ns - self._last_ns, 0) if self._last_ns else 0  # a clock that was set back counts nothing
@@ -281,9 +280,12 @@ class Cycle:
 
         back_w = tracking.takes_back_w(state, pool.rows, pool.share_w, side, now_ns)
         # At one price who is called goes on, and who takes back what he missed is called last.
-        turn = np.where(is_switched & (np.abs(pool.share_w) <= 1.0), 1.0 + (back_w > 1.0), 0.0)
+        turn = np.where((rests := is_switched & ~called), 1.0 + (back_w > 1.0), 0.0)
+        is_within = floor_ns(pool.split_ns, DISPATCH_STEP_NS) == floor_ns(now_ns, DISPATCH_STEP_NS)
+        dearest = float(room.price[is_switched & called].max(initial=-math.inf)) if is_within else -math.inf
+        price, pool.split_ns = np.where(rests, np.maximum(room.price, dearest), room.price), now_ns
         may_serve = room.may_serve & ~just_let_go(state, pool.rows, now_ns)
-        room = replace(room, may_serve=may_serve, price=room.price + TURN_PRICE * turn)
+        room = replace(room, may_serve=may_serve, price=price + TURN_PRICE * turn)
         split, pool.ends_back_w = redispatch.beside_held(share_out, room, wanted_w, held_w), 0.0
         for _ in range(redispatch.ROUNDS):
             # Who is let go now and takes turns goes on as told from this very moment: others are let go instead.
@@ -304,6 +306,8 @@ class Cycle:
         pool.frees_ns = tracking.frees_ns(state, pool.rows[uncalled], held_w[uncalled], least_w, now_ns)
         pool.gives_w = side * float((waiting_w + held_w)[uncalled].sum())
         pool.short_w = split.shortfall_w
+        over_w = side * (pool.gives_w + float(split.share_w.sum()) - wanted_w + pool.ends_back_w)
+        pool.over_w = min(max(over_w, 0.0), abs(pool.gives_w))
         if abs(float((split.share_w - pool.share_w).sum())) > SETTLES_FRAC * abs(obligation.power_w):
             pool.settles_ns = now_ns + FOLLOWS_NS
         return split

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.least_times import just_let_go
-from tieline.desk.redispatch import OWN_LIMIT, LostW, headroom, serving
+from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT, LostW, headroom, serving
 from tieline.desk.state import DeskState
 
 
@@ -64,6 +64,39 @@ def fill_net(
     for name, watts in fill(left_w, rest_w, otherwise).items():
         found[name] = found.get(name, 0.0) + watts
     return found
+
+
+def limits_part_w(paid_back_w: float, lost_w: Mapping[str, float], has_w: float, unshared_w: float) -> float:
+    """Return what of a pay-back that lacks is a network operator's limit's (W): what would not lack without it.
+
+    The pool calls others for what rows pay back. What a limit took of those who would have been called is why it lacks,
+    so that part of it is the limit's; but never more than it took, nor what the pool had nobody else for either.
+    Behind the kill switch nobody is called, with the limit or without it.
+
+    Args:
+        paid_back_w: What lacks as rows pay back a call (W).
+        lost_w: What each cause takes of what there is to call (W).
+        has_w: What of the lack the limit has already as nobody was asked for it (W).
+        unshared_w: What was owed, or asked beside it, and nobody was left to be called for (W).
+
+    >>> limits_part_w(38.0, {"dno_limit": 70.0}, 2.0, 30.0)
+    28.0
+    """
+    if BY_KILL in lost_w:
+        return 0.0
+    return max(min(paid_back_w, min(lost_w.get(DNO_LIMIT, 0.0), unshared_w) - has_w), 0.0)
+
+
+def moved(found: Mapping[str, float], from_cause: str, to_cause: str, watts: float) -> dict[str, float]:
+    """Return causes with so much (W) of one put to another; one that has nothing left is gone.
+
+    >>> moved({"rebound": 3.0}, "rebound", "dno_limit", 3.0)
+    {'dno_limit': 3.0}
+    """
+    if watts <= 0.0:
+        return dict(found)
+    changed = {**found, from_cause: found[from_cause] - watts, to_cause: found.get(to_cause, 0.0) + watts}
+    return {name: each for name, each in changed.items() if each > 0.0}
 
 
 def made_up(before_w: Mapping[str, float], lost_w: Mapping[str, float], lacks: bool) -> LostW:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.least_times import stays_told
-from tieline.desk.lost import fill_net
+from tieline.desk.lost import fill_net, limits_part_w, moved
 from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
@@ -53,7 +53,8 @@ class Tally:
     is_owed: bool = False
     because: str = ""
     taught_ws: float = 0.0
-    """Error that a trim can mend: what nobody could give, and what is on its way, teaches nothing."""
+    """Error that a trim can mend: what nobody could give, or have come back sooner, and what is on its way, teaches
+    nothing."""
     lack_ws: dict[str, float] = field(default_factory=dict)
     """What lacked in each stretch, by its cause then: a limit that came and went within the interval has its part."""
     lost_w: dict[str, float] = field(default_factory=dict)
@@ -74,7 +75,7 @@ class Tally:
         self.samples += len(row_w)
 
     def teach(self, error_w: float, short_w: float, seconds: float) -> None:
-        """Count so many seconds of an error (W), of which nobody could give so much (W, signed alike)."""
+        """Count so many seconds of an error (W), of which nobody could give, or end, so much (W, signed alike)."""
         mends_w = error_w if error_w * short_w <= 0.0 else math.copysign(max(abs(error_w) - abs(short_w), 0.0), error_w)
         self.taught_ws += mends_w * seconds
 
@@ -271,13 +272,14 @@ def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns
 @dataclass(frozen=True, slots=True, eq=False)
 class Holds:
     """What holds rows to less than they were asked for: who opted out, whom a stronger claim moves instead, whom a
-    network operator's limit binds, which shares it, or any stronger limit, is in the way of, whose command the fleet
-    limiter held back, and who stands behind the kill switch.
+    network operator's limit keeps from giving more than their base, or from taking more, which shares it, or any
+    stronger limit, is in the way of, whose command the fleet limiter held back, and who stands behind the kill switch.
     """
 
     opted_out: NDArray[np.bool_]
     outranked: NDArray[np.bool_]
-    bound: NDArray[np.bool_]
+    keeps_up: NDArray[np.bool_]
+    keeps_down: NDArray[np.bool_]
     by_dno: NDArray[np.bool_]
     limited: NDArray[np.bool_]
     paced: NDArray[np.bool_]
@@ -290,12 +292,15 @@ class Holds:
         dno_low_w, dno_high_w = state.claims.limits_above(rows, Level.OWNER_NEED, now_ns)
         low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
         bound = (dno_high_w < fleet.max_inject_w[rows]) | (dno_low_w > -fleet.max_absorb_w[rows])
+        base_w = state.base_w[rows]
+        keeps_up = (dno_high_w < fleet.max_inject_w[rows]) & (dno_high_w <= base_w + 1.0)
+        keeps_down = (dno_low_w > -fleet.max_absorb_w[rows]) & (dno_low_w >= base_w - 1.0)
         by_dno = bound & ((wish_w > dno_high_w + 1.0) | (wish_w < dno_low_w - 1.0))
         limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
         paced = state.held_ns[rows] > now_ns - MINUTE_NS
         stopped = np.full(len(rows), state.is_killed)
         mine = np.zeros(len(rows), np.bool_)
-        return Holds(state.opted_out[rows].copy(), mine, bound, by_dno, limited, paced, stopped)
+        return Holds(state.opted_out[rows].copy(), mine, keeps_up, keeps_down, by_dno, limited, paced, stopped)
 
 
 def count_lack(
@@ -308,6 +313,7 @@ def count_lack(
     lost_w: Mapping[str, float],
     seconds: float,
     made_up_w: Mapping[str, float] = NOTHING,
+    unshared_w: float = 0.0,
 ) -> None:
     """Put what lacked in a stretch to what held the rows, and took headroom, as it began.
 
@@ -316,7 +322,8 @@ def count_lack(
     side = float(np.sign(asked_w))
     lacking_w = side * (asked_w - float(row_w.sum()))
     if lacking_w > 1.0:
-        tally.add_lack(causes(state, tally.rows, share_w, row_w, lacking_w, lost_w, side, holds, made_up_w), seconds)
+        why = causes(state, tally.rows, share_w, row_w, lacking_w, lost_w, side, holds, made_up_w, unshared_w)
+        tally.add_lack(why, seconds)
 
 
 def causes(
@@ -329,18 +336,21 @@ def causes(
     side: float,
     holds: Holds,
     made_up_w: Mapping[str, float] = NOTHING,
+    unshared_w: float = 0.0,
 ) -> dict[str, float]:
     """Return the watts lacking by cause, which add up to the lack.
 
-    Rows that had a share and gave less come first; what nobody was asked for is put to whatever took headroom away
-    (`lost_w`, in its order: limits, opt-outs, rows out of sight, rows left out), first to what others had not made up
-    for (`made_up_w`) while nothing lacked, and only then to want of resources.
+    Rows that had a share and gave less come first, then those that pay back a call; what nobody was asked for is put to
+    whatever took headroom away (`lost_w`, in its order: limits, opt-outs, rows out of sight, rows left out), first to
+    what others had not made up for (`made_up_w`) while nothing lacked, and only then to want of resources. Of the
+    pay-back a network operator's limit has what would have been filled without it (`lost.limits_part_w`), as far as
+    the last split had nobody left to call for it (`unshared_w`).
     """
     if lacking_w <= 0:
         return {}
     short_w = np.maximum(np.abs(share_w) - np.maximum(np.sign(share_w) * delivered_w, 0.0), 0.0)
     unfit = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
-    stage, bound = state.commands.stage[rows], holds.bound
+    stage = state.commands.stage[rows]
     reasons = (
         (OPTED_OUT, holds.opted_out),
         (FOREIGN, state.claims.is_local[rows]),
@@ -365,14 +375,17 @@ def causes(
             found[name] = watts
     paid_back_w = np.where(np.abs(share_w) > 1.0, 0.0, np.maximum(-side * delivered_w, 0.0))
     # What a limit made a row give back (it may no longer be held down) is the limit's doing, not the pool's.
-    for name, mask in ((DNO_LIMIT, bound), (REBOUND, ~bound)):
+    by_limit = holds.keeps_up if side >= 0.0 else holds.keeps_down
+    for name, mask in ((DNO_LIMIT, by_limit), (REBOUND, ~by_limit)):
         watts = float(paid_back_w[mask].sum())
         if watts > 1.0:
             found[name] = found.get(name, 0.0) + watts
-    given = math.fsum(found.values())
-    # Others gave more than their share: the causes are scaled to what is truly lacking.
-    if given >= lacking_w:
-        return {name: watts * lacking_w / given for name, watts in found.items()}
-    for name, watts in fill_net(lacking_w - given, lost_w, made_up_w, UNAVAILABLE).items():
-        found[name] = found.get(name, 0.0) + watts
-    return found
+    given, fills = math.fsum(found.values()), dict[str, float]()
+    if given >= lacking_w:  # others gave more than their share: the causes are scaled to what is truly lacking
+        found = {name: watts * lacking_w / given for name, watts in found.items()}
+    else:
+        fills = fill_net(lacking_w - given, lost_w, made_up_w, UNAVAILABLE)
+        for name, watts in fills.items():
+            found[name] = found.get(name, 0.0) + watts
+    part_w = limits_part_w(found.get(REBOUND, 0.0), lost_w, fills.get(DNO_LIMIT, 0.0), unshared_w)
+    return moved(found, REBOUND, DNO_LIMIT, part_w)

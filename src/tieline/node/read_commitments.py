@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -32,9 +33,10 @@ FORESEEN = (DNO_LIMIT, OWN_LIMIT, BY_MODE, BY_KILL, OPTED_OUT, UNAVAILABLE)
 LATELY_NS = 6 * HOUR_NS
 
 
-MANY, EACH_NS = 50_000, 10_000
-"""Of a pool of more devices it is made by pieces, of which one may take half a second of a million devices: one each
-time that so many ns have gone by for each device."""
+MANY, IN_A_ROW, EACH_NS = 5_000, 50_000, 10_000
+"""Of a pool of more devices it is made by pieces: of up to `IN_A_ROW` one after the other behind a beat, whatever else
+waits coming in between; of more, of which one piece may take half a second of a million devices, one each time that so
+many ns have gone by for each device."""
 Told = Mapping[str, Likely]
 
 
@@ -59,10 +61,10 @@ class Commitments:
         """Return what a pool owes now; by what it followed before while the journal is away."""
         if pool is None:
             return ()
-        if pool.pool != self._pool:
-            self._pool, self._key, self._told, self._pieces, self._last_ns = pool.pool, (), {}, iter(()), None
+        self._follow(pool)
         if len(pool.rows) > self._many:
-            self._go_on(state, pool, now_ns, load_frac)
+            if self._key[1:] != _minute(state, now_ns):
+                self._go_on(state, pool, now_ns, load_frac)
         elif (key := (beat, *_minute(state, now_ns))) != self._key:
             self._key = key
             self._told = likely(state, pool, self._followed(pool, now_ns), now_ns, load_frac)
@@ -74,12 +76,35 @@ class Commitments:
         """Return the same, a minute old at most, where any of it runs or begins within the hour; else nothing: nobody
         needs it then.
         """
-        mine = (award for award in state.awards.values() if pool is not None and award.pool == pool.pool)
-        if not any(award.start_ns <= now_ns + NEAR_NS and now_ns < award.end_ns for award in mine):
+        if pool is None or not _is_near(state, pool, now_ns):
             return ()
-        if pool is not None and pool.pool == self._pool and self._key[1:] == _minute(state, now_ns):
+        if pool.pool == self._pool and self._key[1:] == _minute(state, now_ns):
             return commitments(state, pool.pool, self._told, now_ns)
         return self.of(state, pool, now_ns, beat, load_frac)
+
+    async def make(
+        self, state: DeskState, pool: PoolDesk | None, now_ns: int, beat: int, load_frac: LoadFrac | None
+    ) -> None:
+        """Work out what `near` tells of a pool of many devices, once a minute, and let others go on after each piece:
+        of 50,000 devices none takes a tenth of a second."""
+        if pool is None or not self._many < len(pool.rows) <= IN_A_ROW or not _is_near(state, pool, now_ns):
+            return
+        self._follow(pool)
+        minute = _minute(state, now_ns)
+        if self._key[1:] == minute:
+            return
+        told = dict[str, Likely]()
+        for found in by_award(state, pool, self._followed(pool, now_ns), now_ns, load_frac):
+            if found is not None:
+                told[found[0]] = found[1]
+            await asyncio.sleep(0)
+        if pool.pool == self._pool:  # else another took its place meanwhile
+            self._told, self._key, self._pieces = told, (beat, *minute), iter(())
+
+    def _follow(self, pool: PoolDesk) -> None:
+        """Begin anew where the pool is another."""
+        if pool.pool != self._pool:
+            self._pool, self._key, self._told, self._pieces, self._last_ns = pool.pool, (), {}, iter(()), None
 
     def _go_on(self, state: DeskState, pool: PoolDesk, now_ns: int, load_frac: LoadFrac | None) -> None:
         """Do the next piece, if it is time."""
@@ -100,6 +125,12 @@ class Commitments:
             seen = self._tracked.since(now_ns - LATELY_NS, now_ns)
             self._follows = follows_of([one for one in seen if one.pool == pool.pool])
         return self._follows
+
+
+def _is_near(state: DeskState, pool: PoolDesk, now_ns: int) -> bool:
+    """Return whether anything that a pool has sold runs, or begins within the hour."""
+    mine = (award for award in state.awards.values() if award.pool == pool.pool)
+    return any(award.start_ns <= now_ns + NEAR_NS and now_ns < award.end_ns for award in mine)
 
 
 def _minute(state: DeskState, now_ns: int) -> tuple[object, ...]:

@@ -67,6 +67,9 @@ from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS, SECOND_NS
 
 if TYPE_CHECKING:
+    from tieline.desk.cycle import PoolDesk
+    from tieline.desk.foreseen import LoadFrac
+    from tieline.desk.state import DeskState
     from tieline.node.read_past import Past
 
 SAMPLES = 24 * 60
@@ -114,9 +117,9 @@ class NodeReader:
         self._samples.append(_Sample(now_ns, asked_w, gave_w, price))
         self.hours.sample(self.node.state, self.node.cycle.pools.get(self._pool()), now_ns)
         self._solve()
-        stand = self.alarms()
+        await self._commitments.make(*self._owes(now_ns))
+        stand, node = self.alarms(), self.node
         if self.record.is_due(now_ns):
-            node = self.node
             self.record.keep(node.state, node.cycle.pools, self._grid, stand, node.journal.last_seq, now_ns)
 
     def _solve(self) -> None:
@@ -130,6 +133,10 @@ class NodeReader:
 
     def _pool(self) -> str:
         return next(iter(self.node.cycle.pools), "")
+
+    def _owes(self, now_ns: int) -> tuple[DeskState, PoolDesk | None, int, int, LoadFrac | None]:
+        node, name = self.node, self._pool()
+        return node.state, node.cycle.pools.get(name), now_ns, node.cycle.beats, node.load_frac.get(name)
 
     def _delivery(self, now_ns: int) -> tuple[float | None, float | None, float | None]:
         pool = self.node.cycle.pools.get(self._pool())
@@ -193,8 +200,7 @@ class NodeReader:
         state, cells = node.state, self._cells()
         pool = node.cycle.pools.get(name)
         asked_w, gave_w, price = self._delivery(now_ns)
-        debt = owed(state, name, now_ns) if name else None
-        counts = np.bincount(cells, minlength=7)
+        debt, counts = owed(state, name, now_ns) if name else None, np.bincount(cells, minlength=7)
         fit = int(((state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0).sum())
         recent = sum(1 for at in self._book.raised if at > now_ns - read_alarms.TEN_NS)
         rows = read_fleet.feeder_rows(state, self._order, cells, self._grid, now_ns)
@@ -205,8 +211,7 @@ class NodeReader:
             read_fleet.known_sum(state.fleet.power_w), len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
             int(counts[read_fleet.LIMITED]), recent,
-            self._commitments.of(state, pool, now_ns, node.cycle.beats, node.load_frac.get(name)),
-            tuple(rows[:MOST_FEEDERS]), len(self._order.names),
+            self._commitments.of(*self._owes(now_ns)), tuple(rows[:MOST_FEEDERS]), len(self._order.names),
             read_resource.in_control(state, now_ns), free.reach,
             read_alarms.rate(self._book.raised, self.alarms(), now_ns),
             sum(len(reading.violations) for reading in self._grid.values()) if self._grid else None,
@@ -389,7 +394,7 @@ class NodeReader:
             self._cells(by_meter=False), self.links(), self._exposure.see(self._grid, now_ns), intervals,
             node.desk._link_of_row, {code: str(link.name) for code, link in node.desk._links.items()},
             self._exposure.passing, node.desk.failed or node.group.down, bool(node.desk.failed), node.unkept,
-            self._commitments.near(node.state, pool, now_ns, node.cycle.beats, node.load_frac.get(self._pool())),
+            self._commitments.near(*self._owes(now_ns)),
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)
         return read_standing.stand(self._book, seen, node.state, pool, self._order, above, now_ns)
