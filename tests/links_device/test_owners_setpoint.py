@@ -2,18 +2,17 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from kept_room import Records
 from mqtt_room import PLUG, ROOM, Log, Scene
 from mqtt_room import settings as mqtt
 
-from tieline.errors import LinkDown
-from tieline.flow.record import Record
 from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.device.mqtt.setpoints import KeptSetpoints
 from tieline.resource.batch import CommandBatch
@@ -24,27 +23,6 @@ from tieline.simulate.mqtt_devices import MqttDevices, MqttUnit, PlugBody, RoomB
 from tieline.times import SECOND_NS
 
 OWN_C, LATE_S = 23.0, 0.1
-
-
-@dataclass
-class Records:
-    """A journal that takes its time; what is on its way as its server dies is not kept. `is_down`: it is away."""
-
-    kept: list[Record] = field(default_factory=list)
-    takes_s: float = 0.05
-    is_down: bool = False
-
-    def ready(self) -> None:
-        if self.is_down:
-            raise LinkDown("away")
-
-    async def append(self, records: list[Record]) -> int:
-        await asyncio.sleep(self.takes_s)
-        self.kept += records
-        return len(self.kept)
-
-    def of_kind(self, kind: str) -> Iterator[Record]:
-        return iter([record for record in self.kept if record.kind == kind])
 
 
 @dataclass

@@ -160,6 +160,19 @@ class SetpointsKept(Fact, frozen=True):
     ours: tuple[tuple[float, ...], ...]
 
 
+class ControlsKept(Fact, frozen=True):
+    """What owners have set in SunSpec controls, in registers of model 704 (none: nothing): before it is written over.
+
+    `marked`: such a device was seen to keep the timer that all of ours bears, by which the two are told apart.
+    """
+
+    link: str
+    rows: Packed
+    power: tuple[tuple[int, ...], ...]
+    limit: tuple[tuple[int, ...], ...]
+    marked: Packed
+
+
 class ReleaseStaged(Fact, frozen=True, omit_defaults=True):
     """Rows that are let go keep their command until their turn (ns; 0: no turn is set any more)."""
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from tieline.desk.state import LAPSED, TOOK, DeskState
 from tieline.errors import ConfigError
 from tieline.links.device.modbus.link import ModbusLink
+from tieline.links.device.modbus.owner import KeptControls
 from tieline.links.device.mqtt.link import MqttLink
 from tieline.links.device.mqtt.setpoints import KeptSetpoints
 from tieline.links.endpoint.openadr.access import Client, Tokens
@@ -219,12 +220,15 @@ def _raise_modbus(
     links: Links,
 ) -> None:
     how = modbus_settings_of(settings, node.state.fleet)
-    made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name)
+    controls = KeptControls(settings.name, node.group, node.clock, supervisor.spawn)
+    controls.restore(node.journal)
+    made = ModbusLink(how, node.desk, node.clock, supervisor, rng, settings.name, controls=controls)
     node.desk.bind(made, "modbus", how.addresses)
     for batch in remembered(node.state, list(how.addresses), node.clock.now_ns()):
         told = node.state.commands
         rows, is_done = batch.rows, told.stage[batch.rows] == int(Stage.DONE)
         made.remember(batch, told.held_w[rows], is_done, told.made_w[rows])
+    made.doubt(row for row in how.addresses if not is_known_free(node.state, row))
     node.desk.health(made.health())
     made.start()
     links.says.append(f"{settings.name}: {len(how.addresses)} SunSpec devices over Modbus TCP")
@@ -244,6 +248,14 @@ def remembered(state: DeskState, rows: list[int], now_ns: int) -> list[CommandBa
         if is_done and (bounded or np.isfinite(told.target_w[row])):
             found.append(_last_of(state, row))
     return found
+
+
+def is_known_free(state: DeskState, row: int) -> bool:
+    """Return whether a row was never told anything, or was last let go and said so."""
+    told, fleet = state.commands, state.fleet
+    bounded = told.low_w[row] > -fleet.max_absorb_w[row] or told.high_w[row] < fleet.max_inject_w[row]
+    is_release = not bounded and not np.isfinite(told.target_w[row])
+    return bool(told.batch[row] < 0 or (is_release and told.stage[row] == int(Stage.DONE)))
 
 
 def unended(state: DeskState, rows: list[int], may_hold: Callable[[int], bool]) -> list[CommandBatch]:

@@ -130,6 +130,8 @@ def _says_rarer(fact: f.Fact | None) -> str:
             return (
                 f"what the owners of {len(fact.rows.array())} devices have set is kept over what {fact.link} tells them"
             )
+        case f.ControlsKept():
+            return f"what owners set in the controls of {len(fact.rows.array())} devices of {fact.link} is kept"
         case f.FleetLoaded():
             return f"registry of {fact.count:,} devices read, digest {fact.digest[:12]}"
         case f.ResourceEnrolled():

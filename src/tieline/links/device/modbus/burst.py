@@ -21,8 +21,8 @@ from tieline.device.profile import Profile
 from tieline.errors import PeerError
 from tieline.links.device.modbus.client import Answer, Client, Failure, Question
 from tieline.links.device.modbus.columns import asked_of_rows, bound_rows, laid, requests
-from tieline.links.device.modbus.commanded import Carrier, Live
 from tieline.links.device.modbus.device import Device
+from tieline.links.device.modbus.live import Carrier, Live
 from tieline.links.device.modbus.unit import NO_BLOCKS, Held, Rejected, Unit
 from tieline.links.device.sunspec_models import model
 from tieline.links.life import KILLED, leaving
@@ -129,7 +129,9 @@ class Burst:
         device.lend()
         live = device.commanded.begun()
         # All are told SENT at once in `begin`: one call for ten thousand rows, not one each.
-        live.held, live.stage = asked, Stage.SENT
+        live.held, live.stage, live.is_release = asked, Stage.SENT, asked.is_free
+        if not live.is_release:
+            device.commanded.owner.told()
         self._told.append(_Told(self, device, device.unit, live, pdus))
         return live
 
@@ -227,6 +229,7 @@ class _Told:
             self.unit.seen = answer
             try:
                 held = self.unit.held(answer)
+                self.device.commanded.seen(self.live, held, self.unit)
             except PeerError as error:
                 held = failure = error
         else:

@@ -14,21 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
-from tieline.device.profile import Profile
 from tieline.device.told import Unable, told
 from tieline.errors import LinkDown, PeerError
-from tieline.links import life
 from tieline.links.device.modbus.asking import asked_of, is_bound, is_held, share_of
-from tieline.links.device.modbus.own_power import FRESH_POLLS, OwnPower
+from tieline.links.device.modbus.live import Live
 from tieline.links.device.modbus.unit import FREE, Held, Rejected, Unit
-from tieline.links.life import KILLED, Course, Life
+from tieline.links.device.modbus.watched import Watched
+from tieline.links.life import KILLED
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import HELD, MADE, RejectWord, Stage
-from tieline.resource.identity import Rating
-from tieline.times import SECOND_NS
 
 MISMATCH_FRAC = 0.05
 """By more than this share of the registry's rating a device's own WMax is a mismatch that people are told of."""
@@ -36,71 +32,8 @@ _WORDS = {1: RejectWord.NOT_SUPPORTED, 2: RejectWord.NOT_SUPPORTED, 3: RejectWor
 _WORDS |= {5: RejectWord.BUSY, 6: RejectWord.BUSY, 10: RejectWord.TIMEOUT, 11: RejectWord.TIMEOUT}
 
 
-@dataclass
-class Counts(life.Counts):
-    """What a link did; `lies` are timers that didn't let go."""
-
-    lies: int = 0
-
-
-class Carrier(life.Carrier, Protocol):
-    """The link, as one of its devices sees it."""
-
-    counts: Counts
-    poll_s: float
-    grace_s: float
-    takes_blocks: bool
-
-    def alarm(self, text: str) -> None:
-        """Tell the operator."""
-        ...
-
-    def changed(self, is_live: bool | None = None) -> None:
-        """Say that a device lives from now on (True), or no more (False)."""
-        ...
-
-
-@dataclass(eq=False)
-class Live(Course):
-    """One command; `held` is what the device was told for it, `made` what it made of that where it can't hold it,
-    `is_hold`: a power that nobody asked for, by a limit.
-
-    Of one that is remembered from before a start `is_taken` says that the device was seen to hold it.
-    `lets_go_ns` is when the device's own timer ends at the latest (0: not known): it starts when the device hears the
-    write, which is no later than its answer, and behind devices that are slow to answer a write waits its turn.
-    """
-
-    held: Held = FREE
-    made: Held = FREE
-    is_hold: bool = False
-    is_confirmed: bool = False
-    is_timed: bool = False
-    is_remembered: bool = False
-    is_taken: bool = False
-    lets_go_ns: int = 0
-    retries: int = 0
-
-
-class Commanded:
+class Commanded(Watched):
     """The commands of one row: the one that waits, the one in force, and what else the device was found to hold."""
-
-    def __init__(self, row: int, name: str, profile: Profile, rating: Rating, carrier: Carrier) -> None:
-        self.row, self.name, self.profile, self.rating = row, name, profile, rating
-        self.full_w = rating.max_inject_w  # the power of which its limit is a share, until the device tells its own
-        self.life = Life(row, name, carrier)
-        self.pending: Live | None = None
-        self.over_due_s = math.inf
-        self.is_contended = False
-        self.lies = False
-        most_w = rating.max_inject_w * profile.limits.inject_frac
-        least_w = rating.max_absorb_w * profile.limits.absorb_frac
-        self.own = OwnPower(-least_w, most_w, FRESH_POLLS * carrier.poll_s)
-        self._ran_free = True  # as last read back: it was told no power
-        self._carrier = carrier
-        self._live: Live | None = None  # the newest command that was written
-        self._left: Held | None = None  # what was found at first sight: it may be our own, from before a restart
-        self._resumed: Live | None = None
-        self._seen = FREE  # as last read back
 
     def measure_by(self, own_w: float) -> None:
         """Take the WMax that the device tells (W; NaN: none) as the power of which its limit is a share.
@@ -156,13 +89,30 @@ class Commanded:
                 await self._write(unit, live)
             else:  # it was told SENT already
                 self.life.end(live, Stage.REJECTED, RejectWord.BLOCKED, KILLED)
-        elif self.pending is not None:
+        elif self.pending is not None and await self._keeps(unit):
             await self._know(unit)
-            if self.pending is not None and self._begins(live := self.begun()):
+            if self.pending is not None and self._begins(unit, live := self.begun()):
                 await self._write(unit, live)
         elif asyncio.get_running_loop().time() >= self.over_due_s:
             self.over_due_s = math.inf
             await self._check_timer(unit)
+
+    def is_clear(self, unit: Unit) -> bool:
+        """Return whether a device, as it was last read, holds nothing that its owner set, and none of his is kept."""
+        return self.owner.is_clear(unit.seen, self._live is not None)
+
+    async def _keeps(self, unit: Unit) -> bool:
+        """Read what its owner has set, and return whether that would outlive us; else it is tried again once it does.
+
+        A device that held nothing of the kind as it was last polled is not read again.
+        """
+        if not unit.seen or not self.is_clear(unit):
+            held = await unit.read_back()
+            self.owner.see(unit.seen)
+            if self._live is None and not held.is_free and self.owner.own.is_none:
+                said = f"{held.target_w:g} W, limit {held.limit_frac:.0%}"
+                self._carrier.alarm(f"{self.name}: somebody else set {said}; it is written over and not given back")
+        return self.owner.is_kept()
 
     async def _know(self, unit: Unit) -> None:
         """Measure what a device does by itself that a limit alone is to hold, where that is not known yet."""
@@ -188,7 +138,7 @@ class Commanded:
             return -self.rating.max_absorb_w * self.profile.limits.absorb_frac
         return self.own.known_w(self._carrier.clock.now_ns(), asyncio.get_running_loop().time())
 
-    def _begins(self, live: Live) -> bool:
+    def _begins(self, unit: Unit, live: Live) -> bool:
         """Lay out what to write and say that it is sent; False where the command has ended already."""
         if not self.life.begins(live):
             return False
@@ -201,9 +151,12 @@ class Commanded:
             self.life.end(live, Stage.DONE)
             return False
         own_w = self.own_w()
-        live.held = asked_of(what, self.full_w, self.life.left_s(live), own_w)
+        live.is_release = what.is_release
+        live.held = replace(self.owner.held(unit), revert_s=self.life.left_s(live))
+        if not live.is_release:
+            live.held = self.owner.narrowed(unit, asked_of(what, self.full_w, self.life.left_s(live), own_w))
         # A limit binds there too; his power is not ours to end.
-        if self.is_contended and math.isnan(live.held.target_w):
+        if self.is_contended and math.isnan(what.power_w) and not is_held(what):
             live.held = replace(live.held, leaves_power=True)
         self.holds(live, is_held(what), is_bound(what), own_w)
         self.life.sent(live)
@@ -212,9 +165,6 @@ class Commanded:
     def _has_limit(self) -> bool:
         """Whether it was seen to hold a limit of ours, beside whatever power somebody else set."""
         return self._live is not None and self._holds_limit(self._live, self._seen)
-
-    def _holds_limit(self, live: Live, held: Held) -> bool:
-        return live.held.limit_frac < 1.0 and held.same(replace(live.held, leaves_power=True))
 
     def holds(self, live: Live, is_hold: bool, is_bound: bool, own_w: float) -> None:
         """Take that a command goes out: one that holds the device by a limit alone, or one that such a limit bounds."""
@@ -225,7 +175,7 @@ class Commanded:
     async def _write(self, unit: Unit, live: Live) -> None:
         """Write one command and read it back."""
         try:
-            await unit.tell(live.held)
+            await self._tell(unit, live.held, live.is_release)
         except (LinkDown, PeerError) as error:
             if self.refused(live, error):
                 return
@@ -238,11 +188,14 @@ class Commanded:
             self.confirmed(live, error)
             raise
         live.held = unit.rounded(live.held)  # what its registers can't hold is not looked for in them
+        self.seen(live, held, unit)
         self.confirmed(live, held)
 
-    def heard(self, live: Live, revert_s: float) -> None:
-        """Take that a device has heard by now what it was told for so long (s): its timer started no later."""
-        live.lets_go_ns = self._carrier.clock.now_ns() + int(revert_s * SECOND_NS)
+    def seen(self, live: Live, held: Held, unit: Unit) -> None:
+        """Take what was read back of a command for what it tells of the device's owner."""
+        if not live.is_release:
+            self.owner.heard(live.held, held, unit.seen)
+        self.owner.see(unit.seen)
 
     def refused(self, live: Live, error: LinkDown | PeerError) -> bool:
         """Take that a write failed; False where it is not known whether it was taken: read back, never send again."""
@@ -267,18 +220,24 @@ class Commanded:
             live.is_timed = not math.isnan(held.revert_s) and held.revert_s <= live.held.revert_s + 1.0
             live.is_confirmed = held.same(live.held)
             is_new = not held.same(self._seen) or (before is not None and held.same(before.made))
-            if not live.is_confirmed and live.stage is Stage.ACCEPTED and is_new and not held.is_free:
+            is_made = is_new and not held.is_free and not live.is_release
+            if not live.is_confirmed and live.stage is Stage.ACCEPTED and is_made:
                 live.made = held  # cut short at its own limit, or rounded: it was answered, and read at once
             self._seen = held
             if not live.lets_go_ns:  # its write was never answered; what was asked after it now was
                 self.heard(live, live.held.revert_s)
         self._watch(live)
-        if live.held.leaves_power and live.held.is_free:
+        if live.is_release and isinstance(held, Held) and not live.held.leaves_power:
+            self._left = held
+        if live.is_release and live.is_confirmed and not self.owner.own.is_none:
+            self._live = None  # it is its owner's from now on, whatever he makes of it
+        if live.held.leaves_power and (live.is_release or live.held.is_free):
             self._live = None  # nothing of ours stands there any more
         if not isinstance(held, Held):
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, str(held))
         elif live.is_confirmed:
-            self.life.end(live, Stage.DONE, native=HELD if live.is_hold else "", observed_w=held.target_w)
+            told_w = math.nan if live.is_release else held.target_w  # what it holds by then is its owner's
+            self.life.end(live, Stage.DONE, native=HELD if live.is_hold else "", observed_w=told_w)
         else:
             native = f"{MADE if live.made is held else ''}holds {held.target_w:g} W, limit {held.limit_frac:.0%}"
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.NONE, native, held.target_w)
@@ -302,99 +261,3 @@ class Commanded:
             self.holds(live, is_held(what), is_bound(what), own_w)
             self._live = live
             self._watch(live)
-
-    # --- after the command -------------------------------------------------------------------------------------------
-
-    def _watch(self, live: Live) -> None:
-        """Look at the device when its command has run out: a little later where it has a timer of its own."""
-        self.over_due_s = math.inf
-        if not live.held.is_free:
-            # A device whose timer we trust gets a little longer to let go by itself; without one we are the timer.
-            wait_s = self.life.left_s(live)
-            if live.is_timed and not self.lies:
-                timer_s = (live.lets_go_ns - self._carrier.clock.now_ns()) / SECOND_NS
-                wait_s = max(wait_s, timer_s) + self._carrier.grace_s
-            self.over_due_s = asyncio.get_running_loop().time() + wait_s / self._carrier.speed
-
-    async def _check_timer(self, unit: Unit) -> None:
-        """Let go of what a command left behind. Releasing is absolute, so that twice does no harm."""
-        live = self._live
-        if live is None:
-            return
-        try:
-            held = await unit.read_back()
-            live.held = unit.rounded(live.held)
-            his = self.is_contended and self._holds_limit(live, held)
-            if held.is_free or not (his or held.same(live.held) or held.same(live.made)):
-                self._live = None  # it let go, or is somebody else's by now
-                return
-            if live.is_remembered and math.isnan(held.revert_s):
-                # We were its timer, and were not there.
-                native = "held its command after its time, as no server ran"
-                self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, native, held.target_w)
-            elif live.is_timed and not self.lies:
-                self.lies = True
-                self._carrier.counts.lies += 1
-                self._carrier.alarm(f"{self.name}: held its command after its own timer; its timers are not trusted")
-                native = "held its command after its timer"
-                self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, native, held.target_w)
-            await unit.tell(free := replace(FREE, leaves_power=his or live.held.leaves_power))
-            if not (await unit.read_back()).same(free):
-                self._carrier.alarm(f"{self.name}: does not let go of a command that has run out")
-            self._live = None
-        except (LinkDown, PeerError):
-            self.over_due_s = 0.0  # the safe side: again when it answers
-            raise
-
-    async def look(self, unit: Unit, power_w: float) -> None:
-        """Compare what the device holds with what we wrote, and answer another controller by one more write at most.
-
-        `power_w` is what it has just measured (W; NaN: nothing).
-        """
-        held, live = await unit.read_back(), self._live
-        ran_free, self._ran_free = self._ran_free, math.isnan(held.target_w)
-        if ran_free and self._ran_free:  # before the measurement and after it
-            self.own.see(power_w, asyncio.get_running_loop().time())
-        if live is not None:
-            live.held = unit.rounded(live.held)
-        self._see(held)
-        if live is not None and live.retries == 1 and not self.is_contended:
-            live.retries = 2
-            left_s = self.life.left_s(live)
-            if left_s > 1.0 and self.life.may_leave(live):
-                await unit.tell(replace(live.held, revert_s=left_s))
-                self.heard(live, left_s)
-                self._watch(live)
-
-    def _recall(self, live: Live, held: Held) -> None:
-        """Hold what was told before a restart against what the device holds now, as it is seen first.
-
-        Who took it and holds something else was told that by somebody else meanwhile: his hand is not written over. One
-        that holds nothing may only have rebooted.
-        """
-        live.is_confirmed, live.is_taken = True, False
-        if not held.same(live.held) and not held.is_free:
-            live.retries = self.profile.retries
-
-    def _see(self, held: Held) -> None:
-        live, self._seen = self._live, held
-        if live is not None and live.is_taken:
-            self._recall(live, held)
-        is_running = live is not None and live.is_confirmed and self.life.left_s(live) > self._carrier.grace_s
-        if self._left is None or held.is_free:
-            self._left = held
-        expected = live.held if live is not None and is_running else self._left
-        if live is not None and not is_running:
-            return  # its end is the timer's, and what an unconfirmed one left is not known
-        if held.same(expected):
-            self.is_contended = expected.leaves_power and not math.isnan(held.target_w)
-            return
-        if self.is_contended:
-            return
-        self._carrier.counts.contended += 1
-        said = "nothing" if held.is_free else f"{held.target_w:g} W, limit {held.limit_frac:.0%}"
-        self._carrier.alarm(f"{self.name}: holds {said}, which we did not write")
-        if live is not None and live.retries < self.profile.retries:
-            live.retries = 1
-        else:
-            self.is_contended = True

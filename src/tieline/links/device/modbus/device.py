@@ -16,7 +16,8 @@ from tieline.device.able import able
 from tieline.device.profile import Profile
 from tieline.errors import LinkDown, PeerError
 from tieline.links.device.modbus.client import Client, Failure
-from tieline.links.device.modbus.commanded import Carrier, Commanded
+from tieline.links.device.modbus.commanded import Commanded
+from tieline.links.device.modbus.live import Carrier
 from tieline.links.device.modbus.unit import Unit
 from tieline.resource.batch import CommandBatch
 from tieline.resource.identity import Rating
@@ -44,6 +45,7 @@ class Device:
         self.row, self.name, self.number = row, name, number
         self.profile, self.rating = profile, rating
         self.commanded = Commanded(row, name, profile, rating, carrier)
+        self.commanded.owner.wake = self.wake
         self.unit: Unit | None = None
         self.is_found = False
         self._carrier, self._rng = carrier, rng
@@ -88,7 +90,7 @@ class Device:
             or self._trouble is not None
         ):
             return False
-        return unit.takes_blocks and bool(unit.seen) and unit.client.is_open
+        return unit.takes_blocks and bool(unit.seen) and unit.client.is_open and self.commanded.is_clear(unit)
 
     def lend(self) -> None:
         """Let a burst tell it; the task keeps still until it is handed back."""

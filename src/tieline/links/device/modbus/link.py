@@ -26,8 +26,9 @@ from tieline.device.profile import profile_over
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.device.modbus.burst import tell
 from tieline.links.device.modbus.client import Client
-from tieline.links.device.modbus.commanded import Counts
 from tieline.links.device.modbus.device import Device
+from tieline.links.device.modbus.live import Counts
+from tieline.links.device.modbus.owner import Controls
 from tieline.links.device.modbus.unit import Unit
 from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
@@ -124,12 +125,17 @@ class ModbusLink:
         rng: np.random.Generator,
         name: str = "modbus",
         speed: float = 1.0,
+        controls: Controls | None = None,
     ) -> None:
-        """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting."""
+        """Make a link. `speed`: seconds of the clock in one of the loop. Raises ConfigError naming a bad setting.
+
+        `controls` keeps what owners had set over a restart; None: in memory alone.
+        """
         check(settings, speed)
         self.name, self.clock, self.speed = name, clock, speed
         self.poll_s, self.grace_s = settings.poll_s, settings.grace_s
         self.takes_blocks = settings.writes == "block"
+        self.controls = controls or Controls()
         self.last_hop: LastHop | None = None
         self.teller = Teller(name, intake, clock)
         self._settings, self._intake, self._supervisor = settings, intake, supervisor
@@ -170,6 +176,12 @@ class ModbusLink:
             if row in self.devices:
                 made = math.nan if made_w is None else float(made_w[at])
                 self.devices[row].commanded.remember(batch, at, float(held_w[at]), bool(took[at]), made)
+
+    def doubt(self, rows: Iterable[int]) -> None:
+        """Take that these rows were told something before a restart of ours that nobody knows to have been let go."""
+        for row in rows:
+            if row in self.devices:
+                self.devices[row].commanded.owner.doubt()
 
     async def send(self, batch: CommandBatch) -> None:
         """Hand rows over. An expired batch is reported EXPIRED; one that was seen before has no second effect."""

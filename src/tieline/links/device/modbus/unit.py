@@ -289,11 +289,38 @@ class Unit:
         """Return what the registers of its controls say that it holds. Raises PeerError where they can't be read."""
         before, found = self._held_last
         if block != before:
-            found = self._held(block)
+            found = self.held_by(block)
             self._held_last = block, found
         return found
 
-    def _held(self, block: Sequence[int]) -> Held:
+    async def give_back(self, words: Sequence[Sequence[int]], leaves_power: bool = False) -> None:
+        """Write what an owner had set: the registers of each function of `FUNCTIONS` (empty: it is switched off).
+
+        `leaves_power`: the power that it holds stays as it is. Raises as `tell` does.
+        """
+        start, block = await self._controls()
+        for (first, end), wished in list(zip(FUNCTIONS, words, strict=True))[leaves_power:]:
+            steps: list[tuple[int, tuple[int, ...]]] = []
+            if not wished:
+                steps += [(first, (0,))] if block[first] else []
+            elif self.takes_blocks:
+                steps.append((first, tuple(wished)))
+            else:
+                fields = [field for field in model(704).fields.values() if first < field.offset < end]
+                given = [(field, tuple(wished[field.offset - first :][: field.size])) for field in fields]
+                steps += [(field.offset, raw) for field, raw in given if self._has(block, field.name)]
+                steps.append((first, (wished[0],)))
+            for at, raw in steps:
+                answer, self.frame = await self.client.exchange(self.number, Write(start + at, raw))
+                if isinstance(answer, Refused) and len(raw) > 2 and answer.code in NO_BLOCKS:
+                    self.takes_blocks = False
+                    await self.give_back(words, leaves_power)
+                    return
+                if isinstance(answer, Refused):
+                    raise Rejected(answer.code, f"unit {self.number}: write {len(raw)} at {start + at}")
+
+    def held_by(self, block: Sequence[int]) -> Held:
+        """Return what registers say, as `held` does, and remember nothing of it."""
         try:
             value = {name: read_value(model(704), name, block) for name in _HOLDS}
         except ModelError as error:

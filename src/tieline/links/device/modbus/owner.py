@@ -1,0 +1,241 @@
+"""What a SunSpec device's owner or installer has set in its controls, and gets back when we let go.
+
+Theory of operation. Registers don't say who set them, but all that we write bears a reversion timer. So what stands
+there without one, on a device that keeps such timers, is its owner's and meant to last: it is kept, in the journal
+before a command is written over it, and written anew, register by register, at a release, when a command has run out
+(after the device's own timer has let go), and by the next server. What bears a timer ends by itself and is nobody's to
+give back; what a device without timers holds can't be told apart from ours, and is not kept.
+
+Two doubts are settled to the safe side, which is that nothing is given back. A device that was told something, perhaps
+by a server before us, and was never seen to keep a timer may hold ours without one: nothing is learnt of it until it
+is seen free. And who is found free in the middle of a command was rebooted, or freed by its owner: his setting is gone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace as over
+from enum import IntEnum
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tieline.desk.entry import Recorder
+from tieline.desk.facts import ControlsKept, Fact
+from tieline.desk.packed import Packed
+from tieline.flow.record import Records
+from tieline.links.device.kept import Kept, Spawn
+from tieline.links.device.modbus.unit import FREE, FUNCTIONS, Held, Unit
+from tieline.times import Clock
+
+Words = tuple[int, ...]
+TRIES = 3
+"""So often a setting is written back to a device that does not take it, until it is left to people."""
+# Of each function: the places, in its registers, of its timer and of what makes it this setting and no other.
+_TIMER = (slice(9, 11), slice(4, 6))
+_VALUE = ((0, 1, 2, 3, 6), (0, 1))
+_ABSENT = (0xFFFF, 0xFFFF)
+
+
+class Mark(IntEnum):
+    """What a function of a device's controls holds, by its timer."""
+
+    OFF = 0
+    LASTING = 1
+    TIMED = 2
+    BARE = 3
+
+
+class Own(Struct, frozen=True):
+    """An owner's settings, as the registers of each function of `FUNCTIONS` (empty: none).
+
+    `is_marked`: the device was seen to keep a timer, so that what has none is not ours.
+    """
+
+    words: tuple[Words, Words] = ((), ())
+    is_marked: bool = False
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing was set."""
+        return not any(self.words)
+
+
+class Controls:
+    """What is kept of a link's devices by row: in memory alone, where no server would be started again."""
+
+    def at(self, row: int) -> Own:
+        """Return what was kept of a device before this start."""
+        return Own()
+
+    def is_kept(self, row: int, own: Own) -> bool:
+        """Return whether this would be known after a start from now on."""
+        return True
+
+    def keep(self, row: int, own: Own, then: Callable[[], None] | None = None) -> None:
+        """Keep what is known of a device, and call `then` once that outlives us; the newest of a row holds."""
+        if then is not None:
+            then()
+
+
+class KeptControls(Kept[Own], Controls):
+    """Kept in the journal."""
+
+    def __init__(self, link: str, recorder: Recorder, clock: Clock, spawn: Spawn) -> None:
+        super().__init__(link, recorder, clock, spawn, "controls")
+
+    def restore(self, journal: Records) -> None:
+        """Take in what a journal holds of all links."""
+        self.restore_from(journal, ControlsKept.__name__)
+
+    def fact(self, kept: dict[int, Own]) -> Fact:
+        """Return the record of what is kept of some rows."""
+        return ControlsKept(
+            self.link,
+            Packed.of(np.array(list(kept), np.int32)),
+            tuple(own.words[0] for own in kept.values()),
+            tuple(own.words[1] for own in kept.values()),
+            Packed.of(np.array([own.is_marked for own in kept.values()], np.bool_)),
+        )
+
+    def rows_of(self, fact: Fact | None) -> dict[int, Own]:
+        """Return what a record keeps by row."""
+        if not isinstance(fact, ControlsKept):
+            return {}
+        rows, marked = fact.rows.array().tolist(), fact.marked.array().tolist()
+        settings = zip(rows, fact.power, fact.limit, marked, strict=True)
+        return {row: Own((power, limit), is_marked) for row, power, limit, is_marked in settings}
+
+    def at(self, row: int) -> Own:
+        """Return what was kept of a device."""
+        return self.kept(row) or Own()
+
+    def is_kept(self, row: int, own: Own) -> bool:
+        """Return whether the journal has it; that it keeps timers may be known later."""
+        kept = self.kept(row)
+        return kept is not None and kept.words == own.words
+
+    def keep(self, row: int, own: Own, then: Callable[[], None] | None = None) -> None:
+        """Keep what is known of a device, and call `then` once the journal has it; the newest of a row holds."""
+        self.ask(row, own, then)
+
+
+def marks(block: Sequence[int]) -> tuple[Mark, Mark]:
+    """Return what the functions of a device's controls (all of model 704) hold: power, and limit."""
+    found = [_mark(block[first:end], timer) for (first, end), timer in zip(FUNCTIONS, _TIMER, strict=True)]
+    return found[0], found[1]
+
+
+def _mark(words: Sequence[int], timer: slice) -> Mark:
+    if words[0] != 1:
+        return Mark.OFF
+    running = tuple(words[timer])
+    if running == _ABSENT:
+        return Mark.BARE
+    return Mark.TIMED if any(running) else Mark.LASTING
+
+
+class Owner:
+    """The owner of one device. `is_owed`: something of ours may stand where he had set something."""
+
+    def __init__(self, row: int, controls: Controls) -> None:
+        self._row, self._controls = row, controls
+        self.own = controls.at(row)
+        self.is_owed = not self.own.is_none
+        self.tries = 0
+        self.wake: Callable[[], None] = lambda: None  # called once the journal has what was to be kept
+        self._is_sure = True  # what has no timer can't be ours
+        self._drops = False
+
+    # --- what is known ------------------------------------------------------------------------------------------------
+
+    def is_clear(self, block: Sequence[int], is_told: bool) -> bool:
+        """Return whether nothing of an owner's is kept, or was found when its controls were last read.
+
+        `is_told`: it was told something, so that what bears no timer for want of one is taken for ours.
+        """
+        if not self.own.is_none:
+            return False
+        found = marks(block)
+        return Mark.LASTING not in found and (is_told or Mark.BARE not in found)
+
+    def held(self, unit: Unit) -> Held:
+        """Return what his settings amount to; FREE: none."""
+        return FREE if self.own.is_none else over(unit.held_by(self._laid(unit.seen)), revert_s=FREE.revert_s)
+
+    def narrowed(self, unit: Unit, what: Held) -> Held:
+        """Return what a device is told where its owner has set a limit: the narrower holds."""
+        return over(what, limit_frac=min(what.limit_frac, self.held(unit).limit_frac))
+
+    def is_kept(self) -> bool:
+        """Return whether his settings would outlive us; else have them kept, and `wake` once they are."""
+        if self.own.is_none or self._controls.is_kept(self._row, self.own):
+            return True
+        self._controls.keep(self._row, self.own, self.wake)
+        return self._controls.is_kept(self._row, self.own)
+
+    def _laid(self, block: Sequence[int]) -> Words:
+        image = list(block)
+        for (first, end), words in zip(FUNCTIONS, self.own.words, strict=True):
+            image[first:end] = words or (0, *image[first + 1 : end])
+        return tuple(image)
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def doubt(self) -> None:
+        """Take that a server before us may have left something there that no release ended."""
+        self._is_sure = False
+
+    def told(self) -> None:
+        """Take that something of ours goes out."""
+        self._is_sure = False
+        self.is_owed, self.tries = not self.own.is_none, 0
+
+    def heard(self, asked: Held, held: Held, block: Sequence[int]) -> None:
+        """Take what a device holds of what it was asked (its controls are `block`): whether it keeps a timer."""
+        if not held.same(asked):
+            return
+        asks = not (asked.leaves_power or math.isnan(asked.target_w)), asked.limit_frac < 1.0
+        for n, ((first, end), mark, is_asked) in enumerate(zip(FUNCTIONS, marks(block), asks, strict=True)):
+            if not is_asked or _is_same(tuple(block[first:end]), self.own.words[n], n):
+                continue  # what looks like his own says nothing of ours
+            if mark is Mark.LASTING:
+                self._drops = True
+            is_marked = not self._drops and (self.own.is_marked or mark is Mark.TIMED)
+            self._become(replace(self.own, is_marked=is_marked))
+
+    def see(self, block: Sequence[int]) -> None:
+        """Take what a device's controls hold: what its owner has set by now."""
+        found, before = marks(block), self.own.words
+        is_sure = (self._is_sure or self.own.is_marked) and not self._drops
+        words = list(before)
+        for n, ((first, end), mark) in enumerate(zip(FUNCTIONS, found, strict=True)):
+            here = tuple(block[first:end])
+            if mark is Mark.LASTING and not _is_same(here, words[n], n):
+                words[n] = here if is_sure else ()
+            elif mark is Mark.OFF and not self.is_owed:
+                words[n] = ()
+        self._become(replace(self.own, words=(words[0], words[1])))
+        if all(mark is Mark.LASTING for mark, own in zip(found, words, strict=True) if own):
+            self.is_owed = False
+        if found == (Mark.OFF, Mark.OFF) and not self._drops:
+            self._is_sure = True
+
+    def forget(self) -> None:
+        """Take that it was freed, by its owner or by a reboot: there is nothing to give back."""
+        self._become(replace(self.own, words=((), ())))
+        self.is_owed = False
+
+    def _become(self, own: Own) -> None:
+        """Have what is known kept, where a record of his is to be mended; a write waits for it by `is_kept`."""
+        if own != self.own:
+            had = not self.own.is_none
+            self.own = own
+            if had or not own.is_none:
+                self._controls.keep(self._row, own, self.wake)
+
+
+def _is_same(here: Words, own: Words, n: int) -> bool:
+    return bool(own) and all(here[at] == own[at] for at in _VALUE[n])
