@@ -10,10 +10,12 @@ from desk_stage import PEOPLE, Devices, Stage1, fleet_of
 
 from tieline.desk import groups
 from tieline.desk.desk import Desk
+from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.resource.batch import CommandBatch
 from tieline.resource.claim import ClaimKind
 from tieline.resource.command import Stage
+from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import Quality
@@ -114,6 +116,9 @@ class Street:
         # No sun gives more than it shines, and nobody draws what it has no need of.
         within_w = np.where(is_sun, np.minimum(within_w, self.wish_w), within_w)
         within_w = np.where(is_load, np.maximum(within_w, self.wish_w), within_w)
+        # A car that is left less than it needs at least stops (IEC 61851-1).
+        is_car = self.state.fleet.kinds == KIND_CODE[Kind.EV_CHARGER]
+        within_w = np.where(is_car & (within_w > -LEAST_CHARGE_W), 0.0, within_w)
         switched = self.state.is_switched & (self.link.low_w > -self.state.fleet.max_absorb_w) & (self.wish_w < 0.0)
         within_w = np.where(switched & (self.link.low_w > self.wish_w), 0.0, within_w)
         self.does_w = np.where(takes, within_w, np.where(self.how == IGNORES, self.wish_w, self.does_w))

@@ -37,15 +37,24 @@ def test_caps_that_move_never_add_up_to_more_than_the_limit_with_what_may_still_
     assert (caps[wish <= least] == wish[wish <= least]).all(), "what sinks sinks at once"
 
 
-@given(st.lists(st.tuples(CAP, CAP, CAP, CAP, st.booleans()), min_size=1, max_size=10))
+@given(st.lists(st.tuples(CAP, CAP, CAP, CAP, st.booleans(), CAP), min_size=1, max_size=10))
 def test_caps_on_both_ends_are_never_crossed_and_add_up_to_no_more_than_they_did(drawn: list) -> None:
-    """Wishes are in order; what may not grow yet stands apart from them, and may cross the other end."""
-    wish_low, wish_high, low, high, is_load = (np.array(x) for x in zip(*drawn, strict=True))
+    """Wishes are in order; what may not grow yet stands apart from them, and may cross the other end.
+
+    A load that is to draw less goes on at no more than it draws, and only for what others give too much.
+    """
+    wish_low, wish_high, low, high, is_load, draws_w = (np.array(x) for x in zip(*drawn, strict=True))
+    draws_w = np.where(is_load, draws_w, np.inf)
     wish_low, wish_high = np.minimum(wish_low, wish_high), np.maximum(wish_low, wish_high)
     low, high = np.maximum(low, wish_low), np.minimum(high, wish_high)  # neither is wider than wished
-    made_low, made_high = growing.uncrossed(low, high, (wish_low, wish_high), np.zeros(len(low), np.bool_), is_load)
+    wish, none = (wish_low, wish_high), np.zeros(len(low), np.bool_)
+    made_low, made_high = growing.uncrossed(low, high, wish, none, is_load, draws_w)
     assert (made_low <= made_high + 1e-9).all()
-    assert (made_low >= np.minimum(low, high) - 1e-9).all()
+    assert (made_low >= np.minimum.reduce([low, high, draws_w]) - 1e-9).all()
+    still_low = growing.uncrossed(low, high, wish, none, is_load, np.full(len(low), np.inf))[0]
+    goes_on = made_low < still_low - 1e-9
+    assert not (goes_on & ~is_load).any()
+    assert not goes_on.any() or made_high.sum() >= high.sum() - 1e-6, "no further than others give too much"
     assert (made_high <= np.maximum(low, high) + 1e-9).all()
     over_w, can_w = made_high.sum() - high.sum(), (made_high - made_low).sum()
     assert over_w <= 1e-6 or can_w <= 1e-6 or (made_high - made_low)[low <= high].sum() <= 1e-6

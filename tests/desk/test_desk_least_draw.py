@@ -67,6 +67,28 @@ def test_a_target_that_is_told_lies_within_its_limits_and_not_between_unless_the
     assert (found_w[kept] == target_w[kept]).all()
 
 
+@given(st.lists(st.tuples(st.floats(0.0, 9e3), st.floats(-0.4, 0.4)), min_size=1, max_size=8))
+def test_no_device_is_told_a_fraction_of_a_watt_as_its_base_and_what_makes_up_for_it_add_up_to_it(
+    rows: list[tuple[float, float]],
+) -> None:
+    base_w = -np.array([base for base, _ in rows])
+    target_w = base_w + (np.array([off for _, off in rows]) - base_w)
+    count = len(rows)
+    stage = Stage1(fleet_of([Kind.THERMOSTAT] * count, rating_w=1e4))
+
+    async def act() -> None:
+        for row in range(count):
+            end_ns = stage.clock.ns + HOUR_NS
+            await stage.desk.ask(
+                stage.ask("market", Level.MARKET, f"r{row}", value=float(target_w[row]), end_ns=end_ns)
+            )
+        await stage.desk.settle()
+        await stage.desk.flush()
+
+    asyncio.run(act())
+    assert (stage.state.commands.target_w == 0.0).all()
+
+
 class Street:
     """Six chargers with cars, four batteries and two thermostats of a pool; each does what it is told at once."""
 

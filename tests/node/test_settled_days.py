@@ -228,6 +228,29 @@ def test_a_day_whose_readings_were_corrected_while_the_disk_was_full_is_settled_
     play(tmp_path, scene)
 
 
+def test_a_late_reading_of_another_called_day_makes_a_new_version_of_that_day_alone(tmp_path: Path) -> None:
+    """The day before stands for no other, as it was called: an empty second version of the next day told otherwise."""
+    days = [market_day(date(2022, 8, day), ZONE) for day in (16, 17)]
+    starts_ns, first_ns = [day.start_ns + 17 * HOUR_NS for day in days], market_day(date(2022, 8, 1), ZONE).start_ns
+
+    async def scene(served: Served, clock: Hands) -> None:
+        clock.at_ns = days[0].start_ns
+        for start_ns in starts_ns:
+            await served.awarded(start_ns, 100_000.0)
+            await served.priced(start_ns, 100.0)
+        called = {start_ns // HOUR_NS for start_ns in starts_ns}
+        for row in (0, 1):
+            served.read(row, first_ns, days[1].end_ns, lambda at: -2e5 if at // HOUR_NS in called else -3e5)
+        clock.at_ns = days[1].end_ns
+        await served.trader.days.look()
+        served.read(1, starts_ns[0], starts_ns[0] + HOUR_NS, lambda at: -3e5, received_ns=1)
+        await served.trader.days.look()
+        versions = {day.day: [each.version for each in day.statements] for day in served.trader.settlements("")}
+        assert versions == {"2022-08-16": [1, 2], "2022-08-17": [1]}
+
+    play(tmp_path, scene)
+
+
 def test_who_is_paid_nothing_for_want_of_readings_has_no_share_until_they_come(tmp_path: Path) -> None:
     over = market_day(date(2022, 8, 17), ZONE)
     start_ns, first_ns = over.start_ns + 17 * HOUR_NS, market_day(date(2022, 8, 2), ZONE).start_ns

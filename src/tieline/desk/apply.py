@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import called, charging, event_counted, event_stack, facts, prices
+from tieline.desk import called, charging, event_counted, event_stack, facts, prices, refused
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.ports import Ask, Granted
@@ -53,6 +53,8 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
         called.note(state, record_id, fact, at_ns)
     if isinstance(fact, facts.EventChanged):
         event_counted.note_changed(state, fact, at_ns)
+    if isinstance(fact, facts.AwardTaken | facts.BatchTaken):
+        refused.note(state, record_id, fact, at_ns)
     change = _CHANGES.get(type(fact))
     if change is not None:
         change(state, record_id, fact)
@@ -99,7 +101,7 @@ def _reserved(state: DeskState, record_id: str, fact: facts.CapacityReserved) ->
 
 
 def _award_taken(state: DeskState, record_id: str, fact: facts.AwardTaken) -> None:
-    if fact.refusal is not None:
+    if fact.refusal is not None or state.awards.get(fact.award.id) == fact.award:
         return
     award, reservation = fact.award, derive("reservation", fact.award.offer)
     state.awards[award.id] = award

@@ -20,6 +20,7 @@ from tieline.desk.facts import (
 from tieline.desk.obligation import LONGEST_NS, awards_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.desk.redispatch import BY_KILL
+from tieline.desk.refused import EXPIRED, NEWER, OVER
 from tieline.desk.state import DeskState
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
@@ -142,7 +143,10 @@ def decide_award(state: DeskState, award: Award, frame: str) -> tuple[list[Entry
     """Return the facts and the answer of a day-ahead award, matched to the offer that it answers."""
     taken = state.awards.get(award.id)
     if taken == award:
-        return [], None
+        # As it was taken, after the market had said something else under its name.
+        again = derive("award-again", award.id, frame)
+        is_back = ("award", award.id, "", "") in state.refused
+        return [Entry(again, AwardTaken(award, None, frame), award.pool, ()) for _ in range(is_back)], None
     if taken is not None:
         refusal: Refusal | None = _changed(taken, award)
     else:
@@ -241,12 +245,12 @@ def _instruction_refusal(
     state: DeskState, batch: DispatchBatch, instruction: Instruction, now_ns: int
 ) -> Refusal | None:
     if now_ns >= batch.expires_ns:
-        return Refusal("the batch has expired", "expires", iso(batch.expires_ns), f"after {iso(now_ns)}")
+        return Refusal(EXPIRED, "expires", iso(batch.expires_ns), f"after {iso(now_ns)}")
     if instruction.end_ns - instruction.start_ns > LONGEST_NS:
         given = iso(instruction.end_ns)
         return Refusal("the instruction is too long", "end", given, f"{LONGEST_NS // HOUR_NS} h after its start")
     if now_ns >= instruction.end_ns:
-        return Refusal("the interval is over", "end", iso(instruction.end_ns), f"after {iso(now_ns)}")
+        return Refusal(OVER, "end", iso(instruction.end_ns), f"after {iso(now_ns)}")
     if not state.fleet.holds(instruction.pool):
         return Refusal("no such pool", "pool", instruction.pool, "a pool of the registry")
     for at_ns in _marks(state, instruction):
@@ -256,7 +260,7 @@ def _instruction_refusal(
     newest = _newer(state, instruction)
     if newest is not None:
         return Refusal(
-            "a newer revision is in force",
+            NEWER,
             "revision",
             str(instruction.revision),
             _above(newest, instruction),

@@ -18,7 +18,7 @@ from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.entry import Entry
 from tieline.desk.facts import CommandsIssued, ReleaseStaged
 from tieline.desk.groups import shared_out
-from tieline.desk.least_draw import drawable_w, is_between, least_draw_w
+from tieline.desk.least_draw import drawable_w, is_between, least_draw_w, resolved_w
 from tieline.desk.least_times import stays_told
 from tieline.desk.packed import Causes, Packed
 from tieline.desk.reasons import Told, Why
@@ -138,7 +138,7 @@ def wanted(fleet: Fleet, settled: Settled) -> Floats:
     engine that has to run opens its breaker and idles; a compressor stops as soon as its timer lets it. A charger that
     is left less than a car needs is told to stop.
     """
-    within_w = np.minimum(np.maximum(settled.target_w, settled.told_low_w), settled.told_high_w)
+    within_w = np.minimum(np.maximum(resolved_w(settled.target_w), settled.told_low_w), settled.told_high_w)
     within_w = drawable_w(within_w, least_draw_w(fleet, settled.rows), settled.told_low_w, settled.told_high_w)
     target: Floats = np.where(settled.winner >= 0, within_w, np.nan)
     return target

@@ -265,8 +265,8 @@ def _regulated(
     held = [(layer, live, state.fleet.leaves(live.ask.resource)) for layer in layers for live in layer.limits]
     was = {live.record: (layer.low[rows], layer.high[rows]) for layer, live, rows in held}
     held = [one for one in held if not np.isnan(was[one[1].record][0]).any()]
-    for _, live, rows in held:
-        note_strays(state, rows, (live.ask.low, live.ask.high), now_ns)
+    note_strays(state, [(rows, (live.ask.low, live.ask.high)) for _, live, rows in held], now_ns)
+    for _, _, rows in held:
         note_idle(state, rows, now_ns)
         note_unused(state, rows, now_ns)
     mine = held if stops is None else [one for one in held if np.isin(stops[0], one[2]).any()]

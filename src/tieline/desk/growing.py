@@ -63,22 +63,32 @@ def grown_where_free(
         whole = state.is_switched[rows] | starts
         grown = -moved_caps(limit_w, np.where(starts, LEAST_CHARGE_W, -counted_w), -held_w, -told_w, whole)
         low = np.where(away, low, grown)
-    return uncrossed(low, high, wish, state.is_switched[rows], fleet.max_inject_w[rows] <= 0.0)
+    is_load = fleet.max_inject_w[rows] <= 0.0
+    goes_on = is_load & ~(away | lost | lapsed | state.is_switched[rows])
+    draws_w = np.where(goes_on, np.fmax(now_w, last.low_w[rows]), np.inf)
+    return uncrossed(low, high, wish, state.is_switched[rows], is_load, draws_w)
 
 
 def uncrossed(
-    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: Mask, is_load: Mask
+    low: Floats, high: Floats, wish: tuple[Floats, Floats], is_whole: Mask, is_load: Mask, draws_w: Floats
 ) -> tuple[Floats, Floats]:
     """Return caps of which none is crossed: a limit on both ends may ask a leaf to draw that may not grow to draw yet.
 
     It stays where the end that may not grow holds it, and the others make up for it, as far as they can, or the group
     would stand beyond its limit until that end has grown. What is on or off (`is_whole`) can't make up a part, and what
-    loads are told to draw they may stop to draw: they make up for what others give too much once nobody else can.
+    loads are told to draw they may stop to draw: they make up for what others give too much once nobody else can. What
+    that leaves, loads make up that are to draw less: they go on at what they draw until the others may give less
+    (`draws_w`: within what they were told; inf: not one of them).
 
     >>> low, high = np.array([-0.5, -5.0, -4.0]), np.array([-1.5, -1.0, 0.0])
     >>> none, is_load = np.zeros(3, np.bool_), np.array([False, False, True])
-    >>> uncrossed(low, high, (np.array([-2.0, -5.0, -4.0]), high), none, is_load)[1]
+    >>> uncrossed(low, high, (np.array([-2.0, -5.0, -4.0]), high), none, is_load, np.full(3, np.inf))[1]
     array([-0.5, -2. ,  0. ])
+    >>> low, high, wish = np.array([3.0, -1.0]), np.array([2.0, 0.0]), np.array([1.0, -1.0])
+    >>> uncrossed(low, high, (wish, high), none[1:], is_load[1:], np.array([np.inf, -4.0]))
+    (array([ 3., -1.]), array([ 3., -1.]))
+    >>> uncrossed(low + 1.0, high, (wish, high), none[1:], is_load[1:], np.array([np.inf, -4.0]))
+    (array([ 4., -2.]), array([ 4., -2.]))
     """
     crossed = low > high
     if not crossed.any():
@@ -86,7 +96,8 @@ def uncrossed(
     by_low = crossed & (low > wish[0])
     to_high, to_low = np.where(by_low, low, high), np.where(crossed & ~by_low, high, low)
     made_low = -_made_up(-to_low, -low, -to_high, is_whole, np.zeros(len(low), np.bool_))
-    return made_low, _made_up(to_high, high, made_low, is_whole, is_load)
+    made_high = _made_up(to_high, high, np.where(is_load, np.minimum(made_low, draws_w), made_low), is_whole, is_load)
+    return np.minimum(made_low, made_high), made_high
 
 
 def _made_up(caps: Floats, wished: Floats, least: Floats, is_whole: Mask, last: Mask) -> Floats:

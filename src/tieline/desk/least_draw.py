@@ -21,6 +21,8 @@ Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 CHARGER = KIND_CODE[Kind.EV_CHARGER]
 SLACK_W = 1e-6
+LEAST_TOLD_W = 0.5
+"""No device is told less: its power is counted in watts."""
 
 
 def least_draw_w(fleet: Fleet, rows: Rows) -> Floats:
@@ -39,6 +41,18 @@ def is_between(power_w: Floats, least_w: Floats) -> Mask:
     """
     mask: Mask = (power_w < -SLACK_W) & (power_w > -least_w + SLACK_W)
     return mask
+
+
+def resolved_w(target_w: Floats) -> Floats:
+    """Return targets (W; NaN: none) as devices can tell them apart: less than half a watt either way is 0.
+
+    A base and a share that make up for it add up to what floating point leaves of them, and not to 0.
+
+    >>> resolved_w(np.array([-4.5e-13, 0.4, -2.5, np.nan]))
+    array([ 0. ,  0. , -2.5,  nan])
+    """
+    found: Floats = np.where(np.abs(target_w) < LEAST_TOLD_W, 0.0, target_w)
+    return found
 
 
 def drawable_w(target_w: Floats, least_w: Floats, low_w: Floats, high_w: Floats) -> Floats:

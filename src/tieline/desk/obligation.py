@@ -96,6 +96,11 @@ def owed(state: DeskState, pool: str, instant_ns: int) -> Obligation | None:
 
 
 def _energy_owed(state: DeskState, pool: str, instant_ns: int) -> Obligation | None:
+    """Return what is instructed, else all that is awarded, whatever was declared since: less is no agreement.
+
+    An award binds until the market instructs otherwise. That we told it less is known to it once it instructs by that;
+    one whose instruction is late or lost may count on the whole, and pays for no less.
+    """
     step_ns = floor_ns(instant_ns, DISPATCH_STEP_NS)
     instruction = instruction_at(state, pool, instant_ns)
     if instruction is not None:

@@ -13,7 +13,8 @@ class Strays:
     """Who was found to keep to no command; shape (n,) each. Measured, not decided.
 
     `since_ns`: when (0: it is none). `stood_w`: where its meter stood then (W). `low_w` and `high_w`: what it was told
-    then (W). `part_low_w` and `part_high_w`: its part of its limit's ends, by its rating (W).
+    then (W). `part_low_w` and `part_high_w`: its part of its limit's ends, by its rating (W). `then_low_w` and
+    `then_high_w`: its part of how far apart they were as it was told that, by both its ratings (W).
     """
 
     since_ns: NDArray[np.int64]
@@ -22,12 +23,13 @@ class Strays:
     high_w: NDArray[np.float64]
     part_low_w: NDArray[np.float64]
     part_high_w: NDArray[np.float64]
+    then_low_w: NDArray[np.float64]
+    then_high_w: NDArray[np.float64]
 
     @staticmethod
     def empty(count: int) -> Strays:
         """Return columns of rows of which none was found so."""
-        watts = np.zeros(count)
-        return Strays(np.zeros(count, np.int64), watts, watts.copy(), watts.copy(), watts.copy(), watts.copy())
+        return Strays(np.zeros(count, np.int64), *(np.zeros(count) for _ in fields(Strays)[1:]))
 
     def by_name(self) -> dict[str, NDArray[np.generic]]:
         """Return the columns themselves by the names under which they are saved."""

@@ -19,6 +19,8 @@ be off by, or no limit holds it any more. What was found so is measured, and lea
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,12 +48,34 @@ def strays(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     return mask
 
 
-def note_strays(state: DeskState, rows: Rows, ends_w: tuple[float, float], now_ns: int) -> None:
-    """Note which rows of a limit are found to keep to no command now, and which obey again."""
+def note_strays(state: DeskState, limits: Iterable[tuple[Rows, tuple[float, float]]], now_ns: int) -> None:
+    """Note which rows of limits are found to keep to no command now, and which obey again.
+
+    A share of a limit that has tightened since is not one to keep to any more: it is drawn in by its part of that.
+
+    Args:
+        state: The desk's.
+        limits: Of each in force whom it holds, and its ends (W).
+        now_ns: Now.
+    """
+    found, held = state.strays, list(limits)
+    now_low_w, now_high_w = np.full(len(found.since_ns), -np.inf), np.full(len(found.since_ns), np.inf)
+    for rows, ends_w in held:
+        part_low_w, part_high_w = parts_w(state, rows, ends_w)
+        found.part_low_w[rows] = np.maximum(found.part_low_w[rows], part_low_w)
+        found.part_high_w[rows] = np.minimum(found.part_high_w[rows], part_high_w)
+        low_w, high_w = spans_w(state, rows, ends_w)
+        now_low_w[rows], now_high_w[rows] = np.maximum(now_low_w[rows], low_w), np.minimum(now_high_w[rows], high_w)
+    for rows, _ in held:
+        _note(state, rows, (now_low_w[rows], now_high_w[rows]), now_ns)
+
+
+def _note(state: DeskState, rows: Rows, spans: tuple[Floats, Floats], now_ns: int) -> None:
     found, last, power_w = state.strays, state.commands, state.fleet.power_w[rows]
     low_w, high_w = _within_ratings(state, rows, last.low_w[rows], last.high_w[rows])
     told, was = last.valid_until_ns[rows] > now_ns, found.since_ns[rows] > 0
-    asked_w = found.low_w[rows], found.high_w[rows]
+    tighter_w = np.maximum(spans[0] - found.then_low_w[rows], 0.0), np.maximum(found.then_high_w[rows] - spans[1], 0.0)
+    asked_w = _within_ratings(state, rows, found.low_w[rows] + tighter_w[0], found.high_w[rows] - tighter_w[1])
     # As near to what it was told first as any other is, or on the way there and no longer beyond 0 W as it was.
     obeys = is_within(power_w, *asked_w)
     obeys |= follows(state, rows, now_ns) & is_within(power_w, np.minimum(asked_w[0], 0.0), np.maximum(asked_w[1], 0.0))
@@ -60,9 +84,7 @@ def note_strays(state: DeskState, rows: Rows, ends_w: tuple[float, float], now_n
     new = rows[is_new]
     found.since_ns[new], found.stood_w[new] = now_ns, power_w[is_new]
     found.low_w[new], found.high_w[new] = low_w[is_new], high_w[is_new]
-    part_low_w, part_high_w = parts_w(state, rows, ends_w)
-    found.part_low_w[rows] = np.maximum(found.part_low_w[rows], part_low_w)
-    found.part_high_w[rows] = np.minimum(found.part_high_w[rows], part_high_w)
+    found.then_low_w[new], found.then_high_w[new] = spans[0][is_new], spans[1][is_new]
 
 
 def _within_ratings(state: DeskState, rows: Rows, low_w: Floats, high_w: Floats) -> tuple[Floats, Floats]:
@@ -85,6 +107,16 @@ def parts_w(state: DeskState, rows: Rows, ends_w: tuple[float, float]) -> tuple[
         whole_w = float(size_w.sum())
         parts.append(size_w * (min(max(end_w / whole_w, 0.0), 1.0) if whole_w > 0.0 else 0.0))
     return -parts[0], parts[1]
+
+
+def spans_w(state: DeskState, rows: Rows, ends_w: tuple[float, float]) -> tuple[Floats, Floats]:
+    """Return what part of how far each end is from 0 W each row has by both its ratings (W): by so much as that moves
+    a limit has tightened for it."""
+    absorb_w, inject_w = state.fleet.max_absorb_w[rows], state.fleet.max_inject_w[rows]
+    able_w, least_w, most_w = absorb_w + inject_w, -float(absorb_w.sum()), float(inject_w.sum())
+    part = able_w / max(float(able_w.sum()), 1.0)
+    low_w, high_w = (part * min(max(end_w, least_w), most_w) for end_w in ends_w)
+    return low_w, high_w
 
 
 def kept_w(told_w: Floats, least_w: Floats, limit_w: float, among: Mask) -> Floats:

@@ -131,6 +131,8 @@ def compute(
         mean, chosen = _of_like_days(rule, load, event, apart, warmest)
     factor, addend, is_capped, flags = _adjustment(rule, mean, actual, event)
     flags += notes
+    # A reading of any other day changes nothing: a statement that follows from these inputs must stay the same.
+    looked_at = {day: load[day] for day in (event.day, *chosen.days)}
     span = slice(event.first, event.last)
     lacks = int((~np.isfinite(actual[span])).sum())
     if lacks:
@@ -138,7 +140,8 @@ def compute(
     return Baseline(
         rule.id, rule.version, rule.source, chosen.days, chosen.excluded, factor, addend, is_capped,
         mean[span] * factor + addend, actual[span].copy(), tuple(flags),
-        _hash(rule, load, event, apart, warmest, celsius), mean[span].copy(), chosen.weights,
+        _hash(rule, looked_at, event, apart, warmest, celsius), mean[span].copy(),
+        chosen.weights,
         _use(rule, load, event, chosen, mean, factor, addend), model,
     )  # fmt: skip
 
@@ -214,7 +217,7 @@ def _hash(
     rule: BaselineRule, load: Mapping[date, Floats], event: Event, apart: LeftOut, warmest: Mapping[date, float],
     celsius: Mapping[date, Floats],
 ) -> str:  # fmt: skip
-    """Return the hash of all that a baseline was made from: rule, readings, event and the days left out."""
+    """Return the hash of all that a baseline was made from: rule, event, days left out, and readings of the others."""
     head = f"{rule.id}:{rule.version}:{event.day}:{event.first}:{event.last}:{event.per_hour}"
     digest = blake2b(head.encode(), digest_size=12)
     for days in (apart.event_days, apart.holidays, apart.outages):

@@ -1,0 +1,40 @@
+"""The alarms of what a market asked that was refused: it may count on it, and somebody has to speak to it."""
+
+from __future__ import annotations
+
+from tieline.desk.refused import Refused
+from tieline.desk.state import DeskState
+from tieline.desk.views import AlarmView
+from tieline.ids import derive
+from tieline.node.alarm_names import is_acknowledged
+from tieline.node.read_own_way import Found
+from tieline.node.read_words import kw
+from tieline.times import iso
+
+
+def refused_by_us(state: DeskState, now_ns: int) -> Found:
+    """Return an alarm for each batch and award of which something was refused and whose time is not over.
+
+    What stands in its place ends it, and so does whoever acknowledges it: nothing is to be measured of it, and who
+    spoke to the market has done all that is to be done.
+    """
+    found: Found = []
+    for key, one in state.refused.items():
+        name = derive("alarm", "refused", *key)
+        if now_ns >= one.end_ns or now_ns < one.at_ns or is_acknowledged(name, one.at_ns, state.alarms):
+            continue
+        word, asked = ("Award", "award") if one.is_award else ("Dispatch batch", "instructions")
+        alarm = AlarmView(
+            name, 2, one.asked[0].pool, f"{word} {one.name} is refused: {_asks(one)}: {one.refusal}",
+            "The market may count on it all the same, and charge what lacks",
+            f"Tell the market's operator, or have the {asked} mended; then acknowledge this", 900, "/market", 1,
+            one.at_ns,
+        )  # fmt: skip
+        found.append((alarm, 0))
+    return found
+
+
+def _asks(one: Refused) -> str:
+    first, more = one.asked[0], len(one.asked) - 1
+    text = f"{kw(first.power_w)} of {first.product[:64]} from {iso(first.start_ns)} to {iso(first.end_ns)}"
+    return f"{text} and {more} more" if more else text
