@@ -267,6 +267,14 @@ def _call(state: DeskState, event: str, stack: list[Layer], now_ns: int) -> _Cal
     return _Called(rows, from_w, free_w, under_w, share_w, taken_w, moves, holds, lost_w)
 
 
+def gives_w(state: DeskState, event: str, now_ns: int) -> tuple[Rows, tracking.Floats]:
+    """Return whom an event that runs calls, and what each gives of that now (W, 0 or more, up to what it is called for;
+    0 where a stronger claim decides); shape (n,) each."""
+    call, side = _call(state, event, layers(state), now_ns), float(np.sign(state.events[event].power_w))
+    given_w = side * _given_w(tracking.above_base_w(state, call.rows, call.from_w), call.share_w, side)
+    return call.rows, np.where(call.moves, np.maximum(given_w, 0.0), 0.0)
+
+
 def obeys(state: DeskState, batch: ClaimBatch, now_ns: int, stack: list[Layer]) -> NDArray[np.bool_]:
     """Return on which of an event's rows its claim decides, or one that stands upon it; on others a stronger does."""
     side = float(np.sign(state.events[batch.program].power_w))

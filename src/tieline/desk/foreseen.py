@@ -104,7 +104,8 @@ def foreseen(
         return Foreseen(down_w, takes_wh(state, rows), down_w, seen, reach_frac, is_near, is_load)
     now_wh = _lasting_wh(state, rows, left_wh(state, rows, now_ns), (end_ns - at_ns) / HOUR_NS, now_ns)
     if is_near:
-        return Foreseen(room.up_w, now_wh, room.up_w, seen, reach_frac, True, is_load)
+        turns_w = _in_turn_w(state, rows, may & seen, room.up_w, now_wh)
+        return Foreseen(turns_w, now_wh, room.up_w, seen, reach_frac, True, is_load)
     frac = None if load_frac is None else load_frac(at_ns)
     typical_w, energy_wh = _typical(state, pool, at_ns, now_ns, frac)
     known = _TYPICAL[state.fleet.kinds[rows]]
@@ -116,6 +117,17 @@ def foreseen(
     if frac is None:  # a load that is interrupted gives what it draws: nothing says that this becomes less
         power_w = np.where(state.fleet.kinds[rows] == LOAD, np.maximum(power_w, room.up_w), power_w)
     return Foreseen(power_w, energy_wh, room.up_w, seen, reach_frac, False, is_load, frac is not None)
+
+
+def _in_turn_w(state: DeskState, rows: Rows, may: Mask, up_w: Floats, lasting_wh: Floats) -> Floats:
+    """Return what each row gives (W) where houses take turns: together what those that can now give, each its part of
+    that by the energy it has; the next is called as one has grown warm, and that one again once it has cooled."""
+    house = may & (state.fleet.kinds[rows] == HOUSE)
+    each_wh = np.where(house, lasting_wh, 0.0)
+    whole_wh = float(each_wh.sum())
+    if whole_wh <= 0.0:
+        return up_w
+    return np.where(house, float(up_w[house].sum()) * each_wh / whole_wh, up_w)
 
 
 def _lasting_wh(state: DeskState, rows: Rows, held_wh: Floats, hours: float, now_ns: int) -> Floats:

@@ -2,11 +2,12 @@
 
 Theory of operation. Run after run of awards, from now on: what the pool can give in each (`desk.foreseen`) is held
 against all that is asked of it until the run is over, what meters have shown to lack asked beside it. How much energy
-lacks of that is exact (`fleet.capability.lacks_wh`); it is spread over the run as dispatch spreads what stores hold. It
-is worked out three times. In the likely case all are there who are there now, or (further off than an hour) each as
-often as of late. In the low case those that can't be reached stay so, of the others as many drop out as do in 5 of 100
-cases, and loads give less than foreseen; in the high case all come back, and loads give more. A pool that can do far
-more gives what is asked in all three: others step in. On top comes how well it followed of late what it could give.
+lacks of that is exact (`fleet.capability.lacks_wh`), and comes at the end, as what can't go on gives all it can until
+then; by merit alone what stores hold is spread over the run, and so is what they lack. It is worked out three times. In
+the likely case all are there who are there now, or (further off than an hour) each as often as of late. In the low case
+those that can't be reached stay so, of the others as many drop out as do in 5 of 100 cases, and loads give less than
+foreseen; in the high case all come back, and loads give more. A pool that can do far more gives what is asked in all
+three: others step in. On top comes how well it followed of late what it could give.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.charging import FULL_FRAC, ONE_WAY_FRAC
-from tieline.desk.foreseen import HOUSE, LOADS_FRAC, NEAR_NS, Foreseen, LoadFrac, foreseen
+from tieline.desk.foreseen import HOUSE, LOADS_FRAC, NEAR_NS, Foreseen, LoadFrac, Mask, foreseen
 from tieline.desk.lost import fill
 from tieline.desk.obligation import DISPATCH_STEP_NS, ENERGY, awarded_w, owed
 from tieline.desk.ports import Award
@@ -98,16 +99,21 @@ class _Lacking:
 
     asked: _Asked
     held: Sequence[Floats]
+    is_scheduled: bool
     _found: dict[tuple[int, int], tuple[Floats, Floats]] = field(default_factory=dict)
 
     def of(self, seen: Foreseen, at: int, wanted_w: Floats | None = None) -> tuple[Floats, Floats]:
         """Return what lacks in the case `at` at each step as too few can give, and as stores are empty (W each)."""
         if wanted_w is not None:
-            return _lacks_w(wanted_w, *_there(seen, CASES[at], self.held[at]))
+            return self._case(seen, at, wanted_w)
         key = id(seen), at
         if key not in self._found:
-            self._found[key] = _lacks_w(self.asked.wanted_w, *_there(seen, CASES[at], self.held[at]))
+            self._found[key] = self._case(seen, at, self.asked.wanted_w)
         return self._found[key]
+
+    def _case(self, seen: Foreseen, at: int, wanted_w: Floats) -> tuple[Floats, Floats]:
+        evenly = np.isfinite(self.held[at]) & (not self.is_scheduled)
+        return _lacks_w(wanted_w, *_there(seen, CASES[at], self.held[at]), evenly)
 
 
 def likely(
@@ -137,7 +143,7 @@ def by_award(
             held = [_stored(state, pool, of[0], now_ns)] * len(CASES)
         held = [_charged(state, pool, each, held_ns, asked.start_ns) for each in held]
         can = held if asked.side > 0.0 else [of[0].energy_wh] * len(CASES)  # to take, there is what room stores have
-        lacking = _Lacking(asked, can)
+        lacking = _Lacking(asked, can, pool.is_scheduled or pool.planned is not None)
         for award, seen in zip(run, of, strict=True):
             yield award.id, _likely(state, pool, award, asked, seen, lacking, follows)
         if asked.side > 0.0:
@@ -212,19 +218,30 @@ def _there(seen: Foreseen, case: float, held_wh: Floats) -> tuple[Floats, Floats
     )
 
 
-def _lacks_w(wanted_w: Floats, power_w: Floats, energy_wh: Floats) -> tuple[Floats, Floats]:
-    """Return what lacks at each step as too few can give, and as stores are empty (W each).
+def _lacks_w(wanted_w: Floats, power_w: Floats, energy_wh: Floats, evenly: Mask) -> tuple[Floats, Floats]:
+    """Return what lacks at each step as too few can give, and as energy runs out (W each).
 
-    Stores that don't last give less at each step, by what is asked of them there: by merit what each holds is spread
-    over the run, and a schedule at one price for what lacks does the same.
+    What can't go on gives what it can until then: what lacks for that lacks at the end, of what is still asked there.
+    Of stores by merit (`evenly`) what each holds is spread over the run: they give less at each step, by what is asked
+    of them there.
     """
     most_w, endless_w = float(power_w.sum()), float(power_w[np.isinf(energy_wh)].sum())
     short_w = np.maximum(wanted_w - most_w, 0.0)
     hours = STEP_S / HOUR_S
-    whole_wh = lacks_wh(wanted_w, STEP_S, power_w, energy_wh)
-    stores_w = np.maximum(wanted_w - short_w - endless_w, 0.0)
-    empty_wh, asked_wh = max(whole_wh - float(short_w.sum()) * hours, 0.0), float(stores_w.sum()) * hours
-    return short_w, stores_w * (min(empty_wh / asked_wh, 1.0) if asked_wh > 0.0 else 0.0)
+    short_wh = float(short_w.sum()) * hours
+    whole_wh = max(lacks_wh(wanted_w, STEP_S, power_w, energy_wh) - short_wh, 0.0)
+    asked_w = np.maximum(wanted_w - short_w - endless_w, 0.0)
+    asked_wh = float(asked_w.sum()) * hours
+    if whole_wh <= 0.0 or asked_wh <= 0.0:
+        return short_w, np.zeros(len(wanted_w))
+    evenly_wh = 0.0
+    if evenly.any():
+        evenly_wh = lacks_wh(wanted_w, STEP_S, power_w, np.where(evenly, energy_wh, np.inf)) - short_wh
+    even_w = asked_w * min(max(min(evenly_wh, whole_wh), 0.0) / asked_wh, 1.0)
+    left_wh = (asked_w - even_w) * hours
+    after_wh = np.cumsum(left_wh[::-1])[::-1] - left_wh
+    late_wh = np.clip(whole_wh - float(even_w.sum()) * hours - after_wh, 0.0, left_wh)
+    return short_w, even_w + late_wh / hours
 
 
 def _likely(

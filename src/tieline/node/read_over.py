@@ -1,8 +1,10 @@
-"""The alarm of a pool that gives more than is asked, as what it let go is not back yet: how much, why, until when.
+"""The alarms of a pool that gives more than is asked, as what it let go is not back yet, and of a program event that
+gets more than was approved, as what is on or off stays: how much, why, until when.
 
 Loads with a rebound come back in turn, and what is on or off stays as told for its least time. Where the market asks
 for much less than before, that may be more than all that it asks for. Nobody can end it sooner but by a rebound, or a
-compressor's wear; the market can be told of it.
+compressor's wear; the market can be told of it. Of an event that is told once others that were called for those are
+there beside them, and stores were let go: until it ends, or a person cancels it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.cycle import PoolDesk
+from tieline.desk.event_over import stays_over_w
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import held_w, waiting_w
 from tieline.desk.views import AlarmView
@@ -78,3 +81,32 @@ def over_delivery(state: DeskState, pool: PoolDesk, since: Since, now_ns: int) -
         "Tell the market that so much more comes until then", RESPOND_S, "/market", 1, since.get(name, now_ns),
     )  # fmt: skip
     return [(alarm, LASTS_NS)]
+
+
+def event_over(state: DeskState, since: Since, now_ns: int) -> Found:
+    """Return the alarm of each program event that gets over a tenth more than was approved (and 1 kW), with all let go
+    that may be, and for how long that must be so.
+
+    Args:
+        state: What is known.
+        since: When each standing alarm began, by id.
+        now_ns: Now.
+    """
+    found: Found = []
+    for event, it in state.events.items():
+        over_w, stay = stays_over_w(state, event, now_ns)
+        name, asked_w = derive("alarm", "event over", event), abs(it.power_w)
+        least_frac = STAYS_FRAC if name in since else OVER_FRAC
+        if over_w <= max(least_frac * asked_w, LEAST_W):
+            continue
+        who = f"{stay} devices that are on or off stay as they are" if stay else "none of its devices can give less"
+        title = (
+            f"Event {it.program} gets {over_w / 1e3:.1f} kW more than the {asked_w / 1e3:.1f} kW asked: {who}, until "
+        )
+        alarm = AlarmView(
+            name, 3, it.group, title + iso(it.end_ns), "Owners go without for more than was approved",
+            "Cancel it, and compose one that asks for less, if that is too much", RESPOND_S, "/events", max(stay, 1),
+            since.get(name, now_ns),
+        )  # fmt: skip
+        found.append((alarm, LASTS_NS))
+    return found

@@ -19,7 +19,7 @@ from tieline.ids import derive
 from tieline.node import read_alarms
 from tieline.node.read_fleet import Order
 from tieline.node.read_likely import Found, likely_short, shown_w, tells_of
-from tieline.node.read_over import over_delivery
+from tieline.node.read_over import event_over, over_delivery
 from tieline.node.read_own_way import own_way
 from tieline.node.read_refused import refused_by_us
 from tieline.node.read_short import INTERVALS, SLOW_BEATS, beats_of, under_delivery
@@ -82,6 +82,7 @@ def stand(
     found, parts = found + likely, parts + told
     found += over_delivery(state, pool, since, now_ns) if pool else []
     found += refused_by_us(state, now_ns)
+    found += event_over(state, since, now_ns)
     found += own_way(state, order, cells, devices, above, since, now_ns)
     found += read_alarms.over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.journal_down, seen.has_failed, len(state.fleet), since, now_ns)
