@@ -63,6 +63,26 @@ def test_an_owner_opts_out_and_back_with_two_taps_on_a_phone(running: Running, b
     page.context.close()
 
 
+def test_an_event_whose_time_is_over_reads_lapsed_and_can_not_be_submitted(running: Running, browser) -> None:
+    page = _page(browser, running, running.cookies["ann"])
+    page.goto(f"{running.url}/events")
+    group, _ = left_over(running)
+    wish = {"program": "Too late", "group": group, "power_w": 10_000.0}
+    with running.client("ann") as ann:
+        now_ns = running.now_ns
+        event = ann.post("/api/v1/events", json={**wish, "start_ns": now_ns, "end_ns": now_ns + 8 * 10**9}).json()
+        row = page.locator("tr", has_text="Too late")
+        row.get_by_role("button", name="Submit").wait_for(timeout=60_000)
+        row.get_by_text("Lapsed").wait_for(timeout=60_000)
+        assert row.get_by_role("button").count() == 0
+        assert _problems(page) == []
+        refused = ann.post(f"/api/v1/events/{event['id']}/submit")
+        assert (refused.status_code, refused.json()["field"]) == (409, "end_ns")
+        assert "the event is over already" in refused.json()["detail"]
+    assert page.errors == []
+    page.context.close()
+
+
 def test_the_kill_switch_is_released_by_the_second_operator_on_the_screen(running: Running, browser) -> None:
     first = _page(browser, running, running.cookies["ann"])
     second = _page(browser, running, running.cookies["ben"])
