@@ -147,6 +147,8 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
             raise Problem(403, "your roles don't allow this", field="action", value=route.action.value)
     _check_query(route, request)
     call = Call(await _as_of(desk, route, request), request, who)
+    if route.body is not None and not (await request.body()).strip():
+        raise Problem(422, "this call needs a body", field="body", limit="application/json as the API describes it")
     if decoder is None and acts and not route.is_raw:
         _require_nothing(await request.body())
     if decoder is not None:
