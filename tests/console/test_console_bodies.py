@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import msgspec
@@ -30,7 +31,7 @@ def client(running: Running) -> Iterator[httpx.Client]:
 @pytest.mark.parametrize("content_type", ["", "application/json", "text/plain"])
 @pytest.mark.parametrize(("path", "described"), POSTS, ids=[path for path, _ in POSTS])
 def test_a_call_without_a_body_is_refused_where_one_is_required_and_nowhere_else(
-    client: httpx.Client, path: str, described: dict, content_type: str
+    client: httpx.Client, path: str, described: dict[str, Any], content_type: str
 ) -> None:
     for parameter in described["parameters"]:
         path = path.replace(f"{{{parameter['name']}}}", "nothing")

@@ -23,11 +23,10 @@ async def brought_to(stage: Programs, state: EventState) -> ProgramEvent:
     event = await stage.compose(40_000.0)
     assert isinstance(event, ProgramEvent)
     if state is not EventState.NEW:
-        event = await stage.step(event.id, EventState.SUBMITTED, "ada")
+        await stage.step(event.id, EventState.SUBMITTED, "ada")
     if state is EventState.SCHEDULED:
-        event = await stage.step(event.id, EventState.APPROVED, "bo")
-    assert isinstance(event, ProgramEvent)
-    assert event.state is state
+        await stage.step(event.id, EventState.APPROVED, "bo")
+    assert stage.state.events[event.id].state is state
     return event
 
 
