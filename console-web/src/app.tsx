@@ -71,6 +71,7 @@ export function App() {
       <a class="skip" href="#main" onClick={(e) => { e.stopPropagation(); e.preventDefault(); document.getElementById('main')?.focus(); }}>To the screen</a>
       <Header word={word || 'overview'} />
       {!connected.value && shell.value && <p class="lost" role="status">Connection lost: what you see is old. Trying again …</p>}
+      {me.value.says && <p class="problem pad" role="alert">Your account: {me.value.says}.</p>}
       {past.value !== null && <LazyReplay />}
       <main id="main" tabIndex={-1} class={connected.value ? '' : 'stale'}>
         <Body word={home ? 'owner' : word} name={name} />

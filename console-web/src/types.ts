@@ -1,6 +1,6 @@
 // The views of the API (see /api/v1/openapi.json). Powers in W, instants in ns since 1970; null says unknown.
 export type Num = number | null;
-export interface Me { name: string; roles: string[]; may: string[]; scope: string[]; utility: string; zone: string; setting: string }
+export interface Me { name: string; roles: string[]; may: string[]; scope: string[]; utility: string; zone: string; setting: string; says: string }
 export interface Waiting {
   id: string; action: string; subject: string; by: string; why: string; payload: string; body: Record<string, string>;
   left_minutes: number; done: boolean;

@@ -188,8 +188,8 @@ def test_readings_that_the_disk_does_not_take_are_an_alarm_until_it_does(tmp_pat
 def test_a_call_without_fields_takes_none(running: Running) -> None:
     with running.client("ann") as admin:
         for body in ({"name": "x", "lasts": 1}, [1], "text"):
-            answer = admin.post("/api/v1/accounts/admin/tokens", json=body)
+            answer = admin.post("/api/v1/accounts/ann/tokens", json=body)
             assert answer.status_code == 422, answer.text
             assert answer.json()["limit"] == "an empty body"
-        assert admin.post("/api/v1/accounts/admin/tokens", content=b"{").status_code == 400
-        assert admin.post("/api/v1/accounts/admin/tokens", json={}).status_code == 200
+        assert admin.post("/api/v1/accounts/ann/tokens", content=b"{").status_code == 400
+        assert admin.post("/api/v1/accounts/ann/tokens", json={}).status_code == 200

@@ -159,6 +159,42 @@ def test_an_address_that_tries_a_hundred_names_waits_and_no_wait_is_longer_than_
     assert book.waits_s("nobody", "9.9.9.9") == LONGEST_WAIT_S
 
 
+@given(st.integers(0, 72 * 3600))
+def test_a_link_makes_one_hand_of_two_people_for_a_day_and_a_token_of_a_machine_for_ever(later_s: int) -> None:
+    async def play() -> None:
+        kept: list[Record] = []
+        clock = _Clock()
+        book = _book(kept, clock)
+        await book.enrol(book.invite("ann", [Role.VIEWER], sets_password=False, by="root"), "")
+        await book.enrol(book.invite("ben", [Role.VIEWER], sets_password=False), "")
+        await book.make_machine("robot", [Role.VIEWER])
+        await book.make_token("robot", "root")
+        again = _book([], clock)
+        again.replay(kept)
+        clock.now_s += later_s
+        for one, other in (("root", "ann"), ("ann", "root")):
+            assert again.is_one_hand(one, other) is (later_s < 24 * 3600)
+        assert again.is_one_hand("root", "robot")
+        assert not again.is_one_hand("ann", "ben")
+        assert not again.is_one_hand("root", "ben"), "the server's own link is nobody's"
+
+    asyncio.run(play())
+
+
+def test_no_machine_signs_in_by_a_link_or_a_password() -> None:
+    async def play() -> None:
+        book = _book([], _Clock())
+        await book.make_machine("robot", [Role.VIEWER])
+        assert await book.enrol(book.invite("robot", [Role.VIEWER]), "correct horse battery") is None
+        await book.enrol(book.invite("gate", [Role.GATEWAY]), "correct horse battery")
+        assert await book.check("gate", "correct horse battery", "1.2.3.4") is None
+        await book.enrol(book.invite("ann", [Role.VIEWER]), "correct horse battery")
+        with pytest.raises(ValueError, match="ann is a person"):
+            await book.make_machine("ann", [Role.VIEWER])
+
+    asyncio.run(play())
+
+
 def test_cookies_are_for_the_server_alone(running: Running) -> None:
     secret = running.console.accounts.invite("cookie", [Role.VIEWER], sets_password=False)
     with running.client(None) as client:
@@ -210,10 +246,9 @@ def test_new_links_of_all_leave_out_whom_an_admin_closed(running: Running) -> No
 
 
 def test_a_token_stands_for_its_account_and_dies_with_it(running: Running) -> None:
-    secret = running.console.accounts.invite("robot", [Role.VIEWER], sets_password=False)
     with running.client("admin") as admin, running.client(None) as client:
-        client.post("/api/v1/enrol", json={"secret": secret})
-        client.cookies.clear()
+        made = admin.post("/api/v1/accounts", json={"name": "robot", "roles": ["viewer"], "is_machine": True})
+        assert made.status_code == 200, made.text
         token = admin.post("/api/v1/accounts/robot/tokens").json()["secret"]
         headers = {"authorization": f"Bearer {token}"}
         assert client.get("/api/v1/overview", headers=headers).status_code == 200

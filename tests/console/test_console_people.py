@@ -12,6 +12,7 @@ from console_stage import Running, left_over
 
 from patience import seen
 from tieline.bench.redraw import CHROMIUM
+from tieline.console.auth.roles import Role
 from tieline.desk.people import TwoPeople
 
 pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no chromium: apt-get install chromium")
@@ -59,6 +60,39 @@ def test_an_owner_opts_out_and_back_with_two_taps_on_a_phone(running: Running, b
     page.get_by_text("You have opted out: nobody steers it.").wait_for(timeout=60_000)
     page.get_by_role("button", name="Take part again").click()
     page.get_by_role("button", name="Opt out").wait_for(timeout=60_000)
+    assert page.errors == []
+    page.context.close()
+
+
+def test_an_event_whose_time_is_over_reads_lapsed_and_can_not_be_submitted(running: Running, browser) -> None:
+    page = _page(browser, running, running.cookies["ann"])
+    page.goto(f"{running.url}/events")
+    group, _ = left_over(running)
+    wish = {"program": "Too late", "group": group, "power_w": 10_000.0}
+    with running.client("ann") as ann:
+        now_ns = running.now_ns
+        event = ann.post("/api/v1/events", json={**wish, "start_ns": now_ns, "end_ns": now_ns + 8 * 10**9}).json()
+        row = page.locator("tr", has_text="Too late")
+        row.get_by_role("button", name="Submit").wait_for(timeout=60_000)
+        row.get_by_text("Lapsed").wait_for(timeout=60_000)
+        assert row.get_by_role("button").count() == 0
+        assert _problems(page) == []
+        refused = ann.post(f"/api/v1/events/{event['id']}/submit")
+        assert (refused.status_code, refused.json()["field"]) == (409, "end_ns")
+        assert "the event is over already" in refused.json()["detail"]
+    assert page.errors == []
+    page.context.close()
+
+
+def test_a_new_link_of_an_account_is_told_to_its_holder_on_the_screen(running: Running, browser) -> None:
+    first = running.console.accounts.invite("ida", (Role.VIEWER,), sets_password=False)
+    answer = httpx.post(f"{running.url}/api/v1/enrol", json={"secret": first}, timeout=60.0)
+    cookie = re.search(r"tieline_session=([^;]+)", answer.headers["set-cookie"])[1]  # type: ignore[index]
+    with running.client("admin") as admin:
+        assert admin.post("/api/v1/accounts", json={"name": "ida", "roles": ["viewer"]}).status_code == 200
+    page = _page(browser, running, cookie)
+    page.get_by_text("Your account: admin made a new one-time link of it").wait_for(timeout=60_000)
+    assert _problems(page) == []
     assert page.errors == []
     page.context.close()
 

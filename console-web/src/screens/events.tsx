@@ -19,7 +19,7 @@ export function EventsScreen() {
       <WaitingList />
       {may('compose_event') && <Compose />}
       <section class="panel">
-        <h2>Events <small>New, Submitted, Approved or Denied by a second person, Scheduled, In Progress, Completed or Canceled</small></h2>
+        <h2>Events <small>New, Submitted, Approved or Denied by a second person, Scheduled, In Progress, Completed or Canceled; Lapsed: its time was over before it began</small></h2>
         {problem && <p class="problem pad" role="alert">{problem}</p>}
         {!events ? <p class="empty">Waiting …</p> : !events.length ? <p class="quiet pad">No events yet. Compose one above.</p> : (
           <div class="scroll" tabIndex={0} role="region" aria-label="Events">
@@ -28,7 +28,7 @@ export function EventsScreen() {
                 <tr key={event.id} class={event.state === 'In Progress' ? 'on' : ''}>
                   <td>{event.program}{event.why && <div class="quiet small">{event.why}</div>}</td><td><a href={event.group.startsWith('feeder') ? `/feeder/${event.group}` : `/resource/${event.group}`}>{event.group}</a></td>
                   <td><span class="keep">{day(event.start_ns)}</span> <span class="keep">{clock(event.start_ns, false)} to {clock(event.end_ns, false)}</span></td><td class="n">{power(event.power_w)}</td>
-                  <td class="n">{event.reserved_w ? <>{power(event.reserved_w)} <span class="quiet">{energy(event.reserved_wh)}</span></> : <span class="quiet">{event.state === 'Canceled' ? 'given back' : 'nothing'}</span>}</td>
+                  <td class="n">{event.reserved_w ? <>{power(event.reserved_w)} <span class="quiet">{energy(event.reserved_wh)}</span></> : <span class="quiet">{['Canceled', 'Lapsed'].includes(event.state) ? 'given back' : 'nothing'}</span>}</td>
                   <td class="n"><Course event={event} /></td>
                   <td><Lacks event={event} /></td>
                   <td class="n">{event.called ? <>{event.called.toLocaleString('en-US')}{event.opted_out > 0 && <span class="entered"> {event.opted_out.toLocaleString('en-US')} out</span>}</> : <span class="quiet">–</span>}</td>

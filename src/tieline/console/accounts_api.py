@@ -7,7 +7,7 @@ import math
 
 from msgspec import Struct
 
-from tieline.console.auth.accounts import OF_PROVIDER, is_of_provider
+from tieline.console.auth.accounts import OF_PROVIDER, is_machine, is_of_provider
 from tieline.console.auth.roles import Action, Role
 from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem
@@ -16,6 +16,7 @@ from tieline.ids import MOST_NAME, NAME, is_name
 
 FIRST_TIME = "The first time, use the one-time link that the server printed when it started."
 NEW_LINK = "the terminal of the server prints a new one-time link at each sign-out, and when you press Enter there"
+_A = "/api/v1"
 LEAST_PASSWORD, MOST_PASSWORD, MOST_SCOPE = 12, 1_000, 100
 
 
@@ -34,15 +35,23 @@ class Enrol(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Invite(Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody to let in, with roles; `scope` names the resources that an owner sees."""
+    """Somebody to let in, with roles; `scope` names the resources that an owner sees.
+
+    `is_machine`: no link is made, the account stands at once and has tokens alone; so has one whose only role is
+    `gateway`.
+    """
 
     name: str
     roles: tuple[Role, ...]
     scope: tuple[str, ...] = ()
+    is_machine: bool = False
 
 
 class Me(Struct, frozen=True):
-    """Who is signed in, what he may do, the resources that are his, and where and when the server is."""
+    """Who is signed in, what he may do, the resources that are his, and where and when the server is.
+
+    `says` tells of a one-time link of this account that somebody else asked for, and of its use, for a day.
+    """
 
     name: str
     roles: tuple[Role, ...]
@@ -51,6 +60,7 @@ class Me(Struct, frozen=True):
     utility: str = ""
     zone: str = ""
     setting: str = ""
+    says: str = ""
 
 
 class Ways(Struct, frozen=True):
@@ -78,7 +88,7 @@ class Secret(Struct, frozen=True):
 
 
 class Invited(Struct, frozen=True):
-    """A one-time link's secret, shown this once, and what its use will change.
+    """A one-time link's secret, shown this once, and what its use will change; a machine has none: it is empty.
 
     `account` is "new", "active" or "closed" as it stands now, `roles_now` and `scope_now` are what it has until the
     link is used; a link of the same name that was not used yet is void.
@@ -100,6 +110,7 @@ class AccountRow(Struct, frozen=True):
     roles: tuple[Role, ...]
     is_active: bool
     tokens: int
+    is_machine: bool = False
 
 
 def _me(call: Call, who: Who) -> Me:
@@ -107,7 +118,8 @@ def _me(call: Call, who: Who) -> Me:
 
     may = tuple(action.value for action, roles in ALLOWED.items() if roles & set(who.roles))
     shell = call.desk.reader.shell()
-    return Me(who.name, who.roles, may, tuple(sorted(who.scope)), shell.utility, shell.zone, shell.setting)
+    says = "" if who.is_token else call.desk.accounts.says_of(who.name)
+    return Me(who.name, who.roles, may, tuple(sorted(who.scope)), shell.utility, shell.zone, shell.setting, says)
 
 
 def _peer(call: Call) -> str:
@@ -171,11 +183,13 @@ async def _enrol(call: Call) -> Me:
     body: Enrol = call.body
     if body.password and len(body.password) < LEAST_PASSWORD:
         raise Problem(422, "the password is short", field="password", limit=f"{LEAST_PASSWORD} characters or more")
+    link = call.desk.accounts.peek(body.secret)
     account = await call.desk.accounts.enrol(body.secret, body.password)
     if account is None:
         await call.desk.operator.audited("", "enrol", "", "refused", {"peer": _peer(call)})
         raise _spent(call)
-    await call.desk.operator.audited(account.name, "enrol", account.name, "done", {"peer": _peer(call)})
+    asked = {"peer": _peer(call), **({"link_by": link.by} if link is not None and link.by else {})}
+    await call.desk.operator.audited(account.name, "enrol", account.name, "done", asked)
     call.cookie = await call.desk.sessions.open(account.name)
     return _me(call, Who(account.name, account.roles, frozenset(account.scope)))
 
@@ -192,7 +206,8 @@ async def _sign_out(call: Call) -> Me:
 
 
 async def _accounts(call: Call) -> list[AccountRow]:
-    return [AccountRow(a.name, a.roles, a.is_active, len(a.token_hashes)) for a in call.desk.accounts.names()]
+    held = call.desk.accounts.names()
+    return [AccountRow(a.name, a.roles, a.is_active, len(a.token_hashes), is_machine(a)) for a in held]
 
 
 async def _invite(call: Call) -> Invited:
@@ -210,9 +225,18 @@ async def _invite(call: Call) -> Invited:
         raise Problem(422, "an owner has resources, and a gateway may", field="scope", limit=limit)
     for resource in body.scope:
         _require_device(call, resource)
-    held = call.desk.accounts.held(body.name)
-    secret = call.desk.accounts.invite(body.name, body.roles, scope=body.scope)
-    roles = tuple(sorted(body.roles))
+    held, roles = call.desk.accounts.held(body.name), tuple(sorted(body.roles))
+    is_one = body.is_machine or set(roles) == {Role.GATEWAY}
+    if is_one and Role.ADMIN in roles:
+        raise Problem(422, "a machine lets nobody in", field="roles", value=Role.ADMIN.value, limit="other roles")
+    if held is not None and is_machine(held) is not is_one:
+        kind = "a person" if is_one else "a machine"  # its tokens, or its links, would stand for the other kind then
+        raise Problem(409, f"that is the name of {kind}, and stays so", field="name", value=body.name, limit="another")
+    if is_one:
+        await call.desk.accounts.make_machine(body.name, roles, body.scope)
+        says = f"a machine has no link: POST {_A}/accounts/{body.name}/tokens gives it a token"
+        return Invited("", body.name, roles, says, "active", roles, body.scope)
+    secret = call.desk.accounts.invite(body.name, body.roles, scope=body.scope, by=call.name)
     if held is None:
         return Invited(secret, body.name, roles, "the account is made when the link is used")
     state = "active" if held.is_active else "closed"
@@ -242,13 +266,30 @@ async def _close(call: Call) -> AccountRow:
 
 
 async def _token(call: Call) -> Secret:
-    token = await call.desk.accounts.make_token(call.path("account"))
+    """Give a machine's token to an admin, or his own: with a person's, he would be that person."""
+    name = call.path("account")
+    held = call.desk.accounts.get(name)
+    if held is None:
+        raise KeyError(name)
+    if name == call.name:
+        return await _own_token(call)
+    if not is_machine(held):
+        text = "a person's token is made by that person: POST /api/v1/me/tokens"
+        raise Problem(403, text, field="account", value=name, limit="a machine, or one's own")
+    return Secret(await call.desk.accounts.make_token(name, call.name) or "")
+
+
+async def _own_token(call: Call) -> Secret:
+    assert call.who is not None
+    if call.who.is_token:
+        raise Problem(403, "a token makes no tokens of its own: sign in", field="by", value=call.name)
+    token = await call.desk.accounts.make_token(call.name, call.name)
     if token is None:
-        raise KeyError(call.path("account"))
+        text = "people of the identity provider have no tokens: a machine gets an account of its own"
+        raise Problem(409, text, field="account", value=call.name)
     return Secret(token)
 
 
-_A = "/api/v1"
 ACCOUNT_ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_A}/sign-in/ways", None, _ways, "How people sign in here", Ways),
     Route("POST", f"{_A}/sign-in", None, _sign_in, "Sign in with a local account", Me, SignIn),
@@ -257,13 +298,18 @@ ACCOUNT_ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_A}/sign-out", Action.SIGN_OUT, _sign_out, "End this session", Me),
     Route("GET", f"{_A}/me", Action.SIGN_OUT, _whoami, "Who is signed in", Me),
     Route("GET", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _accounts, "All accounts", list[AccountRow]),
-    Route("POST", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _invite, "Make a one-time link", Invited, Invite),
+    Route(
+        "POST", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _invite, "Make a person's one-time link, or a machine",
+        Invited, Invite,
+    ),
+    Route("POST", f"{_A}/me/tokens", Action.MAKE_OWN_TOKEN, _own_token, "Make a token of one's own", Secret),
     Route(
         "POST", f"{_A}/accounts/{{account}}/close", Action.MANAGE_ACCOUNTS, _close, "Close an account", AccountRow,
         subject="account", act="close_account",
     ),
     Route(
-        "POST", f"{_A}/accounts/{{account}}/tokens", Action.MAKE_TOKEN, _token, "Make an API token, shown once", Secret,
+        "POST", f"{_A}/accounts/{{account}}/tokens", Action.MAKE_TOKEN, _token,
+        "Make an API token of a machine, shown once", Secret,
         subject="account",
     ),
 )  # fmt: skip

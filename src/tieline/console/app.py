@@ -143,10 +143,12 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
             scope |= {subject}  # all that stands behind it is his: he speaks for it as for each
         if not may(who.roles, route.action, subject if route.subject == "resource" else "", scope):
             if acts:
-                await desk.operator.audited(who.name, route.audited_as, subject, "not allowed", {})
+                await desk.operator.audited(who.name, route.audited_as, subject, "not allowed", _way(who))
             raise Problem(403, "your roles don't allow this", field="action", value=route.action.value)
     _check_query(route, request)
     call = Call(await _as_of(desk, route, request), request, who)
+    if route.body is not None and not (await request.body()).strip():
+        raise Problem(422, "this call needs a body", field="body", limit="application/json as the API describes it")
     if decoder is None and acts and not route.is_raw:
         _require_nothing(await request.body())
     if decoder is not None:
@@ -200,7 +202,7 @@ async def _as_of(desk: Desk, route: Route, request: Request) -> Desk:
 async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:
     """Do an act, or let it wait for a second person; either is recorded before it is answered."""
     assert route.action is not None and call.who is not None
-    record = desk.operator.audited
+    record, asked = desk.operator.audited, {**told(call.body), **_way(call.who)}
     try:
         why = route.two(call) if route.two is not None else ""
         if why:
@@ -210,11 +212,16 @@ async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:
             answer = await route.handler(call)
     except (Problem, KeyError) as error:
         said = error.detail if isinstance(error, Problem) else "there is no such thing"
-        await record(call.name, route.audited_as, subject, f"refused: {said}", told(call.body))
+        await record(call.name, route.audited_as, subject, f"refused: {said}", asked)
         raise
     outcome = "waits for a second person" if why else "done"
-    await record(call.name, route.audited_as, subject or route.path, outcome, told(call.body))
+    await record(call.name, route.audited_as, subject or route.path, outcome, asked)
     return answer
+
+
+def _way(who: Who) -> dict[str, str]:
+    """Return what the record of an act says of how somebody came: by a token it may have been a program."""
+    return {"via": "token"} if who.is_token else {}
 
 
 def told(body: Any) -> dict[str, str]:

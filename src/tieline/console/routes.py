@@ -160,11 +160,11 @@ async def _submit(call: Call) -> EventView:
 
 
 async def _approve(call: Call) -> EventView:
-    return await _step(call, "Approved")
+    return await _decide(call, "Approved")
 
 
 async def _deny(call: Call) -> EventView:
-    return await _step(call, "Denied")
+    return await _decide(call, "Denied")
 
 
 async def _extend(call: Call) -> EventView:
@@ -187,6 +187,13 @@ async def _earned(call: Call) -> list[v.OwnerMoney]:
 
 async def _cancel(call: Call) -> EventView:
     return await _step(call, "Canceled")
+
+
+async def _decide(call: Call, to: str) -> EventView:
+    found = next((event for event in call.desk.reader.events() if event.id == call.path("event")), None)
+    if found is not None:
+        twice.require_another(call, found.composed_by)
+    return await _step(call, to)
 
 
 async def _step(call: Call, to: str) -> EventView:

@@ -1,11 +1,13 @@
-"""Why an act waits for a second person; each gives empty words where one is enough."""
+"""Why an act waits for a second person, each empty where one is enough; and who can't be that second person."""
 
 from __future__ import annotations
 
 from tieline.console.auth.roles import Role
+from tieline.console.problems import Problem
 from tieline.console.table import Call
 from tieline.desk.events import most_longer
 from tieline.desk.modes import FeederMode
+from tieline.desk.people import RULE, names_in
 
 MOST_BECAUSE = 400
 """How many characters a reason has; a longer one is refused, and waits for nobody."""
@@ -58,3 +60,23 @@ def releases(call: Call) -> str:
     """Return why the switch waits to be released; empty where it is not pressed: nobody confirms nothing."""
     is_release = not call.body.pressed and call.desk.reader.shell().is_killed
     return "the kill switch is released by two people" if is_release else ""
+
+
+def require_another(call: Call, first: str) -> None:
+    """Let somebody be the second person to what others have asked.
+
+    Args:
+        call: Who decides.
+        first: The signature of what he decides on: a name, or several.
+
+    Raises:
+        Problem: 403, rule "two people": he is a program with a token, or may be one person with who asked.
+    """
+    if call.who is not None and call.who.is_token:
+        text = "a token is no second person"
+        raise Problem(403, text, field="by", value=call.name, limit="somebody who is signed in", rule=RULE)
+    for name in names_in(first):
+        if name != call.name and call.desk.accounts.is_one_hand(name, call.name):
+            text = f"{name} and {call.name} may be one person: one of them had a one-time link or token of the other"
+            limit = "another person, or a day after the link was used"
+            raise Problem(403, text, field="by", value=call.name, limit=limit, rule=RULE)

@@ -12,6 +12,7 @@ from tieline.console.auth.sessions import Who
 from tieline.console.done import Done
 from tieline.console.problems import Problem, good
 from tieline.console.table import Call, Route
+from tieline.console.twice import require_another
 
 
 class Confirm(Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +32,8 @@ async def _confirm(call: Call) -> Any:
     named = next((w for w in second.waiting() if w.id == waits), None)
     if named is not None and not may(call.who.roles, Action(named.action), named.subject, call.who.scope):
         raise Problem(403, "your roles don't allow this", field="action", value=named.action)
+    if named is not None:
+        require_another(call, named.by)
     held: Held = good(second.take(waits, call.body.payload, call.name, call.who.session))
     both = Who(f"{held.by} with {call.name}", call.who.roles, call.who.scope, call.who.session)
     try:

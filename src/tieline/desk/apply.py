@@ -349,7 +349,7 @@ def _event_changed(state: DeskState, record_id: str, fact: facts.EventChanged) -
     body["state"] = EventState(fact.state)
     state.events[fact.event] = ProgramEvent(**body)
     for reservation in state.event_bookings.get(fact.event, ()):
-        if body["state"] in (EventState.CANCELED, EventState.DENIED):
+        if body["state"] in (EventState.CANCELED, EventState.DENIED, EventState.LAPSED):
             state.ledger.release(reservation)
         elif body["state"] is EventState.COMPLETED:
             state.ledger.deliver(reservation)

@@ -101,7 +101,7 @@ def _note_event(state: DeskState, fact: EventChanged, at_ns: int) -> None:
         for name in [name for name, one in state.called.items() if one.end_ns < at_ns - KEPT_NS]:
             del state.called[name]
     known.end_ns = int(body["end_ns"])
-    if fact.state == EventState.CANCELED.value:
+    if fact.state in (EventState.CANCELED.value, EventState.LAPSED.value):
         known.end_ns = max(min(known.end_ns, at_ns), known.start_ns)
 
 

@@ -33,7 +33,7 @@ from tieline.desk.event_views import EventView
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, EventChanged
 from tieline.desk.modes import barred, refusal_by_mode
 from tieline.desk.packed import Packed
-from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check
+from tieline.desk.programs import NEXT, EventState, ProgramEvent, advance, check, lapses
 from tieline.desk.screens import ComposeEvent
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import bounded_base_w
@@ -224,6 +224,8 @@ def decide_extend(
 def due(state: DeskState, now_ns: int, shown: Mapping[str, Shown] = NOTHING) -> list[Entry]:
     """Return the facts that the time brings: scheduled events begin with their claims, running ones end.
 
+    One whose time is over before it began lapses, approved or not.
+
     Those that run call others for what they lack by their meters (`shown`, by event).
     """
     over = {
@@ -232,10 +234,9 @@ def due(state: DeskState, now_ns: int, shown: Mapping[str, Shown] = NOTHING) -> 
     }  # fmt: skip
     entries, stack = _left(state, over, now_ns)
     for event in sorted(state.events.values(), key=lambda event: event.start_ns):  # who began first is served first
-        if event.state is EventState.SCHEDULED and event.start_ns <= now_ns:
-            if now_ns >= event.end_ns:
-                entries.append(_changed(structs.replace(event, state=EventState.CANCELED), "clock", now_ns))
-                continue
+        if lapses(event, now_ns):
+            entries.append(_changed(structs.replace(event, state=EventState.LAPSED), "clock", now_ns))
+        elif event.state is EventState.SCHEDULED and event.start_ns <= now_ns:
             running = structs.replace(event, state=EventState.IN_PROGRESS)
             begun = _changed(running, "clock", now_ns)
             rows, value_w = _first_called(state, event, stack, now_ns)

@@ -1,4 +1,4 @@
-"""The life of a program event: composed, approved by a second person, scheduled, run, done or cancelled."""
+"""The life of a program event: composed, approved by a second person, scheduled, run, and done, cancelled or lapsed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ class EventState(StrEnum):
     IN_PROGRESS = "In Progress"
     COMPLETED = "Completed"
     CANCELED = "Canceled"
+    LAPSED = "Lapsed"
+    """Its time was over before it began: nobody submitted or approved it by then, or no server ran."""
 
 
 NEXT: dict[EventState, frozenset[EventState]] = {
-    EventState.NEW: frozenset({EventState.SUBMITTED, EventState.CANCELED}),
-    EventState.SUBMITTED: frozenset({EventState.APPROVED, EventState.DENIED, EventState.CANCELED}),
-    EventState.APPROVED: frozenset({EventState.SCHEDULED, EventState.CANCELED}),
-    EventState.SCHEDULED: frozenset({EventState.IN_PROGRESS, EventState.CANCELED}),
+    EventState.NEW: frozenset({EventState.SUBMITTED, EventState.CANCELED, EventState.LAPSED}),
+    EventState.SUBMITTED: frozenset({EventState.APPROVED, EventState.DENIED, EventState.CANCELED, EventState.LAPSED}),
+    EventState.APPROVED: frozenset({EventState.SCHEDULED, EventState.CANCELED, EventState.LAPSED}),
+    EventState.SCHEDULED: frozenset({EventState.IN_PROGRESS, EventState.CANCELED, EventState.LAPSED}),
     EventState.IN_PROGRESS: frozenset({EventState.COMPLETED, EventState.CANCELED}),
     EventState.DENIED: frozenset(),
     EventState.COMPLETED: frozenset(),
     EventState.CANCELED: frozenset(),
+    EventState.LAPSED: frozenset(),
 }
 
 
@@ -54,17 +57,25 @@ class ProgramEvent(Struct, frozen=True, forbid_unknown_fields=True):
 def advance(event: ProgramEvent, to: EventState, by: str, now_ns: int) -> ProgramEvent | Refusal:
     """Return the event after a step of its life, or why it can't take that step.
 
-    Approval needs a second person: who composed an event may not approve it.
+    Approval needs a second person: who composed an event may not approve it. One whose time is over is neither
+    submitted nor approved.
     """
+    if to in (EventState.SUBMITTED, EventState.APPROVED) and (
+        event.state is EventState.LAPSED or lapses(event, now_ns)
+    ):
+        return Refusal("the event is over already", "end_ns", iso(event.end_ns), f"after {iso(now_ns)}")
     if to not in NEXT[event.state]:
         allowed = ", ".join(sorted(NEXT[event.state])) or "nothing: it has ended"
         return Refusal("the event can't take that step", "state", f"{event.state} -> {to}", allowed)
     if to in (EventState.APPROVED, EventState.DENIED) and by == event.composed_by:
         return Refusal("a second person must decide", "by", by, f"anyone but {event.composed_by}", rule="two people")
-    if to is EventState.APPROVED and now_ns >= event.end_ns:
-        return Refusal("the event is over already", "end_ns", iso(event.end_ns), f"after {iso(now_ns)}")
     approver = by if to is EventState.APPROVED else event.approved_by
     return structs.replace(event, state=to, approved_by=approver)
+
+
+def lapses(event: ProgramEvent, now_ns: int) -> bool:
+    """Return whether an event's time is over though it never began."""
+    return EventState.LAPSED in NEXT[event.state] and now_ns >= event.end_ns
 
 
 def check(event: ProgramEvent, now_ns: int) -> Refusal | None:

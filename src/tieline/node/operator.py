@@ -16,7 +16,7 @@ from tieline.desk.facts import AlarmChanged, Audited
 from tieline.desk.modes import decide_mode
 from tieline.desk.people import names_in
 from tieline.desk.ports import Ask, Granted
-from tieline.desk.programs import EventState
+from tieline.desk.programs import NEXT, EventState
 from tieline.desk.screens import AskLimit, ComposeEvent, OwnerLimit
 from tieline.ids import derive
 from tieline.node.event_starts import refusal_of_start
@@ -42,11 +42,11 @@ class NodeOperator:
         node.next_due.append(self._next_event_ns)
 
     def _next_event_ns(self, now_ns: int) -> int:
-        """Return when the next event begins or ends: its devices are told then, and not at the minute's mark."""
+        """Return when the next event begins, ends or lapses: that is told then, and not at the minute's mark."""
         edges = [
             edge
             for event in self.node.state.events.values()
-            if event.state in (EventState.SCHEDULED, EventState.IN_PROGRESS)
+            if NEXT[event.state]
             for edge in (event.start_ns, event.end_ns)
             if edge > now_ns
         ]

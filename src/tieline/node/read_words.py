@@ -182,7 +182,10 @@ def _account(body: dict[str, Any]) -> str:
         return f"account {body['name']} closed"
     scope, tokens = body.get("scope") or (), len(body.get("token_hashes") or ())
     of = f" of {', '.join(scope[:3])}" if scope else ""
-    return f"account {body['name']}: {', '.join(body.get('roles') or ())}{of}; {tokens} API tokens"
+    kind = "machine" if body.get("is_machine") else "account"
+    hands = ", ".join(sorted(body.get("hands") or {}))
+    lent = f"; a link or token of it was in hand of {hands}" if hands else ""
+    return f"{kind} {body['name']}: {', '.join(body.get('roles') or ())}{of}; {tokens} API tokens{lent}"
 
 
 def _session(body: dict[str, Any]) -> str:

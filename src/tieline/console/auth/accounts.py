@@ -17,9 +17,11 @@ from msgspec import Struct
 from tieline.console.auth.roles import Role
 from tieline.flow.record import Record
 from tieline.ids import derive
-from tieline.times import Clock
+from tieline.times import HOUR_NS, Clock, iso
 
 LINK_LASTS_S = 30 * 60.0
+ONE_HAND_NS = 24 * HOUR_NS
+"""How long somebody and who made the link that he used count as one person where two are needed."""
 FREE_TRIES, FREE_TRIES_OF_PEER, LONGEST_WAIT_S = 5, 100, 300.0
 TELL_EACH_S = 60.0
 OF_PROVIDER = "oidc:"
@@ -28,7 +30,11 @@ Append = Callable[[Iterable[Record]], Awaitable[int]]
 
 
 class Account(Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody who may sign in; without a hash only by a link or an identity provider."""
+    """Somebody who may sign in; without a hash only by a link or an identity provider.
+
+    `is_machine`: nobody signs in as it; it has tokens alone. `hands` are others who had a secret of it in hand (its
+    link or token), and when last (ns since 1970): who made a person's link is named once it is used.
+    """
 
     name: str
     roles: tuple[Role, ...]
@@ -36,16 +42,19 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     scope: tuple[str, ...] = ()
     is_active: bool = True
     token_hashes: tuple[str, ...] = ()
+    is_machine: bool = False
+    hands: dict[str, int] = {}
 
 
 class Enrolment(Struct, frozen=True):
-    """What a one-time link gives; `sets_password` when its user must choose one."""
+    """What a one-time link gives; `sets_password` when its user must choose one. Made `by` whom; empty: the server."""
 
     name: str
     roles: tuple[Role, ...]
     until_s: float
     sets_password: bool
     scope: tuple[str, ...] = ()
+    by: str = ""
 
 
 def is_of_provider(name: str) -> bool:
@@ -55,6 +64,11 @@ def is_of_provider(name: str) -> bool:
     (True, True, False)
     """
     return name[: len(OF_PROVIDER)].lower() == OF_PROVIDER
+
+
+def is_machine(account: Account) -> bool:
+    """Return whether an account is a machine's: made as one, or a gateway and nothing else."""
+    return account.is_machine or set(account.roles) == {Role.GATEWAY}
 
 
 def hashed(secret: str) -> str:
@@ -135,13 +149,23 @@ class Accounts:
 
     # --- links -----------------------------------------------------------------------------------------------------
 
-    def invite(self, name: str, roles: Iterable[Role], *, sets_password: bool = True, scope: Iterable[str] = ()) -> str:
-        """Return the secret of a one-time link for an account; `scope` names the resources of an owner."""
+    def invite(
+        self, name: str, roles: Iterable[Role], *, sets_password: bool = True, scope: Iterable[str] = (), by: str = ""
+    ) -> str:
+        """Return the secret of a one-time link for an account.
+
+        Args:
+            name: Whose account.
+            roles: What it may do once the link is used.
+            sets_password: Whether its user must choose a password.
+            scope: The resources of an owner or gateway.
+            by: Who asked for the link; empty: the server made it by itself.
+        """
         # Of two links of one name the later counts: an older one could give back roles that were just taken.
         self._links = {key: link for key, link in self._links.items() if link.name != name}
         secret = self.secret()
         until_s = self._monotonic_s() + LINK_LASTS_S
-        self._links[hashed(secret)] = Enrolment(name, tuple(sorted(roles)), until_s, sets_password, tuple(scope))
+        self._links[hashed(secret)] = Enrolment(name, tuple(sorted(roles)), until_s, sets_password, tuple(scope), by)
         return secret
 
     def peek(self, secret: str) -> Enrolment | None:
@@ -156,13 +180,62 @@ class Accounts:
             return None
         del self._links[hashed(secret)]
         old = self._accounts.get(link.name)
+        if old is not None and old.is_machine:
+            return None  # its tokens would be a person's
         kept = old.password_hash if old else ""
+        hands = _with_hand(old, link.by, self._clock.now_ns())
         account = Account(
             link.name, link.roles, await self._hash(password) if password else kept,
-            link.scope or (old.scope if old else ()), True, old.token_hashes if old else (),
+            link.scope or (old.scope if old else ()), True, old.token_hashes if old else (), hands=hands,
         )  # fmt: skip
         await self._keep(account)
         return account
+
+    async def make_machine(self, name: str, roles: Iterable[Role], scope: Iterable[str] = ()) -> Account:
+        """Make the account of a machine, or give it these roles and resources, and return it; it has no link.
+
+        Raises:
+            ValueError: The name is a person's.
+        """
+        old = self._accounts.get(name)
+        if old is not None and not is_machine(old):
+            raise ValueError(f"{name} is a person")
+        self._links = {key: link for key, link in self._links.items() if link.name != name}
+        account = Account(name, tuple(sorted(roles)), "", tuple(scope), True, is_machine=True)
+        if old is not None:
+            account = msgspec.structs.replace(account, token_hashes=old.token_hashes, hands=old.hands)
+        await self._keep(account)
+        return account
+
+    # --- hands -----------------------------------------------------------------------------------------------------
+
+    def is_one_hand(self, first: str, second: str) -> bool:
+        """Return whether two names may be one person: one had a secret of the other in hand.
+
+        That of a machine counts for ever, as whoever saw its token has it; that of a person for `ONE_HAND_NS` after
+        the link was used, by when a person whose account was taken has noticed.
+        """
+        return first == second or self._was_in_hand(first, second) or self._was_in_hand(second, first)
+
+    def _was_in_hand(self, name: str, of: str) -> bool:
+        account = self._accounts.get(name)
+        if account is None or of not in account.hands:
+            return False
+        return is_machine(account) or self._clock.now_ns() - account.hands[of] < ONE_HAND_NS
+
+    def says_of(self, name: str) -> str:
+        """Return what the holder of an account should know: a link of it that another asked for, or that was used."""
+        links = [link.by for link in self._links.values() if link.name == name and self._monotonic_s() < link.until_s]
+        account, now_ns = self._accounts.get(name), self._clock.now_ns()
+        if account is None:
+            return ""
+        said = [f"{by} made a new one-time link of it: who uses it signs in as you" for by in links if by]
+        said += [
+            f"a one-time link of {by} was used for it at {iso(at_ns)}: if it was not by you, tell an auditor"
+            for by, at_ns in account.hands.items()
+            if now_ns - at_ns < ONE_HAND_NS
+        ]
+        return "; ".join(said)
 
     # --- passwords -------------------------------------------------------------------------------------------------
 
@@ -202,6 +275,8 @@ class Accounts:
         self._count(("name", name))
         self._count(("peer", peer))
         account = self.get(name)
+        if account is not None and is_machine(account):
+            account = None
         known = account.password_hash if account and account.password_hash else _NOBODY
         try:
             verify = PasswordHasher().verify
@@ -234,13 +309,15 @@ class Accounts:
 
     # --- tokens ----------------------------------------------------------------------------------------------------
 
-    async def make_token(self, name: str) -> str | None:
-        """Return a new API token of an account, shown once; None where there is no such account."""
+    async def make_token(self, name: str, by: str = "") -> str | None:
+        """Return a new API token of an account, shown once to whoever asks for it; None: there is no such account."""
         account = self.get(name)
         if account is None:
             return None
         token = "tl_" + self.secret()
-        await self._keep(msgspec.structs.replace(account, token_hashes=(*account.token_hashes, hashed(token))))
+        hands = _with_hand(account, by, self._clock.now_ns())
+        made = (*account.token_hashes, hashed(token))
+        await self._keep(msgspec.structs.replace(account, token_hashes=made, hands=hands))
         return token
 
     def by_token(self, token: str) -> Account | None:
@@ -256,6 +333,12 @@ class Accounts:
             return False
         await self._keep(msgspec.structs.replace(account, is_active=False, token_hashes=()))
         return True
+
+
+def _with_hand(account: Account | None, by: str, now_ns: int) -> dict[str, int]:
+    """Return who had secrets of an account in hand, with one more who has one now; empty or its holder: nobody."""
+    hands = {} if account is None else account.hands
+    return hands if not by or (account is not None and by == account.name) else {**hands, by: now_ns}
 
 
 _NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$0000000000000000000000000000000000000000000"

@@ -49,6 +49,7 @@ class Action(StrEnum):
     CONFIRM = "confirm"
     MANAGE_ACCOUNTS = "manage_accounts"
     MAKE_TOKEN = "make_token"
+    MAKE_OWN_TOKEN = "make_own_token"
 
 
 _EVERYBODY = frozenset(Role) - {Role.GATEWAY}  # a gateway is no person: it sends readings and sees nothing
@@ -83,11 +84,12 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.CONFIRM: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
     Action.MANAGE_ACCOUNTS: frozenset({Role.ADMIN}),
     Action.MAKE_TOKEN: frozenset({Role.ADMIN}),
+    Action.MAKE_OWN_TOKEN: _EVERYBODY,
 }
 """Who may do each action; an action that is not here is nobody's."""
 
 
-OWN = frozenset({Action.SIGN_OUT, Action.SEE_CONTRACTS, Action.CONSENT})
+OWN = frozenset({Action.SIGN_OUT, Action.SEE_CONTRACTS, Action.CONSENT, Action.MAKE_OWN_TOKEN})
 """What an owner does with no resource named: the answer holds what is his alone."""
 
 

@@ -33,6 +33,7 @@ class Who:
     roles: tuple[Role, ...]
     scope: frozenset[str] = frozenset()
     session: str = ""
+    is_token: bool = False
 
 
 class KeptSession(Struct, frozen=True):
@@ -150,7 +151,9 @@ class Sessions:
     def by_token(self, token: str) -> Who | None:
         """Return who an API token stands for, or None."""
         account = self._accounts.by_token(token)
-        return None if account is None else Who(account.name, account.roles, frozenset(account.scope), hashed(token))
+        if account is None:
+            return None
+        return Who(account.name, account.roles, frozenset(account.scope), hashed(token), is_token=True)
 
     async def end(self, cookie: str) -> None:
         """End a session. Raises LinkDown where the journal's database is away: it goes on, as it would later."""
