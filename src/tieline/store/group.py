@@ -42,6 +42,7 @@ class GroupCommit(Generic[T]):
     ):
         self._journal, self._spawn, self.executor = journal, spawn, executor
         self._waiting: list[tuple[list[T], asyncio.Future[int]]] = []
+        self._writing: list[T] = []
         self._is_running = False
         self.commits = 0
         self.records = 0
@@ -76,30 +77,36 @@ class GroupCommit(Generic[T]):
             await self.append([])
 
     async def caught_up(self, within_s: float) -> bool:
-        """Return whether what the state holds now is durable within so many seconds.
+        """Return whether at its return all that the state holds is durable; it waits so many seconds for that at most.
 
-        A state is ahead of its journal by what is being written; who reads both asks first.
+        A state is ahead of its journal by what is being written; who reads both asks first. Whoever shares a commit
+        with him may have decided anew before he goes on: then he waits for that, too.
         """
-        if not (self._waiting or self._is_running):
-            return True
         try:
             async with asyncio.timeout(within_s):
-                await self.append([])
+                while self.unwritten():  # not of others who only wait: two such would wait for each other
+                    await self.append([])
         except (StoreError, TimeoutError):
             return False
         return True
+
+    def unwritten(self) -> list[T]:
+        """Return what is not known to be durable yet, oldest first: what a state is ahead of its journal by."""
+        return [*self._writing, *(record for batch, _ in self._waiting for record in batch)]
 
     async def _run(self) -> None:
         group: list[tuple[list[T], asyncio.Future[int]]] = []
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, []
-                records = [record for batch, _ in group for record in batch]
+                self._writing = records = [record for batch, _ in group for record in batch]
                 try:
                     seq = await self._kept(records)
                 except Exception as error:  # noqa: BLE001  each waiter is told; nothing of the group was kept
                     _tell(group, error)
                     continue
+                finally:
+                    self._writing = []
                 self.commits += 1
                 self.records += len(records)
                 for _, future in group:
