@@ -17,6 +17,8 @@ from tieline.store.journal import StoreDown, StoreError
 
 T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
+LOOKS_S = 0.005
+STOPPING = "the server is stopping"
 
 
 class Log(Protocol[T]):
@@ -48,6 +50,7 @@ class GroupCommit(Generic[T]):
         self.records = 0
         self.down = ""
         """Why nothing can be recorded now; empty: it can."""
+        self._is_ended = False
         self.went_down, self.came_up = asyncio.Event(), asyncio.Event()
         self.came_up.set()
 
@@ -89,6 +92,19 @@ class GroupCommit(Generic[T]):
         except (StoreError, TimeoutError):
             return False
         return True
+
+    async def end(self, within_s: float) -> None:
+        """Refuse whatever comes from now on, and return once all that came is durable, or after so many seconds.
+
+        A process that stops does this first: who is under way has his answer by what is recorded, and nobody is cut off
+        in the middle of a commit.
+        """
+        self._is_ended, self.down = True, STOPPING
+        self.came_up.clear()  # nobody who waits for it begins anew; that it went down is no loss, and told to nobody
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + within_s
+        while self.unwritten() and loop.time() < end_s:
+            await asyncio.sleep(LOOKS_S)
 
     def unwritten(self) -> list[T]:
         """Return what is not known to be durable yet, oldest first: what a state is ahead of its journal by."""
@@ -135,7 +151,7 @@ class GroupCommit(Generic[T]):
                 return seq
 
     def _note(self, why: str) -> None:
-        if bool(why) == bool(self.down):
+        if self._is_ended or bool(why) == bool(self.down):
             return
         self.down = why
         for event, is_set in ((self.went_down, bool(why)), (self.came_up, not why)):
