@@ -52,7 +52,9 @@ def test_an_operate_under_way_at_a_stop_is_granted_by_what_is_recorded_and_a_lat
             await node.group.drained()
             writer.submit(may.wait, 60)
             first = asyncio.create_task(room.limit(0, -4_000.0, SIZE_W))
-            while not node.group.unwritten():
+            for _ in range(2_000):
+                if node.group.unwritten():
+                    break
                 await asyncio.sleep(0.005)
             ending = asyncio.create_task(node.end())
             await asyncio.sleep(0)

@@ -80,7 +80,7 @@ def stand(
     devices = [alarm for alarm, _ in found]
     found, parts = found + likely, parts + told
     found += over_delivery(state, pool, since, now_ns) if pool else []
-    found += own_way(state, order, cells, devices, above, since, now_ns)
+    found += own_way(state, order, cells, devices, above, since, now_ns, book.members)
     found += read_alarms.over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.journal_down, seen.has_failed, len(state.fleet), since, now_ns)
     found += read_alarms.unkept_alarm(seen.unkept, len(state.fleet), since, now_ns)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from tieline.store.journal import StoreDown, StoreError
 
 T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
-LOOKS_S = 0.005
 STOPPING = "the server is stopping"
 
 
@@ -50,7 +50,8 @@ class GroupCommit(Generic[T]):
         self.records = 0
         self.down = ""
         """Why nothing can be recorded now; empty: it can."""
-        self._is_ended = False
+        self._is_ended, self._quiet = False, asyncio.Event()
+        self._quiet.set()
         self.went_down, self.came_up = asyncio.Event(), asyncio.Event()
         self.came_up.set()
 
@@ -71,6 +72,7 @@ class GroupCommit(Generic[T]):
         self._waiting.append((list(records), future))
         if not self._is_running:
             self._is_running = True
+            self._quiet.clear()
             self._spawn(self._run(), "group-commit")
         return await future
 
@@ -101,10 +103,9 @@ class GroupCommit(Generic[T]):
         """
         self._is_ended, self.down = True, STOPPING
         self.came_up.clear()  # nobody who waits for it begins anew; that it went down is no loss, and told to nobody
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + within_s
-        while self.unwritten() and loop.time() < end_s:
-            await asyncio.sleep(LOOKS_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._quiet.wait()
 
     def unwritten(self) -> list[T]:
         """Return what is not known to be durable yet, oldest first: what a state is ahead of its journal by."""
@@ -130,6 +131,7 @@ class GroupCommit(Generic[T]):
                         future.set_result(seq)
         finally:
             self._is_running = False
+            self._quiet.set()
             # Only who is stopped in the middle leaves somebody waiting.
             _tell([*group, *self._waiting], StoreDown("stopped before it was known to be recorded"))
 
