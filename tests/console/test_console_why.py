@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from console_stage import Running
 
 from tieline.desk.ports import Ask
 from tieline.node.why import why
 from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.store.learnt import About, names_of, save
 from tieline.times import HOUR_NS, SECOND_NS, iso, parse_iso
@@ -106,3 +109,47 @@ def test_why_names_who_let_a_device_back_in_and_what_lapsed_until_when(running: 
     assert lapsed["ended"] == lapsed["until"] == iso(ended_ns)
     assert (back["source"], back["lapsed"], back["why"]) == (f"owner:{name}", False, "the owner opted in (ann)")
     assert shown.endswith(f"; lapsed at {iso(ended_ns)}: the limit of console")
+
+
+def test_a_limit_in_force_is_never_told_without_its_cause(running: Running) -> None:
+    """While it is being written: the journal's thread is held up here, as by a disk or a database that is slow."""
+    node = running.stage.node
+    feeder = next(name for name in node.state.fleet.groups if name.kind is Kind.FEEDER).id
+    held, may = threading.Event(), threading.Event()
+
+    async def hold_up() -> None:
+        node.group.executor = writer
+
+    def wait() -> None:
+        held.set()
+        may.wait(60)
+
+    def limited(version: int) -> Future[object]:
+        now_ns = running.now_ns
+        ask = Ask(
+            "dnp3:dno", "operator", "limit", Level.ENVELOPE, feeder, Quantity.P, ClaimKind.LIMIT, version, now_ns,
+            now_ns + HOUR_NS, low=-1e7, high=1e7, because="works", frame="frame:works",
+        )  # fmt: skip
+        return asyncio.run_coroutine_threadsafe(node.desk.ask(ask), running.loop)
+
+    with ThreadPoolExecutor(1, "journal") as writer, running.client("ann") as client:
+        asyncio.run_coroutine_threadsafe(hold_up(), running.loop).result(30)
+        try:
+            writer.submit(wait)
+            assert held.wait(30)
+            asked = limited(1)
+            answer = client.get(f"/api/v1/resources/{feeder}/why").json()
+            assert not asked.done()
+        finally:
+            may.set()
+        asked.result(60)
+        after = client.get(f"/api/v1/resources/{feeder}/why").json()
+        gone = node.desk.withdraw("dnp3:dno", "limit", feeder, Quantity.P, "frame:over")
+        assert asyncio.run_coroutine_threadsafe(gone, running.loop).result(60)
+        asyncio.run_coroutine_threadsafe(node.group.drained(), running.loop).result(60)
+        node.group.executor = None
+    for told in (answer, after):
+        (limit,) = [one for one in told["told"]["limits"] if one["on"] == feeder]
+        assert (limit["by"] or {}).get("source") == "dnp3:dno"
+        assert told["told"]["chains"][limit["by"]["claim"]]
+        assert limit["by"]["claim"] in [one["id"] for one in told["nodes"]]

@@ -14,6 +14,7 @@ from sampled import some
 from tieline.desk.disobedience import beyond
 from tieline.desk.views import AlarmView
 from tieline.desk.watch import decide_contradicted
+from tieline.node.members_since import Members
 from tieline.node.read_fleet import order_of, states
 from tieline.node.read_own_way import own_way
 from tieline.node.read_wait import stray, stray_says
@@ -53,7 +54,8 @@ def test_three_that_gave_much_begin_to_obey_and_the_feeder_stays_within_both_end
 def named(street: Street) -> list[AlarmView]:
     """Return the alarms that name devices which go their own way."""
     state, now_ns = street.state, street.stage.clock.ns
-    return [alarm for alarm, _ in own_way(state, order_of(state.fleet), states(state, {}, now_ns), [], "", {}, now_ns)]
+    cells = states(state, {}, now_ns)
+    return [alarm for alarm, _ in own_way(state, order_of(state.fleet), cells, [], "", {}, now_ns, Members())]
 
 
 def test_who_is_told_nearly_what_it_gives_is_found_all_the_same_and_its_command_is_not_done() -> None:

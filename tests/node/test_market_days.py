@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tieline.desk.facts import IntervalTracked, StatementMade, from_record
-from tieline.node.market_days import POINT, MarketDays, expected, expected_from, next_gate
+from tieline.desk.ports import Offer, Segment
+from tieline.node.market_days import POINT, MarketDays, expected, expected_from, next_gate, offers_told
 from tieline.node.settling import day_of, settle
 from tieline.node.stage import Stage, raise_stage, scenario
 from tieline.node.story import Story
@@ -212,3 +216,36 @@ def test_where_the_prices_end_it_is_said_once_and_nothing_is_offered(lived: tupl
     asyncio.run(main())
     assert said == ["prices are known until 2022-12-31: nothing is offered for 2023-01-01 or later"]
     assert len(stage.node.state.offers) == offers
+
+
+def test_what_is_said_to_be_offered_is_what_every_hour_offers_together(lived: tuple) -> None:
+    stage, said, _ = lived
+    lines = [line for line in said if line.startswith("offered ")]
+    assert len(lines) == 3, lines
+    for day, line in zip((DAY, SECOND, THIRD), lines, strict=True):
+        offers = [offer for offer in stage.node.state.offers.values() if day_of(offer.start_ns) == day]
+        kept = [
+            offer for offer in offers if stage.node.state.offer_answers.get(offer.id) is None and offer.pool == "pool-1"
+        ]
+        watt_hours = sum(step.power_w for offer in kept for step in offer.segments)
+        hours = len({offer.start_ns for offer in kept})
+        assert line.startswith(f"offered {watt_hours / 1e6:.2f} MWh in {hours} hour"), (line, day)
+
+
+@given(st.lists(st.lists(st.integers(1, 9_000_000), min_size=1, max_size=3), max_size=6))
+def test_the_words_of_an_offer_tell_its_energy_and_its_least_and_greatest_power(hours: list[list[int]]) -> None:
+    offers = [
+        Offer(f"o{at}", "pool-1", "ENERGY", at * HOUR_NS, (at + 1) * HOUR_NS, tuple(Segment(w, 9.0) for w in steps))
+        for at, steps in enumerate(hours)
+    ]
+    said = offers_told(offers)
+    if not hours:
+        assert said == "offered nothing"
+        return
+    numbers = [float(each) for each in re.findall(r"[0-9.]+", said)]
+    power_mw = [sum(steps) / 1e6 for steps in hours]
+    assert numbers[:2] == [pytest.approx(sum(power_mw), abs=0.0051), len(hours)]
+    assert (numbers[2], numbers[-1]) == (
+        pytest.approx(min(power_mw), abs=0.0051),
+        pytest.approx(max(power_mw), abs=0.0051),
+    )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tieline.desk.disobedience import beyond
 from tieline.desk.response import STRIKES
 from tieline.desk.views import AlarmView
 from tieline.fleet.claims import ClaimBatch
@@ -20,7 +21,7 @@ from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import Quality
 from tieline.rim.supervise import Supervisor
-from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 START_NS = 1_700_000_000 * SECOND_NS
 DEVICES = 20
@@ -237,3 +238,62 @@ def test_who_comes_back_in_turn_breaks_no_limit_that_is_over_but_any_that_still_
         claimed(node, [7], -5_000.0, holds)
     node.state.release_at_ns[7] = START_NS + 40 * MINUTE_NS
     assert [alarm.subject for alarm in stood(node)] == names
+
+
+def test_the_alarm_of_a_class_says_since_when_each_is_in_it_the_longest_first(
+    node: Node,
+) -> None:
+    reader = NodeReader(node, Sources(utility="works", setting="LIVE", zone="UTC"))
+
+    def at(minute: int) -> AlarmView:
+        node.clock.ns = START_NS + minute * MINUTE_NS  # type: ignore[attr-defined]
+        (alarm,) = [alarm for alarm in reader.alarms() if alarm.title.startswith("Beyond a limit")]
+        return alarm
+
+    def since(name: str, minute: int) -> str:
+        return f"{name} since {iso(START_NS + minute * MINUTE_NS)}"
+
+    limited(node, [3, 7], Stage.DONE)  # more of them were told as the feeder's trouble
+    node.state.fleet.power_w[3] = 1_000.0
+    node.clock.ns = START_NS  # type: ignore[attr-defined]
+    reader.alarms()
+    began_ns = at(2).since_ns
+    node.state.fleet.power_w[3] = 4_000.0
+    both = at(5)
+    assert both.title == "Beyond a limit that it took: home-7, home-3", "the longest first"
+    assert both.consequence.endswith(f": {since('home-7', 0)}, {since('home-3', 5)}")
+    assert both.since_ns == began_ns
+    node.state.fleet.power_w[7] = 1_000.0
+    assert (at(9).since_ns, at(9).count) == (began_ns, 1), "one that may chatter is no news"
+    anew = at(16)
+    assert (anew.title, anew.count) == ("Beyond a limit that it took: home-3", 1)
+    assert anew.consequence.endswith(f": {since('home-3', 5)}")
+    node.state.fleet.power_w[3] = 1_000.0
+    node.clock.ns = START_NS + 17 * MINUTE_NS  # type: ignore[attr-defined]
+    reader.alarms()
+    node.state.fleet.power_w[3] = 4_000.0
+    node.clock.ns = START_NS + 18 * MINUTE_NS  # type: ignore[attr-defined]
+    reader.alarms()
+    assert since("home-3", 5) in at(20).consequence, "a device that comes back soon was never out"
+
+
+@pytest.mark.parametrize("gives", [True, False])
+@pytest.mark.parametrize(("power_w", "left_frac", "can_w", "is_named"), [
+    (-90.0, 0.0, 0.0, False),
+    (-90.0, 0.5, 0.0, True),
+    (-90.0, 0.0, 3_000.0, True),
+    (-90.0, np.nan, 0.0, True),
+    (-1_000.0, 0.0, 0.0, True),
+])  # fmt: skip
+def test_a_store_that_has_nothing_left_to_give_is_not_named_but_any_other_beyond_its_limit_is(
+    node: Node, gives: bool, power_w: float, left_frac: float, can_w: float, is_named: bool
+) -> None:
+    side, fleet, commands = 1.0 if gives else -1.0, node.state.fleet, node.state.commands
+    low_w, high_w = sorted((side * 2_000.0, side * 5_000.0))
+    limited(node, [7], Stage.DONE)
+    commands.low_w[7], commands.high_w[7] = low_w, high_w
+    fleet.power_w[7] = side * power_w
+    fleet.energy_available_wh[7] = 10_000.0 * (left_frac if gives else 1.0 - left_frac)
+    fleet.available_up_w[7] = fleet.available_down_w[7] = can_w
+    claimed(node, [7], low_w, high_w)
+    assert bool(beyond(node.state, np.array([7], np.int32), START_NS)[0]) is is_named

@@ -206,3 +206,24 @@ def test_an_instant_after_the_last_record_is_answered_with_until_when_anything_i
             assert answer["recorded_until"] == until
             said = f"nothing is recorded after {ends}" in asked(tmp_path, name, "--at", iso(at_ns))
             assert said is (until is not None)
+
+
+def test_an_instant_before_the_first_record_is_not_answered_with_who_ran_by_himself(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        await asyncio.sleep(60)
+        assert isinstance(await node.desk.ask(of_master(node)), Granted)
+        await node.desk.settle()
+
+    play(tmp_path, act)
+    first_ns = None
+    for name in (*NAMES, "pool-1"):
+        before = json.loads(asked(tmp_path, name, "--at", "1990-01-01T00:00:00Z", "--json"))
+        first_ns = first_ns or parse_iso(before["recorded_from"])
+        assert (before["recorded_from"], before["recorded_until"]) == (iso(first_ns), None)
+        for at_ns, is_before in ((first_ns - 1, True), (first_ns, False), (first_ns + SECOND_NS, False)):
+            answer = json.loads(asked(tmp_path, name, "--at", iso(at_ns), "--json"))
+            assert answer["recorded_from"] == (iso(first_ns) if is_before else None)
+            said = asked(tmp_path, name, "--at", iso(at_ns))
+            assert (f"nothing is recorded before {iso(first_ns)}" in said) is is_before
+            assert not is_before or not any(word in said for word in ("themselves", "itself", "nobody"))
+    assert first_ns is not None and first_ns > START_NS

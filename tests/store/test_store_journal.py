@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
-from tieline.simulate.loop import run_virtual
+from tieline.simulate.loop import VirtualLoop, run_virtual
 from tieline.store.group import GroupCommit
 from tieline.store.journal import JournalDamaged, SqliteJournal, StoreDown, StoreError
 from tieline.store.lock import FolderLock
@@ -304,3 +304,62 @@ def test_a_bit_changed_in_the_file_itself_is_found_or_changes_no_record(data: st
             return
         if changed is None:
             assert list(again.replay()) == before
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=4),
+    st.lists(st.integers(0, 6), min_size=1, max_size=4),
+)
+def test_who_caught_up_finds_nothing_decided_that_is_not_recorded(writers: list, readers: list) -> None:
+    """Whoever shares a commit with a reader may decide anew, or have decided, before the reader goes on."""
+
+    async def main(_: VirtualLoop) -> None:
+        loop, decided, kept = asyncio.get_running_loop(), [], []
+
+        class Held:
+            def append(self, records: list) -> int:
+                kept.extend(records)
+                return len(kept)
+
+        group = GroupCommit(Held(), lambda work, name: loop.create_task(work))
+
+        async def write(who: int, rests: list) -> None:
+            for turn, rest in enumerate(rests):
+                for _ in range(rest):
+                    await asyncio.sleep(0)
+                decided.append(fact(f"{who}-{turn}"))
+                await group.append([decided[-1]])
+
+        async def read(rest: int) -> None:
+            for _ in range(rest):
+                await asyncio.sleep(0)
+            assert await group.caught_up(9.0)
+            assert {one.id for one in decided} == {one.id for one in kept}
+            assert group.unwritten() == []
+
+        await asyncio.gather(*map(write, range(len(writers)), writers), *map(read, readers))
+
+    run_virtual(main)
+
+
+def test_what_is_being_written_is_told_in_its_order_and_no_more_once_it_is_durable() -> None:
+    may = threading.Event()
+
+    class Slow:
+        def append(self, records: list) -> int:
+            may.wait(10)
+            return 1
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        group = GroupCommit(Slow(), lambda work, name: loop.create_task(work))
+        writing = []
+        for name in "abc":
+            writing.append(loop.create_task(group.append([fact(name)])))
+            await asyncio.sleep(0.01)
+        assert [one.id for one in group.unwritten()] == [fact(name).id for name in "abc"]
+        may.set()
+        await asyncio.gather(*writing)
+        assert group.unwritten() == []
+
+    asyncio.run(main())

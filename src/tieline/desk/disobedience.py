@@ -23,6 +23,8 @@ Mask = NDArray[np.bool_]
 BEYOND_FRAC = 0.25
 NOISE_W, NOISE_FRAC = 50.0, 0.03
 """So far off is who obeys by his own meter: what it and his steps are off by."""
+SPENT_FRAC = 0.01
+"""Within so much of its energy of empty, or of full, a store that says that it can do no more is taken at its word."""
 KEEPS_NS = 5 * MINUTE_NS
 """How long a device has to keep a limit: a compressor's own timer counts three minutes, thermostats take four."""
 
@@ -34,7 +36,8 @@ def beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     the loosest of all that he was told meanwhile has had his. Where its link read the power back a device has the time
     of its kind, and no more. Of one whose power nobody knows, as it has no meter, nothing is found.
     Rule R12: a machine that a timer of its own holds where it is has not disobeyed; but none has to feed in where
-    nothing may: it can open its breaker.
+    nothing may: it can open its breaker. Nor has a store disobeyed that is empty and stands by, told to give, or one
+    that is full, told to draw: there is nothing that anybody could do at its site.
     """
     fleet, commands = state.fleet, state.commands
     since_ns = fleet.taken_at_ns[rows] - commands.since_ns[rows]
@@ -49,7 +52,22 @@ def beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     at = np.flatnonzero(found)
     if len(at):  # few: who claims what is asked of those alone
         found[at] = _stands_beyond(state, rows[at], *_still_hold(state, rows[at], now_ns), now_ns)
-    return found | _goes_its_own_way(state, rows, now_ns)
+    return (found | _goes_its_own_way(state, rows, now_ns)) & ~_can_no_more(state, rows)
+
+
+def _can_no_more(state: DeskState, rows: Rows) -> Mask:
+    """Return which stores stand by and were told to give though they are empty, or to draw though they are full.
+
+    They say so themselves; of one that tells no energy nobody knows.
+    """
+    fleet, commands = state.fleet, state.commands
+    has_wh, whole_wh = fleet.energy_available_wh[rows], fleet.energy_wh[rows]
+    rated_w = np.maximum(fleet.max_inject_w[rows], fleet.max_absorb_w[rows])
+    stands_by = (whole_wh > 0.0) & (np.abs(fleet.power_w[rows]) <= np.maximum(NOISE_W, NOISE_FRAC * rated_w))
+    empty = (commands.low_w[rows] > 0.0) & (has_wh <= SPENT_FRAC * whole_wh) & (fleet.available_up_w[rows] <= 0.0)
+    full = (commands.high_w[rows] < 0.0) & (has_wh >= (1.0 - SPENT_FRAC) * whole_wh)
+    mask: Mask = stands_by & (empty | (full & (fleet.available_down_w[rows] <= 0.0)))
+    return mask
 
 
 def _goes_its_own_way(state: DeskState, rows: Rows, now_ns: int) -> Mask:

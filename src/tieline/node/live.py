@@ -74,6 +74,8 @@ async def live(
                         say("Enter prints new one-time links; whoever signs out finds one here, too")
                     await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
+                await stage.node.end()
+                await stage.outstation.stop()
                 await console.stop()
                 lock.release()
 

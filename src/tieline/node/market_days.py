@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
+from operator import mul
 from types import MappingProxyType
 
 import numpy as np
@@ -125,6 +126,18 @@ async def offered(stage: Stage, day: date, offers: Sequence[Offer]) -> list[Refu
     raise LinkDown("the desk came too late")
 
 
+def offers_told(offers: Sequence[Offer], of: str = "") -> str:
+    """Return in words how much energy was offered in how many hours, and at what power; `of`: of which day."""
+    if not offers:
+        return f"offered nothing{of}"
+    power_w = [sum(step.power_w for step in offer.segments) for offer in offers]
+    hours = [(offer.end_ns - offer.start_ns) / HOUR_NS for offer in offers]
+    energy_wh, count = sum(map(mul, power_w, hours)), sum(hours)
+    least, most = (f"{each(power_w) / 1e6:.2f}" for each in (min, max))
+    said = most if least == most else f"{least} to {most}"
+    return f"offered {energy_wh / 1e6:.2f} MWh in {count:g} hour{'' if count == 1 else 's'}{of}, {said} MW"
+
+
 class MarketDays:
     """Offers each day after the story's before its gate, and settles each day that is over, the story's first."""
 
@@ -155,10 +168,9 @@ class MarketDays:
             self._say(f"nothing offered for {day}: {error}")
             return
         good = [offer for offer, refusal in zip(offers, answers, strict=True) if refusal is None]
-        watts = max((sum(step.power_w for step in offer.segments) for offer in good), default=0.0)
         refused = [str(refusal) for refusal in answers if refusal is not None]
         last = f"; {len(refused)} refused: {refused[0]}" if refused else ""
-        self._say(f"offered {watts / 1e6:.2f} MW in {len(good)} hours of {day}{last}")
+        self._say(f"{offers_told(good, f' of {day}')}{last}")
 
     async def settle_days(self) -> None:
         """Settle day after day, each once it is over."""

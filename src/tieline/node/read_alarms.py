@@ -19,6 +19,7 @@ from tieline.grid.powerflow import Violation
 from tieline.ids import derive
 from tieline.node.alarm_names import Acknowledged, Names, is_acknowledged
 from tieline.node.left_out import NOT_STARTED
+from tieline.node.members_since import Members
 from tieline.node.read_fleet import FAILED, NORMAL, SLOW, STALE, UNKNOWN, given_w, known_sum, limits_on_groups
 from tieline.node.steady import Steady
 from tieline.resource.identity import GROUP_KINDS, Kind
@@ -93,7 +94,7 @@ class AlarmBook:
         self._seen_ns: dict[str, int] = {}
         self._bucket, self._names = Bucket(), Names()
         self.suppressed: list[SuppressedAlarm] = []
-        self.likely = Steady()
+        self.likely, self.members = Steady(), Members()
         self.told: frozenset[str] = frozenset()
         """Which were told at the last look."""
 

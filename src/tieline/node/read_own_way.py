@@ -20,11 +20,12 @@ from tieline.desk.disobedience import beyond, holds_on, is_read_back
 from tieline.desk.state import REFUSED, SILENT, TOOK, UNSAID, DeskState
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
+from tieline.node.members_since import Members
 from tieline.node.read_alarms import Since
 from tieline.node.read_fleet import FAILED, NORMAL, Order
 from tieline.resource.command import Stage
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import MINUTE_NS
+from tieline.times import MINUTE_NS, iso
 
 LASTS_NS = MINUTE_NS
 NAMED = 3
@@ -73,8 +74,11 @@ def own_way(
     above: str,
     since: Since,
     now_ns: int,
+    members: Members,
 ) -> Found:
     """Return an alarm for each way in which devices go their own, and for how long they must.
+
+    It names those who have done so longest, and since when.
 
     Args:
         state: The desk's.
@@ -84,6 +88,7 @@ def own_way(
         above: The group over all feeders.
         since: When each standing alarm began, by id.
         now_ns: Now.
+        members: Remembers since when each device goes which way.
     """
     ids = {alarm.id for alarm in told}
     is_told = np.array([derive("alarm", "failed", name) in ids for name in order.names], np.bool_)[order.group_of]
@@ -98,7 +103,7 @@ def own_way(
     ways = (
         (IGNORES, ignores), (UNANSWERED, unanswered), (REFUSES, refuses), (HOLDS_ON, holds), (FOREIGN, foreign),
     )  # fmt: skip
-    return [alarm for way, mask in ways for alarm in _told(state, way, mask, since, now_ns)]
+    return [alarm for way, mask in ways for alarm in _told(state, way, mask, since, now_ns, members)]
 
 
 def _ignoring(state: DeskState, among: Rows, now_ns: int) -> tuple[Rows, Rows, Rows]:
@@ -131,15 +136,16 @@ def takes_and_ignores(state: DeskState, now_ns: int) -> Rows:
     return took & beyond(state, rows, now_ns)
 
 
-def _told(state: DeskState, way: Way, mask: Rows, since: Since, now_ns: int) -> Found:
-    rows = np.flatnonzero(mask)
-    if not len(rows):
-        return []
-    names = [state.fleet.id_of(int(row)) for row in rows[:NAMED]]
-    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+def _told(state: DeskState, way: Way, mask: Rows, since: Since, now_ns: int, members: Members) -> Found:
     name = derive("alarm", way.key)
+    stands = members.look(name, np.flatnonzero(mask).tolist(), now_ns)
+    if not stands:
+        return []
+    names = [state.fleet.id_of(row) for row in stands][:NAMED]
+    more = f" and {len(stands) - NAMED} more" if len(stands) > NAMED else ""
+    each = ", ".join(f"{one} since {iso(at_ns)}" for one, at_ns in zip(names, stands.values(), strict=False))
     alarm = AlarmView(
-        name, 2, names[0], f"{way.title}: {', '.join(names)}{more}", way.consequence, way.action, 900,
-        f"/resource/{names[0]}", len(rows), since.get(name, now_ns),
+        name, 2, names[0], f"{way.title}: {', '.join(names)}{more}", f"{way.consequence}: {each}", way.action, 900,
+        f"/resource/{names[0]}", len(stands), since.get(name, now_ns),
     )  # fmt: skip
     return [(alarm, LASTS_NS)]

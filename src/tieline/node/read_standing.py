@@ -83,7 +83,7 @@ def stand(
     found += over_delivery(state, pool, since, now_ns) if pool else []
     found += refused_by_us(state, now_ns)
     found += event_over(state, since, now_ns)
-    found += own_way(state, order, cells, devices, above, since, now_ns)
+    found += own_way(state, order, cells, devices, above, since, now_ns, book.members)
     found += read_alarms.over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.journal_down, seen.has_failed, len(state.fleet), since, now_ns)
     found += read_alarms.unkept_alarm(seen.unkept, len(state.fleet), since, now_ns)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.desk import Desk
-from tieline.desk.desk_views import TraceView
+from tieline.desk.desk_views import TraceView, WhyView
 from tieline.desk.facts import (
     AuthorityChanged,
     ClaimsPlaced,
@@ -23,6 +23,7 @@ from tieline.desk.facts import (
 from tieline.desk.state import DeskState
 from tieline.flow.record import Record, Records
 from tieline.node import read_words
+from tieline.node.runtime import Node
 from tieline.node.why import (
     Known,
     command_of,
@@ -37,6 +38,7 @@ from tieline.node.why import (
 )  # fmt: skip
 from tieline.resource.identity import GROUP_KINDS
 from tieline.store.trace import trace
+from tieline.store.unwritten import WithUnwritten
 
 MOST_STARTS, MOST_OF_START, MOST_EFFECTS = 8, 60, 2_000
 
@@ -47,6 +49,27 @@ def of_record(journal: Records, record: str) -> TraceView:
     if found is None:
         raise KeyError(record)
     return read_words.trace_view(found)
+
+
+def why_now(node: Node, journal: Records, intervals: Sequence[IntervalTracked], resource: str, now_ns: int) -> WhyView:
+    """Return who controls a resource now and what led to it, also by what is still being written.
+
+    So no limit stands without its cause, though the journal is slow or its database away.
+
+    Args:
+        node: Whose state.
+        journal: A connection to its journal.
+        intervals: As of `told_of`.
+        resource: A device or group.
+        now_ns: Now.
+
+    Raises:
+        KeyError: There is no such resource.
+    """
+    records = WithUnwritten(journal, node.group.unwritten(), lambda: node.journal.last_seq)
+    chain = of_resource(node.state, records, resource, node.desk, now_ns)
+    told = told_of(node.state, records, intervals, resource, now_ns)
+    return WhyView(chain.start, chain.nodes, chain.edges, chain.is_cut, told)
 
 
 def of_resource(state: DeskState, journal: Records, resource: str, desk: Desk, now_ns: int) -> TraceView:

@@ -281,10 +281,8 @@ class NodeReader:
 
         The same as `tieline why`; where nothing holds, the chain is that of its last command.
         """
-        state, now_ns = self.node.state, self.node.clock.now_ns()
-        chain = read_trace.of_resource(state, self.journal, resource, self.node.desk, now_ns)
-        told = read_trace.told_of(state, self.journal, self._tracked.since(0, now_ns), resource, now_ns)
-        return WhyView(chain.start, chain.nodes, chain.edges, chain.is_cut, told)
+        now_ns = self.node.clock.now_ns()
+        return read_trace.why_now(self.node, self.journal, self._tracked.since(0, now_ns), resource, now_ns)
 
     def feeder(self, feeder: str) -> FeederView:
         """Return a feeder's one-line. Raises KeyError where there is none."""

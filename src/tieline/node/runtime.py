@@ -51,6 +51,8 @@ MOVES_AGAIN_NS = 10 * MINUTE_NS
 """After so long readings are moved to the historian again, where the disk did not take them."""
 SHOW_S = 5.0
 """Between two looks at what is measured while nothing can be recorded."""
+ENDS_S = 2.0
+"""So long a stop waits for what is being recorded (s of the wall's clock)."""
 ANSWERS_S = 1.0
 """So long devices' answers gather before they are recorded: hundreds come at once, and each commit is an fsync."""
 
@@ -217,6 +219,13 @@ class Node:
         else:
             return  # it comes already
         self._hands = loop.call_at(due_s, self._wake.set)
+
+    async def end(self) -> None:
+        """Decide nothing any more, and return once what is decided is recorded, or after `ENDS_S`; then stop the rest.
+
+        Who asks meanwhile is refused as the server stops; who asked before has his answer by what is recorded.
+        """
+        await self.group.end(ENDS_S)
 
     def start(self, *, tells: bool = False) -> None:
         """Begin to beat; `tells`: and to publish between beats what is measured (dear on virtual time)."""

@@ -269,6 +269,7 @@ async def serve(
             try:
                 await (asyncio.sleep(wall_s) if wall_s is not None else asyncio.Event().wait())
             finally:
+                await node.end()
                 await links.stop()
                 await console.stop()
     finally:

@@ -16,7 +16,7 @@ from tieline.desk.ports import Ask, Granted, Offer, Segment
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.node.crew import Crew, Disobeyed
-from tieline.node.market_days import offered, offers_of
+from tieline.node.market_days import offered, offers_of, offers_told
 from tieline.node.relief import PAUSE_S, TRIES, Dno, firmly, is_taken, loading_of
 from tieline.node.stage import POOL, Stage
 from tieline.node.timing import Timing
@@ -143,10 +143,9 @@ class Story:
         offers = offers_of(stage, stage.day, max(self.timing.sold_from_ns, left_ns))
         answers = await offered(stage, stage.day, offers)
         self.told.offers = [o for o, answer in zip(offers, answers, strict=True) if answer is None]
-        watts = sum(s.power_w for s in self.told.offers[0].segments) if self.told.offers else 0.0
         refused = [str(answer) for answer in answers if answer is not None]
         last = f"; {len(refused)} refused: {refused[0]}" if refused else ""
-        self._note(f"offered {watts / 1e6:.2f} MW in {len(self.told.offers)} hours{last}")
+        self._note(f"{offers_told(self.told.offers)}{last}")
         await self._sell_twice(offers)
         await self._sell_backup()
 

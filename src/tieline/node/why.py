@@ -59,8 +59,8 @@ class Known:
     """What is known at an instant: the state, the claims that were placed, and what was told of one row.
 
     `heard`: when its device was heard last, where the state's columns don't have it. `recorded_until`: when the last of
-    all records was made, where what is asked lies after it: nobody knows what was decided since. `local_known`: whether
-    it is known who was in LOCAL then.
+    all records was made, where what is asked lies after it: nobody knows what was decided since. `recorded_from`: when
+    the first of all was, where what is asked lies before it. `local_known`: whether it is known who was in LOCAL then.
     """
 
     state: DeskState
@@ -71,6 +71,7 @@ class Known:
     kill: dict[str, Any] | None = None
     heard: Heard | None = None
     recorded_until: str | None = None
+    recorded_from: str | None = None
     local_known: bool = True
 
 
@@ -122,6 +123,7 @@ def _past(journal: Records, state: DeskState, resource: str, row: int | None, at
     made_ns = past.at_ns
     for record in journal.replay():
         if last is not None and record.seq > last:
+            past.recorded_from = None if last else iso(record.recorded_at_ns)
             return past
         made_ns = record.recorded_at_ns
         fact = from_record(record)
@@ -162,6 +164,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "kind": state.fleet.kind_of(resource).value,
         "at": iso(past.at_ns),
         "recorded_until": past.recorded_until,
+        "recorded_from": past.recorded_from,
         "revision": state.revision,
         "target_w": told.setpoint.target_w if winner else None,
         "low_w": told.setpoint.bounds.low_w,
@@ -262,6 +265,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "kind": fleet.kind_of(resource).value,
         "at": iso(past.at_ns),
         "recorded_until": past.recorded_until,
+        "recorded_from": past.recorded_from,
         "revision": state.revision,
         "resources": len(rows),
         "controlled_by": dict(by.most_common()),

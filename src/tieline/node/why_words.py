@@ -26,6 +26,9 @@ LOCAL_UNKNOWN = "whether somebody else set it (LOCAL) is not known, as no readin
 def tell(answer: dict[str, Any]) -> None:
     """Say who controls a resource and why, a line each, on standard output."""
     click.echo(f"{answer['resource']} ({answer['kind']}) at {answer['at']}, revision {answer['revision']}")
+    if first := answer["recorded_from"]:
+        click.echo(f"  nothing is recorded before {first}: who controlled it then is not known")
+        return
     if until := answer["recorded_until"]:
         click.echo(f"  nothing is recorded after {until}: so it would stand by what was known then")
     if kill := answer["kill_switch"]:

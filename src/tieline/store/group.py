@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from tieline.store.journal import StoreDown, StoreError
 
 T = TypeVar("T")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
+STOPPING = "the server is stopping"
 
 
 class Log(Protocol[T]):
@@ -42,11 +44,14 @@ class GroupCommit(Generic[T]):
     ):
         self._journal, self._spawn, self.executor = journal, spawn, executor
         self._waiting: list[tuple[list[T], asyncio.Future[int]]] = []
+        self._writing: list[T] = []
         self._is_running = False
         self.commits = 0
         self.records = 0
         self.down = ""
         """Why nothing can be recorded now; empty: it can."""
+        self._is_ended, self._quiet = False, asyncio.Event()
+        self._quiet.set()
         self.went_down, self.came_up = asyncio.Event(), asyncio.Event()
         self.came_up.set()
 
@@ -67,6 +72,7 @@ class GroupCommit(Generic[T]):
         self._waiting.append((list(records), future))
         if not self._is_running:
             self._is_running = True
+            self._quiet.clear()
             self._spawn(self._run(), "group-commit")
         return await future
 
@@ -76,30 +82,48 @@ class GroupCommit(Generic[T]):
             await self.append([])
 
     async def caught_up(self, within_s: float) -> bool:
-        """Return whether what the state holds now is durable within so many seconds.
+        """Return whether at its return all that the state holds is durable; it waits so many seconds for that at most.
 
-        A state is ahead of its journal by what is being written; who reads both asks first.
+        A state is ahead of its journal by what is being written; who reads both asks first. Whoever shares a commit
+        with him may have decided anew before he goes on: then he waits for that, too.
         """
-        if not (self._waiting or self._is_running):
-            return True
         try:
             async with asyncio.timeout(within_s):
-                await self.append([])
+                while self.unwritten():  # not of others who only wait: two such would wait for each other
+                    await self.append([])
         except (StoreError, TimeoutError):
             return False
         return True
+
+    async def end(self, within_s: float) -> None:
+        """Refuse whatever comes from now on, and return once all that came is durable, or after so many seconds.
+
+        A process that stops does this first: who is under way has his answer by what is recorded, and nobody is cut off
+        in the middle of a commit.
+        """
+        self._is_ended, self.down = True, STOPPING
+        self.came_up.clear()  # nobody who waits for it begins anew; that it went down is no loss, and told to nobody
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._quiet.wait()
+
+    def unwritten(self) -> list[T]:
+        """Return what is not known to be durable yet, oldest first: what a state is ahead of its journal by."""
+        return [*self._writing, *(record for batch, _ in self._waiting for record in batch)]
 
     async def _run(self) -> None:
         group: list[tuple[list[T], asyncio.Future[int]]] = []
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, []
-                records = [record for batch, _ in group for record in batch]
+                self._writing = records = [record for batch, _ in group for record in batch]
                 try:
                     seq = await self._kept(records)
                 except Exception as error:  # noqa: BLE001  each waiter is told; nothing of the group was kept
                     _tell(group, error)
                     continue
+                finally:
+                    self._writing = []
                 self.commits += 1
                 self.records += len(records)
                 for _, future in group:
@@ -107,6 +131,7 @@ class GroupCommit(Generic[T]):
                         future.set_result(seq)
         finally:
             self._is_running = False
+            self._quiet.set()
             # Only who is stopped in the middle leaves somebody waiting.
             _tell([*group, *self._waiting], StoreDown("stopped before it was known to be recorded"))
 
@@ -128,7 +153,7 @@ class GroupCommit(Generic[T]):
                 return seq
 
     def _note(self, why: str) -> None:
-        if bool(why) == bool(self.down):
+        if self._is_ended or bool(why) == bool(self.down):
             return
         self.down = why
         for event, is_set in ((self.went_down, bool(why)), (self.came_up, not why)):

@@ -22,7 +22,7 @@ from py1815.session import DEFAULT_CONFIRM_TIMEOUT, DEFAULT_UNSOLICITED_CONFIRM_
 
 from tieline.desk.ports import Ask, Granted, Selecting, Snapshot
 from tieline.desk.state import LAPSED
-from tieline.errors import Error
+from tieline.errors import Error, LinkDown
 from tieline.ids import derive
 from tieline.links.grid.dnp3.binding import Binding, Peer
 from tieline.links.grid.dnp3.image import Image
@@ -316,6 +316,9 @@ class Association:
         ask = self._made(slot, native, frame)
         try:
             answer = await self._inlet.ask(ask)
+        except LinkDown as error:  # nothing was decided: the journal is away, or the server is stopping
+            _log.warning("operate refused", peer=self.peer.name, resource=slot[0], refusal=str(error))
+            return CommandStatus.DOWNSTREAM_FAIL
         except Error as error:
             _log.error("operate not taken", peer=self.peer.name, resource=slot[0], error=str(error))
             return CommandStatus.DOWNSTREAM_FAIL
@@ -329,6 +332,9 @@ class Association:
     async def _withdraw(self, slot: Slot, frame: str, why: str = "withdrawn") -> CommandStatus:
         try:
             await self._inlet.withdraw(self._source, slot[1], slot[0], Quantity.P, frame, why)
+        except LinkDown as error:
+            _log.warning("withdrawal refused", peer=self.peer.name, resource=slot[0], refusal=str(error))
+            return CommandStatus.DOWNSTREAM_FAIL
         except Error as error:
             _log.error("withdrawal not taken", peer=self.peer.name, resource=slot[0], error=str(error))
             return CommandStatus.DOWNSTREAM_FAIL
