@@ -71,7 +71,7 @@ def lived(folder: Path) -> tuple[Stage, NodeReader]:
         when = living(date.fromisoformat(what.day), int(3.37 * HOUR_NS))
         clock = VirtualClock(loop, when.opens_ns)
         supervisor = Supervisor(np.random.default_rng(5))
-        stage = await raise_stage(what, 200, 5, clock, supervisor, folder)
+        stage = await raise_stage(what, 200, 2, clock, supervisor, folder)
         reader = NodeReader(stage.node, stage_sources(stage))
         await Story(stage, when, lambda line: None).play()
         await supervisor.stop()

@@ -140,16 +140,28 @@ async def why(name: str, folder: Path) -> str:
 
 
 async def event(http: httpx.AsyncClient, url: str) -> None:
-    """Call all of them for an hour; a second person approves it."""
-    invited = await http.post("/accounts", json={"name": "bob", "roles": ["operator", "dispatcher"]})
-    now_ns = time.time_ns()
-    wish = {"program": "summer", "group": "pool-1", "start_ns": now_ns + 5 * 10**9, "end_ns": now_ns + 3_600 * 10**9}
-    made = await http.post("/events", json={**wish, "power_w": 11_000.0})
-    assert made.status_code == 200, made.text
-    name = made.json()["id"]
-    assert (await http.post(f"/events/{name}/submit")).status_code == 200
-    async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=60) as bob:
-        await bob.post("/enrol", json={"secret": invited.json()["secret"].rpartition("#")[2], "password": PASSWORD})
+    """Call all of them for an hour: one whom the admin invited composes it, and another approves it.
+
+    For a day the admin himself is no second person to whom he let in.
+    """
+    people = {"eve": ["operator", "program_manager"], "bob": ["operator", "dispatcher"]}
+    made = [await http.post("/accounts", json={"name": name, "roles": roles}) for name, roles in people.items()]
+    base = f"{url}/api/v1"
+    async with httpx.AsyncClient(base_url=base, timeout=60) as eve, httpx.AsyncClient(base_url=base, timeout=60) as bob:
+        for each, invited in zip((eve, bob), made, strict=True):
+            secret = invited.json()["secret"].rpartition("#")[2]
+            assert (await each.post("/enrol", json={"secret": secret, "password": PASSWORD})).status_code == 200
+        now_ns = time.time_ns()
+        wish = {
+            "program": "summer",
+            "group": "pool-1",
+            "start_ns": now_ns + 5 * 10**9,
+            "end_ns": now_ns + 3_600 * 10**9,
+        }
+        composed = await eve.post("/events", json={**wish, "power_w": 11_000.0})
+        assert composed.status_code == 200, composed.text
+        name = composed.json()["id"]
+        assert (await eve.post(f"/events/{name}/submit")).status_code == 200
         assert (await bob.post(f"/events/{name}/approve")).status_code == 200
 
 
