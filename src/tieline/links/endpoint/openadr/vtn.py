@@ -128,8 +128,7 @@ class Vtn:
     async def retract(self, kind: str, thing_id: str) -> None:
         """Delete an object for the business logic, and tell subscribers."""
         if thing_id in self.book.things[kind]:
-            for each, thing in await self.book.drop(kind, thing_id):
-                self._tell(each, "DELETE", thing)
+            self._tell_gone(await self.book.drop(kind, thing_id))
 
     async def revoke(self, client: str) -> None:
         """Let no token of a client count that it holds by now, nor after a restart."""
@@ -275,8 +274,7 @@ class Vtn:
         old = self._changeable(request, bearer, kind)
         if isinstance(old, Response):
             return old
-        for each, thing in await self.book.drop(kind, old["id"]):
-            self._tell(each, "DELETE", thing)
+        self._tell_gone(await self.book.drop(kind, old["id"]))
         return json_of(old)
 
     def _changeable(self, request: Request, bearer: Bearer, kind: str) -> Thing | Response:
@@ -335,10 +333,16 @@ class Vtn:
 
     # --- telling ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, kind: str, operation: str, thing: Thing) -> None:
+    def _tell(self, kind: str, operation: str, thing: Thing, program: str | None = None) -> None:
         for watcher in self.watchers:
             watcher.changed(kind, operation, thing)
-        self.notifier.tell(kind, operation, thing)
+        self.notifier.tell(kind, operation, thing, program)
+
+    def _tell_gone(self, gone: list[tuple[str, Thing]]) -> None:
+        """Tell of objects that are gone; of a report that went with its event, the program is that event's still."""
+        programs = {thing["id"]: thing["programID"] for kind, thing in gone if kind == "events"}
+        for kind, thing in gone:
+            self._tell(kind, "DELETE", thing, programs.get(thing.get("eventID", "")))
 
     def _may_go(self, client: str, kind: str, thing_id: str) -> bool:
         """Return whether an object may still go out by a webhook, as a read of it would be answered now."""
