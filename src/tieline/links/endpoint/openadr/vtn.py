@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from tieline.errors import Error
 from tieline.links.endpoint.openadr.access import Bearer, Tokens, may, may_change
+from tieline.links.endpoint.openadr.asking import check_event
 from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, Thing
 from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
 from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
@@ -233,7 +234,10 @@ class Vtn:
         return {"tieline-note": note} if note else None
 
     def _note_of(self, event: Thing) -> dict[str, str] | None:
-        """Return the header that says of an event which has begun that what is over of it is not made up for."""
+        """Return the header that says of an event that it asks nothing, or is followed from now on, as it has begun."""
+        if not event.get("intervals"):
+            is_empty = not event.get("reportDescriptors")
+            return {"tieline-note": "it has no interval and asks for no report"} if is_empty else None
         now_ns = self._clock.now_ns()
         starts_ns = begins_ns(event, now_ns)
         if starts_ns >= now_ns - GRACE_NS:
@@ -293,6 +297,8 @@ class Vtn:
         found: Any = read_object(kind, await read_body(request, self._limits.body_bytes))
         if kind == "events" and self.book.made_by.get(found.programID) == DESK:
             return problem(403, "forbidden", "programID: events of this program are the dispatch's own")
+        if kind == "events":
+            check_event(found, self._clock.now_ns())
         if kind == "reports":
             check_report(found, partial(self.rated_of, bearer.client), self.private_states)
         if kind in REQUESTS:
