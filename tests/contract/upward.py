@@ -84,6 +84,9 @@ class RecordingDesk:
     async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
         raise AssertionError("no batch was corrected")
 
+    async def unread(self, uid: str, refusal: Refusal, link: str, end_ns: int = 0) -> bool:
+        return True
+
     async def answered(self, uid: str) -> BatchAnswer | None:
         return None
 

@@ -41,7 +41,7 @@ def test_a_bad_body_is_a_problem_that_names_it(path: str, body: dict, status: in
     assert found[0][1]["status"] == status
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"programName": "a", "programName": "b"}', b'{"a": NaN}', b'{"a": 1e999}', b"\xff", b"", b'{"a": ' + b"9" * 5_000 + b"}"])  # fmt: skip
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"programName": "a", "programName": "b"}', b'{"a": NaN}', b'{"a": 1e999}', b"\xff", b"", b'{"a": ' + b"9" * 5_000 + b"}", b'{"programName": "\\ud800"}', b'{"programName": "p", "\\udfff": 1}'])  # fmt: skip
 def test_a_body_that_two_readers_could_take_two_ways_or_that_never_ends_is_refused(body: bytes) -> None:
     found = []
 

@@ -1,6 +1,7 @@
 """The VEN: all pages, foreign events, randomised starts, an unkind VTN, and a callback that only its VTN may call."""
 
 import asyncio
+import json
 import math
 from typing import Any
 
@@ -81,7 +82,10 @@ def test_an_event_that_can_t_be_followed_is_answered_with_error_once_and_harms_n
     found: dict[str, Any] = {}
 
     async def scene(room: Room) -> None:
-        bad = await publish(room, "bad", {"SIMPLE": 17})
+        # Our VTN takes no such event from a client; others may.
+        of = (await room.call("bl", "POST", "/programs", {"programName": "p"}))[1]["id"]
+        said = {"programID": of, "intervals": [{"id": 0, "payloads": [{"type": "SIMPLE", "values": [17]}]}]}
+        bad = await room.vtn.publish("events", json.dumps(said).encode())
         await room.command(-3_000.0)
         await asyncio.sleep(300)
         _, listed = await room.call("bl", "GET", f"/reports?eventID={bad['id']}")

@@ -56,6 +56,9 @@ class Nobody:
     async def corrected(self, uid: str, refusal: object, frame: str) -> None:
         raise AssertionError("no batch was expected")
 
+    async def unread(self, uid: str, refusal: object, link: str, end_ns: int = 0) -> bool:
+        return True
+
     async def answered(self, uid: str) -> None:
         return None
 

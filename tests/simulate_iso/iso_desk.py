@@ -19,6 +19,7 @@ class ScheduleDesk:
         self.answers: dict[str, BatchAnswer] = {}
         self.offered: list[Offer] = []
         self.without: list[str] = []
+        self.unfollowed: dict[str, Refusal] = {}
         self.disputed: list[tuple[str, Refusal]] = []
 
     async def awards(self, awards: Sequence[Award], frame: str) -> list[Refusal | None]:
@@ -49,6 +50,11 @@ class ScheduleDesk:
 
     async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
         self.disputed.append((uid, refusal))
+
+    async def unread(self, uid: str, refusal: Refusal, link: str, end_ns: int = 0) -> bool:
+        is_news = self.unfollowed.get(uid) != refusal
+        self.unfollowed[uid] = refusal
+        return is_news
 
     async def answered(self, uid: str) -> BatchAnswer | None:
         return self.answers.get(uid)

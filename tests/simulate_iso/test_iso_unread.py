@@ -227,3 +227,36 @@ def test_a_batch_that_is_corrected_and_then_sent_as_it_was_is_disputed_once() ->
         await rig.polls(1)
 
     assert len(play(act).desk.disputed) == 1
+
+
+def test_a_batch_that_can_t_be_read_is_told_to_the_desk_and_logged_once_however_often_we_begin_anew() -> None:
+    async def act(rig: Rig) -> None:
+        uid = rig.show("cut")
+        rig.show()
+        with capture_logs() as logs:
+            for _ in range(3):
+                await rig.polls(4)
+                assert set(rig.desk.unfollowed) == {uid}
+                rig.begin()
+        assert rig.desk.unfollowed[uid].reason.startswith("malformed: ")
+        assert len([each for each in logs if each["log_level"] == "warning"]) == 1, logs
+
+    play(act)
+
+
+def test_instructions_that_the_link_itself_can_t_follow_are_told_to_the_desk_with_the_end_of_their_time() -> None:
+    async def act(rig: Rig) -> None:
+        uid = rig.show()
+        made = rig.market.batches[uid]
+        (one,) = made.batch.instructions
+        strange = replace(one, instruction_uid="strange", resource="TL_NOWHERE")
+        batch = replace(made.batch, instructions=(one, strange))
+        rig.market.batches[uid] = Published(batch, made.shown_at_ns, pack(batch))
+        rig.show()
+        await rig.polls(2)
+        assert set(rig.desk.unfollowed) == {uid}
+        says = str(rig.desk.unfollowed[uid])
+        assert "instruction strange: unknown resource" in says and "TL_NOWHERE" in says
+        assert len(rig.desk.effects) == 2
+
+    play(act)

@@ -53,7 +53,7 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
         called.note(state, record_id, fact, at_ns)
     if isinstance(fact, facts.EventChanged):
         event_counted.note_changed(state, fact, at_ns)
-    if isinstance(fact, facts.AwardTaken | facts.BatchTaken):
+    if isinstance(fact, facts.AwardTaken | facts.BatchTaken | facts.BatchUnread):
         refused.note(state, record_id, fact, at_ns)
     change = _CHANGES.get(type(fact))
     if change is not None:
@@ -378,6 +378,7 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.AwardTaken: _award_taken,
     facts.BatchTaken: _batch_taken,
     facts.BatchChanged: lambda *_: None,  # for whoever reads the record: the first stands
+    facts.BatchUnread: lambda *_: None,  # noted by `refused.note`, as it counts from when it was recorded
     facts.AskGranted: _ask_granted,
     facts.AskRefused: _ask_refused,
     facts.AskWithdrawn: _ask_withdrawn,

@@ -12,6 +12,7 @@ from tieline.desk.facts import (
     AwardTaken,
     BatchChanged,
     BatchTaken,
+    BatchUnread,
     CapacityReserved,
     OfferAnswered,
     OfferMade,
@@ -225,6 +226,14 @@ def _whole(instruction: Instruction) -> str:
 def decide_corrected(uid: str, refusal: Refusal, frame: str) -> list[Entry]:
     """Return the fact that a batch reads otherwise than when it was answered, once for each way in which it reads."""
     return [Entry(derive("batch-changed", uid, frame), BatchChanged(uid, refusal, frame), "", (derive("batch", uid),))]
+
+
+def decide_unread(state: DeskState, fact: BatchUnread, now_ns: int) -> list[Entry]:
+    """Return the fact that a batch can't be read; none where it was the same before, as a link reads it again."""
+    known = state.unread.get((fact.link, fact.uid))
+    if known is not None and known.fact == fact:
+        return []
+    return [Entry(derive("batch-unread", fact.link, fact.uid, now_ns), fact, "", ())]
 
 
 def _contradiction(batch: DispatchBatch, instruction: Instruction) -> Refusal | None:

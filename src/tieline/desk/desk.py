@@ -18,7 +18,7 @@ from tieline.desk.apply import apply
 from tieline.desk.authority import may_pass
 from tieline.desk.base import learn, tells_of_a_hand
 from tieline.desk.entry import Entry, Recorder
-from tieline.desk.facts import AskRefused, CommandsReported
+from tieline.desk.facts import AskRefused, BatchUnread, CommandsReported
 from tieline.desk.packed import Packed
 from tieline.desk.ports import (
     Admission,
@@ -272,6 +272,12 @@ class Desk:
     async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
         """Take that a batch reads otherwise than when it was answered; what was answered stands."""
         await self.commit(awards.decide_corrected(uid, refusal, frame))
+
+    async def unread(self, uid: str, refusal: Refusal, link: str, end_ns: int = 0) -> bool:
+        """Take that a link can't read a batch, or instructions of it, and declined them; return if that is news."""
+        entries = awards.decide_unread(self.state, BatchUnread(uid, refusal, link, end_ns), self._clock.now_ns())
+        await self.commit(entries)
+        return bool(entries)
 
     async def answered(self, uid: str) -> BatchAnswer | None:
         """Return what was answered to a batch before, in this run or an earlier one; None: it never came here."""

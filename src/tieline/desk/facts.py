@@ -16,6 +16,7 @@ from tieline.desk.market_facts import AwardPlanned as AwardPlanned
 from tieline.desk.market_facts import AwardTaken as AwardTaken
 from tieline.desk.market_facts import BatchChanged as BatchChanged
 from tieline.desk.market_facts import BatchTaken as BatchTaken
+from tieline.desk.market_facts import BatchUnread as BatchUnread
 from tieline.desk.market_facts import IntervalTracked as IntervalTracked
 from tieline.desk.market_facts import LineSettled as LineSettled
 from tieline.desk.market_facts import OfferAnswered as OfferAnswered

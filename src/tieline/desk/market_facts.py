@@ -53,6 +53,15 @@ class BatchChanged(Fact, frozen=True):
     frame: str
 
 
+class BatchUnread(Fact, frozen=True):
+    """A link can't read a batch, or what it asks, and declined it; `end_ns`: when that is over, 0: it can't be told."""
+
+    uid: str
+    refusal: Refusal
+    link: str
+    end_ns: int = 0
+
+
 class PositionChanged(Fact, frozen=True):
     """What a pool can do changed for a cause that stands above the market; told upward."""
 

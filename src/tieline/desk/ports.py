@@ -325,6 +325,17 @@ class MarketInlet(Protocol):
         """Take that a batch reads otherwise than when it was answered; what was answered stands."""
         ...
 
+    async def unread(self, uid: str, refusal: Refusal, link: str, end_ns: int = 0) -> bool:
+        """Take that a link can't read a batch, or instructions of it, and declined them; return whether that is news.
+
+        Args:
+            uid: Of the batch; where it can't be read either, its place in what was read.
+            refusal: What can't be read, and why.
+            link: Its name.
+            end_ns: When what was asked is over; 0: it can't be told.
+        """
+        ...
+
     async def answered(self, uid: str) -> BatchAnswer | None:
         """Return what was answered to a batch before, in this run or an earlier one; None: it never came here."""
         ...

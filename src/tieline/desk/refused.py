@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tieline.desk.market_facts import AwardTaken, BatchTaken
+from tieline.desk.market_facts import AwardTaken, BatchTaken, BatchUnread
 from tieline.desk.ports import Award, Instruction
 from tieline.resource.claim import Refusal
 from tieline.times import DAY_NS
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EXPIRED, OVER, NEWER = "the batch has expired", "the interval is over", "a newer revision is in force"
 BY_KILL = "kill_switch"
+MOST_UNREAD = 1_000
+"""So many batches that could not be read are kept; the oldest gives way."""
 UNTOLD = (EXPIRED, OVER, NEWER)
 """Why nobody counts on what was refused: its own time says so, or the market has said something else since."""
 
@@ -44,14 +46,29 @@ class Refused:
         return max(one.end_ns for one in self.asked)
 
 
-def note(state: DeskState, record_id: str, fact: AwardTaken | BatchTaken, at_ns: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What a link could not read, since when, and its record."""
+
+    fact: BatchUnread
+    at_ns: int
+    record: str
+
+
+def note(state: DeskState, record_id: str, fact: AwardTaken | BatchTaken | BatchUnread, at_ns: int) -> None:
     """Note what a market is refused, and forget what it asked otherwise since."""
     old = [key for key, one in state.refused.items() if one.end_ns <= at_ns - DAY_NS]
     for key in old:
         del state.refused[key]
     if isinstance(fact, AwardTaken):
         _note_award(state, record_id, fact, at_ns)
+    elif isinstance(fact, BatchUnread):
+        state.unread.pop((fact.link, fact.uid), None)
+        state.unread[fact.link, fact.uid] = Unread(fact, at_ns, record_id)
+        if len(state.unread) > MOST_UNREAD:
+            del state.unread[next(iter(state.unread))]
     else:
+        state.unread.pop((fact.batch.link, fact.batch.uid), None)
         _note_batch(state, record_id, fact, at_ns)
 
 

@@ -23,7 +23,7 @@ from tieline.desk.facts import AwardPlanned, ScheduleMade
 from tieline.desk.people import BY_SIZE, TwoPeople
 from tieline.desk.ports import Ask, Award, BatchAnswer, Granted, Instruction, LinkHealth, Offer
 from tieline.desk.programs import ProgramEvent
-from tieline.desk.refused import Refused
+from tieline.desk.refused import Refused, Unread
 from tieline.desk.stray_columns import Strays
 from tieline.desk.sun import Suns
 from tieline.fleet.claims import ClaimBatch, ClaimBook
@@ -259,6 +259,7 @@ class DeskState:
     """By pool and product, then by batch and id, as they came."""
     batches: dict[str, BatchAnswer] = field(default_factory=dict)
     refused: dict[tuple[str, str, str, str], Refused] = field(default_factory=dict)  # that the market may count on
+    unread: dict[tuple[str, str], Unread] = field(default_factory=dict)  # by link and uid
     last_batch_uid: str = "-1"
     asks: dict[AskKey, LiveAsk] = field(default_factory=dict)
     ended: dict[AskKey, EndedAsk] = field(default_factory=dict)  # the last end of each, until it is asked anew
@@ -381,6 +382,7 @@ class DeskState:
             "instructions",
             "batches",
             "refused",
+            "unread",
             "versions",
             "events",
             "authority",

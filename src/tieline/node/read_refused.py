@@ -31,6 +31,22 @@ def refused_by_us(state: DeskState, now_ns: int) -> Found:
             one.at_ns,
         )  # fmt: skip
         found.append((alarm, 0))
+    return found + _unread_by_us(state, now_ns)
+
+
+def _unread_by_us(state: DeskState, now_ns: int) -> Found:
+    """Return an alarm for each batch that a link could not read: until it can be, or somebody acknowledges it."""
+    found: Found = []
+    for (link, uid), one in state.unread.items():
+        name, end_ns = derive("alarm", "unread", link, uid), one.fact.end_ns
+        if (end_ns and now_ns >= end_ns) or now_ns < one.at_ns or is_acknowledged(name, one.at_ns, state.alarms):
+            continue
+        alarm = AlarmView(
+            name, 2, link, f"Dispatch batch {uid} is declined by link {link}, which can't read it: {one.fact.refusal}",
+            "Nothing of it is followed; the market may count on it all the same, and charge what lacks",
+            "Tell the market's operator what can't be read; then acknowledge this", 900, "/links", 1, one.at_ns,
+        )  # fmt: skip
+        found.append((alarm, 0))
     return found
 
 

@@ -51,6 +51,8 @@ def says(record: Record) -> str:
             return f"dispatch batch {batch.uid}: {watts}; {len(answer.declined)} declined"
         case f.BatchChanged(uid, refusal):
             return f"dispatch batch {uid} came again with other contents, which are not followed: {refusal}"
+        case f.BatchUnread(uid, refusal, link):
+            return f"dispatch batch {uid} can't be followed by link {link}: {refusal}"
         case f.CapacityReserved():
             what = f"{kw(fact.up_w)} up of {fact.resource} for {fact.product}"
             return f"reserved {what}" if fact.refusal is None else f"refused to reserve {what}: {fact.refusal.reason}"

@@ -94,7 +94,7 @@ class EwsWeb(Poller):
         if told.reply is not None and told.reply.timestamp is not None:
             skew_s = (to_ns(told.reply.timestamp) - self._clock.now_ns()) / SECOND_NS
         for reference, why in told.faults:
-            self._not_read(reference, why)
+            await self._not_read(reference, why)
         rows = told.payload.rows if isinstance(told.payload, ews.Vdis) else ()
         for vdi in sorted(rows, key=lambda one: (one.details.notification_time, number(uid_of(one)))):
             await self._take(vdi)
@@ -124,6 +124,7 @@ class EwsWeb(Poller):
         native = serialise(payload_tree(ews.Vdis(rows=(vdi,)))).decode()
         batch = batch_of(vdi)
         if isinstance(batch, Refusal):
+            await self._inlet.unread(uid, batch, self.name)
             self._settle(vdi, RespondDispatchBatch(uid, replies=(Reply(uid, "DECLINE", str(batch)[:2000]),)))
             return
         earlier = await self._inlet.answered(uid)
@@ -134,6 +135,8 @@ class EwsWeb(Poller):
         sorted_ = self._batches.sort(batch, frame, native, self._clock.now_ns())
         answer = await self._inlet.dispatch(sorted_.batch) if sorted_.batch is not None else None
         self._settle(vdi, self._batches.settle(batch, sorted_, answer))
+        if (unfollowed := self._batches.unfollowed(batch, sorted_)) is not None:
+            await self._inlet.unread(uid, unfollowed[0], self.name, unfollowed[1])
 
     def _settle(self, vdi: ews.Vdi, answer: RespondDispatchBatch) -> None:
         self._batches.remember(answer)
@@ -151,14 +154,16 @@ class EwsWeb(Poller):
         if back.status == "ACKNOWLEDGED" or self._settings.declined == "answered":
             self._unsent[uid_of(vdi)] = back
 
-    def _not_read(self, reference: str, why: str) -> None:
+    async def _not_read(self, reference: str, why: str) -> None:
         """Count an instruction that could not be read; it is listed again with each poll until somebody mends it."""
         tries = self._unreadable[reference] = self._unreadable.get(reference, 0) + 1
         if tries <= self._settings.read_tries:
             self._fault(f"instruction {reference or '?'}: {why}")
         if tries == self._settings.read_tries:
             self._counts["refused"] += 1
-            _log.warning("instruction can't be read", link=self.name, reference=reference, why=why)
+            why_not = Refusal(f"malformed: {why}"[:500], "vdiRefNum", reference or "?")
+            if await self._inlet.unread(reference or "without a reference", why_not, self.name):
+                _log.warning("instruction can't be read", link=self.name, reference=reference, why=why)
 
     async def _send_back(self) -> None:
         for uid, vdi in list(self._unsent.items()):

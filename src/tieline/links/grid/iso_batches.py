@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from tieline.desk.ports import BatchAnswer, DispatchBatch, Instruction, number
 from tieline.resource.claim import Refusal
 from tieline.times import HOUR_NS, Interval, iso, to_ns
@@ -18,6 +20,8 @@ from tieline.wire.ads.messages import DispatchBatch as WireBatch
 from tieline.wire.ads.messages import Instruction as WireInstruction
 from tieline.wire.ads.messages import Reply, RespondDispatchBatch
 
+_EXPIRED, _OVER, _LATER = "batch has expired", "its time is over", "superseded by a later revision"
+_UNTOLD = (_EXPIRED, _OVER, _LATER)
 CHANGED = "batch differs from the one that was answered under its UID"
 _MOST_REMEMBERED = 4096
 _MOST_READ = 256
@@ -103,6 +107,26 @@ class Batches:
         )
         return Sorted(batch if instructions else None, parts, declined)
 
+    def unfollowed(self, wire: WireBatch, sorted_: Sorted) -> tuple[Refusal, int] | None:
+        """Return why this link declines instructions by itself, and when the last of them is over (ns).
+
+        None where it declines none, or for their time or a later revision alone: nobody counts on those.
+        """
+        found = {uid: why for uid, why in sorted_.declined.items() if why.reason not in _UNTOLD}
+        if not found:
+            return None
+        (uid, why), ends = (
+            next(iter(found.items())),
+            [
+                to_ns(segment.end_time)
+                for one in wire.instructions
+                if one.instruction_uid in found
+                for segment in one.segments
+            ],
+        )
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        return replace(why, reason=f"instruction {uid}{more}: {why.reason}"), max(ends, default=0)
+
     def settle(self, wire: WireBatch, sorted_: Sorted, answer: BatchAnswer | None) -> RespondDispatchBatch:
         """Return the reply to the ISO, and remember who spoke for the times that were accepted."""
         accepted = frozenset(answer.accepted) if answer else frozenset()
@@ -146,7 +170,7 @@ class Batches:
         self, one: WireInstruction, wire: WireBatch, rank: Rank, expires_ns: int, now_ns: int
     ) -> list[Instruction] | Refusal:
         if expires_ns <= now_ns:
-            return Refusal("batch has expired", "batchExpires", iso(expires_ns), iso(now_ns))
+            return Refusal(_EXPIRED, "batchExpires", iso(expires_ns), iso(now_ns))
         pool = self._pool_of.get(one.resource)
         if pool is None:
             return Refusal("unknown resource", "resource", one.resource)
@@ -160,10 +184,10 @@ class Batches:
             pieces = without(over, [seen for seen, by in self._spoken.get((pool, one.product), ()) if by > rank])
             left += [(piece, segment.mw) for piece in pieces]
         if not left:
-            return Refusal("superseded by a later revision", "revisionNo", str(wire.revision_no))
+            return Refusal(_LATER, "revisionNo", str(wire.revision_no))
         left = [(piece, mw) for piece, mw in left if piece.end_ns > now_ns]
         if not left:
-            return Refusal("its time is over", "endTime", iso(to_ns(one.segments[-1].end_time)), iso(now_ns))
+            return Refusal(_OVER, "endTime", iso(to_ns(one.segments[-1].end_time)), iso(now_ns))
         alone = len(left) == 1
         return [
             Instruction(

@@ -166,7 +166,7 @@ class IsoWeb(Poller):
             if wire.batch_uid != uid:
                 raise Malformed(f"batchUID = {wire.batch_uid}: asked for {uid}")
         except (Malformed, Refused, Unreadable) as error:
-            self._not_read(uid, str(error))
+            await self._not_read(uid, str(error))
             return
         frame = derive("frame", self.name, uid, packed.payload)
         self._batches.note(wire, wire.batch_sent)
@@ -181,6 +181,9 @@ class IsoWeb(Poller):
             answer = await self._inlet.dispatch(sorted_.batch) if sorted_.batch is not None else None
             reply = self._batches.settle(wire, sorted_, answer)
             self._counts["refused"] += sum(each.response == "DECLINE" for each in reply.replies)
+            unfollowed = self._batches.unfollowed(wire, sorted_)
+            if unfollowed is not None:
+                await self._inlet.unread(uid, unfollowed[0], self.name, unfollowed[1])
         self._keep(reply)
         await self._call(ads.ValidateDispatchBatch(uid), ads.Acknowledged)
 
@@ -201,7 +204,7 @@ class IsoWeb(Poller):
         self._fault(f"batch {uid}: {refusal}; a correction needs a batch UID of its own and a higher revision")
         _log.warning("a corrected batch is not followed", batch=uid, refusal=str(refusal))
 
-    def _not_read(self, uid: str, why: str) -> None:
+    async def _not_read(self, uid: str, why: str) -> None:
         """Count a batch that could not be read; after some tries decline it whole, as no fetch will mend it."""
         self._fault(f"batch {uid}: {why}")
         tries = self._unreadable[uid] = self._unreadable.get(uid, 0) + 1
@@ -210,6 +213,9 @@ class IsoWeb(Poller):
         del self._unreadable[uid]
         self._counts["refused"] += 1
         self._keep(ads.RespondDispatchBatch(uid, f"malformed: {why}"[:2000]))
+        # Read again after a restart, it is no news.
+        if not await self._inlet.unread(uid, Refusal(f"malformed: {why}"[:500], "batchUID", uid), self.name):
+            return
         # A warning: the fault is the other side's, it is told so, and nothing is left for us to do.
         _log.warning(
             f"{self.name}: dispatch batch {uid} could not be read in {tries} tries and is declined whole; "

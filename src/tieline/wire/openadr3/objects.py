@@ -279,7 +279,17 @@ def read_json(body: bytes) -> Any:
         raise ObjectError(f"not JSON: {error}") from None
     if wrong:
         raise ObjectError(f"{path}: {wrong[0].text} {wrong[0].limit}", path, wrong[0].text, wrong[0].limit)
+    if b"\\u" in body and _has_half(found):
+        # RFC 8259, 8.2: what becomes of half a surrogate pair is unpredictable; no UTF-8 can carry it on.
+        raise ObjectError("a string has half a character (a lone surrogate, \\ud800 to \\udfff): give it whole")
     return found
+
+
+def _has_half(said: Any) -> bool:
+    if isinstance(said, str):
+        return any("\ud800" <= each <= "\udfff" for each in said)
+    items = [*said, *said.values()] if isinstance(said, dict) else said if isinstance(said, list) else ()
+    return any(_has_half(each) for each in items)
 
 
 def _path_of(said: Any, sought: _NoNumber, path: str) -> str:

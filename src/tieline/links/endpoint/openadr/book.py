@@ -99,6 +99,15 @@ class Book:
         """Return the clients that were granted a target."""
         return self._holders.get(target, ())
 
+    def program_of(self, kind: str, thing: Thing) -> str | None:
+        """Return the program that an object belongs to; a report's is that of its event. None where there is none."""
+        if kind == "programs":
+            return str(thing["id"])
+        # 3.1 took programID out of reports (changelog 3.1.0, 253); where one still names it, its event knows better.
+        event = self.things["events"].get(thing["eventID"]) if kind == "reports" else None
+        found = (event or thing).get("programID")
+        return None if found is None else str(found)
+
     # --- replay ------------------------------------------------------------------------------------------------------
 
     def restore(self, journal: Journal) -> None:

@@ -79,11 +79,12 @@ class Notifier:
         self.delivered: list[Callable[[str, str, str], None]] = []
         self.notified = self.lost = self.barred = 0
 
-    def tell(self, kind: str, operation: str, thing: Thing) -> None:
-        """Tell who may know of a change, and wished to."""
+    def tell(self, kind: str, operation: str, thing: Thing, program: str | None = None) -> None:
+        """Tell who may know of a change, and wished to. `program`: whose the object was, where its event is gone."""
+        whose = program or self._book.program_of(kind, thing)
         # Definition, "Object Privacy": a notification is held to the same rules as a read by the subscription's owner.
         for subscription in self._subscribers(kind, thing):
-            seen = self._seen(subscription, kind, thing)
+            seen = self._seen(subscription, kind, thing, whose)
             if seen is None:
                 continue
             for wish in subscription["objectOperations"]:
@@ -102,14 +103,14 @@ class Notifier:
             clients |= {client: None for target in targets for client in self._book.holders(target)}
         return [s for client in clients for s in self._book.owned("subscriptions", client)]
 
-    def _seen(self, subscription: Thing, kind: str, thing: Thing) -> Thing | None:
+    def _seen(self, subscription: Thing, kind: str, thing: Thing, whose: str | None) -> Thing | None:
         """Return an object as a subscriber may see it, or None; a subscription's own program and targets narrow it."""
         client = subscription["clientID"]
         owner = Bearer(client, self._tokens.scopes_of(client))
         if not may(owner, "GET", kind):
             return None
         program, wanted = subscription.get("programID"), subscription.get("targets")
-        if program is not None and program != thing.get("programID", thing["id"] if kind == "programs" else None):
+        if program is not None and program != whose:
             return None
         if wanted and not set(wanted) & set(thing.get("targets") or ()):
             return None

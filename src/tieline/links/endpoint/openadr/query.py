@@ -33,7 +33,7 @@ def find(book: Book, bearer: Bearer, kind: str, query: QueryParams, page: int, n
     """Return one page of what a caller may see and asks for, oldest first. Raises QueryError."""
     skip, limit = _page(query, page)
     wanted = frozenset(query.getlist("targets")) if kind in TARGETED else frozenset()
-    passes = _passes(kind, query, now_ns)
+    passes = _passes(book, kind, query, now_ns)
     found: list[Thing] = []
     passed = 0
     for thing in _candidates(book, bearer, kind, wanted):
@@ -93,8 +93,9 @@ def _reached(book: Book, bearer: Bearer, kind: str, thing: Thing, wanted: frozen
     return bool(counts) and counts <= set(thing.get("targets") or ())
 
 
-def _passes(kind: str, query: QueryParams, now_ns: int) -> Callable[[Thing], bool]:
+def _passes(book: Book, kind: str, query: QueryParams, now_ns: int) -> Callable[[Thing], bool]:
     equal = {name: query[name] for name in FILTERS[kind] if name in query}
+    program = equal.pop("programID", None)
     objects = set(query.getlist("objects")) if kind == "subscriptions" else set()
     if not objects <= set(TYPES.values()):
         raise QueryError(f"objects = {sorted(objects)}: give some of {', '.join(TYPES.values())}")
@@ -103,6 +104,8 @@ def _passes(kind: str, query: QueryParams, now_ns: int) -> Callable[[Thing], boo
         raise QueryError(f"active = {active!r}: give true or false")
 
     def passes(thing: Thing) -> bool:
+        if program is not None and book.program_of(kind, thing) != program:
+            return False
         if any(thing.get(name) != value for name, value in equal.items()):
             return False
         if objects and not objects <= {word for wish in thing["objectOperations"] for word in wish["objects"]}:

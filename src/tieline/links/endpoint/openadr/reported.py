@@ -67,7 +67,7 @@ def check_report(report: Report, rated_of: RatedOf, private_states: Sequence[str
             value and limit are named.
     """
     words = {"OPERATING_STATE": (*STATES, *private_states), "DATA_QUALITY": QUALITIES}
-    described = _units_of(report.payloadDescriptors or ())
+    described = units_of(report.payloadDescriptors or ())
     for r, resource in enumerate(report.resources):
         rated_w = rated_of(resource.resourceName)
         if rated_w is not None:
@@ -109,14 +109,14 @@ def _is_missing(interval: Interval) -> bool:
     return any(p.type == "DATA_QUALITY" and p.values and p.values[0] in ("MISSING", "BAD") for p in interval.payloads)
 
 
-def _units_of(descriptors: Sequence[Descriptor]) -> dict[str, tuple[int, str | None]]:
+def units_of(descriptors: Sequence[Descriptor]) -> dict[str, tuple[int, str | None]]:
     """Return the units by payload type, and which descriptor says so. Raises ObjectError where two differ."""
     found: dict[str, tuple[int, str | None]] = {}
     for at, each in enumerate(descriptors):
         _, units = found.setdefault(each.payloadType, (at, each.units))
         if (units or "KW").upper() != (each.units or "KW").upper():
             path = f"$.payloadDescriptors[{at}].units"
-            raise _refusal(path, each.units, f"the units of {each.payloadType} once: {units} stands before it")
+            raise refusal(path, each.units, f"the units of {each.payloadType} once: {units} stands before it")
     return found
 
 
@@ -126,16 +126,16 @@ def _check_units(described: Mapping[str, tuple[int, str | None]]) -> None:
         at, units = described.get(name, (0, None))
         known = _PERCENT if name == "STORAGE_CHARGE_LEVEL" else tuple(W_OF)
         if units and units.upper() not in known:
-            raise _refusal(f"$.payloadDescriptors[{at}].units", units, f"one of {', '.join(known)}")
+            raise refusal(f"$.payloadDescriptors[{at}].units", units, f"one of {', '.join(known)}")
 
 
 def _check_word(payload: ValuesMap, path: str, known: Sequence[str], is_missing: bool) -> None:
     limit = f"a word, one of {', '.join(known)}"
     if not payload.values and not is_missing:
-        raise _refusal(path, payload.values, limit)
+        raise refusal(path, payload.values, limit)
     for at, value in enumerate(payload.values):
         if not isinstance(value, str) or value not in known:
-            raise _refusal(f"{path}[{at}]", value, limit)
+            raise refusal(f"{path}[{at}]", value, limit)
 
 
 def _check_values(payload: ValuesMap, path: str, units: str | None, rated_w: float | None, is_missing: bool) -> None:
@@ -145,7 +145,7 @@ def _check_values(payload: ValuesMap, path: str, units: str | None, rated_w: flo
     low, high, says = _ends(quantity, units, rated_w)
     kind = "a word" if quantity is _WORD else f"a number, {low:.12g} to {high:.12g}{says}"
     if not payload.values and not is_missing:
-        raise _refusal(path, payload.values, kind)
+        raise refusal(path, payload.values, kind)
     for at, value in enumerate(payload.values):
         if quantity is _WORD:
             is_good = isinstance(value, str) and 0 < len(value) <= 128
@@ -154,7 +154,7 @@ def _check_values(payload: ValuesMap, path: str, units: str | None, rated_w: flo
             least, most = low - _SLACK * max(abs(low), 1.0), high + _SLACK * max(abs(high), 1.0)
             is_good = is_number and least <= value <= most  # type: ignore[operator]
         if not is_good:
-            raise _refusal(f"{path}[{at}]", value, kind)
+            raise refusal(f"{path}[{at}]", value, kind)
 
 
 def _ends(quantity: _Quantity, units: str | None, rated_w: float | None) -> tuple[float, float, str]:
@@ -180,6 +180,6 @@ def _ends(quantity: _Quantity, units: str | None, rated_w: float | None) -> tupl
     return (0.0 if quantity.is_size else low), high, says
 
 
-def _refusal(field: str, value: Any, limit: str) -> ObjectError:
+def refusal(field: str, value: Any, limit: str) -> ObjectError:
     as_json = {"x": value.x, "y": value.y} if isinstance(value, Struct) else value  # type: ignore[attr-defined]
     return ObjectError(f"{field} = {shown(as_json)}: give {limit}", field, shown(as_json), f"give {limit}")

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from tieline.errors import Error
 from tieline.links.endpoint.openadr.access import Bearer, Tokens, may, may_change
+from tieline.links.endpoint.openadr.asking import check_event
 from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, Thing
 from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
 from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
@@ -128,8 +129,7 @@ class Vtn:
     async def retract(self, kind: str, thing_id: str) -> None:
         """Delete an object for the business logic, and tell subscribers."""
         if thing_id in self.book.things[kind]:
-            for each, thing in await self.book.drop(kind, thing_id):
-                self._tell(each, "DELETE", thing)
+            self._tell_gone(await self.book.drop(kind, thing_id))
 
     async def revoke(self, client: str) -> None:
         """Let no token of a client count that it holds by now, nor after a restart."""
@@ -234,7 +234,10 @@ class Vtn:
         return {"tieline-note": note} if note else None
 
     def _note_of(self, event: Thing) -> dict[str, str] | None:
-        """Return the header that says of an event which has begun that what is over of it is not made up for."""
+        """Return the header that says of an event that it asks nothing, or is followed from now on, as it has begun."""
+        if not event.get("intervals"):
+            is_empty = not event.get("reportDescriptors")
+            return {"tieline-note": "it has no interval and asks for no report"} if is_empty else None
         now_ns = self._clock.now_ns()
         starts_ns = begins_ns(event, now_ns)
         if starts_ns >= now_ns - GRACE_NS:
@@ -275,8 +278,7 @@ class Vtn:
         old = self._changeable(request, bearer, kind)
         if isinstance(old, Response):
             return old
-        for each, thing in await self.book.drop(kind, old["id"]):
-            self._tell(each, "DELETE", thing)
+        self._tell_gone(await self.book.drop(kind, old["id"]))
         return json_of(old)
 
     def _changeable(self, request: Request, bearer: Bearer, kind: str) -> Thing | Response:
@@ -295,6 +297,8 @@ class Vtn:
         found: Any = read_object(kind, await read_body(request, self._limits.body_bytes))
         if kind == "events" and self.book.made_by.get(found.programID) == DESK:
             return problem(403, "forbidden", "programID: events of this program are the dispatch's own")
+        if kind == "events":
+            check_event(found, self._clock.now_ns())
         if kind == "reports":
             check_report(found, partial(self.rated_of, bearer.client), self.private_states)
         if kind in REQUESTS:
@@ -335,10 +339,16 @@ class Vtn:
 
     # --- telling ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, kind: str, operation: str, thing: Thing) -> None:
+    def _tell(self, kind: str, operation: str, thing: Thing, program: str | None = None) -> None:
         for watcher in self.watchers:
             watcher.changed(kind, operation, thing)
-        self.notifier.tell(kind, operation, thing)
+        self.notifier.tell(kind, operation, thing, program)
+
+    def _tell_gone(self, gone: list[tuple[str, Thing]]) -> None:
+        """Tell of objects that are gone; of a report that went with its event, the program is that event's still."""
+        programs = {thing["id"]: thing["programID"] for kind, thing in gone if kind == "events"}
+        for kind, thing in gone:
+            self._tell(kind, "DELETE", thing, programs.get(thing.get("eventID", "")))
 
     def _may_go(self, client: str, kind: str, thing_id: str) -> bool:
         """Return whether an object may still go out by a webhook, as a read of it would be answered now."""
