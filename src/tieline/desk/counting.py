@@ -56,6 +56,7 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
             pool.tally = tracking.Tally.begin(pool.rows, start_ns, start_ns + DISPATCH_STEP_NS)
         if ends_ns == begins_ns:
             continue
+        pool.tally.note(begins_ns, ends_ns)
         debt = pool.obligation
         if debt is None or debt.end_ns <= begins_ns:  # the last beat knew nothing of this part
             debt = owed(state, pool.pool, begins_ns)
@@ -123,6 +124,7 @@ def _lost_w(state: DeskState, pool: PoolDesk, side: float, now_ns: int) -> redis
 async def _close(desk: Desk, pool: PoolDesk, tally: tracking.Tally, now_ns: int) -> None:
     if not tally.is_owed:
         return
+    tally.note(tally.end_ns, tally.end_ns)
     asked_w, _, share_w, row_w = tally.means()
     uncalled_w = float(row_w[np.abs(share_w) <= 1.0].sum())
     delivered_w = float(row_w.sum())
@@ -134,7 +136,7 @@ async def _close(desk: Desk, pool: PoolDesk, tally: tracking.Tally, now_ns: int)
     gave = row_w != 0.0  # however little: what rows gave adds up to what the pool delivered
     fact = IntervalTracked(
         pool.pool, tally.start_ns, tally.end_ns, asked_w, delivered_w, why, Packed.of(pool.rows[gave]),
-        Packed.of(row_w[gave]), tally.samples, withheld, uncalled_w,
+        Packed.of(row_w[gave]), tally.samples, withheld, uncalled_w, tuple(tally.gaps),
     )  # fmt: skip
     causes = tuple(
         dict.fromkeys(c for c in (tally.because, *pool.causes[-40:], *_command_causes(desk.state, now_ns)) if c)
