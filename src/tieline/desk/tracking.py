@@ -54,12 +54,12 @@ class Tally:
     is_owed: bool = False
     because: str = ""
     taught_ws: float = 0.0
-    """Error that a trim can mend: what nobody could give, or have come back sooner, and what is on its way, teaches
-    nothing."""
+    """Error that a trim can mend: not what nobody could give, or end sooner, nor what is on its way."""
     lack_ws: dict[str, float] = field(default_factory=dict)
     """What lacked in each stretch, by its cause then: a limit that came and went within the interval has its part."""
     lost_w: dict[str, float] = field(default_factory=dict)
     """The most that each cause took of headroom in any stretch (W)."""
+    ours_ws: float = 0.0  # what was asked below the award as we had declared no more
     to_ns: int = 0  # until when it is counted
     gaps: list[tuple[int, int]] = field(default_factory=list)  # and what before that is not, [start, end) in ns
 
