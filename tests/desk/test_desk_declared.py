@@ -12,6 +12,7 @@ from test_desk_declares import HOUR, Pool
 from tieline.desk.declared import is_untrue, ours_w
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AvailabilityDeclared, AwardTaken, BatchTaken, IntervalTracked, from_record
+from tieline.desk.likely import Follows, likely
 from tieline.desk.obligation import owed
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction
 from tieline.ids import derive
@@ -39,8 +40,10 @@ class Evening(Pool):
     async def said(self, at_ns: int, up_w: float) -> None:
         await self.at(at_ns, f"said {at_ns} {up_w}", AvailabilityDeclared("pool-1", "c", at_ns, up_w, 0.0))
 
-    async def called(self, uid: str, sent_ns: int, power_w: float, start_ns: int = HOUR) -> None:
-        call = Instruction(f"i{uid}", uid, "pool-1", "ENERGY", start_ns, start_ns + 5 * MINUTE_NS, power_w, 50.0, 1)
+    async def called(self, uid: str, sent_ns: int, power_w: float, start_ns: int = HOUR, minutes: int = 5) -> None:
+        call = Instruction(
+            f"i{uid}", uid, "pool-1", "ENERGY", start_ns, start_ns + minutes * MINUTE_NS, power_w, 50.0, 1
+        )
         batch = DispatchBatch(uid, sent_ns, sent_ns + SECOND_NS, HOUR + HOUR_NS, (call,), "f")
         await self.at(sent_ns + SECOND_NS, derive("batch", uid), BatchTaken(batch, BatchAnswer(uid, (call.id,), ())))
 
@@ -159,3 +162,21 @@ def test_a_word_for_one_hour_speaks_for_the_hours_that_follow_it_without_a_gap()
         return it.ours_w()
 
     assert asyncio.run(play()) == pytest.approx(AWARD_W - 15_000.0)
+
+
+def test_what_is_likely_to_lack_of_the_asked_is_not_put_again_to_opt_outs_for_which_less_was_asked() -> None:
+    """Of 50 kW 20 are out and declared less; of the 30 asked two devices that kept still lack."""
+
+    async def play() -> dict[str, float]:
+        it = Evening()
+        await it.sold("today", HOUR, HOUR - 8 * HOUR_NS, 50_000.0)
+        it.state.opted_out[:4] = True
+        it.state.outs_of[:4] = 1
+        await it.said(HOUR - 4 * MINUTE_NS, 30_000.0)
+        await it.called("b", HOUR - 2 * MINUTE_NS, 30_000.0, minutes=60)
+        await it.beats(1)
+        it.state.missed_until_ns[4:6] = HOUR + 2 * HOUR_NS
+        return dict(likely(it.state, it.pool, Follows(), HOUR + MINUTE_NS)["today"].lacks_w)
+
+    told = asyncio.run(play())
+    assert "opt_out" not in told and told["unresponsive"] > 0.0, told

@@ -74,12 +74,13 @@ def test_what_an_interval_says_was_not_counted_is_all_that_no_beat_of_a_running_
     steps_s: list[int], kills: set[int]
 ) -> None:
     async def play() -> tuple[dict[int, IntervalTracked], list[tuple[int, int]]]:
-        stage, at_s, before_s, counted = Pool(), 0, None, list[tuple[int, int]]()
+        stage, at_s, counted = Pool(), 0, list[tuple[int, int]]()
+        before_s: int | None = None
         for number, step_s in enumerate(steps_s):
             at_s += step_s
-            if number in kills:
+            if number in kills and before_s is not None:
                 stage.restart()
-                mark_s = before_s // 300 * 300 if before_s is not None and before_s % 300 else before_s
+                mark_s = before_s // 300 * 300
                 counted = [(a, min(b, mark_s)) for a, b in counted if a < mark_s]  # what was not recorded yet is lost
                 before_s = None
             await beats_at(stage, at_s)
