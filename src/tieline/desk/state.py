@@ -388,6 +388,7 @@ class DeskState:
             "schedules",
             "award_plans",
             "declared",
+            "market_ns",
             "consents",
         )
         for name in (*decided, "prices"):
