@@ -13,6 +13,7 @@ from tieline.desk.facts import IntervalTracked, from_record
 from tieline.desk.ports import Instruction
 from tieline.desk.redispatch import SOURCE
 from tieline.desk.response import unresponsive
+from tieline.ids import derive
 from tieline.market.settlement import shortfall_causes
 from tieline.node.read_market import delivery
 from tieline.resource.claim import ClaimKind, Quantity
@@ -172,9 +173,10 @@ def test_the_interval_in_which_the_switch_is_released_is_put_to_it_as_well_as_th
 
 
 def test_what_the_iso_takes_back_for_a_switch_that_came_and_went_within_an_interval_is_put_to_it() -> None:
-    """Pressed for two minutes; the ISO, that was told so, calls nothing of the next interval."""
+    """Pressed for two minutes; the ISO, that was told so, calls nothing of the next interval: that is the switch's. Had
+    it been told before it sent its batch that all is back, that is its own."""
 
-    async def play() -> dict[str, float]:
+    async def play(sent_min: float) -> dict[str, float]:
         stage = Pressed()
         await stage.minutes(6, 4_000.0)
         await stage.press()
@@ -183,7 +185,9 @@ def test_what_the_iso_takes_back_for_a_switch_that_came_and_went_within_an_inter
         start_ns = HOUR + 10 * MINUTE_NS
         call = Instruction("i", "b", "pool-1", "ENERGY", start_ns, start_ns + 5 * MINUTE_NS, 0.0, 50.0, 1)
         stage.state.instructions["pool-1", "ENERGY"] = {start_ns: call}
+        stage.state.market_ns[derive("batch", "b")] = HOUR + int(sent_min * MINUTE_NS)
         await stage.minutes(9)
         return next(fact for fact in stage.intervals() if fact.start_ns == start_ns).withheld
 
-    assert asyncio.run(play()) == pytest.approx({"kill_switch": 40_000.0})
+    assert asyncio.run(play(7.5)) == pytest.approx({"kill_switch": 40_000.0})
+    assert asyncio.run(play(9.5)) == pytest.approx({"iso_instruction": 40_000.0})

@@ -16,7 +16,7 @@ from tieline.desk.views import AlarmView, Commitment, SuppressedAlarm
 from tieline.ids import derive
 from tieline.node.read_alarms import AlarmBook
 from tieline.node.read_commitments import follows_of
-from tieline.node.read_likely import FIXES, LASTS_NS, SAYS, as_shown, likely_short, tells_of
+from tieline.node.read_likely import FIXES, LASTS_NS, SAYS, as_shown, as_tracked, likely_short, tells_of
 from tieline.node.read_short import LEAST_FRAC, STAYS_FRAC
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
@@ -225,3 +225,42 @@ def test_what_was_long_ago_or_as_instructions_stepped_counts_less() -> None:
     steady = [interval(5 * k, 1e5, 0.9) for k in range(6)]
     stepped = [interval(5 * k, 1e5 if k % 2 else 5e4, 0.9) for k in range(6)]
     assert follows_of(stepped).mean_frac > follows_of(steady).mean_frac + 0.01
+
+
+CAUSES = st.sampled_from(["opt_out", "unconfirmed", "unresponsive", "underperformed", "dno_limit", "rebound"])
+LACKS = st.dictionaries(CAUSES, st.floats(10.0, 2e4), max_size=4)
+
+
+@given(LACKS, LACKS, st.floats(0.0, AWARD_W), st.floats(0.0, 2e4))
+def test_what_lacks_of_an_award_that_runs_is_put_to_the_causes_of_its_last_interval_as_far_as_it_lacked_there(
+    tracked: dict[str, float], foreseen_w: dict[str, float], likely_w: float, less_w: float
+) -> None:
+    asked_w = AWARD_W - less_w
+    one = one_of(min(likely_w, asked_w), -10.0, {**foreseen_w, "iso_instruction": less_w})
+    told = as_tracked(one, tracked)
+    assert told.likely_w == one.likely_w
+    lacks_w, whole_w = asked_w - min(likely_w, asked_w), sum(tracked.values())
+    assert told.lacks_w.get("iso_instruction", 0.0) == less_w, "what is asked less is no part of it"
+    named = {cause: watts for cause, watts in told.lacks_w.items() if cause != "iso_instruction"}
+    if not tracked or not lacks_w:
+        assert told == one
+        return
+    assert sum(named.values()) <= lacks_w + 1e-6
+    for cause, watts in tracked.items():
+        assert named[cause] >= watts * min(lacks_w / whole_w, 1.0) - 1e-6
+    if lacks_w <= whole_w:
+        assert set(named) == set(tracked), "the interval says nothing of others"
+
+
+def test_alarm_and_interval_say_the_same_of_a_lack_where_opt_outs_took_what_was_asked_less() -> None:
+    """Of 15 kW 9 were declared less by opt-outs; of the 6 asked nothing comes as nobody does what he was told."""
+    one = one_of(0.0, -10.0, {"opt_out": 59e2, "unresponsive": 1e2, "iso_instruction": AWARD_W - 6e3})
+    interval_says = {"unconfirmed": 2_342.0, "unresponsive": 3_658.0}
+    ((alarm, _),), _ = likely_short([one], "pool-1", [], {}, START_NS, shows_w=6e3, tracked=interval_says)
+    assert alarm.title.startswith("Likely to give 0.0 of 6.0 kW until ")
+    assert alarm.title.endswith(": devices not responding 100%") and alarm.action == FIXES[""]
+    still = AlarmView(derive("alarm", "failed", "fleet"), 2, "fleet", "Commands failed", "", "", 9, "/", 9, START_NS)
+    found, (part,) = likely_short(
+        [one], "pool-1", [], {}, START_NS, tells_of([still], []), shows_w=6e3, tracked=interval_says
+    )
+    assert found == [] and part.into == still.id, "an alarm of those devices tells of it"

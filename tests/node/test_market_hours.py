@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_trader import NOON_NS, Market, asked, play
 
 from tieline.desk.desk_views import MarketHour
+from tieline.desk.entry import Entry
+from tieline.desk.facts import IntervalTracked
+from tieline.desk.packed import Packed
 from tieline.desk.ports import Award, DispatchBatch, Instruction
 from tieline.desk.trading import AskOffer, AskSegment
 from tieline.node.reader import NodeReader, Sources
@@ -104,5 +108,25 @@ def test_of_an_hour_that_is_cleared_only_what_was_awarded_is_still_offered(tmp_p
         await trader.node.desk.cleared(["dear"], "rows")
         hour = hours(trader)[HOUR]
         assert (hour.offered_w, hour.offer_price_per_mwh, hour.awarded_w) == (60_000.0, 40.0, 40_000.0)
+
+    play(tmp_path, scene)
+
+
+def test_an_hour_and_its_intervals_say_what_of_them_was_not_counted(tmp_path: Path) -> None:
+    async def scene(trader: NodeTrader, market: Market) -> None:
+        node, at_ns = trader.node, trader.node.clock.now_ns() // HOUR_NS * HOUR_NS
+        rows, gap = Packed.of(np.zeros(1, np.int32)), (at_ns, at_ns + 2 * MINUTE_NS)
+        for n, gaps in enumerate(((gap,), ())):
+            start_ns = at_ns + n * 5 * MINUTE_NS
+            fact = IntervalTracked(
+                "pool-1", start_ns, start_ns + 5 * MINUTE_NS, 1e3, 1e3, {}, rows, Packed.of(np.array([1e3])), 1,
+                uncounted=gaps,
+            )  # fmt: skip
+            await node.desk.commit([Entry(f"interval:{n}", fact, "pool-1")])
+        award = Award("w", "o", "pool-1", "ENERGY", at_ns, at_ns + HOUR_NS, 1e3, 50.0)
+        node.state.awards["w"] = award
+        reader = NodeReader(node, Sources(utility="works", setting="LIVE", zone="UTC"))
+        assert {hour.start_ns: hour.uncounted for hour in reader.market().hours}[at_ns] == (gap,)
+        assert [each.uncounted for each in reader.settlement().intervals] == [(gap,), ()]
 
     play(tmp_path, scene)

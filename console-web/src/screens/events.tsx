@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { may, me, post, Problem, shell, show, toast, views } from '../api';
 import type { Preview, ProgramEvent } from '../types';
 import { Mark } from '../parts/mark';
+import { Uncounted } from '../parts/uncounted';
 import { tellSubmitted, tellWaiting, WaitingList } from '../parts/second';
 import type { Overview } from '../types';
 import { bound, clock, day, energy, money, power, spaced } from '../words';
@@ -51,16 +52,9 @@ export function EventsScreen() {
 
 /** What its devices gave above their base, of what was asked so far. */
 function Course({ event }: { event: ProgramEvent }) {
-  if (!event.counted_to_ns) return <><span class="quiet">{event.state === 'In Progress' ? 'counted every 5 min' : '–'}</span><Uncounted event={event} /></>;
+  if (!event.counted_to_ns) return <><span class="quiet">{event.state === 'In Progress' ? 'counted every 5 min' : '–'}</span><Uncounted spans={event.uncounted} /></>;
   const share = event.delivered_wh / event.asked_wh;
-  return <>{share < 0.9 && <Mark priority={2} />} <span title={`Counted to ${clock(event.counted_to_ns)}`}>{energy(event.delivered_wh)} <span class="quiet">of {energy(event.asked_wh)}, {Math.round(share * 100)} %</span></span><Uncounted event={event} /></>;
-}
-
-/** When no server counted: the figures beside it hold nothing of that time. */
-function Uncounted({ event }: { event: ProgramEvent }) {
-  if (!event.uncounted.length) return null;
-  const spans = event.uncounted.map(([from, to]) => `${clock(from)} to ${clock(to)}`).join(', ');
-  return <div class="entered small" title="No server ran then, or what it had counted died with it: nothing is made up for that time">not counted: {spans}</div>;
+  return <>{share < 0.9 && <Mark priority={2} />} <span title={`Counted to ${clock(event.counted_to_ns)}`}>{energy(event.delivered_wh)} <span class="quiet">of {energy(event.asked_wh)}, {Math.round(share * 100)} %</span></span><Uncounted spans={event.uncounted} /></>;
 }
 
 /** What lacks of the asked, the largest cause first, and what was given beyond it in other intervals: so the sum closes. */

@@ -2,6 +2,7 @@ import { Chart } from '../parts/chart';
 import { useView } from '../parts/load';
 import { past } from '../api';
 import { Mark } from '../parts/mark';
+import { Uncounted } from '../parts/uncounted';
 import type { Day, Settlement as View } from '../types';
 import { clock, day, energy, money, power, spaced } from '../words';
 
@@ -43,7 +44,7 @@ export function SettlementScreen() {
           lines={[{ label: 'awarded', values: twice((i) => i.awarded_w), colour: '--quiet', dash: [2, 3] }, { label: 'instructed', values: twice((i) => i.asked_w), colour: '--entered', dash: [6, 3] }, { label: 'delivered', values: twice((i) => i.delivered_w), colour: '--ink' }]} />}
         {view.intervals.length > 0 && <div class="scroll tall" tabIndex={0} role="region" aria-label="Intervals">
           <table><thead><tr><th>Interval</th><th class="n">Awarded</th><th class="n">Instructed</th><th class="n">Delivered</th><th title="What was instructed below the award">Withheld, by cause</th><th title="What was delivered below the instruction">Lacking, by cause</th></tr></thead>
-            <tbody>{[...view.intervals].reverse().map((i) => <tr key={i.record}><td><a href={`/trace/${encodeURIComponent(i.record)}`}>{clock(i.start_ns, false)} to {clock(i.end_ns, false)}</a></td><td class="n">{i.awarded_w === null ? <span class="quiet">none</span> : power(i.awarded_w)}</td><td class="n">{power(i.asked_w)}</td><td class="n">{power(i.delivered_w)}</td><td><Causes of={i.withheld} /></td><td><Causes of={i.causes} /></td></tr>)}</tbody></table>
+            <tbody>{[...view.intervals].reverse().map((i) => <tr key={i.record}><td><a href={`/trace/${encodeURIComponent(i.record)}`}>{clock(i.start_ns, false)} to {clock(i.end_ns, false)}</a></td><td class="n">{i.awarded_w === null ? <span class="quiet">none</span> : power(i.awarded_w)}</td><td class="n">{power(i.asked_w)}</td><td class="n">{power(i.delivered_w)}<Uncounted spans={i.uncounted} /></td><td><Causes of={i.withheld} /></td><td><Causes of={i.causes} /></td></tr>)}</tbody></table>
         </div>}
       </section>
     </div>

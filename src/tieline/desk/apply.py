@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import called, charging, event_counted, event_stack, facts, prices, refused
+from tieline.desk import called, charging, declared, event_counted, event_stack, facts, prices, refused
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.ports import Ask, Granted
@@ -55,6 +55,7 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
         event_counted.note_changed(state, fact, at_ns)
     if isinstance(fact, facts.AwardTaken | facts.BatchTaken | facts.BatchUnread):
         refused.note(state, record_id, fact, at_ns)
+        declared.note(state, record_id, fact, at_ns)
     change = _CHANGES.get(type(fact))
     if change is not None:
         change(state, record_id, fact)
@@ -341,7 +342,7 @@ def _is_meant(state: DeskState, fact: facts.CommandsReported, rows: Rows) -> NDA
 
 def _declared(state: DeskState, record_id: str, fact: facts.AvailabilityDeclared) -> None:
     said = state.declared.get(fact.pool, ())
-    state.declared[fact.pool] = (*said[-9:], (fact.at_ns, (fact.up_w, fact.down_w)))
+    state.declared[fact.pool] = (*said[-59:], (fact.at_ns, (fact.up_w, fact.down_w)))
 
 
 def _event_changed(state: DeskState, record_id: str, fact: facts.EventChanged) -> None:

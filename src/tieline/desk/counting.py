@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk import redispatch, tracking
+from tieline.desk.declared import ours_w
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.lost import fill, made_up, most_w, with_timers
-from tieline.desk.obligation import DISPATCH_STEP_NS, awarded_w, called_last_ns, owed
+from tieline.desk.obligation import DISPATCH_STEP_NS, awarded_w, owed
 from tieline.desk.packed import Packed
 from tieline.desk.response import judge
 from tieline.desk.state import DeskState
-from tieline.desk.upward import least_said_w
 from tieline.ids import derive
 from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
 
@@ -31,8 +31,6 @@ LONGEST_S = 900.0
 TRIM_GAIN, TRIM_MOST = 0.5, 0.3
 """What a pool gave too little or too much in one interval is made good by so much in the next, and by so much of what
 is owed at most, beside what is known to be paid back."""
-OURS_FRAC = 0.02
-"""An instruction as near to what was declared follows from that: it is rounded to the ISO's steps."""
 MADE_UP_FRAC = 0.1
 """Shares that stand at a start give all that is owed where no more of it lacks: bases drift, and trims fade."""
 LOST_H = 1 / 12
@@ -56,6 +54,7 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
             pool.tally = tracking.Tally.begin(pool.rows, start_ns, start_ns + DISPATCH_STEP_NS)
         if ends_ns == begins_ns:
             continue
+        pool.tally.note(begins_ns, ends_ns)
         debt = pool.obligation
         if debt is None or debt.end_ns <= begins_ns:  # the last beat knew nothing of this part
             debt = owed(state, pool.pool, begins_ns)
@@ -68,6 +67,7 @@ async def count(desk: Desk, pool: PoolDesk, now_ns: int, seconds: float) -> None
         beside_w = pool.gives_w if asked_w and not state.is_killed else 0.0
         row_w = tracking.counted_w(state, pool.rows, pool.share_w, side, now_ns, pool.by_program, beside_w)
         pool.tally.add(asked_w, sold_w, pool.share_w, row_w, (ends_ns - begins_ns) / SECOND_NS)
+        pool.tally.ours_ws += ours_w(state, debt, sold_w, begins_ns) * (ends_ns - begins_ns) / SECOND_NS
         if begins_ns >= pool.settles_ns and not paced.any() and not state.is_killed:
             mends_no_w = pool.short_w - side * pool.over_w  # who waits for his turn gives it whatever others are asked
             pool.tally.teach(asked_w - float(row_w.sum()), mends_no_w, (ends_ns - begins_ns) / SECOND_NS)
@@ -123,6 +123,7 @@ def _lost_w(state: DeskState, pool: PoolDesk, side: float, now_ns: int) -> redis
 async def _close(desk: Desk, pool: PoolDesk, tally: tracking.Tally, now_ns: int) -> None:
     if not tally.is_owed:
         return
+    tally.note(tally.end_ns, tally.end_ns)
     asked_w, _, share_w, row_w = tally.means()
     uncalled_w = float(row_w[np.abs(share_w) <= 1.0].sum())
     delivered_w = float(row_w.sum())
@@ -134,7 +135,7 @@ async def _close(desk: Desk, pool: PoolDesk, tally: tracking.Tally, now_ns: int)
     gave = row_w != 0.0  # however little: what rows gave adds up to what the pool delivered
     fact = IntervalTracked(
         pool.pool, tally.start_ns, tally.end_ns, asked_w, delivered_w, why, Packed.of(pool.rows[gave]),
-        Packed.of(row_w[gave]), tally.samples, withheld, uncalled_w,
+        Packed.of(row_w[gave]), tally.samples, withheld, uncalled_w, tuple(tally.gaps),
     )  # fmt: skip
     causes = tuple(
         dict.fromkeys(c for c in (tally.because, *pool.causes[-40:], *_command_causes(desk.state, now_ns)) if c)
@@ -166,13 +167,10 @@ def _why(
     # after we told it), not to what came once it had instructed; the lack takes what is left of those of now.
     told_w, passed_w = (most_w(reversed(losses)) for losses in before)
     # What the ISO left to us of an award because we declared no more is ours, not an instruction of its own.
-    called_ns = called_last_ns(state, pool.pool, tally.start_ns, tally.end_ns)
-    said_w = least_said_w(state, pool.pool, 0 if side >= 0 else 1, called_ns)
-    is_ours = abs(asked_w) >= (1.0 - OURS_FRAC) * said_w
-    ours_w = below_w if is_ours else min(below_w, max(abs(awarded_w) - said_w, 0.0))
-    withheld = _withheld(ours_w, told_w, passed_w) if ours_w > 1.0 else {}
-    if below_w - ours_w > 1.0:  # below what was declared it is the ISO's own, whoever was out meanwhile
-        withheld[tracking.BY_ISO] = below_w - ours_w
+    by_us_w = min(below_w, tally.ours_ws / max(tally.seconds, 1e-9))
+    withheld = _withheld(by_us_w, told_w, passed_w) if by_us_w > 1.0 else {}
+    if below_w - by_us_w > 1.0:  # no more is ours than was declared less, whoever was out meanwhile
+        withheld[tracking.BY_ISO] = below_w - by_us_w
     left_w = {cause: max(watts - withheld.get(cause, 0.0), 0.0) for cause, watts in lost_w.items()}
     why = {}
     if lacking_w > 1.0:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk import asks, charging, consents, counting, groups, position, redispatch, sun, tracking
+from tieline.desk.declared import is_untrue
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
 from tieline.desk.least_draw import followable, least_draw_w
@@ -41,8 +42,8 @@ TURN_PRICE = 1e-3
 within an interval as dear as the dearest that is, as nothing is."""
 SETTLES_FRAC = 0.1
 """Devices are on their way where a split moves by this share of what is owed."""
-DECLARES_W, DECLARES_FRAC, DECLARES_BEATS = 1_000.0, 0.1, 2
-"""The market is told anew once what it was told is untrue by so much, and this share of what is sold, for two beats."""
+DECLARES_BEATS = 2
+"""For so many beats what the market was told must be untrue before it is told anew."""
 
 
 @dataclass
@@ -361,16 +362,11 @@ class Cycle:
         Behind the kill switch nothing moves: what is sold meanwhile is told at once, and that it is the switch.
         """
         sold_w = sold_ahead_w(self.desk.state, pool.pool, now_ns)
-        declared = self.desk.state.declared.get(pool.pool, ())
-        told = declared[-1][1] if declared else sold_w
-        matters = [
-            abs(min(now, sold) - min(was, sold)) > max(DECLARES_W, DECLARES_FRAC * sold)
-            for now, was, sold in zip(pool.available, told, sold_w, strict=True)
-        ]
+        matters = is_untrue(self.desk.state, pool.pool, pool.available, sold_w, now_ns)
         if not self._is_heard(pool):
             return
         unsure = pool.pool in self.upward.unsure and any(sold_w)
-        pool.differs = pool.differs + 1 if unsure or any(matters) else 0
+        pool.differs = pool.differs + 1 if unsure or matters else 0
         is_killed = self.desk.state.is_killed
         if pool.differs >= (1 if is_killed else DECLARES_BEATS) and not pool.undeclared:
             pool.undeclared = redispatch.BY_KILL if is_killed else TELEMETRY + pool.pool

@@ -183,7 +183,8 @@ class MarketHour(View, frozen=True):
     nothing. What was instructed is a mean by time.
 
     `telemetry_w` is the pool's measured power, `baseline_w` what its devices would do uncalled, at the same instants;
-    all of these over what has passed of it; `imbalance_w` is delivered less instructed.
+    all of these over what has passed of it; `imbalance_w` is delivered less instructed. They leave out the stretches
+    `uncounted` ([start, end) in ns): no server ran then, or what it had counted died with it.
     """
 
     start_ns: int
@@ -198,6 +199,7 @@ class MarketHour(View, frozen=True):
     baseline_w: float | None = None
     telemetry_w: float | None = None
     imbalance_w: float | None = None
+    uncounted: tuple[tuple[int, int], ...] = ()
 
 
 class ScheduleStep(View, frozen=True):
@@ -271,7 +273,8 @@ class StatementView(View, frozen=True):
 class IntervalView(View, frozen=True):
     """What was awarded, asked and delivered over one dispatch interval, with the cause of each watt lacking.
 
-    `causes` splits what lacks of what was asked, `withheld` what was asked below the award (W, by cause).
+    `causes` splits what lacks of what was asked, `withheld` what was asked below the award (W, by cause). All are means
+    over what was counted: without the stretches `uncounted` ([start, end) in ns).
     """
 
     start_ns: int
@@ -282,6 +285,7 @@ class IntervalView(View, frozen=True):
     causes: dict[str, float]
     withheld: dict[str, float]
     record: str
+    uncounted: tuple[tuple[int, int], ...] = ()
 
 
 class DayView(View, frozen=True):

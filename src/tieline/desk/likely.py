@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.charging import FULL_FRAC, ONE_WAY_FRAC
+from tieline.desk.declared import ours_w
 from tieline.desk.foreseen import HOUSE, LOADS_FRAC, NEAR_NS, Foreseen, LoadFrac, Mask, foreseen
 from tieline.desk.lost import fill
 from tieline.desk.obligation import DISPATCH_STEP_NS, ENERGY, awarded_w, owed
@@ -264,19 +265,25 @@ def _likely(
     if state.is_killed:  # nobody knows when two people will release it
         given[:2] = 0.0, 0.0
     emptied_w = min(emptied_w, asked_w - given[0])
-    lacks_w = {BY_ISO: whole_w - asked_w, **_by_cause(state, pool, award, asked, seen, emptied_w, asked_w - given[0])}
+    at_ns, less_w = max(award.start_ns, asked.start_ns), whole_w - asked_w
+    sold_w = awarded_w(state, award.pool, at_ns) or 0.0
+    called_off_w = min(ours_w(state, owed(state, award.pool, at_ns), sold_w, at_ns), less_w)
+    causes = _by_cause(state, pool, award, asked, seen, emptied_w, asked_w - given[0], called_off_w)
+    lacks_w = {BY_ISO: less_w, **causes}
     lacks_w = {cause: watts for cause, watts in lacks_w.items() if watts > 1.0}
     rhythm_w = _rhythm_w(state, pool, seen, given[0], len(own_w) * STEP_S / HOUR_S)
     return _spread(asked.side, given, follows, rhythm_w, lacks_w)
 
 
 def _by_cause(
-    state: DeskState, pool: PoolDesk, award: Award, asked: _Asked, seen: Foreseen, emptied_w: float, lacking_w: float
-) -> dict[str, float]:
-    """Return what lacks of an award (W) by its causes; `emptied_w` of it as stores would be empty.
+    state: DeskState, pool: PoolDesk, award: Award, asked: _Asked, seen: Foreseen, emptied_w: float, lacking_w: float,
+    called_off_w: float,
+) -> dict[str, float]:  # fmt: skip
+    """Return what lacks of what is asked of an award (W) by its causes; `emptied_w` of it as stores would be empty.
 
     Where others are out stores are asked for more, and empty sooner: what those could give until the awards are over is
-    theirs, and only the rest is for want of energy.
+    theirs, and only the rest is for want of energy. What was declared less, and so is asked less (`called_off_w`), is
+    put to its causes first: of the lack they have what is left of them.
     """
     at_ns, found = max(award.start_ns, asked.start_ns), dict[str, float]()
     if emptied_w > 1.0:
@@ -286,7 +293,8 @@ def _by_cause(
         found = fill(emptied_w, {cause: watts for cause, watts in lost_w.items() if cause in out}, STORED)
     if lacking_w - emptied_w > 1.0:
         lost_w = lost_headroom(state, pool.rows, pool.eligible, asked.side, LOST_H, at_ns)
-        left_w = {cause: watts - found.get(cause, 0.0) for cause, watts in lost_w.items()}
+        less_w = fill(called_off_w, lost_w, UNAVAILABLE)
+        left_w = {cause: w - found.get(cause, 0.0) - less_w.get(cause, 0.0) for cause, w in lost_w.items()}
         for cause, watts in fill(lacking_w - emptied_w, left_w, UNAVAILABLE).items():
             found[cause] = found.get(cause, 0.0) + watts
     return found

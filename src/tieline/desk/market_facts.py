@@ -92,6 +92,8 @@ class IntervalTracked(Fact, frozen=True):
 
     `causes` splits what lacks of what was asked, `withheld` what was asked below the award (W, by cause). `uncalled_w`
     is the part of the delivered of devices that were not called in it, but within the hour: what strays from its base.
+    All of these are means over what was counted of it: not the stretches `uncounted` ([start, end) in ns), in which no
+    server ran, or of which what it had counted died with it.
     """
 
     pool: str
@@ -105,6 +107,7 @@ class IntervalTracked(Fact, frozen=True):
     readings: int
     withheld: dict[str, float] = {}
     uncalled_w: float = 0.0
+    uncounted: tuple[tuple[int, int], ...] = ()
 
 
 class ScheduleMade(Fact, frozen=True):

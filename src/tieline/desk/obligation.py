@@ -128,20 +128,6 @@ def next_call_ns(state: DeskState, now_ns: int) -> int:
     return next_ns
 
 
-def called_last_ns(state: DeskState, pool: str, start_ns: int, end_ns: int) -> int:
-    """Return when the last instruction of a pool in an interval begins: it may change within; else its start."""
-    last_ns = start_ns
-    for of, told in state.instructions.items():
-        if of[0] != pool:
-            continue
-        for one in reversed(told.values()):
-            if one.end_ns <= start_ns - HOUR_NS:
-                break
-            if start_ns < one.start_ns < end_ns:
-                last_ns = max(last_ns, one.start_ns)
-    return last_ns
-
-
 def committed_until(state: DeskState, pool: str, instant_ns: int) -> int:
     """Return the end of the unbroken run of awards that covers an instant; the instant itself where none does."""
     end_ns = instant_ns

@@ -290,7 +290,8 @@ class DeskState:
     award_plans: dict[str, AwardPlanned] = field(default_factory=dict)
     scheduled_until_ns: dict[str, int] = field(default_factory=dict)
     declared: dict[str, tuple[tuple[int, tuple[float, float]], ...]] = field(default_factory=dict)
-    """What the market was told of each pool, and when (ns; W up, W down): the last ten times."""
+    """What the market was told of each pool, and when (ns; W up, W down): the last sixty times."""
+    market_ns: dict[str, int] = field(default_factory=dict)  # when each award was taken, and each batch sent, by record
     two_people: TwoPeople = BY_SIZE
     ahead_ns: int = AHEAD_NS  # how far a reading's time may be ahead before it is questionable
     prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
@@ -389,6 +390,7 @@ class DeskState:
             "schedules",
             "award_plans",
             "declared",
+            "market_ns",
             "consents",
         )
         for name in (*decided, "prices"):

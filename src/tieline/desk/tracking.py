@@ -20,7 +20,7 @@ from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
-from tieline.times import FOREVER_NS, MINUTE_NS
+from tieline.times import FOREVER_NS, MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -30,6 +30,7 @@ Mask = NDArray[np.bool_]
 UNAVAILABLE, BY_ISO, REBOUND, PACED = "unavailable", "iso_instruction", "rebound", "paced"
 OPTED_OUT, OUTRANKED, FOREIGN = "opt_out", "outranked", "foreign_control"
 NOTHING: Mapping[str, float] = {}
+LEAST_GAP_NS = SECOND_NS  # shorter is none: beats are read off a clock one after the other
 REBOUND_NS = 60 * MINUTE_NS
 """How long after its last call a row still counts: long enough for a house or a car to take back what it missed."""
 
@@ -53,12 +54,14 @@ class Tally:
     is_owed: bool = False
     because: str = ""
     taught_ws: float = 0.0
-    """Error that a trim can mend: what nobody could give, or have come back sooner, and what is on its way, teaches
-    nothing."""
+    """Error that a trim can mend: not what nobody could give, or end sooner, nor what is on its way."""
     lack_ws: dict[str, float] = field(default_factory=dict)
     """What lacked in each stretch, by its cause then: a limit that came and went within the interval has its part."""
     lost_w: dict[str, float] = field(default_factory=dict)
     """The most that each cause took of headroom in any stretch (W)."""
+    ours_ws: float = 0.0  # what was asked below the award as we had declared no more
+    to_ns: int = 0  # until when it is counted
+    gaps: list[tuple[int, int]] = field(default_factory=list)  # and what before that is not, [start, end) in ns
 
     @staticmethod
     def begin(rows: Rows, start_ns: int, end_ns: int) -> Tally:
@@ -73,6 +76,13 @@ class Tally:
         self.share_ws += share_w * seconds
         self.seconds += seconds
         self.samples += len(row_w)
+
+    def note(self, begins_ns: int, ends_ns: int) -> None:
+        """Note that a stretch is counted, or that nothing more will be: what lies before it since the last is not."""
+        to_ns = self.to_ns or self.start_ns
+        if begins_ns - to_ns > LEAST_GAP_NS:
+            self.gaps.append((to_ns, begins_ns))
+        self.to_ns = max(to_ns, ends_ns)
 
     def teach(self, error_w: float, short_w: float, seconds: float) -> None:
         """Count so many seconds of an error (W), of which nobody could give, or end, so much (W, signed alike)."""
@@ -107,8 +117,7 @@ def parts(begins_ns: int, ends_ns: int) -> list[tuple[int, int]]:
     """
     first = begins_ns // DISPATCH_STEP_NS + 1
     marks = range(first * DISPATCH_STEP_NS, ends_ns, DISPATCH_STEP_NS)
-    cuts = [begins_ns, *marks, ends_ns]
-    return list(pairwise(cuts))
+    return list(pairwise([begins_ns, *marks, ends_ns]))
 
 
 def bounded_base_w(state: DeskState, rows: Rows, level: Level, now_ns: int) -> Floats:

@@ -6,7 +6,6 @@ there is somebody to run it (`spawn`), it runs beside the beats; one declaration
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -15,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AvailabilityDeclared, PositionChanged
 from tieline.desk.redispatch import BY_KILL
-from tieline.desk.state import DeskState
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
-from tieline.times import MINUTE_NS
 
 if TYPE_CHECKING:
     from tieline.desk.cycle import PoolDesk
@@ -30,8 +27,6 @@ UNRECORDED = (TELEMETRY, BY_KILL)
 """What begins the cause of a declaration that stands in no record: of what is sold behind the switch, the switch is."""
 AGAIN_S = 2.0, 60.0
 """A market that asks to be told later is told then, within these."""
-ACTS_NS = 10 * MINUTE_NS
-"""For how long the market may still instruct by what it was told before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,10 +146,3 @@ class Upward:
             if pool.undeclared:
                 self.later(pool, pool.undeclared, self.desk.now_ns())
         await self.flush()
-
-
-def least_said_w(state: DeskState, pool: str, side: int, called_ns: int) -> float:
-    """Return the least that the market was told of a side and could act on when it called (W; inf: nothing)."""
-    since_ns, said = called_ns - ACTS_NS, [each for each in state.declared.get(pool, ()) if each[0] <= called_ns]
-    last = [told[side] for when, told in said if when <= since_ns][-1:]
-    return min((*last, *(told[side] for when, told in said if when > since_ns)), default=math.inf)

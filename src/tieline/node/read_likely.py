@@ -54,6 +54,7 @@ TROUBLES = {
 }  # fmt: skip
 """Which causes of a lack each trouble of devices tells of (`desk.alarms`)."""
 NONE: Mapping[str, AlarmView] = {}
+NOTHING: Mapping[str, float] = {}
 Found = list[tuple[AlarmView, int]]
 
 
@@ -65,6 +66,7 @@ def likely_short(
     now_ns: int,
     causes: Mapping[str, AlarmView] = NONE,
     shows_w: float | None = None,
+    tracked: Mapping[str, float] = NOTHING,
 ) -> tuple[Found, list[SuppressedAlarm]]:
     """Return the alarm of a pool whose commitments are likely to lack over a tenth, or where it is held back, and for
     how long that must be so.
@@ -80,6 +82,7 @@ def likely_short(
         now_ns: Now.
         causes: The alarm that tells of a cause of a lack already ("": of who doesn't follow), by cause.
         shows_w: What lacks of the award that runs by now (`shown_w`); None: that isn't known.
+        tracked: What lacked of what was asked in the last interval of it, by cause (W; `tracked_causes`).
     """
     name = derive("alarm", "likely", pool)
     least_frac = STAYS_FRAC if name in since else LEAST_FRAC
@@ -89,16 +92,18 @@ def likely_short(
 
     near = [one for one in commitments if one.start_ns <= now_ns + NEAR_NS and now_ns < one.end_ns]
     near = near if shows_w is None else as_shown(near, shows_w, now_ns)
+    near = [as_tracked(one, tracked) if one.start_ns <= now_ns else one for one in near]
     lacking = [one for one in near if is_short(one, _lacks_w(one))]
     if not lacking:
         return [], []
     later = [one for one in lacking if not short or one.start_ns > now_ns]
-    untold = [one for one in later if is_short(one, sum(w for c, w in _causes(one).items() if c not in causes))]
+    untold = [one for one in later if is_short(one, sum(w for c, w in _causes(one).items() if _key(c) not in causes))]
     alarm = _alarm(untold or lacking, name, pool, since, now_ns)
     if untold:
         return [(alarm, LASTS_NS)], []
     whole = _causes(max(lacking, key=_lacks_w))
-    told = next((causes[cause] for cause in sorted(whole, key=lambda each: -whole[each]) if cause in causes), None)
+    keys = [_key(cause) for cause in sorted(whole, key=lambda each: -whole[each])]
+    told = next((causes[key] for key in keys if key in causes), None)
     cause = short[0] if told is None or not later else told
     return [], [SuppressedAlarm(alarm, "by_cause", f"its cause is told: {cause.title}", cause.id)]
 
@@ -128,11 +133,58 @@ def shown_w(state: DeskState, pool: PoolDesk, intervals: Sequence[IntervalTracke
     if owed_w is None or gave_w is None:
         return None
     side, lacks_w = math.copysign(1.0, owed_w), [abs(owed_w) - math.copysign(1.0, owed_w) * gave_w]
-    award = award_at(state, pool.pool, now_ns)
-    last = next((one for one in reversed(intervals) if one.pool == pool.pool), None)
-    if last is not None and award is not None and last.start_ns >= award.start_ns and now_ns - last.end_ns <= FRESH_NS:
+    last = _last(state, pool, intervals, now_ns)
+    if last is not None:
         lacks_w.append(side * (last.asked_w - last.delivered_w))
     return max(side * pool.short_w, min(lacks_w), 0.0)
+
+
+def tracked_causes(
+    state: DeskState, pool: PoolDesk, intervals: Sequence[IntervalTracked], now_ns: int
+) -> Mapping[str, float]:
+    """Return what lacked of what was asked in the last interval of the award that runs, by cause (W)."""
+    last = _last(state, pool, intervals, now_ns)
+    return NOTHING if last is None else last.causes
+
+
+def _last(
+    state: DeskState, pool: PoolDesk, intervals: Sequence[IntervalTracked], now_ns: int
+) -> IntervalTracked | None:
+    """Return the last interval of the award that runs; None: it has none yet, or that is long ago."""
+    award = award_at(state, pool.pool, now_ns)
+    last = next((one for one in reversed(intervals) if one.pool == pool.pool), None)
+    if last is None or award is None or last.start_ns < award.start_ns or now_ns - last.end_ns > FRESH_NS:
+        return None
+    return last
+
+
+def as_tracked(one: Commitment, tracked: Mapping[str, float]) -> Commitment:
+    """Return a commitment that runs with its lack put to the causes that are recorded of the same lack.
+
+    What was declared less, and so asked less, is none of it: that the interval tells by itself. What is foreseen to
+    lack beyond what lacked there is put to what is foreseen.
+
+    Args:
+        one: The commitment.
+        tracked: What lacked in its last interval, by cause (W).
+    """
+    lacks_w, whole_w = _lacks_w(one), math.fsum(tracked.values())
+    if lacks_w <= 0.0 or whole_w <= 0.0:
+        return one
+    named_w = min(lacks_w, whole_w)
+    found = {cause: watts * named_w / whole_w for cause, watts in tracked.items()}
+    left = {cause: max(watts - found.get(cause, 0.0), 0.0) for cause, watts in _causes(one).items() if cause}
+    left_w = math.fsum(left.values())
+    part = min((lacks_w - named_w) / left_w, 1.0) if left_w > 0.0 else 0.0
+    for cause, watts in left.items():
+        found[cause] = found.get(cause, 0.0) + watts * part
+    by_iso = {BY_ISO: one.lacks_w[BY_ISO]} if BY_ISO in one.lacks_w else {}
+    return replace(one, lacks_w={**by_iso, **{cause: watts for cause, watts in found.items() if watts > 0.0}})
+
+
+def _key(cause: str) -> str:
+    """Return by which name an alarm of devices tells of a cause: of who was told and did not do it, by one."""
+    return cause if cause in SAYS or cause == "unresponsive" else ""
 
 
 def as_shown(near: Sequence[Commitment], shows_w: float, now_ns: int) -> list[Commitment]:
@@ -200,11 +252,10 @@ def _causes(one: Commitment) -> dict[str, float]:
 
 def _words(lacks: Mapping[str, float]) -> str:
     """Return the two largest causes in words, with their shares of the lack; of one alone, that."""
-    total = sum(lacks.values())
-    worst = sorted(lacks.items(), key=lambda item: -item[1])[:2]
-    said = [
-        f"{SAYS.get(cause, NOT_RESPONDING) if cause else FOLLOWS} {watts / total:.0%}"
-        for cause, watts in worst
-        if watts >= 0.1 * total
-    ]
+    total, by_word = sum(lacks.values()), dict[str, float]()
+    for cause, watts in lacks.items():
+        word = SAYS.get(cause, NOT_RESPONDING) if cause else FOLLOWS
+        by_word[word] = by_word.get(word, 0.0) + watts
+    worst = sorted(by_word.items(), key=lambda item: -item[1])[:2]
+    said = [f"{word} {watts / total:.0%}" for word, watts in worst if watts >= 0.1 * total]
     return ", ".join(said) or "cause unknown"

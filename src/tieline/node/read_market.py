@@ -172,7 +172,7 @@ def _hour(
         max((step.price_per_mwh for step in steps), default=None),
         awarded_w, instructed_w, delivered_w,
         mean.base_w if mean else None, mean.power_w if mean else None,
-        imbalance_w,
+        imbalance_w, tuple(gap for i in gave for gap in i.uncounted),
     )  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def settlement_view(state: DeskState, journal: Records, now_ns: int, tracked: Tr
     intervals = tuple(
         IntervalView(
             i.start_ns, i.end_ns, awarded_w(state, i.pool, i.start_ns), i.asked_w, i.delivered_w, i.causes, i.withheld,
-            derive("interval", i.pool, i.start_ns),
+            derive("interval", i.pool, i.start_ns), i.uncounted,
         )
         for i in (tracked.since(now_ns - DAY_NS, now_ns)[-MOST_INTERVALS:] if tracked else ())
     )  # fmt: skip

@@ -18,7 +18,7 @@ from tieline.grid.powerflow import Violation
 from tieline.ids import derive
 from tieline.node import read_alarms
 from tieline.node.read_fleet import Order
-from tieline.node.read_likely import Found, likely_short, shown_w, tells_of
+from tieline.node.read_likely import Found, likely_short, shown_w, tells_of, tracked_causes
 from tieline.node.read_over import event_over, over_delivery
 from tieline.node.read_own_way import own_way
 from tieline.node.read_refused import refused_by_us
@@ -101,7 +101,8 @@ def _likely(
 ) -> tuple[Found, list[SuppressedAlarm]]:
     """Return what is likely to lack, as far as it shows, or may not go yet."""
     shows_w = shown_w(state, pool, seen.intervals, now_ns)
-    found, parts = likely_short(seen.commitments, pool.pool, short, book.standing(), now_ns, causes, shows_w)
+    tracked = tracked_causes(state, pool, seen.intervals, now_ns)
+    found, parts = likely_short(seen.commitments, pool.pool, short, book.standing(), now_ns, causes, shows_w, tracked)
     if parts:
         return found, parts
     ends_ns = max((one.end_ns for one in seen.commitments if one.start_ns <= now_ns + NEAR_NS), default=0)

@@ -27,15 +27,14 @@ from tieline.node.runtime import Node
 from tieline.node.why import (
     Known,
     command_of,
-    delivered_of,
     in_force,
     of_device,
     of_group,
     of_others,
     of_whole,
-    pool_delivered,
     pressed,
 )  # fmt: skip
+from tieline.node.why_gave import delivered_of, pool_delivered
 from tieline.resource.identity import GROUP_KINDS
 from tieline.store.trace import trace
 from tieline.store.unwritten import WithUnwritten

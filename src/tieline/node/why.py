@@ -18,7 +18,6 @@ from tieline.desk.facts import (
     ClaimsPlaced,
     CommandsIssued,
     CommandsReported,
-    IntervalTracked,
     from_record,
 )
 from tieline.desk.modes import feeder_of, mode_of
@@ -41,8 +40,9 @@ from tieline.node.read_contracts import contracts_of, not_covered
 from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
 from tieline.node.read_runs import Runs, off_by_timer, runs_of
 from tieline.node.read_wait import no_response, stands_until_ns, stray, take_responses, waits
-from tieline.node.why_claims import claim_told, gate_told, limits_told, source_of
+from tieline.node.why_claims import asked_by_now, claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
+from tieline.node.why_gave import delivered_of, pool_delivered
 from tieline.resource.claim import Claim, ClaimKind
 from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
@@ -155,7 +155,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
     named = [*in_force(state, row, past.at_ns), *(batch_of(limit["claim"]) for limit in limits)]
     named = [name for name in dict.fromkeys(named) if name != winner]
     feeder, contracts = feeder_of(state, row), contracts_of(state, row, past.at_ns)
-    ended = told_ended(state, resource, past.at_ns)
+    ended, by_now = told_ended(state, resource, past.at_ns), asked_by_now(state, placed.get(winner or ""), past.at_ns)
     # What it isn't called for any more leads to the owner's word as what it is called for does to its cause.
     said = [one["said"]["record"] for one in contracts if one["said"]]
     said += [one["record"] for one in ended if one["why"].startswith(SET_ASIDE)]
@@ -170,6 +170,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "low_w": told.setpoint.bounds.low_w,
         "high_w": told.setpoint.bounds.high_w,
         "winner": claim_told(state, placed.get(winner or "")),
+        "asked_by_now": by_now,
         "held_w": _number(state.commands.held_now_w(past.at_ns)[row]) if winner is None else None,
         "limited_by": claim_told(state, placed.get(batch_of(told.setpoint.limited_by or ""))),
         "losers": [
@@ -197,7 +198,10 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "kill_switch": past.kill,
         "delivered": past.delivered,
         "chain": _chain(journal, winner),
-        "chains": {name: _chain(journal, name) for name in [*(one for one in named if one in placed), *said]},
+        "chains": {
+            name: _chain(journal, name)
+            for name in [*([by_now] if by_now else []), *(one for one in named if one in placed), *said]
+        },
     }  # fmt: skip
 
 
@@ -360,27 +364,6 @@ def command_of(fact: object, row: int, last: dict[str, Any] | None) -> dict[str,
             stage = Stage(int(fact.stage.array()[at[0]])).name
             return {**last, "stage": stage, "link": fact.link, "observed_w": None if np.isnan(seen_w) else seen_w}
     return last
-
-
-def delivered_of(fact: object, row: int) -> dict[str, Any] | None:
-    """Return what a row gave in a tracked interval; None: it has no part in it."""
-    if not isinstance(fact, IntervalTracked):
-        return None
-    at = np.flatnonzero(fact.rows.array() == row)
-    if not len(at):
-        return None
-    return {"start": iso(fact.start_ns), "end": iso(fact.end_ns), "above_base_w": float(fact.row_w.array()[at[0]])}
-
-
-def pool_delivered(fact: object, pool: str) -> dict[str, Any] | None:
-    """Return what a pool was asked and gave in a tracked interval, and why it lacked; None: it is of no such."""
-    if not isinstance(fact, IntervalTracked) or fact.pool != pool:
-        return None
-    return {
-        "start": iso(fact.start_ns), "end": iso(fact.end_ns), "asked_w": fact.asked_w, "delivered_w": fact.delivered_w,
-        "causes": fact.causes, "withheld": fact.withheld, "uncalled_w": fact.uncalled_w,
-        "devices": len(fact.rows.array()),
-    }  # fmt: skip
 
 
 def _chain(journal: Records, claim: str | None) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tieline.desk.facts import ClaimsPlaced
+from tieline.desk.obligation import owed
+from tieline.desk.redispatch import SOURCE as MARKET
 from tieline.desk.scopes import live_ask
 from tieline.desk.state import DeskState
 from tieline.node.read_held import batch_of, limits_on
@@ -33,6 +35,15 @@ def claim_told(state: DeskState, fact: ClaimsPlaced | None) -> dict[str, Any] | 
         "because": fact.because, "from": iso(start_ns), "asked": iso(asked_ns),
         "until": None if fact.end_ns >= FOREVER_NS else iso(fact.end_ns), "version": fact.version,
     }  # fmt: skip
+
+
+def asked_by_now(state: DeskState, fact: ClaimsPlaced | None, now_ns: int) -> str | None:
+    """Return the record by which a pool is asked now, where a share of it stands as an earlier one placed it.
+
+    What supersedes an instruction leaves a share as it is where it moves it by little. None: it is that one yet.
+    """
+    debt = owed(state, fact.program, now_ns) if fact is not None and fact.source == MARKET else None
+    return debt.because if debt is not None and fact is not None and debt.because != fact.because else None
 
 
 def gate_told(state: DeskState, fact: ClaimsPlaced | None, resource: str) -> dict[str, Any] | None:

@@ -72,6 +72,8 @@ def tell(answer: dict[str, Any]) -> None:
         says = says if is_told else f"{LOCAL_UNKNOWN}: if nobody did, {says}"
         click.echo(f"  {says} by {winner['source']} ({winner['level']}){ended}: {answer['target_w']:z.0f} W")
         click.echo(f"  because of {winner['because']}, since {winner['from']}")
+        if by_now := answer["asked_by_now"]:
+            click.echo(f"  its pool is asked by {by_now} by now, which leaves it as it is")
     click.echo(f"  allowed: {answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W")
     if lost:
         _tell_lost(lost)
@@ -101,7 +103,7 @@ def tell(answer: dict[str, Any]) -> None:
         told = (f"{name} {'free' if value is None else value}" for name, value in answer["command"].items())
         click.echo("  command: " + ", ".join(told))
     if (gave := answer["delivered"]) is not None:
-        over = f"from {gave['start']} to {gave['end']}, the last interval of it that was counted by then"
+        over = _over(gave)
         click.echo(f"  gave {gave['above_base_w']:z.0f} W above its base {over}")
     _tell_chain("", answer["chain"])
     for batch, chain in answer["chains"].items():
@@ -196,7 +198,7 @@ def _tell_group(answer: dict[str, Any]) -> None:
             f"  instructed {called['power_w']:z.0f} W of {called['product']} until {called['to']} ({called['id']})"
         )
     if (gave := answer["delivered"]) is not None:
-        over = f"from {gave['start']} to {gave['end']}, the last interval of it that was counted by then"
+        over = _over(gave)
         click.echo(f"  gave {gave['delivered_w']:z.0f} W of {gave['asked_w']:z.0f} W asked {over}")
         if gave["uncalled_w"] * gave["asked_w"] > 0.0 and abs(gave["uncalled_w"]) > 1.0:
             click.echo(
@@ -219,6 +221,13 @@ def _tell_contracts(answer: dict[str, Any]) -> None:
         if said := one["said"]:
             because = f": {said['because']}" if said["because"] else ""
             click.echo(f"    {said['what']} at {said['at']} by {said['by']}{because} ({said['record']})")
+
+
+def _over(gave: dict[str, Any]) -> str:
+    """Return over which time an interval tells; where a server died in it, what of that nobody counted."""
+    gaps = ", ".join(f"{from_at} to {to_at}" for from_at, to_at in gave["uncounted"])
+    without = f", a mean without what was not counted: {gaps}" if gaps else ""
+    return f"from {gave['start']} to {gave['end']}, the last interval of it that was counted by then{without}"
 
 
 def _gate_says(gate: dict[str, Any] | None, on: str = "") -> str:
