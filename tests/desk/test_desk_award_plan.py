@@ -18,6 +18,7 @@ from tieline.desk.ports import Award
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.plan.executor import Here
 from tieline.pool.merit import merit_price
+from tieline.resource.claim import Quantity
 from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
@@ -256,3 +257,12 @@ def test_a_schedule_that_comes_behind_a_split_waits_until_stores_have_followed_t
     clock.ns = from_ns
     evening.beat()
     assert evening.pool.planned is not before and evening.pool.following is None
+
+
+def test_a_share_of_less_than_half_a_watt_is_no_call() -> None:
+    """A load of 15 kW was told 14.999996 kW: it got an event, and counted as controlled by the market."""
+    for award_w, is_called in ((0.3, False), (3.0, True)):
+        evening = Evening((award_w, award_w))
+        evening.beat()
+        held_w, _ = evening.stage.state.claims.target_of(evening.pool.rows, redispatch.SOURCE, "pool-1", Quantity.P)
+        assert np.isfinite(held_w).any() == is_called

@@ -22,6 +22,8 @@ Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 SLOW_KINDS = (KIND_CODE[Kind.THERMOSTAT], KIND_CODE[Kind.WATER_HEATER])
 HELD_W = 100.0
+LEAST_TOLD_W = 0.5
+"""No device is told less, nor called for less: its power is counted in watts."""
 NEAR_FRAC, NEAR_W = 0.1, 150.0
 """So near to its target a device is at it: a share of it, or what its meter may be off."""
 ENGINES = (KIND_CODE[Kind.BIOMASS], KIND_CODE[Kind.CHP])

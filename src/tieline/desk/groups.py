@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.beside import called_up, giving_way, own_w
+from tieline.desk.both_ends import moving_of, within_both
 from tieline.desk.entry import Entry
 from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
@@ -151,6 +152,7 @@ def caps(
     # Who can't be reached: the most that he may give, and draw.
     most_w, least_w = (np.where(lost, unheard, np.nan) for unheard in unheard_w(state, rows, now_ns))
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
+    is_call = stops_w is not None
     stops_w = np.where(loads, stopping_w(state, rows, now_ns) if stops_w is None else stops_w[rows], -math.inf)
     gives_w = np.maximum(gives_w, stops_w)
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
@@ -223,6 +225,10 @@ def caps(
         elif is_site:
             high = highs(needs_w)
         low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
+        if not is_site and within is None:
+            called_w = np.where(loads & heard & is_call, stops_w, -math.inf)
+            moving = moving_of(state, rows, ~(lost | away), low, called_w)
+            low, high = within_both((low, high), moving, (low_w, high_w))
         # What they do now counts as well: what is to sink may not have yet.
         counted_low_w = np.where(lost, -np.nan_to_num(least_w), np.where(absorb_w <= 0, now_w, np.minimum(low, now_w)))
         counted_high_w = np.where(lost, np.nan_to_num(most_w), np.where(inject_w <= 0, now_w, np.maximum(high, now_w)))

@@ -95,12 +95,12 @@ def uncrossed(
         return low, high
     by_low = crossed & (low > wish[0])
     to_high, to_low = np.where(by_low, low, high), np.where(crossed & ~by_low, high, low)
-    made_low = -_made_up(-to_low, -low, -to_high, is_whole, np.zeros(len(low), np.bool_))
-    made_high = _made_up(to_high, high, np.where(is_load, np.minimum(made_low, draws_w), made_low), is_whole, is_load)
+    made_low = -made_up(-to_low, -low, -to_high, is_whole, np.zeros(len(low), np.bool_))
+    made_high = made_up(to_high, high, np.where(is_load, np.minimum(made_low, draws_w), made_low), is_whole, is_load)
     return np.minimum(made_low, made_high), made_high
 
 
-def _made_up(caps: Floats, wished: Floats, least: Floats, is_whole: Mask, last: Mask) -> Floats:
+def made_up(caps: Floats, wished: Floats, least: Floats, is_whole: Mask, last: Mask) -> Floats:
     """Return caps whose sum is no more than that of `wished`, by what others can sink to their least, some last."""
     over_w, can_w = np.where(np.isfinite(caps), np.maximum(caps - wished, 0.0), 0.0), np.maximum(caps - least, 0.0)
     can_w = np.where(np.isfinite(can_w) & (over_w <= 0.0) & ~is_whole, can_w, 0.0)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.base import LEAST_TOLD_W
 from tieline.desk.redispatch import Allocation, Headroom
 from tieline.fleet.columns import KIND_CODE, Fleet
 from tieline.resource.hold import LEAST_CHARGE_W
@@ -21,8 +22,6 @@ Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 CHARGER = KIND_CODE[Kind.EV_CHARGER]
 SLACK_W = 1e-6
-LEAST_TOLD_W = 0.5
-"""No device is told less: its power is counted in watts."""
 
 
 def least_draw_w(fleet: Fleet, rows: Rows) -> Floats:

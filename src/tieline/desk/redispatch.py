@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.agreed import ENERGY
-from tieline.desk.base import is_free
+from tieline.desk.base import LEAST_TOLD_W, is_free
 from tieline.desk.beside import left_beside, whole_or_none
 from tieline.desk.entry import Entry
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
@@ -352,7 +352,7 @@ def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, n
     """
     pool = obligation.pool
     held_w, held_until_ns = state.claims.target_of(split.rows, SOURCE, pool, Quantity.P)
-    has_share = np.abs(split.share_w) > 1e-6
+    has_share = np.abs(split.share_w) >= LEAST_TOLD_W
     holds = np.isfinite(held_w)
     near_frac = np.where(IS_PLANT[state.fleet.kinds[split.rows]], CEILING_FRAC, MOVED_FRAC)
     moved = np.abs(split.target_w - np.nan_to_num(held_w)) > np.maximum(MOVED_W, near_frac * np.abs(split.share_w))
