@@ -199,6 +199,26 @@ def test_why_says_of_a_device_that_does_not_respond_since_when_by_what_the_serve
     assert "respond" not in asked(tmp_path, "home-1")
 
 
+def test_why_says_that_a_device_is_left_out_since_when_until_when_and_why(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        await operator.limit("home-1", AskLimit(-1e3, 1e3, 10, "works"), "ann")
+        await asyncio.sleep(60.0)
+        ids, count, now_ns = node.state.fleet.ids, len(node.state.fleet), node.clock.now_ns()
+        since_ns = np.full(count, now_ns - 120 * SECOND_NS)
+        until_ns = since_ns + np.array([900, 150, 30]) * SECOND_NS
+        columns = {"missed_ns": since_ns, "missed_until_ns": until_ns}
+        save(tmp_path / "works" / "learnt.bin", columns, About(now_ns, count, names_of(ids, count)))
+
+    play(tmp_path, act)
+    for resource, says in (("home-1", "did not give what it was called for"), ("home-2", "may not have heard it")):
+        told, answer = asked(tmp_path, resource), json.loads(asked(tmp_path, resource, "--json"))["left_out"]
+        assert says in answer["why"]
+        line = f"  left out of its pool's calls since {answer['since']}, until {answer['until']}: {answer['why']}"
+        assert line in told.splitlines()
+    assert "left out" not in asked(tmp_path, "home-3"), "it is over"
+    assert "left out" not in asked(tmp_path, "home-1", "--at", "2023-11-14T22:11:00Z"), "it had not begun"
+
+
 def test_a_battery_that_a_limit_alone_holds_is_told_as_held_and_by_whom(tmp_path: Path) -> None:
     async def act(node: Node, operator: NodeOperator) -> None:
         row, state = node.state.fleet.row("home-1"), node.state

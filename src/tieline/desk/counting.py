@@ -16,7 +16,7 @@ from tieline.desk.facts import IntervalTracked
 from tieline.desk.lost import fill, made_up, most_w, with_timers
 from tieline.desk.obligation import DISPATCH_STEP_NS, awarded_w, owed
 from tieline.desk.packed import Packed
-from tieline.desk.response import judge
+from tieline.desk.response import judge, unheard
 from tieline.desk.state import DeskState
 from tieline.ids import derive
 from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tieline.desk.cycle import PoolDesk
 
 Floats = NDArray[np.float64]
-MISS_FOR_NS = 15 * MINUTE_NS
+MISS_FOR_NS, LOST_FOR_NS = 15 * MINUTE_NS, MINUTE_NS
 LONGEST_S = 900.0
 """A stretch between two beats counts for so long at most: a desk that stood still for longer knows nothing of it."""
 TRIM_GAIN, TRIM_MOST = 0.5, 0.3
@@ -201,6 +201,11 @@ def _command_causes(state: DeskState, now_ns: int) -> list[str]:
 
 
 def note_misses(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
-    """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates."""
-    missed = judge(state, pool.rows, pool.share_w, now_ns)
-    state.missed_until_ns[pool.rows[missed]] = now_ns + MISS_FOR_NS
+    """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates.
+
+    Whose command was lost, though it reports, could not obey it: it may be called again a minute later.
+    """
+    rows = pool.rows[judge(state, pool.rows, pool.share_w, now_ns)]
+    begins = state.missed_until_ns[rows] <= now_ns
+    state.responses.missed_ns[rows[begins]] = now_ns
+    state.missed_until_ns[rows] = now_ns + np.where(unheard(state, rows), LOST_FOR_NS, MISS_FOR_NS)

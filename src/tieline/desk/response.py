@@ -80,6 +80,14 @@ def unresponsive(responses: Responses, now_ns: int) -> Mask:
     return mask
 
 
+def unheard(state: DeskState, rows: Rows) -> Mask:
+    """Return which rows report, but nothing answered their last command: they may not have heard it."""
+    last = state.commands
+    fit = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
+    mask: Mask = fit & (last.stage[rows] == int(Stage.UNCONFIRMED)) & np.isnan(last.observed_w[rows])
+    return mask
+
+
 def judge(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Mask:
     """Return which rows missed their call and are to be left out, and note who did so without a reason.
 

@@ -183,6 +183,7 @@ class Responses:
     """What is known of how each row answers calls; shape (n,) each. Measured, not decided: learnt anew after a start.
 
     `able`: it had room by its own word at every beat since it was called. `uncalled_ns`: when it was last not called.
+    `missed_ns`: since when it is left out, or was last.
     """
 
     called: NDArray[np.bool_]
@@ -190,12 +191,13 @@ class Responses:
     uncalled_ns: NDArray[np.int64]
     strikes: NDArray[np.uint8]
     last_ns: NDArray[np.int64]
+    missed_ns: NDArray[np.int64]
 
     @staticmethod
     def empty(count: int) -> Responses:
         """Return columns of rows that were never called."""
         nobody, never = np.zeros(count, np.bool_), np.zeros(count, np.int64)
-        return Responses(nobody, nobody.copy(), never, np.zeros(count, np.uint8), never.copy())
+        return Responses(nobody, nobody.copy(), never, np.zeros(count, np.uint8), never.copy(), never.copy())
 
 
 @dataclass

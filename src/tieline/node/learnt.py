@@ -119,6 +119,7 @@ def _columns_of(state: DeskState) -> dict[str, NDArray[np.generic]]:
         "uncalled_ns": responses.uncalled_ns,
         "strikes": responses.strikes,
         "last_ns": responses.last_ns,
+        "missed_ns": responses.missed_ns,
         "whole_ws": cycles.whole_ws,
         "whole_s": cycles.whole_s,
         "length_s": cycles.length_s,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.counting import MISS_FOR_NS
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.least_times import stays_told
 from tieline.desk.response import FORGETS_NS, unresponsive
@@ -65,12 +66,25 @@ def stands_until_ns(state: DeskState, row: int, now_ns: int) -> int:
     return int(state.commands.valid_until_ns[row]) if held else 0
 
 
+LOST = "its last command was not answered, and it may not have heard it"
+MISSED = "it was called, and did not give what it was called for"
+
+
 def no_response(responses: Responses, row: int, now_ns: int) -> Unresponsive | None:
     """Return how often and when a device stood still though it was called and able; None: it responds."""
     if responses.last_ns[row] > now_ns or not unresponsive(responses, now_ns)[row]:
         return None
     last_ns = int(responses.last_ns[row])
     return Unresponsive(int(responses.strikes[row]), last_ns, last_ns + FORGETS_NS)
+
+
+def left_out(state: DeskState, row: int, now_ns: int) -> dict[str, Any] | None:
+    """Return since when a device is left out of what its pool is called for, until when, and why; None: it is not."""
+    since_ns, until_ns = int(state.responses.missed_ns[row]), int(state.missed_until_ns[row])
+    if not 0 < since_ns <= now_ns < until_ns:
+        return None
+    is_lost = until_ns - since_ns < MISS_FOR_NS
+    return {"since": iso(since_ns), "until": iso(until_ns), "why": LOST if is_lost else MISSED}
 
 
 def take_responses(folder: Path, state: DeskState) -> None:
@@ -94,6 +108,9 @@ def take_responses(folder: Path, state: DeskState) -> None:
     if {"strikes", "last_ns"} <= columns.keys():
         state.responses.strikes[: about.count] = columns["strikes"]
         state.responses.last_ns[: about.count] = columns["last_ns"]
+    if {"missed_until_ns", "missed_ns"} <= columns.keys():
+        state.missed_until_ns[: about.count] = columns["missed_until_ns"]
+        state.responses.missed_ns[: about.count] = columns["missed_ns"]
     for name, column in state.strays.by_name().items():
         if name in columns:
             column[: about.count] = columns[name]

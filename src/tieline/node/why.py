@@ -39,7 +39,7 @@ from tieline.node.on_or_off import take_on_or_off
 from tieline.node.read_contracts import contracts_of, not_covered
 from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
 from tieline.node.read_runs import Runs, off_by_timer, runs_of
-from tieline.node.read_wait import no_response, stands_until_ns, stray, take_responses, waits
+from tieline.node.read_wait import left_out, no_response, stands_until_ns, stray, take_responses, waits
 from tieline.node.why_claims import asked_by_now, claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
 from tieline.node.why_gave import delivered_of, pool_delivered
@@ -189,6 +189,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
         "unresponsive": _silent(state, row, past.at_ns),
+        "left_out": left_out(state, row, past.at_ns),
         "stray": stray(state, row, past.at_ns),
         "ended": ended,
         "feeder": feeder or None,

@@ -84,6 +84,8 @@ def tell(answer: dict[str, Any]) -> None:
             f"  it does not respond: called and able, it stood still in {still['strikes']} calls running, the last"
         )
         click.echo(f"    at {still['last']}; it counts so until it follows one, or until {still['until']}")
+    if out := answer["left_out"]:
+        click.echo(f"  left out of its pool's calls since {out['since']}, until {out['until']}: {out['why']}")
     if found := answer["stray"]:
         click.echo(f"  {stray_says(found)}")
     for limit in answer["limits"]:
