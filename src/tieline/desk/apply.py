@@ -37,8 +37,7 @@ MAY_FOLLOW = np.array([[follows(after, before) for after in Stage] for before in
 def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> None:
     """Change the state as the fact says, recorded at an instant.
 
-    What had run out by then ends first: which of two versions holds must follow from the record alone, not from when a
-    beat last came by, as a replay has no beats.
+    What had run out by then ends first: which of two versions holds follows from the record alone, not from beats.
     """
     state.claims.expire(at_ns)
     if isinstance(fact, facts.AskWithdrawn | facts.AskLapsed):
@@ -51,10 +50,11 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
         called.note_aside(state, record_id, fact, at_ns)
     if isinstance(fact, facts.EventChanged | facts.ConsentChanged):
         called.note(state, record_id, fact, at_ns)
-    if isinstance(fact, facts.EventChanged):
-        event_counted.note_changed(state, fact, at_ns)
+        if isinstance(fact, facts.EventChanged):
+            event_counted.note_changed(state, fact, at_ns)
     if isinstance(fact, facts.AwardTaken | facts.BatchTaken | facts.BatchUnread):
         refused.note(state, record_id, fact, at_ns)
+    if isinstance(fact, facts.AwardTaken | facts.BatchTaken):
         declared.note(state, record_id, fact, at_ns)
     change = _CHANGES.get(type(fact))
     if change is not None:

@@ -62,14 +62,13 @@ class CommandColumns:
     `leased_low_w` and `leased_high_w` are the loosest limits that the device may still hold: those of the last command
     once that is acknowledged, till then those of all that it may have heard (R16); the last one that it acknowledged
     holds until `leased_until_ns`, and has it at `leased_w` (NaN: at none) between `took_low_w` and `took_high_w`. It is
-    told the same since
-    `since_ns`: a renewal leaves that as it is. `held_w` is what a limit alone was last said to hold it at, where its
-    registers know no such limit; NaN once none is among what it is told. `eased_low_w` and `eased_high_w` are the
-    loosest limits that it was told since `eased_ns`, six minutes ago or more: where a limit moves at each beat, who
-    stands beyond these keeps none of them. `easing_low_w`, `easing_high_w` and `easing_ns` are the same of a window
-    that began later, and follows once it is as old: so there is no moment at which none is old enough. `answer` is what
-    it made of the command before, while that held. It was let go of a power that it was told at `let_go_ns`.
-    `made_w` is what a device that can't hold it made of it (W; NaN: it holds it, or that isn't known).
+    told the same since `since_ns`: a renewal leaves that as it is. `held_w` is what a limit alone was last said to hold
+    it at, where its registers know no such limit; NaN once none is among what it is told. `eased_low_w` and
+    `eased_high_w` are the loosest limits that it was told since `eased_ns`, six minutes ago or more: where a limit
+    moves at each beat, who stands beyond these keeps none. `easing_low_w`, `easing_high_w` and `easing_ns` are the same
+    of a window that began later, and follows once it is as old. `answer` is what it made of the command before, while
+    that held. It was let go of a power that it was told at `let_go_ns`. `made_w` is what a device that can't hold it
+    made of it (W; NaN: it holds it, or that isn't known).
     """
 
     target_w: Floats
@@ -378,24 +377,9 @@ class DeskState:
         digest.update(self.ledger.digest().encode())
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
-        decided = (
-            "offers",
-            "unawarded",
-            "awards",
-            "instructions",
-            "batches",
-            "refused",
-            "unread",
-            "versions",
-            "events",
-            "authority",
-            "schedules",
-            "award_plans",
-            "declared",
-            "market_ns",
-            "consents",
-        )
-        for name in (*decided, "prices"):
+        decided = "offers unawarded awards instructions batches refused unread versions events authority schedules"
+        decided += " award_plans declared market_ns consents"
+        for name in (*decided.split(), "prices"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):
                 digest.update(f"{name}:{key!r}:{table[key]!r}".encode())
