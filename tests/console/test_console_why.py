@@ -34,7 +34,8 @@ def test_why_says_over_the_api_what_it_says_on_the_command_line(running: Running
         for _ in range(1_200):
             await running.console.reader.caught_up()
             over_api = running.console.reader.why(name).told
-            kept = {"strikes": node.state.responses.strikes.copy(), "last_ns": node.state.responses.last_ns.copy()}
+            answers = {name: getattr(node.state.responses, name).copy() for name in ("strikes", "last_ns", "missed_ns")}
+            kept = {**answers, "missed_until_ns": node.state.missed_until_ns.copy()}
             save(folder / "learnt.bin", kept, About(node.clock.now_ns(), len(fleet), names_of(fleet.ids, len(fleet))))
             of_journal = of_files(why(folder, fleet, name, parse_iso(over_api["at"])))
             if over_api == of_journal:

@@ -48,3 +48,19 @@ def test_who_reports_and_may_not_have_heard_its_command_is_left_out_for_a_minute
     is_lost = stage is Stage.UNCONFIRMED and not is_answered and is_heard
     assert left_ns == (MINUTE_NS if is_lost else 15 * MINUTE_NS)
     assert state.responses.missed_ns[0] == now_ns, "and it is known since when"
+
+
+def test_who_loses_one_command_after_another_is_left_out_for_longer_up_to_eight_minutes() -> None:
+    one = np.array([5_000.0])
+    fleet = Fleet(["bat-1"], np.array([KIND_CODE[Kind.BATTERY]], np.uint8), one, one.copy(), *np.zeros((3, 1)), [], {})
+    state, rows = DeskState.empty(fleet, ClaimBook(fleet), Ledger()), np.zeros(1, np.int32)
+    fleet.column("power_w")[:], fleet.quality[:], told, now_ns = 0.0, 0, state.commands, START_NS
+    told.target_w[:], told.stage[:], told.observed_w[:] = 4_000.0, Stage.UNCONFIRMED, np.nan
+    lasted = []
+    for rests_ns in (0, 0, 0, 0, 0, 16 * MINUTE_NS):
+        fleet.taken_at_ns[:] = told.at_ns[:] = now_ns = now_ns + rests_ns
+        now_ns += 10 * MINUTE_NS  # it had time
+        note_misses(state, PoolDesk("pool", rows, np.zeros(1), np.ones(1, np.bool_), np.array([4_000.0])), now_ns)
+        lasted.append((int(state.missed_until_ns[0]) - now_ns) / MINUTE_NS)
+        now_ns = int(state.missed_until_ns[0])
+    assert lasted == [1, 2, 4, 8, 8, 1], "and after a quarter of an hour without a loss it begins anew"

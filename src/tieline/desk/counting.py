@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tieline.desk.cycle import PoolDesk
 
 Floats = NDArray[np.float64]
-MISS_FOR_NS, LOST_FOR_NS = 15 * MINUTE_NS, MINUTE_NS
+MISS_FOR_NS, LOST_FOR_NS, LOST_MOST_NS = 15 * MINUTE_NS, MINUTE_NS, 8 * MINUTE_NS
 LONGEST_S = 900.0
 """A stretch between two beats counts for so long at most: a desk that stood still for longer knows nothing of it."""
 TRIM_GAIN, TRIM_MOST = 0.5, 0.3
@@ -203,9 +203,12 @@ def _command_causes(state: DeskState, now_ns: int) -> list[str]:
 def note_misses(state: DeskState, pool: PoolDesk, now_ns: int) -> None:
     """Leave out for a while the rows that were asked, had time, and did not move; the next split re-allocates.
 
-    Whose command was lost, though it reports, could not obey it: it may be called again a minute later.
+    Whose command was lost, though it reports, could not obey it: it may be called again a minute later. Where the next
+    is lost as well it is left out for twice as long, up to `LOST_MOST_NS`, or a pool would count on it for ever.
     """
     rows = pool.rows[judge(state, pool.rows, pool.share_w, now_ns)]
-    begins = state.missed_until_ns[rows] <= now_ns
+    since_ns, until_ns = state.responses.missed_ns[rows], state.missed_until_ns[rows]
+    begins, is_again = until_ns <= now_ns, (since_ns > 0) & (until_ns > now_ns - MISS_FOR_NS)
+    lost_ns = np.where(is_again, np.clip(2 * (until_ns - since_ns), LOST_FOR_NS, LOST_MOST_NS), LOST_FOR_NS)
     state.responses.missed_ns[rows[begins]] = now_ns
-    state.missed_until_ns[rows] = now_ns + np.where(unheard(state, rows), LOST_FOR_NS, MISS_FOR_NS)
+    state.missed_until_ns[rows] = now_ns + np.where(unheard(state, rows), lost_ns, MISS_FOR_NS)
