@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 # Who waits for the thing itself loses no time by a long patience; it is only spent where the thing never comes.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def seen(ask: Callable[[], Any], holds: Callable[[Any], object], what: str, every_s: float = 0.1) -> Any:
