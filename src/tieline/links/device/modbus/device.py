@@ -250,6 +250,9 @@ class Device:
         values |= self._local(values.pop("is_local", math.nan))
         is_local = values.get("is_local", 0.0) > 0.5
         values |= able(self.profile, self.rating, values, is_local)
+        if "available_up_w" in values:  # its owner's limit holds beside whatever we ask
+            left_w = max(self.commanded.owner_limit_w(unit) - values["power_w"], 0.0)
+            values["available_up_w"] = min(values["available_up_w"], left_w)
         self._last, self._taken_ns = values, self._carrier.clock.now_ns()
         was_lost, self._is_lost = self._is_lost, False
         self._carrier.teller.bring(self.row, values, Quality.GOOD, self._taken_ns)
