@@ -21,6 +21,7 @@ from tieline.desk.entry import Entry
 from tieline.desk.least_draw import followable, least_draw_w
 from tieline.desk.least_times import just_let_go
 from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, committed_until, owed, sold_ahead_w
+from tieline.desk.on_or_off import whole
 from tieline.desk.planned import Planned
 from tieline.desk.release import spread_s, takes_turns
 from tieline.desk.upward import TELEMETRY, Moved, Upward
@@ -276,7 +277,7 @@ class Cycle:
                 free = self.room(pool, now_ns, SUSTAIN_H)
                 stores = np.isfinite(redispatch.left_wh(state, pool.rows, now_ns))
                 split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores, called)
-            split = redispatch.whole(split, room, is_switched, is_smooth) if side > 0.0 else split
+            split = whole(split, room, is_switched, is_smooth) if side > 0.0 else split
             return followable(split, room, draws_w, is_smooth, side)
 
         back_w = tracking.takes_back_w(state, pool.rows, pool.share_w, side, now_ns)

@@ -129,6 +129,11 @@ class Commanded(Watched):
             return
         self.own.see(values.get("power_w", math.nan), asyncio.get_running_loop().time())
 
+    def owner_limit_w(self, unit: Unit) -> float:
+        """Return the most that the device's owner lets it give, by the limit that he set (W; inf: none)."""
+        limit_frac = self.owner.held(unit).limit_frac
+        return limit_frac * self.full_w if limit_frac < 1.0 and self.full_w > 0.0 else math.inf
+
     def own_w(self) -> float:
         """Return what the device does by itself (W; NaN: not known).
 
@@ -196,6 +201,7 @@ class Commanded(Watched):
         if not live.is_release:
             self.owner.heard(live.held, held, unit.seen)
         self.owner.see(unit.seen)
+        self._most_w = self.owner_limit_w(unit)
 
     def refused(self, live: Live, error: LinkDown | PeerError) -> bool:
         """Take that a write failed; False where it is not known whether it was taken: read back, never send again."""
@@ -237,6 +243,8 @@ class Commanded(Watched):
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, str(held))
         elif live.is_confirmed:
             told_w = math.nan if live.is_release else held.target_w  # what it holds by then is its owner's
+            if not live.is_hold:
+                told_w = min(told_w, self._most_w)  # NaN stays
             self.life.end(live, Stage.DONE, native=HELD if live.is_hold else "", observed_w=told_w)
         else:
             native = f"{MADE if live.made is held else ''}holds {held.target_w:g} W, limit {held.limit_frac:.0%}"

@@ -15,8 +15,9 @@ import numpy as np
 from tieline.device.able import able
 from tieline.device.profile import Profile
 from tieline.errors import LinkDown, PeerError
-from tieline.links.device.modbus.client import Client, Failure
+from tieline.links.device.modbus.client import Client, GaveWay
 from tieline.links.device.modbus.commanded import Commanded
+from tieline.links.device.modbus.line import Failure
 from tieline.links.device.modbus.live import Carrier
 from tieline.links.device.modbus.unit import Unit
 from tieline.resource.batch import CommandBatch
@@ -57,6 +58,7 @@ class Device:
         self._is_lost = True
         self._said_local = True  # it may have, before a start
         self._is_busy = self._is_lent = False
+        self._is_measured = self._gave_way = False
         self._trouble: Failure | None = None
 
     # --- what the link asks ------------------------------------------------------------------------------------------
@@ -67,6 +69,15 @@ class Device:
 
     def wake(self) -> None:
         """Look again: something has changed."""
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Look again: a command has come. What is being measured is given up for it, not twice in a row."""
+        if self.unit is not None and self._is_busy:
+            self.unit.client.hurry(self.number)
+            if self._is_measured and not self._gave_way:
+                self.unit.gives_way = True
+                self.unit.client.withdraw(self.number)
         self._wake.set()
 
     def probe(self) -> None:
@@ -95,6 +106,8 @@ class Device:
     def lend(self) -> None:
         """Let a burst tell it; the task keeps still until it is handed back."""
         self._is_lent = True
+        if self.unit is not None:
+            self.unit.client.hurry(self.number)
 
     def hand_back(self, trouble: Failure | None = None) -> None:
         """Take it back, with the trouble that it is in."""
@@ -147,10 +160,21 @@ class Device:
             await self._rate(unit)
             self.is_found = True
             self._carrier.changed()
+        if self.commanded.waits:
+            unit.client.hurry(self.number)
         await self.commanded.act(unit)
         loop = asyncio.get_running_loop()
         if loop.time() >= self._poll_due_s:
-            await self._poll(unit)
+            if self.commanded.waits and not self._gave_way:  # it came meanwhile
+                self._gave_way = True
+                return
+            unit.client.ease(self.number)
+            try:
+                await self._poll(unit)
+            except GaveWay:
+                self._gave_way = True
+                return
+            self._gave_way = False
             self._poll_due_s = loop.time() + self._carrier.poll_s * (0.95 + 0.1 * float(self._rng.random()))
 
     async def _rate(self, unit: Unit) -> None:
@@ -217,11 +241,18 @@ class Device:
     async def _poll(self, unit: Unit) -> None:
         if asyncio.get_running_loop().time() >= self._rate_due_s:
             await self._rate(unit)
-        values = await unit.measure((*self.profile.measures, "is_local"))
+        self._is_measured, unit.gives_way = True, False
+        try:
+            values = await unit.measure((*self.profile.measures, "is_local"))
+        finally:
+            self._is_measured = unit.gives_way = False
         await self.commanded.look(unit, values.get("power_w", math.nan))
         values |= self._local(values.pop("is_local", math.nan))
         is_local = values.get("is_local", 0.0) > 0.5
         values |= able(self.profile, self.rating, values, is_local)
+        if "available_up_w" in values:  # its owner's limit holds beside whatever we ask
+            left_w = max(self.commanded.owner_limit_w(unit) - values["power_w"], 0.0)
+            values["available_up_w"] = min(values["available_up_w"], left_w)
         self._last, self._taken_ns = values, self._carrier.clock.now_ns()
         was_lost, self._is_lost = self._is_lost, False
         self._carrier.teller.bring(self.row, values, Quality.GOOD, self._taken_ns)

@@ -1,11 +1,12 @@
 """SunSpec devices as a link: commands written and read back, measurements polled, timers and other controllers watched.
 
 Theory of operation. Rows are addressed `host:port/unit`; each host and port is one connection that many units share,
-with a bounded number of requests in flight. A device is found by its SunSpec marker and chain of models, then polled;
-each runs by itself (`device`), so that one in trouble is tried again with growing delays while its neighbours go on. A
-command is written with the device's own reversion timer, enabling last, and read back. A newer command of a row
-displaces one that waits; one that waits too long ends EXPIRED. A connection that breaks marks all its points COMM_LOST
-with their last source time, and is made afresh with growing delays.
+with as many requests in flight as it was found to answer (`room`), up to `in_flight`; commands go before polls
+(`line`). A device is found by its SunSpec marker and chain of models, then polled; each runs by itself (`device`), so
+that one in trouble is tried again with growing delays while its neighbours go on. A command is written with the
+device's own reversion timer, enabling last, and read back. A newer command of a row displaces one that waits; one that
+waits too long ends EXPIRED. A connection that breaks marks all its points COMM_LOST with their last source time, and is
+made afresh with growing delays.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tieline.links.device.modbus.client import Client
 from tieline.links.device.modbus.device import Device
 from tieline.links.device.modbus.live import Counts
 from tieline.links.device.modbus.owner import Controls
+from tieline.links.device.modbus.room import Room
 from tieline.links.device.modbus.unit import Unit
 from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
@@ -68,6 +70,7 @@ class _Endpoint:
     port: int
     devices: list[Device] = field(default_factory=list)
     session: Session = Session.DOWN
+    room: Room | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +211,7 @@ class ModbusLink:
                 if device.is_at_rest:
                     at_rest.append((device, at))
                 else:
-                    device.wake()
+                    device.hurry()
         for device, _ in tell(self, batch, at_rest):
             device.wake()
         return told
@@ -253,7 +256,10 @@ class ModbusLink:
             for device in endpoint.devices:
                 device.probe()
 
-        client = Client(self._settings.timeout_s, lost, self._settings.in_flight, quiet)
+        if endpoint.room is None:
+            where = f"{endpoint.host}:{endpoint.port}"
+            endpoint.room = Room.behind(where, len(endpoint.devices), self._settings.in_flight)
+        client = Client(self._settings.timeout_s, lost, endpoint.room, quiet)
         try:
             await client.open(endpoint.host, endpoint.port)
             endpoint.session = Session.SYNCING

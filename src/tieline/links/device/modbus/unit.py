@@ -9,7 +9,7 @@ from functools import cache
 
 from tieline.device.steps import steps_within
 from tieline.errors import PeerError
-from tieline.links.device.modbus.client import Client
+from tieline.links.device.modbus.client import Client, GaveWay
 from tieline.links.device.sunspec_models import model
 from tieline.resource.point import points
 from tieline.wire.modbus.pdu import (
@@ -84,6 +84,7 @@ class Unit:
         self.maker = self.type = self.serial = ""
         self.frame = b""
         self.takes_blocks = takes_blocks
+        self.gives_way = False  # what is measured is given up before its next read
         self.seen: tuple[int, ...] = ()  # the controls as last read
         self._read_last: dict[int, tuple[tuple[int, ...], dict[str, float]]] = {}
         self._held_last: tuple[Sequence[int], Held] = (), FREE
@@ -159,10 +160,17 @@ class Unit:
 
         Args:
             keys: Points of the catalogue; each says by its SunSpec reference which model and point hold it.
+
+        Raises:
+            GaveWay: It was given up for a command.
+            PeerError: Its registers can't be read.
+            LinkDown: No answer.
         """
         found: dict[str, float] = {}
         for number, pairs, span in _by_model(tuple(keys)):
             if number in self.models:
+                if self.gives_way:
+                    raise GaveWay(f"unit {self.number}: a command goes first")
                 start, count = self.models[number]
                 block = await self._read(start, min(count, span))
                 found |= self._measured(number, pairs, block)

@@ -43,6 +43,7 @@ class Watched:
         self._left: Held | None = None  # what was found at first sight: it may be our own, from before a restart
         self._resumed: Live | None = None
         self._seen = FREE  # as last read back
+        self._most_w = math.inf  # by its owner's limit, as it was then
         self.owner = Owner(row, carrier.controls)
         self._left_until_s = math.inf
 

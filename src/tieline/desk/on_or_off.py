@@ -1,0 +1,50 @@
+"""What is on or off, a heater or a pump, gives all that it can or nothing; who can give a part makes up for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tieline.desk.redispatch import MOVED_W, Allocation, Headroom
+from tieline.fleet.split import split_merit
+
+Mask = NDArray[np.bool_]
+LEFT_FRAC = 0.005
+"""So much of what is owed may be left lacking rather than have somebody switched for it."""
+
+
+def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask) -> Allocation:
+    """Return a split of what is owed, upward, in which what is on or off gives all it can, or nothing.
+
+    Told a part it would go to the nearer of both, and the pool would give as much more or less. So others that are
+    called give less beside it, the dearest first; or, where they give no more than it would too much, those that cost
+    no more make up for it, as far as they can, and whoever costs more for what lacks then. A lack that is too small for
+    a command of its own is left.
+    """
+    share_w, up_w = split.share_w.copy(), room.up_w
+    asked_w, small_w = float(share_w.sum()), max(MOVED_W, LEFT_FRAC * split.feasible_w)
+    parts = np.flatnonzero(is_switched & (share_w > 1e-6) & (share_w < up_w - 1.0))
+    for at in parts:
+        lack_w, over_w = float(share_w[at]), float(up_w[at] - share_w[at])
+        sinks_w = np.where(is_smooth, share_w, 0.0)
+        cheap = is_smooth & room.may_serve & (room.price <= room.price[at])
+        rises_w = np.where(cheap, np.maximum(up_w - share_w, 0.0), 0.0)
+        left_over_w = max(over_w - float(sinks_w.sum()), 0.0)
+        left_lack_w = max(lack_w - float(rises_w.sum()), 0.0)
+        if lack_w > small_w and (left_over_w, over_w) <= (left_lack_w, lack_w):
+            share_w -= split_merit(over_w - left_over_w, sinks_w, -room.price)
+            share_w[at] = up_w[at]
+        else:
+            share_w[at] = 0.0
+            share_w += split_merit(lack_w - left_lack_w, rises_w, room.price)
+    if not len(parts):
+        return split
+    rest_w = asked_w - float(share_w.sum())
+    if rest_w > small_w:
+        rises_w = np.where(is_smooth & room.may_serve, np.maximum(up_w - share_w, 0.0), 0.0)
+        share_w += split_merit(min(rest_w, float(rises_w.sum())), rises_w, room.price)
+    base_w, feasible_w = split.target_w - split.share_w, float(share_w.sum())
+    lacks_w = max(split.shortfall_w + float(split.share_w.sum()) - feasible_w, 0.0)
+    return replace(split, target_w=base_w + share_w, share_w=share_w, feasible_w=feasible_w, shortfall_w=lacks_w)
