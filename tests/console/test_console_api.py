@@ -22,7 +22,7 @@ def _filled(running: Running, path: str) -> str:
     found = {
         "group": "feeder-01", "feeder": "feeder-01", "resource": state.fleet.ids[0], "alarm": "alarm:none",
         "record": running.stage.node.journal.of_kind("AwardTaken").__next__().id, "event": "event:none",
-        "account": "nobody",
+        "account": "ann",
     }  # fmt: skip
     return path.format(**found, waiting=_taken_back(running) if "{waiting}" in path else "")
 

@@ -27,7 +27,7 @@ def test_every_route_lets_in_the_roles_of_its_action_and_no_other(running: Runni
         pytest.skip("would end the session that the other rows need")
     path = route.path.format(
         group="feeder-01", feeder="feeder-01", resource="nothing", record="nothing", alarm="nothing", event="nothing",
-        account="nothing", waiting="nothing", contract="nothing",
+        account="nothing", waiting="nothing", contract="nothing", token="nothing",
     )  # fmt: skip
     with running.client(role.value) as client:
         answer = client.request(route.method, path)

@@ -15,6 +15,7 @@ from tieline.desk.award_plan import LEAST_W, SETTLED_NS, STEP_NS, Asked, asked, 
 from tieline.desk.cycle import Cycle, PoolDesk
 from tieline.desk.obligation import ENERGY
 from tieline.desk.ports import Award
+from tieline.desk.trim import Learnt
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.plan.executor import Here
 from tieline.pool.merit import merit_price
@@ -145,7 +146,7 @@ def test_what_meters_lack_of_a_call_is_scheduled_for_and_no_more_declared_as_wha
     assert evening.stage.state.award_plans["pool-1"].lacks_w.array().max() < 1.0
     evening.beat()
     declared_w = evening.pool.available[0]
-    evening.pool.trim_w = 1_500.0
+    evening.pool.learnt = Learnt(1_500.0)
     evening.beat()
     assert abs(declared_w - evening.pool.available[0] - 1_500.0) < 1.0
     evening.stage.clock.ns += 15 * MINUTE_NS

@@ -11,6 +11,7 @@ from test_desk_declares import HOUR, Market, Pool
 
 from tieline.desk.facts import IntervalTracked, PositionChanged, from_record
 from tieline.desk.ports import Instruction
+from tieline.desk.trim import Learnt
 from tieline.errors import ConfigError, LinkDown
 from tieline.resource.batch import Readings
 from tieline.resource.claim import ClaimKind
@@ -115,7 +116,7 @@ def test_a_trim_that_a_large_call_left_is_no_larger_than_its_part_of_a_small_one
     async def play() -> float:
         stage = Pool()
         await stage.beats(3)
-        stage.pool.trim_w = 8_000.0
+        stage.pool.learnt = Learnt(8_000.0)
         now_ns = stage.clock.ns
         call = Instruction("i", "b", "pool-1", "ENERGY", now_ns, now_ns + 5 * MINUTE_NS, 5_000.0, 50.0, 1)
         stage.state.instructions["pool-1", "ENERGY"] = {now_ns: call}

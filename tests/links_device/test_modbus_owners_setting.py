@@ -26,6 +26,7 @@ from tieline.wire.sunspec.models import MARKER
 LASTS_S, GRACE_S = 300.0, 10.0
 FREE, SHUT, HEARS, CUT, DIE, REBOOT = "free", "shut", "hears", "cut", "die", "reboot"
 AWAY, BACK = "the journal is away", "it is back"
+CLEARS = "its owner frees it"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,13 @@ class House:
         self.power_w = self.power_w if own.power_w is None else own.power_w
         self.limit = self.limit if own.limit is None else own.limit
 
+    def clear(self) -> None:
+        for name in ("WSet", "WMaxLimPct"):
+            self.device._lay(704, f"{name}Ena", 0.0)
+            self.device._ends_ns[name] = 0
+        self.device._obey()
+        self.power_w = self.limit = None
+
     @property
     def holds(self) -> tuple[float | None, float | None]:
         """What it holds: a power (W) and a limit (percent); None: none."""
@@ -121,6 +129,8 @@ class House:
                 match deed:
                     case Owns():
                         self.set(deed)
+                    case "its owner frees it":
+                        self.clear()
                     case Call():
                         await self.call(link, deed)
                     case "free":
@@ -165,10 +175,12 @@ def play(
 
         device.read = seen  # type: ignore[method-assign]
         while left:
-            while left and (isinstance(left[0][0], Owns) or left[0][0] == AWAY):  # before a server comes
+            while left and (isinstance(left[0][0], Owns) or left[0][0] in (AWAY, CLEARS)):  # before a server comes
                 deed, _ = left.pop(0)
                 if deed == AWAY:
                     house.journal.is_down = True
+                elif deed == CLEARS:
+                    house.clear()
                 else:
                     house.set(deed)
             await house.live(left)
@@ -210,6 +222,25 @@ def test_what_an_owner_sets_or_clears_after_a_release_is_his_and_not_answered(wr
     house = play([(OWN, 0.0), (None, 20.0), (Call(2_000.0), 20.0), (FREE, 20.0), (REBOOT, 60.0), (None, 400.0)])
     assert house.holds == (None, None)
     assert not any("which we did not write" in error for error in house.errors)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from([OWN, Owns(3_300.0), Owns(limit=30.0)]),
+    st.lists(st.sampled_from([Call(2_000.0), Call(math.nan, 1_000.0), Call(-1_500.0)]), min_size=1, max_size=3),
+    st.floats(15.0, 80.0), st.sampled_from([(DIE, CLEARS), (CLEARS, DIE)]), st.booleans(),
+    st.sampled_from(["block", "steps"]),
+)  # fmt: skip
+def test_what_was_given_back_and_freed_by_its_owner_is_not_written_again_by_the_next_server(
+    own: Owns, asked: list[Call], after_s: float, ends: tuple[str, str], is_told_again: bool, writes: str
+) -> None:
+    """The server dies at any instant after the hand-back, and its owner frees the device while none runs, or just before."""
+    modbus_room.WRITES = writes
+    calls = [(call, 12.0) for call in asked]
+    again = [(Call(1_200.0), 20.0), (FREE, 30.0)] if is_told_again else []
+    deeds = [(own, 0.0), (None, 20.0), *calls, (FREE, after_s), *((end, 0.0) for end in ends), (None, 400.0), *again]
+    house = play([*deeds, (DIE, 0.0), (None, 40.0)])
+    assert house.holds == (None, None)
 
 
 def test_what_a_device_without_timers_held_is_told_of_and_not_given_back(writes: str) -> None:

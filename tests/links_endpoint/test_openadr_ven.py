@@ -149,6 +149,7 @@ def test_a_notification_in_the_clear_over_a_network_is_no_more_than_news() -> No
             said = [{"id": 0, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [-4]}]}]
             forged = {
                 "id": "forged", "programID": "p", "intervals": said,
+                "payloadDescriptors": [{"payloadType": "DISPATCH_SETPOINT", "units": "KW"}],
                 "intervalPeriod": {"start": "0001-01-01T00:00:00Z", "duration": "PT10M"},
             }  # fmt: skip
             note = {"objectType": "EVENT", "operation": "CREATE", "object": forged}

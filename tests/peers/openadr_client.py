@@ -137,18 +137,46 @@ order = bl.events.create_event(
         intervals=payload(EventPayloadType.DISPATCH_SETPOINT, -1.25),
     )
 )  # fmt: skip
-until = time.monotonic() + 60
-answers: list = []
-while not answers and time.monotonic() < until:
-    said_raw = bl.reports.session.get(f"{url}/reports", params={"eventID": order.id}).json()
-    for raw in said_raw:
-        # This client's model of a report knows the descriptors of events alone; the standard's word in a report is
-        # REPORT_PAYLOAD_DESCRIPTOR. All else is held to the model.
-        assert {d["objectType"] for d in raw.pop("payloadDescriptors")} == {"REPORT_PAYLOAD_DESCRIPTOR"}
-    answers = [ExistingReport.model_validate(raw) for raw in said_raw]
-    time.sleep(0.1)
-kinds = {p.type: p.values[0] for r in answers for p in r.resources[0].intervals[0].payloads}
-found["our_ven"] = (answers[0].client_id, kinds["SETPOINT"], kinds["OPERATING_STATE"].partition("_")[2])
+
+
+def answered(event: str, but: float | None = None) -> tuple:
+    """What our VEN says of an event, as (client, SETPOINT, state), once its setpoint is another than `but`."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        said_raw = bl.reports.session.get(f"{url}/reports", params={"eventID": event}).json()
+        for raw in said_raw:
+            # This client's model of a report knows the descriptors of events alone; the standard's word in a report is
+            # REPORT_PAYLOAD_DESCRIPTOR. All else is held to the model.
+            assert {d["objectType"] for d in raw.pop("payloadDescriptors")} == {"REPORT_PAYLOAD_DESCRIPTOR"}
+        answers = [ExistingReport.model_validate(raw) for raw in said_raw]
+        kinds = {p.type: p.values[0] for r in answers for p in r.resources[0].intervals[0].payloads}
+        if answers and kinds.get("SETPOINT") != but:
+            return answers[0].client_id, kinds["SETPOINT"], kinds["OPERATING_STATE"].partition("_")[2]
+        time.sleep(0.1)
+    raise TimeoutError(f"our VEN says nothing else of {event}")
+
+
+found["our_ven"] = answered(order.id)
+
+# one whose unit stands in its program alone (this client makes units that it has no name for), which is then changed
+
+
+def in_units(word: str) -> tuple:
+    return (EventPayloadDescriptor(payload_type=EventPayloadType.DISPATCH_SETPOINT, units=Unit(word)),)
+
+
+watts = bl.programs.create_program(NewProgram(program_name="peer-watts", payload_descriptors=in_units("W")))
+in_watts = bl.events.create_event(
+    NewEvent(
+        programID=watts.id, event_name="dispatch in watts", targets=("site-5",), priority=0,
+        interval_period=common_period.IntervalPeriod(start=datetime.now(UTC), duration=timedelta(minutes=15)),
+        intervals=payload(EventPayloadType.DISPATCH_SETPOINT, 2.0),
+    )
+)  # fmt: skip
+found["in_watts"] = [answered(in_watts.id)[1]]
+bl.programs.update_program_by_id(watts.id, ProgramUpdate(program_name="peer-watts", payload_descriptors=in_units("KW")))
+found["in_watts"].append(answered(in_watts.id, but=0.002)[1])
+bl.programs.delete_program_by_id(watts.id)
 found["vens"] = sorted(v.ven_name for v in bl.vens.get_vens(ven_name=None, target=None, pagination=None))
 found["resources"] = sorted(r.resource_name for r in bl.resources.get_resources(resource_name=None, ven_id=None, target=None, pagination=None))  # fmt: skip
 

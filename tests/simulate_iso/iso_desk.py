@@ -48,7 +48,7 @@ class ScheduleDesk:
             accepted.append(one.id)
         return self.answers.setdefault(batch.uid, BatchAnswer(batch.uid, tuple(accepted), tuple(declined)))
 
-    async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
+    async def corrected(self, uid: str, refusal: Refusal, frame: str, link: str = "", end_ns: int = 0) -> None:
         self.disputed.append((uid, refusal))
 
     async def unread(self, uid: str, refusal: Refusal, link: str, end_ns: int = 0) -> bool:

@@ -7,7 +7,7 @@ import math
 
 from msgspec import Struct
 
-from tieline.console.auth.accounts import OF_PROVIDER, is_machine, is_of_provider
+from tieline.console.auth.accounts import OF_PROVIDER, hashed, is_machine, is_of_provider, token_id
 from tieline.console.auth.roles import Action, Role
 from tieline.console.auth.sessions import Who
 from tieline.console.problems import Problem
@@ -85,6 +85,20 @@ class Secret(Struct, frozen=True):
     """A secret that is shown this once."""
 
     secret: str
+
+
+class Token(Struct, frozen=True):
+    """A token, shown this once, and its id, by which it is ended."""
+
+    secret: str
+    id: str
+
+
+class TokenRow(Struct, frozen=True):
+    """A token that counts, without its secret; `is_this`: this very call came by it."""
+
+    id: str
+    is_this: bool = False
 
 
 class Invited(Struct, frozen=True):
@@ -265,7 +279,7 @@ async def _close(call: Call) -> AccountRow:
     return AccountRow(name, (), False, 0)
 
 
-async def _token(call: Call) -> Secret:
+async def _token(call: Call) -> Token:
     """Give a machine's token to an admin, or his own: with a person's, he would be that person."""
     name = call.path("account")
     held = call.desk.accounts.get(name)
@@ -276,10 +290,10 @@ async def _token(call: Call) -> Secret:
     if not is_machine(held):
         text = "a person's token is made by that person: POST /api/v1/me/tokens"
         raise Problem(403, text, field="account", value=name, limit="a machine, or one's own")
-    return Secret(await call.desk.accounts.make_token(name, call.name) or "")
+    return _shown(await call.desk.accounts.make_token(name, call.name) or "")
 
 
-async def _own_token(call: Call) -> Secret:
+async def _own_token(call: Call) -> Token:
     assert call.who is not None
     if call.who.is_token:
         raise Problem(403, "a token makes no tokens of its own: sign in", field="by", value=call.name)
@@ -287,7 +301,46 @@ async def _own_token(call: Call) -> Secret:
     if token is None:
         text = "people of the identity provider have no tokens: a machine gets an account of its own"
         raise Problem(409, text, field="account", value=call.name)
-    return Secret(token)
+    return _shown(token)
+
+
+def _shown(token: str) -> Token:
+    return Token(token, token_id(hashed(token)))
+
+
+async def _own_tokens(call: Call) -> list[TokenRow]:
+    return _rows(call, call.name)
+
+
+async def _tokens(call: Call) -> list[TokenRow]:
+    return _rows(call, call.path("account"))
+
+
+def _rows(call: Call, name: str) -> list[TokenRow]:
+    held = call.desk.accounts.get(name)
+    if held is None and name != call.name:  # who comes by an identity provider has no account here, and no tokens
+        raise KeyError(name)
+    this = call.who.session if call.who is not None and call.who.is_token else ""
+    return [TokenRow(token_id(each), each == this) for each in (held.token_hashes if held is not None else ())]
+
+
+async def _end_own_token(call: Call) -> list[TokenRow]:
+    return await _end(call, call.name)
+
+
+async def _end_token(call: Call) -> list[TokenRow]:
+    return await _end(call, call.path("account"))
+
+
+async def _end(call: Call, name: str) -> list[TokenRow]:
+    """End one token of an account, which is at once no token any more; return those that are left."""
+    which, who = call.path("token"), call.who
+    assert who is not None
+    if name == call.name and who.is_token and token_id(who.session) != which:
+        raise Problem(403, "a token ends itself and no other of its account: sign in", field="by", value=call.name)
+    if not await call.desk.accounts.end_token(name, which):
+        raise Problem(404, "this account has no such token", field="token", value=which[:80])
+    return _rows(call, name)
 
 
 ACCOUNT_ROUTES: tuple[Route, ...] = (
@@ -302,14 +355,27 @@ ACCOUNT_ROUTES: tuple[Route, ...] = (
         "POST", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _invite, "Make a person's one-time link, or a machine",
         Invited, Invite,
     ),
-    Route("POST", f"{_A}/me/tokens", Action.MAKE_OWN_TOKEN, _own_token, "Make a token of one's own", Secret),
+    Route("POST", f"{_A}/me/tokens", Action.MAKE_OWN_TOKEN, _own_token, "Make a token of one's own", Token),
+    Route("GET", f"{_A}/me/tokens", Action.MAKE_OWN_TOKEN, _own_tokens, "One's own tokens", list[TokenRow]),
+    Route(
+        "DELETE", f"{_A}/me/tokens/{{token}}", Action.MAKE_OWN_TOKEN, _end_own_token,
+        "End a token of one's own; the others go on", list[TokenRow], subject="token", act="end_own_token",
+    ),
     Route(
         "POST", f"{_A}/accounts/{{account}}/close", Action.MANAGE_ACCOUNTS, _close, "Close an account", AccountRow,
         subject="account", act="close_account",
     ),
     Route(
         "POST", f"{_A}/accounts/{{account}}/tokens", Action.MAKE_TOKEN, _token,
-        "Make an API token of a machine, shown once", Secret,
+        "Make an API token of a machine, shown once", Token,
         subject="account",
+    ),
+    Route(
+        "GET", f"{_A}/accounts/{{account}}/tokens", Action.MAKE_TOKEN, _tokens, "The tokens of an account",
+        list[TokenRow], subject="account",
+    ),
+    Route(
+        "DELETE", f"{_A}/accounts/{{account}}/tokens/{{token}}", Action.MAKE_TOKEN, _end_token,
+        "End a token of a machine or person; the others go on", list[TokenRow], subject="account", act="end_token",
     ),
 )  # fmt: skip

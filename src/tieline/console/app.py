@@ -202,7 +202,7 @@ async def _as_of(desk: Desk, route: Route, request: Request) -> Desk:
 async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:
     """Do an act, or let it wait for a second person; either is recorded before it is answered."""
     assert route.action is not None and call.who is not None
-    record, asked = desk.operator.audited, {**told(call.body), **_way(call.who)}
+    record, asked = desk.operator.audited, {**_beside(route, call), **told(call.body), **_way(call.who)}
     try:
         why = route.two(call) if route.two is not None else ""
         if why:
@@ -217,6 +217,12 @@ async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:
     outcome = "waits for a second person" if why else "done"
     await record(call.name, route.audited_as, subject or route.path, outcome, asked)
     return answer
+
+
+def _beside(route: Route, call: Call) -> dict[str, str]:
+    """Return what a path names beside its subject: which token of an account."""
+    names = call.request.path_params.items()
+    return {key: str(value)[:200] for key, value in names if route.subject and key != route.subject}
 
 
 def _way(who: Who) -> dict[str, str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tieline.desk import called, charging, declared, event_counted, event_stack, facts, prices, refused
 from tieline.desk.asks import first_asked, key_of
 from tieline.desk.ends import end_w, last_end_w
-from tieline.desk.ports import Ask, Granted
+from tieline.desk.ports import Ask, Granted, number
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.redispatch import SOURCE
 from tieline.desk.release import LATEST_NS
@@ -52,7 +52,7 @@ def apply(state: DeskState, record_id: str, fact: facts.Fact, at_ns: int) -> Non
         called.note(state, record_id, fact, at_ns)
         if isinstance(fact, facts.EventChanged):
             event_counted.note_changed(state, fact, at_ns)
-    if isinstance(fact, facts.AwardTaken | facts.BatchTaken | facts.BatchUnread):
+    if isinstance(fact, facts.AwardTaken | facts.BatchTaken | facts.BatchUnread | facts.BatchChanged):
         refused.note(state, record_id, fact, at_ns)
     if isinstance(fact, facts.AwardTaken | facts.BatchTaken):
         declared.note(state, record_id, fact, at_ns)
@@ -135,12 +135,12 @@ def _derated(state: DeskState, record_id: str, fact: facts.CapacityDerated) -> N
 
 def _batch_taken(state: DeskState, record_id: str, fact: facts.BatchTaken) -> None:
     state.batches[fact.batch.uid] = fact.answer
-    state.last_batch_uid = fact.batch.uid
+    if not 0 <= number(fact.batch.uid) < number(state.last_batch_uid):  # one that is mended may come late
+        state.last_batch_uid = fact.batch.uid
     accepted = set(fact.answer.accepted)
     for instruction in fact.batch.instructions:
         if instruction.id in accepted:
-            of = instruction.pool, instruction.product
-            told = state.instructions.setdefault(of, {})
+            told = state.instructions.setdefault((instruction.pool, instruction.product), {})
             told[instruction.batch, instruction.id] = instruction  # in the order in which they came
 
 
@@ -378,8 +378,8 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.CapacityDerated: _derated,
     facts.AwardTaken: _award_taken,
     facts.BatchTaken: _batch_taken,
-    facts.BatchChanged: lambda *_: None,  # for whoever reads the record: the first stands
-    facts.BatchUnread: lambda *_: None,  # noted by `refused.note`, as it counts from when it was recorded
+    facts.BatchChanged: lambda *_: None,  # both are noted by `refused.note`, as they count from when they were recorded
+    facts.BatchUnread: lambda *_: None,
     facts.AskGranted: _ask_granted,
     facts.AskRefused: _ask_refused,
     facts.AskWithdrawn: _ask_withdrawn,

@@ -186,7 +186,7 @@ def _resold(state: DeskState, award: Award) -> Refusal | None:
 def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[list[Entry], BatchAnswer]:
     """Return the facts and the answer of a dispatch batch; the same uid twice gets the first answer."""
     known = state.batches.get(batch.uid)
-    if known is not None:
+    if known is not None and (known.accepted or not batch.is_mended):
         return [], known
     accepted: list[str] = []
     declined: list[tuple[str, Refusal]] = []
@@ -203,7 +203,9 @@ def decide_batch(state: DeskState, batch: DispatchBatch, now_ns: int) -> tuple[l
                 causes.append(derive("award", award.id))
     answer = BatchAnswer(batch.uid, tuple(accepted), tuple(declined))
     subject = batch.instructions[0].pool if batch.instructions else ""
-    return [Entry(derive("batch", batch.uid), BatchTaken(batch, answer), subject, tuple(causes))], answer
+    # One that takes effect has the id that its consequences name; the ISO may send a refused one anew under its UID.
+    record = derive("batch", batch.uid) if accepted else derive("batch-refused", batch.uid, batch.frame)
+    return [Entry(record, BatchTaken(batch, answer), subject, tuple(causes))], answer
 
 
 def _refusals(state: DeskState, batch: DispatchBatch, now_ns: int) -> dict[str, Refusal]:
@@ -223,9 +225,13 @@ def _whole(instruction: Instruction) -> str:
     return instruction.whole or instruction.id
 
 
-def decide_corrected(uid: str, refusal: Refusal, frame: str) -> list[Entry]:
+def decide_corrected(state: DeskState, fact: BatchChanged) -> list[Entry]:
     """Return the fact that a batch reads otherwise than when it was answered, once for each way in which it reads."""
-    return [Entry(derive("batch-changed", uid, frame), BatchChanged(uid, refusal, frame), "", (derive("batch", uid),))]
+    known, answer = state.changed.get((fact.link, fact.uid)), state.batches.get(fact.uid)
+    if known is not None and known.fact == fact:
+        return []
+    causes = (derive("batch", fact.uid),) if answer is not None and answer.accepted else ()
+    return [Entry(derive("batch-changed", fact.uid, fact.frame), fact, "", causes)]
 
 
 def decide_unread(state: DeskState, fact: BatchUnread, now_ns: int) -> list[Entry]:

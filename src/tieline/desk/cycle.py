@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, committed_unti
 from tieline.desk.on_or_off import whole
 from tieline.desk.planned import Planned
 from tieline.desk.release import spread_s, takes_turns
+from tieline.desk.trim import NOTHING, Learnt, split_by_called
 from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.desk.wants import FOLLOWS_NS
 from tieline.fleet.able import SUSTAIN_H
@@ -59,6 +61,8 @@ class PoolDesk:
     tally: tracking.Tally | None = None
     obligation: Obligation | None = None
     trim_w: float = 0.0
+    """What of `learnt` is asked beside the owed."""
+    learnt: Learnt = NOTHING
     back_w: float = 0.0
     """What is asked beside the owed for what rows pay back now: it goes when that goes, as no trim would."""
     ends_back_w: float = 0.0
@@ -214,10 +218,10 @@ class Cycle:
             rows = room.up_w, room.down_w, room.may_serve
             pool.by_feeder = by_group(*rows, pool.feeder_of, len(pool.feeders))
         if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
-            pool.trim_w = 0.0
+            pool.learnt = NOTHING
         # Nor is anybody called there to make good what others pay back, or what was learnt.
         most_w = 0.0 if obligation is None or state.is_killed else counting.TRIM_MOST * abs(obligation.power_w)
-        pool.trim_w = min(max(pool.trim_w, -most_w), most_w)  # what was learnt of a larger one is no help to this
+        pool.trim_w = min(max(pool.learnt.power_w, -most_w), most_w)  # nor is what was learnt of a larger one a help
         # What rows pay back now, and what their meters lack of what they are asked, is taken off what the others can
         # give: the market is told what comes of a call.
         back_w = [tracking.pays_back_w(state, pool.rows, pool.share_w, side, now_ns) for side in (1.0, -1.0)]
@@ -240,7 +244,7 @@ class Cycle:
                 self._tell_upward(pool, obligation, split, before, former_w, cause, now_ns)
             return
         pool.back_w = back_w[0] if obligation.power_w >= 0 else -back_w[1]
-        split = self._split(pool, obligation, room, now_ns)
+        split = split_by_called(pool, partial(self._split, pool, obligation, room, now_ns), most_w, obligation.power_w)
         reason = cause or obligation.because
         pool.share_w = split.share_w
         called = pool.rows[np.abs(split.share_w) > 1.0]

@@ -18,7 +18,7 @@ from tieline.desk.apply import apply
 from tieline.desk.authority import may_pass
 from tieline.desk.base import learn, tells_of_a_hand
 from tieline.desk.entry import Entry, Recorder
-from tieline.desk.facts import AskRefused, BatchUnread, CommandsReported
+from tieline.desk.facts import AskRefused, BatchChanged, BatchUnread, CommandsReported
 from tieline.desk.packed import Packed
 from tieline.desk.ports import (
     Admission,
@@ -262,16 +262,16 @@ class Desk:
         await self.commit(awards.decide_cleared(self.state, offers, frame))
 
     async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
-        """Take a dispatch batch; the same batch twice has one effect and the same answer."""
+        """Take a dispatch batch; the same twice has one effect and the same answer, a mended one is answered afresh."""
         entries, answer = awards.decide_batch(self.state, batch, self._clock.now_ns())
         await self.commit(entries)
         if entries:
             self._on_change("")
         return answer
 
-    async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
+    async def corrected(self, uid: str, refusal: Refusal, frame: str, link: str = "", end_ns: int = 0) -> None:
         """Take that a batch reads otherwise than when it was answered; what was answered stands."""
-        await self.commit(awards.decide_corrected(uid, refusal, frame))
+        await self.commit(awards.decide_corrected(self.state, BatchChanged(uid, refusal, frame, link, end_ns)))
 
     async def unread(self, uid: str, refusal: Refusal, link: str, end_ns: int = 0) -> bool:
         """Take that a link can't read a batch, or instructions of it, and declined them; return if that is news."""

@@ -164,7 +164,8 @@ class SetpointsKept(Fact, frozen=True):
 class ControlsKept(Fact, frozen=True):
     """What owners have set in SunSpec controls, in registers of model 704 (none: nothing): before it is written over.
 
-    `marked`: such a device was seen to keep the timer that all of ours bears, by which the two are told apart.
+    `marked`: such a device was seen to keep the timer that all of ours bears, by which the two are told apart. `owed`:
+    it may be written over by now, and is to be given back (None, in records of before: all are).
     """
 
     link: str
@@ -172,6 +173,7 @@ class ControlsKept(Fact, frozen=True):
     power: tuple[tuple[int, ...], ...]
     limit: tuple[tuple[int, ...], ...]
     marked: Packed
+    owed: Packed | None = None
 
 
 class ReleaseStaged(Fact, frozen=True, omit_defaults=True):

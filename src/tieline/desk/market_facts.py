@@ -46,11 +46,16 @@ class BatchTaken(Fact, frozen=True):
 
 
 class BatchChanged(Fact, frozen=True):
-    """A batch that was answered reads otherwise now, under the same UID: refused, the first stands."""
+    """A batch that was answered reads otherwise now, under the same UID: refused, the first stands.
+
+    Of which link, and when the last of both is over (0: neither asks anything); records of before have neither.
+    """
 
     uid: str
     refusal: Refusal
     frame: str
+    link: str = ""
+    end_ns: int = 0
 
 
 class BatchUnread(Fact, frozen=True):

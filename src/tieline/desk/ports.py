@@ -289,6 +289,7 @@ class DispatchBatch(Struct, frozen=True):
     native: str = ""
     link: str = "iso"  # what a record says of neither came by the only market link there was
     protocol: str = "iso_web"
+    is_mended: bool = False  # sent anew under its UID, and nothing of it was taken before
 
 
 class BatchAnswer(Struct, frozen=True):
@@ -318,10 +319,10 @@ class MarketInlet(Protocol):
         ...
 
     async def dispatch(self, batch: DispatchBatch) -> BatchAnswer:
-        """Take a dispatch batch; the same batch twice has one effect and the same answer."""
+        """Take a batch; the same twice has one effect and one answer. A mended one is answered afresh."""
         ...
 
-    async def corrected(self, uid: str, refusal: Refusal, frame: str) -> None:
+    async def corrected(self, uid: str, refusal: Refusal, frame: str, link: str = "", end_ns: int = 0) -> None:
         """Take that a batch reads otherwise than when it was answered; what was answered stands."""
         ...
 

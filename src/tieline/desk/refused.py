@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tieline.desk.market_facts import AwardTaken, BatchTaken, BatchUnread
+from tieline.desk.market_facts import AwardTaken, BatchChanged, BatchTaken, BatchUnread
 from tieline.desk.ports import Award, Instruction
 from tieline.resource.claim import Refusal
 from tieline.times import DAY_NS
@@ -48,14 +48,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What a link could not read, since when, and its record."""
+    """What a link could not read, or what reads otherwise than it was answered, since when, and its record."""
 
-    fact: BatchUnread
+    fact: BatchUnread | BatchChanged
     at_ns: int
     record: str
 
 
-def note(state: DeskState, record_id: str, fact: AwardTaken | BatchTaken | BatchUnread, at_ns: int) -> None:
+def note(
+    state: DeskState, record_id: str, fact: AwardTaken | BatchTaken | BatchUnread | BatchChanged, at_ns: int
+) -> None:
     """Note what a market is refused, and forget what it asked otherwise since."""
     old = [key for key, one in state.refused.items() if one.end_ns <= at_ns - DAY_NS]
     for key in old:
@@ -63,13 +65,21 @@ def note(state: DeskState, record_id: str, fact: AwardTaken | BatchTaken | Batch
     if isinstance(fact, AwardTaken):
         _note_award(state, record_id, fact, at_ns)
     elif isinstance(fact, BatchUnread):
-        state.unread.pop((fact.link, fact.uid), None)
-        state.unread[fact.link, fact.uid] = Unread(fact, at_ns, record_id)
-        if len(state.unread) > MOST_UNREAD:
-            del state.unread[next(iter(state.unread))]
+        _keep(state.unread, Unread(fact, at_ns, record_id))
+    elif isinstance(fact, BatchChanged):
+        if fact.link:  # a record of before says neither of which link it is nor when it is over
+            _keep(state.changed, Unread(fact, at_ns, record_id))
     else:
-        state.unread.pop((fact.batch.link, fact.batch.uid), None)
+        for kept in (state.unread, state.changed):
+            kept.pop((fact.batch.link, fact.batch.uid), None)
         _note_batch(state, record_id, fact, at_ns)
+
+
+def _keep(kept: dict[tuple[str, str], Unread], one: Unread) -> None:
+    kept.pop((one.fact.link, one.fact.uid), None)
+    kept[one.fact.link, one.fact.uid] = one
+    if len(kept) > MOST_UNREAD:
+        del kept[next(iter(kept))]
 
 
 def _note_award(state: DeskState, record_id: str, fact: AwardTaken, at_ns: int) -> None:
@@ -88,6 +98,9 @@ def _note_award(state: DeskState, record_id: str, fact: AwardTaken, at_ns: int) 
 def _note_batch(state: DeskState, record_id: str, fact: BatchTaken, at_ns: int) -> None:
     accepted = set(fact.answer.accepted)
     taken = [one for one in fact.batch.instructions if one.id in accepted]
+    if fact.batch.is_mended:  # it stands in the place of what was refused under its own name
+        for key in [key for key in state.refused if key[:2] == ("batch", fact.batch.uid)]:
+            del state.refused[key]
     for key, one in list(state.refused.items()):
         left = tuple(was for was in one.asked if not _stands_for(taken, was, at_ns))
         if not left:

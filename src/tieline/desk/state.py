@@ -261,6 +261,7 @@ class DeskState:
     batches: dict[str, BatchAnswer] = field(default_factory=dict)
     refused: dict[tuple[str, str, str, str], Refused] = field(default_factory=dict)  # that the market may count on
     unread: dict[tuple[str, str], Unread] = field(default_factory=dict)  # by link and uid
+    changed: dict[tuple[str, str], Unread] = field(default_factory=dict)  # since they were answered, likewise
     last_batch_uid: str = "-1"
     asks: dict[AskKey, LiveAsk] = field(default_factory=dict)
     ended: dict[AskKey, EndedAsk] = field(default_factory=dict)  # the last end of each, until it is asked anew
@@ -377,8 +378,8 @@ class DeskState:
         digest.update(self.ledger.digest().encode())
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
-        decided = "offers unawarded awards instructions batches refused unread versions events authority schedules"
-        decided += " award_plans declared market_ns consents"
+        decided = "offers unawarded awards instructions batches refused unread changed versions events authority"
+        decided += " schedules award_plans declared market_ns consents"
         for name in (*decided.split(), "prices"):
             table: dict[object, object] = getattr(self, name)
             for key in sorted(table, key=repr):

@@ -11,6 +11,21 @@ from tieline.node.read_own_way import Found
 from tieline.node.read_words import kw
 from tieline.times import iso
 
+SAYS = {
+    "unread": "is declined by link {link}, which can't read it",
+    "changed": "of link {link} came again with other contents, which are not followed",
+}
+TELLS = {
+    "unread": (
+        "Nothing of it is followed; the market may count on it all the same, and charge what lacks",
+        "Tell the market's operator what can't be read; then acknowledge this",
+    ),
+    "changed": (
+        "It is followed as it was answered; the market may count on what it says now, and charge what lacks",
+        "Tell the market's operator that a correction needs a batch UID of its own; then acknowledge this",
+    ),
+}
+
 
 def refused_by_us(state: DeskState, now_ns: int) -> Found:
     """Return an alarm for each batch and award of which something was refused and whose time is not over.
@@ -35,18 +50,19 @@ def refused_by_us(state: DeskState, now_ns: int) -> Found:
 
 
 def _unread_by_us(state: DeskState, now_ns: int) -> Found:
-    """Return an alarm for each batch that a link could not read: until it can be, or somebody acknowledges it."""
+    """Return an alarm for each batch that a link could not read, or that came again with other contents.
+
+    It stands until it can be read, its time is over, or somebody acknowledges it.
+    """
     found: Found = []
-    for (link, uid), one in state.unread.items():
-        name, end_ns = derive("alarm", "unread", link, uid), one.fact.end_ns
-        if (end_ns and now_ns >= end_ns) or now_ns < one.at_ns or is_acknowledged(name, one.at_ns, state.alarms):
-            continue
-        alarm = AlarmView(
-            name, 2, link, f"Dispatch batch {uid} is declined by link {link}, which can't read it: {one.fact.refusal}",
-            "Nothing of it is followed; the market may count on it all the same, and charge what lacks",
-            "Tell the market's operator what can't be read; then acknowledge this", 900, "/links", 1, one.at_ns,
-        )  # fmt: skip
-        found.append((alarm, 0))
+    for word, kept in (("unread", state.unread), ("changed", state.changed)):
+        for (link, uid), one in kept.items():
+            name, end_ns, why = derive("alarm", word, link, uid), one.fact.end_ns, one.fact.refusal
+            if (end_ns and now_ns >= end_ns) or now_ns < one.at_ns or is_acknowledged(name, one.at_ns, state.alarms):
+                continue
+            title = f"Dispatch batch {uid} {SAYS[word].format(link=link)}: {why}"
+            alarm = AlarmView(name, 2, link, title, *TELLS[word], 900, "/links", 1, one.at_ns)
+            found.append((alarm, 0))
     return found
 
 

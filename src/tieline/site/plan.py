@@ -121,13 +121,10 @@ class EndPoint:
         # R14: a fence is raised by what is taken and by nothing else, and never lowered.
         for key, plan in newest.items():
             known = self._plans.get(key)
-            is_same = known is not None and (known.id, known.stamp, known.made_ns) == (
-                plan.id,
-                plan.stamp,
-                plan.made_ns,
-            )
-            if known is not None and is_same:
-                kept[key] = known
+            version = plan.id, plan.stamp, plan.made_ns
+            is_same = known is not None and (known.id, known.stamp, known.made_ns) == version
+            if is_same:
+                kept[key] = plan  # as it reads now: what it stands under, or its owner, may say something else since
             elif plan.stamp == (0, 0) or plan.stamp > self._fence.get(plan.program, (0, 0)):
                 kept[key] = plan
                 fresh.append(plan)

@@ -20,6 +20,8 @@ from tieline.ids import derive
 from tieline.times import HOUR_NS, Clock, iso
 
 LINK_LASTS_S = 30 * 60.0
+ID_DIGITS = 12
+"""So many digits of its hash name a token."""
 ONE_HAND_NS = 24 * HOUR_NS
 """How long somebody and who made the link that he used count as one person where two are needed."""
 FREE_TRIES, FREE_TRIES_OF_PEER, LONGEST_WAIT_S = 5, 100, 300.0
@@ -74,6 +76,11 @@ def is_machine(account: Account) -> bool:
 def hashed(secret: str) -> str:
     """Return the hash under which a link or token is kept."""
     return blake2b(secret.encode(), digest_size=32, person=b"tieline-token").hexdigest()
+
+
+def token_id(token_hash: str) -> str:
+    """Return the name of a token, from its hash: nothing of the secret can be told from it."""
+    return token_hash[:ID_DIGITS]
 
 
 class Accounts:
@@ -310,7 +317,10 @@ class Accounts:
     # --- tokens ----------------------------------------------------------------------------------------------------
 
     async def make_token(self, name: str, by: str = "") -> str | None:
-        """Return a new API token of an account, shown once to whoever asks for it; None: there is no such account."""
+        """Return a new API token of an account, shown once to whoever asks for it; None: there is no such account.
+
+        Its id is `token_id(hashed(token))`.
+        """
         account = self.get(name)
         if account is None:
             return None
@@ -319,6 +329,15 @@ class Accounts:
         made = (*account.token_hashes, hashed(token))
         await self._keep(msgspec.structs.replace(account, token_hashes=made, hands=hands))
         return token
+
+    async def end_token(self, name: str, which: str) -> bool:
+        """End one token of an account, by its id, and return whether it was there."""
+        account = self.get(name)
+        left = () if account is None else tuple(each for each in account.token_hashes if token_id(each) != which)
+        if account is None or len(left) == len(account.token_hashes):
+            return False
+        await self._keep(msgspec.structs.replace(account, token_hashes=left))
+        return True
 
     def by_token(self, token: str) -> Account | None:
         """Return the account of an API token, or None."""

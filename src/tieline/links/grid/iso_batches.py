@@ -59,6 +59,17 @@ class Batches:
         while len(self._answers) > _MOST_REMEMBERED:
             self._answers.popitem(last=False)
 
+    def forget(self, uid: str) -> None:
+        """Forget a batch of which nothing was taken: it was sent anew, and is answered afresh."""
+        self._answers.pop(uid, None)
+        self._read.pop(uid, None)
+
+    def ends_ns(self, wire: WireBatch) -> int:
+        """Return when the last of a batch is over, as it reads now and as it was answered (ns); 0: it asks nothing."""
+        before, _ = self._read.get(wire.batch_uid, (wire, wire.batch_sent))
+        segments = [segment for each in (wire, before) for one in each.instructions for segment in one.segments]
+        return max((to_ns(segment.end_time) for segment in segments), default=0)
+
     def note(self, wire: WireBatch, sent: datetime) -> Refusal | None:
         """Keep how a batch reads and as sent when; a refusal where it was answered in this run and reads otherwise now.
 

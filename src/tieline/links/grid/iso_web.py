@@ -15,30 +15,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tieline.desk.ports import Intake, MarketInlet, Offer, Session, number
-from tieline.desk.trading import LEAST_STEP_W, MOST_STEP_W
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
 from tieline.links.grid.iso_awards import AwardDays
 from tieline.links.grid.iso_batches import Batches
 from tieline.links.grid.iso_call import M, call
+from tieline.links.grid.iso_mended import Untaken
+from tieline.links.grid.iso_offers import W_PER_MW, bid_of
 from tieline.links.grid.market_call import Refused, Unreadable
 from tieline.links.grid.polling import Poller
 from tieline.resource.claim import Refusal
 from tieline.rim.http import HttpClient
-from tieline.times import SECOND_NS, Clock, from_ns, iso, market_day, to_ns
+from tieline.times import SECOND_NS, Clock, from_ns, market_day, to_ns
 from tieline.wire.ads import messages as ads
 from tieline.wire.ads.codec import unpack
 from tieline.wire.ads.errors import Malformed
-from tieline.wire.ads.hours import hour_of
 
 _log = structlog.get_logger("tieline.iso")
 DECLARES_S = 4.0
@@ -47,8 +48,6 @@ PATIENCE_S = 1.3
 """So much of that is given to the first try: a connection that is half open answers nobody, and another one may."""
 LOOK_BACK = 4096
 """So many batches before the last known are looked at after a start: two weeks of one every five minutes."""
-_W_PER_MW = 1e6
-_HOUR_NS = 3600 * SECOND_NS
 
 
 class IsoSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,6 +107,9 @@ class IsoWeb(Poller):
         self._batches = Batches(settings.pools, name, "iso_web")
         self._unsent: dict[str, ads.RespondDispatchBatch] = {}
         self._unreadable: dict[str, int] = {}
+        self._sent: dict[str, datetime] = {}
+        """When each batch that the ISO lists was sent, by its list."""
+        self._untaken, self._mended = Untaken(), set[str]()
         self._has_looked_back = False
         self._days = AwardDays(settings.pools, self._zone)
         self._awards_due_ns = 0
@@ -124,9 +126,15 @@ class IsoWeb(Poller):
         await self._send_answers()
         last = number(await self._inlet.last_batch_uid())
         near = last - self._settings.overlap
-        since = max(near if self._has_looked_back else min(near, last - LOOK_BACK), -1)
+        since = near if self._has_looked_back else min(near, last - LOOK_BACK)
+        since = max(self._untaken.since(since, self._unreadable, self._clock.now_ns()), -1)
         found, _ = await self._call(ads.GetDispatchBatchesSinceUID(str(since)), ads.DispatchBatches)
         skew_s = (to_ns(found.server_time) - self._clock.now_ns()) / SECOND_NS
+        self._sent = {header.batch_uid: header.batch_sent for header in found.batches}
+        for uid in self._untaken.mended(found.batches):
+            self._batches.forget(uid)
+            self._mended.add(uid)
+            self._unreadable.setdefault(uid, 0)
         # The ISO lists what comes after the newest; one that was not read yet stands before it.
         uids = dict.fromkeys((*self._unreadable, *(header.batch_uid for header in found.batches)))
         for uid in sorted(uids, key=number):
@@ -169,21 +177,32 @@ class IsoWeb(Poller):
             await self._not_read(uid, str(error))
             return
         frame = derive("frame", self.name, uid, packed.payload)
+        is_mended = uid in self._mended
         self._batches.note(wire, wire.batch_sent)
         if not wire.binding_flag:
+            await self._read_again(uid)
             self._batches.remember(ads.RespondDispatchBatch(uid))
+            self._unreadable.pop(uid, None)
             return
         earlier = await self._inlet.answered(uid)
-        if earlier is not None:  # fetched again, as after a restart: its time may be over, its answer stands
+        # Fetched again, as after a restart: its time may be over, its answer stands.
+        if earlier is not None and (earlier.accepted or not is_mended):
             reply = self._batches.again(wire, earlier)
         else:
             sorted_ = self._batches.sort(wire, frame, native, self._clock.now_ns())
-            answer = await self._inlet.dispatch(sorted_.batch) if sorted_.batch is not None else None
+            batch = sorted_.batch if sorted_.batch is None else replace(sorted_.batch, is_mended=is_mended)
+            answer = await self._inlet.dispatch(batch) if batch is not None else None
             reply = self._batches.settle(wire, sorted_, answer)
             self._counts["refused"] += sum(each.response == "DECLINE" for each in reply.replies)
             unfollowed = self._batches.unfollowed(wire, sorted_)
             if unfollowed is not None:
                 await self._inlet.unread(uid, unfollowed[0], self.name, unfollowed[1])
+            elif batch is None:
+                await self._read_again(uid)
+            if not any(each.response == "ACCEPT" for each in reply.replies):
+                self._untaken.keep(uid, wire.batch_sent, self._clock.now_ns())
+        self._mended.discard(uid)
+        self._unreadable.pop(uid, None)
         self._keep(reply)
         await self._call(ads.ValidateDispatchBatch(uid), ads.Acknowledged)
 
@@ -199,10 +218,18 @@ class IsoWeb(Poller):
         refusal = self._batches.note(wire, header.batch_sent) if wire.batch_uid == uid else None
         if refusal is None:
             return
-        await self._inlet.corrected(uid, refusal, derive("frame", self.name, uid, packed.payload))
+        frame = derive("frame", self.name, uid, packed.payload)
+        await self._inlet.corrected(uid, refusal, frame, self.name, self._batches.ends_ns(wire))
         self._counts["refused"] += 1
         self._fault(f"batch {uid}: {refusal}; a correction needs a batch UID of its own and a higher revision")
         _log.warning("a corrected batch is not followed", batch=uid, refusal=str(refusal))
+
+    async def _read_again(self, uid: str) -> None:
+        """Tell the desk of a batch that was mended, and of which there is nothing to follow, that it was read."""
+        if uid in self._mended:
+            why = Refusal("it was sent anew, and there is nothing to follow in it", "batchUID", uid)
+            await self._inlet.unread(uid, why, self.name, self._clock.now_ns())
+            self._mended.discard(uid)
 
     async def _not_read(self, uid: str, why: str) -> None:
         """Count a batch that could not be read; after some tries decline it whole, as no fetch will mend it."""
@@ -211,6 +238,8 @@ class IsoWeb(Poller):
         if tries < self._settings.read_tries:
             return
         del self._unreadable[uid]
+        if uid in self._sent:
+            self._untaken.keep(uid, self._sent[uid], self._clock.now_ns())
         self._counts["refused"] += 1
         self._keep(ads.RespondDispatchBatch(uid, f"malformed: {why}"[:2000]))
         # Read again after a restart, it is no news.
@@ -279,7 +308,7 @@ class IsoWeb(Poller):
 
     async def submit(self, offers: Sequence[Offer]) -> list[Refusal | None]:
         """Submit offers before the gate; one answer a row. Raises LinkDown or PeerError where the ISO gave none."""
-        made = [self._bid(offer) for offer in offers]
+        made = [bid_of(offer, self._settings.pools, self._zone) for offer in offers]
         bids = tuple(bid for bid in made if isinstance(bid, ads.Bid))
         results: Mapping[str, ads.BidResult] = {}
         if bids:
@@ -311,8 +340,8 @@ class IsoWeb(Poller):
         message = ads.RedeclareAvailability(
             self._resource(pool),
             from_ns(self._clock.now_ns()),
-            available_up_w / _W_PER_MW,
-            available_down_w / _W_PER_MW,
+            available_up_w / W_PER_MW,
+            available_down_w / W_PER_MW,
             reason,
         )
         # A market that is busy for a moment, or whose kept connection is half open, must still hear of it within
@@ -334,38 +363,18 @@ class IsoWeb(Poller):
     async def report(self, pool: str, power_w: float) -> None:
         """Tell the ISO what the pool does now."""
         at = from_ns(self._clock.now_ns())
-        await self._call(ads.SubmitTelemetry(self._resource(pool), at, power_w / _W_PER_MW), ads.Acknowledged)
+        await self._call(ads.SubmitTelemetry(self._resource(pool), at, power_w / W_PER_MW), ads.Acknowledged)
 
     async def trajectory(self, pool: str, start_ns: int, end_ns: int) -> list[tuple[int, float]]:
         """Return what the ISO expects of a pool: (instant, W), oldest first."""
         message = ads.GetTrajectoryData(self._resource(pool), from_ns(start_ns), from_ns(end_ns))
         answer, _ = await self._call(message, ads.Trajectory)
-        return [(to_ns(point.at_time), point.mw * _W_PER_MW) for point in answer.waypoints]
+        return [(to_ns(point.at_time), point.mw * W_PER_MW) for point in answer.waypoints]
 
     async def status(self, uid: str) -> str:
         """Return what the ISO says became of a batch."""
         answer, _ = await self._call(ads.GetBatchStatus(uid), ads.BatchStatus)
         return answer.status
-
-    def _bid(self, offer: Offer) -> ads.Bid | Refusal:
-        if offer.pool not in self._settings.pools:
-            return Refusal("unknown pool", "pool", offer.pool)
-        if offer.end_ns - offer.start_ns != _HOUR_NS:
-            return Refusal("an offer covers one hour", "end_ns", iso(offer.end_ns), iso(offer.start_ns + _HOUR_NS))
-        prices = [segment.price_per_mwh for segment in offer.segments]
-        if prices != sorted(prices) or not prices or len(prices) > 10:
-            return Refusal("a curve has 1 to 10 steps of rising prices", "segments", str(prices))
-        powers_w = [segment.power_w for segment in offer.segments]
-        if any(not LEAST_STEP_W <= power_w <= MOST_STEP_W for power_w in powers_w):
-            limit = f"{LEAST_STEP_W:g} to {MOST_STEP_W:g} W"
-            return Refusal("a step offers power", "power_w", str(powers_w), limit)
-        try:
-            day, hour_ending, repeated = hour_of(offer.start_ns, self._zone)
-        except Malformed as error:
-            return Refusal(str(error), "start_ns", iso(offer.start_ns))
-        segments = tuple(ads.BidSegment(s.power_w / _W_PER_MW, s.price_per_mwh) for s in offer.segments)
-        resource = self._settings.pools[offer.pool]
-        return ads.Bid(offer.id, resource, offer.product, day, hour_ending, repeated, segments)
 
     def _resource(self, pool: str) -> str:
         if pool not in self._settings.pools:

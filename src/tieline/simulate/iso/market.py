@@ -299,6 +299,11 @@ class IsoMarket:
         listed = sorted([*found, *again], key=lambda made: made.shown_at_ns)
         return [ads.BatchHeader(m.batch.batch_uid, m.batch.batch_sent, m.batch.batch_type) for m in listed]
 
+    def mend(self, made: Published) -> None:
+        """Send a batch anew under its own UID; the next answer to it counts, as its first was to another content."""
+        self.batches[made.batch.batch_uid] = made
+        self.seen.replies.pop(made.batch.batch_uid, None)
+
     def reply(self, reply: ads.RespondDispatchBatch) -> None:
         """Take an answer; the first stands, as a second of the same batch is a repeat."""
         uid = reply.batch_uid

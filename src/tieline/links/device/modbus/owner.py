@@ -51,11 +51,13 @@ class Mark(IntEnum):
 class Own(Struct, frozen=True):
     """An owner's settings, as the registers of each function of `FUNCTIONS` (empty: none).
 
-    `is_marked`: the device was seen to keep a timer, so that what has none is not ours.
+    `is_marked`: the device was seen to keep a timer, so that what has none is not ours. `is_owed`: something of ours
+    may stand where he had set something.
     """
 
     words: tuple[Words, Words] = ((), ())
     is_marked: bool = False
+    is_owed: bool = False
 
     @property
     def is_none(self) -> bool:
@@ -98,6 +100,7 @@ class KeptControls(Kept[Own], Controls):
             tuple(own.words[0] for own in kept.values()),
             tuple(own.words[1] for own in kept.values()),
             Packed.of(np.array([own.is_marked for own in kept.values()], np.bool_)),
+            Packed.of(np.array([own.is_owed for own in kept.values()], np.bool_)),
         )
 
     def rows_of(self, fact: Fact | None) -> dict[int, Own]:
@@ -105,17 +108,18 @@ class KeptControls(Kept[Own], Controls):
         if not isinstance(fact, ControlsKept):
             return {}
         rows, marked = fact.rows.array().tolist(), fact.marked.array().tolist()
-        settings = zip(rows, fact.power, fact.limit, marked, strict=True)
-        return {row: Own((power, limit), is_marked) for row, power, limit, is_marked in settings}
+        owed = [True] * len(rows) if fact.owed is None else fact.owed.array().tolist()
+        settings = zip(rows, fact.power, fact.limit, marked, owed, strict=True)
+        return {row: Own((power, limit), is_marked, is_owed) for row, power, limit, is_marked, is_owed in settings}
 
     def at(self, row: int) -> Own:
         """Return what was kept of a device."""
         return self.kept(row) or Own()
 
     def is_kept(self, row: int, own: Own) -> bool:
-        """Return whether the journal has it; that it keeps timers may be known later."""
+        """Return whether the journal has it; that it keeps timers, or was given back, may be known later."""
         kept = self.kept(row)
-        return kept is not None and kept.words == own.words
+        return kept is not None and kept.words == own.words and kept.is_owed >= own.is_owed
 
     def keep(self, row: int, own: Own, then: Callable[[], None] | None = None) -> None:
         """Keep what is known of a device, and call `then` once the journal has it; the newest of a row holds."""
@@ -138,16 +142,20 @@ def _mark(words: Sequence[int], timer: slice) -> Mark:
 
 
 class Owner:
-    """The owner of one device. `is_owed`: something of ours may stand where he had set something."""
+    """The owner of one device."""
 
     def __init__(self, row: int, controls: Controls) -> None:
         self._row, self._controls = row, controls
         self.own = controls.at(row)
-        self.is_owed = not self.own.is_none
         self.tries = 0
         self.wake: Callable[[], None] = lambda: None  # called once the journal has what was to be kept
         self._is_sure = True  # what has no timer can't be ours
         self._drops = False
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether something of ours may stand where he had set something."""
+        return self.own.is_owed and not self.own.is_none
 
     # --- what is known ------------------------------------------------------------------------------------------------
 
@@ -170,11 +178,12 @@ class Owner:
         return over(what, limit_frac=min(what.limit_frac, self.held(unit).limit_frac))
 
     def is_kept(self) -> bool:
-        """Return whether his settings would outlive us; else have them kept, and `wake` once they are."""
-        if self.own.is_none or self._controls.is_kept(self._row, self.own):
+        """Return whether it would outlive us that he is owed his settings; else have it kept, and `wake` once it is."""
+        owed = replace(self.own, is_owed=True)
+        if self.own.is_none or self._controls.is_kept(self._row, owed):
             return True
-        self._controls.keep(self._row, self.own, self.wake)
-        return self._controls.is_kept(self._row, self.own)
+        self._controls.keep(self._row, owed, self.wake)
+        return self._controls.is_kept(self._row, owed)
 
     def _laid(self, block: Sequence[int]) -> Words:
         image = list(block)
@@ -191,7 +200,8 @@ class Owner:
     def told(self) -> None:
         """Take that something of ours goes out."""
         self._is_sure = False
-        self.is_owed, self.tries = not self.own.is_none, 0
+        self.tries = 0
+        self._become(replace(self.own, is_owed=True))
 
     def heard(self, asked: Held, held: Held, block: Sequence[int]) -> None:
         """Take what a device holds of what it was asked (its controls are `block`): whether it keeps a timer."""
@@ -217,16 +227,14 @@ class Owner:
                 words[n] = here if is_sure else ()
             elif mark is Mark.OFF and not self.is_owed:
                 words[n] = ()
-        self._become(replace(self.own, words=(words[0], words[1])))
-        if all(mark is Mark.LASTING for mark, own in zip(found, words, strict=True) if own):
-            self.is_owed = False
+        is_back = all(mark is Mark.LASTING for mark, own in zip(found, words, strict=True) if own)
+        self._become(replace(self.own, words=(words[0], words[1]), is_owed=self.own.is_owed and not is_back))
         if found == (Mark.OFF, Mark.OFF) and not self._drops:
             self._is_sure = True
 
     def forget(self) -> None:
         """Take that it was freed, by its owner or by a reboot: there is nothing to give back."""
-        self._become(replace(self.own, words=((), ())))
-        self.is_owed = False
+        self._become(replace(self.own, words=((), ()), is_owed=False))
 
     def _become(self, own: Own) -> None:
         """Have what is known kept, where a record of his is to be mended; a write waits for it by `is_kept`."""

@@ -9,20 +9,22 @@ required): such an event asks for reports. Payload types that are not the standa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from tieline.errors import PeerError
-from tieline.links.endpoint.openadr.payloads import MOST_STEPS, MOST_W, POWERS, READ, W_OF, read_plan
+from tieline.links.endpoint.openadr.payloads import MOST_STEPS, MOST_W, READ, W_OF, read_plan
 from tieline.links.endpoint.openadr.reported import refusal, units_of
+from tieline.links.endpoint.openadr.units import POWERS, program_units, said_units
 from tieline.resource.setpoint import Bounds
 from tieline.site.plan import Owner
-from tieline.wire.openadr3.objects import Event, Interval, ObjectError, Point, ValuesMap
-from tieline.wire.openadr3.times import TimeError
+from tieline.wire.openadr3.objects import Descriptor, Event, Interval, ObjectError, Point, Program, ValuesMap
+from tieline.wire.openadr3.times import TimeError, ends_ns
 
+Thing = dict[str, Any]
 _ANYBODY = Owner(Bounds(-1.0, 1.0))
 
 
@@ -54,35 +56,67 @@ STANDARD = {
 }  # fmt: skip
 
 
-def check_event(event: Event, now_ns: int) -> None:
+def check_event(event: Event, now_ns: int, program: Mapping[str, Any] | None = None) -> None:
     """Refuse an event that says what can't be, or what no VEN of ours could follow.
 
     Args:
         event: As it came.
         now_ns: What "now" means in it.
+        program: Its program as it is kept: the units of what the event gives none.
 
     Raises:
         ObjectError: A value is none of its payload type; a power's unit is none; what VENs follow stands twice in an
             interval, or its values don't divide it evenly; there are too many steps. Path, value and limit are named.
     """
-    described = units_of(event.payloadDescriptors or ())
+    _check_descriptors(event.payloadDescriptors or ())
+    above = program_units(program)
+    units = {**above, **said_units(msgspec.to_builtins(event.payloadDescriptors or ()))}
+    for i, interval in enumerate(event.intervals or ()):
+        for p, payload in enumerate(interval.payloads):
+            if payload.type in STANDARD:
+                _check_values(payload, f"$.intervals[{i}].payloads[{p}].values", units.get(payload.type))
+        _check_parts(interval, f"$.intervals[{i}].payloads")
+    _check_plan(event, now_ns, above)
+
+
+def check_program(program: Program, events: Iterable[Thing], now_ns: int) -> None:
+    """Refuse a program that gives a power no unit of power, or under which an event would ask what can't be.
+
+    Args:
+        program: As it came.
+        events: Its events as they are kept; those that are over are passed over.
+        now_ns: What "now" means in them.
+
+    Raises:
+        ObjectError: As said; path, value and limit are named, and the event.
+    """
+    descriptors = program.payloadDescriptors or ()
+    _check_descriptors(descriptors)
+    kept = msgspec.to_builtins(program)
+    for event in events:
+        if ends_ns(event, now_ns) > now_ns:
+            try:
+                check_event(msgspec.convert(event, Event), now_ns, kept)
+            except ObjectError as error:
+                said = f"units under which event {event['id']} can be, or change it first: {error}"
+                raise refusal("$.payloadDescriptors", msgspec.to_builtins(descriptors), said) from None
+
+
+def _check_descriptors(descriptors: Sequence[Descriptor]) -> None:
+    """Refuse two units of one type, and units of a power that are none."""
+    described = units_of(descriptors)
     for name in POWERS:
         at, units = described.get(name, (0, None))
         if units and units.upper() not in W_OF:
             raise refusal(f"$.payloadDescriptors[{at}].units", units, f"one of {', '.join(W_OF)}")
-    for i, interval in enumerate(event.intervals or ()):
-        for p, payload in enumerate(interval.payloads):
-            if payload.type in STANDARD:
-                units = described.get(payload.type, (0, None))[1]
-                _check_values(payload, f"$.intervals[{i}].payloads[{p}].values", units)
-        _check_parts(interval, f"$.intervals[{i}].payloads")
-    _check_plan(event, now_ns)
 
 
 def _check_values(payload: ValuesMap, path: str, units: str | None) -> None:
     asked = STANDARD[payload.type]
     low, high, says = asked.low, asked.high, ""
     if payload.type in POWERS:
+        if units and units.upper() not in W_OF:
+            raise refusal(path, units, f"units of its own: its program says {units}")
         factor, says = W_OF[(units or "KW").upper()], f" {units or 'KW'}"
         low, high = max(low, -MOST_W / factor), MOST_W / factor
     if not payload.values:
@@ -125,11 +159,11 @@ def _check_parts(interval: Interval, path: str) -> None:
             raise refusal(f"{path}[{p}].values", interval.payloads[p].values, limit)
 
 
-def _check_plan(event: Event, now_ns: int) -> None:
+def _check_plan(event: Event, now_ns: int, above: Mapping[str, str]) -> None:
     """Refuse what is left that a VEN of ours can't read: by its own reading of it."""
     said: Mapping[str, Any] = {**msgspec.to_builtins(event), "id": "", "modificationDateTime": None}
     try:
-        read_plan(said, _ANYBODY, now_ns)
+        read_plan(said, _ANYBODY, now_ns, above=above)
     except (PeerError, TimeError) as error:
         counts: Sequence[int] = [len(each.payloads) for each in event.intervals or ()]
         limit = f"give at most {MOST_STEPS} steps that can be followed: {error}"

@@ -108,6 +108,11 @@ class Book:
         found = (event or thing).get("programID")
         return None if found is None else str(found)
 
+    def above(self, report: Thing) -> tuple[Thing | None, Thing | None]:
+        """Return the event that a report is on, and that event's program; None for what isn't there."""
+        event = self.things["events"].get(report["eventID"])
+        return event, self.things["programs"].get(event["programID"]) if event else None
+
     # --- replay ------------------------------------------------------------------------------------------------------
 
     def restore(self, journal: Journal) -> None:

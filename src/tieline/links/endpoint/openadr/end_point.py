@@ -182,7 +182,7 @@ class EndPoint:
 
     # --- what the VEN says -------------------------------------------------------------------------------------------
 
-    def report(self, event: str, said: Mapping[str, Any], units: Mapping[str, str | None]) -> None:
+    def report(self, event: str, said: Mapping[str, Any], units: Mapping[str, str]) -> None:
         """Take what a report says of our resource; `event` is the one that it is on."""
         now_ns = self._carrier.clock.now_ns()
         for interval, at_ns in zip(said["intervals"], taken_ns(said, now_ns), strict=True):

@@ -22,6 +22,7 @@ from tieline.links.endpoint.openadr.book import DESK, Conflict, Missing
 from tieline.links.endpoint.openadr.end_point import EndPoint, Live
 from tieline.links.endpoint.openadr.payloads import stamp_of, told, without
 from tieline.links.endpoint.openadr.settings import OpenAdrSettings, check
+from tieline.links.endpoint.openadr.units import report_words
 from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.links.life import Counts
 from tieline.links.telling import Teller
@@ -239,13 +240,12 @@ class OpenAdrLink:
         """Take reports: of whom they are is the token's word (`clientID`), never the body's."""
         if kind != "reports" or operation == "DELETE":
             return
-        descriptors = thing.get("payloadDescriptors") or ()
-        units = {d["payloadType"]: d.get("units") for d in descriptors}
-        foretold = {d["payloadType"] for d in descriptors if str(d.get("readingType")).upper() == "FORECAST"}
+        meant = report_words(thing, *self._vtn.book.above(thing))
+        foretold = {name for name, read in meant["readingType"].items() if read.upper() == "FORECAST"}
         for end_point in self._of_client.get(thing["clientID"], ()):
             for said in thing["resources"]:
                 if said["resourceName"] == end_point.name.resource_name:
-                    end_point.report(thing["eventID"], without(said, foretold), units)
+                    end_point.report(thing["eventID"], without(said, foretold), meant["units"])
 
     # --- how it is --------------------------------------------------------------------------------------------------
 

@@ -12,16 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tieline.errors import PeerError
+from tieline.links.endpoint.openadr.units import POWERS, said_units
 from tieline.resource.quality import Quality
 from tieline.resource.setpoint import Bounds
 from tieline.site.plan import LEAST_PRIORITY, Owner, Plan, Step
-from tieline.times import SECOND_NS
+from tieline.times import SECOND_NS, iso
 from tieline.wire.openadr3.times import LAST_NS, Span, TimeError, instant_ns, randomize_s, seconds_of, timeline
 
 Thing = dict[str, Any]
+_NO_UNITS: Mapping[str, str] = {}
 W_OF = {"W": 1.0, "KW": 1e3, "MW": 1e6, "GW": 1e9}
 WH_OF = {"WH": 1.0, "KWH": 1e3, "MWH": 1e6}
-POWERS = ("DISPATCH_SETPOINT", "IMPORT_CAPACITY_LIMIT", "EXPORT_CAPACITY_LIMIT")
 READ = (*POWERS, "SIMPLE")
 MOST_STEPS = 20_000
 MOST_W = 1e12
@@ -102,7 +103,9 @@ def stamp_of(event: Mapping[str, Any]) -> tuple[int, int]:
     return (int(epoch), int(seq)) if is_fence else (0, 0)
 
 
-def read_plan(event: Mapping[str, Any], owner: Owner, now_ns: int, shift_ns: int = 0) -> Plan:
+def read_plan(
+    event: Mapping[str, Any], owner: Owner, now_ns: int, shift_ns: int = 0, above: Mapping[str, str] = _NO_UNITS
+) -> Plan:
     """Return the plan in an event.
 
     Args:
@@ -110,6 +113,7 @@ def read_plan(event: Mapping[str, Any], owner: Owner, now_ns: int, shift_ns: int
         owner: Whose SIMPLE levels count.
         now_ns: When it was first seen: what "now" means in it.
         shift_ns: What `randomizeStart` came to.
+        above: The units that its program gives, by payload type, for what the event itself gives none.
 
     Raises:
         PeerError: A value, unit or program in it can't be; what else it holds is not followed either.
@@ -118,7 +122,7 @@ def read_plan(event: Mapping[str, Any], owner: Owner, now_ns: int, shift_ns: int
     # The fence is kept for each program: an event of none could neither be fenced nor be told from another's.
     if not isinstance(program, str) or not program:
         raise PeerError(f"event {event['id']}: programID = {str(program)[:40]!r}: give the id of its program")
-    units = {d["payloadType"]: d.get("units") for d in event.get("payloadDescriptors") or ()}
+    units = {**above, **said_units(event.get("payloadDescriptors"))}
     steps: list[Step] = []
     for span in timeline(event, now_ns, shift_ns):
         steps += _steps(span, units, owner)
@@ -133,7 +137,7 @@ def read_plan(event: Mapping[str, Any], owner: Owner, now_ns: int, shift_ns: int
     return Plan(event["id"], program, tuple(steps), epoch, seq, priority, made_ns)
 
 
-def _steps(span: Span, units: Mapping[str, str | None], owner: Owner) -> list[Step]:
+def _steps(span: Span, units: Mapping[str, str], owner: Owner) -> list[Step]:
     """Return the steps of one interval: several values of a payload divide it evenly (User Guide 7.3)."""
     said = {payload["type"]: payload["values"] for payload in span.payloads if payload["type"] in READ}
     if not said:
@@ -153,7 +157,7 @@ def _steps(span: Span, units: Mapping[str, str | None], owner: Owner) -> list[St
     return found
 
 
-def _step(start_ns: int, end_ns: int, here: Mapping[str, Any], units: Mapping[str, str | None], owner: Owner) -> Step:
+def _step(start_ns: int, end_ns: int, here: Mapping[str, Any], units: Mapping[str, str], owner: Owner) -> Step:
     target_w, low_w, high_w = math.nan, -math.inf, math.inf
     for kind, value in here.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -200,14 +204,25 @@ def report_payloads(values: Mapping[str, float], quality: Quality) -> tuple[list
     return payloads, descriptors
 
 
+def report_body(event: str, ven: str, name: str, values: Mapping[str, float], state: str, now_ns: int) -> Thing:
+    """Return a report of a VEN on an event: of its one resource, which has its name, with an operating state."""
+    payloads, descriptors = report_payloads(values, Quality.GOOD)
+    payloads.append({"type": "OPERATING_STATE", "values": [state]})
+    said = {
+        "resourceName": ven, "intervalPeriod": {"start": iso(now_ns), "duration": "PT0S"},
+        "intervals": [{"id": 0, "payloads": payloads}],
+    }  # fmt: skip
+    return {
+        "eventID": event, "clientName": ven, "reportName": name, "payloadDescriptors": descriptors, "resources": [said],
+    }  # fmt: skip
+
+
 def _descriptor(name: str, units: str) -> Thing:
     kind = "REPORT_PAYLOAD_DESCRIPTOR"
     return {"objectType": kind, "payloadType": name, "readingType": "DIRECT_READ", "units": units}
 
 
-def read_values(
-    payloads: Sequence[Mapping[str, Any]], units: Mapping[str, str | None]
-) -> tuple[dict[str, float], Quality]:
+def read_values(payloads: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> tuple[dict[str, float], Quality]:
     """Return measured values by point (SI, our sign) and their quality. Raises PeerError for a unit that can't be."""
     found: dict[str, float] = {}
     quality = Quality.GOOD

@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from tieline.links.endpoint.openadr.payloads import STATES, W_OF, WH_OF
+from tieline.links.endpoint.openadr.units import report_words
 from tieline.resource.point import points
 from tieline.wire.openadr3.objects import Descriptor, Interval, ObjectError, Report, ValuesMap, shown
 
@@ -53,13 +55,21 @@ QUALITIES = ("OK", "MISSING", "ESTIMATED", "BAD")
 _READ = ("DEMAND", "UP_REGULATION_AVAILABLE", "DOWN_REGULATION_AVAILABLE")
 
 
-def check_report(report: Report, rated_of: RatedOf, private_states: Sequence[str] = ()) -> None:
+def check_report(
+    report: Report,
+    rated_of: RatedOf,
+    private_states: Sequence[str] = (),
+    event: Mapping[str, Any] | None = None,
+    program: Mapping[str, Any] | None = None,
+) -> None:
     """Refuse a report that says what can't be.
 
     Args:
         report: As it came.
         rated_of: Whom it may speak for.
         private_states: Operating states beside the standard's that were agreed on.
+        event: What it is on, as it is kept: the units of what it gives none.
+        program: That of the event, likewise.
 
     Raises:
         ObjectError: A value is no number, or beyond what its quantity, or a device of its rating, can be; a word is
@@ -67,16 +77,17 @@ def check_report(report: Report, rated_of: RatedOf, private_states: Sequence[str
             value and limit are named.
     """
     words = {"OPERATING_STATE": (*STATES, *private_states), "DATA_QUALITY": QUALITIES}
-    described = units_of(report.payloadDescriptors or ())
+    own = units_of(report.payloadDescriptors or ())
+    meant = report_words(msgspec.to_builtins(report), event, program)["units"]
     for r, resource in enumerate(report.resources):
         rated_w = rated_of(resource.resourceName)
         if rated_w is not None:
-            _check_units(described)
+            _check_units(own, meant)
         for i, interval in enumerate(resource.intervals):
             for p, payload in enumerate(interval.payloads):
                 if payload.type in STANDARD:
                     path = f"$.resources[{r}].intervals[{i}].payloads[{p}].values"
-                    units = described.get(payload.type, (0, None))[1]
+                    units = meant.get(payload.type)
                     if rated_w is not None and payload.type in words:
                         _check_word(payload, path, words[payload.type], _is_missing(interval))
                     else:
@@ -120,13 +131,15 @@ def units_of(descriptors: Sequence[Descriptor]) -> dict[str, tuple[int, str | No
     return found
 
 
-def _check_units(described: Mapping[str, tuple[int, str | None]]) -> None:
+def _check_units(own: Mapping[str, tuple[int, str | None]], meant: Mapping[str, str]) -> None:
     """Refuse units of what we read that are none of it; what SETPOINT is in other units is not read."""
     for name in (*_READ, "STORAGE_CHARGE_LEVEL"):
-        at, units = described.get(name, (0, None))
+        at, said = own.get(name, (0, None))
+        units = meant.get(name)
         known = _PERCENT if name == "STORAGE_CHARGE_LEVEL" else tuple(W_OF)
         if units and units.upper() not in known:
-            raise refusal(f"$.payloadDescriptors[{at}].units", units, f"one of {', '.join(known)}")
+            path = f"$.payloadDescriptors[{at}].units" if said else "$.payloadDescriptors"
+            raise refusal(path, units, f"one of {', '.join(known)}")
 
 
 def _check_word(payload: ValuesMap, path: str, known: Sequence[str], is_missing: bool) -> None:

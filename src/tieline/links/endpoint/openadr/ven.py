@@ -26,13 +26,13 @@ from starlette.routing import Route
 
 from tieline.errors import PeerError
 from tieline.links.endpoint.openadr.limits import TooLarge, read_body
-from tieline.links.endpoint.openadr.payloads import noted_event, read_plan, report_payloads, spread_ns, with_notes
+from tieline.links.endpoint.openadr.payloads import noted_event, read_plan, report_body, spread_ns, with_notes
 from tieline.links.endpoint.openadr.ven_client import Thing, VenClient, is_private
-from tieline.resource.quality import Quality
+from tieline.links.endpoint.openadr.ven_programs import Programs
 from tieline.rim.http import HttpClient
 from tieline.rim.serve import serve_asgi
 from tieline.site.plan import EndPoint, FailSafe, Hold, Owner, Plan
-from tieline.times import SECOND_NS, Clock, iso
+from tieline.times import SECOND_NS, Clock
 from tieline.wire.openadr3.objects import ObjectError, read_json
 from tieline.wire.openadr3.times import TimeError
 
@@ -87,10 +87,11 @@ class Ven:
         self._settings, self._device, self._clock, self._rng, self._speed = settings, device, clock, rng, speed
         who = settings.client_id, settings.client_secret
         self._vtn = VenClient(settings.url, *who, client, clock, settings.answer_s)
+        self._programs = Programs(self._vtn)
         self._end = EndPoint(owner, settings.fail_safe, clock.now_ns())
         self._seen: dict[str, tuple[str, int, int]] = {}
-        self._bad: dict[str, str] = {}
-        self._plans: dict[str, tuple[Thing, Owner, int, int, Plan]] = {}
+        self._bad: dict[str, tuple[str, dict[str, str] | None]] = {}
+        self._plans: dict[str, tuple[Thing, Owner, int, int, dict[str, str] | None, Plan]] = {}
         """What was read in each event, and of what: with most polls an event is the same as before."""
         self._targets: tuple[str, ...] = ()
         self._events: dict[str, Thing] = {}
@@ -99,8 +100,8 @@ class Ven:
         self._telemetry = self._ven_id = self._callback_url = ""
         self._secret = rng.bytes(24).hex()
         self._wake = asyncio.Event()
-        self._said: dict[str, tuple[int, int, int, int]] = {}
-        """What the VTN took of us on each plan: its version, and the owner's word that counted then."""
+        self._said: dict[str, tuple[Plan, int]] = {}
+        """What the VTN took of us on each plan: as it was read, and the owner's word that counted then."""
         self._owner_turn = 0
         self._news = self._owner_news = self._ven_news = self._asks = False
         self._server: asyncio.Server | None = None
@@ -218,7 +219,7 @@ class Ven:
         port = self._server.sockets[0].getsockname()[1]
         self._callback_url = self._settings.callback_url or f"http://{self._settings.callback_host}:{port}/callback"
         operation = {
-            "objects": ["EVENT", "VEN", "RESOURCE"], "operations": ["CREATE", "UPDATE", "DELETE"],
+            "objects": ["EVENT", "PROGRAM", "VEN", "RESOURCE"], "operations": ["CREATE", "UPDATE", "DELETE"],
             "callbackUrl": self._callback_url,
             "bearerToken": self._secret,
         }  # fmt: skip
@@ -255,7 +256,11 @@ class Ven:
         if note is not None and is_private(self._callback_url):
             self._notes.append(note)
             return
-        self._ven_news |= isinstance(said, dict) and said.get("objectType") in ("VEN", "RESOURCE")
+        kind = said.get("objectType") if isinstance(said, dict) else None
+        if kind == "PROGRAM":
+            self._programs.forget()  # what we need of it is asked for anew; its events are told by themselves
+            return
+        self._ven_news |= kind in ("VEN", "RESOURCE")
         self._asks = True
 
     def _tell_loop(self) -> None:
@@ -265,6 +270,7 @@ class Ven:
     async def _poll(self) -> None:
         """Fetch what is asked of all and what is asked of our targets; a VTN shows what has targets only when asked."""
         self._asks = False
+        self._programs.forget()
         self.polls += 1
         events = {event["id"]: event for event in await self._all("events")}
         for target in self._targets:
@@ -293,8 +299,8 @@ class Ven:
 
     async def _read(self, event: Thing) -> Plan | None:
         """Return the plan in an event; one that can't be followed is answered with ERROR, once, and harms no other."""
-        made = str(event.get("modificationDateTime"))
-        if self._bad.get(event["id"]) == made:
+        made, units = str(event.get("modificationDateTime")), await self._programs.units(event)
+        if self._bad.get(event["id"]) == (made, units):
             return None
         # Drawn once for each version of an event: a draw at each poll would start and stop the device at random.
         if self._seen.get(event["id"], ("",))[0] != made:
@@ -304,11 +310,13 @@ class Ven:
                 shift_ns = 0
             self._seen[event["id"]] = (made, self._clock.now_ns(), shift_ns)
         _, first_ns, shift_ns = self._seen[event["id"]]
-        read_from, known = (event, self._end.owner, first_ns, shift_ns), self._plans.get(event["id"])
+        read_from, known = (event, self._end.owner, first_ns, shift_ns, units), self._plans.get(event["id"])
         if known is not None and known[:-1] == read_from:
             return known[-1]
         try:
-            plan = read_plan(*read_from)
+            if units is None:
+                raise PeerError(f"no units in it, and its program {event['programID']} is not shown to us")
+            plan = read_plan(event, self._end.owner, first_ns, shift_ns, units)
         except (TimeError, PeerError, ValueError, KeyError, TypeError, AttributeError) as error:
             self.unread += 1
             _log.warning("event not followed", ven=self._settings.name, about=event["id"], error=str(error)[:200])
@@ -316,7 +324,7 @@ class Ven:
                 await self._report(event["id"], "state", "ERROR")
             except PeerError as refused:  # who makes such events may take no report on them either
                 _log.warning("report not taken", ven=self._settings.name, about=event["id"], error=str(refused)[:200])
-            self._bad[event["id"]] = made
+            self._bad[event["id"]] = made, units
             return None
         self._plans[event["id"]] = (*read_from, plan)
         return plan
@@ -352,8 +360,9 @@ class Ven:
         plans = [plan for plan in self._end.plans if plan.steps]
         self._said = {plan.id: self._said[plan.id] for plan in plans if plan.id in self._said}
         for plan in plans:
-            now = (*plan.stamp, plan.made_ns, self._owner_turn)
-            if self._said.get(plan.id) == now:
+            now, before = (plan, self._owner_turn), self._said.get(plan.id)
+            # One that was read anew, as its program says another unit, is to be answered anew.
+            if before is not None and before[0] is plan and before[1] == self._owner_turn:
                 continue
             try:
                 await self._say(plan)
@@ -383,15 +392,5 @@ class Ven:
             return
         now_ns = self._clock.now_ns()
         values = self._device.read() | {"target_w": target_w}
-        payloads, descriptors = report_payloads(values, Quality.GOOD)
         state = state or self._state(self._held or self._end.hold(now_ns))
-        payloads.append({"type": "OPERATING_STATE", "values": [state]})
-        said = {
-            "resourceName": self._settings.name, "intervalPeriod": {"start": iso(now_ns), "duration": "PT0S"},
-            "intervals": [{"id": 0, "payloads": payloads}],
-        }  # fmt: skip
-        body = {
-            "eventID": event, "clientName": self._settings.name, "reportName": name,
-            "payloadDescriptors": descriptors, "resources": [said],
-        }  # fmt: skip
-        await self._call("POST", "/reports", body)
+        await self._call("POST", "/reports", report_body(event, self._settings.name, name, values, state, now_ns))

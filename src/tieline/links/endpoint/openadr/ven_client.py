@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -60,17 +60,31 @@ class VenClient:
             LinkDown: It doesn't answer, or asks for time.
             PeerError: It refuses, or answers something else than JSON.
         """
+        answer = await self._answer(method, path, body)
+        if answer.status == 409:
+            return None  # it is there already, or gone: what the VTN shows next says which
+        return _json(f"{method} {path.partition('?')[0]}", answer)
+
+    async def get_one(self, kind: str, thing_id: str) -> Thing | None:
+        """Return one object by its id; None where the VTN has none, or none that we may see. Raises as `call`."""
+        path = f"/{kind}/{quote(thing_id, safe='')}"
+        answer = await self._answer("GET", path, None)
+        found = None if answer.status in (403, 404) else _json(f"GET {path}", answer)
+        if found is not None and not isinstance(found, dict):
+            raise PeerError(f"GET {path}: an object is asked for")
+        return found
+
+    async def _answer(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
+        """Return what the VTN answers, by a token that counts. Raises LinkDown where it asks for time."""
         if self._clock.now_ns() >= self._over_ns:
             await self._login()
         answer = await self._request(method, path, body)
         if answer.status == 401:  # taken back before its time: once more with a fresh one
             await self._login()
             answer = await self._request(method, path, body)
-        if answer.status == 409:
-            return None  # it is there already, or gone: what the VTN shows next says which
         if answer.status in (429, 502, 503, 504):
             raise LinkDown(f"{method} {path.partition('?')[0]}: {answer.status}")
-        return _json(f"{method} {path.partition('?')[0]}", answer)
+        return answer
 
     async def _request(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
         headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}

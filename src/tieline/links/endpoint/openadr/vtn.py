@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from tieline.errors import Error
 from tieline.links.endpoint.openadr.access import Bearer, Tokens, may, may_change
-from tieline.links.endpoint.openadr.asking import check_event
+from tieline.links.endpoint.openadr.asking import check_event, check_program
 from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, Thing
 from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
 from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
@@ -298,9 +298,13 @@ class Vtn:
         if kind == "events" and self.book.made_by.get(found.programID) == DESK:
             return problem(403, "forbidden", "programID: events of this program are the dispatch's own")
         if kind == "events":
-            check_event(found, self._clock.now_ns())
+            check_event(found, self._clock.now_ns(), self.book.things["programs"].get(found.programID))
+        if kind == "programs":
+            events = self.book.below("events", request.path_params["id"]) if "id" in request.path_params else ()
+            check_program(found, events, self._clock.now_ns())
         if kind == "reports":
-            check_report(found, partial(self.rated_of, bearer.client), self.private_states)
+            above = self.book.above({"eventID": found.eventID})
+            check_report(found, partial(self.rated_of, bearer.client), self.private_states, *above)
         if kind in REQUESTS:
             return self._refused_ven(found, bearer, kind) or found
         if kind == "subscriptions":
