@@ -271,8 +271,9 @@ def test_chargers_are_told_enough_to_charge_or_nothing_and_a_car_that_comes_unde
     stage.state.commands.valid_until_ns[:] = stage.clock.ns + HOUR_NS
     stage.state.commands.low_w[:] = 0.0
     low, _ = groups.caps(stage.state, rows, -8_000.0, 9e9, stage.clock.ns)
-    assert sorted(set(-low)) == [0.0, LEAST_CHARGE_W]
     assert (low < 0).sum() == 5
+    assert (-low[low < 0]).min() >= LEAST_CHARGE_W
+    assert 0.99 * 8_000.0 - 1.0 <= -low.sum() <= 8_000.0, "and what the other six don't get is theirs"
     fleet.available_down_w[:10] = 0.0
     low, _ = groups.caps(stage.state, rows, -4_000.0, 9e9, stage.clock.ns)
     assert low[10] <= -3_000.0, "the one that has a car gets the room"

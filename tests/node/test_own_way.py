@@ -11,6 +11,7 @@ from tieline.desk.disobedience import beyond
 from tieline.desk.response import STRIKES
 from tieline.desk.views import AlarmView
 from tieline.fleet.claims import ClaimBatch
+from tieline.fleet.columns import KIND_CODE
 from tieline.node.cli import main
 from tieline.node.config import load_config
 from tieline.node.reader import NodeReader, Sources
@@ -18,6 +19,7 @@ from tieline.node.runtime import Node
 from tieline.node.serve import node_of
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
+from tieline.resource.identity import Kind
 from tieline.resource.level import Level
 from tieline.resource.quality import Quality
 from tieline.rim.supervise import Supervisor
@@ -177,6 +179,17 @@ def test_a_limit_of_absorption_counts_as_well_and_one_that_was_told_just_now_doe
     assert [alarm.subject for alarm in stood(node)] == ["home-3"]
     node.state.commands.since_ns[3] = START_NS - MINUTE_NS
     assert stood(node) == []
+
+
+def test_what_moves_at_once_has_two_minutes_to_keep_a_limit_and_a_thermostat_five(node: Node) -> None:
+    """Before, a battery, a car or a load that stops at once had five as well."""
+    limited(node, [3, 7], Stage.DONE)
+    node.state.fleet.kinds[7] = KIND_CODE[Kind.THERMOSTAT]
+    rows, told_ns = np.array([3, 7], np.int32), START_NS - 10 * MINUTE_NS
+    for seconds, stand in ((120, [False, False]), (131, [True, False]), (299, [True, False]), (300, [True, True])):
+        node.state.fleet.taken_at_ns[rows] = told_ns + seconds * SECOND_NS
+        node.state.commands.eased_ns[rows] = told_ns
+        assert beyond(node.state, rows, START_NS).tolist() == stand, seconds
 
 
 def test_trouble_that_a_feeder_tells_is_not_told_twice(node: Node) -> None:

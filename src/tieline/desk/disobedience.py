@@ -27,6 +27,8 @@ SPENT_FRAC = 0.01
 """Within so much of its energy of empty, or of full, a store that says that it can do no more is taken at its word."""
 KEEPS_NS = 5 * MINUTE_NS
 """How long a device has to keep a limit: a compressor's own timer counts three minutes, thermostats take four."""
+HEARS_NS = 2 * MINUTE_NS
+"""How long it may take until what moves at once has fetched what it was told, and its meter is read again."""
 
 
 def beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
@@ -41,7 +43,7 @@ def beyond(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     """
     fleet, commands = state.fleet, state.commands
     since_ns = fleet.taken_at_ns[rows] - commands.since_ns[rows]
-    had_time = (since_ns >= KEEPS_NS) | (is_read_back(state, rows) & (since_ns >= soon_ns(state, rows)))
+    had_time = (since_ns >= keeps_ns(state, rows)) | (is_read_back(state, rows) & (since_ns >= soon_ns(state, rows)))
     found: Mask = (commands.valid_until_ns[rows] > now_ns) & np.isfinite(fleet.power_w[rows])
     found &= _stands_beyond(state, rows, commands.low_w[rows], commands.high_w[rows], now_ns)
     at = np.flatnonzero(found & ~had_time)
@@ -192,6 +194,12 @@ def holds_on(state: DeskState, rows: Rows) -> Mask:
 def soon_ns(state: DeskState, rows: Rows) -> NDArray[np.float64]:
     """Return how long after its command each row gives in full (ns)."""
     found: NDArray[np.float64] = seconds_to_reach(state, rows) * SECOND_NS
+    return found
+
+
+def keeps_ns(state: DeskState, rows: Rows) -> NDArray[np.float64]:
+    """Return how long each row has to keep a limit that it was told (ns): the time of its kind, and to hear of it."""
+    found: NDArray[np.float64] = np.minimum(soon_ns(state, rows) + HEARS_NS, KEEPS_NS)
     return found
 
 

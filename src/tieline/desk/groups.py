@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.beside import called_up, giving_way, own_w
 from tieline.desk.both_ends import moving_of, within_both
+from tieline.desk.charge_turns import charging_of, note_charging
 from tieline.desk.entry import Entry
 from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
@@ -42,8 +43,7 @@ from tieline.desk.stopping import about_to_stop, stopping_w
 from tieline.desk.strays import forget_strays, kept_w, note_strays, shares_w, strays
 from tieline.desk.together import does_together_w
 from tieline.desk.told import as_told, note_unused
-from tieline.desk.wants import LEAST_TRIED, beyond_w, note_idle, tried_charger, wants
-from tieline.fleet.columns import KIND_CODE
+from tieline.desk.wants import LEAST_TRIED, beyond_w, note_idle, tried_charger, wants, with_waiting_cars
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd
 from tieline.resource.hold import LEAST_CHARGE_W
@@ -194,19 +194,21 @@ def caps(
         heard_w = -np.minimum(now_w, np.maximum(high, 0.0))
         draw_w = np.where(blind, absorb_w, heard_w)
         wanted = wants(state, rows, heard_w, now_ns)
-        least_charge_w = np.where(
-            fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER], np.minimum(LEAST_CHARGE_W, absorb_w), 0.0
-        )
+        if within is None and not limits_high:
+            wanted = with_waiting_cars(state, rows, wanted[0], now_ns), wanted[1]
+        charging = charging_of(state, rows, heard_w, wanted[0], absorb_w, now_ns)
+        if limits_high:
+            charging = charging._replace(turns=None)
         least_up_w = np.where(np.isfinite(high), np.maximum(least_up_w, -high), least_up_w)  # who must draw may
         left_w = -low_w - beyond
         at = tried_charger(state, rows, heard_w, now_ns)
         sure_w = float(np.maximum(least_up_w[heard], 0.0).sum()) + float(draws_alone_w[~heard].sum())
         if at is not None and left_w - sure_w >= LEAST_TRIED * LEAST_CHARGE_W:
-            least_up_w[at] = max(least_up_w[at], least_charge_w[at])
+            least_up_w[at] = max(least_up_w[at], charging.least_w[at])
         if within is not None:
             whole = state.is_switched[rows] | lost | blind
             least_up_w = kept_on(~whole, heard_w, -within.wants_w, least_up_w, left_w)
-        low = -lower_caps(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, least_charge_w, spared)
+        low = -lower_caps(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, charging, spared)
         told_draw_w = np.minimum(-state.commands.low_w[rows], absorb_w)
         kept_low_w = -kept_w(told_draw_w, -inject_w, -low_w, ~lost & (absorb_w > 0))
         low = np.where(ignores_low, np.maximum(kept_low_w, -np.maximum(draws_w, 0.0)), low)
@@ -274,6 +276,7 @@ def _regulated(
     note_strays(state, [(rows, (live.ask.low, live.ask.high)) for _, live, rows in held], now_ns)
     for _, _, rows in held:
         note_idle(state, rows, now_ns)
+        note_charging(state, rows, now_ns)
         note_unused(state, rows, now_ns)
     mine = held if stops is None else [one for one in held if np.isin(stops[0], one[2]).any()]
     _share_out(state, layers, mine, now_ns, None if stops is None else stops[1])
@@ -317,7 +320,7 @@ def _shared_anew(
     layer, live, rows = held
     ask, others = live.ask, left_by_others(layers, layer, rows, does_w)
     wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w)
-    new, old = grown_where_free(state, rows, ask, wish, now_ns), (layer.low[rows], layer.high[rows])
+    new, old = grown_where_free(state, rows, ask, wish, now_ns, others), (layer.low[rows], layer.high[rows])
     # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.
     if not _is_worth(state, ask, rows, new, old, MOVES_FRAC if others is None else NESTED_FRAC):
         return np.zeros(len(rows), np.bool_)

@@ -6,25 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.extents import unheard_w
-from tieline.desk.nested import MARGIN_FRAC
+from tieline.desk.least_draw import least_draw_w
+from tieline.desk.nested import MARGIN_FRAC, Within
 from tieline.desk.ports import Ask
 from tieline.desk.state import DeskState
 from tieline.desk.strays import strays
-from tieline.fleet.columns import KIND_CODE
 from tieline.fleet.grouplimit import moved_caps
-from tieline.resource.hold import LEAST_CHARGE_W
-from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 STARTS_FRAC = 1.1
-"""A charger whose cap rises to no more than this share of what a car needs at least is let begin, and no more."""
+"""A charger that keeps a part begins, and no more, where its cap rises to no more than this share of what it needs."""
 
 
 def grown_where_free(
-    state: DeskState, rows: Rows, ask: Ask, wish: tuple[Floats, Floats], now_ns: int
+    state: DeskState, rows: Rows, ask: Ask, wish: tuple[Floats, Floats], now_ns: int, within: Within | None = None
 ) -> tuple[Floats, Floats]:
     """Return caps that sink at once and grow only into what no leaf may still hold (R16).
 
@@ -53,20 +51,51 @@ def grown_where_free(
         held_w = np.where(lost, -draws_w, np.where(lapsed, np.fmin(default_w, now_w), leased_w))
         held_w = np.where(away, least_w, held_w)
         told_w = np.where(lapsed, held_w, last.low_w[rows])
-        # A part of what a car needs at least is nothing to it: others that grow as well must not have it.
-        starts = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (-told_w < LEAST_CHARGE_W)
-        starts &= ~away & (-low >= LEAST_CHARGE_W) & (-low <= STARTS_FRAC * LEAST_CHARGE_W)
         # What the caps keep as a margin is the limit's: where a watt lacks a heater would else wait for good.
         margin_w = MARGIN_FRAC * min(float(fleet.max_absorb_w[rows].sum()), abs(ask.low))
         counted_w, told_w = np.where(away, held_w, low), np.where(away, held_w, told_w)
         limit_w = max(-ask.low, float(-counted_w.sum()) + margin_w)
-        whole = state.is_switched[rows] | starts
-        grown = -moved_caps(limit_w, np.where(starts, LEAST_CHARGE_W, -counted_w), -held_w, -told_w, whole)
+        least_draws_w = np.where(away, 0.0, least_draw_w(fleet, rows))
+        keeps_part = within is not None or bool(np.isfinite(high).all())
+        grown = -begun(limit_w, -counted_w, (-held_w, -told_w), state.is_switched[rows], least_draws_w, keeps_part)
         low = np.where(away, low, grown)
     is_load = fleet.max_inject_w[rows] <= 0.0
     goes_on = is_load & ~(away | lost | lapsed | state.is_switched[rows])
     draws_w = np.where(goes_on, np.fmax(now_w, last.low_w[rows]), np.inf)
     return uncrossed(low, high, wish, state.is_switched[rows], is_load, draws_w)
+
+
+def begun(
+    limit_w: float, wish_w: Floats, was_w: tuple[Floats, Floats], is_whole: Mask, least_w: Floats, keeps_part: bool
+) -> Floats:
+    """Return what each may draw (W) on the way to what is wished: a car begins with its least, before others grow.
+
+    A part of that is nothing to it, and nobody else would have it: till it fits the car has nothing. Where other limits
+    hold the devices as well, or another end does (`keeps_part`), it keeps the part, or they would take it for one that
+    is to have none.
+
+    Args:
+        limit_w: What all may draw together.
+        wish_w: What each is to; shape (n,), as all that follows.
+        was_w: What each may still hold, and was told last.
+        is_whole: Who is on or off.
+        least_w: The least that each draws where it draws anything (0: none such).
+
+    >>> none, least_w = np.zeros(2, np.bool_), np.array([1380.0, 0.0])
+    >>> begun(4000.0, np.array([2000.0, 2000.0]), (np.array([0.0, 1000.0]),) * 2, none, least_w, False)
+    array([2000., 2000.])
+    >>> begun(2000.0, np.array([2000.0, 2000.0]), (np.array([0.0, 1000.0]),) * 2, none, least_w, False)
+    array([   0., 2000.])
+    """
+    held_w, told_w = was_w
+    starts = (least_w > 0.0) & (wish_w >= least_w) & (np.minimum(held_w, told_w) < least_w)
+    if keeps_part:
+        starts &= wish_w <= STARTS_FRAC * least_w
+        return moved_caps(limit_w, np.where(starts, least_w, wish_w), held_w, told_w, is_whole | starts)
+    first_w = moved_caps(limit_w, np.where(starts, least_w, wish_w), held_w, told_w, is_whole | starts)
+    waits = starts & (first_w < least_w - 1.0)
+    first_w = np.where(waits, 0.0, first_w)
+    return moved_caps(limit_w, np.where(waits, 0.0, wish_w), np.maximum(held_w, first_w), first_w, is_whole)
 
 
 def uncrossed(

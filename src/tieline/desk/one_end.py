@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.beside import giving_way
+from tieline.desk.charge_turns import Charging, least_or_nothing
+from tieline.desk.least_draw import is_between
 from tieline.desk.nested import MARGIN_FRAC
 from tieline.desk.shared_caps import charge_or_not, share_out, share_sparing
 from tieline.desk.together import KEPT_W
@@ -90,7 +92,7 @@ def lower_caps(
     most_w: Floats,
     alone_w: Floats,
     wanted: tuple[Floats, NDArray[np.int64]],
-    least_charge_w: Floats,
+    charging: Charging,
     spared: NDArray[np.bool_],
 ) -> Floats:
     """Return the most that each may draw (W, positive: drawn), so that the sum keeps the limit.
@@ -98,7 +100,8 @@ def lower_caps(
     Rows that can't draw (`most_w` is 0) follow their base and are counted at what they do; where room is left when all
     others are at their most, they get it too. `wanted` is what each wants, which comes before room for more, and the
     rows that are on or off in order of their turn: what they would get in parts goes to as many as fit, and what is
-    over to those that can take a part.
+    over to those that can take a part. A charger draws nothing or its least at least (`charging`): as many as fit, in
+    turn, and what that leaves is the others'.
     """
     lost = np.isfinite(alone_w)
     holds = (most_w > 0) & ~lost
@@ -117,7 +120,13 @@ def lower_caps(
         fits_w = split_whole(whole_w + 1e-6, most_w[on_or_off], np.arange(len(on_or_off)))  # sums are rounded
         ceiling[on_or_off] = fits_w
         ceiling[parts] = share_sparing(left_w - float(fits_w.sum()), wants_w, least_w, most_w, spared, parts)
-    charge_or_not(ceiling, wants_w, least_charge_w)
+    if charging.turns is None:
+        charge_or_not(ceiling, wants_w, charging.least_w)
+    elif is_between(-ceiling, charging.least_w)[holds].any():
+        floor_w, top_w = least_or_nothing(ceiling, wants_w, least_w, most_w, charging.least_w, charging.turns)
+        parts = holds & ~np.isin(np.arange(len(holds)), on_or_off)
+        rest_w = left_w - float(ceiling[holds & ~parts].sum())
+        ceiling[parts] = share_sparing(rest_w, np.clip(wants_w, floor_w, top_w), floor_w, top_w, spared, parts)
     spare_w = left_w - float(ceiling[holds].sum())
     room_w = np.where(others, most_w - ceiling, 0.0)
     whole_w = float(room_w.sum())

@@ -36,7 +36,7 @@ def share_held(limit_w: float, now_w: Floats, least_w: Floats, most_w: Floats, h
 
     The others get a step more than they do, so that they may grow; what is over then is everybody's.
 
-    >>> share_held(6.0, np.array([0.0, 1.0]), np.array([0.0, 0.0]), np.array([5.0, 5.0]), np.array([False, True]))
+    >>> share_held(5.5, np.array([0.0, 1.0]), np.array([0.0, 0.0]), np.array([5.0, 5.0]), np.array([False, True]))
     array([0.5, 5. ])
     """
     narrow_w = np.where(held, most_w, np.minimum(now_w + STEP_FRAC * np.maximum(most_w, 0.0), most_w))

@@ -17,6 +17,7 @@ from tieline.contract.consent import Word
 from tieline.contract.eligibility import Enrolment
 from tieline.desk.agreed import Agreements
 from tieline.desk.called import Called, SetAside
+from tieline.desk.charge_columns import Charges
 from tieline.desk.cycling import Cycles
 from tieline.desk.event_counted import Counted
 from tieline.desk.facts import AwardPlanned, ScheduleMade
@@ -246,6 +247,7 @@ class DeskState:
     responses: Responses
     idle_ns: Instants  # when a load that may run was last seen not to (0: it ran since); measured
     held_ns: Instants  # when the fleet limiter last held back what a row is to be told; measured
+    charges: Charges  # of cars that a limit holds: measured
     outs_of: NDArray[np.int32]  # how many opt-outs stand for each row
     cycles: Cycles  # what goes on and off by itself: measured
     suns: Suns  # what the sun drives: measured
@@ -311,12 +313,12 @@ class DeskState:
     @staticmethod
     def empty(fleet: Fleet, claims: ClaimBook, ledger: Ledger) -> DeskState:
         """Return the state of a fleet about which nothing was decided yet."""
-        count = len(fleet)
+        count, ns = len(fleet), np.int64
         return DeskState(
-            fleet, claims, ledger, CommandColumns.empty(count), np.zeros(count), np.zeros(count, np.int64),
-            np.zeros(count, np.bool_), np.zeros(count, np.int64), np.full(count, -1, np.int32),
-            np.zeros(count, np.int64), np.zeros(count), FleetLimiter(fleet), np.ones(count), np.zeros(count, np.int64),
-            Responses.empty(count), np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int32),
+            fleet, claims, ledger, CommandColumns.empty(count), np.zeros(count), np.zeros(count, ns),
+            np.zeros(count, np.bool_), np.zeros(count, ns), np.full(count, -1, np.int32), np.zeros(count, ns),
+            np.zeros(count), FleetLimiter(fleet), np.ones(count), np.zeros(count, ns), Responses.empty(count),
+            np.zeros(count, ns), np.zeros(count, ns), Charges.empty(count), np.zeros(count, np.int32),
             Cycles.empty(count), Suns.empty(count), Strays.empty(count), _IS_SWITCHED[fleet.kinds],
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from tieline.times import MINUTE_NS, SECOND_NS
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+Mask = NDArray[np.bool_]
 TURN_NS, STARTS_NS = 10 * MINUTE_NS, 5 * MINUTE_NS
 """How long a load is held off before its turn comes, shorter than a command's lease, and how long one that may run has
 to begin: a compressor's own timer counts three minutes, and a poll one or two."""
@@ -98,8 +99,8 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     on_w, tried_w = float(size_w[on].sum()), float(size_w[fresh & ~on & ~known].sum())
     # Who ran for a turn makes room, nobody else: what has just begun goes on for minutes whatever it is told.
     ran_w = float(size_w[on & has_waited].sum())
-    due = _first_part(held_off & known & has_waited, since_ns, lot, size_w, min(TURNS_FRAC * on_w, ran_w - 1.0))
-    due |= _first_part(held_off & ~known & has_waited, since_ns, lot, size_w, TRIES_FRAC * on_w - tried_w)
+    due = first_part(held_off & known & has_waited, since_ns, lot, size_w, min(TURNS_FRAC * on_w, ran_w - 1.0))
+    due |= first_part(held_off & ~known & has_waited, since_ns, lot, size_w, TRIES_FRAC * on_w - tried_w)
     least_ns = (fleet.min_hold_s[rows[at]] * SECOND_NS).astype(np.int64)
     rests = held_off & (now_ns - since_ns < least_ns)
     kinds_of_turn = (
@@ -113,6 +114,30 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     wants_w[at] = np.select([on | due, group <= 4], [size_w, mean_w], 0.0)
     order: NDArray[np.int64] = at[np.lexsort((lot, group))]
     return wants_w, order
+
+
+def waiting_cars(state: DeskState, rows: Rows, now_ns: int) -> Mask:
+    """Return which chargers a limit holds off, or has just let begin, that have a car: it charged as the limit came, or
+    as it was held off.
+
+    It is thought to be there until it is let charge and does not (`Charges.seen_ns`).
+    """
+    last, seen_ns = state.commands, state.charges.seen_ns[rows]
+    size_w = np.minimum(LEAST_CHARGE_W, state.fleet.max_absorb_w[rows])
+    mask: Mask = (state.fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (last.valid_until_ns[rows] > now_ns)
+    begins = now_ns - state.charges.began_ns[rows] < TRIED_NS
+    mask &= (last.low_w[rows] > 1.0 - size_w) | begins
+    mask &= (seen_ns > 0) | ((seen_ns == 0) & (-state.base_w[rows] >= size_w))
+    return mask
+
+
+def with_waiting_cars(state: DeskState, rows: Rows, wants_w: Floats, now_ns: int) -> Floats:
+    """Return what each wants (W), where a car that a limit holds off wants what it did, and its least at least."""
+    absorb_w = state.fleet.max_absorb_w[rows]
+    held_w = np.minimum(np.maximum(-state.base_w[rows], LEAST_CHARGE_W), absorb_w)
+    is_short = waiting_cars(state, rows, now_ns) & (wants_w < np.minimum(LEAST_CHARGE_W, absorb_w))
+    found: Floats = np.where(is_short, held_w, wants_w)
+    return found
 
 
 def may_take_w(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> Floats:
@@ -156,6 +181,7 @@ def tried_charger(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> 
     idle = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (draw_w < 0.5 * LEAST_CHARGE_W)
     idle &= ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & np.isnan(last.target_w[rows])
     idle &= np.nan_to_num(fleet.available_down_w[rows]) < 0.5 * LEAST_CHARGE_W  # else that is what it wants
+    idle &= ~waiting_cars(state, rows, now_ns)  # they have a turn of their own
     places = np.flatnonzero(idle)
     return int(places[now_ns // TRY_NS % len(places)]) if len(places) else None
 
@@ -182,7 +208,7 @@ def _note_full(state: DeskState, rows: Rows, now_ns: int) -> None:
     state.idle_ns[rows[seen & (draw_w >= LEAST_CHARGE_W) & (draw_w < NEAR_FRAC * may_w)]] = now_ns
 
 
-def _first_part(
+def first_part(
     waits: NDArray[np.bool_], since_ns: NDArray[np.int64], lot: Floats, size_w: Floats, most_w: float
 ) -> NDArray[np.bool_]:
     """Return those of who waits that waited longest, as many as begin within `most_w` together (below 0 W: none)."""

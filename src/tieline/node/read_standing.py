@@ -20,6 +20,7 @@ from tieline.node import read_alarms
 from tieline.node.read_fleet import Order
 from tieline.node.read_likely import Found, likely_short, shown_w, tells_of, tracked_causes
 from tieline.node.read_over import event_over, over_delivery
+from tieline.node.read_over_limit import over_limit
 from tieline.node.read_own_way import own_way
 from tieline.node.read_refused import refused_by_us
 from tieline.node.read_short import INTERVALS, SLOW_BEATS, beats_of, under_delivery
@@ -84,7 +85,7 @@ def stand(
     found += refused_by_us(state, now_ns)
     found += event_over(state, since, now_ns)
     found += own_way(state, order, cells, devices, above, since, now_ns, book.members)
-    found += read_alarms.over_limit(state, order.names, since, now_ns)
+    found += over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.journal_down, seen.has_failed, len(state.fleet), since, now_ns)
     found += read_alarms.unkept_alarm(seen.unkept, len(state.fleet), since, now_ns)
     return book.keep(found, now_ns, parts + held_up)
