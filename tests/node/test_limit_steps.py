@@ -1,0 +1,54 @@
+"""A limit that a control room operates reaches every device that it binds within the bar, whatever its step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvloop
+
+from tieline.bench._override_devices import RATED_W
+from tieline.bench.override import BAR, _devices, _raise, _until
+from tieline.desk.dispatch import CHANGE_W
+from tieline.rim.supervise import Supervisor
+
+COUNT, OPERATES = 40, 12
+STEPS_W = (-600.0, -50.0, -20.0, -0.25, 0.0, 0.25, 20.0, 50.0, 600.0)
+"""By how much more each device may draw: caps of 10 kW of span are not placed anew for less than 50 W by themselves."""
+LEAST_W, MOST_W = 900.0, 1_900.0
+"""Each charges 2 kW by itself, so that every limit between these binds."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ends", ["a lower end", "both ends"])
+def test_every_step_of_a_limit_is_at_every_device_within_a_second(tmp_path: Path, seed: int, ends: str) -> None:
+    """Each follows the one before at once, whose answers are still on their way: what grows waits for these alone."""
+    most_w = COUNT * RATED_W * (1.0 if ends == "a lower end" else 0.5)
+
+    async def main(ports: list[int], are_written: Callable[[int], bool]) -> list[float]:
+        rng, took_s, draws_w = np.random.default_rng(seed), list[float](), 1_000.0
+        async with Supervisor(np.random.default_rng(seed)) as supervisor:
+            node, link, scada = await _raise(ports, COUNT, seed, tmp_path, supervisor)
+            await _until(lambda: link.health().peers == COUNT, "devices were not found")
+            await _until(lambda: bool((node.state.base_w < -1_000.0).all()), "devices were not measured")
+            await scada.connect()
+            for turn in range(OPERATES):
+                before_w = draws_w if turn else 5_000.0
+                draws_w = float(np.clip(draws_w + rng.choice(STEPS_W), LEAST_W, MOST_W))
+                began_ns = time.monotonic_ns()
+                statuses = await scada.limit(0, -COUNT * draws_w, most_w)
+                assert [status.name for status in statuses] == ["SUCCESS"] * len(statuses)
+                if abs(draws_w - before_w) > 2.0 * CHANGE_W:
+                    await _until(lambda: are_written(began_ns), f"{draws_w - before_w:+g} W a device")  # noqa: B023
+                    told_w = -float(node.state.commands.low_w.sum())
+                    await _until(lambda: -node.state.commands.low_w.sum() >= 0.98 * COUNT * draws_w, f"told {told_w}")  # noqa: B023
+                    took_s.append((time.monotonic_ns() - began_ns) / 1e9)
+                assert -float(node.state.commands.low_w.sum()) <= COUNT * draws_w + 2.0 * COUNT * CHANGE_W
+        return took_s
+
+    with _devices(COUNT) as (ports, written_ns):
+        took_s = uvloop.run(main(ports, lambda since_ns: bool((written_ns > since_ns).all())))
+    assert max(took_s) <= BAR, [round(each, 3) for each in took_s]
