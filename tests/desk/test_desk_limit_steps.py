@@ -80,3 +80,27 @@ def test_each_step_is_told_once_the_answers_are_in_and_no_growth_before(
             assert -float(devices.low_w.sum()) >= least_w, f"step {step_w} to {draws_w}"
 
     asyncio.run(play())
+
+
+def test_an_answer_that_came_since_the_last_flush_is_not_waited_for_in_vain() -> None:
+    """A device answers after a beat took up what had been answered, and before that beat shares out the limit."""
+
+    async def play() -> list[bool]:
+        stage, told = Stage1(fleet_of([Kind.BATTERY] * 4)), list[bool]()
+        stage.state.base_w[:] = stage.state.fleet.power_w[:] = -DRAWS_W
+        stage.desk.on_answers = told.append
+        stage.devices.answers = lambda n: np.zeros(n, np.bool_)
+        for draws_w in (1_000.0, 1_050.0):
+            stage.clock.ns += SECOND_NS
+            low_w, end_ns = -4.0 * draws_w, stage.clock.ns + HOUR_NS
+            limit = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=low_w, end_ns=end_ns)
+            await stage.desk.ask(limit)
+            for batch in stage.devices.batches:
+                stage.devices.report(batch, Stage.ACCEPTED)
+            entries = groups.decide_regulation(stage.state, stage.clock.ns)
+            stage.desk.look_for_answers()
+            await stage.desk.commit(entries)
+            await stage.desk.settle()
+        return told
+
+    assert asyncio.run(play()) == [True]

@@ -147,7 +147,9 @@ class Cycle:
         state.claims.expire(now_ns)
         await self.desk.commit(asks.decide_opt_ins(state, now_ns))
         await self._keep_contracts(now_ns)
-        await self.desk.commit(groups.decide_regulation(state, now_ns))
+        entries = groups.decide_regulation(state, now_ns)
+        self.desk.look_for_answers()
+        await self.desk.commit(entries)
         for pool in self.pools.values():
             await counting.count(self.desk, pool, now_ns, seconds)
             counting.note_misses(state, pool, now_ns)
@@ -162,7 +164,9 @@ class Cycle:
             self._causes.clear()
             for pool in self.pools.values():
                 pool.heard = 0
-        await self.desk.commit(groups.decide_beside_calls(state, now_ns))
+        entries = groups.decide_beside_calls(state, now_ns)
+        self.desk.look_for_answers()
+        await self.desk.commit(entries)
         await self.desk.settle()
         await self.upward.flush()
         self.beats += 1

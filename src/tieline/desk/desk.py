@@ -321,10 +321,20 @@ class Desk:
         record = derive("reports", reports.batch, reports.link, body)
         self._pending.append(Entry(record, fact, "", (reports.batch,)))
         self.on_pending()
+        self._tell_answered(fact)
+
+    def _tell_answered(self, fact: CommandsReported) -> None:
         if self.state.withheld:
-            are_all = answered(self.state, reports.rows[HEARD[reports.stage]])
+            are_all = answered(self.state, fact.rows.array()[HEARD[fact.stage.array()]])
             if are_all is not None:
                 self.on_answers(are_all)
+
+    def look_for_answers(self) -> None:
+        """Tell of answers that a limit's growth waits for since a moment ago, and that came before: since the last
+        flush."""
+        for entry in self._pending:
+            if isinstance(entry.fact, CommandsReported):
+                self._tell_answered(entry.fact)
 
     def health(self, health: LinkHealth) -> None:
         """Take a change of a link's session."""
