@@ -9,10 +9,11 @@ import numpy as np
 from desk_stage import PEOPLE, START_NS, Stage1, fleet_of
 
 from tieline.desk import events, tracking
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.desk import Desk
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.facts import EventTracked, IntervalTracked, from_record
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Granted, Offer, Segment
 from tieline.desk.programs import EventState
 from tieline.desk.screens import ComposeEvent

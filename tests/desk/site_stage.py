@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from desk_stage import PEOPLE, START_NS, Stage1, fleet_of
 
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.desk import Desk
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, DispatchBatch, Granted, Instruction, Offer, Segment
 from tieline.fleet.columns import Fleet, Group
 from tieline.pool.merit import merit_price

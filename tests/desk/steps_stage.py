@@ -6,9 +6,10 @@ import numpy as np
 from desk_stage import PEOPLE, START_NS, Stage1, fleet_of
 
 from tieline.desk.award_plan import asked, follow, planned
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.desk import Desk
 from tieline.desk.facts import IntervalTracked, from_record
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, DispatchBatch, Instruction, Offer, Segment
 from tieline.fleet.columns import KIND_CODE
 from tieline.plan.executor import Here

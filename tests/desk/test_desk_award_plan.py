@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tieline.desk import redispatch
 from tieline.desk.award_plan import LEAST_W, SETTLED_NS, STEP_NS, Asked, asked, decide_planned, follow, planned
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.obligation import ENERGY
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award
 from tieline.desk.trim import Learnt
 from tieline.fleet.ledger import Capacity, Ledger

@@ -10,10 +10,11 @@ from desk_stage import PEOPLE, START_NS, Stage1, fleet_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.desk import Desk
 from tieline.desk.event_split import shares
 from tieline.desk.facts import IntervalTracked, PositionChanged, from_record
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award
 from tieline.desk.tracking import counted_w as counted
 from tieline.resource.claim import ClaimKind

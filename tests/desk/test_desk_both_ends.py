@@ -11,7 +11,7 @@ from desk_stage import Stage1, fleet_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tieline.desk import groups
+from tieline.desk import groups, worth
 from tieline.fleet.columns import KINDS
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.resource.claim import ClaimKind
@@ -160,7 +160,7 @@ def test_both_ends_hold_whichever_loads_stop_but_for_what_the_lower_one_needs_of
         return  # all that can charge is too little: loads must draw, and may not stop
     runs_on_w = -float(feeder.free_w[feeder.kinds == Kind.PROCESS_LINE].sum())
     needs_w = low_w + 0.01 * abs(low_w) + runs_on_w
-    slack_w = groups.MOVES_FRAC * float((fleet.max_inject_w + fleet.max_absorb_w).sum()) + 1.0
+    slack_w = worth.MOVES_FRAC * float((fleet.max_inject_w + fleet.max_absorb_w).sum()) + 1.0
     most_w = float(np.minimum(told.high_w, fleet.max_inject_w)[gives].sum())
     draws_w = np.maximum(-fleet.power_w[~gives], 0.0)
     for stops in product((False, True), repeat=len(draws_w)):

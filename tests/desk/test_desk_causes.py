@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from desk_stage import PEOPLE, START_NS, Stage1, fleet_of
 
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.desk import Desk
 from tieline.desk.facts import IntervalTracked, PositionChanged, from_record
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award
 from tieline.resource.claim import ClaimKind
 from tieline.resource.identity import Kind

@@ -114,7 +114,7 @@ def hold(others: list[tuple[Kind, str, float]], middle_w: float, half_w: float, 
     suns_w = street.does_w[street.obeys & ~stores].sum()
     can_w = 5_000.0 * int(stores.sum())
     spare_w = 0.01 * float((fleet.max_inject_w + fleet.max_absorb_w).sum())
-    slack_w += 0.5 * spare_w  # caps move for no less (`groups.MOVES_FRAC`)
+    slack_w += 0.5 * spare_w  # caps move for no less (`worth.MOVES_FRAC`)
     if fixed_w - can_w <= high_w - spare_w and fixed_w + suns_w + can_w >= low_w + spare_w:
         late_w = net_w[FOLLOWS_S // BEAT_S :]
         assert late_w.max() <= high_w + slack_w

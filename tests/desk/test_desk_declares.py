@@ -11,9 +11,10 @@ from desk_stage import START_NS, Stage1, fleet_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.facts import CapacityDerated, IntervalTracked, from_record
 from tieline.desk.offering import what_it_gives
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Instruction
 from tieline.fleet.able import able_w
 from tieline.fleet.columns import KINDS, Fleet

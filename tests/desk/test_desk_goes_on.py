@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from award_stage import HOUR, STORES, Hour
 
-from tieline.desk.cycle import SCHEDULED_NS, Cycle, PoolDesk
+from tieline.desk.cycle import SCHEDULED_NS, Cycle
 from tieline.desk.planned import Planned
+from tieline.desk.pool_desk import PoolDesk
 from tieline.times import SECOND_NS
 
 BEGUN_S = 400.0

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.desk import groups, growing
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.facts import CapacityDerated, from_record
+from tieline.desk.pool_desk import PoolDesk
 from tieline.fleet.grouplimit import moved_caps
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.resource.claim import ClaimKind, Quantity

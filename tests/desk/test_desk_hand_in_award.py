@@ -10,9 +10,10 @@ from award_stage import AWARD_W, FREE_W, HEATER, HOUR, OTHER_HEATER, Hour
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.facts import IntervalTracked, from_record
 from tieline.desk.lost import fill, fill_net
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Granted
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.level import Level

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tieline.desk.awards import decide_batch
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.obligation import owed
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, DispatchBatch, Instruction, Offer, Segment
 from tieline.desk.tracking import counted_w
 from tieline.fleet.ledger import Ledger

@@ -7,8 +7,9 @@ import numpy as np
 from desk_stage import START_NS, Stage1, fleet_of
 from msgspec.structs import replace
 
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.facts import AskLapsed, from_record
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.state import LAPSED
 from tieline.fleet.ledger import Ledger
 from tieline.flow.record import Record

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.desk import events
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.least_draw import drawable_w, is_between, least_draw_w, whole_draws
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Granted
 from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent

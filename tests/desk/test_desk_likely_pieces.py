@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from desk_stage import Stage1, fleet_of
 
-from tieline.desk.cycle import PoolDesk
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award
 from tieline.desk.state import DeskState
 from tieline.node.read_commitments import Commitments

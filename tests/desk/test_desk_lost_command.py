@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieline.desk.counting import note_misses
-from tieline.desk.cycle import PoolDesk
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.state import DeskState
 from tieline.fleet.claims import ClaimBook
 from tieline.fleet.columns import KIND_CODE, Fleet

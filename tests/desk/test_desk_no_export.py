@@ -10,7 +10,8 @@ import pytest
 from desk_stage import with_sites
 
 from sampled import some
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Granted, Offer, Segment
 from tieline.fleet.columns import KIND_CODE
 from tieline.pool.merit import merit_price

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.facts import IntervalTracked, from_record
 from tieline.desk.obligation import DISPATCH_STEP_NS, next_call_ns, owed
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Instruction
 from tieline.desk.tracking import parts
 from tieline.fleet.ledger import Ledger

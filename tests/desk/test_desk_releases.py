@@ -9,9 +9,10 @@ import pytest
 from desk_stage import Stage1, fleet_of
 from test_desk_declares import HOUR, Pool
 
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.dispatch import next_room_ns
 from tieline.desk.facts import IntervalTracked, from_record
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Kind

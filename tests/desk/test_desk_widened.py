@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from desk_stage import with_sites
 
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Granted, Offer, Segment
 from tieline.fleet.columns import KIND_CODE
 from tieline.pool.merit import merit_price

@@ -87,13 +87,15 @@ def test_award_payment_truth_and_telemetry_lead_to_each_other(played: tuple) -> 
     assert gap["true_kwh"] + gap["baseline_error_kwh"] + gap["not_payable_kwh"] == pytest.approx(
         gap["paid_kwh"], abs=0.05
     )
-    seen = gap["telemetered_kwh"] + gap["own_base_error_kwh"] + gap["uncounted_kwh"]
+    seen = gap["telemetered_kwh"] + gap["own_base_error_kwh"] + gap["uncounted_kwh"] + gap["true_unseen_kwh"]
     assert seen == pytest.approx(gap["true_kwh"], abs=0.05)
     awarded = {at for one in played[0]["awards"] for at in called_steps(one)}
-    by_interval = [row["delivered_mw"] for row in played[0]["dispatch"] if row["start"] in awarded]
+    rows = [row for row in played[0]["dispatch"] if row["start"] in awarded]
+    by_interval = [row["delivered_mw"] * (1.0 - row["uncounted_s"] / 300.0) for row in rows]
     assert played[0]["settlement"]["telemetered_kwh"] == gap["telemetered_kwh"]
     assert gap["telemetered_kwh"] == pytest.approx(sum(by_interval) * 1e3 / 12, abs=0.05)
     lacks = sum(gap["telemetry_withheld_kwh"].values()) + sum(gap["telemetry_short_kwh"].values())
+    lacks += gap["awarded_unseen_kwh"]
     assert gap["telemetered_kwh"] + lacks - gap["telemetry_over_kwh"] == pytest.approx(gap["awarded_kwh"], abs=0.05)
     assert sum(gap["own_base_error_by_kind_kwh"].values()) == pytest.approx(gap["own_base_error_kwh"], abs=0.1)
     assert played[0]["settlement"]["performance"] == pytest.approx(gap["paid_kwh"] / gap["awarded_kwh"], abs=1e-3)

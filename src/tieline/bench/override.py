@@ -81,8 +81,10 @@ async def _measure(
 
     count, found = len(written_ns), []
     async with Supervisor(np.random.default_rng(seed)) as supervisor:
-        _, link, scada = await _raise(ports, count, seed, folder, supervisor)
+        node, link, scada = await _raise(ports, count, seed, folder, supervisor)
         await _until(lambda: link.health().peers == count, f"{count:,} devices were not found")
+        measured_w = node.state.fleet.power_w
+        await _until(lambda: bool(np.isfinite(measured_w).all()), f"{count:,} devices were not measured")
         await scada.connect()
         progress("every device is found and measured")
         for turn in range(turns):

@@ -22,6 +22,7 @@ from tieline.desk.people import SCREENS, lacks_second
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.scopes import scope_of
 from tieline.desk.state import LAPSED, AskKey, DeskState
+from tieline.fleet.able import SUSTAIN_H, stored_wh, takes_wh
 from tieline.fleet.ledger import SLOT_NS
 from tieline.fleet.split import split_beside
 from tieline.ids import derive
@@ -29,7 +30,7 @@ from tieline.resource.admission import Principal, admit
 from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity, Refusal
 from tieline.resource.identity import GROUP_KINDS
 from tieline.resource.level import Level
-from tieline.times import FOREVER_NS, iso
+from tieline.times import FOREVER_NS, HOUR_NS, iso
 
 Floats = NDArray[np.float64]
 
@@ -244,16 +245,33 @@ def _shares(state: DeskState, ask: Ask, rows: NDArray[np.int32], now_ns: int) ->
         return low, high, np.zeros(count)
     if ask.kind in (ClaimKind.GATE, ClaimKind.MODE) or ask.quantity not in (Quantity.P, Quantity.Q):
         return np.full(count, ask.low), np.full(count, ask.high), np.full(count, ask.value)  # the same for each leaf
-    inject_w, absorb_w = state.fleet.max_inject_w[rows], state.fleet.max_absorb_w[rows]
-    size = inject_w if ask.value >= 0 else absorb_w
+    size = _size_w(state, rows, ask.value, (ask.end_ns - max(ask.start_ns, now_ns)) / HOUR_NS)
     total = float(size.sum())
     value = ask.value * size / total if total > 0 else np.zeros(count)
     if ask.kind is ClaimKind.SET and ask.quantity is Quantity.P and -total < ask.value < 0.0:
-        value = -_drawn_w(state, rows, -ask.value)
+        value = -_drawn_w(state, rows, -ask.value, size)
     return np.full(count, -math.inf), np.full(count, math.inf), value
 
 
-def _drawn_w(state: DeskState, rows: NDArray[np.int32], target_w: float) -> Floats:
+def _size_w(state: DeskState, rows: NDArray[np.int32], value_w: float, hours: float) -> Floats:
+    """Return by what sizes rows share a power (W): their ratings, a store's no more than it can keep up for so long.
+
+    Where that is too little together, by what they can for five minutes; and where that is, by their ratings alone:
+    nobody can make up for an empty one then, and it gives as it fills.
+    """
+    fleet = state.fleet
+    rated_w, store_wh = fleet.max_inject_w[rows], stored_wh(fleet, rows)
+    if value_w < 0.0:
+        rated_w, store_wh = fleet.max_absorb_w[rows], takes_wh(fleet, rows)
+    has_store = (fleet.energy_wh[rows] > 0.0) & np.isfinite(store_wh)
+    for lasts_h in (max(hours, SUSTAIN_H), SUSTAIN_H):
+        size_w = np.where(has_store, np.minimum(rated_w, np.maximum(store_wh, 0.0) / lasts_h), rated_w)
+        if float(size_w.sum()) >= abs(value_w):
+            return size_w
+    return rated_w
+
+
+def _drawn_w(state: DeskState, rows: NDArray[np.int32], target_w: float, size_w: Floats) -> Floats:
     """Return what each row is to draw of what a group is to (W): told a part, what is on or off would miss it.
 
     Who draws already goes on, so that no more loads are switched than must.
@@ -261,7 +279,7 @@ def _drawn_w(state: DeskState, rows: NDArray[np.int32], target_w: float) -> Floa
     whole = state.is_switched[rows]
     at = np.flatnonzero(whole)
     order = at[np.argsort(np.nan_to_num(state.fleet.power_w[rows[at]]) >= 0.0, kind="stable")]
-    return split_beside(target_w, state.fleet.max_absorb_w[rows], whole, order)
+    return split_beside(target_w, size_w, whole, order)
 
 
 def _kept(state: DeskState, ask: Ask, rows: NDArray[np.int32]) -> tuple[Floats, Floats] | None:

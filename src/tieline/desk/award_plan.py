@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import AwardPlanned
 from tieline.desk.obligation import ENERGY, awarded_w, committed_until
 from tieline.desk.packed import Packed
 from tieline.desk.planned import Planned
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award
 from tieline.desk.redispatch import headroom, left_wh, serving
 from tieline.desk.state import DeskState

@@ -23,7 +23,7 @@ from tieline.ids import derive
 from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
 
 if TYPE_CHECKING:
-    from tieline.desk.cycle import PoolDesk
+    from tieline.desk.pool_desk import PoolDesk
 
 Floats = NDArray[np.float64]
 MISS_FOR_NS, LOST_FOR_NS, LOST_MOST_NS = 15 * MINUTE_NS, MINUTE_NS, 8 * MINUTE_NS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,13 +23,13 @@ from tieline.desk.least_draw import followable, least_draw_w
 from tieline.desk.least_times import just_let_go
 from tieline.desk.obligation import DISPATCH_STEP_NS, Obligation, committed_until, owed, sold_ahead_w
 from tieline.desk.on_or_off import whole
-from tieline.desk.planned import Planned
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.release import spread_s, takes_turns
-from tieline.desk.trim import NOTHING, Learnt, split_by_called
+from tieline.desk.trim import NOTHING, split_by_called
 from tieline.desk.upward import TELEMETRY, Moved, Upward
 from tieline.desk.wants import FOLLOWS_NS
 from tieline.fleet.able import SUSTAIN_H
-from tieline.pool.availability import Available, by_group
+from tieline.pool.availability import by_group
 from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Floats = NDArray[np.float64]
@@ -47,69 +47,6 @@ SETTLES_FRAC = 0.1
 """Devices are on their way where a split moves by this share of what is owed."""
 DECLARES_BEATS = 2
 """For so many beats what the market was told must be untrue before it is told anew."""
-
-
-@dataclass
-class PoolDesk:
-    """What the beat keeps of one pool between beats."""
-
-    pool: str
-    rows: Rows
-    price: Floats
-    eligible: NDArray[np.bool_]
-    share_w: Floats
-    tally: tracking.Tally | None = None
-    obligation: Obligation | None = None
-    trim_w: float = 0.0
-    """What of `learnt` is asked beside the owed."""
-    learnt: Learnt = NOTHING
-    back_w: float = 0.0
-    """What is asked beside the owed for what rows pay back now: it goes when that goes, as no trim would."""
-    ends_back_w: float = 0.0
-    """What of that its last split did not ask, as it calls those who would pay it back."""
-    gives_w: float = 0.0
-    """What rows that wait for their turn to come back give beside those that are called (W)."""
-    short_w: float = 0.0
-    """What the last split could not share out (W)."""
-    split_ns: int = 0  # when it was split last
-    over_w: float = 0.0
-    """What of `gives_w` is beyond what is asked: those who were let go are not back yet (W, 0 or more)."""
-    frees_ns: int = FOREVER_NS
-    """When a share of what is owed is let go that rows are held to give by their own timers; `FOREVER_NS`: never."""
-    settles_ns: int = 0
-    """Until when devices are on their way as it moved so far: what they lack till then teaches no trim."""
-    available: tuple[float, float] = (0.0, 0.0)
-    causes: list[str] = field(default_factory=list)
-    undeclared: str = ""
-    differs: int = 0
-    """For how many beats that has not been so."""
-    forecast: dict[int, float] = field(default_factory=dict)
-    feeder_of: Rows | None = None
-    feeders: tuple[str, ...] = ()
-    by_feeder: Available | None = None
-    lost: tuple[redispatch.LostW, ...] = ()
-    passed: tuple[redispatch.LostW, ...] = ()
-    lost_until_ns: int = 0
-    """What took headroom away at the ends of the last two intervals that were owed in a row, the most that each cause
-    took within them, and the end of the last of them."""
-    is_scheduled: bool = False
-    """Whether its awards go by schedules that are made beside the beat."""
-    holds: tracking.Holds | None = None
-    """What holds its rows since the last beat: what ends meanwhile is gone from the state when that is counted."""
-    lost_now: redispatch.LostW = field(default_factory=dict)
-    """And what that took away of its headroom."""
-    out_now: redispatch.LostW = field(default_factory=dict)
-    """That with what waits for its own timers: what a lack may come of."""
-    made_up: redispatch.LostW = field(default_factory=dict)
-    """What of that was lost already as nothing lacked: others make up for it."""
-    by_program: NDArray[np.bool_] | None = None
-    """Which of its rows a program event moves since the last beat: what they give is counted for that."""
-    planned: Planned | None = None
-    """The schedule that its awards are given by; None: by merit."""
-    following: Planned | None = None
-    """The one that takes its place once it is to be followed."""
-    heard: int = 0
-    """How many of the causes that wait this pool was split by."""
 
 
 class Cycle:
@@ -152,7 +89,9 @@ class Cycle:
         state.claims.expire(now_ns)
         await self.desk.commit(asks.decide_opt_ins(state, now_ns))
         await self._keep_contracts(now_ns)
-        await self.desk.commit(groups.decide_regulation(state, now_ns))
+        entries = groups.decide_regulation(state, now_ns)
+        self.desk.look_for_answers()
+        await self.desk.commit(entries)
         for pool in self.pools.values():
             await counting.count(self.desk, pool, now_ns, seconds)
             counting.note_misses(state, pool, now_ns)
@@ -167,7 +106,9 @@ class Cycle:
             self._causes.clear()
             for pool in self.pools.values():
                 pool.heard = 0
-        await self.desk.commit(groups.decide_beside_calls(state, now_ns))
+        entries = groups.decide_beside_calls(state, now_ns)
+        self.desk.look_for_answers()
+        await self.desk.commit(entries)
         await self.desk.settle()
         await self.upward.flush()
         self.beats += 1

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk import asks, awards, dispatch
-from tieline.desk.apply import apply
+from tieline.desk.apply import HEARD, apply
 from tieline.desk.authority import may_pass
 from tieline.desk.base import learn, tells_of_a_hand
 from tieline.desk.entry import Entry, Recorder
@@ -34,6 +34,7 @@ from tieline.desk.ports import (
     Offer,
 )
 from tieline.desk.state import DeskState
+from tieline.desk.withheld import answered
 from tieline.errors import InvariantError
 from tieline.ids import derive
 from tieline.resource.admission import Principal
@@ -79,6 +80,8 @@ class Desk:
         self.on_readings: Callable[[Readings], None] = lambda readings: None
         self.on_hand: Callable[[], None] = lambda: None
         """Told when a device says that somebody else has it (LOCAL), or no more: others stand in at the next beat."""
+        self.on_answers: Callable[[bool], None] = lambda are_all: None
+        """Told when a device answers whose answer a limit's growth waits for, and whether all of those have."""
         self.last_reports: dict[int, CommandReports] = {}
 
     # --- bindings ------------------------------------------------------------------------------------------------
@@ -318,6 +321,20 @@ class Desk:
         record = derive("reports", reports.batch, reports.link, body)
         self._pending.append(Entry(record, fact, "", (reports.batch,)))
         self.on_pending()
+        self._tell_answered(fact)
+
+    def _tell_answered(self, fact: CommandsReported) -> None:
+        if self.state.withheld:
+            are_all = answered(self.state, fact.rows.array()[HEARD[fact.stage.array()]])
+            if are_all is not None:
+                self.on_answers(are_all)
+
+    def look_for_answers(self) -> None:
+        """Tell of answers that a limit's growth waits for since a moment ago, and that came before: since the last
+        flush."""
+        for entry in self._pending:
+            if isinstance(entry.fact, CommandsReported):
+                self._tell_answered(entry.fact)
 
     def health(self, health: LinkHealth) -> None:
         """Take a change of a link's session."""

@@ -21,7 +21,7 @@ from tieline.desk.events import REBOUND_FRAC
 from tieline.desk.redispatch import left_wh, serving, unlimited
 from tieline.desk.response import seconds_to_reach
 from tieline.desk.state import DeskState
-from tieline.fleet.able import SUSTAIN_H, stored_wh
+from tieline.fleet.able import SUSTAIN_H, takes_wh
 from tieline.fleet.capability import HOUR_S, Capability, Envelopes, Floats, envelopes
 from tieline.fleet.columns import KINDS
 from tieline.resource.level import Level
@@ -80,7 +80,7 @@ def able(state: DeskState, rows: Rows, lasts_s: Sequence[float], now_ns: int) ->
         # As `headroom` of that length, whose other parts are the same for each: of a million devices they take long.
         held_w = np.minimum(up_w, gives_wh * (HOUR_S / last_s))
         up.append(Capability(left_beside(state, rows, held_w, Level.MARKET, now_ns), gives_wh, *whens, *shares))
-    return Able(rows, tuple(lasts_s), tuple(up), Capability(down_w, takes_wh(state, rows), *whens, *shares), may_serve)
+    return Able(rows, tuple(lasts_s), tuple(up), Capability(down_w, takes_wh(fleet, rows), *whens, *shares), may_serve)
 
 
 def _each_w(state: DeskState, rows: Rows, may_serve: Mask, now_ns: int) -> tuple[Floats, Floats]:
@@ -91,14 +91,6 @@ def _each_w(state: DeskState, rows: Rows, may_serve: Mask, now_ns: int) -> tuple
     up_w = whole_or_none(state, rows, np.minimum(free_w, np.maximum(high_w - base_w, 0.0)), free_w)
     up_w = np.where(may_serve, up_w, 0.0)
     return up_w, np.where(may_serve, np.minimum(down_w, np.maximum(base_w - low_w, 0.0)), 0.0)
-
-
-def takes_wh(state: DeskState, rows: Rows) -> Floats:
-    """Return what each row's store can take until it is full (Wh; inf: no store, or nobody knows)."""
-    size_wh, held_wh = state.fleet.energy_wh[rows], stored_wh(state.fleet, rows)
-    known = (size_wh > 0) & np.isfinite(held_wh)
-    found: Floats = np.where(known, np.maximum(size_wh - np.nan_to_num(held_wh), 0.0), np.inf)
-    return found
 
 
 def _taken(can: Capability, at: NDArray[np.int64]) -> Capability:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.disobedience import ignored
 from tieline.desk.state import DeskState
+from tieline.fleet.able import SUSTAIN_H, stored_wh
 from tieline.fleet.columns import KINDS
 from tieline.resource.hold import SWITCHED
 from tieline.resource.identity import Kind
@@ -19,18 +20,26 @@ _GIVES_WAY = np.array([kind in SWITCHED or kind is Kind.EV_CHARGER for kind in K
 def reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
     """Return how little each row can draw, and how little it can give, now (W, below 0: it does the contrary).
 
-    By its rating, and by what it says that it can move: an empty battery is no help to a feeder that draws too much,
-    nor is the part of a load that can't be cut. A car's need and a room's comfort give way to a limit, so what those
-    say is passed over.
+    By its rating, by what it says that it can move, and by what its store has to give, or room to take, for five
+    minutes: an empty battery is no help to a feeder that draws too much, nor is the part of a load that can't be cut. A
+    car's need and a room's comfort give way to a limit, so what those say is passed over.
     """
     fleet = state.fleet
     now_w = np.nan_to_num(fleet.power_w[rows])
     gives_way = _GIVES_WAY[fleet.kinds[rows]]
+    stores, held_wh = fleet.max_inject_w[rows] > 0.0, stored_wh(fleet, rows)
+    stores &= ~gives_way & (fleet.energy_wh[rows] > 0.0) & np.isfinite(held_wh)
+    gives_w, takes_w = (
+        np.where(stores, np.maximum(wh, 0.0) / SUSTAIN_H, np.inf) for wh in (held_wh, fleet.energy_wh[rows] - held_wh)
+    )
     up_w, down_w = fleet.available_up_w[rows], fleet.available_down_w[rows]
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
     up_w = np.where(gives_way | np.isnan(up_w), np.inf, up_w)
     down_w = np.where(gives_way | np.isnan(down_w), np.inf, down_w)
-    return np.maximum(-inject_w, -now_w - up_w), np.maximum(-absorb_w, now_w - down_w)
+    return (
+        np.maximum.reduce([-inject_w, -now_w - up_w, -gives_w]),
+        np.maximum.reduce([-absorb_w, now_w - down_w, -takes_w]),
+    )
 
 
 def worst_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:

@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from tieline.desk.agreed import ENERGY
 from tieline.desk.beside import left_beside
 from tieline.desk.charging import ONE_WAY_FRAC
-from tieline.desk.envelopes import takes_wh
 from tieline.desk.modes import barred
 from tieline.desk.offering import TYPICAL_SHARE, what_it_gives
 from tieline.desk.redispatch import headroom, kept_frac, left_wh
 from tieline.desk.state import DeskState
-from tieline.fleet.able import SUSTAIN_H, stored_wh
+from tieline.fleet.able import SUSTAIN_H, stored_wh, takes_wh
 from tieline.fleet.columns import KIND_CODE, among
 from tieline.fleet.pooled import from_rest
 from tieline.resource.identity import Kind
@@ -35,7 +34,7 @@ from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS
 
 if TYPE_CHECKING:
-    from tieline.desk.cycle import PoolDesk
+    from tieline.desk.pool_desk import PoolDesk
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -101,7 +100,7 @@ def foreseen(
     room = headroom(state, rows, may, pool.price, SUSTAIN_H, at_ns)
     if side < 0.0:
         down_w = np.where(may, room.down_w, 0.0)
-        return Foreseen(down_w, takes_wh(state, rows), down_w, seen, reach_frac, is_near, is_load)
+        return Foreseen(down_w, takes_wh(state.fleet, rows), down_w, seen, reach_frac, is_near, is_load)
     now_wh = _lasting_wh(state, rows, left_wh(state, rows, now_ns), (end_ns - at_ns) / HOUR_NS, now_ns)
     if is_near:
         turns_w = _in_turn_w(state, rows, may & seen, room.up_w, now_wh)

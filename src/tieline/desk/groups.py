@@ -35,7 +35,6 @@ from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, in_force,
 from tieline.desk.one_end import drawn_less, kept_on, lower_caps, upper_caps
 from tieline.desk.overlap import keep_together
 from tieline.desk.packed import Packed
-from tieline.desk.ports import Ask
 from tieline.desk.scopes import scope_of
 from tieline.desk.shared_caps import share_held
 from tieline.desk.state import DeskState, LiveAsk
@@ -44,6 +43,8 @@ from tieline.desk.strays import forget_strays, kept_w, note_strays, shares_w, st
 from tieline.desk.together import does_together_w
 from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import LEAST_TRIED, beyond_w, note_idle, tried_charger, wants, with_waiting_cars
+from tieline.desk.withheld import forget_ended, forget_grown, note_withheld
+from tieline.desk.worth import MOVES_FRAC, NESTED_FRAC, is_worth
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd
 from tieline.resource.hold import LEAST_CHARGE_W
@@ -58,10 +59,6 @@ Held = tuple[Layer, LiveAsk, Rows]
 SITE_STALE_NS = 10 * SECOND_NS
 NESTED_PASSES = 40
 """So often limits that share devices look at what the others made of them."""
-MOVES_FRAC, SWAPS_FRAC, NESTED_FRAC = 0.005, 0.05, 0.0002
-"""Caps are placed afresh when their sum moves by the first share of the group's rating, or when by the second share of
-that sum they change places: then one leaf lies idle below its cap while another is held at its own. Where groups share
-devices the third share is enough."""
 
 
 def caps_of(
@@ -246,6 +243,7 @@ def decide_regulation(state: DeskState, now_ns: int) -> list[Entry]:
     """
     limits = in_force(state, now_ns)
     forget_strays(state, covers_of(state, limits) > 0)
+    forget_ended(state, limits)
     return _regulated(state, limits, now_ns)
 
 
@@ -280,7 +278,9 @@ def _regulated(
         note_unused(state, rows, now_ns)
     mine = held if stops is None else [one for one in held if np.isin(stops[0], one[2]).any()]
     _share_out(state, layers, mine, now_ns, None if stops is None else stops[1])
-    return [entry for layer, live, rows in held for entry in _moved(state, layer, live, rows, was[live.record], now_ns)]
+    made = [entry for layer, live, rows in held for entry in _moved(state, layer, live, rows, was[live.record], now_ns)]
+    forget_grown(state)
+    return made
 
 
 def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: int, stops_w: Floats | None) -> None:
@@ -321,53 +321,20 @@ def _shared_anew(
     ask, others = live.ask, left_by_others(layers, layer, rows, does_w)
     wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w)
     new, old = grown_where_free(state, rows, ask, wish, now_ns, others), (layer.low[rows], layer.high[rows])
+    note_withheld(state, live, rows, new, wish, now_ns)
     # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.
-    if not _is_worth(state, ask, rows, new, old, MOVES_FRAC if others is None else NESTED_FRAC):
+    if not is_worth(
+        state, ask, rows, new, old, _least_frac(state, live, MOVES_FRAC if others is None else NESTED_FRAC)
+    ):
         return np.zeros(len(rows), np.bool_)
     layer.low[rows], layer.high[rows] = new
     moved: NDArray[np.bool_] = (new[0] != old[0]) | (new[1] != old[1])
     return moved
 
 
-def _differ(
-    state: DeskState,
-    rows: Rows,
-    new: tuple[Floats, Floats],
-    old: tuple[Floats, Floats],
-    least_frac: float,
-    swaps_frac: float = SWAPS_FRAC,
-) -> bool:
-    """Return whether caps differ from others by so much, and by 1 W, that they are to be placed anew."""
-    size_w = float((state.fleet.max_inject_w + state.fleet.max_absorb_w)[rows].sum())
-    pairs = [(to[np.isfinite(to)], was[np.isfinite(to)]) for to, was in zip(new, old, strict=True)]
-    shift_w = math.fsum(abs(float(to.sum()) - float(was.sum())) for to, was in pairs)
-    swap_w = math.fsum(float(np.abs(to - was).sum()) for to, was in pairs)
-    caps_w = math.fsum(float(np.abs(was).sum()) for _, was in pairs)
-    if shift_w >= max(least_frac * size_w, 1.0):
-        return True
-    return swap_w >= max(swaps_frac * caps_w, least_frac * size_w, 1.0)
-
-
-def _is_worth(
-    state: DeskState, ask: Ask, rows: Rows, new: tuple[Floats, Floats], old: tuple[Floats, Floats], least_frac: float
-) -> bool:
-    """Return whether caps of a limit are to be placed anew: beyond its limit by any difference, else by a share."""
-    if _differ(state, rows, new, old, least_frac):
-        return True
-    return _stands_beyond(state, ask, rows) and _differ(state, rows, new, old, 0.0, 0.0)
-
-
-def _stands_beyond(state: DeskState, ask: Ask, rows: Rows) -> bool:
-    """Return whether a site, or a group with two ends, stands beyond its limit by its meters: then a little of its
-    caps is not too little.
-
-    A limit of 0 W leaves no margin, two ends leave little to each device, and what the caps are off by for less than
-    `MOVES_FRAC` would stay for good.
-    """
-    stands_w = float(np.nan_to_num(state.fleet.power_w[rows]).sum())
-    is_beyond = stands_w > ask.high + 1.0 or stands_w < ask.low - 1.0
-    has_two_ends = math.isfinite(ask.low) and math.isfinite(ask.high)
-    return is_beyond and (has_two_ends or state.fleet.kind_of(ask.resource) is Kind.SITE)
+def _least_frac(state: DeskState, live: LiveAsk, least_frac: float) -> float:
+    """Return which share is worth a command: any, of a limit whose growth is withheld, or was until now."""
+    return 0.0 if live.record in state.withheld else least_frac
 
 
 def _moved(
@@ -375,7 +342,7 @@ def _moved(
 ) -> list[Entry]:
     """Return the facts that place the caps of a limit that are no longer those that were."""
     ask, low, high = live.ask, layer.low[rows], layer.high[rows]
-    if not _is_worth(state, ask, rows, (low, high), was, NESTED_FRAC):
+    if not is_worth(state, ask, rows, (low, high), was, _least_frac(state, live, NESTED_FRAC)):
         return []
     scope = scope_of(state, ask)
     # Two beats may fall on one instant: an id of the instant alone would end these claims and place none.

@@ -35,7 +35,7 @@ from tieline.resource.level import Level
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 if TYPE_CHECKING:
-    from tieline.desk.cycle import PoolDesk
+    from tieline.desk.pool_desk import PoolDesk
 
 Floats = NDArray[np.float64]
 STEP_NS = MINUTE_NS

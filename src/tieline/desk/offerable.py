@@ -22,7 +22,7 @@ from tieline.fleet.ledger import SLOT_NS
 from tieline.times import HOUR_NS, SECOND_NS
 
 if TYPE_CHECKING:
-    from tieline.desk.cycle import PoolDesk
+    from tieline.desk.pool_desk import PoolDesk
 
 Floats = NDArray[np.float64]
 SLOT_S = SLOT_NS / SECOND_NS

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tieline.desk.cycle import PoolDesk
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.redispatch import headroom, serving
 from tieline.desk.response import seconds_to_reach
 from tieline.desk.state import DeskState

@@ -19,7 +19,7 @@ from tieline.desk.obligation import Obligation, committed_until
 from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
 from tieline.desk.sun import IS_PLANT
-from tieline.fleet.able import able_w, stored_wh
+from tieline.fleet.able import SUSTAIN_H, able_w, stored_wh, takes_wh
 from tieline.fleet.columns import KIND_CODE, among
 from tieline.fleet.split import split_merit
 from tieline.ids import derive
@@ -72,15 +72,14 @@ class Allocation:
 def headroom(state: DeskState, rows: Rows, may_serve: Mask, price: Floats, hours: float, now_ns: int) -> Headroom:
     """Return what each row can give now, held for so many hours.
 
-    Limits of authorities above the market, opt-outs, misses, poor telemetry and ineligibility all count; stored energy
-    above what an owner keeps back is spread over the commitment, so that no battery is empty before its end.
+    Limits of authorities above the market, opt-outs, misses, poor telemetry and ineligibility all count; energy above
+    what an owner keeps back is spread over the commitment, so that no store is empty before, room lasts five minutes.
     """
     base_w = state.base_w[rows]
     free_w, down_w = unlimited(state, rows, hours, now_ns)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     up_w = whole_or_none(state, rows, np.minimum(free_w, np.maximum(high_w - base_w, 0.0)), free_w)
-    up_w = np.where(may_serve, up_w, 0.0)
-    up_w = left_beside(state, rows, up_w, Level.MARKET, now_ns)
+    up_w = left_beside(state, rows, np.where(may_serve, up_w, 0.0), Level.MARKET, now_ns)
     down_w = np.minimum(down_w, np.maximum(base_w - low_w, 0.0))
     return Headroom(rows, base_w, up_w, down_w, price, may_serve)
 
@@ -123,12 +122,13 @@ def _could_w(state: DeskState, rows: Rows, hours: float, keeps_frac: Floats, now
     A plant rises no further than the sun has it do by itself: its base is that. It is called to less alone. Nor does a
     car give what it drew a minute ago that has left or is full by now: that it draws nothing is its own doing.
     """
-    fleet = state.fleet
-    moved_w = np.nan_to_num(fleet.power_w[rows]) - state.base_w[rows]
+    fleet, base_w = state.fleet, state.base_w[rows]
+    moved_w = np.nan_to_num(fleet.power_w[rows]) - base_w
     able_up_w, able_down_w = able_w(fleet, rows)
     up_w, down_w = able_up_w + moved_w, able_down_w - moved_w
     up_w = np.where(IS_PLANT[fleet.kinds[rows]] | _is_done(state, rows, able_up_w, now_ns), 0.0, up_w)
-    sustained_w = _left_wh(state, rows, keeps_frac) / max(hours, 1 / 12)
+    sustained_w = _left_wh(state, rows, keeps_frac) / max(hours, SUSTAIN_H)
+    down_w = np.minimum(down_w, np.maximum(base_w, 0.0) + takes_wh(fleet, rows) / SUSTAIN_H)
     return np.maximum(np.minimum(up_w, sustained_w), 0.0), np.maximum(down_w, 0.0)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tieline.desk.redispatch import MOVED_FRAC, MOVED_W, ROUNDS, Allocation
 
 if TYPE_CHECKING:
-    from tieline.desk.cycle import PoolDesk
+    from tieline.desk.pool_desk import PoolDesk
 
 Floats = NDArray[np.float64]
 CALLED_W = 1.0

@@ -18,8 +18,8 @@ from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
 
 if TYPE_CHECKING:
-    from tieline.desk.cycle import PoolDesk
     from tieline.desk.desk import Desk
+    from tieline.desk.pool_desk import PoolDesk
 
 TELEMETRY = "telemetry of "
 """Before the pool's name: the cause of a declaration that no record made necessary."""

@@ -30,6 +30,14 @@ def stored_wh(fleet: Fleet, rows: Rows) -> Floats:
     return by_soc_wh
 
 
+def takes_wh(fleet: Fleet, rows: Rows) -> Floats:
+    """Return what each row's store can take until it is full (Wh; inf: no store, or nobody knows)."""
+    size_wh, held_wh = fleet.energy_wh[rows], stored_wh(fleet, rows)
+    known = (size_wh > 0) & np.isfinite(held_wh)
+    found: Floats = np.where(known, np.maximum(size_wh - np.nan_to_num(held_wh), 0.0), np.inf)
+    return found
+
+
 def able_w(fleet: Fleet, rows: Rows) -> tuple[Floats, Floats]:
     """Return how far the power of each row can rise and fall (W, 0 or more); 0 where that can't be known.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from msgspec import structs
 
-from tieline.desk.cycle import PoolDesk
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Offer, Segment
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet

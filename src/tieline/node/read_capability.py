@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tieline.desk.capability_views import AskCapability, CapabilityView
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.envelopes import CONFIDENCE_FRAC, Able, able, noticed
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import Floats, Rows
 

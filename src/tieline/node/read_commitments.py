@@ -10,10 +10,10 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.foreseen import NEAR_NS, LoadFrac
 from tieline.desk.likely import AHEAD_NS, Follows, Likely, by_award, likely
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award
 from tieline.desk.redispatch import BY_KILL, BY_MODE, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState

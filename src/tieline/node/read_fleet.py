@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.alarms import FLEET
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.disobedience import beyond
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.response import is_nearest, unresponsive
 from tieline.desk.state import DeskState
 from tieline.desk.views import FeederRow, FleetGrid, FleetGroup, Member

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.foreseen import NEAR_NS
 from tieline.desk.likely import STORED
 from tieline.desk.obligation import DISPATCH_STEP_NS, award_at
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.redispatch import BY_KILL, BY_MODE, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import BY_ISO, FOREIGN, OPTED_OUT, UNAVAILABLE

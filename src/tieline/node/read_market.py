@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.desk_views import (
     IntervalView,
     MarketHour,
@@ -23,6 +22,7 @@ from tieline.desk.desk_views import (
 )
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade, from_record
 from tieline.desk.obligation import ENERGY, awarded_w, holding, owed
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Offer
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import counted_w

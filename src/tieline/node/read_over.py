@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.event_over import stays_over_w
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import held_w, waiting_w
 from tieline.desk.views import AlarmView

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.consents import SOURCE as CONTRACT
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import owed
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.scopes import since_ns
 from tieline.desk.state import DeskState
 from tieline.desk.views import (

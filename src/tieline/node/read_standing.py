@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk import alarms
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.foreseen import NEAR_NS
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmView, Commitment, LinkView, SuppressedAlarm
 from tieline.grid.powerflow import Violation

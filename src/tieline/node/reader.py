@@ -67,8 +67,8 @@ from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import HOUR_NS, SECOND_NS
 
 if TYPE_CHECKING:
-    from tieline.desk.cycle import PoolDesk
     from tieline.desk.foreseen import LoadFrac
+    from tieline.desk.pool_desk import PoolDesk
     from tieline.desk.state import DeskState
     from tieline.node.read_past import Past
 

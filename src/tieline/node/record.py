@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.apply import apply
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.facts import from_record
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import LinkHealth
 from tieline.desk.state import DeskState
 from tieline.desk.views import AlarmView

@@ -15,7 +15,7 @@ from tieline.ids import derive
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.life import Counts
 from tieline.market.baseline import Baseline
-from tieline.node.gap import gap_of
+from tieline.node.gap import counted_h, gap_of
 from tieline.node.lineage import followed
 from tieline.node.promises import of_journal, promises
 from tieline.node.settling import tracked_of
@@ -109,6 +109,8 @@ def _dispatch(stage: Stage) -> list[dict[str, Any]]:
                 "error_mw": round((fact.delivered_w - fact.asked_w) / 1e6, 6),
                 "withheld_mw": {cause: round(watts / 1e6, 6) for cause, watts in fact.withheld.items()},
                 "causes_mw": {cause: round(watts / 1e6, 6) for cause, watts in fact.causes.items()},
+                # All of these are means over what was counted: the interval without so many seconds.
+                "uncounted_s": round((fact.end_ns - fact.start_ns) / SECOND_NS - counted_h(fact) * 3600.0, 3),
             }
         )  # fmt: skip
     return rows

@@ -10,13 +10,14 @@ import structlog
 
 from tieline.desk.apply import apply
 from tieline.desk.asks import next_end_ns
-from tieline.desk.cycle import Cycle, PoolDesk
+from tieline.desk.cycle import Cycle
 from tieline.desk.desk import Desk
 from tieline.desk.dispatch import next_again_ns, next_room_ns
 from tieline.desk.facts import Fact, from_record
 from tieline.desk.foreseen import LoadFrac
 from tieline.desk.obligation import next_call_ns
 from tieline.desk.offerable import Offerable
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Publisher, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.watch import decide_contradicted, decide_given_up, decide_reverts
@@ -42,6 +43,9 @@ BEAT_S = 60.0
 HANDS_S = 1.0, 5.0
 """So long hands at devices gather before the desk beats for them, and so long after it did that last: one device that
 goes in and out of LOCAL each second must not have it beat each second."""
+ANSWERED_S, ANSWERED_SHARE = 0.5, 0.5
+"""So long answers gather that a limit's growth waits for, unless all are there; and a beat for them begins once all
+beats for such take no more than this share of the time: by the wall's clock, whatever the size of a fleet."""
 LAPSES_NS = SECOND_NS
 """So long leases that end gather before the desk beats for them: many owners come back in one minute."""
 TELLS_S, TELLS_SHARE = 4.0, 0.05
@@ -93,7 +97,11 @@ class Node:
         self._wake, self._told, self._turn = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self.desk = Desk(state, self.group, clock, principals, self._changed)
         self.desk.on_pending, self.desk.on_hand = self._told.set, self._hand_moved
+        self.desk.on_answers = self._answered
         self._hands: asyncio.TimerHandle | None = None
+        self._grows: asyncio.TimerHandle | None = None
+        self._grows_s = 0.0
+        self._rests_s = 0.0  # until when (of the loop) no beat comes for answers, as the last took so long
         self.cycle = Cycle(self.desk, pools)
         self.load_frac: dict[str, LoadFrac] = {}
         """Says of a pool what part of what it typically gives each row can give at an instant, as loads are told."""
@@ -220,6 +228,16 @@ class Node:
             return  # it comes already
         self._hands = loop.call_at(due_s, self._wake.set)
 
+    def _answered(self, are_all: bool) -> None:
+        """Have a beat as all have answered that a limit's growth waits for, or for some of them after a while."""
+        loop = asyncio.get_running_loop()
+        due_s = max(loop.time() + (0.0 if are_all else ANSWERED_S / self._speed), self._rests_s)
+        if self._grows is not None and loop.time() < self._grows_s:
+            if self._grows_s <= due_s:
+                return  # it comes already
+            self._grows.cancel()
+        self._grows, self._grows_s = loop.call_at(due_s, self._wake.set), due_s
+
     async def end(self) -> None:
         """Decide nothing any more, and return once what is decided is recorded, or after `ENDS_S`; then stop the rest.
 
@@ -318,13 +336,15 @@ class Node:
         self._looked_ns = self.clock.now_ns()
         for prepare in self.before_beat:
             prepare()
-        now_ns = self.clock.now_ns()
+        now_ns, began_s = self.clock.now_ns(), asyncio.get_running_loop().time()
         await self.cycle.beat(now_ns)
         entries, batch = decide_reverts(self.state, now_ns)
         await self.desk.commit(entries + decide_contradicted(self.state, now_ns) + decide_given_up(self.state, now_ns))
         if batch is not None:
             await self.desk.send(batch)
         await self._show(now_ns)
+        ended_s = asyncio.get_running_loop().time()
+        self._rests_s = ended_s + (ended_s - began_s) * (1.0 / ANSWERED_SHARE - 1.0)
 
     async def _show(self, now_ns: int) -> None:
         """Publish what is known, and do what follows a beat."""

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from tieline.desk.cycle import PoolDesk
 from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
+from tieline.desk.pool_desk import PoolDesk
 from tieline.ids import derive
 from tieline.node.award_planner import AwardPlanner
 from tieline.node.clock_watch import ClockWatch

@@ -15,7 +15,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from tieline.contract.eligibility import Enrolment, enrol
-from tieline.desk.cycle import PoolDesk
+from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.tracking import counted_rows
 from tieline.errors import LinkDown
 from tieline.fleet.columns import KINDS
