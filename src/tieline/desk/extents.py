@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.disobedience import ignored
 from tieline.desk.state import DeskState
-from tieline.fleet.able import SUSTAIN_H, stored_wh
+from tieline.fleet.able import SUSTAIN_H, stored_wh, takes_wh
 from tieline.fleet.columns import KINDS
 from tieline.resource.hold import SWITCHED
 from tieline.resource.identity import Kind
@@ -29,9 +29,8 @@ def reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
     gives_way = _GIVES_WAY[fleet.kinds[rows]]
     stores, held_wh = fleet.max_inject_w[rows] > 0.0, stored_wh(fleet, rows)
     stores &= ~gives_way & (fleet.energy_wh[rows] > 0.0) & np.isfinite(held_wh)
-    gives_w, takes_w = (
-        np.where(stores, np.maximum(wh, 0.0) / SUSTAIN_H, np.inf) for wh in (held_wh, fleet.energy_wh[rows] - held_wh)
-    )
+    energies = np.maximum(held_wh, 0.0), takes_wh(fleet, rows)
+    gives_w, takes_w = (np.where(stores, wh / SUSTAIN_H, np.inf) for wh in energies)
     up_w, down_w = fleet.available_up_w[rows], fleet.available_down_w[rows]
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
     up_w = np.where(gives_way | np.isnan(up_w), np.inf, up_w)

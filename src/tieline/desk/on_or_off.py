@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.redispatch import MOVED_W, Allocation, Headroom
+from tieline.desk.redispatch import MOVED_FRAC, MOVED_W, Allocation, Headroom
 from tieline.fleet.split import split_merit
 
 Mask = NDArray[np.bool_]
 LEFT_FRAC = 0.005
-"""So much of what is owed may be left lacking rather than have somebody switched for it."""
+"""So much of what is owed may be left lacking rather than have anybody called for it."""
 
 
 def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask) -> Allocation:
@@ -20,11 +20,11 @@ def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask)
 
     Told a part it would go to the nearer of both, and the pool would give as much more or less. So others that are
     called give less beside it, the dearest first; or, where they give no more than it would too much, those that cost
-    no more make up for it, as far as they can, and whoever costs more for what lacks then. A lack that is too small for
-    a command of its own is left.
+    no more make up for it, as far as they can, and whoever costs more for what lacks then. Nobody is switched for a
+    little that whoever can give a part makes up for, dear as it may be: it would be called and let go by turns.
     """
     share_w, up_w = split.share_w.copy(), room.up_w
-    asked_w, small_w = float(share_w.sum()), max(MOVED_W, LEFT_FRAC * split.feasible_w)
+    asked_w, (small_w, little_w) = float(share_w.sum()), _least_w(split)
     parts = np.flatnonzero(is_switched & (share_w > 1e-6) & (share_w < up_w - 1.0))
     for at in parts:
         lack_w, over_w = float(share_w[at]), float(up_w[at] - share_w[at])
@@ -33,7 +33,9 @@ def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask)
         rises_w = np.where(cheap, np.maximum(up_w - share_w, 0.0), 0.0)
         left_over_w = max(over_w - float(sinks_w.sum()), 0.0)
         left_lack_w = max(lack_w - float(rises_w.sum()), 0.0)
-        if lack_w > small_w and (left_over_w, over_w) <= (left_lack_w, lack_w):
+        anybody_w = np.where(is_smooth & room.may_serve, np.maximum(up_w - share_w, 0.0), 0.0)
+        worth_w = little_w if lack_w - float(anybody_w.sum()) <= small_w else small_w
+        if lack_w > worth_w and (left_over_w, over_w) <= (left_lack_w, lack_w):
             share_w -= split_merit(over_w - left_over_w, sinks_w, -room.price)
             share_w[at] = up_w[at]
         else:
@@ -48,3 +50,8 @@ def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask)
     base_w, feasible_w = split.target_w - split.share_w, float(share_w.sum())
     lacks_w = max(split.shortfall_w + float(split.share_w.sum()) - feasible_w, 0.0)
     return replace(split, target_w=base_w + share_w, share_w=share_w, feasible_w=feasible_w, shortfall_w=lacks_w)
+
+
+def _least_w(split: Allocation) -> tuple[float, float]:
+    """Return what is too little to call anybody for, and to switch anybody for where others can give it (W)."""
+    return max(MOVED_W, LEFT_FRAC * split.feasible_w), max(MOVED_W, MOVED_FRAC * split.feasible_w)

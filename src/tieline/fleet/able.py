@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 SUSTAIN_H = 1.0 / 12.0
 """What a store gives must last for one market interval of five minutes."""
-FULL_FRAC = 0.995
+FULL_FRAC, LARGER_FRAC = 0.995, 1.05
 CAN_STOP = np.array(
     [KIND_CODE[kind] for kind in (Kind.THERMOSTAT, Kind.WATER_HEATER, Kind.INTERRUPTIBLE_LOAD, Kind.SHIFTABLE_LOAD)],
     np.uint8,
@@ -31,9 +31,12 @@ def stored_wh(fleet: Fleet, rows: Rows) -> Floats:
 
 
 def takes_wh(fleet: Fleet, rows: Rows) -> Floats:
-    """Return what each row's store can take until it is full (Wh; inf: no store, or nobody knows)."""
+    """Return what each row's store can take until it is full (Wh; inf: no store, or nobody knows).
+
+    Of one that tells more than its registry has it hold, nobody knows how large it is.
+    """
     size_wh, held_wh = fleet.energy_wh[rows], stored_wh(fleet, rows)
-    known = (size_wh > 0) & np.isfinite(held_wh)
+    known = (size_wh > 0) & np.isfinite(held_wh) & (held_wh <= size_wh * LARGER_FRAC)
     found: Floats = np.where(known, np.maximum(size_wh - np.nan_to_num(held_wh), 0.0), np.inf)
     return found
 
