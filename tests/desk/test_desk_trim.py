@@ -94,8 +94,9 @@ def test_who_lags_and_is_called_on_is_made_good_for_on() -> None:
 def test_of_what_was_learnt_no_more_counts_than_was_learnt_and_all_of_it_while_shares_stay(
     power_w: float, share_w: list[float], row_w: list[float], other_w: list[float], most_w: float
 ) -> None:
-    found = learnt(power_w, np.array(share_w), np.array(row_w))
-    assert found.counts_w(np.array(share_w), 9_000.0) == pytest.approx(power_w, abs=1e-6)
-    counts_w = found.counts_w(np.array(other_w), most_w)
+    found = learnt(power_w, np.array(share_w), np.array(row_w), MOST_W)
+    assert found.counts_w(np.array(share_w), 9_000.0, LESS_W) == pytest.approx(power_w, abs=1e-6)
+    counts_w = found.counts_w(np.array(other_w), most_w, LESS_W)
     assert abs(counts_w) <= min(abs(power_w), most_w) + 1e-6
     assert counts_w * power_w >= 0.0
+    assert found.counts_w(np.array(other_w), 9_000.0, MOST_W) == power_w, "while as much is owed, whoever is called"

@@ -133,7 +133,7 @@ async def _close(desk: Desk, pool: PoolDesk, tally: tracking.Tally, now_ns: int)
         error_w = tally.taught_ws / max(tally.seconds, 1e-9)
         most_w = TRIM_MOST * abs(pool.obligation.power_w)
         pool.trim_w = float(np.clip(pool.trim_w + TRIM_GAIN * error_w, -most_w, most_w))
-        pool.learnt = learnt(pool.trim_w, share_w, row_w)
+        pool.learnt = learnt(pool.trim_w, share_w, row_w, pool.obligation.power_w)
     gave = row_w != 0.0  # however little: what rows gave adds up to what the pool delivered
     fact = IntervalTracked(
         pool.pool, tally.start_ns, tally.end_ns, asked_w, delivered_w, why, Packed.of(pool.rows[gave]),
