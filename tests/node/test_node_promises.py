@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tieline.desk.facts import ClaimsPlaced, to_record
+from tieline.desk.facts import AskGranted, AskLapsed, AskWithdrawn, ClaimsPlaced, to_record
 from tieline.desk.packed import Packed
+from tieline.desk.ports import Ask
 from tieline.flow.record import Record
 from tieline.node.crew import Disobeyed
 from tieline.node.promises_grid import calm_after, limit_held, opted_out, relieved, restored, substituted
 from tieline.node.relief import SETTLES_NS, Relief
 from tieline.node.story import Told
 from tieline.node.works import Held
-from tieline.times import HOUR_NS, MINUTE_NS, iso
+from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.level import Level
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, iso
 
 AT = 1_660_000_000_000_000_000
 
@@ -112,7 +116,7 @@ def test_a_limit_is_broken_by_what_gives_but_for_own_timers_out_of_reach(
         territory=SimpleNamespace(fleet=fleet),
     )  # fmt: skip
     works = {"when_ns": AT, "group": "g", "giving_before_w": 9_000.0, "limit_high_w": 0.0, "isolated": []}
-    told = limit_held(stage, Told(override=works))
+    told = limit_held(stage, Told(override=works), [])
     assert verdict(told) == expected
     excused = f"r0 3.0 kW until {iso(AT + timer_until * MINUTE_NS)}"
     assert (excused in told["evidence"]) == (lost_until > 0), "who gives beyond reach is named, with how long"
@@ -134,7 +138,7 @@ def works_with(gives_until: int, gave_w: float, found: Disobeyed | None, high_w:
         territory=SimpleNamespace(fleet=fleet),
     )  # fmt: skip
     works = {"when_ns": AT, "group": "g", "giving_before_w": 9_000.0, "limit_high_w": high_w, "isolated": []}
-    return limit_held(stage, Told(override=works, disobeyed={} if found is None else {0: found}))
+    return limit_held(stage, Told(override=works, disobeyed={} if found is None else {0: found}), [])
 
 
 @pytest.mark.parametrize(
@@ -162,6 +166,58 @@ def test_a_device_that_ignores_a_limit_of_0_w_is_isolated_in_time_or_breaks_the_
 
 def test_under_a_limit_above_0_w_the_sum_alone_is_held_to_it() -> None:
     assert works_with(40, 3_815.0, None, high_w=4_000.0)["held"]
+
+
+def operated(fact: AskGranted | AskWithdrawn | AskLapsed, after_s: float) -> Record:
+    return to_record(fact, f"r{after_s}", "g", AT + int(after_s * SECOND_NS), ())
+
+
+def limited_by(source: str = "dnp3:dno") -> AskGranted:
+    ask = Ask(
+        source, "dno", "works", Level.ENVELOPE, "g", Quantity.P, ClaimKind.LIMIT, 1, AT, AT + HOUR_NS, low=-1e6, high=0.0,
+        because="works",
+    )  # fmt: skip
+    return AskGranted(ask, "claim")
+
+
+def released_by(source: str = "dnp3:dno") -> AskWithdrawn:
+    return AskWithdrawn(source, "works", "g", "p", "", "it was cancelled")
+
+
+LAPSED = AskLapsed("dnp3:dno", "works", "g", "p", AT + 39 * MINUTE_NS)
+
+
+@pytest.mark.parametrize(
+    ("seen", "held"),
+    [
+        ([(released_by(), 39.9)], True),  # recorded before who was let go was looked at again
+        ([], False),  # nobody released it before the release that was answered
+        ([(released_by("dnp3:tso"), 39.9)], False),  # another's release frees nobody of this limit
+        ([(released_by(), 20), (limited_by(), 21)], False),  # he asked for it anew
+        ([(released_by(), 20), (limited_by(), 21), (released_by(), 39.9)], True),
+        ([(LAPSED, 39.9)], False),  # he still counts on it
+        ([(released_by(), -5)], False),  # of an earlier limit
+        ([(released_by(), 40.1)], False),  # those who gave were not released yet
+    ],
+)
+def test_a_limit_whose_release_came_through_though_its_answer_was_lost_ends_with_the_recorded_release(
+    seen: list[tuple[AskGranted | AskWithdrawn | AskLapsed, float]], held: bool
+) -> None:
+    """The dispatcher gives the release again, as he had no answer; by then those that it had freed feed in."""
+    rows = np.arange(4, dtype=np.int32)
+    trail = [
+        (AT + minute * MINUTE_NS, np.full(4, 5_000.0 if minute >= 40 else 0.0), np.zeros(4, np.int64))
+        for minute in range(45)
+    ]
+    fleet = SimpleNamespace(leaves=lambda group: rows, max_inject_w=np.full(4, 25_000.0), id_of=lambda row: f"r{row}")
+    stage: Any = SimpleNamespace(
+        watch_trail=trail, node=SimpleNamespace(state=SimpleNamespace(fleet=fleet)),
+        territory=SimpleNamespace(fleet=fleet),
+    )  # fmt: skip
+    works = {"when_ns": AT, "group": "g", "giving_before_w": 9_000.0, "limit_high_w": 0.0, "isolated": []}
+    told = Told(override=works, restored={"when_ns": AT + 40 * MINUTE_NS + 8 * SECOND_NS})
+    records = [operated(fact, after_min * 60.0) for fact, after_min in [(limited_by(), 0), *seen]]
+    assert limit_held(stage, told, records)["held"] is held
 
 
 # --- restored -----------------------------------------------------------------------------------------------------------

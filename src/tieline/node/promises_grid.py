@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tieline.desk.facts import ClaimsEnded, ClaimsPlaced, IntervalTracked, PositionChanged, from_record
+from tieline.desk.facts import (
+    AskGranted,
+    AskWithdrawn,
+    ClaimsEnded,
+    ClaimsPlaced,
+    IntervalTracked,
+    PositionChanged,
+    from_record,
+)
 from tieline.flow.record import Record
 from tieline.node.promise import Promise, promise, untested
 from tieline.node.relief import Dno
@@ -25,6 +33,7 @@ ACTS_NS = 10 * MINUTE_NS
 """Within so long of feeding in under a limit of 0 W a device that ignores it must be isolated."""
 TOLD_S = 5.0
 FREED_W, FREED_FRAC = 100.0, 0.03
+OPERATOR = "dnp3:dno"
 LIMIT_HOLDS = "the DNO's limit holds"
 SUBSTITUTED = "substitutes are found for what a limit takes, or nobody else could have"
 OPTED_OUT = "an opt-out takes effect within 60 s"
@@ -37,7 +46,7 @@ CALM_NS = 60 * MINUTE_NS
 def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override: dict[str, Any]) -> list[Promise]:
     """Return every promise that has to do with the grid's operator and with owners."""
     return [
-        limit_held(stage, told) if told.override else untested(LIMIT_HOLDS),
+        limit_held(stage, told, records) if told.override else untested(LIMIT_HOLDS),
         told_upward(stage, records, override) if told.override else untested(_told_name(stage)),
         substituted(told, records, override) if told.override else untested(SUBSTITUTED),
         opted_out(told) if told.opt_out else untested(OPTED_OUT),
@@ -47,7 +56,7 @@ def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override:
     ]
 
 
-def limit_held(stage: Stage, told: Told) -> Promise:
+def limit_held(stage: Stage, told: Told, records: list[Record]) -> Promise:
     """Nothing on the feeder fed in, as a mean over ten minutes, from six minutes after the limit came.
 
     What could not be reached when the limit came, and was shown so to the DNO, its crew isolated by hand. What else has
@@ -57,7 +66,7 @@ def limit_held(stage: Stage, told: Told) -> Promise:
     limit is 0 W devices are looked at one by one, as one that ignores it would be little of its feeder's nameplate: it
     must have been found, named and isolated within ten minutes of when it fed in without a break.
     """
-    since_ns, until_ns = int(told.override["when_ns"]) + SETTLES_NS, int(told.restored.get("when_ns", 2**63 - 1))
+    since_ns, until_ns = int(told.override["when_ns"]) + SETTLES_NS, _released_ns(told, records)
     seen = [each for each in stage.watch_trail if since_ns <= each[0] <= until_ns]
     if len(seen) < WINDOW:
         return promise(LIMIT_HOLDS, True, "not tested: the limit was too short to judge", tested=False)
@@ -81,6 +90,25 @@ def limit_held(stage: Stage, told: Told) -> Promise:
     evidence += _disobeyed(told, {fleet.id_of(int(rows[at])): float(most_w[at]) for at in np.flatnonzero(feeds)})
     tested = before_w > limit_w
     return promise(LIMIT_HOLDS, worst_w - limit_w <= SLACK_FRAC * size_w and not feeds.any(), evidence, tested)
+
+
+def _released_ns(told: Told, records: list[Record]) -> int:
+    """Return when the operator's release of the limit was recorded; else when he gave the one that was answered.
+
+    Where the line loses the answer he gives it again, and the first may have come through: who feeds in from then on
+    is under no limit. One that lapsed, or that he asked for anew, is not released.
+    """
+    until_ns = int(told.restored.get("when_ns", 2**63 - 1))
+    released_ns = None
+    for record in records:
+        if record.subject != told.override["group"] or record.recorded_at_ns < int(told.override["when_ns"]):
+            continue
+        fact = from_record(record)
+        if isinstance(fact, AskGranted) and fact.ask.source == OPERATOR:
+            released_ns = None
+        elif isinstance(fact, AskWithdrawn) and fact.source == OPERATOR:
+            released_ns = record.recorded_at_ns
+    return until_ns if released_ns is None else min(released_ns, until_ns)
 
 
 def _acted_on(stage: Stage, told: Told, rows: Any, at_ns: list[int]) -> Any:
