@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tieline.desk.facts import AskGranted, AskLapsed, AskWithdrawn, ClaimsPlaced, to_record
+from tieline.desk.facts import AskGranted, AskLapsed, AskWithdrawn, ClaimsPlaced, PositionChanged, to_record
 from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.flow.record import Record
 from tieline.node.crew import Disobeyed
 from tieline.node.promises_grid import calm_after, limit_held, opted_out, relieved, restored, substituted
 from tieline.node.relief import SETTLES_NS, Relief
+from tieline.node.report import override_of
 from tieline.node.story import Told
 from tieline.node.works import Held
 from tieline.resource.claim import ClaimKind, Quantity
@@ -84,6 +85,23 @@ def test_a_lack_must_show_that_nobody_else_could_have(taken_w, feasible_w, count
     told = Told(override={"pool_share_before_w": taken_w, "when_ns": AT}, spare={"spare_w": spare_w})
     override = {"owed_w": 60_000.0, "feasible_w": feasible_w, "substitute_count": count}
     assert verdict(substituted(told, [], override)) == expected
+
+
+def test_what_a_limit_did_is_read_from_the_operate_that_came_through_and_not_from_the_one_given_again() -> None:
+    """The first answer was lost; the second grant only says again what the first said, and moved nobody."""
+    moved = PositionChanged("pool-1", "first", 90e3, 70e3, 0.0, 0.0, 60e3, 60e3, ("battery-1",), True)
+    records = [
+        to_record(limited_by(claim="of an earlier limit"), "r0", "g", AT - HOUR_NS, ()),
+        to_record(limited_by(claim="first"), "r1", "g", AT, ()),
+        to_record(moved, "r2", "pool-1", AT + SECOND_NS, ("first",)),
+        to_record(limited_by(claim="again"), "r3", "g", AT + 20 * SECOND_NS, ()),
+        to_record(limited_by(claim="renewed"), "r4", "g", AT + 5 * MINUTE_NS, ()),
+    ]
+    works = {"when_ns": AT + 20 * SECOND_NS, "granted_ns": AT, "group": "g", "pool_share_before_w": 9_000.0}
+    told = Told(override=works, spare={"spare_w": 0.0})
+    override = override_of(told, records)
+    assert (override["claim"], override["owed_w"], override["substitute_count"]) == ("first", 60e3, 1)
+    assert verdict(substituted(told, records, override)) == (True, True)
 
 
 # --- the limit ----------------------------------------------------------------------------------------------------------
@@ -172,12 +190,12 @@ def operated(fact: AskGranted | AskWithdrawn | AskLapsed, after_s: float) -> Rec
     return to_record(fact, f"r{after_s}", "g", AT + int(after_s * SECOND_NS), ())
 
 
-def limited_by(source: str = "dnp3:dno") -> AskGranted:
+def limited_by(source: str = "dnp3:dno", claim: str = "claim") -> AskGranted:
     ask = Ask(
         source, "dno", "works", Level.ENVELOPE, "g", Quantity.P, ClaimKind.LIMIT, 1, AT, AT + HOUR_NS, low=-1e6, high=0.0,
         because="works",
     )  # fmt: skip
-    return AskGranted(ask, "claim")
+    return AskGranted(ask, claim)
 
 
 def released_by(source: str = "dnp3:dno") -> AskWithdrawn:

@@ -82,3 +82,11 @@ def test_what_is_told_to_lack_under_a_limit_leaves_out_the_pay_back_that_calls_h
     quiet()
     result = run_headless(200, 1, "heatwave", DAY_NS, lambda line: None, None)
     assert [p for p in result["promises"] if not p["held"]] == []
+
+
+@pytest.mark.parametrize(("seed", "scenario"), [(4, "comms-loss"), (1, "comms-loss"), (6, "cloud"), (12, "comms-loss")])
+def test_stories_that_broke_a_promise_once_keep_all_of_theirs(seed: int, scenario: str) -> None:
+    """At 4 a release came through whose answer was lost; at the others 1 kW of 80 lacked after a limit, with 28 free."""
+    quiet()
+    result = run_headless(120, seed, scenario, 90 * MINUTE_NS, lambda line: None, None)
+    assert [p for p in result["promises"] if not p["held"]] == []

@@ -21,6 +21,7 @@ from tieline.node.promises import of_journal, promises
 from tieline.node.settling import tracked_of
 from tieline.node.stage import POLL_S, POOL, Stage
 from tieline.node.story import Story, Told
+from tieline.node.works import grant_of
 from tieline.resource.claim import Refusal
 from tieline.resource.command import Stage as Life
 from tieline.rim.supervise import Supervisor
@@ -35,7 +36,7 @@ def report(stage: Stage, story: Story, settled: Settlement | Refusal | None, see
     told, settlement = story.told, settled if isinstance(settled, Settlement) else None
     records = list(stage.node.journal.replay())
     share, chain = _trace(stage, records, settlement)
-    override = _override(stage, told, records)
+    override = override_of(told, records)
     kept = promises(stage, told, story.dno, settled, records, share, override)
     return {
         "seed": seed,
@@ -154,15 +155,16 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _override(stage: Stage, told: Told, records: list[Record]) -> dict[str, Any]:
-    """Return the override with its latencies: from the operate to the arbitration, to the first and last command."""
+def override_of(told: Told, records: list[Record]) -> dict[str, Any]:
+    """Return the override with its latencies: from the operate to the arbitration, to the first and last command.
+
+    Where its answer was lost the operate was given again, and moved nobody then: what the first one did is told, from
+    when it was granted.
+    """
     if not told.override:
         return {}
-    asked_ns = int(told.override["when_ns"])
-    group = told.override["group"]
-    granted = next(r for r in records if r.kind == "AskGranted" and r.subject == group and r.recorded_at_ns >= asked_ns)
-    fact = from_record(granted)
-    assert isinstance(fact, AskGranted)
+    asked_ns = min(int(told.override["when_ns"]), int(told.override["granted_ns"]))
+    granted, fact = grant_of(records, told.override["group"], asked_ns)
     # Between the ask and the commands its caps may be moved among the feeder's devices: claims of the same ask.
     claims = {r.id for r in records if r.kind == "ClaimsPlaced" and granted.id in r.caused_by}
     issued = [r for r in records if r.kind == "CommandsIssued" and claims & set(r.caused_by)]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.ports import Ask, Granted, Offer, Segment
+from tieline.desk.state import LiveAsk
 from tieline.errors import LinkDown, PeerError
 from tieline.ids import derive
 from tieline.node.crew import Crew, Disobeyed
@@ -20,7 +21,7 @@ from tieline.node.market_days import offered, offers_of, offers_told
 from tieline.node.relief import PAUSE_S, TRIES, Dno, firmly, is_taken, loading_of
 from tieline.node.stage import POOL, Stage
 from tieline.node.timing import Timing
-from tieline.node.works import LIMIT, REASON, Held, choose, held_of, spare_of, taken_of, told_of
+from tieline.node.works import LIMIT, REASON, Held, choose, grant_of, held_of, spare_of, taken_of, told_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -210,13 +211,15 @@ class Story:
             self._unplayed("override", f"the outstation answers the limit on {site.feeder} with {words}")
             return
         self.told.override = {
-            "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "feeder": site.feeder,
-            "group": site.group, "model": site.model, "reason": REASON, "limit": LIMIT, "limit_high_w": 0.0,
-            "devices": len(rows), "power_before_w": before_w, "giving_before_w": giving_w,
+            "who": "dno", "how": "DNP3 select before operate", "when_ns": at_ns, "granted_ns": at_ns,
+            "feeder": site.feeder, "group": site.group, "model": site.model, "reason": REASON, "limit": LIMIT,
+            "limit_high_w": 0.0, "devices": len(rows), "power_before_w": before_w, "giving_before_w": giving_w,
             "pool_share_before_w": share_w, "loading_before": self._loading(site.feeder, at_ns - 6 * MINUTE_NS, at_ns),
             "loading_foreseen": site.loading_foreseen, "answered_ns": stage.node.clock.now_ns(),
             "status": [status.name for status in statuses],
         }  # fmt: skip
+        if (live := self._live(site.group)) is not None:  # an operate before this one may have come through
+            self.told.override["granted_ns"] = live.asked_ns
         self._note(f"the DNO lets nothing on {site.feeder} feed in, for works, over DNP3: {statuses[0].name}")
         await self._isolate(group, rows)
         self.crew.begin(rows)
@@ -249,15 +252,19 @@ class Story:
     async def _spare(self, group: str) -> None:
         """Note, once the desk has moved the pool's shares, what others could still have given then."""
         stage = self.stage
-        live = next((live for key, live in stage.node.state.asks.items() if key[2] == group), None)
+        live = self._live(group)
         if live is None:
             self._unplayed("spare", f"the limit on {group} was withdrawn before it could be followed")
             return
+        _, granted = grant_of(stage.node.journal.of_kind("AskGranted"), group, live.asked_ns)
         for _ in range(100):
-            if taken_of(stage, live.claims) is not None:
+            if taken_of(stage, granted.claim) is not None:
                 self.told.spare = spare_of(stage)
                 return
             await stage.sleep(0.1 * stage.speed)  # of the wall's clock, as a machine takes its own time
+
+    def _live(self, group: str) -> LiveAsk | None:
+        return next((live for key, live in self.stage.node.state.asks.items() if key[2] == group), None)
 
     async def _opt_out(self) -> None:
         """An owner in reach whose device is called takes it out; a minute later its own meter is read.

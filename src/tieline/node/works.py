@@ -8,14 +8,16 @@ Before, it solves the feeder without that generation: works that would overload 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.facts import PositionChanged, from_record
+from tieline.desk.facts import AskGranted, PositionChanged, from_record
 from tieline.desk.least_times import just_let_go
+from tieline.flow.record import Record
 from tieline.node.relief_room import KEEPS_FRAC
 from tieline.node.stage import POOL, Stage, shown_of
 from tieline.resource.claim import ClaimKind
@@ -107,6 +109,20 @@ def told_of(held: Held) -> dict[str, Any]:
         "at": iso(held.at_ns), "low_w": round(float(held.low_w.sum()), 1), "high_w": round(float(held.high_w.sum()), 1),
         "controlled_by": dict(sorted(controlled.items())),
     }  # fmt: skip
+
+
+def grant_of(records: Iterable[Record], group: str, since_ns: int) -> tuple[Record, AskGranted]:
+    """Return the first grant on a group since an instant, as a record and what it says.
+
+    Raises:
+        LookupError: There is none.
+    """
+    for record in records:
+        if record.subject == group and record.recorded_at_ns >= since_ns:
+            fact = from_record(record)
+            if isinstance(fact, AskGranted):
+                return record, fact
+    raise LookupError(f"no grant on {group} since {iso(since_ns)}")
 
 
 def taken_of(stage: Stage, claim: str) -> PositionChanged | None:
