@@ -7,13 +7,13 @@ import asyncio
 import numpy as np
 import pytest
 from desk_stage import START_NS, Stage1, fleet_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tieline.desk import events
+from tieline.desk import events, redispatch
 from tieline.desk.cycle import Cycle
 from tieline.desk.event_tracking import EventTallies
-from tieline.desk.least_draw import drawable_w, is_between, least_draw_w, whole_draws
+from tieline.desk.least_draw import drawable_w, followable, is_between, least_draw_w, whole_draws
 from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Granted
 from tieline.desk.programs import EventState, ProgramEvent
@@ -50,6 +50,37 @@ def test_no_share_leaves_a_charger_between_and_all_give_what_they_gave_within_on
     no_more = whole_draws(share_w, base_w, least_w, most_w, side, smooth_w, beyond_w=0.0)
     most = np.maximum(-LEAST_CHARGE_W - base_w, 0.0)[: len(draws)].sum() if side > 0 else 0.0
     assert no_more.sum() <= max(share_w.sum(), most) + 1e-6
+
+
+ROWS = st.lists(
+    st.tuples(st.sampled_from([35.0, 42.0, 48.0, 110.0]), st.floats(0.0, 7_200.0), st.booleans()),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=300)
+@given(ROWS, st.floats(1.0, 30_000.0), SIDES)
+@example([(35.0, 3_000.0, True), (48.0, 5_000.0, False)], 2_000.0, 1.0)
+def test_what_chargers_leave_of_what_is_owed_whoever_can_give_a_part_gives_dear_as_it_may_be(
+    rows: list[tuple[float, float, bool]], owed_w: float, side: float
+) -> None:
+    """A battery that costs more than the car stood by, and the pool told the market that it lacked 380 of 2,000 W."""
+    price, power_w, is_car = (np.array(column) for column in zip(*rows, strict=True))
+    base_w = np.where(is_car, -power_w, 0.0)
+    up_w, down_w = power_w, np.where(is_car, 7_200.0 - power_w, power_w)
+    number, least_w = np.arange(len(rows), dtype=np.int32), np.where(is_car, LEAST_CHARGE_W, 0.0)
+    room = redispatch.Headroom(number, base_w, up_w, down_w, price, np.ones(len(rows), np.bool_))
+    plain = redispatch.allocate(room, side * owed_w)
+    split = followable(plain, room, least_w, ~is_car, side)
+    share_w, most_w = side * split.share_w, up_w if side > 0.0 else down_w
+    assert (share_w >= -1e-6).all() and (share_w <= most_w + 1e-6).all()
+    assert split.target_w == pytest.approx(base_w + split.share_w)
+    assert not is_between(split.target_w, least_w)[share_w > 1e-3].any()
+    gives_w, asked_w = float(share_w.sum()), side * float(plain.share_w.sum())
+    assert split.shortfall_w == pytest.approx(side * max(owed_w - gives_w, 0.0), abs=1e-6)
+    free_w = float((most_w - share_w)[~is_car].sum())
+    assert asked_w - gives_w <= max(25.0, 0.005 * owed_w) + 1.0 or free_w <= 1.0, "nobody is left who could give a part"
 
 
 @given(st.lists(st.tuples(st.floats(-8e3, 8e3), st.floats(-8e3, 0.0), st.floats(-8e3, 8e3)), min_size=1, max_size=20))

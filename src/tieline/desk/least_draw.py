@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.base import LEAST_TOLD_W
-from tieline.desk.redispatch import Allocation, Headroom
+from tieline.desk.on_or_off import LEFT_FRAC
+from tieline.desk.redispatch import MOVED_W, Allocation, Headroom
 from tieline.fleet.columns import KIND_CODE, Fleet
+from tieline.fleet.split import split_merit
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 
@@ -117,11 +119,13 @@ def whole_draws(
 def followable(split: Allocation, room: Headroom, least_w: Floats, is_smooth: Mask, side: float) -> Allocation:
     """Return a split of what is owed, on a side (1.0, -1.0), in which nobody is left between nothing and least draw.
 
+    What that leaves lacking whoever can give a part gives, dear as it may be, but for what is too little to call him.
+
     Args:
         split: Who gives what.
         room: How far each row can move.
         least_w: The least draw of each row (W, 0: none such).
-        is_smooth: Which of the others can give any part; those that cost more than who was called are not called.
+        is_smooth: Which of the others can give any part; those that cost more than who was called are called last.
         side: Which way is owed.
     """
     most_w = np.where(room.may_serve, room.up_w if side > 0.0 else room.down_w, 0.0)
@@ -132,6 +136,10 @@ def followable(split: Allocation, room: Headroom, least_w: Floats, is_smooth: Ma
     found_w = whole_draws(share_w, base_w, least_w, most_w, side, smooth_w)
     if found_w is share_w:
         return split
+    rest_w = float(share_w.sum()) - float(found_w.sum())
+    if rest_w > max(MOVED_W, LEFT_FRAC * float(share_w.sum())):
+        rises_w = np.where(is_smooth, np.maximum(most_w - found_w, 0.0), 0.0)
+        found_w = found_w + split_merit(min(rest_w, float(rises_w.sum())), rises_w, room.price)
     gives_w, short_w = float(found_w.sum()), abs(split.shortfall_w) + float(share_w.sum())
     return replace(
         split, target_w=base_w + side * found_w, share_w=side * found_w, feasible_w=side * gives_w,
