@@ -21,15 +21,25 @@ from numpy.typing import NDArray
 
 from tieline.desk.facts import StatementMade, from_record
 from tieline.desk.obligation import ENERGY
-from tieline.desk.paid import Metered
+from tieline.desk.paid import NO_METERS, ByMeters, Metered
 from tieline.desk.ports import Award
 from tieline.desk.prices import REAL_TIME, lacking
 from tieline.desk.settle import Owners, settle_day
+from tieline.desk.sharing import unseen
 from tieline.market.rule import baseline_rule
+from tieline.node.device_gave import device_gave, moved_of_rows
 from tieline.node.kept_readings import KeptReadings, named, unfit_says
 from tieline.node.metering import GENERATOR, LOAD, PROHIBITED, Meters
 from tieline.node.runtime import Node
-from tieline.node.statements import STEP_NS, measured_day, moved_by_events, record_refusal, record_statement, tracked_in
+from tieline.node.statements import (
+    STEP_NS,
+    event_of,
+    measured_day,
+    moved_by_events,
+    record_refusal,
+    record_statement,
+    tracked_in,
+)
 from tieline.node.trade_settings import PoolSettings
 from tieline.resource.batch import Readings
 from tieline.resource.claim import Refusal
@@ -179,11 +189,12 @@ class SettlementDays:
         if missing:
             return await self._waits(pool, awards, missing, waits_ns if now_ns < waits_ns else 0)
         try:
+            tracked, unmetered = tracked_in(self.node.journal, pool, over.start_ns), frozenset(rows[~whole].tolist())
             metered = await self._metered(pool, day, awards, meters, rows[whole], lacks)
-            metered = replace(metered, unmetered=frozenset(rows[~whole].tolist()))
-            made = settle_day(
-                pool, awards, tracked_in(self.node.journal, pool, over.start_ns), metered, self._owners(pool)
-            )
+            blind = unseen(starts, tracked, unmetered)
+            by_meters = await self._by_meters(pool, day, awards, meters, rows[whole], metered, blind)
+            metered = replace(metered, unmetered=unmetered, by_meters=by_meters)
+            made = settle_day(pool, awards, tracked, metered, self._owners(pool))
         except ValueError as error:
             return await self._waits(pool, awards, [str(error)], 0)
         await record_statement(self.node, pool, made, awards)
@@ -241,6 +252,18 @@ class SettlementDays:
             flags.append(unfit)
         first = replace(seen.baselines[0], flags=(*seen.baselines[0].flags, *flags))
         return replace(seen, baselines=(first, *seen.baselines[1:]))
+
+    async def _by_meters(
+        self, pool: str, day: date, awards: Sequence[Award], meters: Meters, rows: Rows, metered: Metered,
+        blind: Sequence[int],
+    ) -> ByMeters:  # fmt: skip
+        """Return what each device gave by its own meter in intervals that were not counted (`blind`, their starts)."""
+        if not blind or self._kept is None:
+            return NO_METERS
+        masks = [mask for mask in (meters.loads, meters.generators) if mask[rows].any()]
+        groups = [(rows[mask[rows]], base) for mask, base in zip(masks, metered.baselines, strict=True)]
+        zone, moved_w = self.terms[pool].zone, moved_of_rows(self.node.journal, blind[0], blind[-1] + STEP_NS)
+        return await device_gave(self._kept, groups, day, zone, event_of(day, zone, awards), blind, moved_w)
 
     def _sums(self, rows: Rows, meters: Meters, seen_w: Floats) -> Floats:
         """Return what the three meters sum in each interval (W; NaN: too little is metered); shape (intervals, 3)."""
