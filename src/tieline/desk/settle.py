@@ -284,12 +284,24 @@ def amend(before: Former, now: Settlement) -> Settlement | None:
 
 
 def entries_of(
-    pool: str, settlement: Settlement, awards: Sequence[Award], row_names: Mapping[int, str] | None = None
+    pool: str,
+    settlement: Settlement,
+    awards: Sequence[Award],
+    row_names: Mapping[int, str] | None = None,
+    disputed: Mapping[str, str] | None = None,
 ) -> list[Entry]:
-    """Return the facts of a statement: its lines (of a later version: its adjustments) and the statement itself."""
+    """Return the facts of a statement: its lines (of a later version: its adjustments) and the statement itself.
+
+    Args:
+        pool: Whose.
+        settlement: What it came to.
+        awards: What was awarded.
+        row_names: Names of rows; one without is told by its number.
+        disputed: Why the price of an award is an error, by the award: it is settled at it, and said to be disputed.
+    """
     lines = settlement.adjusting if settlement.former else settlement.lines
     start_ns, end_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
-    body = _body(settlement, row_names or {})
+    body = _body(settlement, row_names or {}, disputed or {})
     fact = StatementMade(
         settlement.statement, pool, start_ns, end_ns, settlement.basis.rule, settlement.version,
         str(settlement.total), "USD", body,
@@ -318,7 +330,7 @@ def line_of(fact: LineSettled, caused_by: tuple[str, ...] = ()) -> Line:
     )  # fmt: skip
 
 
-def _body(settlement: Settlement, row_names: Mapping[int, str]) -> dict[str, object]:
+def _body(settlement: Settlement, row_names: Mapping[int, str], disputed: Mapping[str, str]) -> dict[str, object]:
     bases = settlement.baselines
     rows = np.flatnonzero(settlement.row_milli_wh)
     return {
@@ -326,7 +338,8 @@ def _body(settlement: Settlement, row_names: Mapping[int, str]) -> dict[str, obj
         "excluded": [[day.isoformat(), why] for day, why in bases[0].excluded],
         "factor": bases[0].factor,
         "source": bases[0].source,
-        "flags": settlement.flags,
+        "flags": [*settlement.flags, *(f"settled at a price that is disputed: {says}" for says in disputed.values())],
+        "disputed": dict(disputed),
         "baselines": [
             {"rule": b.rule, "version": b.version, "source": b.source, "factor": b.factor, "input_hash": b.input_hash}
             for b in bases

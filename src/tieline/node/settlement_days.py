@@ -74,6 +74,10 @@ class Standing:
     waits_until_ns: int = 0
 
 
+def _prices(awards: Sequence[Award]) -> tuple[float, ...]:
+    return tuple(award.price_per_mwh for award in awards)
+
+
 class SettlementDays:
     """Watches the award days of all pools; run it with `Supervisor.keep("settlement", days.run)`."""
 
@@ -83,6 +87,7 @@ class SettlementDays:
         self._wake = asyncio.Event()
         self._dirty: set[Key] = set()
         self._over_until_ns = 0
+        self._settled_at: dict[Key, tuple[float, ...]] = {}
         self.standing: dict[Key, Standing] = {}
 
     # --- what makes a day worth a look ------------------------------------------------------------------------------
@@ -132,13 +137,15 @@ class SettlementDays:
         now_ns = self.node.clock.now_ns()
         if not self.standing:
             self._remember(now_ns)
-        due = {key: awards for key, awards in self.days().items() if key in dirty or self._is_due(key, now_ns)}
+        days = self.days()
+        due = {key: mine for key, mine in days.items() if key in dirty or self._is_due(key, _prices(mine), now_ns)}
         undone = dirty & due.keys()
         try:
             if any(market_day(day, self.terms[pool].zone).end_ns <= now_ns for pool, day in due) and self._kept:
                 await self._kept.gather()
             for (pool, day), awards in due.items():
                 self.standing[pool, day] = found = await self._look_at(pool, day, awards, now_ns)
+                self._settled_at[pool, day] = _prices(awards)
                 undone.discard((pool, day))
                 if found.state != RUNNING:
                     self._over_until_ns = max(self._over_until_ns, market_day(day, self.terms[pool].zone).end_ns)
@@ -156,9 +163,9 @@ class SettlementDays:
                 self.standing[pool, day] = Standing(SETTLED)
                 self._over_until_ns = max(self._over_until_ns, over.end_ns)
 
-    def _is_due(self, key: Key, now_ns: int) -> bool:
+    def _is_due(self, key: Key, prices: tuple[float, ...], now_ns: int) -> bool:
         known = self.standing.get(key)
-        if known is None:
+        if known is None or self._settled_at.get(key, prices) != prices:  # a price that was disputed is mended
             return True
         if known.state == RUNNING:
             return market_day(key[1], self.terms[key[0]].zone).end_ns <= now_ns

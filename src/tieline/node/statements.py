@@ -23,6 +23,7 @@ from tieline.market.baseline import Baseline, Event, compute
 from tieline.market.calendar import holidays_around, on_the_clock_of
 from tieline.market.rule import baseline_rule
 from tieline.node.metering import PROHIBITED
+from tieline.node.read_market import disputes
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
 from tieline.times import MINUTE_NS, floor_ns, market_day
@@ -141,7 +142,7 @@ async def record_statement(node: Node, pool: str, made: Settlement, awards: Sequ
             return made
         made = later
     names = {int(row): node.state.fleet.id_of(int(row)) for row in np.flatnonzero(made.row_milli_wh)}
-    await node.desk.commit(entries_of(pool, made, awards, names))
+    await node.desk.commit(entries_of(pool, made, awards, names, disputes(node.state, awards)))
     return made
 
 
