@@ -95,7 +95,7 @@ def _note_award(state: DeskState, record_id: str, fact: AwardTaken, at_ns: int) 
         del state.disputed[name]
     if fact.dispute is not None:
         state.disputed[award.id] = Refused(award.id, (award,), fact.dispute, at_ns, record_id)
-    elif (was := state.disputed.get(award.id)) is not None and was.asked != (award,):
+    elif (held := state.disputed.get(award.id)) is not None and held.asked != (award,):
         del state.disputed[award.id]  # told again at another price
     # A mended one may come under another name: an offer has one award a time.
     for other, one in list(state.refused.items()):
