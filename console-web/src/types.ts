@@ -124,7 +124,7 @@ export interface Market {
   hours: {
     start_ns: number; end_ns: number; forecast_per_mwh: Num; price_per_mwh: Num; offered_w: Num; offer_price_per_mwh: Num;
     awarded_w: Num; instructed_w: Num; delivered_w: Num;
-    baseline_w: Num; telemetry_w: Num; imbalance_w: Num; uncounted: [number, number][];
+    baseline_w: Num; telemetry_w: Num; imbalance_w: Num; uncounted: [number, number][]; disputed: string[];
   }[];
   available_up_w: Num; available_down_w: Num; refusals: string[]; is_stopped: boolean; unstopped_up_w: Num; unstopped_down_w: Num;
   schedule: Schedule | null;
@@ -138,7 +138,7 @@ export interface Settlement {
   statements: {
     id: string; pool: string; start_ns: number; end_ns: number; rule: string; version: number; total: string;
     currency: string; lines: { id: string; start_ns: number; end_ns: number; kind: string; energy_wh: number; amount: string; cause: string }[];
-    by_cause: Record<string, string>; body: { days?: string[]; excluded?: [string, string][]; factor?: number; source?: string; operator?: string; shares?: Record<string, string> };
+    by_cause: Record<string, string>; body: { days?: string[]; excluded?: [string, string][]; factor?: number; source?: string; operator?: string; shares?: Record<string, string>; flags?: string[]; shared_by?: Record<string, { milli_wh: number; amount: string; intervals: number }> };
   }[];
   intervals: { start_ns: number; end_ns: number; awarded_w: Num; asked_w: number; delivered_w: number; causes: Record<string, number>; withheld: Record<string, number>; record: string; uncounted: [number, number][] }[];
 }

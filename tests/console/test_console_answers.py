@@ -49,6 +49,16 @@ def test_a_limit_under_the_kill_switch_says_that_devices_are_not_told_of_it(runn
                 ann.post(f"/api/v1/resources/{path}").raise_for_status()
 
 
+def test_a_limit_that_no_device_is_rated_for_is_taken_and_its_answer_says_so(running: Running) -> None:
+    with running.client("ann") as ann:
+        device = ann.get("/api/v1/groups/feeder-01/members?at=0&count=1").json()[0]["resource"]
+        said = ann.post(f"/api/v1/resources/{device}/limit", json=LIMIT | {"low_w": 9e8, "high_w": 9.5e8}).json()
+        ann.post(f"/api/v1/resources/{device}/release").raise_for_status()
+    assert said["done"] is True
+    assert said["says"].startswith(f"it can't be met: {device} is rated for ")
+    assert "less than the 900000000 to 950000000 W asked" in said["says"]
+
+
 def test_what_is_no_resource_has_no_limit_to_release(running: Running) -> None:
     with running.client("ann") as ann:
         answer = ann.post("/api/v1/resources/zzz/release")

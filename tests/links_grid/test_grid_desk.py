@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
+import pytest
 from py1815.application import FunctionCode
 from py1815.control import CommandStatus
 from py1815.master.controls import analog
@@ -32,6 +33,7 @@ from tieline.resource.identity import Kind, Purpose
 from tieline.resource.level import Level
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
+from tieline.simulate.iso import market as iso_market
 from tieline.simulate.iso.app import IsoApp, serve_iso
 from tieline.simulate.iso.faults import FaultMenu, Faults
 from tieline.simulate.iso.market import IsoMarket
@@ -164,6 +166,29 @@ def test_an_award_and_its_dispatch_pass_the_desk_and_are_accepted() -> None:
         assert {each.response for each in replies} == {"ACCEPT"}
         uids = [record.id for record in journal.records if record.id.startswith("batch:")]
         assert len(uids) == len(set(uids)) == len(market.seen.replies)
+
+    play(scene)
+
+
+def test_an_award_that_the_iso_prices_below_our_offer_binds_and_its_price_is_disputed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The ISO errs: it takes an offer at -100 $/MWh whole, and clears it at -150."""
+    monkeypatch.setattr(iso_market, "clear", lambda curve, price: (sum(mw for mw, _ in curve), -150.0))
+
+    async def scene(desk: Desk, clock: VirtualClock, supervisor: Supervisor, journal: Kept) -> None:
+        async with trading(desk, clock, supervisor, FaultMenu()):
+            over = market_day(DAY, CHICAGO).steps(HOUR_NS)[0]
+            offer = Offer("o", "pool:north", "energy", over.start_ns, over.end_ns, (Segment(5e4, -100.0),))
+            assert await desk.offer([offer]) == [None]
+            await asyncio.sleep((over.start_ns - clock.now_ns()) / 1e9)
+        (award,) = desk.state.awards.values()
+        assert (award.power_w, award.price_per_mwh) == (5e4, -150.0)
+        (one,) = desk.state.disputed.values()
+        assert str(one.refusal) == (
+            "the award is priced below the offer; price_per_mwh = -150.00; limit -100.00 $/MWh or more at 50.0 kW of offer o"
+        )
+        assert one.record in [record.id for record in journal.records]
 
     play(scene)
 

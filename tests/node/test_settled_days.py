@@ -155,8 +155,9 @@ def test_a_day_of_any_length_is_settled_when_it_is_over_and_against_like_hours(
         assert settled.state == "settled", settled.missing
         (statement,) = settled.statements
         assert statement.total == "4.00"  # 0.08 MWh at 50 $/MWh: not a watt more or less than was awarded
-        # Nobody was seen to give it, as nothing was dispatched: the owners' four fifths are carried to the next.
-        assert (statement.body["operator"], statement.body["undistributed"]) == ("0.80", "3.20")
+        # Nobody was seen to give it, as nothing was dispatched: the owners' four fifths go by their own meters.
+        assert (statement.body["operator"], statement.body["undistributed"]) == ("0.80", "0.00")
+        assert statement.body["shares"] == {"ann": "1.60", "bob": "1.60"}
 
     play(tmp_path, scene)
 

@@ -58,3 +58,48 @@ def test_every_limit_on_a_device_is_listed_with_its_holder_and_what_leaves_it_no
     assert " W to open (its share of a limit on feeder-1) by console (ENVELOPE)" in told
     assert "allowed: 112 W to 112 W" in told, "the weakest asks for more"
     assert all(limit["by"]["claim"] in over_command["chains"] for limit in over_command["limits"])
+
+
+def test_a_limit_beyond_the_rating_of_what_it_is_on_is_taken_and_says_how_near_it_comes(tmp_path: Path) -> None:
+    """Two batteries of 5 kW each way on the feeder: 9 kW can't be had of one of them, and can of both."""
+    said: dict[tuple[str, float, float], str] = {}
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        for resource, low_w, high_w in (
+            ("feeder-1", 9_000.0, 9_500.0), ("feeder-1", 10_500.0, 11_000.0), ("home-2", -9_500.0, -9_000.0),
+            ("home-2", 5_000.0, 9_000.0), ("home-1", 9_000.0, 9_500.0),
+        ):  # fmt: skip
+            granted = await operator.limit(resource, AskLimit(low_w, high_w, 10, "a hot day"), "ann")
+            assert isinstance(granted, Granted), str(granted)
+            said[resource, low_w, high_w] = granted.unmet
+        await operator.release("feeder-1", "ann")
+        await node.desk.settle()
+
+    play(tmp_path, act)
+    assert list(said.values()) == [
+        "",
+        "it can't be met: feeder-1 is rated for -10000 to 10000 W, which is less than the 10500 to 11000 W asked; "
+        "10000 W is as near as it comes",
+        "it can't be met: home-2 is rated for -5000 to 5000 W, which is less than the -9500 to -9000 W asked; "
+        "-5000 W is as near as it comes",
+        "",
+        "it can't be met: home-1 is rated for -5000 to 5000 W, which is less than the 9000 to 9500 W asked; "
+        "5000 W is as near as it comes",
+    ]
+    limits = json.loads(asked(tmp_path, "home-1", "--json"))["limits"]
+    assert [limit["why"] for limit in limits] == ["beyond the device's own rating: as near as that lets it come"]
+
+
+def test_a_limit_beyond_the_rating_that_a_stronger_one_holds_off_yields_to_that(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        for source, low_w, high_w, level in (
+            ("strong", -1_000.0, 112.0, Level.ENVELOPE), ("weak", 9_000.0, 9_500.0, Level.UTILITY),
+        ):  # fmt: skip
+            assert isinstance(await node.desk.ask(limit_by(node, source, low_w, high_w, level)), Granted)
+        await node.desk.settle()
+
+    play(tmp_path, act)
+    limits = json.loads(asked(tmp_path, "home-1", "--json"))["limits"]
+    assert {limit["by"]["source"]: limit["why"] for limit in limits} == {
+        "strong": "", "weak": "as near as a stronger one lets it come",
+    }  # fmt: skip

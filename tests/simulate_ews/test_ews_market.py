@@ -15,8 +15,10 @@ from tieline.desk.ports import Session as LinkSession
 from tieline.errors import LinkDown, PeerError
 from tieline.links.grid.ews_offers import sold_as
 from tieline.links.grid.ews_settings import EwsPool
+from tieline.market.award import price_dispute
 from tieline.resource.claim import Refusal
 from tieline.rim.serve import serve_asgi
+from tieline.simulate.iso import market as iso_market
 from tieline.simulate.iso.faults import FaultMenu
 from tieline.times import HOUR_NS, MINUTE_NS, market_day, to_ns
 
@@ -51,6 +53,30 @@ def test_offers_clear_on_real_prices_and_become_awards_in_watts_and_utc(how: str
     assert price == pytest.approx(REPORTED_HE18 * (1 if how == "three-part" else 1 - 0.0002 * 5), abs=0.006)
     by_id = {offer.id: offer for offer in scene.desk.offered}
     assert all(by_id[award.offer].start_ns == award.start_ns for award in scene.desk.got)
+
+
+@pytest.mark.parametrize("how", ["energy-only", "three-part"])
+@pytest.mark.parametrize("errs", [False, True])
+def test_an_award_has_the_price_that_the_market_tells_also_where_our_offer_rules_it_out(
+    how: str, errs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A market that clears rightly gives no cause for a dispute; one that errs takes all of what is far too dear."""
+    if errs:
+        monkeypatch.setattr(iso_market, "clear", lambda curve, price: (sum(mw for mw, _ in curve), price))
+    asks = 9_000.0 if errs else -100.0
+
+    async def act(scene: Scene) -> None:
+        hours = market_day(DAY, CHICAGO).steps(HOUR_NS)
+        curve = (Segment(1e6, asks), Segment(1e6, asks + 100.0))
+        await scene.offer([Offer(f"o{h.start_ns}", POOL, "ENERGY", h.start_ns, h.end_ns, curve) for h in hours])
+        await scene.until(BEGINS_NS)
+
+    pools = {POOL: {"resource": "TL_NORTH", "settlement_point": "HB_NORTH", "energy": how}}
+    scene = play(act, pools=pools)
+    by_id = {offer.id: offer for offer in scene.desk.offered}
+    found = [price_dispute(award, by_id[award.offer]) for award in scene.desk.got]
+    assert len(found) > 12
+    assert [one is not None for one in found] == [errs] * len(found)
 
 
 @pytest.mark.parametrize(("day", "hours"), [(date(2021, 3, 14), 23), (date(2021, 11, 7), 25)])

@@ -24,6 +24,7 @@ export function SettlementScreen() {
               {Object.entries(s.by_cause).map(([cause, amount]) => <><dt>{spaced(cause)}</dt><dd>{money(amount)}</dd></>)}
               {s.body.operator && <><dt>Operator's share</dt><dd>{money(s.body.operator)}</dd></>}
               {s.body.shares && <><dt>Owners' shares</dt><dd>{Object.keys(s.body.shares).length.toLocaleString('en-US')} owners, {money(Object.values(s.body.shares).reduce((a, b) => a + Number(b), 0))}</dd></>}
+              {Object.entries(s.body.shared_by ?? {}).map(([by, one]) => <><dt>shared by {spaced(by)}</dt><dd>{money(one.amount)} · {energy(one.milli_wh / 1e3)}</dd></>)}
             </dl>
             <dl>
               <dt>Baseline days</dt><dd>{s.body.days?.join(', ') ?? 'unknown'}</dd>
@@ -31,6 +32,7 @@ export function SettlementScreen() {
               <dt>Adjustment</dt><dd>{s.body.factor?.toFixed(4) ?? 'none'}</dd><dt>Rule's source</dt><dd>{s.body.source ?? ''}</dd>
             </dl>
           </div>
+          {s.body.flags?.map((text) => <p class="pad" key={text}><Mark priority={3} /> {text}</p>)}
           <div class="scroll tall" tabIndex={0} role="region" aria-label="Lines">
             <table><thead><tr><th>Interval</th><th>Kind</th><th>Cause</th><th class="n">Energy</th><th class="n">Amount</th></tr></thead>
               <tbody>{s.lines.map((line) => <tr key={line.id}><td><a href={`/trace/${encodeURIComponent(line.id)}`}>{clock(line.start_ns, false)} to {clock(line.end_ns, false)}</a></td><td>{spaced(line.kind)}</td><td>{spaced(line.cause)}</td><td class="n">{energy(line.energy_wh)}</td><td class="n">{money(line.amount)}</td></tr>)}</tbody></table>

@@ -19,8 +19,8 @@ KILLED = (
 class Done(Struct, frozen=True):
     """It is done and recorded; `claim` names what it became, where it became something.
 
-    `says` tells what keeps it from having its effect at once, what it takes the place of, or why there was nothing to
-    do; empty: nothing does.
+    `says` tells what keeps it from having its effect at once, or in full, what it takes the place of, or why there was
+    nothing to do; empty: nothing does.
     """
 
     done: bool
@@ -38,5 +38,6 @@ def done(answer: Any) -> Done:
 def done_to_devices(call: Call, answer: Any) -> Done:
     """Return the answer to an act that devices are to be told of, with what keeps it from them."""
     made = done(answer)
-    says = (KILLED if call.desk.reader.shell().is_killed else "", getattr(answer, "replaces", ""))
+    killed = KILLED if call.desk.reader.shell().is_killed else ""
+    says = (killed, getattr(answer, "unmet", ""), getattr(answer, "replaces", ""))
     return msgspec.structs.replace(made, says="; ".join(word for word in says if word))

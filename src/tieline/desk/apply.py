@@ -102,12 +102,14 @@ def _reserved(state: DeskState, record_id: str, fact: facts.CapacityReserved) ->
 
 
 def _award_taken(state: DeskState, record_id: str, fact: facts.AwardTaken) -> None:
-    if fact.refusal is not None or state.awards.get(fact.award.id) == fact.award:
+    award, was = fact.award, state.awards.get(fact.award.id)
+    if fact.refusal is not None or was == award:
         return
-    award, reservation = fact.award, derive("reservation", fact.award.offer)
-    state.awards[award.id] = award
+    state.awards[award.id], offer = award, state.offers.get(award.offer)
+    if was is not None and refused.is_repriced(was, award):  # what it holds, it holds
+        return
     state.unawarded.pop(award.offer, None)
-    offer = state.offers.get(award.offer)
+    reservation = derive("reservation", award.offer)
     whole = offer is not None and (award.start_ns, award.end_ns) == (offer.start_ns, offer.end_ns)
     up_w, down_w = (max(award.power_w, 0.0), max(-award.power_w, 0.0)) if whole else (None, None)
     state.ledger.retake(reservation)
@@ -378,8 +380,6 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.CapacityDerated: _derated,
     facts.AwardTaken: _award_taken,
     facts.BatchTaken: _batch_taken,
-    facts.BatchChanged: lambda *_: None,  # both are noted by `refused.note`, as they count from when they were recorded
-    facts.BatchUnread: lambda *_: None,
     facts.AskGranted: _ask_granted,
     facts.AskRefused: _ask_refused,
     facts.AskWithdrawn: _ask_withdrawn,
@@ -396,5 +396,5 @@ _CHANGES: dict[type[facts.Fact], Callable[[DeskState, str, Any], None]] = {
     facts.EventTracked: event_counted.note_tracked,
     facts.AlarmChanged: _alarm_changed,
     facts.AuthorityChanged: _authority_changed,
-    facts.ConsentChanged: lambda *_: None,  # noted by `called.note`, as it counts from when it was recorded
+    **dict.fromkeys((facts.BatchChanged, facts.BatchUnread, facts.ConsentChanged), lambda *_: None),  # noted in `apply`
 }

@@ -21,11 +21,11 @@ from tieline.desk.facts import (
 from tieline.desk.obligation import LONGEST_NS, awards_at
 from tieline.desk.ports import Award, BatchAnswer, DispatchBatch, Instruction, Offer
 from tieline.desk.redispatch import BY_KILL
-from tieline.desk.refused import EXPIRED, NEWER, OVER
+from tieline.desk.refused import EXPIRED, NEWER, OVER, is_repriced
 from tieline.desk.state import DeskState
 from tieline.fleet.ledger import Held
 from tieline.ids import derive
-from tieline.market.award import TOLERANCE_W, award_refusal
+from tieline.market.award import TOLERANCE_W, award_refusal, price_dispute
 from tieline.resource.claim import Refusal
 from tieline.times import FOREVER_NS, HOUR_NS, iso
 
@@ -148,13 +148,29 @@ def decide_award(state: DeskState, award: Award, frame: str) -> tuple[list[Entry
         again = derive("award-again", award.id, frame)
         is_back = ("award", award.id, "", "") in state.refused
         return [Entry(again, AwardTaken(award, None, frame), award.pool, ()) for _ in range(is_back)], None
+    offer = state.offers.get(award.offer)
+    if taken is not None and _mends_price(taken, award, offer):
+        mended = derive("award-repriced", award.id, frame)
+        return [Entry(mended, AwardTaken(award, None, frame), award.pool, (derive("award", award.id),))], None
     if taken is not None:
         refusal: Refusal | None = _changed(taken, award)
     else:
-        refusal = award_refusal(award, state.offers.get(award.offer), state.awards.values()) or _resold(state, award)
+        refusal = award_refusal(award, offer, state.awards.values()) or _resold(state, award)
     # A refused award is keyed by its frame too: the ISO may send a mended one under the same id.
     record = derive("award", award.id) if refusal is None else derive("award-refused", award.id, frame)
-    return [Entry(record, AwardTaken(award, refusal, frame), award.pool, (derive("offer", award.offer),))], refusal
+    dispute = price_dispute(award, offer) if refusal is None else None
+    fact = AwardTaken(award, refusal, frame, dispute)
+    return [Entry(record, fact, award.pool, (derive("offer", award.offer),))], refusal
+
+
+def _mends_price(taken: Award, award: Award, offer: Offer | None) -> bool:
+    """Whether an award is told again with nothing changed but its price, from one that we dispute to one that we don't.
+
+    It moves no obligation, and is what was asked for: the hour settles at it.
+    """
+    if not is_repriced(taken, award) or not math.isfinite(award.price_per_mwh):
+        return False
+    return price_dispute(taken, offer) is not None and price_dispute(award, offer) is None
 
 
 def _changed(taken: Award, award: Award) -> Refusal:

@@ -184,7 +184,8 @@ class MarketHour(View, frozen=True):
 
     `telemetry_w` is the pool's measured power, `baseline_w` what its devices would do uncalled, at the same instants;
     all of these over what has passed of it; `imbalance_w` is delivered less instructed. They leave out the stretches
-    `uncounted` ([start, end) in ns): no server ran then, or what it had counted died with it.
+    `uncounted` ([start, end) in ns): no server ran then, or what it had counted died with it. `disputed` says of each
+    of its awards whose price our offer rules out which it is, and why.
     """
 
     start_ns: int
@@ -200,6 +201,7 @@ class MarketHour(View, frozen=True):
     telemetry_w: float | None = None
     imbalance_w: float | None = None
     uncounted: tuple[tuple[int, int], ...] = ()
+    disputed: tuple[str, ...] = ()
 
 
 class ScheduleStep(View, frozen=True):

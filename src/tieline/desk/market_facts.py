@@ -31,11 +31,15 @@ class OfferUnawarded(Fact, frozen=True):
 
 
 class AwardTaken(Fact, frozen=True):
-    """An award arrived and was matched, or refused."""
+    """An award arrived and was matched, or refused.
+
+    `dispute`: it binds us, but at a price that our offer rules out; what was offered is in the record that caused it.
+    """
 
     award: Award
     refusal: Refusal | None
     frame: str
+    dispute: Refusal | None = None
 
 
 class BatchTaken(Fact, frozen=True):

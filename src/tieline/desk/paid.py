@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tieline.contract.eligibility import net_performance
 from tieline.desk.ports import Award
@@ -19,12 +20,27 @@ STEP_NS = 5 * MINUTE_NS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ByMeters:
+    """What each device's own meter says that it gave against its part of the pool's baseline.
+
+    `gave_w` has the intervals that are not shared by what was seen, by their starts: W above baseline, positive into
+    the grid, one for each of `rows` (NaN: not metered, or no baseline of its own); shape (n,).
+    """
+
+    rows: NDArray[np.int64]
+    gave_w: Mapping[int, NDArray[np.float64]]
+
+
+NO_METERS = ByMeters(np.zeros(0, np.int64), {})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Metered:
     """What the meters say of a day, by interval start (W): a missing or not finite value is zero performance.
 
     `prohibited_w` is what resources put out that may not serve, `claimed_w` what other markets were paid for.
     `unmetered` are the rows of which a called interval lacks readings: none of this is theirs, whatever they were
-    seen to give.
+    seen to give. `by_meters` says whose it is where nothing was seen.
     """
 
     performance_w: Mapping[int, float]
@@ -33,6 +49,7 @@ class Metered:
     prohibited_w: Mapping[int, float] = field(default_factory=dict)
     claimed_w: Mapping[int, float] = field(default_factory=dict)
     unmetered: frozenset[int] = frozenset()
+    by_meters: ByMeters = NO_METERS
 
     @property
     def data_version(self) -> str:

@@ -174,12 +174,13 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 class Granted(Struct, frozen=True):
     """An accepted ask: the claim that it became, and the revision from which every read shows it.
 
-    `replaces` tells in words what still held that it takes the place of; empty: nothing.
+    `replaces` says what still held that it takes the place of, `unmet` that it is beyond ratings; empty: nothing.
     """
 
     claim: str
     revision: int
     replaces: str = ""
+    unmet: str = ""
 
 
 class Inlet(Protocol):

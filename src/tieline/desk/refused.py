@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from tieline.desk.market_facts import AwardTaken, BatchChanged, BatchTaken, BatchUnread
 from tieline.desk.ports import Award, Instruction
 from tieline.resource.claim import Refusal
@@ -21,13 +23,15 @@ EXPIRED, OVER, NEWER = "the batch has expired", "the interval is over", "a newer
 BY_KILL = "kill_switch"
 MOST_UNREAD = 1_000
 """So many batches that could not be read are kept; the oldest gives way."""
+DISPUTED_NS = 60 * DAY_NS
+"""So long after its time a price that is disputed is kept: markets close their books in less."""
 UNTOLD = (EXPIRED, OVER, NEWER)
 """Why nobody counts on what was refused: its own time says so, or the market has said something else since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What was asked in one batch, or by one award, of one pool and product, and why it was refused."""
+    """What was asked in one batch, or by one award, of one pool and product, and why it is refused, or disputed."""
 
     name: str
     asked: tuple[Instruction | Award, ...]
@@ -87,6 +91,12 @@ def _note_award(state: DeskState, record_id: str, fact: AwardTaken, at_ns: int) 
     if fact.refusal is not None:
         state.refused[key] = Refused(award.id, (award,), fact.refusal, at_ns, record_id)
         return
+    for name in [name for name, one in state.disputed.items() if one.end_ns <= at_ns - DISPUTED_NS]:
+        del state.disputed[name]
+    if fact.dispute is not None:
+        state.disputed[award.id] = Refused(award.id, (award,), fact.dispute, at_ns, record_id)
+    elif (held := state.disputed.get(award.id)) is not None and held.asked != (award,):
+        del state.disputed[award.id]  # told again at another price
     # A mended one may come under another name: an offer has one award a time.
     for other, one in list(state.refused.items()):
         was = one.asked[0]
@@ -117,6 +127,11 @@ def _note_batch(state: DeskState, record_id: str, fact: BatchTaken, at_ns: int) 
     for (pool, product), asked in found.items():
         key = ("batch", fact.batch.uid, pool, product)
         state.refused[key] = Refused(fact.batch.uid, tuple(asked), why[asked[0].id], at_ns, record_id)
+
+
+def is_repriced(was: Award, award: Award) -> bool:
+    """Whether an award differs from what it was in its price, and in nothing else."""
+    return was != award and structs.replace(was, price_per_mwh=award.price_per_mwh) == award
 
 
 def _spans(award: Award) -> tuple[int, int]:

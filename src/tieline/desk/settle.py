@@ -22,6 +22,7 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked, LineSettled, StatementMade
 from tieline.desk.paid import STEP_NS, Metered, Paid, steps_of
 from tieline.desk.ports import Award
+from tieline.desk.sharing import SharedOut, share_out, unseen
 from tieline.ids import derive
 from tieline.market.baseline import Baseline
 from tieline.market.settlement import (
@@ -35,7 +36,6 @@ from tieline.market.settlement import (
     award_lines,
     split_lack,
 )
-from tieline.plan.apportion import apportion_rows
 from tieline.times import iso
 
 Floats = NDArray[np.float64]
@@ -61,13 +61,27 @@ class Settlement:
     basis: Basis
     lines: tuple[Line, ...]
     shares: PoolShares
-    row_milli_wh: Ints
-    loose_milli_wh: int
+    shared: SharedOut
     baselines: tuple[Baseline, ...]
     adjusting: tuple[Line, ...] = ()
     former: str = ""
     rows_of: Mapping[str, Ints] = field(default_factory=dict)
     """The rows of each owner with a share that gave or took anything in awarded hours."""
+
+    @property
+    def row_milli_wh(self) -> Ints:
+        """What each row gave (mWh); shape (n,)."""
+        return self.shared.row_milli_wh
+
+    @property
+    def loose_milli_wh(self) -> int:
+        """What the pool gave and nobody can be named for (mWh)."""
+        return self.shared.loose_milli_wh
+
+    @property
+    def flags(self) -> list[str]:
+        """What is to be known of the statement's baselines and of by what it was shared."""
+        return [*(flag for base in self.baselines for flag in base.flags), *self.shared.flags(self.shares)]
 
     @property
     def total(self) -> Decimal:
@@ -156,7 +170,7 @@ def settle_day(
     statement = derive("statement", pool, input_hash)
     basis = Basis(statement, "+".join(rules), "+".join(versions), input_hash, metered.data_version)
     lines: list[Line] = []
-    rows, loose = np.zeros(len(owners.owner_of), np.int64), 0
+    shared = SharedOut(np.zeros(len(owners.owner_of), np.int64))
     paid = Paid(pool, ordered, metered)
     for award in ordered:
         steps = [_measured(award, start_ns, tracked, metered, paid) for start_ns in steps_of(award)]
@@ -164,15 +178,15 @@ def settle_day(
             basis, derive("award", award.id), award.start_ns, award.end_ns, award.power_w, award.price_per_mwh, steps
         )
         lines += mine
-        row_milli, loose_milli = _to_rows(mine, steps, tracked, metered.unmetered, len(rows))
-        rows, loose = rows + row_milli, loose + loose_milli
+        share_out(shared, mine, steps, tracked, metered)
+    rows = shared.row_milli_wh
     total = sum((line.amount for line in lines), NOTHING)
     # What an owner's devices gave is summed signed, then cut off at 0: one device's gain pays for another's loss.
     by_owner = np.bincount(owners.owner_of, rows.astype(np.float64), len(owners.names))
     gave = {owners.names[at]: int(by_owner[at]) for at in np.flatnonzero(by_owner > 0).tolist()}
     shares = owner_shares(total, NOTHING, owners.operator_frac, gave)
     rows_of = {name: mine for name, mine in _by_owner(owners, np.flatnonzero(rows)).items() if name in gave}
-    return Settlement(statement, 1, basis, tuple(lines), shares, rows, loose, metered.baselines, rows_of=rows_of)
+    return Settlement(statement, 1, basis, tuple(lines), shares, shared, metered.baselines, rows_of=rows_of)
 
 
 def _by_owner(owners: Owners, rows: Ints) -> dict[str, Ints]:
@@ -210,39 +224,6 @@ def _measured(
     return Measured(start_ns, start_ns + STEP_NS, delivered_w, price, causes, records)
 
 
-def _to_rows(
-    lines: Sequence[Line],
-    steps: Sequence[Measured],
-    tracked: Mapping[int, IntervalTracked],
-    unmetered: frozenset[int],
-    count: int,
-) -> tuple[Ints, int]:
-    """Return each row's part of what the pool delivered (mWh), in proportion to what it was seen to give, and the rest.
-
-    The pool's energy is what its lines say: a share of the day-ahead quantity and the deviation. It stays loose (nobody
-    can be named) in intervals in which no row was seen to give anything. Rows without readings of the day have no part:
-    the pool's energy is what the meters of the others sum to.
-    """
-    first = lines[0]
-    awarded = round(first.energy_wh * MILLI)
-    part, left = divmod(awarded, len(steps))
-    off: dict[int, int] = {}
-    for line in lines[1:]:
-        off[line.start_ns] = off.get(line.start_ns, 0) + round(line.energy_wh * MILLI)
-    rows, loose, without = np.zeros(count, np.int64), 0, np.array(sorted(unmetered), np.int64)
-    for at, step in enumerate(steps):
-        milli = part + (1 if at < left else 0) + off.get(step.start_ns, 0)
-        fact = tracked.get(step.start_ns)
-        weights = np.zeros(0) if fact is None else np.maximum(fact.row_w.array() * np.sign(fact.asked_w or 1.0), 0.0)
-        if fact is not None and len(without):
-            weights = np.where(np.isin(fact.rows.array(), without), 0.0, weights)
-        if fact is None or not weights.sum() > 0:
-            loose += milli
-            continue
-        rows[fact.rows.array()] += apportion_rows(milli, weights)
-    return rows, loose
-
-
 def _input_hash(
     pool: str,
     awards: Sequence[Award],
@@ -265,6 +246,10 @@ def _input_hash(
                 told = (fact.asked_w, fact.delivered_w, sorted(fact.causes.items()), sorted(fact.withheld.items()))
                 digest.update(repr(told).encode() + fact.rows.data + fact.row_w.data)
     digest.update(repr([(b.rule, b.version, b.input_hash) for b in metered.baselines]).encode())
+    by_meters = metered.by_meters
+    for at in unseen(sorted(by_meters.gave_w), tracked, metered.unmetered):
+        digest.update(repr(at).encode() + by_meters.rows.tobytes() + by_meters.gave_w[at].tobytes())
+        digest.update(repr(() if (fact := tracked.get(at)) is None else fact.uncounted).encode())
     if metered.unmetered:
         digest.update(repr(sorted(metered.unmetered)).encode())
     digest.update(owners.owner_of.tobytes() + repr(list(owners.names)).encode() + str(owners.operator_frac).encode())
@@ -299,12 +284,24 @@ def amend(before: Former, now: Settlement) -> Settlement | None:
 
 
 def entries_of(
-    pool: str, settlement: Settlement, awards: Sequence[Award], row_names: Mapping[int, str] | None = None
+    pool: str,
+    settlement: Settlement,
+    awards: Sequence[Award],
+    row_names: Mapping[int, str] | None = None,
+    disputed: Mapping[str, str] | None = None,
 ) -> list[Entry]:
-    """Return the facts of a statement: its lines (of a later version: its adjustments) and the statement itself."""
+    """Return the facts of a statement: its lines (of a later version: its adjustments) and the statement itself.
+
+    Args:
+        pool: Whose.
+        settlement: What it came to.
+        awards: What was awarded.
+        row_names: Names of rows; one without is told by its number.
+        disputed: Why the price of an award is an error, by the award: it is settled at it, and said to be disputed.
+    """
     lines = settlement.adjusting if settlement.former else settlement.lines
     start_ns, end_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
-    body = _body(settlement, row_names or {})
+    body = _body(settlement, row_names or {}, disputed or {})
     fact = StatementMade(
         settlement.statement, pool, start_ns, end_ns, settlement.basis.rule, settlement.version,
         str(settlement.total), "USD", body,
@@ -333,7 +330,7 @@ def line_of(fact: LineSettled, caused_by: tuple[str, ...] = ()) -> Line:
     )  # fmt: skip
 
 
-def _body(settlement: Settlement, row_names: Mapping[int, str]) -> dict[str, object]:
+def _body(settlement: Settlement, row_names: Mapping[int, str], disputed: Mapping[str, str]) -> dict[str, object]:
     bases = settlement.baselines
     rows = np.flatnonzero(settlement.row_milli_wh)
     return {
@@ -341,7 +338,8 @@ def _body(settlement: Settlement, row_names: Mapping[int, str]) -> dict[str, obj
         "excluded": [[day.isoformat(), why] for day, why in bases[0].excluded],
         "factor": bases[0].factor,
         "source": bases[0].source,
-        "flags": [flag for base in bases for flag in base.flags],
+        "flags": [*settlement.flags, *(f"settled at a price that is disputed: {says}" for says in disputed.values())],
+        "disputed": dict(disputed),
         "baselines": [
             {"rule": b.rule, "version": b.version, "source": b.source, "factor": b.factor, "input_hash": b.input_hash}
             for b in bases
@@ -358,6 +356,8 @@ def _body(settlement: Settlement, row_names: Mapping[int, str]) -> dict[str, obj
         "shares": {owner: str(amount) for owner, amount in settlement.shares.owners.items()},
         "resources_milli_wh": {row_names.get(int(at), str(int(at))): int(settlement.row_milli_wh[at]) for at in rows},
         "loose_milli_wh": settlement.loose_milli_wh,
+        "shared_by": settlement.shared.body(settlement.shares),
+        "shared_says": settlement.shared.flags(settlement.shares),
         "devices": {
             owner: [row_names.get(at, str(at)) for at in mine.tolist()] for owner, mine in settlement.rows_of.items()
         },

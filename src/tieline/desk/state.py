@@ -262,6 +262,7 @@ class DeskState:
     """By pool and product, then by batch and id, as they came."""
     batches: dict[str, BatchAnswer] = field(default_factory=dict)
     refused: dict[tuple[str, str, str, str], Refused] = field(default_factory=dict)  # that the market may count on
+    disputed: dict[str, Refused] = field(default_factory=dict)  # awards that bind us at a price that is an error
     unread: dict[tuple[str, str], Unread] = field(default_factory=dict)  # by link and uid
     changed: dict[tuple[str, str], Unread] = field(default_factory=dict)  # since they were answered, likewise
     last_batch_uid: str = "-1"
@@ -382,7 +383,9 @@ class DeskState:
         digest.update(self.ledger.digest().encode())
         for column in (self.commands.target_w, self.commands.low_w, self.commands.high_w, self.commands.valid_until_ns):
             digest.update(np.ascontiguousarray(column).tobytes())
-        decided = "offers unawarded awards instructions batches refused unread changed versions events authority"
+        decided = (
+            "offers unawarded awards instructions batches refused disputed unread changed versions events authority"
+        )
         decided += " schedules award_plans declared market_ns consents"
         for name in (*decided.split(), "prices"):
             table: dict[object, object] = getattr(self, name)

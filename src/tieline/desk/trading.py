@@ -10,6 +10,7 @@ from tieline.desk.awards import PROGRAM_OF, UNAWARDED
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.state import DeskState
 from tieline.fleet.ledger import SLOT_NS
+from tieline.market.award import price_dispute
 from tieline.resource.claim import Refusal
 from tieline.times import DAY_NS, HOUR_NS, iso
 
@@ -44,7 +45,7 @@ class OfferView(Struct, frozen=True):
 
     `state` is `held` (the market has not answered yet), `offered`, `awarded`, `unawarded` (its day was cleared without
     it: what it held is free), `refused` or `lapsed`; of a refusal the field, value and limit are named, and who holds
-    the capacity.
+    the capacity. `disputed` says why the price of its award is an error; empty: it is none.
     """
 
     id: str
@@ -63,6 +64,7 @@ class OfferView(Struct, frozen=True):
     limit: str = ""
     holder: str = ""
     rule: str = ""
+    disputed: str = ""
 
 
 class Proposal(Struct, frozen=True):
@@ -171,7 +173,10 @@ def view_of(state: DeskState, offer: Offer, now_ns: int, refusal: Refusal | None
         word = "offered"
     view = OfferView(offer.id, offer.pool, offer.product, offer.start_ns, offer.end_ns, offer.segments, word)
     if award is not None:
-        view = structs.replace(view, award=award.id, awarded_w=award.power_w, price_per_mwh=award.price_per_mwh)
+        view = structs.replace(
+            view, award=award.id, awarded_w=award.power_w, price_per_mwh=award.price_per_mwh,
+            disputed=str(price_dispute(award, offer) or ""),
+        )  # fmt: skip
     if word == "unawarded":
         view = structs.replace(view, reason=UNAWARDED)
     if refusal is not None:

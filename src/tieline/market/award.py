@@ -14,6 +14,9 @@ from tieline.times import iso
 
 TOLERANCE_W = 1.0
 """A watt: MW with three decimals and W by segment do not round alike."""
+HALF_A_CENT = 0.005
+"""A market tells prices in whole cents; what rounds to the same cent is the same price."""
+ENERGY = "ENERGY"
 
 
 class Part(Protocol):
@@ -22,6 +25,11 @@ class Part(Protocol):
     @property
     def power_w(self) -> float:
         """How much (W)."""
+        ...
+
+    @property
+    def price_per_mwh(self) -> float:
+        """At what price ($/MWh)."""
         ...
 
 
@@ -56,6 +64,40 @@ class Awarded(Bound, Protocol):
     def power_w(self) -> float: ...
     @property
     def price_per_mwh(self) -> float: ...
+
+
+def offered_price(offer: Offered, power_w: float) -> float | None:
+    """Return the price of the step of an offer in which a power ends ($/MWh); None: it ends in none, or has no price.
+
+    Up to a watt beyond a step still ends in it. A step without a finite price asks none: it is given at any.
+    """
+    if not abs(power_w) > TOLERANCE_W:
+        return None
+    upto_w = 0.0
+    for part in offer.segments:
+        upto_w += abs(part.power_w)
+        if abs(power_w) <= upto_w + TOLERANCE_W:
+            return part.price_per_mwh if math.isfinite(part.price_per_mwh) else None
+    return None
+
+
+def price_dispute(award: Awarded, offer: Offered | None) -> Refusal | None:
+    """Return why the price of an award that binds us is an error of the market's; None: it is not.
+
+    Who offers is awarded up to where his curve crosses the clearing price, and never for less than that; energy that is
+    taken (power below 0) is bid for, and never costs more. A day-ahead award binds all the same: its price is disputed.
+    """
+    wanted = None if offer is None else offered_price(offer, award.power_w)
+    if wanted is None:
+        return None
+    is_bid = award.product == ENERGY and award.power_w < 0
+    worse = award.price_per_mwh - wanted if is_bid else wanted - award.price_per_mwh
+    if not worse > HALF_A_CENT + 1e-9:
+        return None
+    reason = "the award costs more than was bid" if is_bid else "the award is priced below the offer"
+    of = f"at {abs(award.power_w) / 1e3:.1f} kW of offer {award.offer[:64]}"
+    limit = f"{wanted:.2f} $/MWh or {'less' if is_bid else 'more'} {of}"
+    return Refusal(reason, "price_per_mwh", f"{award.price_per_mwh:.2f}", limit)
 
 
 def award_refusal(award: Awarded, offer: Offered | None, earlier: Iterable[Awarded] = ()) -> Refusal | None:

@@ -84,19 +84,25 @@ class Chosen:
     pool_n: int
 
 
+def own_intervals(rule: BaselineRule, event: Event, count: int) -> list[int] | None:
+    """Return which of so many intervals of the event day a rule takes that looks at no other day; None for others."""
+    if rule.pick == "last-reading":
+        return [event.first - 1] if event.first else []
+    if rule.pick == "same-day":
+        return event.over((rule.own_before, event.first), (rule.own_after, event.last), count=count)
+    return None
+
+
 def own_day(rule: BaselineRule, load: Floats, event: Event) -> Floats | None:
     """Return the baseline of a rule that looks at the event day alone, over the whole day; None for other rules.
 
     Raises:
         ValueError: No interval that the rule looks at has a reading.
     """
-    if rule.pick == "last-reading":
-        at = [event.first - 1]
-    elif rule.pick == "same-day":
-        at = event.over((rule.own_before, event.first), (rule.own_after, event.last), count=len(load))
-    else:
+    at = own_intervals(rule, event, len(load))
+    if at is None:
         return None
-    read = [k for k in at if k >= 0 and math.isfinite(load[k])]
+    read = [k for k in at if math.isfinite(load[k])]
     if not read:
         raise ValueError(f"{rule.id}: no reading on {event.day} in the hours that it looks at")
     flat: Floats = np.full(len(load), float(np.mean(load[read])))

@@ -18,6 +18,7 @@ from tieline.desk.people import names_in
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import NEXT, EventState
 from tieline.desk.screens import AskLimit, ComposeEvent, OwnerLimit
+from tieline.fleet.columns import Fleet
 from tieline.ids import derive
 from tieline.node.event_starts import refusal_of_start
 from tieline.node.reader import NodeReader
@@ -157,7 +158,10 @@ class NodeOperator:
                 people=names_in(by),
             )
         )  # fmt: skip
-        if isinstance(granted, Refusal) or before is None or before.ask.end_ns <= now_ns:
+        if isinstance(granted, Refusal):
+            return granted
+        granted = msgspec.structs.replace(granted, unmet=beyond_rating(self.node.state.fleet, resource, ask))
+        if before is None or before.ask.end_ns <= now_ns:
             return granted
         was = before.ask
         words = (
@@ -233,3 +237,16 @@ def refusal_of_ends(low_w: float, high_w: float) -> Refusal | None:
     if np.isfinite(low_w) and np.isfinite(high_w) and low_w <= high_w:
         return None
     return Refusal("both ends are finite, low first", "low_w, high_w", f"{low_w}, {high_w}", "low <= high")
+
+
+def beyond_rating(fleet: Fleet, resource: str, ask: AskLimit) -> str:
+    """Say that a limit asks for more than a device, or all of a group, is rated for; empty: it can be met."""
+    rows = fleet.leaves(resource)
+    absorb_w, inject_w = float(fleet.max_absorb_w[rows].sum()), float(fleet.max_inject_w[rows].sum())
+    if ask.low_w <= inject_w and ask.high_w >= -absorb_w:
+        return ""
+    nearest_w = inject_w if ask.low_w > inject_w else -absorb_w
+    return (
+        f"it can't be met: {resource} is rated for {-absorb_w:.0f} to {inject_w:.0f} W, which is less than the "
+        f"{ask.low_w:.0f} to {ask.high_w:.0f} W asked; {nearest_w:.0f} W is as near as it comes"
+    )

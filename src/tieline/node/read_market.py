@@ -29,6 +29,7 @@ from tieline.desk.tracking import counted_w
 from tieline.desk.views import Overview
 from tieline.flow.record import Records
 from tieline.ids import derive
+from tieline.market.award import price_dispute
 from tieline.node.read_hours import HourMean
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import DAY_NS, HOUR_NS
@@ -172,8 +173,14 @@ def _hour(
         max((step.price_per_mwh for step in steps), default=None),
         awarded_w, instructed_w, delivered_w,
         mean.base_w if mean else None, mean.power_w if mean else None,
-        imbalance_w, tuple(gap for i in gave for gap in i.uncounted),
+        imbalance_w, tuple(gap for i in gave for gap in i.uncounted), tuple(disputes(state, awards).values()),
     )  # fmt: skip
+
+
+def disputes(state: DeskState, awards: Sequence[Award]) -> dict[str, str]:
+    """Return of each of some awards whose price our offer rules out why, by its name."""
+    found = {award.id: price_dispute(award, state.offers.get(award.offer)) for award in awards}
+    return {name: f"award {name}: {why}" for name, why in found.items() if why is not None}
 
 
 def _told(state: DeskState, pool: str, start_ns: int, end_ns: int) -> list[tuple[float, float]]:

@@ -46,7 +46,28 @@ def refused_by_us(state: DeskState, now_ns: int) -> Found:
             one.at_ns,
         )  # fmt: skip
         found.append((alarm, 0))
-    return found + _unread_by_us(state, now_ns)
+    return found + _disputed_by_us(state, now_ns) + _unread_by_us(state, now_ns)
+
+
+def _disputed_by_us(state: DeskState, now_ns: int) -> Found:
+    """Return an alarm for each award that binds us at a price that our offer rules out.
+
+    Its time being over doesn't end it, as it is settled after that: whoever acknowledges it does, or the market by
+    telling the award at a price that the offer allows.
+    """
+    found: Found = []
+    for name, one in state.disputed.items():
+        alarm_id, award = derive("alarm", "disputed", name), one.asked[0]
+        if now_ns < one.at_ns or is_acknowledged(alarm_id, one.at_ns, state.alarms):
+            continue
+        alarm = AlarmView(
+            alarm_id, 2, award.pool, f"Award {name} is taken, its price disputed: {_asks(one)}: {one.refusal}",
+            "It binds us all the same, and is settled at its price",
+            f"Dispute it with the market's operator by its record {one.record}; then acknowledge this", 900, "/market",
+            1, one.at_ns,
+        )  # fmt: skip
+        found.append((alarm, 0))
+    return found
 
 
 def _unread_by_us(state: DeskState, now_ns: int) -> Found:

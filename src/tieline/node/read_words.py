@@ -45,6 +45,7 @@ def says(record: Record) -> str:
             return "no award: the market cleared its day without it"
         case f.AwardTaken(award, refusal):
             text = f"award {kw(award.power_w)} at {award.price_per_mwh:.2f} $/MWh"
+            text += f"; disputed: {fact.dispute}" if fact.dispute is not None else ""
             return text if refusal is None else f"{text} refused: {refusal}"
         case f.BatchTaken(batch, answer):
             watts = ", ".join(kw(i.power_w) for i in batch.instructions[:3])

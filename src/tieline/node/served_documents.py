@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tieline.desk.facts import LineSettled, StatementMade, from_record
+from tieline.desk.sharing import BY as SHARED_BY
 from tieline.errors import ConfigError
 from tieline.market.settlement import MILLI, shortfall_causes
 from tieline.node.journals import journal_to_read
@@ -83,8 +84,9 @@ class Served:
         if audience == "owner":
             tables, total = [_share(versions, owner), *_devices(body, owner)], Decimal(_share_of(made, owner))
             performance, notes = (), () if len(tables) > 1 else (UNKNOWN_DEVICES,)
+            notes += tuple(str(says) for says in body.get("shared_says", ()))
         elif audience == "program":
-            tables = [_kinds(lines, total), _shares(made, total)]
+            tables = [_kinds(lines, total), _shares(made, total), *_shared_by(body)]
         else:
             tables = [Table("line", "Lines", LINES, tuple(_row(version, line) for version, line in lines), "", total)]
         if audience != "owner":
@@ -132,6 +134,17 @@ def _shares(made: StatementMade, total: Decimal) -> Table:
     rows += [("owner", name, Decimal(amount)) for name, amount in sorted(body.get("shares", {}).items())]
     rows.append(("undistributed", "", Decimal(str(body.get("undistributed", "0.00")))))
     return Table("share", "Shared", columns, tuple(rows), "Owners share by what their devices gave.", total)
+
+
+def _shared_by(body: dict[str, Any]) -> list[Table]:
+    """Return how much was shared by what (`desk.sharing`); no table of a statement that does not say it."""
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (word, SHARED_BY[word], one["milli_wh"] / (MILLI * 1e3), one["intervals"], Decimal(one["amount"]))
+        for word, one in body.get("shared_by", {}).items() if word in SHARED_BY
+    )  # fmt: skip
+    columns = (Column("by", "by", "word"), Column("says", "what it is"), Column("kwh", "kWh", "number"),
+               Column("intervals", "intervals", "number"), Column("amount", "owners' money", "money"))  # fmt: skip
+    return [Table("shared_by", "Shared by what", columns, rows)] if rows else []
 
 
 def _share_of(made: StatementMade, owner: str) -> str:

@@ -21,15 +21,25 @@ from numpy.typing import NDArray
 
 from tieline.desk.facts import StatementMade, from_record
 from tieline.desk.obligation import ENERGY
-from tieline.desk.paid import Metered
+from tieline.desk.paid import NO_METERS, ByMeters, Metered
 from tieline.desk.ports import Award
 from tieline.desk.prices import REAL_TIME, lacking
 from tieline.desk.settle import Owners, settle_day
+from tieline.desk.sharing import unseen
 from tieline.market.rule import baseline_rule
+from tieline.node.device_gave import device_gave, moved_of_rows
 from tieline.node.kept_readings import KeptReadings, named, unfit_says
 from tieline.node.metering import GENERATOR, LOAD, PROHIBITED, Meters
 from tieline.node.runtime import Node
-from tieline.node.statements import STEP_NS, measured_day, moved_by_events, record_refusal, record_statement, tracked_in
+from tieline.node.statements import (
+    STEP_NS,
+    event_of,
+    measured_day,
+    moved_by_events,
+    record_refusal,
+    record_statement,
+    tracked_in,
+)
 from tieline.node.trade_settings import PoolSettings
 from tieline.resource.batch import Readings
 from tieline.resource.claim import Refusal
@@ -64,6 +74,10 @@ class Standing:
     waits_until_ns: int = 0
 
 
+def _prices(awards: Sequence[Award]) -> tuple[float, ...]:
+    return tuple(award.price_per_mwh for award in awards)
+
+
 class SettlementDays:
     """Watches the award days of all pools; run it with `Supervisor.keep("settlement", days.run)`."""
 
@@ -73,6 +87,7 @@ class SettlementDays:
         self._wake = asyncio.Event()
         self._dirty: set[Key] = set()
         self._over_until_ns = 0
+        self._settled_at: dict[Key, tuple[float, ...]] = {}
         self.standing: dict[Key, Standing] = {}
 
     # --- what makes a day worth a look ------------------------------------------------------------------------------
@@ -122,13 +137,15 @@ class SettlementDays:
         now_ns = self.node.clock.now_ns()
         if not self.standing:
             self._remember(now_ns)
-        due = {key: awards for key, awards in self.days().items() if key in dirty or self._is_due(key, now_ns)}
+        days = self.days()
+        due = {key: mine for key, mine in days.items() if key in dirty or self._is_due(key, _prices(mine), now_ns)}
         undone = dirty & due.keys()
         try:
             if any(market_day(day, self.terms[pool].zone).end_ns <= now_ns for pool, day in due) and self._kept:
                 await self._kept.gather()
             for (pool, day), awards in due.items():
                 self.standing[pool, day] = found = await self._look_at(pool, day, awards, now_ns)
+                self._settled_at[pool, day] = _prices(awards)
                 undone.discard((pool, day))
                 if found.state != RUNNING:
                     self._over_until_ns = max(self._over_until_ns, market_day(day, self.terms[pool].zone).end_ns)
@@ -146,9 +163,9 @@ class SettlementDays:
                 self.standing[pool, day] = Standing(SETTLED)
                 self._over_until_ns = max(self._over_until_ns, over.end_ns)
 
-    def _is_due(self, key: Key, now_ns: int) -> bool:
+    def _is_due(self, key: Key, prices: tuple[float, ...], now_ns: int) -> bool:
         known = self.standing.get(key)
-        if known is None:
+        if known is None or self._settled_at.get(key, prices) != prices:  # a price that was disputed is mended
             return True
         if known.state == RUNNING:
             return market_day(key[1], self.terms[key[0]].zone).end_ns <= now_ns
@@ -179,11 +196,12 @@ class SettlementDays:
         if missing:
             return await self._waits(pool, awards, missing, waits_ns if now_ns < waits_ns else 0)
         try:
+            tracked, unmetered = tracked_in(self.node.journal, pool, over.start_ns), frozenset(rows[~whole].tolist())
             metered = await self._metered(pool, day, awards, meters, rows[whole], lacks)
-            metered = replace(metered, unmetered=frozenset(rows[~whole].tolist()))
-            made = settle_day(
-                pool, awards, tracked_in(self.node.journal, pool, over.start_ns), metered, self._owners(pool)
-            )
+            blind = unseen(starts, tracked, unmetered)
+            by_meters = await self._by_meters(pool, day, awards, meters, rows[whole], metered, blind)
+            metered = replace(metered, unmetered=unmetered, by_meters=by_meters)
+            made = settle_day(pool, awards, tracked, metered, self._owners(pool))
         except ValueError as error:
             return await self._waits(pool, awards, [str(error)], 0)
         await record_statement(self.node, pool, made, awards)
@@ -241,6 +259,18 @@ class SettlementDays:
             flags.append(unfit)
         first = replace(seen.baselines[0], flags=(*seen.baselines[0].flags, *flags))
         return replace(seen, baselines=(first, *seen.baselines[1:]))
+
+    async def _by_meters(
+        self, pool: str, day: date, awards: Sequence[Award], meters: Meters, rows: Rows, metered: Metered,
+        blind: Sequence[int],
+    ) -> ByMeters:  # fmt: skip
+        """Return what each device gave by its own meter in intervals that were not counted (`blind`, their starts)."""
+        if not blind or self._kept is None:
+            return NO_METERS
+        masks = [mask for mask in (meters.loads, meters.generators) if mask[rows].any()]
+        groups = [(rows[mask[rows]], base) for mask, base in zip(masks, metered.baselines, strict=True)]
+        zone, moved_w = self.terms[pool].zone, moved_of_rows(self.node.journal, blind[0], blind[-1] + STEP_NS)
+        return await device_gave(self._kept, groups, day, zone, event_of(day, zone, awards), blind, moved_w)
 
     def _sums(self, rows: Rows, meters: Meters, seen_w: Floats) -> Floats:
         """Return what the three meters sum in each interval (W; NaN: too little is metered); shape (intervals, 3)."""

@@ -23,6 +23,7 @@ from tieline.market.baseline import Baseline, Event, compute
 from tieline.market.calendar import holidays_around, on_the_clock_of
 from tieline.market.rule import baseline_rule
 from tieline.node.metering import PROHIBITED
+from tieline.node.read_market import disputes
 from tieline.node.runtime import Node
 from tieline.resource.claim import Refusal
 from tieline.times import MINUTE_NS, floor_ns, market_day
@@ -60,6 +61,13 @@ def moved_by_events(journal: Records, rows: Rows, start_ns: int, end_ns: int) ->
     return {at_ns: watts for at_ns, watts in found.items() if watts > 0.0}
 
 
+def event_of(day: date, zone: ZoneInfo, awards: Sequence[Award]) -> Event:
+    """Return when a market day's awards called its pool: from the first to the last of them."""
+    begin_ns = market_day(day, zone).start_ns
+    first_ns, last_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
+    return Event(day, (first_ns - begin_ns) // STEP_NS, (last_ns - begin_ns) // STEP_NS, PER_HOUR)
+
+
 def measured_day(
     day: date,
     zone: ZoneInfo,
@@ -87,13 +95,10 @@ def measured_day(
     Raises:
         ValueError: Too few like days are metered for a rule.
     """
-    first_ns, last_ns = min(a.start_ns for a in awards), max(a.end_ns for a in awards)
-    over = market_day(day, zone)
-    begin_ns = over.start_ns
+    first_ns, over, event = min(a.start_ns for a in awards), market_day(day, zone), event_of(day, zone, awards)
     # A baseline looks back: what came later must not make another statement of the same day.
     known, before = starts < over.end_ns, frozenset(each for each in called if each < day)
     starts, seen_w = starts[known], seen_w[known]
-    event = Event(day, (first_ns - begin_ns) // STEP_NS, (last_ns - begin_ns) // STEP_NS, PER_HOUR)
     bases: list[Baseline] = []
     for meter, rule in rules.items():
         kwh = on_the_clock_of(day, zone, starts, seen_w[:, meter] / PER_HOUR / 1e3)
@@ -137,7 +142,7 @@ async def record_statement(node: Node, pool: str, made: Settlement, awards: Sequ
             return made
         made = later
     names = {int(row): node.state.fleet.id_of(int(row)) for row in np.flatnonzero(made.row_milli_wh)}
-    await node.desk.commit(entries_of(pool, made, awards, names))
+    await node.desk.commit(entries_of(pool, made, awards, names, disputes(node.state, awards)))
     return made
 
 

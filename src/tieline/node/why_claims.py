@@ -81,9 +81,11 @@ def _yields(state: DeskState, row: int, told: Arbitration, claim: Claim) -> str:
     ends = told.setpoint.bounds
     if any(claim.id in pair for pair in told.conflicts):
         return ""
+    absorb_w, inject_w = float(state.fleet.max_absorb_w[row]), float(state.fleet.max_inject_w[row])
+    if claim.low > inject_w <= ends.high_w or claim.high < -absorb_w >= ends.low_w:
+        return "beyond the device's own rating: as near as that lets it come"
     if claim.low > ends.high_w or claim.high < ends.low_w:
         return "as near as a stronger one lets it come"
-    absorb_w, inject_w = float(state.fleet.max_absorb_w[row]), float(state.fleet.max_inject_w[row])
     if claim.low <= -absorb_w and claim.high >= inject_w:
         return "the device can do no more"
     return "" if claim.low >= ends.low_w or claim.high <= ends.high_w else "a tighter one holds"
