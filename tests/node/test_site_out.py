@@ -170,8 +170,8 @@ def test_an_opt_out_said_again_is_answered_as_done_and_places_nothing_also_where
         third = await operator.opt("battery-1", True, "ann")
         assert isinstance(third, Granted)
         assert first.claim == second.claim == third.claim and first.stands == ""
-        assert second.stands == third.stands == (
-            "it is out since 2023-11-14T22:13:20Z already: the owner opted out (ann)"
+        assert (
+            second.stands == third.stands == ("it is out since 2023-11-14T22:13:20Z already: the owner opted out (ann)")
         )
         assert (node.journal.last_seq, node.state.revision) == (seq, revision)
         assert len(list(node.journal.of_kind("AskGranted"))) == len(list(node.journal.of_kind("ClaimsPlaced"))) == 1

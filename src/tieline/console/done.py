@@ -38,5 +38,9 @@ def done(answer: Any) -> Done:
 def done_to_devices(call: Call, answer: Any) -> Done:
     """Return the answer to an act that devices are to be told of, with what keeps it from them."""
     made = done(answer)
-    says = (KILLED if call.desk.reader.shell().is_killed else "", getattr(answer, "replaces", ""), getattr(answer, "stands", ""))
+    says = (
+        KILLED if call.desk.reader.shell().is_killed else "",
+        getattr(answer, "replaces", ""),
+        getattr(answer, "stands", ""),
+    )
     return msgspec.structs.replace(made, says="; ".join(word for word in says if word))

@@ -70,7 +70,8 @@ def _say(resource: str, by: str, data: Path, as_json: bool, *, is_out: bool) -> 
             journal.append([entry.record(now_ns) for entry in entries])
         rows = state.fleet.leaves(resource)
         out = [state.fleet.id_of(int(row)) for row in rows[state.opted_out[rows]][:20]]
-        told: dict[str, Any] = {"resource": resource, "record": entries[0].id if entries else state.asks[opting.key_of_out(resource)].record, "devices": len(rows), "out": out}
+        record = entries[0].id if entries else state.asks[opting.key_of_out(resource)].record
+        told: dict[str, Any] = {"resource": resource, "record": record, "devices": len(rows), "out": out}
         if stands is not None:
             told["says"] = stands.stands
     show(told, as_json)
