@@ -174,8 +174,7 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 class Granted(Struct, frozen=True):
     """An accepted ask: the claim that it became, and the revision from which every read shows it.
 
-    `replaces` tells in words what still held that it takes the place of; empty: nothing. `stands` tells that it held
-    already, since when and by whom, so that nothing new was placed or recorded; empty: it is new.
+    `replaces` tells in words what it takes the place of; `stands`, that it held already, and nothing new was recorded.
     """
 
     claim: str

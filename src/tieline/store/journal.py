@@ -38,7 +38,6 @@ INDEX_STEP = 10_000
 STEP = 2_000
 """Records read at a time: a client of a database server holds a whole answer in memory."""
 
-
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _NO_ROOM = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)  # a quota, a limit on files: full, for all of us
 
