@@ -50,16 +50,20 @@ def test_who_is_out_is_who_said_so_himself_or_whose_site_did_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, bool]]
 ) -> None:
     said: set[str] = set()
+    new: list[str] = []
+    kinds: list[str] = []
 
     async def act(node: Node, operator: NodeOperator) -> None:
         for resource, out in steps:
             answer = await operator.opt(resource, out, "ann")
             assert isinstance(answer, Refusal) is (not out and resource not in said), answer
+            new.extend([resource] if out and resource not in said else [])
+            assert not isinstance(answer, Granted) or bool(answer.stands) is (resource in said)
             said.add(resource) if out else said.discard(resource)
             wanted = {one for one in said if one != "site-1"} | (set(SITE_1) if "site-1" in said else set())
             assert outs(node) == wanted
-            kinds = [record.kind for record in node.journal.of_kind("AskGranted")]
-        assert len([step for step in steps if step[1]]) == len(kinds if steps else []), "each word is one record"
+            kinds[:] = [record.kind for record in node.journal.of_kind("AskGranted")]
+        assert len(new) == len(kinds), "each word that says something new is one record"
 
     play(tmp_path_factory.mktemp("site"), act)
 
@@ -154,3 +158,39 @@ def test_over_the_api_an_owner_speaks_for_a_site_whose_devices_are_all_his_and_f
                     assert (await owner.get("/resources/site-1")).status_code == 403
 
     asyncio.run(scene())
+
+
+def test_an_opt_out_said_again_is_answered_as_done_and_places_nothing_also_where_both_come_at_once(
+    tmp_path: Path,
+) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        first, second = await asyncio.gather(*(operator.opt("battery-1", True, "ann") for _ in range(2)))
+        assert isinstance(first, Granted) and isinstance(second, Granted)
+        seq, revision = node.journal.last_seq, node.state.revision
+        third = await operator.opt("battery-1", True, "ann")
+        assert isinstance(third, Granted)
+        assert first.claim == second.claim == third.claim and first.stands == ""
+        assert (
+            second.stands == third.stands == ("it is out since 2023-11-14T22:13:20Z already: the owner opted out (ann)")
+        )
+        assert (node.journal.last_seq, node.state.revision) == (seq, revision)
+        assert len(list(node.journal.of_kind("AskGranted"))) == len(list(node.journal.of_kind("ClaimsPlaced"))) == 1
+        assert await operator.opt("battery-1", False, "ann") is None
+        again = await operator.opt("battery-1", True, "ann")
+        assert isinstance(again, Granted) and again.claim != first.claim and again.stands == ""
+
+    play(tmp_path, act)
+
+
+def test_the_verb_says_an_opt_out_again_without_a_second_record(tmp_path: Path) -> None:
+    async def act(node: Node, operator: NodeOperator) -> None:
+        assert isinstance(await operator.opt("heater-1", True, "ann"), Granted)
+
+    play(tmp_path, act)
+    words = ["opt-out", "heater-1", "--by", "ann", "--data", str(tmp_path / "works"), "--json"]
+    count = ["sql", "SELECT count(*) AS n FROM record", "--data", str(tmp_path / "works"), "--json"]
+    before = CliRunner().invoke(main, count).stdout
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert "it is out since" in json.loads(done.stdout)["says"]
+    assert CliRunner().invoke(main, count).stdout == before

@@ -83,10 +83,12 @@ def test_a_step_says_what_it_waits_for_its_turn_its_feeder_s_minute_or_that_of_a
         limiter.feeder_w[:], limiter.system_w = 4_000.0, 6_000.0
         limiter.note(np.array([row], np.int32), np.array([2_000.0]), now_ns)
         told = waits(state, row, 3_000.0, now_ns)
-        assert told == "its step waits: 2000 W of 4000 W a minute were moved on its feeder"
+        goes = "; it goes at about 2023-11-14T22:14:20Z"
+        assert told == "its step waits: 2000 W of 4000 W a minute were moved on its feeder" + goes
         other = state.fleet.row("home-3")
         limiter.note(np.array([other], np.int32), np.array([3_500.0]), now_ns)
-        assert waits(state, row, 1_000.0, now_ns) == "its step waits: 5500 W of 6000 W a minute were moved in all"
+        told = waits(state, row, 1_000.0, now_ns)
+        assert told == "its step waits: 5500 W of 6000 W a minute were moved in all" + goes
         assert waits(state, row, 1_000.0, now_ns + 2 * MINUTE_NS) == ""  # another minute
         state.release_at_ns[row] = now_ns + 90 * SECOND_NS
         assert waits(state, row, None, now_ns) == "it comes back in turn, at 2023-11-14T22:14:50Z"

@@ -51,6 +51,8 @@ def polled(statuses: list[tuple[int, str]]) -> LinkHealth:
 
             await until(failed, "it took no answer for an error", 0.01)
             health = link.health()
+            link._become(Session.LIVE, "")
+            assert link.health().last_error == "", "what healed is no error of a live link"
         server.close()
         return health
 

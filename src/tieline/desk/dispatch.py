@@ -249,6 +249,7 @@ def _paced(state: DeskState, wish: Wish, level: NDArray[np.int64], now_ns: int) 
         state.claims.touch(rows[short])
     allowed = limiter.allows(rows, np.abs(goal_w - from_w), level, is_free, now_ns)
     state.held_ns[rows[~allowed]] = now_ns
+    limiter.hold(rows[~allowed], now_ns)
     return allowed
 
 

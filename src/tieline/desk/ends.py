@@ -9,6 +9,8 @@ from tieline.desk.state import DeskState
 
 Rows = NDArray[np.int32]
 Floats = NDArray[np.float64]
+OFF_FRAC = 1e-6
+"""A limit that is so much of its rating below that rating leaves a load that is on or off no room to run."""
 
 
 def end_w(state: DeskState, rows: Rows, target_w: Floats, low_w: Floats, high_w: Floats) -> Floats:
@@ -16,6 +18,18 @@ def end_w(state: DeskState, rows: Rows, target_w: Floats, low_w: Floats, high_w:
     goal_w = np.where(np.isnan(target_w), state.base_w[rows], target_w)
     within_w: Floats = np.minimum(np.maximum(goal_w, low_w), high_w)
     return within_w
+
+
+def uncalled_w(state: DeskState, rows: Rows, low_w: Floats, high_w: Floats) -> Floats:
+    """Return what each row does within limits while nobody calls it (W): its base, as far as they let it.
+
+    What is on or off draws all of its rating or nothing: by its link a limit below that rating switches it off, however
+    little it would draw.
+    """
+    least_w = -state.fleet.max_absorb_w[rows]
+    off = state.is_switched[rows] & (low_w > least_w + OFF_FRAC * np.maximum(-least_w, 1.0))
+    within_w: Floats = np.minimum(np.maximum(state.base_w[rows], low_w), high_w)
+    return np.where(off, 0.0, within_w)
 
 
 def last_end_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:

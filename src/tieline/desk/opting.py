@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from tieline.desk.consents import PROGRAM as CONSENT
 from tieline.desk.consents import SOURCE as CONTRACT
-from tieline.desk.ports import Ask
+from tieline.desk.ports import Ask, Granted
 from tieline.desk.state import AskKey, DeskState
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import GROUP_KINDS, Kind, Purpose
 from tieline.resource.level import Level
-from tieline.times import FOREVER_NS
+from tieline.times import FOREVER_NS, SECOND_NS, iso
 
 PROGRAM = "opt-out"
 
@@ -43,6 +43,21 @@ def ask_out(state: DeskState, resource: str, by: str, now_ns: int) -> Ask | Refu
         source_of(resource), "owner", PROGRAM, Level.OWNER_NEED, resource, Quantity.CONNECT, ClaimKind.GATE, version,
         now_ns, FOREVER_NS, because=f"the owner opted out{of} ({by})",
     )  # fmt: skip
+
+
+def standing_out(state: DeskState, resource: str) -> Granted | None:
+    """Return the answer that an owner's word got who is out by it already; None: it stands not, or not for all.
+
+    A device that came behind a site since is not out by the word of before: the owner may say it again.
+    """
+    live = state.asks.get(key_of_out(resource))
+    if live is None:
+        return None
+    alive = next((alive for batch, alive in state.claims.batches() if batch.id == live.claims), None)
+    if alive is None or int(alive.sum()) < len(state.fleet.leaves(resource)):
+        return None
+    since = iso(live.start_ns // SECOND_NS * SECOND_NS)
+    return Granted(live.claims, state.revision, stands=f"it is out since {since} already: {live.ask.because}")
 
 
 def refusal_of_group(state: DeskState, resource: str) -> Refusal | None:

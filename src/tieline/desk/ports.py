@@ -172,15 +172,14 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Granted(Struct, frozen=True):
-    """An accepted ask: the claim that it became, and the revision from which every read shows it.
-
-    `replaces` says what still held that it takes the place of, `unmet` that it is beyond ratings; empty: nothing.
-    """
+    """An accepted ask: its claim, and the revision from which every read shows it; words of what it takes the place of,
+    that it is beyond ratings, and that it stood already, and nothing new was recorded (each empty: nothing)."""
 
     claim: str
     revision: int
     replaces: str = ""
     unmet: str = ""
+    stands: str = ""
 
 
 class Inlet(Protocol):

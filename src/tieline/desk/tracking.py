@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.ends import uncalled_w
 from tieline.desk.least_times import stays_told
 from tieline.desk.lost import fill_net, limits_part_w, moved
 from tieline.desk.obligation import DISPATCH_STEP_NS
@@ -197,8 +198,7 @@ def _called(state: DeskState, levels: Collection[Level], now_ns: int) -> Mask:
 def _moved_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int, by_program: Mask | None = None) -> Floats:
     """Return what each row gives above its base that is called, or was within the hour (W)."""
     counts = counted_rows(state, rows, share_w, now_ns, by_program)
-    delta_w: Floats = np.where(counts, above_base_w(state, rows), 0.0)
-    return delta_w
+    return np.where(counts, above_base_w(state, rows), 0.0)
 
 
 def counted_rows(state: DeskState, rows: Rows, share_w: Floats, now_ns: int, by_program: Mask | None = None) -> Mask:
@@ -218,8 +218,8 @@ def held_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> Floats
     """
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     base_w, unfit = state.base_w[rows], (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
-    by_w = np.minimum(np.maximum(base_w, low_w), high_w) - base_w
-    by_w = np.where(state.claims.is_local[rows], above_base_w(state, rows), by_w)
+    by_hand, by_w = state.claims.is_local[rows], uncalled_w(state, rows, low_w, high_w) - base_w
+    by_w = np.where(by_hand, above_base_w(state, rows), by_w)
     held: Floats = np.where(counted_rows(state, rows, share_w, now_ns) & ~unfit, by_w, 0.0)
     return held
 

@@ -22,6 +22,7 @@ Rows = NDArray[np.int32]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 WINDOW_NS = MINUTE_NS
+NEVER_NS = -(2**62)
 SYSTEM_FRAC, FEEDER_FRAC = 0.5, 0.75
 """Of the whole span of ratings, down to up. Half of it lets a fleet of storage go from rest to full, not reverse."""
 
@@ -59,6 +60,8 @@ class FleetLimiter:
         self.system_w = most_w if system_w is None else system_w
         self.feeder_w: Floats = np.maximum(FEEDER_FRAC * spans_w, alone_w) if feeder_w is None else feeder_w
         self._moved: deque[Moved] = deque()
+        self._held_ns = np.full(len(fleet), NEVER_NS)
+        self._since_ns = np.full(len(fleet), NEVER_NS)
 
     def _by_feeder(self, feeder: NDArray[np.int64], values: Floats) -> Floats:
         return np.bincount(feeder, values, len(self.feeders) + 1).astype(np.float64)
@@ -82,9 +85,32 @@ class FleetLimiter:
         self.spent(now_ns)
         feeder_w = self._by_feeder(self.feeder_of[rows], moves_w)
         self._moved.append(Moved(now_ns, feeder_w, float(moves_w.sum())))
+        self._held_ns[rows] = NEVER_NS
+
+    def hold(self, rows: Rows, now_ns: int) -> None:
+        """Note who was held back: who was a whole window through is passed by nobody of its level (`allows`)."""
+        anew = self._held_ns[rows] <= now_ns - 2 * WINDOW_NS
+        self._since_ns[rows[anew]] = now_ns
+        self._held_ns[rows] = now_ns
+
+    def room_ns(self, row: int, move_w: float, now_ns: int) -> int:
+        """Return when a move of a row (W) will have its room if nobody else moves meanwhile; now: it has."""
+        (feeder_w, system_w), feeder = self.spent(now_ns), int(self.feeder_of[row])
+        over_w = max(feeder_w[feeder] + move_w - self.feeder_w[feeder], system_w + move_w - self.system_w)
+        at_ns = now_ns
+        for moved in self._moved:
+            if over_w <= 0.0:
+                break
+            at_ns, feeder_w, system_w = moved.at_ns + WINDOW_NS, feeder_w - moved.feeder_w, system_w - moved.system_w
+            over_w = max(feeder_w[feeder] + move_w - self.feeder_w[feeder], system_w + move_w - self.system_w)
+        return at_ns
 
     def allows(self, rows: Rows, moves_w: Floats, order: NDArray[np.int64], is_free: Mask, now_ns: int) -> Mask:
         """Return which commands may leave now; the others have to wait.
+
+        The strongest first, of one level the least moves first: nobody waits for the sake of a larger one that has to
+        wait itself. So that the larger isn't passed for ever, who was held back for a whole window comes before those
+        of its level that were not, the longest first. Who moves more than is ever allowed keeps nobody waiting.
 
         Args:
             rows: Whom they are for; shape (n,).
@@ -101,14 +127,16 @@ class FleetLimiter:
         if spent_w + float(in_all_w.sum()) <= self.system_w and (spent_feeder_w + in_all_w <= self.feeder_w).all():
             return np.ones(len(rows), np.bool_)
         allowed = is_free | (moves_w <= 0.0)
-        waits = np.flatnonzero(~allowed)
-        waits = waits[np.lexsort((rows[waits], order[waits], feeder[waits]))]
+        waits = np.flatnonzero(~allowed & (moves_w <= np.minimum(self.feeder_w[feeder], self.system_w)))
+        is_fresh = (self._held_ns[rows] <= now_ns - 2 * WINDOW_NS) | (self._since_ns[rows] > now_ns - WINDOW_NS)
+        turn = np.where(is_fresh, FOREVER_NS, self._since_ns[rows])
+        waits = waits[np.lexsort((rows[waits], moves_w[waits], turn[waits], order[waits], feeder[waits]))]
         running_w = np.cumsum(moves_w[waits])
         first = np.r_[True, feeder[waits][1:] != feeder[waits][:-1]] if len(waits) else np.zeros(0, np.bool_)
         before_w = np.maximum.accumulate(np.where(first, running_w - moves_w[waits], 0.0)) if len(waits) else running_w
         room_w = self.feeder_w[feeder[waits]] - spent_feeder_w[feeder[waits]]
         waits = waits[running_w - before_w <= room_w]
-        waits = waits[np.lexsort((rows[waits], order[waits]))]
+        waits = waits[np.lexsort((rows[waits], moves_w[waits], turn[waits], order[waits]))]
         waits = waits[np.cumsum(moves_w[waits]) <= self.system_w - spent_w]
         allowed[waits] = True
         return allowed

@@ -35,7 +35,10 @@ _MAY = [sum(1 << after for after in NEXT[before]) for before in Stage]
 
 @dataclass
 class Counts:
-    """What a link did, for its health and the operator; `stages` has how many commands came to each stage."""
+    """What a link did, for its health and the operator; `stages` has how many commands came to each stage.
+
+    `troubles` are what stands in the way now, by who has it; `last_error` is the last that merely happened.
+    """
 
     stages: list[int] = field(default_factory=lambda: [0] * len(Stage))
     received: int = 0
@@ -44,6 +47,21 @@ class Counts:
     unread: int = 0
     last_error: str = ""
     delays_s: list[float] = field(default_factory=list)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+    def trouble(self, who: str, says: str) -> None:
+        """Take that a host or device is in trouble until it is `healed`."""
+        self.troubles.pop(who, None)
+        self.troubles[who] = says
+
+    def healed(self, who: str) -> None:
+        """Take that it is well again: nobody is told any more what it was."""
+        self.troubles.pop(who, None)
+
+    @property
+    def says(self) -> str:
+        """The newest trouble that stands, or else what happened last; empty: nothing."""
+        return next(reversed(self.troubles.values()), self.last_error)
 
     @property
     def sent(self) -> int:

@@ -18,6 +18,7 @@ from tieline.node.named_path import named_in
 from tieline.node.trade_settings import LimitSettings, PoolSettings, check_limits, check_pools
 from tieline.resource.batch import AHEAD_NS
 from tieline.resource.level import Level
+from tieline.store.narrow import opener
 from tieline.times import SECOND_NS
 
 
@@ -188,7 +189,8 @@ ceiling = "GRID_EMERGENCY"
 def write_example(path: Path, journal_url: str = "") -> None:
     """Write settings to begin with; `journal_url` names the database of the records (empty: a file)."""
     table = f"[journal]\nurl = {json.dumps(journal_url)}\n#" if journal_url else "# [journal]"
-    path.write_text(_EXAMPLE.replace("# [journal]", table), encoding="utf-8")
+    with open(path, "w", encoding="utf-8", opener=opener) as file:
+        file.write(_EXAMPLE.replace("# [journal]", table))
 
 
 MOST_DAYS = 36_500

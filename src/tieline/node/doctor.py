@@ -22,6 +22,7 @@ from tieline.store import registry
 from tieline.store.journal import JournalDamaged, StoreError
 from tieline.store.learnt import load
 from tieline.store.lock import held_since_ns
+from tieline.store.narrow import readable_by_others
 from tieline.store.segment import faults_of
 from tieline.store.series import Historian, hour_faults
 from tieline.times import HOUR_NS, SECOND_NS, Clock, iso
@@ -71,6 +72,8 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
         ids = fleet.ids
         says = _read(found, "learnt", lambda: _learnt(data / "learnt.bin", ids))
         found |= {} if says is None else {"learnt": _finding(says, [])}
+    if open_to_all := readable_by_others(data):
+        found["rights"] = {"ok": True, "says": _rights(data, open_to_all)}
     return all(one["ok"] for one in found.values()), found
 
 
@@ -102,6 +105,16 @@ def _server(data: Path, settings: Settings, since_ns: int) -> str:
     later = sorted(path.name for path in named if path.exists() and path.stat().st_mtime_ns > since_ns)
     restart = f": start it again for what was changed since: {', '.join(later[:5])}" if later else ""
     return f"in use since {iso(since_ns // SECOND_NS * SECOND_NS)}{restart}"
+
+
+def _rights(data: Path, wide: Sequence[Path]) -> str:
+    """Warn of files that every account of the machine can read."""
+    named = ", ".join(str(path.relative_to(data)) for path in wide[:10])
+    more = f" and {len(wide) - 10} more" if wide[10:] else ""
+    return (
+        f"warning: every account of this machine can read {named}{more}: a start narrows what a server writes; "
+        "of others take the right away with `chmod o= FILE`"
+    )
 
 
 def _contracts(settings: Settings, data: Path, fleet: Fleet) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import numpy as np
 
@@ -39,6 +41,7 @@ class NodeOperator:
         self.node, self._reader = node, reader
         self._acts = 0
         self._tallies = EventTallies()
+        self._opting = asyncio.Lock()
         node.after_beat.append(self._events_by_clock)
         node.next_due.append(self._next_event_ns)
 
@@ -183,15 +186,25 @@ class NodeOperator:
         return await self.node.desk.withdraw("console", "limit", resource, Quantity.P, frame, f"released ({by})")
 
     async def opt(self, resource: str, out: bool, by: str) -> Granted | Refusal | None:
-        """Take a device, or all behind a site, out for its owner, or back in (None: it is in now)."""
+        """Take a device, or all behind a site, out for its owner, or back in (None: it is in now).
+
+        Who is out by that word already stays so, with the answer that says since when; nothing is recorded.
+        """
         state, now_ns = self.node.state, self.node.clock.now_ns()
         if out:
-            ask = opting.ask_out(state, resource, by, now_ns)
-            return ask if isinstance(ask, Refusal) else await self.node.desk.ask(ask)
+            return await self._opt_out(resource, by)
         source, program, _, _ = opting.key_of_out(resource)
         frame, why = derive("opt", by, now_ns), f"the owner opted in ({by})"
         found = await self.node.desk.withdraw(source, program, resource, Quantity.CONNECT, frame, why)
         return None if found else opting.refusal_of_in(state, resource)
+
+    async def _opt_out(self, resource: str, by: str) -> Granted | Refusal:
+        async with self._opting:  # two at once: the second finds what the first became
+            state = self.node.state
+            if (stands := opting.standing_out(state, resource)) is not None:
+                return stands
+            ask = opting.ask_out(state, resource, by, self.node.clock.now_ns())
+            return ask if isinstance(ask, Refusal) else await self.node.desk.ask(ask)
 
     async def consent(
         self, contract: str, products: tuple[str, ...], evidence: str | None, by: str, because: str

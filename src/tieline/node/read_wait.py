@@ -12,10 +12,11 @@ from tieline.desk.counting import MISS_FOR_NS
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.least_times import stays_told
 from tieline.desk.response import FORGETS_NS, unresponsive
-from tieline.desk.state import DeskState, Responses
+from tieline.desk.state import LEASE_NS, DeskState, Responses
 from tieline.desk.views import Unresponsive
+from tieline.fleet.limiter import WINDOW_NS
 from tieline.resource.level import Level
-from tieline.times import iso
+from tieline.times import FOREVER_NS, SECOND_NS, iso
 
 
 def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> str:
@@ -24,8 +25,8 @@ def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> st
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     goal_w = end_w(state, rows, np.array([np.nan if target_w is None else target_w]), low_w, high_w)
     moves_w = float(np.abs(goal_w - last_end_w(state, rows, now_ns))[0])
-    last, fleet = state.commands, state.fleet
-    if target_w is not None and (last.valid_until_ns[row] <= now_ns or np.isnan(last.target_w[row])):
+    last, fleet, is_held = state.commands, state.fleet, moves_w > 1.0 and _is_held(state, row, now_ns)
+    if not is_held and target_w is not None and (last.valid_until_ns[row] <= now_ns or np.isnan(last.target_w[row])):
         # What it does by itself no journal tells: it goes there from rest, or stops from all that it can.
         moves_w = float(abs(goal_w[0])) or float(max(fleet.max_inject_w[row], fleet.max_absorb_w[row]))
     if state.is_killed and (until_ns := stands_until_ns(state, row, now_ns)):
@@ -39,13 +40,34 @@ def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> st
         return f"{told}: it is let go once its least time is over, at {until}"
     if moves_w <= 1.0:
         return ""
+    return _paced(state, row, moves_w, is_held, now_ns)
+
+
+def _paced(state: DeskState, row: int, moves_w: float, is_held: bool, now_ns: int) -> str:
+    """Return what of the fleet limiter a move waits for, and until about when; empty: nothing."""
     limiter, feeder = state.limiter, int(state.limiter.feeder_of[row])
     (spent_feeder_w, spent_w), most_w = limiter.spent(now_ns), float(limiter.feeder_w[feeder])
+    at_ns = limiter.room_ns(row, moves_w, now_ns)
     if spent_feeder_w[feeder] + moves_w > most_w:
-        return f"its step waits: {spent_feeder_w[feeder]:.0f} W of {most_w:.0f} W a minute were moved on its feeder"
-    if spent_w + moves_w > limiter.system_w:
-        return f"its step waits: {spent_w:.0f} W of {limiter.system_w:.0f} W a minute were moved in all"
-    return ""
+        says = f"{spent_feeder_w[feeder]:.0f} W of {most_w:.0f} W a minute were moved on its feeder"
+    elif spent_w + moves_w > limiter.system_w:
+        says = f"{spent_w:.0f} W of {limiter.system_w:.0f} W a minute were moved in all"
+    elif is_held:
+        says, at_ns = "the fleet limiter lets others go first", limiter.next_room_ns(now_ns)
+    else:
+        return ""
+    when = "" if at_ns == FOREVER_NS else f"; it goes at about {iso(-(-at_ns // SECOND_NS) * SECOND_NS)}"
+    return f"its step waits: {says}{when}"
+
+
+def _is_held(state: DeskState, row: int, now_ns: int) -> bool:
+    """Return whether the fleet limiter held a row back at its last beat, and nothing left for it since.
+
+    It is measured: of a folder nobody knows.
+    """
+    held_ns = int(state.held_ns[row])
+    issued_ns = int(state.commands.valid_until_ns[row]) - LEASE_NS
+    return now_ns - WINDOW_NS <= held_ns <= now_ns and held_ns > issued_ns
 
 
 def stands(state: DeskState, rows: NDArray[np.int32], is_free: NDArray[np.bool_], now_ns: int) -> NDArray[np.bool_]:

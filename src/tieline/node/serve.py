@@ -44,6 +44,7 @@ from tieline.rim.supervise import Supervisor
 from tieline.store import registry
 from tieline.store.journal import JournalDamaged, StoreDown
 from tieline.store.lock import FolderLock
+from tieline.store.narrow import narrow
 from tieline.store.segment import Segment, damage_of, damage_says, faults_of
 from tieline.store.series import Historian, Wal, hour_faults
 from tieline.times import DAY_NS, SECOND_NS, Clock
@@ -88,6 +89,13 @@ def trader_of(node: Node, settings: Settings, kept: KeptReadings) -> NodeTrader:
     trader = NodeTrader(node, terms_of(list(node.cycle.pools), settings.zone, settings.pools, zones), kept)
     node.on_kept.append(trader.days.heard)
     return trader
+
+
+def narrow_files(folder: Path, say: Callable[[str], None]) -> None:
+    """Narrow what stands in a folder wider than it is made today, and say so."""
+    if found := narrow(folder):
+        named = ", ".join(str(path.relative_to(folder)) for path in found[:5])
+        say(f"other accounts could read {len(found)} files, and can't now: {named}{', ...' if found[5:] else ''}")
 
 
 async def note_end(node: Node, say: Callable[[str], None]) -> None:
@@ -221,6 +229,7 @@ async def serve(
 
     settings = startable(folder, port)
     lock = FolderLock(folder)
+    narrow_files(folder, say)
     executor, beside = ThreadPoolExecutor(1, "journal"), ThreadPoolExecutor(1, "readings")
     keep_ns = None if settings.readings.keep_days is None else settings.readings.keep_days * DAY_NS
     try:

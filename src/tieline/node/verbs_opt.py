@@ -43,6 +43,7 @@ def _say(resource: str, by: str, data: Path, as_json: bool, *, is_out: bool) -> 
     from tieline.desk import opting
     from tieline.desk.apply import apply
     from tieline.desk.asks import decide_ask, decide_withdraw
+    from tieline.desk.entry import Entry
     from tieline.ids import derive
     from tieline.node.stopped import state_in, writing
     from tieline.resource.admission import Principal
@@ -52,19 +53,25 @@ def _say(resource: str, by: str, data: Path, as_json: bool, *, is_out: bool) -> 
     now_ns = instant(None)
     with writing(data, warn, SystemClock()) as journal:
         state = state_in(data, journal, now_ns)
-        if is_out:
+        stands = opting.standing_out(state, resource) if is_out else None
+        entries: list[Entry] = []
+        if stands is None and is_out:
             ask = granted(opting.ask_out(state, resource, by, now_ns))
             entries, answer = decide_ask(state, ask, Principal(ask.principal, Level.OWNER_NEED), now_ns)
             granted(answer)
-        else:
+        elif stands is None:
             frame, why = derive("opt", by, now_ns), f"the owner opted in ({by})"
             entries = decide_withdraw(state, opting.key_of_out(resource), frame, why, now_ns)
             if not entries:
                 granted(opting.refusal_of_in(state, resource))
         for entry in entries:
             apply(state, entry.id, entry.fact, now_ns)
-        journal.append([entry.record(now_ns) for entry in entries])
+        if entries:
+            journal.append([entry.record(now_ns) for entry in entries])
         rows = state.fleet.leaves(resource)
         out = [state.fleet.id_of(int(row)) for row in rows[state.opted_out[rows]][:20]]
-        told: dict[str, Any] = {"resource": resource, "record": entries[0].id, "devices": len(rows), "out": out}
+        record = entries[0].id if entries else state.asks[opting.key_of_out(resource)].record
+        told: dict[str, Any] = {"resource": resource, "record": record, "devices": len(rows), "out": out}
+        if stands is not None:
+            told["says"] = stands.stands
     show(told, as_json)

@@ -6,6 +6,7 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
+from tieline.store.narrow import opener
 from tieline.store.whole_file import sync_folder
 
 _SUM_BYTES = 16
@@ -14,7 +15,7 @@ _SUM_BYTES = 16
 def write(path: Path, magic: bytes, body: bytes) -> None:
     """Write a file, all or nothing, durable when it returns. Raises OSError."""
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with open(part, "wb", opener=opener) as file:
         file.write(magic + _sum_of(body))
         file.write(body)
         file.flush()

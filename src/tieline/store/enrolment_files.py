@@ -25,6 +25,7 @@ from tieline.contract.membership import EnrolmentBook
 from tieline.errors import ConfigError
 from tieline.fleet.booking import MOST_SLOTS, SLOT_NS, Capacity
 from tieline.fleet.ledger import Ledger
+from tieline.store.narrow import opener
 from tieline.times import parse_iso
 
 MOST_ROWS = 200_000
@@ -200,12 +201,12 @@ def changing(path: Path) -> Iterator[Any]:
         ConfigError: It is no such book.
     """
     beside = path.with_name(f"{path.name}.lock")
-    with open(beside, "a", encoding="utf-8") as lock:
+    with open(beside, "a", encoding="utf-8", opener=opener) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
         def write(book: EnrolmentBook) -> None:
             fresh = path.with_name(f"{path.name}.new")
-            with open(fresh, "wb") as out:
+            with open(fresh, "wb", opener=opener) as out:
                 out.write(msgspec.json.format(msgspec.json.encode(book), indent=1))
                 out.flush()
                 os.fsync(out.fileno())

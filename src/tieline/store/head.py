@@ -12,6 +12,8 @@ import struct
 import zlib
 from pathlib import Path
 
+from tieline.store.narrow import FILE_MODE
+
 _FORM = struct.Struct("<8sQ16s")
 _MAGIC = b"TLHEAD01"
 _SIZE = _FORM.size + 4  # one sector: no disk tears it, and the sum tells where a copy did
@@ -65,7 +67,7 @@ class Head:
     def write(self, seq: int, last: bytes) -> None:
         """Note a record that is durable already. Raises OSError where the disk is full or gone: the head lags then."""
         if self._file is None:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o640)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT, FILE_MODE)
         raw = _FORM.pack(_MAGIC, seq, last)
         os.pwrite(self._file, raw + zlib.crc32(raw).to_bytes(4, "little"), 0)
 

@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.store.narrow import opener
+
 Keys = NDArray[np.int64]
 Seqs = NDArray[np.uint32]
 SPILL = 65_536
@@ -92,7 +94,7 @@ def write_run(run: Run, folder: Path) -> None:
     head = _HEAD.pack(_MAGIC, run.first, run.last, len(run.names), len(run.causes), check, run.hash)
     path = folder / _name(run)
     part_path = path.with_suffix(f".{os.getpid()}.part")
-    with part_path.open("wb") as file:
+    with open(part_path, "wb", opener=opener) as file:
         file.write(head + b"".join(parts))
     part_path.replace(path)
 

@@ -17,6 +17,7 @@ from tieline.errors import ConfigError, Error, InvariantError, LinkDown
 from tieline.flow.record import Record
 from tieline.store.head import Head, Mark, cut_says, unsure_says
 from tieline.store.index import Index, key_of, keys_of
+from tieline.store.narrow import make_narrow
 from tieline.store.rows import (
     COLUMNS,
     GENESIS,
@@ -36,7 +37,6 @@ from tieline.store.schema_sqlite import STATEMENTS
 INDEX_STEP = 10_000
 STEP = 2_000
 """Records read at a time: a client of a database server holds a whole answer in memory."""
-
 
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _NO_ROOM = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)  # a quota, a limit on files: full, for all of us
@@ -362,8 +362,10 @@ class SqliteJournal(SqlJournal):
         Raises:
             ConfigError: The file is no journal, or its folder can't be written.
         """
-        self.path = Path(path)
+        self.path, is_kept = Path(path), str(path) != ":memory:"
         try:
+            if is_kept:
+                make_narrow(self.path)  # SQLite gives the files beside it the same rights
             db = open_connection(path)
             # Larger pages and rarer checkpoints: a page that many commits touch is written back once, not each time.
             synchronous = "OFF" if is_thrown_away else "FULL"
@@ -373,7 +375,6 @@ class SqliteJournal(SqlJournal):
             _bring_up(db)
             for statement in STATEMENTS:
                 db.execute(statement)
-            is_kept = str(path) != ":memory:"
             folder = self.path.with_name(f"{self.path.stem}.index") if is_kept else None
             head = Head(self.path.with_name(f"{self.path.stem}.head")) if is_kept else None
             super().__init__(str(path), db, folder, head)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from tieline.errors import ConfigError
+from tieline.store.narrow import opener
 
 
 class FolderLock:
@@ -19,7 +20,7 @@ class FolderLock:
             ConfigError: Another process holds it.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(folder / "lock", "a+", encoding="utf-8")  # noqa: SIM115  held for the life of the process
+        self._file = open(folder / "lock", "a+", encoding="utf-8", opener=opener)  # noqa: SIM115  held for the life of the process
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from tieline.resource.batch import Readings
 from tieline.store.journal import StoreError
+from tieline.store.narrow import FILE_MODE, make_narrow
 from tieline.store.segment import ASIDE, SCHEMA, Tell, aside_says, joined, look_at, set_aside, sum_of
 from tieline.store.whole_file import sync_folder
 from tieline.times import HOUR_NS
@@ -84,7 +85,7 @@ class Wal:
         self.close()
         self._number += 1
         path = self._folder / f"{self._number:08d}.arrows"
-        self._file, self._size = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), 0
+        self._file, self._size = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), 0
         self._sink = io.BytesIO()
         self._writer = pa.ipc.new_stream(self._sink, SCHEMA)
         sync_folder(self._folder, self._sync)  # the name of a new segment must last as well
@@ -164,6 +165,7 @@ class Historian:
         last[:-1] = keys[1:] != keys[:-1]
         part = path.with_suffix(".part")
         try:
+            make_narrow(part)
             pq.write_table(whole.filter(pa.array(last)), part, compression="zstd", write_page_checksum=True)
             with part.open("rb") as written:
                 os.fsync(written.fileno())  # the log goes only after its readings last here

@@ -22,6 +22,7 @@ from tieline.errors import ConfigError
 from tieline.pool.settled import Settled
 from tieline.pool.statement_book import StatementBook, add, fold
 from tieline.pool.statement_facts import Entry, Fact
+from tieline.store.narrow import opener
 from tieline.times import iso
 
 BOOK, HEAD, INPUTS = "book.jsonl", "book.head", "inputs"
@@ -112,7 +113,7 @@ def changing_statements(
         (folder / INPUTS).mkdir(parents=True, exist_ok=True)
     elif not (folder / BOOK).exists():
         raise ConfigError(f"--book {folder}: holds no {BOOK}: make one with `tieline statements open`")
-    with open(folder / "lock", "a", encoding="utf-8") as lock:
+    with open(folder / "lock", "a", encoding="utf-8", opener=opener) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_new and (folder / BOOK).exists():
             raise ConfigError(f"--book {folder}: is a book already: give another folder")
@@ -137,7 +138,7 @@ def changing_statements(
 def _append(folder: Path, entry: Entry, prev: str) -> str:
     body = msgspec.json.encode(entry)
     row = _Row(prev, _link(prev, body), msgspec.Raw(body))
-    with open(folder / BOOK, "a+b") as file:
+    with open(folder / BOOK, "a+b", opener=opener) as file:
         size = file.seek(0, os.SEEK_END)
         if size:
             file.seek(0)
@@ -147,7 +148,7 @@ def _append(folder: Path, entry: Entry, prev: str) -> str:
         file.flush()
         os.fsync(file.fileno())
     fresh = folder / f"{HEAD}.new"
-    with fresh.open("wb") as file:
+    with open(fresh, "wb", opener=opener) as file:
         file.write(msgspec.json.encode(_Head(entry.seq, row.hash)))
         file.flush()
         os.fsync(file.fileno())

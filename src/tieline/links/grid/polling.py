@@ -29,6 +29,7 @@ class Poller:
         self._protocol, self._poll_s, self._clock, self._rng, self._intake = protocol, poll_s, clock, rng, intake
         self._counts = {"sent": 0, "received": 0, "refused": 0, "errors": 0}
         self._session, self._since_ns, self._last_error = Session.DOWN, clock.now_ns(), ""
+        self._lost_by = ""
         self._woken = asyncio.Event()
 
     async def poll(self) -> None:
@@ -75,7 +76,10 @@ class Poller:
 
     def _become(self, session: Session, error: str) -> None:
         if error:
-            self._last_error = error
+            self._last_error = self._lost_by = error
+        elif session is Session.LIVE and self._lost_by:  # it healed; what merely happened stays
+            self._last_error = "" if self._last_error == self._lost_by else self._last_error
+            self._lost_by = ""
         if session is not self._session:
             self._session, self._since_ns = session, self._clock.now_ns()
             _log.info("session", link=self.name, session=session.name, error=error)

@@ -212,7 +212,7 @@ class Commanded(Watched):
             case PeerError():
                 self.life.end(live, Stage.REJECTED, RejectWord.RANGE, str(error))
             case _:
-                self._carrier.counts.last_error = f"{self.name}: {error}"
+                self._carrier.counts.trouble(self.name, f"{self.name}: {error}")
                 return False
         return True
 

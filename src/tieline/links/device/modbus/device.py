@@ -139,8 +139,9 @@ class Device:
                 tries, wait_s = 0, min(self._poll_due_s, self.commanded.over_due_s) - loop.time()
             except (LinkDown, PeerError) as error:
                 tries += 1
-                self._carrier.counts.last_error = f"{self.name}: {error}"
+                self._carrier.counts.trouble(self.name, f"{self.name}: {error}")
                 self.lose()
+                self._carrier.changed()
                 wait_s = _AGAIN.delay_s(tries, self._rng)
                 if isinstance(error, PeerError):
                     self.is_found = False  # it may have been changed for another: look afresh
@@ -255,6 +256,7 @@ class Device:
             values["available_up_w"] = min(values["available_up_w"], left_w)
         self._last, self._taken_ns = values, self._carrier.clock.now_ns()
         was_lost, self._is_lost = self._is_lost, False
+        self._carrier.counts.healed(self.name)
         self._carrier.teller.bring(self.row, values, Quality.GOOD, self._taken_ns)
         if was_lost:
             self._carrier.changed(True)

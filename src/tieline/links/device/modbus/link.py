@@ -222,20 +222,30 @@ class ModbusLink:
             device.expire(batch)
 
     def health(self) -> LinkHealth:
-        """Return how the link is: as good as its worst connection, DEGRADED where only some devices live."""
+        """Return how the link is: DEGRADED where only some devices live, DOWN where none behind it can be served.
+
+        Its last error is what stands in the way now; else what happened last.
+        """
         live = self._live
         sessions = [endpoint.session for endpoint in self._endpoints.values()]
         session = max(sessions, default=Session.DOWN)
         if live:
             session = Session.LIVE if live == len(self.devices) else Session.DEGRADED
+        elif self._is_in_trouble():
+            session = Session.DOWN
         if session is not self._session:
             self._session, self._since_ns = session, self.clock.now_ns()
         counts = self.counts
         errors = counts.unconfirmed + counts.contended + counts.lies
         return LinkHealth(
             self.name, "modbus", session, self._since_ns, live, counts.sent, counts.acknowledged, counts.rejected,
-            errors, counts.last_error,
+            errors, counts.says,
         )  # fmt: skip
+
+    def _is_in_trouble(self) -> bool:
+        """Return whether none behind an open connection can be served: refused, or silent."""
+        found = [one.name for end in self._endpoints.values() if end.session > Session.DOWN for one in end.devices]
+        return bool(found) and all(name in self.counts.troubles for name in found)
 
     def stop(self) -> None:
         """Let all timers go; the connections are their supervisor's to end."""
@@ -256,18 +266,19 @@ class ModbusLink:
             for device in endpoint.devices:
                 device.probe()
 
+        where = f"{endpoint.host}:{endpoint.port}"
         if endpoint.room is None:
-            where = f"{endpoint.host}:{endpoint.port}"
             endpoint.room = Room.behind(where, len(endpoint.devices), self._settings.in_flight)
         client = Client(self._settings.timeout_s, lost, endpoint.room, quiet)
         try:
             await client.open(endpoint.host, endpoint.port)
+            self.counts.healed(where)
             endpoint.session = Session.SYNCING
             self.changed()
             await asyncio.gather(*(device.run(client) for device in endpoint.devices))
             raise LinkDown("the connection was closed")
         except LinkDown as error:
-            self.counts.last_error = f"{endpoint.host}:{endpoint.port}: {error}"
+            self.counts.trouble(where, f"{where}: {error}")
             raise
         finally:
             client.close()

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from tieline.device.profile import Profile
 from tieline.device.told import Told, Unable, complies, told
 from tieline.errors import LinkDown
-from tieline.links.device.mqtt.carrier import Carrier
+from tieline.links.device.mqtt.carrier import BROKER, Carrier
 from tieline.links.device.mqtt.contract import Bound
 from tieline.links.device.mqtt.telemetry import Telemetry
 from tieline.links.device.mqtt.wording import settings_of
@@ -379,7 +379,7 @@ class Appliance:
                 self._carrier.publish(topic, payload)
             self.telemetry.wrote(settings)
         except LinkDown as error:
-            self._carrier.counts.last_error = str(error)
+            self._carrier.counts.trouble(BROKER, str(error))
 
     def _end(
         self,

@@ -9,6 +9,9 @@ from typing import Protocol
 from tieline.links import life
 from tieline.links.device.mqtt.setpoints import Setpoints
 
+BROKER = "broker"
+"""Who is in trouble where the connection is (`Counts.trouble`)."""
+
 
 @dataclass
 class Counts(life.Counts):

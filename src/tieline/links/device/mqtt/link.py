@@ -25,7 +25,7 @@ from tieline.desk.ports import Intake, LastHop, LinkHealth, Session
 from tieline.device.profile import profile_over
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.device.mqtt.appliance import Appliance
-from tieline.links.device.mqtt.carrier import Counts
+from tieline.links.device.mqtt.carrier import BROKER, Counts
 from tieline.links.device.mqtt.contract import Bound, contract_of
 from tieline.links.device.mqtt.setpoints import Setpoints
 from tieline.links.telling import Teller
@@ -143,7 +143,7 @@ class MqttLink:
         errors = counts.unconfirmed + counts.contended + counts.unreleased + counts.unread
         return LinkHealth(
             self.name, "mqtt", self._session, self._since_ns, fresh, counts.sent, counts.received, counts.rejected,
-            errors, counts.last_error,
+            errors, counts.says,
         )  # fmt: skip
 
     # --- the connection ---------------------------------------------------------------------------------------------
@@ -159,12 +159,13 @@ class MqttLink:
             self._become(Session.SYNCING)
             for appliance in self.appliances.values():
                 appliance.ask()
+            self.counts.healed(BROKER)
             self._become(Session.LIVE)
             for appliance in self.appliances.values():
                 appliance.go()
             raise await asyncio.shield(client.lost)
         except (LinkDown, PeerError) as error:
-            self.counts.last_error = str(error)
+            self.counts.trouble(BROKER, str(error))
             raise
         finally:
             client.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from tieline.device.able import able
 from tieline.device.profile import Profile
 from tieline.errors import LinkDown
-from tieline.links.device.mqtt.carrier import Carrier
+from tieline.links.device.mqtt.carrier import BROKER, Carrier
 from tieline.links.device.mqtt.contract import SETTINGS, Bound
 from tieline.links.device.mqtt.setpoints import Owned
 from tieline.links.device.mqtt.setting import Setting
@@ -91,7 +91,7 @@ class Telemetry:
             for topic, payload in messages:
                 self._carrier.publish(topic, payload, on_ack)
         except LinkDown as error:
-            self._carrier.counts.last_error = str(error)
+            self._carrier.counts.trouble(BROKER, str(error))
         return bool(messages)
 
     def judge(self) -> None:
