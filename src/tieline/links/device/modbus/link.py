@@ -244,8 +244,8 @@ class ModbusLink:
 
     def _is_in_trouble(self) -> bool:
         """Return whether none behind an open connection can be served: refused, or silent."""
-        found = [one.name for end in self._endpoints.values() if end.session > Session.DOWN for one in end.devices]
-        return bool(found) and all(name in self.counts.troubles for name in found)
+        ends, troubles = [end for end in self._endpoints.values() if end.session > Session.DOWN], self.counts.troubles
+        return bool(troubles and ends) and all(one.name in troubles for end in ends for one in end.devices)
 
     def stop(self) -> None:
         """Let all timers go; the connections are their supervisor's to end."""

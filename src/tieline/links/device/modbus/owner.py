@@ -151,6 +151,7 @@ class Owner:
         self.wake: Callable[[], None] = lambda: None  # called once the journal has what was to be kept
         self._is_sure = True  # what has no timer can't be ours
         self._drops = False
+        self._marked: tuple[Sequence[int], tuple[Mark, Mark]] = (), (Mark.OFF, Mark.OFF)
 
     @property
     def is_owed(self) -> bool:
@@ -166,7 +167,7 @@ class Owner:
         """
         if not self.own.is_none:
             return False
-        found = marks(block)
+        found = self._marks(block)
         return Mark.LASTING not in found and (is_told or Mark.BARE not in found)
 
     def held(self, unit: Unit) -> Held:
@@ -184,6 +185,12 @@ class Owner:
             return True
         self._controls.keep(self._row, owed, self.wake)
         return self._controls.is_kept(self._row, owed)
+
+    def _marks(self, block: Sequence[int]) -> tuple[Mark, Mark]:
+        """Return the `marks` of what was read; one answer is looked at more than once."""
+        if block is not self._marked[0]:
+            self._marked = block, marks(block)
+        return self._marked[1]
 
     def _laid(self, block: Sequence[int]) -> Words:
         image = list(block)
@@ -208,7 +215,7 @@ class Owner:
         if not held.same(asked):
             return
         asks = not (asked.leaves_power or math.isnan(asked.target_w)), asked.limit_frac < 1.0
-        for n, ((first, end), mark, is_asked) in enumerate(zip(FUNCTIONS, marks(block), asks, strict=True)):
+        for n, ((first, end), mark, is_asked) in enumerate(zip(FUNCTIONS, self._marks(block), asks, strict=True)):
             if not is_asked or _is_same(tuple(block[first:end]), self.own.words[n], n):
                 continue  # what looks like his own says nothing of ours
             if mark is Mark.LASTING:
@@ -218,7 +225,7 @@ class Owner:
 
     def see(self, block: Sequence[int]) -> None:
         """Take what a device's controls hold: what its owner has set by now."""
-        found, before = marks(block), self.own.words
+        found, before = self._marks(block), self.own.words
         is_sure = (self._is_sure or self.own.is_marked) and not self._drops
         words = list(before)
         for n, ((first, end), mark) in enumerate(zip(FUNCTIONS, found, strict=True)):
