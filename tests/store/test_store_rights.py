@@ -4,6 +4,8 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,4 +110,21 @@ def test_a_journal_of_before_that_is_narrowed_opens_as_it_was(tmp_path: Path) ->
     journal = SqliteJournal(tmp_path / "journal.db")
     journal.append([Record("r1", "Test", "s", 1, (), b"x")])
     assert journal.verify() is None
+    journal.close()
+
+
+def test_who_reads_a_journal_that_a_server_holds_open_takes_no_log_of_it_away(tmp_path: Path) -> None:
+    """Opened once more in one process, its locks hold on: else the next reader that closes deletes what is not merged."""
+    path = tmp_path / "journal.db"
+    journal = SqliteJournal(path)
+    journal.append([Record("r0", "Test", "s", 0, (), b"x")])
+    SqliteJournal(path)
+    read = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1])\n"
+    read += "print(*db.execute('select count(*) from record')); db.close()"
+    told = subprocess.run([sys.executable, "-c", read, str(path)], capture_output=True, text=True, check=True)
+    log = path.with_name("journal.db-wal")
+    assert log.exists(), told.stdout
+    journal.append([Record("r1", "Test", "s", 1, (), b"x")])
+    again = subprocess.run([sys.executable, "-c", read, str(path)], capture_output=True, text=True, check=True)
+    assert again.stdout.split() == ["(2,)"]
     journal.close()
