@@ -286,3 +286,29 @@ def test_a_derating_ends_with_the_limits_lease_and_tomorrow_stays_free() -> None
         assert stage.replayed(again).ledger.digest() == ledger.digest()
 
     asyncio.run(play())
+
+
+def test_two_deratings_of_one_instant_are_two_records_and_the_journal_alone_tells_the_same_book() -> None:
+    """Beats come as fast as what they follow: by the story's clock two may share an instant, and a cause."""
+
+    async def play() -> None:
+        def book() -> Ledger:
+            ledger = Ledger()
+            ledger.set_capacity("pool-1", Capacity(100_000.0, 100_000.0))
+            return ledger
+
+        stage = Stage1(fleet_of([Kind.BATTERY] * 10, 5), book())
+        cycle, now_ns = _cycle(stage), stage.clock.ns
+        for feeder in ("feeder-1", "feeder-2"):
+            limit = stage.ask(
+                "dso", Level.ENVELOPE, feeder, ClaimKind.LIMIT, low=0.0, high=0.0, end_ns=now_ns + HOUR_NS
+            )
+            await stage.desk.ask(limit)
+            await cycle.beat(now_ns)
+        (derating,) = stage.ledger.deratings["pool-1"]
+        assert derating.up_w == pytest.approx(100_000.0, rel=0.02)
+        names = [record.id for record in stage.journal.records]
+        assert len(set(names)) == len(names), "a journal keeps the first of a name"
+        assert stage.replayed(book()).ledger.deratings == stage.ledger.deratings
+
+    asyncio.run(play())

@@ -70,7 +70,9 @@ def decide_derating(state: DeskState, pool: str, rows: Rows, eligible: Mask, cau
     up_w, down_w = fracs[0] * capacity.up_w, fracs[1] * capacity.down_w
     short = shortened(state.ledger, pool, up_w, down_w, now_ns, end_ns)
     fact = CapacityDerated(pool, cause, up_w, down_w, now_ns, end_ns, short)
-    return [Entry(derive("derated", pool, cause, now_ns), fact, pool, (cause,) if cause else ())]
+    # Two beats of one instant may differ: what the second finds is a record of its own.
+    name = derive("derated", pool, cause, now_ns, state.revision)
+    return [Entry(name, fact, pool, (cause,) if cause else ())]
 
 
 def _left_fracs(state: DeskState, rows: Rows, eligible: Mask, now_ns: int) -> tuple[float, float]:

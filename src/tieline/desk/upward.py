@@ -95,7 +95,12 @@ class Upward:
             pool.pool, cause, moved.before_w[0], moved.after_w[0], moved.before_w[1], moved.after_w[1],
             moved.owed_w, moved.feasible_w, moved.substitutes, is_told,
         )  # fmt: skip
-        entry = Entry(derive("position", pool.pool, cause, now_ns), fact, pool.pool, (cause, moved.because))
+        entry = Entry(
+            derive("position", pool.pool, cause, now_ns, self.desk.state.revision),
+            fact,
+            pool.pool,
+            (cause, moved.because),
+        )
         await self.desk.commit([entry])
 
     async def _declare(self, pool: PoolDesk, cause: str, now_ns: int) -> bool:
@@ -122,7 +127,9 @@ class Upward:
         self.unsure.discard(pool.pool)
         fact = AvailabilityDeclared(pool.pool, cause, now_ns, *told)
         causes = () if cause.startswith(UNRECORDED) else (cause,)
-        await self.desk.commit([Entry(derive("declared", pool.pool, cause, now_ns), fact, pool.pool, causes)])
+        await self.desk.commit(
+            [Entry(derive("declared", pool.pool, cause, now_ns, self.desk.state.revision), fact, pool.pool, causes)]
+        )
         return True
 
     def _untold_yet(self, pool: PoolDesk, cause: str) -> str:

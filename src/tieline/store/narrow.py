@@ -26,8 +26,8 @@ def opener(path: str, flags: int) -> int:
 def make_narrow(path: Path) -> None:
     """Make an empty file that no other account can read, where none is yet. Raises OSError.
 
-    One that is there is not opened: to close it would end all locks that this process holds on it (fcntl(2)), and whoever
-    closes a database next would take its log for nobody's, and delete it under a running server.
+    One that is there is not opened: to close it would end all locks that this process holds on it (fcntl(2)), and
+    whoever closes a database next would take its log for nobody's, and delete it under a running server.
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
