@@ -23,7 +23,7 @@ from tieline.times import HOUR_NS, MINUTE_NS
 HOUR = START_NS // HOUR_NS * HOUR_NS + HOUR_NS
 STEP_NS = 5 * MINUTE_NS
 OFFER = Offer("o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, (Segment(10_000.0, 50.0), Segment(5_000.0, 90.0)))
-AWARD = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 12_000.0, 50.0)
+AWARD = Award("a", "o", "pool-1", "ENERGY", HOUR, HOUR + HOUR_NS, 12_000.0, 90.0)
 
 
 def stage_of() -> Stage1:
