@@ -105,6 +105,30 @@ def test_a_price_that_the_market_mends_is_taken_and_ends_it_and_nothing_else_tha
     assert (replayed.awards, replayed.disputed) == (stage.state.awards, {})
 
 
+def test_whatever_an_award_is_told_as_by_turns_the_alarm_says_how_it_was_told_last() -> None:
+    """What is told each minute again is one record; what reads as it did some readings ago is news all the same."""
+    stage, right = stage_of(), replace(AWARD, price_per_mwh=45.0)
+    less, bad = replace(right, power_w=11_000.0), replace(right, price_per_mwh=float("nan"))
+
+    async def act() -> None:
+        for award in (AWARD, right, less, AWARD, right, AWARD, less, bad, right):
+            for frame in (f"{award}", f"{award}", "another"):
+                await stage.desk.awards([award], frame)
+                titles = [alarm.title for alarm in told(stage)]
+                if award == right or (len(stage.state.awards) == len(titles) == 1 and "disputed" in titles[0]):
+                    continue
+                assert len(titles) == 1 and "the first stands" in titles[0], (award, titles)
+                assert f"{award.power_w / 1e3:.1f} kW" in titles[0] or str(award.price_per_mwh) in titles[0], titles
+            if award == right:
+                assert stage.state.awards == {"a": right} and told(stage) == []
+
+    asyncio.run(act())
+    names = [record.id for record in stage.journal.records]
+    assert len(set(names)) == len(names) == 9, "one for each time that it read otherwise"
+    again = stage.replayed(Ledger())
+    assert (again.awards, str(again.refused)) == (stage.state.awards, str(stage.state.refused))
+
+
 def test_an_award_within_its_offer_alarms_nobody() -> None:
     stage = stage_of()
 

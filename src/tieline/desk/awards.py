@@ -145,19 +145,25 @@ def decide_award(state: DeskState, award: Award, frame: str) -> tuple[list[Entry
     taken = state.awards.get(award.id)
     if taken == award:
         # As it was taken, after the market had said something else under its name.
-        again = derive("award-again", award.id, frame)
+        again = derive("award-again", award.id, frame, state.revision)
         is_back = ("award", award.id, "", "") in state.refused
         return [Entry(again, AwardTaken(award, None, frame), award.pool, ()) for _ in range(is_back)], None
     offer = state.offers.get(award.offer)
     if taken is not None and _mends_price(taken, award, offer):
-        mended = derive("award-repriced", award.id, frame)
+        mended = derive("award-repriced", award.id, frame, state.revision)
         return [Entry(mended, AwardTaken(award, None, frame), award.pool, (derive("award", award.id),))], None
     if taken is not None:
         refusal: Refusal | None = _changed(taken, award)
     else:
         refusal = award_refusal(award, offer, state.awards.values()) or _resold(state, award)
-    # A refused award is keyed by its frame too: the ISO may send a mended one under the same id.
-    record = derive("award", award.id) if refusal is None else derive("award-refused", award.id, frame)
+    known = state.refused.get(("award", award.id, "", ""))
+    # By its words: a price that is no number is equal to none, and it stands so already.
+    if refusal is not None and known is not None and str((known.asked, known.refusal)) == str(((award,), refusal)):
+        return [], refusal
+    # A refused award is keyed by the revision too: a market may send others under the same id, and then this one again.
+    record = derive("award", award.id)
+    if refusal is not None:
+        record = derive("award-refused", award.id, frame, state.revision)
     dispute = price_dispute(award, offer) if refusal is None else None
     fact = AwardTaken(award, refusal, frame, dispute)
     return [Entry(record, fact, award.pool, (derive("offer", award.offer),))], refusal

@@ -1,8 +1,9 @@
 """The awards of market days as an ISO tells them: what each row means to us, and which rows were brought to the desk.
 
 A day that is cleared is read again until its delivery is over: an ISO corrects its awards, and what it sold of ours in
-the second reading is owed as well. Only rows that no reading before had are brought to the desk. One that was taken and
-has another power or price by now is such a row: the desk has no correction of what was sold, and refuses it by name.
+the second reading is owed as well. Only rows that the reading before had not are brought to the desk. One that was
+taken and has another power or price by now is such a row: the desk has no correction of what was sold, and refuses it
+by name; and so is one that reads again as it did before that.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class AwardDays:
         return day in self._read
 
     def unread(self, rows: AwardRows) -> tuple[list[Award], list[str]]:
-        """Return the awards that no reading of their day before had, and what is wrong with new rows that are none."""
+        """Return the awards that the last reading of their day had not, and what is wrong with its other new rows."""
         known = self._read.get(rows.market_date, frozenset())
         awards, faults = list[Award](), list[str]()
         for row in rows.awards:
@@ -46,8 +47,7 @@ class AwardDays:
 
     def note(self, rows: AwardRows, today: date) -> None:
         """Remember that these rows were brought to the desk; days that are over are forgotten."""
-        known = self._read.get(rows.market_date, frozenset())
-        self._read[rows.market_date] = known | frozenset(rows.awards)
+        self._read[rows.market_date] = frozenset(rows.awards)
         self._read = {day: seen for day, seen in self._read.items() if day >= today}
 
     def _award(self, row: AwardRow) -> Award:
