@@ -113,3 +113,21 @@ def test_who_can_never_be_moved_by_a_narrow_limit_keeps_nobody_else_waiting() ->
     rows, none = np.arange(2, dtype=np.int32), np.zeros(2, np.bool_)
     goes = limiter.allows(rows, np.array([4_000.0, 1_000.0]), np.array([5, 7]), none, 0)
     assert goes.tolist() == [False, True]
+
+
+def test_what_was_moved_before_the_clock_was_set_back_counts_for_one_window_and_no_longer() -> None:
+    """An hour lost by the clock is not an hour in which nobody may move."""
+    fleet = fleet_of([Kind.BATTERY] * 4)
+    limiter, row, hour_ns = FleetLimiter(fleet, 3_000.0), np.array([0], np.int32), 60 * MINUTE_NS
+    now_ns = 10 * hour_ns
+    limiter.note(row, np.array([3_000.0]), now_ns)
+
+    def may(at_ns: int) -> bool:
+        moves_w = np.array([3_000.0])
+        return bool(limiter.allows(row, moves_w, np.zeros(1, np.int64), np.zeros(1, np.bool_), at_ns)[0])
+
+    back_ns = now_ns - hour_ns
+    assert not may(back_ns), "it was moved a moment ago"
+    assert limiter.next_room_ns(back_ns) == back_ns + MINUTE_NS
+    assert not may(back_ns + MINUTE_NS - 1)
+    assert may(back_ns + MINUTE_NS)

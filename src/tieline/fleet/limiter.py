@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,13 @@ class FleetLimiter:
         return np.bincount(feeder, values, len(self.feeders) + 1).astype(np.float64)
 
     def spent(self, now_ns: int) -> tuple[Floats, float]:
-        """Return what was moved within the last 60 s: on each feeder, and in all (W)."""
+        """Return what was moved within the last 60 s: on each feeder, and in all (W).
+
+        What is later than now was moved before the clock was set back, and counts from now on: else it would hold
+        everybody up for as long as the clock lost.
+        """
+        if self._moved and self._moved[-1].at_ns > now_ns:
+            self._moved = deque(replace(moved, at_ns=min(moved.at_ns, now_ns)) for moved in self._moved)
         while self._moved and self._moved[0].at_ns <= now_ns - WINDOW_NS:
             self._moved.popleft()
         feeder_w = np.zeros(len(self.feeders) + 1)
