@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tieline.desk.redispatch import MOVED_FRAC, MOVED_W, Allocation, Headroom
 from tieline.fleet.split import split_merit
 
+Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 LEFT_FRAC = 0.005
 """So much of what is owed may be left lacking rather than have anybody called for it."""
@@ -26,15 +27,17 @@ def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask)
     share_w, up_w = split.share_w.copy(), room.up_w
     asked_w, (small_w, little_w) = float(share_w.sum()), _least_w(split)
     parts = np.flatnonzero(is_switched & (share_w > 1e-6) & (share_w < up_w - 1.0))
+    anybody = is_smooth & room.may_serve
+
+    def can_rise_w(among: Mask) -> Floats:
+        return np.where(among, np.maximum(up_w - share_w, 0.0), 0.0)
+
     for at in parts:
         lack_w, over_w = float(share_w[at]), float(up_w[at] - share_w[at])
-        sinks_w = np.where(is_smooth, share_w, 0.0)
-        cheap = is_smooth & room.may_serve & (room.price <= room.price[at])
-        rises_w = np.where(cheap, np.maximum(up_w - share_w, 0.0), 0.0)
+        sinks_w, rises_w = np.where(is_smooth, share_w, 0.0), can_rise_w(anybody & (room.price <= room.price[at]))
         left_over_w = max(over_w - float(sinks_w.sum()), 0.0)
         left_lack_w = max(lack_w - float(rises_w.sum()), 0.0)
-        anybody_w = np.where(is_smooth & room.may_serve, np.maximum(up_w - share_w, 0.0), 0.0)
-        worth_w = little_w if lack_w - float(anybody_w.sum()) <= small_w else small_w
+        worth_w = little_w if lack_w - float(can_rise_w(anybody).sum()) <= small_w else small_w
         if lack_w > worth_w and (left_over_w, over_w) <= (left_lack_w, lack_w):
             share_w -= split_merit(over_w - left_over_w, sinks_w, -room.price)
             share_w[at] = up_w[at]
@@ -43,9 +46,8 @@ def whole(split: Allocation, room: Headroom, is_switched: Mask, is_smooth: Mask)
             share_w += split_merit(lack_w - left_lack_w, rises_w, room.price)
     if not len(parts):
         return split
-    rest_w = asked_w - float(share_w.sum())
-    if rest_w > small_w:
-        rises_w = np.where(is_smooth & room.may_serve, np.maximum(up_w - share_w, 0.0), 0.0)
+    if (rest_w := asked_w - float(share_w.sum())) > small_w:
+        rises_w = can_rise_w(anybody)
         share_w += split_merit(min(rest_w, float(rises_w.sum())), rises_w, room.price)
     base_w, feasible_w = split.target_w - split.share_w, float(share_w.sum())
     lacks_w = max(split.shortfall_w + float(split.share_w.sum()) - feasible_w, 0.0)
