@@ -20,8 +20,9 @@ from tieline.market.baseline import compute
 from tieline.market.calendar import holidays_around, on_the_clock_of
 from tieline.market.picking import Event
 from tieline.market.rule import baseline_rule, baseline_rules
-from tieline.node.device_gave import device_gave, moved_of_rows
+from tieline.node.device_gave import device_gave
 from tieline.node.kept_readings import STEP_NS, Seen
+from tieline.node.statements import moved_of_rows
 from tieline.times import HOUR_NS, market_day
 
 DAY = date(2022, 8, 17)

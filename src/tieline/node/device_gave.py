@@ -15,15 +15,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.facts import EventTracked, from_record
 from tieline.desk.paid import ByMeters
-from tieline.flow.record import Records
 from tieline.market.baseline import Baseline
 from tieline.market.calendar import on_the_clock_of
 from tieline.market.picking import Event, own_intervals
 from tieline.market.rule import BaselineRule, baseline_rule
 from tieline.node.kept_readings import Seen
-from tieline.times import MINUTE_NS, floor_ns, market_day
+from tieline.times import MINUTE_NS, market_day
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -56,7 +54,8 @@ async def device_gave(
         zone: Whose day.
         event: When the pool was called on it, in intervals of the day.
         starts: The intervals to tell of (ns).
-        moved_w: What program events moved of which rows, by interval (W): paid there, and no part of this.
+        moved_w: What program events moved of which rows, by interval (W): what they gave is paid there, and no part of
+            this.
     """
     opened_ns = market_day(day, zone).start_ns
     at = np.array([(start_ns - opened_ns) // STEP_NS for start_ns in starts], np.int64)
@@ -67,7 +66,7 @@ async def device_gave(
     for column, start_ns in enumerate(starts):
         of, watts = moved_w.get(start_ns, (np.zeros(0, np.int32), np.zeros(0)))
         mine = np.isin(of, rows)
-        np.subtract.at(gave_w[:, column], np.searchsorted(rows, of[mine]), watts[mine])
+        np.subtract.at(gave_w[:, column], np.searchsorted(rows, of[mine]), np.maximum(watts[mine], 0.0))
     return ByMeters(rows.astype(np.int64), {at_ns: gave_w[:, n].copy() for n, at_ns in enumerate(starts)})
 
 
@@ -118,18 +117,3 @@ def _known_mean(values: Floats) -> Floats:
     known = np.isfinite(values)
     count = known.sum(axis=1)
     return np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
-
-
-def moved_of_rows(journal: Records, start_ns: int, end_ns: int) -> dict[int, tuple[Rows, Floats]]:
-    """Return what program events moved of which rows over an interval, by the start of each step (W, 0 or more)."""
-    found: dict[int, tuple[Rows, Floats]] = {}
-    for record in journal.of_kind("EventTracked", start_ns):
-        fact = from_record(record)
-        if not isinstance(fact, EventTracked) or fact.rows is None or fact.row_w is None:
-            continue
-        at_ns = floor_ns(fact.start_ns, STEP_NS)
-        if start_ns <= at_ns < end_ns:
-            rows, watts = found.get(at_ns, (np.zeros(0, np.int32), np.zeros(0)))
-            gave_w = np.maximum(fact.row_w.array(), 0.0) * ((fact.end_ns - fact.start_ns) / STEP_NS)
-            found[at_ns] = np.concatenate([rows, fact.rows.array()]), np.concatenate([watts, gave_w])
-    return found

@@ -27,7 +27,7 @@ from tieline.desk.prices import REAL_TIME, lacking
 from tieline.desk.settle import Owners, settle_day
 from tieline.desk.sharing import unseen
 from tieline.market.rule import baseline_rule
-from tieline.node.device_gave import device_gave, moved_of_rows
+from tieline.node.device_gave import device_gave
 from tieline.node.kept_readings import KeptReadings, named, unfit_says
 from tieline.node.metering import GENERATOR, LOAD, PROHIBITED, Meters
 from tieline.node.runtime import Node
@@ -36,6 +36,7 @@ from tieline.node.statements import (
     event_of,
     measured_day,
     moved_by_events,
+    moved_of_rows,
     record_refusal,
     record_statement,
     tracked_in,

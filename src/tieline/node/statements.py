@@ -44,20 +44,33 @@ def tracked_in(journal: Records, pool: str, since_ns: int = 0) -> dict[int, Inte
     return found
 
 
-def moved_by_events(journal: Records, rows: Rows, start_ns: int, end_ns: int) -> dict[int, float]:
-    """Return what program events moved of some rows over an interval, by the start of each step (W, a mean, 0 or more).
+def moved_of_rows(journal: Records, start_ns: int, end_ns: int) -> dict[int, tuple[Rows, Floats]]:
+    """Return what program events moved of which rows over an interval, by the start of each step (W, a mean).
 
-    It is the events' and paid there: the meters of a pool show it all the same. What they had devices take is no part.
+    Below 0 they had a row take. A row stands once for each record of an event.
     """
-    found: dict[int, float] = {}
+    found: dict[int, list[tuple[Rows, Floats]]] = {}
     for record in journal.of_kind("EventTracked", start_ns):
         fact = from_record(record)
         if not isinstance(fact, EventTracked) or fact.rows is None or fact.row_w is None:
             continue
         at_ns = floor_ns(fact.start_ns, STEP_NS)
         if start_ns <= at_ns < end_ns:
-            gave_w = float(fact.row_w.array()[np.isin(fact.rows.array(), rows)].sum())
-            found[at_ns] = found.get(at_ns, 0.0) + gave_w * (fact.end_ns - fact.start_ns) / STEP_NS
+            gave_w = fact.row_w.array() * ((fact.end_ns - fact.start_ns) / STEP_NS)
+            found.setdefault(at_ns, []).append((fact.rows.array(), gave_w))
+    return {
+        at_ns: (np.concatenate([rows for rows, _ in each]), np.concatenate([watts for _, watts in each]))
+        for at_ns, each in found.items()
+    }
+
+
+def moved_by_events(journal: Records, rows: Rows, start_ns: int, end_ns: int) -> dict[int, float]:
+    """Return what program events moved of some rows over an interval, by the start of each step (W, a mean, 0 or more).
+
+    It is the events' and paid there: the meters of a pool show it all the same. What they had devices take is no part.
+    """
+    of = moved_of_rows(journal, start_ns, end_ns)
+    found = {at_ns: float(watts[np.isin(moved, rows)].sum()) for at_ns, (moved, watts) in of.items()}
     return {at_ns: watts for at_ns, watts in found.items() if watts > 0.0}
 
 
