@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_settled_days import Hands, Served, play
 
@@ -132,7 +132,13 @@ BY_SERVER = sorted(name for name, rule in baseline_rules().items() if not rule.n
 @given(
     st.sampled_from(BY_SERVER),
     st.sampled_from(
-        [(DAY, "America/Chicago"), (date(2022, 11, 7), "America/Chicago"), (date(2026, 10, 26), "Europe/Berlin")]
+        [
+            (DAY, "America/Chicago"),
+            (date(2022, 11, 7), "America/Chicago"),
+            (date(2026, 10, 26), "Europe/Berlin"),
+            (date(2022, 3, 13), "America/Chicago"),
+            (date(2022, 11, 6), "America/Chicago"),  # 23 hours, and 25
+        ]
     ),
     st.integers(0, 2**32 - 1),
     st.integers(8, 19),
@@ -143,6 +149,7 @@ def test_what_devices_gave_adds_up_to_what_their_pool_gave_by_every_rule_that_a_
 ) -> None:
     day, zone, rng = when[0], ZoneInfo(when[1]), np.random.default_rng(seed)
     rule, over = baseline_rule(rule_id), market_day(when[0], ZoneInfo(when[1]))
+    assume(not rule.effective_from or day.isoformat() >= rule.effective_from)
     first_ns = market_day(day - timedelta(days=rule.window_days + 1), zone).start_ns
     starts = np.arange(first_ns, over.end_ns, STEP_NS, dtype=np.int64)
     each_w = -rng.uniform(1e4, 9e4, (3, 1)) * rng.uniform(0.6, 1.4, (3, len(starts)))
