@@ -19,6 +19,7 @@ _FORMS = [
         r"(?:.*?: )?(?P<field>\$[^\s:]+)(?::| (?=is |holds ))(?P<limit>.*)",
     )
 ]
+_OF_A_KEY = re.compile(r"(?:unknown|missing required) field `(?P<key>[^`]+)`")
 _OF_A_VALUE = re.compile(r"(?:'(?P<quoted>[^']*)'|(?P<bare>-?\d[\w.]*)) is not ", re.DOTALL)
 
 
@@ -27,14 +28,18 @@ def fields_of(text: str) -> dict[str, str | None]:
 
     >>> fields_of("port 70000 at $.port: give 0 to 65535")["limit"]
     'give 0 to 65535'
+    >>> fields_of("a.toml: Object contains unknown field `prt` - at `$`")["field"]
+    '$.prt'
     """
     for form in _FORMS:
         if found := form.fullmatch(text):
             parts = found.groupdict()
             value = parts.get("value")
             bare = value[1:-1] if value and value[0] == value[-1] and value[0] in "'\"" and len(value) > 1 else value
-            limit = parts["limit"].strip()
-            return {"error": text, "field": parts["field"], "value": bare, "limit": limit}
+            limit, field = parts["limit"].strip(), parts["field"]
+            if inner := _OF_A_KEY.search(limit):  # the path before it is the table's that the key isn't known in
+                field = f"{field}.{inner['key']}"
+            return {"error": text, "field": field, "value": bare, "limit": limit}
     return {"error": text, "field": None, "value": None, "limit": None}
 
 
