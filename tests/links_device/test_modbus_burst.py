@@ -158,7 +158,7 @@ class Street:
 UNITS, PORTS = 20, range(502, 505)
 
 
-def play(scene: Callable[[Street], Awaitable[None]]) -> Street:
+def play(scene: Callable[[Street], Awaitable[None]], in_flight: int = 16) -> Street:
     async def main(loop: VirtualLoop) -> Street:
         clock, intake = VirtualClock(loop, 1_700_000_000 * SECOND_NS), Intake()
         broken: list = []  # what callbacks raised: a broken rule of the intake among them
@@ -173,7 +173,7 @@ def play(scene: Callable[[Street], Awaitable[None]]) -> Street:
             await servers[-1].start(port=port)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
             rated = dict.fromkeys(addresses, 5_000.0)
-            how = ModbusSettings(addresses, rated, poll_s=3_600.0)
+            how = ModbusSettings(addresses, rated, poll_s=3_600.0, in_flight=in_flight)
             link = ModbusLink(how, intake, clock, supervisor, np.random.default_rng(2))
             link.start()
             await asyncio.sleep(5)
@@ -207,6 +207,32 @@ def test_every_device_is_written_before_any_is_read_back() -> None:
     functions = [function for function, _ in play(scene).asked]
     count = UNITS * len(PORTS)
     assert functions == [WRITE_MANY] * count + [READ_HOLDING] * count
+
+
+def test_nobody_is_read_back_while_writes_elsewhere_are_still_being_answered() -> None:
+    async def scene(street: Street) -> None:
+        for device in street.devices[-UNITS:]:  # a slow host, which takes eight at once: three rounds of it
+            device.late_s = 0.2
+        batch = await street.command(-2_000.0)
+        assert set(street.intake.ends(batch).values()) == {Stage.DONE}
+
+    functions = [function for function, _ in play(scene, in_flight=8).asked]
+    count = UNITS * len(PORTS)
+    assert functions == [WRITE_MANY] * count + [READ_HOLDING] * count
+
+
+def test_writes_that_are_answered_slowly_keep_the_others_from_being_confirmed_for_a_second_at_most() -> None:
+    async def scene(street: Street) -> None:
+        # Steadily one more: 15 of a host are answered after one another.
+        for n, device in enumerate(street.devices[-UNITS:-5]):
+            device.late_s = 0.2 * (n + 1)
+        began_s = street.clock.now_ns() / SECOND_NS
+        batch = await street.command(-2_000.0, wait_s=15.0)
+        at_s = [street.intake.at_s[batch.id, row] - began_s for row in range(UNITS)]
+        assert max(at_s) < 1.5, at_s
+        assert {street.intake.ends(batch)[row] for row in range(UNITS)} == {Stage.DONE}
+
+    play(scene)
 
 
 def test_one_silent_device_keeps_no_other_from_being_confirmed_at_once() -> None:

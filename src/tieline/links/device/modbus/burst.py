@@ -3,8 +3,9 @@
 Theory of operation. A limit must be on the wire first: that it was taken may be known a moment later. So the rows of a
 batch whose devices are at rest are told together. Their registers are laid out in columns, each connection gets its
 requests in one go, and what happens next happens in the callbacks of their answers, without a task that wakes for each.
-A device whose functions are all written waits with its read-back until the whole burst is written, or for `PATIENCE_S`:
-one silent device must not keep the others from being confirmed. Every end is judged by `commanded`, as for a single
+A device whose functions are all written waits with its read-back until the whole burst is written, as long as that goes
+on: until nothing was answered for `PATIENCE_S`, or `MOST_S` in all. One silent device must not keep the others from
+being confirmed. Every end is judged by `commanded`, as for a single
 command; a device that refuses a function in one request goes back to its own task, which tells it value by value.
 """
 
@@ -33,6 +34,7 @@ from tieline.times import SECOND_NS
 from tieline.wire.modbus.pdu import MOST_READ, Read, Refused
 
 PATIENCE_S = 0.25
+MOST_S = 1.0
 
 
 def tell(carrier: Carrier, batch: CommandBatch, rows: Sequence[tuple[Device, int]]) -> list[tuple[Device, int]]:
@@ -123,6 +125,7 @@ class Burst:
         self._waiting: list[_Told] = []
         self._is_patient = True
         self._timer: asyncio.TimerHandle | None = None
+        self._written_s = self._end_s = 0.0  # s of the loop
 
     def add(self, device: Device, asked: Held, pdus: list[bytes]) -> Live:
         """Take a device in, and return its command."""
@@ -142,7 +145,9 @@ class Burst:
         if not told:
             return
         self._unwritten = len(told)
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._read_back)
+        loop = asyncio.get_running_loop()
+        self._written_s, self._end_s = loop.time(), loop.time() + MOST_S
+        self._timer = loop.call_later(PATIENCE_S, self._look)
         self.carrier.counts.stages[Stage.SENT] += len(told)
         self.carrier.teller.stages(self.batch.id, [one.device.row for one in told], Stage.SENT)
         # One write a connection for all of its devices: a call a device would cost ten thousand turns of the loop.
@@ -163,7 +168,17 @@ class Burst:
                 told.unit.client.ask((told.read(),))
                 return
             self._waiting.append(told)
+            self._written_s = asyncio.get_running_loop().time()
         if not self._unwritten:
+            self._read_back()
+
+    def _look(self) -> None:
+        """Read back what is written, unless writes are still being answered."""
+        loop = asyncio.get_running_loop()
+        due_s = min(self._written_s + PATIENCE_S, self._end_s)
+        if loop.time() < due_s:
+            self._timer = loop.call_at(due_s, self._look)
+        else:
             self._read_back()
 
     def _read_back(self) -> None:
