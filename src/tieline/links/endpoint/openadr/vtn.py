@@ -2,8 +2,9 @@
 
 Theory of operation. A call is known by its token, counted against its caller's turns, allowed by scope, and only then
 looked at. Every change is in the journal before it is known or answered, and only then told to subscribers. What a
-caller may not see does not exist for it (404), what it may not do is 403, a name twice or an unknown parent is 409, a
-body that is no such object is 400 with its path. What the desk published is the desk's: no client changes it.
+caller may not see does not exist for it (404), what it may not do is 403, a name twice, an unknown parent or a program
+that would give its events another meaning is 409, a body that is no such object is 400 with its path. What the desk
+published is the desk's: no client changes it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tieline.links.endpoint.openadr.asking import check_event, check_program
 from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, Thing
 from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
 from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
+from tieline.links.endpoint.openadr.meaning import AnotherMeaning, check_meaning
 from tieline.links.endpoint.openadr.notify import Notifier, WebhookLimits
 from tieline.links.endpoint.openadr.openapi import description
 from tieline.links.endpoint.openadr.query import QueryError, find, find_one
@@ -36,7 +38,7 @@ from tieline.links.endpoint.openadr.words import json_of, problem
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.times import SECOND_NS, Clock, iso
-from tieline.wire.openadr3.objects import REQUESTS, TYPES, ObjectError, read_object
+from tieline.wire.openadr3.objects import REQUESTS, TYPES, ObjectError, Program, read_object
 from tieline.wire.openadr3.times import begins_ns, ends_ns
 
 _log = structlog.get_logger("tieline.vtn")
@@ -150,6 +152,8 @@ class Vtn:
                 watcher.heard(bearer.client, kind)
             try:
                 answer: Response = await act(request, bearer, kind)
+            except AnotherMeaning as error:
+                return problem(409, "conflict", str(error), wrong=error)
             except ObjectError as error:
                 for watcher in self.watchers:
                     watcher.refused(bearer.client, kind, str(error))
@@ -300,8 +304,7 @@ class Vtn:
         if kind == "events":
             check_event(found, self._clock.now_ns(), self.book.things["programs"].get(found.programID))
         if kind == "programs":
-            events = self.book.below("events", request.path_params["id"]) if "id" in request.path_params else ()
-            check_program(found, events, self._clock.now_ns())
+            self._check_program(found, request.path_params.get("id", ""))
         if kind == "reports":
             above = self.book.above({"eventID": found.eventID})
             check_report(found, partial(self.rated_of, bearer.client), self.private_states, *above)
@@ -313,6 +316,14 @@ class Vtn:
                     detail = f"$.objectOperations[{at}].callbackUrl is not on the allow-list of this VTN"
                     return problem(403, "forbidden", detail)
         return found
+
+    def _check_program(self, found: Program, program: str) -> None:
+        """Refuse a program, new or (`program`: its id) changed, that can't be, or that its events stand against."""
+        now_ns, events = self._clock.now_ns(), self.book.below("events", program)
+        check_program(found, events, now_ns)
+        if (old := self.book.things["programs"].get(program)) is not None:
+            reported = ((event, self.book.below("reports", event["id"])) for event in events)
+            check_meaning(old, found, reported, now_ns)
 
     def _refused_ven(self, found: Any, bearer: Bearer, kind: str) -> Response | None:
         """Return what refuses a VEN or resource: only business logic writes targets, and others' objects."""
