@@ -140,7 +140,8 @@ class EventPreview(View, frozen=True):
     `scheduled` counts stores that fill up for awards meanwhile; `unagreed` those that their contracts keep from it,
     mostly for `unagreed_why`. `unknown_program` says that no contract there knows the program, and how many of which
     kind it calls all the same ("": one knows it). `asks` is its amount in words, `awards_say` what awards in its hours
-    may take of it ("": none stands there).
+    may take of it ("": none stands there), `unmet` that it asks for more than its devices are rated to move ("": it
+    doesn't).
     """
 
     group: str
@@ -171,6 +172,7 @@ class EventPreview(View, frozen=True):
     asks: str = ""
     free_says: str = ""
     awards_say: str = ""
+    unmet: str = ""
 
 
 class MarketHour(View, frozen=True):

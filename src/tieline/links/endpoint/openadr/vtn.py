@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from tieline.errors import Error
 from tieline.links.endpoint.openadr.access import Bearer, Tokens, may, may_change
-from tieline.links.endpoint.openadr.asking import check_event, check_program
+from tieline.links.endpoint.openadr.asking import check_event, check_program, unmet
 from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, Thing
 from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
 from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
@@ -98,6 +98,7 @@ class Vtn:
         self.reserved: dict[str, str] = {}  # targets of the dispatch, each of one client alone
         self.is_device: Callable[[str], bool] = lambda name: False  # whether a name is that of a device of ours
         self.rated_of: Callable[[str, str], float | None] = lambda client, resource: None  # as `reported.RatedOf`
+        self.target_rated: Callable[[str], float | None] = lambda target: None  # as `asking.unmet`
         self.private_states: tuple[str, ...] = ()
         self.withheld: set[str] = set()  # events on their way out: nobody reads them any more
         self.refused = self.failed = 0
@@ -234,19 +235,20 @@ class Vtn:
 
     def _private_in(self, report: Any, bearer: Bearer) -> dict[str, str] | None:
         """Return the header that says what of a report nobody here reads."""
-        note = private_in(report, partial(self.rated_of, bearer.client))
-        return {"tieline-note": note} if note else None
+        return _noted(private_in(report, partial(self.rated_of, bearer.client)))
 
     def _note_of(self, event: Thing) -> dict[str, str] | None:
-        """Return the header that says of an event that it asks nothing, or is followed from now on, as it has begun."""
+        """Return the header that says of a new event that it asks nothing, has begun, or can't be met."""
         if not event.get("intervals"):
             is_empty = not event.get("reportDescriptors")
             return {"tieline-note": "it has no interval and asks for no report"} if is_empty else None
         now_ns = self._clock.now_ns()
         starts_ns = begins_ns(event, now_ns)
-        if starts_ns >= now_ns - GRACE_NS:
-            return None
-        return {"tieline-note": f"began at {iso(starts_ns)}: it is followed from {iso(now_ns)} on"}
+        begun = f"began at {iso(starts_ns)}: it is followed from {iso(now_ns)} on"
+        return _noted(begun if starts_ns < now_ns - GRACE_NS else "", self._unmet(event))
+
+    def _unmet(self, event: Thing) -> str:
+        return unmet(event, self.book.things["programs"].get(event["programID"]), self.target_rated)
 
     def _past(self, event: Any) -> Response | None:
         """Return what refuses a new event that is over already: no VEN would ever follow it."""
@@ -276,7 +278,7 @@ class Vtn:
         keeps = ("targets",) if kind in ("vens", "resources") and not bearer.is_business else ()
         thing = await self.book.put(kind, old["id"], found, keeps)
         self._tell(kind, "UPDATE", thing)
-        return json_of(thing)
+        return json_of(thing, 200, _noted(self._unmet(thing)) if kind == "events" else None)
 
     async def _delete(self, request: Request, bearer: Bearer, kind: str) -> Response:
         old = self._changeable(request, bearer, kind)
@@ -374,6 +376,12 @@ class Vtn:
     def _delivered(self, client: str, kind: str, thing_id: str) -> None:
         for watcher in self.watchers:
             watcher.shown(client, kind, thing_id)
+
+
+def _noted(*notes: str) -> dict[str, str] | None:
+    """Return the header that says what is to be noted of an answer; None: nothing."""
+    said = "; ".join(note for note in notes if note)
+    return {"tieline-note": said} if said else None
 
 
 async def _nowhere(request: Request, error: Exception) -> Response:
