@@ -124,7 +124,7 @@ export interface Market {
   hours: {
     start_ns: number; end_ns: number; forecast_per_mwh: Num; price_per_mwh: Num; offered_w: Num; offer_price_per_mwh: Num;
     awarded_w: Num; instructed_w: Num; delivered_w: Num;
-    baseline_w: Num; telemetry_w: Num; imbalance_w: Num; uncounted: [number, number][]; disputed: string[];
+    baseline_w: Num; telemetry_w: Num; imbalance_w: Num; uncounted: [number, number][]; disputed: string[]; left_out: string;
   }[];
   available_up_w: Num; available_down_w: Num; refusals: string[]; is_stopped: boolean; unstopped_up_w: Num; unstopped_down_w: Num;
   schedule: Schedule | null;

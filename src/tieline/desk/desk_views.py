@@ -187,7 +187,8 @@ class MarketHour(View, frozen=True):
     `telemetry_w` is the pool's measured power, `baseline_w` what its devices would do uncalled, at the same instants;
     all of these over what has passed of it; `imbalance_w` is delivered less instructed. They leave out the stretches
     `uncounted` ([start, end) in ns): no server ran then, or what it had counted died with it. `disputed` says of each
-    of its awards whose price our offer rules out which it is, and why.
+    of its awards whose price our offer rules out which it is, and why. `left_out` says whose power `telemetry_w` and
+    `baseline_w` lack at some instant, as it was more than the device is rated for ("": nobody's).
     """
 
     start_ns: int
@@ -204,6 +205,7 @@ class MarketHour(View, frozen=True):
     imbalance_w: float | None = None
     uncounted: tuple[tuple[int, int], ...] = ()
     disputed: tuple[str, ...] = ()
+    left_out: str = ""
 
 
 class ScheduleStep(View, frozen=True):
