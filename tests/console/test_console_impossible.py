@@ -1,4 +1,4 @@
-"""A power that a device can't have counts in no sum that a person reads, and whose it was is said."""
+"""A power that a device can't have counts in no sum that a person reads or a limit goes by; whose it was is said."""
 
 from __future__ import annotations
 
@@ -114,3 +114,48 @@ def test_no_group_is_said_to_be_over_its_limit_by_what_a_device_can_not_have(tmp
         assert "Over its limit by 4.0 kW" in titles, titles
 
     on_node(tmp_path, _fleet(FEEDERS, EACH), act)
+
+
+def caps(
+    folder: Path, said_w: float, ends_w: tuple[float, float], wish_w: np.ndarray, is_two: bool
+) -> list[np.ndarray]:
+    """Return the caps (W), low and high, that a limit leaves to the devices of a feeder in each of some beats.
+
+    All but the first, or the first two, do what they wish within their caps, and say so; those say `said_w`.
+    """
+    found: list[np.ndarray] = []
+
+    async def act(node: Node, reader: NodeReader, operator: NodeOperator, clock: HandClock) -> None:
+        rows = np.arange(EACH, dtype=np.int32)
+        node.state.fleet.column("soc_frac")[:] = 0.5
+        node.state.fleet.available_up_w[:] = node.state.fleet.available_down_w[:] = 5_000.0
+        await told(node, clock, wish_w)
+        await node.beat()
+        await operator.limit("feeder-01", AskLimit(*ends_w, 60, "a hot day"), "ann")
+        for _ in range(4):
+            clock.ns += MINUTE_NS
+            settled = node.state.claims.arbitrate(clock.ns, rows)
+            power_w = np.clip(wish_w, settled.low_w, settled.high_w)
+            power_w[: 1 + is_two] = said_w
+            await told(node, clock, power_w)
+            await node.beat()
+            settled = node.state.claims.arbitrate(clock.ns, rows)
+            found.append(np.stack([settled.low_w, settled.high_w]))
+
+    folder.mkdir()
+    on_node(folder, _fleet(1, EACH), act)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_can_not_be_true_is_the_same_to_a_limit_whatever_it_is(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ends_w = (-float(rng.integers(1, 15)) * 1e3, float(rng.integers(1, 15)) * 1e3)
+    wish_w = rng.uniform(-5_000.0, 5_000.0, EACH)
+    said = (MOST_W + 1.0, -MOST_W - 1.0, 1e9, -1e9)
+    first, *others = [caps(tmp_path / f"{n}", said_w, ends_w, wish_w, seed % 2 == 1) for n, said_w in enumerate(said)]
+    for said_w, other in zip(said[1:], others, strict=True):
+        for n, (was, found) in enumerate(zip(first, other, strict=True)):
+            np.testing.assert_allclose(found, was, atol=1e-6, err_msg=f"{said_w} W in beat {n}, limit {ends_w}")
+            low_w, high_w = found.sum(axis=1)
+            assert ends_w[0] <= low_w and high_w <= ends_w[1], "all together are left no more than the limit"

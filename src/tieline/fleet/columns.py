@@ -241,7 +241,7 @@ class Fleet:
         """Return the readings, marked OUT_OF_RANGE where a power is beyond the rating of its own device.
 
         It is kept and shown as its device's own, and neither dispatched nor settled by, nor counted in any sum that is
-        shown (`known_power_w`); `beyond` counts them.
+        shown (`known_power_w`); `beyond` counts such readings.
         """
         power = readings.points == self.power_code
         if not power.any():
@@ -255,7 +255,8 @@ class Fleet:
     def known_power_w(self, rows: Rows | None = None) -> Floats:
         """Return the power of devices as far as it can be true (W; NaN: never read, or marked OUT_OF_RANGE).
 
-        What a person reads as the power of several is made of these: one reading of 1e9 W would be all of it.
+        What a person reads as the power of several, and what limits go by, is made of these: one reading of 1e9 W would
+        be all of it.
 
         Args:
             rows: Which; None: all.
