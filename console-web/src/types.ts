@@ -112,19 +112,19 @@ export interface ProgramEvent {
   state: string; composed_by: string; approved_by: string; why: string; next: string[];
   reserved_w: number; reserved_wh: number; asked_wh: number; delivered_wh: number;
   called: number; opted_out: number; lacks_wh: Record<string, number>; over_wh: number;
-  uncounted: [number, number][]; counted_to_ns: number;
+  uncounted: [number, number][]; counted_to_ns: number; unmet: string;
 }
 export interface Preview {
   group: string; devices: number; asked_w: number; can_give_w: number; expected_w: number; opted_out: number;
   unreachable: number; energy_wh: number; rebound_w: number; rebound_says: string; needs_second_person: boolean;
-  by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; held_out: number; limited: number; scheduled: number; unagreed: number; unagreed_why: string; unknown_program: string; asks: string; free_says: string; awards_say: string; warning: string; effects: Effect[];
+  by_kind: Record<string, number>; minutes: number[]; cost: number; owed_w: number; free_w: number; free_wh: number; held_out: number; limited: number; scheduled: number; unagreed: number; unagreed_why: string; unknown_program: string; asks: string; free_says: string; awards_say: string; warning: string; unmet: string; effects: Effect[];
 }
 export interface Market {
   revision: number; now_ns: number; pool: string; is_live: boolean; gate_ns: Num; last_batch: string;
   hours: {
     start_ns: number; end_ns: number; forecast_per_mwh: Num; price_per_mwh: Num; offered_w: Num; offer_price_per_mwh: Num;
     awarded_w: Num; instructed_w: Num; delivered_w: Num;
-    baseline_w: Num; telemetry_w: Num; imbalance_w: Num; uncounted: [number, number][]; disputed: string[];
+    baseline_w: Num; telemetry_w: Num; imbalance_w: Num; uncounted: [number, number][]; disputed: string[]; left_out: string;
   }[];
   available_up_w: Num; available_down_w: Num; refusals: string[]; is_stopped: boolean; unstopped_up_w: Num; unstopped_down_w: Num;
   schedule: Schedule | null;

@@ -202,3 +202,21 @@ def test_a_call_without_fields_takes_none(running: Running) -> None:
             assert answer.json()["limit"] == "an empty body"
         assert admin.post("/api/v1/accounts/ann/tokens", content=b"{").status_code == 400
         assert admin.post("/api/v1/accounts/ann/tokens", json={}).status_code == 200
+
+
+def test_an_event_that_no_device_is_rated_for_is_taken_and_its_answers_say_so(running: Running) -> None:
+    with running.client("ann") as ann:
+        groups = [f"feeder-{at:02}" for at in range(1, 9)]
+        members = (ann.get(f"/api/v1/groups/{name}/members?at=0&count=50").json() for name in groups)
+        device = next(one["resource"] for some in members if isinstance(some, list) for one in some)
+        now_ns = ann.get("/api/v1/shell").json()["now_ns"]
+        spans = {"start_ns": now_ns + 600 * SECOND_NS, "end_ns": now_ns + 1_200 * SECOND_NS}
+        wish = {"program": "Peak relief", "group": device, "power_w": 90_000.0, "why": "", **spans}
+        answers = [ann.post("/api/v1/events/preview", json=wish), ann.post("/api/v1/events", json=wish)]
+        event = answers[-1].json()["id"]
+        answers.append(ann.post(f"/api/v1/events/{event}/submit"))
+        listed = {one["id"]: one for one in ann.get("/api/v1/events").json()}[event]
+        ann.post(f"/api/v1/events/{event}/cancel").raise_for_status()
+    for said in (*(answer.json() for answer in answers), listed):
+        assert said["unmet"].startswith(f"it can't be met: {device} is rated for "), said
+        assert said["unmet"].endswith("which is less than the 90000 W asked"), said

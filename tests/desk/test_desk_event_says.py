@@ -11,7 +11,7 @@ from programs_stage import START, Programs
 from tieline.desk.desk_views import EventPreview
 from tieline.desk.events import preview, view_of
 from tieline.desk.ports import Award
-from tieline.desk.programs import ProgramEvent
+from tieline.desk.programs import EventState, ProgramEvent
 from tieline.desk.screens import ComposeEvent
 from tieline.times import HOUR_NS
 
@@ -81,3 +81,46 @@ def test_awards_in_an_events_hours_are_said_with_what_they_may_take_of_it() -> N
     )
     awarded("large", START - HOUR_NS // 2, 158_000.0)
     assert "up to 158.0 kW of pool-1" in says() and "may take up to 20.0 of the 20.0 kW" in says()
+
+
+@pytest.mark.parametrize(("group", "most_w"), [("pool-1", 100_000.0), ("feeder-1", 50_000.0), ("r3", 10_000.0)])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_event_beyond_what_its_devices_are_rated_to_move_is_taken_and_says_so_at_each_step(
+    group: str, most_w: float, sign: float
+) -> None:
+    """Batteries of 5 kW each way: from taking all to giving all is twice that, and no call moves them further."""
+
+    async def play() -> None:
+        stage = Programs()
+        # What a program alone calls: no pool promises it, so that no book refuses it either.
+        stage.state.ledger.capacities.clear()
+        for times, is_beyond in ((0.2, False), (1.0, False), (1.01, True), (20.0, True)):
+            power_w = sign * times * most_w
+            wish = ComposeEvent("peak", group, START, START + HOUR_NS, power_w)
+            shown = preview(stage.state, wish, stage.clock.ns)
+            assert isinstance(shown, EventPreview), str(shown)
+            made = await stage.compose(power_w, group=group)
+            assert isinstance(made, ProgramEvent), str(made)
+            said = [shown.unmet, stage.seen(made.id).unmet]
+            for to in (EventState.SUBMITTED, EventState.APPROVED):
+                await stage.step(made.id, to)
+                said.append(stage.seen(made.id).unmet)
+            assert len(set(said)) == 1, said
+            assert bool(said[0]) is is_beyond, (power_w, said)
+            if is_beyond:
+                assert said[0] == (
+                    f"it can't be met: {group} is rated for {-most_w / 2:.0f} to {most_w / 2:.0f} W and can move by "
+                    f"{most_w:.0f} W at most, which is less than the {abs(power_w):.0f} W asked"
+                )
+            await stage.step(made.id, EventState.CANCELED)
+            assert stage.seen(made.id).unmet == "", "what is over asks nothing any more"
+
+    asyncio.run(play())
+
+
+def test_of_devices_whose_rating_nobody_knows_no_event_is_said_to_be_beyond_it() -> None:
+    stage = Programs()
+    stage.state.ledger.capacities.clear()
+    stage.state.fleet.max_inject_w[3] = stage.state.fleet.max_absorb_w[3] = 0.0
+    shown = preview(stage.state, ComposeEvent("p", "pool-1", START, START + HOUR_NS, 1e9), stage.clock.ns)
+    assert isinstance(shown, EventPreview) and shown.unmet == ""

@@ -42,11 +42,12 @@ export function MarketScreen() {
             <thead><tr><th>Hour</th><th class="n">Forecast $/MWh</th><th class="n">Offered</th><th class="n">up to $/MWh</th><th class="n">Awarded</th><th class="n">at $/MWh</th><th class="n">Instructed</th><th class="n">Delivered</th><th class="n">Imbalance</th><th class="n" title="What the devices would do uncalled: mean of the hour">Baseline</th><th class="n" title="Measured power of the pool: mean of the hour">Telemetry</th></tr></thead>
             <tbody>{view.hours.filter((h) => h.offered_w !== null || h.awarded_w !== null || Math.abs(h.start_ns - view.now_ns) < 4 * 3600e9).map((h) => (
               <tr key={h.start_ns} class={h === hour ? 'on' : ''}><td>{day(h.start_ns)} {clock(h.start_ns, false)}</td><td class="n">{cell(h.forecast_per_mwh, money)}</td><td class="n">{cell(h.offered_w, power)}</td><td class="n">{cell(h.offer_price_per_mwh, money)}</td>
-                <td class="n">{cell(h.awarded_w, power)}</td><td class="n" title={h.disputed.join('; ')}>{h.disputed.length > 0 && <Mark priority={2} />} {cell(h.price_per_mwh, money)}</td><td class="n">{cell(h.instructed_w, power)}</td><td class="n">{cell(h.delivered_w, power)}<Uncounted spans={h.uncounted} /></td><td class="n">{cell(h.imbalance_w, power)}</td><td class="n">{cell(h.baseline_w, power)}</td><td class="n">{cell(h.telemetry_w, power)}</td></tr>
+                <td class="n">{cell(h.awarded_w, power)}</td><td class="n" title={h.disputed.join('; ')}>{h.disputed.length > 0 && <Mark priority={2} />} {cell(h.price_per_mwh, money)}</td><td class="n">{cell(h.instructed_w, power)}</td><td class="n">{cell(h.delivered_w, power)}<Uncounted spans={h.uncounted} /></td><td class="n">{cell(h.imbalance_w, power)}</td><td class="n">{cell(h.baseline_w, power)}</td><td class="n" title={h.left_out}>{h.left_out && <Mark priority={3} />} {cell(h.telemetry_w, power)}</td></tr>
             ))}</tbody>
           </table>
         </div>
         {view.hours.flatMap((h) => h.disputed).map((text) => <p class="pad" key={text}><Mark priority={2} /> Price disputed: {text}</p>)}
+        {view.hours.filter((h) => h.left_out).map((h) => <p class="pad" key={h.start_ns}><Mark priority={3} /> Telemetry and baseline from {clock(h.start_ns, false)}: {h.left_out}</p>)}
         {view.refusals.map((text) => <p class="pad" key={text}><Mark priority={3} /> {text}</p>)}
       </section>
     </div>

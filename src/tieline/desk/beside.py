@@ -41,7 +41,7 @@ def own_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
     stays below its cap may come back to that by a step.
     """
     fleet, last, base_w = state.fleet, state.commands, state.base_w[rows]
-    inject_w, now_w = fleet.max_inject_w[rows], np.nan_to_num(fleet.power_w[rows])
+    inject_w, now_w = fleet.max_inject_w[rows], np.nan_to_num(fleet.known_power_w(rows))
     cap_w = np.minimum(last.high_w[rows], inject_w)
     held = (last.valid_until_ns[rows] > now_ns) & (cap_w < inject_w)
     held &= now_w >= cap_w - (1.0 - NEAR_FRAC) * np.abs(cap_w)
@@ -165,6 +165,6 @@ def _room_w(state: DeskState, batch: ClaimBatch, alive: Mask, now_ns: int) -> tu
     # Behind a site's meter a load that stops takes the room that it made: the caps go by what it draws now, or was told
     # to at most, and what it would draw uncalled is what it rises from.
     loads = batch.rows[alive & (most_w <= 0.0)]
-    counted_w = np.maximum(np.nan_to_num(fleet.power_w[loads]), stopping_w(state, loads, now_ns))
+    counted_w = np.maximum(np.nan_to_num(fleet.known_power_w(loads)), stopping_w(state, loads, now_ns))
     room_w += float((counted_w - own_w(state, loads, now_ns)).sum())
     return batch.rows[alive], max(room_w, 0.0), np.zeros(int(alive.sum()))

@@ -140,7 +140,8 @@ class EventPreview(View, frozen=True):
     `scheduled` counts stores that fill up for awards meanwhile; `unagreed` those that their contracts keep from it,
     mostly for `unagreed_why`. `unknown_program` says that no contract there knows the program, and how many of which
     kind it calls all the same ("": one knows it). `asks` is its amount in words, `awards_say` what awards in its hours
-    may take of it ("": none stands there).
+    may take of it ("": none stands there), `unmet` that it asks for more than its devices are rated to move ("": it
+    doesn't).
     """
 
     group: str
@@ -171,6 +172,7 @@ class EventPreview(View, frozen=True):
     asks: str = ""
     free_says: str = ""
     awards_say: str = ""
+    unmet: str = ""
 
 
 class MarketHour(View, frozen=True):
@@ -185,7 +187,8 @@ class MarketHour(View, frozen=True):
     `telemetry_w` is the pool's measured power, `baseline_w` what its devices would do uncalled, at the same instants;
     all of these over what has passed of it; `imbalance_w` is delivered less instructed. They leave out the stretches
     `uncounted` ([start, end) in ns): no server ran then, or what it had counted died with it. `disputed` says of each
-    of its awards whose price our offer rules out which it is, and why.
+    of its awards whose price our offer rules out which it is, and why. `left_out` says whose power `telemetry_w` and
+    `baseline_w` lack at some instant, as it was more than the device is rated for ("": nobody's).
     """
 
     start_ns: int
@@ -202,6 +205,7 @@ class MarketHour(View, frozen=True):
     imbalance_w: float | None = None
     uncounted: tuple[tuple[int, int], ...] = ()
     disputed: tuple[str, ...] = ()
+    left_out: str = ""
 
 
 class ScheduleStep(View, frozen=True):

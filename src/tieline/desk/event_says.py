@@ -11,6 +11,7 @@ from tieline.desk.agreed import DEMAND_RESPONSE
 from tieline.desk.event_split import Shared
 from tieline.desk.programs import ProgramEvent
 from tieline.desk.state import DeskState
+from tieline.fleet.columns import Fleet
 
 
 def says_asked(power_w: float) -> str:
@@ -24,6 +25,29 @@ def says_asked(power_w: float) -> str:
     amount = f"{abs(power_w):,.1f}".removesuffix(".0")
     load, makes = ("less", "more") if power_w > 0 else ("more", "less")
     return f"asks for {amount} W {load} consumption, or as much {makes} generation"
+
+
+def says_unmet(fleet: Fleet, group: str, power_w: float) -> str:
+    """Return that an event asks for more than its devices are rated to move at all, "" where it doesn't.
+
+    From taking all that they can to giving all is as far as they go, wherever they stand. A group with a device whose
+    rating nobody knows is held against none.
+
+    Args:
+        fleet: Whose devices.
+        group: Of whom it asks.
+        power_w: What it asks (W).
+    """
+    rows = fleet.leaves(group)
+    inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
+    moves_w = inject_w + absorb_w
+    most_w = float(moves_w.sum())
+    if abs(power_w) <= most_w or not (moves_w > 0).all():
+        return ""
+    return (
+        f"it can't be met: {group} is rated for {0.0 - float(absorb_w.sum()):.0f} to {float(inject_w.sum()):.0f} W and "
+        f"can move by {most_w:.0f} W at most, which is less than the {abs(power_w):.0f} W asked"
+    )
 
 
 def says_free(free_w: float, can_give_w: float) -> str:

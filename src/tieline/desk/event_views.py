@@ -10,6 +10,7 @@ class EventView(View, frozen=True):
 
     `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacked of the asked in each
     interval, by cause, and `over_wh` what others gave beyond it: asked - delivered = all lacks - over (as amounts).
+    `unmet` says that it asks for more than its devices are rated to move ("": it doesn't, or is over).
     All of these are of what was counted: up to `counted_to_ns` (0: nothing yet), without the stretches `uncounted`
     ([start, end) in ns), in which no server ran or what it had counted died with it.
     """
@@ -37,3 +38,4 @@ class EventView(View, frozen=True):
     asks: str = ""
     uncounted: tuple[tuple[int, int], ...] = ()
     counted_to_ns: int = 0
+    unmet: str = ""

@@ -26,7 +26,15 @@ from tieline.desk.event_contracts import (
 )
 from tieline.desk.event_makeup import NOTHING, Shown
 from tieline.desk.event_reserve import booked, decide_reserve, room
-from tieline.desk.event_says import says_asked, says_awards, says_free, says_rebound, says_unknown, warning_of
+from tieline.desk.event_says import (
+    says_asked,
+    says_awards,
+    says_free,
+    says_rebound,
+    says_unknown,
+    says_unmet,
+    warning_of,
+)
 from tieline.desk.event_split import NOBODY, added_up_w, shares
 from tieline.desk.event_stack import SOURCE, Layer, layers, newest, sunk, top
 from tieline.desk.event_views import EventView
@@ -59,6 +67,8 @@ def view_of(state: DeskState, event: ProgramEvent) -> EventView:
     asked_wh, delivered_wh, over_wh = state.event_tracked.get(event.id, (0.0, 0.0, 0.0))
     called, counted = newest(state, event.id), state.event_counted.get(event.id)
     rows = np.zeros(0, np.int32) if called is None else called.rows
+    is_open = bool(NEXT[event.state]) and state.fleet.holds(event.group)
+    unmet = says_unmet(state.fleet, event.group, event.power_w) if is_open else ""
     return EventView(
         event.id, event.program, event.group, event.strategy, event.start_ns, event.end_ns, event.power_w,
         event.state.value, event.composed_by, event.approved_by, event.why,
@@ -66,6 +76,7 @@ def view_of(state: DeskState, event: ProgramEvent) -> EventView:
         len(rows), int(state.opted_out[rows].sum()), dict(state.event_lacks.get(event.id, {})), over_wh,
         says_asked(event.power_w), () if counted is None else counted.uncounted(),
         0 if counted is None or not asked_wh else counted.to_ns,
+        unmet,
     )  # fmt: skip
 
 
@@ -136,6 +147,7 @@ def preview(state: DeskState, wish: ComposeEvent, now_ns: int) -> EventPreview |
         found.scheduled, found.unagreed, "" if why is None else f"{why.reason} ({why.rule})",
         says_unknown(state, _event(wish, "", ""), by_kind), says_asked(wish.power_w),
         says_free(left.free_w, found.most_w), says_awards(state, _event(wish, "", ""), rows, share_w),
+        says_unmet(state.fleet, wish.group, wish.power_w),
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
     car's need and a room's comfort give way to a limit, so what those say is passed over.
     """
     fleet = state.fleet
-    now_w = np.nan_to_num(fleet.power_w[rows])
+    now_w = np.nan_to_num(fleet.known_power_w(rows))
     gives_way = _GIVES_WAY[fleet.kinds[rows]]
     stores, held_wh = fleet.max_inject_w[rows] > 0.0, stored_wh(fleet, rows)
     stores &= ~gives_way & (fleet.energy_wh[rows] > 0.0) & np.isfinite(held_wh)

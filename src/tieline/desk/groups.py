@@ -86,7 +86,7 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
     inject_w, (low_w, high_w) = state.fleet.max_inject_w[rows], ends
     low, high = np.full(len(rows), low_w if low_w > 0 else -math.inf), np.full(len(rows), math.inf)
     if high_w < float(inject_w.sum()):
-        now_w = np.maximum(np.nan_to_num(state.fleet.power_w[rows]), 0.0)
+        now_w = np.maximum(np.nan_to_num(state.fleet.known_power_w(rows)), 0.0)
         lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, strays(state, rows, now_ns)
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
         alone_w = np.where(lost, np.maximum(by_itself_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
@@ -126,7 +126,7 @@ def caps(
     """
     fleet = state.fleet
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
-    now_w, base_w = np.nan_to_num(fleet.power_w[rows]), state.base_w[rows]
+    now_w, base_w = np.nan_to_num(fleet.known_power_w(rows)), state.base_w[rows]
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
     # Who keeps to no command at one end is no help at the other.

@@ -123,7 +123,7 @@ def _could_w(state: DeskState, rows: Rows, hours: float, keeps_frac: Floats, now
     car give what it drew a minute ago that has left or is full by now: that it draws nothing is its own doing.
     """
     fleet, base_w = state.fleet, state.base_w[rows]
-    moved_w = np.nan_to_num(fleet.power_w[rows]) - base_w
+    moved_w = np.nan_to_num(fleet.known_power_w(rows)) - base_w
     able_up_w, able_down_w = able_w(fleet, rows)
     up_w, down_w = able_up_w + moved_w, able_down_w - moved_w
     up_w = np.where(IS_PLANT[fleet.kinds[rows]] | _is_done(state, rows, able_up_w, now_ns), 0.0, up_w)
@@ -137,7 +137,7 @@ def _is_done(state: DeskState, rows: Rows, able_up_w: Floats, now_ns: int) -> Ma
     mask: Mask = _IS_CAR[state.fleet.kinds[rows]] & (able_up_w <= 1.0)
     at = np.flatnonzero(mask)
     if len(at):
-        idle = np.abs(np.nan_to_num(state.fleet.power_w[rows[at]])) <= LEAST_W
+        idle = np.abs(np.nan_to_num(state.fleet.known_power_w(rows[at]))) <= LEAST_W
         mask[at] = idle & is_free(state, rows[at], now_ns)
     return mask
 

@@ -191,7 +191,7 @@ def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:
     fleet, last = state.fleet, state.commands
     _note_full(state, rows[fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]], now_ns)
     rows = rows[state.is_switched[rows]]
-    size_w, draw_w = fleet.max_absorb_w[rows], -np.nan_to_num(fleet.power_w[rows])
+    size_w, draw_w = fleet.max_absorb_w[rows], -np.nan_to_num(fleet.known_power_w(rows))
     seen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     alive, may_run = last.valid_until_ns[rows] > now_ns, last.low_w[rows] <= -0.5 * size_w
     may_run &= np.isnan(last.target_w[rows]) & (now_ns - last.since_ns[rows] >= STARTS_NS)
@@ -202,7 +202,7 @@ def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:
 def _note_full(state: DeskState, rows: Rows, now_ns: int) -> None:
     """Note which chargers charge a car with less than a limit lets them, though it had the time to take more."""
     fleet, last = state.fleet, state.commands
-    draw_w, may_w = -np.nan_to_num(fleet.power_w[rows]), np.minimum(-last.low_w[rows], fleet.max_absorb_w[rows])
+    draw_w, may_w = -np.nan_to_num(fleet.known_power_w(rows)), np.minimum(-last.low_w[rows], fleet.max_absorb_w[rows])
     seen = ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & (last.valid_until_ns[rows] > now_ns)
     seen &= fleet.taken_at_ns[rows] - last.since_ns[rows] >= CHARGES_NS
     state.idle_ns[rows[seen & (draw_w >= LEAST_CHARGE_W) & (draw_w < NEAR_FRAC * may_w)]] = now_ns
@@ -257,7 +257,7 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
     drawn makes no room for what feeds in, as it may not come, nor the other way round.
     """
     fleet = state.fleet
-    now_w = np.nan_to_num(fleet.power_w[rows])
+    now_w = np.nan_to_num(fleet.known_power_w(rows))
     imports = low_w > -float(fleet.max_absorb_w[rows].sum())
     exports = high_w < float(fleet.max_inject_w[rows].sum())
     if imports and exports:

@@ -240,7 +240,8 @@ class Fleet:
     def in_rating(self, readings: Readings) -> Readings:
         """Return the readings, marked OUT_OF_RANGE where a power is beyond the rating of its own device.
 
-        It is kept and shown, and neither dispatched nor settled by; `beyond` counts them.
+        It is kept and shown as its device's own, and neither dispatched nor settled by, nor counted in any sum that is
+        shown (`known_power_w`); `beyond` counts such readings.
         """
         power = readings.points == self.power_code
         if not power.any():
@@ -250,6 +251,19 @@ class Fleet:
             return readings
         self.beyond += int(beyond.sum())
         return replace(readings, quality=np.where(beyond, readings.quality | OUT_OF_RANGE, readings.quality))
+
+    def known_power_w(self, rows: Rows | None = None) -> Floats:
+        """Return the power of devices as far as it can be true (W; NaN: never read, or marked OUT_OF_RANGE).
+
+        What a person reads as the power of several, and what limits go by, is made of these: one reading of 1e9 W would
+        be all of it.
+
+        Args:
+            rows: Which; None: all.
+        """
+        power_w, quality = (self.power_w, self.quality) if rows is None else (self.power_w[rows], self.quality[rows])
+        wrong = (quality & OUT_OF_RANGE) != 0
+        return np.where(wrong, np.nan, power_w) if wrong.any() else power_w
 
     def column(self, key: str) -> Floats:
         """Return the column of a point (SI; NaN: never read); made when first asked for."""

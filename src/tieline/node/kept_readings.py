@@ -28,6 +28,7 @@ Counts = NDArray[np.int64]
 STEP_NS = 5 * MINUTE_NS
 HOLDS_NS = 15 * MINUTE_NS
 LEAST_FRAC = 0.8
+BEYOND = "beyond what their devices are rated for"
 PIECES = HOLDS_NS // STEP_NS + 1
 """How many intervals one reading can reach into."""
 CHUNK, FEW = 20_000, 1_000
@@ -112,7 +113,7 @@ def unfit_says(names: Sequence[str], left_out: Counts) -> str:
     if not count:
         return ""
     whose = named(names[at] for at in np.flatnonzero(left_out[:, 0]).tolist())
-    ratings = f" ({beyond} of them beyond what their devices are rated for)" if beyond else ""
+    ratings = f" ({beyond} of them {BEYOND})" if beyond else ""
     return f"{count} readings not fit to settle by were left out{ratings}: {whose}"
 
 

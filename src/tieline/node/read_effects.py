@@ -43,7 +43,7 @@ def with_effects(
     rows = found_shares.rows
     added_w = np.zeros(len(state.fleet))
     # From where each device stands to where the event puts it.
-    added_w[rows] = found_shares.target_w - np.nan_to_num(state.fleet.power_w[rows])
+    added_w[rows] = found_shares.target_w - np.nan_to_num(state.fleet.known_power_w(rows))
     # Both as things stand now: beside a flow of a minute ago an event would seem to do what the minute did.
     before, after = (
         (what_if(np.zeros_like(added_w)), what_if(added_w)) if what_if is not None and len(rows) else (grid, {})
@@ -54,7 +54,7 @@ def with_effects(
     for at in np.flatnonzero(touched).tolist():
         name = order.names[at]
         mine = order.rows[order.first[at] : order.first[at + 1]]
-        power_w = known_sum(state.fleet.power_w[mine])
+        power_w = known_sum(state.fleet.known_power_w(mine))
         then_w = None if power_w is None else power_w + float(added_w[mine].sum())
         high_w = limits.get(name, (None, None))[1]
         is_over = high_w is not None and then_w is not None and then_w > high_w + 1_000.0

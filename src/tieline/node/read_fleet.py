@@ -206,13 +206,14 @@ def _feeder_row(
     rows = order.rows[order.first[at] : order.first[at + 1]]
     low_w, high_w = limits.get(name, (None, None))
     bad = int(np.isin(cells[rows], (SLOW, FAILED, STALE, UNKNOWN)).sum())
-    power_w = known_sum(state.fleet.power_w[rows])
+    measured_w = state.fleet.known_power_w(rows)
+    power_w = known_sum(measured_w)
     low_pu = high_pu = loading = None
     broken = 0
     if grid is not None:
         lows, highs, loads = grid.flow.worst()
         low_pu, high_pu, loading, broken = float(lows[0]), float(highs[0]), float(loads[0]), len(grid.violations)
-    given = given_w(state.fleet.power_w[rows])
+    given = given_w(measured_w)
     return FeederRow(
         name, len(rows), power_w, bad, low_w, high_w, low_pu, high_pu, loading, broken, given, limit_given_w
     )  # fmt: skip

@@ -112,6 +112,6 @@ def _at_buses(state: DeskState, feeder: str, count: int) -> tuple[NDArray[Any], 
         tail = fleet.groups[int(group)].id.rpartition("-")[2] if group >= 0 else ""
         if tail.isdigit() and int(tail) < count:
             mine = rows[parent == group]
-            der_w[int(tail)] = float(np.nansum(fleet.power_w[mine]))
+            der_w[int(tail)] = float(np.nansum(fleet.known_power_w(mine)))
             devices[int(tail)] = len(mine)
     return der_w, devices

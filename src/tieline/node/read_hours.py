@@ -15,11 +15,15 @@ KEEPS_NS = 3 * DAY_NS
 
 @dataclass
 class HourMean:
-    """The means of a pool's hour so far: base and measured power, of devices whose power is known (W)."""
+    """The means of a pool's hour so far: base and measured power, of devices whose power is known (W).
+
+    `beyond` are the rows that told a power which they can't have: at those instants they count in neither.
+    """
 
     base_w: float = 0.0
     power_w: float = 0.0
     samples: int = 0
+    beyond: set[int] = field(default_factory=set)
 
     def add(self, base_w: float, power_w: float) -> None:
         """Count one more instant."""
@@ -38,10 +42,13 @@ class Hours:
         """Look at the pool once more. Both sums are of the same devices, so that their difference means something."""
         if pool is None:
             return
-        power_w = state.fleet.power_w[pool.rows]
+        fleet, rows, hour_ns = state.fleet, pool.rows, floor_ns(now_ns, HOUR_NS)
+        power_w = fleet.known_power_w(rows)
         known = np.isfinite(power_w)
-        if not known.any():
-            return
-        base_w = float(state.base_w[pool.rows][known].sum())
-        self.means.setdefault(floor_ns(now_ns, HOUR_NS), HourMean()).add(base_w, float(power_w[known].sum()))
+        beyond = np.isfinite(fleet.power_w[rows]) & ~known
+        if beyond.any():
+            self.means.setdefault(hour_ns, HourMean()).beyond.update(rows[beyond].tolist())
+        if known.any():
+            base_w = float(state.base_w[rows][known].sum())
+            self.means.setdefault(hour_ns, HourMean()).add(base_w, float(power_w[known].sum()))
         self.means = {at: mean for at, mean in self.means.items() if at > now_ns - KEEPS_NS}

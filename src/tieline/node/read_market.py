@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 
@@ -27,9 +27,11 @@ from tieline.desk.ports import Award, Offer
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import counted_w
 from tieline.desk.views import Overview
+from tieline.fleet.columns import Fleet
 from tieline.flow.record import Records
 from tieline.ids import derive
 from tieline.market.award import price_dispute
+from tieline.node.kept_readings import BEYOND, named
 from tieline.node.read_hours import HourMean
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import DAY_NS, HOUR_NS
@@ -172,8 +174,9 @@ def _hour(
         math.fsum(step.power_w for step in steps) if offers else None,
         max((step.price_per_mwh for step in steps), default=None),
         awarded_w, instructed_w, delivered_w,
-        mean.base_w if mean else None, mean.power_w if mean else None,
+        mean.base_w if mean and mean.samples else None, mean.power_w if mean and mean.samples else None,
         imbalance_w, tuple(gap for i in gave for gap in i.uncounted), tuple(disputes(state, awards).values()),
+        beyond_says(state.fleet, mean.beyond) if mean else "",
     )  # fmt: skip
 
 
@@ -181,6 +184,13 @@ def disputes(state: DeskState, awards: Sequence[Award]) -> dict[str, str]:
     """Return of each of some awards whose price our offer rules out why, by its name."""
     found = {award.id: price_dispute(award, state.offers.get(award.offer)) for award in awards}
     return {name: f"award {name}: {why}" for name, why in found.items() if why is not None}
+
+
+def beyond_says(fleet: Fleet, rows: Collection[int]) -> str:
+    """Say whose power an hour's telemetry and baseline leave out at some instant; "": nobody's."""
+    if not rows:
+        return ""
+    return f"readings {BEYOND} were left out: {named(fleet.id_of(row) for row in sorted(rows))}"
 
 
 def _told(state: DeskState, pool: str, start_ns: int, end_ns: int) -> list[tuple[float, float]]:

@@ -36,7 +36,7 @@ def over_limit(state: DeskState, feeders: Sequence[str], since: Since, now_ns: i
     found = []
     for group, (low_w, high_w) in limits_on_groups(state, now_ns).items():
         gives = state.fleet.holds(group) and state.fleet.kind_of(group) is Kind.GENERATION
-        power_w = (given_w if gives else known_sum)(state.fleet.power_w[state.fleet.leaves(group)])
+        power_w = (given_w if gives else known_sum)(state.fleet.known_power_w(state.fleet.leaves(group)))
         if power_w is None:
             continue
         name = derive("alarm", "over", group)
@@ -60,7 +60,7 @@ def _obeys_ns(state: DeskState, group: str, now_ns: int) -> int:
     """Return how long a group may stand beyond its limit while its devices obey (ns): a beat, and the time that the
     slowest of those may take that were told to move and have not."""
     rows, last = state.fleet.leaves(group), state.commands
-    power_w = state.fleet.power_w[rows]
+    power_w = state.fleet.known_power_w(rows)
     waits = (last.valid_until_ns[rows] > now_ns) & np.isfinite(power_w)
     waits &= ~is_within(power_w, last.low_w[rows], last.high_w[rows])
     slowest_ns = float(soon_ns(state, rows[waits]).max(initial=0.0))

@@ -47,7 +47,7 @@ def _kind(fleet: Fleet, row: int) -> str:
 
 
 def _part(state: DeskState, cells: NDArray[np.uint8], name: str, kind: str, rows: Rows) -> Part:
-    power_w = state.fleet.power_w[rows]
+    power_w = state.fleet.known_power_w(rows)
     sick = int(((cells[rows] >= SLOW) & (cells[rows] != OUT)).sum())
     return Part(name, kind, len(rows), float(np.nansum(power_w)) if np.isfinite(power_w).any() else None, sick)
 

@@ -217,7 +217,7 @@ def _market_side(
             continue
         debt = owed(state, pool.pool, now_ns)
         base_w = float(state.base_w[rows].sum())
-        measured = state.fleet.power_w[rows]
+        measured = state.fleet.known_power_w(rows)
         known = np.isfinite(measured)
         delivered_w = float((measured[known] - state.base_w[rows][known]).sum()) if known.any() else None
         left_out = int(state.missed_until_ns[rows].min())  # a group is left out when all of it is
@@ -238,7 +238,7 @@ def _scada_side(
     settled = None if is_group else state.claims.explain(row, now_ns)
     views = _claims(state, state.claims.claims_on(row), settled) if settled else _group_asks(state, rows, now_ns)
     column = state.claims.arbitrate(now_ns, rows)
-    power = fleet.power_w[rows]
+    power = fleet.known_power_w(rows) if is_group else fleet.power_w[rows]
     seen = fleet.taken_at_ns[rows] > 0
     taken_ns = int(fleet.taken_at_ns[rows][seen].min()) if seen.any() else None
     quality = int(worst_of(fleet, rows, now_ns)[0]) if is_group else int(fleet.quality[row])

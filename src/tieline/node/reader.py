@@ -208,7 +208,7 @@ class NodeReader:
         return v.Overview(
             state.revision, now_ns, name, asked_w, gave_w, price, debt.end_ns if debt else None,
             debt.because if debt else "", free.up_w, free.down_w,
-            read_fleet.known_sum(state.fleet.power_w), len(state.fleet), fit,
+            read_fleet.known_sum(state.fleet.known_power_w()), len(state.fleet), fit,
             int(state.opted_out.sum()), int(counts[read_fleet.SLOW]), int(counts[read_fleet.FAILED]),
             int(counts[read_fleet.LIMITED]), recent,
             self._commitments.of(*self._owes(now_ns)), tuple(rows[:MOST_FEEDERS]), len(self._order.names),

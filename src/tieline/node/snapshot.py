@@ -89,7 +89,7 @@ def _sums(state: DeskState, groups: Groups, now_ns: int) -> dict[str, Floats]:
     fleet, commands = state.fleet, state.commands
     everyone = np.arange(len(fleet), dtype=np.int32)
     low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)
-    power_w = np.where(fleet.quality & int(Quality.OUT_OF_RANGE), 0.0, np.nan_to_num(fleet.power_w))
+    power_w = np.nan_to_num(fleet.known_power_w())
     able_up_w, able_down_w = able_w(fleet, everyone)
     live = (commands.valid_until_ns > now_ns) & np.isfinite(commands.target_w)
     soc, full_wh = fleet.column("soc_frac"), fleet.energy_wh

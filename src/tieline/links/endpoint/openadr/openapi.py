@@ -16,7 +16,7 @@ _PROBLEMS = {
     "401": "No valid token",
     "403": "Not allowed by scope, or not one's own",
     "404": "None that the caller may see",
-    "409": "A name that is taken, an unknown parent, or a change under way",
+    "409": "A name that is taken, an unknown parent, a change under way, or one that gives events another meaning",
     "413": "Too large",
     "429": "Too many requests",
     "503": "It could not be kept; nothing was changed",

@@ -31,6 +31,16 @@ def program_units(program: Mapping[str, Any] | None) -> dict[str, str]:
     return _said(_below(program, _OF_REPORTS), "units")
 
 
+def event_words(event: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return what an event's payloads mean by its own word, as {"units": ..., "currency": ...}, by payload type."""
+    return {field: _said(event.get("payloadDescriptors") or (), field) for field in ("units", "currency")}
+
+
+def program_words(program: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return what the payloads of its events mean by a program's word, in the form of `event_words`."""
+    return {field: _said(_below(program, _OF_REPORTS), field) for field in ("units", "currency")}
+
+
 def report_words(
     report: Mapping[str, Any], event: Mapping[str, Any] | None, program: Mapping[str, Any] | None
 ) -> Thing:

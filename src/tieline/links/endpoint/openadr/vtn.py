@@ -2,8 +2,9 @@
 
 Theory of operation. A call is known by its token, counted against its caller's turns, allowed by scope, and only then
 looked at. Every change is in the journal before it is known or answered, and only then told to subscribers. What a
-caller may not see does not exist for it (404), what it may not do is 403, a name twice or an unknown parent is 409, a
-body that is no such object is 400 with its path. What the desk published is the desk's: no client changes it.
+caller may not see does not exist for it (404), what it may not do is 403, a name twice, an unknown parent or a program
+that would give its events another meaning is 409, a body that is no such object is 400 with its path. What the desk
+published is the desk's: no client changes it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from starlette.routing import Route
 
 from tieline.errors import Error
 from tieline.links.endpoint.openadr.access import Bearer, Tokens, may, may_change
-from tieline.links.endpoint.openadr.asking import check_event, check_program
+from tieline.links.endpoint.openadr.asking import check_event, check_program, unmet
 from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, Thing
 from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
 from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
+from tieline.links.endpoint.openadr.meaning import AnotherMeaning, check_meaning
 from tieline.links.endpoint.openadr.notify import Notifier, WebhookLimits
 from tieline.links.endpoint.openadr.openapi import description
 from tieline.links.endpoint.openadr.query import QueryError, find, find_one
@@ -36,7 +38,7 @@ from tieline.links.endpoint.openadr.words import json_of, problem
 from tieline.rim.http import HttpClient
 from tieline.rim.supervise import Supervisor
 from tieline.times import SECOND_NS, Clock, iso
-from tieline.wire.openadr3.objects import REQUESTS, TYPES, ObjectError, read_object
+from tieline.wire.openadr3.objects import REQUESTS, TYPES, ObjectError, Program, read_object
 from tieline.wire.openadr3.times import begins_ns, ends_ns
 
 _log = structlog.get_logger("tieline.vtn")
@@ -96,6 +98,7 @@ class Vtn:
         self.reserved: dict[str, str] = {}  # targets of the dispatch, each of one client alone
         self.is_device: Callable[[str], bool] = lambda name: False  # whether a name is that of a device of ours
         self.rated_of: Callable[[str, str], float | None] = lambda client, resource: None  # as `reported.RatedOf`
+        self.target_rated: Callable[[str], float | None] = lambda target: None  # as `asking.unmet`
         self.private_states: tuple[str, ...] = ()
         self.withheld: set[str] = set()  # events on their way out: nobody reads them any more
         self.refused = self.failed = 0
@@ -150,6 +153,8 @@ class Vtn:
                 watcher.heard(bearer.client, kind)
             try:
                 answer: Response = await act(request, bearer, kind)
+            except AnotherMeaning as error:
+                return problem(409, "conflict", str(error), wrong=error)
             except ObjectError as error:
                 for watcher in self.watchers:
                     watcher.refused(bearer.client, kind, str(error))
@@ -230,19 +235,20 @@ class Vtn:
 
     def _private_in(self, report: Any, bearer: Bearer) -> dict[str, str] | None:
         """Return the header that says what of a report nobody here reads."""
-        note = private_in(report, partial(self.rated_of, bearer.client))
-        return {"tieline-note": note} if note else None
+        return _noted(private_in(report, partial(self.rated_of, bearer.client)))
 
     def _note_of(self, event: Thing) -> dict[str, str] | None:
-        """Return the header that says of an event that it asks nothing, or is followed from now on, as it has begun."""
+        """Return the header that says of a new event that it asks nothing, has begun, or can't be met."""
         if not event.get("intervals"):
             is_empty = not event.get("reportDescriptors")
             return {"tieline-note": "it has no interval and asks for no report"} if is_empty else None
         now_ns = self._clock.now_ns()
         starts_ns = begins_ns(event, now_ns)
-        if starts_ns >= now_ns - GRACE_NS:
-            return None
-        return {"tieline-note": f"began at {iso(starts_ns)}: it is followed from {iso(now_ns)} on"}
+        begun = f"began at {iso(starts_ns)}: it is followed from {iso(now_ns)} on"
+        return _noted(begun if starts_ns < now_ns - GRACE_NS else "", self._unmet(event))
+
+    def _unmet(self, event: Thing) -> str:
+        return unmet(event, self.book.things["programs"].get(event["programID"]), self.target_rated)
 
     def _past(self, event: Any) -> Response | None:
         """Return what refuses a new event that is over already: no VEN would ever follow it."""
@@ -272,7 +278,7 @@ class Vtn:
         keeps = ("targets",) if kind in ("vens", "resources") and not bearer.is_business else ()
         thing = await self.book.put(kind, old["id"], found, keeps)
         self._tell(kind, "UPDATE", thing)
-        return json_of(thing)
+        return json_of(thing, 200, _noted(self._unmet(thing)) if kind == "events" else None)
 
     async def _delete(self, request: Request, bearer: Bearer, kind: str) -> Response:
         old = self._changeable(request, bearer, kind)
@@ -300,8 +306,7 @@ class Vtn:
         if kind == "events":
             check_event(found, self._clock.now_ns(), self.book.things["programs"].get(found.programID))
         if kind == "programs":
-            events = self.book.below("events", request.path_params["id"]) if "id" in request.path_params else ()
-            check_program(found, events, self._clock.now_ns())
+            self._check_program(found, request.path_params.get("id", ""))
         if kind == "reports":
             above = self.book.above({"eventID": found.eventID})
             check_report(found, partial(self.rated_of, bearer.client), self.private_states, *above)
@@ -313,6 +318,14 @@ class Vtn:
                     detail = f"$.objectOperations[{at}].callbackUrl is not on the allow-list of this VTN"
                     return problem(403, "forbidden", detail)
         return found
+
+    def _check_program(self, found: Program, program: str) -> None:
+        """Refuse a program, new or (`program`: its id) changed, that can't be, or that its events stand against."""
+        now_ns, events = self._clock.now_ns(), self.book.below("events", program)
+        check_program(found, events, now_ns)
+        if (old := self.book.things["programs"].get(program)) is not None:
+            reported = ((event, self.book.below("reports", event["id"])) for event in events)
+            check_meaning(old, found, reported, now_ns)
 
     def _refused_ven(self, found: Any, bearer: Bearer, kind: str) -> Response | None:
         """Return what refuses a VEN or resource: only business logic writes targets, and others' objects."""
@@ -363,6 +376,12 @@ class Vtn:
     def _delivered(self, client: str, kind: str, thing_id: str) -> None:
         for watcher in self.watchers:
             watcher.shown(client, kind, thing_id)
+
+
+def _noted(*notes: str) -> dict[str, str] | None:
+    """Return the header that says what is to be noted of an answer; None: nothing."""
+    said = "; ".join(note for note in notes if note)
+    return {"tieline-note": said} if said else None
 
 
 async def _nowhere(request: Request, error: Exception) -> Response:
