@@ -91,7 +91,7 @@ docs: $(VENV)/.dev
 long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long
 
-# A month of simulated operation with faults, told day by day: a quarter of an hour. `make test` lives a day of it.
+# A month of simulated operation with faults, told day by day: a quarter of an hour. `make long` lives a day of it, too.
 month: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long tests/month -s
 

@@ -70,6 +70,7 @@ def test_ceilings_of_an_event_for_less_follow_their_sun_and_no_store_is_let_go(
     asyncio.run(play())
 
 
+@pytest.mark.long
 @settings(max_examples=6, deadline=None)
 @given(st.integers(1, 10_000), st.booleans(), st.sampled_from([10, 60]), st.floats(5_000.0, 13_000.0))
 def test_no_store_of_an_event_for_less_is_let_go_or_moved_while_plants_can_take_it(

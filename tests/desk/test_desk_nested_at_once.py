@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from desk_stage import Stage1, with_sites
 
+from sampled import some
 from tieline.desk.cycle import Cycle
 from tieline.desk.ports import Granted
 from tieline.fleet.columns import KIND_CODE
@@ -74,7 +75,7 @@ def played(limits: list[tuple[float, str, float, float]], beats_s: list[float]) 
 
 
 @pytest.mark.parametrize("low_w", [-3_000.0, -4_000.0, -5_000.0, -6_000.0])
-@pytest.mark.parametrize("high_w", [2_500.0, 3_000.0, 4_000.0, 5_000.0])
+@pytest.mark.parametrize("high_w", some([2_500.0, 4_000.0, 3_000.0, 5_000.0], 2))
 def test_as_a_feeders_limit_is_tightened_neither_it_nor_a_homes_own_is_left_beyond_an_end(low_w, high_w) -> None:
     """The car that is cut for the feeder carried what the home's store gives: that gives less in the same beat."""
     tightened_s = 99.05

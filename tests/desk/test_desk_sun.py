@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sun_stage import RATED_W, Sun
 
+from sampled import some
 from tieline.desk import redispatch
 from tieline.desk.event_split import shares
 from tieline.resource.batch import Readings
@@ -88,7 +89,7 @@ def test_of_plants_called_to_less_it_counts_what_they_give_less_than_their_sun(
     assert -true_wh >= 0.9 * min(power_w * 35 / 60, sun_wh), "nor less, while there is so much sun"
 
 
-@pytest.mark.parametrize("poll_s", [10, 60])
+@pytest.mark.parametrize("poll_s", some([10, 60]))
 def test_of_plants_whose_meters_tell_no_sun_it_counts_by_their_neighbours(poll_s: int) -> None:
     """In the mean of twelve suns within a tenth; where a few are called, and under a clear sky, each within a tenth."""
     off = []

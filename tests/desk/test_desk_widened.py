@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from desk_stage import with_sites
 
+from sampled import some
 from tieline.desk.cycle import Cycle
 from tieline.desk.pool_desk import PoolDesk
 from tieline.desk.ports import Award, Granted, Offer, Segment
@@ -109,7 +110,7 @@ def street(seed: int, award_w: float) -> Street:
     return Street(np.array(found), free_w, is_store, is_heater)
 
 
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", some(range(1, 5), 2))
 @pytest.mark.parametrize("award_w", [4_000.0, 10_000.0])
 def test_what_a_widened_limit_leaves_is_drawn_within_a_quarter_of_an_hour_beside_an_award_and_never_more(
     seed: int, award_w: float

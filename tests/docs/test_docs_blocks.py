@@ -15,7 +15,7 @@ from tieline.node.config import load_config
 ROOT = Path(__file__).parents[2]
 LONG_BLOCKS = {"docs/do/backtest.md-3", "docs/do/clear-a-market.md-1", "docs/do/plan-a-pool.md-4"}
 LONG_CONSOLES = {"docs/do/backtest.md", "docs/explain/world.md"}
-LONG_BENCHES = {"home", "mixed", "pool"}
+LONG_BENCHES = {"home", "inverter", "likely", "mixed", "offer-validation", "pool"}
 """What takes many seconds: `make docs` runs it with all the others, and so does `make long`."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

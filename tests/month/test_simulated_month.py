@@ -56,10 +56,12 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lived, Truth
     yield live(tmp_path_factory.mktemp("day"), SEED, 1, also=also), untold[0]
 
 
+@pytest.mark.long
 def test_a_day_with_faults_crosses_no_limit(day: tuple[Lived, Truth]) -> None:
     held(day[0], 1)
 
 
+@pytest.mark.long
 def test_limits_that_nobody_was_told_of_are_found_crossed(day: tuple[Lived, Truth]) -> None:
     """Else a month without a crossing would prove nothing."""
     found = Counter(one.check for one in day[1].crossings)

@@ -79,6 +79,7 @@ def afternoon(folder: Path, name: str, seed: int, out_frac: float) -> tuple[list
     return run_virtual(main)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "seed"), [("heatwave", 5)])
 def test_a_quiet_afternoon_calls_nobody_and_one_on_which_most_owners_opt_out_does_within_minutes(
     tmp_path: Path, name: str, seed: int

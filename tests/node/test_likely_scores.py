@@ -14,6 +14,7 @@ from tieline.bench._likely_scores import alarm, errors
 CASES = [(NONE, 5, 60, 2.6), ("comms-loss", 1, 200, 4.6), ("heatwave", 1, 200, 4.6)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "seed", "devices", "hours"), some(CASES))
 def test_an_award_that_is_given_is_said_to_be_as_it_begins_and_nobody_is_called_for_it(
     name: str, seed: int, devices: int, hours: float

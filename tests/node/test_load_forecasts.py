@@ -56,6 +56,7 @@ def offered_w(proposal: dict) -> dict[int, float]:
     }
 
 
+@pytest.mark.long
 def test_a_served_pool_offers_what_its_loads_are_foretold_to_draw(tmp_path: Path) -> None:
     folder, _ = data_folder(tmp_path, TABLE.replace("battery-1,battery,,500000,500000", "battery-1,battery,,1,1"))
     (folder / "tieline.toml").write_text(SETTINGS)

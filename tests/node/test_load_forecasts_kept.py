@@ -45,6 +45,7 @@ async def foretold(served: Served, folder: Path, day: date) -> LoadForecasts:
     return loads
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("day", "hours"), some([(date(2022, 11, 6), 25), (date(2023, 3, 12), 23), (date(2022, 8, 17), 24)], 2)
 )

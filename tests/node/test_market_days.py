@@ -58,6 +58,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, lis
     stage.node.journal.close()
 
 
+@pytest.mark.long
 def test_each_day_is_offered_awarded_and_called(lived: tuple) -> None:
     stage, said, _ = lived
     for day in (DAY, SECOND, THIRD):
@@ -75,12 +76,14 @@ def tracked(stage: Stage) -> dict[int, IntervalTracked]:
     return {fact.start_ns: fact for fact in facts if isinstance(fact, IntervalTracked)}
 
 
+@pytest.mark.long
 def test_no_interval_is_tracked_outside_of_awards(lived: tuple) -> None:
     stage, _, _ = lived
     awards = stage.node.state.awards.values()
     assert all(any(a.start_ns <= at < a.end_ns for a in awards) for at in tracked(stage))
 
 
+@pytest.mark.long
 def test_each_day_that_is_over_has_one_statement_of_its_own_hours(lived: tuple) -> None:
     stage, said, _ = lived
     made = [from_record(record) for record in stage.node.journal.of_kind("StatementMade")]
@@ -92,11 +95,13 @@ def test_each_day_that_is_over_has_one_statement_of_its_own_hours(lived: tuple) 
     assert DAY.isoformat() not in made[1].body["days"]
 
 
+@pytest.mark.long
 def test_the_next_gate_is_always_ahead_and_on_the_eve(lived: tuple) -> None:
     for now_ns, gate_ns in lived[2]:
         assert gate_ns is not None and 0 < gate_ns - now_ns <= DAY_NS
 
 
+@pytest.mark.long
 def test_a_pool_charges_for_the_day_by_its_own_forecast(lived: tuple) -> None:
     stage, _, _ = lived
     pool = stage.node.cycle.pools["pool-1"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from data_folder import folder_with
 from test_serve_moved import SERVER, TABLE, event
 from test_serve_restart import signed_in
@@ -19,6 +20,7 @@ async def only(http: httpx.AsyncClient) -> dict[str, Any]:
     return dict(found)
 
 
+@pytest.mark.long
 def test_an_event_in_which_a_server_was_killed_says_from_when_to_when_it_was_not_counted(tmp_path: Path) -> None:
     async def play() -> None:
         folder = folder_with(tmp_path, TABLE, "")

@@ -13,6 +13,7 @@ from test_serve_restart import signed_in
 from test_serve_trades import PASSWORD, process
 
 from patience import until
+from sampled import some
 from tieline.links.device.sunspec_models import model
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
@@ -52,7 +53,7 @@ class Battery:
         self.high_w = min(high_w, target_w if math.isfinite(target_w) else math.inf)
 
 
-@pytest.mark.parametrize(("device", "is_released"), [("battery-1", True), ("battery-1", False)])
+@pytest.mark.parametrize(("device", "is_released"), some([("battery-1", True), ("battery-1", False)]))
 def test_what_a_device_was_told_as_the_server_was_killed_reaches_it_from_the_next_one(
     tmp_path: Path, device: str, is_released: bool
 ) -> None:

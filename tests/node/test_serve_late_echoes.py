@@ -22,6 +22,7 @@ MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/
 KEY = "occupied_cooling_setpoint"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
 def test_a_thermostat_that_echoes_late_is_back_at_its_owners_setpoint_after_each_round(tmp_path: Path) -> None:
     async def play(port: int) -> None:

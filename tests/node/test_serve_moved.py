@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 from data_folder import folder_with
 from test_serve_restart import signed_in
 from test_serve_trades import PASSWORD, process
@@ -76,6 +77,7 @@ class Room:
             self.setpoint_c = value
 
 
+@pytest.mark.long
 def test_devices_that_owners_moved_while_the_server_was_dead_are_in_local_and_left_so(tmp_path: Path) -> None:
     async def play() -> None:
         broker, battery = MqttBroker(), Battery()

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 from test_serve_trades import PASSWORD, PEERS, gateway, made, process, running
 
 from patience import until
@@ -18,6 +19,7 @@ SOLD_W, DRAWS_W = 600_000.0, -1_000_000.0
 SERVER = str(Path(__file__).parent / "later_server.py")
 
 
+@pytest.mark.long
 def test_a_load_that_is_called_when_the_server_is_killed_stays_called_and_counts_as_before(tmp_path: Path) -> None:
     """Its base was learnt while it ran freely; once it is held no reading tells it any more."""
     iso = subprocess.Popen([sys.executable, str(PEERS / "iso_auction_stdlib.py")], stdout=subprocess.PIPE, text=True)

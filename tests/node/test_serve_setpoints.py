@@ -14,6 +14,7 @@ from test_serve_restart import signed_in
 from test_serve_trades import PASSWORD, process
 
 from patience import until
+from sampled import some
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.mqtt_broker import MqttBroker
@@ -33,7 +34,7 @@ SERVER = str(Path(__file__).parent / "later_server.py")
 OWN_C, OFFSET_C = 24.0, 2.0
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to end"])
+@pytest.mark.parametrize("how", some([signal.SIGKILL, signal.SIGTERM]), ids=["killed", "told to end"])
 def test_an_owner_gets_his_own_setpoint_back_however_often_the_server_ended(
     tmp_path: Path, how: signal.Signals
 ) -> None:

@@ -70,6 +70,7 @@ def contracted(folder: Path, text: str = CONTRACTS, without: str = "refuse") -> 
     return folder
 
 
+@pytest.mark.long
 def test_consent_that_is_taken_back_frees_the_load_tells_the_market_and_outlives_a_restart(tmp_path: Path) -> None:
     iso = subprocess.Popen([sys.executable, str(PEERS / "iso_auction_stdlib.py")], stdout=subprocess.PIPE, text=True)
     folder = contracted(made(tmp_path, int(iso.stdout.readline())))

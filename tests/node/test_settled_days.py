@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sampled import some
 from tieline.desk.entry import Entry
 from tieline.desk.facts import IntervalTracked
 from tieline.desk.packed import Packed
@@ -116,7 +117,7 @@ def by_the_wall(at_ns: int) -> float:
 
 @pytest.mark.parametrize(
     ("day", "hours_of_day", "called_hour", "zone"),
-    [
+    some([
         (date(2022, 3, 13), 23, 16, "America/Chicago"),  # 17 o'clock: two in the morning is not there
         (date(2022, 11, 6), 25, 18, "America/Chicago"),  # 17 o'clock, an hour later on the clock that runs
         (date(2022, 11, 6), 25, 2, "America/Chicago"),  # one in the morning, the second time
@@ -128,8 +129,8 @@ def by_the_wall(at_ns: int) -> float:
         (date(2026, 10, 25), 25, 18, "Europe/Berlin"),
         (date(2026, 10, 25), 25, 3, "Europe/Berlin"),  # two in the morning, the second time
         (date(2026, 3, 29), 23, 1, "Europe/London"),  # the first hour of summer: one in the morning is not there
-    ],
-)
+    ], 4),
+)  # fmt: skip
 def test_a_day_of_any_length_is_settled_when_it_is_over_and_against_like_hours(
     tmp_path: Path, day: date, hours_of_day: int, called_hour: int, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,15 +281,15 @@ def test_who_is_paid_nothing_for_want_of_readings_has_no_share_until_they_come(t
 
 @pytest.mark.parametrize(
     ("power_w", "quality", "why"),
-    [
+    some([
         (-9e9, Quality.GOOD, " (1 of them beyond what their devices are rated for)"),  # kept before anybody looked
         (9e9, Quality.GOOD, " (1 of them beyond what their devices are rated for)"),
         (-9e9, Quality.OUT_OF_RANGE, " (1 of them beyond what their devices are rated for)"),
         (-1e5, Quality.QUESTIONABLE, ""),
         (-1e5, Quality.ESTIMATED, ""),
-    ],
-)
-@pytest.mark.parametrize("days_before", [0, 1])
+    ], 4),
+)  # fmt: skip
+@pytest.mark.parametrize("days_before", some([0, 1]))
 def test_one_reading_that_cannot_be_true_moves_no_money_and_is_told(
     tmp_path: Path, power_w: float, quality: Quality, why: str, days_before: int
 ) -> None:

@@ -61,7 +61,7 @@ BAD = {
         '[oidc]\nissuer = "https://id.example"\nclient_id = "t"\nredirect_uri = "http://desk.example/oidc/callback"\n',
         "$.oidc.redirect_uri",
     ),
-    "unknown key": ("colour = 1\n", "$"),
+    "unknown key": ("colour = 1\n", "$.colour"),
     "zone": ('zone = "Mars/Olympus"\n', "$.zone"),
     "pool that there isn't": ("[pools.pool-9]\noperator_frac = 0.1\n", "$.pools"),
     "feeder that there isn't": ("[limits]\nfeeder_move_w = { feeder-9 = 1e5 }\n", "$.limits.feeder_move_w"),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_homes import random_home
 
+from sampled import some
 from tieline.bench._home_set import home_set
 from tieline.errors import ConfigError, Infeasible
 from tieline.plan.home import Appliance, Battery, Car, Heater, Home, HomePlan, HomeRefused, plan_home, plan_homes
@@ -59,7 +60,7 @@ def test_of_random_homes_ninety_in_a_hundred_are_planned_at_the_optimum() -> Non
     assert np.median(off) <= 1e-6
 
 
-@pytest.mark.parametrize(("seed", "at"), [(1, 1), (1, 2), (1, 4), (2, 8)])
+@pytest.mark.parametrize(("seed", "at"), some([(1, 1), (1, 2), (1, 4), (2, 8)], 2))
 def test_a_home_of_the_bench_is_within_a_thousandth_of_the_optimum(seed: int, at: int) -> None:
     home = home_set(9, seed)[at]
     plan = plan_home(home)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampled import some
 from tieline.errors import ConfigError
 from tieline.plan.regulator import NOTHING, Asked, Regulated, Regulator, Reports, Terms
 from tieline.simulate.regulated import TICK_S, Hardware, Plant, regulation_signal
@@ -65,6 +66,7 @@ DEVICE = st.tuples(
 )  # fmt: skip
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(DEVICE, min_size=1, max_size=12), st.integers(0, 2**31), st.floats(0, 6), st.floats(0, 0.2),
@@ -100,7 +102,7 @@ def test_no_device_is_asked_beyond_its_limits_and_no_store_goes_below_its_reserv
         before = told
 
 
-@pytest.mark.parametrize("signal", [1.0, -1.0])
+@pytest.mark.parametrize("signal", some([1.0, -1.0]))
 def test_a_store_that_is_all_but_its_reserve_rests_whatever_its_gauge_says(signal: float) -> None:
     """Two of 2 kWh: one has 25 Wh beside its reserve, the other 1 kWh; the gauges err by 6 Wh."""
     rated, one = np.full(2, 5_000.0, F32), np.ones(2, F32)

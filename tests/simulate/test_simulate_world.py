@@ -216,6 +216,7 @@ def test_the_world_is_the_same_to_the_bit_in_every_python(name: str) -> None:
     assert found.stdout.strip() == digest(7)
 
 
+@pytest.mark.long
 def test_in_a_day_of_a_thousand_devices_drivers_get_nearly_all_that_they_want() -> None:
     """1,440 steps with weather, physics, inverters and the power flow of every feeder each minute.
 

@@ -10,6 +10,7 @@ import pytest
 from ews_scene import CHICAGO, DAY, POOL, Scene, offers, play
 from msgspec.structs import replace
 
+from sampled import some
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.ports import Session as LinkSession
 from tieline.errors import LinkDown, PeerError
@@ -178,7 +179,7 @@ def test_dispatch_reaches_the_desk_before_its_step_and_every_instruction_is_ackn
     assert {each.response for reply in scene.iso.seen.replies.values() for each in reply.replies} == {"ACCEPT"}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", some(range(3)))
 def test_ten_percent_duplicates_and_five_percent_reorders_have_exactly_one_effect(seed: int) -> None:
     """Design 6, section 5: the acceptance property. The truth is what the market published, newest first."""
 
@@ -196,7 +197,7 @@ def test_ten_percent_duplicates_and_five_percent_reorders_have_exactly_one_effec
         assert scene.desk.holds(at_ns) == pytest.approx(round(mw, 1) * 1e6)
 
 
-@pytest.mark.parametrize("fault", ["duplicate", "reorder", "supersede", "late"])
+@pytest.mark.parametrize("fault", some(["duplicate", "reorder", "supersede", "late"], 2))
 def test_each_fault_alone_leaves_the_schedule_as_published(fault: str) -> None:
     async def act(scene: Scene) -> None:
         await scene.offer()
@@ -367,6 +368,7 @@ def test_a_fault_or_an_error_of_the_whole_service_is_no_answer_to_an_offer() -> 
     play(act, poll_s=3600)
 
 
+@pytest.mark.long
 def test_the_same_seed_plays_the_same_day() -> None:
     async def act(scene: Scene) -> None:
         await scene.offer()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sampled import some
 from tieline.errors import InvariantError
 from tieline.flow.record import Record
 from tieline.store import journal as journal_module
@@ -88,7 +89,7 @@ def facts(first: int, count: int) -> list[Record]:
     return [Record(f"r{n}", "Test", "", n, (f"r{n - 1}",), b"") for n in range(first, first + count)]
 
 
-@pytest.mark.parametrize("harm", ["none", "gone", "torn", "another"])
+@pytest.mark.parametrize("harm", some(["torn", "another", "none", "gone"], 2))
 def test_a_journal_knows_all_its_ids_after_a_restart_whatever_befell_the_index(tmp_path: Path, harm: str) -> None:
     journal = SqliteJournal(tmp_path / "j")
     for n in range(7):

@@ -29,11 +29,11 @@ from tieline.store.journal import SqliteJournal
 from tieline.times import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS, iso, parse_iso
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple:
+@pytest.fixture(scope="module", params=some([12 * HOUR_NS, DAY_NS]), ids=["half a day", "a day"])
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple:
     quiet()
     folder = tmp_path_factory.mktemp("story") / "data"
-    return run_headless(600, 5, "heatwave", DAY_NS, lambda line: None, folder), folder
+    return run_headless(600, 5, "heatwave", request.param, lambda line: None, folder), folder
 
 
 def test_every_promise_is_kept(played: tuple) -> None:
@@ -172,9 +172,10 @@ def test_what_was_dispatched_was_nearly_delivered(played: tuple) -> None:
     assert missed < 0.12 * asked
 
 
-def test_the_same_seed_gives_the_same_digest_and_another_seed_another() -> None:
+@pytest.mark.parametrize("hours", some([1, 2]))
+def test_the_same_seed_gives_the_same_digest_and_another_seed_another(hours: int) -> None:
     quiet()
-    runs = [run_headless(60, seed, "cloud", 2 * HOUR_NS, lambda line: None)["digest"] for seed in (5, 5, 6)]
+    runs = [run_headless(60, seed, "cloud", hours * HOUR_NS, lambda line: None)["digest"] for seed in (5, 5, 6)]
     assert runs[0] == runs[1] != runs[2]
 
 

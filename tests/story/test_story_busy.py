@@ -56,7 +56,7 @@ def test_what_was_offered_to_a_busy_iso_is_offered_again_until_its_gate(
     assert not is_sold or busy_s <= took_s <= busy_s + 40.0
 
 
-@pytest.mark.parametrize(("late_min", "first_hour"), some([(17, 14), (90, 16), (0, 14), (25, 15)], 2))
+@pytest.mark.parametrize(("late_min", "first_hour"), some([(17, 14), (90, 16), (0, 14), (25, 15)]))
 def test_a_desk_that_is_ready_late_sells_the_hours_that_are_left_and_is_called_for_them(
     tmp_path: Path, late_min: int, first_hour: int
 ) -> None:

@@ -8,6 +8,7 @@ from tieline.node.demo import quiet, run_headless
 from tieline.times import HOUR_NS
 
 
+@pytest.mark.long
 def test_a_story_on_a_machine_whose_wall_clock_leaps_is_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool that lets connections expire by the wall clock makes other connections, and so other faults."""
     quiet()
