@@ -75,7 +75,7 @@ def test_an_event_that_can_t_be_is_refused_by_name_new_or_changed(
             assert found["value"] == value and limit in found["limit"] and found["field"] in found["detail"], found
         assert room.vtn.book.things["events"] == said
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
 
 
 def test_a_power_in_units_of_something_else_or_in_two_is_refused() -> None:
@@ -89,7 +89,7 @@ def test_a_power_in_units_of_something_else_or_in_two_is_refused() -> None:
         assert (answer["status"], answer["field"]) == (400, "$.payloadDescriptors[1].units")
         assert (await post(room, asking(of, ("MOOD", [1]), units="AMPS"))).status_code == 201
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
 
 
 def test_an_event_without_intervals_asks_for_reports_and_one_that_asks_nothing_is_told_so() -> None:
@@ -168,5 +168,5 @@ def test_what_is_taken_of_random_events_is_followed_or_shown_and_the_rest_is_a_p
             is_asked = any(not s.payloads or {p["type"] for p in s.payloads} & {*FOLLOWED} for s in spans)
             assert not is_asked or reports, event
 
-    play(scene)
+    play(scene, is_bound=False)
     assert statuses.count(201) >= 10 and statuses.count(400) >= 10

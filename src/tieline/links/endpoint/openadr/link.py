@@ -78,6 +78,7 @@ class OpenAdrLink:
         self._session, self._since_ns, self._was_called = Session.DOWN, clock.now_ns(), False
         self.counts = Counts()
         self.rated_w: Callable[[int], float] = lambda row: 0.0  # what a row is rated (W); 0 where that isn't known
+        vtn.one_writer.bind(settings)
         vtn.watchers.append(self)
         vtn.rated_of, vtn.private_states = self._rated_of, settings.private_states
 

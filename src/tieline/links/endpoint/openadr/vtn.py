@@ -28,6 +28,7 @@ from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, T
 from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
 from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
 from tieline.links.endpoint.openadr.notify import Notifier, WebhookLimits
+from tieline.links.endpoint.openadr.one_writer import OneWriter
 from tieline.links.endpoint.openadr.openapi import description
 from tieline.links.endpoint.openadr.query import QueryError, find, find_one
 from tieline.links.endpoint.openadr.reported import check_report, private_in
@@ -86,9 +87,10 @@ class Vtn:
         """Make a VTN; `callbacks` are the origins that webhooks may go to. Raises ConfigError for one that can't be."""
         self.book, self._tokens, self._clock = book, tokens, clock
         self._limits = limits or VtnLimits()
-        self._origins = read_origins(callbacks)
+        self._origins, self.one_writer = read_origins(callbacks), OneWriter(book, tokens)
         self.notifier = Notifier(
-            book, tokens, supervisor, client, self._origins, rng, webhooks or WebhookLimits(), self._may_go
+            book, tokens, supervisor, client, self._origins, rng, webhooks or WebhookLimits(), self._may_go,
+            self.one_writer.hides,
         )  # fmt: skip
         self.notifier.delivered.append(self._delivered)
         self._turns = Buckets(self._limits.rate_per_s, self._limits.burst)
@@ -195,14 +197,16 @@ class Vtn:
     # --- objects ---------------------------------------------------------------------------------------------------
 
     async def _list(self, request: Request, bearer: Bearer, kind: str) -> Response:
-        found = find(self.book, bearer, kind, request.query_params, self._limits.page, self._clock.now_ns())
+        now_ns, hides = self._clock.now_ns(), self.one_writer.hides
+        found = find(self.book, bearer, kind, request.query_params, self._limits.page, now_ns, hides)
         found = [thing for thing in found if thing["id"] not in self.withheld]
         for thing in found:
             self._delivered(bearer.client, kind, thing["id"])
         return json_of(found)
 
     async def _get(self, request: Request, bearer: Bearer, kind: str) -> Response:
-        thing = find_one(self.book, bearer, kind, request.path_params["id"], request.query_params)
+        hides = self.one_writer.hides
+        thing = find_one(self.book, bearer, kind, request.path_params["id"], request.query_params, hides)
         if thing is None or thing["id"] in self.withheld:
             return problem(404, "not found", f"no object of {kind} with this id that you may see")
         self._delivered(bearer.client, kind, thing["id"])
@@ -299,6 +303,8 @@ class Vtn:
             return problem(403, "forbidden", "programID: events of this program are the dispatch's own")
         if kind == "events":
             check_event(found, self._clock.now_ns(), self.book.things["programs"].get(found.programID))
+            if (wrong := self.one_writer.refusal_of(found)) is not None:
+                return problem(403, "forbidden", str(wrong), wrong=wrong)
         if kind == "programs":
             events = self.book.below("events", request.path_params["id"]) if "id" in request.path_params else ()
             check_program(found, events, self._clock.now_ns())
