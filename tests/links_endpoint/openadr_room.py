@@ -34,6 +34,7 @@ from tieline.site.plan import Hold, Owner
 from tieline.store.group import GroupCommit
 from tieline.store.journal import SqliteJournal
 from tieline.times import SECOND_NS
+from tieline.wire.openadr3.objects import Ven as Name
 
 VEN_SCOPES = frozenset({"read_targets", "read_ven_objects", "write_reports", "write_subscriptions", "write_vens"})
 BL_SCOPES = frozenset(
@@ -160,6 +161,7 @@ async def raise_room(
     webhooks: WebhookLimits | None = None,
     keep_ven: bool = True,
     seed: int = 0,
+    is_bound: bool = True,
     **ven: Any,
 ) -> Room:
     recorder = FailingRecorder(GroupCommit(journal, supervisor.spawn))
@@ -174,8 +176,13 @@ async def raise_room(
     vtn = Vtn(book, tokens, supervisor, ours, origins, clock, np.random.default_rng(seed), limits, webhooks)
     server = await serve_asgi(vtn.app, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    link = OpenAdrLink(OpenAdrSettings({5: EndPointName("site-5", "site-5")}), vtn, log, clock, supervisor)
+    # Unless it is bound, the desk commands no resource here: its VEN is anybody's, and follows what anybody asks.
+    bound = {5: EndPointName("site-5", "site-5")} if is_bound else {}
+    link = OpenAdrLink(OpenAdrSettings(bound), vtn, log, clock, supervisor)
     await link.start()
+    if not is_bound and book.named("vens", "site-5") is None:
+        own = Name(venName="site-5", clientID="site-5", targets=["site-5"])
+        await book.add("vens", own, "bl")
     settings = VenSettings(url, "site-5", "site-5", "secret-of-site-5", **ven)
     end = Ven(settings, site, Owner(Bounds(-5_000.0, 5_000.0)), ours, clock, np.random.default_rng(seed + 1))
     room = Room(vtn, url, http, ours, clock, supervisor, link, site, end, log, server, journal=recorder)

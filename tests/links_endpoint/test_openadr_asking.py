@@ -75,7 +75,7 @@ def test_an_event_that_can_t_be_is_refused_by_name_new_or_changed(
             assert found["value"] == value and limit in found["limit"] and found["field"] in found["detail"], found
         assert room.vtn.book.things["events"] == said
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
 
 
 def test_a_power_in_units_of_something_else_or_in_two_is_refused() -> None:
@@ -89,7 +89,7 @@ def test_a_power_in_units_of_something_else_or_in_two_is_refused() -> None:
         assert (answer["status"], answer["field"]) == (400, "$.payloadDescriptors[1].units")
         assert (await post(room, asking(of, ("MOOD", [1]), units="AMPS"))).status_code == 201
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
 
 
 def test_an_event_without_intervals_asks_for_reports_and_one_that_asks_nothing_is_told_so() -> None:
@@ -168,60 +168,5 @@ def test_what_is_taken_of_random_events_is_followed_or_shown_and_the_rest_is_a_p
             is_asked = any(not s.payloads or {p["type"] for p in s.payloads} & {*FOLLOWED} for s in spans)
             assert not is_asked or reports, event
 
-    play(scene)
+    play(scene, is_bound=False)
     assert statuses.count(201) >= 10 and statuses.count(400) >= 10
-
-
-@pytest.mark.parametrize(("units", "factor"), [("", 1e3), ("W", 1.0), ("MW", 1e6)])
-def test_a_setpoint_beyond_the_rating_of_its_target_is_taken_with_a_note_new_or_changed(
-    units: str, factor: float
-) -> None:
-    async def scene(room: Room) -> None:
-        room.link.rated_w = lambda row: 5_000.0
-        of = await program(room)
-        for power_w, targets, is_beyond in (
-            (200_000.0, ["site-5"], True), (-5_001.0, ["other", "site-5"], True), (5_000.0, ["site-5"], False),
-            (200_000.0, ["other"], False), (200_000.0, None, False),
-        ):  # fmt: skip
-            body = asking(of, ("DISPATCH_SETPOINT", [0.0, power_w / factor]), units=units, targets=targets)
-            made = await post(room, body)
-            changed = await post(room, body, "PUT", f"/events/{made.json()['id']}")
-            assert (made.status_code, changed.status_code) == (201, 200)
-            for answer in (made, changed):
-                note = answer.headers.get("tieline-note")
-                assert note == (
-                    f"it can't be met: DISPATCH_SETPOINT asks for {power_w:.0f} W, and 'site-5' is rated for 5000 W"
-                    if is_beyond else None
-                )  # fmt: skip
-        # A limit that wide asks nothing of it, and what nobody rated is held against no event.
-        body = asking(of, ("IMPORT_CAPACITY_LIMIT", [200_000.0 / factor]), units=units, targets=["site-5"])
-        assert "tieline-note" not in (await post(room, body)).headers
-        room.link.rated_w = lambda row: 0.0
-        body = asking(of, ("DISPATCH_SETPOINT", [200_000.0 / factor]), units=units, targets=["site-5"])
-        assert "tieline-note" not in (await post(room, body)).headers
-
-    play(scene, keep_ven=False)
-
-
-def test_a_setpoint_in_its_program_s_units_is_held_to_the_rating_in_these() -> None:
-    async def scene(room: Room) -> None:
-        room.link.rated_w = lambda row: 5_000.0
-        of = await program(room, payloadDescriptors=[{"payloadType": "DISPATCH_SETPOINT", "units": "W"}])
-        for value, is_beyond in ((4_000.0, False), (6_000.0, True)):
-            answer = await post(room, asking(of, ("DISPATCH_SETPOINT", [value]), targets=["site-5"]))
-            assert ("tieline-note" in answer.headers) is is_beyond
-
-    play(scene, keep_ven=False)
-
-
-def test_an_event_that_has_begun_and_is_beyond_the_rating_says_both() -> None:
-    async def scene(room: Room) -> None:
-        room.link.rated_w = lambda row: 5_000.0
-        period = {"intervalPeriod": {"start": "2023-01-01T00:00:00Z", "duration": "P9999Y"}}
-        of = await program(room)
-        note = (await post(room, asking(of, ("DISPATCH_SETPOINT", [200.0]), targets=["site-5"], **period))).headers[
-            "tieline-note"
-        ]
-        assert note.startswith("began at 2023-01-01") and "; it can't be met: DISPATCH_SETPOINT" in note
-
-    play(scene, keep_ven=False)

@@ -146,7 +146,7 @@ def test_a_new_event_that_is_over_is_refused_and_one_that_has_begun_is_followed_
         await asyncio.sleep(2)
         found["followed"] = room.site.power_w
 
-    play(scene)
+    play(scene, is_bound=False)
     now = iso(found["at"])[: len("2023-11-14T22:13:22")]
     over = f"$.intervalPeriod: over at {iso(found['at'] - HOUR_NS)}: give an event that ends after {now}"
     assert (found["over"][0], found["over"][2][: len(over)]) == (400, over)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import ssl
 import time
@@ -16,6 +17,7 @@ import pytest
 from openadr_room import Room, raise_room
 
 from tieline.errors import ConfigError
+from tieline.links.endpoint.openadr.commanding import COMMANDS, INFORMS
 from tieline.links.endpoint.openadr.listen import serve_vtn
 from tieline.links.endpoint.openadr.openapi import description
 from tieline.rim.certificates import Authority
@@ -72,13 +74,14 @@ def test_openadr3_client_works_our_vtn_over_all_six_kinds_and_our_ven_follows_it
         await asyncio.sleep(0.5)
         return await peer(room, ELAAD, "openadr_client.py")
 
-    assert on_sockets(tmp_path, scene) == {
+    # The VEN that follows an event of this client is none of the desk's: whom the desk commands obeys it alone.
+    assert on_sockets(tmp_path, scene, is_bound=False) == {
         "program": "peer-program-2", "twice": "409", "programs_seen_by_ven": ["peer-program-2", "tieline-dispatch"],
         "ven": ["site-6", "site-6"], "granted": ["street-1"], "kept": ["street-1"], "resource": ["battery-2", "site-6"],
         "subscription": "site-6-again", "subscriptions": 1,
         "events_seen_by_ven": [["shed", ["street-1"], 0]], "unasked": [], "value": 2, "minutes": 15.0,
         "reports": [["r2", "site-6", 1.5]], "our_ven": ["site-5", -1.25, "CURTAILED"],
-        "in_watts": [0.002, 2.0], "vens": ["site-5", "site-6"],
+        "in_watts": [0.002, "409", "done"], "vens": ["site-5", "site-6"],
         "resources": ["battery-2", "site-5"],
         "webhook": [["Bearer peer-token", "EVENT", word, ["street-1"]] for word in ("CREATE", "UPDATE", "DELETE")],
         "after_delete": 0,
@@ -96,6 +99,45 @@ def test_python_oa3_client_registers_subscribes_and_takes_our_webhooks(tmp_path:
         "all": ["price 2", "telemetry"],
         "webhook": ["CREATE", "UPDATE", "DELETE"], "coerced": ["Notification"] * 3,
     }  # fmt: skip
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(not OA3.exists(), reason="no peer: run `make peers-oa3`")
+def test_python_oa3_client_can_t_command_a_battery_of_the_desk_by_an_event_of_its_own(tmp_path: Path) -> None:
+    async def scene(room: Room) -> tuple[dict[str, Any], bool]:
+        await asyncio.sleep(0.5)
+        answers = await peer(room, OA3, "openadr_commands.py")
+        await asyncio.sleep(2)
+        return answers, all(math.isnan(hold.target_w) for hold in room.site.holds)
+
+    answers, is_free = on_sockets(tmp_path, scene)
+    assert answers == {
+        "named": [403, "$.targets[0]", '"site-5"'], "group": [403, "$.targets[1]", '"street-1"'],
+        "everybody": [403, "$.targets", "null"], "far": [201], "too much": [403, "$.targets[0]", '"site-5"'],
+        "limit": [403, "$.targets[0]", '"site-5"'], "price": [201],
+        "price changed": [403, "$.targets[0]", '"site-5"'], "kept": True,
+    }  # fmt: skip
+    assert is_free
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(not ELAAD.exists(), reason="no peer: run `make peers-openadr` (needs Python 3.12 or newer)")
+def test_of_all_payload_types_that_openadr3_client_knows_those_that_command_reach_no_battery_of_the_desk(
+    tmp_path: Path,
+) -> None:
+    async def scene(room: Room) -> tuple[dict[str, Any], bool]:
+        await asyncio.sleep(0.5)
+        answers = await peer(room, ELAAD, "openadr_bound.py")
+        await asyncio.sleep(2)
+        return answers, all(math.isnan(hold.target_w) for hold in room.site.holds)
+
+    answers, is_free = on_sockets(tmp_path, scene)
+    assert is_free
+    assert {name for name in answers["far"] if answers["far"][name] != "done"} == {"CURVE"}
+    assert set(answers["far"]) == COMMANDS | INFORMS  # no type of the standard is in neither, or in both
+    assert not COMMANDS & INFORMS
+    assert {name for name, answer in answers["site-5"].items() if answer == "403"} == COMMANDS - {"CURVE"}
+    assert {name for name, answer in answers["site-5"].items() if answer == "done"} == INFORMS
 
 
 @pytest.mark.long

@@ -55,7 +55,7 @@ def test_no_change_of_a_program_moves_by_a_factor_what_a_standing_event_asks(nam
             if moves:
                 assert event in said["limit"] and said["field"].startswith("$.payloadDescriptors"), said
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
     assert wrong == []
 
 
@@ -88,7 +88,7 @@ def test_the_refusal_names_the_field_the_value_and_the_event_and_the_ven_goes_on
         await asyncio.sleep(130)
         assert room.site.power_w == -2_000.0
 
-    play(scene)
+    play(scene, is_bound=False)
 
 
 @pytest.mark.parametrize("starts_s", [-1_800.0, 1_800.0])
@@ -106,7 +106,7 @@ def test_a_program_is_free_again_once_its_event_is_over_or_gone(starts_s: float)
         await asyncio.sleep(starts_s + 3_601.0)
         assert (await change(room, of, "p", to))[0] == 200
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
 
 
 def test_a_price_keeps_the_currency_and_the_unit_that_it_was_taken_with() -> None:
@@ -121,7 +121,7 @@ def test_a_price_keeps_the_currency_and_the_unit_that_it_was_taken_with() -> Non
         assert (await change(room, of, "p", both))[0] == 200
         assert (await change(room, of, "p", both[:1]))[0] == 200
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
 
 
 def test_what_is_reported_on_a_standing_event_keeps_its_units_too() -> None:
@@ -149,4 +149,4 @@ def test_what_is_reported_on_a_standing_event_keeps_its_units_too() -> None:
         assert (await room.call("site-5", "POST", "/reports", report))[0] == 201
         assert (await change(room, of, "p", to))[0] == 409
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)

@@ -83,7 +83,7 @@ def test_who_subscribed_to_the_reports_of_a_program_is_told_of_those_of_its_even
             expected[name] += [f"DELETE {at}" for each in events[name] for at in reports[each]]
         await asyncio.sleep(30)
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
     assert {name: told(hook) for name, hook in hooks.items()} == expected
     assert all(expected.values()) and all(seen == names for seen, names in finds)
 
@@ -104,5 +104,5 @@ def test_a_report_whose_event_moved_to_another_program_moved_with_it() -> None:
         assert (await room.call("bl", "DELETE", f"/events/{made['id']}"))[0] == 200
         await asyncio.sleep(10)
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
     assert told(hook) == ["DELETE r"]

@@ -77,7 +77,7 @@ def test_a_ven_follows_a_power_in_the_units_that_stand_nearest_to_it(name: str) 
             await room.call("bl", "DELETE", f"/events/{made['id']}")
             await asyncio.sleep(3)
 
-    play(scene)
+    play(scene, is_bound=False)
     assert wrong == []
 
 
@@ -88,7 +88,7 @@ def test_an_event_that_describes_another_payload_leaves_its_setpoint_to_its_prog
         await asyncio.sleep(3)
         assert room.site.power_w == -1_500.0
 
-    play(scene)
+    play(scene, is_bound=False)
 
 
 @pytest.mark.parametrize(("is_told", "within_s"), [(True, 5.0), (False, 125.0)])
@@ -111,7 +111,7 @@ def test_a_program_whose_unit_is_changed_moves_those_who_follow_its_events(is_to
         powers = [p["values"] for p in said[0]["resources"][0]["intervals"][0]["payloads"] if p["type"] == "SETPOINT"]
         assert powers == [[2.0]]
 
-    room = play(scene)
+    room = play(scene, is_bound=False)
     assert trail == [-2.0, -2_000.0]
     assert room.ven.taken == 1
 
@@ -130,7 +130,7 @@ def test_an_event_that_could_not_be_followed_is_once_its_program_says_a_power() 
         await asyncio.sleep(5)
         assert room.site.power_w == -1_500.0
 
-    play(scene)
+    play(scene, is_bound=False)
 
 
 def test_a_power_whose_program_is_not_shown_is_not_guessed() -> None:
@@ -151,7 +151,7 @@ def test_a_power_whose_program_is_not_shown_is_not_guessed() -> None:
         await asyncio.sleep(130)
         assert room.site.power_w == -1_500.0
 
-    play(scene)
+    play(scene, is_bound=False)
 
 
 def test_a_value_is_held_to_its_program_s_units_and_a_program_to_what_its_events_ask() -> None:
@@ -170,7 +170,7 @@ def test_a_value_is_held_to_its_program_s_units_and_a_program_to_what_its_events
         assert (await room.call("bl", "DELETE", f"/events/{made['id']}"))[0] == 200
         assert (await change(room, of, "p", described("MW", "DISPATCH_SETPOINT")))[0] == 200
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
 
 
 @pytest.mark.parametrize("how", ["POST", "PUT"])

@@ -58,7 +58,7 @@ def test_events_of_another_program_are_followed_by_priority_within_all_limits() 
         await asyncio.sleep(600)
         trail.append(room.site.power_w)
 
-    play(scene)
+    play(scene, is_bound=False)
     assert trail == [4_000.0, 2_000.0, 1_500.0, 1_500.0, 0.0]
 
 
@@ -72,7 +72,7 @@ def test_a_simple_event_sheds_and_is_acknowledged_by_a_report_on_it() -> None:
         _, listed = await room.call("bl", "GET", f"/reports?eventID={made['id']}")
         said.extend(listed)
 
-    play(scene)
+    play(scene, is_bound=False)
     assert [r["clientID"] for r in said] == ["site-5"]
     kinds = {p["type"] for r in said[0]["resources"] for i in r["intervals"] for p in i["payloads"]}
     assert {"OPERATING_STATE", "DEMAND", "DATA_QUALITY"} <= kinds
@@ -118,7 +118,7 @@ def test_a_randomised_start_is_honoured_once_drawn_and_stands_over_polls() -> No
         assert asyncio.get_running_loop().time() - began_s - ends == pytest.approx(600, abs=2)
 
     for seed in range(4):
-        play(scene, seed=seed, poll_s=30.0)
+        play(scene, seed=seed, poll_s=30.0, is_bound=False)
     assert all(299 <= start <= 902 for start in starts)
     assert len({round(start) for start in starts}) > 1
 
@@ -171,7 +171,7 @@ def test_an_event_that_is_told_is_followed_without_asking_and_one_that_is_withdr
         await asyncio.sleep(1)
         assert (room.site.power_w, room.ven.polls - polls) == (0.0, 0)
 
-    play(scene)
+    play(scene, is_bound=False)
 
 
 @given(
@@ -216,7 +216,7 @@ def test_a_ven_that_comes_again_keeps_one_subscription_and_learns_of_new_targets
         await asyncio.sleep(2)
         assert room.site.power_w == 1_000.0
 
-    play(scene)
+    play(scene, is_bound=False)
 
 
 def test_a_token_that_was_taken_back_is_fetched_anew_and_an_old_one_is_renewed_before_its_end() -> None:
@@ -339,4 +339,4 @@ def test_an_event_that_is_known_ahead_begins_at_its_second_also_without_webhook_
         await asyncio.sleep(0.03)
         assert room.site.power_w == 1_000.0
 
-    play(scene, poll_s=30.0)
+    play(scene, poll_s=30.0, is_bound=False)

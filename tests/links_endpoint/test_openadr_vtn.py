@@ -40,7 +40,7 @@ def test_a_ven_sees_targeted_events_only_where_asked_granted_and_object_meet_and
         seen["by id"] = await room.call("site-6", "GET", f"/events/{one['id']}")
         seen["other by id"] = await room.call("site-5", "GET", f"/events/{one['id']}")
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
     assert [e["eventName"] for e in seen["none"]] == ["telemetry", "open"]
     for name in ("granted", "both"):
         assert [(e["eventName"], e["targets"]) for e in seen[name]] == [("both", ["street-1"])], name
@@ -225,7 +225,7 @@ def test_names_are_unique_where_the_standard_says_and_only_there() -> None:
         for _ in range(2):
             await event(room, of, eventName="same")
 
-    play(scene, keep_ven=False)
+    play(scene, keep_ven=False, is_bound=False)
     assert found == {
         "program": 409, "program put": 409, "itself": 200, "ven": 409, "r": 201, "r of another": 201, "r again": 409,
     }  # fmt: skip
@@ -291,7 +291,7 @@ def test_what_was_answered_is_there_after_a_restart_and_measurements_are_not_in_
     async def first(room: Room) -> None:
         await room.command(1_500.0)
         of = await program(room)
-        gone = await event(room, of, eventName="gone")
+        gone = await event(room, of, eventName="gone", targets=["b"])
         await event(room, of, eventName="kept", targets=["a"])
         await room.call("bl", "DELETE", f"/events/{gone['id']}")
         await room.call("site-6", "POST", "/subscriptions", subscription("http://127.0.0.1:9/x"))
@@ -375,7 +375,7 @@ def test_a_client_s_reports_and_objects_are_bounded() -> None:
         for n in range(4):
             found.append((await room.call("site-6", "POST", "/vens", {"venName": f"v{n}"}))[0])
 
-    play(scene, keep_ven=False, limits=VtnLimits(own_objects=3))
+    play(scene, keep_ven=False, limits=VtnLimits(own_objects=3), is_bound=False)
     assert found == [500, 201, 201, 201, 403]
 
 

@@ -139,8 +139,8 @@ order = bl.events.create_event(
 )  # fmt: skip
 
 
-def answered(event: str, but: float | None = None) -> tuple:
-    """What our VEN says of an event, as (client, SETPOINT, state), once its setpoint is another than `but`."""
+def answered(event: str) -> tuple:
+    """What our VEN says of an event, as (client, SETPOINT, state)."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         said_raw = bl.reports.session.get(f"{url}/reports", params={"eventID": event}).json()
@@ -150,7 +150,7 @@ def answered(event: str, but: float | None = None) -> tuple:
             assert {d["objectType"] for d in raw.pop("payloadDescriptors")} == {"REPORT_PAYLOAD_DESCRIPTOR"}
         answers = [ExistingReport.model_validate(raw) for raw in said_raw]
         kinds = {p.type: p.values[0] for r in answers for p in r.resources[0].intervals[0].payloads}
-        if answers and kinds.get("SETPOINT") != but:
+        if answers:
             return answers[0].client_id, kinds["SETPOINT"], kinds["OPERATING_STATE"].partition("_")[2]
         time.sleep(0.1)
     raise TimeoutError(f"our VEN says nothing else of {event}")
@@ -158,7 +158,8 @@ def answered(event: str, but: float | None = None) -> tuple:
 
 found["our_ven"] = answered(order.id)
 
-# one whose unit stands in its program alone (this client makes units that it has no name for), which is then changed
+# one whose unit stands in its program alone (this client makes units that it has no name for): that is changed once it
+# is gone, and not before
 
 
 def in_units(word: str) -> tuple:
@@ -174,8 +175,10 @@ in_watts = bl.events.create_event(
     )
 )  # fmt: skip
 found["in_watts"] = [answered(in_watts.id)[1]]
-bl.programs.update_program_by_id(watts.id, ProgramUpdate(program_name="peer-watts", payload_descriptors=in_units("KW")))
-found["in_watts"].append(answered(in_watts.id, but=0.002)[1])
+in_kilowatts = ProgramUpdate(program_name="peer-watts", payload_descriptors=in_units("KW"))
+found["in_watts"].append(status_of(lambda: bl.programs.update_program_by_id(watts.id, in_kilowatts)))
+bl.events.delete_event_by_id(in_watts.id)
+found["in_watts"].append(status_of(lambda: bl.programs.update_program_by_id(watts.id, in_kilowatts)))
 bl.programs.delete_program_by_id(watts.id)
 found["vens"] = sorted(v.ven_name for v in bl.vens.get_vens(ven_name=None, target=None, pagination=None))
 found["resources"] = sorted(r.resource_name for r in bl.resources.get_resources(resource_name=None, ven_id=None, target=None, pagination=None))  # fmt: skip

@@ -14,6 +14,7 @@ from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
 from tieline.links.device.modbus.link import parse_address
 from tieline.links.endpoint.openadr.access import check_client
+from tieline.links.endpoint.openadr.book import DESK
 from tieline.links.grid.dnp3.binding import Peer as Dnp3Peer
 from tieline.links.grid.ews_settings import EwsPool
 from tieline.resource.identity import Kind
@@ -124,7 +125,9 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     `switched` are those of them that can be on or off alone: a limit lets them run wholly or not at all. `callbacks`
     are the origins that webhooks may be sent to, as `https://ven.example:8443/`; none: no webhooks.
-    `private_states` are operating states that its clients may report beside those of the standard.
+    `private_states` are operating states that its clients may report beside those of the standard; `private_informing`
+    are payload types beside the standard's by which events of its clients may inform the VENs of `resources`: no device
+    acts on them.
     """
 
     clients: tuple[OpenAdrClient, ...]
@@ -135,6 +138,7 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 8081
     callbacks: tuple[str, ...] = ()
     private_states: tuple[str, ...] = ()
+    private_informing: tuple[str, ...] = ()
     tls: TlsSettings | None = None
 
 
@@ -285,6 +289,9 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
     for at, vtn in enumerate(links.openadr):
         for k, client in enumerate(vtn.clients):
             check_client(client.id, client.secret_sha256, f"$.links.openadr[{at}].clients[{k}]")
+            if client.id == DESK:
+                path = f"$.links.openadr[{at}].clients[{k}].id = {client.id!r}"
+                raise ConfigError(f"{path}: the desk itself writes under this name: give the client another")
         for name in vtn.resources:
             _one_writer(fleet, name, f"$.links.openadr[{at}].resources", taken)
             spoken_for = [client for client in vtn.clients if name == (client.resource or client.id)]

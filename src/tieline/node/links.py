@@ -187,17 +187,18 @@ async def _raise_openadr(
     # A fresh key at each start: tokens live an hour, and a client whose token is refused asks for another.
     tokens = Tokens(clients, os.urandom(32), node.clock)
     vtn = Vtn(book, tokens, supervisor, http, settings.callbacks, node.clock, rng)
+    vtn.is_device = node.state.fleet.holds
+    end_points = end_points_of(settings, node.state.fleet)
+    link = OpenAdrLink(end_points, vtn, node.desk, node.clock, supervisor, settings.name)
+    # Before anybody is answered: the program and the VENs are the desk's, and whom it commands is known from the first.
+    await link.start()
     files = None if settings.tls is None else files_of(settings.tls, folder)
     # Where one client has no pin, any certificate of the authority may be its own: the door is the authority's then.
     pinned = {client.certificate for client in settings.clients}
     pinned = set() if "" in pinned else pinned
     made = serve_vtn(vtn.app, settings.host, settings.port, files, pinned)
     server = await listening(made, f"$.links.openadr {settings.name}", settings.host, settings.port)
-    end_points = end_points_of(settings, node.state.fleet)
     rows = {row: end_point.ven for row, end_point in end_points.end_points.items()}
-    link = OpenAdrLink(end_points, vtn, node.desk, node.clock, supervisor, settings.name)
-    await link.start()
-    vtn.is_device = node.state.fleet.holds
     link.rated_w = node.state.fleet.rated_w_of
     node.desk.bind(link, "openadr", rows)
     VenOwners(node, link)

@@ -265,7 +265,7 @@ def end_points_of(settings: OpenAdrSettings, fleet: Fleet) -> EndPoints:
     switched = frozenset(settings.switched)
     known = {fleet.row(name): name for name in settings.resources if fleet.holds(name)}
     of = {row: EndPointName(name, speaks.get(name, ""), is_switched=name in switched) for row, name in known.items()}
-    return EndPoints(of, private_states=settings.private_states)
+    return EndPoints(of, private_states=settings.private_states, private_informing=settings.private_informing)
 
 
 def _check_openadr(settings: OpenAdrSettings, path: str) -> None:

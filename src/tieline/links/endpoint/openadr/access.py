@@ -118,6 +118,10 @@ class Tokens:
         client = self._clients.get(client_id)
         return client.scopes if client else frozenset()
 
+    def knows(self, client_id: str) -> bool:
+        """Return whether a client may ask for tokens at all."""
+        return client_id in self._clients
+
     @property
     def readers_of_all(self) -> list[str]:
         """Clients that see every object."""

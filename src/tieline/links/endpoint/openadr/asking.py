@@ -9,7 +9,7 @@ required): such an event asks for reports. Payload types that are not the standa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from tieline.errors import PeerError
 from tieline.links.endpoint.openadr.payloads import MOST_STEPS, MOST_W, READ, W_OF, read_plan
-from tieline.links.endpoint.openadr.reported import plain_name, refusal, units_of
+from tieline.links.endpoint.openadr.reported import refusal, units_of
 from tieline.links.endpoint.openadr.units import POWERS, program_units, said_units
 from tieline.resource.setpoint import Bounds
 from tieline.site.plan import Owner
@@ -25,7 +25,6 @@ from tieline.wire.openadr3.objects import Descriptor, Event, Interval, ObjectErr
 from tieline.wire.openadr3.times import TimeError, ends_ns
 
 Thing = dict[str, Any]
-SETPOINT = "DISPATCH_SETPOINT"
 _ANYBODY = Owner(Bounds(-1.0, 1.0))
 
 
@@ -78,34 +77,6 @@ def check_event(event: Event, now_ns: int, program: Mapping[str, Any] | None = N
                 _check_values(payload, f"$.intervals[{i}].payloads[{p}].values", units.get(payload.type))
         _check_parts(interval, f"$.intervals[{i}].payloads")
     _check_plan(event, now_ns, above)
-
-
-def unmet(event: Thing, program: Mapping[str, Any] | None, rated_of: Callable[[str], float | None]) -> str:
-    """Return that an event asks a power of a device that it isn't rated for, for a header; "" where it doesn't.
-
-    A limit that is wider than its device asks nothing of it.
-
-    Args:
-        event: As it is kept.
-        program: Its program, likewise.
-        rated_of: Of a target: what the device that has it is rated (W, 0 where that isn't known); None for no device.
-    """
-    units = {**program_units(program), **said_units(event.get("payloadDescriptors"))}
-    factor = W_OF.get(units.get(SETPOINT, "KW").upper(), 0.0)
-    payloads = [pay for interval in event.get("intervals") or () for pay in interval["payloads"]]
-    asked_w = max(
-        (v * factor for pay in payloads if pay["type"] == SETPOINT for v in pay["values"]), key=abs, default=0.0
-    )
-    rated_w = {target: rated_of(target) for target in event.get("targets") or ()}
-    short = [
-        f"{plain_name(name)} is rated for {most:.0f} W"
-        for name, most in rated_w.items()
-        if most and abs(asked_w) > most
-    ]
-    if not short:
-        return ""
-    more = [f"{len(short) - 5} more are for less"] if len(short) > 5 else []
-    return f"it can't be met: {SETPOINT} asks for {asked_w:.0f} W, and {', '.join([*short[:5], *more])}"
 
 
 def check_program(program: Program, events: Iterable[Thing], now_ns: int) -> None:

@@ -78,10 +78,9 @@ class OpenAdrLink:
         self._session, self._since_ns, self._was_called = Session.DOWN, clock.now_ns(), False
         self.counts = Counts()
         self.rated_w: Callable[[int], float] = lambda row: 0.0  # what a row is rated (W); 0 where that isn't known
+        vtn.one_writer.bind(settings)
         vtn.watchers.append(self)
         vtn.rated_of, vtn.private_states = self._rated_of, settings.private_states
-        row_of = {who.ven: row for row, who in settings.end_points.items()}
-        vtn.target_rated = lambda target: self.rated_w(row_of[target]) if target in row_of else None
 
     async def start(self) -> None:
         """Make the program, the VENs and the standing event that asks for telemetry, or find them from before."""

@@ -23,6 +23,7 @@ from msgspec import Struct
 from tieline.links.endpoint.openadr.access import READ_ALL, Bearer, Tokens, may, shown
 from tieline.links.endpoint.openadr.book import Book, Thing, wants
 from tieline.links.endpoint.openadr.callbacks import Origin, is_allowed
+from tieline.links.endpoint.openadr.query import Hides
 from tieline.rim.http import HttpClient, TooLong, Unanswered
 from tieline.rim.supervise import Backoff, Supervisor
 from tieline.wire.openadr3.objects import TYPES
@@ -68,8 +69,9 @@ class Notifier:
         rng: np.random.Generator,
         limits: WebhookLimits,
         gate: Gate = lambda client, kind, thing_id: True,
+        hides: Hides = lambda client, kind, thing: False,
     ) -> None:
-        self._gate = gate
+        self._gate, self._hides = gate, hides
         self._book, self._tokens, self._supervisor, self._client = book, tokens, supervisor, client
         self._origins, self._rng, self._limits = origins, rng, limits
         self._backoff = Backoff(limits.first_s, limits.cap_s)
@@ -85,7 +87,9 @@ class Notifier:
         # Definition, "Object Privacy": a notification is held to the same rules as a read by the subscription's owner.
         for subscription in self._subscribers(kind, thing):
             seen = self._seen(subscription, kind, thing, whose)
-            if seen is None:
+            # An end is told all the same: it frees who may have had the event before it was kept from him.
+            is_hidden = operation != "DELETE" and self._hides(subscription["clientID"], kind, thing)
+            if seen is None or is_hidden:
                 continue
             for wish in subscription["objectOperations"]:
                 if TYPES[kind] in wish["objects"] and wants(wish, operation):

@@ -14,7 +14,7 @@ Doc = dict[str, Any]
 _PROBLEMS = {
     "400": "A body or query that can't be; the path is named",
     "401": "No valid token",
-    "403": "Not allowed by scope, or not one's own",
+    "403": "Not allowed by scope, not one's own, or a command to a resource that the desk commands",
     "404": "None that the caller may see",
     "409": "A name that is taken, an unknown parent, a change under way, or one that gives events another meaning",
     "413": "Too large",

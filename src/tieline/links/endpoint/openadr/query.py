@@ -25,11 +25,17 @@ FILTERS = {
 TARGETED = ("programs", "events", "vens", "resources")
 
 
+Hides = Callable[[str, str, Thing], bool]
+"""Whether an object of a kind is kept from a client that its targets would show it to: (client, kind, object)."""
+
+
 class QueryError(ValueError):
     """A query that can't be; the text names the parameter."""
 
 
-def find(book: Book, bearer: Bearer, kind: str, query: QueryParams, page: int, now_ns: int) -> list[Thing]:
+def find(
+    book: Book, bearer: Bearer, kind: str, query: QueryParams, page: int, now_ns: int, hides: Hides
+) -> list[Thing]:
     """Return one page of what a caller may see and asks for, oldest first. Raises QueryError."""
     skip, limit = _page(query, page)
     wanted = frozenset(query.getlist("targets")) if kind in TARGETED else frozenset()
@@ -40,7 +46,7 @@ def find(book: Book, bearer: Bearer, kind: str, query: QueryParams, page: int, n
         if not passes(thing) or not _reached(book, bearer, kind, thing, wanted):
             continue
         seen = shown(bearer, kind, thing, book.granted(bearer.client), wanted)
-        if seen is None:
+        if seen is None or hides(bearer.client, kind, thing):
             continue
         passed += 1
         if passed > skip:
@@ -50,10 +56,10 @@ def find(book: Book, bearer: Bearer, kind: str, query: QueryParams, page: int, n
     return found if limit else []
 
 
-def find_one(book: Book, bearer: Bearer, kind: str, thing_id: str, query: QueryParams) -> Thing | None:
+def find_one(book: Book, bearer: Bearer, kind: str, thing_id: str, query: QueryParams, hides: Hides) -> Thing | None:
     """Return an object as a caller may see it. Its id asks for all of the caller's targets, unless some are named."""
     thing = book.things[kind].get(thing_id)
-    if thing is None:
+    if thing is None or hides(bearer.client, kind, thing):
         return None
     granted = book.granted(bearer.client)
     return shown(bearer, kind, thing, granted, frozenset(query.getlist("targets")) or granted)

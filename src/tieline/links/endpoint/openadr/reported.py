@@ -99,18 +99,18 @@ def private_in(report: Report, rated_of: RatedOf) -> str:
     found: dict[str, None] = {}
     for resource in report.resources:
         if rated_of(resource.resourceName) is None:
-            found[f"resource {plain_name(resource.resourceName)} is bound to no device here that you speak for"] = None
+            found[f"resource {_plain(resource.resourceName)} is bound to no device here that you speak for"] = None
         for interval in resource.intervals:
             for payload in interval.payloads:
                 if payload.type not in STANDARD:
-                    found[f"payload type {plain_name(payload.type)} is private"] = None
+                    found[f"payload type {_plain(payload.type)} is private"] = None
     if not found:
         return ""
     said = list(found)[:5] + ([f"{len(found) - 5} more"] if len(found) > 5 else [])
     return "kept, and read by nobody here: " + "; ".join(said)
 
 
-def plain_name(name: str) -> str:
+def _plain(name: str) -> str:
     """Return a name as a header may carry it (RFC 9110, 5.5)."""
     return repr(name[:40].encode("ascii", "backslashreplace").decode())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tieline.errors import ConfigError
+from tieline.links.endpoint.openadr.commanding import COMMANDS
 
 
 class EndPointName(Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,7 +30,8 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     `answer_s`: how long after delivery an event must be taken; `settle_s`: how long after that the device must show it;
     `lost_s`: how long a VEN may be silent; `near_w` and `near_frac`: how near to its setpoint a device counts as there;
-    `private_states`: operating states beside the standard's that its VENs may report.
+    `private_states`: operating states beside the standard's that its VENs may report; `private_informing`: payload
+    types beside the standard's by which events of clients inform its VENs, and that no device of theirs acts on.
     """
 
     end_points: dict[int, EndPointName]
@@ -40,6 +42,7 @@ class OpenAdrSettings(Struct, frozen=True, forbid_unknown_fields=True):
     near_frac: float = 0.02
     priority: int = 0
     private_states: tuple[str, ...] = ()
+    private_informing: tuple[str, ...] = ()
 
 
 def check(settings: OpenAdrSettings) -> None:
@@ -55,6 +58,12 @@ def check(settings: OpenAdrSettings) -> None:
     for at, word in enumerate(settings.private_states):
         if not 1 <= len(word) <= 128:
             raise ConfigError(f"$.openadr.private_states[{at}] = {word[:40]!r}: give 1 to 128 characters")
+    for at, word in enumerate(settings.private_informing):
+        path = f"$.openadr.private_informing[{at}] = {word[:40]!r}"
+        if word in COMMANDS:
+            raise ConfigError(f"{path}: it commands (OpenADR 3.1, table 1): give payload types of your own that inform")
+        if not 1 <= len(word) <= 128:
+            raise ConfigError(f"{path}: give 1 to 128 characters")
     # One writer a leaf resource: two rows behind one VEN would share a target, and each other's commands.
     seen: dict[str, int] = {}
     for row, end_point in settings.end_points.items():

@@ -24,12 +24,13 @@ from starlette.routing import Route
 
 from tieline.errors import Error
 from tieline.links.endpoint.openadr.access import Bearer, Tokens, may, may_change
-from tieline.links.endpoint.openadr.asking import check_event, check_program, unmet
+from tieline.links.endpoint.openadr.asking import check_event, check_program
 from tieline.links.endpoint.openadr.book import DESK, Book, Conflict, Missing, Thing
 from tieline.links.endpoint.openadr.callbacks import is_allowed, read_origins
 from tieline.links.endpoint.openadr.limits import Buckets, TooLarge, VtnLimits, read_body
 from tieline.links.endpoint.openadr.meaning import AnotherMeaning, check_meaning
 from tieline.links.endpoint.openadr.notify import Notifier, WebhookLimits
+from tieline.links.endpoint.openadr.one_writer import OneWriter
 from tieline.links.endpoint.openadr.openapi import description
 from tieline.links.endpoint.openadr.query import QueryError, find, find_one
 from tieline.links.endpoint.openadr.reported import check_report, private_in
@@ -88,9 +89,10 @@ class Vtn:
         """Make a VTN; `callbacks` are the origins that webhooks may go to. Raises ConfigError for one that can't be."""
         self.book, self._tokens, self._clock = book, tokens, clock
         self._limits = limits or VtnLimits()
-        self._origins = read_origins(callbacks)
+        self._origins, self.one_writer = read_origins(callbacks), OneWriter(book, tokens)
         self.notifier = Notifier(
-            book, tokens, supervisor, client, self._origins, rng, webhooks or WebhookLimits(), self._may_go
+            book, tokens, supervisor, client, self._origins, rng, webhooks or WebhookLimits(), self._may_go,
+            self.one_writer.hides,
         )  # fmt: skip
         self.notifier.delivered.append(self._delivered)
         self._turns = Buckets(self._limits.rate_per_s, self._limits.burst)
@@ -98,7 +100,6 @@ class Vtn:
         self.reserved: dict[str, str] = {}  # targets of the dispatch, each of one client alone
         self.is_device: Callable[[str], bool] = lambda name: False  # whether a name is that of a device of ours
         self.rated_of: Callable[[str, str], float | None] = lambda client, resource: None  # as `reported.RatedOf`
-        self.target_rated: Callable[[str], float | None] = lambda target: None  # as `asking.unmet`
         self.private_states: tuple[str, ...] = ()
         self.withheld: set[str] = set()  # events on their way out: nobody reads them any more
         self.refused = self.failed = 0
@@ -200,14 +201,16 @@ class Vtn:
     # --- objects ---------------------------------------------------------------------------------------------------
 
     async def _list(self, request: Request, bearer: Bearer, kind: str) -> Response:
-        found = find(self.book, bearer, kind, request.query_params, self._limits.page, self._clock.now_ns())
+        now_ns, hides = self._clock.now_ns(), self.one_writer.hides
+        found = find(self.book, bearer, kind, request.query_params, self._limits.page, now_ns, hides)
         found = [thing for thing in found if thing["id"] not in self.withheld]
         for thing in found:
             self._delivered(bearer.client, kind, thing["id"])
         return json_of(found)
 
     async def _get(self, request: Request, bearer: Bearer, kind: str) -> Response:
-        thing = find_one(self.book, bearer, kind, request.path_params["id"], request.query_params)
+        hides = self.one_writer.hides
+        thing = find_one(self.book, bearer, kind, request.path_params["id"], request.query_params, hides)
         if thing is None or thing["id"] in self.withheld:
             return problem(404, "not found", f"no object of {kind} with this id that you may see")
         self._delivered(bearer.client, kind, thing["id"])
@@ -235,20 +238,19 @@ class Vtn:
 
     def _private_in(self, report: Any, bearer: Bearer) -> dict[str, str] | None:
         """Return the header that says what of a report nobody here reads."""
-        return _noted(private_in(report, partial(self.rated_of, bearer.client)))
+        note = private_in(report, partial(self.rated_of, bearer.client))
+        return {"tieline-note": note} if note else None
 
     def _note_of(self, event: Thing) -> dict[str, str] | None:
-        """Return the header that says of a new event that it asks nothing, has begun, or can't be met."""
+        """Return the header that says of an event that it asks nothing, or is followed from now on, as it has begun."""
         if not event.get("intervals"):
             is_empty = not event.get("reportDescriptors")
             return {"tieline-note": "it has no interval and asks for no report"} if is_empty else None
         now_ns = self._clock.now_ns()
         starts_ns = begins_ns(event, now_ns)
-        begun = f"began at {iso(starts_ns)}: it is followed from {iso(now_ns)} on"
-        return _noted(begun if starts_ns < now_ns - GRACE_NS else "", self._unmet(event))
-
-    def _unmet(self, event: Thing) -> str:
-        return unmet(event, self.book.things["programs"].get(event["programID"]), self.target_rated)
+        if starts_ns >= now_ns - GRACE_NS:
+            return None
+        return {"tieline-note": f"began at {iso(starts_ns)}: it is followed from {iso(now_ns)} on"}
 
     def _past(self, event: Any) -> Response | None:
         """Return what refuses a new event that is over already: no VEN would ever follow it."""
@@ -278,7 +280,7 @@ class Vtn:
         keeps = ("targets",) if kind in ("vens", "resources") and not bearer.is_business else ()
         thing = await self.book.put(kind, old["id"], found, keeps)
         self._tell(kind, "UPDATE", thing)
-        return json_of(thing, 200, _noted(self._unmet(thing)) if kind == "events" else None)
+        return json_of(thing)
 
     async def _delete(self, request: Request, bearer: Bearer, kind: str) -> Response:
         old = self._changeable(request, bearer, kind)
@@ -305,6 +307,8 @@ class Vtn:
             return problem(403, "forbidden", "programID: events of this program are the dispatch's own")
         if kind == "events":
             check_event(found, self._clock.now_ns(), self.book.things["programs"].get(found.programID))
+            if (wrong := self.one_writer.refusal_of(found)) is not None:
+                return problem(403, "forbidden", str(wrong), wrong=wrong)
         if kind == "programs":
             self._check_program(found, request.path_params.get("id", ""))
         if kind == "reports":
@@ -376,12 +380,6 @@ class Vtn:
     def _delivered(self, client: str, kind: str, thing_id: str) -> None:
         for watcher in self.watchers:
             watcher.shown(client, kind, thing_id)
-
-
-def _noted(*notes: str) -> dict[str, str] | None:
-    """Return the header that says what is to be noted of an answer; None: nothing."""
-    said = "; ".join(note for note in notes if note)
-    return {"tieline-note": said} if said else None
 
 
 async def _nowhere(request: Request, error: Exception) -> Response:
