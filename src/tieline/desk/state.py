@@ -69,7 +69,7 @@ class CommandColumns:
     moves at each beat, who stands beyond these keeps none. `easing_low_w`, `easing_high_w` and `easing_ns` are the same
     of a window that began later, and follows once it is as old. `answer` is what it made of the command before, while
     that held. It was let go of a power that it was told at `let_go_ns`. `made_w` is what a device that can't hold it
-    made of it (W; NaN: it holds it, or that isn't known).
+    made of it (W; NaN: it holds it, or that isn't known). At `took_ns` it first acknowledged what it was told by then.
     """
 
     target_w: Floats
@@ -97,6 +97,7 @@ class CommandColumns:
     answer: NDArray[np.int8]
     let_go_ns: Instants
     made_w: Floats
+    took_ns: Instants
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -128,10 +129,13 @@ class CommandColumns:
             np.full(count, UNSAID, np.int8),
             np.zeros(count, np.int64),
             nothing.copy(),
+            np.zeros(count, np.int64),
         )
 
-    def acknowledge(self, rows: NDArray[np.int32]) -> None:
-        """Note that rows took their last command: it is what they hold, and till when."""
+    def acknowledge(self, rows: NDArray[np.int32], at_ns: Instants) -> None:
+        """Note that rows took their last command at some instants: it is what they hold, and till when."""
+        is_new = self.took_ns[rows] < self.since_ns[rows]
+        self.took_ns[rows[is_new]] = at_ns[is_new]
         self.leased_low_w[rows], self.leased_high_w[rows] = self.low_w[rows], self.high_w[rows]
         self.leased_until_ns[rows], self.leased_w[rows] = self.valid_until_ns[rows], self.target_w[rows]
         self.took_low_w[rows], self.took_high_w[rows] = self.low_w[rows], self.high_w[rows]
