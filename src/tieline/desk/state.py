@@ -45,8 +45,8 @@ LEASE_NS = 20 * MINUTE_NS
 """For how long a command holds, unless another follows."""
 EASED_NS = 6 * MINUTE_NS
 """What a device has to keep a limit (`disobedience.KEEPS_NS`), and the age of a reading."""
-UNHEARD = frozenset((int(Stage.EXPIRED), int(Stage.UNCONFIRMED)))
-"""The stages at which a hand-back may not have been heard: its link could not send it, or no answer came."""
+UNHEARD = frozenset((int(Stage.EXPIRED), int(Stage.CANCELLED), int(Stage.UNCONFIRMED)))
+"""Stages at which a hand-back may not have been heard: its link could not send it, or might not; or no answer came."""
 TOOK, SILENT, UNSAID, REFUSED = 1, -1, 0, 2
 """What a row made of a command: it took it, or was read back; it never answered; nothing is known; it refused."""
 _ANSWERS = np.full(len(Stage), UNSAID, np.int8)
@@ -365,7 +365,7 @@ class DeskState:
         over long before some outages are.
         """
         last, fleet, stage = self.commands, self.fleet, self.commands.stage[rows]
-        expired = stage == int(Stage.EXPIRED)  # its link could not even send it
+        expired = (stage == int(Stage.EXPIRED)) | (stage == int(Stage.CANCELLED))  # it could not be sent, or might not
         found, at = np.zeros(len(rows), np.bool_), np.flatnonzero(expired | (stage == int(Stage.UNCONFIRMED)))
         if not len(at):
             return found

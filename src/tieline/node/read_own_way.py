@@ -23,6 +23,7 @@ from tieline.ids import derive
 from tieline.node.members_since import Members
 from tieline.node.read_alarms import Since
 from tieline.node.read_fleet import FAILED, NORMAL, Order
+from tieline.node.read_wait import is_unreleased
 from tieline.resource.command import Stage
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS, iso
@@ -99,7 +100,8 @@ def own_way(
     # An owner who opted out at the device is local too, and by right.
     foreign = state.claims.is_local & ~state.opted_out & heard & (state.commands.valid_until_ns > now_ns)
     # Its release runs out as every command does, and what it holds stays there.
-    holds = alone & holds_on(state, np.arange(len(state.fleet), dtype=np.int32)) & ~foreign
+    rows = np.arange(len(state.fleet), dtype=np.int32)
+    holds = alone & (holds_on(state, rows) | is_unreleased(state, rows)) & ~foreign
     ways = (
         (IGNORES, ignores), (UNANSWERED, unanswered), (REFUSES, refuses), (HOLDS_ON, holds), (FOREIGN, foreign),
     )  # fmt: skip
