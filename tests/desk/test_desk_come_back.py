@@ -71,7 +71,7 @@ class Away(Stage1):
 
 
 @pytest.mark.parametrize("after_ns", [5 * MINUTE_NS, LEASE_NS + MINUTE_NS, 12 * HOUR_NS])
-@pytest.mark.parametrize("ends", [Stage.UNCONFIRMED, Stage.EXPIRED])
+@pytest.mark.parametrize("ends", [Stage.UNCONFIRMED, Stage.EXPIRED, Stage.CANCELLED])
 @pytest.mark.parametrize("what", ["target", "cap"])
 def test_who_could_not_hear_that_it_was_let_go_is_told_as_it_comes_back_however_long_that_takes(
     what: str, ends: Stage, after_ns: int

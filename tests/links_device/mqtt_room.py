@@ -99,7 +99,7 @@ def settings(**how: object) -> MqttSettings:
     return MqttSettings("127.0.0.1", 1883, devices, **{"stale_s": 300.0, **how})
 
 
-def play(scene: Callable[[Scene], Awaitable[None]], **how: object) -> Scene:
+def play(scene: Callable[[Scene], Awaitable[None]], every_s: float = 60.0, **how: object) -> Scene:
     async def main(loop: VirtualLoop) -> Scene:
         clock = VirtualClock(loop, 1_700_000_000 * SECOND_NS)
         broker, log = MqttBroker(), Log()
@@ -110,7 +110,7 @@ def play(scene: Callable[[Scene], Awaitable[None]], **how: object) -> Scene:
                 MqttUnit("room", RoomBody(clock, 2_000.0, 23.0, 35.0), "cool"),
                 MqttUnit("heater", PlugBody(2_000.0)),
             ]
-            devices = MqttDevices(units, supervisor, "127.0.0.1", 1883, every_s=60.0)
+            devices = MqttDevices(units, supervisor, "127.0.0.1", 1883, every_s=every_s)
             devices.start()
             await asyncio.sleep(1)
             link = MqttLink(settings(**how), log, clock, supervisor, np.random.default_rng(2))

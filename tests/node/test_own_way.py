@@ -6,14 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from tieline.desk.apply import apply
 from tieline.desk.disobedience import beyond
+from tieline.desk.facts import CommandsIssued, CommandsReported
+from tieline.desk.packed import Packed
 from tieline.desk.response import STRIKES
+from tieline.desk.state import LEASE_NS, DeskState
 from tieline.desk.views import AlarmView
-from tieline.fleet.claims import ClaimBatch
-from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.claims import ClaimBatch, ClaimBook
+from tieline.fleet.columns import KIND_CODE, Fleet
+from tieline.fleet.ledger import Ledger
 from tieline.node.cli import main
 from tieline.node.config import load_config
+from tieline.node.read_own_way import takes_and_ignores
 from tieline.node.reader import NodeReader, Sources
 from tieline.node.runtime import Node
 from tieline.node.serve import node_of
@@ -310,3 +318,49 @@ def test_a_store_that_has_nothing_left_to_give_is_not_named_but_any_other_beyond
     fleet.available_up_w[7] = fleet.available_down_w[7] = can_w
     claimed(node, [7], low_w, high_w)
     assert bool(beyond(node.state, np.array([7], np.int32), START_NS)[0]) is is_named
+
+
+@given(
+    heard_s=st.integers(0, 900),
+    read_s=st.integers(0, 1_200),
+    renewals=st.integers(0, 2),
+    stage=st.sampled_from([Stage.ACCEPTED, Stage.DONE, Stage.UNCONFIRMED]),
+)
+@example(heard_s=500, read_s=450, renewals=0, stage=Stage.ACCEPTED)
+@example(heard_s=500, read_s=505, renewals=0, stage=Stage.DONE)
+@example(heard_s=0, read_s=1_000, renewals=2, stage=Stage.DONE)
+def test_nobody_is_said_to_ignore_a_limit_by_a_reading_from_before_he_took_it_and_had_his_time(
+    heard_s: int, read_s: int, renewals: int, stage: Stage
+) -> None:
+    """A limit of 0 W is told, heard and taken later, and renewed meanwhile; a store follows within 10 s, and 2 min."""
+    one = np.array([5_000.0])
+    kinds = np.array([KIND_CODE[Kind.BATTERY]], np.uint8)
+    fleet = Fleet(["bat-1"], kinds, one, one.copy(), *np.zeros((3, 1)), [], {})
+    state, row = DeskState.empty(fleet, ClaimBook(fleet), Ledger()), Packed.of(np.zeros(1, np.int32))
+    zero, low = Packed.of(np.zeros(1)), Packed.of(-one)
+    limit = ClaimBatch(
+        "limit", "dno", "dno", "works", Level.ENVELOPE, 0, Quantity.P, ClaimKind.LIMIT, "works", 1, START_NS, START_NS,
+        START_NS + HOUR_NS, row.array(), -one, np.zeros(1), np.full(1, np.nan),
+    )  # fmt: skip
+    state.claims.place(limit)
+    for n in range(1 + renewals):
+        at_ns = START_NS + (0 if n == 0 else heard_s + 100 * n) * SECOND_NS
+        free = Packed.of(np.full(1, np.nan))
+        fact = CommandsIssued(f"c{n}", row, free, low, zero, zero, at_ns, at_ns, at_ns + LEASE_NS, 1, n + 1)
+        apply(state, f"i{n}", fact, at_ns)
+        heard_ns = START_NS + heard_s * SECOND_NS if n == 0 else at_ns + SECOND_NS
+        stages = [Stage.ACCEPTED] if stage is Stage.ACCEPTED else [Stage.ACCEPTED, stage]
+        for ended in stages:
+            answer = CommandsReported(
+                f"c{n}", "link", row, Packed.of(np.array([ended], np.uint8)), Packed.of(np.array([heard_ns])),
+                Packed.of(np.zeros(1, np.uint8)), Packed.of(np.full(1, 4_000.0)), (), (),
+            )  # fmt: skip
+            apply(state, f"r{n}{ended}", answer, heard_ns)
+    fleet.column("power_w")[:], fleet.quality[:] = 4_000.0, 0
+    fleet.taken_at_ns[:] = START_NS + read_s * SECOND_NS
+    now_ns = START_NS + max(read_s, heard_s + 100 * renewals + 1) * SECOND_NS
+    is_late = read_s - heard_s >= 10
+    if not is_late:
+        assert not takes_and_ignores(state, now_ns)[0]
+    elif read_s >= 130:
+        assert takes_and_ignores(state, now_ns)[0]

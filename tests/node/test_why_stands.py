@@ -138,3 +138,78 @@ def test_a_charger_that_goes_on_as_told_under_a_limit_that_holds_it_off_is_said_
     assert on_screen[0].startswith("Nobody commands it: its last command stands until")
     assert "it goes on as it was told last, within a limit by dso (ENVELOPE) since" in device
     assert "holds it off" not in device
+
+
+@pytest.mark.parametrize("is_pressed", [True, False])
+def test_a_heater_that_a_limit_held_off_and_the_switch_keeps_off_is_not_said_to_run_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_pressed: bool
+) -> None:
+    """Nobody named a power: a limit alone held it off, and is over."""
+    table = test_why_parts.TABLE.replace("home-1,battery,5000,5000,10000", "home-1,water_heater,0,3000,0")
+    monkeypatch.setattr(test_why_parts, "TABLE", table)
+    over_api, on_screen, on_overview = dict[str, Any](), list[str](), dict[str, int]()
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        draws(node, -3_000.0)
+        limit = {"source": "dso", "level": Level.ENVELOPE, "kind": ClaimKind.LIMIT, "people": ()}
+        wish = structs.replace(ask(node, 0.0), value=0.0, low=-0.0, high=math.inf, **limit)
+        assert isinstance(await node.desk.ask(wish), Granted)
+        await node.desk.settle()
+        draws(node, 0.0)
+        if is_pressed:
+            assert await operator.kill(True, "ann") is None
+        assert await node.desk.withdraw("dso", "test", "home-1", Quantity.P, "frame:test")
+        await node.desk.settle()
+        now_ns = node.clock.now_ns()
+        over_api.update(told_of(node.state, node.journal, [], "home-1", now_ns))
+        on_screen.append(resource_view(node.state, {}, "home-1", {}, now_ns).controls)
+        on_overview.update(in_control(node.state, now_ns))
+
+    play(tmp_path, act)
+    device, group = asked(tmp_path, "home-1"), asked(tmp_path, "pool-1")
+    until = iso(START_NS + 20 * MINUTE_NS)
+    stands = f"its last command (a limit of 0 W) stands until {until}: the kill switch holds back what lets it go"
+    assert ("nobody controls it: it goes on as it was told last" in device) is is_pressed
+    assert ("nobody controls it: it runs by itself" in device) is not is_pressed
+    assert (stands in device) is is_pressed
+    assert on_screen[0].startswith("Nobody commands it: its last command stands until") is is_pressed
+    assert ("2 run by themselves, 1 go on as they were told last" in group) is is_pressed
+    assert on_overview == ({"goes on as told last": 1, "runs freely": 2} if is_pressed else {"runs freely": 3})
+    assert {**over_api, "missing": []} == json.loads(asked(tmp_path, "home-1", "--json"))
+
+
+def test_a_heater_whose_release_the_switch_held_back_at_the_last_hop_is_not_said_to_run_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was decided and on its way as the switch was pressed."""
+    table = test_why_parts.TABLE.replace("home-1,battery,5000,5000,10000", "home-1,water_heater,0,3000,0")
+    monkeypatch.setattr(test_why_parts, "TABLE", table)
+    over_api, on_screen, on_overview = dict[str, Any](), list[str](), dict[str, int]()
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        draws(node, -3_000.0)
+        limit = {"source": "dso", "level": Level.ENVELOPE, "kind": ClaimKind.LIMIT, "people": ()}
+        wish = structs.replace(ask(node, 0.0), value=0.0, low=-0.0, high=math.inf, **limit)
+        assert isinstance(await node.desk.ask(wish), Granted)
+        await node.desk.settle()
+        draws(node, 0.0)
+        assert await node.desk.withdraw("dso", "test", "home-1", Quantity.P, "frame:test")
+        released = await node.desk.settle()
+        assert released is not None
+        assert await operator.kill(True, "ann") is None
+        node.desk._bar(released, "link")
+        await node.desk.flush()
+        now_ns = node.clock.now_ns()
+        over_api.update(told_of(node.state, node.journal, [], "home-1", now_ns))
+        on_screen.append(resource_view(node.state, {}, "home-1", {}, now_ns).controls)
+        on_overview.update(in_control(node.state, now_ns))
+
+    play(tmp_path, act)
+    device, group = asked(tmp_path, "home-1"), asked(tmp_path, "pool-1")
+    holds = "it was let go and did not confirm that, so that it may hold what it was told before"
+    assert f"nobody controls it: {holds}" in device and "runs by itself" not in device
+    assert "its release waits: the kill switch holds back what lets it go" in device
+    assert on_screen[0].startswith(f"Nobody commands it: {holds}")
+    assert "2 run by themselves, 1 were let go and did not confirm it, 0 opted out" in group
+    assert on_overview == {"let go without an answer": 1, "runs freely": 2}
+    assert {**over_api, "missing": []} == json.loads(asked(tmp_path, "home-1", "--json"))

@@ -15,14 +15,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tieline.errors import ConfigError
+
 BAR = 1_000_000.0
 UNIT = "records/s"
 WHAT = "HTTP -> columns -> write-ahead log -> fsync -> 200, columnar JSON, 1,000 records a request, two processes"
 DEVICES, ROWS, CONNECTIONS = 100_000, 1_000, 16
 
 
-async def _serve(port: int, folder: Path) -> None:
-    """Serve the ingest over the real HTTP stack until killed."""
+async def _serve(folder: Path) -> None:
+    """Serve the ingest over the real HTTP stack, on a port that is free and that it tells, until killed."""
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -47,8 +49,9 @@ async def _serve(port: int, folder: Path) -> None:
             answer = await ingest.accept(await request.body())
             return Response(encode(answer), 200 if isinstance(answer, Ingested) else 400)
 
-        await serve_asgi(Starlette(routes=[Route("/readings", accept, methods=["POST"])]), "127.0.0.1", port)
-        print("ready", flush=True)
+        app = Starlette(routes=[Route("/readings", accept, methods=["POST"])])
+        server = await serve_asgi(app, "127.0.0.1", 0)
+        print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.Event().wait()
 
 
@@ -86,13 +89,16 @@ def run(*, seed: int, quick: bool, progress: Callable[[str], None]) -> dict[str,
     """Start the server in a process of its own, and send from this one."""
     import uvloop
 
-    port, seconds = 18_090, 1.0 if quick else 8.0
+    seconds = 1.0 if quick else 8.0
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tieline.bench.ingest", str(port), folder]
+        command = [sys.executable, "-m", "tieline.bench.ingest", folder]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None
-            server.stdout.readline()
+            told = server.stdout.readline()
+            if not told:
+                raise ConfigError("the server ended before it told its port: what it printed says why")
+            port = int(told)
             uvloop.run(_send(port, 0.5, seed))
             records, took_s = uvloop.run(_send(port, seconds, seed))
         finally:
@@ -114,7 +120,7 @@ def _kept(folder: Path) -> int:
 def _main(arguments: list[str]) -> Any:
     import uvloop
 
-    return uvloop.run(_serve(int(arguments[0]), Path(arguments[1])))
+    return uvloop.run(_serve(Path(arguments[0])))
 
 
 if __name__ == "__main__":

@@ -319,7 +319,7 @@ def _commands_reported(state: DeskState, record_id: str, fact: facts.CommandsRep
         state.late_reports += int((meant & ~legal).sum())
         rows, stage, at_ns, observed_w = rows[legal], stage[legal], at_ns[legal], observed_w[legal]
     columns.stage[rows] = stage
-    columns.acknowledge(rows[HEARD[stage]])
+    columns.acknowledge(rows[HEARD[stage]], at_ns[HEARD[stage]])
     columns.at_ns[rows], columns.observed_w[rows] = at_ns, observed_w
     if HELD in fact.native:  # a word a row then; the desk's own reports have one for all
         holds = np.array([word == HELD for word in fact.native], np.bool_)[legal]

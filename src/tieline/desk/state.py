@@ -45,8 +45,8 @@ LEASE_NS = 20 * MINUTE_NS
 """For how long a command holds, unless another follows."""
 EASED_NS = 6 * MINUTE_NS
 """What a device has to keep a limit (`disobedience.KEEPS_NS`), and the age of a reading."""
-UNHEARD = frozenset((int(Stage.EXPIRED), int(Stage.UNCONFIRMED)))
-"""The stages at which a hand-back may not have been heard: its link could not send it, or no answer came."""
+UNHEARD = frozenset((int(Stage.EXPIRED), int(Stage.CANCELLED), int(Stage.UNCONFIRMED)))
+"""Stages at which a hand-back may not have been heard: its link could not send it, or might not; or no answer came."""
 TOOK, SILENT, UNSAID, REFUSED = 1, -1, 0, 2
 """What a row made of a command: it took it, or was read back; it never answered; nothing is known; it refused."""
 _ANSWERS = np.full(len(Stage), UNSAID, np.int8)
@@ -69,7 +69,7 @@ class CommandColumns:
     moves at each beat, who stands beyond these keeps none. `easing_low_w`, `easing_high_w` and `easing_ns` are the same
     of a window that began later, and follows once it is as old. `answer` is what it made of the command before, while
     that held. It was let go of a power that it was told at `let_go_ns`. `made_w` is what a device that can't hold it
-    made of it (W; NaN: it holds it, or that isn't known).
+    made of it (W; NaN: it holds it, or that isn't known). At `took_ns` it first acknowledged what it was told by then.
     """
 
     target_w: Floats
@@ -97,6 +97,7 @@ class CommandColumns:
     answer: NDArray[np.int8]
     let_go_ns: Instants
     made_w: Floats
+    took_ns: Instants
 
     @staticmethod
     def empty(count: int) -> CommandColumns:
@@ -128,10 +129,13 @@ class CommandColumns:
             np.full(count, UNSAID, np.int8),
             np.zeros(count, np.int64),
             nothing.copy(),
+            np.zeros(count, np.int64),
         )
 
-    def acknowledge(self, rows: NDArray[np.int32]) -> None:
-        """Note that rows took their last command: it is what they hold, and till when."""
+    def acknowledge(self, rows: NDArray[np.int32], at_ns: Instants) -> None:
+        """Note that rows took their last command at some instants: it is what they hold, and till when."""
+        is_new = self.took_ns[rows] < self.since_ns[rows]
+        self.took_ns[rows[is_new]] = at_ns[is_new]
         self.leased_low_w[rows], self.leased_high_w[rows] = self.low_w[rows], self.high_w[rows]
         self.leased_until_ns[rows], self.leased_w[rows] = self.valid_until_ns[rows], self.target_w[rows]
         self.took_low_w[rows], self.took_high_w[rows] = self.low_w[rows], self.high_w[rows]
@@ -361,7 +365,7 @@ class DeskState:
         over long before some outages are.
         """
         last, fleet, stage = self.commands, self.fleet, self.commands.stage[rows]
-        expired = stage == int(Stage.EXPIRED)  # its link could not even send it
+        expired = (stage == int(Stage.EXPIRED)) | (stage == int(Stage.CANCELLED))  # it could not be sent, or might not
         found, at = np.zeros(len(rows), np.bool_), np.flatnonzero(expired | (stage == int(Stage.UNCONFIRMED)))
         if not len(at):
             return found

@@ -49,6 +49,7 @@ class Crew:
         self.disobeyed: dict[int, Disobeyed] = {}
         self._stage, self._note = stage, note
         self._rows = np.zeros(0, np.int32)
+        self._gives = set[int]()
 
     def begin(self, rows: NDArray[np.int32]) -> None:
         """Begin to work behind these devices, of which none may feed in."""
@@ -70,15 +71,17 @@ class Crew:
         heard = (state.fleet.quality & int(UNFIT_FOR_DISPATCH)) == 0
         gives = takes_and_ignores(state, now_ns) & heard & (state.commands.high_w <= 0.0) & (state.fleet.power_w > 0.0)
         gives &= ~self._stage.link.is_isolated
-        for row in self._rows[gives[self._rows]].tolist():
+        self._gives = set(self._rows[gives[self._rows]].tolist())
+        for row in sorted(self._gives):
             power_w = float(state.fleet.power_w[row])
             found = self.disobeyed.setdefault(row, Disobeyed(state.fleet.id_of(row), power_w, now_ns))
             found.power_w = max(found.power_w, power_w)
 
     def _open(self) -> None:
+        """Open the isolator of who was found so long ago and is seen to feed in still, as the crew is there."""
         now_ns = self._stage.node.clock.now_ns()
         for row, found in self.disobeyed.items():
-            if not found.isolated_ns and now_ns - found.found_ns >= CALLED_NS:
+            if not found.isolated_ns and row in self._gives and now_ns - found.found_ns >= CALLED_NS:
                 found.isolated_ns = now_ns
                 self._stage.link.isolate(np.array([row], np.int32))
                 gives = f"{found.resource} took the limit and gives {found.power_w / 1e3:.1f} kW"

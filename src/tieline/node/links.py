@@ -39,7 +39,7 @@ from tieline.node.link_settings import (
     MqttUnit,
     OpenAdrSettings,
 )
-from tieline.node.market_links import raise_ews, raise_oasis
+from tieline.node.market_links import polls_of, raise_ews, raise_oasis
 from tieline.node.on_or_off import take_least_times
 from tieline.node.runtime import Node
 from tieline.node.starting import (
@@ -165,8 +165,7 @@ def _raise_iso(
     made = IsoWeb(iso_settings_of(settings), client, node.desk, node.clock, rng, node.desk, settings.name)
     node.desk.market = made
     node.desk.health(made.health())  # DOWN until it is heard: a link that never comes up is listed, and alarms
-    supervisor.keep(settings.name, made.run)
-    links.stops.append(client.aclose)
+    links.stops.append(polls_of(made, client, supervisor))
     links.says.append(f"{settings.name}: ISO dispatch web service at {settings.url}")
 
 
@@ -181,7 +180,7 @@ async def _raise_openadr(
         for client in settings.clients
     }
     http = HttpClient()
-    links.stops.append(http.aclose)
+    supervisor.at_end(http.aclose)  # what is sent to callbacks is sent by tasks of its own
     book = Book(node.group, node.clock)
     book.restore(node.journal)
     # A fresh key at each start: tokens live an hour, and a client whose token is refused asks for another.
@@ -206,7 +205,6 @@ async def _raise_openadr(
     async def stop() -> None:
         server.close()
         link.stop()
-        await http.aclose()
 
     links.stops.append(stop)
     port = server.sockets[0].getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from tieline.links.grid.ews_listen import EwsListener
 from tieline.links.grid.ews_settings import EwsSettings, check_ews
 from tieline.links.grid.ews_web import EwsWeb
 from tieline.links.grid.oasis_web import OasisSettings, OasisWeb, PriceInlet, check_oasis
+from tieline.links.grid.polling import Poller
 from tieline.node.link_settings import EwsLink, LinkSettings, OasisLink
 from tieline.node.trade_settings import PoolSettings
 from tieline.rim.certificates import Files, client_context, server_context
@@ -103,8 +105,7 @@ async def raise_ews(
     made = EwsWeb(ews_settings_of(link), client, seal, node.desk, node.clock, rng, node.desk, link.name)
     node.desk.market = made
     node.desk.health(made.health())  # DOWN until it is heard: a link that never comes up is listed, and alarms
-    supervisor.keep(link.name, made.run)
-    says, stops = [f"{link.name}: market over signed SOAP at {link.url}"], list[Stop]([client.aclose])
+    says, stops = [f"{link.name}: market over signed SOAP at {link.url}"], [polls_of(made, client, supervisor)]
     if link.listen_port is not None:
         ears = EwsListener(made, seal.trust, node.clock)
         server = await serve_asgi(ears, link.listen_host, link.listen_port, server_context(files))
@@ -125,5 +126,20 @@ def raise_oasis(
     client = HttpClient()
     made = OasisWeb(oasis_settings_of(link), client, prices, node.clock, rng, node.desk, link.name)
     node.desk.health(made.health())
-    supervisor.keep(link.name, made.run)
-    return f"{link.name}: price reports of {', '.join(link.nodes.values())} at {link.url}", client.aclose
+    says = f"{link.name}: price reports of {', '.join(link.nodes.values())} at {link.url}"
+    return says, polls_of(made, client, supervisor)
+
+
+def polls_of(link: Poller, client: HttpClient, supervisor: Supervisor) -> Stop:
+    """Let a link poll, and return how it is stopped: its connections are closed once nobody asks over them any more.
+
+    The desk asks over them, too, so that they outlive the polls.
+    """
+    polls = supervisor.keep(link.name, link.run)
+    supervisor.at_end(client.aclose)
+
+    async def stop() -> None:
+        polls.cancel()
+        await asyncio.gather(polls, return_exceptions=True)
+
+    return stop

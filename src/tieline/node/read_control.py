@@ -12,7 +12,7 @@ from tieline.desk.views import ClaimView
 from tieline.node.read_contracts import not_covered
 from tieline.node.read_held import Heard, lost_says, off_says, out_of_reach, share_of
 from tieline.node.read_runs import GROUP_SAYS, Runs, counts_of, runs_of
-from tieline.node.read_wait import stray, stray_says
+from tieline.node.read_wait import UNRELEASED, stray, stray_says
 from tieline.node.read_words import kw
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.command import HELD, Stage
@@ -56,6 +56,8 @@ def _unnamed(
             text = f"Nobody commands it: its own timer holds it off until {iso(timer_ns)}"
         case Runs.BY_HAND:
             text = "Nobody commands it: somebody else set it, and what is weaker than a limit of the grid is held"
+        case Runs.UNRELEASED:
+            text = f"Nobody commands it: {UNRELEASED}"
         case _:
             text = "Nobody commands it: it runs freely within its limits"
     if limiter is None and claimed:

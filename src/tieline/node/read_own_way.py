@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.deaf import unlinked
-from tieline.desk.disobedience import beyond, holds_on, is_read_back
+from tieline.desk.disobedience import KEEPS_NS, beyond, holds_on, is_read_back, soon_ns
 from tieline.desk.state import REFUSED, SILENT, TOOK, UNSAID, DeskState
 from tieline.desk.views import AlarmView
 from tieline.ids import derive
 from tieline.node.members_since import Members
 from tieline.node.read_alarms import Since
 from tieline.node.read_fleet import FAILED, NORMAL, Order
+from tieline.node.read_wait import is_unreleased
 from tieline.resource.command import Stage
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import MINUTE_NS, iso
@@ -99,7 +100,8 @@ def own_way(
     # An owner who opted out at the device is local too, and by right.
     foreign = state.claims.is_local & ~state.opted_out & heard & (state.commands.valid_until_ns > now_ns)
     # Its release runs out as every command does, and what it holds stays there.
-    holds = alone & holds_on(state, np.arange(len(state.fleet), dtype=np.int32)) & ~foreign
+    rows = np.arange(len(state.fleet), dtype=np.int32)
+    holds = alone & (holds_on(state, rows) | is_unreleased(state, rows)) & ~foreign
     ways = (
         (IGNORES, ignores), (UNANSWERED, unanswered), (REFUSES, refuses), (HOLDS_ON, holds), (FOREIGN, foreign),
     )  # fmt: skip
@@ -130,10 +132,16 @@ def _unmetered(state: DeskState, now_ns: int) -> Rows:
 
 
 def takes_and_ignores(state: DeskState, now_ns: int) -> Rows:
-    """Return which rows acknowledged their command, as taken or read back as something else, and stand beyond it."""
-    rows = np.arange(len(state.fleet), dtype=np.int32)
-    took: Rows = np.isin(state.commands.stage, _TOOK) | is_read_back(state, rows)
-    return took & beyond(state, rows, now_ns)
+    """Return which rows acknowledged their command, as taken or read back as something else, and stand beyond it.
+
+    What was measured before that, or sooner after it than a device of its kind follows, tells nothing of it: a command
+    may be heard long after it was told, where it was lost once or its line is busy. A renewal is no time anew.
+    """
+    fleet, commands, rows = state.fleet, state.commands, np.arange(len(state.fleet), dtype=np.int32)
+    took: Rows = np.isin(commands.stage, _TOOK) | is_read_back(state, rows)
+    took_ns = np.where(commands.took_ns >= commands.since_ns, commands.took_ns, commands.at_ns)
+    had_time = fleet.taken_at_ns - took_ns >= np.minimum(soon_ns(state, rows), KEEPS_NS)
+    return took & had_time & beyond(state, rows, now_ns)
 
 
 def _told(state: DeskState, way: Way, mask: Rows, since: Since, now_ns: int, members: Members) -> Found:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tieline.desk.state import DeskState
 from tieline.fleet.settling import Settled
 from tieline.node.read_held import held_off
-from tieline.node.read_wait import stands
+from tieline.node.read_wait import stands, unreleased
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
 
@@ -28,19 +28,21 @@ class Runs(IntEnum):
     LOST = 4
     OFF = 5
     BY_TIMER = 6
-    FREELY = 7
+    UNRELEASED = 7
+    FREELY = 8
 
 
 SAYS = {
     Runs.ON_LAST: "goes on as told last", Runs.AT_LIMIT: "held by a limit", Runs.OFF: "held off by a limit",
     Runs.BY_TIMER: "held off by its own timer", Runs.BY_HAND: "set by somebody else",
-    Runs.LOST: "out of reach", Runs.FREELY: "runs freely",
+    Runs.LOST: "out of reach", Runs.UNRELEASED: "let go without an answer", Runs.FREELY: "runs freely",
 }  # fmt: skip
 """Of those whom nobody names a power for, in the order in which an operator is told."""
 GROUP_SAYS = {
     Runs.ON_LAST: "go on as they were told last", Runs.AT_LIMIT: "are held by a limit",
     Runs.OFF: "are held off by a limit", Runs.BY_TIMER: "are held off by their own timers",
     Runs.BY_HAND: "are set by somebody else", Runs.LOST: "are out of reach",
+    Runs.UNRELEASED: "were let go and did not confirm it",
 }  # fmt: skip
 """The same of several: of a group's free devices those that don't run freely."""
 
@@ -57,8 +59,13 @@ def runs_of(state: DeskState, settled: Settled, now_ns: int) -> NDArray[np.uint8
     is_lost = (fleet.taken_at_ns[rows] > 0) & ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0)
     off, by_timer = held_off(state, rows, low_w), off_by_timer(state, settled)
     found = np.full(len(rows), int(Runs.FREELY), np.uint8)
-    ways = (Runs.BY_TIMER, by_timer), (Runs.OFF, off), (Runs.LOST, is_lost)
-    told = (Runs.ON_LAST, stands(state, rows, is_free, now_ns)), (Runs.BY_HAND, state.claims.is_local[rows])
+    ways = (
+        (Runs.UNRELEASED, unreleased(state, rows, now_ns)),
+        (Runs.BY_TIMER, by_timer),
+        (Runs.OFF, off),
+        (Runs.LOST, is_lost),
+    )
+    told = (Runs.ON_LAST, stands(state, settled, now_ns)), (Runs.BY_HAND, state.claims.is_local[rows])
     for way, mask in (*ways, *told, (Runs.AT_LIMIT, at_limit), (Runs.NAMED, ~is_free)):
         found[mask] = int(way)
     return found

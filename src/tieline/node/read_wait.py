@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.counting import MISS_FOR_NS
+from tieline.desk.dispatch import CHANGE_W
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.least_times import stays_told
 from tieline.desk.response import FORGETS_NS, unresponsive
 from tieline.desk.state import LEASE_NS, DeskState, Responses
 from tieline.desk.views import Unresponsive
+from tieline.fleet.claims import Settled
 from tieline.fleet.limiter import WINDOW_NS
+from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.times import FOREVER_NS, SECOND_NS, iso
 
@@ -30,8 +33,10 @@ def waits(state: DeskState, row: int, target_w: float | None, now_ns: int) -> st
         # What it does by itself no journal tells: it goes there from rest, or stops from all that it can.
         moves_w = float(abs(goal_w[0])) or float(max(fleet.max_inject_w[row], fleet.max_absorb_w[row]))
     if state.is_killed and (until_ns := stands_until_ns(state, row, now_ns)):
-        said = f"its last command ({state.commands.target_w[row]:z.0f} W) stands until {iso(until_ns)}"
+        said = f"its last command ({told_last(state, row)}) stands until {iso(until_ns)}"
         return f"{said}: the kill switch holds back what lets it go"
+    if state.is_killed and target_w is None and unreleased(state, rows, now_ns)[0]:
+        return "its release waits: the kill switch holds back what lets it go"
     if state.release_at_ns[row] > now_ns:
         return f"it comes back in turn, at {iso(int(state.release_at_ns[row]))}"
     if target_w is None and stays_told(state, rows, now_ns)[0]:
@@ -70,22 +75,62 @@ def _is_held(state: DeskState, row: int, now_ns: int) -> bool:
     return now_ns - WINDOW_NS <= held_ns <= now_ns and held_ns > issued_ns
 
 
-def stands(state: DeskState, rows: NDArray[np.int32], is_free: NDArray[np.bool_], now_ns: int) -> NDArray[np.bool_]:
-    """Return which rows nobody commands any more and who were not let go yet: they go on as they were told last.
+def stands(state: DeskState, settled: Settled, now_ns: int) -> NDArray[np.bool_]:
+    """Return which rows of a settlement nobody commands any more and who were not let go yet: they go on as they were
+    told last; shape (m,).
 
-    Their turn to come back is later, or the kill switch holds back what leads away from their safe power. `is_free` are
-    those whom nobody names a power for; shape (n,) of `rows`.
+    Their turn to come back is later, or the kill switch holds back what leads away from their safe power. That was a
+    power, or a limit alone that is over, or wider, by now.
     """
-    last = state.commands
-    held: NDArray[np.bool_] = is_free & np.isfinite(last.target_w[rows]) & (last.valid_until_ns[rows] > now_ns)
+    last, fleet, rows = state.commands, state.fleet, settled.rows
+    low_w, high_w = (
+        np.maximum(last.low_w[rows], -fleet.max_absorb_w[rows]),
+        np.minimum(last.high_w[rows], fleet.max_inject_w[rows]),
+    )
+    tighter = low_w > np.maximum(settled.told_low_w, -fleet.max_absorb_w[rows]) + CHANGE_W
+    tighter |= high_w < np.minimum(settled.told_high_w, fleet.max_inject_w[rows]) - CHANGE_W
+    waits = state.is_killed | (state.release_at_ns[rows] > now_ns)
+    goes_on = np.isfinite(last.target_w[rows]) | (tighter & waits)
+    held: NDArray[np.bool_] = (settled.winner < 0) & goes_on & (last.valid_until_ns[rows] > now_ns)
     return held
 
 
 def stands_until_ns(state: DeskState, row: int, now_ns: int) -> int:
     """Return until when a device that nobody commands goes on as it was told last; 0: it runs by itself, or is told."""
-    rows = np.array([row], np.int32)
-    held = stands(state, rows, state.claims.arbitrate(now_ns, rows).winner < 0, now_ns)[0]
-    return int(state.commands.valid_until_ns[row]) if held else 0
+    settled = state.claims.arbitrate(now_ns, np.array([row], np.int32))
+    return int(state.commands.valid_until_ns[row]) if stands(state, settled, now_ns)[0] else 0
+
+
+def told_last(state: DeskState, row: int) -> str:
+    """Return what a device was told last, in words: its power, or the limits that left it its own."""
+    last, fleet = state.commands, state.fleet
+    if np.isfinite(last.target_w[row]):
+        return f"{last.target_w[row]:z.0f} W"
+    low_w, high_w = max(last.low_w[row], -fleet.max_absorb_w[row]), min(last.high_w[row], fleet.max_inject_w[row])
+    return f"a limit of {_span_says(low_w, high_w)}"
+
+
+UNRELEASED = "it was let go and did not confirm that, so that it may hold what it was told before"
+ANSWERS_NS = 20 * SECOND_NS
+"""A release on its way for longer is not answered."""
+
+
+def is_unreleased(state: DeskState, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which rows say that they don't let go, though they were told so time and again; shape as `rows`."""
+    mask: NDArray[np.bool_] = state.fleet.column("is_unreleased")[rows] > 0.5
+    return mask
+
+
+def unreleased(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
+    """Return which rows were let go and never answered that, or say that they hold on; shape as `rows`."""
+    last, fleet = state.commands, state.fleet
+    limited = (last.low_w[rows] > -fleet.max_absorb_w[rows]) | (last.high_w[rows] < fleet.max_inject_w[rows])
+    waits = (
+        (last.batch[rows] >= 0) & (last.stage[rows] < int(Stage.ACCEPTED)) & np.isnan(last.target_w[rows]) & ~limited
+    )
+    waits &= now_ns - last.at_ns[rows] >= ANSWERS_NS
+    mask: NDArray[np.bool_] = waits | state.owes_release(rows) | is_unreleased(state, rows)
+    return mask
 
 
 LOST = "its last command was not answered, and it may not have heard it"

@@ -39,7 +39,7 @@ from tieline.node.on_or_off import take_on_or_off
 from tieline.node.read_contracts import contracts_of, not_covered
 from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
 from tieline.node.read_runs import Runs, off_by_timer, runs_of
-from tieline.node.read_wait import left_out, no_response, stands_until_ns, stray, take_responses, waits
+from tieline.node.read_wait import left_out, no_response, stands_until_ns, stray, take_responses, unreleased, waits
 from tieline.node.why_claims import asked_by_now, claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
 from tieline.node.why_gave import delivered_of, pool_delivered
@@ -188,6 +188,7 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "not_covered": not_covered(state, row) or None,
         "waits": waits(state, row, told.setpoint.target_w if winner else None, past.at_ns),
         "stands_until": None if not (until_ns := stands_until_ns(state, row, past.at_ns)) else iso(until_ns),
+        "unreleased": winner is None and bool(unreleased(state, column.rows, past.at_ns)[0]),
         "unresponsive": _silent(state, row, past.at_ns),
         "left_out": left_out(state, row, past.at_ns),
         "stray": stray(state, row, past.at_ns),
@@ -279,6 +280,7 @@ def of_group(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "held_by_timer": int((by_timer & may).sum()),
         "at_limit": int(((runs == Runs.AT_LIMIT) & ~off & ~by_timer).sum()),
         "on_last_command": int((runs == Runs.ON_LAST).sum()),
+        "unreleased": int((runs == Runs.UNRELEASED).sum()),
         "by_hand": int((runs == Runs.BY_HAND).sum()) if past.local_known else None,
         "opted_out": int(state.opted_out[rows].sum()),
         "kill_switch": past.kill,

@@ -10,7 +10,7 @@ import click
 from tieline.node.read_control import NOT_IN_FORCE
 from tieline.node.read_held import off_says
 from tieline.node.read_short import NOT_RESPONDING, WORDS
-from tieline.node.read_wait import stray_says
+from tieline.node.read_wait import UNRELEASED, stray_says
 from tieline.resource.arbitrate import REMOTE_LEVELS
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import HELD, Stage
@@ -37,7 +37,8 @@ def tell(answer: dict[str, Any]) -> None:
         _tell_group(answer)
         return
     winner, share, lost = answer["winner"], answer["share"], answer["out_of_reach"]
-    runs = "is out of reach" if lost else "runs by itself"
+    runs = UNRELEASED.removeprefix("it ") if answer["unreleased"] else "runs by itself"
+    runs = "is out of reach" if lost else runs
     runs = "goes on as it was told last" if answer["stands_until"] else runs
     runs = "was set by somebody else (LOCAL)" if answer["in_local"] else runs
     # As `read_runs` has it: whom somebody else set, or whose last command stands, goes on by that, though a limit would
@@ -176,7 +177,9 @@ def _tell_group(answer: dict[str, Any]) -> None:
     goes_on += f"{timed} are held off by their own timers, " if timed else ""
     goes_on += f"{by_hand} are set by somebody else, " if by_hand else ""
     goes_on += f"{limited} are held by a limit, " if limited else ""
-    freely = answer["free"] - held - off - timed - by_hand - limited
+    unreleased = answer["unreleased"]
+    goes_on += f"{unreleased} were let go and did not confirm it, " if unreleased else ""
+    freely = answer["free"] - held - off - timed - by_hand - limited - unreleased
     click.echo(f"  {freely} run by themselves, {goes_on}{answer['opted_out']} opted out")
     may = f"{answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W"
     click.echo(f"  asked of those {answer['target_w']:z.0f} W; all may do {may}")

@@ -36,11 +36,13 @@ class ApplianceBody(Protocol):
 
 @dataclass
 class MqttFault:
-    """How a device misbehaves. `only_says`: it echoes what it was told, and does not do it."""
+    """How a device misbehaves. `only_says`: it echoes what it was told, and does not do it. `is_deaf`: it tells its
+    state, and is not subscribed to anything."""
 
     ignores: bool = False
     only_says: bool = False
     is_silent: bool = False
+    is_deaf: bool = False
     late_s: float = 0.0
 
 
@@ -132,7 +134,7 @@ class MqttDevices:
     def _hear(self, message: Publish) -> None:
         levels = message.topic.removeprefix(f"{self._prefix}/").rsplit("/", 1)
         unit = self.units.get(levels[0])
-        if unit is None or len(levels) != 2 or unit.fault.is_silent:
+        if unit is None or len(levels) != 2 or unit.fault.is_silent or unit.fault.is_deaf:
             return
         if levels[1] == "get":
             self.tell(unit)

@@ -3,10 +3,11 @@
 Three states that other stacks take for one are kept apart: **accepted by the broker** (its acknowledgement: SENT),
 **acknowledged by the device** (its state echoes the settings: ACCEPTED) and **observed in telemetry** (its power shows
 it: DONE). No echo: the device is asked once for its state, and without an answer the command ends UNCONFIRMED; it is
-never sent again. When a command runs out, a device without a timer of its own is handed back by us, and one that does
-not follow is named. Whose a setting is, as echoes come late, `setting` tells. One that somebody else changes is
-contention: an occupant's hand stands, any other is answered by one more write at most. Where it stands the device is in
-LOCAL for as long as what it overruled would have lasted, or until it is told anything else.
+never sent again, but for a release where the device is seen to hold on (`letting_go`). When a command runs out, a
+device without a timer of its own is handed back by us, and one that does not follow is named. Whose a setting is, as
+echoes come late, `setting` tells. One that somebody else changes is contention: an occupant's hand stands, any other is
+answered by one more write at most. Where it stands the device is in LOCAL for as long as what it overruled would have
+lasted, or until it is told anything else.
 
 What it was told before a restart of ours is remembered: its time is still ours to end, and its owner's setpoint, or
 whether he had it on, is kept over it (`setpoints`), as nothing leaves before that would outlive us. Who had taken it
@@ -16,13 +17,14 @@ and is found apart from it was moved by somebody else meanwhile, and keeps that.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from tieline.device.profile import Profile
 from tieline.device.told import Told, Unable, complies, told
 from tieline.errors import LinkDown
 from tieline.links.device.mqtt.carrier import BROKER, Carrier
 from tieline.links.device.mqtt.contract import Bound
+from tieline.links.device.mqtt.letting_go import LettingGo
+from tieline.links.device.mqtt.live import Live, ended
 from tieline.links.device.mqtt.telemetry import Telemetry
 from tieline.links.device.mqtt.wording import settings_of
 from tieline.links.life import Course, Life
@@ -30,23 +32,6 @@ from tieline.resource.batch import CommandBatch
 from tieline.resource.command import RejectWord, Stage
 from tieline.resource.identity import Rating
 from tieline.resource.quality import Quality
-
-
-@dataclass(eq=False, kw_only=True)
-class _Live(Course):
-    """The newest command, or the handing back that followed it; of one from before a start whether its device had taken
-    it (`is_taken`), and may have to be handed back (`is_owed`)."""
-
-    what: Told
-    settings: dict[str, float]
-    waits_for: int = 0
-    is_asked: bool = False
-    is_echoed: bool = False
-    is_contended: bool = False
-    is_remembered: bool = False
-    is_taken: bool = False
-    is_owed: bool = True
-    retries: int = 0
 
 
 class Appliance:
@@ -57,8 +42,9 @@ class Appliance:
         self.telemetry = Telemetry(row, bound, profile, rating, carrier)
         self._carrier = carrier
         self.life = Life(row, name, carrier)
+        self._letting_go = LettingGo(name, self.telemetry, self.life, carrier)
         self._pending: Course | None = None
-        self._live: _Live | None = None
+        self._live: Live | None = None
         self._release_due = False
         self._local_until_ns = 0
 
@@ -78,9 +64,14 @@ class Appliance:
         self.life.later("expire", self.life.left_s(self._pending), self._expire)
         self.go()
 
-    def _displace(self, live: _Live) -> None:
+    def _displace(self, live: Live) -> None:
         self.life.cancel("ack", "settle")
         self.life.displace(live)
+
+    def back(self) -> None:
+        """Go on as its broker is back."""
+        self._letting_go.anew()
+        self.go()
 
     def go(self) -> None:
         """Queue what waits, if the device can be reached and its own least times on and off allow."""
@@ -131,12 +122,14 @@ class Appliance:
             return
         else:
             self._release_due = False
-            self._send(_Live(course.batch, course.at, what=what, settings=settings))
+            ends = ended(self._live) if what.is_release else {}
+            self._send(Live(course.batch, course.at, what=what, settings=settings, ends=ends))
         self._pending = None
         self.life.cancel("expire")
 
-    def _send(self, live: _Live) -> None:
+    def _send(self, live: Live) -> None:
         self._live, self._local_until_ns = live, 0
+        self._letting_go.see(live)
         messages = self.bound.write(live.settings)
         live.waits_for = len(messages)
         try:
@@ -149,7 +142,7 @@ class Appliance:
         self.life.wait("ack", self._carrier.ack_s, self._unheard)
         self.life.later("until", self.life.left_s(live), self._over)
 
-    def _passed(self, live: _Live) -> None:
+    def _passed(self, live: Live) -> None:
         """The broker has a message: it is on its way, which says nothing about the device."""
         live.waits_for -= 1
         if live.waits_for == 0 and live.stage is Stage.QUEUED:
@@ -170,6 +163,8 @@ class Appliance:
         """
         heard, telemetry = self.bound.read(topic, payload), self.telemetry
         if heard.is_available is not None:
+            if heard.is_available and telemetry.is_available is False:
+                self._letting_go.anew()
             telemetry.is_available = heard.is_available
             if not heard.is_available:
                 telemetry.flag(Quality.COMM_LOST)
@@ -178,6 +173,9 @@ class Appliance:
             self._check()
             if telemetry.setting.is_doubted and not self.life.is_waiting("doubt"):
                 self.life.wait("doubt", self._carrier.ack_s, self._judge)
+            self._letting_go.see(self._live)
+            if not self.life.is_waiting("ack"):
+                self._tell_again()
         self.go()
 
     def _judge(self) -> None:
@@ -196,11 +194,10 @@ class Appliance:
         if (live := self._live) is None or live.is_contended or live.what.is_release:
             telemetry.disown(live is not None and live.what.is_release)
 
-    def _follow(self, live: _Live) -> None:
+    def _follow(self, live: Live) -> None:
         echoes = self.telemetry.shows(live.settings)
         if live.stage is Stage.SENT and echoes:
             self.life.accepted(live)
-            self.life.cancel("ack")
             self.life.later("settle", self.profile.hold.settle_s, self._unseen)
         power_w = self.telemetry.power_w
         is_blind = "power_w" not in self.bound.fields
@@ -208,14 +205,17 @@ class Appliance:
             self._end(live, Stage.DONE, observed_w=power_w)
         elif not echoes and not live.what.is_release and self._is_changed(live):
             self._contend(live)
-        live.is_echoed = live.is_echoed or echoes
+        if echoes and not live.is_echoed:
+            live.is_echoed = True
+            self.life.cancel("ack")
+            self._carrier.counts.released += live.is_hand_back
 
-    def _is_changed(self, live: _Live) -> bool:
+    def _is_changed(self, live: Live) -> bool:
         """Return whether the device left what it was told, and not by a write of ours that is on its way."""
         setting, is_taken = self.telemetry.setting, live.is_over or live.stage is Stage.ACCEPTED
         return is_taken and setting.is_settled and (live.is_echoed or setting.is_turned)
 
-    def _contend(self, live: _Live) -> None:
+    def _contend(self, live: Live) -> None:
         """Somebody else changed what we set: say so, write once more where the profile allows, and leave it then."""
         if live.is_contended:
             return
@@ -233,7 +233,7 @@ class Appliance:
         self._carrier.counts.contended += 1
         self._carrier.alarm(f"{self.name}: {said} was set by somebody else")
 
-    def _yield(self, live: _Live) -> None:
+    def _yield(self, live: Live) -> None:
         """Leave a device to whoever set it: what it holds now is its owner's wish, to be kept when the command ends."""
         live.is_contended, self._local_until_ns = True, live.batch.valid_until_ns
         self.life.later("local", self.life.left_s(live), lambda: self.telemetry.learn({}, self._is_local))
@@ -273,14 +273,14 @@ class Appliance:
         settings = self._settings(what)
         if telemetry.key in settings and not telemetry.ours and is_owed:
             telemetry.hold_for_ours(settings[telemetry.key])
-        self._live = _Live(
+        self._live = Live(
             batch, at, Stage.DONE, what=what, settings=settings, is_remembered=True, is_taken=is_taken, is_owed=is_owed
         )
         if not is_taken and telemetry.key in settings and is_owed:
             telemetry.recall(settings[telemetry.key])
         self.life.later("until", self.life.left_s(course), self._over)
 
-    def _recall(self, live: _Live) -> None:
+    def _recall(self, live: Live) -> None:
         """Hold what was told before a restart against what the device says; its owner may have turned it meanwhile."""
         telemetry, setting = self.telemetry, self.telemetry.setting
         if not all(key in telemetry.values for key in live.settings):
@@ -298,18 +298,30 @@ class Appliance:
     # --- when time passes -------------------------------------------------------------------------------------------
 
     def _unheard(self) -> None:
-        """No echo came in time: ask once, then give up. Never send again."""
+        """No echo came in time: ask once, then give up. Nothing but a release is sent again."""
         self._check()
         live = self._live
-        if live is None or live.stage not in (Stage.QUEUED, Stage.SENT):
+        if live is None or not (live.stage in (Stage.QUEUED, Stage.SENT) or live.is_unheard_release):
             return
         if not live.is_asked:
             live.is_asked = True
             self.life.wait("ack", self._carrier.ack_s, self._unheard)
             self.ask()
             return
-        passed = "the broker has it" if live.stage is Stage.SENT else "the broker did not acknowledge it"
-        self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, f"no echo of the device; {passed}")
+        self._letting_go.name(live)
+        if not self._tell_again() and not live.is_over:
+            passed = "the broker has it" if live.stage is Stage.SENT else "the broker did not acknowledge it"
+            self._end(live, Stage.UNCONFIRMED, RejectWord.TIMEOUT, f"no echo of the device; {passed}")
+
+    def _tell_again(self) -> bool:
+        """Tell the device its release again, where it is seen to hold on; False: that is not to be done now."""
+        live = self._live
+        if live is None or not self._letting_go.is_due(live):
+            return False
+        live.is_asked = False
+        self.life.wait("ack", self._letting_go.wait_s(), self._unheard)
+        self._write(live.settings)
+        return True
 
     def _unseen(self) -> None:
         """The device said yes, but its power does not show it."""
@@ -345,24 +357,17 @@ class Appliance:
         free = told(self.profile, self.rating, math.nan, -math.inf, math.inf, self.telemetry.own)
         if isinstance(free, Unable):
             return
-        self._live = _Live(live.batch, live.at, Stage.DONE, what=free, settings=self._settings(free))
+        self._live = Live(
+            live.batch,
+            live.at,
+            Stage.DONE,
+            what=free,
+            settings=self._settings(free),
+            ends=ended(self._live),
+            is_hand_back=True,
+        )
         self._write(self._live.settings)
-        self.life.wait("released", self._carrier.ack_s, lambda: self._released(1))
-
-    def _released(self, tries: int) -> None:
-        live = self._live
-        self._check()
-        live = self._live
-        if live is None or not live.what.is_release:
-            return
-        if live.is_echoed:
-            self._carrier.counts.released += 1
-        elif tries:
-            self.ask()
-            self.life.wait("released", self._carrier.ack_s, lambda: self._released(tries - 1))
-        else:
-            self._carrier.counts.unreleased += 1
-            self._carrier.alarm(f"{self.name}: still {self.telemetry.said(live.settings)} after its command ran out")
+        self.life.wait("ack", self._carrier.ack_s, self._unheard)
 
     def stop(self) -> None:
         """Let all timers go."""
@@ -383,7 +388,7 @@ class Appliance:
 
     def _end(
         self,
-        live: _Live,
+        live: Live,
         stage: Stage,
         word: RejectWord = RejectWord.NONE,
         native: str = "",

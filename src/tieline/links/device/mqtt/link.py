@@ -162,7 +162,7 @@ class MqttLink:
             self.counts.healed(BROKER)
             self._become(Session.LIVE)
             for appliance in self.appliances.values():
-                appliance.go()
+                appliance.back()
             raise await asyncio.shield(client.lost)
         except (LinkDown, PeerError) as error:
             self.counts.trouble(BROKER, str(error))

@@ -89,6 +89,14 @@ class Setting:
         """Whether what it holds is something that we may have written."""
         return self._is_ours(self.held)
 
+    def is_at(self, told: float) -> bool:
+        """Return whether it holds what we told it: `told` where it is nobody's to set, else all that may be ours."""
+        return self.holds_ours if self._is_owned else self._is_near(self.held, told)
+
+    def holds_on(self, told: float, now_s: float) -> bool:
+        """Return whether it said, an echo's time after our last write, that it holds what we told it (`is_at`)."""
+        return self.is_at(told) and self._is_since(now_s)
+
     @property
     def is_overwritten(self) -> bool:
         """Whether a write of ours landed over what its owner set while it was on its way."""

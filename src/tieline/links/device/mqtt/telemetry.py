@@ -32,6 +32,7 @@ class Telemetry:
         self.quality = Quality.COMM_LOST
         self.taken_ns = 0
         self.is_available: bool | None = None
+        self.is_unreleased: bool | None = None
         self.key = OWN.get(profile.told_by, "")
         told_key = self.key or "target_w"
         field = bound.fields.get(told_key)
@@ -82,6 +83,8 @@ class Telemetry:
             self._keep_change(before)
         told |= able(self._profile, self._rating, self.values, is_local)
         told["is_local"] = float(is_local)
+        if self.is_unreleased is not None:
+            told["is_unreleased"] = float(self.is_unreleased)
         self._carrier.teller.bring(self.row, told, Quality.GOOD, self.taken_ns)
 
     def ask(self, on_ack: Callable[[], None] = lambda: None) -> bool:
@@ -183,6 +186,20 @@ class Telemetry:
     def shows(self, settings: Mapping[str, float]) -> bool:
         """Return whether the device holds what it was told, within its steps, and nothing earlier is on its way."""
         return all(self.setting.shows(value, _now_s()) for key, value in settings.items())
+
+    def is_at(self, ended: Mapping[str, float]) -> bool:
+        """Return whether it holds what we told it before a release; `ended` are the settings that this was to end."""
+        return self.setting.is_at(ended.get(self._told_key, math.nan))
+
+    def holds_on(self, ended: Mapping[str, float]) -> bool:
+        """Return the same, where it said so since that release had time to be heard."""
+        return self.setting.holds_on(ended.get(self._told_key, math.nan), _now_s())
+
+    def tell_unreleased(self, is_unreleased: bool) -> None:
+        """Tell that it does not let go, or that it did or was told anything else by now."""
+        self.is_unreleased = is_unreleased
+        now_ns = self._carrier.clock.now_ns()
+        self._carrier.teller.bring(self.row, {"is_unreleased": float(is_unreleased)}, Quality.GOOD, now_ns)
 
     def said(self, settings: Mapping[str, float]) -> str:
         """Return the device's own values of some settings, in words."""
