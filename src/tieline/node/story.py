@@ -55,6 +55,8 @@ class Told:
     restored: dict[str, Any] = field(default_factory=dict)
     says: list[str] = field(default_factory=list)
     spare: dict[str, Any] = field(default_factory=dict)
+    spares: list[tuple[int, float]] = field(default_factory=list)
+    """When, each minute under the limit, and what nobody was asked for then though he could have given it (W)."""
     unplayed: dict[str, str] = field(default_factory=dict)
     """Scenes that could not be played, and why."""
     disobeyed: dict[int, Disobeyed] = field(default_factory=dict)
@@ -224,6 +226,7 @@ class Story:
         await self._isolate(group, rows)
         self.crew.begin(rows)
         await self._spare(site.group)
+        stage.node.after_beat.append(self._look)
 
     async def _isolate(self, group: int, rows: Rows) -> None:
         """Let the crew open the isolators of devices that nobody can reach, where the DNO's own points tell of some.
@@ -262,6 +265,12 @@ class Story:
                 self.told.spare = spare_of(stage)
                 return
             await stage.sleep(0.1 * stage.speed)  # of the wall's clock, as a machine takes its own time
+
+    async def _look(self) -> None:
+        """Note once a minute, until the limit is cancelled, what others could still give."""
+        now_ns, seen = self.stage.node.clock.now_ns(), self.told.spares
+        if not self.told.restored and (not seen or now_ns - seen[-1][0] >= MINUTE_NS):
+            seen.append((now_ns, float(spare_of(self.stage)["spare_w"])))
 
     def _live(self, group: str) -> LiveAsk | None:
         return next((live for key, live in self.stage.node.state.asks.items() if key[2] == group), None)
