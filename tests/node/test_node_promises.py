@@ -23,7 +23,7 @@ from tieline.desk.packed import Packed
 from tieline.desk.ports import Ask
 from tieline.flow.record import Record
 from tieline.node.crew import Disobeyed
-from tieline.node.promise_substitutes import substituted
+from tieline.node.promise_substitutes import missed, substituted
 from tieline.node.promises_grid import calm_after, limit_held, opted_out, relieved, restored
 from tieline.node.relief import SETTLES_NS, Relief
 from tieline.node.report import override_of
@@ -132,12 +132,18 @@ def test_what_was_planned_must_be_delivered_too_or_nobody_free_could_have_given_
         to_record(interval(at, asked_w, gave_w, **causes), f"r{at}", "pool-1", AT + (at + 5) * MINUTE_NS, ())
         for at, asked_w, gave_w, causes in intervals
     ]
-    spares = [(AT + minute * MINUTE_NS, free_w) for minute in range(120)]
+    spares = [(AT + minute * MINUTE_NS, free_w, 0.0) for minute in range(120)]
     told = Told(override={"pool_share_before_w": 9e3, "when_ns": AT}, spare={"spare_w": free_w}, spares=spares)
     override = {"owed_w": 60_000.0, "feasible_w": 60_000.0, "substitute_count": 4}
     found = substituted(told, records, override, AT + until * MINUTE_NS)
     assert verdict(found) == (held, True), found["evidence"]
     assert "planned: 0.0 of 60.0 kW lacked" in found["evidence"]
+
+
+@pytest.mark.parametrize(("on_way_w", "misses_w"), [(0.0, 30e3), (20e3, 10e3), (40e3, 0.0)])
+def test_what_engines_have_yet_to_give_in_their_time_is_not_missed(on_way_w: float, misses_w: float) -> None:
+    spares = [(AT + minute * MINUTE_NS, 50e3, on_way_w) for minute in range(60)]
+    assert missed(interval(10, 60e3, 30e3, underperformed=30e3), spares) == pytest.approx(misses_w)
 
 
 def test_the_evidence_says_what_was_delivered_with_its_causes_and_what_was_not_asked_any_more() -> None:

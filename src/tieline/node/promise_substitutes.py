@@ -69,14 +69,16 @@ def substituted(told: Told, records: list[Record], override: dict[str, Any], unt
     return promise(SUBSTITUTED, unnamed == 0 and planned and gave, evidence)
 
 
-def missed(fact: IntervalTracked, spares: Iterable[tuple[int, float]]) -> float:
+def missed(fact: IntervalTracked, spares: Iterable[tuple[int, float, float]]) -> float:
     """Return what lacked in an interval (W) that somebody free could have given all through it.
 
-    `spares` are instants (ns) and what was free then (W); where none was seen nothing is known to have been.
+    `spares` are instants (ns), what was free then, and what slow ones that were called had yet to give by the time that
+    their kind takes (W); where none was seen nothing is known to have been.
     """
-    lack_w = max(_lack_w(fact) - math.fsum(fact.causes.get(name, 0.0) for name in NOT_OURS), 0.0)
-    free_w = min((watts for at_ns, watts in spares if fact.start_ns <= at_ns < fact.end_ns), default=0.0)
-    return min(lack_w, free_w)
+    seen = [(free_w, on_way_w) for at_ns, free_w, on_way_w in spares if fact.start_ns <= at_ns < fact.end_ns]
+    lack_w = _lack_w(fact) - math.fsum(fact.causes.get(name, 0.0) for name in NOT_OURS)
+    lack_w = max(lack_w - _mean_w([on_way_w for _, on_way_w in seen]), 0.0)
+    return min(lack_w, min((free_w for free_w, _ in seen), default=0.0))
 
 
 def _lack_w(fact: IntervalTracked) -> float:

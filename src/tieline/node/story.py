@@ -21,7 +21,7 @@ from tieline.node.market_days import offered, offers_of, offers_told
 from tieline.node.relief import PAUSE_S, TRIES, Dno, firmly, is_taken, loading_of
 from tieline.node.stage import POOL, Stage
 from tieline.node.timing import Timing
-from tieline.node.works import LIMIT, REASON, Held, choose, grant_of, held_of, spare_of, taken_of, told_of
+from tieline.node.works import LIMIT, REASON, Held, choose, grant_of, held_of, on_way_w, spare_of, taken_of, told_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -55,8 +55,9 @@ class Told:
     restored: dict[str, Any] = field(default_factory=dict)
     says: list[str] = field(default_factory=list)
     spare: dict[str, Any] = field(default_factory=dict)
-    spares: list[tuple[int, float]] = field(default_factory=list)
-    """When, each minute under the limit, and what nobody was asked for then though he could have given it (W)."""
+    spares: list[tuple[int, float, float]] = field(default_factory=list)
+    """When, each minute under the limit, what nobody was asked for then though he could have given it, and what slow
+    ones that are called have yet to give (W)."""
     unplayed: dict[str, str] = field(default_factory=dict)
     """Scenes that could not be played, and why."""
     disobeyed: dict[int, Disobeyed] = field(default_factory=dict)
@@ -270,7 +271,7 @@ class Story:
         """Note once a minute, until the limit is cancelled, what others could still give."""
         now_ns, seen = self.stage.node.clock.now_ns(), self.told.spares
         if not self.told.restored and (not seen or now_ns - seen[-1][0] >= MINUTE_NS):
-            seen.append((now_ns, float(spare_of(self.stage)["spare_w"])))
+            seen.append((now_ns, float(spare_of(self.stage)["spare_w"]), on_way_w(self.stage)))
 
     def _live(self, group: str) -> LiveAsk | None:
         return next((live for key, live in self.stage.node.state.asks.items() if key[2] == group), None)
