@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from test_desk_declares import HOUR, Pool
 
 from tieline.desk.facts import IntervalTracked, from_record
+from tieline.desk.pay_back import pays_back_w
 from tieline.desk.ports import Granted
-from tieline.desk.tracking import counted_w, moved_by_program, pays_back_w, waiting_w
+from tieline.desk.tracking import counted_w, moved_by_program, waiting_w
 from tieline.node.read_market import delivery
 from tieline.resource.level import Level
 from tieline.times import HOUR_NS, MINUTE_NS

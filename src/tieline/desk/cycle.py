@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk import asks, charging, consents, counting, groups, position, redispatch, sun, tracking
+from tieline.desk import asks, charging, consents, counting, groups, pay_back, position, redispatch, sun, tracking
 from tieline.desk.declared import is_untrue
 from tieline.desk.desk import Desk
 from tieline.desk.entry import Entry
@@ -160,17 +160,19 @@ class Cycle:
             pool.by_feeder = by_group(*rows, pool.feeder_of, len(pool.feeders))
         if obligation is None or pool.obligation is None or obligation.power_w * pool.obligation.power_w <= 0:
             pool.learnt = NOTHING
+        elif obligation.power_w * pool.learnt.power_w < 0.0:
+            side = math.copysign(1.0, obligation.power_w)
+            pool.learnt = pool.learnt.without(tracking.kept_from(state, pool.rows, side, now_ns))
         # Nor is anybody called there to make good what others pay back, or what was learnt.
         most_w = 0.0 if obligation is None or state.is_killed else counting.TRIM_MOST * abs(obligation.power_w)
         pool.trim_w = min(max(pool.learnt.power_w, -most_w), most_w)  # nor is what was learnt of a larger one a help
-        # What rows pay back now, and what their meters lack of what they are asked, is taken off what the others can
-        # give: the market is told what comes of a call.
-        back_w = [tracking.pays_back_w(state, pool.rows, pool.share_w, side, now_ns) for side in (1.0, -1.0)]
-        side = math.copysign(1.0, obligation.power_w) if obligation is not None else 0.0
-        off_w = [
-            back + max(s * pool.trim_w if s == side else 0.0, 0.0) for s, back in zip((1.0, -1.0), back_w, strict=True)
-        ]
-        able_w = (max(_sum(room.up_w, room) - off_w[0], 0.0), max(_sum(room.down_w, room) - off_w[1], 0.0))
+        takes_w = [pay_back.takes_back_w(state, pool.rows, pool.share_w, s, now_ns) for s in (1.0, -1.0)]
+        back_w = [pay_back.together_w(state, pool.rows, each) for each in takes_w]
+        able_w = self._able_w(pool, room, takes_w, obligation, now_ns)
+        if obligation is not None and obligation.power_w * pool.trim_w < 0.0:
+            # Nor is less asked for what was given too much, as far as all that there is would not do without that.
+            spare_w = max(able_w[0 if obligation.power_w > 0.0 else 1] - abs(obligation.power_w), 0.0)
+            pool.trim_w = math.copysign(min(abs(pool.trim_w), spare_w), pool.trim_w)
         # Behind the kill switch nothing can be called: the market is told.
         before, pool.available = pool.available, (0.0, 0.0) if state.is_killed else able_w
         former_w = pool.share_w
@@ -225,7 +227,7 @@ class Cycle:
             split = whole(split, room, is_switched, is_smooth) if side > 0.0 else split
             return followable(split, room, draws_w, is_smooth, side)
 
-        back_w = tracking.takes_back_w(state, pool.rows, pool.share_w, side, now_ns)
+        back_w = pay_back.takes_back_w(state, pool.rows, pool.share_w, side, now_ns)
         # At one price who is called goes on, and who takes back what he missed is called last.
         turn = np.where((rests := is_switched & ~called), 1.0 + (back_w > 1.0), 0.0)
         is_within = floor_ns(pool.split_ns, DISPATCH_STEP_NS) == floor_ns(now_ns, DISPATCH_STEP_NS)
@@ -276,6 +278,29 @@ class Cycle:
         serves = redispatch.serving(state, rows, pool.eligible, now_ns)
         return redispatch.headroom(state, rows, serves, pool.price, hours, now_ns)
 
+    def _able_w(
+        self, pool: PoolDesk, room: redispatch.Headroom, takes_w: list[Floats], obligation: Obligation | None,
+        now_ns: int,
+    ) -> tuple[float, float]:  # fmt: skip
+        """Return what a pool can give up and down (W): what comes of a call of all that can be called.
+
+        Off what those can give is taken what the others pay back (`takes_w`, by side), and what meters lack of what
+        rows are asked. Who can be called and pays back takes nothing any more once he is; who rests gives it then. A
+        schedule asks more of a store in a dear hour than it could hold to the end: so it is given.
+        """
+        state, free = self.desk.state, room.may_serve & ~just_let_go(self.desk.state, pool.rows, now_ns)
+        owed_w, found, up_w = 0.0 if obligation is None else obligation.power_w, list[float](), room.up_w
+        if pool.planned is not None and owed_w > 0.0:
+            stores = np.isfinite(redispatch.left_wh(state, pool.rows, now_ns))
+            if (planned_w := pool.planned.of(pool.rows, now_ns)) is not None:
+                most_w = np.minimum(planned_w, self.room(pool, now_ns, SUSTAIN_H).up_w)
+                up_w = np.where(stores, np.maximum(up_w, most_w), up_w)
+        for side, side_w, takes in zip((1.0, -1.0), (up_w, room.down_w), takes_w, strict=True):
+            back_w = pay_back.together_w(state, pool.rows, np.where(free & (side_w > 1.0), 0.0, takes))
+            lags_w = max(side * pool.trim_w, 0.0) if side * owed_w > 0.0 else 0.0
+            found.append(max(_sum(side_w, room) - back_w - lags_w, 0.0))
+        return found[0], found[1]
+
     def _release(self, pool: PoolDesk, now_ns: int, why: str) -> tuple[list[Entry], redispatch.Allocation]:
         """Return the facts that end the pool's market claims, and that nobody gives anything."""
         idle = Obligation(pool.pool, 0.0, now_ns, now_ns, "", 0.0, False)
@@ -298,6 +323,9 @@ class Cycle:
         gains = np.argsort(-np.abs(split.share_w[rose] - former_w[rose]), kind="stable")
         substitutes = tuple(self.desk.state.fleet.id_of(int(pool.rows[rose[k]])) for k in gains[:50])
         feasible_w = split.feasible_w + pool.gives_w - (pool.back_w - pool.ends_back_w) - pool.trim_w
+        # Nothing is told to be feasible beyond what the market is told: what was given too much before is no promise.
+        side, most_w = math.copysign(1.0, obligation.power_w), pool.available[0 if obligation.power_w >= 0 else 1]
+        feasible_w = side * min(side * feasible_w, most_w)
         moved = Moved(before, pool.available, obligation.power_w, feasible_w, substitutes, obligation.because)
         self.upward.later(pool, cause, now_ns, moved)
 

@@ -152,7 +152,7 @@ def counted_w(
     W), that is how it is given. What a program event moves is the event's (`by_program`: who they were then; None: who
     they are now). `side` 0.0: nothing is owed.
     """
-    moved_w = _moved_w(state, rows, share_w, now_ns, by_program)
+    moved_w = gained_w(state, rows, share_w, now_ns, by_program)
     if (np.abs(share_w) > 1.0).any() or side * beside_w > 1.0:
         return moved_w
     pays_w: Floats = side * np.minimum(side * moved_w, 0.0)
@@ -195,7 +195,7 @@ def _called(state: DeskState, levels: Collection[Level], now_ns: int) -> Mask:
     return called
 
 
-def _moved_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int, by_program: Mask | None = None) -> Floats:
+def gained_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int, by_program: Mask | None = None) -> Floats:
     """Return what each row gives above its base that is called, or was within the hour (W)."""
     counts = counted_rows(state, rows, share_w, now_ns, by_program)
     return np.where(counts, above_base_w(state, rows), 0.0)
@@ -233,40 +233,6 @@ def frees_ns(state: DeskState, rows: Rows, held_w: Floats, least_w: float, now_n
     return int(until_ns[order[enough[0]]]) if len(enough) else FOREVER_NS
 
 
-def pays_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> float:
-    """Return what rows that can't be called, or are not, take of a pool's delivery now (W, 0 or more).
-
-    Those that pay back a call tell it by their meters; those that are held to it take no less than what holds them.
-    What goes on and off by itself draws its mean on the whole: who runs is set off against who rests meanwhile.
-    """
-    takes_w = takes_back_w(state, rows, share_w, side, now_ns)
-    on_off = state.is_switched[rows]
-    return float(np.maximum(takes_w[~on_off], 0.0).sum() + max(float(takes_w[on_off].sum()), 0.0))
-
-
-def takes_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
-    """Return what each row that is not called takes of a pool's delivery now (W); below 0 one that is on or off, runs
-    freely and rests."""
-    last, silent = state.commands, (np.abs(share_w) > 1.0) | _tells_of_before(state, rows, now_ns)
-    moved_w = np.where(silent, 0.0, side * _moved_w(state, rows, share_w, now_ns))
-    by_hold_w = side * held_w(state, rows, share_w, now_ns)
-    rests = state.is_switched[rows] & (by_hold_w == 0.0)
-    rests &= np.isnan(last.target_w[rows]) | (last.valid_until_ns[rows] <= now_ns)
-    takes_w: Floats = -np.where(rests, moved_w, np.minimum(moved_w, by_hold_w))
-    return takes_w
-
-
-def _tells_of_before(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
-    """Return which stores' meters tell what a command made them do that is over, or is not the last one."""
-    last, base_w = state.commands, state.base_w[rows]
-    by_cap = (base_w < last.low_w[rows]) | (base_w > last.high_w[rows])
-    unread = state.fleet.taken_at_ns[rows] <= last.since_ns[rows]
-    # Stores alone: what a house or a car takes after a call is its pay back, whatever was told it meanwhile.
-    stores = state.fleet.energy_wh[rows] > 0
-    mask: NDArray[np.bool_] = stores & (last.valid_until_ns[rows] > now_ns) & (by_cap | unread)
-    return mask
-
-
 def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
     """Return what each row gives that is not called and waits for its turn, or its least time, to come back (W, 0 or
     more).
@@ -274,7 +240,7 @@ def waiting_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns
     It goes on as it was told until then, and counts for the pool: others need not give that as well.
     """
     waits = (np.abs(share_w) <= 1.0) & ((state.release_at_ns[rows] > now_ns) | stays_told(state, rows, now_ns))
-    gives_w: Floats = np.where(waits, np.maximum(side * _moved_w(state, rows, share_w, now_ns), 0.0), 0.0)
+    gives_w: Floats = np.where(waits, np.maximum(side * gained_w(state, rows, share_w, now_ns), 0.0), 0.0)
     return gives_w
 
 
@@ -301,15 +267,25 @@ class Holds:
         dno_low_w, dno_high_w = state.claims.limits_above(rows, Level.OWNER_NEED, now_ns)
         low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
         bound = (dno_high_w < fleet.max_inject_w[rows]) | (dno_low_w > -fleet.max_absorb_w[rows])
-        base_w = state.base_w[rows]
-        keeps_up = (dno_high_w < fleet.max_inject_w[rows]) & (dno_high_w <= base_w + 1.0)
-        keeps_down = (dno_low_w > -fleet.max_absorb_w[rows]) & (dno_low_w >= base_w - 1.0)
+        keeps_up, keeps_down = (_keeps(state, rows, side, dno_low_w, dno_high_w) for side in (1.0, -1.0))
         by_dno = bound & ((wish_w > dno_high_w + 1.0) | (wish_w < dno_low_w - 1.0))
         limited = (wish_w > high_w + 1.0) | (wish_w < low_w - 1.0)
         paced = state.held_ns[rows] > now_ns - MINUTE_NS
         stopped = np.full(len(rows), state.is_killed)
         mine = np.zeros(len(rows), np.bool_)
         return Holds(state.opted_out[rows].copy(), mine, keeps_up, keeps_down, by_dno, limited, paced, stopped)
+
+
+def kept_from(state: DeskState, rows: Rows, side: float, now_ns: int) -> Mask:
+    """Return which rows a network operator's limit keeps from moving from their base to a side (1.0 up, -1.0 down)."""
+    return _keeps(state, rows, side, *state.claims.limits_above(rows, Level.OWNER_NEED, now_ns))
+
+
+def _keeps(state: DeskState, rows: Rows, side: float, low_w: Floats, high_w: Floats) -> Mask:
+    fleet = state.fleet
+    end_w, most_w = (high_w, fleet.max_inject_w[rows]) if side >= 0.0 else (-low_w, fleet.max_absorb_w[rows])
+    mask: Mask = (end_w < most_w) & (end_w <= side * state.base_w[rows] + 1.0)
+    return mask
 
 
 def count_lack(

@@ -8,7 +8,7 @@ are called now lag as those did who were called before them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tieline.desk.pool_desk import PoolDesk
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+LEFT_FRAC = 1e-9
 CALLED_W = 1.0
 """A share of no more than this calls nobody."""
 
@@ -50,6 +52,18 @@ class Learnt:
             left = np.minimum(np.abs(share_w), then_w) / np.where(was_called, then_w, 1.0)
             power_w *= float((self.part * np.where(was_called, left, 1.0)).sum())
         return min(max(power_w, -most_w), most_w)
+
+    def without(self, rows: Mask) -> Learnt:
+        """Return what is left of it without some of the pool's rows, as what they gave too little or too much is over.
+
+        What is put to nobody stays whole.
+        """
+        if self.part is None or self.part.shape != rows.shape or not self.part[rows].any():
+            return self
+        left = float(self.part[~rows].sum())
+        if left <= LEFT_FRAC:
+            return NOTHING
+        return replace(self, power_w=left * self.power_w, part=np.where(rows, 0.0, self.part) / left)
 
 
 def learnt(power_w: float, share_w: Floats, row_w: Floats, owed_w: float) -> Learnt:

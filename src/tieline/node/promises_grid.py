@@ -12,12 +12,12 @@ from tieline.desk.facts import (
     AskWithdrawn,
     ClaimsEnded,
     ClaimsPlaced,
-    IntervalTracked,
     PositionChanged,
     from_record,
 )
 from tieline.flow.record import Record
 from tieline.node.promise import Promise, promise, untested
+from tieline.node.promise_substitutes import SUBSTITUTED, substituted
 from tieline.node.relief import Dno
 from tieline.node.stage import Stage
 from tieline.node.story import LEAST_CALLED_W, Told
@@ -35,7 +35,6 @@ TOLD_S = 5.0
 FREED_W, FREED_FRAC = 100.0, 0.03
 OPERATOR = "dnp3:dno"
 LIMIT_HOLDS = "the DNO's limit holds"
-SUBSTITUTED = "substitutes are found for what a limit takes, or nobody else could have"
 OPTED_OUT = "an opt-out takes effect within 60 s"
 RESTORED = "a cancel restores the next valid claim"
 RELIEVED = "a relief brings its feeder back within its rating"
@@ -48,7 +47,7 @@ def of_grid(stage: Stage, told: Told, dno: Dno, records: list[Record], override:
     return [
         limit_held(stage, told, records) if told.override else untested(LIMIT_HOLDS),
         told_upward(stage, records, override) if told.override else untested(_told_name(stage)),
-        substituted(told, records, override) if told.override else untested(SUBSTITUTED),
+        substituted(told, records, override, _released_ns(told, records)) if told.override else untested(SUBSTITUTED),
         opted_out(told) if told.opt_out else untested(OPTED_OUT),
         restored(told, records) if told.restored else untested(RESTORED),
         relieved(dno),
@@ -172,31 +171,6 @@ def told_upward(stage: Stage, records: list[Record], override: dict[str, Any]) -
     if stage.speed != 1.0:
         evidence += f" of the wall's clock: {story_s:.1f} s of the story's, which runs {stage.speed:g} times as fast"
     return promise(name, seconds <= TOLD_S and bool(override["declared_to_market"]), evidence)
-
-
-def substituted(told: Told, records: list[Record], override: dict[str, Any]) -> Promise:
-    """Others step in for what a limit takes; where that is not enough nobody was left who could have.
-
-    Who could have is counted by the devices' own physics, not by the desk's split (`works.spare_of`).
-    """
-    taken_w = float(told.override["pool_share_before_w"])
-    if taken_w < 1.0:
-        return promise(SUBSTITUTED, True, "not tested: the limit took nothing from the pool", tested=False)
-    if not told.spare:
-        return promise(SUBSTITUTED, False, "no position was recorded")
-    owed_w, feasible_w = float(override["owed_w"]), float(override["feasible_w"])
-    lack_w, spare_w = max(abs(owed_w) - abs(feasible_w), 0.0), float(told.spare["spare_w"])
-    slack_w = max(0.01 * abs(owed_w), 250.0)
-    since_ns = int(told.override["when_ns"])
-    tracked = [f for r in records if isinstance(f := from_record(r), IntervalTracked) and f.end_ns > since_ns]
-    unnamed = sum(not f.causes for f in tracked if abs(f.asked_w) - abs(f.delivered_w) > 0.01 * abs(f.asked_w))
-    count = int(override.get("substitute_count", 0))
-    held = unnamed == 0 and (count > 0 or lack_w > 0) and (lack_w <= slack_w or spare_w <= slack_w)
-    evidence = (
-        f"{taken_w / 1e3:.1f} kW taken, {count} stepped in; {lack_w / 1e3:.1f} of {abs(owed_w) / 1e3:.1f} kW lacked; "
-        f"who was free could still give {spare_w / 1e3:.1f} kW; {unnamed} short intervals without a cause"
-    )
-    return promise(SUBSTITUTED, held, evidence)
 
 
 def opted_out(told: Told) -> Promise:

@@ -21,7 +21,7 @@ from tieline.node.market_days import offered, offers_of, offers_told
 from tieline.node.relief import PAUSE_S, TRIES, Dno, firmly, is_taken, loading_of
 from tieline.node.stage import POOL, Stage
 from tieline.node.timing import Timing
-from tieline.node.works import LIMIT, REASON, Held, choose, grant_of, held_of, spare_of, taken_of, told_of
+from tieline.node.works import LIMIT, REASON, Held, choose, grant_of, held_of, on_way_w, spare_of, taken_of, told_of
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
@@ -55,6 +55,9 @@ class Told:
     restored: dict[str, Any] = field(default_factory=dict)
     says: list[str] = field(default_factory=list)
     spare: dict[str, Any] = field(default_factory=dict)
+    spares: list[tuple[int, float, float]] = field(default_factory=list)
+    """When, each minute under the limit, what nobody was asked for then though he could have given it, and what slow
+    ones that are called have yet to give (W)."""
     unplayed: dict[str, str] = field(default_factory=dict)
     """Scenes that could not be played, and why."""
     disobeyed: dict[int, Disobeyed] = field(default_factory=dict)
@@ -224,6 +227,7 @@ class Story:
         await self._isolate(group, rows)
         self.crew.begin(rows)
         await self._spare(site.group)
+        stage.node.after_beat.append(self._look)
 
     async def _isolate(self, group: int, rows: Rows) -> None:
         """Let the crew open the isolators of devices that nobody can reach, where the DNO's own points tell of some.
@@ -262,6 +266,12 @@ class Story:
                 self.told.spare = spare_of(stage)
                 return
             await stage.sleep(0.1 * stage.speed)  # of the wall's clock, as a machine takes its own time
+
+    async def _look(self) -> None:
+        """Note once a minute, until the limit is cancelled, what others could still give."""
+        now_ns, seen = self.stage.node.clock.now_ns(), self.told.spares
+        if not self.told.restored and (not seen or now_ns - seen[-1][0] >= MINUTE_NS):
+            seen.append((now_ns, float(spare_of(self.stage)["spare_w"]), on_way_w(self.stage)))
 
     def _live(self, group: str) -> LiveAsk | None:
         return next((live for key, live in self.stage.node.state.asks.items() if key[2] == group), None)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.facts import AskGranted, PositionChanged, from_record
 from tieline.desk.least_times import just_let_go
+from tieline.desk.response import seconds_to_reach
 from tieline.flow.record import Record
 from tieline.node.relief_room import KEEPS_FRAC
 from tieline.node.stage import POOL, Stage, shown_of
@@ -24,11 +25,13 @@ from tieline.resource.claim import ClaimKind
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.simulate.territory import GENERATION
-from tieline.times import iso
+from tieline.times import SECOND_NS, iso
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
 REASON = "live-line works: while crews work nothing on the feeder may feed in"
+QUICK_S = 240.0
+"""Rooms give within so long; what takes longer had its time only then."""
 LIMIT = "generation limit: what the feeder's devices give, together; what they draw or charge is free"
 
 
@@ -164,3 +167,16 @@ def spare_of(stage: Stage) -> dict[str, Any]:
         could_w[name] = round(float(left_w[may & mask].sum()), 1)
         may &= ~mask
     return {"spare_w": round(float(left_w[may].sum()), 1), "asked": int((share_w[may] > 1.0).sum()), "out_w": could_w}
+
+
+def on_way_w(stage: Stage) -> float:
+    """Return what engines, process lines and others that take minutes have yet to give of their calls (W, 0 or more).
+
+    Counted by the devices' own physics, and only for as long as their kind takes from when they were called.
+    """
+    state, pool, now_ns = stage.node.state, stage.node.cycle.pools[POOL], stage.node.clock.now_ns()
+    takes_s = seconds_to_reach(state, pool.rows)
+    called_s = (now_ns - state.responses.uncalled_ns[pool.rows]) / SECOND_NS
+    rises = (takes_s > QUICK_S) & (called_s < takes_s)
+    gives_w = np.sign(pool.share_w) * (stage.world.power_w[pool.rows] - state.base_w[pool.rows])
+    return float(np.maximum(np.abs(pool.share_w) - np.maximum(gives_w, 0.0), 0.0)[rises].sum())
