@@ -45,9 +45,21 @@ def may_pass(state: DeskState, rows: Rows, target_w: Floats, low_w: Floats, high
     """
     if not state.is_killed:
         return np.ones(len(rows), np.bool_)
-    safe_w, now_w = state.fleet.safe_w[rows], state.fleet.power_w[rows]
     ends_w = np.where(np.isnan(target_w), state.base_w[rows], target_w)
     ends_w = np.minimum(np.maximum(ends_w, low_w), high_w)
-    far_w = np.where(np.isnan(now_w), 0.0, np.abs(now_w - safe_w))
-    passes: Mask = np.abs(ends_w - safe_w) <= far_w + SLACK_W
+    passes: Mask = np.abs(ends_w - state.fleet.safe_w[rows]) <= _far_w(state, rows) + SLACK_W
     return passes
+
+
+def passing_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
+    """Return the least and the most that rows can be told now (W): any, or behind the kill switch what `may_pass`."""
+    if not state.is_killed:
+        return np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
+    safe_w, far_w = state.fleet.safe_w[rows], _far_w(state, rows)
+    return safe_w - far_w, safe_w + far_w
+
+
+def _far_w(state: DeskState, rows: Rows) -> Floats:
+    """Return how far rows are from their safe power (W; 0 where that isn't known)."""
+    far_w: Floats = np.nan_to_num(np.abs(state.fleet.power_w[rows] - state.fleet.safe_w[rows]), nan=0.0)
+    return far_w

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.authority import passing_w
 from tieline.desk.disobedience import ignored
 from tieline.desk.state import DeskState
 from tieline.fleet.able import SUSTAIN_H, stored_wh, takes_wh
@@ -22,9 +23,10 @@ def reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
 
     By its rating, by what it says that it can move, and by what its store has to give, or room to take, for five
     minutes: an empty battery is no help to a feeder that draws too much, nor is the part of a load that can't be cut. A
-    car's need and a room's comfort give way to a limit, so what those say is passed over.
+    car's need and a room's comfort give way to a limit, so what those say is passed over. Behind the kill switch nobody
+    reaches further than what may be sent to him.
     """
-    fleet = state.fleet
+    fleet, (passes_low_w, passes_high_w) = state.fleet, passing_w(state, rows)
     now_w = np.nan_to_num(fleet.known_power_w(rows))
     gives_way = _GIVES_WAY[fleet.kinds[rows]]
     stores, held_wh = fleet.max_inject_w[rows] > 0.0, stored_wh(fleet, rows)
@@ -36,8 +38,8 @@ def reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
     up_w = np.where(gives_way | np.isnan(up_w), np.inf, up_w)
     down_w = np.where(gives_way | np.isnan(down_w), np.inf, down_w)
     return (
-        np.maximum.reduce([-inject_w, -now_w - up_w, -gives_w]),
-        np.maximum.reduce([-absorb_w, now_w - down_w, -takes_w]),
+        np.maximum.reduce([-inject_w, -now_w - up_w, -gives_w, -passes_high_w]),
+        np.maximum.reduce([-absorb_w, now_w - down_w, -takes_w, passes_low_w]),
     )
 
 
