@@ -77,8 +77,10 @@ def _hold(state: DeskState, offer: Offer, entries: list[Entry], foreseen_w: floa
         reservation, offer.pool, offer.product, offer.start_ns, offer.end_ns, up_w, down_w, power_w * hours, refusal,
         holds_until_ns=offer.end_ns,
     )  # fmt: skip
-    record = reservation if refusal is None else derive("reservation-refused", offer.id)
-    entries.append(Entry(record, fact, offer.pool, (derive("offer", offer.id),)))
+    entry = Entry(reservation, fact, offer.pool, (derive("offer", offer.id),))
+    if refusal is not None:  # a refused offer is no record: the refusal, which holds what was asked, is the first of it
+        entry = Entry(derive("reservation-refused", offer.id), fact, offer.pool)
+    entries.append(entry)
     return refusal
 
 
