@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
+from tieline.node.certificates import certificates_of, ended_says, soon_says
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, contract_checks
 from tieline.node.faults import fields_of
@@ -59,6 +60,8 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
         found["links"] = _finding(count_links(links), wrong)
         if not wrong and (narrow := narrow_moves(settings.limits, fleet)):
             found["limits"] = {"ok": True, "says": "; ".join(f"warning: {one}" for one in narrow)}
+    told = [fault["error"] for fault in found["links"].get("faults", ())]
+    found |= _certificates(settings, data, told, clock.now_ns())
     if fleet is not None and settings.contracts is not None:
         wrong = faults(contract_checks(settings, data, fleet))
         found["contracts"] = _finding("" if wrong else _contracts(settings, data, fleet), wrong)
@@ -89,6 +92,14 @@ def _read(found: dict[str, Finding], name: str, read: Callable[[], T]) -> T | No
     except ConfigError as error:
         found[name] = _finding("", [str(error)])
         return None
+
+
+def _certificates(settings: Settings, data: Path, told: Sequence[str], now_ns: int) -> dict[str, Finding]:
+    """Name certificates that aren't valid, but those that links are faulted for (`told`), and those that soon end."""
+    held = certificates_of(settings, data)
+    wrong, soon = ended_says(held, told, now_ns), soon_says(held, now_ns)
+    says = "; ".join((*wrong, *soon))
+    return {"certificates": {**_finding("", wrong), "says": says}} if says else {}
 
 
 def _server(data: Path, settings: Settings, since_ns: int) -> str:

@@ -17,6 +17,7 @@ from tieline.desk.views import AlarmView, Commitment, LinkView, SuppressedAlarm
 from tieline.grid.powerflow import Violation
 from tieline.ids import derive
 from tieline.node import read_alarms
+from tieline.node.certificates import Certificate, certificate_alarms
 from tieline.node.read_fleet import Order
 from tieline.node.read_likely import Found, likely_short, shown_w, tells_of, tracked_causes
 from tieline.node.read_over import event_over, over_delivery
@@ -48,6 +49,8 @@ class Seen:
     unkept: str = ""
     commitments: Sequence[Commitment] = ()
     """What the pool owes, with what is likely of it."""
+    certificates: Sequence[Certificate] = ()
+    """What the server and its links show, and whom they believe."""
 
 
 def stand(
@@ -88,6 +91,7 @@ def stand(
     found += over_limit(state, order.names, since, now_ns)
     found += read_alarms.journal_alarm(seen.journal_down, seen.has_failed, len(state.fleet), since, now_ns)
     found += read_alarms.unkept_alarm(seen.unkept, len(state.fleet), since, now_ns)
+    found += certificate_alarms(seen.certificates, seen.links, since, now_ns)
     return book.keep(found, now_ns, parts + held_up)
 
 

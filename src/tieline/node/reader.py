@@ -392,7 +392,7 @@ class NodeReader:
             self._cells(by_meter=False), self.links(), self._exposure.see(self._grid, now_ns), intervals,
             node.desk._link_of_row, {code: str(link.name) for code, link in node.desk._links.items()},
             self._exposure.passing, node.desk.failed or node.group.down, bool(node.desk.failed), node.unkept,
-            self._commitments.near(*self._owes(now_ns)),
+            self._commitments.near(*self._owes(now_ns)), self.sources.certificates,
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)
         return read_standing.stand(self._book, seen, node.state, pool, self._order, above, now_ns)

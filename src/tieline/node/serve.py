@@ -19,6 +19,7 @@ from tieline.desk.facts import Audited
 from tieline.desk.pool_desk import PoolDesk
 from tieline.ids import derive
 from tieline.node.award_planner import AwardPlanner
+from tieline.node.certificates import certificates_told
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, bind, next_change_ns, told_at_start
@@ -251,12 +252,13 @@ async def serve(
             links = await raise_links(settings.links, folder, node, supervisor, np.random.default_rng(), trader)
             for line in links.says:
                 say(line)
+            held = certificates_told(settings, folder, links.says, node.clock.now_ns(), say)
             AwardPlanner(node, trader.by_schedule())
             trader.loads = LoadForecasts(node, kept, trader.terms, folder / "forecasts")
             ClockWatch(node)
             node.start(tells=True)
             supervisor.keep("settlement", trader.days.run)
-            sources = Sources(utility=settings.name, setting="LIVE", zone=settings.zone, forecast=trader.forecast)
+            sources = Sources(settings.name, "LIVE", settings.zone, forecast=trader.forecast, certificates=held)
             where = settings.port if port is None else port
             tls = None if settings.tls is None else console_context(folder, settings.tls)
             console = await listening(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tieline.grid.feeder import FeederModel
+from tieline.node.certificates import Certificate
 from tieline.node.read_effects import WhatIf
 from tieline.node.read_fleet import GridReading
 
@@ -24,3 +25,4 @@ class Sources:
     forecast: Callable[[], Mapping[int, float]] = dict
     gate_ns: Callable[[], int | None] = lambda: None
     what_if: WhatIf | None = None
+    certificates: Sequence[Certificate] = ()

@@ -55,18 +55,35 @@ def client_context(files: Files, clock: Clock) -> ssl.SSLContext:
     return _loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), files)
 
 
-def check_validity(certificate: Path, clock: Clock) -> None:
-    """Refuse a certificate that is not valid now. Raises ConfigError naming the file and the dates."""
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """The first and the last instant at which a certificate is valid (UTC, ns)."""
+
+    begins_ns: int
+    ends_ns: int
+
+    def against(self, now_ns: int) -> str:
+        """Return the words of a refusal: from when until when it is valid, what time it is, and what would do."""
+        valid = f"valid from {iso(self.begins_ns)} to {iso(self.ends_ns)}, and now is {iso(now_ns)}"
+        return f"{valid}: give one that is valid now"
+
+
+def lastings(pem: Path) -> list[Lasting]:
+    """Return how long each certificate of a file is valid, one or more. Raises ConfigError for a file without any."""
     from cryptography import x509
 
     try:
-        held = x509.load_pem_x509_certificate(certificate.read_bytes())
+        held = x509.load_pem_x509_certificates(pem.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{certificate}: {error}: give a certificate, PEM") from None
-    begins_ns, ends_ns, now_ns = to_ns(held.not_valid_before_utc), to_ns(held.not_valid_after_utc), clock.now_ns()
-    if not begins_ns <= now_ns <= ends_ns:
-        valid = f"valid from {iso(begins_ns)} to {iso(ends_ns)}, and now is {iso(now_ns)}"
-        raise ConfigError(f"{certificate}: {valid}: give one that is valid now")
+        raise ConfigError(f"{pem}: {error}: give a certificate, PEM") from None
+    return [Lasting(to_ns(one.not_valid_before_utc), to_ns(one.not_valid_after_utc)) for one in held]
+
+
+def check_validity(certificate: Path, clock: Clock) -> None:
+    """Refuse a certificate that is not valid now. Raises ConfigError naming the file and the dates."""
+    own, now_ns = lastings(certificate)[0], clock.now_ns()  # what follows it in the file vouches for it
+    if not own.begins_ns <= now_ns <= own.ends_ns:
+        raise ConfigError(f"{certificate}: {own.against(now_ns)}")
 
 
 def _loaded(context: ssl.SSLContext, files: Files) -> ssl.SSLContext:
