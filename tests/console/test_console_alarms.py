@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.desk.alarms import MOST, TROUBLES, abnormal_counts, device_alarms, fewest
 from tieline.desk.views import AlarmView, LinkView
+from tieline.links.device.mqtt.endings import SESSION_ENDED
 from tieline.node.read_alarms import link_alarms
 
 STALE = 4
@@ -91,6 +93,17 @@ def test_only_a_link_that_is_not_live_alarms() -> None:
     ((alarm, after_ns),) = link_alarms(links, {})
     assert after_ns == MINUTE
     assert (alarm.subject, alarm.since_ns, alarm.link) == ("b", 7, "/links")
+
+
+@pytest.mark.parametrize("state", ["live", "down"])
+def test_a_session_that_a_broker_ends_again_and_again_alarms_at_once_whether_it_is_up_or_down(state: str) -> None:
+    says = f"{SESSION_ENDED} 4 times in 60 s: likely another client signs in by the same client id 'desk'"
+    others = [LinkView(f"d{n}", "dnp3", "down", 0, 0, 0, 0, 5) for n in range(4)]
+    found = link_alarms([*others, LinkView("mqtt", "mqtt", state, 1, 0, 0, 0, 7, says)], {})
+    ((alarm, after_ns),) = [(alarm, after_ns) for alarm, after_ns in found if alarm.subject == "mqtt"]
+    assert (alarm.priority, after_ns, alarm.link) == (2, 0, "/links")
+    assert says in alarm.title
+    assert "client_id" in alarm.action
 
 
 def test_a_link_that_nobody_has_called_yet_waits_and_is_not_down() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
-from tieline.console.auth.oidc import OidcSettings, verify
+from tieline.console.auth.oidc import NAME_LIMIT, OidcSettings, verify
 from tieline.console.auth.roles import Role
 from tieline.console.auth.sessions import Who
 from tieline.resource.claim import Refusal
@@ -60,3 +62,56 @@ def test_a_token_signed_by_another_key_or_altered_is_refused() -> None:
 def test_a_shared_secret_is_never_a_signature() -> None:
     secret = OctKey.generate_key(256, {"kid": "k1"})
     assert isinstance(_verify(_token(secret, "HS256")), Refusal)
+
+
+@given(st.text(max_size=100))
+def test_two_names_of_the_provider_are_never_one_person_here(name: str) -> None:
+    """What is taken is taken to the letter: no cut, no blank stripped, nothing that a reader can't see."""
+    who = _verify(_token(preferred_username=name))
+    if isinstance(who, Who):
+        assert who.name == f"oidc:{name or 'u1'}"
+        assert who.name.isprintable()
+    else:
+        assert (who.field, who.limit) == ("preferred_username", NAME_LIMIT)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ann.müller@utility.example",
+        "Ann Müller",
+        "山田 太郎",
+        "アン Lee",
+        "Анна Иванова",
+        "O'Neill-Smith",
+        "x" * 80,
+        "u|7",
+    ],
+)
+def test_names_as_people_have_them_are_taken(name: str) -> None:
+    assert _verify(_token(preferred_username=name)) == Who(f"oidc:{name}", (Role.OPERATOR,))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x" * 81, "x" * 200, " ann", "ann ", "ann\n", "a\nn", "ann\t", "ann\u00a0lee", "ann\u200b", "an\u202en",
+        "\uff41nn", "a\u0301nn", "ann  lee", "\u0430nn", "ann\u03bf", " ", 7, ["ann"], {"a": 1}, True,
+        "ann\u00ad", "ann\ufe0f", "ann\u3164",
+    ],
+)  # fmt: skip
+def test_a_name_that_reads_like_anothers_or_is_too_long_is_refused_with_its_reason(name: object) -> None:
+    """Cut to 80 characters, two people would be one where two are needed; a look-alike would be two for a reader."""
+    refusal = _verify(_token(preferred_username=name))
+    assert isinstance(refusal, Refusal)
+    assert refusal.field == "preferred_username"
+    assert "name" in refusal.reason
+    assert refusal.limit == NAME_LIMIT
+    assert refusal.value.isprintable() and refusal.value.isascii()
+
+
+@pytest.mark.parametrize("sub", ["", "x" * 81, "u1\n", " u1"])
+def test_a_subject_that_stands_in_for_a_name_is_held_to_the_same(sub: str) -> None:
+    refusal = _verify(_token(preferred_username=None, sub=sub))
+    assert isinstance(refusal, Refusal)
+    assert refusal.field == "sub"

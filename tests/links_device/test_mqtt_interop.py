@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import uvloop
 from mqtt_room import Log
+from test_mqtt_takeover import other_desk
 
 from ports import free_port
 from tieline.desk.ports import Session
+from tieline.links.device.mqtt.endings import SESSION_ENDED
 from tieline.links.device.mqtt.link import MqttDevice, MqttLink, MqttSettings
 from tieline.resource.batch import CommandBatch
 from tieline.resource.command import Stage
@@ -111,6 +113,22 @@ def test_link_and_devices_meet_over_mosquitto_with_users_and_access_lists(tmp_pa
     factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())
+
+
+def test_mosquitto_gives_our_id_to_whoever_comes_with_it_and_the_link_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with mosquitto(tmp_path, "allow_anonymous true") as port, Supervisor(np.random.default_rng(1)) as tasks:
+            given = settings(port, client_id="desk")
+            link = MqttLink(given, Log(), SystemClock(), tasks, np.random.default_rng(2))
+            link.start()
+            await until(lambda: link.health().session is Session.LIVE)
+            other = asyncio.create_task(other_desk("desk", port))
+            await until(lambda: link.health().last_error.startswith(SESSION_ENDED))
+            assert "'desk'" in link.health().last_error
+            other.cancel()
+            link.stop()
+
+    asyncio.run(main())
 
 
 def test_mosquitto_pub_plays_the_device_and_mosquitto_sub_hears_the_command(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What keeps a server from starting is what `tieline doctor` finds: one check, asked by two verbs."""
 
+import asyncio
+import errno
 import json
 import os
 import shutil
@@ -12,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 from data_folder import data_folder
 
+from tieline.errors import ConfigError
 from tieline.node.cli import main
+from tieline.node.links import listening
 
 TABLE = """id,kind,max_inject_w,max_absorb_w,energy_wh,feeder,site,pool
 battery-1,battery,5000,5000,10000,feeder-1,site-1,pool-1
@@ -320,14 +324,21 @@ def test_a_taken_port_is_named_with_the_setting_that_asks_for_it(works: Path) ->
         assert f"--port: 127.0.0.1:{port}: " in done.stderr
 
 
-def test_sigterm_ends_a_server_in_order_with_code_0(works: Path) -> None:
+def started(works: Path, *before: str) -> subprocess.Popen[str]:
+    """Return a server that serves a folder, once it does."""
     (works / "tieline.toml").write_text("port = 0\n")
-    command = [sys.executable, "-m", "tieline", "serve", "--data", str(works)]
+    command = [*before, sys.executable, "-m", "tieline", "serve", "--data", str(works)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "one-time link" not in (line := child.stdout.readline()):
+        assert line, child.stderr.read()
+    return child
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_a_terminal_that_goes_end_a_server_in_order_with_code_0(works: Path, how: signal.Signals) -> None:
+    child = started(works)
     try:
-        while "one-time link" not in (line := child.stdout.readline()):
-            assert line, child.stderr.read()
-        os.kill(child.pid, signal.SIGTERM)
+        os.kill(child.pid, how)
         _, err = child.communicate(timeout=60)
     finally:
         child.kill()
@@ -336,6 +347,53 @@ def test_sigterm_ends_a_server_in_order_with_code_0(works: Path) -> None:
     assert (code, found["healthy"]) == (0, True)
     again = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
     assert again.exit_code == 0, again.output
+
+
+def test_a_server_under_nohup_outlives_its_terminal(works: Path) -> None:
+    """Who starts it so has SIGHUP ignored, and means it."""
+    child = started(works, "nohup")
+    try:
+        os.kill(child.pid, signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=2)
+        child.terminate()
+        child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 0
+
+
+def test_an_output_that_is_closed_during_the_start_is_no_fault_of_a_port(works: Path) -> None:
+    (works / "tieline.toml").write_text("port = 0\n")
+    command = [sys.executable, "-m", "tieline", "serve", "--data", str(works), "--for", "1s"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "records replayed" in child.stdout.readline()
+    child.stdout.close()
+    err = child.stderr.read()
+    child.wait(timeout=60)
+    assert "port" not in err, err
+    assert "address of ours" not in err, err
+
+
+@pytest.mark.parametrize("broken", [BrokenPipeError(errno.EPIPE, "Broken pipe"), OSError(errno.EIO, "I/O error")])
+def test_only_what_a_port_or_address_does_is_told_of_the_setting(broken: OSError) -> None:
+    """A terminal that went gives EIO, a pipe EPIPE; a server says its address as soon as it listens."""
+
+    async def fails() -> None:
+        raise broken
+
+    with pytest.raises(OSError) as found:
+        asyncio.run(listening(fails(), "$.port", "127.0.0.1", 80))
+    assert found.value is broken
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_is_not_ours_is_told_by_its_setting(host: str) -> None:
+    async def listens() -> None:
+        await asyncio.get_running_loop().create_server(asyncio.Protocol, host, 0)
+
+    with pytest.raises(ConfigError, match=r"\$\.port: .*give an address of ours"):
+        asyncio.run(listening(listens(), "$.port", host, 0))
 
 
 def test_where_files_are_looked_for_is_said_as_it_is(works: Path) -> None:

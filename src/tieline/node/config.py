@@ -153,6 +153,7 @@ ceiling = "GRID_EMERGENCY"
 # [[links.mqtt]]                      # thermostats and plugs behind a broker
 # host = "127.0.0.1"
 # devices = { heater-1 = { device = "heater-1", profile = "water_heater" } }
+# client_id = "desk-1"                # left out: one of this folder's own
 
 # How each pool is settled, and of which price zone it is; what is left out stands as here.
 # [pools.pool-1]

@@ -188,7 +188,10 @@ class MqttUnit(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MqttLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Devices behind an MQTT broker, named in `devices` or in a CSV `table` (columns id, device, profile)."""
+    """Devices behind an MQTT broker, named in `devices` or in a CSV `table` (columns id, device, profile).
+
+    `client_id` left out: one of the data folder's own, which stays the same. No two clients of a broker may have one.
+    """
 
     host: str
     port: int = 1883
@@ -197,7 +200,7 @@ class MqttLinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     name: str = "mqtt"
     contract: str = "zigbee2mqtt"
     prefix: str = "zigbee2mqtt"
-    client_id: str = "tieline"
+    client_id: str = ""
     user: str | None = None
     password_file: str | None = None
     tls_authority: str | None = None

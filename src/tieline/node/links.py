@@ -28,6 +28,7 @@ from tieline.links.endpoint.openadr.vtn import Vtn
 from tieline.links.grid.dnp3.outstation import Dnp3Outstation
 from tieline.links.grid.iso_web import IsoWeb
 from tieline.links.grid.oasis_web import PriceInlet
+from tieline.node.broker_id import client_id_of
 from tieline.node.left_out import LeftOut
 from tieline.node.link_settings import (
     Dnp3Settings,
@@ -287,6 +288,7 @@ def _raise_mqtt(
     settings: MqttLinkSettings, folder: Path, node: Node, supervisor: Supervisor, rng: np.random.Generator, links: Links
 ) -> None:
     how = mqtt_settings_of(settings, node.state.fleet, folder)
+    how = replace(how, client_id=settings.client_id or client_id_of(folder, settings.name))
     setpoints = KeptSetpoints(settings.name, node.group, node.clock, supervisor.spawn)
     setpoints.restore(node.journal)
     made = MqttLink(how, node.desk, node.clock, supervisor, rng, settings.name, setpoints=setpoints)
@@ -348,6 +350,8 @@ async def listening(start: Awaitable[T], path: str, host: str, port: int) -> T:
     try:
         return await start
     except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EIO):  # who was to read that it listens is gone: no fault of a port
+            raise
         limit = "give a free port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "give an address of ours"
         raise ConfigError(f"{path}: {host}:{port}: {error.strerror or error}: {limit}") from None
 

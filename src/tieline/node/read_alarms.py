@@ -15,6 +15,7 @@ from tieline.desk import alarms
 from tieline.desk.views import AlarmRate, AlarmView, LinkView, SuppressedAlarm
 from tieline.grid.powerflow import Violation
 from tieline.ids import derive
+from tieline.links.device.mqtt.endings import SESSION_ENDED
 from tieline.node.alarm_names import Acknowledged, Names, is_acknowledged
 from tieline.node.left_out import NOT_STARTED
 from tieline.node.members_since import Members
@@ -32,6 +33,8 @@ MAKES_ROOM = "Make room on its disk, or bring its database back"
 RESTARTS = "Start the server again: it goes on from what was recorded. See to its disk or database first"
 LEAK = 4
 """Trouble that is there for a fifth of the time or more is told at last: it leaks a quarter as fast as it fills."""
+OWN_CAUSES = NOT_STARTED, SESSION_ENDED
+"""How what a link says begins where its cause is known, needs a person and is told at once."""
 EXPLAINED = (SLOW, FAILED, STALE, UNKNOWN)
 BROKEN = "Equipment or customers are outside their limits"
 COOLING = 3, "Its equipment is warm from an overload", "Keep it below its rating meanwhile"
@@ -170,8 +173,8 @@ def behind(
 def link_alarms(
     links: Sequence[LinkView], since: Since, silent: Mapping[str, int] = MappingProxyType({})
 ) -> list[tuple[AlarmView, int]]:
-    """Return an alarm for each link that is not live, and for how long it must be so; where more than three are down,
-    one for all of them: what they share is our own network.
+    """Return an alarm for each link that is not live or whose sessions end, and for how long it must be so; where more
+    than three are down, one for all of them: what they share is our own network.
 
     Args:
         links: All of them.
@@ -180,7 +183,8 @@ def link_alarms(
     """
     found = []
     # What was left out at the start has a cause of its own, which no network explains.
-    down = [link for link in links if link.state == "down" and not link.last_error.startswith(NOT_STARTED)]
+    # So has a session that its broker ends again and again.
+    down = [link for link in links if link.state == "down" and not link.last_error.startswith(OWN_CAUSES)]
     of_all, shared = derive("alarm", "links"), frozenset[str]()
     if len(down) > alarms.WIDE_GROUPS or (of_all in since and len(down) > 1):
         shared, began_ns = frozenset(link.name for link in down), min(link.since_ns for link in down)
@@ -192,11 +196,12 @@ def link_alarms(
         )  # fmt: skip
         found.append((alarm, DOWN_NS))
     for link in links:
-        if link.state != "live" and link.name not in shared:
+        is_ended = link.last_error.startswith(SESSION_ENDED)
+        if (link.state != "live" or is_ended) and link.name not in shared:
             alarm = link_alarm(link, since, silent.get(link.name, 0))
             after_ns = DOWN_NS if link.state == "down" else DEGRADED_NS
-            # A link that was left out does not dial again: only a person brings it back.
-            found.append((alarm, 0 if link.last_error.startswith(NOT_STARTED) else after_ns))
+            # A link that was left out does not dial again: only a person brings it back, or ends what ends its session.
+            found.append((alarm, 0 if link.last_error.startswith(OWN_CAUSES) else after_ns))
     return found
 
 
@@ -238,6 +243,13 @@ def link_alarm(link: LinkView, since: Since, count: int) -> AlarmView:
             name, 2, link.name, f"Link {link.name} ({link.protocol}) is {link.last_error}",
             "Nothing passes over it; the other links run", "Mend the file, then start the server again", 900, "/links",
             max(count, 1), since.get(name, link.since_ns),
+        )  # fmt: skip
+    if link.last_error.startswith(SESSION_ENDED):
+        return AlarmView(
+            name, 2, link.name, f"Link {link.name} ({link.protocol}): {link.last_error}",
+            "It is away again and again: readings lack, and commands come late or not at all",
+            "Set client_id of this link, or of the other client, to an id of its own; the broker's log names both", 900,
+            "/links", max(count, 1), since.get(name, link.since_ns),
         )  # fmt: skip
     # A listener whose peer is yet to be set up is no loss; one that never came back after a restart of ours may be.
     waits = link.state == "waiting"

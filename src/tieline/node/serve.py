@@ -190,19 +190,25 @@ def taken_up(node: Node, folder: Path, wal: Wal, historian: Historian, say: Call
 
 
 async def until_told(work: Coroutine[Any, Any, None]) -> None:
-    """Do the work until it is done, or SIGTERM asks for an orderly end; a second SIGTERM ends the process at once."""
+    """Do the work until it is done, or SIGTERM or SIGHUP asks for an orderly end; a second ends the process at once.
+
+    SIGHUP comes as the terminal goes. Who started us with it ignored (`nohup`) wants us to outlive that.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     is_told = False
+    told_by = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
 
     def end() -> None:
         nonlocal is_told
         is_told = True
-        loop.remove_signal_handler(signal.SIGTERM)
+        for each in told_by:
+            loop.remove_signal_handler(each)
         if task is not None:
             task.cancel()
 
     if threading.current_thread() is threading.main_thread():  # Python hands signals to no other
-        loop.add_signal_handler(signal.SIGTERM, end)
+        for each in told_by:
+            loop.add_signal_handler(each, end)
     try:
         await work
     except asyncio.CancelledError:

@@ -51,6 +51,9 @@ class MqttClient(asyncio.Protocol):
         self._beat: asyncio.TimerHandle | None = None
         self.lost: asyncio.Future[Exception] = self._loop.create_future()
         self.sent = self.received = 0
+        self.is_ended_by_broker = False
+        """Whether it took us in and then hung up, unasked: by its own end, or as another came by our id (3.1.4)."""
+        self._is_in = False  # from its welcome to our goodbye
 
     async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Connect and be accepted.
@@ -120,6 +123,7 @@ class MqttClient(asyncio.Protocol):
 
     def close(self) -> None:
         """Say goodbye and hang up."""
+        self._is_in = False
         if self._transport is not None and not self._transport.is_closing():
             self._write(Disconnect())
             self._transport.close()
@@ -190,6 +194,7 @@ class MqttClient(asyncio.Protocol):
                 if self._accepted.done():
                     raise PeerError("a second connack")
                 self._accepted.set_result(packet)
+                self._is_in = not packet.code
             case PingResp():
                 pass
             case _:
@@ -197,6 +202,8 @@ class MqttClient(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
+        by_peer = exc is None or isinstance(exc, ConnectionError)  # what breaks by itself times out
+        self.is_ended_by_broker = self._is_in and by_peer and not self.lost.done()
         self._end(LinkDown(str(exc) if exc else "the broker hung up"))
 
     def _end(self, error: Exception) -> None:

@@ -6,6 +6,8 @@ that nobody signs with a public key as a secret, and `none` is no algorithm.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,13 @@ from tieline.times import SECOND_NS
 
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 LEEWAY_S = 60
+MOST_NAME = 80
+NAME_LIMIT = f"1 to {MOST_NAME} characters that show, of one alphabet, with single blanks between them alone"
+_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "COPTIC", "ARMENIAN", "CHEROKEE"})
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Unicode's Default_Ignorable_Code_Point that Python calls printable, and the empty braille cell."""
 
 
 class OidcSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,8 +81,37 @@ def verify(token: str, settings: OidcSettings, jwks: Mapping[str, Any], *, nonce
     roles = tuple(sorted({settings.role_of[g] for g in named if isinstance(g, str) and g in settings.role_of}))
     if not roles:
         return Refusal("no group of this person gives a role", settings.roles_claim, str(named)[:200])
-    name = claims.get(settings.name_claim) or claims["sub"]
-    return Who(f"{OF_PROVIDER}{str(name)[:80]}", roles)
+    field = settings.name_claim if claims.get(settings.name_claim) not in (None, "") else "sub"
+    name = claims[field]
+    unfit = _unfit(name)
+    if unfit:
+        return Refusal(f"the name that the provider gives {unfit}", field, ascii(name)[:200], NAME_LIMIT)
+    return Who(f"{OF_PROVIDER}{name}", roles)
+
+
+def _unfit(name: object) -> str:
+    """Return why a name isn't taken; empty: it is. A name is a person here, and the second of two by it alone.
+
+    It is never cut or mended, as two people could be one after that. What a reader can't tell from another name is no
+    name: signs that don't show, other forms of a letter, letters of several alphabets that look alike.
+
+    >>> _unfit("ann lee"), _unfit("ann lee "), _unfit("x" * 81)
+    ('', 'begins or ends with a blank, or has two together', 'has 81 characters, more than 80')
+    """
+    if not isinstance(name, str):
+        return "is no text"
+    if not name:
+        return "is empty"
+    if len(name) > MOST_NAME:
+        return f"has {len(name)} characters, more than {MOST_NAME}"
+    if not name.isprintable() or _UNSEEN.search(name):
+        return "has characters that don't show"
+    if name.strip() != name or "  " in name:
+        return "begins or ends with a blank, or has two together"
+    if unicodedata.normalize("NFKC", name) != name:
+        return "has characters in another than their usual form (NFKC)"
+    alphabets = {unicodedata.name(letter, "").partition(" ")[0] for letter in name} & _ALIKE
+    return f"mixes letters that look alike ({' and '.join(sorted(alphabets))})" if len(alphabets) > 1 else ""
 
 
 def _refusal(claims: Mapping[str, Any], settings: OidcSettings, nonce: str, now_s: int) -> Refusal | None:

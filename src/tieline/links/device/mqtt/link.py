@@ -4,7 +4,8 @@ Theory of operation. One connection carries all devices of a broker. On connect 
 and asks each device for its state. Commands go out in order, at most `rate_per_s`; what waits while the broker or the
 device is away is sent when it is back, or ends EXPIRED. What a device makes of a command is in `appliance`. A broker
 that is lost marks all points COMM_LOST with their last source time; a device that says nothing for `stale_s` is marked
-NOT_TOPICAL. A message that can't be read is counted with its topic and field, and ends nothing.
+NOT_TOPICAL. A message that can't be read is counted with its topic and field, and ends nothing. A broker that ends our
+session again and again most likely knows another client by our id: see `endings`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.links.device.mqtt.appliance import Appliance
 from tieline.links.device.mqtt.carrier import BROKER, Counts
 from tieline.links.device.mqtt.contract import Bound, contract_of
+from tieline.links.device.mqtt.endings import Endings
 from tieline.links.device.mqtt.setpoints import Setpoints
 from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
@@ -98,6 +100,7 @@ class MqttLink:
         self.last_hop: LastHop | None = None
         self.teller = Teller(name, intake, clock)
         self.counts, self.ack_s = Counts(), settings.ack_s
+        self._endings = Endings(settings.client_id)
         self._client: MqttClient | None = None
         self._session, self._since_ns = Session.DOWN, clock.now_ns()
         self._queue: OrderedDict[int, Callable[[], None]] = OrderedDict()
@@ -143,7 +146,7 @@ class MqttLink:
         errors = counts.unconfirmed + counts.contended + counts.unreleased + counts.unread
         return LinkHealth(
             self.name, "mqtt", self._session, self._since_ns, fresh, counts.sent, counts.received, counts.rejected,
-            errors, counts.says,
+            errors, self._endings.says(self.clock.now_ns()) or counts.says,
         )  # fmt: skip
 
     # --- the connection ---------------------------------------------------------------------------------------------
@@ -166,6 +169,8 @@ class MqttLink:
             raise await asyncio.shield(client.lost)
         except (LinkDown, PeerError) as error:
             self.counts.trouble(BROKER, str(error))
+            if client.is_ended_by_broker:
+                self._endings.take(self.clock.now_ns())
             raise
         finally:
             client.close()
