@@ -31,11 +31,12 @@ from tieline.console.live import Live
 from tieline.console.metrics import Metrics
 from tieline.console.oidc_api import ways_in
 from tieline.console.openapi import document
-from tieline.console.problems import Problem, good, malformed, refuse_control
+from tieline.console.problems import LATER, Problem, good, malformed, refuse_control
 from tieline.console.routes import ROUTES
 from tieline.console.table import Call, Desk, Handler, Route
 from tieline.desk.screens import Intake, Operator, Reader, Trader
 from tieline.errors import InvariantError, LinkDown
+from tieline.flow.begun import act
 from tieline.resource.claim import Refusal
 
 _log = structlog.get_logger("tieline.console")
@@ -117,7 +118,7 @@ def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:
             name = str(error.args[0]) if error.args else ""
             response = Problem(404, f"there is no {route.subject or 'such thing'} of that name", value=name).response()
         except LinkDown as error:  # the journal's database: what was asked was not begun, or waits on
-            response = Problem(503, str(error), {"retry-after": "5"}).response()
+            response = Problem(503, str(error), LATER).response()
         except InvariantError as error:
             response = Problem(500, str(error)).response()
         metrics.count(route.method, route.path, response.status_code)
@@ -154,7 +155,8 @@ async def _serve(desk: Desk, route: Route, decoder: Any, request: Request) -> Re
     if decoder is not None:
         call.body = _decoded(decoder, await request.body(), request.headers.get("content-type", ""))
     if acts and route.action is not None and who is not None and not route.is_raw:
-        answer = await _act(desk, route, call, subject)
+        with act():
+            answer = await _act(desk, route, call, subject)
     else:
         answer = await route.handler(call)
     status = 202 if isinstance(answer, Waiting) else 200

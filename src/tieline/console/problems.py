@@ -18,6 +18,8 @@ TITLES = {
     503: "Not now",
 }  # fmt: skip
 
+LATER = {"retry-after": "5"}
+"""Beside a 503 for a disk or database that takes nothing: when to come again, in seconds."""
 _EXPECTED = re.compile(r"Expected `(?P<want>[^`]+)`, got `(?P<got>[^`]+)`")
 _KINDS = {
     "float": "a number", "int": "a whole number", "str": "text", "bool": "true or false", "null": "null",

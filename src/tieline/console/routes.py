@@ -10,7 +10,7 @@ from tieline.console.auth.roles import Action
 from tieline.console.capability_api import CAPABILITY_ROUTES
 from tieline.console.contracts_api import CONTRACT_ROUTES
 from tieline.console.done import Done, done, done_to_devices
-from tieline.console.problems import Problem, good
+from tieline.console.problems import LATER, Problem, good
 from tieline.console.table import AT, Call, Route
 from tieline.console.trading_api import TRADING_ROUTES
 from tieline.console.twice import MOST_BECAUSE
@@ -140,7 +140,7 @@ async def _readings(call: Call) -> Ingested:
     try:
         answer = await intake.accept(await call.request.body(), scope)
     except Error as error:
-        raise Problem(503, str(error)) from error
+        raise Problem(503, str(error), LATER) from error
     if isinstance(answer, Refusal):
         raise Problem(422, answer.reason, field=answer.field, value=answer.value, limit=answer.limit)
     return answer

@@ -91,6 +91,10 @@ class Journal(Records, Protocol):
         """
         ...
 
+    def lacks_room(self) -> str:
+        """Return why no room is held for what comes, so that nothing new may be begun; empty: nothing is in the way."""
+        ...
+
     def end_fault(self) -> str:
         """Return what is wrong with the end of the chain, which no hash covers; empty: nothing."""
         ...

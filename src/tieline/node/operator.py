@@ -199,6 +199,7 @@ class NodeOperator:
         return None if found else opting.refusal_of_in(state, resource)
 
     async def _opt_out(self, resource: str, by: str) -> Granted | Refusal:
+        self.node.group.ready()  # else who comes while the journal is away would wait here for one that was under way
         async with self._opting:  # two at once: the second finds what the first became
             state = self.node.state
             if (stands := opting.standing_out(state, resource)) is not None:

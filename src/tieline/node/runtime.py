@@ -93,7 +93,7 @@ class Node:
         executor: Executor | None = None,
     ) -> None:
         self.journal, self.clock, self.supervisor = journal, clock, supervisor
-        self.group = GroupCommit(journal, supervisor.spawn, executor)
+        self.group = GroupCommit(journal, supervisor.spawn, executor, journal.lacks_room)
         self._wake, self._told, self._turn = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self.desk = Desk(state, self.group, clock, principals, self._changed)
         self.desk.on_pending, self.desk.on_hand = self._told.set, self._hand_moved

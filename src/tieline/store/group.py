@@ -4,6 +4,9 @@ Theory of operation. A database server can go away in the middle of a commit, an
 server is back. The group of that commit is therefore kept and appended again until it is known to be durable (a record
 that is there already is passed over), its callers wait, and whoever comes meanwhile is refused before anything is done
 in his name. So memory and journal never part, and nothing is answered that isn't durable.
+
+A disk of our own says beforehand that it is full: what holds room on it (`lacks_room`) is asked after each commit, and
+where that can't be held any more, whoever comes is refused, while whoever is under way fits into what is held.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
+from tieline.flow.begun import begins, has_begun
 from tieline.store.journal import StoreDown, StoreError
 
 T = TypeVar("T")
@@ -41,8 +45,11 @@ class GroupCommit(Generic[T]):
         journal: Log[T],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[Any]],
         executor: Executor | None = None,
+        lacks_room: Callable[[], str] | None = None,
     ):
+        """Make a group over a journal; `lacks_room` says why no room is held for what comes (empty: it is)."""
         self._journal, self._spawn, self.executor = journal, spawn, executor
+        self._lacks_room, self._waits_for_room = lacks_room, False
         self._waiting: list[tuple[list[T], asyncio.Future[int]]] = []
         self._writing: list[T] = []
         self._is_running = False
@@ -57,8 +64,13 @@ class GroupCommit(Generic[T]):
 
     def ready(self) -> None:
         """Do nothing where records can be kept. Raises StoreDown: not now; try again later."""
-        if self.down:
-            raise StoreDown(f"nothing can be recorded now ({self.down}): try again later")
+        if self._lacks_room is not None and not self.down:
+            self._note_room(self._lacks_room())
+        self._refuse_while_down()
+
+    def _refuse_while_down(self) -> None:
+        if self.down and (self._is_ended or not has_begun()):
+            raise StoreDown(f"Nothing can be recorded: {self.down}: try again later")
 
     async def append(self, records: Iterable[T]) -> int:
         """Return once the records are durable, with the number of the last of the group.
@@ -67,7 +79,8 @@ class GroupCommit(Generic[T]):
             StoreDown: The database was away before; nothing was done.
             StoreError: None of the group was kept.
         """
-        self.ready()
+        self._refuse_while_down()  # who asked `ready` in this moment is let in: he has applied what he decided
+        begins()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((list(records), future))
         if not self._is_running:
@@ -140,7 +153,7 @@ class GroupCommit(Generic[T]):
         loop, wait_s = asyncio.get_running_loop(), FIRST_WAIT_S
         while True:
             try:
-                seq = await loop.run_in_executor(self.executor, self._journal.append, records)
+                seq, lacks = await loop.run_in_executor(self.executor, self._append, records)
             except StoreDown as error:
                 self._note(str(error))
                 await asyncio.sleep(wait_s)
@@ -149,8 +162,33 @@ class GroupCommit(Generic[T]):
                 self._note("")
                 raise
             else:
-                self._note("")
+                self._note_room(lacks)
                 return seq
+
+    def _append(self, records: list[T]) -> tuple[int, str]:
+        seq = self._journal.append(records)
+        return seq, "" if self._lacks_room is None else self._lacks_room()
+
+    def _note_room(self, lacks: str) -> None:
+        """Take in whether room is held for what comes; where it isn't, it is asked for again until it is."""
+        self._note(lacks)
+        if lacks and not self._waits_for_room and not self._is_ended:
+            self._waits_for_room = True
+            self._spawn(self._wait_for_room(), "room for records")
+
+    async def _wait_for_room(self) -> None:
+        assert self._lacks_room is not None
+        loop, wait_s, lacks = asyncio.get_running_loop(), FIRST_WAIT_S, "not asked yet"
+        try:
+            while lacks and not self._is_ended:
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+                await self._quiet.wait()  # a commit that is still under way tells more
+                lacks = await loop.run_in_executor(self.executor, self._lacks_room)
+        finally:
+            self._waits_for_room = False
+        if not self._is_running:  # else what is being written tells
+            self._note(lacks)
 
     def _note(self, why: str) -> None:
         if self._is_ended or bool(why) == bool(self.down):

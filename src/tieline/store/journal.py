@@ -1,8 +1,8 @@
 """The journal in SQL: append before act, all or none, durable before it returns, chained by hash.
 
 SQLite in WAL mode with synchronous=FULL: a commit survives a power cut, not merely a killed process. Each record's hash
-covers the hash before it, so that a changed bit anywhere is found by `verify`. A record whose id is known is passed
-over: the same message twice has one effect. Which ids are known is in the index beside the journal (`store.index`).
+covers the one before, so that `verify` finds any changed bit. A record whose id is known (`store.index`) is passed
+over: the same message twice has one effect.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tieline.flow.record import Record
 from tieline.store.head import Head, Mark, cut_says, unsure_says
 from tieline.store.index import Index, key_of, keys_of
 from tieline.store.narrow import make_narrow
+from tieline.store.room import Room
 from tieline.store.rows import (
     COLUMNS,
     GENESIS,
@@ -32,11 +33,10 @@ from tieline.store.rows import (
     record_of,
     row_of,
 )
-from tieline.store.schema_sqlite import STATEMENTS
+from tieline.store.schema_sqlite import STATEMENTS, bring_up
 
-INDEX_STEP = 10_000
-STEP = 2_000
-"""Records read at a time: a client of a database server holds a whole answer in memory."""
+INDEX_STEP, STEP = 10_000, 2_000
+"""Records read at a time (`STEP`): a client of a database server holds a whole answer in memory."""
 
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _NO_ROOM = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)  # a quota, a limit on files: full, for all of us
@@ -245,6 +245,10 @@ class SqlJournal:
         except Exception as error:  # noqa: BLE001  no transaction is open, or the file is gone: either way nothing was kept
             del error
 
+    def lacks_room(self) -> str:
+        """Return why no room is held for what comes; empty: a database server holds none beforehand."""
+        return ""
+
     def holds(self, record_id: str) -> bool:
         """Return whether a record with this id is there."""
         return self.get(record_id) is not None
@@ -363,6 +367,7 @@ class SqliteJournal(SqlJournal):
             ConfigError: The file is no journal, or its folder can't be written.
         """
         self.path, is_kept = Path(path), str(path) != ":memory:"
+        self._room = Room(self.path.with_name(f"{self.path.name}-wal")) if is_kept and not is_thrown_away else None
         try:
             if is_kept:
                 make_narrow(self.path)  # SQLite gives the files beside it the same rights
@@ -372,7 +377,7 @@ class SqliteJournal(SqlJournal):
             for setting in ("page_size=8192", "journal_mode=WAL", f"synchronous={synchronous}", "cache_size=-65536",
                             "busy_timeout=10000", "wal_autocheckpoint=4096"):  # fmt: skip
                 db.execute(f"PRAGMA {setting}")
-            _bring_up(db)
+            bring_up(db)
             for statement in STATEMENTS:
                 db.execute(statement)
             folder = self.path.with_name(f"{self.path.stem}.index") if is_kept else None
@@ -386,15 +391,10 @@ class SqliteJournal(SqlJournal):
     def _insert(self, rows: Chained) -> None:
         insert_by_hundreds(self._db, rows)
 
+    def lacks_room(self) -> str:
+        """Hold room on the disk for what is under way when it fills, and return why it can't be held; empty: it is."""
+        return "" if self._room is None else self._room.lacks()
+
     def reader(self) -> SqliteJournal:
         """Return another connection to the same file."""
         return SqliteJournal(self.path)
-
-
-def _bring_up(db: Connection) -> None:
-    """Drop what a file of the first schema has and today's lacks: all of it follows from the records."""
-    if "key" not in {row[1] for row in db.execute("PRAGMA table_info(record)")}:
-        return
-    for statement in ("BEGIN IMMEDIATE", "DROP INDEX IF EXISTS record_key", "ALTER TABLE record DROP COLUMN key",
-                      "DROP TABLE IF EXISTS cause", "COMMIT"):  # fmt: skip
-        db.execute(statement)

@@ -4,6 +4,10 @@ Making it anew at each start would load SQLAlchemy, a third of a second for text
 two against each other.
 """
 
+from __future__ import annotations
+
+from tieline.store.rows import Connection
+
 STATEMENTS = (
     """CREATE TABLE IF NOT EXISTS record (
         seq INTEGER NOT NULL,
@@ -36,3 +40,12 @@ STATEMENTS = (
     )""",
     "CREATE INDEX IF NOT EXISTS record_subject ON record (subject, recorded_at_ns)",
 )
+
+
+def bring_up(db: Connection) -> None:
+    """Drop what a file of the first schema has and today's lacks: all of it follows from the records."""
+    if "key" not in {row[1] for row in db.execute("PRAGMA table_info(record)")}:
+        return
+    for statement in ("BEGIN IMMEDIATE", "DROP INDEX IF EXISTS record_key", "ALTER TABLE record DROP COLUMN key",
+                      "DROP TABLE IF EXISTS cause", "COMMIT"):  # fmt: skip
+        db.execute(statement)

@@ -171,7 +171,8 @@ class Vtn:
             except Error as error:  # the journal: nothing was changed, and the caller may try again
                 self.failed += 1
                 _log.error("not kept", kind=kind, error=str(error))
-                return problem(503, "unavailable", "it could not be kept; nothing was changed: try again later")
+                said = "it could not be kept; nothing was changed: try again later"
+                return problem(503, "unavailable", said, {"retry-after": "5"})
             return answer
 
         return handle
