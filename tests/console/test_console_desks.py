@@ -145,11 +145,30 @@ def _through_the_transformer(running: Running, feeder: str) -> tuple[float, floa
     return net_w, net_var, float(np.sum(territory.models[model].trafo_va))
 
 
+def _moves_its_transformer(running: Running, feeder: str, effect: dict) -> bool | None:
+    """Return whether a transformer, where it is the worst element of its feeder, is loaded by what an event adds.
+
+    That loads the transformer of a feeder that exports, and relieves that of one that draws; by how much follows from
+    its rating and the reactive power that it carries beside. None: another element is the worst.
+    """
+    net_w, net_var, rated_va = _on_loop(running, lambda: _through_the_transformer(running, feeder))
+    added_w = effect["after_w"] - effect["power_w"]
+    assert abs(net_w) > abs(added_w) > 1_000
+    moved_frac = effect["loading_after_frac"] - effect["loading_frac"]
+    assert moved_frac * added_w * net_w > 0
+    before_va, after_va = math.hypot(net_w, net_var), math.hypot(net_w + added_w, net_var)
+    if effect["loading_frac"] > 1.05 * before_va / rated_va:
+        return None
+    return abs(moved_frac) == pytest.approx(abs(after_va - before_va) / rated_va, rel=0.2)
+
+
 def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(running: Running) -> None:
     group, _ = left_over(running)  # elsewhere crews work, or the market has called all that there is
     with running.client("ann") as ann:
         view = ann.post("/api/v1/events/preview", json=_wish(running, group=group)).json()
         none = ann.post("/api/v1/events/preview", json=_wish(running, group=group, power_w=1.0)).json()
+        feeders = [row["feeder"] for row in ann.get("/api/v1/overview").json()["feeders"]]
+        views = [ann.post("/api/v1/events/preview", json=_wish(running, group=name)).json() for name in feeders]
     assert view["cost"] > none["cost"] >= 0
     # The cheapest device asks 35 $/MWh, the dearest that may be called 400: what is expected over an hour lies between.
     # It is less than the 20 kW that were asked where the market has called the feeder's devices already.
@@ -159,15 +178,11 @@ def test_a_preview_tells_cost_and_what_the_feeder_becomes_by_a_power_flow(runnin
     assert effect["feeder"] == group
     assert effect["devices"] == view["devices"]
     assert effect["loading_frac"] is not None
-    # What the event adds loads the transformer of a feeder that exports, and relieves that of one that draws; by how
-    # much follows from its rating and the reactive power that it carries beside. Here it is the worst element.
-    net_w, net_var, rated_va = _on_loop(running, lambda: _through_the_transformer(running, group))
-    added_w = effect["after_w"] - effect["power_w"]
-    assert abs(net_w) > abs(added_w) > 1_000
-    moved_frac = effect["loading_after_frac"] - effect["loading_frac"]
-    assert moved_frac * added_w * net_w > 0
-    before_va, after_va = math.hypot(net_w, net_var), math.hypot(net_w + added_w, net_var)
-    assert abs(moved_frac) == pytest.approx(abs(after_va - before_va) / rated_va, rel=0.2)
+    found = [
+        _moves_its_transformer(running, each["group"], one)
+        for each in views for one in each["effects"] if abs(one["after_w"] - one["power_w"]) > 1_000
+    ]  # fmt: skip
+    assert True in found and False not in found, found
     for small in none["effects"]:
         moved_w = abs(small["after_w"] - small["power_w"])
         assert moved_w > 1_000 or abs(small["loading_after_frac"] - small["loading_frac"]) < 0.01

@@ -328,7 +328,13 @@ def started(works: Path, *before: str) -> subprocess.Popen[str]:
     """Return a server that serves a folder, once it does."""
     (works / "tieline.toml").write_text("port = 0\n")
     command = [*before, sys.executable, "-m", "tieline", "serve", "--data", str(works)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    # As from a terminal, whatever the tests themselves were started by: what nohup starts ignores SIGHUP.
+    def as_from_a_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=as_from_a_terminal)
     while "one-time link" not in (line := child.stdout.readline()):
         assert line, child.stderr.read()
     return child
