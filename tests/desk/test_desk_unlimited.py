@@ -86,3 +86,22 @@ def test_a_called_load_that_a_limit_holds_off_counts_as_one_that_would_run() -> 
     uncalled_w = unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns)
     state.commands.target_w[4] = 0.0
     assert unlimited_w(state, ROWS, -6_000.0, np.inf, now_ns) == uncalled_w
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("made_w", [0.0, 500.0, 3_000.0, 5_000.0])
+def test_what_the_limit_itself_makes_a_store_do_is_not_taken_for_its_own(made_w: float, side: float) -> None:
+    """Loads of 7 kW and batteries at rest that must charge for an upper limit; or plants and such that must give."""
+    kinds = [Kind.BATTERY, Kind.WATER_HEATER, Kind.WATER_HEATER] if side > 0 else [Kind.BATTERY, Kind.PV, Kind.PV]
+    stage = Stage1(fleet_of(kinds))
+    state, last, rows = stage.state, stage.state.commands, np.arange(3, dtype=np.int32)
+    state.fleet.quality[:], state.base_w[:] = 0, [0.0, -side * 3_500.0, -side * 3_500.0]
+    state.fleet.power_w[:] = [-side * made_w, -side * 3_500.0, -side * 3_500.0]
+    last.valid_until_ns[:] = stage.clock.ns + HOUR_NS
+    last.low_w[:], last.high_w[:] = -5_000.0, 5_000.0
+    (last.high_w if side > 0 else last.low_w)[0] = -side * made_w
+    ends = (-np.inf, -6_000.0) if side > 0 else (6_000.0, np.inf)
+    assert unlimited_w(state, rows, *ends, stage.clock.ns) == pytest.approx(-side * 7_000.0)
+    # What it does by itself, as its owner has it charge, goes on without the limit.
+    state.base_w[0] = -side * made_w
+    assert unlimited_w(state, rows, *ends, stage.clock.ns) == pytest.approx(-side * (7_000.0 + made_w))

@@ -254,14 +254,18 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
     """Return the net power that rows would have together if their limit did not hold them (W, positive into the grid).
 
     On the side that the limit bounds all count at what they would do, on the other at what they do: what may yet be
-    drawn makes no room for what feeds in, as it may not come, nor the other way round.
+    drawn makes no room for what feeds in, as it may not come, nor the other way round. What a limit itself makes them
+    do there, as it has stores charge, ends with it.
     """
-    fleet = state.fleet
+    fleet, last, base_w = state.fleet, state.commands, state.base_w[rows]
     now_w = np.nan_to_num(fleet.known_power_w(rows))
     imports = low_w > -float(fleet.max_absorb_w[rows].sum())
     exports = high_w < float(fleet.max_inject_w[rows].sum())
     if imports and exports:
         imports = float(now_w.sum()) < 0.0
+    alive = last.valid_until_ns[rows] > now_ns
+    now_w = np.where(alive & (last.high_w[rows] < base_w), np.maximum(now_w, np.minimum(base_w, 0.0)), now_w)
+    now_w = np.where(alive & (last.low_w[rows] > base_w), np.minimum(now_w, np.maximum(base_w, 0.0)), now_w)
     if imports:
         return float(np.maximum(now_w, 0.0).sum()) - would_w(state, rows, 1.0, now_ns, at_once=True)
     return would_w(state, rows, -1.0, now_ns) - float(np.maximum(-now_w, 0.0).sum())
