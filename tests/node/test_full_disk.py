@@ -23,7 +23,7 @@ from patience import until
 from tieline.bench.override import FEEDER, _fleet
 from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.roles import Role
-from tieline.desk.facts import AskGranted, ClaimsPlaced, from_record
+from tieline.desk.facts import AskGranted, Audited, AuthorityChanged, ClaimsPlaced, from_record
 from tieline.fleet.ledger import Ledger
 from tieline.flow.record import Record
 from tieline.links.grid.dnp3.binding import Binding, Group, Peer
@@ -188,12 +188,36 @@ def test_on_a_full_disk_acts_are_refused_at_once_and_take_no_effect_later(tmp_pa
             assert (reading.status_code, reading.headers["retry-after"]) == (503, "5")
             shell = (await one.client.get("/api/v1/shell", headers=one.head())).json()
             assert shell["journal_is_healthy"] is False
+            await presses(one, tmp_path)
             await until(lambda: _alarmed(one), "an alarm says it")
             one.free()
             await until(lambda: _takes(one), "acts are taken again")
             assert [resource for resource, _ in one.asked(tmp_path / "after")] == [*kept, "battery-6"]
+            shell = (await one.client.get("/api/v1/shell", headers=one.head())).json()
+            assert (shell["is_killed"], shell["journal_is_healthy"]) == (True, True)
 
     asyncio.run(scene())
+
+
+async def presses(one: Served, tmp_path: Path) -> None:
+    """Press the kill switch on a full disk: it is done and recorded at once, and whatever else comes is refused on."""
+    answer, took_s = await one.post("kill", {"pressed": True, "because": "a test"})
+    assert (answer.status_code, took_s < AT_ONCE_S) == (200, True), answer.text
+    one.asked(tmp_path / "pressed")
+    journal = SqliteJournal(tmp_path / "pressed" / "journal.db")
+    facts = [from_record(record) for record in journal.replay()]
+    journal.close()
+    assert [fact.value for fact in facts if isinstance(fact, AuthorityChanged)] == ["on"]
+    assert [(fact.who, fact.action, fact.outcome) for fact in facts if isinstance(fact, Audited)][-1] == (
+        "otto",
+        "kill",
+        "done",
+    )
+    shell = (await one.client.get("/api/v1/shell", headers=one.head())).json()
+    assert (shell["is_killed"], shell["journal_is_healthy"]) == (True, False)
+    assert not _told(*await one.limit(2_500.0, "battery-3"))
+    again, took_s = await one.post("kill", {"pressed": True, "because": "again"})
+    assert (again.status_code, took_s < AT_ONCE_S) == (200, True), again.text
 
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="no disk of its own can be mounted here")

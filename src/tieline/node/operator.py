@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 import numpy as np
@@ -20,7 +21,9 @@ from tieline.desk.people import names_in
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import NEXT, EventState
 from tieline.desk.screens import AskLimit, ComposeEvent, OwnerLimit
+from tieline.errors import LinkDown
 from tieline.fleet.columns import Fleet
+from tieline.flow.begun import begins
 from tieline.ids import derive
 from tieline.node.event_starts import refusal_of_start
 from tieline.node.reader import NodeReader
@@ -221,12 +224,21 @@ class NodeOperator:
         return None
 
     async def kill(self, pressed: bool, by: str) -> Refusal | None:
-        """Press or release the kill switch; the beat that follows ends what the market calls, or calls again."""
-        now_ns = self.node.clock.now_ns()
+        """Press or release the kill switch; the beat that follows ends what the market calls, or calls again.
+
+        On a disk that is full a press has the room that is held for what is under way, and so has that one beat.
+        """
+        now_ns, group = self.node.clock.now_ns(), self.node.group
         entries, refusal = decide_kill(self.node.state, pressed, by, names_in(by), now_ns)
+        with suppress(LinkDown):  # it is said below; here the disk is asked
+            group.ready()
+        if is_urgent := pressed and group.is_full:
+            begins()
         await self.node.desk.commit(entries)
         if entries:
             self.node.desk.changed(entries[0].id)
+            if is_urgent:
+                await self.node.beat()
         return refusal
 
     async def set_mode(self, feeder: str, mode: str, because: str, by: str) -> Refusal | None:

@@ -49,7 +49,7 @@ class GroupCommit(Generic[T]):
     ):
         """Make a group over a journal; `lacks_room` says why no room is held for what comes (empty: it is)."""
         self._journal, self._spawn, self.executor = journal, spawn, executor
-        self._lacks_room, self._waits_for_room = lacks_room, False
+        self._lacks_room, self._waits_for_room, self._is_stuck = lacks_room, False, False
         self._waiting: list[tuple[list[T], asyncio.Future[int]]] = []
         self._writing: list[T] = []
         self._is_running = False
@@ -67,6 +67,11 @@ class GroupCommit(Generic[T]):
         if self._lacks_room is not None and not self.down:
             self._note_room(self._lacks_room())
         self._refuse_while_down()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing new is begun for want of room alone: what is under way still fits into what is held."""
+        return bool(self.down) and self._waits_for_room and not (self._is_stuck or self._is_ended)
 
     def _refuse_while_down(self) -> None:
         if self.down and (self._is_ended or not has_begun()):
@@ -155,6 +160,7 @@ class GroupCommit(Generic[T]):
             try:
                 seq, lacks = await loop.run_in_executor(self.executor, self._append, records)
             except StoreDown as error:
+                self._is_stuck = True
                 self._note(str(error))
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
@@ -162,6 +168,7 @@ class GroupCommit(Generic[T]):
                 self._note("")
                 raise
             else:
+                self._is_stuck = False
                 self._note_room(lacks)
                 return seq
 
