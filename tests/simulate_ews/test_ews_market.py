@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from datetime import date, datetime
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +12,11 @@ from msgspec.structs import replace
 from sampled import some
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.ports import Session as LinkSession
-from tieline.errors import LinkDown, PeerError
+from tieline.errors import PeerError
 from tieline.links.grid.ews_offers import sold_as
 from tieline.links.grid.ews_settings import EwsPool
 from tieline.market.award import price_dispute
 from tieline.resource.claim import Refusal
-from tieline.rim.serve import serve_asgi
 from tieline.simulate.iso import market as iso_market
 from tieline.simulate.iso.faults import FaultMenu
 from tieline.times import HOUR_NS, MINUTE_NS, market_day, to_ns
@@ -305,53 +303,6 @@ def test_instructions_follow_a_lower_plan_from_the_first_hour_that_is_open() -> 
         assert scene.desk.holds(scene.clock.now_ns()) == 1.5e6
         await scene.link.declare(POOL, 0.0, 0.0, "works")
         assert scene.market.plans["TL_NORTH", DAY].modes[0].operating_mode == "OUTL"
-
-    play(act)
-
-
-def test_a_market_that_takes_calls_and_does_not_answer_keeps_the_desk_waiting_for_seconds_alone() -> None:
-    async def act(scene: Scene) -> None:
-        await asyncio.sleep(60)
-        await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 8446)
-        mute = scene.another(url="http://127.0.0.1:8446/")
-        began_ns = scene.clock.now_ns()
-        with pytest.raises(LinkDown):
-            await mute.declare(POOL, 1e6, 0.0, "limit")
-        assert (scene.clock.now_ns() - began_ns) / 1e9 <= 5.0
-
-    play(act)
-
-
-def test_a_plan_whose_connection_is_half_open_is_told_over_another_within_seconds() -> None:
-    async def act(scene: Scene) -> None:
-        calls = 0
-
-        async def half_open(scope: Any, receive: Any, send: Any) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == 1:
-                await asyncio.Event().wait()
-            await scene.app(scope, receive, send)
-
-        await asyncio.sleep(60)
-        server = await serve_asgi(half_open, "127.0.0.1", 8447)
-        link = scene.another(url="http://127.0.0.1:8447/")
-        began_ns = scene.clock.now_ns()
-        await link.declare(POOL, 1e6, 0.0, "limit")
-        assert calls >= 2 and (scene.clock.now_ns() - began_ns) / 1e9 < 2.0
-        assert scene.market.plans["TL_NORTH", DAY].limits[0].hsl == 1.0
-        server.close()
-
-    play(act)
-
-
-def test_a_plan_that_a_market_is_too_busy_for_says_when_the_market_asked_to_be_told() -> None:
-    async def act(scene: Scene) -> None:
-        await asyncio.sleep(60)
-        scene.faults.menu = FaultMenu(busy=1.0, retry_after_s=2)
-        with pytest.raises(LinkDown) as caught:
-            await scene.link.declare(POOL, 1e6, 0.0, "limit")
-        assert caught.value.after_s == 2.0
 
     play(act)
 
