@@ -140,22 +140,32 @@ def test_a_charger_that_goes_on_as_told_under_a_limit_that_holds_it_off_is_said_
     assert "holds it off" not in device
 
 
+def heats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the home's device be a water heater of 3 kW."""
+    table = test_why_parts.TABLE.replace("home-1,battery,5000,5000,10000", "home-1,water_heater,0,3000,0")
+    monkeypatch.setattr(test_why_parts, "TABLE", table)
+
+
+async def hold_off(node: Node) -> None:
+    """Have a limit of a network operator's hold a heater off that drew 3 kW."""
+    draws(node, -3_000.0)
+    limit = {"source": "dso", "level": Level.ENVELOPE, "kind": ClaimKind.LIMIT, "people": ()}
+    wish = structs.replace(ask(node, 0.0), value=0.0, low=-0.0, high=math.inf, **limit)
+    assert isinstance(await node.desk.ask(wish), Granted)
+    await node.desk.settle()
+    draws(node, 0.0)
+
+
 @pytest.mark.parametrize("is_pressed", [True, False])
 def test_a_heater_that_a_limit_held_off_and_the_switch_keeps_off_is_not_said_to_run_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_pressed: bool
 ) -> None:
     """Nobody named a power: a limit alone held it off, and is over."""
-    table = test_why_parts.TABLE.replace("home-1,battery,5000,5000,10000", "home-1,water_heater,0,3000,0")
-    monkeypatch.setattr(test_why_parts, "TABLE", table)
+    heats(monkeypatch)
     over_api, on_screen, on_overview = dict[str, Any](), list[str](), dict[str, int]()
 
     async def act(node: Node, operator: NodeOperator) -> None:
-        draws(node, -3_000.0)
-        limit = {"source": "dso", "level": Level.ENVELOPE, "kind": ClaimKind.LIMIT, "people": ()}
-        wish = structs.replace(ask(node, 0.0), value=0.0, low=-0.0, high=math.inf, **limit)
-        assert isinstance(await node.desk.ask(wish), Granted)
-        await node.desk.settle()
-        draws(node, 0.0)
+        await hold_off(node)
         if is_pressed:
             assert await operator.kill(True, "ann") is None
         assert await node.desk.withdraw("dso", "test", "home-1", Quantity.P, "frame:test")
@@ -182,17 +192,11 @@ def test_a_heater_whose_release_the_switch_held_back_at_the_last_hop_is_not_said
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was decided and on its way as the switch was pressed."""
-    table = test_why_parts.TABLE.replace("home-1,battery,5000,5000,10000", "home-1,water_heater,0,3000,0")
-    monkeypatch.setattr(test_why_parts, "TABLE", table)
+    heats(monkeypatch)
     over_api, on_screen, on_overview = dict[str, Any](), list[str](), dict[str, int]()
 
     async def act(node: Node, operator: NodeOperator) -> None:
-        draws(node, -3_000.0)
-        limit = {"source": "dso", "level": Level.ENVELOPE, "kind": ClaimKind.LIMIT, "people": ()}
-        wish = structs.replace(ask(node, 0.0), value=0.0, low=-0.0, high=math.inf, **limit)
-        assert isinstance(await node.desk.ask(wish), Granted)
-        await node.desk.settle()
-        draws(node, 0.0)
+        await hold_off(node)
         assert await node.desk.withdraw("dso", "test", "home-1", Quantity.P, "frame:test")
         released = await node.desk.settle()
         assert released is not None
