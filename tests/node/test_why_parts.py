@@ -166,7 +166,7 @@ def test_a_pool_says_what_was_asked_and_given_in_its_last_interval_and_what_it_l
 
 
 def test_what_the_watchdog_saw_in_the_meter_is_the_last_word_on_a_command() -> None:
-    rows, batch = Packed.of(np.zeros(1, np.int32)), {"batch": "batch-7", "stage": "DONE", "observed_w": 0.0}
+    rows, batch = Packed.of(np.zeros(1, np.int32)), {"batch": "batch-7", "stage": "DONE", "read_back_w": 0.0}
 
     def said(link: str, of: str) -> dict[str, object] | None:
         fact = CommandsReported(
@@ -176,7 +176,8 @@ def test_what_the_watchdog_saw_in_the_meter_is_the_last_word_on_a_command() -> N
         return command_of(fact, 0, batch)
 
     told = said("watchdog", "")
-    assert told is not None and (told["stage"], told["observed_w"]) == ("UNCONFIRMED", 3_815.0)
+    assert told is not None and (told["stage"], told["measured_w"]) == ("UNCONFIRMED", 3_815.0)
+    assert told["read_back_w"] == 0.0, "what its link read back is not what its meter says"
     assert said("columns", "batch-6") == batch, "a report of an older command says nothing of this one"
 
 

@@ -31,8 +31,8 @@ def test_who_feeds_in_under_works_though_it_took_0_w_is_isolated_within_minutes_
         return json.loads(told.stdout)["command"]
 
     before = command(isolated_ns)
-    assert before["stage"] == "UNCONFIRMED" and abs(before["observed_w"] - GIVES_W) < 50.0
+    assert before["stage"] == "UNCONFIRMED" and abs(before["read_back_w"] - GIVES_W) < 50.0
     later = [command(isolated_ns + minute * MINUTE_NS) for minute in range(2, 27, 2)]
     after = [one for one in later if parse_iso(one["issued"]) > isolated_ns]
-    assert {one["observed_w"] for one in after} <= {0.0, None}, "a renewal that is under way has shown nothing yet"
-    assert any(one["stage"] == "DONE" and one["observed_w"] == 0.0 for one in after)
+    assert {one["read_back_w"] for one in after} <= {0.0, None}, "a renewal that is under way has shown nothing yet"
+    assert any(one["stage"] == "DONE" and one["read_back_w"] == 0.0 for one in after)

@@ -274,7 +274,11 @@ class LevelLimit(View, frozen=True):
 
 
 class CommandView(View, frozen=True):
-    """The last command; issued, delivered, acknowledged, effective, verified are five states (instants; None: not)."""
+    """The last command; issued, delivered, acknowledged, effective, verified are five states (instants; None: not).
+
+    `observed_w` is what its link read back (a SunSpec device's settings, elsewhere its meter), or the meter that speaks
+    against it of one that is `unconfirmed`; `verified_ns` alone says that its own meter bears it out.
+    """
 
     batch: str
     target_w: float | None

@@ -345,7 +345,11 @@ def _sum(ends_w: NDArray[np.float64]) -> float | None:
 
 
 def command_of(fact: object, row: int, last: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return a row's command after a fact, given what it was before."""
+    """Return a row's command after a fact, given what it was before.
+
+    `read_back_w` is what its link read back once the device took it: a SunSpec device's settings, elsewhere its meter.
+    `measured_w` is what the watchdog saw in the device's own meter against that (W; None: nothing was).
+    """
     if isinstance(fact, CommandsIssued):
         at = np.flatnonzero(fact.rows.array() == row)
         if len(at):
@@ -353,7 +357,7 @@ def command_of(fact: object, row: int, last: dict[str, Any] | None) -> dict[str,
             return {
                 "batch": fact.batch, "target_w": None if np.isnan(target_w) else target_w,
                 "issued": iso(fact.issued_ns), "valid_until": iso(fact.valid_until_ns), "stage": Stage.QUEUED.name,
-                "observed_w": None,
+                "read_back_w": None, "measured_w": None,
             }  # fmt: skip
     # The watchdog speaks of the last command of each row, of whatever batch.
     if (
@@ -363,9 +367,11 @@ def command_of(fact: object, row: int, last: dict[str, Any] | None) -> dict[str,
     ):
         at = np.flatnonzero(fact.rows.array() == row)
         if len(at):
-            seen_w = float(fact.observed_w.array()[at[0]])
+            seen_w = _number(float(fact.observed_w.array()[at[0]]))
             stage = Stage(int(fact.stage.array()[at[0]])).name
-            return {**last, "stage": stage, "link": fact.link, "observed_w": None if np.isnan(seen_w) else seen_w}
+            # A link reads back what the device holds; the watchdog alone sets its meter against that.
+            seen = "measured_w" if fact.link == WATCHDOG else "read_back_w"
+            return {**last, "stage": stage, "link": fact.link, seen: seen_w}
     return last
 
 

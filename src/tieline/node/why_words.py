@@ -103,7 +103,8 @@ def tell(answer: dict[str, Any]) -> None:
     if answer["feeder_mode"] not in (None, "Automatic"):
         click.echo(f"  its feeder {answer['feeder']} is {answer['feeder_mode']}")
     if answer["command"]:
-        told = (f"{name} {'free' if value is None else value}" for name, value in answer["command"].items())
+        known = {name: value for name, value in answer["command"].items() if value is not None or name == "target_w"}
+        told = (f"{name} {'free' if value is None else value}" for name, value in known.items())
         click.echo("  command: " + ", ".join(told))
     if (gave := answer["delivered"]) is not None:
         over = _over(gave)
