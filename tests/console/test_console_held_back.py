@@ -59,7 +59,7 @@ def test_devices_behind_a_dead_link_are_held_back_under_it_and_named() -> None:
     links = [LinkView("modbus", "modbus", "down", 0, 0, 0, 0, 5), LinkView("mqtt", "mqtt", "live", 0, 0, 0, 0, 5)]
     cells = np.array([STALE, SLOW, OUT, STALE], np.uint8)
     _, silent = behind(cells, np.array([0, 0, 0, 1], np.int16), {0: "modbus"})
-    (part,) = _behind_links([_alarm(derive("alarm", "link", "modbus"))], links, silent, 0)
+    (part,) = _behind_links([_alarm(derive("alarm", "link", "modbus"))], links, silent, {"modbus": 3}, 0)
     assert (part.how, part.alarm.subject, part.alarm.count) == ("by_cause", "modbus", 2)
     assert _limits_of([], {}, "fleet", 0) == []
 

@@ -350,7 +350,8 @@ def test_too_few_like_days_are_said_and_live_readings_make_no_day_due(tmp_path: 
         clock.at_ns = over.end_ns
         waits = await served.day()
         assert waits.state == "waiting"
-        assert waits.missing == ("caiso-10-in-10: 0 like days for 2022-08-17, needs 5: see the excluded days",)
+        out = "left out: 31 days from 2022-07-05 to 2022-08-16 (no meter data), 2022-07-04 (a holiday)"
+        assert waits.missing == (f"caiso-10-in-10: 0 like days for 2022-08-17, needs 5; {out}",)
         before = served.node.journal.last_seq
         served.read(0, over.end_ns, over.end_ns + HOUR_NS, lambda at: -3e5)
         assert not served.trader.days._dirty

@@ -108,6 +108,11 @@ BAD = {
     "mqtt password in the clear": (
         '[[links.mqtt]]\nhost = "broker.example"\nuser = "u"\n' + HEATER, "$.links.mqtt[0].tls_authority"
     ),
+    "two mqtt links by one id at one broker": (
+        MQTT.replace("127.0.0.1", "Broker.example") + 'name = "a"\nclient_id = "desk"\n' + HEATER
+        + MQTT.replace("127.0.0.1", "broker.example") + 'name = "b"\nclient_id = "desk"\n',
+        "$.links.mqtt[1].client_id",
+    ),
     "vtn in the clear off loopback": (VTN + CLIENT + 'host = "0.0.0.0"\n', "$.links.openadr[0].host"),
     "vtn's port": (VTN.replace("0", "70000") + CLIENT, "$.links.openadr[0].port"),
     "vtn's callback": (VTN + CLIENT + 'callbacks = ["ven"]\n', "$.links.openadr[0].callbacks"),
@@ -203,6 +208,16 @@ FIT = {
     + TLS.replace('"we', '"../pki/we').replace('"authority', '"../pki/authority'),
     "a vtn over TLS": VTN + CLIENT + TLS + 'host = "0.0.0.0"\n',
     "devices": modbus("127.0.0.1:9/1") + MQTT + HEATER,
+    "one client id at two brokers, and two links of one broker by ids of their own": "".join(
+        MQTT + f'port = {port}\nname = "{name}"\n{more}'
+        for port, name, more in (
+            (1883, "a", 'client_id = "x"\n'),
+            (1884, "b", 'client_id = "x"\n'),
+            (1884, "c", ""),
+            (1884, "d", ""),
+            (1884, "e", 'client_id = "y"\n'),
+        )
+    ),
     "a heater behind a plug": MQTT + HEATER.replace("water_heater", "plug"),
     "a battery behind a hybrid inverter": modbus("127.0.0.1:9/1", "hybrid_inverter"),
 }

@@ -14,12 +14,13 @@ from msgspec import structs
 from test_why_parts import START_NS, asked, play
 
 from tieline.desk.ports import Ask, Granted
+from tieline.desk.views import ScadaSide
 from tieline.node.operator import NodeOperator
 from tieline.node.read_resource import in_control, resource_view
 from tieline.node.read_trace import told_of
 from tieline.node.runtime import Node
 from tieline.resource.batch import Readings
-from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.claim import ClaimKind, Quantity, Refusal
 from tieline.resource.level import Level
 from tieline.resource.point import code
 from tieline.times import MINUTE_NS, iso
@@ -146,11 +147,11 @@ def heats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_why_parts, "TABLE", table)
 
 
-async def hold_off(node: Node) -> None:
-    """Have a limit of a network operator's hold a heater off that drew 3 kW."""
+async def hold_off(node: Node, low_w: float = -0.0) -> None:
+    """Have a limit of a network operator's (W) hold a heater off that drew 3 kW, whole or not at all."""
     draws(node, -3_000.0)
     limit = {"source": "dso", "level": Level.ENVELOPE, "kind": ClaimKind.LIMIT, "people": ()}
-    wish = structs.replace(ask(node, 0.0), value=0.0, low=-0.0, high=math.inf, **limit)
+    wish = structs.replace(ask(node, 0.0), value=low_w, low=low_w, high=math.inf, **limit)
     assert isinstance(await node.desk.ask(wish), Granted)
     await node.desk.settle()
     draws(node, 0.0)
@@ -217,3 +218,34 @@ def test_a_heater_whose_release_the_switch_held_back_at_the_last_hop_is_not_said
     assert "2 run by themselves, 1 were let go and did not confirm it, 0 opted out" in group
     assert on_overview == {"let go without an answer": 1, "runs freely": 2}
     assert {**over_api, "missing": []} == json.loads(asked(tmp_path, "home-1", "--json"))
+
+
+@pytest.mark.parametrize("is_called", [True, False])
+@pytest.mark.parametrize(("low_w", "mode"), [(-0.0, "held by its limit"), (-1_000.0, "held off by its limit")])
+def test_a_heater_that_a_limit_holds_off_is_held_by_it_also_once_its_owner_opted_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low_w: float, mode: str, is_called: bool
+) -> None:
+    """The limit of its network binds an owner, too: what the call named goes, what the limit leaves stays."""
+    heats(monkeypatch)
+    seen, on_screen = list[ScadaSide](), list[str]()
+
+    async def act(node: Node, operator: NodeOperator) -> None:
+        await hold_off(node, low_w)
+        if is_called:
+            assert isinstance(await node.desk.ask(structs.replace(ask(node, 0.0), level=Level.MARKET)), Granted)
+            await node.desk.settle()
+        assert not isinstance(await operator.opt("home-1", True, "ann"), Refusal)
+        await node.desk.settle()
+        now_ns = node.clock.now_ns()
+        view = resource_view(node.state, {}, "home-1", {}, now_ns)
+        seen.append(view.scada)
+        on_screen.append(view.controls)
+        seen.append(resource_view(node.state, {}, "pool-1", {}, now_ns).scada)
+
+    play(tmp_path, act)
+    home, pool = seen
+    assert (home.mode, home.target_w, home.target_of) == (mode, 0.0, "its limit holds it there")
+    assert on_screen[0].endswith("; its owner has opted out") and "runs freely" not in on_screen[0]
+    assert pool.mode == "free running", "one of three is held"
+    assert "nobody controls it: it runs by itself" not in (told := asked(tmp_path, "home-1"))
+    assert ("it is held at 0 W by a limit by dso" in told) or ("holds it off" in told and "is by dso" in told), told

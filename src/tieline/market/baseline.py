@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.market.comparison import Comparison
-from tieline.market.picking import Chosen, Event, LeftOut, choose, day_type, own_day
+from tieline.market.picking import Chosen, Event, LeftOut, choose, day_type, left_out_says, own_day
 from tieline.market.rule import BaselineRule
 from tieline.market.weathered import Model, weathered
 
@@ -154,7 +154,8 @@ def _of_like_days(
     is_business = day_type(event.day, apart.holidays, rule.day_types) == "business"
     least = rule.min_n["business"] if is_business else rule.min_n["other"]
     if min(chosen.pool_n, len(chosen.days) if rule.pick == "nearest-temperature" else chosen.pool_n) < least:
-        raise ValueError(f"{rule.id}: {chosen.pool_n} like days for {event.day}, needs {least}: see the excluded days")
+        short = f"{rule.id}: {chosen.pool_n} like days for {event.day}, needs {least}"
+        raise ValueError(short + left_out_says(chosen.excluded))
     mean: Floats = np.average([load[day] for day in chosen.days], axis=0, weights=chosen.weights)
     return mean, chosen
 

@@ -21,7 +21,7 @@ from tieline.market.comparison import (
     matched,
     whole,
 )  # fmt: skip
-from tieline.market.picking import Event, LeftOut, day_type
+from tieline.market.picking import Event, LeftOut, day_type, left_out_says
 from tieline.market.rule import BaselineRule
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,8 @@ def controlled(
     days, excluded = _days(rule, called, controls, event, apart)
     least = rule.min_n["business" if day_type(event.day, apart.holidays, rule.day_types) == "business" else "other"]
     if len(days) < least:
-        raise ValueError(f"{rule.id}: {len(days)} like days to compare on, needs {least}: see the excluded days")
+        short = f"{rule.id}: {len(days)} like days to compare on, needs {least}"
+        raise ValueError(short + left_out_says(excluded))
     span, notes = slice(event.first, event.last), list[str]()
     mine = _group(called, days, event, least, span, "called", notes, needs_today=False)
     theirs = _group(controls, days, event, least, span, "control", notes, needs_today=True)

@@ -8,7 +8,7 @@ before and after, `last-reading` the interval before the event.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from tieline.market.rule import BaselineRule
 
 Floats = NDArray[np.float64]
+NOT_PICKED = "not among those picked"
+MOST_NAMED = 5
+"""How many days of one cause a refusal names one by one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,8 +160,28 @@ def choose(
     if other is not None and other.weights:
         by_age = sorted(chosen, reverse=True)
         weights = [other.weights[min(by_age.index(day), len(other.weights) - 1)] for day in chosen]
-    excluded += [(day, "not among those picked") for day in pool if day not in chosen]
+    excluded += [(day, NOT_PICKED) for day in pool if day not in chosen]
     return Chosen(tuple(chosen), tuple(weights), tuple(dict(excluded).items()), len(pool))
+
+
+def left_out_says(excluded: Iterable[tuple[date, str]]) -> str:
+    """Return which days were left out, newest first, and why, to stand behind what lacks: each cause once.
+
+    More than `MOST_NAMED` days of one cause are told by their number, the first and the last. Days that were only not
+    picked were not left out.
+    """
+    causes: dict[str, list[date]] = {}
+    for day, why in excluded:
+        if why != NOT_PICKED:
+            causes.setdefault(why, []).append(day)
+    told = [f"{_days_say(days)} ({why})" for why, days in causes.items()]
+    return f"; left out: {', '.join(told)}" if told else "; no day of its window was left out"
+
+
+def _days_say(days: Sequence[date]) -> str:
+    if len(days) > MOST_NAMED:
+        return f"{len(days)} days from {min(days)} to {max(days)}"
+    return ", ".join(map(str, days))
 
 
 def _picked(

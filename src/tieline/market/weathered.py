@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tieline.market.hourly import Station, fit, predict, station
 from tieline.market.hourly_terms import HOURS, WEEK
-from tieline.market.picking import Chosen, Event, LeftOut
+from tieline.market.picking import Chosen, Event, LeftOut, left_out_says
 from tieline.market.rule import BaselineRule
 
 Floats = NDArray[np.float64]
@@ -85,7 +85,8 @@ def weathered(
     used = tuple(day for day in reversed(days) if day not in not_used)
     least = max(rule.min_n.values())
     if len(used) < least:
-        raise ValueError(f"{rule.id}: {len(used)} days to learn from, needs {least}: see the excluded days")
+        short = f"{rule.id}: {len(used)} days to learn from, needs {least}"
+        raise ValueError(short + left_out_says(left))
     shared = _station(slot.tobytes(), warm.tobytes(), learns.tobytes())
     fitted = fit(shared, hourly[None])
     if not np.isfinite(fitted.level[0]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -261,7 +261,7 @@ def check_zone(zone: str, path: str) -> None:
 
 
 def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, object]) -> None:
-    """Refuse links that name what the registry or the peers don't know, or one device twice.
+    """Refuse links that name what the registry or the peers don't know, one device twice, or two by one client id.
 
     Raises:
         ConfigError: Naming the path, the value and what would do.
@@ -311,6 +311,7 @@ def check_links(links: LinkSettings, fleet: Fleet, principals: Mapping[str, obje
     for at, mqtt in enumerate(links.mqtt):
         for name in mqtt.devices:
             _one_writer(fleet, name, f"$.links.mqtt[{at}].devices", taken)
+    _check_client_ids(links.mqtt)
 
 
 def count_links(links: LinkSettings) -> str:
@@ -348,6 +349,19 @@ def check_profile(fleet: Fleet, name: str, profile: str, over: Literal["sunspec"
     if not fitting:
         raise ConfigError(f"{fault}, and no profile over {over} serves that: leave it out here")
     raise ConfigError(f"{fault}: give {' or '.join(fitting)}")
+
+
+def _check_client_ids(links: Sequence[MqttLinkSettings]) -> None:
+    """Refuse two links by one client id at one broker: each would end the other's session (MQTT 3.1.1, 3.1.4)."""
+    taken: dict[tuple[str, int, str], str] = {}
+    for at, link in enumerate(links):
+        key = link.host.casefold(), link.port, link.client_id
+        if link.client_id and key in taken:
+            said = (
+                f"$.links.mqtt[{at}].client_id = {link.client_id!r}: is that of {taken[key]} at {link.host}:{link.port}"
+            )
+            raise ConfigError(f"{said} already: give each link an id of its own, or leave it out")
+        taken[key] = f"$.links.mqtt[{at}]"
 
 
 def _one_writer(fleet: Fleet, name: str, path: str, taken: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -170,8 +170,23 @@ def behind(
     return explained, counts
 
 
+def out_of_reach(
+    link_of: NDArray[np.int16], down: Mapping[int, str], waiting: Collection[str], silent: Mapping[str, int]
+) -> dict[str, int]:
+    """Return how many devices nothing passes to, by link: all that hang on it, heard of late or not, opted out or not.
+
+    Args:
+        link_of: Code of each row's link; -1: none.
+        down: Name of each link that is down, by its code.
+        waiting: Those of them that nobody has called yet: no device is missed behind one while none is silent.
+        silent: How many devices' trouble each link explains, as `behind` has it.
+    """
+    hang = {name: int((link_of == code).sum()) for code, name in down.items()}
+    return {name: 0 if name in waiting and not silent[name] else count for name, count in hang.items()}
+
+
 def link_alarms(
-    links: Sequence[LinkView], since: Since, silent: Mapping[str, int] = MappingProxyType({})
+    links: Sequence[LinkView], since: Since, away: Mapping[str, int] = MappingProxyType({})
 ) -> list[tuple[AlarmView, int]]:
     """Return an alarm for each link that is not live or whose sessions end, and for how long it must be so; where more
     than three are down, one for all of them: what they share is our own network.
@@ -179,7 +194,7 @@ def link_alarms(
     Args:
         links: All of them.
         since: When each standing alarm began, by id.
-        silent: How many devices are out of reach for that alone, by link.
+        away: How many devices are out of reach for that alone, by link.
     """
     found = []
     # What was left out at the start has a cause of its own, which no network explains.
@@ -188,17 +203,18 @@ def link_alarms(
     of_all, shared = derive("alarm", "links"), frozenset[str]()
     if len(down) > alarms.WIDE_GROUPS or (of_all in since and len(down) > 1):
         shared, began_ns = frozenset(link.name for link in down), min(link.since_ns for link in down)
+        count = sum(away.get(name, 0) for name in shared)
         title = f"{len(down)} of {len(links)} links are down: {', '.join(sorted(shared))}"
         alarm = AlarmView(
             of_all, 1, "links", title, "Nobody is heard over them, and nothing can be commanded",
-            "Check this desk's own network first", 900, "/links", max(sum(silent.values()), len(down)),
+            "Check this desk's own network first", 900, "/links", max(count, len(down)),
             since.get(of_all, began_ns),
         )  # fmt: skip
         found.append((alarm, DOWN_NS))
     for link in links:
         is_ended = link.last_error.startswith(SESSION_ENDED)
         if (link.state != "live" or is_ended) and link.name not in shared:
-            alarm = link_alarm(link, since, silent.get(link.name, 0))
+            alarm = link_alarm(link, since, away.get(link.name, 0))
             after_ns = DOWN_NS if link.state == "down" else DEGRADED_NS
             # A link that was left out does not dial again: only a person brings it back, or ends what ends its session.
             found.append((alarm, 0 if link.last_error.startswith(OWN_CAUSES) else after_ns))

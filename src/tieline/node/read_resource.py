@@ -248,17 +248,22 @@ def _scada_side(
     # What no command sets follows its base, but within its limits: nobody asks a device that may give nothing for more.
     # What a limit holds at a power, as its registers know no limit, stands there.
     freely_w = np.where(holds, held_w, np.clip(state.base_w[rows], column.low_w, column.high_w))
+    # A limit may hold one without a word of its link: it leaves it one power alone, or less than it needs to run.
+    runs = runs_of(state, column, now_ns)
+    off = ~live & (runs == Runs.OFF)
+    freely_w[off] = 0.0
+    bound = holds | off | (~live & (runs == Runs.AT_LIMIT))
     asked_w = float(np.where(live, commands.target_w[rows], freely_w).sum())
     said = fleet.column("is_local")[rows]  # newer than what the last beat settled by
     is_local = bool(np.where(np.isnan(said), state.claims.is_local[rows], said > 0.5).any())
-    mode = "dispatched" if live.any() else "held by its limit" if holds.any() else "free running"
-    mode = "local" if is_local else mode
+    mode = "dispatched" if live.any() else "held by its limit" if holds.any() or bound.all() else "free running"
+    mode = "local" if is_local else "held off by its limit" if mode.startswith("held") and off.all() else mode
     side = ScadaSide(
         float(np.nansum(power)) if np.isfinite(power).any() else None, flags(quality),
         None if taken_ns is None else (now_ns - taken_ns) / SECOND_NS, taken_ns, asked_w,
         float(column.low_w.sum()), float(column.high_w.sum()), _known_sum(fleet.available_up_w[rows]),
         _known_sum(fleet.available_down_w[rows]), is_local, mode, link_of.get(row, "unbound"),
-        _target_of(live, holds, is_group),
+        _target_of(live, holds if is_group else bound, is_group),
     )  # fmt: skip
     return side, views, settled
 

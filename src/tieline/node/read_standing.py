@@ -73,8 +73,10 @@ def stand(
     parts = alarms.rolled_up([alarm for alarm, _ in found], order.names, counts, above, now_ns)
     limits = read_alarms.limit_alarms(seen.broken, above, since, now_ns)
     parts += _limits_of(limits, seen.broken, above, now_ns) + _passing(seen.passing, since, now_ns)
-    links = read_alarms.link_alarms(seen.links, since, silent)
-    parts += _behind_links([alarm for alarm, _ in links], seen.links, silent, now_ns)
+    waiting = {link.name for link in seen.links if link.state == "waiting"}
+    beyond = read_alarms.out_of_reach(seen.link_of_row, down, waiting, silent)
+    links = read_alarms.link_alarms(seen.links, since, beyond)
+    parts += _behind_links([alarm for alarm, _ in links], seen.links, silent, beyond, now_ns)
     short = under_delivery(seen.intervals, state, pool.pool, len(pool.rows), since, now_ns) if pool else []
     held_up = _held_up(short, [alarm for alarm, _ in links], seen, pool)
     found += [(alarm, 0) for alarm in (*limits, *([] if held_up else short))] + links
@@ -153,13 +155,17 @@ def _passing(
 
 
 def _behind_links(
-    told: Sequence[AlarmView], links: Sequence[LinkView], silent: Mapping[str, int], now_ns: int
+    told: Sequence[AlarmView],
+    links: Sequence[LinkView],
+    silent: Mapping[str, int],
+    beyond: Mapping[str, int],
+    now_ns: int,
 ) -> list[SuppressedAlarm]:
     """Return the links that are told as one, and the devices whose silence a link explains."""
     names, parts = {alarm.id: alarm for alarm in told}, []
     whole = names.get(derive("alarm", "links"))
     for link in links:
-        own = read_alarms.link_alarm(link, {}, silent.get(link.name, 0))
+        own = read_alarms.link_alarm(link, {}, beyond.get(link.name, 0))
         if whole is not None and link.state == "down":
             parts.append(SuppressedAlarm(own, "rolled_up", f"told as one: {whole.title}", whole.id))
         cause = names.get(own.id, whole if link.state == "down" else None)

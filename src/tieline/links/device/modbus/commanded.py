@@ -110,8 +110,9 @@ class Commanded(Watched):
             held = await unit.read_back()
             self.owner.see(unit.seen)
             if self._live is None and not held.is_free and self.owner.own.is_none:
-                said = f"{held.target_w:g} W, limit {held.limit_frac:.0%}"
-                self._carrier.alarm(f"{self.name}: somebody else set {said}; it is written over and not given back")
+                self._carrier.alarm(
+                    f"{self.name}: somebody else set {held.says}; it is written over and not given back"
+                )
         return self.owner.is_kept()
 
     async def _know(self, unit: Unit) -> None:
@@ -247,7 +248,7 @@ class Commanded(Watched):
                 told_w = min(told_w, self._most_w)  # NaN stays
             self.life.end(live, Stage.DONE, native=HELD if live.is_hold else "", observed_w=told_w)
         else:
-            native = f"{MADE if live.made is held else ''}holds {held.target_w:g} W, limit {held.limit_frac:.0%}"
+            native = f"{MADE if live.made is held else ''}holds {held.says}"
             self.life.end(live, Stage.UNCONFIRMED, RejectWord.NONE, native, held.target_w)
 
     def resume(self, live: Live) -> None:

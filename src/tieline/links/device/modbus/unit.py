@@ -45,7 +45,7 @@ class Held:
 
     `revert_s` is the timer that it was given (s; NaN: it has none). `low_w` and `high_w` are what a target was asked
     within (W): its registers may not round it beyond them. `leaves_power`: whatever power it was set is somebody else's
-    and stays as it is; the limit alone is told, and looked for.
+    and stays as it is; the limit alone is told, and looked for. `unread`: of what is switched on, what holds no number.
     """
 
     target_w: float
@@ -54,6 +54,7 @@ class Held:
     low_w: float = -math.inf
     high_w: float = math.inf
     leaves_power: bool = False
+    unread: frozenset[str] = frozenset()
 
     def same(self, other: Held) -> bool:
         """Return whether a device holds what another says that it was told, within what devices round to.
@@ -70,8 +71,18 @@ class Held:
         """Whether nothing is asked of the device."""
         return math.isnan(self.target_w) and self.limit_frac >= 1.0
 
+    @property
+    def says(self) -> str:
+        """Power and limit in words, to stand after `holds`."""
+        power = "no power" if math.isnan(self.target_w) else f"{self.target_w:g} W"
+        limit = f"limit {self.limit_frac:.0%}"
+        said = zip(_SET, (power, limit), strict=True)
+        return ", ".join(f"a {key} {UNREAD}" if key in self.unread else words for key, words in said)
+
 
 FREE = Held(math.nan, 1.0)
+UNREAD = "that can't be read as a number"
+_SET = "power", "limit"
 
 
 class Unit:
@@ -340,7 +351,9 @@ class Unit:
         timers = [("WSetRvrtTms", not math.isnan(target_w)), ("WMaxLimPctRvrtTms", limited)]
         running = [number.get(name, 0.0) for name, is_used in timers if is_used]
         revert_s = min(running) if running and min(running) > 0 else math.nan
-        return Held(target_w, limit_frac, revert_s)
+        switched = ("power", "WSetEna", "WSet"), ("limit", "WMaxLimPctEna", "WMaxLimPct")
+        unread = frozenset(key for key, on, name in switched if number.get(on) == 1 and name not in number)
+        return Held(target_w, limit_frac, revert_s, unread=unread)
 
 
 def _rounded(block: Sequence[int], what: Held) -> Held:

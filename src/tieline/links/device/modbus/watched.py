@@ -193,8 +193,11 @@ class Watched:
         if self.is_contended:
             return
         self._carrier.counts.contended += 1
-        said = "nothing" if held.is_free else f"{held.target_w:g} W, limit {held.limit_frac:.0%}"
-        self._carrier.alarm(f"{self.name}: holds {said}, which we did not write")
+        if held.is_free and not held.unread:
+            said = "no longer holds what it was told, and we did not end it"
+        else:
+            said = f"holds {held.says}, which we did not write"
+        self._carrier.alarm(f"{self.name}: {said}")
         is_owners = live is not None and live.is_release and Mark.LASTING in marks(unit.seen)
         if live is not None and live.retries < self.profile.retries and not is_owners:
             live.retries = 1
