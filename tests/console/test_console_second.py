@@ -84,6 +84,8 @@ def test_what_waits_already_is_not_kept_again_and_may_be_asked_anew_once_it_is_d
     again = book.ask(KILL, {}, "", ASKED, *who, "why")
     assert isinstance(again, Refusal)
     assert (again.field, again.value) == ("waiting", waits.id) and "asked by ann" in again.reason
+    route = next(route for route in ROUTES if route.path.endswith("/confirm"))
+    assert f"{route.method} {route.path.replace('{waiting}', waits.id)} with its payload" in again.reason
     assert [one.id for one in book.waiting()] == [waits.id]
     assert isinstance(book.ask(KILL, {}, "", Pressed(False, "another reason"), *who, "why"), Waiting)
     if how == "taken":

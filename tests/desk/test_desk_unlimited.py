@@ -7,10 +7,11 @@ import pytest
 from desk_stage import Stage1, fleet_of
 
 from tieline.desk.ports import Award
-from tieline.desk.wants import unlimited_w
+from tieline.desk.unlimited import unlimited_w
 from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS
 
+HOME = [Kind.PV, Kind.EV_CHARGER, Kind.WATER_HEATER, Kind.BATTERY]
 KINDS = [Kind.PV, Kind.PV, Kind.BATTERY, Kind.WATER_HEATER, Kind.WATER_HEATER]
 ROWS = np.arange(len(KINDS), dtype=np.int32)
 
@@ -105,3 +106,48 @@ def test_what_the_limit_itself_makes_a_store_do_is_not_taken_for_its_own(made_w:
     # What it does by itself, as its owner has it charge, goes on without the limit.
     state.base_w[0] = -side * made_w
     assert unlimited_w(state, rows, *ends, stage.clock.ns) == pytest.approx(-side * (7_000.0 + made_w))
+
+
+def home(held: bool) -> Stage1:
+    """Sun of 4 kW, a car of 7 kW and a heater of 3 kW, all held at 900 W of sun or off where `held`; a store at rest."""
+    stage = Stage1(fleet_of(HOME, rating_w=7_000.0))
+    state, fleet, last = stage.state, stage.state.fleet, stage.state.commands
+    fleet.quality[:], fleet.max_absorb_w[2] = 0, 3_000.0
+    state.base_w[:] = [4_000.0, -7_000.0, -3_000.0, 0.0]
+    fleet.power_w[:] = [900.0, 0.0, 0.0, 0.0] if held else state.base_w
+    last.valid_until_ns[:] = stage.clock.ns + HOUR_NS
+    last.low_w[:], last.high_w[:] = -fleet.max_absorb_w, fleet.max_inject_w
+    if held:
+        last.low_w[1:], last.high_w[:] = 0.0, [900.0, 0.0, 0.0, 0.0]
+    return stage
+
+
+@pytest.mark.parametrize("is_staged", [False, True])
+@pytest.mark.parametrize("ends", [(-np.inf, np.inf), (2_000.0, 6_000.0), (-4_000.0, 2_000.0), (-14_000.0, 13_000.0)])
+@pytest.mark.parametrize("kept", [[0, 1, 2, 3], [0], [1], [2], [0, 2]])
+def test_what_devices_do_by_themselves_is_told_whoever_of_them_what_was_told_holds_yet(
+    kept: list[int], ends: tuple[float, float], is_staged: bool
+) -> None:
+    """With a limit at both ends, and with one that is over whose commands stand, as behind the kill switch."""
+    stage, held = home(False), home(True)
+    state, last = stage.state, stage.state.commands
+    for mine, others in (
+        (state.fleet.power_w, held.state.fleet.power_w), (last.low_w, held.state.commands.low_w),
+        (last.high_w, held.state.commands.high_w),
+    ):  # fmt: skip
+        mine[kept] = others[kept]
+    if is_staged and np.isinf(ends[0]):
+        state.release_at_ns[kept] = stage.clock.ns + HOUR_NS
+    assert unlimited_w(state, np.arange(4, dtype=np.int32), *ends, stage.clock.ns) == pytest.approx(-6_000.0)
+    last.valid_until_ns[:] = stage.clock.ns
+    does_w = float(state.fleet.power_w.sum())
+    assert unlimited_w(state, np.arange(4, dtype=np.int32), -np.inf, np.inf, stage.clock.ns) == pytest.approx(does_w)
+
+
+@pytest.mark.parametrize("draws_w", [0.0, 2_000.0, 5_000.0])
+def test_a_car_that_an_import_limit_holds_down_or_off_counts_at_what_it_took_before(draws_w: float) -> None:
+    stage = home(False)
+    state = stage.state
+    state.fleet.power_w[1], state.commands.low_w[1] = -draws_w, -draws_w
+    told_w = unlimited_w(state, np.arange(4, dtype=np.int32), -6_000.0, np.inf, stage.clock.ns)
+    assert told_w == pytest.approx(4_000.0 - 7_000.0 - 3_000.0)

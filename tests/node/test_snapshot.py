@@ -11,7 +11,7 @@ from tieline.fleet.claims import ClaimBook
 from tieline.fleet.ledger import Ledger
 from tieline.node.snapshot import Groups, snapshot_of, worst_of
 from tieline.resource.level import Level
-from tieline.resource.quality import Quality
+from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 from tieline.simulate.territory import GENERATION, build
 from tieline.times import SECOND_NS
 
@@ -59,6 +59,9 @@ def test_each_group_shows_what_its_own_rows_say(seed: int) -> None:
             else fleet.power_w[row]
             for row in rows
         ]
+        heard = ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & np.isfinite(fleet.power_w[rows])
+        # Nobody limits them: who is heard does what he is read at, the others their base within their ratings.
+        alone_w = np.where(heard, fleet.power_w[rows], np.clip(state.base_w[rows], low_w[rows], high_w[rows]))
         up_w, down_w = able_w(fleet, rows)
         full = [r for r in rows if fleet.energy_wh[r] > 0 and np.isfinite(fleet.column("soc_frac")[r])]
         held_wh = sum(fleet.column("soc_frac")[r] * fleet.energy_wh[r] for r in full)
@@ -66,7 +69,7 @@ def test_each_group_shows_what_its_own_rows_say(seed: int) -> None:
             "power_w": sum(power_w), "unlimited_w": sum(power_w), "base_w": state.base_w[rows].sum(),
             "available_up_w": up_w.sum(), "available_down_w": down_w.sum(), "limit_low_w": low_w[rows].sum(),
             "limit_high_w": high_w[rows].sum(), "resource_count": len(rows), "resources_total": len(rows),
-            "target_w": np.where(live, state.commands.target_w[rows], state.base_w[rows]).sum(),
+            "target_w": np.where(live, state.commands.target_w[rows], alone_w).sum(),
             "resources_reporting": fit, "opt_outs": state.opted_out[rows].sum(), "is_connected": fit > 0,
             "soc_frac": held_wh / sum(fleet.energy_wh[r] for r in full) if full else 0.0,
             "is_local": state.claims.is_local[rows].any(),
@@ -82,3 +85,18 @@ def test_groups_are_laid_out_anew_where_a_program_has_other_members() -> None:
     assert not groups.are(fleet, ["pool-1"])
     fleet._leaves.pop(fleet._group_at["feeder-01"])  # as an enrolment does
     assert not groups.are(fleet, ["pool-1", "feeder-01"])
+
+
+def test_what_nobody_asks_for_is_what_devices_do_and_no_more_than_their_limits_let_them() -> None:
+    """One draws 2 kW and its base is not known yet; one is held to 1 kW, and one called to 400 W."""
+    state = lived(1)
+    fleet, last, rows = state.fleet, state.commands, state.fleet.leaves("feeder-01")
+    fleet.quality[:], fleet.power_w[:], state.base_w[:] = 0, 0.0, 0.0
+    last.valid_until_ns[:], last.target_w[:] = NOW_NS + 60 * SECOND_NS, np.nan
+    last.low_w[:], last.high_w[:] = -fleet.max_absorb_w, fleet.max_inject_w
+    one, two, three = rows[np.argsort(-fleet.max_absorb_w[rows])[:3]]
+    fleet.power_w[[one, two, three]] = -2_000.0, -1_000.0, -500.0
+    state.base_w[two] = -2_000.0
+    last.low_w[two], last.target_w[three] = -1_000.0, -400.0
+    (view,) = snapshot_of(state, Groups(fleet, ["feeder-01"]), NOW_NS).groups
+    assert view.values["target_w"].value == pytest.approx(-2_000.0 - 1_000.0 - 400.0)

@@ -72,7 +72,8 @@ def test_a_load_that_the_switch_keeps_off_is_said_to_go_on_as_it_was_told_and_un
     held = "2 run by themselves, 1 go on as they were told last" if is_pressed else "3 run by themselves, 0 opted out"
     assert held in group
     assert on_screen[0].startswith(
-        f"Nobody commands it: its last command stands until {until}" if is_pressed else
+        f"Nobody commands it: its last command stands until {until}, as the kill switch holds back what lets it go"
+        if is_pressed else
         "Nobody commands it: it runs freely"
     )  # fmt: skip
     assert ("of whom 1 go on as they were told last" in on_screen[1]) is is_pressed

@@ -218,68 +218,31 @@ def first_part(
     return first
 
 
-def would_w(state: DeskState, rows: Rows, side: float, now_ns: int, *, at_once: bool = False) -> float:
-    """Return what rows would draw (side above 0) or give (below) together if no limit held them (W, 0 or more).
-
-    `at_once`: in the moment that they are let go. Rooms that grew warm and tanks that grew cold begin together then,
-    whatever share of them would run else.
-    """
-    fleet, last = state.fleet, state.commands
+def would_w(state: DeskState, rows: Rows, side: float, now_ns: int) -> float:
+    """Return what rows would draw (side above 0) or give (below) together if no limit held them (W, 0 or more)."""
+    fleet = state.fleet
     unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     now_w = np.where(unfit | np.isnan(fleet.power_w[rows]), state.base_w[rows], fleet.power_w[rows])
-    if side > 0:
-        wants_w, _ = wants(state, rows, -now_w, now_ns)
-        if at_once:
-            wants_w = np.where(_held_off(state, rows, now_ns), fleet.max_absorb_w[rows], wants_w)
-    else:
-        high_w = np.minimum(last.high_w[rows], fleet.max_inject_w[rows])
-        held = (last.valid_until_ns[rows] > now_ns) & (now_w >= high_w - (1.0 - NEAR_FRAC) * np.abs(high_w))
-        # A plant that is held knows what the sun would give, or its neighbours do: its base is that.
-        # Of one that is called up to its cap nobody knows how far it would be called: it counts at all that it can. So
-        # does a store at its cap while an award asks for power, as the market calls it once the limit is gone.
-        more = (fleet.kinds[rows] == KIND_CODE[Kind.PV]) | np.isfinite(last.target_w[rows])
-        more |= (fleet.energy_wh[rows] > 0) & _asks_up(state, now_ns)
-        sun_w = now_w + np.where(more, np.nan_to_num(fleet.available_up_w[rows]), 0.0)
-        wants_w = np.where(held, np.maximum(sun_w, state.base_w[rows]), now_w)
+    wants_w = wants(state, rows, -now_w, now_ns)[0] if side > 0 else would_give_w(state, rows, now_w, now_ns)
     return float(np.maximum(wants_w, 0.0).sum())
+
+
+def would_give_w(state: DeskState, rows: Rows, now_w: Floats, now_ns: int) -> Floats:
+    """Return what each of `rows`, that does `now_w`, would do if no limit held down what it gives (W)."""
+    fleet, last = state.fleet, state.commands
+    high_w = np.minimum(last.high_w[rows], fleet.max_inject_w[rows])
+    held = (last.valid_until_ns[rows] > now_ns) & (now_w >= high_w - (1.0 - NEAR_FRAC) * np.abs(high_w))
+    # A plant that is held knows what the sun would give, or its neighbours do: its base is that.
+    # Of one that is called up to its cap nobody knows how far it would be called: it counts at all that it can. So
+    # does a store at its cap while an award asks for power, as the market calls it once the limit is gone.
+    more = (fleet.kinds[rows] == KIND_CODE[Kind.PV]) | np.isfinite(last.target_w[rows])
+    more |= (fleet.energy_wh[rows] > 0) & _asks_up(state, now_ns)
+    sun_w = now_w + np.where(more, np.nan_to_num(fleet.available_up_w[rows]), 0.0)
+    found: Floats = np.where(held, np.maximum(sun_w, state.base_w[rows]), now_w)
+    return found
 
 
 def _asks_up(state: DeskState, now_ns: int) -> bool:
     """Whether an award asks for more power now, or will soon."""
     awards = state.awards.values()
     return any(a.power_w > 0 and a.start_ns <= now_ns + SOON_NS and now_ns < a.end_ns for a in awards)
-
-
-def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_ns: int) -> float:
-    """Return the net power that rows would have together if their limit did not hold them (W, positive into the grid).
-
-    On the side that the limit bounds all count at what they would do, on the other at what they do: what may yet be
-    drawn makes no room for what feeds in, as it may not come, nor the other way round. What a limit itself makes them
-    do there, as it has stores charge, ends with it.
-    """
-    fleet, last, base_w = state.fleet, state.commands, state.base_w[rows]
-    now_w = np.nan_to_num(fleet.known_power_w(rows))
-    imports = low_w > -float(fleet.max_absorb_w[rows].sum())
-    exports = high_w < float(fleet.max_inject_w[rows].sum())
-    if imports and exports:
-        imports = float(now_w.sum()) < 0.0
-    alive = last.valid_until_ns[rows] > now_ns
-    now_w = np.where(alive & (last.high_w[rows] < base_w), np.maximum(now_w, np.minimum(base_w, 0.0)), now_w)
-    now_w = np.where(alive & (last.low_w[rows] > base_w), np.minimum(now_w, np.maximum(base_w, 0.0)), now_w)
-    if imports:
-        return float(np.maximum(now_w, 0.0).sum()) - would_w(state, rows, 1.0, now_ns, at_once=True)
-    return would_w(state, rows, -1.0, now_ns) - float(np.maximum(-now_w, 0.0).sum())
-
-
-def _held_off(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
-    """Return which loads that are on or off a limit holds off that are known to want to run.
-
-    One that is called to stop as well counts: the call may end before the limit's room is needed, and then it begins
-    with the others.
-    """
-    fleet, last = state.fleet, state.commands
-    size_w = fleet.max_absorb_w[rows]
-    held_off = state.is_switched[rows] & (last.valid_until_ns[rows] > now_ns)
-    held_off &= (last.low_w[rows] > -0.5 * size_w) & (state.release_at_ns[rows] <= now_ns)
-    known = (-state.base_w[rows] > WANTS_FRAC * size_w) & (now_ns - state.idle_ns[rows] >= RESTS_NS)
-    return held_off & known

@@ -37,9 +37,16 @@ KILLED = "; the kill switch is pressed: only what leads to the safe power is sen
 
 
 def _unnamed(
-    settled: Arbitration, limiter: Level | None, runs: Runs, stands_ns: int, held_w: float, timer_ns: int
+    settled: Arbitration,
+    limiter: Level | None,
+    runs: Runs,
+    stands_ns: int,
+    held_w: float,
+    timer_ns: int,
+    is_killed: bool,
 ) -> str:
     """Return what a device does whose power nobody names."""
+    by_switch = ", as the kill switch holds back what lets it go" if is_killed else ""
     ends, whose = settled.setpoint.bounds, "those of"
     claimed = [level for level, _, _ in settled.limits if level > Level.PHYSICS]
     match runs:
@@ -47,7 +54,7 @@ def _unnamed(
             text = _at_limit(ends, held_w)
             whose = "that of" if math.isfinite(held_w) else "by"
         case Runs.ON_LAST:
-            text = f"Nobody commands it: its last command stands until {iso(stands_ns)}"
+            text = f"Nobody commands it: its last command stands until {iso(stands_ns)}{by_switch}"
         case Runs.LOST:
             text = "Nobody commands it: nobody hears what it does, nor whether it keeps its limits"
         case Runs.OFF:
@@ -108,7 +115,7 @@ def controls_of(
     share = None if winner is not None else share_of(state, row, float(column.told_low_w[0]), now_ns)
     if winner is None:
         runs, timer_ns = Runs(int(runs_of(state, column, now_ns)[0])), int(state.claims.holds.until_ns[row])
-        text = _unnamed(settled, limiter, runs, stands_ns, held_w, timer_ns)
+        text = _unnamed(settled, limiter, runs, stands_ns, held_w, timer_ns, state.is_killed)
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
         last, ended = state.commands, NOT_IN_FORCE.get(Stage(int(state.commands.stage[row])))

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.base import holds_on
+from tieline.desk.ends import uncalled_w
 from tieline.desk.ports import GroupView, Measured, Snapshot
 from tieline.desk.state import DeskState
-from tieline.desk.wants import unlimited_w
+from tieline.desk.unlimited import alone_w, is_told_limit, unlimited_w
 from tieline.fleet.able import able_w
 from tieline.fleet.columns import Fleet
 from tieline.resource.claim import ClaimKind, Quantity
+from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
 
@@ -95,23 +98,43 @@ def _sums(state: DeskState, groups: Groups, now_ns: int) -> dict[str, Floats]:
     soc, full_wh = fleet.column("soc_frac"), fleet.energy_wh
     stores = np.isfinite(soc) & (full_wh > 0)
     held_wh, size_wh = (groups.sums(np.where(stores, each, 0.0)) for each in (soc * full_wh, full_wh))
-    power = groups.sums(power_w)
+    gives_w, draws_w = alone_w(state, everyone, now_ns)
     count = groups.sizes.astype(np.float64)
     return {
-        "power_w": power,
+        "power_w": groups.sums(power_w),
         "base_w": groups.sums(state.base_w),
         "available_up_w": groups.sums(able_up_w),
         "available_down_w": groups.sums(able_down_w),
         "limit_low_w": groups.sums(low_w),
         "limit_high_w": groups.sums(high_w),
-        "target_w": groups.sums(np.where(live, commands.target_w, state.base_w)),
-        "unlimited_w": power,
+        "target_w": groups.sums(np.where(live, commands.target_w, _unasked_w(state, everyone, now_ns))),
+        "unlimited_w": groups.sums(gives_w - draws_w),
         "resource_count": count,
         "resources_total": count,
         "opt_outs": groups.sums(state.opted_out),
         "soc_frac": np.divide(held_wh, size_wh, out=np.zeros(len(held_wh)), where=size_wh > 0),
         "is_local": (groups.sums(state.claims.is_local) > 0).astype(np.float64),
     }
+
+
+def _unasked_w(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> Floats:
+    """Return what rows do that nobody names a power (W, shape (n,)): what they are read at, else their base.
+
+    One that a limit bounds, or that may not have heard that it was let go, counts at its base as far as its limits let
+    it; or where its limit alone holds it.
+    """
+    fleet, commands = state.fleet, state.commands
+    known_w = fleet.known_power_w(rows)
+    over = commands.valid_until_ns[rows] <= now_ns
+    alone = (over | (commands.stage[rows] == Stage.DONE)) & ~is_told_limit(state, rows, now_ns) & np.isfinite(known_w)
+    alone &= ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & ~holds_on(state, rows, known_w)
+    low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
+    told_low_w = np.where(over, -np.inf, commands.low_w[rows])
+    told_high_w = np.where(over, np.inf, commands.high_w[rows])
+    base_w = np.minimum(np.maximum(uncalled_w(state, rows, told_low_w, told_high_w), low_w), high_w)
+    held_w = commands.held_now_w(now_ns)[rows]
+    found: Floats = np.where(alone, known_w, np.where(np.isfinite(held_w), held_w, base_w))
+    return found
 
 
 def _worst(fleet: Fleet, groups: Groups, now_ns: int) -> tuple[list[Quality], Instants, Floats]:

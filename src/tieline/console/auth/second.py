@@ -88,7 +88,8 @@ class SecondPerson:
         for name, held in self._held.items():
             # Kept beside it, either would be done by itself: made 30 minutes longer twice, an event lasts an hour more.
             if held.payload == payload and held.route.path == route.path and held.path == path:
-                reason = f"the same act waits already, asked by {held.by}: a second person confirms that one"
+                where = f"the console's Alarms screen, or POST /api/v1/waiting/{name}/confirm with its payload"
+                reason = f"the same act waits already, asked by {held.by}: a second person confirms that one ({where})"
                 return Refusal(reason, "waiting", name, "an act that doesn't wait yet")
         if len(self._held) >= MOST_WAITING:
             return Refusal("too many acts wait already", "waiting", str(len(self._held)), str(MOST_WAITING), rule=_RULE)
