@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from desk_stage import Stage1, fleet_of
 
-from tieline.fleet.columns import FEW, KIND_CODE
+from tieline.fleet.columns import FEW
 from tieline.resource.batch import Readings
 from tieline.resource.claim import Quantity
 from tieline.resource.command import Stage
@@ -89,35 +89,3 @@ def test_who_said_that_it_was_let_go_teaches_its_base_at_once(count: int) -> Non
         return desk.state.base_w.copy()
 
     assert asyncio.run(play()) == pytest.approx(np.full(count, 1_000.0), rel=0.1)
-
-
-@pytest.mark.parametrize("kind", [Kind.BATTERY, Kind.EV_CHARGER, Kind.WATER_HEATER])
-@pytest.mark.parametrize("every_s", [5, 8, 20])
-@pytest.mark.parametrize("count", [2, FEW + 4])
-def test_who_comes_on_as_a_desk_starts_has_what_he_then_does_as_his_base_half_a_minute_later(
-    count: int, every_s: int, kind: Kind
-) -> None:
-    desk = LetGo(count)
-    desk.state.fleet.kinds[:] = KIND_CODE[kind]
-    desk.state.fleet.taken_at_ns[:] = 0
-    desk.read(0.0)
-    for _ in range(40 // every_s):
-        desk.read(-5_000.0, every_s)
-    assert desk.state.base_w == pytest.approx(np.full(count, -5_000.0), rel=0.2)
-    if kind is not Kind.WATER_HEATER:
-        for _ in range(300 // every_s):
-            desk.read(-5_000.0, every_s)
-        desk.read(0.0, every_s)  # a word that is wrong moves a base that is known as little as before
-        assert desk.state.base_w == pytest.approx(np.full(count, -5_000.0 * np.exp(-every_s / 120.0)), rel=0.01)
-
-
-@pytest.mark.parametrize("count", [2, FEW + 4])
-def test_who_was_called_as_he_was_heard_first_is_not_taken_at_his_first_word_once_he_is_let_go(count: int) -> None:
-    async def play() -> np.ndarray:
-        desk = LetGo(count)
-        desk.state.fleet.taken_at_ns[:] = 0
-        await desk.play(Stage.DONE)
-        desk.read(GIVES_W, 5)  # as he was called, and on his way back
-        return desk.state.base_w.copy()
-
-    assert (asyncio.run(play()) < 0.1 * GIVES_W).all()

@@ -33,8 +33,7 @@ _IS_SLOW, _PAYS_BACK = among(SLOW_KINDS), among(PAY_BACK)
 _IS_LOCAL = code("is_local")
 SLOW_S, FAST_S = 1_800.0, 120.0
 """What goes on and off by itself has its mean over whole cycles as its base (`desk.cycling`), and until one is known,
-that of what was seen. Others follow their power closely, and till they were seen for so long likewise; what the sun
-drives follows at once (`desk.sun`)."""
+that of what was seen. Others follow their power closely, and what the sun drives at once (`desk.sun`)."""
 FINITE_S = {KIND_CODE[Kind.EV_CHARGER]: 4_800.0}
 """A car that is held back would have been done by and by: its base fades with this time constant while it is held. Else
 it would count as 7 kW given for as long as that lasts, though its session would have ended. Of the recorded sessions
@@ -64,7 +63,6 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     passed_s = np.maximum(readings.taken_at_ns[power] - before_ns, 0) / SECOND_NS
     free = is_free(state, rows, now_ns) & ~holds_on(state, rows, watts)
     _fade(state, rows, watts, np.where(before_ns == 0, 0.0, passed_s), free, now_ns)
-    state.cycles.seen_s[rows[~free & ~_by_itself(state, rows)]] = FAST_S  # called, it has no beginning to be mended
     free &= np.isfinite(watts)
     by_sun = sun.IS_SUN[fleet.kinds[rows]]
     if by_sun.any():
@@ -77,9 +75,8 @@ def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
     if on_off.any():
         mine = rows[on_off]
         state.cycles.take(mine, was_w[on_off], watts[on_off], fleet.max_absorb_w[mine], passed_s[on_off])
-    first = before_ns == 0
-    state.cycles.seen_s[rows[~on_off]] += np.where(first, 0.0, passed_s)[~on_off]
     blend = _blend(state, rows, passed_s)
+    first = before_ns == 0
     if first.any():
         blend[first] = np.where(still_holds(state, rows[first], watts[first], now_ns), 0.0, 1.0)
     state.base_w[rows] += blend * (watts - state.base_w[rows])
@@ -114,17 +111,10 @@ def _blend(state: DeskState, rows: Rows, passed_s: Floats) -> Floats:
     """Return how much of a reading goes into the base of each row (0 to 1)."""
     slow = _IS_SLOW[state.fleet.kinds[rows]]
     blend: Floats = -np.expm1(-passed_s / np.where(slow, SLOW_S, FAST_S))
-    # Of what was seen for a while only each minute counts alike: the first word alone is no base.
-    seen_s = np.maximum(state.cycles.seen_s[rows], 1e-9)
-    found: Floats = np.maximum(blend, np.minimum(passed_s / seen_s, 1.0))
-    return found
-
-
-def _by_itself(state: DeskState, rows: Rows) -> Mask:
-    """Return which rows have another way to their base: what goes on and off by itself, and what the sun drives."""
-    kinds = state.fleet.kinds[rows]
-    mask: Mask = _IS_SLOW[kinds] | state.is_switched[rows] | sun.IS_SUN[kinds]
-    return mask
+    if slow.any():  # of what was seen for a while only each minute counts alike
+        seen_s = np.maximum(state.cycles.seen_s[rows[slow]], 1e-9)
+        blend[slow] = np.maximum(blend[slow], np.minimum(passed_s[slow] / seen_s, 1.0))
+    return blend
 
 
 def _by_cycles(state: DeskState, rows: Rows) -> Mask:
@@ -160,21 +150,16 @@ def _learn_few(state: DeskState, readings: Readings, now_ns: int) -> None:
         is_held = watts - state.base_w[row] > HELD_W and (called or not free)
         if is_held and kind in FINITE_S and seen_ns:
             state.base_w[row] *= math.exp(-passed_s / FINITE_S[kind])
-        cycling = kind in SLOW_KINDS or bool(state.is_switched[row])
-        if not cycling and (not free or (called and kind in PAY_BACK)):
-            state.cycles.seen_s[row] = FAST_S
         free = free and math.isfinite(watts) and not (called and kind in PAY_BACK)
-        if cycling:
+        if kind in SLOW_KINDS or state.is_switched[row]:
             bound = not over and (limited or math.isfinite(commands.target_w[row]))
             free = _cycles_few(state, row, free, bound, (before_w, watts, passed_s), now_ns)
         if not free:
             continue
-        if not cycling and seen_ns:
-            state.cycles.seen_s[row] += passed_s
         stands = seen_ns == 0 and still_holds(state, np.array([row]), np.array([watts]), now_ns)[0]
         blend = float(not stands) if seen_ns == 0 else _blend_few(state, row, kind, passed_s)
         state.base_w[row] += blend * (watts - state.base_w[row])
-        if cycling and _by_cycles(state, np.array([row]))[0]:
+        if (kind in SLOW_KINDS or state.is_switched[row]) and _by_cycles(state, np.array([row]))[0]:
             state.base_w[row] = state.cycles.mean_w(np.array([row]))[0]
 
 
@@ -234,8 +219,10 @@ def _cycles_few(
 
 
 def _blend_few(state: DeskState, row: int, kind: int, passed_s: float) -> float:
+    if kind not in SLOW_KINDS:
+        return -math.expm1(-passed_s / FAST_S)
     part = min(passed_s / max(float(state.cycles.seen_s[row]), 1e-9), 1.0)
-    return max(-math.expm1(-passed_s / (SLOW_S if kind in SLOW_KINDS else FAST_S)), part)
+    return max(-math.expm1(-passed_s / SLOW_S), part)
 
 
 def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[np.bool_]:
