@@ -201,3 +201,65 @@ def test_commands_are_exported_with_the_name_of_each_device_and_what_it_was_told
 def test_why_in_an_empty_registry_says_that_it_is_empty(tmp_path: Path) -> None:
     run("init", str(tmp_path / "new"))
     assert "the registry is empty: `tieline import` first" in run("why", "x", "--data", str(tmp_path / "new")).stderr
+
+
+def body_of(folder: Path, record: Record, columns: str = "body, caused_by, hash") -> list[str]:
+    """Return a record's columns as the table and as `--json` have them."""
+    journal = SqliteJournal(folder / "journal.db")
+    journal.append([record])
+    journal.close()
+    query = f"SELECT {columns} FROM record WHERE id = '{record.id}'"
+    table = run("sql", query, "--data", str(folder)).stdout.splitlines()[1].replace("\\\\", "\\").split("\t")
+    (in_json,) = json.loads(run("sql", query, "--json", "--data", str(folder)).stdout)["rows"]
+    assert table == in_json
+    return in_json
+
+
+def test_a_records_body_and_causes_are_text_and_its_hash_is_hex(folder: Path) -> None:
+    (rows, power_w) = np.arange(2, dtype=np.int32), np.array([np.nan, 1_500.0])
+    told = CommandsIssued(
+        "commands:1", *map(Packed.of, (rows, power_w, power_w, power_w, power_w)), issued_ns=7, valid_from_ns=7,
+        valid_until_ns=9, epoch=1, seq=1,
+    )  # fmt: skip
+    record = Record("commands:1", "CommandsIssued", "größe", 7, ("claims:é", "b"), msgspec.msgpack.encode(told))
+    body, causes, digest = body_of(folder, record)
+    assert json.loads(causes) == ["claims:é", "b"]
+    held = json.loads(body)
+    assert (held["batch"], held["issued_ns"], held["rows"], held["target_w"]) == (
+        "commands:1",
+        7,
+        [0, 1],
+        [None, 1500.0],
+    )
+    assert len(bytes.fromhex(digest)) == 16
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ('{"größe": [1, "ä"]}'.encode(), '{"größe": [1, "ä"]}'),
+        (b"[1.50]", "[1.50]"),
+        (b"{no json", b"{no json".hex()),
+        (b"\xff{}", "ff7b7d"),
+        (b"", ""),
+        (b"5", "35"),
+        (msgspec.msgpack.encode({"a": {"b": float("nan")}}), '{"a": {"b": null}}'),
+        (msgspec.msgpack.encode({1: 2}), msgspec.msgpack.encode({1: 2}).hex()),
+        (
+            msgspec.msgpack.encode({"dtype": "no", "data": b"x"}),
+            msgspec.msgpack.encode({"dtype": "no", "data": b"x"}).hex(),
+        ),
+    ],
+)
+def test_bytes_that_are_json_are_text_and_others_are_hex(folder: Path, body: bytes, text: str) -> None:
+    assert body_of(folder, Record("x", "Test", "", 7, (), body), "body") == [text]
+
+
+def test_a_body_in_sql_holds_back_the_secrets_that_an_export_does(folder: Path) -> None:
+    account = Account("ann", (Role.VIEWER,), "$argon2id$hash", token_hashes=("abc",))
+    body = body_of(folder, Record("a1", "AccountChanged", "ann", 6, (), msgspec.msgpack.encode(account)), "body")[0]
+    assert "held back" in body
+    assert "argon2id" not in body
+    as_json = json.dumps({"session_hash": "c0ffee", "name": "ann"}).encode()
+    held = body_of(folder, Record("a2", "Test", "ann", 6, (), as_json), "body")[0]
+    assert json.loads(held) == {"session_hash": "held back", "name": "ann"}

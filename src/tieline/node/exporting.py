@@ -15,6 +15,7 @@ from tieline.desk.facts import KINDS
 from tieline.desk.packed import Packed
 from tieline.errors import ConfigError
 from tieline.node.journals import journal_to_read
+from tieline.node.plain import finite
 from tieline.store.registry import load
 from tieline.store.segment import Tell
 from tieline.times import FOREVER_NS, iso, parse_iso
@@ -69,6 +70,45 @@ def _shareable(value: Any) -> Any:
     return [_shareable(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
+def text_of(value: bytes) -> str:
+    """Return bytes as people read them: JSON where they are a JSON object or list, else hex.
+
+    So is a record's body or causes, in MessagePack: columns as their values, what is no number as null. What a file for
+    others doesn't hold (`SECRETS`) is held back here, too.
+    """
+    try:
+        if value[:1] in (b"{", b"["):
+            told = msgspec.json.decode(value)
+            shared = _shareable(told)
+            return value.decode() if shared == told else _json(shared)
+        told = msgspec.msgpack.decode(value)
+        return _json(_opened(_shareable(told))) if _is_record(told) else value.hex()
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, MemoryError):
+        return value.hex()
+
+
+def _is_record(told: Any) -> bool:
+    """Return whether it is what records are made of: fields by name, or names of causes."""
+    if isinstance(told, dict):
+        return bool(told) and all(isinstance(key, str) for key in told)
+    return isinstance(told, list) and all(isinstance(name, str) for name in told)
+
+
+def _opened(value: Any) -> Any:
+    """Return a value with its packed columns as lists, and other bytes as text."""
+    if isinstance(value, dict):
+        if value.keys() == {"dtype", "data"}:
+            return _column(Packed(**value), ())
+        return {key: _opened(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_opened(one) for one in value]
+    return text_of(value) if isinstance(value, bytes) else value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(finite(value), ensure_ascii=False, allow_nan=False, default=str)
+
+
 def _column(packed: Packed, ids: Sequence[str]) -> list[Any]:
     """Return a packed column as values, rows by their resource; NaN (none, free) and infinity (open) as null."""
     values = packed.array()
@@ -90,7 +130,7 @@ def _flat(body: dict[str, Any], ids: Sequence[str], before: str = "") -> dict[st
         elif isinstance(value, (list, tuple)):
             flat[name] = json.dumps(value, default=str)
         elif key != "type":
-            flat[name] = value.hex() if isinstance(value, bytes) else value
+            flat[name] = text_of(value) if isinstance(value, bytes) else value
     return flat
 
 

@@ -221,10 +221,10 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
 def sql(ctx: click.Context, query: str, timeout: str, data: Path, as_json: bool) -> None:
     """Ask the tables `record`, `readings` and `resource` in SQL, read-only.
 
-    `record` has seq, id, kind, subject, recorded_at_ns and body; `readings` resource, point, unit, value, quality,
-    taken_at, taken_at_ns and received_at_ns; `resource` row, id, kind, max_inject_w, max_absorb_w, energy_wh, and its
-    group of each purpose (electrical, site, owner, pool, program, curtailment). A query that names `readings` or
-    `resource` is in the SQL of DuckDB, any other in that of the journal's database.
+    `record` has seq, id, kind, subject, recorded_at_ns and body, which is shown as JSON; `readings` resource,
+    point, unit, value, quality, taken_at, taken_at_ns and received_at_ns; `resource` row, id, kind, max_inject_w,
+    max_absorb_w, energy_wh, and its group of each purpose (electrical, site, owner, pool, program, curtailment). A
+    query that names `readings` or `resource` is in the SQL of DuckDB, any other in that of the journal's database.
 
     Where a damaged file of readings is left out, or a record was changed or is gone, that is said (with --json in
     `missing`), and the exit code is 1; the answer stands for what remains.
@@ -249,7 +249,9 @@ def sql(ctx: click.Context, query: str, timeout: str, data: Path, as_json: bool)
 
 
 def _plain(value: object) -> object:
-    return value.hex() if isinstance(value, bytes) else value
+    from tieline.node.exporting import text_of
+
+    return text_of(value) if isinstance(value, bytes) else value
 
 
 def _cell(value: object) -> str:
