@@ -62,12 +62,15 @@ def test_each_group_shows_what_its_own_rows_say(seed: int) -> None:
         heard = ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & np.isfinite(fleet.power_w[rows])
         # Nobody limits them: who is heard does what he is read at, the others their base within their ratings.
         alone_w = np.where(heard, fleet.power_w[rows], np.clip(state.base_w[rows], low_w[rows], high_w[rows]))
-        up_w, down_w = able_w(fleet, rows)
+        now_w, (up_w, down_w) = np.array(power_w), able_w(fleet, rows)
+        up_w = np.minimum(up_w, np.maximum(high_w[rows] - now_w, 0.0))
+        down_w = np.minimum(down_w, np.maximum(now_w - low_w[rows], 0.0))
         full = [r for r in rows if fleet.energy_wh[r] > 0 and np.isfinite(fleet.column("soc_frac")[r])]
         held_wh = sum(fleet.column("soc_frac")[r] * fleet.energy_wh[r] for r in full)
         expected = {
             "power_w": sum(power_w), "unlimited_w": sum(power_w), "base_w": state.base_w[rows].sum(),
-            "available_up_w": up_w.sum(), "available_down_w": down_w.sum(), "limit_low_w": low_w[rows].sum(),
+            "available_up_w": min(up_w.sum(), max(high_w[rows].sum() - now_w.sum(), 0.0)),
+            "available_down_w": min(down_w.sum(), max(now_w.sum() - low_w[rows].sum(), 0.0)), "limit_low_w": low_w[rows].sum(),
             "limit_high_w": high_w[rows].sum(), "resource_count": len(rows), "resources_total": len(rows),
             "target_w": np.where(live, state.commands.target_w[rows], alone_w).sum(),
             "resources_reporting": fit, "opt_outs": state.opted_out[rows].sum(), "is_connected": fit > 0,

@@ -355,7 +355,11 @@ class OwnerMoney(View, frozen=True):
 
 
 class ScadaSide(View, frozen=True):
-    """How OT sees it: measured power, limits, mode, quality, state of its link; `target_of` says what the target is."""
+    """How OT sees it: measured power, limits, mode, quality, state of its link; `target_of` says what the target is.
+
+    `available_up_w` and `available_down_w` are how far it can move from now within all that holds it: limits of itself
+    and its groups, and the kill switch. A market can call less of it: see capability.
+    """
 
     power_w: float | None
     quality: tuple[str, ...]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.consents import SOURCE as CONTRACT
+from tieline.desk.leeway import leeway_w, within_w
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import owed
 from tieline.desk.pool_desk import PoolDesk
@@ -24,6 +25,7 @@ from tieline.desk.views import (
     ResourceView,
     ScadaSide,
 )
+from tieline.fleet.able import able_w
 from tieline.fleet.claims import ClaimBatch, Mask
 from tieline.node.read_control import WORDS, controls_of, group_controls
 from tieline.node.read_reached import steps_reached
@@ -258,11 +260,12 @@ def _scada_side(
     is_local = bool(np.where(np.isnan(said), state.claims.is_local[rows], said > 0.5).any())
     mode = "dispatched" if live.any() else "held by its limit" if holds.any() or bound.all() else "free running"
     mode = "local" if is_local else "held off by its limit" if mode.startswith("held") and off.all() else mode
+    can_w = _leeway(state, rows, (column.low_w, column.high_w), now_ns)
     side = ScadaSide(
         float(np.nansum(power)) if np.isfinite(power).any() else None, flags(quality),
         None if taken_ns is None else (now_ns - taken_ns) / SECOND_NS, taken_ns, asked_w,
-        float(column.low_w.sum()), float(column.high_w.sum()), _known_sum(fleet.available_up_w[rows]),
-        _known_sum(fleet.available_down_w[rows]), is_local, mode, link_of.get(row, "unbound"),
+        float(column.low_w.sum()), float(column.high_w.sum()), can_w[0], can_w[1], is_local, mode,
+        link_of.get(row, "unbound"),
         _target_of(live, holds if is_group else bound, is_group),
     )  # fmt: skip
     return side, views, settled
@@ -278,8 +281,21 @@ def _target_of(live: Mask, holds: Mask, is_group: bool) -> str:
     )
 
 
-def _known_sum(values: NDArray[np.float64]) -> float | None:
-    return float(np.nansum(values)) if np.isfinite(values).any() else None
+def _leeway(
+    state: DeskState, rows: NDArray[np.int32], bounds: tuple[NDArray[np.float64], NDArray[np.float64]], now_ns: int
+) -> tuple[float | None, float | None]:
+    """Return how far rows can rise and fall together from now (W); None where no device told, and nothing tells."""
+    fleet, power_w = state.fleet, np.nan_to_num(state.fleet.known_power_w(rows))
+    told, can_w = (fleet.available_up_w[rows], fleet.available_down_w[rows]), able_w(fleet, rows)
+    found = within_w(power_w, leeway_w(state, rows, now_ns), *bounds)
+    is_known = [bool((np.isfinite(said) | (able > 0.0)).any()) for said, able in zip(told, can_w, strict=True)]
+    now_w, low_w, high_w = (float(each.sum()) for each in (power_w, *bounds))  # one beyond his cap has others' room
+    ends_w = max(high_w - now_w, 0.0), max(now_w - low_w, 0.0)
+    up_w, down_w = (
+        min(float(each.sum()), end_w) if known else None
+        for each, end_w, known in zip(found, ends_w, is_known, strict=True)
+    )
+    return up_w, down_w
 
 
 def _group_asks(

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from tieline.desk.base import holds_on
 from tieline.desk.ends import uncalled_w
+from tieline.desk.leeway import leeway_w, power_limits
 from tieline.desk.ports import GroupView, Measured, Snapshot
 from tieline.desk.state import DeskState
 from tieline.desk.unlimited import alone_w, is_told_limit, unlimited_w
-from tieline.fleet.able import able_w
 from tieline.fleet.columns import Fleet
-from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH, Quality
@@ -70,7 +69,7 @@ def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     """Return what every interface shows of some groups: the same values, qualities and times."""
     sums = _sums(state, groups, now_ns)
     quality, taken_ns, fit = _worst(state.fleet, groups, now_ns)
-    limits, in_force = _limits(state), _limits(state, now_ns)
+    limits, in_force = power_limits(state), power_limits(state, now_ns)
     views = []
     for at, name in enumerate(groups.names):
         numbers = {key: float(column[at]) for key, column in sums.items()}
@@ -80,6 +79,10 @@ def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
         least_w, most_w = in_force.get(name, (-math.inf, math.inf))
         numbers["limit_high_w"] = min(numbers["limit_high_w"], most_w)
         numbers["limit_low_w"] = min(max(numbers["limit_low_w"], least_w), numbers["limit_high_w"])
+        # Who stands beyond his own cap leaves the others no more than the group has.
+        can_w = numbers["available_up_w"], numbers["available_down_w"]
+        numbers["available_up_w"] = min(can_w[0], max(numbers["limit_high_w"] - numbers["power_w"], 0.0))
+        numbers["available_down_w"] = min(can_w[1], max(numbers["power_w"] - numbers["limit_low_w"], 0.0))
         numbers["resources_reporting"], numbers["is_connected"] = float(fit[at]), float(fit[at] > 0)
         shown, when_ns = quality[at] | Quality.CALCULATED, int(taken_ns[at])
         values = {key: Measured(value, shown, when_ns) for key, value in numbers.items()}
@@ -93,7 +96,7 @@ def _sums(state: DeskState, groups: Groups, now_ns: int) -> dict[str, Floats]:
     everyone = np.arange(len(fleet), dtype=np.int32)
     low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)
     power_w = np.nan_to_num(fleet.known_power_w())
-    able_up_w, able_down_w = able_w(fleet, everyone)
+    up_w, down_w = leeway_w(state, everyone, now_ns)
     live = (commands.valid_until_ns > now_ns) & np.isfinite(commands.target_w)
     soc, full_wh = fleet.column("soc_frac"), fleet.energy_wh
     stores = np.isfinite(soc) & (full_wh > 0)
@@ -103,8 +106,8 @@ def _sums(state: DeskState, groups: Groups, now_ns: int) -> dict[str, Floats]:
     return {
         "power_w": groups.sums(power_w),
         "base_w": groups.sums(state.base_w),
-        "available_up_w": groups.sums(able_up_w),
-        "available_down_w": groups.sums(able_down_w),
+        "available_up_w": groups.sums(up_w),
+        "available_down_w": groups.sums(down_w),
         "limit_low_w": groups.sums(low_w),
         "limit_high_w": groups.sums(high_w),
         "target_w": groups.sums(np.where(live, commands.target_w, _unasked_w(state, everyone, now_ns))),
@@ -150,17 +153,6 @@ def _worst(fleet: Fleet, groups: Groups, now_ns: int) -> tuple[list[Quality], In
         for some, bad, size in zip((fit > 0).tolist(), unfit.tolist(), groups.sizes.tolist(), strict=True)
     ]
     return qualities, taken_ns, fit
-
-
-def _limits(state: DeskState, now_ns: int | None = None) -> dict[str, tuple[float, float]]:
-    """Return the tightest limit that is asked of the power of each resource, of those in force at an instant or all."""
-    limits: dict[str, tuple[float, float]] = {}
-    for ask in (live.ask for live in state.asks.values() if live.ask.kind is ClaimKind.LIMIT):
-        if ask.quantity is not Quantity.P or (now_ns is not None and not ask.start_ns <= now_ns < ask.end_ns):
-            continue
-        low, high = limits.get(ask.resource, (-math.inf, math.inf))
-        limits[ask.resource] = max(low, ask.low), min(high, ask.high)
-    return limits
 
 
 def worst_of(fleet: Fleet, rows: NDArray[np.int32], now_ns: int) -> tuple[Quality, int, int]:

@@ -14,8 +14,8 @@ from tieline.resource.point import points
 
 _OF_GROUP = {
     "power_w": "Power of all its devices, positive into the grid",
-    "available_up_w": "How far that can rise from now",
-    "available_down_w": "How far that can fall from now",
+    "available_up_w": "How far that can rise from now, within all limits in force",
+    "available_down_w": "How far that can fall from now, within all limits in force",
     "limit_low_w": "Least power that is allowed, of all that bounds its devices now",
     "limit_high_w": "Most power that is allowed, of all that bounds its devices now",
     "target_w": "What its devices are asked for now; where nobody asks, what they do by themselves",
