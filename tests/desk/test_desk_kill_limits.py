@@ -16,7 +16,7 @@ from tieline.fleet.columns import KIND_CODE
 from tieline.resource.claim import ClaimKind
 from tieline.resource.identity import Kind
 from tieline.resource.level import Level
-from tieline.times import HOUR_NS, SECOND_NS
+from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 BATTERY_W, CAR_W, SUN_W, LOOKS, LIMITED_AT = 5_000.0, 7_200.0, 4_000.0, 24, 4
 RATED_W = {Kind.BATTERY: (BATTERY_W, BATTERY_W), Kind.PV: (SUN_W, 0.0), Kind.EV_CHARGER: (0.0, CAR_W)}
@@ -90,3 +90,51 @@ def test_nobody_is_said_to_be_told_what_the_switch_keeps_back(kinds: list[Kind])
     does_w = home_w(kinds, (-3_000.0, 1e6) if draws else (-1e6, 3_000.0), 2)
     assert (does_w[:, 0] == 0.0).all()
     assert abs(does_w[-1, 1]) == pytest.approx(3_000.0, rel=0.02)
+
+
+@pytest.mark.parametrize("part", [1.0, 0.985, 0.6], ids=["at its cap", "just within it", "well within it"])
+@pytest.mark.parametrize("faded", [1.0, 0.4], ids=["its base is known", "its base has faded"])
+def test_behind_the_switch_a_limit_that_stands_is_renewed_and_one_that_widens_lets_no_load_draw_more(
+    faded: float, part: float
+) -> None:
+    """A lease is 20 minutes: one that is not renewed lets two cars of 7.2 kW go under 7.5 kW."""
+    stage = with_sites([Kind.EV_CHARGER] * 2, [0, 0])
+    state, fleet, devices = stage.state, stage.state.fleet, stage.devices
+    fleet.max_inject_w[:], fleet.max_absorb_w[:] = 0.0, CAR_W
+    draws, leases_ns = [], []
+
+    async def limit(low_w: float) -> None:
+        end_ns = stage.clock.ns + 2 * HOUR_NS
+        ask = stage.ask("dso", Level.ENVELOPE, "feeder-1", ClaimKind.LIMIT, low=low_w, end_ns=end_ns)
+        assert isinstance(await stage.desk.ask(ask), Granted)
+
+    async def play() -> None:
+        cycle = Cycle(stage.desk, {})
+        state.base_w[:] = fleet.power_w[:] = -CAR_W
+        fleet.taken_at_ns[:] = stage.clock.ns
+        for look in range(300):
+            if look == LIMITED_AT:
+                await limit(-7_500.0)
+            if look == 20:
+                await kill(stage, True, "ada")
+                state.base_w[:] *= faded
+            if look == 200:
+                await limit(-12_000.0)
+            await cycle.beat(stage.clock.ns)
+            await stage.desk.flush()
+            held = (devices.until_ns > stage.clock.ns) & np.isfinite(devices.low_w)
+            does_w = np.where(held, np.maximum(-CAR_W, part * devices.low_w), -CAR_W)
+            draws.append(-float(does_w.sum()))
+            leases_ns.append(int(devices.until_ns.min()) - stage.clock.ns)
+            stage.clock.ns += 5 * SECOND_NS
+            fleet.power_w[:], fleet.taken_at_ns[:] = does_w, stage.clock.ns
+            stage.clock.ns += 5 * SECOND_NS
+
+    asyncio.run(play())
+    assert max(draws[LIMITED_AT + 2 : 200]) <= 7_500.0, "it is renewed, or two cars draw 14.4 kW"
+    assert max(draws[200:]) <= 12_000.0, "no lease ends before the wider cap is there"
+    # Two minutes before its lease ends the wider cap is told, or the car would be free for a beat.
+    kept = (leases_ns[199] - 2 * MINUTE_NS - 1) // (10 * SECOND_NS)
+    assert kept > 0
+    if part > 0.9:  # whom his cap holds down
+        assert max(draws[200 : 200 + kept]) <= draws[199] + 1.0, "nobody was to be told to draw more"
