@@ -1,11 +1,11 @@
 """A market that does not answer, is half open or busy keeps nobody waiting for longer than it must."""
 
 import asyncio
-from typing import Any
 
 import pytest
 from ews_scene import DAY, POOL, Scene, play
 
+from half_open import HalfOpen
 from tieline.errors import LinkDown
 from tieline.rim.serve import serve_asgi
 from tieline.simulate.iso.faults import FaultMenu
@@ -29,21 +29,13 @@ def test_a_market_that_takes_calls_and_does_not_answer_keeps_the_desk_waiting_fo
 
 def test_a_plan_whose_connection_is_half_open_is_told_over_another_within_seconds() -> None:
     async def act(scene: Scene) -> None:
-        calls = 0
-
-        async def half_open(scope: Any, receive: Any, send: Any) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == 1:
-                await asyncio.Event().wait()
-            await scene.app(scope, receive, send)
-
+        half_open = HalfOpen(scene.app)
         await asyncio.sleep(60)
         server = await serve_asgi(half_open, "127.0.0.1", 8447)
         link = scene.another(url="http://127.0.0.1:8447/")
         began_ns = scene.clock.now_ns()
         await link.declare(POOL, 1e6, 0.0, "limit")
-        assert calls >= 2 and (scene.clock.now_ns() - began_ns) / 1e9 < 2.0
+        assert half_open.calls >= 2 and (scene.clock.now_ns() - began_ns) / 1e9 < 2.0
         assert scene.market.plans["TL_NORTH", DAY].limits[0].hsl == 1.0
         server.close()
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from iso_desk import ScheduleDesk
 from msgspec.structs import replace
 
+from half_open import HalfOpen
 from tieline.desk.ports import Offer, Segment
 from tieline.desk.ports import Session as LinkSession
 from tieline.errors import LinkDown, PeerError
@@ -320,21 +320,13 @@ def test_a_declaration_that_an_iso_is_too_busy_for_says_when_the_iso_asked_to_be
 
 def test_a_declaration_whose_connection_is_half_open_is_told_over_another_within_seconds() -> None:
     async def act(scene: Scene) -> None:
-        calls = 0
-
-        async def half_open(scope: Any, receive: Any, send: Any) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == 1:
-                await asyncio.Event().wait()
-            await scene.app(scope, receive, send)
-
+        half_open = HalfOpen(scene.app)
         await asyncio.sleep(60)
         await serve_iso(half_open, "127.0.0.1", 8444)
         scene.link._settings = replace(scene.link._settings, url="http://127.0.0.1:8444/")
         began_ns = scene.clock.now_ns()
         await scene.link.declare("pool:north", 1.5e6, 0.0, "limit by the DNO")
-        assert calls == 2
+        assert half_open.calls == 2
         assert (scene.clock.now_ns() - began_ns) / SECOND_NS < 2.0
         assert scene.market.seen.declared["TL_NORTH"][-1].up_mw == 1.5
 
