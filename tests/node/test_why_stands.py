@@ -14,7 +14,7 @@ from msgspec import structs
 from test_why_parts import START_NS, asked, play
 
 from tieline.desk.ports import Ask, Granted
-from tieline.desk.views import ScadaSide
+from tieline.desk.resource_views import ScadaSide
 from tieline.node.operator import NodeOperator
 from tieline.node.read_resource import in_control, resource_view
 from tieline.node.read_trace import told_of

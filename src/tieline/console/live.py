@@ -27,6 +27,7 @@ from tieline.console.table import Desk
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
 from tieline.desk.event_views import EventView
+from tieline.desk.resource_views import ResourceView
 from tieline.desk.views import FleetGrid
 from tieline.errors import LinkDown
 
@@ -54,7 +55,7 @@ NAMED = {"feeder": Action.SEE_GRID, "resource": Action.SEE_RESOURCE}
 VIEWS: dict[str, Any] = {
     "shell": v.Shell, "overview": v.Overview, "series": v.Series, "fleet": v.FleetGrid, "alarms": list[v.AlarmView],
     "waiting": list[Waiting], "events": list[EventView], "market": d.MarketView, "feeder": d.FeederView,
-    "resource": v.ResourceView,
+    "resource": ResourceView,
 }  # fmt: skip
 """What each topic's view is."""
 

@@ -20,6 +20,7 @@ from tieline.desk import views as v
 from tieline.desk.event_views import EventView
 from tieline.desk.facts import KINDS
 from tieline.desk.modes import FeederMode
+from tieline.desk.resource_views import OwnerMoney, ResourceView
 from tieline.desk.screens import AskLimit, Columns, ComposeEvent, ExtendEvent, Ingested, OwnerLimit, SetMode
 from tieline.errors import Error
 from tieline.resource.claim import Refusal
@@ -63,7 +64,7 @@ async def _members(call: Call) -> list[v.Member]:
     return call.desk.reader.members(call.path("group"), at, count, call.word("order", MEMBER_ORDERS) or "worst")
 
 
-async def _resource(call: Call) -> v.ResourceView:
+async def _resource(call: Call) -> ResourceView:
     return call.desk.reader.resource(call.path("resource"))
 
 
@@ -181,7 +182,7 @@ async def _owner_release(call: Call) -> Done:
     return done(await call.desk.operator.owner_limit(call.path("resource"), None, call.name))
 
 
-async def _earned(call: Call) -> list[v.OwnerMoney]:
+async def _earned(call: Call) -> list[OwnerMoney]:
     return call.desk.reader.earned(call.path("resource"))
 
 
@@ -264,7 +265,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", f"{_A}/resources/{{resource}}", Action.SEE_RESOURCE, _resource, "One resource, two views, one revision",
-        v.ResourceView, subject="resource",
+        ResourceView, subject="resource",
     ),
     Route(
         "GET", f"{_A}/resources/{{resource}}/why", Action.SEE_TRACE, _why, "Who controls it, and the chain behind",
@@ -299,7 +300,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", f"{_A}/resources/{{resource}}/earned", Action.SEE_RESOURCE, _earned, "What its owner has earned",
-        list[v.OwnerMoney], subject="resource",
+        list[OwnerMoney], subject="resource",
     ),
     Route("GET", f"{_A}/trace/{{record}}", Action.SEE_TRACE, _trace, "What led to it, what followed", d.TraceView),
     Route("GET", f"{_A}/feeders/{{feeder}}", Action.SEE_GRID, _feeder, "A feeder's one-line and limits", d.FeederView),

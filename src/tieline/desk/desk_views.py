@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tieline.desk.views import ClaimView, FeederRow, View
+from tieline.desk.resource_views import ClaimView
+from tieline.desk.views import FeederRow, View
 
 
 class TraceNode(View, frozen=True):

@@ -25,19 +25,9 @@ from tieline.desk.desk_views import (
 from tieline.desk.event_views import EventView
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
+from tieline.desk.resource_views import OwnerMoney, ResourceView
 from tieline.desk.trading import AskOffer, LoadForecastView, OfferView, Proposal
-from tieline.desk.views import (
-    AlarmView,
-    FleetGrid,
-    LinkView,
-    Member,
-    Overview,
-    OwnerMoney,
-    ResourceView,
-    Series,
-    Shell,
-    SuppressedAlarm,
-)
+from tieline.desk.views import AlarmView, FleetGrid, LinkView, Member, Overview, Series, Shell, SuppressedAlarm
 from tieline.resource.claim import Refusal
 
 

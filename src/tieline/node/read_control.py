@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.resource_views import ClaimView
 from tieline.desk.state import DeskState
-from tieline.desk.views import ClaimView
 from tieline.node.read_contracts import not_covered
 from tieline.node.read_held import Heard, lost_says, off_says, out_of_reach, share_of
 from tieline.node.read_runs import GROUP_SAYS, Runs, counts_of, runs_of

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.facts import StatementMade, from_record
+from tieline.desk.resource_views import OwnerMoney, Part
 from tieline.desk.state import DeskState
-from tieline.desk.views import OwnerMoney, Part
 from tieline.fleet.columns import KINDS, Fleet
 from tieline.flow.record import Records
 from tieline.node.read_fleet import OUT, SLOW

@@ -13,9 +13,7 @@ from tieline.desk.leeway import leeway_w, within_w
 from tieline.desk.modes import feeder_of, mode_of
 from tieline.desk.obligation import owed
 from tieline.desk.pool_desk import PoolDesk
-from tieline.desk.scopes import since_ns
-from tieline.desk.state import DeskState
-from tieline.desk.views import (
+from tieline.desk.resource_views import (
     ClaimView,
     CommandView,
     GroupRef,
@@ -25,6 +23,8 @@ from tieline.desk.views import (
     ResourceView,
     ScadaSide,
 )
+from tieline.desk.scopes import since_ns
+from tieline.desk.state import DeskState
 from tieline.fleet.able import able_w
 from tieline.fleet.claims import ClaimBatch, Mask
 from tieline.node.read_control import WORDS, controls_of, group_controls

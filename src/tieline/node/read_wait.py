@@ -12,9 +12,9 @@ from tieline.desk.counting import MISS_FOR_NS
 from tieline.desk.dispatch import CHANGE_W
 from tieline.desk.ends import end_w, last_end_w
 from tieline.desk.least_times import stays_told
+from tieline.desk.resource_views import Unresponsive
 from tieline.desk.response import FORGETS_NS, unresponsive
 from tieline.desk.state import LEASE_NS, DeskState, Responses
-from tieline.desk.views import Unresponsive
 from tieline.fleet.claims import Settled
 from tieline.fleet.limiter import WINDOW_NS
 from tieline.resource.command import Stage

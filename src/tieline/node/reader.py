@@ -34,6 +34,7 @@ from tieline.desk.modes import mode_of
 from tieline.desk.obligation import owed
 from tieline.desk.ports import LinkHealth
 from tieline.desk.reach import available_of
+from tieline.desk.resource_views import OwnerMoney, ResourceView
 from tieline.desk.screens import ComposeEvent
 from tieline.errors import LinkDown
 from tieline.flow.record import Records
@@ -242,7 +243,7 @@ class NodeReader:
         rows = rows if order == "grid" else read_fleet.worst_first(fleet, rows, cells)
         return read_fleet.members_of(self.node.state, rows[at : at + count], cells, self.node.clock.now_ns())
 
-    def resource(self, resource: str) -> v.ResourceView:
+    def resource(self, resource: str) -> ResourceView:
         """Return one resource in both views. Raises KeyError where there is none."""
         node = self.node
         links = {row: str(name) for row, name in self._links_of(resource).items()}
@@ -255,7 +256,7 @@ class NodeReader:
         node = self.node
         return await read_capability.of(node.state, node.cycle.pools, asked, node.clock.now_ns())
 
-    def earned(self, resource: str) -> list[v.OwnerMoney]:
+    def earned(self, resource: str) -> list[OwnerMoney]:
         """Return what a device's owner has earned, the newest first. Raises KeyError where there is no such device."""
         return read_parts.earned(self.node.state, self.journal, resource)
 
