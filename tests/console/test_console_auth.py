@@ -334,3 +334,13 @@ def test_one_limit_of_names_is_said_and_kept_at_the_invitation_and_the_sign_in(r
                 assert "128" in refused.json()["limit"]
         nobody = admin.post("/api/v1/accounts", json={"name": "nora", "roles": []}).json()
         assert (nobody["field"], nobody["limit"]) == ("roles", "one or more")
+
+
+def test_an_auditor_sees_who_has_an_account_and_changes_none(running: Running) -> None:
+    with running.client("auditor") as auditor, running.client("viewer") as viewer:
+        seen = auditor.get("/api/v1/accounts")
+        assert seen.status_code == 200, seen.text
+        assert "auditor" in {row["name"] for row in seen.json()}
+        assert auditor.post("/api/v1/accounts", json={"name": "mole", "roles": ["viewer"]}).status_code == 403
+        assert auditor.post("/api/v1/accounts/viewer/close").status_code == 403
+        assert viewer.get("/api/v1/accounts").status_code == 403

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,3 +52,18 @@ def test_one_signs_out_without_a_body(running: Running) -> None:
     with running.client(None) as found:
         found.post("/api/v1/enrol", json={"secret": secret, "password": "a long pass phrase"}).raise_for_status()
         assert found.post("/api/v1/sign-out").status_code == 200
+
+
+def test_who_hangs_up_in_the_midst_of_a_body_leaves_no_trace_of_a_fault_in_the_log(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = httpx.URL(running.url)
+    head = f"POST /api/v1/sign-in HTTP/1.1\r\nHost: {url.host}:{url.port}\r\nContent-Type: application/json\r\n"
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            with socket.create_connection((url.host, url.port or 80)) as line:
+                line.sendall(f'{head}Transfer-Encoding: chunked\r\n\r\n40\r\n{{"name":'.encode())
+        time.sleep(1.0)
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
+    with running.client("viewer") as client:
+        assert client.get("/api/v1/me").status_code == 200

@@ -1,9 +1,12 @@
 """The Python API of a notebook, as its reader would use it."""
 
+import stat
+
 import pytest
 
 import tieline
 from tieline.errors import ConfigError
+from tieline.store.narrow import readable_by_others
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,11 @@ def test_every_resource_is_a_row_with_ratings_parents_and_controller(day) -> Non
 def test_the_frame_of_dispatch_adds_up_to_the_report(day) -> None:
     rows = day.dispatch.to_pylist()
     assert sum(r["instructed_mw"] for r in rows) == sum(r["instructed_mw"] for r in day.report["dispatch"])
+
+
+def test_no_other_account_can_read_the_table_of_resources_beside_the_records(day) -> None:
+    assert stat.S_IMODE((day.folder / "resources.parquet").stat().st_mode) == 0o640
+    assert readable_by_others(day.folder) == []
 
 
 def test_records_are_those_of_the_journal(day) -> None:

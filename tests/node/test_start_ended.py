@@ -10,7 +10,10 @@ import pytest
 from click.testing import CliRunner
 from test_start_checked import asked, works
 
+from tieline.flow.record import Record
 from tieline.node.cli import main
+from tieline.store.head import Head
+from tieline.store.journal import SqliteJournal
 
 __all__ = ["works"]
 
@@ -70,3 +73,17 @@ def test_an_output_that_is_closed_during_the_start_is_no_fault_of_a_port(works: 
     child.wait(timeout=60)
     assert "port" not in err, err
     assert "address of ours" not in err, err
+
+
+def test_a_head_that_a_kill_left_behind_is_moved_on_by_the_next_start(works: Path) -> None:
+    """Between a commit and its note beside it lies an instant; what was committed then could be cut off unseen."""
+    journal = SqliteJournal(works / "journal.db")
+    journal.append([Record("r1", "Test", "s", 1, (), b"x")])
+    head = works / "journal.head"
+    before = head.read_bytes()
+    journal.append([Record("r2", "Test", "s", 2, (), b"x")])
+    journal.close()
+    head.write_bytes(before)
+    done = CliRunner().invoke(main, ["serve", "--data", str(works), "--for", "0.1s"])
+    assert done.exit_code == 0, done.output
+    assert (Head(head).read() or (0, b""))[0] == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tieline.desk.ports import Snapshot
-from tieline.node.runtime import TELLS_S
+from tieline.node.runtime import STARTS_S, TELLS_S
 from tieline.node.stage import raise_stage, scenario
 from tieline.node.timing import living
 from tieline.resource.batch import Readings
@@ -74,3 +74,26 @@ def test_a_change_between_two_beats_is_published_within_five_seconds_and_never_a
     after_w = [power_w for at_ns, power_w in shown if at_ns >= 0]
     assert after_w and before_w - after_w[0] > 400.0
     assert [at_ns for at_ns, _ in shown] == sorted(at_ns for at_ns, _ in shown)
+
+
+def test_the_first_beat_comes_seconds_after_a_start_and_not_at_the_minutes_mark(tmp_path: Path) -> None:
+    """A limit that ended while no server ran must not hold a device for up to a minute more."""
+    what = scenario("cloud")
+    when = living(date.fromisoformat(what.day), 2 * HOUR_NS)
+    beats_s = list[float]()
+
+    async def main(loop: asyncio.AbstractEventLoop) -> None:
+        clock = VirtualClock(loop, when.opens_ns + 10 * SECOND_NS)
+        async with Supervisor(np.random.default_rng(1)) as supervisor:
+            stage = await raise_stage(what, 40, 1, clock, supervisor, tmp_path)
+            began_ns = clock.now_ns()
+
+            async def beaten() -> None:
+                beats_s.append((clock.now_ns() - began_ns) / SECOND_NS)
+
+            stage.node.after_beat.append(beaten)
+            stage.node.start(tells=True)
+            await asyncio.sleep(30)
+
+    run_virtual(main)
+    assert [at_s for at_s in beats_s if STARTS_S <= at_s <= STARTS_S + 1.0], beats_s

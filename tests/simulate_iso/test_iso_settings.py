@@ -29,6 +29,10 @@ GOOD = {"url": "https://iso/ads", "zone": "America/Chicago", "pools": {"pool:nor
         ({"poll_s": 0.0}, r"\$\.iso\.poll_s = 0"),
         ({"url": "http://iso.example/ads"}, r"\$\.iso\.url = .*: give https"),
         ({"url": "iso.example/ads"}, r"\$\.iso\.url = .*: give https"),
+        ({"url": "https://iso.example:/ads"}, r"\$\.iso\.url = .*: give a port of 1 to 65535 after the colon"),
+        ({"url": "https://iso.example:0/ads"}, r"\$\.iso\.url = .*: give a port"),
+        ({"url": "https://iso.example:65536/ads"}, r"\$\.iso\.url = .*: give a port"),
+        ({"url": "https://[::1]:x/ads"}, r"\$\.iso\.url = .*: give a port"),
         ({"url": "https://me:hush@iso.example/ads"}, r"\$\.iso\.url: names a user or password"),
     ],
 )

@@ -350,7 +350,7 @@ ACCOUNT_ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_A}/enrol", None, _enrol, "Use a one-time link (loopback only)", Me, Enrol),
     Route("POST", f"{_A}/sign-out", Action.SIGN_OUT, _sign_out, "End this session", Me),
     Route("GET", f"{_A}/me", Action.SIGN_OUT, _whoami, "Who is signed in", Me),
-    Route("GET", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _accounts, "All accounts", list[AccountRow]),
+    Route("GET", f"{_A}/accounts", Action.SEE_ACCOUNTS, _accounts, "All accounts", list[AccountRow]),
     Route(
         "POST", f"{_A}/accounts", Action.MANAGE_ACCOUNTS, _invite, "Make a person's one-time link, or a machine",
         Invited, Invite,

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.routing import Route as Path_
@@ -121,6 +121,8 @@ def _endpoint(desk: Desk, route: Route, metrics: Metrics) -> Handler:
             response = Problem(503, str(error), LATER).response()
         except InvariantError as error:
             response = Problem(500, str(error)).response()
+        except ClientDisconnect:  # it hung up before all was said: nothing was begun, and nobody reads the answer
+            response = Problem(400, "the request broke off", field="body").response()
         metrics.count(route.method, route.path, response.status_code)
         return response
 

@@ -14,6 +14,7 @@ from tieline.errors import ConfigError
 from tieline.fleet.columns import KINDS
 from tieline.resource.identity import Kind, Purpose
 from tieline.resource.level import Level
+from tieline.store.narrow import make_narrow
 
 
 class Frame:
@@ -102,7 +103,9 @@ def controllers(state: DeskState, winner: NDArray[np.int32]) -> list[str | None]
 
 
 def write_resources(state: DeskState, now_ns: int, path: Path) -> None:
-    """Write `resources_of` to a Parquet file."""
+    """Write `resources_of` to a Parquet file that no other account can read. Raises OSError."""
     import pyarrow.parquet as pq
 
+    path.unlink(missing_ok=True)
+    make_narrow(path)
     pq.write_table(resources_of(state, now_ns), path, compression="zstd")

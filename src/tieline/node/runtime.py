@@ -55,6 +55,9 @@ MOVES_AGAIN_NS = 10 * MINUTE_NS
 """After so long readings are moved to the historian again, where the disk did not take them."""
 SHOW_S = 5.0
 """Between two looks at what is measured while nothing can be recorded."""
+STARTS_S = 5.0
+"""So long after a start the first beat comes: by then links have heard their devices, and what ended while no server
+ran (a limit, a call) is let go without waiting for the minute's mark."""
 ENDS_S = 2.0
 """So long a stop waits for what is being recorded (s of the wall's clock)."""
 ANSWERS_S = 1.0
@@ -250,6 +253,7 @@ class Node:
         warm()
         if tells:
             self.supervisor.keep("telemetry", self._tells)
+            asyncio.get_running_loop().call_later(STARTS_S / self._speed, self._wake.set)
         self._looked_ns = self.clock.now_ns()
         self.supervisor.keep("beat", self._beats)
         self.supervisor.keep("answers", self._answers)

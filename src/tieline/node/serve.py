@@ -105,6 +105,8 @@ async def note_end(node: Node, say: Callable[[str], None]) -> None:
     if fault:
         say(f"warning: {fault}")
         await node.desk.commit([end_noted(fault)])
+    elif node.journal.last_seq:  # who was killed between a commit and its note left the head behind
+        node.journal.keep_head()
 
 
 async def look_over(node: Node, folder: Path, supervisor: Supervisor, say: Callable[[str], None]) -> None:

@@ -138,7 +138,7 @@ class SqlJournal:
     def _insert(self, rows: Chained) -> None:
         self._db.executemany(INSERT, rows)
 
-    def _keep_head(self) -> None:
+    def keep_head(self) -> None:
         """Move the head on; where it tells of records that aren't here it stays, so that the loss stays seen."""
         if self._head is None:
             return
@@ -191,7 +191,7 @@ class SqlJournal:
                     self._index.save()
                 except OSError as error:  # the records are safe; what is not written is made again later
                     del error
-        self._keep_head()
+        self.keep_head()
 
     def _known_ids(self, keys: dict[str, int]) -> set[str]:
         """Return which ids are there already. Raises InvariantError where two ids share a key."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FILE_MODE = 0o640
-OURS = ("journal.*", "registry.*", "learnt.*", "lock", "tieline.toml", "readings/*", "historian/*")
+OURS = ("journal.*", "registry.*", "learnt.*", "lock", "tieline.toml", "resources.parquet", "readings/*", "historian/*")
 """What a server writes into its folder, by pattern; `journal.*` are the index's files and copies beside it too."""
 PUBLIC = frozenset({".pem", ".crt", ".cer"})
 

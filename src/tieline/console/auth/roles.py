@@ -47,6 +47,7 @@ class Action(StrEnum):
     KILL = "kill"
     SET_MODE = "set_mode"
     CONFIRM = "confirm"
+    SEE_ACCOUNTS = "see_accounts"
     MANAGE_ACCOUNTS = "manage_accounts"
     MAKE_TOKEN = "make_token"
     MAKE_OWN_TOKEN = "make_own_token"
@@ -82,6 +83,7 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.KILL: frozenset({Role.OPERATOR}),
     Action.SET_MODE: frozenset({Role.DISPATCHER}),
     Action.CONFIRM: frozenset({Role.OPERATOR, Role.DISPATCHER, Role.PROGRAM_MANAGER}),
+    Action.SEE_ACCOUNTS: frozenset({Role.AUDITOR, Role.ADMIN}),
     Action.MANAGE_ACCOUNTS: frozenset({Role.ADMIN}),
     Action.MAKE_TOKEN: frozenset({Role.ADMIN}),
     Action.MAKE_OWN_TOKEN: _EVERYBODY,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -70,9 +70,19 @@ def check_address(url: str, path: str) -> None:
     parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
         raise ConfigError(f"{path}: names a user or password, which would stand in every log: use `tls`")
+    if not _has_port(parts):
+        raise ConfigError(f"{path} = {url!r}: give a port of 1 to 65535 after the colon, or no colon")
     is_here = parts.hostname in ("127.0.0.1", "::1", "localhost")
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_here)):
         raise ConfigError(f"{path} = {url!r}: give https, or http to this machine alone")
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Return whether what stands behind a host's colon is a port; RFC 3986 lets it be nothing, which nobody means."""
+    try:
+        return parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:  # no number, or beyond 65535
+        return False
 
 
 def zone_of(name: str, path: str) -> ZoneInfo:

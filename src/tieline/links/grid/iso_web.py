@@ -16,7 +16,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -27,6 +26,7 @@ from msgspec.structs import replace
 from tieline.desk.ports import Intake, MarketInlet, Offer, Session, number
 from tieline.errors import ConfigError, LinkDown, PeerError
 from tieline.ids import derive
+from tieline.links.grid.ews_settings import check_address
 from tieline.links.grid.iso_awards import AwardDays
 from tieline.links.grid.iso_batches import Batches
 from tieline.links.grid.iso_call import M, call
@@ -65,7 +65,7 @@ class IsoSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 def check_iso(settings: IsoSettings) -> None:
     """Refuse settings that can't be. Raises ConfigError naming the path."""
-    _check_url(settings.url)
+    check_address(settings.url, "$.iso.url")
     if not settings.pools or len(set(settings.pools.values())) != len(settings.pools):
         raise ConfigError("$.iso.pools: give each pool the ISO's name of it, no name twice")
     for name in ("poll_s", "awards_s"):
@@ -73,15 +73,6 @@ def check_iso(settings: IsoSettings) -> None:
             raise ConfigError(f"$.iso.{name} = {getattr(settings, name):g}: give above 0 to 86400 s")
     if settings.overlap < 0:
         raise ConfigError(f"$.iso.overlap = {settings.overlap}: give 0 or more")
-
-
-def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError("$.iso.url: names a user or password, which would stand in every log: use `tls`")
-    is_here = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_here)):
-        raise ConfigError(f"$.iso.url = {url!r}: give https, as dispatch goes over TLS or loopback alone")
 
 
 class IsoWeb(Poller):
