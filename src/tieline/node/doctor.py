@@ -20,7 +20,8 @@ from tieline.node.links import with_tables
 from tieline.node.starting import console_checks, faults, file_checks, link_checks
 from tieline.node.trade_settings import narrow_moves
 from tieline.store import registry
-from tieline.store.journal import JournalDamaged, StoreError
+from tieline.store.aside import Aside
+from tieline.store.journal import JournalDamaged, SqlJournal, StoreError
 from tieline.store.learnt import load
 from tieline.store.lock import held_since_ns
 from tieline.store.narrow import readable_by_others
@@ -146,13 +147,20 @@ def _journal(data: Path, settings: Settings) -> str:
             raise ConfigError(fault)
         if settings.journal.url:
             require_moved(data, journal)
-        return f"{journal.last_seq} records, chain whole, in {journal.name}"
+        return f"{journal.last_seq} records, chain whole, in {journal.name}{_aside(data, journal)}"
     except JournalDamaged as error:
         raise ConfigError(f"{error}; record {error.seq} is the first that can't be read") from None
     except StoreError as error:
         raise ConfigError(str(error)) from None
     finally:
         journal.close()
+
+
+def _aside(data: Path, journal: SqlJournal) -> str:
+    """Say how many records stand beside the journal that it lacks; empty: none. Raises ConfigError: it was changed."""
+    aside = Aside(data)
+    lacks = [record for record in aside.records() if not journal.holds(record.id)]
+    return f"; {len(lacks)} more wait in {aside.path}: a server records them once the database is back" if lacks else ""
 
 
 def _learnt(path: Path, ids: Sequence[str]) -> str:

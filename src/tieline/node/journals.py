@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,9 @@ from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.ids import derive
 from tieline.node.config import JournalSettings, load_config
+from tieline.store.aside import Aside
 from tieline.store.asking import Answer, ask
-from tieline.store.journal import SqliteJournal, SqlJournal
+from tieline.store.journal import SqliteJournal, SqlJournal, StoreError
 from tieline.store.lock import FolderLock
 from tieline.store.opening import doubt_of, faults_of, open_journal, require_journal, require_records
 from tieline.times import Clock
@@ -25,12 +27,29 @@ COPIED_AT_ONCE = 1_000
 
 
 def journal_to_write(folder: Path, settings: JournalSettings, env: Mapping[str, str] = os.environ) -> SqlJournal:
-    """Return the journal of a server: the one connection that appends.
+    """Return the journal of a server: the one connection that appends; what stood aside is in it.
 
     Raises:
         ConfigError: It can't be opened, another server appends there, the folder's own file holds
-            records too, or its records are gone though their head is there.
+            records too, its records are gone though their head is there, or what stands aside can't be read or
+            recorded.
     """
+    journal, aside = _journal_of(folder, settings, env), Aside(folder)
+    try:
+        if records := aside.records():
+            journal.append(records)
+        with contextlib.suppress(OSError):  # the journal has it: a later start finds that again
+            aside.clear()
+    except ConfigError:
+        journal.close()
+        raise
+    except StoreError as error:
+        journal.close()
+        raise ConfigError(f"{aside.path}: its records are not taken: {error}") from None
+    return journal
+
+
+def _journal_of(folder: Path, settings: JournalSettings, env: Mapping[str, str]) -> SqlJournal:
     if not settings.url:
         require_journal(folder)
         file = SqliteJournal(folder / "journal.db")

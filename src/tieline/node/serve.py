@@ -43,6 +43,7 @@ from tieline.resource.identity import Kind
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
+from tieline.store.aside import Aside
 from tieline.store.journal import JournalDamaged, StoreDown
 from tieline.store.lock import FolderLock
 from tieline.store.narrow import narrow
@@ -78,6 +79,7 @@ def node_of(
     clock = clock or SystemClock()
     bind(state, agreed, clock.now_ns())
     node = Node(state, journal, clock, supervisor, principals, pools, 1.0, executor)
+    node.group.aside = Aside(folder)
     node.desk.admission = Participation(settings.pools, pools, fleet)
     node.next_due.append(lambda now_ns: next_change_ns(state))
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
