@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
+from tieline.node.aside_start import put_away, waits_aside
 from tieline.node.certificates import certificates_of, ended_says, soon_says
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, contract_checks
@@ -20,7 +21,6 @@ from tieline.node.links import with_tables
 from tieline.node.starting import console_checks, faults, file_checks, link_checks
 from tieline.node.trade_settings import narrow_moves
 from tieline.store import registry
-from tieline.store.aside import Aside
 from tieline.store.journal import JournalDamaged, SqlJournal, StoreError
 from tieline.store.learnt import load
 from tieline.store.lock import held_since_ns
@@ -157,10 +157,9 @@ def _journal(data: Path, settings: Settings) -> str:
 
 
 def _aside(data: Path, journal: SqlJournal) -> str:
-    """Say how many records stand beside the journal that it lacks; empty: none. Raises ConfigError: it was changed."""
-    aside = Aside(data)
-    lacks = [record for record in aside.records() if not journal.holds(record.id)]
-    return f"; {len(lacks)} more wait in {aside.path}: a server records them once the database is back" if lacks else ""
+    """Say what stands beside the journal that it lacks; empty: nothing. Raises ConfigError: it was changed."""
+    waits, left = waits_aside(data, journal), ", ".join(path.name for path in put_away(data))
+    return (f"; {waits}" if waits else "") + (f"; not taken, as its start said: {left}" if left else "")
 
 
 def _learnt(path: Path, ids: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,11 @@ from tieline.desk.facts import Audited
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.ids import derive
+from tieline.node.aside_start import take_aside, waits_aside
 from tieline.node.config import JournalSettings, load_config
-from tieline.store.aside import Aside
+from tieline.store.aside import NAME as ASIDE
 from tieline.store.asking import Answer, ask
-from tieline.store.journal import SqliteJournal, SqlJournal, StoreError
+from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
 from tieline.store.opening import doubt_of, faults_of, open_journal, require_journal, require_records
 from tieline.times import Clock
@@ -34,18 +34,12 @@ def journal_to_write(folder: Path, settings: JournalSettings, env: Mapping[str, 
             records too, its records are gone though their head is there, or what stands aside can't be read or
             recorded.
     """
-    journal, aside = _journal_of(folder, settings, env), Aside(folder)
+    journal = _journal_of(folder, settings, env)
     try:
-        if records := aside.records():
-            journal.append(records)
-        with contextlib.suppress(OSError):  # the journal has it: a later start finds that again
-            aside.clear()
+        take_aside(folder, journal)
     except ConfigError:
         journal.close()
         raise
-    except StoreError as error:
-        journal.close()
-        raise ConfigError(f"{aside.path}: its records are not taken: {error}") from None
     return journal
 
 
@@ -159,7 +153,7 @@ class Hears(Protocol):
 
 
 def tell_cut(folder: Path, tell: Hears, env: Mapping[str, str] = os.environ) -> None:
-    """Tell of records that were changed or are gone: what is answered from the journal lacks them, or is not true.
+    """Tell of records that were changed, are gone, or wait beside the journal: an answer lacks them, or is not true.
 
     Raises:
         ConfigError: All of them are gone, like `journal_to_read`.
@@ -169,6 +163,22 @@ def tell_cut(folder: Path, tell: Hears, env: Mapping[str, str] = os.environ) -> 
         tell(says)
     if doubt:
         tell.doubt(doubt)
+    if says := _aside_in(folder, env):
+        tell.doubt(says)
+
+
+def _aside_in(folder: Path, env: Mapping[str, str]) -> str:
+    """Say which records stand beside a folder's journal and are in no answer yet; empty: none. It raises nothing."""
+    if not (folder / ASIDE).exists():
+        return ""
+    try:
+        journal = journal_to_read(folder, env)
+        try:
+            return waits_aside(folder, journal)
+        finally:
+            journal.close()
+    except ConfigError as error:
+        return str(error)
 
 
 def _faults_in(folder: Path, env: Mapping[str, str]) -> tuple[list[str], str]:

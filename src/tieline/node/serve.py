@@ -18,6 +18,7 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
 from tieline.desk.pool_desk import PoolDesk
 from tieline.ids import derive
+from tieline.node.aside_start import left_aside
 from tieline.node.award_planner import AwardPlanner
 from tieline.node.certificates import certificates_told
 from tieline.node.clock_watch import ClockWatch
@@ -79,7 +80,8 @@ def node_of(
     clock = clock or SystemClock()
     bind(state, agreed, clock.now_ns())
     node = Node(state, journal, clock, supervisor, principals, pools, 1.0, executor)
-    node.group.aside = Aside(folder)
+    node.group.aside = Aside(folder, lambda: journal.end)
+    node.group.aside_executor = None if executor is None else ThreadPoolExecutor(1, "aside")
     node.desk.admission = Participation(settings.pools, pools, fleet)
     node.next_due.append(lambda now_ns: next_change_ns(state))
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
@@ -110,8 +112,9 @@ async def note_end(node: Node, say: Callable[[str], None]) -> None:
 
 
 async def look_over(node: Node, folder: Path, supervisor: Supervisor, say: Callable[[str], None]) -> None:
-    """Look at the journal's end now, and at the whole chain beside what follows."""
+    """Look at the journal's end and at what was not taken into it now, and at the whole chain beside what follows."""
     await note_end(node, say)
+    await node.desk.commit(left_aside(folder, say))
     supervisor.spawn(check_chain(node, folder, say), "chain of records")
 
 

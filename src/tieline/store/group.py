@@ -85,6 +85,8 @@ class GroupCommit(Generic[T]):
         self._writing: list[_Batch[T]] = []
         self.aside: Beside[T] | None = None
         """Where what can't wait is put while the journal is out of reach; None: it waits as all else."""
+        self.aside_executor: Executor | None = None
+        """Runs what that does: a single thread, so that it goes in the order of the calls and waits for no other."""
         self._aside_turn, self._has_aside, self._lost = asyncio.Lock(), False, ""
         self._is_running = False
         self.commits = 0
@@ -127,7 +129,7 @@ class GroupCommit(Generic[T]):
         """
         self._refuse_while_down()  # who asked `ready` in this moment is let in: he has applied what he decided
         if self._lost:
-            raise StoreError(f"what was put aside is not taken: {self._lost}")
+            raise StoreError(self._lost)
         begins()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Batch(list(records), future))
@@ -153,9 +155,10 @@ class GroupCommit(Generic[T]):
             self._note(SILENT)  # from here on nothing is begun that would hold up who can't wait
             left = [batch for batch in (*self._writing, *self._waiting) if not batch.is_aside]
             records = [record for batch in left for record in batch.records]
+            self._has_aside = True  # before it is: who is cancelled in the middle has written it all the same
             with suppress(OSError):
-                await asyncio.get_running_loop().run_in_executor(None, aside.append, records)
-                self._has_aside = True
+                if records:
+                    await asyncio.get_running_loop().run_in_executor(self.aside_executor, aside.append, records)
                 for batch in left:
                     batch.is_aside = True
                     if not batch.future.done():
@@ -169,7 +172,7 @@ class GroupCommit(Generic[T]):
             if self.aside is None or not self._has_aside or waits or self._lost:
                 return
             with suppress(OSError):  # left there it does no harm: a start finds that the journal has it
-                await asyncio.get_running_loop().run_in_executor(None, self.aside.clear)
+                await asyncio.get_running_loop().run_in_executor(self.aside_executor, self.aside.clear)
                 self._has_aside = False
 
     async def drained(self) -> None:
@@ -214,10 +217,12 @@ class GroupCommit(Generic[T]):
                 group, self._waiting = self._waiting, []
                 self._writing, records = group, [record for batch in group for record in batch.records]
                 try:
+                    if self._lost:  # what follows rests on what was not taken: a start finds both
+                        raise StoreError(self._lost)
                     seq = await self._kept(records)
                 except Exception as error:  # noqa: BLE001  each waiter is told; nothing of the group was kept
                     if any(batch.is_aside for batch in group):  # who waited for these has his answer: it must not pass
-                        self._lost = str(error)
+                        self._lost = self._lost or f"what was put aside is not taken: {error}"
                     _tell(group, error)
                     continue
                 finally:
