@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 
 import structlog
 
@@ -57,6 +58,8 @@ SHOW_S = 5.0
 """Between two looks at what is measured while nothing can be recorded."""
 ENDS_S = 2.0
 """So long a stop waits for what is being recorded (s of the wall's clock)."""
+LOOKS_S = 15.0
+"""So often a journal is asked whether it is there (s of the wall's clock), as nobody else may write for long."""
 ANSWERS_S = 1.0
 """So long devices' answers gather before they are recorded: hundreds come at once, and each commit is an fsync."""
 
@@ -246,10 +249,12 @@ class Node:
         await self.group.end(ENDS_S)
 
     def start(self, *, tells: bool = False) -> None:
-        """Begin to beat; `tells`: and to publish between beats what is measured (dear on virtual time)."""
+        """Begin to beat; `tells`: and between beats to publish what is measured, and to look whether the journal is
+        there (dear on virtual time)."""
         warm()
         if tells:
             self.supervisor.keep("telemetry", self._tells)
+            self.supervisor.keep("look at the journal", self._looks)
         self._looked_ns = self.clock.now_ns()
         self.supervisor.keep("beat", self._beats)
         self.supervisor.keep("answers", self._answers)
@@ -264,6 +269,17 @@ class Node:
                 began_s = loop.time()
                 await self._publish(self.clock.now_ns())
                 wait_s = max(TELLS_S, (loop.time() - began_s) / TELLS_SHARE)
+
+    async def _looks(self) -> None:
+        """Notice a database that goes away while nothing is written, and one that is another's by now."""
+        while True:
+            await asyncio.sleep(LOOKS_S)
+            await self.group.came_up.wait()  # what is away is tried again by who waits for it
+            if self.desk.failed:
+                continue
+            with suppress(LinkDown):
+                self.group.ready()
+                await self.desk.record([])
 
     async def _answers(self) -> None:
         """Record what devices answer soon after it came: an operator who sees it move must not read "queued"."""

@@ -24,6 +24,7 @@ from tieline.node.certificates import certificates_told
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, bind, next_change_ns, told_at_start
+from tieline.node.forgotten import forgotten
 from tieline.node.journals import end_noted, journal_to_read, journal_to_write
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.last_readings import take_last
@@ -116,6 +117,14 @@ async def look_over(node: Node, folder: Path, supervisor: Supervisor, say: Calla
     await note_end(node, say)
     await node.desk.commit(left_aside(folder, say))
     supervisor.spawn(check_chain(node, folder, say), "chain of records")
+
+
+async def note_forgotten(node: Node, say: Callable[[str], None]) -> None:
+    """Say which acts waited for a second person as the last server ended, and record it: they are to be asked again."""
+    found = forgotten(node.journal, node.clock.now_ns())
+    for _, says in found:
+        say(f"note: {says}")
+    await node.desk.commit([entry for entry, _ in found])
 
 
 async def check_chain(node: Node, folder: Path, say: Callable[[str], None]) -> None:
@@ -253,6 +262,7 @@ async def serve(
             for narrow in narrow_moves(settings.limits, node.state.fleet):
                 say(f"warning: {narrow}")
             await look_over(node, folder, supervisor, say)
+            await note_forgotten(node, say)
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
             wal, historian = opened(folder, say)
             learnt = taken_up(node, folder, wal, historian, say)
