@@ -160,6 +160,8 @@ def test_doctor_and_every_answer_name_what_stands_aside(tmp_path: Path) -> None:
     assert found["ok"] and says in found["says"]
     assert says in run("why", "battery-1", *data)
     assert says in run("sql", "SELECT count(*) FROM record", *data)
+    assert says in run("replay", *data)
+    assert says in run("export", "Audited", str(tmp_path / "acts.csv"), *data)
     path = folder / "journal.aside" / "1"
     path.write_bytes(path.read_bytes()[:-1])
     assert "journal.aside/1 = 'changed'" in run("doctor", *data, code=1)

@@ -342,3 +342,30 @@ def test_what_cannot_wait_does_not_stand_in_line_behind_readers_of_the_silent_da
         await asyncio.gather(*readers)
 
     asyncio.run(main())
+
+
+def test_each_outage_of_a_server_s_life_begins_anew_and_the_order_is_that_of_the_acts(tmp_path: Path) -> None:
+    async def main() -> None:
+        loop, journal, aside = asyncio.get_running_loop(), Away(), Aside(tmp_path)
+        group = GroupCommit(journal, lambda work, name: loop.create_task(work))
+        group.aside = aside
+        wanted: list[str] = []
+        for turn in range(3):
+            waits = loop.create_task(group.append([fact(f"waits-{turn}")]))
+            await asyncio.sleep(0.05)
+            with act():
+                hastens()
+                assert await group.append([fact(f"press-{turn}")]) == 0
+            assert await waits == 0
+            assert ids(aside) == [f"waits-{turn}", f"press-{turn}"]
+            journal.may.set()
+            async with asyncio.timeout(10):
+                await group.came_up.wait()
+            await group.append([fact(f"after-{turn}")])
+            await until(lambda: not aside.path.exists())
+            wanted += [f"waits-{turn}", f"press-{turn}", f"after-{turn}"]
+            assert journal.kept == wanted
+            journal.may.clear()
+        journal.may.set()
+
+    asyncio.run(main())

@@ -163,11 +163,11 @@ def tell_cut(folder: Path, tell: Hears, env: Mapping[str, str] = os.environ) -> 
         tell(says)
     if doubt:
         tell.doubt(doubt)
-    if says := _aside_in(folder, env):
+    if says := aside_says(folder, env):
         tell.doubt(says)
 
 
-def _aside_in(folder: Path, env: Mapping[str, str]) -> str:
+def aside_says(folder: Path, env: Mapping[str, str] = os.environ) -> str:
     """Say which records stand beside a folder's journal and are in no answer yet; empty: none. It raises nothing."""
     if not (folder / ASIDE).exists():
         return ""

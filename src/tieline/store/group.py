@@ -262,7 +262,7 @@ class GroupCommit(Generic[T]):
 
     async def _answer(self, append: asyncio.Future[tuple[int, str]]) -> tuple[int, str]:
         """Return what a journal answers, however long that takes; one that is silent for long counts as away."""
-        if not (await asyncio.wait([append], timeout=SILENT_S))[0]:
+        if not append.done() and not (await asyncio.wait([append], timeout=SILENT_S))[0]:
             self._is_stuck = True
             self._note(SILENT)
         return await append
