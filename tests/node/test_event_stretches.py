@@ -22,7 +22,7 @@ from tieline.resource.batch import Readings
 from tieline.resource.claim import Refusal
 from tieline.resource.point import code
 from tieline.rim.supervise import Supervisor
-from tieline.simulate.loop import VirtualClock, run_virtual
+from tieline.simulate.loop import VirtualClock, VirtualLoop, run_virtual
 from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS
 
 POWER_W = 20_000.0
@@ -83,7 +83,7 @@ def played(folder: Path, play: Callable[[Desk], Awaitable[None]]) -> Desk:
     what = scenario("cloud")
     found: list[Desk] = []
 
-    async def main(loop: asyncio.AbstractEventLoop) -> None:
+    async def main(loop: VirtualLoop) -> None:
         clock = VirtualClock(loop, living(date.fromisoformat(what.day), 2 * HOUR_NS).opens_ns)
         async with Supervisor(np.random.default_rng(1)) as supervisor:
             desk = Desk(await raise_stage(what, 40, 1, clock, supervisor, folder, 1), clock)

@@ -24,7 +24,7 @@ from tieline.console import asyncapi
 from tieline.console.auth.accounts import Accounts
 from tieline.console.auth.oidc_login import OidcLogin
 from tieline.console.auth.roles import Action, may
-from tieline.console.auth.second import SecondPerson, Waiting
+from tieline.console.auth.second import WAITING_KEY, WAITS, SecondPerson, Waiting
 from tieline.console.auth.sessions import COOKIE, Sessions, Who
 from tieline.console.guard import Guard, same_origin
 from tieline.console.live import Live
@@ -218,7 +218,9 @@ async def _act(desk: Desk, route: Route, call: Call, subject: str) -> Any:
         said = error.detail if isinstance(error, Problem) else "there is no such thing"
         await record(call.name, route.audited_as, subject, f"refused: {said}", asked)
         raise
-    outcome = "waits for a second person" if why else "done"
+    if isinstance(answer, Waiting):
+        asked = {**asked, WAITING_KEY: answer.id}
+    outcome = WAITS if why else "done"
     await record(call.name, route.audited_as, subject or route.path, outcome, asked)
     return answer
 

@@ -52,7 +52,7 @@ async def _drop(call: Call) -> Done:
 async def _became(call: Call) -> Became:
     found = call.desk.second.became(call.path("waiting"))
     if found is None:
-        raise Problem(404, "nobody knows what became of it: the server was started since, or it is long ago")
+        raise Problem(404, "nobody knows what became of it: the server was started since, or it is long ago: ask again")
     return found
 
 

@@ -36,6 +36,7 @@ from tieline.desk.ports import (
 from tieline.desk.state import DeskState
 from tieline.desk.withheld import answered
 from tieline.errors import InvariantError
+from tieline.flow.record import Record
 from tieline.ids import derive
 from tieline.resource.admission import Principal
 from tieline.resource.batch import CommandBatch, CommandReports, Readings
@@ -135,6 +136,10 @@ class Desk:
         records = [entry.record(now_ns) for entry in entries]
         for entry in entries:
             apply(self.state, entry.id, entry.fact, now_ns)
+        await self.record(records)
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """Return once what is applied is durable; of none, once it shows that some could be. Raises as `commit`."""
         try:
             await self._recorder.append(records)
         except Exception as error:

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 
 class _Act:
     has_begun = False
+    is_urgent = False
 
 
 _ACT: ContextVar[_Act | None] = ContextVar("act", default=None)
@@ -28,7 +29,7 @@ def act() -> Iterator[None]:
     try:
         yield
     finally:
-        made.has_begun = False
+        made.has_begun = made.is_urgent = False
         _ACT.reset(token)
 
 
@@ -42,3 +43,16 @@ def has_begun() -> bool:
     """Return whether a record of this act is on its way or durable."""
     found = _ACT.get()
     return found is not None and found.has_begun
+
+
+def hastens() -> None:
+    """Note that this act begins, and waits for no database; without an act nothing is noted."""
+    begins()
+    if (found := _ACT.get()) is not None:
+        found.is_urgent = True
+
+
+def is_urgent() -> bool:
+    """Return whether this act waits for no database."""
+    found = _ACT.get()
+    return found is not None and found.is_urgent

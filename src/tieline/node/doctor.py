@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
+from tieline.node.aside_start import put_away, waits_aside
 from tieline.node.certificates import certificates_of, ended_says, soon_says
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, contract_checks
@@ -20,7 +21,7 @@ from tieline.node.links import with_tables
 from tieline.node.starting import console_checks, faults, file_checks, link_checks
 from tieline.node.trade_settings import narrow_moves
 from tieline.store import registry
-from tieline.store.journal import JournalDamaged, StoreError
+from tieline.store.journal import JournalDamaged, SqlJournal, StoreError
 from tieline.store.learnt import load
 from tieline.store.lock import held_since_ns
 from tieline.store.narrow import readable_by_others
@@ -146,13 +147,19 @@ def _journal(data: Path, settings: Settings) -> str:
             raise ConfigError(fault)
         if settings.journal.url:
             require_moved(data, journal)
-        return f"{journal.last_seq} records, chain whole, in {journal.name}"
+        return f"{journal.last_seq} records, chain whole, in {journal.name}{_aside(data, journal)}"
     except JournalDamaged as error:
         raise ConfigError(f"{error}; record {error.seq} is the first that can't be read") from None
     except StoreError as error:
         raise ConfigError(str(error)) from None
     finally:
         journal.close()
+
+
+def _aside(data: Path, journal: SqlJournal) -> str:
+    """Say what stands beside the journal that it lacks; empty: nothing. Raises ConfigError: it was changed."""
+    waits, left = waits_aside(data, journal), ", ".join(path.name for path in put_away(data))
+    return (f"; {waits}" if waits else "") + (f"; not taken, as its start said: {left}" if left else "")
 
 
 def _learnt(path: Path, ids: Sequence[str]) -> str:

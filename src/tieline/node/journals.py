@@ -12,7 +12,9 @@ from tieline.desk.facts import Audited
 from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.ids import derive
+from tieline.node.aside_start import take_aside, waits_aside
 from tieline.node.config import JournalSettings, load_config
+from tieline.store.aside import NAME as ASIDE
 from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
@@ -25,12 +27,23 @@ COPIED_AT_ONCE = 1_000
 
 
 def journal_to_write(folder: Path, settings: JournalSettings, env: Mapping[str, str] = os.environ) -> SqlJournal:
-    """Return the journal of a server: the one connection that appends.
+    """Return the journal of a server: the one connection that appends; what stood aside is in it.
 
     Raises:
         ConfigError: It can't be opened, another server appends there, the folder's own file holds
-            records too, or its records are gone though their head is there.
+            records too, its records are gone though their head is there, or what stands aside can't be read or
+            recorded.
     """
+    journal = _journal_of(folder, settings, env)
+    try:
+        take_aside(folder, journal)
+    except ConfigError:
+        journal.close()
+        raise
+    return journal
+
+
+def _journal_of(folder: Path, settings: JournalSettings, env: Mapping[str, str]) -> SqlJournal:
     if not settings.url:
         require_journal(folder)
         file = SqliteJournal(folder / "journal.db")
@@ -140,7 +153,7 @@ class Hears(Protocol):
 
 
 def tell_cut(folder: Path, tell: Hears, env: Mapping[str, str] = os.environ) -> None:
-    """Tell of records that were changed or are gone: what is answered from the journal lacks them, or is not true.
+    """Tell of records that were changed, are gone, or wait beside the journal: an answer lacks them, or is not true.
 
     Raises:
         ConfigError: All of them are gone, like `journal_to_read`.
@@ -150,6 +163,22 @@ def tell_cut(folder: Path, tell: Hears, env: Mapping[str, str] = os.environ) -> 
         tell(says)
     if doubt:
         tell.doubt(doubt)
+    if says := aside_says(folder, env):
+        tell.doubt(says)
+
+
+def aside_says(folder: Path, env: Mapping[str, str] = os.environ) -> str:
+    """Say which records stand beside a folder's journal and are in no answer yet; empty: none. It raises nothing."""
+    if not (folder / ASIDE).exists():
+        return ""
+    try:
+        journal = journal_to_read(folder, env)
+        try:
+            return waits_aside(folder, journal)
+        finally:
+            journal.close()
+    except ConfigError as error:
+        return str(error)
 
 
 def _faults_in(folder: Path, env: Mapping[str, str]) -> tuple[list[str], str]:

@@ -23,7 +23,7 @@ from tieline.desk.programs import NEXT, EventState
 from tieline.desk.screens import AskLimit, ComposeEvent, OwnerLimit
 from tieline.errors import LinkDown
 from tieline.fleet.columns import Fleet
-from tieline.flow.begun import begins
+from tieline.flow.begun import act, hastens
 from tieline.ids import derive
 from tieline.node.event_starts import refusal_of_start
 from tieline.node.reader import NodeReader
@@ -226,20 +226,31 @@ class NodeOperator:
     async def kill(self, pressed: bool, by: str) -> Refusal | None:
         """Press or release the kill switch; the beat that follows ends what the market calls, or calls again.
 
-        On a disk that is full a press has the room that is held for what is under way, and so has that one beat.
+        A press waits neither for room on a disk nor for a database: it has the room that is held for what is under way,
+        or is made durable aside until the journal is back, and so is that one beat, also where the database goes right
+        after the press. Pressed again while it is away, who did not hear it is told again. A release waits.
         """
         now_ns, group = self.node.clock.now_ns(), self.node.group
         entries, refusal = decide_kill(self.node.state, pressed, by, names_in(by), now_ns)
         with suppress(LinkDown):  # it is said below; here the disk is asked
             group.ready()
-        if is_urgent := pressed and group.is_full:
-            begins()
+        if hurries := pressed and group.takes_urgent:
+            hastens()
         await self.node.desk.commit(entries)
         if entries:
             self.node.desk.changed(entries[0].id)
-            if is_urgent:
-                await self.node.beat()
+        tells = bool(entries) or (bool(group.down) and not group.is_full)
+        if hurries and tells and (group.down or group.aside is not None):
+            beat = self.node.supervisor.spawn(self._let_go(), "beat of the kill switch")
+            if group.down:
+                await beat
         return refusal
+
+    async def _let_go(self) -> None:
+        """Have a beat that waits for no database; the act that pressed may be over by then."""
+        with act():
+            hastens()
+            await self.node.beat_at_once()
 
     async def set_mode(self, feeder: str, mode: str, because: str, by: str) -> Refusal | None:
         """Set who may move a feeder's devices."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 
 import structlog
 
@@ -31,7 +32,7 @@ from tieline.node.snapshot import Groups, snapshot_of
 from tieline.resource.admission import Principal
 from tieline.resource.batch import Readings
 from tieline.rim.supervise import Supervisor
-from tieline.store.group import GroupCommit
+from tieline.store.group import URGENT_S, GroupCommit
 from tieline.store.ingest import Ingest
 from tieline.store.journal import StoreError
 from tieline.store.series import Historian, Wal
@@ -60,6 +61,8 @@ STARTS_S = 5.0
 ran (a limit, a call) is let go without waiting for the minute's mark."""
 ENDS_S = 2.0
 """So long a stop waits for what is being recorded (s of the wall's clock)."""
+LOOKS_S = 15.0
+"""So often a journal is asked whether it is there (s of the wall's clock), as nobody else may write for long."""
 ANSWERS_S = 1.0
 """So long devices' answers gather before they are recorded: hundreds come at once, and each commit is an fsync."""
 
@@ -249,11 +252,13 @@ class Node:
         await self.group.end(ENDS_S)
 
     def start(self, *, tells: bool = False) -> None:
-        """Begin to beat; `tells`: and to publish between beats what is measured (dear on virtual time)."""
+        """Begin to beat; `tells`: and between beats to publish what is measured, and to look whether the journal is
+        there (dear on virtual time)."""
         warm()
         if tells:
             self.supervisor.keep("telemetry", self._tells)
             asyncio.get_running_loop().call_later(STARTS_S / self._speed, self._wake.set)
+            self.supervisor.keep("look at the journal", self._looks)
         self._looked_ns = self.clock.now_ns()
         self.supervisor.keep("beat", self._beats)
         self.supervisor.keep("answers", self._answers)
@@ -268,6 +273,17 @@ class Node:
                 began_s = loop.time()
                 await self._publish(self.clock.now_ns())
                 wait_s = max(TELLS_S, (loop.time() - began_s) / TELLS_SHARE)
+
+    async def _looks(self) -> None:
+        """Notice a database that goes away while nothing is written, and one that is another's by now."""
+        while True:
+            await asyncio.sleep(LOOKS_S)
+            await self.group.came_up.wait()  # what is away is tried again by who waits for it
+            if self.desk.failed:
+                continue
+            with suppress(LinkDown):
+                self.group.ready()
+                await self.desk.record([])
 
     async def _answers(self) -> None:
         """Record what devices answer soon after it came: an operator who sees it move must not read "queued"."""
@@ -334,6 +350,20 @@ class Node:
         """Do what has to be done now: take causes, settle, send, publish. One that runs already is let end first."""
         async with self._turn:  # two at once would close an interval twice, and one decide by the other's half
             await self._beat()
+
+    async def beat_at_once(self) -> None:
+        """Beat within an act that can't wait: one that runs and waits for the journal is let on."""
+        while True:
+            try:
+                async with asyncio.timeout(URGENT_S):
+                    await self._turn.acquire()
+                break
+            except TimeoutError:
+                await self.group.append([])  # puts aside what that one waits for
+        try:
+            await self._beat()
+        finally:
+            self._turn.release()
 
     async def _beat(self) -> None:
         self._wake.clear()

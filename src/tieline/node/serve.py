@@ -18,11 +18,13 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import Audited
 from tieline.desk.pool_desk import PoolDesk
 from tieline.ids import derive
+from tieline.node.aside_start import left_aside
 from tieline.node.award_planner import AwardPlanner
 from tieline.node.certificates import certificates_told
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, bind, next_change_ns, told_at_start
+from tieline.node.forgotten import forgotten
 from tieline.node.journals import end_noted, journal_to_read, journal_to_write
 from tieline.node.kept_readings import KeptReadings
 from tieline.node.last_readings import take_last
@@ -43,6 +45,7 @@ from tieline.resource.identity import Kind
 from tieline.rim.clock import SystemClock
 from tieline.rim.supervise import Supervisor
 from tieline.store import registry
+from tieline.store.aside import Aside
 from tieline.store.journal import JournalDamaged, StoreDown
 from tieline.store.lock import FolderLock
 from tieline.store.narrow import narrow
@@ -78,6 +81,8 @@ def node_of(
     clock = clock or SystemClock()
     bind(state, agreed, clock.now_ns())
     node = Node(state, journal, clock, supervisor, principals, pools, 1.0, executor)
+    node.group.aside = Aside(folder, lambda: journal.end)
+    node.group.aside_executor = None if executor is None else ThreadPoolExecutor(1, "aside")
     node.desk.admission = Participation(settings.pools, pools, fleet)
     node.next_due.append(lambda now_ns: next_change_ns(state))
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
@@ -110,9 +115,18 @@ async def note_end(node: Node, say: Callable[[str], None]) -> None:
 
 
 async def look_over(node: Node, folder: Path, supervisor: Supervisor, say: Callable[[str], None]) -> None:
-    """Look at the journal's end now, and at the whole chain beside what follows."""
+    """Look at the journal's end and at what was not taken into it now, and at the whole chain beside what follows."""
     await note_end(node, say)
+    await node.desk.commit(left_aside(folder, say))
     supervisor.spawn(check_chain(node, folder, say), "chain of records")
+
+
+async def note_forgotten(node: Node, say: Callable[[str], None]) -> None:
+    """Say which acts waited for a second person as the last server ended, and record it: they are to be asked again."""
+    found = forgotten(node.journal, node.clock.now_ns())
+    for _, says in found:
+        say(f"note: {says}")
+    await node.desk.commit([entry for entry, _ in found])
 
 
 async def check_chain(node: Node, folder: Path, say: Callable[[str], None]) -> None:
@@ -250,6 +264,7 @@ async def serve(
             for narrow in narrow_moves(settings.limits, node.state.fleet):
                 say(f"warning: {narrow}")
             await look_over(node, folder, supervisor, say)
+            await note_forgotten(node, say)
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
             wal, historian = opened(folder, say)
             learnt = taken_up(node, folder, wal, historian, say)

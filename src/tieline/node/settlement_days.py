@@ -155,9 +155,12 @@ class SettlementDays:
 
     def _remember(self, now_ns: int) -> None:
         """Take days that were settled long ago as settled: reckoning a year anew at each start would take minutes."""
+        days = self.days()
+        if not days:  # where nothing is sold, no look of a minute waits for a database
+            return
         records = map(from_record, self.node.journal.of_kind("StatementMade"))
         made = {(fact.pool, fact.start_ns, fact.end_ns) for fact in records if isinstance(fact, StatementMade)}
-        for (pool, day), awards in self.days().items():
+        for (pool, day), awards in days.items():
             span = (pool, min(a.start_ns for a in awards), max(a.end_ns for a in awards))
             over = market_day(day, self.terms[pool].zone)
             if span in made and over.end_ns < now_ns - RECHECKED_NS:

@@ -192,7 +192,7 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
     Every record is held against the chain of hashes; one that was changed or is missing at the end is named, and the
     exit code is 1.
     """
-    from tieline.node.journals import journal_to_read
+    from tieline.node.journals import aside_says, journal_to_read
     from tieline.node.rebuilt import law_in, state_of
     from tieline.store.opening import changed_says
     from tieline.store.registry import load
@@ -202,8 +202,9 @@ def replay(ctx: click.Context, data: Path, as_json: bool) -> None:
     changed, fault = journal.verify(), journal.end_fault()
     if changed is not None and changed != journal.lost():
         fault = changed_says(changed) + (f"; {fault}" if fault else "")
-    if fault:
-        warn(fault)
+    for says in (fault, aside_says(data)):
+        if says:
+            warn(says)
     state = state_of(fleet, law_in(data, fleet), journal)
     # Both as a demonstration's report has them: the journal's is the hash of its last record, which stands for all.
     answer = {"records": journal.last_seq, "digest": journal.last_hash.hex(), "claims": state.claims.count()}

@@ -5,6 +5,10 @@ server is back. The group of that commit is therefore kept and appended again un
 that is there already is passed over), its callers wait, and whoever comes meanwhile is refused before anything is done
 in his name. So memory and journal never part, and nothing is answered that isn't durable.
 
+An act that can't wait (`flow.begun.hastens`) has what isn't recorded yet put `aside`, in its order: its own records,
+and whatever came before them, as they may rest on it. That is durable, so that all of these are answered; the journal
+gets them as ever once it is back, and only then is what stands aside let go.
+
 A disk of our own says beforehand that it is full: what holds room on it (`lacks_room`) is asked after each commit, and
 where that can't be held any more, whoever comes is refused, while whoever is under way fits into what is held.
 """
@@ -12,17 +16,23 @@ where that can't be held any more, whoever comes is refused, while whoever is un
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from tieline.flow.begun import begins, has_begun
+from tieline.flow.begun import begins, has_begun, is_urgent
 from tieline.store.journal import StoreDown, StoreError
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 2.0
-STOPPING = "the server is stopping"
+URGENT_S = 1.0
+"""So long an act that can't wait gives the journal (s): one that is there takes milliseconds."""
+SILENT_S = 15.0
+"""A commit that takes longer (s) is one of a database that doesn't answer; a large one takes a second."""
+STOPPING, SILENT = "the server is stopping", "the database doesn't answer"
 
 
 class Log(Protocol[T]):
@@ -31,6 +41,27 @@ class Log(Protocol[T]):
     def append(self, records: list[T], /) -> int:
         """Make them durable and return a number that grows."""
         ...
+
+
+class Beside(Protocol[T_contra]):
+    """Where records are durable that wait for a journal: all of it is found and appended at the next start."""
+
+    def append(self, records: Sequence[T_contra], /) -> None:
+        """Make them durable, after those that are there. Raises OSError: none of them is."""
+        ...
+
+    def clear(self) -> None:
+        """Let all go: the journal holds it. Raises OSError."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class _Batch(Generic[T]):
+    """What one caller wants recorded, and where he waits."""
+
+    records: list[T]
+    future: asyncio.Future[int]
+    is_aside: bool = False
 
 
 class GroupCommit(Generic[T]):
@@ -50,8 +81,13 @@ class GroupCommit(Generic[T]):
         """Make a group over a journal; `lacks_room` says why no room is held for what comes (empty: it is)."""
         self._journal, self._spawn, self.executor = journal, spawn, executor
         self._lacks_room, self._waits_for_room, self._is_stuck = lacks_room, False, False
-        self._waiting: list[tuple[list[T], asyncio.Future[int]]] = []
-        self._writing: list[T] = []
+        self._waiting: list[_Batch[T]] = []
+        self._writing: list[_Batch[T]] = []
+        self.aside: Beside[T] | None = None
+        """Where what can't wait is put while the journal is out of reach; None: it waits as all else."""
+        self.aside_executor: Executor | None = None
+        """Runs what that does: a single thread, so that it goes in the order of the calls and waits for no other."""
+        self._aside_turn, self._has_aside, self._lost = asyncio.Lock(), False, ""
         self._is_running = False
         self.commits = 0
         self.records = 0
@@ -73,6 +109,11 @@ class GroupCommit(Generic[T]):
         """Whether nothing new is begun for want of room alone: what is under way still fits into what is held."""
         return bool(self.down) and self._waits_for_room and not (self._is_stuck or self._is_ended)
 
+    @property
+    def takes_urgent(self) -> bool:
+        """Whether what can't wait can be made durable now: in the journal, in the room held for it, or aside."""
+        return not self._is_ended and (not self.down or self.is_full or self.aside is not None)
+
     def _refuse_while_down(self) -> None:
         if self.down and (self._is_ended or not has_begun()):
             raise StoreDown(f"Nothing can be recorded: {self.down}: try again later")
@@ -80,19 +121,59 @@ class GroupCommit(Generic[T]):
     async def append(self, records: Iterable[T]) -> int:
         """Return once the records are durable, with the number of the last of the group.
 
+        Of an act that can't wait, and of what came before it, they may be durable aside; the number is 0 then.
+
         Raises:
             StoreDown: The database was away before; nothing was done.
             StoreError: None of the group was kept.
         """
         self._refuse_while_down()  # who asked `ready` in this moment is let in: he has applied what he decided
+        if self._lost:
+            raise StoreError(self._lost)
         begins()
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((list(records), future))
+        self._waiting.append(_Batch(list(records), future))
         if not self._is_running:
             self._is_running = True
             self._quiet.clear()
             self._spawn(self._run(), "group-commit")
+        if self.aside is not None and is_urgent():
+            if not self._is_stuck:
+                await asyncio.wait([future], timeout=URGENT_S)
+            await self._put_aside(self.aside, future)
         return await future
+
+    async def _put_aside(self, aside: Beside[T], future: asyncio.Future[int]) -> None:
+        """Make durable aside what isn't recorded yet, unless a caller has his answer meanwhile, and answer all of it.
+
+        A disk that takes nothing leaves him waiting for the journal, as anybody.
+        """
+        async with self._aside_turn:
+            if future.done():
+                return
+            self._is_stuck = True
+            self._note(SILENT)  # from here on nothing is begun that would hold up who can't wait
+            left = [batch for batch in (*self._writing, *self._waiting) if not batch.is_aside]
+            records = [record for batch in left for record in batch.records]
+            self._has_aside = True  # before it is: who is cancelled in the middle has written it all the same
+            with suppress(OSError):
+                if records:
+                    await asyncio.get_running_loop().run_in_executor(self.aside_executor, aside.append, records)
+                for batch in left:
+                    batch.is_aside = True
+                    if not batch.future.done():
+                        batch.future.set_result(0)
+        await self._clear_aside()
+
+    async def _clear_aside(self) -> None:
+        """Let go what stands aside once the journal has all of it."""
+        async with self._aside_turn:
+            waits = any(batch.is_aside for batch in (*self._writing, *self._waiting))
+            if self.aside is None or not self._has_aside or waits or self._lost:
+                return
+            with suppress(OSError):  # left there it does no harm: a start finds that the journal has it
+                await asyncio.get_running_loop().run_in_executor(self.aside_executor, self.aside.clear)
+                self._has_aside = False
 
     async def drained(self) -> None:
         """Return once nothing waits: what the state holds by then, the journal holds too."""
@@ -127,26 +208,32 @@ class GroupCommit(Generic[T]):
 
     def unwritten(self) -> list[T]:
         """Return what is not known to be durable yet, oldest first: what a state is ahead of its journal by."""
-        return [*self._writing, *(record for batch, _ in self._waiting for record in batch)]
+        return [record for batch in (*self._writing, *self._waiting) for record in batch.records]
 
     async def _run(self) -> None:
-        group: list[tuple[list[T], asyncio.Future[int]]] = []
+        group: list[_Batch[T]] = []
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, []
-                self._writing = records = [record for batch, _ in group for record in batch]
+                self._writing, records = group, [record for batch in group for record in batch.records]
                 try:
+                    if self._lost:  # what follows rests on what was not taken: a start finds both
+                        raise StoreError(self._lost)
                     seq = await self._kept(records)
                 except Exception as error:  # noqa: BLE001  each waiter is told; nothing of the group was kept
+                    if any(batch.is_aside for batch in group):  # who waited for these has his answer: it must not pass
+                        self._lost = self._lost or f"what was put aside is not taken: {error}"
                     _tell(group, error)
                     continue
                 finally:
                     self._writing = []
                 self.commits += 1
                 self.records += len(records)
-                for _, future in group:
-                    if not future.done():
-                        future.set_result(seq)
+                for batch in group:
+                    if not batch.future.done():
+                        batch.future.set_result(seq)
+                if self._has_aside:
+                    await self._clear_aside()
         finally:
             self._is_running = False
             self._quiet.set()
@@ -158,19 +245,27 @@ class GroupCommit(Generic[T]):
         loop, wait_s = asyncio.get_running_loop(), FIRST_WAIT_S
         while True:
             try:
-                seq, lacks = await loop.run_in_executor(self.executor, self._append, records)
+                seq, lacks = await self._answer(loop.run_in_executor(self.executor, self._append, records))
             except StoreDown as error:
                 self._is_stuck = True
                 self._note(str(error))
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             except Exception:
+                self._is_stuck = False
                 self._note("")
                 raise
             else:
                 self._is_stuck = False
                 self._note_room(lacks)
                 return seq
+
+    async def _answer(self, append: asyncio.Future[tuple[int, str]]) -> tuple[int, str]:
+        """Return what a journal answers, however long that takes; one that is silent for long counts as away."""
+        if not append.done() and not (await asyncio.wait([append], timeout=SILENT_S))[0]:
+            self._is_stuck = True
+            self._note(SILENT)
+        return await append
 
     def _append(self, records: list[T]) -> tuple[int, str]:
         seq = self._journal.append(records)
@@ -208,7 +303,7 @@ class GroupCommit(Generic[T]):
                 event.clear()
 
 
-def _tell(group: list[tuple[list[T], asyncio.Future[int]]], error: Exception) -> None:
-    for _, future in group:
-        if not future.done():
-            future.set_exception(error)
+def _tell(group: Iterable[_Batch[T]], error: Exception) -> None:
+    for batch in group:
+        if not batch.future.done():
+            batch.future.set_exception(error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,12 @@ class SqlJournal:
         """Take over a connection; `name` is what errors call it, `index_folder` is where the index is kept."""
         self.name, self._db = name, db
         last = self._read("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1")
-        self._seq, self._hash = (int(last[0][0]), bytes(last[0][1])) if last else (0, GENESIS)
+        # Number and hash of the last record in one attribute: another thread reads both of one moment.
+        self.end: Mark = (int(last[0][0]), bytes(last[0][1])) if last else (0, GENESIS)
         self._index = Index(index_folder)
         self._is_indexed = False
         self._head, self._is_head_held = head, False
-        self._was_head_lost = bool(self._seq and head is not None and head.read() is None)
+        self._was_head_lost = bool(self.last_seq and head is not None and head.read() is None)
         self._lock = threading.Lock()  # the index is read by the loop's thread while the journal's own appends
 
     def reader(self) -> SqlJournal:
@@ -95,12 +97,12 @@ class SqlJournal:
     @property
     def last_seq(self) -> int:
         """Number of the last record; 0: none."""
-        return self._seq
+        return self.end[0]
 
     @property
     def last_hash(self) -> bytes:
         """Hash of the last record: the hash of the whole journal."""
-        return self._hash
+        return self.end[1]
 
     def append(self, records: Iterable[Record]) -> int:
         """Make the records durable, all or none, and return the number of the last.
@@ -114,12 +116,12 @@ class SqlJournal:
         keys = keys_of(items)
         fresh: list[Record] = []
         try:
-            if not self._is_indexed or self._index.last != self._seq:
+            if not self._is_indexed or self._index.last != self.last_seq:
                 self._indexed()
             self._db.execute(self.begin)
             known = self._known_ids(keys)
             fresh = [item for name, item in items.items() if name not in known] if known else list(items.values())
-            rows = Chained(fresh, self._seq, self._hash)
+            rows = Chained(fresh, *self.end)
             self._insert(rows)
             self._db.execute("COMMIT")
         except (InvariantError, StoreDown):
@@ -133,7 +135,7 @@ class SqlJournal:
             raise StoreError(f"{self.name}: {error}: nothing of {len(fresh)} records was kept") from error
         if fresh:
             self._took(fresh, keys, rows.last)
-        return self._seq
+        return self.last_seq
 
     def _insert(self, rows: Chained) -> None:
         self._db.executemany(INSERT, rows)
@@ -146,17 +148,19 @@ class SqlJournal:
             if self._lost(self._head.read()) is not None:
                 return
             self._is_head_held = True
-        try:
-            self._head.write(self._seq, self._hash)
-        except OSError as error:  # the records are safe; a head that lags says less, but nothing wrong
-            del error
+        with suppress(OSError):  # the records are safe; a head that lags says less, but nothing wrong
+            self._head.write(*self.end)
 
     def _lost(self, mark: Mark | None) -> int | None:
         """Return the number of a record that the head tells of and the journal lacks; None: it holds them all."""
-        if mark is None or mark[0] == 0 or self._hash_of(mark[0]) == mark[1]:
+        if mark is None or self.knows(mark):
             return None
         last = self._read("SELECT max(seq) FROM record")[0][0] or 0
         return int(min(last + 1, mark[0]))
+
+    def knows(self, mark: Mark) -> bool:
+        """Return whether the record of a number is there with that hash; 0: of none, always."""
+        return mark[0] == 0 or self._hash_of(mark[0]) == mark[1]
 
     def lost(self) -> int | None:
         """Return the number of a record that the head tells of and the journal lacks; None: it holds them all."""
@@ -168,11 +172,11 @@ class SqlJournal:
         A head that was missing when the journal was opened counts, though the next commit makes a new one.
         """
         if self._was_head_lost:
-            return unsure_says(self._seq)
+            return unsure_says(self.last_seq)
         mark, lost = self.head, self.lost()
         if mark is None or lost is None:
             return ""
-        return cut_says(self.name, lost, mark[0], self._seq)
+        return cut_says(self.name, lost, mark[0], self.last_seq)
 
     @property
     def head(self) -> Mark | None:
@@ -182,15 +186,14 @@ class SqlJournal:
     def _took(self, fresh: list[Record], keys: dict[str, int], last: bytes) -> None:
         """Note what is durable now."""
         with self._lock:
-            before, self._seq, self._hash = self._seq, self._seq + len(fresh), last
+            before = self.last_seq
+            self.end = before + len(fresh), last
             if self._index.last == before:  # else who read meanwhile has found the records already
                 new = keys.values() if len(keys) == len(fresh) else [keys[item.id] for item in fresh]
                 self._index.add(before + 1, new, effects_in(fresh, before, keys), last)
             if self._index.is_unsaved:
-                try:
+                with suppress(OSError):  # the records are safe; what is not written is made again later
                     self._index.save()
-                except OSError as error:  # the records are safe; what is not written is made again later
-                    del error
         self.keep_head()
 
     def _known_ids(self, keys: dict[str, int]) -> set[str]:
@@ -320,7 +323,7 @@ class SqlJournal:
         before, expected = GENESIS, 0
         sql = f"SELECT {COLUMNS}, hash FROM record WHERE seq>? AND seq<=? ORDER BY seq LIMIT {STEP}"
         try:
-            through = max(self._seq, self._read("SELECT max(seq) FROM record")[0][0] or 0)
+            through = max(self.last_seq, self._read("SELECT max(seq) FROM record")[0][0] or 0)
             while rows := self._read(sql, (expected, through)):
                 for row in rows:
                     expected += 1
@@ -333,17 +336,14 @@ class SqlJournal:
             raise
         except StoreDown:
             raise
-        except Exception as error:  # noqa: BLE001  whatever the engine can't read any more is not as it was written
-            del error
+        except Exception:  # noqa: BLE001  whatever the engine can't read any more is not as it was written
             return expected + 1
 
     def _first_unreadable(self, after_seq: int) -> int:
         """Return the number of the first record after another that can't be read."""
-        try:
+        with suppress(sqlite3.DatabaseError):
             for row in self._db.execute(f"SELECT {COLUMNS} FROM record WHERE seq>? ORDER BY seq", (after_seq,)):
                 after_seq = int(row[0])
-        except sqlite3.DatabaseError as error:
-            del error
         return after_seq + 1
 
     def close(self) -> None:

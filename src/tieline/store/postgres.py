@@ -214,15 +214,17 @@ class PostgresJournal(SqlJournal):
 
     def _go_on(self) -> None:
         """Find the end of the chain again. Raises StoreError where it isn't ours any more."""
-        if self._seq and self._hash_of(self._seq) != self._hash:
+        if not self.knows(self.end):
             self._line.close()
-            raise StoreError(f"{self.name}: record {self._seq} is not there as it was written: restore the database")
+            raise StoreError(
+                f"{self.name}: record {self.last_seq} is not there as it was written: restore the database"
+            )
         sql = "SELECT seq, id, hash FROM record WHERE seq>? ORDER BY seq"
-        for seq, name, last in self._line.execute(sql, (self._seq,)):
+        for seq, name, last in self._line.execute(sql, (self.last_seq,)):
             if name not in self._doubt:
                 self._line.close()
                 raise StoreError(f"{self.name}: another server appended record {seq}: restart to replay it")
-            self._seq, self._hash = int(seq), bytes(last)
+            self.end = int(seq), bytes(last)
 
     def reader(self) -> PostgresJournal:
         """Return another connection to the same records."""

@@ -1,7 +1,8 @@
 """Dangerous acts wait for a second person: another name, another session, exactly what was asked, within ten minutes.
 
-An act that waits has done nothing yet. It is kept in memory: a restart forgets it, which is the safe direction. What
-became of those that wait no more is known for a while, so that who asked is told.
+An act that waits has done nothing yet. It is kept in memory: a restart forgets it, which is the safe direction, and
+says that it is to be asked again (`node.forgotten`). What became of those that wait no more is known for a while, so
+that who asked is told.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from tieline.console.auth.roles import Action
 from tieline.resource.claim import Refusal
 
 LASTS_S, MOST_WAITING, MOST_ENDED = 600.0, 100, 1_000
+WAITS, WAITING_KEY = "waits for a second person", "act"
+"""What the record of an act says that waits, and under which name it tells by which id: first of all, so that no long
+body cuts it off."""
 _RULE = "two people"
 
 
