@@ -71,11 +71,16 @@ class ContractSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of a server."""
+    """All settings of a server.
+
+    `event_programs` are the programs that people call events under, beside `demand_response` and those of the
+    contracts: an event of any other is refused.
+    """
 
     name: str = "tieline"
     zone: str = "UTC"
     jurisdiction: str = "US"
+    event_programs: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8080
     tls: ConsoleTls | None = None
@@ -95,6 +100,7 @@ zone = "America/Chicago"
 jurisdiction = "US-TX"
 host = "127.0.0.1"
 port = 8080
+# event_programs = ["Peak relief"]      # people call events under these, demand_response and the contracts' programs
 
 # Who may claim, up to which level (a lower level is stronger), of which resources (none named: all).
 [[peers]]
@@ -195,6 +201,7 @@ def write_example(path: Path, journal_url: str = "") -> None:
 
 
 MOST_DAYS = 36_500
+MOST_LETTERS = 80
 _TABLES = "a key belongs to the last [table] above it: the server's own stand above the first"
 MOST_AHEAD_S = 3_600.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -225,6 +232,10 @@ def load_config(path: Path) -> Settings:
     check_zone(settings.zone, f"$.zone of {path}")
     check_pools(settings.pools, path)
     check_limits(settings.limits, path)
+    for at, program in enumerate(settings.event_programs):
+        if program != program.strip() or not 0 < len(program) <= MOST_LETTERS or not program.isprintable():
+            what = f"1 to {MOST_LETTERS} printable characters, no space at either end"
+            raise ConfigError(f"{path}: program {program[:80]!r} at $.event_programs[{at}]: give {what}")
     names = [peer.name for peer in settings.peers]
     for at, peer in enumerate(settings.peers):
         if not is_name(peer.name):

@@ -39,7 +39,7 @@ from tieline.desk.screens import ComposeEvent
 from tieline.errors import LinkDown
 from tieline.flow.record import Records
 from tieline.node import (
-    event_starts,
+    event_programs,
     read_alarms,
     read_audit,
     read_capability,
@@ -305,7 +305,8 @@ class NodeReader:
     def preview(self, event: ComposeEvent) -> EventPreview | Refusal:
         """Return what an event would do; nothing happens."""
         state, now_ns = self.node.state, self.node.clock.now_ns()
-        view = event_starts.refusal_of_start(event, now_ns) or preview(state, event, now_ns)
+        refusal = event_programs.refusal_of_wish(state, self.node.event_programs, event, now_ns)
+        view = refusal or preview(state, event, now_ns)
         if isinstance(view, Refusal):
             return view
         return read_effects.with_effects(state, view, event, self._order, self._grid, self.sources.what_if, now_ns)

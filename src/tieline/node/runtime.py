@@ -110,6 +110,8 @@ class Node:
         self.cycle.upward.spawn, self.cycle.upward.sleep = supervisor.spawn, asyncio.sleep
         self.publishers: list[Publisher] = []
         self.published: Sequence[str] = ()
+        self.event_programs: Sequence[str] = ()
+        """Programs that people may call events under, beside those that contracts name."""
         self.snapshot: Snapshot | None = None
         self._groups: Groups | None = None
         self.before_beat: list[Callable[[], None]] = []

@@ -78,6 +78,7 @@ def node_of(
     clock = clock or SystemClock()
     bind(state, agreed, clock.now_ns())
     node = Node(state, journal, clock, supervisor, principals, pools, 1.0, executor)
+    node.event_programs = settings.event_programs
     node.desk.admission = Participation(settings.pools, pools, fleet)
     node.next_due.append(lambda now_ns: next_change_ns(state))
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
