@@ -49,7 +49,7 @@ from tieline.node.market_links import seal_of, setting_checks
 from tieline.node.principals import principals_of
 from tieline.node.trade_settings import check_fleet
 from tieline.resource.identity import Rating
-from tieline.rim.certificates import Files, check_validity, server_context
+from tieline.rim.certificates import Files, check_validity, load_pair, server_context
 from tieline.times import Clock
 
 FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
@@ -164,10 +164,7 @@ def console_context(folder: Path, tls: ConsoleTls) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for name in ("certificate", "key"):
         _readable(folder / getattr(tls, name), f"$.tls.{name}")
-    try:
-        context.load_cert_chain(folder / tls.certificate, folder / tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"$.tls: {folder / tls.certificate}, {folder / tls.key}: {error}") from None
+    _told_by(lambda: load_pair(context, folder / tls.certificate, folder / tls.key), {}, "$.tls: ")
     return context
 
 

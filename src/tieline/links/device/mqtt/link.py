@@ -34,6 +34,7 @@ from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
 from tieline.resource.identity import Rating
 from tieline.resource.quality import Quality
+from tieline.rim.certificates import load_pair
 from tieline.rim.mqtt import MqttClient
 from tieline.rim.supervise import Backoff, Supervisor
 from tieline.times import SECOND_NS, Clock
@@ -291,8 +292,11 @@ def tls_of(settings: MqttSettings) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.authority)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.certificate is not None and settings.key is not None:
-            context.load_cert_chain(settings.certificate, settings.key)
     except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"$.mqtt.authority, certificate, key: {error}") from error
+        raise ConfigError(f"$.mqtt.authority: {settings.authority}: {error}") from error
+    if settings.certificate is not None and settings.key is not None:
+        try:
+            load_pair(context, Path(settings.certificate), Path(settings.key))
+        except ConfigError as error:
+            raise ConfigError(f"$.mqtt.certificate, $.mqtt.key: {error}") from None
     return context
