@@ -18,6 +18,7 @@ from tieline.node.named_path import named_in
 from tieline.node.trade_settings import LimitSettings, PoolSettings, check_limits, check_pools
 from tieline.resource.batch import AHEAD_NS
 from tieline.resource.level import Level
+from tieline.rim.texts import text_in
 from tieline.store.narrow import opener
 from tieline.times import SECOND_NS
 
@@ -215,13 +216,13 @@ def load_config(path: Path) -> Settings:
     """
     raw: Any = {}
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(text_in(path))
         settings = msgspec.convert(raw, Settings)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no settings: run `tieline init {path.parent}`") from None
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_placed(named_in(raw, str(error), Settings))}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"{path}: port {settings.port} at $.port: give 0 to 65535")

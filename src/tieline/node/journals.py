@@ -13,6 +13,7 @@ from tieline.errors import ConfigError
 from tieline.flow.record import Record
 from tieline.ids import derive
 from tieline.node.config import JournalSettings, load_config
+from tieline.rim.texts import text_in
 from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
@@ -220,6 +221,6 @@ def password_of(folder: Path, settings: JournalSettings, env: Mapping[str, str])
         return env.get(PASSWORD)
     path = folder / settings.password_file
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+        return text_in(path).rstrip("\r\n")
+    except (OSError, ConfigError) as error:
         raise ConfigError(f"$.journal.password_file: {path}: {error}") from None

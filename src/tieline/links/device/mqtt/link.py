@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+from codecs import BOM_UTF8
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -277,7 +278,7 @@ def hello(settings: MqttSettings) -> Connect:
     password = None
     if settings.password_file is not None:
         try:
-            password = Path(settings.password_file).read_bytes().strip()
+            password = Path(settings.password_file).read_bytes().removeprefix(BOM_UTF8).strip()
         except OSError as error:
             raise ConfigError(f"$.mqtt.password_file: {error}") from error
         if not password:
