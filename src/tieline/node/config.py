@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -203,6 +205,7 @@ def write_example(path: Path, journal_url: str = "") -> None:
 
 MOST_DAYS = 36_500
 MOST_LETTERS = 80
+MOST_TOLD = 20
 _TABLES = "a key belongs to the last [table] above it: the server's own stand above the first"
 MOST_AHEAD_S = 3_600.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -217,12 +220,13 @@ def load_config(path: Path) -> Settings:
     raw: Any = {}
     try:
         raw = tomllib.loads(text_in(path))
+        _require_finite(raw, path)
         settings = msgspec.convert(raw, Settings)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no settings: run `tieline init {path.parent}`") from None
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_placed(named_in(raw, str(error), Settings))}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # no TOML, or a whole number of more digits than Python reads
         raise ConfigError(f"{path}: {error}") from None
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"{path}: port {settings.port} at $.port: give 0 to 65535")
@@ -254,6 +258,30 @@ def load_config(path: Path) -> Settings:
             "give [tls] with certificate and key, or 127.0.0.1"
         )
     return settings
+
+
+def _require_finite(raw: Any, path: Path) -> None:
+    """Refuse numbers that are none. No rule of a range finds a NaN, nor infinity where it has no upper end."""
+    if found := list(_not_finite(raw)):
+        raise ConfigError(f"{path}: " + "; ".join(found[:MOST_TOLD]))
+
+
+def _not_finite(value: Any, path: str = "$") -> Iterator[str]:
+    """Yield each number within a document that is infinite, none, or of over 64 bits (TOML 1.0.0, Integer).
+
+    >>> list(_not_finite({"port": 1, "links": [{"poll_s": float("inf")}]}))
+    ['inf at $.links[0].poll_s: give a finite number']
+    """
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _not_finite(one, f"{path}.{key}")
+    elif isinstance(value, list):
+        for at, one in enumerate(value):
+            yield from _not_finite(one, f"{path}[{at}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{value} at {path}: give a finite number"
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield f"{str(value)[:20]}... at {path}: give a whole number of at most 64 bits"
 
 
 def _placed(text: str) -> str:
