@@ -257,7 +257,7 @@ def check(settings: MqttSettings) -> None:
         f"$.mqtt.port = {settings.port}: give 1 to 65535": not 0 < settings.port < 65_536,
         f"$.mqtt.keep_alive_s = {settings.keep_alive_s}: give 1 to 65535": not 0 < settings.keep_alive_s < 65_536,
         f"$.mqtt.ack_s = {settings.ack_s:g}: give above 0 to 600": not 0 < settings.ack_s <= 600,
-        f"$.mqtt.stale_s = {settings.stale_s:g}: give 1 or more": not 1 <= settings.stale_s < 1e9,
+        f"$.mqtt.stale_s = {settings.stale_s:g}: give 1 to less than 1e9": not 1 <= settings.stale_s < 1e9,
         f"$.mqtt.rate_per_s = {settings.rate_per_s:g}: give above 0 to 100000": not 0 < settings.rate_per_s <= 1e5,
         "$.mqtt.user: give one beside the password": settings.password_file is not None and settings.user is None,
         "$.mqtt.authority: give one, as passwords go over TLS or loopback alone": (
