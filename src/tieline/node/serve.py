@@ -20,11 +20,13 @@ from tieline.desk.pool_desk import PoolDesk
 from tieline.ids import derive
 from tieline.node.award_planner import AwardPlanner
 from tieline.node.certificates import certificates_told
+from tieline.node.clear_text import in_the_clear
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, bind, next_change_ns, told_at_start
 from tieline.node.journals import end_noted, journal_to_read, journal_to_write
 from tieline.node.kept_readings import KeptReadings
+from tieline.node.known_rules import unruled
 from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
 from tieline.node.link_settings import check_links
@@ -225,6 +227,12 @@ def startable(folder: Path, port: int | None) -> Settings:
     return settings
 
 
+def warnings_of(settings: Settings, node: Node) -> list[str]:
+    """Return what of the settings keeps no server from starting, and is most likely not meant."""
+    narrow = narrow_moves(settings.limits, node.state.fleet)
+    return [*narrow, *unruled(settings, node.state.agreed), *in_the_clear(settings)]
+
+
 async def serve(
     folder: Path,
     port: int | None,
@@ -246,8 +254,8 @@ async def serve(
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
             if contracts := told_at_start(node.state):
                 say(contracts)
-            for narrow in narrow_moves(settings.limits, node.state.fleet):
-                say(f"warning: {narrow}")
+            for warning in warnings_of(settings, node):
+                say(f"warning: {warning}")
             await look_over(node, folder, supervisor, say)
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
             wal, historian = opened(folder, say)
