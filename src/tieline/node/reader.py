@@ -55,6 +55,7 @@ from tieline.node import (
     read_standing,
     read_trace,
 )
+from tieline.node.outage import outage_of
 from tieline.node.read_commitments import Commitments
 from tieline.node.read_exposure import Exposure
 from tieline.node.read_fleet import GridReading
@@ -386,15 +387,14 @@ class NodeReader:
 
     def _alarms(self) -> list[v.AlarmView]:
         node, now_ns = self.node, self.node.clock.now_ns()
-        pool = node.cycle.pools.get(self._pool())
-        intervals: list[IntervalTracked] = []
+        pool, intervals = node.cycle.pools.get(self._pool()), list[IntervalTracked]()
         with suppress(LinkDown):
             intervals = self._tracked.since(now_ns - 2 * HOUR_NS, now_ns)
         seen = read_standing.Seen(
             self._cells(by_meter=False), self.links(), self._exposure.see(self._grid, now_ns), intervals,
             node.desk._link_of_row, {code: str(link.name) for code, link in node.desk._links.items()},
-            self._exposure.passing, node.desk.failed or node.group.down, bool(node.desk.failed), node.unkept,
-            self._commitments.near(*self._owes(now_ns)), self.sources.certificates,
+            self._exposure.passing, outage_of(node), self._commitments.near(*self._owes(now_ns)),
+            self.sources.certificates,
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)
         return read_standing.stand(self._book, seen, node.state, pool, self._order, above, now_ns)
