@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from data_folder import data_folder
 
+import tieline.node.serve  # noqa: F401  loaded before the verb is, which then says nothing of loading it
 from tieline.errors import ConfigError
 from tieline.node.cli import main
 from tieline.node.links import listening

@@ -227,6 +227,14 @@ def startable(folder: Path, port: int | None) -> Settings:
     return settings
 
 
+LONG_BYTES = 32 * 1024 * 1024
+"""A journal of so much takes seconds to replay."""
+
+
+def _bytes_of(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
 def warnings_of(settings: Settings, node: Node) -> list[str]:
     """Return what of the settings keeps no server from starting, and is most likely not meant."""
     narrow = narrow_moves(settings.limits, node.state.fleet)
@@ -239,8 +247,12 @@ async def serve(
     say: Callable[[str], None],
     wall_s: float | None = None,
     clock: Clock | None = None,
+    tell: Callable[[str], None] = lambda doing: None,
 ) -> None:
-    """Serve a data folder until cancelled, or for so many seconds; `clock` None: by the machine's own."""
+    """Serve a data folder until cancelled, or for so many seconds; `clock` None: by the machine's own.
+
+    `say` gets what is to be known of what was started, `tell` what the start is at just now.
+    """
     from tieline.node.reader import Sources
 
     settings = startable(folder, port)
@@ -250,6 +262,8 @@ async def serve(
     keep_ns = None if settings.readings.keep_days is None else settings.readings.keep_days * DAY_NS
     try:
         async with Supervisor(np.random.default_rng()) as supervisor:
+            if (much := _bytes_of(folder / "journal.db")) >= LONG_BYTES:
+                tell(f"replaying {much / 1e6:,.0f} MB of records")
             node = node_of(folder, settings, supervisor, executor, clock)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
             if contracts := told_at_start(node.state):
@@ -271,6 +285,7 @@ async def serve(
             AwardPlanner(node, trader.by_schedule())
             trader.loads = LoadForecasts(node, kept, trader.terms, folder / "forecasts")
             ClockWatch(node)
+            tell("loading compiled code: a first start makes it, some seconds more")
             node.start(tells=True)
             supervisor.keep("settlement", trader.days.run)
             sources = Sources(settings.name, "LIVE", settings.zone, forecast=trader.forecast, certificates=held)
