@@ -28,7 +28,7 @@ def composing(running: Running, browser, program: str):
     """Return the page of an event's form, its program filled in."""
     page = _page(browser, running, running.cookies["ann"])
     page.goto(f"{running.url}/events")
-    page.get_by_label("Program").fill(program)
+    page.get_by_label("Program").select_option(program)
     return page
 
 

@@ -216,7 +216,8 @@ def test_two_operators_take_an_event_from_compose_to_cancel_and_its_booking_with
     for page in (first, second):
         page.goto(f"{running.url}/events")
         page.get_by_role("heading", name="Compose").wait_for(timeout=60_000)
-    for label, text in (("Program", "Two people"), ("Power, kW", "12"), ("Starts in", "0"), ("Lasts", "30")):
+    first.get_by_label("Program").select_option("Two people")
+    for label, text in (("Power, kW", "12"), ("Starts in", "0"), ("Lasts", "30")):
         first.get_by_label(label).fill(text)
     first.get_by_role("button", name="Preview").click()
     first.get_by_text("Devices called").wait_for(timeout=60_000)

@@ -207,7 +207,7 @@ def test_every_graphic_has_a_table(seen: _Seen) -> None:
 def test_an_event_is_composed_previewed_and_submitted_by_hand(seen: _Seen, running: Running) -> None:
     seen.show("/events", SCREENS["/events"])
     page = seen.page
-    page.get_by_label("Program").fill("Evening relief")
+    page.get_by_label("Program").select_option("Evening relief")
     page.get_by_label("Power, kW").fill("20")
     page.get_by_role("button", name="Preview").click()
     page.get_by_text("Devices called").wait_for(timeout=60_000)

@@ -94,7 +94,7 @@ def test_an_event_is_told_as_approved_and_its_extension_as_confirmed(running: Ru
         page.get_by_label("Group").fill(group)
         page.get_by_label("Power, kW into the grid").fill(str(round(power_w / 1e3, 1)))
         page.get_by_label("Starts in, minutes").fill("1")
-        page.get_by_label("Program", exact=True).fill("Told relief")
+        page.get_by_role("combobox", name="Program").select_option("Told relief")
         page.get_by_role("button", name="Preview").click()
         page.get_by_role("button", name="Submit for approval").click()
         page.get_by_text("A second person must approve it.").wait_for(timeout=60_000)

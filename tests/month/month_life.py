@@ -183,7 +183,7 @@ class Life:
     async def _event(self) -> str:
         """A program's event of an hour, asked for and approved by two people."""
         start_ns = self.stage.node.clock.now_ns() + 10 * MINUTE_NS
-        wish = ComposeEvent("summer", POOL, start_ns, start_ns + HOUR_NS, float(self._rng.uniform(3e3, 15e3)))
+        wish = ComposeEvent("demand_response", POOL, start_ns, start_ns + HOUR_NS, float(self._rng.uniform(3e3, 15e3)))
         made = await self.operator.compose(wish, "ann")
         if isinstance(made, Refusal):
             return f"an event that was refused: {made.reason}"

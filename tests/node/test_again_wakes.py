@@ -35,7 +35,7 @@ def test_a_beat_comes_for_a_device_that_opted_out_where_it_has_not_answered_alon
         state, link = stage.node.state, stage.link
         start_ns = clock.now_ns() // MINUTE_NS * MINUTE_NS + 3 * MINUTE_NS
         made = await operator.compose(
-            ComposeEvent("summer", state.fleet.groups[0].id, start_ns, start_ns + 10 * MINUTE_NS, 2e4), "ann"
+            ComposeEvent("demand_response", state.fleet.groups[0].id, start_ns, start_ns + 10 * MINUTE_NS, 2e4), "ann"
         )
         assert not isinstance(made, Refusal), str(made)
         for to, by in ((EventState.SUBMITTED, "ann"), (EventState.APPROVED, "bob")):

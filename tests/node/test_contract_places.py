@@ -43,7 +43,7 @@ def served(base: Path, jurisdiction: str) -> tuple[list[bool], float, float, obj
             node = node_of(folder, load_config(folder / "tieline.toml"), supervisor, None)
             operator = NodeOperator(node, NodeReader(node, Sources(), node.journal.reader()))
             now_ns = node.clock.now_ns()
-            told = await operator.compose(ComposeEvent("peak", "feeder-2", now_ns, now_ns + HOUR_NS, 1e5), "ada")
+            told = await operator.compose(ComposeEvent("peak-rebate", "feeder-2", now_ns, now_ns + HOUR_NS, 1e5), "ada")
             fleet = node.state.fleet
             again = state_of(fleet, law_in(folder, fleet), node.journal)
             rows = np.arange(2, dtype=np.int32)

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tieline.node.serve  # noqa: F401  loaded before the verb is, which then says nothing of loading it
 from tieline.desk.facts import Audited, from_record
 from tieline.errors import ConfigError
 from tieline.flow.record import Record

@@ -24,7 +24,7 @@ async def approved(stage: Stage, operator: NodeOperator, clock: VirtualClock) ->
     """Compose an event of an hour, ten minutes from now, and have it approved."""
     await asyncio.sleep(600)
     start_ns = clock.now_ns() + 10 * MINUTE_NS
-    wish = ComposeEvent("summer", "pool-1", start_ns, start_ns + HOUR_NS, ASKED_W)
+    wish = ComposeEvent("demand_response", "pool-1", start_ns, start_ns + HOUR_NS, ASKED_W)
     made = await operator.compose(wish, "ann")
     assert not isinstance(made, Refusal), str(made)
     for to, by in ((EventState.SUBMITTED, "ann"), (EventState.APPROVED, "bob")):

@@ -39,7 +39,7 @@ def test_an_events_stores_are_let_go_within_a_second_of_the_press_and_called_wit
         await asyncio.sleep(300)
         mark_ns = clock.now_ns() // MINUTE_NS * MINUTE_NS + MINUTE_NS
         pool = state.fleet.groups[0].id
-        wish = ComposeEvent("summer", pool, mark_ns + SECOND_NS, mark_ns + 15 * MINUTE_NS, 2e4)
+        wish = ComposeEvent("demand_response", pool, mark_ns + SECOND_NS, mark_ns + 15 * MINUTE_NS, 2e4)
         made = await operator.compose(wish, "ann")
         assert not isinstance(made, Refusal), str(made)
         for to, by in ((EventState.SUBMITTED, "ann"), (EventState.APPROVED, "bob")):
@@ -75,7 +75,7 @@ def test_an_event_that_starts_while_a_beat_goes_on_is_begun_with_the_next_and_no
         for at in range(2):
             start_ns = mark_ns + 10 * SECOND_NS + at * SECOND_NS // 50
             event = await operator.compose(
-                ComposeEvent("summer", pool, start_ns, start_ns + 3 * SECOND_NS, 1_000.0), "ann"
+                ComposeEvent("demand_response", pool, start_ns, start_ns + 3 * SECOND_NS, 1_000.0), "ann"
             )
             assert not isinstance(event, Refusal), str(event)
             for to, by in ((EventState.SUBMITTED, "ann"), (EventState.APPROVED, "bob")):

@@ -60,7 +60,7 @@ class Desk:
 
     async def approved(self, first: float, last: float, group: str = "", power_w: float = POWER_W) -> str:
         span = (self.mark_ns + int(first * SECOND_NS), self.mark_ns + int(last * SECOND_NS))
-        made = await self.operator.compose(ComposeEvent("summer", group or self.pool, *span, power_w), "ann")
+        made = await self.operator.compose(ComposeEvent("demand_response", group or self.pool, *span, power_w), "ann")
         assert not isinstance(made, Refusal), str(made)
         for to, by in ((EventState.SUBMITTED, "ann"), (EventState.APPROVED, "bob")):
             assert not isinstance(await self.operator.advance(made.id, to.value, by), Refusal)

@@ -30,7 +30,7 @@ def test_an_event_begins_and_ends_within_a_second_of_its_time_wherever_in_the_mi
         start_ns = clock.now_ns() // MINUTE_NS * MINUTE_NS + 3 * MINUTE_NS + second * SECOND_NS
         end_ns = start_ns + 5 * MINUTE_NS
         pool = stage.node.state.fleet.groups[0].id
-        made = await operator.compose(ComposeEvent("summer", pool, start_ns, end_ns, 2e4), "ann")
+        made = await operator.compose(ComposeEvent("demand_response", pool, start_ns, end_ns, 2e4), "ann")
         assert not isinstance(made, Refusal), str(made)
         for to, by in ((EventState.SUBMITTED, "ann"), (EventState.APPROVED, "bob")):
             assert not isinstance(await operator.advance(made.id, to.value, by), Refusal)

@@ -173,6 +173,9 @@ def test_on_a_full_disk_acts_are_refused_at_once_and_take_no_effect_later(tmp_pa
                 if not _told(*await one.limit(2_000.0 + tries, "battery-2")):
                     break
                 done.append("battery-2")
+            began_s = time.monotonic()
+            await until(lambda: _alarmed(one), "an alarm says it")
+            assert time.monotonic() - began_s < 10.0
             kept = [resource for resource, _ in one.asked(tmp_path / "killed")]
             assert tries < 400, "the disk is full"
             assert kept == done, "what was answered is what a kill would leave"
@@ -189,7 +192,7 @@ def test_on_a_full_disk_acts_are_refused_at_once_and_take_no_effect_later(tmp_pa
             shell = (await one.client.get("/api/v1/shell", headers=one.head())).json()
             assert shell["journal_is_healthy"] is False
             await presses(one, tmp_path)
-            await until(lambda: _alarmed(one), "an alarm says it")
+            assert await _alarmed(one), "it still does"
             one.free()
             await until(lambda: _takes(one), "acts are taken again")
             assert [resource for resource, _ in one.asked(tmp_path / "after")] == [*kept, "battery-6"]

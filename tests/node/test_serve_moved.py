@@ -155,7 +155,7 @@ async def event(http: httpx.AsyncClient, url: str) -> None:
             assert (await each.post("/enrol", json={"secret": secret, "password": PASSWORD})).status_code == 200
         now_ns = time.time_ns()
         wish = {
-            "program": "summer",
+            "program": "demand_response",
             "group": "pool-1",
             "start_ns": now_ns + 5 * 10**9,
             "end_ns": now_ns + 3_600 * 10**9,

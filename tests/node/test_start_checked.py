@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from data_folder import data_folder
 
+import tieline.node.serve  # noqa: F401  loaded before the verb is, which then says nothing of loading it
 from tieline.errors import ConfigError
 from tieline.node.cli import main
 from tieline.node.links import listening
@@ -138,6 +139,10 @@ BAD = {
     "dnp3 address": (dnp3(address=65520), "$.links.dnp3[0].address"),
     "dnp3 port": (dnp3(port=70000), "$.links.dnp3[0].port"),
     "dnp3 events": (dnp3().replace("groups", "events = 0\ngroups"), "$.links.dnp3[0].events"),
+    "dnp3 keep-alive of none": (dnp3().replace("groups", "keep_alive_s = 0\ngroups"), "$.links.dnp3[0].keep_alive_s"),
+    "dnp3 keep-alive beyond a day": (
+        dnp3().replace("groups", "keep_alive_s = 1e300\ngroups"), "$.links.dnp3[0].keep_alive_s"
+    ),
     "dnp3 host": (dnp3().replace("groups", 'host = " "\ngroups'), "$.links.dnp3[0].host"),
     "journal's url": ('[journal]\nurl = "sqlite:///x"\n', "$.journal.url"),
     "journal's password": ('[journal]\nurl = "postgresql://u:p@h/x"\n', "$.journal.url"),

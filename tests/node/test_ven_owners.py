@@ -71,7 +71,7 @@ def play(tmp_path: Path, act: Callable[[Works], Awaitable[None]]) -> None:
                 stage.supervisor.keep(name, vens[-1].run)
             await asyncio.sleep(150)
             now_ns = clock.now_ns()
-            wish = ComposeEvent("summer", "pool-1", now_ns + MINUTE_NS, now_ns + 61 * MINUTE_NS, 4e3)
+            wish = ComposeEvent("demand_response", "pool-1", now_ns + MINUTE_NS, now_ns + 61 * MINUTE_NS, 4e3)
             made = await operator.compose(wish, "ann")
             assert isinstance(made, EventView), str(made)
             for to, by in ((EventState.SUBMITTED, "ann"), (EventState.APPROVED, "bob")):

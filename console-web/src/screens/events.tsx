@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { may, me, post, Problem, shell, show, toast, views } from '../api';
+import { get, may, me, post, Problem, shell, show, toast, views } from '../api';
 import type { Preview, ProgramEvent } from '../types';
 import { Mark } from '../parts/mark';
 import { Uncounted } from '../parts/uncounted';
@@ -97,10 +97,12 @@ function Extend({ event, onProblem }: { event: ProgramEvent; onProblem: (said: s
 const FIGURES = [['kw', 'Power, kW into the grid'], ['inMin', 'Starts in, minutes'], ['forMin', 'Lasts, minutes']] as const;
 
 function Compose() {
-  const [form, setForm] = useState({ program: 'Peak relief', group: 'pool-1', kw: '500', inMin: '15', forMin: '60', why: '' });
+  const [form, setForm] = useState({ program: '', group: 'pool-1', kw: '500', inMin: '15', forMin: '60', why: '' });
   const [preview, setPreview] = useState<Preview | null>(null);
   const [problem, setProblem] = useState('');
-  const set = (key: keyof typeof form) => (e: { currentTarget: HTMLInputElement }) => { setForm({ ...form, [key]: e.currentTarget.value }); setPreview(null); setProblem(''); };
+  const [programs, setPrograms] = useState<{ program: string }[]>([]);
+  useEffect(() => { get<{ program: string }[]>('/programs').then((known) => { setPrograms(known); setForm((was) => (was.program ? was : { ...was, program: known[0]?.program ?? '' })); }, (e) => setProblem(says(e))); }, []);
+  const set = (key: keyof typeof form) => (e: { currentTarget: HTMLInputElement | HTMLSelectElement }) => { setForm({ ...form, [key]: e.currentTarget.value }); setPreview(null); setProblem(''); };
   const wish = () => {
     const now = shell.value?.now_ns ?? 0;
     const start = now + Number(form.inMin) * 60e9;
@@ -117,7 +119,7 @@ function Compose() {
     <section class="panel">
       <h2>Compose <small>choose, preview, then submit; nothing happens before a second person approves</small></h2>
       <form class="compose pad" onSubmit={look}>
-        <label>Program<input required maxLength={80} value={form.program} onInput={set('program')} /></label>
+        <label>Program<select required value={form.program} onChange={set('program')}>{programs.map(({ program: name }) => <option value={name} key={name}>{name}</option>)}</select></label>
         <label>Group<input required list="groups" value={form.group} onInput={set('group')} /></label>
         <datalist id="groups">{groups().map((name) => <option value={name} key={name} />)}</datalist>
         <label>Power, kW into the grid<input required inputMode="decimal" value={form.kw} onInput={set('kw')} /></label>

@@ -17,7 +17,7 @@ from tieline.console.twice import MOST_BECAUSE
 from tieline.console.waiting_api import WAITING_ROUTES
 from tieline.desk import desk_views as d
 from tieline.desk import views as v
-from tieline.desk.event_views import EventView
+from tieline.desk.event_views import EventProgram, EventView
 from tieline.desk.facts import KINDS
 from tieline.desk.modes import FeederMode
 from tieline.desk.resource_views import OwnerMoney, ResourceView
@@ -105,6 +105,10 @@ async def _suppressed(call: Call) -> list[v.SuppressedAlarm]:
 
 async def _events(call: Call) -> list[EventView]:
     return call.desk.reader.events()
+
+
+async def _programs(call: Call) -> list[EventProgram]:
+    return call.desk.operator.programs()
 
 
 async def _preview(call: Call) -> d.EventPreview:
@@ -328,6 +332,10 @@ ROUTES: tuple[Route, ...] = (
         subject="alarm",
     ),
     Route("GET", f"{_A}/events", Action.SEE_EVENTS, _events, "Program events, the newest first", list[EventView]),
+    Route(
+        "GET", f"{_A}/programs", Action.SEE_EVENTS, _programs, "Under which programs events may be called",
+        list[EventProgram],
+    ),
     Route(
         "POST", f"{_A}/events/preview", Action.COMPOSE_EVENT, _preview, "What an event would do; nothing happens",
         d.EventPreview, ComposeEvent, act="preview_event",

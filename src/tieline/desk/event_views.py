@@ -5,6 +5,12 @@ from __future__ import annotations
 from tieline.desk.views import View
 
 
+class EventProgram(View, frozen=True):
+    """A program that events may be called under."""
+
+    program: str
+
+
 class EventView(View, frozen=True):
     """A program event with the steps that it may take now, what it `asks`, has booked, and asked and got so far.
 

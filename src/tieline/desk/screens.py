@@ -22,7 +22,7 @@ from tieline.desk.desk_views import (
     TraceView,
     WhyView,
 )
-from tieline.desk.event_views import EventView
+from tieline.desk.event_views import EventProgram, EventView
 from tieline.desk.ports import Granted
 from tieline.desk.prices import SendPrices, TakenPrices
 from tieline.desk.resource_views import OwnerMoney, ResourceView
@@ -246,6 +246,10 @@ class Reader(Protocol):
 
 class Operator(Protocol):
     """What can be done. Every act is recorded with who did it before its answer is returned."""
+
+    def programs(self) -> list[EventProgram]:
+        """Return under which programs events may be called."""
+        ...
 
     async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
         """Compose an event."""

@@ -106,6 +106,17 @@ def show(value: dict[str, Any], as_json: bool) -> None:
         click.echo(f"{key}: {json.dumps(item, default=str) if isinstance(item, (dict, list)) else item}")
 
 
+def tell(line: str) -> None:
+    """Say on standard error what is being done, at once: what is read as an answer stays on standard output."""
+    click.echo(line, err=True)
+
+
+def tell_loading(what: str, module: str) -> None:
+    """Say what begins by loading a module that isn't loaded yet: with all that it needs that takes seconds."""
+    if module not in sys.modules:
+        tell(f"{what}: loading the program, some seconds")
+
+
 SEED = click.IntRange(0, 2**63 - 1)
 PORT = click.IntRange(0, 65_535)
 
@@ -166,6 +177,7 @@ def demo(
     speed = speed_of(devices) if speed is None else speed
     paced, most = (speed if wire or not headless else None), MOST_SPEED_ON_WIRE if wire else MOST_SPEED
     require_playable(devices, scenario, duration if headless else None, paced, most, wire)
+    tell_loading("opening a territory", "tieline.node.demo")
     from tieline.node import demo as player  # seconds of it: what is refused, is refused before
 
     player.quiet()
@@ -175,13 +187,10 @@ def demo(
     length_ns = player.parse_duration(duration)
     folder = None if data is None else Path(data)
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
     if wire:
-        result = player.run_wire(devices, seed, scenario, speed, length_ns, say)
+        result = player.run_wire(devices, seed, scenario, speed, length_ns, tell)
     else:
-        result = player.run_headless(devices, seed, scenario, length_ns, say, folder)
+        result = player.run_headless(devices, seed, scenario, length_ns, tell, folder)
     if as_json:
         show(result, True)
     else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +20,7 @@ from tieline.node.named_path import named_in
 from tieline.node.trade_settings import LimitSettings, PoolSettings, check_limits, check_pools
 from tieline.resource.batch import AHEAD_NS
 from tieline.resource.level import Level
+from tieline.rim.texts import text_in
 from tieline.store.narrow import opener
 from tieline.times import SECOND_NS
 
@@ -71,11 +74,16 @@ class ContractSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of a server."""
+    """All settings of a server.
+
+    `event_programs` are the programs that people call events under, beside `demand_response` and those of the
+    contracts: an event of any other is refused.
+    """
 
     name: str = "tieline"
     zone: str = "UTC"
     jurisdiction: str = "US"
+    event_programs: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 8080
     tls: ConsoleTls | None = None
@@ -95,6 +103,7 @@ zone = "America/Chicago"
 jurisdiction = "US-TX"
 host = "127.0.0.1"
 port = 8080
+# event_programs = ["Peak relief"]      # people call events under these, demand_response and the contracts' programs
 
 # Who may claim, up to which level (a lower level is stronger), of which resources (none named: all).
 [[peers]]
@@ -195,6 +204,8 @@ def write_example(path: Path, journal_url: str = "") -> None:
 
 
 MOST_DAYS = 36_500
+MOST_LETTERS = 80
+MOST_TOLD = 20
 _TABLES = "a key belongs to the last [table] above it: the server's own stand above the first"
 MOST_AHEAD_S = 3_600.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -208,13 +219,14 @@ def load_config(path: Path) -> Settings:
     """
     raw: Any = {}
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(text_in(path))
+        _require_finite(raw, path)
         settings = msgspec.convert(raw, Settings)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no settings: run `tieline init {path.parent}`") from None
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_placed(named_in(raw, str(error), Settings))}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, or a whole number of more digits than Python reads
         raise ConfigError(f"{path}: {error}") from None
     if not 0 <= settings.port <= 65_535:
         raise ConfigError(f"{path}: port {settings.port} at $.port: give 0 to 65535")
@@ -225,6 +237,10 @@ def load_config(path: Path) -> Settings:
     check_zone(settings.zone, f"$.zone of {path}")
     check_pools(settings.pools, path)
     check_limits(settings.limits, path)
+    for at, program in enumerate(settings.event_programs):
+        if program != program.strip() or not 0 < len(program) <= MOST_LETTERS or not program.isprintable():
+            what = f"1 to {MOST_LETTERS} printable characters, no space at either end"
+            raise ConfigError(f"{path}: program {program[:80]!r} at $.event_programs[{at}]: give {what}")
     names = [peer.name for peer in settings.peers]
     for at, peer in enumerate(settings.peers):
         if not is_name(peer.name):
@@ -242,6 +258,30 @@ def load_config(path: Path) -> Settings:
             "give [tls] with certificate and key, or 127.0.0.1"
         )
     return settings
+
+
+def _require_finite(raw: Any, path: Path) -> None:
+    """Refuse numbers that are none. No rule of a range finds a NaN, nor infinity where it has no upper end."""
+    if found := list(_not_finite(raw)):
+        raise ConfigError(f"{path}: " + "; ".join(found[:MOST_TOLD]))
+
+
+def _not_finite(value: Any, path: str = "$") -> Iterator[str]:
+    """Yield each number within a document that is infinite, none, or of over 64 bits (TOML 1.0.0, Integer).
+
+    >>> list(_not_finite({"port": 1, "links": [{"poll_s": float("inf")}]}))
+    ['inf at $.links[0].poll_s: give a finite number']
+    """
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _not_finite(one, f"{path}.{key}")
+    elif isinstance(value, list):
+        for at, one in enumerate(value):
+            yield from _not_finite(one, f"{path}[{at}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{value} at {path}: give a finite number"
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield f"{str(value)[:20]}... at {path}: give a whole number of at most 64 bits"
 
 
 def _placed(text: str) -> str:

@@ -18,6 +18,7 @@ from tieline.fleet.columns import Fleet
 from tieline.market.product import Ladder, product_rules
 from tieline.market.rule import baseline_rules
 from tieline.node.config import Settings, load_config
+from tieline.rim.texts import text_in
 from tieline.times import FOREVER_NS
 
 
@@ -51,11 +52,9 @@ def programs_in(path: Path | None) -> tuple[AnyProgram, ...]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return text_in(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}: give a file that can be read") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8: {error}") from None
 
 
 def agreements_of(settings: Settings, folder: Path, fleet: Fleet) -> Agreements | None:

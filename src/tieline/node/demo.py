@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def run_headless(
                 supervisor.at_end(waiting.end)
                 if duration_ns >= ASIDE_NS:
                     waiting.begin()
+                say(f"raising {devices:,} devices on {what.day} ({what.name})")
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
                 stage.past.begin()
                 stage.twin = waiting.twin(stage.world, stage.meters)
@@ -118,7 +120,7 @@ def run_live(devices: int, speed: float, seed: int, scenario_name: str, port: in
 
     require_speed(speed, MOST_SPEED)
     try:
-        uvloop.run(until_told(live(devices, speed, seed, scenario_name, port, print, wall_s)))
+        uvloop.run(until_told(live(devices, speed, seed, scenario_name, port, partial(print, flush=True), wall_s)))
     except KeyboardInterrupt:
         return
     except OSError as error:

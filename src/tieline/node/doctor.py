@@ -12,10 +12,12 @@ from tieline.errors import ConfigError
 from tieline.fleet.columns import Fleet
 from tieline.node.aside_start import put_away, waits_aside
 from tieline.node.certificates import certificates_of, ended_says, soon_says
+from tieline.node.clear_text import in_the_clear
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, contract_checks
 from tieline.node.faults import fields_of
 from tieline.node.journals import journal_to_read, require_moved
+from tieline.node.known_rules import unruled
 from tieline.node.link_settings import count_links
 from tieline.node.links import with_tables
 from tieline.node.starting import console_checks, faults, file_checks, link_checks
@@ -37,7 +39,7 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
     """Return whether a server could start on the folder with every link, and what was found of each part.
 
     A part is `ok` true or false; null: it was not looked at, as what it rests on has to be mended first. `faults` name
-    field, value and limit of each fault.
+    field, value and limit of each fault; `warnings` those of what doesn't keep it from starting.
     """
     found: dict[str, Finding] = {}
     settings = _read(found, "settings", lambda: load_config(data / "tieline.toml"))
@@ -61,11 +63,16 @@ def examine(data: Path, clock: Clock) -> tuple[bool, dict[str, Finding]]:
         found["links"] = _finding(count_links(links), wrong)
         if not wrong and (narrow := narrow_moves(settings.limits, fleet)):
             found["limits"] = {"ok": True, "says": "; ".join(f"warning: {one}" for one in narrow)}
+        found |= _warned("clear_text", in_the_clear(whole))
     told = [fault["error"] for fault in found["links"].get("faults", ())]
     found |= _certificates(settings, data, told, clock.now_ns())
     if fleet is not None and settings.contracts is not None:
         wrong = faults(contract_checks(settings, data, fleet))
         found["contracts"] = _finding("" if wrong else _contracts(settings, data, fleet), wrong)
+    agreed = None
+    if fleet is not None and found.get("contracts", {}).get("ok"):
+        agreed = agreements_of(settings, data, fleet)
+    found |= _warned("jurisdiction", unruled(settings, agreed))
     if (says := _read(found, "journal", lambda: _journal(data, settings))) is not None:
         found["journal"] = _finding(says, [])
     if (says := _read(found, "readings", lambda: _readings(data, settings))) is not None:
@@ -85,6 +92,12 @@ def _finding(says: str, faults: list[str]) -> Finding:
     if not faults:
         return {"ok": True, "says": says}
     return {"ok": False, "says": "; ".join(faults), "faults": [fields_of(fault) for fault in faults]}
+
+
+def _warned(name: str, says: Sequence[str]) -> dict[str, Finding]:
+    """Return the part that warns of something, with field, value and limit of each; nothing where there is none."""
+    told = "; ".join(f"warning: {one}" for one in says)
+    return {name: {"ok": True, "says": told, "warnings": [fields_of(one) for one in says]}} if says else {}
 
 
 def _read(found: dict[str, Finding], name: str, read: Callable[[], T]) -> T | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tieline.contract.party import Amount, Contract, Contracts, Terms, parse_contracts
 from tieline.errors import ConfigError
 from tieline.pool.owner_pay import NOTHING, OwnerTerms
+from tieline.rim.texts import text_in
 from tieline.store.meter_files import EventFile
 
 OF_AN_EVENT = ("kwh", "call")
@@ -89,8 +90,8 @@ def left_open(
 
 def _contracts(path: Path) -> Contracts:
     try:
-        return parse_contracts(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_contracts(text_in(path), str(path))
+    except OSError as error:
         raise ConfigError(f"--contracts {path}: {error}: give contracts (TOML)") from None
 
 

@@ -15,6 +15,7 @@ from tieline.ids import derive
 from tieline.node.aside_start import take_aside, waits_aside
 from tieline.node.config import JournalSettings, load_config
 from tieline.store.aside import NAME as ASIDE
+from tieline.rim.texts import text_in
 from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
@@ -249,6 +250,6 @@ def password_of(folder: Path, settings: JournalSettings, env: Mapping[str, str])
         return env.get(PASSWORD)
     path = folder / settings.password_file
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+        return text_in(path).rstrip("\r\n")
+    except (OSError, ConfigError) as error:
         raise ConfigError(f"$.journal.password_file: {path}: {error}") from None

@@ -13,7 +13,7 @@ from tieline.desk.authority import decide_kill
 from tieline.desk.consents import decide_agreed, decide_word
 from tieline.desk.entry import Entry
 from tieline.desk.event_tracking import EventTallies
-from tieline.desk.event_views import EventView
+from tieline.desk.event_views import EventProgram, EventView
 from tieline.desk.events import decide_compose, decide_extend, decide_step, due, view_of
 from tieline.desk.facts import AlarmChanged, Audited
 from tieline.desk.modes import decide_mode
@@ -25,7 +25,7 @@ from tieline.errors import LinkDown
 from tieline.fleet.columns import Fleet
 from tieline.flow.begun import act, hastens
 from tieline.ids import derive
-from tieline.node.event_starts import refusal_of_start
+from tieline.node.event_programs import known_programs, refusal_of_program, refusal_of_wish
 from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.resource.claim import ClaimKind, Quantity, Refusal
@@ -71,12 +71,16 @@ class NodeOperator:
             await self.node.cycle.hand_over(now_ns)
             await self.node.desk.settle()
 
+    def programs(self) -> list[EventProgram]:
+        """Return under which programs events may be called."""
+        return [EventProgram(name) for name in known_programs(self.node.state, self.node.event_programs)]
+
     async def compose(self, event: ComposeEvent, by: str) -> EventView | Refusal:
         """Compose an event."""
         now_ns = self.node.clock.now_ns()
-        late = refusal_of_start(event, now_ns)
-        if late is not None:
-            return late
+        refusal = refusal_of_wish(self.node.state, self.node.event_programs, event, now_ns)
+        if refusal is not None:
+            return refusal
         entries, answer = decide_compose(self.node.state, event, by, now_ns)
         await self.node.desk.commit(entries)
         return answer if isinstance(answer, Refusal) else view_of(self.node.state, answer)
@@ -88,6 +92,11 @@ class NodeOperator:
             allowed = ", ".join(state.value for state in BY_PEOPLE)
             return Refusal("no such step", "to", to, allowed)
         state, now_ns = self.node.state, self.node.clock.now_ns()
+        if (known := state.events.get(event)) is not None and step in (EventState.SUBMITTED, EventState.APPROVED):
+            # Composed before its program was taken out of the settings.
+            unknown = refusal_of_program(state, self.node.event_programs, known.program)
+            if unknown is not None:
+                return unknown
         entries, answer = decide_step(state, event, step, by, now_ns)
         if entries:
             # One that is cancelled is counted to this instant, while it still has its devices.

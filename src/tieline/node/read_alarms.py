@@ -19,6 +19,7 @@ from tieline.links.device.mqtt.endings import SESSION_ENDED
 from tieline.node.alarm_names import Acknowledged, Names, is_acknowledged
 from tieline.node.left_out import NOT_STARTED
 from tieline.node.members_since import Members
+from tieline.node.outage import Outage
 from tieline.node.read_fleet import FAILED, NORMAL, SLOW, STALE, UNKNOWN
 from tieline.node.steady import Steady
 from tieline.times import MINUTE_NS, SECOND_NS, floor_ns
@@ -27,8 +28,10 @@ Since = Mapping[str, int]
 TEN_NS, TENS = 10 * MINUTE_NS, 36
 DOWN_NS, DEGRADED_NS = MINUTE_NS, 5 * MINUTE_NS
 """On-delays of links (ISA-18.2, 10): they dial again by themselves, and what that mends needs nobody."""
-RECORDS_NS = 10 * SECOND_NS
-"""A database that fails over, or another that holds the file for a moment, is back by then."""
+RECORDS_NS = 5 * SECOND_NS
+"""A database that fails over, or another that holds the file for a moment, is back by then. It counts from when that
+began and not from who looked first: an alarm that comes ten seconds after the first look never comes to who looks once.
+"""
 MAKES_ROOM = "Make room on its disk, or bring its database back"
 RESTARTS = "Start the server again: it goes on from what was recorded. See to its disk or database first"
 LEAK = 4
@@ -221,34 +224,41 @@ def link_alarms(
     return found
 
 
-def journal_alarm(why: str, has_failed: bool, count: int, since: Since, now_ns: int) -> list[tuple[AlarmView, int]]:
+def journal_alarm(outage: Outage, count: int, since: Since, now_ns: int) -> list[tuple[AlarmView, int]]:
     """Return the alarm of a journal that takes no records, and for how long that must be so; nothing where it does.
 
+    A failure and a full disk don't pass by themselves: they are told at once.
+
     Args:
-        why: What its disk or database says; empty: it takes them.
-        has_failed: Whether it failed in a way that only a restart ends.
+        outage: What can't be recorded, and for how long.
         count: How many devices are commanded from it.
         since: When each standing alarm began, by id.
         now_ns: Now.
     """
-    if not why:
+    if not outage.journal:
         return []
-    name, does = derive("alarm", "journal"), RESTARTS if has_failed else MAKES_ROOM
+    name, does = derive("alarm", "journal"), RESTARTS if outage.has_failed else MAKES_ROOM
     alarm = AlarmView(
-        name, 1, "journal", f"Nothing can be recorded: {why}", "Nothing is decided, and every act is refused",
-        does, 300, "/audit", count, since.get(name, now_ns),
+        name, 1, "journal", f"Nothing can be recorded: {outage.journal}",
+        "Nothing is decided, and every act is refused", does, 300, "/audit", count,
+        since.get(name, now_ns - outage.lasted_ns),
     )  # fmt: skip
-    return [(alarm, RECORDS_NS)]
+    return [(alarm, 0 if outage.has_failed or outage.is_full else _left_ns(outage.lasted_ns))]
 
 
-def unkept_alarm(unkept: str, count: int, since: Since, now_ns: int) -> list[tuple[AlarmView, int]]:
-    """Return the alarm of a log of readings that takes none (`unkept`: how many are lost, and why; empty: it does)."""
+def unkept_alarm(outage: Outage, count: int, since: Since, now_ns: int) -> list[tuple[AlarmView, int]]:
+    """Return the alarm of a log of readings that takes none, as `journal_alarm` does."""
     name = derive("alarm", "readings")
     alarm = AlarmView(
-        name, 2, "readings", f"Readings are not kept: {unkept}", "Dispatch goes on; what is lost can't be settled by",
-        "Make room on the disk of the data folder", 900, "/audit", count, since.get(name, now_ns),
+        name, 2, "readings", f"Readings are not kept: {outage.unkept}",
+        "Dispatch goes on; what is lost can't be settled by", "Make room on the disk of the data folder", 900,
+        "/audit", count, since.get(name, now_ns - outage.unkept_ns),
     )  # fmt: skip
-    return [(alarm, RECORDS_NS)] if unkept else []
+    return [(alarm, _left_ns(outage.unkept_ns))] if outage.unkept else []
+
+
+def _left_ns(lasted_ns: int) -> int:
+    return 0 if lasted_ns >= RECORDS_NS else RECORDS_NS
 
 
 def link_alarm(link: LinkView, since: Since, count: int) -> AlarmView:

@@ -18,6 +18,7 @@ from tieline.grid.powerflow import Violation
 from tieline.ids import derive
 from tieline.node import read_alarms
 from tieline.node.certificates import Certificate, certificate_alarms
+from tieline.node.outage import NONE, Outage
 from tieline.node.read_fleet import Order
 from tieline.node.read_likely import Found, likely_short, shown_w, tells_of, tracked_causes
 from tieline.node.read_over import event_over, over_delivery
@@ -32,9 +33,8 @@ class Seen:
     """What alarms are made of: cells of all rows, links, broken limits by feeder, what was tracked of late.
 
     `link_of_row` holds the code of each row's link (-1: none), `link_names` the name of each code. `passing` are broken
-    limits that need nobody yet, with how warm their feeder is (1: as warm as it may be). `journal_down` is why nothing
-    can be recorded now; empty: it can. With `has_failed` only a restart brings that back. `unkept` says
-    how many readings are lost as their log takes none.
+    limits that need nobody yet, with how warm their feeder is (1: as warm as it may be). `outage` is what can't be
+    recorded or kept now.
     """
 
     cells: NDArray[np.uint8]
@@ -44,9 +44,7 @@ class Seen:
     link_of_row: NDArray[np.int16]
     link_names: Mapping[int, str]
     passing: Mapping[str, tuple[Sequence[Violation], float]]
-    journal_down: str = ""
-    has_failed: bool = False
-    unkept: str = ""
+    outage: Outage = NONE
     commitments: Sequence[Commitment] = ()
     """What the pool owes, with what is likely of it."""
     certificates: Sequence[Certificate] = ()
@@ -91,8 +89,8 @@ def stand(
     found += event_over(state, since, now_ns)
     found += own_way(state, order, cells, devices, above, since, now_ns, book.members)
     found += over_limit(state, order.names, since, now_ns)
-    found += read_alarms.journal_alarm(seen.journal_down, seen.has_failed, len(state.fleet), since, now_ns)
-    found += read_alarms.unkept_alarm(seen.unkept, len(state.fleet), since, now_ns)
+    found += read_alarms.journal_alarm(seen.outage, len(state.fleet), since, now_ns)
+    found += read_alarms.unkept_alarm(seen.outage, len(state.fleet), since, now_ns)
     found += certificate_alarms(seen.certificates, seen.links, since, now_ns)
     return book.keep(found, now_ns, parts + held_up)
 

@@ -39,7 +39,7 @@ from tieline.desk.screens import ComposeEvent
 from tieline.errors import LinkDown
 from tieline.flow.record import Records
 from tieline.node import (
-    event_starts,
+    event_programs,
     read_alarms,
     read_audit,
     read_capability,
@@ -55,6 +55,7 @@ from tieline.node import (
     read_standing,
     read_trace,
 )
+from tieline.node.outage import outage_of
 from tieline.node.read_commitments import Commitments
 from tieline.node.read_exposure import Exposure
 from tieline.node.read_fleet import GridReading
@@ -305,7 +306,8 @@ class NodeReader:
     def preview(self, event: ComposeEvent) -> EventPreview | Refusal:
         """Return what an event would do; nothing happens."""
         state, now_ns = self.node.state, self.node.clock.now_ns()
-        view = event_starts.refusal_of_start(event, now_ns) or preview(state, event, now_ns)
+        refusal = event_programs.refusal_of_wish(state, self.node.event_programs, event, now_ns)
+        view = refusal or preview(state, event, now_ns)
         if isinstance(view, Refusal):
             return view
         return read_effects.with_effects(state, view, event, self._order, self._grid, self.sources.what_if, now_ns)
@@ -385,15 +387,14 @@ class NodeReader:
 
     def _alarms(self) -> list[v.AlarmView]:
         node, now_ns = self.node, self.node.clock.now_ns()
-        pool = node.cycle.pools.get(self._pool())
-        intervals: list[IntervalTracked] = []
+        pool, intervals = node.cycle.pools.get(self._pool()), list[IntervalTracked]()
         with suppress(LinkDown):
             intervals = self._tracked.since(now_ns - 2 * HOUR_NS, now_ns)
         seen = read_standing.Seen(
             self._cells(by_meter=False), self.links(), self._exposure.see(self._grid, now_ns), intervals,
             node.desk._link_of_row, {code: str(link.name) for code, link in node.desk._links.items()},
-            self._exposure.passing, node.desk.failed or node.group.down, bool(node.desk.failed), node.unkept,
-            self._commitments.near(*self._owes(now_ns)), self.sources.certificates,
+            self._exposure.passing, outage_of(node), self._commitments.near(*self._owes(now_ns)),
+            self.sources.certificates,
         )  # fmt: skip
         above = read_fleet.above_all(node.state.fleet, self.sources.above)
         return read_standing.stand(self._book, seen, node.state, pool, self._order, above, now_ns)

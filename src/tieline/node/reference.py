@@ -34,6 +34,7 @@ def settings_page() -> str:
         "# Settings", "",
         "A server reads `tieline.toml` of its data folder. An unknown key, a wrong type or a value outside its limits",
         "refuses the start and names its path. A relative path counts from the data folder, and may lead out of it.",
+        "The file is UTF-8, with or without a byte order mark.",
         "",
     ]  # fmt: skip
     todo: list[tuple[str, type[Struct]]] = [("(top)", Settings)]

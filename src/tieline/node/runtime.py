@@ -116,18 +116,22 @@ class Node:
         self.cycle.upward.spawn, self.cycle.upward.sleep = supervisor.spawn, asyncio.sleep
         self.publishers: list[Publisher] = []
         self.published: Sequence[str] = ()
+        self.event_programs: Sequence[str] = ()
+        """Programs that people may call events under, beside those that contracts name."""
         self.snapshot: Snapshot | None = None
         self._groups: Groups | None = None
         self.before_beat: list[Callable[[], None]] = []
         self.after_beat: list[Callable[[], Awaitable[None]]] = []
         self.next_due: list[Callable[[int], int]] = []
         """Asked after each beat for the next instant after a given one that wants a beat, before the minute's mark."""
-        self._speed = speed
+        self.speed = speed
         self.on_kept: list[Callable[[Readings], None]] = []
         """Told of readings that have just been kept."""
         self.lost_readings = 0
         self.unkept = ""
         """How many readings were lost, and why, while the disk takes none; empty: it does."""
+        self.unkept_s = 0.0
+        """Since when the disk takes none, by the loop's clock."""
 
     def keep_readings(
         self, wal: Wal, historian: Historian, executor: Executor | None = None, keep_ns: int | None = None
@@ -159,6 +163,7 @@ class Node:
                     self._tell_kept(batch)
                     self.unkept = ""
                 except StoreError as error:  # dispatch goes on without a log; what is not kept is said and counted
+                    self.unkept_s = self.unkept_s if self.unkept else asyncio.get_running_loop().time()
                     self.lost_readings += sum(len(readings.rows) for readings in batch)
                     self.unkept = f"{self.lost_readings:,} so far: {getattr(error.__cause__, 'strerror', '') or error}"
                     _log.error("readings not kept", error=str(error), lost=self.lost_readings)
@@ -205,7 +210,7 @@ class Node:
     def _steady(self) -> Callable[[], int]:
         """Return a clock that begins at our time now and never steps."""
         began_s, began_ns = asyncio.get_running_loop().time(), self.clock.now_ns()
-        return lambda: began_ns + int((asyncio.get_running_loop().time() - began_s) * self._speed * SECOND_NS)
+        return lambda: began_ns + int((asyncio.get_running_loop().time() - began_s) * self.speed * SECOND_NS)
 
     @property
     def state(self) -> DeskState:
@@ -225,7 +230,7 @@ class Node:
         """Have a beat soon, as somebody else has a device by now, or has let it go: nobody waits for the minute's mark
         until others stand in."""
         loop = asyncio.get_running_loop()
-        gathers_s, rests_s = (each / self._speed for each in HANDS_S)
+        gathers_s, rests_s = (each / self.speed for each in HANDS_S)
         if self._hands is None or self._hands.when() + rests_s < loop.time():
             due_s = loop.time() + gathers_s
         elif self._hands.when() <= loop.time():
@@ -237,7 +242,7 @@ class Node:
     def _answered(self, are_all: bool) -> None:
         """Have a beat as all have answered that a limit's growth waits for, or for some of them after a while."""
         loop = asyncio.get_running_loop()
-        due_s = max(loop.time() + (0.0 if are_all else ANSWERED_S / self._speed), self._rests_s)
+        due_s = max(loop.time() + (0.0 if are_all else ANSWERED_S / self.speed), self._rests_s)
         if self._grows is not None and loop.time() < self._grows_s:
             if self._grows_s <= due_s:
                 return  # it comes already
@@ -289,7 +294,7 @@ class Node:
         """Record what devices answer soon after it came: an operator who sees it move must not read "queued"."""
         while True:
             await self._told.wait()
-            await asyncio.sleep(ANSWERS_S / self._speed)
+            await asyncio.sleep(ANSWERS_S / self.speed)
             self._told.clear()
             try:
                 await self.desk.flush()
@@ -305,7 +310,7 @@ class Node:
             while self.group.down:
                 await self._show(self.clock.now_ns())
                 try:
-                    async with asyncio.timeout(SHOW_S / self._speed):
+                    async with asyncio.timeout(SHOW_S / self.speed):
                         await self.group.came_up.wait()
                 except TimeoutError:
                     pass
@@ -319,7 +324,7 @@ class Node:
             now_ns = self.clock.now_ns()
             # Asked from where the last beat looked: what fell due while it went on has had no beat of its own.
             due_ns, again_ns = self._due_ns(min(self._looked_ns, now_ns)), next_again_ns(self.state, now_ns)
-            wait_s = (min(due_ns, again_ns) - now_ns) / SECOND_NS / self._speed
+            wait_s = (min(due_ns, again_ns) - now_ns) / SECOND_NS / self.speed
             try:
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()

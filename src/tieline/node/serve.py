@@ -21,12 +21,14 @@ from tieline.ids import derive
 from tieline.node.aside_start import left_aside
 from tieline.node.award_planner import AwardPlanner
 from tieline.node.certificates import certificates_told
+from tieline.node.clear_text import in_the_clear
 from tieline.node.clock_watch import ClockWatch
 from tieline.node.config import Settings, load_config
 from tieline.node.contracting import agreements_of, bind, next_change_ns, told_at_start
 from tieline.node.forgotten import forgotten
 from tieline.node.journals import end_noted, journal_to_read, journal_to_write
 from tieline.node.kept_readings import KeptReadings
+from tieline.node.known_rules import unruled
 from tieline.node.last_readings import take_last
 from tieline.node.learnt import Learnt
 from tieline.node.link_settings import check_links
@@ -83,6 +85,7 @@ def node_of(
     node = Node(state, journal, clock, supervisor, principals, pools, 1.0, executor)
     node.group.aside = Aside(folder, lambda: journal.end)
     node.group.aside_executor = None if executor is None else ThreadPoolExecutor(1, "aside")
+    node.event_programs = settings.event_programs
     node.desk.admission = Participation(settings.pools, pools, fleet)
     node.next_due.append(lambda now_ns: next_change_ns(state))
     node.published = [*pools, *(group.id for group in fleet.groups_of(Kind.FEEDER))]
@@ -240,14 +243,32 @@ def startable(folder: Path, port: int | None) -> Settings:
     return settings
 
 
+LONG_BYTES = 32 * 1024 * 1024
+"""A journal of so much takes seconds to replay."""
+
+
+def _bytes_of(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def warnings_of(settings: Settings, node: Node) -> list[str]:
+    """Return what of the settings keeps no server from starting, and is most likely not meant."""
+    narrow = narrow_moves(settings.limits, node.state.fleet)
+    return [*narrow, *unruled(settings, node.state.agreed), *in_the_clear(settings)]
+
+
 async def serve(
     folder: Path,
     port: int | None,
     say: Callable[[str], None],
     wall_s: float | None = None,
     clock: Clock | None = None,
+    tell: Callable[[str], None] = lambda doing: None,
 ) -> None:
-    """Serve a data folder until cancelled, or for so many seconds; `clock` None: by the machine's own."""
+    """Serve a data folder until cancelled, or for so many seconds; `clock` None: by the machine's own.
+
+    `say` gets what is to be known of what was started, `tell` what the start is at just now.
+    """
     from tieline.node.reader import Sources
 
     settings = startable(folder, port)
@@ -257,12 +278,14 @@ async def serve(
     keep_ns = None if settings.readings.keep_days is None else settings.readings.keep_days * DAY_NS
     try:
         async with Supervisor(np.random.default_rng()) as supervisor:
+            if (much := _bytes_of(folder / "journal.db")) >= LONG_BYTES:
+                tell(f"replaying {much / 1e6:,.0f} MB of records")
             node = node_of(folder, settings, supervisor, executor, clock)
             say(f"{len(node.state.fleet):,} devices, {node.journal.last_seq:,} records replayed")
             if contracts := told_at_start(node.state):
                 say(contracts)
-            for narrow in narrow_moves(settings.limits, node.state.fleet):
-                say(f"warning: {narrow}")
+            for warning in warnings_of(settings, node):
+                say(f"warning: {warning}")
             await look_over(node, folder, supervisor, say)
             await note_forgotten(node, say)
             supervisor.spawn(look_over_readings(node, folder, say), "readings on disk")
@@ -279,6 +302,7 @@ async def serve(
             AwardPlanner(node, trader.by_schedule())
             trader.loads = LoadForecasts(node, kept, trader.terms, folder / "forecasts")
             ClockWatch(node)
+            tell("loading compiled code: a first start makes it, some seconds more")
             node.start(tells=True)
             supervisor.keep("settlement", trader.days.run)
             sources = Sources(settings.name, "LIVE", settings.zone, forecast=trader.forecast, certificates=held)

@@ -269,8 +269,8 @@ def _node(
     pool.feeder_of, pool.feeders = territory.feeder_of[rows_of], tuple(territory.feeders)
     executor = None if is_virtual else ThreadPoolExecutor(1, "journal")
     node = Node(state, journal, clock, supervisor, _principals(territory), {POOL: pool}, speed, executor)
-    shown = shown_of(territory)
-    node.published = [POOL, *shown, *(feeder + GENERATION for feeder in shown)]
+    node.event_programs = ("Peak relief",)
+    node.published = [POOL, *(shown := shown_of(territory)), *(feeder + GENERATION for feeder in shown)]
     AwardPlanner(node, [POOL], is_virtual=is_virtual)
     return node
 

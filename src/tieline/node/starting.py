@@ -49,11 +49,11 @@ from tieline.node.market_links import seal_of, setting_checks
 from tieline.node.principals import principals_of
 from tieline.node.trade_settings import check_fleet
 from tieline.resource.identity import Rating
-from tieline.rim.certificates import Files, check_validity, server_context
+from tieline.rim.certificates import Files, check_validity, load_pair, server_context
 from tieline.times import Clock
 
 FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
-MOST_EVENTS = 1_000_000
+MOST_EVENTS, MOST_KEEP_ALIVE_S = 1_000_000, 86_400
 Check = Callable[[], object]
 
 
@@ -164,10 +164,7 @@ def console_context(folder: Path, tls: ConsoleTls) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for name in ("certificate", "key"):
         _readable(folder / getattr(tls, name), f"$.tls.{name}")
-    try:
-        context.load_cert_chain(folder / tls.certificate, folder / tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"$.tls: {folder / tls.certificate}, {folder / tls.key}: {error}") from None
+    _told_by(lambda: load_pair(context, folder / tls.certificate, folder / tls.key), {}, "$.tls: ")
     return context
 
 
@@ -233,6 +230,8 @@ def _size_w(fleet: Fleet, name: str) -> tuple[float, float]:
 def _check_dnp3(settings: Dnp3Settings, fleet: Fleet, path: str) -> None:
     if not 0 <= settings.address <= MAX_ADDRESS:
         raise ConfigError(f"{path}.address = {settings.address}: give 0 to {MAX_ADDRESS}")
+    if not 0 < settings.keep_alive_s <= MOST_KEEP_ALIVE_S:
+        raise ConfigError(f"{path}.keep_alive_s = {settings.keep_alive_s:g}: give above 0 to {MOST_KEEP_ALIVE_S}")
     if not 1 <= settings.events <= MOST_EVENTS:
         raise ConfigError(f"{path}.events = {settings.events}: give 1 to {MOST_EVENTS}")
     _told_by(lambda: check_binding(binding_of(settings, fleet)), {"$.peers": f"{path}.masters", "$": path})

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tieline.errors import ConfigError
-from tieline.node.cli import PORT, main, show
+from tieline.node.cli import PORT, main, show, tell, tell_loading
 
 DATA = click.option(
     "--data",
@@ -316,7 +316,8 @@ def credential(name: str, as_json: bool) -> None:
 @click.option("--port", type=PORT, help="Port of the console; left out: as the settings say.")
 @click.option("--for", "duration", help="End by itself after so long, such as 10s; left out: at Ctrl-C.")
 def serve(data: Path, port: int | None, duration: str | None) -> None:
-    """Serve a data folder: its links, API, live stream and console."""
+    """Serve a data folder: its links, API, live stream and console; what it does meanwhile is on standard error."""
+    tell_loading(f"starting on {data}", "tieline.node.serve")
     import logging
 
     import uvloop
@@ -330,4 +331,4 @@ def serve(data: Path, port: int | None, duration: str | None) -> None:
     quiet(logging.WARNING)
     wall_s = None if duration is None else parse_duration(duration) / SECOND_NS
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(until_told(run(data, port, click.echo, wall_s)))
+        uvloop.run(until_told(run(data, port, click.echo, wall_s, tell=tell)))

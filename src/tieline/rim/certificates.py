@@ -86,16 +86,43 @@ def check_validity(certificate: Path, clock: Clock) -> None:
         raise ConfigError(f"{certificate}: {own.against(now_ns)}")
 
 
-def _loaded(context: ssl.SSLContext, files: Files) -> ssl.SSLContext:
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Have a context show a certificate by its key; a key that wants a pass phrase is refused, and nobody asked for it.
+
+    Raises:
+        ConfigError: A file can't be used, or the key is not that of the certificate: both are named.
+    """
     try:
         # An empty pass phrase, as a key that wants one would else ask for it at a terminal that nobody sits at.
-        context.load_cert_chain(files.certificate, files.key, password="")
+        context.load_cert_chain(certificate, key, password="")
     except (OSError, ssl.SSLError) as error:
-        which = f"{files.certificate}, {files.key}"
+        if _are_strangers(certificate, key):
+            raise ConfigError(
+                f"the key in {key} is not that of the certificate in {certificate}: give a certificate and its own key"
+            ) from None
         raise ConfigError(
-            f"{which}: {error}: give a certificate and its key, both PEM, without a pass phrase"
+            f"{certificate}, {key}: {error}: give a certificate and its key, both PEM, without a pass phrase"
         ) from None
+
+
+def _are_strangers(certificate: Path, key: Path) -> bool:
+    """Return whether both files can be read, and the key is another than the first certificate's."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    try:
+        shown = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+        held = load_pem_private_key(key.read_bytes(), None).public_key()
+        return shown.public_bytes(*form) != held.public_bytes(*form)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+
+
+def _loaded(context: ssl.SSLContext, files: Files) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_pair(context, files.certificate, files.key)
     try:
         context.load_verify_locations(files.authority)
     except (OSError, ssl.SSLError) as error:

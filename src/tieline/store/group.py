@@ -93,6 +93,7 @@ class GroupCommit(Generic[T]):
         self.records = 0
         self.down = ""
         """Why nothing can be recorded now; empty: it can."""
+        self._down_s = 0.0
         self._is_ended, self._quiet = False, asyncio.Event()
         self._quiet.set()
         self.went_down, self.came_up = asyncio.Event(), asyncio.Event()
@@ -113,6 +114,10 @@ class GroupCommit(Generic[T]):
     def takes_urgent(self) -> bool:
         """Whether what can't wait can be made durable now: in the journal, in the room held for it, or aside."""
         return not self._is_ended and (not self.down or self.is_full or self.aside is not None)
+
+    def down_for_s(self) -> float:
+        """Return for how long nothing can be recorded, by the loop's clock (s); 0: it can."""
+        return asyncio.get_running_loop().time() - self._down_s if self.down else 0.0
 
     def _refuse_while_down(self) -> None:
         if self.down and (self._is_ended or not has_begun()):
@@ -200,6 +205,7 @@ class GroupCommit(Generic[T]):
         A process that stops does this first: who is under way has his answer by what is recorded, and nobody is cut off
         in the middle of a commit.
         """
+        self._down_s = self._down_s if self.down else asyncio.get_running_loop().time()
         self._is_ended, self.down = True, STOPPING
         self.came_up.clear()  # nobody who waits for it begins anew; that it went down is no loss, and told to nobody
         with suppress(TimeoutError):
@@ -295,7 +301,7 @@ class GroupCommit(Generic[T]):
     def _note(self, why: str) -> None:
         if self._is_ended or bool(why) == bool(self.down):
             return
-        self.down = why
+        self.down, self._down_s = why, asyncio.get_running_loop().time()
         for event, is_set in ((self.went_down, bool(why)), (self.came_up, not why)):
             if is_set:
                 event.set()

@@ -21,6 +21,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
+from tieline.rim.texts import text_in
 from tieline.times import FAR, HOUR_NS, MINUTE_NS, from_ns, iso, parse_iso, to_ns
 
 Floats = NDArray[np.float64]
@@ -178,10 +179,10 @@ def read_event(path: Path) -> EventFile:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(text_in(path))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}: give an event file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: no TOML ({error}): give timezone, start and end") from None
 
 

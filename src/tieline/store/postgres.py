@@ -9,6 +9,7 @@ Readers connect anew only once the writer has, so that none of them waits for a 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -35,6 +36,7 @@ PATIENCE = {
 }  # fmt: skip
 """Of a connection whose other end vanished without a word: the settings of libpq, unless the URL says otherwise."""
 
+TLS_MODES = frozenset({"require", "verify-ca", "verify-full"})
 READ_ONLY = "25006"
 """What a standby says that was not made the new primary yet (PostgreSQL, appendix A)."""
 
@@ -64,6 +66,11 @@ class Place:
             raise ConfigError("database: not a URL: give postgresql://user@host:port/database") from None
         self.has_password = "password" in told
         self._told = {**PATIENCE, **told} | ({} if password is None else {"password": password})
+        hosts = (told.get("hostaddr") or told.get("host", "")).split(",")
+        self.hosts = [host for host in hosts if host[:1] not in "/@"]
+        """Where it is reached over a network; none: by a socket of this machine."""
+        self.wants_tls = told.get("sslmode", os.environ.get("PGSSLMODE", "prefer")) in TLS_MODES
+        """Whether nothing goes there but over TLS; `prefer`, libpq's own, falls back to the clear."""
         self.name = f"postgresql://{told.get('host', 'localhost')}:{told.get('port', 5432)}/{told.get('dbname', '')}"
 
     def connect(self) -> Any:

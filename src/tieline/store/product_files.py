@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tieline.errors import ConfigError
 from tieline.market.settlement import shortfall_causes
+from tieline.rim.texts import text_in
 from tieline.store.meter_files import HEAD, Floats, Instants, read_instants, read_numbers, read_table
 from tieline.times import iso
 
@@ -130,12 +131,12 @@ def read_rows(
 
 def _json(path: Path, needed: tuple[str, ...]) -> pa.Table:
     try:
-        rows: Any = json.loads(path.read_text(encoding="utf-8"))
+        rows: Any = json.loads(text_in(path))
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ConfigError(f"{path}: no list of objects: give [{{{', '.join(needed)}}}, ...]")
         names = list(dict.fromkeys(name for row in rows for name in row))
         table = pa.table({name: _cells(path, name, [row.get(name) for row in rows]) for name in names})
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, json.JSONDecodeError) as error:
         told = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path}: {told}: give a list of objects with {', '.join(needed)}") from None
     lacking = [name for name in needed if name not in names]

@@ -18,6 +18,7 @@ from tieline.console.auth.accounts import OF_PROVIDER
 from tieline.console.auth.roles import Role
 from tieline.console.auth.sessions import Who
 from tieline.resource.claim import Refusal
+from tieline.rim.texts import text_in
 from tieline.times import SECOND_NS
 
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
@@ -51,7 +52,7 @@ class OidcSettings(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def client_secret(self) -> str:
         """The secret of our client; empty: a public client, which PKCE alone protects."""
-        return Path(self.client_secret_file).read_text("utf-8").strip() if self.client_secret_file else ""
+        return text_in(Path(self.client_secret_file)).strip() if self.client_secret_file else ""
 
 
 def verify(token: str, settings: OidcSettings, jwks: Mapping[str, Any], *, nonce: str, now_ns: int) -> Who | Refusal:

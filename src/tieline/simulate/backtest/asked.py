@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tieline.errors import ConfigError
+from tieline.rim.texts import text_in
 
 Frac = Annotated[float, Meta(ge=0, le=1)]
 NAMES = ("ercot-february-2021", "sgip-august-2020")
@@ -81,8 +82,8 @@ def backtest(name: str) -> Backtest:
     if path.suffix != ".toml":
         raise ConfigError(f"backtest {name!r} is unknown: give one of {', '.join(NAMES)}, or a .toml file")
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = text_in(path)
+    except OSError as error:
         raise ConfigError(f"{path}: {error}") from error
     found = parse(text, str(path))
     beside = {key: str(path.parent / value) for key in ("prices", "real_time") if (value := getattr(found, key))}

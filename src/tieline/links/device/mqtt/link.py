@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
+from codecs import BOM_UTF8
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ from tieline.links.telling import Teller
 from tieline.resource.batch import CommandBatch
 from tieline.resource.identity import Rating
 from tieline.resource.quality import Quality
+from tieline.rim.certificates import load_pair
 from tieline.rim.mqtt import MqttClient
 from tieline.rim.supervise import Backoff, Supervisor
 from tieline.times import SECOND_NS, Clock
@@ -255,7 +257,7 @@ def check(settings: MqttSettings) -> None:
         f"$.mqtt.port = {settings.port}: give 1 to 65535": not 0 < settings.port < 65_536,
         f"$.mqtt.keep_alive_s = {settings.keep_alive_s}: give 1 to 65535": not 0 < settings.keep_alive_s < 65_536,
         f"$.mqtt.ack_s = {settings.ack_s:g}: give above 0 to 600": not 0 < settings.ack_s <= 600,
-        f"$.mqtt.stale_s = {settings.stale_s:g}: give 1 or more": not 1 <= settings.stale_s < 1e9,
+        f"$.mqtt.stale_s = {settings.stale_s:g}: give 1 to less than 1e9": not 1 <= settings.stale_s < 1e9,
         f"$.mqtt.rate_per_s = {settings.rate_per_s:g}: give above 0 to 100000": not 0 < settings.rate_per_s <= 1e5,
         "$.mqtt.user: give one beside the password": settings.password_file is not None and settings.user is None,
         "$.mqtt.authority: give one, as passwords go over TLS or loopback alone": (
@@ -276,7 +278,7 @@ def hello(settings: MqttSettings) -> Connect:
     password = None
     if settings.password_file is not None:
         try:
-            password = Path(settings.password_file).read_bytes().strip()
+            password = Path(settings.password_file).read_bytes().removeprefix(BOM_UTF8).strip()
         except OSError as error:
             raise ConfigError(f"$.mqtt.password_file: {error}") from error
         if not password:
@@ -291,8 +293,11 @@ def tls_of(settings: MqttSettings) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.authority)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.certificate is not None and settings.key is not None:
-            context.load_cert_chain(settings.certificate, settings.key)
     except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"$.mqtt.authority, certificate, key: {error}") from error
+        raise ConfigError(f"$.mqtt.authority: {settings.authority}: {error}") from error
+    if settings.certificate is not None and settings.key is not None:
+        try:
+            load_pair(context, Path(settings.certificate), Path(settings.key))
+        except ConfigError as error:
+            raise ConfigError(f"$.mqtt.certificate, $.mqtt.key: {error}") from None
     return context

@@ -1,0 +1,37 @@
+"""Whether there are rules of eligibility for where a server's devices stand: where there are none, nobody may serve."""
+
+from __future__ import annotations
+
+from tieline.contract.eligibility import eligibility_rules
+from tieline.desk.agreed import Agreements
+from tieline.node.config import Settings
+
+
+def known_jurisdictions() -> list[str]:
+    """Return the jurisdictions in which some rule lets somebody serve, sorted."""
+    words = (rule.jurisdiction for rule in eligibility_rules() if rule.allow)
+    return sorted({one for each in words for one in ((each,) if isinstance(each, str) else each)})
+
+
+def unruled(settings: Settings, agreed: Agreements | None) -> list[str]:
+    """Return what is to be said of jurisdictions that no rule allows anybody in, by their place, value and mend.
+
+    Args:
+        settings: Hold where devices stand that no contract has a location for.
+        agreed: The contracts, with their locations; None: there are none.
+    """
+    known = known_jurisdictions()
+    mend = f"give one of {', '.join(known)}"
+    says = []
+    if settings.jurisdiction not in known:
+        says.append(
+            f"$.jurisdiction = {settings.jurisdiction!r}: there is no rule of eligibility for it, so that no device "
+            f"there may serve any market or program: {mend}"
+        )
+    for name, place in ({} if agreed is None else agreed.book.locations).items():
+        if place.jurisdiction not in known:
+            says.append(
+                f"location[{name}].jurisdiction = {place.jurisdiction!r}: there is no rule of eligibility for it, so "
+                f"that no device there may serve any market or program: {mend}"
+            )
+    return says
