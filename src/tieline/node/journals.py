@@ -14,8 +14,8 @@ from tieline.flow.record import Record
 from tieline.ids import derive
 from tieline.node.aside_start import take_aside, waits_aside
 from tieline.node.config import JournalSettings, load_config
-from tieline.store.aside import NAME as ASIDE
 from tieline.rim.texts import text_in
+from tieline.store.aside import NAME as ASIDE
 from tieline.store.asking import Answer, ask
 from tieline.store.journal import SqliteJournal, SqlJournal
 from tieline.store.lock import FolderLock
