@@ -99,6 +99,10 @@ class Journal(Records, Protocol):
         """Return what is wrong with the end of the chain, which no hash covers; empty: nothing."""
         ...
 
+    def keep_head(self) -> None:
+        """Note the last record beside the journal, where that is kept; one that can't be noted is left as it was."""
+        ...
+
     def reader(self) -> Journal:
         """Return another connection to the same records, to read while this one appends."""
         ...

@@ -262,7 +262,7 @@ class Node:
         warm()
         if tells:
             self.supervisor.keep("telemetry", self._tells)
-            asyncio.get_running_loop().call_later(STARTS_S / self._speed, self._wake.set)
+            asyncio.get_running_loop().call_later(STARTS_S / self.speed, self._wake.set)
             self.supervisor.keep("look at the journal", self._looks)
         self._looked_ns = self.clock.now_ns()
         self.supervisor.keep("beat", self._beats)
