@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tieline.desk.counted_loads import SAYS
 from tieline.node.read_control import NOT_IN_FORCE
 from tieline.node.read_held import off_says
 from tieline.node.read_short import NOT_RESPONDING, WORDS
@@ -187,6 +188,8 @@ def _tell_group(answer: dict[str, Any]) -> None:
     for limit in answer["limits"]:
         whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
         click.echo(f"  limit on {limit['resources']} of them{whole}: {_ends(limit)} {_by(limit['by'])}")
+        if limit["loads"] and limit["high_w"] is not None:
+            click.echo(f"    beneath its upper end {SAYS[limit['loads']]}")
     for target in answer["targets"]:
         value, unit = target["value"], "var" if target["quantity"] == Quantity.Q.value else "W"
         asked = f"{value:z.0f} {unit}" if target["kind"] == ClaimKind.SET.value else f"{value:+z.0f} {unit} beside it"
