@@ -96,7 +96,8 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
         most_w = np.where(lost | ignores, 0.0, inject_w)
         holds = ~(lost | ignores)
         told_w, held = as_told(state, rows, now_w, inject_w, holds, now_ns)
-        told_w = np.where(holds, told_w, 0.0)
+        # What another limit has one draw makes no room here for what its neighbours give.
+        told_w = np.where(holds, np.maximum(told_w, 0.0), 0.0)
         left_w = max(high_w * (1.0 - MARGIN_FRAC) - float(alone_w.sum()), 0.0)
         own_by_w = np.where(holds, np.maximum(own_w(state, rows, now_ns), 0.0), 0.0)
         told_w = giving_way(left_w, told_w, own_by_w, holds & called_up(state, rows, now_ns))
