@@ -61,9 +61,10 @@ function limitSays(row: View['row']): string {
   return '';
 }
 
-/** How loads count beneath a limit's upper end. */
+/** How loads count beneath a limit's upper end: a setting, where the line of a group is limited. */
 const LOADS: Record<string, string> = {
-  counted: 'loads count at what they draw', may_stop: 'loads count for nothing above, as they may stop',
+  counted: 'beneath its upper end loads count at what they draw',
+  may_stop: 'beneath its upper end loads count for nothing, as they may stop',
 };
 
 /** What was asked for the feeder as a whole, tightest first; then what reaches its devices by other ways. */
@@ -76,7 +77,7 @@ function LimitTable({ view }: { view: View }) {
           {view.asked.map((a) => (
             <tr key={a.record}>
               <td>{a.bounds}{a.resource !== view.id && <><br /><a class="quiet" href={`/resource/${a.resource}`}>{a.resource}</a></>}</td>
-              <td>{a.low_w !== null && a.bounds !== 'generation' ? `${bound(a.low_w)} to ${bound(a.high_w)}` : `\u2264 ${bound(a.high_w)}`}<br /><span class="quiet">{a.caps_high_w === null ? `on ${a.devices.toLocaleString('en-US')} devices` : `caps of its ${a.devices.toLocaleString('en-US')} devices add up to ${power(a.caps_high_w)}`}{a.high_w !== null && LOADS[a.loads] && <><br />{LOADS[a.loads]}</>}</span></td>
+              <td>{a.low_w !== null && a.bounds !== 'generation' ? `${bound(a.low_w)} to ${bound(a.high_w)}` : `\u2264 ${bound(a.high_w)}`}<br /><span class="quiet">{a.caps_high_w === null ? `on ${a.devices.toLocaleString('en-US')} devices` : `caps of its ${a.devices.toLocaleString('en-US')} devices add up to ${power(a.caps_high_w)}`}{a.high_w !== null && LOADS[a.loads] && <><br />{LOADS[a.loads]} (<code>loads</code> of [limits] in tieline.toml)</>}</span></td>
               <td>{a.level} {a.level_name}</td>
               <td>{a.source}<br /><a class="quiet" href={`/trace/${encodeURIComponent(a.record)}`}>{a.because.includes(' ') ? a.because : 'cause and effects'}</a></td>
               <td>{a.end_ns === null ? 'revoked' : clock(a.end_ns)}</td>

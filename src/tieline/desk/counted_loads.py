@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.nested import MARGIN_FRAC, in_force
+from tieline.desk.ports import Ask
 from tieline.desk.state import DeskState
 from tieline.resource.claim import Quantity
 from tieline.resource.identity import GROUP_KINDS, Kind
@@ -26,12 +27,13 @@ MAY_STOP, COUNTED = "may_stop", "counted"
 FRESH_NS = round(points()["power_w"].stale_after_s * SECOND_NS)
 SURE_FRAC = 1.0 - MARGIN_FRAC
 """So much of what a load draws counts: its meter is off, and it draws now more, now less."""
-
-
+SETTING = "`loads` of [limits] in tieline.toml"
 SAYS = {
-    COUNTED: "loads count at what they draw",
-    MAY_STOP: "loads count for nothing above, as they may stop",
+    COUNTED: f"loads count at what they draw, by {SETTING}",
+    MAY_STOP: f"loads count for nothing, as they may stop: {SETTING} can have them count",
 }
+LINE_KINDS = (Kind.FEEDER, Kind.SUBSTATION, Kind.TRANSFORMER, Kind.BUS)
+"""Groups with a line of their own, whose net flow is what a grid operator limits. Elsewhere nothing flows together."""
 
 
 def rule_of(state: DeskState, group: str) -> str:
@@ -44,6 +46,41 @@ def told_rule(state: DeskState, group: str) -> str:
     """Return `rule_of` a group; empty where a limit counts no load: on one device, or on what a group gives."""
     is_net = state.fleet.holds(group) and state.fleet.kind_of(group) in GROUP_KINDS - {Kind.GENERATION}
     return rule_of(state, group) if is_net else ""
+
+
+def uncounted_w(state: DeskState, group: str) -> float | None:
+    """Return what the loads of a group draw (W) that count for nothing beneath the upper end of its limit.
+
+    0 where they count, or there is nothing beneath it to count; None: none of them was ever heard.
+    """
+    if told_rule(state, group) != MAY_STOP:
+        return 0.0
+    fleet, rows = state.fleet, state.fleet.leaves(group)
+    loads = rows[fleet.max_inject_w[rows] <= 0.0]
+    known_w = fleet.known_power_w(loads)
+    return None if len(loads) and np.isnan(known_w).all() else float(np.nansum(np.maximum(-known_w, 0.0)))
+
+
+def uncounted_says(state: DeskState, group: str) -> str:
+    """Say what the loads of a group draw that makes no room for who gives, and where to change that; empty: nothing."""
+    draws_w = uncounted_w(state, group)
+    if draws_w is not None and draws_w <= 1.0:
+        return ""
+    drawn = "" if draws_w is None else f" ({draws_w:.0f} W now)"
+    return (
+        f"what the loads of {group} draw{drawn} makes no room beneath it, as they may stop: {SETTING} can have it count"
+    )
+
+
+def cuts_says(state: DeskState, ask: Ask) -> str:
+    """Say so where an asked limit cuts who gives while loads draw that count for nothing; empty: it does not."""
+    fleet = state.fleet
+    if not fleet.holds(ask.resource) or told_rule(state, ask.resource) != MAY_STOP:
+        return ""
+    rows = fleet.leaves(ask.resource)
+    others = rows[fleet.max_inject_w[rows] > 0.0]
+    is_cut = float(np.nansum(fleet.known_power_w(others))) > ask.high * (1.0 - MARGIN_FRAC)
+    return uncounted_says(state, ask.resource) if is_cut and len(others) else ""
 
 
 def counted(state: DeskState, group: str, rows: Rows, now_ns: int) -> Mask:

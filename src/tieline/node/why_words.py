@@ -95,6 +95,8 @@ def tell(answer: dict[str, Any]) -> None:
         ends = _ends(limit) + (f" (its share of a limit on {of})" if of else "")
         yields = f"; {limit['why']}" if limit["why"] else ""
         click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}{yields}")
+        if limit["loads"]:
+            click.echo(f"    {limit['loads']}")
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
