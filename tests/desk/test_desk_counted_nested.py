@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -25,14 +26,14 @@ CASES = [(nest, seed) for seed in range(20) for nest in NESTS]
 
 
 def drawn_ends(
-    nest: Nest, drawn: random.Random, groups: tuple[str, ...], lower: bool
+    nest: Nest, drawn: random.Random, groups: tuple[str, ...], lower: Iterable[str]
 ) -> dict[str, tuple[float, float]]:
     """Ends that all can keep, whatever loads do: nothing given and drawn at all is within both."""
     found = {}
     for group in groups:
         give_w = float(np.maximum(nest.wish_w[nest.state.fleet.leaves(group)], 0.0).sum())
         high_w, low_w = 100.0 * drawn.randint(0, 1 + int(give_w / 100.0)), -np.inf
-        if lower and group != MAKES:
+        if group in lower and group != MAKES:
             low_w = -100.0 * drawn.randint(10, 80)
             high_w = max(high_w, low_w + NARROWEST_W)  # else what is on or off fits into no band
         found[group] = low_w, high_w
@@ -56,7 +57,7 @@ def test_no_group_is_above_its_upper_end_but_for_the_beat_in_which_a_load_stops(
 ) -> None:
     async def play() -> None:
         drawn, nest = Nest.drawn(seed)
-        await nest.limits(drawn_ends(nest, drawn, groups, lower=False))
+        await nest.limits(drawn_ends(nest, drawn, groups, ()))
         await nest.play(SETTLES_BEATS)
         assert nest.above_w() <= 1.0
         await held(nest, drawn)
@@ -68,7 +69,7 @@ def test_no_group_is_above_its_upper_end_but_for_the_beat_in_which_a_load_stops(
 def test_nor_where_limits_have_lower_ends_too_and_none_of_those_is_broken(groups: tuple[str, ...], seed: int) -> None:
     async def play() -> None:
         drawn, nest = Nest.drawn(seed)
-        await nest.limits(drawn_ends(nest, drawn, groups, lower=True))
+        await nest.limits(drawn_ends(nest, drawn, groups, groups))
         await nest.play(SETTLES_BEATS)
         assert nest.above_w() <= 1.0 and nest.below_w() <= 1.0
         await held(nest, drawn, 1.0 + SLACK_W)
@@ -77,11 +78,25 @@ def test_nor_where_limits_have_lower_ends_too_and_none_of_those_is_broken(groups
     asyncio.run(play())
 
 
+@pytest.mark.parametrize(("groups", "seed"), some(CASES, 36))
+def test_nor_where_only_those_limits_have_lower_ends_whose_loads_do_not_count(
+    groups: tuple[str, ...], seed: int
+) -> None:
+    async def play() -> None:
+        drawn, nest = Nest.drawn(seed)
+        await nest.limits(drawn_ends(nest, drawn, groups, set(groups) - nest.state.counted))
+        await nest.play(SETTLES_BEATS)
+        assert nest.above_w() <= 1.0
+        await held(nest, drawn, 1.0 + SLACK_W)
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize(("groups", "seed"), some(CASES, 30))
 def test_nor_behind_the_kill_switch_that_is_pressed_and_released_meanwhile(groups: tuple[str, ...], seed: int) -> None:
     async def play() -> None:
         drawn, nest = Nest.drawn(seed)
-        await nest.limits(drawn_ends(nest, drawn, groups, lower=False))
+        await nest.limits(drawn_ends(nest, drawn, groups, ()))
         await nest.play(SETTLES_BEATS)
         for pressed in (True, False):
             entries, _ = decide_kill(nest.state, pressed, "ann", ("ann", "ben"), nest.stage.clock.ns)

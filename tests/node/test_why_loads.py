@@ -29,21 +29,32 @@ MAKES_NONE = f"what the loads of feeder-1 draw (6000 W now) makes no room beneat
 
 
 def told(
-    tmp_path: Path, settings: str, high_w: float, group: str = "feeder-1", load_w: float = -6_000.0
+    tmp_path: Path,
+    settings: str,
+    high_w: float,
+    group: str = "feeder-1",
+    load_w: float = -6_000.0,
+    low_w: float = -1e6,
+    also: bool = False,
 ) -> dict[str, Any]:
-    """What a limit is answered, what `why` says of roof and feeder, the roof's page, and the feeder's limits."""
+    """What a limit is answered (`also`: beside one on the site), what `why` says of roof and feeder, the roof's page, and the feeder's limits."""
     found: dict[str, Any] = {}
 
     async def act(node: Node, operator: NodeOperator) -> None:
         fleet, now_ns = node.state.fleet, node.clock.now_ns()
         fleet.quality[:], fleet.taken_at_ns[:] = 0, now_ns
         fleet.power_w[:] = np.where(fleet.max_inject_w > 0.0, 4_000.0, load_w)
-        said = await operator.limit(group, AskLimit(-1e6, high_w, 10, "a hot day"), "ann")
+        if also:
+            assert isinstance(
+                await operator.limit("site-1", AskLimit(-7_500.0, 4_500.0, 10, "a thin line"), "ann"), Granted
+            )
+        said = await operator.limit(group, AskLimit(low_w, high_w, 10, "a hot day"), "ann")
         assert isinstance(said, Granted), str(said)
-        await node.desk.settle()
+        await node.cycle.beat(now_ns)  # brings limits together, before any device is told
         found["limit"] = said.loads
-        found["roof"] = [limit["loads"] for limit in told_of(node.state, node.journal, [], "roof", now_ns)["limits"]]
-        found["feeder"] = [one["loads"] for one in told_of(node.state, node.journal, [], "feeder-1", now_ns)["limits"]]
+        for name, asked_of in (("roof", "roof"), ("feeder", "feeder-1")):
+            limits = told_of(node.state, node.journal, [], asked_of, now_ns)["limits"]
+            found[name] = [limit["loads"] for limit in limits if limit["on"] != "site-1"]
         found["page"] = resource_view(node.state, {}, "roof", {}, now_ns).controls
         reader = NodeReader(node, Sources(utility="w", setting="LIVE", zone="UTC"))
         found["screen"] = [one.loads for one in reader.feeder("feeder-1").asked]
@@ -69,6 +80,18 @@ def test_nothing_of_it_is_said_where_loads_count_and_the_feeder_says_that_they_d
     assert f"beneath its upper end loads count at what they draw, by {SETTING}" in asked(tmp_path, "feeder-1")
     over_command = json.loads(asked(tmp_path, "feeder-1", "--json"))
     assert [limit["loads"] for limit in over_command["limits"]] == ["counted"]
+
+
+@pytest.mark.parametrize("low_w", [-7_000.0, -1e6])
+def test_where_a_limit_of_two_ends_shares_devices_with_another_it_is_said_that_its_loads_count_for_nothing(
+    tmp_path: Path, low_w: float
+) -> None:
+    """With one end they count beside another limit too."""
+    found = told(tmp_path, '\n[limits]\nloads = "counted"\n', 2_000.0, low_w=low_w, also=True)
+    shared = "makes no room beneath it, as it has two ends and shares devices with another limit"
+    has_two = low_w > -1e6
+    assert found["limit"].endswith(shared) == has_two and found["roof"][0].endswith(shared) == has_two
+    assert found["feeder"] == found["screen"] == ["shared" if has_two else "counted"]
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,15 @@ from tieline.times import SECOND_NS
 
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
-MAY_STOP, COUNTED = "may_stop", "counted"
+MAY_STOP, COUNTED, SHARED = "may_stop", "counted", "shared"
+"""`SHARED` is no setting: they would count, but a limit of two ends shares devices with another (`falls_back`)."""
 FRESH_NS = round(points()["power_w"].stale_after_s * SECOND_NS)
 SURE_FRAC = 1.0 - MARGIN_FRAC
 """So much of what a load draws counts: its meter is off, and it draws now more, now less."""
 SETTING = "`loads` of [limits] in tieline.toml"
 SAYS = {
     COUNTED: f"loads count at what they draw, by {SETTING}",
+    SHARED: "loads count for nothing, as it has two ends and shares devices with another limit",
     MAY_STOP: f"loads count for nothing, as they may stop: {SETTING} can have them count",
 }
 LINE_KINDS = (Kind.FEEDER, Kind.SUBSTATION, Kind.TRANSFORMER, Kind.BUS)
@@ -42,45 +44,63 @@ def rule_of(state: DeskState, group: str) -> str:
     return COUNTED if is_counted else MAY_STOP
 
 
-def told_rule(state: DeskState, group: str) -> str:
-    """Return `rule_of` a group; empty where a limit counts no load: on one device, or on what a group gives."""
-    is_net = state.fleet.holds(group) and state.fleet.kind_of(group) in GROUP_KINDS - {Kind.GENERATION}
-    return rule_of(state, group) if is_net else ""
+def falls_back(state: DeskState, ask: Ask, now_ns: int) -> bool:
+    """Return whether loads count for nothing beneath a limit though its group's settings have them count.
 
-
-def uncounted_w(state: DeskState, group: str) -> float | None:
-    """Return what the loads of a group draw (W) that count for nothing beneath the upper end of its limit.
-
-    0 where they count, or there is nothing beneath it to count; None: none of them was ever heard.
+    It has two ends and shares devices with another limit: what each of both leaves to whom, while loads come and go,
+    might hold the other beyond an end for some beats.
     """
-    if told_rule(state, group) != MAY_STOP:
-        return 0.0
-    fleet, rows = state.fleet, state.fleet.leaves(group)
-    loads = rows[fleet.max_inject_w[rows] <= 0.0]
-    known_w = fleet.known_power_w(loads)
-    return None if len(loads) and np.isnan(known_w).all() else float(np.nansum(np.maximum(-known_w, 0.0)))
-
-
-def uncounted_says(state: DeskState, group: str) -> str:
-    """Say what the loads of a group draw that makes no room for who gives, and where to change that; empty: nothing."""
-    draws_w = uncounted_w(state, group)
-    if draws_w is not None and draws_w <= 1.0:
-        return ""
-    drawn = "" if draws_w is None else f" ({draws_w:.0f} W now)"
-    return (
-        f"what the loads of {group} draw{drawn} makes no room beneath it, as they may stop: {SETTING} can have it count"
+    fleet = state.fleet
+    if ask.resource not in state.counted:
+        return False
+    rows = fleet.leaves(ask.resource)
+    limits_high = ask.high < float(fleet.max_inject_w[rows].sum())
+    if not (limits_high and ask.low > -float(fleet.max_absorb_w[rows].sum())):
+        return False
+    others = [live.ask for live in in_force(state, now_ns) if live.ask.quantity is Quantity.P]
+    mine = ask.source, ask.program, ask.resource
+    return any(
+        (other.source, other.program, other.resource) != mine
+        and bool(np.isin(rows, fleet.leaves(other.resource)).any())
+        for other in others
     )
 
 
-def cuts_says(state: DeskState, ask: Ask) -> str:
+def told_rule(state: DeskState, ask: Ask, now_ns: int) -> str:
+    """Return how loads count beneath a limit: as `rule_of` its group, or `SHARED`; empty where it counts none, on one
+    device or on what a group gives."""
+    group = ask.resource
+    if not state.fleet.holds(group) or state.fleet.kind_of(group) not in GROUP_KINDS - {Kind.GENERATION}:
+        return ""
+    return SHARED if falls_back(state, ask, now_ns) else rule_of(state, group)
+
+
+def uncounted_says(state: DeskState, ask: Ask, now_ns: int) -> str:
+    """Say what loads draw that makes no room beneath a limit for who gives, and where that is set; empty: nothing."""
+    fleet, rule = state.fleet, told_rule(state, ask, now_ns)
+    if rule not in (MAY_STOP, SHARED):
+        return ""
+    rows = fleet.leaves(ask.resource)
+    known_w = fleet.known_power_w(rows[fleet.max_inject_w[rows] <= 0.0])
+    is_known = not len(known_w) or not np.isnan(known_w).all()  # else none of them was ever heard
+    draws_w = float(np.nansum(np.maximum(-known_w, 0.0)))
+    if is_known and draws_w <= 1.0:
+        return ""
+    drawn = f"what the loads of {ask.resource} draw" + (f" ({draws_w:.0f} W now)" if is_known else "")
+    if rule == SHARED:
+        return f"{drawn} makes no room beneath it, as it has two ends and shares devices with another limit"
+    return f"{drawn} makes no room beneath it, as they may stop: {SETTING} can have it count"
+
+
+def cuts_says(state: DeskState, ask: Ask, now_ns: int) -> str:
     """Say so where an asked limit cuts who gives while loads draw that count for nothing; empty: it does not."""
     fleet = state.fleet
-    if not fleet.holds(ask.resource) or told_rule(state, ask.resource) != MAY_STOP:
+    if not told_rule(state, ask, now_ns):
         return ""
     rows = fleet.leaves(ask.resource)
     others = rows[fleet.max_inject_w[rows] > 0.0]
     is_cut = float(np.nansum(fleet.known_power_w(others))) > ask.high * (1.0 - MARGIN_FRAC)
-    return uncounted_says(state, ask.resource) if is_cut and len(others) else ""
+    return uncounted_says(state, ask, now_ns) if is_cut and len(others) else ""
 
 
 def counted(state: DeskState, group: str, rows: Rows, now_ns: int) -> Mask:

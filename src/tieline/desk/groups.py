@@ -158,7 +158,9 @@ def caps(
     is_call = stops_w is not None
     stops_w = np.where(loads, stopping_w(state, rows, now_ns) if stops_w is None else stops_w[rows], -math.inf)
     gives_w = np.maximum(gives_w, stops_w)
-    drawn = np.zeros(len(rows), np.bool_) if drawn is None or is_site else drawn & loads
+    # Two ends beside another limit's: no load counts there, as `desk.counted_loads.falls_back` has it.
+    is_none = drawn is None or is_site or (within is not None and limits_low and limits_high)
+    drawn = np.zeros(len(rows), np.bool_) if drawn is None or is_none else drawn & loads
     makes_w = np.where(drawn, SURE_FRAC * np.minimum(gives_w, 0.0), np.maximum(gives_w, 0.0))
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
     # Who can hold a cap is safe by it, whatever it does unheard: the caps go by what each was last heard to do.

@@ -166,7 +166,7 @@ class NodeOperator:
         if isinstance(granted, Refusal):
             return granted
         unmet = beyond_rating(self.node.state.fleet, resource, ask)
-        granted = msgspec.structs.replace(granted, unmet=unmet, loads=cuts_says(self.node.state, wish))
+        granted = msgspec.structs.replace(granted, unmet=unmet, loads=cuts_says(self.node.state, wish, now_ns))
         if before is None or before.ask.end_ns <= now_ns:
             return granted
         was = before.ask

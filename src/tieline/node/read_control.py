@@ -128,7 +128,7 @@ def controls_of(
     is_told = ends.low_w == ends.high_w and share is not None and not (share["waits_for_turn"] or share["too_small"])
     if share is not None and share["off"] and not is_told:
         text += f"; {off_says(share, state.fleet.id_of(row))}"
-    if (tightest := binding(state, row, now_ns)) is not None and (loads := uncounted_by(state, row, tightest)):
+    if (tightest := binding(state, row, now_ns)) is not None and (loads := uncounted_by(state, row, tightest, now_ns)):
         text += f"; {loads}"
     text += lost_says(lost) if lost else ""
     text += f"; {stray_says(found)}" if (found := stray(state, row, now_ns)) else ""

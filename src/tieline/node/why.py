@@ -323,7 +323,8 @@ def _whole(past: Known, batch: ClaimBatch, alive: NDArray[np.bool_]) -> dict[str
             ends = _sum(batch.low), _sum(batch.high)
             low_w, high_w = ends if live is None else (_number(live.ask.low), _number(live.ask.high))
             caps = {"caps_low_w": _sum(batch.low[alive]), "caps_high_w": _sum(batch.high[alive])}
-            loads = told_rule(past.state, batch.scope) if batch.quantity is Quantity.P else ""
+            is_net = live is not None and batch.quantity is Quantity.P
+            loads = told_rule(past.state, live.ask, past.at_ns) if live is not None and is_net else ""
             return {**told, "low_w": low_w, "high_w": high_w, **caps, "loads": loads, **by}
         case ClaimKind.SET | ClaimKind.DELTA:
             # What was asked; devices that a mode bars, or whose owners are out, have no share in it.

@@ -66,7 +66,7 @@ def limits_told(state: DeskState, row: int, told: Arbitration, placed: Placed, n
     ]  # fmt: skip
     lost = {one.claim for one in told.losers}  # of a device in LOCAL: told there
     found += [
-        (claim.level, claim.low, claim.high, claim.id, why, "" if why else uncounted_by(state, row, claim))
+        (claim.level, claim.low, claim.high, claim.id, why, "" if why else uncounted_by(state, row, claim, now_ns))
         for claim in claims if claim.id not in lost
         for why in (_yields(state, row, told, claim),)
     ]  # fmt: skip
