@@ -35,18 +35,18 @@ def told(
     group: str = "feeder-1",
     load_w: float = -6_000.0,
     low_w: float = -1e6,
-    also: bool = False,
+    site_w: float | None = None,
 ) -> dict[str, Any]:
-    """What a limit is answered (`also`: beside one on the site), what `why` says of roof and feeder, the roof's page, and the feeder's limits."""
+    """What a limit is answered (`site_w`: beside one on the site of that low end), what `why` says of roof and feeder, the roof's page, and the feeder's limits."""
     found: dict[str, Any] = {}
 
     async def act(node: Node, operator: NodeOperator) -> None:
         fleet, now_ns = node.state.fleet, node.clock.now_ns()
         fleet.quality[:], fleet.taken_at_ns[:] = 0, now_ns
         fleet.power_w[:] = np.where(fleet.max_inject_w > 0.0, 4_000.0, load_w)
-        if also:
+        if site_w is not None:
             assert isinstance(
-                await operator.limit("site-1", AskLimit(-7_500.0, 4_500.0, 10, "a thin line"), "ann"), Granted
+                await operator.limit("site-1", AskLimit(site_w, 4_500.0, 10, "a thin line"), "ann"), Granted
             )
         said = await operator.limit(group, AskLimit(low_w, high_w, 10, "a hot day"), "ann")
         assert isinstance(said, Granted), str(said)
@@ -82,16 +82,17 @@ def test_nothing_of_it_is_said_where_loads_count_and_the_feeder_says_that_they_d
     assert [limit["loads"] for limit in over_command["limits"]] == ["counted"]
 
 
-@pytest.mark.parametrize("low_w", [-7_000.0, -1e6])
-def test_where_a_limit_of_two_ends_shares_devices_with_another_it_is_said_that_its_loads_count_for_nothing(
-    tmp_path: Path, low_w: float
+@pytest.mark.parametrize(
+    ("low_w", "site_w", "has_low"), [(-7e3, -1e6, True), (-1e6, -7.5e3, True), (-1e6, -1e6, False)]
+)
+def test_where_limits_share_devices_and_one_has_a_lower_end_it_is_said_that_loads_count_for_nothing(
+    tmp_path: Path, low_w: float, site_w: float, has_low: bool
 ) -> None:
-    """With one end they count beside another limit too."""
-    found = told(tmp_path, '\n[limits]\nloads = "counted"\n', 2_000.0, low_w=low_w, also=True)
-    shared = "makes no room beneath it, as it has two ends and shares devices with another limit"
-    has_two = low_w > -1e6
-    assert found["limit"].endswith(shared) == has_two and found["roof"][0].endswith(shared) == has_two
-    assert found["feeder"] == found["screen"] == ["shared" if has_two else "counted"]
+    """With upper ends alone they count beside another limit too."""
+    found = told(tmp_path, '\n[limits]\nloads = "counted"\n', 2_000.0, low_w=low_w, site_w=site_w)
+    shared = "makes no room beneath it, as it shares devices with another limit, and one has a lower end"
+    assert found["limit"].endswith(shared) == has_low and found["roof"][0].endswith(shared) == has_low
+    assert found["feeder"] == found["screen"] == ["shared" if has_low else "counted"]
 
 
 @pytest.mark.parametrize(

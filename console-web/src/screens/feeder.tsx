@@ -64,7 +64,7 @@ function limitSays(row: View['row']): string {
 /** How loads count beneath a limit's upper end: a setting, where the line of a group is limited. */
 const LOADS: Record<string, string> = {
   counted: 'beneath its upper end loads count at what they draw',
-  shared: 'beneath its upper end loads count for nothing, as it has two ends and shares devices with another limit',
+  shared: 'beneath its upper end loads count for nothing, as it shares devices with another limit, and one of both has a lower end',
   may_stop: 'beneath its upper end loads count for nothing, as they may stop',
 };
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.counted_loads import counted, falls_back
-from tieline.desk.scopes import live_ask
 from tieline.desk.shared_caps import STEP_FRAC
 from tieline.desk.state import DeskState
 from tieline.desk.stopping import stopping_w
@@ -162,8 +161,7 @@ def _room_w(state: DeskState, batch: ClaimBatch, alive: Mask, now_ns: int) -> tu
     # One that can't be reached has its cap, whatever it does.
     by_w = np.where((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, cap_w, by_w)
     room_w = float(cap_w.sum() - by_w.sum())
-    live = live_ask(state, batch) if batch.scope in state.counted else None
-    if kind is not Kind.SITE and (live is None or falls_back(state, live.ask, now_ns)):
+    if kind is not Kind.SITE and (batch.scope not in state.counted or falls_back(state, batch.scope, now_ns)):
         return rows, max(room_w, 0.0), draws_w
     # Where what loads draw counts, one that stops takes the room that it made: the caps go by what it draws now, or was
     # told to at most, and what it would draw uncalled is what it rises from.

@@ -24,14 +24,14 @@ from tieline.times import SECOND_NS
 Rows = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 MAY_STOP, COUNTED, SHARED = "may_stop", "counted", "shared"
-"""`SHARED` is no setting: they would count, but a limit of two ends shares devices with another (`falls_back`)."""
+"""`SHARED` is no setting: they would count, but limits share devices, and one has a lower end (`falls_back`)."""
 FRESH_NS = round(points()["power_w"].stale_after_s * SECOND_NS)
 SURE_FRAC = 1.0 - MARGIN_FRAC
 """So much of what a load draws counts: its meter is off, and it draws now more, now less."""
 SETTING = "`loads` of [limits] in tieline.toml"
 SAYS = {
     COUNTED: f"loads count at what they draw, by {SETTING}",
-    SHARED: "loads count for nothing, as it has two ends and shares devices with another limit",
+    SHARED: "loads count for nothing, as it shares devices with another limit, and one of both has a lower end",
     MAY_STOP: f"loads count for nothing, as they may stop: {SETTING} can have them count",
 }
 LINE_KINDS = (Kind.FEEDER, Kind.SUBSTATION, Kind.TRANSFORMER, Kind.BUS)
@@ -44,26 +44,28 @@ def rule_of(state: DeskState, group: str) -> str:
     return COUNTED if is_counted else MAY_STOP
 
 
-def falls_back(state: DeskState, ask: Ask, now_ns: int) -> bool:
-    """Return whether loads count for nothing beneath a limit though its group's settings have them count.
+def falls_back(state: DeskState, group: str, now_ns: int) -> bool:
+    """Return whether loads count for nothing beneath a group's limit though the settings have them count there.
 
-    It has two ends and shares devices with another limit: what each of both leaves to whom, while loads come and go,
-    might hold the other beyond an end for some beats.
+    Limits hold devices of it together, one of them at a lower end too: what each leaves to whom moves with what loads
+    draw, and might hold another beyond an end for some beats.
     """
-    fleet = state.fleet
-    if ask.resource not in state.counted:
+    if group not in state.counted:
         return False
-    rows = fleet.leaves(ask.resource)
-    limits_high = ask.high < float(fleet.max_inject_w[rows].sum())
-    if not (limits_high and ask.low > -float(fleet.max_absorb_w[rows].sum())):
-        return False
-    others = [live.ask for live in in_force(state, now_ns) if live.ask.quantity is Quantity.P]
-    mine = ask.source, ask.program, ask.resource
-    return any(
-        (other.source, other.program, other.resource) != mine
-        and bool(np.isin(rows, fleet.leaves(other.resource)).any())
-        for other in others
-    )
+    fleet, mine = state.fleet, np.zeros(len(state.fleet), np.bool_)
+    left = [
+        (live.ask, fleet.leaves(live.ask.resource))
+        for live in in_force(state, now_ns)
+        if live.ask.quantity is Quantity.P
+    ]
+    mine[fleet.leaves(group)] = True
+    found: list[tuple[Ask, Rows]] = []
+    while more := [one for one in left if mine[one[1]].any()]:
+        found, left = [*found, *more], [one for one in left if not mine[one[1]].any()]
+        for _, rows in more:
+            mine[rows] = True
+    has_low = any(ask.low > -float(fleet.max_absorb_w[rows].sum()) for ask, rows in found)
+    return len(found) > 1 and has_low
 
 
 def told_rule(state: DeskState, ask: Ask, now_ns: int) -> str:
@@ -72,7 +74,7 @@ def told_rule(state: DeskState, ask: Ask, now_ns: int) -> str:
     group = ask.resource
     if not state.fleet.holds(group) or state.fleet.kind_of(group) not in GROUP_KINDS - {Kind.GENERATION}:
         return ""
-    return SHARED if falls_back(state, ask, now_ns) else rule_of(state, group)
+    return SHARED if falls_back(state, group, now_ns) else rule_of(state, group)
 
 
 def uncounted_says(state: DeskState, ask: Ask, now_ns: int) -> str:
@@ -88,7 +90,7 @@ def uncounted_says(state: DeskState, ask: Ask, now_ns: int) -> str:
         return ""
     drawn = f"what the loads of {ask.resource} draw" + (f" ({draws_w:.0f} W now)" if is_known else "")
     if rule == SHARED:
-        return f"{drawn} makes no room beneath it, as it has two ends and shares devices with another limit"
+        return f"{drawn} makes no room beneath it, as it shares devices with another limit, and one has a lower end"
     return f"{drawn} makes no room beneath it, as they may stop: {SETTING} can have it count"
 
 
@@ -108,7 +110,7 @@ def counted(state: DeskState, group: str, rows: Rows, now_ns: int) -> Mask:
 
     Behind a site's meter they count by rules of their own (R17), which this says nothing of.
     """
-    if group not in state.counted:
+    if group not in state.counted or falls_back(state, group, now_ns):
         return np.zeros(len(rows), np.bool_)
     fleet = state.fleet
     is_fit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0

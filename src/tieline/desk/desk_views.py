@@ -76,7 +76,7 @@ class AskedLimit(View, frozen=True):
     is the reason given, `record` the decision in the journal. The caps that hold it add up to `caps_low_w` and
     `caps_high_w` on `devices`; they need not equal the limit, as devices that can't be capped count at what they do.
     `loads` is how loads count beneath its upper end: `counted`; `may_stop` or `shared`: for nothing, by the settings or
-    as it has two ends and shares devices with another limit; or empty where none does.
+    as limits share devices and one has a lower end; or empty where none does.
     """
 
     resource: str

@@ -158,9 +158,7 @@ def caps(
     is_call = stops_w is not None
     stops_w = np.where(loads, stopping_w(state, rows, now_ns) if stops_w is None else stops_w[rows], -math.inf)
     gives_w = np.maximum(gives_w, stops_w)
-    # Two ends beside another limit's: no load counts there, as `desk.counted_loads.falls_back` has it.
-    is_none = drawn is None or is_site or (within is not None and limits_low and limits_high)
-    drawn = np.zeros(len(rows), np.bool_) if drawn is None or is_none else drawn & loads
+    drawn = np.zeros(len(rows), np.bool_) if drawn is None or is_site else drawn & loads
     makes_w = np.where(drawn, SURE_FRAC * np.minimum(gives_w, 0.0), np.maximum(gives_w, 0.0))
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
     # Who can hold a cap is safe by it, whatever it does unheard: the caps go by what each was last heard to do.
@@ -182,7 +180,7 @@ def caps(
     told_high_w = np.minimum(state.commands.high_w[rows], inject_w)
     kept_high_w = kept_w(told_high_w, -absorb_w, high_w, ~lost & (inject_w > 0))
 
-    told_low, can_down_w = low, least_down_w
+    told_low = low
 
     def highs(floor_w: float) -> Floats:
         # Behind a site's meter who may no longer draw, by the lower end, makes no room for the others.
@@ -192,12 +190,8 @@ def caps(
             np.maximum(gives_w, told_low) if is_site else np.where(drawn, np.maximum(makes_w, told_low_w), makes_w)
         )
         counted_w = np.where(makes_none, 0.0, counted_w)
-        keeps_w = least_down_w
-        if within is not None and drawn.any():  # nobody goes on giving by what a load that goes draws still
-            does_w = np.where(loads, counted_w, gives_w)
-            keeps_w = kept_on(holds, does_w, within.wants_w, can_down_w, high_w)
         found = upper_caps(
-            high_w, (told_w, held, own_by_w, called), counted_w, keeps_w, inject_w, alone_w, spared, floor_w
+            high_w, (told_w, held, own_by_w, called), counted_w, least_down_w, inject_w, alone_w, spared, floor_w
         )
         return np.where(ignores, np.minimum(kept_high_w, np.maximum(gives_w, 0.0)), found)
 

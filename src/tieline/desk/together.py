@@ -166,8 +166,7 @@ def bound_of(state: DeskState, layer: Layer, now_ns: int) -> Bound:
     high_end_w = np.where(high_w < inject_w, high_w - MARGIN_FRAC * np.minimum(inject_w, np.abs(high_w)), np.inf)
     counts = np.array([kind is Kind.SITE for kind in kinds])[layer.of[at]]
     for place, live in enumerate(layer.limits):
-        has_two_ends = np.isfinite(low_end_w[place]) and np.isfinite(high_end_w[place])
-        if live.ask.resource in state.counted and not has_two_ends:  # of one alone `desk.groups` knows better
+        if live.ask.resource in state.counted:
             mine = layer.of[at] == place
             counts[mine] |= counted(state, live.ask.resource, at[mine].astype(np.int32), now_ns)
     return Bound(at, layer.of[at], np.where(makes, -np.inf, low_end_w), high_end_w, counts, makes)
