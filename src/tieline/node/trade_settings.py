@@ -70,7 +70,8 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
     on or off may then not be switched at all. `loads` says how loads count beneath the upper end of a limit on the net
     power of a bus, transformer, feeder or substation: `may_stop` (at nothing, as a load may stop at any moment), or
     `counted` (at what they draw, less 1 %): one word for all of them, or a table with a word for each (`may_stop` of
-    those that it leaves out). On sites they always count, on other groups never.
+    those that it leaves out). On sites they always count, on other groups never, nor where limits share devices and
+    one of them has a lower end.
     """
 
     fleet_move_w: float | None = None
