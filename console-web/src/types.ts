@@ -101,7 +101,7 @@ export interface Feeder {
 }
 export interface AskedLimit {
   resource: string; bounds: string; level: number; level_name: string; source: string; low_w: Num; high_w: Num;
-  start_ns: number; end_ns: Num; because: string; record: string; devices: number; caps_low_w: Num; caps_high_w: Num;
+  start_ns: number; end_ns: Num; because: string; record: string; devices: number; caps_low_w: Num; caps_high_w: Num; loads: string;
 }
 export interface Day {
   pool: string; day: string; start_ns: number; end_ns: number; state: string; awards: number; awarded_wh: number;

@@ -10,7 +10,7 @@ from desk_stage import PEOPLE, Devices, Stage1, fleet_of
 
 from tieline.desk import groups
 from tieline.desk.desk import Desk
-from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.columns import KIND_CODE, Fleet
 from tieline.fleet.ledger import Capacity, Ledger
 from tieline.resource.batch import CommandBatch
 from tieline.resource.claim import ClaimKind
@@ -58,11 +58,11 @@ class Polled(Devices):
 class Street:
     """Devices of 5 kW on one feeder, each of which does as it likes within what it took, if it obeys."""
 
-    def __init__(self, ones: Iterable[One]) -> None:
+    def __init__(self, ones: Iterable[One], fleet: Fleet | None = None) -> None:
         ones, ledger = list(ones), Ledger()
         ledger.set_capacity("pool-1", Capacity(1e6, 1e6))
         self.ones, count = ones, len(ones)
-        self.stage = Stage1(fleet_of([one.kind for one in ones]), ledger)
+        self.stage = Stage1(fleet or fleet_of([one.kind for one in ones]), ledger)
         self.state = self.stage.state
         self.state.carries.clear()
         self.desk = Desk(self.state, self.stage.journal, self.stage.clock, PEOPLE)

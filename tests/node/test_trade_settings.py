@@ -30,9 +30,9 @@ class Hands:
         return self.at_ns
 
 
-def served(folder: Path, settings: str, scene) -> None:
+def served(folder: Path, settings: str, scene, table: str = TABLE) -> None:
     (folder / "tieline.toml").write_text(settings)
-    (folder / "devices.csv").write_text(TABLE)
+    (folder / "devices.csv").write_text(table)
     registry.save(read_fleet(folder / "devices.csv"), folder / "registry.bin")
 
     async def main() -> None:
@@ -119,6 +119,14 @@ def test_two_people_are_needed_from_the_size_that_the_settings_say(tmp_path: Pat
         ("[limits.two_people]\ndevices = 0", "0 at $.limits.two_people.devices"),
         ("[limits.ramp_frac_per_min]\nkettle = 1.0", "'kettle' at $.limits.ramp_frac_per_min: give one of backup_gen"),
         ("[limits.ramp_frac_per_min]\nbattery = 0.0", "0 at $.limits.ramp_frac_per_min.battery"),
+        ("[limits]\nloads = 'never'", "'never' at $.limits.loads: give may_stop or counted"),
+        ("[limits]\nloads = ''", "'' at $.limits.loads: give may_stop or counted"),
+        ("[limits]\nloads = 1", "got `int` - at `$.limits.loads`"),
+        ("[limits.loads]\nfeeder-1 = 'yes'", "'yes' at $.limits.loads.feeder-1: give may_stop or counted"),
+        ("[limits.loads]\nfeeder-1 = true", "got `bool` - at `$.limits.loads"),
+        ("[limits.loads]\nfeeder-9 = 'counted'", "$.limits.loads: 'feeder-9' is no feeder, substation, transformer or bus: give one of feeder-0, feeder-1, or one word for all"),
+        ("[limits.loads]\npool-1 = 'may_stop'", "$.limits.loads: 'pool-1' is no feeder"),
+        ("[limits.loads]\nbattery-1 = 'counted'", "$.limits.loads: 'battery-1' is no feeder"),
         ("[pools.pool-9]\noperator_frac = 0.1", "$.pools: 'pool-9' is no pool: give one of pool-1"),
         ("[pools.pool-1]\noperator_frac = 1.1", "operator_frac 1.1 at $.pools.pool-1.operator_frac: give 0 to 1"),
         ("[pools.pool-1]\nload_rule = 'guess'", "load_rule 'guess' at $.pools.pool-1.load_rule: give one of aemo"),
@@ -146,3 +154,46 @@ def test_awards_are_given_by_schedule_unless_a_pool_goes_by_merit(
         assert trader_of(node, load_config(tmp_path / "tieline.toml"), None).by_schedule() == scheduled
 
     served(tmp_path, settings, scene)
+
+
+@pytest.mark.parametrize(
+    ("settings", "counted"),
+    [
+        ("", set()), ("[limits]\nloads = 'may_stop'", set()), ("[limits]\nloads = {}", set()),
+        ("[limits]\nloads = 'counted'", {"feeder-0", "feeder-1"}), ("[limits.loads]\nfeeder-1 = 'counted'", {"feeder-1"}),
+        ("[limits.loads]\nfeeder-1 = 'may_stop'\nfeeder-0 = 'counted'", {"feeder-0"}),
+    ],
+)  # fmt: skip
+def test_one_word_says_of_all_feeders_how_loads_count_and_a_table_of_each(
+    settings: str, counted: set[str], tmp_path: Path
+) -> None:
+    async def scene(node: Node, clock: Hands) -> None:
+        assert node.state.counted == counted
+
+    served(tmp_path, settings + "\n", scene)
+
+
+def test_how_loads_count_is_as_the_settings_say_at_the_start_whatever_was_limited_before(tmp_path: Path) -> None:
+    """A limit stands over the restart, and its caps are shared out by the new word from the first beat on."""
+    found = []
+
+    async def scene(node: Node, clock: Hands) -> None:
+        fleet, now_ns = node.state.fleet, node.clock.now_ns()
+        fleet.quality[:], fleet.taken_at_ns[:] = 0, now_ns
+        fleet.power_w[:] = np.where(fleet.max_inject_w > 0.0, 4_000.0, -4_000.0)
+        node.state.base_w[:] = fleet.power_w
+        if not node.state.asks:
+            ask = Ask(
+                "console", "operator", "limit", Level.ENVELOPE, "feeder-1", Quantity.P, ClaimKind.LIMIT, now_ns, now_ns,
+                now_ns + HOUR_NS, low=-np.inf, high=2_000.0, people=("ann", "ben"),
+            )  # fmt: skip
+            assert not isinstance(await node.desk.ask(ask), Refusal)
+        await node.cycle.beat(now_ns)
+        rows = fleet.leaves("feeder-1")
+        found.append(float(np.minimum(node.state.commands.high_w, fleet.max_inject_w)[rows].sum()))
+        clock.at_ns += MINUTE_NS
+
+    table = TABLE.replace("battery-9,battery,,5000,5000,10000", "plug,interruptible_load,,0,5000,0")
+    for word in ("counted", "counted", "may_stop"):
+        served(tmp_path, f"[limits.loads]\nfeeder-1 = '{word}'\n", scene, table)
+    assert found == pytest.approx([5_940.0, 5_940.0, 1_980.0])

@@ -41,10 +41,14 @@ home-3,battery,5000,5000,10000,feeder-2,site-3,pool-1
 """
 
 
-def play(tmp_path: Path, act: Callable[[Node, NodeOperator], Awaitable[None]]) -> None:
+def play(
+    tmp_path: Path, act: Callable[[Node, NodeOperator], Awaitable[None]], table: str = "", settings: str = ""
+) -> None:
     folder, run = tmp_path / "works", CliRunner()
     assert run.invoke(main, ["init", str(folder)]).exit_code == 0
-    (tmp_path / "devices.csv").write_text(TABLE)
+    with (folder / "tieline.toml").open("a") as written:
+        written.write(settings)
+    (tmp_path / "devices.csv").write_text(table or TABLE)
     assert run.invoke(main, ["import", str(tmp_path / "devices.csv"), "--data", str(folder)]).exit_code == 0
 
     async def scene(loop: VirtualLoop) -> None:

@@ -61,6 +61,13 @@ function limitSays(row: View['row']): string {
   return '';
 }
 
+/** How loads count beneath a limit's upper end: a setting, where the line of a group is limited. */
+const LOADS: Record<string, string> = {
+  counted: 'beneath its upper end loads count at what they draw',
+  shared: 'beneath its upper end loads count for nothing, as it shares devices with another limit, and one of both has a lower end',
+  may_stop: 'beneath its upper end loads count for nothing, as they may stop',
+};
+
 /** What was asked for the feeder as a whole, tightest first; then what reaches its devices by other ways. */
 function LimitTable({ view }: { view: View }) {
   if (!view.asked.length && !view.limits.length) return <p class="quiet pad">None beyond ratings.</p>;
@@ -71,7 +78,7 @@ function LimitTable({ view }: { view: View }) {
           {view.asked.map((a) => (
             <tr key={a.record}>
               <td>{a.bounds}{a.resource !== view.id && <><br /><a class="quiet" href={`/resource/${a.resource}`}>{a.resource}</a></>}</td>
-              <td>{a.low_w !== null && a.bounds !== 'generation' ? `${bound(a.low_w)} to ${bound(a.high_w)}` : `\u2264 ${bound(a.high_w)}`}<br /><span class="quiet">{a.caps_high_w === null ? `on ${a.devices.toLocaleString('en-US')} devices` : `caps of its ${a.devices.toLocaleString('en-US')} devices add up to ${power(a.caps_high_w)}`}</span></td>
+              <td>{a.low_w !== null && a.bounds !== 'generation' ? `${bound(a.low_w)} to ${bound(a.high_w)}` : `\u2264 ${bound(a.high_w)}`}<br /><span class="quiet">{a.caps_high_w === null ? `on ${a.devices.toLocaleString('en-US')} devices` : `caps of its ${a.devices.toLocaleString('en-US')} devices add up to ${power(a.caps_high_w)}`}{a.high_w !== null && LOADS[a.loads] && <><br />{LOADS[a.loads]} (<code>loads</code> of [limits] in tieline.toml)</>}</span></td>
               <td>{a.level} {a.level_name}</td>
               <td>{a.source}<br /><a class="quiet" href={`/trace/${encodeURIComponent(a.record)}`}>{a.because.includes(' ') ? a.because : 'cause and effects'}</a></td>
               <td>{a.end_ns === null ? 'revoked' : clock(a.end_ns)}</td>

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.counted_loads import counted, falls_back
 from tieline.desk.shared_caps import STEP_FRAC
 from tieline.desk.state import DeskState
 from tieline.desk.stopping import stopping_w
@@ -160,11 +161,12 @@ def _room_w(state: DeskState, batch: ClaimBatch, alive: Mask, now_ns: int) -> tu
     # One that can't be reached has its cap, whatever it does.
     by_w = np.where((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, cap_w, by_w)
     room_w = float(cap_w.sum() - by_w.sum())
-    if kind is not Kind.SITE:
+    if kind is not Kind.SITE and (batch.scope not in state.counted or falls_back(state, batch.scope, now_ns)):
         return rows, max(room_w, 0.0), draws_w
-    # Behind a site's meter a load that stops takes the room that it made: the caps go by what it draws now, or was told
-    # to at most, and what it would draw uncalled is what it rises from.
+    # Where what loads draw counts, one that stops takes the room that it made: the caps go by what it draws now, or was
+    # told to at most, and what it would draw uncalled is what it rises from.
     loads = batch.rows[alive & (most_w <= 0.0)]
+    loads = loads if kind is Kind.SITE else loads[counted(state, batch.scope, loads, now_ns)]
     counted_w = np.maximum(np.nan_to_num(fleet.known_power_w(loads)), stopping_w(state, loads, now_ns))
     room_w += float((counted_w - own_w(state, loads, now_ns)).sum())
     return batch.rows[alive], max(room_w, 0.0), np.zeros(int(alive.sum()))

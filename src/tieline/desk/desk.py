@@ -81,6 +81,7 @@ class Desk:
         self.on_readings: Callable[[Readings], None] = lambda readings: None
         self.on_hand: Callable[[], None] = lambda: None
         """Told when a device says that somebody else has it (LOCAL), or no more: others stand in at the next beat."""
+        self.on_counted: Callable[[], None] = lambda: None  # told of readings where loads count at what they draw
         self.on_answers: Callable[[bool], None] = lambda are_all: None
         """Told when a device answers whose answer a limit's growth waits for, and whether all of those have."""
         self.last_reports: dict[int, CommandReports] = {}
@@ -308,6 +309,8 @@ class Desk:
         learn(self.state, readings, self._clock.now_ns())
         if tells_of_a_hand(self.state, readings):
             self.on_hand()
+        if self.state.counted:
+            self.on_counted()
 
     def reports(self, reports: CommandReports) -> None:
         """Take the progress of commands; it is recorded at the next flush."""

@@ -75,6 +75,8 @@ class AskedLimit(View, frozen=True):
     `bounds` is what it bounds: `net power`, or `generation` (what the devices give; what they draw is free). `because`
     is the reason given, `record` the decision in the journal. The caps that hold it add up to `caps_low_w` and
     `caps_high_w` on `devices`; they need not equal the limit, as devices that can't be capped count at what they do.
+    `loads` is how loads count beneath its upper end: `counted`; `may_stop` or `shared`: for nothing, by the settings or
+    as limits share devices and one has a lower end; or empty where none does.
     """
 
     resource: str
@@ -91,6 +93,7 @@ class AskedLimit(View, frozen=True):
     devices: int
     caps_low_w: float | None
     caps_high_w: float | None
+    loads: str = ""
 
 
 class FeederView(View, frozen=True):

@@ -3,7 +3,8 @@
 Only what can hold a power takes part: against an upper limit stores and generators, against a lower one stores and
 loads. Against a lower limit the others are counted at what they do. Against an upper one a load counts for nothing, as
 it may stop at any moment: none is told that it must draw, unless the limit is below what all others can take; behind a
-site's meter of a few seconds (R17) it counts at what it draws. A leaf that can't be reached counts at the largest of
+site's meter of a few seconds (R17) it counts at what it draws, and so it does, less a margin, in a group of which the
+settings say that (`desk.counted_loads`). A leaf that can't be reached counts at the largest of
 its leased cap, its default and, while that lasts, where the command leaves it that it took last; once no cap that it
 acknowledged holds at its base too, if more. One that gives, or draws, more than it was told counts at what it does, and
 keeps its cap: the others make room. A load that is on or off has a cap of all or nothing: as many are let on as fit,
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from tieline.desk.beside import called_up, giving_way, own_w
 from tieline.desk.both_ends import moving_of, within_both
 from tieline.desk.charge_turns import charging_of, note_charging
+from tieline.desk.counted_loads import COUNTED, SURE_FRAC, counted, rule_of
 from tieline.desk.entry import Entry
 from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
@@ -78,7 +80,8 @@ def caps_of(
     kind = state.fleet.kind_of(resource)
     if kind is Kind.GENERATION:
         return _giving(state, rows, ends, now_ns)
-    return caps(state, rows, *ends, now_ns, kind is Kind.SITE, within, stops_w)
+    drawn = counted(state, resource, rows, now_ns)
+    return caps(state, rows, *ends, now_ns, kind is Kind.SITE, within, stops_w, drawn)
 
 
 def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int) -> tuple[Floats, Floats]:
@@ -93,7 +96,8 @@ def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int
         most_w = np.where(lost | ignores, 0.0, inject_w)
         holds = ~(lost | ignores)
         told_w, held = as_told(state, rows, now_w, inject_w, holds, now_ns)
-        told_w = np.where(holds, told_w, 0.0)
+        # What another limit has one draw makes no room here for what its neighbours give.
+        told_w = np.where(holds, np.maximum(told_w, 0.0), 0.0)
         left_w = max(high_w * (1.0 - MARGIN_FRAC) - float(alone_w.sum()), 0.0)
         own_by_w = np.where(holds, np.maximum(own_w(state, rows, now_ns), 0.0), 0.0)
         told_w = giving_way(left_w, told_w, own_by_w, holds & called_up(state, rows, now_ns))
@@ -115,11 +119,13 @@ def caps(
     is_site: bool = False,
     within: Within | None = None,
     stops_w: Floats | None = None,
+    drawn: NDArray[np.bool_] | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a group's limit; an end beyond all ratings binds none, stays open.
 
     What limits of other groups leave to each (`within`, W) is what it does, whatever its meter showed before they came.
     A load makes no more room above than it was told to draw (`stops_w`, each row of the fleet; None: by its command).
+    Which loads make any elsewhere than behind a site's connection is `drawn` (shape (n,); None: none does).
 
     Behind a site's connection a reading older than 10 s is none: the worst load is assumed (R17), but no worse than the
     caps that hold there, or none would ever suffice.
@@ -152,6 +158,8 @@ def caps(
     is_call = stops_w is not None
     stops_w = np.where(loads, stopping_w(state, rows, now_ns) if stops_w is None else stops_w[rows], -math.inf)
     gives_w = np.maximum(gives_w, stops_w)
+    drawn = np.zeros(len(rows), np.bool_) if drawn is None or is_site else drawn & loads
+    makes_w = np.where(drawn, SURE_FRAC * np.minimum(gives_w, 0.0), np.maximum(gives_w, 0.0))
     alone_w = np.where(ignores, np.maximum(gives_w, 0.0), most_w)
     # Who can hold a cap is safe by it, whatever it does unheard: the caps go by what each was last heard to do.
     holds = ~(lost | ignores) & (inject_w > 0)
@@ -172,10 +180,16 @@ def caps(
     told_high_w = np.minimum(state.commands.high_w[rows], inject_w)
     kept_high_w = kept_w(told_high_w, -absorb_w, high_w, ~lost & (inject_w > 0))
 
+    told_low = low
+
     def highs(floor_w: float) -> Floats:
         # Behind a site's meter who may no longer draw, by the lower end, makes no room for the others.
-        goes = (low > -math.inf) & (state.is_switched[rows] & (-low < absorb_w))
-        counted_w = np.where(goes, 0.0, np.maximum(gives_w, low)) if is_site else np.maximum(gives_w, 0.0)
+        goes = (told_low > -math.inf) & (state.is_switched[rows] & (-told_low < absorb_w))
+        makes_none, told_low_w = goes & (is_site | drawn), np.minimum(told_low, 0.0)
+        counted_w = (
+            np.maximum(gives_w, told_low) if is_site else np.where(drawn, np.maximum(makes_w, told_low_w), makes_w)
+        )
+        counted_w = np.where(makes_none, 0.0, counted_w)
         found = upper_caps(
             high_w, (told_w, held, own_by_w, called), counted_w, least_down_w, inject_w, alone_w, spared, floor_w
         )
@@ -184,7 +198,7 @@ def caps(
     needs_w = lowest_w + float(np.maximum(least_up_w[loads & heard], 0.0).sum()) if limits_low else -math.inf
     if limits_high:
         if within is not None:
-            does_w = gives_w if is_site else np.maximum(gives_w, np.where(loads, 0.0, gives_w))
+            does_w = gives_w if is_site else np.where(loads, makes_w, gives_w)
             least_down_w = kept_on(holds & ~blind, does_w, within.wants_w, least_down_w, high_w)
         high = highs(needs_w)
     if limits_low:
@@ -211,6 +225,11 @@ def caps(
         low = np.where(ignores_low, np.maximum(kept_low_w, -np.maximum(draws_w, 0.0)), low)
     if limits_low and limits_high:
         gone_w = float(np.nansum(alone_w)) + MARGIN_FRAC * min(float(inject_w.sum()), abs(high_w))
+        called_w, told_low = np.where(loads & heard & is_call, stops_w, -math.inf), low
+        steps = not is_site and within is None
+        if steps and drawn.any():  # who is not told to go yet makes room still
+            moving = moving_of(state, rows, ~(lost | away), low, called_w)
+            told_low = within_both((np.minimum(low, high), high), moving, (low_w, high_w))[0]
         # The end decides that the group is nearer to: where caps cross, and who moves first.
         is_low = float(now_w.sum()) < 0.5 * (low_w + high_w)
         if is_low:
@@ -221,11 +240,10 @@ def caps(
             needed_w = lowest_w + float(draws_w[loads & heard].sum())
             goes_on_w = min(float(gives_w[holds].sum()), needed_w, high_w - gone_w + stays_w)
             high = highs(max(needs_w, goes_on_w))
-        elif is_site:
+        elif is_site or drawn.any():
             high = highs(needs_w)
         low, high = (low, np.maximum(low, high)) if is_low else (np.minimum(low, high), high)
-        if not is_site and within is None:
-            called_w = np.where(loads & heard & is_call, stops_w, -math.inf)
+        if steps:
             moving = moving_of(state, rows, ~(lost | away), low, called_w)
             low, high = within_both((low, high), moving, (low_w, high_w))
         # What they do now counts as well: what is to sink may not have yet.
@@ -259,8 +277,8 @@ def decide_beside_calls(state: DeskState, now_ns: int) -> list[Entry]:
 
 def _counts_loads(state: DeskState, live: LiveAsk) -> bool:
     """Whether what loads draw may make room for what others give beneath a limit's upper end."""
-    is_site = state.fleet.kind_of(live.ask.resource) is Kind.SITE
-    return math.isfinite(live.ask.high) and (is_site or math.isfinite(live.ask.low))
+    is_counted = rule_of(state, live.ask.resource) == COUNTED
+    return math.isfinite(live.ask.high) and (is_counted or math.isfinite(live.ask.low))
 
 
 def _regulated(

@@ -30,7 +30,7 @@ def keep_together(state: DeskState, layers: list[Layer], now_ns: int) -> None:
     # A cap that grows may be held back on its way: nobody gives way to what another will do by it.
     lags_w = does_w - _does_w(state, low_w, np.minimum(high_w, told_high_w))
     leads_w = _does_w(state, np.maximum(low_w, told_low_w), high_w) - does_w
-    bounds = [_narrowed(bound_of(state, layer), lags_w, leads_w) for layer in mine]
+    bounds = [_narrowed(bound_of(state, layer, now_ns), lags_w, leads_w) for layer in mine]
     if not any(_is_beyond(bound, does_w, span) for bound in bounds):
         return
     # Nobody is told to draw: a load stays at what it does, and a car that stops is at rest.
@@ -71,7 +71,7 @@ def _narrowed(bound: Bound, lags_w: Floats, leads_w: Floats) -> Bound:
     lack_w, more_w = (
         np.bincount(bound.of, np.maximum(by_w[bound.at], 0.0), len(bound.low_w)) for by_w in (lags_w, leads_w)
     )
-    return replace(bound, low_w=bound.low_w + lack_w, high_w=bound.high_w - more_w, sites=np.ones_like(bound.sites))
+    return replace(bound, low_w=bound.low_w + lack_w, high_w=bound.high_w - more_w, counts=np.ones_like(bound.counts))
 
 
 def _is_beyond(bound: Bound, does_w: Floats, span: Span) -> bool:

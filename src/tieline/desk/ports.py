@@ -173,13 +173,14 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Granted(Struct, frozen=True):
     """An accepted ask: its claim, and the revision from which every read shows it; words of what it takes the place of,
-    that it is beyond ratings, and that it stood already, and nothing new was recorded (each empty: nothing)."""
+    that it is beyond ratings, that it stood already, and that what loads draw makes no room (each empty: nothing)."""
 
     claim: str
     revision: int
     replaces: str = ""
     unmet: str = ""
     stands: str = ""
+    loads: str = ""
 
 
 class Inlet(Protocol):

@@ -304,6 +304,7 @@ class DeskState:
     """What the market was told of each pool, and when (ns; W up, W down): the last sixty times."""
     market_ns: dict[str, int] = field(default_factory=dict)  # when each award was taken, and each batch sent, by record
     two_people: TwoPeople = BY_SIZE
+    counted: frozenset[str] = frozenset()  # groups whose loads count at what they draw, by the settings
     ahead_ns: int = AHEAD_NS  # how far a reading's time may be ahead before it is questionable
     prices: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)  # zone, market: $/MWh by start
     price_facts: int = 0

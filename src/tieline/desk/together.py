@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.beside import own_w
+from tieline.desk.counted_loads import counted
 from tieline.desk.extents import reach_w, unheard_w
 from tieline.desk.nested import MARGIN_FRAC, Floats, Layer, Mask
 from tieline.desk.state import DeskState
@@ -45,13 +46,13 @@ class Span:
 @dataclass(frozen=True, eq=False)
 class Bound:
     """A layer's limits: the rows that they hold, and which holds each; their ends (W; infinite: binds none), and which
-    are sites', or say what a feeder generates."""
+    say what a feeder generates; which rows' draw makes room beneath an upper end is `counts`, one each of `at`."""
 
     at: NDArray[np.int64]
     of: NDArray[np.int32]
     low_w: Floats
     high_w: Floats
-    sites: Mask
+    counts: Mask
     makes: Mask
 
 
@@ -59,7 +60,7 @@ def does_together_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple
     """Return what each row of the fleet would do (W) with the limits of all layers kept, as far as they can be: by what
     the meters say, and by what each wants to draw."""
     span = span_of(state, now_ns)
-    binding = [bound_of(state, layer) for layer in layers if layer.quantity is Quantity.P]
+    binding = [bound_of(state, layer, now_ns) for layer in layers if layer.quantity is Quantity.P]
     does_w = brought_within(binding, np.nan_to_num(state.fleet.known_power_w()), span)
     wished_w, tried, waits_w, turns = _wanted_w(state, layers, now_ns)
     wants_w = brought_within(binding, wished_w, replace(span, most_w=np.where(tried, wished_w, span.most_w)))
@@ -152,7 +153,7 @@ def span_of(state: DeskState, now_ns: int) -> Span:
     )  # fmt: skip
 
 
-def bound_of(state: DeskState, layer: Layer) -> Bound:
+def bound_of(state: DeskState, layer: Layer, now_ns: int) -> Bound:
     """Return the ends of each limit of a layer, less what caps keep as a margin; infinite where an end binds none."""
     count, at = len(layer.limits), np.flatnonzero(layer.of >= 0)
     inject_w, absorb_w = (
@@ -163,19 +164,23 @@ def bound_of(state: DeskState, layer: Layer) -> Bound:
     makes = np.array([kind is Kind.GENERATION for kind in kinds])
     low_end_w = np.where(low_w > -absorb_w, low_w + MARGIN_FRAC * np.minimum(absorb_w, np.abs(low_w)), -np.inf)
     high_end_w = np.where(high_w < inject_w, high_w - MARGIN_FRAC * np.minimum(inject_w, np.abs(high_w)), np.inf)
-    sites = np.array([kind is Kind.SITE for kind in kinds])
-    return Bound(at, layer.of[at], np.where(makes, -np.inf, low_end_w), high_end_w, sites, makes)
+    counts = np.array([kind is Kind.SITE for kind in kinds])[layer.of[at]]
+    for place, live in enumerate(layer.limits):
+        if live.ask.resource in state.counted:
+            mine = layer.of[at] == place
+            counts[mine] |= counted(state, live.ask.resource, at[mine].astype(np.int32), now_ns)
+    return Bound(at, layer.of[at], np.where(makes, -np.inf, low_end_w), high_end_w, counts, makes)
 
 
 def gives_w(bound: Bound, does_w: Floats, span: Span) -> Floats:
     """Return what each row of a layer counts at beneath an upper end (W).
 
-    A load counts behind a site's meter alone, as elsewhere it may stop; and nothing that is taken where giving is
-    limited.
+    A load counts behind a site's meter, and where the settings say so, as elsewhere it may stop; and nothing that is
+    taken where giving is limited.
     """
     at, of = bound.at, bound.of
     counted_w = np.where(span.fixed[at], span.worst_gives_w[at], does_w[at])
-    is_free = (span.is_load[at] & ~bound.sites[of]) | bound.makes[of]
+    is_free = (span.is_load[at] & ~bound.counts) | bound.makes[of]
     return np.where(is_free, np.maximum(counted_w, 0.0), counted_w)
 
 
@@ -209,7 +214,7 @@ def _lifted(bound: Bound, does_w: Floats, span: Span, others: list[Bound]) -> Fl
     freely_w = can_w
     for other in others:
         room_w = other.high_w - np.bincount(other.of, gives_w(other, does_w, span), len(other.high_w))
-        counts = ~span.is_load[other.at] | other.sites[other.of]
+        counts = ~span.is_load[other.at] | other.counts
         freely_w = np.minimum(freely_w, _within(other, can_w, room_w, counts))
     return does_w + _shared(bound, under_w, freely_w, can_w)
 

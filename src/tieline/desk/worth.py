@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.counted_loads import COUNTED, rule_of
 from tieline.desk.ports import Ask
 from tieline.desk.state import DeskState
-from tieline.resource.identity import Kind
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
@@ -48,8 +48,8 @@ def is_worth(
 
 
 def stands_beyond(state: DeskState, ask: Ask, rows: Rows) -> bool:
-    """Return whether a site, or a group with two ends, stands beyond its limit by its meters: then a little of its
-    caps is not too little.
+    """Return whether a site, a group whose loads count, or one with two ends, stands beyond its limit by its meters:
+    then a little of its caps is not too little.
 
     A limit of 0 W leaves no margin, two ends leave little to each device, and what the caps are off by for less than
     `MOVES_FRAC` would stay for good.
@@ -57,4 +57,4 @@ def stands_beyond(state: DeskState, ask: Ask, rows: Rows) -> bool:
     stands_w = float(np.nan_to_num(state.fleet.known_power_w(rows)).sum())
     is_beyond = stands_w > ask.high + 1.0 or stands_w < ask.low - 1.0
     has_two_ends = math.isfinite(ask.low) and math.isfinite(ask.high)
-    return is_beyond and (has_two_ends or state.fleet.kind_of(ask.resource) is Kind.SITE)
+    return is_beyond and (has_two_ends or rule_of(state, ask.resource) == COUNTED)

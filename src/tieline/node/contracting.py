@@ -113,7 +113,9 @@ def told_at_start(state: DeskState) -> str:
 
 
 def bound_by(folder: Path, state: DeskState, now_ns: int) -> None:
-    """Give a state that was read from a folder's journal the contracts of that folder's settings."""
+    """Give a state read from a folder's journal the contracts of that folder's settings, and whose loads count."""
     path = folder / "tieline.toml"
     if path.is_file():
-        bind(state, agreements_of(load_config(path), folder, state.fleet), now_ns)
+        settings = load_config(path)
+        state.counted = settings.limits.counted(state.fleet)
+        bind(state, agreements_of(settings, folder, state.fleet), now_ns)

@@ -11,6 +11,7 @@ import numpy as np
 from tieline.desk import opting
 from tieline.desk.authority import decide_kill
 from tieline.desk.consents import decide_agreed, decide_word
+from tieline.desk.counted_loads import cuts_says
 from tieline.desk.entry import Entry
 from tieline.desk.event_tracking import EventTallies
 from tieline.desk.event_views import EventProgram, EventView
@@ -165,17 +166,16 @@ class NodeOperator:
             return Refusal("a limit has a reason", "because", ask.because, "some words")
         now_ns = self.node.clock.now_ns()
         before = self.node.state.asks.get(("console", "limit", resource, Quantity.P.value))
-        granted = await self.node.desk.ask(
-            Ask(
-                "console", "operator", "limit", Level.ENVELOPE, resource, Quantity.P, ClaimKind.LIMIT,
-                self._version("console", "limit", resource, Quantity.P), now_ns,
-                now_ns + ask.minutes * MINUTE_NS, low=ask.low_w, high=ask.high_w, because=f"{ask.because} ({by})",
-                people=names_in(by),
-            )
+        wish = Ask(
+            "console", "operator", "limit", Level.ENVELOPE, resource, Quantity.P, ClaimKind.LIMIT,
+            self._version("console", "limit", resource, Quantity.P), now_ns, now_ns + ask.minutes * MINUTE_NS,
+            low=ask.low_w, high=ask.high_w, because=f"{ask.because} ({by})", people=names_in(by),
         )  # fmt: skip
+        granted = await self.node.desk.ask(wish)
         if isinstance(granted, Refusal):
             return granted
-        granted = msgspec.structs.replace(granted, unmet=beyond_rating(self.node.state.fleet, resource, ask))
+        unmet = beyond_rating(self.node.state.fleet, resource, ask)
+        granted = msgspec.structs.replace(granted, unmet=unmet, loads=cuts_says(self.node.state, wish, now_ns))
         if before is None or before.ask.end_ns <= now_ns:
             return granted
         was = before.ask

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tieline.desk.resource_views import ClaimView
 from tieline.desk.state import DeskState
 from tieline.node.read_contracts import not_covered
-from tieline.node.read_held import Heard, lost_says, off_says, out_of_reach, share_of
+from tieline.node.read_held import Heard, binding, lost_says, off_says, out_of_reach, share_of, uncounted_by
 from tieline.node.read_runs import GROUP_SAYS, Runs, counts_of, runs_of
 from tieline.node.read_wait import UNRELEASED, stray, stray_says
 from tieline.node.read_words import kw
@@ -128,6 +128,8 @@ def controls_of(
     is_told = ends.low_w == ends.high_w and share is not None and not (share["waits_for_turn"] or share["too_small"])
     if share is not None and share["off"] and not is_told:
         text += f"; {off_says(share, state.fleet.id_of(row))}"
+    if (tightest := binding(state, row, now_ns)) is not None and (loads := uncounted_by(state, row, tightest, now_ns)):
+        text += f"; {loads}"
     text += lost_says(lost) if lost else ""
     text += f"; {stray_says(found)}" if (found := stray(state, row, now_ns)) else ""
     text += f"; {why}" if (why := not_covered(state, row)) else ""

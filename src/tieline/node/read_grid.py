@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.counted_loads import told_rule
 from tieline.desk.desk_views import (
     AskedLimit,
     BranchView,
@@ -96,6 +97,7 @@ def _asked(state: DeskState, order: Order, feeder: str, now_ns: int) -> tuple[tu
                 ask.resource, "generation" if is_giving else "net power", int(ask.level), WORDS[ask.level], ask.source,
                 number(ask.low), number(ask.high), live.start_ns, None if ask.end_ns == FOREVER_NS else ask.end_ns,
                 ask.because, live.record, len(state.fleet.leaves(ask.resource)), low_w, high_w,
+                told_rule(state, ask, now_ns),
             )
         )  # fmt: skip
     found.sort(key=lambda limit: (math.inf if limit.high_w is None else limit.high_w, limit.level, limit.resource))

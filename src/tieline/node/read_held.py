@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.counted_loads import uncounted_says
 from tieline.desk.scopes import live_ask
 from tieline.desk.state import DeskState
 from tieline.fleet.columns import KIND_CODE
@@ -83,6 +84,13 @@ def _is_whole(state: DeskState, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
     fleet = state.fleet
     mask: NDArray[np.bool_] = state.is_switched[rows] | _is_car(state, rows)
     return mask & (fleet.max_absorb_w[rows] > 0.0) & (fleet.max_inject_w[rows] <= 0.0)
+
+
+def uncounted_by(state: DeskState, row: int, claim: Claim, now_ns: int) -> str:
+    """Return in words that a group's limit holds down what a device gives while what loads there draw counts for
+    nothing; empty: it doesn't."""
+    live, held_w = live_ask(state, claim), float(state.fleet.max_inject_w[row]) - claim.high
+    return uncounted_says(state, live.ask, now_ns) if live and _is_group(state, claim) and held_w > 1.0 else ""
 
 
 def too_small(state: DeskState, row: int, claim: Claim) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import structlog
 
 from tieline.desk.apply import apply
 from tieline.desk.asks import next_end_ns
+from tieline.desk.counted_loads import stands_above
 from tieline.desk.cycle import Cycle
 from tieline.desk.desk import Desk
 from tieline.desk.dispatch import next_again_ns, next_room_ns
@@ -47,6 +48,9 @@ goes in and out of LOCAL each second must not have it beat each second."""
 ANSWERED_S, ANSWERED_SHARE = 0.5, 0.5
 """So long answers gather that a limit's growth waits for, unless all are there; and a beat for them begins once all
 beats for such take no more than this share of the time: by the wall's clock, whatever the size of a fleet."""
+ABOVE_S = 1.0, 10.0
+"""So long readings gather where loads count, before the desk looks whether a group stands above its limit; and so long
+after a beat for that it looks again, as some may not obey."""
 LAPSES_NS = SECOND_NS
 """So long leases that end gather before the desk beats for them: many owners come back in one minute."""
 TELLS_S, TELLS_SHARE = 4.0, 0.05
@@ -103,7 +107,8 @@ class Node:
         self._wake, self._told, self._turn = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self.desk = Desk(state, self.group, clock, principals, self._changed)
         self.desk.on_pending, self.desk.on_hand = self._told.set, self._hand_moved
-        self.desk.on_answers = self._answered
+        self.desk.on_answers, self.desk.on_counted = self._answered, self._counted_heard
+        self._above: asyncio.TimerHandle | None = None
         self._hands: asyncio.TimerHandle | None = None
         self._grows: asyncio.TimerHandle | None = None
         self._grows_s = 0.0
@@ -238,6 +243,18 @@ class Node:
         else:
             return  # it comes already
         self._hands = loop.call_at(due_s, self._wake.set)
+
+    def _counted_heard(self) -> None:
+        """Look soon whether a group whose loads count stands above its limit, as one stopped."""
+        loop = asyncio.get_running_loop()
+        if self._above is None or self._above.when() + ABOVE_S[1] / self._speed < loop.time():
+            self._above = loop.call_at(loop.time() + ABOVE_S[0] / self._speed, self._look_above)
+
+    def _look_above(self) -> None:
+        if stands_above(self.state, self.clock.now_ns()):
+            self._wake.set()
+        else:
+            self._above = None
 
     def _answered(self, are_all: bool) -> None:
         """Have a beat as all have answered that a limit's growth waits for, or for some of them after a while."""

@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from tieline.desk.awards import PROGRAM_OF
+from tieline.desk.counted_loads import COUNTED, LINE_KINDS, MAY_STOP
 from tieline.desk.people import TwoPeople
 from tieline.desk.state import DeskState
 from tieline.errors import ConfigError
@@ -66,13 +67,23 @@ class LimitSettings(Struct, frozen=True, forbid_unknown_fields=True):
     `fleet_move_w` is the most that all commands of any 60 s may move together (none: half the span of all ratings),
     `feeder_move_w` the same for a feeder (three quarters of its span). `ramp_frac_per_min` is how much of its rating a
     device of a kind may move in a minute. A limit below one device's own step, from end to end, is warned of: what is
-    on or off may then not be switched at all.
+    on or off may then not be switched at all. `loads` says how loads count beneath the upper end of a limit on the net
+    power of a bus, transformer, feeder or substation: `may_stop` (at nothing, as a load may stop at any moment), or
+    `counted` (at what they draw, less 1 %): one word for all of them, or a table with a word for each (`may_stop` of
+    those that it leaves out). On sites they always count, on other groups never, nor where limits share devices and
+    one of them has a lower end.
     """
 
     fleet_move_w: float | None = None
     feeder_move_w: dict[str, float] = {}
     two_people: TwoPeople = TwoPeople()
     ramp_frac_per_min: dict[str, float] = {}
+    loads: str | dict[str, str] = MAY_STOP
+
+    def counted(self, fleet: Fleet) -> frozenset[str]:
+        """Return the groups of a fleet whose loads count at what they draw."""
+        words = dict.fromkeys(_lines(fleet), self.loads) if isinstance(self.loads, str) else self.loads
+        return frozenset(name for name, rule in words.items() if rule == COUNTED)
 
 
 def check_pools(pools: Mapping[str, PoolSettings], path: Path) -> None:
@@ -127,6 +138,10 @@ def check_limits(limits: LimitSettings, path: Path) -> None:
     for key, count in (("devices", two.devices), ("least_devices", two.least_devices)):
         if not 1 <= count <= 10**9:
             raise ConfigError(f"{path}: {count} at $.limits.two_people.{key}: give 1 to 1,000,000,000")
+    words = {"": limits.loads} if isinstance(limits.loads, str) else {f".{k}": w for k, w in limits.loads.items()}
+    for key, rule in words.items():
+        if rule not in (MAY_STOP, COUNTED):
+            raise ConfigError(f"{path}: {rule!r} at $.limits.loads{key}: give {MAY_STOP} or {COUNTED}")
     kinds = sorted(kind.value for kind in Kind if kind not in GROUP_KINDS)
     for kind_name, frac in limits.ramp_frac_per_min.items():
         if kind_name not in kinds:
@@ -146,6 +161,22 @@ def check_fleet(pools: Mapping[str, PoolSettings], limits: LimitSettings, fleet:
         if name not in feeders:
             few = ", ".join(feeders[:10]) or "(none)"
             raise ConfigError(f"$.limits.feeder_move_w: {name!r} is no feeder: give one of {few}")
+    _check_loads(limits, fleet)
+
+
+def _lines(fleet: Fleet) -> list[str]:
+    """Return the groups that have a line of their own, feeders first."""
+    return [group.id for kind in LINE_KINDS for group in fleet.groups_of(kind)]
+
+
+def _check_loads(limits: LimitSettings, fleet: Fleet) -> None:
+    """Hold groups whose loads count against the registry: what has no line of its own has no net flow to count in."""
+    known = _lines(fleet)
+    for name in () if isinstance(limits.loads, str) else limits.loads:
+        if name not in known:
+            few = ", ".join(known[:10]) or "(none)"
+            kinds = ", ".join(kind.value for kind in LINE_KINDS[:-1]) + f" or {LINE_KINDS[-1].value}"
+            raise ConfigError(f"$.limits.loads: {name!r} is no {kinds}: give one of {few}, or one word for all")
 
 
 def narrow_moves(limits: LimitSettings, fleet: Fleet) -> list[str]:
@@ -174,7 +205,7 @@ def apply_limits(limits: LimitSettings, state: DeskState) -> None:
     fleet, made = state.fleet, FleetLimiter(state.fleet, limits.fleet_move_w)
     for name, value in limits.feeder_move_w.items():
         made.feeder_w[made.feeders.index(name)] = value
-    state.limiter, state.two_people = made, limits.two_people
+    state.limiter, state.two_people, state.counted = made, limits.two_people, limits.counted(fleet)
     rated_w = np.maximum(fleet.max_inject_w, fleet.max_absorb_w)
     for name, frac in limits.ramp_frac_per_min.items():
         rows = fleet.kinds == KIND_CODE[Kind(name)]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.apply import WATCHDOG, apply
 from tieline.desk.called import SET_ASIDE
+from tieline.desk.counted_loads import told_rule
 from tieline.desk.facts import (
     AuthorityChanged,
     ClaimsPlaced,
@@ -43,7 +44,7 @@ from tieline.node.read_wait import left_out, no_response, stands_until_ns, stray
 from tieline.node.why_claims import asked_by_now, claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
 from tieline.node.why_gave import delivered_of, pool_delivered
-from tieline.resource.claim import Claim, ClaimKind
+from tieline.resource.claim import Claim, ClaimKind, Quantity
 from tieline.resource.command import Stage
 from tieline.resource.identity import GROUP_KINDS, Kind
 from tieline.resource.mode import Mode
@@ -322,7 +323,9 @@ def _whole(past: Known, batch: ClaimBatch, alive: NDArray[np.bool_]) -> dict[str
             ends = _sum(batch.low), _sum(batch.high)
             low_w, high_w = ends if live is None else (_number(live.ask.low), _number(live.ask.high))
             caps = {"caps_low_w": _sum(batch.low[alive]), "caps_high_w": _sum(batch.high[alive])}
-            return {**told, "low_w": low_w, "high_w": high_w, **caps, **by}
+            is_net = live is not None and batch.quantity is Quantity.P
+            loads = told_rule(past.state, live.ask, past.at_ns) if live is not None and is_net else ""
+            return {**told, "low_w": low_w, "high_w": high_w, **caps, "loads": loads, **by}
         case ClaimKind.SET | ClaimKind.DELTA:
             # What was asked; devices that a mode bars, or whose owners are out, have no share in it.
             value = _sum(batch.value) if live is None else live.ask.value

@@ -9,7 +9,7 @@ from tieline.desk.obligation import owed
 from tieline.desk.redispatch import SOURCE as MARKET
 from tieline.desk.scopes import live_ask
 from tieline.desk.state import DeskState
-from tieline.node.read_held import batch_of, limits_on
+from tieline.node.read_held import batch_of, limits_on, uncounted_by
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.claim import Claim
 from tieline.resource.level import Level
@@ -53,25 +53,30 @@ def gate_told(state: DeskState, fact: ClaimsPlaced | None, resource: str) -> dic
 
 
 def limits_told(state: DeskState, row: int, told: Arbitration, placed: Placed, now_ns: int) -> list[dict[str, Any]]:
-    """Return every limit that stands on a device, the strongest level first; `why`: what leaves one no effect.
+    """Return every limit that stands on a device, the strongest level first; `why`: what leaves one no effect; `loads`:
+    that it holds down what the device gives though loads of its group draw.
 
     A device's own timer, and a gate that locks it out, are told as they were settled: no limit's claim stands for them.
     """
     resource, claims = state.fleet.id_of(row), limits_on(state, row, now_ns)
     names = {claim.id for claim in claims}
-    found = [(level, bounds.low_w, bounds.high_w, name, "") for level, bounds, name in told.limits if name not in names]
+    found = [
+        (level, bounds.low_w, bounds.high_w, name, "", "")
+        for level, bounds, name in told.limits if name not in names
+    ]  # fmt: skip
     lost = {one.claim for one in told.losers}  # of a device in LOCAL: told there
     found += [
-        (claim.level, claim.low, claim.high, claim.id, _yields(state, row, told, claim))
+        (claim.level, claim.low, claim.high, claim.id, why, "" if why else uncounted_by(state, row, claim, now_ns))
         for claim in claims if claim.id not in lost
+        for why in (_yields(state, row, told, claim),)
     ]  # fmt: skip
     found.sort(key=lambda one: one[0])
     return [
         {
             "level": level.name, "low_w": low_w, "high_w": high_w, "claim": name, "why": why,
-            "by": claim_told(state, fact), "on": None if fact is None else fact.scope or resource,
+            "loads": loads, "by": claim_told(state, fact), "on": None if fact is None else fact.scope or resource,
         }
-        for level, low_w, high_w, name, why in found
+        for level, low_w, high_w, name, why, loads in found
         for fact in (placed.get(batch_of(name)),)
     ]  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tieline.desk.counted_loads import SAYS
 from tieline.node.read_control import NOT_IN_FORCE
 from tieline.node.read_held import off_says
 from tieline.node.read_short import NOT_RESPONDING, WORDS
@@ -94,6 +95,8 @@ def tell(answer: dict[str, Any]) -> None:
         ends = _ends(limit) + (f" (its share of a limit on {of})" if of else "")
         yields = f"; {limit['why']}" if limit["why"] else ""
         click.echo(f"  limit {limit['level']}: {ends} {_by(limit['by']) or 'by ' + limit['claim']}{yields}")
+        if limit["loads"]:
+            click.echo(f"    {limit['loads']}")
     for lost in answer["losers"]:
         click.echo(f"  not {lost['by'] or lost['claim']} ({lost['level']}): {lost['why']}")
     for gate in answer["gates"]:
@@ -187,6 +190,8 @@ def _tell_group(answer: dict[str, Any]) -> None:
     for limit in answer["limits"]:
         whole = "" if limit["on"] == answer["resource"] else f" as part of {limit['on']}"
         click.echo(f"  limit on {limit['resources']} of them{whole}: {_ends(limit)} {_by(limit['by'])}")
+        if limit["loads"] and limit["high_w"] is not None:
+            click.echo(f"    beneath its upper end {SAYS[limit['loads']]}")
     for target in answer["targets"]:
         value, unit = target["value"], "var" if target["quantity"] == Quantity.Q.value else "W"
         asked = f"{value:z.0f} {unit}" if target["kind"] == ClaimKind.SET.value else f"{value:+z.0f} {unit} beside it"
