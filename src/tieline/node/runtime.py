@@ -30,6 +30,7 @@ from tieline.fleet.ledger import Ledger
 from tieline.fleet.settle import warm
 from tieline.flow.record import Journal
 from tieline.node.snapshot import Groups, snapshot_of
+from tieline.node.wakes import Wakes
 from tieline.resource.admission import Principal
 from tieline.resource.batch import Readings
 from tieline.rim.supervise import Supervisor
@@ -42,15 +43,9 @@ from tieline.times import HOUR_NS, MINUTE_NS, SECOND_NS, Clock
 _log = structlog.get_logger("tieline.node")
 Sleep = Callable[[float], Awaitable[None]]
 BEAT_S = 60.0
-HANDS_S = 1.0, 5.0
-"""So long hands at devices gather before the desk beats for them, and so long after it did that last: one device that
-goes in and out of LOCAL each second must not have it beat each second."""
-ANSWERED_S, ANSWERED_SHARE = 0.5, 0.5
-"""So long answers gather that a limit's growth waits for, unless all are there; and a beat for them begins once all
-beats for such take no more than this share of the time: by the wall's clock, whatever the size of a fleet."""
-ABOVE_S = 1.0, 10.0
-"""So long readings gather where loads count, before the desk looks whether a group stands above its limit; and so long
-after a beat for that it looks again, as some may not obey."""
+ANSWERED_SHARE = 0.5
+"""Beats for answers that a limit's growth waits for take no more than this share of the time: by the wall's clock,
+whatever the size of a fleet."""
 LAPSES_NS = SECOND_NS
 """So long leases that end gather before the desk beats for them: many owners come back in one minute."""
 TELLS_S, TELLS_SHARE = 4.0, 0.05
@@ -106,13 +101,9 @@ class Node:
         self.group = GroupCommit(journal, supervisor.spawn, executor, journal.lacks_room)
         self._wake, self._told, self._turn = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self.desk = Desk(state, self.group, clock, principals, self._changed)
-        self.desk.on_pending, self.desk.on_hand = self._told.set, self._hand_moved
-        self.desk.on_answers, self.desk.on_counted = self._answered, self._counted_heard
-        self._above: asyncio.TimerHandle | None = None
-        self._hands: asyncio.TimerHandle | None = None
-        self._grows: asyncio.TimerHandle | None = None
-        self._grows_s = 0.0
-        self._rests_s = 0.0  # until when (of the loop) no beat comes for answers, as the last took so long
+        self.wakes = Wakes(self._wake.set, speed, lambda: stands_above(self.state, clock.now_ns()))
+        self.desk.on_pending, self.desk.on_hand = self._told.set, self.wakes.hand_moved
+        self.desk.on_answers, self.desk.on_counted = self.wakes.answered, self.wakes.counted_heard
         self.cycle = Cycle(self.desk, pools)
         self.load_frac: dict[str, LoadFrac] = {}
         """Says of a pool what part of what it typically gives each row can give at an instant, as loads are told."""
@@ -230,41 +221,6 @@ class Node:
     def wake(self) -> None:
         """Have a beat now, as what is due next is another."""
         self._wake.set()
-
-    def _hand_moved(self) -> None:
-        """Have a beat soon, as somebody else has a device by now, or has let it go: nobody waits for the minute's mark
-        until others stand in."""
-        loop = asyncio.get_running_loop()
-        gathers_s, rests_s = (each / self.speed for each in HANDS_S)
-        if self._hands is None or self._hands.when() + rests_s < loop.time():
-            due_s = loop.time() + gathers_s
-        elif self._hands.when() <= loop.time():
-            due_s = self._hands.when() + rests_s
-        else:
-            return  # it comes already
-        self._hands = loop.call_at(due_s, self._wake.set)
-
-    def _counted_heard(self) -> None:
-        """Look soon whether a group whose loads count stands above its limit, as one stopped."""
-        loop = asyncio.get_running_loop()
-        if self._above is None or self._above.when() + ABOVE_S[1] / self._speed < loop.time():
-            self._above = loop.call_at(loop.time() + ABOVE_S[0] / self._speed, self._look_above)
-
-    def _look_above(self) -> None:
-        if stands_above(self.state, self.clock.now_ns()):
-            self._wake.set()
-        else:
-            self._above = None
-
-    def _answered(self, are_all: bool) -> None:
-        """Have a beat as all have answered that a limit's growth waits for, or for some of them after a while."""
-        loop = asyncio.get_running_loop()
-        due_s = max(loop.time() + (0.0 if are_all else ANSWERED_S / self.speed), self._rests_s)
-        if self._grows is not None and loop.time() < self._grows_s:
-            if self._grows_s <= due_s:
-                return  # it comes already
-            self._grows.cancel()
-        self._grows, self._grows_s = loop.call_at(due_s, self._wake.set), due_s
 
     async def end(self) -> None:
         """Decide nothing any more, and return once what is decided is recorded, or after `ENDS_S`; then stop the rest.
@@ -400,7 +356,7 @@ class Node:
             await self.desk.send(batch)
         await self._show(now_ns)
         ended_s = asyncio.get_running_loop().time()
-        self._rests_s = ended_s + (ended_s - began_s) * (1.0 / ANSWERED_SHARE - 1.0)
+        self.wakes.rests_s = ended_s + (ended_s - began_s) * (1.0 / ANSWERED_SHARE - 1.0)
 
     async def _show(self, now_ns: int) -> None:
         """Publish what is known, and do what follows a beat."""
