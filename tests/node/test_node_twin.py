@@ -10,7 +10,8 @@ import pytest
 from tieline.errors import InvariantError
 from tieline.node.metering import GENERATOR, LOAD, Meters
 from tieline.node.twin import STEP_NS, Twin
-from tieline.node.twin_aside import TwinAside, Waiting
+from tieline.node.twin_aside import TwinAside
+from tieline.node.waiting import Waiting
 from tieline.resource.identity import Kind
 from tieline.simulate.territory import build
 from tieline.simulate.world import World

@@ -97,7 +97,7 @@ def test_a_heat_wave_is_hot_and_its_evening_overloads_a_street() -> None:
     assert 37 < max(outdoor) < 43
     assert max(evening) > 1.05
     assert max(street[: 4 * 60]) < 0.9
-    assert world.inverters.trips == 0 and world.collapsed == 0
+    assert world.inverters.trips == 0 and world.solved.collapsed == 0
 
 
 def test_on_a_cloudy_day_pv_falls_and_climbs_within_minutes_and_gives_less() -> None:

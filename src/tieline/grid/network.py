@@ -56,6 +56,8 @@ class GridNetwork:
             substation_of: Under which of several substations like `upper` each feeder is; left out: all under one.
         """
         self.models, self.model_of = tuple(models), model_of
+        self.parts = self.models, model_of, upper, upper_load_of, substation_of
+        """What it was made of: another made of the same, in another process, finds the same to the bit."""
         self.solvers = tuple(FeederFlow(model) for model in models)
         sizes = np.array([len(model.load_bus) for model in models], np.int64)
         self.first_site = np.concatenate([[0], np.cumsum(sizes[model_of])])

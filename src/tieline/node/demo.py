@@ -28,7 +28,7 @@ from tieline.node.stage import raise_stage, scenario, shown_words
 from tieline.node.stage_owners import keep_owners, owners_report
 from tieline.node.story import Story
 from tieline.node.timing import timing
-from tieline.node.twin_aside import Waiting
+from tieline.node.waiting import Waiting
 from tieline.rim import heap
 from tieline.rim.supervise import Supervisor
 from tieline.simulate.faults import STREAM_FAULTS, faulty_route
@@ -38,7 +38,7 @@ from tieline.store.registry import save
 from tieline.times import HOUR_NS
 
 ASIDE_NS = 12 * HOUR_NS
-"""Of a shorter story the twin moves in line: to begin a process costs more than its steps do."""
+"""Of a shorter story the twin moves in line, and so on: to begin a process costs more than what it saves."""
 
 
 def quiet(least: int = logging.ERROR) -> None:
@@ -82,6 +82,7 @@ def run_headless(
                 stage = await raise_stage(what, devices, seed, clock, supervisor, home, is_thrown_away=folder is None)
                 stage.past.begin()
                 stage.twin = waiting.twin(stage.world, stage.meters)
+                along = waiting.reads_along(stage, home / "journal.db")
                 if words := shown_words(stage.territory):
                     say(f"the outstation: {words}")
                 save(stage.territory.fleet, home / "registry.bin")
@@ -103,7 +104,7 @@ def run_headless(
                 await stage.outstation.stop()
                 await asyncio.sleep(1)
                 await stage.node.group.drained()  # what devices answered last is recorded, too
-                result = ended(stage, result)
+                result = ended(stage, result, along)
                 stage.node.journal.close()
                 return dict(finite(result))
 

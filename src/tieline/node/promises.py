@@ -14,7 +14,7 @@ from tieline.flow.record import Record
 from tieline.node.fallback import Fallback
 from tieline.node.promise import Promise, promise, untested
 from tieline.node.promises_grid import of_grid
-from tieline.node.promises_replay import Again, read_again, within_bounds
+from tieline.node.promises_replay import Again, ReadsAlong, read_again, within_bounds
 from tieline.node.relief import Dno
 from tieline.node.settling import DAY_NOT_OVER
 from tieline.node.stage import Stage
@@ -47,9 +47,9 @@ def promises(
     ]
 
 
-def of_journal(stage: Stage) -> list[Promise]:
+def of_journal(stage: Stage, along: ReadsAlong | None = None) -> list[Promise]:
     """Return each promise on the journal as a whole; to be asked once nothing is recorded any more."""
-    records, again = list(stage.node.journal.replay()), read_again(stage)
+    records, again = list(stage.node.journal.replay()), read_again(stage, along)
     return [
         _one_effect(stage, records),
         within_bounds(stage, records, again),

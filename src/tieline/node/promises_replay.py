@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from tieline.desk.state import DeskState
 from tieline.flow.record import Record
 from tieline.node.promise import Promise, promise
 from tieline.node.rebuilt import Law, state_of
-from tieline.node.stage import Stage
 from tieline.times import iso
+
+if TYPE_CHECKING:
+    from tieline.node.stage import Stage
 
 MOST_BATCHES, ROWS_OF_BATCH = 200, 3
 """Of so many batches of commands, evenly over the time, so many devices each are settled anew."""
@@ -50,6 +53,18 @@ class Looked:
                 self.worst_w, self.where = off_w, f"{state.fleet.id_of(row)} at {iso(fact.issued_ns)}"
 
 
+class ReadsAlong(Protocol):
+    """Replays the journal while it grows (`replay_aside`)."""
+
+    def follow(self, last_seq: int) -> None:
+        """Read along as far as a record."""
+        ...
+
+    def again(self, last_seq: int) -> Again:
+        """Return what the journal tells up to a record."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
     """The state that the journal tells, its hash as at the last record, and what was looked at on the way."""
@@ -74,9 +89,11 @@ def _beyond_w(state: DeskState, row: int, target_w: float, now_ns: int) -> float
     return max(by_limit_w, timed.low_w - target_w, target_w - timed.high_w)
 
 
-def read_again(stage: Stage) -> Again:
-    """Replay the journal into an empty state, and look at commands on the way."""
+def read_again(stage: Stage, along: ReadsAlong | None = None) -> Again:
+    """Replay the journal into an empty state, and look at commands on the way; who read along has done so already."""
     journal, place = stage.node.journal, stage.territory
+    if along is not None:
+        return along.again(journal.last_seq)
     looked = Looked(max(sum(1 for _ in journal.of_kind("CommandsIssued")) // MOST_BATCHES, 1))
     state = state_of(place.fleet, Law(place.jurisdiction), journal, looked.look)
     return Again(state, state.digest(), looked)

@@ -17,7 +17,7 @@ from tieline.contract.eligibility import Enrolment, enrol
 from tieline.desk.agreed import Agreements
 from tieline.desk.facts import Fact
 from tieline.desk.state import DeskState
-from tieline.fleet.claims import Mask, Rows
+from tieline.fleet.claims import ClaimBook, Mask, Rows
 from tieline.fleet.columns import FUELS, KINDS, Fleet
 from tieline.fleet.ledger import Ledger
 from tieline.fleet.pooled import capacity_of
@@ -79,6 +79,11 @@ def ledger_of(fleet: Fleet, members: Members) -> Ledger:
     for name, (rows, may_serve) in members.items():
         ledger.set_capacity(name, capacity_of(fleet, rows[may_serve]))
     return ledger
+
+
+def empty_state(fleet: Fleet, law: Law) -> DeskState:
+    """Return the state of a place's registry before the first record."""
+    return DeskState.empty(fleet, ClaimBook(fleet), ledger_of(fleet, members_of(fleet, law)))
 
 
 def state_of(

@@ -335,7 +335,12 @@ def grid_report(dno: Dno) -> dict[str, Any]:
                 "status": relief.statuses,
             }
         )  # fmt: skip
-    return {"feeders": feeders, "reliefs": reliefs, "refused": dno.refused, "collapsed": dno.stage.world.collapsed}
+    return {
+        "feeders": feeders,
+        "reliefs": reliefs,
+        "refused": dno.refused,
+        "collapsed": dno.stage.world.solved.collapsed,
+    }
 
 
 def loading_of(dno: Dno, feeder: str, begins_ns: int, ends_ns: int, *, alone: bool = False) -> float | None:

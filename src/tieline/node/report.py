@@ -18,6 +18,7 @@ from tieline.market.baseline import Baseline
 from tieline.node.gap import counted_h, gap_of
 from tieline.node.lineage import followed
 from tieline.node.promises import of_journal, promises
+from tieline.node.promises_replay import ReadsAlong
 from tieline.node.settling import tracked_of
 from tieline.node.stage import POLL_S, POOL, Stage
 from tieline.node.story import Story, Told
@@ -76,13 +77,13 @@ def losses(supervisor: Supervisor, outstation: Dnp3Outstation) -> dict[str, int]
     return {**supervisor.losses, **{f"lapsed: {name}": count for name, count in outstation.lapses().items()}}
 
 
-def ended(stage: Stage, result: dict[str, Any]) -> dict[str, Any]:
+def ended(stage: Stage, result: dict[str, Any], along: ReadsAlong | None = None) -> dict[str, Any]:
     """Return a report with the promises on the journal, how many records it holds, and the hash of the last.
 
     To be asked once nothing is recorded any more, so that all of them count the same records: `tieline replay` prints
     the same of the folder that is left. The last hash stands for all before it.
     """
-    kept = [*of_journal(stage), *result["promises"]]
+    kept = [*of_journal(stage, along), *result["promises"]]
     return result | {
         "promises": kept, "held": all(promise["held"] for promise in kept),
         "records": stage.node.journal.last_seq, "digest": stage.node.journal.last_hash.hex(),

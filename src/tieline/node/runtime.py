@@ -74,13 +74,27 @@ def replayed(
     `look` is shown each fact, and the state before it.
     """
     state = DeskState.empty(fleet, ClaimBook(fleet), ledger)
-    for record in journal.replay():
-        fact = from_record(record)
+    replay_on(state, journal, look=look)
+    return state
+
+
+def replay_on(
+    state: DeskState,
+    journal: Journal,
+    after_seq: int = 0,
+    last_seq: int | None = None,
+    look: Callable[[DeskState, Fact], None] | None = None,
+) -> int:
+    """Go on from the state after one record to that after another (None: the last), and return the number of that."""
+    for record in journal.replay(after_seq):
+        if last_seq is not None and record.seq > last_seq:
+            break
+        after_seq, fact = record.seq, from_record(record)
         if fact is not None:
             if look is not None:
                 look(state, fact)
             apply(state, record.id, fact, record.recorded_at_ns)
-    return state
+    return after_seq
 
 
 class Node:

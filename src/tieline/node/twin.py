@@ -65,17 +65,15 @@ class Twin:
         self.world = world.apart()
         count = len(world.power_w)
         self._free = np.full(count, np.nan), np.full(count, -np.inf), np.full(count, np.inf)
-        self._site_pu = world.site_pu
         self._gaps: dict[int, Gap] = {}
 
     def step(self, now_ns: int, seconds: float, commanded: World, counts: Mask) -> None:
         """See `Leaving.step`."""
-        self.move(now_ns, seconds, commanded.site_pu, commanded.power_w, counts)
+        self.move(now_ns, seconds, commanded.seen_pu, commanded.power_w, counts)
 
-    def move(self, now_ns: int, seconds: float, site_pu: Floats | None, power_w: Floats, counts: Mask) -> None:
-        """Move, given what the commanded world's step left: the voltage of each site and the power of each device."""
-        self.world.site_pu = self._site_pu
-        self._site_pu = site_pu  # a step sees the voltages that the one before it left
+    def move(self, now_ns: int, seconds: float, seen_pu: Floats | None, power_w: Floats, counts: Mask) -> None:
+        """Move, given the voltage of each site that the commanded world's step saw, and the power that it left."""
+        self.world.site_pu = seen_pu
         self.world.step(now_ns, seconds, *self._free)
         start_ns = (now_ns - 1) // STEP_NS * STEP_NS
         gap = self._gaps.setdefault(start_ns, Gap(np.zeros(3), np.zeros(len(KINDS))))

@@ -30,6 +30,7 @@ from tieline.simulate.physics.inverter import Inverters, droop_frac
 from tieline.simulate.physics.within import within
 from tieline.simulate.sites import Sites
 from tieline.simulate.sky import Climate, Sky
+from tieline.simulate.solved import Solved
 from tieline.simulate.territory import Territory
 
 Floats = NDArray[np.float64]
@@ -93,9 +94,9 @@ class World:
         self.sites = Sites.of(territory, rng)
         self.sky = Sky.over(len(territory.feeders), climate or Climate(), rng)
         self.network: GridNetwork | None = territory.network() if with_grid else None
-        self.grid: GridState | None = None
-        self.site_pu: Floats | None = None
-        self.collapsed = 0
+        self.solved = Solved()
+        self.seen_pu: Floats | None = None
+        """The voltage of each site that the last step saw (pu; None: all were nominal)."""
         self.frequency_hz = NOMINAL_HZ
         self._base_load_w = np.zeros(len(territory.feeder_of_site))
         self._loads_ns: int | None = None
@@ -106,7 +107,7 @@ class World:
 
     def step(self, now_ns: int, seconds: float, target_w: Floats, low_w: Floats, high_w: Floats) -> None:
         """Move every device by one step that ends at `now_ns`, under targets (NaN: none) and limits; shape (n,), W."""
-        second = second_of_day(now_ns)
+        second, self.seen_pu = second_of_day(now_ns), self.site_pu
         self.sky.step(now_ns, seconds)
         self._drift(seconds)
         target_w, low_w, high_w = self._by_inverter(target_w, low_w, high_w, seconds)
@@ -188,9 +189,9 @@ class World:
 
     def apart(self) -> World:
         """Return a copy, with the state of its random stream, that solves no power flow: its voltages stay."""
-        shared = (self.territory, self.network, self.grid, self.site_pu)  # replaced, never changed
+        shared = (self.territory, self.network, self.solved, self.seen_pu)  # replaced, never changed
         copied = copy.deepcopy(self, {id(part): part for part in shared})
-        copied.network = copied.grid = None
+        copied.network, copied.solved = None, Solved(self.site_pu)
         return copied
 
     def _drift(self, seconds: float) -> None:
@@ -201,9 +202,9 @@ class World:
 
     def voltage_pu(self, rows: Rows) -> Floats:
         """Return the voltage at the terminals of some rows (pu), as the last power flow left it."""
-        if self.site_pu is None:
+        if (site_pu := self.site_pu) is None:
             return np.ones(len(rows))
-        result: Floats = self.site_pu[self.territory.site_of[rows]]
+        result: Floats = site_pu[self.territory.site_of[rows]]
         return result
 
     def _by_inverter(self, target_w: Floats, low_w: Floats, high_w: Floats, seconds: float) -> Told:
@@ -285,12 +286,21 @@ class World:
             return
         native_w = [self.native_w(k) for k in range(len(self.territory.models))]
         upper_w, upper_native_w = self.sites.upper_w(self.network.upper, now_ns, self.sky)
-        try:
-            self.grid = self.network.solve(self.site_w(), self.site_var(), native_w, upper_w, upper_native_w)
-            self.site_pu = self.grid.site_pu
-        except Infeasible:
-            # Nothing in the story may end the world: protection would have opened; the last voltages stay.
-            self.collapsed += 1
+        self.solved.solve(self.network, self.site_w(), self.site_var(), native_w, upper_w, upper_native_w)
+
+    @property
+    def grid(self) -> GridState | None:
+        """The last power flow (None: none yet)."""
+        return self.solved.grid
+
+    @property
+    def site_pu(self) -> Floats | None:
+        """The voltage of each site (pu), as the last power flow left it (None: all are nominal); shape (sites,)."""
+        return self.solved.site_pu
+
+    @site_pu.setter
+    def site_pu(self, site_pu: Floats | None) -> None:
+        self.solved.stand(site_pu)
 
     def native_w(self, model: int) -> Floats:
         """Return what the plants that stood there already give now (W); shape (feeders of the model, plants)."""
