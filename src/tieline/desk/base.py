@@ -46,7 +46,7 @@ def tells_of_a_hand(state: DeskState, readings: Readings) -> bool:
     at = at[(readings.quality[at] & OUT_OF_RANGE) == 0]
     if not len(at):
         return False
-    return bool(((readings.values[at] > 0.5) != state.claims.is_local[readings.rows[at]]).any())
+    return bool(np.count_nonzero((readings.values[at] > 0.5) != state.claims.is_local[readings.rows[at]]))
 
 
 def learn(state: DeskState, readings: Readings, now_ns: int) -> None:
@@ -233,7 +233,7 @@ def is_free(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> NDArray[n
     """
     commands, fleet = state.commands, state.fleet
     over = commands.valid_until_ns[rows] <= now_ns
-    unsure = commands.stage[rows] != Stage.DONE
+    unsure = commands.stage[rows] != int(Stage.DONE)
     limited = (commands.low_w[rows] > -fleet.max_absorb_w[rows]) | (commands.high_w[rows] < fleet.max_inject_w[rows])
     # What pays back a call is not what it would do without us.
     pays_back = (state.rebounds_until_ns[rows] > now_ns) & _PAYS_BACK[fleet.kinds[rows]]

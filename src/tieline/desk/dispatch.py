@@ -299,7 +299,8 @@ def _unheard(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     last = state.commands
     out = state.opted_out[rows]
     silent = (last.stage[rows] == int(Stage.UNCONFIRMED)) & np.isnan(last.observed_w[rows])
-    silent |= out & (last.stage[rows] < Stage.ACCEPTED)  # one that is still on its way may come too late for a person
+    # One that is still on its way may come too late for a person.
+    silent |= out & (last.stage[rows] < int(Stage.ACCEPTED))
     silent |= state.cut_off(rows) | state.owes_release(rows)
     reports = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     told_ns = last.valid_until_ns[rows] - LEASE_NS
@@ -318,7 +319,7 @@ def next_room_ns(state: DeskState, now_ns: int) -> int:
 def next_again_ns(state: DeskState, now_ns: int) -> int:
     """Return when the next device of an owner who opted out is told anew; `FOREVER_NS`: none waits for that."""
     last, rows = state.commands, np.flatnonzero(state.opted_out)
-    waits = rows[(last.stage[rows] < Stage.ACCEPTED) | (last.stage[rows] == Stage.UNCONFIRMED)]
+    waits = rows[(last.stage[rows] < int(Stage.ACCEPTED)) | (last.stage[rows] == int(Stage.UNCONFIRMED))]
     due_ns = last.valid_until_ns[waits] - LEASE_NS + OUT_AGAIN_NS
     later = due_ns[due_ns > now_ns]
     return int(later.min()) if len(later) else FOREVER_NS

@@ -99,7 +99,7 @@ def _until_ns(state: DeskState, rows: Rows, now_ns: int) -> int:
         batch.end_ns
         for batch, alive in state.claims.batches()
         if Level.SAFETY <= batch.level < Level.RELIABILITY and state.claims.holds_at(batch, now_ns)
-        and batch.kind in (ClaimKind.LIMIT, ClaimKind.GATE) and (mine[batch.rows] & alive).any()
+        and batch.kind in (ClaimKind.LIMIT, ClaimKind.GATE) and np.count_nonzero(mine[batch.rows] & alive)
     ]  # fmt: skip
     leased = [end_ns for end_ns in ends if end_ns < FOREVER_NS]
     if leased:

@@ -356,7 +356,7 @@ class DeskState:
     def cut_off(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which rows' last command was on its way as the desk ended: no link waits for its answer any more."""
         last = self.commands
-        mask: NDArray[np.bool_] = (last.batch[rows] < self.inherited) & (last.stage[rows] < Stage.ACCEPTED)
+        mask: NDArray[np.bool_] = (last.batch[rows] < self.inherited) & (last.stage[rows] < int(Stage.ACCEPTED))
         return mask
 
     def owes_release(self, rows: NDArray[np.int32]) -> NDArray[np.bool_]:

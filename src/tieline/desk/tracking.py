@@ -165,7 +165,7 @@ def moved_by_program(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     What such a row gives is counted for the event (`EventTracked`), and no watt for two services.
     """
     mask = _called(state, (Level.PROGRAM,), now_ns)[rows]
-    if mask.any():
+    if np.count_nonzero(mask):
         winner = state.claims.arbitrate(now_ns, rows[mask]).winner
         is_its = (winner >= 0) & (state.claims.level_of(winner) == int(Level.PROGRAM))
         mask[mask] = is_its | by_owner(state, rows[mask], now_ns)

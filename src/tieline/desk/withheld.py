@@ -45,7 +45,7 @@ def note_withheld(
 def _awaited(state: DeskState, rows: Rows, now_ns: int) -> NDArray[np.bool_]:
     """Return which rows may hold more than they were told last, and have yet to answer that."""
     last = state.commands
-    mask: NDArray[np.bool_] = (last.valid_until_ns[rows] > now_ns) & (last.stage[rows] < Stage.ACCEPTED)
+    mask: NDArray[np.bool_] = (last.valid_until_ns[rows] > now_ns) & (last.stage[rows] < int(Stage.ACCEPTED))
     wider = (last.leased_low_w[rows] < last.low_w[rows]) | (last.leased_high_w[rows] > last.high_w[rows])
     mask &= wider & ((state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0)
     return mask

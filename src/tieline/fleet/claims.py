@@ -158,7 +158,7 @@ class ClaimBook:
         self._gates.moves += int(batch.quantity is Quantity.CONNECT)
 
     def _drop_if_over(self, live: Live) -> None:
-        if not live.alive.any():
+        if not np.count_nonzero(live.alive):
             self._live.pop(live.serial, None)
             serials = self._by_key.get(_key(live.batch), [])
             if live.serial in serials:

@@ -7,10 +7,11 @@ point of `points.toml` gets a column when the first reading of it comes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tieline.fleet.beneath import Beneath
@@ -215,7 +216,7 @@ class Fleet:
         most_w, least_w = self.max_inject_w[rows], -self.max_absorb_w[rows]
         high = power_w > RATING_FRAC * most_w + RATING_FLOOR_W
         beyond = high | (power_w < RATING_FRAC * least_w - RATING_FLOOR_W)
-        return beyond & (most_w > least_w) if beyond.any() else beyond
+        return beyond & (most_w > least_w) if np.count_nonzero(beyond) else beyond
 
     def checked(self, readings: Readings, ahead_ns: int) -> Readings:
         """Return the readings, marked where their time, their value or their device's rating make them doubtful."""
@@ -263,7 +264,7 @@ class Fleet:
         """
         power_w, quality = (self.power_w, self.quality) if rows is None else (self.power_w[rows], self.quality[rows])
         wrong = (quality & OUT_OF_RANGE) != 0
-        return np.where(wrong, np.nan, power_w) if wrong.any() else power_w
+        return np.where(wrong, np.nan, power_w) if np.count_nonzero(wrong) else power_w
 
     def column(self, key: str) -> Floats:
         """Return the column of a point (SI; NaN: never read); made when first asked for."""

@@ -277,7 +277,7 @@ class Settling:
                 self.low_w, self.high_w, self.low_by, self.high_by, self.conflict,
             )  # fmt: skip
             if self._gate_level is not None and level in LOCKS_OUT:
-                locked_w = np.where(self._gate_level == level, self.safe_w, np.nan)
+                locked_w = np.where(self._gate_level == int(level), self.safe_w, np.nan)
                 self._fold(locked_w, locked_w, self._gate_by)
         if holds is not None and not timed:
             self._fold_holds(holds, held)

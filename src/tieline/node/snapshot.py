@@ -129,7 +129,8 @@ def _unasked_w(state: DeskState, rows: NDArray[np.int32], now_ns: int) -> Floats
     fleet, commands = state.fleet, state.commands
     known_w = fleet.known_power_w(rows)
     over = commands.valid_until_ns[rows] <= now_ns
-    alone = (over | (commands.stage[rows] == Stage.DONE)) & ~is_told_limit(state, rows, now_ns) & np.isfinite(known_w)
+    alone = over | (commands.stage[rows] == int(Stage.DONE))
+    alone &= ~is_told_limit(state, rows, now_ns) & np.isfinite(known_w)
     alone &= ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & ~holds_on(state, rows, known_w)
     low_w, high_w = state.claims.bounds_above(rows, Level.MARKET, now_ns)
     told_low_w = np.where(over, -np.inf, commands.low_w[rows])

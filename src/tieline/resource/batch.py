@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tieline.resource.point import ends_by_code
@@ -32,8 +32,7 @@ def stands_ns(taken_ns: int, received_ns: int) -> int:
     return taken_ns if received_ns - BEHIND_NS <= taken_ns <= received_ns else received_ns
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Readings:
+class Readings(Struct, frozen=True, eq=False):
     """Measurements, one a row: which resource row, which point code, value (SI), quality bits, when.
 
     All arrays have shape (n,). `source` names the link they came by; `frame` is the id of the message that
@@ -64,7 +63,7 @@ class Readings:
         more than `BEHIND_NS` back, too: when such a reading came is all that is known.
         """
         early, late = self.taken_at_ns > self.received_at_ns, self.is_ancient()
-        if not (early | late).any():
+        if not np.count_nonzero(early | late):
             return self
         wrong = late | (early & (self.taken_at_ns - ahead_ns > self.received_at_ns))
         quality = np.where(wrong, self.quality | np.uint32(Quality.QUESTIONABLE), self.quality)
@@ -85,14 +84,13 @@ class Readings:
         low, high = ends_by_code()
         # Said so that NaN, which is neither below nor above, is beyond, too.
         beyond = ~((self.values >= low[self.points]) & (self.values <= high[self.points]))
-        if not beyond.any():
+        if not np.count_nonzero(beyond):
             return self
         quality = np.where(beyond, self.quality | np.uint32(Quality.OUT_OF_RANGE), self.quality)
         return replace(self, quality=quality)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CommandBatch:
+class CommandBatch(Struct, frozen=True, eq=False):
     """Commands, one a row: the setpoint each device is to hold from `valid_from_ns` until `valid_until_ns`.
 
     After that the device falls back to `revert_w` by itself (and our watchdog checks that it did). The id of one
@@ -134,8 +132,7 @@ class CommandBatch:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CommandReports:
+class CommandReports(Struct, frozen=True, eq=False):
     """How far commands of one batch have come, one a row: a `Stage`, when, a `RejectWord`, the native code.
 
     `observed_w` is what was read back (NaN where nothing was). `frames` names the wire messages, one a row (the hex

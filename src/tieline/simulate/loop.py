@@ -16,23 +16,25 @@ from contextvars import Context, copy_context
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from tieline.errors import InvariantError
 from tieline.simulate.network import Network
 from tieline.times import SECOND_NS
 
 T = TypeVar("T")
+US_NS = SECOND_NS // 1_000_000
 
 
-class Turn:
+class Turn(Struct, eq=False):
     """A callback that waits for its turn, or for its instant (s): what asyncio's handles are, made in one step."""
 
-    __slots__ = ("_args", "_callback", "_cancelled", "_context", "_loop", "_when")
-
-    def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context, when: float, loop: VirtualLoop
-    ) -> None:
-        self._callback, self._args, self._context = callback, args, context
-        self._when, self._loop, self._cancelled = when, loop, False
+    _callback: Callable[..., object]
+    _args: tuple[Any, ...]
+    _context: Context
+    _when: float
+    _loop: VirtualLoop
+    _cancelled: bool = False
 
     def cancel(self) -> None:
         """Never run it."""
@@ -69,7 +71,8 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def __init__(self, network: Network | None = None) -> None:
         super().__init__()
-        self._now_s = 0.0
+        self.now_s = 0.0
+        """Virtual seconds since the start, as `time` returns them."""
         self._timers: list[tuple[float, int, Any]] = []
         self._set, self._dropped = 0, 0
         self.network = network or Network()
@@ -77,7 +80,7 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def time(self) -> float:
         """Return virtual seconds since the start."""
-        return self._now_s
+        return self.now_s
 
     # Their turn stands for asyncio's handle: it has all that anybody asks one for.
     def call_soon(  # type: ignore[override]
@@ -103,7 +106,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Turn:
         """Run a callback so many seconds from now."""
-        return self.call_at(self._now_s + delay, callback, *args, context=context)
+        return self.call_at(self.now_s + delay, callback, *args, context=context)
 
     def note_cancelled(self, turn: Turn) -> None:
         """Count a timer that nobody waits for; it stays in the heap until its time, or until most there are such."""
@@ -124,8 +127,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         if not ready and not self._stopping:
             if not timers:
                 raise InvariantError("every task waits for something that no timer will bring: the simulation is stuck")
-            self._now_s = max(self._now_s, timers[0][0])
-        while timers and timers[0][0] <= self._now_s:
+            self.now_s = max(self.now_s, timers[0][0])
+        while timers and timers[0][0] <= self.now_s:
             ready.append(heappop(timers)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
@@ -187,7 +190,7 @@ class VirtualClock:
 
     def now_ns(self) -> int:
         """Return UTC now in nanoseconds, cut to the microsecond so that rounding can't tell two runs apart."""
-        return self._start_ns + round(self._loop.time() * 1_000_000) * (SECOND_NS // 1_000_000)
+        return self._start_ns + round(self._loop.now_s * 1_000_000) * US_NS
 
 
 def run_virtual(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]], network: Network | None = None) -> T:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from tieline.times import SECOND_NS, Clock
-from tieline.wire.modbus.frames import Frame, FrameError, FrameReader
+from tieline.wire.modbus.frames import Frame, FrameError, FrameReader, frame_octets
 from tieline.wire.modbus.pdu import (
     DEVICE_FAILURE,
     ILLEGAL_ADDRESS,
@@ -285,7 +285,7 @@ class _Connection(asyncio.Protocol):
             pdu = self._server.answer(frame)
             if pdu is None:
                 continue
-            octets = Frame(frame.transaction, frame.unit, pdu).octets()
+            octets = frame_octets(frame.transaction, frame.unit, pdu)
             device = self._server.units.get(frame.unit)
             if device is not None and device.late_s > 0:
                 asyncio.get_running_loop().call_later(device.late_s, self._say, octets)

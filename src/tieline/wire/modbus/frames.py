@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _HEADER = struct.Struct(">HHHB")
 HEADER_SIZE = 7  # transaction, protocol, length, unit
@@ -14,8 +15,7 @@ class FrameError(ValueError):
     """The peer sent bytes that can't be a Modbus TCP frame; drop the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One request or answer."""
 
     transaction: int

@@ -6,7 +6,8 @@ Limits and exception codes as in the Modbus Application Protocol V1.1b3, section
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MOST_READ = 125
 MOST_WRITE = 123
@@ -23,8 +24,7 @@ class PduError(ValueError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """Read `count` registers from `start`."""
 
     start: int
@@ -38,8 +38,7 @@ class Read:
         return struct.pack(">BHH", self.function, self.start, self.count)
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """Write registers from `start`."""
 
     start: int
@@ -53,8 +52,7 @@ class Write:
         return struct.pack(f">BHHB{count}H", WRITE_MANY, self.start, count, 2 * count, *self.registers)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """An exception answer."""
 
     function: int

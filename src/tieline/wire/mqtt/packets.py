@@ -7,7 +7,8 @@ neighbours would promise nothing about the device behind them.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MOST_TEXT = 65_535
 MOST_REMAINING = 268_435_455  # 2.2.3: four bytes of seven bits
@@ -24,8 +25,7 @@ class PacketError(ValueError):
     """Bytes that are no packet of ours, or a packet that the standard forbids: close the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Will:
+class Will(Struct, frozen=True):
     """What the broker says for a client that goes without a word (3.1.2.5)."""
 
     topic: str
@@ -34,8 +34,7 @@ class Will:
     retain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True):
     """A client's first packet (3.1). `keep_alive_s` 0: none."""
 
     client_id: str
@@ -46,16 +45,14 @@ class Connect:
     will: Will | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConnAck:
+class ConnAck(Struct, frozen=True):
     """The broker's answer to Connect (3.2); code 0: accepted."""
 
     code: int
     session_present: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Struct, frozen=True):
     """A message (3.3). `packet_id` is 0 at QoS 0."""
 
     topic: str
@@ -66,56 +63,48 @@ class Publish:
     packet_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PubAck:
+class PubAck(Struct, frozen=True):
     """The receiver has a message of QoS 1 (3.4)."""
 
     packet_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(Struct, frozen=True):
     """Filters with the highest QoS wanted of each (3.8)."""
 
     packet_id: int
     filters: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SubAck:
+class SubAck(Struct, frozen=True):
     """The QoS granted to each filter, 0x80 where refused (3.9)."""
 
     packet_id: int
     codes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
+class Unsubscribe(Struct, frozen=True):
     """Filters that are wanted no more (3.10)."""
 
     packet_id: int
     filters: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnsubAck:
+class UnsubAck(Struct, frozen=True):
     """The answer to Unsubscribe (3.11)."""
 
     packet_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class PingReq:
+class PingReq(Struct, frozen=True):
     """A client's sign of life (3.12)."""
 
 
-@dataclass(frozen=True, slots=True)
-class PingResp:
+class PingResp(Struct, frozen=True):
     """The broker's (3.13)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(Struct, frozen=True):
     """A client goes on purpose; its will is not spoken (3.14)."""
 
 
