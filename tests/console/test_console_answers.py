@@ -229,13 +229,13 @@ def test_a_limit_on_what_nobody_sees_says_so_and_on_what_is_seen_does_not(tmp_pa
 
     async def act(node: Node, reader: NodeReader, operator: NodeOperator, clock: HandClock) -> None:
         await _hear(node, 1_000.0)
-        assert (await operator.limit("battery-3", ask, "ann")).unmet == ""
+        assert (await operator.limit("battery-3", ask, "ann")).unseen == ""
         node.state.fleet.quality[[3, 4]] = int(Quality.COMM_LOST)
         said = await operator.limit("battery-3", ask, "ann")
-        assert said.unmet == "battery-3 cannot be seen now: who is out of reach is told once he answers"
-        assert (await operator.limit("feeder-01", ask, "ann")).unmet == "", "the others keep it, and AI 6 counts them"
+        assert said.unseen == "battery-3 cannot be seen now: who is out of reach is told once he answers"
+        assert (await operator.limit("feeder-01", ask, "ann")).unseen == "", "the others keep it, and AI 6 counts them"
         node.state.fleet.quality[:] = int(Quality.COMM_LOST)
         said = await operator.limit("feeder-01", ask, "ann")
-        assert said.unmet.startswith("none of the 10 devices of feeder-01 can be seen now")
+        assert said.unseen.startswith("none of the 10 devices of feeder-01 can be seen now")
 
     on_node(tmp_path, _fleet(2, 10), act)

@@ -176,8 +176,10 @@ class NodeOperator:
         if isinstance(granted, Refusal):
             return granted
         fleet = self.node.state.fleet
-        unmet = "; ".join(word for word in (beyond_rating(fleet, resource, ask), unseen(fleet, resource)) if word)
-        granted = msgspec.structs.replace(granted, unmet=unmet, loads=cuts_says(self.node.state, wish, now_ns))
+        unmet, away = beyond_rating(fleet, resource, ask), unseen(fleet, resource)
+        granted = msgspec.structs.replace(
+            granted, unmet=unmet, unseen=away, loads=cuts_says(self.node.state, wish, now_ns)
+        )
         if before is None or before.ask.end_ns <= now_ns:
             return granted
         was = before.ask
