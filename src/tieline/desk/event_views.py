@@ -15,7 +15,8 @@ class EventView(View, frozen=True):
     """A program event with the steps that it may take now, what it `asks`, has booked, and asked and got so far.
 
     `called` devices it calls now, of whom `opted_out` went out since; `lacks_wh` is what lacked of the asked in each
-    interval, by cause, and `over_wh` what others gave beyond it: asked - delivered = all lacks - over (as amounts).
+    interval, by cause (none below 0.5 Wh: the largest has that), and `over_wh` what others gave beyond it: asked -
+    delivered = all lacks - over (as amounts).
     `unmet` says that it asks for more than its devices are rated to move ("": it doesn't, or is over).
     All of these are of what was counted: up to `counted_to_ns` (0: nothing yet), without the stretches `uncounted`
     ([start, end) in ns), in which no server ran or what it had counted died with it.

@@ -48,6 +48,7 @@ from tieline.desk.tracking import bounded_base_w
 from tieline.fleet.able import stored_wh
 from tieline.fleet.columns import KIND_CODE, KINDS
 from tieline.ids import derive
+from tieline.market.settlement import LEAST_TOLD_WH, without_noise
 from tieline.pool.merit import merit_price
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity, Refusal
 from tieline.resource.identity import Kind
@@ -69,11 +70,12 @@ def view_of(state: DeskState, event: ProgramEvent) -> EventView:
     rows = np.zeros(0, np.int32) if called is None else called.rows
     is_open = bool(NEXT[event.state]) and state.fleet.holds(event.group)
     unmet = says_unmet(state.fleet, event.group, event.power_w) if is_open else ""
+    lacks_wh = without_noise(state.event_lacks.get(event.id, {}), LEAST_TOLD_WH)
     return EventView(
         event.id, event.program, event.group, event.strategy, event.start_ns, event.end_ns, event.power_w,
         event.state.value, event.composed_by, event.approved_by, event.why,
         tuple(sorted(step.value for step in NEXT[event.state])), reserved_w, reserved_wh, asked_wh, delivered_wh,
-        len(rows), int(state.opted_out[rows].sum()), dict(state.event_lacks.get(event.id, {})), over_wh,
+        len(rows), int(state.opted_out[rows].sum()), lacks_wh, over_wh,
         says_asked(event.power_w), () if counted is None else counted.uncounted(),
         0 if counted is None or not asked_wh else counted.to_ns,
         unmet,

@@ -17,6 +17,7 @@ from tieline.desk.obligation import DISPATCH_STEP_NS
 from tieline.desk.redispatch import BY_KILL, DNO_LIMIT, OWN_LIMIT
 from tieline.desk.state import DeskState
 from tieline.desk.sun import keeps_down
+from tieline.market.settlement import NOISE_W, without_noise
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import Stage
 from tieline.resource.level import Level
@@ -373,4 +374,4 @@ def causes(
         for name, watts in fills.items():
             found[name] = found.get(name, 0.0) + watts
     part_w = limits_part_w(found.get(REBOUND, 0.0), lost_w, fills.get(DNO_LIMIT, 0.0), unshared_w)
-    return moved(found, REBOUND, DNO_LIMIT, part_w)
+    return without_noise(moved(found, REBOUND, DNO_LIMIT, part_w), NOISE_W)

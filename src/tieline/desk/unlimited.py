@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tieline.desk.called_back import more_w, with_calls
 from tieline.desk.state import DeskState
 from tieline.desk.wants import (
     FOLLOWS_NS,
@@ -48,21 +49,41 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
     fleet = state.fleet
     imports = low_w > -float(fleet.max_absorb_w[rows].sum())
     exports = high_w < float(fleet.max_inject_w[rows].sum())
-    gives_w, draws_w = alone_w(state, rows, now_ns)
-    if imports != exports:
-        now_w = _own_w(state, rows, np.nan_to_num(fleet.known_power_w(rows)), now_ns)
+    side = 0.0 if imports == exports else 1.0 if exports else -1.0
+    gives_w, draws_w = _alone_w(state, rows, now_ns)
+    known_w = np.nan_to_num(fleet.known_power_w(rows))
+    if side:
+        now_w = _own_w(state, rows, known_w, now_ns)
         if imports:
             gives_w = np.maximum(now_w, 0.0)
         else:
             draws_w = np.maximum(-now_w, 0.0)
-    return float(gives_w.sum() - draws_w.sum())
+    gives_w, draws_w = with_calls(state, rows, gives_w, draws_w, side, now_ns)
+    net_w, found_w = gives_w - draws_w, float(gives_w.sum() - draws_w.sum())
+    for way in (1.0, -1.0):
+        if side in (0.0, way):
+            end_w = way * (high_w if way > 0.0 else low_w)
+            does_w = float(np.maximum(way * known_w, 0.0).sum())
+            bites = does_w >= end_w - (1.0 - NEAR_FRAC) * abs(end_w) if np.isfinite(end_w) else False
+            found_w += way * more_w(state, rows, net_w, way, now_ns, bites=bites)
+    return found_w
 
 
 def alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
     """Return what each of `rows` would give and draw (W, 0 or more, shape (n,)) if no limit held it; both are sides.
 
-    Who was told no limit does what it does, and counts at 0 where nobody knows that.
+    One that is called comes to what is asked of it by now. Who was told no limit does what it does, and counts at 0
+    where nobody knows that.
     """
+    gives_w, draws_w = _alone_w(state, rows, now_ns)
+    at = np.flatnonzero(is_told_limit(state, rows, now_ns))
+    if len(at):
+        gives_w[at], draws_w[at] = with_calls(state, rows[at], gives_w[at], draws_w[at], 0.0, now_ns)
+    return gives_w, draws_w
+
+
+def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
+    """Return the same by what each was told and its meter says, whatever is asked of it."""
     fleet = state.fleet
     now_w = np.nan_to_num(fleet.known_power_w(rows))
     gives_w, draws_w = np.maximum(now_w, 0.0), np.maximum(-now_w, 0.0)

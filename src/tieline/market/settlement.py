@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 CENT = Decimal("0.01")
 MILLI = 1_000
 """Energy is shared out in whole milliwatt-hours."""
+NOISE_W, LEAST_TOLD_WH = 1e-3, 0.5
+"""Below so much a cause of a lack is the rounding of sums, and below so much none that is told: it would read 0."""
 DAY_AHEAD, REAL_TIME, SHORTFALL, ADJUSTMENT = "day_ahead", "real_time", "shortfall", "adjustment"
 
 
@@ -126,6 +128,25 @@ def two_settlement(da_mw: float, da_price: float, rt_mw: Floats, rt_price: Float
     return day_ahead, float(((rt_mw - da_mw) * rt_price).sum() * hours)
 
 
+def without_noise(by_cause: Mapping[str, float], least: float) -> dict[str, float]:
+    """Return a lack by its causes (of one unit, 0 or more) without those below `least`; the sum is the same.
+
+    What they were has the largest. Where all of them together are below it, nothing lacks.
+
+    >>> without_noise({"dno_limit": 6.0, "unavailable": 0.25}, 0.5)
+    {'dno_limit': 6.25}
+    """
+    whole = math.fsum(by_cause.values())
+    found = {cause: each for cause, each in by_cause.items() if each >= least}
+    if len(found) == len(by_cause):
+        return found
+    if not found:
+        return {max(by_cause, key=lambda cause: by_cause[cause]): whole} if whole >= least else {}
+    largest = max(found, key=lambda cause: found[cause])
+    found[largest] = whole - math.fsum(each for cause, each in found.items() if cause != largest)
+    return found
+
+
 def split_lack(lacking_w: float, known_w: Mapping[str, float], otherwise: str) -> dict[str, float]:
     """Return the causes of a lack so that they add up to it: what is known, scaled down where it is more, and the rest.
 
@@ -134,13 +155,15 @@ def split_lack(lacking_w: float, known_w: Mapping[str, float], otherwise: str) -
     """
     if lacking_w <= 0:
         return {}
-    known = {cause: watts for cause, watts in known_w.items() if watts > 0}
+    # What is below a milliwatt is rounding, no cause of its own.
+    known = {cause: watts for cause, watts in known_w.items() if watts > NOISE_W}
     given_w = math.fsum(known.values())
     if given_w > lacking_w:
         return {cause: watts * lacking_w / given_w for cause, watts in known.items()}
     rest_w = lacking_w - given_w
-    # A rest below a milliwatt is rounding, no cause of its own.
-    return {**known, otherwise: known.get(otherwise, 0.0) + rest_w} if rest_w > 1e-3 else known or {otherwise: rest_w}
+    if rest_w <= NOISE_W:
+        return without_noise({**known, otherwise: known.get(otherwise, 0.0) + rest_w}, NOISE_W) or {otherwise: rest_w}
+    return {**known, otherwise: known.get(otherwise, 0.0) + rest_w}
 
 
 def award_lines(

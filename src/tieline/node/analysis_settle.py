@@ -17,7 +17,7 @@ from tieline.errors import ConfigError
 from tieline.ids import derive
 from tieline.market.baseline import Floats
 from tieline.market.rule import BaselineRule, baseline_rule
-from tieline.market.settlement import Basis, Line, Measured, award_lines, split_lack
+from tieline.market.settlement import LEAST_TOLD_WH, Basis, Line, Measured, award_lines, split_lack
 from tieline.node.analysis import Made, explained, made_of
 from tieline.node.known_causes import KnownCauses, known_causes, otherwise
 from tieline.store.meter_files import EventFile, Instants, read_column, read_event, read_meters
@@ -216,10 +216,13 @@ def sums_of(lines: Sequence[Line]) -> dict[str, Any]:
     """Return what lines come to by kind, and what lacks by cause."""
     kinds: dict[str, Decimal] = {}
     causes: dict[str, Decimal] = {}
+    lacks_wh: dict[str, float] = {}
     for line in lines:
         kinds[line.kind] = kinds.get(line.kind, Decimal("0.00")) + line.amount
         if line.cause:
             causes[line.cause] = causes.get(line.cause, Decimal("0.00")) + line.amount
+            lacks_wh[line.cause] = lacks_wh.get(line.cause, 0.0) + line.energy_wh
+    causes = {cause: amount for cause, amount in causes.items() if amount or abs(lacks_wh[cause]) >= LEAST_TOLD_WH}
     return {
         "by_kind": {kind: str(amount) for kind, amount in sorted(kinds.items())},
         "shortfall_by_cause": {cause: str(amount) for cause, amount in sorted(causes.items())},

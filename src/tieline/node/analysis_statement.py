@@ -16,7 +16,7 @@ from tieline.errors import ConfigError
 from tieline.ids import NAME, is_name
 from tieline.market.baseline import Baseline
 from tieline.market.rule import BaselineRule
-from tieline.market.settlement import shortfall_causes, split_lack
+from tieline.market.settlement import LEAST_TOLD_WH, shortfall_causes, split_lack, without_noise
 from tieline.node.analysis_settle import EventFiles, EventSettled, settle_event
 from tieline.node.event_terms import owner_terms
 from tieline.node.known_causes import otherwise
@@ -212,7 +212,7 @@ def _lacks(
             known_w[cause] = known_w.get(cause, 0.0) + watts * weight
         for cause, watts in split_lack(lacking_w, known_w, otherwise(bool(base.missing[k]))).items():
             found[cause] = found.get(cause, 0.0) + watts * hours / 1e3
-    return {cause: kwh for cause, kwh in sorted(found.items()) if kwh > 1e-9}
+    return dict(sorted(without_noise(found, LEAST_TOLD_WH / 1e3).items()))
 
 
 def keep_inputs(folder: Path, asked: Asked) -> None:

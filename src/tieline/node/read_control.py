@@ -14,6 +14,7 @@ from tieline.node.read_held import Heard, binding, lost_says, off_says, out_of_r
 from tieline.node.read_runs import GROUP_SAYS, Runs, counts_of, runs_of
 from tieline.node.read_wait import UNRELEASED, stray, stray_says
 from tieline.node.read_words import kw
+from tieline.node.why_claims import asked_w
 from tieline.resource.arbitrate import Arbitration
 from tieline.resource.command import HELD, Stage
 from tieline.resource.level import Level
@@ -118,11 +119,15 @@ def controls_of(
         text = _unnamed(settled, limiter, runs, stands_ns, held_w, timer_ns, state.is_killed)
     else:
         text = f"{winner.level_name.capitalize()} (level {winner.level}) by {winner.source}"
+        if limiter is not None and (power_w := asked_w(state, row, settled)) is not None:
+            # Held by a limit, what it is asked for is not what it does: both powers are named.
+            text += f" asks for {kw(power_w)}; it is held at {kw(settled.setpoint.target_w)}"
+            text += f" by {WORDS[limiter]} (level {int(limiter)})"
         last, ended = state.commands, NOT_IN_FORCE.get(Stage(int(state.commands.stage[row])))
         if ended is not None and last.batch[row] >= 0 and last.valid_until_ns[row] > now_ns:
             text += f", but its command was {ended}"
-    if limiter is not None:
-        is_pushed = winner is None and (ends.low_w > 0 or ends.high_w < 0 or ends.low_w == ends.high_w)
+    if limiter is not None and winner is None:
+        is_pushed = ends.low_w > 0 or ends.high_w < 0 or ends.low_w == ends.high_w
         text += f", {'by' if is_pushed else 'held back by'} {WORDS[limiter]} (level {int(limiter)})"
     # Its own limit that leaves it one power alone was named with that power.
     is_told = ends.low_w == ends.high_w and share is not None and not (share["waits_for_turn"] or share["too_small"])

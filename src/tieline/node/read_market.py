@@ -31,6 +31,7 @@ from tieline.fleet.columns import Fleet
 from tieline.flow.record import Records
 from tieline.ids import derive
 from tieline.market.award import price_dispute
+from tieline.market.settlement import LEAST_TOLD_WH
 from tieline.node.kept_readings import BEYOND, named
 from tieline.node.read_hours import HourMean
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -245,7 +246,10 @@ def settlement_view(state: DeskState, journal: Records, now_ns: int, tracked: Tr
 
 def _by_cause(lines: tuple[StatementLine, ...]) -> dict[str, str]:
     sums: dict[str, Decimal] = {}
+    energy_wh: dict[str, float] = {}
     for line in lines:
         key = line.cause or line.kind
         sums[key] = sums.get(key, Decimal("0.00")) + Decimal(line.amount)
-    return {key: str(amount) for key, amount in sorted(sums.items())}
+        energy_wh[key] = energy_wh.get(key, 0.0) + line.energy_wh
+    told = {key for key, amount in sums.items() if amount or abs(energy_wh[key]) >= LEAST_TOLD_WH}
+    return {key: str(amount) for key, amount in sorted(sums.items()) if key in told}

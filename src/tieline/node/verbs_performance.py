@@ -6,8 +6,12 @@ from pathlib import Path
 
 import click
 
+from tieline.market.settlement import without_noise
 from tieline.node.cli import main, show
 from tieline.node.verb_words import BOOK, FILE, JSON
+
+LEAST_SHOWN_KWH = 0.05
+"""Less reads as 0.0 here."""
 
 
 @main.command()
@@ -51,7 +55,8 @@ def performance(
             if row["performance"] is None
             else f"{row['performance']:.1%} of {row['committed_kwh']:.1f} kWh"
         )
-        lacks = ", ".join(f"{cause.replace('_', ' ')} {kwh:.1f}" for cause, kwh in row["lacks_kwh"].items())
+        lacks_kwh = without_noise(row["lacks_kwh"], LEAST_SHOWN_KWH)
+        lacks = ", ".join(f"{cause.replace('_', ' ')} {kwh:.1f}" for cause, kwh in lacks_kwh.items())
         click.echo(f"{row['name'] or '(not told)'}: {part}{f', lacked {lacks}' if lacks else ''}")
     click.echo(f"Gini of called hours {told['gini']:.4f}")
     for mark in told["peaker"]:

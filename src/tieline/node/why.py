@@ -41,7 +41,7 @@ from tieline.node.read_contracts import contracts_of, not_covered
 from tieline.node.read_held import Heard, batch_of, held_off, out_of_reach, share_of
 from tieline.node.read_runs import Runs, off_by_timer, runs_of
 from tieline.node.read_wait import left_out, no_response, stands_until_ns, stray, take_responses, unreleased, waits
-from tieline.node.why_claims import asked_by_now, claim_told, gate_told, limits_told, source_of
+from tieline.node.why_claims import asked_by_now, asked_w, claim_told, gate_told, limits_told, source_of
 from tieline.node.why_ended import told_ended
 from tieline.node.why_gave import delivered_of, pool_delivered
 from tieline.resource.claim import Claim, ClaimKind, Quantity
@@ -171,6 +171,8 @@ def of_device(journal: Records, past: Known, resource: str) -> dict[str, Any]:
         "low_w": told.setpoint.bounds.low_w,
         "high_w": told.setpoint.bounds.high_w,
         "winner": claim_told(state, placed.get(winner or "")),
+        "asked_w": asked_w(state, row, told),
+        "is_held": winner is not None and told.setpoint.limited_by is not None,
         "asked_by_now": by_now,
         "held_w": _number(state.commands.held_now_w(past.at_ns)[row]) if winner is None else None,
         "limited_by": claim_told(state, placed.get(batch_of(told.setpoint.limited_by or ""))),

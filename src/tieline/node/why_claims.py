@@ -46,6 +46,13 @@ def asked_by_now(state: DeskState, fact: ClaimsPlaced | None, now_ns: int) -> st
     return debt.because if debt is not None and fact is not None and debt.because != fact.because else None
 
 
+def asked_w(state: DeskState, row: int, told: Arbitration) -> float | None:
+    """Return the power (W) that is named by the claim that decides about a device, before its limits; None: none is."""
+    by = told.setpoint.by
+    found = (claim.value for claim in state.claims.claims_on(row) if by and claim.id == by)
+    return next(found, None)
+
+
 def gate_told(state: DeskState, fact: ClaimsPlaced | None, resource: str) -> dict[str, Any] | None:
     """Return a gate as a claim, and on what it stands."""
     told = claim_told(state, fact)

@@ -10,7 +10,7 @@ from tieline.desk.called import SetAside
 from tieline.desk.state import LAPSED, DeskState, EndedAsk
 from tieline.times import DAY_NS, FOREVER_NS, HOUR_NS, iso
 
-MOST_ENDED = 5
+MOST_LAPSES = 5
 
 
 def ended_on(state: DeskState, resource: str, now_ns: int) -> list[EndedAsk]:
@@ -27,12 +27,12 @@ def ended_on(state: DeskState, resource: str, now_ns: int) -> list[EndedAsk]:
         ended for ended in (*state.ended.values(), *over)
         if now_ns - DAY_NS < ended.at_ns <= now_ns and np.isin(rows, state.fleet.leaves(ended.ask.resource)).all()
     ]  # fmt: skip
-    return sorted(found, key=lambda ended: (-ended.at_ns, ended.record))[:MOST_ENDED]
+    return sorted(found, key=lambda ended: (-ended.at_ns, ended.record))
 
 
 def lapses(state: DeskState, resource: str, now_ns: int) -> str:
     """Return in words which claims lapsed in the last hour: whose they were, and until when they were granted."""
-    lapsed = [ended for ended in ended_on(state, resource, now_ns) if ended.why == LAPSED]
+    lapsed = [ended for ended in ended_on(state, resource, now_ns)[:MOST_LAPSES] if ended.why == LAPSED]
     return "".join(
         f"; lapsed at {iso(ended.at_ns)}: the {ended.ask.kind.value} of {ended.ask.source}"
         + ("" if ended.ask.resource == resource else f" on {ended.ask.resource}")
@@ -48,7 +48,7 @@ def told_ended(state: DeskState, resource: str, now_ns: int) -> list[dict[str, A
         (one.at_ns, one.record, _told_aside(one, resource)) for one in state.set_aside
         if now_ns - DAY_NS < one.at_ns <= now_ns and np.isin(rows, one.rows).all()
     ]  # fmt: skip
-    found = sorted([*asks, *aside], key=lambda one: (-one[0], one[1]))[:MOST_ENDED]
+    found = sorted([*asks, *aside], key=lambda one: (-one[0], one[1]))
     return [told for _, _, told in found]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tieline.desk.called import SET_ASIDE
 from tieline.desk.counted_loads import SAYS
 from tieline.node.read_control import NOT_IN_FORCE
 from tieline.node.read_held import off_says
@@ -16,11 +17,16 @@ from tieline.resource.arbitrate import REMOTE_LEVELS
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.command import HELD, Stage
 from tieline.resource.level import Level
-from tieline.times import parse_iso
+from tieline.times import SECOND_NS, parse_iso
 
 _STILL = ("unresponsive", "refused", "unconfirmed", "underperformed")
 CAUSES = {**WORDS, **{cause: f"{NOT_RESPONDING} ({cause})" for cause in _STILL}}
 
+LEAST_HELD_W = 0.5
+"""A power that is held by less than this reads as the one that was asked."""
+MOST_ENDED_TOLD, ENDED_S = 3, 300.0
+"""So many of what ended are told at most, of the last five minutes and one an asker; what lapsed, or a contract set
+aside, is told for a day."""
 LOCAL_UNKNOWN = "whether somebody else set it (LOCAL) is not known, as no reading of then is kept"
 
 
@@ -72,8 +78,15 @@ def tell(answer: dict[str, Any]) -> None:
         ended = _ended_as(answer["command"], answer["at"])
         says = "told" if ended else "controlled"
         says = says if is_told else f"{LOCAL_UNKNOWN}: if nobody did, {says}"
-        click.echo(f"  {says} by {winner['source']} ({winner['level']}){ended}: {answer['target_w']:z.0f} W")
+        if _is_held(answer):
+            says = says.replace("told", "asked").replace("controlled", "asked")
+        power_w = answer["asked_w"] if _is_held(answer) else answer["target_w"]
+        click.echo(f"  {says} by {winner['source']} ({winner['level']}){ended}: {power_w:z.0f} W")
         click.echo(f"  because of {winner['because']}, since {winner['from']}")
+        if _is_held(answer):
+            holder = answer["limited_by"]
+            by = f"a limit {_by(holder)}" if holder else "its own rating, or its own timer"
+            click.echo(f"  but held at {answer['target_w']:z.0f} W by {by}")
         if by_now := answer["asked_by_now"]:
             click.echo(f"  its pool is asked by {by_now} by now, which leaves it as it is")
     click.echo(f"  allowed: {answer['low_w']:z.0f} W to {answer['high_w']:z.0f} W")
@@ -115,6 +128,12 @@ def tell(answer: dict[str, Any]) -> None:
     _tell_chain("", answer["chain"])
     for batch, chain in answer["chains"].items():
         _tell_chain(batch, chain)
+
+
+def _is_held(answer: dict[str, Any]) -> bool:
+    """Return whether limits hold a device at another power than the one it is asked for: they decide what it does."""
+    asked_w, told_w = answer["asked_w"], answer["target_w"]
+    return bool(answer["is_held"]) and asked_w is not None and abs(asked_w - told_w) > LEAST_HELD_W
 
 
 def _ended_as(command: dict[str, Any] | None, at: str) -> str:
@@ -251,12 +270,28 @@ def _gate_says(gate: dict[str, Any] | None, on: str = "") -> str:
 
 
 def _tell_ended(answer: dict[str, Any]) -> None:
-    for ended in answer["ended"]:
+    told = _worth_telling(answer["ended"], answer["at"])
+    for ended in told:
         whose = f"{ended['source']} ({ended['level']}, {ended['program']}) on {ended['resource']}"
         until = f" until {ended['until']}" if ended["until"] else ""
         how = f"lapsed at {ended['ended']}" if ended["lapsed"] else f"ended at {ended['ended']}: {ended['why']}"
         because = f": {ended['because']}" if ended["because"] else ""
         click.echo(f"  {how}: {ended['kind']} granted to {whose} from {ended['from']}{until}{because}")
+    if more := len(answer["ended"]) - len(told):
+        click.echo(f"  {more} {'more ' if told else ''}ended in the last day: --json tells of each")
+
+
+def _worth_telling(ended: list[dict[str, Any]], at: str) -> list[dict[str, Any]]:
+    """Return what ended lately, the newest first: the last of each asker, and what nobody withdrew himself."""
+    found: list[dict[str, Any]] = []
+    askers: set[tuple[str, str]] = set()
+    for one in ended:
+        stays = one["lapsed"] or one["why"].startswith(SET_ASIDE)
+        is_near = parse_iso(at) - parse_iso(one["ended"]) <= ENDED_S * SECOND_NS
+        if (stays or is_near) and (one["source"], one["program"]) not in askers:
+            askers.add((one["source"], one["program"]))
+            found.append(one)
+    return found[:MOST_ENDED_TOLD]
 
 
 def _by(claim: dict[str, Any] | None) -> str:
