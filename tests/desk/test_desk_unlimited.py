@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from desk_stage import Stage1, fleet_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tieline.desk.ports import Award
-from tieline.desk.unlimited import unlimited_w
+from tieline.desk.unlimited import alone_w, unlimited_w
 from tieline.resource.identity import Kind
 from tieline.times import HOUR_NS
 
@@ -28,6 +30,27 @@ def limited() -> Stage1:
     last.high_w[:] = [1_000.0, 1_000.0, 2_000.0, 0.0, 0.0]
     last.low_w[:], last.target_w[2] = -5_000.0, 2_000.0
     return stage
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 9), unique=True))
+def test_what_one_would_do_without_a_limit_is_the_same_whoever_is_asked_about_with_it(
+    seed: int, some: list[int]
+) -> None:
+    stage, rng = Stage1(fleet_of(KINDS + HOME + [Kind.THERMOSTAT])), np.random.default_rng(seed)
+    state, last, now_ns, none = stage.state, stage.state.commands, stage.clock.ns, np.array([np.nan])
+
+    def drawn(*of: float) -> np.ndarray:
+        return rng.choice(np.array([*of, *rng.uniform(-5e3, 5e3, 3)]), 10)
+
+    state.fleet.quality[:] = rng.choice(np.array([0, 0, 0, 2**32 - 1], np.uint32), 10)
+    for column in (state.fleet.power_w, state.fleet.available_up_w, state.fleet.available_down_w, last.target_w):
+        column[:] = drawn(0.0, *none)
+    state.base_w[:], last.low_w[:], last.high_w[:] = drawn(0.0), drawn(-5e3, 0.0), drawn(0.0, 5e3)
+    for column in (last.valid_until_ns, last.since_ns, state.release_at_ns, state.idle_ns, state.charges.seen_ns):
+        column[:] = now_ns + rng.integers(-10, 10, 10) * 60 * 10**9
+    rows, everyone = np.array(some, np.int32), np.arange(10, dtype=np.int32)
+    for mine, of_all in zip(alone_w(state, rows, now_ns), alone_w(state, everyone, now_ns), strict=True):
+        assert mine.tobytes() == of_all[rows].tobytes()
 
 
 def test_held_plants_count_at_the_sun_that_they_tell_and_called_stores_at_all_that_they_can() -> None:

@@ -116,3 +116,16 @@ def test_a_handful_of_what_the_sun_drives_leaves_to_the_bit_what_the_columns_lea
         left.append((state.base_w.copy(), state.suns.tells.copy(), state.suns.is_known.copy()))
     for one_by_one, in_columns in zip(*left, strict=True):
         np.testing.assert_array_equal(one_by_one, in_columns)
+
+
+@given(st.lists(st.tuples(st.floats(width=64), st.booleans()), min_size=4, max_size=4))
+def test_power_that_nobody_knows_counts_at_nothing_and_any_other_at_what_it_is(told: list[tuple[float, bool]]) -> None:
+    fleet = a_state().fleet
+    for row, (power_w, is_wrong) in enumerate(told):
+        fleet.power_w[row] = power_w
+        # What is beyond all that a power can be is marked as it comes in.
+        fleet.quality[row] = int(Quality.OUT_OF_RANGE) if is_wrong or np.isinf(power_w) else 0
+    for rows in (None, np.array([2, 0], np.int32)):
+        found_w = fleet.power_or_0_w(rows)
+        assert found_w.tobytes() == np.nan_to_num(fleet.known_power_w(rows)).tobytes()
+        assert not np.shares_memory(found_w, fleet.power_w)

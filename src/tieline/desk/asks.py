@@ -278,7 +278,7 @@ def _drawn_w(state: DeskState, rows: NDArray[np.int32], target_w: float, size_w:
     """
     whole = state.is_switched[rows]
     at = np.flatnonzero(whole)
-    order = at[np.argsort(np.nan_to_num(state.fleet.known_power_w(rows[at])) >= 0.0, kind="stable")]
+    order = at[np.argsort(state.fleet.power_or_0_w(rows[at]) >= 0.0, kind="stable")]
     return split_beside(target_w, size_w, whole, order)
 
 

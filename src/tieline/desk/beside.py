@@ -15,7 +15,7 @@ from tieline.desk.shared_caps import STEP_FRAC
 from tieline.desk.state import DeskState
 from tieline.desk.stopping import stopping_w
 from tieline.desk.wants import NEAR_FRAC, would_w
-from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.columns import KIND_CODE, or_0
 from tieline.fleet.settling import ClaimBatch
 from tieline.resource.claim import ClaimKind, Quantity
 from tieline.resource.identity import Kind
@@ -42,12 +42,12 @@ def own_w(state: DeskState, rows: Rows, now_ns: int) -> Floats:
     stays below its cap may come back to that by a step.
     """
     fleet, last, base_w = state.fleet, state.commands, state.base_w[rows]
-    inject_w, now_w = fleet.max_inject_w[rows], np.nan_to_num(fleet.known_power_w(rows))
+    inject_w, now_w = fleet.max_inject_w[rows], fleet.power_or_0_w(rows)
     cap_w = np.minimum(last.high_w[rows], inject_w)
     held = (last.valid_until_ns[rows] > now_ns) & (cap_w < inject_w)
     held &= now_w >= cap_w - (1.0 - NEAR_FRAC) * np.abs(cap_w)
     sun = fleet.kinds[rows] == KIND_CODE[Kind.PV]
-    gives_w = now_w + np.where(sun, np.nan_to_num(fleet.available_up_w[rows]), 0.0)
+    gives_w = now_w + np.where(sun, or_0(fleet.available_up_w[rows]), 0.0)
     lately_w = np.where(sun, np.maximum(base_w, state.suns.lately_w[rows]), base_w)
     back_w = np.where(sun, np.minimum(lately_w, now_w + STEP_FRAC * inject_w), now_w)
     gives_w = np.maximum(gives_w, np.where(held & ~state.suns.tells[rows], lately_w, np.where(held, base_w, back_w)))
@@ -167,6 +167,6 @@ def _room_w(state: DeskState, batch: ClaimBatch, alive: Mask, now_ns: int) -> tu
     # told to at most, and what it would draw uncalled is what it rises from.
     loads = batch.rows[alive & (most_w <= 0.0)]
     loads = loads if kind is Kind.SITE else loads[counted(state, batch.scope, loads, now_ns)]
-    counted_w = np.maximum(np.nan_to_num(fleet.known_power_w(loads)), stopping_w(state, loads, now_ns))
+    counted_w = np.maximum(fleet.power_or_0_w(loads), stopping_w(state, loads, now_ns))
     room_w += float((counted_w - own_w(state, loads, now_ns)).sum())
     return batch.rows[alive], max(room_w, 0.0), np.zeros(int(alive.sum()))

@@ -57,7 +57,7 @@ def moving_of(state: DeskState, rows: Rows, among: Mask, low_w: Floats, stops_w:
         stops_w: What loads are told to give at least that calls are about to stop (W; -inf: not one of them).
     """
     fleet = state.fleet
-    now_w, absorb_w = np.nan_to_num(fleet.known_power_w(rows)), fleet.max_absorb_w[rows]
+    now_w, absorb_w = fleet.power_or_0_w(rows), fleet.max_absorb_w[rows]
     cars = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (now_w < 0.0) & (low_w > now_w)
     whole = state.is_switched[rows] | (cars & ((now_w > -2.0 * LEAST_CHARGE_W) | (low_w > -LEAST_CHARGE_W)))
     stopped_w = float(np.maximum(np.minimum(stops_w, 0.0) - now_w, 0.0)[np.isfinite(stops_w)].sum())

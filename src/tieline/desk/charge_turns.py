@@ -79,7 +79,7 @@ def note_charging(state: DeskState, rows: Rows, now_ns: int) -> None:
     size_w, fleet, last = least_draw_w(state.fleet, rows), state.fleet, state.commands
     is_car = (size_w > 0.0) & ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0)
     rows, size_w, known = rows[is_car], size_w[is_car], state.charges
-    draws, alive = -np.nan_to_num(fleet.known_power_w(rows)) >= 0.5 * size_w, last.valid_until_ns[rows] > now_ns
+    draws, alive = -fleet.power_or_0_w(rows) >= 0.5 * size_w, last.valid_until_ns[rows] > now_ns
     may = alive & (last.low_w[rows] <= 1.0 - size_w)
     # Where nobody was seen to charge, a car that comes begins its turn then.
     goes_on = (known.began_ns[rows] > 0) & ~(draws & (known.seen_ns[rows] == NO_CAR))

@@ -8,9 +8,9 @@ the same beat finds substitutes, re-declares what is left, and names the cause.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ from tieline.times import FOREVER_NS, HOUR_NS, MINUTE_NS, SECOND_NS, floor_ns
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int32]
+AtOnce = Callable[[], tuple[redispatch.Headroom, NDArray[np.bool_]]]
+"""Finds how far rows of a pool can move for five minutes, and which are stores; found once while nothing moves."""
 STALE_NS = 3 * MINUTE_NS
 KEPT_NS, HEARD_FRAC = 15 * MINUTE_NS, 0.9
 """While a desk has been up for less than `STALE_NS`, what was kept of the last minutes before holds; and where nothing
@@ -166,9 +168,10 @@ class Cycle:
         # Nor is anybody called there to make good what others pay back, or what was learnt.
         most_w = 0.0 if obligation is None or state.is_killed else counting.TRIM_MOST * abs(obligation.power_w)
         pool.trim_w = min(max(pool.learnt.power_w, -most_w), most_w)  # nor is what was learnt of a larger one a help
-        takes_w = [pay_back.takes_back_w(state, pool.rows, pool.share_w, s, now_ns) for s in (1.0, -1.0)]
+        takes_w = pay_back.takes_back_both_w(state, pool.rows, pool.share_w, now_ns)
         back_w = [pay_back.together_w(state, pool.rows, each) for each in takes_w]
-        able_w = self._able_w(pool, room, takes_w, obligation, now_ns)
+        at_once: AtOnce = cache(partial(self._at_once, pool, now_ns))  # nothing that it reads moves till claims do
+        able_w = self._able_w(pool, room, takes_w, obligation, now_ns, at_once)
         if obligation is not None and obligation.power_w * pool.trim_w < 0.0:
             # Nor is less asked for what was given too much, as far as all that there is would not do without that.
             spare_w = max(able_w[0 if obligation.power_w > 0.0 else 1] - abs(obligation.power_w), 0.0)
@@ -187,7 +190,9 @@ class Cycle:
                 self._tell_upward(pool, obligation, split, before, former_w, cause, now_ns)
             return
         pool.back_w = back_w[0] if obligation.power_w >= 0 else -back_w[1]
-        split = split_by_called(pool, partial(self._split, pool, obligation, room, now_ns), most_w, obligation.power_w)
+        takes_back_w = takes_w[0 if obligation.power_w >= 0 else 1]
+        share_out = partial(self._split, pool, obligation, room, takes_back_w, now_ns, at_once)
+        split = split_by_called(pool, share_out, most_w, obligation.power_w)
         reason = cause or obligation.because
         pool.share_w = split.share_w
         called = pool.rows[np.abs(split.share_w) > 1.0]
@@ -201,8 +206,9 @@ class Cycle:
             self._tell_upward(pool, obligation, split, before, former_w, cause, now_ns)
 
     def _split(
-        self, pool: PoolDesk, obligation: Obligation, room: redispatch.Headroom, now_ns: int
-    ) -> redispatch.Allocation:
+        self, pool: PoolDesk, obligation: Obligation, room: redispatch.Headroom, back_w: Floats, now_ns: int,
+        at_once: AtOnce,
+    ) -> redispatch.Allocation:  # fmt: skip
         """Return who gives what is owed, what is paid back and what was learnt, beside those that wait to come back and
         what others are held to give."""
         state, side = self.desk.state, math.copysign(1.0, obligation.power_w)
@@ -221,13 +227,11 @@ class Cycle:
             if planned_w is None:
                 split = redispatch.allocate_beside(room, wanted_w, waiting_w, staged, called)
             else:
-                free = self.room(pool, now_ns, SUSTAIN_H)
-                stores = np.isfinite(redispatch.left_wh(state, pool.rows, now_ns))
+                free, stores = at_once()
                 split = redispatch.allocate_planned(room, free, wanted_w, waiting_w, staged, planned_w, stores, called)
             split = whole(split, room, is_switched, is_smooth) if side > 0.0 else split
             return followable(split, room, draws_w, is_smooth, side)
 
-        back_w = pay_back.takes_back_w(state, pool.rows, pool.share_w, side, now_ns)
         # At one price who is called goes on, and who takes back what he missed is called last.
         turn = np.where((rests := is_switched & ~called), 1.0 + (back_w > 1.0), 0.0)
         is_within = floor_ns(pool.split_ns, DISPATCH_STEP_NS) == floor_ns(now_ns, DISPATCH_STEP_NS)
@@ -278,9 +282,13 @@ class Cycle:
         serves = redispatch.serving(state, rows, pool.eligible, now_ns)
         return redispatch.headroom(state, rows, serves, pool.price, hours, now_ns)
 
+    def _at_once(self, pool: PoolDesk, now_ns: int) -> tuple[redispatch.Headroom, NDArray[np.bool_]]:
+        stores = np.isfinite(redispatch.left_wh(self.desk.state, pool.rows, now_ns))
+        return self.room(pool, now_ns, SUSTAIN_H), stores
+
     def _able_w(
-        self, pool: PoolDesk, room: redispatch.Headroom, takes_w: list[Floats], obligation: Obligation | None,
-        now_ns: int,
+        self, pool: PoolDesk, room: redispatch.Headroom, takes_w: tuple[Floats, Floats], obligation: Obligation | None,
+        now_ns: int, at_once: AtOnce,
     ) -> tuple[float, float]:  # fmt: skip
         """Return what a pool can give up and down (W): what comes of a call of all that can be called.
 
@@ -290,11 +298,10 @@ class Cycle:
         """
         state, free = self.desk.state, room.may_serve & ~just_let_go(self.desk.state, pool.rows, now_ns)
         owed_w, found, up_w = 0.0 if obligation is None else obligation.power_w, list[float](), room.up_w
-        if pool.planned is not None and owed_w > 0.0:
-            stores = np.isfinite(redispatch.left_wh(state, pool.rows, now_ns))
-            if (planned_w := pool.planned.of(pool.rows, now_ns)) is not None:
-                most_w = np.minimum(planned_w, self.room(pool, now_ns, SUSTAIN_H).up_w)
-                up_w = np.where(stores, np.maximum(up_w, most_w), up_w)
+        planned_w = pool.planned.of(pool.rows, now_ns) if pool.planned is not None and owed_w > 0.0 else None
+        if planned_w is not None:
+            free_now, stores = at_once()
+            up_w = np.where(stores, np.maximum(up_w, np.minimum(planned_w, free_now.up_w)), up_w)
         for side, side_w, takes in zip((1.0, -1.0), (up_w, room.down_w), takes_w, strict=True):
             back_w = pay_back.together_w(state, pool.rows, np.where(free & (side_w > 1.0), 0.0, takes))
             lags_w = max(side * pool.trim_w, 0.0) if side * owed_w > 0.0 else 0.0

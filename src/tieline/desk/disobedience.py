@@ -114,7 +114,7 @@ def is_within(power_w: Floats, low_w: Floats, high_w: Floats) -> Mask:
 def _stands_beyond(state: DeskState, rows: Rows, low_w: Floats, high_w: Floats, now_ns: int) -> Mask:
     """Return which rows stand beyond bounds, but where a timer of their own may hold them."""
     fleet, holds = state.fleet, state.claims.holds
-    power_w, free = np.nan_to_num(fleet.known_power_w(rows)), np.full(len(rows), np.nan)
+    power_w, free = fleet.power_or_0_w(rows), np.full(len(rows), np.nan)
     low_w, high_w = np.maximum(low_w, -fleet.max_absorb_w[rows]), np.minimum(high_w, fleet.max_inject_w[rows])
     off_w = astray_w(power_w, free, low_w, high_w)
     stands: Mask = np.abs(off_w) > np.maximum(SLACK_W, BEYOND_FRAC * np.abs(power_w - off_w))

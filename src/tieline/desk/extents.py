@@ -27,7 +27,7 @@ def reach_w(state: DeskState, rows: Rows) -> tuple[Floats, Floats]:
     reaches further than what may be sent to him.
     """
     fleet, (passes_low_w, passes_high_w) = state.fleet, passing_w(state, rows)
-    now_w = np.nan_to_num(fleet.known_power_w(rows))
+    now_w = fleet.power_or_0_w(rows)
     gives_way = _GIVES_WAY[fleet.kinds[rows]]
     stores, held_wh = fleet.max_inject_w[rows] > 0.0, stored_wh(fleet, rows)
     stores &= ~gives_way & (fleet.energy_wh[rows] > 0.0) & np.isfinite(held_wh)

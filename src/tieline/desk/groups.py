@@ -30,7 +30,7 @@ from tieline.desk.both_ends import moving_of, within_both
 from tieline.desk.charge_turns import charging_of, note_charging
 from tieline.desk.counted_loads import COUNTED, SURE_FRAC, counted, rule_of
 from tieline.desk.entry import Entry
-from tieline.desk.extents import by_itself_w, reach_w, unheard_w, worst_w
+from tieline.desk.extents import by_itself_w, reach_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
 from tieline.desk.growing import grown_where_free
 from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, in_force, layers_of, left_by_others
@@ -38,10 +38,11 @@ from tieline.desk.one_end import drawn_less, kept_on, lower_caps, upper_caps
 from tieline.desk.overlap import keep_together
 from tieline.desk.packed import Packed
 from tieline.desk.scopes import scope_of
+from tieline.desk.seen import Seen
 from tieline.desk.shared_caps import share_held
 from tieline.desk.state import DeskState, LiveAsk
 from tieline.desk.stopping import about_to_stop, stopping_w
-from tieline.desk.strays import forget_strays, kept_w, note_strays, shares_w, strays
+from tieline.desk.strays import forget_strays, kept_w, note_strays, shares_w
 from tieline.desk.together import does_together_w
 from tieline.desk.told import as_told, note_unused
 from tieline.desk.wants import LEAST_TRIED, beyond_w, note_idle, tried_charger, wants, with_waiting_cars
@@ -71,26 +72,27 @@ def caps_of(
     now_ns: int,
     within: Within | None = None,
     stops_w: Floats | None = None,
+    seen: Seen | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a limit (low, high) on a group, by what kind of group it is.
 
     A limit that has just come knows of no other (`within`), or the order in which they come would count:
     the beat that it calls for brings them together, before any device is told.
     """
-    kind = state.fleet.kind_of(resource)
+    kind, seen = state.fleet.kind_of(resource), seen or Seen(state, rows, now_ns)
     if kind is Kind.GENERATION:
-        return _giving(state, rows, ends, now_ns)
+        return _giving(state, rows, ends, now_ns, seen)
     drawn = counted(state, resource, rows, now_ns)
-    return caps(state, rows, *ends, now_ns, kind is Kind.SITE, within, stops_w, drawn)
+    return caps(state, rows, *ends, now_ns, kind is Kind.SITE, within, stops_w, drawn, seen)
 
 
-def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int) -> tuple[Floats, Floats]:
+def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int, seen: Seen) -> tuple[Floats, Floats]:
     """Return caps on what devices give: what they take is free, and makes nobody else's giving good."""
     inject_w, (low_w, high_w) = state.fleet.max_inject_w[rows], ends
     low, high = np.full(len(rows), low_w if low_w > 0 else -math.inf), np.full(len(rows), math.inf)
     if high_w < float(inject_w.sum()):
-        now_w = np.maximum(np.nan_to_num(state.fleet.known_power_w(rows)), 0.0)
-        lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, strays(state, rows, now_ns)
+        now_w = np.maximum(state.fleet.power_or_0_w(rows), 0.0)
+        lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, seen.away
         # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
         alone_w = np.where(lost, np.maximum(by_itself_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
         most_w = np.where(lost | ignores, 0.0, inject_w)
@@ -120,6 +122,7 @@ def caps(
     within: Within | None = None,
     stops_w: Floats | None = None,
     drawn: NDArray[np.bool_] | None = None,
+    seen: Seen | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a group's limit; an end beyond all ratings binds none, stays open.
 
@@ -130,13 +133,13 @@ def caps(
     Behind a site's connection a reading older than 10 s is none: the worst load is assumed (R17), but no worse than the
     caps that hold there, or none would ever suffice.
     """
-    fleet = state.fleet
+    fleet, seen = state.fleet, seen or Seen(state, rows, now_ns)
     inject_w, absorb_w = fleet.max_inject_w[rows], fleet.max_absorb_w[rows]
-    now_w, base_w = np.nan_to_num(fleet.known_power_w(rows)), state.base_w[rows]
+    now_w, base_w = fleet.power_or_0_w(rows), state.base_w[rows]
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
     # Who keeps to no command at one end is no help at the other.
-    away = strays(state, rows, now_ns)
+    away = seen.away
     ignores, ignores_low = away & (inject_w > 0), away & (absorb_w > 0)
     now_w = now_w if within is None else np.where(away, now_w, within.does_w)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
@@ -153,7 +156,7 @@ def caps(
     worst_gives_w, worst_draws_w = worst_w(state, rows, now_ns)
     gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
     # Who can't be reached: the most that he may give, and draw.
-    most_w, least_w = (np.where(lost, unheard, np.nan) for unheard in unheard_w(state, rows, now_ns))
+    most_w, least_w = (np.where(lost, unheard, np.nan) for unheard in seen.unheard_w)
     loads, lowest_w = (inject_w <= 0) & ~lost, low_w + MARGIN_FRAC * min(float(absorb_w.sum()), abs(low_w))
     is_call = stops_w is not None
     stops_w = np.where(loads, stopping_w(state, rows, now_ns) if stops_w is None else stops_w[rows], -math.inf)
@@ -337,8 +340,9 @@ def _shared_anew(
     """Share out one limit beside the others, and return which of its caps moved: none, if all but little."""
     layer, live, rows = held
     ask, others = live.ask, left_by_others(layers, layer, rows, does_w)
-    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w)
-    new, old = grown_where_free(state, rows, ask, wish, now_ns, others), (layer.low[rows], layer.high[rows])
+    seen = Seen(state, rows, now_ns)
+    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w, seen)
+    new, old = grown_where_free(state, rows, ask, wish, now_ns, others, seen), (layer.low[rows], layer.high[rows])
     note_withheld(state, live, rows, new, wish, now_ns)
     # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.
     if not is_worth(

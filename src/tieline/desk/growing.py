@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.extents import unheard_w
 from tieline.desk.least_draw import least_draw_w
 from tieline.desk.nested import MARGIN_FRAC, Within
 from tieline.desk.ports import Ask
+from tieline.desk.seen import Seen
 from tieline.desk.state import DeskState
-from tieline.desk.strays import strays
 from tieline.fleet.grouplimit import moved_caps
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 
@@ -22,8 +21,9 @@ STARTS_FRAC = 1.1
 
 
 def grown_where_free(
-    state: DeskState, rows: Rows, ask: Ask, wish: tuple[Floats, Floats], now_ns: int, within: Within | None = None
-) -> tuple[Floats, Floats]:
+    state: DeskState, rows: Rows, ask: Ask, wish: tuple[Floats, Floats], now_ns: int, within: Within | None = None,
+    seen: Seen | None = None,
+) -> tuple[Floats, Floats]:  # fmt: skip
     """Return caps that sink at once and grow only into what no leaf may still hold (R16).
 
     One that no command holds, as when a limit has just come, holds what it does: it need not stop before it may go on.
@@ -35,8 +35,8 @@ def grown_where_free(
     fleet, last = state.fleet, state.commands
     lapsed, default_w, now_w = last.valid_until_ns[rows] <= now_ns, fleet.default_w[rows], fleet.power_w[rows]
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
-    gives_w, draws_w = unheard_w(state, rows, now_ns)
-    away = strays(state, rows, now_ns)
+    seen = seen or Seen(state, rows, now_ns)
+    (gives_w, draws_w), away = seen.unheard_w, seen.away
     least_w, most_w = np.fmin(low, now_w), np.fmax(high, now_w)
     if np.isfinite(high).all():
         leased_w = np.minimum(last.leased_high_w[rows], fleet.max_inject_w[rows])

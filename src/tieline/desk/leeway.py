@@ -56,7 +56,7 @@ def leeway_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]
             mine[members] = True
     power_w, up_w, down_w = (np.zeros(len(state.fleet)) for _ in range(3))
     some = np.flatnonzero(mine).astype(np.int32)
-    power_w[some] = np.nan_to_num(state.fleet.known_power_w(some))
+    power_w[some] = state.fleet.power_or_0_w(some)
     bounds, passes = state.claims.bounds_above(some, Level.MARKET, now_ns), passing_w(state, some)
     able = within_w(power_w[some], able_w(state.fleet, some), *bounds)
     up_w[some], down_w[some] = within_w(power_w[some], able, *passes)

@@ -61,7 +61,7 @@ def _told_w(state: DeskState, now_ns: int) -> tuple[Floats, Floats]:
 def _does_w(state: DeskState, low_w: Floats, high_w: Floats) -> Floats:
     """Return what each row does within caps (W); a car charges with what it needs at least, or not."""
     fleet = state.fleet
-    does_w = np.minimum(np.maximum(np.nan_to_num(fleet.known_power_w()), low_w), high_w)
+    does_w = np.minimum(np.maximum(fleet.power_or_0_w(), low_w), high_w)
     stops = (fleet.kinds == KIND_CODE[Kind.EV_CHARGER]) & (does_w > -LEAST_CHARGE_W)
     return np.where(stops, np.maximum(does_w, 0.0), does_w)
 

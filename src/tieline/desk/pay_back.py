@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
 from tieline.desk.tracking import gained_w, held_w
-from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.columns import KIND_CODE, or_0
 from tieline.resource.identity import Kind
 from tieline.times import MINUTE_NS
 
@@ -48,16 +48,26 @@ def together_w(state: DeskState, rows: Rows, takes_w: Floats) -> float:
 def takes_back_w(state: DeskState, rows: Rows, share_w: Floats, side: float, now_ns: int) -> Floats:
     """Return what each row that is not called takes of a pool's delivery now (W); below 0 one that is on or off, runs
     freely and rests."""
+    up_w, down_w = takes_back_both_w(state, rows, share_w, now_ns)
+    return up_w if side > 0.0 else down_w
+
+
+def takes_back_both_w(state: DeskState, rows: Rows, share_w: Floats, now_ns: int) -> tuple[Floats, Floats]:
+    """Return what `takes_back_w` does of a delivery upward, and downward (W)."""
     last, silent = state.commands, (np.abs(share_w) > 1.0) | _tells_of_before(state, rows, now_ns)
-    moved_w = np.where(silent, 0.0, side * gained_w(state, rows, share_w, now_ns))
-    by_hold_w = side * held_w(state, rows, share_w, now_ns)
-    rests = state.is_switched[rows] & (by_hold_w == 0.0)
+    gains_w, holds_w = gained_w(state, rows, share_w, now_ns), held_w(state, rows, share_w, now_ns)
+    rests = state.is_switched[rows] & (holds_w == 0.0)
     rests &= np.isnan(last.target_w[rows]) | (last.valid_until_ns[rows] <= now_ns)
-    comes = rests & (moved_w != 0.0) & comes_on(state, rows, now_ns)
+    comes = rests & ~silent & (gains_w != 0.0) & comes_on(state, rows, now_ns)
     whole_w = -state.fleet.max_absorb_w[rows] - state.base_w[rows]
-    moved_w = np.where(comes, np.minimum(moved_w, side * whole_w), moved_w)
-    takes_w: Floats = -np.where(rests, moved_w, np.minimum(moved_w, by_hold_w))
-    return takes_w
+
+    def takes_w(side: float) -> Floats:
+        moved_w, by_hold_w = np.where(silent, 0.0, side * gains_w), side * holds_w
+        moved_w = np.where(comes, np.minimum(moved_w, side * whole_w), moved_w)
+        found: Floats = -np.where(rests, moved_w, np.minimum(moved_w, by_hold_w))
+        return found
+
+    return takes_w(1.0), takes_w(-1.0)
 
 
 def comes_on(state: DeskState, rows: Rows, now_ns: int) -> Mask:
@@ -65,7 +75,7 @@ def comes_on(state: DeskState, rows: Rows, now_ns: int) -> Mask:
     fleet = state.fleet
     since_ns = now_ns - state.commands.let_go_ns[rows]  # below 0: the clock was set back
     mask: Mask = (fleet.kinds[rows] == _ROOM) & (since_ns >= 0) & (since_ns < COMES_ON_NS)
-    mask &= np.nan_to_num(fleet.power_w[rows]) > -RUNS_FRAC * fleet.max_absorb_w[rows]
+    mask &= or_0(fleet.power_w[rows]) > -RUNS_FRAC * fleet.max_absorb_w[rows]
     return mask
 
 

@@ -20,7 +20,7 @@ from tieline.desk.packed import Packed
 from tieline.desk.state import DeskState
 from tieline.desk.sun import IS_PLANT
 from tieline.fleet.able import SUSTAIN_H, able_w, stored_wh, takes_wh
-from tieline.fleet.columns import KIND_CODE, among
+from tieline.fleet.columns import KIND_CODE, among, or_0
 from tieline.fleet.split import split_merit
 from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd, ClaimKind, Quantity
@@ -123,7 +123,7 @@ def _could_w(state: DeskState, rows: Rows, hours: float, keeps_frac: Floats, now
     car give what it drew a minute ago that has left or is full by now: that it draws nothing is its own doing.
     """
     fleet, base_w = state.fleet, state.base_w[rows]
-    moved_w = np.nan_to_num(fleet.known_power_w(rows)) - base_w
+    moved_w = fleet.power_or_0_w(rows) - base_w
     able_up_w, able_down_w = able_w(fleet, rows)
     up_w, down_w = able_up_w + moved_w, able_down_w - moved_w
     up_w = np.where(IS_PLANT[fleet.kinds[rows]] | _is_done(state, rows, able_up_w, now_ns), 0.0, up_w)
@@ -137,7 +137,7 @@ def _is_done(state: DeskState, rows: Rows, able_up_w: Floats, now_ns: int) -> Ma
     mask: Mask = _IS_CAR[state.fleet.kinds[rows]] & (able_up_w <= 1.0)
     at = np.flatnonzero(mask)
     if len(at):
-        idle = np.abs(np.nan_to_num(state.fleet.known_power_w(rows[at]))) <= LEAST_W
+        idle = np.abs(state.fleet.power_or_0_w(rows[at])) <= LEAST_W
         mask[at] = idle & is_free(state, rows[at], now_ns)
     return mask
 
@@ -150,7 +150,7 @@ def left_wh(state: DeskState, rows: Rows, now_ns: int) -> Floats:
 def _left_wh(state: DeskState, rows: Rows, keeps_frac: Floats) -> Floats:
     size_wh = state.fleet.energy_wh[rows]
     energy_wh = np.maximum(stored_wh(state.fleet, rows) - keeps_frac * size_wh, 0.0)
-    found: Floats = np.where(np.isfinite(energy_wh) & (size_wh > 0), np.nan_to_num(energy_wh), np.inf)
+    found: Floats = np.where(np.isfinite(energy_wh) & (size_wh > 0), or_0(energy_wh), np.inf)
     return found
 
 
@@ -325,7 +325,7 @@ def decide_claims(state: DeskState, obligation: Obligation, split: Allocation, n
     has_share = np.abs(split.share_w) >= LEAST_TOLD_W
     holds = np.isfinite(held_w)
     near_frac = np.where(IS_PLANT[state.fleet.kinds[split.rows]], CEILING_FRAC, MOVED_FRAC)
-    moved = np.abs(split.target_w - np.nan_to_num(held_w)) > np.maximum(MOVED_W, near_frac * np.abs(split.share_w))
+    moved = np.abs(split.target_w - or_0(held_w)) > np.maximum(MOVED_W, near_frac * np.abs(split.share_w))
     ends_soon = held_until_ns < obligation.end_ns
     fresh = has_share & (~holds | moved | ends_soon)
     entries: list[Entry] = []

@@ -27,7 +27,7 @@ def about_to_stop(state: DeskState, among: Rows, now_ns: int) -> tuple[Rows, Flo
     """Return which loads among some rows are about to draw less than they do and were told, and what each row of the
     fleet is told to give at least with that (W; -inf: nothing)."""
     fleet, told_w = state.fleet, np.full(len(state.fleet), -np.inf)
-    rows = among[(fleet.max_inject_w[among] <= 0.0) & (np.nan_to_num(fleet.known_power_w(among)) < -1.0)]
+    rows = among[(fleet.max_inject_w[among] <= 0.0) & (fleet.power_or_0_w(among) < -1.0)]
     if not len(rows):
         return rows, told_w
     settled, was_w = state.claims.arbitrate(now_ns, rows), stopping_w(state, rows, now_ns)

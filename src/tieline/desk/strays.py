@@ -149,7 +149,7 @@ def shares_w(
     if not away.any():
         return caps_w
     fleet, at = state.fleet, np.flatnonzero(away)
-    mine, meter_w = rows[at], np.nan_to_num(fleet.known_power_w(rows[at]))
+    mine, meter_w = rows[at], fleet.power_or_0_w(rows[at])
     least_w, most_w = (float(each[~away].sum()) for each in counted_w)
     low_w, high_w = ends_w
     sizes_w = fleet.max_inject_w[mine], fleet.max_absorb_w[mine]

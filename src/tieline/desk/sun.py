@@ -174,7 +174,7 @@ def _follow(state: DeskState, held: Rows, sky: _Sky, seconds: float, now_ns: int
     blind_w = np.where(called, back_w, is_w)
     far_w = np.where(np.isnan(would_w), blind_w, np.minimum(would_w, back_w))
     would_w = np.where(sky.is_near[feeder], would_w, far_w)
-    least_w = np.where(plants, np.nan_to_num(state.fleet.known_power_w(held)), 0.0)
+    least_w = np.where(plants, state.fleet.power_or_0_w(held), 0.0)
     state.base_w[held] = np.clip(would_w, least_w, np.maximum(rated_w, least_w))
 
 

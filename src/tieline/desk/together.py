@@ -61,7 +61,7 @@ def does_together_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple
     the meters say, and by what each wants to draw."""
     span = span_of(state, now_ns)
     binding = [bound_of(state, layer, now_ns) for layer in layers if layer.quantity is Quantity.P]
-    does_w = brought_within(binding, np.nan_to_num(state.fleet.known_power_w()), span)
+    does_w = brought_within(binding, state.fleet.power_or_0_w(), span)
     wished_w, tried, waits_w, turns = _wanted_w(state, layers, now_ns)
     wants_w = brought_within(binding, wished_w, replace(span, most_w=np.where(tried, wished_w, span.most_w)))
     begins_w = _begins_w(binding, wants_w, waits_w, turns, span)
@@ -112,7 +112,7 @@ def _wanted_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple[Float
     A charger that is tried wants what a car needs at least, and no part of that.
     """
     fleet = state.fleet
-    rows, does_w = np.arange(len(fleet), dtype=np.int32), np.nan_to_num(fleet.known_power_w())
+    rows, does_w = np.arange(len(fleet), dtype=np.int32), fleet.power_or_0_w()
     wants_w, turns = wants(state, rows, -does_w, now_ns)
     by_itself_w = own_w(state, rows, now_ns)
     gives = (fleet.max_inject_w > 0.0) & (by_itself_w > 0.0)
@@ -135,7 +135,7 @@ def _wanted_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple[Float
 
 def span_of(state: DeskState, now_ns: int) -> Span:
     fleet, rows = state.fleet, np.arange(len(state.fleet), dtype=np.int32)
-    now_w = np.nan_to_num(fleet.known_power_w())
+    now_w = fleet.power_or_0_w()
     least_up_w, least_w = reach_w(state, rows)
     most_w, is_load, is_sun = -least_up_w, fleet.max_inject_w <= 0, fleet.max_absorb_w <= 0
     # Nobody is told to draw, and nobody can make the sun shine.

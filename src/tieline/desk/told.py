@@ -61,4 +61,4 @@ def note_unused(state: DeskState, rows: Rows, now_ns: int) -> None:
     seen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     seen &= (last.valid_until_ns[rows] > now_ns) & np.isfinite(last.high_w[rows])
     seen &= fleet.taken_at_ns[rows] - last.since_ns[rows] >= soon_ns(state, rows)
-    state.idle_ns[rows[seen & (cap_w > 0.0) & (np.nan_to_num(fleet.known_power_w(rows)) < NEAR_FRAC * cap_w)]] = now_ns
+    state.idle_ns[rows[seen & (cap_w > 0.0) & (fleet.power_or_0_w(rows) < NEAR_FRAC * cap_w)]] = now_ns

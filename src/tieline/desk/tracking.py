@@ -135,7 +135,7 @@ def bounded_base_w(state: DeskState, rows: Rows, level: Level, now_ns: int) -> F
 def above_base_w(state: DeskState, rows: Rows, base_w: Floats | None = None) -> Floats:
     """Return what each row delivers now above its base, or above another (W); unfit telemetry delivers nothing."""
     fleet = state.fleet
-    delta_w: Floats = np.nan_to_num(fleet.known_power_w(rows)) - (state.base_w[rows] if base_w is None else base_w)
+    delta_w: Floats = fleet.power_or_0_w(rows) - (state.base_w[rows] if base_w is None else base_w)
     unfit = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     # Not its last value: what nobody sees can't be sold, and a meter would not count it either.
     return np.where(unfit | np.isnan(fleet.power_w[rows]), 0.0, delta_w)

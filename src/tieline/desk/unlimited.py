@@ -51,7 +51,7 @@ def unlimited_w(state: DeskState, rows: Rows, low_w: float, high_w: float, now_n
     exports = high_w < float(fleet.max_inject_w[rows].sum())
     side = 0.0 if imports == exports else 1.0 if exports else -1.0
     gives_w, draws_w = _alone_w(state, rows, now_ns)
-    known_w = np.nan_to_num(fleet.known_power_w(rows))
+    known_w = fleet.power_or_0_w(rows)
     if side:
         now_w = _own_w(state, rows, known_w, now_ns)
         if imports:
@@ -85,7 +85,7 @@ def alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
 def _alone_w(state: DeskState, rows: Rows, now_ns: int) -> tuple[Floats, Floats]:
     """Return the same by what each was told and its meter says, whatever is asked of it."""
     fleet = state.fleet
-    now_w = np.nan_to_num(fleet.known_power_w(rows))
+    now_w = fleet.power_or_0_w(rows)
     gives_w, draws_w = np.maximum(now_w, 0.0), np.maximum(-now_w, 0.0)
     at = np.flatnonzero(is_told_limit(state, rows, now_ns))
     if len(at):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tieline.desk.state import DeskState
-from tieline.fleet.columns import KIND_CODE
+from tieline.fleet.columns import KIND_CODE, or_0
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
@@ -73,7 +73,7 @@ def wants(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> tuple[Fl
     wants_w = np.select([kept_down & bites, waits], [held_w, np.maximum(cap_w, draw_w)], draw_w)
     # A charger knows what its car may take; a car that came under the limit has no base. Whether one that charges takes
     # more shows step by step: all of it at once would stop others for room that nobody uses.
-    takes_w = np.maximum(draw_w, 0.0) + np.nan_to_num(fleet.available_down_w[rows])
+    takes_w = np.maximum(draw_w, 0.0) + or_0(fleet.available_down_w[rows])
     takes_w = np.where(draw_w >= LEAST_CHARGE_W, np.minimum(takes_w, np.where(bites, probes_w, draw_w)), takes_w)
     wants_w = np.where(kept_down & (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]), takes_w, wants_w)
     # One that is told a power wants that, and no more while it is called.
@@ -180,7 +180,7 @@ def tried_charger(state: DeskState, rows: Rows, draw_w: Floats, now_ns: int) -> 
     fleet, last = state.fleet, state.commands
     idle = (fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]) & (draw_w < 0.5 * LEAST_CHARGE_W)
     idle &= ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & np.isnan(last.target_w[rows])
-    idle &= np.nan_to_num(fleet.available_down_w[rows]) < 0.5 * LEAST_CHARGE_W  # else that is what it wants
+    idle &= or_0(fleet.available_down_w[rows]) < 0.5 * LEAST_CHARGE_W  # else that is what it wants
     idle &= ~waiting_cars(state, rows, now_ns)  # they have a turn of their own
     places = np.flatnonzero(idle)
     return int(places[now_ns // TRY_NS % len(places)]) if len(places) else None
@@ -191,7 +191,7 @@ def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:
     fleet, last = state.fleet, state.commands
     _note_full(state, rows[fleet.kinds[rows] == KIND_CODE[Kind.EV_CHARGER]], now_ns)
     rows = rows[state.is_switched[rows]]
-    size_w, draw_w = fleet.max_absorb_w[rows], -np.nan_to_num(fleet.known_power_w(rows))
+    size_w, draw_w = fleet.max_absorb_w[rows], -fleet.power_or_0_w(rows)
     seen = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0
     alive, may_run = last.valid_until_ns[rows] > now_ns, last.low_w[rows] <= -0.5 * size_w
     may_run &= np.isnan(last.target_w[rows]) & (now_ns - last.since_ns[rows] >= STARTS_NS)
@@ -202,7 +202,7 @@ def note_idle(state: DeskState, rows: Rows, now_ns: int) -> None:
 def _note_full(state: DeskState, rows: Rows, now_ns: int) -> None:
     """Note which chargers charge a car with less than a limit lets them, though it had the time to take more."""
     fleet, last = state.fleet, state.commands
-    draw_w, may_w = -np.nan_to_num(fleet.known_power_w(rows)), np.minimum(-last.low_w[rows], fleet.max_absorb_w[rows])
+    draw_w, may_w = -fleet.power_or_0_w(rows), np.minimum(-last.low_w[rows], fleet.max_absorb_w[rows])
     seen = ((fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) == 0) & (last.valid_until_ns[rows] > now_ns)
     seen &= fleet.taken_at_ns[rows] - last.since_ns[rows] >= CHARGES_NS
     state.idle_ns[rows[seen & (draw_w >= LEAST_CHARGE_W) & (draw_w < NEAR_FRAC * may_w)]] = now_ns
@@ -237,7 +237,7 @@ def would_give_w(state: DeskState, rows: Rows, now_w: Floats, now_ns: int) -> Fl
     # does a store at its cap while an award asks for power, as the market calls it once the limit is gone.
     more = (fleet.kinds[rows] == KIND_CODE[Kind.PV]) | np.isfinite(last.target_w[rows])
     more |= (fleet.energy_wh[rows] > 0) & _asks_up(state, now_ns)
-    sun_w = now_w + np.where(more, np.nan_to_num(fleet.available_up_w[rows]), 0.0)
+    sun_w = now_w + np.where(more, or_0(fleet.available_up_w[rows]), 0.0)
     found: Floats = np.where(held, np.maximum(sun_w, state.base_w[rows]), now_w)
     return found
 

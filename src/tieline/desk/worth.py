@@ -54,7 +54,7 @@ def stands_beyond(state: DeskState, ask: Ask, rows: Rows) -> bool:
     A limit of 0 W leaves no margin, two ends leave little to each device, and what the caps are off by for less than
     `MOVES_FRAC` would stay for good.
     """
-    stands_w = float(np.nan_to_num(state.fleet.known_power_w(rows)).sum())
+    stands_w = float(state.fleet.power_or_0_w(rows).sum())
     is_beyond = stands_w > ask.high + 1.0 or stands_w < ask.low - 1.0
     has_two_ends = math.isfinite(ask.low) and math.isfinite(ask.high)
     return is_beyond and (has_two_ends or rule_of(state, ask.resource) == COUNTED)

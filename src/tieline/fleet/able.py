@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.fleet.columns import KIND_CODE, Fleet
+from tieline.fleet.columns import KIND_CODE, Fleet, or_0
 from tieline.resource.identity import Kind
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ def takes_wh(fleet: Fleet, rows: Rows) -> Floats:
     """
     size_wh, held_wh = fleet.energy_wh[rows], stored_wh(fleet, rows)
     known = (size_wh > 0) & np.isfinite(held_wh) & (held_wh <= size_wh * LARGER_FRAC)
-    found: Floats = np.where(known, np.maximum(size_wh - np.nan_to_num(held_wh), 0.0), np.inf)
+    found: Floats = np.where(known, np.maximum(size_wh - or_0(held_wh), 0.0), np.inf)
     return found
 
 
@@ -54,7 +54,7 @@ def able_w(fleet: Fleet, rows: Rows) -> tuple[Floats, Floats]:
     power_w, kinds, size_wh = fleet.power_w[rows], fleet.kinds[rows], fleet.energy_wh[rows]
     held_wh = stored_wh(fleet, rows)
     stores, knows = size_wh > 0, np.isfinite(held_wh)
-    gives_w = np.minimum(fleet.max_inject_w[rows], np.nan_to_num(held_wh) / SUSTAIN_H)
+    gives_w = np.minimum(fleet.max_inject_w[rows], or_0(held_wh) / SUSTAIN_H)
     most_w = np.where(stores, gives_w, np.where(np.isin(kinds, CAN_STOP), 0.0, power_w))
     takes_w = np.where(held_wh >= FULL_FRAC * size_wh, 0.0, fleet.max_absorb_w[rows])
     least_w = np.where(stores, -takes_w, np.minimum(power_w, 0.0))

@@ -48,6 +48,15 @@ def among(codes: Iterable[int], count: int = len(KINDS)) -> NDArray[np.bool_]:
     return table
 
 
+def or_0(values: Floats) -> Floats:
+    """Return values, of any shape, with 0 in place of each that nobody knows (NaN).
+
+    >>> or_0(np.array([2.0, np.nan]))
+    array([2., 0.])
+    """
+    return np.where(np.isnan(values), 0.0, values)
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group of resources under one purpose; `parent` is the index of the group above, -1 at the top."""
@@ -265,6 +274,11 @@ class Fleet:
         power_w, quality = (self.power_w, self.quality) if rows is None else (self.power_w[rows], self.quality[rows])
         wrong = (quality & OUT_OF_RANGE) != 0
         return np.where(wrong, np.nan, power_w) if np.count_nonzero(wrong) else power_w
+
+    def power_or_0_w(self, rows: Rows | None = None) -> Floats:
+        """Return what `known_power_w` does, with 0 where it has none (W): what a sum of several counts each at."""
+        power_w, quality = (self.power_w, self.quality) if rows is None else (self.power_w[rows], self.quality[rows])
+        return np.where(np.isnan(power_w) | ((quality & OUT_OF_RANGE) != 0), 0.0, power_w)
 
     def column(self, key: str) -> Floats:
         """Return the column of a point (SI; NaN: never read); made when first asked for."""

@@ -43,7 +43,7 @@ def with_effects(
     rows = found_shares.rows
     added_w = np.zeros(len(state.fleet))
     # From where each device stands to where the event puts it.
-    added_w[rows] = found_shares.target_w - np.nan_to_num(state.fleet.known_power_w(rows))
+    added_w[rows] = found_shares.target_w - state.fleet.power_or_0_w(rows)
     # Both as things stand now: beside a flow of a minute ago an event would seem to do what the minute did.
     before, after = (
         (what_if(np.zeros_like(added_w)), what_if(added_w)) if what_if is not None and len(rows) else (grid, {})

@@ -285,7 +285,7 @@ def _leeway(
     state: DeskState, rows: NDArray[np.int32], bounds: tuple[NDArray[np.float64], NDArray[np.float64]], now_ns: int
 ) -> tuple[float | None, float | None]:
     """Return how far rows can rise and fall together from now (W); None where no device told, and nothing tells."""
-    fleet, power_w = state.fleet, np.nan_to_num(state.fleet.known_power_w(rows))
+    fleet, power_w = state.fleet, state.fleet.power_or_0_w(rows)
     told, can_w = (fleet.available_up_w[rows], fleet.available_down_w[rows]), able_w(fleet, rows)
     found = within_w(power_w, leeway_w(state, rows, now_ns), *bounds)
     is_known = [bool((np.isfinite(said) | (able > 0.0)).any()) for said, able in zip(told, can_w, strict=True)]

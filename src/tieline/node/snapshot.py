@@ -67,7 +67,8 @@ class Groups:
 
 def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     """Return what every interface shows of some groups: the same values, qualities and times."""
-    sums = _sums(state, groups, now_ns)
+    alone = alone_w(state, np.arange(len(state.fleet), dtype=np.int32), now_ns)
+    sums = _sums(state, groups, alone, now_ns)
     quality, taken_ns, fit = _worst(state.fleet, groups, now_ns)
     limits, in_force = power_limits(state), power_limits(state, now_ns)
     views = []
@@ -90,18 +91,17 @@ def snapshot_of(state: DeskState, groups: Groups, now_ns: int) -> Snapshot:
     return Snapshot(state.revision, now_ns, tuple(views))
 
 
-def _sums(state: DeskState, groups: Groups, now_ns: int) -> dict[str, Floats]:
-    """Return what is a sum over devices, or their number, of each group."""
+def _sums(state: DeskState, groups: Groups, alone: tuple[Floats, Floats], now_ns: int) -> dict[str, Floats]:
+    """Return what is a sum over devices, or their number, of each group; `alone`: what `alone_w` finds of all."""
     fleet, commands = state.fleet, state.commands
     everyone = np.arange(len(fleet), dtype=np.int32)
     low_w, high_w = state.claims.bounds_above(everyone, Level.MARKET, now_ns)
-    power_w = np.nan_to_num(fleet.known_power_w())
+    power_w = fleet.power_or_0_w()
     up_w, down_w = leeway_w(state, everyone, now_ns)
     live = (commands.valid_until_ns > now_ns) & np.isfinite(commands.target_w)
     soc, full_wh = fleet.column("soc_frac"), fleet.energy_wh
     stores = np.isfinite(soc) & (full_wh > 0)
     held_wh, size_wh = (groups.sums(np.where(stores, each, 0.0)) for each in (soc * full_wh, full_wh))
-    gives_w, draws_w = alone_w(state, everyone, now_ns)
     count = groups.sizes.astype(np.float64)
     return {
         "power_w": groups.sums(power_w),
@@ -111,7 +111,7 @@ def _sums(state: DeskState, groups: Groups, now_ns: int) -> dict[str, Floats]:
         "limit_low_w": groups.sums(low_w),
         "limit_high_w": groups.sums(high_w),
         "target_w": groups.sums(np.where(live, commands.target_w, _unasked_w(state, everyone, now_ns))),
-        "unlimited_w": groups.sums(gives_w - draws_w),
+        "unlimited_w": groups.sums(alone[0] - alone[1]),
         "resource_count": count,
         "resources_total": count,
         "opt_outs": groups.sums(state.opted_out),
