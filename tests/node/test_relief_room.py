@@ -14,6 +14,8 @@ from py1815.control import CommandStatus
 
 from tieline.node.relief import SETTLES_NS, UNLIMITED, Dno, Relief
 from tieline.node.relief_room import EASES_TO, REACHES, Rooms
+from tieline.rim.aside import Aside
+from tieline.simulate.grid_aside import GridAside
 from tieline.simulate.territory import GENERATION, build
 from tieline.simulate.world import World
 from tieline.times import MINUTE_NS, parse_iso
@@ -81,6 +83,32 @@ def test_room_is_looked_for_beyond_the_limit_and_what_is_found_bears_the_devices
         assert room_w <= -REACHES * bound_w + 1.0, "nothing breaks however far it was looked: there is much room"
     if -share * bound_w >= room_w:
         assert set_devices(stage, room_w) <= EASES_TO + 0.02
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.floats(50.0, 2_500.0), st.floats(0.0, 1.2), st.floats(20e3, 160e3), st.booleans())
+def test_room_that_was_begun_aside_is_the_room_that_is_found_in_line(
+    base_w: float, share: float, bound_w: float, moves: bool
+) -> None:
+    """And where a device has moved since, what was begun is not taken."""
+    aside = Aside.begun("tieline.simulate.grid_aside", "the grid's")
+    assert aside is not None
+    try:
+        here, there = stage_of(base_w, -share * bound_w), stage_of(base_w, -share * bound_w)
+        there.world.solved.aside(GridAside(aside, there.world.network))
+        there.world._solve_grid(EVENING_NS)
+        rooms = Rooms(there)
+        rooms.begin([(1, False, 1e3), (0, True, -bound_w)])
+        if moves:
+            for stage in (here, there):
+                stage.world.power_w[stage.territory.fleet.leaves(stage.territory.feeders[0])[0]] -= 1.0
+        for keeps in (0.95, EASES_TO):
+            mine = Rooms(here).room(0, True, -bound_w, keeps), Rooms(here).room(1, False, 1e3, keeps)
+            assert (rooms.room(0, True, -bound_w, keeps), rooms.room(1, False, 1e3, keeps)) == mine
+        found, looked_w = rooms.envelope(0, True, EASES_TO, -REACHES * bound_w)
+        assert (found, looked_w) == Rooms(here).envelope(0, True, EASES_TO, -REACHES * bound_w)
+    finally:
+        aside.end()
 
 
 def test_more_room_than_could_be_looked_at_widens_a_limit_step_by_step_until_it_binds_nobody() -> None:

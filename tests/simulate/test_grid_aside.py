@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieline.errors import InvariantError
+from tieline.grid.envelope import Sweep, sweep
 from tieline.grid.network import GridState
 from tieline.resource.identity import Kind
 from tieline.rim.aside import Aside
@@ -95,6 +96,45 @@ def test_a_feeder_that_would_collapse_leaves_the_last_voltages_wherever_it_is_so
             assert world.solved.collapsed == 1
             assert world.grid is not before
         same(both[0].grid, both[1].grid)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 1_000), st.lists(st.sampled_from(["sweeps", "steps", "hears"]), min_size=2, max_size=12))
+def test_feeders_swept_aside_are_swept_as_in_line_whatever_is_solved_before_they_are_heard(
+    seed: int, does: list[str]
+) -> None:
+    with pair(seed) as (here, there):
+        rng, waits, minute = np.random.default_rng(seed), list[tuple[list[Sweep], Callable[[], list[Sweep]]]](), 0
+        assert here.network is not None
+        for what in (*does, "hears"):
+            if what == "steps":
+                minute += 1
+                for world in (here, there):
+                    world.step(NOON_NS + minute * MINUTE_NS, 60.0, *free())
+            elif what == "hears":
+                for mine, later in waits:
+                    for one, two in zip(mine, later(), strict=True):
+                        for name in ("power_w", "loading", "voltage_ok"):
+                            assert getattr(one, name).tobytes() == getattr(two, name).tobytes()
+                        assert one.rises == two.rises
+            else:
+                asked = []
+                for feeder in rng.integers(0, len(here.territory.feeders), 3).tolist():
+                    count = here.network.sites(feeder).stop - here.network.sites(feeder).start
+                    room_w = rng.uniform(0.0, 10.0 ** rng.integers(2, 9), count) * rng.choice([-1.0, 1.0])
+                    asked.append((feeder, -rng.uniform(0.0, 3e3, count), np.zeros(count), room_w, None, 1.01))
+                later = there.solved.sweeping(asked)
+                assert later is not None
+                waits.append(([sweep(here.network.solver_of(at), *given) for at, *given in asked], later))
+        if minute:
+            same(here.grid, there.grid)
+
+
+def test_nobody_sweeps_ahead_where_the_grid_is_solved_in_line() -> None:
+    with pair(6) as (here, there):
+        none = np.zeros(1)
+        assert here.solved.sweeping([(0, none, none, none, None, None)]) is None
+        assert there.solved.sweeping([]) is None
 
 
 def test_voltages_that_are_set_stand_until_the_next_power_flow() -> None:

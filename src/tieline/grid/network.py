@@ -136,6 +136,10 @@ class GridNetwork:
         k = int(self.model_of[feeder])
         return self.solvers[k], state.flows[k].at(int(self._place[feeder]))
 
+    def solver_of(self, feeder: int) -> FeederFlow:
+        """Return the solver of one feeder."""
+        return self.solvers[int(self.model_of[feeder])]
+
     def sites(self, feeder: int) -> slice:
         """Return where the sites of a feeder stand in columns of sites."""
         return slice(int(self.first_site[feeder]), int(self.first_site[feeder + 1]))

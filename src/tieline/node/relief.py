@@ -20,7 +20,7 @@ from tieline.node.fallback import Fallback
 from tieline.node.relief_room import EASES_TO, KEEPS_FRAC, Rooms
 from tieline.node.stage import Stage
 from tieline.simulate.territory import GENERATION
-from tieline.times import MINUTE_NS, iso
+from tieline.times import MINUTE_NS, SECOND_NS, iso
 
 LOOK_S, AGAIN_S = 300.0, 60.0
 UNLIMITED = 9
@@ -111,6 +111,7 @@ class Dno:
         self.stage, self.trail, self._works = stage, Trail(), works
         self.fallback, self._rooms = Fallback(), Rooms(stage)
         self.reliefs: list[Relief] = []
+        self._looks_ns = 0
         self.refused = 0
         """How often the outstation would not take a limit."""
 
@@ -119,8 +120,18 @@ class Dno:
         while True:
             await self.stage.sleep(AGAIN_S)
             self._look_again()
+            self._looks_ns = self.stage.node.clock.now_ns() + int((LOOK_S - AGAIN_S) * SECOND_NS)
             await self.stage.sleep(LOOK_S - AGAIN_S)
             await self.look()
+
+    async def prepare(self) -> None:
+        """Begin, after a beat, what a look within the same minute will ask of the grid: no step comes between."""
+        looks_ns, now_ns = self._looks_ns, self.stage.node.clock.now_ns()
+        live = [relief for relief in self.reliefs if not relief.ends_ns]
+        if live and looks_ns // MINUTE_NS == now_ns // MINUTE_NS:
+            self._looks_ns = 0
+            at_of = self.stage.territory.feeders.index
+            self._rooms.begin([(at_of(relief.feeder), relief.imports, relief.bound_w) for relief in live])
 
     def _look_again(self) -> None:
         """Note what became of the overloads that the last look found under a limit."""

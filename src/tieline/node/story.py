@@ -84,6 +84,7 @@ class Story:
         stage.node.start()
         stage.node.supervisor.keep("dnp3 dno", stage.scada.attend)
         stage.node.supervisor.keep("dno", self.dno.watch)
+        stage.node.after_beat.append(self.dno.prepare)
         scenes = [
             (when.offer_ns, self._offer),
             (when.disturb_ns, self._disturb),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tieline.errors import Infeasible
+from tieline.grid.envelope import Sweep
 from tieline.grid.network import GridNetwork, GridState
 
 Floats = NDArray[np.float64]
+Swept = tuple[int, Floats, Floats, Floats, Floats | None, float | None]
+"""A feeder that is to be swept, and with what: see `tieline.grid.envelope.sweep`."""
 
 
 class Solving(Protocol):
@@ -26,6 +29,10 @@ class Solving(Protocol):
 
     def found(self) -> GridState | None:
         """Return what was begun last, once it is solved; None: a feeder would collapse."""
+        ...
+
+    def sweeping(self, sweeps: Sequence[Swept], /) -> Callable[[], list[Sweep]]:
+        """Begin to sweep feeders, and return who has their sweeps once they are done."""
         ...
 
 
@@ -60,6 +67,11 @@ class Solved:
         """Have somebody else solve from now on."""
         self._wait()
         self._aside = aside
+
+    def sweeping(self, sweeps: Sequence[Swept]) -> Callable[[], list[Sweep]] | None:
+        """Begin to sweep feeders, and return who has their sweeps once they are done; None: nobody is there to."""
+        self._wait()
+        return None if self._aside is None or not sweeps else self._aside.sweeping(sweeps)
 
     def stand(self, site_pu: Floats | None) -> None:
         """Let each site stand at a voltage (pu; None: nominal), whatever a power flow found, until the next one."""
