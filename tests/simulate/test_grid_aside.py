@@ -123,9 +123,9 @@ def test_feeders_swept_aside_are_swept_as_in_line_whatever_is_solved_before_they
                     count = here.network.sites(feeder).stop - here.network.sites(feeder).start
                     room_w = rng.uniform(0.0, 10.0 ** rng.integers(2, 9), count) * rng.choice([-1.0, 1.0])
                     asked.append((feeder, -rng.uniform(0.0, 3e3, count), np.zeros(count), room_w, None, 1.01))
-                later = there.solved.sweeping(asked)
-                assert later is not None
-                waits.append(([sweep(here.network.solver_of(at), *given) for at, *given in asked], later))
+                begun = there.solved.sweeping(asked)
+                assert begun is not None
+                waits.append(([sweep(here.network.solver_of(at), *given) for at, *given in asked], begun))
         if minute:
             same(here.grid, there.grid)
 
