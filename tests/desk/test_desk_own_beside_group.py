@@ -12,7 +12,7 @@ import random
 
 import numpy as np
 import pytest
-from nest_stage import FEEDER, SUB, Nest, drawn_ones
+from nest_stage import FEEDER, HOME, SUB, Nest, drawn_ones
 from strays_stage import OBEYS, One
 
 from sampled import some
@@ -152,5 +152,44 @@ def test_no_store_is_made_to_charge_for_what_the_roofs_own_limits_forbid(groups:
         for _ in range(SETTLES_BEATS):
             await nest.play(1)
         assert (nest.allowed_w()[1] >= nest.wish_w - 1.0)[rests].all(), (nest.own, nest.ends, nest.allowed_w()[1])
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(("groups", "seed"), some(CASES, 30))
+def test_a_site_with_a_limit_in_the_group_changes_nothing_of_that(groups: tuple[str, ...], seed: int) -> None:
+    async def play() -> None:
+        drawn, nest = Owned.drawn_with_stores(seed)
+        await nest.own_drawn(drawn, 0.4)
+        gives_w = {g: float(np.maximum(nest.wish_w[nest.state.fleet.leaves(g)], 0.0).sum()) for g in (HOME, *groups)}
+        await nest.limits({g: (-np.inf, 100.0 * drawn.randint(0, int(w / 100.0))) for g, w in gives_w.items()})
+        for beat in range(STORY_BEATS):
+            if beat == 4:
+                await nest.own_drawn(drawn, 0.4)
+            if drawn.random() < 0.4:
+                nest.toggled(drawn)
+            await nest.play(1)
+            for group in groups:
+                may_w, least_w = nest.may_give_w(group)
+                assert may_w <= max(nest.ends[group][1], least_w) + 1.0, (beat, group, nest.own, nest.ends)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("seed", some(range(60), 30))
+def test_a_feeder_with_both_ends_stays_within_both_beside_limits_that_its_devices_have_of_their_own(seed: int) -> None:
+    async def play() -> None:
+        drawn, nest = Owned.drawn_with_stores(seed)
+        await nest.own_drawn(drawn, 0.5, (Level.ENVELOPE,))
+        low_w = -100.0 * drawn.randint(10, 80)
+        await nest.limits({FEEDER: (low_w, low_w + 100.0 * drawn.randint(80, 140))})
+        await nest.play(SETTLES_BEATS)
+        rows = nest.state.fleet.leaves(FEEDER)
+        for _ in range(STORY_BEATS):
+            if drawn.random() < 0.4:
+                nest.toggled(drawn)
+            await nest.play(1)
+            least_w = float(nest.ranges_w(Level.ENVELOPE)[0][rows[~nest.is_load[rows]]].sum())
+            assert nest.net_of_w(FEEDER) <= max(nest.ends[FEEDER][1], least_w) + 4.0, (nest.own, nest.ends)
 
     asyncio.run(play())
