@@ -193,3 +193,22 @@ def test_a_feeder_with_both_ends_stays_within_both_beside_limits_that_its_device
             assert nest.net_of_w(FEEDER) <= max(nest.ends[FEEDER][1], least_w) + 4.0, (nest.own, nest.ends)
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("seed", some(range(30), 8))
+def test_a_limit_of_a_device_on_another_feeder_moves_nobody_here(seed: int) -> None:
+    async def play() -> None:
+        found = []
+        for owns in (False, True):
+            drawn, nest = Owned.drawn_with_stores(seed)
+            rows, feeder = np.arange(len(nest.state.fleet)), nest.state.fleet.leaves(FEEDER)
+            other = rows[~np.isin(rows, feeder) & (nest.state.fleet.max_inject_w > 0.0)]
+            if owns:
+                await nest.owns(int(other[0]), Level.ENVELOPE, -np.inf, 300.0)
+            gives_w = float(np.maximum(nest.wish_w[feeder], 0.0).sum())
+            await nest.limits({FEEDER: (-np.inf, 100.0 * drawn.randint(0, int(gives_w / 100.0)))})
+            await nest.play(6)
+            found.append(nest.allowed_w()[1][feeder])
+        assert (found[0] == found[1]).all()
+
+    asyncio.run(play())

@@ -26,16 +26,20 @@ Mask = NDArray[np.bool_]
 
 
 class Own(NamedTuple):
-    """Between what limits of their own leave rows (W), shape (n,), and between what a group's limit can push them."""
+    """Between what limits of their own leave rows (W), and between what a group's limit can push them; shape (n,).
+
+    Infinite where a device's ratings alone bound it.
+    """
 
     low_w: Floats
     high_w: Floats
     least_w: Floats
     most_w: Floats
 
-    def of(self, rows: Rows) -> Own:
-        """Return that of some rows."""
-        return Own(*(each[rows] for each in self))
+    def of(self, rows: Rows) -> Own | None:
+        """Return that of some rows; None where no limit of its own bounds any of them."""
+        mine = Own(*(each[rows] for each in self))
+        return mine if any(np.isfinite(each).any() for each in mine) else None
 
     def clipped(self, power_w: Floats) -> Floats:
         """Return powers (W) as those limits leave them."""
@@ -60,4 +64,11 @@ def own_of(state: DeskState, beside: Iterable[LiveAsk], level: Level, now_ns: in
 
     rows = np.arange(len(state.fleet), dtype=np.int32)
     found = state.claims.bounds_by(rows, is_own, level, now_ns)
-    return None if found is None else Own(*found[1], *found[0])
+    if found is None:
+        return None
+    (least_w, most_w), (low_w, high_w) = found
+    absorb_w, inject_w = state.fleet.max_absorb_w, state.fleet.max_inject_w
+    return Own(
+        np.where(low_w > -absorb_w, low_w, -np.inf), np.where(high_w < inject_w, high_w, np.inf),
+        np.where(least_w > -absorb_w, least_w, -np.inf), np.where(most_w < inject_w, most_w, np.inf),
+    )  # fmt: skip
