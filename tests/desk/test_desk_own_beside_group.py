@@ -212,3 +212,23 @@ def test_a_limit_of_a_device_on_another_feeder_moves_nobody_here(seed: int) -> N
         assert (found[0] == found[1]).all()
 
     asyncio.run(play())
+
+
+def test_a_feeder_two_of_whose_stores_may_not_charge_exports_no_more_than_it_may_as_all_loads_stop() -> None:
+    """It gave 3.4 kW of 3 kW for as long as that lasted: both stores had a part to draw that their limits forbade."""
+
+    async def play() -> None:
+        roofs = [One(Kind.PV, OBEYS, watts) for watts in (2_000.0, 1_500.0, 2_000.0)]
+        stores, loads = [One(Kind.BATTERY, OBEYS, 0.0)] * 3, [One(Kind.INTERRUPTIBLE_LOAD, OBEYS, -800.0)] * 5
+        nest = Owned([], stores + roofs + loads, [], ())
+        nest.own = {}
+        await nest.limits({FEEDER: (-np.inf, 3_000.0)})
+        await nest.play(2)
+        for row in (0, 1):
+            await nest.owns(row, Level.ENVELOPE, 0.0, 10_000.0)
+        for beat in range(6):
+            nest.wish_w[nest.is_load] = 0.0 if beat >= 2 else -800.0
+            await nest.play(1)
+            assert nest.may_give_w(FEEDER)[0] <= 3_000.0 and nest.net_of_w(FEEDER) <= 3_000.0
+
+    asyncio.run(play())
