@@ -25,21 +25,22 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from tieline.desk.beside import called_up, giving_way, own_w
+from tieline.desk.beside import called_up, own_w
 from tieline.desk.both_ends import moving_of, within_both
 from tieline.desk.charge_turns import charging_of, note_charging
 from tieline.desk.counted_loads import COUNTED, SURE_FRAC, counted, rule_of
 from tieline.desk.entry import Entry
-from tieline.desk.extents import by_itself_w, reach_w, worst_w
+from tieline.desk.extents import reach_w, worst_w
 from tieline.desk.facts import ClaimsEnded, ClaimsPlaced
+from tieline.desk.giving import giving_caps
 from tieline.desk.growing import grown_where_free
 from tieline.desk.nested import MARGIN_FRAC, Layer, Within, covers_of, in_force, layers_of, left_by_others
 from tieline.desk.one_end import drawn_less, kept_on, lower_caps, upper_caps
 from tieline.desk.overlap import keep_together
+from tieline.desk.own_limits import Own, own_of
 from tieline.desk.packed import Packed
 from tieline.desk.scopes import scope_of
 from tieline.desk.seen import Seen
-from tieline.desk.shared_caps import share_held
 from tieline.desk.state import DeskState, LiveAsk
 from tieline.desk.stopping import about_to_stop, stopping_w
 from tieline.desk.strays import forget_strays, kept_w, note_strays, shares_w
@@ -52,6 +53,7 @@ from tieline.ids import derive
 from tieline.resource.claim import ClaimEnd
 from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
+from tieline.resource.level import Level
 from tieline.resource.quality import UNFIT_FOR_DISPATCH
 from tieline.times import SECOND_NS
 
@@ -72,6 +74,7 @@ def caps_of(
     now_ns: int,
     within: Within | None = None,
     stops_w: Floats | None = None,
+    own: Own | None = None,
     seen: Seen | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a limit (low, high) on a group, by what kind of group it is.
@@ -81,35 +84,9 @@ def caps_of(
     """
     kind, seen = state.fleet.kind_of(resource), seen or Seen(state, rows, now_ns)
     if kind is Kind.GENERATION:
-        return _giving(state, rows, ends, now_ns, seen)
+        return giving_caps(state, rows, ends, now_ns, own)
     drawn = counted(state, resource, rows, now_ns)
-    return caps(state, rows, *ends, now_ns, kind is Kind.SITE, within, stops_w, drawn, seen)
-
-
-def _giving(state: DeskState, rows: Rows, ends: tuple[float, float], now_ns: int, seen: Seen) -> tuple[Floats, Floats]:
-    """Return caps on what devices give: what they take is free, and makes nobody else's giving good."""
-    inject_w, (low_w, high_w) = state.fleet.max_inject_w[rows], ends
-    low, high = np.full(len(rows), low_w if low_w > 0 else -math.inf), np.full(len(rows), math.inf)
-    if high_w < float(inject_w.sum()):
-        now_w = np.maximum(state.fleet.power_or_0_w(rows), 0.0)
-        lost, ignores = (state.fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0, seen.away
-        # One that can't be reached counts at what it may give by itself, and is told what the limit leaves to it.
-        alone_w = np.where(lost, np.maximum(by_itself_w(state, rows, now_ns)[1], 0.0), np.where(ignores, now_w, 0.0))
-        most_w = np.where(lost | ignores, 0.0, inject_w)
-        holds = ~(lost | ignores)
-        told_w, held = as_told(state, rows, now_w, inject_w, holds, now_ns)
-        # What another limit has one draw makes no room here for what its neighbours give.
-        told_w = np.where(holds, np.maximum(told_w, 0.0), 0.0)
-        left_w = max(high_w * (1.0 - MARGIN_FRAC) - float(alone_w.sum()), 0.0)
-        own_by_w = np.where(holds, np.maximum(own_w(state, rows, now_ns), 0.0), 0.0)
-        told_w = giving_way(left_w, told_w, own_by_w, holds & called_up(state, rows, now_ns))
-        high = np.where(
-            lost, np.minimum(alone_w, max(high_w, 0.0)), share_held(left_w, told_w, 0.0 * now_w, most_w, held)
-        )
-        told_w = np.clip(np.minimum(state.commands.high_w[rows], inject_w), 0.0, None)
-        kept = np.minimum(kept_w(told_w, 0.0 * now_w, max(high_w, 0.0), ~lost), now_w)
-        high = np.where(ignores, np.minimum(kept, max(high_w, 0.0)), high)
-    return low, high
+    return caps(state, rows, *ends, now_ns, kind is Kind.SITE, within, stops_w, drawn, own, seen)
 
 
 def caps(
@@ -122,13 +99,15 @@ def caps(
     within: Within | None = None,
     stops_w: Floats | None = None,
     drawn: NDArray[np.bool_] | None = None,
+    own: Own | None = None,
     seen: Seen | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the leaves' low and high caps (W) for a group's limit; an end beyond all ratings binds none, stays open.
 
     What limits of other groups leave to each (`within`, W) is what it does, whatever its meter showed before they came.
     A load makes no more room above than it was told to draw (`stops_w`, each row of the fleet; None: by its command).
-    Which loads make any elsewhere than behind a site's connection is `drawn` (shape (n,); None: none does).
+    Which loads make any elsewhere than behind a site's connection is `drawn` (shape (n,); None: none does). Shares are
+    made within what limits of their own leave the rows (`own`).
 
     Behind a site's connection a reading older than 10 s is none: the worst load is assumed (R17), but no worse than the
     caps that hold there, or none would ever suffice.
@@ -139,8 +118,7 @@ def caps(
     lost = (fleet.quality[rows] & int(UNFIT_FOR_DISPATCH)) != 0
     blind = is_site & (now_ns - fleet.taken_at_ns[rows] > SITE_STALE_NS)
     # Who keeps to no command at one end is no help at the other.
-    away = seen.away
-    ignores, ignores_low = away & (inject_w > 0), away & (absorb_w > 0)
+    ignores, ignores_low = (away := seen.away) & (inject_w > 0), away & (absorb_w > 0)
     now_w = now_w if within is None else np.where(away, now_w, within.does_w)
     low, high = np.full(len(rows), -math.inf), np.full(len(rows), math.inf)
     least_up_w, least_down_w = reach_w(state, rows)
@@ -153,6 +131,20 @@ def caps(
         inject_w = np.minimum(inject_w, np.maximum(within.high_w, 1.0))
         absorb_w = np.minimum(absorb_w, np.maximum(-within.low_w, 1.0))
         least_up_w, least_down_w = np.minimum(least_up_w, absorb_w), np.minimum(least_down_w, inject_w)
+    holds_up, holds_down = inject_w > 0, absorb_w > 0
+    first_up_w, first_down_w = np.full(len(rows), -math.inf), np.full(len(rows), -math.inf)
+    top_w, depth_w = inject_w, absorb_w
+    if own is not None:
+        # A load may draw less than it is told to, and who keeps to no command keeps to none of these.
+        now_w = np.where(away | lost, now_w, np.where(holds_up, own.clipped(now_w), np.maximum(now_w, own.low_w)))
+        least_up_w, least_down_w = np.maximum(least_up_w, -own.most_w), np.maximum(least_down_w, own.least_w)
+        top_w, depth_w = np.minimum(inject_w, own.high_w), np.minimum(absorb_w, -own.low_w)
+        least_up_w, least_down_w = np.minimum(least_up_w, depth_w), np.minimum(least_down_w, top_w)
+        first_up_w, first_down_w = np.minimum(-own.high_w, depth_w), np.minimum(own.low_w, top_w)
+        # Who may give, or draw, nothing is no other kind of device by that.
+        inject_w = np.where(holds_up, np.maximum(top_w, 1.0), inject_w)
+        absorb_w = np.where(holds_down, np.maximum(depth_w, 1.0), absorb_w)
+        top_w, depth_w = np.where(holds_up, top_w, 0.0), np.where(holds_down, depth_w, 0.0)
     worst_gives_w, worst_draws_w = worst_w(state, rows, now_ns)
     gives_w, draws_w = np.where(blind, worst_gives_w, now_w), np.where(blind, worst_draws_w, -now_w)
     # Who can't be reached: the most that he may give, and draw.
@@ -171,7 +163,7 @@ def caps(
     told_w, held = as_told(state, rows, told_gives_w, inject_w, holds, now_ns, lifts=not limits_low)
     if limits_low and limits_high:
         told_w = drawn_less(told_w, holds, low_w - float(told_w.sum()))
-    own_by_w, called = own_w(state, rows, now_ns), holds & called_up(state, rows, now_ns)
+    own_by_w, called = np.minimum(own_w(state, rows, now_ns), top_w), holds & called_up(state, rows, now_ns)
     if limits_low and float(now_w.sum()) < 0.5 * (low_w + high_w):
         called = np.zeros(len(rows), np.bool_)  # near its other end the group needs what they give
     draws_alone_w = np.where(ignores_low, np.maximum(draws_w, 0.0), least_w)
@@ -193,9 +185,8 @@ def caps(
             np.maximum(gives_w, told_low) if is_site else np.where(drawn, np.maximum(makes_w, told_low_w), makes_w)
         )
         counted_w = np.where(makes_none, 0.0, counted_w)
-        found = upper_caps(
-            high_w, (told_w, held, own_by_w, called), counted_w, least_down_w, inject_w, alone_w, spared, floor_w
-        )
+        told, leasts, most = (told_w, held, own_by_w, called), (first_down_w, least_down_w), (holds_up, top_w)
+        found = upper_caps(high_w, told, counted_w, leasts, most, alone_w, spared, floor_w)
         return np.where(ignores, np.minimum(kept_high_w, np.maximum(gives_w, 0.0)), found)
 
     needs_w = lowest_w + float(np.maximum(least_up_w[loads & heard], 0.0).sum()) if limits_low else -math.inf
@@ -222,7 +213,10 @@ def caps(
         if within is not None:
             whole = state.is_switched[rows] | lost | blind
             least_up_w = kept_on(~whole, heard_w, -within.wants_w, least_up_w, left_w)
-        low = -lower_caps(left_w, draw_w, -base_w, least_up_w, absorb_w, draws_alone_w, wanted, charging, spared)
+        low = -lower_caps(
+            left_w, draw_w, -base_w, (first_up_w, least_up_w), (holds_down, depth_w), draws_alone_w, wanted, charging,
+            spared,
+        )  # fmt: skip
         told_draw_w = np.minimum(-state.commands.low_w[rows], absorb_w)
         kept_low_w = -kept_w(told_draw_w, -inject_w, -low_w, ~lost & (absorb_w > 0))
         low = np.where(ignores_low, np.maximum(kept_low_w, -np.maximum(draws_w, 0.0)), low)
@@ -298,17 +292,32 @@ def _regulated(
         note_charging(state, rows, now_ns)
         note_unused(state, rows, now_ns)
     mine = held if stops is None else [one for one in held if np.isin(stops[0], one[2]).any()]
-    _share_out(state, layers, mine, now_ns, None if stops is None else stops[1])
+    _share_out(state, layers, mine, now_ns, None if stops is None else stops[1], _own_limits(state, held, now_ns))
     made = [entry for layer, live, rows in held for entry in _moved(state, layer, live, rows, was[live.record], now_ns)]
     forget_grown(state)
     return made
 
 
-def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: int, stops_w: Floats | None) -> None:
+def _own_limits(state: DeskState, held: list[Held], now_ns: int) -> dict[Level, Own]:
+    """Return what limits of their own leave all rows beneath a limit of each level; empty where there are none."""
+    lives = [live for _, live, _ in held]
+    found = {level: own_of(state, lives, level, now_ns) for level in sorted({live.ask.level for live in lives})}
+    return {level: own for level, own in found.items() if own is not None}
+
+
+def _share_out(
+    state: DeskState,
+    layers: list[Layer],
+    held: list[Held],
+    now_ns: int,
+    stops_w: Floats | None,
+    own: dict[Level, Own],
+) -> None:
     """Share out limits in force anew: the caps of their layers move, those that share devices knowing of each other."""
+    any_own = next(iter(own.values()), None)
     covers = np.sum([layer.of >= 0 for layer in layers], axis=0)
     nested = [(covers[rows] > 1).any() for _, _, rows in held]
-    does_w = does_together_w(state, layers, now_ns) if any(nested) else (np.zeros(0), np.zeros(0))
+    does_w = does_together_w(state, layers, now_ns, any_own) if any(nested) else (np.zeros(0), np.zeros(0))
     for (layer, _, rows), is_nested in zip(held, nested, strict=True):
         if is_nested:  # what was placed before they knew of each other holds nobody back from what he is to do
             layer.low[rows] = np.minimum(layer.low[rows], np.minimum(does_w[0], does_w[1])[rows])
@@ -320,13 +329,15 @@ def _share_out(state: DeskState, layers: list[Layer], held: list[Held], now_ns: 
             at = layer.of[rows[0]]
             if due[id(layer)][at]:
                 due[id(layer)][at] = False
-                moved = rows[_shared_anew(state, layers, (layer, live, rows), does_w, now_ns, stops_w)]
+                moved = rows[
+                    _shared_anew(state, layers, (layer, live, rows), does_w, now_ns, stops_w, own.get(live.ask.level))
+                ]
                 for other in layers:
                     due[id(other)][other.of[moved][other.of[moved] >= 0]] |= other is not layer
         if not any(mask.any() for mask in due.values()):
             break
     if any(nested):
-        keep_together(state, layers, now_ns)
+        keep_together(state, layers, now_ns, any_own)
 
 
 def _shared_anew(
@@ -336,12 +347,13 @@ def _shared_anew(
     does_w: tuple[Floats, Floats],
     now_ns: int,
     stops_w: Floats | None,
+    own: Own | None,
 ) -> NDArray[np.bool_]:
     """Share out one limit beside the others, and return which of its caps moved: none, if all but little."""
     layer, live, rows = held
     ask, others = live.ask, left_by_others(layers, layer, rows, does_w)
-    seen = Seen(state, rows, now_ns)
-    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w, seen)
+    mine, seen = None if own is None else own.of(rows), Seen(state, rows, now_ns)
+    wish = caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, others, stops_w, mine, seen)
     new, old = grown_where_free(state, rows, ask, wish, now_ns, others, seen), (layer.low[rows], layer.high[rows])
     note_withheld(state, live, rows, new, wish, now_ns)
     # Where another limit takes a part of what one device made good, a little is what the group is beyond its limit by.

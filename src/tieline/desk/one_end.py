@@ -53,30 +53,34 @@ def upper_caps(
     limit_w: float,
     told: tuple[Floats, NDArray[np.bool_], Floats, NDArray[np.bool_]],
     counted_w: Floats,
-    least_w: Floats,
-    most_w: Floats,
+    leasts: tuple[Floats, Floats],
+    most: tuple[NDArray[np.bool_], Floats],
     alone_w: Floats,
     spared: NDArray[np.bool_],
     floor_w: float = -math.inf,
 ) -> Floats:
     """Return upper caps (W) that keep the sum of what gives within the limit.
 
-    What can't give (`most_w` is 0) is counted at `counted_w` and left free, so that a load may stop. Only what is
+    What can't give is counted at `counted_w` and left free, so that a load may stop. Only what is
     beyond all stores and generators at their least is laid on the loads, as a draw that they must keep. What the other
     end needs (`floor_w`) they may always give: where that is more, no store is told to draw before all others are at
     their least, as it would draw against loads that only might stop.
+
+    The least that each may give is told twice: where nobody need go further, as by a weaker limit of its own, and at
+    all; the most with who can give by his rating.
     """
     (now_w, held, own_by_w, called), lost = told, np.isfinite(alone_w)
-    holds, loads = (most_w > 0) & ~lost, (most_w <= 0) & ~lost
+    (first_w, least_w), (gives, most_w) = leasts, most
+    holds, loads = gives & ~lost, ~gives & ~lost
     # No wider than the limit: a margin below 0 W would tell a store to draw.
-    margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
+    margin_w = MARGIN_FRAC * min(float(np.maximum(most_w, 0.0).sum()), abs(limit_w))
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(counted_w[loads].sum())
     if floor_w > left_w:
         left_w, spared = floor_w, spared | (least_w < 0)
     high = np.where(lost, np.nan_to_num(alone_w), most_w)
     now_w = now_w.copy()
     now_w[holds] = giving_way(left_w, now_w[holds], own_by_w[holds], called[holds])
-    high[holds] = share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds, held)
+    high[holds] = share_sparing(left_w, np.clip(now_w, least_w, most_w), least_w, most_w, spared, holds, held, first_w)
     lack_w = float(least_w[holds].sum()) - left_w
     if lack_w > 0:
         draws_w = np.clip(now_w, least_w, most_w)[loads]
@@ -88,8 +92,8 @@ def lower_caps(
     limit_w: float,
     now_w: Floats,
     base_w: Floats,
-    least_w: Floats,
-    most_w: Floats,
+    leasts: tuple[Floats, Floats],
+    most: tuple[NDArray[np.bool_], Floats],
     alone_w: Floats,
     wanted: tuple[Floats, NDArray[np.int64]],
     charging: Charging,
@@ -97,21 +101,21 @@ def lower_caps(
 ) -> Floats:
     """Return the most that each may draw (W, positive: drawn), so that the sum keeps the limit.
 
-    Rows that can't draw (`most_w` is 0) follow their base and are counted at what they do; where room is left when all
+    Rows that can't draw follow their base and are counted at what they do; where room is left when all
     others are at their most, they get it too. `wanted` is what each wants, which comes before room for more, and the
     rows that are on or off in order of their turn: what they would get in parts goes to as many as fit, and what is
     over to those that can take a part. A charger draws nothing or its least at least (`charging`): as many as fit, in
     turn, and what that leaves is the others'.
     """
+    (first_w, least_w), (draws, most_w) = leasts, most
     lost = np.isfinite(alone_w)
-    holds = (most_w > 0) & ~lost
-    others = ~holds & ~lost
-    margin_w = MARGIN_FRAC * min(float(most_w.sum()), abs(limit_w))
+    holds, others = draws & ~lost, ~draws & ~lost
+    margin_w = MARGIN_FRAC * min(float(np.maximum(most_w, 0.0).sum()), abs(limit_w))
     left_w = limit_w - margin_w - float(alone_w[lost].sum()) - float(now_w[others].sum())
     # Nobody can make the sun shine: what can't draw has no cap below 0, which would tell it to give.
-    ceiling = np.where(lost, np.nan_to_num(alone_w), np.clip(base_w, 0.0, most_w))
+    ceiling = np.where(lost, np.nan_to_num(alone_w), np.clip(base_w, 0.0, np.maximum(most_w, 0.0)))
     wants_w, turns = np.clip(wanted[0], least_w, most_w), wanted[1]
-    ceiling[holds] = share_sparing(left_w, wants_w, least_w, most_w, spared, holds)
+    ceiling[holds] = share_sparing(left_w, wants_w, least_w, most_w, spared, holds, None, first_w)
     if len(on_or_off := turns[holds[turns]]):
         parts = holds.copy()
         parts[on_or_off] = False
@@ -119,14 +123,18 @@ def lower_caps(
         whole_w = max(float(ceiling[on_or_off].sum()), left_w - float(wants_w[parts].sum()))
         fits_w = split_whole(whole_w + 1e-6, most_w[on_or_off], np.arange(len(on_or_off)))  # sums are rounded
         ceiling[on_or_off] = fits_w
-        ceiling[parts] = share_sparing(left_w - float(fits_w.sum()), wants_w, least_w, most_w, spared, parts)
+        ceiling[parts] = share_sparing(
+            left_w - float(fits_w.sum()), wants_w, least_w, most_w, spared, parts, None, first_w
+        )
     if charging.turns is None:
         charge_or_not(ceiling, wants_w, charging.least_w)
     elif is_between(-ceiling, charging.least_w)[holds].any():
         floor_w, top_w = least_or_nothing(ceiling, wants_w, least_w, most_w, charging.least_w, charging.turns)
         parts = holds & ~np.isin(np.arange(len(holds)), on_or_off)
         rest_w = left_w - float(ceiling[holds & ~parts].sum())
-        ceiling[parts] = share_sparing(rest_w, np.clip(wants_w, floor_w, top_w), floor_w, top_w, spared, parts)
+        ceiling[parts] = share_sparing(
+            rest_w, np.clip(wants_w, floor_w, top_w), floor_w, top_w, spared, parts, None, first_w
+        )
     spare_w = left_w - float(ceiling[holds].sum())
     room_w = np.where(others, most_w - ceiling, 0.0)
     whole_w = float(room_w.sum())

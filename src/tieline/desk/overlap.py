@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from tieline.desk.nested import Floats, Layer
+from tieline.desk.own_limits import Own
 from tieline.desk.state import DeskState
 from tieline.desk.together import KEPT_W, Bound, Span, bound_of, brought_within, gives_w, span_of, takes_w
 from tieline.fleet.columns import KIND_CODE
@@ -21,10 +22,16 @@ from tieline.resource.hold import LEAST_CHARGE_W
 from tieline.resource.identity import Kind
 
 
-def keep_together(state: DeskState, layers: list[Layer], now_ns: int) -> None:
+def keep_together(state: DeskState, layers: list[Layer], now_ns: int, own: Own | None = None) -> None:
     """Sink caps of layers, so that no limit is left beyond an end by what devices do within the caps of all."""
     mine = [layer for layer in layers if layer.quantity is Quantity.P]
-    span, (low_w, high_w) = span_of(state, now_ns), _left_w(mine, len(state.fleet))
+    span, (low_w, high_w) = span_of(state, now_ns, own), _left_w(mine, len(state.fleet))
+    if own is not None:
+        low_w, high_w = (
+            np.where(span.fixed, low_w, np.fmax(low_w, own.low_w)),
+            np.where(span.fixed, high_w, np.fmin(high_w, own.high_w)),
+        )
+        low_w = np.minimum(low_w, high_w)
     told_low_w, told_high_w = _told_w(state, now_ns)
     does_w = _does_w(state, low_w, high_w)
     # A cap that grows may be held back on its way: nobody gives way to what another will do by it.

@@ -19,6 +19,7 @@ from tieline.desk.beside import own_w
 from tieline.desk.counted_loads import counted
 from tieline.desk.extents import reach_w, unheard_w
 from tieline.desk.nested import MARGIN_FRAC, Floats, Layer, Mask
+from tieline.desk.own_limits import Own
 from tieline.desk.state import DeskState
 from tieline.desk.strays import strays
 from tieline.desk.wants import LEAST_TRIED, TURN_NS, may_take_w, tried_charger, wants
@@ -56,13 +57,17 @@ class Bound:
     makes: Mask
 
 
-def does_together_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple[Floats, Floats]:
+def does_together_w(
+    state: DeskState, layers: list[Layer], now_ns: int, own: Own | None = None
+) -> tuple[Floats, Floats]:
     """Return what each row of the fleet would do (W) with the limits of all layers kept, as far as they can be: by what
     the meters say, and by what each wants to draw."""
-    span = span_of(state, now_ns)
+    span = span_of(state, now_ns, own)
     binding = [bound_of(state, layer, now_ns) for layer in layers if layer.quantity is Quantity.P]
-    does_w = brought_within(binding, state.fleet.power_or_0_w(), span)
+    does_w = brought_within(binding, known_w(state, own, span.fixed), span)
     wished_w, tried, waits_w, turns = _wanted_w(state, layers, now_ns)
+    if own is not None:
+        wished_w = np.where(span.fixed, wished_w, own.clipped(wished_w))
     wants_w = brought_within(binding, wished_w, replace(span, most_w=np.where(tried, wished_w, span.most_w)))
     begins_w = _begins_w(binding, wants_w, waits_w, turns, span)
     wants_w = wants_w - begins_w
@@ -133,16 +138,24 @@ def _wanted_w(state: DeskState, layers: list[Layer], now_ns: int) -> tuple[Float
     return wished_w, tried & ~tight, waits_w, turns
 
 
-def span_of(state: DeskState, now_ns: int) -> Span:
+def known_w(state: DeskState, own: Own | None, fixed: Mask) -> Floats:
+    """Return what each row does (W), within what limits of its own leave it, but for who keeps to none (`fixed`)."""
+    does_w = state.fleet.power_or_0_w()
+    return does_w if own is None else np.where(fixed, does_w, own.clipped(does_w))
+
+
+def span_of(state: DeskState, now_ns: int, own: Own | None = None) -> Span:
     fleet, rows = state.fleet, np.arange(len(state.fleet), dtype=np.int32)
-    now_w = fleet.power_or_0_w()
+    lost = (fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0
+    fixed, spared = lost | strays(state, rows, now_ns), state.opted_out
+    now_w = known_w(state, own, fixed)
     least_up_w, least_w = reach_w(state, rows)
+    if own is not None:
+        least_up_w, least_w = np.maximum(least_up_w, -own.high_w), np.maximum(least_w, own.low_w)
     most_w, is_load, is_sun = -least_up_w, fleet.max_inject_w <= 0, fleet.max_absorb_w <= 0
     # Nobody is told to draw, and nobody can make the sun shine.
     least_w = np.where(is_load, now_w, least_w)
     most_w = np.where(is_sun, now_w, most_w)
-    lost = (fleet.quality & int(UNFIT_FOR_DISPATCH)) != 0
-    fixed, spared = lost | strays(state, rows, now_ns), state.opted_out
     # Who is spared goes to the other side of 0 W by nobody's need but the last: the limit's own caps see to that.
     least_w = np.where(spared, np.maximum(least_w, np.minimum(now_w, 0.0)), least_w)
     most_w = np.where(spared, np.minimum(most_w, np.maximum(now_w, 0.0)), most_w)

@@ -6,7 +6,7 @@ order of rank, a level at a time, so that a million rows take a few passes over 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -18,7 +18,7 @@ from tieline.fleet.columns import Fleet
 from tieline.fleet.kept import KeptBounds
 from tieline.fleet.modes import fit_apparent, settle_modes
 from tieline.fleet.settling import OPEN, ClaimBatch, Floats, Gates, Holds, Live, Mask, Rows, Settled, Settling
-from tieline.resource.arbitrate import Arbitration, Held, arbitrate
+from tieline.resource.arbitrate import LOCKS_OUT, Arbitration, Held, arbitrate
 from tieline.resource.claim import Claim, ClaimEnd, ClaimKind, Quantity
 from tieline.resource.level import Level
 from tieline.resource.mode import ModeGroup
@@ -214,6 +214,24 @@ class ClaimBook:
         settling = Settling(self._fleet, rows, self.is_local, Quantity.P, self._gates)
         low_w, high_w = settling.bounds(active, self.holds if with_timers else None, now_ns)
         return self._bounds.keep(asked, rows, low_w, high_w)
+
+    def bounds_by(
+        self, rows: Rows, counts: Callable[[ClaimBatch], bool], level: Level, now_ns: int
+    ) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]] | None:
+        """Return the bounds (W) that some limits leave on each row: those up to a level, and all; None: there are none.
+
+        Device timers don't count, gates do.
+        """
+        held = self._in_force(now_ns, (Quantity.P, Quantity.CONNECT))
+        held = [x for x in held if x.batch.quantity is Quantity.CONNECT or counts(x.batch)]
+        if not any(x.batch.kind is ClaimKind.LIMIT or x.batch.level in LOCKS_OUT for x in held):
+            return None
+        up_to = [x for x in held if x.batch.level <= level]
+        low, high = (
+            Settling(self._fleet, rows, self.is_local, Quantity.P, self._gates).bounds(some, None, now_ns)
+            for some in (up_to, held)
+        )
+        return low, high
 
     def limits_above(self, rows: Rows, level: Level, now_ns: int) -> tuple[Floats, Floats]:
         """Return the bounds (W) that claims stronger than `level` leave on each row; device timers don't count."""
