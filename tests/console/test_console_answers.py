@@ -239,3 +239,16 @@ def test_a_limit_on_what_nobody_sees_says_so_and_on_what_is_seen_does_not(tmp_pa
         assert said.unseen.startswith("none of the 10 devices of feeder-01 can be seen now")
 
     on_node(tmp_path, _fleet(2, 10), act)
+
+
+def test_a_limit_on_a_group_says_what_limits_of_their_own_keep_its_devices_from(tmp_path: Path) -> None:
+    async def act(node: Node, reader: NodeReader, operator: NodeOperator, clock: HandClock) -> None:
+        await _hear(node, 1_000.0)
+        for at in range(10):
+            assert (await operator.limit(f"battery-{at}", AskLimit(500.0, 5e3, 5, "a test"), "ann")).unmet == ""
+        assert (await operator.limit("feeder-01", AskLimit(-5e4, 5e3, 5, "a test"), "ann")).unmet == "", "it just can"
+        said = (await operator.limit("feeder-01", AskLimit(-5e4, 4_900.0, 5, "a test"), "ann")).unmet
+        assert said.startswith("it can't be met: limits of their own leave the devices of feeder-01 5000 to 50000 W")
+        assert (await operator.limit("feeder-02", AskLimit(-5e4, 0.0, 5, "a test"), "ann")).unmet == "", "not its own"
+
+    on_node(tmp_path, _fleet(2, 10), act)

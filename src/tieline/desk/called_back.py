@@ -181,5 +181,6 @@ def _at_cap(state: DeskState, rows: Rows, side: float, now_ns: int) -> Mask:
     most_w = fleet.max_inject_w[rows] if side > 0.0 else fleet.max_absorb_w[rows]
     does_w = side * np.nan_to_num(fleet.known_power_w(rows))
     mask: Mask = (last.valid_until_ns[rows] > now_ns) & (cap_w < most_w)
+    cap_w = np.minimum(cap_w, most_w)  # no end is an infinite one
     mask &= does_w >= cap_w - (1.0 - NEAR_FRAC) * np.abs(cap_w)
     return mask

@@ -72,3 +72,20 @@ def own_of(state: DeskState, beside: Iterable[LiveAsk], level: Level, now_ns: in
         np.where(low_w > -absorb_w, low_w, -np.inf), np.where(high_w < inject_w, high_w, np.inf),
         np.where(least_w > -absorb_w, least_w, -np.inf), np.where(most_w < inject_w, most_w, np.inf),
     )  # fmt: skip
+
+
+def barred_says(state: DeskState, resource: str, low_w: float, high_w: float, level: Level, now_ns: int) -> str:
+    """Say that limits of their own keep the devices of a group from what a limit asks (W); empty: they don't."""
+    fleet, rows = state.fleet, state.fleet.leaves(resource)
+    groups = [live for live in state.asks.values() if len(fleet.leaves(live.ask.resource)) > 1]
+    own = own_of(state, groups, level, now_ns) if len(rows) > 1 else None
+    if own is None:
+        return ""
+    least_w = float(np.maximum(own.least_w[rows], -fleet.max_absorb_w[rows]).sum())
+    most_w = float(np.minimum(own.most_w[rows], fleet.max_inject_w[rows]).sum())
+    if least_w <= high_w and most_w >= low_w:
+        return ""
+    return (
+        f"it can't be met: limits of their own leave the devices of {resource} {least_w:.0f} to {most_w:.0f} W "
+        f"together, and {low_w:.0f} to {high_w:.0f} W is asked"
+    )

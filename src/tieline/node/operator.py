@@ -18,6 +18,7 @@ from tieline.desk.event_views import EventProgram, EventView
 from tieline.desk.events import decide_compose, decide_extend, decide_step, due, view_of
 from tieline.desk.facts import AlarmChanged, Audited
 from tieline.desk.modes import decide_mode
+from tieline.desk.own_limits import barred_says
 from tieline.desk.people import names_in
 from tieline.desk.ports import Ask, Granted
 from tieline.desk.programs import NEXT, EventState
@@ -177,6 +178,7 @@ class NodeOperator:
             return granted
         fleet = self.node.state.fleet
         unmet, away = beyond_rating(fleet, resource, ask), unseen(fleet, resource)
+        unmet = unmet or barred_says(self.node.state, resource, ask.low_w, ask.high_w, Level.ENVELOPE, now_ns)
         granted = msgspec.structs.replace(
             granted, unmet=unmet, unseen=away, loads=cuts_says(self.node.state, wish, now_ns)
         )
