@@ -17,8 +17,6 @@ from tieline.desk.entry import Entry
 from tieline.desk.facts import AskGranted, AskLapsed, AskRefused, AskWithdrawn, ClaimsEnded, ClaimsPlaced
 from tieline.desk.groups import caps_of
 from tieline.desk.modes import barred, refusal_by_mode
-from tieline.desk.nested import in_force
-from tieline.desk.own_limits import own_of
 from tieline.desk.packed import Packed
 from tieline.desk.people import SCREENS, lacks_second
 from tieline.desk.ports import Ask, Granted
@@ -243,10 +241,8 @@ def _shares(state: DeskState, ask: Ask, rows: NDArray[np.int32], now_ns: int) ->
     if state.fleet.kind_of(ask.resource) not in GROUP_KINDS:
         return np.full(count, ask.low), np.full(count, ask.high), np.full(count, ask.value)
     if ask.kind is ClaimKind.LIMIT and ask.quantity is Quantity.P:
-        own = own_of(state, in_force(state, now_ns), ask.level, now_ns)
-        mine = None if own is None else own.of(rows)
-        caps = _kept(state, ask, rows) or caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns, own=mine)
-        return *caps, np.zeros(count)
+        low, high = _kept(state, ask, rows) or caps_of(state, ask.resource, rows, (ask.low, ask.high), now_ns)
+        return low, high, np.zeros(count)
     if ask.kind in (ClaimKind.GATE, ClaimKind.MODE) or ask.quantity not in (Quantity.P, Quantity.Q):
         return np.full(count, ask.low), np.full(count, ask.high), np.full(count, ask.value)  # the same for each leaf
     size = _size_w(state, rows, ask.value, (ask.end_ns - max(ask.start_ns, now_ns)) / HOUR_NS)
