@@ -21,7 +21,6 @@ from tieline.node.reader import NodeReader
 from tieline.node.runtime import Node
 from tieline.resource.batch import Readings
 from tieline.resource.point import code
-from tieline.resource.quality import Quality
 from tieline.store.segment import read_segment
 from tieline.store.series import Historian, Wal
 from tieline.times import MINUTE_NS, SECOND_NS, from_ns, iso, parse_iso
@@ -222,23 +221,6 @@ def test_an_event_that_no_device_is_rated_for_is_taken_and_its_answers_say_so(ru
     for said in (*(answer.json() for answer in answers), listed):
         assert said["unmet"].startswith(f"it can't be met: {device} is rated for "), said
         assert said["unmet"].endswith("which is less than the 90000 W asked"), said
-
-
-def test_a_limit_on_what_nobody_sees_says_so_and_on_what_is_seen_does_not(tmp_path: Path) -> None:
-    ask = AskLimit(-1e3, 1e3, 5, "a test")
-
-    async def act(node: Node, reader: NodeReader, operator: NodeOperator, clock: HandClock) -> None:
-        await _hear(node, 1_000.0)
-        assert (await operator.limit("battery-3", ask, "ann")).unseen == ""
-        node.state.fleet.quality[[3, 4]] = int(Quality.COMM_LOST)
-        said = await operator.limit("battery-3", ask, "ann")
-        assert said.unseen == "battery-3 cannot be seen now: who is out of reach is told once he answers"
-        assert (await operator.limit("feeder-01", ask, "ann")).unseen == "", "the others keep it, and AI 6 counts them"
-        node.state.fleet.quality[:] = int(Quality.COMM_LOST)
-        said = await operator.limit("feeder-01", ask, "ann")
-        assert said.unseen.startswith("none of the 10 devices of feeder-01 can be seen now")
-
-    on_node(tmp_path, _fleet(2, 10), act)
 
 
 def test_a_limit_on_a_group_says_what_limits_of_their_own_keep_its_devices_from(tmp_path: Path) -> None:

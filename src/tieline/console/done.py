@@ -39,5 +39,5 @@ def done_to_devices(call: Call, answer: Any) -> Done:
     """Return the answer to an act that devices are to be told of, with what keeps it from them."""
     made = done(answer)
     killed = KILLED if call.desk.reader.shell().is_killed else ""
-    says = (killed, *(getattr(answer, name, "") for name in ("unmet", "unseen", "loads", "replaces", "stands")))
+    says = (killed, *(getattr(answer, name, "") for name in ("unmet", "loads", "replaces", "stands")))
     return msgspec.structs.replace(made, says="; ".join(word for word in says if word))

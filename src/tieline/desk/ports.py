@@ -173,8 +173,7 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Granted(Struct, frozen=True):
     """An accepted ask: its claim, and the revision from which every read shows it; words of what it takes the place of,
-    that it is beyond ratings, that it stood already, that what loads draw makes no room, and that nothing of what it
-    bounds can be seen (each empty: nothing)."""
+    that it is beyond ratings, that it stood already, and that what loads draw makes no room (each empty: nothing)."""
 
     claim: str
     revision: int
@@ -182,7 +181,6 @@ class Granted(Struct, frozen=True):
     unmet: str = ""
     stands: str = ""
     loads: str = ""
-    unseen: str = ""
 
 
 class Inlet(Protocol):
