@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -77,10 +78,21 @@ def test_instructed_and_delivered_are_those_of_the_desk(running: Running) -> Non
     assert sum(count for who, count in view["controls"].items() if not who.startswith("limited")) == 200
 
 
+def _called(running: Running) -> tuple[int, int]:
+    """Return a device of the first feeder that somebody names the power of, and when (ns): between two calls none is."""
+    state = running.stage.node.state
+    for _ in range(300):
+        now_ns = running.now_ns
+        settled = state.claims.arbitrate(now_ns, state.fleet.leaves("feeder-01"))
+        if (settled.winner >= 0).any():
+            return int(settled.rows[settled.winner >= 0][0]), now_ns
+        time.sleep(0.2)
+    raise AssertionError("nobody was called for a minute")
+
+
 def test_a_resource_is_shown_in_two_views_at_one_revision_with_its_winner(running: Running) -> None:
-    state, now_ns = running.stage.node.state, running.now_ns
-    settled = state.claims.arbitrate(now_ns, state.fleet.leaves("feeder-01"))
-    row = int(settled.rows[settled.winner >= 0][0])
+    state = running.stage.node.state
+    row, now_ns = _called(running)
     told = state.claims.explain(row, now_ns)
     with running.client("ann") as client:
         view = client.get(f"/api/v1/resources/{state.fleet.ids[row]}").json()
